@@ -1,0 +1,52 @@
+# Bare `make` explains itself. Needs Python 3.11 and make; everything else is brought along, into this folder.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3.11
+SERVICES := core inference feature-serving retraining
+space := $(subst ,, )
+export PYTHONPATH := $(subst $(space),:,$(addprefix $(CURDIR)/services/,$(SERVICES))):$(CURDIR)/laptop
+export WHYLOGS_NO_ANALYTICS := 1
+export FEAST_USAGE := False
+UV := $(shell command -v uv 2>/dev/null || echo $(CURDIR)/.tools/bin/uv)
+ENVIRONMENTS := inference features retrain laptop
+DEV := $(UV) run --locked --no-sync
+
+.PHONY: help
+help: ## show this list
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {print "\n" substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# uv from PyPI, when the machine has none.
+$(CURDIR)/.tools/bin/uv:
+	@echo "fetching uv into .tools"
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --target .tools uv
+
+# One environment a service, so that the laptop runs what the images run.
+.venvs/%.stamp: uv.lock pyproject.toml | $(UV)
+	@echo "environment: $*"
+	@UV_PROJECT_ENVIRONMENT=.venvs/$* $(UV) sync --quiet --locked --only-group $* --python $(PYTHON)
+	@touch $@
+
+.venv/.stamp: uv.lock pyproject.toml | $(UV)
+	@echo "environment: development"
+	@$(UV) sync --quiet --locked --python $(PYTHON)
+	@touch $@
+
+##@ Use it
+.PHONY: run
+run: $(ENVIRONMENTS:%=.venvs/%.stamp) ## train a first model if there is none, then serve everything on this machine
+	@exec .venvs/laptop/bin/python -m beacon_laptop
+
+.PHONY: clean
+clean: ## forget the state (models, data, logs); environments stay
+	rm -rf .beacon
+
+##@ Check it
+.PHONY: lint
+lint: .venv/.stamp ## style, types
+	$(DEV) ruff check .
+	$(DEV) ruff format --check .
+	$(DEV) mypy services/core services/inference services/feature-serving services/retraining laptop jobs feature_repo
+
+.PHONY: test
+test: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## unit and contract tests
+	$(DEV) pytest -n 2 --dist loadgroup tests/unit tests/contract

@@ -1,0 +1,1 @@
+"""What Beacon's services share. Light at import: no pandas, Flask, Feast or MLflow."""

@@ -1,0 +1,52 @@
+"""Every error Beacon answers with: a stable code, its HTTP status and the shape of the body, in one place."""
+
+from typing import Any
+
+# The whole set of codes; each is also a value of the metric label `error_type`.
+STATUS_OF: dict[str, int] = {
+    "invalid_json": 400,
+    "invalid_body": 400,
+    "invalid_type": 422,
+    "not_finite": 422,
+    "out_of_valid_range": 422,
+    "unknown_category": 422,
+    "unknown_feature": 422,
+    "too_few_features": 422,
+    "invalid_entity": 422,
+    "invalid_shape": 422,
+    "invalid_id": 422,
+    "batch_too_large": 422,
+    "idempotency_conflict": 422,
+    "unauthorized": 401,
+    "unknown_entity": 404,
+    "unknown_model": 404,
+    "unknown_prediction": 404,
+    "not_found": 404,
+    "method_not_allowed": 405,
+    "request_in_progress": 409,
+    "body_too_large": 413,
+    "unsupported_media_type": 415,
+    "overloaded": 503,
+    "feature_store_unavailable": 503,
+    "model_not_ready": 503,
+    "prediction_log_unavailable": 503,
+    "internal": 500,
+}
+
+
+class BeaconError(Exception):
+    """An error with a stable `code`, told to the client as `{"error", "code", "field", "request_id"}`.
+
+    `field` is the path of the offending value (`features.RM`, `rows[3].entity`) or None.
+    """
+
+    def __init__(self, code: str, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.status = STATUS_OF[code]
+        self.message = message
+        self.field = field
+
+    def body(self, request_id: str) -> dict[str, Any]:
+        """The error's JSON shape, the same on every route of every service."""
+        return {"error": self.message, "code": self.code, "field": self.field, "request_id": request_id}

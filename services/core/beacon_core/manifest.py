@@ -1,0 +1,151 @@
+"""The model package: what retraining hands to inference, and the checks both sides hold it to.
+
+A package is a folder of `model.onnx`, `manifest.json`, `reference.profile` and `MODEL_CARD.md`. Its digest is the sha256
+of manifest.json, which holds the sha256 of every other file, so one digest pins every byte.
+"""
+
+import hashlib
+from pathlib import Path
+
+import msgspec
+
+MANIFEST_FILE = "manifest.json"
+MODEL_FILE = "model.onnx"
+PROFILE_FILE = "reference.profile"
+CARD_FILE = "MODEL_CARD.md"
+MANIFEST_VERSION = 1
+
+
+class PackageError(ValueError):
+    """The package is damaged, foreign or does not fit; the message says which file and why."""
+
+
+class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of every part of the manifest: immutable, unknown keys refused."""
+
+
+class FeatureFacts(Part, frozen=True):
+    """One matrix column: what training saw of it and what serving fills in for a missing value.
+
+    `quantiles` are the training values at 0.01, 0.05, 0.25, 0.5, 0.75, 0.95 and 0.99.
+    """
+
+    name: str
+    type: str
+    fill: float
+    min: float
+    max: float
+    quantiles: tuple[float, float, float, float, float, float, float]
+    importance: float
+
+
+class Interval(Part, frozen=True):
+    """Split-conformal interval: prediction - low to prediction + high holds the target at `coverage`.
+
+    `measured_coverage` was counted on rows that neither fitted the model nor set the widths.
+    """
+
+    method: str
+    coverage: float
+    low: float
+    high: float
+    measured_coverage: float
+
+
+class Score(Part, frozen=True):
+    """A figure and how it was measured; `value` is in the target's unit (R2 has none)."""
+
+    name: str
+    value: float
+    how: str
+
+
+class Golden(Part, frozen=True):
+    """A complete row (feature order of the manifest) and the answer that the model must give to it."""
+
+    row: tuple[float, ...]
+    prediction: float
+
+
+class Data(Part, frozen=True):
+    """What the model was trained on; `fingerprint` is the sha256 of the training rows in canonical form."""
+
+    source: str
+    fingerprint: str
+    rows: int
+
+
+class Manifest(Part, frozen=True):
+    """manifest.json, whole."""
+
+    manifest_version: int
+    product: str
+    version: str
+    created_at: str
+    schema_version: int
+    schema_hash: str
+    features: tuple[FeatureFacts, ...]
+    target: str
+    unit: str
+    prediction_min: float
+    prediction_max: float
+    prediction_quantiles: tuple[float, ...]
+    interval: Interval
+    expected_absolute_error: float
+    scores: tuple[Score, ...]
+    algorithm: str
+    data: Data
+    revision: str
+    libraries: dict[str, str]
+    golden: tuple[Golden, ...]
+    golden_tolerance: float
+    files: dict[str, str]
+
+
+class Package(msgspec.Struct, frozen=True):
+    """A verified package: the manifest, the model's bytes exactly as digested, and the package digest."""
+
+    folder: Path
+    manifest: Manifest
+    model: bytes
+    sha256: str
+
+
+def digest(content: bytes) -> str:
+    """sha256 in hex."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> str:
+    """Write manifest.json into `folder` and return the package digest."""
+    content = msgspec.json.format(msgspec.json.encode(manifest, order="deterministic"), indent=2)
+    (folder / MANIFEST_FILE).write_bytes(content)
+    return digest(content)
+
+
+def read_package(folder: Path, sha256: str) -> Package:
+    """Verify every digest, then parse; raises `PackageError`. No byte is parsed before its digest is checked."""
+    manifest_bytes = _read(folder, MANIFEST_FILE, sha256)
+    try:
+        manifest = msgspec.json.decode(manifest_bytes, type=Manifest)
+    except msgspec.DecodeError as error:
+        raise PackageError(f"{MANIFEST_FILE}: {error}") from error
+    if manifest.manifest_version != MANIFEST_VERSION:
+        raise PackageError(f"{MANIFEST_FILE}: version {manifest.manifest_version}, this build reads {MANIFEST_VERSION}")
+    if MODEL_FILE not in manifest.files:
+        raise PackageError(f"{MANIFEST_FILE}: files: does not list {MODEL_FILE}")
+    contents = {name: _read(folder, name, wanted) for name, wanted in manifest.files.items()}
+    return Package(folder=folder, manifest=manifest, model=contents[MODEL_FILE], sha256=sha256)
+
+
+def _read(folder: Path, name: str, wanted: str) -> bytes:
+    if Path(name).name != name:
+        raise PackageError(f"{name!r}: a package holds no folders")
+    try:
+        content = (folder / name).read_bytes()
+    except OSError as error:
+        raise PackageError(f"{folder.name}/{name}: {error.strerror}") from error
+    actual = digest(content)
+    if actual != wanted:
+        raise PackageError(f"{folder.name}/{name}: sha256 is {actual}, expected {wanted}")
+    return content

@@ -1,0 +1,111 @@
+"""Every metric Beacon exports: its name, type, labels, buckets and meaning, in one place.
+
+Rules, dashboards and docs are tested against this table. Labels take their values from closed sets only.
+"""
+
+from typing import Literal, TypeVar
+
+import msgspec
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.metrics import MetricWrapperBase
+
+# Seconds; 0.05 to 0.25 bracket the latency promise of 200 ms, the finer ones show what an answer really takes.
+LATENCY_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.25, 0.5, 1.0, 2.5, 5.0)
+STAGE_BUCKETS = (0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.2, 1.0)
+AGE_BUCKETS = (60.0, 600.0, 3600.0, 21600.0, 86400.0, 604800.0, 2592000.0, 31536000.0)
+STAGES = ("validate", "lookup", "impute", "predict", "respond", "log")
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class Metric(msgspec.Struct, frozen=True):
+    """One metric as it is exported."""
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    help: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+
+
+HTTP_REQUESTS = Metric(
+    "http_requests_total", "counter", "Requests answered, by route template.", ("endpoint", "method", "status")
+)
+HTTP_DURATION = Metric(
+    "http_request_duration_seconds", "histogram", "Time to answer a request.", ("endpoint",), LATENCY_BUCKETS
+)
+API_ERRORS = Metric("api_errors_total", "counter", "Errors answered, by code.", ("endpoint", "error_type"))
+BUILD_INFO = Metric("beacon_build_info", "gauge", "1; the build is in the labels.", ("service", "version", "revision"))
+THRESHOLD = Metric("beacon_threshold", "gauge", "Thresholds of product.yaml.", ("name",))
+STAGE_SECONDS = Metric(
+    "beacon_stage_seconds", "histogram", "Time of one stage of a prediction.", ("stage",), STAGE_BUCKETS
+)
+
+MODEL_LATENCY = Metric("model_inference_latency_seconds", "histogram", "Time in the model.", (), STAGE_BUCKETS)
+PREDICTIONS = Metric("model_predictions_total", "counter", "Rows predicted.", ("model_version",))
+IMPUTATIONS = Metric("model_imputations_total", "counter", "Values imputed.", ("feature",))
+EXTREME_PREDICTIONS = Metric(
+    "model_extreme_predictions_total", "counter", "Predictions below target.low or above target.high.", ("side",)
+)
+OUT_OF_RANGE_PREDICTIONS = Metric(
+    "model_out_of_range_predictions_total",
+    "counter",
+    "Predictions outside the range of the training target.",
+    ("model_version",),
+)
+OUT_OF_RANGE_FEATURES = Metric(
+    "model_out_of_range_features_total", "counter", "Values outside the training range.", ("feature",)
+)
+KEY_FEATURE_OUT_OF_RANGE = Metric(
+    "model_key_feature_out_of_range_total",
+    "counter",
+    "Rows whose most important feature is outside its normal range (training quantiles 1 % to 99 %).",
+)
+PREDICTION_VALUE = Metric("model_prediction_value", "histogram", "Predicted values, in the target's unit.")
+MODEL_INFO = Metric(
+    "beacon_model_info", "gauge", "1 for a model in service.", ("name", "model_version", "sha256", "role")
+)
+MODEL_SWAPS = Metric("beacon_model_swaps_total", "counter", "Tries to take a new model into service.", ("outcome",))
+MODEL_TRAINED = Metric("beacon_model_trained_timestamp_seconds", "gauge", "When the serving model was trained.")
+
+SPOOL_RECORDS = Metric("beacon_prediction_log_spool_records", "gauge", "Records in the spool, not yet in the database.")
+LOG_DROPPED = Metric("beacon_prediction_log_dropped_total", "counter", "Records lost, spool full or unwritable.")
+LOG_SHIPPED = Metric("beacon_prediction_log_shipped_total", "counter", "Records committed to the database.")
+LOG_QUARANTINED = Metric("beacon_prediction_log_quarantined_total", "counter", "Spool lines that do not parse.")
+LOG_SHIP_FAILURES = Metric("beacon_prediction_log_ship_failures_total", "counter", "Failed tries to ship a batch.")
+
+FEATURE_LOOKUPS = Metric("beacon_feature_lookups_total", "counter", "Feature values looked up.", ("status",))
+FEATURE_AGE = Metric("beacon_feature_age_seconds", "histogram", "Age of the values served.", (), AGE_BUCKETS)
+FEATURES_MATERIALIZED = Metric(
+    "beacon_feature_materialized_timestamp_seconds", "gauge", "End of the last materialization.", ("view",)
+)
+STORE_SECONDS = Metric(
+    "beacon_feature_store_seconds", "histogram", "Time of one read of the online store.", (), STAGE_BUCKETS
+)
+REGISTRY_FAILURES = Metric(
+    "beacon_feature_registry_failures_total", "counter", "Failed reads of the Feast registry; the last good one serves."
+)
+
+MetricT = TypeVar("MetricT", bound=MetricWrapperBase)
+ALL: tuple[Metric, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Metric))
+
+
+def counter(metric: Metric, registry: CollectorRegistry) -> Counter:
+    """The counter, registered."""
+    return _create(Counter, metric, registry)
+
+
+def gauge(metric: Metric, registry: CollectorRegistry) -> Gauge:
+    """The gauge, registered."""
+    return _create(Gauge, metric, registry)
+
+
+def histogram(metric: Metric, registry: CollectorRegistry, buckets: tuple[float, ...] = ()) -> Histogram:
+    """The histogram, registered; `buckets` where they are known only at run time."""
+    bounds = buckets or metric.buckets
+    return Histogram(metric.name, metric.help, metric.labels, registry=registry, buckets=bounds)
+
+
+def _create(kind: type[MetricT], metric: Metric, registry: CollectorRegistry) -> MetricT:
+    if kind.__name__.lower() != metric.kind:
+        raise TypeError(f"{metric.name} is a {metric.kind}")
+    return kind(metric.name, metric.help, metric.labels, registry=registry)

@@ -1,0 +1,227 @@
+"""The product spec: product.yaml as frozen, typed objects.
+
+Everything that depends on the data (validation, Feast definitions, imputation, model features) is built from
+`Product`. A mistake in the file is a `ProductError` that names the file, the key and the rule.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import msgspec
+import yaml
+
+
+class ProductError(ValueError):
+    """product.yaml breaks a rule; the message is `FILE: KEY: RULE`."""
+
+    def __init__(self, file: Path, key: str, rule: str) -> None:
+        super().__init__(f"{file}: {key}: {rule}")
+        self.file = file
+        self.key = key
+        self.rule = rule
+
+
+class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of every part of the product spec: immutable, and a misspelt key is an error."""
+
+
+SpecT = TypeVar("SpecT", bound=Spec)
+
+
+class RowLimits(Spec, frozen=True):
+    """How many rows a data file may hold (inclusive)."""
+
+    min: int
+    max: int
+
+
+class Source(Spec, frozen=True):
+    """Where the raw data comes from: a Kaggle data set and the sample bundled beside product.yaml."""
+
+    kaggle: str
+    file: str
+    missing: tuple[str, ...]
+    sample: str
+    rows: RowLimits
+
+
+class Entity(Spec, frozen=True, rename={"origin": "from"}):
+    """What a prediction is about; `row_number` numbers the file's rows from 1."""
+
+    name: str
+    key: str
+    origin: Literal["row_number"]
+
+
+class Target(Spec, frozen=True):
+    """The value that is predicted; `low` and `high` bound what counts as an ordinary prediction."""
+
+    name: str
+    title: str
+    unit: str
+    valid: tuple[float, float]
+    low: float
+    high: float
+
+
+class FeatureEntry(Spec, frozen=True):
+    """One feature as product.yaml spells it."""
+
+    type: Literal["float", "int"]
+    title: str
+    unit: str
+    impute: Literal["median", "most_frequent"]
+    valid: tuple[float, float] | None = None
+    categories: tuple[int, ...] | None = None
+    nullable: bool = True
+
+
+class Feature(FeatureEntry, frozen=True, kw_only=True):
+    """A feature with its name: numeric within `valid`, or one of `categories`."""
+
+    name: str
+
+
+class Segment(Spec, frozen=True):
+    """A slice of the traffic: the values of a feature, or bands of the prediction between `bounds`."""
+
+    of: str
+    bounds: tuple[float, ...] = ()
+
+
+class Serving(Spec, frozen=True):
+    """Rules of a request: how many features make an answer worth giving, the latency promise, interval coverage."""
+
+    min_features: int
+    latency_slo_seconds: float
+    interval_coverage: float
+
+
+class Quality(Spec, frozen=True):
+    """What counts as a large residual (in units of the target) and over which windows errors are watched."""
+
+    large_residual: float
+    windows_days: tuple[int, ...]
+
+
+class ProductEntry(Spec, frozen=True):
+    """product.yaml's top level; features stay raw here so that an error can name the feature."""
+
+    name: str
+    title: str
+    schema_version: int
+    source: Source
+    entity: Entity
+    target: Target
+    features: dict[str, dict[str, Any]]
+    excluded: dict[str, str]
+    key_features: tuple[str, ...]
+    segments: dict[str, Segment]
+    serving: Serving
+    features_ttl_days: int
+    quality: Quality
+
+
+class Product(msgspec.Struct, frozen=True):
+    """One product: its data, its target and its promises."""
+
+    file: Path
+    name: str
+    title: str
+    schema_version: int
+    source: Source
+    entity: Entity
+    target: Target
+    features: tuple[Feature, ...]
+    excluded: dict[str, str]
+    key_features: tuple[str, ...]
+    segments: dict[str, Segment]
+    serving: Serving
+    features_ttl_days: int
+    quality: Quality
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Names in the order of the model's matrix columns."""
+        return tuple(feature.name for feature in self.features)
+
+    @property
+    def feature_service(self) -> str:
+        """Name of the Feast feature service that serves this schema version."""
+        return f"{self.name.replace('-', '_')}_v{self.schema_version}"
+
+    @property
+    def sample_path(self) -> Path:
+        """The bundled sample; paths in product.yaml are relative to it."""
+        return self.file.parent / self.source.sample
+
+    @property
+    def schema_hash(self) -> str:
+        """sha256 over what a model must agree on with its requests: order, types and domains of the features."""
+        domain = [[f.name, f.type, f.valid, f.categories] for f in self.features]
+        facts = [self.schema_version, self.target.name, self.target.unit, domain]
+        return hashlib.sha256(json.dumps(facts, separators=(",", ":")).encode()).hexdigest()
+
+
+def load_product(file: Path) -> Product:
+    """Read and check product.yaml; raises `ProductError` naming file, key and rule."""
+    try:
+        raw = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ProductError(file, "(file)", error.strerror or str(error)) from error
+    except yaml.YAMLError as error:
+        raise ProductError(file, "(file)", f"is not YAML: {error}") from error
+    entry = _convert(file, "", raw, ProductEntry)
+    features = tuple(_feature(file, name, spec) for name, spec in entry.features.items())
+    fields = {name: getattr(entry, name) for name in entry.__struct_fields__} | {"features": features}
+    product = Product(file=file, **fields)
+    _check(product)
+    return product
+
+
+def _convert(file: Path, prefix: str, raw: object, kind: type[SpecT]) -> SpecT:
+    try:
+        return msgspec.convert(raw, kind)
+    except msgspec.ValidationError as error:
+        rule, _, path = str(error).partition(" - at `$")
+        key = prefix + path.rstrip("`")
+        raise ProductError(file, key.lstrip(".") or "(top)", rule) from error
+
+
+def _feature(file: Path, name: str, raw: dict[str, Any]) -> Feature:
+    entry = _convert(file, f"features.{name}", raw, FeatureEntry)
+    if (entry.valid is None) == (entry.categories is None):
+        raise ProductError(file, f"features.{name}", "needs either valid (a range) or categories")
+    if entry.valid is not None and entry.valid[0] >= entry.valid[1]:
+        raise ProductError(file, f"features.{name}.valid", "the low end must be below the high end")
+    if entry.categories is not None and len(set(entry.categories)) < len(entry.categories):
+        raise ProductError(file, f"features.{name}.categories", "holds a value twice")
+    if (entry.impute == "most_frequent") != (entry.categories is not None):
+        raise ProductError(file, f"features.{name}.impute", "median is for ranges, most_frequent for categories")
+    return Feature(name=name, **{field: getattr(entry, field) for field in entry.__struct_fields__})
+
+
+def _check(product: Product) -> None:
+    """The rules that span several keys."""
+    names = set(product.feature_names)
+    rules: list[tuple[str, bool, str]] = [
+        ("features", bool(names), "must name at least one feature"),
+        ("target.valid", product.target.valid[0] < product.target.valid[1], "the low end must be below the high end"),
+        ("target.low", product.target.low < product.target.high, "must be below target.high"),
+        ("target.name", product.target.name not in names, "must not be a feature"),
+        ("serving.min_features", 1 <= product.serving.min_features <= len(names), f"must be 1 to {len(names)}"),
+        ("serving.interval_coverage", 0 < product.serving.interval_coverage < 1, "must be between 0 and 1"),
+        ("source.rows", 0 < product.source.rows.min <= product.source.rows.max, "min must be 1 to max"),
+    ]
+    rules += [(f"excluded.{name}", name not in names, "is excluded and a feature at once") for name in product.excluded]
+    rules += [(f"excluded.{name}", bool(why.strip()), "needs a reason") for name, why in product.excluded.items()]
+    rules += [(f"key_features.{name}", name in names, "is not a feature") for name in product.key_features]
+    rules += [
+        (f"segments.{name}.of", segment.of in names | {"prediction"}, "must be a feature or `prediction`")
+        for name, segment in product.segments.items()
+    ]
+    for key, holds, rule in rules:
+        if not holds:
+            raise ProductError(product.file, key, rule)

@@ -1,0 +1,126 @@
+"""Settings: every BEACON_ environment variable, read once, typed, and refused when misspelt."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+ROOT = Path(__file__).resolve().parents[3]
+PREFIX = "BEACON_"
+SECRETS = frozenset({"api_key", "feature_token", "database_url"})
+
+
+class SettingsError(ValueError):
+    """An environment variable is unknown or has a value of the wrong type; the message names it."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Beacon's settings. The field `home` is read from BEACON_HOME, and so on. Empty means: not set."""
+
+    home: Path = ROOT / ".beacon"
+    """Folder of all state on a laptop."""
+    product: Path = ROOT / "feature_repo" / "product.yaml"
+    """The product spec."""
+    feature_repo: Path = ROOT / "feature_repo"
+    """Folder of feature_store.yaml and the Feast definitions."""
+    database_url: str = ""
+    """SQLAlchemy URL of the store; empty means SQLite in `home`."""
+    release: Path | None = None
+    """File that names the model version to serve; empty means `home`/release.json."""
+    spool: Path | None = None
+    """Folder of the prediction log's spool; empty means `home`/spool."""
+    spool_max_bytes: int = 1 << 30
+    """Above this, records are dropped and counted, and predictions go on."""
+
+    host: str = "127.0.0.1"
+    """Address that servers listen on."""
+    inference_port: int = 8080
+    inference_metrics_port: int = 9090
+    features_port: int = 6566
+    features_metrics_port: int = 9091
+    mlflow_port: int = 5000
+
+    features_url: str = ""
+    """Feature serving, as inference sees it; empty means `host`:`features_port`."""
+    features_timeout_seconds: float = 0.15
+    """How long a prediction waits for its features."""
+    mlflow_url: str = ""
+    """MLflow, as retraining sees it; empty means `host`:`mlflow_port`."""
+
+    api_key: str = ""
+    """Key asked of clients that write actuals or read the prediction log; empty asks for none."""
+    feature_token: str = ""
+    """Token asked of clients that write features; empty switches the write routes off."""
+
+    max_body_bytes: int = 2_000_000
+    """Largest request body taken."""
+    max_batch_rows: int = 1000
+    """Most rows in one batch."""
+    log_level: str = "INFO"
+    """Least severe level that is logged."""
+    access_log: bool = True
+    """One log line a request."""
+    build_version: str = "0.1.0"
+    """Version of this build, as shown in beacon_build_info."""
+    build_revision: str = "unknown"
+    """Code revision of this build."""
+
+    @property
+    def database(self) -> str:
+        """The store's URL in force."""
+        return self.database_url or f"sqlite:///{self.home / 'beacon.db'}"
+
+    @property
+    def release_file(self) -> Path:
+        """The release file in force."""
+        return self.release or self.home / "release.json"
+
+    @property
+    def spool_dir(self) -> Path:
+        """The spool folder in force."""
+        return self.spool or self.home / "spool"
+
+    @property
+    def models_dir(self) -> Path:
+        """Folder of model packages: models/NAME/VERSION."""
+        return self.home / "models"
+
+    @property
+    def features_address(self) -> str:
+        """Feature serving's URL in force."""
+        return self.features_url or f"http://{self.host}:{self.features_port}"
+
+    @property
+    def mlflow_address(self) -> str:
+        """MLflow's URL in force."""
+        return self.mlflow_url or f"http://{self.host}:{self.mlflow_port}"
+
+    def shown(self) -> dict[str, str]:
+        """The settings as text for a log line, secrets hidden."""
+        values = {name: getattr(self, name) for name in self.__struct_fields__}
+        return {name: "***" if name in SECRETS and value else str(value) for name, value in values.items()}
+
+
+def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
+    """Build the settings from the environment; raises `SettingsError` for an unknown name or a wrong value."""
+    given = {name[len(PREFIX) :].lower(): text for name, text in environment.items() if name.startswith(PREFIX)}
+    types = {field.name: field.type for field in msgspec.structs.fields(Settings)}
+    values: dict[str, object] = {}
+    for name, text in given.items():
+        if name not in types:
+            raise SettingsError(f"{PREFIX}{name.upper()} is not a setting of Beacon")
+        if text == "":
+            continue
+        try:
+            values[name] = msgspec.convert(text, types[name], strict=False, dec_hook=_path)
+        except (msgspec.ValidationError, NotImplementedError) as error:
+            raise SettingsError(f"{PREFIX}{name.upper()}: {error}") from error
+    return Settings(**values)  # type: ignore[arg-type]
+
+
+def _path(kind: type, value: object) -> object:
+    """Msgspec's hook for the one type here that it does not know."""
+    if kind is Path:
+        return Path(str(value)).absolute()
+    raise NotImplementedError(kind)
