@@ -1,0 +1,49 @@
+"""MLflow's tracking server in one process (`python -m beacon_laptop.mlflow_server`, in the retraining environment).
+
+`mlflow server` starts the process that serves as a child of its own: it loads MLflow twice, which costs a laptop ten
+seconds, and a killed parent leaves a child behind that holds the port.
+"""
+
+import os
+
+# Nothing is told to anyone, and no job runner is started beside the server. Read when MLflow is imported.
+os.environ |= {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+}
+
+import uvicorn  # before mlflow.server, which guards hosts and origins only when it sees a server
+from mlflow.server import constants
+from mlflow.server.handlers import initialize_backend_stores
+
+from beacon_core.settings import load_settings
+
+ARTIFACTS = "mlflow-artifacts:/"
+STOP_SECONDS = 3
+
+
+def main() -> None:
+    """Serve until SIGTERM: SQLite in BEACON_HOME, artifacts through the server."""
+    settings = load_settings()
+    artifacts = settings.home / "mlartifacts"
+    artifacts.mkdir(parents=True, exist_ok=True)
+    database = f"sqlite:///{settings.home / 'mlflow.db'}"
+    os.environ |= {
+        constants.BACKEND_STORE_URI_ENV_VAR: database,
+        constants.REGISTRY_STORE_URI_ENV_VAR: database,
+        constants.ARTIFACT_ROOT_ENV_VAR: ARTIFACTS,
+        constants.ARTIFACTS_DESTINATION_ENV_VAR: artifacts.as_uri(),
+        constants.SERVE_ARTIFACTS_ENV_VAR: "true",
+    }
+    initialize_backend_stores(database, database, ARTIFACTS)
+    uvicorn.run(
+        "mlflow.server.fastapi_app:app",
+        host=settings.host,
+        port=settings.mlflow_port,
+        timeout_graceful_shutdown=STOP_SECONDS,
+    )
+
+
+if __name__ == "__main__":
+    main()

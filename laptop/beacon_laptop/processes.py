@@ -1,0 +1,83 @@
+"""The processes of a laptop: what runs, with which environment, and where it says that it is ready."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from beacon_core.settings import PREFIX, ROOT, Settings
+
+CORE = ROOT / "services" / "core"
+ENVIRONMENTS = ROOT / ".venvs"
+GUNICORN = ("-m", "gunicorn", "-c", "python:beacon_core.serving.gunicorn_conf")
+
+
+class Process(msgspec.Struct, frozen=True):
+    """One process: Python of the environment `environment` with `arguments`; `folders` go on its PYTHONPATH."""
+
+    name: str
+    environment: str
+    arguments: tuple[str, ...]
+    folders: tuple[Path, ...]
+    health: str = ""
+    """URL that answers 200 once the process does its work."""
+
+    @property
+    def python(self) -> Path:
+        """The interpreter of the process's environment."""
+        return ENVIRONMENTS / self.environment / "bin" / "python"
+
+    @property
+    def command(self) -> list[str]:
+        """The command line, whole, with the PYTHONPATH of what is ours; the rest comes with the environment."""
+        pythonpath = os.pathsep.join(str(folder) for folder in (CORE, *self.folders))
+        return ["env", f"PYTHONPATH={pythonpath}", str(self.python), *self.arguments]
+
+
+def services(settings: Settings) -> tuple[Process, ...]:
+    """The processes that serve, for as long as the laptop runs."""
+    address = f"http://{settings.host}"
+    return (
+        Process(
+            "mlflow",
+            "retrain",
+            ("-m", "beacon_laptop.mlflow_server"),
+            (ROOT / "laptop",),
+            f"{settings.mlflow_address}/health",
+        ),
+        Process(
+            "feature-serving",
+            "features",
+            (*GUNICORN, "beacon_features.app:create()"),
+            (ROOT / "services" / "feature-serving", ROOT),
+            f"{address}:{settings.features_port}/health",
+        ),
+        Process(
+            "inference",
+            "inference",
+            (*GUNICORN, "beacon_inference.app:create()"),
+            (ROOT / "services" / "inference",),
+            f"{address}:{settings.inference_port}/readyz",
+        ),
+    )
+
+
+def training() -> Process:
+    """The job that trains, registers and releases a model; it ends by itself."""
+    return Process("retrain", "retrain", (str(ROOT / "jobs" / "retrain.py"),), (ROOT / "services" / "retraining", ROOT))
+
+
+def variables(settings: Settings, given: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The environment of every process: what was given, the state's folder, one thread for each numeric library."""
+    threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    own = {
+        f"{PREFIX}HOME": str(settings.home),
+        "PYTHONUNBUFFERED": "1",
+        "FEAST_USAGE": "False",
+        "WHYLOGS_NO_ANALYTICS": "1",
+        # The processes talk to each other on this machine, whatever proxy the machine uses for the rest.
+        "NO_PROXY": ",".join(filter(None, [given.get("NO_PROXY", ""), "127.0.0.1", "localhost", settings.host])),
+    }
+    own["no_proxy"] = own["NO_PROXY"]
+    return {**dict.fromkeys(threads, "1"), **given, **own}

@@ -1,0 +1,191 @@
+"""The process supervisor: its configuration, and its answers over a socket that only this user can open."""
+
+import http.client
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+import xmlrpc.client
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from beacon_core.settings import ROOT
+from beacon_laptop import leash
+from beacon_laptop.processes import Process
+
+LEASH = (sys.executable, "-I", str(Path(leash.__file__)))
+STOP_SECONDS = 8
+"""How long a process may take to stop before it is killed."""
+ANSWER_SECONDS = 5.0
+
+
+class State(msgspec.Struct, frozen=True):
+    """What the supervisor says about one process; `pid` is 0 while there is none, `name` its state's name."""
+
+    pid: int
+    name: str
+    exit_status: int
+
+
+def configuration(processes: Iterable[Process], folder: Path, sock: Path, logs: Path) -> str:
+    """Supervisord's configuration, as text. Nothing starts by itself: a first model may have to be trained first."""
+    head = f"""\
+[supervisord]
+nodaemon = true
+logfile = /dev/null
+logfile_maxbytes = 0
+pidfile = {_escape(folder / "supervisord.pid")}
+directory = {_escape(ROOT)}
+
+[unix_http_server]
+file = {_escape(sock)}
+chmod = 0700
+
+[supervisorctl]
+serverurl = unix://{_escape(sock)}
+
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
+"""
+    return head + "".join(_section(process, logs) for process in processes)
+
+
+def _section(process: Process, logs: Path) -> str:
+    return f"""
+[program:{process.name}]
+command = {_escape(shlex.join([*LEASH, *process.command]))}
+directory = {_escape(ROOT)}
+autostart = false
+autorestart = true
+startsecs = 1
+startretries = 3
+stopsignal = TERM
+stopwaitsecs = {STOP_SECONDS}
+killasgroup = true
+redirect_stderr = true
+stdout_logfile = {_escape(log_file(logs, process.name))}
+stdout_logfile_maxbytes = 10MB
+stdout_logfile_backups = 2
+"""
+
+
+def _escape(value: object) -> str:
+    # supervisord expands %(name)s everywhere, and takes " ;" and " #" for the start of a comment.
+    text = str(value)
+    if any(sign in text for sign in ("\n", " ;", " #")):
+        raise ValueError(f"{text!r}: the supervisor takes no path with a line break, ' ;' or ' #' in it")
+    return text.replace("%", "%%")
+
+
+def log_file(logs: Path, name: str) -> Path:
+    """Where the output of the process `name` goes."""
+    return logs / f"{name}.log"
+
+
+def popen(command: list[str], environment: Mapping[str, str], output: Any = None) -> "subprocess.Popen[bytes]":
+    """Start `command` tied to this process, in a session of its own, so that Ctrl-C reaches this process alone."""
+    return subprocess.Popen(  # noqa: S603 (the command is ours)
+        [*LEASH, *command],
+        env={**environment, leash.PARENT: str(os.getpid())},
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT if output else None,
+        start_new_session=True,
+    )
+
+
+def kill_group(pid: int, number: int) -> bool:
+    """Send a signal to the process group led by `pid`; False when none of the group is left."""
+    try:
+        os.killpg(pid, number)
+    except (ProcessLookupError, PermissionError):
+        # macOS answers "not permitted" for a group of which only a dead leader is left.
+        return False
+    return True
+
+
+class Supervisor:
+    """A running supervisord. All methods but `gone` raise `OSError` or `xmlrpc.client.Error` when it cannot answer."""
+
+    def __init__(self, processes: tuple[Process, ...], environment: Mapping[str, str], home: Path, sock: Path) -> None:
+        folder = home / "run"
+        self.logs = home / "logs"
+        self.logs.mkdir(parents=True, exist_ok=True)
+        config = folder / "supervisord.conf"
+        config.write_text(configuration(processes, folder, sock, self.logs), encoding="utf-8")
+        with log_file(self.logs, "supervisord").open("wb") as output:
+            command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(config)]
+            self.process = popen(command, environment, output)
+        self.groups: dict[str, int] = {}
+        """Name -> pid of its newest process, which leads a process group of the same number."""
+        transport = _Transport(str(sock))
+        self._rpc: Any = xmlrpc.client.ServerProxy("http://localhost/RPC2", transport=transport).supervisor
+
+    def gone(self) -> str | None:
+        """How supervisord ended, or None while it runs."""
+        code = self.process.poll()
+        if code is None:
+            return None
+        return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+
+    def start(self, name: str) -> None:
+        """Start the process `name`, without waiting for it."""
+        self._rpc.startProcess(name, False)
+
+    def states(self) -> dict[str, State]:
+        """State of every process. What a process that is gone has left of its group is killed on the way."""
+        found = {
+            info["name"]: State(pid=info["pid"], name=info["statename"], exit_status=info["exitstatus"])
+            for info in self._rpc.getAllProcessInfo()
+        }
+        for name, state in found.items():
+            old = self.groups.get(name, 0)
+            if old not in {0, state.pid}:
+                # Workers that lost their master would hold the port that the new one needs.
+                kill_group(old, signal.SIGKILL)
+            self.groups[name] = state.pid
+        return found
+
+    def stop(self) -> None:
+        """Stop every process, then supervisord; what does not obey is killed."""
+        if self.gone() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(timeout=(STOP_SECONDS + 2) * max(1, len(self.groups)))
+            except subprocess.TimeoutExpired:
+                kill_group(self.process.pid, signal.SIGKILL)
+                self.process.wait()
+        # Those that lost a killed supervisor were told to stop by their leash; they get the same time for it.
+        deadline = time.monotonic() + STOP_SECONDS
+        groups = [pid for pid in self.groups.values() if pid]
+        while any(kill_group(pid, 0) for pid in groups) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        for pid in groups:
+            kill_group(pid, signal.SIGKILL)
+
+
+class _Connection(http.client.HTTPConnection):
+    """HTTP over a unix socket; the host names its path."""
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self.host)
+
+
+class _Transport(xmlrpc.client.Transport):
+    """XML-RPC over a unix socket, one connection a call."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self.path = path
+
+    def make_connection(self, host: object) -> http.client.HTTPConnection:  # noqa: ARG002 (xmlrpc's signature)
+        return _Connection(self.path, timeout=ANSWER_SECONDS)
