@@ -1,7 +1,7 @@
 """The model package: what retraining hands to inference, and the checks both sides hold it to.
 
-A package is a folder of `model.onnx`, `manifest.json`, `reference.profile` and `MODEL_CARD.md`. Its digest is the sha256
-of manifest.json, which holds the sha256 of every other file, so one digest pins every byte.
+A package is a folder of `model.onnx`, `manifest.json`, `reference.profile` and `MODEL_CARD.md`. Its digest is the
+sha256 of manifest.json, which holds the sha256 of every other file, so one digest pins every byte.
 """
 
 import hashlib

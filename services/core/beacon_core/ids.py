@@ -1,0 +1,18 @@
+"""Identifiers: 32 hex digits that sort by the time they were made, so that database indexes stay compact."""
+
+import os
+import re
+import time
+
+# What a client may choose as a request id, prediction id or idempotency key.
+CLIENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
+
+
+def new_id() -> str:
+    """48 bits of milliseconds, then 80 random bits."""
+    return f"{time.time_ns() // 1_000_000:012x}{os.urandom(10).hex()}"
+
+
+def is_client_id(text: str) -> bool:
+    """Whether a client may use `text` as an id: 1 to 64 letters, digits and `._:-`, a letter or digit first."""
+    return CLIENT_ID.fullmatch(text) is not None

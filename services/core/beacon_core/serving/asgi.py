@@ -1,0 +1,222 @@
+"""The ASGI application: hot routes first, the Flask app for the rest, the metrics on their own port."""
+
+import asyncio
+import logging
+import re
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, cast
+
+from a2wsgi import WSGIMiddleware
+from flask import Flask
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+
+from beacon_core import logs
+from beacon_core.errors import BeaconError
+from beacon_core.serving.http import (
+    JSON,
+    Receive,
+    Request,
+    Response,
+    Route,
+    Scope,
+    Send,
+    error_body,
+    read_body,
+    require_content_type,
+)
+from beacon_core.serving.telemetry import Telemetry
+from beacon_core.serving.tracing import Spans
+from beacon_core.settings import Settings
+
+log = logging.getLogger(__name__)
+
+# Requests that wait for a Flask thread; more are told to come back.
+FLASK_THREADS = 8
+FLASK_QUEUE = 64
+
+
+class Application:
+    """One service's ASGI application.
+
+    `routes` are the hot routes; a template's `{name}` matches one path segment. `start` runs before the first request
+    is taken, `stop` after the last one was answered.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        metrics_port: int,
+        routes: Iterable[Route],
+        flask: Flask,
+        registry: CollectorRegistry,
+        spans: Spans | None,
+        start: Callable[[], Awaitable[None]],
+        stop: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._limit = settings.max_body_bytes
+        self._metrics_port = metrics_port
+        self._registry = registry
+        self._telemetry = Telemetry(registry, access_log=settings.access_log)
+        self._spans = spans
+        self._start = start
+        self._stop = stop
+        self._exact: dict[str, Route] = {}
+        self._patterns: list[tuple[re.Pattern[str], Route]] = []
+        for route in routes:
+            self._telemetry.declare(route.template, route.method)
+            if "{" in route.template:
+                self._patterns.append((_pattern(route.template), route))
+            else:
+                self._exact[route.template] = route
+        for rule in flask.url_map.iter_rules():
+            for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
+                self._telemetry.declare(rule.rule, method, ("internal",))
+        # a2wsgi's own names for the ASGI and WSGI types differ from ours in nothing but the name.
+        self._flask: Any = WSGIMiddleware(cast("Any", flask.wsgi_app), workers=FLASK_THREADS)
+        self._in_flask = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            if scope["server"][1] == self._metrics_port:
+                await self._answer_metrics(scope, send)
+            else:
+                await self._answer(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._live(receive, send)
+        else:
+            await send({"type": "websocket.close"})
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope)
+        logs.request_id.set(request.id)
+        logs.trace_id.set(request.trace.trace_id)
+        route = self._match(scope["path"], request)
+        span = None if self._spans is None else self._spans.begin(request.trace, f"{request.method} {request.endpoint}")
+        if span is not None:
+            request.trace = request.trace._replace(parent_id=f"{span.get_span_context().span_id:016x}", flags=1)
+        try:
+            body = await read_body(request, receive, self._limit)
+            if body is None:
+                return  # the client went away before it had asked anything
+            request.body = body
+            if route is None:
+                status = await self._answer_by_flask(scope, request, send)
+            else:
+                response = await self._call(route, request)
+                status = response.status
+                await _send(send, request, response)
+        except BeaconError as error:
+            status = error.status
+            request.error_code = error.code
+            response = _failure(error, request, error_body if route is None else route.error_body)
+            await _send(send, request, response, close=error.status == 413)
+        self._telemetry.answered(request, status)
+        if self._spans is not None:
+            self._spans.end(span, status, request.timings, request.notes)
+
+    def _match(self, path: str, request: Request) -> Route | None:
+        route = self._exact.get(path)
+        if route is None:
+            for pattern, candidate in self._patterns:
+                match = pattern.fullmatch(path)
+                if match is not None:
+                    request.path = match.groupdict()
+                    route = candidate
+                    break
+        if route is None:
+            return None
+        request.endpoint = route.template
+        return route
+
+    async def _call(self, route: Route, request: Request) -> Response:
+        try:
+            if request.method != route.method:
+                raise BeaconError("method_not_allowed", f"{route.template} takes {route.method}")
+            require_content_type(request, route.content_types)
+            return await route.handler(request)
+        except BeaconError as error:
+            failure = error
+        except Exception:
+            # The last line: whatever it was, the client gets a 500 and the log the stack.
+            log.exception("unexpected error")
+            failure = BeaconError("internal", "unexpected error; the request id finds it in the log")
+        request.error_code = failure.code
+        return _failure(failure, request, route.error_body)
+
+    async def _answer_by_flask(self, scope: Scope, request: Request, send: Send) -> int:
+        if self._in_flask >= FLASK_QUEUE:
+            raise BeaconError("overloaded", "too many requests wait; try again")
+        status = 500
+
+        async def receive_whole() -> dict[str, Any]:
+            return {"type": "http.request", "body": request.body, "more_body": False}
+
+        async def send_marked(message: dict[str, Any]) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], (b"x-request-id", request.id.encode())]
+            await send(message)
+
+        scope["beacon.request"] = request
+        self._in_flask += 1
+        try:
+            await self._flask(scope, receive_whole, send_marked)
+        finally:
+            self._in_flask -= 1
+        return status
+
+    async def _answer_metrics(self, scope: Scope, send: Send) -> None:
+        request = Request(scope)
+        if scope["path"] == "/metrics" and request.method in {"GET", "HEAD"}:
+            encode, kind = choose_encoder(request.header(b"accept") or "")
+            body: bytes = await asyncio.to_thread(encode, self._registry)
+            await _send(send, request, Response(body, content_type=kind.encode()))
+        elif scope["path"] == "/livez":
+            await _send(send, request, Response(b'{"live":true}'))
+        else:
+            await _send(
+                send, request, _failure(BeaconError("not_found", "this port has /metrics"), request, error_body)
+            )
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            await self._start()
+        except Exception as error:
+            log.exception("start failed")
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            raise
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self._stop()
+        if self._spans is not None:
+            await asyncio.to_thread(self._spans.close)
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+def _pattern(template: str) -> re.Pattern[str]:
+    return re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/:]+)", re.escape(template)))
+
+
+def _failure(error: BeaconError, request: Request, body: Callable[[BeaconError, Request], bytes]) -> Response:
+    headers: tuple[tuple[bytes, bytes], ...] = ((b"retry-after", b"1"),) if error.status == 503 else ()
+    if error.code == "method_not_allowed":
+        headers = ((b"allow", b"POST"),)
+    return Response(body(error, request), error.status, JSON, headers)
+
+
+async def _send(send: Send, request: Request, response: Response, *, close: bool = False) -> None:
+    headers = [
+        (b"content-type", response.content_type),
+        (b"content-length", str(len(response.body)).encode()),
+        (b"x-request-id", request.id.encode()),
+        *response.headers,
+    ]
+    if close:
+        # The rest of an oversized body is not read: the connection cannot be used again.
+        headers.append((b"connection", b"close"))
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if request.method == "HEAD" else response.body})

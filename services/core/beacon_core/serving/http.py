@@ -1,0 +1,131 @@
+"""What a route sees and gives: `Request`, `Response`, `Route`; and the reading of a bounded body."""
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+
+from beacon_core.errors import BeaconError
+from beacon_core.ids import is_client_id, new_id
+from beacon_core.serving.tracing import Trace, read_trace
+
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Scope = dict[str, Any]
+
+JSON = b"application/json"
+encode_json = msgspec.json.Encoder().encode
+
+
+class Request:
+    """One request on its way through: what came in, and what the log line and the metrics will say of it.
+
+    `path` holds the path's parameters; `parsed` is what a protocol keeps of the body for its answer; `notes` are extra
+    fields of the log line; `timings` pairs of stage and seconds.
+    """
+
+    __slots__ = (
+        "body",
+        "endpoint",
+        "error_code",
+        "headers",
+        "id",
+        "method",
+        "notes",
+        "parsed",
+        "path",
+        "started",
+        "timings",
+        "trace",
+    )
+
+    def __init__(self, scope: Scope) -> None:
+        self.started = time.perf_counter()
+        self.method: str = scope["method"]
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.trace: Trace = read_trace(scope["headers"])
+        given = self.headers.get(b"x-request-id")
+        name = given.decode("latin-1") if given else ""
+        self.id = name if name and is_client_id(name) else new_id()
+        self.endpoint = "unmatched"
+        self.error_code: str | None = None
+        self.path: Mapping[str, str] = {}
+        self.body = b""
+        self.parsed: Any = None
+        self.notes: dict[str, Any] = {}
+        self.timings: list[tuple[str, float]] = []
+
+    def header(self, name: bytes) -> str | None:
+        """The header's text, or None; `name` in lower case."""
+        value = self.headers.get(name)
+        return None if value is None else value.decode("latin-1")
+
+
+class Response(NamedTuple):
+    """An answer: status, body, content type and further headers."""
+
+    body: bytes
+    status: int = 200
+    content_type: bytes = JSON
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+Handler = Callable[[Request], Awaitable[Response]]
+ErrorBody = Callable[[BeaconError, Request], bytes]
+
+
+def error_body(error: BeaconError, request: Request) -> bytes:
+    """Beacon's own error shape, as JSON."""
+    return encode_json(error.body(request.id))
+
+
+class Route(NamedTuple):
+    """A hot route: its template (the metric label `endpoint`), method, handler, and how it words errors."""
+
+    template: str
+    handler: Handler
+    method: str = "POST"
+    error_body: ErrorBody = error_body
+    content_types: frozenset[bytes] = frozenset({JSON})
+
+
+def require_content_type(request: Request, allowed: frozenset[bytes]) -> None:
+    """Refuse a body of another type with 415; a body without a type is taken as the route's own."""
+    if request.headers.get(b"content-encoding", b"identity") != b"identity":
+        raise BeaconError("unsupported_media_type", "compressed bodies are not taken", "Content-Encoding")
+    given = request.headers.get(b"content-type")
+    if given is None or given in allowed:
+        return
+    kind, _, parameters = given.partition(b";")
+    charset = parameters.strip().lower().replace(b'"', b"")
+    if kind.strip().lower() not in allowed or (b"charset=" in charset and b"charset=utf-8" not in charset):
+        wanted = " or ".join(sorted(name.decode() for name in allowed))
+        raise BeaconError("unsupported_media_type", f"send {wanted} in UTF-8", "Content-Type")
+
+
+async def read_body(request: Request, receive: Receive, limit: int) -> bytes | None:
+    """Read the whole body; None when the client went away.
+
+    Raises BeaconError `body_too_large` as soon as the limit is passed, before more is read.
+    """
+    length = request.headers.get(b"content-length")
+    if length is not None and length.isdigit() and int(length[:20]) > limit:
+        raise BeaconError("body_too_large", f"the body is larger than {limit} bytes")
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    if message["type"] == "http.request" and not message.get("more_body"):
+        if len(body) > limit:
+            raise BeaconError("body_too_large", f"the body is larger than {limit} bytes")
+        return body
+    chunks = [body]
+    size = len(body)
+    while message["type"] == "http.request" and message.get("more_body"):
+        if size > limit:
+            raise BeaconError("body_too_large", f"the body is larger than {limit} bytes")
+        message = await receive()
+        chunks.append(message.get("body", b""))
+        size += len(chunks[-1])
+    if size > limit:
+        raise BeaconError("body_too_large", f"the body is larger than {limit} bytes")
+    return None if message["type"] == "http.disconnect" else b"".join(chunks)

@@ -1,0 +1,67 @@
+"""Starts a service under gunicorn: one worker, an event loop, one port for clients and one for metrics."""
+
+from collections.abc import Callable
+from typing import Any
+
+from gunicorn.app.base import BaseApplication
+from gunicorn.glogging import Logger
+
+from beacon_core.logs import configure_logging
+from beacon_core.settings import Settings
+
+
+class PropagatingLogger(Logger):  # type: ignore[misc]
+    """gunicorn's log through the root logger, so that every line of the process has one shape."""
+
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        self.error_log.handlers = []
+        self.error_log.propagate = True
+        # The process's level decides; gunicorn's own INFO lines (listening, booting) are part of the story.
+        self.error_log.setLevel("INFO")
+
+
+class Server(BaseApplication):  # type: ignore[misc]
+    """gunicorn, configured by code: the settings are the one place where an operator sets anything."""
+
+    def __init__(self, create: Callable[[], Any], options: dict[str, Any]) -> None:
+        self._create = create
+        self._options = options
+        super().__init__()
+
+    def load_config(self) -> None:
+        for name, value in self._options.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Any:
+        return self._create()
+
+
+def serve(service: str, settings: Settings, create: Callable[[], Any], port: int, metrics_port: int) -> None:
+    """Serve until told to stop; `create` makes the ASGI application, inside the worker process.
+
+    One worker: metrics stay exact and memory small; more load is more pods. The control socket is off (a surface, and
+    it fails on a read-only root). After SIGTERM requests in flight are answered for up to `graceful_timeout` seconds.
+    """
+    configure_logging(service, settings.build_version, settings.log_level)
+    options = {
+        "bind": [f"{settings.host}:{port}", f"{settings.host}:{metrics_port}"],
+        "workers": 1,
+        "worker_class": "asgi",
+        "asgi_loop": "uvloop",
+        "asgi_lifespan": "on",
+        "http_parser": "fast",
+        "keepalive": 75,
+        "timeout": 30,
+        "graceful_timeout": 10,
+        "worker_connections": 2048,
+        "backlog": 2048,
+        "limit_request_line": 4094,
+        "limit_request_fields": 100,
+        "limit_request_field_size": 8190,
+        "logger_class": PropagatingLogger,
+        "accesslog": None,
+        "proc_name": f"beacon-{service}",
+        "control_socket_disable": True,
+    }
+    Server(create, options).run()

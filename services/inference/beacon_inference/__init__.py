@@ -1,0 +1,1 @@
+"""Inference: request -> validate -> lookup -> impute -> predict -> respond -> log."""

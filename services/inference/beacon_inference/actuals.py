@@ -1,0 +1,96 @@
+"""True values as clients send them: one or many, by prediction id or by entity and time."""
+
+import math
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from beacon_core.errors import BeaconError
+from beacon_core.product import Product
+from beacon_inference.database import Actual
+from beacon_inference.native import check_client_id, explain_value
+
+KEYS = ("value", "prediction_id", "entity", "observed_at", "source")
+# A clock may be a little ahead of ours; a value from tomorrow is a mistake.
+FUTURE = timedelta(minutes=5)
+
+
+def parse_actuals(body: Any, product: Product, max_rows: int) -> list[Actual]:
+    """Read `{"actuals": [...]}` or a single one; raises BeaconError that names the item, the key and the rule."""
+    if not isinstance(body, dict):
+        raise BeaconError("invalid_body", 'send an object: {"actuals": [...]} or one actual')
+    if "actuals" not in body:
+        return [_actual(body, product, "")]
+    if set(body) != {"actuals"} or not isinstance(body["actuals"], list):
+        raise BeaconError("invalid_body", "actuals must be a list, and the only key", "actuals")
+    items = body["actuals"]
+    if not 1 <= len(items) <= max_rows:
+        raise BeaconError("batch_too_large" if items else "invalid_body", f"send 1 to {max_rows} actuals", "actuals")
+    return [_actual(item, product, f"actuals[{index}].") for index, item in enumerate(items)]
+
+
+def _actual(item: Any, product: Product, prefix: str) -> Actual:
+    if not isinstance(item, dict):
+        raise BeaconError("invalid_body", "must be an object", prefix.rstrip("."))
+    for key in item:
+        if key not in KEYS:
+            raise BeaconError("invalid_body", f"unknown key; known are {', '.join(KEYS)}", f"{prefix}{key}"[:128])
+    prediction_id, entity = item.get("prediction_id"), item.get("entity")
+    if (prediction_id is None) == (entity is None):
+        raise BeaconError(
+            "invalid_body", "name either a prediction_id, or an entity and observed_at", f"{prefix}entity"
+        )
+    source = item.get("source", "api")
+    if not isinstance(source, str):
+        raise BeaconError("invalid_type", "source must be a string", f"{prefix}source")
+    check_client_id(source, f"{prefix}source")
+    observed_at = _time(item.get("observed_at"), f"{prefix}observed_at")
+    if prediction_id is not None:
+        if not isinstance(prediction_id, str):
+            raise BeaconError("invalid_type", "prediction_id must be a string", f"{prefix}prediction_id")
+        check_client_id(prediction_id, f"{prefix}prediction_id")
+    elif observed_at is None:
+        raise BeaconError("invalid_body", "an actual of an entity needs its time", f"{prefix}observed_at")
+    return Actual(
+        value=_value(item.get("value"), product, f"{prefix}value"),
+        observed_at=observed_at or datetime.now(UTC),
+        source=source,
+        prediction_id=prediction_id,
+        entity=None if entity is None else _entity(entity, product.entity.key, f"{prefix}entity"),
+    )
+
+
+def _value(value: Any, product: Product, field: str) -> float:
+    if value is None:
+        raise BeaconError("invalid_type", "value must be a number", field)
+    explain_value("value", value, field)
+    low, high = product.target.valid
+    if not low <= value <= high or not math.isfinite(value):
+        rule = f"value is {value:g}, valid is {low:g} to {high:g} {product.target.unit}"
+        raise BeaconError("out_of_valid_range", rule, field)
+    return float(value)
+
+
+def _entity(entity: Any, key: str, field: str) -> str:
+    if not isinstance(entity, dict) or set(entity) != {key}:
+        raise BeaconError("invalid_entity", f'entity must be {{"{key}": number}}', field)
+    if not isinstance(entity[key], int) or isinstance(entity[key], bool):
+        raise BeaconError("invalid_entity", f"{key} must be a whole number", f"{field}.{key}")
+    return str(entity[key])
+
+
+def _time(text: Any, field: str) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        raise BeaconError("invalid_type", "must be an ISO 8601 time, such as 2026-01-31T12:00:00Z", field) from None
+    if moment.tzinfo is None:
+        raise BeaconError("invalid_type", "needs a time zone, such as a trailing Z", field)
+    try:
+        moment = moment.astimezone(UTC)
+    except OverflowError:
+        raise BeaconError("out_of_valid_range", "is no time that can be kept", field) from None
+    if moment > datetime.now(UTC) + FUTURE:
+        raise BeaconError("out_of_valid_range", "lies in the future", field)
+    return moment

@@ -1,0 +1,89 @@
+"""Puts the inference service together: one line a part, in the order in which they are needed."""
+
+import asyncio
+import contextlib
+import sys
+
+from prometheus_client import GC_COLLECTOR, PLATFORM_COLLECTOR, PROCESS_COLLECTOR, CollectorRegistry
+
+from beacon_core.product import load_product
+from beacon_core.serving.asgi import Application
+from beacon_core.serving.http import Route
+from beacon_core.serving.tracing import open_spans
+from beacon_core.settings import Settings
+from beacon_inference.database import Database
+from beacon_inference.instruments import Instruments
+from beacon_inference.lookup import FeatureClient
+from beacon_inference.models import Models
+from beacon_inference.native import NativeParser
+from beacon_inference.pipeline import Pipeline
+from beacon_inference.prediction_log import PredictionLog
+from beacon_inference.protocols import mlflow, native, open_inference, v1
+from beacon_inference.protocols.table import Tables
+from beacon_inference.record import Wording
+from beacon_inference.web import create_web
+
+# The shipper's thread must not hold up the event loop for the interpreter's usual 5 ms.
+SWITCH_INTERVAL_SECONDS = 0.0005
+
+
+def create(settings: Settings) -> Application:
+    """Build the ASGI application; nothing is read or started before gunicorn's worker asks for it."""
+    sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
+    product = load_product(settings.product)
+    registry = CollectorRegistry()
+    for collector in (PROCESS_COLLECTOR, PLATFORM_COLLECTOR, GC_COLLECTOR):
+        registry.register(collector)
+    instruments = Instruments(registry, product, settings)
+    models = Models(settings, product, instruments)
+    database = Database(settings.database, product.feature_names)
+    log = PredictionLog(settings.spool_dir, settings.spool_max_bytes, database, registry)
+    features = FeatureClient(product, settings.features_address, settings.features_timeout_seconds)
+    pipeline = Pipeline(product, models, features, log, instruments)
+
+    wording = Wording(product)
+    parser = NativeParser(product, settings.max_batch_rows)
+    tables = Tables(product, settings.max_batch_rows)
+    infer = pipeline.handler(open_inference.open_inference(product, models, tables))
+    binary = open_inference.CONTENT_TYPES
+    routes = [
+        Route("/v1/predict", pipeline.handler(native.one(parser, wording))),
+        Route("/v1/predict/batch", pipeline.handler(native.batch(parser, wording))),
+        Route("/v2/models/{name}/infer", infer, content_types=binary),
+        Route("/v2/models/{name}/versions/{version}/infer", infer, content_types=binary),
+        Route("/v1/models/{name}:predict", pipeline.handler(v1.v1(product, models, tables))),
+        Route(
+            "/invocations",
+            pipeline.handler(mlflow.mlflow(tables)),
+            error_body=mlflow.error_body,
+            content_types=mlflow.CONTENT_TYPES,
+        ),
+    ]
+    web = create_web(settings, product, models, log, database, wording)
+    watcher: asyncio.Task[None] | None = None
+
+    async def start() -> None:
+        nonlocal watcher
+        await models.refresh()
+        log.start()
+        watcher = asyncio.create_task(models.watch())
+
+    async def stop() -> None:
+        if watcher is not None:
+            watcher.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await watcher
+        await features.close()
+        await asyncio.to_thread(log.stop)
+        database.close()
+
+    return Application(
+        settings=settings,
+        metrics_port=settings.inference_metrics_port,
+        routes=routes,
+        flask=web,
+        registry=registry,
+        spans=open_spans("inference", settings.build_version),
+        start=start,
+        stop=stop,
+    )

@@ -1,0 +1,22 @@
+"""What every protocol turns its body into: one float matrix, and who the rows are about."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Matrix = NDArray[np.float64]
+
+
+class Ask(NamedTuple):
+    """Rows to predict.
+
+    `matrix` is (rows, features) in the product's feature order, NaN where the request gave nothing. `entities` and
+    `prediction_ids` have one item a row or are None when no row has one. `path` says how the protocol names a value
+    in an error: it is formatted with `row` and `feature`.
+    """
+
+    matrix: Matrix
+    entities: list[int | None] | None = None
+    prediction_ids: list[str | None] | None = None
+    path: str = "features.{feature}"

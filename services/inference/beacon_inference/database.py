@@ -1,0 +1,119 @@
+"""Inference's reads and writes of the store: predictions in, predictions and actuals out."""
+
+import threading
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import Engine, and_, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import SQLAlchemyError
+
+from beacon_core.store import actuals, migrate, open_store, predictions
+from beacon_inference.record import Record, record_of, table_row
+
+
+class DatabaseDown(Exception):  # noqa: N818 - a state of the world, told to the client as 503
+    """The database does not answer."""
+
+
+class Actual(msgspec.Struct, frozen=True):
+    """A true value, for one prediction or for an entity at a time. `received_at` orders corrections."""
+
+    value: float
+    observed_at: datetime
+    source: str
+    prediction_id: str | None = None
+    entity: str | None = None
+
+
+class Database:
+    """The store, opened when first needed, so that a database that is down never keeps inference from starting."""
+
+    def __init__(self, url: str, names: tuple[str, ...]) -> None:
+        self._url = url
+        self._names = names
+        self._lock = threading.Lock()
+        self._engine: Engine | None = None
+
+    def insert(self, records: Sequence[Record]) -> None:
+        """Commit the records; one that is there already stays as it is."""
+        if not records:
+            return
+        engine = self._open()
+        rows = [table_row(record, self._names) for record in records]
+        insert = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
+        with engine.begin() as connection:
+            connection.execute(insert(predictions).on_conflict_do_nothing(index_elements=["id"]), rows)
+
+    def find(self, prediction_id: str) -> Record | None:
+        """Find a prediction; raises DatabaseDown."""
+        row = self._one(select(predictions).where(predictions.c.id == prediction_id))
+        return None if row is None else record_of(row, self._names)
+
+    def find_actual(self, record: Record) -> dict[str, Any] | None:
+        """Find the newest actual that belongs to the prediction; raises DatabaseDown.
+
+        One sent for the prediction's id wins. Otherwise one for its entity counts, if it was observed after the
+        prediction and before the entity's next one.
+        """
+        by_id = select(actuals).where(actuals.c.prediction_id == record.id)
+        found = self._one(by_id.order_by(actuals.c.id.desc()).limit(1))
+        if found is not None or record.entity is None:
+            return found
+        moment, entity = datetime.fromtimestamp(record.time, UTC), str(record.entity)
+        later = select(predictions.c.time).where(and_(predictions.c.entity == entity, predictions.c.time > moment))
+        following = self._one(later.order_by(predictions.c.time).limit(1))
+        of_entity = select(actuals).where(and_(actuals.c.entity == entity, actuals.c.observed_at >= moment))
+        if following is not None:
+            of_entity = of_entity.where(actuals.c.observed_at < following["time"])
+        return self._one(of_entity.order_by(actuals.c.observed_at, actuals.c.id.desc()).limit(1))
+
+    def add_actuals(self, items: Sequence[Actual]) -> list[str]:
+        """Keep actuals; for each `accepted`, `corrected` (a later value for the same) or `duplicate` (nothing new).
+
+        Raises DatabaseDown; then none was kept.
+        """
+        outcomes = []
+        received = datetime.now(UTC)
+        try:
+            with self._open().begin() as connection:
+                for item in items:
+                    same = (
+                        actuals.c.prediction_id == item.prediction_id
+                        if item.prediction_id is not None
+                        else and_(actuals.c.entity == item.entity, actuals.c.observed_at == item.observed_at)
+                    )
+                    query = select(actuals.c.value).where(same).order_by(actuals.c.id.desc()).limit(1)
+                    before = connection.execute(query).scalar()
+                    if before == item.value:
+                        outcomes.append("duplicate")
+                        continue
+                    connection.execute(actuals.insert().values(**msgspec.structs.asdict(item), received_at=received))
+                    outcomes.append("accepted" if before is None else "corrected")
+        except SQLAlchemyError as error:
+            raise DatabaseDown(str(error)) from error
+        return outcomes
+
+    def close(self) -> None:
+        """Close what was opened."""
+        if self._engine is not None:
+            self._engine.dispose()
+
+    def _one(self, query: Any) -> dict[str, Any] | None:
+        try:
+            with self._open().connect() as connection:
+                row = connection.execute(query).mappings().first()
+        except SQLAlchemyError as error:
+            raise DatabaseDown(str(error)) from error
+        return None if row is None else dict(row)
+
+    def _open(self) -> Engine:
+        with self._lock:
+            if self._engine is None:
+                engine = open_store(self._url)
+                if engine.dialect.name == "sqlite":
+                    migrate(engine)  # a laptop has no migration job
+                self._engine = engine
+            return self._engine

@@ -1,0 +1,107 @@
+"""Inference's metrics, created at zero, and the counting of a prediction in one place."""
+
+from datetime import datetime
+
+import numpy as np
+from prometheus_client import CollectorRegistry, Counter
+from prometheus_client.metrics import Histogram
+
+from beacon_core import metrics
+from beacon_core.product import Product
+from beacon_core.settings import Settings
+from beacon_inference.model import Model
+
+
+class Instruments:
+    """The metrics of predictions; every label set that can be known exists from the start."""
+
+    def __init__(self, registry: CollectorRegistry, product: Product, settings: Settings) -> None:
+        self._registry = registry
+        self._product = product
+        self.imputations = metrics.counter(metrics.IMPUTATIONS, registry)
+        self.features_out = metrics.counter(metrics.OUT_OF_RANGE_FEATURES, registry)
+        for name in product.feature_names:
+            self.imputations.labels(name)
+            self.features_out.labels(name)
+        extreme = metrics.counter(metrics.EXTREME_PREDICTIONS, registry)
+        self._very_low, self._very_high = extreme.labels("very_low"), extreme.labels("very_high")
+        stages = metrics.histogram(metrics.STAGE_SECONDS, registry)
+        self.stages = {stage: stages.labels(stage) for stage in metrics.STAGES}
+        self.model_latency = metrics.histogram(metrics.MODEL_LATENCY, registry)
+        self.key_out = metrics.counter(metrics.KEY_FEATURE_OUT_OF_RANGE, registry)
+        self._predictions = metrics.counter(metrics.PREDICTIONS, registry)
+        self._predictions_out = metrics.counter(metrics.OUT_OF_RANGE_PREDICTIONS, registry)
+        self._values: Histogram | None = None
+        self._info = metrics.gauge(metrics.MODEL_INFO, registry)
+        self._trained = metrics.gauge(metrics.MODEL_TRAINED, registry)
+        self._swaps = metrics.counter(metrics.MODEL_SWAPS, registry)
+        for outcome in ("swapped", "refused", "shadow_refused", "shadow_failed"):
+            self._swaps.labels(outcome)
+        build = metrics.gauge(metrics.BUILD_INFO, registry)
+        build.labels("inference", settings.build_version, settings.build_revision).set(1)
+        thresholds = metrics.gauge(metrics.THRESHOLD, registry)
+        for name, value in _thresholds(product).items():
+            thresholds.labels(name).set(value)
+
+    def swapped(self, model: Model, shadow: Model | None) -> None:
+        """Point the metrics at the model now in service."""
+        self._swaps.labels("swapped").inc()
+        self._info.clear()
+        for role, current in (("champion", model), ("shadow", shadow)):
+            if current is not None:
+                self._info.labels(current.pin.name, current.pin.version, current.pin.sha256, role).set(1)
+        self._trained.set(datetime.fromisoformat(model.manifest.created_at).timestamp())
+        self.predictions = self._predictions.labels(model.pin.version)
+        self.predictions_out = self._predictions_out.labels(model.pin.version)
+        if self._values is None:
+            # Buckets follow the first model's training quantiles; they stay, so that series stay comparable.
+            bounds = tuple(sorted({round(value, 1) for value in model.manifest.prediction_quantiles}))
+            self._values = metrics.histogram(metrics.PREDICTION_VALUE, self._registry, bounds)
+
+    def swap_failed(self, outcome: str) -> None:
+        """Count a model that was refused."""
+        self._swaps.labels(outcome).inc()
+
+    def shadow_failed(self) -> None:
+        """Count a shadow answer that could not be had."""
+        self._swaps.labels("shadow_failed").inc()
+
+    def predicted(
+        self, model: Model, values: list[float], missing: np.ndarray, outside: np.ndarray, rows: np.ndarray
+    ) -> None:
+        """Count predictions: `missing` and `outside` are (rows, features) of bool, `rows` the filled matrix."""
+        self.predictions.inc(len(values))
+        manifest, target = model.manifest, self._product.target
+        for value in values:
+            if self._values is not None:
+                self._values.observe(value)
+            if value < target.low:
+                self._very_low.inc()
+            elif value > target.high:
+                self._very_high.inc()
+            if not manifest.prediction_min <= value <= manifest.prediction_max:
+                self.predictions_out.inc()
+        self._count_features(self.imputations, missing)
+        self._count_features(self.features_out, outside)
+        key = rows[:, model.key]
+        out = int(((key < model.key_low) | (key > model.key_high)).sum())
+        if out:
+            self.key_out.inc(out)
+
+    def _count_features(self, counter: Counter, marks: np.ndarray) -> None:
+        if not marks.any():
+            return
+        for name, count in zip(self._product.feature_names, marks.sum(axis=0).tolist(), strict=True):
+            if count:
+                counter.labels(name).inc(count)
+
+
+def _thresholds(product: Product) -> dict[str, float]:
+    return {
+        "latency_slo_seconds": product.serving.latency_slo_seconds,
+        "interval_coverage": product.serving.interval_coverage,
+        "min_features": product.serving.min_features,
+        "large_residual": product.quality.large_residual,
+        "target_low": product.target.low,
+        "target_high": product.target.high,
+    }

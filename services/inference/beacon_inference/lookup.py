@@ -1,0 +1,131 @@
+"""Features of an entity, from feature serving, within a time limit; a breaker keeps a dead one from costing it."""
+
+import time
+from collections.abc import Sequence
+
+import aiohttp
+import msgspec
+import numpy as np
+
+from beacon_core.errors import BeaconError
+from beacon_core.product import Product
+from beacon_core.serving.http import Request
+from beacon_core.serving.tracing import outgoing_headers
+from beacon_inference.ask import Matrix
+
+FAILURES_TO_OPEN = 5
+OPEN_SECONDS = 1.0
+FOUND = "PRESENT"
+UNKNOWN = "NOT_FOUND"
+
+
+class Column(msgspec.Struct):
+    """One feature over all entities, as Feast words it."""
+
+    values: list[float | None]
+    statuses: list[str]
+
+
+class Names(msgspec.Struct):
+    """Names of the columns, in order."""
+
+    feature_names: list[str]
+
+
+class FeastAnswer(msgspec.Struct):
+    """Feast's answer to /get-online-features, as far as it is needed here."""
+
+    metadata: Names
+    results: list[Column]
+
+
+class FeatureClient:
+    """Asks feature serving for the product's feature service."""
+
+    def __init__(self, product: Product, address: str, timeout_seconds: float) -> None:
+        self._product = product
+        self._url = f"{address.rstrip('/')}/get-online-features"
+        self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
+        self._decode = msgspec.json.Decoder(FeastAnswer).decode
+        self._session: aiohttp.ClientSession | None = None
+        self._failures = 0
+        self._open_until = 0.0
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def features(self, entities: Sequence[int], request: Request) -> Matrix:
+        """Look up (entities, features), NaN where the store has no value.
+
+        Raises BeaconError `unknown_entity` for an entity that the store has never seen, and `feature_store_unavailable`
+        when it does not answer in time.
+        """
+        if time.monotonic() < self._open_until:
+            raise _unavailable("it failed just now")
+        try:
+            answer = await self._ask(entities, request)
+        except (aiohttp.ClientError, TimeoutError, msgspec.DecodeError, ValueError) as error:
+            self._failures += 1
+            if self._failures >= FAILURES_TO_OPEN:
+                self._open_until = time.monotonic() + OPEN_SECONDS
+            raise _unavailable(str(error) or type(error).__name__) from error
+        self._failures = 0
+        return self._matrix(answer, entities)
+
+    async def _ask(self, entities: Sequence[int], request: Request) -> FeastAnswer:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                timeout=self._timeout, connector=aiohttp.TCPConnector(limit=256, keepalive_timeout=30)
+            )
+        body = msgspec.json.encode(
+            {"feature_service": self._product.feature_service, "entities": {self._product.entity.key: list(entities)}}
+        )
+        headers = {"content-type": "application/json", "x-request-id": request.id}
+        headers |= outgoing_headers(request.trace, request.trace.parent_id if request.trace.flags & 1 else "")
+        for attempt in (1, 2):
+            try:
+                async with self._session.post(self._url, data=body, headers=headers) as response:
+                    content = await response.read()
+                    if response.status != 200:
+                        raise ValueError(f"feature serving answered {response.status}")
+                    return self._decode(content)
+            except (aiohttp.ServerDisconnectedError, ConnectionResetError):
+                # A kept connection that the other side had just closed: the request was never taken.
+                if attempt == 2:
+                    raise
+        raise AssertionError("unreachable")
+
+    def _matrix(self, answer: FeastAnswer, entities: Sequence[int]) -> Matrix:
+        columns = dict(zip(answer.metadata.feature_names, answer.results, strict=True))
+        try:
+            wanted = [columns[name] for name in self._product.feature_names]
+        except KeyError as error:
+            raise _unavailable(f"it does not serve {error.args[0]}") from error
+        for row, entity in enumerate(entities):
+            if all(column.statuses[row] == UNKNOWN for column in wanted):
+                key = self._product.entity.key
+                raise BeaconError("unknown_entity", f"no features are known for {key} {entity}", f"entity.{key}")
+        found = [
+            [value if status == FOUND else None for value, status in zip(column.values, column.statuses, strict=True)]
+            for column in wanted
+        ]
+        return np.array(found, dtype=np.float64).T
+
+
+def _unavailable(reason: str) -> BeaconError:
+    return BeaconError("feature_store_unavailable", f"feature serving does not answer: {reason}", "entity")
+
+
+async def looked_up(client: FeatureClient, entities: Sequence[int | None], features: int, request: Request) -> Matrix:
+    """Look up a matrix for rows of which only some name an entity; one call for all of them."""
+    known = [entity for entity in entities if entity is not None]
+    distinct = list(dict.fromkeys(known))
+    found = await client.features(distinct, request)
+    positions = {entity: index for index, entity in enumerate(distinct)}
+    matrix = np.full((len(entities), features), np.nan)
+    for row, entity in enumerate(entities):
+        if entity is not None:
+            matrix[row] = found[positions[entity]]
+    return matrix

@@ -1,0 +1,103 @@
+"""A model in service: a verified package in ONNX Runtime, self-tested before it answers anybody."""
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from beacon_core.manifest import Manifest, PackageError, read_package
+from beacon_core.product import Product
+from beacon_core.release import Pin, package_folder
+
+# A package may ask for an accuracy, but not for one so loose that any model would pass.
+LARGEST_TOLERANCE = 0.001
+
+
+class Model:
+    """A model that passed its self-test.
+
+    Arrays have one item a feature, in matrix column order: `fill` imputes, `low` and `high` bound the training range,
+    `key` is the most important feature's column and `key_low`, `key_high` its normal range (1 % to 99 %).
+    """
+
+    def __init__(self, pin: Pin, manifest: Manifest, session: ort.InferenceSession) -> None:
+        self.pin = pin
+        self.manifest = manifest
+        self._session = session
+        self._outputs = [session.get_outputs()[0].name]
+        self._input = session.get_inputs()[0].name
+        facts = manifest.features
+        self.fill = np.array([feature.fill for feature in facts])
+        self.low = np.array([feature.min for feature in facts])
+        self.high = np.array([feature.max for feature in facts])
+        self.key = int(np.argmax([feature.importance for feature in facts]))
+        self.key_low, self.key_high = facts[self.key].quantiles[0], facts[self.key].quantiles[-1]
+        # How the model is named in every answer, encoded once.
+        self.raw = msgspec.Raw(msgspec.json.encode(pin))
+
+    def predict(self, rows: NDArray[np.float32]) -> list[float]:
+        """Predict complete rows (n, features); n values in the target's unit."""
+        answers = self._session.run(self._outputs, {self._input: rows})[0]
+        values: list[float] = answers.ravel().tolist()
+        return values
+
+
+def load_model(models: Path, pin: Pin, product: Product) -> Model:
+    """Load the pinned version; `PackageError` unless it is whole, fits the product and answers its golden rows."""
+    package = read_package(package_folder(models, pin), pin.sha256)
+    manifest = package.manifest
+    _check_fit(manifest, pin, product)
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        session = ort.InferenceSession(package.model, options, providers=["CPUExecutionProvider"])
+        model = Model(pin, manifest, session)
+        _self_test(model)
+    except PackageError:
+        raise
+    except Exception as error:  # ONNX Runtime's exceptions have no common base
+        raise PackageError(f"{pin.name} {pin.version}: the model does not run: {error}") from error
+    return model
+
+
+def _check_fit(manifest: Manifest, pin: Pin, product: Product) -> None:
+    names = tuple(feature.name for feature in manifest.features)
+    built, installed = manifest.libraries.get("onnxruntime", "0"), ort.__version__
+    rules = [
+        (manifest.product == pin.name == product.name, f"is of product {manifest.product}, not {product.name}"),
+        (manifest.version == pin.version, f"says that it is version {manifest.version}"),
+        (manifest.schema_hash == product.schema_hash, "was trained on another schema than product.yaml has now"),
+        (names == product.feature_names, f"has the features {', '.join(names)}"),
+        (_release(built) <= _release(installed), f"was checked with onnxruntime {built}, this is {installed}"),
+        (bool(manifest.golden), "has no golden requests"),
+        (
+            manifest.golden_tolerance <= LARGEST_TOLERANCE,
+            f"tolerates {manifest.golden_tolerance} in its golden answers",
+        ),
+    ]
+    for holds, rule in rules:
+        if not holds:
+            raise PackageError(f"{pin.name} {pin.version}: {rule}")
+
+
+def _self_test(model: Model) -> None:
+    golden = model.manifest.golden
+    rows = np.array([case.row for case in golden], dtype=np.float32)
+    wanted = np.array([case.prediction for case in golden])
+    for row in rows:  # one by one, as requests come: this warms the session up, too
+        model.predict(row[None])
+    answers = np.array(model.predict(rows))
+    worst = float(np.abs(answers - wanted).max())
+    if not worst <= model.manifest.golden_tolerance:
+        raise PackageError(
+            f"{model.pin.name} {model.pin.version}: a golden answer is off by {worst:g} "
+            f"(allowed {model.manifest.golden_tolerance:g})"
+        )
+
+
+def _release(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".")[:2] if part.isdigit())

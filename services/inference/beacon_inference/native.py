@@ -1,0 +1,192 @@
+"""Beacon's own JSON bodies, one row and batches: one parse, straight into the matrix.
+
+The parser is built from product.yaml. It knows only types; when it refuses a body, `explain` walks the body once more,
+slowly, to name the field and the rule.
+"""
+
+import difflib
+import json
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from beacon_core.errors import BeaconError
+from beacon_core.ids import is_client_id
+from beacon_core.product import Product
+from beacon_inference.ask import Ask
+
+INT64_MAX = 2**63 - 1
+
+
+class NativeParser:
+    """Parses `{"features": {...}, "entity": {...}, "prediction_id": "..."}` and `{"rows": [...]}`."""
+
+    def __init__(self, product: Product, max_rows: int) -> None:
+        self._names = product.feature_names
+        self._key = product.entity.key
+        self._max_rows = max_rows
+        strict: dict[str, Any] = {"forbid_unknown_fields": True, "frozen": True, "gc": False}
+        features = msgspec.defstruct("Features", [(name, float | None, None) for name in self._names], **strict)
+        entity = msgspec.defstruct("Entity", [(self._key, int)], **strict)
+        row = msgspec.defstruct(
+            "Row",
+            [("features", features | None, None), ("entity", entity | None, None), ("prediction_id", str | None, None)],
+            **strict,
+        )
+        batch = msgspec.defstruct("Batch", [("rows", list[row])], **strict)  # type: ignore[valid-type]
+        # The types are made at run time, so that a type checker cannot know their fields.
+        self._decode_row: Callable[[bytes], Any] = msgspec.json.Decoder(row).decode
+        self._decode_batch: Callable[[bytes], Any] = msgspec.json.Decoder(batch).decode
+        self._nothing = (None,) * len(self._names)
+
+    def row(self, body: bytes) -> Ask:
+        """Parse one row; raises BeaconError."""
+        try:
+            row = self._decode_row(body)
+        except (msgspec.DecodeError, RecursionError) as error:
+            self._explain_row(_loads(body, error), "")
+            raise BeaconError("invalid_body", str(error)) from error
+        values = self._nothing if row.features is None else msgspec.structs.astuple(row.features)
+        entity = None if row.entity is None else self._entity_key(row.entity, "")
+        if row.prediction_id is not None:
+            check_client_id(row.prediction_id, "prediction_id")
+        return Ask(
+            np.array([values], dtype=np.float64),
+            None if entity is None else [entity],
+            None if row.prediction_id is None else [row.prediction_id],
+        )
+
+    def batch(self, body: bytes) -> Ask:
+        """Parse up to `max_rows` rows; raises BeaconError that names a bad row by its index."""
+        try:
+            rows = self._decode_batch(body).rows
+        except (msgspec.DecodeError, RecursionError) as error:
+            self._explain_batch(_loads(body, error))
+            raise BeaconError("invalid_body", str(error)) from error
+        self._check_count(len(rows))
+        nothing, astuple = self._nothing, msgspec.structs.astuple
+        matrix = np.array([nothing if r.features is None else astuple(r.features) for r in rows], dtype=np.float64)
+        entities = prediction_ids = None
+        if any(row.entity is not None for row in rows):
+            entities = [
+                None if r.entity is None else self._entity_key(r.entity, f"rows[{i}].") for i, r in enumerate(rows)
+            ]
+        if any(row.prediction_id is not None for row in rows):
+            prediction_ids = [row.prediction_id for row in rows]
+            _check_distinct_ids(prediction_ids)
+        return Ask(matrix, entities, prediction_ids, "rows[{row}].features.{feature}")
+
+    def _check_count(self, count: int) -> None:
+        if not 1 <= count <= self._max_rows:
+            raise BeaconError(
+                "batch_too_large" if count else "invalid_body", f"send 1 to {self._max_rows} rows", "rows"
+            )
+
+    def _entity_key(self, entity: Any, prefix: str) -> int:
+        value: int = getattr(entity, self._key)
+        if abs(value) > INT64_MAX:
+            raise BeaconError("invalid_entity", f"{self._key} must fit in 64 bits", f"{prefix}entity.{self._key}")
+        return value
+
+    def _explain_batch(self, body: Any) -> None:
+        if not isinstance(body, dict):
+            raise BeaconError("invalid_body", 'send an object: {"rows": [...]}')
+        _refuse_unknown(body, ("rows",), "")
+        rows = body.get("rows")
+        if not isinstance(rows, list):
+            raise BeaconError("invalid_body", "rows must be a list", "rows")
+        self._check_count(len(rows))
+        for index, row in enumerate(rows):
+            self._explain_row(row, f"rows[{index}].")
+
+    def _explain_row(self, row: Any, prefix: str) -> None:
+        if not isinstance(row, dict):
+            raise BeaconError("invalid_body", 'send an object: {"features": {...}}', prefix.rstrip(".") or None)
+        _refuse_unknown(row, ("features", "entity", "prediction_id"), prefix)
+        explain_features(row.get("features"), self._names, f"{prefix}features")
+        self._explain_entity(row.get("entity"), f"{prefix}entity")
+        if not isinstance(row.get("prediction_id"), str | None):
+            raise BeaconError("invalid_type", "prediction_id must be a string", f"{prefix}prediction_id")
+
+    def _explain_entity(self, entity: Any, field: str) -> None:
+        if entity is None:
+            return
+        if not isinstance(entity, dict) or set(entity) != {self._key}:
+            raise BeaconError("invalid_entity", f'entity must be {{"{self._key}": number}}', field)
+        if not isinstance(entity[self._key], int) or isinstance(entity[self._key], bool):
+            raise BeaconError("invalid_entity", f"{self._key} must be a whole number", f"{field}.{self._key}")
+
+
+def explain_features(features: Any, names: tuple[str, ...], field: str) -> None:
+    """Raise the first reason why `features` is not an object of known features and finite numbers."""
+    if features is None:
+        return
+    if not isinstance(features, dict):
+        raise BeaconError("invalid_type", "features must be an object of numbers", field)
+    for name, value in features.items():
+        if name not in names:
+            raise unknown_feature(name, names, f"{field}.{name}")
+        explain_value(name, value, f"{field}.{name}")
+
+
+def explain_value(name: str, value: Any, field: str) -> None:
+    """Raise the reason why `value` is not a finite number or null."""
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        kind = {bool: "a boolean", str: "a string", list: "a list", dict: "an object"}.get(
+            type(value), "something else"
+        )
+        raise BeaconError("invalid_type", f"{name} must be a number or null, not {kind}", field)
+    try:
+        finite = math.isfinite(value)
+    except OverflowError:
+        finite = False
+    if not finite:
+        raise BeaconError("not_finite", f"{name} must be finite", field)
+
+
+def unknown_feature(name: str, names: tuple[str, ...], field: str) -> BeaconError:
+    """Word the error for a feature that the product does not have, with the nearest that it has."""
+    near = difflib.get_close_matches(name.upper()[:64], names, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return BeaconError("unknown_feature", f"unknown feature {name[:64]}{hint}", field[:128])
+
+
+def check_client_id(name: str, field: str) -> None:
+    """Refuse a client-made id that is no plain word."""
+    if not is_client_id(name):
+        raise BeaconError("invalid_id", f"{field} must be 1 to 64 letters, digits or ._:- and begin with one", field)
+
+
+def _check_distinct_ids(prediction_ids: list[str | None]) -> None:
+    seen: dict[str, int] = {}
+    for index, name in enumerate(prediction_ids):
+        if name is None:
+            continue
+        field = f"rows[{index}].prediction_id"
+        check_client_id(name, field)
+        if name in seen:
+            raise BeaconError("invalid_id", f"prediction_id is that of rows[{seen[name]}] too", field)
+        seen[name] = index
+
+
+def _refuse_unknown(body: Mapping[str, Any], known: tuple[str, ...], prefix: str) -> None:
+    for key in body:
+        if key not in known:
+            raise BeaconError(
+                "invalid_body", f"unknown key {key[:64]}; known are {', '.join(known)}", f"{prefix}{key}"[:128]
+            )
+
+
+def _loads(body: bytes, cause: Exception) -> Any:
+    """Read JSON as leniently as Python does (NaN, 1e999), so that the walk can name the field."""
+    if not body.strip():
+        raise BeaconError("invalid_json", "the body is empty") from cause
+    try:
+        return json.loads(body.decode("utf-8"))
+    except (ValueError, RecursionError):
+        raise BeaconError("invalid_json", f"the body is not JSON: {cause}") from cause

@@ -1,0 +1,281 @@
+"""A prediction, start to end: validate -> lookup -> impute -> predict -> respond -> log.
+
+Every protocol runs through here: it brings a `parse` and a `respond`, and nothing else.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from hashlib import sha256
+from typing import NamedTuple
+
+import numpy as np
+
+from beacon_core.errors import BeaconError
+from beacon_core.ids import new_id
+from beacon_core.product import Product
+from beacon_core.serving.http import Request, Response
+from beacon_inference.ask import Ask, Matrix
+from beacon_inference.database import DatabaseDown
+from beacon_inference.instruments import Instruments
+from beacon_inference.lookup import FeatureClient, looked_up
+from beacon_inference.models import Models, Serving
+from beacon_inference.native import check_client_id
+from beacon_inference.prediction_log import PredictionLog
+from beacon_inference.record import Record
+from beacon_inference.validate import Rules
+
+
+class Protocol(NamedTuple):
+    """One way to ask for predictions: how a request becomes rows, and records an answer."""
+
+    parse: Callable[[Request], Ask]
+    respond: Callable[[Request, list[Record]], Response]
+
+
+class Pipeline:
+    """The stages of a prediction and what they need."""
+
+    def __init__(
+        self, product: Product, models: Models, features: FeatureClient, log: PredictionLog, instruments: Instruments
+    ) -> None:
+        self._product = product
+        self._rules = Rules(product)
+        self._models = models
+        self._features = features
+        self._log = log
+        self._instruments = instruments
+        self._in_progress: set[str] = set()
+
+    def handler(self, protocol: Protocol) -> Callable[[Request], "asyncio.Future[Response]"]:
+        """Make the route handler of a protocol."""
+
+        async def handle(request: Request) -> Response:
+            return await self.run(request, protocol)
+
+        return handle  # type: ignore[return-value]
+
+    async def run(self, request: Request, protocol: Protocol) -> Response:
+        """Answer one request, whatever number of rows it has; raises BeaconError."""
+        clock = Clock(request)
+        ask = protocol.parse(request)
+        self._rules.check(ask)
+        ids = _client_ids(request, ask)
+        clock.lap("validate")
+        if ids is None:
+            return await self._predict(request, protocol, ask, None, clock)
+        with _Reserved(self._in_progress, ids):
+            earlier = await self._earlier(ids, ask)
+            if earlier is not None:
+                request.notes["replayed"] = True
+                return protocol.respond(request, earlier)
+            return await self._predict(request, protocol, ask, ids, clock)
+
+    async def _predict(
+        self, request: Request, protocol: Protocol, ask: Ask, ids: list[str | None] | None, clock: "Clock"
+    ) -> Response:
+        given, served = ask.matrix, None
+        if ask.entities is not None:
+            served = await self._look_up(request, ask)
+        matrix = given if served is None else np.where(np.isnan(given), served, given)
+        clock.lap("lookup")
+
+        # Taken once: a swap in the middle of a request must not mix two models.
+        serving = self._serving()
+        missing = np.isnan(matrix)
+        self._rules.check_enough(~missing, ask)
+        model = serving.model
+        rows = np.where(missing, model.fill, matrix)
+        outside = (rows < model.low) | (rows > model.high)
+        clock.lap("impute")
+
+        complete = rows.astype(np.float32)
+        values = model.predict(complete)
+        seconds = clock.lap("predict")
+        shadow = self._shadow(serving, complete)
+
+        records = self._records(request, ask, ids, serving, values, shadow, served, outside)
+        response = protocol.respond(request, records)
+        clock.lap("respond")
+
+        logged = self._log.append(records)
+        clock.lap("log")
+        self._instruments.model_latency.observe(seconds)
+        self._instruments.predicted(model, values, missing, outside, rows)
+        clock.observe(self._instruments)
+        request.notes["model_version"] = model.pin.version
+        request.notes["prediction_id"] = records[0].id
+        headers = (
+            (b"beacon-model-version", model.pin.version.encode()),
+            (b"beacon-logged", b"true" if logged else b"false"),
+            (b"server-timing", clock.server_timing()),
+        )
+        return response._replace(headers=response.headers + headers)
+
+    def _serving(self) -> Serving:
+        serving = self._models.serving
+        if serving is None:
+            raise BeaconError("model_not_ready", "no model is in service yet")
+        return serving
+
+    async def _look_up(self, request: Request, ask: Ask) -> Matrix | None:
+        """Features of the entities; None where the store is down and the request itself has enough."""
+        entities = ask.entities or []
+        try:
+            return await looked_up(self._features, entities, len(self._product.features), request)
+        except BeaconError as error:
+            known = (~np.isnan(ask.matrix)).sum(axis=1)
+            if error.code != "feature_store_unavailable" or known.min() < self._product.serving.min_features:
+                raise
+            request.notes["degraded"] = error.code
+            return None
+
+    def _shadow(self, serving: Serving, rows: "np.typing.NDArray[np.float32]") -> list[float] | None:
+        """Ask the shadow model; whatever happens to it is logged and never reaches the client."""
+        if serving.shadow is None:
+            return None
+        try:
+            return serving.shadow.predict(rows)
+        except Exception:  # noqa: BLE001 - the shadow's failures are its own
+            self._instruments.shadow_failed()
+            return None
+
+    def _records(
+        self,
+        request: Request,
+        ask: Ask,
+        ids: list[str | None] | None,
+        serving: Serving,
+        values: list[float],
+        shadow: list[float] | None,
+        served: Matrix | None,
+        outside: "np.typing.NDArray[np.bool_]",
+    ) -> list[Record]:
+        model = serving.model
+        interval, valid = model.manifest.interval, self._product.target.valid
+        now = time.time()
+        latency = time.perf_counter() - request.started
+        given = _with_none(ask.matrix)
+        stored = None if served is None else _with_none(served)
+        any_outside = bool(outside.any())
+        trace_id = request.trace.trace_id
+        records = []
+        for row, value in enumerate(values):
+            if value != value or value in (float("inf"), float("-inf")):  # noqa: PLR0124 - NaN
+                raise BeaconError("internal", "the model's answer is not finite")
+            chosen = None if ids is None else ids[row]
+            records.append(
+                Record(
+                    id=chosen or new_id(),
+                    time=now,
+                    given=given[row],
+                    prediction=round(value, 5),
+                    low=round(max(value - interval.low, valid[0]), 5),
+                    high=round(min(value + interval.high, valid[1]), 5),
+                    version=model.pin.version,
+                    sha256=model.pin.sha256,
+                    latency=latency,
+                    request_id=request.id,
+                    trace_id=trace_id,
+                    outside=np.flatnonzero(outside[row]).tolist() if any_outside else [],
+                    served=None if stored is None else stored[row],
+                    entity=None if ask.entities is None else ask.entities[row],
+                    shadow_version=None if serving.shadow is None else serving.shadow.pin.version,
+                    shadow=None if shadow is None else shadow[row],
+                    body_sha256=None if chosen is None else _fingerprint(ask, row),
+                )
+            )
+        return records
+
+    async def _earlier(self, ids: list[str | None], ask: Ask) -> list[Record] | None:
+        """Find the records of an earlier try; None when there was none.
+
+        Raises BeaconError `idempotency_conflict` when an id was used with other values. While the database is down only
+        the spool can tell, and the database itself refuses the second record later.
+        """
+        found: list[Record] = []
+        for row, name in enumerate(ids):
+            if name is None:
+                return None
+            record = self._log.find_waiting(name)
+            if record is None:
+                try:
+                    record = await asyncio.wait_for(asyncio.to_thread(self._log.find, name), timeout=1.0)
+                except (DatabaseDown, TimeoutError):
+                    return None
+            if record is None:
+                return None
+            if record.body_sha256 != _fingerprint(ask, row):
+                raise BeaconError("idempotency_conflict", f"{name} was used before with other values", "prediction_id")
+            found.append(record)
+        return found
+
+
+class Clock:
+    """Times the stages of one request."""
+
+    def __init__(self, request: Request) -> None:
+        self._timings = request.timings
+        self._last = request.started
+
+    def lap(self, stage: str) -> float:
+        """End a stage; seconds it took."""
+        now = time.perf_counter()
+        seconds = now - self._last
+        self._timings.append((stage, seconds))
+        self._last = now
+        return seconds
+
+    def observe(self, instruments: Instruments) -> None:
+        """Put the stages into the histogram."""
+        for stage, seconds in self._timings:
+            instruments.stages[stage].observe(seconds)
+
+    def server_timing(self) -> bytes:
+        """Word the stages for the header Server-Timing, in milliseconds."""
+        return b", ".join([b"%s;dur=%.3f" % (stage.encode(), seconds * 1000) for stage, seconds in self._timings])
+
+
+class _Reserved:
+    """Holds ids while their request is under way; a second request with one of them is told to wait."""
+
+    def __init__(self, in_progress: set[str], ids: list[str | None]) -> None:
+        self._in_progress = in_progress
+        self._ids = {name for name in ids if name is not None}
+
+    def __enter__(self) -> None:
+        if self._ids & self._in_progress:
+            raise BeaconError("request_in_progress", "a request with this id is under way", "prediction_id")
+        self._in_progress |= self._ids
+
+    def __exit__(self, *_: object) -> None:
+        self._in_progress -= self._ids
+
+
+def _client_ids(request: Request, ask: Ask) -> list[str | None] | None:
+    """Ids that the client made: its prediction ids, or its Idempotency-Key (with the row's index in a batch)."""
+    if ask.prediction_ids is not None:
+        return ask.prediction_ids
+    key = request.header(b"idempotency-key")
+    if key is None:
+        return None
+    key = key.strip('"')
+    check_client_id(key, "Idempotency-Key")
+    rows = len(ask.matrix)
+    if rows == 1:
+        return [key]
+    check_client_id(f"{key}.{rows - 1}", "Idempotency-Key")
+    return [f"{key}.{row}" for row in range(rows)]
+
+
+def _fingerprint(ask: Ask, row: int) -> str:
+    """sha256 of what was asked, so that a retry is told apart from another question under the same id."""
+    entity = None if ask.entities is None else ask.entities[row]
+    return sha256(ask.matrix[row].tobytes() + repr(entity).encode()).hexdigest()
+
+
+def _with_none(matrix: Matrix) -> list[list[float | None]]:
+    rows: list[list[float | None]] = matrix.tolist()
+    if np.isnan(matrix).any():
+        return [[None if value != value else value for value in row] for row in rows]  # noqa: PLR0124 - NaN
+    return rows

@@ -1,0 +1,145 @@
+"""The prediction log: append to the spool, ship to the database in the background, find by id.
+
+    append -> spool -> ship -> database
+
+A full or broken spool never fails a prediction: it is counted in beacon_prediction_log_dropped_total, and paged.
+"""
+
+import logging
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+from prometheus_client import CollectorRegistry
+
+from beacon_core import metrics
+from beacon_inference.database import Database
+from beacon_inference.record import Record, decode_record, encode_record
+from beacon_inference.spool import Position, Spool
+
+log = logging.getLogger(__name__)
+
+SHIP_SECONDS = 0.25
+SHIP_BYTES = 128 << 10
+RETRY_SECONDS = (0.5, 1, 2, 5)
+
+
+class PredictionLog:
+    """Every acknowledged prediction, from the moment it was sent until it is in the database."""
+
+    def __init__(self, folder: Path, max_bytes: int, database: Database, registry: CollectorRegistry) -> None:
+        self._database = database
+        self._quarantine = folder / "quarantine.txt"
+        self._spool = Spool(folder, max_bytes)
+        self._waiting: dict[str, Position] = {}
+        self._offsets: dict[int, int] = {}
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._ship_for_ever, name="shipper", daemon=True)
+        self._dropped = metrics.counter(metrics.LOG_DROPPED, registry)
+        self._shipped = metrics.counter(metrics.LOG_SHIPPED, registry)
+        self._quarantined = metrics.counter(metrics.LOG_QUARANTINED, registry)
+        self._failures = metrics.counter(metrics.LOG_SHIP_FAILURES, registry)
+        metrics.gauge(metrics.SPOOL_RECORDS, registry).set_function(lambda: len(self._waiting))
+        self._recover()
+
+    def start(self) -> None:
+        """Begin to ship."""
+        self._thread.start()
+
+    def stop(self, timeout: float = 5.0) -> None:
+        """Ship what can be shipped within `timeout` seconds; the rest stays in the spool for the next process."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout)
+        self._spool.close()
+
+    def append(self, records: Sequence[Record]) -> bool:
+        """Keep the records; False when they had to be dropped (and were counted)."""
+        lines = [encode_record(record) for record in records]
+        position = self._spool.append(b"\n".join(lines) + b"\n")
+        if position is None:
+            self._dropped.inc(len(records))
+            return False
+        offset = position.offset
+        for record, line in zip(records, lines, strict=True):
+            self._waiting[record.id] = Position(position.segment, offset, len(line))
+            offset += len(line) + 1
+        return True
+
+    def find_waiting(self, prediction_id: str) -> Record | None:
+        """Find a record that is still in the spool."""
+        position = self._waiting.get(prediction_id)
+        line = None if position is None else self._spool.read_at(position)
+        return None if line is None else decode_record(line)
+
+    def find(self, prediction_id: str) -> Record | None:
+        """Find a record in the spool or the database; raises DatabaseDown when only the latter could tell."""
+        waiting = self.find_waiting(prediction_id)
+        return waiting or self._database.find(prediction_id)
+
+    def _recover(self) -> None:
+        for segment in self._spool.segments():
+            offset = 0
+            while chunk := self._spool.read(segment, offset, SHIP_BYTES):
+                for line in chunk.splitlines(keepends=True):
+                    record = _decode(line)
+                    if record is not None:
+                        self._waiting[record.id] = Position(segment, offset, len(line) - 1)
+                    offset += len(line)
+
+    def _ship_for_ever(self) -> None:
+        failures = 0
+        while True:
+            try:
+                more = self._ship_once()
+                failures = 0
+            except Exception as error:  # noqa: BLE001 - nothing may end this thread
+                # Whatever is wrong with the database, the spool keeps the records and this thread goes on.
+                failures += 1
+                self._failures.inc()
+                if failures in {1, 10} or failures % 100 == 0:
+                    log.warning("the prediction log cannot be shipped", extra={"reason": str(error), "tries": failures})
+                more = False
+            if self._stopping.is_set() and (failures or not more):
+                return
+            if not more:
+                self._stopping.wait(RETRY_SECONDS[min(failures, len(RETRY_SECONDS)) - 1] if failures else SHIP_SECONDS)
+
+    def _ship_once(self) -> bool:
+        """Ship one batch of the oldest segment that has one; whether there may be more."""
+        for segment in self._spool.segments():
+            sealed = self._spool.is_sealed(segment)
+            offset = self._offsets.get(segment, 0)
+            chunk = self._spool.read(segment, offset, SHIP_BYTES)
+            if chunk:
+                records = self._parse(chunk)
+                self._database.insert(records)
+                self._offsets[segment] = offset + len(chunk)
+                self._shipped.inc(len(records))
+                for record in records:
+                    self._waiting.pop(record.id, None)
+                return True
+            if sealed:
+                self._spool.drop(segment)
+                self._offsets.pop(segment, None)
+        return False
+
+    def _parse(self, chunk: bytes) -> list[Record]:
+        records = []
+        for line in chunk.splitlines():
+            record = _decode(line)
+            if record is None:
+                self._quarantined.inc()
+                with self._quarantine.open("ab") as file:
+                    file.write(line + b"\n")
+            else:
+                records.append(record)
+        return records
+
+
+def _decode(line: bytes) -> Record | None:
+    try:
+        return decode_record(line)
+    except msgspec.DecodeError:
+        return None

@@ -1,0 +1,71 @@
+"""TensorFlow's and KServe's V1 protocol: `instances` or `inputs` in, `predictions` out."""
+
+from typing import Any
+
+import msgspec
+
+from beacon_core.errors import BeaconError
+from beacon_core.product import Product
+from beacon_core.serving.http import Request, Response, encode_json
+from beacon_inference.ask import Ask
+from beacon_inference.models import Models
+from beacon_inference.pipeline import Protocol
+from beacon_inference.protocols.open_inference import check_model
+from beacon_inference.protocols.table import Tables, decode, numbers
+from beacon_inference.record import Record
+
+
+class PredictRequest(msgspec.Struct):
+    """The body of :predict; exactly one of the two."""
+
+    instances: msgspec.Raw = msgspec.Raw()
+    inputs: msgspec.Raw = msgspec.Raw()
+    signature_name: str | None = None
+
+
+def v1(product: Product, models: Models, tables: Tables) -> Protocol:
+    """Speak the protocol for the product's one model."""
+
+    def parse(request: Request) -> Ask:
+        check_model(request, product, models)
+        body: PredictRequest = decode(request.body, PredictRequest)
+        has_instances, has_inputs = bool(bytes(body.instances)), bool(bytes(body.inputs))
+        if has_instances == has_inputs:
+            raise BeaconError("invalid_body", "send either instances or inputs", "instances")
+        if has_instances:
+            return instances(body.instances, tables, "instances")
+        return inputs(body.inputs, tables)
+
+    return Protocol(parse, respond)
+
+
+def instances(raw: msgspec.Raw, tables: Tables, field: str) -> Ask:
+    """Rows: lists in feature order, or objects of names and numbers."""
+    text = bytes(raw).lstrip()
+    if text[:1] == b"[" and text[1:].lstrip()[:1] == b"{":
+        return tables.of_records(msgspec.json.decode(raw), field)
+    matrix, dimensions = numbers(raw, field)
+    if dimensions == 1 and matrix.size:
+        raise BeaconError("invalid_shape", "every instance must be a list or an object", field)
+    return tables.of_rows(matrix, 2, field)
+
+
+def inputs(raw: msgspec.Raw, tables: Tables) -> Ask:
+    """Rows as in `instances`, or an object of columns."""
+    if bytes(raw).lstrip()[:1] != b"{":
+        return instances(raw, tables, "inputs")
+    columns: dict[str, Any] = msgspec.json.decode(raw)
+    values = {name: column if isinstance(column, list) else [column] for name, column in columns.items()}
+    rows = max((len(column) for column in values.values()), default=0)
+    if any(len(column) != rows for column in values.values()):
+        raise BeaconError("invalid_shape", "the columns are of unequal length", "inputs")
+    flat = {
+        name: [item[0] if isinstance(item, list) and len(item) == 1 else item for item in column]
+        for name, column in values.items()
+    }
+    return tables.of_records([{name: column[row] for name, column in flat.items()} for row in range(rows)], "inputs")
+
+
+def respond(_: Request, records: list[Record]) -> Response:
+    """Bare predictions, as V1 clients expect them."""
+    return Response(encode_json({"predictions": [record.prediction for record in records]}))

@@ -1,0 +1,70 @@
+"""The rules of product.yaml, held against a whole matrix at once, whatever protocol filled it."""
+
+import numpy as np
+
+from beacon_core.errors import BeaconError
+from beacon_core.product import Feature, Product
+from beacon_inference.ask import Ask
+
+
+class Rules:
+    """Valid ranges, categories and the least number of features."""
+
+    def __init__(self, product: Product) -> None:
+        self._features = product.features
+        self._minimum = product.serving.min_features
+        self._low = np.array([_bounds(feature)[0] for feature in product.features])
+        self._high = np.array([_bounds(feature)[1] for feature in product.features])
+        self._categories = [
+            (column, np.array(feature.categories, dtype=np.float64))
+            for column, feature in enumerate(product.features)
+            if feature.categories is not None
+        ]
+
+    def check(self, ask: Ask) -> None:
+        """Raise BeaconError for the first value that is infinite, out of its valid range or of no known category."""
+        matrix = ask.matrix
+        # NaN compares false, so a missing value passes; infinities fail.
+        wrong = (matrix < self._low) | (matrix > self._high)
+        if wrong.any():
+            row, column = (int(index) for index in np.argwhere(wrong)[0])
+            raise self._refusal(ask, row, column)
+        for column, categories in self._categories:
+            values = matrix[:, column]
+            known = np.isnan(values) if len(values) > 1 else values != values  # noqa: PLR0124 - NaN, at a tenth of the cost
+            for category in categories:
+                known |= values == category
+            if not known.all():
+                raise self._refusal(ask, int(np.argmin(known)), column)
+
+    def check_enough(self, known: np.ndarray, ask: Ask) -> None:
+        """Raise BeaconError when a row of `known` (rows, features; bool) has too few features to be worth an answer."""
+        counts = known.sum(axis=1)
+        if counts.min() < self._minimum:
+            row = int(np.argmin(counts))
+            raise BeaconError(
+                "too_few_features",
+                f"{int(counts[row])} features are known, at least {self._minimum} are needed",
+                ask.path.format(row=row, feature="").rstrip("."),
+            )
+
+    def _refusal(self, ask: Ask, row: int, column: int) -> BeaconError:
+        feature = self._features[column]
+        value = float(ask.matrix[row, column])
+        field = ask.path.format(row=row, feature=feature.name)
+        if not np.isfinite(value):
+            return BeaconError("not_finite", f"{feature.name} must be finite", field)
+        if feature.valid is not None:
+            low, high = feature.valid
+            rule = f"{feature.name} is {value:g}, valid is {low:g} to {high:g} {feature.unit}"
+            return BeaconError("out_of_valid_range", rule, field)
+        allowed = ", ".join(str(category) for category in feature.categories or ())
+        return BeaconError("unknown_category", f"{feature.name} is {value:g}, known are {allowed}", field)
+
+
+def _bounds(feature: Feature) -> tuple[float, float]:
+    if feature.valid is not None:
+        return feature.valid
+    # Categories are checked one by one; here only the infinities must not pass.
+    finite = np.finfo(np.float64)
+    return (float(finite.min), float(finite.max))

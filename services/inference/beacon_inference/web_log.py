@@ -1,0 +1,79 @@
+"""The routes of the prediction log: one prediction by its id, and the actuals that join it."""
+
+import hmac
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from flask import Flask, Response, request
+
+from beacon_core.errors import BeaconError
+from beacon_core.product import Product
+from beacon_core.serving.flask_app import beacon_error, json_body
+from beacon_core.settings import Settings
+from beacon_inference.actuals import parse_actuals
+from beacon_inference.database import Database, DatabaseDown
+from beacon_inference.prediction_log import PredictionLog
+from beacon_inference.record import Record, Wording
+
+
+def add_log(
+    app: Flask, settings: Settings, product: Product, log: PredictionLog, database: Database, wording: Wording
+) -> None:
+    """Add the routes; they ask for the API key when one is set."""
+
+    @app.errorhandler(DatabaseDown)
+    def database_down(_: DatabaseDown) -> Response:
+        return beacon_error(BeaconError("prediction_log_unavailable", "the prediction log's database does not answer"))
+
+    @app.get("/v1/predictions/<prediction_id>")
+    def prediction(prediction_id: str) -> Any:
+        _check_key(settings)
+        record = log.find(prediction_id)
+        if record is None:
+            raise _unknown(prediction_id, "prediction_id")
+        try:
+            actual = database.find_actual(record)
+        except DatabaseDown:
+            actual = None  # the record came out of the spool; its actual cannot be anywhere yet
+        return _described(record, actual, wording, product)
+
+    @app.post("/v1/actuals")
+    def actuals() -> Any:
+        _check_key(settings)
+        items = parse_actuals(json_body(), product, settings.max_batch_rows)
+        for index, item in enumerate(items):
+            if item.prediction_id is not None and log.find(item.prediction_id) is None:
+                raise _unknown(item.prediction_id, f"actuals[{index}].prediction_id")
+        outcomes = database.add_actuals(items)
+        return {"outcomes": outcomes, "accepted": len(outcomes) - outcomes.count("duplicate")}
+
+
+def _check_key(settings: Settings) -> None:
+    """Ask for the API key when one is set, in the header X-API-Key or as a Bearer token."""
+    if not settings.api_key:
+        return
+    given = request.headers.get("X-API-Key") or request.headers.get("Authorization", "").removeprefix("Bearer ")
+    if not hmac.compare_digest(given.encode(), settings.api_key.encode()):
+        raise BeaconError("unauthorized", "send the API key as X-API-Key or as a Bearer token", "X-API-Key")
+
+
+def _unknown(prediction_id: str, field: str) -> BeaconError:
+    return BeaconError("unknown_prediction", f"no prediction has the id {prediction_id[:64]}", field)
+
+
+def _described(record: Record, actual: dict[str, Any] | None, wording: Wording, product: Product) -> dict[str, Any]:
+    """Everything that is known of one prediction: the answer that was given, and what was kept beside it."""
+    names = product.feature_names
+    shadow = None if record.shadow is None else {"version": record.shadow_version, "prediction": record.shadow}
+    return msgspec.structs.asdict(wording.answer(record)) | {
+        "time": datetime.fromtimestamp(record.time, UTC),
+        "entity": None if record.entity is None else {product.entity.key: record.entity},
+        "features": dict(zip(names, record.given, strict=True)),
+        "served": None if record.served is None else dict(zip(names, record.served, strict=True)),
+        "shadow": shadow,
+        "latency_seconds": record.latency,
+        "request_id": record.request_id,
+        "trace_id": record.trace_id,
+        "actual": actual and {key: actual[key] for key in ("value", "observed_at", "received_at", "source")},
+    }
