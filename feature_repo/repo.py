@@ -1,0 +1,96 @@
+"""How retraining, feature serving and the jobs open, apply and fill the feature store."""
+
+import contextlib
+import io
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from string import Template
+
+import msgspec
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import yaml
+from feast import FeatureStore
+from feast.repo_config import RepoConfig
+
+from beacon_core.product import Product
+from beacon_core.settings import Settings
+from feature_repo import definitions
+
+CONFIG_FILE = "feature_store.yaml"
+
+
+class FeatureStoreError(RuntimeError):
+    """The feature store cannot be opened or filled; the message says what is missing."""
+
+
+class Materialized(msgspec.Struct, frozen=True):
+    """What one materialization did: rows of [start, end] brought online; `newest` is their last event time."""
+
+    view: str
+    start: datetime
+    end: datetime
+    rows: int
+    newest: datetime | None
+
+
+def data_file(settings: Settings) -> Path:
+    """Home of the offline rows: entity key, event_timestamp, created (UTC), every feature as float64."""
+    return settings.home / "data" / "features.parquet"
+
+
+def load_config(settings: Settings) -> RepoConfig:
+    """Read feature_store.yaml; ${NAME} is an environment variable, ${BEACON_HOME} the home in force."""
+    file = settings.feature_repo / CONFIG_FILE
+    try:
+        text = Template(file.read_text(encoding="utf-8"))
+        raw = yaml.safe_load(text.substitute(os.environ, BEACON_HOME=str(settings.home)))
+    except OSError as error:
+        raise FeatureStoreError(f"{file}: {error.strerror}") from error
+    except KeyError as error:
+        raise FeatureStoreError(f"{file}: the environment variable {error.args[0]} is not set") from error
+    except (yaml.YAMLError, ValueError) as error:
+        raise FeatureStoreError(f"{file}: {error}") from error
+    config = RepoConfig(**raw)
+    config.repo_path = settings.feature_repo
+    return config
+
+
+def open_store(settings: Settings) -> FeatureStore:
+    """Open the feature store of `settings.feature_repo`/feature_store.yaml; raises `FeatureStoreError`."""
+    for folder in ("feast", "data"):
+        (settings.home / folder).mkdir(parents=True, exist_ok=True)
+    return FeatureStore(config=load_config(settings))
+
+
+def apply(settings: Settings, product: Product) -> None:
+    """Bring the registry and the online store to product.yaml; safe to repeat, other schema versions stay."""
+    with contextlib.redirect_stdout(io.StringIO()):  # Feast prints; progress is the caller's to show
+        open_store(settings).apply(definitions.build(product, data_file(settings)))
+
+
+def materialize(settings: Settings, product: Product, end: datetime | None = None) -> Materialized:
+    """Bring the newest row of each entity online, as of `end` (now by default).
+
+    Incremental: covers every row that was created since the last run, also one with an old event time, which Feast's
+    own increment would skip. Repeating it changes nothing. Raises `FeatureStoreError` when there is no data yet.
+    """
+    store = open_store(settings)
+    name = definitions.view_name(product)
+    view = store.get_feature_view(name)
+    end = end or datetime.now(UTC)
+    file = data_file(settings)
+    if not file.is_file():
+        raise FeatureStoreError(f"{file}: no data to materialize; retraining's fetch writes it")
+    times = pq.read_table(file, columns=[definitions.EVENT_TIME, definitions.CREATED_TIME])
+    event, created = times[definitions.EVENT_TIME], times[definitions.CREATED_TIME]
+    last = view.most_recent_end_time
+    start = end - timedelta(days=product.features_ttl_days)
+    if last is not None:
+        late = pc.min(event.filter(pc.greater_equal(created, last))).as_py()
+        start = max(start, min(late or last, last))
+    rows = event.filter(pc.and_(pc.greater_equal(event, start), pc.less_equal(event, end)))
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        store.materialize(start, end, [name])
+    return Materialized(view=name, start=start, end=end, rows=len(rows), newest=pc.max(rows).as_py())
