@@ -10,7 +10,6 @@ from beacon_core.settings import PREFIX, ROOT, Settings
 
 CORE = ROOT / "services" / "core"
 ENVIRONMENTS = ROOT / ".venvs"
-GUNICORN = ("-m", "gunicorn", "-c", "python:beacon_core.serving.gunicorn_conf")
 
 
 class Process(msgspec.Struct, frozen=True):
@@ -49,14 +48,14 @@ def services(settings: Settings) -> tuple[Process, ...]:
         Process(
             "feature-serving",
             "features",
-            (*GUNICORN, "beacon_features.app:create()"),
+            ("-m", "beacon_features"),
             (ROOT / "services" / "feature-serving", ROOT),
             f"{address}:{settings.features_port}/health",
         ),
         Process(
             "inference",
             "inference",
-            (*GUNICORN, "beacon_inference.app:create()"),
+            ("-m", "beacon_inference"),
             (ROOT / "services" / "inference",),
             f"{address}:{settings.inference_port}/readyz",
         ),

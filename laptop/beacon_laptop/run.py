@@ -234,17 +234,16 @@ class Laptop:
             return
         for name, state in states.items():
             if state.name == "FATAL":
-                raise Failed(f"{name} ends again and again (status {state.exit_status})\n{self.log_of(name)}")
+                raise Failed(f"{name} ends again and again ({self.supervisor.last_exit(name)})\n{self.log_of(name)}")
             if state.pid and self.pids[name] and state.pid != self.pids[name]:
-                self.restarted(name, state.exit_status)
+                self.restarted(name)
             self.pids[name] = state.pid or self.pids[name]
 
-    def restarted(self, name: str, status: int) -> None:
+    def restarted(self, name: str) -> None:
         """Tell of a restart; raises `Failed` when there were too many."""
         times = self.restarts[name]
         times.append(time.monotonic())
-        how = "was killed" if status < 0 else f"ended with status {status}"
-        say(f"beacon: {name} {how} and is started again\n{self.log_of(name)}")
+        say(f"beacon: {name} ended ({self.supervisor.last_exit(name)}) and is started again\n{self.log_of(name)}")
         while times[0] < times[-1] - RESTART_WINDOW_SECONDS:
             times.popleft()
         if len(times) > RESTARTS:

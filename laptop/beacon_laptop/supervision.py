@@ -30,7 +30,6 @@ class State(msgspec.Struct, frozen=True):
 
     pid: int
     name: str
-    exit_status: int
 
 
 def configuration(processes: Iterable[Process], folder: Path, sock: Path, logs: Path) -> str:
@@ -125,8 +124,7 @@ class Supervisor:
             self.process = popen(command, environment, output)
         self.groups: dict[str, int] = {}
         """Name -> pid of its newest process, which leads a process group of the same number."""
-        transport = _Transport(str(sock))
-        self._rpc: Any = xmlrpc.client.ServerProxy("http://localhost/RPC2", transport=transport).supervisor
+        self.sock = sock
 
     def gone(self) -> str | None:
         """How supervisord ended, or None while it runs."""
@@ -135,16 +133,19 @@ class Supervisor:
             return None
         return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
 
+    def ask(self, method: str, *arguments: object) -> Any:
+        """The supervisor's answer to one call of its XML-RPC interface."""
+        transport = _Transport(str(self.sock))
+        with xmlrpc.client.ServerProxy("http://localhost/RPC2", transport=transport) as proxy:
+            return getattr(proxy.supervisor, method)(*arguments)
+
     def start(self, name: str) -> None:
         """Start the process `name`, without waiting for it."""
-        self._rpc.startProcess(name, False)
+        self.ask("startProcess", name, False)
 
     def states(self) -> dict[str, State]:
         """State of every process. What a process that is gone has left of its group is killed on the way."""
-        found = {
-            info["name"]: State(pid=info["pid"], name=info["statename"], exit_status=info["exitstatus"])
-            for info in self._rpc.getAllProcessInfo()
-        }
+        found = {info["name"]: State(pid=info["pid"], name=info["statename"]) for info in self.ask("getAllProcessInfo")}
         for name, state in found.items():
             old = self.groups.get(name, 0)
             if old not in {0, state.pid}:
@@ -152,6 +153,11 @@ class Supervisor:
                 kill_group(old, signal.SIGKILL)
             self.groups[name] = state.pid
         return found
+
+    def last_exit(self, name: str) -> str:
+        """How the process `name` ended last, in the words of the supervisor's log, which alone keeps them."""
+        log = log_file(self.logs, "supervisord").read_text(encoding="utf-8", errors="replace")
+        return log.rpartition(f" exited: {name} (")[2].partition(";")[0].partition(")")[0] if name in log else ""
 
     def stop(self) -> None:
         """Stop every process, then supervisord; what does not obey is killed."""
@@ -187,5 +193,7 @@ class _Transport(xmlrpc.client.Transport):
         super().__init__()
         self.path = path
 
-    def make_connection(self, host: object) -> http.client.HTTPConnection:  # noqa: ARG002 (xmlrpc's signature)
-        return _Connection(self.path, timeout=ANSWER_SECONDS)
+    def make_connection(self, host: Any) -> http.client.HTTPConnection:
+        connection = _Connection(self.path, timeout=ANSWER_SECONDS)
+        self._connection = host, connection  # where the base class looks for what it has to close
+        return connection

@@ -1,0 +1,99 @@
+"""The table of processes and the supervisor's configuration made from it."""
+
+import configparser
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+
+from beacon_core.product import load_product
+from beacon_core.settings import ROOT, load_settings
+from beacon_laptop.example import curl_lines
+from beacon_laptop.ports import PORTS
+from beacon_laptop.processes import Process, services, training, variables
+from beacon_laptop.supervision import configuration
+from beacon_laptop.terminal import log_end
+
+STAND_IN = Process("web", "laptop", ("-c", "print('a b')"), (Path("/some where"),))
+
+
+def parsed(text: str) -> configparser.RawConfigParser:
+    parser = configparser.RawConfigParser(inline_comment_prefixes=(";", "#"))
+    parser.read_string(text)
+    return parser
+
+
+def test_every_port_setting_is_checked_and_no_other():
+    names = {name for name in type(load_settings({})).__struct_fields__ if name.endswith("_port")}
+    assert set(PORTS) == names
+
+
+def test_services_are_asked_where_the_settings_put_them():
+    settings = load_settings({"BEACON_INFERENCE_PORT": "18080", "BEACON_FEATURES_PORT": "16566"})
+    health = {process.name: process.health for process in services(settings)}
+    assert health == {
+        "mlflow": "http://127.0.0.1:5000/health",
+        "feature-serving": "http://127.0.0.1:16566/health",
+        "inference": "http://127.0.0.1:18080/readyz",
+    }
+
+
+@pytest.mark.parametrize("process", [*services(load_settings({})), training()], ids=lambda process: process.name)
+def test_each_process_sees_its_own_folders_and_core_only(process):
+    env, pythonpath, python, *_ = process.command
+    folders = pythonpath.removeprefix("PYTHONPATH=").split(":")
+    assert env == "env"
+    assert folders[0] == str(ROOT / "services" / "core")
+    assert len({folder for folder in folders if "/services/" in folder}) <= 2
+    assert Path(python) == ROOT / ".venvs" / process.environment / "bin" / "python"
+
+
+def test_processes_share_the_state_and_skip_the_proxy():
+    settings = load_settings({"BEACON_HOME": "/state"})
+    given = variables(settings, {"OMP_NUM_THREADS": "4", "NO_PROXY": "example.org", "PATH": "/bin"})
+    assert given["BEACON_HOME"] == "/state"
+    assert given["OMP_NUM_THREADS"] == "4", "what the user chose stays"
+    assert given["OPENBLAS_NUM_THREADS"] == "1"
+    assert given["NO_PROXY"].split(",")[:2] == ["example.org", "127.0.0.1"]
+    assert given["no_proxy"] == given["NO_PROXY"]
+
+
+def test_a_process_is_leashed_restarted_and_logged():
+    text = configuration([STAND_IN], Path("/state/run"), Path("/s.sock"), Path("/state/logs"))
+    section = parsed(text)["program:web"]
+    command = shlex.split(section["command"])
+    assert command[2].endswith("leash.py")
+    assert command[3:] == STAND_IN.command
+    assert section["autorestart"] == "true"
+    assert section["killasgroup"] == "true"
+    assert section["stdout_logfile"] == "/state/logs/web.log"
+    assert section["stdout_logfile_maxbytes"] == "10MB"
+
+
+def test_a_percent_sign_in_a_path_is_not_expanded():
+    text = configuration([STAND_IN], Path("/s/run"), Path("/s.sock"), Path("/100%/logs"))
+    assert parsed(text)["program:web"]["stdout_logfile"] == "/100%%/logs/web.log"
+
+
+@pytest.mark.parametrize("name", ["a ;b", "a #b", "a\nb"])
+def test_a_path_the_supervisor_would_cut_is_refused(name):
+    with pytest.raises(ValueError, match="the supervisor takes no path"):
+        configuration([STAND_IN], Path("/s/run"), Path("/s.sock"), Path("/") / name)
+
+
+def test_curl_lines_hold_a_complete_row_and_its_number():
+    product = load_product(load_settings({}).product)
+    by_entity, by_features = (shlex.split(line) for line in curl_lines(product, "http://127.0.0.1:8080"))
+    assert by_entity[2] == "http://127.0.0.1:8080/v1/predict"
+    assert json.loads(by_entity[-1]) == {"entity": {"tract_id": 1}}
+    features = json.loads(by_features[-1])["features"]
+    assert tuple(features) == product.feature_names
+    assert features["RM"] == 6.575
+
+
+def test_the_end_of_a_log_is_short_and_names_the_file(tmp_path):
+    log = tmp_path / "web.log"
+    log.write_text("\n".join(f"line {number}" for number in range(1000)), encoding="utf-8")
+    assert log_end(log).splitlines() == [f"  log: {log}", *(f"  | line {number}" for number in range(995, 1000))]
+    assert log_end(tmp_path / "none.log") == f"  log: {tmp_path / 'none.log'}"
