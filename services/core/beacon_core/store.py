@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import (
@@ -102,10 +103,21 @@ def open_store(url: str) -> Engine:
     """Open `url`; SQLite gets write-ahead logging, so that readers and the one writer never block each other."""
     if url.startswith("sqlite"):
         Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-        engine = create_engine(url, connect_args={"timeout": 10, "check_same_thread": False})
+        engine = create_engine(
+            url, connect_args={"timeout": 10, "check_same_thread": False}, json_serializer=_json_text
+        )
         event.listen(engine, "connect", _sqlite_pragmas)
         return engine
-    return create_engine(url, pool_pre_ping=True, pool_size=2, max_overflow=2, pool_timeout=5)
+    options = {"connect_timeout": 3, "options": "-c statement_timeout=10000"}
+    return create_engine(
+        url,
+        pool_pre_ping=True,
+        pool_size=2,
+        max_overflow=2,
+        pool_timeout=5,
+        connect_args=options,
+        json_serializer=_json_text,
+    )
 
 
 def migrate(engine: Engine) -> None:
@@ -115,6 +127,10 @@ def migrate(engine: Engine) -> None:
     with engine.begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+def _json_text(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
 
 
 def _sqlite_pragmas(connection: Any, _record: object) -> None:

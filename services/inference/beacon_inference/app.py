@@ -78,6 +78,7 @@ def create(settings: Settings) -> Application:
         database.close()
 
     return Application(
+        service="inference",
         settings=settings,
         metrics_port=settings.inference_metrics_port,
         routes=routes,

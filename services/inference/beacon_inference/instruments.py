@@ -3,12 +3,13 @@
 from datetime import datetime
 
 import numpy as np
-from prometheus_client import CollectorRegistry, Counter
-from prometheus_client.metrics import Histogram
+from prometheus_client import CollectorRegistry
 
 from beacon_core import metrics
 from beacon_core.product import Product
+from beacon_core.serving.tallies import Count, Counters, Distribution, Distributions
 from beacon_core.settings import Settings
+from beacon_inference.ask import any_true
 from beacon_inference.model import Model
 
 
@@ -18,23 +19,22 @@ class Instruments:
     def __init__(self, registry: CollectorRegistry, product: Product, settings: Settings) -> None:
         self._registry = registry
         self._product = product
-        self.imputations = metrics.counter(metrics.IMPUTATIONS, registry)
-        self.features_out = metrics.counter(metrics.OUT_OF_RANGE_FEATURES, registry)
-        for name in product.feature_names:
-            self.imputations.labels(name)
-            self.features_out.labels(name)
-        extreme = metrics.counter(metrics.EXTREME_PREDICTIONS, registry)
+        imputations = Counters(metrics.IMPUTATIONS, registry)
+        features_out = Counters(metrics.OUT_OF_RANGE_FEATURES, registry)
+        self._imputations = [imputations.labels(name) for name in product.feature_names]
+        self._features_out = [features_out.labels(name) for name in product.feature_names]
+        extreme = Counters(metrics.EXTREME_PREDICTIONS, registry)
         self._very_low, self._very_high = extreme.labels("very_low"), extreme.labels("very_high")
-        stages = metrics.histogram(metrics.STAGE_SECONDS, registry)
+        stages = Distributions(metrics.STAGE_SECONDS, registry)
         self.stages = {stage: stages.labels(stage) for stage in metrics.STAGES}
-        self.model_latency = metrics.histogram(metrics.MODEL_LATENCY, registry)
-        self.key_out = metrics.counter(metrics.KEY_FEATURE_OUT_OF_RANGE, registry)
-        self._predictions = metrics.counter(metrics.PREDICTIONS, registry)
-        self._predictions_out = metrics.counter(metrics.OUT_OF_RANGE_PREDICTIONS, registry)
-        self._values: Histogram | None = None
+        self.model_latency = Distributions(metrics.MODEL_LATENCY, registry).labels()
+        self._key_out = Counters(metrics.KEY_FEATURE_OUT_OF_RANGE, registry).labels()
+        self._predictions = Counters(metrics.PREDICTIONS, registry)
+        self._predictions_out = Counters(metrics.OUT_OF_RANGE_PREDICTIONS, registry)
+        self._values: Distribution | None = None
         self._info = metrics.gauge(metrics.MODEL_INFO, registry)
         self._trained = metrics.gauge(metrics.MODEL_TRAINED, registry)
-        self._swaps = metrics.counter(metrics.MODEL_SWAPS, registry)
+        self._swaps = Counters(metrics.MODEL_SWAPS, registry)
         for outcome in ("swapped", "refused", "shadow_refused", "shadow_failed"):
             self._swaps.labels(outcome)
         build = metrics.gauge(metrics.BUILD_INFO, registry)
@@ -56,7 +56,7 @@ class Instruments:
         if self._values is None:
             # Buckets follow the first model's training quantiles; they stay, so that series stay comparable.
             bounds = tuple(sorted({round(value, 1) for value in model.manifest.prediction_quantiles}))
-            self._values = metrics.histogram(metrics.PREDICTION_VALUE, self._registry, bounds)
+            self._values = Distributions(metrics.PREDICTION_VALUE, self._registry, bounds).labels()
 
     def swap_failed(self, outcome: str) -> None:
         """Count a model that was refused."""
@@ -81,19 +81,17 @@ class Instruments:
                 self._very_high.inc()
             if not manifest.prediction_min <= value <= manifest.prediction_max:
                 self.predictions_out.inc()
-        self._count_features(self.imputations, missing)
-        self._count_features(self.features_out, outside)
-        key = rows[:, model.key]
-        out = int(((key < model.key_low) | (key > model.key_high)).sum())
-        if out:
-            self.key_out.inc(out)
+        _count_columns(self._imputations, missing)
+        _count_columns(self._features_out, outside)
+        for value in rows[:, model.key].tolist():
+            if not model.key_low <= value <= model.key_high:
+                self._key_out.inc()
 
-    def _count_features(self, counter: Counter, marks: np.ndarray) -> None:
-        if not marks.any():
-            return
-        for name, count in zip(self._product.feature_names, marks.sum(axis=0).tolist(), strict=True):
-            if count:
-                counter.labels(name).inc(count)
+
+def _count_columns(counts: list[Count], marks: np.ndarray) -> None:
+    if any_true(marks):
+        for count, marked in zip(counts, marks.sum(axis=0).tolist(), strict=True):
+            count.inc(marked)
 
 
 def _thresholds(product: Product) -> dict[str, float]:

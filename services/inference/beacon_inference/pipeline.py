@@ -15,7 +15,7 @@ from beacon_core.errors import BeaconError
 from beacon_core.ids import new_id
 from beacon_core.product import Product
 from beacon_core.serving.http import Request, Response
-from beacon_inference.ask import Ask, Matrix
+from beacon_inference.ask import Ask, Matrix, any_true
 from beacon_inference.database import DatabaseDown
 from beacon_inference.instruments import Instruments
 from beacon_inference.lookup import FeatureClient, looked_up
@@ -82,10 +82,12 @@ class Pipeline:
 
         # Taken once: a swap in the middle of a request must not mix two models.
         serving = self._serving()
-        missing = np.isnan(matrix)
-        self._rules.check_enough(~missing, ask)
         model = serving.model
-        rows = np.where(missing, model.fill, matrix)
+        missing = np.isnan(matrix)
+        rows = matrix
+        if any_true(missing):
+            self._rules.check_enough(~missing, ask)
+            rows = np.where(missing, model.fill, matrix)
         outside = (rows < model.low) | (rows > model.high)
         clock.lap("impute")
 
@@ -157,7 +159,7 @@ class Pipeline:
         latency = time.perf_counter() - request.started
         given = _with_none(ask.matrix)
         stored = None if served is None else _with_none(served)
-        any_outside = bool(outside.any())
+        any_outside = any_true(outside)
         trace_id = request.trace.trace_id
         records = []
         for row, value in enumerate(values):
@@ -276,6 +278,6 @@ def _fingerprint(ask: Ask, row: int) -> str:
 
 def _with_none(matrix: Matrix) -> list[list[float | None]]:
     rows: list[list[float | None]] = matrix.tolist()
-    if np.isnan(matrix).any():
+    if any_true(np.isnan(matrix)):
         return [[None if value != value else value for value in row] for row in rows]  # noqa: PLR0124 - NaN
     return rows

@@ -25,7 +25,7 @@ from beacon_core.serving.http import (
     read_body,
     require_content_type,
 )
-from beacon_core.serving.telemetry import Telemetry
+from beacon_core.serving.telemetry import AccessLog, Telemetry
 from beacon_core.serving.tracing import Spans
 from beacon_core.settings import Settings
 
@@ -46,6 +46,7 @@ class Application:
     def __init__(
         self,
         *,
+        service: str,
         settings: Settings,
         metrics_port: int,
         routes: Iterable[Route],
@@ -58,7 +59,8 @@ class Application:
         self._limit = settings.max_body_bytes
         self._metrics_port = metrics_port
         self._registry = registry
-        self._telemetry = Telemetry(registry, access_log=settings.access_log)
+        access_log = AccessLog(service, settings.build_version, settings.log_level) if settings.access_log else None
+        self._telemetry = Telemetry(registry, access_log)
         self._spans = spans
         self._start = start
         self._stop = stop
@@ -192,6 +194,7 @@ class Application:
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await self._stop()
+        self._telemetry.close()
         if self._spans is not None:
             await asyncio.to_thread(self._spans.close)
         await send({"type": "lifespan.shutdown.complete"})

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from beacon_core.errors import BeaconError
-from beacon_core.ids import is_client_id, new_id
+from beacon_core.ids import is_client_id
 from beacon_core.serving.tracing import Trace, read_trace
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -21,8 +21,9 @@ encode_json = msgspec.json.Encoder().encode
 class Request:
     """One request on its way through: what came in, and what the log line and the metrics will say of it.
 
-    `path` holds the path's parameters; `parsed` is what a protocol keeps of the body for its answer; `notes` are extra
-    fields of the log line; `timings` pairs of stage and seconds.
+    `id` is the client's X-Request-Id, else the trace's id; `path` holds the path's parameters; `parsed` is what a
+    protocol keeps of the body for its answer; `notes` are extra fields of the log line; `timings` are pairs of stage
+    and seconds.
     """
 
     __slots__ = (
@@ -47,7 +48,7 @@ class Request:
         self.trace: Trace = read_trace(scope["headers"])
         given = self.headers.get(b"x-request-id")
         name = given.decode("latin-1") if given else ""
-        self.id = name if name and is_client_id(name) else new_id()
+        self.id = name if name and is_client_id(name) else self.trace.trace_id
         self.endpoint = "unmatched"
         self.error_code: str | None = None
         self.path: Mapping[str, str] = {}

@@ -1,59 +1,44 @@
-"""What is told of every request: three metrics, one log line, one trace."""
+"""What is told of every request: three metrics and one log line."""
 
+import asyncio
 import logging
+import sys
 import time
 from collections.abc import Iterable
+from datetime import UTC, datetime
 
+import msgspec
 from prometheus_client import CollectorRegistry
-from prometheus_client.metrics import Counter, Histogram
 
 from beacon_core import metrics
 from beacon_core.errors import STATUS_OF
 from beacon_core.serving.http import Request
-
-log = logging.getLogger("beacon.access")
+from beacon_core.serving.tallies import Count, Counters, Distributions
 
 # Created at zero for every route, so that the first error is a step that rate() can see.
 USUAL_STATUSES = (200, 400, 404, 405, 413, 415, 422, 500, 503)
+# Access lines are gathered this long and written in one call: a line of its own costs as much as a prediction.
+FLUSH_SECONDS = 0.05
 
 
-class Telemetry:
-    """Counts, times and logs answered requests; label values come from the declared routes only."""
+class AccessLog:
+    """One JSON line a request, in the shape of `beacon_core.logs`."""
 
-    def __init__(self, registry: CollectorRegistry, *, access_log: bool) -> None:
-        self._requests = metrics.counter(metrics.HTTP_REQUESTS, registry)
-        self._durations = metrics.histogram(metrics.HTTP_DURATION, registry)
-        self._errors = metrics.counter(metrics.API_ERRORS, registry)
-        self._access_log = access_log
-        # Resolved children: `labels()` costs more than the count itself.
-        self._request_children: dict[tuple[str, str, int], Counter] = {}
-        self._duration_children: dict[str, Histogram] = {}
-        self.declare("unmatched", "GET", ("not_found", "method_not_allowed", "internal"))
+    def __init__(self, service: str, version: str, level: str) -> None:
+        self._fixed = {"logger": "beacon.access", "message": "request", "service": service, "version": version}
+        self._least = logging.getLevelNamesMapping()[level]
+        self._encode = msgspec.json.Encoder().encode
+        self._lines: list[bytes] = []
 
-    def declare(self, endpoint: str, method: str, codes: Iterable[str] = STATUS_OF) -> None:
-        """Create the series of one route at zero."""
-        codes = tuple(codes)
-        for status in (200, *sorted({STATUS_OF[code] for code in codes} & set(USUAL_STATUSES))):
-            self._request_child(endpoint, method, status)
-        self._duration_child(endpoint)
-        for code in codes:
-            self._errors.labels(endpoint, code)
-
-    def answered(self, request: Request, status: int) -> None:
-        """Tell of one answered request."""
-        seconds = time.perf_counter() - request.started
-        method = request.method if request.method in metrics.METHODS else "OTHER"
-        self._request_child(request.endpoint, method, status).inc()
-        self._duration_child(request.endpoint).observe(seconds)
-        if request.error_code is not None:
-            self._errors.labels(request.endpoint, request.error_code).inc()
-        if self._access_log:
-            level = logging.ERROR if status >= 500 else logging.WARNING if status >= 400 else logging.INFO
-            if log.isEnabledFor(level):
-                log.log(level, "request", extra=self._line(request, method, status, seconds))
-
-    def _line(self, request: Request, method: str, status: int, seconds: float) -> dict[str, object]:
-        line: dict[str, object] = {
+    def write(self, request: Request, method: str, status: int, seconds: float) -> None:
+        """Keep the line of one answered request until the next flush."""
+        level = logging.ERROR if status >= 500 else logging.WARNING if status >= 400 else logging.INFO
+        if level < self._least:
+            return
+        line = {
+            "level": logging.getLevelName(level),
+            **self._fixed,
+            "time": datetime.now(UTC),
             "request_id": request.id,
             "trace_id": request.trace.trace_id,
             "endpoint": request.endpoint,
@@ -63,17 +48,59 @@ class Telemetry:
         }
         if request.error_code is not None:
             line["code"] = request.error_code
-        return line | request.notes
+        line.update(request.notes)
+        self._lines.append(self._encode(line))
+        if len(self._lines) == 1:
+            asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.flush)
 
-    def _request_child(self, endpoint: str, method: str, status: int) -> Counter:
+    def flush(self) -> None:
+        """Write what was gathered."""
+        lines, self._lines = self._lines, []
+        if lines:
+            sys.stderr.buffer.write(b"\n".join(lines) + b"\n")
+            sys.stderr.buffer.flush()
+
+
+class Telemetry:
+    """Counts, times and logs answered requests; label values come from the declared routes only."""
+
+    def __init__(self, registry: CollectorRegistry, access_log: AccessLog | None) -> None:
+        self._requests = Counters(metrics.HTTP_REQUESTS, registry)
+        self._durations = Distributions(metrics.HTTP_DURATION, registry)
+        self._errors = Counters(metrics.API_ERRORS, registry)
+        self._access_log = access_log
+        # Keyed by plain values: making label texts at every request costs more than the count itself.
+        self._counts: dict[tuple[str, str, int], Count] = {}
+        self.declare("unmatched", "GET", ("not_found", "method_not_allowed", "internal"))
+
+    def declare(self, endpoint: str, method: str, codes: Iterable[str] = STATUS_OF) -> None:
+        """Create the series of one route at zero."""
+        codes = tuple(codes)
+        for status in (200, *sorted({STATUS_OF[code] for code in codes} & set(USUAL_STATUSES))):
+            self._count(endpoint, method, status)
+        self._durations.labels(endpoint)
+        for code in codes:
+            self._errors.labels(endpoint, code)
+
+    def answered(self, request: Request, status: int) -> None:
+        """Tell of one answered request."""
+        seconds = time.perf_counter() - request.started
+        method = request.method if request.method in metrics.METHODS else "OTHER"
+        self._count(request.endpoint, method, status).inc()
+        self._durations.labels(request.endpoint).observe(seconds)
+        if request.error_code is not None:
+            self._errors.labels(request.endpoint, request.error_code).inc()
+        if self._access_log is not None:
+            self._access_log.write(request, method, status, seconds)
+
+    def close(self) -> None:
+        """Write the last access lines."""
+        if self._access_log is not None:
+            self._access_log.flush()
+
+    def _count(self, endpoint: str, method: str, status: int) -> Count:
         key = (endpoint, method, status)
-        child = self._request_children.get(key)
-        if child is None:
-            child = self._request_children[key] = self._requests.labels(endpoint, method, status)
-        return child
-
-    def _duration_child(self, endpoint: str) -> Histogram:
-        child = self._duration_children.get(endpoint)
-        if child is None:
-            child = self._duration_children[endpoint] = self._durations.labels(endpoint)
-        return child
+        count = self._counts.get(key)
+        if count is None:
+            count = self._counts[key] = self._requests.labels(endpoint, method, status)
+        return count

@@ -1,0 +1,101 @@
+"""Counters and histograms for the event loop's thread: a fifth of the library's cost, the same exposition.
+
+prometheus_client locks and walks the buckets at every step, which at ten steps a request is a third of a prediction.
+Here one thread writes, so that a list item is enough; the registry and the text format stay the library's.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric as Family
+from prometheus_client.registry import Collector
+
+from beacon_core.metrics import Metric
+
+
+class Count:
+    """One counter series."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value = 0.0
+
+    def inc(self, amount: float = 1.0) -> None:
+        """Count."""
+        self.value += amount
+
+
+class Distribution:
+    """One histogram series; `bounds` are inclusive upper bounds, ascending, the infinite one left out."""
+
+    __slots__ = ("_bounds", "counts", "total")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self._bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def observe(self, value: float) -> None:
+        """Count a value into its bucket."""
+        self.counts[bisect_left(self._bounds, value)] += 1
+        self.total += value
+
+    def cumulative(self) -> list[tuple[str, float]]:
+        """Pairs of upper bound and count, as the exposition has them."""
+        pairs, running = [], 0
+        for bound, count in zip((*map(str, self._bounds), "+Inf"), self.counts, strict=True):
+            running += count
+            pairs.append((bound, float(running)))
+        return pairs
+
+
+class Counters(Collector):
+    """A counter metric and its series."""
+
+    def __init__(self, metric: Metric, registry: CollectorRegistry) -> None:
+        self._metric = metric
+        self._series: dict[tuple[str, ...], Count] = {} if metric.labels else {(): Count()}
+        registry.register(self)
+
+    def labels(self, *values: object) -> Count:
+        """Return the series of these label values, made at zero when it is new."""
+        key = tuple(map(str, values))
+        return self._series.get(key) or self._series.setdefault(key, Count())
+
+    def collect(self) -> Iterable[Family]:
+        family = CounterMetricFamily(self._metric.name, self._metric.help, labels=self._metric.labels)
+        for labels, count in list(self._series.items()):
+            family.add_metric(labels, count.value)
+        yield family
+
+    def describe(self) -> Iterator[Family]:
+        yield CounterMetricFamily(self._metric.name, self._metric.help, labels=self._metric.labels)
+
+
+class Distributions(Collector):
+    """A histogram metric and its series."""
+
+    def __init__(self, metric: Metric, registry: CollectorRegistry, bounds: tuple[float, ...] = ()) -> None:
+        self._metric = metric
+        self._bounds = bounds or metric.buckets
+        self._series: dict[tuple[str, ...], Distribution] = {}
+        if not metric.labels:
+            self._series[()] = Distribution(self._bounds)
+        registry.register(self)
+
+    def labels(self, *values: object) -> Distribution:
+        """Return the series of these label values, made empty when it is new."""
+        key = tuple(map(str, values))
+        return self._series.get(key) or self._series.setdefault(key, Distribution(self._bounds))
+
+    def collect(self) -> Iterable[Family]:
+        family = HistogramMetricFamily(self._metric.name, self._metric.help, labels=self._metric.labels)
+        for labels, distribution in list(self._series.items()):
+            family.add_metric(labels, distribution.cumulative(), distribution.total)
+        yield family
+
+    def describe(self) -> Iterator[Family]:
+        yield HistogramMetricFamily(self._metric.name, self._metric.help, labels=self._metric.labels)
