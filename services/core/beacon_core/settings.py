@@ -30,16 +30,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """File that names the model version to serve; empty means `home`/release.json."""
     spool: Path | None = None
     """Folder of the prediction log's spool; empty means `home`/spool."""
-    spool_max_bytes: int = 1 << 30
+    spool_max_bytes: int = 256 << 20
     """Above this, records are dropped and counted, and predictions go on."""
 
     host: str = "127.0.0.1"
     """Address that servers listen on."""
     inference_port: int = 8080
+    """Port of inference."""
     inference_metrics_port: int = 9090
+    """Port of inference's metrics."""
     features_port: int = 6566
+    """Port of feature serving."""
     features_metrics_port: int = 9091
+    """Port of feature serving's metrics."""
     mlflow_port: int = 5000
+    """Port of MLflow."""
 
     features_url: str = ""
     """Feature serving, as inference sees it; empty means `host`:`features_port`."""
