@@ -38,7 +38,10 @@ run: $(ENVIRONMENTS:%=.venvs/%.stamp) ## train a first model if there is none, t
 
 .PHONY: clean
 clean: ## forget the state (models, data, logs); environments stay
+	@if pid=$$(cat .beacon/run/lock 2>/dev/null) && kill -0 "$$pid" 2>/dev/null; then \
+	  echo "make run is at work (pid $$pid); stop it first"; exit 1; fi
 	rm -rf .beacon
+	@if [ -n "$$BEACON_HOME" ]; then echo "BEACON_HOME is set: $$BEACON_HOME is yours to remove"; fi
 
 ##@ Check it
 .PHONY: lint
@@ -50,3 +53,7 @@ lint: .venv/.stamp ## style, types
 .PHONY: test
 test: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## unit and contract tests
 	$(DEV) pytest -n 2 --dist loadgroup tests/unit tests/contract
+
+.PHONY: test-laptop
+test-laptop: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## `make run` itself: train, serve, kill every process in turn
+	$(DEV) pytest tests/e2e_laptop
