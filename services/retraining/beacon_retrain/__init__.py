@@ -1,0 +1,19 @@
+"""Retraining: from data to a registered model package.
+
+Third-party libraries that would report their use, look for git or retry for minutes are told not to, before any of them
+is imported; whoever wants otherwise sets the variable.
+"""
+
+import os
+
+for _name, _value in {
+    "DO_NOT_TRACK": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "1",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "1",
+    "WHYLOGS_NO_ANALYTICS": "1",
+    "FEAST_USAGE": "False",
+    "GIT_PYTHON_REFRESH": "quiet",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+}.items():
+    os.environ.setdefault(_name, _value)

@@ -1,0 +1,81 @@
+"""The candidates: what is tried, from simple to complex, each seeded and exactly convertible to ONNX."""
+
+from collections.abc import Callable
+from typing import Any, Self
+
+import msgspec
+import numpy as np
+from sklearn.base import BaseEstimator, RegressorMixin, clone
+from sklearn.ensemble import ExtraTreesRegressor, GradientBoostingRegressor, VotingRegressor
+from sklearn.kernel_ridge import KernelRidge
+from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from beacon_retrain.dataset import Matrix
+
+
+class LogTarget(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+    """A regressor of the target's logarithm about its mean: errors count relative, and answers stay positive."""
+
+    def __init__(self, regressor: Any) -> None:
+        self.regressor = regressor
+
+    def fit(self, features: Matrix, target: Matrix) -> Self:
+        """Fit a clone of the regressor; the target must be positive."""
+        self.mean_ = float(np.log(target).mean())
+        self.regressor_ = clone(self.regressor).fit(features, np.log(target) - self.mean_)
+        self.n_features_in_ = features.shape[1]
+        return self
+
+    def predict(self, features: Matrix) -> Matrix:
+        """Predictions in the target's unit, shape (rows,)."""
+        predictions: Matrix = np.exp(self.regressor_.predict(features) + self.mean_)
+        return predictions
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """One way to model. `blend_of` names the candidates, all of a log target, that a blend averages by weight.
+
+    The cross-validation of a blend follows from its members' predictions, without a fit of its own.
+    """
+
+    name: str
+    build: Callable[[int], Any]
+    blend_of: tuple[tuple[str, float], ...] = ()
+
+
+def _ridge(_seed: int) -> Any:
+    return make_pipeline(StandardScaler(), Ridge(alpha=3.0))
+
+
+def _forest(seed: int) -> Any:
+    return ExtraTreesRegressor(n_estimators=200, max_features=0.6, random_state=seed)
+
+
+def _boosting(seed: int) -> Any:
+    return GradientBoostingRegressor(
+        n_estimators=600, max_depth=4, learning_rate=0.04, subsample=0.6, max_features=0.4, random_state=seed
+    )
+
+
+def _kernel(_seed: int) -> Any:
+    return make_pipeline(StandardScaler(), KernelRidge(kernel="rbf", gamma=1 / 32, alpha=1 / 80))
+
+
+BLEND = (("log-boosting", 0.6), ("log-kernel", 0.4))
+
+
+def _blend(seed: int) -> Any:
+    members = [("boosting", _boosting(seed)), ("kernel", _kernel(seed))]
+    return LogTarget(VotingRegressor(members, weights=np.array([weight for _, weight in BLEND])))
+
+
+CANDIDATES: tuple[Candidate, ...] = (
+    Candidate("ridge", _ridge),
+    Candidate("extra-trees", _forest),
+    Candidate("boosting", _boosting),
+    Candidate("log-kernel", lambda seed: LogTarget(_kernel(seed))),
+    Candidate("log-boosting", lambda seed: LogTarget(_boosting(seed))),
+    Candidate("blend", _blend, BLEND),
+)

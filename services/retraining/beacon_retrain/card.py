@@ -1,0 +1,100 @@
+"""The model card: what a person should know before trusting the model."""
+
+from beacon_core.manifest import Manifest
+from beacon_core.product import Product
+from beacon_retrain.train import Result, Trained
+
+TEMPLATE = """\
+# {title}: model {version}
+
+{algorithm} on {width} features, trained {created_at} on {rows} rows ({source}).
+It predicts the {target_title} ({target}) in {unit}.
+
+## Intended use
+
+An estimate of the {target_title} of one {entity}, with an interval, for people who study or monitor such data. Not for
+decisions about a person, a loan or a sale: the data are {rows} rows of one place and time, prices of long ago.
+
+## Data
+
+- source: {source}; fingerprint (sha256) `{fingerprint}`
+- missing values are filled with the training rows' median, or the most frequent value for categories: {imputed}
+{excluded}
+
+## Candidates
+
+{how}. The lowest RMSE is taken: **{algorithm}**.
+RMSE, MAE and R2 are means over the folds +- their standard deviation; the pooled RMSE is over all held-out rows.
+
+| candidate | RMSE | pooled RMSE | MAE | R2 |
+| --- | --- | --- | --- | --- |
+{table}
+
+## Interval
+
+From prediction - {low:.2f} to prediction + {high:.2f} ({unit}): {method}.
+It says {coverage:.0%}; measured {measured:.1%}, on rows that set neither the model nor the widths (nested
+cross-validation). It is an average over all rows, and equally wide everywhere: expensive homes miss it more often.
+
+## Importances
+
+Rise of the RMSE when one feature's values are shuffled, on the training rows ({unit}).
+
+| feature | importance | training range | fill |
+| --- | --- | --- | --- |
+{importances}
+
+## Limits
+
+- Answers outside {prediction_min:g} to {prediction_max:g} ({unit}) were never seen in training and are flagged.
+- Values outside a feature's training range are flagged; there the model extrapolates.
+- Importances and the model show association, not cause.
+
+## Reproduce
+
+Revision {revision}; {libraries}. Equal data, settings and libraries give an equal model.onnx.
+"""
+
+
+def model_card(product: Product, trained: Trained, manifest: Manifest) -> str:
+    """MODEL_CARD.md, every figure taken from the training at hand."""
+    ranked = sorted(manifest.features, key=lambda feature: -feature.importance)
+    excluded = [f"- excluded: **{name}**, because it {why}" for name, why in product.excluded.items()]
+    return TEMPLATE.format(
+        title=product.title,
+        version=manifest.version,
+        algorithm=manifest.algorithm,
+        width=len(manifest.features),
+        created_at=manifest.created_at,
+        rows=manifest.data.rows,
+        source=manifest.data.source,
+        fingerprint=manifest.data.fingerprint,
+        target=manifest.target,
+        target_title=product.target.title,
+        unit=manifest.unit,
+        entity=product.entity.name,
+        imputed=", ".join(f"{feature.name} {feature.fill:g}" for feature in manifest.features),
+        excluded="\n".join(excluded),
+        how=manifest.scores[0].how.partition(";")[0].capitalize(),
+        table="\n".join(_row(result) for result in sorted(trained.results, key=lambda result: result.rmse)),
+        low=manifest.interval.low,
+        high=manifest.interval.high,
+        method=manifest.interval.method,
+        coverage=manifest.interval.coverage,
+        measured=manifest.interval.measured_coverage,
+        importances="\n".join(
+            f"| {feature.name} | {feature.importance:.2f} | {feature.min:g} to {feature.max:g} | {feature.fill:g} |"
+            for feature in ranked
+        ),
+        prediction_min=manifest.prediction_min,
+        prediction_max=manifest.prediction_max,
+        revision=manifest.revision,
+        libraries=", ".join(f"{name} {version}" for name, version in sorted(manifest.libraries.items())),
+    )
+
+
+def _row(result: Result) -> str:
+    return (
+        f"| {result.name} | {result.rmse:.3f} +- {result.rmse_spread:.2f} | {result.pooled_rmse:.3f} "
+        f"| {result.mae:.3f} +- {result.mae_spread:.2f} | {result.r2:.3f} +- {result.r2_spread:.2f} |"
+    )

@@ -1,0 +1,150 @@
+"""Validate: a raw CSV becomes typed rows, or is refused by naming the column and the rule.
+
+First the file's form (encoding, delimiter, header, whole rows), then its content by a pandera schema built from
+product.yaml. The order of columns is free; excluded columns may be there and are dropped.
+"""
+
+import csv
+import io
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pandera.pandas as pa
+
+from beacon_core.product import Feature, Product
+
+SHOWN = 3
+OTHER_ENCODINGS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"PK": "a zip archive", b"\x1f\x8b": "gzip"}
+
+
+class DataError(ValueError):
+    """The data breaks a rule; the message is `FILE: COLUMN: RULE`."""
+
+    def __init__(self, file: str, column: str, rule: str) -> None:
+        super().__init__(f"{file}: {column}: {rule}")
+        self.file = file
+        self.column = column
+        self.rule = rule
+
+
+def validate(file: Path, product: Product) -> pd.DataFrame:
+    """The rows of `file`: the entity key (row number from 1), the features as float64 with NaN, and the target."""
+    header, rows = _parse(file)
+    _check_header(file.name, header, product)
+    _check_rows(file.name, header, rows, product)
+    text = pd.DataFrame(rows, columns=header)[[*product.feature_names, product.target.name]]
+    frame = pd.DataFrame({name: _numbers(file.name, text[name], product) for name in text})
+    _check_values(file.name, frame, product)
+    frame.insert(0, product.entity.key, np.arange(1, len(frame) + 1, dtype=np.int64))
+    return frame
+
+
+def schema(product: Product) -> pa.DataFrameSchema:
+    """The pandera schema of the features and the target."""
+    columns = {feature.name: _column(feature) for feature in product.features}
+    low, high = product.target.valid
+    columns[product.target.name] = pa.Column(float, pa.Check.in_range(low, high), nullable=False)
+    return pa.DataFrameSchema(columns, strict=True)
+
+
+def _column(feature: Feature) -> pa.Column:
+    checks = [pa.Check(lambda values: bool(values.notna().any()), error="holds no value at all", ignore_na=False)]
+    if feature.categories is not None:
+        known = ", ".join(map(str, feature.categories))
+        checks.append(pa.Check.isin(feature.categories, error=f"must be one of {known}"))
+    if feature.valid is not None:
+        low, high = feature.valid
+        checks.append(pa.Check.in_range(low, high, error=f"must be between {low:g} and {high:g}"))
+    return pa.Column(float, checks, nullable=feature.nullable)
+
+
+def _parse(file: Path) -> tuple[list[str], list[list[str]]]:
+    """Header and rows as text."""
+    content = file.read_bytes()
+    for mark, encoding in OTHER_ENCODINGS.items():
+        if content.startswith(mark):
+            raise DataError(file.name, "(file)", f"is {encoding}, must be CSV text in UTF-8")
+    if b"\0" in content:
+        raise DataError(file.name, "(file)", "holds zero bytes, must be CSV text in UTF-8")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            file.name, "(file)", f"must be CSV text in UTF-8: {error.reason} at byte {error.start}"
+        ) from error
+    if text.lstrip()[:1] == "<":
+        raise DataError(file.name, "(file)", "is HTML or XML, must be CSV")
+    try:
+        lines = list(csv.reader(io.StringIO(text), strict=True))
+    except csv.Error as error:
+        raise DataError(file.name, "(file)", f"is not CSV: {error}") from error
+    if not lines:
+        raise DataError(file.name, "(file)", "is empty")
+    return [name.strip() for name in lines[0]], lines[1:]
+
+
+def _check_header(file: str, header: list[str], product: Product) -> None:
+    if len(header) == 1:
+        raise DataError(file, "(header)", f"has one column, {header[0][:80]!r}: the delimiter must be a comma")
+    wanted = {*product.feature_names, product.target.name}
+    found = set(header)
+    duplicates = sorted({name for name in header if header.count(name) > 1})
+    missing = sorted(wanted - found)
+    extra = sorted(found - wanted - set(product.excluded))
+    if duplicates:
+        raise DataError(file, duplicates[0], "is in the header twice")
+    if missing and extra:
+        raise DataError(file, missing[0], f"is missing, and {extra[0]!r} is unknown: renamed?")
+    if missing:
+        raise DataError(file, missing[0], "is missing")
+    if extra:
+        raise DataError(file, extra[0], "is not a column of this product")
+
+
+def _check_rows(file: str, header: list[str], rows: list[list[str]], product: Product) -> None:
+    for number, row in enumerate(rows, start=1):
+        if len(row) != len(header):
+            cut = ", cut off at the end" if number == len(rows) else ""
+            raise DataError(file, f"(row {number})", f"has {len(row)} fields, the header has {len(header)}{cut}")
+    limits = product.source.rows
+    if len(rows) < limits.min:
+        raise DataError(file, "(rows)", f"has {len(rows)} rows, must have at least {limits.min}: truncated?")
+    if len(rows) > limits.max:
+        raise DataError(file, "(rows)", f"has {len(rows)} rows, must have at most {limits.max}")
+
+
+def _numbers(file: str, column: "pd.Series[str]", product: Product) -> "pd.Series[float]":
+    """The column as float64: marks of a missing value become NaN, any other text that is no number is refused."""
+    text = column.str.strip()
+    missing = text.isin(product.source.missing)
+    numbers = pd.to_numeric(text.where(~missing), errors="coerce").astype("float64")
+    wrong = ~missing & ~np.isfinite(numbers)
+    if wrong.any():
+        marks = " or ".join(product.source.missing)
+        raise DataError(file, str(column.name), f"must be a number or {marks}, has {_examples(text, wrong)}")
+    return numbers
+
+
+def _check_values(file: str, frame: pd.DataFrame, product: Product) -> None:
+    try:
+        schema(product).validate(frame, lazy=True)
+    except pa.errors.SchemaErrors as error:
+        cases = error.failure_cases
+        column = str(cases["column"].iloc[0])
+        of_column = cases[cases["column"] == column]
+        rule = str(of_column["check"].iloc[0])
+        broken = of_column[of_column["check"] == rule]
+        if rule == "not_nullable":
+            rule = "must not be missing"
+        where = broken["index"].notna().to_numpy() & (broken["index"].to_numpy() is not None)
+        rows = frame.index.isin(broken["index"][where])
+        examples = f", has {_examples(frame[column], pd.Series(rows))}" if rows.any() else ""
+        raise DataError(file, column, rule + examples) from error
+
+
+def _examples(values: "pd.Series[str] | pd.Series[float]", chosen: "pd.Series[bool]") -> str:
+    """The first few offending values with their rows, counted from 1."""
+    shown = ", ".join(f"{value!r} in row {index + 1}" for index, value in values[chosen].head(SHOWN).items())
+    more = int(chosen.sum()) - SHOWN
+    return shown + (f" and {more} more" if more > 0 else "")
