@@ -1,0 +1,214 @@
+"""Everything measured of one server: right answers first, then start, load, slow clients and size."""
+
+import http.client
+import json
+import statistics
+import sys
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from harness.closedloop import Loaded, closed_loop
+from harness.machine import LOAD_CORE, ROOT, WORK, BenchError, megabytes, say, versions
+from harness.model import Model
+from harness.openloop import Paced, open_loop
+from harness.processes import Memory, free_port, memory, running
+from harness.servers import Call, Server
+
+TOLERANCE = 1e-3
+START_SECONDS = 90.0
+SLOW_CLIENTS = 200
+SLOW_RATE = 200
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """How long and how often."""
+
+    starts: int
+    seconds: float
+    repetitions: int
+    sizes: dict[int, tuple[int, ...]]
+    """Connections of the closed loop, by rows a request."""
+    rates: tuple[int, ...]
+    open_seconds: float
+    slow_repetitions: int
+
+
+FULL = Plan(
+    starts=3,
+    seconds=3,
+    repetitions=3,
+    sizes={1: (1, 8), 100: (1, 8), 1000: (1, 8)},
+    rates=(200, 500, 1000, 2000, 4000, 8000),
+    open_seconds=4,
+    slow_repetitions=3,
+)
+QUICK = Plan(
+    starts=1,
+    seconds=1,
+    repetitions=2,
+    sizes={1: (1, 8), 100: (8,), 1000: (8,)},
+    rates=(500, 2000),
+    open_seconds=2,
+    slow_repetitions=1,
+)
+
+
+class Slow(msgspec.Struct, frozen=True):
+    """Normal requests' p99 alone and beside slow clients, and how many of them failed."""
+
+    clients: int
+    rate: int
+    quiet_p99_ms: float
+    slow_p99_ms: float
+    failed: int
+
+
+class Measured(msgspec.Struct, frozen=True):
+    """One server's figures. `closed` is keyed `ROWSxCONNECTIONS`."""
+
+    name: str
+    title: str
+    versions: dict[str, str]
+    first_answer_seconds: float
+    memory: Memory
+    environment_mb: float | None
+    closed: dict[str, Loaded]
+    open: tuple[Paced, ...]
+    slow: Slow
+
+
+def measure(server: Server, model: Model, plan: Plan) -> Measured:
+    """Start the server as often as the plan says, and measure the last one started."""
+    first_answers = []
+    for _ in range(plan.starts - 1):
+        with _started(server, model) as (_, _, seconds):
+            first_answers.append(seconds)
+    with _started(server, model) as (pid, port, seconds):
+        first_answers.append(seconds)
+        say(f"  {server.name}: first answer after {statistics.median(first_answers):.2f} s")
+        for call, rows in ((server.one, 1), (server.many, 100), (server.many, 1000)):
+            check(port, call, model, rows)
+        closed = {}
+        for rows, connection_counts in plan.sizes.items():
+            call = server.one if rows == 1 else server.many
+            bodies = _bodies(server, model, rows)
+            for connections in connection_counts:
+                loaded = closed_loop(port, call.path, bodies, connections, plan.seconds, plan.repetitions)
+                closed[f"{rows}x{connections}"] = loaded
+                say(f"  {server.name}: {rows} rows, {connections} connections: {_shown(loaded)}")
+        resident = memory(pid)
+        paced = _open_loops(server, port, model, plan)
+        slow = _slow_clients(server, port, model, plan)
+        check(port, server.one, model, 1)
+    return Measured(
+        name=server.name,
+        title=server.title,
+        versions=versions(server.environment, server.packages),
+        first_answer_seconds=statistics.median(first_answers),
+        memory=resident,
+        environment_mb=megabytes(server.environment) if server.environment_counts else None,
+        closed=closed,
+        open=paced,
+        slow=slow,
+    )
+
+
+def ask(port: int, path: str, body: Any, timeout: float = 10) -> Any:
+    """One POST on a connection of its own; raises `OSError` or `BenchError` unless the answer is 200."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+    try:
+        connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        content = response.read()
+    finally:
+        connection.close()
+    if response.status != 200:
+        raise BenchError(f"{path}: {response.status}: {content[:500].decode(errors='replace')}")
+    return json.loads(content)
+
+
+def check(port: int, call: Call, model: Model, rows: int) -> None:
+    """The answer must be scikit-learn's own, so that nobody is measured on errors; raises `BenchError`."""
+    answers = call.decode(ask(port, call.path, call.encode(list(model.rows[:rows]))))
+    expected = model.expected[:rows]
+    if len(answers) != rows or any(abs(a - b) > TOLERANCE for a, b in zip(answers, expected, strict=True)):
+        raise BenchError(f"{call.path}: wrong answer: {answers[:3]}, scikit-learn says {expected[:3]}")
+
+
+@contextmanager
+def _started(server: Server, model: Model) -> Generator[tuple[int, int, float]]:
+    """A running server that has answered rightly: its pid, its port, and the seconds from start to that answer."""
+    port = free_port()
+    began = time.monotonic()
+    with running(server.name, server.command(port), server.variables(port), server.folder) as pid:
+        while True:
+            try:
+                check(port, server.one, model, 1)
+                break
+            except (OSError, http.client.HTTPException, BenchError) as error:
+                if time.monotonic() - began > START_SECONDS:
+                    raise BenchError(f"{server.name}: no right answer in {START_SECONDS:.0f} s: {error}") from error
+                time.sleep(0.01)
+        yield pid, port, time.monotonic() - began
+
+
+def _open_loops(server: Server, port: int, model: Model, plan: Plan) -> tuple[Paced, ...]:
+    """Rates upwards, up to the first that the server does not hold."""
+    bodies = _bodies(server, model, 1).read_bytes().splitlines()
+    done: list[Paced] = []
+    for rate in plan.rates:
+        paced = open_loop(port, server.one.path, bodies, rate, plan.open_seconds)
+        say(f"  {server.name}: {rate}/s: p50 {paced.p50_ms:.2f} p99 {paced.p99_ms:.2f} ms, held: {paced.held}")
+        done.append(paced)
+        if not paced.held:
+            break
+    return tuple(done)
+
+
+def _slow_clients(server: Server, port: int, model: Model, plan: Plan) -> Slow:
+    bodies = _bodies(server, model, 1).read_bytes().splitlines()
+
+    def paced() -> list[Paced]:
+        return [
+            open_loop(port, server.one.path, bodies, SLOW_RATE, plan.open_seconds) for _ in range(plan.slow_repetitions)
+        ]
+
+    quiet = paced()
+    trickle = [sys.executable, "-m", "harness.trickle", str(port), server.one.path, str(SLOW_CLIENTS)]
+    with running("trickle", trickle, {}, ROOT / "benchmarks", core=LOAD_CORE):
+        time.sleep(1.5)
+        beside = paced()
+    slow = Slow(
+        clients=SLOW_CLIENTS,
+        rate=SLOW_RATE,
+        quiet_p99_ms=statistics.median(run.p99_ms for run in quiet),
+        slow_p99_ms=statistics.median(run.p99_ms for run in beside),
+        failed=sum(run.failed for run in beside),
+    )
+    shown = f"p99 {slow.quiet_p99_ms:.2f} -> {slow.slow_p99_ms:.2f} ms, failed {slow.failed}"
+    say(f"  {server.name}: {SLOW_CLIENTS} slow clients: {shown}")
+    return slow
+
+
+def _bodies(server: Server, model: Model, rows: int) -> Path:
+    """A file of request bodies, one a line, that take different rows."""
+    call = server.one if rows == 1 else server.many
+    count = {1: 200, 100: 20, 1000: 2}[rows]
+    total = len(model.rows)
+    file = WORK / "bodies" / f"{server.name}-{rows}.json"
+    file.parent.mkdir(exist_ok=True)
+    with file.open("w") as stream:
+        for number in range(count):
+            begin = number * rows % total
+            chosen = [model.rows[(begin + offset) % total] for offset in range(rows)]
+            stream.write(json.dumps(call.encode(chosen), separators=(",", ":")) + "\n")
+    return file
+
+
+def _shown(loaded: Loaded) -> str:
+    return f"{loaded.per_second:,.0f} requests/s, p50 {loaded.p50_ms:.2f} p99 {loaded.p99_ms:.2f} ms"

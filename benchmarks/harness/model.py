@@ -1,0 +1,98 @@
+"""The one model that every server serves: Beacon's own, trained here once and kept until code or data change."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import msgspec
+
+from harness.machine import PEERS, ROOT, WORK, BenchError, say
+
+TRAINER = Path(__file__).with_name("train.py")
+SHARED = PEERS / "shared"
+SERVICES = ROOT / "services"
+MADE_OF = (
+    *sorted((SERVICES / "retraining").rglob("*.py")),
+    *sorted((ROOT / "feature_repo").glob("*.*")),
+    ROOT / "feature_repo" / "sample" / "HousingData.csv",
+    SERVICES / "core" / "beacon_core" / "manifest.py",
+    *sorted(SHARED.glob("*.py")),
+    TRAINER,
+    ROOT / "uv.lock",
+)
+
+
+class Model(msgspec.Struct, frozen=True):
+    """The model's files and 1,000 complete rows, their entities, and scikit-learn's own answer to each."""
+
+    folder: str
+    home: str
+    algorithm: str
+    names: tuple[str, ...]
+    entity: str
+    feature_service: str
+    entities: tuple[int, ...]
+    rows: tuple[dict[str, float], ...]
+    expected: tuple[float, ...]
+
+    @property
+    def pipeline(self) -> Path:
+        """The fitted scikit-learn pipeline, as the peers load it."""
+        return Path(self.folder) / "pipeline.joblib"
+
+    @property
+    def onnx(self) -> Path:
+        """The same model as Beacon and the floor run it."""
+        return Path(self.folder) / "model.onnx"
+
+    @property
+    def mlflow(self) -> Path:
+        """The same pipeline as an MLflow model."""
+        return Path(self.folder) / "mlflow"
+
+    def save_mlflow(self, environment: Path) -> None:
+        """Let MLflow's own environment save the pipeline in its format."""
+        shutil.rmtree(self.mlflow, ignore_errors=True)
+        command = [environment / "bin" / "python", PEERS / "mlflow" / "save.py", self.pipeline, self.mlflow]
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(SHARED)}
+        )
+        if done.returncode:
+            raise BenchError(f"mlflow could not save the model: {done.stderr.strip()}")
+
+
+def make_model() -> Model:
+    """The model of this code and data; trained in the retraining service's environment when it is not there yet."""
+    made_of = hashlib.sha256()
+    for file in MADE_OF:
+        made_of.update(file.read_bytes())
+    folder = WORK / "model"
+    stamp = folder / "made-of"
+    if not stamp.exists() or stamp.read_text() != made_of.hexdigest():
+        say("training Beacon's model (once)")
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        _train(folder)
+        stamp.write_text(made_of.hexdigest())
+    return msgspec.json.decode((folder / "model.json").read_bytes(), type=Model)
+
+
+def _train(folder: Path) -> None:
+    path = [SERVICES / "core", SERVICES / "retraining", ROOT, SHARED]
+    variables = {
+        "PYTHONPATH": os.pathsep.join(map(str, path)),
+        "BEACON_HOME": str(folder / "home"),
+        "OMP_NUM_THREADS": "1",
+    }
+    python = ROOT / ".venvs" / "retrain" / "bin" / "python"
+    done = subprocess.run(
+        ["taskset", "-c", "0,1", python, TRAINER, folder],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **variables},
+    )
+    if done.returncode:
+        raise BenchError(f"the model could not be trained: {done.stderr.strip()}")

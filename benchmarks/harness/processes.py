@@ -1,0 +1,107 @@
+"""Start a server on its core, find its memory, and stop it whatever happens."""
+
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from harness.machine import LOGS, SERVER_CORE
+
+STOP_SECONDS = 10
+
+
+class Memory(msgspec.Struct, frozen=True):
+    """MB (10^6 bytes) of a server's processes: shared pages counted once (`total`), and its largest process."""
+
+    total: float
+    largest: float
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def running(
+    name: str, command: list[str], environment: dict[str, str], folder: Path, core: int = SERVER_CORE
+) -> Generator[int]:
+    """Run `command` pinned to `core` as a session of its own; gives its pid; ends the whole session on the way out."""
+    with (LOGS / f"{name}.log").open("ab") as log:
+        process = subprocess.Popen(
+            ["taskset", "-c", str(core), *command],
+            cwd=folder,
+            env={**os.environ, **environment},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    try:
+        yield process.pid
+    finally:
+        _stop(process)
+
+
+def memory(pid: int) -> Memory:
+    """What the process and all it started keep resident."""
+    sizes = [_smaps(member) for member in _family(pid)]
+    return Memory(total=sum(pss for pss, _ in sizes), largest=max((rss for _, rss in sizes), default=0.0))
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    # Some servers start their workers in sessions of their own, and leave them behind.
+    family = _family(process.pid)
+    process.terminate()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        pass
+    finally:
+        for member, born in family.items():
+            if _born(member) == born:
+                os.kill(member, signal.SIGKILL)
+        process.wait()
+
+
+def _family(ancestor: int) -> dict[int, str]:
+    """The process and its descendants, each with the time it was born."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and (fields := _stat(int(entry.name))):
+            children.setdefault(int(fields[1]), []).append(int(entry.name))
+    found, waiting = {}, [ancestor]
+    while waiting:
+        pid = waiting.pop()
+        found[pid] = _born(pid)
+        waiting += children.get(pid, [])
+    return found
+
+
+def _born(pid: int) -> str:
+    fields = _stat(pid)
+    return fields[19] if fields else "never"
+
+
+def _stat(pid: int) -> list[str]:
+    """The fields of /proc/PID/stat from the state on; none when the process is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
+
+
+def _smaps(pid: int) -> tuple[float, float]:
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
+    except OSError:
+        return 0.0, 0.0
+    kilobytes = {line.split(":")[0]: int(line.split()[1]) for line in lines}
+    return kilobytes["Pss"] * 1024 / 1e6, kilobytes["Rss"] * 1024 / 1e6

@@ -1,0 +1,84 @@
+"""Train Beacon's model as its job does, and hand the same fitted model to the peers as a scikit-learn pipeline.
+
+Runs in the retraining service's environment: `python train.py FOLDER`, with BEACON_HOME the state to fill.
+"""
+
+import json
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+from logtarget import LogTarget as SharedLogTarget
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline
+
+from beacon_core.manifest import MODEL_FILE, Package
+from beacon_core.product import Product, load_product
+from beacon_core.release import Pin, Release, write_release
+from beacon_core.settings import Settings, load_settings
+from beacon_retrain.candidates import LogTarget
+from beacon_retrain.dataset import load_dataset
+from beacon_retrain.offline import write_offline
+from beacon_retrain.package import Origin, write_package
+from beacon_retrain.train import Trained, TrainSettings, train
+from beacon_retrain.validate import validate
+from feature_repo import repo
+
+ROWS = 1000
+
+
+def main(folder: Path) -> None:
+    settings = load_settings()
+    product = load_product(settings.product)
+    trained, package = _train(settings, product)
+    pipeline = _as_scikit_learn(trained)
+    joblib.dump(pipeline, folder / "pipeline.joblib")
+    (folder / "model.onnx").write_bytes((package.folder / MODEL_FILE).read_bytes())
+    # Only rows that lack nothing: a null has no place in some peers' protocols.
+    features = load_dataset(settings, product).features
+    complete = np.flatnonzero(~np.isnan(features).any(axis=1))
+    chosen = np.random.default_rng(0).choice(complete, ROWS)
+    whole = [feature.type == "int" for feature in product.features]
+    rows = [[int(v) if w else float(v) for v, w in zip(features[i], whole, strict=True)] for i in chosen]
+    facts = {
+        "folder": str(folder),
+        "home": str(settings.home),
+        "algorithm": trained.candidate,
+        "names": product.feature_names,
+        "entity": product.entity.key,
+        "feature_service": product.feature_service,
+        "entities": [int(i) + 1 for i in chosen],
+        "rows": [dict(zip(product.feature_names, row, strict=True)) for row in rows],
+        "expected": pipeline.predict(features[chosen]).tolist(),
+    }
+    (folder / "model.json").write_text(json.dumps(facts))
+
+
+def _train(settings: Settings, product: Product) -> tuple[Trained, Package]:
+    """The stages of the retraining job, from the bundled sample and without a registry."""
+    write_offline(settings, product, validate(product.sample_path, product), datetime.now(UTC))
+    repo.apply(settings, product)
+    repo.materialize(settings, product)
+    dataset = load_dataset(settings, product)
+    training = TrainSettings(repeats=1)  # the fitted model is the same; fewer repeats only measure it less well
+    trained = train(dataset, product, training)
+    origin = Origin("1", "sample", settings.build_revision, datetime.now(UTC))
+    package = write_package(settings.models_dir, product, dataset, trained, training, origin)
+    write_release(settings.release_file, Release(model=Pin(product.name, "1", package.sha256)))
+    return trained, package
+
+
+def _as_scikit_learn(trained: Trained) -> Any:
+    """Imputer and model in one pipeline that loads without Beacon's code."""
+    imputer = SimpleImputer(strategy="median").fit(trained.fill.reshape(1, -1))
+    model = trained.model
+    if isinstance(model, LogTarget):
+        model = SharedLogTarget(model.regressor_, model.mean_)
+    return make_pipeline(imputer, model)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
