@@ -1,0 +1,65 @@
+"""What every test shares: no network, the product, a home with a model released in it, settings, inference itself."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import pytest_socket
+from support.packages import release_package, row_of
+from support.service import METRICS_PORT, PORT, Service
+
+from beacon_core.product import Product, load_product
+from beacon_core.settings import ROOT, Settings
+
+TESTS = Path(__file__).parent
+LOOPBACK = ["127.0.0.1", "localhost", "::1"]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Unit tests have no network at all (event loops need a Unix socket pair); everything else has loopback."""
+    if item.path.is_relative_to(TESTS / "unit"):
+        pytest_socket.disable_socket(allow_unix_socket=True)
+    else:
+        pytest_socket.socket_allow_hosts(LOOPBACK, allow_unix_socket=True)
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith(("BEACON_", "OTEL_"))]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def product() -> Product:
+    """The product spec, the real one."""
+    return load_product(ROOT / "feature_repo" / "product.yaml")
+
+
+@pytest.fixture
+def home(tmp_path: Path, product: Product) -> Path:
+    """A BEACON_HOME in which version 1 of a tiny model is released."""
+    release_package(tmp_path / "home", product)
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def settings(home: Path) -> Settings:
+    """Settings of a service at `home`."""
+    return Settings(home=home, inference_port=PORT, inference_metrics_port=METRICS_PORT)
+
+
+@pytest.fixture
+def row(product: Product) -> dict[str, float]:
+    """Every feature, each in the middle of what training saw."""
+    return dict(zip(product.feature_names, row_of(product), strict=True))
+
+
+@pytest.fixture
+def service(settings: Settings) -> Iterator[Service]:
+    """Inference, running in process."""
+    from beacon_inference.app import create  # noqa: PLC0415 - only the tests that need it pay for ONNX Runtime
+
+    with Service(create(settings)) as running:
+        yield running
