@@ -1,0 +1,56 @@
+"""Puts feature serving together: one line a part, in the order in which they are needed."""
+
+import asyncio
+import contextlib
+
+from prometheus_client import GC_COLLECTOR, PLATFORM_COLLECTOR, PROCESS_COLLECTOR, CollectorRegistry
+
+from beacon_core.serving.asgi import Application
+from beacon_core.serving.http import Route
+from beacon_core.serving.tracing import open_spans
+from beacon_core.settings import Settings
+from beacon_features.instruments import Instruments
+from beacon_features.reading import get_online_features
+from beacon_features.refusal import error_body
+from beacon_features.registry import Registry
+from beacon_features.stores import open_reader
+from beacon_features.web import create_web
+from feature_repo import repo
+
+
+def create(settings: Settings) -> Application:
+    """Build the ASGI application; nothing is read or started before gunicorn's worker asks for it."""
+    collectors = CollectorRegistry()
+    for collector in (PROCESS_COLLECTOR, PLATFORM_COLLECTOR, GC_COLLECTOR):
+        collectors.register(collector)
+    instruments = Instruments(collectors, settings)
+    store = repo.open_store(settings)
+    registry = Registry(store, instruments)
+    reader = open_reader(store)
+    read = get_online_features(registry, reader, instruments, settings.max_batch_rows)
+    web = create_web(registry)
+    watcher: asyncio.Task[None] | None = None
+
+    async def start() -> None:
+        nonlocal watcher
+        await asyncio.to_thread(registry.refresh)
+        watcher = asyncio.create_task(registry.watch())
+
+    async def stop() -> None:
+        if watcher is not None:
+            watcher.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await watcher
+        await reader.close()
+
+    return Application(
+        service="feature-serving",
+        settings=settings,
+        metrics_port=settings.features_metrics_port,
+        routes=[Route("/get-online-features", read, error_body=error_body)],
+        flask=web,
+        registry=collectors,
+        spans=open_spans("feature-serving", settings.build_version),
+        start=start,
+        stop=stop,
+    )

@@ -1,0 +1,51 @@
+"""Any online store that Feast knows, read by Feast's own class in a thread."""
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import Any
+
+from feast import FeatureStore
+from feast.infra.key_encoding_utils import deserialize_entity_key
+
+from beacon_features.catalog import ViewPlan
+from beacon_features.lookup import NANOSECONDS, UNKNOWN, Row, decode_value
+from beacon_features.stores.reader import TIMEOUT_SECONDS, unavailable
+
+THREADS = 8
+
+
+class FeastReader:
+    """Slower than the direct readers, and for every store: what a managed service or a warehouse needs."""
+
+    def __init__(self, store: FeatureStore) -> None:
+        self._store = store
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="online-read")
+
+    async def read(self, plan: ViewPlan, keys: Sequence[bytes]) -> list[Row | None]:
+        read = asyncio.get_running_loop().run_in_executor(self._threads, self._read, plan, keys)
+        try:
+            found = await asyncio.wait_for(read, TIMEOUT_SECONDS)
+        except TimeoutError as error:
+            raise unavailable(f"no answer within {TIMEOUT_SECONDS} s") from error
+        except Exception as error:  # each store's driver has errors of its own
+            raise unavailable(f"{type(error).__name__}: {error}") from error
+        return [_row(event_time, values, plan.columns) for event_time, values in found]
+
+    async def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _read(self, plan: ViewPlan, keys: Sequence[bytes]) -> list[tuple[datetime | None, dict[str, Any] | None]]:
+        version = self._store.config.entity_key_serialization_version
+        protos = [deserialize_entity_key(key, version) for key in keys]
+        return self._store._get_provider().online_read(self._store.config, plan.view, protos, list(plan.columns))
+
+
+def _row(event_time: datetime | None, values: dict[str, Any] | None, columns: Sequence[str]) -> Row | None:
+    if event_time is None or values is None or event_time.timestamp() == 0:
+        return None
+    cells = [values.get(column) for column in columns]
+    decoded = [UNKNOWN if cell is None else decode_value(cell.SerializeToString()) for cell in cells]
+    microseconds = round(event_time.timestamp() * 1_000_000)
+    return Row(microseconds * (NANOSECONDS // 1_000_000), decoded)

@@ -1,0 +1,28 @@
+"""What a reader of an online store is, and the one way in which it fails."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from beacon_core.errors import BeaconError
+from beacon_features.catalog import ViewPlan
+from beacon_features.lookup import Row
+
+# A read that takes longer is given up: the client's answer, a 503, is due within 200 ms.
+TIMEOUT_SECONDS = 0.1
+
+
+class Reader(Protocol):
+    """Reads rows of one online store."""
+
+    async def read(self, plan: ViewPlan, keys: Sequence[bytes]) -> list[Row | None]:
+        """One row an encoded entity key, None where the store has none; raises `unavailable` within the time limit."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        ...
+
+
+def unavailable(reason: str) -> BeaconError:
+    """The online store does not answer; the client may try again."""
+    return BeaconError("feature_store_unavailable", f"the online store does not answer: {reason}")

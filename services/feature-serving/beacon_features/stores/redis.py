@@ -1,0 +1,171 @@
+"""Feast's Redis online store, read over one pipelined connection.
+
+All requests share the connection: their commands go out as they come, and Redis answers in order.
+"""
+
+import asyncio
+import ssl
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+import hiredis
+from feast.infra.online_stores.helpers import _mmh3
+from feast.infra.online_stores.redis import RedisOnlineStore
+from feast.repo_config import RepoConfig
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from beacon_features.catalog import ViewPlan
+from beacon_features.lookup import NANOSECONDS, UNKNOWN, Row, decode_value
+from beacon_features.stores.reader import TIMEOUT_SECONDS, unavailable
+
+
+class Connection(asyncio.Protocol):
+    """One connection: a queue of questions, each waiting for its number of replies."""
+
+    def __init__(self) -> None:
+        self.transport: asyncio.Transport | None = None
+        self._reader = hiredis.Reader()
+        self._waiting: deque[tuple[int, list[Any], asyncio.Future[list[Any]]]] = deque()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport  # type: ignore[assignment]
+
+    def data_received(self, data: bytes) -> None:
+        self._reader.feed(data)
+        while self._waiting:
+            count, replies, future = self._waiting[0]
+            while len(replies) < count:
+                reply = self._reader.gets()
+                if reply is False:
+                    return
+                replies.append(reply)
+            self._waiting.popleft()
+            if not future.done():
+                future.set_result(replies)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.transport = None
+        for _, _, future in self._waiting:
+            if not future.done():
+                future.set_exception(exc or ConnectionResetError("Redis closed the connection"))
+        self._waiting.clear()
+
+    async def ask(self, commands: Sequence[bytes]) -> list[Any]:
+        """Send the commands and wait for their replies; a reply that is an error is raised."""
+        if self.transport is None:
+            raise ConnectionResetError("the connection is closed")
+        future: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
+        self._waiting.append((len(commands), [], future))
+        self.transport.write(b"".join(commands))
+        replies = await future
+        for reply in replies:
+            if isinstance(reply, hiredis.HiredisError):
+                raise reply
+        return replies
+
+    def abort(self) -> None:
+        """Drop the connection at once; whoever waits on it is told."""
+        if self.transport is not None:
+            self.transport.abort()
+
+
+class RedisReader:
+    """Reads one HMGET an entity, all of a request in one round trip."""
+
+    def __init__(self, config: RepoConfig) -> None:
+        nodes, options = RedisOnlineStore._parse_connection_string(config.online_store.connection_string)
+        self._host, self._port = nodes[0]["host"], int(nodes[0]["port"])
+        self._options = options
+        self._project = config.project.encode()
+        self._connection: Connection | None = None
+        self._connecting: asyncio.Task[Connection] | None = None
+        self._fields: dict[tuple[str, tuple[str, ...]], tuple[bytes, bytes]] = {}
+
+    async def read(self, plan: ViewPlan, keys: Sequence[bytes]) -> list[Row | None]:
+        head, tail = self._command(plan)
+        commands = [
+            b"%b$%d\r\n%b%b\r\n%b" % (head, len(key) + len(self._project), key, self._project, tail) for key in keys
+        ]
+        connection = None
+        try:
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                connection = await self._connected()
+                replies = await connection.ask(commands)
+        except TimeoutError as error:
+            # Replies would come too late and shift those that follow: this connection is done.
+            if connection is not None:
+                connection.abort()
+            raise unavailable(f"no answer within {TIMEOUT_SECONDS} s") from error
+        except (OSError, hiredis.HiredisError) as error:
+            raise unavailable(str(error)) from error
+        return [_row(reply) for reply in replies]
+
+    async def close(self) -> None:
+        if self._connection is not None:
+            self._connection.abort()
+
+    def _command(self, plan: ViewPlan) -> tuple[bytes, bytes]:
+        """HMGET without its key: what comes before and after it."""
+        known = self._fields.get((plan.prefix, plan.columns))
+        if known is None:
+            fields = [_mmh3(f"{plan.prefix}:{column}") for column in plan.columns] + [f"_ts:{plan.prefix}".encode()]
+            head = b"*%d\r\n$5\r\nHMGET\r\n" % (len(fields) + 2)
+            known = head, b"".join(b"$%d\r\n%b\r\n" % (len(field), field) for field in fields)
+            if len(self._fields) > 1024:
+                self._fields.clear()
+            self._fields[plan.prefix, plan.columns] = known
+        return known
+
+    async def _connected(self) -> Connection:
+        if self._connection is not None and self._connection.transport is not None:
+            return self._connection
+        if self._connecting is None or self._connecting.done():
+            self._connecting = asyncio.create_task(self._connect())
+            self._connecting.add_done_callback(_heard)
+        self._connection = await asyncio.shield(self._connecting)
+        return self._connection
+
+    async def _connect(self) -> Connection:
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            _, connection = await asyncio.get_running_loop().create_connection(
+                Connection, self._host, self._port, ssl=_tls(self._options)
+            )
+            greeting = []
+            if "password" in self._options:
+                user = [str(self._options["username"])] if "username" in self._options else []
+                greeting.append(_command("AUTH", *user, str(self._options["password"])))
+            if self._options.get("db"):
+                greeting.append(_command("SELECT", str(self._options["db"])))
+            if greeting:
+                try:
+                    await connection.ask(greeting)
+                except BaseException:
+                    connection.abort()
+                    raise
+            return connection
+
+
+def _tls(options: dict[str, Any]) -> ssl.SSLContext | None:
+    return ssl.create_default_context(cafile=options.get("ssl_ca_certs")) if options.get("ssl") else None
+
+
+def _command(*words: str) -> bytes:
+    return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in map(str.encode, words))
+
+
+def _heard(task: asyncio.Task[Connection]) -> None:
+    """Take note of the outcome, also when whoever asked for the connection has given up meanwhile."""
+    if not task.cancelled():
+        task.exception()
+
+
+def _row(reply: list[bytes | None]) -> Row | None:
+    *cells, stamp = reply
+    if stamp is None:
+        return None
+    time = Timestamp.FromString(stamp)
+    return Row(
+        time.seconds * NANOSECONDS + time.nanos,
+        [UNKNOWN if cell is None else decode_value(cell) for cell in cells],
+    )
