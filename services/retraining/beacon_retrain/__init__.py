@@ -14,6 +14,7 @@ for _name, _value in {
     "FEAST_USAGE": "False",
     "GIT_PYTHON_REFRESH": "quiet",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
 }.items():
     os.environ.setdefault(_name, _value)

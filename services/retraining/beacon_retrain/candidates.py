@@ -35,13 +35,15 @@ class LogTarget(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
 
 class Candidate(msgspec.Struct, frozen=True):
-    """One way to model. `blend_of` names the candidates, all of a log target, that a blend averages by weight.
+    """One way to model; `log_target` ones need a positive target.
 
-    The cross-validation of a blend follows from its members' predictions, without a fit of its own.
+    `blend_of` names the log-target candidates that a blend averages by weight: its cross-validation follows from their
+    predictions, without a fit of its own.
     """
 
     name: str
     build: Callable[[int], Any]
+    log_target: bool = False
     blend_of: tuple[tuple[str, float], ...] = ()
 
 
@@ -63,19 +65,18 @@ def _kernel(_seed: int) -> Any:
     return make_pipeline(StandardScaler(), KernelRidge(kernel="rbf", gamma=1 / 32, alpha=1 / 80))
 
 
-BLEND = (("log-boosting", 0.6), ("log-kernel", 0.4))
+BLEND = (("boosting", 0.6), ("kernel-ridge", 0.4))
 
 
 def _blend(seed: int) -> Any:
-    members = [("boosting", _boosting(seed)), ("kernel", _kernel(seed))]
+    members = [("boosting", _boosting(seed)), ("kernel-ridge", _kernel(seed))]
     return LogTarget(VotingRegressor(members, weights=np.array([weight for _, weight in BLEND])))
 
 
 CANDIDATES: tuple[Candidate, ...] = (
     Candidate("ridge", _ridge),
-    Candidate("extra-trees", _forest),
-    Candidate("boosting", _boosting),
-    Candidate("log-kernel", lambda seed: LogTarget(_kernel(seed))),
-    Candidate("log-boosting", lambda seed: LogTarget(_boosting(seed))),
-    Candidate("blend", _blend, BLEND),
+    Candidate("extra-trees", lambda seed: LogTarget(_forest(seed)), log_target=True),
+    Candidate("kernel-ridge", lambda seed: LogTarget(_kernel(seed)), log_target=True),
+    Candidate("boosting", lambda seed: LogTarget(_boosting(seed)), log_target=True),
+    Candidate("blend", _blend, log_target=True, blend_of=BLEND),
 )

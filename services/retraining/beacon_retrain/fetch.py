@@ -3,6 +3,8 @@
 A new file is checked where it landed and only then takes the place of the last good one, in one step.
 """
 
+import contextlib
+import io
 import os
 import shutil
 import tempfile
@@ -63,23 +65,24 @@ def kaggle_credentials(environment: Mapping[str, str] = os.environ) -> str | Non
         return "KAGGLE_API_TOKEN"
     if environment.get("KAGGLE_USERNAME") and environment.get("KAGGLE_KEY"):
         return "KAGGLE_USERNAME and KAGGLE_KEY"
-    folders = [environment[name] for name in ("KAGGLE_CONFIG_DIR",) if environment.get(name)]
-    if home := environment.get("HOME"):
-        folders += [f"{home}/.kaggle", f"{environment.get('XDG_CONFIG_HOME') or f'{home}/.config'}/kaggle"]
-    files = (Path(folder) / name for folder in folders for name in KAGGLE_FILES)
+    home = Path(environment.get("HOME") or "~").expanduser()
+    config = Path(environment.get("XDG_CONFIG_HOME") or home / ".config")
+    folders = [Path(environment.get("KAGGLE_CONFIG_DIR") or home / ".kaggle"), config / "kaggle"]
+    files = (folder / name for folder in folders for name in KAGGLE_FILES)
     return next((str(file) for file in files if file.is_file()), None)
 
 
 def _download(product: Product, folder: Path) -> Path:
     """Download the data set's zip with Kaggle's client and unpack the one file that the product names."""
-    # Imported here: `import kaggle` authenticates, which a run on the sample must not try.
-    import kaggle  # noqa: PLC0415
-
     slug = product.source.kaggle
     try:
-        # The import swallows a failed authentication; asking again tells why. The client ends the process on failure.
-        kaggle.api.authenticate()
-        kaggle.api.dataset_download_files(slug, path=str(folder), force=True, quiet=True, unzip=False)
+        with contextlib.redirect_stdout(io.StringIO()):  # the client talks
+            # Imported here: the import authenticates (and makes a folder), which a run on the sample must not try.
+            import kaggle  # noqa: PLC0415
+
+            # The import swallows a failure to authenticate; asking again tells why, by ending the process.
+            kaggle.api.authenticate()
+            kaggle.api.dataset_download_files(slug, path=str(folder), force=True, quiet=True, unzip=False)
     except (Exception, SystemExit) as error:
         raise FetchError(f"kaggle:{slug}: {type(error).__name__}: {error}") from error
     return _unpack(folder / f"{slug.split('/')[-1]}.zip", product.source.file)

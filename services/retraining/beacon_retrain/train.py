@@ -72,7 +72,12 @@ class Trained(msgspec.Struct, frozen=True):
 
 def train(dataset: Dataset, product: Product, settings: TrainSettings) -> Trained:
     """Choose the candidate of the lowest RMSE, measure its interval on held-out rows, fit it on all rows."""
-    chosen = [candidate for candidate in CANDIDATES if candidate.name in settings.candidates]
+    positive = bool(dataset.target.min() > 0)
+    chosen = [
+        candidate
+        for candidate in CANDIDATES
+        if candidate.name in settings.candidates and (positive or not candidate.log_target)
+    ]
     results = compare(dataset, product, settings, chosen)
     best = min(results, key=lambda result: result.rmse)
     candidate = next(candidate for candidate in chosen if candidate.name == best.name)

@@ -15,6 +15,7 @@ import pandera.pandas as pa
 from beacon_core.product import Feature, Product
 
 SHOWN = 3
+RULES = {"not_nullable": "must not be missing"}  # pandera's own words, said in ours
 OTHER_ENCODINGS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"PK": "a zip archive", b"\x1f\x8b": "gzip"}
 
 
@@ -43,8 +44,7 @@ def validate(file: Path, product: Product) -> pd.DataFrame:
 def schema(product: Product) -> pa.DataFrameSchema:
     """The pandera schema of the features and the target."""
     columns = {feature.name: _column(feature) for feature in product.features}
-    low, high = product.target.valid
-    columns[product.target.name] = pa.Column(float, pa.Check.in_range(low, high), nullable=False)
+    columns[product.target.name] = pa.Column(float, _between(product.target.valid), nullable=False)
     return pa.DataFrameSchema(columns, strict=True)
 
 
@@ -54,9 +54,13 @@ def _column(feature: Feature) -> pa.Column:
         known = ", ".join(map(str, feature.categories))
         checks.append(pa.Check.isin(feature.categories, error=f"must be one of {known}"))
     if feature.valid is not None:
-        low, high = feature.valid
-        checks.append(pa.Check.in_range(low, high, error=f"must be between {low:g} and {high:g}"))
+        checks.append(_between(feature.valid))
     return pa.Column(float, checks, nullable=feature.nullable)
+
+
+def _between(valid: tuple[float, float]) -> pa.Check:
+    low, high = valid
+    return pa.Check.in_range(low, high, error=f"must be between {low:g} and {high:g}")
 
 
 def _parse(file: Path) -> tuple[list[str], list[list[str]]]:
@@ -114,7 +118,7 @@ def _check_rows(file: str, header: list[str], rows: list[list[str]], product: Pr
         raise DataError(file, "(rows)", f"has {len(rows)} rows, must have at most {limits.max}")
 
 
-def _numbers(file: str, column: "pd.Series[str]", product: Product) -> "pd.Series[float]":
+def _numbers(file: str, column: pd.Series, product: Product) -> pd.Series:
     """The column as float64: marks of a missing value become NaN, any other text that is no number is refused."""
     text = column.str.strip()
     missing = text.isin(product.source.missing)
@@ -134,16 +138,12 @@ def _check_values(file: str, frame: pd.DataFrame, product: Product) -> None:
         column = str(cases["column"].iloc[0])
         of_column = cases[cases["column"] == column]
         rule = str(of_column["check"].iloc[0])
-        broken = of_column[of_column["check"] == rule]
-        if rule == "not_nullable":
-            rule = "must not be missing"
-        where = broken["index"].notna().to_numpy() & (broken["index"].to_numpy() is not None)
-        rows = frame.index.isin(broken["index"][where])
-        examples = f", has {_examples(frame[column], pd.Series(rows))}" if rows.any() else ""
-        raise DataError(file, column, rule + examples) from error
+        wrong = frame.index.isin(of_column.loc[of_column["check"] == rule, "index"].dropna())
+        examples = f", has {_examples(frame[column], wrong)}" if wrong.any() else ""
+        raise DataError(file, column, RULES.get(rule, rule) + examples) from error
 
 
-def _examples(values: "pd.Series[str] | pd.Series[float]", chosen: "pd.Series[bool]") -> str:
+def _examples(values: pd.Series, chosen: pd.Series) -> str:
     """The first few offending values with their rows, counted from 1."""
     shown = ", ".join(f"{value!r} in row {index + 1}" for index, value in values[chosen].head(SHOWN).items())
     more = int(chosen.sum()) - SHOWN

@@ -1,0 +1,147 @@
+"""Candidates, imputation, intervals and ONNX: equal data give equal bytes, and both runtimes give equal answers."""
+
+import numpy as np
+import pytest
+from sklearn.impute import SimpleImputer
+
+from beacon_core.product import Product
+from beacon_retrain import export
+from beacon_retrain.candidates import BLEND, CANDIDATES, Candidate
+from beacon_retrain.dataset import Dataset, make_dataset
+from beacon_retrain.imputation import fit_fill, impute
+from beacon_retrain.interval import Widths, covered, widths
+from beacon_retrain.train import TrainSettings, compare, measure_coverage, train
+from beacon_retrain.validate import validate
+
+QUICK = TrainSettings(folds=4, repeats=2, coverage_folds=4, jobs=1, candidates=("ridge", "kernel-ridge"))
+BY_NAME = {candidate.name: candidate for candidate in CANDIDATES}
+
+
+@pytest.fixture(scope="module")
+def dataset(product: Product) -> Dataset:
+    rows = validate(product.sample_path, product)
+    return make_dataset(product, rows[list(product.feature_names)].to_numpy(), rows[product.target.name].to_numpy())
+
+
+def test_the_fill_values_are_scikit_learns(dataset: Dataset, product: Product) -> None:
+    fill = fit_fill(dataset.features, product)
+    for i, feature in enumerate(product.features):
+        reference = SimpleImputer(strategy=feature.impute).fit(dataset.features[:, [i]])
+        assert fill[i] == reference.statistics_[0]
+
+
+def test_imputation_fills_gaps_only_and_gives_what_serving_gives(dataset: Dataset, product: Product) -> None:
+    fill = fit_fill(dataset.features, product)
+    filled = impute(dataset.features, fill)
+    gaps = np.isnan(dataset.features)
+    assert gaps.sum() == 120
+    assert np.array_equal(filled[~gaps], dataset.features[~gaps].astype(np.float32).astype(np.float64))
+    assert np.array_equal(filled[gaps], np.broadcast_to(fill, gaps.shape)[gaps].astype(np.float32).astype(np.float64))
+
+
+def test_the_fingerprint_sees_every_value_and_nothing_else(dataset: Dataset, product: Product) -> None:
+    again = make_dataset(product, dataset.features.copy(order="F"), dataset.target.copy())
+    assert again.fingerprint == dataset.fingerprint
+    negative_zero = np.where(dataset.features == 0, -0.0, dataset.features)
+    assert make_dataset(product, negative_zero, dataset.target).fingerprint == dataset.fingerprint
+    changed = dataset.features.copy()
+    changed[505, 11] = np.nextafter(changed[505, 11], 0)
+    assert make_dataset(product, changed, dataset.target).fingerprint != dataset.fingerprint
+    assert make_dataset(product, dataset.features[::-1], dataset.target).fingerprint != dataset.fingerprint
+    longer = Dataset(np.vstack([dataset.features] * 2), np.tile(dataset.target, 2), "")
+    assert make_dataset(product, longer.features, longer.target).fingerprint != dataset.fingerprint
+
+
+@pytest.mark.parametrize("candidate", CANDIDATES, ids=lambda candidate: candidate.name)
+def test_every_candidate_answers_alike_in_both_runtimes(
+    candidate: Candidate, dataset: Dataset, product: Product
+) -> None:
+    features = impute(dataset.features, fit_fill(dataset.features, product))
+    model = candidate.build(0).fit(features, dataset.target)
+    content = export.to_onnx(model, features.shape[1])
+    assert export.check_parity(content, model, features) <= export.TOLERANCE
+    session = export.open_session(content)
+    assert [(put.name, put.shape) for put in session.get_inputs()] == [("features", [None, 12])]
+    assert [(put.name, put.shape) for put in session.get_outputs()] == [("prediction", [None, 1])]
+
+
+def test_the_same_data_and_seed_give_the_same_onnx(dataset: Dataset, product: Product) -> None:
+    features = impute(dataset.features, fit_fill(dataset.features, product))
+
+    def made(seed: int) -> bytes:
+        return export.to_onnx(BY_NAME["blend"].build(seed).fit(features, dataset.target), features.shape[1])
+
+    first = made(0)
+    assert made(0) == first
+    assert made(1) != first
+
+
+def test_a_model_that_onnx_answers_differently_is_refused(dataset: Dataset, product: Product) -> None:
+    features = impute(dataset.features, fit_fill(dataset.features, product))
+    model = BY_NAME["ridge"].build(0).fit(features, dataset.target)
+    content = export.to_onnx(model, features.shape[1])
+    model[-1].intercept_ += 0.001
+    with pytest.raises(export.ParityError, match=r"ONNX differs from scikit-learn by 0\.001"):
+        export.check_parity(content, model, features)
+
+
+def test_the_blend_is_the_weighted_mean_of_its_members_logarithms(dataset: Dataset, product: Product) -> None:
+    features = impute(dataset.features, fit_fill(dataset.features, product))
+
+    def predicted(name: str) -> object:
+        return BY_NAME[name].build(0).fit(features[:400], dataset.target[:400]).predict(features[400:])
+
+    from_members = np.exp(sum(weight * np.log(predicted(name)) for name, weight in BLEND))
+    assert np.allclose(predicted("blend"), from_members, rtol=1e-12)
+
+
+def test_widths_leave_the_same_share_out_on_each_side() -> None:
+    residuals = np.concatenate([np.linspace(-1, 0, 500), np.linspace(0, 5, 500)])
+    interval = widths(residuals, 0.9)
+    assert interval.low == pytest.approx(0.9, abs=0.01)
+    assert interval.high == pytest.approx(4.5, abs=0.05)
+    assert covered(residuals, interval).mean() == pytest.approx(0.9, abs=0.01)
+
+
+def test_few_residuals_give_wider_intervals_and_repeats_are_no_new_evidence() -> None:
+    residuals = np.random.default_rng(0).normal(size=30)
+    assert widths(residuals, 0.9).high >= float(np.quantile(residuals, 0.95, method="higher"))
+    assert widths(np.stack([residuals] * 50), 0.9) == widths(residuals, 0.9)
+
+
+def test_intervals_hold_what_they_say_on_new_draws() -> None:
+    generator = np.random.default_rng(1)
+    hits = []
+    for _ in range(400):
+        draws = generator.gamma(2.0, size=500) - 2.0
+        hits.append(covered(draws[250:], widths(draws[:250], 0.9)).mean())
+    assert np.mean(hits) == pytest.approx(0.9, abs=0.01)
+    assert not covered(np.array([3.0, -3.0]), Widths(1.0, 1.0)).any()
+
+
+def test_training_takes_the_better_candidate_and_covers_what_it_says(dataset: Dataset, product: Product) -> None:
+    trained = train(dataset, product, QUICK)
+    assert [result.name for result in trained.results] == ["ridge", "kernel-ridge"]
+    assert trained.candidate == "kernel-ridge"
+    assert trained.result.rmse < 3.6 < trained.results[0].rmse
+    assert trained.measured_coverage == pytest.approx(product.serving.interval_coverage, abs=0.03)
+    assert product.feature_names[int(trained.importances.argmax())] in product.key_features
+    again = train(dataset, product, QUICK)
+    assert np.array_equal(again.result.held_out, trained.result.held_out)
+    assert export.to_onnx(again.model, 12) == export.to_onnx(trained.model, 12)
+
+
+def test_no_row_is_predicted_by_a_model_that_saw_it(dataset: Dataset, product: Product) -> None:
+    """With a target that is pure noise, any leak would show as skill."""
+    noise = np.exp(np.random.default_rng(2).normal(size=len(dataset.target)))
+    shuffled = make_dataset(product, dataset.features, noise)
+    candidates = [BY_NAME["ridge"], BY_NAME["kernel-ridge"]]
+    assert all(result.r2 < 0.02 for result in compare(shuffled, product, QUICK, candidates))
+    assert measure_coverage(shuffled, product, QUICK, candidates[0]) == pytest.approx(0.9, abs=0.03)
+
+
+def test_a_target_of_zero_leaves_out_the_candidates_that_take_logarithms(dataset: Dataset, product: Product) -> None:
+    target = dataset.target.copy()
+    target[0] = 0
+    trained = train(make_dataset(product, dataset.features, target), product, QUICK)
+    assert [result.name for result in trained.results] == ["ridge"]

@@ -1,0 +1,181 @@
+"""Every file of the bad set is refused before training, by column and rule; every file of the good set passes."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from beacon_core.product import Product
+from beacon_retrain.validate import DataError, validate
+
+Table = list[list[str]]
+
+
+def change(column: str, value: str, rows: slice = slice(16, 17)) -> Callable[[Table], None]:
+    """Write `value` into `column` of the data rows `rows`, counted from 0."""
+
+    def apply(table: Table) -> None:
+        for row in table[1:][rows]:
+            row[table[0].index(column)] = value
+
+    return apply
+
+
+def rename(old: str, new: str) -> Callable[[Table], None]:
+    def apply(table: Table) -> None:
+        table[0][table[0].index(old)] = new
+
+    return apply
+
+
+def drop(column: str) -> Callable[[Table], None]:
+    def apply(table: Table) -> None:
+        place = table[0].index(column)
+        for row in table:
+            del row[place]
+
+    return apply
+
+
+def append(column: str) -> Callable[[Table], None]:
+    def apply(table: Table) -> None:
+        table[0].append(column)
+        for row in table[1:]:
+            row.append("1")
+
+    return apply
+
+
+def keep(rows: int) -> Callable[[Table], None]:
+    def apply(table: Table) -> None:
+        del table[1 + rows :]
+
+    return apply
+
+
+def multiply(table: Table) -> None:
+    table.extend(table[1:] * 200)
+
+
+def reverse_columns(table: Table) -> None:
+    for row in table:
+        row.reverse()
+
+
+BAD_TABLES = [
+    (drop("RM"), "RM", "is missing"),
+    (drop("MEDV"), "MEDV", "is missing"),
+    (append("PRICE"), "PRICE", "is not a column of this product"),
+    (append("RM"), "RM", "is in the header twice"),
+    (rename("RM", "ROOMS"), "RM", "is missing, and 'ROOMS' is unknown"),
+    (rename("RM", "rm"), "RM", "is missing, and 'rm' is unknown"),
+    (keep(0), "(rows)", "has 0 rows, must have at least 400"),
+    (keep(399), "(rows)", "has 399 rows, must have at least 400"),
+    (multiply, "(rows)", "must have at most 100000"),
+    (change("RM", "0.5"), "RM", "must be between 1 and 20, has 0.5 in row 17"),
+    (change("RM", "21"), "RM", "must be between 1 and 20"),
+    (change("MEDV", "-1"), "MEDV", "must be between 0 and 100, has -1.0 in row 17"),
+    (change("MEDV", "NA"), "MEDV", "must not be missing, has nan in row 17"),
+    (change("CHAS", "2"), "CHAS", "must be one of 0, 1, has 2.0 in row 17"),
+    (change("RAD", "4.5"), "RAD", "must be one of 1, 2, 3, 4, 5, 6, 7, 8, 24"),
+    (change("TAX", "n/a"), "TAX", "must be a number or NA, has 'n/a' in row 17"),
+    (change("TAX", ""), "TAX", "must be a number or NA, has '' in row 17"),
+    (change("TAX", "nan"), "TAX", "must be a number or NA"),
+    (change("TAX", "1e999"), "TAX", "must be a number or NA"),
+    (change("TAX", "inf"), "TAX", "must be a number or NA"),
+    (change("TAX", "=A1+1"), "TAX", "must be a number or NA"),
+    (change("TAX", "30\n0"), "TAX", "must be a number or NA"),
+    (change("LSTAT", "NA", slice(None)), "LSTAT", "holds no value at all"),
+    (change("AGE", "x", slice(0, 5)), "AGE", "'x' in row 1, 'x' in row 2, 'x' in row 3 and 2 more"),
+]
+
+BAD_BYTES = [
+    (lambda content: b"", "(file)", "is empty"),
+    (lambda content: content.replace(b",", b";"), "(header)", "the delimiter must be a comma"),
+    (lambda content: content.replace(b",", b"\t"), "(header)", "the delimiter must be a comma"),
+    (lambda content: content[:-20], "(row 506)", "cut off at the end"),
+    (lambda content: content[: len(content) // 2], "(row", "fields, the header has 14"),
+    (lambda content: content.decode().encode("utf-16"), "(file)", "is UTF-16"),
+    (lambda content: content.decode().encode("utf-16-le"), "(file)", "holds zero bytes"),
+    (lambda content: b"\x93" + content, "(file)", "UTF-8"),
+    (lambda content: b"<html><body>sign in</body></html>", "(file)", "is HTML"),
+    (lambda content: b"PK\x03\x04" + content, "(file)", "is a zip archive"),
+    (lambda content: content.replace(b"\n0.0", b'\n"0.0', 1), "(file)", "is not CSV"),
+]
+
+
+@pytest.fixture
+def table(product: Product) -> Table:
+    return [line.split(",") for line in product.sample_path.read_text().splitlines()]
+
+
+def write(folder: Path, table: Table) -> Path:
+    quoted = [[f'"{value}"' if "\n" in value else value for value in row] for row in table]
+    file = folder / "housing.csv"
+    file.write_text("".join(",".join(row) + "\n" for row in quoted))
+    return file
+
+
+@pytest.mark.parametrize(("spoil", "column", "rule"), BAD_TABLES)
+def test_a_bad_table_is_refused_by_column_and_rule(
+    spoil: Callable[[Table], None], column: str, rule: str, table: Table, product: Product, tmp_path: Path
+) -> None:
+    spoil(table)
+    with pytest.raises(DataError) as refused:
+        validate(write(tmp_path, table), product)
+    assert refused.value.file == "housing.csv"
+    assert refused.value.column == column
+    assert rule in refused.value.rule
+
+
+@pytest.mark.parametrize(("spoil", "column", "rule"), BAD_BYTES)
+def test_bad_bytes_are_refused_by_place_and_rule(
+    spoil: Callable[[bytes], bytes], column: str, rule: str, product: Product, tmp_path: Path
+) -> None:
+    file = tmp_path / "housing.csv"
+    file.write_bytes(spoil(product.sample_path.read_bytes()))
+    with pytest.raises(DataError) as refused:
+        validate(file, product)
+    assert refused.value.column.startswith(column)
+    assert rule in refused.value.rule
+
+
+@pytest.mark.parametrize(
+    "alter",
+    [
+        lambda table: None,
+        reverse_columns,
+        drop("B"),
+        change("B", "no number at all"),
+        change("RM", " 6.5 "),
+        change("RM", "NA"),
+        keep(400),
+    ],
+    ids=["as it is", "columns reversed", "no B", "text in B", "spaces", "missing value", "fewest rows"],
+)
+def test_a_good_table_passes(alter: Callable[[Table], None], table: Table, product: Product, tmp_path: Path) -> None:
+    alter(table)
+    rows = validate(write(tmp_path, table), product)
+    assert list(rows) == ["tract_id", *product.feature_names, "MEDV"]
+    assert list(rows["tract_id"]) == list(range(1, len(table)))
+
+
+@pytest.mark.parametrize(
+    "encode", [lambda text: text.encode("utf-8-sig"), lambda text: text.replace("\n", "\r\n").encode()]
+)
+def test_a_byte_order_mark_and_windows_line_ends_are_harmless(
+    encode: Callable[[str], bytes], product: Product, tmp_path: Path
+) -> None:
+    file = tmp_path / "housing.csv"
+    file.write_bytes(encode(product.sample_path.read_text()))
+    assert validate(file, product).equals(validate(product.sample_path, product))
+
+
+def test_the_sample_keeps_its_values_and_its_gaps(product: Product) -> None:
+    rows = validate(product.sample_path, product)
+    assert len(rows) == 506
+    assert rows["LSTAT"].isna().sum() == 20
+    assert rows.loc[0, ["RM", "TAX", "MEDV"]].tolist() == [6.575, 296, 24]
+    assert {str(kind) for kind in rows.dtypes} == {"int64", "float64"}
+    assert not np.isinf(rows.to_numpy()).any()
