@@ -49,4 +49,10 @@ class BeaconError(Exception):
 
     def body(self, request_id: str) -> dict[str, Any]:
         """The error's JSON shape, the same on every route of every service."""
-        return {"error": self.message, "code": self.code, "field": self.field, "request_id": request_id}
+        field = None if self.field is None else _encodable(self.field)
+        return {"error": _encodable(self.message), "code": self.code, "field": field, "request_id": request_id}
+
+
+def _encodable(text: str) -> str:
+    """Replace lone surrogates: JSON lets a client send them, and no answer or log line can hold them."""
+    return text.encode("utf-8", "replace").decode("utf-8")

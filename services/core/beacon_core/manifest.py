@@ -128,7 +128,7 @@ def read_package(folder: Path, sha256: str) -> Package:
     manifest_bytes = _read(folder, MANIFEST_FILE, sha256)
     try:
         manifest = msgspec.json.decode(manifest_bytes, type=Manifest)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise PackageError(f"{MANIFEST_FILE}: {error}") from error
     if manifest.manifest_version != MANIFEST_VERSION:
         raise PackageError(f"{MANIFEST_FILE}: version {manifest.manifest_version}, this build reads {MANIFEST_VERSION}")
@@ -139,7 +139,7 @@ def read_package(folder: Path, sha256: str) -> Package:
 
 
 def _read(folder: Path, name: str, wanted: str) -> bytes:
-    if Path(name).name != name:
+    if Path(name).name != name or "\0" in name:
         raise PackageError(f"{name!r}: a package holds no folders")
     try:
         content = (folder / name).read_bytes()

@@ -6,11 +6,14 @@ Everything that depends on the data (validation, Feast definitions, imputation, 
 
 import hashlib
 import json
+import math
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import msgspec
 import yaml
+
+from beacon_core.release import NAME
 
 
 class ProductError(ValueError):
@@ -171,8 +174,8 @@ def load_product(file: Path) -> Product:
         raw = yaml.safe_load(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise ProductError(file, "(file)", error.strerror or str(error)) from error
-    except yaml.YAMLError as error:
-        raise ProductError(file, "(file)", f"is not YAML: {error}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ProductError(file, "(file)", f"is not YAML in UTF-8: {error}") from error
     entry = _convert(file, "", raw, ProductEntry)
     features = tuple(_feature(file, name, spec) for name, spec in entry.features.items())
     fields = {name: getattr(entry, name) for name in entry.__struct_fields__} | {"features": features}
@@ -185,8 +188,9 @@ def _convert(file: Path, prefix: str, raw: object, kind: type[SpecT]) -> SpecT:
     try:
         return msgspec.convert(raw, kind)
     except msgspec.ValidationError as error:
-        rule, _, path = str(error).partition(" - at `$")
-        key = prefix + path.rstrip("`")
+        # msgspec says "RULE - at `$.path`", or "RULE - at `key` in `$.path`" of a mapping's own keys.
+        rule, _, place = str(error).partition(" - at `")
+        key = prefix + place.rpartition("$")[2].rstrip("`")
         raise ProductError(file, key.lstrip(".") or "(top)", rule) from error
 
 
@@ -194,6 +198,8 @@ def _feature(file: Path, name: str, raw: dict[str, Any]) -> Feature:
     entry = _convert(file, f"features.{name}", raw, FeatureEntry)
     if (entry.valid is None) == (entry.categories is None):
         raise ProductError(file, f"features.{name}", "needs either valid (a range) or categories")
+    if entry.valid is not None and not all(map(math.isfinite, entry.valid)):
+        raise ProductError(file, f"features.{name}.valid", "must be finite")
     if entry.valid is not None and entry.valid[0] >= entry.valid[1]:
         raise ProductError(file, f"features.{name}.valid", "the low end must be below the high end")
     if entry.categories is not None and len(set(entry.categories)) < len(entry.categories):
@@ -207,7 +213,13 @@ def _check(product: Product) -> None:
     """The rules that span several keys."""
     names = set(product.feature_names)
     rules: list[tuple[str, bool, str]] = [
+        (
+            "name",
+            bool(NAME.fullmatch(product.name)),
+            "must be lower-case letters, digits, - and _",
+        ),
         ("features", bool(names), "must name at least one feature"),
+        ("target.valid", all(map(math.isfinite, product.target.valid)), "must be finite"),
         ("target.valid", product.target.valid[0] < product.target.valid[1], "the low end must be below the high end"),
         ("target.low", product.target.low < product.target.high, "must be below target.high"),
         ("target.name", product.target.name not in names, "must not be a feature"),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-NAME = re.compile(r"^[a-z0-9][a-z0-9_-]{0,62}$")
+NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 
 class ReleaseError(ValueError):
@@ -41,7 +41,7 @@ def read_release(file: Path) -> Release:
         raise ReleaseError(f"{file}: {error}") from error
     for pin in (release.model, release.shadow):
         # Name and version become folder names: nothing but plain words may pass.
-        if pin is not None and not (NAME.match(pin.name) and NAME.match(pin.version)):
+        if pin is not None and not (NAME.fullmatch(pin.name) and NAME.fullmatch(pin.version)):
             raise ReleaseError(f"{file}: {pin.name!r} version {pin.version!r} is not a valid name")
     return release
 

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 from beacon_core.metrics import Metric
 
@@ -46,7 +47,7 @@ class Distribution:
     def cumulative(self) -> list[tuple[str, float]]:
         """Pairs of upper bound and count, as the exposition has them."""
         pairs, running = [], 0
-        for bound, count in zip((*map(str, self._bounds), "+Inf"), self.counts, strict=True):
+        for bound, count in zip((*map(floatToGoString, self._bounds), "+Inf"), self.counts, strict=True):
             running += count
             pairs.append((bound, float(running)))
         return pairs

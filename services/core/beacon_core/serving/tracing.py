@@ -12,6 +12,10 @@ from beacon_core.ids import new_id
 
 TRACEPARENT = re.compile(rb"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.ASCII | re.DOTALL)
 
+# W3C: 512 characters must pass, and there are at most 32 members.
+STATE_LENGTH = 512
+STATE_MEMBERS = 32
+
 
 class Trace(NamedTuple):
     """The trace a request belongs to; `parent_id` is empty where the trace begins here."""
@@ -34,6 +38,8 @@ def read_trace(headers: Iterable[tuple[bytes, bytes]]) -> Trace:
     if version == b"ff" or (version == b"00" and rest) or not trace_id.strip(b"0") or not parent_id.strip(b"0"):
         return Trace(new_id())
     state = b",".join(value for name, value in headers if name == b"tracestate").decode("latin-1")
+    if len(state) > STATE_LENGTH or state.count(",") >= STATE_MEMBERS:
+        state = ""  # the caller's own matter: it must not make our calls too large to be taken
     # Unknown flags are cleared: only `sampled` and `random` are passed on.
     return Trace(trace_id.decode(), parent_id.decode(), int(flags, 16) & 0x03, state)
 

@@ -1,0 +1,81 @@
+"""The store: migrations make exactly the tables of the metadata, and times come back as they went in, in UTC."""
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import insert, inspect, select, text
+from sqlalchemy.exc import IntegrityError
+
+from beacon_core.store import actuals, job_runs, metadata, migrate, open_store
+
+
+@pytest.fixture
+def engine(tmp_path):
+    engine = open_store(f"sqlite:///{tmp_path / 'new folder' / 'beacon.db'}")
+    yield engine
+    engine.dispose()
+
+
+def test_the_migrated_schema_is_the_metadatas(engine):
+    migrate(engine)
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        assert compare_metadata(context, metadata) == []
+
+
+def test_migrating_again_changes_nothing(engine):
+    migrate(engine)
+    before = inspect(engine).get_table_names()
+    with engine.begin() as connection:
+        connection.execute(insert(job_runs), [run()])
+    migrate(engine)
+    assert inspect(engine).get_table_names() == before
+    with engine.connect() as connection:
+        assert len(connection.execute(select(job_runs)).all()) == 1
+
+
+def test_readers_do_not_wait_for_the_writer(engine):
+    migrate(engine)
+    with engine.connect() as writer, engine.connect() as reader:
+        writer.execute(text("BEGIN IMMEDIATE"))
+        writer.execute(insert(job_runs), [run()])
+        assert reader.execute(select(job_runs)).all() == []
+        assert reader.execute(text("PRAGMA journal_mode")).scalar() == "wal"
+
+
+MOMENT = datetime(2026, 1, 31, 23, 30, 0, 123456, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("zone", [UTC, timezone(timedelta(hours=5, minutes=30)), timezone(timedelta(hours=-8))])
+def test_a_time_comes_back_in_utc(engine, zone):
+    migrate(engine)
+    with engine.begin() as connection:
+        connection.execute(insert(actuals), [actual(MOMENT.astimezone(zone))])
+        found = connection.execute(select(actuals.c.observed_at)).scalar_one()
+    assert found == MOMENT
+    assert found.utcoffset() == timedelta(0)
+
+
+def test_times_are_compared_as_moments_not_as_texts(engine):
+    migrate(engine)
+    west = timezone(timedelta(hours=-8))
+    with engine.begin() as connection:
+        connection.execute(insert(actuals), [actual(MOMENT)])
+        later = select(actuals.c.id).where(actuals.c.observed_at < (MOMENT + timedelta(seconds=1)).astimezone(west))
+        assert connection.execute(later).all()
+
+
+def test_a_null_where_none_may_be_is_refused(engine):
+    migrate(engine)
+    with engine.begin() as connection, pytest.raises(IntegrityError):
+        connection.execute(insert(actuals), [actual(MOMENT) | {"source": None}])
+
+
+def actual(moment):
+    return {"prediction_id": "p", "value": 1.5, "observed_at": moment, "received_at": moment, "source": "test"}
+
+
+def run():
+    return {"job": "retrain", "period": "2026-01", "stage": "fetch", "state": "done", "started_at": MOMENT}
