@@ -48,7 +48,7 @@ clean: ## forget the state (models, data, logs); environments stay
 lint: .venv/.stamp ## style, types
 	$(DEV) ruff check .
 	$(DEV) ruff format --check .
-	$(DEV) mypy services/core services/inference services/feature-serving services/retraining laptop jobs feature_repo
+	$(DEV) mypy services/core services/inference services/feature-serving services/retraining laptop jobs feature_repo benchmarks/harness
 
 .PHONY: test
 test: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## unit and contract tests
@@ -57,3 +57,8 @@ test: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## unit and contract tests
 .PHONY: test-laptop
 test-laptop: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## `make run` itself: train, serve, kill every process in turn
 	$(DEV) pytest tests/e2e_laptop
+
+##@ Measure it
+.PHONY: bench
+bench: .venvs/bench.stamp .venvs/inference.stamp .venvs/features.stamp .venvs/retrain.stamp ## Beacon beside its peers: 15 minutes (ARGS=--quick: 4)
+	@cd benchmarks && exec $(CURDIR)/.venvs/bench/bin/python -m harness $(ARGS)

@@ -1,5 +1,6 @@
-"""The floor: the least that Beacon's server can do per request. The same gunicorn worker, the same ONNX model, the same
-bodies; no validation, no imputation, no log, no metrics, no ids.
+"""The floor: the least that Beacon's server can do for a request.
+
+The same gunicorn worker, ONNX model and bodies; no validation, no imputation, no log, no metrics, no ids.
 """
 
 import os

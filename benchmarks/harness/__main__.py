@@ -1,40 +1,85 @@
-"""`make bench`, or `python -m harness [--quick] [--only NAME ...]` from benchmarks/."""
+"""Measure Beacon, its peers and its floor, and write results.json, docs/benchmarks.md and its picture.
+
+A quick or partial run writes to benchmarks/.work/results instead.
+"""
 
 import argparse
 import signal
 import sys
 import time
+from pathlib import Path
 from types import FrameType
 
-from harness.machine import BenchError, prepare, say
+from harness.features import measure_features
+from harness.limits import limits
+from harness.machine import ROOT, WORK, BenchError, facts, prepare, say
 from harness.measure import FULL, QUICK, measure
 from harness.model import make_model
+from harness.plot import draw
+from harness.report import write_report
+from harness.results import Results, read_results, write_results
 from harness.servers import SERVERS
+
+FEATURES = "features"
+NAMES = [*SERVERS, FEATURES]
+PUBLISHED = ROOT / "benchmarks" / "results.json"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer and shorter runs: under 4 minutes, not for publishing")
-    parser.add_argument("--only", action="append", choices=[*SERVERS], metavar="NAME", help=", ".join(SERVERS))
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter runs; not for publishing")
+    parser.add_argument("--only", action="append", choices=NAMES, metavar="NAME", help="one of " + ", ".join(NAMES))
+    parser.add_argument("--report", action="store_true", help="measure nothing: write the page anew from results.json")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, _terminated)
-    began = time.monotonic()
     try:
-        prepare()
-        model = make_model()
-        plan = QUICK if options.quick else FULL
-        for name in options.only or SERVERS:
-            say(name)
-            measured = measure(SERVERS[name](model), model, plan)
-            say(f"  {measured.memory} {measured.environment_mb} {measured.versions}")
+        if options.report:
+            _publish(read_results(PUBLISHED), PUBLISHED)
+        else:
+            _run(options.only or NAMES, options.quick, complete=not (options.quick or options.only))
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("bench: stopped", file=sys.stderr)
         return 130
-    say(f"{time.monotonic() - began:.0f} s")
     return 0
+
+
+def _run(names: list[str], quick: bool, complete: bool) -> None:
+    began = time.monotonic()
+    prepare()
+    model = make_model()
+    plan = QUICK if quick else FULL
+    measured = {}
+    for number, name in enumerate(names, start=1):
+        say(f"[{number}/{len(names)}] {name} ({time.monotonic() - began:.0f} s)")
+        if name != FEATURES:
+            measured[name] = measure(SERVERS[name](model), model, plan)
+    features = measure_features(model, plan) if FEATURES in names else None
+    results = Results(
+        facts=facts(sys.argv[1:]),
+        model=model.algorithm,
+        servers=measured,
+        features=features,
+        limits=limits(measured, features),
+    )
+    file = PUBLISHED if complete else WORK / "results" / "results.json"
+    write_results(file, results)
+    _publish(results, file)
+    for item in results.limits:
+        say(f"{'holds ' if item.holds else 'BROKEN'}  {item.what}: {item.limit}: {item.measured}")
+    say(f"{time.monotonic() - began:.0f} s; written to {file.relative_to(ROOT)}")
+
+
+def _publish(results: Results, file: Path) -> None:
+    """Page and picture: in docs for published results, beside the file for others."""
+    if not results.servers:
+        return
+    folder = ROOT / "docs" if file == PUBLISHED else file.parent
+    draw(folder / "images" / "benchmarks.svg", results.servers)
+    draw(WORK / "results" / "benchmarks.png", results.servers)
+    write_report(folder / "benchmarks.md", results, "images/benchmarks.svg")
 
 
 def _terminated(_number: int, _frame: FrameType | None) -> None:

@@ -42,7 +42,7 @@ def prepare() -> None:
 
 
 def uv() -> str:
-    """uv's path: the machine's, or the one the Makefile brought."""
+    """Uv's path: the machine's, or the one the Makefile brought."""
     return shutil.which("uv") or str(ROOT / ".tools" / "bin" / "uv")
 
 
@@ -54,16 +54,25 @@ def peer_environment(name: str) -> Path:
     if not stamp.exists() or stamp.read_bytes() != requirements.read_bytes():
         say(f"{name}: installing its environment (once)")
         subprocess.run([uv(), "venv", "--quiet", "--clear", "--python", "3.11", folder], check=True)
-        install = [uv(), "pip", "install", "--quiet", "--python", folder / "bin" / "python", "-r", requirements]
+        install = [
+            uv(),
+            "pip",
+            "install",
+            "--quiet",
+            "--python",
+            str(folder / "bin" / "python"),
+            "-r",
+            str(requirements),
+        ]
         subprocess.run(install, check=True)
         shutil.copyfile(requirements, stamp)
     return folder
 
 
 def megabytes(folder: Path) -> float:
-    """Size of a folder's files as installed (10^6 bytes, bytecode caches left out: they come with use)."""
+    """Size of a folder's files as installed, in MB of 2^20 bytes; bytecode caches left out: they come with use."""
     files = (path for path in folder.rglob("*") if "__pycache__" not in path.parts and not path.is_symlink())
-    return sum(path.stat().st_size for path in files if path.is_file()) / 1e6
+    return sum(path.stat().st_size for path in files if path.is_file()) / 2**20
 
 
 def facts(requested: list[str]) -> dict[str, str]:
@@ -87,6 +96,6 @@ def facts(requested: list[str]) -> dict[str, str]:
 def versions(environment: Path, packages: list[str]) -> dict[str, str]:
     """Installed versions of the packages in an environment."""
     code = "import importlib.metadata as m, sys; print(*(m.version(name) for name in sys.argv[1:]))"
-    command = [environment / "bin" / "python", "-c", code, *packages]
+    command = [str(environment / "bin" / "python"), "-c", code, *packages]
     found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     return dict(zip(packages, found, strict=True))

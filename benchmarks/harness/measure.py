@@ -1,26 +1,19 @@
 """Everything measured of one server: right answers first, then start, load, slow clients and size."""
 
-import http.client
-import json
 import statistics
 import sys
 import time
-from collections.abc import Generator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
 
 import msgspec
 
+from harness.asking import check, prediction_bodies, serving
 from harness.closedloop import Loaded, closed_loop
-from harness.machine import LOAD_CORE, ROOT, WORK, BenchError, megabytes, say, versions
+from harness.machine import LOAD_CORE, ROOT, megabytes, say, versions
 from harness.model import Model
 from harness.openloop import Paced, open_loop
-from harness.processes import Memory, free_port, memory, running
-from harness.servers import Call, Server
+from harness.processes import Memory, memory, running
+from harness.servers import Server
 
-TOLERANCE = 1e-3
-START_SECONDS = 90.0
 SLOW_CLIENTS = 200
 SLOW_RATE = 200
 
@@ -36,6 +29,8 @@ class Plan(msgspec.Struct, frozen=True):
     rates: tuple[int, ...]
     open_seconds: float
     slow_repetitions: int
+    steady_feast: bool
+    """Whether `feast serve` is also measured without its restarts."""
 
 
 FULL = Plan(
@@ -46,6 +41,7 @@ FULL = Plan(
     rates=(200, 500, 1000, 2000, 4000, 8000),
     open_seconds=4,
     slow_repetitions=3,
+    steady_feast=True,
 )
 QUICK = Plan(
     starts=1,
@@ -55,6 +51,7 @@ QUICK = Plan(
     rates=(500, 2000),
     open_seconds=2,
     slow_repetitions=1,
+    steady_feast=False,
 )
 
 
@@ -86,9 +83,9 @@ def measure(server: Server, model: Model, plan: Plan) -> Measured:
     """Start the server as often as the plan says, and measure the last one started."""
     first_answers = []
     for _ in range(plan.starts - 1):
-        with _started(server, model) as (_, _, seconds):
+        with serving(server, model) as (_, _, seconds):
             first_answers.append(seconds)
-    with _started(server, model) as (pid, port, seconds):
+    with serving(server, model) as (pid, port, seconds):
         first_answers.append(seconds)
         say(f"  {server.name}: first answer after {statistics.median(first_answers):.2f} s")
         for call, rows in ((server.one, 1), (server.many, 100), (server.many, 1000)):
@@ -96,11 +93,11 @@ def measure(server: Server, model: Model, plan: Plan) -> Measured:
         closed = {}
         for rows, connection_counts in plan.sizes.items():
             call = server.one if rows == 1 else server.many
-            bodies = _bodies(server, model, rows)
+            bodies = prediction_bodies(server, model, rows)
             for connections in connection_counts:
                 loaded = closed_loop(port, call.path, bodies, connections, plan.seconds, plan.repetitions)
                 closed[f"{rows}x{connections}"] = loaded
-                say(f"  {server.name}: {rows} rows, {connections} connections: {_shown(loaded)}")
+                say(f"  {server.name}: {rows} rows, {connections} connections: {shown(loaded)}")
         resident = memory(pid)
         paced = _open_loops(server, port, model, plan)
         slow = _slow_clients(server, port, model, plan)
@@ -118,48 +115,9 @@ def measure(server: Server, model: Model, plan: Plan) -> Measured:
     )
 
 
-def ask(port: int, path: str, body: Any, timeout: float = 10) -> Any:
-    """One POST on a connection of its own; raises `OSError` or `BenchError` unless the answer is 200."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
-    try:
-        connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
-        response = connection.getresponse()
-        content = response.read()
-    finally:
-        connection.close()
-    if response.status != 200:
-        raise BenchError(f"{path}: {response.status}: {content[:500].decode(errors='replace')}")
-    return json.loads(content)
-
-
-def check(port: int, call: Call, model: Model, rows: int) -> None:
-    """The answer must be scikit-learn's own, so that nobody is measured on errors; raises `BenchError`."""
-    answers = call.decode(ask(port, call.path, call.encode(list(model.rows[:rows]))))
-    expected = model.expected[:rows]
-    if len(answers) != rows or any(abs(a - b) > TOLERANCE for a, b in zip(answers, expected, strict=True)):
-        raise BenchError(f"{call.path}: wrong answer: {answers[:3]}, scikit-learn says {expected[:3]}")
-
-
-@contextmanager
-def _started(server: Server, model: Model) -> Generator[tuple[int, int, float]]:
-    """A running server that has answered rightly: its pid, its port, and the seconds from start to that answer."""
-    port = free_port()
-    began = time.monotonic()
-    with running(server.name, server.command(port), server.variables(port), server.folder) as pid:
-        while True:
-            try:
-                check(port, server.one, model, 1)
-                break
-            except (OSError, http.client.HTTPException, BenchError) as error:
-                if time.monotonic() - began > START_SECONDS:
-                    raise BenchError(f"{server.name}: no right answer in {START_SECONDS:.0f} s: {error}") from error
-                time.sleep(0.01)
-        yield pid, port, time.monotonic() - began
-
-
 def _open_loops(server: Server, port: int, model: Model, plan: Plan) -> tuple[Paced, ...]:
     """Rates upwards, up to the first that the server does not hold."""
-    bodies = _bodies(server, model, 1).read_bytes().splitlines()
+    bodies = prediction_bodies(server, model, 1).read_bytes().splitlines()
     done: list[Paced] = []
     for rate in plan.rates:
         paced = open_loop(port, server.one.path, bodies, rate, plan.open_seconds)
@@ -171,7 +129,7 @@ def _open_loops(server: Server, port: int, model: Model, plan: Plan) -> tuple[Pa
 
 
 def _slow_clients(server: Server, port: int, model: Model, plan: Plan) -> Slow:
-    bodies = _bodies(server, model, 1).read_bytes().splitlines()
+    bodies = prediction_bodies(server, model, 1).read_bytes().splitlines()
 
     def paced() -> list[Paced]:
         return [
@@ -190,25 +148,11 @@ def _slow_clients(server: Server, port: int, model: Model, plan: Plan) -> Slow:
         slow_p99_ms=statistics.median(run.p99_ms for run in beside),
         failed=sum(run.failed for run in beside),
     )
-    shown = f"p99 {slow.quiet_p99_ms:.2f} -> {slow.slow_p99_ms:.2f} ms, failed {slow.failed}"
-    say(f"  {server.name}: {SLOW_CLIENTS} slow clients: {shown}")
+    change = f"p99 {slow.quiet_p99_ms:.2f} -> {slow.slow_p99_ms:.2f} ms, failed {slow.failed}"
+    say(f"  {server.name}: {SLOW_CLIENTS} slow clients: {change}")
     return slow
 
 
-def _bodies(server: Server, model: Model, rows: int) -> Path:
-    """A file of request bodies, one a line, that take different rows."""
-    call = server.one if rows == 1 else server.many
-    count = {1: 200, 100: 20, 1000: 2}[rows]
-    total = len(model.rows)
-    file = WORK / "bodies" / f"{server.name}-{rows}.json"
-    file.parent.mkdir(exist_ok=True)
-    with file.open("w") as stream:
-        for number in range(count):
-            begin = number * rows % total
-            chosen = [model.rows[(begin + offset) % total] for offset in range(rows)]
-            stream.write(json.dumps(call.encode(chosen), separators=(",", ":")) + "\n")
-    return file
-
-
-def _shown(loaded: Loaded) -> str:
+def shown(loaded: Loaded) -> str:
+    """One measurement in a line of progress."""
     return f"{loaded.per_second:,.0f} requests/s, p50 {loaded.p50_ms:.2f} p99 {loaded.p99_ms:.2f} ms"

@@ -16,7 +16,7 @@ STOP_SECONDS = 10
 
 
 class Memory(msgspec.Struct, frozen=True):
-    """MB (10^6 bytes) of a server's processes: shared pages counted once (`total`), and its largest process."""
+    """MB (2^20 bytes) of a server's processes: shared pages counted once (`total`), and its largest process."""
 
     total: float
     largest: float
@@ -104,4 +104,4 @@ def _smaps(pid: int) -> tuple[float, float]:
     except OSError:
         return 0.0, 0.0
     kilobytes = {line.split(":")[0]: int(line.split()[1]) for line in lines}
-    return kilobytes["Pss"] * 1024 / 1e6, kilobytes["Rss"] * 1024 / 1e6
+    return kilobytes["Pss"] / 1024, kilobytes["Rss"] / 1024

@@ -107,7 +107,12 @@ def bentoml(model: Model) -> Server:
     environment = peer_environment("bentoml")
     call = Call("/predict", lambda rows: {"rows": _values(rows)}, lambda answer: answer)
     start = [str(environment / "bin" / "bentoml"), "serve", "service:Houses"]
-    variables = {"BENCH_MODEL": str(model.pipeline), "PYTHONPATH": str(SHARED), "BENTOML_DO_NOT_TRACK": "True", "BENTOML_HOME": str(WORK)}
+    variables = {
+        "BENCH_MODEL": str(model.pipeline),
+        "PYTHONPATH": str(SHARED),
+        "BENTOML_DO_NOT_TRACK": "True",
+        "BENTOML_HOME": str(WORK),
+    }
     return Server(
         name="bentoml",
         title="BentoML",

@@ -11,7 +11,7 @@ from typing import Any
 
 import joblib
 import numpy as np
-from logtarget import LogTarget as SharedLogTarget
+from logtarget import LogTarget as SharedLogTarget  # type: ignore[import-not-found]
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 

@@ -1,6 +1,6 @@
-"""Slow clients: connections that each send a request body a byte at a time. Run as a process of its own:
+"""Slow clients: connections that each send a request body a byte at a time.
 
-python -m harness.trickle PORT PATH CONNECTIONS
+Run as a process of its own: `python -m harness.trickle PORT PATH CONNECTIONS`.
 """
 
 import asyncio

@@ -18,11 +18,11 @@ class Houses(Model):
         self.ready = True
         return self.ready
 
-    async def predict(self, payload: dict[str, Any], headers: Any = None, response_headers: Any = None) -> Any:
+    async def predict(self, payload: dict[str, Any], headers: Any = None, response_headers: Any = None) -> Any:  # noqa: ARG002
         return {"predictions": self.pipeline.predict(np.array(payload["instances"], dtype=float)).tolist()}
 
 
 if __name__ == "__main__":
-    ModelServer(
-        http_port=int(os.environ["BENCH_PORT"]), enable_grpc=False, workers=1, enable_docs_url=False
-    ).start([Houses()])
+    ModelServer(http_port=int(os.environ["BENCH_PORT"]), enable_grpc=False, workers=1, enable_docs_url=False).start(
+        [Houses()]
+    )

@@ -1,0 +1,55 @@
+"""The picture of a run: requests/s of every server, and p99 as the rate rises."""
+
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from harness.measure import Measured
+
+COLOURS = {
+    "beacon": "#0b6e4f",
+    "floor": "#9aa5b1",
+    "fastapi": "#d1495b",
+    "kserve": "#edae49",
+    "mlserver": "#00798c",
+    "bentoml": "#8f5bb5",
+    "mlflow": "#30638e",
+}
+
+
+def draw(file: Path, servers: dict[str, Measured]) -> None:
+    """Write the picture; the file's suffix says whether as SVG or PNG."""
+    mpl.rcParams["svg.hashsalt"] = "beacon"
+    figure = Figure(figsize=(11, 4.2), layout="constrained", facecolor="white")
+    left, right = figure.subplots(1, 2)
+    ordered = sorted(servers.values(), key=lambda server: server.closed["1x8"].per_second)
+    rates = [server.closed["1x8"].per_second for server in ordered]
+    titles = [server.title.replace("*", "").replace("`", "") for server in ordered]
+    bars = left.barh(titles, rates, color=[COLOURS[server.name] for server in ordered])
+    left.bar_label(bars, [f"{rate:,.0f}" for rate in rates], padding=4)
+    left.set_xlim(0, max(rates) * 1.15)
+    left.set_title("requests/s, one row, 8 connections")
+    for server in reversed(ordered):
+        held = [paced for paced in server.open if paced.held]
+        label = server.title.replace("*", "").replace("`", "")
+        right.plot(
+            [paced.rate for paced in held],
+            [paced.p99_ms for paced in held],
+            marker="o",
+            color=COLOURS[server.name],
+            label=label,
+        )
+    right.set_xscale("log")
+    right.set_yscale("log")
+    ticks = sorted({paced.rate for server in ordered for paced in server.open})
+    right.set_xticks(ticks, [f"{rate:,}" for rate in ticks])
+    right.minorticks_off()
+    right.yaxis.set_major_formatter("{x:g}")
+    right.set_xlabel("requests/s sent (a line ends at the last rate that the server held)")
+    right.set_title("p99 in ms, one row, open loop")
+    right.legend(fontsize=8)
+    for axes in (left, right):
+        axes.spines[["top", "right"]].set_visible(False)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(file, dpi=110, metadata={"Date": None} if file.suffix == ".svg" else None)
