@@ -1,0 +1,208 @@
+"""The road from the sample to a registered, released package, against a real MLflow server and a real Feast store."""
+
+import logging
+import os
+import runpy
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+from mlflow.tracking import MlflowClient
+
+from beacon_core.manifest import MANIFEST_FILE, Package, digest, read_package
+from beacon_core.product import Product
+from beacon_core.release import package_folder, read_release
+from beacon_core.settings import ROOT, Settings
+from beacon_retrain import export
+from beacon_retrain.dataset import load_dataset
+from beacon_retrain.imputation import impute
+from beacon_retrain.pipeline import retrain
+from beacon_retrain.register import ARTIFACTS, CHAMPION, Registry, RegistryError
+from beacon_retrain.train import TrainSettings, train
+
+QUICK = TrainSettings(folds=4, repeats=1, coverage_folds=4, jobs=1, candidates=("ridge", "kernel-ridge"))
+pytestmark = pytest.mark.xdist_group("retrain")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The laptop's MLflow server: a real one, SQLite behind it, serving the artifacts."""
+    home, port = tmp_path_factory.mktemp("mlflow"), free_port()
+    environment = {"BEACON_HOME": str(home), "BEACON_MLFLOW_PORT": str(port), "PYTHONPATH": os.pathsep.join(sys.path)}
+    with (home / "log").open("wb") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "beacon_laptop.mlflow_server"], stdout=log, stderr=log, env=os.environ | environment
+        )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        deadline = time.monotonic() + 100
+        while not answers(f"{url}/health"):
+            assert server.poll() is None, (home / "log").read_text()
+            assert time.monotonic() < deadline, (home / "log").read_text()
+            time.sleep(0.2)
+        yield url
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+def answers(url: str) -> bool:
+    try:
+        urllib.request.urlopen(url, timeout=2).close()
+    except OSError:
+        return False
+    return True
+
+
+class Road:
+    """What one run of the pipeline left behind."""
+
+    def __init__(self, settings: Settings, product: Product) -> None:
+        self.settings = settings
+        self.lines: list[str] = []
+        self.package: Package = retrain(settings, product, QUICK, self.lines.append)
+
+
+@pytest.fixture(scope="module")
+def road(address: str, product: Product, tmp_path_factory: pytest.TempPathFactory) -> Road:
+    return Road(Settings(home=tmp_path_factory.mktemp("home"), mlflow_url=address), product)
+
+
+def test_every_stage_says_what_it_did(road: Road) -> None:
+    stages = [line.split()[0] for line in road.lines]
+    assert stages == ["registry", "fetch", "validate", "features", "train", "package", "register"]
+    assert "no Kaggle credentials are set" in road.lines[1]
+
+
+def test_the_release_pins_a_package_that_verifies_and_answers_its_golden_rows(road: Road) -> None:
+    pin = read_release(road.settings.release_file).model
+    package = read_package(package_folder(road.settings.models_dir, pin), pin.sha256)
+    assert package.manifest == road.package.manifest
+    session = export.open_session(package.model)
+    rows = np.array([golden.row for golden in package.manifest.golden])
+    given = export.run(session, rows)
+    assert len(rows) == 8
+    wanted = [golden.prediction for golden in package.manifest.golden]
+    assert np.abs(given - wanted).max() <= package.manifest.golden_tolerance
+
+
+def test_the_manifest_tells_what_training_saw(road: Road, product: Product) -> None:
+    manifest = road.package.manifest
+    dataset = load_dataset(road.settings, product)
+    assert (manifest.product, manifest.version, manifest.schema_hash) == (product.name, "1", product.schema_hash)
+    assert (manifest.data.source, manifest.data.fingerprint) == ("sample", dataset.fingerprint)
+    assert manifest.data.rows == 506
+    assert [feature.name for feature in manifest.features] == list(product.feature_names)
+    for i, feature in enumerate(manifest.features):
+        column = dataset.features[:, i]
+        assert (feature.min, feature.max) == (np.nanmin(column), np.nanmax(column))
+        assert feature.quantiles[3] == np.nanmedian(column)
+    assert (manifest.prediction_min, manifest.prediction_max) == (5.0, 50.0)
+    assert manifest.interval.measured_coverage == pytest.approx(manifest.interval.coverage, abs=0.03)
+    card = (road.package.folder / "MODEL_CARD.md").read_text()
+    assert "| kernel-ridge |" in card
+    assert "| ridge |" in card
+    assert product.excluded["B"] in card
+
+
+def test_feast_gives_back_the_rows_of_the_file(road: Road, product: Product) -> None:
+    features = load_dataset(road.settings, product).features
+    text = product.sample_path.read_text().splitlines()
+    header = text[0].split(",")
+    for number in (0, 3, 505):
+        row = dict(zip(header, text[1 + number].split(","), strict=True))
+        wanted = [float("nan") if row[name] == "NA" else float(row[name]) for name in product.feature_names]
+        np.testing.assert_array_equal(features[number], wanted)
+
+
+def test_the_registry_holds_the_version_the_alias_and_the_same_bytes(
+    road: Road, address: str, product: Product, tmp_path: Path
+) -> None:
+    client = MlflowClient(address, address)
+    version = client.get_model_version_by_alias(product.name, CHAMPION)
+    assert str(version.version) == "1"
+    assert version.tags["sha256"] == road.package.sha256
+    assert version.tags["data_fingerprint"] == road.package.manifest.data.fingerprint
+    assert version.tags["schema_hash"] == product.schema_hash
+    run = client.get_run(version.run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.params["candidate"] == "kernel-ridge"
+    scores = {score.name: score.value for score in road.package.manifest.scores}
+    assert {name: run.data.metrics[name] for name in scores} == scores
+    local = mlflow.artifacts.download_artifacts(
+        artifact_uri=version.source, dst_path=str(tmp_path), tracking_uri=address
+    )
+    assert version.source.endswith(ARTIFACTS)
+    downloaded = read_package(Path(local), digest((Path(local) / MANIFEST_FILE).read_bytes()))
+    assert downloaded.sha256 == road.package.sha256
+
+
+def test_a_second_run_makes_an_equal_model_that_waits(road: Road, address: str, product: Product) -> None:
+    before = road.settings.release_file.read_bytes()
+    again = Road(road.settings, product)
+    first, second = road.package.manifest, again.package.manifest
+    assert second.version == "2"
+    assert again.package.model == road.package.model
+    assert second.files["reference.profile"] == first.files["reference.profile"]
+    assert second.data == first.data
+    assert road.settings.release_file.read_bytes() == before
+    client = MlflowClient(address, address)
+    assert str(client.get_model_version_by_alias(product.name, CHAMPION).version) == "1"
+    assert "waits for promotion" in again.lines[-1]
+
+
+def test_an_emptied_registry_does_not_overwrite_the_package_in_service(
+    road: Road, product: Product, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Registry, "next_version", lambda self, name: "1")
+    with pytest.raises(RegistryError, match="would give version 1, which is in service"):
+        retrain(road.settings, product, QUICK, lambda line: None)
+
+
+def test_a_package_of_a_wrong_version_is_not_registered(road: Road, address: str, product: Product) -> None:
+    trained = train(load_dataset(road.settings, product), product, QUICK)
+    registry = Registry(address)
+    before = registry.next_version(product.name)
+    with pytest.raises(RegistryError, match="to a package of version 1"):
+        registry.register(product, road.package, trained, QUICK, champion=False)
+    assert registry.next_version(product.name) == before
+
+
+def test_a_registry_that_is_down_is_said_so_with_an_exit_that_asks_for_a_retry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    monkeypatch.setenv("BEACON_MLFLOW_URL", url)
+    monkeypatch.setenv("BEACON_HOME", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["retrain.py"])
+    handlers = list(logging.root.handlers)
+    try:
+        with pytest.raises(SystemExit) as exit_:
+            runpy.run_path(str(ROOT / "jobs" / "retrain.py"), run_name="__main__")
+    finally:
+        logging.captureWarnings(False)
+        logging.root.handlers = handlers
+    assert exit_.value.code == 75
+    assert f"retraining failed: MLflow at {url} does not answer" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_package_answers_every_row_that_feast_gives(road: Road, product: Product) -> None:
+    dataset = load_dataset(road.settings, product)
+    fill = np.array([feature.fill for feature in road.package.manifest.features])
+    predictions = export.run(export.open_session(road.package.model), impute(dataset.features, fill))
+    assert np.isfinite(predictions).all()
+    assert np.corrcoef(predictions, dataset.target)[0, 1] > 0.9
