@@ -34,7 +34,7 @@ $(CURDIR)/.tools/bin/uv:
 ##@ Use it
 .PHONY: run
 run: $(ENVIRONMENTS:%=.venvs/%.stamp) ## train a first model if there is none, then serve everything on this machine
-	@exec .venvs/laptop/bin/python -m beacon_laptop
+	@exec .venvs/laptop/bin/python -m beacon_laptop --train="$(TRAIN)"
 
 .PHONY: clean
 clean: ## forget the state (models, data, logs); environments stay

@@ -1,7 +1,7 @@
 """The processes of a laptop: what runs, with which environment, and where it says that it is ready."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -62,9 +62,10 @@ def services(settings: Settings) -> tuple[Process, ...]:
     )
 
 
-def training() -> Process:
-    """The job that trains, registers and releases a model; it ends by itself."""
-    return Process("retrain", "retrain", (str(ROOT / "jobs" / "retrain.py"),), (ROOT / "services" / "retraining", ROOT))
+def training(arguments: Sequence[str] = ()) -> Process:
+    """The job that trains, registers and releases a model; it ends by itself. `arguments` are the job's."""
+    script = str(ROOT / "jobs" / "retrain.py")
+    return Process("retrain", "retrain", (script, *arguments), (ROOT / "services" / "retraining", ROOT))
 
 
 def variables(settings: Settings, given: Mapping[str, str] = os.environ) -> dict[str, str]:

@@ -4,9 +4,11 @@ Whatever ends, the whole is told: a process that dies is restarted and named, on
 answer ends everything, and everything goes when this process goes (see leash.py).
 """
 
+import argparse
 import contextlib
 import fcntl
 import os
+import shlex
 import signal
 import subprocess
 import tempfile
@@ -49,6 +51,9 @@ class Stopped(Exception):  # noqa: N818 (an outcome)
 
 def main() -> int:
     """Run until told to stop. Exit status: 0 stopped as asked, 1 something failed, 2 it cannot start like this."""
+    parser = argparse.ArgumentParser(prog="beacon_laptop", description=__doc__)
+    parser.add_argument("--train", default="", metavar="ARGUMENTS", help="of jobs/retrain.py, for the first model")
+    arguments = parser.parse_args()
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: stop.set())
@@ -57,7 +62,7 @@ def main() -> int:
         curls = curl_lines(load_product(settings.product), f"http://{settings.host}:{settings.inference_port}")
         with only_one(settings.home):
             check_ports(settings)
-            Laptop(settings, stop).run(curls)
+            Laptop(settings, training(shlex.split(arguments.train)), stop).run(curls)
     except (UsageError, SettingsError, ProductError, PortError) as error:
         say(f"beacon cannot start: {error}")
         return 2
@@ -92,8 +97,9 @@ def only_one(home: Path) -> Iterator[None]:
 class Laptop:
     """One run: the supervisor, the job that trains, and the watch over both."""
 
-    def __init__(self, settings: Settings, stop: threading.Event) -> None:
+    def __init__(self, settings: Settings, job: Process, stop: threading.Event) -> None:
         self.settings = settings
+        self.job = job
         self.stop = stop
         self.parent = os.getppid()
         self.began = time.monotonic()
@@ -101,7 +107,7 @@ class Laptop:
         self.environment = variables(settings)
         self.restarts: dict[str, deque[float]] = {process.name: deque() for process in self.services}
         self.pids: Counter[str] = Counter()
-        for process in (*self.services, training()):
+        for process in (*self.services, job):
             if not process.python.exists():
                 raise UsageError(f"{process.python} does not exist; `make run` builds it")
 
@@ -164,7 +170,7 @@ class Laptop:
     def train(self) -> None:
         """Train the first model, its output on the terminal; raises `Failed` when the job fails."""
         say("beacon: no model yet; training the first one")
-        job = popen(training().command, self.environment)
+        job = popen(self.job.command, self.environment)
         try:
             while (status := job.poll()) is None:
                 self.pause()

@@ -39,7 +39,7 @@ class Run:
         self.environment = {**given, **ports, f"{PREFIX}HOME": str(home)}
         with self.output.open("wb") as stream:
             self.make = subprocess.Popen(
-                ["make", "run"],
+                ["make", "run", "TRAIN=--repeats 1"],
                 cwd=ROOT,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,

@@ -50,13 +50,14 @@ def test_a_killed_training_ends_the_whole(start):
     assert "training the first model failed" in run.text()
 
 
-def test_a_killed_run_takes_its_training_along(start):
+def test_sigterm_ends_the_training_too(start):
     run = start()
     run.wait_for("training the first one", 60)
     until(lambda: run.find("jobs/retrain.py"), "the job", 20)
-    (runner,) = run.find("-m beacon_laptop ")
-    kill(runner)
-    assert run.wait_for_end() != 0
+    os.kill(run.make.pid, signal.SIGTERM)
+    run.wait_for_end()
+    assert "stopping everything" in run.text()
+    assert "Traceback" not in run.text()
 
 
 def test_the_first_run_trains_and_everything_killed_comes_back(start):
@@ -109,20 +110,12 @@ def test_the_next_run_is_quick_and_the_only_one(start):
     assert not re.search("Traceback|Error|Exception", run.text()), run.text()
 
 
-@pytest.mark.parametrize("victim", ["-m beacon_laptop ", "make run"])
+@pytest.mark.parametrize("victim", ["-m beacon_laptop ", "make run "])
 def test_without_its_head_nothing_goes_on(start, victim):
     run = start()
     run.wait_for(READY, 60)
     kill(run.find(victim)[0])
     run.wait_for_end()
-
-
-def test_sigterm_ends_it_too(start):
-    run = start()
-    run.wait_for(READY, 60)
-    os.kill(run.make.pid, signal.SIGTERM)
-    run.wait_for_end()
-    assert "Traceback" not in run.text()
 
 
 def test_a_taken_port_is_named(start):
