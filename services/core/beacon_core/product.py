@@ -70,11 +70,12 @@ class Target(Spec, frozen=True):
 
 
 class FeatureEntry(Spec, frozen=True):
-    """One feature as product.yaml spells it."""
+    """One feature as product.yaml spells it; `example` is an ordinary value, shown in the API's documentation."""
 
     type: Literal["float", "int"]
     title: str
     unit: str
+    example: float
     impute: Literal["median", "most_frequent"]
     valid: tuple[float, float] | None = None
     categories: tuple[int, ...] | None = None
@@ -204,9 +205,17 @@ def _feature(file: Path, name: str, raw: dict[str, Any]) -> Feature:
         raise ProductError(file, f"features.{name}.valid", "the low end must be below the high end")
     if entry.categories is not None and len(set(entry.categories)) < len(entry.categories):
         raise ProductError(file, f"features.{name}.categories", "holds a value twice")
+    if not _admits(entry, entry.example):
+        raise ProductError(file, f"features.{name}.example", "must be valid, or one of the categories")
     if (entry.impute == "most_frequent") != (entry.categories is not None):
         raise ProductError(file, f"features.{name}.impute", "median is for ranges, most_frequent for categories")
     return Feature(name=name, **{field: getattr(entry, field) for field in entry.__struct_fields__})
+
+
+def _admits(entry: FeatureEntry, value: float) -> bool:
+    if entry.valid is not None:
+        return entry.valid[0] <= value <= entry.valid[1]
+    return value in (entry.categories or ())
 
 
 def _check(product: Product) -> None:
