@@ -17,6 +17,7 @@ from beacon_core.product import Product
 EVENT_TIME = "event_timestamp"
 CREATED_TIME = "created"
 
+
 def view_name(product: Product) -> str:
     """Name of the feature view that serves this schema version."""
     return f"{product.entity.name}_features_v{product.schema_version}"

@@ -15,6 +15,7 @@ from beacon_features.refusal import error_body
 from beacon_features.registry import Registry
 from beacon_features.stores import open_reader
 from beacon_features.web import create_web
+from beacon_features.writing import Writer
 from feature_repo import repo
 
 
@@ -27,8 +28,9 @@ def create(settings: Settings) -> Application:
     store = repo.open_store(settings)
     registry = Registry(store, instruments)
     reader = open_reader(store)
+    writer = Writer(settings, store)
     read = get_online_features(registry, reader, instruments, settings.max_batch_rows)
-    web = create_web(registry)
+    web = create_web(registry, writer)
     watcher: asyncio.Task[None] | None = None
 
     async def start() -> None:
@@ -42,6 +44,7 @@ def create(settings: Settings) -> Application:
             with contextlib.suppress(asyncio.CancelledError):
                 await watcher
         await reader.close()
+        await asyncio.to_thread(writer.close)
 
     return Application(
         service="feature-serving",

@@ -15,7 +15,7 @@ from beacon_features.refusal import refused
 KeyEncoder = Callable[[Sequence[Sequence[Any]], Sequence[str]], list[bytes]]
 
 # Feast's value types that can be entity keys: the Python type and the range a value must have, and the proto's field.
-INTEGERS = {ValueType.INT64: (64, "int64_val"), ValueType.INT32: (32, "int32_val")}
+INTEGERS: dict[ValueType, tuple[int, str]] = {ValueType.INT64: (64, "int64_val"), ValueType.INT32: (32, "int32_val")}
 
 
 def key_encoder(types: dict[str, ValueType], version: int) -> KeyEncoder:
@@ -31,7 +31,7 @@ def _one_integer(join_key: str, version: int) -> KeyEncoder:
     pack = struct.Struct("<q").pack
 
     def encode(columns: Sequence[Sequence[Any]], names: Sequence[str]) -> list[bytes]:
-        _check(columns[0], ValueType.INT64, names[0])
+        check_keys(columns[0], ValueType.INT64, names[0])
         return [head + pack(value) for value in columns[0]]
 
     return encode
@@ -44,7 +44,7 @@ def _any_keys(types: dict[str, ValueType], version: int) -> KeyEncoder:
 
     def encode(columns: Sequence[Sequence[Any]], names: Sequence[str]) -> list[bytes]:
         for column, kind, name in zip(columns, kinds, names, strict=True):
-            _check(column, kind, name)
+            check_keys(column, kind, name)
         return [
             _serialized(
                 {key: Value(**{field: v}) for key, field, v in zip(join_keys, fields, row, strict=True)}, version
@@ -60,19 +60,18 @@ def _serialized(values: dict[str, Value], version: int) -> bytes:
     return serialize_entity_key(key, entity_key_serialization_version=version)
 
 
-def _check(column: Sequence[Any], kind: ValueType, name: str) -> None:
+def check_keys(column: Sequence[Any], kind: ValueType, name: str) -> None:
     """Refuse the column unless each value is one that `kind` can hold; `true` is not an integer."""
     wanted: type = int if kind in INTEGERS else str
-    if set(map(type, column)) == {wanted}:
-        if wanted is str:
-            return
-        bound = 1 << (INTEGERS[kind][0] - 1)
-        if -bound <= min(column) and max(column) < bound:
-            return
+    bound: int = 1 << (INTEGERS[kind][0] - 1) if kind in INTEGERS else 0
+    # The whole column at once first, which is faster than naming the bad value.
+    if set(map(type, column)) == {wanted} and (wanted is str or all(-bound <= v < bound for v in column)):
+        return
     for row, value in enumerate(column):
-        bad_type = type(value) is not wanted
-        if bad_type or (wanted is int and not -bound <= value < bound):
-            rule = (
-                f"must be {'an integer' if wanted is int else 'a string'}" if bad_type else f"does not fit {kind.name}"
-            )
-            raise refused("invalid_entity", f"{name}[{row}]: {rule}", f"entities.{name}[{row}]")
+        if type(value) is not wanted:
+            rule = "must be an integer" if wanted is int else "must be a string"
+        elif wanted is int and not -bound <= value < bound:
+            rule = f"does not fit {kind.name}"
+        else:
+            continue
+        raise refused("invalid_entity", f"{name}[{row}]: {rule}", f"entities.{name}[{row}]")

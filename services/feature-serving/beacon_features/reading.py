@@ -3,8 +3,8 @@
 import asyncio
 import re
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -16,6 +16,7 @@ from beacon_features.refusal import invalid, refused
 from beacon_features.registry import Registry
 from beacon_features.stores.reader import Reader
 
+BodyT = TypeVar("BodyT")
 PATH_PARTS = re.compile(r"\w+")
 
 
@@ -32,16 +33,20 @@ class Query(msgspec.Struct):
 _decode = msgspec.json.Decoder(Query).decode
 
 
-def parse(body: bytes, most_entities: int) -> Query:
-    """Read the body and hold it to the rules that need no registry; raises `RefusedError`."""
+def decode_body(body: bytes, decode: Callable[[bytes], BodyT]) -> BodyT:
+    """Decode a JSON body; raises `RefusedError` in the shape of Feast's server for one that is not of its type."""
     try:
-        query = _decode(body)
+        return decode(body)
     except msgspec.ValidationError as error:
         rule, _, path = str(error).partition(" - at `$")
-        where = tuple(PATH_PARTS.findall(path))
-        raise invalid("invalid_type", rule, ("body", *where)) from error
+        raise invalid("invalid_type", rule, ("body", *PATH_PARTS.findall(path))) from error
     except (msgspec.DecodeError, RecursionError) as error:
         raise invalid("invalid_json", f"the body is not JSON: {error}", ("body",)) from error
+
+
+def parse(body: bytes, most_entities: int) -> Query:
+    """Read the body and hold it to the rules that need no registry; raises `RefusedError`."""
+    query = decode_body(body, _decode)
     if not query.feature_service and not query.features:
         raise invalid("invalid_body", "name a feature_service, or at least one feature", ("body", "features"))
     if not query.entities:

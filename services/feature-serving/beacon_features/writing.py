@@ -1,0 +1,221 @@
+"""The routes that write: push, write-to-online-store, materialize. Token first, then body, then Feast's SDK."""
+
+import contextlib
+import hmac
+import io
+import logging
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import msgspec
+from feast import FeatureStore, FeatureView
+from feast.data_source import PushMode
+from feast.errors import FeastError, FeatureViewNotFoundException, PushSourceNotFoundException
+from flask import Flask, Response, request
+from google.protobuf.message import DecodeError
+from redis.exceptions import RedisError
+
+from beacon_core.errors import BeaconError
+from beacon_core.settings import Settings
+from beacon_features.frames import to_frame
+from beacon_features.reading import decode_body
+from beacon_features.refusal import invalid, refused, refused_by_feast
+
+log = logging.getLogger(__name__)
+
+MODES = {mode.name.lower(): mode for mode in PushMode}
+BodyT = TypeVar("BodyT")
+
+
+class Push(msgspec.Struct):
+    """Body of /push."""
+
+    push_source_name: str
+    df: dict[str, Any]
+    to: str = "online"
+    allow_registry_cache: bool = True
+
+
+class Write(msgspec.Struct):
+    """Body of /write-to-online-store."""
+
+    feature_view_name: str
+    df: dict[str, Any]
+    allow_registry_cache: bool = True
+
+
+class Materialize(msgspec.Struct):
+    """Body of /materialize, and of /materialize-incremental, which has no start."""
+
+    start_ts: str | None = None
+    end_ts: str | None = None
+    feature_views: list[str] | None = None
+    disable_event_timestamp: bool = False
+
+
+class Writer:
+    """Writes through Feast's SDK, one write at a time: Feast's stores share their connections between threads."""
+
+    def __init__(self, settings: Settings, store: FeatureStore) -> None:
+        self._token = settings.feature_token
+        self._most_rows = settings.max_batch_rows
+        self._store = store
+        self._writing = threading.Lock()
+        self._materializing = threading.Lock()
+        self._background = ThreadPoolExecutor(1, thread_name_prefix="materialize")
+
+    def close(self) -> None:
+        """Wait for a materialization that runs in the background."""
+        self._background.shutdown()
+
+    def require_token(self) -> None:
+        """BeaconError `not_found` where writes are off, `unauthorized` without the right bearer token."""
+        if not self._token:
+            raise BeaconError("not_found", "writes are switched off; BEACON_FEATURE_TOKEN switches them on")
+        given = request.headers.get("Authorization", "")
+        if not hmac.compare_digest(given.encode(), f"Bearer {self._token}".encode()):
+            raise BeaconError("unauthorized", "send the write token as `Authorization: Bearer TOKEN`", "Authorization")
+
+    def push(self) -> Response:
+        """Write rows to the online store, the offline store or both, for every view that the source feeds."""
+        body = _body(Push)
+        if body.to not in MODES:
+            raise refused("invalid_body", f"to: {body.to} is none of {', '.join(MODES)}", "to")
+        with self._exclusive():
+            views = [
+                view
+                for view in self._store.list_feature_views(allow_cache=body.allow_registry_cache)
+                if view.stream_source is not None and view.stream_source.name == body.push_source_name
+            ]
+            if not views:
+                raise refused_by_feast(PushSourceNotFoundException(body.push_source_name), "push_source_name")
+            frame = to_frame(views[0], body.df, datetime.now(UTC), self._most_rows)
+            # Offline first: what serving has shown, training must be able to see. A retry repeats no row.
+            for mode in (PushMode.OFFLINE, PushMode.ONLINE):
+                if MODES[body.to] in {mode, PushMode.ONLINE_AND_OFFLINE}:
+                    self._store.push(body.push_source_name, frame, body.allow_registry_cache, mode)
+        return Response(status=200)
+
+    def write_online(self) -> Response:
+        """Write rows of one view to the online store."""
+        body = _body(Write)
+        with self._exclusive():
+            view = self._view(body.feature_view_name, cached=body.allow_registry_cache)
+            frame = to_frame(view, body.df, datetime.now(UTC), self._most_rows)
+            self._store.write_to_online_store(view.name, frame, allow_registry_cache=body.allow_registry_cache)
+        return _null()
+
+    def materialize(self) -> Response:
+        """Bring the newest rows of an interval online."""
+        body = _body(Materialize)
+        views = self._views(body.feature_views)
+        if body.disable_event_timestamp:
+            start, end = datetime(1970, 1, 1, tzinfo=UTC), datetime.now(UTC)
+        else:
+            start, end = _time(body.start_ts, "start_ts"), _time(body.end_ts, "end_ts")
+            if start >= end:
+                raise refused("invalid_body", f"start_ts ({start}) must be before end_ts ({end})", "start_ts")
+        return self._run(views, lambda: self._store.materialize(start, end, views))
+
+    def materialize_incremental(self) -> Response:
+        """Bring online what is new since the last materialization."""
+        body = _body(Materialize)
+        views = self._views(body.feature_views)
+        end = _time(body.end_ts, "end_ts")
+        return self._run(views, lambda: self._store.materialize_incremental(end, views))
+
+    def _run(self, views: list[str], work: Callable[[], None]) -> Response:
+        """Do the work now, or after the answer with `?async=true`; 409 while another one is at it."""
+        later = request.args.get("async", "") in {"true", "1"}
+        if not self._materializing.acquire(blocking=not later):
+            told = {"error": "a materialization is running; wait for it", "feature_views": views}
+            return Response(msgspec.json.encode(told), 409, content_type="application/json")
+        if not later:
+            try:
+                self._quietly(work)
+            finally:
+                self._materializing.release()
+            return _null()
+
+        def in_background() -> None:
+            try:
+                self._quietly(work)
+            except Exception:
+                log.exception("materialization failed")
+            finally:
+                self._materializing.release()
+
+        self._background.submit(in_background)
+        accepted = {"status": "accepted", "feature_views": views}
+        return Response(msgspec.json.encode(accepted), 202, content_type="application/json")
+
+    def _quietly(self, work: Callable[[], None]) -> None:
+        # Feast prints its progress to the terminal.
+        with self._exclusive(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            work()
+
+    def _views(self, names: list[str] | None) -> list[str]:
+        with self._exclusive():
+            if names is None:
+                return [view.name for view in self._store.list_feature_views(allow_cache=False)]
+            return [self._view(name, cached=False).name for name in names]
+
+    def _view(self, name: str, *, cached: bool) -> FeatureView:
+        for view in self._store.list_feature_views(allow_cache=cached):
+            if view.name == name:
+                return view
+        raise refused_by_feast(FeatureViewNotFoundException(name, self._store.project), "feature_view_name")
+
+    @contextlib.contextmanager
+    def _exclusive(self) -> Iterator[None]:
+        """One write at a time, and what a store or a registry that is down raises becomes a 503."""
+        try:
+            with self._writing:
+                yield
+        except FeastError as error:
+            raise refused_by_feast(error) from error
+        except (sqlite3.Error, RedisError, OSError, DecodeError) as error:
+            log.warning("write failed", exc_info=error)
+            raise BeaconError("feature_store_unavailable", f"the store does not answer: {error}") from error
+
+
+def add_writes(app: Flask, writer: Writer) -> None:
+    """Put the write routes on the app, each behind the token."""
+    routes: dict[str, Callable[[], Response]] = {
+        "/push": writer.push,
+        "/write-to-online-store": writer.write_online,
+        "/materialize": writer.materialize,
+        "/materialize-incremental": writer.materialize_incremental,
+    }
+
+    def guarded(handle: Callable[[], Response]) -> Callable[[], Response]:
+        def route() -> Response:
+            writer.require_token()
+            return handle()
+
+        return route
+
+    for path, handle in routes.items():
+        app.add_url_rule(path, path, guarded(handle), methods=["POST"])
+
+
+def _body(kind: type[BodyT]) -> BodyT:
+    return decode_body(request.get_data(), msgspec.json.Decoder(kind).decode)
+
+
+def _time(text: str | None, name: str) -> datetime:
+    if text is None:
+        raise invalid("invalid_body", f"{name} is needed", ("body", name))
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise invalid("invalid_type", f"{name} must be a time in ISO 8601", ("body", name)) from error
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+
+
+def _null() -> Response:
+    return Response(b"null", 200, content_type="application/json")

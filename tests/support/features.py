@@ -1,0 +1,133 @@
+"""A feature store as retraining leaves it, a real Redis, and the two feature servers as processes of their own."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Self
+
+import pandas as pd
+
+from beacon_core.product import Product
+from beacon_core.settings import ROOT, Settings
+from feature_repo import definitions, repo
+
+TOKEN = "a-token-for-tests"
+# Known entities: the sample's rows (4 has no ZN). Then one whose row is older than any TTL, and one nobody knows.
+WITH_NULL, STALE, UNKNOWN = 4, 600, 9999
+
+
+def frame_of(product: Product, entities: Iterable[int], event_time: datetime, created: datetime) -> pd.DataFrame:
+    """The sample's rows of these entities, as Feast's offline store holds them."""
+    rows = pd.read_csv(product.sample_path)[list(product.feature_names)].astype("float64")
+    rows.insert(0, product.entity.key, range(1, len(rows) + 1))
+    chosen = rows[rows[product.entity.key].isin(list(entities))].reset_index(drop=True)
+    chosen[definitions.EVENT_TIME] = pd.Timestamp(event_time).as_unit("us")
+    chosen[definitions.CREATED_TIME] = pd.Timestamp(created).as_unit("us")
+    return chosen
+
+
+def fill(settings: Settings, product: Product) -> None:
+    """Write the sample offline, apply the definitions, bring everything online; STALE gets a row from long ago."""
+    hour_ago = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
+    file = repo.data_file(settings)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    frame_of(product, range(1, 507), hour_ago, hour_ago).to_parquet(file, index=False)
+    repo.apply(settings, product)
+    repo.materialize(settings, product)
+    old = frame_of(product, [1], datetime(2010, 1, 1, tzinfo=UTC), hour_ago).assign(**{product.entity.key: STALE})
+    repo.open_store(settings).write_to_online_store(definitions.view_name(product), old)
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+class Process:
+    """A process that is ended with the test, and waited for."""
+
+    def __init__(self, command: list[str], folder: Path, environment: dict[str, str] | None = None) -> None:
+        self._log = (folder / f"{Path(command[0]).name}.log").open("wb")
+        paths = [ROOT, ROOT / "services" / "core", ROOT / "services" / "feature-serving"]
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("BEACON_")}
+        inherited["PYTHONPATH"] = os.pathsep.join(map(str, paths))
+        self._process = subprocess.Popen(
+            command, env=inherited | (environment or {}), stdout=self._log, stderr=subprocess.STDOUT, cwd=folder
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.send(signal.SIGCONT)
+        self._process.terminate()
+        try:
+            self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._log.close()
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal, if the process still lives."""
+        if self._process.poll() is None:
+            self._process.send_signal(number)
+
+    def wait_until(self, ready: Any, seconds: float) -> None:
+        """Wait until `ready()` is true without an error."""
+        end = time.monotonic() + seconds
+        while True:
+            assert self._process.poll() is None, f"it ended, see {self._log.name}"
+            try:
+                if ready():
+                    return
+            except OSError:
+                pass
+            assert time.monotonic() < end, f"not ready within {seconds} s, see {self._log.name}"
+            time.sleep(0.05)
+
+
+class Redis(Process):
+    """Debian's redis-server on loopback, in memory only."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        program = shutil.which("redis-server")
+        assert program, "redis-server is needed: apt-get install redis-server"
+        options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        super().__init__([program, *options], folder)
+        self.wait_until(lambda: socket.create_connection(("127.0.0.1", port), 1).close() is None, 10)
+
+
+def serve_features(settings: Settings, folder: Path) -> Process:
+    """`python -m beacon_features`, ready."""
+    environment = {
+        f"BEACON_{name.upper()}": str(getattr(settings, name))
+        for name in ("home", "feature_repo", "features_port", "features_metrics_port", "feature_token")
+    }
+    process = Process([sys.executable, "-m", "beacon_features"], folder, environment)
+    process.wait_until(lambda: _healthy(settings.features_port), 60)
+    return process
+
+
+def serve_by_feast(settings: Settings, folder: Path, port: int) -> Process:
+    """`feast serve` on the same repository, ready."""
+    program = str(Path(sys.executable).with_name("feast"))
+    options = ["-c", str(settings.feature_repo), "serve", "-h", "127.0.0.1", "-p", str(port), "--no-access-log"]
+    process = Process([program, *options], folder, {"BEACON_HOME": str(settings.home)})
+    process.wait_until(lambda: _healthy(port), 90)
+    return process
+
+
+def _healthy(port: int) -> bool:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2) as answer:
+        return bool(answer.status == 200)
