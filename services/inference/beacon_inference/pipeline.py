@@ -13,6 +13,7 @@ import numpy as np
 
 from beacon_core.errors import BeaconError
 from beacon_core.ids import new_id
+from beacon_core.metrics import STAGES
 from beacon_core.product import Product
 from beacon_core.serving.http import Request, Response
 from beacon_inference.ask import Ask, Matrix, any_true
@@ -24,6 +25,11 @@ from beacon_inference.native import check_client_id
 from beacon_inference.prediction_log import PredictionLog
 from beacon_inference.record import Record
 from beacon_inference.validate import Rules
+
+KEY_HEADER = "Idempotency-Key"
+
+
+SERVER_TIMING = ", ".join(f"{stage};dur=%.3f" for stage in STAGES).encode()
 
 
 class Protocol(NamedTuple):
@@ -66,14 +72,22 @@ class Pipeline:
             return await self._predict(request, protocol, ask, None, clock)
         with _Reserved(self._in_progress, ids):
             earlier = await self._earlier(ids, ask)
-            if earlier is not None:
+            replayed = [record for record in earlier if record is not None]
+            if len(replayed) == len(ids):
                 request.notes["replayed"] = True
-                return protocol.respond(request, earlier)
-            return await self._predict(request, protocol, ask, ids, clock)
+                return protocol.respond(request, replayed)
+            return await self._predict(request, protocol, ask, ids, clock, earlier if replayed else None)
 
     async def _predict(
-        self, request: Request, protocol: Protocol, ask: Ask, ids: list[str | None] | None, clock: "Clock"
+        self,
+        request: Request,
+        protocol: Protocol,
+        ask: Ask,
+        ids: list[str | None] | None,
+        clock: "Clock",
+        earlier: list[Record | None] | None = None,
     ) -> Response:
+        """Predict every row; where `earlier` has a record, that one is the answer and is not logged again."""
         given, served = ask.matrix, None
         if ask.entities is not None:
             served = await self._look_up(request, ask)
@@ -96,11 +110,14 @@ class Pipeline:
         seconds = clock.lap("predict")
         shadow = self._shadow(serving, complete)
 
-        records = self._records(request, ask, ids, serving, values, shadow, served, outside)
+        records = fresh = self._records(request, ask, ids, serving, values, shadow, served, outside)
+        if earlier is not None:
+            fresh = [record for record, known in zip(records, earlier, strict=True) if known is None]
+            records = [known or record for record, known in zip(records, earlier, strict=True)]
         response = protocol.respond(request, records)
         clock.lap("respond")
 
-        logged = self._log.append(records)
+        logged = self._log.append(fresh)
         clock.lap("log")
         self._instruments.model_latency.observe(seconds)
         self._instruments.predicted(model, values, missing, outside, rows)
@@ -111,8 +128,9 @@ class Pipeline:
             (b"beacon-model-version", model.pin.version.encode()),
             (b"beacon-logged", b"true" if logged else b"false"),
             (b"server-timing", clock.server_timing()),
+            *response.headers,
         )
-        return response._replace(headers=response.headers + headers)
+        return Response(response.body, response.status, response.content_type, headers)
 
     def _serving(self) -> Serving:
         serving = self._models.serving
@@ -122,9 +140,8 @@ class Pipeline:
 
     async def _look_up(self, request: Request, ask: Ask) -> Matrix | None:
         """Features of the entities; None where the store is down and the request itself has enough."""
-        entities = ask.entities or []
         try:
-            return await looked_up(self._features, entities, len(self._product.features), request)
+            return await looked_up(self._features, ask, self._product.entity.key, request)
         except BeaconError as error:
             known = (~np.isnan(ask.matrix)).sum(axis=1)
             if error.code != "feature_store_unavailable" or known.min() < self._product.serving.min_features:
@@ -166,14 +183,17 @@ class Pipeline:
             if value != value or value in (float("inf"), float("-inf")):  # noqa: PLR0124 - NaN
                 raise BeaconError("internal", "the model's answer is not finite")
             chosen = None if ids is None else ids[row]
+            # A model may say less or more than the target's valid range; the interval holds its answer all the same.
+            low = min(max(value - interval.low, valid[0]), value)
+            high = max(min(value + interval.high, valid[1]), value)
             records.append(
                 Record(
                     id=chosen or new_id(),
                     time=now,
                     given=given[row],
                     prediction=round(value, 5),
-                    low=round(max(value - interval.low, valid[0]), 5),
-                    high=round(min(value + interval.high, valid[1]), 5),
+                    low=round(low, 5),
+                    high=round(high, 5),
                     version=model.pin.version,
                     sha256=model.pin.sha256,
                     latency=latency,
@@ -189,26 +209,24 @@ class Pipeline:
             )
         return records
 
-    async def _earlier(self, ids: list[str | None], ask: Ask) -> list[Record] | None:
-        """Find the records of an earlier try; None when there was none.
+    async def _earlier(self, ids: list[str | None], ask: Ask) -> list[Record | None]:
+        """Find the record that an earlier try left, for each row; None where there is none.
 
         Raises BeaconError `idempotency_conflict` when an id was used with other values. While the database is down only
         the spool can tell, and the database itself refuses the second record later.
         """
-        found: list[Record] = []
+        found: list[Record | None] = []
+        database_answers = True
         for row, name in enumerate(ids):
-            if name is None:
-                return None
-            record = self._log.find_waiting(name)
-            if record is None:
+            record = None if name is None else self._log.find_waiting(name)
+            if name is not None and record is None and database_answers:
                 try:
                     record = await asyncio.wait_for(asyncio.to_thread(self._log.find, name), timeout=1.0)
                 except (DatabaseDown, TimeoutError):
-                    return None
-            if record is None:
-                return None
-            if record.body_sha256 != _fingerprint(ask, row):
-                raise BeaconError("idempotency_conflict", f"{name} was used before with other values", "prediction_id")
+                    database_answers = False
+            if record is not None and record.body_sha256 != _fingerprint(ask, row):
+                field = KEY_HEADER if ask.prediction_ids is None else ask.id_path.format(row=row)
+                raise BeaconError("idempotency_conflict", f"{name} was used before with other values", field)
             found.append(record)
         return found
 
@@ -235,7 +253,7 @@ class Clock:
 
     def server_timing(self) -> bytes:
         """Word the stages for the header Server-Timing, in milliseconds."""
-        return b", ".join([b"%s;dur=%.3f" % (stage.encode(), seconds * 1000) for stage, seconds in self._timings])
+        return SERVER_TIMING % tuple([seconds * 1000 for _, seconds in self._timings])
 
 
 class _Reserved:
@@ -255,25 +273,26 @@ class _Reserved:
 
 
 def _client_ids(request: Request, ask: Ask) -> list[str | None] | None:
-    """Ids that the client made: its prediction ids, or its Idempotency-Key (with the row's index in a batch)."""
+    """Ids that the client made: its prediction ids, or its Idempotency-Key (later rows of a batch add their index)."""
     if ask.prediction_ids is not None:
         return ask.prediction_ids
     key = request.header(b"idempotency-key")
     if key is None:
         return None
     key = key.strip('"')
-    check_client_id(key, "Idempotency-Key")
+    check_client_id(key, KEY_HEADER)
     rows = len(ask.matrix)
-    if rows == 1:
-        return [key]
-    check_client_id(f"{key}.{rows - 1}", "Idempotency-Key")
-    return [f"{key}.{row}" for row in range(rows)]
+    if rows > 1:
+        check_client_id(f"{key}.{rows - 1}", KEY_HEADER)
+    return [key, *[f"{key}.{row}" for row in range(1, rows)]]
 
 
 def _fingerprint(ask: Ask, row: int) -> str:
     """sha256 of what was asked, so that a retry is told apart from another question under the same id."""
     entity = None if ask.entities is None else ask.entities[row]
-    return sha256(ask.matrix[row].tobytes() + repr(entity).encode()).hexdigest()
+    # Under one key a batch is one question; under ids of its own each row is.
+    rows = len(ask.matrix) if ask.prediction_ids is None else 1
+    return sha256(ask.matrix[row].tobytes() + repr((entity, rows)).encode()).hexdigest()
 
 
 def _with_none(matrix: Matrix) -> list[list[float | None]]:

@@ -15,10 +15,15 @@ class Rules:
     def __init__(self, product: Product) -> None:
         self._features = product.features
         self._minimum = product.serving.min_features
-        self._low = np.array([_bounds(feature)[0] for feature in product.features])
-        self._high = np.array([_bounds(feature)[1] for feature in product.features])
+        # The same rules twice: by column for one row, as arrays for many.
+        self._rules = [
+            (*_bounds(feature), None if feature.categories is None else frozenset(feature.categories))
+            for feature in product.features
+        ]
+        self._low = np.array([low for low, _, _ in self._rules])
+        self._high = np.array([high for _, high, _ in self._rules])
         self._categories = [
-            (column, frozenset(feature.categories), np.array(feature.categories, dtype=np.float64))
+            (column, np.array(feature.categories, dtype=np.float64))
             for column, feature in enumerate(product.features)
             if feature.categories is not None
         ]
@@ -27,22 +32,18 @@ class Rules:
         """Raise BeaconError for the first value that is infinite, out of its valid range or of no known category."""
         matrix = ask.matrix
         # NaN compares false, so a missing value passes; infinities fail.
+        if len(matrix) == 1:  # one row is the usual case, and numpy's overhead would be most of its cost
+            for column, (value, (low, high, known)) in enumerate(zip(matrix[0].tolist(), self._rules, strict=True)):
+                if value < low or value > high or (known is not None and value not in known and not isnan(value)):
+                    raise self._refusal(ask, 0, column)
+            return
         wrong = (matrix < self._low) | (matrix > self._high)
+        for column, categories in self._categories:
+            values = matrix[:, column]
+            wrong[:, column] |= ~(np.isin(values, categories) | np.isnan(values))
         if any_true(wrong):
             row, column = (int(index) for index in np.argwhere(wrong)[0])
             raise self._refusal(ask, row, column)
-        if len(matrix) == 1:  # one row is the usual case, and numpy's overhead most of its cost
-            row_values = matrix[0].tolist()
-            for column, categories, _ in self._categories:
-                value = row_values[column]
-                if value not in categories and not isnan(value):
-                    raise self._refusal(ask, 0, column)
-            return
-        for column, _, choices in self._categories:
-            values = matrix[:, column]
-            known = np.isin(values, choices) | np.isnan(values)
-            if not known.all():
-                raise self._refusal(ask, int(np.argmin(known)), column)
 
     def check_enough(self, known: np.ndarray, ask: Ask) -> None:
         """Raise BeaconError when a row of `known` (rows, features; bool) has too few features to be worth an answer."""

@@ -55,7 +55,7 @@ def json_body() -> Any:
         raise BeaconError("unsupported_media_type", "send application/json", "Content-Type")
     try:
         return msgspec.json.decode(request.get_data())
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BeaconError("invalid_json", f"the body is not JSON: {error}") from error
 
 

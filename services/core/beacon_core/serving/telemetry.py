@@ -21,6 +21,9 @@ USUAL_STATUSES = (200, 400, 404, 405, 413, 415, 422, 500, 503)
 FLUSH_SECONDS = 0.05
 
 
+LEVEL_NAMES = {level: logging.getLevelName(level) for level in (logging.INFO, logging.WARNING, logging.ERROR)}
+
+
 class AccessLog:
     """One JSON line a request, in the shape of `beacon_core.logs`."""
 
@@ -36,7 +39,7 @@ class AccessLog:
         if level < self._least:
             return
         line = {
-            "level": logging.getLevelName(level),
+            "level": LEVEL_NAMES[level],
             **self._fixed,
             "time": datetime.now(UTC),
             "request_id": request.id,
