@@ -8,6 +8,7 @@ from pathlib import Path
 from string import Template
 
 import msgspec
+import pandas as pd
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import yaml
@@ -68,6 +69,18 @@ def apply(settings: Settings, product: Product) -> None:
     """Bring the registry and the online store to product.yaml; safe to repeat, other schema versions stay."""
     with contextlib.redirect_stdout(io.StringIO()):  # Feast prints; progress is the caller's to show
         open_store(settings).apply(definitions.build(product, data_file(settings)))
+
+
+def known_at(settings: Settings, product: Product, moments: pd.DataFrame) -> pd.DataFrame:
+    """The product's features as they were known at each moment: `moments` has the entity key and event_timestamp.
+
+    Joined is the newest row by event time among those that had arrived by then (`created`), so that neither the future
+    nor what was reported late leaks in. A moment before an entity's first row is left out, as Feast does; other columns
+    of `moments` are kept.
+    """
+    store = open_store(settings)
+    service = store.get_feature_service(product.feature_service)
+    return store.get_historical_features(moments, service, filter_by_created_timestamp=True).to_df()
 
 
 def materialize(settings: Settings, product: Product, end: datetime | None = None) -> Materialized:

@@ -65,10 +65,11 @@ def check_keys(column: Sequence[Any], kind: ValueType, name: str) -> None:
     wanted: type = int if kind in INTEGERS else str
     bound: int = 1 << (INTEGERS[kind][0] - 1) if kind in INTEGERS else 0
     # The whole column at once first, which is faster than naming the bad value.
-    if set(map(type, column)) == {wanted} and (wanted is str or all(-bound <= v < bound for v in column)):
+    if set(map(type, column)) == {wanted} and (wanted is str or -bound <= min(column) <= max(column) < bound):
         return
     for row, value in enumerate(column):
-        if type(value) is not wanted:
+        foreign = type(value) is not wanted
+        if foreign:
             rule = "must be an integer" if wanted is int else "must be a string"
         elif wanted is int and not -bound <= value < bound:
             rule = f"does not fit {kind.name}"

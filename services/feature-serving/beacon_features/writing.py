@@ -92,7 +92,8 @@ class Writer:
                 if view.stream_source is not None and view.stream_source.name == body.push_source_name
             ]
             if not views:
-                raise refused_by_feast(PushSourceNotFoundException(body.push_source_name), "push_source_name")
+                message = str(PushSourceNotFoundException(body.push_source_name))
+                raise refused("not_found", message, "push_source_name", kind=PushSourceNotFoundException.__name__)
             frame = to_frame(views[0], body.df, datetime.now(UTC), self._most_rows)
             # Offline first: what serving has shown, training must be able to see. A retry repeats no row.
             for mode in (PushMode.OFFLINE, PushMode.ONLINE):
