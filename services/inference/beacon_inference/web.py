@@ -56,7 +56,8 @@ def _add_health(app: Flask, models: Models) -> None:
     @app.get("/ping")
     @app.get("/health")
     def ping() -> Response:
-        return Response("\n", 200 if ready() else 404, content_type="application/json")
+        # As MLflow answers it, but for the type: a line feed is no JSON.
+        return Response("\n", 200 if ready() else 404, content_type="text/plain")
 
 
 def _add_docs(app: Flask, settings: Settings, product: Product) -> None:
