@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import xmlrpc.client
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from beacon_laptop import leash
 from beacon_laptop.processes import Process
 
 LEASH = (sys.executable, "-I", str(Path(leash.__file__)))
+GROUP = "beacon"
 STOP_SECONDS = 8
 """How long a process may take to stop before it is killed."""
 ANSWER_SECONDS = 5.0
@@ -32,7 +33,7 @@ class State(msgspec.Struct, frozen=True):
     name: str
 
 
-def configuration(processes: Iterable[Process], folder: Path, sock: Path, logs: Path) -> str:
+def configuration(processes: Sequence[Process], folder: Path, sock: Path, logs: Path) -> str:
     """Supervisord's configuration, as text. Nothing starts by itself: a first model may have to be trained first."""
     head = f"""\
 [supervisord]
@@ -52,7 +53,10 @@ serverurl = unix://{_escape(sock)}
 [rpcinterface:supervisor]
 supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
 """
-    return head + "".join(_section(process, logs) for process in processes)
+    # One group, because supervisord stops one group after the other.
+    names = ",".join(process.name for process in processes)
+    group = f"\n[group:{GROUP}]\nprograms = {names}\n"
+    return head + group + "".join(_section(process, logs) for process in processes)
 
 
 def _section(process: Process, logs: Path) -> str:
@@ -141,7 +145,7 @@ class Supervisor:
 
     def start(self, name: str) -> None:
         """Start the process `name`, without waiting for it."""
-        self.ask("startProcess", name, False)
+        self.ask("startProcess", f"{GROUP}:{name}", False)
 
     def states(self) -> dict[str, State]:
         """State of every process. What a process that is gone has left of its group is killed on the way."""
@@ -164,7 +168,7 @@ class Supervisor:
         if self.gone() is None:
             self.process.terminate()
             try:
-                self.process.wait(timeout=(STOP_SECONDS + 2) * max(1, len(self.groups)))
+                self.process.wait(timeout=STOP_SECONDS + 4)
             except subprocess.TimeoutExpired:
                 kill_group(self.process.pid, signal.SIGKILL)
                 self.process.wait()

@@ -93,7 +93,7 @@ def test_the_first_run_trains_and_everything_killed_comes_back(start):
 
 def test_the_next_run_is_quick_and_the_only_one(start):
     run = start()
-    run.wait_for(READY, 60)
+    run.wait_for(READY, 100)
     seconds = float(re.search(f"{READY} ([0-9.]+) s", run.text())[1])
     assert seconds < 20
     assert len(run.predictions()) == 2
@@ -113,7 +113,7 @@ def test_the_next_run_is_quick_and_the_only_one(start):
 @pytest.mark.parametrize("victim", ["-m beacon_laptop ", "make run "])
 def test_without_its_head_nothing_goes_on(start, victim):
     run = start()
-    run.wait_for(READY, 60)
+    run.wait_for(READY, 100)
     kill(run.find(victim)[0])
     run.wait_for_end()
 
