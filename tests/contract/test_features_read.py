@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 from feast.feature_server_utils import convert_response_to_dict
-from support.features import STALE, UNKNOWN, WITH_NULL, Redis, fill, free_port
+from support.features import STALE, UNKNOWN, WITH_NULL, Redis, as_we_word_it, by_name, fill, free_port
 from support.service import METRICS_PORT, Service
 
 from beacon_core.product import Product
@@ -58,31 +58,6 @@ def features(store: Settings) -> Iterator[Service]:
 
     with Service(create(store)) as running:
         yield running
-
-
-def by_name(answer: dict[str, Any]) -> dict[str, Any]:
-    columns = zip(answer["metadata"]["feature_names"], answer["results"], strict=True)
-    return {name: (c["values"], c["statuses"], c["event_timestamps"]) for name, c in columns}
-
-
-def as_we_word_it(columns: dict[str, Any]) -> dict[str, Any]:
-    """Feast's answer with its one difference to ours: it calls every value that it has a cell for PRESENT.
-
-    Ours says NULL_VALUE for a null that was stored, and NOT_FOUND for an entity without a row, which Feast's Redis
-    store reports as nulls from 1970.
-    """
-    worded = {}
-    for name, (values, statuses, times) in columns.items():
-        told = [
-            status
-            if value is not None or status != "PRESENT"
-            else "NOT_FOUND"
-            if when.startswith("1970")
-            else "NULL_VALUE"
-            for value, status, when in zip(values, statuses, times, strict=True)
-        ]
-        worded[name] = (values, told, times)
-    return worded
 
 
 REQUESTS = {
@@ -188,9 +163,9 @@ BAD: dict[str, tuple[Any, int, str | None, str]] = {
         "FeastError",
         "at most 1000",
     ),
-    "no keys": ({"feature_service": SERVICE, "entities": {}}, 422, None, "entity key"),
-    "no features": ({"features": [], "entities": ONE}, 422, None, "at least one feature"),
-    "neither": ({"entities": ONE}, 422, None, "feature_service"),
+    "no keys": ({"feature_service": SERVICE, "entities": {}}, 422, "FeastError", "entity key"),
+    "no features": ({"features": [], "entities": ONE}, 422, "FeastError", "at least one feature"),
+    "neither": ({"entities": ONE}, 422, "FeastError", "feature_service"),
     "no entities at all": ({"feature_service": SERVICE}, 422, None, "entities"),
     "service of a wrong type": ({"feature_service": 1, "entities": ONE}, 422, None, "str"),
     "entities of a wrong type": ({"feature_service": SERVICE, "entities": [1]}, 422, None, "object"),

@@ -53,6 +53,32 @@ def free_port() -> int:
         return int(one.getsockname()[1])
 
 
+def by_name(answer: dict[str, Any]) -> dict[str, Any]:
+    """Values, statuses and times of each column of an answer."""
+    columns = zip(answer["metadata"]["feature_names"], answer["results"], strict=True)
+    return {name: (c["values"], c["statuses"], c["event_timestamps"]) for name, c in columns}
+
+
+def as_we_word_it(columns: dict[str, Any]) -> dict[str, Any]:
+    """Feast's answer with its one difference to ours: it calls every value that it has a cell for PRESENT.
+
+    Ours says NULL_VALUE for a null that was stored, and NOT_FOUND for an entity without a row, which Feast's Redis
+    store reports as nulls from 1970.
+    """
+    worded = {}
+    for name, (values, statuses, times) in columns.items():
+        told = [
+            status
+            if value is not None or status != "PRESENT"
+            else "NOT_FOUND"
+            if when.startswith("1970")
+            else "NULL_VALUE"
+            for value, status, when in zip(values, statuses, times, strict=True)
+        ]
+        worded[name] = (values, told, times)
+    return worded
+
+
 class Process:
     """A process that is ended with the test, and waited for."""
 
@@ -70,7 +96,7 @@ class Process:
 
     def __exit__(self, *_: object) -> None:
         self.send(signal.SIGCONT)
-        self._process.terminate()
+        self._process.send_signal(signal.SIGINT)  # gunicorn waits for idle connections after SIGTERM
         try:
             self._process.wait(20)
         except subprocess.TimeoutExpired:

@@ -48,9 +48,9 @@ def parse(body: bytes, most_entities: int) -> Query:
     """Read the body and hold it to the rules that need no registry; raises `RefusedError`."""
     query = decode_body(body, _decode)
     if not query.feature_service and not query.features:
-        raise invalid("invalid_body", "name a feature_service, or at least one feature", ("body", "features"))
+        raise refused("invalid_body", "name a feature_service, or at least one feature", "features")
     if not query.entities:
-        raise invalid("invalid_entity", "name at least one entity key with its values", ("body", "entities"))
+        raise refused("invalid_entity", "name at least one entity key with its values", "entities")
     lengths = {name: len(column) for name, column in query.entities.items()}
     if len(set(lengths.values())) > 1:
         told = ", ".join(f"{name} {length}" for name, length in lengths.items())

@@ -1,0 +1,50 @@
+"""Bring what is new in the offline store online. Exit 0 done, 1 refused, 75 try again later."""
+
+import sys
+from datetime import UTC, datetime
+
+from redis.exceptions import RedisError
+from sqlalchemy.exc import SQLAlchemyError
+
+from beacon_core.job_runs import recorded
+from beacon_core.logs import configure_logging
+from beacon_core.product import load_product
+from beacon_core.settings import load_settings
+from beacon_core.store import migrate, open_store
+from feature_repo import repo
+
+JOB = "materialize"
+REFUSED, TRY_AGAIN = 1, 75
+
+
+def main() -> int:
+    """Apply the definitions and materialize once; a failure is one clear line and an exit status.
+
+    Safe to repeat and to kill: what was not finished is covered by the next run, as Feast's registry moves on only at
+    the end.
+    """
+    settings = load_settings()
+    configure_logging(JOB, settings.build_version, "WARNING")
+    product = load_product(settings.product)
+    end = datetime.now(UTC)
+    try:
+        engine = open_store(settings.database)
+        migrate(engine)
+        with recorded(engine, JOB, end.isoformat(), "materialize") as run:
+            repo.apply(settings, product)
+            done = repo.materialize(settings, product, end)
+            newest = None if done.newest is None else done.newest.isoformat()
+            run.rows = done.rows
+            run.details = {"view": done.view, "start": done.start.isoformat(), "newest": newest}
+    except repo.FeatureStoreError as error:
+        print(f"materialization failed: {error}", file=sys.stderr)
+        return REFUSED
+    except (RedisError, SQLAlchemyError, OSError) as error:
+        print(f"materialization failed, try again: {error}", file=sys.stderr)
+        return TRY_AGAIN
+    print(f"{done.view}: {done.rows} rows since {done.start.isoformat(timespec='seconds')}, newest {newest or 'none'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,40 @@
+"""The record of a job's runs in the store: one row a run and stage, written when it begins and when it ends."""
+
+import contextlib
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Engine, insert, update
+
+from beacon_core.store import job_runs
+
+RUNNING, DONE, FAILED = "running", "done", "failed"
+
+
+class Run:
+    """What a run reports while it goes on; recorded when it ends."""
+
+    def __init__(self) -> None:
+        self.rows: int | None = None
+        self.details: dict[str, Any] | None = None
+
+
+@contextlib.contextmanager
+def recorded(engine: Engine, job: str, period: str, stage: str) -> Iterator[Run]:
+    """Record the block as one run: `running` from the start, so that a killed run is seen, then `done` or `failed`."""
+    begun = {"job": job, "period": period, "stage": stage, "state": RUNNING, "started_at": datetime.now(UTC)}
+    with engine.begin() as connection:
+        (number,) = connection.execute(insert(job_runs).values(begun)).inserted_primary_key or (None,)
+    run = Run()
+    outcome: dict[str, Any] = {"state": FAILED}
+    try:
+        yield run
+        outcome = {"state": DONE}
+    except BaseException as error:
+        outcome["error"] = f"{type(error).__name__}: {error}"
+        raise
+    finally:
+        outcome |= {"ended_at": datetime.now(UTC), "rows": run.rows, "details": run.details}
+        with engine.begin() as connection:
+            connection.execute(update(job_runs).where(job_runs.c.id == number).values(outcome))

@@ -1,0 +1,72 @@
+"""Skew: what serving returned, replayed from the prediction log through the path that training takes."""
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import pandas as pd
+from sqlalchemy import Engine, select
+
+from beacon_core.product import Product
+from beacon_core.settings import Settings
+from beacon_core.store import predictions
+from feature_repo import definitions, repo
+
+BATCH = 10_000
+
+
+class Skew(msgspec.Struct, frozen=True):
+    """The replayed predictions, how many of them differ, their share, and by feature how often it was to blame."""
+
+    predictions: int
+    unequal: int
+    share: float
+    features: dict[str, int]
+
+
+def measure_skew(settings: Settings, product: Product, engine: Engine, since: datetime, until: datetime) -> Skew:
+    """Replay the predictions of [since, until) that used stored features. Equal means equal: no tolerance."""
+    replayed = unequal = 0
+    blame: Counter[str] = Counter()
+    for batch in _batches(engine, since, until):
+        known = _known(settings, product, batch)
+        for served, features in ((row.served, known.get(row.id, {})) for row in batch):
+            wrong = [name for name in product.feature_names if served.get(name) != features.get(name)]
+            blame.update(wrong)
+            unequal += bool(wrong)
+        replayed += len(batch)
+    return Skew(replayed, unequal, unequal / replayed if replayed else 0.0, dict(blame.most_common()))
+
+
+def _batches(engine: Engine, since: datetime, until: datetime) -> Any:
+    columns = predictions.c
+    query = (
+        select(columns.id, columns.time, columns.entity, columns.served)
+        .where(columns.time >= since, columns.time < until, columns.served.is_not(None), columns.entity.is_not(None))
+        .order_by(columns.time)
+        .execution_options(yield_per=BATCH)
+    )
+    with engine.connect() as connection:
+        for batch in connection.execute(query).partitions(BATCH):
+            # JSON null and SQL NULL are both "not served", and only the latter is left out by the query.
+            kept = [row for row in batch if row.served]
+            if kept:
+                yield kept
+
+
+def _known(settings: Settings, product: Product, batch: Sequence[Any]) -> dict[str, dict[str, float | None]]:
+    """By prediction id, the features that training would join; nothing for one made before its entity was known."""
+    moments = pd.DataFrame(
+        {
+            product.entity.key: pd.array([int(row.entity) for row in batch], dtype="int64"),
+            definitions.EVENT_TIME: pd.to_datetime([row.time for row in batch], utc=True),
+            "prediction_id": [row.id for row in batch],
+        }
+    )
+    joined = repo.known_at(settings, product, moments).set_index("prediction_id")[list(product.feature_names)]
+    return {
+        str(key): {name: None if pd.isna(value) else value for name, value in features.items()}
+        for key, features in joined.to_dict("index").items()
+    }
