@@ -50,7 +50,7 @@ def settings(home: Path) -> Settings:
     return Settings(home=home, inference_port=PORT, inference_metrics_port=METRICS_PORT)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def row(product: Product) -> dict[str, float]:
     """Every feature, each in the middle of what training saw."""
     return dict(zip(product.feature_names, row_of(product), strict=True))
@@ -62,4 +62,15 @@ def service(settings: Settings) -> Iterator[Service]:
     from beacon_inference.app import create  # noqa: PLC0415 - only the tests that need it pay for ONNX Runtime
 
     with Service(create(settings)) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def shared_service(tmp_path_factory: pytest.TempPathFactory, product: Product) -> Iterator[Service]:
+    """Inference, running in process for a whole module: for tests that leave nothing behind but records."""
+    from beacon_inference.app import create  # noqa: PLC0415
+
+    home = tmp_path_factory.mktemp("shared")
+    release_package(home, product)
+    with Service(create(Settings(home=home))) as running:
         yield running

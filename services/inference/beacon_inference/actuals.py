@@ -7,7 +7,7 @@ from typing import Any
 from beacon_core.errors import BeaconError
 from beacon_core.product import Product
 from beacon_inference.database import Actual
-from beacon_inference.native import check_client_id, explain_value
+from beacon_inference.native import INT64_MAX, check_client_id, explain_value
 
 KEYS = ("value", "prediction_id", "entity", "observed_at", "source")
 # A clock may be a little ahead of ours; a value from tomorrow is a mistake.
@@ -75,6 +75,8 @@ def _entity(entity: Any, key: str, field: str) -> str:
         raise BeaconError("invalid_entity", f'entity must be {{"{key}": number}}', field)
     if not isinstance(entity[key], int) or isinstance(entity[key], bool):
         raise BeaconError("invalid_entity", f"{key} must be a whole number", f"{field}.{key}")
+    if abs(entity[key]) > INT64_MAX:
+        raise BeaconError("invalid_entity", f"{key} must fit in 64 bits", f"{field}.{key}")
     return str(entity[key])
 
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+from alembic.util import CommandError
 from sqlalchemy import Engine, and_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
@@ -112,8 +113,11 @@ class Database:
     def _open(self) -> Engine:
         with self._lock:
             if self._engine is None:
-                engine = open_store(self._url)
-                if engine.dialect.name == "sqlite":
-                    migrate(engine)  # a laptop has no migration job
+                try:
+                    engine = open_store(self._url)
+                    if engine.dialect.name == "sqlite":
+                        migrate(engine)  # a laptop has no migration job
+                except (SQLAlchemyError, CommandError, OSError) as error:
+                    raise DatabaseDown(str(error)) from error
                 self._engine = engine
             return self._engine

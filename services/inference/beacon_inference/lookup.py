@@ -11,7 +11,7 @@ from beacon_core.errors import BeaconError
 from beacon_core.product import Product
 from beacon_core.serving.http import Request
 from beacon_core.serving.tracing import outgoing_headers
-from beacon_inference.ask import Matrix
+from beacon_inference.ask import Ask, Matrix
 
 FAILURES_TO_OPEN = 5
 OPEN_SECONDS = 1.0
@@ -56,23 +56,22 @@ class FeatureClient:
         if self._session is not None:
             await self._session.close()
 
-    async def features(self, entities: Sequence[int], request: Request) -> Matrix:
-        """Look up (entities, features), NaN where the store has no value.
+    async def features(self, entities: Sequence[int], request: Request) -> tuple[Matrix, set[int]]:
+        """Look up (entities, features), NaN where the store has no value; and the entities that it has never seen.
 
-        Raises BeaconError `unknown_entity` for an entity that the store has never seen, and `feature_store_unavailable`
-        when it does not answer in time.
+        Raises BeaconError `feature_store_unavailable` when it does not answer in time, or not what was asked.
         """
         if time.monotonic() < self._open_until:
             raise _unavailable("it failed just now")
         try:
-            answer = await self._ask(entities, request)
+            found = self._read(await self._ask(entities, request), entities)
         except (aiohttp.ClientError, TimeoutError, msgspec.DecodeError, ValueError) as error:
             self._failures += 1
             if self._failures >= FAILURES_TO_OPEN:
                 self._open_until = time.monotonic() + OPEN_SECONDS
             raise _unavailable(str(error) or type(error).__name__) from error
         self._failures = 0
-        return self._matrix(answer, entities)
+        return found
 
     async def _ask(self, entities: Sequence[int], request: Request) -> FeastAnswer:
         if self._session is None:
@@ -97,35 +96,45 @@ class FeatureClient:
                     raise
         raise AssertionError("unreachable")
 
-    def _matrix(self, answer: FeastAnswer, entities: Sequence[int]) -> Matrix:
+    def _read(self, answer: FeastAnswer, entities: Sequence[int]) -> tuple[Matrix, set[int]]:
         columns = dict(zip(answer.metadata.feature_names, answer.results, strict=True))
-        try:
-            wanted = [columns[name] for name in self._product.feature_names]
-        except KeyError as error:
-            raise _unavailable(f"it does not serve {error.args[0]}") from error
-        for row, entity in enumerate(entities):
-            if all(column.statuses[row] == UNKNOWN for column in wanted):
-                key = self._product.entity.key
-                raise BeaconError("unknown_entity", f"no features are known for {key} {entity}", f"entity.{key}")
+        missing = [name for name in self._product.feature_names if name not in columns]
+        if missing:
+            raise ValueError(f"it does not serve {missing[0]}")
+        wanted = [columns[name] for name in self._product.feature_names]
+        if any(not len(column.values) == len(column.statuses) == len(entities) for column in wanted):
+            raise ValueError("it answered for another number of entities")
+        unknown = {
+            entity for row, entity in enumerate(entities) if all(column.statuses[row] == UNKNOWN for column in wanted)
+        }
         found = [
             [value if status == FOUND else None for value, status in zip(column.values, column.statuses, strict=True)]
             for column in wanted
         ]
-        return np.array(found, dtype=np.float64).T
+        return np.array(found, dtype=np.float64).T, unknown
 
 
 def _unavailable(reason: str) -> BeaconError:
     return BeaconError("feature_store_unavailable", f"feature serving does not answer: {reason}", "entity")
 
 
-async def looked_up(client: FeatureClient, entities: Sequence[int | None], features: int, request: Request) -> Matrix:
-    """Look up a matrix for rows of which only some name an entity; one call for all of them."""
+async def looked_up(client: FeatureClient, ask: Ask, key: str, request: Request) -> Matrix:
+    """Look up a matrix for rows of which only some name an entity; one call for all of them.
+
+    Raises BeaconError `unknown_entity`, which names the row, and `feature_store_unavailable`.
+    """
+    entities = ask.entities or []
     known = [entity for entity in entities if entity is not None]
     distinct = list(dict.fromkeys(known))
-    found = await client.features(distinct, request)
+    if not distinct:
+        return np.full(ask.matrix.shape, np.nan)
+    found, unknown = await client.features(distinct, request)
     positions = {entity: index for index, entity in enumerate(distinct)}
-    matrix = np.full((len(entities), features), np.nan)
+    matrix = np.full(ask.matrix.shape, np.nan)
     for row, entity in enumerate(entities):
+        if entity in unknown:
+            field = ask.entity_path.format(row=row, feature=key)
+            raise BeaconError("unknown_entity", f"no features are known for {key} {entity}", field)
         if entity is not None:
             matrix[row] = found[positions[entity]]
     return matrix

@@ -19,6 +19,8 @@ from beacon_core.product import Product
 from beacon_inference.ask import Ask
 
 INT64_MAX = 2**63 - 1
+# All that msgspec raises for a body that it does not take.
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class NativeParser:
@@ -46,8 +48,8 @@ class NativeParser:
         """Parse one row; raises BeaconError."""
         try:
             row = self._decode_row(body)
-        except (msgspec.DecodeError, RecursionError) as error:
-            self._explain_row(_loads(body, error), "")
+        except UNREADABLE as error:
+            self._explain_row(read_leniently(body, error), "")
             raise BeaconError("invalid_body", str(error)) from error
         values = self._nothing if row.features is None else msgspec.structs.astuple(row.features)
         entity = None if row.entity is None else self._entity_key(row.entity, "")
@@ -63,8 +65,8 @@ class NativeParser:
         """Parse up to `max_rows` rows; raises BeaconError that names a bad row by its index."""
         try:
             rows = self._decode_batch(body).rows
-        except (msgspec.DecodeError, RecursionError) as error:
-            self._explain_batch(_loads(body, error))
+        except UNREADABLE as error:
+            self._explain_batch(read_leniently(body, error))
             raise BeaconError("invalid_body", str(error)) from error
         self._check_count(len(rows))
         nothing, astuple = self._nothing, msgspec.structs.astuple
@@ -77,7 +79,14 @@ class NativeParser:
         if any(row.prediction_id is not None for row in rows):
             prediction_ids = [row.prediction_id for row in rows]
             _check_distinct_ids(prediction_ids)
-        return Ask(matrix, entities, prediction_ids, "rows[{row}].features.{feature}")
+        return Ask(
+            matrix,
+            entities,
+            prediction_ids,
+            path="rows[{row}].features.{feature}",
+            entity_path="rows[{row}].entity.{feature}",
+            id_path="rows[{row}].prediction_id",
+        )
 
     def _check_count(self, count: int) -> None:
         if not 1 <= count <= self._max_rows:
@@ -182,11 +191,16 @@ def _refuse_unknown(body: Mapping[str, Any], known: tuple[str, ...], prefix: str
             )
 
 
-def _loads(body: bytes, cause: Exception) -> Any:
-    """Read JSON as leniently as Python does (NaN, 1e999), so that the walk can name the field."""
+def read_leniently(body: bytes, cause: Exception) -> Any:
+    """Read JSON as Python does, with NaN and 1e999, so that a walk can name the field; `cause` is why that is needed.
+
+    Raises BeaconError `invalid_json`.
+    """
     if not body.strip():
         raise BeaconError("invalid_json", "the body is empty") from cause
     try:
-        return json.loads(body.decode("utf-8"))
+        value = json.loads(body.decode("utf-8"))
+        json.dumps(value, ensure_ascii=False).encode("utf-8")  # lone surrogates stop here, as they are no Unicode text
+        return value
     except (ValueError, RecursionError):
         raise BeaconError("invalid_json", f"the body is not JSON: {cause}") from cause

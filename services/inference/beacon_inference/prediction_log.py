@@ -82,11 +82,11 @@ class PredictionLog:
         for segment in self._spool.segments():
             offset = 0
             while chunk := self._spool.read(segment, offset, SHIP_BYTES):
-                for line in chunk.splitlines(keepends=True):
+                for line in _lines(chunk):
                     record = _decode(line)
                     if record is not None:
-                        self._waiting[record.id] = Position(segment, offset, len(line) - 1)
-                    offset += len(line)
+                        self._waiting[record.id] = Position(segment, offset, len(line))
+                    offset += len(line) + 1
 
     def _ship_for_ever(self) -> None:
         failures = 0
@@ -113,8 +113,10 @@ class PredictionLog:
             offset = self._offsets.get(segment, 0)
             chunk = self._spool.read(segment, offset, SHIP_BYTES)
             if chunk:
-                records = self._parse(chunk)
+                parsed = [(line, _decode(line)) for line in _lines(chunk)]
+                records = [record for _, record in parsed if record is not None]
                 self._database.insert(records)
+                self._set_aside([line for line, record in parsed if record is None])
                 self._offsets[segment] = offset + len(chunk)
                 self._shipped.inc(len(records))
                 for record in records:
@@ -123,23 +125,28 @@ class PredictionLog:
             if sealed:
                 self._spool.drop(segment)
                 self._offsets.pop(segment, None)
+                self._forget(segment)
         return False
 
-    def _parse(self, chunk: bytes) -> list[Record]:
-        records = []
-        for line in chunk.splitlines():
-            record = _decode(line)
-            if record is None:
-                self._quarantined.inc()
-                with self._quarantine.open("ab") as file:
-                    file.write(line + b"\n")
-            else:
-                records.append(record)
-        return records
+    def _forget(self, segment: int) -> None:
+        """Forget records that were shipped in the moment between their write and their entry in `_waiting`."""
+        for name, position in list(self._waiting.items()):
+            if position.segment == segment:
+                self._waiting.pop(name, None)
+
+    def _set_aside(self, lines: list[bytes]) -> None:
+        if lines:
+            with self._quarantine.open("ab") as file:
+                file.write(b"\n".join(lines) + b"\n")
+            self._quarantined.inc(len(lines))
+
+
+def _lines(chunk: bytes) -> list[bytes]:
+    return chunk.split(b"\n")[:-1]
 
 
 def _decode(line: bytes) -> Record | None:
     try:
         return decode_record(line)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None

@@ -31,6 +31,7 @@ class Spool:
         self._sizes = {int(path.stem): path.stat().st_size for path in folder.glob("*.jsonl")}
         self._bytes = sum(self._sizes.values())
         self._file = -1
+        self._spoilt = False  # whether half a line is at the end, which no other may follow
         # Never append to what an earlier process left: its last line may be cut short.
         self._open(max(self._sizes, default=0) + 1)
 
@@ -38,14 +39,16 @@ class Spool:
         """Write whole lines; None when the spool is full or the disk refuses, and then nothing was kept."""
         if self._bytes + len(lines) > self._max_bytes:
             return None
-        if self._size >= SEGMENT_BYTES:
-            self._open(self._number + 1)
         try:
+            if self._spoilt or self._size >= SEGMENT_BYTES:
+                self._open(self._number + 1)
             written = os.write(self._file, lines)
+            if written != len(lines):  # the disk is full: take the half line back
+                self._spoilt = True
+                os.ftruncate(self._file, self._size)
+                self._spoilt = False
+                return None
         except OSError:
-            return None
-        if written != len(lines):  # the disk is full: take the half line back
-            os.ftruncate(self._file, self._size)
             return None
         position = Position(self._number, self._size, written)
         self._size += written
@@ -94,12 +97,14 @@ class Spool:
             self.drop(self._number)
 
     def _open(self, number: int) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
+        file = os.open(self._path(number), flags, 0o640)
         if self._file >= 0:
             os.close(self._file)
+        self._file = file
         self._number = number
         self._size = 0
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
-        self._file = os.open(self._path(number), flags, 0o640)
+        self._spoilt = False
         with self._lock:
             self._sizes[number] = 0
 

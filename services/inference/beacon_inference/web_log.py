@@ -8,6 +8,7 @@ import msgspec
 from flask import Flask, Response, request
 
 from beacon_core.errors import BeaconError
+from beacon_core.ids import is_client_id
 from beacon_core.product import Product
 from beacon_core.serving.flask_app import beacon_error, json_body
 from beacon_core.settings import Settings
@@ -29,7 +30,7 @@ def add_log(
     @app.get("/v1/predictions/<prediction_id>")
     def prediction(prediction_id: str) -> Any:
         _check_key(settings)
-        record = log.find(prediction_id)
+        record = log.find(prediction_id) if is_client_id(prediction_id) else None
         if record is None:
             raise _unknown(prediction_id, "prediction_id")
         try:
@@ -41,10 +42,12 @@ def add_log(
     @app.post("/v1/actuals")
     def actuals() -> Any:
         _check_key(settings)
-        items = parse_actuals(json_body(), product, settings.max_batch_rows)
+        body = json_body()
+        items = parse_actuals(body, product, settings.max_batch_rows)
         for index, item in enumerate(items):
             if item.prediction_id is not None and log.find(item.prediction_id) is None:
-                raise _unknown(item.prediction_id, f"actuals[{index}].prediction_id")
+                prefix = f"actuals[{index}]." if "actuals" in body else ""
+                raise _unknown(item.prediction_id, f"{prefix}prediction_id")
         outcomes = database.add_actuals(items)
         return {"outcomes": outcomes, "accepted": len(outcomes) - outcomes.count("duplicate")}
 

@@ -39,8 +39,19 @@ def refusal(file: Path) -> tuple[str, str]:
 
 def test_the_real_product_is_what_its_file_says(product):
     assert product.name == "boston-housing"
-    assert product.feature_names == tuple(
-        ["CRIM", "ZN", "INDUS", "CHAS", "NOX", "RM", "AGE", "DIS", "RAD", "TAX", "PTRATIO", "LSTAT"]
+    assert product.feature_names == (
+        "CRIM",
+        "ZN",
+        "INDUS",
+        "CHAS",
+        "NOX",
+        "RM",
+        "AGE",
+        "DIS",
+        "RAD",
+        "TAX",
+        "PTRATIO",
+        "LSTAT",
     )
     assert product.features[3].categories == (0, 1)
     assert product.features[5].valid == (1, 20)

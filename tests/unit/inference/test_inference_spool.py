@@ -1,0 +1,352 @@
+"""The prediction log: what was acknowledged is in the spool or in the database, once; what is lost is counted."""
+
+import errno
+import os
+import time
+
+import pytest
+from prometheus_client import CollectorRegistry
+from sqlalchemy import select
+
+from beacon_core.store import open_store, predictions
+from beacon_inference import spool as spool_module
+from beacon_inference.database import Database
+from beacon_inference.prediction_log import PredictionLog
+from beacon_inference.record import Record, Wording, decode_record, encode_record, record_of, table_row
+from beacon_inference.spool import Spool
+
+
+def until(condition, what, seconds=15.0):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return
+        time.sleep(0.01)
+    raise AssertionError(f"not within {seconds} s: {what}")
+
+
+@pytest.fixture
+def make(product):
+    """Makes records of distinct ids."""
+    count = len(product.feature_names)
+
+    def record(name, **changes):
+        fields = {
+            "id": name, "time": 1_700_000_000.123456, "given": [1.5, None, *[2.0] * (count - 2)], "prediction": 21.5,
+            "low": 18.5, "high": 25.5, "version": "1", "sha256": "a" * 64, "latency": 0.001, "request_id": "r",
+            "trace_id": "0" * 32,
+        }  # fmt: skip
+        return Record(**(fields | changes))
+
+    return record
+
+
+class Log:
+    """A prediction log on a folder, as one process after another has it."""
+
+    def __init__(self, folder, product, max_bytes=1 << 20):
+        self.registry = CollectorRegistry()
+        self.database_file = folder / "beacon.db"
+        self.folder = folder / "spool"
+        self.database = Database(f"sqlite:///{self.database_file}", product.feature_names)
+        self.log = PredictionLog(self.folder, max_bytes, self.database, self.registry)
+
+    def value(self, name):
+        return self.registry.get_sample_value(f"beacon_prediction_log_{name}")
+
+    def waiting(self):
+        return self.value("spool_records")
+
+    def stop(self):
+        self.log.stop()
+        self.database.close()
+
+    def rows(self):
+        """Ids in the database."""
+        engine = open_store(f"sqlite:///{self.database_file}")
+        with engine.connect() as connection:
+            found = connection.execute(select(predictions.c.id)).scalars().all()
+        engine.dispose()
+        return found
+
+
+@pytest.fixture
+def open_log(tmp_path, product):
+    opened = []
+
+    def open_(**options):
+        opened.append(Log(tmp_path, product, **options))
+        return opened[-1]
+
+    yield open_
+    for each in opened:
+        if not each.log._stopping.is_set():
+            each.stop()
+
+
+FULL = {"outside": [0, 3], "served": None, "entity": 17, "shadow_version": "2", "shadow": 3.5, "body_sha256": "b" * 64}
+
+
+@pytest.mark.parametrize("changes", [{}, FULL, FULL | {"served": [None, 4.0, *[None] * 10]}])
+def test_a_record_survives_the_spool_and_the_table(make, product, changes):
+    record = make("a", **changes)
+    assert decode_record(encode_record(record)) == record
+    row = table_row(record, product.feature_names)
+    assert record_of(row, product.feature_names) == record
+    wording = Wording(product)
+    assert wording.answer(record_of(row, product.feature_names)) == wording.answer(record)
+
+
+def test_records_go_to_the_database_in_the_background(open_log, make):
+    running = open_log()
+    running.log.start()
+    assert running.log.append([make("a"), make("b")])
+    until(lambda: running.waiting() == 0, "the spool is shipped")
+    assert sorted(running.rows()) == ["a", "b"]
+    assert running.value("shipped_total") == 2
+    assert running.log.find("a") == make("a")
+
+
+def test_a_record_is_found_before_and_after_it_was_shipped(open_log, make):
+    running = open_log()
+    running.log.append([make("a"), make("b")])
+    assert running.log.find_waiting("b") == make("b")
+    assert running.log.find_waiting("c") is None
+    running.log.start()
+    until(lambda: running.waiting() == 0, "the spool is shipped")
+    assert running.log.find_waiting("b") is None
+    assert running.log.find("b") == make("b")
+    assert running.log.find("c") is None
+
+
+def test_a_full_spool_drops_and_counts_and_goes_on(open_log, make):
+    size = len(encode_record(make("a-0"))) + 1
+    running = open_log(max_bytes=3 * size)
+    assert [running.log.append([make(f"a-{number}")]) for number in range(5)] == [True, True, True, False, False]
+    assert running.value("dropped_total") == 2
+    assert running.log.find_waiting("a-4") is None
+    running.log.start()
+    until(lambda: running.waiting() == 0, "the spool is shipped")
+    assert len(running.rows()) == 3
+
+
+def test_a_shipped_spool_has_room_again(open_log, make, monkeypatch):
+    size = len(encode_record(make("a-0"))) + 1
+    monkeypatch.setattr(spool_module, "SEGMENT_BYTES", size)
+    running = open_log(max_bytes=4 * size)
+    running.log.start()
+    for number in range(12):
+        until(lambda number=number: running.log.append([make(f"a-{number}")]), "there is room")
+    until(lambda: running.waiting() == 0, "the spool is shipped")
+    assert len(running.rows()) == 12
+
+
+@pytest.fixture
+def service_with_a_full_spool(settings):
+    import msgspec
+    from support.service import Service
+
+    from beacon_inference.app import create
+
+    with Service(create(msgspec.structs.replace(settings, spool_max_bytes=10))) as running:
+        yield running
+
+
+def test_a_prediction_is_answered_when_it_cannot_be_logged(service_with_a_full_spool, row):
+    service = service_with_a_full_spool
+    answer = service.post("/v1/predict", {"features": row})
+    assert answer.status == 200
+    assert answer.headers["beacon-logged"] == "false"
+    service.post("/v1/predict/batch", {"rows": [{"features": row}] * 3})
+    assert service.metrics()["beacon_prediction_log_dropped_total"] == 4
+
+
+def test_segments_rotate_and_go_once_they_are_shipped(open_log, make, monkeypatch):
+    monkeypatch.setattr(spool_module, "SEGMENT_BYTES", 1000)
+    running = open_log()
+    for number in range(30):
+        running.log.append([make(f"a-{number}")])
+    assert len(list(running.folder.glob("*.jsonl"))) > 5
+    running.log.start()
+    until(lambda: len(list(running.folder.glob("*.jsonl"))) == 1, "old segments are dropped")
+    assert len(set(running.rows())) == len(running.rows()) == 30
+    assert running.log.find("a-0") == make("a-0")
+
+
+def test_what_a_process_left_behind_is_shipped_by_the_next(open_log, make):
+    left = open_log()
+    left.log.append([make("a"), make("b")])
+    left.stop()
+    after = open_log()
+    assert after.waiting() == 2
+    assert after.log.find_waiting("b") == make("b")
+    after.log.append([make("c")])
+    after.log.start()
+    until(lambda: after.waiting() == 0, "the spool is shipped")
+    assert sorted(after.rows()) == ["a", "b", "c"]
+
+
+def test_what_was_shipped_before_a_crash_is_not_doubled(open_log, make):
+    crashed = open_log()
+    crashed.log.append([make("a"), make("b")])
+    crashed.database.insert([make("a")])  # committed, and then killed before the segment went
+    crashed.stop()
+    after = open_log()
+    after.log.start()
+    until(lambda: after.waiting() == 0, "the spool is shipped")
+    assert sorted(after.rows()) == ["a", "b"]
+
+
+@pytest.mark.parametrize("cut", [1, 30, 200])
+def test_a_last_line_cut_short_by_a_crash_was_never_acknowledged(open_log, make, cut):
+    crashed = open_log()
+    crashed.log.append([make("a"), make("b")])
+    crashed.stop()
+    (segment,) = crashed.folder.glob("*.jsonl")
+    segment.write_bytes(segment.read_bytes()[:-cut])
+    after = open_log()
+    assert after.waiting() == 1
+    assert after.log.append([make("c")]), "the next process never writes behind a cut line"
+    after.log.start()
+    until(lambda: after.waiting() == 0, "the spool is shipped")
+    assert sorted(after.rows()) == ["a", "c"]
+    assert after.value("quarantined_total") == 0
+
+
+@pytest.mark.parametrize("line", [b"garbage", b"{}", b'{"id": 7}', b"\x00\xff\r\x00", b'{"id":"\xff"}', b"[" * 100_000])
+def test_a_line_that_does_not_parse_is_set_aside_and_the_rest_goes_on(open_log, make, line):
+    left = open_log()
+    left.log.append([make("a")])
+    left.stop()
+    (segment,) = left.folder.glob("*.jsonl")
+    good = segment.read_bytes()
+    segment.write_bytes(good + line + b"\n" + good.replace(b'"id":"a"', b'"id":"b"'))
+    after = open_log()
+    after.log.start()
+    until(lambda: after.waiting() == 0, "the line behind the bad one is shipped")
+    assert sorted(after.rows()) == ["a", "b"]
+    until(lambda: after.value("quarantined_total") == 1, "it is counted once")
+    assert (after.folder / "quarantine.txt").read_bytes() == line + b"\n"
+
+
+@pytest.fixture
+def dead_database(tmp_path):
+    """The database cannot be opened until this is called."""
+    block = tmp_path / "beacon.db"
+    block.mkdir()
+    return block.rmdir
+
+
+def test_while_the_database_is_down_nothing_is_lost_or_doubled(open_log, make, dead_database, monkeypatch):
+    monkeypatch.setattr("beacon_inference.prediction_log.RETRY_SECONDS", (0.05,))
+    left = open_log()
+    left.log.append([make("left")])
+    left.stop()
+    (segment,) = left.folder.glob("*.jsonl")
+    segment.write_bytes(segment.read_bytes() + b"garbage\n")
+
+    running = open_log()
+    running.log.start()
+    for number in range(20):
+        assert running.log.append([make(f"a-{number}")])
+    until(lambda: running.value("ship_failures_total") >= 3, "shipping is tried again and again")
+    assert running.waiting() == 21
+    assert running.log.find_waiting("a-3") == make("a-3")
+    dead_database()
+    until(lambda: running.waiting() == 0, "the spool is shipped once the database is back")
+    assert sorted(running.rows()) == sorted(["left", *[f"a-{number}" for number in range(20)]])
+    assert running.value("shipped_total") == 21
+    assert running.value("quarantined_total") == 1, "however often the batch was tried"
+
+
+def test_predictions_and_retries_go_on_while_the_database_is_down(tmp_path, settings, row):
+    from support.service import Service
+
+    from beacon_inference.app import create
+
+    settings.home.joinpath("beacon.db").mkdir()
+    with Service(create(settings)) as service:
+        first = service.post("/v1/predict", {"features": row, "prediction_id": "k"})
+        assert first.status == 200
+        assert first.headers["beacon-logged"] == "true"
+        assert service.post("/v1/predict", {"features": row, "prediction_id": "k"}).body == first.body
+        assert service.get("/v1/predictions/k").json()["prediction_id"] == "k"
+        assert service.get("/v1/predictions/other").error()[:2] == (503, "prediction_log_unavailable")
+        actual = service.post("/v1/actuals", {"prediction_id": "k", "value": 20})
+        assert actual.error()[:2] == (503, "prediction_log_unavailable")
+        assert service.get("/readyz").status == 200
+    settings.home.joinpath("beacon.db").rmdir()
+    with Service(create(settings)) as service:
+        until(lambda: service.metrics()["beacon_prediction_log_spool_records"] == 0, "shipped after the restart")
+        assert service.get("/v1/predictions/k").json()["prediction"] == first.json()["prediction"]
+
+
+@pytest.mark.parametrize("refusal", ["write", "half", "open"])
+def test_a_disk_that_refuses_is_survived(tmp_path, monkeypatch, refusal):
+    spool = Spool(tmp_path, 1 << 20)
+    assert spool.append(b"one\n").offset == 0
+    number = spool.segments()[-1]
+
+    def no_space(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as broken:
+        if refusal == "open":
+            broken.setattr(spool_module, "SEGMENT_BYTES", 1)
+            broken.setattr(os, "open", no_space)
+        elif refusal == "write":
+            broken.setattr(os, "write", no_space)
+        else:
+            real = os.write
+            broken.setattr(os, "write", lambda file, lines: real(file, lines[:2]))
+        assert spool.append(b"two\n") is None
+        assert spool.append(b"three\n") is None
+    position = spool.append(b"four\n")
+    assert spool.read_at(position) == b"four\n"
+    assert spool.read(number, 0, 100) == b"one\nfour\n"
+    spool.close()
+
+
+def test_a_half_line_that_cannot_be_taken_back_spoils_no_later_one(tmp_path, monkeypatch):
+    spool = Spool(tmp_path, 1 << 20)
+    real = os.write
+
+    def broken_disk(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "write", lambda file, lines: real(file, lines[:2]))
+        broken.setattr(os, "ftruncate", broken_disk)
+        assert spool.append(b"one\n") is None
+    position = spool.append(b"two\n")
+    assert spool.read_at(position) == b"two\n"
+    assert b"".join(spool.read(segment, 0, 100) for segment in spool.segments()) == b"two\n"
+    spool.close()
+
+
+def test_reading_gives_whole_lines_however_small_the_limit(tmp_path):
+    spool = Spool(tmp_path, 1 << 20)
+    spool.append(b"short\n" + b"l" * 1000 + b"\nlast\n")
+    assert spool.read(1, 0, 1) == b"short\n"
+    assert spool.read(1, 6, 10) == b"l" * 1000 + b"\n"
+    assert spool.read(1, 1007, 10) == b"last\n"
+    assert spool.read(1, 1012, 10) == b""
+    spool.close()
+
+
+def test_a_record_that_was_shipped_before_it_was_noted_does_not_wait_for_ever(open_log, make, monkeypatch):
+    running = open_log()
+    append = Spool.append
+
+    def slow(self, lines):
+        position = append(self, lines)
+        until(lambda: running.value("shipped_total") == 1, "the shipper was quicker")
+        return position
+
+    running.log.start()
+    monkeypatch.setattr(Spool, "append", slow)
+    running.log.append([make("a")])
+    monkeypatch.setattr(Spool, "append", append)
+    monkeypatch.setattr(spool_module, "SEGMENT_BYTES", 1)
+    running.log.append([make("b")])
+    until(lambda: running.waiting() == 0, "nothing waits")
