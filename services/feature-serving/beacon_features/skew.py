@@ -16,6 +16,8 @@ from feature_repo import definitions, repo
 
 BATCH = 10_000
 
+Moment = tuple[int, datetime]  # an entity at a time
+
 
 class Skew(msgspec.Struct, frozen=True):
     """The replayed predictions, how many of them differ, their share, and by feature how often it was to blame."""
@@ -32,7 +34,7 @@ def measure_skew(settings: Settings, product: Product, engine: Engine, since: da
     blame: Counter[str] = Counter()
     for batch in _batches(engine, since, until):
         known = _known(settings, product, batch)
-        for served, features in ((row.served, known.get(row.id, {})) for row in batch):
+        for served, features in ((row.served, known.get((int(row.entity), row.time), {})) for row in batch):
             wrong = [name for name in product.feature_names if served.get(name) != features.get(name)]
             blame.update(wrong)
             unequal += bool(wrong)
@@ -56,17 +58,21 @@ def _batches(engine: Engine, since: datetime, until: datetime) -> Any:
                 yield kept
 
 
-def _known(settings: Settings, product: Product, batch: Sequence[Any]) -> dict[str, dict[str, float | None]]:
-    """By prediction id, the features that training would join; nothing for one made before its entity was known."""
-    moments = pd.DataFrame(
+def _known(settings: Settings, product: Product, batch: Sequence[Any]) -> dict[Moment, dict[str, float | None]]:
+    """What training would join at each moment; nothing for one before its entity was known."""
+    key = product.entity.key
+    # Distinct ones: Feast joins two equal moments, such as two rows of one batch, into one.
+    moments = sorted({(int(row.entity), row.time) for row in batch})
+    frame = pd.DataFrame(
         {
-            product.entity.key: pd.array([int(row.entity) for row in batch], dtype="int64"),
-            definitions.EVENT_TIME: pd.to_datetime([row.time for row in batch], utc=True),
-            "prediction_id": [row.id for row in batch],
+            key: pd.array([entity for entity, _ in moments], dtype="int64"),
+            definitions.EVENT_TIME: pd.to_datetime([time for _, time in moments], utc=True),
         }
     )
-    joined = repo.known_at(settings, product, moments).set_index("prediction_id")[list(product.feature_names)]
+    joined = repo.known_at(settings, product, frame)
+    times = (time.to_pydatetime() for time in joined[definitions.EVENT_TIME])
+    rows = joined[list(product.feature_names)].to_dict("records")
     return {
-        str(key): {name: None if pd.isna(value) else value for name, value in features.items()}
-        for key, features in joined.to_dict("index").items()
+        (int(entity), time): {str(name): None if pd.isna(value) else value for name, value in row.items()}
+        for entity, time, row in zip(joined[key], times, rows, strict=True)
     }
