@@ -14,7 +14,7 @@ from skl2onnx import convert_sklearn, update_registered_converter
 from skl2onnx.common.data_types import FloatTensorType
 from sklearn.kernel_ridge import KernelRidge
 
-from beacon_retrain.candidates import LogTarget
+from beacon_retrain.candidates import Asinh, LogTarget
 from beacon_retrain.dataset import Matrix
 
 INPUT = "features"
@@ -33,11 +33,19 @@ def to_onnx(model: Any, width: int) -> bytes:
         model,
         name="beacon",
         initial_types=[(INPUT, FloatTensorType([None, width]))],
-        final_types=[(OUTPUT, FloatTensorType([None, 1]))],
         target_opset=OPSETS,
     )
+    _name_output(converted.graph)
     onnx.checker.check_model(converted)
     return bytes(converted.SerializeToString(deterministic=True))
+
+
+def _name_output(graph: onnx.GraphProto) -> None:
+    """Call the one output `OUTPUT`; skl2onnx's own way of naming it costs serving one more operator."""
+    (output,) = graph.output
+    for node in graph.node:
+        node.output[:] = [OUTPUT if name == output.name else name for name in node.output]
+    output.name = OUTPUT
 
 
 def open_session(content: bytes) -> InferenceSession:
@@ -65,6 +73,15 @@ def check_parity(content: bytes, model: Any, features: Matrix) -> float:
 
 def _same_shape(operator: Any) -> None:
     operator.outputs[0].type = FloatTensorType([operator.inputs[0].get_first_dimension(), 1])
+
+
+def _as_wide(operator: Any) -> None:
+    operator.outputs[0].type = FloatTensorType([None, operator.raw_operator.n_features_in_])
+
+
+def _convert_asinh(scope: Any, operator: Any, container: Any) -> None:
+    name = scope.get_unique_operator_name("Asinh")
+    container.add_node("Asinh", operator.inputs[0].full_name, operator.outputs[0].full_name, name=name)
 
 
 def _convert_log_target(scope: Any, operator: Any, container: Any) -> None:
@@ -123,5 +140,6 @@ def _alias(model: Any) -> str:
     return str(sklearn_operator_name_map[type(model)])
 
 
+update_registered_converter(Asinh, "BeaconAsinh", _as_wide, _convert_asinh)
 update_registered_converter(LogTarget, "BeaconLogTarget", _same_shape, _convert_log_target)
 update_registered_converter(KernelRidge, "BeaconKernelRidge", _same_shape, _convert_kernel_ridge)
