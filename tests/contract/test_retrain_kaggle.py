@@ -109,7 +109,6 @@ def test_credentials_bring_kaggles_file(kaggle: StandIn, product: Product, tmp_p
 def cases() -> list[tuple[int, bytes, str]]:
     sample = (ROOT / "feature_repo/sample/HousingData.csv").read_bytes()
     whole = zipped("HousingData.csv", sample)
-    renamed = zipped("HousingData.csv", sample.replace(b"RM,", b"ROOMS,"))
     return [
         (403, b"no", "FetchError: kaggle:altavish/boston-housing-dataset: HTTPError: 403"),
         (200, whole[: len(whole) // 2], "FetchError: boston-housing-dataset.zip: is not a whole zip file"),

@@ -1,4 +1,4 @@
-"""The answer to a prediction: the model's, with its interval, what was imputed, what was out of range, and from where."""
+"""The answer to a prediction: value and interval, what was imputed, what was out of range, and where it came from."""
 
 import pytest
 from support.packages import release_package, row_of
