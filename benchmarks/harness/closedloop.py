@@ -61,7 +61,8 @@ def _wrk(port: int, path: str, bodies: Path, connections: int, seconds: float, m
         raise BenchError(f"wrk failed: {done.stderr.strip() or done.stdout.strip()}")
     result = msgspec.json.decode(line, type=_Wrk)
     if result.failed or (not may_lose and (result.lost or not result.requests)):
-        raise BenchError(f"{path}: {result.failed} answers were not 2xx, {result.lost} requests were lost")
+        told = f"{result.requests} answers, {result.failed} of them not 2xx, {result.lost} requests lost"
+        raise BenchError(f"{path}, {connections} connections, {seconds:g} s: {told}")
     if not result.requests:
         result.p50_ms = result.p99_ms = result.seconds * 1e3
     return result

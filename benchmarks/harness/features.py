@@ -21,8 +21,9 @@ from harness.processes import free_port, running
 
 Store = Literal["sqlite", "redis"]
 STORES: tuple[Store, ...] = ("sqlite", "redis")
-SIZES = {1: (1, 8), 100: (8,)}
-"""Connections of the closed loop, by entities a request."""
+SIZES = (1, 100)
+"""Entities a request."""
+CONNECTIONS = 8
 PATH = "/get-online-features"
 ENVIRONMENT = ROOT / ".venvs" / "features"
 PYTHONPATH = os.pathsep.join(map(str, (SERVICES / "core", SERVICES / "feature-serving", ROOT)))
@@ -37,13 +38,13 @@ class Subject(msgspec.Struct, frozen=True):
 
 
 class Looked(msgspec.Struct, frozen=True):
-    """Figures of one subject on one store. `closed` is keyed `ENTITIESxCONNECTIONS`."""
+    """Figures of one subject on one store, `CONNECTIONS` connections. `closed` is keyed by entities a request."""
 
     name: str
     title: str
     store: Store
     first_answer_seconds: float
-    closed: dict[str, Loaded]
+    closed: dict[int, Loaded]
 
 
 class Lookup(msgspec.Struct, frozen=True):
@@ -127,16 +128,15 @@ def _measure(subject: Subject, model: Model, plan: Plan, store: Store, variables
     starts = [_once(subject, model, store, variables) for _ in range(plan.starts - 1)]
     with _serving(subject, model, store, variables) as (port, seconds):
         closed = {}
-        for entities, connection_counts in SIZES.items():
+        for entities in SIZES:
             _check(port, model, entities)
             bodies = [_body(model, batch) for batch in batches(model.entities, entities)]
             file = write_bodies(f"features-{entities}", bodies)
-            for connections in connection_counts:
-                # feast serve drops connections when it restarts its worker: that is counted, and no reason to stop.
-                lossy = subject.name == "feast"
-                loaded = closed_loop(port, PATH, file, connections, plan.seconds, plan.repetitions, may_lose=lossy)
-                closed[f"{entities}x{connections}"] = loaded
-                say(f"  {subject.name}, {store}: {entities} entities, {connections} connections: {shown(loaded)}")
+            # feast serve drops connections when it restarts its worker: that is counted, and no reason to stop.
+            lossy = subject.name == "feast"
+            loaded = closed_loop(port, PATH, file, CONNECTIONS, plan.feature_seconds, plan.repetitions, may_lose=lossy)
+            closed[entities] = loaded
+            say(f"  {subject.name}, {store}: {entities} entities: {shown(loaded)}")
     return Looked(subject.name, subject.title, store, statistics.median([*starts, seconds]), closed)
 
 

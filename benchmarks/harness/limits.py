@@ -67,7 +67,7 @@ def _inference(servers: dict[str, Measured]) -> Iterator[Limit]:
 def _features(features: Lookup) -> Iterator[Limit]:
     for store in STORES:
         ours, theirs = (features.of(name, store) for name in ("beacon", "feast"))
-        one, feast = ours.closed["1x8"], theirs.closed["1x8"]
+        one, feast = ours.closed[1], theirs.closed[1]
         ratio = one.per_second / feast.per_second
         where = f"feature lookup, {store}"
         text = "at least 8 x `feast serve`"
@@ -75,7 +75,7 @@ def _features(features: Lookup) -> Iterator[Limit]:
         text = f"{one.p99_ms:.2f} ms, `feast serve` {feast.p99_ms:.1f} ms"
         holds = one.p99_ms <= feast.p99_ms / 20
         yield Limit(f"{where}, 1 entity, p99", "at most 1/20 of `feast serve`", text, holds)
-        ratio = ours.closed["100x8"].per_second / theirs.closed["100x8"].per_second
+        ratio = ours.closed[100].per_second / theirs.closed[100].per_second
         text = "at least 4 x `feast serve`"
         yield Limit(f"{where}, 100 entities, requests/s", text, f"{ratio:.1f} x", ratio >= 4)
         yield _at_most(f"{where}, first answer after start", ours.first_answer_seconds, 4, "s")

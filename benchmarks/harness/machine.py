@@ -83,7 +83,7 @@ def facts(requested: list[str]) -> dict[str, str]:
     wrk = subprocess.run(["wrk", "-v"], capture_output=True, text=True, check=False).stdout.split("[")[0]
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "command": " ".join(["make bench", *requested]),
+        "command": f'make bench ARGS="{" ".join(requested)}"' if requested else "make bench",
         "revision": git.stdout.strip() or "unknown",
         "cpu": f"{cpu[1] if cpu else platform.machine()}, {os.cpu_count()} cores",
         "memory": f"{int(memory[1]) / 1e6:.0f} GB" if memory else "unknown",

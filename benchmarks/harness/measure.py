@@ -16,6 +16,8 @@ from harness.servers import Server
 
 SLOW_CLIENTS = 200
 SLOW_RATE = 200
+LARGE_ROWS, LARGE_SECONDS = 1000, 3
+"""Large batches need this long to be counted."""
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -29,28 +31,34 @@ class Plan(msgspec.Struct, frozen=True):
     rates: tuple[int, ...]
     open_seconds: float
     slow_repetitions: int
+    slow_seconds: float
+    feature_seconds: float
     steady_feast: bool
     """Whether `feast serve` is also measured without its restarts."""
 
 
 FULL = Plan(
     starts=3,
-    seconds=3,
+    seconds=2,
     repetitions=3,
     sizes={1: (1, 8), 100: (1, 8), 1000: (1, 8)},
     rates=(200, 500, 1000, 2000, 4000, 8000),
-    open_seconds=4,
+    open_seconds=3,
     slow_repetitions=3,
+    slow_seconds=2,
+    feature_seconds=3,
     steady_feast=True,
 )
 QUICK = Plan(
     starts=1,
     seconds=1,
-    repetitions=2,
+    repetitions=1,
     sizes={1: (1, 8), 100: (8,), 1000: (8,)},
     rates=(500, 2000),
-    open_seconds=2,
+    open_seconds=1,
     slow_repetitions=1,
+    slow_seconds=1,
+    feature_seconds=2,
     steady_feast=False,
 )
 
@@ -95,7 +103,8 @@ def measure(server: Server, model: Model, plan: Plan) -> Measured:
             call = server.one if rows == 1 else server.many
             bodies = prediction_bodies(server, model, rows)
             for connections in connection_counts:
-                loaded = closed_loop(port, call.path, bodies, connections, plan.seconds, plan.repetitions)
+                span = max(plan.seconds, LARGE_SECONDS) if rows >= LARGE_ROWS else plan.seconds
+                loaded = closed_loop(port, call.path, bodies, connections, span, plan.repetitions)
                 closed[f"{rows}x{connections}"] = loaded
                 say(f"  {server.name}: {rows} rows, {connections} connections: {shown(loaded)}")
         resident = memory(pid)
@@ -133,7 +142,7 @@ def _slow_clients(server: Server, port: int, model: Model, plan: Plan) -> Slow:
 
     def paced() -> list[Paced]:
         return [
-            open_loop(port, server.one.path, bodies, SLOW_RATE, plan.open_seconds) for _ in range(plan.slow_repetitions)
+            open_loop(port, server.one.path, bodies, SLOW_RATE, plan.slow_seconds) for _ in range(plan.slow_repetitions)
         ]
 
     quiet = paced()

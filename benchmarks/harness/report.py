@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from harness.features import STORES, Lookup
+from harness.features import CONNECTIONS, SIZES, STORES, Lookup
 from harness.limits import rows_per_second
 from harness.machine import LOAD_CORE, SERVER_CORE
 from harness.measure import Measured
@@ -146,15 +146,16 @@ def _features(features: Lookup) -> str:
         ours = features.of("beacon", store)
         for looked in (item for item in features.looked if item.store == store):
             cells = [looked.title, store, f"{looked.first_answer_seconds:.1f}"]
-            for key in ("1x1", "1x8", "100x8"):
-                loaded = looked.closed[key]
-                ratio = ours.closed[key].per_second / loaded.per_second if loaded.per_second else float("inf")
+            for entities in SIZES:
+                loaded = looked.closed[entities]
+                ratio = ours.closed[entities].per_second / loaded.per_second if loaded.per_second else float("inf")
                 cells += [f"{loaded.per_second:,.0f} ({ratio:.1f} x)", f"{loaded.p50_ms:.2f} / {loaded.p99_ms:.2f}"]
             rows.append((*cells, f"{sum(loaded.lost for loaded in looked.closed.values())}"))
-    keys = ("1 entity, 1 connection", "1 entity, 8", "100 entities, 8")
+    keys = ("1 entity", "100 entities")
     header = ("", "store", "first answer, s", *(part for key in keys for part in (key, "p50 / p99 ms")), "lost")
     text = (
-        "Requests/s for 12 features of an entity, on the same repository and store; in brackets Beacon to it.\n"
+        f"Requests/s for 12 features of an entity, {CONNECTIONS} connections, on the same repository and store; in\n"
+        "brackets Beacon to it.\n"
         "`feast serve` restarts its worker every 1,000 requests unless told not to; its second row is without that.\n"
         "The promises are held against the first, which is what its users run.\n\n"
     )
