@@ -92,6 +92,11 @@ class Run:
         """Pids whose command line holds `words`, parents first."""
         return sorted(pid for pid, command in self.processes().items() if words in command)
 
+    def cpu_seconds(self) -> float:
+        """Processor time of the whole run so far."""
+        fields = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in self.processes()]
+        return sum(int(field) for stat in fields for field in stat[11:15]) / os.sysconf("SC_CLK_TCK")
+
     def all_ready(self) -> bool:
         return all(is_ready(process.health) for process in services(self.settings))
 

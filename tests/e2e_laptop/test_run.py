@@ -7,14 +7,11 @@ import os
 import re
 import signal
 import socket
-import subprocess
 
 import pytest
 from e2e_laptop.beacon_run import READY, Run, free_ports, until
 
-from beacon_core.settings import ROOT
-
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +24,8 @@ def start(home):
     """Start `make run`; whatever is left of it is ended after the test."""
     runs = []
 
-    def _start():
-        runs.append(Run(home, free_ports()))
+    def _start(given=None):
+        runs.append(Run(home, free_ports() | (given or {})))
         return runs[-1]
 
     yield _start
@@ -50,13 +47,13 @@ def test_a_killed_training_ends_the_whole(start):
     assert "training the first model failed" in run.text()
 
 
-def test_sigterm_ends_the_training_too(start):
+def test_a_killed_make_takes_the_training_along(start):
     run = start()
     run.wait_for("training the first one", 60)
     until(lambda: run.find("jobs/retrain.py"), "the job", 20)
-    os.kill(run.make.pid, signal.SIGTERM)
+    kill(run.make.pid)
     run.wait_for_end()
-    assert "stopping everything" in run.text()
+    assert "make has ended, stopping everything" in run.text()
     assert "Traceback" not in run.text()
 
 
@@ -94,8 +91,8 @@ def test_the_first_run_trains_and_everything_killed_comes_back(start):
 def test_the_next_run_is_quick_and_the_only_one(start):
     run = start()
     run.wait_for(READY, 100)
-    seconds = float(re.search(f"{READY} ([0-9.]+) s", run.text())[1])
-    assert seconds < 20
+    # Twenty seconds of two cores are forty seconds of work, whatever else the machine does meanwhile.
+    assert run.cpu_seconds() < 30
     assert len(run.predictions()) == 2
 
     other = start()
@@ -110,27 +107,27 @@ def test_the_next_run_is_quick_and_the_only_one(start):
     assert not re.search("Traceback|Error|Exception", run.text()), run.text()
 
 
-@pytest.mark.parametrize("victim", ["-m beacon_laptop ", "make run "])
-def test_without_its_head_nothing_goes_on(start, victim):
+def test_without_its_head_nothing_goes_on(start):
     run = start()
     run.wait_for(READY, 100)
-    kill(run.find(victim)[0])
+    (runner,) = run.find("-m beacon_laptop ")
+    kill(runner)
     run.wait_for_end()
 
 
-def test_a_taken_port_is_named(start):
+def test_sigterm_ends_what_has_only_begun(start):
     run = start()
-    run.clear()
+    run.wait_for("starting mlflow", 30)
+    os.kill(run.make.pid, signal.SIGTERM)
+    run.wait_for_end()
+    assert "stopping everything" in run.text()
+    assert "Traceback" not in run.text()
+
+
+def test_a_taken_port_is_named(start):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        done = subprocess.run(
-            ["make", "run"],
-            cwd=ROOT,
-            env={**run.environment, "BEACON_MLFLOW_PORT": str(port)},
-            capture_output=True,
-            text=True,
-            timeout=20,
-            check=False,
-        )
-    assert f"beacon cannot start: port {port} (MLflow) is taken by another program; BEACON_MLFLOW_PORT=" in done.stdout
-    assert "Error 2" in done.stderr
+        run = start({"BEACON_MLFLOW_PORT": str(port)})
+        assert run.make.wait(20) != 0
+    assert f"beacon cannot start: port {port} (MLflow) is taken by another program; BEACON_MLFLOW_PORT=" in run.text()
+    assert "Error 2" in run.text()
