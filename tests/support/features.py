@@ -1,5 +1,6 @@
 """A feature store as retraining leaves it, a real Redis, and the two feature servers as processes of their own."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -88,7 +89,12 @@ class Process:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("BEACON_")}
         inherited["PYTHONPATH"] = os.pathsep.join(map(str, paths))
         self._process = subprocess.Popen(
-            command, env=inherited | (environment or {}), stdout=self._log, stderr=subprocess.STDOUT, cwd=folder
+            command,
+            env=inherited | (environment or {}),
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            cwd=folder,
+            start_new_session=True,
         )
 
     def __enter__(self) -> Self:
@@ -96,13 +102,17 @@ class Process:
 
     def __exit__(self, *_: object) -> None:
         self.send(signal.SIGCONT)
-        self._process.send_signal(signal.SIGINT)  # gunicorn waits for idle connections after SIGTERM
-        try:
-            self._process.wait(20)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        # To the whole group: gunicorn's workers are processes of their own.
+        self._signal_group(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(3)
+        self._signal_group(signal.SIGKILL)
+        self._process.wait()
         self._log.close()
+
+    def _signal_group(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, number)
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal, if the process still lives."""
