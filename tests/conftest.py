@@ -16,6 +16,13 @@ TESTS = Path(__file__).parent
 LOOPBACK = ["127.0.0.1", "localhost", "::1"]
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol() -> None:
+    """Undo what importing Feast does to the whole process: it switches prometheus_client to multiprocess mode."""
+    for name in ("PROMETHEUS_MULTIPROC_DIR", "PROMETHEUS_MULTIPROCESS_DIR"):
+        os.environ.pop(name, None)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Unit tests have no network at all (event loops need a Unix socket pair); everything else has loopback."""
@@ -59,7 +66,7 @@ def row(product: Product) -> dict[str, float]:
 @pytest.fixture
 def service(settings: Settings) -> Iterator[Service]:
     """Inference, running in process."""
-    from beacon_inference.app import create  # noqa: PLC0415 - only the tests that need it pay for ONNX Runtime
+    from beacon_inference.app import create
 
     with Service(create(settings)) as running:
         yield running
@@ -68,7 +75,7 @@ def service(settings: Settings) -> Iterator[Service]:
 @pytest.fixture(scope="module")
 def shared_service(tmp_path_factory: pytest.TempPathFactory, product: Product) -> Iterator[Service]:
     """Inference, running in process for a whole module: for tests that leave nothing behind but records."""
-    from beacon_inference.app import create  # noqa: PLC0415
+    from beacon_inference.app import create
 
     home = tmp_path_factory.mktemp("shared")
     release_package(home, product)

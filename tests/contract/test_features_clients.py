@@ -71,8 +71,8 @@ def test_feasts_sdk_reads_through_it(served: Settings, product: Product) -> None
 
 
 def test_feasts_remote_store_reads_rows(served: Settings, product: Product) -> None:
-    from feast.protos.feast.types.EntityKey_pb2 import EntityKey  # noqa: PLC0415
-    from feast.protos.feast.types.Value_pb2 import Value  # noqa: PLC0415
+    from feast.protos.feast.types.EntityKey_pb2 import EntityKey
+    from feast.protos.feast.types.Value_pb2 import Value
 
     there, here = client(served), repo.open_store(served)
     view = here.get_feature_view(definitions.view_name(product))

@@ -54,7 +54,7 @@ def store(
 @pytest.fixture(scope="module")
 def features(store: Settings) -> Iterator[Service]:
     """Feature serving, in process."""
-    from beacon_features.app import create  # noqa: PLC0415
+    from beacon_features.app import create
 
     with Service(create(store)) as running:
         yield running
@@ -224,7 +224,7 @@ def test_a_bad_registry_file_is_passed_over(features: Service, store: Settings, 
 
 
 def damaged(whole: bytes) -> dict[str, bytes]:
-    from feast.protos.feast.core.Registry_pb2 import Registry  # noqa: PLC0415
+    from feast.protos.feast.core.Registry_pb2 import Registry
 
     half = Registry.FromString(whole)
     del half.projects[:]
@@ -237,7 +237,7 @@ def damaged(whole: bytes) -> dict[str, bytes]:
 
 
 def test_without_a_registry_it_waits_for_one(tmp_path: Path, product: Product) -> None:
-    from beacon_features.app import create  # noqa: PLC0415
+    from beacon_features.app import create
 
     settings = Settings(home=tmp_path, features_metrics_port=METRICS_PORT)
     with Service(create(settings)) as running:
@@ -252,7 +252,7 @@ def test_without_a_registry_it_waits_for_one(tmp_path: Path, product: Product) -
 
 
 def test_two_schema_versions_are_served_side_by_side(tmp_path: Path, product: Product) -> None:
-    from beacon_features.app import create  # noqa: PLC0415
+    from beacon_features.app import create
 
     settings = Settings(home=tmp_path, features_metrics_port=METRICS_PORT)
     fill(settings, product)
@@ -271,7 +271,7 @@ def test_two_schema_versions_are_served_side_by_side(tmp_path: Path, product: Pr
 
 
 def test_a_sqlite_file_that_is_gone_is_a_503_until_it_is_back(tmp_path: Path, product: Product) -> None:
-    from beacon_features.app import create  # noqa: PLC0415
+    from beacon_features.app import create
 
     settings = Settings(home=tmp_path, features_metrics_port=METRICS_PORT)
     fill(settings, product)
@@ -288,7 +288,7 @@ def test_a_sqlite_file_that_is_gone_is_a_503_until_it_is_back(tmp_path: Path, pr
 
 
 def test_redis_hung_dead_and_emptied(tmp_path: Path, product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
-    from beacon_features.app import create  # noqa: PLC0415
+    from beacon_features.app import create
 
     port = free_port()
     monkeypatch.setenv("REDIS_CONNECTION", f"127.0.0.1:{port}")
@@ -332,7 +332,7 @@ def recovered(holds: Any) -> bool:
 def test_redis_with_a_password_and_a_database(
     tmp_path: Path, product: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from beacon_features.app import create  # noqa: PLC0415
+    from beacon_features.app import create
 
     port = free_port()
     monkeypatch.setenv("REDIS_CONNECTION", f"127.0.0.1:{port},password=secret,db=3")

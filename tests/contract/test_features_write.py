@@ -37,7 +37,7 @@ def store(
 @pytest.fixture(scope="module")
 def features(store: Settings) -> Iterator[Service]:
     """Feature serving, in process."""
-    from beacon_features.app import create  # noqa: PLC0415
+    from beacon_features.app import create
 
     with Service(create(store)) as running:
         yield running
@@ -148,7 +148,7 @@ def test_writes_need_the_token(features: Service, product: Product) -> None:
 
 
 def test_without_a_token_the_write_routes_are_off(store: Settings, product: Product) -> None:
-    from beacon_features.app import create  # noqa: PLC0415
+    from beacon_features.app import create
 
     closed = Settings(home=store.home, feature_repo=store.feature_repo, features_metrics_port=METRICS_PORT)
     with Service(create(closed)) as running:
