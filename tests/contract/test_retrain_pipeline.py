@@ -21,7 +21,7 @@ from beacon_core.product import Product
 from beacon_core.release import package_folder, read_release
 from beacon_core.settings import ROOT, Settings
 from beacon_retrain import export
-from beacon_retrain.dataset import load_dataset
+from beacon_retrain.history import load_dataset
 from beacon_retrain.imputation import impute
 from beacon_retrain.pipeline import retrain
 from beacon_retrain.register import ARTIFACTS, CHAMPION, Registry, RegistryError

@@ -1,24 +1,15 @@
-"""Dataset: the training rows as Feast gives them, each with the features that were known at its event time."""
+"""Dataset: the training rows as a matrix and a target, with their fingerprint."""
 
 import hashlib
 import json
 
 import msgspec
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from beacon_core.product import Product
-from beacon_core.settings import Settings
-from beacon_retrain.offline import targets_file
-from feature_repo import repo
-from feature_repo.definitions import EVENT_TIME
 
 Matrix = NDArray[np.float64]
-
-
-class DatasetError(RuntimeError):
-    """Feast did not give the rows that were asked for; the message says what differs."""
 
 
 class Dataset(msgspec.Struct, frozen=True):
@@ -27,23 +18,6 @@ class Dataset(msgspec.Struct, frozen=True):
     features: Matrix
     target: Matrix
     fingerprint: str
-
-
-def load_dataset(settings: Settings, product: Product) -> Dataset:
-    """Point-in-time features for every target row, in order of entity and event time."""
-    targets = pd.read_parquet(targets_file(settings))
-    store = repo.open_store(settings)
-    service = store.get_feature_service(product.feature_service)
-    rows = store.get_historical_features(entity_df=targets, features=service).to_df()
-    key = product.entity.key
-    if len(rows) != len(targets) or set(rows[key]) != set(targets[key]):
-        raise DatasetError(f"Feast gave {len(rows)} rows for {len(targets)} targets")
-    rows = rows.sort_values([key, EVENT_TIME], kind="stable")
-    features = rows[list(product.feature_names)].to_numpy(np.float64)
-    empty = int(np.isnan(features).all(axis=1).sum())
-    if empty:
-        raise DatasetError(f"Feast knows no feature of {empty} rows: applied, and features within their TTL?")
-    return make_dataset(product, features, rows[product.target.name].to_numpy(np.float64))
 
 
 def make_dataset(product: Product, features: Matrix, target: Matrix) -> Dataset:

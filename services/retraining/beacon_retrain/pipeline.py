@@ -9,8 +9,8 @@ from beacon_core.manifest import Package
 from beacon_core.product import Product
 from beacon_core.release import Pin, Release, read_release, write_release
 from beacon_core.settings import Settings
-from beacon_retrain.dataset import load_dataset
 from beacon_retrain.fetch import fetch
+from beacon_retrain.history import load_dataset
 from beacon_retrain.offline import write_offline
 from beacon_retrain.package import Origin, write_package
 from beacon_retrain.register import Registry, RegistryError
