@@ -8,6 +8,7 @@ import shlex
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -34,12 +35,12 @@ class Run:
     def __init__(self, home: Path, ports: dict[str, str]) -> None:
         self.home = home
         self.ports = ports
-        self.output = home.parent / f"{home.name}.out"
+        self.output = Path(tempfile.mkdtemp(dir=home.parent)) / "terminal.out"
         given = {name: value for name, value in os.environ.items() if not name.startswith((PREFIX, "MAKE"))}
         self.environment = {**given, **ports, f"{PREFIX}HOME": str(home)}
         with self.output.open("wb") as stream:
             self.make = subprocess.Popen(
-                ["make", "run", "TRAIN=--repeats 1"],
+                ["make", "run", "TRAIN=--repeats 1 --folds 3"],
                 cwd=ROOT,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
