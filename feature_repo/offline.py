@@ -1,4 +1,4 @@
-"""Feast's Parquet offline store with safe writes: a push never loses another's rows or shows a reader half a file."""
+"""Feast's Parquet offline store with safe writes: a push never loses another's rows, or shows a reader half of them."""
 
 import contextlib
 import fcntl
@@ -41,10 +41,13 @@ class ParquetOfflineStore(DaskOfflineStore):
 
 
 @contextlib.contextmanager
-def locked(file: Path) -> Iterator[None]:
-    """Hold the write lock of a Parquet file, against other threads and processes."""
+def locked(file: Path, *, shared: bool = False) -> Iterator[None]:
+    """Hold the lock of a Parquet file, against other threads and processes; `shared` among readers.
+
+    Readers need it, too: pyarrow and dask open a file once for its schema and once more for its rows.
+    """
     with file.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        fcntl.flock(lock, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
         yield
 
 

@@ -18,6 +18,7 @@ from feast.repo_config import RepoConfig
 from beacon_core.product import Product
 from beacon_core.settings import Settings
 from feature_repo import definitions
+from feature_repo.offline import locked
 
 CONFIG_FILE = "feature_store.yaml"
 
@@ -80,7 +81,8 @@ def known_at(settings: Settings, product: Product, moments: pd.DataFrame) -> pd.
     """
     store = open_store(settings)
     service = store.get_feature_service(product.feature_service)
-    return store.get_historical_features(moments, service, filter_by_created_timestamp=True).to_df()
+    with locked(data_file(settings), shared=True):
+        return store.get_historical_features(moments, service, filter_by_created_timestamp=True).to_df()
 
 
 def materialize(settings: Settings, product: Product, end: datetime | None = None) -> Materialized:
@@ -90,12 +92,17 @@ def materialize(settings: Settings, product: Product, end: datetime | None = Non
     own increment would skip. Repeating it changes nothing. Raises `FeatureStoreError` when there is no data yet.
     """
     store = open_store(settings)
-    name = definitions.view_name(product)
-    view = store.get_feature_view(name)
     end = end or datetime.now(UTC)
     file = data_file(settings)
     if not file.is_file():
         raise FeatureStoreError(f"{file}: no data to materialize; retraining's fetch writes it")
+    with locked(file, shared=True):
+        return _materialize(store, product, file, end)
+
+
+def _materialize(store: FeatureStore, product: Product, file: Path, end: datetime) -> Materialized:
+    name = definitions.view_name(product)
+    view = store.get_feature_view(name)
     times = pq.read_table(file, columns=[definitions.EVENT_TIME, definitions.CREATED_TIME])
     event, created = times[definitions.EVENT_TIME], times[definitions.CREATED_TIME]
     last = view.most_recent_end_time

@@ -24,6 +24,8 @@ from beacon_core.settings import Settings
 from beacon_features.frames import to_frame
 from beacon_features.reading import decode_body
 from beacon_features.refusal import invalid, refused, refused_by_feast
+from feature_repo import repo
+from feature_repo.offline import locked
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +66,7 @@ class Writer:
         self._token = settings.feature_token
         self._most_rows = settings.max_batch_rows
         self._store = store
+        self._data = repo.data_file(settings)
         self._writing = threading.Lock()
         self._materializing = threading.Lock()
         self._background = ThreadPoolExecutor(1, thread_name_prefix="materialize")
@@ -156,7 +159,8 @@ class Writer:
 
     def _quietly(self, work: Callable[[], None]) -> None:
         # Feast prints its progress to the terminal.
-        with self._exclusive(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        silent = contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO())
+        with self._exclusive(), locked(self._data, shared=True), silent[0], silent[1]:
             work()
 
     def _views(self, names: list[str] | None) -> list[str]:

@@ -9,6 +9,7 @@ from beacon_core.product import Product
 from beacon_core.settings import Settings
 from feature_repo import repo
 from feature_repo.definitions import CREATED_TIME, EVENT_TIME
+from feature_repo.offline import locked
 
 # The base data carries no dates. One fixed instant, so that runs reproduce, and before any production row.
 BASE_EVENT_TIME = datetime(2024, 1, 1, tzinfo=UTC)
@@ -20,23 +21,30 @@ def targets_file(settings: Settings) -> Path:
 
 
 def write_offline(settings: Settings, product: Product, rows: pd.DataFrame, now: datetime) -> None:
-    """Write the offline features, created at `now`, and the targets; equal features leave their file as it is."""
+    """Write the offline features, created at `now`, and the targets; equal features leave their file as it is.
+
+    Rows of other event times were pushed to feature serving, and stay.
+    """
     keys = rows[[product.entity.key]].assign(**{EVENT_TIME: pd.Series(BASE_EVENT_TIME, rows.index)})
     keys[EVENT_TIME] = keys[EVENT_TIME].astype("datetime64[us, UTC]")
     targets = keys.join(rows[[product.target.name]])
     features = keys.join(rows[list(product.feature_names)])
-    _replace(targets, targets_file(settings))
     file = repo.data_file(settings)
-    if file.is_file() and pd.read_parquet(file).drop(columns=CREATED_TIME).equals(features):
-        return
-    created = pd.Series(now, rows.index).astype("datetime64[us, UTC]")
-    features.insert(2, CREATED_TIME, created)
-    _replace(features, file)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    _replace(targets, targets_file(settings))
+    with locked(file):
+        before = pd.read_parquet(file) if file.is_file() else features.iloc[:0].assign(**{CREATED_TIME: now})
+        is_base = before[EVENT_TIME] == BASE_EVENT_TIME
+        if before[is_base].drop(columns=CREATED_TIME).reset_index(drop=True).equals(features):
+            return
+        created = pd.Series(now, rows.index).astype("datetime64[us, UTC]")
+        features.insert(2, CREATED_TIME, created)
+        pushed = before[~is_base]
+        _replace(pd.concat([features, pushed], ignore_index=True) if len(pushed) else features, file)
 
 
 def _replace(frame: pd.DataFrame, file: Path) -> None:
     """Write beside, then rename: a reader sees the old file or the new one."""
-    file.parent.mkdir(parents=True, exist_ok=True)
     draft = file.with_suffix(".tmp")
     frame.to_parquet(draft, index=False)
     draft.replace(file)
