@@ -150,25 +150,29 @@ class Application:
     async def _answer_by_flask(self, scope: Scope, request: Request, send: Send) -> int:
         if self._in_flask >= FLASK_QUEUE:
             raise BeaconError("overloaded", "too many requests wait; try again")
-        status = 500
+        start: dict[str, Any] = {}
+        chunks: list[bytes] = []
 
         async def receive_whole() -> dict[str, Any]:
             return {"type": "http.request", "body": request.body, "more_body": False}
 
-        async def send_marked(message: dict[str, Any]) -> None:
-            nonlocal status
+        async def keep(message: dict[str, Any]) -> None:
             if message["type"] == "http.response.start":
-                status = message["status"]
-                message["headers"] = [*message["headers"], (b"x-request-id", request.id.encode())]
-            await send(message)
+                start.update(message)
+            else:
+                chunks.append(message.get("body", b""))
 
         scope["beacon.request"] = request
         self._in_flask += 1
         try:
-            await self._flask(scope, receive_whole, send_marked)
+            await self._flask(scope, receive_whole, keep)
         finally:
             self._in_flask -= 1
-        return status
+        # In one go, as the last thing: gunicorn forgets a request that comes in while the one before still runs.
+        headers = [*start["headers"], (b"x-request-id", request.id.encode())]
+        await send(start | {"headers": headers})
+        await send({"type": "http.response.body", "body": b"".join(chunks)})
+        return int(start["status"])
 
     async def _answer_metrics(self, scope: Scope, send: Send) -> None:
         request = Request(scope)

@@ -3,9 +3,11 @@
 import csv
 import io
 import math
+import re
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from beacon_core.errors import BeaconError
 from beacon_core.serving.http import JSON, Request, encode_json
@@ -17,6 +19,8 @@ from beacon_inference.protocols.v1 import inputs, instances, respond
 CSV = b"text/csv"
 CONTENT_TYPES = frozenset({JSON, CSV})
 FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
+# What float() takes besides (1_000, digits of other scripts) is a typing mistake more often than a number.
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 class Split(msgspec.Struct):
@@ -55,7 +59,7 @@ def _json(body: Invocation, tables: Tables) -> Ask:
         raise BeaconError("invalid_body", f"send exactly one of {', '.join(FORMS)}")
     if split is not None:
         data, dimensions = numbers(split.data, "dataframe_split.data")
-        if data.size and (dimensions != 2 or data.shape[1] != len(split.columns)):
+        if len(data) and (dimensions != 2 or data.shape[1] != len(split.columns)):
             rule = f"rows must have {len(split.columns)} values, as columns has names"
             raise BeaconError("invalid_shape", rule, "dataframe_split.data")
         return tables.of_columns(split.columns, data, "dataframe_split.data")
@@ -74,21 +78,25 @@ def _csv(body: bytes, tables: Tables) -> Ask:
     if len(lines) < 2:
         raise BeaconError("invalid_body", "send a header line and at least one row")
     columns, *rows = lines
-    records = []
+    tables.check_count(len(rows), "rows")
     for index, row in enumerate(rows):
         if len(row) != len(columns):
             raise BeaconError("invalid_shape", f"has {len(row)} values, the header {len(columns)}", f"rows[{index}]")
-        records.append({name: _number(text, f"rows[{index}].{name}") for name, text in zip(columns, row, strict=True)})
-    return tables.of_records(records, "rows")
+    values = [
+        [_number(text, f"rows[{index}].{name}") for name, text in zip(columns, row, strict=True)]
+        for index, row in enumerate(rows)
+    ]
+    return tables.of_columns(columns, np.array(values, dtype=np.float64), "rows")
 
 
-def _number(text: str, field: str) -> float | None:
-    if text.strip() in {"", "NA"}:
-        return None
-    try:
-        value = float(text)
-    except ValueError:
-        raise BeaconError("invalid_type", f"{text[:32]!r} is not a number", field[:128]) from None
+def _number(text: str, field: str) -> float:
+    text = text.strip()
+    if text in {"", "NA"}:
+        return math.nan
+    if NUMBER.fullmatch(text) is None:
+        code = "not_finite" if text.lower().strip("+-") in {"nan", "inf", "infinity"} else "invalid_type"
+        raise BeaconError(code, f"{text[:32]!r} is not a finite number", field[:128])
+    value = float(text)
     if not math.isfinite(value):
         raise BeaconError("not_finite", "must be finite", field[:128])
     return value
