@@ -20,7 +20,7 @@ from beacon_core.product import Product, load_product
 from beacon_core.release import Pin, Release, write_release
 from beacon_core.settings import Settings, load_settings
 from beacon_retrain.candidates import LogTarget
-from beacon_retrain.dataset import load_dataset
+from beacon_retrain.history import load_dataset
 from beacon_retrain.offline import write_offline
 from beacon_retrain.package import Origin, write_package
 from beacon_retrain.train import Trained, TrainSettings, train
