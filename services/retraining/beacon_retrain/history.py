@@ -9,6 +9,7 @@ from beacon_retrain.dataset import Dataset, make_dataset
 from beacon_retrain.offline import targets_file
 from feature_repo import repo
 from feature_repo.definitions import EVENT_TIME
+from feature_repo.offline import locked
 
 
 class DatasetError(RuntimeError):
@@ -20,7 +21,8 @@ def load_dataset(settings: Settings, product: Product) -> Dataset:
     targets = pd.read_parquet(targets_file(settings))
     store = repo.open_store(settings)
     service = store.get_feature_service(product.feature_service)
-    rows = store.get_historical_features(entity_df=targets, features=service).to_df()
+    with locked(repo.data_file(settings), shared=True):
+        rows = store.get_historical_features(entity_df=targets, features=service).to_df()
     key = product.entity.key
     if len(rows) != len(targets) or set(rows[key]) != set(targets[key]):
         raise DatasetError(f"Feast gave {len(rows)} rows for {len(targets)} targets")
