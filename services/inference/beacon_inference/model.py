@@ -1,8 +1,8 @@
 """A model in service: a verified package in ONNX Runtime, self-tested before it answers anybody."""
 
+from datetime import datetime
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
@@ -34,8 +34,6 @@ class Model:
         self.high = np.array([feature.max for feature in facts])
         self.key = int(np.argmax([feature.importance for feature in facts]))
         self.key_low, self.key_high = facts[self.key].quantiles[0], facts[self.key].quantiles[-1]
-        # How the model is named in every answer, encoded once.
-        self.raw = msgspec.Raw(msgspec.json.encode(pin))
 
     def predict(self, rows: NDArray[np.float32]) -> list[float]:
         """Predict complete rows (n, features); n values in the target's unit."""
@@ -74,6 +72,11 @@ def _check_fit(manifest: Manifest, pin: Pin, product: Product) -> None:
         (names == product.feature_names, f"has the features {', '.join(names)}"),
         (_release(built) <= _release(installed), f"was checked with onnxruntime {built}, this is {installed}"),
         (bool(manifest.golden), "has no golden requests"),
+        (_is_time(manifest.created_at), f"was made at {manifest.created_at!r}, which is no ISO 8601 time"),
+        (
+            manifest.interval.coverage == product.serving.interval_coverage,
+            f"has intervals of coverage {manifest.interval.coverage}, not {product.serving.interval_coverage}",
+        ),
         (
             manifest.golden_tolerance <= LARGEST_TOLERANCE,
             f"tolerates {manifest.golden_tolerance} in its golden answers",
@@ -90,13 +93,23 @@ def _self_test(model: Model) -> None:
     wanted = np.array([case.prediction for case in golden])
     for row in rows:  # one by one, as requests come: this warms the session up, too
         model.predict(row[None])
-    answers = np.array(model.predict(rows))
+    # All of them twice in one batch: a model that answers a batch with one value must not pass.
+    answers, wanted = np.array(model.predict(np.concatenate([rows, rows]))), np.concatenate([wanted, wanted])
+    if answers.shape != wanted.shape:
+        raise PackageError(f"{model.pin.name} {model.pin.version}: gives {answers.size} answers to {wanted.size} rows")
     worst = float(np.abs(answers - wanted).max())
     if not worst <= model.manifest.golden_tolerance:
         raise PackageError(
             f"{model.pin.name} {model.pin.version}: a golden answer is off by {worst:g} "
             f"(allowed {model.manifest.golden_tolerance:g})"
         )
+
+
+def _is_time(text: str) -> bool:
+    try:
+        return datetime.fromisoformat(text).tzinfo is not None
+    except ValueError:
+        return False
 
 
 def _release(version: str) -> tuple[int, ...]:

@@ -4,6 +4,7 @@ Inputs are one tensor (rows, features) or one named tensor a feature; an input n
 up.
 """
 
+import math
 from typing import Any
 
 import msgspec
@@ -150,8 +151,8 @@ def _read(tensor: Tensor, tail: bytes, field: str) -> tuple[Matrix, bytes]:
         if not bytes(tensor.data):
             raise BeaconError("invalid_body", "has no data", f"{field}.data")
         flat = numbers(tensor.data, f"{field}.data")[0].reshape(-1)
-    if flat.size != int(np.prod(tensor.shape)):
-        rule = f"shape {tensor.shape} needs {int(np.prod(tensor.shape))} values, data has {flat.size}"
+    if flat.size != math.prod(tensor.shape):
+        rule = f"shape {tensor.shape} needs {math.prod(tensor.shape)} values, data has {flat.size}"
         raise BeaconError("invalid_shape", rule, f"{field}.shape")
     return flat.reshape(tensor.shape), tail
 

@@ -11,7 +11,7 @@ from beacon_inference.ask import Ask
 from beacon_inference.models import Models
 from beacon_inference.pipeline import Protocol
 from beacon_inference.protocols.open_inference import check_model
-from beacon_inference.protocols.table import Tables, decode, numbers
+from beacon_inference.protocols.table import Tables, decode, numbers, plain
 from beacon_inference.record import Record
 
 
@@ -43,7 +43,7 @@ def instances(raw: msgspec.Raw, tables: Tables, field: str) -> Ask:
     """Rows: lists in feature order, or objects of names and numbers."""
     text = bytes(raw).lstrip()
     if text[:1] == b"[" and text[1:].lstrip()[:1] == b"{":
-        return tables.of_records(msgspec.json.decode(raw), field)
+        return tables.of_records(plain(raw), field)
     matrix, dimensions = numbers(raw, field)
     if dimensions == 1 and matrix.size:
         raise BeaconError("invalid_shape", "every instance must be a list or an object", field)
@@ -54,7 +54,7 @@ def inputs(raw: msgspec.Raw, tables: Tables) -> Ask:
     """Rows as in `instances`, or an object of columns."""
     if bytes(raw).lstrip()[:1] != b"{":
         return instances(raw, tables, "inputs")
-    columns: dict[str, Any] = msgspec.json.decode(raw)
+    columns: dict[str, Any] = plain(raw)
     values = {name: column if isinstance(column, list) else [column] for name, column in columns.items()}
     rows = max((len(column) for column in values.values()), default=0)
     if any(len(column) != rows for column in values.values()):

@@ -1,0 +1,243 @@
+"""Models: a new version is taken beside the old one or refused with its reason, and the old one serves on."""
+
+import msgspec
+import numpy as np
+import onnx
+import pytest
+from support.packages import build_package, linear_onnx, row_of
+
+from beacon_core.manifest import MANIFEST_FILE, MODEL_FILE, Golden, Interval, Manifest, digest, write_manifest
+from beacon_core.release import Pin, Release, package_folder, read_release, write_release
+from beacon_inference import models as models_module
+
+SWAPS = "beacon_model_swaps_total{outcome=%s}"
+
+
+@pytest.fixture(autouse=True)
+def _look_often(monkeypatch):
+    monkeypatch.setattr(models_module, "POLL_SECONDS", 0.01)
+
+
+@pytest.fixture
+def release(service, settings, row):
+    """Writes a release and waits until it was looked at; the version that serves then."""
+    import asyncio
+
+    async def looked_at(before):
+        for _ in range(500):
+            await asyncio.sleep(0.01)
+            if tried(service_metrics()) > before:
+                return
+        raise AssertionError("the release file was not looked at")
+
+    def service_metrics():
+        return service._app._registry
+
+    def tried(registry):
+        return sum(
+            registry.get_sample_value("beacon_model_swaps_total", {"outcome": outcome})
+            for outcome in ("swapped", "refused")
+        )
+
+    def write(model, shadow=None):
+        before = tried(service_metrics())
+        if isinstance(model, bytes):
+            settings.release_file.write_bytes(model)
+        else:
+            write_release(settings.release_file, Release(model, shadow))
+        service.run(looked_at(before))
+        return service.post("/v1/predict", {"features": row}).json()["model"]["version"]
+
+    return write
+
+
+def test_a_new_version_is_taken_while_the_service_runs(service, settings, product, release, row):
+    pin = build_package(settings.models_dir, product, version="2", bias=30.0)
+    old = service.post("/v1/predict", {"features": row})
+    assert release(pin) == "2"
+    new = service.post("/v1/predict", {"features": row})
+    assert new.json()["prediction"] == pytest.approx(old.json()["prediction"] + 10, abs=1e-3)
+    assert new.headers["beacon-model-version"] == "2"
+    assert service.get("/readyz").json()["model"]["sha256"] == pin.sha256
+    metrics = service.metrics()
+    assert metrics[SWAPS % "swapped"] == 2
+    assert metrics["model_predictions_total{model_version=1}"] == 1
+    info = [name for name in metrics if name.startswith("beacon_model_info{")]
+    assert info == [f"beacon_model_info{{model_version=2,name=boston-housing,role=champion,sha256={pin.sha256}}}"]
+
+
+def test_it_can_go_back(service, settings, product, release):
+    first = read_release(settings.release_file).model
+    second = build_package(settings.models_dir, product, version="2")
+    assert [release(second), release(first), release(second)] == ["2", "1", "2"]
+
+
+def damaged(folder, name, change):
+    content = (folder / name).read_bytes()
+    (folder / name).write_bytes(change(content))
+
+
+DAMAGE = {
+    "flipped bit": (MODEL_FILE, lambda content: bytes([content[0] ^ 1]) + content[1:], "sha256 is"),
+    "truncated": (MODEL_FILE, lambda content: content[:100], "sha256 is"),
+    "empty": (MODEL_FILE, lambda _: b"", "sha256 is"),
+    "swapped model": (MODEL_FILE, lambda _: linear_onnx(np.ones(12), 1.0), "sha256 is"),
+    "manifest changed": (MANIFEST_FILE, lambda content: content.replace(b'"linear"', b'"better"'), "sha256 is"),
+    "manifest truncated": (MANIFEST_FILE, lambda content: content[:-2], "sha256 is"),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_a_damaged_package_is_refused_and_the_old_serves_on(service, settings, product, release, kind, caplog):
+    name, change, reason = DAMAGE[kind]
+    pin = build_package(settings.models_dir, product, version="2", bias=30.0)
+    damaged(package_folder(settings.models_dir, pin), name, change)
+    assert release(pin) == "1"
+    assert service.metrics()[SWAPS % "refused"] == 1
+    assert service.get("/readyz").status == 200
+    (told,) = [record for record in caplog.records if "refused" in record.message]
+    assert reason in told.reason
+    assert told.model_version == "1"
+
+
+ROW12 = tuple([1.0] * 12)
+FOREIGN = {
+    "another product": ({"product": "other"}, "is of product other"),
+    "another version": ({"version": "3"}, "says that it is version 3"),
+    "another schema": ({"schema_hash": "0" * 64}, "another schema"),
+    "newer onnxruntime": ({"libraries": {"onnxruntime": "99.0"}}, "checked with onnxruntime 99.0"),
+    "no golden requests": ({"golden": ()}, "has no golden requests"),
+    "loose tolerance": ({"golden_tolerance": 5.0}, "tolerates 5.0"),
+    "another coverage": ({"interval": Interval("t", 0.5, 1.0, 1.0, 0.5)}, "intervals of coverage 0.5"),
+    "no time": ({"created_at": "yesterday"}, "no ISO 8601 time"),
+    "wrong golden answer": ({"golden": (Golden(ROW12, 7.0),)}, "a golden answer is off by"),
+    "short golden row": ({"golden": (Golden((1.0,), 7.0),)}, "does not run"),
+    "no features": ({"features": ()}, "has the features"),
+}
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_a_package_that_does_not_fit_is_refused_and_the_old_serves_on(
+    service, settings, product, release, kind, caplog
+):
+    changes, reason = FOREIGN[kind]
+    pin = build_package(settings.models_dir, product, "2")
+    folder = package_folder(settings.models_dir, pin)
+    manifest = msgspec.json.decode((folder / MANIFEST_FILE).read_bytes(), type=Manifest)
+    sha256 = write_manifest(folder, msgspec.structs.replace(manifest, **changes))
+    assert release(Pin(pin.name, pin.version, sha256)) == "1"
+    assert service.metrics()[SWAPS % "refused"] == 1
+    assert any(reason in getattr(record, "reason", "") for record in caplog.records)
+    good = build_package(settings.models_dir, product, version="4")
+    assert release(good) == "4", "the watch goes on"
+
+
+def model_of(outputs):
+    """An ONNX model that answers every batch with the same values."""
+    value = onnx.helper.make_tensor("value", onnx.TensorProto.FLOAT, [len(outputs)], outputs)
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Constant", [], ["prediction"], value=value)],
+        "constant",
+        [onnx.helper.make_tensor_value_info("features", onnx.TensorProto.FLOAT, [None, 12])],
+        [onnx.helper.make_tensor_value_info("prediction", onnx.TensorProto.FLOAT, [len(outputs)])],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)])
+    model.ir_version = 8
+    return model.SerializeToString()
+
+
+@pytest.mark.parametrize("content", [b"no onnx", model_of([1.0]), model_of([float("nan")] * 2)])
+def test_a_model_that_does_not_answer_its_golden_rows_is_refused(settings, product, release, content):
+    folder = settings.models_dir / product.name / "2"
+    build_package(settings.models_dir, product, "2")
+    (folder / MODEL_FILE).write_bytes(content)
+    for name in folder.iterdir():
+        if name.name != MODEL_FILE:
+            name.unlink()
+    manifest = settings.models_dir / "spare"
+    pin = build_package(manifest, product, "2", files={MODEL_FILE: digest(content)}, golden=(Golden(ROW12, 1.0),))
+    (package_folder(manifest, pin) / MANIFEST_FILE).rename(folder / MANIFEST_FILE)
+    assert release(pin) == "1"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b'{"model":{"name":"../x","version":"1","sha256":"a"}}', b'{"model":{"name":"x"}}', b"\xff"],
+)
+def test_a_broken_release_file_changes_nothing(service, release, content):
+    assert release(content) == "1"
+    assert service.metrics()[SWAPS % "refused"] == 1
+
+
+def test_a_missing_package_and_a_wrong_digest_change_nothing(settings, release):
+    old = read_release(settings.release_file).model
+    assert release(Pin(old.name, "9", "0" * 64)) == "1"
+    assert release(Pin(old.name, "1", "0" * 64)) == "1"
+
+
+def test_the_shadow_is_logged_and_never_returned(service, settings, product, release, row):
+    old = read_release(settings.release_file).model
+    alone = service.post("/v1/predict", {"features": row}).json()
+    assert release(old, build_package(settings.models_dir, product, "2", bias=35.0)) == "1"
+    answer = service.post("/v1/predict", {"features": row})
+    body = answer.json()
+    assert {k: v for k, v in body.items() if k != "prediction_id"} == {
+        k: v for k, v in alone.items() if k != "prediction_id"
+    }
+    assert b"shadow" not in answer.body
+    kept = service.get(f"/v1/predictions/{body['prediction_id']}").json()
+    assert kept["shadow"]["version"] == "2"
+    assert kept["shadow"]["prediction"] == pytest.approx(body["prediction"] + 15, abs=1e-3)
+    batch = service.post("/v1/predict/batch", {"rows": [{"features": row}, {"features": row | {"RM": 9}}]}).json()
+    for one in batch["predictions"]:
+        kept = service.get(f"/v1/predictions/{one['prediction_id']}").json()
+        assert kept["shadow"]["prediction"] == pytest.approx(one["prediction"] + 15, abs=1e-3)
+
+
+def test_a_shadow_that_is_refused_leaves_the_champion_alone(service, settings, product, release):
+    champion = build_package(settings.models_dir, product, "2")
+    broken = build_package(settings.models_dir, product, "3", schema_hash="0" * 64)
+    assert release(champion, broken) == "2"
+    metrics = service.metrics()
+    assert metrics[SWAPS % "shadow_refused"] == 1
+    assert metrics[SWAPS % "refused"] == 0
+
+
+def test_a_shadow_that_fails_is_counted_and_harms_nobody(service, settings, product, release, row, monkeypatch):
+    old = read_release(settings.release_file).model
+    release(old, build_package(settings.models_dir, product, "2"))
+    shadow = next(v for v in _models(service) if v.serving.shadow).serving.shadow
+    monkeypatch.setattr(shadow, "_input", "no such input")
+    answer = service.post("/v1/predict", {"features": row})
+    assert answer.status == 200
+    assert service.get(f"/v1/predictions/{answer.json()['prediction_id']}").json()["shadow"] is None
+    assert service.metrics()[SWAPS % "shadow_failed"] == 1
+
+
+def _models(service):
+    cells = service._app._start.__closure__
+    return [cell.cell_contents for cell in cells if isinstance(cell.cell_contents, models_module.Models)]
+
+
+def test_requests_under_way_while_models_change_get_one_model_each(service, settings, product, row):
+    import asyncio
+
+    pins = [read_release(settings.release_file).model] + [
+        build_package(settings.models_dir, product, str(version), bias=10.0 * version) for version in (3, 4)
+    ]
+    wanted = {"1": 20.0, "3": 30.0, "4": 40.0}
+    rest = sum(row_of(product)) / 1000
+
+    async def load():
+        seen = set()
+        for number in range(300):
+            if number % 50 == 0:
+                write_release(settings.release_file, Release(pins[number // 50 % 3]))
+            body = (await service.ask("POST", "/v1/predict", {"features": row})).json()
+            version = body["model"]["version"]
+            assert body["prediction"] == pytest.approx(wanted[version] + rest, abs=1e-3)
+            seen.add(version)
+            await asyncio.sleep(0.002)
+        return seen
+
+    assert service.run(load()) == {"1", "3", "4"}
