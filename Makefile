@@ -7,6 +7,8 @@ space := $(subst ,, )
 export PYTHONPATH := $(CURDIR):$(subst $(space),:,$(addprefix $(CURDIR)/services/,$(SERVICES))):$(CURDIR)/laptop
 export WHYLOGS_NO_ANALYTICS := 1
 export FEAST_USAGE := False
+# Compiling Feast and MLflow anew at every start takes longer than starting them.
+unexport PYTHONDONTWRITEBYTECODE
 UV := $(shell command -v uv 2>/dev/null || echo $(CURDIR)/.tools/bin/uv)
 ENVIRONMENTS := inference features retrain laptop
 DEV := $(UV) run --locked --no-sync
