@@ -133,6 +133,18 @@ def test_training_does_not_see_what_was_reported_late(features: Service, store: 
     assert joined["RM"].tolist() == [5.0, 9.0]
 
 
+def test_a_late_row_does_not_replace_a_newer_one(features: Service, store: Settings, product: Product) -> None:
+    """Across pushes and within one: what is served is what the join of training finds, the newest by event time."""
+    hour = timedelta(hours=1)
+    assert push(features, product, rows(product, 820, NOW, RM=[7.0])).status == 200
+    assert push(features, product, rows(product, 820, NOW - hour, RM=[5.0])).status == 200
+    assert read(features, product, 820) == (7.0, "PRESENT", utc(NOW))
+    two = [rows(product, 821, time, RM=[rm]) for time, rm in ((NOW, 8.0), (NOW - hour, 4.0))]
+    assert push(features, product, {name: [*two[0][name], *two[1][name]] for name in two[0]}).status == 200
+    assert read(features, product, 821) == (8.0, "PRESENT", utc(NOW))
+    assert [len(offline(store, product, entity)) for entity in (820, 821)] == [2, 2]
+
+
 def test_writes_need_the_token(features: Service, product: Product) -> None:
     for path in ("/push", "/write-to-online-store", "/materialize", "/materialize-incremental"):
         for headers in (

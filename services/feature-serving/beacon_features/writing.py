@@ -22,6 +22,7 @@ from redis.exceptions import RedisError
 from beacon_core.errors import BeaconError
 from beacon_core.settings import Settings
 from beacon_features.frames import to_frame
+from beacon_features.newest import newest_only
 from beacon_features.reading import decode_body
 from beacon_features.refusal import invalid, refused, refused_by_feast
 from feature_repo import repo
@@ -100,8 +101,11 @@ class Writer:
             frame = to_frame(views[0], body.df, datetime.now(UTC), self._most_rows)
             # Offline first: what serving has shown, training must be able to see. A retry repeats no row.
             for mode in (PushMode.OFFLINE, PushMode.ONLINE):
-                if MODES[body.to] in {mode, PushMode.ONLINE_AND_OFFLINE}:
-                    self._store.push(body.push_source_name, frame, body.allow_registry_cache, mode)
+                if MODES[body.to] not in {mode, PushMode.ONLINE_AND_OFFLINE}:
+                    continue
+                rows = frame if mode is PushMode.OFFLINE else newest_only(self._store, views[0], frame)
+                if len(rows):
+                    self._store.push(body.push_source_name, rows, body.allow_registry_cache, mode)
         return Response(status=200)
 
     def write_online(self) -> Response:
@@ -110,7 +114,9 @@ class Writer:
         with self._exclusive():
             view = self._view(body.feature_view_name, cached=body.allow_registry_cache)
             frame = to_frame(view, body.df, datetime.now(UTC), self._most_rows)
-            self._store.write_to_online_store(view.name, frame, allow_registry_cache=body.allow_registry_cache)
+            rows = newest_only(self._store, view, frame)
+            if len(rows):
+                self._store.write_to_online_store(view.name, rows, allow_registry_cache=body.allow_registry_cache)
         return _null()
 
     def materialize(self) -> Response:
