@@ -1,0 +1,197 @@
+"""The real server, from its own environment: ports, draining, kill -9 under load, slow clients, odd bytes."""
+
+import contextlib
+import os
+import socket
+import threading
+import time
+
+import httpx
+import pytest
+from sqlalchemy import select
+from support.server import serving
+from support.service import samples
+
+from beacon_core.store import open_store, predictions
+
+PREDICT = "/v1/predict"
+KILLS = int(os.environ.get("BEACON_KILLS", "3"))
+pytestmark = pytest.mark.xdist_group("inference-server")
+
+
+@pytest.fixture
+def server(home):
+    with serving(home, access_log="false") as running:
+        yield running
+
+
+def recorded(home):
+    """Ids in the database."""
+    engine = open_store(f"sqlite:///{home / 'beacon.db'}")
+    with engine.connect() as connection:
+        found = connection.execute(select(predictions.c.id)).scalars().all()
+    engine.dispose()
+    return found
+
+
+class Load(threading.Thread):
+    """A client that predicts without pause and keeps the ids it was told."""
+
+    def __init__(self, address, row):
+        super().__init__()
+        self.address, self.row = address, row
+        self.acknowledged, self.seconds, self.failed = [], [], 0
+        self.done = threading.Event()
+
+    def run(self):
+        while not self.done.is_set():
+            with contextlib.suppress(httpx.TransportError), httpx.Client(base_url=self.address, timeout=5) as client:
+                while not self.done.is_set():
+                    started = time.perf_counter()
+                    answer = client.post(PREDICT, json={"features": self.row})
+                    self.seconds.append(time.perf_counter() - started)
+                    if answer.status_code != 200:
+                        self.failed += 1
+                    elif answer.headers["beacon-logged"] == "true":
+                        self.acknowledged.append(answer.json()["prediction_id"])
+            time.sleep(0.02)
+
+    def end(self):
+        self.done.set()
+        self.join(10)
+
+
+def loads(address, row, count=2):
+    started = [Load(address, row) for _ in range(count)]
+    for load in started:
+        load.start()
+    return started
+
+
+def test_it_serves_on_one_port_and_shows_its_metrics_on_the_other(server, row):
+    with httpx.Client(base_url=server.address) as client:
+        answer = client.post(PREDICT, json={"features": row})
+        assert answer.status_code == 200
+        assert client.get("/metrics").status_code == 404
+        assert client.get("/openapi.json").json()["openapi"].startswith("3.")
+    found = httpx.get(f"http://127.0.0.1:{server.metrics_port}/metrics")
+    assert samples(found.text)["model_predictions_total{model_version=1}"] == 1
+    for path in (PREDICT, "/docs", "/v1/predictions/x"):
+        assert httpx.get(f"http://127.0.0.1:{server.metrics_port}{path}").status_code == 404
+
+
+def test_sigterm_answers_what_is_under_way_and_ships_the_log(server, row, home):
+    under_load = loads(server.address, row)
+    time.sleep(0.7)
+    assert server.stop() == 0
+    for load in under_load:
+        load.end()
+        assert load.failed == 0
+    acknowledged = [name for load in under_load for name in load.acknowledged]
+    assert len(acknowledged) > 20
+    found = recorded(home)
+    assert set(acknowledged) <= set(found)
+    assert len(found) == len(set(found))
+
+
+def test_kill_9_under_load_loses_no_acknowledged_record_and_doubles_none(server, row, home):
+    under_load = loads(server.address, row)
+    for number in range(KILLS):
+        time.sleep(0.4 + 0.13 * (number % 5))
+        server.kill()
+        server.start()
+    time.sleep(0.3)
+    for load in under_load:
+        load.end()
+    assert server.stop() == 0
+    acknowledged = [name for load in under_load for name in load.acknowledged]
+    found = recorded(home)
+    print(f"kills {KILLS}, acknowledged {len(acknowledged)}, in the database {len(found)}")
+    assert len(acknowledged) > 50 * KILLS
+    assert set(acknowledged) - set(found) == set(), "lost"
+    assert len(acknowledged) == len(set(acknowledged))
+    assert len(found) == len(set(found)), "doubled"
+
+
+def raw(server, content, seconds=5.0):
+    """Send bytes as they are; the answer as far as it came."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=seconds) as client:
+        client.sendall(content)
+        received = b""
+        with contextlib.suppress(TimeoutError, ConnectionError):
+            while chunk := client.recv(65536):
+                received += chunk
+                if b"\r\n\r\n" in received and b"onnection: close" not in content:
+                    break
+        return received
+
+
+def test_clients_that_trickle_do_not_hold_up_the_others(server, row):
+    def p99(seconds):
+        (load,) = loads(server.address, row, 1)
+        time.sleep(seconds)
+        load.end()
+        assert load.failed == 0
+        assert len(load.seconds) > 50
+        return sorted(load.seconds)[int(len(load.seconds) * 0.99)]
+
+    quiet = p99(1.5)
+    head = b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 5000\r\n\r\n"
+    with contextlib.ExitStack() as stack:
+        slow = [stack.enter_context(socket.create_connection(("127.0.0.1", server.port))) for _ in range(200)]
+        for client in slow:
+            client.sendall(head)
+        stop = threading.Event()
+
+        def trickle():
+            while not stop.is_set():
+                for client in slow:
+                    with contextlib.suppress(OSError):
+                        client.sendall(b" ")
+                time.sleep(0.1)
+
+        thread = threading.Thread(target=trickle)
+        thread.start()
+        busy = p99(2.5)
+        stop.set()
+        thread.join()
+    print(f"p99 quiet {quiet * 1000:.1f} ms, with 200 slow clients {busy * 1000:.1f} ms")
+    # The limit of the figure is twice; on a test machine that others share, 50 ms more may pass.
+    assert busy <= 2 * quiet + 0.05
+
+
+@pytest.mark.parametrize(
+    "path", ["/%ff", "/%ed%a0%80", "/v1/predictions/%ff%00", "/v2/models/%2e%2e%2f/infer", "/v1/models/%00:predict"]
+)
+def test_odd_paths_are_404(server, path):
+    for method in ("GET", "POST"):
+        head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        status = int(raw(server, head.encode()).split(b" ")[1])
+        assert 400 <= status < 500
+
+
+def test_bytes_that_are_no_http_are_refused_and_the_server_goes_on(server, row):
+    smuggled = b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n"
+    odd = [
+        b"\x16\x03\x01\x02\x00\x01\x00",
+        b"GET / HTTP/9.9\r\n\r\n",
+        smuggled + b"\r\n0\r\n\r\n",
+        b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{} ",
+        b"GET /livez HTTP/1.1\r\nHost: x\r\n" + b"".join(b"h%d: x\r\n" % n for n in range(10_000)) + b"\r\n",
+        b"GET /livez HTTP/1.1\r\nHost: x\r\nBig: " + b"x" * 65536 + b"\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\nHost: x\r\nA: b\r\n c\r\n\r\n",
+    ]
+    for content in odd:
+        answer = raw(server, content, 2.0)
+        assert answer == b"" or 400 <= int(answer.split(b" ")[1]) < 600, (content[:60], answer[:60])
+        assert b"200 OK" not in answer
+    assert httpx.post(f"{server.address}{PREDICT}", json={"features": row}).status_code == 200
+
+
+def test_an_oversized_body_is_refused_before_it_was_sent(server, row):
+    head = b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99999999\r\n\r\n"
+    started = time.perf_counter()
+    answer = raw(server, head)
+    assert b" 413 " in answer.split(b"\r\n")[0]
+    assert time.perf_counter() - started < 2
+    assert httpx.post(f"{server.address}{PREDICT}", json={"features": row}).status_code == 200

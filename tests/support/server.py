@@ -1,0 +1,85 @@
+"""The real inference server on free loopback ports, from its own environment."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from beacon_core.settings import ROOT
+
+FOLDERS = [ROOT / "services" / "core", ROOT / "services" / "inference"]
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that are free now, all distinct."""
+    with contextlib.ExitStack() as stack:
+        return [stack.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1] for _ in range(count)]
+
+
+class Server:
+    """`python -m beacon_inference` and a client for it. A killed one is started again on the same ports and home."""
+
+    def __init__(self, home: Path, **settings: Any) -> None:
+        self.home = home
+        self.port, self.metrics_port = free_ports(2)
+        self.address = f"http://127.0.0.1:{self.port}"
+        named = {"HOME": home, "INFERENCE_PORT": self.port, "INFERENCE_METRICS_PORT": self.metrics_port} | {
+            name.upper(): value for name, value in settings.items()
+        }
+        self._environment = {f"BEACON_{name}": str(value) for name, value in named.items()}
+        self._environment |= {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(map(str, FOLDERS))}
+
+    def start(self) -> float:
+        """Start and wait until it is ready; seconds it took."""
+        started = time.monotonic()
+        self._log = (self.home / "server.log").open("ab")
+        self.process = subprocess.Popen(
+            [ROOT / ".venvs" / "inference" / "bin" / "python", "-m", "beacon_inference"],
+            env=self._environment,
+            stdout=self._log,
+            stderr=self._log,
+            start_new_session=True,
+        )
+        while time.monotonic() < started + 60:
+            assert self.process.poll() is None, self.log()
+            with contextlib.suppress(httpx.TransportError):
+                if httpx.get(f"{self.address}/readyz", timeout=2).status_code == 200:
+                    return time.monotonic() - started
+            time.sleep(0.05)
+        raise AssertionError(self.log())
+
+    def kill(self) -> None:
+        """Kill -9 the whole process group, the worker too, and wait for the port to be free."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(10)
+        self._log.close()
+
+    def stop(self) -> int:
+        """SIGTERM; the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(30)
+        self._log.close()
+        return code
+
+    def log(self) -> str:
+        """What it wrote."""
+        return (self.home / "server.log").read_text(encoding="utf-8", errors="replace")[-4000:]
+
+
+@contextlib.contextmanager
+def serving(home: Path, **settings: Any) -> Iterator[Server]:
+    """A server that is ready, and gone afterwards whatever happens."""
+    server = Server(home, **settings)
+    server.start()
+    try:
+        yield server
+    finally:
+        if server.process.poll() is None:
+            server.kill()
