@@ -31,7 +31,8 @@ def main() -> int:
     parser.add_argument("--only", action="append", choices=NAMES, metavar="NAME", help="one of " + ", ".join(NAMES))
     parser.add_argument("--report", action="store_true", help="measure nothing: write the page anew from results.json")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, _terminated)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _terminated)
     try:
         if options.report:
             _publish(read_results(PUBLISHED), PUBLISHED)

@@ -11,14 +11,12 @@ import msgspec
 from harness.machine import PEERS, ROOT, WORK, BenchError, say
 
 TRAINER = Path(__file__).with_name("train.py")
-SHARED = PEERS / "shared"
 SERVICES = ROOT / "services"
 MADE_OF = (
     *sorted((SERVICES / "retraining").rglob("*.py")),
     *sorted((ROOT / "feature_repo").glob("*.*")),
     ROOT / "feature_repo" / "sample" / "HousingData.csv",
     SERVICES / "core" / "beacon_core" / "manifest.py",
-    *sorted(SHARED.glob("*.py")),
     TRAINER,
     ROOT / "uv.lock",
 )
@@ -56,9 +54,7 @@ class Model(msgspec.Struct, frozen=True):
         """Let MLflow's own environment save the pipeline in its format."""
         shutil.rmtree(self.mlflow, ignore_errors=True)
         command = [environment / "bin" / "python", PEERS / "mlflow" / "save.py", self.pipeline, self.mlflow]
-        done = subprocess.run(
-            command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(SHARED)}
-        )
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise BenchError(f"mlflow could not save the model: {done.stderr.strip()}")
 
@@ -80,7 +76,7 @@ def make_model() -> Model:
 
 
 def _train(folder: Path) -> None:
-    path = [SERVICES / "core", SERVICES / "retraining", ROOT, SHARED]
+    path = [SERVICES / "core", SERVICES / "retraining", ROOT]
     variables = {
         "PYTHONPATH": os.pathsep.join(map(str, path)),
         "BEACON_HOME": str(folder / "home"),

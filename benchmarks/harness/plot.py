@@ -40,8 +40,9 @@ def draw(file: Path, servers: dict[str, Measured]) -> None:
             color=COLOURS[server.name],
             label=label,
         )
-    right.set_xscale("log")
-    right.set_yscale("log")
+    if any(paced.held for server in ordered for paced in server.open):  # nothing has no logarithm
+        right.set_xscale("log")
+        right.set_yscale("log")
     ticks = sorted({paced.rate for server in ordered for paced in server.open})
     right.set_xticks(ticks, [f"{rate:,}" for rate in ticks])
     right.minorticks_off()

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from harness.machine import PEERS, ROOT, WORK, peer_environment
-from harness.model import SERVICES, SHARED, Model
+from harness.model import SERVICES, Model
 
 Row = dict[str, float]
 
@@ -48,7 +48,7 @@ def fastapi(model: Model) -> Server:
         environment=environment,
         packages=["fastapi", "uvicorn", "scikit-learn"],
         command=lambda port: [*start, "--port", str(port)],
-        variables=lambda _: {"BENCH_MODEL": str(model.pipeline), "PYTHONPATH": str(SHARED)},
+        variables=lambda _: {"BENCH_MODEL": str(model.pipeline)},
         folder=PEERS / "fastapi",
         one=Call("/predict", lambda rows: rows[0], lambda answer: [answer["prediction"]]),
         many=Call("/predict/batch", lambda rows: {"rows": rows}, lambda answer: answer["predictions"]),
@@ -68,7 +68,6 @@ def mlserver(model: Model) -> Server:
             "MLSERVER_PARALLEL_WORKERS": "0",
             "MLSERVER_DEBUG": "false",
             "MLSERVER_MODEL_URI": str(model.pipeline),
-            "PYTHONPATH": str(SHARED),
         }
 
     call = Call("/v2/models/houses/infer", _open_inference, lambda answer: answer["outputs"][0]["data"])
@@ -95,7 +94,7 @@ def kserve(model: Model) -> Server:
         environment=environment,
         packages=["kserve", "scikit-learn"],
         command=lambda _: [str(environment / "bin" / "python"), "app.py"],
-        variables=lambda port: {"BENCH_MODEL": str(model.pipeline), "PYTHONPATH": str(SHARED), "BENCH_PORT": str(port)},
+        variables=lambda port: {"BENCH_MODEL": str(model.pipeline), "BENCH_PORT": str(port)},
         folder=PEERS / "kserve",
         one=call,
         many=call,
@@ -109,7 +108,6 @@ def bentoml(model: Model) -> Server:
     start = [str(environment / "bin" / "bentoml"), "serve", "service:Houses"]
     variables = {
         "BENCH_MODEL": str(model.pipeline),
-        "PYTHONPATH": str(SHARED),
         "BENTOML_DO_NOT_TRACK": "True",
         "BENTOML_HOME": str(WORK),
     }
@@ -138,7 +136,7 @@ def mlflow(model: Model) -> Server:
         environment=environment,
         packages=["mlflow", "scikit-learn"],
         command=lambda port: [*start, "-m", str(model.mlflow), "--port", str(port)],
-        variables=lambda _: _with_path(environment, {"MLFLOW_DISABLE_TELEMETRY": "true", "PYTHONPATH": str(SHARED)}),
+        variables=lambda _: _with_path(environment, {"MLFLOW_DISABLE_TELEMETRY": "true"}),
         folder=PEERS / "mlflow",
         one=call,
         many=call,

@@ -9,9 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import joblib
+import cloudpickle  # type: ignore[import-untyped]
 import numpy as np
-from logtarget import LogTarget as SharedLogTarget  # type: ignore[import-not-found]
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 
@@ -19,7 +18,7 @@ from beacon_core.manifest import MODEL_FILE, Package
 from beacon_core.product import Product, load_product
 from beacon_core.release import Pin, Release, write_release
 from beacon_core.settings import Settings, load_settings
-from beacon_retrain.candidates import LogTarget
+from beacon_retrain import candidates
 from beacon_retrain.history import load_dataset
 from beacon_retrain.offline import write_offline
 from beacon_retrain.package import Origin, write_package
@@ -35,7 +34,9 @@ def main(folder: Path) -> None:
     product = load_product(settings.product)
     trained, package = _train(settings, product)
     pipeline = _as_scikit_learn(trained)
-    joblib.dump(pipeline, folder / "pipeline.joblib")
+    # The few classes of our own travel inside the file, so that it loads where Beacon's code is not.
+    cloudpickle.register_pickle_by_value(candidates)
+    (folder / "pipeline.joblib").write_bytes(cloudpickle.dumps(pipeline))
     (folder / "model.onnx").write_bytes((package.folder / MODEL_FILE).read_bytes())
     # Only rows that lack nothing: a null has no place in some peers' protocols.
     features = load_dataset(settings, product).features
@@ -72,12 +73,9 @@ def _train(settings: Settings, product: Product) -> tuple[Trained, Package]:
 
 
 def _as_scikit_learn(trained: Trained) -> Any:
-    """Imputer and model in one pipeline that loads without Beacon's code."""
+    """Imputer and model in one pipeline."""
     imputer = SimpleImputer(strategy="median").fit(trained.fill.reshape(1, -1))
-    model = trained.model
-    if isinstance(model, LogTarget):
-        model = SharedLogTarget(model.regressor_, model.mean_)
-    return make_pipeline(imputer, model)
+    return make_pipeline(imputer, trained.model)
 
 
 if __name__ == "__main__":
