@@ -1,4 +1,4 @@
-"""The real inference server on free loopback ports, from its own environment."""
+"""The real servers on free loopback ports, each from its own environment."""
 
 import contextlib
 import os
@@ -8,13 +8,26 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 
 from beacon_core.settings import ROOT
 
-FOLDERS = [ROOT / "services" / "core", ROOT / "services" / "inference"]
+SERVICES = ROOT / "services"
+
+
+class Program(NamedTuple):
+    """A service: its module, its environment, the folders it sees, and how the settings name its ports."""
+
+    module: str
+    environment: str
+    folders: tuple[Path, ...]
+    ports: str
+
+
+INFERENCE = Program("beacon_inference", "inference", (SERVICES / "core", SERVICES / "inference"), "INFERENCE")
+FEATURES = Program("beacon_features", "features", (SERVICES / "core", SERVICES / "feature-serving", ROOT), "FEATURES")
 
 
 def free_ports(count: int) -> list[int]:
@@ -24,24 +37,25 @@ def free_ports(count: int) -> list[int]:
 
 
 class Server:
-    """`python -m beacon_inference` and a client for it. A killed one is started again on the same ports and home."""
+    """`python -m MODULE` of a service. A killed one is started again on the same ports and home."""
 
-    def __init__(self, home: Path, **settings: Any) -> None:
+    def __init__(self, home: Path, program: Program, **settings: Any) -> None:
         self.home = home
+        self._program = program
+        self._log_file = home / f"{program.module}.log"
         self.port, self.metrics_port = free_ports(2)
         self.address = f"http://127.0.0.1:{self.port}"
-        named = {"HOME": home, "INFERENCE_PORT": self.port, "INFERENCE_METRICS_PORT": self.metrics_port} | {
-            name.upper(): value for name, value in settings.items()
-        }
+        ports = {f"{program.ports}_PORT": self.port, f"{program.ports}_METRICS_PORT": self.metrics_port}
+        named = {"HOME": home} | ports | {name.upper(): value for name, value in settings.items()}
         self._environment = {f"BEACON_{name}": str(value) for name, value in named.items()}
-        self._environment |= {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(map(str, FOLDERS))}
+        self._environment |= {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(map(str, program.folders))}
 
     def start(self) -> float:
         """Start and wait until it is ready; seconds it took."""
         started = time.monotonic()
-        self._log = (self.home / "server.log").open("ab")
+        self._log = self._log_file.open("ab")
         self.process = subprocess.Popen(
-            [ROOT / ".venvs" / "inference" / "bin" / "python", "-m", "beacon_inference"],
+            [ROOT / ".venvs" / self._program.environment / "bin" / "python", "-m", self._program.module],
             env=self._environment,
             stdout=self._log,
             stderr=self._log,
@@ -70,13 +84,13 @@ class Server:
 
     def log(self) -> str:
         """What it wrote."""
-        return (self.home / "server.log").read_text(encoding="utf-8", errors="replace")[-4000:]
+        return self._log_file.read_text(encoding="utf-8", errors="replace")[-4000:]
 
 
 @contextlib.contextmanager
-def serving(home: Path, **settings: Any) -> Iterator[Server]:
+def serving(home: Path, program: Program = INFERENCE, **settings: Any) -> Iterator[Server]:
     """A server that is ready, and gone afterwards whatever happens."""
-    server = Server(home, **settings)
+    server = Server(home, program, **settings)
     server.start()
     try:
         yield server
