@@ -56,6 +56,10 @@ lint: .venv/.stamp ## style, types
 test: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## unit and contract tests
 	$(DEV) pytest -n 2 --dist loadgroup tests/unit tests/contract
 
+.PHONY: test-clients
+test-clients: .venv/.stamp .venvs/inference.stamp ## KServe's own client, in an environment of its own
+	$(DEV) pytest tests/clients --timeout 300
+
 .PHONY: test-laptop
 test-laptop: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## `make run` itself: train, serve, kill every process in turn
 	$(DEV) pytest tests/e2e_laptop

@@ -28,7 +28,7 @@ def openapi(product: Product, settings: Settings) -> dict[str, Any]:
             "description": (
                 f"Predicts {target.name}, the {target.title}, in {target.unit}. Values are checked against their valid "
                 "range, missing ones are imputed and named in the answer, and every prediction comes with its interval "
-                f"and is kept in the prediction log. A body may have up to {limit:,} bytes. An error always has the same "
+                f"and is kept in the prediction log. A body has up to {limit:,} bytes. An error always has the same "
                 "shape, with a stable code; a 500 (code `internal`) is a bug. A 503 may be tried again after the "
                 "seconds in Retry-After."
             ),
