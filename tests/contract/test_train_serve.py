@@ -1,4 +1,4 @@
-"""Training and serving agree over real servers: every row of the sample, by features, by entity, as scikit-learn does."""
+"""Training and serving agree over real servers: every row of the sample, by features, by entity, as scikit-learn."""
 
 import csv
 import os

@@ -6,16 +6,19 @@ import os
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.packages import row_of
 
 from beacon_core.product import load_product
 from beacon_core.settings import ROOT
 
-CASES = int(os.environ.get("BEACON_FUZZ_CASES", "150"))
+FEW = 150
+CASES = int(os.environ.get("BEACON_FUZZ_CASES", FEW))
 PRODUCT = load_product(ROOT / "feature_repo" / "product.yaml")
 NAMES = PRODUCT.feature_names
 FUZZ = settings(
     max_examples=CASES,
     deadline=None,
+    derandomize=CASES == FEW,  # `make test` runs the same few every time, the long run new ones
     database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
@@ -69,6 +72,7 @@ plain_json = st.recursive(
 number = st.floats(allow_nan=False, allow_infinity=False).map(repr) | st.integers(-(2**70), 2**70).map(str)
 good = st.sampled_from(["0", "1", "5", "6.5", "24", "null"])
 value = st.one_of(good, good, good, number, st.sampled_from(ODD), plain_json)
+known = st.sampled_from(NAMES)
 name = st.one_of(
     st.sampled_from(NAMES), st.sampled_from(NAMES), st.sampled_from(["B", "RMM", "tract"]), st.text(max_size=6)
 )
@@ -88,10 +92,12 @@ def a_list(values, **options):
     return st.lists(values, **options).map(lambda found: "[" + ",".join(found) + "]")
 
 
-complete = st.lists(value, min_size=len(NAMES), max_size=len(NAMES)).map(
-    lambda found: "{" + ",".join(f"{text(key)}:{item}" for key, item in zip(NAMES, found, strict=True)) + "}"
+VALID = {key: json.dumps(item) for key, item in zip(NAMES, row_of(PRODUCT), strict=True)}
+# A whole row in which at most two values are odd: most bodies get past the parser.
+nearly = st.dictionaries(known, value, max_size=2).map(
+    lambda odd: "{" + ",".join(f"{text(key)}:{item}" for key, item in (VALID | odd).items()) + "}"
 )
-features = st.one_of(complete, complete, an_object(name, value, max_size=14), value)
+features = st.one_of(nearly, nearly, nearly, an_object(name, value, max_size=14), value)
 identity = st.one_of(st.text(max_size=5).map(json.dumps), value)
 row = st.one_of(
     features.map(lambda found: f'{{"features":{found}}}'),
@@ -99,14 +105,23 @@ row = st.one_of(
     an_object(st.sampled_from(["features", "prediction_id", "rows", "x"]), st.one_of(features, value), max_size=4),
     value,
 )
-batch = st.one_of(a_list(row, max_size=4).map(lambda found: f'{{"rows":{found}}}'), row)
-columns = a_list(value, max_size=14)
+whole = nearly.map(lambda found: f'{{"features":{found}}}')
+batch = st.one_of(
+    a_list(whole, min_size=1, max_size=3).map(lambda found: f'{{"rows":{found}}}'),
+    a_list(row, max_size=4).map(lambda found: f'{{"rows":{found}}}'),
+    row,
+)
+values_in_order = st.dictionaries(known, value, max_size=2).map(lambda odd: f"[{','.join((VALID | odd).values())}]")
+columns = st.one_of(values_in_order, a_list(value, max_size=14))
 table = st.one_of(
     a_list(columns, max_size=3), a_list(features, max_size=3), columns, an_object(name, columns, max_size=4), value
 )
 size = st.integers(-2, 14).map(str) | st.sampled_from(["4294967296", "1e3", "true", "null", "1" * 30])
 datatype = st.sampled_from(['"FP64"', '"FP64"', '"FP32"', '"INT64"', '"BOOL"', '"BYTES"', '"X"', "7"])
-tensor = st.tuples(name, a_list(size, max_size=3), datatype, table, st.one_of(st.just("{}"), plain_json)).map(
+fitting = values_in_order.map(
+    lambda found: f'{{"name":"features","shape":[1,{len(NAMES)}],"datatype":"FP64","data":{found}}}'
+)
+tensor = fitting | st.tuples(name, a_list(size, max_size=3), datatype, table, st.one_of(st.just("{}"), plain_json)).map(
     lambda t: f'{{"name":{text(t[0])},"shape":{t[1]},"datatype":{t[2]},"data":{t[3]},"parameters":{t[4]}}}'
 )
 infer = st.tuples(st.one_of(a_list(tensor, max_size=3), value), st.one_of(st.just("[]"), plain_json)).map(
@@ -122,12 +137,14 @@ split = st.tuples(a_list(name.map(text), max_size=13), table).map(
     lambda t: f'{{"dataframe_split":{{"columns":{t[0]},"data":{t[1]}}}}}'
 )
 
+instances = a_list(nearly | values_in_order, min_size=1, max_size=2).map(lambda found: f'{{"instances":{found}}}')
+
 ROUTES = {
     "/v1/predict": row,
     "/v1/predict/batch": batch,
     "/v2/models/boston-housing/infer": infer,
-    "/v1/models/boston-housing:predict": forms,
-    "/invocations": forms | split,
+    "/v1/models/boston-housing:predict": forms | instances,
+    "/invocations": forms | split | instances,
 }
 
 
@@ -181,7 +198,7 @@ def test_no_body_is_too_much(shared_service, path):
     fuzz()
     print(path, statuses)
     assert sum(statuses.values()) >= CASES
-    assert len(statuses) > 1, "the fuzz reaches more than one answer"
+    assert {200, 400, 422} <= set(statuses), "the fuzz gets to the model, and is refused by parser and rules"
 
 
 tail = st.binary(max_size=200)
