@@ -13,7 +13,7 @@ from types import FrameType
 from harness.features import measure_features
 from harness.limits import limits
 from harness.machine import ROOT, WORK, BenchError, facts, prepare, say
-from harness.measure import FULL, QUICK, measure
+from harness.measure import FULL, QUICK, Measured, measure
 from harness.model import make_model
 from harness.plot import draw
 from harness.report import write_report
@@ -52,12 +52,19 @@ def _run(names: list[str], quick: bool, complete: bool) -> None:
     prepare()
     model = make_model()
     plan = QUICK if quick else FULL
-    measured = {}
+    measured: dict[str, Measured] = {}
+    features = None
+    problems = []
     for number, name in enumerate(names, start=1):
         say(f"[{number}/{len(names)}] {name} ({time.monotonic() - began:.0f} s)")
-        if name != FEATURES:
-            measured[name] = measure(SERVERS[name](model), model, plan)
-    features = measure_features(model, plan) if FEATURES in names else None
+        try:
+            if name == FEATURES:
+                features = measure_features(model, plan)
+            else:
+                measured[name] = measure(SERVERS[name](model), model, plan)
+        except BenchError as error:  # one server's failure must not cost the figures of the others
+            problems.append(f"{name}: {error}")
+            say(f"  {problems[-1]}")
     results = Results(
         facts=facts(sys.argv[1:]),
         model=model.algorithm,
@@ -65,12 +72,14 @@ def _run(names: list[str], quick: bool, complete: bool) -> None:
         features=features,
         limits=limits(measured, features),
     )
-    file = PUBLISHED if complete else WORK / "results" / "results.json"
+    file = PUBLISHED if complete and not problems else WORK / "results" / "results.json"
     write_results(file, results)
     _publish(results, file)
     for item in results.limits:
         say(f"{'holds ' if item.holds else 'BROKEN'}  {item.what}: {item.limit}: {item.measured}")
     say(f"{time.monotonic() - began:.0f} s; written to {file.relative_to(ROOT)}")
+    if problems:
+        raise BenchError("not published: " + "; ".join(problems))
 
 
 def _publish(results: Results, file: Path) -> None:
