@@ -142,7 +142,7 @@ instances = a_list(nearly | values_in_order, min_size=1, max_size=2).map(lambda 
 ROUTES = {
     "/v1/predict": row,
     "/v1/predict/batch": batch,
-    "/v2/models/boston-housing/infer": infer,
+    "/v2/models/boston-housing/infer": infer | fitting.map(lambda found: f'{{"inputs":[{found}]}}'),
     "/v1/models/boston-housing:predict": forms | instances,
     "/invocations": forms | split | instances,
 }
