@@ -4,7 +4,7 @@
 # ///
 """KServe's own client against a running server, in an environment of its own: its dependencies contradict Beacon's.
 
-uv run --locked --script tests/clients/kserve_client.py http://127.0.0.1:8080 boston-housing '[[...]]'
+uv run --script tests/clients/kserve_client.py http://127.0.0.1:8080 boston-housing '[[...]]'
 """
 
 import asyncio
