@@ -15,7 +15,7 @@ from beacon_core.errors import BeaconError
 from beacon_core.ids import new_id
 from beacon_core.metrics import STAGES
 from beacon_core.product import Product
-from beacon_core.serving.http import Request, Response
+from beacon_core.serving.http import Handler, Request, Response
 from beacon_inference.ask import Ask, Matrix, any_true
 from beacon_inference.database import DatabaseDown
 from beacon_inference.instruments import Instruments
@@ -27,8 +27,6 @@ from beacon_inference.record import Record
 from beacon_inference.validate import Rules
 
 KEY_HEADER = "Idempotency-Key"
-
-
 SERVER_TIMING = ", ".join(f"{stage};dur=%.3f" for stage in STAGES).encode()
 
 
@@ -53,13 +51,13 @@ class Pipeline:
         self._instruments = instruments
         self._in_progress: set[str] = set()
 
-    def handler(self, protocol: Protocol) -> Callable[[Request], "asyncio.Future[Response]"]:
+    def handler(self, protocol: Protocol) -> Handler:
         """Make the route handler of a protocol."""
 
         async def handle(request: Request) -> Response:
             return await self.run(request, protocol)
 
-        return handle  # type: ignore[return-value]
+        return handle
 
     async def run(self, request: Request, protocol: Protocol) -> Response:
         """Answer one request, whatever number of rows it has; raises BeaconError."""
