@@ -28,7 +28,8 @@ READING = """## How to read it
   model (`{model}`): the peers with scikit-learn, Beacon and the floor with its ONNX export. Each server's answers are
   compared with scikit-learn's own (within 0.001) before it is measured, and one answer that is not 2xx ends the run.
 - Beacon runs as in production: validation, imputation, prediction log to disk and database, metrics and access log on.
-  The peers impute and FastAPI checks types; none checks ranges or keeps its predictions. FastAPI's access log is off; MLServer runs its model without worker processes, FastAPI
+  The peers impute and FastAPI checks types; none checks ranges or keeps its predictions. FastAPI's access log is
+  off; MLServer runs its model without worker processes, FastAPI
   without its thread pool, MLflow without a signature: each is faster so on one core.
 - Closed loop: `wrk` keeps that many connections busy; median of the repetitions after a warm-up. A closed loop waits
   for a slow server, so that its p99 flatters.
