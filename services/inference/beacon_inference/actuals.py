@@ -34,8 +34,9 @@ def _actual(item: Any, product: Product, prefix: str) -> Actual:
     for key in item:
         if key not in KEYS:
             raise BeaconError("invalid_body", f"unknown key; known are {', '.join(KEYS)}", f"{prefix}{key}"[:128])
-    prediction_id, entity = item.get("prediction_id"), item.get("entity")
-    if (prediction_id is None) == (entity is None):
+    # By presence, not by value: a null is a value of the wrong type, and is told so.
+    by_id, by_entity = "prediction_id" in item, "entity" in item
+    if by_id == by_entity:
         raise BeaconError(
             "invalid_body", "name either a prediction_id, or an entity and observed_at", f"{prefix}entity"
         )
@@ -43,20 +44,23 @@ def _actual(item: Any, product: Product, prefix: str) -> Actual:
     if not isinstance(source, str):
         raise BeaconError("invalid_type", "source must be a string", f"{prefix}source")
     check_client_id(source, f"{prefix}source")
-    observed_at = _time(item.get("observed_at"), f"{prefix}observed_at")
-    if prediction_id is not None:
-        if not isinstance(prediction_id, str):
-            raise BeaconError("invalid_type", "prediction_id must be a string", f"{prefix}prediction_id")
-        check_client_id(prediction_id, f"{prefix}prediction_id")
-    elif observed_at is None:
+    observed_at = _time(item["observed_at"], f"{prefix}observed_at") if "observed_at" in item else None
+    if by_entity and observed_at is None:
         raise BeaconError("invalid_body", "an actual of an entity needs its time", f"{prefix}observed_at")
     return Actual(
         value=_value(item.get("value"), product, f"{prefix}value"),
         observed_at=observed_at or datetime.now(UTC),
         source=source,
-        prediction_id=prediction_id,
-        entity=None if entity is None else _entity(entity, product.entity.key, f"{prefix}entity"),
+        prediction_id=_id(item["prediction_id"], f"{prefix}prediction_id") if by_id else None,
+        entity=_entity(item["entity"], product.entity.key, f"{prefix}entity") if by_entity else None,
     )
+
+
+def _id(prediction_id: Any, field: str) -> str:
+    if not isinstance(prediction_id, str):
+        raise BeaconError("invalid_type", "must be a string", field)
+    check_client_id(prediction_id, field)
+    return prediction_id
 
 
 def _value(value: Any, product: Product, field: str) -> float:
@@ -80,9 +84,7 @@ def _entity(entity: Any, key: str, field: str) -> str:
     return str(entity[key])
 
 
-def _time(text: Any, field: str) -> datetime | None:
-    if text is None:
-        return None
+def _time(text: Any, field: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
     except (TypeError, ValueError):
