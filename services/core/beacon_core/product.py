@@ -110,6 +110,28 @@ class Quality(Spec, frozen=True):
     windows_days: tuple[int, ...]
 
 
+class Promotion(Spec, frozen=True):
+    """What a new model must show before it replaces the one in service; docs/verdict.md explains every limit.
+
+    `mode` manual waits for a person's approval. Ratios and rises are the new model's figure against the old one's.
+    """
+
+    mode: Literal["auto", "manual"]
+    confidence: float
+    min_rows: int
+    min_segment_rows: int
+    max_mae_ratio: float
+    max_rmse_ratio: float
+    min_r2: float
+    max_large_residual_rise: float
+    max_segment_mae_ratio: float
+    min_coverage: float
+    max_missing_ratio: float
+    max_latency_ratio: float
+    max_latency_seconds: float
+    directions: dict[str, Literal["up", "down"]]
+
+
 class ProductEntry(Spec, frozen=True):
     """product.yaml's top level; features stay raw here so that an error can name the feature."""
 
@@ -126,6 +148,7 @@ class ProductEntry(Spec, frozen=True):
     serving: Serving
     features_ttl_days: int
     quality: Quality
+    promotion: Promotion
 
 
 class Product(msgspec.Struct, frozen=True):
@@ -145,6 +168,7 @@ class Product(msgspec.Struct, frozen=True):
     serving: Serving
     features_ttl_days: int
     quality: Quality
+    promotion: Promotion
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -243,6 +267,26 @@ def _check(product: Product) -> None:
         (f"segments.{name}.of", segment.of in names | {"prediction"}, "must be a feature or `prediction`")
         for name, segment in product.segments.items()
     ]
+    rules += _promotion_rules(product)
     for key, holds, rule in rules:
         if not holds:
             raise ProductError(product.file, key, rule)
+
+
+def _promotion_rules(product: Product) -> list[tuple[str, bool, str]]:
+    limits = product.promotion
+    shares = {name: getattr(limits, name) for name in ("max_large_residual_rise", "min_coverage")}
+    ratios = ("max_mae_ratio", "max_rmse_ratio", "max_segment_mae_ratio", "max_missing_ratio", "max_latency_ratio")
+    return [
+        ("promotion.confidence", 0.5 < limits.confidence < 1, "must be between 0.5 and 1"),
+        ("promotion.min_rows", limits.min_rows >= 2, "must be at least 2"),
+        ("promotion.min_segment_rows", limits.min_segment_rows >= 2, "must be at least 2"),
+        ("promotion.min_r2", limits.min_r2 <= 1, "must be at most 1"),
+        ("promotion.max_latency_seconds", limits.max_latency_seconds > 0, "must be above 0"),
+        *((f"promotion.{name}", 0 <= share <= 1, "must be 0 to 1") for name, share in shares.items()),
+        *((f"promotion.{name}", getattr(limits, name) > 0, "must be above 0") for name in ratios),
+        *(
+            (f"promotion.directions.{name}", name in product.feature_names, "is not a feature")
+            for name in limits.directions
+        ),
+    ]

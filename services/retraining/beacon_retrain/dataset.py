@@ -10,20 +10,25 @@ from numpy.typing import NDArray
 from beacon_core.product import Product
 
 Matrix = NDArray[np.float64]
+Times = NDArray[np.datetime64]
 
 
 class Dataset(msgspec.Struct, frozen=True):
-    """`features` (rows, features; NaN where missing, the product's order), `target` (rows) and their fingerprint."""
+    """`features` (rows, features; NaN where missing, the product's order), `target` (rows) and their fingerprint.
+
+    `times` are the rows' event times (rows; UTC, datetime64[us]), or None where the data carry no times.
+    """
 
     features: Matrix
     target: Matrix
     fingerprint: str
+    times: Times | None = None
 
 
-def make_dataset(product: Product, features: Matrix, target: Matrix) -> Dataset:
+def make_dataset(product: Product, features: Matrix, target: Matrix, times: Times | None = None) -> Dataset:
     """The dataset with its fingerprint: sha256 over names, shape and values (float64, little-endian, one NaN)."""
     names = json.dumps([*product.feature_names, product.target.name, *features.shape], separators=(",", ":"))
     table = np.column_stack([features, target]).astype("<f8")
     table[np.isnan(table)] = np.nan
     table[table == 0] = 0.0  # -0 and 0 are one value
-    return Dataset(features, target, hashlib.sha256(names.encode() + table.tobytes()).hexdigest())
+    return Dataset(features, target, hashlib.sha256(names.encode() + table.tobytes()).hexdigest(), times)

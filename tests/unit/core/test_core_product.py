@@ -149,3 +149,19 @@ def test_the_schema_hash_follows_what_a_model_depends_on_and_nothing_else(tmp_pa
     assert load_product(changed(tmp_path, "title", "Other")).schema_hash == product.schema_hash
     for path, value in [("features.RM.valid", [1, 21]), ("target.unit", "USD"), ("schema_version", 2)]:
         assert load_product(changed(tmp_path, path, value)).schema_hash != product.schema_hash
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "key"),
+    [
+        ("promotion.confidence", 0.4, "promotion.confidence"),
+        ("promotion.min_rows", 1, "promotion.min_rows"),
+        ("promotion.min_coverage", 1.5, "promotion.min_coverage"),
+        ("promotion.max_mae_ratio", 0, "promotion.max_mae_ratio"),
+        ("promotion.directions", {"ROOMS": "up"}, "promotion.directions.ROOMS"),
+        ("promotion.directions", {"RM": "sideways"}, "promotion.directions[...]"),
+        ("promotion.max_latency_seconds", 0, "promotion.max_latency_seconds"),
+    ],
+)
+def test_a_limit_of_promotion_that_makes_no_sense_is_refused(tmp_path, path, value, key):
+    assert refusal(changed(tmp_path, path, value))[0] == key
