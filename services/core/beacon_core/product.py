@@ -40,6 +40,17 @@ class RowLimits(Spec, frozen=True):
     max: int
 
 
+class DataLimits(Spec, frozen=True):
+    """What retraining refuses in a whole table: shares (0 to 1) of missing values in a column and of repeated rows, a
+    feature's rank correlation with the target (a leak), a column's distance (Kolmogorov-Smirnov) from the last data.
+    """
+
+    null_share: float
+    duplicate_share: float
+    target_correlation: float
+    shift: float
+
+
 class Source(Spec, frozen=True):
     """Where the raw data comes from: a Kaggle data set and the sample bundled beside product.yaml."""
 
@@ -48,6 +59,7 @@ class Source(Spec, frozen=True):
     missing: tuple[str, ...]
     sample: str
     rows: RowLimits
+    limits: DataLimits
 
 
 class Entity(Spec, frozen=True, rename={"origin": "from"}):
@@ -132,6 +144,14 @@ class Promotion(Spec, frozen=True):
     directions: dict[str, Literal["up", "down"]]
 
 
+class Retraining(Spec, frozen=True):
+    """When to retrain: a cron schedule (UTC), the pause after a run, the new labels that make a scheduled run worth it."""
+
+    schedule: str
+    cooldown_hours: float
+    min_new_labels: int
+
+
 class ProductEntry(Spec, frozen=True):
     """product.yaml's top level; features stay raw here so that an error can name the feature."""
 
@@ -148,6 +168,7 @@ class ProductEntry(Spec, frozen=True):
     serving: Serving
     features_ttl_days: int
     quality: Quality
+    retraining: Retraining
     promotion: Promotion
 
 
@@ -168,6 +189,7 @@ class Product(msgspec.Struct, frozen=True):
     serving: Serving
     features_ttl_days: int
     quality: Quality
+    retraining: Retraining
     promotion: Promotion
 
     @property
@@ -258,7 +280,14 @@ def _check(product: Product) -> None:
         ("target.name", product.target.name not in names, "must not be a feature"),
         ("serving.min_features", 1 <= product.serving.min_features <= len(names), f"must be 1 to {len(names)}"),
         ("serving.interval_coverage", 0 < product.serving.interval_coverage < 1, "must be between 0 and 1"),
+        ("retraining.schedule", len(product.retraining.schedule.split()) == 5, "must be cron's five fields"),
+        ("retraining.cooldown_hours", product.retraining.cooldown_hours >= 0, "must not be negative"),
+        ("retraining.min_new_labels", product.retraining.min_new_labels >= 0, "must not be negative"),
         ("source.rows", 0 < product.source.rows.min <= product.source.rows.max, "min must be 1 to max"),
+    ]
+    rules += [
+        (f"source.limits.{name}", 0 < limit <= 1, "must be above 0, and 1 at most")
+        for name, limit in msgspec.structs.asdict(product.source.limits).items()
     ]
     rules += [(f"excluded.{name}", name not in names, "is excluded and a feature at once") for name in product.excluded]
     rules += [(f"excluded.{name}", bool(why.strip()), "needs a reason") for name, why in product.excluded.items()]
