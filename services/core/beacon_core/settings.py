@@ -53,6 +53,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How long a prediction waits for its features."""
     mlflow_url: str = ""
     """MLflow, as retraining sees it; empty means `host`:`mlflow_port`."""
+    dvc_remote: str = ""
+    """Folder or URL (s3://) that retraining pushes its data to; empty means `home`/dvc-remote."""
+    kaggle_timeout_seconds: float = 120.0
+    """How long one download from Kaggle may take."""
 
     api_key: str = ""
     """Key asked of clients that write actuals or read the prediction log; empty asks for none."""
@@ -61,6 +65,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     max_body_bytes: int = 2_000_000
     """Largest request body taken."""
+    body_timeout_seconds: float = 10.0
+    """How long a client may take to send its body."""
     max_batch_rows: int = 1000
     """Most rows in one batch."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
@@ -101,6 +107,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def mlflow_address(self) -> str:
         """MLflow's URL in force."""
         return self.mlflow_url or f"http://{self.host}:{self.mlflow_port}"
+
+    @property
+    def dvc_address(self) -> str:
+        """DVC's remote in force."""
+        return self.dvc_remote or str(self.home / "dvc-remote")
 
     def shown(self) -> dict[str, str]:
         """The settings as text for a log line, secrets hidden."""
