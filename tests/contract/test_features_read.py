@@ -2,9 +2,6 @@
 
 import asyncio
 import json
-import signal
-import socket
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -285,65 +282,3 @@ def test_a_sqlite_file_that_is_gone_is_a_503_until_it_is_back(tmp_path: Path, pr
         assert answer.headers["retry-after"] == "1"
         (tmp_path / "away.db").rename(file)
         assert running.post(PATH, ask(product, [1])).status == 200
-
-
-def test_redis_hung_dead_and_emptied(tmp_path: Path, product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
-    from beacon_features.app import create
-
-    port = free_port()
-    monkeypatch.setenv("REDIS_CONNECTION", f"127.0.0.1:{port}")
-    settings = Settings(home=tmp_path, feature_repo=ROOT / "feature_repo" / "redis", features_metrics_port=METRICS_PORT)
-
-    def timed(running: Service) -> tuple[int, float]:
-        begun = time.perf_counter()
-        status = running.post(PATH, ask(product, [1, 2])).status
-        return status, time.perf_counter() - begun
-
-    with Redis(tmp_path, port) as redis:
-        fill(settings, product)
-        with Service(create(settings)) as running:
-            assert timed(running)[0] == 200
-            redis.send(signal.SIGSTOP)
-            for _ in range(3):
-                status, seconds = timed(running)
-                assert status == 503
-                assert seconds < 0.2
-            redis.send(signal.SIGCONT)
-            assert recovered(lambda: timed(running)[0] == 200)
-            redis.__exit__()
-            status, seconds = timed(running)
-            assert status == 503
-            assert seconds < 0.2
-            with Redis(tmp_path, port):
-                assert recovered(lambda: timed(running)[0] == 200)
-                statuses = by_name(running.post(PATH, ask(product, [1])).json())["RM"][1]
-                assert statuses == ["NOT_FOUND"]
-
-
-def recovered(holds: Any) -> bool:
-    end = time.monotonic() + 5
-    while time.monotonic() < end:
-        if holds():
-            return True
-        time.sleep(0.05)
-    return False
-
-
-def test_redis_with_a_password_and_a_database(
-    tmp_path: Path, product: Product, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from beacon_features.app import create
-
-    port = free_port()
-    monkeypatch.setenv("REDIS_CONNECTION", f"127.0.0.1:{port},password=secret,db=3")
-    settings = Settings(home=tmp_path, feature_repo=ROOT / "feature_repo" / "redis", features_metrics_port=METRICS_PORT)
-    with Redis(tmp_path, port):
-        with socket.create_connection(("127.0.0.1", port)) as admin:
-            admin.sendall(b"CONFIG SET requirepass secret\r\n")
-            assert admin.recv(64) == b"+OK\r\n"
-        fill(settings, product)
-        with Service(create(settings)) as running:
-            assert running.post(PATH, ask(product, [1])).status == 200
-        monkeypatch.setenv("REDIS_CONNECTION", f"127.0.0.1:{port},password=wrong,db=3")
-        with Service(create(settings)) as running:
-            assert running.post(PATH, ask(product, [1])).status == 503

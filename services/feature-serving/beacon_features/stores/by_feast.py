@@ -11,7 +11,7 @@ from feast.infra.key_encoding_utils import deserialize_entity_key
 
 from beacon_features.catalog import ViewPlan
 from beacon_features.lookup import NANOSECONDS, UNKNOWN, Row, decode_value
-from beacon_features.stores.reader import TIMEOUT_SECONDS, unavailable
+from beacon_features.stores.reader import CONNECT_TICKS, SILENT_TICKS, patiently, unavailable
 
 THREADS = 8
 
@@ -26,10 +26,9 @@ class FeastReader:
     async def read(self, plan: ViewPlan, keys: Sequence[bytes]) -> list[Row | None]:
         read = asyncio.get_running_loop().run_in_executor(self._threads, self._read, plan, keys)
         try:
-            found = await asyncio.wait_for(read, TIMEOUT_SECONDS)
-        except TimeoutError as error:
-            raise unavailable(f"no answer within {TIMEOUT_SECONDS} s") from error
+            found = await patiently(read, CONNECT_TICKS + SILENT_TICKS)
         except Exception as error:  # each store's driver has errors of its own
+            read.cancel()  # one that waits for a thread still
             raise unavailable(f"{type(error).__name__}: {error}") from error
         return [_row(event_time, values, plan.columns) for event_time, values in found]
 

@@ -17,21 +17,30 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from beacon_features.catalog import ViewPlan
 from beacon_features.lookup import NANOSECONDS, UNKNOWN, Row, decode_value
-from beacon_features.stores.reader import TIMEOUT_SECONDS, unavailable
+from beacon_features.stores.reader import CONNECT_TICKS, SILENT_TICKS, TICK_SECONDS, patiently, unavailable
+
+CONNECT_SECONDS = 2.0
 
 
 class Connection(asyncio.Protocol):
-    """One connection: a queue of questions, each waiting for its number of replies."""
+    """One connection: a queue of questions, each waiting for its number of replies.
+
+    It is given up when questions wait and nothing at all is heard, not when one answer is late: a store under load is
+    slow, a hung one is silent.
+    """
 
     def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None
         self._reader = hiredis.Reader()
         self._waiting: deque[tuple[int, list[Any], asyncio.Future[list[Any]]]] = deque()
+        self._silent_ticks = 0
+        self._clock: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]
 
     def data_received(self, data: bytes) -> None:
+        self._silent_ticks = 0
         self._reader.feed(data)
         while self._waiting:
             count, replies, future = self._waiting[0]
@@ -58,16 +67,31 @@ class Connection(asyncio.Protocol):
         future: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
         self._waiting.append((len(commands), [], future))
         self.transport.write(b"".join(commands))
+        if self._clock is None:
+            self._silent_ticks = 0
+            self._wind()
         replies = await future
         for reply in replies:
             if isinstance(reply, hiredis.HiredisError):
                 raise reply
         return replies
 
-    def abort(self) -> None:
+    def abort(self, error: Exception | None = None) -> None:
         """Drop the connection at once; whoever waits on it is told."""
         if self.transport is not None:
             self.transport.abort()
+            self.connection_lost(error)
+
+    def _wind(self) -> None:
+        self._clock = asyncio.get_running_loop().call_later(TICK_SECONDS, self._tick)
+
+    def _tick(self) -> None:
+        self._clock = None
+        self._silent_ticks += 1
+        if self._waiting and self._silent_ticks >= SILENT_TICKS:
+            self.abort(TimeoutError(f"nothing heard for {SILENT_TICKS * TICK_SECONDS * 1000:.0f} ms"))
+        if self._waiting:
+            self._wind()
 
 
 class RedisReader:
@@ -87,23 +111,25 @@ class RedisReader:
         commands = [
             b"%b$%d\r\n%b%b\r\n%b" % (head, len(key) + len(self._project), key, self._project, tail) for key in keys
         ]
-        connection = None
         try:
-            async with asyncio.timeout(TIMEOUT_SECONDS):
-                connection = await self._connected()
-                replies = await connection.ask(commands)
-        except TimeoutError as error:
-            # Replies would come too late and shift those that follow: this connection is done.
-            if connection is not None:
-                connection.abort()
-            raise unavailable(f"no answer within {TIMEOUT_SECONDS} s") from error
-        except (OSError, hiredis.HiredisError) as error:
+            replies = await self._ask(commands)
+        except (OSError, hiredis.HiredisError) as error:  # of which TimeoutError is one
             raise unavailable(str(error)) from error
         return [_row(reply) for reply in replies]
 
     async def close(self) -> None:
         if self._connection is not None:
             self._connection.abort()
+
+    async def _ask(self, commands: Sequence[bytes]) -> list[Any]:
+        connection = await self._connected()
+        try:
+            return await connection.ask(commands)
+        except ConnectionError:
+            # Redis closes idle connections, and restarts: a read can be asked again, of a new connection, once.
+            connection.abort()
+            connection = await self._connected()
+            return await connection.ask(commands)
 
     def _command(self, plan: ViewPlan) -> tuple[bytes, bytes]:
         """HMGET without its key: what comes before and after it."""
@@ -123,11 +149,11 @@ class RedisReader:
         if self._connecting is None or self._connecting.done():
             self._connecting = asyncio.create_task(self._connect())
             self._connecting.add_done_callback(_heard)
-        self._connection = await asyncio.shield(self._connecting)
-        return self._connection
+        return await patiently(self._connecting, CONNECT_TICKS)
 
     async def _connect(self) -> Connection:
-        async with asyncio.timeout(TIMEOUT_SECONDS):
+        # Whoever asked may have given up meanwhile: the connection is kept for the next request.
+        async with asyncio.timeout(CONNECT_SECONDS):
             _, connection = await asyncio.get_running_loop().create_connection(
                 Connection, self._host, self._port, ssl=_tls(self._options)
             )
@@ -143,6 +169,7 @@ class RedisReader:
                 except BaseException:
                     connection.abort()
                     raise
+            self._connection = connection
             return connection
 
 

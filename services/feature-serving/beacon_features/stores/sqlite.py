@@ -12,7 +12,10 @@ from feast.repo_config import RepoConfig
 
 from beacon_features.catalog import ViewPlan
 from beacon_features.lookup import NANOSECONDS, UNKNOWN, Row, decode_value
-from beacon_features.stores.reader import TIMEOUT_SECONDS, unavailable
+from beacon_features.stores.reader import unavailable
+
+# Writers do not block readers (WAL); what does, such as another's recovery of the file, is waited for this long.
+LOCK_SECONDS = 0.05
 
 
 class SqliteReader:
@@ -53,7 +56,7 @@ class SqliteReader:
             connection = sqlite3.connect(
                 f"{self._path.resolve().as_uri()}?mode=rw",
                 uri=True,
-                timeout=TIMEOUT_SECONDS / 2,
+                timeout=LOCK_SECONDS,
                 check_same_thread=False,
             )
             connection.execute("PRAGMA journal_mode=WAL")

@@ -1,0 +1,147 @@
+"""Redis hung, dead, emptied, busy, behind a password: a 503 in time, or the answer; a busy one is no outage."""
+
+import asyncio
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.features import Redis, by_name, fill, free_port
+from support.service import METRICS_PORT, Answer, Service
+
+from beacon_core.product import Product
+from beacon_core.settings import ROOT, Settings
+
+pytestmark = pytest.mark.xdist_group("features")
+PATH = "/get-online-features"
+FOLDER = ROOT / "feature_repo" / "redis"
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
+    """A Redis that stays up."""
+    port = free_port()
+    with pytest.MonkeyPatch.context() as patch, Redis(tmp_path_factory.mktemp("redis"), port):
+        patch.setenv("REDIS_CONNECTION", f"127.0.0.1:{port}")
+        yield "127.0.0.1", port
+
+
+@pytest.fixture(scope="module")
+def features(address: tuple[str, int], product: Product, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """Feature serving, in process, on the Redis that stays up."""
+    from beacon_features.app import create
+
+    settings = Settings(home=tmp_path_factory.mktemp("home"), feature_repo=FOLDER, features_metrics_port=METRICS_PORT)
+    fill(settings, product)
+    with Service(create(settings)) as running:
+        yield running
+
+
+def ask(product: Product, entities: Any) -> dict[str, Any]:
+    return {"feature_service": product.feature_service, "entities": {product.entity.key: entities}}
+
+
+def test_a_process_that_got_no_cpu_finds_the_answer_that_waits(features: Service, product: Product) -> None:
+    """The clock says that time is up, the socket says that Redis answered long ago: the socket is right."""
+
+    async def stalled() -> Answer:
+        asked = asyncio.create_task(features.ask("POST", PATH, ask(product, [1])))
+        await asyncio.sleep(0)  # the question is on its way
+        time.sleep(0.4)  # noqa: ASYNC251 - the whole process stands still
+        return await asked
+
+    assert features.run(stalled()).status == 200
+
+
+def test_a_long_queue_is_slow_and_no_outage(features: Service, product: Product) -> None:
+    async def at_once() -> list[Answer]:
+        body = ask(product, list(range(1, 507)) + list(range(1, 495)))
+        return await asyncio.gather(*(features.ask("POST", PATH, body) for _ in range(24)))
+
+    begun = time.perf_counter()
+    assert [answer.status for answer in features.run(at_once())] == [200] * 24
+    assert time.perf_counter() - begun > 0.15  # else it was no queue
+
+
+def test_connections_that_redis_closes_are_replaced(
+    features: Service, product: Product, address: tuple[str, int]
+) -> None:
+    """As its `timeout` does to idle ones: the next read is asked again, and nobody sees a 503."""
+
+    async def read_while_cut() -> list[int]:
+        reader, writer = await asyncio.open_connection(*address)
+        statuses = []
+        for _ in range(20):
+            asked = [asyncio.create_task(features.ask("POST", PATH, ask(product, [1]))) for _ in range(4)]
+            writer.write(b"CLIENT KILL TYPE normal SKIPME yes\r\n")
+            assert (await reader.readline()).startswith(b":")
+            statuses += [answer.status for answer in await asyncio.gather(*asked)]
+        writer.close()
+        return statuses
+
+    assert features.run(read_while_cut()) == [200] * 80
+
+
+def test_redis_hung_dead_and_emptied(tmp_path: Path, product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    from beacon_features.app import create
+
+    port = free_port()
+    monkeypatch.setenv("REDIS_CONNECTION", f"127.0.0.1:{port}")
+    settings = Settings(home=tmp_path, feature_repo=FOLDER, features_metrics_port=METRICS_PORT)
+
+    def timed(running: Service) -> tuple[int, float]:
+        begun = time.perf_counter()
+        status = running.post(PATH, ask(product, [1, 2])).status
+        return status, time.perf_counter() - begun
+
+    with Redis(tmp_path, port) as redis:
+        fill(settings, product)
+        with Service(create(settings)) as running:
+            assert timed(running)[0] == 200
+            redis.send(signal.SIGSTOP)
+            for _ in range(3):
+                status, seconds = timed(running)
+                assert status == 503
+                assert seconds < 0.2
+            redis.send(signal.SIGCONT)
+            assert recovered(lambda: timed(running)[0] == 200)
+            redis.__exit__()
+            status, seconds = timed(running)
+            assert status == 503
+            assert seconds < 0.2
+            with Redis(tmp_path, port):
+                assert recovered(lambda: timed(running)[0] == 200)
+                statuses = by_name(running.post(PATH, ask(product, [1])).json())["RM"][1]
+                assert statuses == ["NOT_FOUND"]
+
+
+def recovered(holds: Any) -> bool:
+    end = time.monotonic() + 5
+    while time.monotonic() < end:
+        if holds():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_redis_with_a_password_and_a_database(
+    tmp_path: Path, product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from beacon_features.app import create
+
+    port = free_port()
+    monkeypatch.setenv("REDIS_CONNECTION", f"127.0.0.1:{port},password=secret,db=3")
+    settings = Settings(home=tmp_path, feature_repo=FOLDER, features_metrics_port=METRICS_PORT)
+    with Redis(tmp_path, port):
+        with socket.create_connection(("127.0.0.1", port)) as admin:
+            admin.sendall(b"CONFIG SET requirepass secret\r\n")
+            assert admin.recv(64) == b"+OK\r\n"
+        fill(settings, product)
+        with Service(create(settings)) as running:
+            assert running.post(PATH, ask(product, [1])).status == 200
+        monkeypatch.setenv("REDIS_CONNECTION", f"127.0.0.1:{port},password=wrong,db=3")
+        with Service(create(settings)) as running:
+            assert running.post(PATH, ask(product, [1])).status == 503
