@@ -12,18 +12,23 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import (
     JSON,
+    Boolean,
     Column,
     DateTime,
     Dialect,
     Engine,
     Float,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
+    Text,
     TypeDecorator,
+    UniqueConstraint,
     create_engine,
     event,
+    func,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -46,6 +51,7 @@ class UtcTime(TypeDecorator[datetime]):
         return None if value is None else value.replace(tzinfo=value.tzinfo or UTC).astimezone(UTC)
 
 
+# `time` is when the prediction was made; `logged_at` when its row came, by the database's clock (spools ship late).
 predictions = Table(
     "predictions",
     metadata,
@@ -67,6 +73,7 @@ predictions = Table(
     Column("request_id", String(64), nullable=False),
     Column("trace_id", String(32)),
     Column("body_sha256", String(64)),
+    Column("logged_at", UtcTime, nullable=False, server_default=func.now(), index=True),
 )
 
 # Append-only: a correction is a later row, and the newest row of a prediction counts.
@@ -78,7 +85,7 @@ actuals = Table(
     Column("entity", String(64), index=True),
     Column("value", Float, nullable=False),
     Column("observed_at", UtcTime, nullable=False),
-    Column("received_at", UtcTime, nullable=False),
+    Column("received_at", UtcTime, nullable=False, index=True),
     Column("source", String(64), nullable=False),
 )
 
@@ -96,6 +103,104 @@ job_runs = Table(
     Column("rows", Integer),
     Column("details", Json),
     Column("error", String),
+)
+
+# One row a model version, hour (of `predictions.time`) and segment ("" is all): a serialized whylogs profile, and sums
+# over the rows with and without actuals. Made anew from the log whenever a row of that hour comes.
+profiles = Table(
+    "profiles",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("model_version", String(63), nullable=False),
+    Column("hour", UtcTime, nullable=False),
+    Column("segment", String(127), nullable=False),
+    Column("rows", Integer, nullable=False),
+    Column("bytes", LargeBinary, nullable=False),
+    Column("sums", Json, nullable=False),
+    Column("profiled_at", UtcTime, nullable=False),
+    UniqueConstraint("model_version", "hour", "segment"),
+)
+
+# One row a drift run. `period` is the end of its windows (ISO 8601, to the hour); `state` ok, drift, error or waiting
+# (too few rows); `report` the self-contained HTML page, until it is too old to be kept.
+drift_runs = Table(
+    "drift_runs",
+    metadata,
+    Column("period", String(64), primary_key=True),
+    Column("created_at", UtcTime, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("rows", Integer, nullable=False),
+    Column("summary", Json, nullable=False),
+    Column("report", Text),
+)
+
+# One row a run, window (1d, 7d, 30d), model version, kind (data, prediction, target), feature and effect (hellinger,
+# null_rate, unseen, out_of_range). `state` is ok, drift, few_rows or no_reference; `confirmed` N alarms of M runs.
+drift_results = Table(
+    "drift_results",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("period", String(64), nullable=False),
+    Column("window", String(8), nullable=False),
+    Column("model_version", String(63), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("feature", String(64), nullable=False),
+    Column("effect", String(32), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("score", Float),
+    Column("p_value", Float),
+    Column("threshold", Float),
+    Column("rows", Integer, nullable=False),
+    Column("alarm", Boolean, nullable=False),
+    Column("confirmed", Boolean, nullable=False),
+    Column("details", Json),
+    Column("created_at", UtcTime, nullable=False),
+    UniqueConstraint("period", "window", "model_version", "kind", "feature", "effect"),
+)
+
+# One row a run, window, segment ("" is all, or NAME=VALUE), model version and metric; `low` to `high` is a 95 %
+# confidence interval over `rows`. `until` ends the window: earlier than the run where actuals come late.
+model_error = Table(
+    "model_error",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("period", String(64), nullable=False),
+    Column("window", String(8), nullable=False),
+    Column("segment", String(127), nullable=False),
+    Column("model_version", String(63), nullable=False),
+    Column("metric", String(32), nullable=False),
+    Column("value", Float),
+    Column("low", Float),
+    Column("high", Float),
+    Column("rows", Integer, nullable=False),
+    Column("until", UtcTime, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    UniqueConstraint("period", "window", "segment", "model_version", "metric"),
+)
+
+# How far a job has read.
+watermarks = Table(
+    "watermarks",
+    metadata,
+    Column("job", String(64), primary_key=True),
+    Column("position", Json, nullable=False),
+    Column("updated_at", UtcTime, nullable=False),
+)
+
+# `cause` is unique, so that one cause asks once. `state`: waiting, taken, done or refused; `outcome` says how it ended.
+retrain_requests = Table(
+    "retrain_requests",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("cause", String(255), nullable=False, unique=True),
+    Column("requested_by", String(64), nullable=False),
+    Column("reason", String, nullable=False),
+    Column("details", Json),
+    Column("created_at", UtcTime, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("taken_at", UtcTime),
+    Column("ended_at", UtcTime),
+    Column("outcome", String),
 )
 
 

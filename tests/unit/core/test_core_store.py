@@ -3,12 +3,14 @@
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import insert, inspect, select, text
 from sqlalchemy.exc import IntegrityError
 
-from beacon_core.store import actuals, job_runs, metadata, migrate, open_store
+from beacon_core.store import MIGRATIONS, actuals, job_runs, metadata, migrate, open_store, predictions
 
 
 @pytest.fixture
@@ -23,6 +25,24 @@ def test_the_migrated_schema_is_the_metadatas(engine):
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
         assert compare_metadata(context, metadata) == []
+
+
+def test_a_log_of_the_first_schema_is_kept_and_dated(engine):
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        columns = "id, time, features, imputed, out_of_range, prediction, low, high, model_version, model_sha256"
+        values = """'p', '2026-01-31 23:30:00.123456', '{"RM": 6.5}', '[]', '[]', 20, 17, 24, '1', 'x'"""
+        connection.execute(
+            text(f"INSERT INTO predictions ({columns}, latency_seconds, request_id) VALUES ({values}, 1, 'r')")
+        )
+    migrate(engine)
+    with engine.connect() as connection:
+        row = connection.execute(select(predictions)).mappings().one()
+    assert (row["time"], row["features"]) == (MOMENT, {"RM": 6.5})
+    assert abs(datetime.now(UTC) - row["logged_at"]) < timedelta(minutes=1)
 
 
 def test_migrating_again_changes_nothing(engine):
