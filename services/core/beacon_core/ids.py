@@ -13,6 +13,12 @@ def new_id() -> str:
     return f"{time.time_ns() // 1_000_000:012x}{getrandbits(80):020x}"
 
 
+def new_ids(count: int) -> list[str]:
+    """Make ids that sort in their order: one moment, then random bits counted upwards."""
+    moment, first = f"{time.time_ns() // 1_000_000:012x}", getrandbits(79)
+    return [f"{moment}{number:020x}" for number in range(first, first + count)]
+
+
 def is_client_id(text: str) -> bool:
     """Whether a client may use `text` as an id: 1 to 64 letters, digits and `._:-`, a letter or digit first."""
     return CLIENT_ID.fullmatch(text) is not None

@@ -8,11 +8,10 @@ from typing import Any
 import msgspec
 from alembic.util import CommandError
 from sqlalchemy import Engine, and_, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
 from beacon_core.store import actuals, migrate, open_store, predictions
-from beacon_inference.record import Record, record_of, table_row
+from beacon_inference.record import COLUMNS, Record, record_of, table_row
 
 
 class DatabaseDown(Exception):  # noqa: N818 - a state of the world, told to the client as 503
@@ -44,9 +43,8 @@ class Database:
             return
         engine = self._open()
         rows = [table_row(record, self._names) for record in records]
-        insert = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
         with engine.begin() as connection:
-            connection.execute(insert(predictions).on_conflict_do_nothing(index_elements=["id"]), rows)
+            connection.exec_driver_sql(_insert_text(engine), rows)
 
     def find(self, prediction_id: str) -> Record | None:
         """Find a prediction; raises DatabaseDown."""
@@ -121,3 +119,11 @@ class Database:
                     raise DatabaseDown(str(error)) from error
                 self._engine = engine
             return self._engine
+
+
+def _insert_text(engine: Engine) -> str:
+    """SQL of its own: the layers that turn Python values into columns cost three times the insert itself."""
+    place = "?" if engine.dialect.paramstyle == "qmark" else "%s"
+    places = ", ".join([place] * len(COLUMNS))
+    columns = ", ".join(COLUMNS)
+    return f"INSERT INTO predictions ({columns}) VALUES ({places}) ON CONFLICT (id) DO NOTHING"  # noqa: S608 - our names

@@ -72,20 +72,24 @@ class Instruments:
         """Count predictions: `missing` and `outside` are (rows, features) of bool, `rows` the filled matrix."""
         self.predictions.inc(len(values))
         manifest, target = model.manifest, self._product.target
-        for value in values:
-            if self._values is not None:
+        if self._values is not None:
+            for value in values:
                 self._values.observe(value)
-            if value < target.low:
-                self._very_low.inc()
-            elif value > target.high:
-                self._very_high.inc()
-            if not manifest.prediction_min <= value <= manifest.prediction_max:
-                self.predictions_out.inc()
+        # Most are ordinary, and then the two extremes tell it of all.
+        least, most = min(values), max(values)
+        if least < target.low:
+            self._very_low.inc(sum(value < target.low for value in values))
+        if most > target.high:
+            self._very_high.inc(sum(value > target.high for value in values))
+        if least < manifest.prediction_min or most > manifest.prediction_max:
+            self.predictions_out.inc(
+                sum(not manifest.prediction_min <= value <= manifest.prediction_max for value in values)
+            )
         _count_columns(self._imputations, missing)
         _count_columns(self._features_out, outside)
-        for value in rows[:, model.key].tolist():
-            if not model.key_low <= value <= model.key_high:
-                self._key_out.inc()
+        key_values = rows[:, model.key].tolist()
+        if min(key_values) < model.key_low or max(key_values) > model.key_high:
+            self._key_out.inc(sum(not model.key_low <= value <= model.key_high for value in key_values))
 
 
 def _count_columns(counts: list[Count], marks: np.ndarray) -> None:

@@ -4,6 +4,7 @@ Every protocol runs through here: it brings a `parse` and a `respond`, and nothi
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from hashlib import sha256
@@ -12,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from beacon_core.errors import BeaconError
-from beacon_core.ids import new_id
+from beacon_core.ids import new_ids
 from beacon_core.metrics import STAGES
 from beacon_core.product import Product
 from beacon_core.serving.http import Handler, Request, Response
@@ -27,6 +28,7 @@ from beacon_inference.record import Record
 from beacon_inference.validate import Rules
 
 KEY_HEADER = "Idempotency-Key"
+NONE: list[int] = []
 SERVER_TIMING = ", ".join(f"{stage};dur=%.3f" for stage in STAGES).encode()
 
 
@@ -169,24 +171,27 @@ class Pipeline:
         outside: "np.typing.NDArray[np.bool_]",
     ) -> list[Record]:
         model = serving.model
-        interval, valid = model.manifest.interval, self._product.target.valid
+        interval, (least, most) = model.manifest.interval, self._product.target.valid
         now = time.time()
         latency = time.perf_counter() - request.started
         given = _with_none(ask.matrix)
         stored = None if served is None else _with_none(served)
-        any_outside = any_true(outside)
-        trace_id = request.trace.trace_id
+        columns_outside = _columns_outside(outside)
+        made = new_ids(len(values))
         records = []
         for row, value in enumerate(values):
-            if value != value or value in (float("inf"), float("-inf")):  # noqa: PLR0124 - NaN
+            if not -math.inf < value < math.inf:
                 raise BeaconError("internal", "the model's answer is not finite")
             chosen = None if ids is None else ids[row]
             # A model may say less or more than the target's valid range; the interval holds its answer all the same.
-            low = min(max(value - interval.low, valid[0]), value)
-            high = max(min(value + interval.high, valid[1]), value)
+            low, high = value - interval.low, value + interval.high
+            if low < least:
+                low = min(value, least)
+            if high > most:
+                high = max(value, most)
             records.append(
                 Record(
-                    id=chosen or new_id(),
+                    id=chosen or made[row],
                     time=now,
                     given=given[row],
                     prediction=round(value, 5),
@@ -196,8 +201,8 @@ class Pipeline:
                     sha256=model.pin.sha256,
                     latency=latency,
                     request_id=request.id,
-                    trace_id=trace_id,
-                    outside=np.flatnonzero(outside[row]).tolist() if any_outside else [],
+                    trace_id=request.trace.trace_id,
+                    outside=columns_outside.get(row, NONE),
                     served=None if stored is None else stored[row],
                     entity=None if ask.entities is None else ask.entities[row],
                     shadow_version=None if serving.shadow is None else serving.shadow.pin.version,
@@ -291,6 +296,15 @@ def _fingerprint(ask: Ask, row: int) -> str:
     # Under one key a batch is one question; under ids of its own each row is.
     rows = len(ask.matrix) if ask.prediction_ids is None else 1
     return sha256(ask.matrix[row].tobytes() + repr((entity, rows)).encode()).hexdigest()
+
+
+def _columns_outside(outside: "np.typing.NDArray[np.bool_]") -> dict[int, list[int]]:
+    """List the marked columns of each row that has one."""
+    found: dict[int, list[int]] = {}
+    if any_true(outside):
+        for row, column in np.argwhere(outside).tolist():
+            found.setdefault(row, []).append(column)
+    return found
 
 
 def _with_none(matrix: Matrix) -> list[list[float | None]]:

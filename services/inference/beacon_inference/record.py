@@ -1,7 +1,7 @@
 """One prediction as it is logged; the answer a client gets is made from it, so a retry can be given the same one."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -57,38 +57,47 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
     interval: Interval
     prediction_id: str
     model: msgspec.Raw
-    imputed: list[str]
+    imputed: msgspec.Raw
     out_of_range: list[str]
-    sources: dict[str, str]
+    sources: msgspec.Raw
+
+
+class Missing(NamedTuple):
+    """How an answer tells where the values came from, as JSON."""
+
+    imputed: msgspec.Raw
+    sources: msgspec.Raw
 
 
 class Wording:
-    """Words records as answers. Which values were missing repeats from row to row, so its wording is kept."""
+    """Words records as answers. What repeats from row to row is kept as JSON: the model, and what was missing."""
 
     def __init__(self, product: Product) -> None:
         self._product = product
         self._names = product.feature_names
-        self._kept: dict[tuple[bool, ...], tuple[dict[str, str], list[str]]] = {}
+        self._kept: dict[tuple[bool, ...], Missing] = {}
+        self._complete = self._word((False,) * len(self._names))
         self._models: dict[str, msgspec.Raw] = {}
 
     def answer(self, record: Record) -> Answer:
         """Build the answer of one prediction."""
-        pattern = tuple([value is None for value in record.given])
-        if record.served is not None:
-            pattern += tuple([value is None for value in record.served])
-        sources, imputed = self._kept.get(pattern) or self._word(pattern)
+        if record.served is None and None not in record.given:
+            missing = self._complete
+        else:
+            pattern = tuple([value is None for value in (*record.given, *(record.served or ()))])
+            missing = self._kept.get(pattern) or self._word(pattern)
         return Answer(
             record.prediction,
             self._product.target.unit,
             Interval(record.low, record.high, self._product.serving.interval_coverage),
             record.id,
             self._models.get(record.sha256) or self._model(record),
-            imputed,
-            [self._names[column] for column in record.outside],
-            sources,
+            missing.imputed,
+            [self._names[column] for column in record.outside] if record.outside else [],
+            missing.sources,
         )
 
-    def _word(self, pattern: tuple[bool, ...]) -> tuple[dict[str, str], list[str]]:
+    def _word(self, pattern: tuple[bool, ...]) -> "Missing":
         count = len(self._names)
         served = pattern[count:] or (True,) * count
         sources = {
@@ -96,7 +105,8 @@ class Wording:
             for name, missing, not_stored in zip(self._names, pattern[:count], served, strict=True)
             if not (missing and not_stored)
         }
-        words = (sources, [name for name in self._names if name not in sources])
+        imputed = [name for name in self._names if name not in sources]
+        words = Missing(msgspec.Raw(msgspec.json.encode(imputed)), msgspec.Raw(msgspec.json.encode(sources)))
         if len(self._kept) < KEPT_PATTERNS:
             self._kept[pattern] = words
         return words
@@ -108,30 +118,58 @@ class Wording:
         return self._models.setdefault(record.sha256, msgspec.Raw(msgspec.json.encode(model)))
 
 
-def table_row(record: Record, names: tuple[str, ...]) -> dict[str, Any]:
-    """Build the row of the table `predictions`; `names` are the features in order."""
-    served = record.served or [None] * len(names)
-    known = [own is not None or stored is not None for own, stored in zip(record.given, served, strict=True)]
-    return {
-        "id": record.id,
-        "time": datetime.fromtimestamp(record.time, UTC),
-        "entity": None if record.entity is None else str(record.entity),
-        "features": _named(names, record.given),
-        "served": None if record.served is None else _named(names, record.served),
-        "imputed": [name for name, has in zip(names, known, strict=True) if not has],
-        "out_of_range": [names[column] for column in record.outside],
-        "prediction": record.prediction,
-        "low": record.low,
-        "high": record.high,
-        "model_version": record.version,
-        "model_sha256": record.sha256,
-        "shadow_version": record.shadow_version,
-        "shadow_prediction": record.shadow,
-        "latency_seconds": record.latency,
-        "request_id": record.request_id,
-        "trace_id": record.trace_id,
-        "body_sha256": record.body_sha256,
-    }
+# The columns of the table `predictions` that a record fills, in the order of `table_row`.
+COLUMNS = (
+    "id",
+    "time",
+    "entity",
+    "features",
+    "served",
+    "imputed",
+    "out_of_range",
+    "prediction",
+    "low",
+    "high",
+    "model_version",
+    "model_sha256",
+    "shadow_version",
+    "shadow_prediction",
+    "latency_seconds",
+    "request_id",
+    "trace_id",
+    "body_sha256",
+)
+
+
+TIME_DIGITS = len("2026-01-31 12:00:00.000000")
+
+
+def table_row(record: Record, names: tuple[str, ...]) -> tuple[str | float | None, ...]:
+    """Build the values of `COLUMNS` as both databases take them: times and JSON as text; `names` are the features."""
+    served, known = record.served, record.given
+    if served is not None:
+        known = [stored if own is None else own for own, stored in zip(known, served, strict=True)]
+    complete = None not in known
+    return (
+        record.id,
+        datetime.fromtimestamp(record.time, UTC).isoformat(" ", "microseconds")[:TIME_DIGITS],
+        None if record.entity is None else str(record.entity),
+        _named(names, record.given),
+        None if served is None else _named(names, served),
+        "[]" if complete else _text([name for name, value in zip(names, known, strict=True) if value is None]),
+        _text([names[column] for column in record.outside]) if record.outside else "[]",
+        record.prediction,
+        record.low,
+        record.high,
+        record.version,
+        record.sha256,
+        record.shadow_version,
+        record.shadow,
+        record.latency,
+        record.request_id,
+        record.trace_id,
+        record.body_sha256,
+    )
 
 
 def record_of(row: dict[str, Any], names: tuple[str, ...]) -> Record:
@@ -158,5 +196,10 @@ def record_of(row: dict[str, Any], names: tuple[str, ...]) -> Record:
     )
 
 
-def _named(names: tuple[str, ...], values: list[float | None]) -> dict[str, float]:
-    return {name: value for name, value in zip(names, values, strict=True) if value is not None}
+def _named(names: tuple[str, ...], values: list[float | None]) -> str:
+    named = dict(zip(names, values, strict=True))
+    return _text({name: value for name, value in named.items() if value is not None} if None in values else named)
+
+
+def _text(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
