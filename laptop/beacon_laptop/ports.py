@@ -11,6 +11,7 @@ PORTS: dict[str, str] = {
     "features_port": "feature-serving",
     "features_metrics_port": "feature-serving's metrics",
     "mlflow_port": "MLflow",
+    "console_port": "the console",
 }
 """Setting -> what listens there."""
 

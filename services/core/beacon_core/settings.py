@@ -9,7 +9,7 @@ import msgspec
 
 ROOT = Path(__file__).resolve().parents[3]
 PREFIX = "BEACON_"
-SECRETS = frozenset({"api_key", "feature_token", "database_url"})
+SECRETS = frozenset({"api_key", "feature_token", "console_token", "database_url"})
 
 
 class SettingsError(ValueError):
@@ -46,13 +46,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Port of feature serving's metrics."""
     mlflow_port: int = 5000
     """Port of MLflow."""
+    console_port: int = 8090
+    """Port of the console, its metrics included."""
 
     features_url: str = ""
     """Feature serving, as inference sees it; empty means `host`:`features_port`."""
     features_timeout_seconds: float = 0.15
     """How long a prediction waits for its features."""
     mlflow_url: str = ""
-    """MLflow, as retraining sees it; empty means `host`:`mlflow_port`."""
+    """MLflow, as retraining and the console see it; empty means `host`:`mlflow_port`."""
+    inference_metrics_url: str = ""
+    """Inference's metrics, as the console sees them (http://HOST:PORT); empty: errors are not shown."""
     dvc_remote: str = ""
     """Folder or URL (s3://) that retraining pushes its data to; empty means `home`/dvc-remote."""
     kaggle_timeout_seconds: float = 120.0
@@ -62,11 +66,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Key asked of clients that write actuals or read the prediction log; empty asks for none."""
     feature_token: str = ""
     """Token asked of clients that write features; empty switches the write routes off."""
+    console_token: str = ""
+    """Token asked of people who approve or reject in the console; empty switches the buttons off."""
 
     max_body_bytes: int = 2_000_000
     """Largest request body taken."""
     body_timeout_seconds: float = 10.0
-    """How long a client may take to send its body."""
+    """How long a client may take to send its body, once it has begun; one that sends nothing of it has 30 seconds."""
     max_batch_rows: int = 1000
     """Most rows in one batch."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"

@@ -37,15 +37,17 @@ class Server(BaseApplication):  # type: ignore[misc]
         return self._create()
 
 
-def serve(service: str, settings: Settings, create: Callable[[], Any], port: int, metrics_port: int) -> None:
+def serve(service: str, settings: Settings, create: Callable[[], Any], port: int, metrics_port: int | None) -> None:
     """Serve until told to stop; `create` makes the ASGI application, inside the worker process.
+
+    `metrics_port` is None where the application shows its metrics on `port` itself.
 
     One worker: metrics stay exact and memory small; more load is more pods. The control socket is off (a surface, and
     it fails on a read-only root). After SIGTERM requests in flight are answered for up to `graceful_timeout` seconds.
     """
     configure_logging(service, settings.build_version, settings.log_level)
     options = {
-        "bind": [f"{settings.host}:{port}", f"{settings.host}:{metrics_port}"],
+        "bind": [f"{settings.host}:{number}" for number in (port, metrics_port) if number is not None],
         "workers": 1,
         "worker_class": "asgi",
         "asgi_loop": "uvloop",
