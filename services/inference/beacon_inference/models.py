@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import math
+import time
 from typing import NamedTuple
 
 from beacon_core.manifest import PackageError
@@ -14,6 +16,8 @@ from beacon_inference.model import Model, load_model
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
+# A package may arrive after the release file that names it: what was refused is tried again, ever more rarely.
+RETRY_SECONDS = (1, 2, 5, 10, 30, 60)
 
 
 class Serving(NamedTuple):
@@ -31,6 +35,9 @@ class Models:
         self._product = product
         self._instruments = instruments
         self._seen: tuple[int, int, int] | None = None
+        self._tries = 0
+        self._try_again = math.inf
+        self._told: set[str] = set()
         self.serving: Serving | None = None
         self.failure: str | None = None
 
@@ -41,22 +48,29 @@ class Models:
             await self.refresh()
 
     async def refresh(self) -> None:
-        """Take the release file's models into service if the file changed since the last look."""
+        """Take the release file's models into service if the file changed, or if it is time to try again."""
         stamp = self._stamp()
-        if stamp == self._seen:
+        if stamp != self._seen:
+            self._seen, self._tries = stamp, 0
+            self._told.clear()
+        elif time.monotonic() < self._try_again:
             return
-        self._seen = stamp
+        self._try_again = math.inf
         try:
-            self.serving = await asyncio.to_thread(self._load)
-        except (ReleaseError, PackageError) as error:
-            self._failed(str(error))
-        except Exception as error:
-            log.exception("a model could not be taken into service")
-            self._failed(repr(error))
+            serving = await asyncio.to_thread(self._load)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the old model serves on
+            self._failed(error)
         else:
-            self.failure = None
-            self._instruments.swapped(self.serving.model, self.serving.shadow)
-            log.info("model in service", extra={"model_version": self.serving.model.pin.version})
+            self._take(serving)
+        self._tries += 1
+
+    def _take(self, serving: Serving) -> None:
+        self.failure = None
+        if self._tries and serving == self.serving:
+            return  # tried again for the shadow's sake, and nothing is new
+        self.serving = serving
+        self._instruments.swapped(serving.model, serving.shadow)
+        log.info("model in service", extra={"model_version": serving.model.pin.version})
 
     def _load(self) -> Serving:
         release: Release = read_release(self._settings.release_file)
@@ -67,8 +81,7 @@ class Models:
                 shadow = self._loaded(release.shadow)
             except PackageError as error:
                 # A shadow that cannot run is its own problem, never the champion's.
-                log.error("the shadow model is refused", extra={"reason": str(error)})
-                self._instruments.swap_failed("shadow_refused")
+                self._refused("the shadow model is refused", "shadow_refused", str(error))
         return Serving(model, shadow)
 
     def _loaded(self, pin: Pin) -> Model:
@@ -77,11 +90,20 @@ class Models:
                 return current
         return load_model(self._settings.models_dir, pin, self._product)
 
-    def _failed(self, reason: str) -> None:
-        self.failure = reason
-        self._instruments.swap_failed("refused")
+    def _failed(self, error: Exception) -> None:
+        expected = isinstance(error, ReleaseError | PackageError)
+        self.failure = str(error) if expected else repr(error)
+        self._refused("the new model is refused", "refused", self.failure, None if expected else error)
+
+    def _refused(self, message: str, outcome: str, reason: str, bug: Exception | None = None) -> None:
+        """Plan the next try; a reason is logged and counted once, however often it is met."""
+        self._try_again = time.monotonic() + RETRY_SECONDS[min(self._tries, len(RETRY_SECONDS) - 1)]
+        if reason in self._told:
+            return
+        self._told.add(reason)
+        self._instruments.swap_failed(outcome)
         kept = None if self.serving is None else self.serving.model.pin.version
-        log.error("the new model is refused", extra={"reason": reason, "model_version": kept})
+        log.error(message, extra={"reason": reason, "model_version": kept}, exc_info=bug)
 
     def _stamp(self) -> tuple[int, int, int]:
         try:

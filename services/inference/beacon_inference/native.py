@@ -27,6 +27,7 @@ class NativeParser:
     """Parses `{"features": {...}, "entity": {...}, "prediction_id": "..."}` and `{"rows": [...]}`."""
 
     def __init__(self, product: Product, max_rows: int) -> None:
+        self._product = product
         self._names = product.feature_names
         self._key = product.entity.key
         self._max_rows = max_rows
@@ -115,7 +116,7 @@ class NativeParser:
         if not isinstance(row, dict):
             raise BeaconError("invalid_body", 'send an object: {"features": {...}}', prefix.rstrip(".") or None)
         _refuse_unknown(row, ("features", "entity", "prediction_id"), prefix)
-        explain_features(row.get("features"), self._names, f"{prefix}features")
+        explain_features(row.get("features"), self._product, f"{prefix}features")
         self._explain_entity(row.get("entity"), f"{prefix}entity")
         if not isinstance(row.get("prediction_id"), str | None):
             raise BeaconError("invalid_type", "prediction_id must be a string", f"{prefix}prediction_id")
@@ -129,15 +130,15 @@ class NativeParser:
             raise BeaconError("invalid_entity", f"{self._key} must be a whole number", f"{field}.{self._key}")
 
 
-def explain_features(features: Any, names: tuple[str, ...], field: str) -> None:
+def explain_features(features: Any, product: Product, field: str) -> None:
     """Raise the first reason why `features` is not an object of known features and finite numbers."""
     if features is None:
         return
     if not isinstance(features, dict):
         raise BeaconError("invalid_type", "features must be an object of numbers", field)
     for name, value in features.items():
-        if name not in names:
-            raise unknown_feature(name, names, f"{field}.{name}")
+        if name not in product.feature_names:
+            raise unknown_feature(name, product, f"{field}.{name}")
         explain_value(name, value, f"{field}.{name}")
 
 
@@ -158,9 +159,11 @@ def explain_value(name: str, value: Any, field: str) -> None:
         raise BeaconError("not_finite", f"{name} must be finite", field)
 
 
-def unknown_feature(name: str, names: tuple[str, ...], field: str) -> BeaconError:
-    """Word the error for a feature that the product does not have, with the nearest that it has."""
-    near = difflib.get_close_matches(name.upper()[:64], names, n=1)
+def unknown_feature(name: str, product: Product, field: str) -> BeaconError:
+    """Word the error for a feature that the product does not have: why it is excluded, or the nearest that it has."""
+    if name in product.excluded:
+        return BeaconError("unknown_feature", f"{name} is excluded: {product.excluded[name]}", field)
+    near = difflib.get_close_matches(name.upper()[:64], product.feature_names, n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
     return BeaconError("unknown_feature", f"unknown feature {name[:64]}{hint}", field[:128])
 

@@ -10,11 +10,12 @@ from beacon_inference.ask import Ask, any_true
 
 
 class Rules:
-    """Valid ranges, categories and the least number of features."""
+    """Valid ranges, categories, the least number of features and those that none may lack."""
 
     def __init__(self, product: Product) -> None:
         self._features = product.features
         self._minimum = product.serving.min_features
+        self._needed = [column for column, feature in enumerate(product.features) if not feature.nullable]
         # The same rules twice: by column for one row, as arrays for many.
         self._rules = [
             (*_bounds(feature), None if feature.categories is None else frozenset(feature.categories))
@@ -46,7 +47,15 @@ class Rules:
             raise self._refusal(ask, row, column)
 
     def check_enough(self, known: np.ndarray, ask: Ask) -> None:
-        """Raise BeaconError when a row of `known` (rows, features; bool) has too few features to be worth an answer."""
+        """Raise BeaconError when a row of `known` (rows, features; bool) lacks too many, or one that is never null.
+
+        Complete rows need not be asked.
+        """
+        for column in self._needed:
+            if not known[:, column].all():
+                feature = self._features[column]
+                field = ask.path.format(row=int(np.argmin(known[:, column])), feature=feature.name)
+                raise BeaconError("missing_feature", f"{feature.name} must be known: it is never imputed", field)
         counts = known.sum(axis=1)
         if counts.min() < self._minimum:
             row = int(np.argmin(counts))

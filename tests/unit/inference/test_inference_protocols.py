@@ -175,13 +175,43 @@ def test_no_protocol_stumbles_over_odd_json(service, path, body):
     [
         (V1, b'{"instances":[{"RM":1e999}]}', "instances[0].RM"),
         (V1, b'{"inputs":{"RM":[1e999]}}', "inputs[0].RM"),
-        (MLFLOW, b'{"dataframe_records":[{"RM":NaN}]}', "dataframe_records[0].RM"),
+        (V1, b'{"instances":[{"RM":NaN}]}', "instances[0].RM"),
+        (MLFLOW, b'{"dataframe_records":[{"RM":Infinity,"ZN":NaN}]}', "dataframe_records[0].RM"),
         (MLFLOW, b'{"dataframe_split":{"columns":["RM"],"data":[[6],[1e999]]}}', "dataframe_split.data[1][0]"),
         (V2, b'{"inputs":[{"name":"RM","shape":[1],"datatype":"FP64","data":[NaN]}]}', "inputs[0].data[0]"),
     ],
 )
 def test_a_number_that_is_not_finite_is_named(service, path, body, field):
     assert service.post(path, body).error() == (422, "not_finite", field)
+
+
+def test_mlflow_takes_a_bare_nan_for_a_missing_value(service, row):
+    """MLflow's client writes the missing values of a data frame so, and MLflow's own server reads them."""
+    forms = [
+        {"dataframe_split": {"columns": list(row), "data": [list(row.values())]}},
+        {"dataframe_records": [row]},
+        {"instances": [list(row.values())]},
+        {"instances": [row]},
+        {"inputs": [list(row.values())]},
+        {"inputs": {name: [value] for name, value in row.items()}},
+    ]
+    before = service.metrics()["model_imputations_total{feature=RM}"]
+    for number, form in enumerate(forms):
+        body = json.dumps(form)
+        assert body.count(str(row["RM"])) == 1
+        as_nan, as_null = (body.replace(str(row["RM"]), word).encode() for word in ("NaN", "null"))
+        answer = service.post(MLFLOW, as_nan)
+        assert answer.status == 200, answer.body
+        assert answer.body == service.post(MLFLOW, as_null).body
+        key = [("Idempotency-Key", f"nan-{number}")]
+        assert service.post(MLFLOW, as_nan, key).status == 200
+        assert service.get(f"/v1/predictions/{key[0][1]}").json()["imputed"] == ["RM"]
+    assert service.metrics()["model_imputations_total{feature=RM}"] == before + 3 * len(forms)
+
+
+@pytest.mark.parametrize("body", [b'{"inputs":NaN}', b'{"inputs":[["NaN"]]}', b"NaN", b'{"NaN":1e999}'])
+def test_a_nan_where_no_value_is_missing_is_refused(service, body):
+    assert service.post(MLFLOW, body).error()[0] in {400, 422}
 
 
 @pytest.mark.parametrize("size", [-8, 0, 95, 97, 10**9, "96", True, 1.5])
@@ -284,10 +314,10 @@ def test_mlflow_takes_csv(service, row, wanted, kind):
     lines = [
         ",".join(row),
         ",".join(map(str, row.values())),
-        ",".join("NA" if n == "RM" else str(v) for n, v in row.items()),
+        *(",".join(word if n == "RM" else str(v) for n, v in row.items()) for word in ("", "NA", "NaN", "nan")),
     ]
     answer = service.post(MLFLOW, "\r\n".join(lines).encode(), [("Content-Type", kind)])
-    assert answer.json() == {"predictions": [wanted["prediction"]] * 2}
+    assert answer.json() == {"predictions": [wanted["prediction"]] * 5}
 
 
 CSV_BAD = [
@@ -299,7 +329,6 @@ CSV_BAD = [
     (b"RM\n1_000", 422, "invalid_type"),
     (b"RM\nsix", 422, "invalid_type"),
     ("RM\n\u0661".encode(), 422, "invalid_type"),
-    (b"RM\nnan", 422, "not_finite"),
     (b"RM\n-Infinity", 422, "not_finite"),
     (b"RM\n1e999", 422, "not_finite"),
     (b"\xff", 400, "invalid_body"),

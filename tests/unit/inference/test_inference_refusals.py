@@ -4,6 +4,7 @@ import gzip
 import json
 import time
 
+import msgspec
 import pytest
 
 PREDICT, BATCH = "/v1/predict", "/v1/predict/batch"
@@ -18,6 +19,16 @@ def test_a_misspelt_feature_is_told_with_the_one_that_was_meant(service, row):
     answer = service.post(PREDICT, {"features": row | {"RMM": 6}})
     assert answer.error() == (422, "unknown_feature", "features.RMM")
     assert answer.json()["error"] == "unknown feature RMM; did you mean RM?"
+
+
+def test_an_excluded_column_is_told_with_its_reason(service, product, row):
+    wanted = f"B is excluded: {product.excluded['B']}"
+    answer = service.post(PREDICT, {"features": row | {"B": 396.9}})
+    assert answer.error() == (422, "unknown_feature", "features.B")
+    assert answer.json()["error"] == wanted
+    answer = service.post(BATCH, {"rows": [{"features": row}, {"features": row | {"B": 1}}]})
+    assert answer.error() == (422, "unknown_feature", "rows[1].features.B")
+    assert answer.json()["error"] == wanted
 
 
 VALUES = [
@@ -215,6 +226,42 @@ def test_a_client_that_goes_away_in_the_middle_is_nobodys_error(service):
     assert service.run(gone()) == []
     after = {name: value for name, value in service.metrics().items() if name.startswith("api_errors_total")}
     assert before == after
+
+
+def test_a_body_that_does_not_come_in_time_is_408_and_counted(settings):
+    import asyncio
+
+    from support.service import Service
+
+    from beacon_inference.app import create
+
+    async def trickled(service, path, pieces):
+        sent = []
+
+        async def receive():
+            if pieces is None:
+                await asyncio.sleep(0.15)
+                return {"type": "http.disconnect"}  # gunicorn's word for a long silence
+            await asyncio.sleep(0.02)
+            return {"type": "http.request", "body": b" " * pieces, "more_body": True}
+
+        async def send(message):
+            sent.append(message)
+
+        scope = {"type": "http", "method": "POST", "path": path, "headers": [], "server": ("127.0.0.1", 8080)}
+        await service._app(scope, receive, send)
+        return sent
+
+    with Service(create(msgspec.structs.replace(settings, body_timeout_seconds=0.1))) as service:
+        for path in (PREDICT, "/invocations", "/v1/actuals"):
+            for pieces in (None, 0, 1):
+                start, body = service.run(trickled(service, path, pieces))
+                assert start["status"] == 408
+                assert (b"connection", b"close") in start["headers"], "what is left of the body is not read"
+                assert json.loads(body["body"])["code"] == "request_timeout"
+        metrics = service.metrics()
+    assert metrics["http_requests_total{endpoint=/v1/predict,method=POST,status=408}"] == 3
+    assert metrics["api_errors_total{endpoint=/v1/predict,error_type=request_timeout}"] == 3
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,23 @@
 """Models: a new version is taken beside the old one or refused with its reason, and the old one serves on."""
 
+import asyncio
+
 import msgspec
 import numpy as np
 import onnx
 import pytest
 from support.packages import build_package, linear_onnx, row_of
 
-from beacon_core.manifest import MANIFEST_FILE, MODEL_FILE, Golden, Interval, Manifest, digest, write_manifest
+from beacon_core.manifest import (
+    MANIFEST_FILE,
+    MODEL_FILE,
+    Golden,
+    Interval,
+    Manifest,
+    PackageError,
+    digest,
+    write_manifest,
+)
 from beacon_core.release import Pin, Release, package_folder, read_release, write_release
 from beacon_inference import models as models_module
 
@@ -16,12 +27,12 @@ SWAPS = "beacon_model_swaps_total{outcome=%s}"
 @pytest.fixture(autouse=True)
 def _look_often(monkeypatch):
     monkeypatch.setattr(models_module, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(models_module, "RETRY_SECONDS", (0.02,))
 
 
 @pytest.fixture
 def release(service, settings, row):
     """Writes a release and waits until it was looked at; the version that serves then."""
-    import asyncio
 
     async def looked_at(before):
         for _ in range(500):
@@ -214,14 +225,86 @@ def test_a_shadow_that_fails_is_counted_and_harms_nobody(service, settings, prod
     assert service.metrics()[SWAPS % "shadow_failed"] == 1
 
 
+LATE = ["model", "shadow"]
+
+
+@pytest.mark.parametrize("late", LATE)
+def test_a_package_that_comes_after_its_release_is_taken_when_it_is_there(
+    service, settings, product, release, row, caplog, late
+):
+    old = read_release(settings.release_file).model
+    pin = build_package(settings.models_dir / "elsewhere", product, "2", bias=30.0)
+    refused = SWAPS % ("refused" if late == "model" else "shadow_refused")
+    assert release(*((pin,) if late == "model" else (old, pin))) == "1"
+    wait(service, lambda: tries(caplog) == 1)
+    swapped = service.metrics()[SWAPS % "swapped"]
+    service.run(asyncio.sleep(0.2))
+    assert service.metrics()[refused] == tries(caplog) == 1, "told once, however often it was tried"
+    assert service.metrics()[SWAPS % "swapped"] == swapped, "nothing is taken anew meanwhile"
+
+    package_folder(settings.models_dir / "elsewhere", pin).rename(package_folder(settings.models_dir, pin))
+    wait(service, lambda: service.metrics()[SWAPS % "swapped"] == swapped + 1)
+    answer = service.post("/v1/predict", {"features": row}).json()
+    assert answer["model"]["version"] == ("2" if late == "model" else "1")
+    if late == "shadow":
+        kept = service.get(f"/v1/predictions/{answer['prediction_id']}").json()
+        assert kept["shadow"]["version"] == "2"
+
+
+def test_a_package_that_comes_in_parts_is_taken_when_it_is_whole(service, settings, product, release, caplog):
+    pin = build_package(settings.models_dir, product, "2")
+    folder = package_folder(settings.models_dir, pin)
+    model = (folder / MODEL_FILE).read_bytes()
+    (folder / MODEL_FILE).write_bytes(model[:100])
+    assert release(pin) == "1"
+    assert tries(caplog) == 1
+    (folder / MODEL_FILE).write_bytes(model)
+    wait(service, lambda: service.get("/readyz").json()["model"]["version"] == "2")
+
+
+def test_what_is_refused_is_tried_ever_more_rarely(settings, product, monkeypatch):
+    from prometheus_client import CollectorRegistry
+
+    from beacon_inference.instruments import Instruments
+
+    now = 1000.0
+    monkeypatch.setattr(models_module, "RETRY_SECONDS", (1, 5, 60))
+    monkeypatch.setattr(models_module.time, "monotonic", lambda: now)
+    write_release(settings.release_file, Release(Pin(product.name, "9", "0" * 64)))
+    models = models_module.Models(settings, product, Instruments(CollectorRegistry(), product, settings))
+    tried = []
+    monkeypatch.setattr(models, "_load", lambda: tried.append(now) or _refuse())
+    for second in range(1000, 1200):
+        now = float(second)
+        asyncio.run(models.refresh())
+    assert tried == [1000, 1001, 1006, 1066, 1126, 1186]
+    write_release(settings.release_file, Release(Pin(product.name, "10", "0" * 64)))
+    asyncio.run(models.refresh())
+    assert tried[-1] == 1199, "a new release is tried at once"
+
+
+def _refuse():
+    raise PackageError("not there")
+
+
+def tries(caplog):
+    return len([record for record in caplog.records if "refused" in record.message])
+
+
+def wait(service, condition):
+    for _ in range(500):
+        service.run(asyncio.sleep(0.01))
+        if condition():
+            return
+    raise AssertionError("not within 5 s")
+
+
 def _models(service):
     cells = service._app._start.__closure__
     return [cell.cell_contents for cell in cells if isinstance(cell.cell_contents, models_module.Models)]
 
 
 def test_requests_under_way_while_models_change_get_one_model_each(service, settings, product, row):
-    import asyncio
-
     pins = [read_release(settings.release_file).model] + [
         build_package(settings.models_dir, product, str(version), bias=10.0 * version) for version in (3, 4)
     ]

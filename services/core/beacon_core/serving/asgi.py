@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 # Requests that wait for a Flask thread; more are told to come back.
 FLASK_THREADS = 8
 FLASK_QUEUE = 64
+# After these the rest of the body is not read: the connection cannot be used again.
+REST_OF_BODY_UNREAD = frozenset({"body_too_large", "request_timeout"})
 
 
 class Application:
@@ -57,6 +59,7 @@ class Application:
         stop: Callable[[], Awaitable[None]],
     ) -> None:
         self._limit = settings.max_body_bytes
+        self._body_seconds = settings.body_timeout_seconds
         self._metrics_port = metrics_port
         self._registry = registry
         access_log = AccessLog(service, settings.build_version, settings.log_level) if settings.access_log else None
@@ -99,7 +102,7 @@ class Application:
         if span is not None:
             request.trace = request.trace._replace(parent_id=f"{span.get_span_context().span_id:016x}", flags=1)
         try:
-            body = await read_body(request, receive, self._limit)
+            body = await read_body(request, receive, self._limit, self._body_seconds)
             if body is None:
                 return  # the client went away before it had asked anything
             request.body = body
@@ -113,7 +116,7 @@ class Application:
             status = error.status
             request.error_code = error.code
             response = _failure(error, request, error_body if route is None else route.error_body)
-            await _send(send, request, response, close=error.status == 413)
+            await _send(send, request, response, close=error.code in REST_OF_BODY_UNREAD)
         self._telemetry.answered(request, status)
         if self._spans is not None:
             self._spans.end(span, status, request.timings, request.notes)
@@ -134,7 +137,7 @@ class Application:
 
     async def _call(self, route: Route, request: Request) -> Response:
         try:
-            if request.method != route.method:
+            if request.method not in route.methods:
                 raise BeaconError("method_not_allowed", f"{route.template} takes {route.method}")
             require_content_type(request, route.content_types)
             return await route.handler(request)
@@ -145,7 +148,7 @@ class Application:
             log.exception("unexpected error")
             failure = BeaconError("internal", "unexpected error; the request id finds it in the log")
         request.error_code = failure.code
-        return _failure(failure, request, route.error_body)
+        return _failure(failure, request, route.error_body, route.methods)
 
     async def _answer_by_flask(self, scope: Scope, request: Request, send: Send) -> int:
         if self._in_flask >= FLASK_QUEUE:
@@ -208,10 +211,15 @@ def _pattern(template: str) -> re.Pattern[str]:
     return re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/:]+)", re.escape(template)))
 
 
-def _failure(error: BeaconError, request: Request, body: Callable[[BeaconError, Request], bytes]) -> Response:
+def _failure(
+    error: BeaconError,
+    request: Request,
+    body: Callable[[BeaconError, Request], bytes],
+    methods: tuple[str, ...] = (),
+) -> Response:
     headers: tuple[tuple[bytes, bytes], ...] = ((b"retry-after", b"1"),) if error.status == 503 else ()
     if error.code == "method_not_allowed":
-        headers = ((b"allow", b"POST"),)
+        headers = ((b"allow", ", ".join(methods).encode()),)
     return Response(body(error, request), error.status, JSON, headers)
 
 
@@ -223,7 +231,6 @@ async def _send(send: Send, request: Request, response: Response, *, close: bool
         *response.headers,
     ]
     if close:
-        # The rest of an oversized body is not read: the connection cannot be used again.
         headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
     await send({"type": "http.response.body", "body": b"" if request.method == "HEAD" else response.body})

@@ -1,5 +1,6 @@
 """What a route sees and gives: `Request`, `Response`, `Route`; and the reading of a bounded body."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
@@ -92,6 +93,11 @@ class Route(NamedTuple):
     error_body: ErrorBody = error_body
     content_types: frozenset[bytes] = frozenset({JSON})
 
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """What it takes: whoever may GET may also ask for the HEAD."""
+        return ("GET", "HEAD") if self.method == "GET" else (self.method,)
+
 
 def require_content_type(request: Request, allowed: frozenset[bytes]) -> None:
     """Refuse a body of another type with 415; a body without a type is taken as the route's own."""
@@ -107,28 +113,49 @@ def require_content_type(request: Request, allowed: frozenset[bytes]) -> None:
         raise BeaconError("unsupported_media_type", f"send {wanted} in UTF-8", "Content-Type")
 
 
-async def read_body(request: Request, receive: Receive, limit: int) -> bytes | None:
-    """Read the whole body; None when the client went away.
+async def read_body(request: Request, receive: Receive, limit: int, seconds: float) -> bytes | None:
+    """Read the whole body, of at most `limit` bytes, within `seconds`; None when the client went away.
 
-    Raises BeaconError `body_too_large` as soon as the limit is passed, before more is read.
+    Raises BeaconError `body_too_large` as soon as the limit is passed, before more is read, and `request_timeout`.
     """
     length = request.headers.get(b"content-length")
     if length is not None and length.isdigit() and int(length[:20]) > limit:
-        raise BeaconError("body_too_large", f"the body is larger than {limit} bytes")
+        raise _too_large(limit)
+    # The usual body is there at once. A timer for it would cost more than its reading; gunicorn bounds this one wait.
     message = await receive()
     body: bytes = message.get("body", b"")
-    if message["type"] == "http.request" and not message.get("more_body"):
-        if len(body) > limit:
-            raise BeaconError("body_too_large", f"the body is larger than {limit} bytes")
-        return body
+    if message["type"] == "http.request" and message.get("more_body"):
+        try:
+            async with asyncio.timeout(seconds):
+                return await _read_on(body, receive, limit)
+        except TimeoutError:
+            raise _too_slow(seconds) from None
+    if message["type"] == "http.disconnect":
+        if time.perf_counter() - request.started > seconds:
+            raise _too_slow(seconds)
+        return None
+    if len(body) > limit:
+        raise _too_large(limit)
+    return body
+
+
+async def _read_on(body: bytes, receive: Receive, limit: int) -> bytes | None:
     chunks = [body]
     size = len(body)
-    while message["type"] == "http.request" and message.get("more_body"):
-        if size > limit:
-            raise BeaconError("body_too_large", f"the body is larger than {limit} bytes")
+    while size <= limit:
         message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
         chunks.append(message.get("body", b""))
         size += len(chunks[-1])
-    if size > limit:
-        raise BeaconError("body_too_large", f"the body is larger than {limit} bytes")
-    return None if message["type"] == "http.disconnect" else b"".join(chunks)
+        if size <= limit and not message.get("more_body"):
+            return b"".join(chunks)
+    raise _too_large(limit)
+
+
+def _too_large(limit: int) -> BeaconError:
+    return BeaconError("body_too_large", f"the body is larger than {limit} bytes")
+
+
+def _too_slow(seconds: float) -> BeaconError:
+    return BeaconError("request_timeout", f"the body did not come within {seconds:g} seconds")

@@ -16,7 +16,7 @@ from beacon_core.serving.http import Request
 from beacon_core.serving.tallies import Count, Counters, Distributions
 
 # Created at zero for every route, so that the first error is a step that rate() can see.
-USUAL_STATUSES = (200, 400, 404, 405, 413, 415, 422, 500, 503)
+USUAL_STATUSES = (200, 400, 404, 405, 408, 413, 415, 422, 500, 503)
 # Access lines are gathered this long and written in one call: a line of its own costs as much as a prediction.
 FLUSH_SECONDS = 0.05
 

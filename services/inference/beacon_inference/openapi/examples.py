@@ -36,7 +36,8 @@ class Examples:
     def one(self) -> list[Example]:
         """Examples of /v1/predict."""
         product, first = self._product, self._product.features[0].name
-        some = dict(list(self.features.items())[: product.serving.min_features])
+        needed = [feature.name for feature in sorted(product.features, key=lambda feature: feature.nullable)]
+        some = {name: self.features[name] for name in needed[: product.serving.min_features]}
         key, entity = product.entity.key, {product.entity.key: ENTITY}
         ranged = next(feature for feature in product.features if feature.valid is not None)
         unknown = {product.entity.key: NO_ENTITY}

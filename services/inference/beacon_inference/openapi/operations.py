@@ -24,6 +24,7 @@ MEANING = {
     "out_of_valid_range": "a value lies outside its valid range",
     "unknown_category": "a value is none of the categories",
     "unknown_feature": "the product has no such feature",
+    "missing_feature": "a feature that must be known is not",
     "too_few_features": "too few features are known to be worth an answer",
     "invalid_entity": "the entity is not one whole number",
     "invalid_shape": "rows, columns and values do not fit together",
@@ -36,6 +37,7 @@ MEANING = {
     "unknown_prediction": "no prediction has this id",
     "not_found": "there is no such route",
     "method_not_allowed": "the route takes another method",
+    "request_timeout": "the body did not come in time",
     "request_in_progress": "a request with this id is under way",
     "body_too_large": "the body is larger than the limit",
     "unsupported_media_type": "the content type (or encoding) is not taken",
@@ -47,13 +49,14 @@ MEANING = {
 }
 
 # What any body can be refused for, and what any rows can be.
-BODY = ("invalid_json", "invalid_body", "body_too_large", "unsupported_media_type")
+BODY = ("invalid_json", "invalid_body", "request_timeout", "body_too_large", "unsupported_media_type")
 ROWS = (
     "invalid_type",
     "not_finite",
     "out_of_valid_range",
     "unknown_category",
     "unknown_feature",
+    "missing_feature",
     "too_few_features",
     "invalid_entity",
     "invalid_id",

@@ -39,7 +39,8 @@ def nullable(schema: Json) -> Json:
 
 def feature_schema(feature: Feature) -> Json:
     """One feature: a number in its valid range or one of the categories, null where it is missing."""
-    described: Json = {"description": f"{feature.title} ({feature.unit})", "examples": [feature.example]}
+    never = "" if feature.nullable else "; never imputed: the request or the feature store must know it"
+    described: Json = {"description": f"{feature.title} ({feature.unit}){never}", "examples": [feature.example]}
     if feature.categories is not None:
         return described | {"type": ["number", "null"], "enum": [*feature.categories, None]}
     low, high = feature.valid or (0, 0)

@@ -13,12 +13,14 @@ from beacon_core.errors import BeaconError
 from beacon_core.serving.http import JSON, Request, encode_json
 from beacon_inference.ask import Ask
 from beacon_inference.pipeline import Protocol
-from beacon_inference.protocols.table import Tables, decode, numbers
+from beacon_inference.protocols.table import Tables, decode, nan_as_null, numbers
 from beacon_inference.protocols.v1 import inputs, instances, respond
 
 CSV = b"text/csv"
 CONTENT_TYPES = frozenset({JSON, CSV})
 FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
+# How pandas writes a missing value, as MLflow's own server reads it.
+MISSING = frozenset({"", "NA", "NaN", "nan"})
 # What float() takes besides (1_000, digits of other scripts) is a typing mistake more often than a number.
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
@@ -47,7 +49,7 @@ def mlflow(tables: Tables) -> Protocol:
     def parse(request: Request) -> Ask:
         if request.headers.get(b"content-type", b"").startswith(CSV):
             return _csv(request.body, tables)
-        return _json(decode(request.body, Invocation), tables)
+        return _json(decode(nan_as_null(request.body), Invocation), tables)
 
     return Protocol(parse, respond)
 
@@ -91,10 +93,10 @@ def _csv(body: bytes, tables: Tables) -> Ask:
 
 def _number(text: str, field: str) -> float:
     text = text.strip()
-    if text in {"", "NA"}:
+    if text in MISSING:
         return math.nan
     if NUMBER.fullmatch(text) is None:
-        code = "not_finite" if text.lower().strip("+-") in {"nan", "inf", "infinity"} else "invalid_type"
+        code = "not_finite" if text.lower().strip("+-") in {"inf", "infinity"} else "invalid_type"
         raise BeaconError(code, f"{text[:32]!r} is not a finite number", field[:128])
     value = float(text)
     if not math.isfinite(value):

@@ -1,5 +1,6 @@
 """Rows and named columns, as the foreign protocols send them, into the matrix."""
 
+import json
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -25,6 +26,17 @@ def decode(body: bytes, kind: type[Any]) -> Any:
         _refuse_infinite(read_leniently(body, error))
         rule, _, path = str(error).partition(" - at `$")
         raise BeaconError("invalid_body", rule, path.strip("`.")[:128] or None) from error
+
+
+def nan_as_null(body: bytes) -> bytes:
+    """Put null for each bare NaN, which is no JSON: MLflow's client writes missing values so; its server reads them."""
+    if b"NaN" not in body:
+        return body
+    try:
+        value = json.loads(body.decode("utf-8"), parse_constant=lambda name: None if name == "NaN" else float(name))
+        return json.dumps(value).encode()
+    except (ValueError, RecursionError):
+        return body  # whoever decodes it says what is wrong with it
 
 
 def plain(raw: msgspec.Raw) -> Any:
@@ -81,9 +93,9 @@ class Tables:
     """Builds an `Ask` from rows in feature order, or from named columns (the entity's key may be one of them)."""
 
     def __init__(self, product: Product, max_rows: int) -> None:
+        self._product = product
         self._names = product.feature_names
         self._key = product.entity.key
-        self._excluded = product.excluded
         self._max_rows = max_rows
 
     def of_rows(self, matrix: Matrix, dimensions: int, field: str) -> Ask:
@@ -130,10 +142,8 @@ class Tables:
         return self.of_columns(names, data.reshape(len(records), len(names)), field)
 
     def _check_name(self, name: str, field: str) -> None:
-        if name in self._excluded:
-            raise BeaconError("unknown_feature", f"{name} is excluded: {self._excluded[name]}", field)
         if name not in self._names and name != self._key:
-            raise unknown_feature(name, self._names, field)
+            raise unknown_feature(name, self._product, field)
 
     def _entity(self, value: float, field: str) -> int | None:
         if np.isnan(value):
