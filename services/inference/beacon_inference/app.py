@@ -12,6 +12,7 @@ from beacon_core.serving.http import Route
 from beacon_core.serving.tracing import open_spans
 from beacon_core.settings import Settings
 from beacon_inference.database import Database
+from beacon_inference.health import health_routes
 from beacon_inference.instruments import Instruments
 from beacon_inference.lookup import FeatureClient
 from beacon_inference.models import Models
@@ -58,6 +59,7 @@ def create(settings: Settings) -> Application:
             error_body=mlflow.error_body,
             content_types=mlflow.CONTENT_TYPES,
         ),
+        *health_routes(models),
     ]
     web = create_web(settings, product, models, log, database, wording)
     watcher: asyncio.Task[None] | None = None

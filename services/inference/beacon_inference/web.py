@@ -1,11 +1,10 @@
-"""The routes where speed does not matter: health, model metadata, docs, the prediction log, actuals."""
+"""The routes where speed does not matter: model metadata, docs, the prediction log, actuals."""
 
 from importlib import resources
 from typing import Any
 
 from flask import Flask, Response
 
-from beacon_core.errors import BeaconError
 from beacon_core.product import Product
 from beacon_core.serving.flask_app import create_flask
 from beacon_core.settings import Settings
@@ -23,41 +22,10 @@ def create_web(
 ) -> Flask:
     """Make the Flask half of inference."""
     app = create_flask("beacon_inference")
-    _add_health(app, models)
     add_metadata(app, settings, product, models)
     _add_docs(app, settings, product)
     add_log(app, settings, product, log, database, wording)
     return app
-
-
-def _add_health(app: Flask, models: Models) -> None:
-    def ready() -> bool:
-        return models.serving is not None
-
-    @app.get("/livez")
-    def livez() -> Any:
-        return {"live": True}
-
-    @app.get("/readyz")
-    def readyz() -> Any:
-        if models.serving is None:
-            raise BeaconError("model_not_ready", models.failure or "no model is in service yet")
-        pin = models.serving.model.pin
-        return {"ready": True, "model": {"name": pin.name, "version": pin.version, "sha256": pin.sha256}}
-
-    @app.get("/v2/health/live")
-    def v2_live() -> Any:
-        return {"live": True}
-
-    @app.get("/v2/health/ready")
-    def v2_ready() -> Any:
-        return {"ready": ready()}, 200 if ready() else 503
-
-    @app.get("/ping")
-    @app.get("/health")
-    def ping() -> Response:
-        # As MLflow answers it, but for the type: a line feed is no JSON.
-        return Response("\n", 200 if ready() else 404, content_type="text/plain")
 
 
 def _add_docs(app: Flask, settings: Settings, product: Product) -> None:

@@ -139,7 +139,8 @@ class Application:
         try:
             if request.method not in route.methods:
                 raise BeaconError("method_not_allowed", f"{route.template} takes {route.method}")
-            require_content_type(request, route.content_types)
+            if request.method == "POST":
+                require_content_type(request, route.content_types)
             return await route.handler(request)
         except BeaconError as error:
             failure = error

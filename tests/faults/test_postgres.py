@@ -1,0 +1,205 @@
+"""The prediction log on PostgreSQL: shipped, down, killed in the middle of a batch, and hung."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+import pytest
+from support.load import PREDICT, start_loads, under_load
+from support.postgres import INSTALLED, Postgres, postgres
+from support.server import Server, serving
+from support.service import samples
+
+pytestmark = pytest.mark.skipif(not INSTALLED, reason="no PostgreSQL binaries")
+HUNG_SECONDS = 4.0
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Postgres]:
+    with postgres() as running:
+        yield running
+
+
+@pytest.fixture
+def database(cluster: Postgres) -> Postgres:
+    """The cluster, with empty tables."""
+    if not cluster.running:
+        cluster.start()
+    cluster.query("DELETE FROM predictions")
+    cluster.query("DELETE FROM actuals")
+    return cluster
+
+
+@pytest.fixture
+def server(home: Path, database: Postgres) -> Iterator[Server]:
+    with serving(home, access_log="false", database_url=database.url) as running:
+        yield running
+
+
+def until(condition: Callable[[], bool], what: str, seconds: float = 20.0) -> float:
+    """Wait; seconds it took."""
+    started = time.monotonic()
+    while time.monotonic() < started + seconds:
+        if condition():
+            return time.monotonic() - started
+        time.sleep(0.02)
+    raise AssertionError(f"not within {seconds} s: {what}")
+
+
+def log_metrics(server: Server) -> dict[str, float]:
+    found = samples(httpx.get(f"http://127.0.0.1:{server.metrics_port}/metrics").text)
+    start = "beacon_prediction_log_"
+    return {name.removeprefix(start): value for name, value in found.items() if name.startswith(start)}
+
+
+def shipped(server: Server) -> bool:
+    return log_metrics(server)["spool_records"] == 0
+
+
+def recorded(database: Postgres) -> list[str]:
+    return [name for (name,) in database.query("SELECT id FROM predictions")]
+
+
+def predict(server: Server, row: dict[str, float], **more: str) -> httpx.Response:
+    return httpx.post(f"{server.address}{PREDICT}", json={"features": row, **more}, timeout=5)
+
+
+def get(server: Server, path: str) -> httpx.Response:
+    return httpx.get(f"{server.address}{path}", timeout=5)
+
+
+def code(answer: httpx.Response) -> tuple[int, str]:
+    return answer.status_code, answer.json()["code"]
+
+
+def test_a_prediction_and_its_actual_come_back_out_of_postgres(
+    server: Server, database: Postgres, row: dict[str, float]
+) -> None:
+    some = {name: value for name, value in row.items() if name != "RM"}
+    predict(server, some | {"LSTAT": 99.0}, prediction_id="k")
+    before = get(server, "/v1/predictions/k").json()
+    until(lambda: shipped(server), "the record is in the database")
+    after = get(server, "/v1/predictions/k").json()
+    assert after == before
+    assert (after["imputed"], after["out_of_range"]) == (["RM"], ["LSTAT"])
+    assert recorded(database) == ["k"]
+    assert predict(server, some | {"LSTAT": 99.0}, prediction_id="k").json()["prediction_id"] == "k"
+    assert code(predict(server, row, prediction_id="k")) == (422, "idempotency_conflict")
+
+    actual = {"prediction_id": "k", "value": 21.5, "observed_at": datetime.now(UTC).isoformat()}
+    for value, outcome in ((21.5, "accepted"), (21.5, "duplicate"), (22, "corrected")):
+        kept = httpx.post(f"{server.address}/v1/actuals", json=actual | {"value": value})
+        assert kept.json()["outcomes"] == [outcome]
+    assert get(server, "/v1/predictions/k").json()["actual"]["value"] == 22
+    assert server.stop() == 0
+
+
+def test_while_postgres_is_down_no_prediction_fails_and_none_is_lost(
+    server: Server, database: Postgres, row: dict[str, float]
+) -> None:
+    predict(server, row, prediction_id="before")
+    until(lambda: shipped(server), "the first record is in the database")
+    with under_load(server.address, row) as loads:
+        time.sleep(0.5)
+        database.kill()
+        predict(server, row, prediction_id="during")
+        time.sleep(2)
+        assert get(server, "/readyz").status_code == 200
+        assert get(server, "/v1/predictions/during").json()["prediction_id"] == "during"
+        assert predict(server, row, prediction_id="during").status_code == 200
+        for name in ("before", "nobody"):  # only the database could tell
+            answer = get(server, f"/v1/predictions/{name}")
+            assert code(answer) == (503, "prediction_log_unavailable")
+            assert answer.headers["retry-after"] == "1"
+        actual = {"prediction_id": "during", "value": 20}
+        assert code(httpx.post(f"{server.address}/v1/actuals", json=actual)) == (503, "prediction_log_unavailable")
+        assert log_metrics(server)["ship_failures_total"] > 0
+        database.start()
+        time.sleep(0.5)
+    drained = until(lambda: shipped(server), "the spool is shipped once the database is back")
+    acknowledged = [*loads.acknowledged, "before", "during"]
+    found = recorded(database)
+    print(f"acknowledged {len(acknowledged)}, in PostgreSQL {len(found)}, drained {drained:.1f} s after the load")
+    assert (loads.total("failed"), loads.total("broken"), loads.total("unlogged")) == (0, 0, 0)
+    assert sorted(found) == sorted(acknowledged)
+    assert httpx.post(f"{server.address}/v1/actuals", json=actual).status_code == 200
+
+
+def test_a_server_starts_and_serves_without_its_database(home: Path, database: Postgres, row: dict[str, float]) -> None:
+    database.kill()
+    with serving(home, access_log="false", database_url=database.url) as server:
+        for number in range(50):
+            assert predict(server, row, prediction_id=f"k-{number}").headers["beacon-logged"] == "true"
+        assert server.stop() == 0
+        database.start()
+        server.start()
+        until(lambda: shipped(server), "the next process ships what the first one left")
+    assert sorted(recorded(database)) == sorted(f"k-{number}" for number in range(50))
+
+
+def test_postgres_killed_again_and_again_in_the_middle_of_a_batch(
+    server: Server, database: Postgres, row: dict[str, float]
+) -> None:
+    database.kill()
+    names = []
+    for number in range(20):
+        rows = [{"features": row, "prediction_id": f"k-{number}-{each}"} for each in range(1000)]
+        answer = httpx.post(f"{server.address}/v1/predict/batch", json={"rows": rows}, timeout=20)
+        assert answer.headers["beacon-logged"] == "true"
+        names += [each["prediction_id"] for each in rows]
+    kills = in_between = 0
+    while not shipped(server) and kills < 4:
+        before = log_metrics(server)["shipped_total"]
+        database.start()
+        until(lambda before=before: log_metrics(server)["shipped_total"] > before, "a batch is in")  # type: ignore[misc]
+        database.kill()
+        kills += 1
+        in_between += log_metrics(server)["spool_records"] > 0
+    database.start()
+    until(lambda: shipped(server), "everything is shipped")
+    found = recorded(database)
+    print(f"kills {kills}, of them {in_between} before all was shipped; {len(found)} of {len(names)} records")
+    assert in_between >= 1
+    assert sorted(found) == sorted(names)
+
+
+def test_a_postgres_that_hangs_holds_up_nothing_but_what_asks_it(
+    server: Server, database: Postgres, row: dict[str, float]
+) -> None:
+    predict(server, row, prediction_id="before")
+    until(lambda: shipped(server), "the first record is in the database")
+    database.hang()
+    try:
+        # Readers of the log may have to wait; more of them than there are threads must not take health with them.
+        readers = [httpx.Client(base_url=server.address, timeout=HUNG_SECONDS) for _ in range(30)]
+        loads = start_loads(server.address, row)
+        waiting = [_in_background(reader, "/v1/predictions/before") for reader in readers]
+        time.sleep(1)
+        started = time.monotonic()
+        assert get(server, "/readyz").status_code == 200
+        assert get(server, "/livez").status_code == 200
+        assert time.monotonic() - started < 1
+        time.sleep(1)
+        loads.end()
+        for thread in waiting:
+            thread.join(HUNG_SECONDS + 1)
+    finally:
+        database.go_on()
+    assert (loads.total("failed"), loads.total("broken"), loads.total("unlogged")) == (0, 0, 0)
+    until(lambda: shipped(server), "the spool is shipped")
+    assert sorted(recorded(database)) == sorted([*loads.acknowledged, "before"])
+
+
+def _in_background(client: httpx.Client, path: str) -> threading.Thread:
+    def ask() -> None:
+        with contextlib.suppress(httpx.TransportError):
+            client.get(path)
+        client.close()
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    return thread
