@@ -99,3 +99,21 @@ def actual(moment):
 
 def run():
     return {"job": "retrain", "period": "2026-01", "stage": "fetch", "state": "done", "started_at": MOMENT}
+
+
+def test_a_migration_that_is_cut_off_leaves_nothing_behind(tmp_path, monkeypatch):
+    engine = open_store(f"sqlite:///{tmp_path / 'beacon.db'}")
+    upgrade = command.upgrade
+
+    def cut_off(*arguments):
+        upgrade(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(command, "upgrade", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            migrate(engine)
+    assert inspect(engine).get_table_names() == []
+    migrate(engine)
+    assert "predictions" in inspect(engine).get_table_names()
+    engine.dispose()
