@@ -16,6 +16,8 @@ from beacon_core.product import Product
 
 EVENT_TIME = "event_timestamp"
 CREATED_TIME = "created"
+# Feast's types know no `not null`: a feature that product.yaml says is not nullable carries this tag in the registry.
+REQUIRED = {"nullable": "false"}
 
 
 def view_name(product: Product) -> str:
@@ -26,6 +28,11 @@ def view_name(product: Product) -> str:
 def push_source_name(product: Product) -> str:
     """Name of the push source that feeds the view."""
     return f"{view_name(product)}_push"
+
+
+def is_required(field: Field) -> bool:
+    """Whether a feature in the registry must never be null."""
+    return REQUIRED.items() <= field.tags.items()
 
 
 def build(product: Product, data: Path) -> list[FeastObject]:
@@ -53,7 +60,12 @@ def build(product: Product, data: Path) -> list[FeastObject]:
         schema=[
             Field(name=product.entity.key, dtype=Int64),
             *(
-                Field(name=feature.name, dtype=Float64, description=f"{feature.title} ({feature.unit})")
+                Field(
+                    name=feature.name,
+                    dtype=Float64,
+                    description=f"{feature.title} ({feature.unit})",
+                    tags={} if feature.nullable else REQUIRED,
+                )
                 for feature in product.features
             ),
         ],

@@ -135,7 +135,8 @@ def samples(text: str) -> dict[str, float]:
     return found
 
 
-def _scope(method: str, path: str, headers: list[tuple[bytes, bytes]], port: int) -> dict[str, Any]:
+def _scope(method: str, target: str, headers: list[tuple[bytes, bytes]], port: int) -> dict[str, Any]:
+    path, _, query = target.partition("?")
     return {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.3"},
@@ -144,7 +145,7 @@ def _scope(method: str, path: str, headers: list[tuple[bytes, bytes]], port: int
         "method": method,
         "path": path,
         "raw_path": path.encode("utf-8", "surrogateescape"),
-        "query_string": b"",
+        "query_string": query.encode("utf-8", "surrogateescape"),
         "root_path": "",
         "headers": headers,
         "server": ("127.0.0.1", port),

@@ -1,5 +1,6 @@
 """`python -m beacon_features`: serve features until told to stop."""
 
+import os
 from typing import Any
 
 from beacon_core.serving.server import serve
@@ -10,6 +11,7 @@ if __name__ == "__main__":
 
     def create() -> Any:
         """Import the application in the worker only: gunicorn's own process stays small, and Feast is imported once."""
+        os.environ.setdefault("TQDM_DISABLE", "1")  # Feast draws progress bars, and stderr is for the log
         import prometheus_client  # noqa: F401, PLC0415 - before Feast, which switches it to files shared by processes
         import typeguard  # noqa: PLC0415
 

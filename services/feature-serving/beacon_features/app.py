@@ -14,7 +14,7 @@ from beacon_features.reading import get_online_features
 from beacon_features.refusal import error_body
 from beacon_features.registry import Registry
 from beacon_features.stores import open_reader
-from beacon_features.web import create_web
+from beacon_features.web import create_web, health_routes
 from beacon_features.writing import Writer
 from feature_repo import repo
 
@@ -28,13 +28,14 @@ def create(settings: Settings) -> Application:
     store = repo.open_store(settings)
     registry = Registry(store, instruments)
     reader = open_reader(store)
-    writer = Writer(settings, store)
+    writer = Writer(settings, store, registry, reader)
     read = get_online_features(registry, reader, instruments, settings.max_batch_rows)
-    web = create_web(registry, writer)
+    web = create_web(writer)
     watcher: asyncio.Task[None] | None = None
 
     async def start() -> None:
         nonlocal watcher
+        writer.start(asyncio.get_running_loop())
         await asyncio.to_thread(registry.refresh)
         watcher = asyncio.create_task(registry.watch())
 
@@ -50,7 +51,7 @@ def create(settings: Settings) -> Application:
         service="feature-serving",
         settings=settings,
         metrics_port=settings.features_metrics_port,
-        routes=[Route("/get-online-features", read, error_body=error_body)],
+        routes=[Route("/get-online-features", read, error_body=error_body), *health_routes(registry)],
         flask=web,
         registry=collectors,
         spans=open_spans("feature-serving", settings.build_version),

@@ -11,6 +11,7 @@ from feast.types import Float32, Float64, Int32, Int64
 
 from beacon_features.keys import check_keys
 from beacon_features.refusal import RefusedError, refused
+from feature_repo.definitions import is_required
 
 # A clock may run a little ahead of ours. A row from the future would be served as fresh for ever, and hide later ones.
 MOST_AHEAD = timedelta(minutes=5)
@@ -20,7 +21,8 @@ NUMBERS = (Float32, Float64, Int32, Int64)
 def to_frame(view: FeatureView, columns: dict[str, Any], now: datetime, most_rows: int) -> pd.DataFrame:
     """Check the columns against the view and build the frame, times in UTC; raises `RefusedError`.
 
-    Needed are the join keys, every feature (null for a missing value) and the event time; `created` is `now` if absent.
+    Needed are the join keys, every feature (null for a missing value, where the feature is nullable) and the event
+    time; `created` is `now` if absent.
     """
     source = view.batch_source
     if source is None:
@@ -68,6 +70,8 @@ def _check_columns(needed: Sequence[str], optional: Sequence[str], columns: dict
 
 
 def _check_feature(feature: Field, column: Sequence[Any]) -> None:
+    if is_required(feature) and None in column:
+        raise _broken(feature.name, column.index(None), "must not be null")
     if feature.dtype not in NUMBERS:
         return
     for row, value in enumerate(column):

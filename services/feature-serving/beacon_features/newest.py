@@ -1,30 +1,30 @@
-"""Keeps late rows out of the online store: what is served is always the newest by event time, as training joins it."""
+"""Keeps late rows out of the online store: what is served is always the newest by event time, as training joins it.
 
-from datetime import UTC
+Feast's Redis store sees to that itself between writes, but not within one; its SQLite store takes whatever comes last.
+"""
+
+from collections.abc import Sequence
 
 import pandas as pd
-from feast import FeatureStore, FeatureView
-from feast.infra.key_encoding_utils import deserialize_entity_key
+from feast import FeatureView
 
-from beacon_features.keys import key_encoder
+from beacon_features.lookup import Row
 
 
-def newest_only(store: FeatureStore, view: FeatureView, frame: pd.DataFrame) -> pd.DataFrame:
-    """The newest row of each entity in `frame`, unless the online store has a newer one.
+def newest_each(view: FeatureView, frame: pd.DataFrame) -> pd.DataFrame:
+    """The newest row of each entity in `frame`."""
+    keys = [column.name for column in view.entity_columns]
+    return frame.sort_values(event_time(view), kind="stable").drop_duplicates(keys, keep="last")
 
-    Feast's Redis store sees to that itself, its SQLite store takes whatever comes last.
-    """
+
+def newer_than(view: FeatureView, frame: pd.DataFrame, stored: Sequence[Row | None]) -> pd.DataFrame:
+    """The rows of `frame` that are as new as what is `stored` of their entities, or newer."""
+    times = frame[event_time(view)].dt.as_unit("ns").astype("int64")
+    return frame[[row is None or time >= row.event_time for time, row in zip(times, stored, strict=True)]]
+
+
+def event_time(view: FeatureView) -> str:
+    """Name of the column of event times."""
     if view.batch_source is None:
-        return frame
-    event_time = view.batch_source.timestamp_field
-    types = {column.name: column.dtype.to_value_type() for column in view.entity_columns}
-    names = list(types)
-    newest = frame.sort_values(event_time, kind="stable").drop_duplicates(names, keep="last")
-    version = store.config.entity_key_serialization_version
-    keys = key_encoder(types, version)([newest[name].tolist() for name in names], names)
-    protos = [deserialize_entity_key(key, version) for key in keys]
-    stored = store._get_provider().online_read(store.config, view, protos, [view.features[0].name])
-    fresh = [
-        time is None or row >= time.astimezone(UTC) for row, (time, _) in zip(newest[event_time], stored, strict=True)
-    ]
-    return newest[fresh]
+        raise ValueError(f"{view.name} has no source")
+    return str(view.batch_source.timestamp_field)

@@ -1,37 +1,46 @@
-"""The routes where speed does not matter: health and writes, with errors as Feast words them."""
+"""The Flask half, which writes, with errors as Feast words them; and health, which is no part of it.
 
-from flask import Flask, Response
+Writes may wait for each other and for a store; health is answered by the event loop, so that they cannot hold it up.
+"""
+
+from flask import Flask
+from flask import Response as FlaskResponse
 
 from beacon_core.errors import BeaconError
 from beacon_core.serving.flask_app import create_flask, current_request
+from beacon_core.serving.http import Request, Response, Route
 from beacon_features.refusal import error_body
 from beacon_features.registry import Registry
 from beacon_features.writing import Writer, add_writes
 
 
-def create_web(registry: Registry, writer: Writer) -> Flask:
+def health_routes(registry: Registry) -> list[Route]:
+    """Liveness, and readiness as Feast words it: the status says it all.
+
+    The online store is no part of either: its failure is told per request.
+    """
+
+    async def livez(_request: Request) -> Response:
+        return Response(b'{"live":true}')
+
+    async def health(_request: Request) -> Response:
+        return Response(b"", 200 if registry.loaded else 503)
+
+    return [Route("/livez", livez, "GET"), *(Route(path, health, "GET") for path in ("/health", "/readyz"))]
+
+
+def create_web(writer: Writer) -> Flask:
     """Make the Flask half of feature serving."""
     app = create_flask("beacon_features")
     app.register_error_handler(BeaconError, _feast_error)
-
-    @app.get("/livez")
-    def livez() -> dict[str, bool]:
-        return {"live": True}
-
-    @app.get("/health")
-    @app.get("/readyz")
-    def health() -> Response:
-        # Feast's shape: the status says it all. The online store is no part of it: its failure is told per request.
-        return Response(status=200 if registry.loaded else 503)
-
     add_writes(app, writer)
     return app
 
 
-def _feast_error(error: BeaconError) -> Response:
+def _feast_error(error: BeaconError) -> FlaskResponse:
     context = current_request()
     context.error_code = error.code
-    response = Response(error_body(error, context), error.status, content_type="application/json")
+    response = FlaskResponse(error_body(error, context), error.status, content_type="application/json")
     if error.status == 503:
         response.headers["Retry-After"] = "1"
     if error.status == 401:

@@ -1,17 +1,19 @@
 """The routes that write: push, write-to-online-store, materialize. Token first, then body, then Feast's SDK."""
 
+import asyncio
 import contextlib
 import hmac
 import io
 import logging
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import msgspec
+import pandas as pd
 from feast import FeatureStore, FeatureView
 from feast.data_source import PushMode
 from feast.errors import FeastError, FeatureViewNotFoundException, PushSourceNotFoundException
@@ -22,55 +24,80 @@ from redis.exceptions import RedisError
 from beacon_core.errors import BeaconError
 from beacon_core.settings import Settings
 from beacon_features.frames import to_frame
-from beacon_features.newest import newest_only
+from beacon_features.newest import newer_than, newest_each
 from beacon_features.reading import decode_body
 from beacon_features.refusal import invalid, refused, refused_by_feast
+from beacon_features.registry import Registry
+from beacon_features.stores.reader import Reader
 from feature_repo import repo
 from feature_repo.offline import locked
 
 log = logging.getLogger(__name__)
 
+# A write waits this long for another one; a materialization may take minutes.
+WAIT_SECONDS = 5.0
+# The reader's own patience ends much earlier.
+READ_SECONDS = 5.0
+FLAGS = {"": False, "0": False, "false": False, "1": True, "true": True}
 MODES = {mode.name.lower(): mode for mode in PushMode}
 BodyT = TypeVar("BodyT")
+ReadT = TypeVar("ReadT")
 
 
-class Push(msgspec.Struct):
-    """Body of /push."""
+class Push(msgspec.Struct, forbid_unknown_fields=True):
+    """Body of /push. `transform_on_write` makes no difference: views that transform are not served."""
 
     push_source_name: str
     df: dict[str, Any]
     to: str = "online"
     allow_registry_cache: bool = True
+    transform_on_write: bool = True
 
 
-class Write(msgspec.Struct):
+class Write(msgspec.Struct, forbid_unknown_fields=True):
     """Body of /write-to-online-store."""
 
     feature_view_name: str
     df: dict[str, Any]
     allow_registry_cache: bool = True
+    transform_on_write: bool = True
 
 
-class Materialize(msgspec.Struct):
+class Materialize(msgspec.Struct, forbid_unknown_fields=True):
     """Body of /materialize, and of /materialize-incremental, which has no start."""
 
     start_ts: str | None = None
     end_ts: str | None = None
     feature_views: list[str] | None = None
     disable_event_timestamp: bool = False
+    full_feature_names: bool = False
+    version: str | None = None
 
 
 class Writer:
     """Writes through Feast's SDK, one write at a time: Feast's stores share their connections between threads."""
 
-    def __init__(self, settings: Settings, store: FeatureStore) -> None:
+    def __init__(self, settings: Settings, store: FeatureStore, registry: Registry, reader: Reader) -> None:
+        server = store.config.feature_server
+        if server is not None and server.offline_push_batching_enabled:
+            raise repo.FeatureStoreError(
+                "feature_store.yaml: feature_server.offline_push_batching_enabled: a push is on disk when it is "
+                "answered, batching in memory is not supported"
+            )
         self._token = settings.feature_token
         self._most_rows = settings.max_batch_rows
         self._store = store
+        self._registry = registry
+        self._reader = reader
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._data = repo.data_file(settings)
         self._writing = threading.Lock()
         self._materializing = threading.Lock()
         self._background = ThreadPoolExecutor(1, thread_name_prefix="materialize")
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Take the event loop that the reader lives on."""
+        self._loop = loop
 
     def close(self) -> None:
         """Wait for a materialization that runs in the background."""
@@ -99,12 +126,12 @@ class Writer:
                 message = str(PushSourceNotFoundException(body.push_source_name))
                 raise refused("not_found", message, "push_source_name", kind=PushSourceNotFoundException.__name__)
             frame = to_frame(views[0], body.df, datetime.now(UTC), self._most_rows)
+            to = MODES[body.to]
+            # An online store that does not answer is found out by this read, before anything is written.
+            fresh = frame if to is PushMode.OFFLINE else self._fresh(views[0], frame)
             # Offline first: what serving has shown, training must be able to see. A retry repeats no row.
-            for mode in (PushMode.OFFLINE, PushMode.ONLINE):
-                if MODES[body.to] not in {mode, PushMode.ONLINE_AND_OFFLINE}:
-                    continue
-                rows = frame if mode is PushMode.OFFLINE else newest_only(self._store, views[0], frame)
-                if len(rows):
+            for mode, rows in ((PushMode.OFFLINE, frame), (PushMode.ONLINE, fresh)):
+                if to in {mode, PushMode.ONLINE_AND_OFFLINE} and len(rows):
                     self._store.push(body.push_source_name, rows, body.allow_registry_cache, mode)
         return Response(status=200)
 
@@ -114,14 +141,14 @@ class Writer:
         with self._exclusive():
             view = self._view(body.feature_view_name, cached=body.allow_registry_cache)
             frame = to_frame(view, body.df, datetime.now(UTC), self._most_rows)
-            rows = newest_only(self._store, view, frame)
+            rows = self._fresh(view, frame)
             if len(rows):
                 self._store.write_to_online_store(view.name, rows, allow_registry_cache=body.allow_registry_cache)
         return _null()
 
     def materialize(self) -> Response:
         """Bring the newest rows of an interval online."""
-        body = _body(Materialize)
+        body = _materialize_body()
         views = self._views(body.feature_views)
         if body.disable_event_timestamp:
             start, end = datetime(1970, 1, 1, tzinfo=UTC), datetime.now(UTC)
@@ -133,15 +160,16 @@ class Writer:
 
     def materialize_incremental(self) -> Response:
         """Bring online what is new since the last materialization."""
-        body = _body(Materialize)
+        body = _materialize_body()
         views = self._views(body.feature_views)
         end = _time(body.end_ts, "end_ts")
         return self._run(views, lambda: self._store.materialize_incremental(end, views))
 
     def _run(self, views: list[str], work: Callable[[], None]) -> Response:
-        """Do the work now, or after the answer with `?async=true`; 409 while another one is at it."""
-        later = request.args.get("async", "") in {"true", "1"}
-        if not self._materializing.acquire(blocking=not later):
+        """Do the work now, or after the answer with `?async=true`; 409 while another one is at it in this process."""
+        later = _flag("async")
+        self._on_loop(self._reader.check())
+        if not self._materializing.acquire(timeout=0 if later else WAIT_SECONDS):
             told = {"error": "a materialization is running; wait for it", "feature_views": views}
             return Response(msgspec.json.encode(told), 409, content_type="application/json")
         if not later:
@@ -164,13 +192,26 @@ class Writer:
         return Response(msgspec.json.encode(accepted), 202, content_type="application/json")
 
     def _quietly(self, work: Callable[[], None]) -> None:
-        # Feast prints its progress to the terminal.
-        silent = contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO())
-        with self._exclusive(), locked(self._data, shared=True), silent[0], silent[1]:
+        # Feast prints to stdout, which nobody else here writes to; its progress bars are switched off at the start.
+        with self._exclusive(), locked(self._data, shared=True), contextlib.redirect_stdout(io.StringIO()):
             work()
 
+    def _fresh(self, view: FeatureView, frame: pd.DataFrame) -> pd.DataFrame:
+        """The newest row of each entity, unless the online store has a newer one; its reader says when it is down."""
+        self._registry.refresh()
+        (read,) = self._registry.catalog.plan(None, (f"{view.name}:{view.features[0].name}",), full_names=False).reads
+        newest = newest_each(view, frame)
+        keys = read.encode([newest[name].tolist() for name in read.keys], read.keys)
+        return newer_than(view, newest, self._on_loop(self._reader.read(read, keys)))
+
+    def _on_loop(self, reading: Coroutine[Any, Any, ReadT]) -> ReadT:
+        if self._loop is None:
+            reading.close()
+            raise BeaconError("feature_store_unavailable", "the service has not started")
+        return asyncio.run_coroutine_threadsafe(reading, self._loop).result(READ_SECONDS)
+
     def _views(self, names: list[str] | None) -> list[str]:
-        with self._exclusive():
+        with _outages_told():
             if names is None:
                 return [view.name for view in self._store.list_feature_views(allow_cache=False)]
             return [self._view(name, cached=False).name for name in names]
@@ -183,15 +224,28 @@ class Writer:
 
     @contextlib.contextmanager
     def _exclusive(self) -> Iterator[None]:
-        """One write at a time, and what a store or a registry that is down raises becomes a 503."""
+        """One write at a time."""
+        if not self._writing.acquire(timeout=WAIT_SECONDS):
+            raise BeaconError("overloaded", "another write or a materialization is under way; try again")
         try:
-            with self._writing:
+            with _outages_told():
                 yield
-        except FeastError as error:
-            raise refused_by_feast(error) from error
-        except (sqlite3.Error, RedisError, OSError, DecodeError) as error:
-            log.warning("write failed", exc_info=error)
-            raise BeaconError("feature_store_unavailable", f"the store does not answer: {error}") from error
+        finally:
+            self._writing.release()
+
+
+@contextlib.contextmanager
+def _outages_told() -> Iterator[None]:
+    """What a store or a registry that is down raises becomes a 503."""
+    try:
+        yield
+    except FeastError as error:
+        raise refused_by_feast(error) from error
+    except Exception as error:
+        if not _is_outage(error):
+            raise
+        log.warning("write failed", exc_info=error)
+        raise BeaconError("feature_store_unavailable", f"the store does not answer: {error}") from error
 
 
 def add_writes(app: Flask, writer: Writer) -> None:
@@ -216,6 +270,34 @@ def add_writes(app: Flask, writer: Writer) -> None:
 
 def _body(kind: type[BodyT]) -> BodyT:
     return decode_body(request.get_data(), msgspec.json.Decoder(kind).decode)
+
+
+def _materialize_body() -> Materialize:
+    """The body, and no parameter that Feast knows and this server would have to pass over."""
+    if _flag("force"):
+        rule = "there is nothing to force: a materialization that was killed leaves nothing behind that bars the next"
+        raise invalid("invalid_body", rule, ("query", "force"))
+    body = _body(Materialize)
+    if body.version is not None:
+        raise invalid("invalid_body", "pinned versions of a view are not served", ("body", "version"))
+    if body.full_feature_names:
+        rule = "the stores name features by their view already"
+        raise invalid("invalid_body", rule, ("body", "full_feature_names"))
+    return body
+
+
+def _flag(name: str) -> bool:
+    text = request.args.get(name, "").lower()
+    if text not in FLAGS:
+        raise invalid("invalid_type", f"{name} must be true or false", ("query", name))
+    return FLAGS[text]
+
+
+def _is_outage(error: Exception) -> bool:
+    """Whether a store or a registry is down; other databases' drivers name such errors as the DB-API does."""
+    if isinstance(error, (sqlite3.Error, RedisError, OSError, DecodeError)):
+        return True
+    return not {"OperationalError", "InterfaceError"}.isdisjoint(kind.__name__ for kind in type(error).__mro__)
 
 
 def _time(text: str | None, name: str) -> datetime:

@@ -25,6 +25,10 @@ class Reader(Protocol):
         """One row an encoded entity key, None where the store has none; raises `unavailable` within the time limit."""
         ...
 
+    async def check(self) -> None:
+        """Raise `unavailable` within the time limit if the store does not answer."""
+        ...
+
     async def close(self) -> None:
         """Let go of connections."""
         ...

@@ -111,25 +111,27 @@ class RedisReader:
         commands = [
             b"%b$%d\r\n%b%b\r\n%b" % (head, len(key) + len(self._project), key, self._project, tail) for key in keys
         ]
-        try:
-            replies = await self._ask(commands)
-        except (OSError, hiredis.HiredisError) as error:  # of which TimeoutError is one
-            raise unavailable(str(error)) from error
-        return [_row(reply) for reply in replies]
+        return [_row(reply) for reply in await self._ask(commands)]
+
+    async def check(self) -> None:
+        await self._ask([_command("PING")])
 
     async def close(self) -> None:
         if self._connection is not None:
             self._connection.abort()
 
     async def _ask(self, commands: Sequence[bytes]) -> list[Any]:
-        connection = await self._connected()
         try:
-            return await connection.ask(commands)
-        except ConnectionError:
-            # Redis closes idle connections, and restarts: a read can be asked again, of a new connection, once.
-            connection.abort()
             connection = await self._connected()
-            return await connection.ask(commands)
+            try:
+                return await connection.ask(commands)
+            except ConnectionError:
+                # Redis closes idle connections, and restarts: a read can be asked again, of a new connection, once.
+                connection.abort()
+                connection = await self._connected()
+                return await connection.ask(commands)
+        except (OSError, hiredis.HiredisError) as error:  # TimeoutError is an OSError
+            raise unavailable(str(error)) from error
 
     def _command(self, plan: ViewPlan) -> tuple[bytes, bytes]:
         """HMGET without its key: what comes before and after it."""

@@ -32,17 +32,22 @@ class SqliteReader:
         marks = ",".join("?" * len(keys))
         # The table's name is Feast's own, the values are bound.
         query = f'SELECT entity_key, feature_name, value, event_ts FROM "{plan.table}" WHERE entity_key IN ({marks})'  # noqa: S608
-        try:
-            cells = self._open().execute(query, keys).fetchall()
-        except (sqlite3.Error, OSError) as error:
-            await self.close()
-            raise unavailable(str(error)) from error
-        return _rows(cells, plan.columns, keys)
+        return _rows(await self._query(query, keys), plan.columns, keys)
+
+    async def check(self) -> None:
+        await self._query("SELECT 1", ())
 
     async def close(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+    async def _query(self, query: str, values: Sequence[bytes]) -> list[Any]:
+        try:
+            return self._open().execute(query, values).fetchall()
+        except (sqlite3.Error, OSError) as error:
+            await self.close()
+            raise unavailable(str(error)) from error
 
     def _open(self) -> sqlite3.Connection:
         """The connection; a new one when the file was replaced, which is looked at once a second."""
