@@ -1,10 +1,13 @@
 """Bring what is new in the offline store online. Exit 0 done, 1 refused, 75 try again later."""
 
+import sqlite3
 import sys
 from datetime import UTC, datetime
 
+from feast.errors import FeastError
+from google.protobuf.message import DecodeError
 from redis.exceptions import RedisError
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from beacon_core.job_runs import recorded
 from beacon_core.logs import configure_logging
@@ -36,14 +39,19 @@ def main() -> int:
             newest = None if done.newest is None else done.newest.isoformat()
             run.rows = done.rows
             run.details = {"view": done.view, "start": done.start.isoformat(), "newest": newest}
-    except repo.FeatureStoreError as error:
-        print(f"materialization failed: {error}", file=sys.stderr)
-        return REFUSED
-    except (RedisError, SQLAlchemyError, OSError) as error:
-        print(f"materialization failed, try again: {error}", file=sys.stderr)
+    except (RedisError, OperationalError, sqlite3.OperationalError, OSError) as error:
+        print(f"materialization failed, try again: {_line(error)}", file=sys.stderr)
         return TRY_AGAIN
+    except (repo.FeatureStoreError, FeastError, SQLAlchemyError, sqlite3.Error, DecodeError) as error:
+        print(f"materialization failed: {_line(error)}", file=sys.stderr)
+        return REFUSED
     print(f"{done.view}: {done.rows} rows since {done.start.isoformat(timespec='seconds')}, newest {newest or 'none'}")
     return 0
+
+
+def _line(error: Exception) -> str:
+    """What went wrong; SQLAlchemy adds the statement and a link on lines of their own."""
+    return str(error).partition("\n")[0] or type(error).__name__
 
 
 if __name__ == "__main__":
