@@ -56,6 +56,10 @@ lint: .venv/.stamp ## style, types
 test: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## unit and contract tests
 	$(DEV) pytest -n 2 --dist loadgroup tests/unit tests/contract
 
+.PHONY: test-faults
+test-faults: .venv/.stamp .venvs/inference.stamp ## PostgreSQL down, killed and hung; the disk full
+	$(DEV) pytest tests/faults --timeout 120 -rP
+
 .PHONY: test-clients
 test-clients: .venv/.stamp .venvs/inference.stamp ## KServe's own client, in an environment of its own
 	$(DEV) pytest tests/clients --timeout 300

@@ -49,11 +49,12 @@ def test_a_frame_an_array_and_a_list_get_the_same_answer(client: Any, frame: pd.
         np.testing.assert_allclose(predicted(client.invoke(data)), expected, atol=1e-4)
 
 
-def test_a_missing_value_is_imputed_as_null_and_refused_as_nan(client: Any, frame: pd.DataFrame) -> None:
+def test_a_missing_value_is_imputed_whether_it_comes_as_null_or_as_nan(client: Any, frame: pd.DataFrame) -> None:
     frame.loc[1, "RM"] = np.nan
-    assert len(predicted(client.invoke(frame.astype(object).where(frame.notna(), None)))) == 3
-    with pytest.raises(Exception, match=r"not_finite"):
-        client.invoke(frame)
+    as_null = predicted(client.invoke(frame.astype(object).where(frame.notna(), None)))
+    assert len(as_null) == 3
+    for data in (frame, frame.to_numpy()):
+        assert predicted(client.invoke(data)) == as_null
 
 
 def test_bad_input_is_told(client: Any, frame: pd.DataFrame) -> None:

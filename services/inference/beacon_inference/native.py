@@ -19,6 +19,10 @@ from beacon_core.product import Product
 from beacon_inference.ask import Ask
 
 INT64_MAX = 2**63 - 1
+# Parsed values take many times the room of their text: larger bodies are counted first. A full batch is smaller.
+COUNTED_BYTES = 256 << 10
+MOST_VALUES = 20_000
+VALUES_A_ROW = 40
 # All that msgspec raises for a body that it does not take.
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
@@ -47,6 +51,7 @@ class NativeParser:
 
     def row(self, body: bytes) -> Ask:
         """Parse one row; raises BeaconError."""
+        check_values(body)
         try:
             row = self._decode_row(body)
         except UNREADABLE as error:
@@ -64,6 +69,7 @@ class NativeParser:
 
     def batch(self, body: bytes) -> Ask:
         """Parse up to `max_rows` rows; raises BeaconError that names a bad row by its index."""
+        check_values(body, self._max_rows)
         try:
             rows = self._decode_batch(body).rows
         except UNREADABLE as error:
@@ -128,6 +134,12 @@ class NativeParser:
             raise BeaconError("invalid_entity", f'entity must be {{"{self._key}": number}}', field)
         if not isinstance(entity[self._key], int) or isinstance(entity[self._key], bool):
             raise BeaconError("invalid_entity", f"{self._key} must be a whole number", f"{field}.{self._key}")
+
+
+def check_values(body: bytes, rows: int = 1) -> None:
+    """Refuse a large body of more values than `rows` rows can have, before they fill the memory; commas part values."""
+    if len(body) > COUNTED_BYTES and body.count(b",") > max(MOST_VALUES, VALUES_A_ROW * rows):
+        raise BeaconError("body_too_large", "the body has more values than the largest batch")
 
 
 def explain_features(features: Any, product: Product, field: str) -> None:

@@ -377,6 +377,6 @@ def test_a_bad_table_is_refused(service, path, body, status, code, field):
 def test_rows_that_share_no_names_cannot_fill_the_memory(service):
     # 150,000 rows of one name each would be a table of 150,000 times 150,000.
     body = b'{"dataframe_records":[%s]}' % b",".join(b'{"%d":1}' % number for number in range(150_000))
-    assert service.post(MLFLOW, body).error()[:2] == (422, "batch_too_large")
+    assert service.post(MLFLOW, body).error()[:2] == (413, "body_too_large")
     body = b'{"dataframe_records":[%s]}' % b",".join(b'{"%d":1}' % number for number in range(900))
     assert service.post(MLFLOW, body).error() == (422, "unknown_feature", "dataframe_records[0].0")

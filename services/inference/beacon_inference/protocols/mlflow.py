@@ -13,7 +13,7 @@ from beacon_core.errors import BeaconError
 from beacon_core.serving.http import JSON, Request, encode_json
 from beacon_inference.ask import Ask
 from beacon_inference.pipeline import Protocol
-from beacon_inference.protocols.table import Tables, decode, nan_as_null, numbers
+from beacon_inference.protocols.table import Tables, numbers
 from beacon_inference.protocols.v1 import inputs, instances, respond
 
 CSV = b"text/csv"
@@ -49,7 +49,7 @@ def mlflow(tables: Tables) -> Protocol:
     def parse(request: Request) -> Ask:
         if request.headers.get(b"content-type", b"").startswith(CSV):
             return _csv(request.body, tables)
-        return _json(decode(nan_as_null(request.body), Invocation), tables)
+        return _json(tables.decode(request.body, Invocation, nan_is_null=True), tables)
 
     return Protocol(parse, respond)
 

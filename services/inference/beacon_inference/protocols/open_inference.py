@@ -16,7 +16,7 @@ from beacon_core.serving.http import JSON, Request, Response, encode_json
 from beacon_inference.ask import Ask, Matrix
 from beacon_inference.models import Models
 from beacon_inference.pipeline import Protocol
-from beacon_inference.protocols.table import Tables, decode, numbers
+from beacon_inference.protocols.table import Tables, numbers
 from beacon_inference.record import Record
 
 BINARY = b"application/octet-stream"
@@ -71,7 +71,7 @@ def open_inference(product: Product, models: Models, tables: Tables) -> Protocol
     def parse(request: Request) -> Ask:
         check_model(request, product, models)
         head, tail = _split(request)
-        body: InferRequest = decode(head, InferRequest)
+        body: InferRequest = tables.decode(head, InferRequest)
         request.parsed = body
         for output in body.outputs:
             if output.name not in OUTPUTS:

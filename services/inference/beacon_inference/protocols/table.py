@@ -11,7 +11,7 @@ import numpy as np
 from beacon_core.errors import BeaconError
 from beacon_core.product import Product
 from beacon_inference.ask import Ask, Matrix
-from beacon_inference.native import UNREADABLE, explain_value, read_leniently, unknown_feature
+from beacon_inference.native import UNREADABLE, check_values, explain_value, read_leniently, unknown_feature
 
 Values = list[float | None]
 _decode_flat = msgspec.json.Decoder(Values).decode
@@ -97,6 +97,11 @@ class Tables:
         self._names = product.feature_names
         self._key = product.entity.key
         self._max_rows = max_rows
+
+    def decode(self, body: bytes, kind: type[Any], *, nan_is_null: bool = False) -> Any:
+        """Decode a JSON body as `decode` does; one of far too many values is `body_too_large`."""
+        check_values(body, self._max_rows)
+        return decode(nan_as_null(body) if nan_is_null else body, kind)
 
     def of_rows(self, matrix: Matrix, dimensions: int, field: str) -> Ask:
         """Rows whose values are in feature order; a flat list is one row."""

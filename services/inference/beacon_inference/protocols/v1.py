@@ -11,7 +11,7 @@ from beacon_inference.ask import Ask
 from beacon_inference.models import Models
 from beacon_inference.pipeline import Protocol
 from beacon_inference.protocols.open_inference import check_model
-from beacon_inference.protocols.table import Tables, decode, numbers, plain
+from beacon_inference.protocols.table import Tables, numbers, plain
 from beacon_inference.record import Record
 
 
@@ -28,7 +28,7 @@ def v1(product: Product, models: Models, tables: Tables) -> Protocol:
 
     def parse(request: Request) -> Ask:
         check_model(request, product, models)
-        body: PredictRequest = decode(request.body, PredictRequest)
+        body: PredictRequest = tables.decode(request.body, PredictRequest)
         has_instances, has_inputs = bool(bytes(body.instances)), bool(bytes(body.inputs))
         if has_instances == has_inputs:
             raise BeaconError("invalid_body", "send either instances or inputs", "instances")
