@@ -203,6 +203,35 @@ retrain_requests = Table(
     Column("outcome", String),
 )
 
+# Append-only: what the gate said of a model version against the champion of the moment; `verdict` is the whole of it.
+verdicts = Table(
+    "verdicts",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("moment", UtcTime, nullable=False, index=True),
+    Column("product", String(63), nullable=False),
+    Column("version", String(63), nullable=False),
+    Column("sha256", String(64), nullable=False, index=True),
+    Column("champion_version", String(63)),
+    Column("outcome", String(16), nullable=False),
+    Column("data_fingerprint", String(64), nullable=False),
+    Column("verdict", Json, nullable=False),
+)
+
+# Append-only: a person's word on a model version, `decision` approved or rejected; the newest one counts.
+approvals = Table(
+    "approvals",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("decided_at", UtcTime, nullable=False),
+    Column("product", String(63), nullable=False),
+    Column("version", String(63), nullable=False),
+    Column("sha256", String(64), nullable=False, index=True),
+    Column("decision", String(16), nullable=False),
+    Column("person", String(64), nullable=False),
+    Column("reason", String, nullable=False),
+)
+
 
 def open_store(url: str) -> Engine:
     """Open `url`; SQLite gets write-ahead logging, so that readers and the one writer never block each other."""
