@@ -1,28 +1,24 @@
-"""Train: compare the candidates by repeated cross-validation, fit the best on all rows, size its interval.
+"""Train: search the candidates by repeated cross-validation, choose one, assess it, fit it on all rows.
 
-Imputation is fitted inside every fold. Everything is seeded: equal data and settings give an equal model.
+The simplest candidate is taken that is no more than one standard error behind the best, counted on the same rows: a
+more complex one has to earn its place. Imputation is fitted inside every fold. Everything is seeded: equal data and
+settings give an equal model.
 """
 
-from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 import numpy as np
-from joblib import Parallel, delayed
-from numpy.typing import NDArray
-from sklearn.inspection import permutation_importance
-from sklearn.model_selection import KFold, RepeatedKFold
+from sklearn.model_selection import RepeatedKFold
 from threadpoolctl import threadpool_limits
-from tqdm import tqdm
 
 from beacon_core.product import Product
+from beacon_retrain.assess import Assessment, assess
 from beacon_retrain.candidates import CANDIDATES, Candidate
+from beacon_retrain.crossval import Split, Task, fit_all
 from beacon_retrain.dataset import Dataset, Matrix
 from beacon_retrain.imputation import fit_fill, impute
-from beacon_retrain.interval import Widths, covered, widths
-
-Index = NDArray[np.intp]
-Split = tuple[Index, Index]
+from beacon_retrain.interval import Widths, widths
 
 
 class TrainSettings(msgspec.Struct, frozen=True):
@@ -60,48 +56,72 @@ class Trained(msgspec.Struct, frozen=True):
     model: Any
     fill: Matrix
     results: tuple[Result, ...]
+    behind: dict[str, tuple[float, float]]
     widths: Widths
-    measured_coverage: float
-    importances: Matrix
+    assessment: Assessment
 
     @property
     def result(self) -> Result:
         """The chosen candidate's cross-validation."""
         return next(result for result in self.results if result.name == self.candidate)
 
+    @property
+    def measured_coverage(self) -> float:
+        """Share of held-out rows inside their interval."""
+        return self.assessment.coverage
+
+    @property
+    def importances(self) -> Matrix:
+        """Rise of the RMSE when a feature's values are shuffled among held-out rows, per feature."""
+        return self.assessment.importances
+
 
 def train(dataset: Dataset, product: Product, settings: TrainSettings) -> Trained:
-    """Choose the candidate of the lowest RMSE, measure its interval on held-out rows, fit it on all rows."""
+    """Search, choose, assess and fit."""
     positive = bool(dataset.target.min() > 0)
-    chosen = [
+    tried = [
         candidate
         for candidate in CANDIDATES
         if candidate.name in settings.candidates and (positive or not candidate.log_target)
     ]
-    results = compare(dataset, product, settings, chosen)
-    best = min(results, key=lambda result: result.rmse)
-    candidate = next(candidate for candidate in chosen if candidate.name == best.name)
+    results = compare(dataset, product, settings, tried)
+    behind = behind_best(results, dataset.target)
+    best = choose(results, behind)
+    candidate = next(candidate for candidate in tried if candidate.name == best.name)
     fill = fit_fill(dataset.features, product)
-    features = impute(dataset.features, fill)
-    with threadpool_limits(1):  # the last bits of a matrix product depend on the number of threads
-        model = candidate.build(settings.seed).fit(features, dataset.target)
-        importances = permutation_importance(
-            model,
-            features,
-            dataset.target,
-            scoring="neg_root_mean_squared_error",
-            n_repeats=5,
-            random_state=settings.seed,
-        ).importances_mean
     return Trained(
         candidate=candidate.name,
-        model=model,
+        model=fit(candidate, impute(dataset.features, fill), dataset.target, settings.seed),
         fill=fill,
         results=results,
+        behind=behind,
         widths=widths(dataset.target - best.held_out, product.serving.interval_coverage),
-        measured_coverage=measure_coverage(dataset, product, settings, candidate),
-        importances=importances,
+        assessment=assess(
+            dataset, product, candidate, fold_count=settings.coverage_folds, seed=settings.seed, jobs=settings.jobs
+        ),
     )
+
+
+def fit(candidate: Candidate, features: Matrix, target: Matrix, seed: int) -> Any:
+    """The candidate fitted to complete `features`, on one thread: with more, the last bits of a sum may change."""
+    with threadpool_limits(1):
+        return candidate.build(seed).fit(features, target)
+
+
+def behind_best(results: tuple[Result, ...], target: Matrix) -> dict[str, tuple[float, float]]:
+    """Of each candidate: its mean squared error above the best one's, and the standard error of that difference.
+
+    Row by row, on the same rows: repeats are averaged first, since they are not new evidence.
+    """
+    errors = {result.name: np.mean((target - result.held_out) ** 2, axis=0) for result in results}
+    best = min(errors.values(), key=np.mean)
+    differences = {name: own - best for name, own in errors.items()}
+    return {name: (float(d.mean()), float(d.std(ddof=1) / np.sqrt(len(d)))) for name, d in differences.items()}
+
+
+def choose(results: tuple[Result, ...], behind: dict[str, tuple[float, float]]) -> Result:
+    """The first, in order of complexity, that is at most one standard error behind the best."""
+    return next(result for result in results if behind[result.name][0] <= behind[result.name][1])
 
 
 def compare(
@@ -112,11 +132,11 @@ def compare(
     splitter = RepeatedKFold(n_splits=settings.folds, n_repeats=settings.repeats, random_state=settings.seed)
     splits: list[Split] = list(splitter.split(dataset.features))
     fitted = [candidate for candidate in candidates if not candidate.blend_of]
-    tasks = [(candidate, split) for candidate in fitted for split in splits]
-    answers = _fit_all(dataset, product, settings, tasks, "cross-validation")
+    tasks = [Task(candidate, split) for candidate in fitted for split in splits]
+    answers = fit_all(dataset, product, tasks, settings.seed, settings.jobs, "cross-validation")
     held_out = {candidate.name: np.empty((settings.repeats, rows)) for candidate in fitted}
-    for number, ((candidate, (_, test)), answer) in enumerate(zip(tasks, answers, strict=True)):
-        held_out[candidate.name][number % len(splits) // settings.folds, test] = answer
+    for number, (task, answer) in enumerate(zip(tasks, answers, strict=True)):
+        held_out[task.candidate.name][number % len(splits) // settings.folds, task.split[1]] = answer[0]
     for candidate in candidates:
         if candidate.blend_of:
             logs = [weight * np.log(held_out[member]) for member, weight in candidate.blend_of]
@@ -125,42 +145,6 @@ def compare(
         _score(candidate.name, held_out[candidate.name], dataset.target, splits, settings.folds)
         for candidate in candidates
     )
-
-
-def measure_coverage(dataset: Dataset, product: Product, settings: TrainSettings, candidate: Candidate) -> float:
-    """The share of rows inside their interval, each row held out of both the model and the widths.
-
-    Nested: within the rows of each outer fold's training part, an inner cross-validation sets the widths.
-    """
-    outer = KFold(settings.coverage_folds, shuffle=True, random_state=settings.seed)
-    inner = KFold(settings.coverage_folds, shuffle=True, random_state=settings.seed + 1)
-    outer_splits: list[Split] = list(outer.split(dataset.features))
-    groups = [[(train, test), *((train[a], train[b]) for a, b in inner.split(train))] for train, test in outer_splits]
-    tasks = [(candidate, split) for group in groups for split in group]
-    answers = iter(_fit_all(dataset, product, settings, tasks, "interval"))
-    inside = 0
-    for group in groups:
-        residuals = [dataset.target[test] - next(answers) for _, test in group]
-        own, others = residuals[0], np.concatenate(residuals[1:])
-        inside += int(covered(own, widths(others, product.serving.interval_coverage)).sum())
-    return inside / len(dataset.target)
-
-
-def _fit_all(
-    dataset: Dataset, product: Product, settings: TrainSettings, tasks: list[tuple[Candidate, Split]], title: str
-) -> list[Matrix]:
-    """Held-out predictions of each task, in order, with a bar for a person who watches."""
-    jobs = (delayed(_fit_one)(dataset, product, settings.seed, candidate, split) for candidate, split in tasks)
-    answers: Iterable[Matrix] = Parallel(n_jobs=settings.jobs, return_as="generator", batch_size=1)(jobs)
-    return list(tqdm(answers, total=len(tasks), desc=title, unit="fit", leave=False, disable=None))
-
-
-def _fit_one(dataset: Dataset, product: Product, seed: int, candidate: Candidate, split: Split) -> Matrix:
-    rows, held_out = split
-    fill = fit_fill(dataset.features[rows], product)
-    model = candidate.build(seed).fit(impute(dataset.features[rows], fill), dataset.target[rows])
-    predictions: Matrix = model.predict(impute(dataset.features[held_out], fill))
-    return predictions
 
 
 def _score(name: str, held_out: Matrix, target: Matrix, splits: list[Split], folds: int) -> Result:

@@ -6,11 +6,12 @@ from sklearn.impute import SimpleImputer
 
 from beacon_core.product import Product
 from beacon_retrain import export
+from beacon_retrain.assess import assess
 from beacon_retrain.candidates import BLEND, CANDIDATES, Candidate
 from beacon_retrain.dataset import Dataset, make_dataset
 from beacon_retrain.imputation import fit_fill, impute
 from beacon_retrain.interval import Widths, covered, widths
-from beacon_retrain.train import TrainSettings, compare, measure_coverage, train
+from beacon_retrain.train import Result, TrainSettings, behind_best, choose, compare, train
 from beacon_retrain.validate import validate
 
 QUICK = TrainSettings(folds=4, repeats=2, coverage_folds=4, jobs=1, candidates=("ridge", "kernel-ridge"))
@@ -137,7 +138,9 @@ def test_no_row_is_predicted_by_a_model_that_saw_it(dataset: Dataset, product: P
     shuffled = make_dataset(product, dataset.features, noise)
     candidates = [BY_NAME["ridge"], BY_NAME["kernel-ridge"]]
     assert all(result.r2 < 0.02 for result in compare(shuffled, product, QUICK, candidates))
-    assert measure_coverage(shuffled, product, QUICK, candidates[0]) == pytest.approx(0.9, abs=0.03)
+    assessment = assess(shuffled, product, candidates[0], fold_count=4, seed=0, jobs=1)
+    assert assessment.coverage == pytest.approx(0.9, abs=0.03)
+    assert np.abs(assessment.importances).max() < 0.1 * assessment.rmse
 
 
 def test_a_target_of_zero_leaves_out_the_candidates_that_take_logarithms(dataset: Dataset, product: Product) -> None:
@@ -145,3 +148,34 @@ def test_a_target_of_zero_leaves_out_the_candidates_that_take_logarithms(dataset
     target[0] = 0
     trained = train(make_dataset(product, dataset.features, target), product, QUICK)
     assert [result.name for result in trained.results] == ["ridge"]
+
+
+def results_with(errors: dict[str, np.ndarray]) -> tuple[Result, ...]:
+    """Results of candidates whose predictions of a target of zero are `errors`."""
+    figures = dict.fromkeys(("rmse", "rmse_spread", "pooled_rmse", "mae", "mae_spread", "r2", "r2_spread"), 0.0)
+    return tuple(Result(name=name, held_out=error[None, :], **figures) for name, error in errors.items())
+
+
+def test_the_simplest_within_one_standard_error_is_taken_unless_the_gain_is_clear() -> None:
+    noise = np.random.default_rng(3).normal(size=1000)
+    target = np.zeros(1000)
+    alike = results_with({"simple": np.where(np.arange(1000) % 2, 1.01, 0.99) * noise, "complex": noise * 0.9999})
+    assert choose(alike, behind_best(alike, target)).name == "simple"
+    better = results_with({"simple": noise * 1.2, "complex": noise})
+    behind = behind_best(better, target)
+    assert choose(better, behind).name == "complex"
+    assert behind["complex"] == (0.0, 0.0)
+    assert behind["simple"][0] == pytest.approx(0.44 * np.mean(noise**2))
+
+
+def test_what_is_assessed_is_counted_on_held_out_rows(dataset: Dataset, product: Product) -> None:
+    """A feature of pure noise is worth nothing, a good one much; more gaps cost more."""
+    features = dataset.features.copy()
+    features[:, product.feature_names.index("ZN")] = np.random.default_rng(4).normal(size=len(features))
+    noisy = make_dataset(product, features, dataset.target)
+    assessment = assess(noisy, product, BY_NAME["kernel-ridge"], fold_count=4, seed=0, jobs=1)
+    worth = dict(zip(product.feature_names, assessment.importances, strict=True))
+    assert abs(worth["ZN"]) < 0.1
+    assert worth["LSTAT"] > 1
+    assert dict(zip(product.feature_names, assessment.absent, strict=True))["LSTAT"] > 0.3
+    assert assessment.rmse < assessment.missing[0.1] < assessment.missing[0.3]
