@@ -41,8 +41,10 @@ class RowLimits(Spec, frozen=True):
 
 
 class DataLimits(Spec, frozen=True):
-    """What retraining refuses in a whole table: shares (0 to 1) of missing values in a column and of repeated rows, a
-    feature's rank correlation with the target (a leak), a column's distance (Kolmogorov-Smirnov) from the last data.
+    """What retraining refuses in a whole table.
+
+    Shares (0 to 1) of missing values in a column and of repeated rows, a feature's rank correlation with the target (a
+    leak), a column's distance (Kolmogorov-Smirnov) from the last data.
     """
 
     null_share: float
@@ -139,13 +141,12 @@ class Promotion(Spec, frozen=True):
     max_segment_mae_ratio: float
     min_coverage: float
     max_missing_ratio: float
-    max_latency_ratio: float
     max_latency_seconds: float
     directions: dict[str, Literal["up", "down"]]
 
 
 class Retraining(Spec, frozen=True):
-    """When to retrain: a cron schedule (UTC), the pause after a run, the new labels that make a scheduled run worth it."""
+    """When to retrain: a cron schedule (UTC), the pause after a run, the new labels that make a run worth it."""
 
     schedule: str
     cooldown_hours: float
@@ -305,7 +306,7 @@ def _check(product: Product) -> None:
 def _promotion_rules(product: Product) -> list[tuple[str, bool, str]]:
     limits = product.promotion
     shares = {name: getattr(limits, name) for name in ("max_large_residual_rise", "min_coverage")}
-    ratios = ("max_mae_ratio", "max_rmse_ratio", "max_segment_mae_ratio", "max_missing_ratio", "max_latency_ratio")
+    ratios = ("max_mae_ratio", "max_rmse_ratio", "max_segment_mae_ratio", "max_missing_ratio")
     return [
         ("promotion.confidence", 0.5 < limits.confidence < 1, "must be between 0.5 and 1"),
         ("promotion.min_rows", limits.min_rows >= 2, "must be at least 2"),
