@@ -34,7 +34,7 @@ class Facts(msgspec.Struct, frozen=True):
     """What was measured of a package itself.
 
     `latency_seconds`: 99 % of one-row calls are faster. `parity`: largest difference from scikit-learn over all rows.
-    `steps`: mean change of the prediction when a feature rises by its interquartile range, target's unit.
+    `steps`: mean change of the prediction when a feature rises by the distance from median to upper quartile.
     """
 
     latency_seconds: float
