@@ -7,7 +7,7 @@ from beacon_core.product import Product
 from beacon_retrain.candidates import BLEND, CANDIDATES
 from beacon_retrain.dataset import make_dataset
 from beacon_retrain.interval import covered, widths
-from beacon_retrain.train import TrainSettings, compare
+from beacon_retrain.train import TrainSettings, behind_best, choose, compare
 from beacon_retrain.validate import validate
 
 NEEDED = {"blend", *(name for name, _ in BLEND)}
@@ -23,8 +23,9 @@ def test_the_blend_keeps_the_promised_error_and_coverage(product: Product) -> No
     settings = TrainSettings()
     assert (settings.folds, settings.repeats) == (10, 3)
     results = {result.name: result for result in compare(dataset, product, settings, candidates)}
-    assert results["blend"].rmse <= 2.95
-    assert results["blend"].rmse == min(result.rmse for result in results.values())
+    assert results["blend"].rmse <= 2.85
+    ordered = tuple(results.values())
+    assert choose(ordered, behind_best(ordered, dataset.target)).name == "blend"
     # Widths from two repeats of the cross-validation, counted on the third.
     residuals = dataset.target - results["blend"].held_out
     coverage = covered(residuals[2], widths(residuals[:2], product.serving.interval_coverage)).mean()
