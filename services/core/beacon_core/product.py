@@ -145,6 +145,29 @@ class Promotion(Spec, frozen=True):
     directions: dict[str, Literal["up", "down"]]
 
 
+class Drift(Spec, frozen=True):
+    """When drift is an alarm, and when an alarm asks for a retraining; docs/drift.md explains every limit.
+
+    `hellinger`, `null_rate`, `unseen` and `out_of_range` are the smallest effects that matter (distance, or rise of a
+    share). `fdr` bounds the false discoveries among the features of one comparison, `false_alarms` how often the
+    reference, split by chance, may reach a threshold. `confirm` is N alarms of M runs. The rest decides what asks for
+    a retraining: actuals in a window, its error against the expected one, and a feature's share of all importance.
+    """
+
+    windows_days: tuple[int, ...]
+    min_rows: int
+    hellinger: float
+    null_rate: float
+    unseen: float
+    out_of_range: float
+    fdr: float
+    false_alarms: float
+    confirm: tuple[int, int]
+    min_labels: int
+    max_mae_ratio: float
+    min_importance: float
+
+
 class Retraining(Spec, frozen=True):
     """When to retrain: a cron schedule (UTC), the pause after a run, the new labels that make a run worth it."""
 
@@ -169,6 +192,7 @@ class ProductEntry(Spec, frozen=True):
     serving: Serving
     features_ttl_days: int
     quality: Quality
+    drift: Drift
     retraining: Retraining
     promotion: Promotion
 
@@ -190,6 +214,7 @@ class Product(msgspec.Struct, frozen=True):
     serving: Serving
     features_ttl_days: int
     quality: Quality
+    drift: Drift
     retraining: Retraining
     promotion: Promotion
 
@@ -297,10 +322,26 @@ def _check(product: Product) -> None:
         (f"segments.{name}.of", segment.of in names | {"prediction"}, "must be a feature or `prediction`")
         for name, segment in product.segments.items()
     ]
+    rules += _drift_rules(product)
     rules += _promotion_rules(product)
     for key, holds, rule in rules:
         if not holds:
             raise ProductError(product.file, key, rule)
+
+
+def _drift_rules(product: Product) -> list[tuple[str, bool, str]]:
+    limits = product.drift
+    alarms, runs = limits.confirm
+    days = limits.windows_days
+    shares = ("hellinger", "null_rate", "unseen", "out_of_range", "fdr", "false_alarms", "min_importance")
+    return [
+        ("drift.windows_days", bool(days) and days[0] > 0 and sorted(set(days)) == list(days), "must be days, rising"),
+        ("drift.min_rows", limits.min_rows >= 2, "must be at least 2"),
+        ("drift.min_labels", limits.min_labels >= 2, "must be at least 2"),
+        ("drift.confirm", 1 <= alarms <= runs, "must be N alarms of M runs, N at most M"),
+        ("drift.max_mae_ratio", limits.max_mae_ratio > 0, "must be above 0"),
+        *((f"drift.{name}", 0 < getattr(limits, name) < 1, "must be between 0 and 1") for name in shares),
+    ]
 
 
 def _promotion_rules(product: Product) -> list[tuple[str, bool, str]]:

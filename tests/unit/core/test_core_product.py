@@ -161,7 +161,14 @@ def test_the_schema_hash_follows_what_a_model_depends_on_and_nothing_else(tmp_pa
         ("promotion.directions", {"ROOMS": "up"}, "promotion.directions.ROOMS"),
         ("promotion.directions", {"RM": "sideways"}, "promotion.directions[...]"),
         ("promotion.max_latency_seconds", 0, "promotion.max_latency_seconds"),
+        ("drift.windows_days", [7, 1], "drift.windows_days"),
+        ("drift.min_rows", 1, "drift.min_rows"),
+        ("drift.min_labels", 0, "drift.min_labels"),
+        ("drift.confirm", [3, 2], "drift.confirm"),
+        ("drift.max_mae_ratio", 0, "drift.max_mae_ratio"),
+        ("drift.fdr", 1, "drift.fdr"),
+        ("drift.hellinger", 0, "drift.hellinger"),
     ],
 )
-def test_a_limit_of_promotion_that_makes_no_sense_is_refused(tmp_path, path, value, key):
+def test_a_limit_that_makes_no_sense_is_refused(tmp_path, path, value, key):
     assert refusal(changed(tmp_path, path, value))[0] == key
