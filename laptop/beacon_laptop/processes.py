@@ -59,6 +59,13 @@ def services(settings: Settings) -> tuple[Process, ...]:
             (ROOT / "services" / "inference",),
             f"{address}:{settings.inference_port}/readyz",
         ),
+        Process(
+            "console",
+            "console",
+            ("-m", "beacon_console"),
+            (ROOT / "services" / "console",),
+            f"{address}:{settings.console_port}/readyz",
+        ),
     )
 
 
@@ -73,6 +80,7 @@ def variables(settings: Settings, given: Mapping[str, str] = os.environ) -> dict
     threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     own = {
         f"{PREFIX}HOME": str(settings.home),
+        f"{PREFIX}INFERENCE_METRICS_URL": f"http://{settings.host}:{settings.inference_metrics_port}",
         "PYTHONUNBUFFERED": "1",
         "FEAST_USAGE": "False",
         "WHYLOGS_NO_ANALYTICS": "1",

@@ -199,6 +199,7 @@ class Laptop:
             f"  predictions      {host}:{settings.inference_port}/docs   (metrics on {metrics[0]})",
             f"  features         {host}:{settings.features_port}   (metrics on {metrics[1]})",
             f"  MLflow           {settings.mlflow_address}",
+            f"  console          {host}:{settings.console_port}",
             "",
             "Ask for a prediction, by entity or by features:",
             "",

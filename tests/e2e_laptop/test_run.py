@@ -64,7 +64,7 @@ def test_the_first_run_trains_and_everything_killed_comes_back(start):
     assert by_entity["model"]["version"] == "1"
     assert by_entity["prediction"] == pytest.approx(by_features["prediction"], abs=1e-4)
 
-    for module in ("beacon_laptop.mlflow_server", "beacon_features", "beacon_inference"):
+    for module in ("beacon_laptop.mlflow_server", "beacon_features", "beacon_inference", "beacon_console"):
         for position in range(len(run.find(f"-m {module}"))):
             before = run.find(f"-m {module}")
             kill(before[position])
@@ -78,7 +78,7 @@ def test_the_first_run_trains_and_everything_killed_comes_back(start):
             )
             until(run.all_ready, f"everything is ready after {module}, process {position}\n{run.text()}", 60)
     assert len(run.predictions()) == 2
-    for name in ("mlflow", "feature-serving", "inference"):
+    for name in ("mlflow", "feature-serving", "inference", "console"):
         assert f"beacon: {name} ended (terminated by SIGKILL) and is started again\n  log: " in run.text()
 
     (supervisord,) = run.find("-m supervisor.supervisord")

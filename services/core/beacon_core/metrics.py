@@ -85,6 +85,25 @@ REGISTRY_FAILURES = Metric(
     "beacon_feature_registry_failures_total", "counter", "Failed reads of the Feast registry; the last good one serves."
 )
 
+PLACE = ("kind", "feature", "effect", "window")
+DRIFT_SCORE = Metric("beacon_drift_score", "gauge", "Size of a shift, in the newest drift run.", PLACE)
+DRIFT_THRESHOLD = Metric("beacon_drift_threshold", "gauge", "Score above which a shift is an alarm.", PLACE)
+DRIFT_CONFIRMED = Metric("beacon_drift_confirmed", "gauge", "1 where drift is confirmed over several runs.", PLACE)
+DRIFT_ROWS = Metric("beacon_drift_rows", "gauge", "Predictions that the newest drift run compared.", ("window",))
+FIGURE = ("metric", "window", "segment")
+MODEL_ERROR = Metric("beacon_model_error", "gauge", "Realised figures of the model, where actuals are known.", FIGURE)
+MODEL_ERROR_ROWS = Metric("beacon_model_error_rows", "gauge", "Rows behind a realised figure.", FIGURE)
+JOB_LAST_SUCCESS = Metric(
+    "beacon_job_last_success_timestamp_seconds", "gauge", "When a job last got through a stage.", ("job",)
+)
+JOB_DURATION = Metric("beacon_job_duration_seconds", "gauge", "How long a job's newest run took.", ("job",))
+JOB_ROWS = Metric("beacon_job_rows", "gauge", "Rows that a job's newest run worked on.", ("job",))
+JOB_FAILURES = Metric("beacon_job_failures_total", "counter", "Failed runs of a job.", ("job",))
+JOB_STAGE = Metric("beacon_job_stage_seconds", "gauge", "How long a job's stage last took.", ("job", "stage"))
+RETRAIN_REQUESTS = Metric("beacon_retrain_requests", "gauge", "Requests to retrain, by how they stand.", ("state",))
+GATE_VERDICT = Metric("beacon_gate_verdict", "gauge", "1 where the newest verdict's check passed.", ("check",))
+STORE_UP = Metric("beacon_store_up", "gauge", "1 while the store answers the console.")
+
 MetricT = TypeVar("MetricT", bound=MetricWrapperBase)
 ALL: tuple[Metric, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Metric))
 

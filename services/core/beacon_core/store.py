@@ -18,6 +18,7 @@ from sqlalchemy import (
     Dialect,
     Engine,
     Float,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
@@ -74,6 +75,7 @@ predictions = Table(
     Column("trace_id", String(32)),
     Column("body_sha256", String(64)),
     Column("logged_at", UtcTime, nullable=False, server_default=func.now(), index=True),
+    Index("ix_predictions_model_version_time", "model_version", "time"),
 )
 
 # Append-only: a correction is a later row, and the newest row of a prediction counts.

@@ -50,7 +50,7 @@ class Application:
         *,
         service: str,
         settings: Settings,
-        metrics_port: int,
+        metrics_port: int | None,
         routes: Iterable[Route],
         flask: Flask,
         registry: CollectorRegistry,

@@ -1,0 +1,46 @@
+"""Puts the console together: one line a part, in the order in which they are needed."""
+
+import asyncio
+
+from prometheus_client import GC_COLLECTOR, PLATFORM_COLLECTOR, PROCESS_COLLECTOR, CollectorRegistry
+
+from beacon_console.exporter import StoreCollector
+from beacon_console.reading import Store
+from beacon_console.registry import Registry
+from beacon_console.web import create_web
+from beacon_core import metrics
+from beacon_core.product import load_product
+from beacon_core.serving.asgi import Application
+from beacon_core.serving.tracing import open_spans
+from beacon_core.settings import Settings
+
+
+def create(settings: Settings) -> Application:
+    """Build the ASGI application; the store is opened at the first request that needs it."""
+    product = load_product(settings.product)
+    collectors = CollectorRegistry()
+    for collector in (PROCESS_COLLECTOR, PLATFORM_COLLECTOR, GC_COLLECTOR):
+        collectors.register(collector)
+    build = metrics.gauge(metrics.BUILD_INFO, collectors)
+    build.labels("console", settings.build_version, settings.build_revision).set(1)
+    store = Store(settings.database)
+    StoreCollector(store, product, collectors)
+    web = create_web(settings, product, store, Registry(settings.mlflow_address), collectors)
+
+    async def start() -> None:
+        pass
+
+    async def stop() -> None:
+        await asyncio.to_thread(store.close)
+
+    return Application(
+        service="console",
+        settings=settings,
+        metrics_port=None,
+        routes=[],
+        flask=web,
+        registry=collectors,
+        spans=open_spans("console", settings.build_version),
+        start=start,
+        stop=stop,
+    )

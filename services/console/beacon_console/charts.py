@@ -1,0 +1,185 @@
+"""Pictures as inline SVG: no script, no request, colours from the page's own style sheet.
+
+A chart stretches to its column, so it holds no text; its axes' labels are HTML around it (templates/charts.html).
+Hovering a mark shows its title, which a screen reader reads, too.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from markupsafe import Markup
+
+WIDTH = 600
+"""Units across a chart; its height is in the same units, and both are stretched."""
+
+
+class Mark(NamedTuple):
+    """One place on a chart: `at` from 0 (left) to 1, `value` or None where nothing is known, `title` for hovering."""
+
+    at: float
+    value: float | None
+    title: str
+    low: float | None = None
+    high: float | None = None
+
+
+class Axis(NamedTuple):
+    """The vertical axis: what its bottom and top stand for."""
+
+    bottom: float
+    top: float
+
+    def height(self, value: float) -> float:
+        """From 0 (bottom) to 1; a value beyond the axis stays at its end."""
+        if self.top <= self.bottom:
+            return 0.0
+        return min(max((value - self.bottom) / (self.top - self.bottom), 0.0), 1.0)
+
+
+def axis_of(marks: Sequence[Mark], limit: float | None = None, *, from_zero: bool = True) -> Axis:
+    """Return the axis that shows every mark and the limit."""
+    values = [value for mark in marks for value in (mark.value, mark.low, mark.high) if value is not None]
+    values = [value for value in [*values, limit] if value is not None and math.isfinite(value)]
+    if not values:
+        return Axis(0.0, 1.0)
+    top, bottom = max(values), min(values)
+    if from_zero:
+        bottom = min(bottom, 0.0)
+    return Axis(bottom, top if top > bottom else bottom + 1.0)
+
+
+def columns(marks: Sequence[Mark], axis: Axis, name: str, height: int = 120) -> Markup:
+    """Draw one column a mark, side by side over the whole width."""
+    step = WIDTH / max(len(marks), 1)
+    parts = []
+    for index, mark in enumerate(marks):
+        size = max(axis.height(mark.value) * height, 1.5) if mark.value else 0.0
+        left = index * step
+        parts.append(
+            Markup(
+                '<g class="spot"><title>{}</title><rect class="hit" x="{:.1f}" y="0" width="{:.1f}" height="{}"/>'
+            ).format(mark.title, left, step, height)
+            + Markup('<rect class="column" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/></g>').format(
+                left + step * 0.1, height - size, step * 0.8, size
+            )
+        )
+    return drawing(name, height, Markup().join(parts))
+
+
+def line(marks: Sequence[Mark], axis: Axis, name: str, limit: float | None = None, height: int = 120) -> Markup:
+    """Draw a line through the marks, with the band of `low` to `high` behind it and the limit across.
+
+    Where a value is missing the line breaks.
+    """
+    parts = [_band(marks, axis, height)]
+    if limit is not None:
+        level = height * (1 - axis.height(limit))
+        parts.append(Markup('<line class="limit" x1="0" x2="{}" y1="{:.1f}" y2="{:.1f}"/>').format(WIDTH, level, level))
+    for run in _runs(marks):
+        points = " ".join(f"{mark.at * WIDTH:.1f},{height * (1 - axis.height(mark.value or 0.0)):.1f}" for mark in run)
+        # A lone point has no line; a round cap makes it a dot.
+        shape = points if len(run) > 1 else f"{points} {points}"
+        parts.append(Markup('<polyline class="{}" points="{}"/>').format("line" if len(run) > 1 else "dot", shape))
+    parts.append(_hits(marks, axis, height, limit))
+    return drawing(name, height, Markup().join(parts))
+
+
+def gauge(value: float, limit: float, name: str, *, bad: bool) -> Markup:
+    """Draw a score as a bar against its limit, which stands at two fifths of the width."""
+    width, height = 200, 14
+    at = width * 2 / 5
+    size = 0.0 if not math.isfinite(value) or limit <= 0 else min(max(value / limit, 0.0), width / at) * at
+    return Markup(
+        '<svg class="gauge" viewBox="0 0 {} {}" preserveAspectRatio="none" role="img" aria-label="{}"><title>{}</title>'
+        '<rect class="rail" width="{}" height="4" y="5" rx="2"/>'
+        '<rect class="{}" width="{:.1f}" height="4" y="5" rx="2"/>'
+        '<line class="limit" x1="{:.1f}" x2="{:.1f}" y1="0" y2="14"/></svg>'
+    ).format(width, height, name, name, width, "fill bad" if bad else "fill", size, at, at)
+
+
+def spark(values: Sequence[float | None], limit: float | None, name: str) -> Markup:
+    """Draw a small line with its limit, for a table's row."""
+    last = max(len(values) - 1, 1)
+    marks = [Mark(index / last, value, "") for index, value in enumerate(values)]
+    axis = axis_of(marks, limit)
+    height = 28
+    parts = []
+    if limit is not None:
+        level = height * (1 - axis.height(limit))
+        parts.append(Markup('<line class="limit" x1="0" x2="{}" y1="{:.1f}" y2="{:.1f}"/>').format(WIDTH, level, level))
+    for run in _runs(marks):
+        points = [f"{mark.at * WIDTH:.1f},{height * (1 - axis.height(mark.value or 0.0)):.1f}" for mark in run]
+        parts.append(
+            Markup('<polyline class="line" points="{}"/>').format(" ".join(points * (3 - min(len(points), 2))))
+        )
+    return drawing(name, height, Markup().join(parts), kind="chart spark")
+
+
+def pair(shares: Sequence[tuple[str, float, float]], name: str, height: int = 110) -> Markup:
+    """Draw two distributions bin by bin: triples of bin name, share in the reference, share now."""
+    step = WIDTH / max(len(shares), 1)
+    top = max((max(before, now) for _, before, now in shares), default=1.0) or 1.0
+    parts = []
+    for index, (label, before, now) in enumerate(shares):
+        left, tall, taller = index * step, before / top * height, now / top * height
+        title = f"{label}: {before:.1%} in the reference, {now:.1%} now"
+        parts.append(
+            Markup(
+                '<g class="spot"><title>{}</title><rect class="hit" x="{:.1f}" y="0" width="{:.1f}" height="{}"/>'
+            ).format(title, left, step, height)
+            + Markup('<rect class="before" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/>').format(
+                left + step * 0.08, height - tall, step * 0.84, tall
+            )
+            + Markup('<rect class="now" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/></g>').format(
+                left + step * 0.3, height - taller, step * 0.4, taller
+            )
+        )
+    return drawing(name, height, Markup().join(parts))
+
+
+def drawing(name: str, height: int, inside: Markup, kind: str = "chart") -> Markup:
+    """Frame shapes as a picture that a screen reader names."""
+    return Markup(
+        '<svg class="{}" viewBox="0 0 {} {}" preserveAspectRatio="none" role="img" aria-label="{}">{}</svg>'
+    ).format(kind, WIDTH, height, name, inside)
+
+
+def _runs(marks: Sequence[Mark]) -> list[list[Mark]]:
+    """Cut the marks where a value is missing."""
+    runs: list[list[Mark]] = [[]]
+    for mark in marks:
+        if mark.value is None or not math.isfinite(mark.value):
+            runs.append([])
+        else:
+            runs[-1].append(mark)
+    return [run for run in runs if run]
+
+
+def _band(marks: Sequence[Mark], axis: Axis, height: int) -> Markup:
+    known = [mark for mark in marks if mark.low is not None and mark.high is not None and mark.value is not None]
+    if len(known) < 2:
+        return Markup()
+    upper = [f"{mark.at * WIDTH:.1f},{height * (1 - axis.height(mark.high or 0.0)):.1f}" for mark in known]
+    lower = [f"{mark.at * WIDTH:.1f},{height * (1 - axis.height(mark.low or 0.0)):.1f}" for mark in reversed(known)]
+    return Markup('<polygon class="band" points="{}"/>').format(" ".join(upper + lower))
+
+
+def _hits(marks: Sequence[Mark], axis: Axis, height: int, limit: float | None) -> Markup:
+    """Invisible strips, one a mark, that show its title and a dot while the pointer is over them."""
+    places = [mark.at * WIDTH for mark in marks]
+    parts = []
+    for index, mark in enumerate(marks):
+        if mark.value is None or not math.isfinite(mark.value):
+            continue
+        left = (places[index - 1] + places[index]) / 2 if index else 0.0
+        right = (places[index] + places[index + 1]) / 2 if index + 1 < len(marks) else float(WIDTH)
+        level = height * (1 - axis.height(mark.value))
+        over = " bad" if limit is not None and mark.value > limit else ""
+        parts.append(
+            Markup(
+                '<g class="spot"><title>{}</title><rect class="hit" x="{:.1f}" y="0" width="{:.1f}" height="{}"/>'
+                '<polyline class="dot{}" points="{:.1f},{:.1f} {:.1f},{:.1f}"/></g>'
+            ).format(mark.title, left, max(right - left, 1.0), height, over, places[index], level, places[index], level)
+        )
+    return Markup().join(parts)

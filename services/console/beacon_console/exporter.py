@@ -1,0 +1,106 @@
+"""The store's newest results as metrics, read anew at every scrape, so that a job that stopped is visible."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric as Family
+from prometheus_client.registry import Collector
+from sqlalchemy import Connection
+
+from beacon_console import decisions, drift, jobs
+from beacon_console.reading import Store, StoreDown
+from beacon_core import metrics
+from beacon_core.metrics import Metric
+from beacon_core.product import Product
+
+Samples = Iterable[tuple[tuple[str, ...], float | None]]
+
+
+class StoreCollector(Collector):
+    """Drift, realised error, jobs and verdicts out of the store; without the store, only that it is down."""
+
+    def __init__(self, store: Store, product: Product, registry: CollectorRegistry) -> None:
+        self._store = store
+        self._product = product
+        registry.register(self)
+
+    def describe(self) -> Iterable[Family]:
+        """Name nothing beforehand: starting must not need the store."""
+        return []
+
+    def collect(self) -> Iterable[Family]:
+        try:
+            with self._store.reading() as connection:
+                families = [*_drift(connection), *_jobs(connection), *_decisions(connection, self._product)]
+            up = 1.0
+        except StoreDown:
+            families, up = [], 0.0
+        return [_family(metrics.STORE_UP, [((), up)]), *families]
+
+
+def _drift(connection: Connection) -> list[Family]:
+    newest = next(iter(drift.runs_of(connection, 1)), None)
+    results = [] if newest is None else drift.results_of(connection, newest.period)
+    figures = [] if newest is None else drift.figures_of(connection, newest.period)
+    places = [((result.kind, result.feature, result.effect, result.window), result) for result in results]
+    errors = [((figure.metric, figure.window, figure.segment), figure) for figure in figures]
+    return [
+        _family(metrics.DRIFT_SCORE, ((labels, result.score) for labels, result in places)),
+        _family(metrics.DRIFT_THRESHOLD, ((labels, result.threshold) for labels, result in places)),
+        _family(metrics.DRIFT_CONFIRMED, ((labels, float(result.confirmed)) for labels, result in places)),
+        _family(metrics.DRIFT_ROWS, _rows(results)),
+        _family(metrics.MODEL_ERROR, ((labels, figure.value) for labels, figure in errors)),
+        _family(metrics.MODEL_ERROR_ROWS, ((labels, float(figure.rows)) for labels, figure in errors)),
+    ]
+
+
+def _rows(results: Iterable[drift.Result]) -> Samples:
+    most: dict[str, int] = {}
+    for result in results:
+        most[result.window] = max(most.get(result.window, 0), result.rows)
+    return [((window,), float(rows)) for window, rows in most.items()]
+
+
+def _jobs(connection: Connection) -> list[Family]:
+    found = jobs.jobs_of(connection)
+    stages = [stage for job in found for stage in job.stages]
+    return [
+        _family(metrics.JOB_LAST_SUCCESS, (((job.name,), _seconds(job.succeeded_at)) for job in found)),
+        _family(metrics.JOB_DURATION, (((job.name,), job.seconds) for job in found)),
+        _family(metrics.JOB_ROWS, (((job.name,), _float(job.newest.rows)) for job in found)),
+        _family(metrics.JOB_FAILURES, (((job.name,), float(job.failures)) for job in found)),
+        _family(metrics.JOB_STAGE, (((stage.job, stage.stage), stage.seconds) for stage in stages)),
+    ]
+
+
+def _decisions(connection: Connection, product: Product) -> list[Family]:
+    newest = next(iter(decisions.verdicts_of(connection, product)), None)
+    checks = [] if newest is None else newest.verdict.get("checks", [])
+    passed = [((check["name"],), float(check["outcome"] == decisions.PASS)) for check in checks]
+    counts = decisions.request_counts(connection)
+    return [
+        _family(metrics.GATE_VERDICT, passed),
+        _family(metrics.RETRAIN_REQUESTS, (((state,), float(count)) for state, count in counts.items())),
+    ]
+
+
+def _seconds(moment: datetime | None) -> float | None:
+    return None if moment is None else moment.timestamp()
+
+
+def _float(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
+def _family(metric: Metric, samples: Samples) -> Family:
+    """Make the metric with its samples; what is not known has no sample."""
+    kind = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
+    family = kind(metric.name, metric.help, labels=metric.labels)
+    # Several model versions may have answered within a window: the newest one's result, which comes last, counts.
+    for labels, value in dict(samples).items():
+        if value is not None:
+            family.add_metric(labels, value)
+    return family

@@ -1,0 +1,77 @@
+"""The pages' pictures: facts of the store as marks on a chart."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from markupsafe import Markup
+
+from beacon_console import charts
+from beacon_console.charts import Axis, Mark
+from beacon_console.drift import Figure
+from beacon_console.formats import number
+from beacon_console.traffic import Hour
+
+
+def traffic(hours: Sequence[Hour]) -> tuple[Markup, Axis]:
+    """Predictions an hour."""
+    last = max(len(hours) - 1, 1)
+    marks = [
+        Mark(index / last, hour.predictions, f"{hour.start:%H:%M}: {number(hour.predictions)} predictions")
+        for index, hour in enumerate(hours)
+    ]
+    axis = charts.axis_of(marks)
+    total = number(sum(hour.predictions for hour in hours))
+    return charts.columns(marks, axis, f"Predictions an hour over the last day, {total} in all"), axis
+
+
+def error(figures: Sequence[Figure], limit: float | None, name: str, unit: str) -> tuple[Markup, Axis]:
+    """A realised figure over the runs, with its confidence band and its limit."""
+    times = [datetime.fromisoformat(figure.period) for figure in figures]
+    span = max((times[-1] - times[0]).total_seconds(), 1.0) if times else 1.0
+    marks = [
+        Mark(
+            (time - times[0]).total_seconds() / span,
+            figure.value,
+            f"{time:%Y-%m-%d %H:%M}: {number(figure.value)} {unit}, "
+            f"{number(figure.low)} to {number(figure.high)} over {number(figure.rows)} actuals",
+            figure.low,
+            figure.high,
+        )
+        for time, figure in zip(times, figures, strict=True)
+    ]
+    axis = charts.axis_of(marks, limit)
+    return charts.line(marks, axis, name, limit), axis
+
+
+def score(value: float | None, limit: float | None, name: str, *, bad: bool) -> Markup:
+    """A drift score against its threshold."""
+    if value is None or limit is None:
+        return Markup('<span class="soft">not known</span>')
+    return charts.gauge(value, limit, f"{name}: {number(value)}, threshold {number(limit)}", bad=bad)
+
+
+def trend(scores: Sequence[float | None], limit: float | None, name: str) -> Markup:
+    """A drift score over the runs."""
+    if len([value for value in scores if value is not None]) < 2:
+        return Markup()
+    return charts.spark(scores, limit, name)
+
+
+def interval(low: float, prediction: float, high: float, actual: float | None, unit: str) -> Markup:
+    """A prediction within its interval, and the actual wherever it came to lie."""
+    ends = [low, high, prediction, *([] if actual is None else [actual])]
+    margin = (max(ends) - min(ends)) * 0.06 or 1.0
+    axis = Axis(min(ends) - margin, max(ends) + margin)
+    places = {
+        name: axis.height(value) * charts.WIDTH for name, value in (("low", low), ("high", high), ("at", prediction))
+    }
+    name = f"Prediction {number(prediction)} {unit}, interval {number(low)} to {number(high)}"
+    parts = [
+        Markup('<line class="span" x1="{low:.1f}" x2="{high:.1f}" y1="20" y2="20"/>').format(**places),
+        Markup('<polyline class="dot" points="{at:.1f},20 {at:.1f},20"/>').format(**places),
+    ]
+    if actual is not None:
+        at = axis.height(actual) * charts.WIDTH
+        name += f", actual {number(actual)}"
+        parts.append(Markup('<line class="actual" x1="{0:.1f}" x2="{0:.1f}" y1="6" y2="34"/>').format(at))
+    return charts.drawing(name, 40, Markup().join(parts))

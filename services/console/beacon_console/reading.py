@@ -1,0 +1,61 @@
+"""The store as the console sees it: opened when first needed, and its failures told as one kind."""
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from alembic.util import CommandError
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from beacon_core.store import migrate, open_store
+
+log = logging.getLogger(__name__)
+
+
+class StoreDown(Exception):  # noqa: N818 - a state of the world, told to the reader as 503
+    """The store does not answer, or has no tables yet."""
+
+
+class Store:
+    """Beacon's tables; a store that is down never keeps the console from starting."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._lock = threading.Lock()
+        self._engine: Engine | None = None
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Give a connection to read with, all of it one moment of the store; raises StoreDown."""
+        with self._telling(), self._open().connect() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """Give a connection whose writes are committed at the end of the block; raises StoreDown."""
+        with self._telling(), self._open().begin() as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Close what was opened."""
+        if self._engine is not None:
+            self._engine.dispose()
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        try:
+            yield
+        except (SQLAlchemyError, CommandError, OSError) as error:
+            log.warning("the store does not answer: %s", error)
+            raise StoreDown(type(error).__name__) from error
+
+    def _open(self) -> Engine:
+        with self._lock:
+            if self._engine is None:
+                engine = open_store(self._url)
+                if engine.dialect.name == "sqlite":
+                    migrate(engine)  # a laptop has no migration job
+                self._engine = engine
+            return self._engine

@@ -1,0 +1,112 @@
+"""The console's Flask app: its pages, and every failure as a page with one clear sentence."""
+
+from typing import Any
+
+from flask import Flask, Response, render_template, request
+from jinja2 import StrictUndefined
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+from werkzeug.exceptions import HTTPException
+
+from beacon_console import acting, formats, pages, pictures
+from beacon_console.files import add_files
+from beacon_console.reading import Store, StoreDown
+from beacon_console.registry import Registry
+from beacon_core.errors import BeaconError
+from beacon_core.product import Product
+from beacon_core.serving.flask_app import CODE_OF_STATUS, create_flask, current_request
+from beacon_core.settings import Settings
+
+# No script at all, and nothing from anywhere else.
+POLICY = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+TITLES = {401: "Not allowed", 404: "Not found", 503: "Not now"}
+
+
+def create_web(
+    settings: Settings, product: Product, store: Store, registry: Registry, collectors: CollectorRegistry
+) -> Flask:
+    """Make the Flask app."""
+    app = create_flask("beacon_console")
+    app.jinja_env.undefined = StrictUndefined
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+    app.jinja_env.filters |= formats.FILTERS
+    app.jinja_env.globals |= {"product": product, "settings": settings, "pictures": pictures}
+    _add_failures(app)
+    _add_health(app, collectors)
+    add_files(app)
+    pages.add_pages(app, settings, product, store, registry)
+    acting.add_decisions(app, settings, product, store)
+
+    @app.after_request
+    def guard(response: Response) -> Response:
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)
+        return response
+
+    return app
+
+
+def _add_health(app: Flask, collectors: CollectorRegistry) -> None:
+    @app.get("/livez")
+    def livez() -> Any:
+        return {"live": True}
+
+    @app.get("/readyz")
+    def readyz() -> Any:
+        # Without its store the console still has a page that says so, and its metrics: restarting would not help.
+        return {"ready": True}
+
+    @app.get("/metrics")
+    def metrics() -> Response:
+        encode, kind = choose_encoder(request.headers.get("Accept", ""))
+        return Response(encode(collectors), content_type=kind)
+
+
+def _add_failures(app: Flask) -> None:
+    @app.errorhandler(StoreDown)
+    def store_down(_: StoreDown) -> Response:
+        return _failure(
+            BeaconError(
+                "prediction_log_unavailable", "The store does not answer, so there is nothing to show. Try again."
+            )
+        )
+
+    @app.errorhandler(BeaconError)
+    def refused(error: BeaconError) -> Response:
+        return _failure(error)
+
+    @app.errorhandler(HTTPException)
+    def refused_by_flask(error: HTTPException) -> Response:
+        status = error.code or 500
+        if 300 <= status < 400:
+            return Response(status=status, headers=error.get_headers())
+        code = CODE_OF_STATUS.get(status, "invalid_body" if status < 500 else "internal")
+        sentence = "There is no such page." if status == 404 else str(error.description or error.name)
+        response = _failure(BeaconError(code, sentence))
+        if "Allow" in dict(error.get_headers()):
+            response.headers["Allow"] = dict(error.get_headers())["Allow"]
+        return response
+
+    @app.errorhandler(Exception)
+    def unexpected(error: Exception) -> Response:
+        app.logger.error("unexpected error", exc_info=error)
+        return _failure(BeaconError("internal", "Something unexpected went wrong; the request id finds it in the log."))
+
+
+def _failure(error: BeaconError) -> Response:
+    context = current_request()
+    context.error_code = error.code
+    title = TITLES.get(error.status, "Not possible" if error.status < 500 else "Failed")
+    page = render_template("failure.html", title=title, error=error, request_id=context.id)
+    response = Response(page, error.status, content_type="text/html; charset=utf-8")
+    if error.status == 503:
+        response.headers["Retry-After"] = "5"
+    return response

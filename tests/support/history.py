@@ -1,0 +1,189 @@
+"""A store with a month behind it: predictions, actuals, drift runs, jobs and verdicts, as the services leave them."""
+
+import math
+import random
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Engine, insert
+
+from beacon_core.product import Product
+from beacon_core.store import (
+    actuals,
+    drift_results,
+    drift_runs,
+    job_runs,
+    model_error,
+    predictions,
+    retrain_requests,
+    verdicts,
+)
+
+BATCH = 50_000
+SHA = {version: f"{version}" * 64 for version in ("1", "2", "3")}
+HIGH = {"RM": 0.31, "LSTAT": 0.27}
+THRESHOLD = 0.15
+
+
+def prediction_row(product: Product, number: int, moment: datetime, version: str) -> dict[str, Any]:
+    """One row of the prediction log."""
+    chance = random.Random(number)
+    features = {feature.name: feature.example for feature in product.features} | {"RM": None}
+    value = 22 + chance.gauss(0, 6)
+    return {
+        "id": f"p{number:08d}",
+        "time": moment,
+        "entity": str(number % 506 + 1),
+        "features": features,
+        "served": None,
+        "imputed": ["RM"],
+        "out_of_range": ["TAX"] if number % 7 == 0 else [],
+        "prediction": value,
+        "low": value - 5,
+        "high": value + 5,
+        "model_version": version,
+        "model_sha256": SHA[version],
+        "latency_seconds": 0.002 * math.exp(chance.gauss(0, 0.5)),
+        "request_id": f"r{number:08d}",
+        "trace_id": f"{number:032x}",
+    }
+
+
+def add_predictions(engine: Engine, product: Product, count: int, now: datetime, days: float = 30.0) -> None:
+    """Spread `count` predictions evenly over `days`; version 1 answers the first two thirds, version 2 the rest."""
+    step = timedelta(days=days) / max(count, 1)
+    for first in range(0, count, BATCH):
+        numbers = range(first, min(first + BATCH, count))
+        rows = [
+            prediction_row(product, number, now - step * (count - number), "1" if number < count * 2 / 3 else "2")
+            for number in numbers
+        ]
+        with engine.begin() as connection:
+            connection.execute(insert(predictions), rows)
+
+
+def add_actuals(engine: Engine, now: datetime, numbers: range) -> None:
+    """Actuals for some predictions, by their id."""
+    rows = [
+        {
+            "prediction_id": f"p{number:08d}",
+            "value": 22.0 + random.Random(number).gauss(0, 6) + 0.5,
+            "observed_at": now,
+            "received_at": now,
+            "source": "test",
+        }
+        for number in numbers
+    ]
+    with engine.begin() as connection:
+        connection.execute(insert(actuals), rows)
+
+
+def add_drift(engine: Engine, product: Product, runs: int, now: datetime, high: dict[str, float] | None = None) -> str:
+    """Hourly drift runs up to `now`; the features in `high` end there, confirmed. Returns the newest period."""
+    high = {} if high is None else high
+    begin = now.replace(minute=0, second=0, microsecond=0)
+    period = ""
+    for back in range(runs - 1, -1, -1):
+        hour = begin - timedelta(hours=back)
+        period, share = hour.isoformat(), 1 - back / runs
+        results = [
+            _result(period, hour, window, kind, feature, high.get(feature, 0.05) * share + 0.02, high)
+            for window in ("1d", "7d", "30d")
+            for kind, feature in [
+                *(("data", name) for name in product.feature_names),
+                ("prediction", "prediction"),
+                ("target", product.target.name),
+            ]
+        ]
+        figures = [
+            _figure(period, hour, window, segment, metric, value, share)
+            for window in ("7d", "30d")
+            for segment in ("", "river=0", "river=1")
+            for metric, value in (("mae", 2.3), ("rmse", 3.4), ("r2", 0.86), ("coverage", 0.91))
+        ]
+        run = {"period": period, "created_at": hour, "state": "drift" if high else "ok", "rows": 4000}
+        with engine.begin() as connection:
+            connection.execute(insert(drift_runs).values(run | {"summary": {}, "report": "<h1>Report</h1>"}))
+            connection.execute(insert(drift_results), results)
+            connection.execute(insert(model_error), figures)
+    return period
+
+
+def _result(
+    period: str, hour: datetime, window: str, kind: str, feature: str, score: float, high: dict[str, float]
+) -> dict[str, Any]:
+    alarm = score > THRESHOLD
+    return {
+        "period": period,
+        "window": window,
+        "model_version": "2",
+        "kind": kind,
+        "feature": feature,
+        "effect": "hellinger",
+        "state": "drift" if alarm else "ok",
+        "score": score,
+        "p_value": 0.001 if alarm else 0.4,
+        "threshold": THRESHOLD,
+        "rows": 4000,
+        "alarm": alarm,
+        "confirmed": alarm and feature in high,
+        "created_at": hour,
+    }
+
+
+def _figure(
+    period: str, hour: datetime, window: str, segment: str, metric: str, value: float, share: float
+) -> dict[str, Any]:
+    wave = value * (1 + 0.12 * math.sin(9 * share))
+    return {
+        "period": period,
+        "window": window,
+        "segment": segment,
+        "model_version": "2",
+        "metric": metric,
+        "value": min(wave, 0.95) if metric in {"r2", "coverage"} else wave,
+        "low": wave * 0.9,
+        "high": min(wave * 1.1, 0.99) if metric in {"r2", "coverage"} else wave * 1.1,
+        "rows": 900,
+        "until": hour,
+        "created_at": hour,
+    }
+
+
+def add_job(engine: Engine, job: str, ended: datetime, state: str = "done", error: str | None = None) -> None:
+    """One run of a job that took twelve seconds."""
+    row = {"job": job, "period": ended.isoformat(), "stage": "run", "state": state, "rows": 4000, "error": error}
+    row |= {"started_at": ended - timedelta(seconds=12), "ended_at": ended}
+    with engine.begin() as connection:
+        connection.execute(insert(job_runs).values(row))
+
+
+def add_verdict(engine: Engine, product: Product, moment: datetime, version: str = "3", outcome: str = "pass") -> None:
+    """What the gate says, in the shape that retraining writes."""
+    check = {"name": "mae", "title": "mean absolute error, ratio", "outcome": outcome, "number": 0.91, "rule": "below"}
+    check |= {"limit": 1.0, "low": 0.85, "high": 0.97, "challenger": 2.1, "champion": 2.3, "note": ""}
+    whole = {"reason": "clearly better, and within every limit", "how": "on 506 rows", "checks": [check]}
+    row = {"moment": moment, "product": product.name, "version": version, "sha256": SHA[version]}
+    row |= {"champion_version": "2", "outcome": outcome, "data_fingerprint": "f" * 64, "verdict": whole}
+    with engine.begin() as connection:
+        connection.execute(insert(verdicts).values(row))
+
+
+def add_request(engine: Engine, moment: datetime) -> None:
+    """A wish for a new model."""
+    row = {"cause": "drift:RM", "requested_by": "drift", "reason": "drift in RM and LSTAT", "state": "waiting"}
+    with engine.begin() as connection:
+        connection.execute(insert(retrain_requests).values(row | {"created_at": moment}))
+
+
+def month(engine: Engine, product: Product, count: int = 3000, high: dict[str, float] | None = None) -> datetime:
+    """Fill the store with all of it; the moment it was done for."""
+    now = datetime.now(UTC)
+    add_predictions(engine, product, count, now)
+    add_actuals(engine, now, range(count - 200, count - 100))
+    add_drift(engine, product, 24, now, high)
+    for job in ("materialize", "drift"):
+        add_job(engine, job, now - timedelta(minutes=12))
+    add_verdict(engine, product, now - timedelta(minutes=3))
+    add_request(engine, now - timedelta(minutes=9))
+    return now
