@@ -63,13 +63,13 @@ DECISION = tuple(approvals.c[name] for name in Decision._fields)
 def requests_of(connection: Connection, most: int = RECENT) -> list[RetrainRequest]:
     """List the newest requests to retrain."""
     query = select(*REQUEST).order_by(retrain_requests.c.id.desc()).limit(most)
-    return [RetrainRequest(*row) for row in connection.execute(query).tuples()]
+    return [RetrainRequest(*row) for row in connection.execute(query)]
 
 
 def request_counts(connection: Connection) -> dict[str, int]:
     """Count the requests to retrain by state."""
     query = select(retrain_requests.c.state, func.count()).group_by(retrain_requests.c.state)
-    return dict(connection.execute(query).tuples().all())
+    return dict(connection.execute(query).all())
 
 
 def verdicts_of(connection: Connection, product: Product, version: str | None = None) -> list[Verdict]:
@@ -77,14 +77,14 @@ def verdicts_of(connection: Connection, product: Product, version: str | None = 
     query = select(*VERDICT).where(verdicts.c.product == product.name)
     if version is not None:
         query = query.where(verdicts.c.version == version)
-    found = connection.execute(query.order_by(verdicts.c.id.desc()).limit(RECENT)).tuples()
+    found = connection.execute(query.order_by(verdicts.c.id.desc()).limit(RECENT))
     return [Verdict(*row) for row in found]
 
 
 def decisions_of(connection: Connection, sha256: Sequence[str]) -> list[Decision]:
     """List what people decided on these packages, the newest first."""
     query = select(*DECISION).where(approvals.c.sha256.in_(sha256)).order_by(approvals.c.id.desc())
-    return [Decision(*row) for row in connection.execute(query).tuples()]
+    return [Decision(*row) for row in connection.execute(query)]
 
 
 def waiting(connection: Connection, product: Product, newest: Sequence[Verdict]) -> list[Verdict]:

@@ -86,13 +86,13 @@ def report_of(connection: Connection, period: str) -> str | None:
 def results_of(connection: Connection, period: str) -> list[Result]:
     """List a run's comparisons."""
     query = select(*RESULT).where(drift_results.c.period == period).order_by(drift_results.c.id)
-    return [Result(*row) for row in connection.execute(query).tuples()]
+    return [Result(*row) for row in connection.execute(query)]
 
 
 def figures_of(connection: Connection, period: str) -> list[Figure]:
     """List a run's realised figures."""
     query = select(*FIGURE).where(model_error.c.period == period).order_by(model_error.c.id)
-    return [Figure(*row) for row in connection.execute(query).tuples()]
+    return [Figure(*row) for row in connection.execute(query)]
 
 
 def trend_periods(connection: Connection) -> list[str]:
@@ -110,7 +110,7 @@ def score_trend(connection: Connection, periods: Sequence[str], window: str) -> 
         columns.period.in_(periods), columns.window == window
     )
     trend: Trend = {}
-    for kind, feature, effect, period, score in connection.execute(query).tuples():
+    for kind, feature, effect, period, score in connection.execute(query):
         trend.setdefault((kind, feature, effect), {})[period] = score
     return trend
 
@@ -123,7 +123,7 @@ def figure_trend(connection: Connection, periods: Sequence[str], window: str, me
         .where(columns.period.in_(periods), columns.window == window, columns.segment == "", columns.metric == metric)
         .order_by(columns.period)
     )
-    return [Figure(*row) for row in connection.execute(query).tuples()]
+    return [Figure(*row) for row in connection.execute(query)]
 
 
 def _run(row: RowMapping) -> Run:

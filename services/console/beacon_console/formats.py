@@ -25,6 +25,11 @@ def number(value: Any, digits: int = 3) -> str:
     return f"{value:.{decimals}f}"
 
 
+def plain(value: float | None) -> str:
+    """Write a value as it was given, without a tail of zeros."""
+    return NOTHING if value is None else f"{value:.6g}"
+
+
 def share(value: float | None, digits: int = 1) -> str:
     """Write a share as a percentage."""
     return NOTHING if value is None or not math.isfinite(value) else f"{value * 100:.{digits}f}{THIN}%"
@@ -88,6 +93,7 @@ def pretty(value: Any) -> str:
 
 FILTERS: dict[str, Callable[..., Any]] = {
     "number": number,
+    "plain": plain,
     "share": share,
     "duration": duration,
     "moment": moment,

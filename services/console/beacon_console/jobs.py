@@ -61,7 +61,7 @@ def jobs_of(connection: Connection) -> list[Job]:
             func.max(columns.id).filter(columns.state == DONE),
             func.count().filter(columns.state == FAILED),
         ).group_by(columns.job)
-    ).tuples()
+    )
     stages = _newest_stages(connection)
     described = []
     for name, success, failures in totals:

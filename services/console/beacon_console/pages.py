@@ -17,7 +17,6 @@ from beacon_core.product import Product
 from beacon_core.release import NAME
 from beacon_core.settings import Settings
 
-WINDOWS = ("1d", "7d", "30d")
 MAIN_WINDOW = "7d"
 # The report brings its own style and pictures, and nothing else; it cannot act in the console's name.
 REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox"
@@ -26,16 +25,18 @@ REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; s
 def add_pages(app: Flask, settings: Settings, product: Product, store: Store, registry: Registry) -> None:
     """Add every page that only shows."""
     _add_front(app, settings, product, store)
-    _add_drift(app, store)
+    _add_drift(app, product, store)
     _add_jobs(app, store)
     _add_models(app, product, store, registry)
     _add_predictions(app, product, store)
 
 
 def _add_front(app: Flask, settings: Settings, product: Product, store: Store) -> None:
+    windows = windows_of(product)
+
     @app.get("/")
     def front() -> str:
-        window = chosen("window", WINDOWS, MAIN_WINDOW)
+        window = chosen("window", windows, MAIN_WINDOW)
         now = datetime.now(UTC)
         asked = settings.inference_metrics_url != ""
         live = inference.ask(settings.inference_metrics_url) if asked else None
@@ -50,7 +51,7 @@ def _add_front(app: Flask, settings: Settings, product: Product, store: Store) -
             facts=facts,
             findings=overview.judge(facts, product),
             window=window,
-            windows_of=WINDOWS,
+            windows_of=windows,
             summary=overview.summary(facts),
             rows=overview.feature_rows(facts, product, window, periods, trend),
             errors=overview.of_one_run_each(errors),
@@ -60,7 +61,9 @@ def _add_front(app: Flask, settings: Settings, product: Product, store: Store) -
         )
 
 
-def _add_drift(app: Flask, store: Store) -> None:
+def _add_drift(app: Flask, product: Product, store: Store) -> None:
+    windows = windows_of(product)
+
     @app.get("/drift")
     def drift_runs() -> str:
         with store.reading() as connection:
@@ -69,7 +72,7 @@ def _add_drift(app: Flask, store: Store) -> None:
 
     @app.get("/drift/<period>")
     def drift_run(period: str) -> str:
-        window = chosen("window", WINDOWS, MAIN_WINDOW)
+        window = chosen("window", windows, MAIN_WINDOW)
         with store.reading() as connection:
             run = known(drift.run_of(connection, period), f"There is no drift run {period[:64]}.")
             results = drift.results_of(connection, period)
@@ -80,7 +83,7 @@ def _add_drift(app: Flask, store: Store) -> None:
             now=datetime.now(UTC),
             run=run,
             window=window,
-            windows_of=WINDOWS,
+            windows_of=windows,
             results=sorted((result for result in results if result.window == window), key=excess, reverse=True),
             figures=figures,
             has_report=has_report,
@@ -180,6 +183,11 @@ def _add_predictions(app: Flask, product: Product, store: Store) -> None:
             "unknown_prediction",
         )
         return render_template("prediction.html", found=found, now=datetime.now(UTC))
+
+
+def windows_of(product: Product) -> tuple[str, ...]:
+    """Name the drift windows as the store does."""
+    return tuple(f"{days}d" for days in product.drift.windows_days)
 
 
 def realised(facts: overview.Overview) -> list[drift.Figure]:

@@ -59,7 +59,7 @@ def hours_of(connection: Connection, now: datetime, count: int = DAY_HOURS) -> l
         select(literal(index), func.count()).where(time >= start, time < start + timedelta(hours=1))
         for index, start in enumerate(starts)
     ]
-    found = dict(connection.execute(union_all(*counts)).tuples().all())
+    found = dict(connection.execute(union_all(*counts)).all())
     return [Hour(start, found[index]) for index, start in enumerate(starts)]
 
 
@@ -93,7 +93,7 @@ def versions_of(connection: Connection) -> list[Version]:
     names = names.union_all(select(following).where(names.c.name.is_not(None)))
     edges = [_edge(names.c.name, name) for name in ("min", "max")]
     query = select(names.c.name, *edges).where(names.c.name.is_not(None))
-    found = [Version(*row) for row in connection.execute(query).tuples()]
+    found = [Version(*row) for row in connection.execute(query)]
     return sorted(found, key=lambda version: version.last, reverse=True)
 
 

@@ -1,0 +1,206 @@
+"""The console's pages, in process over a real store: what they say, and what they say when something is wrong."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import insert
+from support.history import HIGH, add_drift, add_job, add_predictions, month, prediction_row
+from support.service import Service
+
+from beacon_console.app import create
+from beacon_core.settings import Settings
+from beacon_core.store import actuals, migrate, open_store, predictions
+
+
+@pytest.fixture
+def engine(tmp_path):
+    engine = open_store(f"sqlite:///{tmp_path / 'beacon.db'}")
+    migrate(engine)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def console(tmp_path):
+    with Service(create(Settings(home=tmp_path))) as running:
+        yield running
+
+
+def page(console, path, status=200):
+    answer = console.get(path)
+    assert answer.status == status, answer.body.decode()
+    return answer.body.decode()
+
+
+def headline(text):
+    return re.search(r"<h1>(.*?)</h1>", text, re.DOTALL)[1]
+
+
+def test_an_empty_store_says_plainly_that_there_is_nothing(console):
+    text = page(console, "/")
+    for words in (
+        "Nothing has been predicted yet",
+        "No predictions in the last 24 hours",
+        "No drift run yet",
+        "No realised error yet",
+        "No job has run yet",
+        "No verdict yet",
+        "No promotion is recorded yet",
+        "Nobody asked for a new model",
+        "No decision waits for a person",
+    ):
+        assert words in text
+
+
+def test_a_quiet_month_is_well(console, engine, product):
+    month(engine, product)
+    text = page(console, "/")
+    assert headline(text) == "Beacon is well."
+    assert "Model 2 serves; " in text
+    assert "no drift confirmed" in text
+    for name in product.key_features:
+        assert f'<th scope="row">{name}<small>' in text.split("<details>")[0], f"{name} is shown without a click"
+
+
+def test_confirmed_drift_is_the_headline(console, engine, product):
+    month(engine, product, high=HIGH)
+    assert headline(page(console, "/")) == "Beacon is not well: drift is confirmed in LSTAT and RM."
+
+
+def test_a_failed_job_and_a_late_one_are_not_well(console, engine, product):
+    now = datetime.now(UTC)
+    add_predictions(engine, product, 100, now)
+    add_job(engine, "drift", now - timedelta(hours=7))
+    add_job(engine, "retrain", now - timedelta(hours=9))
+    add_job(engine, "retrain", now - timedelta(hours=1), "failed", "DataError: no rows")
+    text = page(console, "/")
+    assert headline(text) == "Beacon is not well: drift is late: it last succeeded 7\u202fh ago."
+    assert "The last run of retrain failed" in text
+    assert "DataError: no rows" in page(console, "/jobs/3")
+
+
+def test_slow_predictions_are_not_well(console, engine, product):
+    now = datetime.now(UTC)
+    rows = [prediction_row(product, n, now, "1") | {"latency_seconds": 0.5 if n < 5 else 0.01} for n in range(100)]
+    with engine.begin() as connection:
+        connection.execute(insert(predictions), rows)
+    assert "only 95.0\u202f% of the predictions take less than 200\u202fms" in headline(page(console, "/"))
+
+
+def test_since_when_the_newest_version_answers(console, engine, product):
+    now = datetime.now(UTC)
+    times = [("1", 9), ("2", 8), ("1", 6), ("1", 2)]  # back from version 2 to version 1
+    rows = [prediction_row(product, n, now - timedelta(days=days), version) for n, (version, days) in enumerate(times)]
+    with engine.begin() as connection:
+        connection.execute(insert(predictions), rows)
+    text = page(console, "/")
+    assert "<dt>Serving for</dt><dd>6\u202fd</dd>" in text
+    assert '<dt>Before</dt><dd><a href="/models/2">' in text
+
+
+def test_a_window_shows_its_own_scores(console, engine, product):
+    month(engine, product)
+    assert '<a href="?window=30d#drift" aria-current="true">' in page(console, "/?window=30d")
+    assert "window must be 1d, 7d or 30d." in page(console, "/?window=9d", 422)
+
+
+def test_a_drift_run_and_its_report(console, engine, product):
+    period = add_drift(engine, product, 2, datetime.now(UTC), HIGH)
+    assert period[:10] in page(console, "/drift")
+    text = page(console, f"/drift/{period}")
+    rows = re.findall(r'<tr><th scope="row">(\w+)', text)
+    assert rows[:2] == ["RM", "LSTAT"], "the worst first"
+    report = console.get(f"/drift/{period}/report")
+    assert report.body == b"<h1>Report</h1>"
+    assert "sandbox" in report.headers["content-security-policy"]
+
+
+def test_a_prediction_with_all_that_is_known_of_it(console, engine, product):
+    month(engine, product)
+    row = prediction_row(product, 2850, datetime.now(UTC), "2")
+    text = page(console, f"/predictions/{row['id']}")
+    assert row["trace_id"] in text
+    assert "within the interval" in text
+    assert re.search(r"RM<small>.*?imputed", text, re.DOTALL)
+    assert f"tract {row['entity']}" in text
+    assert "not known yet" in page(console, "/predictions/p00000007")
+
+
+def test_an_actual_of_the_entity_counts_until_its_next_prediction(console, engine, product):
+    now = datetime.now(UTC)
+    rows = [
+        prediction_row(product, n, now - timedelta(hours=hours), "1") | {"entity": "7"}
+        for n, hours in enumerate((9, 5, 1))
+    ]
+    common = {"entity": "7", "received_at": now, "source": "test"}
+    with engine.begin() as connection:
+        connection.execute(insert(predictions), rows)
+        connection.execute(insert(actuals), [common | {"value": 31.25, "observed_at": now - timedelta(hours=4)}])
+    assert "not known yet" in page(console, "/predictions/p00000000")
+    assert "31.2" in page(console, "/predictions/p00000001")
+    assert "not known yet" in page(console, "/predictions/p00000002")
+
+
+def test_a_lookup_leads_to_the_prediction(console, engine, product):
+    month(engine, product, 300)
+    answer = console.get("/predictions?id=%20p00000001%20")
+    assert (answer.status, answer.headers["location"]) == (303, "/predictions/p00000001")
+
+
+@pytest.mark.parametrize(
+    ("path", "sentence"),
+    [
+        ("/predictions/nope", "No prediction in the log has the id nope."),
+        ("/predictions/a/b", "No prediction in the log has the id a/b."),
+        ("/jobs/7", "There is no job run 7."),
+        ("/jobs/x", "There is no job run x."),
+        ("/jobs/9999999999999999999999", "There is no job run 9999999999999999999999."),
+        ("/jobs?job=nope", "No job named nope ever ran."),
+        ("/drift/2026", "There is no drift run 2026."),
+        ("/drift/2026/report", "There is no report of a drift run 2026"),
+        ("/models/A%20B", "There is no model version"),
+        ("/nothing", "There is no such page."),
+        ("/static/0/console.css", "There is no such page."),
+    ],
+)
+def test_what_does_not_exist_is_a_page_that_says_so(console, path, sentence):
+    assert sentence in page(console, path, 404)
+
+
+def test_what_a_reader_sends_is_never_markup(console):
+    text = page(console, "/predictions/<script>alert(1)</script>", 404)
+    assert "<script" not in text
+    assert "&lt;script&gt;" in text
+
+
+def test_a_wrong_method_is_told(console):
+    answer = console.post("/", b"")
+    assert (answer.status, sorted(answer.headers["allow"].split(", "))) == (405, ["GET", "HEAD", "OPTIONS"])
+
+
+@pytest.mark.parametrize("path", ["/", "/drift", "/jobs", "/predictions/p1"])
+def test_a_store_that_is_down_is_a_page_that_says_so(tmp_path, path):
+    (tmp_path / "beacon.db").write_bytes(b"this is no database" * 100)
+    with Service(create(Settings(home=tmp_path))) as console:
+        answer = console.get(path)
+        assert answer.status == 503
+        assert answer.headers["retry-after"] == "5"
+        assert "The store does not answer" in answer.body.decode()
+        assert "Traceback" not in answer.body.decode()
+        assert "beacon_store_up 0.0" in console.get("/metrics").body.decode()
+        assert console.get("/livez").status == 200
+
+
+def test_every_page_is_guarded_and_brings_everything_itself(console, engine, product):
+    month(engine, product)
+    for path in ("/", "/drift", "/jobs", "/models", "/predictions", "/nothing"):
+        answer = console.get(path)
+        text = answer.body.decode()
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+        assert answer.headers["cache-control"] == "no-store"
+        assert "<script" not in text
+        assert " style=" not in text
+        assert not re.findall(r'(?:src|href|action)="(?:https?:)?//', text)
+        for file in re.findall(r'(?:src|href)="(/static/[^"]+)"', text):
+            assert "immutable" in console.get(file).headers["cache-control"]
