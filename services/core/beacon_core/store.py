@@ -58,7 +58,7 @@ predictions = Table(
     metadata,
     Column("id", String(64), primary_key=True),
     Column("time", UtcTime, nullable=False, index=True),
-    Column("entity", String(64), index=True),
+    Column("entity", String(64)),
     Column("features", Json, nullable=False),
     Column("served", Json),
     Column("imputed", Json, nullable=False),
@@ -76,6 +76,7 @@ predictions = Table(
     Column("body_sha256", String(64)),
     Column("logged_at", UtcTime, nullable=False, server_default=func.now(), index=True),
     Index("ix_predictions_model_version_time", "model_version", "time"),
+    Index("ix_predictions_entity_time", "entity", "time"),
 )
 
 # Append-only: a correction is a later row, and the newest row of a prediction counts.
@@ -84,11 +85,12 @@ actuals = Table(
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=True),
     Column("prediction_id", String(64), index=True),
-    Column("entity", String(64), index=True),
+    Column("entity", String(64)),
     Column("value", Float, nullable=False),
     Column("observed_at", UtcTime, nullable=False),
     Column("received_at", UtcTime, nullable=False, index=True),
     Column("source", String(64), nullable=False),
+    Index("ix_actuals_entity_observed_at", "entity", "observed_at"),
 )
 
 # One row a run and stage of a job; `period` is what the run covers, so that a repeat can be recognised.
@@ -107,8 +109,9 @@ job_runs = Table(
     Column("error", String),
 )
 
-# One row a model version, hour (of `predictions.time`) and segment ("" is all): a serialized whylogs profile, and sums
-# over the rows with and without actuals. Made anew from the log whenever a row of that hour comes.
+# One row a model version, hour (of `predictions.time`) and segment: a serialized whylogs profile, and sums over the
+# rows with and without actuals. Segment "" is all, made anew from the log whenever a row of that hour comes; "day" is a
+# whole day, rolled up.
 profiles = Table(
     "profiles",
     metadata,
@@ -123,7 +126,7 @@ profiles = Table(
     UniqueConstraint("model_version", "hour", "segment"),
 )
 
-# One row a drift run. `period` is the end of its windows (ISO 8601, to the hour); `state` ok, drift, error or waiting
+# One row a drift run. ``period` is the hour that the run fell in (ISO 8601); `state` ok, drift, error or waiting
 # (too few rows); `report` the self-contained HTML page, until it is too old to be kept.
 drift_runs = Table(
     "drift_runs",
