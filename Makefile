@@ -68,6 +68,10 @@ test-clients: .venv/.stamp .venvs/inference.stamp ## KServe's own client, in an 
 test-laptop: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## `make run` itself: train, serve, kill every process in turn
 	$(DEV) pytest tests/e2e_laptop
 
+.PHONY: test-browser
+test-browser: .venv/.stamp .venvs/console.stamp ## the console in a real Chromium: wide and narrow, light and dark
+	$(DEV) pytest tests/browser
+
 ##@ Measure it
 .PHONY: bench
 bench: .venvs/bench.stamp .venvs/inference.stamp .venvs/features.stamp .venvs/retrain.stamp ## Beacon beside its peers: 15 minutes (ARGS=--quick: 4)

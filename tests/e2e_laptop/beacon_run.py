@@ -105,6 +105,18 @@ class Run:
         """The answers to the curl lines that the run printed."""
         return [_send(shlex.split(line)) for line in self.text().splitlines() if line.startswith("curl ")]
 
+    def console(self, path: str) -> str:
+        """A page of the console."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.settings.console_port, timeout=10)
+        try:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            page = answer.read().decode()
+            assert answer.status == http.client.OK, page
+            return page
+        finally:
+            connection.close()
+
     def clear(self) -> None:
         """End it, however far it came."""
         with contextlib.suppress(OSError):

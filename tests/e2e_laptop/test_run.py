@@ -64,6 +64,11 @@ def test_the_first_run_trains_and_everything_killed_comes_back(start):
     assert by_entity["model"]["version"] == "1"
     assert by_entity["prediction"] == pytest.approx(by_features["prediction"], abs=1e-4)
 
+    until(lambda: "Model 1 serves; 2 predictions" in run.console("/"), "the console shows both predictions", 20)
+    card = run.console("/models/1")
+    assert "Intended use" in card, "the model card comes out of MLflow"
+    assert by_entity["model"]["sha256"] in card, "and its digest is the one that serves"
+
     for module in ("beacon_laptop.mlflow_server", "beacon_features", "beacon_inference", "beacon_console"):
         for position in range(len(run.find(f"-m {module}"))):
             before = run.find(f"-m {module}")

@@ -27,6 +27,7 @@ class Program(NamedTuple):
 
 
 INFERENCE = Program("beacon_inference", "inference", (SERVICES / "core", SERVICES / "inference"), "INFERENCE")
+CONSOLE = Program("beacon_console", "console", (SERVICES / "core", SERVICES / "console"), "CONSOLE")
 FEATURES = Program("beacon_features", "features", (SERVICES / "core", SERVICES / "feature-serving", ROOT), "FEATURES")
 
 
@@ -45,7 +46,9 @@ class Server:
         self._log_file = home / f"{program.module}.log"
         self.port, self.metrics_port = free_ports(2)
         self.address = f"http://127.0.0.1:{self.port}"
-        ports = {f"{program.ports}_PORT": self.port, f"{program.ports}_METRICS_PORT": self.metrics_port}
+        ports = {f"{program.ports}_PORT": self.port}
+        if program is not CONSOLE:  # which shows its metrics on its own port
+            ports[f"{program.ports}_METRICS_PORT"] = self.metrics_port
         named = {"HOME": home} | ports | {name.upper(): value for name, value in settings.items()}
         self._environment = {f"BEACON_{name}": str(value) for name, value in named.items()}
         self._environment |= {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(map(str, program.folders))}

@@ -1,11 +1,12 @@
 """Puts the console together: one line a part, in the order in which they are needed."""
 
 import asyncio
+import contextlib
 
 from prometheus_client import GC_COLLECTOR, PLATFORM_COLLECTOR, PROCESS_COLLECTOR, CollectorRegistry
 
 from beacon_console.exporter import StoreCollector
-from beacon_console.reading import Store
+from beacon_console.reading import Store, StoreDown
 from beacon_console.registry import Registry
 from beacon_console.web import create_web
 from beacon_core import metrics
@@ -16,7 +17,7 @@ from beacon_core.settings import Settings
 
 
 def create(settings: Settings) -> Application:
-    """Build the ASGI application; the store is opened at the first request that needs it."""
+    """Build the ASGI application; the store is opened when it starts, or when it comes back."""
     product = load_product(settings.product)
     collectors = CollectorRegistry()
     for collector in (PROCESS_COLLECTOR, PLATFORM_COLLECTOR, GC_COLLECTOR):
@@ -27,8 +28,15 @@ def create(settings: Settings) -> Application:
     StoreCollector(store, product, collectors)
     web = create_web(settings, product, store, Registry(settings.mlflow_address), collectors)
 
+    def warm() -> None:
+        """Do at the start what the first reader would wait for; a store that is down is no reason not to start."""
+        for name in web.jinja_env.list_templates():
+            web.jinja_env.get_template(name)
+        with contextlib.suppress(StoreDown), store.reading():
+            pass
+
     async def start() -> None:
-        pass
+        await asyncio.to_thread(warm)
 
     async def stop() -> None:
         await asyncio.to_thread(store.close)

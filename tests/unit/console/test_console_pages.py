@@ -4,10 +4,11 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import event, insert
 from support.history import HIGH, add_drift, add_job, add_predictions, month, prediction_row
 from support.service import Service
 
+from beacon_console import overview
 from beacon_console.app import create
 from beacon_core.settings import Settings
 from beacon_core.store import actuals, migrate, open_store, predictions
@@ -103,6 +104,24 @@ def test_a_window_shows_its_own_scores(console, engine, product):
     month(engine, product)
     assert '<a href="?window=30d#drift" aria-current="true">' in page(console, "/?window=30d")
     assert "window must be 1d, 7d or 30d." in page(console, "/?window=9d", 422)
+
+
+def test_no_query_of_the_front_page_reads_the_whole_log(engine, product):
+    month(engine, product, 300)
+    asked = []
+    event.listen(
+        engine, "before_cursor_execute", lambda _c, _k, statement, values, *_: asked.append((statement, values))
+    )
+    with engine.connect() as connection:
+        overview.gather(connection, product, datetime.now(UTC), None, asked=False)
+        about = [(statement, values) for statement, values in asked if "predictions" in statement]
+        plans = [
+            step[-1]
+            for statement, values in about
+            for step in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)
+        ]
+    assert len(about) == 5
+    assert [step for step in plans if step.startswith("SCAN predictions")] == []
 
 
 def test_a_drift_run_and_its_report(console, engine, product):
