@@ -116,28 +116,6 @@ def spark(values: Sequence[float | None], limit: float | None, name: str) -> Mar
     return drawing(name, height, Markup().join(parts), kind="chart spark")
 
 
-def pair(shares: Sequence[tuple[str, float, float]], name: str, height: int = 110) -> Markup:
-    """Draw two distributions bin by bin: triples of bin name, share in the reference, share now."""
-    step = WIDTH / max(len(shares), 1)
-    top = max((max(before, now) for _, before, now in shares), default=1.0) or 1.0
-    parts = []
-    for index, (label, before, now) in enumerate(shares):
-        left, tall, taller = index * step, before / top * height, now / top * height
-        title = f"{label}: {before:.1%} in the reference, {now:.1%} now"
-        parts.append(
-            Markup(
-                '<g class="spot"><title>{}</title><rect class="hit" x="{:.1f}" y="0" width="{:.1f}" height="{}"/>'
-            ).format(title, left, step, height)
-            + Markup('<rect class="before" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/>').format(
-                left + step * 0.08, height - tall, step * 0.84, tall
-            )
-            + Markup('<rect class="now" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/></g>').format(
-                left + step * 0.3, height - taller, step * 0.4, taller
-            )
-        )
-    return drawing(name, height, Markup().join(parts))
-
-
 def drawing(name: str, height: int, inside: Markup, kind: str = "chart") -> Markup:
     """Frame shapes as a picture that a screen reader names."""
     return Markup(

@@ -52,11 +52,6 @@ class Overview(NamedTuple):
     requests: list[decisions.RetrainRequest]
 
     @property
-    def last_hour(self) -> int:
-        """Predictions of the last full hour and the one at hand."""
-        return sum(hour.predictions for hour in self.hours[-2:])
-
-    @property
     def last_day(self) -> int:
         """Predictions of the last day."""
         return sum(hour.predictions for hour in self.hours)
