@@ -38,6 +38,18 @@ $(CURDIR)/.tools/bin/uv:
 run: $(ENVIRONMENTS:%=.venvs/%.stamp) ## train a first model if there is none, then serve everything on this machine
 	@exec .venvs/laptop/bin/python -m beacon_laptop --train="$(TRAIN)"
 
+.PHONY: retrain
+retrain: .venvs/laptop.stamp .venvs/retrain.stamp ## data to a new model with a verdict (ARGS=--help: its options)
+	@exec .venvs/laptop/bin/python -m beacon_laptop.retrain $(ARGS)
+
+.PHONY: data
+data: .venvs/retrain.stamp ## retraining's data: ARGS="check", "pull", "push" or "trained-on VERSION"
+	@exec .venvs/retrain/bin/python jobs/data.py $(ARGS)
+
+.PHONY: dvc
+dvc: .venvs/retrain.stamp ## DVC on the last run: ARGS="dag", "status", "metrics diff HEAD~1"
+	@cd "$${BEACON_HOME:-.beacon}/pipeline" && exec $(CURDIR)/.venvs/retrain/bin/python -m dvc $(ARGS)
+
 .PHONY: clean
 clean: ## forget the state (models, data, logs); environments stay
 	@if pid=$$(cat .beacon/run/lock 2>/dev/null) && kill -0 "$$pid" 2>/dev/null; then \

@@ -13,9 +13,8 @@ from feast.types import Float64, Int64
 from feast.value_type import ValueType
 
 from beacon_core.product import Product
+from feature_repo.names import CREATED_TIME, EVENT_TIME
 
-EVENT_TIME = "event_timestamp"
-CREATED_TIME = "created"
 # Feast's types know no `not null`: a feature that product.yaml says is not nullable carries this tag in the registry.
 REQUIRED = {"nullable": "false"}
 

@@ -18,6 +18,7 @@ from feast.repo_config import RepoConfig
 from beacon_core.product import Product
 from beacon_core.settings import Settings
 from feature_repo import definitions
+from feature_repo.names import CREATED_TIME, EVENT_TIME
 from feature_repo.offline import locked
 
 CONFIG_FILE = "feature_store.yaml"
@@ -103,8 +104,8 @@ def materialize(settings: Settings, product: Product, end: datetime | None = Non
 def _materialize(store: FeatureStore, product: Product, file: Path, end: datetime) -> Materialized:
     name = definitions.view_name(product)
     view = store.get_feature_view(name)
-    times = pq.read_table(file, columns=[definitions.EVENT_TIME, definitions.CREATED_TIME])
-    event, created = times[definitions.EVENT_TIME], times[definitions.CREATED_TIME]
+    times = pq.read_table(file, columns=[EVENT_TIME, CREATED_TIME])
+    event, created = times[EVENT_TIME], times[CREATED_TIME]
     last = view.most_recent_end_time
     start = end - timedelta(days=product.features_ttl_days)
     if last is not None:

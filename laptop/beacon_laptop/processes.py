@@ -69,10 +69,14 @@ def services(settings: Settings) -> tuple[Process, ...]:
     )
 
 
-def training(arguments: Sequence[str] = ()) -> Process:
-    """The job that trains, registers and releases a model; it ends by itself. `arguments` are the job's."""
+def training(arguments: Sequence[str] = (), *, by_dvc: bool = False) -> Process:
+    """The job that trains, registers and releases a model; it ends by itself. `arguments` are the job's.
+
+    By DVC each stage is a process of its own: that takes twice as long, and leaves a record.
+    """
+    options = () if by_dvc else ("--here",)
     script = str(ROOT / "jobs" / "retrain.py")
-    return Process("retrain", "retrain", (script, *arguments), (ROOT / "services" / "retraining", ROOT))
+    return Process("retrain", "retrain", (script, *options, *arguments), (ROOT / "services" / "retraining", ROOT))
 
 
 def variables(settings: Settings, given: Mapping[str, str] = os.environ) -> dict[str, str]:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import mlflow
+import msgspec
 import numpy as np
 import pytest
 from mlflow.tracking import MlflowClient
@@ -20,12 +21,18 @@ from beacon_core.manifest import MANIFEST_FILE, Package, digest, read_package
 from beacon_core.product import Product
 from beacon_core.release import package_folder, read_release
 from beacon_core.settings import ROOT, Settings
+from beacon_core.store import open_store
 from beacon_retrain import export
+from beacon_retrain.context import Registered
+from beacon_retrain.dataset import dataset_of
 from beacon_retrain.history import load_dataset
 from beacon_retrain.imputation import impute
-from beacon_retrain.pipeline import retrain
-from beacon_retrain.register import ARTIFACTS, CHAMPION, Registry, RegistryError
+from beacon_retrain.package import export_model
+from beacon_retrain.pipeline import Order, retrain
+from beacon_retrain.register import ARTIFACTS, CHALLENGER, CHAMPION, Entry, Registry, RegistryError, VersionTaken
+from beacon_retrain.stages import STAGES
 from beacon_retrain.train import TrainSettings, train
+from beacon_retrain.verdict import newest
 
 QUICK = TrainSettings(folds=4, repeats=1, coverage_folds=4, jobs=1, candidates=("ridge", "kernel-ridge"))
 pytestmark = pytest.mark.xdist_group("retrain")
@@ -70,10 +77,13 @@ def answers(url: str) -> bool:
 class Road:
     """What one run of the pipeline left behind."""
 
-    def __init__(self, settings: Settings, product: Product) -> None:
+    def __init__(self, settings: Settings, product: Product, training: TrainSettings = QUICK) -> None:
         self.settings = settings
         self.lines: list[str] = []
-        self.package: Package = retrain(settings, product, QUICK, self.lines.append)
+        done = retrain(settings, product, training, Order(by_dvc=False), self.lines.append)
+        assert done is not None
+        self.done: Registered = done
+        self.package: Package = read_package(settings.models_dir / product.name / done.version, done.sha256)
 
 
 @pytest.fixture(scope="module")
@@ -83,8 +93,8 @@ def road(address: str, product: Product, tmp_path_factory: pytest.TempPathFactor
 
 def test_every_stage_says_what_it_did(road: Road) -> None:
     stages = [line.split()[0] for line in road.lines]
-    assert stages == ["registry", "fetch", "validate", "features", "train", "package", "register"]
-    assert "no Kaggle credentials are set" in road.lines[1]
+    assert stages == list(STAGES)
+    assert "no Kaggle credentials are set" in road.lines[0]
 
 
 def test_the_release_pins_a_package_that_verifies_and_answers_its_golden_rows(road: Road) -> None:
@@ -150,34 +160,57 @@ def test_the_registry_holds_the_version_the_alias_and_the_same_bytes(
     assert downloaded.sha256 == road.package.sha256
 
 
-def test_a_second_run_makes_an_equal_model_that_waits(road: Road, address: str, product: Product) -> None:
-    before = road.settings.release_file.read_bytes()
+def test_equal_data_and_parameters_are_one_version(road: Road, address: str, product: Product) -> None:
+    before = Registry(address).next_version(product.name)
     again = Road(road.settings, product)
-    first, second = road.package.manifest, again.package.manifest
-    assert second.version == "2"
-    assert again.package.model == road.package.model
-    assert second.files["reference.profile"] == first.files["reference.profile"]
-    assert second.data == first.data
+    assert again.done == road.done
+    assert Registry(address).next_version(product.name) == before
+    assert "is in service already" in again.lines[-1]
+
+
+def test_another_seed_makes_a_challenger_that_waits_with_its_verdict(
+    road: Road, address: str, product: Product
+) -> None:
+    before = road.settings.release_file.read_bytes()
+    other = Road(road.settings, product, msgspec.structs.replace(QUICK, seed=1))
+    assert other.package.manifest.version == "2"
+    assert other.package.manifest.data == road.package.manifest.data
     assert road.settings.release_file.read_bytes() == before
-    client = MlflowClient(address, address)
-    assert str(client.get_model_version_by_alias(product.name, CHAMPION).version) == "1"
-    assert "waits for promotion" in again.lines[-1]
+    registry = Registry(address)
+    assert registry.version_at(product.name, CHAMPION) == "1"
+    assert registry.version_at(product.name, CHALLENGER) == "2"
+    assert "waits for promotion" in other.lines[-1]
+    version = MlflowClient(address, address).get_model_version(product.name, "2")
+    stored = newest(open_store(road.settings.database), product.name, "2", other.package.sha256)
+    assert stored is not None
+    assert stored.champion is not None
+    assert (stored.champion.version, stored.outcome) == ("1", version.tags["verdict"])
+
+
+def test_what_a_version_was_trained_on_can_be_listed_again(road: Road, address: str, product: Product) -> None:
+    rows = Registry(address).training_rows(product.name, "1")
+    assert dataset_of(product, rows).fingerprint == road.package.manifest.data.fingerprint
+
+
+def test_equal_data_give_an_equal_model(road: Road, product: Product) -> None:
+    dataset = load_dataset(road.settings, product)
+    assert digest(export_model(dataset, train(dataset, product, QUICK))) == digest(road.package.model)
 
 
 def test_an_emptied_registry_does_not_overwrite_the_package_in_service(
-    road: Road, product: Product, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    road: Road, product: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Registry, "next_version", lambda self, name: "1")
     with pytest.raises(RegistryError, match="would give version 1, which is in service"):
-        retrain(road.settings, product, QUICK, lambda line: None)
+        Road(road.settings, product, msgspec.structs.replace(QUICK, seed=2))
 
 
 def test_a_package_of_a_wrong_version_is_not_registered(road: Road, address: str, product: Product) -> None:
-    trained = train(load_dataset(road.settings, product), product, QUICK)
     registry = Registry(address)
     before = registry.next_version(product.name)
-    with pytest.raises(RegistryError, match="to a package of version 1"):
-        registry.register(product, road.package, trained, QUICK, champion=False)
+    stranger = msgspec.structs.replace(road.package, sha256="0" * 64)
+    with pytest.raises(VersionTaken, match="to a package of version 1"):
+        registry.register(product, stranger, Entry("key", {}, {}), CHALLENGER)
     assert registry.next_version(product.name) == before
 
 
@@ -187,7 +220,7 @@ def test_a_registry_that_is_down_is_said_so_with_an_exit_that_asks_for_a_retry(
     url = f"http://127.0.0.1:{free_port()}"
     monkeypatch.setenv("BEACON_MLFLOW_URL", url)
     monkeypatch.setenv("BEACON_HOME", str(tmp_path))
-    monkeypatch.setattr(sys, "argv", ["retrain.py"])
+    monkeypatch.setattr(sys, "argv", ["retrain.py", "--here"])
     handlers = list(logging.root.handlers)
     try:
         with pytest.raises(SystemExit) as exit_:
@@ -197,7 +230,8 @@ def test_a_registry_that_is_down_is_said_so_with_an_exit_that_asks_for_a_retry(
         logging.root.handlers = handlers
     assert exit_.value.code == 75
     assert f"retraining failed: MLflow at {url} does not answer" in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == []
+    assert not (tmp_path / "models").exists()
+    assert not (tmp_path / "release.json").exists()
 
 
 def test_the_package_answers_every_row_that_feast_gives(road: Road, product: Product) -> None:

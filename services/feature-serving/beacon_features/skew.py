@@ -12,7 +12,8 @@ from sqlalchemy import Engine, select
 from beacon_core.product import Product
 from beacon_core.settings import Settings
 from beacon_core.store import predictions
-from feature_repo import definitions, repo
+from feature_repo import repo
+from feature_repo.names import EVENT_TIME
 
 BATCH = 10_000
 
@@ -66,11 +67,11 @@ def _known(settings: Settings, product: Product, batch: Sequence[Any]) -> dict[M
     frame = pd.DataFrame(
         {
             key: pd.array([entity for entity, _ in moments], dtype="int64"),
-            definitions.EVENT_TIME: pd.to_datetime([time for _, time in moments], utc=True),
+            EVENT_TIME: pd.to_datetime([time for _, time in moments], utc=True),
         }
     )
     joined = repo.known_at(settings, product, frame)
-    times = (time.to_pydatetime() for time in joined[definitions.EVENT_TIME])
+    times = (time.to_pydatetime() for time in joined[EVENT_TIME])
     rows = joined[list(product.feature_names)].to_dict("records")
     return {
         (int(entity), time): {str(name): None if pd.isna(value) else value for name, value in row.items()}

@@ -9,6 +9,7 @@ import os
 for _name, _value in {
     "DO_NOT_TRACK": "1",
     "MLFLOW_DISABLE_TELEMETRY": "1",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "1",
     "WHYLOGS_NO_ANALYTICS": "1",
     "FEAST_USAGE": "False",

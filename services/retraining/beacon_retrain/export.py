@@ -16,6 +16,7 @@ from sklearn.kernel_ridge import KernelRidge
 
 from beacon_retrain.candidates import Asinh, LogTarget
 from beacon_retrain.dataset import Matrix
+from beacon_retrain.errors import RetrainError
 
 INPUT = "features"
 OUTPUT = "prediction"
@@ -23,7 +24,7 @@ TOLERANCE = 1e-4
 OPSETS = {"": 18, "ai.onnx.ml": 3}
 
 
-class ParityError(RuntimeError):
+class ParityError(RetrainError):
     """ONNX Runtime and scikit-learn differ by more than `TOLERANCE`; the message says by how much and where."""
 
 

@@ -3,59 +3,96 @@
 A new file is checked where it landed and only then takes the place of the last good one, in one step.
 """
 
-import contextlib
-import io
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
+import time
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
 
+from beacon_core.manifest import digest
 from beacon_core.product import Product
 from beacon_core.settings import Settings
+from beacon_retrain.errors import REFUSED, TRY_AGAIN, RetrainError
+from beacon_retrain.files import durable_replace, write_json
+from beacon_retrain.kaggle_download import Failure
 
 KAGGLE_FILES = ("kaggle.json", "access_token", "credentials.json")
+SAMPLE = "sample"
+TRIES = 5
+LONGEST_WAIT_SECONDS = 60.0
+SOURCE_FILE = "source.json"
 
 
-class FetchError(RuntimeError):
+class FetchError(RetrainError):
     """The data could not be fetched; the message says from where and why. The last good file is untouched."""
+
+    status = TRY_AGAIN
+
+
+class FetchRefused(FetchError):  # noqa: N818 - an outcome, not a mistake
+    """Trying again as it is will not help: credentials, permissions or the data set's name are wrong."""
+
+    status = REFUSED
+
+
+class RawFacts(msgspec.Struct, frozen=True):
+    """What lies beside the raw file: its source (`sample` or `kaggle:OWNER/NAME`), sha256 and size in bytes."""
+
+    source: str
+    sha256: str
+    size: int
 
 
 class Fetched(msgspec.Struct, frozen=True):
-    """The raw file now in force, its source (`sample` or `kaggle:OWNER/NAME`) and why that source was used."""
+    """The raw file now in force, its source and why that source was used."""
 
     file: Path
     source: str
     why: str
 
 
-def raw_file(settings: Settings, product: Product) -> Path:
-    """Where the last good raw file lies."""
-    return settings.home / "data" / "raw" / product.source.file
+def read_source(folder: Path, product: Product) -> RawFacts:
+    """The facts of the raw file in `folder`; raises `FetchError` when the bytes are no longer those that came."""
+    facts = msgspec.json.decode((folder / SOURCE_FILE).read_bytes(), type=RawFacts)
+    content = (folder / product.source.file).read_bytes()
+    if digest(content) != facts.sha256:
+        raise FetchError(f"{folder / product.source.file}: is not the file that was fetched from {facts.source}")
+    return facts
 
 
 def fetch(
     settings: Settings,
     product: Product,
+    folder: Path,
     check: Callable[[Path], object],
     environment: Mapping[str, str] = os.environ,
 ) -> Fetched:
-    """Bring the raw file to `raw_file`; `check` raises for a bad one. Raises `FetchError` or what `check` raises."""
-    target = raw_file(settings, product)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    """Bring the raw file and its facts into `folder`; `check` raises for a bad one.
+
+    Raises `FetchError` or what `check` raises; then `folder` is as it was. A file that came again changes nothing.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / product.source.file
     credentials = kaggle_credentials(environment)
-    with tempfile.TemporaryDirectory(prefix=".incoming-", dir=target.parent) as folder:
+    with tempfile.TemporaryDirectory(prefix=".incoming-", dir=folder.parent) as incoming_folder:
         if credentials is None:
-            source, why = "sample", "no Kaggle credentials are set; using the sample bundled with Beacon"
-            incoming = Path(shutil.copyfile(product.sample_path, Path(folder) / product.source.file))
+            source, why = SAMPLE, "no Kaggle credentials are set; using the sample bundled with Beacon"
+            incoming = Path(shutil.copyfile(product.sample_path, Path(incoming_folder) / product.source.file))
         else:
             source, why = f"kaggle:{product.source.kaggle}", f"Kaggle credentials from {credentials}"
-            incoming = _download(product, Path(folder))
+            incoming = _from_kaggle(settings, product, Path(incoming_folder), environment)
         check(incoming)
-        _replace(incoming, target)
+        content = incoming.read_bytes()
+        facts = RawFacts(source, digest(content), len(content))
+        durable_replace(incoming, target)
+        write_json(folder / SOURCE_FILE, facts)
     return Fetched(target, source, why)
 
 
@@ -72,20 +109,38 @@ def kaggle_credentials(environment: Mapping[str, str] = os.environ) -> str | Non
     return next((str(file) for file in files if file.is_file()), None)
 
 
-def _download(product: Product, folder: Path) -> Path:
-    """Download the data set's zip with Kaggle's client and unpack the one file that the product names."""
-    slug = product.source.kaggle
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):  # the client talks
-            # Imported here: the import authenticates (and makes a folder), which a run on the sample must not try.
-            import kaggle  # noqa: PLC0415
+def _from_kaggle(settings: Settings, product: Product, folder: Path, environment: Mapping[str, str]) -> Path:
+    """Download and unpack, trying again what may pass; raises `FetchError`, or `FetchRefused` for what will not."""
+    name = f"kaggle:{product.source.kaggle}"
+    number = 1
+    while (failure := _download(settings, product, folder, environment)) is not None:
+        if 400 <= failure.status < 500 and failure.status not in {408, 429}:
+            raise FetchRefused(f"{name}: {failure.message}")
+        if failure.status < 0 or number == TRIES:
+            raise FetchError(f"{name}: {failure.message}, after {number} tries")
+        wait = 2.0 ** (number - 1) if failure.retry_after is None else failure.retry_after
+        if wait > LONGEST_WAIT_SECONDS:
+            raise FetchError(f"{name}: {failure.message}; it asks to wait {wait:.0f} s, so another run should try")
+        time.sleep(wait)
+        number += 1
+    return _unpack(folder / f"{product.source.kaggle.split('/')[-1]}.zip", product.source.file)
 
-            # The import swallows a failure to authenticate; asking again tells why, by ending the process.
-            kaggle.api.authenticate()
-            kaggle.api.dataset_download_files(slug, path=str(folder), force=True, quiet=True, unzip=False)
-    except (Exception, SystemExit) as error:
-        raise FetchError(f"kaggle:{slug}: {type(error).__name__}: {error}") from error
-    return _unpack(folder / f"{slug.split('/')[-1]}.zip", product.source.file)
+
+def _download(settings: Settings, product: Product, folder: Path, environment: Mapping[str, str]) -> Failure | None:
+    """One try, ended when its time is up."""
+    command = [sys.executable, "-m", "beacon_retrain.kaggle_download", product.source.kaggle, str(folder)]
+    limit = settings.kaggle_timeout_seconds
+    try:
+        done = subprocess.run(command, env=dict(environment), capture_output=True, timeout=limit, check=False)  # noqa: S603
+    except subprocess.TimeoutExpired:
+        return Failure(-1, f"the download was not done after {limit:g} s")
+    if done.returncode == 0:
+        return None
+    last = done.stdout.decode(errors="replace").strip().rpartition("\n")[2]
+    try:
+        return msgspec.json.decode(last, type=Failure)
+    except msgspec.DecodeError:
+        return Failure(-1, f"Kaggle's client ended with status {done.returncode}")
 
 
 def _unpack(archive: Path, name: str) -> Path:
@@ -98,17 +153,5 @@ def _unpack(archive: Path, name: str) -> Path:
                     f"{archive.name}: holds no {name}, but {', '.join(opened.namelist()[:5]) or 'nothing'}"
                 )
             return Path(opened.extract(name, archive.parent))
-    except (OSError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise FetchError(f"{archive.name}: is not a whole zip file: {error}") from error
-
-
-def _replace(incoming: Path, target: Path) -> None:
-    """Make `incoming` durable, then put it in the place of `target` in one step."""
-    with incoming.open("rb") as stream:
-        os.fsync(stream.fileno())
-    incoming.replace(target)
-    folder = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

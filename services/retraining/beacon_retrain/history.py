@@ -1,23 +1,37 @@
-"""History: the training rows as Feast gives them, each with the features that were known at its event time."""
+"""History: the training rows, each with the features that were known at its event time.
 
-import numpy as np
+They are the base data, as Feast gives them back, and the predictions whose true value has arrived.
+"""
+
 import pandas as pd
 
 from beacon_core.product import Product
 from beacon_core.settings import Settings
-from beacon_retrain.dataset import Dataset, make_dataset
+from beacon_retrain.dataset import Dataset, dataset_of
+from beacon_retrain.errors import RetrainError
+from beacon_retrain.labels import OBSERVED, PREDICTION
 from beacon_retrain.offline import targets_file
 from feature_repo import repo
-from feature_repo.definitions import EVENT_TIME
+from feature_repo.names import EVENT_TIME
 from feature_repo.offline import locked
 
 
-class DatasetError(RuntimeError):
+class DatasetError(RetrainError):
     """Feast did not give the rows that were asked for; the message says what differs."""
 
 
+def row_columns(product: Product) -> list[str]:
+    """The columns of the training rows: prediction (empty: base data), entity, event time, features, target."""
+    return [PREDICTION, product.entity.key, EVENT_TIME, *product.feature_names, product.target.name]
+
+
 def load_dataset(settings: Settings, product: Product) -> Dataset:
-    """Point-in-time features for every target row, in order of entity and event time."""
+    """The base data alone, in order of entity."""
+    return dataset_of(product, base_rows(settings, product))
+
+
+def base_rows(settings: Settings, product: Product) -> pd.DataFrame:
+    """Point-in-time features for every target row of the base data, in order of entity."""
     targets = pd.read_parquet(targets_file(settings))
     store = repo.open_store(settings)
     service = store.get_feature_service(product.feature_service)
@@ -26,9 +40,39 @@ def load_dataset(settings: Settings, product: Product) -> Dataset:
     key = product.entity.key
     if len(rows) != len(targets) or set(rows[key]) != set(targets[key]):
         raise DatasetError(f"Feast gave {len(rows)} rows for {len(targets)} targets")
-    rows = rows.sort_values([key, EVENT_TIME], kind="stable")
-    features = rows[list(product.feature_names)].to_numpy(np.float64)
-    empty = int(np.isnan(features).all(axis=1).sum())
+    empty = int(rows[list(product.feature_names)].isna().all(axis=1).sum())
     if empty:
         raise DatasetError(f"Feast knows no feature of {empty} rows: applied, and features within their TTL?")
-    return make_dataset(product, features, rows[product.target.name].to_numpy(np.float64))
+    return rows.assign(**{PREDICTION: ""}).sort_values(key, kind="stable")[row_columns(product)]
+
+
+def training_rows(settings: Settings, product: Product, labels: pd.DataFrame) -> pd.DataFrame:
+    """Base data and labelled predictions in order of event time, each case once.
+
+    A case is an entity (or none) with its features: what was observed last is its target. A prediction with fewer
+    features than serving asks for teaches nothing, and is left out.
+    """
+    base = base_rows(settings, product)
+    names = list(product.feature_names)
+    production = _with_known_features(settings, product, labels) if len(labels) else labels
+    production = production[production[names].notna().sum(axis=1) >= product.serving.min_features]
+    production = production.sort_values([OBSERVED, PREDICTION], kind="stable")
+    rows = pd.concat([base, production[row_columns(product)]], ignore_index=True) if len(production) else base
+    rows[EVENT_TIME] = rows[EVENT_TIME].astype("datetime64[us, UTC]")
+    rows = rows.drop_duplicates([product.entity.key, *names], keep="last")
+    return rows.sort_values([EVENT_TIME, product.entity.key, PREDICTION], kind="stable").reset_index(drop=True)
+
+
+def _with_known_features(settings: Settings, product: Product, labels: pd.DataFrame) -> pd.DataFrame:
+    """Fill what a request left out with what the feature store knew of the entity at that time."""
+    key = product.entity.key
+    moments = labels.loc[labels[key] >= 0, [key, EVENT_TIME]].drop_duplicates()
+    if moments.empty:
+        return labels
+    known = repo.known_at(settings, product, moments)
+    known[EVENT_TIME] = known[EVENT_TIME].astype("datetime64[us, UTC]")
+    names = list(product.feature_names)
+    joined = labels[[key, EVENT_TIME]].merge(known[[key, EVENT_TIME, *names]], on=[key, EVENT_TIME], how="left")
+    filled = labels.reset_index(drop=True)
+    filled[names] = filled[names].fillna(joined[names])
+    return filled

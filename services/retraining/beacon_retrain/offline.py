@@ -1,18 +1,16 @@
 """Offline: the validated rows as Feast's offline Parquet, and the targets beside them."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 import pandas as pd
 
 from beacon_core.product import Product
 from beacon_core.settings import Settings
+from beacon_retrain.dataset import BASE_EVENT_TIME
 from feature_repo import repo
-from feature_repo.definitions import CREATED_TIME, EVENT_TIME
+from feature_repo.names import CREATED_TIME, EVENT_TIME
 from feature_repo.offline import locked
-
-# The base data carries no dates. One fixed instant, so that runs reproduce, and before any production row.
-BASE_EVENT_TIME = datetime(2024, 1, 1, tzinfo=UTC)
 
 
 def targets_file(settings: Settings) -> Path:

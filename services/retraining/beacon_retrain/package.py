@@ -1,7 +1,5 @@
 """Package: the fitted model as the folder that inference serves, and everything it says of itself."""
 
-import shutil
-import tempfile
 from datetime import UTC, datetime
 from importlib.metadata import version as library_version
 from pathlib import Path
@@ -22,20 +20,19 @@ from beacon_core.manifest import (
     Package,
     Score,
     digest,
-    read_package,
-    write_manifest,
 )
 from beacon_core.product import Product
 from beacon_retrain import export
 from beacon_retrain.card import model_card
 from beacon_retrain.dataset import Dataset, Matrix
 from beacon_retrain.imputation import impute
+from beacon_retrain.install import place
 from beacon_retrain.profile import reference_profile
 from beacon_retrain.train import Trained, TrainSettings
+from beacon_retrain.workspace import LIBRARIES
 
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 GOLDEN_ROWS = 8
-LIBRARIES = ("scikit-learn", "numpy", "onnx", "skl2onnx", "onnxruntime")
 INTERVAL_METHOD = "conformal, from the signed residuals of the cross-validation"
 
 
@@ -55,15 +52,14 @@ def write_package(
     trained: Trained,
     settings: TrainSettings,
     origin: Origin,
+    model: bytes | None = None,
 ) -> Package:
     """Write `models`/NAME/VERSION in one step and return it, read back and verified.
 
-    Raises `ParityError` when ONNX does not answer as scikit-learn does. A package of that version that never got into
-    the registry is replaced.
+    `model` is what `export_model` made earlier. A package of that version that never got into the registry is replaced.
     """
+    model = export_model(dataset, trained) if model is None else model
     features = impute(dataset.features, trained.fill)
-    model = export.to_onnx(trained.model, features.shape[1])
-    export.check_parity(model, trained.model, features)
     predictions = export.run(export.open_session(model), features).astype(np.float64)
     manifest = Manifest(
         manifest_version=MANIFEST_VERSION,
@@ -101,25 +97,15 @@ def write_package(
         CARD_FILE: model_card(product, trained, manifest).encode(),
     }
     manifest = msgspec.structs.replace(manifest, files={name: digest(content) for name, content in contents.items()})
-    return _place(models / product.name / origin.version, contents, manifest)
+    return place(models / product.name / origin.version, contents, manifest)
 
 
-def _place(folder: Path, contents: dict[str, bytes], manifest: Manifest) -> Package:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    # mkdtemp opens the folder to its owner only; inference may run as another user.
-    draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=folder.parent))
-    try:
-        draft.chmod(0o755)
-        for name, content in contents.items():
-            (draft / name).write_bytes(content)
-        sha256 = write_manifest(draft, manifest)
-        if folder.exists():
-            shutil.rmtree(folder)
-        draft.rename(folder)
-    except BaseException:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise
-    return read_package(folder, sha256)
+def export_model(dataset: Dataset, trained: Trained) -> bytes:
+    """The model as ONNX; raises `ParityError` when it does not answer as scikit-learn does."""
+    features = impute(dataset.features, trained.fill)
+    model = export.to_onnx(trained.model, features.shape[1])
+    export.check_parity(model, trained.model, features)
+    return model
 
 
 def _feature_facts(product: Product, dataset: Dataset, trained: Trained) -> tuple[FeatureFacts, ...]:

@@ -1,77 +1,95 @@
-"""The road from data to a registered model package, in one screen."""
+"""A retraining, whole: one at a time, by DVC or in one process, with its end told and recorded."""
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime
 
-from beacon_core.manifest import Package
+import msgspec
+from sqlalchemy import Engine
+
+from beacon_core.job_runs import recorded
 from beacon_core.product import Product
-from beacon_core.release import Pin, Release, read_release, write_release
 from beacon_core.settings import Settings
-from beacon_retrain.fetch import fetch
-from beacon_retrain.history import load_dataset
-from beacon_retrain.offline import write_offline
-from beacon_retrain.package import Origin, write_package
-from beacon_retrain.register import Registry, RegistryError
-from beacon_retrain.train import TrainSettings, train
-from beacon_retrain.validate import validate
-from feature_repo import repo
+from beacon_core.store import migrate, open_store
+from beacon_retrain import dvc, triggers
+from beacon_retrain.context import REGISTERED, Registered
+from beacon_retrain.errors import TRY_AGAIN, RetrainError, status_of
+from beacon_retrain.lock import only_one
+from beacon_retrain.stages import FAILURE, JOB, STAGES, Failure, read_failure, run_stage
+from beacon_retrain.train import TrainSettings
+from beacon_retrain.workspace import Run, prepare
 
 Tell = Callable[[str], None]
 
 
-def retrain(settings: Settings, product: Product, training: TrainSettings, tell: Tell) -> Package:
-    """Fetch, validate, fill the feature store, train, package, register; `tell` gets a line for each stage.
+class StageFailed(RetrainError):  # noqa: N818 - an outcome, not a mistake
+    """A stage failed in a process of its own; status and message are its own."""
 
-    The first model is released at once; a later one waits to be promoted. Raises each stage's own error.
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(f"{failure.stage}: {failure.message}")
+        self.status = failure.status
+
+
+class Order(msgspec.Struct, frozen=True):
+    """How to retrain: what started it, by DVC or not, all stages or the changed ones."""
+
+    trigger: str = triggers.HAND
+    by_dvc: bool = True
+    force: bool = False
+    accept_shift: bool = False
+
+
+def retrain(
+    settings: Settings, product: Product, training: TrainSettings, order: Order, tell: Tell
+) -> Registered | None:
+    """Retrain if it is due, and say what came of it; None when it is not due.
+
+    Raises each stage's own error or `StageFailed`, and `Busy` while another run is at work.
     """
-    registry = Registry(settings.mlflow_address)
-    first = not settings.release_file.exists()
-    with _stage("registry", tell) as note:
-        version = registry.next_version(product.name)
-        _check_free(settings, product, version)
-        note(f"the next version is {version}")
-    with _stage("fetch", tell) as note:
-        fetched = fetch(settings, product, check=lambda file: validate(file, product))
-        note(f"{fetched.source}: {fetched.why}")
-    with _stage("validate", tell) as note:
-        rows = validate(fetched.file, product)
-        note(f"{len(rows)} rows")
-    with _stage("features", tell) as note:
-        write_offline(settings, product, rows, datetime.now(UTC))
-        repo.apply(settings, product)
-        note(f"{repo.materialize(settings, product).rows} rows online")
-        dataset = load_dataset(settings, product)
-    with _stage("train", tell) as note:
-        trained = train(dataset, product, training)
-        note(f"{trained.candidate}, cross-validated RMSE {trained.result.rmse:.2f}")
-    with _stage("package", tell) as note:
-        origin = Origin(version, fetched.source, settings.build_revision, datetime.now(UTC))
-        package = write_package(settings.models_dir, product, dataset, trained, training, origin)
-        note(f"{package.folder}, sha256 {package.sha256[:12]}")
-    with _stage("register", tell) as note:
-        registry.register(product, package, trained, training, champion=first)
-        note(f"{product.name} version {version}{' is champion' if first else ' waits for promotion'}")
-    if first:
-        pin = Pin(product.name, version, package.sha256)
-        write_release(settings.release_file, Release(model=pin))
-    return package
+    engine = open_store(settings.database)
+    migrate(engine)
+    with only_one(engine, settings.home / "run" / "retrain.lock"):
+        now = datetime.now(UTC)
+        causes = triggers.waiting(engine) if order.trigger == triggers.REQUESTS else []
+        if reason := _not_due(engine, product, order, causes, now):
+            tell(reason)
+            return None
+        run = Run(now.isoformat(), order.trigger, training.jobs, order.accept_shift)
+        with triggers.answering(engine, causes, now, passes=lambda error: status_of(error) == TRY_AGAIN) as answer:
+            with recorded(engine, JOB, run.period, triggers.WHOLE) as record:
+                make = _by_dvc if order.by_dvc else _here
+                done = make(settings, training, run, order, tell)
+                record.details = {"trigger": order.trigger, "causes": causes} | msgspec.to_builtins(done)
+            answer.append(f"version {done.version}: {done.verdict}")
+        return done
 
 
-def _check_free(settings: Settings, product: Product, version: str) -> None:
-    """A registry that was emptied must not make us overwrite the package in service."""
-    if not settings.release_file.exists():
-        return
-    release = read_release(settings.release_file)
-    if version in {pin.version for pin in (release.model, release.shadow) if pin and pin.name == product.name}:
-        raise RegistryError(f"MLflow would give version {version}, which is in service: was its database emptied?")
+def _not_due(engine: Engine, product: Product, order: Order, causes: list[str], now: datetime) -> str:
+    """Why there is nothing to do now; empty when there is."""
+    if order.trigger == triggers.HAND:
+        return ""
+    if order.trigger == triggers.REQUESTS and not causes:
+        return "nobody has asked for a retraining"
+    left = triggers.pause_left(engine, JOB, product, now).total_seconds() / 3600
+    return f"the pause after the last retraining goes on for {left:.1f} h" if left > 0 else ""
 
 
-@contextmanager
-def _stage(name: str, tell: Tell) -> Iterator[Tell]:
-    """Tell what a stage did and how long it took, once it has ended well."""
-    notes: list[str] = []
-    start = time.monotonic()
-    yield notes.append
-    tell(f"{name:<9} {'; '.join(notes)} ({time.monotonic() - start:.1f} s)")
+def _here(settings: Settings, training: TrainSettings, run: Run, _order: Order, tell: Tell) -> Registered:
+    """All stages in this process: DVC would double the time of a laptop's first start."""
+    folder = prepare(settings, training, run)
+    for name in STAGES:
+        tell(run_stage(name, settings))
+    return msgspec.json.decode((folder / REGISTERED).read_bytes(), type=Registered)
+
+
+def _by_dvc(settings: Settings, training: TrainSettings, run: Run, order: Order, tell: Tell) -> Registered:
+    """The changed stages, each in a process of its own; then the comparison with the last run, and the push."""
+    folder = prepare(settings, training, run)
+    (folder / FAILURE).unlink(missing_ok=True)
+    if not dvc.reproduce(folder, force=order.force):
+        raise StageFailed(read_failure(folder) or Failure("dvc", TRY_AGAIN, "was ended; its lines above say more"))
+    done = msgspec.json.decode((folder / REGISTERED).read_bytes(), type=Registered)
+    if difference := dvc.compare(folder):
+        tell(difference)
+    dvc.commit(folder, f"version {done.version}: {done.verdict}")
+    tell(dvc.push(settings, folder))
+    return done

@@ -5,8 +5,7 @@ import pandas as pd
 from whylogs.core import DatasetProfile
 
 from beacon_core.product import Product
-from beacon_retrain.dataset import Dataset, Matrix
-from beacon_retrain.offline import BASE_EVENT_TIME
+from beacon_retrain.dataset import BASE_EVENT_TIME, Dataset, Matrix
 
 PREDICTION_COLUMN = "prediction"
 

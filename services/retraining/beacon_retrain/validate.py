@@ -1,7 +1,8 @@
 """Validate: a raw CSV becomes typed rows, or is refused by naming the column and the rule.
 
-First the file's form (encoding, delimiter, header, whole rows), then its content by a pandera schema built from
-product.yaml. The order of columns is free; excluded columns may be there and are dropped.
+First the file's form (encoding, delimiter, header, whole rows), then its values by a pandera schema built from
+product.yaml, then the table as a whole (repeated rows, leaks of the target, distance from the last accepted data).
+The order of columns is free; excluded columns may be there and are dropped.
 """
 
 import csv
@@ -11,16 +12,21 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pandera.pandas as pa
+from scipy.stats import ks_2samp
 
 from beacon_core.product import Feature, Product
+from beacon_retrain.errors import BAD_DATA, RetrainError
 
 SHOWN = 3
+QUICK_ROWS = 1000
 RULES = {"not_nullable": "must not be missing"}  # pandera's own words, said in ours
 OTHER_ENCODINGS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"PK": "a zip archive", b"\x1f\x8b": "gzip"}
 
 
-class DataError(ValueError):
+class DataError(RetrainError):
     """The data breaks a rule; the message is `FILE: COLUMN: RULE`."""
+
+    status = BAD_DATA
 
     def __init__(self, file: str, column: str, rule: str) -> None:
         super().__init__(f"{file}: {column}: {rule}")
@@ -29,27 +35,65 @@ class DataError(ValueError):
         self.rule = rule
 
 
-def validate(file: Path, product: Product) -> pd.DataFrame:
-    """The rows of `file`: the entity key (row number from 1), the features as float64 with NaN, and the target."""
+def validate(file: Path, product: Product, *, quick: bool = False) -> pd.DataFrame:
+    """The rows of `file`: the entity key (row number from 1), the features as float64 with NaN, and the target.
+
+    `quick` looks at the form of the whole file, and at the values of its first rows only. Raises `DataError`.
+    """
     header, rows = _parse(file)
     _check_header(file.name, header, product)
     _check_rows(file.name, header, rows, product)
+    rows = rows[:QUICK_ROWS] if quick else rows
     text = pd.DataFrame(rows, columns=header)[[*product.feature_names, product.target.name]]
     frame = pd.DataFrame({name: _numbers(file.name, text[name], product) for name in text})
     _check_values(file.name, frame, product)
+    if not quick:
+        _check_repeats(file.name, frame, product)
+        _check_leaks(file.name, frame, product)
     frame.insert(0, product.entity.key, np.arange(1, len(frame) + 1, dtype=np.int64))
     return frame
 
 
+def check_shift(file: str, rows: pd.DataFrame, last: pd.DataFrame, product: Product) -> None:
+    """Refuse rows of which a column has moved too far from the last accepted ones; raises `DataError`."""
+    limit = product.source.limits.shift
+    for name in (*product.feature_names, product.target.name):
+        distance = float(ks_2samp(rows[name].dropna(), last[name].dropna()).statistic)
+        if distance > limit:
+            rule = f"is distributed unlike the last accepted data (distance {distance:.2f}, at most {limit:g})"
+            raise DataError(file, name, f"{rule}: other units? Where it is true, retrain with --accept-shift")
+
+
+def sound(rows: pd.DataFrame, product: Product) -> pd.Series:
+    """Which rows keep each value within the product's rules; a missing feature is fine, a missing target is not."""
+    low, high = product.target.valid
+    good = rows[product.target.name].between(low, high)
+    for feature in product.features:
+        values = rows[feature.name]
+        if feature.categories is not None:
+            good &= values.isin(feature.categories) | values.isna()
+        if feature.valid is not None:
+            good &= values.between(*feature.valid) | values.isna()
+    return good
+
+
 def schema(product: Product) -> pa.DataFrameSchema:
     """The pandera schema of the features and the target."""
-    columns = {feature.name: _column(feature) for feature in product.features}
+    columns = {feature.name: _column(feature, product) for feature in product.features}
     columns[product.target.name] = pa.Column(float, _between(product.target.valid), nullable=False)
     return pa.DataFrameSchema(columns, strict=True)
 
 
-def _column(feature: Feature) -> pa.Column:
-    checks = [pa.Check(lambda values: bool(values.notna().any()), error="holds no value at all", ignore_na=False)]
+def _column(feature: Feature, product: Product) -> pa.Column:
+    most = product.source.limits.null_share
+    checks = [
+        pa.Check(lambda values: bool(values.notna().any()), error="holds no value at all", ignore_na=False),
+        pa.Check(
+            lambda values: bool(values.isna().mean() <= most),
+            error=f"must have a value in at least {1 - most:.0%} of the rows",
+            ignore_na=False,
+        ),
+    ]
     if feature.categories is not None:
         known = ", ".join(map(str, feature.categories))
         checks.append(pa.Check.isin(feature.categories, error=f"must be one of {known}"))
@@ -141,6 +185,32 @@ def _check_values(file: str, frame: pd.DataFrame, product: Product) -> None:
         wrong = frame.index.isin(of_column.loc[of_column["check"] == rule, "index"].dropna())
         examples = f", has {_examples(frame[column], wrong)}" if wrong.any() else ""
         raise DataError(file, column, RULES.get(rule, rule) + examples) from error
+
+
+def _check_repeats(file: str, frame: pd.DataFrame, product: Product) -> None:
+    repeats = frame.duplicated()
+    limit = product.source.limits.duplicate_share
+    if repeats.mean() > limit:
+        raise DataError(
+            file,
+            "(rows)",
+            f"{int(repeats.sum())} of {len(frame)} rows repeat an earlier one (first: row {repeats.idxmax() + 1}), "
+            f"at most {limit:.0%} may",
+        )
+
+
+def _check_leaks(file: str, frame: pd.DataFrame, product: Product) -> None:
+    """A feature that ranks the rows as the target does was made from the target."""
+    limit = product.source.limits.target_correlation
+    ranks = frame.corr(method="spearman")[product.target.name].abs()
+    for name in product.feature_names:
+        if ranks[name] > limit:
+            raise DataError(
+                file,
+                name,
+                f"leaks the target: its rank correlation with {product.target.name} is {ranks[name]:.2f}, "
+                f"at most {limit:g} may be",
+            )
 
 
 def _examples(values: pd.Series, chosen: pd.Series) -> str:

@@ -1,0 +1,85 @@
+"""What a stage works with, and the names of the files that the stages hand to each other (dvc.yaml lists them)."""
+
+from pathlib import Path
+
+import msgspec
+import pandas as pd
+from sqlalchemy import Engine
+
+from beacon_core.manifest import Package, read_package
+from beacon_core.product import Product
+from beacon_core.release import Pin
+from beacon_core.settings import Settings
+from beacon_retrain.dataset import Dataset, dataset_of
+from beacon_retrain.train import TrainSettings
+from beacon_retrain.workspace import Run
+
+RAW = "raw"
+LABELS = "labels.parquet"
+CHAMPION = "champion.json"
+ROWS = "rows.parquet"
+PRODUCTION = "production.parquet"
+VALIDATION = "validation.json"
+DATASET = "dataset.parquet"
+FACTS = "dataset.json"
+MODEL = "model.onnx"
+TRAINED = "trained.json"
+METRICS = "metrics.json"
+PACKAGE = "package"
+PACKAGED = "package.json"
+VERDICT = "verdict.json"
+REGISTERED = "registered.json"
+
+
+class DatasetFacts(msgspec.Struct, frozen=True):
+    """dataset.json: the fingerprint of the training rows, how many there are, and how many are from production."""
+
+    fingerprint: str
+    rows: int
+    production_rows: int
+    newest: str
+
+
+class Packaged(msgspec.Struct, frozen=True):
+    """package.json: the package of this run, below the folder `package`, and the key of its inputs."""
+
+    version: str
+    sha256: str
+    run_key: str
+
+
+class Registered(msgspec.Struct, frozen=True):
+    """registered.json: what the registry knows of this run."""
+
+    version: str
+    sha256: str
+    run_id: str
+    verdict: str
+
+
+class Context(msgspec.Struct, frozen=True):
+    """One run's settings, product, store, workspace folder, parameters, and what it was told."""
+
+    settings: Settings
+    product: Product
+    engine: Engine
+    folder: Path
+    training: TrainSettings
+    run: Run
+
+    def dataset(self) -> Dataset:
+        """The training rows of this run."""
+        return dataset_of(self.product, pd.read_parquet(self.folder / DATASET))
+
+    def packaged(self) -> Packaged:
+        """Which package this run made."""
+        return msgspec.json.decode((self.folder / PACKAGED).read_bytes(), type=Packaged)
+
+    def package(self) -> Package:
+        """The package of this run, verified."""
+        known = self.packaged()
+        return read_package(self.folder / PACKAGE / self.product.name / known.version, known.sha256)
+
+    def champion(self) -> Pin | None:
+        """The model in service when this run began, or None."""
+        return msgspec.json.decode((self.folder / CHAMPION).read_bytes(), type=Pin | None)

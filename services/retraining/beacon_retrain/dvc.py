@@ -1,0 +1,107 @@
+"""DVC and git, as programs, in the workspace: reproduce, compare, push, pull.
+
+The remote also holds dvc.lock, written last: whoever pulls finds every file that it names, and needs no checkout of the
+run that made it.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import fsspec
+
+from beacon_core.settings import Settings
+from beacon_retrain.errors import TRY_AGAIN, RetrainError
+from beacon_retrain.workspace import LOCK, VERSIONED, has_git
+
+NEW_LOCK = f"{LOCK}.new"
+
+
+class DvcError(RetrainError):
+    """DVC failed by itself; the message is what it said."""
+
+    status = TRY_AGAIN
+
+
+def reproduce(folder: Path, *, force: bool) -> bool:
+    """Run what has changed, all if `force`; the terminal is the stages'. False when a stage failed."""
+    _git_init(folder)
+    # No run cache: registering has to be done, not remembered.
+    command = _dvc("repro", "--no-run-cache", *(["--force"] if force else []))
+    return subprocess.run(command, cwd=folder, env=_environment(), check=False).returncode == 0  # noqa: S603
+
+
+def compare(folder: Path) -> str:
+    """The metrics beside those of the last run, as a table; empty without git or without an earlier run."""
+    if not has_git() or not (folder / ".git").is_dir() or not _git(folder, "rev-parse", "-q", "--verify", "HEAD"):
+        return ""
+    return _run(_dvc("metrics", "diff", "--md"), folder)
+
+
+def commit(folder: Path, message: str) -> None:
+    """One commit in the workspace's own history, where there is git."""
+    if not has_git():
+        return
+    _git_init(folder)
+    present = [name for name in VERSIONED if (folder / name).is_file()]
+    _git(folder, "add", "--force", *present)
+    author = ("-c", "user.name=beacon", "-c", "user.email=beacon@localhost", "-c", "commit.gpgsign=false")
+    _git(folder, *author, "commit", "-q", "--allow-empty", "--no-verify", "-m", message)
+
+
+def push(settings: Settings, folder: Path) -> str:
+    """Push the files that dvc.lock names, then dvc.lock itself; raises `DvcError`."""
+    _git_init(folder)
+    said = _run(_dvc("push", "--quiet"), folder)
+    try:
+        system, place = fsspec.core.url_to_fs(settings.dvc_address)
+        system.pipe_file(f"{place}/{NEW_LOCK}", (folder / LOCK).read_bytes())
+        system.mv(f"{place}/{NEW_LOCK}", f"{place}/{LOCK}")
+    except OSError as error:
+        raise DvcError(f"{settings.dvc_address}: {error}") from error
+    return said or f"pushed to {settings.dvc_address}"
+
+
+def pull(settings: Settings, folder: Path) -> None:
+    """Bring back the files of the last push; raises `DvcError`."""
+    _git_init(folder)
+    try:
+        system, place = fsspec.core.url_to_fs(settings.dvc_address)
+        (folder / LOCK).write_bytes(system.cat_file(f"{place}/{LOCK}"))
+    except OSError as error:
+        raise DvcError(f"{settings.dvc_address}: holds no {LOCK}: {error}") from error
+    _run(_dvc("pull", "--force", "--quiet"), folder)
+
+
+def _dvc(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "dvc", *arguments]
+
+
+def _run(command: list[str], folder: Path) -> str:
+    done = subprocess.run(command, cwd=folder, env=_environment(), capture_output=True, text=True, check=False)  # noqa: S603
+    if done.returncode != 0:
+        raise DvcError(f"{' '.join(command[2:])}: {done.stderr.strip() or done.stdout.strip()}")
+    return done.stdout.strip()
+
+
+def _git(folder: Path, *arguments: str) -> bool:
+    command = ["git", *arguments]
+    done = subprocess.run(command, cwd=folder, env=_environment(), capture_output=True, check=False)  # noqa: S603
+    return done.returncode == 0
+
+
+def _git_init(folder: Path) -> None:
+    if has_git() and not (folder / ".git").is_dir():
+        _git(folder, "init", "-q", "-b", "main")
+
+
+def _environment() -> dict[str, str]:
+    """Ours, with our interpreter as `python`, and without a git of somebody else's."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    own = {
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
+        "PYTHONPATH": os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path if entry),
+        "DVC_NO_ANALYTICS": "1",
+    }
+    return kept | own

@@ -1,0 +1,24 @@
+"""How a run may fail: each failure knows the exit status that it asks for."""
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from beacon_core.manifest import PackageError
+
+REFUSED, BAD_DATA, TRY_AGAIN = 1, 65, 75
+
+
+class RetrainError(RuntimeError):
+    """A failure of retraining that its message explains; `status` is 1 refused, 65 bad data or 75 try again later."""
+
+    status = REFUSED
+
+
+EXPECTED: tuple[type[Exception], ...] = (RetrainError, PackageError, SQLAlchemyError, OSError)
+"""What a run may end with; anything else is a mistake of ours."""
+
+
+def status_of(error: BaseException) -> int:
+    """The exit status of a failure; a database or a disk that fails may be back when it is tried again."""
+    if isinstance(error, RetrainError):
+        return error.status
+    return TRY_AGAIN if isinstance(error, SQLAlchemyError | OSError) else REFUSED

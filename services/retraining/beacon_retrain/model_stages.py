@@ -1,0 +1,60 @@
+"""The stages train and evaluate: a model, and what the gate says of it."""
+
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from beacon_core.manifest import Package, read_package
+from beacon_core.release import package_folder
+from beacon_retrain import context as files
+from beacon_retrain import verdict
+from beacon_retrain.context import Context
+from beacon_retrain.evaluate import evaluate
+from beacon_retrain.files import write_bytes, write_json
+from beacon_retrain.package import export_model
+from beacon_retrain.train import train
+
+
+def train_model(context: Context) -> str:
+    """Search and fit; the model leaves as ONNX, what training found out as JSON: nothing is pickled."""
+    dataset = context.dataset()
+    trained = train(dataset, context.product, context.training)
+    write_bytes(context.folder / files.MODEL, export_model(dataset, trained))
+    content = msgspec.json.encode(msgspec.structs.replace(trained, model=None), enc_hook=_as_list)
+    write_bytes(context.folder / files.TRAINED, content)
+    best = trained.result
+    figures = {"rmse": best.rmse, "pooled_rmse": best.pooled_rmse, "mae": best.mae, "r2": best.r2}
+    figures |= {"interval_coverage": trained.measured_coverage, "rows": len(dataset.target)}
+    figures |= {f"candidates/{result.name}/rmse": result.rmse for result in trained.results}
+    write_json(context.folder / files.METRICS, figures)
+    return f"{trained.candidate}, cross-validated RMSE {best.rmse:.2f}"
+
+
+def evaluate_model(context: Context) -> str:
+    """Hold the package against the champion, and write the verdict."""
+    champion = _champion(context)
+    package = context.package()
+    if champion is not None and champion.sha256 == package.sha256:
+        champion = None  # it is the champion itself, made again
+    said = evaluate(context.settings, context.product, context.dataset(), package, champion, context.training)
+    write_bytes(context.folder / files.VERDICT, verdict.encode(said))
+    return f"{said.outcome}: {said.reason}"
+
+
+def _champion(context: Context) -> Package | None:
+    pin = context.champion()
+    if pin is None:
+        return None
+    models = context.settings.models_dir
+    if package_folder(models, pin).is_dir():
+        return read_package(package_folder(models, pin), pin.sha256)
+    from beacon_retrain.register import Registry  # noqa: PLC0415 - MLflow takes seconds, and is needed seldom
+
+    return Registry(context.settings.mlflow_address).bring(pin.name, pin.version, models)
+
+
+def _as_list(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    raise NotImplementedError(type(value))

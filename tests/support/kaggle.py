@@ -1,0 +1,95 @@
+"""A stand-in for Kaggle's server: speaks what its client needs for a download, and misbehaves as it is told."""
+
+import io
+import json
+import os
+import sys
+import threading
+import time
+import zipfile
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import NamedTuple, Self
+
+
+class Answer(NamedTuple):
+    """What a download is answered with; `send` is how many bytes of the body really go out."""
+
+    body: bytes = b""
+    status: int = 200
+    headers: dict[str, str] = {}
+    send: int | None = None
+    delay_seconds: float = 0.0
+
+
+class StandIn(ThreadingHTTPServer):
+    """Gives its `answers` one after the other, the last one again and again, and remembers what it was asked."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.answers = [Answer()]
+        self.asked: list[str] = []
+        self.authorization: str | None = None
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.shutdown()
+        self.server_close()
+
+    def environment(self, home: Path) -> dict[str, str]:
+        """The environment of a process whose Kaggle client asks this server.
+
+        The client is pointed at http://localhost, port 80; this server is its proxy, so that no fixed port is needed.
+        """
+        return {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": os.pathsep.join(sys.path),
+            "HOME": str(home),
+            "KAGGLE_API_ENVIRONMENT": "LOCALHOST",
+            "KAGGLE_USERNAME": "someone",
+            "KAGGLE_KEY": "very-secret",
+            "http_proxy": f"http://127.0.0.1:{self.server_address[1]}",
+            "no_proxy": "127.0.0.1",
+        }
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: StandIn
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        server = self.server
+        server.asked.append(f"{self.path} {asked['ownerSlug']}/{asked['datasetSlug']}")
+        server.authorization = self.headers["Authorization"]
+        answer = server.answers[0] if len(server.answers) == 1 else server.answers.pop(0)
+        time.sleep(answer.delay_seconds)
+        self.send_response(answer.status)
+        headers = {"Content-Type": "application/zip", "Content-Length": str(len(answer.body))}
+        for name, value in (headers | answer.headers).items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(answer.body[: answer.send])
+        self.close_connection = True
+
+    def log_message(self, *arguments: object) -> None:
+        """Quiet."""
+
+
+def zipped(name: str, content: bytes, compression: int = zipfile.ZIP_DEFLATED) -> bytes:
+    """A zip of one file; equal content gives equal bytes."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", compression) as archive:
+        archive.writestr(zipfile.ZipInfo(name), content, compression)
+    return buffer.getvalue()
+
+
+def spoilt(archive: bytes) -> bytes:
+    """As long as it was, with one byte changed in the middle."""
+    content = bytearray(archive)
+    content[len(content) // 2] ^= 0xFF
+    return bytes(content)
