@@ -28,7 +28,8 @@ def read_labels(engine: Engine, product: Product) -> pd.DataFrame:
     """Every labelled prediction, in order of time and id; features are those that the request gave, else NaN."""
     by_id = _by_id(engine)
     by_entity = _by_entity(engine)
-    found = pd.concat([by_id, by_entity[~by_entity["id"].isin(by_id["id"])]], ignore_index=True)
+    parts = [part for part in (by_id, by_entity[~by_entity["id"].isin(by_id["id"])]) if len(part)]
+    found = pd.concat(parts, ignore_index=True) if parts else by_id
     found = found.sort_values(["time", "id"], kind="stable").reset_index(drop=True)
     given = pd.DataFrame.from_records(found["features"].tolist(), columns=list(product.feature_names))
     labels = given.astype("float64")

@@ -94,7 +94,7 @@ def has_git() -> bool:
 
 
 def _config(settings: Settings) -> str:
-    core = ["analytics = false", "check_update = false", "remote = storage"]
+    core = ["analytics = false", "check_update = false", "autostage = true", "remote = storage"]
     core += [] if has_git() else ["no_scm = true"]
     # DVC trusts what lies in a cache unless told otherwise.
     remote = [f"url = {settings.dvc_address}", "verify = true"]
