@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from beacon_core.product import Product
-from beacon_retrain.validate import DataError, validate
+from beacon_retrain.validate import DataError, check_shift, validate
 
 Table = list[list[str]]
 
@@ -58,6 +58,21 @@ def multiply(table: Table) -> None:
     table.extend(table[1:] * 200)
 
 
+def ten_times(table: Table) -> None:
+    table.extend(table[1:] * 9)
+
+
+def leak(column: str) -> Callable[[Table], None]:
+    """Make a feature from the target, in the feature's own range."""
+
+    def apply(table: Table) -> None:
+        target, place = table[0].index("MEDV"), table[0].index(column)
+        for row in table[1:]:
+            row[place] = str(float(row[target]) / 10 + 1)
+
+    return apply
+
+
 def reverse_columns(table: Table) -> None:
     for row in table:
         row.reverse()
@@ -87,6 +102,10 @@ BAD_TABLES = [
     (change("TAX", "=A1+1"), "TAX", "must be a number or NA"),
     (change("TAX", "30\n0"), "TAX", "must be a number or NA"),
     (change("LSTAT", "NA", slice(None)), "LSTAT", "holds no value at all"),
+    (change("LSTAT", "NA", slice(0, 150)), "LSTAT", "must have a value in at least 80% of the rows"),
+    (ten_times, "(rows)", "4554 of 5060 rows repeat an earlier one (first: row 507)"),
+    (leak("RM"), "RM", "leaks the target: its rank correlation with MEDV is 1.00"),
+    (change("RM", '"6.5\n"'), "RM", "must be a number or NA"),
     (change("AGE", "x", slice(0, 5)), "AGE", "'x' in row 1, 'x' in row 2, 'x' in row 3 and 2 more"),
 ]
 
@@ -111,7 +130,7 @@ def table(product: Product) -> Table:
 
 
 def write(folder: Path, table: Table) -> Path:
-    quoted = [[f'"{value}"' if "\n" in value else value for value in row] for row in table]
+    quoted = [['"' + value.replace('"', '""') + '"' if "\n" in value else value for value in row] for row in table]
     file = folder / "housing.csv"
     file.write_text("".join(",".join(row) + "\n" for row in quoted))
     return file
@@ -151,8 +170,20 @@ def test_bad_bytes_are_refused_by_place_and_rule(
         change("RM", " 6.5 "),
         change("RM", "NA"),
         keep(400),
+        lambda table: table.extend(table[1:6]),
+        change("LSTAT", "NA", slice(0, 70)),
     ],
-    ids=["as it is", "columns reversed", "no B", "text in B", "spaces", "missing value", "fewest rows"],
+    ids=[
+        "as it is",
+        "columns reversed",
+        "no B",
+        "text in B",
+        "spaces",
+        "missing value",
+        "fewest rows",
+        "a few repeated rows",
+        "a seventh missing",
+    ],
 )
 def test_a_good_table_passes(alter: Callable[[Table], None], table: Table, product: Product, tmp_path: Path) -> None:
     alter(table)
@@ -179,3 +210,26 @@ def test_the_sample_keeps_its_values_and_its_gaps(product: Product) -> None:
     assert rows.loc[0, ["RM", "TAX", "MEDV"]].tolist() == [6.575, 296, 24]
     assert {str(kind) for kind in rows.dtypes} == {"int64", "float64"}
     assert not np.isinf(rows.to_numpy()).any()
+
+
+def test_rows_unlike_the_last_accepted_ones_are_refused_by_column(product: Product) -> None:
+    last = validate(product.sample_path, product)
+    check_shift("new.csv", last.sample(frac=0.8, random_state=0), last, product)
+    with pytest.raises(DataError, match=r"new.csv: DIS: is distributed unlike the last accepted data \(distance 0\."):
+        check_shift("new.csv", last.assign(DIS=last["DIS"] * 3), last, product)
+    with pytest.raises(DataError, match="MEDV: is distributed unlike"):
+        check_shift("new.csv", last.assign(MEDV=last["MEDV"] + 10), last, product)
+
+
+def test_the_quick_mode_sees_the_form_of_all_and_the_values_of_the_first_rows(
+    table: Table, product: Product, tmp_path: Path
+) -> None:
+    table.extend([list(row) for row in table[1:] * 2])
+    change("RM", "99", slice(1100, 1101))(table)
+    assert len(validate(write(tmp_path, table), product, quick=True)) == 1000
+    change("RM", "99", slice(10, 11))(table)
+    with pytest.raises(DataError, match=r"RM: must be between 1 and 20, has 99\.0 in row 11"):
+        validate(write(tmp_path, table), product, quick=True)
+    table[-1].pop()
+    with pytest.raises(DataError, match="cut off at the end"):
+        validate(write(tmp_path, table), product, quick=True)

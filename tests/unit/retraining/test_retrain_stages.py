@@ -1,0 +1,104 @@
+"""The pipeline's file and the code say the same: stages, their order, what they read and leave, the parameters."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+import yaml
+
+from beacon_core.settings import ROOT, Settings
+from beacon_retrain import context
+from beacon_retrain.stages import STAGES
+from beacon_retrain.train import TrainSettings
+from beacon_retrain.workspace import Run, code_digest, default_training, params_of, prepare, read_run, read_training
+
+SOURCES = ROOT / "services" / "retraining" / "beacon_retrain"
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> dict[str, Any]:
+    stages: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    return stages
+
+
+def names(items: list[Any]) -> list[str]:
+    return [next(iter(item)) if isinstance(item, dict) else item for item in items]
+
+
+def test_dvc_runs_each_stage_of_the_code_in_order(pipeline: dict[str, Any]) -> None:
+    assert list(pipeline) == list(STAGES)
+    for name, stage in pipeline.items():
+        assert stage["cmd"] == f"python -m beacon_retrain.stages {name}"
+
+
+def test_every_dependency_is_left_by_an_earlier_stage_or_brought_by_the_workspace(
+    pipeline: dict[str, Any], tmp_path: Path
+) -> None:
+    folder = prepare(Settings(home=tmp_path), TrainSettings(), Run("now", "hand"))
+    there = {file.name for file in folder.iterdir()}
+    for name, stage in pipeline.items():
+        needed = {item.split("/")[0] for item in names(stage.get("deps", []))}
+        assert needed <= there, name
+        there |= set(names(stage["outs"])) | set(names(stage.get("metrics", [])))
+
+
+def test_what_the_stages_leave_is_what_the_code_names(pipeline: dict[str, Any]) -> None:
+    left = {out for stage in pipeline.values() for out in names(stage["outs"]) + names(stage.get("metrics", []))}
+    known = {value for name, value in vars(context).items() if name.isupper() and isinstance(value, str)}
+    assert left == known
+
+
+def test_a_stage_reads_no_file_that_dvc_does_not_know_of(pipeline: dict[str, Any]) -> None:
+    of_module: dict[str, set[str]] = {}
+    for name, place in STAGES.items():
+        stage = pipeline[name]
+        files = names(stage.get("deps", [])) + names(stage["outs"]) + names(stage.get("metrics", []))
+        of_module.setdefault(place.split(":")[0], set()).update(item.split("/")[0] for item in files)
+    for module, files in of_module.items():
+        used = set(re.findall(r"\b(?:files\.)?([A-Z]{3,})\b", (SOURCES / f"{module}.py").read_text()))
+        known = {value for name, value in vars(context).items() if name in used and isinstance(value, str)}
+        assert known <= files, module
+
+
+def test_params_yaml_holds_the_defaults() -> None:
+    assert default_training() == TrainSettings()
+    assert "jobs" not in params_of(TrainSettings())
+
+
+def test_the_workspace_carries_the_run_and_leaves_alone_what_stays(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    training = TrainSettings(folds=4, seed=7, jobs=1)
+    folder = prepare(settings, training, Run("now", "hand", jobs=1))
+    before = {file.name: file.stat().st_mtime_ns for file in folder.iterdir() if file.name != "run.json"}
+    assert read_training(folder) == training
+    prepare(settings, training, Run("later", "schedule", jobs=1))
+    assert read_run(folder).trigger == "schedule"
+    assert {file.name: file.stat().st_mtime_ns for file in folder.iterdir() if file.name != "run.json"} == before
+    assert len(code_digest()) == 64
+
+
+def test_what_training_found_out_survives_as_json() -> None:
+    from beacon_retrain.assess import Assessment
+    from beacon_retrain.interval import Widths
+    from beacon_retrain.model_stages import _as_list
+    from beacon_retrain.registry_stages import _as_array
+    from beacon_retrain.train import Result, Trained
+
+    rng = np.random.default_rng(0)
+    found = Trained(
+        candidate="ridge",
+        model=None,
+        fill=rng.random(3),
+        results=(Result("ridge", 1 / 3, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, rng.random((2, 4))),),
+        behind={"ridge": (0.0, 0.0)},
+        widths=Widths(1.0, 2.0),
+        assessment=Assessment(1.5, 0.9, rng.random(3), rng.random(3), {0.1: 2.0, 0.3: 3.0}),
+    )
+    again = msgspec.json.decode(msgspec.json.encode(found, enc_hook=_as_list), type=Trained, dec_hook=_as_array)
+    assert again.results[0].held_out.tobytes() == found.results[0].held_out.tobytes()
+    assert again.assessment.missing == found.assessment.missing
+    assert again.fill.tobytes() == found.fill.tobytes()
+    assert (again.behind, again.widths, again.result.rmse) == (found.behind, found.widths, 1 / 3)
