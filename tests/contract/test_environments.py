@@ -65,7 +65,9 @@ def test_a_service_imports_all_of_its_own_with_its_own_group(environment: str) -
     if any("feature_repo" in imported(file) for file in package.rglob("*.py")):
         folders.append(ROOT)
     own = [name for name in modules(package) if name not in ELSEWHERE]
-    core = [name for name in modules(CORE) if environment in {"inference", "features", "console"} or ".serving" not in name]
+    core = [
+        name for name in modules(CORE) if environment in {"inference", "features", "console"} or ".serving" not in name
+    ]
     assert len(own) >= 3
     code = f"import importlib\nfor name in {own + core!r}: importlib.import_module(name)\nprint(len({own + core!r}))"
     done = python(environment, code, *folders)
