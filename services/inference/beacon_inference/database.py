@@ -3,6 +3,8 @@
 import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import cache
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -12,6 +14,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from beacon_core.store import actuals, migrate, open_store, predictions
 from beacon_inference.record import COLUMNS, Record, record_of, table_row
+
+# Many rows a statement: after each one the interpreter's lock changes hands, and the event loop waits for it.
+ROWS_A_STATEMENT = 50
 
 
 class DatabaseDown(Exception):  # noqa: N818 - a state of the world, told to the client as 503
@@ -42,9 +47,15 @@ class Database:
         if not records:
             return
         engine = self._open()
+        paramstyle = engine.dialect.paramstyle
         rows = [table_row(record, self._names) for record in records]
+        whole = len(rows) - len(rows) % ROWS_A_STATEMENT
         with engine.begin() as connection:
-            connection.exec_driver_sql(_insert_text(engine), rows)
+            for first in range(0, whole, ROWS_A_STATEMENT):
+                values = tuple(chain.from_iterable(rows[first : first + ROWS_A_STATEMENT]))
+                connection.exec_driver_sql(_insert_text(paramstyle, ROWS_A_STATEMENT), values)
+            if rows[whole:]:
+                connection.exec_driver_sql(_insert_text(paramstyle, 1), rows[whole:])
 
     def find(self, prediction_id: str) -> Record | None:
         """Find a prediction; raises DatabaseDown."""
@@ -121,9 +132,10 @@ class Database:
             return self._engine
 
 
-def _insert_text(engine: Engine) -> str:
+@cache
+def _insert_text(paramstyle: str, rows: int) -> str:
     """SQL of its own: the layers that turn Python values into columns cost three times the insert itself."""
-    place = "?" if engine.dialect.paramstyle == "qmark" else "%s"
-    places = ", ".join([place] * len(COLUMNS))
-    columns = ", ".join(COLUMNS)
-    return f"INSERT INTO predictions ({columns}) VALUES ({places}) ON CONFLICT (id) DO NOTHING"  # noqa: S608 - our names
+    place = "?" if paramstyle == "qmark" else "%s"
+    row = f"({', '.join([place] * len(COLUMNS))})"
+    columns, values = ", ".join(COLUMNS), ", ".join([row] * rows)
+    return f"INSERT INTO predictions ({columns}) VALUES {values} ON CONFLICT (id) DO NOTHING"  # noqa: S608 - our names
