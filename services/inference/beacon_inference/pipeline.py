@@ -29,6 +29,7 @@ from beacon_inference.validate import Rules
 
 KEY_HEADER = "Idempotency-Key"
 NONE: list[int] = []
+NO_HEADERS: tuple[tuple[bytes, bytes], ...] = ()
 SERVER_TIMING = ", ".join(f"{stage};dur=%.3f" for stage in STAGES).encode()
 
 
@@ -98,10 +99,11 @@ class Pipeline:
         serving = self._serving()
         model = serving.model
         missing = np.isnan(matrix)
-        rows = matrix
+        rows, imputed = matrix, NO_HEADERS
         if any_true(missing):
             self._rules.check_enough(~missing, ask)
             rows = np.where(missing, model.fill, matrix)
+            imputed = ((b"beacon-imputed", self._named(missing)),)
         outside = (rows < model.low) | (rows > model.high)
         clock.lap("impute")
 
@@ -128,9 +130,14 @@ class Pipeline:
             (b"beacon-model-version", model.pin.version.encode()),
             (b"beacon-logged", b"true" if logged else b"false"),
             (b"server-timing", clock.server_timing()),
+            *imputed,
             *response.headers,
         )
         return Response(response.body, response.status, response.content_type, headers)
+
+    def _named(self, missing: "np.typing.NDArray[np.bool_]") -> bytes:
+        """Name the features that some row lacks, for the protocols whose answers have no place for it."""
+        return ", ".join(self._product.feature_names[column] for column in np.flatnonzero(missing.any(axis=0))).encode()
 
     def _serving(self) -> Serving:
         serving = self._models.serving
@@ -143,9 +150,12 @@ class Pipeline:
         try:
             return await looked_up(self._features, ask, self._product.entity.key, request)
         except BeaconError as error:
-            known = (~np.isnan(ask.matrix)).sum(axis=1)
-            if error.code != "feature_store_unavailable" or known.min() < self._product.serving.min_features:
+            if error.code != "feature_store_unavailable":
                 raise
+            try:
+                self._rules.check_enough(~np.isnan(ask.matrix), ask)
+            except BeaconError:
+                raise error from None  # what is missing is missing because of the store: no fault of the client
             request.notes["degraded"] = error.code
             return None
 

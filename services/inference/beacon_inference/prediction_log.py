@@ -7,6 +7,7 @@ A full or broken spool never fails a prediction: it is counted in beacon_predict
 
 import logging
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,6 +24,8 @@ log = logging.getLogger(__name__)
 SHIP_SECONDS = 0.25
 SHIP_BYTES = 128 << 10
 RETRY_SECONDS = (0.5, 1, 2, 5)
+# Every drop is counted; the log tells of it this often.
+DROPS_TOLD_SECONDS = 60
 
 
 class PredictionLog:
@@ -34,6 +37,7 @@ class PredictionLog:
         self._spool = Spool(folder, max_bytes)
         self._waiting: dict[str, Position] = {}
         self._offsets: dict[int, int] = {}
+        self._silent_until = 0.0
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._ship_for_ever, name="shipper", daemon=True)
         self._dropped = metrics.counter(metrics.LOG_DROPPED, registry)
@@ -59,13 +63,19 @@ class PredictionLog:
         lines = [encode_record(record) for record in records]
         position = self._spool.append(b"\n".join(lines) + b"\n")
         if position is None:
-            self._dropped.inc(len(records))
+            self._drop(len(records))
             return False
         offset = position.offset
         for record, line in zip(records, lines, strict=True):
             self._waiting[record.id] = Position(position.segment, offset, len(line))
             offset += len(line) + 1
         return True
+
+    def _drop(self, count: int) -> None:
+        self._dropped.inc(count)
+        if time.monotonic() >= self._silent_until:
+            self._silent_until = time.monotonic() + DROPS_TOLD_SECONDS
+            log.error("predictions are not logged: the spool is full or cannot be written", extra={"dropped": count})
 
     def find_waiting(self, prediction_id: str) -> Record | None:
         """Find a record that is still in the spool."""

@@ -14,6 +14,7 @@ from beacon_core.serving.flask_app import beacon_error, json_body
 from beacon_core.settings import Settings
 from beacon_inference.actuals import parse_actuals
 from beacon_inference.database import Database, DatabaseDown
+from beacon_inference.native import check_values
 from beacon_inference.prediction_log import PredictionLog
 from beacon_inference.record import Record, Wording
 
@@ -42,6 +43,7 @@ def add_log(
     @app.post("/v1/actuals")
     def actuals() -> Any:
         _check_key(settings)
+        check_values(request.get_data(cache=True), settings.max_batch_rows)
         body = json_body()
         items = parse_actuals(body, product, settings.max_batch_rows)
         for index, item in enumerate(items):

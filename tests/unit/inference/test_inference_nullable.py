@@ -10,6 +10,7 @@ from support.service import Service
 from beacon_core.product import load_product
 from beacon_core.settings import ROOT, Settings
 from beacon_inference.app import create
+from beacon_inference.lookup import FeatureClient
 from beacon_inference.openapi import openapi
 
 
@@ -63,6 +64,17 @@ def test_in_a_batch_the_row_is_named(service, row):
     rows = [{"features": row}, {"features": row}, {"features": row | {"RM": None}}]
     answer = service.post("/v1/predict/batch", {"rows": rows})
     assert answer.error() == (422, "missing_feature", "rows[2].features.RM")
+
+
+def test_while_feature_serving_is_down_the_lack_is_not_the_clients(service, row, monkeypatch):
+    async def hang(*_):
+        raise TimeoutError
+
+    monkeypatch.setattr(FeatureClient, "_ask", hang)
+    request = {"features": without(row, "RM"), "entity": {"tract_id": 1}}
+    assert service.post("/v1/predict", request).error() == (503, "feature_store_unavailable", "entity")
+    answer = service.post("/v1/predict", {"features": without(row, "LSTAT"), "entity": {"tract_id": 1}})
+    assert (answer.status, answer.json()["imputed"]) == (200, ["LSTAT"])
 
 
 V1, V2, MLFLOW = "/v1/models/boston-housing:predict", "/v2/models/boston-housing/infer", "/invocations"

@@ -156,13 +156,15 @@ def service_with_a_full_spool(settings):
         yield running
 
 
-def test_a_prediction_is_answered_when_it_cannot_be_logged(service_with_a_full_spool, row):
+def test_a_prediction_is_answered_when_it_cannot_be_logged(service_with_a_full_spool, row, caplog):
     service = service_with_a_full_spool
     answer = service.post("/v1/predict", {"features": row})
     assert answer.status == 200
     assert answer.headers["beacon-logged"] == "false"
     service.post("/v1/predict/batch", {"rows": [{"features": row}] * 3})
     assert service.metrics()["beacon_prediction_log_dropped_total"] == 4
+    told = [record for record in caplog.records if "not logged" in record.message]
+    assert [record.levelname for record in told] == ["ERROR"], "the log tells of the first drop, not of each"
 
 
 def test_segments_rotate_and_go_once_they_are_shipped(open_log, make, monkeypatch):

@@ -89,6 +89,10 @@ PREDICTED_HEADERS = {
         "description": "Whether the prediction is in the log.",
         "schema": {"enum": ["true", "false"]},
     },
+    "Beacon-Imputed": {
+        "description": "Features that were filled in for some row; absent when none was.",
+        "schema": {"type": "string"},
+    },
     "Server-Timing": {"description": "Milliseconds of each stage.", "schema": {"type": "string"}},
 }
 
