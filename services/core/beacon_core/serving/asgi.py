@@ -1,6 +1,7 @@
 """The ASGI application: hot routes first, the Flask app for the rest, the metrics on their own port."""
 
 import asyncio
+import gc
 import logging
 import re
 from collections.abc import Awaitable, Callable, Iterable
@@ -199,6 +200,8 @@ class Application:
             log.exception("start failed")
             await send({"type": "lifespan.startup.failed", "message": str(error)})
             raise
+        # What is loaded now stays: a full collection would walk all of it, and every request would wait for that.
+        gc.freeze()
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await self._stop()
