@@ -20,6 +20,7 @@ from beacon_core.settings import Settings
 from feature_repo import definitions
 from feature_repo.names import CREATED_TIME, EVENT_TIME
 from feature_repo.offline import locked
+from feature_repo.online import keep_newest
 
 CONFIG_FILE = "feature_store.yaml"
 
@@ -70,7 +71,9 @@ def open_store(settings: Settings) -> FeatureStore:
 def apply(settings: Settings, product: Product) -> None:
     """Bring the registry and the online store to product.yaml; safe to repeat, other schema versions stay."""
     with contextlib.redirect_stdout(io.StringIO()):  # Feast prints; progress is the caller's to show
-        open_store(settings).apply(definitions.build(product, data_file(settings)))
+        store = open_store(settings)
+        store.apply(definitions.build(product, data_file(settings)))
+        keep_newest(store.config, store.get_feature_view(definitions.view_name(product)))
 
 
 def known_at(settings: Settings, product: Product, moments: pd.DataFrame) -> pd.DataFrame:

@@ -244,3 +244,13 @@ def test_materialization_brings_pushed_rows_online(features: Service, product: P
     assert read(features, product, 808) == (8.0, "PRESENT", utc(time))
     answer = features.post("/materialize-incremental", {"end_ts": (NOW + timedelta(minutes=2)).isoformat()}, BEARER)
     assert (answer.status, answer.json()) == (200, None)
+
+
+def test_materialization_does_not_replace_a_newer_row(features: Service, product: Product) -> None:
+    """What was pushed online alone, or while a materialization runs, is newer than all that it has read."""
+    assert push(features, product, rows(product, 822, NOW - timedelta(hours=2), RM=[5.0]), "offline").status == 200
+    assert push(features, product, rows(product, 822, NOW, RM=[9.0]), "online").status == 200
+    interval = {"start_ts": (NOW - timedelta(hours=3)).isoformat(), "end_ts": (NOW + timedelta(minutes=1)).isoformat()}
+    body = interval | {"feature_views": [definitions.view_name(product)]}
+    assert features.post("/materialize", body, BEARER).status == 200
+    assert read(features, product, 822) == (9.0, "PRESENT", utc(NOW))

@@ -1,6 +1,7 @@
 """Keeps late rows out of the online store: what is served is always the newest by event time, as training joins it.
 
-Feast's Redis store sees to that itself between writes, but not within one; its SQLite store takes whatever comes last.
+Feast's Redis store sees to that itself between writes, but not within one; SQLite has a trigger for it
+(`feature_repo.online`); any other store takes whatever comes last.
 """
 
 from collections.abc import Sequence
