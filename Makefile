@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PYTHON ?= python3.11
-SERVICES := core inference feature-serving retraining console
+SERVICES := core inference feature-serving retraining console drift-profiling
 space := $(subst ,, )
 export PYTHONPATH := $(CURDIR):$(subst $(space),:,$(addprefix $(CURDIR)/services/,$(SERVICES))):$(CURDIR)/laptop
 export WHYLOGS_NO_ANALYTICS := 1
@@ -10,7 +10,7 @@ export FEAST_USAGE := False
 # Compiling Feast and MLflow anew at every start takes longer than starting them.
 unexport PYTHONDONTWRITEBYTECODE
 UV := $(shell command -v uv 2>/dev/null || echo $(CURDIR)/.tools/bin/uv)
-ENVIRONMENTS := inference features retrain console laptop
+ENVIRONMENTS := inference features retrain console drift laptop
 DEV := $(UV) run --locked --no-sync
 
 .PHONY: help
@@ -50,6 +50,18 @@ data: .venvs/retrain.stamp ## retraining's data: ARGS="check", "pull", "push" or
 dvc: .venvs/retrain.stamp ## DVC on the last run: ARGS="dag", "status", "metrics diff HEAD~1"
 	@cd "$${BEACON_HOME:-.beacon}/pipeline" && exec $(CURDIR)/.venvs/retrain/bin/python -m dvc $(ARGS)
 
+.PHONY: drift
+drift: .venvs/drift.stamp ## compare the prediction log with training, once (ARGS=--help: its options)
+	@exec .venvs/drift/bin/python jobs/drift.py $(ARGS)
+
+.PHONY: lineage
+lineage: .venvs/retrain.stamp ## where a prediction's answer comes from: ID=
+	@exec .venvs/retrain/bin/python jobs/lineage.py "$(ID)"
+
+.PHONY: approve reject
+approve reject: .venvs/retrain.stamp ## a person's word on a challenger: VERSION= REASON="..." [PERSON=]
+	@exec .venvs/retrain/bin/python jobs/approve.py $@ "$(VERSION)" --reason "$(REASON)" $(if $(PERSON),--person "$(PERSON)")
+
 .PHONY: clean
 clean: ## forget the state (models, data, logs); environments stay
 	@if pid=$$(cat .beacon/run/lock 2>/dev/null) && kill -0 "$$pid" 2>/dev/null; then \
@@ -62,7 +74,7 @@ clean: ## forget the state (models, data, logs); environments stay
 lint: .venv/.stamp ## style, types
 	$(DEV) ruff check .
 	$(DEV) ruff format --check .
-	$(DEV) mypy services/core services/inference services/feature-serving services/retraining services/console laptop jobs feature_repo benchmarks/harness
+	$(DEV) mypy services/core services/inference services/feature-serving services/retraining services/console services/drift-profiling laptop jobs feature_repo benchmarks/harness
 
 .PHONY: test
 test: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## unit and contract tests
@@ -76,6 +88,10 @@ test-faults: .venv/.stamp .venvs/inference.stamp ## PostgreSQL down, killed and 
 test-clients: .venv/.stamp .venvs/inference.stamp ## KServe's own client, in an environment of its own
 	$(DEV) pytest tests/clients --timeout 300
 
+.PHONY: test-retrain
+test-retrain: .venv/.stamp ## retraining whole: models, gate, MLflow, Kaggle's client, DVC, kill -9 (minutes)
+	$(DEV) pytest -n 2 --dist loadgroup tests/retraining --timeout 300
+
 .PHONY: test-laptop
 test-laptop: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## `make run` itself: train, serve, kill every process in turn
 	$(DEV) pytest tests/e2e_laptop
@@ -84,7 +100,31 @@ test-laptop: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## `make run` itself:
 test-browser: .venv/.stamp .venvs/console.stamp ## the console in a real Chromium: wide and narrow, light and dark
 	$(DEV) pytest tests/browser
 
+##@ Deploy it
+# Docker, podman or buildah, whichever works here. BUILD_OPTIONS go to its build.
+BUILDER ?= $(firstword $(foreach tool,docker podman buildah,$(shell $(tool) info >/dev/null 2>&1 && echo $(tool))))
+BUILD_OPTIONS ?=
+IMAGES := inference feature-serving console retraining drift-profiling
+REGISTRY ?=
+TAG ?= $(shell git describe --always --dirty --abbrev=12)
+# What brings an image to the cluster, such as `docker push` or `kind load docker-image`; it is given the image's name.
+LOAD_IMAGE ?=
+
+.PHONY: images
+images: $(IMAGES:%=image-%) ## one image a service (REGISTRY=, TAG=, LOAD_IMAGE="docker push")
+
+.PHONY: image-%
+image-%:
+	@test -n "$(BUILDER)" || { echo "images need docker, podman or buildah"; exit 1; }
+	$(BUILDER) build $(BUILD_OPTIONS) -f services/$*/Dockerfile -t $(REGISTRY)beacon-$*:$(TAG) \
+	  --build-arg REVISION=$(TAG) .
+	@$(if $(LOAD_IMAGE),$(LOAD_IMAGE) $(REGISTRY)beacon-$*:$(TAG))
+
 ##@ Measure it
+.PHONY: compare-catboost
+compare-catboost: .venv/.stamp ## CatBoost's defaults on the folds of the search, for the model card
+	@exec .venv/bin/python benchmarks/retraining/catboost_defaults.py
+
 .PHONY: bench
 bench: .venvs/bench.stamp .venvs/inference.stamp .venvs/features.stamp .venvs/retrain.stamp ## Beacon beside its peers: 15 minutes (ARGS=--quick: 4)
 	@cd benchmarks && exec $(CURDIR)/.venvs/bench/bin/python -m harness $(ARGS)

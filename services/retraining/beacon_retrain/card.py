@@ -2,6 +2,7 @@
 
 from beacon_core.manifest import Manifest
 from beacon_core.product import Product
+from beacon_retrain.peer import Peer
 from beacon_retrain.train import Result, Trained
 
 TEMPLATE = """\
@@ -32,6 +33,8 @@ The candidates' own settings were chosen by hand on the bundled sample: on it th
 | candidate | RMSE | pooled RMSE | MAE | R2 | squared error above the best |
 | --- | --- | --- | --- | --- | --- |
 {table}
+
+{peer}
 
 ## Interval
 
@@ -64,8 +67,8 @@ Revision {revision}; {libraries}. Equal data, settings and libraries give an equ
 """
 
 
-def model_card(product: Product, trained: Trained, manifest: Manifest) -> str:
-    """MODEL_CARD.md, every figure taken from the training at hand."""
+def model_card(product: Product, trained: Trained, manifest: Manifest, peer: Peer | None) -> str:
+    """MODEL_CARD.md, every figure taken from the training at hand, and `peer` measured on the same folds."""
     results = sorted(trained.results, key=lambda result: result.rmse)
     ranked = sorted(manifest.features, key=lambda feature: -feature.importance)
     absent = dict(zip(product.feature_names, trained.assessment.absent.tolist(), strict=True))
@@ -87,6 +90,7 @@ def model_card(product: Product, trained: Trained, manifest: Manifest) -> str:
         excluded="\n".join(excluded),
         how=manifest.scores[0].how.partition(";")[0].capitalize(),
         table="\n".join(_row(result, trained.behind[result.name]) for result in results),
+        peer=_against(trained.result, peer),
         low=manifest.interval.low,
         high=manifest.interval.high,
         method=manifest.interval.method,
@@ -106,6 +110,17 @@ def model_card(product: Product, trained: Trained, manifest: Manifest) -> str:
         prediction_max=manifest.prediction_max,
         revision=manifest.revision,
         libraries=", ".join(f"{name} {version}" for name, version in sorted(manifest.libraries.items())),
+    )
+
+
+def _against(result: Result, peer: Peer | None) -> str:
+    """How far the model is from a well-known one."""
+    if peer is None:
+        return "CatBoost's defaults were not measured on these data and folds (`make compare-catboost` does it)."
+    return (
+        f"On the same folds, {peer.name} {peer.version} as it comes: RMSE {peer.rmse:.3f} +- {peer.rmse_spread:.2f}, "
+        f"pooled {peer.pooled_rmse:.3f}, MAE {peer.mae:.3f}, R2 {peer.r2:.3f}; this model's RMSE is "
+        f"{result.rmse / peer.rmse:.1%} of that (`make compare-catboost`)."
     )
 
 

@@ -27,6 +27,7 @@ from beacon_retrain.card import model_card
 from beacon_retrain.dataset import Dataset, Matrix
 from beacon_retrain.imputation import impute
 from beacon_retrain.install import place
+from beacon_retrain.peer import find_peer
 from beacon_retrain.profile import reference_profile
 from beacon_retrain.train import Trained, TrainSettings
 from beacon_retrain.workspace import LIBRARIES
@@ -94,7 +95,7 @@ def write_package(
     contents = {
         MODEL_FILE: model,
         PROFILE_FILE: reference_profile(product, dataset, predictions),
-        CARD_FILE: model_card(product, trained, manifest).encode(),
+        CARD_FILE: model_card(product, trained, manifest, find_peer(dataset.fingerprint, settings)).encode(),
     }
     manifest = msgspec.structs.replace(manifest, files={name: digest(content) for name, content in contents.items()})
     return place(models / product.name / origin.version, contents, manifest)

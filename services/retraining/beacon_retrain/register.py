@@ -53,6 +53,15 @@ class Entry(msgspec.Struct, frozen=True):
     files: dict[str, tuple[Path, ...]] = {}
 
 
+class Origin(msgspec.Struct, frozen=True):
+    """Where a version comes from: its tags, and the run that made it with its parameters."""
+
+    run_id: str
+    experiment_id: str
+    tags: dict[str, str]
+    params: dict[str, str]
+
+
 class Registry:
     """MLflow's server at `address`."""
 
@@ -78,6 +87,18 @@ class Registry:
                 return None
             version = self.client.get_registered_model(name).aliases.get(alias)
             return None if version is None else str(version)
+
+    def sha256_of(self, name: str, version: str) -> str:
+        """The digest that a version's package was registered with."""
+        with self._talking():
+            return str(self.client.get_model_version(name, version).tags.get("sha256", ""))
+
+    def origin(self, name: str, version: str) -> Origin:
+        """What the registry knows of a version; raises `RegistryError` when there is none."""
+        with self._talking():
+            known = self.client.get_model_version(name, version)
+            run = self.client.get_run(str(known.run_id))
+            return Origin(str(known.run_id), str(run.info.experiment_id), dict(known.tags), dict(run.data.params))
 
     def move_alias(self, name: str, alias: str, version: str) -> None:
         """Let `alias` name `version`."""

@@ -129,8 +129,7 @@ def compare(
 ) -> tuple[Result, ...]:
     """Cross-validate the candidates, all on the same folds."""
     rows = len(dataset.target)
-    splitter = RepeatedKFold(n_splits=settings.folds, n_repeats=settings.repeats, random_state=settings.seed)
-    splits: list[Split] = list(splitter.split(dataset.features))
+    splits = search_splits(rows, settings)
     fitted = [candidate for candidate in candidates if not candidate.blend_of]
     tasks = [Task(candidate, split) for candidate in fitted for split in splits]
     answers = fit_all(dataset, product, tasks, settings.seed, settings.jobs, "cross-validation")
@@ -142,12 +141,19 @@ def compare(
             logs = [weight * np.log(held_out[member]) for member, weight in candidate.blend_of]
             held_out[candidate.name] = np.exp(np.sum(logs, axis=0))
     return tuple(
-        _score(candidate.name, held_out[candidate.name], dataset.target, splits, settings.folds)
+        score(candidate.name, held_out[candidate.name], dataset.target, splits, settings.folds)
         for candidate in candidates
     )
 
 
-def _score(name: str, held_out: Matrix, target: Matrix, splits: list[Split], folds: int) -> Result:
+def search_splits(rows: int, settings: TrainSettings) -> list[Split]:
+    """The folds of the search, repeat by repeat."""
+    splitter = RepeatedKFold(n_splits=settings.folds, n_repeats=settings.repeats, random_state=settings.seed)
+    return list(splitter.split(np.empty(rows)))
+
+
+def score(name: str, held_out: Matrix, target: Matrix, splits: list[Split], folds: int) -> Result:
+    """Held-out predictions, shape (repeats, rows), as the figures of a candidate."""
     residuals = target - held_out
     parts = [(residuals[number // folds, test], target[test]) for number, (_, test) in enumerate(splits)]
     rmse = [float(np.sqrt(np.mean(error**2))) for error, _ in parts]

@@ -1,0 +1,58 @@
+"""CatBoost as it comes, on the folds of our search over the bundled sample: writes beacon_retrain/catboost.json."""
+
+from importlib.metadata import version
+
+import numpy as np
+from catboost import CatBoostRegressor
+from joblib import Parallel, delayed
+
+from beacon_core.product import load_product
+from beacon_core.settings import load_settings
+from beacon_retrain.crossval import Split
+from beacon_retrain.dataset import Dataset, Matrix, make_dataset
+from beacon_retrain.files import write_json
+from beacon_retrain.peer import FILE, Peer
+from beacon_retrain.train import TrainSettings, score, search_splits
+from beacon_retrain.validate import validate
+
+
+def main() -> None:
+    """Measure, write, and say what came out."""
+    settings = TrainSettings()
+    product = load_product(load_settings().product)
+    rows = validate(product.sample_path, product)
+    features = rows[list(product.feature_names)].to_numpy(np.float64)
+    dataset = make_dataset(product, features, rows[product.target.name].to_numpy(np.float64))
+    splits = search_splits(len(dataset.target), settings)
+    answers = Parallel(n_jobs=-1)(delayed(held_out)(dataset, split) for split in splits)
+    table = np.empty((settings.repeats, len(dataset.target)))
+    for number, ((_, test), answer) in enumerate(zip(splits, answers, strict=True)):
+        table[number // settings.folds, test] = answer
+    found = score("CatBoost", table, dataset.target, splits, settings.folds)
+    peer = Peer(
+        name=found.name,
+        version=version("catboost"),
+        data_fingerprint=dataset.fingerprint,
+        folds=settings.folds,
+        repeats=settings.repeats,
+        seed=settings.seed,
+        rmse=found.rmse,
+        rmse_spread=found.rmse_spread,
+        pooled_rmse=found.pooled_rmse,
+        mae=found.mae,
+        r2=found.r2,
+    )
+    write_json(FILE, peer)
+    print(f"CatBoost {peer.version}, defaults: RMSE {peer.rmse:.3f} +- {peer.rmse_spread:.2f}, MAE {peer.mae:.3f}")
+
+
+def held_out(dataset: Dataset, split: Split) -> Matrix:
+    """Its answers to the split's second rows; missing values are left to it, as it knows what to do with them."""
+    train, test = split
+    model = CatBoostRegressor(verbose=False, allow_writing_files=False, thread_count=1)
+    answer: Matrix = model.fit(dataset.features[train], dataset.target[train]).predict(dataset.features[test])
+    return answer
+
+
+if __name__ == "__main__":
+    main()

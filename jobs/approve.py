@@ -1,0 +1,43 @@
+"""Approve or reject a challenger by a person's word. Exit 0 written or said before, 1 refused, 75 try again later."""
+
+import argparse
+import getpass
+import sys
+
+from beacon_core.logs import configure_logging
+from beacon_core.product import load_product
+from beacon_core.settings import load_settings
+from beacon_core.store import migrate, open_store
+from beacon_retrain.approvals import APPROVED, REJECTED, decide
+from beacon_retrain.errors import EXPECTED, status_of
+
+DECISIONS = {"approve": APPROVED, "reject": REJECTED}
+
+
+def main() -> int:
+    """Decide once."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("decision", choices=tuple(DECISIONS))
+    parser.add_argument("version")
+    parser.add_argument("--reason", default="")
+    parser.add_argument("--person", default=getpass.getuser(), help="default: who is logged in")
+    given = parser.parse_args()
+    settings = load_settings()
+    configure_logging("retraining", settings.build_version, "WARNING")
+    product = load_product(settings.product)
+    decision = DECISIONS[given.decision]
+    try:
+        engine = open_store(settings.database)
+        migrate(engine)
+        new = decide(engine, product, given.version, decision, given.person, given.reason)
+    except EXPECTED as error:
+        print(f"{given.decision}: {error}", file=sys.stderr)
+        return status_of(error)
+    print(
+        f"{product.name} version {given.version} is {decision} by {given.person}" if new else f"was {decision} before"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,31 @@
+"""CatBoost's figures are of the sample and its folds, and of nothing else; our promise beside them holds."""
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from beacon_core.product import Product
+from beacon_retrain.dataset import make_dataset
+from beacon_retrain.peer import FILE, find_peer
+from beacon_retrain.train import TrainSettings
+from beacon_retrain.validate import validate
+
+PROMISED_RMSE = 2.85
+
+
+def test_the_peer_was_measured_on_the_sample_and_is_worse_than_what_we_promise(product: Product) -> None:
+    rows = validate(product.sample_path, product)
+    features = rows[list(product.feature_names)].to_numpy(np.float64)
+    dataset = make_dataset(product, features, rows[product.target.name].to_numpy(np.float64))
+    peer = find_peer(dataset.fingerprint, TrainSettings())
+    assert peer is not None, "run `make compare-catboost`"
+    assert peer.rmse > PROMISED_RMSE
+
+
+def test_other_data_or_folds_have_no_peer(tmp_path: Path) -> None:
+    known = msgspec.json.decode(FILE.read_bytes())["data_fingerprint"]
+    assert find_peer(known, TrainSettings()) is not None
+    assert find_peer("0" * 64, TrainSettings()) is None
+    assert find_peer(known, TrainSettings(folds=5)) is None
+    assert find_peer(known, TrainSettings(seed=1)) is None
