@@ -9,10 +9,12 @@ from typing import Any, NamedTuple
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from support.features import fill, free_port, serve_features
 from support.inference import PYTHON, Inference
 
 from beacon_core.metrics import STAGES
-from beacon_core.settings import ROOT
+from beacon_core.product import Product
+from beacon_core.settings import ROOT, Settings
 
 TRACE_ID, PARENT_ID = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
@@ -91,6 +93,28 @@ def test_the_collector_gets_a_span_for_the_request_and_a_child_for_each_stage(
     ]
     assert [item.value.int_value for item in refused[0].attributes if item.key == "http.response.status_code"] == [422]
     assert refused[0].trace_id.hex() != TRACE_ID
+
+
+def test_the_look_up_is_part_of_the_same_trace(
+    receiver: Receiver, home: Path, tmp_path: Path, product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{receiver.server_port}")
+    ports = {"features_port": free_port(), "features_metrics_port": free_port()}
+    settings = Settings(home=tmp_path, **ports)
+    fill(settings, product)
+    features = {
+        "BEACON_FEATURES_URL": f"http://127.0.0.1:{settings.features_port}",
+        "BEACON_FEATURES_TIMEOUT_SECONDS": "20",
+    }
+    with serve_features(settings, tmp_path), Inference(home, tmp_path, **features) as server:
+        answer = server.post("/v1/predict", {"entity": {"tract_id": 17}}, traceparent=f"00-{TRACE_ID}-{PARENT_ID}-01")
+        assert answer.status == 200, answer.body
+    ours = {each.span.name: each for each in receiver.spans if each.span.trace_id.hex() == TRACE_ID}
+    asked, served = ours["POST /v1/predict"], ours["POST /get-online-features"]
+    assert (asked.service, served.service) == ("beacon-inference", "beacon-feature-serving")
+    assert served.span.parent_span_id == asked.span.span_id
+    stages = {each.span.name for each in receiver.spans if each.span.parent_span_id == served.span.span_id}
+    assert stages == {"validate", "lookup"}
 
 
 def test_a_collector_that_is_down_costs_no_prediction(home: Path, tmp_path: Path, row: dict[str, float]) -> None:
