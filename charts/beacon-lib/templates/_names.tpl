@@ -1,0 +1,48 @@
+{{/* Everything here takes one dict: `root` (the chart's $), `name` (the component), and what the template says. */}}
+
+{{/* One name for everything of a component: charts, images and releases are beacon-NAME. */}}
+{{- define "beacon.fullname" -}}
+beacon-{{ .name }}
+{{- end -}}
+
+{{/* Also in immutable fields: nothing here may change with a version. */}}
+{{- define "beacon.selector" -}}
+app.kubernetes.io/name: {{ .name }}
+app.kubernetes.io/part-of: beacon
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+{{- end -}}
+
+{{- define "beacon.labels" -}}
+{{ include "beacon.selector" . }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
+{{- end -}}
+
+{{- define "beacon.metadata" -}}
+name: {{ include "beacon.fullname" . }}{{ with .suffix }}-{{ . }}{{ end }}
+namespace: {{ .root.Release.Namespace }}
+labels: {{- include "beacon.labels" . | nindent 2 }}
+{{- end -}}
+
+{{/* The port on which clients reach each component: the arrows of the drawing end here. */}}
+{{- define "beacon.ports" -}}
+inference: 8080
+feature-serving: 6566
+console: 8090
+mlflow: 5000
+postgresql: 5432
+redis: 6379
+{{- end -}}
+
+{{- define "beacon.port" -}}
+{{- index (include "beacon.ports" . | fromYaml) .name -}}
+{{- end -}}
+
+{{/* An image by digest if one is given, else by tag. `image`: the values. */}}
+{{- define "beacon.image" -}}
+{{- if .image.digest -}}
+{{ .image.repository }}@{{ .image.digest }}
+{{- else -}}
+{{ .image.repository }}:{{ required "image.tag (or image.digest) says which build to run" .image.tag }}
+{{- end -}}
+{{- end -}}

@@ -1,0 +1,99 @@
+{{/*
+The template of a pod, hardened: not root, a read-only root, no capability, no token unless `account` names one.
+`pod`: a pod's spec whose containers need only say what is their own; `reaches`: the components it may open connections
+to; `uid`: 10001 unless the image wants another; `account`: a service account whose token is mounted.
+*/}}
+{{- define "beacon.podTemplate" -}}
+{{- $values := .root.Values -}}
+{{- $image := include "beacon.image" (dict "image" (.image | default $values.image)) -}}
+{{- $policy := (.image | default $values.image).pullPolicy -}}
+{{- $uid := .uid | default 10001 -}}
+{{- range concat (.pod.initContainers | default list) .pod.containers -}}
+{{- $_ := set . "image" (.image | default $image) -}}
+{{- $_ := set . "imagePullPolicy" $policy -}}
+{{- $_ := set . "securityContext" (dict "allowPrivilegeEscalation" false "readOnlyRootFilesystem" true "capabilities" (dict "drop" (list "ALL"))) -}}
+{{- $_ := set . "volumeMounts" (append (.volumeMounts | default list) (dict "name" "tmp" "mountPath" "/tmp")) -}}
+{{- end -}}
+metadata:
+  labels:
+    {{- include "beacon.labels" . | nindent 4 }}
+    {{- range .reaches }}
+    reach.beacon/{{ . }}: "true"
+    {{- end }}
+  {{- with merge (.annotations | default dict) ($values.podAnnotations | default dict) }}
+  annotations: {{- toYaml . | nindent 4 }}
+  {{- end }}
+spec:
+  {{- with $values.imagePullSecrets }}
+  imagePullSecrets: {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with .account }}
+  serviceAccountName: {{ . }}
+  {{- end }}
+  automountServiceAccountToken: {{ ternary true false (not (empty .account)) }}
+  enableServiceLinks: false
+  securityContext:
+    runAsNonRoot: true
+    runAsUser: {{ $uid }}
+    runAsGroup: {{ $uid }}
+    fsGroup: {{ $uid }}
+    fsGroupChangePolicy: OnRootMismatch
+    seccompProfile: {type: RuntimeDefault}
+  {{- range $key := list "nodeSelector" "tolerations" "affinity" "priorityClassName" }}
+  {{- with index $values $key }}
+  {{ $key }}: {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- end }}
+  {{- omit .pod "volumes" | toYaml | nindent 2 }}
+  volumes:
+    {{- with .pod.volumes }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+    - name: tmp
+      emptyDir: {sizeLimit: {{ .tmp | default "256Mi" }}}
+{{- end -}}
+
+{{/* How a container reaches the store: libpq takes the password from PGPASSWORD, so no URL holds a secret. */}}
+{{- define "beacon.databaseEnv" -}}
+{{- with .root.Values.database -}}
+- name: PGPASSWORD
+  valueFrom: {secretKeyRef: {name: {{ .secret.name }}, key: {{ .secret.key }}}}
+- name: BEACON_DATABASE_URL
+  value: postgresql+psycopg://{{ .user }}@{{ .host }}:{{ .port }}/{{ .name }}{{ with .options }}?{{ . }}{{ end }}
+{{- end -}}
+{{- end -}}
+
+{{/* Feast's connection string of Redis. */}}
+{{- define "beacon.redisEnv" -}}
+{{- with .root.Values.redis -}}
+- name: REDIS_PASSWORD
+  valueFrom: {secretKeyRef: {name: {{ .secret.name }}, key: {{ .secret.key }}}}
+- name: REDIS_CONNECTION
+  value: {{ .host }}:{{ .port }},password=$(REDIS_PASSWORD){{ with .options }},{{ . }}{{ end }}
+- name: BEACON_FEATURE_REPO
+  value: /app/feature_repo/redis
+{{- end -}}
+{{- end -}}
+
+{{/* An optional secret as a variable: absent means empty, and empty switches the thing off. `variable`, `secret`. */}}
+{{- define "beacon.secretEnv" -}}
+- name: {{ .variable }}
+  valueFrom: {secretKeyRef: {name: {{ .secret.name }}, key: {{ .secret.key }}, optional: {{ .optional | default false }}}}
+{{- end -}}
+
+{{/* The values' own variables, last: they win. */}}
+{{- define "beacon.extraEnv" -}}
+{{- range $name, $value := .root.Values.env }}
+- name: {{ $name }}
+  value: {{ $value | quote }}
+{{- end }}
+{{- end -}}
+
+{{/* While it sleeps, everyone learns that the pod is going, and requests already on their way are answered. */}}
+{{- define "beacon.preStop" -}}
+{{- with .root.Values.shutdown.preStopSeconds -}}
+preStop: {sleep: {seconds: {{ . }}}}
+{{- else -}}
+{}
+{{- end -}}
+{{- end -}}

@@ -1,0 +1,152 @@
+{{/* A Deployment that loses no request while it rolls: a new pod is ready before an old one goes. */}}
+{{- define "beacon.deployment" -}}
+{{- $values := .root.Values -}}
+{{- $spread := dict "maxSkew" 1 "topologyKey" "kubernetes.io/hostname" "whenUnsatisfiable" "ScheduleAnyway" "labelSelector" (dict "matchLabels" (include "beacon.selector" . | fromYaml)) -}}
+{{- $pod := merge .pod (dict "topologySpreadConstraints" (list $spread (set (deepCopy $spread) "topologyKey" "topology.kubernetes.io/zone"))) -}}
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{- include "beacon.metadata" . | nindent 2 }}
+spec:
+  {{- if not ($values.autoscaling | default dict).enabled }}
+  replicas: {{ $values.replicas }}
+  {{- end }}
+  revisionHistoryLimit: 5
+  progressDeadlineSeconds: 300
+  strategy:
+    type: RollingUpdate
+    rollingUpdate: {maxUnavailable: 0, maxSurge: 1}
+  selector:
+    matchLabels: {{- include "beacon.selector" . | nindent 6 }}
+  template: {{- include "beacon.podTemplate" (set . "pod" $pod) | nindent 4 }}
+{{- end -}}
+
+{{/* What a Deployment of several pods brings along: its disruption budget and, if asked for, its autoscaler. */}}
+{{- define "beacon.scaling" -}}
+{{- with .root.Values.autoscaling }}
+{{- if .enabled }}
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {{- include "beacon.metadata" $ | nindent 2 }}
+spec:
+  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: {{ include "beacon.fullname" $ }}}
+  minReplicas: {{ .min }}
+  maxReplicas: {{ .max }}
+  metrics:
+    - type: Resource
+      resource: {name: cpu, target: {type: Utilization, averageUtilization: {{ .cpuPercent }}}}
+  behavior:
+    scaleUp: {stabilizationWindowSeconds: 0}
+    scaleDown: {stabilizationWindowSeconds: {{ .downSeconds }}}
+---
+{{- end }}
+{{- end }}
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata: {{- include "beacon.metadata" . | nindent 2 }}
+spec:
+  maxUnavailable: 1
+  selector:
+    matchLabels: {{- include "beacon.selector" . | nindent 6 }}
+{{- end -}}
+
+{{/* `metrics`: the metrics' port, if it is another than the clients'. */}}
+{{- define "beacon.service" -}}
+apiVersion: v1
+kind: Service
+metadata: {{- include "beacon.metadata" . | nindent 2 }}
+spec:
+  selector: {{- include "beacon.selector" . | nindent 4 }}
+  ports:
+    - {name: http, port: {{ include "beacon.port" . }}, targetPort: http}
+    {{- with .metrics }}
+    - {name: metrics, port: {{ . }}, targetPort: metrics}
+    {{- end }}
+{{- end -}}
+
+{{/* For Prometheus Operator, if the values ask for it. `port`: the name of the Service's port with /metrics. */}}
+{{- define "beacon.monitor" -}}
+{{- with .root.Values.monitor }}
+{{- if .enabled }}
+apiVersion: monitoring.coreos.com/v1
+kind: ServiceMonitor
+metadata: {{- include "beacon.metadata" $ | nindent 2 }}
+spec:
+  selector:
+    matchLabels: {{- include "beacon.selector" $ | nindent 6 }}
+  endpoints:
+    - {port: {{ $.port }}, interval: {{ .interval }}}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/*
+A CronJob of which at most one run is at work, and that gives up in time. `job`: its values (schedule, suspend,
+deadlineSeconds, retries, ttlSeconds); `suffix`: after the component's name.
+*/}}
+{{- define "beacon.cronJob" -}}
+{{- $pod := merge (dict "restartPolicy" "Never") .pod -}}
+apiVersion: batch/v1
+kind: CronJob
+metadata: {{- include "beacon.metadata" . | nindent 2 }}
+spec:
+  schedule: {{ .job.schedule | quote }}
+  timeZone: Etc/UTC
+  suspend: {{ .job.suspend }}
+  concurrencyPolicy: Forbid
+  startingDeadlineSeconds: 600
+  successfulJobsHistoryLimit: 3
+  failedJobsHistoryLimit: 3
+  jobTemplate:
+    metadata:
+      labels: {{- include "beacon.labels" . | nindent 8 }}
+    spec:
+      backoffLimit: {{ .job.retries }}
+      activeDeadlineSeconds: {{ .job.deadlineSeconds }}
+      ttlSecondsAfterFinished: {{ .job.ttlSeconds }}
+      # 75 says that trying again later may help; whatever else fails fails for good.
+      podFailurePolicy:
+        rules:
+          - action: Ignore
+            onPodConditions: [{type: DisruptionTarget, status: "True"}]
+          - action: FailJob
+            onExitCodes: {operator: In, values: [1, 2, 64, 65]}
+      template: {{- include "beacon.podTemplate" (set . "pod" $pod) | nindent 8 }}
+{{- end -}}
+
+{{/* A Job that runs before the chart's own objects change, and is safe to repeat: the store's newest schema. */}}
+{{- define "beacon.migration" -}}
+{{- $container := dict "name" "migrate" "command" (list "python" "jobs/migrate.py") "env" (include "beacon.databaseEnv" . | fromYamlArray) "resources" (dict "requests" (dict "cpu" "50m" "memory" "96Mi") "limits" (dict "memory" "256Mi")) -}}
+{{- $pod := dict "restartPolicy" "Never" "containers" (list $container) -}}
+{{- $context := merge (dict "pod" $pod "suffix" "migration" "reaches" (list "postgresql") "name" (printf "%s-migration" .name)) . -}}
+apiVersion: batch/v1
+kind: Job
+metadata:
+  name: {{ include "beacon.fullname" . }}-migration
+  namespace: {{ .root.Release.Namespace }}
+  labels: {{- include "beacon.labels" $context | nindent 4 }}
+  annotations:
+    helm.sh/hook: pre-install,pre-upgrade
+    helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+spec:
+  backoffLimit: 5
+  activeDeadlineSeconds: 120
+  template: {{- include "beacon.podTemplate" $context | nindent 4 }}
+{{- end -}}
+
+{{/* A pod of `helm test`. `suffix`: what it tests. */}}
+{{- define "beacon.test" -}}
+{{- $template := include "beacon.podTemplate" (set . "pod" (merge (dict "restartPolicy" "Never") .pod)) | fromYaml -}}
+apiVersion: v1
+kind: Pod
+metadata:
+  name: {{ include "beacon.fullname" . }}
+  namespace: {{ .root.Release.Namespace }}
+  labels: {{- toYaml $template.metadata.labels | nindent 4 }}
+  annotations:
+    helm.sh/hook: test
+    helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+    {{- with $template.metadata.annotations }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+spec: {{- toYaml $template.spec | nindent 2 }}
+{{- end -}}

@@ -1,0 +1,29 @@
+"""Bring the store's tables to the newest schema; safe to repeat. Exit 0 done, 1 refused, 75 try again later."""
+
+import sys
+
+from alembic.util import CommandError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
+
+from beacon_core.settings import SettingsError, load_settings
+from beacon_core.store import migrate, open_store
+
+REFUSED, TRY_AGAIN = 1, 75
+
+
+def main() -> int:
+    """Migrate once; a failure is one clear line and an exit status."""
+    try:
+        migrate(open_store(load_settings().database))
+    except OperationalError as error:
+        print(f"migration failed, try again: {str(error).partition(chr(10))[0]}", file=sys.stderr)
+        return TRY_AGAIN
+    except (SettingsError, CommandError, SQLAlchemyError) as error:
+        print(f"migration refused: {str(error).partition(chr(10))[0]}", file=sys.stderr)
+        return REFUSED
+    print("the store has the newest schema")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
