@@ -15,6 +15,7 @@ PACKAGES = {
     "features": ("feature-serving", SERVICES / "feature-serving" / "beacon_features"),
     "retrain": ("retraining", SERVICES / "retraining" / "beacon_retrain"),
     "console": ("console", SERVICES / "console" / "beacon_console"),
+    "drift": ("drift-profiling", SERVICES / "drift-profiling" / "beacon_drift"),
     "laptop": ("laptop", ROOT / "laptop" / "beacon_laptop"),
 }
 CORE = SERVICES / "core" / "beacon_core"

@@ -61,6 +61,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Folder or URL (s3://) that retraining pushes its data to; empty means `home`/dvc-remote."""
     kaggle_timeout_seconds: float = 120.0
     """How long one download from Kaggle may take."""
+    drift_shards: int = 1
+    """How many processes of an Indexed Job share the profiling (their number comes as JOB_COMPLETION_INDEX)."""
+    retrain_cronjob: str = ""
+    """CronJob that a drift alarm starts a Job of, on a cluster; empty: the request waits in the store."""
 
     api_key: str = ""
     """Key asked of clients that write actuals or read the prediction log; empty asks for none."""

@@ -1,0 +1,50 @@
+"""Generated traffic with known answers: rows of the bundled sample, drawn with replacement and smoothed.
+
+The smoothed sample is the population. Each seed draws its own reference from it, as large as the sample, and its own
+traffic, so that the reference's sampling error is part of what is measured.
+"""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from beacon_core.product import Product
+
+Floats = NDArray[np.float64]
+SMOOTHING = 0.1
+"""Standard deviation of the noise, in standard deviations of the feature."""
+
+
+class Population:
+    """Rows to draw from; `columns` are the features and the target, in that order."""
+
+    def __init__(self, product: Product) -> None:
+        self.columns = (*product.feature_names, product.target.name)
+        with product.sample_path.open(encoding="utf-8") as stream:
+            rows = list(csv.DictReader(stream))
+        missing = product.source.missing
+        cells = [[np.nan if row[name] in missing else float(row[name]) for name in self.columns] for row in rows]
+        self.rows: Floats = np.asarray(cells)
+        smooth = [feature.categories is None for feature in product.features] + [True]
+        self.deviation = np.where(smooth, np.nanstd(self.rows, axis=0), 0.0)
+        self.low, self.high = np.nanmin(self.rows, axis=0), np.nanmax(self.rows, axis=0)
+
+    def draw(self, random: np.random.Generator, count: int) -> Floats:
+        """Draw rows, shape (count, columns), missing values as NaN."""
+        rows = self.rows[random.integers(0, len(self.rows), count)]
+        rows += random.standard_normal(rows.shape, dtype=np.float32) * (SMOOTHING * self.deviation)
+        return np.clip(rows, self.low, self.high)
+
+    def shift(self, rows: Floats, name: str, deviations: float) -> Floats:
+        """Return the rows with one column moved by so many standard deviations."""
+        moved = rows.copy()
+        place = self.columns.index(name)
+        moved[:, place] += deviations * self.deviation[place]
+        return moved
+
+
+def sample_path(root: Path) -> Path:
+    """Where the product spec lies."""
+    return root / "feature_repo" / "product.yaml"

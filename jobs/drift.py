@@ -1,0 +1,76 @@
+"""Profile the prediction log, compare with training, judge. Exit 0 done, 1 refused, 75 try again or at work already."""
+
+import argparse
+import os
+import sys
+from datetime import UTC, datetime
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from beacon_core.logs import configure_logging
+from beacon_core.product import ProductError, load_product
+from beacon_core.settings import SettingsError, load_settings
+from beacon_core.store import migrate, open_store
+from beacon_drift.cluster import ClusterError
+from beacon_drift.lock import Busy
+from beacon_drift.profiling import Shard
+from beacon_drift.run import JOB, Outcome, run_drift
+
+REFUSED, TRY_AGAIN = 1, 75
+INDEX = "JOB_COMPLETION_INDEX"
+
+
+def main() -> int:
+    """Run once; what was found is in the store, in the report, and in a few lines here."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--at", type=_moment, default=None, help="as if it were this moment (ISO 8601, with a zone)")
+    parser.add_argument("--segments", action="store_true", help="also keep one profile a segment")
+    arguments = parser.parse_args()
+    try:
+        settings = load_settings()
+        configure_logging(JOB, settings.build_version, "WARNING")
+        product = load_product(settings.product)
+        shard = Shard(int(os.environ.get(INDEX, "0")), settings.drift_shards)
+        if not 0 <= shard.index < shard.count:
+            raise SettingsError(f"{INDEX} is {shard.index}, and BEACON_DRIFT_SHARDS {shard.count}")
+        engine = open_store(settings.database)
+        migrate(engine)
+        now = arguments.at or datetime.now(UTC)
+        outcome = run_drift(settings, product, engine, now, shard, per_segment=arguments.segments)
+    except (ProductError, SettingsError, ValueError) as error:
+        print(f"profiling refused: {error}", file=sys.stderr)
+        return REFUSED
+    except Busy as error:
+        print(f"profiling left alone: {error}", file=sys.stderr)
+        return TRY_AGAIN
+    except (DBAPIError, PoolTimeout, ClusterError, OSError) as error:
+        print(f"profiling failed, try again: {error}", file=sys.stderr)
+        return TRY_AGAIN
+    _tell(outcome)
+    return 0
+
+
+def _tell(outcome: Outcome) -> None:
+    done = outcome.profiled
+    print(f"{done.rows} rows into {done.profiles} profiles; {done.unchanged} hours unchanged")
+    if done.set_aside or done.undated:
+        print(f"set aside: {done.set_aside} rows that do not parse, {done.undated} without a time")
+    if outcome.run is None or outcome.asked is None:
+        print("other shards are still at work; the last one compares")
+        return
+    run = outcome.run
+    print(f"{run.period}: {run.state}, version {run.serving}, {run.rows} rows; retraining: {outcome.asked.why}")
+    for line in run.words:
+        print(f"  {line}")
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise argparse.ArgumentTypeError("needs a time zone, such as a trailing Z")
+    return moment.astimezone(UTC)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

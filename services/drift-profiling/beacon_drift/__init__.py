@@ -1,0 +1,1 @@
+"""Drift profiling: prediction log -> profiles -> drift and performance results."""

@@ -1,0 +1,130 @@
+"""A home with a prediction log: rows of a known population, written as inference's shipper writes them."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from sqlalchemy import insert, select
+from support.packages import build_package
+
+from beacon_core.manifest import MANIFEST_FILE, PROFILE_FILE, Manifest, digest, write_manifest
+from beacon_core.product import Product
+from beacon_core.release import Pin, Release, write_release
+from beacon_core.settings import Settings
+from beacon_core.store import actuals, drift_results, metadata, open_store, predictions, profiles
+from beacon_drift.profile import profile_rows
+from beacon_drift.profiling import Shard
+from beacon_drift.run import Outcome, run_drift
+from benchmarks.drift.streams import Population
+
+EPOCH = datetime(2026, 3, 2, 12, tzinfo=UTC)
+"""The hour that traffic begins in."""
+HOUR = timedelta(hours=1)
+
+
+class World:
+    """One home: `say` writes predictions, `tell` actuals, `run` runs the job as if it were an hour's end."""
+
+    def __init__(self, home: Path, product: Product, seed: int = 7) -> None:
+        self.product = product
+        self.settings = Settings(home=home)
+        self.engine = open_store(self.settings.database)
+        metadata.create_all(self.engine)
+        self.population = Population(product)
+        self.random = np.random.default_rng(seed)
+        self.sha256: dict[str, str] = {}
+        self.said = 0
+
+    def release(self, version: str = "1", *, profile: bool = True, rows: int = 2000) -> None:
+        """Put a version into service whose reference profile is drawn from the population."""
+        pin = build_package(self.settings.models_dir, self.product, version)
+        folder = self.settings.models_dir / pin.name / version
+        if profile:
+            seen = self.draw(rows)
+            columns = dict(zip(self.population.columns, seen.T, strict=True)) | {"prediction": seen[:, -1]}
+            content = profile_rows(columns, EPOCH, {}).serialize()
+            (folder / PROFILE_FILE).write_bytes(content)
+            manifest = msgspec.json.decode((folder / MANIFEST_FILE).read_bytes(), type=Manifest)
+            files = manifest.files | {PROFILE_FILE: digest(content)}
+            pin = Pin(pin.name, version, write_manifest(folder, msgspec.structs.replace(manifest, files=files)))
+        self.sha256[version] = pin.sha256
+        write_release(self.settings.release_file, Release(pin))
+
+    def draw(self, count: int) -> np.ndarray:
+        """Rows of the population, the target last."""
+        return self.population.draw(self.random, count)
+
+    def say(
+        self,
+        rows: np.ndarray,
+        hour: int = 0,
+        *,
+        version: str = "1",
+        minutes: float = 1.0,
+        entity: str | None = None,
+        logged_at: datetime | None = None,
+        **changes: Any,
+    ) -> list[str]:
+        """Log rows from `minutes` past the hour on, a millisecond apart; the prediction is the target, 1 off."""
+        begin = EPOCH + hour * HOUR + timedelta(minutes=minutes)
+        records = []
+        for row in rows:
+            self.said += 1
+            moment = begin + timedelta(milliseconds=self.said % 1000)
+            value = float(np.nan_to_num(row[-1], nan=20.0)) + (1 if self.said % 2 else -1)
+            features: Mapping[str, float | None] = {
+                name: None if np.isnan(item) else float(item)
+                for name, item in zip(self.product.feature_names, row, strict=False)
+            }
+            record = {
+                "id": f"p{self.said:08d}",
+                "time": moment,
+                "entity": entity,
+                "features": features,
+                "served": None,
+                "imputed": [],
+                "out_of_range": [],
+                "prediction": value,
+                "low": value - 3,
+                "high": value + 3,
+                "model_version": version,
+                "model_sha256": self.sha256.get(version, "0" * 64),
+                "latency_seconds": 0.004,
+                "request_id": "r",
+                "logged_at": logged_at or moment,
+            }
+            records.append(record | changes)
+        with self.engine.begin() as connection:
+            connection.execute(insert(predictions), records)
+        return [record["id"] for record in records]
+
+    def tell(self, ids: list[str], values: np.ndarray, hour: float) -> None:
+        """Send actuals that come `hour` hours after the epoch."""
+        moment = EPOCH + hour * HOUR
+        rows = [
+            {"prediction_id": name, "value": float(value), "observed_at": moment, "received_at": moment, "source": "t"}
+            for name, value in zip(ids, values, strict=True)
+        ]
+        with self.engine.begin() as connection:
+            connection.execute(insert(actuals), rows)
+
+    def run(self, hour: int = 0, shard: Shard | None = None, **options: Any) -> Outcome:
+        """Run the job at the last minute of an hour."""
+        now = EPOCH + hour * HOUR + timedelta(minutes=59)
+        return run_drift(self.settings, self.product, self.engine, now, shard or Shard(), **options)
+
+    def shelf(self) -> dict[tuple[Any, ...], Any]:
+        """Every profile but for when it was made and its randomized sketches: rows and sums."""
+        query = select(profiles.c.model_version, profiles.c.hour, profiles.c.segment, profiles.c.rows, profiles.c.sums)
+        with self.engine.connect() as connection:
+            return {tuple(row[:3]): (row[3], row[4]) for row in connection.execute(query)}
+
+    def results(self) -> list[tuple[Any, ...]]:
+        """Every drift result, but for its number and when it was written."""
+        keep = [column for column in drift_results.c if column.name not in {"id", "created_at"}]
+        query = select(*keep).order_by(*keep[:6])
+        with self.engine.connect() as connection:
+            return [tuple(row) for row in connection.execute(query)]
