@@ -74,7 +74,7 @@ clean: ## forget the state (models, data, logs); environments stay
 lint: .venv/.stamp ## style, types
 	$(DEV) ruff check .
 	$(DEV) ruff format --check .
-	$(DEV) mypy services/core services/inference services/feature-serving services/retraining services/console services/drift-profiling laptop jobs feature_repo benchmarks/harness
+	$(DEV) mypy services/core services/inference services/feature-serving services/retraining services/console services/drift-profiling laptop jobs feature_repo charts benchmarks/harness
 
 .PHONY: test
 test: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## unit and contract tests
@@ -105,6 +105,8 @@ test-browser: .venv/.stamp .venvs/console.stamp ## the console in a real Chromiu
 BUILDER ?= $(firstword $(foreach tool,docker podman buildah,$(shell $(tool) info >/dev/null 2>&1 && echo $(tool))))
 BUILD_OPTIONS ?=
 IMAGES := inference feature-serving console retraining drift-profiling
+NAMESPACE ?= beacon
+VALUES ?=
 REGISTRY ?=
 TAG ?= $(shell git describe --always --dirty --abbrev=12)
 # What brings an image to the cluster, such as `docker push` or `kind load docker-image`; it is given the image's name.
@@ -119,6 +121,14 @@ image-%:
 	$(BUILDER) build $(BUILD_OPTIONS) -f services/$*/Dockerfile -t $(REGISTRY)beacon-$*:$(TAG) \
 	  --build-arg REVISION=$(TAG) .
 	@$(if $(LOAD_IMAGE),$(LOAD_IMAGE) $(REGISTRY)beacon-$*:$(TAG))
+
+.PHONY: deploy
+deploy: ## install or upgrade all on the cluster of KUBECONFIG (NAMESPACE=, VALUES=FOLDER, REGISTRY=, TAG=)
+	@exec $(PYTHON) charts/deploy.py --namespace=$(NAMESPACE) --registry=$(REGISTRY) --tag=$(TAG) $(VALUES:%=--values=%)
+
+.PHONY: undeploy
+undeploy: ## remove all from the cluster, with its data
+	@exec $(PYTHON) charts/deploy.py --namespace=$(NAMESPACE) --remove
 
 ##@ Measure it
 .PHONY: compare-catboost

@@ -27,6 +27,7 @@ labels: {{- include "beacon.labels" . | nindent 2 }}
 {{/* The port on which clients reach each component: the arrows of the drawing end here. */}}
 {{- define "beacon.ports" -}}
 inference: 8080
+inference-metrics: 9090
 feature-serving: 6566
 console: 8090
 mlflow: 5000

@@ -29,14 +29,18 @@ spec:
         {{- end }}
       ports: [{port: {{ $own }}}]
     {{- end }}
-    {{- if and $.metrics .scrapers }}
-    - from: {{- toYaml .scrapers | nindent 8 }}
+    {{- if $.metrics }}
+    - from:
+        - podSelector: {matchLabels: {reach.beacon/{{ $.name }}-metrics: "true", app.kubernetes.io/part-of: beacon}}
+        {{- with .scrapers }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
       ports: [{port: {{ $.metrics }}}]
     {{- end }}
   egress:
     - ports: [{port: 53, protocol: UDP}, {port: 53, protocol: TCP}]
     {{- range $.reaches }}
-    - to: [{podSelector: {matchLabels: {app.kubernetes.io/name: {{ . }}, app.kubernetes.io/part-of: beacon}}}]
+    - to: [{podSelector: {matchLabels: {app.kubernetes.io/name: {{ trimSuffix "-metrics" . }}, app.kubernetes.io/part-of: beacon}}}]
       ports: [{port: {{ index $ports . }}}]
     {{- end }}
     {{- if $.api }}

@@ -64,8 +64,8 @@ def _file(address: str, run_id: str, name: str, sha256: str) -> bytes:
     return content
 
 
-def _get(address: str, path: str, **query: str) -> bytes:
-    url = f"{address.rstrip('/')}{path}?{urllib.parse.urlencode(query)}"
+def _get(address: str, route: str, **query: str) -> bytes:
+    url = f"{address.rstrip('/')}{route}?{urllib.parse.urlencode(query)}"
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310 - the operator's address
             content: bytes = answer.read()
