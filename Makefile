@@ -122,6 +122,10 @@ image-%:
 	  --build-arg REVISION=$(TAG) .
 	@$(if $(LOAD_IMAGE),$(LOAD_IMAGE) $(REGISTRY)beacon-$*:$(TAG))
 
+.PHONY: charts
+charts: .venv/.stamp ## write the charts' schemas and tables of values anew
+	$(DEV) python charts/schema.py
+
 .PHONY: deploy
 deploy: ## install or upgrade all on the cluster of KUBECONFIG (NAMESPACE=, VALUES=FOLDER, REGISTRY=, TAG=)
 	@exec $(PYTHON) charts/deploy.py --namespace=$(NAMESPACE) --registry=$(REGISTRY) --tag=$(TAG) $(VALUES:%=--values=%)

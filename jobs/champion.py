@@ -4,13 +4,12 @@ import sys
 
 import msgspec
 
+from beacon_core.download import RegistryDown, champion
 from beacon_core.product import load_product
-from beacon_core.release import Pin, Release
+from beacon_core.release import Release
 from beacon_core.settings import load_settings
-from beacon_retrain.errors import RetrainError, status_of
-from beacon_retrain.register import CHAMPION, Registry
 
-NONE_YET = 3
+NONE_YET, TRY_AGAIN = 3, 75
 
 
 def main() -> int:
@@ -18,21 +17,15 @@ def main() -> int:
     settings = load_settings()
     product = load_product(settings.product)
     try:
-        pin = find(Registry(settings.mlflow_address), product.name)
-    except RetrainError as error:
+        pin = champion(settings.mlflow_address, product.name)
+    except RegistryDown as error:
         print(f"the registry cannot be read: {error}", file=sys.stderr)
-        return status_of(error)
+        return TRY_AGAIN
     if pin is None:
         print(f"{product.name} has no champion yet", file=sys.stderr)
         return NONE_YET
     print(msgspec.json.encode(Release(model=pin)).decode())
     return 0
-
-
-def find(registry: Registry, name: str) -> Pin | None:
-    """The champion, pinned by the digest that the registry has of its package."""
-    version = registry.version_at(name, CHAMPION)
-    return None if version is None else Pin(name, version, registry.sha256_of(name, version))
 
 
 if __name__ == "__main__":

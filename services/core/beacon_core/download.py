@@ -49,6 +49,27 @@ def bring(address: str, pin: Pin, models: Path) -> Package:
     return read_package(folder, pin.sha256)
 
 
+def champion(address: str, name: str) -> Pin | None:
+    """The registry's champion of `name`, pinned by the digest that it was registered with; None where there is none.
+
+    Raises `RegistryDown` when MLflow does not answer.
+    """
+    url = f"/api/2.0/mlflow/registered-models/alias?{urllib.parse.urlencode({'name': name, 'alias': 'champion'})}"
+    try:
+        with urllib.request.urlopen(f"{address.rstrip('/')}{url}", timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310
+            found = json.load(answer)["model_version"]
+            tags = {tag["key"]: tag["value"] for tag in found.get("tags", [])}
+            return Pin(name, str(found["version"]), tags["sha256"])
+    except urllib.error.HTTPError as error:
+        if 400 <= error.code < 500:  # 400 for an alias that is not there, 404 for the model
+            return None
+        raise RegistryDown(f"MLflow at {address} answers with status {error.code}") from error
+    except (OSError, http.client.HTTPException) as error:
+        raise RegistryDown(f"MLflow at {address} does not answer: {error}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise RegistryDown(f"MLflow at {address} answers with something else than a model version") from error
+
+
 def _run_id(content: bytes, address: str) -> str:
     try:
         answer: dict[str, Any] = json.loads(content)

@@ -88,18 +88,6 @@ class Registry:
             version = self.client.get_registered_model(name).aliases.get(alias)
             return None if version is None else str(version)
 
-    def sha256_of(self, name: str, version: str) -> str:
-        """The digest that a version's package was registered with."""
-        with self._talking():
-            return str(self.client.get_model_version(name, version).tags.get("sha256", ""))
-
-    def origin(self, name: str, version: str) -> Origin:
-        """What the registry knows of a version; raises `RegistryError` when there is none."""
-        with self._talking():
-            known = self.client.get_model_version(name, version)
-            run = self.client.get_run(str(known.run_id))
-            return Origin(str(known.run_id), str(run.info.experiment_id), dict(known.tags), dict(run.data.params))
-
     def move_alias(self, name: str, alias: str, version: str) -> None:
         """Let `alias` name `version`."""
         with self._talking():
@@ -143,6 +131,21 @@ class Registry:
             self.client.set_registered_model_alias(name, alias, package.manifest.version)
             self.client.set_terminated(run_id)
         return run_id
+
+    def log(self, name: str, params: dict[str, str], metrics: dict[str, float], files: tuple[Path, ...]) -> str:
+        """A run of its own in the experiment `name`, for what is no model; returns its id."""
+        with self._talking():
+            experiment = self.client.get_experiment_by_name(name)
+            experiment_id = experiment.experiment_id if experiment else self.client.create_experiment(name)
+            run_id = str(self.client.create_run(experiment_id).info.run_id)
+            for key, param in params.items():
+                self.client.log_param(run_id, key, param)
+            for key, value in metrics.items():
+                self.client.log_metric(run_id, key, value)
+            for file in files:
+                self.client.log_artifact(run_id, str(file))
+            self.client.set_terminated(run_id)
+            return run_id
 
     def _tagged(self, name: str, tag: str, value: str) -> ModelVersion | None:
         with self._talking():
