@@ -62,6 +62,10 @@ lineage: .venvs/retrain.stamp ## where a prediction's answer comes from: ID=
 approve reject: .venvs/retrain.stamp ## a person's word on a challenger: VERSION= REASON="..." [PERSON=]
 	@exec .venvs/retrain/bin/python jobs/approve.py $@ "$(VERSION)" --reason "$(REASON)" $(if $(PERSON),--person "$(PERSON)")
 
+.PHONY: cadence
+cadence: .venvs/retrain.stamp ## how often to retrain: replay the labelled history (ARGS="--rows FILE --mlflow")
+	@exec .venvs/retrain/bin/python jobs/cadence.py $(ARGS)
+
 .PHONY: clean
 clean: ## forget the state (models, data, logs); environments stay
 	@if pid=$$(cat .beacon/run/lock 2>/dev/null) && kill -0 "$$pid" 2>/dev/null; then \
@@ -135,6 +139,10 @@ undeploy: ## remove all from the cluster, with its data
 	@exec $(PYTHON) charts/deploy.py --namespace=$(NAMESPACE) --remove
 
 ##@ Measure it
+.PHONY: gate-check
+gate-check: .venv/.stamp ## whether the gate tells better from worse: 20 worlds each, minutes (ARGS="--cases 4")
+	@cd benchmarks && exec $(CURDIR)/.venv/bin/python -m retraining.gate_check $(ARGS)
+
 .PHONY: compare-catboost
 compare-catboost: .venv/.stamp ## CatBoost's defaults on the folds of the search, for the model card
 	@exec .venv/bin/python benchmarks/retraining/catboost_defaults.py
@@ -142,3 +150,7 @@ compare-catboost: .venv/.stamp ## CatBoost's defaults on the folds of the search
 .PHONY: bench
 bench: .venvs/bench.stamp .venvs/inference.stamp .venvs/features.stamp .venvs/retrain.stamp ## Beacon beside its peers: 15 minutes (ARGS=--quick: 4)
 	@cd benchmarks && exec $(CURDIR)/.venvs/bench/bin/python -m harness $(ARGS)
+
+.PHONY: drift-study
+drift-study: .venv/.stamp ## how often a drift alarm is false and a shift is found, beside peers: 30 minutes (ARGS=--help)
+	@cd benchmarks && UV=$(UV) exec $(CURDIR)/.venv/bin/python -m drift.study $(ARGS)

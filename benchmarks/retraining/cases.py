@@ -1,0 +1,90 @@
+"""Cases for the gate: worlds whose truth is known, each with a champion and a challenger.
+
+Each is a world of its own seed with a history of 120 days. The champion was made on day 30 and the challenger on
+day 120; packages, rows and verdict are the pipeline's own. Which of the two is better is measured, not supposed: on
+4,000 new homes of the last day, against their true prices without noise.
+"""
+
+import tempfile
+from datetime import timedelta
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from retraining.world import START, Drift, World
+
+from beacon_core.manifest import Package
+from beacon_core.product import Product
+from beacon_core.settings import Settings
+from beacon_retrain import export
+from beacon_retrain.dataset import Dataset
+from beacon_retrain.evaluate import evaluate
+from beacon_retrain.imputation import impute
+from beacon_retrain.package import Origin, write_package
+from beacon_retrain.train import TrainSettings, train
+
+DAYS, MADE, PER_DAY, FRESH = 120, 30, 8, 4000
+STRONG, WEAK = "kernel-ridge", "ridge"
+DRIFTS = (
+    Drift(begin=30, end=40, level=0.2),
+    Drift(begin=30, end=40, level=-0.15),
+    Drift(begin=30, end=40, faded={"LSTAT": 0.8}),
+    Drift(begin=30, end=40, faded={"RM": 0.5}, level=0.1),
+)
+
+
+class Case(msgspec.Struct, frozen=True):
+    """What happened in one world: the truth (MAE of the champion and the challenger) and the verdict."""
+
+    kind: str
+    seed: int
+    champion: float
+    challenger: float
+    outcome: str
+    reason: str
+
+    @property
+    def right(self) -> bool:
+        """Better passes; worse does not."""
+        return (self.outcome == "pass") == (self.kind == "better")
+
+    @property
+    def clear(self) -> bool:
+        """Whether the case is what its kind says."""
+        return (self.challenger < self.champion) == (self.kind == "better")
+
+
+def run(product: Product, kind: str, seed: int) -> Case:
+    """One world: `better` drifts after the champion was made; in `worse` all stays and the challenger is weaker."""
+    drifts = (DRIFTS[seed % len(DRIFTS)],) if kind == "better" else ()
+    world = World(product, drifts)
+    history = world.history(seed, DAYS, PER_DAY)
+    recipe = STRONG if kind == "better" else WEAK
+    with tempfile.TemporaryDirectory() as folder:
+        models = Path(folder)
+        champion = make(models, product, world.until(history, MADE), STRONG, "1", MADE, seed)
+        challenger = make(models, product, history, recipe, "2", DAYS, seed)
+        said = evaluate(Settings(), product, history, challenger, champion, quick(recipe, seed))
+        old, new = (true_error(world, package, seed) for package in (champion, challenger))
+    return Case(kind, seed, old, new, said.outcome, said.reason)
+
+
+def quick(recipe: str, seed: int) -> TrainSettings:
+    """A search among one."""
+    return TrainSettings(folds=3, repeats=1, coverage_folds=3, seed=seed, jobs=1, candidates=(recipe,))
+
+
+def make(models: Path, product: Product, rows: Dataset, recipe: str, version: str, day: int, seed: int) -> Package:
+    """A package as the pipeline makes it, dated to `day`."""
+    settings = quick(recipe, seed)
+    origin = Origin(version, "generated", "unknown", START + timedelta(days=day))
+    return write_package(models, product, rows, train(rows, product, settings), settings, origin)
+
+
+def true_error(world: World, package: Package, seed: int) -> float:
+    """MAE on new homes of the last day, against their true prices."""
+    days = np.full(FRESH, float(DAYS))
+    homes = world.homes(np.random.default_rng(seed + 1_000_000), days)
+    fill = np.array([feature.fill for feature in package.manifest.features])
+    answers = export.run(export.open_session(package.model), impute(homes, fill))
+    return float(np.abs(answers - world.prices(homes, days)).mean())

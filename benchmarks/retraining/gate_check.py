@@ -1,0 +1,41 @@
+"""Whether the gate is right: better models must pass, worse ones must not. Exit 1: fewer than 19 of 20 were right."""
+
+import argparse
+import sys
+
+from joblib import Parallel, delayed
+from retraining.cases import Case, run
+
+from beacon_core.product import load_product
+from beacon_core.settings import load_settings
+
+NEEDED = 0.95
+
+
+def main() -> int:
+    """All cases, a line each, then the counts."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cases", type=int, default=20, help="of each kind")
+    given = parser.parse_args()
+    product = load_product(load_settings().product)
+    wanted = [(kind, seed) for kind in ("better", "worse") for seed in range(given.cases)]
+    cases = Parallel(n_jobs=-1, return_as="generator")(delayed(run)(product, kind, seed) for kind, seed in wanted)
+    status = 0
+    found: list[Case] = []
+    for case in cases:
+        found.append(case)
+        print(
+            f"{case.kind:<7}{case.seed:>3}  true MAE {case.champion:.2f} -> {case.challenger:.2f}  "
+            f"{'right' if case.right else 'WRONG'}{'' if case.clear else ', NOT CLEAR'}: {case.outcome}, {case.reason}",
+            flush=True,
+        )
+    for kind, said in (("better", "accepted"), ("worse", "refused")):
+        of_kind = [case for case in found if case.kind == kind]
+        right = sum(case.right and case.clear for case in of_kind)
+        print(f"{kind}: {right} of {len(of_kind)} {said}")
+        status |= right < NEEDED * len(of_kind)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
