@@ -78,7 +78,7 @@ clean: ## forget the state (models, data, logs); environments stay
 lint: .venv/.stamp ## style, types
 	$(DEV) ruff check .
 	$(DEV) ruff format --check .
-	$(DEV) mypy services/core services/inference services/feature-serving services/retraining services/console services/drift-profiling laptop jobs feature_repo charts benchmarks/harness
+	$(DEV) mypy services/core services/inference services/feature-serving services/retraining services/console services/drift-profiling laptop jobs feature_repo charts benchmarks/harness benchmarks/drift
 
 .PHONY: test
 test: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## unit and contract tests

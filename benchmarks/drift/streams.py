@@ -5,7 +5,7 @@ traffic, so that the reference's sampling error is part of what is measured.
 """
 
 import csv
-from pathlib import Path
+import hashlib
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from beacon_core.product import Product
 
 Floats = NDArray[np.float64]
+DAYS, ROWS_A_DAY = 30, 1000
+SHIFT = 0.5
+"""In standard deviations of the shifted feature."""
 SMOOTHING = 0.1
 """Standard deviation of the noise, in standard deviations of the feature."""
 
@@ -45,6 +48,24 @@ class Population:
         return moved
 
 
-def sample_path(root: Path) -> Path:
-    """Where the product spec lies."""
-    return root / "feature_repo" / "product.yaml"
+class Stream:
+    """One seed: a reference, `DAYS` quiet days of traffic, and a day more that a shift may begin with."""
+
+    def __init__(self, population: Population, seed: int) -> None:
+        random = np.random.default_rng(seed)
+        self.population = population
+        self.reference = population.draw(random, len(population.rows))
+        self.quiet = population.draw(random, DAYS * ROWS_A_DAY)
+        self.after = population.draw(random, ROWS_A_DAY)
+
+    def day(self, number: int) -> Floats:
+        """Return the rows of a quiet day, from 0."""
+        return self.quiet[number * ROWS_A_DAY : (number + 1) * ROWS_A_DAY]
+
+    def shifted(self, name: str) -> Floats:
+        """Return the day more, with one column moved."""
+        return self.population.shift(self.after, name, SHIFT)
+
+    def digest(self) -> str:
+        """Name the rows, so that rules that ran in different environments can be seen to have judged the same ones."""
+        return hashlib.sha256(self.reference.tobytes() + self.quiet.tobytes() + self.after.tobytes()).hexdigest()[:16]

@@ -59,7 +59,7 @@ def load_reference(models: Path, product: Product, version: str, sha256: str) ->
         manifest = read_package(folder, sha256).manifest
         if PROFILE_FILE not in manifest.files:
             return NoReference(version, f"its package holds no {PROFILE_FILE}")
-        columns = _columns(Profile.read((folder / PROFILE_FILE).read_bytes()).columns(), product)
+        columns = columns_of(Profile.read((folder / PROFILE_FILE).read_bytes()).columns(), product)
     except (PackageError, ProfileError, OSError) as error:
         return NoReference(version, str(error))
     places = [[column.name, column.edges, column.categorical] for column in columns]
@@ -67,7 +67,8 @@ def load_reference(models: Path, product: Product, version: str, sha256: str) ->
     return Reference(version, manifest, columns, grid)
 
 
-def _columns(summaries: dict[str, Summary], product: Product) -> tuple[Column, ...]:
+def columns_of(summaries: dict[str, Summary], product: Product) -> tuple[Column, ...]:
+    """Return the columns of a reference profile that a comparison can use."""
     columns = [_column(feature.name, "data", summaries.get(feature.name), feature) for feature in product.features]
     columns.append(_column(PREDICTION, "prediction", summaries.get(PREDICTION), None))
     columns.append(_column(product.target.name, "target", summaries.get(product.target.name), None))

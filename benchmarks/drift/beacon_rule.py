@@ -1,0 +1,86 @@
+"""Beacon's own rule on the same streams, as the job applies it: every hour, windows of 1, 7 and 30 days, 2 of 3 runs.
+
+`python -m drift.beacon_rule FIRST LAST` prints one JSON line a seed. The counts in the bins are those of the job; only
+the store between them is left out.
+"""
+
+import json
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+from drift.streams import DAYS, Floats, Population, Stream
+
+from beacon_core.product import Product, load_product
+from beacon_core.settings import ROOT
+from beacon_drift.compare import Counts, compare, confirmed
+from beacon_drift.packages import columns_of
+from beacon_drift.profile import profile_rows
+from beacon_drift.reference import Column, tally
+
+HOURS = 24
+EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def judge(product: Product, stream: Stream) -> dict[str, dict[str, object]]:
+    """Whether the quiet run had a confirmed alarm, and which shifts had one on their feature within 24 hours."""
+    columns = _reference(product, stream)
+    quiet = {column.name: _hourly(column, stream, stream.quiet, DAYS) for column in columns}
+    alarm = bool(_confirmed(product, columns, quiet))
+    found = {}
+    for feature in product.key_features:
+        moved = stream.shifted(feature)
+        both = {
+            column.name: np.concatenate([quiet[column.name], _hourly(column, stream, moved, 1)]) for column in columns
+        }
+        found[feature] = feature in _confirmed(product, columns, both, since=DAYS * HOURS)
+    return {"Beacon": {"alarm": alarm, "found": found}}
+
+
+def _reference(product: Product, stream: Stream) -> tuple[Column, ...]:
+    names = stream.population.columns
+    profile = profile_rows(dict(zip(names, stream.reference.T, strict=True)), EPOCH, {})
+    return columns_of(profile.columns(), product)
+
+
+def _hourly(column: Column, stream: Stream, rows: Floats, days: int) -> Floats:
+    """Rows, nulls and counts in each bin by the hour, shape (hours, 2 + bins)."""
+    values = rows[:, stream.population.columns.index(column.name)]
+    hours = []
+    for part in np.array_split(values, days * HOURS):
+        known = part[~np.isnan(part)]
+        counts = tally(known, column.edges, column.categorical)
+        hours.append([len(part), len(part) - len(known), *counts])
+    return np.asarray(hours, dtype=np.float64)
+
+
+def _confirmed(product: Product, columns: tuple[Column, ...], hourly: dict[str, Floats], since: int = 0) -> set[str]:
+    """Columns with a confirmed alarm in the runs from `since` on, whatever the effect and the window."""
+    found = set()
+    first = max(since - product.drift.confirm[1], 0)
+    for days in product.drift.windows_days:
+        seen = {}
+        for name, counts in hourly.items():
+            total = np.cumsum(counts, axis=0)
+            before = np.concatenate([np.zeros((days * HOURS, counts.shape[1])), total])[: len(total)]
+            window = (total - before)[first:]
+            seen[name] = Counts(window[:, 0], window[:, 1], window[:, 2:])
+        for finding in compare(columns, seen, product.drift):
+            if confirmed(finding.alarm, product.drift)[since - first :].any():
+                found.add(finding.column.name)
+    return found
+
+
+def main() -> None:
+    product = load_product(Path(ROOT) / "feature_repo" / "product.yaml")
+    population = Population(product)
+    first, last = map(int, sys.argv[1:3])
+    for seed in range(first, last):
+        stream = Stream(population, seed)
+        line = {"seed": seed, "digest": stream.digest(), "rules": judge(product, stream)}
+        print(json.dumps(line), flush=True)
+
+
+if __name__ == "__main__":
+    main()

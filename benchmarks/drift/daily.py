@@ -1,0 +1,48 @@
+"""Judge a range of seeds by a peer's rule that looks once a day at that day's rows: `python -m drift.daily RULE SEEDS`.
+
+Prints one JSON line a seed. A quiet run ends at its first alarm: more would change nothing.
+"""
+
+import importlib
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from drift.streams import DAYS, Floats, Population, Stream
+
+from beacon_core.product import Product, load_product
+from beacon_core.settings import ROOT
+
+Rule = Callable[[Product, Floats, Floats], dict[str, set[str]]]
+"""Reference and window, shape (rows, columns): which columns each of a peer's rules finds drifted."""
+
+
+def judge(rule: Rule, product: Product, stream: Stream) -> dict[str, dict[str, object]]:
+    """Return, by the rule's name, whether the quiet run had an alarm, and which key features' shifts were found."""
+    alarms = {name: bool(columns) for name, columns in rule(product, stream.reference, stream.day(0)).items()}
+    for number in range(1, DAYS):
+        if all(alarms.values()):
+            break
+        for name, columns in rule(product, stream.reference, stream.day(number)).items():
+            alarms[name] = alarms[name] or bool(columns)
+    detected: dict[str, dict[str, bool]] = {name: {} for name in alarms}
+    for feature in product.key_features:
+        for name, columns in rule(product, stream.reference, stream.shifted(feature)).items():
+            detected[name][feature] = feature in columns
+    return {name: {"alarm": alarms[name], "found": detected[name]} for name in alarms}
+
+
+def main() -> None:
+    rule = importlib.import_module(f"drift.{sys.argv[1]}").drifted
+    product = load_product(Path(ROOT) / "feature_repo" / "product.yaml")
+    population = Population(product)
+    first, last = map(int, sys.argv[2:4])
+    for seed in range(first, last):
+        stream = Stream(population, seed)
+        line = {"seed": seed, "digest": stream.digest(), "rules": judge(rule, product, stream)}
+        print(json.dumps(line), flush=True)
+
+
+if __name__ == "__main__":
+    main()

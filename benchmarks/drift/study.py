@@ -1,0 +1,101 @@
+"""How often a drift alarm is false, and a shift found: Beacon beside its peers; writes docs/drift.md's table.
+
+Each rule runs in processes of its own, Evidently's in an environment of its own (its pins are not ours).
+"""
+
+import argparse
+import json
+import math
+import os
+import subprocess
+import sys
+from collections import defaultdict
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from drift.streams import DAYS, ROWS_A_DAY, SHIFT
+
+from beacon_core.settings import ROOT
+
+DOCUMENT = ROOT / "docs" / "drift.md"
+BEGIN, END = "<!-- study -->", "<!-- end of study -->"
+Z = 1.959963984540054
+EVIDENTLY = ("evidently==0.7.23", "pandas<3", "msgspec", "pyyaml")  # it does not import beside pandas 3
+Lines = list[dict[str, Any]]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make drift-study", description=__doc__)
+    parser.add_argument("--seeds", type=int, default=400)
+    parser.add_argument("--processes", type=int, default=2)
+    options = parser.parse_args()
+    python = [sys.executable, "-m"]
+    isolated = [os.environ.get("UV", "uv"), "run", "--quiet", "--isolated", "--no-project", "--python", sys.executable]
+    isolated += [part for package in EVIDENTLY for part in ("--with", package)] + ["python", "-m"]
+    lines = {
+        "Beacon": _run([*python, "drift.beacon_rule"], options.seeds, options.processes),
+        "whylogs": _run([*python, "drift.daily", "whylogs_rule"], options.seeds, options.processes),
+        "Evidently": _run([*isolated, "drift.daily", "evidently_rule"], options.seeds, options.processes),
+    }
+    digests = [[line["digest"] for line in of_rule] for of_rule in lines.values()]
+    if any(other != digests[0] for other in digests):
+        raise SystemExit("the rules did not judge the same streams")
+    table = _table([line for of_rule in lines.values() for line in of_rule], options.seeds)
+    _publish(DOCUMENT, table)
+    print(table)
+    return 0
+
+
+def _run(command: list[str], seeds: int, processes: int) -> Lines:
+    """Share the seeds out among processes; lines in order of the seeds."""
+    bounds = [seeds * place // processes for place in range(processes + 1)]
+    running = [
+        subprocess.Popen([*command, str(first), str(last)], stdout=subprocess.PIPE, text=True)
+        for first, last in pairwise(bounds)
+    ]
+    outputs = [process.communicate()[0] for process in running]
+    if any(process.returncode for process in running):
+        raise SystemExit(f"{' '.join(command)} failed")
+    return [json.loads(line) for output in outputs for line in output.splitlines()]
+
+
+def _table(lines: Lines, seeds: int) -> str:
+    alarms: dict[str, list[bool]] = defaultdict(list)
+    found: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
+    for line in lines:
+        for rule, outcome in line["rules"].items():
+            alarms[rule].append(outcome["alarm"])
+            for feature, hit in outcome["found"].items():
+                found[rule][feature].append(hit)
+    features = list(next(iter(found.values())))
+    head = ["rule", "quiet runs with an alarm", "shifts found", *features]
+    rows = [head, ["---"] * len(head)]
+    for rule, hits in found.items():
+        every = [hit for feature in features for hit in hits[feature]]
+        rows.append([rule, _share(alarms[rule]), _share(every), *(f"{_mean(hits[name]):.1%}" for name in features)])
+    said = f"`make drift-study`: {seeds} seeds, {DAYS} quiet days of {ROWS_A_DAY} rows, then one shifted by {SHIFT} sd."
+    return "\n".join([said, "", *(f"| {' | '.join(row)} |" for row in rows)])
+
+
+def _mean(hits: list[bool]) -> float:
+    return sum(hits) / len(hits)
+
+
+def _share(hits: list[bool]) -> str:
+    """Write a share with Wilson's 95 % interval."""
+    rows, share = len(hits), _mean(hits)
+    middle = (share + Z**2 / (2 * rows)) / (1 + Z**2 / rows)
+    half = Z / (1 + Z**2 / rows) * math.sqrt(share * (1 - share) / rows + Z**2 / (4 * rows**2))
+    return f"{share:.1%} ({max(middle - half, 0):.1%} to {min(middle + half, 1):.1%})"
+
+
+def _publish(document: Path, table: str) -> None:
+    text = document.read_text(encoding="utf-8")
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    document.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
