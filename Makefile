@@ -104,6 +104,14 @@ test-laptop: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## `make run` itself:
 test-browser: .venv/.stamp .venvs/console.stamp ## the console in a real Chromium: wide and narrow, light and dark
 	$(DEV) pytest tests/browser
 
+.PHONY: test-charts
+test-charts: .venv/.stamp ## the charts: lint, schemas, hardening, arrows (needs helm)
+	$(DEV) pytest tests/charts --timeout 300
+
+.PHONY: e2e
+e2e: .venv/.stamp ## all of it on the cluster of KUBECONFIG, in a namespace of its own (ADDRESS= of the ingress, TAG=)
+	$(DEV) pytest tests/e2e -x -s --timeout 900
+
 ##@ Deploy it
 # Docker, podman or buildah, whichever works here. BUILD_OPTIONS go to its build.
 BUILDER ?= $(firstword $(foreach tool,docker podman buildah,$(shell $(tool) info >/dev/null 2>&1 && echo $(tool))))

@@ -1,0 +1,285 @@
+"""The charts as Helm renders them, with every set of values in their ci/ folders."""
+
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from beacon_core.settings import ROOT
+from charts.deploy import RELEASES
+from charts.schema import charts, files_of, read
+
+HELM = os.environ.get("HELM", "helm")
+KUBE_VERSION = "--kube-version=1.34.0"
+CASES = [(folder.name, file.name) for folder in charts() for file in sorted((folder / "ci").glob("*-values.yaml"))]
+# The arrows of docs/architecture.md: who opens a connection to whom.
+ARROWS = {
+    "inference": {"feature-serving", "postgresql", "mlflow"},
+    "inference-migration": {"postgresql"},
+    "inference-golden": {"inference", "mlflow"},
+    "feature-serving": {"redis"},
+    "materialize": {"redis", "postgresql"},
+    "retraining": {"postgresql", "redis", "mlflow"},
+    "retraining-migration": {"postgresql"},
+    "drift-profiling": {"postgresql"},
+    "drift-profiling-migration": {"postgresql"},
+    "console": {"inference-metrics", "mlflow", "postgresql"},
+    "mlflow": {"postgresql"},
+    "postgresql": set(),
+    "redis": set(),
+}
+TOKENS = {"drift-profiling"}
+"""Who asks the Kubernetes API, and so has a token."""
+
+
+def helm(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([HELM, *arguments], capture_output=True, text=True, check=False, cwd=ROOT)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def library() -> None:
+    for folder in charts():
+        done = helm("dependency", "update", str(folder))
+        assert done.returncode == 0, done.stderr
+
+
+def template(chart: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return helm("template", f"beacon-{chart}", f"charts/{chart}", "--namespace=beacon", KUBE_VERSION, *arguments)
+
+
+@cache
+def rendered(chart: str, values: str) -> list[dict[str, Any]]:
+    done = template(chart, "--values", f"charts/{chart}/ci/{values}")
+    assert done.returncode == 0, done.stderr
+    return [document for document in yaml.safe_load_all(done.stdout) if document]
+
+
+def pods(documents: list[dict[str, Any]]) -> Iterator[tuple[dict[str, str], dict[str, Any]]]:
+    """The labels and the spec of every pod."""
+    for document in documents:
+        spec = document.get("spec", {})
+        if document["kind"] == "Pod":
+            yield document["metadata"]["labels"], spec
+        elif document["kind"] == "CronJob":
+            inner = spec["jobTemplate"]["spec"]["template"]
+            yield inner["metadata"]["labels"], inner["spec"]
+        elif "template" in spec:
+            yield spec["template"]["metadata"]["labels"], spec["template"]["spec"]
+
+
+def containers(spec: dict[str, Any]) -> list[dict[str, Any]]:
+    return [*spec.get("initContainers", []), *spec["containers"]]
+
+
+def test_every_chart_has_values_to_be_tested_with() -> None:
+    assert {chart for chart, _ in CASES} == {folder.name for folder in charts()}
+    assert len(CASES) >= 12
+
+
+@pytest.mark.parametrize(("chart", "values"), CASES)
+def test_lint_finds_nothing(chart: str, values: str) -> None:
+    done = helm("lint", "--strict", f"charts/{chart}", "--values", f"charts/{chart}/ci/{values}", KUBE_VERSION)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(("chart", "values"), CASES)
+def test_pods_are_hardened(chart: str, values: str) -> None:
+    for labels, spec in pods(rendered(chart, values)):
+        name = labels["app.kubernetes.io/name"]
+        assert spec["securityContext"]["runAsNonRoot"] is True
+        assert spec["securityContext"]["runAsUser"] > 0
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert spec["automountServiceAccountToken"] is (name in TOKENS and "serviceAccountName" in spec), name
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & spec.keys()
+        assert not [volume for volume in spec["volumes"] if "hostPath" in volume]
+        for container in containers(spec):
+            security = container["securityContext"]
+            assert security["readOnlyRootFilesystem"] is True
+            assert security["allowPrivilegeEscalation"] is False
+            assert security["capabilities"] == {"drop": ["ALL"]}
+            assert {"cpu", "memory"} <= container["resources"]["requests"].keys()
+            assert "memory" in container["resources"]["limits"]
+            assert re.search(r"[:@][^/]+$", container["image"]), container["image"]
+
+
+@pytest.mark.parametrize(("chart", "values"), CASES)
+def test_references_inside_a_pod_resolve(chart: str, values: str) -> None:
+    documents = rendered(chart, values)
+    claims = {
+        claim["metadata"]["name"]
+        for document in documents
+        for claim in document.get("spec", {}).get("volumeClaimTemplates", [])
+    }
+    for _, spec in pods(documents):
+        volumes = {volume["name"] for volume in spec["volumes"]} | claims
+        for container in containers(spec):
+            assert {mount["name"] for mount in container["volumeMounts"]} <= volumes
+            ports = {port["name"] for port in container.get("ports", [])}
+            for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+                if "httpGet" in container.get(probe, {}):
+                    assert container[probe]["httpGet"]["port"] in ports
+            written = [variable["name"] for variable in container.get("env", [])]
+            assert len(written) == len(set(written))
+
+
+@pytest.mark.parametrize(("chart", "values"), CASES)
+def test_no_secret_is_rendered(chart: str, values: str) -> None:
+    documents = rendered(chart, values)
+    assert "Secret" not in {document["kind"] for document in documents}
+    for _, spec in pods(documents):
+        for container in containers(spec):
+            for variable in container.get("env", []):
+                if re.search("PASSWORD|TOKEN|KEY", variable["name"]):
+                    assert "valueFrom" in variable, variable
+
+
+@pytest.mark.parametrize(("chart", "values"), CASES)
+def test_a_selector_holds_nothing_that_changes(chart: str, values: str) -> None:
+    for document in rendered(chart, values):
+        selector = document.get("spec", {}).get("selector")
+        if document["kind"] in {"Deployment", "StatefulSet"}:
+            labels = document["spec"]["template"]["metadata"]["labels"]
+            assert selector["matchLabels"].items() <= labels.items()
+            assert not [name for name in selector["matchLabels"] if "version" in name or "chart" in name]
+
+
+def test_only_the_drawn_arrows_are_open() -> None:
+    found: dict[str, set[str]] = {}
+    policies: dict[str, dict[str, Any]] = {}
+    for chart in RELEASES:
+        documents = rendered(chart, "default-values.yaml")
+        for labels, _ in pods(documents):
+            reaches = {key.partition("/")[2] for key in labels if key.startswith("reach.beacon/")}
+            found.setdefault(labels["app.kubernetes.io/name"], set()).update(reaches)
+        for document in documents:
+            if document["kind"] == "NetworkPolicy":
+                policies[document["spec"]["podSelector"]["matchLabels"]["app.kubernetes.io/name"]] = document["spec"]
+    assert found == ARROWS
+    # Every pod that stays has a policy that closes both ways; hooks and tests live for seconds.
+    assert {name for name in found if not name.endswith(("-migration", "-golden"))} == policies.keys()
+    for name, policy in policies.items():
+        assert policy["policyTypes"] == ["Ingress", "Egress"]
+        opened = {
+            peer["podSelector"]["matchLabels"]["app.kubernetes.io/name"]
+            for rule in policy["egress"]
+            for peer in rule.get("to", [])
+        }
+        assert opened == {target.removesuffix("-metrics") for target in ARROWS[name]}, name
+
+
+@pytest.mark.parametrize("chart", RELEASES)
+def test_a_misspelt_value_is_refused_wherever_it_is(chart: str) -> None:
+    values = read(ROOT / "charts" / chart / "values.yaml")
+    maps = {()} | {value.path[:-1] for value in values}
+    assert len(maps) > 3
+    for path in maps:
+        misspelt = ".".join((*path, "misspelt"))
+        file = f"charts/{chart}/ci/default-values.yaml"
+        done = template(chart, "--values", file, "--set", f"{misspelt}=1")
+        assert done.returncode != 0, misspelt
+        assert "misspelt" in done.stderr, done.stderr
+
+
+def test_a_value_of_the_wrong_form_is_refused() -> None:
+    for wrong in ("replicas=two", "model.sha256=abc", "image.pullPolicy=Sometimes", "ingress.paths[0]=v1"):
+        done = template("inference", "--values", "charts/inference/ci/default-values.yaml", "--set", wrong)
+        assert done.returncode != 0, wrong
+        assert wrong.partition("=")[0].split(".")[-1].partition("[")[0] in done.stderr, done.stderr
+
+
+def test_what_is_required_is_named() -> None:
+    done = template("inference", "--set-string", "image.tag=1")
+    assert done.returncode != 0
+    assert "model.version: which version to serve" in done.stderr
+    done = template("console")
+    assert "image.tag (or image.digest)" in done.stderr
+
+
+def test_schemas_and_tables_are_those_of_the_values() -> None:
+    for folder in charts():
+        for file, text in files_of(folder).items():
+            assert file.read_text(encoding="utf-8") == text, f"{file.relative_to(ROOT)}: run `make charts`"
+
+
+def test_a_change_of_model_is_a_rollout_and_nothing_else() -> None:
+    def pod(version: str) -> dict[str, Any]:
+        done = template(
+            "inference",
+            "--values",
+            "charts/inference/ci/default-values.yaml",
+            "--set-string",
+            f"model.version={version}",
+        )
+        assert done.returncode == 0, done.stderr
+        documents = [document for document in yaml.safe_load_all(done.stdout) if document]
+        found: dict[str, Any] = next(item for item in documents if item["kind"] == "Deployment")["spec"]["template"]
+        return found
+
+    old, new = pod("1"), pod("2")
+    assert old["metadata"].pop("annotations") != new["metadata"].pop("annotations")
+    assert old == new
+
+
+def test_charts_services_images_skaffold_and_documents_name_the_same() -> None:
+    releases = {folder.name for folder in charts()}
+    images = {file.parent.name for file in (ROOT / "services").glob("*/Dockerfile")}
+    assert set(RELEASES) == releases
+    assert images == {file.parent.name for file in (ROOT / "services").glob("*/README.md")} - {"core"} | {
+        "drift-profiling"
+    }
+    assert releases == images | {"platform"}
+    makefile = (ROOT / "Makefile").read_text()
+    line = re.search(r"^IMAGES := (.*)$", makefile, re.MULTILINE)
+    assert line is not None
+    assert set(line[1].split()) == images
+    skaffold = yaml.safe_load((ROOT / "skaffold.yaml").read_text())
+    assert {artifact["image"] for artifact in skaffold["build"]["artifacts"]} == {f"beacon-{name}" for name in images}
+    assert [release["name"] for release in skaffold["deploy"]["helm"]["releases"]] == [f"beacon-{n}" for n in RELEASES]
+    page = (ROOT / "docs" / "deploy.md").read_text()
+    assert [name for name in RELEASES if f"`{name}`" not in page] == []
+
+
+@pytest.mark.parametrize("chart", RELEASES)
+def test_skaffold_installs_what_make_deploy_installs(chart: str) -> None:
+    skaffold = yaml.safe_load((ROOT / "skaffold.yaml").read_text())
+    release = next(item for item in skaffold["deploy"]["helm"]["releases"] if item["name"] == f"beacon-{chart}")
+    service = "retraining" if chart == "platform" else chart
+    given = {"BEACON_MODEL_VERSION": "7", "BEACON_MODEL_SHA256": "b" * 64}
+    given |= {f"IMAGE_REPO_beacon_{service.replace('-', '_')}": f"beacon-{service}"}
+    given |= {f"IMAGE_TAG_beacon_{service.replace('-', '_')}": "t1"}
+    by_skaffold = []
+    for key, text in release["setValueTemplates"].items():
+        value = re.sub(r"{{[.](\w+)}}", lambda match: given[match[1]], text)
+        by_skaffold += ["--set-string", f"{key}={value}"]
+    image = "mlflow.image" if chart == "platform" else "image"
+    by_deploy = ["--set", f"{image}.repository=beacon-{service}", "--set-string", f"{image}.tag=t1"]
+    if chart == "inference":
+        by_deploy += ["--set-string", "model.version=7", "--set-string", f"model.sha256={'b' * 64}"]
+        by_deploy += ["--set-string", "model.name=boston-housing"]
+    one, other = template(chart, *by_skaffold), template(chart, *by_deploy)
+    assert one.returncode == 0, one.stderr
+    assert one.stdout == other.stdout
+
+
+def test_a_cluster_takes_every_object(tmp_path: Path) -> None:
+    """Where a cluster is there: its own validation, admission included."""
+    kubectl = ["kubectl", "--request-timeout=5s"]
+    if subprocess.run([*kubectl, "get", "--raw=/readyz"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("no cluster answers")
+    for chart, values in CASES:
+        file = tmp_path / f"{chart}-{values}"
+        documents = [document for document in rendered(chart, values) if document["kind"] != "ServiceMonitor"]
+        if not documents:
+            continue
+        for document in documents:
+            document["metadata"]["namespace"] = "default"
+        file.write_text(yaml.safe_dump_all(documents))
+        apply = ["kubectl", "apply", "--dry-run=server", "--namespace=default", f"--filename={file}"]
+        done = subprocess.run(apply, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{chart} {values}: {done.stderr}"
