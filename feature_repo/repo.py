@@ -89,11 +89,14 @@ def known_at(settings: Settings, product: Product, moments: pd.DataFrame) -> pd.
         return store.get_historical_features(moments, service, filter_by_created_timestamp=True).to_df()
 
 
-def materialize(settings: Settings, product: Product, end: datetime | None = None) -> Materialized:
+def materialize(
+    settings: Settings, product: Product, end: datetime | None = None, *, everything: bool = False
+) -> Materialized:
     """Bring the newest row of each entity online, as of `end` (now by default).
 
-    Incremental: covers every row that was created since the last run, also one with an old event time, which Feast's
-    own increment would skip. Repeating it changes nothing. Raises `FeatureStoreError` when there is no data yet.
+    Incremental, unless `everything` is to be brought anew, as into a store that was emptied: covers every row that was
+    created since the last run, also one with an old event time, which Feast's own increment would skip. Repeating it
+    changes nothing. Raises `FeatureStoreError` when there is no data yet.
     """
     store = open_store(settings)
     end = end or datetime.now(UTC)
@@ -101,17 +104,17 @@ def materialize(settings: Settings, product: Product, end: datetime | None = Non
     if not file.is_file():
         raise FeatureStoreError(f"{file}: no data to materialize; retraining's fetch writes it")
     with locked(file, shared=True):
-        return _materialize(store, product, file, end)
+        return _materialize(store, product, file, end, everything=everything)
 
 
-def _materialize(store: FeatureStore, product: Product, file: Path, end: datetime) -> Materialized:
+def _materialize(store: FeatureStore, product: Product, file: Path, end: datetime, *, everything: bool) -> Materialized:
     name = definitions.view_name(product)
     view = store.get_feature_view(name)
     times = pq.read_table(file, columns=[EVENT_TIME, CREATED_TIME])
     event, created = times[EVENT_TIME], times[CREATED_TIME]
     last = view.most_recent_end_time
     start = end - timedelta(days=product.features_ttl_days)
-    if last is not None:
+    if last is not None and not everything:
         late = pc.min(event.filter(pc.greater_equal(created, last))).as_py()
         start = max(start, min(late or last, last))
     rows = event.filter(pc.and_(pc.greater_equal(event, start), pc.less_equal(event, end)))

@@ -1,5 +1,6 @@
 """Bring what is new in the offline store online. Exit 0 done, 1 refused, 75 try again later."""
 
+import argparse
 import sqlite3
 import sys
 from datetime import UTC, datetime
@@ -26,6 +27,9 @@ def main() -> int:
     Safe to repeat and to kill: what was not finished is covered by the next run, as Feast's registry moves on only at
     the end.
     """
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--all", action="store_true", help="everything anew, as into a store that was emptied")
+    given = parser.parse_args()
     settings = load_settings()
     configure_logging(JOB, settings.build_version, "WARNING")
     product = load_product(settings.product)
@@ -35,7 +39,7 @@ def main() -> int:
         migrate(engine)
         with recorded(engine, JOB, end.isoformat(), "materialize") as run:
             repo.apply(settings, product)
-            done = repo.materialize(settings, product, end)
+            done = repo.materialize(settings, product, end, everything=given.all)
             newest = None if done.newest is None else done.newest.isoformat()
             run.rows = done.rows
             run.details = {"view": done.view, "start": done.start.isoformat(), "newest": newest}
