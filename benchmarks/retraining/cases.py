@@ -24,7 +24,7 @@ from beacon_retrain.package import Origin, write_package
 from beacon_retrain.train import TrainSettings, train
 
 DAYS, MADE, PER_DAY, FRESH = 120, 30, 8, 4000
-STRONG, WEAK = "kernel-ridge", "ridge"
+STRONG, WEAKER = "kernel-ridge", ("extra-trees", "ridge")
 DRIFTS = (
     Drift(begin=30, end=40, level=0.2),
     Drift(begin=30, end=40, level=-0.15),
@@ -55,11 +55,11 @@ class Case(msgspec.Struct, frozen=True):
 
 
 def run(product: Product, kind: str, seed: int) -> Case:
-    """One world: `better` drifts after the champion was made; in `worse` all stays and the challenger is weaker."""
+    """One world: `better` drifts after the champion was made; in `worse` all stays, and the recipe is a weaker one."""
     drifts = (DRIFTS[seed % len(DRIFTS)],) if kind == "better" else ()
     world = World(product, drifts)
     history = world.history(seed, DAYS, PER_DAY)
-    recipe = STRONG if kind == "better" else WEAK
+    recipe = STRONG if kind == "better" else WEAKER[seed % len(WEAKER)]
     with tempfile.TemporaryDirectory() as folder:
         models = Path(folder)
         champion = make(models, product, world.until(history, MADE), STRONG, "1", MADE, seed)

@@ -190,14 +190,32 @@ def _of_itself(evidence: Evidence, rows: Resampled, limits: Promotion) -> list[C
     r2 = rows.estimate(_r2, "new.squared", "y", "yy", "one")
     inside = rows.estimate(_ratio, "new.inside", "one")
     missing = rows.estimate(_root, "new.missing", "new.squared")
+    old_r2, old_inside = old(_r2, "old.squared", "y", "yy", "one"), old(_ratio, "old.inside", "one")
+    new_gaps, old_gaps = rows.estimate(_root, "new.missing", "one").value, old(_root, "old.missing", "one")
     return [
-        _guard("r2", "R2", r2, "at least", limits.min_r2, limits.confidence,
-               (r2.value, old(_r2, "old.squared", "y", "yy", "one"))),
-        _guard("coverage", "coverage of the interval", inside, "at least", limits.min_coverage, limits.confidence,
-               (inside.value, old(_ratio, "old.inside", "one"))),
-        _guard("missing", "RMSE with a tenth of the values missing / with none", missing, "at most",
-               limits.max_missing_ratio, limits.confidence, (missing.value, old(_root, "old.missing", "old.squared"))),
+        _excused(
+            _guard("r2", "R2", r2, "at least", limits.min_r2, limits.confidence, (r2.value, old_r2)),
+            old_r2 is not None and r2.value >= old_r2,
+        ),
+        _excused(
+            _guard("coverage", "coverage of the interval", inside, "at least", limits.min_coverage, limits.confidence,
+                   (inside.value, old_inside)),
+            old_inside is not None and inside.value >= old_inside,
+        ),
+        _excused(
+            _guard("missing", "RMSE with a tenth of the values missing / with none", missing, "at most",
+                   limits.max_missing_ratio, limits.confidence,
+                   (missing.value, old(_root, "old.missing", "old.squared"))),
+            old_gaps is not None and new_gaps <= old_gaps,
+        ),
     ]  # fmt: skip
+
+
+def _excused(check: Check, no_worse: bool) -> Check:
+    """A guard that the champion breaks as badly is no reason to keep the champion."""
+    if check.outcome == "pass" or not no_worse:
+        return check
+    return msgspec.structs.replace(check, outcome="pass", note="over the limit, and no worse than the champion")
 
 
 def _of_package(evidence: Evidence, rules: Rules) -> list[Check]:

@@ -88,6 +88,13 @@ class Registry:
             version = self.client.get_registered_model(name).aliases.get(alias)
             return None if version is None else str(version)
 
+    def origin(self, name: str, version: str) -> Origin:
+        """What the registry knows of a version; raises `RegistryError` when there is none."""
+        with self._talking():
+            known = self.client.get_model_version(name, version)
+            run = self.client.get_run(str(known.run_id))
+            return Origin(str(known.run_id), str(run.info.experiment_id), dict(known.tags), dict(run.data.params))
+
     def move_alias(self, name: str, alias: str, version: str) -> None:
         """Let `alias` name `version`."""
         with self._talking():

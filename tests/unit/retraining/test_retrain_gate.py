@@ -102,6 +102,19 @@ def test_a_better_model_that_harms_one_segment_fails_and_a_small_segment_is_not_
     assert checks(rules, answers(2 * NOISE), OLD, river=river, rest=~river)["worst_segment"].outcome == "pass"
 
 
+def test_a_limit_that_the_champion_breaks_as_badly_does_not_keep_the_champion(rules: Rules) -> None:
+    narrow = answers(2.5 * NOISE, width=1.0)
+    found = checks(rules, answers(2 * NOISE, width=1.0), narrow)
+    assert found["coverage"].number < rules.promotion.min_coverage
+    assert (found["coverage"].outcome, outcome(found)) == ("pass", "pass")
+    assert found["coverage"].note == "over the limit, and no worse than the champion"
+    assert checks(rules, answers(2 * NOISE, width=0.5), narrow)["coverage"].outcome == "fail"
+    fragile = checks(rules, answers(2 * NOISE, gaps=2.0), answers(2.5 * NOISE, gaps=1.7))
+    assert (fragile["missing"].outcome, fragile["missing"].limit) == ("pass", rules.promotion.max_missing_ratio)
+    assert checks(rules, answers(2 * NOISE, gaps=2.0), answers(2.5 * NOISE, gaps=1.5))["missing"].outcome == "fail"
+    assert checks(rules, answers(2 * NOISE, width=1.0), None)["coverage"].outcome == "fail"
+
+
 def test_too_few_rows_show_nothing(rules: Rules) -> None:
     few = slice(0, rules.promotion.min_rows - 1)
 
