@@ -38,8 +38,8 @@ class World:
         self.sha256: dict[str, str] = {}
         self.said = 0
 
-    def release(self, version: str = "1", *, profile: bool = True, rows: int = 2000) -> None:
-        """Put a version into service whose reference profile is drawn from the population."""
+    def release(self, version: str = "1", *, profile: bool = True, rows: int = 500) -> None:
+        """Put a version into service whose reference is drawn from the population, small enough for an exact sketch."""
         pin = build_package(self.settings.models_dir, self.product, version)
         folder = self.settings.models_dir / pin.name / version
         if profile:
