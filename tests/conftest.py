@@ -25,10 +25,10 @@ def pytest_runtest_protocol() -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Unit tests have no network at all (event loops need a Unix socket pair); everything else has loopback."""
+    """Unit tests have no network at all (event loops need a Unix socket pair); all else has loopback, and a cluster."""
     if item.path.is_relative_to(TESTS / "unit"):
         pytest_socket.disable_socket(allow_unix_socket=True)
-    else:
+    elif not item.path.is_relative_to(TESTS / "e2e"):
         pytest_socket.socket_allow_hosts(LOOPBACK, allow_unix_socket=True)
 
 

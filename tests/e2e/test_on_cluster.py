@@ -1,0 +1,193 @@
+"""The whole platform on a real cluster: `make deploy`, then a day in its life, in the order of this file."""
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+from e2e.product_on_cluster import (
+    ADDRESS,
+    BODY,
+    NAMESPACE,
+    PREDICT,
+    PRODUCT,
+    ROW,
+    TAG,
+    TARGETS,
+    Steps,
+    cluster,
+    load,
+    open_from,
+    secret,
+    sql,
+    until,
+)
+
+from beacon_core.settings import ROOT
+from charts.deploy import RELEASES, run
+
+
+@pytest.fixture(scope="module")
+def steps() -> Iterator[Steps]:
+    steps = Steps()
+    yield steps
+    print("\n\n" + "\n".join(steps.lines))
+
+
+def make(target: str) -> subprocess.CompletedProcess[str]:
+    given = [f"NAMESPACE={NAMESPACE}", f"TAG={TAG}", "VALUES=tests/e2e/values"]
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    return subprocess.run(
+        ["make", target, *given], capture_output=True, text=True, check=False, cwd=ROOT, env=variables
+    )
+
+
+def predict(body: object) -> httpx.Response:
+    return httpx.post(PREDICT, json=body, timeout=10)
+
+
+def answers() -> bool:
+    try:
+        return predict(BODY).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def logged() -> int:
+    return int(sql("select count(*) from predictions"))
+
+
+def test_make_deploy_ends_with_a_prediction_through_the_ingress(steps: Steps) -> None:
+    with steps.timed("make deploy, a first model trained, to a prediction"):
+        done = make("deploy")
+        print(done.stdout)
+        assert done.returncode == 0, done.stderr
+        until(answers, "a prediction through the ingress", 30)
+    answer = predict(BODY).json()
+    assert answer["model"]["version"] == "1"
+    assert PRODUCT.target.valid[0] < answer["interval"]["low"] < answer["prediction"] < answer["interval"]["high"]
+
+
+def test_a_tract_is_looked_up_in_redis(steps: Steps) -> None:
+    with steps.timed("lookup by tract_id"):
+        answer = predict({"entity": {"tract_id": 17}})
+        assert answer.status_code == 200
+        assert set(answer.json()["sources"].values()) == {"store"}
+        assert predict({"entity": {"tract_id": 100_000}}).status_code == 404
+    cluster().kubectl("exec", "beacon-redis-0", "--", "redis-cli", "flushall")
+    assert predict({"entity": {"tract_id": 17}}).status_code == 404
+    with steps.timed("Redis emptied: the next materialization fills it again"):
+        status, output = cluster().job("materialize-by-hand", "beacon-materialize")
+        assert status == 0, output
+        assert predict({"entity": {"tract_id": 17}}).status_code == 200
+
+
+def test_only_public_routes_are_reached_from_outside() -> None:
+    assert httpx.get(f"{ADDRESS}/openapi.json").status_code == 200
+    for path in ("/metrics", "/readyz", "/livez", "/get-online-features", "/api/2.0/mlflow/experiments/search", "/"):
+        assert httpx.get(f"{ADDRESS}{path}").status_code == 404, path
+
+
+def test_helm_test_finds_the_golden_answers(steps: Steps) -> None:
+    with steps.timed("helm test: golden requests, value and version"):
+        run(["helm", "test", "beacon-inference", "-n", NAMESPACE, "--timeout", "2m"])
+
+
+def test_predictions_and_actuals_are_kept(steps: Steps) -> None:
+    before = logged()
+    with steps.timed("20 predictions and an actual in PostgreSQL"):
+        ids = [predict(BODY).json()["prediction_id"] for _ in range(20)]
+        until(lambda: logged() >= before + 20, "every prediction is logged", 20)
+        body = {"prediction_id": ids[0], "value": 21.0}
+        assert httpx.post(f"{ADDRESS}/v1/actuals", json=body).status_code == 401
+        key = {"X-API-Key": secret("api-key")}
+        assert httpx.post(f"{ADDRESS}/v1/actuals", json=body, headers=key).status_code in {200, 201, 202}
+        assert sql(f"select value from actuals where prediction_id = '{ids[0]}'") == "21"
+
+
+def test_network_policies_close_all_but_the_arrows(steps: Steps) -> None:
+    own = {"app.kubernetes.io/part-of": "beacon"}
+    with steps.timed("network policies: a stranger reaches nothing"):
+        assert open_from({"app": "stranger"}) == set()
+        # A label that is not reach.beacon/... opens nothing either.
+        assert open_from(own) == set()
+    with steps.timed("network policies: an arrow opens its target alone"):
+        found = open_from(own | {"reach.beacon/redis": "true"})
+        assert {port for _, port in found} == {6379}
+    policies = cluster().kubectl("get", "networkpolicy", "-o", "json")
+    items = json.loads(policies)["items"]
+    for item in items:
+        item["metadata"] = {key: item["metadata"][key] for key in ("name", "labels", "annotations")}
+    cluster().kubectl("delete", "networkpolicy", "--all")
+    try:
+        with steps.timed("without the policies the same probes succeed"):
+            found = {port for _, port in open_from({"app": "stranger"})}
+            assert found == {port for ports in TARGETS.values() for port in ports}
+    finally:
+        again = json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
+        cluster().kubectl("create", "-f", "-", given=again)
+
+
+def test_injected_drift_is_found_and_starts_a_retraining(steps: Steps) -> None:
+    rooms = next(feature for feature in PRODUCT.features if feature.name == "RM")
+    shifted = ROW | {"RM": 8.7, "LSTAT": 33.0, "NOX": 0.87}
+    assert rooms.example != shifted["RM"]
+    with steps.timed("400 shifted predictions logged"):
+        before = logged()
+        with httpx.Client() as client:
+            for number in range(400):
+                row = shifted | {"LSTAT": 30.0 + number % 7, "RM": 8.4 + number % 5 / 10}
+                assert client.post(PREDICT, json={"features": row}).status_code == 200
+        until(lambda: logged() >= before + 400, "every prediction is logged", 30)
+    with steps.timed("drift CronJob by hand, three hours: confirmed"):
+        for hour in range(3):
+            moment = (datetime.now(UTC) + timedelta(hours=hour)).isoformat()
+            command = ["python", "jobs/drift.py", "--at", moment]
+            status, output = cluster().job(f"drift-{hour}", "beacon-drift-profiling", command)
+            assert status == 0, output
+        confirmed = sql("select distinct feature from drift_results where confirmed").split()
+        assert {"RM", "LSTAT", "NOX"} <= set(confirmed), confirmed
+        # ... which starts a Job of the CronJob that answers requests.
+        jobs = cluster().kubectl("get", "jobs", "-o", "name")
+        assert "beacon-retraining-requests-drift-" in jobs
+
+
+def test_a_new_version_goes_into_service_without_a_failed_request(steps: Steps) -> None:
+    with steps.timed("retraining by hand: version 2 waits for promotion"):
+        command = ["python", "jobs/retrain.py", "--here", "--repeats", "1", "--seed", "1"]
+        status, output = cluster().job("retrain-by-hand", "beacon-retraining", command)
+        assert status == 0, output
+        assert "version 2" in output
+    sha256 = sql("select sha256 from verdicts where version = '2' order by id desc limit 1")
+    with load() as clients:
+        with steps.timed("helm upgrade to version 2, under load"):
+            cluster().upgrade(
+                "inference", "--set-string", "model.version=2", "--set-string", f"model.sha256={sha256}", "--wait"
+            )
+        with steps.timed("helm test of version 2"):
+            run(["helm", "test", "beacon-inference", "-n", NAMESPACE, "--timeout", "2m"])
+        with steps.timed("helm rollback to version 1, under load"):
+            run(["helm", "rollback", "beacon-inference", "-n", NAMESPACE, "--wait", "--timeout", "3m"])
+    assert predict(BODY).json()["model"]["version"] == "1"
+    asked = {version: sum(client.versions.get(version, 0) for client in clients) for version in ("1", "2")}
+    steps.lines.append(f"{'answers of version 1 and 2 during the two rollouts':<64} {asked['1']} and {asked['2']}")
+    assert min(asked.values()) > 50
+    assert [failure for client in clients for failure in client.failures] == []
+
+
+def test_undeploy_leaves_nothing(steps: Steps) -> None:
+    with steps.timed("make undeploy"):
+        done = make("undeploy")
+        assert done.returncode == 0, done.stderr
+    kinds = "all,pvc,secret,configmap,ingress,networkpolicy,poddisruptionbudget,role,rolebinding,serviceaccount"
+    until(lambda: not left(kinds), "nothing is left", 60)
+    assert len(RELEASES) == 6
+
+
+def left(kinds: str) -> list[str]:
+    """What is in the namespace beside what Kubernetes itself puts there."""
+    names = cluster().kubectl("get", kinds, "-o", "name").split()
+    return [name for name in names if name not in {"configmap/kube-root-ca.crt", "serviceaccount/default"}]
