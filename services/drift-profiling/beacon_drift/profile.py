@@ -8,20 +8,18 @@ give slightly different quantiles when they are merged another way; counts are n
 import logging
 import os
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Self
 
 import numpy as np
-import pandas as pd
 
 from beacon_drift.statistics import Floats
 
 os.environ.setdefault("WHYLOGS_NO_ANALYTICS", "1")  # before the import: whylogs would call home
 
-from whylogs.core import DatasetProfile, DatasetSchema
-from whylogs.core.metrics import StandardMetric
-from whylogs.core.resolvers import MetricSpec, ResolverSpec
-from whylogs.core.schema import DeclarativeSchema
+from whylogs.core.metrics import MetricConfig, StandardMetric
+from whylogs.core.preprocessing import NumpyView, PreprocessedColumn
+from whylogs.core.view.column_profile_view import ColumnProfileView
 from whylogs.core.view.dataset_profile_view import DatasetProfileView
 
 from beacon_drift.bins_metric import BinsConfig, BinsError, BinsMetric
@@ -30,6 +28,9 @@ logging.getLogger("whylogs").setLevel(logging.ERROR)
 
 Edges = Mapping[str, tuple[tuple[float, ...], bool]]
 """For each column its edges, and whether it is categorical (beacon_drift.reference)."""
+
+
+SKETCHES = (StandardMetric.counts, StandardMetric.distribution)
 
 
 class ProfileError(ValueError):
@@ -101,31 +102,24 @@ class Profile:
 
 
 def profile_rows(columns: Mapping[str, Floats], hour: datetime, edges: Edges) -> Profile:
-    """Profile rows: columns of equal length, missing values as NaN. Columns without edges get no bins."""
-    profile = DatasetProfile(
-        schema=_schema(tuple(columns), edges), dataset_timestamp=hour, creation_timestamp=hour.astimezone(UTC)
-    )
-    arrays = {name: np.asarray(values, dtype=np.float64) for name, values in columns.items()}
-    if any(map(len, arrays.values())):
-        # An infinity would make every mean NaN: to the sketches it is a missing value, to the bins one outside.
-        profile.track(pd.DataFrame({name: np.where(np.isinf(row), np.nan, row) for name, row in arrays.items()}))
-    view = profile.view()
-    for name, values in arrays.items():
-        infinite = values[np.isinf(values)]
-        if name in edges and len(infinite):
-            view.get_column(name).get_metric("bins").add(infinite)
-    return Profile(view)
+    """Profile rows: columns of equal length, missing values as NaN. Columns without edges get no bins.
+
+    whylogs' metrics are fed with arrays: its own way goes through pandas and asks every value for its type.
+    """
+    made = {name: _column(np.asarray(values, dtype=np.float64), edges.get(name)) for name, values in columns.items()}
+    return Profile(DatasetProfileView(columns=made, dataset_timestamp=hour, creation_timestamp=hour))
 
 
-SKETCHES = [MetricSpec(metric.value) for metric in (StandardMetric.counts, StandardMetric.distribution)]
-
-
-def _schema(names: tuple[str, ...], edges: Edges) -> DatasetSchema:
-    specs = []
-    for name in names:
-        metrics = list(SKETCHES)
-        if name in edges:
-            places, categorical = edges[name]
-            metrics.append(MetricSpec(BinsMetric, BinsConfig(edges=places, categorical=categorical)))
-        specs.append(ResolverSpec(column_name=name, metrics=metrics))
-    return DeclarativeSchema(specs)
+def _column(values: Floats, bins: tuple[tuple[float, ...], bool] | None) -> ColumnProfileView:
+    # An infinity would make every mean NaN: to the sketches it is a missing value, to the bins one outside.
+    finite = values[np.isfinite(values)]
+    seen = PreprocessedColumn()
+    seen.numpy = NumpyView(floats=finite)
+    seen.len, seen.null_count = len(values), len(values) - len(finite)
+    metrics = {metric.name: metric.value.zero(MetricConfig()) for metric in SKETCHES}
+    for metric in metrics.values():
+        metric.columnar_update(seen)
+    if bins is not None:
+        metrics["bins"] = BinsMetric.zero(BinsConfig(edges=bins[0], categorical=bins[1]))
+        metrics["bins"].add(values[~np.isnan(values)])
+    return ColumnProfileView(metrics)
