@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import sqlite3
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -109,6 +110,22 @@ def test_a_run_that_broke_is_recorded_and_the_next_one_covers_it(
     assert served(settings, product, 1)["RM"] == 9.5
     assert [run.state for run in runs(engine)] == ["done", "failed", "done"]
     assert runs(engine)[1].error
+
+
+def test_an_emptied_store_is_filled_by_a_run_of_everything(
+    settings: Settings, product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(settings, frame_of(product, [1], NOW - 5 * HOUR, NOW - 5 * HOUR))
+    assert job("materialize", monkeypatch) == 0
+    before = served(settings, product, 1)
+    with sqlite3.connect(settings.home / "feast" / "online.db") as store:
+        (table,) = store.execute("select name from sqlite_master where type = 'table'").fetchone()
+        store.execute(f'delete from "{table}"')
+    store.close()
+    assert job("materialize", monkeypatch) == 0
+    assert set(served(settings, product, 1).values()) == {None}
+    assert job("materialize", monkeypatch, "--all") == 0
+    assert served(settings, product, 1) == before
 
 
 def test_without_data_it_says_so(settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
