@@ -28,6 +28,8 @@ METRICS = "metrics.json"
 PACKAGE = "package"
 PACKAGED = "package.json"
 VERDICT = "verdict.json"
+VERDICT_TABLE = "verdict.md"
+VERDICT_PLOT = "verdict.svg"
 REGISTERED = "registered.json"
 
 

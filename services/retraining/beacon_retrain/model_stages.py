@@ -8,7 +8,7 @@ import numpy as np
 from beacon_core.manifest import Package, read_package
 from beacon_core.release import package_folder
 from beacon_retrain import context as files
-from beacon_retrain import verdict
+from beacon_retrain import verdict, verdict_report
 from beacon_retrain.context import Context
 from beacon_retrain.evaluate import evaluate
 from beacon_retrain.files import write_bytes, write_json
@@ -39,6 +39,8 @@ def evaluate_model(context: Context) -> str:
         champion = None  # it is the champion itself, made again
     said = evaluate(context.settings, context.product, context.dataset(), package, champion, context.training)
     write_bytes(context.folder / files.VERDICT, verdict.encode(said))
+    write_bytes(context.folder / files.VERDICT_TABLE, verdict_report.table(said).encode())
+    verdict_report.plot(said, context.folder / files.VERDICT_PLOT)
     return f"{said.outcome}: {said.reason}"
 
 

@@ -105,7 +105,8 @@ def _entry(context: Context, packaged: Packaged) -> Entry:
     metrics = msgspec.json.decode((folder / files.METRICS).read_bytes(), type=dict[str, float])
     data = tuple(folder / name for name in (files.DATASET, files.FACTS, files.VALIDATION))
     pipeline = tuple(file for file in (folder / LOCK, folder / CODE) if file.is_file())
-    artifacts = {register.DATA: data, "pipeline": pipeline, "verdict": (folder / files.VERDICT,)}
+    told = tuple(folder / name for name in (files.VERDICT, files.VERDICT_TABLE, files.VERDICT_PLOT))
+    artifacts = {register.DATA: data, "pipeline": pipeline, "verdict": told}
     return Entry(packaged.run_key, params, metrics, artifacts)
 
 
