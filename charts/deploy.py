@@ -177,7 +177,7 @@ def main() -> int:
     """Deploy or remove; a failure is told with the command that failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--namespace", default="beacon")
-    parser.add_argument("--registry", default="", help="before the images' names, such as ghcr.io/you/")
+    parser.add_argument("--registry", default="", help="before the images' names, such as registry.example.com/you/")
     parser.add_argument("--tag", default="", help="of the images")
     parser.add_argument("--values", type=Path, help="a folder of NAME.yaml, one for each release that needs values")
     parser.add_argument("--remove", action="store_true", help="uninstall everything, with its data")
