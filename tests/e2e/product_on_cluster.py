@@ -32,12 +32,18 @@ TARGETS = {
 # Prints every address that takes a connection.
 PROBE = """
 import socket, sys
-for host, port in [word.split(":") for word in sys.argv[1:]]:
+from concurrent.futures import ThreadPoolExecutor
+
+def probe(word):
+    host, port = word.split(":")
     try:
-        socket.create_connection((host, int(port)), 2).close()
+        socket.create_connection((host, int(port)), 4).close()
     except OSError:
-        continue
+        return
     print(host, port)
+
+with ThreadPoolExecutor(32) as pool:
+    list(pool.map(probe, sys.argv[1:]))
 """
 
 
