@@ -40,7 +40,7 @@ def probe(word):
         socket.create_connection((host, int(port)), 4).close()
     except OSError:
         return
-    print(host, port)
+    sys.stdout.write(f"{host} {port}\\n")  # in one go: lines of threads must not mix
 
 with ThreadPoolExecutor(32) as pool:
     list(pool.map(probe, sys.argv[1:]))
