@@ -21,7 +21,7 @@ from support.mlflow import free_port, mlflow_server
 from beacon_core.product import Product
 from beacon_core.release import read_release
 from beacon_core.settings import ROOT, Settings
-from beacon_core.store import job_runs, open_store
+from beacon_core.store import job_runs, migrate, open_store
 from beacon_retrain import dvc
 from beacon_retrain.pipeline import Order, StageFailed, retrain
 from beacon_retrain.stages import STAGES, run_stage
@@ -238,22 +238,24 @@ def test_a_kill_in_every_stage_leaves_nothing_half_done_and_a_rerun_is_clean_wit
     environment |= {"PYTHONPATH": os.pathsep.join(sys.path), "BEACON_MLFLOW_URL": address}
     options = ["--folds", "3", "--repeats", "1", "--candidates", "ridge", "--jobs", "1", "--seed", "11"]
     command = [sys.executable, str(ROOT / "jobs" / "retrain.py"), *options]
+    engine = open_store(settings.database)
+    migrate(engine)
+    engine.dispose()
     for stage in STAGES:
         with (tmp_path / f"{stage}.log").open("wb") as log:
             job = subprocess.Popen(
                 command, env=os.environ | environment, stdout=log, stderr=log, start_new_session=True
             )
-        deadline = time.monotonic() + 120
-        while not (settings.home / "beacon.db").exists():
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        while stage not in started(settings):
-            assert job.poll() is None, (tmp_path / f"{stage}.log").read_text()
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        time.sleep(0.3)  # into the stage
-        os.killpg(job.pid, signal.SIGKILL)
-        job.wait()
+        try:
+            deadline = time.monotonic() + 240
+            while stage not in started(settings):
+                assert job.poll() is None, (tmp_path / f"{stage}.log").read_text()
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+            time.sleep(0.3)  # into the stage
+        finally:
+            os.killpg(job.pid, signal.SIGKILL)
+            job.wait()
         assert not settings.release_file.exists() or stage == "register"
     done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
