@@ -119,6 +119,10 @@ test-browser: .venv/.stamp .venvs/console.stamp ## the console in a real Chromiu
 test-charts: .venv/.stamp ## the charts: lint, schemas, hardening, arrows (needs helm)
 	$(DEV) pytest tests/charts --timeout 300
 
+.PHONY: test-rules
+test-rules: .venv/.stamp ## the alerts by promtool: on both sides of `for`, and twins that must not fire
+	$(DEV) pytest tests/alerts --timeout 120
+
 .PHONY: e2e
 e2e: .venv/.stamp ## all of it on the cluster of KUBECONFIG, in a namespace of its own (ADDRESS= of the ingress, TAG=)
 	TAG=$(TAG) ADDRESS=$(ADDRESS) NAMESPACE=beacon-e2e $(DEV) pytest tests/e2e -x -s --timeout 900

@@ -110,11 +110,12 @@ class Segment(Spec, frozen=True):
 
 
 class Serving(Spec, frozen=True):
-    """Rules of a request: how many features make an answer worth giving, the latency promise, interval coverage."""
+    """Rules of a request: the features that an answer needs; promised latency, coverage and availability."""
 
     min_features: int
     latency_slo_seconds: float
     interval_coverage: float
+    availability_slo: float
 
 
 class Quality(Spec, frozen=True):
@@ -306,6 +307,7 @@ def _check(product: Product) -> None:
         ("target.name", product.target.name not in names, "must not be a feature"),
         ("serving.min_features", 1 <= product.serving.min_features <= len(names), f"must be 1 to {len(names)}"),
         ("serving.interval_coverage", 0 < product.serving.interval_coverage < 1, "must be between 0 and 1"),
+        ("serving.availability_slo", 0 < product.serving.availability_slo < 1, "must be between 0 and 1"),
         ("retraining.schedule", len(product.retraining.schedule.split()) == 5, "must be cron's five fields"),
         ("retraining.cooldown_hours", product.retraining.cooldown_hours >= 0, "must not be negative"),
         ("retraining.min_new_labels", product.retraining.min_new_labels >= 0, "must not be negative"),

@@ -102,6 +102,9 @@ def _thresholds(product: Product) -> dict[str, float]:
     return {
         "latency_slo_seconds": product.serving.latency_slo_seconds,
         "interval_coverage": product.serving.interval_coverage,
+        "availability_slo": product.serving.availability_slo,
+        "min_coverage": product.promotion.min_coverage,
+        "min_labels": product.drift.min_labels,
         "min_features": product.serving.min_features,
         "large_residual": product.quality.large_residual,
         "target_low": product.target.low,
