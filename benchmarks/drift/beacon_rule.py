@@ -1,6 +1,6 @@
 """Beacon's own rule on the same streams, as the job applies it: every hour, windows of 1, 7 and 30 days, 2 of 3 runs.
 
-`python -m drift.beacon_rule FIRST LAST` prints one JSON line a seed. The counts in the bins are those of the job; only
+`python -m drift.beacon_rule SEED...` prints one JSON line a seed. The counts in the bins are those of the job; only
 the store between them is left out.
 """
 
@@ -75,8 +75,7 @@ def _confirmed(product: Product, columns: tuple[Column, ...], hourly: dict[str, 
 def main() -> None:
     product = load_product(Path(ROOT) / "feature_repo" / "product.yaml")
     population = Population(product)
-    first, last = map(int, sys.argv[1:3])
-    for seed in range(first, last):
+    for seed in map(int, sys.argv[1:]):
         stream = Stream(population, seed)
         line = {"seed": seed, "digest": stream.digest(), "rules": judge(product, stream)}
         print(json.dumps(line), flush=True)

@@ -1,4 +1,4 @@
-"""Judge a range of seeds by a peer's rule that looks once a day at that day's rows: `python -m drift.daily RULE SEEDS`.
+"""Judge seeds by a peer's rule that looks once a day at that day's rows: `python -m drift.daily RULE SEED...`.
 
 Prints one JSON line a seed. A quiet run ends at its first alarm: more would change nothing.
 """
@@ -37,8 +37,7 @@ def main() -> None:
     rule = importlib.import_module(f"drift.{sys.argv[1]}").drifted
     product = load_product(Path(ROOT) / "feature_repo" / "product.yaml")
     population = Population(product)
-    first, last = map(int, sys.argv[2:4])
-    for seed in range(first, last):
+    for seed in map(int, sys.argv[2:]):
         stream = Stream(population, seed)
         line = {"seed": seed, "digest": stream.digest(), "rules": judge(rule, product, stream)}
         print(json.dumps(line), flush=True)

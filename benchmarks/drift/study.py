@@ -10,7 +10,6 @@ import os
 import subprocess
 import sys
 from collections import defaultdict
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from drift.streams import DAYS, ROWS_A_DAY, SHIFT
 from beacon_core.settings import ROOT
 
 DOCUMENT = ROOT / "docs" / "drift.md"
+WORK = ROOT / "benchmarks" / ".work" / "drift-study"
 BEGIN, END = "<!-- study -->", "<!-- end of study -->"
 Z = 1.959963984540054
 EVIDENTLY = ("evidently==0.7.23", "pandas<3", "msgspec", "pyyaml")  # it does not import beside pandas 3
@@ -27,37 +27,59 @@ Lines = list[dict[str, Any]]
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make drift-study", description=__doc__)
-    parser.add_argument("--seeds", type=int, default=400)
+    parser.add_argument("--seeds", type=int, default=200)
+    parser.add_argument("--resume", action="store_true", help="keep what an earlier study left in benchmarks/.work")
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
     python = [sys.executable, "-m"]
     isolated = [os.environ.get("UV", "uv"), "run", "--quiet", "--isolated", "--no-project", "--python", sys.executable]
     isolated += [part for package in EVIDENTLY for part in ("--with", package)] + ["python", "-m"]
-    lines = {
-        "Beacon": _run([*python, "drift.beacon_rule"], options.seeds, options.processes),
-        "whylogs": _run([*python, "drift.daily", "whylogs_rule"], options.seeds, options.processes),
-        "Evidently": _run([*isolated, "drift.daily", "evidently_rule"], options.seeds, options.processes),
-    }
-    digests = [[line["digest"] for line in of_rule] for of_rule in lines.values()]
+    beacon, whylogs, evidently = (
+        Work(command, options.seeds, WORK / f"{name}.jsonl", options.resume)
+        for name, command in (
+            ("beacon", [*python, "drift.beacon_rule"]),
+            ("whylogs", [*python, "drift.daily", "whylogs_rule"]),
+            ("evidently", [*isolated, "drift.daily", "evidently_rule"]),
+        )
+    )
+    lines = [work.run(options.processes) for work in (beacon, whylogs, evidently)]
+    digests = [[line["digest"] for line in of_rule] for of_rule in lines]
     if any(other != digests[0] for other in digests):
         raise SystemExit("the rules did not judge the same streams")
-    table = _table([line for of_rule in lines.values() for line in of_rule], options.seeds)
+    table = _table([line for of_rule in lines for line in of_rule], options.seeds)
     _publish(DOCUMENT, table)
     print(table)
     return 0
 
 
-def _run(command: list[str], seeds: int, processes: int) -> Lines:
-    """Share the seeds out among processes; lines in order of the seeds."""
-    bounds = [seeds * place // processes for place in range(processes + 1)]
-    running = [
-        subprocess.Popen([*command, str(first), str(last)], stdout=subprocess.PIPE, text=True)
-        for first, last in pairwise(bounds)
-    ]
-    outputs = [process.communicate()[0] for process in running]
-    if any(process.returncode for process in running):
-        raise SystemExit(f"{' '.join(command)} failed")
-    return [json.loads(line) for output in outputs for line in output.splitlines()]
+class Work:
+    """One rule over all seeds; what is done stays in a file, so that a study that was stopped can go on."""
+
+    def __init__(self, command: list[str], seeds: int, file: Path, resume: bool) -> None:
+        self.command, self.seeds, self.file = command, seeds, file
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if not resume:
+            file.unlink(missing_ok=True)
+
+    def run(self, processes: int) -> Lines:
+        """Share the seeds that are not done out among processes; lines in order of the seeds."""
+        todo = sorted(set(range(self.seeds)) - {line["seed"] for line in self.done()})
+        with self.file.open("a", encoding="utf-8") as stream:
+            running = [
+                subprocess.Popen([*self.command, *map(str, todo[place::processes])], stdout=stream)
+                for place in range(processes if todo else 0)
+            ]
+            ended = [process.wait() for process in running]
+            if any(ended):
+                raise SystemExit(f"{' '.join(self.command)} failed")
+        return self.done()
+
+    def done(self) -> Lines:
+        """Read what is done of the seeds asked for."""
+        if not self.file.exists():
+            return []
+        lines = [json.loads(line) for line in self.file.read_text(encoding="utf-8").splitlines()]
+        return sorted((line for line in lines if line["seed"] < self.seeds), key=lambda line: int(line["seed"]))
 
 
 def _table(lines: Lines, seeds: int) -> str:
