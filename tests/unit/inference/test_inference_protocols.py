@@ -214,6 +214,11 @@ def test_a_nan_where_no_value_is_missing_is_refused(service, body):
     assert service.post(MLFLOW, body).error()[0] in {400, 422}
 
 
+def test_v2_refuses_an_empty_tensor_of_a_shape_that_cannot_be(service):
+    body, headers = binary({"inputs": [tensor([], [0, 2**62], binary_data_size=0)]}, b"")
+    assert service.post(V2, body, headers).error() == (422, "invalid_shape", "inputs[0].shape")
+
+
 @pytest.mark.parametrize("size", [-8, 0, 95, 97, 10**9, "96", True, 1.5])
 def test_v2_refuses_binary_parts_of_another_size(service, values, size):
     content = np.array(values, dtype="<f8").tobytes()

@@ -38,6 +38,9 @@ NUMPY_OF = {
 }
 OUTPUTS = ("prediction", "low", "high", "prediction_id")
 
+# Of an empty tensor any shape would do, also one that numpy cannot make.
+LARGEST = 2**31 - 1
+
 
 class Tensor(msgspec.Struct):
     """A tensor of a request; its data is JSON, or `parameters.binary_data_size` bytes behind it."""
@@ -136,7 +139,7 @@ def _read(tensor: Tensor, tail: bytes, field: str) -> tuple[Matrix, bytes]:
     dtype = NUMPY_OF.get(tensor.datatype)
     if dtype is None:
         raise BeaconError("invalid_type", f"datatype {tensor.datatype[:16]} is not numeric", f"{field}.datatype")
-    if not 1 <= len(tensor.shape) <= 2 or any(size < 0 for size in tensor.shape):
+    if not 1 <= len(tensor.shape) <= 2 or any(not 0 <= size <= LARGEST for size in tensor.shape):
         raise BeaconError("invalid_shape", "shape must be [rows] or [rows, columns]", f"{field}.shape")
     size = tensor.parameters.get("binary_data_size")
     if size is not None:
