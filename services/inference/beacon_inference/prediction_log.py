@@ -24,6 +24,10 @@ log = logging.getLogger(__name__)
 SHIP_SECONDS = 0.25
 SHIP_BYTES = 128 << 10
 RETRY_SECONDS = (0.5, 1, 2, 5)
+# While requests come, the shipper rests so many times as long as a batch took it: it shares their core. With this many
+# records in the spool it no longer does, so that the spool cannot fill up for politeness.
+RESTS = 3
+PATIENT_RECORDS = 100_000
 # Every drop is counted; the log tells of it this often.
 DROPS_TOLD_SECONDS = 60
 
@@ -38,6 +42,7 @@ class PredictionLog:
         self._waiting: dict[str, Position] = {}
         self._offsets: dict[int, int] = {}
         self._silent_until = 0.0
+        self._appended = 0
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._ship_for_ever, name="shipper", daemon=True)
         self._dropped = metrics.counter(metrics.LOG_DROPPED, registry)
@@ -65,6 +70,7 @@ class PredictionLog:
         if position is None:
             self._drop(len(records))
             return False
+        self._appended += len(records)
         offset = position.offset
         for record, line in zip(records, lines, strict=True):
             self._waiting[record.id] = Position(position.segment, offset, len(line))
@@ -101,6 +107,7 @@ class PredictionLog:
     def _ship_for_ever(self) -> None:
         failures = 0
         while True:
+            begun, appended = time.perf_counter(), self._appended
             try:
                 more = self._ship_once()
                 failures = 0
@@ -113,7 +120,10 @@ class PredictionLog:
                 more = False
             if self._stopping.is_set() and (failures or not more):
                 return
-            if not more:
+            if more:
+                busy = self._appended != appended
+                self._stopping.wait(rest_seconds(time.perf_counter() - begun, len(self._waiting), busy=busy))
+            else:
                 self._stopping.wait(RETRY_SECONDS[min(failures, len(RETRY_SECONDS)) - 1] if failures else SHIP_SECONDS)
 
     def _ship_once(self) -> bool:
@@ -149,6 +159,11 @@ class PredictionLog:
             with self._quarantine.open("ab") as file:
                 file.write(b"\n".join(lines) + b"\n")
             self._quarantined.inc(len(lines))
+
+
+def rest_seconds(took: float, waiting: int, *, busy: bool) -> float:
+    """How long to rest after a batch that `took` so many seconds; `busy` is whether requests came meanwhile."""
+    return took * RESTS if busy and waiting < PATIENT_RECORDS else 0.0
 
 
 def _lines(chunk: bytes) -> list[bytes]:

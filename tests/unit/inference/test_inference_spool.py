@@ -12,7 +12,7 @@ from sqlalchemy import select
 from beacon_core.store import open_store, predictions
 from beacon_inference import spool as spool_module
 from beacon_inference.database import Database
-from beacon_inference.prediction_log import PredictionLog
+from beacon_inference.prediction_log import PredictionLog, rest_seconds
 from beacon_inference.record import Record, Wording, decode_record, encode_record
 from beacon_inference.spool import Spool
 
@@ -356,3 +356,9 @@ def test_a_record_that_was_shipped_before_it_was_noted_does_not_wait_for_ever(op
     monkeypatch.setattr(spool_module, "SEGMENT_BYTES", 1)
     running.log.append([make("b")])
     until(lambda: running.waiting() == 0, "nothing waits")
+
+
+def test_the_shipper_makes_room_for_requests_until_the_spool_is_long():
+    assert rest_seconds(0.01, 500, busy=True) == pytest.approx(0.03)
+    assert rest_seconds(0.01, 500, busy=False) == 0
+    assert rest_seconds(0.01, 100_000, busy=True) == 0
