@@ -27,7 +27,7 @@ RETRY_SECONDS = (0.5, 1, 2, 5)
 # While requests come, the shipper rests so many times as long as a batch took it: it shares their core. With this many
 # records in the spool it no longer does, so that the spool cannot fill up for politeness.
 RESTS = 3
-PATIENT_RECORDS = 100_000
+PATIENT_RECORDS = 20_000
 # Every drop is counted; the log tells of it this often.
 DROPS_TOLD_SECONDS = 60
 
