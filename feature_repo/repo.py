@@ -3,7 +3,7 @@
 import contextlib
 import io
 import os
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from string import Template
 
@@ -15,6 +15,7 @@ import yaml
 from feast import FeatureStore
 from feast.repo_config import RepoConfig
 
+from beacon_core import clock
 from beacon_core.product import Product
 from beacon_core.settings import Settings
 from feature_repo import definitions
@@ -99,7 +100,7 @@ def materialize(
     changes nothing. Raises `FeatureStoreError` when there is no data yet.
     """
     store = open_store(settings)
-    end = end or datetime.now(UTC)
+    end = end or clock.now()
     file = data_file(settings)
     if not file.is_file():
         raise FeatureStoreError(f"{file}: no data to materialize; retraining's fetch writes it")

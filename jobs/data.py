@@ -5,9 +5,9 @@ Exit 0 done, 1 refused, 65 bad data, 75 try again later.
 
 import argparse
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 
+from beacon_core import clock
 from beacon_core.logs import configure_logging
 from beacon_core.product import Product, load_product
 from beacon_core.settings import Settings, load_settings
@@ -27,7 +27,7 @@ def check(settings: Settings, product: Product, given: argparse.Namespace) -> No
 
 def pull(settings: Settings, _product: Product, _given: argparse.Namespace) -> None:
     """Bring the workspace to the state of the last push."""
-    folder = prepare(settings, default_training(), Run(datetime.now(UTC).isoformat(), "pull"))
+    folder = prepare(settings, default_training(), Run(clock.now().isoformat(), "pull"))
     if not dvc.pull(settings, folder):
         print(f"{settings.dvc_address}: nothing was pushed there yet")
         return

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from beacon_core import clock
 from beacon_core.logs import configure_logging
 from beacon_core.product import ProductError, load_product
 from beacon_core.settings import SettingsError, load_settings
@@ -36,7 +37,7 @@ def main() -> int:
             raise SettingsError(f"{INDEX} is {shard.index}, and BEACON_DRIFT_SHARDS {shard.count}")
         engine = open_store(settings.database)
         migrate(engine)
-        now = arguments.at or datetime.now(UTC)
+        now = arguments.at or clock.now()
         outcome = run_drift(settings, product, engine, now, shard, per_segment=arguments.segments)
     except (ProductError, SettingsError, ValueError) as error:
         print(f"profiling refused: {error}", file=sys.stderr)

@@ -3,13 +3,13 @@
 import argparse
 import sqlite3
 import sys
-from datetime import UTC, datetime
 
 from feast.errors import FeastError
 from google.protobuf.message import DecodeError
 from redis.exceptions import RedisError
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
+from beacon_core import clock
 from beacon_core.job_runs import recorded
 from beacon_core.logs import configure_logging
 from beacon_core.product import load_product
@@ -33,7 +33,7 @@ def main() -> int:
     settings = load_settings()
     configure_logging(JOB, settings.build_version, "WARNING")
     product = load_product(settings.product)
-    end = datetime.now(UTC)
+    end = clock.now()
     try:
         engine = open_store(settings.database)
         migrate(engine)

@@ -2,11 +2,12 @@
 
 import argparse
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import msgspec
 from sqlalchemy.exc import SQLAlchemyError
 
+from beacon_core import clock
 from beacon_core.job_runs import recorded
 from beacon_core.logs import configure_logging
 from beacon_core.product import load_product
@@ -28,7 +29,7 @@ def main() -> int:
     settings = load_settings()
     configure_logging(JOB, settings.build_version, "WARNING")
     product = load_product(settings.product)
-    until = datetime.now(UTC)
+    until = clock.now()
     since = until - timedelta(days=arguments.days)
     try:
         engine = open_store(settings.database)

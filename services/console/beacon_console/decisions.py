@@ -1,11 +1,12 @@
 """Verdicts, people's decisions and requests to retrain: what the gate said, what is asked, and the answer."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, func, insert, select
 
+from beacon_core import clock
 from beacon_core.product import Product
 from beacon_core.store import approvals, retrain_requests, verdicts
 
@@ -108,6 +109,6 @@ def decide(connection: Connection, product: Product, verdict: Verdict, decision:
         "sha256": verdict.sha256,
         "decision": decision,
     }
-    row |= {"person": person, "reason": reason, "decided_at": datetime.now(UTC)}
+    row |= {"person": person, "reason": reason, "decided_at": clock.now()}
     connection.execute(insert(approvals).values(row))
     return True

@@ -1,6 +1,5 @@
 """The console's pages: each reads the store once, and hands what it found to a template."""
 
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -11,6 +10,7 @@ from markupsafe import Markup
 from beacon_console import decisions, drift, inference, jobs, lookup, overview, traffic
 from beacon_console.reading import Store
 from beacon_console.registry import Registry, RegistryDown
+from beacon_core import clock
 from beacon_core.errors import BeaconError
 from beacon_core.ids import is_client_id
 from beacon_core.product import Product
@@ -37,7 +37,7 @@ def _add_front(app: Flask, settings: Settings, product: Product, store: Store) -
     @app.get("/")
     def front() -> str:
         window = chosen("window", windows, MAIN_WINDOW)
-        now = datetime.now(UTC)
+        now = clock.now()
         asked = settings.inference_metrics_url != ""
         live = inference.ask(settings.inference_metrics_url) if asked else None
         with store.reading() as connection:
@@ -68,7 +68,7 @@ def _add_drift(app: Flask, product: Product, store: Store) -> None:
     def drift_runs() -> str:
         with store.reading() as connection:
             runs = drift.runs_of(connection)
-        return render_template("drift_runs.html", runs=runs, now=datetime.now(UTC))
+        return render_template("drift_runs.html", runs=runs, now=clock.now())
 
     @app.get("/drift/<period>")
     def drift_run(period: str) -> str:
@@ -80,7 +80,7 @@ def _add_drift(app: Flask, product: Product, store: Store) -> None:
             has_report = drift.report_of(connection, period) is not None
         return render_template(
             "drift_run.html",
-            now=datetime.now(UTC),
+            now=clock.now(),
             run=run,
             window=window,
             windows_of=windows,
@@ -108,7 +108,7 @@ def _add_jobs(app: Flask, store: Store) -> None:
             if job is not None and job not in {item.name for item in standing}:
                 raise BeaconError("not_found", f"No job named {job[:64]} ever ran.")
             runs = jobs.runs_of(connection, job)
-        return render_template("job_runs.html", runs=runs, standing=standing, job=job, now=datetime.now(UTC))
+        return render_template("job_runs.html", runs=runs, standing=standing, job=job, now=clock.now())
 
     @app.get("/jobs/<number>")
     def job_run(number: str) -> str:
@@ -117,7 +117,7 @@ def _add_jobs(app: Flask, store: Store) -> None:
             # Beyond 18 digits no database has a number for it.
             found = jobs.run_of(connection, int(number)) if number.isdecimal() and len(number) < 19 else None
         run, stages = known(found, sentence)
-        return render_template("job_run.html", run=run, stages=stages, now=datetime.now(UTC))
+        return render_template("job_run.html", run=run, stages=stages, now=clock.now())
 
 
 def _add_models(app: Flask, product: Product, store: Store, registry: Registry) -> None:
@@ -129,7 +129,7 @@ def _add_models(app: Flask, product: Product, store: Store, registry: Registry) 
         with store.reading() as connection:
             versions = traffic.versions_of(connection)
             counts = {version.version: traffic.count_of(connection, version.version) for version in versions}
-        return render_template("models.html", versions=versions, counts=counts, now=datetime.now(UTC))
+        return render_template("models.html", versions=versions, counts=counts, now=clock.now())
 
     @app.get("/models/<version>")
     def model(version: str) -> str:
@@ -161,7 +161,7 @@ def _add_models(app: Flask, product: Product, store: Store, registry: Registry) 
             card=card,
             verdicts=verdicts,
             decided=decided,
-            now=datetime.now(UTC),
+            now=clock.now(),
         )
 
 
@@ -171,7 +171,7 @@ def _add_predictions(app: Flask, product: Product, store: Store) -> None:
         wanted = request.args.get("id", "").strip()
         if wanted:
             return redirect(f"/predictions/{quote(wanted, safe='')}", 303)
-        return render_template("predictions.html", now=datetime.now(UTC))
+        return render_template("predictions.html", now=clock.now())
 
     @app.get("/predictions/<path:prediction_id>")
     def prediction(prediction_id: str) -> str:
@@ -182,7 +182,7 @@ def _add_predictions(app: Flask, product: Product, store: Store) -> None:
             f"No prediction in the log has the id {prediction_id[:64]}. A new one comes into the log within seconds.",
             "unknown_prediction",
         )
-        return render_template("prediction.html", found=found, now=datetime.now(UTC))
+        return render_template("prediction.html", found=found, now=clock.now())
 
 
 def windows_of(product: Product) -> tuple[str, ...]:

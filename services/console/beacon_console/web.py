@@ -12,6 +12,7 @@ from beacon_console import acting, formats, pages, pictures
 from beacon_console.files import add_files
 from beacon_console.reading import Store, StoreDown
 from beacon_console.registry import Registry
+from beacon_core import clock
 from beacon_core.errors import BeaconError
 from beacon_core.product import Product
 from beacon_core.serving.flask_app import CODE_OF_STATUS, create_flask, current_request
@@ -38,7 +39,7 @@ def create_web(
     app.jinja_env.undefined = StrictUndefined
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.filters |= formats.FILTERS
-    app.jinja_env.globals |= {"product": product, "settings": settings, "pictures": pictures}
+    app.jinja_env.globals |= {"product": product, "settings": settings, "pictures": pictures, "shift": clock.shift}
     _add_failures(app)
     _add_health(app, collectors)
     add_files(app)

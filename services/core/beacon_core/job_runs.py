@@ -2,11 +2,11 @@
 
 import contextlib
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Engine, insert, update
 
+from beacon_core import clock
 from beacon_core.store import job_runs
 
 RUNNING, DONE, FAILED = "running", "done", "failed"
@@ -23,7 +23,7 @@ class Run:
 @contextlib.contextmanager
 def recorded(engine: Engine, job: str, period: str, stage: str) -> Iterator[Run]:
     """Record the block as one run: `running` from the start, so that a killed run is seen, then `done` or `failed`."""
-    begun = {"job": job, "period": period, "stage": stage, "state": RUNNING, "started_at": datetime.now(UTC)}
+    begun = {"job": job, "period": period, "stage": stage, "state": RUNNING, "started_at": clock.now()}
     with engine.begin() as connection:
         (number,) = connection.execute(insert(job_runs).values(begun)).inserted_primary_key or (None,)
     run = Run()
@@ -35,6 +35,6 @@ def recorded(engine: Engine, job: str, period: str, stage: str) -> Iterator[Run]
         outcome["error"] = f"{type(error).__name__}: {error}"
         raise
     finally:
-        outcome |= {"ended_at": datetime.now(UTC), "rows": run.rows, "details": run.details}
+        outcome |= {"ended_at": clock.now(), "rows": run.rows, "details": run.details}
         with engine.begin() as connection:
             connection.execute(update(job_runs).where(job_runs.c.id == number).values(outcome))

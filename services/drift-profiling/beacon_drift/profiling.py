@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 from sqlalchemy import Connection, Engine, select
 
+from beacon_core import clock
 from beacon_core.product import Product
 from beacon_core.store import predictions, watermarks
 from beacon_drift import shelf
@@ -188,7 +189,7 @@ def _mark(connection: Connection, job: str) -> Mark:
 
 def _put_mark(connection: Connection, job: str, mark: Mark, period: datetime) -> None:
     position = msgspec.to_builtins(msgspec.structs.replace(mark, period=period))
-    row = {"job": job, "position": position, "updated_at": datetime.now(UTC)}
+    row = {"job": job, "position": position, "updated_at": clock.now()}
     shelf.upsert(connection, watermarks, ("job",), row)
 
 

@@ -1,13 +1,14 @@
 """The shelf: profiles in the store, by model version and hour; whole days are rolled up, so that a month is quick."""
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, Engine, Table, and_, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
+from beacon_core import clock
 from beacon_core.store import profiles
 from beacon_drift.log import Unit
 from beacon_drift.profile import Profile, ProfileError
@@ -46,7 +47,7 @@ def put(engine: Engine, unit: Unit, segment: str, profile: Profile, rows: int, c
         "rows": rows,
         "bytes": profile.serialize(),
         "sums": msgspec.to_builtins(content),
-        "profiled_at": datetime.now(UTC),
+        "profiled_at": clock.now(),
     }
     with engine.begin() as connection:
         upsert(connection, profiles, ("model_version", "hour", "segment"), row)

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from beacon_core import clock
 from beacon_core.serving.http import Handler, Request, Response, encode_json
 from beacon_features.catalog import Plan
 from beacon_features.instruments import Instruments
@@ -108,7 +109,7 @@ def get_online_features(registry: Registry, reader: Reader, instruments: Instrum
         read_seconds = time.perf_counter() - begun
         request.timings.append(("lookup", read_seconds))
         instruments.store_seconds.observe(read_seconds)
-        answer = assemble(plan, columns, rows, time.time(), versions=query.include_feature_view_version_metadata)
+        answer = assemble(plan, columns, rows, clock.timestamp(), versions=query.include_feature_view_version_metadata)
         instruments.answered(answer)
         return Response(encode_json(answer.body))
 

@@ -21,6 +21,7 @@ from flask import Flask, Response, request
 from google.protobuf.message import DecodeError
 from redis.exceptions import RedisError
 
+from beacon_core import clock
 from beacon_core.errors import BeaconError
 from beacon_core.settings import Settings
 from beacon_features.frames import to_frame
@@ -125,7 +126,7 @@ class Writer:
             if not views:
                 message = str(PushSourceNotFoundException(body.push_source_name))
                 raise refused("not_found", message, "push_source_name", kind=PushSourceNotFoundException.__name__)
-            frame = to_frame(views[0], body.df, datetime.now(UTC), self._most_rows)
+            frame = to_frame(views[0], body.df, clock.now(), self._most_rows)
             to = MODES[body.to]
             # An online store that does not answer is found out by this read, before anything is written.
             fresh = frame if to is PushMode.OFFLINE else self._fresh(views[0], frame)
@@ -140,7 +141,7 @@ class Writer:
         body = _body(Write)
         with self._exclusive():
             view = self._view(body.feature_view_name, cached=body.allow_registry_cache)
-            frame = to_frame(view, body.df, datetime.now(UTC), self._most_rows)
+            frame = to_frame(view, body.df, clock.now(), self._most_rows)
             rows = self._fresh(view, frame)
             if len(rows):
                 self._store.write_to_online_store(view.name, rows, allow_registry_cache=body.allow_registry_cache)
@@ -151,7 +152,7 @@ class Writer:
         body = _materialize_body()
         views = self._views(body.feature_views)
         if body.disable_event_timestamp:
-            start, end = datetime(1970, 1, 1, tzinfo=UTC), datetime.now(UTC)
+            start, end = datetime(1970, 1, 1, tzinfo=UTC), clock.now()
         else:
             start, end = _time(body.start_ts, "start_ts"), _time(body.end_ts, "end_ts")
             if start >= end:

@@ -4,6 +4,7 @@ import math
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from beacon_core import clock
 from beacon_core.errors import BeaconError
 from beacon_core.product import Product
 from beacon_inference.database import Actual
@@ -49,7 +50,7 @@ def _actual(item: Any, product: Product, prefix: str) -> Actual:
         raise BeaconError("invalid_body", "an actual of an entity needs its time", f"{prefix}observed_at")
     return Actual(
         value=_value(item.get("value"), product, f"{prefix}value"),
-        observed_at=observed_at or datetime.now(UTC),
+        observed_at=observed_at or clock.now(),
         source=source,
         prediction_id=_id(item["prediction_id"], f"{prefix}prediction_id") if by_id else None,
         entity=_entity(item["entity"], product.entity.key, f"{prefix}entity") if by_entity else None,
@@ -95,6 +96,6 @@ def _time(text: Any, field: str) -> datetime:
         moment = moment.astimezone(UTC)
     except OverflowError:
         raise BeaconError("out_of_valid_range", "is no time that can be kept", field) from None
-    if moment > datetime.now(UTC) + FUTURE:
+    if moment > clock.now() + FUTURE:
         raise BeaconError("out_of_valid_range", "lies in the future", field)
     return moment

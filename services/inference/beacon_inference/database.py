@@ -12,6 +12,7 @@ from alembic.util import CommandError
 from sqlalchemy import Engine, and_, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from beacon_core import clock
 from beacon_core.store import actuals, migrate, open_store, predictions
 from beacon_inference.record import COLUMNS, Record, record_of, table_row
 
@@ -86,7 +87,7 @@ class Database:
         Raises DatabaseDown; then none was kept.
         """
         outcomes = []
-        received = datetime.now(UTC)
+        received = clock.now()
         try:
             with self._open().begin() as connection:
                 for item in items:

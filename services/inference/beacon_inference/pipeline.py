@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from beacon_core.clock import timestamp
 from beacon_core.errors import BeaconError
 from beacon_core.ids import new_ids
 from beacon_core.metrics import STAGES
@@ -182,7 +183,7 @@ class Pipeline:
     ) -> list[Record]:
         model = serving.model
         interval, (least, most) = model.manifest.interval, self._product.target.valid
-        now = time.time()
+        now = timestamp()
         latency = time.perf_counter() - request.started
         given = _with_none(ask.matrix)
         stored = None if served is None else _with_none(served)

@@ -1,9 +1,8 @@
 """Approvals: a person's word on a model version, kept for ever; the newest one of a package counts."""
 
-from datetime import UTC, datetime
-
 from sqlalchemy import Engine, insert, select
 
+from beacon_core import clock
 from beacon_core.product import Product
 from beacon_core.store import approvals
 from beacon_retrain import verdict
@@ -39,7 +38,7 @@ def decide(engine: Engine, product: Product, version: str, decision: str, person
     row = {"product": product.name, "version": version, "sha256": sha256, "decision": decision}
     row |= {"person": person.strip(), "reason": reason.strip()}
     with engine.begin() as connection:
-        connection.execute(insert(approvals).values(row | {"decided_at": datetime.now(UTC)}))
+        connection.execute(insert(approvals).values(row | {"decided_at": clock.now()}))
     return True
 
 

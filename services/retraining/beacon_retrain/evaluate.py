@@ -16,6 +16,7 @@ from typing import Literal
 import msgspec
 import numpy as np
 
+from beacon_core import clock
 from beacon_core.manifest import Manifest, Package
 from beacon_core.product import Product, Segment
 from beacon_core.settings import Settings
@@ -99,7 +100,7 @@ def evaluate(
         challenger=_contestant(challenger),
         champion=_contestant(champion) if champion else None,
         revision=settings.build_revision,
-        moment=datetime.now(UTC).isoformat(timespec="microseconds"),
+        moment=clock.now().isoformat(timespec="microseconds"),
     )
 
 

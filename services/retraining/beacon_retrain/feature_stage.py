@@ -1,9 +1,8 @@
 """The stage features: validated rows into the feature store, and the training rows out of it."""
 
-from datetime import UTC, datetime
-
 import pandas as pd
 
+from beacon_core import clock
 from beacon_retrain.context import DATASET, FACTS, PRODUCTION, ROWS, Context, DatasetFacts
 from beacon_retrain.files import write_json, write_table
 from beacon_retrain.history import DatasetError, training_rows
@@ -16,7 +15,7 @@ from feature_repo.names import EVENT_TIME
 def build_features(context: Context) -> str:
     """Fill the feature store with the base data, and join the training rows as of their times."""
     settings, product, folder = context.settings, context.product, context.folder
-    write_offline(settings, product, pd.read_parquet(folder / ROWS), datetime.now(UTC))
+    write_offline(settings, product, pd.read_parquet(folder / ROWS), clock.now())
     try:
         repo.apply(settings, product)
         online = repo.materialize(settings, product).rows

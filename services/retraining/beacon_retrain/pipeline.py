@@ -1,11 +1,12 @@
 """A retraining, whole: one at a time, by DVC or in one process, with its end told and recorded."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 
 import msgspec
 from sqlalchemy import Engine
 
+from beacon_core import clock
 from beacon_core.job_runs import recorded
 from beacon_core.product import Product
 from beacon_core.settings import Settings
@@ -48,7 +49,7 @@ def retrain(
     engine = open_store(settings.database)
     migrate(engine)
     with only_one(engine, settings.home / "run" / "retrain.lock"):
-        now = datetime.now(UTC)
+        now = clock.now()
         causes = triggers.waiting(engine) if order.trigger == triggers.REQUESTS else []
         if reason := _not_due(engine, product, order, causes, now):
             tell(reason)

@@ -2,12 +2,12 @@
 
 import hashlib
 import shutil
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 import numpy as np
 
+from beacon_core import clock
 from beacon_core.manifest import digest
 from beacon_core.release import Pin, Release, read_release, write_release
 from beacon_retrain import context as files
@@ -45,7 +45,7 @@ def package_model(context: Context) -> str:
         version = registry.next_version(product.name)
         _check_free(context, version)
         origin = Origin(
-            version, read_source(folder / files.RAW, product).source, context.settings.build_revision, datetime.now(UTC)
+            version, read_source(folder / files.RAW, product).source, context.settings.build_revision, clock.now()
         )
         trained = msgspec.json.decode((folder / files.TRAINED).read_bytes(), type=Trained, dec_hook=_as_array)
         model = (folder / files.MODEL).read_bytes()

@@ -5,10 +5,11 @@ To be called by the holder of the one lock: then a request that is still `taken`
 
 import contextlib
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import Engine, func, select, update
 
+from beacon_core import clock
 from beacon_core.job_runs import DONE
 from beacon_core.product import Product
 from beacon_core.store import job_runs, retrain_requests
@@ -51,10 +52,10 @@ def answering(
         yield answer
     except Exception as error:
         again = passes(error)
-        state, ended = (WAITING, None) if again else (REFUSED, datetime.now(UTC))
+        state, ended = (WAITING, None) if again else (REFUSED, clock.now())
         _move(engine, causes, (TAKEN,), state=state, ended_at=ended, outcome=str(error))
         raise
-    _move(engine, causes, (TAKEN,), state=ANSWERED, ended_at=datetime.now(UTC), outcome="; ".join(answer))
+    _move(engine, causes, (TAKEN,), state=ANSWERED, ended_at=clock.now(), outcome="; ".join(answer))
 
 
 def _move(engine: Engine, causes: list[str], states: tuple[str, ...], **values: object) -> None:
