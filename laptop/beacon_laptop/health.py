@@ -7,7 +7,9 @@ PROBE_SECONDS = 2.0
 
 
 def is_ready(url: str) -> bool:
-    """Whether GET `url` answers 200 soon. Goes past any proxy."""
+    """Whether GET `url` answers 200 soon. Goes past any proxy. An empty one: nobody answers, nobody is waited for."""
+    if not url:
+        return True
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=PROBE_SECONDS)
     try:

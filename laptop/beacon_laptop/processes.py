@@ -20,7 +20,7 @@ class Process(msgspec.Struct, frozen=True):
     arguments: tuple[str, ...]
     folders: tuple[Path, ...]
     health: str = ""
-    """URL that answers 200 once the process does its work."""
+    """URL that answers 200 once the process does its work; empty for one that answers nobody."""
 
     @property
     def python(self) -> Path:
@@ -66,6 +66,7 @@ def services(settings: Settings) -> tuple[Process, ...]:
             (ROOT / "services" / "console",),
             f"{address}:{settings.console_port}/readyz",
         ),
+        Process("schedule", "laptop", ("-m", "beacon_laptop.schedule"), (ROOT / "laptop",)),
     )
 
 

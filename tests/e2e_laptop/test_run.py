@@ -69,7 +69,13 @@ def test_the_first_run_trains_and_everything_killed_comes_back(start):
     assert "Intended use" in card, "the model card comes out of MLflow"
     assert by_entity["model"]["sha256"] in card, "and its digest is the one that serves"
 
-    for module in ("beacon_laptop.mlflow_server", "beacon_features", "beacon_inference", "beacon_console"):
+    for module in (
+        "beacon_laptop.mlflow_server",
+        "beacon_features",
+        "beacon_inference",
+        "beacon_console",
+        "beacon_laptop.schedule",
+    ):
         for position in range(len(run.find(f"-m {module}"))):
             before = run.find(f"-m {module}")
             kill(before[position])
@@ -83,7 +89,7 @@ def test_the_first_run_trains_and_everything_killed_comes_back(start):
             )
             until(run.all_ready, f"everything is ready after {module}, process {position}\n{run.text()}", 60)
     assert len(run.predictions()) == 2
-    for name in ("mlflow", "feature-serving", "inference", "console"):
+    for name in ("mlflow", "feature-serving", "inference", "console", "schedule"):
         assert f"beacon: {name} ended (terminated by SIGKILL) and is started again\n  log: " in run.text()
 
     (supervisord,) = run.find("-m supervisor.supervisord")

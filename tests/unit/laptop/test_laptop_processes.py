@@ -37,6 +37,7 @@ def test_services_are_asked_where_the_settings_put_them():
         "feature-serving": "http://127.0.0.1:16566/health",
         "inference": "http://127.0.0.1:18080/readyz",
         "console": "http://127.0.0.1:8090/readyz",
+        "schedule": "",
     }
 
 
