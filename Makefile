@@ -38,6 +38,10 @@ $(CURDIR)/.tools/bin/uv:
 run: $(ENVIRONMENTS:%=.venvs/%.stamp) ## train a first model if there is none, then serve everything on this machine
 	@exec .venvs/laptop/bin/python -m beacon_laptop --train="$(TRAIN)"
 
+.PHONY: demo
+demo: .venvs/laptop.stamp .venvs/drift.stamp .venvs/retrain.stamp ## play 60 days against a running `make run`, in minutes (ARGS=--help: its options)
+	@exec .venvs/laptop/bin/python -m beacon_laptop.demo $(ARGS)
+
 .PHONY: retrain
 retrain: .venvs/laptop.stamp .venvs/retrain.stamp ## data to a new model with a verdict (ARGS=--help: its options)
 	@exec .venvs/laptop/bin/python -m beacon_laptop.retrain $(ARGS)

@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from datetime import UTC, datetime
+from typing import BinaryIO
 
 from sqlalchemy import func, insert, select
 from sqlalchemy.exc import SQLAlchemyError
@@ -38,11 +39,11 @@ def jobs(arguments: tuple[str, ...] = ()) -> tuple[Process, ...]:
     )
 
 
-def run_job(settings: Settings, job: Process) -> int:
+def run_job(settings: Settings, job: Process, output: BinaryIO | None = None) -> int:
     """Run a job to its end; its exit status. A failure that left no record gets one."""
     begun = _newest(settings)
     started = clock.now()
-    with ended(popen(job.command, variables(settings))) as process:
+    with ended(popen(job.command, variables(settings), output)) as process:
         status = process.wait()
     if status not in {0, TRY_AGAIN}:
         say(f"{job.name} ended with status {status}")

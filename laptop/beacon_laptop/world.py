@@ -1,0 +1,67 @@
+"""The world that the demo plays: homes of the bundled sample, and what changes about them one day.
+
+From `CHANGE_DAY` on homes have more rooms and stand among better-off neighbours, and what is paid for them does not
+follow: two features drift, and what the model has learnt of them is wrong.
+"""
+
+import csv
+import random
+
+import msgspec
+
+from beacon_core.product import Product
+
+CHANGE_DAY = 16
+ROOMS, NEIGHBOURS = "RM", "LSTAT"
+MORE_ROOMS = 0.42
+"""Rooms; 0.6 standard deviations."""
+FEWER_POOR = 0.7
+PRICE = 0.92
+NOISE = 0.07
+"""Standard deviation of a price, as a share of it."""
+BLUR = 0.02
+"""No two homes are quite alike: training counts a case once."""
+
+
+class Home(msgspec.Struct, frozen=True):
+    """What is known of a home, and the price that it will turn out to have had."""
+
+    features: dict[str, float | int]
+    price: float
+
+
+class World:
+    """Homes, day by day; the same seed, the same homes."""
+
+    def __init__(self, product: Product, seed: int = 0) -> None:
+        self._random = random.Random(seed)  # noqa: S311 - a simulation
+        self._product = product
+        with product.sample_path.open(newline="", encoding="utf-8") as stream:
+            self._sample = list(csv.DictReader(stream))
+
+    def homes(self, day: int, count: int) -> list[Home]:
+        """`count` homes of a day, counted from 1."""
+        return [self._home(day) for _ in range(count)]
+
+    def _home(self, day: int) -> Home:
+        line = self._random.choice(self._sample)
+        features: dict[str, float | int] = {}
+        for feature in self._product.features:
+            text = line[feature.name]
+            if text in self._product.source.missing:
+                continue
+            if feature.type == "int":
+                features[feature.name] = int(float(text))
+            else:
+                value = float(text) * (1 + BLUR * self._random.uniform(-1, 1))
+                low, high = feature.valid or (value, value)
+                features[feature.name] = round(min(max(value, low), high), 5)
+        price = float(line[self._product.target.name]) * self._random.gauss(1, NOISE)
+        if day >= CHANGE_DAY:
+            price *= PRICE
+            if ROOMS in features:
+                features[ROOMS] = round(features[ROOMS] + MORE_ROOMS, 5)
+            if NEIGHBOURS in features:
+                features[NEIGHBOURS] = round(features[NEIGHBOURS] * FEWER_POOR, 5)
+        low, high = self._product.target.valid
+        return Home(features, round(min(max(price, low), high), 2))
