@@ -19,8 +19,8 @@ FEWER_POOR = 0.7
 PRICE = 0.92
 NOISE = 0.07
 """Standard deviation of a price, as a share of it."""
-BLUR = 0.02
-"""No two homes are quite alike: training counts a case once."""
+BLURRED, BLUR = "CRIM", 0.02
+"""No two homes are quite alike: training counts a case once. One feature is enough, and its distribution the same."""
 
 
 class Home(msgspec.Struct, frozen=True):
@@ -53,9 +53,8 @@ class World:
             if feature.type == "int":
                 features[feature.name] = int(float(text))
             else:
-                value = float(text) * (1 + BLUR * self._random.uniform(-1, 1))
-                low, high = feature.valid or (value, value)
-                features[feature.name] = round(min(max(value, low), high), 5)
+                blur = BLUR * self._random.uniform(-1, 1) if feature.name == BLURRED else 0.0
+                features[feature.name] = round(float(text) * (1 + blur), 5)
         price = float(line[self._product.target.name]) * self._random.gauss(1, NOISE)
         if day >= CHANGE_DAY:
             price *= PRICE
