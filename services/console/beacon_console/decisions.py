@@ -11,6 +11,7 @@ from beacon_core.product import Product
 from beacon_core.store import approvals, retrain_requests, verdicts
 
 PASS, MANUAL = "pass", "manual"
+OUTCOMES = (PASS, "inconclusive", "fail")
 APPROVED, REJECTED = "approved", "rejected"
 RECENT = 5
 

@@ -8,13 +8,15 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
-from sqlalchemy import Connection
+from sqlalchemy import Connection, func, select
 
 from beacon_console import decisions, drift, jobs
+from beacon_console.overview import EVERY
 from beacon_console.reading import Store, StoreDown
 from beacon_core import metrics
 from beacon_core.metrics import Metric
 from beacon_core.product import Product
+from beacon_core.store import actuals
 
 Samples = Iterable[tuple[tuple[str, ...], float | None]]
 
@@ -53,6 +55,7 @@ def _drift(connection: Connection) -> list[Family]:
         _family(metrics.DRIFT_CONFIRMED, ((labels, float(result.confirmed)) for labels, result in places)),
         _family(metrics.DRIFT_ROWS, _rows(results)),
         _family(metrics.MODEL_ERROR, ((labels, figure.value) for labels, figure in errors)),
+        _family(metrics.ACTUAL_LAST, [((), _seconds(connection.scalar(select(func.max(actuals.c.received_at)))))]),
         _family(metrics.MODEL_ERROR_ROWS, ((labels, float(figure.rows)) for labels, figure in errors)),
     ]
 
@@ -70,6 +73,7 @@ def _jobs(connection: Connection) -> list[Family]:
     return [
         _family(metrics.JOB_LAST_SUCCESS, (((job.name,), _seconds(job.succeeded_at)) for job in found)),
         _family(metrics.JOB_DURATION, (((job.name,), job.seconds) for job in found)),
+        _family(metrics.JOB_PERIOD, (((name,), period.total_seconds()) for name, period in EVERY.items())),
         _family(metrics.JOB_ROWS, (((job.name,), _float(job.newest.rows)) for job in found)),
         _family(metrics.JOB_FAILURES, (((job.name,), float(job.failures)) for job in found)),
         _family(metrics.JOB_STAGE, (((stage.job, stage.stage), stage.seconds) for stage in stages)),
@@ -80,9 +84,11 @@ def _decisions(connection: Connection, product: Product) -> list[Family]:
     newest = next(iter(decisions.verdicts_of(connection, product)), None)
     checks = [] if newest is None else newest.verdict.get("checks", [])
     passed = [((check["name"],), float(check["outcome"] == decisions.PASS)) for check in checks]
+    outcome = "" if newest is None else newest.outcome
     counts = decisions.request_counts(connection)
     return [
         _family(metrics.GATE_VERDICT, passed),
+        _family(metrics.GATE_OUTCOME, [((name,), float(name == outcome)) for name in decisions.OUTCOMES if outcome]),
         _family(metrics.RETRAIN_REQUESTS, (((state,), float(count)) for state, count in counts.items())),
     ]
 

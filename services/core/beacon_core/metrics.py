@@ -64,6 +64,9 @@ PREDICTION_VALUE = Metric("model_prediction_value", "histogram", "Predicted valu
 MODEL_INFO = Metric(
     "beacon_model_info", "gauge", "1 for a model in service.", ("name", "model_version", "sha256", "role")
 )
+MODEL_EXPECTED_ERROR = Metric(
+    "beacon_model_expected_error", "gauge", "Mean absolute error that the serving model's training expects."
+)
 MODEL_SWAPS = Metric("beacon_model_swaps_total", "counter", "Tries to take a new model into service.", ("outcome",))
 MODEL_TRAINED = Metric("beacon_model_trained_timestamp_seconds", "gauge", "When the serving model was trained.")
 
@@ -97,11 +100,14 @@ JOB_LAST_SUCCESS = Metric(
     "beacon_job_last_success_timestamp_seconds", "gauge", "When a job last got through a stage.", ("job",)
 )
 JOB_DURATION = Metric("beacon_job_duration_seconds", "gauge", "How long a job's newest run took.", ("job",))
+JOB_PERIOD = Metric("beacon_job_period_seconds", "gauge", "How often a job is to succeed.", ("job",))
 JOB_ROWS = Metric("beacon_job_rows", "gauge", "Rows that a job's newest run worked on.", ("job",))
 JOB_FAILURES = Metric("beacon_job_failures_total", "counter", "Failed runs of a job.", ("job",))
 JOB_STAGE = Metric("beacon_job_stage_seconds", "gauge", "How long a job's stage last took.", ("job", "stage"))
 RETRAIN_REQUESTS = Metric("beacon_retrain_requests", "gauge", "Requests to retrain, by how they stand.", ("state",))
 GATE_VERDICT = Metric("beacon_gate_verdict", "gauge", "1 where the newest verdict's check passed.", ("check",))
+GATE_OUTCOME = Metric("beacon_gate_outcome", "gauge", "1 for the newest verdict's outcome.", ("outcome",))
+ACTUAL_LAST = Metric("beacon_actual_last_timestamp_seconds", "gauge", "When the newest actual came.")
 STORE_UP = Metric("beacon_store_up", "gauge", "1 while the store answers the console.")
 
 MetricT = TypeVar("MetricT", bound=MetricWrapperBase)

@@ -177,6 +177,26 @@ class Retraining(Spec, frozen=True):
     min_new_labels: int
 
 
+class Monitoring(Spec, frozen=True):
+    """When people are told; each limit is exported as beacon_threshold and read by the alerts of docs/alerts.md.
+
+    Shares (0 to 1) are of the predictions of a short window, which must be `min_predictions` at least: those outside
+    the target's training range (page, and ticket), those below target.low or above target.high, those with one feature
+    outside its range or imputed, and those with nearly one value. Ages are of the newest model, features and actual.
+    """
+
+    min_predictions: int
+    out_of_range_page: float
+    out_of_range_share: float
+    extreme_share: float
+    input_out_of_range_share: float
+    imputed_share: float
+    collapse_share: float
+    model_age_days: float
+    feature_age_hours: float
+    actual_age_days: float
+
+
 class ProductEntry(Spec, frozen=True):
     """product.yaml's top level; features stay raw here so that an error can name the feature."""
 
@@ -196,6 +216,7 @@ class ProductEntry(Spec, frozen=True):
     drift: Drift
     retraining: Retraining
     promotion: Promotion
+    monitoring: Monitoring
 
 
 class Product(msgspec.Struct, frozen=True):
@@ -218,6 +239,7 @@ class Product(msgspec.Struct, frozen=True):
     drift: Drift
     retraining: Retraining
     promotion: Promotion
+    monitoring: Monitoring
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -326,6 +348,7 @@ def _check(product: Product) -> None:
     ]
     rules += _drift_rules(product)
     rules += _promotion_rules(product)
+    rules += _monitoring_rules(product)
     for key, holds, rule in rules:
         if not holds:
             raise ProductError(product.file, key, rule)
@@ -362,4 +385,13 @@ def _promotion_rules(product: Product) -> list[tuple[str, bool, str]]:
             (f"promotion.directions.{name}", name in product.feature_names, "is not a feature")
             for name in limits.directions
         ),
+    ]
+
+
+def _monitoring_rules(product: Product) -> list[tuple[str, bool, str]]:
+    limits = msgspec.structs.asdict(product.monitoring)
+    shares = {name: limit for name, limit in limits.items() if name.endswith(("share", "page"))}
+    return [
+        *((f"monitoring.{name}", 0 < share < 1, "must be between 0 and 1") for name, share in shares.items()),
+        *((f"monitoring.{name}", limits[name] > 0, "must be above 0") for name in limits if name not in shares),
     ]

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+import msgspec
 import numpy as np
 from prometheus_client import CollectorRegistry
 
@@ -34,6 +35,7 @@ class Instruments:
         self._values: Distribution | None = None
         self._info = metrics.gauge(metrics.MODEL_INFO, registry)
         self._trained = metrics.gauge(metrics.MODEL_TRAINED, registry)
+        self._expected = metrics.gauge(metrics.MODEL_EXPECTED_ERROR, registry)
         self._swaps = Counters(metrics.MODEL_SWAPS, registry)
         for outcome in ("swapped", "refused", "shadow_refused", "shadow_failed"):
             self._swaps.labels(outcome)
@@ -51,6 +53,7 @@ class Instruments:
             if current is not None:
                 self._info.labels(current.pin.name, current.pin.version, current.pin.sha256, role).set(1)
         self._trained.set(datetime.fromisoformat(model.manifest.created_at).timestamp())
+        self._expected.set(model.manifest.expected_absolute_error)
         self.predictions = self._predictions.labels(model.pin.version)
         self.predictions_out = self._predictions_out.labels(model.pin.version)
         if self._values is None:
@@ -109,4 +112,6 @@ def _thresholds(product: Product) -> dict[str, float]:
         "large_residual": product.quality.large_residual,
         "target_low": product.target.low,
         "target_high": product.target.high,
+        "max_mae_ratio": product.drift.max_mae_ratio,
+        **msgspec.structs.asdict(product.monitoring),
     }

@@ -33,7 +33,11 @@ def scraped(console):
 def test_an_empty_store_is_up_and_has_no_results(console):
     found = scraped(console)
     assert found["beacon_store_up"] == 1
-    assert not [name for name in found if name.startswith(("beacon_drift", "beacon_model_error", "beacon_job"))]
+    assert not [
+        name
+        for name in found
+        if name.startswith(("beacon_drift", "beacon_model_error", "beacon_job_last", "beacon_actual"))
+    ]
 
 
 def test_the_newest_results_are_exported(console, engine, product):
@@ -53,6 +57,9 @@ def test_the_newest_results_are_exported(console, engine, product):
     assert found["beacon_job_stage_seconds{job=drift,stage=run}"] == pytest.approx(12)
     assert found["beacon_job_failures_total{job=drift}"] == 0
     assert found["beacon_gate_verdict{check=mae}"] == 1
+    assert [found[f"beacon_gate_outcome{{outcome={name}}}"] for name in ("pass", "inconclusive", "fail")] == [1, 0, 0]
+    assert found["beacon_actual_last_timestamp_seconds"] > (now - timedelta(days=40)).timestamp()
+    assert found["beacon_job_period_seconds{job=drift}"] == 3600
     assert found["beacon_retrain_requests{state=waiting}"] == 1
 
 
