@@ -115,6 +115,10 @@ test-retrain: .venv/.stamp ## retraining whole: models, gate, MLflow, Kaggle's c
 test-laptop: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## `make run` itself: train, serve, kill every process in turn
 	$(DEV) pytest tests/e2e_laptop
 
+.PHONY: test-demo
+test-demo: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## `make demo` whole, against a `make run` of its own (7 minutes)
+	$(DEV) pytest tests/demo -rP
+
 .PHONY: test-browser
 test-browser: .venv/.stamp .venvs/console.stamp ## the console in a real Chromium: wide and narrow, light and dark
 	$(DEV) pytest tests/browser

@@ -1,4 +1,4 @@
-"""The jobs that run by the clock on a laptop: drift, then retraining if it was asked for.
+"""The jobs that run by the clock on a laptop: drift, then retraining if it was asked for, then the promotion.
 
 On a cluster each is a CronJob. Here one process starts one after the other, and again when the hour is over; each job
 ends with it. What a job finds is in its own records; a job that fails before it has any is recorded here.
@@ -10,6 +10,7 @@ import time
 from datetime import UTC, datetime
 from typing import BinaryIO
 
+import msgspec
 from sqlalchemy import func, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -24,6 +25,7 @@ from beacon_laptop.terminal import say
 
 FIRST_SECONDS = 60.0
 """A start has enough to do without the jobs, and nothing to compare yet."""
+PROMOTE = ROOT / "jobs" / "promote.py"
 TRY_AGAIN = 75
 """Exit status of a job that leaves the work to its next run: another one is at work, or the store is down."""
 
@@ -33,10 +35,10 @@ def jobs(arguments: tuple[str, ...] = ()) -> tuple[Process, ...]:
 
     Processes below a job are not tied to it, so the retraining makes none.
     """
-    return (
-        Process("drift", "drift", (str(ROOT / "jobs" / "drift.py"),), (ROOT / "services" / "drift-profiling",)),
-        training(("--trigger", "requests", "--jobs", "1", *arguments)),
-    )
+    drift = Process("drift", "drift", (str(ROOT / "jobs" / "drift.py"),), (ROOT / "services" / "drift-profiling",))
+    retraining = training(("--trigger", "requests", "--jobs", "1", *arguments))
+    promotion = msgspec.structs.replace(retraining, name="promote", arguments=(str(PROMOTE),))
+    return (drift, retraining, promotion) if PROMOTE.is_file() else (drift, retraining)
 
 
 def run_job(settings: Settings, job: Process, output: BinaryIO | None = None) -> int:

@@ -62,7 +62,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     kaggle_timeout_seconds: float = 120.0
     """How long one download from Kaggle may take."""
     drift_every_seconds: float = 3600.0
-    """How often a laptop runs its jobs: drift, then a retraining that was asked for."""
+    """How often a laptop runs its jobs: drift, then a retraining that was asked for, then the promotion."""
     drift_shards: int = 1
     """How many processes of an Indexed Job share the profiling (their number comes as JOB_COMPLETION_INDEX)."""
     retrain_cronjob: str = ""
