@@ -29,11 +29,49 @@ def _slow(fast: int, minutes: int) -> dict[str, str]:
     return counts | {PREDICT % 200: f"0+100x{minutes}"}
 
 
+def _limit(name: str, value: float, minutes: int = 1700) -> dict[str, str]:
+    return {f'beacon_threshold{{name="{name}"}}': f"{value}x{minutes}"}
+
+
 def _out(share: int, volume: int = 100) -> dict[str, str]:
-    return {
-        'model_predictions_total{model_version="7"}': f"0+{volume}x60",
-        'model_out_of_range_predictions_total{model_version="7"}': f"0+{share * volume / 100:g}x60",
-    }
+    limits = _limit("out_of_range_page", 0.25) | _limit("out_of_range_share", 0.05)
+    return (
+        limits
+        | _volume()
+        | {
+            'model_predictions_total{model_version="7"}': f"0+{volume}x60",
+            'model_out_of_range_predictions_total{model_version="7"}': f"0+{share * volume / 100:g}x60",
+        }
+    )
+
+
+def _volume(per_minute: int = 0) -> dict[str, str]:
+    """The least predictions that a share is told of, and as many as asked for."""
+    served = {'model_predictions_total{model_version="6"}': f"0+{per_minute}x400"} if per_minute else {}
+    return _limit("min_predictions", 200) | served
+
+
+def _share(metric: str, limit: str, share: float, per_minute: int = 100) -> dict[str, str]:
+    """`limit` is 20 % here, whatever the product's is: the rules must read it."""
+    return _limit(limit, 0.2) | _volume(per_minute) | {metric: f"0+{share * per_minute:g}x400"}
+
+
+def _buckets(*cumulative: int) -> dict[str, str]:
+    """Predictions a minute at most 15, 20 and 25."""
+    name = 'model_prediction_value_bucket{le="%s"}'
+    series = {name % le: f"0+{count}x400" for le, count in zip(("15.0", "20.0", "25.0"), cumulative, strict=True)}
+    whole = {name % "+Inf": "0+100x400", "model_prediction_value_count": "0+100x400"}
+    return _limit("collapse_share", 0.95) | _volume(100) | series | whole
+
+
+def _error(value: float, rows: int) -> dict[str, str]:
+    labels = '{metric="mae",window="7d",segment=""}'
+    figures = {"beacon_model_error" + labels: f"{value}x300", "beacon_model_error_rows" + labels: f"{rows}x300"}
+    return LIMITS | _limit("max_mae_ratio", 1.3) | {"beacon_model_expected_error": "2x300"} | figures
+
+
+def _actuals(served: int) -> dict[str, str]:
+    return _limit("actual_age_days", 0.1) | _volume(served) | {"beacon_actual_last_timestamp_seconds": "0x400"}
 
 
 def _coverage(value: str, rows: int) -> dict[str, str]:
@@ -51,6 +89,25 @@ BUILD = 'beacon_build_info{service="%s"}'
 READY = "model_not_ready"
 DROPPED, STORE = "beacon_prediction_log_dropped_total", "beacon_store_up"
 DRIFT, JOB = 'beacon_drift_confirmed{kind="data",feature="RM"}', 'beacon_job_failures_total{job="drift"}'
+FEATURES = "feature-serving"
+PROBE = 'probe_success{job="beacon-probe"}'
+SHIP, SPOOL = "beacon_prediction_log_ship_failures_total", "beacon_prediction_log_spool_records"
+NOTIFY = 'alertmanager_notifications_failed_total{integration="webhook"}'
+LOW = 'model_extreme_predictions_total{side="very_low"}'
+OUTSIDE = ('model_out_of_range_features_total{feature="RM"}', "input_out_of_range_share")
+IMPUTED = ('model_imputations_total{feature="RM"}', "imputed_share")
+TRAINED, ACTUAL = "beacon_model_trained_timestamp_seconds", "beacon_actual_last_timestamp_seconds"
+VIEW, AGE = 'beacon_feature_materialized_timestamp_seconds{view="tract"}', _limit("feature_age_hours", 1)
+SUCCESS, PERIOD = 'beacon_job_last_success_timestamp_seconds{job="drift"}', 'beacon_job_period_seconds{job="drift"}'
+EVERY, GATE = {PERIOD: "3600x400"}, 'beacon_gate_outcome{outcome="%s"}'
+
+
+def _refused(percent: int, status: int) -> dict[str, str]:
+    return _limit("min_predictions", 200) | {
+        PREDICT % 200: f"0+{100 - percent}x99",
+        PREDICT % status: f"0+{percent}x99",
+    }
+
 
 CASES = (
     Case("BeaconApiDown", "", {BUILD % "console": "1x9"}, 0, 1, {BUILD % "inference": "1x9"}),
@@ -91,5 +148,46 @@ CASES = (
     Case("BeaconCoverageLow", "", _coverage("0.8", 100), 119, 120, _coverage("0.8", 99)),
     Case("BeaconDriftConfirmed", "", {DRIFT: "1x60"}, 9, 10, {DRIFT: "0x60"}),
     Case("BeaconJobFailing", "", {JOB: "0 1x60"}, 4, 8, {JOB: "3x60"}),
+    Case("BeaconProbeFailing", "", {PROBE: "1x9 0x20"}, 11, 14, {PROBE: "1x9 0 1x20"}),
+    Case("BeaconProbeFailing", "", {}, 0, 2, {PROBE: "1x20"}),
+    Case("BeaconTargetAbsent", 'service="console"', {BUILD % FEATURES: "1x20"}, 4, 6, {BUILD % "console": "1x20"}),
+    Case("BeaconTargetAbsent", f'service="{FEATURES}"', {BUILD % "console": "1x20"}, 4, 6, {BUILD % FEATURES: "1x20"}),
+    Case("BeaconInternalErrors", "", {ERRORS % "internal": "0+2x60"}, 4, 14, {ERRORS % "not_found": "0+9x60"}),
+    Case("BeaconInternalErrors", "", {ERRORS % "overloaded": "0+2x60"}, 4, 14, {ERRORS % "overloaded": "0 1x60"}),
+    Case("BeaconClientsRefused", "", _refused(60, 422), 14, 20, _refused(40, 422)),
+    Case("BeaconClientsRefused", "", _refused(60, 400), 14, 20, _refused(60, 404)),
+    Case("BeaconClientsRefused", "", _refused(60, 400), 14, 20, _refused(60, 400) | _limit("min_predictions", 1e6)),
+    Case("BeaconPredictionLogStuck", "", {SHIP: "0+1x60", SPOOL: "9x60"}, 9, 14, {SHIP: "0+1x60", SPOOL: "0x60"}),
+    Case("BeaconPredictionLogStuck", "", {SHIP: "0+1x60", SPOOL: "9x60"}, 9, 14, {SHIP: "5x60", SPOOL: "9x60"}),
+    Case("BeaconNotificationsFailing", "", {NOTIFY: "0+1x60"}, 4, 8, {NOTIFY: "4x60"}),
+    Case("BeaconPredictionsExtreme", "", _share(LOW, "extreme_share", 0.3), 9, 20, _share(LOW, "extreme_share", 0.1)),
+    Case("BeaconPredictionsExtreme", "", _share(LOW, "extreme_share", 0.3), 9, 20, _share(LOW, "extreme_share", 1, 3)),
+    Case("BeaconInputsOutOfRange", "", _share(*OUTSIDE, 0.3), 14, 24, _share(*OUTSIDE, 0.1)),
+    Case("BeaconInputsOutOfRange", "", _share(*OUTSIDE, 0.3), 14, 24, _share(*OUTSIDE, 1, 3)),
+    Case("BeaconImputationHigh", "", _share(*IMPUTED, 0.3), 14, 24, _share(*IMPUTED, 0.1)),
+    Case("BeaconImputationHigh", "", _share(*IMPUTED, 0.3), 14, 24, _share(*IMPUTED, 1, 3)),
+    Case("BeaconOutputCollapse", "", _buckets(1, 99, 100), 9, 20, _buckets(5, 99, 100)),
+    Case("BeaconOutputCollapse", "", _buckets(1, 99, 100), 9, 20, _buckets(0, 90, 100)),
+    Case(
+        "BeaconOutputCollapse", "", _buckets(1, 99, 100), 9, 20, _buckets(1, 99, 100) | _limit("min_predictions", 1e6)
+    ),
+    Case("BeaconErrorHigh", "", _error(2.7, 100), 119, 120, _error(2.5, 100)),
+    Case("BeaconErrorHigh", "", _error(2.7, 100), 119, 120, _error(2.7, 99)),
+    Case("BeaconModelStale", "", _limit("model_age_days", 0.1) | {TRAINED: "0x400"}, 200, 210, {TRAINED: "0x400"}),
+    Case(
+        "BeaconModelStale",
+        "",
+        _limit("model_age_days", 0.1) | {TRAINED: "0x400"},
+        200,
+        210,
+        _limit("model_age_days", 0.2) | {TRAINED: "0x400"},
+    ),
+    Case("BeaconFeaturesStale", "", AGE | {VIEW: "0x400"}, 70, 80, AGE | {VIEW: "3600x400"}),
+    Case("BeaconActualsMissing", "", _actuals(9), 200, 210, _actuals(0)),
+    Case("BeaconActualsMissing", "", _actuals(9), 200, 210, _actuals(9) | {ACTUAL: "7200x400"}),
+    Case("BeaconJobStale", "", EVERY | {SUCCESS: "0x400"}, 185, 195, EVERY | {SUCCESS: "3600x400"}),
+    Case("BeaconJobNeverRan", "", {PERIOD: "3600x1700"}, 1559, 1560, {PERIOD: "3600x1700", SUCCESS: "0x1700"}),
+    Case("BeaconGateInconclusive", "", {GATE % "inconclusive": "1x99"}, 59, 60, {GATE % "fail": "1x99"}),
+    Case("BeaconGateInconclusive", "", {GATE % "inconclusive": "1x99"}, 59, 60, {GATE % "inconclusive": "0x99"}),
     Case("Watchdog", "", {}, -1, 0, {}),
 )

@@ -1,55 +1,24 @@
 """promtool on every alert: it fires after its `for` and not before, its twin never."""
 
 import re
-import subprocess
-from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from beacon_core import metrics
 from beacon_core.product import load_product
-from tests.alerts.cases import CASES, Case
+from beacon_core.settings import ROOT
+from tests.alerts.cases import CASES
+from tests.alerts.promtool import RULES, alerts, faults, rules_of
 
-ROOT = Path(__file__).parents[2]
-RULES = {file.name: file.read_text() for file in sorted((ROOT / "charts/monitoring/files/rules").glob("*.yaml"))}
-GROUPS = ("beacon-sli", "beacon-serving", "beacon-model")
-
-
-def alerts() -> list[dict[str, Any]]:
-    rules = [rule for text in RULES.values() for group in yaml.safe_load(text)["groups"] for rule in group["rules"]]
-    return [rule for rule in rules if "alert" in rule]
-
-
-def blocks(case: Case) -> Iterator[dict[str, Any]]:
-    picked = f'count(ALERTS{{alertname="{case.alert}",alertstate="firing",{case.labels}}}) > bool 0'
-    fires: list[dict[str, Any]] = [{"labels": "{}", "value": 1}]
-    moments = [(case.late, case.series, fires)]
-    if case.early >= 0:
-        moments += [(case.early, case.series, []), (case.late, case.twin, [])]
-    for at, series, expected in moments:
-        yield {
-            "interval": "1m",
-            "input_series": [{"series": name, "values": values} for name, values in series.items()],
-            "promql_expr_test": [{"expr": picked, "eval_time": f"{at}m", "exp_samples": expected}],
-        }
-
-
-def promtool(folder: Path, rules: dict[str, str], cases: tuple[Case, ...] = CASES) -> subprocess.CompletedProcess[str]:
-    folder.mkdir(exist_ok=True)
-    for name, text in rules.items():
-        (folder / name).write_text(text)
-    tests = [block for case in cases for block in blocks(case)]
-    whole = {"rule_files": list(rules), "evaluation_interval": "1m", "group_eval_order": list(GROUPS), "tests": tests}
-    (folder / "tests.yml").write_text(yaml.safe_dump(whole))
-    command = ["promtool", "test", "rules", "tests.yml"]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=60)
+FOREIGN = {"alertmanager_notifications_failed_total", "probe_success"}
+"""Metrics of Alertmanager and of the prober."""
 
 
 def test_every_alert_fires_in_time_and_its_twin_does_not(tmp_path: Path) -> None:
-    done = promtool(tmp_path, RULES)
-    assert done.returncode == 0, done.stdout + done.stderr
+    rules = rules_of()
+    with ThreadPoolExecutor(2) as pool:
+        found = pool.map(lambda name: faults(tmp_path / name, name, rules), {rule["alert"] for rule in alerts()})
+    assert "\n".join(filter(None, found)) == ""
 
 
 def test_every_alert_has_a_case_and_every_case_an_alert() -> None:
@@ -62,13 +31,20 @@ def test_only_known_severities_and_drift_never_pages() -> None:
 
 
 def test_rules_read_metrics_that_exist() -> None:
-    named = {metric.name for metric in metrics.ALL}
+    named = FOREIGN | {metric.name for metric in metrics.ALL}
     named |= {f"{metric.name}_{part}" for metric in metrics.ALL for part in ("bucket", "count")}
-    rules = [rule for text in RULES.values() for group in yaml.safe_load(text)["groups"] for rule in group["rules"]]
-    bare = re.sub(r'"[^"]*"|(by|ignoring) \([^)]*\)', "", "\n".join(rule["expr"] for rule in rules))
-    used = set(re.findall(r"(?<![:\w])(?:beacon|http|api|model)_\w+", bare))
-    assert len(used) > 10
+    bare = re.sub(r'"[^"]*"|(by|ignoring|on|group_left) \([^)]*\)', "", "\n".join(rule["expr"] for rule in rules_of()))
+    used = set(re.findall(r"(?<![:\w])(?:beacon|http|api|model|alertmanager|probe)_\w+", bare))
+    assert len(used) > 20
     assert used <= named
+
+
+def test_every_threshold_that_is_read_is_exported() -> None:
+    read = set(re.findall(r'beacon_threshold{name="(\w+)"}', "\n".join(RULES.values())))
+    exported = (ROOT / "services/inference/beacon_inference/instruments.py").read_text()
+    product = load_product(ROOT / "feature_repo/product.yaml")
+    assert len(read) > 8
+    assert {name for name in read if f'"{name}":' not in exported} <= set(product.monitoring.__struct_fields__)
 
 
 def test_the_latency_promise_is_the_bucket_that_the_rules_read() -> None:
