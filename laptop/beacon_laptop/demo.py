@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from beacon_core import clock
 from beacon_core.product import ProductError, load_product
+from beacon_core.release import ReleaseError, read_release
 from beacon_core.settings import Settings, SettingsError, load_settings
 from beacon_core.store import drift_runs, open_store, predictions, retrain_requests
 from beacon_laptop.health import is_ready
@@ -38,6 +39,7 @@ MOST_ROWS = 500
 FEW = 100
 """Predictions that a state may hold before the demo: its clock is shifted for good."""
 TRIES = 10
+SWAP_SECONDS = 30.0
 
 
 class DemoError(Exception):
@@ -141,9 +143,14 @@ class Demo:
         raise DemoError(f"{job.name} ended with status {status}; {self.settings.home / 'logs' / 'demo.log'} says why")
 
     def serving(self) -> str:
-        """The version in service, as inference says it; a new one is taken within seconds."""
-        time.sleep(3)
-        return str(self.exchange("GET", "/readyz", None)["model"]["version"])
+        """The version in service, once inference has taken the released one; raises `DemoError` when it does not."""
+        released = read_release(self.settings.release_file).model.version
+        deadline = time.monotonic() + SWAP_SECONDS
+        while (version := str(self.exchange("GET", "/readyz", None)["model"]["version"])) != released:
+            if time.monotonic() > deadline:
+                raise DemoError(f"version {released} is released, and {version} still serves; inference's log says why")
+            time.sleep(0.5)
+        return version
 
     def post(self, path: str, body: object) -> Any:
         """The answer to a POST; raises `DemoError`."""
@@ -203,7 +210,7 @@ def main() -> int:
         check(settings, engine)
         world = World(load_product(settings.product), given.seed)
         Demo(settings, world, engine, tuple(given.retrain.split())).play(given.days)
-    except (DemoError, SettingsError, ProductError) as error:
+    except (DemoError, SettingsError, ProductError, ReleaseError) as error:
         say(f"demo: {error}")
         return 1
     except KeyboardInterrupt:
