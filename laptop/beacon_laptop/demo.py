@@ -29,7 +29,7 @@ from beacon_laptop.world import CHANGE_DAY, World
 
 DAYS = 60
 HOMES_A_DAY = 240
-LABELS_QUIET, LABELS_CHANGED = 8, 40
+LABELS_QUIET, LABELS_CHANGED = 8, 80
 """Homes sold a day, whose true price will be known."""
 DELAY_DAYS = 2
 SILENT_UNTIL = 34

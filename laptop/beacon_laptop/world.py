@@ -13,10 +13,10 @@ from beacon_core.product import Product
 
 CHANGE_DAY = 16
 ROOMS, NEIGHBOURS = "RM", "LSTAT"
-MORE_ROOMS = 0.42
-"""Rooms; 0.6 standard deviations."""
-FEWER_POOR = 0.7
-PRICE = 0.92
+MORE_ROOMS = 0.32
+"""Rooms; nearly half a standard deviation."""
+FEWER_POOR = 0.77
+PRICE = 0.85
 NOISE = 0.07
 """Standard deviation of a price, as a share of it."""
 BLURRED, BLUR = "CRIM", 0.02

@@ -214,10 +214,11 @@ def of_one_version(found: Sequence[VersionedT], version: str | None) -> list[Ver
 
 
 def of_one_run_each(figures: Sequence[drift.Figure]) -> list[drift.Figure]:
-    """Keep one figure a run: where two versions answered within the window, the one over more rows."""
+    """Keep one figure a run: that of the newest actuals; of two versions that share them, the one over more rows."""
     best: dict[str, drift.Figure] = {}
     for figure in figures:
-        if figure.period not in best or figure.rows > best[figure.period].rows:
+        other = best.get(figure.period)
+        if other is None or (figure.until, figure.rows) > (other.until, other.rows):
             best[figure.period] = figure
     return list(best.values())
 
