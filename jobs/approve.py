@@ -4,12 +4,13 @@ import argparse
 import getpass
 import sys
 
+from beacon_core.approvals import APPROVED, REJECTED, decide
+from beacon_core.errors import BeaconError
 from beacon_core.logs import configure_logging
 from beacon_core.product import load_product
 from beacon_core.settings import load_settings
 from beacon_core.store import migrate, open_store
-from beacon_retrain.approvals import APPROVED, REJECTED, decide
-from beacon_retrain.errors import EXPECTED, status_of
+from beacon_retrain.errors import EXPECTED, REFUSED, status_of
 
 DECISIONS = {"approve": APPROVED, "reject": REJECTED}
 
@@ -29,7 +30,11 @@ def main() -> int:
     try:
         engine = open_store(settings.database)
         migrate(engine)
-        new = decide(engine, product, given.version, decision, given.person, given.reason)
+        with engine.begin() as connection:
+            new = decide(connection, product.name, given.version, decision, given.person, given.reason)
+    except BeaconError as error:
+        print(f"{given.decision}: {error.message}", file=sys.stderr)
+        return REFUSED
     except EXPECTED as error:
         print(f"{given.decision}: {error}", file=sys.stderr)
         return status_of(error)

@@ -1,4 +1,4 @@
-"""The one thing the console changes: a person's decision on a model that the gate let pass.
+"""The one thing the console changes: a person's decision on a model that the gate judged.
 
 Every form carries the token itself, typed by the person: no cookie lets another site act in somebody's name.
 """
@@ -8,14 +8,13 @@ from typing import Any
 
 from flask import Flask, redirect, request
 
-from beacon_console import decisions
 from beacon_console.reading import Store
+from beacon_core import approvals
 from beacon_core.errors import BeaconError
 from beacon_core.product import Product
 from beacon_core.settings import Settings
 
 FORM = frozenset({"application/x-www-form-urlencoded"})
-LENGTHS = {"person": 64, "reason": 500}
 
 
 def add_decisions(app: Flask, settings: Settings, product: Product, store: Store) -> None:
@@ -24,21 +23,10 @@ def add_decisions(app: Flask, settings: Settings, product: Product, store: Store
     @app.post("/models/<version>/decision")
     def decide(version: str) -> Any:
         _check_sender(settings)
-        decision = request.form.get("decision", "")
-        if decision not in {decisions.APPROVED, decisions.REJECTED}:
-            raise BeaconError("invalid_body", "decision must be approved or rejected.", "decision")
-        person, reason = (_text(name) for name in LENGTHS)
+        given = {name: request.form.get(name, "") for name in ("decision", "person", "reason", "sha256")}
         with store.writing() as connection:
-            newest = next(iter(decisions.verdicts_of(connection, product, version)), None)
-            if newest is None or newest.outcome != decisions.PASS:
-                raise BeaconError(
-                    "not_found", f"No verdict lets model {version[:64]} pass, so there is nothing to decide."
-                )
-            if request.form.get("sha256") != newest.sha256:
-                rule = f"Another package of model {version[:64]} was judged meanwhile. Read its verdict first."
-                raise BeaconError("idempotency_conflict", rule, "sha256")
-            decisions.decide(connection, product, newest, decision, person, reason)
-        return redirect(f"/models/{newest.version}#verdict", 303)
+            approvals.decide(connection, product.name, version, **given)
+        return redirect(f"/models/{version}#verdict", 303)
 
 
 def _check_sender(settings: Settings) -> None:
@@ -51,10 +39,3 @@ def _check_sender(settings: Settings) -> None:
         raise BeaconError("unsupported_media_type", "Send the form of the model's page.", "Content-Type")
     if not hmac.compare_digest(request.form.get("token", "").encode(), settings.console_token.encode()):
         raise BeaconError("unauthorized", "The token is not the right one. Nothing was decided.", "token")
-
-
-def _text(name: str) -> str:
-    text = request.form.get(name, "").strip()
-    if not text or len(text) > LENGTHS[name] or not text.isprintable():
-        raise BeaconError("invalid_body", f"{name} must be 1 to {LENGTHS[name]} characters on one line.", name)
-    return text

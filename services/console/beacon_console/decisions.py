@@ -4,15 +4,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, func, select
 
-from beacon_core import clock
+from beacon_core.approvals import PASS
 from beacon_core.product import Product
 from beacon_core.store import approvals, retrain_requests, verdicts
 
-PASS, MANUAL = "pass", "manual"
+MANUAL = "manual"
 OUTCOMES = (PASS, "inconclusive", "fail")
-APPROVED, REJECTED = "approved", "rejected"
 RECENT = 5
 
 
@@ -97,19 +96,3 @@ def waiting(connection: Connection, product: Product, newest: Sequence[Verdict])
     if product.promotion.mode != MANUAL or not newest or newest[0].outcome != PASS:
         return []
     return [] if decisions_of(connection, [newest[0].sha256]) else [newest[0]]
-
-
-def decide(connection: Connection, product: Product, verdict: Verdict, decision: str, person: str, reason: str) -> bool:
-    """Write a decision down; False when the newest one already says the same."""
-    before = decisions_of(connection, [verdict.sha256])
-    if before and before[0].decision == decision:
-        return False
-    row: dict[str, Any] = {
-        "product": product.name,
-        "version": verdict.version,
-        "sha256": verdict.sha256,
-        "decision": decision,
-    }
-    row |= {"person": person, "reason": reason, "decided_at": clock.now()}
-    connection.execute(insert(approvals).values(row))
-    return True

@@ -14,6 +14,7 @@ from beacon_console import decisions, drift, jobs
 from beacon_console.overview import EVERY
 from beacon_console.reading import Store, StoreDown
 from beacon_core import metrics
+from beacon_core.approvals import PASS
 from beacon_core.metrics import Metric
 from beacon_core.product import Product
 from beacon_core.store import actuals
@@ -83,7 +84,7 @@ def _jobs(connection: Connection) -> list[Family]:
 def _decisions(connection: Connection, product: Product) -> list[Family]:
     newest = next(iter(decisions.verdicts_of(connection, product)), None)
     checks = [] if newest is None else newest.verdict.get("checks", [])
-    passed = [((check["name"],), float(check["outcome"] == decisions.PASS)) for check in checks]
+    passed = [((check["name"],), float(check["outcome"] == PASS)) for check in checks]
     outcome = "" if newest is None else newest.outcome
     counts = decisions.request_counts(connection)
     return [

@@ -1,14 +1,21 @@
 """A person's word: written once, by name and reason, about the package that the newest verdict judged."""
 
+import os
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, select
 
+from beacon_core.approvals import APPROVED, REJECTED
+from beacon_core.approvals import decide as decide_in
+from beacon_core.approvals import newest as newest_in
+from beacon_core.errors import BeaconError
 from beacon_core.product import Product
+from beacon_core.settings import ROOT
 from beacon_core.store import approvals, migrate, open_store
-from beacon_retrain.approvals import APPROVED, REJECTED, DecisionError, decide, newest
 from beacon_retrain.verdict import Check, Contestant, Outcome, Verdict, record
 
 
@@ -39,6 +46,16 @@ def judged(engine: Engine, product: Product, version: str, outcome: Outcome, sha
     record(engine, verdict)
 
 
+def decide(engine: Engine, product: Product, version: str, decision: str, person: str, reason: str) -> bool:
+    with engine.begin() as connection:
+        return decide_in(connection, product.name, version, decision, person, reason)
+
+
+def newest(engine: Engine, sha256: str) -> str | None:
+    with engine.connect() as connection:
+        return newest_in(connection, sha256)
+
+
 def written(engine: Engine) -> list[tuple[str, str, str, str]]:
     columns = approvals.c.version, approvals.c.sha256, approvals.c.decision, approvals.c.person
     with engine.connect() as connection:
@@ -66,12 +83,12 @@ def test_another_package_of_the_same_number_was_not_decided(engine: Engine, prod
 @pytest.mark.parametrize(
     ("version", "person", "reason", "said"),
     [
-        ("", "ada", "good", "version: is missing"),
-        ("9", "ada", "good", "version 9: has no verdict"),
-        ("2", " ", "good", "person: must have 1 to 64"),
-        ("2", "a" * 65, "good", "person: must have 1 to 64"),
-        ("2", "ada", " ", "reason: is missing"),
-        ("3", "ada", "good", r"version 3: its verdict is inconclusive \(because\)"),
+        ("", "ada", "good", "Model  has no verdict"),
+        ("9", "ada", "good", "Model 9 has no verdict"),
+        ("2", " ", "good", "person must be 1 to 64"),
+        ("2", "a" * 65, "good", "person must be 1 to 64"),
+        ("2", "ada", " ", "reason must be 1 to 500"),
+        ("3", "ada", "good", "Model 3 has the verdict inconclusive; only pass"),
     ],
 )
 def test_what_cannot_be_approved_is_said_and_not_written(
@@ -79,7 +96,7 @@ def test_what_cannot_be_approved_is_said_and_not_written(
 ) -> None:
     judged(engine, product, "2", "pass")
     judged(engine, product, "3", "inconclusive")
-    with pytest.raises(DecisionError, match=said):
+    with pytest.raises(BeaconError, match=said):
         decide(engine, product, version, APPROVED, person, reason)
     assert written(engine) == []
 
@@ -87,3 +104,24 @@ def test_what_cannot_be_approved_is_said_and_not_written(
 def test_any_verdict_may_be_rejected(engine: Engine, product: Product) -> None:
     judged(engine, product, "3", "fail")
     assert decide(engine, product, "3", REJECTED, "ada", "as the gate says")
+
+
+def make(command: str, home: Path, reason: str, version: str = "2") -> "subprocess.CompletedProcess[str]":
+    """The job as `make approve` and `make reject` call it."""
+    called = [sys.executable, str(ROOT / "jobs/approve.py"), command, version, "--reason", reason, "--person", "ada"]
+    environment = os.environ | {"BEACON_HOME": str(home), "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.run(called, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_the_job_approves_once_and_refuses_in_one_line(product: Product, tmp_path: Path) -> None:
+    engine = open_store(f"sqlite:///{tmp_path / 'beacon.db'}")
+    migrate(engine)
+    judged(engine, product, "2", "pass")
+    bad = make("approve", tmp_path, "")
+    assert (bad.returncode, bad.stderr) == (1, "approve: reason must be 1 to 500 characters on one line.\n")
+    assert written(engine) == []
+    done = make("approve", tmp_path, "read the report")
+    assert (done.returncode, done.stdout) == (0, f"{product.name} version 2 is approved by ada\n"), done.stderr
+    done = make("reject", tmp_path, "second thoughts")
+    assert done.returncode == 0
+    assert [row[2] for row in written(engine)] == [APPROVED, REJECTED]
