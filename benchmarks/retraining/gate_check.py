@@ -16,9 +16,11 @@ def main() -> int:
     """All cases, a line each, then the counts."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", type=int, default=20, help="of each kind")
+    parser.add_argument("--first", type=int, default=0, help="seed; the gate was mended on 0 to 19")
     given = parser.parse_args()
     product = load_product(load_settings().product)
-    wanted = [(kind, seed) for kind in ("better", "worse") for seed in range(given.cases)]
+    seeds = range(given.first, given.first + given.cases)
+    wanted = [(kind, seed) for kind in ("better", "worse") for seed in seeds]
     cases = Parallel(n_jobs=-1, return_as="generator")(delayed(run)(product, kind, seed) for kind, seed in wanted)
     status = 0
     found: list[Case] = []
