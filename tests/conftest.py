@@ -1,5 +1,6 @@
 """What every test shares: no network, the product, a home with a model released in it, settings, inference itself."""
 
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest_socket
 from support.packages import release_package, row_of
 from support.service import METRICS_PORT, PORT, Service
 
+from beacon_core import clock
 from beacon_core.product import Product, load_product
 from beacon_core.settings import ROOT, Settings
 
@@ -36,6 +38,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith(("BEACON_", "OTEL_"))]:
         monkeypatch.delenv(name)
+    # A demo may have shifted the clock of the checkout's own state.
+    unshifted = clock._Shift()
+    unshifted._looked = math.inf
+    monkeypatch.setattr(clock, "_shift", unshifted)
 
 
 @pytest.fixture(scope="session")
