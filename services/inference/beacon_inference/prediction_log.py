@@ -8,6 +8,7 @@ A full or broken spool never fails a prediction: it is counted in beacon_predict
 import logging
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from prometheus_client import CollectorRegistry
 from beacon_core import metrics
 from beacon_inference.database import Database
 from beacon_inference.record import Record, decode_record, encode_record
-from beacon_inference.spool import Position, Spool
+from beacon_inference.spool import Spool
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ RETRY_SECONDS = (0.5, 1, 2, 5)
 # While requests come, the shipper rests so many times as long as a batch took it: it shares their core. With this many
 # records in the spool it no longer does, so that the spool cannot fill up for politeness.
 RESTS = 3
-PATIENT_RECORDS = 20_000
+PATIENT_RECORDS = 5_000
 # Every drop is counted; the log tells of it this often.
 DROPS_TOLD_SECONDS = 60
 
@@ -39,7 +40,8 @@ class PredictionLog:
         self._database = database
         self._quarantine = folder / "quarantine.txt"
         self._spool = Spool(folder, max_bytes)
-        self._waiting: dict[str, Position] = {}
+        # Segment -> prediction id -> where its line begins, of all that is not in the database yet.
+        self._waiting: defaultdict[int, dict[str, int]] = defaultdict(dict)
         self._offsets: dict[int, int] = {}
         self._silent_until = 0.0
         self._appended = 0
@@ -49,7 +51,7 @@ class PredictionLog:
         self._shipped = metrics.counter(metrics.LOG_SHIPPED, registry)
         self._quarantined = metrics.counter(metrics.LOG_QUARANTINED, registry)
         self._failures = metrics.counter(metrics.LOG_SHIP_FAILURES, registry)
-        metrics.gauge(metrics.SPOOL_RECORDS, registry).set_function(lambda: len(self._waiting))
+        metrics.gauge(metrics.SPOOL_RECORDS, registry).set_function(self._count_waiting)
         self._recover()
 
     def start(self) -> None:
@@ -71,9 +73,9 @@ class PredictionLog:
             self._drop(len(records))
             return False
         self._appended += len(records)
-        offset = position.offset
+        offset, waiting = position.offset, self._waiting[position.segment]
         for record, line in zip(records, lines, strict=True):
-            self._waiting[record.id] = Position(position.segment, offset, len(line))
+            waiting[record.id] = offset
             offset += len(line) + 1
         return True
 
@@ -85,9 +87,12 @@ class PredictionLog:
 
     def find_waiting(self, prediction_id: str) -> Record | None:
         """Find a record that is still in the spool."""
-        position = self._waiting.get(prediction_id)
-        line = None if position is None else self._spool.read_at(position)
-        return None if line is None else decode_record(line)
+        for segment, waiting in list(self._waiting.items()):
+            offset = waiting.get(prediction_id)
+            line = None if offset is None else self._spool.read_line(segment, offset)
+            if line is not None:
+                return decode_record(line)
+        return None
 
     def find(self, prediction_id: str) -> Record | None:
         """Find a record in the spool or the database; raises DatabaseDown when only the latter could tell."""
@@ -101,7 +106,7 @@ class PredictionLog:
                 for line in _lines(chunk):
                     record = _decode(line)
                     if record is not None:
-                        self._waiting[record.id] = Position(segment, offset, len(line))
+                        self._waiting[segment][record.id] = offset
                     offset += len(line) + 1
 
     def _ship_for_ever(self) -> None:
@@ -122,7 +127,7 @@ class PredictionLog:
                 return
             if more:
                 busy = self._appended != appended
-                self._stopping.wait(rest_seconds(time.perf_counter() - begun, len(self._waiting), busy=busy))
+                self._stopping.wait(rest_seconds(time.perf_counter() - begun, self._count_waiting(), busy=busy))
             else:
                 self._stopping.wait(RETRY_SECONDS[min(failures, len(RETRY_SECONDS)) - 1] if failures else SHIP_SECONDS)
 
@@ -139,20 +144,19 @@ class PredictionLog:
                 self._set_aside([line for line, record in parsed if record is None])
                 self._offsets[segment] = offset + len(chunk)
                 self._shipped.inc(len(records))
+                waiting = self._waiting[segment]
                 for record in records:
-                    self._waiting.pop(record.id, None)
+                    waiting.pop(record.id, None)
                 return True
             if sealed:
                 self._spool.drop(segment)
                 self._offsets.pop(segment, None)
-                self._forget(segment)
+                # With it go records that were shipped in the moment between their write and their entry.
+                self._waiting.pop(segment, None)
         return False
 
-    def _forget(self, segment: int) -> None:
-        """Forget records that were shipped in the moment between their write and their entry in `_waiting`."""
-        for name, position in list(self._waiting.items()):
-            if position.segment == segment:
-                self._waiting.pop(name, None)
+    def _count_waiting(self) -> int:
+        return sum(len(waiting) for waiting in list(self._waiting.values()))
 
     def _set_aside(self, lines: list[bytes]) -> None:
         if lines:

@@ -13,11 +13,10 @@ SEGMENT_BYTES = 4 << 20
 
 
 class Position(NamedTuple):
-    """Where a record lies: segment number, offset and length in bytes."""
+    """Where lines were written: segment number, and offset in bytes."""
 
     segment: int
     offset: int
-    length: int
 
 
 class Spool:
@@ -50,7 +49,7 @@ class Spool:
                 return None
         except OSError:
             return None
-        position = Position(self._number, self._size, written)
+        position = Position(self._number, self._size)
         self._size += written
         with self._lock:
             self._sizes[self._number] = self._size
@@ -75,12 +74,12 @@ class Spool:
                 chunk += file.readline()
         return chunk[: chunk.rfind(b"\n") + 1]
 
-    def read_at(self, position: Position) -> bytes | None:
-        """Read one record's line; None when its segment was shipped and dropped meanwhile."""
+    def read_line(self, segment: int, offset: int) -> bytes | None:
+        """Read the line that begins at `offset`; None when its segment was shipped and dropped meanwhile."""
         try:
-            with self._path(position.segment).open("rb") as file:
-                file.seek(position.offset)
-                return file.read(position.length)
+            with self._path(segment).open("rb") as file:
+                file.seek(offset)
+                return file.readline()
         except FileNotFoundError:
             return None
 
