@@ -19,12 +19,14 @@ from beacon_core.settings import Settings
 from beacon_retrain import export
 from beacon_retrain.dataset import Dataset
 from beacon_retrain.evaluate import evaluate
+from beacon_retrain.export import ParityError
 from beacon_retrain.imputation import impute
 from beacon_retrain.package import Origin, write_package
 from beacon_retrain.train import TrainSettings, train
 
 DAYS, MADE, PER_DAY, FRESH = 120, 30, 8, 4000
 STRONG, WEAKER = "kernel-ridge", ("extra-trees", "ridge")
+UNPACKAGED = "unpackaged"
 DRIFTS = (
     Drift(begin=30, end=40, level=0.2),
     Drift(begin=30, end=40, level=-0.15),
@@ -45,8 +47,8 @@ class Case(msgspec.Struct, frozen=True):
 
     @property
     def right(self) -> bool:
-        """Better passes; worse does not."""
-        return (self.outcome == "pass") == (self.kind == "better")
+        """Better passes; worse does not. A model that could not be packaged was never judged."""
+        return self.outcome != UNPACKAGED and (self.outcome == "pass") == (self.kind == "better")
 
     @property
     def clear(self) -> bool:
@@ -62,8 +64,11 @@ def run(product: Product, kind: str, seed: int) -> Case:
     recipe = STRONG if kind == "better" else WEAKER[seed % len(WEAKER)]
     with tempfile.TemporaryDirectory() as folder:
         models = Path(folder)
-        champion = make(models, product, world.until(history, MADE), STRONG, "1", MADE, seed)
-        challenger = make(models, product, history, recipe, "2", DAYS, seed)
+        try:
+            champion = make(models, product, world.until(history, MADE), STRONG, "1", MADE, seed)
+            challenger = make(models, product, history, recipe, "2", DAYS, seed)
+        except ParityError as error:
+            return Case(kind, seed, np.nan, np.nan, UNPACKAGED, str(error))
         said = evaluate(Settings(), product, history, challenger, champion, quick(recipe, seed))
         old, new = (true_error(world, package, seed) for package in (champion, challenger))
     return Case(kind, seed, old, new, said.outcome, said.reason)
