@@ -90,6 +90,9 @@ READY = "model_not_ready"
 DROPPED, STORE = "beacon_prediction_log_dropped_total", "beacon_store_up"
 DRIFT, JOB = 'beacon_drift_confirmed{kind="data",feature="RM"}', 'beacon_job_failures_total{job="drift"}'
 FEATURES = "feature-serving"
+LE = ',le="0.2"'
+GONE = "0 20000x700"
+FEW = SLO | {PREDICT % 200: "0+0.1x700", PREDICT % 503: "0+0.01x700"}
 PROBE = 'probe_success{job="beacon-probe"}'
 SHIP, SPOOL = "beacon_prediction_log_ship_failures_total", "beacon_prediction_log_spool_records"
 NOTIFY = 'alertmanager_notifications_failed_total{integration="webhook"}'
@@ -119,6 +122,24 @@ CASES = (
     Case(BURN, 'long="6h"', _requests(960, 40, 400), 14, 18, _requests(980, 20, 400)),
     Case(BURN, 'long="1d"', _requests(980, 20, 1500), 58, 64, _requests(990, 10, 1500)),
     Case(BURN, 'long="3d"', _requests(990, 10, 4400), 178, 184, _requests(997, 3, 4400)),
+    # The same of the slower windows: too few failures, and failures of the past.
+    Case(BURN, 'long="6h"', _requests(960, 40, 400), 14, 60, SLO | {PREDICT % 200: "0+900x99", PREDICT % 503: GONE}),
+    Case(BURN, 'long="6h"', _requests(960, 40, 400), 14, 60, FEW),
+    Case(BURN, 'long="1d"', _requests(980, 20, 1500), 58, 200, SLO | {PREDICT % 200: "0+900x300", PREDICT % 503: GONE}),
+    Case(BURN, 'long="1d"', _requests(980, 20, 1500), 58, 200, FEW),
+    Case(
+        BURN, 'long="3d"', _requests(990, 10, 4400), 178, 600, SLO | {PREDICT % 200: "0+900x700", PREDICT % 503: GONE}
+    ),
+    Case(BURN, 'long="3d"', _requests(990, 10, 4400), 178, 600, FEW),
+    Case("BeaconLatencyBudgetBurn", "", _slow(80, 60), 2, 30, _slow(80, 60) | {PREDICT % 200: "0+1x60"}),
+    Case(
+        "BeaconLatencyBudgetBurn",
+        "",
+        _slow(80, 60),
+        2,
+        30,
+        _slow(80, 60) | {SECONDS % ("bucket", LE): "0+50x10 600+100x50"},
+    ),
     Case("BeaconLatencyBudgetBurn", "", _slow(80, 60), 2, 10, _slow(90, 60)),
     Case("BeaconDependencyErrors", "", {ERRORS % READY: "0+9x60"}, 4, 14, {ERRORS % "not_found": "0+9x60"}),
     Case(
@@ -153,7 +174,7 @@ CASES = (
     Case("BeaconTargetAbsent", 'service="console"', {BUILD % FEATURES: "1x20"}, 4, 6, {BUILD % "console": "1x20"}),
     Case("BeaconTargetAbsent", f'service="{FEATURES}"', {BUILD % "console": "1x20"}, 4, 6, {BUILD % FEATURES: "1x20"}),
     Case("BeaconInternalErrors", "", {ERRORS % "internal": "0+2x60"}, 4, 14, {ERRORS % "not_found": "0+9x60"}),
-    Case("BeaconInternalErrors", "", {ERRORS % "overloaded": "0+2x60"}, 4, 14, {ERRORS % "overloaded": "0 1x60"}),
+    Case("BeaconInternalErrors", "", {ERRORS % "overloaded": "0+2x60"}, 4, 14, {ERRORS % "overloaded": "0x7 1x60"}),
     Case("BeaconClientsRefused", "", _refused(60, 422), 14, 20, _refused(40, 422)),
     Case("BeaconClientsRefused", "", _refused(60, 400), 14, 20, _refused(60, 404)),
     Case("BeaconClientsRefused", "", _refused(60, 400), 14, 20, _refused(60, 400) | _limit("min_predictions", 1e6)),
@@ -185,7 +206,7 @@ CASES = (
     Case("BeaconFeaturesStale", "", AGE | {VIEW: "0x400"}, 70, 80, AGE | {VIEW: "3600x400"}),
     Case("BeaconActualsMissing", "", _actuals(9), 200, 210, _actuals(0)),
     Case("BeaconActualsMissing", "", _actuals(9), 200, 210, _actuals(9) | {ACTUAL: "7200x400"}),
-    Case("BeaconJobStale", "", EVERY | {SUCCESS: "0x400"}, 185, 195, EVERY | {SUCCESS: "3600x400"}),
+    Case("BeaconJobStale", "", EVERY | {SUCCESS: "0x400"}, 185, 200, EVERY | {SUCCESS: "3600x400"}),
     Case("BeaconJobNeverRan", "", {PERIOD: "3600x1700"}, 1559, 1560, {PERIOD: "3600x1700", SUCCESS: "0x1700"}),
     Case("BeaconGateInconclusive", "", {GATE % "inconclusive": "1x99"}, 59, 60, {GATE % "fail": "1x99"}),
     Case("BeaconGateInconclusive", "", {GATE % "inconclusive": "1x99"}, 59, 60, {GATE % "inconclusive": "0x99"}),

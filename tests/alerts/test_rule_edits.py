@@ -1,0 +1,98 @@
+"""Edits of the rules, each of which the cases must catch: what no case sees may as well not be in the rule."""
+
+import copy
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tests.alerts.promtool import Rule, alerts, faults, rules_of, stands_on
+
+# What is written, and what would be wrong: in the first rule that holds it.
+EDITS = (
+    ('absent(beacon_build_info{service="inference', 'count(beacon_build_info{service="inference'),
+    ('status=~"5.."', 'status=~"4.."'),
+    ('endpoint=~".*(predict|predict/batch|infer)|/invocations"', 'endpoint=~".+"'),
+    ("1 - sum", "0 + sum"),
+    ("> 14.4 * (1", "> 40 * (1"),
+    ("> 14.4 * (1", "> 10 * (1"),
+    ("> 6 * ", "> 3 * "),
+    ("14.4 * 0.01", "0.01"),
+    ("[10m])) > 20", "[10m])) > 2"),
+    ("|model_not_ready", ""),
+    ("dropped_total[10m])) > 0", "dropped_total[10m])) > 3"),
+    ("beacon_store_up) == 0", "beacon_store_up) == 1"),
+    ('"internal|overloaded"', '"internal"'),
+    ("[10m])) > 5", "[10m])) > 0"),
+    ('status=~"400|422"', 'status=~"4.."'),
+    ("> 0.5", "> 0.3"),
+    ("out_of_range_page", "out_of_range_share"),
+    ('outcome="refused"', 'outcome="swapped"'),
+    ('role="champion"', 'role=~".+"'),
+    ("beacon_drift_confirmed) == 1", "beacon_drift_confirmed) == 0"),
+    ("failures_total[1h])) > 0", "failures_total[1h])) >= 0"),
+    ("extreme_share", "out_of_range_share"),
+    ("imputed_share", "out_of_range_share"),
+    ("input_out_of_range_share", "out_of_range_share"),
+    ("/ 2 < (1 +", "/ 1 < (1 +"),
+    (") or vector(0)\n) == 0", ")\n) == 0"),
+    ("scalar(min(beacon_model_expected_error))", "1"),
+    ('outcome="inconclusive"', 'outcome="fail"'),
+    ('> 86400 * scalar(max(beacon_threshold{name="model', '> 3600 * scalar(max(beacon_threshold{name="model'),
+    ("> 3600 * ", "> 60 * "),
+    ("> 3 * max by (job)", "> 2 * max by (job)"),
+)
+
+WHEREVER = {'status=~"5.."', "1 - sum"}
+"""Edits of every rule that holds it."""
+
+
+def _edited(rules: list[Rule]) -> Iterator[tuple[str, list[Rule]]]:
+    for old, new in EDITS:
+        held = [place for place, rule in enumerate(rules) if old in rule["expr"]]
+        assert held, old
+        changed = copy.deepcopy(rules)
+        for place in held if old in WHEREVER else held[:1]:
+            changed[place]["expr"] = changed[place]["expr"].replace(old, new)
+        yield f"{old} -> {new}", changed
+    for place, rule in enumerate(rules):
+        if "alert" not in rule:
+            continue
+        lines = rule["expr"].splitlines()
+        for number, line in enumerate(lines):
+            if line.startswith(("and ", "or ")):
+                changed = copy.deepcopy(rules)
+                changed[place]["expr"] = "\n".join(lines[:number] + lines[number + 1 :])
+                yield f"{rule['alert']} {rule['labels']}: without {line}", changed
+        if "for" in rule:
+            changed = copy.deepcopy(rules)
+            del changed[place]["for"]
+            yield f"{rule['alert']} {rule['labels']}: without for", changed
+
+
+BURN = "BeaconErrorBudgetBurn"
+
+
+def _labels(name: str, rules: list[Rule], changed: list[Rule]) -> str:
+    """Of an alert with several windows, the cases of the edited one; days of series only where they count."""
+    if name != BURN:
+        return ""
+    edited = [new for old, new in zip(rules, changed, strict=True) if old != new]
+    windows = [rule["labels"]["long"] for rule in edited if "long" in rule.get("labels", {})]
+    return f'long="{windows[0] if windows else "1h"}"'
+
+
+def test_edits_of_the_rules_are_caught(tmp_path: Path) -> None:
+    rules = rules_of()
+    names = sorted({rule["alert"] for rule in alerts()})
+    edits = list(_edited(rules))
+    assert len(edits) > 80
+
+    def survives(number: int) -> bool:
+        _, changed = edits[number]
+        near = [name for name in names if stands_on(name, changed) != stands_on(name, rules)]
+        assert near, edits[number][0]
+        return not any(faults(tmp_path / str(number), name, changed, _labels(name, rules, changed)) for name in near)
+
+    with ThreadPoolExecutor(2) as pool:
+        survivors = [edits[i][0] for i, alive in enumerate(pool.map(survives, range(len(edits)))) if alive]
+    assert "\n".join(survivors) == ""
