@@ -68,7 +68,7 @@ class Demo:
         with tqdm(total=days, unit="day", desc="playing", smoothing=0.1) as bar:
             for day in range(1, days + 1):
                 if day == CHANGE_DAY:
-                    bar.write(f"day {day}: the world changes: more rooms, fewer poor neighbours, prices do not follow")
+                    bar.write(f"day {day}: the world changes: fewer rooms, poorer neighbours, and prices fall further")
                 steps = STEPS_OF_LAST_DAY if day == days else 1
                 for step in range(steps):
                     self.set_clock(timedelta(days=day - 1 + (step + 1) / steps))

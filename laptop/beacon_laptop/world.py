@@ -1,7 +1,7 @@
 """The world that the demo plays: homes of the bundled sample, and what changes about them one day.
 
-From `CHANGE_DAY` on homes have more rooms and stand among better-off neighbours, and what is paid for them does not
-follow: two features drift, and what the model has learnt of them is wrong.
+From `CHANGE_DAY` on homes have fewer rooms and poorer neighbours, and what is paid for them falls further than that:
+two features drift, and what the model has learnt is wrong.
 """
 
 import csv
@@ -13,10 +13,10 @@ from beacon_core.product import Product
 
 CHANGE_DAY = 16
 ROOMS, NEIGHBOURS = "RM", "LSTAT"
-MORE_ROOMS = 0.32
+FEWER_ROOMS = 0.32
 """Rooms; nearly half a standard deviation."""
-FEWER_POOR = 0.77
-PRICE = 0.85
+MORE_POOR = 1.3
+PRICE = 0.7
 NOISE = 0.07
 """Standard deviation of a price, as a share of it."""
 BLURRED, BLUR = "CRIM", 0.02
@@ -59,8 +59,8 @@ class World:
         if day >= CHANGE_DAY:
             price *= PRICE
             if ROOMS in features:
-                features[ROOMS] = round(features[ROOMS] + MORE_ROOMS, 5)
+                features[ROOMS] = round(features[ROOMS] - FEWER_ROOMS, 5)
             if NEIGHBOURS in features:
-                features[NEIGHBOURS] = round(features[NEIGHBOURS] * FEWER_POOR, 5)
+                features[NEIGHBOURS] = round(features[NEIGHBOURS] * MORE_POOR, 5)
         low, high = self._product.target.valid
         return Home(features, round(min(max(price, low), high), 2))
