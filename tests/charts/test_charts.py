@@ -1,5 +1,6 @@
 """The charts as Helm renders them, with every set of values in their ci/ folders."""
 
+import json
 import os
 import re
 import subprocess
@@ -224,6 +225,53 @@ def test_a_change_of_model_is_a_rollout_and_nothing_else() -> None:
     old, new = pod("1"), pod("2")
     assert old["metadata"].pop("annotations") != new["metadata"].pop("annotations")
     assert old == new
+
+
+def test_a_canary_is_one_more_deployment_and_changes_nothing_of_the_others() -> None:
+    def objects(*arguments: str) -> dict[tuple[str, str], dict[str, Any]]:
+        done = template("inference", "--values", "charts/inference/ci/default-values.yaml", *arguments)
+        assert done.returncode == 0, done.stderr
+        documents = [document for document in yaml.safe_load_all(done.stdout) if document]
+        return {(document["kind"], document["metadata"]["name"]): document for document in documents}
+
+    pinned = ["--set-string", f"canary.version=9,canary.sha256={'c' * 64}"]
+    gateway = ["--set", "gateway.enabled=true,gateway.name=web"]
+    name = ("Deployment", "beacon-inference-canary")
+    for way, service in (([], "beacon-inference"), (gateway, "beacon-inference-canary")):
+        alone, both = objects(*way), objects(*way, *pinned, "--set", "canary.weight=20")
+        new = both.keys() - alone.keys()
+        assert new == {name} | ({("Service", service)} if way else set())
+        changed = {key for key in alone if alone[key] != both[key]}
+        assert changed == ({("HTTPRoute", "beacon-inference")} if way else set())
+        labels = both[name]["spec"]["template"]["metadata"]["labels"]
+        main = both["Deployment", "beacon-inference"]["spec"]
+        # Neither Deployment counts the other's pods, and the Service that answers sends to these ones, too.
+        assert not main["selector"]["matchLabels"].items() <= labels.items()
+        canary = both[name]["spec"]["selector"]["matchLabels"]
+        assert not canary.items() <= main["template"]["metadata"]["labels"].items()
+        assert both["Service", service]["spec"]["selector"].items() <= labels.items()
+        policy = both["NetworkPolicy", "beacon-inference"]["spec"]["podSelector"]["matchLabels"]
+        assert policy.items() <= labels.items()
+        assert (both["Service", "beacon-inference"]["spec"]["selector"].items() <= labels.items()) is not bool(way)
+    backends = both["HTTPRoute", "beacon-inference"]["spec"]["rules"][0]["backendRefs"]
+    assert [(backend["name"], backend["weight"]) for backend in backends] == [
+        ("beacon-inference", 80),
+        ("beacon-inference-canary", 20),
+    ]
+
+
+def test_a_shadow_answers_only_beside_the_model_in_service() -> None:
+    deployments = {
+        document["metadata"]["name"]: json.loads(
+            document["spec"]["template"]["metadata"]["annotations"]["beacon/release"]
+        )
+        for document in rendered("inference", "canary-values.yaml")
+        if document["kind"] == "Deployment"
+    }
+    assert deployments["beacon-inference"]["model"]["version"] == "1"
+    assert "shadow" not in deployments["beacon-inference"]
+    canary = deployments["beacon-inference-canary"]
+    assert (canary["model"]["version"], canary["shadow"]["version"]) == ("1", "2")
 
 
 def test_charts_services_images_skaffold_and_documents_name_the_same() -> None:

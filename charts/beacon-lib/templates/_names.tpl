@@ -5,11 +5,16 @@
 beacon-{{ .name }}
 {{- end -}}
 
-{{/* Also in immutable fields: nothing here may change with a version. */}}
-{{- define "beacon.selector" -}}
+{{/* Every pod of a component, whichever Deployment made it. Also in immutable fields: nothing here may change with a version. */}}
+{{- define "beacon.component" -}}
 app.kubernetes.io/name: {{ .name }}
 app.kubernetes.io/part-of: beacon
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+{{- end -}}
+
+{{/* The pods of one Deployment. `track`: it is not the component's main one. */}}
+{{- define "beacon.selector" -}}
+{{ include "beacon.component" . }}
+app.kubernetes.io/instance: {{ .root.Release.Name }}{{ with .track }}-{{ . }}{{ end }}
 {{- end -}}
 
 {{- define "beacon.labels" -}}
@@ -19,7 +24,7 @@ helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
 {{- end -}}
 
 {{- define "beacon.metadata" -}}
-name: {{ include "beacon.fullname" . }}{{ with .suffix }}-{{ . }}{{ end }}
+name: {{ include "beacon.fullname" . }}{{ with .suffix | default .track }}-{{ . }}{{ end }}
 namespace: {{ .root.Release.Namespace }}
 labels: {{- include "beacon.labels" . | nindent 2 }}
 {{- end -}}

@@ -11,6 +11,7 @@ to; `uid`: 10001 unless the image wants another; `account`: a service account wh
 {{- range concat (.pod.initContainers | default list) .pod.containers -}}
 {{- $_ := set . "image" (.image | default $image) -}}
 {{- $_ := set . "imagePullPolicy" $policy -}}
+{{- $_ := set . "terminationMessagePolicy" "FallbackToLogsOnError" -}}
 {{- $_ := set . "securityContext" (dict "allowPrivilegeEscalation" false "readOnlyRootFilesystem" true "capabilities" (dict "drop" (list "ALL"))) -}}
 {{- $_ := set . "volumeMounts" (append (.volumeMounts | default list) (dict "name" "tmp" "mountPath" "/tmp")) -}}
 {{- end -}}

@@ -13,7 +13,7 @@ kind: NetworkPolicy
 metadata: {{- include "beacon.metadata" $ | nindent 2 }}
 spec:
   podSelector:
-    matchLabels: {{- include "beacon.selector" $ | nindent 6 }}
+    matchLabels: {{- include "beacon.component" $ | nindent 6 }}
   policyTypes: [Ingress, Egress]
   ingress:
     {{- if $own }}

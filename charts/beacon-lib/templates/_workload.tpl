@@ -1,4 +1,7 @@
-{{/* A Deployment that loses no request while it rolls: a new pod is ready before an old one goes. */}}
+{{/*
+A Deployment that loses no request while it rolls: a new pod is ready before an old one goes. `track`: it stands beside the
+component's main one, with `replicas` pods.
+*/}}
 {{- define "beacon.deployment" -}}
 {{- $values := .root.Values -}}
 {{- $spread := dict "maxSkew" 1 "topologyKey" "kubernetes.io/hostname" "whenUnsatisfiable" "ScheduleAnyway" "labelSelector" (dict "matchLabels" (include "beacon.selector" . | fromYaml)) -}}
@@ -7,7 +10,9 @@ apiVersion: apps/v1
 kind: Deployment
 metadata: {{- include "beacon.metadata" . | nindent 2 }}
 spec:
-  {{- if not ($values.autoscaling | default dict).enabled }}
+  {{- if .track }}
+  replicas: {{ .replicas }}
+  {{- else if not ($values.autoscaling | default dict).enabled }}
   replicas: {{ $values.replicas }}
   {{- end }}
   revisionHistoryLimit: 5
@@ -49,13 +54,13 @@ spec:
     matchLabels: {{- include "beacon.selector" . | nindent 6 }}
 {{- end -}}
 
-{{/* `metrics`: the metrics' port, if it is another than the clients'. */}}
+{{/* `metrics`: the metrics' port, if it is another than the clients'; `apart`: only the pods of one Deployment. */}}
 {{- define "beacon.service" -}}
 apiVersion: v1
 kind: Service
 metadata: {{- include "beacon.metadata" . | nindent 2 }}
 spec:
-  selector: {{- include "beacon.selector" . | nindent 4 }}
+  selector: {{- include (ternary "beacon.selector" "beacon.component" (.apart | default false)) . | nindent 4 }}
   ports:
     - {name: http, port: {{ include "beacon.port" . }}, targetPort: http}
     {{- with .metrics }}
@@ -72,7 +77,7 @@ kind: ServiceMonitor
 metadata: {{- include "beacon.metadata" $ | nindent 2 }}
 spec:
   selector:
-    matchLabels: {{- include "beacon.selector" $ | nindent 6 }}
+    matchLabels: {{- include "beacon.component" $ | nindent 6 }}
   endpoints:
     - {port: {{ $.port }}, interval: {{ .interval }}}
 {{- end }}
