@@ -6,17 +6,20 @@ model of an inference that is installed already is left as it is: changing it is
 
 import argparse
 import json
+import os
 import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 CHARTS = Path(__file__).parent
 RELEASES = ("platform", "retraining", "feature-serving", "drift-profiling", "console", "inference")
 """In the order of installation; each is the chart of that name, released as beacon-NAME."""
+DRIVERS = {"inference": "configmap"}
+"""Where Helm keeps a release's history, if not in Secrets: promotion rolls inference's, and may read no Secret."""
 SECRET = "beacon"  # noqa: S105 - its name
 SECRET_KEYS = ("postgresql-password", "redis-password", "feature-token", "console-token", "api-key")
 POD_SECURITY = "pod-security.kubernetes.io/enforce=restricted"
@@ -42,6 +45,11 @@ class Cluster:
         """Run kubectl in the namespace; its output. Raises `Failed`."""
         return run(["kubectl", "-n", self.namespace, *arguments], given, check=check)
 
+    def helm(self, verb: str, name: str, *arguments: str, check: bool = True) -> str:
+        """Run helm's `verb` on one release; its output. Raises `Failed`."""
+        command = ["helm", *verb.split(), f"beacon-{name}", *arguments, "-n", self.namespace]
+        return run(command, check=check, variables={"HELM_DRIVER": DRIVERS.get(name, "secret")})
+
     def upgrade(self, name: str, *options: str) -> None:
         """Install or upgrade one release."""
         run(["helm", "dependency", "update", str(CHARTS / name)])
@@ -55,8 +63,7 @@ class Cluster:
             "--set-string",
             f"{image}.tag={self._tag}",
         ]
-        chart = ["helm", "upgrade", "--install", f"beacon-{name}", str(CHARTS / name), "-n", self.namespace]
-        run([*chart, *given, *settings, *options])
+        self.helm("upgrade", name, str(CHARTS / name), "--install", *given, *settings, *options)
 
     def rolled_out(self, *workloads: str, seconds: int = 300) -> None:
         """Wait until each workload (KIND/NAME) is up."""
@@ -90,10 +97,15 @@ class Cluster:
         return min(codes, default=1)
 
 
-def run(command: list[str], given: str | None = None, *, check: bool = True) -> str:
+def run(
+    command: list[str], given: str | None = None, *, check: bool = True, variables: Mapping[str, str] | None = None
+) -> str:
     """Run a program; what it printed. Raises `Failed` with what it complained about."""
+    environment = os.environ | (variables or {})
     try:
-        done = subprocess.run(command, input=given, capture_output=True, text=True, check=False)  # noqa: S603
+        done = subprocess.run(  # noqa: S603
+            command, input=given, capture_output=True, text=True, check=False, env=environment
+        )
     except FileNotFoundError as error:
         raise Failed(f"{command[0]} is needed and not found") from error
     if check and done.returncode != 0:
@@ -130,7 +142,7 @@ def services(cluster: Cluster) -> None:
 
 def first_model(cluster: Cluster) -> dict[str, str]:
     """The model that inference is to serve: the one it serves, else the champion, trained if there is none."""
-    installed = run(["helm", "get", "values", "beacon-inference", "-n", cluster.namespace, "-o", "json"], check=False)
+    installed = cluster.helm("get values", "inference", "-o", "json", check=False)
     model: dict[str, str] = (json.loads(installed) or {}).get("model", {}) if installed else {}
     if model.get("sha256"):
         return model
@@ -159,7 +171,7 @@ def inference(cluster: Cluster, model: dict[str, str]) -> None:
 def remove(cluster: Cluster) -> None:
     """Uninstall every release, with its data, its secret and its ended jobs."""
     for name in reversed(RELEASES):
-        run(["helm", "uninstall", f"beacon-{name}", "-n", cluster.namespace, "--ignore-not-found", "--wait"])
+        cluster.helm("uninstall", name, "--ignore-not-found", "--wait")
     cluster.kubectl("delete", "job,pod,secret", "--selector=app.kubernetes.io/part-of=beacon", "--ignore-not-found")
     cluster.kubectl("delete", "job", "beacon-first-model", "beacon-champion", "--ignore-not-found")
     cluster.kubectl("delete", "secret", SECRET, "--ignore-not-found")

@@ -27,7 +27,7 @@ from e2e.product_on_cluster import (
 )
 
 from beacon_core.settings import ROOT
-from charts.deploy import RELEASES, run
+from charts.deploy import RELEASES
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,7 @@ def test_only_public_routes_are_reached_from_outside() -> None:
 
 def test_helm_test_finds_the_golden_answers(steps: Steps) -> None:
     with steps.timed("helm test: golden requests, value and version"):
-        run(["helm", "test", "beacon-inference", "-n", NAMESPACE, "--timeout", "2m"])
+        cluster().helm("test", "inference", "--timeout", "2m")
 
 
 def test_predictions_and_actuals_are_kept(steps: Steps) -> None:
@@ -168,9 +168,9 @@ def test_a_new_version_goes_into_service_without_a_failed_request(steps: Steps) 
                 "inference", "--set-string", "model.version=2", "--set-string", f"model.sha256={sha256}", "--wait"
             )
         with steps.timed("helm test of version 2"):
-            run(["helm", "test", "beacon-inference", "-n", NAMESPACE, "--timeout", "2m"])
+            cluster().helm("test", "inference", "--timeout", "2m")
         with steps.timed("helm rollback to version 1, under load"):
-            run(["helm", "rollback", "beacon-inference", "-n", NAMESPACE, "--wait", "--timeout", "3m"])
+            cluster().helm("rollback", "inference", "--wait", "--timeout", "3m")
     assert predict(BODY).json()["model"]["version"] == "1"
     asked = {version: sum(client.versions.get(version, 0) for client in clients) for version in ("1", "2")}
     steps.lines.append(f"{'answers of version 1 and 2 during the two rollouts':<64} {asked['1']} and {asked['2']}")
