@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PYTHON ?= python3.11
-SERVICES := core inference feature-serving retraining console drift-profiling
+SERVICES := core inference feature-serving retraining console drift-profiling promotion
 space := $(subst ,, )
 export PYTHONPATH := $(CURDIR):$(subst $(space),:,$(addprefix $(CURDIR)/services/,$(SERVICES))):$(CURDIR)/laptop
 export WHYLOGS_NO_ANALYTICS := 1
@@ -10,7 +10,7 @@ export FEAST_USAGE := False
 # Compiling Feast and MLflow anew at every start takes longer than starting them.
 unexport PYTHONDONTWRITEBYTECODE
 UV := $(shell command -v uv 2>/dev/null || echo $(CURDIR)/.tools/bin/uv)
-ENVIRONMENTS := inference features retrain console drift laptop
+ENVIRONMENTS := inference features retrain console drift promote laptop
 DEV := $(UV) run --locked --no-sync
 
 .PHONY: help
@@ -86,7 +86,7 @@ clean: ## forget the state (models, data, logs); environments stay
 lint: .venv/.stamp ## style, types
 	$(DEV) ruff check .
 	$(DEV) ruff format --check .
-	$(DEV) mypy services/core services/inference services/feature-serving services/retraining services/console services/drift-profiling laptop jobs feature_repo charts benchmarks/harness benchmarks/drift
+	$(DEV) mypy services/core services/inference services/feature-serving services/retraining services/console services/drift-profiling services/promotion laptop jobs feature_repo charts benchmarks/harness benchmarks/drift
 
 .PHONY: test
 test: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## unit and contract tests

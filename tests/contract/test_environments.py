@@ -16,6 +16,7 @@ PACKAGES = {
     "retrain": ("retraining", SERVICES / "retraining" / "beacon_retrain"),
     "console": ("console", SERVICES / "console" / "beacon_console"),
     "drift": ("drift-profiling", SERVICES / "drift-profiling" / "beacon_drift"),
+    "promote": ("promotion", SERVICES / "promotion" / "beacon_promote"),
     "laptop": ("laptop", ROOT / "laptop" / "beacon_laptop"),
 }
 CORE = SERVICES / "core" / "beacon_core"

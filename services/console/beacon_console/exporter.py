@@ -13,7 +13,7 @@ from sqlalchemy import Connection, func, select
 from beacon_console import decisions, drift, jobs
 from beacon_console.overview import EVERY
 from beacon_console.reading import Store, StoreDown
-from beacon_core import metrics
+from beacon_core import ledger, metrics
 from beacon_core.approvals import PASS
 from beacon_core.metrics import Metric
 from beacon_core.product import Product
@@ -38,6 +38,7 @@ class StoreCollector(Collector):
         try:
             with self._store.reading() as connection:
                 families = [*_drift(connection), *_jobs(connection), *_decisions(connection, self._product)]
+                families += _promotions(connection, self._product)
             up = 1.0
         except StoreDown:
             families, up = [], 0.0
@@ -91,6 +92,15 @@ def _decisions(connection: Connection, product: Product) -> list[Family]:
         _family(metrics.GATE_VERDICT, passed),
         _family(metrics.GATE_OUTCOME, [((name,), float(name == outcome)) for name in decisions.OUTCOMES if outcome]),
         _family(metrics.RETRAIN_REQUESTS, (((state,), float(count)) for state, count in counts.items())),
+    ]
+
+
+def _promotions(connection: Connection, product: Product) -> list[Family]:
+    counts = dict.fromkeys(ledger.ENDS, 0) | {end: count for end, count, _ in ledger.counts(connection, product.name)}
+    newest = [((end,), _seconds(moment)) for end, _, moment in ledger.counts(connection, product.name)]
+    return [
+        _family(metrics.PROMOTIONS, (((end,), float(count)) for end, count in counts.items())),
+        _family(metrics.PROMOTION_LAST, newest),
     ]
 
 

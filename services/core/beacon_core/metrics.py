@@ -107,6 +107,10 @@ JOB_STAGE = Metric("beacon_job_stage_seconds", "gauge", "How long a job's stage 
 RETRAIN_REQUESTS = Metric("beacon_retrain_requests", "gauge", "Requests to retrain, by how they stand.", ("state",))
 GATE_VERDICT = Metric("beacon_gate_verdict", "gauge", "1 where the newest verdict's check passed.", ("check",))
 GATE_OUTCOME = Metric("beacon_gate_outcome", "gauge", "1 for the newest verdict's outcome.", ("outcome",))
+PROMOTIONS = Metric("beacon_promotion_total", "counter", "Runs of the promotion, by how they ended.", ("outcome",))
+PROMOTION_LAST = Metric(
+    "beacon_promotion_last_timestamp_seconds", "gauge", "When the newest run of that end ended.", ("outcome",)
+)
 ACTUAL_LAST = Metric("beacon_actual_last_timestamp_seconds", "gauge", "When the newest actual came.")
 STORE_UP = Metric("beacon_store_up", "gauge", "1 while the store answers the console.")
 

@@ -146,6 +146,33 @@ class Promotion(Spec, frozen=True):
     directions: dict[str, Literal["up", "down"]]
 
 
+class Rollout(Spec, frozen=True):
+    """What a model must show while it goes into service, and after; docs/promotion.md explains every limit.
+
+    `min_requests` of the judged model and of the one beside it, else a phase is inconclusive; `windows` is N of M: a
+    latency counts against it when N of M equal parts of a phase show it. Rises and ratios are its figure against the
+    one in service (of answers to the same requests, where it can be). `tries` bounds how often an inconclusive
+    candidate is tried again by itself.
+    """
+
+    phase_seconds: float
+    watch_seconds: float
+    canary_share: float
+    min_requests: int
+    min_labels: int
+    max_failure_share: float
+    max_p99_ratio: float
+    min_p99_rise_seconds: float
+    windows: tuple[int, int]
+    max_mean_shift: float
+    min_agreement: float
+    min_spread_ratio: float
+    max_out_of_range_rise: float
+    max_memory_ratio: float
+    max_error_ratio: float
+    tries: int
+
+
 class Drift(Spec, frozen=True):
     """When drift is an alarm, and when an alarm asks for a retraining; docs/drift.md explains every limit.
 
@@ -216,6 +243,7 @@ class ProductEntry(Spec, frozen=True):
     drift: Drift
     retraining: Retraining
     promotion: Promotion
+    rollout: Rollout
     monitoring: Monitoring
 
 
@@ -239,6 +267,7 @@ class Product(msgspec.Struct, frozen=True):
     drift: Drift
     retraining: Retraining
     promotion: Promotion
+    rollout: Rollout
     monitoring: Monitoring
 
     @property
@@ -348,6 +377,7 @@ def _check(product: Product) -> None:
     ]
     rules += _drift_rules(product)
     rules += _promotion_rules(product)
+    rules += _rollout_rules(product.rollout)
     rules += _monitoring_rules(product)
     for key, holds, rule in rules:
         if not holds:
@@ -384,6 +414,24 @@ def _promotion_rules(product: Product) -> list[tuple[str, bool, str]]:
         *(
             (f"promotion.directions.{name}", name in product.feature_names, "is not a feature")
             for name in limits.directions
+        ),
+    ]
+
+
+def _rollout_rules(limits: Rollout) -> list[tuple[str, bool, str]]:
+    many, of = limits.windows
+    shares = ("canary_share", "max_failure_share", "max_mean_shift", "max_out_of_range_rise", "min_agreement")
+    above = ("phase_seconds", "watch_seconds", "min_p99_rise_seconds", "min_spread_ratio")
+    ratios = ("max_p99_ratio", "max_memory_ratio", "max_error_ratio")
+    counts = {"min_requests": 20, "min_labels": 2, "tries": 1}
+    return [
+        ("rollout.windows", 1 <= many <= of, "must be N of M, N at most M"),
+        *((f"rollout.{name}", 0 < getattr(limits, name) < 1, "must be between 0 and 1") for name in shares),
+        *((f"rollout.{name}", getattr(limits, name) > 0, "must be above 0") for name in above),
+        *((f"rollout.{name}", getattr(limits, name) > 1, "must be above 1") for name in ratios),
+        *(
+            (f"rollout.{name}", getattr(limits, name) >= least, f"must be at least {least}")
+            for name, least in counts.items()
         ),
     ]
 

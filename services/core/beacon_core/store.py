@@ -237,6 +237,30 @@ approvals = Table(
     Column("reason", String, nullable=False),
 )
 
+# The ledger of promotions, append-only (triggers hold it): one row a step of a run. `key` is RUN/NUMBER, so that a row
+# that was kept while the store was down is written once. `serving` are the pins that may answer from `moment` on.
+promotions = Table(
+    "promotions",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("key", String(64), nullable=False, unique=True),
+    Column("run", String(48), nullable=False),
+    Column("moment", UtcTime, nullable=False),
+    Column("product", String(63), nullable=False),
+    Column("target", String(127), nullable=False),
+    Column("actor", String(64), nullable=False),
+    Column("action", String(16), nullable=False),
+    Column("step", String(16), nullable=False),
+    Column("outcome", String(16), nullable=False),
+    Column("reason", String(32)),
+    Column("message", String, nullable=False),
+    Column("before", Json),
+    Column("after", Json),
+    Column("serving", Json, nullable=False),
+    Column("evidence", Json),
+    Index("ix_promotions_product_moment", "product", "moment"),
+)
+
 
 def open_store(url: str) -> Engine:
     """Open `url`; SQLite gets write-ahead logging, so that readers and the one writer never block each other."""

@@ -1,0 +1,1 @@
+"""Promotion: verdict -> dark -> shadow -> canary -> release -> verified -> kept, or back to the old model."""
