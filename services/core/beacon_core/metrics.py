@@ -114,6 +114,12 @@ PROMOTION_LAST = Metric(
 ACTUAL_LAST = Metric("beacon_actual_last_timestamp_seconds", "gauge", "When the newest actual came.")
 STORE_UP = Metric("beacon_store_up", "gauge", "1 while the store answers the console.")
 
+PROBE_SUCCESS = Metric("probe_success", "gauge", "1 where the prober's question was answered rightly.")
+PROBE_SECONDS = Metric("probe_duration_seconds", "gauge", "Time until the prober's question was answered.")
+PROBE_COMPARED = Metric(
+    "beacon_probe_compared", "gauge", "1 where the prober held a golden answer against the answer; 0: it has none yet."
+)
+
 MetricT = TypeVar("MetricT", bound=MetricWrapperBase)
 ALL: tuple[Metric, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Metric))
 

@@ -40,7 +40,7 @@ def create(settings: Settings) -> Application:
     database = Database(settings.database, product.feature_names)
     log = PredictionLog(settings.spool_dir, settings.spool_max_bytes, database, registry)
     features = FeatureClient(product, settings.features_address, settings.features_timeout_seconds)
-    pipeline = Pipeline(product, models, features, log, instruments)
+    pipeline = Pipeline(product, models, features, log, instruments, settings.api_key)
 
     wording = Wording(product)
     parser = NativeParser(product, settings.max_batch_rows)

@@ -18,6 +18,7 @@ from beacon_core.ids import new_ids
 from beacon_core.metrics import STAGES
 from beacon_core.product import Product
 from beacon_core.serving.http import Handler, Request, Response
+from beacon_inference.api_key import check_api_key
 from beacon_inference.ask import Ask, Matrix, any_true
 from beacon_inference.database import DatabaseDown
 from beacon_inference.instruments import Instruments
@@ -29,6 +30,7 @@ from beacon_inference.record import Record
 from beacon_inference.validate import Rules
 
 KEY_HEADER = "Idempotency-Key"
+SYNTHETIC_HEADER = "Beacon-Synthetic"
 NONE: list[int] = []
 NO_HEADERS: tuple[tuple[bytes, bytes], ...] = ()
 SERVER_TIMING = ", ".join(f"{stage};dur=%.3f" for stage in STAGES).encode()
@@ -45,7 +47,13 @@ class Pipeline:
     """The stages of a prediction and what they need."""
 
     def __init__(
-        self, product: Product, models: Models, features: FeatureClient, log: PredictionLog, instruments: Instruments
+        self,
+        product: Product,
+        models: Models,
+        features: FeatureClient,
+        log: PredictionLog,
+        instruments: Instruments,
+        api_key: str,
     ) -> None:
         self._product = product
         self._rules = Rules(product)
@@ -53,6 +61,7 @@ class Pipeline:
         self._features = features
         self._log = log
         self._instruments = instruments
+        self._api_key = api_key
         self._in_progress: set[str] = set()
 
     def handler(self, protocol: Protocol) -> Handler:
@@ -66,6 +75,7 @@ class Pipeline:
     async def run(self, request: Request, protocol: Protocol) -> Response:
         """Answer one request, whatever number of rows it has; raises BeaconError."""
         clock = Clock(request)
+        self._note_synthetic(request)
         ask = protocol.parse(request)
         self._rules.check(ask)
         ids = _client_ids(request, ask)
@@ -120,10 +130,13 @@ class Pipeline:
         response = protocol.respond(request, records)
         clock.lap("respond")
 
-        logged = self._log.append(fresh)
+        # A prober's question is no traffic: it must not enter the log, and so the drift, nor the model's figures.
+        synthetic = "synthetic" in request.notes
+        logged = not synthetic and self._log.append(fresh)
         clock.lap("log")
         self._instruments.model_latency.observe(seconds)
-        self._instruments.predicted(model, values, missing, outside, rows)
+        if not synthetic:
+            self._instruments.predicted(model, values, missing, outside, rows)
         clock.observe(self._instruments)
         request.notes["model_version"] = model.pin.version
         request.notes["prediction_id"] = records[0].id
@@ -135,6 +148,16 @@ class Pipeline:
             *response.headers,
         )
         return Response(response.body, response.status, response.content_type, headers)
+
+    def _note_synthetic(self, request: Request) -> None:
+        """Mark a prober's request; where an API key is set it is asked for, so that no client hides from the log."""
+        given = request.header(b"beacon-synthetic")
+        if given is None:
+            return
+        if given != "true":
+            raise BeaconError("invalid_body", "must be true, or absent", SYNTHETIC_HEADER)
+        check_api_key(self._api_key, request.header(b"x-api-key"), request.header(b"authorization"))
+        request.notes["synthetic"] = True
 
     def _named(self, missing: "np.typing.NDArray[np.bool_]") -> bytes:
         """Name the features that some row lacks, for the protocols whose answers have no place for it."""

@@ -1,6 +1,5 @@
 """The routes of the prediction log: one prediction by its id, and the actuals that join it."""
 
-import hmac
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +12,7 @@ from beacon_core.product import Product
 from beacon_core.serving.flask_app import beacon_error, json_body
 from beacon_core.settings import Settings
 from beacon_inference.actuals import parse_actuals
+from beacon_inference.api_key import check_api_key
 from beacon_inference.database import Database, DatabaseDown
 from beacon_inference.native import check_values
 from beacon_inference.prediction_log import PredictionLog
@@ -55,12 +55,7 @@ def add_log(
 
 
 def _check_key(settings: Settings) -> None:
-    """Ask for the API key when one is set, in the header X-API-Key or as a Bearer token."""
-    if not settings.api_key:
-        return
-    given = request.headers.get("X-API-Key") or request.headers.get("Authorization", "").removeprefix("Bearer ")
-    if not hmac.compare_digest(given.encode(), settings.api_key.encode()):
-        raise BeaconError("unauthorized", "send the API key as X-API-Key or as a Bearer token", "X-API-Key")
+    check_api_key(settings.api_key, request.headers.get("X-API-Key"), request.headers.get("Authorization"))
 
 
 def _unknown(prediction_id: str, field: str) -> BeaconError:

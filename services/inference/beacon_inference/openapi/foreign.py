@@ -11,6 +11,7 @@ from beacon_inference.openapi.operations import (
     IDEMPOTENCY_KEY,
     PREDICTED_HEADERS,
     ROWS,
+    SYNTHETIC,
     TABLE,
     TRACE_HEADERS,
     Example,
@@ -120,7 +121,7 @@ def _infer(product: Product, examples: Examples) -> Json:
         "tags": ["open inference v2"],
         "summary": "Predict",
         "description": "Tensors may come and go in binary, behind the JSON (the binary tensor extension).",
-        "parameters": [length, IDEMPOTENCY_KEY, *TRACE_HEADERS],
+        "parameters": [length, IDEMPOTENCY_KEY, SYNTHETIC, *TRACE_HEADERS],
         "requestBody": request_body({JSON: ref("InferRequest"), BINARY: BYTES}, shown),
         "responses": answers(
             ref("InferResponse"),
@@ -157,7 +158,7 @@ def _v1(product: Product, examples: Examples, name: Json) -> Json:
         "operationId": "v1_predict",
         "tags": [tag],
         "summary": "Predict",
-        "parameters": [name, IDEMPOTENCY_KEY, *TRACE_HEADERS],
+        "parameters": [name, IDEMPOTENCY_KEY, SYNTHETIC, *TRACE_HEADERS],
         "requestBody": request_body({JSON: ref("V1Request")}, shown),
         "responses": answers(
             ref("Predictions"),
@@ -200,7 +201,7 @@ def _mlflow(examples: Examples) -> Json:
         "operationId": "invocations",
         "tags": [tag],
         "summary": "Predict",
-        "parameters": [IDEMPOTENCY_KEY, *TRACE_HEADERS],
+        "parameters": [IDEMPOTENCY_KEY, SYNTHETIC, *TRACE_HEADERS],
         "requestBody": request_body({JSON: ref("Invocation"), CSV: {"type": "string"}}, shown),
         "responses": answers(
             ref("Predictions"),

@@ -9,6 +9,7 @@ from beacon_inference.openapi.operations import (
     IDEMPOTENCY_KEY,
     PREDICTED_HEADERS,
     ROWS,
+    SYNTHETIC,
     TRACE_HEADERS,
     Example,
     Json,
@@ -31,7 +32,7 @@ def native_paths(product: Product, settings: Settings, examples: Examples) -> Js
                 "operationId": "predict",
                 "tags": ["predict"],
                 "summary": f"Predict {product.target.name} for one {product.entity.name}",
-                "parameters": [IDEMPOTENCY_KEY, *TRACE_HEADERS],
+                "parameters": [IDEMPOTENCY_KEY, SYNTHETIC, *TRACE_HEADERS],
                 "requestBody": request_body({JSON: ref("PredictRequest")}, one),
                 "responses": answers(ref("Prediction"), "The prediction.", one, BODY + ROWS, headers=PREDICTED_HEADERS),
             }
@@ -42,7 +43,7 @@ def native_paths(product: Product, settings: Settings, examples: Examples) -> Js
                 "tags": ["predict"],
                 "summary": f"Predict up to {settings.max_batch_rows} rows",
                 "description": "Answers come in the order of the rows. One bad row refuses the whole batch.",
-                "parameters": [IDEMPOTENCY_KEY, *TRACE_HEADERS],
+                "parameters": [IDEMPOTENCY_KEY, SYNTHETIC, *TRACE_HEADERS],
                 "requestBody": request_body({JSON: ref("BatchRequest")}, batch),
                 "responses": answers(
                     ref("BatchPrediction"),

@@ -65,6 +65,7 @@ ROWS = (
     "unknown_entity",
     "feature_store_unavailable",
     "model_not_ready",
+    "unauthorized",
 )
 TABLE = ("invalid_shape", "batch_too_large")
 
@@ -82,6 +83,12 @@ IDEMPOTENCY_KEY = {
     "in": "header",
     "description": "Makes a retry safe: the same answer, one record. It becomes the prediction's id.",
     "schema": {"$ref": "#/components/schemas/ClientId"},
+}
+SYNTHETIC = {
+    "name": "Beacon-Synthetic",
+    "in": "header",
+    "description": "A prober's question: answered, and neither logged nor counted as traffic. Needs the API key.",
+    "schema": {"enum": ["true"]},
 }
 PREDICTED_HEADERS = {
     "Beacon-Model-Version": {"description": "The version that answered.", "schema": {"type": "string"}},
