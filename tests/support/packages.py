@@ -54,11 +54,13 @@ def row_of(product: Product) -> list[float]:
     ]
 
 
-def build_package(models: Path, product: Product, version: str = "1", bias: float = 20.0, **changes: object) -> Pin:
+def build_package(
+    models: Path, product: Product, version: str = "1", bias: float = 20.0, weight: float = 0.001, **changes: object
+) -> Pin:
     """Write a package below `models`; `changes` replace fields of the manifest. Answers are about `bias`."""
     folder = models / product.name / version
     folder.mkdir(parents=True)
-    weights = np.full(len(product.features), 0.001)
+    weights = np.full(len(product.features), weight)
     model = linear_onnx(weights, bias)
     (folder / MODEL_FILE).write_bytes(model)
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
