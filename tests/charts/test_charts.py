@@ -1,24 +1,17 @@
-"""The charts as Helm renders them, with every set of values in their ci/ folders."""
+"""What every chart must be, whatever set of values of its ci/ folder it gets."""
 
 import json
-import os
 import re
-import subprocess
-from collections.abc import Iterator
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from support.rendering import CASES, KUBE_VERSION, containers, helm, pods, rendered, template
 
 from beacon_core.settings import ROOT
 from charts.deploy import RELEASES
 from charts.schema import charts, files_of, read
 
-HELM = os.environ.get("HELM", "helm")
-KUBE_VERSION = "--kube-version=1.34.0"
-CASES = [(folder.name, file.name) for folder in charts() for file in sorted((folder / "ci").glob("*-values.yaml"))]
 # The arrows of docs/architecture.md: who opens a connection to whom.
 ARROWS = {
     "inference": {"feature-serving", "postgresql", "mlflow"},
@@ -37,45 +30,6 @@ ARROWS = {
 }
 TOKENS = {"drift-profiling"}
 """Who asks the Kubernetes API, and so has a token."""
-
-
-def helm(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([HELM, *arguments], capture_output=True, text=True, check=False, cwd=ROOT)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def library() -> None:
-    for folder in charts():
-        done = helm("dependency", "update", str(folder))
-        assert done.returncode == 0, done.stderr
-
-
-def template(chart: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return helm("template", f"beacon-{chart}", f"charts/{chart}", "--namespace=beacon", KUBE_VERSION, *arguments)
-
-
-@cache
-def rendered(chart: str, values: str) -> list[dict[str, Any]]:
-    done = template(chart, "--values", f"charts/{chart}/ci/{values}")
-    assert done.returncode == 0, done.stderr
-    return [document for document in yaml.safe_load_all(done.stdout) if document]
-
-
-def pods(documents: list[dict[str, Any]]) -> Iterator[tuple[dict[str, str], dict[str, Any]]]:
-    """The labels and the spec of every pod."""
-    for document in documents:
-        spec = document.get("spec", {})
-        if document["kind"] == "Pod":
-            yield document["metadata"]["labels"], spec
-        elif document["kind"] == "CronJob":
-            inner = spec["jobTemplate"]["spec"]["template"]
-            yield inner["metadata"]["labels"], inner["spec"]
-        elif "template" in spec:
-            yield spec["template"]["metadata"]["labels"], spec["template"]["spec"]
-
-
-def containers(spec: dict[str, Any]) -> list[dict[str, Any]]:
-    return [*spec.get("initContainers", []), *spec["containers"]]
 
 
 def test_every_chart_has_values_to_be_tested_with() -> None:
@@ -291,6 +245,8 @@ def test_charts_services_images_skaffold_and_documents_name_the_same() -> None:
     assert [release["name"] for release in skaffold["deploy"]["helm"]["releases"]] == [f"beacon-{n}" for n in RELEASES]
     page = (ROOT / "docs" / "deploy.md").read_text()
     assert [name for name in RELEASES if f"`{name}`" not in page] == []
+    readme = (ROOT / "README.md").read_text()
+    assert [name for name in images if f"(services/{name})" not in readme] == []
 
 
 @pytest.mark.parametrize("chart", RELEASES)
@@ -313,21 +269,3 @@ def test_skaffold_installs_what_make_deploy_installs(chart: str) -> None:
     one, other = template(chart, *by_skaffold), template(chart, *by_deploy)
     assert one.returncode == 0, one.stderr
     assert one.stdout == other.stdout
-
-
-def test_a_cluster_takes_every_object(tmp_path: Path) -> None:
-    """Where a cluster is there: its own validation, admission included."""
-    kubectl = ["kubectl", "--request-timeout=5s"]
-    if subprocess.run([*kubectl, "get", "--raw=/readyz"], capture_output=True, check=False).returncode != 0:
-        pytest.skip("no cluster answers")
-    for chart, values in CASES:
-        file = tmp_path / f"{chart}-{values}"
-        documents = [document for document in rendered(chart, values) if document["kind"] != "ServiceMonitor"]
-        if not documents:
-            continue
-        for document in documents:
-            document["metadata"]["namespace"] = "default"
-        file.write_text(yaml.safe_dump_all(documents))
-        apply = ["kubectl", "apply", "--dry-run=server", "--namespace=default", f"--filename={file}"]
-        done = subprocess.run(apply, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"{chart} {values}: {done.stderr}"

@@ -1,0 +1,48 @@
+"""The charts as Helm renders them, with every set of values in their ci/ folders."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import yaml
+
+from beacon_core.settings import ROOT
+from charts.schema import charts
+
+HELM = os.environ.get("HELM", "helm")
+KUBE_VERSION = "--kube-version=1.34.0"
+CASES = [(folder.name, file.name) for folder in charts() for file in sorted((folder / "ci").glob("*-values.yaml"))]
+
+
+def helm(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([HELM, *arguments], capture_output=True, text=True, check=False, cwd=ROOT)
+
+
+def template(chart: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return helm("template", f"beacon-{chart}", f"charts/{chart}", "--namespace=beacon", KUBE_VERSION, *arguments)
+
+
+@cache
+def rendered(chart: str, values: str) -> list[dict[str, Any]]:
+    done = template(chart, "--values", f"charts/{chart}/ci/{values}")
+    assert done.returncode == 0, done.stderr
+    return [document for document in yaml.safe_load_all(done.stdout) if document]
+
+
+def pods(documents: list[dict[str, Any]]) -> Iterator[tuple[dict[str, str], dict[str, Any]]]:
+    """The labels and the spec of every pod."""
+    for document in documents:
+        spec = document.get("spec", {})
+        if document["kind"] == "Pod":
+            yield document["metadata"]["labels"], spec
+        elif document["kind"] == "CronJob":
+            inner = spec["jobTemplate"]["spec"]["template"]
+            yield inner["metadata"]["labels"], inner["spec"]
+        elif "template" in spec:
+            yield spec["template"]["metadata"]["labels"], spec["template"]["spec"]
+
+
+def containers(spec: dict[str, Any]) -> list[dict[str, Any]]:
+    return [*spec.get("initContainers", []), *spec["containers"]]
