@@ -139,7 +139,12 @@ test-rules: .venv/.stamp ## the alerts by promtool: on both sides of `for`, and 
 
 .PHONY: e2e
 e2e: .venv/.stamp ## all of it on the cluster of KUBECONFIG, in a namespace of its own (ADDRESS= of the ingress, TAG=)
-	TAG=$(TAG) ADDRESS=$(ADDRESS) NAMESPACE=beacon-e2e $(DEV) pytest tests/e2e -x -s --timeout 900
+	TAG=$(TAG) ADDRESS=$(ADDRESS) NAMESPACE=beacon-e2e VALUES=tests/e2e/values $(DEV) pytest tests/e2e -x -s --timeout 900
+
+.PHONY: chaos
+chaos: .venv/.stamp ## rollouts under load and faults on that cluster, an hour; its table goes into docs/reliability.md (ARGS=, NODE=)
+	TAG=$(TAG) ADDRESS=$(ADDRESS) NAMESPACE=beacon-chaos VALUES=tests/chaos/values NODE=$(NODE) \
+	  $(DEV) pytest tests/chaos -s --timeout 1200 $(ARGS)
 
 ##@ Deploy it
 # Docker, podman or buildah, whichever works here. BUILD_OPTIONS go to its build.
@@ -149,6 +154,7 @@ IMAGES := inference feature-serving console retraining drift-profiling
 ADDRESS ?= http://127.0.0.1
 NAMESPACE ?= beacon
 VALUES ?=
+NODE ?=
 REGISTRY ?=
 TAG ?= $(shell git describe --always --dirty --abbrev=12)
 # What brings an image to the cluster, such as `docker push` or `kind load docker-image`; it is given the image's name.

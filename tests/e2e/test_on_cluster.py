@@ -1,32 +1,32 @@
 """The whole platform on a real cluster: `make deploy`, then a day in its life, in the order of this file."""
 
 import json
-import os
-import subprocess
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
-from e2e.product_on_cluster import (
+from support.on_cluster import (
     ADDRESS,
     BODY,
     NAMESPACE,
     PREDICT,
     PRODUCT,
     ROW,
-    TAG,
     TARGETS,
     Steps,
+    answers,
     cluster,
-    load,
+    make,
     open_from,
+    predict,
     secret,
     sql,
     until,
 )
+from support.steady_load import both, under_load
 
-from beacon_core.settings import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -34,25 +34,6 @@ def steps() -> Iterator[Steps]:
     steps = Steps()
     yield steps
     print("\n\n" + "\n".join(steps.lines))
-
-
-def make(target: str) -> subprocess.CompletedProcess[str]:
-    given = [f"NAMESPACE={NAMESPACE}", f"TAG={TAG}", "VALUES=tests/e2e/values"]
-    variables = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
-    return subprocess.run(
-        ["make", target, *given], capture_output=True, text=True, check=False, cwd=ROOT, env=variables
-    )
-
-
-def predict(body: object) -> httpx.Response:
-    return httpx.post(PREDICT, json=body, timeout=10)
-
-
-def answers() -> bool:
-    try:
-        return predict(BODY).status_code == 200
-    except httpx.HTTPError:
-        return False
 
 
 def logged() -> int:
@@ -161,7 +142,7 @@ def test_a_new_version_goes_into_service_without_a_failed_request(steps: Steps) 
         assert status == 0, output
         assert "version 2" in output
     sha256 = sql("select sha256 from verdicts where version = '2' order by id desc limit 1")
-    with load() as clients:
+    with under_load(both("ingress", PREDICT, BODY), rate=50) as load:
         with steps.timed("helm upgrade to version 2, under load"):
             cluster().upgrade(
                 "inference", "--set-string", "model.version=2", "--set-string", f"model.sha256={sha256}", "--wait"
@@ -171,10 +152,10 @@ def test_a_new_version_goes_into_service_without_a_failed_request(steps: Steps) 
         with steps.timed("helm rollback to version 1, under load"):
             cluster().helm("rollback", "inference", "--wait", "--timeout", "3m")
     assert predict(BODY).json()["model"]["version"] == "1"
-    asked = {version: sum(client.versions.get(version, 0) for client in clients) for version in ("1", "2")}
+    asked = Counter(answer.version for answer in load.answers)
     steps.lines.append(f"{'answers of version 1 and 2 during the two rollouts':<64} {asked['1']} and {asked['2']}")
-    assert min(asked.values()) > 50
-    assert [failure for client in clients for failure in client.failures] == []
+    assert min(asked["1"], asked["2"]) > 50
+    assert not load.failed, load.told()
 
 
 def test_undeploy_leaves_nothing(steps: Steps) -> None:

@@ -1,9 +1,9 @@
-"""What the tests know of the cluster: commands on one namespace, and clients on its ingress."""
+"""What the tests know of the cluster: commands on one namespace. `make e2e` and `make chaos` say which."""
 
 import json
 import os
 import secrets
-import threading
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,11 +16,13 @@ from beacon_core.settings import ROOT
 from charts.deploy import Cluster
 
 ADDRESS = os.environ.get("ADDRESS") or "http://127.0.0.1"
-NAMESPACE = os.environ.get("NAMESPACE") or "beacon-e2e"
+NAMESPACE = os.environ["NAMESPACE"]
 TAG = os.environ["TAG"]
 PRODUCT = load_product(ROOT / "feature_repo" / "product.yaml")
 ROW = {feature.name: feature.example for feature in PRODUCT.features}
 PREDICT = f"{ADDRESS}/v1/predict"
+BODY: dict[str, Any] = {"features": ROW}
+VALUES = ROOT / os.environ["VALUES"]
 TARGETS = {
     "inference": (8080, 9090),
     "feature-serving": (6566, 9091),
@@ -62,7 +64,27 @@ class Steps:
 
 
 def cluster() -> Cluster:
-    return Cluster(NAMESPACE, "", TAG, ROOT / "tests" / "e2e" / "values")
+    return Cluster(NAMESPACE, "", TAG, VALUES)
+
+
+def make(target: str) -> subprocess.CompletedProcess[str]:
+    """`make deploy` or `make undeploy`, as a user would call it."""
+    given = [f"NAMESPACE={NAMESPACE}", f"TAG={TAG}", f"VALUES={VALUES}"]
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    return subprocess.run(
+        ["make", target, *given], capture_output=True, text=True, check=False, cwd=ROOT, env=variables
+    )
+
+
+def predict(body: object) -> httpx.Response:
+    return httpx.post(PREDICT, json=body, timeout=10)
+
+
+def answers() -> bool:
+    try:
+        return predict(BODY).status_code == 200
+    except httpx.HTTPError:
+        return False
 
 
 def secret(key: str) -> str:
@@ -120,53 +142,3 @@ def open_from(labels: dict[str, str]) -> set[tuple[str, int]]:
     finally:
         cluster().kubectl("delete", "pod", name, "--wait=false")
     return {(line.split()[0], int(line.split()[1])) for line in lines if line}
-
-
-class Client(threading.Thread):
-    """Predicts without pause until told to stop; with `fresh`, each request on a connection of its own."""
-
-    def __init__(self, *, fresh: bool) -> None:
-        super().__init__()
-        self._fresh = fresh
-        self._stopped = threading.Event()
-        self.versions: dict[str, int] = {}
-        self.failures: list[str] = []
-
-    def run(self) -> None:
-        with httpx.Client(timeout=10) as kept:
-            while not self._stopped.is_set():
-                try:
-                    answer = (
-                        httpx.post(PREDICT, json=BODY, timeout=10) if self._fresh else kept.post(PREDICT, json=BODY)
-                    )
-                    self._note(answer)
-                except httpx.HTTPError as error:
-                    self.failures.append(repr(error))
-                time.sleep(0.01)
-
-    def _note(self, answer: httpx.Response) -> None:
-        if answer.status_code != 200:
-            self.failures.append(f"{answer.status_code} {answer.text[:200]}")
-            return
-        version = answer.json()["model"]["version"]
-        self.versions[version] = self.versions.get(version, 0) + 1
-
-    def end(self) -> None:
-        self._stopped.set()
-        self.join()
-
-
-BODY: dict[str, Any] = {"features": ROW}
-
-
-@contextmanager
-def load() -> Iterator[list[Client]]:
-    """Two clients of each kind, for the length of the block."""
-    clients = [Client(fresh=fresh) for fresh in (True, True, False, False)]
-    for client in clients:
-        client.start()
-    try:
-        yield clients
-    finally:
-        for client in clients:
-            client.end()
