@@ -10,7 +10,6 @@ import pytest
 from support.on_cluster import (
     ADDRESS,
     BODY,
-    NAMESPACE,
     PREDICT,
     PRODUCT,
     ROW,
@@ -26,7 +25,6 @@ from support.on_cluster import (
     until,
 )
 from support.steady_load import both, under_load
-
 
 
 @pytest.fixture(scope="module")
