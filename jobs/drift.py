@@ -9,11 +9,11 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from beacon_core import clock
+from beacon_core.kubernetes import ClusterError
 from beacon_core.logs import configure_logging
 from beacon_core.product import ProductError, load_product
 from beacon_core.settings import SettingsError, load_settings
 from beacon_core.store import migrate, open_store
-from beacon_drift.cluster import ClusterError
 from beacon_drift.lock import Busy
 from beacon_drift.profiling import Shard
 from beacon_drift.run import JOB, Outcome, run_drift

@@ -8,6 +8,7 @@ import msgspec
 from sqlalchemy import Engine
 
 from beacon_core.job_runs import recorded
+from beacon_core.kubernetes import pod_access
 from beacon_core.product import Product
 from beacon_core.release import ReleaseError, read_release
 from beacon_core.settings import Settings
@@ -163,7 +164,7 @@ def _replace(file: Path, content: str) -> None:
 
 def _start(settings: Settings, engine: Engine) -> None:
     """On a cluster, start the Job of every request that nobody has taken; a request stays if the API is down."""
-    access = cluster.pod_access()
+    access = pod_access()
     if access is None or not settings.retrain_cronjob:
         return
     with engine.connect() as connection:

@@ -1,0 +1,75 @@
+"""The Kubernetes API, asked as a pod's own service account; nothing but HTTPS."""
+
+import http.client
+import json
+import os
+import ssl
+import urllib.parse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+TIMEOUT_SECONDS = 10.0
+NOT_FOUND, CONFLICT = 404, 409
+
+
+class ClusterError(RuntimeError):
+    """The API did not answer, or refused; `status` is its answer's, None where there was none."""
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Access(msgspec.Struct, frozen=True):
+    """Where the API is and who asks. `account`: the folder of token and authority; None: plain HTTP, as tests speak."""
+
+    host: str
+    port: int
+    namespace: str
+    account: Path | None
+
+    def ask(self, method: str, path: str, body: object = None, **query: str) -> dict[str, Any]:
+        """One request; the object that comes back. A PATCH merges. Raises `ClusterError`, also for a refusal."""
+        asked = f"{path}?{urllib.parse.urlencode(query)}" if query else path
+        kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
+        headers = {"Accept": "application/json", "Content-Type": kind}
+        try:
+            connection = self._connect(headers)
+            try:
+                connection.request(method, asked, None if body is None else json.dumps(body), headers)
+                response = connection.getresponse()
+                content = response.read()
+                answer: dict[str, Any] = json.loads(content) if content else {}
+            finally:
+                connection.close()
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise ClusterError(f"{method} {path}: {type(error).__name__}: {error}") from error
+        if response.status >= 300:
+            said = str(answer.get("message", answer))[:500]
+            raise ClusterError(f"{method} {path}: {response.status} {said}", response.status)
+        return answer
+
+    def _connect(self, headers: dict[str, str]) -> http.client.HTTPConnection:
+        if self.account is None:
+            return http.client.HTTPConnection(self.host, self.port, timeout=TIMEOUT_SECONDS)
+        # Read each time: the kubelet replaces a token before it runs out.
+        headers["Authorization"] = f"Bearer {(self.account / 'token').read_text(encoding='utf-8').strip()}"
+        trust = ssl.create_default_context(cafile=str(self.account / "ca.crt"))
+        return http.client.HTTPSConnection(self.host, self.port, timeout=TIMEOUT_SECONDS, context=trust)
+
+
+def pod_access(environment: Mapping[str, str] = os.environ, account: Path = ACCOUNT) -> Access | None:
+    """Return the access that Kubernetes gives each pod; None where this is no pod."""
+    host = environment.get("KUBERNETES_SERVICE_HOST")
+    if not host or not (account / "token").exists():
+        return None
+    return Access(
+        host=host,
+        port=int(environment.get("KUBERNETES_SERVICE_PORT", "443")),
+        namespace=(account / "namespace").read_text(encoding="utf-8").strip(),
+        account=account,
+    )
