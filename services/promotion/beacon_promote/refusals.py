@@ -1,0 +1,52 @@
+"""Why a model is not served, as a reason of the ledger: from the words of who refuses it, or the state of a pod."""
+
+from typing import Any, NamedTuple
+
+from beacon_core.ledger import Reason
+
+# The first words that are found decide; they are those of beacon_core.manifest, beacon_core.download and
+# beacon_inference.model, and a test holds them to what these really say.
+WORDS: tuple[tuple[str, Reason], ...] = (
+    ("sha256 is ", "digest_mismatch"),
+    ("holds other bytes", "digest_mismatch"),
+    ("trained on another schema", "schema_mismatch"),
+    ("has the features", "schema_mismatch"),
+    ("is of product", "schema_mismatch"),
+    ("says that it is version", "schema_mismatch"),
+    ("has intervals of coverage", "schema_mismatch"),
+    ("golden", "golden_mismatch"),
+    (" answers to ", "golden_mismatch"),
+    (" has no ", "package_missing"),
+    ("No such file", "package_missing"),
+    ("does not run", "crash_at_load"),
+)
+NO_MODEL_YET = "no model is in service yet"
+
+
+class Refusal(NamedTuple):
+    """Why a pod does not serve its model."""
+
+    reason: Reason
+    message: str
+
+
+def reason_of(message: str) -> Reason:
+    """The ledger's reason for what a service said when it refused a model."""
+    return next((reason for words, reason in WORDS if words in message), "crash_at_load")
+
+
+def of_pod(pod: dict[str, Any]) -> Refusal | None:
+    """Why a pod (of the API) cannot serve, from its containers' states; None while it still may."""
+    status = pod.get("status", {})
+    for container in (*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])):
+        for state in (container.get("state", {}), container.get("lastState", {})):
+            ended = state.get("terminated")
+            if ended is None or ended.get("exitCode") == 0:
+                continue
+            message = f"{pod['metadata']['name']}: {ended.get('message', '').strip()[-500:]}"
+            if ended.get("reason") == "OOMKilled":
+                return Refusal("memory", f"{pod['metadata']['name']}: {container['name']} was killed for its memory")
+            return Refusal(reason_of(message), message)
+    if status.get("phase") == "Failed":
+        return Refusal("not_ready", f"{pod['metadata']['name']}: {status.get('reason')} {status.get('message', '')}")
+    return None

@@ -1,0 +1,71 @@
+"""Why a model is not served, told from the words of those who refuse it, said by themselves."""
+
+from pathlib import Path
+
+import pytest
+from support import bad_models
+from support.packages import build_package
+
+from beacon_core.ledger import REASONS
+from beacon_core.manifest import PackageError, read_package
+from beacon_core.product import Product, load_product
+from beacon_core.release import Pin, package_folder
+from beacon_core.settings import ROOT
+from beacon_inference.model import load_model
+from beacon_promote.refusals import WORDS, of_pod, reason_of
+
+AT_LOAD = ("crashes at load", "wrong digest", "wrong schema", "wrong golden answers", "one answer to a batch")
+
+
+@pytest.fixture(scope="module")
+def product() -> Product:
+    return load_product(ROOT / "feature_repo" / "product.yaml")
+
+
+@pytest.mark.parametrize("kind", AT_LOAD)
+def test_what_inference_says_of_a_bad_model_is_named(kind: str, tmp_path: Path, product: Product) -> None:
+    base = build_package(tmp_path, product)
+    good = read_package(package_folder(tmp_path, base), base.sha256)
+    pin = bad_models.build(kind, tmp_path, good, "2")
+    with pytest.raises(PackageError) as refused:
+        load_model(tmp_path, pin, product)
+    assert reason_of(str(refused.value)) in bad_models.KINDS[kind].reasons
+
+
+def test_a_package_that_is_not_there_is_named(tmp_path: Path, product: Product) -> None:
+    with pytest.raises(PackageError) as refused:
+        load_model(tmp_path, Pin(product.name, "9", "0" * 64), product)
+    assert reason_of(str(refused.value)) == "package_missing"
+    # As beacon_core.download words it.
+    assert reason_of("MLflow at http://m has no boston-housing 9") == "package_missing"
+    assert reason_of("model.onnx: MLflow at http://m holds other bytes than the pinned abc") == "digest_mismatch"
+
+
+def test_every_reason_is_one_of_the_ledger() -> None:
+    assert {reason for _, reason in WORDS} <= set(REASONS)
+    assert {reason for kind in bad_models.KINDS.values() for reason in kind.reasons} <= set(REASONS)
+
+
+def pod(phase: str = "Running", **container: object) -> dict[str, object]:
+    return {
+        "metadata": {"name": "p"},
+        "status": {"phase": phase, "containerStatuses": [{"name": "inference", **container}]},
+    }
+
+
+def test_a_pod_says_why_it_does_not_serve() -> None:
+    assert of_pod(pod(state={"running": {}})) is None
+    assert of_pod({"metadata": {"name": "p"}}) is None
+    killed = {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}
+    for state in ({"state": killed}, {"state": {"waiting": {}}, "lastState": killed}):
+        refusal = of_pod(pod(**state))
+        assert refusal is not None
+        assert (refusal.reason, refusal.message) == ("memory", "p: inference was killed for its memory")
+    ended = {"terminated": {"exitCode": 1, "message": "the model cannot be had: model.onnx: sha256 is a, expected b\n"}}
+    refusal = of_pod(pod(state=ended))
+    assert refusal is not None
+    assert refusal.reason == "digest_mismatch"
+    assert of_pod(pod(state={"terminated": {"exitCode": 0}})) is None
+    refusal = of_pod(pod("Failed", state={}))
+    assert refusal is not None
+    assert refusal.reason == "not_ready"
