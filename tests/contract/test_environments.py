@@ -22,7 +22,7 @@ PACKAGES = {
 CORE = SERVICES / "core" / "beacon_core"
 # The laptop's MLflow runs where MLflow is.
 ELSEWHERE = {"beacon_laptop.mlflow_server": "retrain"}
-NOT_FOR_INFERENCE = ("pandas", "sklearn", "mlflow", "feast", "scipy", "onnx", "pyarrow", "skl2onnx")
+NOT_FOR_INFERENCE = ("pandas", "sklearn", "mlflow", "feast", "scipy", "onnx", "pyarrow")
 
 
 def modules(package: Path) -> list[str]:

@@ -21,7 +21,7 @@ from beacon_core.settings import ROOT, Settings
 from beacon_retrain.files import write_bytes, write_json
 from beacon_retrain.train import TrainSettings
 
-LIBRARIES = ("scikit-learn", "numpy", "onnx", "skl2onnx", "onnxruntime")
+LIBRARIES = ("scikit-learn", "numpy", "onnx", "onnxruntime")
 """What a model follows from, beside our own code."""
 PIPELINE, PARAMS, LOCK = "dvc.yaml", "params.yaml", "dvc.lock"
 PRODUCT, CODE, RUN = "product.yaml", "code.json", "run.json"
