@@ -1,7 +1,7 @@
 """Install or upgrade Beacon on the cluster of KUBECONFIG: `make deploy`. Needs helm and kubectl; safe to repeat.
 
-Order: what all stand on, the jobs and services, a first model if the registry has none, then inference with it. The
-model of an inference that is installed already is left as it is: changing it is promotion's business.
+Order: what all stand on, the jobs and services, a first model if the registry has none, then inference with it, and
+what watches all. The model of an inference that is installed already is left as it is: changing it is promotion's.
 """
 
 import argparse
@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 CHARTS = Path(__file__).parent
-RELEASES = ("platform", "retraining", "feature-serving", "drift-profiling", "console", "inference")
+RELEASES = ("platform", "retraining", "feature-serving", "drift-profiling", "console", "inference", "monitoring")
 """In the order of installation; each is the chart of that name, released as beacon-NAME."""
+IMAGES = {"platform": ("mlflow.image", "retraining"), "monitoring": ("prober.image", "inference")}
+"""Where the chart's values name an image of ours, and which; `image` and the release's own elsewhere."""
 DRIVERS = {"inference": "configmap"}
 """Where Helm keeps a release's history, if not in Secrets: promotion rolls inference's, and may read no Secret."""
 SECRET = "beacon"  # noqa: S105 - its name
@@ -53,13 +55,12 @@ class Cluster:
     def upgrade(self, name: str, *options: str) -> None:
         """Install or upgrade one release."""
         run(["helm", "dependency", "update", str(CHARTS / name)])
-        image = "mlflow.image" if name == "platform" else "image"
-        repository = "beacon-retraining" if name == "platform" else f"beacon-{name}"
+        image, service = IMAGES.get(name, ("image", name))
         file = None if self._values is None else self._values / f"{name}.yaml"
         given = ["--values", str(file)] if file is not None and file.is_file() else []
         settings = [
             "--set",
-            f"{image}.repository={self._registry}{repository}",
+            f"{image}.repository={self._registry}beacon-{service}",
             "--set-string",
             f"{image}.tag={self._tag}",
         ]
@@ -133,8 +134,8 @@ def platform(cluster: Cluster) -> None:
 
 
 def services(cluster: Cluster) -> None:
-    """Everything but inference."""
-    for name in RELEASES[1:-1]:
+    """Everything but inference, and what watches it."""
+    for name in RELEASES[1:-2]:
         cluster.upgrade(name)
     if cluster.kubectl("get", "statefulset", "beacon-mlflow", "-o", "name", "--ignore-not-found"):
         cluster.rolled_out("statefulset/beacon-mlflow")
@@ -166,6 +167,11 @@ def inference(cluster: Cluster, model: dict[str, str]) -> None:
     settings = [option for key, value in model.items() for option in ("--set-string", f"model.{key}={value}")]
     cluster.upgrade("inference", *settings, "--wait", "--timeout", "5m")
     cluster.rolled_out("deployment/beacon-feature-serving", "deployment/beacon-console")
+
+
+def monitoring(cluster: Cluster) -> None:
+    """What watches; the image that it shares with inference is there by now."""
+    cluster.upgrade("monitoring", "--wait", "--timeout", "5m")
 
 
 def remove(cluster: Cluster) -> None:
@@ -205,6 +211,7 @@ def main() -> int:
         timed("services, jobs, MLflow up", lambda: services(cluster))
         model = timed("a model to serve", lambda: first_model(cluster))
         timed("inference up", lambda: inference(cluster, model))
+        timed("monitoring up", lambda: monitoring(cluster))
     except Failed as error:
         print(f"deploy failed: {error}", file=sys.stderr)
         return 1

@@ -1,7 +1,8 @@
 """Write each chart's values.schema.json and README.md from its values.yaml: `make charts`.
 
-A key's type is that of its default; the comment above it says what it means, and a line `# schema: {...}` replaces the
-inferred schema. Every map is closed, so that a misspelt value fails, but where such a line opens it.
+A key's type is that of its default; the comment above it says what it means, and a line `# schema: {...}`, or the name
+of a file of the chart in place of the schema, replaces the inferred one. Every map is closed, so that a misspelt value
+fails, but where such a line opens it.
 """
 
 import json
@@ -40,19 +41,19 @@ def read(file: Path) -> list[Value]:
     root = yaml.compose(text, Loader=yaml.SafeLoader)
     if not isinstance(root, yaml.MappingNode):
         raise SystemExit(f"{file}: is no map")
-    return list(_values(root, text.splitlines(), ()))
+    return list(_values(root, file.parent, text.splitlines(), ()))
 
 
-def _values(node: yaml.MappingNode, lines: list[str], path: tuple[str, ...]) -> Iterator[Value]:
+def _values(node: yaml.MappingNode, folder: Path, lines: list[str], path: tuple[str, ...]) -> Iterator[Value]:
     for key, child in node.value:
-        words, schema = _comment(lines, key.start_mark.line)
+        words, schema = _comment(folder, lines, key.start_mark.line)
         here = (*path, key.value)
         yield Value(here, words, child, schema)
         if isinstance(child, yaml.MappingNode) and schema is None:
-            yield from _values(child, lines, here)
+            yield from _values(child, folder, lines, here)
 
 
-def _comment(lines: list[str], line: int) -> tuple[str, dict[str, Any] | None]:
+def _comment(folder: Path, lines: list[str], line: int) -> tuple[str, dict[str, Any] | None]:
     words: list[str] = []
     schema = None
     for above in reversed(lines[:line]):
@@ -61,7 +62,8 @@ def _comment(lines: list[str], line: int) -> tuple[str, dict[str, Any] | None]:
             break
         text = text.removeprefix("#").strip()
         if text.startswith("schema:"):
-            schema = json.loads(text.removeprefix("schema:"))
+            given = text.removeprefix("schema:").strip()
+            schema = json.loads(given if given.startswith("{") else (folder / given).read_text(encoding="utf-8"))
         else:
             words.insert(0, text)
     return " ".join(words), schema

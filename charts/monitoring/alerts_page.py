@@ -15,8 +15,8 @@ HEAD = """# Alerts
 Made from charts/monitoring/files/rules by `python -m charts.monitoring.alerts_page`. Each alert is tested by promtool
 (`make test-rules`): it fires after its wait and not before, and a twin that looks alike does not fire.
 
-| alert | severity | waits | team | meaning | tested | runbook |
-| --- | --- | --- | --- | --- | --- | --- |
+| alert | severity | waits | team | meaning | tested | runbook | dashboard |
+| --- | --- | --- | --- | --- | --- | --- | --- |
 """
 
 
@@ -29,7 +29,8 @@ def page(texts: list[str], tested: set[str]) -> str:
         severity = f"{labels['severity']}, {MEANS[labels['severity']]}"
         both = "both ways" if name in tested else "fires"
         cells = [name, severity, rule.get("for", "0"), labels["team"], rule["annotations"]["summary"], both]
-        rows.append("| " + " | ".join([*cells, f"[{name}](runbooks/{name}.md)"]) + " |\n")
+        dashboard = rule["annotations"]["dashboard_url"].rpartition("/")[2]
+        rows.append("| " + " | ".join([*cells, f"[{name}](runbooks/{name}.md)", dashboard]) + " |\n")
     return HEAD + "".join(rows)
 
 

@@ -45,6 +45,10 @@ def _out(share: int, volume: int = 100) -> dict[str, str]:
     )
 
 
+def _over(share: int) -> dict[str, str]:
+    return _out(0) | {'model_out_of_range_predictions_total{model_version="7"}': f"0+{share}x30 {share * 30}x30"}
+
+
 def _volume(per_minute: int = 0) -> dict[str, str]:
     """The least predictions that a share is told of, and as many as asked for."""
     served = {'model_predictions_total{model_version="6"}': f"0+{per_minute}x400"} if per_minute else {}
@@ -93,7 +97,7 @@ FEATURES = "feature-serving"
 LE = ',le="0.2"'
 GONE = "0 20000x700"
 FEW = SLO | {PREDICT % 200: "0+0.1x700", PREDICT % 503: "0+0.01x700"}
-PROBE = 'probe_success{job="beacon-probe"}'
+PROBE = 'probe_success{job="beacon-probe",instance="%s"}'
 SHIP, SPOOL = "beacon_prediction_log_ship_failures_total", "beacon_prediction_log_spool_records"
 NOTIFY = 'alertmanager_notifications_failed_total{integration="webhook"}'
 LOW = 'model_extreme_predictions_total{side="very_low"}'
@@ -112,8 +116,15 @@ def _refused(percent: int, status: int) -> dict[str, str]:
     }
 
 
+# An hour of health, then a fifth fails; and a tenth less than that: no outage, and the slower windows see to it.
+HEALTH = SLO | PROBES | {PREDICT % 200: "0+100x40 4080+80x30", PREDICT % 503: "0x40 20+20x30"}
+LESS = SLO | {PREDICT % 200: "0+100x40 4091+91x30", PREDICT % 503: "0x40 9+9x30"}
+SOME = SLO | {PREDICT % 200: "0+1x40 41+1x30", PREDICT % 503: "0x40 1+1x30"}
+
 CASES = (
     Case("BeaconApiDown", "", {BUILD % "console": "1x9"}, 0, 1, {BUILD % "inference": "1x9"}),
+    Case(BURN, 'long="2m"', HEALTH, 42, 43, LESS),
+    Case(BURN, 'long="2m"', HEALTH, 42, 43, SOME),
     Case(BURN, 'long="1h"', _requests(90, 10, 99) | PROBES, 2, 4, _requests(93, 7, 99)),
     # Nine failures are too few to page for, whatever their share.
     Case(BURN, 'long="1h"', _requests(90, 10, 99), 2, 4, SLO | {PREDICT % 200: "9x99", PREDICT % 503: "0 9x98"}),
@@ -154,6 +165,8 @@ CASES = (
     Case("BeaconStoreDown", "", {STORE: "0x20"}, 4, 5, {STORE: "1x20"}),
     Case("BeaconPredictionsOutOfRange", 'severity="critical"', _out(30), 4, 12, _out(20)),
     Case("BeaconPredictionsOutOfRange", 'severity="critical"', _out(30), 4, 12, _out(30, volume=2)),
+    # Over for six minutes, the page is taken back, although the half hour still has its share.
+    Case("BeaconPredictionsOutOfRange", 'severity="critical"', _out(60), 4, 36, _over(60)),
     Case("BeaconPredictionsOutOfRange", 'severity="warning"', _out(10), 9, 18, _out(4)),
     Case("BeaconPredictionsOutOfRange", 'severity="warning"', _out(10), 9, 18, _out(10, volume=2)),
     Case("BeaconModelRefused", "", {REFUSED % "refused": "0 0 0 1x30"}, 1, 4, {REFUSED % "swapped": "0 0 0 1x30"}),
@@ -169,8 +182,17 @@ CASES = (
     Case("BeaconCoverageLow", "", _coverage("0.8", 100), 119, 120, _coverage("0.8", 99)),
     Case("BeaconDriftConfirmed", "", {DRIFT: "1x60"}, 9, 10, {DRIFT: "0x60"}),
     Case("BeaconJobFailing", "", {JOB: "0 1x60"}, 4, 8, {JOB: "3x60"}),
-    Case("BeaconProbeFailing", "", {PROBE: "1x9 0x20"}, 11, 14, {PROBE: "1x9 0 1x20"}),
-    Case("BeaconProbeFailing", "", {}, 0, 2, {PROBE: "1x20"}),
+    Case("BeaconProbeFailing", "", {PROBE % "service": "1x9 0x20"}, 11, 14, {PROBE % "service": "1x9 0 1x20"}),
+    # One way alone is broken: that is an outage for whoever comes by it.
+    Case(
+        "BeaconProbeFailing",
+        "",
+        {PROBE % "service": "1x30", PROBE % "ingress": "0x30"},
+        0,
+        3,
+        {PROBE % "ingress": "1x20"},
+    ),
+    Case("BeaconProbeAbsent", "", {}, 4, 5, {PROBE % "service": "0x20"}),
     Case("BeaconTargetAbsent", 'service="console"', {BUILD % FEATURES: "1x20"}, 4, 6, {BUILD % "console": "1x20"}),
     Case("BeaconTargetAbsent", f'service="{FEATURES}"', {BUILD % "console": "1x20"}, 4, 6, {BUILD % FEATURES: "1x20"}),
     Case("BeaconInternalErrors", "", {ERRORS % "internal": "0+2x60"}, 4, 14, {ERRORS % "not_found": "0+9x60"}),

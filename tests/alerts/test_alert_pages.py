@@ -17,7 +17,7 @@ def test_every_alert_has_cases_and_a_runbook_and_nothing_is_left_over() -> None:
     for rule in alerts():
         assert rule["annotations"]["runbook_url"].endswith(f"/runbooks/{rule['alert']}.md")
         assert {"severity", "team"} <= rule["labels"].keys()
-        assert {"summary", "description"} <= rule["annotations"].keys()
+        assert {"summary", "description", "dashboard_url"} <= rule["annotations"].keys()
         assert "{{" not in rule["annotations"]["summary"]
 
 

@@ -10,8 +10,8 @@ from beacon_core.settings import ROOT
 from tests.alerts.cases import CASES
 from tests.alerts.promtool import RULES, alerts, faults, rules_of
 
-FOREIGN = {"alertmanager_notifications_failed_total", "probe_success"}
-"""Metrics of Alertmanager and of the prober."""
+FOREIGN = {"alertmanager_notifications_failed_total"}
+"""Metrics of Alertmanager."""
 
 
 def test_every_alert_fires_in_time_and_its_twin_does_not(tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ EDITS = (
     ('status=~"5.."', 'status=~"4.."'),
     ('endpoint=~".*(predict|predict/batch|infer)|/invocations"', 'endpoint=~".+"'),
     ("1 - sum", "0 + sum"),
+    ("> 20 * (1", "> 45 * (1"),
+    ("> 20 * (1", "> 14.4 * (1"),
     ("> 14.4 * (1", "> 40 * (1"),
     ("> 14.4 * (1", "> 10 * (1"),
     ("> 6 * ", "> 3 * "),
@@ -20,6 +22,7 @@ EDITS = (
     ("[10m])) > 20", "[10m])) > 2"),
     ("|model_not_ready", ""),
     ("dropped_total[10m])) > 0", "dropped_total[10m])) > 3"),
+    ("max by (instance) (max_over_time", "max(max_over_time"),
     ("beacon_store_up) == 0", "beacon_store_up) == 1"),
     ('"internal|overloaded"', '"internal"'),
     ("[10m])) > 5", "[10m])) > 0"),
@@ -42,7 +45,7 @@ EDITS = (
     ("> 3 * max by (job)", "> 2 * max by (job)"),
 )
 
-WHEREVER = {'status=~"5.."', "1 - sum"}
+WHEREVER = {'status=~"5.."', "1 - sum", 'endpoint=~".*(predict|predict/batch|infer)|/invocations"'}
 """Edits of every rule that holds it."""
 
 

@@ -9,7 +9,7 @@ import yaml
 from support.rendering import CASES, KUBE_VERSION, containers, helm, pods, rendered, template
 
 from beacon_core.settings import ROOT
-from charts.deploy import RELEASES
+from charts.deploy import IMAGES, RELEASES
 from charts.schema import charts, files_of, read
 
 # The arrows of docs/architecture.md: who opens a connection to whom.
@@ -25,6 +25,9 @@ ARROWS = {
     "drift-profiling-migration": {"postgresql"},
     "console": {"inference-metrics", "mlflow", "postgresql"},
     "mlflow": {"postgresql"},
+    "prometheus": {"inference-metrics", "feature-serving-metrics", "console-metrics", "prober", "alertmanager"},
+    "alertmanager": set(),
+    "prober": {"inference", "mlflow"},
     "postgresql": set(),
     "redis": set(),
 }
@@ -235,7 +238,7 @@ def test_charts_services_images_skaffold_and_documents_name_the_same() -> None:
     assert images == {file.parent.name for file in (ROOT / "services").glob("*/README.md")} - {"core"} | {
         "drift-profiling"
     }
-    assert releases == images | {"platform"}
+    assert releases == images | {"platform", "monitoring"}
     makefile = (ROOT / "Makefile").read_text()
     line = re.search(r"^IMAGES := (.*)$", makefile, re.MULTILINE)
     assert line is not None
@@ -253,7 +256,7 @@ def test_charts_services_images_skaffold_and_documents_name_the_same() -> None:
 def test_skaffold_installs_what_make_deploy_installs(chart: str) -> None:
     skaffold = yaml.safe_load((ROOT / "skaffold.yaml").read_text())
     release = next(item for item in skaffold["deploy"]["helm"]["releases"] if item["name"] == f"beacon-{chart}")
-    service = "retraining" if chart == "platform" else chart
+    image, service = IMAGES.get(chart, ("image", chart))
     given = {"BEACON_MODEL_VERSION": "7", "BEACON_MODEL_SHA256": "b" * 64}
     given |= {f"IMAGE_REPO_beacon_{service.replace('-', '_')}": f"beacon-{service}"}
     given |= {f"IMAGE_TAG_beacon_{service.replace('-', '_')}": "t1"}
@@ -261,7 +264,6 @@ def test_skaffold_installs_what_make_deploy_installs(chart: str) -> None:
     for key, text in release["setValueTemplates"].items():
         value = re.sub(r"{{[.](\w+)}}", lambda match: given[match[1]], text)
         by_skaffold += ["--set-string", f"{key}={value}"]
-    image = "mlflow.image" if chart == "platform" else "image"
     by_deploy = ["--set", f"{image}.repository=beacon-{service}", "--set-string", f"{image}.tag=t1"]
     if chart == "inference":
         by_deploy += ["--set-string", "model.version=7", "--set-string", f"model.sha256={'b' * 64}"]

@@ -34,10 +34,15 @@ labels: {{- include "beacon.labels" . | nindent 2 }}
 inference: 8080
 inference-metrics: 9090
 feature-serving: 6566
+feature-serving-metrics: 9091
 console: 8090
+console-metrics: 8090
 mlflow: 5000
 postgresql: 5432
 redis: 6379
+prometheus: 9090
+alertmanager: 9093
+prober: 9115
 {{- end -}}
 
 {{- define "beacon.port" -}}

@@ -13,7 +13,7 @@ spec:
   {{- if .track }}
   replicas: {{ .replicas }}
   {{- else if not ($values.autoscaling | default dict).enabled }}
-  replicas: {{ $values.replicas }}
+  replicas: {{ .replicas | default $values.replicas }}
   {{- end }}
   revisionHistoryLimit: 5
   progressDeadlineSeconds: 300
@@ -68,20 +68,21 @@ spec:
     {{- end }}
 {{- end -}}
 
-{{/* For Prometheus Operator, if the values ask for it. `port`: the name of the Service's port with /metrics. */}}
-{{- define "beacon.monitor" -}}
-{{- with .root.Values.monitor }}
-{{- if .enabled }}
-apiVersion: monitoring.coreos.com/v1
-kind: ServiceMonitor
-metadata: {{- include "beacon.metadata" $ | nindent 2 }}
+{{/* Every pod by an address of its own, ready or not, for whoever scrapes `metrics`, the port. */}}
+{{- define "beacon.pods" -}}
+apiVersion: v1
+kind: Service
+metadata:
+  name: {{ include "beacon.fullname" . }}-pods
+  namespace: {{ .root.Release.Namespace }}
+  labels:
+    {{- include "beacon.labels" . | nindent 4 }}
+    beacon/scraped: "true"
 spec:
-  selector:
-    matchLabels: {{- include "beacon.component" $ | nindent 6 }}
-  endpoints:
-    - {port: {{ $.port }}, interval: {{ .interval }}}
-{{- end }}
-{{- end }}
+  clusterIP: None
+  publishNotReadyAddresses: true
+  selector: {{- include "beacon.component" . | nindent 4 }}
+  ports: [{name: metrics, port: {{ .metrics }}, targetPort: {{ .metrics }}}]
 {{- end -}}
 
 {{/*
@@ -154,4 +155,34 @@ metadata:
     {{- toYaml . | nindent 4 }}
     {{- end }}
 spec: {{- toYaml $template.spec | nindent 2 }}
+{{- end -}}
+
+{{/* One pod with one volume of its own, named data. `values`: storage, storageClass; `pod`. */}}
+{{- define "beacon.stateful" -}}
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {{- include "beacon.metadata" . | nindent 2 }}
+spec:
+  serviceName: {{ include "beacon.fullname" . }}
+  replicas: 1
+  persistentVolumeClaimRetentionPolicy: {whenDeleted: Delete, whenScaled: Retain}
+  selector:
+    matchLabels: {{- include "beacon.selector" . | nindent 6 }}
+  template: {{- include "beacon.podTemplate" . | nindent 4 }}
+  volumeClaimTemplates:
+    - metadata: {name: data}
+      spec: {{- include "beacon.claim" .values | nindent 8 }}
+---
+{{ include "beacon.service" . }}
+---
+{{ include "beacon.networkPolicy" . }}
+{{- end -}}
+
+{{/* A volume claim's spec, by values with storage, storageClass, accessModes. */}}
+{{- define "beacon.claim" -}}
+accessModes: {{ .accessModes | default (list "ReadWriteOnce") | toJson }}
+{{- with .storageClass }}
+storageClassName: {{ . }}
+{{- end }}
+resources: {requests: {storage: {{ .storage }}}}
 {{- end -}}
