@@ -9,8 +9,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from beacon_core import clock
+from beacon_core.job import log, run_job
 from beacon_core.kubernetes import ClusterError
-from beacon_core.logs import configure_logging
 from beacon_core.product import ProductError, load_product
 from beacon_core.settings import SettingsError, load_settings
 from beacon_core.store import migrate, open_store
@@ -30,7 +30,6 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         settings = load_settings()
-        configure_logging(JOB, settings.build_version, "WARNING")
         product = load_product(settings.product)
         shard = Shard(int(os.environ.get(INDEX, "0")), settings.drift_shards)
         if not 0 <= shard.index < shard.count:
@@ -40,13 +39,13 @@ def main() -> int:
         now = arguments.at or clock.now()
         outcome = run_drift(settings, product, engine, now, shard, per_segment=arguments.segments)
     except (ProductError, SettingsError, ValueError) as error:
-        print(f"profiling refused: {error}", file=sys.stderr)
+        log.error("profiling refused: %s", error)
         return REFUSED
     except Busy as error:
-        print(f"profiling left alone: {error}", file=sys.stderr)
+        log.warning("profiling left alone: %s", error)
         return TRY_AGAIN
     except (DBAPIError, PoolTimeout, ClusterError, OSError) as error:
-        print(f"profiling failed, try again: {error}", file=sys.stderr)
+        log.error("profiling failed, try again: %s", error)
         return TRY_AGAIN
     _tell(outcome)
     return 0
@@ -54,16 +53,16 @@ def main() -> int:
 
 def _tell(outcome: Outcome) -> None:
     done = outcome.profiled
-    print(f"{done.rows} rows into {done.profiles} profiles; {done.unchanged} hours unchanged")
+    log.info(f"{done.rows} rows into {done.profiles} profiles; {done.unchanged} hours unchanged")
     if done.set_aside or done.undated:
-        print(f"set aside: {done.set_aside} rows that do not parse, {done.undated} without a time")
+        log.info(f"set aside: {done.set_aside} rows that do not parse, {done.undated} without a time")
     if outcome.run is None or outcome.asked is None:
-        print("other shards are still at work; the last one compares")
+        log.info("other shards are still at work; the last one compares")
         return
     run = outcome.run
-    print(f"{run.period}: {run.state}, version {run.serving}, {run.rows} rows; retraining: {outcome.asked.why}")
+    log.info(f"{run.period}: {run.state}, version {run.serving}, {run.rows} rows; retraining: {outcome.asked.why}")
     for line in run.words:
-        print(f"  {line}")
+        log.info(f"  {line}")
 
 
 def _moment(text: str) -> datetime:
@@ -74,4 +73,4 @@ def _moment(text: str) -> datetime:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_job(JOB, main))

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from beacon_core.download import RegistryDown, bring
+from beacon_core.job import log, run_job
 from beacon_core.manifest import Package, PackageError, read_package
 from beacon_core.release import Pin, ReleaseError, package_folder, read_release
 from beacon_core.settings import Settings, SettingsError, load_settings
@@ -23,18 +24,18 @@ def main() -> int:
     try:
         settings = load_settings()
         release = read_release(settings.release_file)
-        print(fetch(settings, release.model, given.cache))
+        log.info(fetch(settings, release.model, given.cache))
     except (SettingsError, ReleaseError, PackageError) as error:
-        print(f"the model cannot be had: {error}", file=sys.stderr)
+        log.error("the model cannot be had: %s", error)
         return REFUSED
     except (RegistryDown, OSError) as error:
-        print(f"the model cannot be had now, try again: {error}", file=sys.stderr)
+        log.error("the model cannot be had now, try again: %s", error)
         return TRY_AGAIN
     if release.shadow is not None:
         try:
-            print(fetch(settings, release.shadow, given.cache))
+            log.info(fetch(settings, release.shadow, given.cache))
         except (RegistryDown, PackageError, OSError) as error:
-            print(f"the shadow cannot be had: {error}", file=sys.stderr)
+            log.error("the shadow cannot be had: %s", error)
     return 0
 
 
@@ -72,4 +73,4 @@ def _copy(package: Package, models: Path, pin: Pin) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_job("fetch-model", main))

@@ -4,6 +4,7 @@ import argparse
 import sys
 
 from beacon_core.golden import ask, fault, question
+from beacon_core.job import log, run_job
 from beacon_core.manifest import read_package
 from beacon_core.release import package_folder, read_release
 from beacon_core.settings import load_settings
@@ -23,16 +24,16 @@ def main() -> int:
     try:
         answers = [(ask(given.url, question(manifest, golden), TIMEOUT_SECONDS), golden) for golden in manifest.golden]
     except OSError as error:
-        print(f"{given.url} does not answer: {error}", file=sys.stderr)
+        log.error("%s does not answer: %s", given.url, error)
         return TRY_AGAIN
     problems = [problem for answer, golden in answers if (problem := fault(answer, manifest, golden))]
     for problem in problems:
-        print(problem, file=sys.stderr)
-    print(
+        log.error(problem)
+    log.info(
         f"{len(manifest.golden) - len(problems)} of {len(manifest.golden)} answers are those of version {pin.version}"
     )
     return WRONG if problems or not manifest.golden else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_job("golden", main))

@@ -10,8 +10,8 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from beacon_core import clock
+from beacon_core.job import log, run_job
 from beacon_core.job_runs import recorded
-from beacon_core.logs import configure_logging
 from beacon_core.product import load_product
 from beacon_core.settings import load_settings
 from beacon_core.store import migrate, open_store
@@ -31,7 +31,6 @@ def main() -> int:
     parser.add_argument("--all", action="store_true", help="everything anew, as into a store that was emptied")
     given = parser.parse_args()
     settings = load_settings()
-    configure_logging(JOB, settings.build_version, "WARNING")
     product = load_product(settings.product)
     end = clock.now()
     try:
@@ -44,12 +43,13 @@ def main() -> int:
             run.rows = done.rows
             run.details = {"view": done.view, "start": done.start.isoformat(), "newest": newest}
     except (RedisError, OperationalError, sqlite3.OperationalError, OSError) as error:
-        print(f"materialization failed, try again: {_line(error)}", file=sys.stderr)
+        log.error("materialization failed, try again: %s", _line(error))
         return TRY_AGAIN
     except (repo.FeatureStoreError, FeastError, SQLAlchemyError, sqlite3.Error, DecodeError) as error:
-        print(f"materialization failed: {_line(error)}", file=sys.stderr)
+        log.error("materialization failed: %s", _line(error))
         return REFUSED
-    print(f"{done.view}: {done.rows} rows since {done.start.isoformat(timespec='seconds')}, newest {newest or 'none'}")
+    since = done.start.isoformat(timespec="seconds")
+    log.info("%s: %d rows since %s, newest %s", done.view, done.rows, since, newest or "none")
     return 0
 
 
@@ -59,4 +59,4 @@ def _line(error: Exception) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_job(JOB, main))

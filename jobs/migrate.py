@@ -5,6 +5,7 @@ import sys
 from alembic.util import CommandError
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
+from beacon_core.job import log, run_job
 from beacon_core.settings import SettingsError, load_settings
 from beacon_core.store import migrate, open_store
 
@@ -16,14 +17,14 @@ def main() -> int:
     try:
         migrate(open_store(load_settings().database))
     except OperationalError as error:
-        print(f"migration failed, try again: {str(error).partition(chr(10))[0]}", file=sys.stderr)
+        log.error("migration failed, try again: %s", str(error).partition("\n")[0])
         return TRY_AGAIN
     except (SettingsError, CommandError, SQLAlchemyError) as error:
-        print(f"migration refused: {str(error).partition(chr(10))[0]}", file=sys.stderr)
+        log.error("migration refused: %s", str(error).partition("\n")[0])
         return REFUSED
-    print("the store has the newest schema")
+    log.info("the store has the newest schema")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_job("migrate", main))

@@ -5,12 +5,13 @@ import sys
 
 import msgspec
 
-from beacon_core.logs import configure_logging
+from beacon_core.job import log, run_job
 from beacon_core.product import load_product
 from beacon_core.settings import load_settings
 from beacon_retrain import triggers
 from beacon_retrain.errors import EXPECTED, status_of
 from beacon_retrain.pipeline import Order, retrain
+from beacon_retrain.stages import JOB
 from beacon_retrain.workspace import default_training
 
 
@@ -31,7 +32,6 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=training.jobs, help="processes; -1: one a core")
     given = parser.parse_args()
     settings = load_settings()
-    configure_logging("retraining", settings.build_version, "WARNING")
     training = msgspec.structs.replace(
         training,
         folds=given.folds,
@@ -42,12 +42,12 @@ def main() -> int:
     )
     order = Order(given.trigger, by_dvc=not given.here, force=given.force, accept_shift=given.accept_shift)
     try:
-        retrain(settings, load_product(settings.product), training, order, lambda line: print(line, flush=True))
+        retrain(settings, load_product(settings.product), training, order, log.info)
     except EXPECTED as error:
-        print(f"retraining failed: {error}", file=sys.stderr)
+        log.error("retraining failed: %s", error)
         return status_of(error)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_job(JOB, main))

@@ -8,8 +8,8 @@ import msgspec
 from sqlalchemy.exc import SQLAlchemyError
 
 from beacon_core import clock
+from beacon_core.job import log, run_job
 from beacon_core.job_runs import recorded
-from beacon_core.logs import configure_logging
 from beacon_core.product import load_product
 from beacon_core.settings import load_settings
 from beacon_core.store import migrate, open_store
@@ -27,7 +27,6 @@ def main() -> int:
     parser.add_argument("--most", type=float, default=0.0, help="share of unequal predictions that is still fine")
     arguments = parser.parse_args()
     settings = load_settings()
-    configure_logging(JOB, settings.build_version, "WARNING")
     product = load_product(settings.product)
     until = clock.now()
     since = until - timedelta(days=arguments.days)
@@ -38,12 +37,12 @@ def main() -> int:
             skew = measure_skew(settings, product, engine, since, until)
             run.rows, run.details = skew.predictions, msgspec.to_builtins(skew)
     except (FeatureStoreError, SQLAlchemyError, OSError) as error:
-        print(f"skew check failed, try again: {error}", file=sys.stderr)
+        log.error("skew check failed, try again: %s", error)
         return TRY_AGAIN
     told = ", ".join(f"{name} {count}" for name, count in skew.features.items()) or "none"
-    print(f"{skew.unequal} of {skew.predictions} predictions differ ({skew.share:.2%}); features: {told}")
+    log.info(f"{skew.unequal} of {skew.predictions} predictions differ ({skew.share:.2%}); features: {told}")
     return SKEWED if skew.share > arguments.most else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_job(JOB, main))

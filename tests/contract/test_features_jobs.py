@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import logging
 import os
 import sqlite3
 import sys
@@ -36,6 +37,11 @@ def engine(settings: Settings) -> Engine:
     engine = open_store(settings.database)
     migrate(engine)
     return engine
+
+
+@pytest.fixture(autouse=True)
+def _told(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "beacon.job")
 
 
 def job(name: str, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
@@ -92,7 +98,11 @@ def test_materialization_is_incremental_and_takes_late_rows(
 
 
 def test_a_run_that_broke_is_recorded_and_the_next_one_covers_it(
-    settings: Settings, product: Product, engine: Engine, monkeypatch: pytest.MonkeyPatch, capsys: Any
+    settings: Settings,
+    product: Product,
+    engine: Engine,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     write(settings, frame_of(product, [1], NOW - 5 * HOUR, NOW - 5 * HOUR))
     assert job("materialize", monkeypatch) == 0
@@ -100,11 +110,11 @@ def test_a_run_that_broke_is_recorded_and_the_next_one_covers_it(
     kept = online.read_bytes()
     write(settings, frame_of(product, [1], NOW - HOUR, datetime.now(UTC)).assign(RM=9.5))
     os.truncate(online, 100)
-    capsys.readouterr()
+    caplog.clear()
     assert job("materialize", monkeypatch) == 1
-    told = capsys.readouterr().err
+    (told,) = [record.message for record in caplog.records if record.name == "beacon.job"]
     assert told.startswith("materialization failed: ")
-    assert told.count("\n") == 1
+    assert "\n" not in told
     online.write_bytes(kept)
     assert job("materialize", monkeypatch) == 0
     assert served(settings, product, 1)["RM"] == 9.5
@@ -128,9 +138,11 @@ def test_an_emptied_store_is_filled_by_a_run_of_everything(
     assert served(settings, product, 1) == before
 
 
-def test_without_data_it_says_so(settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+def test_without_data_it_says_so(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     assert job("materialize", monkeypatch) == 1
-    assert "features.parquet" in capsys.readouterr().err
+    assert "features.parquet" in caplog.text
 
 
 def log_prediction(engine: Engine, number: int, time: datetime, entity: int | None, features: Any) -> None:
@@ -156,7 +168,11 @@ def log_prediction(engine: Engine, number: int, time: datetime, entity: int | No
 
 
 def test_skew_is_found_and_its_features_are_named(
-    settings: Settings, product: Product, engine: Engine, monkeypatch: pytest.MonkeyPatch, capsys: Any
+    settings: Settings,
+    product: Product,
+    engine: Engine,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     old = frame_of(product, [1, 4], NOW - 5 * HOUR, NOW - 5 * HOUR)
     new = frame_of(product, [1], NOW - 2 * HOUR, NOW - 2 * HOUR).assign(RM=9.25)
@@ -173,12 +189,12 @@ def test_skew_is_found_and_its_features_are_named(
     log_prediction(engine, 4, NOW - HOUR, None, None)  # by features only: not for the replay
     log_prediction(engine, 5, NOW - 6 * HOUR, 4, dict.fromkeys(names))  # before its entity was known, and so served
     assert job("skew", monkeypatch) == 0
-    assert "0 of 4 predictions differ" in capsys.readouterr().out
+    assert "0 of 4 predictions differ" in caplog.text
 
     log_prediction(engine, 6, NOW - HOUR, 1, first)  # served the old RM after the new one was known
     log_prediction(engine, 7, NOW - HOUR, 4, with_null | {"ZN": 1.0})
     assert job("skew", monkeypatch) == 1
-    assert "2 of 6 predictions differ (33.33%); features: " in (told := capsys.readouterr().out)
+    assert "2 of 6 predictions differ (33.33%); features: " in (told := caplog.text)
     assert "RM 1" in told
     assert "ZN 1" in told
     assert job("skew", monkeypatch, "--most", "0.5") == 0
@@ -186,8 +202,8 @@ def test_skew_is_found_and_its_features_are_named(
 
 
 def test_no_predictions_is_no_skew(
-    settings: Settings, product: Product, monkeypatch: pytest.MonkeyPatch, capsys: Any
+    settings: Settings, product: Product, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     repo.apply(settings, product)
     assert job("skew", monkeypatch) == 0
-    assert "0 of 0" in capsys.readouterr().out
+    assert "0 of 0" in caplog.text

@@ -1,104 +1,101 @@
-"""OpenTelemetry end to end: an OTLP receiver gets the request's span and its stages; off means not even imported."""
+"""OpenTelemetry end to end: an OTLP receiver gets a request's way, from caller to store; off means not there."""
 
 import subprocess
-import threading
+import time
+import urllib.request
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from support.features import fill, free_port, serve_features
 from support.inference import PYTHON, Inference
+from support.otlp import Receiver, receiving
 
-from beacon_core.metrics import STAGES
+from beacon_core.metrics import HTTP_DURATION, STAGES
 from beacon_core.product import Product
 from beacon_core.settings import ROOT, Settings
 
 TRACE_ID, PARENT_ID = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
-
-
-class Received(NamedTuple):
-    """A span as it came over the wire, and the service that sent it."""
-
-    service: str
-    span: Any
-
-
-class Receiver(ThreadingHTTPServer):
-    """An OTLP/HTTP receiver that keeps what it is sent."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Taker)
-        self.spans: list[Received] = []
-        self.paths: set[str] = set()
-
-
-class Taker(BaseHTTPRequestHandler):
-    server: Receiver
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        assert self.headers["Content-Type"] == "application/x-protobuf"
-        self.server.paths.add(self.path)
-        for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
-            names = {item.key: item.value.string_value for item in resource.resource.attributes}
-            for scope in resource.scope_spans:
-                self.server.spans += [Received(names["service.name"], span) for span in scope.spans]
-        self.send_response(200)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, *_: Any) -> None:
-        """Say nothing."""
+QUIET_ID = PARENT_ID * 2
+SAMPLED, UNSAMPLED = f"00-{TRACE_ID}-{PARENT_ID}-01", f"00-{QUIET_ID}-{PARENT_ID}-00"
+OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    with Receiver() as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
+    with receiving() as server:
         yield server
-        server.shutdown()
-        thread.join()
+
+
+def scrape(port: int, accept: str) -> str:
+    question = urllib.request.Request(f"http://127.0.0.1:{port}/metrics", headers={"Accept": accept})
+    with urllib.request.urlopen(question, timeout=5) as answer:
+        return str(answer.read().decode())
+
+
+def exemplars(port: int) -> set[str]:
+    """The traces that the buckets of /v1/predict point to."""
+    families = {family.name: family for family in text_string_to_metric_families(scrape(port, OPENMETRICS))}
+    samples = [each for each in families[HTTP_DURATION.name].samples if each.labels["endpoint"] == "/v1/predict"]
+    return {each.exemplar.labels["trace_id"] for each in samples if each.exemplar}
 
 
 def test_the_collector_gets_a_span_for_the_request_and_a_child_for_each_stage(
     receiver: Receiver, home: Path, tmp_path: Path, row: dict[str, float]
 ) -> None:
-    endpoint = f"http://127.0.0.1:{receiver.server_port}"
-    with Inference(home, tmp_path, OTEL_EXPORTER_OTLP_ENDPOINT=endpoint) as server:
-        caller = f"00-{TRACE_ID}-{PARENT_ID}-01"
-        assert server.post("/v1/predict", {"features": row}, traceparent=caller).status == 200
-        assert server.post("/v1/predict", {"features": {"RM": "six"}}).status == 422
+    with Inference(home, tmp_path, OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url) as server:
+        answer = server.post("/v1/predict", {"features": row}, traceparent=SAMPLED)
+        assert answer.status == 200
+        assert server.ask("GET", f"/v1/predictions/{answer.json()['prediction_id']}").status == 200
+        refused = server.post("/v1/predict", {"features": {"RM": "six"}})
+        assert refused.status == 422
     # The server has ended, and with that sent what it had.
     assert receiver.paths == {"/v1/traces"}
-    ours = [each for each in receiver.spans if each.span.trace_id.hex() == TRACE_ID]
-    assert {each.service for each in ours} == {"beacon-inference"}
-    (request,) = [each.span for each in ours if each.span.name == "POST /v1/predict"]
-    assert request.parent_span_id.hex() == PARENT_ID
-    attributes = {item.key: item.value for item in request.attributes}
-    assert attributes["http.response.status_code"].int_value == 200
-    assert attributes["beacon.model_version"].string_value == "1"
-    stages = sorted(
-        (each.span for each in ours if each.span is not request), key=lambda span: span.start_time_unix_nano
-    )
-    assert [span.name for span in stages] == list(STAGES)
-    assert all(span.parent_span_id == request.span_id for span in stages)
-    assert request.start_time_unix_nano <= stages[0].start_time_unix_nano
-    assert stages[-1].end_time_unix_nano <= request.end_time_unix_nano
-    refused = [
-        each.span for each in receiver.spans if each.span.name == "POST /v1/predict" and each.span is not request
-    ]
-    assert [item.value.int_value for item in refused[0].attributes if item.key == "http.response.status_code"] == [422]
-    assert refused[0].trace_id.hex() != TRACE_ID
+    request, *stages = receiver.of_trace(TRACE_ID)
+    assert (request.service, request.name, request.kind) == ("beacon-inference", "POST /v1/predict", "SERVER")
+    assert request.span.parent_span_id.hex() == PARENT_ID
+    assert request.attributes["http.response.status_code"] == 200
+    assert request.attributes["http.route"] == "/v1/predict"
+    assert request.attributes["beacon.model_version"] == "1"
+    assert request.attributes["beacon.prediction_id"] == answer.json()["prediction_id"]
+    assert [each.name for each in stages] == list(STAGES)
+    assert {each.kind for each in stages} == {"INTERNAL"}, "nobody was asked for features"
+    assert receiver.below(request) == stages
+    assert request.span.start_time_unix_nano <= stages[0].span.start_time_unix_nano
+    assert stages[-1].span.end_time_unix_nano <= request.span.end_time_unix_nano
+    # A trace that begins here has its beginning in the collector, under the id that the client was told.
+    (alone,) = receiver.of_trace(refused.headers["x-request-id"])
+    assert not alone.span.parent_span_id
+    assert alone.attributes["http.response.status_code"] == 422
+    assert "GET /v1/predictions/<prediction_id>" in {each.name for each in receiver.spans}
 
 
-def test_the_look_up_is_part_of_the_same_trace(
+def test_the_buckets_of_the_latency_point_to_traces(
+    receiver: Receiver, home: Path, tmp_path: Path, row: dict[str, float]
+) -> None:
+    with Inference(home, tmp_path, OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url) as server:
+        assert server.post("/v1/predict", {"features": row}, traceparent=UNSAMPLED).status == 200
+        assert exemplars(server.metrics_port) == set()
+        assert server.post("/v1/predict", {"features": row}, traceparent=SAMPLED).status == 200
+        assert exemplars(server.metrics_port) == {TRACE_ID}
+        assert "trace_id" not in scrape(server.metrics_port, "text/plain")
+    assert {each.span.trace_id.hex() for each in receiver.spans if each.name == "POST /v1/predict"} == {TRACE_ID}
+
+
+def test_the_sampler_is_the_operators(receiver: Receiver, home: Path, tmp_path: Path, row: dict[str, float]) -> None:
+    sampler = {"OTEL_TRACES_SAMPLER": "parentbased_always_off"}
+    with Inference(home, tmp_path, OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url, **sampler) as server:
+        assert server.post("/v1/predict", {"features": row}).status == 200
+        assert exemplars(server.metrics_port) == set()
+        assert server.post("/v1/predict", {"features": row}, traceparent=SAMPLED).status == 200
+    assert {each.span.trace_id.hex() for each in receiver.spans} == {TRACE_ID}
+
+
+def test_a_trace_goes_from_the_caller_over_inference_and_feature_serving_to_the_store(
     receiver: Receiver, home: Path, tmp_path: Path, product: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{receiver.server_port}")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
     ports = {"features_port": free_port(), "features_metrics_port": free_port()}
     settings = Settings(home=tmp_path, **ports)
     fill(settings, product)
@@ -107,21 +104,31 @@ def test_the_look_up_is_part_of_the_same_trace(
         "BEACON_FEATURES_TIMEOUT_SECONDS": "20",
     }
     with serve_features(settings, tmp_path), Inference(home, tmp_path, **features) as server:
-        answer = server.post("/v1/predict", {"entity": {"tract_id": 17}}, traceparent=f"00-{TRACE_ID}-{PARENT_ID}-01")
-        assert answer.status == 200, answer.body
-    ours = {each.span.name: each for each in receiver.spans if each.span.trace_id.hex() == TRACE_ID}
-    asked, served = ours["POST /v1/predict"], ours["POST /get-online-features"]
-    assert (asked.service, served.service) == ("beacon-inference", "beacon-feature-serving")
-    assert served.span.parent_span_id == asked.span.span_id
-    stages = {each.span.name for each in receiver.spans if each.span.parent_span_id == served.span.span_id}
-    assert stages == {"validate", "lookup"}
+        for caller in (SAMPLED, UNSAMPLED):
+            answer = server.post("/v1/predict", {"entity": {"tract_id": 17}}, traceparent=caller)
+            assert answer.status == 200, answer.body
+    way = [receiver.of_trace(TRACE_ID)[0]]
+    assert way[0].span.parent_span_id.hex() == PARENT_ID
+    for name in ("lookup", "POST /get-online-features", "lookup"):
+        (child,) = [each for each in receiver.below(way[-1]) if each.name == name]
+        assert way[-1].span.start_time_unix_nano <= child.span.start_time_unix_nano
+        assert child.span.end_time_unix_nano <= way[-1].span.end_time_unix_nano
+        way.append(child)
+    services = ["beacon-inference", "beacon-inference", "beacon-feature-serving", "beacon-feature-serving"]
+    assert [each.service for each in way] == services
+    assert [each.kind for each in way] == ["SERVER", "CLIENT", "SERVER", "CLIENT"]
+    assert way[1].attributes["peer.service"] == services[2]
+    assert way[3].attributes["db.system.name"] == "sqlite"
+    assert receiver.of_trace(QUIET_ID) == [], "what the caller does not sample is sampled nowhere"
 
 
 def test_a_collector_that_is_down_costs_no_prediction(home: Path, tmp_path: Path, row: dict[str, float]) -> None:
     with Inference(
         home, tmp_path, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9", OTEL_BSP_SCHEDULE_DELAY="50"
     ) as server:
+        began = time.monotonic()
         assert [server.post("/v1/predict", {"features": row}).status for _ in range(20)] == [200] * 20
+        assert time.monotonic() - began < 5
 
 
 @pytest.mark.parametrize(("endpoint", "imported"), [("", "False"), ("http://127.0.0.1:9", "True")])

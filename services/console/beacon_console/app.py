@@ -12,7 +12,7 @@ from beacon_console.web import create_web
 from beacon_core import metrics
 from beacon_core.product import load_product
 from beacon_core.serving.asgi import Application
-from beacon_core.serving.tracing import open_spans
+from beacon_core.serving.spans import open_spans
 from beacon_core.settings import Settings
 
 

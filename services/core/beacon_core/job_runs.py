@@ -1,13 +1,16 @@
-"""The record of a job's runs in the store: one row a run and stage, written when it begins and when it ends."""
+"""The record of a job's runs: a row a run and stage in the store, a span, and a log line when it ends."""
 
 import contextlib
+import logging
+import time
 from collections.abc import Iterator
 from typing import Any
 
 from sqlalchemy import Engine, insert, update
 
-from beacon_core import clock
+from beacon_core import clock, logs
 from beacon_core.store import job_runs
+from beacon_core.tracing import span
 
 RUNNING, DONE, FAILED = "running", "done", "failed"
 
@@ -26,15 +29,20 @@ def recorded(engine: Engine, job: str, period: str, stage: str) -> Iterator[Run]
     begun = {"job": job, "period": period, "stage": stage, "state": RUNNING, "started_at": clock.now()}
     with engine.begin() as connection:
         (number,) = connection.execute(insert(job_runs).values(begun)).inserted_primary_key or (None,)
-    run = Run()
+    run, moment = Run(), time.monotonic()
     outcome: dict[str, Any] = {"state": FAILED}
+    about = {"job": job, "stage": stage, "period": period}
     try:
-        yield run
+        with span(stage, {f"beacon.{name}": text for name, text in about.items()}):
+            yield run
         outcome = {"state": DONE}
     except BaseException as error:
         outcome["error"] = f"{type(error).__name__}: {error}"
         raise
     finally:
+        level = logging.INFO if outcome["state"] == DONE else logging.WARNING
+        seconds = round(time.monotonic() - moment, 3)
+        logs.steps.log(level, "stage ended", extra=about | outcome | {"seconds": seconds, "rows": run.rows})
         outcome |= {"ended_at": clock.now(), "rows": run.rows, "details": run.details}
         with engine.begin() as connection:
             connection.execute(update(job_runs).where(job_runs.c.id == number).values(outcome))

@@ -1,4 +1,4 @@
-"""JSON logs, one shape for every service and job: level, time, service, version, request id, trace id."""
+"""JSON logs, one shape for every service and job (docs/logs.md): level, time, service, version and the ids at hand."""
 
 import logging
 import sys
@@ -9,15 +9,26 @@ from pythonjsonlogger.msgspec import MsgspecFormatter
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 trace_id: ContextVar[str | None] = ContextVar("trace_id", default=None)
 
+steps = logging.getLogger("beacon.steps")
+"""Where job and stages tell that they ended: for machines, as a person reads what the job itself says; then it is disabled."""
+
 
 class RequestContext(logging.Filter):
     """Puts the ids of the request at hand on every record that does not carry its own."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if not hasattr(record, "request_id"):
-            record.request_id = request_id.get()
-            record.trace_id = trace_id.get()
+        for name, value in (("request_id", request_id.get()), ("trace_id", trace_id.get()), ("prediction_id", None)):
+            if not hasattr(record, name):
+                setattr(record, name, value)
         return True
+
+
+class Plain(logging.Formatter):
+    """A line for people: the message, and the level where something is wrong."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        return text if record.levelno <= logging.INFO else f"{record.levelname.lower()}: {text}"
 
 
 def configure_logging(service: str, version: str, level: str) -> None:
@@ -35,3 +46,23 @@ def configure_logging(service: str, version: str, level: str) -> None:
     logging.root.handlers = [handler]
     logging.root.setLevel(level)
     logging.captureWarnings(True)
+
+
+def configure_job_logging(job: str, version: str, level: str, log_format: str = "auto") -> None:
+    """The same for a job, whose libraries speak from WARNING on; or plain lines, see `Settings.log_format`."""
+    configure_logging(job, version, level)
+    least = logging.getLevelNamesMapping()[level]
+    logging.root.setLevel(max(least, logging.WARNING))
+    logging.getLogger("beacon").setLevel(least)
+    steps.disabled = log_format == "plain" or (log_format == "auto" and sys.stderr.isatty())
+    if steps.disabled:
+        logging.root.handlers[0].setFormatter(Plain())
+
+
+def pass_on(line: bytes, logger: logging.Logger) -> None:
+    """Write a line of a process that this one started: one in Beacon's shape as it is, any other as a record."""
+    if steps.disabled or line.startswith(b'{"'):
+        sys.stderr.buffer.write(line)
+        sys.stderr.buffer.flush()
+    elif text := line.decode(errors="replace").strip():
+        logger.info(text)

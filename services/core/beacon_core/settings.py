@@ -83,6 +83,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Most rows in one batch."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
     """Least severe level that is logged."""
+    log_format: Literal["auto", "json", "plain"] = "auto"
+    """How jobs log: auto is plain lines for a person at a terminal, else JSON. Servers log JSON."""
     access_log: bool = True
     """One log line a request."""
     build_version: str = "0.1.0"

@@ -7,7 +7,7 @@ from prometheus_client import GC_COLLECTOR, PLATFORM_COLLECTOR, PROCESS_COLLECTO
 
 from beacon_core.serving.asgi import Application
 from beacon_core.serving.http import Route
-from beacon_core.serving.tracing import open_spans
+from beacon_core.serving.spans import open_spans
 from beacon_core.settings import Settings
 from beacon_features.instruments import Instruments
 from beacon_features.reading import get_online_features
@@ -54,7 +54,7 @@ def create(settings: Settings) -> Application:
         routes=[Route("/get-online-features", read, error_body=error_body), *health_routes(registry)],
         flask=web,
         registry=collectors,
-        spans=open_spans("feature-serving", settings.build_version),
+        spans=open_spans("feature-serving", settings.build_version, db__system__name=store.config.online_store.type),
         start=start,
         stop=stop,
     )

@@ -10,6 +10,7 @@ import msgspec
 
 from beacon_core import clock
 from beacon_core.serving.http import Handler, Request, Response, encode_json
+from beacon_core.serving.spans import CALLED
 from beacon_features.catalog import Plan
 from beacon_features.instruments import Instruments
 from beacon_features.lookup import Row, assemble
@@ -105,6 +106,7 @@ def get_online_features(registry: Registry, reader: Reader, instruments: Instrum
         columns = columns_of(plan, query.entities)
         begun = time.perf_counter()
         request.timings.append(("validate", begun - request.started))
+        request.notes[CALLED] = len(columns[0])
         rows = await read(plan, columns)
         read_seconds = time.perf_counter() - begun
         request.timings.append(("lookup", read_seconds))

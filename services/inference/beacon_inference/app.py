@@ -9,7 +9,7 @@ from prometheus_client import GC_COLLECTOR, PLATFORM_COLLECTOR, PROCESS_COLLECTO
 from beacon_core.product import load_product
 from beacon_core.serving.asgi import Application
 from beacon_core.serving.http import Route
-from beacon_core.serving.tracing import open_spans
+from beacon_core.serving.spans import open_spans
 from beacon_core.settings import Settings
 from beacon_inference.database import Database
 from beacon_inference.health import health_routes
@@ -86,7 +86,7 @@ def create(settings: Settings) -> Application:
         routes=routes,
         flask=web,
         registry=registry,
-        spans=open_spans("inference", settings.build_version),
+        spans=open_spans("inference", settings.build_version, peer__service="beacon-feature-serving"),
         start=start,
         stop=stop,
     )

@@ -10,7 +10,8 @@ import numpy as np
 from beacon_core.errors import BeaconError
 from beacon_core.product import Product
 from beacon_core.serving.http import Request
-from beacon_core.serving.tracing import outgoing_headers
+from beacon_core.serving.spans import CALLED
+from beacon_core.tracing import SAMPLED, outgoing_headers
 from beacon_inference.ask import Ask, Matrix
 
 FAILURES_TO_OPEN = 5
@@ -82,7 +83,8 @@ class FeatureClient:
             {"feature_service": self._product.feature_service, "entities": {self._product.entity.key: list(entities)}}
         )
         headers = {"content-type": "application/json", "x-request-id": request.id}
-        headers |= outgoing_headers(request.trace, request.trace.parent_id if request.trace.flags & 1 else "")
+        headers |= outgoing_headers(request.trace, request.trace.parent_id if request.trace.flags & SAMPLED else "")
+        request.notes[CALLED] = len(entities)
         for attempt in (1, 2):
             try:
                 async with self._session.post(self._url, data=body, headers=headers) as response:

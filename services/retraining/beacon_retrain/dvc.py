@@ -4,6 +4,7 @@ The remote also holds dvc.lock, written last: whoever pulls finds every file tha
 run that made it.
 """
 
+import logging
 import os
 import subprocess
 import sys
@@ -11,10 +12,13 @@ from pathlib import Path
 
 import fsspec
 
+from beacon_core import logs
+from beacon_core.job import trace_environment
 from beacon_core.settings import Settings
 from beacon_retrain.errors import TRY_AGAIN, RetrainError
 from beacon_retrain.workspace import LOCK, VERSIONED, has_git
 
+log = logging.getLogger("beacon.dvc")
 NEW_LOCK = f"{LOCK}.new"
 
 
@@ -25,11 +29,17 @@ class DvcError(RetrainError):
 
 
 def reproduce(folder: Path, *, force: bool) -> bool:
-    """Run what has changed, all if `force`; the terminal is the stages'. False when a stage failed."""
+    """Run what has changed, all if `force`; the stages' lines are passed on. False when a stage failed."""
     _git_init(folder)
     # No run cache: registering has to be done, not remembered.
     command = _dvc("repro", "--no-run-cache", *(["--force"] if force else []))
-    return subprocess.run(command, cwd=folder, env=_environment(), check=False).returncode == 0  # noqa: S603
+    environment = _environment() | trace_environment() | ({"BEACON_LOG_FORMAT": "plain"} if logs.steps.disabled else {})
+    with subprocess.Popen(  # noqa: S603
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:
+        for line in process.stdout or ():
+            logs.pass_on(line, log)
+    return process.returncode == 0
 
 
 def compare(folder: Path) -> str:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import msgspec
 
+from beacon_core.job import log, run_job
 from beacon_core.job_runs import recorded
-from beacon_core.logs import configure_logging
 from beacon_core.product import load_product
 from beacon_core.settings import Settings, load_settings
 from beacon_core.store import migrate, open_store
@@ -76,16 +76,15 @@ def read_failure(folder: Path) -> Failure | None:
 def main(name: str) -> int:
     """Run one stage; a failure is told by `failure.json` and the exit status."""
     settings = load_settings()
-    configure_logging("retraining", settings.build_version, "WARNING")
     try:
         line = run_stage(name, settings)
     except EXPECTED as error:
         failure = Failure(name, status_of(error), str(error))
         write_json(folder_of(settings) / FAILURE, failure)
         return failure.status
-    sys.stdout.write(line + "\n")
+    log.info(line)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(run_job(JOB, lambda: main(sys.argv[1])))

@@ -26,8 +26,8 @@ from beacon_core.serving.http import (
     read_body,
     require_content_type,
 )
+from beacon_core.serving.spans import Spans
 from beacon_core.serving.telemetry import AccessLog, Telemetry
-from beacon_core.serving.tracing import Spans
 from beacon_core.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -99,9 +99,7 @@ class Application:
         logs.request_id.set(request.id)
         logs.trace_id.set(request.trace.trace_id)
         route = self._match(scope["path"], request)
-        span = None if self._spans is None else self._spans.begin(request.trace, f"{request.method} {request.endpoint}")
-        if span is not None:
-            request.trace = request.trace._replace(parent_id=f"{span.get_span_context().span_id:016x}", flags=1)
+        span = None if self._spans is None else self._spans.begin(request)
         try:
             body = await read_body(request, receive, self._limit, self._body_seconds)
             if body is None:
@@ -118,9 +116,10 @@ class Application:
             request.error_code = error.code
             response = _failure(error, request, error_body if route is None else route.error_body)
             await _send(send, request, response, close=error.code in REST_OF_BODY_UNREAD)
-        self._telemetry.answered(request, status)
-        if self._spans is not None:
-            self._spans.end(span, status, request.timings, request.notes)
+        seconds = self._telemetry.answered(request, status)
+        if self._spans is not None and span is not None:
+            self._spans.end(span, request, status)
+            self._telemetry.exemplify(request, seconds)
 
     def _match(self, path: str, request: Request) -> Route | None:
         route = self._exact.get(path)

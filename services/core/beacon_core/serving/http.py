@@ -9,7 +9,7 @@ import msgspec
 
 from beacon_core.errors import BeaconError
 from beacon_core.ids import is_client_id, new_id
-from beacon_core.serving.tracing import Trace, read_trace
+from beacon_core.tracing import Trace, read_trace
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]

@@ -4,6 +4,7 @@ prometheus_client locks and walks the buckets at every step, which at ten steps 
 Here one thread writes, so that a list item is enough; the registry and the text format stay the library's.
 """
 
+import time
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 
@@ -11,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Exemplar
 from prometheus_client.utils import floatToGoString
 
 from beacon_core.metrics import Metric
@@ -32,25 +34,32 @@ class Count:
 class Distribution:
     """One histogram series; `bounds` are inclusive upper bounds, ascending, the infinite one left out."""
 
-    __slots__ = ("_bounds", "counts", "total")
+    __slots__ = ("_bounds", "_exemplars", "counts", "total")
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
         self._bounds = bounds
         self.counts = [0] * (len(bounds) + 1)
         self.total = 0.0
+        self._exemplars: dict[int, Exemplar] = {}
 
     def observe(self, value: float) -> None:
         """Count a value into its bucket."""
         self.counts[bisect_left(self._bounds, value)] += 1
         self.total += value
 
-    def cumulative(self) -> list[tuple[str, float]]:
-        """Pairs of upper bound and count, as the exposition has them."""
-        pairs, running = [], 0
-        for bound, count in zip((*map(floatToGoString, self._bounds), "+Inf"), self.counts, strict=True):
-            running += count
-            pairs.append((bound, float(running)))
-        return pairs
+    def exemplify(self, value: float, trace_id: str) -> None:
+        """Name the trace of a value that was observed; the newest of each bucket is shown (in OpenMetrics only)."""
+        self._exemplars[bisect_left(self._bounds, value)] = Exemplar({"trace_id": trace_id}, value, time.time())
+
+    def cumulative(self) -> list[tuple[str, float] | tuple[str, float, Exemplar]]:
+        """Upper bound, count and, where there is one, exemplar of each bucket, as the exposition has them."""
+        buckets: list[tuple[str, float] | tuple[str, float, Exemplar]] = []
+        running = 0
+        for place, bound in enumerate((*map(floatToGoString, self._bounds), "+Inf")):
+            running += self.counts[place]
+            exemplar = self._exemplars.get(place)
+            buckets.append((bound, float(running)) if exemplar is None else (bound, float(running), exemplar))
+        return buckets
 
 
 class Counters(Collector):

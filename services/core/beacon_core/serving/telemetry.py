@@ -14,6 +14,7 @@ from beacon_core import metrics
 from beacon_core.errors import STATUS_OF
 from beacon_core.serving.http import Request
 from beacon_core.serving.tallies import Count, Counters, Distributions
+from beacon_core.tracing import SAMPLED
 
 # Created at zero for every route, so that the first error is a step that rate() can see.
 USUAL_STATUSES = (200, 400, 404, 405, 408, 413, 415, 422, 500, 503)
@@ -48,6 +49,7 @@ class AccessLog:
             "method": method,
             "status": status,
             "seconds": round(seconds, 6),
+            "prediction_id": None,
         }
         if request.error_code is not None:
             line["code"] = request.error_code
@@ -85,8 +87,8 @@ class Telemetry:
         for code in codes:
             self._errors.labels(endpoint, code)
 
-    def answered(self, request: Request, status: int) -> None:
-        """Tell of one answered request."""
+    def answered(self, request: Request, status: int) -> float:
+        """Tell of one answered request; returns the seconds it took."""
         seconds = time.perf_counter() - request.started
         method = request.method if request.method in metrics.METHODS else "OTHER"
         self._count(request.endpoint, method, status).inc()
@@ -95,6 +97,12 @@ class Telemetry:
             self._errors.labels(request.endpoint, request.error_code).inc()
         if self._access_log is not None:
             self._access_log.write(request, method, status, seconds)
+        return seconds
+
+    def exemplify(self, request: Request, seconds: float) -> None:
+        """Let the bucket of the request's duration point to its trace, if that is kept."""
+        if request.trace.flags & SAMPLED:
+            self._durations.labels(request.endpoint).exemplify(seconds, request.trace.trace_id)
 
     def close(self) -> None:
         """Write the last access lines."""

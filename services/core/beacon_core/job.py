@@ -1,0 +1,76 @@
+"""A job as a process: its logs, its trace, and how it ended.
+
+    if __name__ == "__main__":
+        sys.exit(run_job("drift", main))
+
+`main` returns the exit status, tells what it does by `log`, and puts `job_runs.recorded` around each of its stages.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping
+
+from beacon_core import logs
+from beacon_core.ids import new_id
+from beacon_core.settings import Settings, SettingsError, load_settings
+from beacon_core.tracing import Trace, is_traced, outgoing_headers, read_trace
+
+log = logging.getLogger("beacon.job")
+REFUSED = 1
+
+
+def run_job(name: str, main: Callable[[], int]) -> int:
+    """Run `main` once; its exit status. What it does not catch becomes one line with the stack, and status 1."""
+    began = time.monotonic()
+    trace = given_trace()
+    logs.trace_id.set(trace.trace_id)
+    logs.configure_job_logging(name, Settings().build_version, "INFO")
+    status = REFUSED
+    try:
+        settings = load_settings()
+        logs.configure_job_logging(name, settings.build_version, settings.log_level, settings.log_format)
+        status = _run_traced(name, settings, trace, main) if is_traced() else main()
+    except SettingsError as error:
+        log.error("%s", error)
+    except Exception:
+        log.exception("unexpected error")
+    seconds = round(time.monotonic() - began, 3)
+    logs.steps.log(logging.ERROR if status else logging.INFO, "job ended", extra={"status": status, "seconds": seconds})
+    return status
+
+
+def given_trace(environment: Mapping[str, str] = os.environ) -> Trace:
+    """The trace of whoever started this process, by OpenTelemetry's TRACEPARENT; else a new one."""
+    given = {name: environment.get(name.upper(), "") for name in ("traceparent", "tracestate")}
+    return read_trace([(name.encode(), text.encode("latin-1", "replace")) for name, text in given.items() if text])
+
+
+def trace_environment() -> dict[str, str]:
+    """The variables by which a process that this one starts belongs to the same trace, below the span at hand."""
+    trace = Trace(logs.trace_id.get() or new_id())
+    if is_traced():
+        from opentelemetry.trace import get_current_span  # noqa: PLC0415 - only where spans are made
+
+        from beacon_core.spans import trace_of  # noqa: PLC0415
+
+        trace = trace_of(get_current_span())
+    return {name.upper(): text for name, text in outgoing_headers(trace, trace.parent_id).items()}
+
+
+def _run_traced(name: str, settings: Settings, trace: Trace, main: Callable[[], int]) -> int:
+    from opentelemetry.trace import SpanKind, StatusCode, set_tracer_provider, use_span  # noqa: PLC0415
+
+    from beacon_core.spans import Tracer  # noqa: PLC0415
+
+    tracer = Tracer(name, settings.build_version)
+    set_tracer_provider(tracer.provider)
+    try:
+        with use_span(tracer.begin(name, trace, SpanKind.INTERNAL), end_on_exit=True) as span:
+            status = main()
+            span.set_attribute("process.exit.code", status)
+            if status:
+                span.set_status(StatusCode.ERROR)
+    finally:
+        tracer.close()
+    return status

@@ -1,0 +1,104 @@
+"""A job as a process of its own: how it ends, what it writes, and which trace it belongs to."""
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from beacon_core import logs
+from beacon_core.job import given_trace, trace_environment
+from beacon_core.settings import ROOT
+from beacon_core.tracing import Trace
+
+TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+HEAD = """
+import logging, sys
+from beacon_core.job import log, run_job
+from beacon_core.job_runs import recorded
+from beacon_core.settings import load_settings
+from beacon_core.store import migrate, open_store
+
+def main():
+"""
+WELL = """
+    engine = open_store(load_settings().database)
+    migrate(engine)
+    with recorded(engine, "own", "today", "work") as run:
+        run.rows = 3
+    log.info("three rows, %s", "done")
+    logging.getLogger("library").info("chatter")
+    logging.getLogger("library").warning("careful")
+    return 0
+"""
+TAIL = '\nsys.exit(run_job("own", main))\n'
+
+
+def start(home: Path, body: str, stderr: int = subprocess.PIPE, **environment: str) -> "subprocess.Popen[bytes]":
+    given = {"BEACON_HOME": str(home), "PYTHONPATH": str(ROOT / "services/core"), "PATH": os.environ["PATH"]}
+    command = [sys.executable, "-c", HEAD + body + TAIL]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, env=given | environment)
+
+
+def run(home: Path, body: str, **environment: str) -> tuple[int, list[dict[str, object]]]:
+    with start(home, body, **environment) as process:
+        out, err = process.communicate(timeout=60)
+    assert out == b""
+    return process.returncode, [json.loads(line) for line in err.splitlines()]
+
+
+def test_stages_and_end_are_told_with_their_figures(tmp_path: Path) -> None:
+    status, lines = run(tmp_path, WELL, TRACEPARENT=f"00-{TRACE}-{SPAN}-01")
+    assert status == 0
+    assert [line["message"] for line in lines] == ["stage ended", "three rows, done", "careful", "job ended"]
+    for line in lines:
+        assert {"level", "time", "service", "version", "logger", "request_id", "prediction_id"} <= line.keys()
+        assert (line["service"], line["trace_id"]) == ("own", TRACE)
+    stage, _, _, end = lines
+    assert (stage["job"], stage["stage"], stage["state"], stage["rows"]) == ("own", "work", "done", 3)
+    assert end["status"] == 0
+    assert 0 <= float(str(stage["seconds"])) <= float(str(end["seconds"]))
+
+
+def test_a_stage_that_fails_is_told_and_a_mistake_of_ours_is_one_line_with_its_stack(tmp_path: Path) -> None:
+    status, lines = run(tmp_path, WELL.replace("run.rows = 3", "raise ValueError('no rows')"))
+    assert status == 1
+    assert [line["level"] for line in lines] == ["WARNING", "ERROR", "ERROR"]
+    assert (lines[0]["state"], lines[0]["error"]) == ("failed", "ValueError: no rows")
+    assert "ValueError: no rows" in str(lines[1]["exc_info"])
+    assert (lines[2]["message"], lines[2]["status"]) == ("job ended", 1)
+
+
+def test_a_setting_that_is_wrong_is_named(tmp_path: Path) -> None:
+    status, lines = run(tmp_path, "    return 0\n", BEACON_LOUD="1")
+    assert status == 1
+    assert lines[0]["message"] == "BEACON_LOUD is not a setting of Beacon"
+
+
+@pytest.mark.parametrize(
+    ("log_format", "expected"), [("auto", ["three rows, done", "warning: careful"]), ("json", None)], ids=str
+)
+def test_a_person_at_a_terminal_reads_plain_lines(tmp_path: Path, log_format: str, expected: list[str] | None) -> None:
+    ours, theirs = pty.openpty()
+    with start(tmp_path, WELL, theirs, BEACON_LOG_FORMAT=log_format) as process:
+        process.wait(60)
+    lines = os.read(ours, 1 << 16).decode().splitlines()
+    os.close(ours)
+    os.close(theirs)
+    if expected is None:
+        assert json.loads(lines[0])["message"] == "stage ended"
+    else:
+        assert lines == expected
+
+
+def test_what_a_job_starts_belongs_to_its_trace() -> None:
+    assert given_trace({"TRACEPARENT": f"00-{TRACE}-{SPAN}-01", "TRACESTATE": "a=1"}) == Trace(TRACE, SPAN, 1, "a=1")
+    assert given_trace({"TRACEPARENT": "\udcff nonsense"}).parent_id == ""
+    token = logs.trace_id.set(TRACE)
+    try:
+        assert given_trace(trace_environment()).trace_id == TRACE
+    finally:
+        logs.trace_id.reset(token)
