@@ -10,7 +10,7 @@ request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 trace_id: ContextVar[str | None] = ContextVar("trace_id", default=None)
 
 steps = logging.getLogger("beacon.steps")
-"""Where job and stages tell that they ended: for machines, as a person reads what the job itself says; then it is disabled."""
+"""Where job and stages tell that they ended, for machines; disabled where a person reads what the job itself says."""
 
 
 class RequestContext(logging.Filter):
