@@ -12,6 +12,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import (
     JSON,
+    BigInteger,
     Boolean,
     Column,
     DateTime,
@@ -77,6 +78,17 @@ predictions = Table(
     Column("logged_at", UtcTime, nullable=False, server_default=func.now(), index=True),
     Index("ix_predictions_model_version_time", "model_version", "time"),
     Index("ix_predictions_entity_time", "entity", "time"),
+)
+
+# How many predictions there are by hour (of `predictions.time`) and model version: a trigger of the database counts them.
+# Writers at the same time have a `lane` each, so that none waits for another; readers sum over the lanes.
+traffic = Table(
+    "traffic",
+    metadata,
+    Column("hour", UtcTime, primary_key=True),
+    Column("model_version", String(63), primary_key=True),
+    Column("lane", Integer, primary_key=True, autoincrement=False),
+    Column("predictions", BigInteger, nullable=False),
 )
 
 # Append-only: a correction is a later row, and the newest row of a prediction counts.

@@ -1,0 +1,145 @@
+"""How long the console's front page takes on a store with a million predictions; writes docs/scaling.md's table.
+
+Each store is filled in place (SQL, not the shipper): the predictions, and a month of hourly drift runs and jobs. Then
+the real console is started and asked, one request after the other. PostgreSQL is asked as it was left, unvacuumed.
+"""
+
+import argparse
+import http.client
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, Integer, Interval, Text, bindparam, cast, func, insert, literal, select
+from support.history import HIGH, add_actuals, add_drift, add_job, add_request, add_verdict, prediction_row
+from support.postgres import INSTALLED, postgres
+from support.server import CONSOLE, Server, serving
+
+from beacon_core.product import Product, load_product
+from beacon_core.settings import ROOT
+from beacon_core.store import UtcTime, migrate, open_store, predictions
+
+DOCUMENT = ROOT / "docs" / "scaling.md"
+BEGIN, END = "<!-- front page -->", "<!-- end of front page -->"
+ROWS = 1_000_000
+SPANS = {"30 days": timedelta(days=30), "one day": timedelta(days=1), "the last half hour": timedelta(minutes=30)}
+DRIFT_RUNS = 30 * 24
+ASKED = 50
+PART = 50_000
+LIMIT_SECONDS = 0.2
+
+
+def main() -> int:
+    """Measure; exit 1 when a page took longer than it may."""
+    parser = argparse.ArgumentParser(prog="make console-speed", description=__doc__)
+    parser.add_argument("--rows", type=int, default=ROWS)
+    parser.add_argument("--no-write", action="store_true", help="leave docs/scaling.md alone")
+    options = parser.parse_args()
+    product = load_product(ROOT / "feature_repo" / "product.yaml")
+    stores = {"SQLite": _sqlite} | ({"PostgreSQL": _postgresql} if INSTALLED else {})
+    lines, slow = [], False
+    for name, opened in stores.items():
+        for span_name, span in SPANS.items():
+            with tempfile.TemporaryDirectory() as folder, opened(Path(folder)) as url:
+                _fill(url, product, options.rows, span)
+                first, others = _ask(Path(folder), url)
+            slow |= max(others) > LIMIT_SECONDS
+            figures = [first, statistics.median(others), max(others)]
+            lines.append([name, f"{options.rows:,} in {span_name}".replace(",", " "), *map(_milliseconds, figures)])
+            print(" | ".join(lines[-1]), flush=True)
+    if not options.no_write:
+        _publish(lines)
+    return int(slow)
+
+
+@contextmanager
+def _sqlite(folder: Path) -> Iterator[str]:
+    yield f"sqlite:///{folder / 'beacon.db'}"
+
+
+@contextmanager
+def _postgresql(_: Path) -> Iterator[str]:
+    with postgres() as cluster:
+        yield cluster.url
+
+
+def _fill(url: str, product: Product, rows: int, span: timedelta) -> None:
+    engine = open_store(url)
+    migrate(engine)
+    now = datetime.now(UTC)
+    _add_predictions(engine, product, rows, now - span, span / rows)
+    add_actuals(engine, now, range(1000))
+    add_drift(engine, product, DRIFT_RUNS, now, HIGH)
+    for back in range(DRIFT_RUNS - 1, -1, -1):
+        add_job(engine, "drift", now - timedelta(hours=back))
+    add_job(engine, "materialize", now)
+    add_verdict(engine, product, now)
+    add_request(engine, now)
+    engine.dispose()
+
+
+def _add_predictions(engine: Engine, product: Product, rows: int, begin: datetime, step: timedelta) -> None:
+    """Insert the rows, `step` apart, in the database itself: a million would take minutes from here."""
+    counting = select(bindparam("first", type_=Integer).label("n")).cte("counting", recursive=True)
+    following = select(counting.c.n + 1).where(counting.c.n < bindparam("last", type_=Integer))
+    number = counting.union_all(following).c.n
+    made: dict[str, Any] = {
+        name: bindparam(name, value, type_=predictions.c[name].type)
+        for name, value in prediction_row(product, 0, begin, "2").items()
+    }
+    made |= {"id": literal("p", Text).concat(cast(number, Text)), "entity": cast(number % 506 + 1, Text)}
+    made["time"] = _moment(engine, begin, number, step)
+    made["logged_at"] = made["time"]
+    statement = insert(predictions).from_select(list(made), select(*made.values()))
+    for first in range(0, rows, PART):
+        with engine.begin() as connection:
+            connection.execute(statement, {"first": first, "last": min(first + PART, rows) - 1})
+
+
+def _moment(engine: Engine, begin: datetime, number: Any, step: timedelta) -> Any:
+    if engine.dialect.name == "sqlite":
+        seconds = begin.timestamp() + number * step.total_seconds()
+        return func.strftime("%Y-%m-%d %H:%M:%f000", seconds, "unixepoch")
+    return bindparam("begin", begin, type_=UtcTime) + number * bindparam("step", step, type_=Interval)
+
+
+def _ask(folder: Path, url: str) -> tuple[float, list[float]]:
+    """Seconds of the first answer, and of each later one."""
+    with serving(folder, CONSOLE, database_url=url, inference_metrics_url="") as server:
+        return _page(server), [_page(server) for _ in range(ASKED)]
+
+
+def _page(server: Server) -> float:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    began = time.perf_counter()
+    connection.request("GET", "/")
+    response = connection.getresponse()
+    page = response.read()
+    took = time.perf_counter() - began
+    connection.close()
+    if response.status != http.client.OK or b"drift is confirmed" not in page:
+        raise SystemExit(f"the front page is not what it should be: {response.status}")
+    return took
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms"
+
+
+def _publish(lines: list[list[str]]) -> None:
+    head = ["store", "predictions", "first page", "median", "slowest of 50"]
+    table = "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *lines])
+    text = DOCUMENT.read_text(encoding="utf-8")
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    DOCUMENT.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
