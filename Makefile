@@ -198,3 +198,7 @@ bench: .venvs/bench.stamp .venvs/inference.stamp .venvs/features.stamp .venvs/re
 .PHONY: drift-study
 drift-study: .venv/.stamp ## how often a drift alarm is false and a shift is found, beside peers: 30 minutes (ARGS=--help)
 	@cd benchmarks && UV=$(UV) exec $(CURDIR)/.venv/bin/python -m drift.study $(ARGS)
+
+.PHONY: console-speed
+console-speed: .venv/.stamp .venvs/console.stamp ## the front page on a million predictions, SQLite and PostgreSQL: minutes (ARGS=--help)
+	@cd benchmarks && PYTHONPATH=$(CURDIR)/tests:$(PYTHONPATH) exec $(CURDIR)/.venv/bin/python -m console.front_page $(ARGS)

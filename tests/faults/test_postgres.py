@@ -4,15 +4,19 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 import pytest
+from sqlalchemy import text
 from support.load import PREDICT, start_loads, under_load
 from support.postgres import INSTALLED, Postgres, postgres
 from support.server import Server, serving
 from support.service import samples
+
+from beacon_core.store import open_store
 
 pytestmark = pytest.mark.skipif(not INSTALLED, reason="no PostgreSQL binaries")
 HUNG_SECONDS = 4.0
@@ -31,6 +35,7 @@ def database(cluster: Postgres) -> Postgres:
         cluster.start()
     cluster.query("DELETE FROM predictions")
     cluster.query("DELETE FROM actuals")
+    cluster.query("DELETE FROM traffic")
     return cluster
 
 
@@ -62,6 +67,11 @@ def shipped(server: Server) -> bool:
 
 def recorded(database: Postgres) -> list[str]:
     return [name for (name,) in database.query("SELECT id FROM predictions")]
+
+
+def counted(database: Postgres) -> int:
+    """How many predictions the console will say there are."""
+    return int(database.query("SELECT coalesce(sum(predictions), 0) FROM traffic")[0][0])
 
 
 def predict(server: Server, row: dict[str, float], **more: str) -> httpx.Response:
@@ -126,6 +136,7 @@ def test_while_postgres_is_down_no_prediction_fails_and_none_is_lost(
     print(f"acknowledged {len(acknowledged)}, in PostgreSQL {len(found)}, drained {drained:.1f} s after the load")
     assert (loads.total("failed"), loads.total("broken"), loads.total("unlogged")) == (0, 0, 0)
     assert sorted(found) == sorted(acknowledged)
+    assert counted(database) == len(found)
     assert httpx.post(f"{server.address}/v1/actuals", json=actual).status_code == 200
 
 
@@ -165,6 +176,7 @@ def test_postgres_killed_again_and_again_in_the_middle_of_a_batch(
     print(f"kills {kills}, of them {in_between} before all was shipped; {len(found)} of {len(names)} records")
     assert in_between >= 1
     assert sorted(found) == sorted(names)
+    assert counted(database) == len(names)
 
 
 def test_a_postgres_that_hangs_holds_up_nothing_but_what_asks_it(
@@ -192,6 +204,27 @@ def test_a_postgres_that_hangs_holds_up_nothing_but_what_asks_it(
     assert (loads.total("failed"), loads.total("broken"), loads.total("unlogged")) == (0, 0, 0)
     until(lambda: shipped(server), "the spool is shipped")
     assert sorted(recorded(database)) == sorted([*loads.acknowledged, "before"])
+
+
+def test_writers_at_the_same_time_count_every_row_once(database: Postgres) -> None:
+    statement = """
+        INSERT INTO predictions (id, time, features, imputed, out_of_range, prediction, low, high, model_version,
+            model_sha256, latency_seconds, request_id)
+        SELECT 'p' || n, timestamptz '2026-03-02 12:59:59+00' + (n % 4) * interval '1 second', '{}', '[]', '[]',
+            20, 17, 24, '1', 'x', 0.001, 'r'
+        FROM generate_series(CAST(:first AS int), CAST(:first AS int) + 49) n ON CONFLICT (id) DO NOTHING"""
+    engine = open_store(database.url)
+
+    def write(place: int) -> None:
+        for first in range(0, 2000, 50):  # every writer all rows, each at another place
+            with engine.begin() as connection:
+                connection.execute(text(statement), {"first": (first + place * 500) % 2000})
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, range(4)))
+    engine.dispose()
+    found = database.query("SELECT hour AT TIME ZONE 'UTC', sum(predictions) FROM traffic GROUP BY 1 ORDER BY 1")
+    assert [(hour.hour, int(count)) for hour, count in found] == [(12, 500), (13, 1500)]
 
 
 def _in_background(client: httpx.Client, path: str) -> threading.Thread:

@@ -1,6 +1,6 @@
 """What the prediction log tells of traffic: how many, how fast, and which model version answers since when.
 
-Every query costs a few index seeks, or the newest rows, or some of the store's own counts: the log's size does not matter.
+Every query costs a few index seeks, the newest rows, or the store's own counts: the log's size does not matter.
 """
 
 from collections.abc import Sequence

@@ -80,8 +80,8 @@ predictions = Table(
     Index("ix_predictions_entity_time", "entity", "time"),
 )
 
-# How many predictions there are by hour (of `predictions.time`) and model version: a trigger of the database counts them.
-# Writers at the same time have a `lane` each, so that none waits for another; readers sum over the lanes.
+# How many predictions there are, by hour (of `predictions.time`) and model version: the database's own trigger counts
+# them. Writers at the same time have a `lane` each, so that none waits for another; readers sum over the lanes.
 traffic = Table(
     "traffic",
     metadata,

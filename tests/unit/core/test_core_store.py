@@ -10,7 +10,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import insert, inspect, select, text
 from sqlalchemy.exc import IntegrityError
 
-from beacon_core.store import MIGRATIONS, actuals, job_runs, metadata, migrate, open_store, predictions
+from beacon_core.store import MIGRATIONS, actuals, job_runs, metadata, migrate, open_store, predictions, traffic
 
 
 @pytest.fixture
@@ -43,6 +43,29 @@ def test_a_log_of_the_first_schema_is_kept_and_dated(engine):
         row = connection.execute(select(predictions)).mappings().one()
     assert (row["time"], row["features"]) == (MOMENT, {"RM": 6.5})
     assert abs(datetime.now(UTC) - row["logged_at"]) < timedelta(minutes=1)
+
+
+def test_predictions_are_counted_once_by_hour_and_version_whoever_writes_them(engine):
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0006")
+        connection.execute(insert(predictions), [prediction("a", MOMENT), prediction("b", MOMENT)])
+    migrate(engine)
+    columns = list(prediction("", MOMENT))
+    places = ", ".join(["?"] * len(columns))
+    late, again = prediction("c", MOMENT - timedelta(hours=1)), prediction("b", MOMENT)
+    rows = [late, again, prediction("d", MOMENT, "2"), prediction("e", MOMENT, "2")]
+    values = [row[name].isoformat(" ") if name == "time" else row[name] for row in rows for name in columns]
+    with engine.begin() as connection:  # as inference ships them
+        several = ", ".join([f"({places})"] * len(rows))
+        statement = f"INSERT INTO predictions ({', '.join(columns)}) VALUES {several} ON CONFLICT (id) DO NOTHING"
+        connection.exec_driver_sql(statement, tuple(values))
+        connection.exec_driver_sql(statement, tuple(values))
+        found = connection.execute(select(traffic).order_by(traffic.c.hour, traffic.c.model_version)).all()
+    hour = MOMENT.replace(minute=0, second=0, microsecond=0)
+    assert found == [(hour - timedelta(hours=1), "1", 0, 1), (hour, "1", 0, 2), (hour, "2", 0, 2)]
 
 
 def test_migrating_again_changes_nothing(engine):
@@ -91,6 +114,12 @@ def test_a_null_where_none_may_be_is_refused(engine):
     migrate(engine)
     with engine.begin() as connection, pytest.raises(IntegrityError):
         connection.execute(insert(actuals), [actual(MOMENT) | {"source": None}])
+
+
+def prediction(name, moment, version="1"):
+    row = {"id": name, "time": moment, "features": "{}", "imputed": "[]", "out_of_range": "[]"}
+    row |= {"prediction": 20.0, "low": 17.0, "high": 24.0, "model_version": version, "model_sha256": "x"}
+    return row | {"latency_seconds": 0.001, "request_id": "r"}
 
 
 def actual(moment):

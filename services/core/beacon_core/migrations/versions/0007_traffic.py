@@ -8,8 +8,8 @@ import sqlalchemy as sa
 from alembic import op
 from beacon_core.store import UtcTime
 
-revision = '0006'
-down_revision = '0005'
+revision = '0007'
+down_revision = '0006'
 
 SQLITE = """
 CREATE TRIGGER count_prediction AFTER INSERT ON predictions BEGIN
