@@ -21,8 +21,8 @@ from beacon_inference.pipeline import Pipeline
 from beacon_inference.prediction_log import PredictionLog
 from beacon_inference.protocols import mlflow, native, open_inference, v1
 from beacon_inference.protocols.table import Tables
-from beacon_inference.record import Wording
 from beacon_inference.web import create_web
+from beacon_inference.wording import Wording
 
 # The shipper's thread must not hold up the event loop for the interpreter's usual 5 ms.
 SWITCH_INTERVAL_SECONDS = 0.0005

@@ -8,6 +8,11 @@ from numpy.typing import NDArray
 Matrix = NDArray[np.float64]
 
 
+def all_true(mask: NDArray[np.bool_]) -> bool:
+    """`mask.all()`, at a tenth of its cost for the few values of one row."""
+    return b"\x00" not in mask.tobytes()
+
+
 def any_true(mask: NDArray[np.bool_]) -> bool:
     """`mask.any()`, at a tenth of its cost for the few values of one row."""
     return b"\x01" in mask.tobytes()

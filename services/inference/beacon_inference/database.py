@@ -1,7 +1,7 @@
 """Inference's reads and writes of the store: predictions in, predictions and actuals out."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from itertools import chain
@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from beacon_core import clock
 from beacon_core.store import actuals, migrate, open_store, predictions
-from beacon_inference.record import COLUMNS, Record, record_of, table_row
+from beacon_inference.record import TABLE_COLUMNS, Record, record_of, table_rows
 
 # Many rows a statement: after each one the interpreter's lock changes hands, and the event loop waits for it.
 ROWS_A_STATEMENT = 50
@@ -39,17 +39,17 @@ class Database:
 
     def __init__(self, url: str, names: tuple[str, ...]) -> None:
         self._url = url
-        self._names = names
+        self.names = names
         self._lock = threading.Lock()
         self._engine: Engine | None = None
 
-    def insert(self, records: Sequence[Record]) -> None:
-        """Commit the records; one that is there already stays as it is."""
-        if not records:
+    def insert(self, records: Iterable[Record]) -> None:
+        """Commit the records; a prediction that is there already stays as it is."""
+        rows = [row for record in records for row in table_rows(record, self.names)]
+        if not rows:
             return
         engine = self._open()
         paramstyle = engine.dialect.paramstyle
-        rows = [table_row(record, self._names) for record in records]
         whole = len(rows) - len(rows) % ROWS_A_STATEMENT
         with engine.begin() as connection:
             for first in range(0, whole, ROWS_A_STATEMENT):
@@ -58,22 +58,22 @@ class Database:
             if rows[whole:]:
                 connection.exec_driver_sql(_insert_text(paramstyle, 1), rows[whole:])
 
-    def find(self, prediction_id: str) -> Record | None:
-        """Find a prediction; raises DatabaseDown."""
-        row = self._one(select(predictions).where(predictions.c.id == prediction_id))
-        return None if row is None else record_of(row, self._names)
+    def find(self, ids: Sequence[str]) -> dict[str, Record]:
+        """Find those of the predictions that are there, each as a record of its own; raises DatabaseDown."""
+        rows = self._all(select(predictions).where(predictions.c.id.in_(ids)))
+        return {row["id"]: record_of(row, self.names) for row in rows}
 
     def find_actual(self, record: Record) -> dict[str, Any] | None:
-        """Find the newest actual that belongs to the prediction; raises DatabaseDown.
+        """Find the newest actual that belongs to the prediction (a record of one row); raises DatabaseDown.
 
         One sent for the prediction's id wins. Otherwise one for its entity counts, if it was observed after the
         prediction and before the entity's next one.
         """
-        by_id = select(actuals).where(actuals.c.prediction_id == record.id)
+        by_id = select(actuals).where(actuals.c.prediction_id == record.ids[0])
         found = self._one(by_id.order_by(actuals.c.id.desc()).limit(1))
-        if found is not None or record.entity is None:
+        if found is not None or record.entities is None:
             return found
-        moment, entity = datetime.fromtimestamp(record.time, UTC), str(record.entity)
+        moment, entity = datetime.fromtimestamp(record.time, UTC), str(record.entities[0])
         later = select(predictions.c.time).where(and_(predictions.c.entity == entity, predictions.c.time > moment))
         following = self._one(later.order_by(predictions.c.time).limit(1))
         of_entity = select(actuals).where(and_(actuals.c.entity == entity, actuals.c.observed_at >= moment))
@@ -113,12 +113,14 @@ class Database:
             self._engine.dispose()
 
     def _one(self, query: Any) -> dict[str, Any] | None:
+        return next(iter(self._all(query)), None)
+
+    def _all(self, query: Any) -> list[dict[str, Any]]:
         try:
             with self._open().connect() as connection:
-                row = connection.execute(query).mappings().first()
+                return [dict(row) for row in connection.execute(query).mappings()]
         except SQLAlchemyError as error:
             raise DatabaseDown(str(error)) from error
-        return None if row is None else dict(row)
 
     def _open(self) -> Engine:
         with self._lock:
@@ -137,6 +139,6 @@ class Database:
 def _insert_text(paramstyle: str, rows: int) -> str:
     """SQL of its own: the layers that turn Python values into columns cost three times the insert itself."""
     place = "?" if paramstyle == "qmark" else "%s"
-    row = f"({', '.join([place] * len(COLUMNS))})"
-    columns, values = ", ".join(COLUMNS), ", ".join([row] * rows)
+    row = f"({', '.join([place] * len(TABLE_COLUMNS))})"
+    columns, values = ", ".join(TABLE_COLUMNS), ", ".join([row] * rows)
     return f"INSERT INTO predictions ({columns}) VALUES {values} ON CONFLICT (id) DO NOTHING"  # noqa: S608 - our names

@@ -3,14 +3,13 @@
 from datetime import datetime
 
 import msgspec
-import numpy as np
 from prometheus_client import CollectorRegistry
 
 from beacon_core import metrics
 from beacon_core.product import Product
 from beacon_core.serving.tallies import Count, Counters, Distribution, Distributions
 from beacon_core.settings import Settings
-from beacon_inference.ask import any_true
+from beacon_inference.impute import Filled, Marks
 from beacon_inference.model import Model
 
 
@@ -69,15 +68,12 @@ class Instruments:
         """Count a shadow answer that could not be had."""
         self._swaps.labels("shadow_failed").inc()
 
-    def predicted(
-        self, model: Model, values: list[float], missing: np.ndarray, outside: np.ndarray, rows: np.ndarray
-    ) -> None:
-        """Count predictions: `missing` and `outside` are (rows, features) of bool, `rows` the filled matrix."""
+    def predicted(self, model: Model, values: list[float], filled: Filled) -> None:
+        """Count the predictions of a request, made from `filled`."""
         self.predictions.inc(len(values))
         manifest, target = model.manifest, self._product.target
         if self._values is not None:
-            for value in values:
-                self._values.observe(value)
+            self._values.observe_all(values)
         # Most are ordinary, and then the two extremes tell it of all.
         least, most = min(values), max(values)
         if least < target.low:
@@ -88,15 +84,15 @@ class Instruments:
             self.predictions_out.inc(
                 sum(not manifest.prediction_min <= value <= manifest.prediction_max for value in values)
             )
-        _count_columns(self._imputations, missing)
-        _count_columns(self._features_out, outside)
-        key_values = rows[:, model.key].tolist()
+        _count_columns(self._imputations, filled.missing)
+        _count_columns(self._features_out, filled.outside)
+        key_values = filled.rows[:, model.key].tolist()
         if min(key_values) < model.key_low or max(key_values) > model.key_high:
             self._key_out.inc(sum(not model.key_low <= value <= model.key_high for value in key_values))
 
 
-def _count_columns(counts: list[Count], marks: np.ndarray) -> None:
-    if any_true(marks):
+def _count_columns(counts: list[Count], marks: Marks | None) -> None:
+    if marks is not None:
         for count, marked in zip(counts, marks.sum(axis=0).tolist(), strict=True):
             count.inc(marked)
 

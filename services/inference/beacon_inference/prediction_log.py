@@ -12,23 +12,23 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
 from prometheus_client import CollectorRegistry
 
 from beacon_core import metrics
+from beacon_core.ids import stem_of
 from beacon_inference.database import Database
 from beacon_inference.record import Record, decode_record, encode_record
-from beacon_inference.spool import Spool
+from beacon_inference.spool import Position, Spool
 
 log = logging.getLogger(__name__)
 
 SHIP_SECONDS = 0.25
 SHIP_BYTES = 128 << 10
 RETRY_SECONDS = (0.5, 1, 2, 5)
-# While requests come, the shipper rests so many times as long as a batch took it: it shares their core. With this many
-# records in the spool it no longer does, so that the spool cannot fill up for politeness.
-RESTS = 3
-PATIENT_RECORDS = 5_000
+# While requests come, the shipper rests so many times as long as it kept the core that it shares with them. With this
+# many predictions waiting it no longer does: a pod that ends has seconds to ship what is left.
+RESTS = 4
+PATIENT = 100_000
 # Every drop is counted; the log tells of it this often.
 DROPS_TOLD_SECONDS = 60
 
@@ -40,11 +40,14 @@ class PredictionLog:
         self._database = database
         self._quarantine = folder / "quarantine.txt"
         self._spool = Spool(folder, max_bytes)
-        # Segment -> prediction id -> where its line begins, of all that is not in the database yet.
+        # Segment -> key -> where the line begins, of all that is not in the database yet; see `_keys`.
         self._waiting: defaultdict[int, dict[str, int]] = defaultdict(dict)
         self._offsets: dict[int, int] = {}
-        self._silent_until = 0.0
+        # Two counts of predictions, each written by one thread alone; what is between them waits.
         self._appended = 0
+        self._taken = 0
+        self._newest_read: tuple[Position, Record] | None = None
+        self._silent_until = 0.0
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._ship_for_ever, name="shipper", daemon=True)
         self._dropped = metrics.counter(metrics.LOG_DROPPED, registry)
@@ -65,19 +68,20 @@ class PredictionLog:
             self._thread.join(timeout)
         self._spool.close()
 
-    def append(self, records: Sequence[Record]) -> bool:
-        """Keep the records; False when they had to be dropped (and were counted)."""
-        lines = [encode_record(record) for record in records]
-        position = self._spool.append(b"\n".join(lines) + b"\n")
+    def append(self, record: Record) -> bool:
+        """Keep the record; False when it had to be dropped (and was counted)."""
+        position = self._spool.append(encode_record(record) + b"\n")
         if position is None:
-            self._drop(len(records))
+            self._drop(len(record))
             return False
-        self._appended += len(records)
-        offset, waiting = position.offset, self._waiting[position.segment]
-        for record, line in zip(records, lines, strict=True):
-            waiting[record.id] = offset
-            offset += len(line) + 1
+        self._note(record, position)
         return True
+
+    def _note(self, record: Record, position: Position) -> None:
+        self._appended += len(record)
+        waiting = self._waiting[position.segment]
+        for key in _keys(record):
+            waiting[key] = position.offset
 
     def _drop(self, count: int) -> None:
         self._dropped.inc(count)
@@ -85,34 +89,54 @@ class PredictionLog:
             self._silent_until = time.monotonic() + DROPS_TOLD_SECONDS
             log.error("predictions are not logged: the spool is full or cannot be written", extra={"dropped": count})
 
-    def find_waiting(self, prediction_id: str) -> Record | None:
-        """Find a record that is still in the spool."""
+    def find_waiting(self, ids: Sequence[str]) -> dict[str, Record]:
+        """Find those of the predictions that are still in the spool, each as a record of its own."""
+        found = {}
         for segment, waiting in list(self._waiting.items()):
-            offset = waiting.get(prediction_id)
-            line = None if offset is None else self._spool.read_line(segment, offset)
-            if line is not None:
-                return decode_record(line)
-        return None
+            for name in ids:
+                for key in (name, _shared_key(name)):
+                    offset = waiting.get(key)
+                    record = None if offset is None else self._read(Position(segment, offset))
+                    if record is not None and name in record.ids:
+                        found[name] = record.take([record.ids.index(name)])
+        return found
 
-    def find(self, prediction_id: str) -> Record | None:
-        """Find a record in the spool or the database; raises DatabaseDown when only the latter could tell."""
-        waiting = self.find_waiting(prediction_id)
-        return waiting or self._database.find(prediction_id)
+    def find(self, ids: Sequence[str]) -> dict[str, Record]:
+        """Find predictions in the spool or the database; raises DatabaseDown when only the latter could tell."""
+        found = self.find_waiting(ids)
+        others = [name for name in ids if name not in found]
+        return (found | self._database.find(others)) if others else found
+
+    def _read(self, position: Position) -> Record | None:
+        """Read one record; the newest read is kept, as who asks for one row of it often asks for all."""
+        if self._newest_read is not None and self._newest_read[0] == position:
+            return self._newest_read[1]
+        line = self._spool.read_line(*position)
+        record = None if line is None else self._decode(line)
+        if record is not None:
+            self._newest_read = position, record
+        return record
+
+    def _decode(self, line: bytes) -> Record | None:
+        try:
+            return decode_record(line, len(self._database.names))
+        except (ValueError, RecursionError):
+            return None
 
     def _recover(self) -> None:
         for segment in self._spool.segments():
             offset = 0
             while chunk := self._spool.read(segment, offset, SHIP_BYTES):
                 for line in _lines(chunk):
-                    record = _decode(line)
+                    record = self._decode(line)
                     if record is not None:
-                        self._waiting[segment][record.id] = offset
+                        self._note(record, Position(segment, offset))
                     offset += len(line) + 1
 
     def _ship_for_ever(self) -> None:
         failures = 0
         while True:
-            begun, appended = time.perf_counter(), self._appended
+            begun, appended = time.thread_time(), self._appended
             try:
                 more = self._ship_once()
                 failures = 0
@@ -127,7 +151,7 @@ class PredictionLog:
                 return
             if more:
                 busy = self._appended != appended
-                self._stopping.wait(rest_seconds(time.perf_counter() - begun, self._count_waiting(), busy=busy))
+                self._stopping.wait(rest_seconds(time.thread_time() - begun, self._count_waiting(), busy=busy))
             else:
                 self._stopping.wait(RETRY_SECONDS[min(failures, len(RETRY_SECONDS)) - 1] if failures else SHIP_SECONDS)
 
@@ -138,25 +162,28 @@ class PredictionLog:
             offset = self._offsets.get(segment, 0)
             chunk = self._spool.read(segment, offset, SHIP_BYTES)
             if chunk:
-                parsed = [(line, _decode(line)) for line in _lines(chunk)]
+                parsed = [(line, self._decode(line)) for line in _lines(chunk)]
                 records = [record for _, record in parsed if record is not None]
                 self._database.insert(records)
                 self._set_aside([line for line, record in parsed if record is None])
                 self._offsets[segment] = offset + len(chunk)
-                self._shipped.inc(len(records))
+                count = sum(map(len, records))
+                self._taken += count
+                self._shipped.inc(count)
                 waiting = self._waiting[segment]
                 for record in records:
-                    waiting.pop(record.id, None)
+                    for key in _keys(record):
+                        waiting.pop(key, None)
                 return True
             if sealed:
                 self._spool.drop(segment)
                 self._offsets.pop(segment, None)
-                # With it go records that were shipped in the moment between their write and their entry.
+                # With it go records that were shipped in the moment between their write and their note.
                 self._waiting.pop(segment, None)
         return False
 
     def _count_waiting(self) -> int:
-        return sum(len(waiting) for waiting in list(self._waiting.values()))
+        return max(0, self._appended - self._taken)  # a record may be shipped between its write and its count
 
     def _set_aside(self, lines: list[bytes]) -> None:
         if lines:
@@ -167,15 +194,17 @@ class PredictionLog:
 
 def rest_seconds(took: float, waiting: int, *, busy: bool) -> float:
     """How long to rest after a batch that `took` so many seconds; `busy` is whether requests came meanwhile."""
-    return took * RESTS if busy and waiting < PATIENT_RECORDS else 0.0
+    return took * RESTS if busy and waiting < PATIENT else 0.0
+
+
+def _keys(record: Record) -> list[str]:
+    """Under what a record is found: its ids; one key for all where Beacon made them."""
+    return record.ids if record.questions is not None else [_shared_key(record.ids[0])]
+
+
+def _shared_key(prediction_id: str) -> str:
+    return "*" + stem_of(prediction_id)  # no client can choose an id with an asterisk
 
 
 def _lines(chunk: bytes) -> list[bytes]:
     return chunk.split(b"\n")[:-1]
-
-
-def _decode(line: bytes) -> Record | None:
-    try:
-        return decode_record(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None

@@ -1,23 +1,63 @@
-"""One prediction as it is logged; the answer a client gets is made from it, so a retry can be given the same one."""
+"""The predictions of one request as they are logged; answers are made from them, so that a retry is given the same one.
 
+A request of one row and one of a thousand are the same: columns, of one item a row. Only the database has a row a
+prediction.
+"""
+
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from functools import cache
+from typing import Any
 
 import msgspec
 
-from beacon_core.product import Product
+Values = list[float | None]
 
 
 class Record(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """A row of the prediction log, short enough for the spool: one JSON line.
+    """One JSON line of the spool.
 
-    `given` and `served` have one item a feature, in the product's order, null where the request (or the feature store)
-    had nothing; `outside` are the columns outside their training range. `time` is in seconds since 1970.
+    An item of `given` and `served` has one value a feature, in the product's order, null where the request (or the
+    feature store) had nothing; `outside` lists, by row, the columns outside their training range. `time` is in seconds
+    since 1970, `latency` in seconds; `questions` are the sha256 of what was asked under an id that the client made.
     """
+
+    ids: list[str]
+    time: float
+    given: list[Values]
+    prediction: list[float]
+    low: list[float]
+    high: list[float]
+    version: str
+    sha256: str
+    latency: float
+    request_id: str
+    trace_id: str
+    outside: dict[int, list[int]] = {}
+    served: list[Values] | None = None
+    entities: list[int | None] | None = None
+    shadow_version: str | None = None
+    shadow: list[float] | None = None
+    questions: list[str | None] | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, rows: Sequence[int]) -> "Record":
+        """Build the record of some of the rows."""
+        taken: dict[str, Any] = {
+            name: [column[row] for row in rows] for name in COLUMNS if (column := getattr(self, name)) is not None
+        }
+        outside = {new: self.outside[row] for new, row in enumerate(rows) if row in self.outside}
+        return msgspec.structs.replace(self, outside=outside, **taken)
+
+
+class FirstRecord(msgspec.Struct, frozen=True):
+    """A line of the spool as it was before records had columns: one prediction."""
 
     id: str
     time: float
-    given: list[float | None]
+    given: Values
     prediction: float
     low: float
     high: float
@@ -27,99 +67,58 @@ class Record(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     request_id: str
     trace_id: str
     outside: list[int] = []
-    served: list[float | None] | None = None
+    served: Values | None = None
     entity: int | None = None
     shadow_version: str | None = None
     shadow: float | None = None
     body_sha256: str | None = None
 
 
-KEPT_PATTERNS = 4096
-KEPT_MODELS = 16
+COLUMNS = ("ids", "given", "prediction", "low", "high", "served", "entities", "shadow", "questions")
 
 encode_record = msgspec.json.Encoder().encode
-decode_record = msgspec.json.Decoder(Record).decode
+_decode = msgspec.json.Decoder(Record).decode
+_decode_first = msgspec.json.Decoder(FirstRecord).decode
 
 
-class Interval(msgspec.Struct, frozen=True, gc=False):
-    """The conformal interval, in the target's unit."""
-
-    low: float
-    high: float
-    coverage: float
-
-
-class Answer(msgspec.Struct, frozen=True, gc=False):
-    """What a client is told of one prediction."""
-
-    prediction: float
-    unit: str
-    interval: Interval
-    prediction_id: str
-    model: msgspec.Raw
-    imputed: msgspec.Raw
-    out_of_range: list[str]
-    sources: msgspec.Raw
+def decode_record(line: bytes, width: int) -> Record:
+    """Read a line of the spool; raises `ValueError` (of which msgspec's errors are) unless it has `width` features."""
+    try:
+        record = _decode(line)
+    except msgspec.ValidationError:
+        record = _of_first(_decode_first(line))
+    columns = [column for name in COLUMNS if (column := getattr(record, name)) is not None]
+    if not record.ids or any(len(column) != len(record.ids) for column in columns):
+        raise ValueError("the columns are of unequal length")
+    if any(len(row) != width for row in (*record.given, *(record.served or ()))):
+        raise ValueError(f"a row has not {width} features")
+    return record
 
 
-class Missing(NamedTuple):
-    """How an answer tells where the values came from, as JSON."""
-
-    imputed: msgspec.Raw
-    sources: msgspec.Raw
-
-
-class Wording:
-    """Words records as answers. What repeats from row to row is kept as JSON: the model, and what was missing."""
-
-    def __init__(self, product: Product) -> None:
-        self._product = product
-        self._names = product.feature_names
-        self._kept: dict[tuple[bool, ...], Missing] = {}
-        self._complete = self._word((False,) * len(self._names))
-        self._models: dict[str, msgspec.Raw] = {}
-
-    def answer(self, record: Record) -> Answer:
-        """Build the answer of one prediction."""
-        if record.served is None and None not in record.given:
-            missing = self._complete
-        else:
-            pattern = tuple([value is None for value in (*record.given, *(record.served or ()))])
-            missing = self._kept.get(pattern) or self._word(pattern)
-        return Answer(
-            record.prediction,
-            self._product.target.unit,
-            Interval(record.low, record.high, self._product.serving.interval_coverage),
-            record.id,
-            self._models.get(record.sha256) or self._model(record),
-            missing.imputed,
-            [self._names[column] for column in record.outside] if record.outside else [],
-            missing.sources,
-        )
-
-    def _word(self, pattern: tuple[bool, ...]) -> "Missing":
-        count = len(self._names)
-        served = pattern[count:] or (True,) * count
-        sources = {
-            name: "store" if missing else "request"
-            for name, missing, not_stored in zip(self._names, pattern[:count], served, strict=True)
-            if not (missing and not_stored)
-        }
-        imputed = [name for name in self._names if name not in sources]
-        words = Missing(msgspec.Raw(msgspec.json.encode(imputed)), msgspec.Raw(msgspec.json.encode(sources)))
-        if len(self._kept) < KEPT_PATTERNS:
-            self._kept[pattern] = words
-        return words
-
-    def _model(self, record: Record) -> msgspec.Raw:
-        model = {"name": self._product.name, "version": record.version, "sha256": record.sha256}
-        if len(self._models) > KEPT_MODELS:
-            self._models.clear()
-        return self._models.setdefault(record.sha256, msgspec.Raw(msgspec.json.encode(model)))
+def _of_first(first: FirstRecord) -> Record:
+    return Record(
+        [first.id],
+        first.time,
+        [first.given],
+        [first.prediction],
+        [first.low],
+        [first.high],
+        first.version,
+        first.sha256,
+        first.latency,
+        first.request_id,
+        first.trace_id,
+        outside={0: first.outside} if first.outside else {},
+        served=None if first.served is None else [first.served],
+        entities=None if first.entity is None else [first.entity],
+        shadow_version=first.shadow_version,
+        shadow=None if first.shadow is None else [first.shadow],
+        questions=None if first.body_sha256 is None else [first.body_sha256],
+    )
 
 
-# The columns of the table `predictions` that a record fills, in the order of `table_row`.
-COLUMNS = (
+# The columns of the table `predictions` that a record fills, in the order of `table_rows`.
+TABLE_COLUMNS = (
     "id",
     "time",
     "entity",
@@ -139,66 +138,90 @@ COLUMNS = (
     "trace_id",
     "body_sha256",
 )
-
-
 TIME_DIGITS = len("2026-01-31 12:00:00.000000")
 
+TableRow = tuple[str | float | None, ...]
 
-def table_row(record: Record, names: tuple[str, ...]) -> tuple[str | float | None, ...]:
-    """Build the values of `COLUMNS` as both databases take them: times and JSON as text; `names` are the features."""
-    served, known = record.served, record.given
-    if served is not None:
-        known = [stored if own is None else own for own, stored in zip(known, served, strict=True)]
-    complete = None not in known
-    return (
-        record.id,
-        datetime.fromtimestamp(record.time, UTC).isoformat(" ", "microseconds")[:TIME_DIGITS],
-        None if record.entity is None else str(record.entity),
-        _named(names, record.given),
-        None if served is None else _named(names, served),
-        "[]" if complete else _text([name for name, value in zip(names, known, strict=True) if value is None]),
-        _text([names[column] for column in record.outside]) if record.outside else "[]",
-        record.prediction,
-        record.low,
-        record.high,
-        record.version,
-        record.sha256,
-        record.shadow_version,
-        record.shadow,
-        record.latency,
-        record.request_id,
-        record.trace_id,
-        record.body_sha256,
-    )
+
+def table_rows(record: Record, names: tuple[str, ...]) -> list[TableRow]:
+    """Build the values of `TABLE_COLUMNS` as both databases take them: times and JSON as text; `names` of features."""
+    time = datetime.fromtimestamp(record.time, UTC).isoformat(" ", "microseconds")[:TIME_DIGITS]
+    nothing = [None] * len(record)
+    named = _named(names)
+    known = record.given if record.served is None else list(map(_merged, record.given, record.served))
+    return [
+        (
+            name,
+            time,
+            None if entity is None else str(entity),
+            _text(named(*given)),
+            None if served is None else _text(named(*served)),
+            _text([name for name, value in zip(names, values, strict=True) if value is None])
+            if None in values
+            else "[]",
+            _text([names[column] for column in record.outside[row]]) if row in record.outside else "[]",
+            prediction,
+            low,
+            high,
+            record.version,
+            record.sha256,
+            record.shadow_version,
+            shadow,
+            record.latency,
+            record.request_id,
+            record.trace_id,
+            question,
+        )
+        for row, (name, given, served, values, entity, prediction, low, high, shadow, question) in enumerate(
+            zip(
+                record.ids,
+                record.given,
+                record.served or nothing,
+                known,
+                record.entities or nothing,
+                record.prediction,
+                record.low,
+                record.high,
+                record.shadow or nothing,
+                record.questions or nothing,
+                strict=True,
+            )
+        )
+    ]
 
 
 def record_of(row: dict[str, Any], names: tuple[str, ...]) -> Record:
-    """Read a row of the table back into the record it was made of."""
-    served = row["served"]
+    """Read a row of the table back into a record of that one prediction."""
+    served, outside = row["served"], [names.index(name) for name in row["out_of_range"] if name in names]
     return Record(
-        id=row["id"],
+        ids=[row["id"]],
         time=row["time"].timestamp(),
-        given=[row["features"].get(name) for name in names],
-        served=None if served is None else [served.get(name) for name in names],
-        prediction=row["prediction"],
-        low=row["low"],
-        high=row["high"],
+        given=[[row["features"].get(name) for name in names]],
+        served=None if served is None else [[served.get(name) for name in names]],
+        prediction=[row["prediction"]],
+        low=[row["low"]],
+        high=[row["high"]],
         version=row["model_version"],
         sha256=row["model_sha256"],
         latency=row["latency_seconds"],
         request_id=row["request_id"],
         trace_id=row["trace_id"],
-        outside=[names.index(name) for name in row["out_of_range"] if name in names],
-        entity=None if row["entity"] is None else int(row["entity"]),
+        outside={0: outside} if outside else {},
+        entities=None if row["entity"] is None else [int(row["entity"])],
         shadow_version=row["shadow_version"],
-        shadow=row["shadow_prediction"],
-        body_sha256=row["body_sha256"],
+        shadow=None if row["shadow_prediction"] is None else [row["shadow_prediction"]],
+        questions=None if row["body_sha256"] is None else [row["body_sha256"]],
     )
 
 
-def _named(names: tuple[str, ...], values: list[float | None]) -> str:
-    named = dict(zip(names, values, strict=True))
-    return _text({name: value for name, value in named.items() if value is not None} if None in values else named)
+@cache
+def _named(names: tuple[str, ...]) -> Any:
+    """A struct of the features: it is encoded as an object that has no nulls, faster than a dictionary is."""
+    return msgspec.defstruct("Named", [(name, float | None, None) for name in names], omit_defaults=True, gc=False)
+
+
+def _merged(given: Values, served: Values) -> Values:
+    return [stored if own is None else own for own, stored in zip(given, served, strict=True)]
 
 
 def _text(value: Any) -> str:

@@ -12,9 +12,9 @@ from beacon_inference.database import Database
 from beacon_inference.models import Models
 from beacon_inference.openapi import openapi
 from beacon_inference.prediction_log import PredictionLog
-from beacon_inference.record import Wording
 from beacon_inference.web_log import add_log
 from beacon_inference.web_models import add_metadata
+from beacon_inference.wording import Wording
 
 
 def create_web(

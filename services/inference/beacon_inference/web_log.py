@@ -16,7 +16,8 @@ from beacon_inference.api_key import check_api_key
 from beacon_inference.database import Database, DatabaseDown
 from beacon_inference.native import check_values
 from beacon_inference.prediction_log import PredictionLog
-from beacon_inference.record import Record, Wording
+from beacon_inference.record import Record
+from beacon_inference.wording import Wording
 
 
 def add_log(
@@ -31,7 +32,8 @@ def add_log(
     @app.get("/v1/predictions/<prediction_id>")
     def prediction(prediction_id: str) -> Any:
         _check_key(settings)
-        record = log.find(prediction_id) if is_client_id(prediction_id) else None
+        found = log.find([prediction_id]) if is_client_id(prediction_id) else {}
+        record = found.get(prediction_id)
         if record is None:
             raise _unknown(prediction_id, "prediction_id")
         try:
@@ -46,8 +48,9 @@ def add_log(
         check_values(request.get_data(cache=True), settings.max_batch_rows)
         body = json_body()
         items = parse_actuals(body, product, settings.max_batch_rows)
+        known = log.find([item.prediction_id for item in items if item.prediction_id is not None])
         for index, item in enumerate(items):
-            if item.prediction_id is not None and log.find(item.prediction_id) is None:
+            if item.prediction_id is not None and item.prediction_id not in known:
                 prefix = f"actuals[{index}]." if "actuals" in body else ""
                 raise _unknown(item.prediction_id, f"{prefix}prediction_id")
         outcomes = database.add_actuals(items)
@@ -65,13 +68,14 @@ def _unknown(prediction_id: str, field: str) -> BeaconError:
 def _described(record: Record, actual: dict[str, Any] | None, wording: Wording, product: Product) -> dict[str, Any]:
     """Everything that is known of one prediction: the answer that was given, and what was kept beside it."""
     names = product.feature_names
-    shadow = None if record.shadow is None else {"version": record.shadow_version, "prediction": record.shadow}
-    return msgspec.structs.asdict(wording.answer(record)) | {
+    (answer,), (given,) = wording.answers(record), record.given
+    entity = None if record.entities is None else record.entities[0]
+    return msgspec.structs.asdict(answer) | {
         "time": datetime.fromtimestamp(record.time, UTC),
-        "entity": None if record.entity is None else {product.entity.key: record.entity},
-        "features": dict(zip(names, record.given, strict=True)),
-        "served": None if record.served is None else dict(zip(names, record.served, strict=True)),
-        "shadow": shadow,
+        "entity": None if entity is None else {product.entity.key: entity},
+        "features": dict(zip(names, given, strict=True)),
+        "served": None if record.served is None else dict(zip(names, record.served[0], strict=True)),
+        "shadow": None if record.shadow is None else {"version": record.shadow_version, "prediction": record.shadow[0]},
         "latency_seconds": record.latency,
         "request_id": record.request_id,
         "trace_id": record.trace_id,

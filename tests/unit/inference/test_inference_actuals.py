@@ -88,7 +88,9 @@ def database(tmp_path, product):
 def record(product, name, hours, entity):
     moment = (NOON + timedelta(hours=hours)).timestamp()
     given = [1.0] * len(product.feature_names)
-    return Record(name, moment, given, 20.0, 18.0, 22.0, "1", "a" * 64, 0.001, "r", "0" * 32, entity=entity)
+    return Record(
+        [name], moment, [given], [20.0], [18.0], [22.0], "1", "a" * 64, 0.001, "r", "0" * 32, entities=[entity]
+    )
 
 
 @pytest.fixture

@@ -103,8 +103,8 @@ def test_a_release_that_pins_a_path_opens_nothing(service, settings, product, tm
     assert service.get("/readyz").json()["model"]["version"] == "1"
 
 
-def test_the_watch_would_see_a_file_that_is_opened(tmp_path, product):
+def test_the_watch_would_see_a_file_that_is_opened(tmp_path, tmp_path_factory, product):
     with OPENED as opened:
         build_package(tmp_path, product)
         Path("/etc/hostname").read_bytes()
-    assert opened.outside(tmp_path) == ["/etc/hostname"]
+    assert opened.outside(tmp_path_factory.getbasetemp()) == ["/etc/hostname"]

@@ -9,12 +9,15 @@ import pytest
 from prometheus_client import CollectorRegistry
 from sqlalchemy import select
 
+from beacon_core.ids import new_ids, stem_of
 from beacon_core.store import open_store, predictions
+from beacon_inference import prediction_log
 from beacon_inference import spool as spool_module
 from beacon_inference.database import Database
 from beacon_inference.prediction_log import PredictionLog, rest_seconds
-from beacon_inference.record import Record, Wording, decode_record, encode_record
+from beacon_inference.record import FirstRecord, Record, decode_record, encode_record
 from beacon_inference.spool import Spool
+from beacon_inference.wording import Wording
 
 
 def until(condition, what, seconds=15.0):
@@ -28,14 +31,15 @@ def until(condition, what, seconds=15.0):
 
 @pytest.fixture
 def make(product):
-    """Makes records of distinct ids."""
-    count = len(product.feature_names)
+    """Makes a record of the ids, which a client chose."""
+    given = [1.5, None, *[2.0] * (len(product.feature_names) - 2)]
 
-    def record(name, **changes):
+    def record(*ids, **changes):
+        count = len(ids)
         fields = {
-            "id": name, "time": 1_700_000_000.123456, "given": [1.5, None, *[2.0] * (count - 2)], "prediction": 21.5,
-            "low": 18.5, "high": 25.5, "version": "1", "sha256": "a" * 64, "latency": 0.001, "request_id": "r",
-            "trace_id": "0" * 32,
+            "ids": list(ids), "time": 1_700_000_000.123456, "given": [given] * count, "prediction": [21.5] * count,
+            "low": [18.5] * count, "high": [25.5] * count, "version": "1", "sha256": "a" * 64, "latency": 0.001,
+            "request_id": "r", "trace_id": "0" * 32, "questions": ["b" * 64] * count,
         }  # fmt: skip
         return Record(**(fields | changes))
 
@@ -85,50 +89,123 @@ def open_log(tmp_path, product):
             each.stop()
 
 
-FULL = {"outside": [0, 3], "served": None, "entity": 17, "shadow_version": "2", "shadow": 3.5, "body_sha256": "b" * 64}
+SERVED = [None, 4.0, *[None] * 10]
+FULL = {"outside": {0: [0, 3]}, "entities": [17], "shadow_version": "2", "shadow": [3.5]}
 
 
-@pytest.mark.parametrize("changes", [{}, FULL, FULL | {"served": [None, 4.0, *[None] * 10]}])
+@pytest.mark.parametrize("changes", [{}, {"questions": None}, FULL, FULL | {"served": [SERVED]}])
 def test_a_record_survives_the_spool_and_the_table(make, product, changes, tmp_path):
     record = make("a", **changes)
-    assert decode_record(encode_record(record)) == record
+    assert decode_record(encode_record(record), len(product.feature_names)) == record
     database = Database(f"sqlite:///{tmp_path / 'beacon.db'}", product.feature_names)
     database.insert([record])
-    found = database.find("a")
+    found = database.find(["a"])["a"]
     database.close()
     assert found == record
     wording = Wording(product)
-    assert msgspec.json.encode(wording.answer(found)) == msgspec.json.encode(wording.answer(record))
+    assert msgspec.json.encode(wording.answers(found)) == msgspec.json.encode(wording.answers(record))
+
+
+def test_the_rows_of_a_record_are_told_apart_everywhere(open_log, make, product):
+    other = [3.5] * len(product.feature_names)
+    both = make(
+        "a", "b", given=[SERVED, other], prediction=[1.0, 2.0], low=[0.5, 1.5], high=[1.5, 2.5], outside={1: [2]},
+        served=[other, SERVED], entities=[None, 18], shadow_version="2", shadow=[5.0, 6.0], questions=[None, "c" * 64],
+    )  # fmt: skip
+    alone = make(
+        "b", given=[other], prediction=[2.0], low=[1.5], high=[2.5], outside={0: [2]}, served=[SERVED],
+        entities=[18], shadow_version="2", shadow=[6.0], questions=["c" * 64],
+    )  # fmt: skip
+    assert both.take([1]) == alone
+    assert both.take([0, 1]) == both
+    running = open_log()
+    running.log.append(both)
+    assert running.log.find(["b"])["b"] == alone
+    running.log.start()
+    until(lambda: running.waiting() == 0, "the spool is shipped")
+    assert running.log.find_waiting(["b"]) == {}
+    assert running.log.find(["b"])["b"] == alone
+    wording = Wording(product)
+    assert wording.answers(both)[1] == wording.answers(alone)[0]
+
+
+def test_ids_that_beacon_made_are_found_by_what_they_share(open_log, make):
+    first, other = new_ids(3), new_ids(2)
+    running = open_log()
+    running.log.append(make(*first, questions=None))
+    running.log.append(make(*other, questions=None))
+    running.log.append(make(stem_of(first[0])))  # a client may choose what it likes
+    assert list(running.log.find([first[2], other[0], first[0]])) == [first[2], other[0], first[0]]
+    assert running.log.find([first[1]])[first[1]].ids == [first[1]]
+    assert running.log.find([stem_of(first[0])]).keys() == {stem_of(first[0])}
+    assert running.log.find([stem_of(first[0]) + "0003", stem_of(other[0])]) == {}
+    assert running.waiting() == 6
+
+
+def test_a_large_record_is_read_once_however_many_of_its_rows_are_asked_for(open_log, make, monkeypatch):
+    running = open_log()
+    names = [f"k.{row}" for row in range(1000)]
+    running.log.append(make(*names))
+    decoded = []
+    monkeypatch.setattr(prediction_log, "decode_record", lambda *given: decoded.append(1) or decode_record(*given))
+    assert list(running.log.find_waiting(names)) == names
+    assert len(decoded) == 1
+
+
+def test_a_spool_of_one_line_a_prediction_is_shipped(open_log, make):
+    given = make("a").given[0]
+    lines = [
+        FirstRecord("a", 1_700_000_000.5, given, 21.5, 18.5, 25.5, "1", "a" * 64, 0.001, "r", "0" * 32),
+        FirstRecord(
+            "b", 1_700_000_000.5, given, 2.0, 1.5, 2.5, "1", "a" * 64, 0.001, "r", "0" * 32,
+            [2], SERVED, 18, "2", 6.0, "c" * 64,
+        ),
+    ]  # fmt: skip
+    left = open_log()
+    left.stop()
+    (left.folder / "00000001.jsonl").write_bytes(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
+    after = open_log()
+    assert after.waiting() == 2
+    assert after.log.find_waiting(["b"])["b"].entities == [18]
+    after.log.start()
+    until(lambda: after.waiting() == 0, "the spool is shipped")
+    plain = make("a", time=1_700_000_000.5, questions=None)
+    full = make(
+        "b", time=1_700_000_000.5, prediction=[2.0], low=[1.5], high=[2.5], outside={0: [2]}, served=[SERVED],
+        entities=[18], shadow_version="2", shadow=[6.0], questions=["c" * 64],
+    )  # fmt: skip
+    assert after.log.find(["a", "b"]) == {"a": plain, "b": full}
+    assert after.value("quarantined_total") == 0
 
 
 def test_records_go_to_the_database_in_the_background(open_log, make):
     running = open_log()
     running.log.start()
-    assert running.log.append([make("a"), make("b")])
+    assert running.log.append(make("a", "b"))
     until(lambda: running.waiting() == 0, "the spool is shipped")
     assert sorted(running.rows()) == ["a", "b"]
     assert running.value("shipped_total") == 2
-    assert running.log.find("a") == make("a")
+    assert running.log.find(["a"]) == {"a": make("a")}
 
 
 def test_a_record_is_found_before_and_after_it_was_shipped(open_log, make):
     running = open_log()
-    running.log.append([make("a"), make("b")])
-    assert running.log.find_waiting("b") == make("b")
-    assert running.log.find_waiting("c") is None
+    running.log.append(make("a", "b"))
+    assert running.log.find_waiting(["b"]) == {"b": make("b")}
+    assert running.log.find_waiting(["c"]) == {}
     running.log.start()
     until(lambda: running.waiting() == 0, "the spool is shipped")
-    assert running.log.find_waiting("b") is None
-    assert running.log.find("b") == make("b")
-    assert running.log.find("c") is None
+    assert running.log.find_waiting(["b"]) == {}
+    assert running.log.find(["b"]) == {"b": make("b")}
+    assert running.log.find(["c"]) == {}
 
 
 def test_a_full_spool_drops_and_counts_and_goes_on(open_log, make):
     size = len(encode_record(make("a-0"))) + 1
     running = open_log(max_bytes=3 * size)
-    assert [running.log.append([make(f"a-{number}")]) for number in range(5)] == [True, True, True, False, False]
+    assert [running.log.append(make(f"a-{number}")) for number in range(5)] == [True, True, True, False, False]
     assert running.value("dropped_total") == 2
-    assert running.log.find_waiting("a-4") is None
+    assert running.log.find_waiting(["a-4"]) == {}
     running.log.start()
     until(lambda: running.waiting() == 0, "the spool is shipped")
     assert len(running.rows()) == 3
@@ -140,7 +217,7 @@ def test_a_shipped_spool_has_room_again(open_log, make, monkeypatch):
     running = open_log(max_bytes=4 * size)
     running.log.start()
     for number in range(12):
-        until(lambda number=number: running.log.append([make(f"a-{number}")]), "there is room")
+        until(lambda number=number: running.log.append(make(f"a-{number}")), "there is room")
     until(lambda: running.waiting() == 0, "the spool is shipped")
     assert len(running.rows()) == 12
 
@@ -171,22 +248,22 @@ def test_segments_rotate_and_go_once_they_are_shipped(open_log, make, monkeypatc
     monkeypatch.setattr(spool_module, "SEGMENT_BYTES", 1000)
     running = open_log()
     for number in range(30):
-        running.log.append([make(f"a-{number}")])
+        running.log.append(make(f"a-{number}"))
     assert len(list(running.folder.glob("*.jsonl"))) > 5
     running.log.start()
     until(lambda: len(list(running.folder.glob("*.jsonl"))) == 1, "old segments are dropped")
     assert len(set(running.rows())) == len(running.rows()) == 30
-    assert running.log.find("a-0") == make("a-0")
+    assert running.log.find(["a-0"]) == {"a-0": make("a-0")}
 
 
 def test_what_a_process_left_behind_is_shipped_by_the_next(open_log, make):
     left = open_log()
-    left.log.append([make("a"), make("b")])
+    left.log.append(make("a", "b"))
     left.stop()
     after = open_log()
     assert after.waiting() == 2
-    assert after.log.find_waiting("b") == make("b")
-    after.log.append([make("c")])
+    assert after.log.find_waiting(["b"]) == {"b": make("b")}
+    after.log.append(make("c"))
     after.log.start()
     until(lambda: after.waiting() == 0, "the spool is shipped")
     assert sorted(after.rows()) == ["a", "b", "c"]
@@ -194,7 +271,7 @@ def test_what_a_process_left_behind_is_shipped_by_the_next(open_log, make):
 
 def test_what_was_shipped_before_a_crash_is_not_doubled(open_log, make):
     crashed = open_log()
-    crashed.log.append([make("a"), make("b")])
+    crashed.log.append(make("a", "b"))
     crashed.database.insert([make("a")])  # committed, and then killed before the segment went
     crashed.stop()
     after = open_log()
@@ -206,27 +283,33 @@ def test_what_was_shipped_before_a_crash_is_not_doubled(open_log, make):
 @pytest.mark.parametrize("cut", [1, 30, 200])
 def test_a_last_line_cut_short_by_a_crash_was_never_acknowledged(open_log, make, cut):
     crashed = open_log()
-    crashed.log.append([make("a"), make("b")])
+    crashed.log.append(make("a"))
+    crashed.log.append(make("b", "c"))
     crashed.stop()
     (segment,) = crashed.folder.glob("*.jsonl")
     segment.write_bytes(segment.read_bytes()[:-cut])
     after = open_log()
     assert after.waiting() == 1
-    assert after.log.append([make("c")]), "the next process never writes behind a cut line"
+    assert after.log.append(make("d")), "the next process never writes behind a cut line"
     after.log.start()
     until(lambda: after.waiting() == 0, "the spool is shipped")
-    assert sorted(after.rows()) == ["a", "c"]
+    assert sorted(after.rows()) == ["a", "d"]
     assert after.value("quarantined_total") == 0
 
 
-@pytest.mark.parametrize("line", [b"garbage", b"{}", b'{"id": 7}', b"\x00\xff\r\x00", b'{"id":"\xff"}', b"[" * 100_000])
-def test_a_line_that_does_not_parse_is_set_aside_and_the_rest_goes_on(open_log, make, line):
+GARBAGE = [b"garbage", b"{}", b'{"ids": 7}', b"\x00\xff\r\x00", b'{"ids":["\xff"]}', b"[" * 100_000]
+UNEQUAL = [{"low": [1.0]}, {"questions": []}, {"given": [[1.0], [1.0]]}, {"served": [[], []]}, {"entities": [1]}]
+
+
+@pytest.mark.parametrize("line", [*GARBAGE, *UNEQUAL])
+def test_a_line_that_makes_no_sense_is_set_aside_and_the_rest_goes_on(open_log, make, line):
+    line = line if isinstance(line, bytes) else encode_record(make("c", "d", **line))
     left = open_log()
-    left.log.append([make("a")])
+    left.log.append(make("a"))
     left.stop()
     (segment,) = left.folder.glob("*.jsonl")
     good = segment.read_bytes()
-    segment.write_bytes(good + line + b"\n" + good.replace(b'"id":"a"', b'"id":"b"'))
+    segment.write_bytes(good + line + b"\n" + good.replace(b'"ids":["a"]', b'"ids":["b"]'))
     after = open_log()
     after.log.start()
     until(lambda: after.waiting() == 0, "the line behind the bad one is shipped")
@@ -246,7 +329,7 @@ def dead_database(tmp_path):
 def test_while_the_database_is_down_nothing_is_lost_or_doubled(open_log, make, dead_database, monkeypatch):
     monkeypatch.setattr("beacon_inference.prediction_log.RETRY_SECONDS", (0.05,))
     left = open_log()
-    left.log.append([make("left")])
+    left.log.append(make("left"))
     left.stop()
     (segment,) = left.folder.glob("*.jsonl")
     segment.write_bytes(segment.read_bytes() + b"garbage\n")
@@ -254,10 +337,10 @@ def test_while_the_database_is_down_nothing_is_lost_or_doubled(open_log, make, d
     running = open_log()
     running.log.start()
     for number in range(20):
-        assert running.log.append([make(f"a-{number}")])
+        assert running.log.append(make(f"a-{number}"))
     until(lambda: running.value("ship_failures_total") >= 3, "shipping is tried again and again")
     assert running.waiting() == 21
-    assert running.log.find_waiting("a-3") == make("a-3")
+    assert running.log.find_waiting(["a-3"]) == {"a-3": make("a-3")}
     dead_database()
     until(lambda: running.waiting() == 0, "the spool is shipped once the database is back")
     assert sorted(running.rows()) == sorted(["left", *[f"a-{number}" for number in range(20)]])
@@ -351,14 +434,14 @@ def test_a_record_that_was_shipped_before_it_was_noted_does_not_wait_for_ever(op
 
     running.log.start()
     monkeypatch.setattr(Spool, "append", slow)
-    running.log.append([make("a")])
+    running.log.append(make("a"))
     monkeypatch.setattr(Spool, "append", append)
     monkeypatch.setattr(spool_module, "SEGMENT_BYTES", 1)
-    running.log.append([make("b")])
+    running.log.append(make("b"))
     until(lambda: running.waiting() == 0, "nothing waits")
 
 
 def test_the_shipper_makes_room_for_requests_until_the_spool_is_long():
-    assert rest_seconds(0.01, 500, busy=True) == pytest.approx(0.03)
+    assert rest_seconds(0.01, 500, busy=True) == pytest.approx(0.04)
     assert rest_seconds(0.01, 500, busy=False) == 0
     assert rest_seconds(0.01, 100_000, busy=True) == 0

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -72,7 +72,7 @@ class Response(NamedTuple):
     body: bytes
     status: int = 200
     content_type: bytes = JSON
-    headers: tuple[tuple[bytes, bytes], ...] = ()
+    headers: Sequence[tuple[bytes, bytes]] = ()
 
 
 Handler = Callable[[Request], Awaitable[Response]]

@@ -47,6 +47,11 @@ class Distribution:
         self.counts[bisect_left(self._bounds, value)] += 1
         self.total += value
 
+    def observe_all(self, values: Iterable[float]) -> None:
+        """Count each value into its bucket."""
+        for value in values:
+            self.observe(value)
+
     def exemplify(self, value: float, trace_id: str) -> None:
         """Name the trace of a value that was observed; the newest of each bucket is shown (in OpenMetrics only)."""
         self._exemplars[bisect_left(self._bounds, value)] = Exemplar({"trace_id": trace_id}, value, time.time())

@@ -1,16 +1,20 @@
 """Beacon's own protocol: /v1/predict and /v1/predict/batch."""
 
+from collections.abc import Sequence
+
 from beacon_core.serving.http import Request, Response, encode_json
 from beacon_inference.native import NativeParser
 from beacon_inference.pipeline import Protocol
-from beacon_inference.record import Record, Wording
+from beacon_inference.record import Record
+from beacon_inference.wording import Wording
 
 
 def one(parser: NativeParser, wording: Wording) -> Protocol:
     """One row in, one answer out."""
 
-    def respond(_: Request, records: list[Record]) -> Response:
-        return Response(encode_json(wording.answer(records[0])))
+    def respond(_: Request, records: Sequence[Record]) -> Response:
+        (answer,) = wording.answers(records[0])
+        return Response(encode_json(answer))
 
     return Protocol(lambda request: parser.row(request.body), respond)
 
@@ -18,7 +22,8 @@ def one(parser: NativeParser, wording: Wording) -> Protocol:
 def batch(parser: NativeParser, wording: Wording) -> Protocol:
     """Rows in, answers out, in the same order."""
 
-    def respond(_: Request, records: list[Record]) -> Response:
-        return Response(encode_json({"predictions": [wording.answer(record) for record in records]}))
+    def respond(_: Request, records: Sequence[Record]) -> Response:
+        answers = [answer for record in records for answer in wording.answers(record)]
+        return Response(encode_json({"predictions": answers}))
 
     return Protocol(lambda request: parser.batch(request.body), respond)

@@ -5,6 +5,7 @@ up.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -36,7 +37,8 @@ NUMPY_OF = {
     "FP64": np.float64,
     "BYTES": None,
 }
-OUTPUTS = ("prediction", "low", "high", "prediction_id")
+# The outputs, and the columns of a record that they are.
+OUTPUTS = {"prediction": "prediction", "low": "low", "high": "high", "prediction_id": "ids"}
 
 # Of an empty tensor any shape would do, also one that numpy cannot make.
 LARGEST = 2**31 - 1
@@ -81,7 +83,7 @@ def open_inference(product: Product, models: Models, tables: Tables) -> Protocol
                 raise BeaconError("invalid_body", f"outputs are {', '.join(OUTPUTS)}", f"outputs.{output.name}"[:128])
         return _ask(body, tail, product, tables)
 
-    def respond(request: Request, records: list[Record]) -> Response:
+    def respond(request: Request, records: Sequence[Record]) -> Response:
         return _response(request.parsed, records, product)
 
     return Protocol(parse, respond)
@@ -160,14 +162,14 @@ def _read(tensor: Tensor, tail: bytes, field: str) -> tuple[Matrix, bytes]:
     return flat.reshape(tensor.shape), tail
 
 
-def _response(body: InferRequest, records: list[Record], product: Product) -> Response:
+def _response(body: InferRequest, records: Sequence[Record], product: Product) -> Response:
     asked = body.outputs or [Output(name) for name in OUTPUTS]
     all_binary = body.parameters.get("binary_data_output") is True
     outputs, tails = [], []
     for output in asked:
-        values = [record.id if output.name == "prediction_id" else getattr(record, output.name) for record in records]
+        values = [value for record in records for value in getattr(record, OUTPUTS[output.name])]
         kind = "BYTES" if output.name == "prediction_id" else "FP64"
-        described: dict[str, Any] = {"name": output.name, "datatype": kind, "shape": [len(records)]}
+        described: dict[str, Any] = {"name": output.name, "datatype": kind, "shape": [len(values)]}
         if output.parameters.get("binary_data", all_binary) is True:
             content = _binary(values, kind)
             tails.append(content)

@@ -1,5 +1,6 @@
 """TensorFlow's and KServe's V1 protocol: `instances` or `inputs` in, `predictions` out."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -66,6 +67,6 @@ def inputs(raw: msgspec.Raw, tables: Tables) -> Ask:
     return tables.of_records([{name: column[row] for name, column in flat.items()} for row in range(rows)], "inputs")
 
 
-def respond(_: Request, records: list[Record]) -> Response:
+def respond(_: Request, records: Sequence[Record]) -> Response:
     """Bare predictions, as V1 clients expect them."""
-    return Response(encode_json({"predictions": [record.prediction for record in records]}))
+    return Response(encode_json({"predictions": [value for record in records for value in record.prediction]}))
