@@ -70,6 +70,8 @@ MODEL_EXPECTED_ERROR = Metric(
 MODEL_SWAPS = Metric("beacon_model_swaps_total", "counter", "Tries to take a new model into service.", ("outcome",))
 MODEL_TRAINED = Metric("beacon_model_trained_timestamp_seconds", "gauge", "When the serving model was trained.")
 
+PEAK_MEMORY = Metric("beacon_peak_memory_bytes", "gauge", "Most resident memory that the process ever had.")
+
 SPOOL_RECORDS = Metric("beacon_prediction_log_spool_records", "gauge", "Records in the spool, not yet in the database.")
 LOG_DROPPED = Metric("beacon_prediction_log_dropped_total", "counter", "Records lost, spool full or unwritable.")
 LOG_SHIPPED = Metric("beacon_prediction_log_shipped_total", "counter", "Records committed to the database.")

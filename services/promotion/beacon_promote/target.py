@@ -112,6 +112,10 @@ class Target(Protocol):
         """
         ...
 
+    def ended(self, instance: Instance) -> ReleaseFailed | None:
+        """Why an instance of `dark` or of the canary has died since it got ready (memory, ...); None where it lives."""
+        ...
+
     def shadow(self, pin: Pin | None) -> None:
         """Let `pin` answer beside the released model, its answers logged and returned to nobody; None ends it."""
         ...

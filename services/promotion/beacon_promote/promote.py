@@ -1,0 +1,241 @@
+"""The state machine: recover -> check -> dark -> shadow -> canary -> release -> verify -> kept, or back to the old model.
+
+What is under way is in the note `intent` before anything changes, so that a run that died is ended by the next one: a
+model that was not yet verified is taken back, one that was is kept, and a rollback is brought to its end.
+"""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import msgspec
+
+from beacon_core.ledger import Action, Reason
+from beacon_core.product import Product
+from beacon_core.release import Pin
+from beacon_promote import phases, registry
+from beacon_promote.book import Book, Run
+from beacon_promote.choose import Candidate
+from beacon_promote.judge import Finding, judge
+from beacon_promote.measures import Measures
+from beacon_promote.phases import Order
+from beacon_promote.registry import Aliases
+from beacon_promote.target import ReleaseFailed, Target
+
+INTENT, GOOD, STOP = "intent", "good", "stop"
+MOST_GOOD = 10
+
+
+class Intent(msgspec.Struct, frozen=True):
+    """What is under way. `stage`: `trying` may be taken back, `keeping` is decided and only has to be written."""
+
+    run: str
+    action: Action
+    actor: str
+    before: Pin | None
+    after: Pin
+    stage: Literal["trying", "keeping"] = "trying"
+    reason: Reason | None = None
+    message: str = ""
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """How a run ended."""
+
+    outcome: Literal["promoted", "rolled_back", "kept", "refused"]
+    reason: Reason | None
+    message: str
+
+
+class Promoter:
+    """Promotes and takes back on one target; every method is called by the holder of its lock."""
+
+    def __init__(self, target: Target, book: Book, product: Product, api_key: str = "") -> None:
+        self.target, self.book, self.product, self.api_key = target, book, product, api_key
+        self.notes = target.notes
+
+    def recover(self) -> None:
+        """End what an earlier run left half done, and take note of a release that somebody else made."""
+        mended = self.target.recover()
+        for sentence in mended:
+            self.book.tell(f"recovered: {sentence}")
+        if (intent := self._intent()) is not None:
+            self._end_of(intent)
+        self.notes.write(STOP, None)
+        self._adopt()
+        self.book.ship()
+
+    def promote(self, candidate: Candidate, actor: str) -> Ended:
+        """Try the candidate, phase by phase; whatever happens, one model serves at the end and the ledger says why."""
+        release = self.target.serving()
+        old, new = None if release is None else release.model, candidate.pin
+        run = Run(self.book, "promote", actor, old, new)
+        serving = () if old is None else (old,)
+        evidence = {"verdict": candidate.verdict, "approved_by": candidate.approved_by}
+        run.row("begin", "begun", serving, f"version {new.version}: {candidate.reason}", evidence=evidence)
+        try:
+            manifest = self.target.package(new).manifest
+            if manifest.schema_hash != self.product.schema_hash:
+                raise ReleaseFailed("schema_mismatch", f"version {new.version} was trained on another schema")
+            self.target.check(old, new)
+        except ReleaseFailed as error:
+            run.row("check", "fail", serving, str(error), error.reason)
+            return self._kept_out(run, serving, "refused", error.reason, str(error))
+        run.row("check", "pass", serving, "the package is whole, and there is a way back")
+        order = Order(
+            self.target, self.product, self.book.engine, old, new, manifest, lambda: self._stopped(), self.api_key
+        )
+        self._intend(Intent(run.name, "promote", actor, old, new))
+        try:
+            for name, phase in (("dark", phases.dark), ("shadow", phases.shadow), ("canary", phases.canary)):
+                if (ended := self._phase(run, order, name, phase)) is not None:
+                    return ended
+            return self._release(run, order)
+        except ReleaseFailed as error:
+            return self._back(run, old, error.reason, str(error))
+
+    def roll_back(self, actor: str, reason: Reason, message: str, action: Action = "roll_back") -> Ended:
+        """Go back to the last good model; needs the target alone. Raises `ReleaseFailed` when there is no way back."""
+        release = self.target.serving()
+        bad = None if release is None else release.model
+        good = [pin for pin in self.good() if pin != bad]
+        if not good:
+            raise ReleaseFailed("no_way_back", "there is no earlier good model to go back to")
+        return self._roll_back(Run(self.book, action, actor, bad, good[-1]), reason, message)
+
+    def good(self) -> list[Pin]:
+        """The models that were good enough to be kept, in order; the last one is in service."""
+        content = self.notes.read(GOOD)
+        return [] if content is None else msgspec.json.decode(content, type=list[Pin])
+
+    def settle(self, address: str) -> None:
+        """Move the aliases that are owed; raises `RegistryDown`."""
+        if (moved := registry.settle(self.notes, address)) is not None:
+            self.book.tell(f"aliases: champion {moved.champion}, previous {moved.previous or 'none'}")
+
+    def _phase(
+        self, run: Run, order: Order, name: Any, phase: Callable[[Order], Measures | None]
+    ) -> Ended | None:
+        """One phase; None where the candidate may go on."""
+        serving = () if order.old is None else (order.old,)
+        if name == "canary" and self.target.splits and order.old is not None:
+            run.row("canary", "begun", (order.old, order.new), "the candidate answers a share of the users")
+        try:
+            measures = phase(order)
+        except ReleaseFailed as error:
+            run.row(name, "fail", serving, str(error), error.reason)
+            return self._back(run, order.old, error.reason, str(error))
+        if self._stopped():
+            return self._back(run, order.old, "by_hand", "somebody asked for the end of this promotion")
+        if measures is None:
+            return None
+        finding = self._judge(measures)
+        run.row(name, finding.outcome, serving, finding.sentence, finding.reason, _evidence(measures, finding))
+        if finding.outcome == "pass":
+            return None
+        # The users' requests may be too few to say anything: what was asked in the dark has said it already.
+        if finding.outcome == "inconclusive" and name != "dark":
+            return None
+        return self._back(run, order.old, finding.reason, finding.sentence)
+
+    def _release(self, run: Run, order: Order) -> Ended:
+        new, both = order.new, tuple(pin for pin in (order.old, order.new) if pin is not None)
+        run.row("release", "begun", both, f"version {new.version} goes to every instance")
+        self.target.release(new)
+        run.row("release", "pass", (new,), f"every instance serves version {new.version}")
+        measures = phases.verify(order)
+        finding = self._judge(measures, few_are_enough=True)
+        run.row("verify", finding.outcome, (new,), finding.sentence, finding.reason, _evidence(measures, finding))
+        if finding.outcome != "pass" or self._stopped():
+            reason = finding.reason or "by_hand"
+            return self._back(run, order.old, reason, finding.sentence)
+        message = f"version {new.version} serves"
+        self._intend(Intent(run.name, "promote", run.actor, order.old, new, "keeping", None, message))
+        return self._keep(run, new, message)
+
+    def _judge(self, measures: Measures, *, few_are_enough: bool = False) -> Finding:
+        limits = self.product.rollout
+        if few_are_enough:
+            limits = msgspec.structs.replace(limits, min_requests=0)
+        return judge(measures, limits, self.product.serving.latency_slo_seconds)
+
+    def _keep(self, run: Run, new: Pin, message: str) -> Ended:
+        good = [*[pin for pin in self.good() if pin != new], new][-MOST_GOOD:]
+        self._close(good)
+        run.row("end", "promoted", (new,), message)
+        self.notes.write(INTENT, None)
+        return Ended("promoted", None, message)
+
+    def _back(self, run: Run, old: Pin | None, reason: Reason | None, message: str) -> Ended:
+        """End a try: the old model serves alone, as it did before."""
+        release = self.target.serving()
+        if release is not None and old is not None and (release.model != old or release.shadow is not None):
+            run.row("release", "fail", (old, release.model), f"back to version {old.version}: {message}", reason)
+            self.target.restore(old)
+            return self._kept_out(run, (old,), "rolled_back", reason, message)
+        if old is None and release is not None:
+            # A first model that fails after its release: nothing better can serve in its place.
+            return self._kept_out(run, (release.model,), "kept", reason, f"{message}; there is no other model")
+        return self._kept_out(run, () if old is None else (old,), "kept", reason, message)
+
+    def _kept_out(
+        self, run: Run, serving: tuple[Pin, ...], outcome: Any, reason: Reason | None, message: str
+    ) -> Ended:
+        run.row("end", outcome, serving, message, reason)
+        self.notes.write(INTENT, None)
+        return Ended(outcome, reason, message)
+
+    def _roll_back(self, run: Run, reason: Reason, message: str) -> Ended:
+        bad, good = run.before, run.after
+        assert good is not None
+        self._intend(Intent(run.name, run.action, run.actor, bad, good, "trying", reason, message))
+        both = tuple(pin for pin in (bad, good) if pin is not None)
+        run.row("release", "begun", both, f"back to version {good.version}: {message}", reason)
+        self.target.restore(good)
+        known = self.good()
+        self._close(known[: known.index(good) + 1] if good in known else [*known, good])
+        run.row("end", "rolled_back", (good,), message, reason)
+        self.notes.write(INTENT, None)
+        return Ended("rolled_back", reason, f"version {good.version} serves again: {message}")
+
+    def _close(self, good: list[Pin]) -> None:
+        """Write down what is good now, and where the aliases have to go."""
+        self.notes.write(GOOD, msgspec.json.encode(good))
+        previous = good[-2].version if len(good) > 1 else None
+        registry.owe(self.notes, Aliases(self.product.name, good[-1].version, previous))
+
+    def _end_of(self, intent: Intent) -> None:
+        """End an earlier run's work."""
+        run = Run(self.book, intent.action, intent.actor, intent.before, intent.after, intent.run)
+        if intent.action != "promote":
+            self._roll_back(run, intent.reason or "interrupted", intent.message)
+        elif intent.stage == "keeping":
+            self._keep(run, intent.after, intent.message)
+        else:
+            self._back(run, intent.before, "interrupted", "the run that promoted it died; it is tried again")
+
+    def _adopt(self) -> None:
+        """What serves and was not put there by a promotion is taken as the good model of the moment."""
+        release, good = self.target.serving(), self.good()
+        if release is None or (good and good[-1] == release.model):
+            return
+        model = release.model
+        run = Run(self.book, "adopt", "somebody else", good[-1] if good else None, model)
+        run.row("adopt", "pass", (model,), f"version {model.version} serves, and no promotion put it there")
+        self._close([*[pin for pin in good if pin != model], model][-MOST_GOOD:])
+
+    def _intent(self) -> Intent | None:
+        content = self.notes.read(INTENT)
+        return None if content is None else msgspec.json.decode(content, type=Intent)
+
+    def _intend(self, intent: Intent) -> None:
+        self.notes.write(INTENT, msgspec.json.encode(intent))
+
+    def _stopped(self) -> bool:
+        return self.notes.read(STOP) is not None
+
+
+def _evidence(measures: Measures, finding: Finding) -> dict[str, Any]:
+    found: dict[str, Any] = msgspec.to_builtins(
+        {"checks": finding.checks, "measures": msgspec.structs.replace(measures, instances=())}
+    )
+    return found

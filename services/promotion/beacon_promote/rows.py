@@ -1,0 +1,98 @@
+"""What is asked of a model before users are: what users asked last, and where that is too little, made-up homes.
+
+Requests of the prediction log are the truest ones, and some of them have an actual value by now. Made-up rows follow
+the training quantiles of the old model's features, each by itself, some values missing.
+"""
+
+import logging
+import random
+from bisect import bisect_right
+from itertools import pairwise
+
+import msgspec
+from sqlalchemy import Engine, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from beacon_core.manifest import FeatureFacts, Manifest
+from beacon_core.product import Product
+from beacon_core.store import actuals, predictions
+
+log = logging.getLogger(__name__)
+
+LEVELS = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
+"""What a feature's min, quantiles and max stand for."""
+MISSING = 0.05
+SEED = 20
+
+
+class Row(msgspec.Struct, frozen=True):
+    """Features of one request (those that are missing are not there), and the true value where it is known."""
+
+    features: dict[str, float]
+    actual: float | None = None
+
+
+def rows_for(engine: Engine, product: Product, manifest: Manifest, count: int) -> list[Row]:
+    """`count` rows to ask: at most half of them with an actual, then other requests, then made-up ones."""
+    try:
+        found = _labelled(engine, product, count // 2)
+        found += _newest(engine, product, count - len(found))
+    except (SQLAlchemyError, OSError) as error:
+        log.warning("the store does not answer: only made-up requests are asked", extra={"error": str(error)})
+        found = []
+    return found + made_up(product, manifest, count - len(found))
+
+
+def made_up(product: Product, manifest: Manifest, count: int) -> list[Row]:
+    """Rows from the manifest's quantiles, always the same ones."""
+    draw = random.Random(SEED)  # noqa: S311 - no secret
+    facts = {feature.name: feature for feature in manifest.features}
+    rows = []
+    for _ in range(count):
+        values = {}
+        for feature in product.features:
+            value = _at(facts[feature.name], draw.random())
+            if feature.categories is not None:
+                value = min(feature.categories, key=lambda category: abs(category - value))
+            keep = len(product.features) - len(values) <= product.serving.min_features or not feature.nullable
+            if keep or draw.random() >= MISSING:
+                values[feature.name] = value
+        rows.append(Row(values))
+    return rows
+
+
+def _at(facts: FeatureFacts, level: float) -> float:
+    """The value at a level between 0 and 1, on the straight line between the known ones."""
+    points = (facts.min, *facts.quantiles, facts.max)
+    place = min(bisect_right(LEVELS, level), len(LEVELS) - 1) - 1
+    (low, high), (below, above) = list(pairwise(LEVELS))[place], list(pairwise(points))[place]
+    return below + (above - below) * (level - low) / (high - low)
+
+
+def _labelled(engine: Engine, product: Product, count: int) -> list[Row]:
+    """The newest predictions with an actual of their own; its newest correction counts."""
+    columns = (predictions.c.id, predictions.c.features, predictions.c.served, actuals.c.value)
+    joined = predictions.join(actuals, actuals.c.prediction_id == predictions.c.id)
+    query = select(*columns).select_from(joined).order_by(actuals.c.id.desc()).limit(2 * count)
+    known: dict[str, Row] = {}
+    with engine.connect() as connection:
+        for row in connection.execute(query):
+            known.setdefault(row.id, Row(_merged(product, row.features, row.served), row.value))
+    return [row for row in list(known.values())[:count] if _enough(product, row)]
+
+
+def _newest(engine: Engine, product: Product, count: int) -> list[Row]:
+    query = select(predictions.c.features, predictions.c.served).order_by(predictions.c.time.desc()).limit(count)
+    with engine.connect() as connection:
+        found = [Row(_merged(product, row.features, row.served)) for row in connection.execute(query)]
+    return [row for row in found if _enough(product, row)]
+
+
+def _merged(product: Product, given: dict[str, float], served: dict[str, float] | None) -> dict[str, float]:
+    """The values that the model got: the request's own win over the feature store's."""
+    merged = (served or {}) | given
+    return {name: merged[name] for name in product.feature_names if merged.get(name) is not None}
+
+
+def _enough(product: Product, row: Row) -> bool:
+    return len(row.features) >= product.serving.min_features

@@ -1,0 +1,156 @@
+"""What an instance counted: its /metrics before and after, and the difference as one side of a phase."""
+
+import http.client
+import math
+import urllib.request
+from collections.abc import Sequence
+from itertools import pairwise
+
+import msgspec
+from prometheus_client.parser import text_string_to_metric_families
+
+from beacon_core import metrics
+from beacon_core.release import Pin
+from beacon_promote.measures import Side
+from beacon_promote.target import Instance
+
+SECONDS = 5.0
+PREDICT = ("/v1/predict", "/v2/models/", "/v1/models/", "/invocations")
+OURS = frozenset({"internal", "model_not_ready"})
+"""Errors that a model can be the cause of; a feature store that is away is not its fault."""
+
+
+class Counts(msgspec.Struct, frozen=True):
+    """Sums since the instance started. `latency` and `values` are cumulative buckets by upper bound."""
+
+    requests: float = 0.0
+    failures: float = 0.0
+    predictions: float = 0.0
+    out_of_range: float = 0.0
+    value_sum: float = 0.0
+    latency: dict[float, float] = {}
+    values: dict[float, float] = {}
+    memory: float | None = None
+
+
+def read(instance: Instance) -> Counts | None:
+    """The counts of an instance now; None where it does not answer."""
+    try:
+        with urllib.request.urlopen(instance.metrics_url, timeout=SECONDS) as answer:  # noqa: S310 - the target's address
+            return parse(answer.read().decode())
+    except (OSError, http.client.HTTPException, ValueError):
+        return None
+
+
+def parse(text: str) -> Counts:
+    """The exposition's text as counts."""
+    sums = dict.fromkeys(("requests", "failures", "predictions", "out_of_range", "value_sum"), 0.0)
+    latency: dict[float, float] = {}
+    values: dict[float, float] = {}
+    memory = None
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            labels, value = sample.labels, sample.value
+            asked = labels.get("endpoint", "").startswith(PREDICT)
+            if sample.name == metrics.HTTP_REQUESTS.name and asked:
+                sums["requests"] += value
+            elif sample.name == metrics.API_ERRORS.name and asked and labels["error_type"] in OURS:
+                sums["failures"] += value
+            elif sample.name == metrics.PREDICTIONS.name:
+                sums["predictions"] += value
+            elif sample.name == metrics.OUT_OF_RANGE_PREDICTIONS.name:
+                sums["out_of_range"] += value
+            elif sample.name == f"{metrics.HTTP_DURATION.name}_bucket" and asked:
+                bound = float(labels["le"])
+                latency[bound] = latency.get(bound, 0.0) + value
+            elif sample.name == f"{metrics.PREDICTION_VALUE.name}_bucket":
+                values[float(labels["le"])] = value
+            elif sample.name == f"{metrics.PREDICTION_VALUE.name}_sum":
+                sums["value_sum"] = value
+            elif sample.name == metrics.PEAK_MEMORY.name:
+                memory = value
+    return Counts(**sums, latency=latency, values=values, memory=memory)
+
+
+def since(now: Counts, before: Counts | None) -> Counts:
+    """What was counted in between; an instance that started anew meanwhile counts from its start."""
+    if before is None or now.requests < before.requests:
+        return now
+    return Counts(
+        requests=now.requests - before.requests,
+        failures=now.failures - before.failures,
+        predictions=now.predictions - before.predictions,
+        out_of_range=now.out_of_range - before.out_of_range,
+        value_sum=now.value_sum - before.value_sum,
+        latency={bound: count - before.latency.get(bound, 0.0) for bound, count in now.latency.items()},
+        values={bound: count - before.values.get(bound, 0.0) for bound, count in now.values.items()},
+        memory=now.memory,
+    )
+
+
+def together(parts: Sequence[Counts]) -> Counts:
+    """The sum over instances; buckets of answers only where all instances have the same ones."""
+    same = len({tuple(part.values) for part in parts}) == 1
+    return Counts(
+        requests=sum(part.requests for part in parts),
+        failures=sum(part.failures for part in parts),
+        predictions=sum(part.predictions for part in parts),
+        out_of_range=sum(part.out_of_range for part in parts),
+        value_sum=sum(part.value_sum for part in parts),
+        latency=_added([part.latency for part in parts]),
+        values=_added([part.values for part in parts]) if same else {},
+        memory=max((part.memory for part in parts if part.memory is not None), default=None),
+    )
+
+
+def side(pin: Pin, windows: Sequence[Counts]) -> Side:
+    """One model's figures out of the windows of a phase, in order."""
+    whole = together(windows)
+    busy = [window for window in windows if window.requests]
+    known = whole.predictions > 0
+    return Side(
+        pin=pin,
+        requests=round(whole.requests),
+        failures=round(whole.failures),
+        p99=tuple(quantile(window.latency, 0.99) for window in busy),
+        mean=whole.value_sum / whole.predictions if known else None,
+        spread=_spread(whole.values, whole.value_sum / whole.predictions) if known and whole.values else None,
+        out_of_range=whole.out_of_range / whole.predictions if known else None,
+        memory=whole.memory,
+    )
+
+
+def quantile(buckets: dict[float, float], level: float) -> float:
+    """A quantile out of cumulative buckets, on the straight line within one; the last finite bound at most."""
+    bounds = sorted(buckets)
+    wanted = level * buckets[bounds[-1]]
+    low, below = 0.0, 0.0
+    for bound in bounds:
+        if buckets[bound] >= wanted and buckets[bound] > below:
+            return low if math.isinf(bound) else low + (bound - low) * (wanted - below) / (buckets[bound] - below)
+        if not math.isinf(bound):
+            low = bound
+        below = buckets[bound]
+    return low
+
+
+def _spread(buckets: dict[float, float], mean: float) -> float:
+    """Standard deviation with every answer in the middle of its bucket: 0 where all are in one."""
+    bounds = sorted(buckets)
+    counts = [buckets[bounds[0]], *(buckets[high] - buckets[low] for low, high in pairwise(bounds))]
+    if sum(count > 0 for count in counts) <= 1:
+        return 0.0
+    finite = [bound for bound in bounds if not math.isinf(bound)]
+    middles = [finite[0], *((low + high) / 2 for low, high in pairwise(finite)), finite[-1]]
+    total = sum(counts)
+    return math.sqrt(
+        sum(count * (middle - mean) ** 2 for count, middle in zip(counts, middles, strict=True)) / total
+    )
+
+
+def _added(parts: Sequence[dict[float, float]]) -> dict[float, float]:
+    added: dict[float, float] = {}
+    for part in parts:
+        for bound, count in part.items():
+            added[bound] = added.get(bound, 0.0) + count
+    return added

@@ -1,0 +1,110 @@
+"""The watch after a promotion: the same checks go on for a while, and a breach rolls back by itself.
+
+One pass is short and holds the lock; the watch itself is a note, so that any run goes on with it.
+"""
+
+from datetime import datetime, timedelta
+
+import msgspec
+from sqlalchemy import Engine, func, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from beacon_core import clock
+from beacon_core.product import Product
+from beacon_core.release import Pin
+from beacon_core.store import actuals, predictions
+from beacon_promote import scrape
+from beacon_promote.asking import ask_golden
+from beacon_promote.measures import Labels, Measures, Side
+from beacon_promote.scrape import Counts
+from beacon_promote.target import Notes, Target
+
+NOTE = "watch"
+
+
+class Watch(msgspec.Struct, frozen=True):
+    """What is watched: since when and until when, what each instance had counted at the last pass, and the windows.
+
+    `usual` is what the old model's instances had counted when it was replaced.
+    """
+
+    run: str
+    before: Pin | None
+    pin: Pin
+    since: datetime
+    until: datetime
+    usual: Counts
+    marks: dict[str, Counts]
+    windows: tuple[Counts, ...] = ()
+
+
+def begin(target: Target, run: str, before: Pin | None, pin: Pin, marks: dict[str, Counts], seconds: float) -> None:
+    """Begin to watch `pin`; `marks` are the counts of the instances just before the release."""
+    now = clock.now()
+    usual = scrape.together(list(marks.values()))
+    kept = Watch(run, before, pin, now, now + timedelta(seconds=seconds), usual, marks)
+    target.notes.write(NOTE, msgspec.json.encode(kept))
+
+
+def read(notes: Notes) -> Watch | None:
+    """The watch that goes on, or None."""
+    content = notes.read(NOTE)
+    return None if content is None else msgspec.json.decode(content, type=Watch)
+
+
+def marks_of(target: Target) -> dict[str, Counts]:
+    """What every instance has counted up to now."""
+    found = {instance.name: scrape.read(instance) for instance in target.instances()}
+    return {name: counts for name, counts in found.items() if counts is not None}
+
+
+def look(target: Target, product: Product, engine: Engine, watch: Watch, api_key: str) -> Measures:
+    """One pass: golden requests of every instance, what they counted since the release, and the realised error."""
+    instances = target.instances()
+    manifest = target.package(watch.pin).manifest
+    now = marks_of(target)
+    window = scrape.together([scrape.since(counts, watch.marks.get(name)) for name, counts in now.items()])
+    watch = msgspec.structs.replace(watch, marks=watch.marks | now, windows=(*watch.windows, window))
+    target.notes.write(NOTE, msgspec.json.encode(watch))
+    new = msgspec.structs.replace(scrape.side(watch.pin, watch.windows), memory=None)
+    return Measures(
+        new=new,
+        old=_usual(watch, product, len(new.p99)),
+        golden=ask_golden(instances, manifest, api_key),
+        labels=_labels(engine, watch, manifest.expected_absolute_error),
+        instances=tuple(instance.pin for instance in instances),
+    )
+
+
+def _usual(watch: Watch, product: Product, windows: int) -> Side | None:
+    """The old model on its own traffic, where there was enough of it."""
+    if watch.before is None or watch.usual.requests < product.rollout.min_requests:
+        return None
+    side = scrape.side(watch.before, [watch.usual])
+    return msgspec.structs.replace(side, p99=side.p99 * windows, memory=None)
+
+
+def _labels(engine: Engine, watch: Watch, expected: float) -> Labels | None:
+    """The realised error since the release, against what training promised or what the old model had, the larger one."""
+    try:
+        rows, error = _error(engine, watch.pin, watch.since, None)
+        if not rows:
+            return None
+        _, was = _error(engine, watch.before, None, watch.since) if watch.before is not None else (0, 0.0)
+    except (SQLAlchemyError, OSError):
+        return None
+    return Labels(rows, error, max(expected, was))
+
+
+def _error(engine: Engine, pin: Pin, since: datetime | None, until: datetime | None) -> tuple[int, float]:
+    """How many predictions of a model have an actual of their own, and the mean absolute error on them."""
+    joined = predictions.join(actuals, actuals.c.prediction_id == predictions.c.id)
+    error = func.avg(func.abs(predictions.c.prediction - actuals.c.value))
+    query = select(func.count(), error).select_from(joined).where(predictions.c.model_version == pin.version)
+    if since is not None:
+        query = query.where(predictions.c.time >= since)
+    if until is not None:
+        query = query.where(predictions.c.time >= until - timedelta(days=30), predictions.c.time < until)
+    with engine.connect() as connection:
+        rows, mean = connection.execute(query).one()
+    return int(rows), float(mean or 0.0)
