@@ -77,6 +77,22 @@ approve: .venvs/retrain.stamp ## let a challenger that passed go into service: V
 reject: .venvs/retrain.stamp ## keep a challenger out of service: VERSION= REASON="..." [PERSON=]
 	@exec .venvs/retrain/bin/python jobs/approve.py $@ "$(VERSION)" --reason "$(REASON)" $(if $(PERSON),--person "$(PERSON)")
 
+.PHONY: promote
+promote: .venvs/promote.stamp ## put what passed the gate into service, if it holds there, too (VERSION=)
+	@exec .venvs/promote/bin/python jobs/promote.py run --wait 180 $(if $(VERSION),--version "$(VERSION)")
+
+.PHONY: rollback
+rollback: .venvs/promote.stamp ## back to the last good model, now (REASON="..." [PERSON=])
+	@exec .venvs/promote/bin/python jobs/promote.py rollback --reason "$(REASON)" $(if $(PERSON),--person "$(PERSON)")
+
+.PHONY: served
+served: .venvs/promote.stamp ## which model served at a time, since when and why (AT="2026-01-31T12:00", default now)
+	@exec .venvs/promote/bin/python jobs/promote.py served $(if $(AT),--at "$(AT)")
+
+.PHONY: history
+history: .venvs/promote.stamp ## the ledger of promotions, the newest rows first (ARGS="--most 10")
+	@exec .venvs/promote/bin/python jobs/promote.py history $(ARGS)
+
 .PHONY: cadence
 cadence: .venvs/retrain.stamp ## how often to retrain: replay the labelled history (ARGS="--rows FILE --mlflow")
 	@exec .venvs/retrain/bin/python jobs/cadence.py $(ARGS)

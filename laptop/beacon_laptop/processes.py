@@ -67,6 +67,7 @@ def services(settings: Settings) -> tuple[Process, ...]:
             f"{address}:{settings.console_port}/readyz",
         ),
         Process("schedule", "laptop", ("-m", "beacon_laptop.schedule"), (ROOT / "laptop",)),
+        promotion("follow", name="promoter"),
     )
 
 
@@ -78,6 +79,12 @@ def training(arguments: Sequence[str] = (), *, by_dvc: bool = False) -> Process:
     options = () if by_dvc else ("--here",)
     script = str(ROOT / "jobs" / "retrain.py")
     return Process("retrain", "retrain", (script, *options, *arguments), (ROOT / "services" / "retraining", ROOT))
+
+
+def promotion(*arguments: str, name: str = "promote") -> Process:
+    """The job that promotes and takes back; its dark instances are processes of this package."""
+    script = str(ROOT / "jobs" / "promote.py")
+    return Process(name, "promote", (script, *arguments), (ROOT / "services" / "promotion", ROOT / "laptop"))
 
 
 def variables(settings: Settings, given: Mapping[str, str] = os.environ) -> dict[str, str]:

@@ -10,7 +10,6 @@ import time
 from datetime import UTC, datetime
 from typing import BinaryIO
 
-import msgspec
 from sqlalchemy import func, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -18,14 +17,13 @@ from beacon_core import clock
 from beacon_core.job_runs import FAILED
 from beacon_core.settings import ROOT, Settings, load_settings
 from beacon_core.store import job_runs, migrate, open_store
-from beacon_laptop.processes import Process, training, variables
+from beacon_laptop.processes import Process, promotion, training, variables
 from beacon_laptop.retrain import ended
 from beacon_laptop.supervision import popen
 from beacon_laptop.terminal import say
 
 FIRST_SECONDS = 60.0
 """A start has enough to do without the jobs, and nothing to compare yet."""
-PROMOTE = ROOT / "jobs" / "promote.py"
 TRY_AGAIN = 75
 """Exit status of a job that leaves the work to its next run: another one is at work, or the store is down."""
 
@@ -37,8 +35,8 @@ def jobs(arguments: tuple[str, ...] = ()) -> tuple[Process, ...]:
     """
     drift = Process("drift", "drift", (str(ROOT / "jobs" / "drift.py"),), (ROOT / "services" / "drift-profiling",))
     retraining = training(("--trigger", "requests", "--jobs", "1", *arguments))
-    promotion = msgspec.structs.replace(retraining, name="promote", arguments=(str(PROMOTE),))
-    return (drift, retraining, promotion) if PROMOTE.is_file() else (drift, retraining)
+    # The promoter may be at it already: this one waits until it knows what came of it.
+    return (drift, retraining, promotion("run", "--wait", "180"))
 
 
 def run_job(settings: Settings, job: Process, output: BinaryIO | None = None) -> int:

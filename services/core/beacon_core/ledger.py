@@ -20,8 +20,8 @@ Action = Literal["promote", "roll_back", "recover", "watch", "adopt"]
 """`adopt`: what serves was put there by somebody else, and the ledger takes note."""
 Step = Literal["adopt", "begin", "check", "dark", "shadow", "canary", "release", "verify", "watch", "end"]
 Outcome = Literal["begun", "pass", "fail", "inconclusive", "promoted", "rolled_back", "kept", "refused"]
-"""Of a row. A run's last row has the step `end` and says `promoted`, `rolled_back` (users had seen the model), `refused`
-(something spoke against it before they did) or `kept` (the old one serves on, and nothing was proven)."""
+"""Of a row. A run's last row has the step `end` and says `promoted`, `rolled_back` (users had seen the model),
+`refused` (something spoke against it before they did) or `kept` (the old one serves on, nothing was proven)."""
 Reason = Literal[
     "package_missing",
     "digest_mismatch",

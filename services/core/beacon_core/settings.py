@@ -63,6 +63,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How long one download from Kaggle may take."""
     drift_every_seconds: float = 3600.0
     """How often a laptop runs its jobs: drift, then a retraining that was asked for, then the promotion."""
+    promote_every_seconds: float = 10.0
+    """How often a laptop's promoter looks for a verdict, a person's word and a breach of the watch."""
     drift_shards: int = 1
     """How many processes of an Indexed Job share the profiling (their number comes as JOB_COMPLETION_INDEX)."""
     retrain_cronjob: str = ""

@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+import resource
 import sys
 
 from prometheus_client import GC_COLLECTOR, PLATFORM_COLLECTOR, PROCESS_COLLECTOR, CollectorRegistry
 
+from beacon_core import metrics
 from beacon_core.product import load_product
 from beacon_core.serving.asgi import Application
 from beacon_core.serving.http import Route
@@ -28,6 +30,12 @@ from beacon_inference.wording import Wording
 SWITCH_INTERVAL_SECONDS = 0.0005
 
 
+def peak_memory() -> float:
+    """Most resident memory that this process ever had, in bytes: a model may be hungry for a moment only."""
+    peak = float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
 def create(settings: Settings) -> Application:
     """Build the ASGI application; nothing is read or started before gunicorn's worker asks for it."""
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
@@ -35,6 +43,7 @@ def create(settings: Settings) -> Application:
     registry = CollectorRegistry()
     for collector in (PROCESS_COLLECTOR, PLATFORM_COLLECTOR, GC_COLLECTOR):
         registry.register(collector)
+    metrics.gauge(metrics.PEAK_MEMORY, registry).set_function(peak_memory)
     instruments = Instruments(registry, product, settings)
     models = Models(settings, product, instruments)
     database = Database(settings.database, product.feature_names)

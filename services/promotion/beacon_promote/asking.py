@@ -71,7 +71,11 @@ class Asker:
                 status = 0
         model = found.get("model", {})
         return Answer(
-            seconds, status, found.get("prediction"), str(model.get("version", "")), text[:500].decode("utf-8", "replace")
+            seconds,
+            status,
+            found.get("prediction"),
+            str(model.get("version", "")),
+            text[:500].decode("utf-8", "replace"),
         )
 
     def _post(self, url: str, body: bytes) -> tuple[int, bytes]:

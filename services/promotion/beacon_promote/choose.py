@@ -22,7 +22,7 @@ class NoCandidate(Exception):  # noqa: N818 - a state of the world, not a mistak
 
 
 class Candidate(msgspec.Struct, frozen=True):
-    """A model that may be promoted, and the number and words of the verdict that says so; who approved it, if anybody."""
+    """A model that may be promoted: the number and the words of its verdict, and who approved it, if anybody."""
 
     pin: Pin
     verdict: int
@@ -44,7 +44,9 @@ def choose(connection: Connection, product: Product, serving: Pin | None, versio
     pin = Pin(product.name, found.version, found.sha256)
     name = f"version {pin.version}"
     if serving is not None and pin == serving:
-        raise NoCandidate(f"{name}, the newest with a verdict, serves already" if not version else f"{name} serves already")
+        raise NoCandidate(
+            f"{name}, the newest with a verdict, serves already" if not version else f"{name} serves already"
+        )
     if found.outcome != approvals.PASS:
         raise NoCandidate(f"{name} has the verdict {found.outcome}: {found.verdict.get('reason', '')}")
     if serving is not None and found.champion_version not in {None, serving.version}:

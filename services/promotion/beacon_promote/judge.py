@@ -17,9 +17,11 @@ Verdict = Literal["pass", "fail", "inconclusive"]
 LEAST_FAILURES = 3
 """Fewer failures than this are chance, whatever their share."""
 
+TINY = 1e-9
+
 
 class Check(msgspec.Struct, frozen=True):
-    """One figure beside its limit; `reason` is what it is called when it fails. `old` is the figure of the old model."""
+    """One figure beside its limit, and the old model's; `reason` is what it is called when it fails."""
 
     reason: Reason
     title: str
@@ -59,13 +61,17 @@ def _checks(measures: Measures, limits: Rollout, slo_seconds: float) -> Iterator
         yield _at_most("golden_mismatch", "golden requests answered wrong", measures.golden.wrong, 0)
     yield from _failures(new, old, limits)
     if new.memory is not None and old is not None and old.memory:
-        yield _at_most("memory", "resident memory, new / old", new.memory / old.memory, limits.max_memory_ratio)
+        yield _at_most("memory", "resident memory, new / old", _ratio(new.memory, old.memory), limits.max_memory_ratio)
     if (found := _latency(new, old, limits, slo_seconds)) is not None:
         yield found
     yield from _answers(measures, limits)
     if (known := measures.labels) is not None and known.old and known.rows >= limits.min_labels:
         yield _at_most(
-            "realised_error", "mean absolute error, new / old", known.new / known.old, limits.max_error_ratio, known.old
+            "realised_error",
+            "mean absolute error, new / old",
+            _ratio(known.new, known.old),
+            limits.max_error_ratio,
+            known.old,
         )
     few = min(new.requests, old.requests if old is not None else new.requests)
     outcome: Verdict = "pass" if few >= limits.min_requests else "inconclusive"
@@ -127,12 +133,17 @@ def _answers(measures: Measures, limits: Rollout) -> Iterator[Check]:
         yield _at_most("out_of_range", "rise of the share out of range", rise, limits.max_out_of_range_rise)
     if new.mean is not None and old.mean is not None:
         scale = max(abs(old.mean), old.spread or 0.0)
-        shift = abs(new.mean - old.mean) / scale if scale else 0.0
+        shift = _ratio(abs(new.mean - old.mean), scale)
         yield _at_most("output_shift", "shift of the mean answer / the old one", shift, limits.max_mean_shift, old.mean)
 
 
 def _at_most(reason: Reason, title: str, number: float, limit: float, old: float | None = None) -> Check:
     return Check(reason, title, "pass" if number <= limit else "fail", number, limit, old)
+
+
+def _ratio(above: float, below: float) -> float:
+    """A ratio that stays a number when there is nearly nothing below."""
+    return above / max(below, TINY)
 
 
 def _middle(values: tuple[float, ...]) -> float:

@@ -12,7 +12,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from beacon_promote.promote import GOOD
 from beacon_promote.refusals import reason_of
 from beacon_promote.target import Busy, Instance, ReleaseFailed
 
-Start = Callable[[Mapping[str, str], Path], "subprocess.Popen[bytes]"]
+Start = Callable[[dict[str, str], Path], "subprocess.Popen[bytes]"]
 """Starts inference with these settings, its output into the file, in a process group that ends with this process."""
 
 READY_SECONDS = 60.0
@@ -122,7 +122,7 @@ class Laptop:
         except (RegistryDown, OSError) as error:
             raise ReleaseFailed("package_missing", str(error)) from error
 
-    def check(self, before: Pin | None, after: Pin) -> None:
+    def check(self, before: Pin | None, after: Pin) -> None:  # noqa: ARG002 - nothing but the model can change here
         """Raise `ReleaseFailed` unless the old package is still there, whole."""
         if before is not None:
             self._way_back(before)

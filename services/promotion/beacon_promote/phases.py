@@ -16,13 +16,14 @@ from beacon_core.release import Pin
 from beacon_core.store import predictions
 from beacon_promote import scrape
 from beacon_promote.asking import Answer, ask_all, ask_golden
-from beacon_promote.measures import Labels, Measures, Side
+from beacon_promote.measures import Golden, Labels, Measures, Side
 from beacon_promote.rows import Row, rows_for
 from beacon_promote.target import Instance, Target
 
 QUIET_SECONDS = 5.0
 """A phase on the users' requests that sees none for so long waits no longer."""
 LEAST_WINDOW = 5
+AGAIN_SECONDS = 2.0
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -79,7 +80,7 @@ def dark(order: Order) -> Measures:
 
 
 def shadow(order: Order) -> Measures | None:
-    """The candidate beside the released model on the users' requests; None where there were none to see, or no store."""
+    """The candidate beside the released model on the users' requests; None where nobody asked, or without the store."""
     order.target.shadow(order.new)
     try:
         began = clock.now()
@@ -130,10 +131,20 @@ def canary(order: Order) -> Measures | None:
 
 def verify(order: Order) -> Measures:
     """Golden requests and the version of every instance, once the release is done; empty where nothing runs yet."""
-    instances = order.target.instances()
-    golden = ask_golden(instances, order.manifest, order.api_key)
+    instances, golden = golden_of(order.target, order.manifest, order.api_key)
     new = Side(pin=order.new, requests=golden.asked)
     return Measures(new=new, golden=golden, instances=tuple(instance.pin for instance in instances))
+
+
+def golden_of(target: Target, manifest: Manifest, api_key: str) -> tuple[list[Instance], Golden]:
+    """Ask every instance the golden requests. A wrong answer counts when it is there again: instances come and go."""
+    for pause in (AGAIN_SECONDS, 0.0):
+        instances = target.instances()
+        golden = ask_golden(instances, manifest, api_key)
+        if not golden.wrong:
+            break
+        time.sleep(pause)
+    return instances, golden
 
 
 def watched(order: Order, groups: Sequence[Sequence[Instance]]) -> list[list[scrape.Counts]]:

@@ -1,4 +1,4 @@
-"""The state machine: recover -> check -> dark -> shadow -> canary -> release -> verify -> kept, or back to the old model.
+"""The state machine: recover -> check -> dark -> shadow -> canary -> release -> verify -> kept, or back again.
 
 What is under way is in the note `intent` before anything changes, so that a run that died is ended by the next one: a
 model that was not yet verified is taken back, one that was is kept, and a rollback is brought to its end.
@@ -9,10 +9,11 @@ from typing import Any, Literal
 
 import msgspec
 
+from beacon_core import clock
 from beacon_core.ledger import Action, Reason
 from beacon_core.product import Product
-from beacon_core.release import Pin
-from beacon_promote import phases, registry
+from beacon_core.release import Pin, Release
+from beacon_promote import phases, registry, watch
 from beacon_promote.book import Book, Run
 from beacon_promote.choose import Candidate
 from beacon_promote.judge import Finding, judge
@@ -23,6 +24,8 @@ from beacon_promote.target import ReleaseFailed, Target
 
 INTENT, GOOD, STOP = "intent", "good", "stop"
 MOST_GOOD = 10
+UNPROVEN = frozenset({"too_few_samples", "by_hand", "interrupted", "target_down"})
+"""Reasons that say nothing against a model: it is kept out for now, and not refused."""
 
 
 class Intent(msgspec.Struct, frozen=True):
@@ -38,10 +41,14 @@ class Intent(msgspec.Struct, frozen=True):
     message: str = ""
 
 
+EndName = Literal["promoted", "rolled_back", "kept", "refused"]
+PhaseName = Literal["dark", "shadow", "canary"]
+
+
 class Ended(msgspec.Struct, frozen=True):
     """How a run ended."""
 
-    outcome: Literal["promoted", "rolled_back", "kept", "refused"]
+    outcome: EndName
     reason: Reason | None
     message: str
 
@@ -81,12 +88,10 @@ class Promoter:
             run.row("check", "fail", serving, str(error), error.reason)
             return self._kept_out(run, serving, "refused", error.reason, str(error))
         run.row("check", "pass", serving, "the package is whole, and there is a way back")
-        order = Order(
-            self.target, self.product, self.book.engine, old, new, manifest, lambda: self._stopped(), self.api_key
-        )
+        order = Order(self.target, self.product, self.book.engine, old, new, manifest, self._stopped, self.api_key)
         self._intend(Intent(run.name, "promote", actor, old, new))
         try:
-            for name, phase in (("dark", phases.dark), ("shadow", phases.shadow), ("canary", phases.canary)):
+            for name, phase in PHASES:
                 if (ended := self._phase(run, order, name, phase)) is not None:
                     return ended
             return self._release(run, order)
@@ -100,7 +105,28 @@ class Promoter:
         good = [pin for pin in self.good() if pin != bad]
         if not good:
             raise ReleaseFailed("no_way_back", "there is no earlier good model to go back to")
-        return self._roll_back(Run(self.book, action, actor, bad, good[-1]), reason, message)
+        return self._roll_back(Run(self.book, action, actor, bad, good[-1]), good[-1], reason, message)
+
+    def watch(self) -> Ended | None:
+        """One pass of the watch over the newest promotion; how it ended, if it did."""
+        watched, release = watch.read(self.notes), self.target.serving()
+        if watched is None:
+            return None
+        if release is None or release.model != watched.pin:
+            self.notes.write(watch.NOTE, None)
+            return None
+        measures = watch.look(self.target, self.product, self.book.engine, watched, self.api_key)
+        finding = self._judge(measures)
+        over = clock.now() >= watched.until
+        if finding.outcome != "fail" and not over:
+            return None
+        run = Run(self.book, "watch", "the watch", watched.before, watched.pin, watched.run)
+        evidence = _evidence(measures, finding)
+        run.row("watch", finding.outcome, (watched.pin,), finding.sentence, finding.reason, evidence)
+        if finding.outcome == "fail":
+            return self.roll_back("the watch", finding.reason or "error_rate", finding.sentence, "watch")
+        self.notes.write(watch.NOTE, None)
+        return None
 
     def good(self) -> list[Pin]:
         """The models that were good enough to be kept, in order; the last one is in service."""
@@ -113,41 +139,46 @@ class Promoter:
             self.book.tell(f"aliases: champion {moved.champion}, previous {moved.previous or 'none'}")
 
     def _phase(
-        self, run: Run, order: Order, name: Any, phase: Callable[[Order], Measures | None]
+        self, run: Run, order: Order, name: PhaseName, phase: Callable[[Order], Measures | None]
     ) -> Ended | None:
         """One phase; None where the candidate may go on."""
         serving = () if order.old is None else (order.old,)
-        if name == "canary" and self.target.splits and order.old is not None:
-            run.row("canary", "begun", (order.old, order.new), "the candidate answers a share of the users")
+        seen = name == "canary" and self.target.splits and order.old is not None
+        if seen:
+            run.row("canary", "begun", (*serving, order.new), "the candidate answers a share of the users")
         try:
             measures = phase(order)
         except ReleaseFailed as error:
             run.row(name, "fail", serving, str(error), error.reason)
-            return self._back(run, order.old, error.reason, str(error))
+            return self._back(run, order.old, error.reason, str(error), seen=seen)
         if self._stopped():
-            return self._back(run, order.old, "by_hand", "somebody asked for the end of this promotion")
+            return self._back(run, order.old, "by_hand", "somebody asked for the end of this promotion", seen=seen)
         if measures is None:
+            if seen:
+                run.row("canary", "inconclusive", serving, "no user asked", "too_few_samples")
             return None
         finding = self._judge(measures)
         run.row(name, finding.outcome, serving, finding.sentence, finding.reason, _evidence(measures, finding))
-        if finding.outcome == "pass":
-            return None
         # The users' requests may be too few to say anything: what was asked in the dark has said it already.
-        if finding.outcome == "inconclusive" and name != "dark":
+        if finding.outcome == "pass" or (finding.outcome == "inconclusive" and name != "dark"):
             return None
-        return self._back(run, order.old, finding.reason, finding.sentence)
+        return self._back(run, order.old, finding.reason, finding.sentence, seen=seen)
 
     def _release(self, run: Run, order: Order) -> Ended:
         new, both = order.new, tuple(pin for pin in (order.old, order.new) if pin is not None)
+        marks = watch.marks_of(self.target)
         run.row("release", "begun", both, f"version {new.version} goes to every instance")
         self.target.release(new)
         run.row("release", "pass", (new,), f"every instance serves version {new.version}")
         measures = phases.verify(order)
         finding = self._judge(measures, few_are_enough=True)
-        run.row("verify", finding.outcome, (new,), finding.sentence, finding.reason, _evidence(measures, finding))
+        told = finding.sentence
+        if finding.outcome == "pass":
+            told = f"{measures.new.requests} golden requests right on {len(measures.instances)} instances"
+        run.row("verify", finding.outcome, (new,), told, finding.reason, _evidence(measures, finding))
         if finding.outcome != "pass" or self._stopped():
-            reason = finding.reason or "by_hand"
-            return self._back(run, order.old, reason, finding.sentence)
+            return self._back(run, order.old, finding.reason or "by_hand", told)
+        watch.begin(self.target, run.name, order.old, new, marks, self.product.rollout.watch_seconds)
         message = f"version {new.version} serves"
         self._intend(Intent(run.name, "promote", run.actor, order.old, new, "keeping", None, message))
         return self._keep(run, new, message)
@@ -165,34 +196,38 @@ class Promoter:
         self.notes.write(INTENT, None)
         return Ended("promoted", None, message)
 
-    def _back(self, run: Run, old: Pin | None, reason: Reason | None, message: str) -> Ended:
-        """End a try: the old model serves alone, as it did before."""
+    def _back(self, run: Run, old: Pin | None, reason: Reason | None, message: str, *, seen: bool = False) -> Ended:
+        """End a try: the old model serves alone, as it did before. `seen`: users were answered by the candidate."""
         release = self.target.serving()
-        if release is not None and old is not None and (release.model != old or release.shadow is not None):
+        if old is not None and release is not None and release != Release(model=old):
+            seen = seen or release.model != old
             run.row("release", "fail", (old, release.model), f"back to version {old.version}: {message}", reason)
             self.target.restore(old)
-            return self._kept_out(run, (old,), "rolled_back", reason, message)
-        if old is None and release is not None:
-            # A first model that fails after its release: nothing better can serve in its place.
-            return self._kept_out(run, (release.model,), "kept", reason, f"{message}; there is no other model")
-        return self._kept_out(run, () if old is None else (old,), "kept", reason, message)
+        elif old is None and release is not None:
+            message = f"{message}; it is the first model, and there is no other one to serve"
+        serving = old or (release.model if release is not None else None)
+        outcome: EndName = "rolled_back" if seen else "kept" if reason in UNPROVEN else "refused"
+        return self._kept_out(run, () if serving is None else (serving,), outcome, reason, message)
 
     def _kept_out(
-        self, run: Run, serving: tuple[Pin, ...], outcome: Any, reason: Reason | None, message: str
+        self, run: Run, serving: tuple[Pin, ...], outcome: EndName, reason: Reason | None, message: str
     ) -> Ended:
+        watched = watch.read(self.notes)
+        if watched is not None and watched.pin == run.after:
+            self.notes.write(watch.NOTE, None)
         run.row("end", outcome, serving, message, reason)
         self.notes.write(INTENT, None)
         return Ended(outcome, reason, message)
 
-    def _roll_back(self, run: Run, reason: Reason, message: str) -> Ended:
-        bad, good = run.before, run.after
-        assert good is not None
+    def _roll_back(self, run: Run, good: Pin, reason: Reason, message: str) -> Ended:
+        bad = run.before
         self._intend(Intent(run.name, run.action, run.actor, bad, good, "trying", reason, message))
         both = tuple(pin for pin in (bad, good) if pin is not None)
         run.row("release", "begun", both, f"back to version {good.version}: {message}", reason)
         self.target.restore(good)
         known = self.good()
         self._close(known[: known.index(good) + 1] if good in known else [*known, good])
+        self.notes.write(watch.NOTE, None)
         run.row("end", "rolled_back", (good,), message, reason)
         self.notes.write(INTENT, None)
         return Ended("rolled_back", reason, f"version {good.version} serves again: {message}")
@@ -207,7 +242,7 @@ class Promoter:
         """End an earlier run's work."""
         run = Run(self.book, intent.action, intent.actor, intent.before, intent.after, intent.run)
         if intent.action != "promote":
-            self._roll_back(run, intent.reason or "interrupted", intent.message)
+            self._roll_back(run, intent.after, intent.reason or "interrupted", intent.message)
         elif intent.stage == "keeping":
             self._keep(run, intent.after, intent.message)
         else:
@@ -232,6 +267,13 @@ class Promoter:
 
     def _stopped(self) -> bool:
         return self.notes.read(STOP) is not None
+
+
+PHASES: tuple[tuple[PhaseName, Callable[[Order], Measures | None]], ...] = (
+    ("dark", phases.dark),
+    ("shadow", phases.shadow),
+    ("canary", phases.canary),
+)
 
 
 def _evidence(measures: Measures, finding: Finding) -> dict[str, Any]:

@@ -20,7 +20,7 @@ CHAMPION, PREVIOUS, CHALLENGER = "champion", "previous", "challenger"
 
 
 class Aliases(msgspec.Struct, frozen=True):
-    """Which versions of the model `name` the aliases are to name; a challenger that became champion is none any more."""
+    """Which versions of `name` are to have the aliases; a challenger that became champion is none any more."""
 
     name: str
     champion: str

@@ -49,7 +49,7 @@ def made_up(product: Product, manifest: Manifest, count: int) -> list[Row]:
     facts = {feature.name: feature for feature in manifest.features}
     rows = []
     for _ in range(count):
-        values = {}
+        values: dict[str, float] = {}
         for feature in product.features:
             value = _at(facts[feature.name], draw.random())
             if feature.categories is not None:

@@ -19,6 +19,17 @@ PREDICT = ("/v1/predict", "/v2/models/", "/v1/models/", "/invocations")
 OURS = frozenset({"internal", "model_not_ready"})
 """Errors that a model can be the cause of; a feature store that is away is not its fault."""
 
+FIELDS = {
+    metrics.HTTP_REQUESTS.name: "requests",
+    metrics.API_ERRORS.name: "failures",
+    metrics.PREDICTIONS.name: "predictions",
+    metrics.OUT_OF_RANGE_PREDICTIONS.name: "out_of_range",
+    f"{metrics.PREDICTION_VALUE.name}_sum": "value_sum",
+    f"{metrics.HTTP_DURATION.name}_bucket": "latency",
+    f"{metrics.PREDICTION_VALUE.name}_bucket": "values",
+    metrics.PEAK_MEMORY.name: "memory",
+}
+
 
 class Counts(msgspec.Struct, frozen=True):
     """Sums since the instance started. `latency` and `values` are cumulative buckets by upper bound."""
@@ -44,32 +55,25 @@ def read(instance: Instance) -> Counts | None:
 
 def parse(text: str) -> Counts:
     """The exposition's text as counts."""
-    sums = dict.fromkeys(("requests", "failures", "predictions", "out_of_range", "value_sum"), 0.0)
-    latency: dict[float, float] = {}
-    values: dict[float, float] = {}
-    memory = None
+    sums: dict[str, float] = {}
+    buckets: dict[str, dict[float, float]] = {"latency": {}, "values": {}}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
-            labels, value = sample.labels, sample.value
-            asked = labels.get("endpoint", "").startswith(PREDICT)
-            if sample.name == metrics.HTTP_REQUESTS.name and asked:
-                sums["requests"] += value
-            elif sample.name == metrics.API_ERRORS.name and asked and labels["error_type"] in OURS:
-                sums["failures"] += value
-            elif sample.name == metrics.PREDICTIONS.name:
-                sums["predictions"] += value
-            elif sample.name == metrics.OUT_OF_RANGE_PREDICTIONS.name:
-                sums["out_of_range"] += value
-            elif sample.name == f"{metrics.HTTP_DURATION.name}_bucket" and asked:
-                bound = float(labels["le"])
-                latency[bound] = latency.get(bound, 0.0) + value
-            elif sample.name == f"{metrics.PREDICTION_VALUE.name}_bucket":
-                values[float(labels["le"])] = value
-            elif sample.name == f"{metrics.PREDICTION_VALUE.name}_sum":
-                sums["value_sum"] = value
-            elif sample.name == metrics.PEAK_MEMORY.name:
-                memory = value
-    return Counts(**sums, latency=latency, values=values, memory=memory)
+            field = FIELDS.get(sample.name)
+            if field is None or not _counts(sample.labels):
+                continue
+            if field in buckets:
+                bound = float(sample.labels["le"])
+                buckets[field][bound] = buckets[field].get(bound, 0.0) + sample.value
+            else:
+                sums[field] = sums.get(field, 0.0) + sample.value
+    return Counts(**sums, **buckets)  # type: ignore[arg-type]
+
+
+def _counts(labels: dict[str, str]) -> bool:
+    """Whether a sample is about predictions, and an error one that a model can be the cause of."""
+    ours = labels.get("error_type", "internal") in OURS
+    return ours and labels.get("endpoint", PREDICT[0]).startswith(PREDICT)
 
 
 def since(now: Counts, before: Counts | None) -> Counts:
@@ -143,9 +147,7 @@ def _spread(buckets: dict[float, float], mean: float) -> float:
     finite = [bound for bound in bounds if not math.isinf(bound)]
     middles = [finite[0], *((low + high) / 2 for low, high in pairwise(finite)), finite[-1]]
     total = sum(counts)
-    return math.sqrt(
-        sum(count * (middle - mean) ** 2 for count, middle in zip(counts, middles, strict=True)) / total
-    )
+    return math.sqrt(sum(count * (middle - mean) ** 2 for count, middle in zip(counts, middles, strict=True)) / total)
 
 
 def _added(parts: Sequence[dict[float, float]]) -> dict[float, float]:

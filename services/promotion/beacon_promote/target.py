@@ -62,10 +62,16 @@ class Notes(Protocol):
 class Target(Protocol):
     """A place that serves. `name` says which in the ledger (`laptop`, `cluster NAMESPACE/RELEASE`)."""
 
-    name: str
-    notes: Notes
-    splits: bool
-    """Whether a canary can have a share of the users' requests."""
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def notes(self) -> Notes: ...
+
+    @property
+    def splits(self) -> bool:
+        """Whether a canary can have a share of the users' requests."""
+        ...
 
     def lock(self) -> AbstractContextManager[None]:
         """Hold the one lock; raises `Busy`. A run that died does not hold it (a Lease: no longer than it lasts).

@@ -14,8 +14,8 @@ from beacon_core.product import Product
 from beacon_core.release import Pin
 from beacon_core.store import actuals, predictions
 from beacon_promote import scrape
-from beacon_promote.asking import ask_golden
 from beacon_promote.measures import Labels, Measures, Side
+from beacon_promote.phases import golden_of
 from beacon_promote.scrape import Counts
 from beacon_promote.target import Notes, Target
 
@@ -60,8 +60,8 @@ def marks_of(target: Target) -> dict[str, Counts]:
 
 def look(target: Target, product: Product, engine: Engine, watch: Watch, api_key: str) -> Measures:
     """One pass: golden requests of every instance, what they counted since the release, and the realised error."""
-    instances = target.instances()
     manifest = target.package(watch.pin).manifest
+    instances, golden = golden_of(target, manifest, api_key)
     now = marks_of(target)
     window = scrape.together([scrape.since(counts, watch.marks.get(name)) for name, counts in now.items()])
     watch = msgspec.structs.replace(watch, marks=watch.marks | now, windows=(*watch.windows, window))
@@ -70,22 +70,25 @@ def look(target: Target, product: Product, engine: Engine, watch: Watch, api_key
     return Measures(
         new=new,
         old=_usual(watch, product, len(new.p99)),
-        golden=ask_golden(instances, manifest, api_key),
+        golden=golden,
         labels=_labels(engine, watch, manifest.expected_absolute_error),
-        instances=tuple(instance.pin for instance in instances),
+        instances=tuple(instance.pin for instance in instances if instance.pin is not None),
     )
 
 
 def _usual(watch: Watch, product: Product, windows: int) -> Side | None:
-    """The old model on its own traffic, where there was enough of it."""
+    """The old model on its own traffic, where there was enough of it.
+
+    Its answers are not compared: what users ask may change meanwhile, and the same requests were compared in the dark.
+    """
     if watch.before is None or watch.usual.requests < product.rollout.min_requests:
         return None
     side = scrape.side(watch.before, [watch.usual])
-    return msgspec.structs.replace(side, p99=side.p99 * windows, memory=None)
+    return msgspec.structs.replace(side, p99=side.p99 * windows, memory=None, mean=None, out_of_range=None)
 
 
 def _labels(engine: Engine, watch: Watch, expected: float) -> Labels | None:
-    """The realised error since the release, against what training promised or what the old model had, the larger one."""
+    """The realised error since the release, against the larger of what training promised and the old model had."""
     try:
         rows, error = _error(engine, watch.pin, watch.since, None)
         if not rows:

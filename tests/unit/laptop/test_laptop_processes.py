@@ -38,6 +38,7 @@ def test_services_are_asked_where_the_settings_put_them():
         "inference": "http://127.0.0.1:18080/readyz",
         "console": "http://127.0.0.1:8090/readyz",
         "schedule": "",
+        "promoter": "",
     }
 
 

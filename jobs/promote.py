@@ -1,0 +1,158 @@
+"""Promote what passed the gate, take back what fails, and tell what served when.
+
+Exit 0 done or nothing to do, 1 refused, 75 try again later (another run is at work, or something is down).
+"""
+
+import argparse
+import getpass
+import signal
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from subprocess import Popen
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from beacon_core import clock, ledger
+from beacon_core.logs import configure_logging
+from beacon_core.product import Product, ProductError, load_product
+from beacon_core.settings import Settings, SettingsError, load_settings
+from beacon_core.store import migrate, open_store
+from beacon_promote.choose import NoCandidate
+from beacon_promote.laptop import Laptop
+from beacon_promote.runs import Runs
+from beacon_promote.target import Busy, ReleaseFailed, Target, TargetDown
+from beacon_promote.telling import told_change, told_rows
+
+JOB = "promote"
+REFUSED, TRY_AGAIN = 1, 75
+
+
+def main() -> int:
+    """Do what is asked; a failure is one clear line and an exit status."""
+    given = _arguments()
+    # A run that is told to end leaves through the blocks that clean up after it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        settings = load_settings()
+        configure_logging(JOB, settings.build_version, "WARNING")
+        product = load_product(settings.product)
+        engine = open_store(settings.database)
+        if given.command in {"served", "history"}:
+            return tell(engine, product, given)
+        runs = Runs(settings, product, target_of(settings), engine, lambda line: print(line, flush=True))
+        if given.command == "follow":
+            return follow(runs, engine, settings)
+        return one(runs, engine, given)
+    except (SettingsError, ProductError) as error:
+        print(f"promotion refused: {error}", file=sys.stderr)
+        return REFUSED
+    except (Busy, TargetDown, SQLAlchemyError, OSError) as error:
+        print(f"promotion left alone, try again: {error}", file=sys.stderr)
+        return TRY_AGAIN
+    except ReleaseFailed as error:
+        print(f"promotion failed: {error.reason}: {error}", file=sys.stderr)
+        return REFUSED
+
+
+def target_of(settings: Settings) -> Target:
+    """The place that serves: this machine."""
+    # Only a laptop has the package that runs processes.
+    from beacon_laptop.processes import services, variables  # noqa: PLC0415
+    from beacon_laptop.supervision import popen  # noqa: PLC0415
+
+    inference = next(process for process in services(settings) if process.name == "inference")
+
+    def start(own: dict[str, str], log: Path) -> "Popen[bytes]":
+        with log.open("ab") as output:
+            return popen(inference.command, variables(settings) | own, output)
+
+    return Laptop(settings, start)
+
+
+def one(runs: Runs, engine: Engine, given: argparse.Namespace) -> int:
+    """Roll back, or one pass."""
+    if given.command == "rollback":
+        ended = runs.roll_back(given.person, given.reason or "by hand")
+        print(ended.message)
+        return 0
+    asked = given.version != ""
+    try:
+        migrate(engine)
+    except SQLAlchemyError as error:
+        print(f"the store does not answer: {error}", file=sys.stderr)  # what needs no store is done all the same
+    try:
+        ended_or_none = runs.once(given.version, given.person if asked else "", given.wait)
+    except NoCandidate as error:
+        print(f"nothing to promote: {error}")
+        return REFUSED if asked else 0
+    if ended_or_none is not None and ended_or_none.outcome == "promoted" and given.watch:
+        ended_or_none = runs.watch() or ended_or_none
+    return REFUSED if asked and ended_or_none is not None and ended_or_none.outcome != "promoted" else 0
+
+
+def follow(runs: Runs, engine: Engine, settings: Settings) -> int:
+    """One pass after the other, for ever; a failure is told once, until it is another one."""
+    last = ""
+    while True:
+        try:
+            migrate(engine)
+            runs.once()
+        except (NoCandidate, Busy) as quiet:
+            last, told = str(quiet), last
+            if last != told:
+                print(last, flush=True)
+        except (ReleaseFailed, TargetDown, SQLAlchemyError, OSError) as error:
+            last, told = str(error), last
+            if last != told:
+                print(f"try again: {last}", file=sys.stderr, flush=True)
+        time.sleep(settings.promote_every_seconds)
+
+
+def tell(engine: Engine, product: Product, given: argparse.Namespace) -> int:
+    """What served at a time and why, or how the newest runs went."""
+    migrate(engine)
+    with engine.connect() as connection:
+        if given.command == "history":
+            print(told_rows(ledger.history(connection, product.name, given.most)))
+            return 0
+        moment = given.at or clock.now()
+        entry = ledger.served_at(connection, product.name, moment)
+        if entry is None:
+            print(f"the ledger has nothing from before {moment.isoformat()}")
+            return REFUSED
+        change = ledger.change_of(connection, entry)
+        print(told_change(moment, entry, change, ledger.history(connection, product.name, 1000, change.run)))
+    return 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", help="one pass: recover, watch, promote")
+    run.add_argument("--version", default="", help="this one, asked for by a person; default: the newest verdict's")
+    run.add_argument("--person", default=getpass.getuser(), help="default: who is logged in")
+    run.add_argument("--wait", type=float, default=0.0, help="seconds to wait for another run's end")
+    run.add_argument("--watch", action="store_true", help="stay for the watch after a promotion")
+    commands.add_parser("follow", help="one pass after the other, as a laptop does")
+    back = commands.add_parser("rollback", help="back to the last good model")
+    back.add_argument("--reason", default="")
+    back.add_argument("--person", default=getpass.getuser(), help="default: who is logged in")
+    served = commands.add_parser("served", help="what served at a time, and why")
+    served.add_argument("--at", type=_moment, default=None, help="ISO 8601, UTC where it has no zone; default: now")
+    history = commands.add_parser("history", help="the ledger, the newest rows first")
+    history.add_argument("--most", type=int, default=50)
+    return parser.parse_args()
+
+
+def _moment(text: str) -> datetime | None:
+    if not text:
+        return None
+    moment = datetime.fromisoformat(text)
+    return moment.replace(tzinfo=moment.tzinfo or UTC)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
