@@ -6,9 +6,11 @@ The history is read where Helm keeps it (ConfigMaps), in one request; what is ch
 import base64
 import gzip
 import json
+import re
 import signal
 import subprocess
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +20,9 @@ import yaml
 from beacon_core.kubernetes import Access
 from beacon_promote.target import TargetDown
 
-HISTORY_MAX = 25
-TIMEOUT_SECONDS = 300
+WAIT = ["--wait", "--timeout=300s", "--history-max=25"]
 POLL_SECONDS = 0.5
-OURS = "beacon-promotion"
+NANOSECONDS = re.compile(r"([.]\d{6})\d+")
 Document = dict[str, Any]
 
 
@@ -36,8 +37,7 @@ class Revision(msgspec.Struct, frozen=True):
     status: str
     values: dict[str, Any]
     manifest: str
-    ours: bool
-    """Promotion made it, not a person."""
+    begun: datetime
 
     @property
     def pending(self) -> bool:
@@ -68,13 +68,11 @@ class Helm:
 
         `check` is called again and again meanwhile: what it raises ends the waiting, and the revision has failed.
         """
-        wait = ["--wait", f"--timeout={TIMEOUT_SECONDS}s", f"--history-max={HISTORY_MAX}", f"--labels=by={OURS}"]
-        self._run([*self._upgrade_command(), *wait], values, check)
+        self._run([*self._upgrade_command(), *WAIT], values, check)
 
     def rollback(self, number: int, check: Callable[[], None]) -> None:
         """Go back to a revision, configuration included, and wait; as `upgrade`."""
-        wait = ["--wait", f"--timeout={TIMEOUT_SECONDS}s", f"--history-max={HISTORY_MAX}"]
-        self._run(["helm", "rollback", self._name, str(number), "--no-hooks", *wait], None, check)
+        self._run(["helm", "rollback", self._name, str(number), "--no-hooks", *WAIT], None, check)
 
     def _upgrade_command(self) -> list[str]:
         # No hooks: they migrate the store for another build, and a promotion brings no other build.
@@ -121,5 +119,5 @@ def _revision(item: dict[str, Any]) -> Revision:
         status=release["info"]["status"],
         values=release.get("config") or {},
         manifest=release.get("manifest") or "",
-        ours=item["metadata"].get("labels", {}).get("by") == OURS,
+        begun=datetime.fromisoformat(NANOSECONDS.sub(r"\1", release["info"]["last_deployed"])),
     )
