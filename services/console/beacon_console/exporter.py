@@ -77,6 +77,7 @@ def _jobs(connection: Connection) -> list[Family]:
         _family(metrics.JOB_DURATION, (((job.name,), job.seconds) for job in found)),
         _family(metrics.JOB_PERIOD, (((name,), period.total_seconds()) for name, period in EVERY.items())),
         _family(metrics.JOB_ROWS, (((job.name,), _float(job.newest.rows)) for job in found)),
+        _family(metrics.JOB_RUNS, (((job.name,), float(job.ended)) for job in found)),
         _family(metrics.JOB_FAILURES, (((job.name,), float(job.failures)) for job in found)),
         _family(metrics.JOB_STAGE, (((stage.job, stage.stage), stage.seconds) for stage in stages)),
     ]

@@ -34,11 +34,12 @@ class Stage(NamedTuple):
 
 
 class Job(NamedTuple):
-    """How a job stands: its newest stage, the newest run that got through, and what ever failed."""
+    """How a job stands: its newest stage, the newest run that got through, and how many ever ended and failed."""
 
     name: str
     newest: Stage
     succeeded_at: datetime | None
+    ended: int
     failures: int
     stages: tuple[Stage, ...]
     """The newest row of each stage, in the order of their beginning."""
@@ -59,15 +60,18 @@ def jobs_of(connection: Connection) -> list[Job]:
         select(
             columns.job,
             func.max(columns.id).filter(columns.state == DONE),
+            func.count(columns.ended_at),
             func.count().filter(columns.state == FAILED),
         ).group_by(columns.job)
     )
     stages = _newest_stages(connection)
     described = []
-    for name, success, failures in totals:
+    for name, success, finished, failures in totals:
         mine = sorted((stage for stage in stages if stage.job == name), key=lambda stage: stage.id)
         ended = None if success is None else connection.execute(select(columns.ended_at).where(columns.id == success))
-        described.append(Job(name, mine[-1], None if ended is None else ended.scalar(), failures, tuple(mine)))
+        described.append(
+            Job(name, mine[-1], None if ended is None else ended.scalar(), finished, failures, tuple(mine))
+        )
     return sorted(described)
 
 

@@ -104,6 +104,7 @@ JOB_LAST_SUCCESS = Metric(
 JOB_DURATION = Metric("beacon_job_duration_seconds", "gauge", "How long a job's newest run took.", ("job",))
 JOB_PERIOD = Metric("beacon_job_period_seconds", "gauge", "How often a job is to succeed.", ("job",))
 JOB_ROWS = Metric("beacon_job_rows", "gauge", "Rows that a job's newest run worked on.", ("job",))
+JOB_RUNS = Metric("beacon_job_runs_total", "counter", "Ended runs of a job, its stages counted, too.", ("job",))
 JOB_FAILURES = Metric("beacon_job_failures_total", "counter", "Failed runs of a job.", ("job",))
 JOB_STAGE = Metric("beacon_job_stage_seconds", "gauge", "How long a job's stage last took.", ("job", "stage"))
 RETRAIN_REQUESTS = Metric("beacon_retrain_requests", "gauge", "Requests to retrain, by how they stand.", ("state",))
