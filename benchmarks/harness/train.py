@@ -22,7 +22,8 @@ from beacon_retrain import candidates
 from beacon_retrain.history import load_dataset
 from beacon_retrain.offline import write_offline
 from beacon_retrain.package import Origin, write_package
-from beacon_retrain.train import Trained, TrainSettings, train
+from beacon_retrain.train import Trained, train
+from beacon_retrain.training import TrainSettings
 from beacon_retrain.validate import validate
 from feature_repo import repo
 

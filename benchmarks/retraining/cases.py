@@ -22,7 +22,8 @@ from beacon_retrain.evaluate import evaluate
 from beacon_retrain.export import ParityError
 from beacon_retrain.imputation import impute
 from beacon_retrain.package import Origin, write_package
-from beacon_retrain.train import TrainSettings, train
+from beacon_retrain.train import train
+from beacon_retrain.training import TrainSettings
 
 DAYS, MADE, PER_DAY, FRESH = 120, 30, 8, 4000
 STRONG, WEAKER = "kernel-ridge", ("extra-trees", "ridge")

@@ -12,7 +12,8 @@ from beacon_retrain.crossval import Split
 from beacon_retrain.dataset import Dataset, Matrix, make_dataset
 from beacon_retrain.files import write_json
 from beacon_retrain.peer import FILE, Peer
-from beacon_retrain.train import TrainSettings, score, search_splits
+from beacon_retrain.train import score, search_splits
+from beacon_retrain.training import TrainSettings
 from beacon_retrain.validate import validate
 
 

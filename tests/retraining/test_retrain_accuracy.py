@@ -7,7 +7,8 @@ from beacon_core.product import Product
 from beacon_retrain.candidates import BLEND, CANDIDATES
 from beacon_retrain.dataset import make_dataset
 from beacon_retrain.interval import covered, widths
-from beacon_retrain.train import TrainSettings, behind_best, choose, compare
+from beacon_retrain.train import behind_best, choose, compare
+from beacon_retrain.training import TrainSettings
 from beacon_retrain.validate import validate
 
 NEEDED = {"blend", *(name for name, _ in BLEND)}

@@ -1,5 +1,6 @@
 """Evaluate with real packages: a drifted world wants the new model, a weaker recipe is refused, no news is a draw."""
 
+import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from beacon_core.store import migrate, open_store
 from beacon_retrain.dataset import Dataset, make_dataset
 from beacon_retrain.evaluate import evaluate, plan_splits
 from beacon_retrain.package import Origin, write_package
-from beacon_retrain.train import TrainSettings, train
+from beacon_retrain.train import train
+from beacon_retrain.training import TrainSettings
 from beacon_retrain.validate import validate
 from beacon_retrain.verdict import Check, Verdict, decode, encode, newest, record
 
@@ -98,6 +100,27 @@ def test_a_weaker_recipe_is_refused_on_folds_fair_to_both(product: Product, old_
     back = evaluate(SETTINGS, product, old_world, champion, challenger, quick("kernel-ridge"))
     assert by_name(back)["mae"].number == pytest.approx(1 / by_name(verdict)["mae"].number)
     assert by_name(back)["mae"].outcome == "pass"
+
+
+def test_what_training_held_out_gives_the_verdict_that_a_second_time_would(
+    product: Product, old_world: Dataset
+) -> None:
+    settings = quick("kernel-ridge")
+    trained = train(old_world, product, settings)
+    with tempfile.TemporaryDirectory() as models:
+        origin = Origin("12", "sample", "abc", MADE)
+        package = write_package(Path(models), product, old_world, trained, settings, origin)
+        held_out = trained.assessment.held_out
+        anew, known = (
+            evaluate(SETTINGS, product, old_world, package, None, settings, parts) for parts in ((), held_out)
+        )
+        other = msgspec.structs.replace(settings, seed=1)
+        assert evaluate(SETTINGS, product, old_world, package, None, other, held_out).rows == 506
+    assert by_name(known)["coverage"] == by_name(anew)["coverage"]
+    assert by_name(known)["missing"].number == pytest.approx(by_name(anew)["missing"].number, rel=1e-9)
+    assert by_name(known)["r2"].number == pytest.approx(by_name(anew)["r2"].number, rel=1e-9)
+    worse = tuple(msgspec.structs.replace(part, predictions=part.predictions + 9) for part in held_out)
+    assert evaluate(SETTINGS, product, old_world, package, None, settings, worse).outcome == "fail"
 
 
 def test_the_same_recipe_on_the_same_rows_is_a_draw(product: Product, old_world: Dataset, made) -> None:

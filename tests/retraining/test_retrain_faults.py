@@ -25,7 +25,7 @@ from beacon_core.store import job_runs, migrate, open_store
 from beacon_retrain import dvc
 from beacon_retrain.pipeline import Order, StageFailed, retrain
 from beacon_retrain.stages import STAGES, run_stage
-from beacon_retrain.train import TrainSettings
+from beacon_retrain.training import TrainSettings
 from beacon_retrain.workspace import LOCK, Run, folder_of, prepare
 
 QUICK = TrainSettings(folds=3, repeats=1, coverage_folds=3, jobs=1, candidates=("ridge",))

@@ -1,5 +1,6 @@
 """Candidates, imputation, intervals and ONNX: equal data give equal bytes, and both runtimes give equal answers."""
 
+import msgspec
 import numpy as np
 import onnx
 import pytest
@@ -13,7 +14,8 @@ from beacon_retrain.candidates import BLEND, CANDIDATES, Candidate, LogTarget, _
 from beacon_retrain.dataset import Dataset, make_dataset
 from beacon_retrain.imputation import fit_fill, impute
 from beacon_retrain.interval import Widths, covered, widths
-from beacon_retrain.train import Result, TrainSettings, behind_best, choose, compare, train
+from beacon_retrain.train import NoCandidate, Result, behind_best, choose, compare, train
+from beacon_retrain.training import TrainSettings
 from beacon_retrain.validate import validate
 
 QUICK = TrainSettings(folds=4, repeats=2, coverage_folds=4, jobs=1, candidates=("ridge", "kernel-ridge"))
@@ -187,6 +189,29 @@ def test_no_row_is_predicted_by_a_model_that_saw_it(dataset: Dataset, product: P
     assessment = assess(shuffled, product, candidates[0], fold_count=4, seed=0, jobs=1)
     assert assessment.coverage == pytest.approx(0.9, abs=0.03)
     assert np.abs(assessment.importances).max() < 0.1 * assessment.rmse
+
+
+def test_a_blend_alone_is_searched_through_its_members(dataset: Dataset, product: Product) -> None:
+    alone = msgspec.structs.replace(QUICK, folds=2, repeats=1)
+    (result,) = compare(dataset, product, alone, [BY_NAME["blend"]])
+    members = [BY_NAME[name] for name in ("kernel-ridge", "boosting")]
+    held_out = {found.name: found.held_out for found in compare(dataset, product, alone, members)}
+    assert np.array_equal(result.held_out, np.exp(sum(weight * np.log(held_out[name]) for name, weight in BLEND)))
+
+
+def test_kernels_are_left_out_where_there_are_too_many_rows_for_them(dataset: Dataset, product: Product) -> None:
+    """Their time grows with the cube of the rows."""
+    many = np.arange(4001) % len(dataset.target)
+    grown = make_dataset(product, dataset.features[many], dataset.target[many])
+    assert [candidate.name for candidate in CANDIDATES if candidate.suits(grown)] == [
+        "ridge",
+        "extra-trees",
+        "boosting",
+    ]
+    assert all(candidate.suits(dataset) for candidate in CANDIDATES)
+    only = msgspec.structs.replace(QUICK, candidates=("kernel-ridge",))
+    with pytest.raises(NoCandidate, match="kernel-ridge none suits these 4001 rows"):
+        train(grown, product, only)
 
 
 def test_a_target_of_zero_leaves_out_the_candidates_that_take_logarithms(dataset: Dataset, product: Product) -> None:

@@ -30,7 +30,8 @@ from beacon_retrain.package import export_model
 from beacon_retrain.pipeline import Order, retrain
 from beacon_retrain.register import ARTIFACTS, CHALLENGER, CHAMPION, Entry, Registry, RegistryError, VersionTaken
 from beacon_retrain.stages import STAGES
-from beacon_retrain.train import TrainSettings, train
+from beacon_retrain.train import train
+from beacon_retrain.training import TrainSettings
 from beacon_retrain.verdict import newest
 
 QUICK = TrainSettings(folds=4, repeats=1, coverage_folds=4, jobs=1, candidates=("ridge", "kernel-ridge"))

@@ -8,11 +8,12 @@ import numpy as np
 
 from beacon_core.product import Product
 from beacon_retrain.candidates import Candidate
-from beacon_retrain.crossval import View, folds, hold_out, shuffled, thinned, without
+from beacon_retrain.crossval import Part, View, folds, hold_out, shuffled, thinned, without
 from beacon_retrain.dataset import Dataset, Matrix
 from beacon_retrain.interval import covered
 
 SHARES = (0.1, 0.3)
+"""Of all values, taken away; the verdict, too, asks for the first one."""
 SHUFFLES = 5
 
 
@@ -21,7 +22,7 @@ class Assessment(msgspec.Struct, frozen=True):
 
     `coverage`: share of rows inside their interval. `importances` (features): rise of the RMSE when the feature's
     values change places. `absent` (features): rise when it is always missing. `missing`: RMSE when that share of all
-    values is.
+    values is. `held_out`: the rows' predictions by fold, as they are and with the first of `SHARES` taken away.
     """
 
     rmse: float
@@ -29,6 +30,7 @@ class Assessment(msgspec.Struct, frozen=True):
     importances: Matrix
     absent: Matrix
     missing: dict[float, float]
+    held_out: tuple[Part, ...]
 
 
 def assess(
@@ -61,4 +63,5 @@ def assess(
         importances=rest[width:].reshape(width, SHUFFLES).mean(axis=1) - rmse,
         absent=rest[:width] - rmse,
         missing=dict(zip(SHARES, gaps, strict=True)),
+        held_out=tuple(Part(part.rows, part.predictions[:2], part.widths) for part in parts),
     )

@@ -12,7 +12,7 @@ from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from beacon_retrain.dataset import Matrix
+from beacon_retrain.dataset import Dataset, Matrix
 
 
 class Asinh(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -48,7 +48,7 @@ class LogTarget(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
 
 class Candidate(msgspec.Struct, frozen=True):
-    """One way to model; `log_target` ones need a positive target.
+    """One way to model; `log_target` ones need a positive target, and none is fitted to more than `most_rows`.
 
     `blend_of` names the log-target candidates that a blend averages by weight: its cross-validation follows from their
     predictions, without a fit of its own.
@@ -57,7 +57,13 @@ class Candidate(msgspec.Struct, frozen=True):
     name: str
     build: Callable[[int], Any]
     log_target: bool = False
+    most_rows: int | None = None
     blend_of: tuple[tuple[str, float], ...] = ()
+
+    def suits(self, dataset: Dataset) -> bool:
+        """Whether it can be fitted to these rows."""
+        few_enough = self.most_rows is None or len(dataset.target) <= self.most_rows
+        return few_enough and (not self.log_target or bool(dataset.target.min() > 0))
 
 
 def _ridge(_seed: int) -> Any:
@@ -84,6 +90,8 @@ def _kernel(_seed: int) -> Any:
     return make_pipeline(Asinh(), StandardScaler(), KernelRidge(kernel="rbf", gamma=1 / 32, alpha=1 / 40))
 
 
+KERNEL_ROWS = 4000
+"""A kernel's matrix is rows x rows: 128 MB of these; its time grows with the cube."""
 BLEND = (("boosting", 0.5), ("kernel-ridge", 0.5))
 
 
@@ -95,7 +103,7 @@ def _blend(seed: int) -> Any:
 CANDIDATES: tuple[Candidate, ...] = (
     Candidate("ridge", _ridge),
     Candidate("extra-trees", lambda seed: LogTarget(_forest(seed)), log_target=True),
-    Candidate("kernel-ridge", lambda seed: LogTarget(_kernel(seed)), log_target=True),
+    Candidate("kernel-ridge", lambda seed: LogTarget(_kernel(seed)), log_target=True, most_rows=KERNEL_ROWS),
     Candidate("boosting", lambda seed: LogTarget(_boosting(seed)), log_target=True),
-    Candidate("blend", _blend, log_target=True, blend_of=BLEND),
+    Candidate("blend", _blend, log_target=True, most_rows=KERNEL_ROWS, blend_of=BLEND),
 )

@@ -11,7 +11,7 @@ from beacon_core.product import Product
 from beacon_core.release import Pin
 from beacon_core.settings import Settings
 from beacon_retrain.dataset import Dataset, dataset_of
-from beacon_retrain.train import TrainSettings
+from beacon_retrain.training import TrainSettings
 from beacon_retrain.workspace import Run
 
 RAW = "raw"
@@ -30,6 +30,7 @@ PACKAGED = "package.json"
 VERDICT = "verdict.json"
 VERDICT_TABLE = "verdict.md"
 VERDICT_PLOT = "verdict.svg"
+REPORT = "report.html"
 REGISTERED = "registered.json"
 
 

@@ -22,6 +22,8 @@ from beacon_retrain.interval import Widths, widths
 
 Index = NDArray[np.intp]
 Split = tuple[Index, Index]
+PREDICTED_AT_ONCE = 2000
+"""Rows: a call has its price, and a kernel's matrix is as wide as the training rows."""
 View = Callable[[Matrix, Index], Matrix]
 """Another sight of the held-out rows: (all features, the rows' numbers) -> their features, changed."""
 
@@ -35,7 +37,7 @@ class Task(msgspec.Struct, frozen=True):
 
 
 class Part(msgspec.Struct, frozen=True):
-    """Held-out rows: `predictions` (1 + views, rows) and the interval's widths.
+    """Held-out rows: their numbers, `predictions` (1 + views, rows), and the interval's widths.
 
     The widths come from residuals inside the training part: the rows set neither the model nor the widths.
     """
@@ -125,4 +127,6 @@ def _fit_one(dataset: Dataset, product: Product, seed: int, task: Task) -> Matri
     with threadpool_limits(1):  # the last bits of a matrix product depend on the number of threads
         model = task.candidate.build(seed).fit(impute(dataset.features[train], fill), dataset.target[train])
         sights = [dataset.features[test], *(view(dataset.features, test) for view in task.views)]
-        return np.stack([model.predict(impute(sight, fill)) for sight in sights])
+        rows = impute(np.concatenate(sights), fill)
+        answers = [model.predict(part) for part in np.array_split(rows, -(-len(rows) // PREDICTED_AT_ONCE))]
+        return np.concatenate(answers).reshape(len(sights), len(test))

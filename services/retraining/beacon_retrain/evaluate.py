@@ -21,16 +21,18 @@ from beacon_core.manifest import Manifest, Package
 from beacon_core.product import Product, Segment
 from beacon_core.settings import Settings
 from beacon_retrain import export
+from beacon_retrain.assess import SHARES
 from beacon_retrain.candidates import CANDIDATES, Candidate
 from beacon_retrain.crossval import Index, Part, Split, folds, hold_out, thinned
 from beacon_retrain.dataset import Dataset, Matrix, Times
 from beacon_retrain.gate import Answers, Evidence, Facts, Mask, Rules, conclude, judge
 from beacon_retrain.imputation import impute
-from beacon_retrain.train import TrainSettings, fit
+from beacon_retrain.train import fit
+from beacon_retrain.training import TrainSettings
 from beacon_retrain.verdict import Check, Contestant, Verdict
 
 BLOCKS = 5  # the first one of them only teaches
-MISSING_SHARE = 0.1
+MISSING_SHARE = SHARES[0]
 ROUNDS, CALLS = 5, 200
 BY_NAME = {candidate.name: candidate for candidate in CANDIDATES}
 
@@ -51,9 +53,11 @@ def evaluate(
     challenger: Package,
     champion: Package | None,
     training: TrainSettings,
+    held_out: tuple[Part, ...] = (),
 ) -> Verdict:
     """The gate's verdict on `challenger`, which must have been trained on `dataset`.
 
+    `held_out` is what its training held out (assess.py): on the same folds that need not be done twice.
     Raises ValueError for a challenger of other data or of an unknown algorithm.
     """
     new = challenger.manifest
@@ -64,10 +68,11 @@ def evaluate(
     obstacle = _obstacle(product, champion)
     opponent = None if obstacle else champion
     plan = plan_splits(product, dataset, opponent, training)
-    if opponent is not None and not plan.as_it_is and opponent.manifest.algorithm not in BY_NAME:
-        obstacle = f"no candidate is called {opponent.manifest.algorithm!r} any more, and too few rows are new to it"
+    if opponent is not None and not plan.as_it_is and not _can_be_fitted(opponent, dataset):
+        obstacle = f"its recipe, {opponent.manifest.algorithm!r}, cannot be fitted anew, and too few rows are new to it"
         opponent = None
-    parts = _hold_out(product, dataset, BY_NAME[new.algorithm], plan, training)
+    same = len(held_out) == len(plan.splits) and all(map(_of_split, held_out, plan.splits))
+    parts = list(held_out) if same else _hold_out(product, dataset, BY_NAME[new.algorithm], plan, training)
     rows = np.concatenate([part.rows for part in parts])
     own = _answers(parts)
     other = None if opponent is None else _of_champion(product, dataset, opponent, new, plan, own, rows, training)
@@ -162,6 +167,11 @@ def latency(package: Package) -> float:
     return float(np.quantile(taken, 0.99, axis=1).min())
 
 
+def _can_be_fitted(package: Package, dataset: Dataset) -> bool:
+    candidate = BY_NAME.get(package.manifest.algorithm)
+    return candidate is not None and candidate.suits(dataset)
+
+
 def _obstacle(product: Product, champion: Package | None) -> str:
     if champion is not None and champion.manifest.schema_hash != product.schema_hash:
         return "it was made for another schema"
@@ -180,6 +190,10 @@ def _forward(times: Times, made: np.datetime64) -> list[Split]:
         for start, end in zip(starts, ends, strict=True)
         if start > unseen[0]
     ]
+
+
+def _of_split(part: Part, split: Split) -> bool:
+    return np.array_equal(part.rows, split[1])
 
 
 def _hold_out(

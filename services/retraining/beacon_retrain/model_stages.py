@@ -1,11 +1,6 @@
 """The stages train and evaluate: a model, and what the gate says of it."""
 
-from typing import Any
-
-import msgspec
-import numpy as np
-
-from beacon_core.manifest import Package, read_package
+from beacon_core.manifest import CARD_FILE, Package, read_package
 from beacon_core.release import package_folder
 from beacon_retrain import context as files
 from beacon_retrain import verdict, verdict_report
@@ -13,16 +8,17 @@ from beacon_retrain.context import Context
 from beacon_retrain.evaluate import evaluate
 from beacon_retrain.files import write_bytes, write_json
 from beacon_retrain.package import export_model
+from beacon_retrain.report import page
 from beacon_retrain.train import train
+from beacon_retrain.trained_file import decode, encode
 
 
 def train_model(context: Context) -> str:
-    """Search and fit; the model leaves as ONNX, what training found out as JSON: nothing is pickled."""
+    """Search and fit; the model leaves as ONNX, what training found out as JSON."""
     dataset = context.dataset()
     trained = train(dataset, context.product, context.training)
     write_bytes(context.folder / files.MODEL, export_model(dataset, trained))
-    content = msgspec.json.encode(msgspec.structs.replace(trained, model=None), enc_hook=_as_list)
-    write_bytes(context.folder / files.TRAINED, content)
+    write_bytes(context.folder / files.TRAINED, encode(trained))
     best = trained.result
     figures = {"rmse": best.rmse, "pooled_rmse": best.pooled_rmse, "mae": best.mae, "r2": best.r2}
     figures |= {"interval_coverage": trained.measured_coverage, "rows": len(dataset.target)}
@@ -37,10 +33,16 @@ def evaluate_model(context: Context) -> str:
     package = context.package()
     if champion is not None and champion.sha256 == package.sha256:
         champion = None  # it is the champion itself, made again
-    said = evaluate(context.settings, context.product, context.dataset(), package, champion, context.training)
+    known = decode((context.folder / files.TRAINED).read_bytes()).assessment.held_out
+    said = evaluate(context.settings, context.product, context.dataset(), package, champion, context.training, known)
     write_bytes(context.folder / files.VERDICT, verdict.encode(said))
-    write_bytes(context.folder / files.VERDICT_TABLE, verdict_report.table(said).encode())
-    verdict_report.plot(said, context.folder / files.VERDICT_PLOT)
+    table, plot = verdict_report.table(said), context.folder / files.VERDICT_PLOT
+    write_bytes(context.folder / files.VERDICT_TABLE, table.encode())
+    verdict_report.plot(said, plot)
+    title = f"{said.product} version {said.challenger.version}: {said.outcome}"
+    card = (package.folder / CARD_FILE).read_text(encoding="utf-8")
+    report = page(title, table, plot.read_text(encoding="utf-8"), card)
+    write_bytes(context.folder / files.REPORT, report.encode())
     return f"{said.outcome}: {said.reason}"
 
 
@@ -54,9 +56,3 @@ def _champion(context: Context) -> Package | None:
     from beacon_retrain.register import Registry  # noqa: PLC0415 - MLflow takes seconds, and is needed seldom
 
     return Registry(context.settings.mlflow_address).bring(pin.name, pin.version, models)
-
-
-def _as_list(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    raise NotImplementedError(type(value))

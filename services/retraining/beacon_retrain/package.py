@@ -29,7 +29,8 @@ from beacon_retrain.imputation import impute
 from beacon_retrain.install import place
 from beacon_retrain.peer import find_peer
 from beacon_retrain.profile import reference_profile
-from beacon_retrain.train import Trained, TrainSettings
+from beacon_retrain.train import Trained
+from beacon_retrain.training import TrainSettings
 from beacon_retrain.workspace import LIBRARIES
 
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from beacon_retrain.train import TrainSettings
+from beacon_retrain.training import TrainSettings
 
 FILE = Path(__file__).with_name("catboost.json")
 

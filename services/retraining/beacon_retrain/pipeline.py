@@ -16,7 +16,7 @@ from beacon_retrain.context import REGISTERED, Registered
 from beacon_retrain.errors import TRY_AGAIN, RetrainError, status_of
 from beacon_retrain.lock import only_one
 from beacon_retrain.stages import FAILURE, JOB, STAGES, Failure, read_failure, run_stage
-from beacon_retrain.train import TrainSettings
+from beacon_retrain.training import TrainSettings
 from beacon_retrain.workspace import Run, prepare
 
 Tell = Callable[[str], None]

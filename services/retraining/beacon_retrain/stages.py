@@ -31,9 +31,9 @@ STAGES = {
     "validate": "data_stages:validate_all",
     "features": "feature_stage:build_features",
     "train": "model_stages:train_model",
-    "package": "registry_stages:package_model",
+    "package": "package_stage:package_model",
     "evaluate": "model_stages:evaluate_model",
-    "register": "registry_stages:register_model",
+    "register": "register_stage:register_model",
 }
 """Module and function of each stage; a module is imported when its turn comes, as Feast and MLflow take seconds."""
 

@@ -17,19 +17,16 @@ from beacon_retrain.assess import Assessment, assess
 from beacon_retrain.candidates import CANDIDATES, Candidate
 from beacon_retrain.crossval import Split, Task, fit_all
 from beacon_retrain.dataset import Dataset, Matrix
+from beacon_retrain.errors import REFUSED, RetrainError
 from beacon_retrain.imputation import fit_fill, impute
 from beacon_retrain.interval import Widths, widths
+from beacon_retrain.training import TrainSettings
 
 
-class TrainSettings(msgspec.Struct, frozen=True):
-    """How thorough the search is; `jobs` processes, -1 for one a core."""
+class NoCandidate(RetrainError):  # noqa: N818 - an outcome, not a mistake
+    """None of the named candidates can be fitted to these rows."""
 
-    folds: int = 10
-    repeats: int = 3
-    coverage_folds: int = 5
-    seed: int = 0
-    jobs: int = -1
-    candidates: tuple[str, ...] = tuple(candidate.name for candidate in CANDIDATES)
+    status = REFUSED
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -77,13 +74,13 @@ class Trained(msgspec.Struct, frozen=True):
 
 
 def train(dataset: Dataset, product: Product, settings: TrainSettings) -> Trained:
-    """Search, choose, assess and fit."""
-    positive = bool(dataset.target.min() > 0)
+    """Search, choose, assess and fit; raises `NoCandidate`."""
     tried = [
-        candidate
-        for candidate in CANDIDATES
-        if candidate.name in settings.candidates and (positive or not candidate.log_target)
+        candidate for candidate in CANDIDATES if candidate.name in settings.candidates and candidate.suits(dataset)
     ]
+    if not tried:
+        names = ", ".join(settings.candidates)
+        raise NoCandidate(f"of the candidates {names} none suits these {len(dataset.target)} rows")
     results = compare(dataset, product, settings, tried)
     behind = behind_best(results, dataset.target)
     best = choose(results, behind)
@@ -130,7 +127,8 @@ def compare(
     """Cross-validate the candidates, all on the same folds."""
     rows = len(dataset.target)
     splits = search_splits(rows, settings)
-    fitted = [candidate for candidate in candidates if not candidate.blend_of]
+    members = {name for candidate in candidates for name, _ in candidate.blend_of or ((candidate.name, 1.0),)}
+    fitted = [candidate for candidate in CANDIDATES if candidate.name in members]
     tasks = [Task(candidate, split) for candidate in fitted for split in splits]
     answers = fit_all(dataset, product, tasks, settings.seed, settings.jobs, "cross-validation")
     held_out = {candidate.name: np.empty((settings.repeats, rows)) for candidate in fitted}

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pandera.pandas as pa
-from scipy.stats import ks_2samp
 
 from beacon_core.product import Feature, Product
 from beacon_retrain.errors import BAD_DATA, RetrainError
@@ -56,6 +55,8 @@ def validate(file: Path, product: Product, *, quick: bool = False) -> pd.DataFra
 
 def check_shift(file: str, rows: pd.DataFrame, last: pd.DataFrame, product: Product) -> None:
     """Refuse rows of which a column has moved too far from the last accepted ones; raises `DataError`."""
+    from scipy.stats import ks_2samp  # noqa: PLC0415 - takes a second, and only fetch needs it
+
     limit = product.source.limits.shift
     for name in (*product.feature_names, product.target.name):
         distance = float(ks_2samp(rows[name].dropna(), last[name].dropna()).statistic)

@@ -1,12 +1,12 @@
 """The verdict, readable: a table of every figure beside its limit, and a plot of the new errors against the old."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from beacon_retrain.verdict import Check, Verdict
+from beacon_retrain.verdict import Check, Outcome, Slice, Verdict
 
 STYLE: dict[Any, Any] = {
     "font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.spines.left": False,
@@ -14,6 +14,16 @@ STYLE: dict[Any, Any] = {
 }  # fmt: skip
 COLOURS = {"pass": "#009e73", "inconclusive": "#e69f00", "fail": "#d55e00"}
 RATIOS = ("mae", "rmse")
+
+
+class Point(NamedTuple):
+    """A ratio of the plot, its interval, and what it says of the challenger."""
+
+    title: str
+    value: float
+    low: float
+    high: float
+    outcome: Outcome
 
 
 def table(verdict: Verdict) -> str:
@@ -44,29 +54,54 @@ def table(verdict: Verdict) -> str:
 
 
 def plot(verdict: Verdict, file: Path) -> None:
-    """Write ratios new / old with their intervals as SVG: of all rows and of each segment; below 1 is better."""
-    points = [
-        (check.title, check.number, check.low, check.high, check.outcome)
-        for check in verdict.checks
-        if check.name in RATIOS and check.low is not None and check.high is not None
-    ]
-    points += [
-        (f"MAE, {part.name} ({part.rows} rows)", part.ratio, part.low, part.high, "pass" if part.low <= 1 else "fail")
-        for part in verdict.slices
-    ]
+    """Write ratios with their intervals as SVG: errors new / old, or figures / limits where nothing was compared."""
+    points, meaning = _errors(verdict), "new / old: left of the line the challenger is better"
+    if not points:
+        points = _figures(verdict)
+        meaning = "figure / limit: “at most” belongs left of the line, “at least” right of it"
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8, 1.4 + 0.3 * len(points)), layout="constrained")
         axes = figure.subplots()
-        for place, (_title, value, low, high, outcome) in enumerate(reversed(points)):
-            axes.plot([low, high], [place, place], color=COLOURS[outcome], linewidth=2)
-            axes.plot(value, place, "o", color=COLOURS[outcome])
+        for place, point in enumerate(reversed(points)):
+            axes.plot([point.low, point.high], [place, place], color=COLOURS[point.outcome], linewidth=2)
+            axes.plot(point.value, place, "o", color=COLOURS[point.outcome])
         axes.axvline(1.0, color="black", linewidth=0.8)
-        axes.set_yticks(range(len(points)), [point[0] for point in reversed(points)])
-        axes.set_xlabel(
-            "new / old: left of the line the challenger is better" if points else "no champion to compare with"
-        )
+        axes.set_yticks(range(len(points)), [point.title for point in reversed(points)])
+        axes.set_xlabel(meaning)
         axes.set_title(f"Version {verdict.challenger.version}: {verdict.outcome}", loc="left")
         figure.savefig(file, format="svg", metadata={"Date": None})
+
+
+def _errors(verdict: Verdict) -> list[Point]:
+    """The errors new / old, of all rows and of each segment."""
+    points = [
+        Point(check.title, check.number, check.low, check.high, check.outcome)
+        for check in verdict.checks
+        if check.name in RATIOS and check.low is not None and check.high is not None
+    ]
+    return points + [
+        Point(f"MAE, {part.name} ({part.rows} rows)", part.ratio, part.low, part.high, _of_slice(part))
+        for part in verdict.slices
+    ]
+
+
+def _of_slice(part: Slice) -> Outcome:
+    return "pass" if part.low <= 1 else "fail"
+
+
+def _figures(verdict: Verdict) -> list[Point]:
+    """Every figure / its limit; a limit of zero has no ratio."""
+    return [
+        Point(
+            f"{check.title}: {check.number:.3g}, {check.rule} {check.limit:g}",
+            check.number / check.limit,
+            (check.number if check.low is None else check.low) / check.limit,
+            (check.number if check.high is None else check.high) / check.limit,
+            check.outcome,
+        )
+        for check in verdict.checks
+        if check.limit
+    ]
 
 
 def _row(check: Check) -> str:

@@ -19,7 +19,7 @@ import beacon_core.product
 import feature_repo
 from beacon_core.settings import ROOT, Settings
 from beacon_retrain.files import write_bytes, write_json
-from beacon_retrain.train import TrainSettings
+from beacon_retrain.training import TrainSettings
 
 LIBRARIES = ("scikit-learn", "numpy", "onnx", "onnxruntime")
 """What a model follows from, beside our own code."""

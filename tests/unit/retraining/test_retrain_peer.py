@@ -8,7 +8,7 @@ import numpy as np
 from beacon_core.product import Product
 from beacon_retrain.dataset import make_dataset
 from beacon_retrain.peer import FILE, find_peer
-from beacon_retrain.train import TrainSettings
+from beacon_retrain.training import TrainSettings
 from beacon_retrain.validate import validate
 
 PROMISED_RMSE = 2.85

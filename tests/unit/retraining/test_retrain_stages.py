@@ -4,7 +4,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import pytest
 import yaml
@@ -12,7 +11,7 @@ import yaml
 from beacon_core.settings import ROOT, Settings
 from beacon_retrain import context
 from beacon_retrain.stages import STAGES
-from beacon_retrain.train import TrainSettings
+from beacon_retrain.training import TrainSettings
 from beacon_retrain.workspace import Run, code_digest, default_training, params_of, prepare, read_run, read_training
 
 SOURCES = ROOT / "services" / "retraining" / "beacon_retrain"
@@ -82,12 +81,13 @@ def test_the_workspace_carries_the_run_and_leaves_alone_what_stays(tmp_path: Pat
 
 def test_what_training_found_out_survives_as_json() -> None:
     from beacon_retrain.assess import Assessment
+    from beacon_retrain.crossval import Part
     from beacon_retrain.interval import Widths
-    from beacon_retrain.model_stages import _as_list
-    from beacon_retrain.registry_stages import _as_array
     from beacon_retrain.train import Result, Trained
+    from beacon_retrain.trained_file import decode, encode
 
     rng = np.random.default_rng(0)
+    part = Part(np.array([2, 0]), rng.random((2, 2)), Widths(0.5, 1 / 3))
     found = Trained(
         candidate="ridge",
         model=None,
@@ -95,10 +95,13 @@ def test_what_training_found_out_survives_as_json() -> None:
         results=(Result("ridge", 1 / 3, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, rng.random((2, 4))),),
         behind={"ridge": (0.0, 0.0)},
         widths=Widths(1.0, 2.0),
-        assessment=Assessment(1.5, 0.9, rng.random(3), rng.random(3), {0.1: 2.0, 0.3: 3.0}),
+        assessment=Assessment(1.5, 0.9, rng.random(3), rng.random(3), {0.1: 2.0, 0.3: 3.0}, (part,)),
     )
-    again = msgspec.json.decode(msgspec.json.encode(found, enc_hook=_as_list), type=Trained, dec_hook=_as_array)
+    again = decode(encode(found))
     assert again.results[0].held_out.tobytes() == found.results[0].held_out.tobytes()
+    (held_out,) = again.assessment.held_out
+    assert (held_out.rows.dtype, held_out.rows.tolist(), held_out.widths) == (np.intp, [2, 0], part.widths)
+    assert held_out.predictions.tobytes() == part.predictions.tobytes()
     assert again.assessment.missing == found.assessment.missing
     assert again.fill.tobytes() == found.fill.tobytes()
     assert (again.behind, again.widths, again.result.rmse) == (found.behind, found.widths, 1 / 3)

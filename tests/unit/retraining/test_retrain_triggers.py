@@ -20,7 +20,7 @@ from beacon_retrain.fetch import FetchError
 from beacon_retrain.lock import Busy, only_one
 from beacon_retrain.pipeline import Order, retrain
 from beacon_retrain.stages import JOB
-from beacon_retrain.train import TrainSettings
+from beacon_retrain.training import TrainSettings
 
 HOLD = """
 import sys, time

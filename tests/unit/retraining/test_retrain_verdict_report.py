@@ -43,5 +43,13 @@ def test_the_plot_names_what_it_shows_and_repeats(tmp_path: Path) -> None:
     content = (tmp_path / "one.svg").read_bytes()
     assert content == (tmp_path / "two.svg").read_bytes()
     assert b"<!-- MAE, river=1 (30 rows) -->" in content
-    plot(msgspec.structs.replace(VERDICT, champion=None, checks=VERDICT.checks[1:], slices=()), tmp_path / "first.svg")
-    assert b"no champion to compare with" in (tmp_path / "first.svg").read_bytes()
+
+
+def test_without_a_comparison_the_plot_shows_each_figure_against_its_limit(tmp_path: Path) -> None:
+    direction = Check("direction_RM", "mean change", "pass", 0.3, "at least", 0.0)
+    first = msgspec.structs.replace(VERDICT, champion=None, checks=(*VERDICT.checks[1:], direction), slices=())
+    plot(first, tmp_path / "first.svg")
+    drawn = (tmp_path / "first.svg").read_text()
+    assert "<!-- seconds for one row: 0.001, at most 0.02 -->" in drawn
+    assert "<!-- figure / limit: " in drawn
+    assert "mean change" not in drawn

@@ -1,0 +1,40 @@
+"""The report of a retraining: the verdict, its plot and the model card as one page that needs nothing else."""
+
+from html import escape
+
+from markdown_it import MarkdownIt
+
+PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>
+:root {{ color-scheme: light dark; --line: #8885; }}
+body {{ font: 15px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 75rem; padding: 1rem 1.5rem 3rem; }}
+h1 {{ font-size: 1.5rem; line-height: 1.25; margin-top: 2rem; }}
+h2 {{ font-size: 1.1rem; margin-top: 2rem; }}
+p, ul {{ max-width: 50rem; }}
+table {{ border-collapse: collapse; display: block; font-variant-numeric: tabular-nums; overflow-x: auto; }}
+th, td {{ border-bottom: 1px solid var(--line); padding: .3rem .9rem .3rem 0; text-align: left; vertical-align: top; }}
+code {{ overflow-wrap: anywhere; }}
+figure {{ background: #fff; margin: 1.5rem 0; max-width: 50rem; }}
+figure svg {{ display: block; height: auto; width: 100%; }}
+</style>
+</head>
+<body>
+{verdict}
+<figure>{plot}</figure>
+{card}
+</body>
+</html>
+"""
+
+
+def page(title: str, verdict: str, plot: str, card: str) -> str:
+    """HTML of the two Markdown texts and the SVG file between them."""
+    # Without HTML of their own: names and notes in them come from data.
+    markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
+    drawing = plot[plot.index("<svg") :]
+    return PAGE.format(title=escape(title), verdict=markdown.render(verdict), plot=drawing, card=markdown.render(card))
