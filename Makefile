@@ -162,6 +162,11 @@ chaos: .venv/.stamp ## rollouts under load and faults on that cluster, an hour; 
 	TAG=$(TAG) ADDRESS=$(ADDRESS) NAMESPACE=beacon-chaos VALUES=tests/chaos/values NODE=$(NODE) \
 	  $(DEV) pytest tests/chaos -s --timeout 1200 $(ARGS)
 
+.PHONY: e2e-paging
+e2e-paging: .venv/.stamp ## an hour of health pages nobody, faults page in time (RECEIVER=: address of this machine for pods; MINUTES=, ARGS=)
+	TAG=$(TAG) ADDRESS=$(ADDRESS) NAMESPACE=$(if $(filter beacon,$(NAMESPACE)),beacon-paging,$(NAMESPACE)) VALUES=$$(mktemp -d) \
+	  RECEIVER=$(RECEIVER) MINUTES=$(MINUTES) $(DEV) pytest tests/paging -x -s --timeout 5400 $(ARGS)
+
 ##@ Deploy it
 # Docker, podman or buildah, whichever works here. BUILD_OPTIONS go to its build.
 BUILDER ?= $(firstword $(foreach tool,docker podman buildah,$(shell $(tool) info >/dev/null 2>&1 && echo $(tool))))

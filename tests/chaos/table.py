@@ -11,15 +11,15 @@ from pathlib import Path
 from beacon_core.settings import ROOT
 
 PAGE = ROOT / "docs" / "reliability.md"
-BEGIN, END = "<!-- chaos: written by `make chaos` -->", "<!-- end of chaos -->"
 HEAD = "| fault | what must hold | what was seen | when |\n| --- | --- | --- | --- |"
 
 
-def write(page: Path, fault: str, wanted: str, seen: str) -> None:
-    """Put one row into the page's table, in place of the older one of the same fault."""
+def write(page: Path, fault: str, wanted: str, seen: str, suite: str = "chaos") -> None:
+    """Put one row into the page's table of a suite, in place of the older one of the same fault."""
+    begin, end = f"<!-- {suite}: written by `make {suite}` -->", f"<!-- end of {suite} -->"
     text = page.read_text(encoding="utf-8")
-    before, _, rest = text.partition(BEGIN)
-    table, _, after = rest.partition(END)
+    before, _, rest = text.partition(begin)
+    table, _, after = rest.partition(end)
     rows = [line for line in table.splitlines() if line.startswith("| ")][2:]
     row = f"| {fault} | {wanted} | {seen} | {_stamp()} |"
     places = [place for place, line in enumerate(rows) if line.startswith(f"| {fault} |")]
@@ -27,7 +27,7 @@ def write(page: Path, fault: str, wanted: str, seen: str) -> None:
         rows[places[0]] = row
     else:
         rows.append(row)
-    page.write_text(f"{before}{BEGIN}\n{HEAD}\n" + "\n".join(rows) + f"\n{END}{after}", encoding="utf-8")
+    page.write_text(f"{before}{begin}\n{HEAD}\n" + "\n".join(rows) + f"\n{end}{after}", encoding="utf-8")
 
 
 def _stamp() -> str:

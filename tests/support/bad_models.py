@@ -196,6 +196,14 @@ def good(models: Path, base: Package, version: str, factor: float = 1.0) -> Pin:
     return _write(models, base, version, graph.bytes())
 
 
+def out_of_range(models: Path, base: Package, version: str, share: float = 0.3) -> Pin:
+    """A package that answers ten times too much for a share of the rows, and is what it says of itself."""
+    graph = Graph(base.model)
+    large = graph.node("Mul", HONEST, graph.constant(10.0))
+    graph.node("Where", graph.some_rows(share, 0.137), large, HONEST, output=OUTPUT)
+    return _write(models, base, version, graph.bytes())
+
+
 def build(kind: str, models: Path, base: Package, version: str, *, slow_seconds: float = 0.1) -> Pin:
     """Write the bad package below `models`, made from a good one; its pin. `slow_seconds`: of one slow prediction."""
     golden = base.manifest.golden

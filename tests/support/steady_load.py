@@ -15,12 +15,16 @@ TIMEOUT_SECONDS = 10.0
 
 
 class Door(NamedTuple):
-    """One way in: `fresh` asks over a new connection each time, else over connections that are kept."""
+    """One way in: `fresh` asks over a new connection each time, else over connections that are kept.
+
+    `host` is the name that the ingress knows, where the URL has an address.
+    """
 
     name: str
     url: str
     body: dict[str, Any]
     fresh: bool
+    host: str = ""
 
 
 class Answer(NamedTuple):
@@ -81,7 +85,8 @@ class Load(threading.Thread):
         sent = time.monotonic()
         self.under_way += 1
         try:
-            async with session.post(door.url, json=door.body) as response:
+            headers = {"Host": door.host} if door.host else None
+            async with session.post(door.url, json=door.body, headers=headers) as response:
                 answer = await _answer(door, sent, response)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             answer = Answer(door.name, sent, 0, 0, repr(error))
