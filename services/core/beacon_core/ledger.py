@@ -126,7 +126,9 @@ def counts(connection: Connection, product: str) -> list[tuple[str, int, datetim
     """Of each outcome that a run had: how many, and when the newest one ended."""
     table = promotions.c
     query = select(table.outcome, func.count(), func.max(table.moment))
-    rows = connection.execute(query.where(table.product == product, table.step == "end").group_by(table.outcome))
+    rows = connection.execute(
+        query.where(table.product == product, table.step == "end").group_by(table.outcome).order_by(table.outcome)
+    )
     return [(row[0], row[1], row[2]) for row in rows]
 
 

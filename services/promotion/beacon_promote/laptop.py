@@ -36,6 +36,8 @@ SWAP_SECONDS = 20.0
 POLL_SECONDS = 0.2
 PROBE_SECONDS = 3.0
 STOP_SECONDS = 10.0
+MOST_MEMORY = 768 << 20
+"""Bytes that a dark instance may take while it starts; inference takes about 100 MiB."""
 
 
 class Laptop:
@@ -211,6 +213,8 @@ class Laptop:
             if (code := process.poll()) is not None:
                 log = (home / "log").read_text(encoding="utf-8", errors="replace")[-500:]
                 raise ReleaseFailed("crash_at_load", f"version {pin.version} ended with status {code}: {log}")
+            if (peak := _peak_memory(process.pid)) > MOST_MEMORY:
+                raise ReleaseFailed("memory", f"version {pin.version} takes {peak >> 20} MiB before it is ready")
             with contextlib.suppress(OSError):
                 serves, refusal = _readiness(url)
                 if refusal:
@@ -236,6 +240,17 @@ def _readiness(url: str) -> tuple[Pin | None, str]:
 def _free_ports(count: int) -> list[int]:
     with contextlib.ExitStack() as stack:
         return [stack.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1] for _ in range(count)]
+
+
+def _peak_memory(group: int) -> int:
+    """Most resident memory, in bytes, of a process of this group; 0 where the system does not tell (no /proc)."""
+    peak = 0
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if os.getpgid(int(folder.name)) == group:
+                status = (folder / "status").read_text()
+                peak = max(peak, int(status.partition("VmHWM:")[2].split(maxsplit=1)[0] or 0) << 10)
+    return peak
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:

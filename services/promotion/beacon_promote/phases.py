@@ -81,6 +81,8 @@ def dark(order: Order) -> Measures:
 
 def shadow(order: Order) -> Measures | None:
     """The candidate beside the released model on the users' requests; None where nobody asked, or without the store."""
+    if order.old is None:
+        return None
     order.target.shadow(order.new)
     try:
         began = clock.now()
@@ -98,7 +100,7 @@ def shadow(order: Order) -> Measures | None:
             return None
     finally:
         order.target.shadow(None)
-    if not pairs or order.old is None:
+    if not pairs:
         return None
     new, old = ([pair[place] for pair in pairs] for place in (0, 1))
     return Measures(
