@@ -171,7 +171,7 @@ e2e-paging: .venv/.stamp ## an hour of health pages nobody, faults page in time 
 # Docker, podman or buildah, whichever works here. BUILD_OPTIONS go to its build.
 BUILDER ?= $(firstword $(foreach tool,docker podman buildah,$(shell $(tool) info >/dev/null 2>&1 && echo $(tool))))
 BUILD_OPTIONS ?=
-IMAGES := inference feature-serving console retraining drift-profiling
+IMAGES := inference feature-serving console retraining drift-profiling promotion
 ADDRESS ?= http://127.0.0.1
 NAMESPACE ?= beacon
 VALUES ?=

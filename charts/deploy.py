@@ -16,7 +16,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 CHARTS = Path(__file__).parent
-RELEASES = ("platform", "retraining", "feature-serving", "drift-profiling", "console", "inference", "monitoring")
+RELEASES = (
+    "platform",
+    "retraining",
+    "feature-serving",
+    "drift-profiling",
+    "console",
+    "inference",
+    "promotion",
+    "monitoring",
+)
 """In the order of installation; each is the chart of that name, released as beacon-NAME."""
 IMAGES = {"platform": ("mlflow.image", "retraining"), "monitoring": ("prober.image", "inference")}
 """Where the chart's values name an image of ours, and which; `image` and the release's own elsewhere."""
@@ -134,8 +143,8 @@ def platform(cluster: Cluster) -> None:
 
 
 def services(cluster: Cluster) -> None:
-    """Everything but inference, and what watches it."""
-    for name in RELEASES[1:-2]:
+    """What inference needs, and what makes its model."""
+    for name in RELEASES[1 : RELEASES.index("inference")]:
         cluster.upgrade(name)
     if cluster.kubectl("get", "statefulset", "beacon-mlflow", "-o", "name", "--ignore-not-found"):
         cluster.rolled_out("statefulset/beacon-mlflow")
@@ -163,9 +172,10 @@ def first_model(cluster: Cluster) -> dict[str, str]:
 
 
 def inference(cluster: Cluster, model: dict[str, str]) -> None:
-    """Inference with its model, and every service up."""
+    """Inference with its model, what changes it, and every service up."""
     settings = [option for key, value in model.items() for option in ("--set-string", f"model.{key}={value}")]
     cluster.upgrade("inference", *settings, "--wait", "--timeout", "5m")
+    cluster.upgrade("promotion")
     cluster.rolled_out("deployment/beacon-feature-serving", "deployment/beacon-console")
 
 
@@ -178,7 +188,8 @@ def remove(cluster: Cluster) -> None:
     """Uninstall every release, with its data, its secret and its ended jobs."""
     for name in reversed(RELEASES):
         cluster.helm("uninstall", name, "--ignore-not-found", "--wait")
-    cluster.kubectl("delete", "job,pod,secret", "--selector=app.kubernetes.io/part-of=beacon", "--ignore-not-found")
+    kinds = "job,pod,secret,configmap,lease"
+    cluster.kubectl("delete", kinds, "--selector=app.kubernetes.io/part-of=beacon", "--ignore-not-found")
     cluster.kubectl("delete", "job", "beacon-first-model", "beacon-champion", "--ignore-not-found")
     cluster.kubectl("delete", "secret", SECRET, "--ignore-not-found")
 

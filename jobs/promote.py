@@ -16,11 +16,13 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from beacon_core import clock, ledger
+from beacon_core.kubernetes import pod_access
 from beacon_core.logs import configure_logging
 from beacon_core.product import Product, ProductError, load_product
 from beacon_core.settings import Settings, SettingsError, load_settings
 from beacon_core.store import migrate, open_store
 from beacon_promote.choose import NoCandidate
+from beacon_promote.cluster import ClusterTarget
 from beacon_promote.laptop import Laptop
 from beacon_promote.runs import Runs
 from beacon_promote.target import Busy, ReleaseFailed, Target, TargetDown
@@ -58,7 +60,10 @@ def main() -> int:
 
 
 def target_of(settings: Settings) -> Target:
-    """The place that serves: this machine."""
+    """The place that serves: the cluster whose pod this is, else this machine."""
+    access = pod_access()
+    if access is not None:
+        return ClusterTarget(settings, access)
     # Only a laptop has the package that runs processes.
     from beacon_laptop.processes import services, variables  # noqa: PLC0415
     from beacon_laptop.supervision import popen  # noqa: PLC0415

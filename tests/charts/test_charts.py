@@ -24,6 +24,8 @@ ARROWS = {
     "drift-profiling": {"postgresql"},
     "drift-profiling-migration": {"postgresql"},
     "console": {"inference-metrics", "mlflow", "postgresql"},
+    "promotion": {"inference", "inference-metrics", "inference-dark", "inference-dark-metrics", "mlflow", "postgresql"},
+    "promotion-migration": {"postgresql"},
     "mlflow": {"postgresql"},
     "prometheus": {"inference-metrics", "feature-serving-metrics", "console-metrics", "prober", "alertmanager"},
     "alertmanager": set(),
@@ -31,8 +33,33 @@ ARROWS = {
     "postgresql": set(),
     "redis": set(),
 }
-TOKENS = {"drift-profiling"}
+DARK = {"inference-dark": {"mlflow"}}
+"""Pods that promotion makes itself, and the arrows that its chart draws for them."""
+TOKENS = {"drift-profiling", "promotion"}
 """Who asks the Kubernetes API, and so has a token."""
+# What promotion may do, whole: a right more or less is a decision. No right is on Secrets.
+INFERENCE, CANARY = "beacon-inference", "beacon-inference-canary"
+PROMOTION_RIGHTS = {
+    ("", "configmaps", ""): "create delete get list patch update",
+    ("", "pods", ""): "create get list",
+    ("", "pods", "beacon-inference-dark-0"): "delete",
+    ("", "pods", "beacon-inference-dark-1"): "delete",
+    ("", "services", ""): "create",
+    ("", "services", INFERENCE): "get",
+    ("", "services", CANARY): "delete get patch",
+    ("apps", "deployments", ""): "create",
+    ("apps", "deployments", INFERENCE): "get patch",
+    ("apps", "deployments", CANARY): "delete get patch",
+    ("apps", "replicasets", ""): "list",
+    ("autoscaling", "horizontalpodautoscalers", INFERENCE): "get",
+    ("coordination.k8s.io", "leases", ""): "create",
+    ("coordination.k8s.io", "leases", "beacon-promotion"): "get update",
+    ("gateway.networking.k8s.io", "httproutes", INFERENCE): "get patch",
+    ("monitoring.coreos.com", "servicemonitors", INFERENCE): "get",
+    ("networking.k8s.io", "ingresses", INFERENCE): "get",
+    ("networking.k8s.io", "networkpolicies", INFERENCE): "get",
+    ("policy", "poddisruptionbudgets", INFERENCE): "get",
+}
 
 
 def test_every_chart_has_values_to_be_tested_with() -> None:
@@ -120,7 +147,8 @@ def test_only_the_drawn_arrows_are_open() -> None:
                 policies[document["spec"]["podSelector"]["matchLabels"]["app.kubernetes.io/name"]] = document["spec"]
     assert found == ARROWS
     # Every pod that stays has a policy that closes both ways; hooks and tests live for seconds.
-    assert {name for name in found if not name.endswith(("-migration", "-golden"))} == policies.keys()
+    staying = {name for name in found if not name.endswith(("-migration", "-golden"))}
+    assert staying | DARK.keys() == policies.keys()
     for name, policy in policies.items():
         assert policy["policyTypes"] == ["Ingress", "Egress"]
         opened = {
@@ -128,7 +156,7 @@ def test_only_the_drawn_arrows_are_open() -> None:
             for rule in policy["egress"]
             for peer in rule.get("to", [])
         }
-        assert opened == {target.removesuffix("-metrics") for target in ARROWS[name]}, name
+        assert opened == {target.removesuffix("-metrics") for target in (ARROWS | DARK)[name]}, name
 
 
 @pytest.mark.parametrize("chart", RELEASES)
@@ -182,6 +210,30 @@ def test_a_change_of_model_is_a_rollout_and_nothing_else() -> None:
     old, new = pod("1"), pod("2")
     assert old["metadata"].pop("annotations") != new["metadata"].pop("annotations")
     assert old == new
+
+
+def test_promotion_has_exactly_the_rights_that_were_decided() -> None:
+    for values in ("default-values.yaml", "guarded-values.yaml"):
+        documents = rendered("promotion", values)
+        assert not [document for document in documents if document["kind"].startswith("Cluster")]
+        roles = [document for document in documents if document["kind"] == "Role"]
+        found: dict[tuple[str, str, str], set[str]] = {}
+        for rule in roles[0]["rules"]:
+            for group in rule["apiGroups"]:
+                for resource in rule["resources"]:
+                    for name in rule.get("resourceNames", [""]):
+                        found.setdefault((group, resource, name), set()).update(rule["verbs"])
+        assert len(roles) == 1
+        assert {key: " ".join(sorted(verbs)) for key, verbs in found.items()} == PROMOTION_RIGHTS
+        # Each object that inference's chart makes can be read: Helm compares all of them.
+        made = {document["kind"].lower() for document in rendered("inference", "everything-values.yaml")}
+        readable = {resource for _, resource, _ in PROMOTION_RIGHTS}
+        assert {
+            f"{kind}s"
+            if not kind.endswith(("y", "s"))
+            else re.sub("y$", "ie", kind) + ("s" if kind.endswith("y") else "es")
+            for kind in made
+        } - {"jobs", "pods"} <= readable
 
 
 def test_a_canary_is_one_more_deployment_and_changes_nothing_of_the_others() -> None:

@@ -33,6 +33,8 @@ labels: {{- include "beacon.labels" . | nindent 2 }}
 {{- define "beacon.ports" -}}
 inference: 8080
 inference-metrics: 9090
+inference-dark: 8080
+inference-dark-metrics: 9090
 feature-serving: 6566
 feature-serving-metrics: 9091
 console: 8090
