@@ -109,7 +109,7 @@ clean: ## forget the state (models, data, logs); environments stay
 lint: .venv/.stamp ## style, types
 	$(DEV) ruff check .
 	$(DEV) ruff format --check .
-	$(DEV) mypy services/core services/inference services/feature-serving services/retraining services/console services/drift-profiling services/promotion laptop jobs feature_repo charts benchmarks/harness benchmarks/drift
+	$(DEV) mypy services/core services/inference services/feature-serving services/retraining services/console services/drift-profiling services/promotion laptop jobs feature_repo charts benchmarks/harness benchmarks/drift benchmarks/console
 
 .PHONY: test
 test: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## unit and contract tests
@@ -223,3 +223,7 @@ drift-study: .venv/.stamp ## how often a drift alarm is false and a shift is fou
 .PHONY: console-speed
 console-speed: .venv/.stamp .venvs/console.stamp ## the front page on a million predictions, SQLite and PostgreSQL: minutes (ARGS=--help)
 	@cd benchmarks && PYTHONPATH=$(CURDIR)/tests:$(PYTHONPATH) exec $(CURDIR)/.venv/bin/python -m console.front_page $(ARGS)
+
+.PHONY: drift-cost
+drift-cost: .venv/.stamp .venvs/drift.stamp ## what a drift run costs in time and memory, by rows: minutes (ARGS=--help)
+	@cd benchmarks && PYTHONPATH=$(CURDIR)/tests:$(PYTHONPATH) exec $(CURDIR)/.venv/bin/python -m drift.cost $(ARGS)

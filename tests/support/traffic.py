@@ -25,6 +25,29 @@ EPOCH = datetime(2026, 3, 2, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 
 
+def release_profiled(
+    settings: Settings,
+    product: Product,
+    population: Population,
+    random: np.random.Generator,
+    version: str = "1",
+    rows: int = 500,
+) -> Pin:
+    """Put a version into service whose reference is drawn from the population; with no rows it has none."""
+    pin = build_package(settings.models_dir, product, version)
+    folder = settings.models_dir / pin.name / version
+    if rows:
+        seen = population.draw(random, rows)
+        columns = dict(zip(population.columns, seen.T, strict=True)) | {"prediction": seen[:, -1]}
+        content = profile_rows(columns, EPOCH, {}).serialize()
+        (folder / PROFILE_FILE).write_bytes(content)
+        manifest = msgspec.json.decode((folder / MANIFEST_FILE).read_bytes(), type=Manifest)
+        files = manifest.files | {PROFILE_FILE: digest(content)}
+        pin = Pin(pin.name, version, write_manifest(folder, msgspec.structs.replace(manifest, files=files)))
+    write_release(settings.release_file, Release(pin))
+    return pin
+
+
 class World:
     """One home: `say` writes predictions, `tell` actuals, `run` runs the job as if it were an hour's end."""
 
@@ -40,18 +63,8 @@ class World:
 
     def release(self, version: str = "1", *, profile: bool = True, rows: int = 500) -> None:
         """Put a version into service whose reference is drawn from the population, small enough for an exact sketch."""
-        pin = build_package(self.settings.models_dir, self.product, version)
-        folder = self.settings.models_dir / pin.name / version
-        if profile:
-            seen = self.draw(rows)
-            columns = dict(zip(self.population.columns, seen.T, strict=True)) | {"prediction": seen[:, -1]}
-            content = profile_rows(columns, EPOCH, {}).serialize()
-            (folder / PROFILE_FILE).write_bytes(content)
-            manifest = msgspec.json.decode((folder / MANIFEST_FILE).read_bytes(), type=Manifest)
-            files = manifest.files | {PROFILE_FILE: digest(content)}
-            pin = Pin(pin.name, version, write_manifest(folder, msgspec.structs.replace(manifest, files=files)))
+        pin = release_profiled(self.settings, self.product, self.population, self.random, version, rows * profile)
         self.sha256[version] = pin.sha256
-        write_release(self.settings.release_file, Release(pin))
 
     def draw(self, count: int) -> np.ndarray:
         """Rows of the population, the target last."""

@@ -118,7 +118,7 @@ def read_unit(connection: Connection, unit: Unit, names: Sequence[str]) -> HourO
     set_aside: list[str] = []
     blocks = [np.empty((0, len(names) + 7))]
     sha256 = None
-    for batch in connection.execute(query).partitions(BATCH):
+    for batch in connection.execute(query, execution_options={"yield_per": BATCH}).partitions():
         for row in batch:
             try:
                 parsed.append(_parse(row, names, told.get(row[0])))
