@@ -11,6 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import NamedTuple, Self
 
+CREDENTIALS = {"KAGGLE_USERNAME": "someone", "KAGGLE_KEY": "very-secret"}
+
 
 class Answer(NamedTuple):
     """What a download is answered with; `send` is how many bytes of the body really go out."""
@@ -27,8 +29,8 @@ class StandIn(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+    def __init__(self, host: str = "127.0.0.1") -> None:
+        super().__init__((host, 0), Handler)
         self.answers = [Answer()]
         self.asked: list[str] = []
         self.authorization: str | None = None
@@ -42,20 +44,18 @@ class StandIn(ThreadingHTTPServer):
         self.server_close()
 
     def environment(self, home: Path) -> dict[str, str]:
-        """The environment of a process whose Kaggle client asks this server.
+        """The environment of a process whose Kaggle client asks this server."""
+        own = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(sys.path), "HOME": str(home)}
+        return own | CREDENTIALS | self.route("127.0.0.1")
+
+    def route(self, direct: str) -> dict[str, str]:
+        """What brings Kaggle's client here; it goes to `direct` without us.
 
         The client is pointed at http://localhost, port 80; this server is its proxy, so that no fixed port is needed.
         """
-        return {
-            "PATH": os.environ["PATH"],
-            "PYTHONPATH": os.pathsep.join(sys.path),
-            "HOME": str(home),
-            "KAGGLE_API_ENVIRONMENT": "LOCALHOST",
-            "KAGGLE_USERNAME": "someone",
-            "KAGGLE_KEY": "very-secret",
-            "http_proxy": f"http://127.0.0.1:{self.server_address[1]}",
-            "no_proxy": "127.0.0.1",
-        }
+        host, port = self.server_address[:2]
+        proxy = f"http://{host!s}:{port}"
+        return {"KAGGLE_API_ENVIRONMENT": "LOCALHOST", "http_proxy": proxy, "no_proxy": direct}
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -7,9 +7,11 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
+import yaml
 
 from beacon_core.product import load_product
 from beacon_core.settings import ROOT
@@ -23,14 +25,11 @@ ROW = {feature.name: feature.example for feature in PRODUCT.features}
 PREDICT = f"{ADDRESS}/v1/predict"
 BODY: dict[str, Any] = {"features": ROW}
 VALUES = ROOT / os.environ["VALUES"]
-TARGETS = {
-    "inference": (8080, 9090),
-    "feature-serving": (6566, 9091),
-    "console": (8090,),
-    "mlflow": (5000,),
-    "postgresql": (5432,),
-    "redis": (6379,),
-}
+NAMES = (ROOT / "charts" / "beacon-lib" / "templates" / "_names.tpl").read_text(encoding="utf-8")
+PORTS: dict[str, int] = yaml.safe_load(NAMES.partition('define "beacon.ports" -}}')[2].partition("{{")[0])
+End = tuple[str, int]
+ENDS: dict[str, End] = {arrow: (arrow.removesuffix("-metrics"), port) for arrow, port in PORTS.items()}
+"""Where each arrow of the library chart ends: component and port."""
 # Prints every address that takes a connection.
 PROBE = """
 import socket, sys
@@ -42,7 +41,7 @@ def probe(word):
         socket.create_connection((host, int(port)), 4).close()
     except OSError:
         return
-    sys.stdout.write(f"{host} {port}\\n")  # in one go: lines of threads must not mix
+    sys.stdout.write(word + "\\n")  # in one go: lines of threads must not mix
 
 with ThreadPoolExecutor(32) as pool:
     list(pool.map(probe, sys.argv[1:]))
@@ -67,9 +66,9 @@ def cluster() -> Cluster:
     return Cluster(NAMESPACE, "", TAG, VALUES)
 
 
-def make(target: str) -> subprocess.CompletedProcess[str]:
+def make(target: str, values: Path = VALUES) -> subprocess.CompletedProcess[str]:
     """`make deploy` or `make undeploy`, as a user would call it."""
-    given = [f"NAMESPACE={NAMESPACE}", f"TAG={TAG}", f"VALUES={VALUES}"]
+    given = [f"NAMESPACE={NAMESPACE}", f"TAG={TAG}", f"VALUES={values}"]
     variables = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     return subprocess.run(
         ["make", target, *given], capture_output=True, text=True, check=False, cwd=ROOT, env=variables
@@ -105,40 +104,45 @@ def until(true: Callable[[], bool], what: str, seconds: float) -> None:
         time.sleep(0.5)
 
 
-def open_from(labels: dict[str, str]) -> set[tuple[str, int]]:
-    """The addresses of ours that take a connection from a pod with these labels."""
-    addresses = [f"beacon-{name}:{port}" for name, ports in TARGETS.items() for port in ports]
-    # Headless or not, a metrics port is reached by the pod's own address, too.
-    pods = json.loads(cluster().kubectl("get", "pods", "-o", "json"))["items"]
-    for pod in pods:
+def labels_of_ours() -> dict[str, dict[str, str]]:
+    """The labels that the pods of each component have, jobs included."""
+    found = {}
+    for item in json.loads(cluster().kubectl("get", "deployment,statefulset,cronjob", "-o", "json"))["items"]:
+        spec = item["spec"]
+        template = spec["jobTemplate"]["spec"]["template"] if item["kind"] == "CronJob" else spec["template"]
+        labels: dict[str, str] = template["metadata"]["labels"]
+        found[labels["app.kubernetes.io/name"]] = labels
+    return found
+
+
+def open_from(labels: dict[str, str], namespace: str = NAMESPACE) -> set[End]:
+    """The ends of arrows that take a connection, by service or by pod, from a pod with these labels."""
+    services = {name for name, _ in ENDS.values()}
+    hosts = {f"beacon-{name}.{NAMESPACE}": name for name in services}
+    for pod in json.loads(cluster().kubectl("get", "pods", "-o", "json"))["items"]:
         name = pod["metadata"]["labels"].get("app.kubernetes.io/name", "")
-        addresses += [
-            f"{pod['status']['podIP']}:{port}" for port in TARGETS.get(name, ()) if pod["status"].get("podIP")
-        ]
-    name = f"probe-{secrets.token_hex(3)}"
+        if name in services and pod["status"].get("podIP"):
+            hosts[pod["status"]["podIP"]] = name
+    ends = {f"{host}:{end[1]}": end for host, name in hosts.items() for end in ENDS.values() if end[0] == name}
     security = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
-    pod = {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": name, "labels": labels},
-        "spec": {
-            "restartPolicy": "Never",
-            "securityContext": {"runAsNonRoot": True, "runAsUser": 10001, "seccompProfile": {"type": "RuntimeDefault"}},
-            "containers": [
-                {
-                    "name": "probe",
-                    "image": f"beacon-inference:{TAG}",
-                    "command": ["sh", "-c", 'sleep 4; exec python -c "$0" "$@"', PROBE, *addresses],
-                    "securityContext": security,
-                }
-            ],
-        },
+    container = {
+        "name": "probe",
+        "image": f"beacon-inference:{TAG}",
+        # The policies learn of the pod while it sleeps.
+        "command": ["sh", "-c", 'sleep 5; exec python -c "$0" "$@"', PROBE, *ends],
+        "securityContext": security,
+        # Never ready, so that no service sends it anything.
+        "readinessProbe": {"exec": {"command": ["false"]}},
     }
-    cluster().kubectl("create", "-f", "-", given=json.dumps(pod))
+    pod_security = {"runAsNonRoot": True, "runAsUser": 10001, "seccompProfile": {"type": "RuntimeDefault"}}
+    spec = {"restartPolicy": "Never", "securityContext": pod_security, "containers": [container]}
+    name = f"probe-{secrets.token_hex(3)}"
+    there = Cluster(namespace, "", TAG, None)
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels}, "spec": spec}
+    there.kubectl("create", "-f", "-", given=json.dumps(pod))
     try:
-        phase = "--for=jsonpath={.status.phase}=Succeeded"
-        cluster().kubectl("wait", f"pod/{name}", phase, "--timeout=120s")
-        lines = cluster().kubectl("logs", name).split("\n")
+        there.kubectl("wait", f"pod/{name}", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=180s")
+        lines = there.kubectl("logs", name).split("\n")
     finally:
-        cluster().kubectl("delete", "pod", name, "--wait=false")
-    return {(line.split()[0], int(line.split()[1])) for line in lines if line}
+        there.kubectl("delete", "pod", name, "--wait=false")
+    return {ends[line] for line in lines if line}
