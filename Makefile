@@ -133,6 +133,10 @@ test-workflows: | $(UV) ## the workflows of GitHub by actionlint
 test-retrain: .venv/.stamp ## retraining whole: models, gate, MLflow, Kaggle's client, DVC, kill -9 (minutes)
 	$(DEV) pytest -n 2 --dist loadgroup tests/retraining --timeout 300
 
+.PHONY: test-promotion
+test-promotion: .venv/.stamp .venvs/inference.stamp .venvs/promote.stamp ## promotion on a laptop: bad models, kill -9, two at once (BEACON_PROMOTION_TIMES=20)
+	$(DEV) pytest tests/promotion -rP
+
 .PHONY: test-laptop
 test-laptop: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## `make run` itself: train, serve, kill every process in turn
 	$(DEV) pytest tests/e2e_laptop

@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 from beacon_console import decisions, drift, jobs, traffic
 from beacon_console.formats import ago, duration, number, share, words
 from beacon_console.inference import Live
+from beacon_core import ledger
 from beacon_core.job_runs import FAILED
 from beacon_core.product import Product
 
@@ -50,6 +51,7 @@ class Overview(NamedTuple):
     waiting: list[decisions.Verdict]
     verdicts: list[decisions.Verdict]
     requests: list[decisions.RetrainRequest]
+    promotions: list[ledger.Entry]
 
     @property
     def last_day(self) -> int:
@@ -84,6 +86,7 @@ def gather(connection: Connection, product: Product, now: datetime, live: Live |
         waiting=decisions.waiting(connection, product, verdicts),
         verdicts=verdicts,
         requests=decisions.requests_of(connection),
+        promotions=ledger.ends(connection, product.name, decisions.RECENT),
     )
 
 

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from werkzeug.exceptions import HTTPException
 
-from beacon_console import acting, formats, pages, pictures
+from beacon_console import acting, formats, pages, pictures, promotions
 from beacon_console.files import add_files
 from beacon_console.reading import Store, StoreDown
 from beacon_console.registry import Registry
@@ -44,6 +44,7 @@ def create_web(
     _add_health(app, collectors)
     add_files(app)
     pages.add_pages(app, settings, product, store, registry)
+    promotions.add_promotions(app, product, store)
     acting.add_decisions(app, settings, product, store)
 
     @app.after_request
