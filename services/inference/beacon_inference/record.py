@@ -87,10 +87,12 @@ def decode_record(line: bytes, width: int) -> Record:
         record = _decode(line)
     except msgspec.ValidationError:
         record = _of_first(_decode_first(line))
-    columns = [column for name in COLUMNS if (column := getattr(record, name)) is not None]
-    if not record.ids or any(len(column) != len(record.ids) for column in columns):
+    given, served = record.given, record.served
+    always = (given, record.prediction, record.low, record.high)
+    sometimes = [column for column in (served, record.entities, record.shadow, record.questions) if column is not None]
+    if not record.ids or {*map(len, always), *map(len, sometimes)} != {len(record.ids)}:
         raise ValueError("the columns are of unequal length")
-    if any(len(row) != width for row in (*record.given, *(record.served or ()))):
+    if {*map(len, given), *map(len, served or given)} != {width}:
         raise ValueError(f"a row has not {width} features")
     return record
 
