@@ -1,6 +1,7 @@
 """Inference's metrics, created at zero, and the counting of a prediction in one place."""
 
 from datetime import datetime
+from typing import NamedTuple
 
 import msgspec
 from prometheus_client import CollectorRegistry
@@ -11,6 +12,14 @@ from beacon_core.serving.tallies import Count, Counters, Distribution, Distribut
 from beacon_core.settings import Settings
 from beacon_inference.impute import Filled, Marks
 from beacon_inference.model import Model
+
+
+class Predicted(NamedTuple):
+    """The predictions of one request, and what they were made from."""
+
+    model: Model
+    values: list[float]
+    filled: Filled
 
 
 class Instruments:
@@ -26,8 +35,8 @@ class Instruments:
         extreme = Counters(metrics.EXTREME_PREDICTIONS, registry)
         self._very_low, self._very_high = extreme.labels("very_low"), extreme.labels("very_high")
         stages = Distributions(metrics.STAGE_SECONDS, registry)
-        self.stages = {stage: stages.labels(stage) for stage in metrics.STAGES}
-        self.model_latency = Distributions(metrics.MODEL_LATENCY, registry).labels()
+        self._stages = {stage: stages.labels(stage) for stage in metrics.STAGES}
+        self._model_latency = Distributions(metrics.MODEL_LATENCY, registry).labels()
         self._key_out = Counters(metrics.KEY_FEATURE_OUT_OF_RANGE, registry).labels()
         self._predictions = Counters(metrics.PREDICTIONS, registry)
         self._predictions_out = Counters(metrics.OUT_OF_RANGE_PREDICTIONS, registry)
@@ -68,8 +77,16 @@ class Instruments:
         """Count a shadow answer that could not be had."""
         self._swaps.labels("shadow_failed").inc()
 
-    def predicted(self, model: Model, values: list[float], filled: Filled) -> None:
-        """Count the predictions of a request, made from `filled`."""
+    def count(self, timings: list[tuple[str, float]], predicted: Predicted | None) -> None:
+        """Count one answered request: its stages, and its predictions unless nobody's traffic asked for them."""
+        for stage, seconds in timings:
+            self._stages[stage].observe(seconds)
+            if stage == "predict":
+                self._model_latency.observe(seconds)
+        if predicted is not None:
+            self._count_predictions(*predicted)
+
+    def _count_predictions(self, model: Model, values: list[float], filled: Filled) -> None:
         self.predictions.inc(len(values))
         manifest, target = model.manifest, self._product.target
         if self._values is not None:

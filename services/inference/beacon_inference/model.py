@@ -5,14 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
-from numpy.typing import NDArray
 
 from beacon_core.manifest import Manifest, PackageError, read_package
 from beacon_core.product import Product
 from beacon_core.release import Pin, package_folder
 from beacon_inference.ask import Matrix
-
-Values = NDArray[np.float32]
 
 # A package may ask for an accuracy, but not for one so loose that any model would pass.
 LARGEST_TOLERANCE = 0.001
@@ -22,8 +19,7 @@ class Model:
     """A model that passed its self-test.
 
     Arrays have one item a feature, in matrix column order: `fill` imputes, `low` and `high` bound the training range,
-    `key` is the most important feature's column and `key_low`, `key_high` its normal range (1 % to 99 %). `offsets`
-    (3, 1) make of an answer itself and the ends of its interval.
+    `key` is the most important feature's column and `key_low`, `key_high` its normal range (1 % to 99 %).
     """
 
     def __init__(self, pin: Pin, manifest: Manifest, session: ort.InferenceSession) -> None:
@@ -36,14 +32,14 @@ class Model:
         self.fill = np.array([feature.fill for feature in facts])
         self.low = np.array([feature.min for feature in facts])
         self.high = np.array([feature.max for feature in facts])
-        self.offsets = np.array([[0.0], [-manifest.interval.low], [manifest.interval.high]])
         self.key = int(np.argmax([feature.importance for feature in facts]))
         self.key_low, self.key_high = facts[self.key].quantiles[0], facts[self.key].quantiles[-1]
 
-    def predict(self, rows: Matrix) -> Values:
+    def predict(self, rows: Matrix) -> list[float]:
         """Predict complete rows (n, features); n values in the target's unit."""
         answers = self._session.run(self._outputs, {self._input: rows.astype(np.float32)})[0]
-        return answers.ravel()  # type: ignore[no-any-return]
+        values: list[float] = answers.ravel().tolist()
+        return values
 
 
 def load_model(models: Path, pin: Pin, product: Product) -> Model:
@@ -100,7 +96,7 @@ def _self_test(model: Model) -> None:
     for row in rows:  # one by one, as requests come: this warms the session up, too
         model.predict(row[None])
     # All of them twice in one batch: a model that answers a batch with one value must not pass.
-    answers, wanted = model.predict(np.concatenate([rows, rows])), np.concatenate([wanted, wanted])
+    answers, wanted = np.array(model.predict(np.concatenate([rows, rows]))), np.concatenate([wanted, wanted])
     if answers.shape != wanted.shape:
         raise PackageError(f"{model.pin.name} {model.pin.version}: gives {answers.size} answers to {wanted.size} rows")
     worst = float(np.abs(answers - wanted).max())

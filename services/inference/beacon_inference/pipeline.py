@@ -6,6 +6,7 @@ Every protocol runs through here: it brings a `parse` and a `respond`, and nothi
 import math
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -19,9 +20,8 @@ from beacon_core.serving.http import Handler, Request, Response
 from beacon_inference.api_key import check_api_key
 from beacon_inference.ask import Ask, Matrix, any_true
 from beacon_inference.impute import Marks, impute
-from beacon_inference.instruments import Instruments
+from beacon_inference.instruments import Instruments, Predicted
 from beacon_inference.lookup import FeatureClient, looked_up
-from beacon_inference.model import Values
 from beacon_inference.models import Models, Serving
 from beacon_inference.prediction_log import PredictionLog
 from beacon_inference.record import Record
@@ -67,13 +67,9 @@ class Pipeline:
 
     def handler(self, protocol: Protocol) -> Handler:
         """Make the route handler of a protocol."""
+        return partial(self.run, protocol)
 
-        async def handle(request: Request) -> Response:
-            return await self.run(request, protocol)
-
-        return handle
-
-    async def run(self, request: Request, protocol: Protocol) -> Response:
+    async def run(self, protocol: Protocol, request: Request) -> Response:
         """Answer one request, whatever number of rows it has; raises BeaconError."""
         clock = Clock(request)
         self._note_synthetic(request)
@@ -111,7 +107,7 @@ class Pipeline:
         clock.lap("impute")
 
         values = model.predict(filled.rows)
-        seconds = clock.lap("predict")
+        clock.lap("predict")
         shadow = self._shadow(serving, filled.rows)
 
         record = fresh = self._record(request, ask, ids, serving, values, shadow, served, filled.outside)
@@ -126,10 +122,8 @@ class Pipeline:
         synthetic = "synthetic" in request.notes
         logged = not synthetic and self._log.append(fresh)
         clock.lap("log")
-        self._instruments.model_latency.observe(seconds)
-        if not synthetic:
-            self._instruments.predicted(model, record.prediction, filled)
-        clock.observe(self._instruments)
+        predicted = None if synthetic else Predicted(model, record.prediction, filled)
+        request.count = partial(self._instruments.count, request.timings, predicted)
         request.notes["model_version"] = model.pin.version
         request.notes["prediction_id"] = record.ids[0]
         headers = [
@@ -140,7 +134,7 @@ class Pipeline:
         ]
         if filled.missing is not None:
             headers.append((b"beacon-imputed", self._named(filled.missing)))
-        return response._replace(headers=headers)
+        return Response(response.body, response.status, response.content_type, headers)
 
     def _note_synthetic(self, request: Request) -> None:
         """Mark a prober's request; where an API key is set it is asked for, so that no client hides from the log."""
@@ -181,11 +175,10 @@ class Pipeline:
         if serving.shadow is None:
             return None
         try:
-            values: list[float] = serving.shadow.predict(rows).tolist()
+            return serving.shadow.predict(rows)
         except Exception:  # noqa: BLE001 - the shadow's failures are its own
             self._instruments.shadow_failed()
             return None
-        return values
 
     def _record(
         self,
@@ -193,20 +186,22 @@ class Pipeline:
         ask: Ask,
         ids: list[str | None] | None,
         serving: Serving,
-        values: Values,
+        values: list[float],
         shadow: list[float] | None,
         served: Matrix | None,
         outside: Marks | None,
     ) -> Record:
-        pin, (least, most) = serving.model.pin, self._product.target.valid
-        prediction, low, high = (np.rint((values + serving.model.offsets) * STEPS) / STEPS).tolist()
+        pin, interval = serving.model.pin, serving.model.manifest.interval
+        least, most = self._product.target.valid
+        if not all(map(math.isfinite, values)):
+            raise BeaconError("internal", "the model's answer is not finite")
+        prediction = _rounded(values)
+        low, high = _rounded([v - interval.low for v in values]), _rounded([v + interval.high for v in values])
         # A model may say less or more than the target's valid range; the interval holds its answer all the same.
         if min(low) < least:
             low = [min(value, max(bound, least)) for value, bound in zip(prediction, low, strict=True)]
         if max(high) > most:
             high = [max(value, min(bound, most)) for value, bound in zip(prediction, high, strict=True)]
-        if not all(map(math.isfinite, prediction)):
-            raise BeaconError("internal", "the model's answer is not finite")
         made = new_ids(len(values))
         return Record(
             ids=made if ids is None else [chosen or own for chosen, own in zip(ids, made, strict=True)],
@@ -236,22 +231,19 @@ class Clock:
         self._timings = request.timings
         self._last = request.started
 
-    def lap(self, stage: str) -> float:
-        """End a stage; seconds it took."""
+    def lap(self, stage: str) -> None:
+        """End a stage."""
         now = time.perf_counter()
-        seconds = now - self._last
-        self._timings.append((stage, seconds))
+        self._timings.append((stage, now - self._last))
         self._last = now
-        return seconds
-
-    def observe(self, instruments: Instruments) -> None:
-        """Put the stages into the histogram."""
-        for stage, seconds in self._timings:
-            instruments.stages[stage].observe(seconds)
 
     def server_timing(self) -> bytes:
         """Word the stages for the header Server-Timing, in milliseconds."""
         return SERVER_TIMING % tuple([seconds * 1000 for _, seconds in self._timings])
+
+
+def _rounded(values: list[float]) -> list[float]:
+    return [round(value * STEPS) / STEPS for value in values]
 
 
 def _columns_of(marks: Marks) -> dict[int, list[int]]:

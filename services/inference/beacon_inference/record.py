@@ -88,8 +88,10 @@ def decode_record(line: bytes, width: int) -> Record:
     except msgspec.ValidationError:
         record = _of_first(_decode_first(line))
     given, served = record.given, record.served
-    always = (given, record.prediction, record.low, record.high)
-    sometimes = [column for column in (served, record.entities, record.shadow, record.questions) if column is not None]
+    always: tuple[list[Any], ...] = (given, record.prediction, record.low, record.high)
+    sometimes: list[list[Any]] = [
+        column for column in (served, record.entities, record.shadow, record.questions) if column is not None
+    ]
     if not record.ids or {*map(len, always), *map(len, sometimes)} != {len(record.ids)}:
         raise ValueError("the columns are of unequal length")
     if {*map(len, given), *map(len, served or given)} != {width}:

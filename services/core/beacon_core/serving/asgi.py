@@ -181,6 +181,7 @@ class Application:
     async def _answer_metrics(self, scope: Scope, send: Send) -> None:
         request = Request(scope)
         if scope["path"] == "/metrics" and request.method in {"GET", "HEAD"}:
+            self._telemetry.flush()
             encode, kind = choose_encoder(request.header(b"accept") or "")
             body: bytes = await asyncio.to_thread(encode, self._registry)
             await _send(send, request, Response(body, content_type=kind.encode()))
@@ -204,7 +205,7 @@ class Application:
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await self._stop()
-        self._telemetry.close()
+        self._telemetry.flush()
         if self._spans is not None:
             await asyncio.to_thread(self._spans.close)
         await send({"type": "lifespan.shutdown.complete"})

@@ -24,11 +24,12 @@ class Request:
 
     `id` is the client's X-Request-Id, else the trace's id; `path` holds the path's parameters; `parsed` is what a
     protocol keeps of the body for its answer; `notes` are extra fields of the log line; `timings` are pairs of stage
-    and seconds.
+    and seconds; `count` counts what its route counts, after it was answered.
     """
 
     __slots__ = (
         "body",
+        "count",
         "endpoint",
         "error_code",
         "headers",
@@ -59,6 +60,7 @@ class Request:
         self.parsed: Any = None
         self.notes: dict[str, Any] = {}
         self.timings: list[tuple[str, float]] = []
+        self.count: Callable[[], None] | None = None
 
     def header(self, name: bytes) -> str | None:
         """The header's text, or None; `name` in lower case."""

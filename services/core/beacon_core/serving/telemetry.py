@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import msgspec
 from prometheus_client import CollectorRegistry
@@ -18,9 +19,9 @@ from beacon_core.tracing import SAMPLED
 
 # Created at zero for every route, so that the first error is a step that rate() can see.
 USUAL_STATUSES = (200, 400, 404, 405, 408, 413, 415, 422, 500, 503)
-# Access lines are gathered this long and written in one call: a line of its own costs as much as a prediction.
-FLUSH_SECONDS = 0.05
-
+# Requests are counted and logged in groups, this often and before each scrape: one by one, between other work, that
+# costs as much as a prediction.
+GROUP_SECONDS = 0.05
 
 LEVEL_NAMES = {level: logging.getLevelName(level) for level in (logging.INFO, logging.WARNING, logging.ERROR)}
 
@@ -34,46 +35,55 @@ class AccessLog:
         self._encode = msgspec.json.Encoder().encode
         self._lines: list[bytes] = []
 
-    def write(self, request: Request, method: str, status: int, seconds: float) -> None:
-        """Keep the line of one answered request until the next flush."""
+    def add(self, answered: "Answered", method: str) -> None:
+        """Keep the line of one request until all are written."""
+        request, status = answered.request, answered.status
         level = logging.ERROR if status >= 500 else logging.WARNING if status >= 400 else logging.INFO
         if level < self._least:
             return
         line = {
             "level": LEVEL_NAMES[level],
             **self._fixed,
-            "time": datetime.now(UTC),
+            "time": datetime.fromtimestamp(answered.moment, UTC),
             "request_id": request.id,
             "trace_id": request.trace.trace_id,
             "endpoint": request.endpoint,
             "method": method,
             "status": status,
-            "seconds": round(seconds, 6),
+            "seconds": round(answered.seconds, 6),
             "prediction_id": None,
         }
         if request.error_code is not None:
             line["code"] = request.error_code
         line.update(request.notes)
         self._lines.append(self._encode(line))
-        if len(self._lines) == 1:
-            asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.flush)
 
-    def flush(self) -> None:
-        """Write what was gathered."""
+    def write(self) -> None:
+        """Write the lines in one call."""
         lines, self._lines = self._lines, []
         if lines:
             sys.stderr.buffer.write(b"\n".join(lines) + b"\n")
             sys.stderr.buffer.flush()
 
 
+class Answered(NamedTuple):
+    """A request that was answered: with what status, after how many seconds, and when (seconds since 1970)."""
+
+    request: Request
+    status: int
+    seconds: float
+    moment: float
+
+
 class Telemetry:
-    """Counts, times and logs answered requests; label values come from the declared routes only."""
+    """Counts, times and logs answered requests, in groups; label values come from the declared routes only."""
 
     def __init__(self, registry: CollectorRegistry, access_log: AccessLog | None) -> None:
         self._requests = Counters(metrics.HTTP_REQUESTS, registry)
         self._durations = Distributions(metrics.HTTP_DURATION, registry)
         self._errors = Counters(metrics.API_ERRORS, registry)
         self._access_log = access_log
+        self._answered: list[Answered] = []
         # Keyed by plain values: making label texts at every request costs more than the count itself.
         self._counts: dict[tuple[str, str, int], Count] = {}
         self.declare("unmatched", "GET", ("not_found", "method_not_allowed", "internal"))
@@ -88,26 +98,35 @@ class Telemetry:
             self._errors.labels(endpoint, code)
 
     def answered(self, request: Request, status: int) -> float:
-        """Tell of one answered request; returns the seconds it took."""
+        """Tell of one answered request, with the next group; returns the seconds it took."""
         seconds = time.perf_counter() - request.started
-        method = request.method if request.method in metrics.METHODS else "OTHER"
-        self._count(request.endpoint, method, status).inc()
-        self._durations.labels(request.endpoint).observe(seconds)
-        if request.error_code is not None:
-            self._errors.labels(request.endpoint, request.error_code).inc()
-        if self._access_log is not None:
-            self._access_log.write(request, method, status, seconds)
+        request.body, request.parsed = b"", None  # they may be large
+        self._answered.append(Answered(request, status, seconds, time.time()))
+        if len(self._answered) == 1:
+            asyncio.get_running_loop().call_later(GROUP_SECONDS, self.flush)
         return seconds
+
+    def flush(self) -> None:
+        """Count and log the requests of this group."""
+        group, self._answered = self._answered, []
+        for answered in group:
+            request = answered.request
+            method = request.method if request.method in metrics.METHODS else "OTHER"
+            self._count(request.endpoint, method, answered.status).inc()
+            self._durations.labels(request.endpoint).observe(answered.seconds)
+            if request.error_code is not None:
+                self._errors.labels(request.endpoint, request.error_code).inc()
+            if request.count is not None:
+                request.count()
+            if self._access_log is not None:
+                self._access_log.add(answered, method)
+        if self._access_log is not None:
+            self._access_log.write()
 
     def exemplify(self, request: Request, seconds: float) -> None:
         """Let the bucket of the request's duration point to its trace, if that is kept."""
         if request.trace.flags & SAMPLED:
             self._durations.labels(request.endpoint).exemplify(seconds, request.trace.trace_id)
-
-    def close(self) -> None:
-        """Write the last access lines."""
-        if self._access_log is not None:
-            self._access_log.flush()
 
     def _count(self, endpoint: str, method: str, status: int) -> Count:
         key = (endpoint, method, status)
