@@ -109,6 +109,9 @@ SUCCESS, PERIOD = 'beacon_job_last_success_timestamp_seconds{job="drift"}', 'bea
 EVERY, GATE = {PERIOD: "3600x400"}, 'beacon_gate_outcome{outcome="%s"}'
 
 
+ENDED = 'beacon_promotion_total{outcome="%s"}'
+
+
 def _refused(percent: int, status: int) -> dict[str, str]:
     return _limit("min_predictions", 200) | {
         PREDICT % 200: f"0+{100 - percent}x99",
@@ -232,5 +235,8 @@ CASES = (
     Case("BeaconJobNeverRan", "", {PERIOD: "3600x1700"}, 1559, 1560, {PERIOD: "3600x1700", SUCCESS: "0x1700"}),
     Case("BeaconGateInconclusive", "", {GATE % "inconclusive": "1x99"}, 59, 60, {GATE % "fail": "1x99"}),
     Case("BeaconGateInconclusive", "", {GATE % "inconclusive": "1x99"}, 59, 60, {GATE % "inconclusive": "0x99"}),
+    Case("BeaconPromotionRolledBack", "", {ENDED % "rolled_back": "4x9 5x50"}, 8, 12, {ENDED % "promoted": "4x9 5x50"}),
+    Case("BeaconPromotionRolledBack", "", {ENDED % "rolled_back": "4x9 5x90"}, 8, 12, {ENDED % "rolled_back": "5x60"}),
+    Case("BeaconPromotionRefused", "", {ENDED % "refused": "4x9 5x50"}, 8, 12, {ENDED % "kept": "4x9 5x50"}),
     Case("Watchdog", "", {}, -1, 0, {}),
 )

@@ -108,7 +108,7 @@ def doors(by_entity: float = 0.2) -> list[Door]:
     for number, row in enumerate(rows):
         name, path, body = "row", "/v1/predict", {"features": row}
         if number % 10 < by_entity * 10:
-            name, body = "entity", {"entity": {PRODUCT.entity.key: number * 4}}
+            name, body = "entity", {"entity": {PRODUCT.entity.key: number * 4 + 1}}
         elif number % 10 == 8:
             name, path, body = "batch", "/v1/predict/batch", {"rows": [{"features": r} for r in rows[:5]]}
         elif number % 10 == 9:
