@@ -58,7 +58,12 @@ def write_values(folder: Path, receiver: str) -> None:
     network = {"egress": [{"to": [{"ipBlock": {"cidr": "10.250.0.0/24"}}]}]}
     small = {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "1Gi"}}
     values: dict[str, Any] = {
-        "inference": {"ingress": {"host": EDGE}, "resources": small},
+        # A machine that tests on all its cores looks features up more slowly than production's 150 ms.
+        "inference": {
+            "ingress": {"host": EDGE},
+            "resources": small,
+            "env": {"BEACON_FEATURES_TIMEOUT_SECONDS": "1"},
+        },
         "feature-serving": {"resources": small},
         "retraining": {"arguments": ["--here", "--repeats", "1"]},
         "monitoring": {
