@@ -21,12 +21,13 @@ from beacon_core.logs import configure_logging
 from beacon_core.product import Product, ProductError, load_product
 from beacon_core.settings import Settings, SettingsError, load_settings
 from beacon_core.store import migrate, open_store
-from beacon_promote.choose import NoCandidate
+from beacon_promote.choose import NoCandidate, choose
 from beacon_promote.cluster import ClusterTarget
 from beacon_promote.laptop import Laptop
 from beacon_promote.runs import Runs
 from beacon_promote.target import Busy, ReleaseFailed, Target, TargetDown
 from beacon_promote.telling import told_change, told_rows
+from beacon_promote.values import ValuesError, read_values, write_values
 
 JOB = "promote"
 REFUSED, TRY_AGAIN = 1, 75
@@ -44,11 +45,13 @@ def main() -> int:
         engine = open_store(settings.database)
         if given.command in {"served", "history"}:
             return tell(engine, product, given)
+        if given.command == "values":
+            return write_to_git(engine, product, given)
         runs = Runs(settings, product, target_of(settings), engine, lambda line: print(line, flush=True))
         if given.command == "follow":
             return follow(runs, engine, settings)
         return one(runs, engine, given)
-    except (SettingsError, ProductError) as error:
+    except (SettingsError, ProductError, ValuesError) as error:
         print(f"promotion refused: {error}", file=sys.stderr)
         return REFUSED
     except (Busy, TargetDown, SQLAlchemyError, OSError) as error:
@@ -116,6 +119,22 @@ def follow(runs: Runs, engine: Engine, settings: Settings) -> int:
         time.sleep(settings.promote_every_seconds)
 
 
+def write_to_git(engine: Engine, product: Product, given: argparse.Namespace) -> int:
+    """Write the candidate into a values file; its one line of output is a commit's message."""
+    migrate(engine)
+    before = read_values(given.file)
+    try:
+        with engine.connect() as connection:
+            candidate = choose(connection, product, before, given.version)
+    except NoCandidate as error:
+        print(f"nothing to promote: {error}", file=sys.stderr)
+        return 0
+    write_values(given.file, candidate.pin)
+    by = f", approved by {candidate.approved_by}" if candidate.approved_by else ""
+    print(f"Serve {product.name} version {candidate.pin.version} (verdict {candidate.verdict}{by}): {candidate.reason}")
+    return 0
+
+
 def tell(engine: Engine, product: Product, given: argparse.Namespace) -> int:
     """What served at a time and why, or how the newest runs went."""
     migrate(engine)
@@ -145,6 +164,9 @@ def _arguments() -> argparse.Namespace:
     back = commands.add_parser("rollback", help="back to the last good model")
     back.add_argument("--reason", default="")
     back.add_argument("--person", default=getpass.getuser(), help="default: who is logged in")
+    values = commands.add_parser("values", help="write what passed the gate into a values file, for git")
+    values.add_argument("file", type=Path)
+    values.add_argument("--version", default="", help="this one; default: the newest verdict's")
     served = commands.add_parser("served", help="what served at a time, and why")
     served.add_argument("--at", type=_moment, default=None, help="ISO 8601, UTC where it has no zone; default: now")
     history = commands.add_parser("history", help="the ledger, the newest rows first")

@@ -73,7 +73,7 @@ def story(engine):
         ("good", 2, "end", "promoted", (TWO,), {}),
         ("bad", 10, "dark", "fail", (TWO,), {"reason": "output_shift", "evidence": {"checks": CHECKS}}),
         ("bad", 11, "end", "refused", (TWO,), {"reason": "output_shift", "message": "<b>it is off</b>"}),
-        ("open", 20, "begin", "begun", (TWO,), {}),
+        ("open", 20, "begin", "begun", (TWO,), {"evidence": {"verdict": 3, "approved_by": None}}),
     )
 
 
@@ -126,6 +126,7 @@ def test_a_run_shows_every_step_and_figure(console, engine):
     for words in ("Promotion of model 2", "dark of bad", "shift of the mean", "0.310", "0.250", "22.4", "output shift"):
         assert words in text
     assert "every instance serves" not in text
+    assert "begin of open" in page(console, "/promotions/open")
     assert "There is no promotion nobody" in page(console, "/promotions/nobody", 404)
 
 
