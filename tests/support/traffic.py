@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from sqlalchemy import insert, select
+from sqlalchemy import insert, inspect, select
 from support.packages import build_package
 
 from beacon_core.manifest import MANIFEST_FILE, PROFILE_FILE, Manifest, digest, write_manifest
@@ -51,11 +51,12 @@ def release_profiled(
 class World:
     """One home: `say` writes predictions, `tell` actuals, `run` runs the job as if it were an hour's end."""
 
-    def __init__(self, home: Path, product: Product, seed: int = 7) -> None:
+    def __init__(self, home: Path, product: Product, seed: int = 7, database_url: str = "") -> None:
         self.product = product
-        self.settings = Settings(home=home)
+        self.settings = Settings(home=home, database_url=database_url)
         self.engine = open_store(self.settings.database)
-        metadata.create_all(self.engine)
+        if not inspect(self.engine).has_table(predictions.name):
+            metadata.create_all(self.engine)  # much faster than the migrations
         self.population = Population(product)
         self.random = np.random.default_rng(seed)
         self.sha256: dict[str, str] = {}

@@ -17,7 +17,7 @@ from beacon_drift.performance import Figure
 from beacon_drift.reference import Column
 from beacon_drift.results import Picture, Realised, Result
 from beacon_drift.shelf import Window
-from beacon_drift.statistics import psi
+from beacon_drift.statistics import Floats, psi
 from beacon_drift.sums import ALL
 
 LOOK_BACK = timedelta(days=366)
@@ -164,16 +164,18 @@ def _details(
     if summary.infinite:
         details["infinite"] = summary.infinite
     if not column.categorical and summary.known:
-        # The sketch is randomized; three digits are what it is good for, and nearly always the same.
-        details["median"] = float(f"{summary.quantiles([0.5])[0]:.3g}")
-        details["reference_median"] = float(f"{_median(column):.3g}")
+        details["median"] = median(column, seen.bins[place])
+        details["reference_median"] = median(column, np.asarray(column.counts))
     return details
 
 
-def _median(column: Column) -> float:
-    """Return the inner edge nearest to half of the reference."""
-    below = np.cumsum(column.counts[:-1])
-    return column.edges[int(np.argmin(np.abs(below - column.known / 2)))]
+def median(column: Column, counts: Floats) -> float:
+    """Half of the values (bins,) lie below it, as far as the bins tell, to three digits.
+
+    The profile's sketch would be nearer, but it is randomized: the same rows must give the same results.
+    """
+    below = np.concatenate([[0.0], np.cumsum(column.body(counts))])
+    return float(f"{np.interp(below[-1] / 2, below, column.edges):.3g}")
 
 
 def _pictures(column: Column, seen: Counts, windows: Sequence[Window]) -> dict[str, Picture]:

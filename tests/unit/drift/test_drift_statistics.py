@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 
 from beacon_drift import statistics
+from beacon_drift.assess import median
 from beacon_drift.calibration import hellinger_quantile
 from beacon_drift.compare import confirmed
 from beacon_drift.reference import Column, numeric_edges, tally
@@ -78,6 +79,17 @@ def test_the_threshold_is_what_chance_reaches_as_often_as_said() -> None:
 def test_two_alarms_of_three_runs_confirm(product, history: str, wanted: str) -> None:
     found = confirmed(np.array([mark == "1" for mark in history]), product.drift)
     assert "".join("1" if flag else "0" for flag in found) == wanted
+
+
+def test_the_median_is_numpys_as_far_as_the_bins_tell() -> None:
+    values = np.random.default_rng(5).normal(6, 1, 5000)
+    edges = numeric_edges(np.quantile(values, np.arange(0.1, 1, 0.1)), values.min(), values.max())
+    column = Column("x", "data", False, edges, tuple(tally(values, edges, False)), len(values), 0)
+    moved = tally(values + 0.5, edges, False).astype(float)
+    assert median(column, np.asarray(column.counts, dtype=float)) == pytest.approx(np.median(values), abs=0.01)
+    assert median(column, moved) == pytest.approx(np.median(values) + 0.5, abs=0.05)
+    constant = Column("x", "data", False, (7.0, 7.0), (0.0, 3.0, 0.0), 3, 0)
+    assert median(constant, np.asarray(constant.counts)) == 7
 
 
 def test_bins_hold_every_value_once() -> None:
