@@ -157,6 +157,10 @@ test-charts: .venv/.stamp | $(HELM) ## the charts: lint, schemas, hardening, arr
 test-rules: .venv/.stamp ## the alerts by promtool: on both sides of `for`, and twins that must not fire
 	$(DEV) pytest tests/alerts --timeout 120
 
+.PHONY: test-observe
+test-observe: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## dashboards, logs and traces of a product that runs (needs prometheus; minutes)
+	$(DEV) pytest tests/observe --timeout 900
+
 .PHONY: e2e
 e2e: .venv/.stamp ## all of it on the cluster of KUBECONFIG, in a namespace of its own (ADDRESS= of the ingress, TAG=)
 	TAG=$(TAG) ADDRESS=$(ADDRESS) NAMESPACE=beacon-e2e VALUES=tests/e2e/values $(DEV) pytest tests/e2e -x -s --timeout 900

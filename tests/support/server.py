@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,7 +40,9 @@ def free_ports(count: int) -> list[int]:
 class Server:
     """`python -m MODULE` of a service. A killed one is started again on the same ports and home."""
 
-    def __init__(self, home: Path, program: Program, **settings: Any) -> None:
+    def __init__(
+        self, home: Path, program: Program, environment: Mapping[str, str] | None = None, **settings: Any
+    ) -> None:
         self.home = home
         self._program = program
         self._log_file = home / f"{program.module}.log"
@@ -52,6 +54,7 @@ class Server:
         named = {"HOME": home} | ports | {name.upper(): value for name, value in settings.items()}
         self._environment = {f"BEACON_{name}": str(value) for name, value in named.items()}
         self._environment |= {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(map(str, program.folders))}
+        self._environment |= environment or {}
 
     def start(self) -> float:
         """Start and wait until it is ready; seconds it took."""

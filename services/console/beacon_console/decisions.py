@@ -12,6 +12,7 @@ from beacon_core.store import approvals, retrain_requests, verdicts
 
 MANUAL = "manual"
 OUTCOMES = (PASS, "inconclusive", "fail")
+REQUEST_STATES = ("waiting", "taken", "done", "refused")
 RECENT = 5
 
 
@@ -68,9 +69,9 @@ def requests_of(connection: Connection, most: int = RECENT) -> list[RetrainReque
 
 
 def request_counts(connection: Connection) -> dict[str, int]:
-    """Count the requests to retrain by state."""
+    """Count the requests to retrain by state; there may be none of it."""
     query = select(retrain_requests.c.state, func.count()).group_by(retrain_requests.c.state)
-    return dict(connection.execute(query).all())
+    return dict.fromkeys(REQUEST_STATES, 0) | dict(connection.execute(query).all())
 
 
 def verdicts_of(connection: Connection, product: Product, version: str | None = None) -> list[Verdict]:
