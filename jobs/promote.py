@@ -16,8 +16,8 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from beacon_core import clock, ledger
+from beacon_core.job import log, run_job
 from beacon_core.kubernetes import pod_access
-from beacon_core.logs import configure_logging
 from beacon_core.product import Product, ProductError, load_product
 from beacon_core.settings import Settings, SettingsError, load_settings
 from beacon_core.store import migrate, open_store
@@ -40,25 +40,24 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         settings = load_settings()
-        configure_logging(JOB, settings.build_version, "WARNING")
         product = load_product(settings.product)
         engine = open_store(settings.database)
         if given.command in {"served", "history"}:
             return tell(engine, product, given)
         if given.command == "values":
             return write_to_git(engine, product, given)
-        runs = Runs(settings, product, target_of(settings), engine, lambda line: print(line, flush=True))
+        runs = Runs(settings, product, target_of(settings), engine, log.info)
         if given.command == "follow":
             return follow(runs, engine, settings)
         return one(runs, engine, given)
     except (SettingsError, ProductError, ValuesError) as error:
-        print(f"promotion refused: {error}", file=sys.stderr)
+        log.error("promotion refused: %s", error)
         return REFUSED
     except (Busy, TargetDown, SQLAlchemyError, OSError) as error:
-        print(f"promotion left alone, try again: {error}", file=sys.stderr)
+        log.warning("promotion left alone, try again: %s", error)
         return TRY_AGAIN
     except ReleaseFailed as error:
-        print(f"promotion failed: {error.reason}: {error}", file=sys.stderr)
+        log.error("promotion failed: %s: %s", error.reason, error)
         return REFUSED
 
 
@@ -84,17 +83,17 @@ def one(runs: Runs, engine: Engine, given: argparse.Namespace) -> int:
     """Roll back, or one pass."""
     if given.command == "rollback":
         ended = runs.roll_back(given.person, given.reason or "by hand")
-        print(ended.message)
+        log.info(ended.message)
         return 0
     asked = given.version != ""
     try:
         migrate(engine)
     except SQLAlchemyError as error:
-        print(f"the store does not answer: {error}", file=sys.stderr)  # what needs no store is done all the same
+        log.warning("the store does not answer: %s", error)  # what needs no store is done all the same
     try:
         ended_or_none = runs.once(given.version, given.person if asked else "", given.wait)
     except NoCandidate as error:
-        print(f"nothing to promote: {error}")
+        log.info("nothing to promote: %s", error)
         return REFUSED if asked else 0
     if ended_or_none is not None and ended_or_none.outcome == "promoted" and given.watch:
         ended_or_none = runs.watch() or ended_or_none
@@ -111,11 +110,11 @@ def follow(runs: Runs, engine: Engine, settings: Settings) -> int:
         except (NoCandidate, Busy) as quiet:
             last, told = str(quiet), last
             if last != told:
-                print(last, flush=True)
+                log.info(last)
         except (ReleaseFailed, TargetDown, SQLAlchemyError, OSError) as error:
             last, told = str(error), last
             if last != told:
-                print(f"try again: {last}", file=sys.stderr, flush=True)
+                log.warning("try again: %s", last)
         time.sleep(settings.promote_every_seconds)
 
 
@@ -182,4 +181,4 @@ def _moment(text: str) -> datetime | None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_job(JOB, main))

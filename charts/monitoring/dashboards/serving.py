@@ -93,7 +93,12 @@ def service() -> Dashboard:
         ),
     )
     processes = (
-        panel("Memory", "bytes", ("max by (job) (process_resident_memory_bytes)", "{{job}}")),
+        panel(
+            "Memory",
+            "bytes",
+            ("max by (job) (process_resident_memory_bytes)", "{{job}}"),
+            ("max by (job) (beacon_peak_memory_bytes)", "{{job}}, ever"),
+        ),
         panel("CPU", "none", (f"sum by (job) (rate(process_cpu_seconds_total{RATE}))", "{{job}}"), note="Cores."),
         panel(
             "Targets that answer Prometheus",

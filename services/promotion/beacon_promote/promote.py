@@ -13,6 +13,7 @@ from beacon_core import clock
 from beacon_core.ledger import Action, Reason
 from beacon_core.product import Product
 from beacon_core.release import Pin, Release
+from beacon_core.tracing import span
 from beacon_promote import phases, registry, watch
 from beacon_promote.book import Book, Run
 from beacon_promote.choose import Candidate
@@ -147,7 +148,8 @@ class Promoter:
         if seen:
             run.row("canary", "begun", (*serving, order.new), "the candidate answers a share of the users")
         try:
-            measures = phase(order)
+            with span(name, {"beacon.version": order.new.version}):
+                measures = phase(order)
         except ReleaseFailed as error:
             run.row(name, "fail", serving, str(error), error.reason)
             return self._back(run, order.old, error.reason, str(error), seen=seen)
@@ -168,9 +170,11 @@ class Promoter:
         new, both = order.new, tuple(pin for pin in (order.old, order.new) if pin is not None)
         marks = watch.marks_of(self.target)
         run.row("release", "begun", both, f"version {new.version} goes to every instance")
-        self.target.release(new)
+        with span("release", {"beacon.version": new.version}):
+            self.target.release(new)
         run.row("release", "pass", (new,), f"every instance serves version {new.version}")
-        measures = phases.verify(order)
+        with span("verify", {"beacon.version": new.version}):
+            measures = phases.verify(order)
         finding = self._judge(measures, few_are_enough=True)
         told = finding.sentence
         if finding.outcome == "pass":
