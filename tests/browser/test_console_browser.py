@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
-from support.history import HIGH, add_drift, month
+from support.history import HIGH, add_drift, add_promotion, month
 from support.server import CONSOLE, Server, serving
 
 from beacon_core.product import Product
@@ -65,6 +65,7 @@ def console(tmp_path_factory: pytest.TempPathFactory, product: Product) -> Itera
     engine = open_store(f"sqlite:///{home / 'beacon.db'}")
     migrate(engine)
     month(engine, product, high=HIGH)
+    add_promotion(engine, product, datetime.now(UTC))
     engine.dispose()
     with serving(home, CONSOLE, product=file, console_token=TOKEN, mlflow_url="http://127.0.0.1:9") as server:
         yield server
@@ -106,6 +107,9 @@ def pages(console: Server, page: Page) -> list[str]:
         "/models",
         "/models/2",
         "/models/3",
+        "/promotions",
+        "/promotions?at=2020-01-01",
+        "/promotions/tried",
         "/jobs",
         "/jobs/1",
         "/predictions",

@@ -7,7 +7,9 @@ from typing import Any
 
 from sqlalchemy import Engine, insert
 
+from beacon_core import ledger
 from beacon_core.product import Product
+from beacon_core.release import Pin
 from beacon_core.store import (
     actuals,
     drift_results,
@@ -167,6 +169,50 @@ def add_verdict(engine: Engine, product: Product, moment: datetime, version: str
     row |= {"champion_version": "2", "outcome": outcome, "data_fingerprint": "f" * 64, "verdict": whole}
     with engine.begin() as connection:
         connection.execute(insert(verdicts).values(row))
+
+
+def add_promotion(engine: Engine, product: Product, moment: datetime) -> None:
+    """A run that ends with version 3 kept out, for two of its figures, after version 2 was noted as serving."""
+    old, new = (Pin(product.name, version, version * 64) for version in ("2", "3"))
+    limits = {"limit": 0.25, "old": 22.4}
+    checks = [
+        {"reason": "error_rate", "title": "share of requests that failed", "outcome": "pass", "number": 0.0} | limits,
+        {"reason": "output_shift", "title": "shift of the mean answer", "outcome": "fail", "number": 0.31} | limits,
+    ]
+    why = "shift of the mean answer: 0.31, the limit is 0.25"
+    steps = [
+        ("noted", "adopt", "pass", None, "version 2 serves, and no promotion put it there", None),
+        ("tried", "begin", "begun", None, "version 3: clearly better, and within every limit", {"verdict": 1}),
+        (
+            "tried",
+            "dark",
+            "fail",
+            "output_shift",
+            "shift of the mean answer: 0.31, the limit is 0.25",
+            {"checks": checks},
+        ),
+        ("tried", "end", "refused", "output_shift", why, None),
+    ]
+    with engine.begin() as connection:
+        for number, (run, step, outcome, reason, message, evidence) in enumerate(steps):
+            row = ledger.Entry(
+                key=f"{run}/{step}",
+                run=run,
+                moment=moment + timedelta(seconds=number),
+                product=product.name,
+                target="laptop",
+                actor="the gate",
+                action="promote" if run == "tried" else "adopt",
+                step=step,
+                outcome=outcome,
+                reason=reason,
+                message=message,
+                before=old,
+                after=new,
+                serving=(old,),
+                evidence=evidence,
+            )
+            ledger.append(connection, row)
 
 
 def add_request(engine: Engine, moment: datetime) -> None:
