@@ -116,7 +116,7 @@ test: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## unit and contract tests
 	$(DEV) pytest -n 2 --dist loadgroup tests/unit tests/contract
 
 .PHONY: test-faults
-test-faults: .venv/.stamp .venvs/inference.stamp ## PostgreSQL down, killed and hung; the disk full
+test-faults: .venv/.stamp .venvs/inference.stamp .venvs/drift.stamp ## PostgreSQL down, killed and hung; the disk full; jobs killed
 	$(DEV) pytest tests/faults --timeout 120 -rP
 
 .PHONY: test-clients

@@ -16,7 +16,7 @@ import msgspec
 from sqlalchemy import Engine, func, select
 from tqdm import tqdm
 
-from beacon_core import clock
+from beacon_core import clock, ledger
 from beacon_core.product import ProductError, load_product
 from beacon_core.release import ReleaseError, read_release
 from beacon_core.settings import Settings, SettingsError, load_settings
@@ -62,6 +62,7 @@ class Demo:
         self.drift, *self.answers = jobs(retrain)
         self.labels: list[Label] = []
         self.state = ""
+        self.told: set[str] = set()
 
     def play(self, days: int) -> None:
         """Play the days; raises `DemoError`."""
@@ -128,7 +129,18 @@ class Demo:
             outcome = connection.execute(
                 select(retrain_requests.c.outcome).order_by(retrain_requests.c.id.desc()).limit(1)
             ).scalar()
-        bar.write(f"day {day}: {outcome}; version {self.serving()} serves")
+        bar.write(f"day {day}: {outcome}")
+        for ended in self.promotions():
+            bar.write(f"day {day}: promotion {ended.outcome}: {ended.message}")
+        bar.write(f"day {day}: version {self.serving()} serves")
+
+    def promotions(self) -> list[ledger.Entry]:
+        """How promotions ended that nobody was told of, the oldest first."""
+        with self.engine.connect() as connection:
+            ends = ledger.ends(connection, self.world.product.name)
+        new = [entry for entry in reversed(ends) if entry.key not in self.told]
+        self.told |= {entry.key for entry in new}
+        return new
 
     def run(self, job: Process) -> None:
         """Run a job as the schedule does, and again where that one is at it; raises `DemoError` when it fails."""
@@ -222,6 +234,7 @@ def main() -> int:
         f"  how it stands now         {console}/",
         f"  drift, run by run         {console}/drift",
         f"  models and verdicts       {console}/models",
+        f"  what served when          {console}/promotions",
         f"  what the jobs did         {console}/jobs",
         f"  experiments               {settings.mlflow_address}",
     ]

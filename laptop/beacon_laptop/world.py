@@ -35,7 +35,7 @@ class World:
 
     def __init__(self, product: Product, seed: int = 0) -> None:
         self._random = random.Random(seed)  # noqa: S311 - a simulation
-        self._product = product
+        self.product = product
         with product.sample_path.open(newline="", encoding="utf-8") as stream:
             self._sample = list(csv.DictReader(stream))
 
@@ -46,21 +46,21 @@ class World:
     def _home(self, day: int) -> Home:
         line = self._random.choice(self._sample)
         features: dict[str, float | int] = {}
-        for feature in self._product.features:
+        for feature in self.product.features:
             text = line[feature.name]
-            if text in self._product.source.missing:
+            if text in self.product.source.missing:
                 continue
             if feature.type == "int":
                 features[feature.name] = int(float(text))
             else:
                 blur = BLUR * self._random.uniform(-1, 1) if feature.name == BLURRED else 0.0
                 features[feature.name] = round(float(text) * (1 + blur), 5)
-        price = float(line[self._product.target.name]) * self._random.gauss(1, NOISE)
+        price = float(line[self.product.target.name]) * self._random.gauss(1, NOISE)
         if day >= CHANGE_DAY:
             price *= PRICE
             if ROOMS in features:
                 features[ROOMS] = round(features[ROOMS] - FEWER_ROOMS, 5)
             if NEIGHBOURS in features:
                 features[NEIGHBOURS] = round(features[NEIGHBOURS] * MORE_POOR, 5)
-        low, high = self._product.target.valid
+        low, high = self.product.target.valid
         return Home(features, round(min(max(price, low), high), 2))

@@ -9,7 +9,7 @@ from e2e_laptop.beacon_run import READY, Run, free_ports
 from sqlalchemy import select
 
 from beacon_core.settings import ROOT
-from beacon_core.store import drift_runs, model_error, open_store, predictions, retrain_requests
+from beacon_core.store import drift_runs, model_error, open_store, predictions, promotions, retrain_requests
 from beacon_laptop.world import CHANGE_DAY
 
 pytestmark = pytest.mark.timeout(900)
@@ -68,6 +68,12 @@ def test_each_request_is_answered_and_a_new_model_serves(played):
     assert served[-1] != "1"
     release = json.loads(run.settings.release_file.read_text())
     assert release["model"]["version"] == served[-1]
+    ends = rows(
+        run, promotions.c.step, promotions.c.outcome, promotions.c.message, promotions.c.actor, order=promotions.c.id
+    )
+    ends = [(outcome, message, actor) for step, outcome, message, actor in ends if step == "end"]
+    assert ("promoted", f"version {served[-1]} serves", "the gate") in ends
+    assert not [outcome for outcome, *_ in ends if outcome == "rolled_back"]
 
 
 def test_the_error_rises_and_falls_again(played):
@@ -88,5 +94,5 @@ def test_the_error_rises_and_falls_again(played):
 
 def test_the_console_says_that_it_is_a_simulation(played):
     run, _, _ = played
-    for path in ("/", "/drift", "/models", "/jobs", "/predictions"):
+    for path in ("/", "/drift", "/models", "/promotions", "/jobs", "/predictions"):
         assert "A simulation: Beacon's clock is" in run.console(path), path
