@@ -1,6 +1,7 @@
 """The whole platform on a real cluster: `make deploy`, then a day in its life, in the order of this file."""
 
 import json
+import re
 import socket
 from collections import Counter
 from collections.abc import Iterator
@@ -82,6 +83,28 @@ def test_only_public_routes_are_reached_from_outside() -> None:
 def test_helm_test_finds_the_golden_answers(steps: Steps) -> None:
     with steps.timed("helm test: golden requests, value and version"):
         cluster().helm("test", "inference", "--timeout", "2m")
+
+
+def watched(query: str, label: str = "job") -> Counter[str]:
+    """How many series Prometheus has for a query, by a label."""
+    command = ["exec", "beacon-prometheus-0", "--", "promtool", "query", "instant", "http://localhost:9090", query]
+    return Counter(re.findall(rf'\b{label}="([^"]+)"', cluster().kubectl(*command)))
+
+
+def test_every_pod_is_watched_and_the_prober_finds_the_golden_answer(steps: Steps) -> None:
+    def pods(name: str) -> int:
+        selector = f"--selector=app.kubernetes.io/name={name},app.kubernetes.io/part-of=beacon"
+        return len(
+            cluster().kubectl("get", "pods", selector, "--field-selector=status.phase=Running", "-o", "name").split()
+        )
+
+    services = ("inference", "feature-serving", "console")
+    with steps.timed("Prometheus reads every pod; a probe has its golden answer"):
+        names = "|".join(services)
+        wanted = {name: pods(name) for name in services}
+        until(lambda: watched(f'up{{job=~"{names}"}} == 1') == wanted, "every pod is watched", 90)
+        until(lambda: watched("probe_success == 1 and beacon_probe_compared == 1")["beacon-probe"] >= 1, "a probe", 90)
+    assert watched('ALERTS{alertstate="firing"}', "alertname") == {"Watchdog": 1}
 
 
 def test_predictions_and_actuals_are_kept(steps: Steps) -> None:
