@@ -97,24 +97,23 @@ def _card(name: str, found: Sequence[Result], run: Run, trends: Trends) -> str:
 
 
 def _figures(realised: Sequence[Realised], serving: str | None, product: Product) -> str:
-    rows = []
+    """The figures over all rows; those of the segments folded away below."""
+    found: dict[bool, list[str]] = {False: [], True: []}
     for part in realised:
         if part.model_version != serving:
             continue
+        until = part.until.strftime("%Y-%m-%d %H:%M")
         for figure in part.figures:
-            segment = escape(figure.segment or "all")
-            until = part.until.strftime("%Y-%m-%d %H:%M")
             value, interval = _worded(figure, product)
-            rows.append(
-                f"<tr><td>{TITLES[figure.metric]}</td><td>{segment}</td><td>{part.window}</td><td>{value}</td>"
-                f"<td>{interval}</td><td>{figure.rows}</td><td>{until}</td></tr>"
-            )
-    if not rows:
+            cells = [TITLES[figure.metric], escape(figure.segment or "all"), part.window]
+            cells += [value, interval, str(figure.rows), until]
+            found[figure.segment != ""].append(f"<tr><td>{'</td><td>'.join(cells)}</td></tr>")
+    if not any(found.values()):
         return "<p>No rows yet.</p>"
-    head = (
-        "<th>figure</th><th>segment</th><th>window</th><th>value</th><th>95 % interval</th><th>rows</th><th>until</th>"
-    )
-    return f'<div class="wide"><table><tr>{head}</tr>{"".join(rows)}</table></div>'
+    names = ("figure", "segment", "window", "value", "95 % interval", "rows", "until")
+    head = f"<tr><th>{'</th><th>'.join(names)}</th></tr>"
+    whole, segments = (f'<div class="wide"><table>{head}{"".join(rows)}</table></div>' for rows in found.values())
+    return whole + (f"<details><summary>By segment</summary>{segments}</details>" if found[True] else "")
 
 
 def _worded(figure: Figure, product: Product) -> tuple[str, str]:
