@@ -102,10 +102,12 @@ def one(runs: Runs, engine: Engine, given: argparse.Namespace) -> int:
 
 def follow(runs: Runs, engine: Engine, settings: Settings) -> int:
     """One pass after the other, for ever; a failure is told once, until it is another one."""
-    last = ""
+    last, migrated = "", False
     while True:
         try:
-            migrate(engine)
+            if not migrated:
+                migrate(engine)
+                migrated = True
             runs.once()
         except (NoCandidate, Busy) as quiet:
             last, told = str(quiet), last
@@ -115,6 +117,8 @@ def follow(runs: Runs, engine: Engine, settings: Settings) -> int:
             last, told = str(error), last
             if last != told:
                 log.warning("try again: %s", last)
+        except Exception:  # noqa: BLE001 - a mistake of ours must not end what else `make run` keeps up
+            log.exception("this pass failed")
         time.sleep(settings.promote_every_seconds)
 
 

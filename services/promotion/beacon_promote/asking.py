@@ -105,9 +105,10 @@ def ask_all(
     """Ask every row of every instance `TRIES` times; answers by row, instance and try. Ends early after `seconds`."""
     asker = Asker(api_key)
     deadline = time.monotonic() + seconds
+    left = threading.Event()
 
     def one(place: int) -> list[list[Answer]] | None:
-        if time.monotonic() > deadline or stop():
+        if left.is_set() or time.monotonic() > deadline or stop():
             return None
         found: list[list[Answer]] = [[] for _ in instances]
         order = list(range(len(instances)))
@@ -117,7 +118,10 @@ def ask_all(
         return found
 
     with ThreadPoolExecutor(ASKERS) as pool:
-        return [found for found in pool.map(one, range(len(rows))) if found is not None]
+        try:
+            return [found for found in pool.map(one, range(len(rows))) if found is not None]
+        finally:
+            left.set()  # a run that is told to end does not wait for the rest
 
 
 def ask_golden(instances: Sequence[Instance], manifest: Manifest, api_key: str) -> Golden:
