@@ -139,7 +139,6 @@ def _source_variable() -> dict[str, Any]:
         "type": "datasource",
         "label": "Prometheus",
         "query": "prometheus",
-        "current": {},
         "hide": 0,
         "refresh": 1,
         "regex": "",
@@ -266,9 +265,5 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "exemplars": {"color": "orange"},
     },
 }
-TABLE = [
-    {
-        "id": "organize",
-        "options": {"excludeByName": {"Time": True, "Value": True}, "indexByName": {}, "renameByName": {}},
-    }
-]
+TABLE = [{"id": "organize", "options": {"excludeByName": {"Time": True}, "indexByName": {}, "renameByName": {}}}]
+"""A table has a column for each label, and the value last."""

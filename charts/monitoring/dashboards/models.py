@@ -170,7 +170,7 @@ def drift(product: Product) -> Dashboard:
             levels=((None, GOOD), (0.8, SO_SO), (1, BAD)),
         ),
         panel(
-            "Confirmed",
+            "Every shift; 1: confirmed",
             "none",
             "max by (kind, feature, effect, window) (beacon_drift_confirmed)",
             kind="table",

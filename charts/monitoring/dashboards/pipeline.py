@@ -85,7 +85,7 @@ def promotion() -> Dashboard:
     ended = "sum by (outcome) (increase(beacon_promotion_total[1d]))"
     now = (
         panel(
-            "Models in service",
+            "Models in service, and how many servers have them",
             "none",
             "count by (name, model_version, role, sha256) (beacon_model_info)",
             kind="table",

@@ -106,7 +106,12 @@ def service() -> Dashboard:
             ("sum by (job) (up)", "{{job}}"),
             ("min(beacon_store_up)", "the console's store"),
         ),
-        panel("Builds", "none", "sum by (service, version, revision) (beacon_build_info)", kind="table"),
+        panel(
+            "Builds, and how many processes run them",
+            "none",
+            "sum by (service, version, revision) (beacon_build_info)",
+            kind="table",
+        ),
     )
     rows = (Row("Now", now), Row("Requests", requests), Row("Latency", latency), Row("Objectives", slo))
     return Dashboard(
