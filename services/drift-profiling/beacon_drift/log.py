@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 from sqlalchemy import ColumnElement, Connection, Text, cast, func, select
 
-from beacon_core.store import actuals, predictions
+from beacon_core.store import actuals, predictions, traffic
 from beacon_drift.sums import Rows
 
 HOUR = timedelta(hours=1)
@@ -52,34 +52,7 @@ class HourOfLog(msgspec.Struct, frozen=True):
 
 def news(connection: Connection, logged_since: datetime | None, received_since: datetime | None) -> News:
     """Find the units with news since the watermark; None reads the whole log."""
-    arrived = [] if logged_since is None else [predictions.c.logged_at >= logged_since - OVERLAP]
-    labelled = [] if received_since is None else [actuals.c.received_at >= received_since - OVERLAP]
-    hour = _hour(connection, predictions.c.time)
-    of_rows = select(hour, predictions.c.model_version, func.count()).where(*arrived)
-    queries: list[Any] = [of_rows.group_by(hour, predictions.c.model_version)]
-    by_id = select(hour, predictions.c.model_version, func.count()).join_from(
-        actuals, predictions, predictions.c.id == actuals.c.prediction_id
-    )
-    queries.append(by_id.where(*labelled).group_by(hour, predictions.c.model_version))
-    # An actual of an entity belongs to the entity's last prediction before it. A prediction that comes late may take
-    # an actual from the one before.
-    last = _last_before(actuals.c.entity, actuals.c.observed_at, inclusive=True)
-    queries.append(_of_entity(hour, last).where(*labelled))
-    late = predictions.alias("late")
-    before = _last_before(late.c.entity, late.c.time, inclusive=False)
-    same = (predictions.c.entity == late.c.entity) & (predictions.c.time == before)
-    taken = (
-        select(hour, predictions.c.model_version, func.count())
-        .join_from(late, predictions, same)
-        .where(
-            select(actuals.c.id)
-            .where(actuals.c.entity == late.c.entity, actuals.c.observed_at >= late.c.time)
-            .exists(),
-            *([] if logged_since is None else [late.c.logged_at >= logged_since - OVERLAP]),
-        )
-    )
-    if logged_since is not None:
-        queries.append(taken.group_by(hour, predictions.c.model_version))
+    queries = [_every_hour(connection)] if logged_since is None else _arrived(connection, logged_since, received_since)
     units, undated = set(), 0
     for place, query in enumerate(queries):
         for text, version, count in connection.execute(query):
@@ -186,10 +159,35 @@ def _actuals(connection: Connection, unit: Unit) -> dict[str, tuple[float, datet
     return told
 
 
-def _of_entity(hour: ColumnElement[str], last: Any) -> Any:
-    same = (predictions.c.entity == actuals.c.entity) & (predictions.c.time == last)
-    query = select(hour, predictions.c.model_version, func.count()).join_from(actuals, predictions, same)
-    return query.group_by(hour, predictions.c.model_version)
+def _arrived(connection: Connection, logged_since: datetime, received_since: datetime | None) -> list[Any]:
+    """Ask by what the units have news: rows, actuals by id, actuals of entities, and rows that take an actual over."""
+    hour = _hour(connection, predictions.c.time)
+    unit = (hour, predictions.c.model_version)
+    labelled = [] if received_since is None else [actuals.c.received_at >= received_since - OVERLAP]
+    of_rows = select(*unit, func.count()).where(predictions.c.logged_at >= logged_since - OVERLAP)
+    by_id = select(*unit, func.count()).join_from(actuals, predictions, predictions.c.id == actuals.c.prediction_id)
+    # An actual of an entity belongs to the entity's last prediction before it. A prediction that comes late may take
+    # an actual from the one before.
+    last = _last_before(actuals.c.entity, actuals.c.observed_at, inclusive=True)
+    of_last = (predictions.c.entity == actuals.c.entity) & (predictions.c.time == last)
+    by_entity = select(*unit, func.count()).join_from(actuals, predictions, of_last)
+    late = predictions.alias("late")
+    before = _last_before(late.c.entity, late.c.time, inclusive=False)
+    same = (predictions.c.entity == late.c.entity) & (predictions.c.time == before)
+    follows = select(actuals.c.id).where(actuals.c.entity == late.c.entity, actuals.c.observed_at >= late.c.time)
+    taken = select(*unit, func.count()).join_from(late, predictions, same)
+    taken = taken.where(follows.exists(), late.c.logged_at >= logged_since - OVERLAP)
+    queries = (of_rows, by_id.where(*labelled), by_entity.where(*labelled), taken)
+    return [query.group_by(*unit) for query in queries]
+
+
+def _every_hour(connection: Connection) -> Any:
+    """Every unit of the log. PostgreSQL would cut a look at all of a large log off; its own counts have the units, too."""
+    if connection.dialect.name == "postgresql":
+        hour = _hour(connection, traffic.c.hour)
+        return select(hour, traffic.c.model_version, func.count()).group_by(hour, traffic.c.model_version)
+    hour = _hour(connection, predictions.c.time)
+    return select(hour, predictions.c.model_version, func.count()).group_by(hour, predictions.c.model_version)
 
 
 def _last_before(entity: Any, moment: Any, *, inclusive: bool) -> Any:
