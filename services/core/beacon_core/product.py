@@ -169,6 +169,7 @@ class Rollout(Spec, frozen=True):
     min_spread_ratio: float
     max_out_of_range_rise: float
     max_memory_ratio: float
+    min_memory_rise_mb: float
     max_error_ratio: float
     tries: int
 
@@ -421,7 +422,7 @@ def _promotion_rules(product: Product) -> list[tuple[str, bool, str]]:
 def _rollout_rules(limits: Rollout) -> list[tuple[str, bool, str]]:
     many, of = limits.windows
     shares = ("canary_share", "max_failure_share", "max_mean_shift", "max_out_of_range_rise", "min_agreement")
-    above = ("phase_seconds", "watch_seconds", "min_p99_rise_seconds", "min_spread_ratio")
+    above = ("phase_seconds", "watch_seconds", "min_p99_rise_seconds", "min_spread_ratio", "min_memory_rise_mb")
     ratios = ("max_p99_ratio", "max_memory_ratio", "max_error_ratio")
     counts = {"min_requests": 20, "min_labels": 2, "tries": 1}
     return [

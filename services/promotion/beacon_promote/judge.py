@@ -18,6 +18,7 @@ LEAST_FAILURES = 3
 """Fewer failures than this are chance, whatever their share."""
 
 TINY = 1e-9
+MB = 1e6
 
 
 class Check(msgspec.Struct, frozen=True):
@@ -61,7 +62,8 @@ def _checks(measures: Measures, limits: Rollout, slo_seconds: float) -> Iterator
         yield _at_most("golden_mismatch", "golden requests answered wrong", measures.golden.wrong, 0)
     yield from _failures(new, old, limits)
     if new.memory is not None and old is not None and old.memory:
-        yield _at_most("memory", "resident memory, new / old", _ratio(new.memory, old.memory), limits.max_memory_ratio)
+        allowed = max(limits.max_memory_ratio * old.memory, old.memory + limits.min_memory_rise_mb * MB)
+        yield _at_most("memory", "resident memory in MB", new.memory / MB, allowed / MB, old.memory / MB)
     if (found := _latency(new, old, limits, slo_seconds)) is not None:
         yield found
     yield from _answers(measures, limits)

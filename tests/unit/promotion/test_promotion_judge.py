@@ -85,6 +85,7 @@ FINE = {
     "one busy moment": {"p99": (0.02, 0.004, 0.004, 0.02)},
     "twice as slow, and still a moment": {"p99": (0.0059,) * 4},
     "a little more memory": {"memory": 200e6},
+    "a large model beside a small one": {"memory": 300e6},
     "prices have risen a little": {"mean": 26.0},
     "prices have fallen by a third, and it knows": {"mean": 14.7, "labels": Labels(200, 2.4, 6.1)},
     "few labels prove nothing": {"labels": Labels(LIMITS.min_labels - 1, 9.0, 2.5)},
