@@ -182,7 +182,7 @@ def _arrived(connection: Connection, logged_since: datetime, received_since: dat
 
 
 def _every_hour(connection: Connection) -> Any:
-    """Every unit of the log. PostgreSQL would cut a look at all of a large log off; its own counts have the units, too."""
+    """Every unit of the log. PostgreSQL would cut a look at all of a large log off, and has counted it by unit."""
     if connection.dialect.name == "postgresql":
         hour = _hour(connection, traffic.c.hour)
         return select(hour, traffic.c.model_version, func.count()).group_by(hour, traffic.c.model_version)
