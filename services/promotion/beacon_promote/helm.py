@@ -20,7 +20,8 @@ import yaml
 from beacon_core.kubernetes import Access
 from beacon_promote.target import TargetDown
 
-WAIT = ["--wait", "--timeout=300s", "--history-max=25"]
+# A promotion makes five revisions, and ten models back are kept as good.
+WAIT = ["--wait", "--timeout=300s", "--history-max=60"]
 POLL_SECONDS = 0.5
 NANOSECONDS = re.compile(r"([.]\d{6})\d+")
 Document = dict[str, Any]
