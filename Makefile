@@ -137,6 +137,10 @@ test-retrain: .venv/.stamp ## retraining whole: models, gate, MLflow, Kaggle's c
 test-promotion: .venv/.stamp .venvs/inference.stamp .venvs/promote.stamp ## promotion on a laptop: bad models, kill -9, two at once (BEACON_PROMOTION_TIMES=20)
 	$(DEV) pytest tests/promotion -rP
 
+.PHONY: test-retrain-whole
+test-retrain-whole: .venv/.stamp .venvs/laptop.stamp .venvs/retrain.stamp ## `make retrain` from a stand-in Kaggle to its report in a browser, against the clock
+	$(DEV) pytest tests/retrain_whole -rP
+
 .PHONY: test-laptop
 test-laptop: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## `make run` itself: train, serve, kill every process in turn
 	$(DEV) pytest tests/e2e_laptop

@@ -1,6 +1,9 @@
 """The processes of a laptop: what runs, with which environment, and where it says that it is ready."""
 
+import functools
 import os
+import shutil
+import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -100,4 +103,15 @@ def variables(settings: Settings, given: Mapping[str, str] = os.environ) -> dict
         "NO_PROXY": ",".join(filter(None, [given.get("NO_PROXY", ""), "127.0.0.1", "localhost", settings.host])),
     }
     own["no_proxy"] = own["NO_PROXY"]
-    return {**dict.fromkeys(threads, "1"), **given, **own}
+    return {**dict.fromkeys(threads, "1"), **_revision(), **given, **own}
+
+
+@functools.cache
+def _revision() -> dict[str, str]:
+    """The checkout's revision, which models and answers name as their code; nothing where git does not know it."""
+    git = shutil.which("git")
+    if git is None:
+        return {}
+    command = [git, "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12"]
+    said = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()  # noqa: S603
+    return {f"{PREFIX}BUILD_REVISION": said} if said else {}

@@ -1,14 +1,13 @@
 """The spool's disk is full: predictions go on, every dropped record is counted, and the log recovers with the space."""
 
-import contextlib
 import resource
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
+from support.disk import small_disk
 from support.load import PREDICT
 from support.packages import release_package
 from support.server import Server, serving
@@ -17,18 +16,6 @@ from support.service import samples
 from beacon_core.product import Product
 
 KIBI = 1024
-
-
-@contextlib.contextmanager
-def small_disk(folder: Path) -> Iterator[None]:
-    """A file system of 256 KiB at `folder`; skips where mounting is not allowed."""
-    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)], check=False)
-    if mount.returncode != 0:
-        pytest.skip("mounting is not allowed")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 @pytest.fixture
@@ -81,7 +68,7 @@ def check_recovery(server: Server, home: Path, row: dict[str, float], logged: li
 def test_a_full_file_system(home: Path, tmp_path: Path, row: dict[str, float]) -> None:
     spool = tmp_path / "spool"
     spool.mkdir()
-    with small_disk(spool), serving(home, access_log="false", spool=spool) as server:
+    with small_disk(spool, "256k"), serving(home, access_log="false", spool=spool) as server:
         logged, dropped = fill(server, row)
         assert httpx.get(f"{server.address}/readyz").status_code == 200
         subprocess.run(["mount", "-o", "remount,size=8m", str(spool)], check=True)

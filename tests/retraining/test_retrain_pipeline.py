@@ -10,6 +10,7 @@ from pathlib import Path
 import mlflow
 import msgspec
 import numpy as np
+import pandas as pd
 import pytest
 from mlflow.tracking import MlflowClient
 from sqlalchemy import insert
@@ -21,7 +22,7 @@ from beacon_core.release import package_folder, read_release
 from beacon_core.settings import ROOT, Settings
 from beacon_core.store import open_store, predictions
 from beacon_retrain import export
-from beacon_retrain.context import Registered
+from beacon_retrain.context import DATASET, Registered
 from beacon_retrain.dataset import dataset_of
 from beacon_retrain.history import load_dataset
 from beacon_retrain.imputation import impute
@@ -33,6 +34,7 @@ from beacon_retrain.stages import STAGES
 from beacon_retrain.train import train
 from beacon_retrain.training import TrainSettings
 from beacon_retrain.verdict import newest
+from feature_repo.names import EVENT_TIME
 
 QUICK = TrainSettings(folds=4, repeats=1, coverage_folds=4, jobs=1, candidates=("ridge", "kernel-ridge"))
 pytestmark = pytest.mark.xdist_group("retrain")
@@ -230,3 +232,40 @@ def test_the_package_answers_every_row_that_feast_gives(road: Road, product: Pro
     predictions = export.run(export.open_session(road.package.model), impute(dataset.features, fill))
     assert np.isfinite(predictions).all()
     assert np.corrcoef(predictions, dataset.target)[0, 1] > 0.9
+
+
+def test_a_cadence_replay_is_a_run_of_its_own_in_mlflow(
+    road: Road, address: str, product: Product, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = pd.read_parquet(road.settings.home / "pipeline" / DATASET)
+    begin = pd.Timestamp("2025-01-01", tz="UTC")
+    rows[EVENT_TIME] = [begin + pd.Timedelta(hours=2 * number) for number in range(len(rows))]
+    history = tmp_path / "history.parquet"
+    rows.to_parquet(history)
+    out = tmp_path / "out"
+    monkeypatch.setenv("BEACON_MLFLOW_URL", address)
+    monkeypatch.setenv("BEACON_HOME", str(tmp_path))
+    options = ["--rows", str(history), "--out", str(out), "--candidate", "ridge", "--mlflow"]
+    monkeypatch.setattr(sys, "argv", ["cadence.py", *options])
+    handlers = list(logging.root.handlers)
+    try:
+        with pytest.raises(SystemExit) as exit_:
+            runpy.run_path(str(ROOT / "jobs" / "cadence.py"), run_name="__main__")
+    finally:
+        logging.captureWarnings(False)
+        logging.root.handlers = handlers
+    assert not exit_.value.code
+    client = MlflowClient(address, address)
+    experiment = client.get_experiment_by_name(f"{product.name}-cadence")
+    assert experiment is not None
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert run.info.status == "FINISHED"
+    assert run.data.params == {"candidate": "ridge", "data.fingerprint": dataset_of(product, rows).fingerprint}
+    assert set(run.data.metrics) == {
+        f"cadence/{name}/mae" for name in ("never", "30-days", "14-days", "7-days", "on-drift")
+    }
+    table = (out / "cadence.md").read_text()
+    assert f"| never | {run.data.metrics['cadence/never/mae']:.2f} |" in table
+    assert {file.path for file in client.list_artifacts(run.info.run_id)} == {
+        "cadence.md", "cadence.svg", "usefulness.svg"
+    }  # fmt: skip

@@ -1,15 +1,21 @@
 """A stand-in for Kaggle's server: speaks what its client needs for a download, and misbehaves as it is told."""
 
+import contextlib
+import fcntl
 import io
 import json
 import os
 import sys
+import tempfile
 import threading
 import time
 import zipfile
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import NamedTuple, Self
+
+import pytest
 
 CREDENTIALS = {"KAGGLE_USERNAME": "someone", "KAGGLE_KEY": "very-secret"}
 
@@ -29,8 +35,8 @@ class StandIn(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, host: str = "127.0.0.1") -> None:
-        super().__init__((host, 0), Handler)
+    def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
+        super().__init__((host, port), Handler)
         self.answers = [Answer()]
         self.asked: list[str] = []
         self.authorization: str | None = None
@@ -56,6 +62,22 @@ class StandIn(ThreadingHTTPServer):
         host, port = self.server_address[:2]
         proxy = f"http://{host!s}:{port}"
         return {"KAGGLE_API_ENVIRONMENT": "LOCALHOST", "http_proxy": proxy, "no_proxy": direct}
+
+
+@contextlib.contextmanager
+def at_port_80() -> Iterator[StandIn]:
+    """The stand-in where Kaggle's client itself looks for it, for a program that would not ask our proxy.
+
+    One at a time on this machine; skips where the port is somebody else's or not ours to take.
+    """
+    with (Path(tempfile.gettempdir()) / "beacon-port-80.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            server = StandIn(port=80)
+        except OSError as error:
+            pytest.skip(f"port 80: {error.strerror}")
+        with server:
+            yield server
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -11,15 +11,18 @@ import sys
 from pathlib import Path
 
 import fsspec
+import yaml
 
 from beacon_core import logs
 from beacon_core.job import trace_environment
 from beacon_core.settings import Settings
 from beacon_retrain.errors import TRY_AGAIN, RetrainError
+from beacon_retrain.files import write_bytes
 from beacon_retrain.workspace import LOCK, VERSIONED, has_git
 
 log = logging.getLogger("beacon.dvc")
 NEW_LOCK = f"{LOCK}.new"
+KEPT_LOCK = f".dvc/tmp/{LOCK}"
 
 
 class DvcError(RetrainError):
@@ -31,15 +34,52 @@ class DvcError(RetrainError):
 def reproduce(folder: Path, *, force: bool) -> bool:
     """Run what has changed, all if `force`; the stages' lines are passed on. False when a stage failed."""
     _git_init(folder)
+    mend_lock(folder)
+    if (folder / LOCK).is_file():
+        write_bytes(folder / KEPT_LOCK, (folder / LOCK).read_bytes())
     # No run cache: registering has to be done, not remembered.
     command = _dvc("repro", "--no-run-cache", *(["--force"] if force else []))
-    environment = _environment() | trace_environment() | ({"BEACON_LOG_FORMAT": "plain"} if logs.steps.disabled else {})
+    done = _pass_on(command, folder)
+    if not done:
+        mend_lock(folder)
+    return done
+
+
+def _pass_on(command: list[str], folder: Path) -> bool:
+    """Run a command of DVC; whether it went well. Where a person reads, the terminal and its bars are the stages'."""
+    environment = _environment() | trace_environment()
+    if logs.steps.disabled:
+        environment["BEACON_LOG_FORMAT"] = "plain"
+        return subprocess.run(command, cwd=folder, env=environment, check=False).returncode == 0  # noqa: S603
     with subprocess.Popen(  # noqa: S603
         command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     ) as process:
         for line in process.stdout or ():
             logs.pass_on(line, log)
     return process.returncode == 0
+
+
+def mend_lock(folder: Path) -> None:
+    """Bring the last whole dvc.lock back in the place of a broken one.
+
+    DVC writes it in place: a full disk or a kill in that moment leaves half a file, and every later run would fail.
+    """
+    lock, kept = folder / LOCK, folder / KEPT_LOCK
+    if not lock.is_file() or _is_whole(lock.read_bytes()):
+        return
+    if kept.is_file():
+        kept.replace(lock)
+    else:
+        lock.unlink()
+
+
+def _is_whole(lock: bytes) -> bool:
+    try:
+        known = yaml.safe_load(lock)
+    except (yaml.YAMLError, UnicodeDecodeError):
+        return False
+    stages = known.get("stages") if isinstance(known, dict) else None
+    return isinstance(stages, dict) and all(isinstance(stage, dict) and "cmd" in stage for stage in stages.values())
 
 
 def compare(folder: Path) -> str:
@@ -78,7 +118,7 @@ def pull(settings: Settings, folder: Path) -> bool:
     _git_init(folder)
     try:
         system, place = fsspec.core.url_to_fs(settings.dvc_address)
-        (folder / LOCK).write_bytes(system.cat_file(f"{place}/{LOCK}"))
+        write_bytes(folder / LOCK, system.cat_file(f"{place}/{LOCK}"))
     except FileNotFoundError:
         return False
     except OSError as error:

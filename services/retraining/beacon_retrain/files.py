@@ -1,10 +1,25 @@
 """Files that are whole or not there: everything that a stage leaves is written beside and renamed."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pandas as pd
+
+
+@contextlib.contextmanager
+def draft_of(file: Path) -> Iterator[Path]:
+    """A file to write beside `file`; it takes its place, durably and in one step, or is gone when the block fails."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    draft = file.with_name(f".{file.name}.draft")
+    try:
+        yield draft
+        durable_replace(draft, file)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
 
 
 def durable_replace(draft: Path, target: Path) -> None:
@@ -21,10 +36,8 @@ def durable_replace(draft: Path, target: Path) -> None:
 
 def write_bytes(file: Path, content: bytes) -> None:
     """Write `content` to `file`, durably and in one step."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    draft = file.with_name(f".{file.name}.draft")
-    draft.write_bytes(content)
-    durable_replace(draft, file)
+    with draft_of(file) as draft:
+        draft.write_bytes(content)
 
 
 def write_json(file: Path, value: object) -> None:
@@ -35,7 +48,5 @@ def write_json(file: Path, value: object) -> None:
 
 def write_table(file: Path, frame: pd.DataFrame) -> None:
     """Write `frame` as Parquet; equal frames give equal bytes."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    draft = file.with_name(f".{file.name}.draft")
-    frame.to_parquet(draft, index=False)
-    durable_replace(draft, file)
+    with draft_of(file) as draft:
+        frame.to_parquet(draft, index=False)

@@ -18,6 +18,7 @@ h2 {{ font-size: 1.1rem; margin-top: 2rem; }}
 p, ul {{ max-width: 50rem; }}
 table {{ border-collapse: collapse; display: block; font-variant-numeric: tabular-nums; overflow-x: auto; }}
 th, td {{ border-bottom: 1px solid var(--line); padding: .3rem .9rem .3rem 0; text-align: left; vertical-align: top; }}
+td:not(:first-child) {{ white-space: nowrap; }}
 code {{ overflow-wrap: anywhere; }}
 figure {{ background: #fff; margin: 1.5rem 0; max-width: 50rem; }}
 figure svg {{ display: block; height: auto; width: 100%; }}

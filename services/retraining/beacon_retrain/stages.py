@@ -80,7 +80,10 @@ def main(name: str) -> int:
         line = run_stage(name, settings)
     except EXPECTED as error:
         failure = Failure(name, status_of(error), str(error))
-        write_json(folder_of(settings) / FAILURE, failure)
+        try:
+            write_json(folder_of(settings) / FAILURE, failure)
+        except OSError:  # a full disk takes no file: then this line tells it
+            log.error("%s failed: %s", name, error)
         return failure.status
     log.info(line)
     return 0

@@ -14,6 +14,7 @@ STYLE: dict[Any, Any] = {
 }  # fmt: skip
 COLOURS = {"pass": "#009e73", "inconclusive": "#e69f00", "fail": "#d55e00"}
 RATIOS = ("mae", "rmse")
+SIGNS = {"at most": "≤", "below": "<", "at least": "≥"}
 
 
 class Point(NamedTuple):
@@ -58,7 +59,7 @@ def plot(verdict: Verdict, file: Path) -> None:
     points, meaning = _errors(verdict), "new / old: left of the line the challenger is better"
     if not points:
         points = _figures(verdict)
-        meaning = "figure / limit: “at most” belongs left of the line, “at least” right of it"
+        meaning = "figure / limit"
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8, 1.4 + 0.3 * len(points)), layout="constrained")
         axes = figure.subplots()
@@ -93,7 +94,7 @@ def _figures(verdict: Verdict) -> list[Point]:
     """Every figure / its limit; a limit of zero has no ratio."""
     return [
         Point(
-            f"{check.title}: {check.number:.3g}, {check.rule} {check.limit:g}",
+            f"{check.title}: {check.number:.3g} {SIGNS[check.rule]} {check.limit:g}",
             check.number / check.limit,
             (check.number if check.low is None else check.low) / check.limit,
             (check.number if check.high is None else check.high) / check.limit,

@@ -10,9 +10,19 @@ import yaml
 
 from beacon_core.settings import ROOT, Settings
 from beacon_retrain import context
+from beacon_retrain.dvc import KEPT_LOCK, mend_lock
 from beacon_retrain.stages import STAGES
 from beacon_retrain.training import TrainSettings
-from beacon_retrain.workspace import Run, code_digest, default_training, params_of, prepare, read_run, read_training
+from beacon_retrain.workspace import (
+    LOCK,
+    Run,
+    code_digest,
+    default_training,
+    params_of,
+    prepare,
+    read_run,
+    read_training,
+)
 
 SOURCES = ROOT / "services" / "retraining" / "beacon_retrain"
 
@@ -105,3 +115,23 @@ def test_what_training_found_out_survives_as_json() -> None:
     assert again.assessment.missing == found.assessment.missing
     assert again.fill.tobytes() == found.fill.tobytes()
     assert (again.behind, again.widths, again.result.rmse) == (found.behind, found.widths, 1 / 3)
+
+
+@pytest.mark.parametrize(
+    "left", [b"", b"schema: '2.0'\nstages:\n  fet", b"schema: '2.0'\nstages:\n  fetch:\n", b"\0\xff"]
+)
+def test_half_a_lock_gives_way_to_the_last_whole_one(left: bytes, tmp_path: Path) -> None:
+    whole = b"schema: '2.0'\nstages:\n  fetch:\n    cmd: python\n"
+    lock = tmp_path / LOCK
+    lock.write_bytes(whole)
+    mend_lock(tmp_path)
+    assert lock.read_bytes() == whole
+    lock.write_bytes(left)
+    mend_lock(tmp_path)
+    assert not lock.exists()
+    kept = tmp_path / KEPT_LOCK
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(whole)
+    lock.write_bytes(left)
+    mend_lock(tmp_path)
+    assert lock.read_bytes() == whole
