@@ -1,7 +1,6 @@
 """The whole platform on a real cluster: `make deploy`, then a day in its life, in the order of this file."""
 
 import json
-import re
 import socket
 from collections import Counter
 from collections.abc import Iterator
@@ -31,6 +30,7 @@ from support.on_cluster import (
     secret,
     sql,
     until,
+    watched,
 )
 from support.steady_load import both, under_load
 
@@ -83,12 +83,6 @@ def test_only_public_routes_are_reached_from_outside() -> None:
 def test_helm_test_finds_the_golden_answers(steps: Steps) -> None:
     with steps.timed("helm test: golden requests, value and version"):
         cluster().helm("test", "inference", "--timeout", "2m")
-
-
-def watched(query: str, label: str = "job") -> Counter[str]:
-    """How many series Prometheus has for a query, by a label."""
-    command = ["exec", "beacon-prometheus-0", "--", "promtool", "query", "instant", "http://localhost:9090", query]
-    return Counter(re.findall(rf'\b{label}="([^"]+)"', cluster().kubectl(*command)))
 
 
 def test_every_pod_is_watched_and_the_prober_finds_the_golden_answer(steps: Steps) -> None:

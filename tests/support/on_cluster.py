@@ -2,9 +2,11 @@
 
 import json
 import os
+import re
 import secrets
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -95,6 +97,12 @@ def secret(key: str) -> str:
 def sql(query: str) -> str:
     command = ["exec", "beacon-postgresql-0", "--", "psql", "-h", "/tmp", "-U", "beacon", "-d", "beacon", "-tAc", query]
     return cluster().kubectl(*command).strip()
+
+
+def watched(query: str, label: str = "job") -> Counter[str]:
+    """How many series Prometheus has for a query, by a label."""
+    command = ["exec", "beacon-prometheus-0", "--", "promtool", "query", "instant", "http://localhost:9090", query]
+    return Counter(re.findall(rf'\b{label}="([^"]+)"', cluster().kubectl(*command)))
 
 
 def until(true: Callable[[], bool], what: str, seconds: float) -> None:
