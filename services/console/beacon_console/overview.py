@@ -65,6 +65,11 @@ class Overview(NamedTuple):
             return self.live.version
         return None if self.serving is None else self.serving.version
 
+    @property
+    def compared(self) -> list[drift.Result]:
+        """The newest run's comparisons of the version in service: what was replaced may drift as it likes."""
+        return of_one_version(self.results, self.model)
+
 
 def gather(connection: Connection, product: Product, now: datetime, live: Live | None, *, asked: bool) -> Overview:
     """Read everything the front page shows."""
@@ -115,7 +120,7 @@ def _serving(overview: Overview, product: Product) -> list[Finding]:
 
 def _model(overview: Overview) -> list[Finding]:
     found = []
-    drifted = sorted({_place(result) for result in overview.results if result.confirmed})
+    drifted = sorted({_place(result) for result in overview.compared if result.confirmed})
     if drifted:
         found.append(Finding(f"drift is confirmed in {words(drifted)}", "#drift"))
     elif overview.run is not None and overview.run.state == "drift":
@@ -193,7 +198,7 @@ def feature_rows(
     places = [("data", name, titles[name], name in product.key_features) for name in (*product.key_features, *others)]
     places += [("prediction", "Predictions", f"what the model answers, {product.target.unit}", True)]
     places += [("target", "Actuals", f"{product.target.title}, {product.target.unit}", True)]
-    results = [result for result in of_one_version(overview.results, overview.model) if result.window == window]
+    results = [result for result in overview.compared if result.window == window]
     rows = []
     for kind, name, title, key in places:
         mine = [result for result in results if result.kind == kind and (kind != "data" or result.feature == name)]
@@ -234,7 +239,7 @@ def summary(overview: Overview) -> str:
         told.append(f"95 % of them within {duration(overview.latency.p95)}")
     if overview.run is None:
         told.append("no drift run yet")
-    elif not any(result.confirmed for result in overview.results):
+    elif not any(result.confirmed for result in overview.compared):
         told.append("no drift confirmed")
     errors = [figure for figure in overview.figures if (figure.metric, figure.segment) == (ERROR, "")]
     if errors:

@@ -4,14 +4,14 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import event, insert
+from sqlalchemy import event, insert, select
 from support.history import HIGH, add_drift, add_job, add_predictions, month, prediction_row
 from support.service import Service
 
 from beacon_console import overview
 from beacon_console.app import create
 from beacon_core.settings import Settings
-from beacon_core.store import actuals, migrate, open_store, predictions
+from beacon_core.store import actuals, drift_results, migrate, open_store, predictions
 
 
 @pytest.fixture
@@ -67,6 +67,17 @@ def test_a_quiet_month_is_well(console, engine, product):
 def test_confirmed_drift_is_the_headline(console, engine, product):
     month(engine, product, high=HIGH)
     assert headline(page(console, "/")) == "Beacon is not well: drift is confirmed in LSTAT and RM."
+
+
+def test_drift_of_a_model_that_was_replaced_is_no_news(console, engine, product):
+    month(engine, product)
+    with engine.begin() as connection:
+        newest = connection.execute(select(drift_results).order_by(drift_results.c.id.desc()).limit(1)).mappings().one()
+        old = dict(newest) | {"id": 0, "model_version": "1", "alarm": True, "confirmed": True}
+        connection.execute(insert(drift_results).values(old))
+    text = page(console, "/")
+    assert headline(text) == "Beacon is well."
+    assert "no drift confirmed" in text
 
 
 def test_a_failed_job_and_a_late_one_are_not_well(console, engine, product):
