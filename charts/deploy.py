@@ -97,7 +97,7 @@ class Cluster:
             ended = {item["type"] for item in status.get("conditions", []) if item["status"] == "True"}
             if ended & {"Complete", "Failed"}:
                 return self._exit_status(name), self.kubectl("logs", f"--selector=job-name={name}", "--tail=-1")
-            time.sleep(0.5)
+            time.sleep(2)  # kubectl takes a good part of a second of CPU to start
         raise Failed(f"job {name} did not end within {JOB_SECONDS} s")
 
     def _exit_status(self, job: str) -> int:

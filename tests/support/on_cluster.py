@@ -109,7 +109,7 @@ def until(true: Callable[[], bool], what: str, seconds: float) -> None:
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, f"{what}: not within {seconds:g} s"
-        time.sleep(0.5)
+        time.sleep(1)
 
 
 def labels_of_ours() -> dict[str, dict[str, str]]:
