@@ -1,5 +1,6 @@
 """A namespace with what a promotion needs, and what the tests do there: models, verdicts, runs, the ledger."""
 
+import csv
 import json
 import os
 import subprocess
@@ -17,7 +18,7 @@ import yaml
 from support import bad_models
 from support.on_cluster import ADDRESS, NAMESPACE, PRODUCT, ROW, cluster, sql, until
 from support.server import free_ports
-from support.steady_load import Answer, Load, both, under_load
+from support.steady_load import Answer, Door, Load, both, under_load
 
 from beacon_core.download import bring
 from beacon_core.manifest import MANIFEST_FILE, MODEL_FILE, Manifest, Package
@@ -30,7 +31,19 @@ HOST = "promotion.test"
 RATE = float(os.environ.get("RATE") or 20)
 CRON_JOB = "beacon-promotion"
 SHORT = {"phase_seconds": 20, "min_requests": 100, "watch_seconds": 20}
-DOORS = [door._replace(host=HOST) for door in both("predict", f"{ADDRESS}/v1/predict", {"features": ROW})]
+USERS = 40
+"""How many different requests the load makes: to equal ones no model could show what it is."""
+
+
+def doors() -> list[Door]:
+    """Both kinds of client with rows of the bundled sample."""
+    with PRODUCT.sample_path.open(encoding="utf-8", newline="") as file:
+        sample = [
+            {name: float(row[name]) for name in ROW if row[name] not in {"", "NA"}} for row in csv.DictReader(file)
+        ]
+    chosen = sample[:: len(sample) // USERS][:USERS]
+    found = [both("predict", f"{ADDRESS}/v1/predict", {"features": row}) for row in chosen]
+    return [door._replace(host=HOST) for pair in found for door in pair]
 
 
 def set_up() -> None:
@@ -250,5 +263,5 @@ def contradictions(answers: list[Answer], rows: list[Row], clock: Clock) -> list
 @contextmanager
 def steady() -> Iterator[Load]:
     """Users, new and kept connections in turn."""
-    with under_load(DOORS, RATE) as load:
+    with under_load(doors(), RATE) as load:
         yield load
