@@ -6,6 +6,7 @@ the real console is started and asked, one request after the other. PostgreSQL i
 
 import argparse
 import http.client
+import os
 import statistics
 import sys
 import tempfile
@@ -135,6 +136,7 @@ def _milliseconds(seconds: float) -> str:
 def _publish(lines: list[list[str]]) -> None:
     head = ["store", "predictions", "first page", "median", "slowest of 50"]
     table = "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *lines])
+    table += f"\n\nLoad average at the end: {os.getloadavg()[1]:.0f}, on {os.cpu_count()} cores."
     text = DOCUMENT.read_text(encoding="utf-8")
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)

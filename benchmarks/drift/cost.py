@@ -214,7 +214,7 @@ def _told(rows: int, at_once: dict[str, Cost], windows: dict[int, tuple[Cost, Co
         lines.append(f"| {_number(rows)} new rows, {name} | {_spent(cost)} |")
     for count, (_, later) in windows.items():
         lines.append(f"| the next hour, {_number(count)} rows in 30 days | {_spent(later)} |")
-    return "\n".join(lines)
+    return "\n".join([*lines, "", f"Load average at the end: {os.getloadavg()[1]:.0f}, on {os.cpu_count()} cores."])
 
 
 def _spent(cost: Cost) -> str:
