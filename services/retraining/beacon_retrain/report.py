@@ -16,8 +16,10 @@ body {{ font: 15px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 75rem; 
 h1 {{ font-size: 1.5rem; line-height: 1.25; margin-top: 2rem; }}
 h2 {{ font-size: 1.1rem; margin-top: 2rem; }}
 p, ul {{ max-width: 50rem; }}
-table {{ border-collapse: collapse; display: block; font-variant-numeric: tabular-nums; overflow-x: auto; }}
+table {{ border-collapse: collapse; display: block; margin: 1rem 0; overflow-x: auto; }}
 th, td {{ border-bottom: 1px solid var(--line); padding: .3rem .9rem .3rem 0; text-align: left; vertical-align: top; }}
+td {{ font-variant-numeric: tabular-nums; }}
+td:first-child {{ min-width: 9rem; }}
 td:not(:first-child) {{ white-space: nowrap; }}
 code {{ overflow-wrap: anywhere; }}
 figure {{ background: #fff; margin: 1.5rem 0; max-width: 50rem; }}
