@@ -1,0 +1,136 @@
+"""What is asked and what is measured: rows of the log and made-up ones, counts out of a service's own exposition."""
+
+import math
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import insert
+from support.history import prediction_row
+from support.packages import build_package, row_of
+from support.service import METRICS_PORT, Service
+
+from beacon_core.manifest import read_package
+from beacon_core.product import load_product
+from beacon_core.release import Pin, package_folder
+from beacon_core.settings import Settings
+from beacon_core.store import actuals, migrate, open_store, predictions
+from beacon_inference.app import create
+from beacon_promote import scrape
+from beacon_promote.phases import correlation, p99_of
+from beacon_promote.rows import made_up, rows_for
+
+PRODUCT = load_product(Settings().product)
+PIN = Pin("boston-housing", "1", "1" * 64)
+
+
+@pytest.fixture
+def manifest(tmp_path):
+    pin = build_package(tmp_path / "models", PRODUCT)
+    return read_package(package_folder(tmp_path / "models", pin), pin.sha256).manifest
+
+
+@pytest.fixture
+def engine(tmp_path):
+    engine = open_store(f"sqlite:///{tmp_path / 'beacon.db'}")
+    migrate(engine)
+    yield engine
+    engine.dispose()
+
+
+def test_made_up_rows_are_valid_requests_and_always_the_same(manifest):
+    rows = made_up(PRODUCT, manifest, 500)
+    assert rows == made_up(PRODUCT, manifest, 500)
+    facts = {feature.name: feature for feature in manifest.features}
+    for row in rows:
+        assert len(row.features) >= PRODUCT.serving.min_features
+        for feature in PRODUCT.features:
+            if (value := row.features.get(feature.name)) is None:
+                assert feature.nullable
+            elif feature.categories is not None:
+                assert value in feature.categories
+            else:
+                assert facts[feature.name].min <= value <= facts[feature.name].max
+    missing = sum(len(PRODUCT.features) - len(row.features) for row in rows) / (500 * len(PRODUCT.features))
+    assert 0.02 < missing < 0.08
+
+
+def test_users_requests_come_first_and_those_with_a_known_truth_before_all(engine, manifest):
+    now = datetime.now(UTC)
+    logged = [prediction_row(PRODUCT, number, now - timedelta(minutes=number), "1") for number in range(30)]
+    known = [
+        {"prediction_id": logged[0]["id"], "value": value, "observed_at": now, "received_at": now, "source": "test"}
+        for value in (20.0, 21.5)
+    ]
+    with engine.begin() as connection:
+        connection.execute(insert(predictions), logged)
+        connection.execute(insert(actuals), known)
+    rows = rows_for(engine, PRODUCT, manifest, 40)
+    assert len(rows) == 40
+    assert rows[0].actual == 21.5, "the newest correction counts"
+    assert [row.actual for row in rows[1:]] == [None] * 39
+    assert rows[31:] == made_up(PRODUCT, manifest, 9)
+
+
+def test_a_store_that_is_down_leaves_made_up_rows(tmp_path, manifest):
+    engine = open_store(f"sqlite:///{tmp_path / 'empty.db'}")  # without tables
+    assert rows_for(engine, PRODUCT, manifest, 25) == made_up(PRODUCT, manifest, 25)
+    engine.dispose()
+
+
+def test_the_counts_are_those_of_the_service_itself(home):
+    with Service(create(Settings(home=home))) as service:
+
+        def counts():
+            return scrape.parse(service.run(service.ask("GET", "/metrics", b"", port=METRICS_PORT)).body.decode())
+
+        def ask(times):
+            features = dict(zip(PRODUCT.feature_names, row_of(PRODUCT), strict=True))
+            for _ in range(times):
+                assert service.post("/v1/predict", {"features": features}).status == 200
+
+        ask(3)
+        before = counts()
+        ask(10)
+        assert service.post("/v1/predict", {"features": {"RM": "six"}}).status == 422
+        news = scrape.since(counts(), before)
+    assert (before.requests, news.requests, news.failures, news.predictions) == (3, 11, 0, 10)
+    side = scrape.side(PIN, [news])
+    assert side.mean == pytest.approx(20, abs=5)
+    assert side.spread == 0.0, "all answers are in one bucket"
+    assert 0 < side.p99[0] < 5
+    assert side.memory is not None
+    assert side.memory > 30e6
+
+
+def test_an_instance_that_started_anew_counts_from_its_start():
+    assert scrape.since(scrape.Counts(requests=5), scrape.Counts(requests=90)) == scrape.Counts(requests=5)
+    assert scrape.since(scrape.Counts(requests=5), None) == scrape.Counts(requests=5)
+
+
+def test_nothing_counted_measures_nothing():
+    side = scrape.side(PIN, [])
+    assert (side.requests, side.p99, side.mean, side.spread, side.out_of_range) == (0, (), None, None, None)
+    assert scrape.together([]) == scrape.Counts()
+
+
+@given(st.lists(st.floats(0.0006, 4.9), min_size=1, max_size=200), st.floats(0.01, 1.0))
+def test_a_quantile_lies_in_the_bucket_of_the_true_one(values, level):
+    bounds = [0.0005, 0.001, 0.01, 0.1, 1.0, 5.0, math.inf]
+    buckets = {bound: float(sum(value <= bound for value in values)) for bound in bounds}
+    true = sorted(values)[max(0, math.ceil(level * len(values)) - 1)]
+    above = next(bound for bound in bounds if true <= bound)
+    below = max((bound for bound in bounds if bound < above), default=0.0)
+    assert below <= scrape.quantile(buckets, level) <= above
+
+
+def test_parts_that_are_too_small_have_no_p99():
+    assert p99_of([0.1] * 19, 4) == ()
+    assert p99_of([0.1] * 40 + [9.0] * 2 + [0.1] * 38, 4) == (0.1, 0.1, 9.0, 0.1)
+
+
+def test_a_side_that_does_not_vary_has_no_correlation():
+    assert correlation([(1.0, 2.0)]) is None
+    assert correlation([(1.0, 2.0), (1.0, 3.0)]) is None
+    assert correlation([(1.0, 3.0), (2.0, 2.0), (3.0, 1.0)]) == pytest.approx(-1)
