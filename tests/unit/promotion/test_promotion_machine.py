@@ -149,8 +149,11 @@ def test_killed_at_any_step_the_next_run_finds_or_makes_a_consistent_state(place
         promoter.recover()
         if not kill_at(promoter, fresh, step):
             break
+        intent = msgspec.json.decode(fresh.notes["intent"]) if "intent" in fresh.notes else {}
         promoter.recover()
         version = serves(fresh)
+        # What was verified is kept, what was not is taken back.
+        assert version == {"trying": "1", "keeping": "2"}.get(intent.get("stage"), version), step
         outcomes.add(version)
         assert "intent" not in fresh.notes, step
         assert promoter.good()[-1].version == version, step
