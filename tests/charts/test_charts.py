@@ -45,21 +45,21 @@ PROMOTION_RIGHTS = {
     ("", "pods", "beacon-inference-dark-0"): "delete",
     ("", "pods", "beacon-inference-dark-1"): "delete",
     ("", "services", ""): "create",
-    ("", "services", INFERENCE): "get",
-    ("", "services", "beacon-inference-pods"): "get",
+    ("", "services", INFERENCE): "get patch",
+    ("", "services", "beacon-inference-pods"): "get patch",
     ("", "services", CANARY): "delete get patch",
     ("apps", "deployments", ""): "create",
     ("apps", "deployments", INFERENCE): "get patch",
     ("apps", "deployments", CANARY): "delete get patch",
     ("apps", "replicasets", ""): "list",
-    ("autoscaling", "horizontalpodautoscalers", INFERENCE): "get",
+    ("autoscaling", "horizontalpodautoscalers", INFERENCE): "get patch",
     ("coordination.k8s.io", "leases", ""): "create",
     ("coordination.k8s.io", "leases", "beacon-promotion"): "get update",
     ("gateway.networking.k8s.io", "httproutes", INFERENCE): "get patch",
-    ("monitoring.coreos.com", "servicemonitors", INFERENCE): "get",
-    ("networking.k8s.io", "ingresses", INFERENCE): "get",
-    ("networking.k8s.io", "networkpolicies", INFERENCE): "get",
-    ("policy", "poddisruptionbudgets", INFERENCE): "get",
+    ("monitoring.coreos.com", "servicemonitors", INFERENCE): "get patch",
+    ("networking.k8s.io", "ingresses", INFERENCE): "get patch",
+    ("networking.k8s.io", "networkpolicies", INFERENCE): "get patch",
+    ("policy", "poddisruptionbudgets", INFERENCE): "get patch",
 }
 
 
@@ -226,7 +226,7 @@ def test_promotion_has_exactly_the_rights_that_were_decided() -> None:
                         found.setdefault((group, resource, name), set()).update(rule["verbs"])
         assert len(roles) == 1
         assert {key: " ".join(sorted(verbs)) for key, verbs in found.items()} == PROMOTION_RIGHTS
-    # Each object that inference's chart makes can be read: Helm compares all of them.
+    # Each object that inference's chart makes can be read and patched: Helm does both to all of them.
     for values in ("default-values.yaml", "everything-values.yaml", "canary-values.yaml"):
         for document in rendered("inference", values):
             if "helm.sh/hook" in document["metadata"].get("annotations", {}):
@@ -234,7 +234,7 @@ def test_promotion_has_exactly_the_rights_that_were_decided() -> None:
             kind, name = document["kind"].lower(), document["metadata"]["name"]
             plural = re.sub("y$", "ie", kind) + "s" if not kind.endswith("ss") else f"{kind}es"
             group = document["apiVersion"].rpartition("/")[0]
-            assert "get" in PROMOTION_RIGHTS.get((group, plural, name), ""), f"{kind} {name}"
+            assert "get patch" in PROMOTION_RIGHTS.get((group, plural, name), ""), f"{kind} {name}"
 
 
 def test_a_canary_is_one_more_deployment_and_changes_nothing_of_the_others() -> None:

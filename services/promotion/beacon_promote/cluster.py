@@ -297,7 +297,7 @@ def _annotated(deployment: Document) -> Release:
 
 def _is_clean(revision: Revision) -> bool:
     """Whether it was in service with one model and nothing on trial."""
-    served = revision.status in {"deployed", "superseded"}
+    served = revision.done and revision.status in {"deployed", "superseded"}
     return served and ("Deployment", CANARY_NAME) not in documents(revision.manifest)
 
 

@@ -23,6 +23,7 @@ from beacon_promote.target import TargetDown
 # A promotion makes five revisions, and ten models back are kept as good.
 WAIT = ["--wait", "--timeout=300s", "--history-max=60"]
 POLL_SECONDS = 0.5
+DONE = ("Install complete", "Upgrade complete", "Rollback to ")
 NANOSECONDS = re.compile(r"([.]\d{6})\d+")
 Document = dict[str, Any]
 
@@ -39,6 +40,8 @@ class Revision(msgspec.Struct, frozen=True):
     values: dict[str, Any]
     manifest: str
     begun: datetime
+    done: bool
+    """Helm brought it about; one that failed is called superseded, too, once another follows."""
 
     @property
     def pending(self) -> bool:
@@ -120,5 +123,6 @@ def _revision(item: dict[str, Any]) -> Revision:
         status=release["info"]["status"],
         values=release.get("config") or {},
         manifest=release.get("manifest") or "",
+        done=release["info"].get("description", "").startswith(DONE),
         begun=datetime.fromisoformat(NANOSECONDS.sub(r"\1", release["info"]["last_deployed"])),
     )

@@ -35,8 +35,9 @@ def manifest(model: Pin, canary: Release | None = None, replicas: int = 2) -> st
     return yaml.safe_dump_all(found)
 
 
-def revision(number: int, status: str, model: Pin, canary: Release | None = None) -> Revision:
-    return Revision(number, status, {"model": {"version": model.version}}, manifest(model, canary), datetime.now(UTC))
+def revision(number: int, status: str, model: Pin, canary: Release | None = None, *, done: bool = True) -> Revision:
+    values = {"model": {"version": model.version}}
+    return Revision(number, status, values, manifest(model, canary), datetime.now(UTC), done)
 
 
 def test_a_revision_is_read_as_helm_keeps_it() -> None:
@@ -44,11 +45,16 @@ def test_a_revision_is_read_as_helm_keeps_it() -> None:
         "version": 7,
         "config": {"model": {"version": "1"}},
         "manifest": manifest(OLD),
-        "info": {"status": "pending-upgrade", "last_deployed": "2026-11-25T18:00:00.123456789Z"},
+        "info": {
+            "status": "pending-upgrade",
+            "description": "Preparing upgrade",
+            "last_deployed": "2026-11-25T18:00:00.123456789Z",
+        },
     }
     data = base64.b64encode(gzip.compress(json.dumps(release).encode())).decode()
     found = _revision({"data": {"release": data}})
     assert (found.number, found.pending, found.values) == (7, True, {"model": {"version": "1"}})
+    assert not found.done
     assert found.begun == datetime(2026, 11, 25, 18, 0, 0, 123456, tzinfo=UTC)
 
 
@@ -72,6 +78,9 @@ def test_the_last_clean_revision_had_no_canary_and_did_not_fail() -> None:
     assert cluster._last_clean(history[:4]) is None
     kept = revision(6, "deployed", NEW)
     assert cluster._last_clean([kept, *history]) == kept
+    # Helm calls a failed revision superseded once a rollback follows it.
+    failed = revision(5, "superseded", NEW, done=False)
+    assert cluster._last_clean([revision(6, "failed", OLD, done=False), failed, first]) == first
 
 
 def test_a_shadow_is_what_the_canary_asks_beside_the_model_in_service() -> None:
@@ -97,7 +106,7 @@ def test_every_other_change_is_named_with_its_place() -> None:
 
 
 def test_values_of_a_promotion_differ_in_the_model_alone() -> None:
-    base = Revision(1, "deployed", {"replicas": 4, "model": {"name": "x", "version": "1"}}, "", datetime.now(UTC))
+    base = Revision(1, "deployed", {"replicas": 4, "model": {"name": "x", "version": "1"}}, "", datetime.now(UTC), True)
     values = cluster._values(base, NEW)
     assert values == {"replicas": 4, "model": {"name": "boston-housing", "version": "2", "sha256": "b" * 64}}
     assert base.values["model"]["version"] == "1"
