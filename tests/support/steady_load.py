@@ -88,7 +88,7 @@ class Load(threading.Thread):
             headers = {"Host": door.host} if door.host else None
             async with session.post(door.url, json=door.body, headers=headers) as response:
                 answer = await _answer(door, sent, response)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, this request failed
             answer = Answer(door.name, sent, 0, 0, repr(error))
         self.under_way -= 1
         self.answers.append(answer._replace(seconds=time.monotonic() - sent))
