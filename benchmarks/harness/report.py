@@ -26,7 +26,7 @@ Five times the best peer's rows/s in batches of 1,000 is out of reach for a serv
 7 of the 24 ms that the best peer needs for such a batch, and Beacon runs the same trees and kernel: an answer that cost
 nothing else would be 3.4 times as fast. What Beacon adds is mostly its log: a row costs the shipper 10 to 15 µs of the
 same core, as much as the model and the answer together, and none of the peers keeps what it predicted. The shipper
-rests while requests come, until 100,000 predictions wait; after that batches are answered as fast as they are shipped
+rests while requests come, until 20,000 predictions wait; after that batches are answered as fast as they are shipped
 ([decision 4](decisions/0004-the-prediction-log.md)).
 """
 READING = """## How to read it

@@ -28,7 +28,7 @@ RETRY_SECONDS = (0.5, 1, 2, 5)
 # While requests come, the shipper rests so many times as long as it kept the core that it shares with them. With this
 # many predictions waiting it no longer does: a pod that ends has seconds to ship what is left.
 RESTS = 4
-PATIENT = 100_000
+PATIENT = 20_000
 # Every drop is counted; the log tells of it this often.
 DROPS_TOLD_SECONDS = 60
 
