@@ -198,6 +198,9 @@ def _draw(windows: dict[int, tuple[Cost, Cost]]) -> None:
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xticks(rows, [f"{count:,}".replace(",", " ") for count in rows])
+    low, high = axes.get_ylim()
+    ticks = [step * 10.0**power for power in range(-2, 4) for step in (1, 2, 5)]
+    axes.set_yticks([tick for tick in ticks if low <= tick <= high])
     axes.minorticks_off()
     axes.yaxis.set_major_formatter("{x:g}")
     axes.set_xlabel("rows in 30 days")
