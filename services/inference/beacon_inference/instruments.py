@@ -62,8 +62,8 @@ class Instruments:
                 self._info.labels(current.pin.name, current.pin.version, current.pin.sha256, role).set(1)
         self._trained.set(datetime.fromisoformat(model.manifest.created_at).timestamp())
         self._expected.set(model.manifest.expected_absolute_error)
-        self.predictions = self._predictions.labels(model.pin.version)
-        self.predictions_out = self._predictions_out.labels(model.pin.version)
+        self._predictions.labels(model.pin.version)
+        self._predictions_out.labels(model.pin.version)
         if self._values is None:
             # Buckets follow the first model's training quantiles; they stay, so that series stay comparable.
             bounds = tuple(sorted({round(value, 1) for value in model.manifest.prediction_quantiles}))
@@ -87,7 +87,8 @@ class Instruments:
             self._count_predictions(*predicted)
 
     def _count_predictions(self, model: Model, values: list[float], filled: Filled) -> None:
-        self.predictions.inc(len(values))
+        # By the model that answered: another one may be in service by the time that the group is counted.
+        self._predictions.labels(model.pin.version).inc(len(values))
         manifest, target = model.manifest, self._product.target
         if self._values is not None:
             self._values.observe_all(values)
@@ -98,7 +99,7 @@ class Instruments:
         if most > target.high:
             self._very_high.inc(sum(value > target.high for value in values))
         if least < manifest.prediction_min or most > manifest.prediction_max:
-            self.predictions_out.inc(
+            self._predictions_out.labels(model.pin.version).inc(
                 sum(not manifest.prediction_min <= value <= manifest.prediction_max for value in values)
             )
         _count_columns(self._imputations, filled.missing)

@@ -148,19 +148,21 @@ async def read_body(request: Request, receive: Receive, limit: int, seconds: flo
 
 
 async def _read_on(body: bytes, receive: Receive, limit: int) -> bytes | None:
-    whole, pieces = bytearray(body), 1
-    while len(whole) <= limit and (pieces < FEW_PIECES or len(whole) > pieces * SMALL_PIECE):
+    whole, pieces, more = bytearray(body), 1, True
+    while more and len(whole) <= limit and (pieces < FEW_PIECES or len(whole) > pieces * SMALL_PIECE):
         message = await receive()
         if message["type"] == "http.disconnect":
             return None
         whole += message.get("body", b"")
         pieces += 1
-        if len(whole) <= limit and not message.get("more_body"):
-            return bytes(whole)
+        more = message.get("more_body", False)
+    if not more and len(whole) <= limit:
+        return bytes(whole)
     error = _too_large(limit) if len(whole) > limit else BeaconError("body_too_large", "the body comes in tiny pieces")
     # The error, and gunicorn, would hold what came until a garbage collection.
     whole.clear()
-    await _forget(receive)
+    if more:
+        await _forget(receive)
     raise error
 
 
