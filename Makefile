@@ -177,7 +177,7 @@ chaos: .venv/.stamp ## rollouts under load and faults on that cluster, an hour; 
 .PHONY: e2e-promotion
 e2e-promotion: .venv/.stamp ## promotion under load on that cluster: promotions, bad models, kills; its table goes into docs/reliability.md (ARGS=)
 	TAG=$(TAG) ADDRESS=$(ADDRESS) NAMESPACE=$(if $(filter beacon,$(NAMESPACE)),beacon-promotion,$(NAMESPACE)) \
-	  VALUES=tests/promotion/values $(DEV) pytest tests/promotion -s --timeout 5400 $(ARGS)
+	  VALUES=tests/e2e_promotion/values $(DEV) pytest tests/e2e_promotion -s --timeout 5400 $(ARGS)
 
 .PHONY: e2e-paging
 e2e-paging: .venv/.stamp ## an hour of health pages nobody, faults page in time (RECEIVER=: address of this machine for pods; MINUTES=, ARGS=)

@@ -30,7 +30,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Unit tests have no network at all (event loops need a Unix socket pair); all else has loopback, and a cluster."""
     if item.path.is_relative_to(TESTS / "unit"):
         pytest_socket.disable_socket(allow_unix_socket=True)
-    elif not any(item.path.is_relative_to(TESTS / name) for name in ("e2e", "chaos", "paging", "promotion")):
+    elif not any(item.path.is_relative_to(TESTS / name) for name in ("e2e", "e2e_promotion", "chaos", "paging")):
         pytest_socket.socket_allow_hosts(LOOPBACK, allow_unix_socket=True)
 
 

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from chaos.table import PAGE, write
-from promotion import world
+from e2e_promotion import world
 from support import bad_models
 from support.on_cluster import cluster
 
