@@ -250,6 +250,7 @@ def test_v2_binary_infinity_is_refused_and_nan_is_missing(service, values, row):
         "/v2/models/other/infer",
         "/v2/models/boston-housing/versions/7/infer",
         "/v1/models/other:predict",
+        "/v1/models/other::predict",
         "/v2/models/../infer",
         "/v2/models/%2e%2e%2f/infer",
         "/v2/models/..\\/infer",
