@@ -111,8 +111,9 @@ def test_a_trace_goes_from_the_caller_over_inference_and_feature_serving_to_the_
     assert way[0].span.parent_span_id.hex() == PARENT_ID
     for name in ("lookup", "POST /get-online-features", "lookup"):
         (child,) = [each for each in receiver.below(way[-1]) if each.name == name]
-        assert way[-1].span.start_time_unix_nano <= child.span.start_time_unix_nano
-        assert child.span.end_time_unix_nano <= way[-1].span.end_time_unix_nano
+        # It begins within its parent; a server's span may end after its caller has the answer.
+        parent = way[-1].span
+        assert parent.start_time_unix_nano <= child.span.start_time_unix_nano <= parent.end_time_unix_nano
         way.append(child)
     services = ["beacon-inference", "beacon-inference", "beacon-feature-serving", "beacon-feature-serving"]
     assert [each.service for each in way] == services
