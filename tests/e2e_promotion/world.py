@@ -31,7 +31,7 @@ HOST = "promotion.test"
 RATE = float(os.environ.get("RATE") or 20)
 CRON_JOB = "beacon-promotion"
 SHORT = {"phase_seconds": 20, "min_requests": 100, "watch_seconds": 20}
-USERS = 40
+USERS = 400
 """How many different requests the load makes: to equal ones no model could show what it is."""
 
 

@@ -177,7 +177,9 @@ KINDS: dict[str, Kind] = {
     "20 % errors": Kind("fails on a fifth of the rows", frozenset({"error_rate"})),
     "5 times slower": Kind("takes five times as long as its limit allows", frozenset({"latency"})),
     "constant": Kind("answers the same to everything", frozenset({"output_collapse"})),
-    "offset by 30 %": Kind("every answer 30 % too large", frozenset({"output_shift", "output_disagreement"})),
+    "offset by 30 %": Kind(
+        "every answer 30 % too large, many beyond the training range", frozenset({"output_shift", "out_of_range"})
+    ),
     "NaN for some inputs": Kind("no number for a twentieth of the rows", frozenset({"not_finite"})),
     "right on golden requests only": Kind(
         "mirrored about the mean elsewhere", frozenset({"output_disagreement", "output_shift"})
