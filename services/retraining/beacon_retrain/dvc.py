@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 
 import fsspec
+import msgspec
+import psutil
 import yaml
 
 from beacon_core import logs
@@ -23,6 +25,8 @@ from beacon_retrain.workspace import LOCK, VERSIONED, has_git
 log = logging.getLogger("beacon.dvc")
 NEW_LOCK = f"{LOCK}.new"
 KEPT_LOCK = f".dvc/tmp/{LOCK}"
+HOLDERS = ".dvc/tmp/rwlock"
+"""Who reads and writes which file, as DVC writes it down."""
 
 
 class DvcError(RetrainError):
@@ -34,6 +38,7 @@ class DvcError(RetrainError):
 def reproduce(folder: Path, *, force: bool) -> bool:
     """Run what has changed, all if `force`; the stages' lines are passed on. False when a stage failed."""
     _git_init(folder)
+    forget_the_dead(folder)
     mend_lock(folder)
     if (folder / LOCK).is_file():
         write_bytes(folder / KEPT_LOCK, (folder / LOCK).read_bytes())
@@ -71,6 +76,40 @@ def mend_lock(folder: Path) -> None:
         kept.replace(lock)
     else:
         lock.unlink()
+
+
+def forget_the_dead(folder: Path) -> None:
+    """Remove DVC's list of holders where none of them lives.
+
+    DVC forgets a holder that is gone, but not one that was killed and waits for its parent to notice, and a list that
+    a kill left half written stops every later run.
+    """
+    file = folder / HOLDERS
+    try:
+        held = msgspec.json.decode(file.read_bytes(), type=_Holders)
+    except FileNotFoundError:
+        return
+    except msgspec.DecodeError:
+        held = _Holders()
+    holders = [*held.write.values(), *(holder for readers in held.read.values() for holder in readers)]
+    if not any(_lives(holder.pid) for holder in holders):
+        file.unlink()
+
+
+class _Holder(msgspec.Struct):
+    pid: int
+
+
+class _Holders(msgspec.Struct):
+    write: dict[str, _Holder] = {}
+    read: dict[str, list[_Holder]] = {}
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _is_whole(lock: bytes) -> bool:

@@ -1,6 +1,10 @@
 """The pipeline's file and the code say the same: stages, their order, what they read and leave, the parameters."""
 
+import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +14,7 @@ import yaml
 
 from beacon_core.settings import ROOT, Settings
 from beacon_retrain import context
-from beacon_retrain.dvc import KEPT_LOCK, mend_lock
+from beacon_retrain.dvc import HOLDERS, KEPT_LOCK, forget_the_dead, mend_lock
 from beacon_retrain.stages import STAGES
 from beacon_retrain.training import TrainSettings
 from beacon_retrain.workspace import (
@@ -135,3 +139,22 @@ def test_half_a_lock_gives_way_to_the_last_whole_one(left: bytes, tmp_path: Path
     lock.write_bytes(left)
     mend_lock(tmp_path)
     assert lock.read_bytes() == whole
+
+
+def test_who_holds_a_file_is_forgotten_once_all_are_dead(tmp_path):
+    file = tmp_path / HOLDERS
+    file.parent.mkdir(parents=True)
+    forget_the_dead(tmp_path)
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as holder:
+        held = {"write": {"/x": {"pid": holder.pid, "cmd": "dvc"}}, "read": {"/y": [{"pid": holder.pid, "cmd": "dvc"}]}}
+        file.write_text(json.dumps(held))
+        forget_the_dead(tmp_path)
+        assert file.exists()
+        holder.kill()
+        # Dead, and not yet waited for.
+        os.waitid(os.P_PID, holder.pid, os.WEXITED | os.WNOWAIT)
+        forget_the_dead(tmp_path)
+        assert not file.exists()
+    file.write_text('{"write": {"/x": {"pi')
+    forget_the_dead(tmp_path)
+    assert not file.exists()
