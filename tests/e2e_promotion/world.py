@@ -133,12 +133,12 @@ def _up(address: str) -> bool:
 
 
 def judge(pin: Pin, outcome: str = "pass") -> None:
-    """The gate's word on a model against the one in service."""
-    champion = serving().version
+    """The gate's word on a model against the one in service; a failure needs none, and may come amid a try."""
+    champion = f"'{serving().version}'" if outcome == "pass" else "null"
     words = json.dumps({"reason": f"a test says {outcome}"})
     sql(
         "insert into verdicts (moment, product, version, sha256, champion_version, outcome, data_fingerprint, verdict) "
-        f"values (now(), '{pin.name}', '{pin.version}', '{pin.sha256}', '{champion}', '{outcome}', 'test', '{words}')"
+        f"values (now(), '{pin.name}', '{pin.version}', '{pin.sha256}', {champion}, '{outcome}', 'test', '{words}')"
     )
 
 
