@@ -69,28 +69,30 @@ def test_the_first_run_trains_and_everything_killed_comes_back(start):
     assert "Intended use" in card, "the model card comes out of MLflow"
     assert by_entity["model"]["sha256"] in card, "and its digest is the one that serves"
 
-    for module in (
-        "beacon_laptop.mlflow_server",
-        "beacon_features",
-        "beacon_inference",
-        "beacon_console",
-        "beacon_laptop.schedule",
+    for command in (
+        "-m beacon_laptop.mlflow_server",
+        "-m beacon_features",
+        "-m beacon_inference",
+        "-m beacon_console",
+        "-m beacon_laptop.schedule",
+        "jobs/promote.py follow",
     ):
-        for position in range(len(run.find(f"-m {module}"))):
-            before = run.find(f"-m {module}")
+        for position in range(len(run.find(command))):
+            before = run.find(command)
             kill(before[position])
             # The same number of processes again, the killed one not among them, and the whole answers.
             until(
-                lambda module=module, before=before, position=position: (
-                    len(now := run.find(f"-m {module}")) == len(before) and before[position] not in now
+                lambda command=command, before=before, position=position: (
+                    len(now := run.find(command)) == len(before) and before[position] not in now
                 ),
-                f"{module}, process {position} comes back\n{run.text()}",
+                f"{command}, process {position} comes back\n{run.text()}",
                 40,
             )
-            until(run.all_ready, f"everything is ready after {module}, process {position}\n{run.text()}", 60)
+            until(run.all_ready, f"everything is ready after {command}, process {position}\n{run.text()}", 60)
     assert len(run.predictions()) == 2
-    for name in ("mlflow", "feature-serving", "inference", "console", "schedule"):
-        assert f"beacon: {name} ended (terminated by SIGKILL) and is started again\n  log: " in run.text()
+    for name in ("mlflow", "feature-serving", "inference", "console", "schedule", "promoter"):
+        told = f"beacon: {name} ended (terminated by SIGKILL) and is started again\n  log: "
+        until(lambda told=told: told in run.text(), f"the end of {name} is told\n{run.text()}", 10)
 
     (supervisord,) = run.find("-m supervisor.supervisord")
     kill(supervisord)
