@@ -117,7 +117,8 @@ def _answers(measures: Measures, limits: Rollout) -> Iterator[Check]:
     if new.spread is not None and enough:
         was = None if old is None else old.spread
         least = 0.0 if was is None else limits.min_spread_ratio * was
-        outcome: Verdict = "pass" if new.spread > least else "fail"
+        collapsed = new.spread <= least and (was is None or new.spread < was)
+        outcome: Verdict = "fail" if collapsed else "pass"
         yield Check("output_collapse", "standard deviation of the answers", outcome, new.spread, least, was)
     if old is None or not enough:
         return

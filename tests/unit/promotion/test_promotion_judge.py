@@ -104,6 +104,11 @@ def test_the_old_models_failures_are_not_the_new_ones():
     assert outcome(seen(failures=200, old=old)) == ("fail", "error_rate")
 
 
+def test_equal_answers_to_equal_questions_are_no_collapse():
+    old = msgspec.structs.replace(OLD_SIDE, spread=0.0)
+    assert outcome(seen(spread=0.0, old=old)) == ("pass", None)
+
+
 @pytest.mark.parametrize("side", ["new", "old"])
 def test_too_few_requests_are_inconclusive(side):
     few = {side: msgspec.structs.replace(getattr(GOOD, side), requests=LIMITS.min_requests - 1)}
