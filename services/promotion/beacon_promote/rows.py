@@ -33,7 +33,7 @@ class Row(msgspec.Struct, frozen=True):
 
 
 def rows_for(engine: Engine, product: Product, manifest: Manifest, count: int) -> list[Row]:
-    """`count` rows to ask: at most half of them with an actual, then other requests, then made-up ones."""
+    """`count` rows to ask: at most half of them with an actual, then other requests, each once, then made-up ones."""
     try:
         found = _labelled(engine, product, count // 2)
         found += _newest(engine, product, count - len(found))
@@ -85,7 +85,9 @@ def _newest(engine: Engine, product: Product, count: int) -> list[Row]:
     query = select(predictions.c.features, predictions.c.served).order_by(predictions.c.time.desc()).limit(count)
     with engine.connect() as connection:
         found = [Row(_merged(product, row.features, row.served)) for row in connection.execute(query)]
-    return [row for row in found if _enough(product, row)]
+    # A question that users repeat says nothing new: made-up ones in its place may find what it cannot.
+    different = {tuple(row.features.items()): row for row in found}
+    return [row for row in different.values() if _enough(product, row)]
 
 
 def _merged(product: Product, given: dict[str, float], served: dict[str, float] | None) -> dict[str, float]:

@@ -59,6 +59,8 @@ def test_made_up_rows_are_valid_requests_and_always_the_same(manifest):
 def test_users_requests_come_first_and_those_with_a_known_truth_before_all(engine, manifest):
     now = datetime.now(UTC)
     logged = [prediction_row(PRODUCT, number, now - timedelta(minutes=number), "1") for number in range(30)]
+    for number, row in enumerate(logged):
+        row["features"] = row["features"] | {"CRIM": float(number)}
     known = [
         {"prediction_id": logged[0]["id"], "value": value, "observed_at": now, "received_at": now, "source": "test"}
         for value in (20.0, 21.5)
@@ -71,6 +73,14 @@ def test_users_requests_come_first_and_those_with_a_known_truth_before_all(engin
     assert rows[0].actual == 21.5, "the newest correction counts"
     assert [row.actual for row in rows[1:]] == [None] * 39
     assert rows[31:] == made_up(PRODUCT, manifest, 9)
+
+
+def test_a_request_that_users_repeat_is_asked_once(engine, manifest):
+    now = datetime.now(UTC)
+    one = prediction_row(PRODUCT, 1, now, "1")
+    with engine.begin() as connection:
+        connection.execute(insert(predictions), [one | {"id": f"again-{number}"} for number in range(50)])
+    assert rows_for(engine, PRODUCT, manifest, 40)[1:] == made_up(PRODUCT, manifest, 39)
 
 
 def test_a_store_that_is_down_leaves_made_up_rows(tmp_path, manifest):
