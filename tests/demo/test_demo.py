@@ -85,11 +85,13 @@ def test_the_error_rises_and_falls_again(played):
         for metric, segment, window, version, value in found
         if (metric, segment, window) == ("mae", "", "7d") and value is not None
     ]
-    old = [value for version, value in errors if version == "1"]
-    new = [value for version, value in errors if version != "1"]
-    assert max(old) > 1.5 * old[0]
-    assert new
-    assert new[-1] < 0.75 * max(old)
+    last = json.loads(run.settings.release_file.read_text())["model"]["version"]
+    # Drift alone may bring a second model, which knows nothing of the new prices: its error rises like the first one's.
+    before = [value for version, value in errors if version != last]
+    after = [value for version, value in errors if version == last]
+    assert max(before) > 1.5 * min(before)
+    assert after
+    assert after[-1] < 0.75 * max(before)
 
 
 def test_the_console_says_that_it_is_a_simulation(played):
