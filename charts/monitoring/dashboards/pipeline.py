@@ -1,6 +1,6 @@
 """What makes and changes models: jobs and promotions."""
 
-from charts.monitoring.dashboards.grafana import Dashboard, Row, panel, stat
+from charts.monitoring.dashboards.grafana import Dashboard, Panel, Row, panel, stat
 from charts.monitoring.dashboards.queries import (
     BAD,
     FAILURES,
@@ -62,15 +62,7 @@ def jobs() -> Dashboard:
     )
     pipeline = (
         panel("Requests to retrain", "none", ("max by (state) (beacon_retrain_requests)", "{{state}}")),
-        panel("Newest verdict of the gate", "none", ("max by (outcome) (beacon_gate_outcome)", "{{outcome}}")),
-        panel(
-            "Checks of the newest verdict",
-            "none",
-            ("min by (check) (beacon_gate_verdict)", "{{check}}"),
-            kind="bargauge",
-            levels=((None, BAD), (1, GOOD)),
-            note="1: passed.",
-        ),
+        *_gate(),
     )
     return Dashboard(
         "beacon-jobs",
@@ -135,20 +127,24 @@ def promotion() -> Dashboard:
         panel("Predicted values", "none", *quantiles("model_prediction_value", 0.1, 0.5, 0.9)),
         panel("Mean absolute error", "none", realised("mae")),
     )
-    verdict = (
+    return Dashboard(
+        "beacon-promotion",
+        "promotions",
+        "Which model serves, since when, and was it better?",
+        (Row("Now", now), Row("History", history), Row("Effect", effect), Row("Gate", _gate())),
+    )
+
+
+def _gate() -> tuple[Panel, ...]:
+    """What the gate said last; both who looks at the pipeline and who looks at promotions ask it."""
+    return (
         panel("Newest verdict of the gate", "none", ("max by (outcome) (beacon_gate_outcome)", "{{outcome}}")),
         panel(
-            "Its checks",
+            "Checks of the newest verdict",
             "none",
             ("min by (check) (beacon_gate_verdict)", "{{check}}"),
             kind="bargauge",
             levels=((None, BAD), (1, GOOD)),
             note="1: passed.",
         ),
-    )
-    return Dashboard(
-        "beacon-promotion",
-        "promotions",
-        "Which model serves, since when, and was it better?",
-        (Row("Now", now), Row("History", history), Row("Effect", effect), Row("Gate", verdict)),
     )
