@@ -44,6 +44,8 @@ PROMOTION_RIGHTS = {
     ("", "pods", ""): "create get list",
     ("", "pods", "beacon-inference-dark-0"): "delete",
     ("", "pods", "beacon-inference-dark-1"): "delete",
+    ("", "pods/log", "beacon-inference-dark-0"): "get",
+    ("", "pods/log", "beacon-inference-dark-1"): "get",
     ("", "services", ""): "create",
     ("", "services", INFERENCE): "get patch",
     ("", "services", "beacon-inference-pods"): "get patch",

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from beacon_core.kubernetes import CONFLICT, Access, ClusterError, pod_access
+from beacon_core.kubernetes import CONFLICT, NOT_FOUND, Access, ClusterError, pod_access
 
 
 class Api(BaseHTTPRequestHandler):
@@ -23,6 +23,8 @@ class Api(BaseHTTPRequestHandler):
             status, answer = CONFLICT, json.dumps({"message": "it is there already", "body": body.decode()})
         if self.path == "/broken":
             answer = "no JSON"
+        if self.path == "/gone?tailLines=5":
+            status, answer = NOT_FOUND, "no JSON"
         self.send_response(status)
         self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
@@ -67,6 +69,13 @@ def test_no_answer_and_no_json_are_told(access: Access) -> None:
     assert broken.value.status is None
     with pytest.raises(ClusterError, match="ConnectionRefused"):
         Access("127.0.0.1", 1, "beacon", None).ask("GET", "/x")
+
+
+def test_a_log_is_text(access: Access) -> None:
+    assert access.text("/broken") == "no JSON"
+    with pytest.raises(ClusterError, match="GET /gone: 404 no JSON") as refused:
+        access.text("/gone", tailLines="5")
+    assert refused.value.status == NOT_FOUND
 
 
 def test_only_a_pod_has_access(tmp_path: Path) -> None:

@@ -34,6 +34,18 @@ class Access(msgspec.Struct, frozen=True):
 
     def ask(self, method: str, path: str, body: object = None, **query: str) -> dict[str, Any]:
         """One request; the object that comes back. A PATCH merges. Raises `ClusterError`, also for a refusal."""
+        content = self._asked(method, path, body, query)
+        try:
+            answer: dict[str, Any] = json.loads(content) if content else {}
+        except ValueError as error:
+            raise ClusterError(f"{method} {path}: {type(error).__name__}: {error}") from error
+        return answer
+
+    def text(self, path: str, **query: str) -> str:
+        """What is no object, such as a log. Raises `ClusterError`."""
+        return self._asked("GET", path, None, query).decode("utf-8", "replace")
+
+    def _asked(self, method: str, path: str, body: object, query: Mapping[str, str]) -> bytes:
         asked = f"{path}?{urllib.parse.urlencode(query)}" if query else path
         kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
         headers = {"Accept": "application/json", "Content-Type": kind}
@@ -43,15 +55,13 @@ class Access(msgspec.Struct, frozen=True):
                 connection.request(method, asked, None if body is None else json.dumps(body), headers)
                 response = connection.getresponse()
                 content = response.read()
-                answer: dict[str, Any] = json.loads(content) if content else {}
             finally:
                 connection.close()
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise ClusterError(f"{method} {path}: {type(error).__name__}: {error}") from error
         if response.status >= 300:
-            said = str(answer.get("message", answer))[:500]
-            raise ClusterError(f"{method} {path}: {response.status} {said}", response.status)
-        return answer
+            raise ClusterError(f"{method} {path}: {response.status} {_said(content)}", response.status)
+        return content
 
     def _connect(self, headers: dict[str, str]) -> http.client.HTTPConnection:
         if self.account is None:
@@ -60,6 +70,14 @@ class Access(msgspec.Struct, frozen=True):
         headers["Authorization"] = f"Bearer {(self.account / 'token').read_text(encoding='utf-8').strip()}"
         trust = ssl.create_default_context(cafile=str(self.account / "ca.crt"))
         return http.client.HTTPSConnection(self.host, self.port, timeout=TIMEOUT_SECONDS, context=trust)
+
+
+def _said(content: bytes) -> str:
+    """What a refusal says, an object of the API or not."""
+    try:
+        return str(json.loads(content)["message"])[:500]
+    except (ValueError, KeyError, TypeError):
+        return content[:500].decode("utf-8", "replace")
 
 
 def pod_access(environment: Mapping[str, str] = os.environ, account: Path = ACCOUNT) -> Access | None:

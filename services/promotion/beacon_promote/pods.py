@@ -12,16 +12,19 @@ import msgspec
 
 from beacon_core.kubernetes import NOT_FOUND, Access, ClusterError
 from beacon_core.release import Pin, Release
-from beacon_promote.refusals import NO_MODEL_YET, Refusal, of_pod, reason_of
+from beacon_promote.refusals import NO_MODEL_YET, Refusal, of_log, of_pod, reason_of
 from beacon_promote.target import Instance, ReleaseFailed
 
 SERVING = "app.kubernetes.io/name=inference,app.kubernetes.io/part-of=beacon"
 DARK = "inference-dark"
 DARK_SECONDS = 1800
 """A dark pod ends by itself after this long, whatever became of the run that made it."""
+DARK_OWN = {"BEACON_DATABASE_URL": "sqlite:////tmp/dark.db", "BEACON_ACCESS_LOG": "false"}
+"""What a dark pod is told otherwise than those that answer users."""
 READY_SECONDS = 180
 POLL_SECONDS = 0.5
 ASK_SECONDS = 3.0
+LOG_LINES = "500"
 RELEASE = "beacon/release"
 HTTP, METRICS = 8080, 9090
 Pod = dict[str, Any]
@@ -53,8 +56,8 @@ class Pods:
         return None
 
     def death(self, name: str) -> Refusal | None:
-        """Why a container of the pod ended; None where all live."""
-        return of_pod(self._access.ask("GET", f"{self._path}/{name}"))
+        """Why a container of the pod ended, or a dark one's worker; None where all live."""
+        return of_pod(self._access.ask("GET", f"{self._path}/{name}")) or self._killed(name)
 
     def wait_until_all(self, wanted: Callable[[Release], bool], seconds: float = READY_SECONDS) -> None:
         """Wait until there are only ready pods of the wanted releases, none still ending; raises `ReleaseFailed`."""
@@ -108,10 +111,22 @@ class Pods:
             pod = self._access.ask("GET", f"{self._path}/{name}")
             if is_ready(pod):
                 return instance_of(pod)
-            if (why := _why(pod)) is not None:
+            if (why := _why(pod) or self._killed(name)) is not None:
                 raise ReleaseFailed(why.reason, why.message)
             time.sleep(POLL_SECONDS)
         raise ReleaseFailed("not_ready", f"{name} is not ready after {READY_SECONDS} s")
+
+    def _killed(self, name: str) -> Refusal | None:
+        """Whether the log of a dark pod tells of a worker that was killed; of others promotion may read no log."""
+        if not name.startswith(f"beacon-{DARK}-"):
+            return None
+        try:
+            log = self._access.text(f"{self._path}/{name}/log", container="inference", tailLines=LOG_LINES)
+        except ClusterError as error:
+            if error.status is None:
+                raise
+            return None  # it has none yet
+        return of_log(name, log)
 
 
 def dark_pod(name: str, pin: Pin, template: dict[str, Any]) -> Pod:
@@ -123,8 +138,8 @@ def dark_pod(name: str, pin: Pin, template: dict[str, Any]) -> Pod:
     for container in spec["containers"]:
         container.pop("lifecycle", None)
         own = [variable for variable in container["env"] if "valueFrom" not in variable]
-        kept = [variable for variable in own if variable["name"] not in {"BEACON_DATABASE_URL", "BEACON_FEATURES_URL"}]
-        container["env"] = [*kept, {"name": "BEACON_DATABASE_URL", "value": "sqlite:////tmp/dark.db"}]
+        kept = [variable for variable in own if variable["name"] not in {*DARK_OWN, "BEACON_FEATURES_URL"}]
+        container["env"] = [*kept, *({"name": name, "value": value} for name, value in DARK_OWN.items())]
     labels = {
         "app.kubernetes.io/name": DARK,
         "app.kubernetes.io/part-of": "beacon",

@@ -20,6 +20,8 @@ WORDS: tuple[tuple[str, Reason], ...] = (
     ("No such file", "package_missing"),
     ("does not run", "crash_at_load"),
 )
+KILLED, HUNG = "was sent SIGKILL", "WORKER TIMEOUT"
+"""What gunicorn says of a worker that something killed, and of one that it kills itself since it does not answer."""
 NO_MODEL_YET = "no model is in service yet"
 
 
@@ -50,3 +52,14 @@ def of_pod(pod: dict[str, Any]) -> Refusal | None:
     if status.get("phase") == "Failed":
         return Refusal("not_ready", f"{pod['metadata']['name']}: {status.get('reason')} {status.get('message', '')}")
     return None
+
+
+def of_log(name: str, text: str) -> Refusal | None:
+    """What a pod's log says of a worker that was killed.
+
+    Where the node's kernel knows cgroups v1, a process that takes too much memory is killed and its container is not:
+    gunicorn starts another one, and the pod's own state never says so.
+    """
+    if KILLED not in text or HUNG in text:
+        return None
+    return Refusal("memory", f"{name}: its worker was killed, as happens to one that takes more memory than its limit")

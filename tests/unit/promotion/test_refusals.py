@@ -1,5 +1,8 @@
 """Why a model is not served, told from the words of those who refuse it, said by themselves."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +15,7 @@ from beacon_core.product import Product, load_product
 from beacon_core.release import Pin, package_folder
 from beacon_core.settings import ROOT
 from beacon_inference.model import load_model
-from beacon_promote.refusals import WORDS, of_pod, reason_of
+from beacon_promote.refusals import WORDS, of_log, of_pod, reason_of
 
 AT_LOAD = ("crashes at load", "wrong digest", "wrong schema", "wrong golden answers", "one answer to a batch")
 
@@ -69,3 +72,33 @@ def test_a_pod_says_why_it_does_not_serve() -> None:
     refusal = of_pod(pod("Failed", state={}))
     assert refusal is not None
     assert refusal.reason == "not_ready"
+
+
+# A service whose worker is killed while it starts, as the kernel does to one that takes too much memory; it never gets
+# as far as to open a port.
+KILLED = """
+import os, signal
+from beacon_core.serving.server import serve
+from beacon_core.settings import Settings
+serve("inference", Settings(), lambda: os.kill(os.getpid(), signal.SIGKILL), 0, None)
+"""
+
+
+def test_what_gunicorn_says_of_a_killed_worker_is_named() -> None:
+    command = [sys.executable, "-c", KILLED]
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "services" / "core")}
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        assert process.stdout is not None
+        said = next(line for line in process.stdout if of_log("p", line) is not None)
+        process.terminate()
+        process.stdout.read()
+    refusal = of_log("p", said)
+    assert refusal is not None
+    assert refusal.reason == "memory"
+
+
+def test_a_worker_that_gunicorn_itself_killed_did_not_answer() -> None:
+    assert of_log("p", "WORKER TIMEOUT (pid:7)\nWorker (pid:7) was sent SIGKILL! Perhaps out of memory?") is None
+    assert of_log("p", "Worker (pid:7) was sent SIGTERM!") is None
