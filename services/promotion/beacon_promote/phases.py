@@ -22,7 +22,8 @@ from beacon_promote.target import Instance, Target
 
 QUIET_SECONDS = 5.0
 """A phase on the users' requests that sees none for so long waits no longer."""
-LEAST_WINDOW = 5
+LEAST_WINDOW = 3
+"""Requests of a window; where there are so few, the model is slow or the machine is, which the old one shows."""
 AGAIN_SECONDS = 2.0
 
 

@@ -118,7 +118,7 @@ def side(pin: Pin, windows: Sequence[Counts]) -> Side:
         failures=round(whole.failures),
         p99=tuple(quantile(window.latency, 0.99) for window in busy),
         mean=whole.value_sum / whole.predictions if known else None,
-        spread=_spread(whole.values, whole.value_sum / whole.predictions) if known and whole.values else None,
+        spread=_spread(whole.values) if known and whole.values else None,
         out_of_range=whole.out_of_range / whole.predictions if known else None,
         memory=whole.memory,
     )
@@ -138,16 +138,23 @@ def quantile(buckets: dict[float, float], level: float) -> float:
     return low
 
 
-def _spread(buckets: dict[float, float], mean: float) -> float:
-    """Standard deviation with every answer in the middle of its bucket: 0 where all are in one."""
-    bounds = sorted(buckets)
-    counts = [buckets[bounds[0]], *(buckets[high] - buckets[low] for low, high in pairwise(bounds))]
-    if sum(count > 0 for count in counts) <= 1:
-        return 0.0
-    finite = [bound for bound in bounds if not math.isinf(bound)]
-    middles = [finite[0], *((low + high) / 2 for low, high in pairwise(finite)), finite[-1]]
-    total = sum(counts)
-    return math.sqrt(sum(count * (middle - mean) ** 2 for count, middle in zip(counts, middles, strict=True)) / total)
+def _spread(buckets: dict[float, float]) -> float:
+    """The least standard deviation that fits the counts: each answer is as near to the others as its bucket lets it be.
+
+    So answers to equal questions show no spread wherever they lie, be it about the edge of two wide buckets.
+    """
+    bounds = [-math.inf, *sorted(buckets)]
+    counts = [0.0, *(buckets[bound] for bound in bounds[1:])]
+    parts = [
+        (low, high, count - below)
+        for (low, high), (below, count) in zip(pairwise(bounds), pairwise(counts), strict=True)
+        if count > below
+    ]
+    middles = [bound for bound in bounds if math.isfinite(bound)]
+    least = min(
+        sum(count * (min(max(low, middle), high) - middle) ** 2 for low, high, count in parts) for middle in middles
+    )
+    return math.sqrt(least / counts[-1])
 
 
 def _added(parts: Sequence[dict[float, float]]) -> dict[float, float]:

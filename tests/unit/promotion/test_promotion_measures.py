@@ -18,6 +18,8 @@ from beacon_core.settings import Settings
 from beacon_core.store import actuals, migrate, open_store, predictions
 from beacon_inference.app import create
 from beacon_promote import scrape
+from beacon_promote.judge import judge
+from beacon_promote.measures import Measures
 from beacon_promote.phases import correlation, p99_of
 from beacon_promote.rows import made_up, rows_for
 
@@ -135,8 +137,33 @@ def test_a_quantile_lies_in_the_bucket_of_the_true_one(values, level):
     assert below <= scrape.quantile(buckets, level) <= above
 
 
+def values(*answers):
+    """Answers as an instance counts them: in buckets that follow the training quantiles."""
+    bounds = [7.0, 10.0, 17.0, 21.0, 25.0, 43.0, 50.0, math.inf]
+    buckets = {bound: float(sum(answer <= bound for answer in answers)) for bound in bounds}
+    count = float(len(answers))
+    return scrape.Counts(
+        requests=count, predictions=count, value_sum=sum(answers), values=buckets, latency={1.0: count, math.inf: count}
+    )
+
+
+@given(st.floats(1.0, 60.0), st.floats(-0.2, 0.2))
+def test_equal_questions_show_no_collapse_wherever_the_answers_lie_in_their_buckets(about, off):
+    """The old model's answers to one question lie about an edge, maybe; the new one's do not."""
+    old = scrape.side(PIN, [values(*([about - 0.5] * 200), *([about + 0.5] * 200))])
+    new = scrape.side(PIN, [values(*([about * (1 + off)] * 400))])
+    assert judge(Measures(new=new, old=old), PRODUCT.rollout, 0.25).outcome == "pass"
+
+
+def test_a_collapse_is_seen_in_buckets_too():
+    old = scrape.side(PIN, [values(*[8.0, 15.0, 20.0, 22.0, 30.0, 47.0] * 70)])
+    assert 8 < old.spread < 13, "it is 12.4; no answer is nearer to the others than its bucket"
+    found = judge(Measures(new=scrape.side(PIN, [values(*[22.0] * 420)]), old=old), PRODUCT.rollout, 0.25)
+    assert found.reason == "output_collapse"
+
+
 def test_parts_that_are_too_small_have_no_p99():
-    assert p99_of([0.1] * 19, 4) == ()
+    assert p99_of([0.1] * 11, 4) == ()
     assert p99_of([0.1] * 40 + [9.0] * 2 + [0.1] * 38, 4) == (0.1, 0.1, 9.0, 0.1)
 
 
