@@ -30,7 +30,10 @@ UNPROVEN = frozenset({"too_few_samples", "by_hand", "interrupted", "target_down"
 
 
 class Intent(msgspec.Struct, frozen=True):
-    """What is under way. `stage`: `trying` may be taken back, `keeping` is decided and only has to be written."""
+    """What is under way. `stage`: `trying` may be taken back, `keeping` is decided and only has to be written.
+
+    `seen`: users are answered by `after`, some of them or all.
+    """
 
     run: str
     action: Action
@@ -40,6 +43,7 @@ class Intent(msgspec.Struct, frozen=True):
     stage: Literal["trying", "keeping"] = "trying"
     reason: Reason | None = None
     message: str = ""
+    seen: bool = False
 
 
 EndName = Literal["promoted", "rolled_back", "kept", "refused"]
@@ -89,7 +93,7 @@ class Promoter:
             run.row("check", "fail", serving, str(error), error.reason)
             return self._kept_out(run, serving, "refused", error.reason, str(error))
         run.row("check", "pass", serving, "the package is whole, and there is a way back")
-        order = Order(self.target, self.product, self.book.engine, old, new, manifest, self._stopped, self.api_key)
+        order = Order(self.target, self.product, self.book.engine, old, new, manifest, self._wanted_back, self.api_key)
         self._intend(Intent(run.name, "promote", actor, old, new))
         try:
             for name, phase in PHASES:
@@ -146,6 +150,7 @@ class Promoter:
         serving = () if order.old is None else (order.old,)
         seen = name == "canary" and self.target.splits and order.old is not None
         if seen:
+            self._shown(run, order)
             run.row("canary", "begun", (*serving, order.new), "the candidate answers a share of the users")
         try:
             with span(name, {"beacon.version": order.new.version}):
@@ -153,8 +158,8 @@ class Promoter:
         except ReleaseFailed as error:
             run.row(name, "fail", serving, str(error), error.reason)
             return self._back(run, order.old, error.reason, str(error), seen=seen)
-        if self._stopped():
-            return self._back(run, order.old, "by_hand", "somebody asked for the end of this promotion", seen=seen)
+        if (person := self._stopped()) is not None:
+            return self._back(run, order.old, "by_hand", f"{person} asked for a rollback meanwhile", seen=seen)
         if measures is None:
             if seen:
                 run.row("canary", "inconclusive", serving, "no user asked", "too_few_samples")
@@ -169,6 +174,7 @@ class Promoter:
     def _release(self, run: Run, order: Order) -> Ended:
         new, both = order.new, tuple(pin for pin in (order.old, order.new) if pin is not None)
         marks = watch.marks_of(self.target)
+        self._shown(run, order)
         run.row("release", "begun", both, f"version {new.version} goes to every instance")
         with span("release", {"beacon.version": new.version}):
             self.target.release(new)
@@ -180,8 +186,10 @@ class Promoter:
         if finding.outcome == "pass":
             told = f"{measures.new.requests} golden requests right on {len(measures.instances)} instances"
         run.row("verify", finding.outcome, (new,), told, finding.reason, _evidence(measures, finding))
-        if finding.outcome != "pass" or self._stopped():
-            return self._back(run, order.old, finding.reason or "by_hand", told)
+        if finding.outcome != "pass":
+            return self._back(run, order.old, finding.reason, told)
+        if (person := self._stopped()) is not None:
+            return self._back(run, order.old, "by_hand", f"{person} asked for a rollback meanwhile")
         watch.begin(self.target, run.name, order.old, new, marks, self.product.rollout.watch_seconds)
         message = f"version {new.version} serves"
         self._intend(Intent(run.name, "promote", run.actor, order.old, new, "keeping", None, message))
@@ -269,8 +277,17 @@ class Promoter:
     def _intend(self, intent: Intent) -> None:
         self.notes.write(INTENT, msgspec.json.encode(intent))
 
-    def _stopped(self) -> bool:
-        return self.notes.read(STOP) is not None
+    def _shown(self, run: Run, order: Order) -> None:
+        """Note that users are answered by the candidate from now on."""
+        self._intend(Intent(run.name, "promote", run.actor, order.old, order.new, seen=True))
+
+    def _wanted_back(self) -> bool:
+        return self._stopped() is not None
+
+    def _stopped(self) -> str | None:
+        """Who asked for a rollback meanwhile."""
+        content = self.notes.read(STOP)
+        return None if content is None else content.decode()
 
 
 PHASES: tuple[tuple[PhaseName, Callable[[Order], Measures | None]], ...] = (

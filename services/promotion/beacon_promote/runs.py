@@ -62,21 +62,22 @@ class Runs:
         return None
 
     def roll_back(self, person: str, reason: str) -> Ended:
-        """Go back to the last good model, or end the promotion that is under way; needs neither store nor MLflow.
+        """Go back from the model that answers users now; needs neither store nor MLflow.
 
-        Raises `Busy` when the one at work does not end in time, `TargetDown`, `ReleaseFailed`.
+        A promotion under way is ended; where its candidate answers users, that is what to go back from. Raises `Busy`
+        when the run at work does not end in time, `TargetDown`, `ReleaseFailed`.
         """
-        under_way = False
+        trial: Intent | None = None
         deadline = time.monotonic() + LOCK_SECONDS
         while True:
+            trial = trial or self._trial()  # as it was when the person asked
             try:
                 with self.target.lock():
-                    return self._roll_back(person, reason, under_way=under_way)
+                    return self._roll_back(person, reason, trial)
             except Busy:
                 if time.monotonic() > deadline:
                     raise
-                under_way = under_way or self._promoting()
-                if under_way:
+                if trial is not None:
                     self.target.notes.write(STOP, person.encode())
             time.sleep(POLL_SECONDS)
 
@@ -94,20 +95,31 @@ class Runs:
                 time.sleep(POLL_SECONDS)
             yield
 
-    def _roll_back(self, person: str, reason: str, *, under_way: bool) -> Ended:
-        before = self.promoter.good()
+    def _roll_back(self, person: str, reason: str, trial: Intent | None) -> Ended:
         self.promoter.recover()
-        serving = self.target.serving()
-        if under_way and serving is not None and before and serving.model == before[-1]:
-            self._settle()
-            return Ended(
-                "kept", "by_hand", f"the promotion under way was ended; version {serving.model.version} serves"
-            )
+        release = self.target.serving()
+        bad = None if release is None else release.model
+        if trial is not None and (trial.after == bad) != trial.seen:
+            return self._left(person, reason, trial)
+        if trial is not None and not trial.seen:
+            self.tell(f"the trial of version {trial.after.version}, which no user saw, was ended")
         ended = self.promoter.roll_back(person, "by_hand", reason)
-        if serving is not None:
-            self._reject(serving.model.version, person, reason)
+        if bad is not None:
+            self._reject(bad.version, person, reason)
         self._settle()
         return ended
+
+    def _left(self, person: str, reason: str, trial: Intent) -> Ended:
+        """What a person wanted to go back from does not serve any more; another rollback would be one too many."""
+        bad = trial.after if trial.seen else trial.before
+        serves = self.promoter.good()[-1].version
+        if bad is not None:
+            self._reject(bad.version, person, reason)
+            told = f"version {bad.version} answers nobody any more, version {serves} serves"
+        else:
+            told = f"version {serves} serves"
+        self._settle()
+        return Ended("rolled_back", "by_hand", f"{told}; to go back from that one, too, ask again")
 
     def _reject(self, version: str, person: str, reason: str) -> None:
         """Keep the model from coming back by itself, where the store answers; the ledger says it, too."""
@@ -117,9 +129,11 @@ class Runs:
         except (SQLAlchemyError, OSError, BeaconError) as error:
             self.tell(f"version {version} is not marked as rejected: {error}")
 
-    def _promoting(self) -> bool:
+    def _trial(self) -> Intent | None:
+        """The promotion that is under way and not decided yet."""
         content = self.target.notes.read(INTENT)
-        return content is not None and msgspec.json.decode(content, type=Intent).action == "promote"
+        intent = None if content is None else msgspec.json.decode(content, type=Intent)
+        return intent if intent is not None and (intent.action, intent.stage) == ("promote", "trying") else None
 
     def _taken_back(self) -> Ended | None:
         """Roll back what a person rejected while it serves, where there is a way back."""
