@@ -18,7 +18,7 @@ from beacon_promote import phases, registry, watch
 from beacon_promote.book import Book, Run
 from beacon_promote.choose import Candidate
 from beacon_promote.judge import Finding, judge
-from beacon_promote.measures import Measures
+from beacon_promote.measures import Labels, Measures
 from beacon_promote.phases import Order
 from beacon_promote.registry import Aliases
 from beacon_promote.target import ReleaseFailed, Target
@@ -64,6 +64,7 @@ class Promoter:
     def __init__(self, target: Target, book: Book, product: Product, api_key: str = "") -> None:
         self.target, self.book, self.product, self.api_key = target, book, product, api_key
         self.notes = target.notes
+        self._known: Labels | None = None  # what the truth says of the candidate, once the dark phase has asked
 
     def recover(self) -> None:
         """End what an earlier run left half done, and take note of a release that somebody else made."""
@@ -81,6 +82,7 @@ class Promoter:
         release = self.target.serving()
         old, new = None if release is None else release.model, candidate.pin
         run = Run(self.book, "promote", actor, old, new)
+        self._known = None
         serving = () if old is None else (old,)
         evidence = {"verdict": candidate.verdict, "approved_by": candidate.approved_by}
         run.row("begin", "begun", serving, f"version {new.version}: {candidate.reason}", evidence=evidence)
@@ -164,6 +166,8 @@ class Promoter:
             if seen:
                 run.row("canary", "inconclusive", serving, "no user asked", "too_few_samples")
             return None
+        self._known = measures.labels or self._known
+        measures = msgspec.structs.replace(measures, labels=self._known)
         finding = self._judge(measures)
         run.row(name, finding.outcome, serving, finding.sentence, finding.reason, _evidence(measures, finding))
         # The users' requests may be too few to say anything: what was asked in the dark has said it already.

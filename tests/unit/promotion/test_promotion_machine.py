@@ -15,7 +15,7 @@ from beacon_promote import phases, promote
 from beacon_promote.book import Book
 from beacon_promote.choose import Candidate
 from beacon_promote.judge import Finding
-from beacon_promote.measures import Golden, Measures, Side
+from beacon_promote.measures import Golden, Labels, Measures, Side
 from beacon_promote.promote import Promoter
 from beacon_promote.registry import Aliases
 from beacon_promote.target import ReleaseFailed
@@ -306,3 +306,26 @@ def test_only_what_is_proven_in_the_dark_goes_on(promoter, place, engine, monkey
     ended = promoter.promote(candidate(place), "the gate")
     assert (ended.outcome, ended.reason) == ("refused" if outcome == "fail" else "kept", reason)
     assert serves(place) == "1"
+
+
+@pytest.mark.parametrize(("labels", "outcome"), [(Labels(200, 2.0, 6.0), "promoted"), (None, "refused")])
+def test_a_shift_that_the_truth_has_excused_in_the_dark_is_excused_before_users(
+    promoter, place, monkeypatch, labels, outcome
+):
+    """Prices fell, and the new model knows it: so it answers otherwise, in the dark and beside the old one."""
+
+    def measures(order, **known):
+        new, old = (Side(pin=pin, requests=800, mean=mean) for pin, mean in ((order.new, 15.0), (order.old, 22.0)))
+        return Measures(new=new, old=old, **known)
+
+    phases = (
+        ("dark", lambda order: measures(order, labels=Labels(200, 2.0, 6.0))),
+        ("shadow", measures),
+    )
+    monkeypatch.setattr(promote, "PHASES", phases if labels else phases[1:])
+    promoter.recover()
+    ended = promoter.promote(candidate(place), "the gate")
+    assert (ended.outcome, ended.reason) == (outcome, None if labels else "output_shift")
+    # Of the next candidate nothing is known yet.
+    monkeypatch.setattr(promote, "PHASES", phases[1:])
+    assert promoter.promote(candidate(place, "3"), "the gate").reason == "output_shift"
