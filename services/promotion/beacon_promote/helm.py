@@ -21,7 +21,8 @@ from beacon_core.kubernetes import Access
 from beacon_promote.target import TargetDown
 
 # A promotion makes five revisions, and ten models back are kept as good.
-WAIT = ["--wait", "--timeout=300s", "--history-max=60"]
+# A promotion makes five revisions, a rollback one: enough for every good model that is remembered.
+WAIT = ["--wait", "--timeout=300s", "--history-max=100"]
 POLL_SECONDS = 0.5
 DONE = ("Install complete", "Upgrade complete", "Rollback to ")
 NANOSECONDS = re.compile(r"([.]\d{6})\d+")

@@ -24,7 +24,8 @@ from beacon_promote.registry import Aliases
 from beacon_promote.target import ReleaseFailed, Target
 
 INTENT, GOOD, STOP = "intent", "good", "stop"
-MOST_GOOD = 10
+MOST_GOOD = 12
+"""Models that can be gone back to, one after the other; a target keeps what it needs for so many."""
 UNPROVEN = frozenset({"too_few_samples", "by_hand", "interrupted", "target_down"})
 """Reasons that say nothing against a model: it is kept out for now, and not refused."""
 

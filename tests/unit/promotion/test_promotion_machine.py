@@ -221,6 +221,20 @@ def test_a_rollback_restores_the_last_good_model_and_is_told(promoter, place, en
     assert serves(place) == "1"
 
 
+def test_ten_promotions_can_be_gone_back_from_one_by_one(tmp_path, place, engine):
+    pins = [build_package(tmp_path / "more", PRODUCT, str(version)) for version in range(10, 20)]
+    place.packages |= {pin: read_package(package_folder(tmp_path / "more", pin), pin.sha256) for pin in pins}
+    promoter = Promoter(place, Book(engine, place.notes, PRODUCT.name, "memory", lambda _: None), PRODUCT)
+    promoter.recover()
+    for pin in pins:
+        assert promoter.promote(candidate(place, pin.version), "the gate").outcome == "promoted"
+    found = []
+    for _ in pins:
+        promoter.roll_back("ada", "by_hand", "prices look odd")
+        found.append(serves(place))
+    assert found == [*(pin.version for pin in reversed(pins[:-1])), "1"]
+
+
 def test_a_rollback_that_was_killed_is_brought_to_its_end(place, engine):
     for step in range(100):
         fresh = MemoryTarget(place.packages, pins_of(place)[0])
