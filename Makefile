@@ -134,7 +134,7 @@ test-retrain: .venv/.stamp ## retraining whole: models, gate, MLflow, Kaggle's c
 	$(DEV) pytest -n 2 --dist loadgroup tests/retraining --timeout 300
 
 .PHONY: test-promotion
-test-promotion: .venv/.stamp .venvs/inference.stamp .venvs/promote.stamp ## promotion on a laptop: bad models, kill -9, two at once (BEACON_PROMOTION_TIMES=20)
+test-promotion: .venv/.stamp .venvs/inference.stamp .venvs/promote.stamp ## promotion on a laptop: bad models, kill -9, two at once (BEACON_PROMOTION_TIMES=20; 4 minutes)
 	$(DEV) pytest tests/promotion -rP
 
 .PHONY: test-retrain-whole
@@ -175,7 +175,7 @@ chaos: .venv/.stamp ## rollouts under load and faults on that cluster, an hour; 
 	  $(DEV) pytest tests/chaos -s --timeout 1200 $(ARGS)
 
 .PHONY: e2e-promotion
-e2e-promotion: .venv/.stamp ## promotion under load on that cluster: promotions, bad models, kills; its table goes into docs/reliability.md (ARGS=)
+e2e-promotion: .venv/.stamp ## promotion under load on that cluster, an hour; its table goes into docs/reliability.md (ARGS="-k killed": a part; DEPLOYED=1)
 	TAG=$(TAG) ADDRESS=$(ADDRESS) NAMESPACE=$(if $(filter beacon,$(NAMESPACE)),beacon-promotion,$(NAMESPACE)) \
 	  VALUES=tests/e2e_promotion/values $(DEV) pytest tests/e2e_promotion -s --timeout 5400 $(ARGS)
 

@@ -1,15 +1,18 @@
 """Promotion on a laptop, whole: real inference, real packages good and bad, users who keep asking, kill -9.
 
-BEACON_TIMES sets how often what is left to chance is repeated (20 by the issue).
+BEACON_PROMOTION_TIMES sets how often what is left to chance is repeated (20 by the issue). Phases are short: what they
+wait for is users, and these ask 50 times a second.
 """
 
 import os
 import random
+import shutil
 import time
 from pathlib import Path
 
 import httpx
 import pytest
+import yaml
 from mlflow.tracking import MlflowClient
 from support.bad_models import KINDS, build, good
 from support.mlflow import mlflow_server
@@ -17,12 +20,26 @@ from support.postgres import INSTALLED, postgres
 from support.promotion import Place, kill, place, users
 
 from beacon_core import approvals
-from beacon_core.product import Product
+from beacon_core.product import Product, load_product
 from beacon_core.release import package_folder, read_release
+from beacon_core.settings import ROOT
 
-TIMES = int(os.environ.get("BEACON_PROMOTION_TIMES", "3"))
+TIMES = int(os.environ.get("BEACON_PROMOTION_TIMES", "2"))
 MOST_SECONDS = 120.0
+SHORT = {"phase_seconds": 6, "min_requests": 100}
 pytestmark = pytest.mark.timeout(1800)
+
+
+@pytest.fixture(scope="module")
+def product(tmp_path_factory: pytest.TempPathFactory) -> Product:
+    """The product with short phases."""
+    repo = tmp_path_factory.mktemp("product") / "repo"
+    shutil.copytree(ROOT / "feature_repo", repo, ignore=shutil.ignore_patterns("__pycache__"))
+    file = repo / "product.yaml"
+    spec = yaml.safe_load(file.read_text(encoding="utf-8"))
+    spec["rollout"] |= SHORT
+    file.write_text(yaml.safe_dump(spec, sort_keys=False), encoding="utf-8")
+    return load_product(file)
 
 
 @pytest.fixture
@@ -134,6 +151,29 @@ def test_a_rollback_needs_neither_mlflow_nor_a_release_that_can_be_read(laptop: 
     again = laptop.run("rollback")
     assert (again.status, laptop.serving()) == (1, "1")
     assert "no_way_back" in again.text
+
+
+def test_a_rollback_amid_another_models_trial_takes_back_what_users_were_answered_by(laptop: Place) -> None:
+    candidate(laptop, "2")
+    assert laptop.run("run").status == 0
+    candidate(laptop, "3")
+    process = laptop.start("run")
+    until(lambda: any(row.step == "check" and row.after.version == "3" for row in laptop.rows()), 30)
+    done = laptop.run("rollback", "--reason", "prices look odd", "--person", "ada")
+    process.communicate(timeout=60)
+    assert done.status == 0, done.text
+    assert laptop.serving() == laptop.answers() == "1"
+    assert laptop.processes() == []
+    for words in ("the trial of version 3, which no user saw, was ended", "version 1 serves again: prices look odd"):
+        assert words in done.text
+    ends = [(row.after.version, row.outcome, row.message) for row in laptop.rows() if row.step == "end"]
+    assert ends[1:] == [
+        ("3", "kept", "ada asked for a rollback meanwhile"),
+        ("1", "rolled_back", "prices look odd"),
+    ]
+    # Judged against the model that was taken back, it does not come by itself.
+    assert "was judged against version 2, and version 1 serves" in laptop.run("run").text
+    assert laptop.serving() == "1"
 
 
 def test_a_way_back_that_is_damaged_keeps_the_new_model_out(laptop: Place) -> None:

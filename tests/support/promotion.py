@@ -95,10 +95,12 @@ class Place:
         self.models = home / "models"
         named = {
             "HOME": home,
+            "PRODUCT": product.file,
             "INFERENCE_PORT": server.port,
             "INFERENCE_METRICS_PORT": server.metrics_port,
             "FEATURES_PORT": 1,
             "MLFLOW_PORT": 1,
+            "PROMOTE_EVERY_SECONDS": 1,
         } | {name.upper(): value for name, value in settings.items()}
         folders = (SERVICES / "core", SERVICES / "promotion", ROOT / "laptop")
         self.environment = {f"BEACON_{name}": str(value) for name, value in named.items()}
@@ -176,7 +178,7 @@ def place(home: Path, product: Product, **settings: Any) -> Iterator[Place]:
     base = sample_package(home / "models", product)
     write_release(home / "release.json", Release(model=Pin(product.name, "1", base.sha256)))
     database = {name: value for name, value in settings.items() if name == "database_url"}
-    with serving(home, INFERENCE, **database) as server:
+    with serving(home, INFERENCE, product=product.file, **database) as server:
         made = Place(home, server, product, base, **settings)
         try:
             yield made
