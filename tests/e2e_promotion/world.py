@@ -6,7 +6,8 @@ import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 import httpx
 import msgspec
 import yaml
+from chaos.table import PAGE, write
 from support import bad_models
 from support.on_cluster import ADDRESS, NAMESPACE, PRODUCT, ROW, cluster, sql, until
 from support.server import free_ports
@@ -30,43 +32,53 @@ from charts import deploy
 HOST = "promotion.test"
 RATE = float(os.environ.get("RATE") or 20)
 CRON_JOB = "beacon-promotion"
-SHORT = {"phase_seconds": 20, "min_requests": 100, "watch_seconds": 20}
 USERS = 400
 """How many different requests the load makes: to equal ones no model could show what it is."""
+LIMITS = "short-phases"
 
 
-def doors() -> list[Door]:
-    """Both kinds of client with rows of the bundled sample."""
-    with PRODUCT.sample_path.open(encoding="utf-8", newline="") as file:
-        sample = [
-            {name: float(row[name]) for name in ROW if row[name] not in {"", "NA"}} for row in csv.DictReader(file)
-        ]
-    chosen = sample[:: len(sample) // USERS][:USERS]
+def doors(rows: Sequence[dict[str, Any]] = (), host: str = HOST) -> list[Door]:
+    """Both kinds of client with these rows; the bundled sample's where none are given."""
+    chosen = list(rows) or sample()
     found = [both("predict", f"{ADDRESS}/v1/predict", {"features": row}) for row in chosen]
-    return [door._replace(host=HOST) for pair in found for door in pair]
+    return [door._replace(host=host) for pair in found for door in pair]
+
+
+def sample() -> list[dict[str, Any]]:
+    """Rows of the bundled sample."""
+    with PRODUCT.sample_path.open(encoding="utf-8", newline="") as file:
+        rows = [{name: float(row[name]) for name in ROW if row[name] not in {"", "NA"}} for row in csv.DictReader(file)]
+    return rows[:: len(rows) // USERS][:USERS]
+
+
+def phases(seconds: float, requests: int, watch: float = 20) -> None:
+    """How long the phases of the next runs are, how many requests they need, and how long the watch is."""
+    limits = yaml.safe_load((ROOT / "feature_repo" / "product.yaml").read_text())
+    limits["rollout"] |= {"phase_seconds": seconds, "min_requests": requests, "watch_seconds": watch}
+    product = {"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": LIMITS}}
+    data = {"product.yaml": yaml.safe_dump(limits, sort_keys=False)}
+    cluster().kubectl("apply", "-f", "-", given=json.dumps(product | {"data": data}))
 
 
 def set_up() -> None:
     """Everything but the services that a promotion has nothing to do with; safe to repeat."""
     here = cluster()
     deploy.prepare(here)
-    limits = yaml.safe_load((ROOT / "feature_repo" / "product.yaml").read_text())
-    limits["rollout"] |= SHORT
-    product = {"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "short-phases"}}
-    here.kubectl(
-        "apply",
-        "-f",
-        "-",
-        given=json.dumps(product | {"data": {"product.yaml": yaml.safe_dump(limits, sort_keys=False)}}),
-    )
+    phases(20, 100)
     deploy.platform(here)
     here.upgrade("retraining")
     here.rolled_out("statefulset/beacon-mlflow", seconds=600)
-    model = deploy.first_model(here)
-    settings = [option for key, value in model.items() for option in ("--set-string", f"model.{key}={value}")]
-    here.upgrade("inference", *settings, "--wait", "--timeout", "5m")
+    install()
     here.upgrade("promotion")
     until(answers, "an answer through the ingress", 60)
+
+
+def install(*options: str) -> None:
+    """Inference with the model that it has, else with the champion; other values do not stay from before."""
+    here = cluster()
+    model = deploy.first_model(here)
+    settings = [option for key, value in model.items() for option in ("--set-string", f"model.{key}={value}")]
+    here.upgrade("inference", *settings, *options, "--wait", "--timeout", "5m")
 
 
 def answers() -> bool:
@@ -112,22 +124,28 @@ class Models:
 @contextmanager
 def models() -> Iterator[Models]:
     """MLflow of the cluster, reached from here."""
-    (port,) = free_ports(1)
-    forward = ["kubectl", "-n", NAMESPACE, "port-forward", "service/beacon-mlflow", f"{port}:5000"]
+    with forwarded("beacon-mlflow", 5000, "/health") as address, tempfile.TemporaryDirectory() as folder:
+        yield Models(address, Path(folder))
+
+
+@contextmanager
+def forwarded(service: str, port: int, health: str) -> Iterator[str]:
+    """The address at which a service of the cluster is reached from here."""
+    (own,) = free_ports(1)
+    forward = ["kubectl", "-n", NAMESPACE, "port-forward", f"service/{service}", f"{own}:{port}"]
     process = subprocess.Popen(forward, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        address = f"http://127.0.0.1:{port}"
-        until(lambda: _up(address), "MLflow", 60)
-        with tempfile.TemporaryDirectory() as folder:
-            yield Models(address, Path(folder))
+        address = f"http://127.0.0.1:{own}"
+        until(lambda: _up(address + health), service, 60)
+        yield address
     finally:
         process.terminate()
         process.wait()
 
 
-def _up(address: str) -> bool:
+def _up(url: str) -> bool:
     try:
-        return httpx.get(f"{address}/health", timeout=5).status_code == 200
+        return httpx.get(url, timeout=5).status_code == 200
     except httpx.HTTPError:
         return False
 
@@ -261,7 +279,24 @@ def contradictions(answers: list[Answer], rows: list[Row], clock: Clock) -> list
 
 
 @contextmanager
-def steady() -> Iterator[Load]:
+def steady(rows: Sequence[dict[str, Any]] = (), host: str = HOST) -> Iterator[Load]:
     """Users, new and kept connections in turn."""
-    with under_load(doors(), RATE) as load:
+    with under_load(doors(rows, host), RATE) as load:
         yield load
+
+
+def put(what: str, wanted: str, seen: str) -> None:
+    """One row of the table."""
+    print(f"\n  {what}: {seen}", flush=True)
+    write(PAGE, what, wanted, seen, "e2e-promotion")
+
+
+def at_once(*calls: Callable[[], Run]) -> list[Run]:
+    """Runs started at the same moment, to their ends."""
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return list(pool.map(lambda call: call(), calls))
+
+
+def ends_since(count: int) -> list[Row]:
+    """How the runs ended after so many rows of the ledger."""
+    return [row for row in ledger()[count:] if row.step == "end"]
