@@ -162,3 +162,24 @@ def test_one_log_line_a_request_whatever_the_client_sends(service, row, capfd):
     assert lines[0]["model_version"] == "1"
     assert lines[1]["code"] == "unknown_feature"
     assert all(len(line["trace_id"]) == 32 for line in lines)
+
+
+def test_a_full_group_is_logged_at_once_and_the_rest_soon(service, row, capfd):
+    import asyncio
+
+    from beacon_core.serving.telemetry import GROUP_REQUESTS, GROUP_SECONDS
+
+    def logged():
+        return capfd.readouterr().err.count('"beacon.access"')
+
+    service.run(asyncio.sleep(2 * GROUP_SECONDS))
+    capfd.readouterr()
+    for _ in range(GROUP_REQUESTS - 1):
+        service.post(PREDICT, {"features": row})
+    before = logged()
+    service.post(PREDICT, {"features": row})
+    assert before + logged() == GROUP_REQUESTS
+    service.post(PREDICT, {"features": row})
+    assert logged() == 0
+    service.run(asyncio.sleep(2 * GROUP_SECONDS))
+    assert logged() == 1
