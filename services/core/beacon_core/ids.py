@@ -12,13 +12,17 @@ STEM_DIGITS = 28
 
 def new_id() -> str:
     """48 bits of milliseconds, then 80 random bits: unique, but no secret (the generator is seeded once a process)."""
-    return f"{time.time_ns() // 1_000_000:012x}{getrandbits(80):020x}"
+    return _digits(getrandbits(80), 80)
 
 
 def new_ids(count: int) -> list[str]:
     """Make the ids of one request's rows: they share a stem, and sort in the rows' order."""
-    stem = f"{time.time_ns() // 1_000_000:012x}{getrandbits(64):016x}"
+    stem = _digits(getrandbits(64), 64)
     return [f"{stem}{row:04x}" for row in range(count)]
+
+
+def _digits(random: int, bits: int) -> str:
+    return (time.time_ns() // 1_000_000 << bits | random).to_bytes(6 + bits // 8, "big").hex()
 
 
 def stem_of(made: str) -> str:

@@ -77,8 +77,10 @@ class Counters(Collector):
 
     def labels(self, *values: object) -> Count:
         """Return the series of these label values, made at zero when it is new."""
-        key = tuple(map(str, values))
-        return self._series.get(key) or self._series.setdefault(key, Count())
+        series = self._series.get(values)  # type: ignore[arg-type]
+        if series is None:
+            series = self._series.setdefault(tuple(map(str, values)), Count())
+        return series
 
     def collect(self) -> Iterable[Family]:
         family = CounterMetricFamily(self._metric.name, self._metric.help, labels=self._metric.labels)
@@ -103,8 +105,10 @@ class Distributions(Collector):
 
     def labels(self, *values: object) -> Distribution:
         """Return the series of these label values, made empty when it is new."""
-        key = tuple(map(str, values))
-        return self._series.get(key) or self._series.setdefault(key, Distribution(self._bounds))
+        series = self._series.get(values)  # type: ignore[arg-type]
+        if series is None:
+            series = self._series.setdefault(tuple(map(str, values)), Distribution(self._bounds))
+        return series
 
     def collect(self) -> Iterable[Family]:
         family = HistogramMetricFamily(self._metric.name, self._metric.help, labels=self._metric.labels)
