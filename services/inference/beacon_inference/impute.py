@@ -3,13 +3,10 @@
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from beacon_inference.ask import Ask, Matrix, all_true, any_true
+from beacon_inference.ask import Ask, Marks, Matrix, any_true
 from beacon_inference.model import Model
 from beacon_inference.validate import Rules
-
-Marks = NDArray[np.bool_]
 
 
 class Filled(NamedTuple):
@@ -24,12 +21,12 @@ def impute(ask: Ask, served: Matrix | None, model: Model, rules: Rules) -> Fille
     """Fill what neither the request nor the store had; raises BeaconError when too little is known."""
     given = ask.matrix
     known = given if served is None else np.where(np.isnan(given), served, given)
-    if all_true((known >= model.low) & (known <= model.high)):  # which no missing value is
+    if model.trained.hold(known):
         return Filled(known)
     missing = np.isnan(known)
     if not any_true(missing):
-        return Filled(known, outside=(known < model.low) | (known > model.high))
+        return Filled(known, outside=model.trained.broken(known))
     rules.check_enough(~missing, ask)
     rows = np.where(missing, model.fill, known)
-    outside = (rows < model.low) | (rows > model.high)
+    outside = model.trained.broken(rows)
     return Filled(rows, missing, outside if any_true(outside) else None)

@@ -10,7 +10,8 @@ from beacon_core import metrics
 from beacon_core.product import Product
 from beacon_core.serving.tallies import Count, Counters, Distribution, Distributions
 from beacon_core.settings import Settings
-from beacon_inference.impute import Filled, Marks
+from beacon_inference.ask import Marks
+from beacon_inference.impute import Filled
 from beacon_inference.model import Model
 
 

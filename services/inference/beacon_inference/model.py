@@ -9,7 +9,7 @@ import onnxruntime as ort
 from beacon_core.manifest import Manifest, PackageError, read_package
 from beacon_core.product import Product
 from beacon_core.release import Pin, package_folder
-from beacon_inference.ask import Matrix
+from beacon_inference.ask import Bounds, Matrix
 
 # A package may ask for an accuracy, but not for one so loose that any model would pass.
 LARGEST_TOLERANCE = 0.001
@@ -20,8 +20,8 @@ ROWS_A_RUN = 256
 class Model:
     """A model that passed its self-test.
 
-    Arrays have one item a feature, in matrix column order: `fill` imputes, `low` and `high` bound the training range,
-    `key` is the most important feature's column and `key_low`, `key_high` its normal range (1 % to 99 %).
+    `fill` imputes, one value a feature, in matrix column order; `trained` is the training range; `key` is the most
+    important feature's column and `key_low`, `key_high` its normal range (1 % to 99 %).
     """
 
     def __init__(self, pin: Pin, manifest: Manifest, session: ort.InferenceSession) -> None:
@@ -32,8 +32,7 @@ class Model:
         self._input = session.get_inputs()[0].name
         facts = manifest.features
         self.fill = np.array([feature.fill for feature in facts])
-        self.low = np.array([feature.min for feature in facts])
-        self.high = np.array([feature.max for feature in facts])
+        self.trained = Bounds([feature.min for feature in facts], [feature.max for feature in facts])
         self.key = int(np.argmax([feature.importance for feature in facts]))
         self.key_low, self.key_high = facts[self.key].quantiles[0], facts[self.key].quantiles[-1]
 

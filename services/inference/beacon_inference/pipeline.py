@@ -18,8 +18,8 @@ from beacon_core.metrics import STAGES
 from beacon_core.product import Product
 from beacon_core.serving.http import Handler, Request, Response
 from beacon_inference.api_key import check_api_key
-from beacon_inference.ask import Ask, Matrix, any_true
-from beacon_inference.impute import Marks, impute
+from beacon_inference.ask import Ask, Marks, Matrix, any_true
+from beacon_inference.impute import Filled, impute
 from beacon_inference.instruments import Instruments, Predicted
 from beacon_inference.lookup import FeatureClient, looked_up
 from beacon_inference.models import Models, Serving
@@ -110,7 +110,7 @@ class Pipeline:
         clock.lap("predict")
         shadow = self._shadow(serving, filled.rows)
 
-        record = fresh = self._record(request, ask, ids, serving, values, shadow, served, filled.outside)
+        record = fresh = self._record(request, ask, ids, serving, values, shadow, served, filled)
         records = [record]
         if earlier is not None:
             fresh = record.take([row for row, known in enumerate(earlier) if known is None])
@@ -189,14 +189,15 @@ class Pipeline:
         values: list[float],
         shadow: list[float] | None,
         served: Matrix | None,
-        outside: Marks | None,
+        filled: Filled,
     ) -> Record:
         pin, interval = serving.model.pin, serving.model.manifest.interval
         least, most = self._product.target.valid
         if not all(map(math.isfinite, values)):
             raise BeaconError("internal", "the model's answer is not finite")
-        prediction = _rounded(values)
-        low, high = _rounded([v - interval.low for v in values]), _rounded([v + interval.high for v in values])
+        prediction = [round(v * STEPS) / STEPS for v in values]
+        low = [round((v - interval.low) * STEPS) / STEPS for v in values]
+        high = [round((v + interval.high) * STEPS) / STEPS for v in values]
         # A model may say less or more than the target's valid range; the interval holds its answer all the same.
         if min(low) < least:
             low = [min(value, max(bound, least)) for value, bound in zip(prediction, low, strict=True)]
@@ -206,7 +207,7 @@ class Pipeline:
         return Record(
             ids=made if ids is None else [chosen or own for chosen, own in zip(ids, made, strict=True)],
             time=timestamp(),
-            given=_with_none(ask.matrix),
+            given=ask.matrix.tolist() if served is None and filled.missing is None else _with_none(ask.matrix),
             prediction=prediction,
             low=low,
             high=high,
@@ -215,7 +216,7 @@ class Pipeline:
             latency=time.perf_counter() - request.started,
             request_id=request.id,
             trace_id=request.trace.trace_id,
-            outside={} if outside is None else _columns_of(outside),
+            outside={} if filled.outside is None else _columns_of(filled.outside),
             served=None if served is None else _with_none(served),
             entities=ask.entities,
             shadow_version=None if serving.shadow is None else serving.shadow.pin.version,
@@ -240,10 +241,6 @@ class Clock:
     def server_timing(self) -> bytes:
         """Word the stages for the header Server-Timing, in milliseconds."""
         return SERVER_TIMING % tuple([seconds * 1000 for _, seconds in self._timings])
-
-
-def _rounded(values: list[float]) -> list[float]:
-    return [round(value * STEPS) / STEPS for value in values]
 
 
 def _columns_of(marks: Marks) -> dict[int, list[int]]:
