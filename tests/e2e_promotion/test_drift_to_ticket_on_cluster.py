@@ -124,7 +124,11 @@ def test_the_whole_story(receiver: Receiver) -> None:
 
 
 def the_world_changes() -> list[dict[str, float | int]]:
-    """Homes of a changed world are asked for, and sold: what this namespace was asked before is forgotten."""
+    """Homes of a changed world are asked for, and sold: what this namespace was asked before is forgotten.
+
+    The first model is made a day older: drift's request waits for the pause after the last retraining.
+    """
+    sql("update job_runs set ended_at = ended_at - interval '25 hours' where stage = 'run'")
     sql("delete from actuals")
     sql("delete from predictions")
     homes = World(PRODUCT).homes(CHANGE_DAY, HOMES)
