@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import msgspec
+from sqlalchemy.exc import SQLAlchemyError
 
 from beacon_core import clock
 from beacon_core.ledger import Action, Reason
@@ -16,7 +17,7 @@ from beacon_core.release import Pin, Release
 from beacon_core.tracing import span
 from beacon_promote import phases, registry, watch
 from beacon_promote.book import Book, Run
-from beacon_promote.choose import Candidate
+from beacon_promote.choose import Candidate, rejected
 from beacon_promote.judge import Finding, judge
 from beacon_promote.measures import Labels, Measures
 from beacon_promote.phases import Order
@@ -161,8 +162,8 @@ class Promoter:
         except ReleaseFailed as error:
             run.row(name, "fail", serving, str(error), error.reason)
             return self._back(run, order.old, error.reason, str(error), seen=seen)
-        if (person := self._stopped()) is not None:
-            return self._back(run, order.old, "by_hand", f"{person} asked for a rollback meanwhile", seen=seen)
+        if (word := self._objection(order.new)) is not None:
+            return self._back(run, order.old, "by_hand", word, seen=seen)
         if measures is None:
             if seen:
                 run.row("canary", "inconclusive", serving, "no user asked", "too_few_samples")
@@ -193,8 +194,8 @@ class Promoter:
         run.row("verify", finding.outcome, (new,), told, finding.reason, _evidence(measures, finding))
         if finding.outcome != "pass":
             return self._back(run, order.old, finding.reason, told)
-        if (person := self._stopped()) is not None:
-            return self._back(run, order.old, "by_hand", f"{person} asked for a rollback meanwhile")
+        if (word := self._objection(new)) is not None:
+            return self._back(run, order.old, "by_hand", word)
         watch.begin(self.target, run.name, order.old, new, marks, self.product.rollout.watch_seconds)
         message = f"version {new.version} serves"
         self._intend(Intent(run.name, "promote", run.actor, order.old, new, "keeping", None, message))
@@ -287,12 +288,18 @@ class Promoter:
         self._intend(Intent(run.name, "promote", run.actor, order.old, order.new, seen=True))
 
     def _wanted_back(self) -> bool:
-        return self._stopped() is not None
+        return self.notes.read(STOP) is not None
 
-    def _stopped(self) -> str | None:
-        """Who asked for a rollback meanwhile."""
-        content = self.notes.read(STOP)
-        return None if content is None else content.decode()
+    def _objection(self, pin: Pin) -> str | None:
+        """What a person has said meanwhile against going on with the candidate."""
+        if (person := self.notes.read(STOP)) is not None:
+            return f"{person.decode()} asked for a rollback meanwhile"
+        try:
+            with self.book.engine.connect() as connection:
+                word = rejected(connection, pin)
+        except (SQLAlchemyError, OSError):
+            return None
+        return None if word is None else f"{word[0]} rejected it meanwhile: {word[1]}"
 
 
 PHASES: tuple[tuple[PhaseName, Callable[[Order], Measures | None]], ...] = (

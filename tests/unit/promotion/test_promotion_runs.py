@@ -9,7 +9,7 @@ from sqlalchemy import insert, select
 from support.packages import build_package
 from unit.promotion.memory_target import MemoryTarget
 
-from beacon_core import ledger, store
+from beacon_core import approvals, ledger, store
 from beacon_core.manifest import read_package
 from beacon_core.product import load_product
 from beacon_core.release import Pin, package_folder
@@ -188,4 +188,17 @@ def test_a_model_that_is_decided_on_is_gone_back_from(job, place, monkeypatch, s
         with pytest.raises(KeyboardInterrupt):
             promoted(job, place, "3")
     assert job.roll_back("ada", "prices look odd").outcome == "rolled_back"
+    assert place.released.model.version == "2"
+
+
+def test_a_candidate_that_a_person_rejects_amid_its_trial_goes_no_further(job, place, engine, monkeypatch, second):
+    def reject(order):
+        with engine.begin() as connection:
+            approvals.decide(connection, PRODUCT.name, "3", approvals.REJECTED, "ada", "its report looks odd")
+        return fine(order)
+
+    monkeypatch.setattr(promote, "PHASES", (("dark", reject), ("shadow", fine)))
+    ended = promoted(job, place, "3")
+    assert (ended.outcome, ended.reason) == ("kept", "by_hand")
+    assert ended.message == "ada rejected it meanwhile: its report looks odd"
     assert place.released.model.version == "2"
