@@ -180,7 +180,8 @@ OOM = '{"message": "Worker (pid:7) was sent SIGKILL! Perhaps out of memory?"}\n'
 TEMPLATE = {"metadata": {}, "spec": {"containers": []}}
 
 
-def test_a_dark_pod_whose_worker_is_killed_is_named_while_its_container_lives() -> None:
+def test_a_dark_pod_whose_worker_is_killed_is_named_while_its_container_lives(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pods, "READY_SECONDS", 0.2)
     target = pods.Pods(Api(OOM))  # type: ignore[arg-type]
     with (
         pytest.raises(ReleaseFailed, match="takes more memory than its limit") as refused,
