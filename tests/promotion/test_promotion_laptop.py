@@ -241,7 +241,7 @@ def test_a_person_takes_the_model_in_service_back_by_rejecting_it(laptop: Place)
     candidate(laptop, "2")
     follower = laptop.start("follow")
     try:
-        until(lambda: laptop.serving() == "2", 60)
+        until(lambda: laptop.serving() == "2" and laptop.rows()[-1].outcome == "promoted", 60)
         with laptop.engine.begin() as connection:
             approvals.decide(connection, laptop.product.name, "2", approvals.REJECTED, "ada", "prices look odd")
         until(lambda: laptop.serving() == "1", 60)
