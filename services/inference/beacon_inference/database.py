@@ -1,10 +1,10 @@
 """Inference's reads and writes of the store: predictions in, predictions and actuals out."""
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import cache
-from itertools import chain
+from itertools import chain, islice
 from typing import Any
 
 import msgspec
@@ -16,7 +16,7 @@ from beacon_core import clock
 from beacon_core.store import actuals, migrate, open_store, predictions
 from beacon_inference.record import TABLE_COLUMNS, Record, record_of, table_rows
 
-# Many rows a statement: after each one the interpreter's lock changes hands, and the event loop waits for it.
+# A statement of many rows costs less for each, but the event loop may have to wait until it is through.
 ROWS_A_STATEMENT = 50
 
 
@@ -43,20 +43,17 @@ class Database:
         self._lock = threading.Lock()
         self._engine: Engine | None = None
 
-    def insert(self, records: Iterable[Record]) -> None:
-        """Commit the records; a prediction that is there already stays as it is."""
-        rows = [row for record in records for row in table_rows(record, self.names)]
-        if not rows:
+    def insert(self, records: Sequence[Record], rest: Callable[[], None] = lambda: None) -> None:
+        """Commit the records, in small steps with a `rest` after each; what is there already stays as it is."""
+        if not records:
             return
+        rows = chain.from_iterable(table_rows(record, self.names) for record in records)
         engine = self._open()
-        paramstyle = engine.dialect.paramstyle
-        whole = len(rows) - len(rows) % ROWS_A_STATEMENT
         with engine.begin() as connection:
-            for first in range(0, whole, ROWS_A_STATEMENT):
-                values = tuple(chain.from_iterable(rows[first : first + ROWS_A_STATEMENT]))
-                connection.exec_driver_sql(_insert_text(paramstyle, ROWS_A_STATEMENT), values)
-            if rows[whole:]:
-                connection.exec_driver_sql(_insert_text(paramstyle, 1), rows[whole:])
+            while some := list(islice(rows, ROWS_A_STATEMENT)):
+                statement = _insert_text(engine.dialect.paramstyle, len(some))
+                connection.exec_driver_sql(statement, tuple(chain.from_iterable(some)))
+                rest()
 
     def find(self, ids: Sequence[str]) -> dict[str, Record]:
         """Find those of the predictions that are there, each as a record of its own; raises DatabaseDown."""

@@ -25,10 +25,11 @@ log = logging.getLogger(__name__)
 SHIP_SECONDS = 0.25
 SHIP_BYTES = 128 << 10
 RETRY_SECONDS = (0.5, 1, 2, 5)
-# While requests come, the shipper rests so many times as long as it kept the core that it shares with them. With this
-# many predictions waiting it no longer does: a pod that ends has seconds to ship what is left.
-RESTS = 4
-PATIENT = 20_000
+# While requests come, the shipper takes the core that it shares with them in small steps and rests after each: so many
+# times as long as the step took, and less, the more predictions wait, until with this many it no longer rests. A pod
+# that ends has seconds to ship what is left.
+RESTS = 19
+PATIENT = 50_000
 # Every drop is counted; the log tells of it this often.
 DROPS_TOLD_SECONDS = 60
 
@@ -46,6 +47,8 @@ class PredictionLog:
         # Two counts of predictions, each written by one thread alone; what is between them waits.
         self._appended = 0
         self._taken = 0
+        # The shipper's own time, and the first of these counts, at its last rest.
+        self._rested, self._seen = 0.0, 0
         self._newest_read: tuple[Position, Record] | None = None
         self._silent_until = 0.0
         self._stopping = threading.Event()
@@ -136,7 +139,6 @@ class PredictionLog:
     def _ship_for_ever(self) -> None:
         failures = 0
         while True:
-            begun, appended = time.thread_time(), self._appended
             try:
                 more = self._ship_once()
                 failures = 0
@@ -149,10 +151,7 @@ class PredictionLog:
                 more = False
             if self._stopping.is_set() and (failures or not more):
                 return
-            if more:
-                busy = self._appended != appended
-                self._stopping.wait(rest_seconds(time.thread_time() - begun, self._count_waiting(), busy=busy))
-            else:
+            if not more:
                 self._stopping.wait(RETRY_SECONDS[min(failures, len(RETRY_SECONDS)) - 1] if failures else SHIP_SECONDS)
 
     def _ship_once(self) -> bool:
@@ -163,8 +162,9 @@ class PredictionLog:
             chunk = self._spool.read(segment, offset, SHIP_BYTES)
             if chunk:
                 parsed = [(line, self._decode(line)) for line in _lines(chunk)]
+                self._rest()
                 records = [record for _, record in parsed if record is not None]
-                self._database.insert(records)
+                self._database.insert(records, self._rest)
                 self._set_aside([line for line, record in parsed if record is None])
                 self._offsets[segment] = offset + len(chunk)
                 count = sum(map(len, records))
@@ -182,6 +182,12 @@ class PredictionLog:
                 self._waiting.pop(segment, None)
         return False
 
+    def _rest(self) -> None:
+        """Leave the core to the event loop, if requests came since the last rest."""
+        took, appended = time.thread_time() - self._rested, self._appended
+        self._stopping.wait(rest_seconds(took, self._count_waiting(), busy=appended != self._seen))
+        self._rested, self._seen = time.thread_time(), appended
+
     def _count_waiting(self) -> int:
         return max(0, self._appended - self._taken)  # a record may be shipped between its write and its count
 
@@ -193,8 +199,8 @@ class PredictionLog:
 
 
 def rest_seconds(took: float, waiting: int, *, busy: bool) -> float:
-    """How long to rest after a batch that `took` so many seconds; `busy` is whether requests came meanwhile."""
-    return took * RESTS if busy and waiting < PATIENT else 0.0
+    """How long to rest after work that `took` so many seconds; `busy` is whether requests came meanwhile."""
+    return took * RESTS * max(0.0, 1 - waiting / PATIENT) if busy else 0.0
 
 
 def _keys(record: Record) -> list[str]:

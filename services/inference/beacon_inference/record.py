@@ -4,7 +4,7 @@ A request of one row and one of a thousand are the same: columns, of one item a 
 prediction.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -147,51 +147,36 @@ TIME_DIGITS = len("2026-01-31 12:00:00.000000")
 TableRow = tuple[str | float | None, ...]
 
 
-def table_rows(record: Record, names: tuple[str, ...]) -> list[TableRow]:
-    """Build the values of `TABLE_COLUMNS` as both databases take them: times and JSON as text; `names` of features."""
+def table_rows(record: Record, names: tuple[str, ...]) -> Iterator[TableRow]:
+    """Build, row by row, what `TABLE_COLUMNS` hold in both databases: times and JSON as text; `names` of features."""
     time = datetime.fromtimestamp(record.time, UTC).isoformat(" ", "microseconds")[:TIME_DIGITS]
-    nothing = [None] * len(record)
+    served, entities, shadow, questions = record.served, record.entities, record.shadow, record.questions
     named = _named(names)
-    known = record.given if record.served is None else list(map(_merged, record.given, record.served))
-    return [
-        (
-            name,
+    for row, given in enumerate(record.given):
+        stored = None if served is None else served[row]
+        known = given if stored is None else _merged(given, stored)
+        imputed = [name for name, value in zip(names, known, strict=True) if value is None] if None in known else []
+        entity = None if entities is None else entities[row]
+        yield (
+            record.ids[row],
             time,
             None if entity is None else str(entity),
             _text(named(*given)),
-            None if served is None else _text(named(*served)),
-            _text([name for name, value in zip(names, values, strict=True) if value is None])
-            if None in values
-            else "[]",
+            None if stored is None else _text(named(*stored)),
+            _text(imputed) if imputed else "[]",
             _text([names[column] for column in record.outside[row]]) if row in record.outside else "[]",
-            prediction,
-            low,
-            high,
+            record.prediction[row],
+            record.low[row],
+            record.high[row],
             record.version,
             record.sha256,
             record.shadow_version,
-            shadow,
+            None if shadow is None else shadow[row],
             record.latency,
             record.request_id,
             record.trace_id,
-            question,
+            None if questions is None else questions[row],
         )
-        for row, (name, given, served, values, entity, prediction, low, high, shadow, question) in enumerate(
-            zip(
-                record.ids,
-                record.given,
-                record.served or nothing,
-                known,
-                record.entities or nothing,
-                record.prediction,
-                record.low,
-                record.high,
-                record.shadow or nothing,
-                record.questions or nothing,
-                strict=True,
-            )
-        )
-    ]
 
 
 def record_of(row: dict[str, Any], names: tuple[str, ...]) -> Record:

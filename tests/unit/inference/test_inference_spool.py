@@ -13,8 +13,8 @@ from beacon_core.ids import new_ids, stem_of
 from beacon_core.store import open_store, predictions
 from beacon_inference import prediction_log
 from beacon_inference import spool as spool_module
-from beacon_inference.database import Database
-from beacon_inference.prediction_log import PredictionLog, rest_seconds
+from beacon_inference.database import ROWS_A_STATEMENT, Database
+from beacon_inference.prediction_log import PATIENT, RESTS, PredictionLog, rest_seconds
 from beacon_inference.record import FirstRecord, Record, decode_record, encode_record
 from beacon_inference.spool import Spool
 from beacon_inference.wording import Wording
@@ -442,6 +442,27 @@ def test_a_record_that_was_shipped_before_it_was_noted_does_not_wait_for_ever(op
 
 
 def test_the_shipper_makes_room_for_requests_until_the_spool_is_long():
-    assert rest_seconds(0.01, 500, busy=True) == pytest.approx(0.04)
-    assert rest_seconds(0.01, 500, busy=False) == 0
-    assert rest_seconds(0.01, 100_000, busy=True) == 0
+    assert rest_seconds(0.01, 0, busy=True) == pytest.approx(0.01 * RESTS)
+    assert rest_seconds(0.01, PATIENT // 2, busy=True) == pytest.approx(0.01 * RESTS / 2)
+    assert rest_seconds(0.01, PATIENT, busy=True) == rest_seconds(0.01, 2 * PATIENT, busy=True) == 0
+    assert rest_seconds(0.01, 0, busy=False) == 0
+
+
+def test_the_shipper_rests_between_the_statements_of_one_commit_while_requests_come(open_log, make, monkeypatch):
+    running = open_log()
+    rested = []
+
+    def rest(took, waiting, *, busy):
+        rested.append((waiting, busy, len(running.rows())))
+        if len(rested) < 4:
+            running.log.append(make(f"b{len(rested)}"))
+        return 0.0
+
+    monkeypatch.setattr(prediction_log, "rest_seconds", rest)
+    count = 2 * ROWS_A_STATEMENT + 1
+    running.database.insert([make("before")])
+    running.log.append(make(*[f"a{row}" for row in range(count)]))
+    running.log.start()
+    until(lambda: running.waiting() == 0, "nothing waits")
+    # After the reading and after each of the three statements, none of which was committed yet.
+    assert rested[:4] == [(count + number, True, 1) for number in range(4)]
