@@ -53,20 +53,15 @@ class Wording:
         """Build the answer to each row."""
         unit, coverage = self._product.target.unit, self._product.serving.interval_coverage
         model = self._models.get(record.sha256) or self._model(record)
-        nothing: list[Values | None] = [None] * len(record)
-        missing = [
-            self._complete if served is None and None not in given else self._missing(given, served)
-            for given, served in zip(record.given, record.served or nothing, strict=True)
-        ]
-        outside: list[list[str]] = [[]] * len(record)
-        for row, columns in record.outside.items():
-            outside[row] = [self._names[column] for column in columns]
-        return [
-            Answer(prediction, unit, Interval(low, high, coverage), name, model, words.imputed, far, words.sources)
-            for prediction, low, high, name, words, far in zip(
-                record.prediction, record.low, record.high, record.ids, missing, outside, strict=True
-            )
-        ]
+        served, answers = record.served, []
+        for row, given in enumerate(record.given):
+            stored = None if served is None else served[row]
+            words = self._complete if stored is None and None not in given else self._missing(given, stored)
+            outside = [self._names[column] for column in record.outside.get(row, ())]
+            interval = Interval(record.low[row], record.high[row], coverage)
+            prediction, name = record.prediction[row], record.ids[row]
+            answers.append(Answer(prediction, unit, interval, name, model, words.imputed, outside, words.sources))
+        return answers
 
     def _missing(self, given: Values, served: Values | None) -> Missing:
         pattern = tuple([value is None for value in (*given, *(served or ()))])
