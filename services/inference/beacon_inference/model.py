@@ -38,9 +38,10 @@ class Model:
 
     def predict(self, rows: Matrix) -> list[float]:
         """Predict complete rows (n, features); n values in the target's unit."""
-        exact, values = rows.astype(np.float32), []
-        for first in range(0, len(exact), ROWS_A_RUN):
-            [answers] = self._session.run(self._outputs, {self._input: exact[first : first + ROWS_A_RUN]})
+        values: list[float] = []
+        for first in range(0, len(rows), ROWS_A_RUN):
+            some = rows[first : first + ROWS_A_RUN].astype(np.float32)
+            [answers] = self._session.run(self._outputs, {self._input: some})
             values += answers.ravel().tolist()
         return values
 

@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 # Requests that wait for a Flask thread; more are told to come back.
 FLASK_THREADS = 8
 FLASK_QUEUE = 64
+YOUNG_OBJECTS = 10_000
 # After these the rest of the body is not read: the connection cannot be used again.
 REST_OF_BODY_UNREAD = frozenset({"body_too_large", "request_timeout"})
 
@@ -202,6 +203,8 @@ class Application:
             raise
         # What is loaded now stays: a full collection would walk all of it, and every request would wait for that.
         gc.freeze()
+        # What a request makes dies with it. Looked for after every 700 objects, as by default, some of it still lives.
+        gc.set_threshold(YOUNG_OBJECTS)
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await self._stop()
