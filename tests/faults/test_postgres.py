@@ -10,13 +10,18 @@ from pathlib import Path
 
 import httpx
 import pytest
+from msgspec import structs
 from sqlalchemy import text
 from support.load import PREDICT, start_loads, under_load
 from support.postgres import INSTALLED, Postgres, postgres
 from support.server import Server, serving
 from support.service import samples
 
+from beacon_core.product import load_product
+from beacon_core.settings import Settings
 from beacon_core.store import open_store
+from beacon_inference.database import Database
+from beacon_inference.record import Record
 
 pytestmark = pytest.mark.skipif(not INSTALLED, reason="no PostgreSQL binaries")
 HUNG_SECONDS = 4.0
@@ -106,6 +111,39 @@ def test_a_prediction_and_its_actual_come_back_out_of_postgres(
         assert kept.json()["outcomes"] == [outcome]
     assert get(server, "/v1/predictions/k").json()["actual"]["value"] == 22
     assert server.stop() == 0
+
+
+def test_a_record_with_every_column_survives_the_table(database: Postgres) -> None:
+    names = load_product(Settings().product).feature_names
+    odd = Record(
+        ids=["quote'\"\\", "plain"],
+        time=1_700_000_000.123456,
+        given=[[0.1 + 0.2, None, *[2.0] * 10], [1e-7, *[3.5] * 11]],
+        served=[[None, 4.0, *[None] * 10], [None] * 12],
+        prediction=[21.50001, 0.1],
+        low=[18.5, 0.0],
+        high=[25.5, 1e300],
+        version="1",
+        sha256="a" * 64,
+        latency=0.001,
+        request_id="%s ° {}",
+        trace_id="0" * 32,
+        outside={0: [0, 3]},
+        entities=[17, None],
+        shadow_version="2",
+        shadow=[3.5, -1.0],
+        questions=["b" * 64, None],
+    )
+    ours = Database(database.url, names)
+    ours.insert([odd])
+    ours.insert([odd])
+    found = ours.find(odd.ids)
+    ours.close()
+    wanted = [odd.take([0]), odd.take([1])]
+    assert found[odd.ids[0]] == wanted[0]
+    # What says nothing of a row is not kept with it.
+    assert found["plain"] == structs.replace(wanted[1], entities=None, questions=None)
+    assert recorded(database) == odd.ids
 
 
 def test_while_postgres_is_down_no_prediction_fails_and_none_is_lost(
