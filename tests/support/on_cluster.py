@@ -49,6 +49,15 @@ with ThreadPoolExecutor(32) as pool:
     list(pool.map(probe, sys.argv[1:]))
 """
 
+# Takes connections at every port that it is given.
+LISTEN = """
+import socket, sys, time
+
+sockets = [socket.create_server(("", int(port))) for port in sys.argv[1:]]
+time.sleep(3600)
+"""
+DARK = "inference-dark"
+
 
 class Steps:
     """The steps of the suite with their times, told as they end."""
@@ -132,14 +141,23 @@ def open_from(labels: dict[str, str], namespace: str = NAMESPACE) -> set[End]:
         if name in services and pod["status"].get("podIP"):
             hosts[pod["status"]["podIP"]] = name
     ends = {f"{host}:{end[1]}": end for host, name in hosts.items() for end in ENDS.values() if end[0] == name}
-    security = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    # The policies learn of the pod while it sleeps.
+    command = ["sh", "-c", 'sleep 5; exec python -c "$0" "$@"', PROBE, *ends]
+    with pod_of(labels, command, namespace) as name:
+        there = Cluster(namespace, "", TAG, None)
+        there.kubectl("wait", f"pod/{name}", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=180s")
+        lines = there.kubectl("logs", name).split("\n")
+    return {ends[line] for line in lines if line}
+
+
+@contextmanager
+def pod_of(labels: dict[str, str], command: list[str], namespace: str = NAMESPACE) -> Iterator[str]:
+    """A pod with these labels that runs a command in inference's image, never ready: no service sends it anything."""
     container = {
         "name": "probe",
         "image": f"beacon-inference:{TAG}",
-        # The policies learn of the pod while it sleeps.
-        "command": ["sh", "-c", 'sleep 5; exec python -c "$0" "$@"', PROBE, *ends],
-        "securityContext": security,
-        # Never ready, so that no service sends it anything.
+        "command": command,
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
         "readinessProbe": {"exec": {"command": ["false"]}},
     }
     pod_security = {"runAsNonRoot": True, "runAsUser": 10001, "seccompProfile": {"type": "RuntimeDefault"}}
@@ -149,8 +167,16 @@ def open_from(labels: dict[str, str], namespace: str = NAMESPACE) -> set[End]:
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels}, "spec": spec}
     there.kubectl("create", "-f", "-", given=json.dumps(pod))
     try:
-        there.kubectl("wait", f"pod/{name}", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=180s")
-        lines = there.kubectl("logs", name).split("\n")
+        yield name
     finally:
-        there.kubectl("delete", "pod", name, "--wait=false")
-    return {ends[line] for line in lines if line}
+        there.kubectl("delete", "pod", name, "--wait=false", "--grace-period=1")
+
+
+@contextmanager
+def dark_pod(labels: dict[str, str]) -> Iterator[None]:
+    """What promotion tries a model in, without the model: a pod of that name that takes connections."""
+    ports = [str(port) for component, port in ENDS.values() if component == DARK]
+    with pod_of(labels, ["python", "-c", LISTEN, *ports]) as name:
+        address = ["get", "pod", name, "-o", "jsonpath={.status.podIP}"]
+        until(lambda: cluster().kubectl(*address) != "", "an address of the dark pod", 60)
+        yield
