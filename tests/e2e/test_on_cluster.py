@@ -39,6 +39,8 @@ from support.steady_load import both, under_load
 from beacon_core.settings import ROOT
 from charts.deploy import run
 
+READY = timedelta(seconds=5)
+
 
 @pytest.fixture(scope="module")
 def steps() -> Iterator[Steps]:
@@ -60,6 +62,19 @@ def test_make_deploy_ends_with_a_prediction_through_the_ingress(steps: Steps) ->
     answer = predict(BODY).json()
     assert answer["model"]["version"] == "1"
     assert PRODUCT.target.valid[0] < answer["interval"]["low"] < answer["prediction"] < answer["interval"]["high"]
+
+
+def test_inference_is_ready_seconds_after_its_container_starts(steps: Steps) -> None:
+    taken = []
+    for pod in json.loads(cluster().kubectl("get", "pods", "-l", "app.kubernetes.io/name=inference", "-o", "json"))[
+        "items"
+    ]:
+        started = pod["status"]["containerStatuses"][0]["state"]["running"]["startedAt"]
+        [ready] = [item for item in pod["status"]["conditions"] if item["type"] == "Ready"]
+        assert ready["status"] == "True"
+        taken.append(datetime.fromisoformat(ready["lastTransitionTime"]) - datetime.fromisoformat(started))
+    steps.lines.append(f"{'inference ready after its container starts, at most':<64} {max(taken).seconds:4} s")
+    assert max(taken) <= READY
 
 
 def test_a_tract_is_looked_up_in_redis(steps: Steps) -> None:

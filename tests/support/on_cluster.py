@@ -151,15 +151,22 @@ def open_from(labels: dict[str, str], namespace: str = NAMESPACE) -> set[End]:
 
 
 @contextmanager
-def pod_of(labels: dict[str, str], command: list[str], namespace: str = NAMESPACE) -> Iterator[str]:
-    """A pod with these labels that runs a command in inference's image, never ready: no service sends it anything."""
-    container = {
+def pod_of(
+    labels: dict[str, str], command: list[str], namespace: str = NAMESPACE, *, cpu: str = "10m", ready: bool = False
+) -> Iterator[str]:
+    """A pod with these labels that runs a command in inference's image.
+
+    One that is not `ready` never is, so that no service sends it anything.
+    """
+    container: dict[str, Any] = {
         "name": "probe",
         "image": f"beacon-inference:{TAG}",
         "command": command,
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
-        "readinessProbe": {"exec": {"command": ["false"]}},
+        "resources": {"requests": {"cpu": cpu}},
     }
+    if not ready:
+        container["readinessProbe"] = {"exec": {"command": ["false"]}}
     pod_security = {"runAsNonRoot": True, "runAsUser": 10001, "seccompProfile": {"type": "RuntimeDefault"}}
     spec = {"restartPolicy": "Never", "securityContext": pod_security, "containers": [container]}
     name = f"probe-{secrets.token_hex(3)}"
