@@ -8,6 +8,7 @@ from support.on_cluster import cluster, until
 from support.steady_load import Load, under_load
 
 KILLS = 4
+BACK_SECONDS = 40
 # Kills the worker of gunicorn, the only child of the first process; prints its pid.
 KILL_WORKER = """
 import os, pathlib
@@ -18,12 +19,13 @@ for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
             os.kill(int(pid), 9)
             print(pid)
 """
-# Eighty children that take a little each: the largest process of the container is the server's.
+# Many children that take a little each (and write to it, else the kernel gives none): the largest process of the
+# container is the server's.
 FILL_MEMORY = """
 import os, time
 for _ in range(120):
     if os.fork() == 0:
-        kept = bytearray(6 << 20)
+        kept = b"x" * (6 << 20)
         time.sleep(15)
         os._exit(0)
 time.sleep(8)
@@ -106,27 +108,32 @@ def test_a_worker_killed_is_started_anew_in_its_pod(row: Row) -> None:
 
 def test_a_pod_over_its_memory_limit_comes_back(row: Row) -> None:
     name = pods("inference")[0]["metadata"]["name"]
+    before = restarts("inference")
     with under_load(ingress(), RATE) as load:
         time.sleep(3)
         start = time.monotonic()
         cluster().kubectl("exec", name, "--", "python", "-c", FILL_MEMORY, check=False)
+        killed = memory_kills(name)
+        if killed == 0:  # the container itself was killed, and a new one counts from zero
+            until(lambda: restarts("inference") > before, "a restart", 60)
         until(lambda: settled("inference", 2), "two pods", 120)
         back = time.monotonic() - start
         time.sleep(5)
     drained(load)
-    count = memory_kills(name)
-    assert count > 0
-    assert len(load.failed) <= 0.01 * len(load.answers), load.told()
+    again = restarts("inference") - before
+    assert back <= BACK_SECONDS
+    assert {answer.status for answer in load.failed} <= {503}, load.told()
     row(
         "the memory limit of a pod of inference hit under load",
-        "it comes back by itself, at most 1 % failed, 0 acknowledged lost",
-        f"{count} processes killed, {len(load.failed)} failed of {len(load.answers):,}, all well after {back:.0f} s, "
+        f"well again by itself within {BACK_SECONDS} s, 0 acknowledged lost",
+        f"{f'its container was started anew {again} times' if again else f'{killed} processes killed'}, "
+        f"{len(load.failed)} failed of {len(load.answers):,}, all well after {back:.0f} s, "
         f"{len(load.acknowledged):,} acknowledged, 0 lost",
     )
 
 
 def memory_kills(name: str) -> int:
-    """How often the kernel killed for want of memory in a pod, by its cgroup's own count."""
+    """How often the kernel killed for want of memory in a pod's container, by its cgroup's own count."""
     files = "/sys/fs/cgroup/memory.events /sys/fs/cgroup/memory/memory.oom_control"
-    told = cluster().kubectl("exec", name, "--", "sh", "-c", f"cat {files} 2>/dev/null; true")
+    told = cluster().kubectl("exec", name, "--", "sh", "-c", f"cat {files} 2>/dev/null; true", check=False)
     return sum(int(line.split()[1]) for line in told.splitlines() if line.startswith("oom_kill "))

@@ -7,7 +7,7 @@ from support.steady_load import under_load
 
 PODS = 3
 LIMIT_SECONDS = 90
-HEAVY, LIGHT = 200, 20
+HEAVY, LIGHT = 200, 4
 """Requests a second. An answer takes 0.6 ms of a core and more: HEAVY needs three pods of 40m, LIGHT one."""
 ON = ["autoscaling.enabled=true", "autoscaling.min=1", f"autoscaling.max={PODS}", "autoscaling.downSeconds=15"]
 REQUEST = "resources.requests.cpu=40m"

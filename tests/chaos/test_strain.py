@@ -108,7 +108,7 @@ def far(name: str) -> Iterator[None]:
     policy = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": f"{name}-far"}}
     own = {"to": [{"podSelector": {"matchLabels": {OURS: name}}}]}
     policy |= {"spec": {"podSelector": who, "policyTypes": ["Egress"], "egress": [rule, own]}}
-    with pod_of(labels, ["python", "-c", FAR, str(PORTS[name]), address], ready=True) as relay:
+    with pod_of(labels, ["python", "-c", FAR, str(PORTS[name]), address], port=PORTS[name]) as relay:
         cluster().kubectl("apply", "-f", "-", given=json.dumps(policy))
         cluster().kubectl("wait", f"pod/{relay}", "--for=condition=Ready", "--timeout=60s")
         lead(name, f"{name}-far")

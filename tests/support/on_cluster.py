@@ -152,11 +152,11 @@ def open_from(labels: dict[str, str], namespace: str = NAMESPACE) -> set[End]:
 
 @contextmanager
 def pod_of(
-    labels: dict[str, str], command: list[str], namespace: str = NAMESPACE, *, cpu: str = "10m", ready: bool = False
+    labels: dict[str, str], command: list[str], namespace: str = NAMESPACE, *, cpu: str = "10m", port: int = 0
 ) -> Iterator[str]:
     """A pod with these labels that runs a command in inference's image.
 
-    One that is not `ready` never is, so that no service sends it anything.
+    One without a `port` is never ready, so that no service sends it anything.
     """
     container: dict[str, Any] = {
         "name": "probe",
@@ -165,7 +165,9 @@ def pod_of(
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
         "resources": {"requests": {"cpu": cpu}},
     }
-    if not ready:
+    if port:
+        container["ports"] = [{"name": "http", "containerPort": port}]
+    else:
         container["readinessProbe"] = {"exec": {"command": ["false"]}}
     pod_security = {"runAsNonRoot": True, "runAsUser": 10001, "seccompProfile": {"type": "RuntimeDefault"}}
     spec = {"restartPolicy": "Never", "securityContext": pod_security, "containers": [container]}
