@@ -52,15 +52,15 @@ class Database:
         self._engine: Engine | None = None
 
     def insert(self, records: Sequence[Record], rest: Callable[[], None] = lambda: None) -> None:
-        """Commit the records, in small steps with a `rest` after each; what is there already stays as it is."""
+        """Commit the records, in small steps with a `rest` before each; what is there already stays as it is."""
         if not records:
             return
         rows = chain.from_iterable(table_rows(record, self.names) for record in records)
         engine = self._open()
         with engine.begin() as connection:
             while some := list(islice(rows, ROWS_A_STATEMENT)):
-                connection.exec_driver_sql(*_insertion(engine.dialect.name, some))
                 rest()
+                connection.exec_driver_sql(*_insertion(engine.dialect.name, some))
 
     def find(self, ids: Sequence[str]) -> dict[str, Record]:
         """Find those of the predictions that are there, each as a record of its own; raises DatabaseDown."""

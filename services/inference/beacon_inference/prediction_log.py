@@ -23,7 +23,8 @@ from beacon_inference.spool import Position, Spool
 log = logging.getLogger(__name__)
 
 SHIP_SECONDS = 0.25
-SHIP_BYTES = 128 << 10
+# Few, as with SQLite nobody else can write until they are committed.
+SHIP_BYTES = 32 << 10
 RETRY_SECONDS = (0.5, 1, 2, 5)
 # While requests come, the shipper takes the core that it shares with them in small steps and rests after each: so many
 # times as long as the step took, and less, the more predictions wait, until with this many it no longer rests. A pod
@@ -162,7 +163,6 @@ class PredictionLog:
             chunk = self._spool.read(segment, offset, SHIP_BYTES)
             if chunk:
                 parsed = [(line, self._decode(line)) for line in _lines(chunk)]
-                self._rest()
                 records = [record for _, record in parsed if record is not None]
                 self._database.insert(records, self._rest)
                 self._set_aside([line for line, record in parsed if record is None])
