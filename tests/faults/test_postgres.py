@@ -195,7 +195,7 @@ def test_postgres_killed_again_and_again_in_the_middle_of_a_batch(
 ) -> None:
     database.kill()
     names = []
-    for number in range(20):
+    for number in range(60):
         rows = [{"features": row, "prediction_id": f"k-{number}-{each}"} for each in range(1000)]
         answer = httpx.post(f"{server.address}/v1/predict/batch", json={"rows": rows}, timeout=20)
         assert answer.headers["beacon-logged"] == "true"
