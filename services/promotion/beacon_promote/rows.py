@@ -7,6 +7,7 @@ the training quantiles of the old model's features, each by itself, some values 
 import logging
 import random
 from bisect import bisect_right
+from datetime import datetime
 from itertools import pairwise
 
 import msgspec
@@ -35,7 +36,7 @@ class Row(msgspec.Struct, frozen=True):
 def rows_for(engine: Engine, product: Product, manifest: Manifest, count: int) -> list[Row]:
     """`count` rows to ask: at most half of them with an actual, then other requests, each once, then made-up ones."""
     try:
-        found = _labelled(engine, product, count // 2)
+        found = _labelled(engine, product, manifest, count // 2)
         found += _newest(engine, product, count - len(found))
     except (SQLAlchemyError, OSError) as error:
         log.warning("the store does not answer: only made-up requests are asked", extra={"error": str(error)})
@@ -69,11 +70,17 @@ def _at(facts: FeatureFacts, level: float) -> float:
     return below + (above - below) * (level - low) / (high - low)
 
 
-def _labelled(engine: Engine, product: Product, count: int) -> list[Row]:
-    """The newest predictions with an actual of their own; its newest correction counts."""
+def _labelled(engine: Engine, product: Product, manifest: Manifest, count: int) -> list[Row]:
+    """The newest predictions with an actual of their own; its newest correction counts.
+
+    Only those that came after the old model was made: on what it has learnt by heart no other can be as good. What the
+    new one has learnt from them the gate has judged on rows that it had not seen.
+    """
+    made = datetime.fromisoformat(manifest.created_at)
     columns = (predictions.c.id, predictions.c.features, predictions.c.served, actuals.c.value)
     joined = predictions.join(actuals, actuals.c.prediction_id == predictions.c.id)
-    query = select(*columns).select_from(joined).order_by(actuals.c.id.desc()).limit(2 * count)
+    query = select(*columns).select_from(joined).where(predictions.c.time > made)
+    query = query.order_by(actuals.c.id.desc()).limit(2 * count)
     known: dict[str, Row] = {}
     with engine.connect() as connection:
         for row in connection.execute(query):

@@ -131,7 +131,8 @@ def quantile(buckets: dict[float, float], level: float) -> float:
     low, below = 0.0, 0.0
     for bound in bounds:
         if buckets[bound] >= wanted and buckets[bound] > below:
-            return low if math.isinf(bound) else low + (bound - low) * (wanted - below) / (buckets[bound] - below)
+            share = (wanted - below) / (buckets[bound] - below)
+            return low if math.isinf(bound) else min(bound, low + (bound - low) * share)
         if not math.isinf(bound):
             low = bound
         below = buckets[bound]

@@ -77,6 +77,23 @@ def test_users_requests_come_first_and_those_with_a_known_truth_before_all(engin
     assert rows[31:] == made_up(PRODUCT, manifest, 9)
 
 
+def test_what_the_old_model_has_learnt_by_heart_is_no_truth_to_compare_on(engine, manifest):
+    made = datetime.fromisoformat(manifest.created_at)
+    rows = [prediction_row(PRODUCT, number, made + timedelta(hours=hours), "1") for number, hours in enumerate((-1, 1))]
+    for number, row in enumerate(rows):
+        row["features"] = row["features"] | {"CRIM": float(number)}
+    known = [
+        {"prediction_id": row["id"], "value": 21.0, "observed_at": made, "received_at": made, "source": "test"}
+        for row in rows
+    ]
+    with engine.begin() as connection:
+        connection.execute(insert(predictions), rows)
+        connection.execute(insert(actuals), known)
+    found = rows_for(engine, PRODUCT, manifest, 40)
+    assert [row.features["CRIM"] for row in found if row.actual is not None] == [1.0]
+    assert 0.0 in [row.features["CRIM"] for row in found[:3]], "it is asked all the same"
+
+
 def test_a_request_that_users_repeat_is_asked_once(engine, manifest):
     now = datetime.now(UTC)
     one = prediction_row(PRODUCT, 1, now, "1")
