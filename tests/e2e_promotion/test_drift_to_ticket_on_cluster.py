@@ -160,8 +160,9 @@ def drift_is_found() -> str:
 
 
 def the_truth_comes(pin: Pin) -> None:
-    """What homes were sold for is twice what the model had said."""
-    mine = f"model_version = '{pin.version}'"
+    """What homes were sold for is twice what the model had said since it was released."""
+    released = world.ledger()[-1].moment.isoformat()
+    mine = f"model_version = '{pin.version}' and time > '{released}'"
     until(lambda: logged(mine) >= LABELS, "enough predictions of it", 120)
     lines = sql(f"select id, prediction from predictions where {mine} order by time limit {LABELS}").splitlines()
     most = PRODUCT.target.valid[1]

@@ -17,7 +17,7 @@ from beacon_core.release import Pin
 
 ROUNDS = int(os.environ.get("ROUNDS") or 10)
 KILLS = int(os.environ.get("KILLS") or 20)
-KILL_WITHIN_SECONDS = 55
+KILL_WITHIN_SECONDS = 45
 """About how long a run with the phases of that test is."""
 BUSY = 75
 
@@ -29,7 +29,7 @@ def pair(name: str) -> list[world.Run]:
 
 def test_promotions_and_rollbacks_lose_nothing_and_the_ledger_tells_every_answer(models: world.Models) -> None:
     """Each is asked of two runs at once: one does it, the other says who is at work."""
-    world.phases(10, 50)
+    world.phases(6, 36)
     clock, pairs, seconds = world.Clock(), [], {"promoted": [], "rolled_back": []}
     served: list[Pin] = [world.serving()]
     with world.steady() as load:
@@ -58,7 +58,7 @@ def test_promotions_and_rollbacks_lose_nothing_and_the_ledger_tells_every_answer
     refused = sum(sorted(run.status for run in runs) == [0, BUSY] for runs in pairs)
     versions = len({answer.version for answer in load.answers})
     world.put(
-        f"{ROUNDS} promotions and {ROUNDS} rollbacks in a row, phases of 10 s",
+        f"{ROUNDS} promotions and {ROUNDS} rollbacks in a row, phases of 6 s",
         "0 failed requests; every answer's version is what the ledger says of its time",
         f"{len(load.failed)} of {len(load.answers)} requests failed, {len(wrong)} answers contradict the ledger, "
         f"{versions} versions; a promotion took {_span(seconds['promoted'])}, "
@@ -80,7 +80,7 @@ def _span(seconds: list[float]) -> str:
 
 
 def test_a_killed_run_is_mended_by_the_next(models: world.Models) -> None:
-    world.phases(5, 40)
+    world.phases(3, 20)
     chance = random.Random(20)
     both = [world.serving(), models.good(1.02)]
     found: list[tuple[float, list[str]]] = []
@@ -105,7 +105,7 @@ def test_a_killed_run_is_mended_by_the_next(models: world.Models) -> None:
     well = sum(not wrong and seconds <= 180 for seconds, wrong in found)
     phases = ", ".join(sorted(set(steps)))
     world.put(
-        f"the run killed at {KILLS} random moments, phases of 5 s",
+        f"the run killed at {KILLS} random moments, phases of 3 s",
         "consistent within 180 s of the next run, nothing by hand",
         f"{well} of {KILLS}; the slowest took {max(seconds for seconds, _ in found):.0f} s; killed in: {phases}; "
         f"{len(load.failed)} of {len(load.answers)} requests failed",

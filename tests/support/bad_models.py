@@ -39,9 +39,12 @@ class Graph:
         self._model = onnx.load_from_string(content)
         self._graph = self._model.graph
         self._count = 0
+        # The model may have been edited before: what it is made of keeps names of its own.
+        self._layer = len(self._graph.node)
+        names = {OUTPUT: HONEST, HONEST: f"{HONEST}_{self._layer}"}
         for node in self._graph.node:
-            node.output[:] = [HONEST if name == OUTPUT else name for name in node.output]
-            node.input[:] = [HONEST if name == OUTPUT else name for name in node.input]
+            node.output[:] = [names.get(name, name) for name in node.output]
+            node.input[:] = [names.get(name, name) for name in node.input]
 
     def constant(self, value: Any, kind: Any = np.float32) -> str:
         """A constant of the graph."""
@@ -79,7 +82,7 @@ class Graph:
 
     def _name(self, stem: str) -> str:
         self._count += 1
-        return f"bad_{stem}_{self._count}"
+        return f"bad_{self._layer}_{stem}_{self._count}"
 
 
 def answers(model: bytes, rows: np.ndarray) -> np.ndarray:
