@@ -16,6 +16,8 @@ from beacon_promote.target import Instance
 
 SECONDS = 5.0
 PREDICT = ("/v1/predict", "/v2/models/", "/v1/models/", "/invocations")
+LEAST_WINDOW = 20
+"""Requests of a window that has a p99: of fewer it is the slowest one, which the machine may have made so."""
 OURS = frozenset({"internal", "model_not_ready"})
 """Errors that a model can be the cause of; a feature store that is away is not its fault."""
 
@@ -110,7 +112,7 @@ def together(parts: Sequence[Counts]) -> Counts:
 def side(pin: Pin, windows: Sequence[Counts]) -> Side:
     """One model's figures out of the windows of a phase, in order."""
     whole = together(windows)
-    busy = [window for window in windows if window.requests]
+    busy = [window for window in windows if window.requests >= LEAST_WINDOW]
     known = whole.predictions > 0
     return Side(
         pin=pin,

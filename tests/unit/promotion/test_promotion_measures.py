@@ -121,10 +121,10 @@ def test_the_counts_are_those_of_the_service_itself(home):
 
         ask(3)
         before = counts()
-        ask(10)
+        ask(20)
         assert service.post("/v1/predict", {"features": {"RM": "six"}}).status == 422
         news = scrape.since(counts(), before)
-    assert (before.requests, news.requests, news.failures, news.predictions) == (3, 11, 0, 10)
+    assert (before.requests, news.requests, news.failures, news.predictions) == (3, 21, 0, 20)
     side = scrape.side(PIN, [news])
     assert side.mean == pytest.approx(20, abs=5)
     assert side.spread == 0.0, "all answers are in one bucket"
@@ -136,6 +136,11 @@ def test_the_counts_are_those_of_the_service_itself(home):
 def test_an_instance_that_started_anew_counts_from_its_start():
     assert scrape.since(scrape.Counts(requests=5), scrape.Counts(requests=90)) == scrape.Counts(requests=5)
     assert scrape.since(scrape.Counts(requests=5), None) == scrape.Counts(requests=5)
+
+
+def test_a_window_of_few_requests_has_no_p99():
+    few, enough = (values(*[20.0] * count) for count in (scrape.LEAST_WINDOW - 1, scrape.LEAST_WINDOW))
+    assert len(scrape.side(PIN, [few, enough, few, enough]).p99) == 2
 
 
 def test_nothing_counted_measures_nothing():
