@@ -35,6 +35,8 @@ CACHE = Path("/var/cache/beacon/models")
 """Where the chart mounts the packages that retraining wrote."""
 OUR_REVISION = "helm"
 """The note of the revision that Helm is about to make for us: a hanging one of that number is ours."""
+SHADOW_SHARE = 0.2
+"""Of the requests, where a gateway splits them: enough to be judged by, and all are answered by the model in service."""
 HANGING = timedelta(minutes=15)
 """A person's helm that is at work for longer died."""
 T = TypeVar("T")
@@ -171,7 +173,7 @@ class ClusterTarget:
 
     def shadow(self, pin: Pin | None) -> None:
         """Let a canary's pod answer with the model in service and ask `pin` in shadow; None removes the pod."""
-        self._try(pin, shadow=True, share=0.0)
+        self._try(pin, shadow=True, share=SHADOW_SHARE)
 
     def canary(self, pin: Pin | None, share: float) -> None:
         """Let canary pods answer about `share` of the requests with `pin`; None removes them."""
