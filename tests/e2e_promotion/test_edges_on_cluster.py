@@ -46,7 +46,7 @@ def configmap(name: str) -> dict[str, Any]:
 
 
 def test_a_canary_behind_a_gateway_gets_its_share_by_weight(models: world.Models) -> None:
-    pin, before, clock = models.good(1.05), len(world.ledger()), world.Clock()
+    pin, before, clock = models.good(1.006), len(world.ledger()), world.Clock()
     world.judge(pin)
     with world.steady(host=HOST) as load:
         run = world.promote("gateway")

@@ -74,6 +74,8 @@ class Load(threading.Thread):
             due, tasks = time.monotonic(), set()
             while not self._stopped.is_set():
                 for door in self._doors:
+                    if self._stopped.is_set():
+                        break
                     task = asyncio.create_task(self._ask(sessions[door.fresh], door))
                     tasks.add(task)
                     task.add_done_callback(tasks.discard)
