@@ -36,7 +36,7 @@ CACHE = Path("/var/cache/beacon/models")
 OUR_REVISION = "helm"
 """The note of the revision that Helm is about to make for us: a hanging one of that number is ours."""
 SHADOW_SHARE = 0.2
-"""Of the requests, where a gateway splits them: enough to be judged by, and all are answered by the model in service."""
+"""Of the requests, where a gateway splits them; the model in service answers them, and asks the candidate, too."""
 HANGING = timedelta(minutes=15)
 """A person's helm that is at work for longer died."""
 T = TypeVar("T")
