@@ -20,7 +20,6 @@ import yaml
 from beacon_core.kubernetes import Access
 from beacon_promote.target import TargetDown
 
-# A promotion makes five revisions, and ten models back are kept as good.
 # A promotion makes five revisions, a rollback one: enough for every good model that is remembered.
 WAIT = ["--wait", "--timeout=300s", "--history-max=100"]
 POLL_SECONDS = 0.5
