@@ -144,13 +144,12 @@ class Application:
                 require_content_type(request, route.content_types)
             return await route.handler(request)
         except BeaconError as error:
-            failure = error
+            return _refuse(error, request, route)
         except Exception:
             # The last line: whatever it was, the client gets a 500 and the log the stack.
             log.exception("unexpected error")
-            failure = BeaconError("internal", "unexpected error; the request id finds it in the log")
-        request.error_code = failure.code
-        return _failure(failure, request, route.error_body, route.methods)
+            internal = BeaconError("internal", "unexpected error; the request id finds it in the log")
+            return _refuse(internal, request, route)
 
     async def _answer_by_flask(self, scope: Scope, request: Request, send: Send) -> int:
         if self._in_flask >= FLASK_QUEUE:
@@ -168,16 +167,19 @@ class Application:
                 chunks.append(message.get("body", b""))
 
         scope["beacon.request"] = request
+        # Also to its end when the client goes away: the thread would wait for ever to hand over its answer.
         self._in_flask += 1
-        try:
-            await self._flask(scope, receive_whole, keep)
-        finally:
-            self._in_flask -= 1
+        running = asyncio.create_task(self._flask(scope, receive_whole, keep))
+        running.add_done_callback(self._leave_flask)
+        await asyncio.shield(running)
         # In one go, as the last thing: gunicorn forgets a request that comes in while the one before still runs.
         headers = [*start["headers"], (b"x-request-id", request.id.encode())]
         await send(start | {"headers": headers})
         await send({"type": "http.response.body", "body": b"".join(chunks)})
         return int(start["status"])
+
+    def _leave_flask(self, _: asyncio.Task[None]) -> None:
+        self._in_flask -= 1
 
     async def _answer_metrics(self, scope: Scope, send: Send) -> None:
         request = Request(scope)
@@ -216,6 +218,11 @@ class Application:
 
 def _pattern(template: str) -> re.Pattern[str]:
     return re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(template)))
+
+
+def _refuse(error: BeaconError, request: Request, route: Route) -> Response:
+    request.error_code = error.code
+    return _failure(error, request, route.error_body, route.methods)
 
 
 def _failure(
