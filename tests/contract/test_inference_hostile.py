@@ -155,12 +155,24 @@ def test_ten_megabytes_in_chunks_are_refused_and_the_memory_is_bounded(server: S
     send(server, content)  # the first one brings the memory that any request of this size takes
     before = memory(server, "VmRSS")
     after = []
-    for _ in range(45):
+    for _ in range(150):
         assert send(server, content)[0] == 413
         after.append(memory(server, "VmRSS") - before)
     print(f"+{after[0] / MEBI:.1f} MiB after the first, +{after[-1] / MEBI:.1f} MiB after the last")
-    assert max(after) < 20 * MEBI
+    assert max(after) < 20 * MEBI  # before: 0.4 MiB each, for some seconds
     assert httpx.post(f"{server.address}{PREDICT}", json={"features": row}).status_code == 200
+
+
+def test_connections_that_close_leave_nothing(server: Server, row: dict[str, float]) -> None:
+    content = whole(json.dumps({"features": row}).encode())
+    before = memory(server, "VmRSS")
+    for _ in range(4000):
+        with connect(server) as client:
+            client.sendall(content)
+            assert answer(client)[0] == 200
+    after = memory(server, "VmRSS") - before
+    print(f"+{after / MEBI:.1f} MiB after 4,000 connections")
+    assert after < 20 * MEBI  # before: 50
 
 
 def test_a_body_in_tiny_pieces_holds_nobody_up(server: Server, row: dict[str, float]) -> None:
