@@ -59,11 +59,27 @@ def test_a_process_that_got_no_cpu_finds_the_answer_that_waits(features: Service
 def test_a_long_queue_is_slow_and_no_outage(features: Service, product: Product) -> None:
     async def at_once() -> list[Answer]:
         body = ask(product, list(range(1, 507)) + list(range(1, 495)))
-        return await asyncio.gather(*(features.ask("POST", PATH, body) for _ in range(24)))
+        return await asyncio.gather(*(features.ask("POST", PATH, body) for _ in range(72)))
 
     begun = time.perf_counter()
-    assert [answer.status for answer in features.run(at_once())] == [200] * 24
+    assert [answer.status for answer in features.run(at_once())] == [200] * 72
     assert time.perf_counter() - begun > 0.15  # else it was no queue
+
+
+def test_a_lookup_that_nobody_waits_for_any_more_leaves_its_answer_to_nobody_else(
+    features: Service, product: Product
+) -> None:
+    async def given_up() -> list[Answer]:
+        before = await features.ask("POST", PATH, ask(product, [2]))
+        for _ in range(20):
+            asked = asyncio.create_task(features.ask("POST", PATH, ask(product, [1])))
+            await asyncio.sleep(0)  # the question is on its way
+            asked.cancel()
+        return [before, await features.ask("POST", PATH, ask(product, [2]))]
+
+    before, after = features.run(given_up())
+    assert after.status == 200
+    assert by_name(after.json()) == by_name(before.json())
 
 
 def test_connections_that_redis_closes_are_replaced(
