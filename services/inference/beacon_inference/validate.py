@@ -6,7 +6,7 @@ import numpy as np
 
 from beacon_core.errors import BeaconError
 from beacon_core.product import Feature, Product
-from beacon_inference.ask import Ask, any_true
+from beacon_inference.ask import Ask, Bounds, any_true
 
 
 class Rules:
@@ -16,15 +16,10 @@ class Rules:
         self._features = product.features
         self._minimum = product.serving.min_features
         self._needed = [column for column, feature in enumerate(product.features) if not feature.nullable]
-        # The same rules twice: by column for one row, as arrays for many.
-        self._rules = [
-            (*_bounds(feature), None if feature.categories is None else frozenset(feature.categories))
-            for feature in product.features
-        ]
-        self._low = np.array([low for low, _, _ in self._rules])
-        self._high = np.array([high for _, high, _ in self._rules])
+        bounds = [_bounds(feature) for feature in product.features]
+        self._valid = Bounds([low for low, _ in bounds], [high for _, high in bounds])
         self._categories = [
-            (column, np.array(feature.categories, dtype=np.float64))
+            (column, frozenset(feature.categories))
             for column, feature in enumerate(product.features)
             if feature.categories is not None
         ]
@@ -32,18 +27,14 @@ class Rules:
     def check(self, ask: Ask) -> None:
         """Raise BeaconError for the first value that is infinite, out of its valid range or of no known category."""
         matrix = ask.matrix
-        # NaN compares false, so a missing value passes; infinities fail.
-        if len(matrix) == 1:  # one row is the usual case, and numpy's overhead would be most of its cost
-            for column, (value, (low, high, known)) in enumerate(zip(matrix[0].tolist(), self._rules, strict=True)):
-                if value < low or value > high or (known is not None and value not in known and not isnan(value)):
-                    raise self._refusal(ask, 0, column)
+        if self._valid.hold(matrix) and all(known.issuperset(matrix[:, at].tolist()) for at, known in self._categories):
             return
-        wrong = (matrix < self._low) | (matrix > self._high)
-        for column, categories in self._categories:
-            values = matrix[:, column]
-            wrong[:, column] |= ~(np.isin(values, categories) | np.isnan(values))
+        # NaN compares false, so a missing value passes; infinities fail.
+        wrong = self._valid.broken(matrix)
+        for at, known in self._categories:
+            wrong[:, at] |= [value not in known and not isnan(value) for value in matrix[:, at].tolist()]
         if any_true(wrong):
-            row, column = (int(index) for index in np.argwhere(wrong)[0])
+            row, column = np.argwhere(wrong)[0].tolist()
             raise self._refusal(ask, row, column)
 
     def check_enough(self, known: np.ndarray, ask: Ask) -> None:
