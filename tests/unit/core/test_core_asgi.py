@@ -1,7 +1,8 @@
-"""The Flask half behind the event loop: clients that go away, and too many that wait."""
+"""The event loop and the Flask half behind it: clients that go away, and too many that wait."""
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterable, Iterator
 
 import pytest
@@ -11,6 +12,9 @@ from support.service import METRICS_PORT, Answer, Service
 
 from beacon_core.serving.asgi import FLASK_QUEUE, FLASK_THREADS, Application
 from beacon_core.serving.flask_app import create_flask
+from beacon_core.serving.http import Request, Route
+from beacon_core.serving.http import Response as Given
+from beacon_core.serving.overload import ROUND_REQUESTS, ROUND_SECONDS, Overload
 from beacon_core.settings import Settings
 
 PIECES = 40  # more than wait between a thread and the event loop
@@ -24,7 +28,7 @@ def gate() -> threading.Event:
 
 @pytest.fixture
 def service(settings: Settings, gate: threading.Event) -> Iterator[Service]:
-    """An application with one page."""
+    """An application with one slow page, and one route that keeps the event loop busy."""
     flask = create_flask("test")
 
     @flask.get("/slow")
@@ -36,13 +40,17 @@ def service(settings: Settings, gate: threading.Event) -> Iterator[Service]:
 
         return Response(pieces())
 
+    async def busy(_: Request) -> Given:
+        time.sleep(2 * ROUND_SECONDS / ROUND_REQUESTS)  # noqa: ASYNC251 - as a model would
+        return Given(b"{}")
+
     async def nothing() -> None: ...
 
     app = Application(
         service="test",
         settings=settings,
         metrics_port=METRICS_PORT,
-        routes=[],
+        routes=[Route("/busy", busy), Route("/state", busy, "GET")],
         flask=flask,
         registry=CollectorRegistry(),
         spans=None,
@@ -79,3 +87,36 @@ def test_more_than_can_wait_are_told_to_come_back(service: Service, gate: thread
     assert [answer.status for answer in answers] == [200] * FLASK_QUEUE + [503] * 3
     assert answers[-1].error() == (503, "overloaded", None)
     assert answers[-1].headers["retry-after"] == "1"
+
+
+def test_an_event_loop_with_too_much_to_do_turns_requests_away_and_recovers(service: Service) -> None:
+    async def crowd() -> list[Answer]:
+        asked = [service.ask("POST", "/busy", b"") for _ in range(3 * ROUND_REQUESTS)]
+        watched = [service.ask("GET", "/state", b"") for _ in range(3)]
+        return list(await asyncio.gather(*asked, *watched))
+
+    answers: list[Answer] = service.run(crowd())
+    asked, watched = answers[:-3], answers[-3:]
+    taken = [answer.status for answer in asked].index(503)
+    assert ROUND_REQUESTS <= taken <= 2 * ROUND_REQUESTS
+    assert {answer.status for answer in asked[taken:]} == {503}  # in a real server the round ends some time
+    assert asked[-1].error() == (503, "overloaded", None)
+    assert asked[-1].headers["retry-after"] == "1"
+    assert {answer.status for answer in watched} == {200}
+    service.run(asyncio.sleep(0.1))
+    assert service.post("/busy", b"").status == 200
+
+
+@pytest.mark.parametrize(
+    ("requests", "seconds", "turned"),
+    [
+        (ROUND_REQUESTS + 1, ROUND_SECONDS * 1.1, True),
+        (ROUND_REQUESTS, ROUND_SECONDS * 9, False),  # it stood still, and few wait
+        (ROUND_REQUESTS * 9, ROUND_SECONDS * 0.9, False),  # many, and it is quick
+    ],
+)
+def test_a_round_is_too_long_by_time_and_by_requests(requests: int, seconds: float, turned: bool) -> None:
+    overload = Overload()
+    told = [overload.turns_away(100 + seconds * number / (requests - 1)) for number in range(requests)]
+    assert told[:-1] == [False] * (requests - 1)
+    assert told[-1] is turned

@@ -26,6 +26,7 @@ from beacon_core.serving.http import (
     read_body,
     require_content_type,
 )
+from beacon_core.serving.overload import Overload
 from beacon_core.serving.spans import Spans
 from beacon_core.serving.telemetry import AccessLog, Telemetry
 from beacon_core.settings import Settings
@@ -83,6 +84,7 @@ class Application:
         # a2wsgi's own names for the ASGI and WSGI types differ from ours in nothing but the name.
         self._flask: Any = WSGIMiddleware(cast("Any", flask.wsgi_app), workers=FLASK_THREADS)
         self._in_flask = 0
+        self._overload = Overload()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -141,6 +143,8 @@ class Application:
             if request.method not in route.methods:
                 raise BeaconError("method_not_allowed", f"{route.template} takes {route.method}")
             if request.method == "POST":
+                if self._overload.turns_away(request.started):
+                    raise BeaconError("overloaded", "more requests wait than can be answered in time; try again")
                 require_content_type(request, route.content_types)
             return await route.handler(request)
         except BeaconError as error:
@@ -203,6 +207,7 @@ class Application:
             log.exception("start failed")
             await send({"type": "lifespan.startup.failed", "message": str(error)})
             raise
+        self._overload.start()
         # What is loaded now stays: a full collection would walk all of it, and every request would wait for that.
         gc.freeze()
         # What a request makes dies with it. Looked for after every 700 objects, as by default, some of it still lives.

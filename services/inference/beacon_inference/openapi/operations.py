@@ -65,6 +65,7 @@ ROWS = (
     "unknown_entity",
     "feature_store_unavailable",
     "model_not_ready",
+    "overloaded",
     "unauthorized",
 )
 TABLE = ("invalid_shape", "batch_too_large")
