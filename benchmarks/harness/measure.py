@@ -14,6 +14,8 @@ from harness.openloop import Paced, open_loop
 from harness.processes import Memory, memory, running
 from harness.servers import Server
 
+CROWD = 500
+"""Clients that come at once and all ask without a pause."""
 SLOW_CLIENTS = 200
 SLOW_RATE = 200
 LARGE_ROWS, LARGE_SECONDS = 1000, 3
@@ -84,6 +86,7 @@ class Measured(msgspec.Struct, frozen=True):
     environment_mb: float | None
     closed: dict[str, Loaded]
     open: tuple[Paced, ...]
+    crowd: Loaded
     slow: Slow
 
 
@@ -109,6 +112,9 @@ def measure(server: Server, model: Model, plan: Plan) -> Measured:
                 say(f"  {server.name}: {rows} rows, {connections} connections: {shown(loaded)}")
         resident = memory(pid)
         paced = _open_loops(server, port, model, plan)
+        bodies = prediction_bodies(server, model, 1)
+        crowd = closed_loop(port, server.one.path, bodies, CROWD, plan.seconds, plan.repetitions, may_lose=True)
+        say(f"  {server.name}: {CROWD} clients at once: {shown(crowd)}, lost: {crowd.lost}")
         slow = _slow_clients(server, port, model, plan)
         check(port, server.one, model, 1)
     return Measured(
@@ -120,6 +126,7 @@ def measure(server: Server, model: Model, plan: Plan) -> Measured:
         environment_mb=megabytes(server.environment) if server.environment_counts else None,
         closed=closed,
         open=paced,
+        crowd=crowd,
         slow=slow,
     )
 

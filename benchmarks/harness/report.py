@@ -6,7 +6,7 @@ from pathlib import Path
 from harness.features import CONNECTIONS, SIZES, STORES, Lookup
 from harness.limits import LARGE_BATCHES, rows_per_second
 from harness.machine import LOAD_CORE, SERVER_CORE
-from harness.measure import Measured
+from harness.measure import CROWD, Measured
 from harness.results import Results
 
 HEAD = """# Benchmarks
@@ -63,6 +63,7 @@ def write_report(file: Path, results: Results, plot: str) -> None:
         _one_row(results.servers),
         _batches(results.servers),
         _open_loop(results.servers),
+        _crowd(results.servers),
         _rest(results.servers),
     ]
     if results.features:
@@ -126,6 +127,22 @@ def _open_loop(servers: dict[str, Measured]) -> str:
             cells.append("-" if paced is None else f"{paced.p99_ms:.2f}" if paced.held else "fell behind")
         rows.append(tuple(cells))
     return "## p99 in ms by requests/s, one row, open loop\n\n" + _table(("", *(f"{rate:,}" for rate in rates)), rows)
+
+
+def _crowd(servers: dict[str, Measured]) -> str:
+    rows = [
+        (
+            server.title,
+            f"{server.crowd.per_second:,.0f}",
+            f"{server.crowd.p50_ms:.0f}",
+            f"{server.crowd.p99_ms:.0f}",
+            str(server.crowd.lost),
+        )
+        for server in servers.values()
+    ]
+    return f"## {CROWD} clients at once, one row, closed loop\n\n" + _table(
+        ("", "requests/s", "p50 ms", "p99 ms", "lost"), rows
+    )
 
 
 def _rest(servers: dict[str, Measured]) -> str:

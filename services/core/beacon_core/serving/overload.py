@@ -10,7 +10,7 @@ import asyncio
 TICK_SECONDS = 0.02
 # After so long a round, and so many requests in it, the others are told to come back. Twice this, and a tick, is what
 # the last one taken has waited.
-ROUND_SECONDS = 0.15
+ROUND_SECONDS = 0.25
 ROUND_REQUESTS = 100
 
 

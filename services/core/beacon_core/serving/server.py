@@ -7,6 +7,7 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 
 from beacon_core.logs import configure_logging
+from beacon_core.serving.worker import BACKLOG
 from beacon_core.settings import Settings
 
 
@@ -49,8 +50,7 @@ def serve(service: str, settings: Settings, create: Callable[[], Any], port: int
     options = {
         "bind": [f"{settings.host}:{number}" for number in (port, metrics_port) if number is not None],
         "workers": 1,
-        "worker_class": "asgi",
-        "asgi_loop": "uvloop",
+        "worker_class": "beacon_core.serving.worker.Worker",
         "asgi_lifespan": "on",
         "http_parser": "fast",
         "keepalive": 75,
@@ -59,7 +59,7 @@ def serve(service: str, settings: Settings, create: Callable[[], Any], port: int
         # A closed connection is let go at once. Kept for the usual 3 seconds, 3,000 new ones a second took 200 MB.
         "asgi_disconnect_grace_period": 0,
         "worker_connections": 2048,
-        "backlog": 2048,
+        "backlog": BACKLOG,
         "limit_request_line": 4094,
         "limit_request_fields": 100,
         "limit_request_field_size": 8190,
