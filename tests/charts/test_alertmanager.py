@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
-from support.mlflow import free_port
+from support.ports import free_port
 from support.receiver import Receiver
 from support.rendering import pods, rendered, template
 

@@ -21,10 +21,10 @@ from support.features import (
     by_name,
     fill,
     frame_of,
-    free_port,
     serve_by_feast,
     serve_features,
 )
+from support.ports import free_port
 
 from beacon_core.product import Product
 from beacon_core.settings import Settings

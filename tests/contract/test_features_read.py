@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 from feast.feature_server_utils import convert_response_to_dict
-from support.features import STALE, UNKNOWN, WITH_NULL, Redis, as_we_word_it, by_name, fill, free_port
+from support.features import STALE, UNKNOWN, WITH_NULL, Redis, as_we_word_it, by_name, fill
+from support.ports import free_port
 from support.service import METRICS_PORT, Service
 
 from beacon_core.product import Product

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.features import Redis, by_name, fill, free_port
+from support.features import Redis, by_name, fill
+from support.ports import free_port
 from support.service import METRICS_PORT, Answer, Service
 
 from beacon_core.product import Product

@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from support.features import TOKEN, Redis, fill, frame_of, free_port
+from support.features import TOKEN, Redis, fill, frame_of
+from support.ports import free_port
 from support.service import METRICS_PORT, Answer, Service
 
 from beacon_core.product import Product

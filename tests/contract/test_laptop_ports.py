@@ -3,6 +3,7 @@
 import socket
 
 import pytest
+from support.ports import free_ports
 
 from beacon_core.settings import Settings
 from beacon_laptop.ports import PORTS, PortError, check_ports
@@ -11,11 +12,7 @@ from beacon_laptop.ports import PORTS, PortError, check_ports
 @pytest.fixture
 def free():
     """Settings whose ports are free."""
-    probes = {setting: socket.create_server(("127.0.0.1", 0)) for setting in PORTS}
-    settings = Settings(**{setting: probe.getsockname()[1] for setting, probe in probes.items()})
-    for probe in probes.values():
-        probe.close()
-    return settings
+    return Settings(**dict(zip(PORTS, free_ports(len(PORTS)), strict=True)))
 
 
 def test_free_ports_pass(free):

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from support.ports import free_port
 
 from beacon_laptop import leash
 from beacon_laptop.health import is_ready
@@ -52,8 +53,7 @@ def is_running(pid):
 
 @pytest.fixture
 def port():
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return probe.getsockname()[1]
+    return free_port()
 
 
 @pytest.fixture

@@ -14,9 +14,10 @@ from urllib.parse import quote
 
 import jsonschema
 import pytest
-from support.features import fill, free_port, serve_features
+from support.features import fill, serve_features
 from support.inference import Inference, Reply
 from support.packages import release_package
+from support.ports import free_port
 
 from beacon_core.errors import STATUS_OF
 from beacon_core.product import Product, load_product

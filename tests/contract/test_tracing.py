@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
-from support.features import fill, free_port, serve_features
+from support.features import fill, serve_features
 from support.inference import PYTHON, Inference
 from support.otlp import Receiver, receiving
+from support.ports import free_port
 
 from beacon_core.metrics import HTTP_DURATION, STAGES
 from beacon_core.product import Product

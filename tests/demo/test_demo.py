@@ -5,7 +5,7 @@ import subprocess
 import time
 
 import pytest
-from e2e_laptop.beacon_run import READY, Run, free_ports
+from e2e_laptop.beacon_run import READY, Run, ports_of_a_run
 from sqlalchemy import select
 
 from beacon_core.settings import ROOT
@@ -19,7 +19,7 @@ LIMIT_SECONDS = 600
 @pytest.fixture(scope="module")
 def played(tmp_path_factory):
     """A run on which the demo was played, what the demo said, and how long it took."""
-    run = Run(tmp_path_factory.mktemp("state") / "home", free_ports())
+    run = Run(tmp_path_factory.mktemp("state") / "home", ports_of_a_run())
     try:
         run.wait_for(READY, 240)
         began = time.monotonic()

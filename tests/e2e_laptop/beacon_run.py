@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from support.ports import free_ports
+
 from beacon_core.settings import PREFIX, ROOT, Settings, load_settings
 from beacon_laptop.health import is_ready
 from beacon_laptop.ports import PORTS
@@ -22,11 +24,9 @@ from beacon_laptop.processes import services
 READY = "beacon is ready after"
 
 
-def free_ports() -> dict[str, str]:
+def ports_of_a_run() -> dict[str, str]:
     """An environment variable with a free port for each port that a run needs."""
-    with contextlib.ExitStack() as stack:
-        probes = {name: stack.enter_context(socket.create_server(("127.0.0.1", 0))) for name in PORTS}
-        return {f"{PREFIX}{name.upper()}": str(probe.getsockname()[1]) for name, probe in probes.items()}
+    return {f"{PREFIX}{name.upper()}": str(port) for name, port in zip(PORTS, free_ports(len(PORTS)), strict=True)}
 
 
 class Run:

@@ -9,7 +9,7 @@ import signal
 import socket
 
 import pytest
-from e2e_laptop.beacon_run import READY, Run, free_ports, until
+from e2e_laptop.beacon_run import READY, Run, ports_of_a_run, until
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -25,7 +25,7 @@ def start(home):
     runs = []
 
     def _start(given=None):
-        runs.append(Run(home, free_ports() | (given or {})))
+        runs.append(Run(home, ports_of_a_run() | (given or {})))
         return runs[-1]
 
     yield _start

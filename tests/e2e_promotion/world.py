@@ -19,7 +19,7 @@ import yaml
 from chaos.table import PAGE, write
 from support import bad_models
 from support.on_cluster import ADDRESS, NAMESPACE, PRODUCT, ROW, cluster, sql, until
-from support.server import free_ports
+from support.ports import free_ports
 from support.steady_load import Answer, Door, Load, both, under_load
 
 from beacon_core.download import bring

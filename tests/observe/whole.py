@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from support.features import free_port
 from support.mlflow import mlflow_server
 from support.otlp import Receiver, receiving
+from support.ports import free_port
 from support.prometheus import Prometheus
 from support.server import CONSOLE, FEATURES, INFERENCE, Server
 

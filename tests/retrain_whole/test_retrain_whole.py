@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import sync_playwright
 from support.kaggle import Answer, StandIn, at_port_80, zipped
-from support.mlflow import free_port
+from support.ports import free_port
 
 from beacon_core.release import read_release
 from beacon_core.settings import PREFIX, ROOT, Settings

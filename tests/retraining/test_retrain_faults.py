@@ -16,7 +16,8 @@ from mlflow.tracking import MlflowClient
 from moto.server import ThreadedMotoServer
 from sqlalchemy import func, select
 from support.kaggle import Answer, StandIn, spoilt, zipped
-from support.mlflow import free_port, mlflow_server
+from support.mlflow import mlflow_server
+from support.ports import free_port
 
 from beacon_core.product import Product
 from beacon_core.release import read_release

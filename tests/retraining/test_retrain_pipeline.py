@@ -14,7 +14,8 @@ import pandas as pd
 import pytest
 from mlflow.tracking import MlflowClient
 from sqlalchemy import insert
-from support.mlflow import free_port, mlflow_server
+from support.mlflow import mlflow_server
+from support.ports import free_port
 
 from beacon_core.manifest import MANIFEST_FILE, Package, digest, read_package
 from beacon_core.product import Product

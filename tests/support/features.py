@@ -47,13 +47,6 @@ def fill(settings: Settings, product: Product) -> None:
     repo.open_store(settings).write_to_online_store(definitions.view_name(product), old)
 
 
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
 def by_name(answer: dict[str, Any]) -> dict[str, Any]:
     """Values, statuses and times of each column of an answer."""
     columns = zip(answer["metadata"]["feature_names"], answer["results"], strict=True)

@@ -7,7 +7,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from support.features import Process, free_port
+from support.features import Process
+from support.ports import free_port
 
 from beacon_core.settings import ROOT
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import OperationalError
-from support.server import free_ports
+from support.ports import free_ports
 
 from beacon_core.store import migrate, open_store
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from support.features import Process, free_port
+from support.features import Process
+from support.ports import free_port
 
 from beacon_core.settings import ROOT
 

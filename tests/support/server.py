@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
+from support.ports import free_ports
 
 from beacon_core.settings import ROOT
 
@@ -29,12 +29,6 @@ class Program(NamedTuple):
 INFERENCE = Program("beacon_inference", "inference", (SERVICES / "core", SERVICES / "inference"), "INFERENCE")
 CONSOLE = Program("beacon_console", "console", (SERVICES / "core", SERVICES / "console"), "CONSOLE")
 FEATURES = Program("beacon_features", "features", (SERVICES / "core", SERVICES / "feature-serving", ROOT), "FEATURES")
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that are free now, all distinct."""
-    with contextlib.ExitStack() as stack:
-        return [stack.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1] for _ in range(count)]
 
 
 class Server:
