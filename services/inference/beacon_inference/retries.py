@@ -18,13 +18,12 @@ DATABASE_SECONDS = 1.0
 
 def client_ids(request: Request, ask: Ask) -> list[str | None] | None:
     """Ids that the client made: its prediction ids, or its Idempotency-Key (later rows of a batch add their index)."""
-    if ask.prediction_ids is not None:
-        return ask.prediction_ids
     key = request.header(b"idempotency-key")
-    if key is None:
-        return None
-    key = key.strip('"')
-    check_client_id(key, KEY_HEADER)
+    if key is not None:
+        key = key.strip('"')
+        check_client_id(key, KEY_HEADER)
+    if key is None or ask.prediction_ids is not None:
+        return ask.prediction_ids
     rows = len(ask.matrix)
     if rows > 1:
         check_client_id(f"{key}.{rows - 1}", KEY_HEADER)

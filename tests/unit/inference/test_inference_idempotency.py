@@ -81,8 +81,9 @@ def test_a_retry_is_given_the_first_models_answer_after_a_swap(run, settings, pr
 
 
 @pytest.mark.parametrize("name", ["", '""', "a b", "a\tb", "-a", "a" * 65])
-def test_a_key_that_is_no_plain_word_is_refused(service, row, name):
-    answer = service.post(PREDICT, {"features": row}, key(name))
+@pytest.mark.parametrize("more", [{}, {"prediction_id": "k-1"}], ids=["alone", "beside an id"])
+def test_a_key_that_is_no_plain_word_is_refused(service, row, name, more):
+    answer = service.post(PREDICT, {"features": row} | more, key(name))
     assert answer.error() == (422, "invalid_id", "Idempotency-Key")
 
 
