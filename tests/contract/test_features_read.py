@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 from feast.feature_server_utils import convert_response_to_dict
-from support.features import STALE, UNKNOWN, WITH_NULL, Redis, as_we_word_it, by_name, fill
+from support.features import STALE, UNKNOWN, WITH_NULL, Redis, as_we_word_it, by_name, fill, patient
 from support.ports import free_port
 from support.service import METRICS_PORT, Service
 
@@ -42,6 +42,7 @@ def store(
         return
     port = free_port()
     with pytest.MonkeyPatch.context() as patch, Redis(home, port):
+        patient(patch)
         patch.setenv("REDIS_CONNECTION", f"127.0.0.1:{port}")
         folder = ROOT / "feature_repo" / "redis"
         settings = Settings(home=home, feature_repo=folder, features_metrics_port=METRICS_PORT)
@@ -203,22 +204,27 @@ def test_other_methods_and_types_are_refused(features: Service) -> None:
 def test_a_bad_registry_file_is_passed_over(features: Service, store: Settings, product: Product, harm: str) -> None:
     file = store.home / "feast" / "registry.db"
     whole = file.read_bytes()
-    failures = features.metrics()["beacon_feature_registry_failures_total"]
+
+    def failures() -> float:
+        return features.metrics()["beacon_feature_registry_failures_total"]
+
+    def settled() -> bool:
+        before = failures()
+        features.run(asyncio.sleep(4 * POLL_SECONDS))
+        return failures() == before
+
+    before = failures()
     try:
         if harm == "missing":
             file.unlink()
         else:
             file.write_bytes(damaged(whole)[harm])
-        features.run(asyncio.sleep(4 * POLL_SECONDS))
-        assert features.metrics()["beacon_feature_registry_failures_total"] > failures
+        features.until(lambda: failures() > before, "the bad file is seen")
         assert features.post(PATH, ask(product, [1])).status == 200
         assert features.get("/health").status == 200
     finally:
         file.write_bytes(whole)
-    features.run(asyncio.sleep(4 * POLL_SECONDS))
-    failures = features.metrics()["beacon_feature_registry_failures_total"]
-    features.run(asyncio.sleep(4 * POLL_SECONDS))
-    assert features.metrics()["beacon_feature_registry_failures_total"] == failures
+    features.until(settled, "the good file is read")
 
 
 def damaged(whole: bytes) -> dict[str, bytes]:
@@ -244,8 +250,7 @@ def test_without_a_registry_it_waits_for_one(tmp_path: Path, product: Product) -
         assert answer.status == 503
         assert "registry" in json.loads(answer.json())["message"]
         fill(settings, product)
-        running.run(asyncio.sleep(4 * POLL_SECONDS))
-        assert running.get("/health").status == 200
+        running.until(lambda: running.get("/health").status == 200, "the registry is read")
         assert running.post(PATH, ask(product, [1])).status == 200
 
 
@@ -259,7 +264,7 @@ def test_two_schema_versions_are_served_side_by_side(tmp_path: Path, product: Pr
         assert running.post(PATH, ask(later, [1])).status == 404
         repo.apply(settings, later)
         repo.materialize(settings, later)
-        running.run(asyncio.sleep(4 * POLL_SECONDS))
+        running.until(lambda: running.post(PATH, ask(later, [1])).status == 200, "the registry is read again")
         old, new = (by_name(running.post(PATH, ask(each, [1])).json()) for each in (product, later))
         assert list(new) == list(old)[:-1]
         assert all(new[name] == old[name] for name in new)
@@ -277,7 +282,7 @@ def test_a_sqlite_file_that_is_gone_is_a_503_until_it_is_back(tmp_path: Path, pr
     with Service(create(settings)) as running:
         assert running.post(PATH, ask(product, [1])).status == 200
         file.rename(tmp_path / "away.db")
-        running.run(asyncio.sleep(1.1))
+        running.until(lambda: running.post(PATH, ask(product, [1])).status == 503, "it is missed")
         answer = running.post(PATH, ask(product, [1]))
         assert answer.status == 503
         assert answer.headers["retry-after"] == "1"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from support.features import TOKEN, Redis, fill, frame_of
+from support.features import TOKEN, Redis, fill, frame_of, patient
 from support.ports import free_port
 from support.service import METRICS_PORT, Answer, Service
 
@@ -28,6 +28,7 @@ def store(
     home = tmp_path_factory.mktemp(request.param)
     port = free_port()
     with pytest.MonkeyPatch.context() as patch, Redis(home, port):
+        patient(patch)
         patch.setenv("REDIS_CONNECTION", f"127.0.0.1:{port}")
         folder = ROOT / "feature_repo" / ("redis" if request.param == "redis" else "")
         settings = Settings(home=home, feature_repo=folder, features_metrics_port=METRICS_PORT, feature_token=TOKEN)
@@ -129,7 +130,7 @@ def test_training_does_not_see_what_was_reported_late(features: Service, store: 
     late = rows(product, 809, NOW - 3 * day, RM=[9.0])
     for df in (first, late):
         assert push(features, product, df).status == 200
-    moments = pd.DataFrame({key: 809, definitions.EVENT_TIME: [NOW - day, NOW + timedelta(minutes=5)]})
+    moments = pd.DataFrame({key: 809, definitions.EVENT_TIME: [NOW - day, NOW + timedelta(hours=1)]})
     joined = repo.known_at(store, product, moments).sort_values(definitions.EVENT_TIME)
     assert joined["RM"].tolist() == [5.0, 9.0]
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import pandas as pd
+import pytest
 
 from beacon_core.product import Product
 from beacon_core.settings import ROOT, Settings
@@ -45,6 +46,12 @@ def fill(settings: Settings, product: Product) -> None:
     repo.materialize(settings, product)
     old = frame_of(product, [1], datetime(2010, 1, 1, tzinfo=UTC), hour_ago).assign(**{product.entity.key: STALE})
     repo.open_store(settings).write_to_online_store(definitions.view_name(product), old)
+
+
+def patient(patch: pytest.MonkeyPatch) -> None:
+    """Let feature serving wait for a Redis that gets no CPU; how long it does is for tests that ask for it."""
+    for name in ("CONNECT_TICKS", "SILENT_TICKS"):
+        patch.setattr(f"beacon_features.stores.redis.{name}", 1000)
 
 
 def by_name(answer: dict[str, Any]) -> dict[str, Any]:
@@ -98,7 +105,7 @@ class Process:
         # To the whole group: gunicorn's workers are processes of their own.
         self._signal_group(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(3)
+            self._process.wait(20)
         self._signal_group(signal.SIGKILL)
         self._process.wait()
         self._log.close()
@@ -134,7 +141,7 @@ class Redis(Process):
         assert program, "redis-server is needed: apt-get install redis-server"
         options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
         super().__init__([program, *options], folder)
-        self.wait_until(lambda: socket.create_connection(("127.0.0.1", port), 1).close() is None, 10)
+        self.wait_until(lambda: socket.create_connection(("127.0.0.1", port), 1).close() is None, 60)
 
 
 def serve_features(settings: Settings, folder: Path) -> Process:
@@ -144,7 +151,7 @@ def serve_features(settings: Settings, folder: Path) -> Process:
         for name in ("home", "feature_repo", "features_port", "features_metrics_port", "feature_token")
     }
     process = Process([sys.executable, "-m", "beacon_features"], folder, environment)
-    process.wait_until(lambda: _healthy(settings.features_port), 60)
+    process.wait_until(lambda: _healthy(settings.features_port), 90)
     return process
 
 
@@ -158,5 +165,5 @@ def serve_by_feast(settings: Settings, folder: Path, port: int) -> Process:
 
 
 def _healthy(port: int) -> bool:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=10) as answer:
         return bool(answer.status == 200)

@@ -2,14 +2,16 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Self
 
 from prometheus_client.parser import text_string_to_metric_families
+from support.waiting import until
 
 from beacon_core.serving.asgi import Application
 
 PORT, METRICS_PORT = 8080, 9090
+TICK_SECONDS = 0.02
 Headers = Iterable[tuple[str, str]]
 
 
@@ -66,6 +68,10 @@ class Service:
         """Run a coroutine on the application's loop."""
         return self._runner.run(work)  # type: ignore[arg-type]
 
+    def until(self, condition: Callable[[], Any], what: str) -> None:
+        """Let the application run until the condition holds."""
+        until(lambda: condition() or self.run(asyncio.sleep(TICK_SECONDS)), what)
+
     def post(self, path: str, body: Any, headers: Headers = ()) -> Answer:
         """POST `body` (bytes as they are, anything else as JSON)."""
         return self.run(self.ask("POST", path, body, headers))  # type: ignore[no-any-return]
@@ -73,6 +79,19 @@ class Service:
     def get(self, path: str, headers: Headers = ()) -> Answer:
         """GET."""
         return self.run(self.ask("GET", path, b"", headers))  # type: ignore[no-any-return]
+
+    def post_within(self, seconds: float, path: str, body: Any, headers: Headers = ()) -> Answer:
+        """POST; answered before the loop has counted `seconds`, which it does slowly where it gets no CPU."""
+
+        async def counted() -> Answer:
+            asked = asyncio.create_task(self.ask("POST", path, body, headers))
+            for _ in range(round(seconds / TICK_SECONDS)):
+                await asyncio.wait({asked}, timeout=TICK_SECONDS)
+                if asked.done():
+                    return asked.result()
+            raise AssertionError(f"{path} was not answered within {seconds} s")
+
+        return self.run(counted())  # type: ignore[no-any-return]
 
     def metrics(self) -> dict[str, float]:
         """Every sample of the metrics port, keyed as `name{label=value,...}`."""
