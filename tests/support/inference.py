@@ -42,13 +42,13 @@ class Inference(Process):
             "PYTHONPATH": os.pathsep.join([str(services / "core"), str(services / "inference")]),
         }
         super().__init__([str(PYTHON), "-m", "beacon_inference"], folder, given | environment)
-        self.wait_until(lambda: self.ask("GET", "/readyz").status == 200, 30)
+        self.wait_until(lambda: self.ask("GET", "/readyz").status == 200, 60)
 
     def ask(self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> Reply:
         """One request; an error's answer is an answer, too."""
         request = urllib.request.Request(self.url + path, body, headers or {}, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
+            with urllib.request.urlopen(request, timeout=30) as answer:
                 return _reply(answer)
         except urllib.error.HTTPError as error:
             with error:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import httpx
+from support.waiting import until
 
 PREDICT = "/v1/predict"
 
@@ -25,7 +26,7 @@ class Load(threading.Thread):
     def run(self) -> None:
         while not self.done.is_set():
             try:
-                with httpx.Client(base_url=self.address, timeout=5) as client:
+                with httpx.Client(base_url=self.address, timeout=20) as client:
                     while not self.done.is_set():
                         self._ask(client)
             except httpx.TransportError:
@@ -46,7 +47,7 @@ class Load(threading.Thread):
     def end(self) -> None:
         """Stop and wait for the last answer."""
         self.done.set()
-        self.join(10)
+        self.join(30)
 
     @property
     def p99(self) -> float:
@@ -60,6 +61,11 @@ class Loads(list[Load]):
     def end(self) -> None:
         for load in self:
             load.end()
+
+    def wait_for(self, answers: int) -> None:
+        """Until each client has had so many answers more."""
+        goals = [(load, len(load.seconds) + answers) for load in self]
+        until(lambda: all(len(load.seconds) >= goal for load, goal in goals), f"{answers} answers more")
 
     def total(self, name: str) -> int:
         """Sum of a count over the clients."""

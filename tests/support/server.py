@@ -61,10 +61,10 @@ class Server:
             stderr=self._log,
             start_new_session=True,
         )
-        while time.monotonic() < started + 60:
+        while time.monotonic() < started + 90:
             assert self.process.poll() is None, self.log()
             with contextlib.suppress(httpx.TransportError):
-                if httpx.get(f"{self.address}/readyz", timeout=2).status_code == 200:
+                if httpx.get(f"{self.address}/readyz", timeout=10).status_code == 200:
                     return time.monotonic() - started
             time.sleep(0.05)
         raise AssertionError(self.log())
@@ -72,13 +72,13 @@ class Server:
     def kill(self) -> None:
         """Kill -9 the whole process group, the worker too, and wait for the port to be free."""
         os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(10)
+        self.process.wait(30)
         self._log.close()
 
     def stop(self) -> int:
         """SIGTERM; the exit code."""
         self.process.send_signal(signal.SIGTERM)
-        code = self.process.wait(30)
+        code = self.process.wait(60)
         self._log.close()
         return code
 
