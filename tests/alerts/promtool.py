@@ -69,5 +69,5 @@ def faults(folder: Path, name: str, rules: list[Rule], labels: str = "") -> str:
     if not files:
         return ""
     command = ["promtool", "test", "rules", *files]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=240)
     return "" if done.returncode == 0 else done.stdout + done.stderr

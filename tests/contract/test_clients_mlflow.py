@@ -39,7 +39,7 @@ def predicted(answer: Any) -> list[float]:
 
 
 def test_the_server_is_ready_and_says_its_version(client: Any) -> None:
-    client.wait_server_ready(timeout=2)
+    client.wait_server_ready(timeout=20)
     assert client.get_version() == "0.1.0"
 
 

@@ -56,7 +56,7 @@ def python(environment: str, code: str, *folders: Path) -> subprocess.CompletedP
         "PYTHONPATH": os.pathsep.join(map(str, folders)),
     }
     return subprocess.run(
-        [interpreter, "-c", code], capture_output=True, text=True, env=variables, timeout=110, check=False, cwd="/"
+        [interpreter, "-c", code], capture_output=True, text=True, env=variables, timeout=280, check=False, cwd="/"
     )
 
 

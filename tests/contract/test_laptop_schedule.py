@@ -4,11 +4,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select
+from support.waiting import until
 
 from beacon_core.settings import ROOT, Settings
 from beacon_core.store import job_runs, open_store
@@ -58,7 +58,7 @@ def test_each_job_is_there_and_the_retraining_makes_no_processes():
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_job_ends_with_the_schedule(tmp_path, number):
     note = tmp_path / "pid"
-    sleeper = f"import os, pathlib, time; pathlib.Path({str(note)!r}).write_text(str(os.getpid())); time.sleep(60)"
+    sleeper = f"import os, pathlib, time; pathlib.Path({str(note)!r}).write_text(str(os.getpid())); time.sleep(600)"
     code = (
         "import signal, sys; from beacon_core.settings import load_settings; from beacon_laptop import schedule\n"
         "from beacon_laptop.processes import Process\n"
@@ -69,11 +69,11 @@ def test_a_job_ends_with_the_schedule(tmp_path, number):
     folders = os.pathsep.join(str(ROOT / folder) for folder in ("services/core", "laptop"))
     environment = {**os.environ, "BEACON_HOME": str(tmp_path), "PYTHONPATH": folders}
     schedule = subprocess.Popen([sys.executable, "-c", code], env=environment)
-    until(lambda: note.exists() and note.read_text())
+    until(lambda: note.exists() and note.read_text(), "the job runs")
     pid = int(note.read_text())
     schedule.send_signal(number)
-    schedule.wait(10)
-    until(lambda: not runs(pid))
+    schedule.wait(60)
+    until(lambda: not runs(pid), "the job ends")
 
 
 def runs(pid):
@@ -81,10 +81,3 @@ def runs(pid):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
-
-
-def until(condition):
-    deadline = time.monotonic() + 15
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from support.ports import free_port
+from support.waiting import until
 
 from beacon_laptop import leash
 from beacon_laptop.health import is_ready
@@ -32,15 +33,6 @@ def stop(*_):
 signal.signal(signal.SIGTERM, stop)
 os.wait()
 """
-
-
-def until(condition, what, seconds=15.0):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := condition():
-            return found
-        time.sleep(0.05)
-    raise AssertionError(f"not within {seconds} s: {what}")
 
 
 def is_running(pid):
@@ -120,7 +112,7 @@ def test_a_killed_supervisor_takes_everything_with_it(start, process):
 
 def test_a_process_that_cannot_stay_up_is_given_up(start):
     supervisor = start(Process("web", "laptop", ("-c", "print('no luck') or exit(3)"), ()))
-    until(lambda: supervisor.states()["web"].name == "FATAL", "given up", 30)
+    until(lambda: supervisor.states()["web"].name == "FATAL", "given up")
     assert supervisor.last_exit("web") == "exit status 3"
     assert "no luck" in (supervisor.logs / "web.log").read_text()
 

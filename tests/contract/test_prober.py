@@ -2,7 +2,6 @@
 
 import json
 import threading
-import time
 import urllib.error
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from support.packages import build_package
 from support.registry import Registry
 from support.server import serving
+from support.waiting import until
 
 from beacon_core.release import Release, package_folder, write_release
 from beacon_core.settings import Settings
@@ -41,7 +41,7 @@ class Asked:
 
     def get(self, path):
         url = f"http://127.0.0.1:{self._server.server_address[1]}{path}"
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        with urllib.request.urlopen(url, timeout=30) as answer:
             return answer.read().decode()
 
     def probe(self, target="service"):
@@ -114,13 +114,9 @@ def released(home):
     return msgspec.json.decode((home / "release.json").read_bytes(), type=Release).model
 
 
-def compared(prober, seconds=10):
+def compared(prober):
     """The first finding that compared with a golden answer."""
-    end = time.monotonic() + seconds
-    while (found := prober.probe())[1] == 0:
-        assert time.monotonic() < end
-        time.sleep(0.05)
-    return found
+    return until(lambda: (found := prober.probe())[1] and found, "the package is here")
 
 
 def test_the_golden_answer_of_the_package_that_answers(asked, registries, home):
@@ -134,10 +130,8 @@ def test_a_new_version_is_held_against_its_own_package(asked, registries, home, 
     compared(prober)
     pin = build_package(home / "models", product, version="2", bias=30.0)
     write_release(home / "release.json", Release(pin))
-    end = time.monotonic() + 20
-    while prober.probe() != (1, 0):  # the registry knows version 1 alone: a sound answer will do
-        assert time.monotonic() < end
-        time.sleep(0.1)
+    # The registry knows version 1 alone: a sound answer will do.
+    until(lambda: prober.probe() == (1, 0), "version 2 answers")
 
 
 def test_an_answer_that_is_not_the_packages_fails(asked, registries, home):

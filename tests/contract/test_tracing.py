@@ -31,7 +31,7 @@ def receiver() -> Iterator[Receiver]:
 
 def scrape(port: int, accept: str) -> str:
     question = urllib.request.Request(f"http://127.0.0.1:{port}/metrics", headers={"Accept": accept})
-    with urllib.request.urlopen(question, timeout=5) as answer:
+    with urllib.request.urlopen(question, timeout=30) as answer:
         return str(answer.read().decode())
 
 
@@ -128,9 +128,12 @@ def test_a_collector_that_is_down_costs_no_prediction(home: Path, tmp_path: Path
     with Inference(
         home, tmp_path, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9", OTEL_BSP_SCHEDULE_DELAY="50"
     ) as server:
-        began = time.monotonic()
-        assert [server.post("/v1/predict", {"features": row}).status for _ in range(20)] == [200] * 20
-        assert time.monotonic() - began < 5
+        taken = []
+        for _ in range(20):
+            began = time.monotonic()
+            assert server.post("/v1/predict", {"features": row}).status == 200
+            taken.append(time.monotonic() - began)
+        assert sorted(taken)[10] < 1  # an export that waits for a collector takes seconds
 
 
 @pytest.mark.parametrize(("endpoint", "imported"), [("", "False"), ("http://127.0.0.1:9", "True")])
