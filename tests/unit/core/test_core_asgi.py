@@ -27,14 +27,21 @@ def gate() -> threading.Event:
 
 
 @pytest.fixture
-def service(settings: Settings, gate: threading.Event) -> Iterator[Service]:
+def begun() -> threading.Semaphore:
+    """Released by each thread that begins to answer the slow page."""
+    return threading.Semaphore(0)
+
+
+@pytest.fixture
+def service(settings: Settings, gate: threading.Event, begun: threading.Semaphore) -> Iterator[Service]:
     """An application with one slow page, and one route that keeps the event loop busy."""
     flask = create_flask("test")
 
     @flask.get("/slow")
     def slow() -> Response:
         def pieces() -> Iterable[bytes]:
-            gate.wait(10)
+            begun.release()
+            gate.wait(60)
             for _ in range(PIECES):
                 yield b"x"
 
@@ -62,15 +69,18 @@ def service(settings: Settings, gate: threading.Event) -> Iterator[Service]:
         gate.set()
 
 
-def test_threads_whose_clients_went_away_take_the_next_requests(service: Service, gate: threading.Event) -> None:
+def test_threads_whose_clients_went_away_take_the_next_requests(
+    service: Service, gate: threading.Event, begun: threading.Semaphore
+) -> None:
     async def visit() -> Answer:
         left = [asyncio.create_task(service.ask("GET", "/slow", b"")) for _ in range(FLASK_THREADS)]
-        await asyncio.sleep(0.2)  # every thread has one
+        for _ in left:  # every thread has one
+            assert await asyncio.to_thread(begun.acquire, timeout=60)
         for task in left:
             task.cancel()
         await asyncio.sleep(0)
         gate.set()
-        return await asyncio.wait_for(service.ask("GET", "/slow", b""), 5)
+        return await asyncio.wait_for(service.ask("GET", "/slow", b""), 60)
 
     answer = service.run(visit())
     assert (answer.status, answer.body) == (200, b"x" * PIECES)

@@ -2,12 +2,12 @@
 
 import errno
 import os
-import time
 
 import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 from sqlalchemy import select
+from support.waiting import until
 
 from beacon_core.ids import new_ids, stem_of
 from beacon_core.store import open_store, predictions
@@ -18,15 +18,6 @@ from beacon_inference.prediction_log import PATIENT, RESTS, PredictionLog, rest_
 from beacon_inference.record import FirstRecord, Record, decode_record, encode_record
 from beacon_inference.spool import Spool
 from beacon_inference.wording import Wording
-
-
-def until(condition, what, seconds=15.0):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return
-        time.sleep(0.01)
-    raise AssertionError(f"not within {seconds} s: {what}")
 
 
 @pytest.fixture

@@ -87,10 +87,10 @@ class Trial:
         monkeypatch.setattr(promote, "PHASES", tuple(phases.items()))
         self.thread = threading.Thread(target=lambda: self.ended.append(promoted(job, place, "3")))
         self.thread.start()
-        assert self.there.wait(10)
+        assert self.there.wait(60)
 
     def over(self):
-        self.thread.join(10)
+        self.thread.join(60)
         (ended,) = self.ended
         return ended
 
