@@ -36,8 +36,8 @@ class Split(msgspec.Struct):
 class Invocation(msgspec.Struct):
     """The body of /invocations: exactly one of the four forms."""
 
-    dataframe_split: Split | None = None
-    dataframe_records: list[dict[str, Any]] | None = None
+    dataframe_split: Split | msgspec.UnsetType = msgspec.UNSET
+    dataframe_records: list[dict[str, Any]] | msgspec.UnsetType = msgspec.UNSET
     instances: msgspec.Raw = msgspec.Raw()
     inputs: msgspec.Raw = msgspec.Raw()
     params: dict[str, Any] | None = None
@@ -56,16 +56,21 @@ def mlflow(tables: Tables) -> Protocol:
 
 def _json(body: Invocation, tables: Tables) -> Ask:
     split, records = body.dataframe_split, body.dataframe_records
-    given = [split is not None, records is not None, bool(bytes(body.instances)), bool(bytes(body.inputs))]
+    given = [
+        split is not msgspec.UNSET,
+        records is not msgspec.UNSET,
+        bool(bytes(body.instances)),
+        bool(bytes(body.inputs)),
+    ]
     if sum(given) != 1:
         raise BeaconError("invalid_body", f"send exactly one of {', '.join(FORMS)}")
-    if split is not None:
+    if split is not msgspec.UNSET:
         data, dimensions = numbers(split.data, "dataframe_split.data")
         if len(data) and (dimensions != 2 or data.shape[1] != len(split.columns)):
             rule = f"rows must have {len(split.columns)} values, as columns has names"
             raise BeaconError("invalid_shape", rule, "dataframe_split.data")
         return tables.of_columns(split.columns, data, "dataframe_split.data")
-    if records is not None:
+    if records is not msgspec.UNSET:
         return tables.of_records(records, "dataframe_records")
     if bytes(body.instances):
         return instances(body.instances, tables, "instances")
