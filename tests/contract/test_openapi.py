@@ -201,7 +201,6 @@ def test_schemathesis_finds_nothing(server: Inference, tmp_path: Path) -> None:
         FUZZ_EXAMPLES,
         "--seed",
         FUZZ_SEED,
-        "--generation-deterministic",
         "--suppress-health-check",
         "too_slow",
         "--request-timeout",
