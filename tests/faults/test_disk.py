@@ -2,7 +2,6 @@
 
 import resource
 import subprocess
-import time
 from pathlib import Path
 
 import httpx
@@ -12,6 +11,7 @@ from support.load import PREDICT
 from support.packages import release_package
 from support.server import Server, serving
 from support.service import samples
+from support.waiting import until
 
 from beacon_core.product import Product
 
@@ -35,7 +35,7 @@ def fill(server: Server, row: dict[str, float], most: int = 50) -> tuple[list[st
     logged: list[str] = []
     dropped = 0
     for _ in range(most):
-        answer = httpx.post(f"{server.address}{PREDICT}/batch", json={"rows": [{"features": row}] * 50})
+        answer = httpx.post(f"{server.address}{PREDICT}/batch", json={"rows": [{"features": row}] * 50}, timeout=30)
         assert answer.status_code == 200
         if answer.headers["beacon-logged"] == "true":
             logged += [each["prediction_id"] for each in answer.json()["predictions"]]
@@ -53,10 +53,7 @@ def check_recovery(server: Server, home: Path, row: dict[str, float], logged: li
     logged.append(answer.json()["prediction_id"])
     assert metrics(server)["beacon_prediction_log_dropped_total"] == dropped
     (home / "beacon.db").rmdir()
-    deadline = time.monotonic() + 20
-    while metrics(server)["beacon_prediction_log_spool_records"]:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: not metrics(server)["beacon_prediction_log_spool_records"], "the log is shipped")
     found = metrics(server)
     assert found["beacon_prediction_log_shipped_total"] == len(logged)
     assert found["beacon_prediction_log_quarantined_total"] == 0

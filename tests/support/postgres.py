@@ -56,7 +56,7 @@ class Postgres:
                 start_new_session=True,
                 **self._user,
             )
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while True:
             try:
                 self.query("SELECT 1")
@@ -89,7 +89,7 @@ class Postgres:
         for pid in self._pids():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        self._process.wait(10)
+        self._process.wait(60)
 
     def hang(self) -> None:
         """Stop every process in its tracks: connections stay open and nothing answers."""
