@@ -9,12 +9,12 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from support.ports import free_ports
+from support.waiting import until
 
 from beacon_core.settings import PREFIX, ROOT, Settings, load_settings
 from beacon_laptop.health import is_ready
@@ -56,7 +56,7 @@ class Run:
     def text(self) -> str:
         return self.output.read_text(errors="replace")
 
-    def wait_for(self, words: str, seconds: float) -> None:
+    def wait_for(self, words: str, seconds: float = 300) -> None:
         """Until `words` are on the terminal."""
 
         def said() -> bool:
@@ -67,7 +67,7 @@ class Run:
 
         until(said, f"{words!r} in\n{self.text()}", seconds)
 
-    def wait_for_end(self, seconds: float = 30) -> int:
+    def wait_for_end(self, seconds: float = 120) -> int:
         """Until make has ended and no process of the run is left, not even one that lost its parent."""
         try:
             code = self.make.wait(seconds)
@@ -107,7 +107,7 @@ class Run:
 
     def console(self, path: str) -> str:
         """A page of the console."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.settings.console_port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.settings.console_port, timeout=60)
         try:
             connection.request("GET", path)
             answer = connection.getresponse()
@@ -122,7 +122,7 @@ class Run:
         with contextlib.suppress(OSError):
             os.killpg(self.make.pid, signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self.make.wait(20)
+            self.make.wait(60)
         for pid in self.processes():
             os.kill(pid, signal.SIGKILL)
         self.make.wait()
@@ -130,18 +130,10 @@ class Run:
 
 def _send(curl: list[str]) -> dict[str, Any]:
     url, (name, value), body = urlsplit(curl[2]), curl[4].split(": "), curl[6]
-    connection = http.client.HTTPConnection(str(url.hostname), url.port, timeout=10)
+    connection = http.client.HTTPConnection(str(url.hostname), url.port, timeout=60)
     try:
         connection.request("POST", url.path, body, {name: value})
         answer: dict[str, Any] = json.loads(connection.getresponse().read())
         return answer
     finally:
         connection.close()
-
-
-def until(condition: Any, what: str, seconds: float) -> None:
-    """Wait for `condition`; an AssertionError says what did not come."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(0.1)
