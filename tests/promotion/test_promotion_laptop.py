@@ -18,6 +18,7 @@ from support.bad_models import KINDS, build, good
 from support.mlflow import mlflow_server
 from support.postgres import INSTALLED, postgres
 from support.promotion import Place, kill, place, users
+from support.waiting import until
 
 from beacon_core import approvals
 from beacon_core.product import Product, load_product
@@ -26,7 +27,9 @@ from beacon_core.settings import ROOT
 
 TIMES = int(os.environ.get("BEACON_PROMOTION_TIMES", "2"))
 MOST_SECONDS = 120.0
-SHORT = {"phase_seconds": 6, "min_requests": 100}
+WHOLE_SECONDS = 240.0
+# What is slow here is slow by a tenth of a second; a busy machine makes any model slow by some hundredths at times.
+SHORT = {"phase_seconds": 12, "min_requests": 100, "min_p99_rise_seconds": 0.05}
 pytestmark = pytest.mark.timeout(1800)
 
 
@@ -96,7 +99,7 @@ def test_a_bad_model_is_kept_from_the_users_by_its_own_name(laptop: Place, kind:
 
 def test_killed_at_random_moments_the_next_run_makes_it_consistent(laptop: Place) -> None:
     draw = random.Random(10)
-    whole = 15.0
+    whole = 20.0
     slowest = 0.0
     with users(laptop) as asked:
         for number in range(TIMES):
@@ -117,7 +120,7 @@ def test_killed_at_random_moments_the_next_run_makes_it_consistent(laptop: Place
     ends = [row for row in laptop.rows() if row.step == "end"]
     cut = sum(row.reason == "interrupted" for row in ends)
     print(f"killed {TIMES} times ({cut} in the middle): all consistent, the slowest next run {slowest:.1f} s")
-    assert slowest < 180
+    assert slowest < 240
 
 
 def test_of_two_at_once_one_changes_and_the_other_refuses_politely(laptop: Place) -> None:
@@ -158,9 +161,9 @@ def test_a_rollback_amid_another_models_trial_takes_back_what_users_were_answere
     assert laptop.run("run").status == 0
     candidate(laptop, "3")
     process = laptop.start("run")
-    until(lambda: any(row.step == "check" and row.after.version == "3" for row in laptop.rows()), 30)
+    until(lambda: any(row.step == "check" and row.after.version == "3" for row in laptop.rows()), "version 3 is tried")
     done = laptop.run("rollback", "--reason", "prices look odd", "--person", "ada")
-    process.communicate(timeout=60)
+    process.communicate(timeout=240)
     assert done.status == 0, done.text
     assert laptop.serving() == laptop.answers() == "1"
     assert laptop.processes() == []
@@ -241,11 +244,13 @@ def test_a_person_takes_the_model_in_service_back_by_rejecting_it(laptop: Place)
     candidate(laptop, "2")
     follower = laptop.start("follow")
     try:
-        until(lambda: laptop.serving() == "2" and laptop.rows()[-1].outcome == "promoted", 60)
+        until(
+            lambda: laptop.serving() == "2" and laptop.rows()[-1].outcome == "promoted", "it is promoted", WHOLE_SECONDS
+        )
         with laptop.engine.begin() as connection:
             approvals.decide(connection, laptop.product.name, "2", approvals.REJECTED, "ada", "prices look odd")
-        until(lambda: laptop.serving() == "1", 60)
-        until(lambda: laptop.rows()[-1].outcome == "rolled_back", 20)
+        until(lambda: laptop.serving() == "1", "it is taken back")
+        until(lambda: laptop.rows()[-1].outcome == "rolled_back", "and the ledger has it")
         end = laptop.rows()[-1]
         assert (end.actor, end.reason, end.message) == ("ada", "by_hand", "prices look odd")
     finally:
@@ -255,20 +260,24 @@ def test_a_person_takes_the_model_in_service_back_by_rejecting_it(laptop: Place)
 def test_the_watch_takes_back_what_is_wrong_once_the_truth_is_known(laptop: Place) -> None:
     candidate(laptop, "2")
     process = laptop.start("run", "--watch")
-    until(lambda: laptop.serving() == "2" and any(row.outcome == "promoted" for row in laptop.rows()), 60)
+    until(
+        lambda: laptop.serving() == "2" and any(row.outcome == "promoted" for row in laptop.rows()),
+        "it is promoted",
+        WHOLE_SECONDS,
+    )
     # Prices turn out to be twice as high as what is predicted.
     rows = [
         {"features": dict(zip(laptop.product.feature_names, case.row, strict=True))}
         for case in laptop.base.manifest.golden
     ] * 20
-    answer = httpx.post(f"{laptop.server.address}/v1/predict/batch", json={"rows": rows}, timeout=30).json()
+    answer = httpx.post(f"{laptop.server.address}/v1/predict/batch", json={"rows": rows}, timeout=60).json()
     truth = [
         {"prediction_id": one["prediction_id"], "value": min(99.0, one["prediction"] * 2)}
         for one in answer["predictions"]
     ]
-    sent = httpx.post(f"{laptop.server.address}/v1/actuals", json={"actuals": truth}, timeout=30)
+    sent = httpx.post(f"{laptop.server.address}/v1/actuals", json={"actuals": truth}, timeout=60)
     assert sent.status_code == 200, sent.text
-    text, _ = process.communicate(timeout=120)
+    text, _ = process.communicate(timeout=240)
     assert laptop.serving() == laptop.answers() == "1", text
     end = laptop.rows()[-1]
     assert (end.action, end.outcome, end.reason, end.actor) == ("watch", "rolled_back", "realised_error", "the watch")
@@ -303,11 +312,3 @@ def test_a_person_may_ask_for_a_version_but_not_past_the_gate(laptop: Place) -> 
     assert laptop.run("run", "--version", "2", "--person", "ada").status == 0
     assert laptop.rows()[-1].actor == "ada"
     assert package_folder(laptop.models, read_release(laptop.home / "release.json").model).name == "2"
-
-
-def until(holds, seconds: float) -> None:
-    """Wait for it."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)

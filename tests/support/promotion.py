@@ -149,7 +149,7 @@ class Place:
 
     def answers(self) -> str:
         """The version that inference says it serves."""
-        return str(httpx.get(f"{self.server.address}/readyz", timeout=10).json()["model"]["version"])
+        return str(httpx.get(f"{self.server.address}/readyz", timeout=60).json()["model"]["version"])
 
     def rows(self) -> list[Entry]:
         """The ledger, the oldest row first."""
@@ -219,4 +219,4 @@ def users(made: Place, pause: float = 0.02) -> Iterator[list[Asked]]:
 def kill(process: "subprocess.Popen[str]") -> None:
     """SIGKILL to the job alone: what it started has to see to itself."""
     os.kill(process.pid, signal.SIGKILL)
-    process.communicate(timeout=30)
+    process.communicate(timeout=60)
