@@ -209,7 +209,7 @@ def out_of_range(models: Path, base: Package, version: str, share: float = 0.3) 
     return _write(models, base, version, graph.bytes())
 
 
-def build(kind: str, models: Path, base: Package, version: str, *, slow_seconds: float = 0.1) -> Pin:
+def build(kind: str, models: Path, base: Package, version: str, *, slow_seconds: float = 0.08) -> Pin:
     """Write the bad package below `models`, made from a good one; its pin. `slow_seconds`: of one slow prediction."""
     golden = base.manifest.golden
     claims: dict[str, dict[str, Any]] = {
