@@ -6,14 +6,16 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 from support.history import HIGH, add_drift, add_promotion, month
 from support.server import CONSOLE, Server, serving
+from support.waiting import until
 
 from beacon_core.product import Product
 from beacon_core.settings import ROOT
 from beacon_core.store import migrate, open_store
 
+expect.set_options(timeout=60_000)
 WIDE, PHONE = (1280, 900), (390, 844)
 TOKEN = "a token"
 ABORTED = "net::ERR_ABORTED"
@@ -49,7 +51,7 @@ def browser() -> Iterator[Browser]:
     # Chromium's own sandbox does not work for root.
     arguments = ["--no-sandbox"] if os.getuid() == 0 else []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=arguments)
+        browser = playwright.chromium.launch(executable_path=program, args=arguments, timeout=120_000)
         yield browser
         browser.close()
 
@@ -79,6 +81,7 @@ def open_page(browser: Browser, console: Server) -> Iterator[object]:
     def _open(path: str = "/", size: tuple[int, int] = WIDE, scheme: str = "light", script: bool = True) -> Page:
         viewport = {"width": size[0], "height": size[1]}
         context = browser.new_context(viewport=viewport, color_scheme=scheme, java_script_enabled=script)
+        context.set_default_timeout(60_000)
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda message: complaints.append(message.text))
@@ -156,9 +159,9 @@ def test_the_answer_is_on_the_first_screen_of_a_phone(open_page, script):
 def test_without_script_everything_is_there(open_page):
     page = open_page("/", script=False)
     page.get_by_text("7 more features, none with an alarm").click()
-    assert page.get_by_role("rowheader", name="CRIM").is_visible()
+    expect(page.get_by_role("rowheader", name="CRIM")).to_be_visible()
     page.get_by_role("link", name="30 days").click()
-    assert page.url.endswith("/?window=30d#drift")
+    page.wait_for_url("**/?window=30d#drift")
 
 
 def test_hovering_an_hour_lights_it_up(open_page):
@@ -166,8 +169,7 @@ def test_hovering_an_hour_lights_it_up(open_page):
     column = page.locator("#traffic .column").nth(5)
     before = column.evaluate("e => getComputedStyle(e).fill")
     column.hover()
-    page.wait_for_timeout(300)
-    assert column.evaluate("e => getComputedStyle(e).fill") != before
+    until(lambda: column.evaluate("e => getComputedStyle(e).fill") != before, "it is lit")
     assert "predictions" in page.locator("#traffic .spot title").nth(5).text_content()
 
 
@@ -204,13 +206,13 @@ def test_a_person_looks_a_prediction_up(open_page):
     page = open_page("/predictions", PHONE)
     page.get_by_label("Prediction id").fill("p00002850")
     page.get_by_role("button", name="Look up").click()
-    assert page.get_by_text("within the interval").is_visible()
+    expect(page.get_by_text("within the interval")).to_be_visible()
 
 
 def test_a_person_decides(open_page, console):
     page = open_page("/", PHONE)
     page.get_by_role("link", name="Put model 3 into service?").click()
-    assert page.get_by_text("MLflow at http://127.0.0.1:9 does not answer").is_visible()
+    expect(page.get_by_text("MLflow at http://127.0.0.1:9 does not answer")).to_be_visible()
 
     def answer(token: str) -> None:
         page.get_by_label("Your name").fill("Ada")
@@ -219,10 +221,10 @@ def test_a_person_decides(open_page, console):
         page.get_by_role("button", name="Approve").click()
 
     answer("wrong")
-    assert page.get_by_text("The token is not the right one. Nothing was decided.").is_visible()
+    expect(page.get_by_text("The token is not the right one. Nothing was decided.")).to_be_visible()
     page.go_back()
     answer(TOKEN)
-    assert page.url == f"{console.address}/models/3#verdict"
-    assert page.get_by_text("approved by Ada").is_visible()
+    page.wait_for_url(f"{console.address}/models/3#verdict")
+    expect(page.get_by_text("approved by Ada")).to_be_visible()
     page.goto(console.address)
     assert page.get_by_text("waiting for a person").count() == 0
