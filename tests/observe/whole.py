@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import subprocess
-import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,8 @@ from support.otlp import Receiver, receiving
 from support.ports import free_port
 from support.prometheus import Prometheus
 from support.server import CONSOLE, FEATURES, INFERENCE, Server
+from support.service import samples
+from support.waiting import until
 
 from beacon_core.product import Product
 from beacon_core.settings import ROOT
@@ -57,7 +58,7 @@ class Whole:
         given |= self.environment
         with (self.folder / f"{job}.log").open("ab") as log:
             status = subprocess.run(
-                command, env=os.environ | given, stdout=log, stderr=log, check=False, timeout=300
+                command, env=os.environ | given, stdout=log, stderr=log, check=False, timeout=800
             ).returncode
         assert status == 0, (self.folder / f"{job}.log").read_text()
 
@@ -90,7 +91,7 @@ class Whole:
             yield port
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(60)
 
     def watched(self, probes: dict[str, int]) -> Prometheus:
         """A Prometheus that scrapes all of it."""
@@ -118,14 +119,20 @@ class Whole:
             for home, answer in zip(homes[:ACTUALS], predicted, strict=False)
         ]
         self.post("/v1/actuals", {"actuals": actuals})
-        time.sleep(2)  # the log is shipped in the background
+        until(lambda: self.logged() == 0, "the log is shipped in the background")
+
+    def logged(self) -> float:
+        """Predictions that are not in the store yet."""
+        url = f"http://127.0.0.1:{self.servers['inference'].metrics_port}/metrics"
+        with urllib.request.urlopen(url, timeout=30) as answer:
+            return samples(answer.read().decode())["beacon_prediction_log_spool_records"]
 
     def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """One request to inference; its answer, an error's, too."""
         url, headers = self.servers["inference"].address + path, {"Content-Type": "application/json"}
         question = urllib.request.Request(url, json.dumps(body).encode(), headers)
         try:
-            with urllib.request.urlopen(question, timeout=30) as answer:
+            with urllib.request.urlopen(question, timeout=60) as answer:
                 return dict(json.load(answer))
         except urllib.error.HTTPError as error:
             return dict(json.load(error))
@@ -145,11 +152,9 @@ def product_whole(folder: Path, product: Product) -> Iterator[tuple[Whole, Prome
         for job in ("migrate", "retrain", "materialize", "fetch-model"):
             whole.run(job, *(QUICK if job == "retrain" else ()))
         with whole.serving(), whole.probing() as prober, whole.watched({"service": prober}) as prometheus:
-            time.sleep(3)
+            until(lambda: len(prometheus.query("up == 1")) == len(whole.servers) + 1, "every target was looked at")
             whole.live()
             for job in ("drift", "skew"):
                 whole.run(job)
             whole.run("golden", f"{whole.servers['inference'].address}/v1/predict")
-            whole.live()
-            time.sleep(3)
             yield whole, prometheus

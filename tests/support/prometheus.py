@@ -52,7 +52,7 @@ class Prometheus(Process):
     def get(self, path: str, **parameters: Any) -> str:
         """What it answers to a GET."""
         query = urllib.parse.urlencode(parameters)
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}?{query}", timeout=20) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}?{query}", timeout=60) as answer:
             return str(answer.read().decode())
 
     def query(self, expr: str) -> list[dict[str, Any]]:
