@@ -17,6 +17,7 @@ import yaml
 from support.ports import free_port
 from support.receiver import Receiver
 from support.rendering import pods, rendered, template
+from support.waiting import until
 
 from beacon_core.settings import ROOT
 from tests.alerts.promtool import alerts
@@ -263,14 +264,11 @@ class Live:
             stdout=self._log,
             stderr=self._log,
         )
-        end = time.monotonic() + 30
-        while not self._ready():
-            assert time.monotonic() < end
-            time.sleep(0.1)
+        until(self._ready, "Alertmanager is ready")
 
     def _ready(self) -> bool:
         try:
-            urllib.request.urlopen(f"{self.url}/-/ready", timeout=2).close()
+            urllib.request.urlopen(f"{self.url}/-/ready", timeout=10).close()
         except OSError:
             return False
         return True
@@ -294,11 +292,11 @@ class Live:
         request = urllib.request.Request(
             f"{self.url}/api/v2/alerts", json.dumps(bodies).encode(), {"Content-Type": "application/json"}
         )
-        urllib.request.urlopen(request, timeout=5).close()
+        urllib.request.urlopen(request, timeout=30).close()
 
     def close(self) -> None:
         self.process.terminate()
-        self.process.wait(20)
+        self.process.wait(60)
         self._log.close()
 
 
@@ -359,7 +357,7 @@ def test_a_page_arrives_by_every_way_and_says_what_to_do(live: Live, receiver: R
     start = time.time()
     live.send(DOWN)
     paths = ("/page", "/slack", "/pagerduty", "/opsgenie/v2/alerts")
-    found = {path: receiver.first(lambda notice, path=path: notice.path == path, start, 20) for path in paths}
+    found = {path: receiver.first(lambda notice, path=path: notice.path == path, start, 60) for path in paths}
     assert None not in found.values(), found
     payload = {path: notice.payload for path, notice in found.items() if notice}
     assert found["/page"]
@@ -372,10 +370,7 @@ def test_a_page_arrives_by_every_way_and_says_what_to_do(live: Live, receiver: R
         | {"text": payload["/pagerduty"]["payload"]["custom_details"]["text"]},
         "/opsgenie/v2/alerts": payload["/opsgenie/v2/alerts"] | {"text": payload["/opsgenie/v2/alerts"]["description"]},
     }
-    end = time.monotonic() + 10
-    while not mailbox.mails:
-        assert time.monotonic() < end
-        time.sleep(0.1)
+    until(lambda: mailbox.mails, "the mail is there")
     titles = [texts["/slack"]["title"], texts["/pagerduty"]["summary"], texts["/opsgenie/v2/alerts"]["message"]]
     assert set(titles) == {"BeaconApiDown [critical] No prediction server answers the scraper."}
     assert f"Subject: {titles[0]}" in mailbox.mails[0]
@@ -388,7 +383,7 @@ def test_a_page_arrives_by_every_way_and_says_what_to_do(live: Live, receiver: R
     assert payload["/pagerduty"]["payload"]["severity"] == "critical"
 
     live.send(DOWN, over=True)
-    ended = receiver.first(lambda notice: (notice.path, notice.status) == ("/page", "resolved"), start, 20)
+    ended = receiver.first(lambda notice: (notice.path, notice.status) == ("/page", "resolved"), start, 60)
     assert ended is not None
     told = receiver.first(
         lambda notice: notice.path == "/slack" and "Over: BeaconApiDown" in str(notice.payload), start, 20
@@ -399,7 +394,7 @@ def test_a_page_arrives_by_every_way_and_says_what_to_do(live: Live, receiver: R
 def came(receiver: Receiver, since: float, path: str, alert: str, namespace: str = "beacon") -> bool:
     """Whether a notification comes within the time that a busy machine needs."""
     wanted = (path, alert, namespace)
-    found = receiver.first(lambda notice: (notice.path, notice.alert, notice.namespace) == wanted, since, 30)
+    found = receiver.first(lambda notice: (notice.path, notice.alert, notice.namespace) == wanted, since, 60)
     return found is not None
 
 
@@ -437,7 +432,7 @@ def test_who_is_paged_gets_no_ticket_for_the_same(live: Live, receiver: Receiver
 def test_the_dead_mans_switch_hears_the_watchdog_and_nobody_else_does(live: Live, receiver: Receiver) -> None:
     start = time.time()
     live.send({"alertname": "Watchdog"})
-    assert receiver.first(lambda notice: notice.path == "/deadman", start, 20)
+    assert receiver.first(lambda notice: notice.path == "/deadman", start, 60)
     live.send({"alertname": "Watchdog"}, over=True)
     time.sleep(3)
     assert {notice.path for notice in receiver.notices} == {"/deadman"}

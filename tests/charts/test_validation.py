@@ -122,8 +122,8 @@ def test_checkov_objects_to_a_pod_that_is_not_hardened(tmp_path: Path) -> None:
 
 def test_a_cluster_takes_every_object(tmp_path: Path) -> None:
     """Where a cluster is there: its own validation, admission included."""
-    kubectl = ["kubectl", "--request-timeout=5s"]
-    ready = [*kubectl, "get", "--raw=/readyz"]
+    kubectl = ["kubectl", "--request-timeout=60s"]
+    ready = ["kubectl", "--request-timeout=5s", "get", "--raw=/readyz"]
     if not shutil.which("kubectl") or subprocess.run(ready, capture_output=True, check=False).returncode != 0:
         pytest.skip("no cluster answers")
     served = subprocess.run([*kubectl, "api-resources", "--no-headers"], capture_output=True, text=True, check=True)
