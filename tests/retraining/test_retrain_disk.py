@@ -22,7 +22,7 @@ from beacon_retrain.training import TrainSettings
 from beacon_retrain.workspace import Run, prepare
 
 QUICK = TrainSettings(folds=3, repeats=1, coverage_folds=3, jobs=1, candidates=("ridge",))
-pytestmark = [pytest.mark.xdist_group("retrain-disk"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.xdist_group("retrain-disk"), pytest.mark.timeout(1800)]
 
 
 @contextlib.contextmanager

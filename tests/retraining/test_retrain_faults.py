@@ -33,7 +33,7 @@ QUICK = TrainSettings(folds=3, repeats=1, coverage_folds=3, jobs=1, candidates=(
 SAMPLE = (ROOT / "feature_repo/sample/HousingData.csv").read_bytes()
 WHOLE = zipped("HousingData.csv", SAMPLE)
 HEADER, *LINES = SAMPLE.decode().splitlines()
-pytestmark = [pytest.mark.xdist_group("retrain-faults"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.xdist_group("retrain-faults"), pytest.mark.timeout(1800)]
 
 
 @pytest.fixture(scope="module")
@@ -204,7 +204,7 @@ def test_what_is_pushed_to_s3_is_pulled_elsewhere(
             "AWS_DEFAULT_REGION": "us-east-1",
         }.items():
             monkeypatch.setenv(name, value)
-        urlopen(Request(f"http://127.0.0.1:{port}/beacon-data", method="PUT"), timeout=10).close()
+        urlopen(Request(f"http://127.0.0.1:{port}/beacon-data", method="PUT"), timeout=60).close()
         here = msgspec.structs.replace(settings, dvc_remote="s3://beacon-data/retraining")
         folder = prepare(here, QUICK, Run("push", "push", jobs=1))
         there_too = msgspec.structs.replace(here, home=tmp_path / "early")

@@ -22,7 +22,7 @@ def kaggle() -> Iterator[StandIn]:
         yield server
 
 
-def run(kaggle: StandIn, product: Product, home: Path, timeout: float = 60) -> Fetched:
+def run(kaggle: StandIn, product: Product, home: Path, timeout: float = 250) -> Fetched:
     settings = Settings(home=home, kaggle_timeout_seconds=timeout)
     return fetch(settings, product, home / "raw", lambda file: validate(file, product), kaggle.environment(home))
 
