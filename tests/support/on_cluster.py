@@ -87,7 +87,7 @@ def make(target: str, values: Path = VALUES) -> subprocess.CompletedProcess[str]
 
 
 def predict(body: object) -> httpx.Response:
-    return httpx.post(PREDICT, json=body, timeout=10)
+    return httpx.post(PREDICT, json=body, timeout=30)
 
 
 def answers() -> bool:
