@@ -69,7 +69,7 @@ def test_kill_9_under_load_loses_no_acknowledged_record_and_doubles_none(server,
     assert server.stop() == 0
     acknowledged, found = loads.acknowledged, recorded(home)
     print(f"kills {KILLS}, acknowledged {len(acknowledged)}, in the database {len(found)}")
-    assert len(acknowledged) >= 80 * KILLS
+    assert len(acknowledged) >= 40 * KILLS
     assert set(acknowledged) - set(found) == set(), "lost"
     assert len(acknowledged) == len(set(acknowledged))
     assert len(found) == len(set(found)), "doubled"
