@@ -1,11 +1,12 @@
 """Start a server on its core, find its memory, and stop it whatever happens."""
 
 import os
+import random
 import signal
 import socket
 import subprocess
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -13,6 +14,7 @@ import msgspec
 from harness.machine import LOGS, SERVER_CORE
 
 STOP_SECONDS = 10
+PORTS = 3
 
 
 class Memory(msgspec.Struct, frozen=True):
@@ -23,10 +25,16 @@ class Memory(msgspec.Struct, frozen=True):
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of 127.0.0.1 that is free, and so are the two after it, which some servers take for themselves.
+
+    It lies below the ports that the kernel gives to clients: there will be thousands of those.
+    """
+    while True:
+        port = random.randrange(10_000, 30_000, PORTS)
+        with suppress(OSError), ExitStack() as probes:
+            for number in range(port, port + PORTS):
+                probes.enter_context(socket.socket()).bind(("127.0.0.1", number))
+            return port
 
 
 @contextmanager
