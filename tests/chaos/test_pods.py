@@ -3,7 +3,7 @@
 import time
 
 from chaos.conftest import Row
-from chaos.world import RATE, container, direct, drained, ingress, needs_node, node, pods, restarts, settled
+from chaos.world import RATE, container, direct, drained, ingress, needs_node, node, pods, restarts, roll, settled
 from support.on_cluster import cluster, until
 from support.steady_load import Load, under_load
 
@@ -107,6 +107,7 @@ def test_a_worker_killed_is_started_anew_in_its_pod(row: Row) -> None:
 
 
 def test_a_pod_over_its_memory_limit_comes_back(row: Row) -> None:
+    roll("inference")  # a container that has been killed before is started again later each time
     name = pods("inference")[0]["metadata"]["name"]
     before = restarts("inference")
     with under_load(ingress(), RATE) as load:
