@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 # Requests that wait for a Flask thread; more are told to come back.
 FLASK_THREADS = 8
 FLASK_QUEUE = 64
+LAST_PAGES_SECONDS = 5.0
 YOUNG_OBJECTS = 10_000
 # After these the rest of the body is not read: the connection cannot be used again.
 REST_OF_BODY_UNREAD = frozenset({"body_too_large", "request_timeout"})
@@ -83,7 +84,7 @@ class Application:
                 self._telemetry.declare(rule.rule, method, ("internal",))
         # a2wsgi's own names for the ASGI and WSGI types differ from ours in nothing but the name.
         self._flask: Any = WSGIMiddleware(cast("Any", flask.wsgi_app), workers=FLASK_THREADS)
-        self._in_flask = 0
+        self._in_flask: set[asyncio.Task[None]] = set()
         self._overload = Overload()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -156,7 +157,7 @@ class Application:
             return _refuse(internal, request, route)
 
     async def _answer_by_flask(self, scope: Scope, request: Request, send: Send) -> int:
-        if self._in_flask >= FLASK_QUEUE:
+        if len(self._in_flask) >= FLASK_QUEUE:
             raise BeaconError("overloaded", "too many requests wait; try again")
         start: dict[str, Any] = {}
         chunks: list[bytes] = []
@@ -172,18 +173,15 @@ class Application:
 
         scope["beacon.request"] = request
         # Also to its end when the client goes away: the thread would wait for ever to hand over its answer.
-        self._in_flask += 1
         running = asyncio.create_task(self._flask(scope, receive_whole, keep))
-        running.add_done_callback(self._leave_flask)
+        self._in_flask.add(running)
+        running.add_done_callback(self._in_flask.discard)
         await asyncio.shield(running)
         # In one go, as the last thing: gunicorn forgets a request that comes in while the one before still runs.
         headers = [*start["headers"], (b"x-request-id", request.id.encode())]
         await send(start | {"headers": headers})
         await send({"type": "http.response.body", "body": b"".join(chunks)})
         return int(start["status"])
-
-    def _leave_flask(self, _: asyncio.Task[None]) -> None:
-        self._in_flask -= 1
 
     async def _answer_metrics(self, scope: Scope, send: Send) -> None:
         request = Request(scope)
@@ -214,6 +212,8 @@ class Application:
         gc.set_threshold(YOUNG_OBJECTS)
         await send({"type": "lifespan.startup.complete"})
         await receive()
+        if self._in_flask:  # pages that nobody waits for any more
+            await asyncio.wait(self._in_flask, timeout=LAST_PAGES_SECONDS)
         await self._stop()
         self._telemetry.flush()
         if self._spans is not None:
