@@ -58,7 +58,6 @@ def serve(service: str, settings: Settings, create: Callable[[], Any], port: int
         "graceful_timeout": 10,
         # A closed connection is let go at once. Kept for the usual 3 seconds, 3,000 new ones a second took 200 MB.
         "asgi_disconnect_grace_period": 0,
-        "worker_connections": 2048,
         "backlog": BACKLOG,
         "limit_request_line": 4094,
         "limit_request_fields": 100,
