@@ -31,6 +31,7 @@ from sqlalchemy import (
     create_engine,
     event,
     func,
+    text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -52,6 +53,8 @@ class UtcTime(TypeDecorator[datetime]):
     def process_result_value(self, value: Any | None, _dialect: Dialect) -> datetime | None:
         return None if value is None else value.replace(tzinfo=value.tzinfo or UTC).astimezone(UTC)
 
+
+HAS_ENTITY = text("entity IS NOT NULL")
 
 # `time` is when the prediction was made; `logged_at` when its row came, by the database's clock (spools ship late).
 predictions = Table(
@@ -77,7 +80,7 @@ predictions = Table(
     Column("body_sha256", String(64)),
     Column("logged_at", UtcTime, nullable=False, server_default=func.now(), index=True),
     Index("ix_predictions_model_version_time", "model_version", "time"),
-    Index("ix_predictions_entity_time", "entity", "time"),
+    Index("ix_predictions_entity_time", "entity", "time", postgresql_where=HAS_ENTITY, sqlite_where=HAS_ENTITY),
 )
 
 # How many predictions there are, by hour (of `predictions.time`) and model version: the database's own trigger counts
