@@ -7,7 +7,8 @@ from random import getrandbits
 # What a client may choose as a request id, prediction id or idempotency key.
 CLIENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
 
-STEM_DIGITS = 28
+# The digits of an id that are its time.
+TIME_DIGITS = 12
 
 
 def new_id() -> str:
@@ -23,11 +24,6 @@ def new_ids(count: int) -> list[str]:
 
 def _digits(random: int, bits: int) -> str:
     return (time.time_ns() // 1_000_000 << bits | random).to_bytes(6 + bits // 8, "big").hex()
-
-
-def stem_of(made: str) -> str:
-    """What an id of `new_ids` shares with those of its request."""
-    return made[:STEM_DIGITS]
 
 
 def is_client_id(text: str) -> bool:

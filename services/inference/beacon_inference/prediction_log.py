@@ -8,23 +8,23 @@ A full or broken spool never fails a prediction: it is counted in beacon_predict
 import logging
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
 from beacon_core import metrics
-from beacon_core.ids import stem_of
 from beacon_inference.database import Database
-from beacon_inference.record import Record, decode_record, encode_record
+from beacon_inference.record import Record, decode_record, decode_records, encode_record
 from beacon_inference.spool import Position, Spool
+from beacon_inference.spool_index import SpoolIndex
 
 log = logging.getLogger(__name__)
 
 SHIP_SECONDS = 0.25
-# Few, as with SQLite nobody else can write until they are committed.
-SHIP_BYTES = 32 << 10
+# Few, as with SQLite nobody else can write until they are committed; but each commit writes the last page of every
+# index anew.
+SHIP_BYTES = 128 << 10
 RETRY_SECONDS = (0.5, 1, 2, 5)
 # While requests come, the shipper takes the core that it shares with them in small steps and rests after each: so many
 # times as long as the step took, and less, the more predictions wait, until with this many it no longer rests. A pod
@@ -42,8 +42,8 @@ class PredictionLog:
         self._database = database
         self._quarantine = folder / "quarantine.txt"
         self._spool = Spool(folder, max_bytes)
-        # Segment -> key -> where the line begins, of all that is not in the database yet; see `_keys`.
-        self._waiting: defaultdict[int, dict[str, int]] = defaultdict(dict)
+        self._index = SpoolIndex()
+        # Segment -> so many bytes of it are in the database.
         self._offsets: dict[int, int] = {}
         # Two counts of predictions, each written by one thread alone; what is between them waits.
         self._appended = 0
@@ -83,9 +83,7 @@ class PredictionLog:
 
     def _note(self, record: Record, position: Position) -> None:
         self._appended += len(record)
-        waiting = self._waiting[position.segment]
-        for key in _keys(record):
-            waiting[key] = position.offset
+        self._index.note(record, position)
 
     def _drop(self, count: int) -> None:
         self._dropped.inc(count)
@@ -96,13 +94,10 @@ class PredictionLog:
     def find_waiting(self, ids: Sequence[str]) -> dict[str, Record]:
         """Find those of the predictions that are still in the spool, each as a record of its own."""
         found = {}
-        for segment, waiting in list(self._waiting.items()):
-            for name in ids:
-                for key in (name, _shared_key(name)):
-                    offset = waiting.get(key)
-                    record = None if offset is None else self._read(Position(segment, offset))
-                    if record is not None and name in record.ids:
-                        found[name] = record.take([record.ids.index(name)])
+        for name in ids:
+            record = self._find_one(name)
+            if record is not None:
+                found[name] = record.take([record.ids.index(name)])
         return found
 
     def find(self, ids: Sequence[str]) -> dict[str, Record]:
@@ -111,12 +106,23 @@ class PredictionLog:
         others = [name for name in ids if name not in found]
         return (found | self._database.find(others)) if others else found
 
-    def _read(self, position: Position) -> Record | None:
+    def _find_one(self, name: str) -> Record | None:
+        wanted = f'"{name}"'.encode()
+        for segment, begin, size in self._index.ranges(name):
+            ends = begin
+            for line in _lines(self._spool.read(segment, begin, size)):
+                offset, ends = ends, ends + len(line) + 1
+                if wanted in line and offset >= self._offsets.get(segment, 0):
+                    record = self._read(line, Position(segment, offset))
+                    if record is not None and name in record.ids:
+                        return record
+        return None
+
+    def _read(self, line: bytes, position: Position) -> Record | None:
         """Read one record; the newest read is kept, as who asks for one row of it often asks for all."""
         if self._newest_read is not None and self._newest_read[0] == position:
             return self._newest_read[1]
-        line = self._spool.read_line(*position)
-        record = None if line is None else self._decode(line)
+        record = self._decode(line)
         if record is not None:
             self._newest_read = position, record
         return record
@@ -126,6 +132,14 @@ class PredictionLog:
             return decode_record(line, len(self._database.names))
         except (ValueError, RecursionError):
             return None
+
+    def _decode_all(self, chunk: bytes) -> tuple[list[Record], list[bytes]]:
+        """Read whole lines; the second list has those that are no records."""
+        try:
+            return decode_records(chunk, len(self._database.names)), []
+        except (ValueError, RecursionError):
+            parsed = [(line, self._decode(line)) for line in _lines(chunk)]
+            return [record for _, record in parsed if record is not None], [line for line, r in parsed if r is None]
 
     def _recover(self) -> None:
         for segment in self._spool.segments():
@@ -162,24 +176,18 @@ class PredictionLog:
             offset = self._offsets.get(segment, 0)
             chunk = self._spool.read(segment, offset, SHIP_BYTES)
             if chunk:
-                parsed = [(line, self._decode(line)) for line in _lines(chunk)]
-                records = [record for _, record in parsed if record is not None]
+                records, unreadable = self._decode_all(chunk)
                 self._database.insert(records, self._rest)
-                self._set_aside([line for line, record in parsed if record is None])
+                self._set_aside(unreadable)
                 self._offsets[segment] = offset + len(chunk)
                 count = sum(map(len, records))
                 self._taken += count
                 self._shipped.inc(count)
-                waiting = self._waiting[segment]
-                for record in records:
-                    for key in _keys(record):
-                        waiting.pop(key, None)
                 return True
             if sealed:
                 self._spool.drop(segment)
                 self._offsets.pop(segment, None)
-                # With it go records that were shipped in the moment between their write and their note.
-                self._waiting.pop(segment, None)
+                self._index.forget(segment)
         return False
 
     def _rest(self) -> None:
@@ -201,15 +209,6 @@ class PredictionLog:
 def rest_seconds(took: float, waiting: int, *, busy: bool) -> float:
     """How long to rest after work that `took` so many seconds; `busy` is whether requests came meanwhile."""
     return took * RESTS * max(0.0, 1 - waiting / PATIENT) if busy else 0.0
-
-
-def _keys(record: Record) -> list[str]:
-    """Under what a record is found: its ids; one key for all where Beacon made them."""
-    return record.ids if record.questions is not None else [_shared_key(record.ids[0])]
-
-
-def _shared_key(prediction_id: str) -> str:
-    return "*" + stem_of(prediction_id)  # no client can choose an id with an asterisk
 
 
 def _lines(chunk: bytes) -> list[bytes]:

@@ -6,7 +6,8 @@ prediction.
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -77,26 +78,38 @@ class FirstRecord(msgspec.Struct, frozen=True):
 COLUMNS = ("ids", "given", "prediction", "low", "high", "served", "entities", "shadow", "questions")
 
 encode_record = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(Record).decode
+_decoder = msgspec.json.Decoder(Record)
 _decode_first = msgspec.json.Decoder(FirstRecord).decode
 
 
 def decode_record(line: bytes, width: int) -> Record:
     """Read a line of the spool; raises `ValueError` (of which msgspec's errors are) unless it has `width` features."""
     try:
-        record = _decode(line)
+        record = _decoder.decode(line)
     except msgspec.ValidationError:
         record = _of_first(_decode_first(line))
-    given, served = record.given, record.served
-    always: tuple[list[Any], ...] = (given, record.prediction, record.low, record.high)
-    sometimes: list[list[Any]] = [
-        column for column in (served, record.entities, record.shadow, record.questions) if column is not None
-    ]
-    if not record.ids or {*map(len, always), *map(len, sometimes)} != {len(record.ids)}:
-        raise ValueError("the columns are of unequal length")
-    if {*map(len, given), *map(len, served or given)} != {width}:
-        raise ValueError(f"a row has not {width} features")
+    _check_shape(record, width)
     return record
+
+
+def decode_records(lines: bytes, width: int) -> list[Record]:
+    """Read whole lines of the spool at once; raises `ValueError` when one of them is not as they are written today."""
+    records = _decoder.decode_lines(lines)
+    for record in records:
+        _check_shape(record, width)
+    return records
+
+
+def _check_shape(record: Record, width: int) -> None:
+    rows, given, served = len(record.ids), record.given, record.served
+    if not rows or not rows == len(given) == len(record.prediction) == len(record.low) == len(record.high):
+        raise ValueError("the columns are of unequal length")
+    for column in (served, record.entities, record.shadow, record.questions):
+        if column is not None and len(column) != rows:
+            raise ValueError("the columns are of unequal length")
+    for values in given if served is None else chain(given, served):
+        if len(values) != width:
+            raise ValueError(f"a row has not {width} features")
 
 
 def _of_first(first: FirstRecord) -> Record:
@@ -142,14 +155,13 @@ TABLE_COLUMNS = (
     "trace_id",
     "body_sha256",
 )
-TIME_DIGITS = len("2026-01-31 12:00:00.000000")
-
 TableRow = tuple[str | float | None, ...]
 
 
 def table_rows(record: Record, names: tuple[str, ...]) -> Iterator[TableRow]:
     """Build, row by row, what `TABLE_COLUMNS` hold in both databases: times and JSON as text; `names` of features."""
-    time = datetime.fromtimestamp(record.time, UTC).isoformat(" ", "microseconds")[:TIME_DIGITS]
+    second, microseconds = divmod(round(record.time * 1e6), 1_000_000)
+    time = f"{_second(second)}.{microseconds:06}"
     served, entities, shadow, questions = record.served, record.entities, record.shadow, record.questions
     named = _named(names)
     for row, given in enumerate(record.given):
@@ -201,6 +213,11 @@ def record_of(row: dict[str, Any], names: tuple[str, ...]) -> Record:
         shadow=None if row["shadow_prediction"] is None else [row["shadow_prediction"]],
         questions=None if row["body_sha256"] is None else [row["body_sha256"]],
     )
+
+
+@lru_cache(maxsize=8)  # neighbours in the log are of the same second
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 @cache

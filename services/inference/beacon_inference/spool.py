@@ -66,22 +66,16 @@ class Spool:
         return segment < self._number
 
     def read(self, segment: int, offset: int, limit: int) -> bytes:
-        """Read whole lines from `offset` on, about `limit` bytes of them; empty when there are none."""
-        with self._path(segment).open("rb") as file:
-            file.seek(offset)
-            chunk = file.read(limit)
-            if chunk and not chunk.endswith(b"\n"):
-                chunk += file.readline()
-        return chunk[: chunk.rfind(b"\n") + 1]
-
-    def read_line(self, segment: int, offset: int) -> bytes | None:
-        """Read the line that begins at `offset`; None when its segment was shipped and dropped meanwhile."""
+        """Read the whole lines that begin in the `limit` bytes from `offset` on; none when the segment was dropped."""
         try:
             with self._path(segment).open("rb") as file:
                 file.seek(offset)
-                return file.readline()
+                chunk = file.read(limit)
+                if chunk and not chunk.endswith(b"\n"):
+                    chunk += file.readline()
         except FileNotFoundError:
-            return None
+            return b""
+        return chunk[: chunk.rfind(b"\n") + 1]
 
     def drop(self, segment: int) -> None:
         """Forget a segment whose records are all committed."""

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 from sqlalchemy import select
 from support.waiting import until
 
-from beacon_core.ids import new_ids, stem_of
+from beacon_core.ids import new_ids
 from beacon_core.store import open_store, predictions
 from beacon_inference import prediction_log
 from beacon_inference import spool as spool_module
@@ -17,6 +17,7 @@ from beacon_inference.database import ROWS_A_STATEMENT, Database
 from beacon_inference.prediction_log import PATIENT, RESTS, PredictionLog, rest_seconds
 from beacon_inference.record import FirstRecord, Record, decode_record, encode_record
 from beacon_inference.spool import Spool
+from beacon_inference.spool_index import MARK_BYTES
 from beacon_inference.wording import Wording
 
 
@@ -120,17 +121,50 @@ def test_the_rows_of_a_record_are_told_apart_everywhere(open_log, make, product)
     assert wording.answers(both)[1] == wording.answers(alone)[0]
 
 
-def test_ids_that_beacon_made_are_found_by_what_they_share(open_log, make):
+def test_ids_that_beacon_made_are_found_without_an_entry_each(open_log, make):
     first, other = new_ids(3), new_ids(2)
     running = open_log()
     running.log.append(make(*first, questions=None))
     running.log.append(make(*other, questions=None))
-    running.log.append(make(stem_of(first[0])))  # a client may choose what it likes
+    running.log.append(make(first[0][:28]))  # a client may choose what it likes
     assert list(running.log.find([first[2], other[0], first[0]])) == [first[2], other[0], first[0]]
     assert running.log.find([first[1]])[first[1]].ids == [first[1]]
-    assert running.log.find([stem_of(first[0])]).keys() == {stem_of(first[0])}
-    assert running.log.find([stem_of(first[0]) + "0003", stem_of(other[0])]) == {}
+    assert running.log.find([first[0][:28]]).keys() == {first[0][:28]}
+    assert running.log.find([first[0][:28] + "0003", other[0][:28]]) == {}
     assert running.waiting() == 6
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_each_of_many_is_found_whatever_its_place_and_its_time(open_log, make, stopped):
+    # Some hundred lines a mark, several of one time on both sides of it; in the middle the clock goes back an hour.
+    times = [1_000_000 + number // 150 for number in range(1000)]
+    times[500:600] = [time - 3_600_000 for time in times[500:600]]
+    names = [f"{time:012x}{number:020x}" for number, time in enumerate(times)]
+    running = open_log()
+    for number, name in enumerate(names):
+        running.log.append(make(name, questions=None, prediction=[float(number)]))
+    if stopped:  # the next process has the same to tell
+        running.log._stopping.set()
+        running = open_log()
+    found = running.log.find_waiting([*reversed(names), "f" * 32, "0" * 32, names[3][:12] + "f" * 20])
+    assert [record.prediction for record in found.values()] == [[float(number)] for number in reversed(range(1000))]
+    entries = running.log._index._segments[1]
+    assert len(entries.named) == 100
+    assert 5 <= len(entries.marks) <= 50
+
+
+def test_what_is_asked_for_is_looked_for_in_a_small_part_of_the_spool(open_log, make, monkeypatch):
+    names = [f"{1_000_000 + number:012x}{number:020x}" for number in range(1000)]
+    running = open_log()
+    for name in names:
+        running.log.append(make(name, questions=None))
+    read, spool_read = [], Spool.read
+    monkeypatch.setattr(Spool, "read", lambda *given: read.append(spool_read(*given)) or read[-1])
+    assert running.log.find_waiting([names[700]]).keys() == {names[700]}
+    assert sum(map(len, read)) < 3 * MARK_BYTES < (running.folder / "00000001.jsonl").stat().st_size
+    read.clear()
+    assert running.log.find_waiting(["0" * 32, f"{1_000_000 + len(names):012x}{0:020x}", "of-a-client"]) == {}
+    assert read == []
 
 
 def test_a_large_record_is_read_once_however_many_of_its_rows_are_asked_for(open_log, make, monkeypatch):
@@ -245,6 +279,7 @@ def test_segments_rotate_and_go_once_they_are_shipped(open_log, make, monkeypatc
     until(lambda: len(list(running.folder.glob("*.jsonl"))) == 1, "old segments are dropped")
     assert len(set(running.rows())) == len(running.rows()) == 30
     assert running.log.find(["a-0"]) == {"a-0": make("a-0")}
+    until(lambda: len(running.log._index._segments) == 1, "nothing is kept of them in memory")
 
 
 def test_what_a_process_left_behind_is_shipped_by_the_next(open_log, make):
@@ -382,7 +417,7 @@ def test_a_disk_that_refuses_is_survived(tmp_path, monkeypatch, refusal):
         assert spool.append(b"two\n") is None
         assert spool.append(b"three\n") is None
     position = spool.append(b"four\n")
-    assert spool.read_line(*position) == b"four\n"
+    assert spool.read(*position, 1) == b"four\n"
     assert spool.read(number, 0, 100) == b"one\nfour\n"
     spool.close()
 
@@ -399,7 +434,7 @@ def test_a_half_line_that_cannot_be_taken_back_spoils_no_later_one(tmp_path, mon
         broken.setattr(os, "ftruncate", broken_disk)
         assert spool.append(b"one\n") is None
     position = spool.append(b"two\n")
-    assert spool.read_line(*position) == b"two\n"
+    assert spool.read(*position, 1) == b"two\n"
     assert b"".join(spool.read(segment, 0, 100) for segment in spool.segments()) == b"two\n"
     spool.close()
 
