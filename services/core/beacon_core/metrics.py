@@ -40,7 +40,13 @@ STAGE_SECONDS = Metric(
     "beacon_stage_seconds", "histogram", "Time of one stage of a prediction.", ("stage",), STAGE_BUCKETS
 )
 
-MODEL_LATENCY = Metric("model_inference_latency_seconds", "histogram", "Time in the model.", (), STAGE_BUCKETS)
+MODEL_LATENCY = Metric(
+    "model_inference_latency_seconds",
+    "histogram",
+    "Time of one run of the model, which requests that came together share.",
+    (),
+    STAGE_BUCKETS,
+)
 PREDICTIONS = Metric("model_predictions_total", "counter", "Rows predicted.", ("model_version",))
 IMPUTATIONS = Metric("model_imputations_total", "counter", "Values imputed.", ("feature",))
 EXTREME_PREDICTIONS = Metric(

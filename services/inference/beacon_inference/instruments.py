@@ -78,12 +78,14 @@ class Instruments:
         """Count a shadow answer that could not be had."""
         self._swaps.labels("shadow_failed").inc()
 
+    def model_took(self, seconds: float) -> None:
+        """Count one run of the model."""
+        self._model_latency.observe(seconds)
+
     def count(self, timings: list[tuple[str, float]], predicted: Predicted | None) -> None:
         """Count one answered request: its stages, and its predictions unless nobody's traffic asked for them."""
         for stage, seconds in timings:
             self._stages[stage].observe(seconds)
-            if stage == "predict":
-                self._model_latency.observe(seconds)
         if predicted is not None:
             self._count_predictions(*predicted)
 

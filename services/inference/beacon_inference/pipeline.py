@@ -26,6 +26,7 @@ from beacon_inference.models import Models, Serving
 from beacon_inference.prediction_log import PredictionLog
 from beacon_inference.record import Record
 from beacon_inference.retries import Reserved, client_ids, find_earlier, question
+from beacon_inference.rounds import Rounds
 from beacon_inference.validate import Rules
 
 SYNTHETIC_HEADER = "Beacon-Synthetic"
@@ -64,6 +65,8 @@ class Pipeline:
         self._instruments = instruments
         self._api_key = api_key
         self._in_progress: set[str] = set()
+        self._rounds = Rounds(instruments.model_took)
+        self._shadow_rounds = Rounds(lambda _: None)
 
     def handler(self, protocol: Protocol) -> Handler:
         """Make the route handler of a protocol."""
@@ -106,9 +109,9 @@ class Pipeline:
         filled = impute(ask, served, model, self._rules)
         clock.lap("impute")
 
-        values = model.predict(filled.rows)
+        values = await self._rounds.predict(model, filled.rows)
         clock.lap("predict")
-        shadow = self._shadow(serving, filled.rows)
+        shadow = await self._shadow(serving, filled.rows)
 
         record = fresh = self._record(request, ask, ids, serving, values, shadow, served, filled)
         records = [record]
@@ -170,12 +173,12 @@ class Pipeline:
             request.notes["degraded"] = error.code
             return None
 
-    def _shadow(self, serving: Serving, rows: Matrix) -> list[float] | None:
+    async def _shadow(self, serving: Serving, rows: Matrix) -> list[float] | None:
         """Ask the shadow model; whatever happens to it is logged and never reaches the client."""
         if serving.shadow is None:
             return None
         try:
-            return serving.shadow.predict(rows)
+            return await self._shadow_rounds.predict(serving.shadow, rows)
         except Exception:  # noqa: BLE001 - the shadow's failures are its own
             self._instruments.shadow_failed()
             return None

@@ -1,10 +1,13 @@
 """Whether more requests wait than the event loop can answer in good time.
 
-The loop takes all that has arrived in one round, one after the other. A round that lasts is a queue: who comes late in
-it has waited that long, and whoever arrives meanwhile will wait as long again.
+The loop takes all that has arrived in one round, one after the other, and goes on with what an earlier round left. A
+round that lasts is a queue: who comes late in it has waited that long, and whoever arrives meanwhile will wait as long
+again.
 """
 
 import asyncio
+import math
+import time
 
 # A round's end is seen by a timer, this often.
 TICK_SECONDS = 0.02
@@ -18,19 +21,20 @@ class Overload:
     """Times the rounds of the running event loop."""
 
     def __init__(self) -> None:
-        self._begun = 0.0
+        self._begun = math.inf
         self._requests = 0
 
     def start(self) -> None:
         """Begin to look for the ends of rounds, on the running loop."""
-        self._requests = 0
+        self.begin_round(time.perf_counter())
         asyncio.get_running_loop().call_later(TICK_SECONDS, self.start)
 
+    def begin_round(self, now: float) -> None:
+        """Note that everything from `now` on (seconds, as `time.perf_counter` has them) is another round."""
+        self._begun, self._requests = now, 0
+
     def turns_away(self, now: float) -> bool:
-        """Whether a request that is taken `now` (seconds, of any clock) has to be told to come back."""
+        """Whether a request that is taken `now` has to be told to come back."""
         self._requests += 1
-        if self._requests == 1:
-            self._begun = now
-            return False
         # A loop that merely stood still, for want of CPU, has few waiting and answers them all.
-        return now - self._begun > ROUND_SECONDS and self._requests > ROUND_REQUESTS
+        return self._requests > ROUND_REQUESTS and now - self._begun > ROUND_SECONDS
