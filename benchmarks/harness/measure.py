@@ -18,6 +18,8 @@ CROWD = 500
 """Clients that come at once and all ask without a pause."""
 SLOW_CLIENTS = 200
 SLOW_RATE = 200
+SETTLE_SECONDS = 2
+"""Large batches are still under way when the closed loop ends, and must not be charged to the next phase's requests."""
 LARGE_ROWS, LARGE_SECONDS = 1000, 3
 """Large batches need this long to be counted."""
 
@@ -111,6 +113,7 @@ def measure(server: Server, model: Model, plan: Plan) -> Measured:
                 closed[f"{rows}x{connections}"] = loaded
                 say(f"  {server.name}: {rows} rows, {connections} connections: {shown(loaded)}")
         resident = memory(pid)
+        time.sleep(SETTLE_SECONDS)
         paced = _open_loops(server, port, model, plan)
         bodies = prediction_bodies(server, model, 1)
         crowd = closed_loop(port, server.one.path, bodies, CROWD, plan.seconds, plan.repetitions, may_lose=True)
