@@ -23,8 +23,8 @@ else first. [results.json](../benchmarks/results.json) holds every figure.
 """
 OUT_OF_REACH = """
 Five times the best peer's rows/s in batches of 1,000 is out of reach for a server of this model that keeps its log on
-the same core, and so is as much as the peer's. Five times is 1.7 ms a batch. On 2026-11-26 the floor, which checks
-and keeps nothing, took 10 ms, 8 of them in ONNX Runtime; KServe, with scikit-learn, about 8.5. Beacon took 11 ms
+the same core, and so is as much as the peer's. Five times is 1.6 ms a batch. On 2026-11-26 the floor, which checks
+and keeps nothing, took 10 ms, 8 of them in ONNX Runtime; KServe, with scikit-learn, 8. Beacon took 11 ms
 to answer and its shipper another 9 to write the 1,000 rows to SQLite, with their indexes; no peer keeps what it
 predicted. Without the model and without the shipper 3.0 ms are left, to read, check, word and spool 1,000 rows.
 ONNX Runtime walks the 300 trees as fast as scikit-learn does: its session's options, float trees, the order and depth
