@@ -29,6 +29,8 @@ def draw(file: Path, servers: dict[str, Measured]) -> None:
     bars = left.barh(titles, rates, color=[COLOURS[server.name] for server in ordered])
     left.bar_label(bars, [f"{rate:,.0f}" for rate in rates], padding=4)
     left.set_xlim(0, max(rates) * 1.15)
+    left.locator_params(axis="x", nbins=5)
+    left.xaxis.set_major_formatter("{x:,.0f}")
     left.set_title("requests/s, one row, 8 connections")
     for server in reversed(ordered):
         held = [paced for paced in server.open if paced.held]
@@ -47,7 +49,7 @@ def draw(file: Path, servers: dict[str, Measured]) -> None:
     right.set_xticks(ticks, [f"{rate:,}" for rate in ticks])
     right.minorticks_off()
     right.yaxis.set_major_formatter("{x:g}")
-    right.set_xlabel("requests/s sent (a line ends at the last rate that the server held)")
+    right.set_xlabel("requests/s sent, as far as the server kept up")
     right.set_title("p99 in ms, one row, open loop")
     right.legend(fontsize=8)
     for axes in (left, right):
