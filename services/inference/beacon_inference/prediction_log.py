@@ -107,25 +107,23 @@ class PredictionLog:
         return (found | self._database.find(others)) if others else found
 
     def _find_one(self, name: str) -> Record | None:
+        if self._newest_read is not None:  # who asks for one row of a record often asks for all
+            position, record = self._newest_read
+            if self._waits(position) and name in record.ids:
+                return record
         wanted = f'"{name}"'.encode()
         for segment, begin, size in self._index.ranges(name):
             ends = begin
             for line in _lines(self._spool.read(segment, begin, size)):
-                offset, ends = ends, ends + len(line) + 1
-                if wanted in line and offset >= self._offsets.get(segment, 0):
-                    record = self._read(line, Position(segment, offset))
-                    if record is not None and name in record.ids:
-                        return record
+                position, ends = Position(segment, ends), ends + len(line) + 1
+                found = self._decode(line) if wanted in line and self._waits(position) else None
+                if found is not None and name in found.ids:
+                    self._newest_read = position, found
+                    return found
         return None
 
-    def _read(self, line: bytes, position: Position) -> Record | None:
-        """Read one record; the newest read is kept, as who asks for one row of it often asks for all."""
-        if self._newest_read is not None and self._newest_read[0] == position:
-            return self._newest_read[1]
-        record = self._decode(line)
-        if record is not None:
-            self._newest_read = position, record
-        return record
+    def _waits(self, position: Position) -> bool:
+        return position.offset >= self._offsets.get(position.segment, 0)
 
     def _decode(self, line: bytes) -> Record | None:
         try:

@@ -171,10 +171,11 @@ def test_a_large_record_is_read_once_however_many_of_its_rows_are_asked_for(open
     running = open_log()
     names = [f"k.{row}" for row in range(1000)]
     running.log.append(make(*names))
-    decoded = []
+    decoded, read, spool_read = [], [], Spool.read
     monkeypatch.setattr(prediction_log, "decode_record", lambda *given: decoded.append(1) or decode_record(*given))
+    monkeypatch.setattr(Spool, "read", lambda *given: read.append(1) or spool_read(*given))
     assert list(running.log.find_waiting(names)) == names
-    assert len(decoded) == 1
+    assert (len(decoded), len(read)) == (1, 1)
 
 
 def test_a_spool_of_one_line_a_prediction_is_shipped(open_log, make):
