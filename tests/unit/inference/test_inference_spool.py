@@ -5,81 +5,15 @@ import os
 
 import msgspec
 import pytest
-from prometheus_client import CollectorRegistry
-from sqlalchemy import select
 from support.waiting import until
 
-from beacon_core.ids import new_ids
-from beacon_core.store import open_store, predictions
 from beacon_inference import prediction_log
 from beacon_inference import spool as spool_module
 from beacon_inference.database import ROWS_A_STATEMENT, Database
-from beacon_inference.prediction_log import PATIENT, RESTS, PredictionLog, rest_seconds
-from beacon_inference.record import FirstRecord, Record, decode_record, encode_record
+from beacon_inference.prediction_log import PATIENT, RESTS, rest_seconds
+from beacon_inference.record import FirstRecord, decode_record, encode_record
 from beacon_inference.spool import Spool
-from beacon_inference.spool_index import MARK_BYTES
 from beacon_inference.wording import Wording
-
-
-@pytest.fixture
-def make(product):
-    """Makes a record of the ids, which a client chose."""
-    given = [1.5, None, *[2.0] * (len(product.feature_names) - 2)]
-
-    def record(*ids, **changes):
-        count = len(ids)
-        fields = {
-            "ids": list(ids), "time": 1_700_000_000.123456, "given": [given] * count, "prediction": [21.5] * count,
-            "low": [18.5] * count, "high": [25.5] * count, "version": "1", "sha256": "a" * 64, "latency": 0.001,
-            "request_id": "r", "trace_id": "0" * 32, "questions": ["b" * 64] * count,
-        }  # fmt: skip
-        return Record(**(fields | changes))
-
-    return record
-
-
-class Log:
-    """A prediction log on a folder, as one process after another has it."""
-
-    def __init__(self, folder, product, max_bytes=1 << 20):
-        self.registry = CollectorRegistry()
-        self.database_file = folder / "beacon.db"
-        self.folder = folder / "spool"
-        self.database = Database(f"sqlite:///{self.database_file}", product.feature_names)
-        self.log = PredictionLog(self.folder, max_bytes, self.database, self.registry)
-
-    def value(self, name):
-        return self.registry.get_sample_value(f"beacon_prediction_log_{name}")
-
-    def waiting(self):
-        return self.value("spool_records")
-
-    def stop(self):
-        self.log.stop()
-        self.database.close()
-
-    def rows(self):
-        """Ids in the database."""
-        engine = open_store(f"sqlite:///{self.database_file}")
-        with engine.connect() as connection:
-            found = connection.execute(select(predictions.c.id)).scalars().all()
-        engine.dispose()
-        return found
-
-
-@pytest.fixture
-def open_log(tmp_path, product):
-    opened = []
-
-    def open_(**options):
-        opened.append(Log(tmp_path, product, **options))
-        return opened[-1]
-
-    yield open_
-    for each in opened:
-        if not each.log._stopping.is_set():
-            each.stop()
-
 
 SERVED = [None, 4.0, *[None] * 10]
 FULL = {"outside": {0: [0, 3]}, "entities": [17], "shadow_version": "2", "shadow": [3.5]}
@@ -119,63 +53,6 @@ def test_the_rows_of_a_record_are_told_apart_everywhere(open_log, make, product)
     assert running.log.find(["b"])["b"] == alone
     wording = Wording(product)
     assert wording.answers(both)[1] == wording.answers(alone)[0]
-
-
-def test_ids_that_beacon_made_are_found_without_an_entry_each(open_log, make):
-    first, other = new_ids(3), new_ids(2)
-    running = open_log()
-    running.log.append(make(*first, questions=None))
-    running.log.append(make(*other, questions=None))
-    running.log.append(make(first[0][:28]))  # a client may choose what it likes
-    assert list(running.log.find([first[2], other[0], first[0]])) == [first[2], other[0], first[0]]
-    assert running.log.find([first[1]])[first[1]].ids == [first[1]]
-    assert running.log.find([first[0][:28]]).keys() == {first[0][:28]}
-    assert running.log.find([first[0][:28] + "0003", other[0][:28]]) == {}
-    assert running.waiting() == 6
-
-
-@pytest.mark.parametrize("stopped", [False, True])
-def test_each_of_many_is_found_whatever_its_place_and_its_time(open_log, make, stopped):
-    # Some hundred lines a mark, several of one time on both sides of it; in the middle the clock goes back an hour.
-    times = [1_000_000 + number // 150 for number in range(1000)]
-    times[500:600] = [time - 3_600_000 for time in times[500:600]]
-    names = [f"{time:012x}{number:020x}" for number, time in enumerate(times)]
-    running = open_log()
-    for number, name in enumerate(names):
-        running.log.append(make(name, questions=None, prediction=[float(number)]))
-    if stopped:  # the next process has the same to tell
-        running.log._stopping.set()
-        running = open_log()
-    found = running.log.find_waiting([*reversed(names), "f" * 32, "0" * 32, names[3][:12] + "f" * 20])
-    assert [record.prediction for record in found.values()] == [[float(number)] for number in reversed(range(1000))]
-    entries = running.log._index._segments[1]
-    assert len(entries.named) == 100
-    assert 5 <= len(entries.marks) <= 50
-
-
-def test_what_is_asked_for_is_looked_for_in_a_small_part_of_the_spool(open_log, make, monkeypatch):
-    names = [f"{1_000_000 + number:012x}{number:020x}" for number in range(1000)]
-    running = open_log()
-    for name in names:
-        running.log.append(make(name, questions=None))
-    read, spool_read = [], Spool.read
-    monkeypatch.setattr(Spool, "read", lambda *given: read.append(spool_read(*given)) or read[-1])
-    assert running.log.find_waiting([names[700]]).keys() == {names[700]}
-    assert sum(map(len, read)) < 3 * MARK_BYTES < (running.folder / "00000001.jsonl").stat().st_size
-    read.clear()
-    assert running.log.find_waiting(["0" * 32, f"{1_000_000 + len(names):012x}{0:020x}", "of-a-client"]) == {}
-    assert read == []
-
-
-def test_a_large_record_is_read_once_however_many_of_its_rows_are_asked_for(open_log, make, monkeypatch):
-    running = open_log()
-    names = [f"k.{row}" for row in range(1000)]
-    running.log.append(make(*names))
-    decoded, read, spool_read = [], [], Spool.read
-    monkeypatch.setattr(prediction_log, "decode_record", lambda *given: decoded.append(1) or decode_record(*given))
-    monkeypatch.setattr(Spool, "read", lambda *given: read.append(1) or spool_read(*given))
-    assert list(running.log.find_waiting(names)) == names
-    assert (len(decoded), len(read)) == (1, 1)
 
 
 def test_a_spool_of_one_line_a_prediction_is_shipped(open_log, make):

@@ -1,0 +1,66 @@
+"""What waits in the spool is found by its id, whoever made that, and little is read for it."""
+
+import pytest
+
+from beacon_core.ids import new_ids
+from beacon_inference import prediction_log
+from beacon_inference.record import decode_record
+from beacon_inference.spool import Spool
+from beacon_inference.spool_index import MARK_BYTES
+
+
+def test_ids_that_beacon_made_are_found_without_an_entry_each(open_log, make):
+    first, other = new_ids(3), new_ids(2)
+    running = open_log()
+    running.log.append(make(*first, questions=None))
+    running.log.append(make(*other, questions=None))
+    running.log.append(make(first[0][:28]))  # a client may choose what it likes
+    assert list(running.log.find([first[2], other[0], first[0]])) == [first[2], other[0], first[0]]
+    assert running.log.find([first[1]])[first[1]].ids == [first[1]]
+    assert running.log.find([first[0][:28]]).keys() == {first[0][:28]}
+    assert running.log.find([first[0][:28] + "0003", other[0][:28]]) == {}
+    assert running.waiting() == 6
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_each_of_many_is_found_whatever_its_place_and_its_time(open_log, make, stopped):
+    # Some hundred lines a mark, several of one time on both sides of it; in the middle the clock goes back an hour.
+    times = [1_000_000 + number // 150 for number in range(1000)]
+    times[500:600] = [time - 3_600_000 for time in times[500:600]]
+    names = [f"{time:012x}{number:020x}" for number, time in enumerate(times)]
+    running = open_log()
+    for number, name in enumerate(names):
+        running.log.append(make(name, questions=None, prediction=[float(number)]))
+    if stopped:  # the next process has the same to tell
+        running.log._stopping.set()
+        running = open_log()
+    found = running.log.find_waiting([*reversed(names), "f" * 32, "0" * 32, names[3][:12] + "f" * 20])
+    assert [record.prediction for record in found.values()] == [[float(number)] for number in reversed(range(1000))]
+    entries = running.log._index._segments[1]
+    assert len(entries.named) == 100
+    assert 5 <= len(entries.marks) <= 50
+
+
+def test_what_is_asked_for_is_looked_for_in_a_small_part_of_the_spool(open_log, make, monkeypatch):
+    names = [f"{1_000_000 + number:012x}{number:020x}" for number in range(1000)]
+    running = open_log()
+    for name in names:
+        running.log.append(make(name, questions=None))
+    read, spool_read = [], Spool.read
+    monkeypatch.setattr(Spool, "read", lambda *given: read.append(spool_read(*given)) or read[-1])
+    assert running.log.find_waiting([names[700]]).keys() == {names[700]}
+    assert sum(map(len, read)) < 3 * MARK_BYTES < (running.folder / "00000001.jsonl").stat().st_size
+    read.clear()
+    assert running.log.find_waiting(["0" * 32, f"{1_000_000 + len(names):012x}{0:020x}", "of-a-client"]) == {}
+    assert read == []
+
+
+def test_a_large_record_is_read_once_however_many_of_its_rows_are_asked_for(open_log, make, monkeypatch):
+    running = open_log()
+    names = [f"k.{row}" for row in range(1000)]
+    running.log.append(make(*names))
+    decoded, read, spool_read = [], [], Spool.read
+    monkeypatch.setattr(prediction_log, "decode_record", lambda *given: decoded.append(1) or decode_record(*given))
+    monkeypatch.setattr(Spool, "read", lambda *given: read.append(1) or spool_read(*given))
+    assert list(running.log.find_waiting(names)) == names
+    assert (len(decoded), len(read)) == (1, 1)
