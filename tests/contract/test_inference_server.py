@@ -8,12 +8,10 @@ import time
 
 import httpx
 import pytest
-from sqlalchemy import select
 from support.load import under_load
+from support.logged import logged_ids
 from support.server import serving
 from support.service import samples
-
-from beacon_core.store import open_store, predictions
 
 PREDICT = "/v1/predict"
 KILLS = int(os.environ.get("BEACON_KILLS", "3"))
@@ -28,11 +26,7 @@ def server(home):
 
 def recorded(home):
     """Ids in the database."""
-    engine = open_store(f"sqlite:///{home / 'beacon.db'}")
-    with engine.connect() as connection:
-        found = connection.execute(select(predictions.c.id)).scalars().all()
-    engine.dispose()
-    return found
+    return logged_ids(home / "beacon.db")
 
 
 def test_it_serves_on_one_port_and_shows_its_metrics_on_the_other(server, row):

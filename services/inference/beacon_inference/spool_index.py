@@ -27,11 +27,10 @@ class Range(NamedTuple):
 class _Segment:
     """The marks are times (as ids have them) and offsets, both ascending; `newest` is the last time in their order."""
 
-    __slots__ = ("marks", "named", "newest", "next_mark")
+    __slots__ = ("marks", "named", "newest")
 
     def __init__(self) -> None:
         self.marks: list[tuple[str, int]] = []
-        self.next_mark = 0
         self.newest = ""
         self.named: dict[str, int] = {}
 
@@ -41,9 +40,8 @@ class _Segment:
             self.named.update(dict.fromkeys(record.ids, offset))
             return
         self.newest = time
-        if offset >= self.next_mark:
+        if not self.marks or offset >= self.marks[-1][1] + MARK_BYTES:
             self.marks.append((time, offset))
-            self.next_mark = offset + MARK_BYTES
 
     def ranges(self, prediction_id: str) -> Iterator[tuple[int, int]]:
         offset = self.named.get(prediction_id)
@@ -54,7 +52,8 @@ class _Segment:
             # Lines of the same millisecond may lie on both sides of a mark.
             first = marks[max(0, bisect_left(marks, (time,)) - 1)][1]
             after = bisect_right(marks, (time, inf))
-            yield first, (marks[after][1] if after < len(marks) else self.next_mark) - first
+            end = marks[after][1] if after < len(marks) else marks[-1][1] + MARK_BYTES
+            yield first, end - first
 
 
 class SpoolIndex:

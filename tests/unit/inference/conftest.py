@@ -2,9 +2,8 @@
 
 import pytest
 from prometheus_client import CollectorRegistry
-from sqlalchemy import select
+from support.logged import logged_ids
 
-from beacon_core.store import open_store, predictions
 from beacon_inference.database import Database
 from beacon_inference.prediction_log import PredictionLog
 from beacon_inference.record import Record
@@ -49,11 +48,7 @@ class Log:
 
     def rows(self):
         """Ids in the database."""
-        engine = open_store(f"sqlite:///{self.database_file}")
-        with engine.connect() as connection:
-            found = connection.execute(select(predictions.c.id)).scalars().all()
-        engine.dispose()
-        return found
+        return logged_ids(self.database_file)
 
 
 @pytest.fixture

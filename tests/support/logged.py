@@ -1,0 +1,16 @@
+"""What inference has logged, read from its database."""
+
+from pathlib import Path
+
+from sqlalchemy import select
+
+from beacon_core.store import open_store, predictions
+
+
+def logged_ids(database: Path) -> list[str]:
+    """Ids of the predictions in a SQLite database, one for each row."""
+    engine = open_store(f"sqlite:///{database}")
+    with engine.connect() as connection:
+        found = connection.execute(select(predictions.c.id)).scalars().all()
+    engine.dispose()
+    return list(found)
