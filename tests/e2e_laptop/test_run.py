@@ -36,7 +36,10 @@ def start(home):
 
 
 def steady(run, command):
-    """Pids of a command, once none comes or goes: what is about to become another program looks like its parent."""
+    """Pids of a command, its head first, once none comes or goes.
+
+    What is about to become another program looks like its parent.
+    """
 
     def twice_the_same():
         before = run.find(command)
@@ -44,6 +47,16 @@ def steady(run, command):
         return before if run.find(command) == before else []
 
     return until(twice_the_same, f"{command} is steady")
+
+
+def whole_again(run, command, before, killed):
+    """Pids of a command, once there are as many as `before`, none of them `killed`, and all of the run answers."""
+
+    def as_before():
+        now = steady(run, command)
+        return now if len(now) == len(before) and not set(now) & set(killed) and run.all_ready() else []
+
+    return until(as_before, f"{command} comes back without {killed}", 120)
 
 
 def kill(pid):
@@ -90,18 +103,11 @@ def test_the_first_run_trains_and_everything_killed_comes_back(start):
         "-m beacon_laptop.schedule",
         "jobs/promote.py follow",
     ):
-        for position in range(len(steady(run, command))):
-            before = steady(run, command)
-            kill(before[position])
-            # The same number of processes again, the killed one not among them, and the whole answers.
-            until(
-                lambda command=command, before=before, position=position: (
-                    len(now := run.find(command)) == len(before) and before[position] not in now
-                ),
-                f"{command}, process {position} comes back\n{run.text()}",
-                120,
-            )
-            until(run.all_ready, f"everything is ready after {command}, process {position}\n{run.text()}", 120)
+        pids = steady(run, command)
+        for position in range(len(pids)):
+            kill(pids[position])
+            # A head takes its workers along; until they are gone, they answer in place of those that come.
+            pids = whole_again(run, command, pids, killed=[pids[position]] if position else pids)
     assert len(run.predictions()) == 2
     for name in ("mlflow", "feature-serving", "inference", "console", "schedule", "promoter"):
         told = f"beacon: {name} ended (terminated by SIGKILL) and is started again\n  log: "
