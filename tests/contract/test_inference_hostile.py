@@ -237,16 +237,6 @@ def test_a_body_that_comes_in_two_pieces_in_time_is_taken(server: Server, row: d
             assert answer(client)[0] == 200
 
 
-def test_requests_sent_at_once_are_answered_in_order(server: Server, row: dict[str, float]) -> None:
-    body = json.dumps({"features": row}).encode()
-    bad = b'{"features":{"RM":99}}'
-    with connect(server) as client:
-        client.sendall(whole(body))
-        assert answer(client)[0] == 200
-        client.sendall(whole(bad))
-        assert answer(client)[0] == 422
-
-
 def test_silent_clients_cost_the_others_nothing(server: Server, row: dict[str, float]) -> None:
     with contextlib.ExitStack() as stack:
         silent = [stack.enter_context(connect(server)) for _ in range(500)]

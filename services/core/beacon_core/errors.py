@@ -4,6 +4,7 @@ from typing import Any
 
 # The whole set of codes; each is also a value of the metric label `error_type`.
 STATUS_OF: dict[str, int] = {
+    "invalid_request": 400,
     "invalid_json": 400,
     "invalid_body": 400,
     "invalid_type": 422,
@@ -27,7 +28,9 @@ STATUS_OF: dict[str, int] = {
     "request_timeout": 408,
     "request_in_progress": 409,
     "body_too_large": 413,
+    "uri_too_long": 414,
     "unsupported_media_type": 415,
+    "headers_too_large": 431,
     "overloaded": 503,
     "feature_store_unavailable": 503,
     "model_not_ready": 503,

@@ -81,6 +81,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Largest request body taken."""
     body_timeout_seconds: float = 10.0
     """How long a client may take to send its body, once it has begun; one that sends nothing of it has 30 seconds."""
+    head_timeout_seconds: float = 30.0
+    """How long a client may take to send the head of a request, from the connection or its first byte on."""
+    idle_timeout_seconds: float = 620.0
+    """How long a connection may rest before its next request, or more of an answer: longer than proxies let it."""
     max_batch_rows: int = 1000
     """Most rows in one batch."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"

@@ -46,7 +46,7 @@ class Application:
     """One service's ASGI application.
 
     `routes` are the hot routes; a template's `{name}` matches one path segment. `start` runs before the first request
-    is taken, `stop` after the last one was answered.
+    is taken, `stop` after the last one was answered. `head_seconds` and `idle_seconds` are what a connection may rest.
     """
 
     def __init__(
@@ -64,6 +64,8 @@ class Application:
     ) -> None:
         self._limit = settings.max_body_bytes
         self._body_seconds = settings.body_timeout_seconds
+        self.head_seconds = settings.head_timeout_seconds
+        self.idle_seconds = settings.idle_timeout_seconds
         self._metrics_port = metrics_port
         self._registry = registry
         access_log = AccessLog(service, settings.build_version, settings.log_level) if settings.access_log else None
@@ -97,6 +99,13 @@ class Application:
             await self._live(receive, send)
         else:
             await send({"type": "websocket.close"})
+
+    def refuse(self, error: BeaconError) -> Response:
+        """Word and count the refusal of what could not be read as a request."""
+        request = Request({"method": "", "headers": ()})
+        request.error_code = error.code
+        self._telemetry.answered(request, error.status)
+        return _failure(error, request, error_body)._replace(headers=[(b"x-request-id", request.id.encode())])
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope)

@@ -53,7 +53,7 @@ def serve(service: str, settings: Settings, create: Callable[[], Any], port: int
         "worker_class": "beacon_core.serving.worker.Worker",
         "asgi_lifespan": "on",
         "http_parser": "fast",
-        "keepalive": 75,
+        "keepalive": 1,  # yes; for how long is up to the connection
         "timeout": 30,
         "graceful_timeout": 10,
         # A closed connection is let go at once. Kept for the usual 3 seconds, 3,000 new ones a second took 200 MB.

@@ -19,6 +19,8 @@ from beacon_core.tracing import SAMPLED
 
 # Created at zero for every route, so that the first error is a step that rate() can see.
 USUAL_STATUSES = (200, 400, 404, 405, 408, 413, 415, 422, 500, 503)
+# Why what comes may be no request at all.
+UNREAD = ("invalid_request", "uri_too_long", "headers_too_large", "request_timeout")
 # Requests are counted and logged in groups, so many at once, this often at least and before each scrape: one by one,
 # between other work, that costs as much as a prediction; too many at once make the next request wait.
 GROUP_REQUESTS = 32
@@ -96,6 +98,9 @@ class Telemetry:
         # Keyed by plain values: making label texts at every request costs more than the count itself.
         self._series: dict[tuple[str, str, int], Series] = {}
         self.declare("unmatched", "GET", ("not_found", "method_not_allowed", "internal"))
+        for code in UNREAD:
+            self._series_of("unmatched", "OTHER", STATUS_OF[code])
+            self._errors.labels("unmatched", code)
 
     def declare(self, endpoint: str, method: str, codes: Iterable[str] = STATUS_OF) -> None:
         """Create the series of one route at zero."""

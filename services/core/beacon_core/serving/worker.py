@@ -12,13 +12,16 @@ from collections.abc import Callable
 from typing import Any
 
 import uvloop
-from gunicorn.workers.gasgi import ASGIWorker
+from gunicorn.workers import gasgi
+
+from beacon_core.serving.connection import Connection
 
 # Connections that the kernel holds meanwhile; uvloop's own default, 100, overrides what gunicorn was told.
 BACKLOG = 2048
 LOOK_SECONDS = 0.02
 # So many at once, then those who are connected already have their turn.
 LET_IN_AT_ONCE = 512
+SILENCE_LOOK_SECONDS = 1.0
 
 MakeProtocol = Callable[[], asyncio.Protocol]
 
@@ -56,9 +59,20 @@ class Loop(uvloop.Loop):
             connection.close()  # the client has gone already
 
 
-class Worker(ASGIWorker):  # type: ignore[misc]
-    """gunicorn's, on this loop."""
+class Worker(gasgi.ASGIWorker):  # type: ignore[misc]
+    """gunicorn's, on this loop, with connections that end when their client has gone silent."""
+
+    connections: set[Connection]
 
     def _setup_event_loop(self) -> None:
+        gasgi.ASGIProtocol = Connection  # what it makes connections of
+        self.connections = set()
         self.loop = Loop()
         asyncio.set_event_loop(self.loop)
+        self._look_after_connections()
+
+    def _look_after_connections(self) -> None:
+        self.loop.call_later(SILENCE_LOOK_SECONDS, self._look_after_connections)
+        now = self.loop.time()
+        for connection in tuple(self.connections):
+            connection.end_if_silent(now)

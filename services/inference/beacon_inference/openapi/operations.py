@@ -17,6 +17,7 @@ TAGS = {
 }
 
 MEANING = {
+    "invalid_request": "what came is no HTTP/1.1 request",
     "invalid_json": "the body is not JSON",
     "invalid_body": "the body is JSON of another shape",
     "invalid_type": "a value is of the wrong type",
@@ -40,7 +41,9 @@ MEANING = {
     "request_timeout": "the body did not come in time",
     "request_in_progress": "a request with this id is under way",
     "body_too_large": "the body is larger than the limit",
+    "uri_too_long": "the request line is longer than 4,094 bytes",
     "unsupported_media_type": "the content type (or encoding) is not taken",
+    "headers_too_large": "more than 100 header fields, or one of more than 8,190 bytes",
     "overloaded": "too many requests wait",
     "feature_store_unavailable": "feature serving does not answer",
     "model_not_ready": "no model is in service yet",
