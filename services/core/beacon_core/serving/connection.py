@@ -69,16 +69,11 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
         self._within(self.app.idle_seconds)
         super().pause_writing()
 
-    def resume_writing(self) -> None:
-        self._deadline = NEVER
-        super().resume_writing()
-
     def end_if_silent(self, now: float) -> None:
         """End the connection if its client has not gone on in time; `now` is the loop's."""
         if now < self._deadline:
             return
-        self._deadline = NEVER
-        if self._head_begun and not self._closed:
+        if self._head_begun:
             self._refuse("request_timeout", f"the request's head did not come within {self.app.head_seconds:g} seconds")
         else:
             self.transport.abort()  # what is still to be written nobody takes
@@ -97,7 +92,7 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
                 part, rest = self._behind[:PART_BYTES], self._behind[PART_BYTES:]
                 super().data_received(part)
                 self._behind = parser.remaining() + rest if parser.is_complete else rest
-                if not parser.is_complete:
+                if not parser.is_complete and not self._closed:
                     self._wait_for_more()
 
     def _wait_for_more(self) -> None:
@@ -115,6 +110,7 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
         self._deadline = self.worker.loop.time() + seconds
 
     def _refuse(self, code: str, message: str) -> None:
+        self._deadline = NEVER
         response = self.app.refuse(BeaconError(code, message))
         lines = [
             b"HTTP/1.1 %d %s" % (response.status, http.HTTPStatus(response.status).phrase.encode()),
@@ -141,10 +137,6 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
                 self._refuse(code, str(exc))
                 return True
         return False
-
-    def _close_transport(self) -> None:
-        self._within(self.app.idle_seconds)  # for what is still to be written
-        super()._close_transport()
 
     def _arm_keepalive_timer(self) -> None:
         """A request is answered, and the parser is ready for the next."""
