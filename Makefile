@@ -233,6 +233,10 @@ compare-catboost: .venv/.stamp ## CatBoost's defaults on the folds of the search
 bench: .venvs/bench.stamp .venvs/inference.stamp .venvs/features.stamp .venvs/retrain.stamp ## Beacon beside its peers: 15 minutes (ARGS=--quick: 4)
 	@cd benchmarks && exec $(CURDIR)/.venvs/bench/bin/python -m harness $(ARGS)
 
+.PHONY: bench-parts
+bench-parts: .venv/.stamp .venvs/retrain.stamp ## where the time of a prediction goes: 2 minutes
+	@exec .venv/bin/python benchmarks/parts.py
+
 .PHONY: drift-study
 drift-study: .venv/.stamp ## how often a drift alarm is false and a shift is found, beside peers: 30 minutes (ARGS=--help)
 	@cd benchmarks && UV=$(UV) exec $(CURDIR)/.venv/bin/python -m drift.study $(ARGS)

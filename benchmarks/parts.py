@@ -1,0 +1,110 @@
+"""Where the time of a prediction goes: `make bench-parts` prints processor time by part, in microseconds a row.
+
+The real application in one process, without sockets: with the model of `make bench`, and with a linear one, which costs
+next to nothing; its access log is off. Its event loop is this thread, which answers; the others ship, until nothing
+waits. The least of the rounds is told, as other work only adds.
+"""
+
+import json
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = map(str, (ROOT, ROOT / "benchmarks", ROOT / "tests", *(ROOT / "services").iterdir()))
+
+import numpy as np  # noqa: E402
+from harness.model import make_model  # noqa: E402
+from support.packages import release_package  # noqa: E402
+from support.service import Service  # noqa: E402
+
+from beacon_core.ids import new_id, new_ids  # noqa: E402
+from beacon_core.product import Product, load_product  # noqa: E402
+from beacon_core.release import read_release  # noqa: E402
+from beacon_core.settings import Settings  # noqa: E402
+from beacon_inference.app import create  # noqa: E402
+from beacon_inference.database import Database  # noqa: E402
+from beacon_inference.model import load_model  # noqa: E402
+from beacon_inference.record import Record  # noqa: E402
+
+ROUNDS = 5
+ROWS_A_ROUND = 10_000
+ROWS_A_COMMIT = 300
+WAITING = "beacon_prediction_log_spool_records"
+Row = dict[str, float]
+
+
+def main() -> None:
+    """Measure the parts and print them."""
+    product = load_product(ROOT / "feature_repo" / "product.yaml")
+    model = make_model()
+    with tempfile.TemporaryDirectory() as folder:
+        bench, linear = (Settings(home=Path(folder) / name, access_log=False) for name in ("bench", "linear"))
+        shutil.copytree(model.home, bench.home)
+        release_package(linear.home, product)
+        for title, settings in ((f"the bench's model, {model.algorithm}", bench), ("a linear model", linear)):
+            print(title)
+            with Service(create(settings)) as service:
+                for count in (1, 100, 1000):
+                    answering, shipping = serve(service, model.rows[:count])
+                    print(f"  {count:5} rows a request: {answering:6.1f} to answer, {shipping:5.1f} to ship")
+        print("alone")
+        print(f"  ONNX Runtime, 1,000 rows: {predict(bench, product, model.rows):6.1f}")
+        print(f"  SQLite, {ROWS_A_COMMIT} rows a commit: {insert(bench, product, model.rows):6.1f}")
+
+
+def serve(service: Service, rows: Sequence[Row]) -> tuple[float, float]:
+    """Microseconds a row: of the event loop, and of the threads that ship what it answered."""
+    path, body = "/v1/predict/batch", json.dumps({"rows": [{"features": row} for row in rows]}).encode()
+    if len(rows) == 1:
+        path, body = "/v1/predict", json.dumps({"features": rows[0]}).encode()
+    requests = ROWS_A_ROUND // len(rows)
+    answering, shipping = [], []
+    for _ in range(ROUNDS):
+        thread, process = time.thread_time(), time.process_time()
+        for _ in range(requests):
+            assert service.post(path, body).status == 200
+        answering.append((time.thread_time() - thread) / ROWS_A_ROUND * 1e6)
+        service.until(lambda: not service.metrics()[WAITING], "all is shipped")
+        others = (time.process_time() - process) - (time.thread_time() - thread)
+        shipping.append(others / ROWS_A_ROUND * 1e6)
+    return min(answering), min(shipping)
+
+
+def predict(settings: Settings, product: Product, rows: Sequence[Row]) -> float:
+    """Microseconds a row of the model, asked for all rows at once."""
+    model = load_model(settings.models_dir, read_release(settings.release_file).model, product)
+    matrix = np.array([[row[name] for name in product.feature_names] for row in rows])
+    took = []
+    for _ in range(ROUNDS * 10):
+        began = time.thread_time()
+        model.predict(matrix)
+        took.append(time.thread_time() - began)
+    return min(took) / len(rows) * 1e6
+
+
+def insert(settings: Settings, product: Product, rows: Sequence[Row]) -> float:
+    """Microseconds a row of the database, with nothing else on the core."""
+    database = Database(f"sqlite:///{settings.home / 'alone.db'}", product.feature_names)
+    took = []
+    for _ in range(ROUNDS):
+        records = [_record(rows[number % len(rows)], product) for number in range(ROWS_A_ROUND)]
+        began = time.thread_time()
+        for first in range(0, ROWS_A_ROUND, ROWS_A_COMMIT):
+            database.insert(records[first : first + ROWS_A_COMMIT])
+        took.append(time.thread_time() - began)
+    database.close()
+    return min(took) / ROWS_A_ROUND * 1e6
+
+
+def _record(row: Row, product: Product) -> Record:
+    given = [[row[name] for name in product.feature_names]]
+    name = new_id()
+    return Record(new_ids(1), time.time(), given, [22.1], [20.1], [24.9], "1", "a" * 64, 1e-4, name, name)
+
+
+if __name__ == "__main__":
+    main()
