@@ -79,24 +79,24 @@ class Run:
         return code
 
     def processes(self) -> dict[int, str]:
-        """Pid -> command line of everything that belongs to this run."""
+        """Pid -> command line of everything that belongs to this run, parents first (pids begin anew)."""
         mark = f"{PREFIX}HOME={self.home}".encode()
         found = {}
         for folder in Path("/proc").glob("[0-9]*"):
             # A process may end while it is looked at.
             with contextlib.suppress(OSError):
                 if mark in (folder / "environ").read_bytes().split(b"\0"):
-                    found[int(folder.name)] = (folder / "cmdline").read_text().replace("\0", " ")
-        return {pid: command for pid, command in found.items() if command}
+                    command = (folder / "cmdline").read_text().replace("\0", " ")
+                    found[int(folder.name)] = (_started(int(folder.name)), command)
+        return {pid: command for pid, (_, command) in sorted(found.items(), key=lambda item: item[1]) if command}
 
     def find(self, words: str) -> list[int]:
         """Pids whose command line holds `words`, parents first."""
-        return sorted(pid for pid, command in self.processes().items() if words in command)
+        return [pid for pid, command in self.processes().items() if words in command]
 
     def cpu_seconds(self) -> float:
         """Processor time of the whole run so far."""
-        fields = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in self.processes()]
-        return sum(int(field) for stat in fields for field in stat[11:15]) / os.sysconf("SC_CLK_TCK")
+        return sum(sum(_stat(pid)[11:15]) for pid in self.processes()) / os.sysconf("SC_CLK_TCK")
 
     def all_ready(self) -> bool:
         return all(is_ready(process.health) for process in services(self.settings))
@@ -126,6 +126,17 @@ class Run:
         for pid in self.processes():
             os.kill(pid, signal.SIGKILL)
         self.make.wait()
+
+
+def _stat(pid: int) -> list[int]:
+    """What /proc/PID/stat has behind the state."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return [0, *map(int, fields[1:])]
+
+
+def _started(pid: int) -> int:
+    """When the process started, in clock ticks since the machine did."""
+    return _stat(pid)[19]
 
 
 def _send(curl: list[str]) -> dict[str, Any]:
