@@ -23,14 +23,14 @@ else first. [results.json](../benchmarks/results.json) holds every figure.
 """
 OUT_OF_REACH = """
 Five times the best peer's rows/s in batches of 1,000 is out of reach for a server of this model that keeps its log on
-the same core, and so is as much as the peer's. Five times is 1.6 µs a row; KServe, with scikit-learn, takes 8 in all and
-keeps nothing. Where Beacon's time goes, `make bench-parts` tells (2026-11-26): of 14 µs a row to answer, 8 are ONNX
-Runtime's, and 6 read, check, word and spool. The shipper takes another 12, of which SQLite with these indexes needs 9 on
-a core of its own. A log with a row a request, not a row a prediction, was not tried.
+the same core, and so is as much as the peer's. Five times is 1.6 us a row; KServe, with scikit-learn, takes 8 in all
+and keeps nothing. Where Beacon's time goes, `make bench-parts` tells (2026-11-26): of 14 us a row to answer, 8 are ONNX
+Runtime's, and 6 read, check, word and spool. The shipper takes another 12, of which SQLite with these indexes needs 9
+on a core of its own. A log with a row a request, not a row a prediction, was not tried.
 ONNX Runtime walks the 300 trees as fast as scikit-learn does: its session's options, float trees, the order and depth
 of nodes and the size of a run change that by less than a tenth. What would is another way to ask the same trees: by bit
-masks of the leaves that each threshold excludes, numpy gave the same answers in 2 µs a row, but it is a model runtime of
-our own. The shipper rests while requests come, and less, the more predictions wait; with 50,000 waiting batches are
+masks of the leaves that each threshold excludes, numpy gave the same answers in 2 us a row, but it is a model runtime
+of our own. The shipper rests while requests come, and less, the more predictions wait; with 50,000 waiting batches are
 answered as fast as they are shipped ([decision 4](decisions/0004-the-prediction-log.md)).
 """
 READING = """## How to read it
