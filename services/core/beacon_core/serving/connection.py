@@ -144,4 +144,4 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
         self._read()
 
     def _cancel_keepalive_timer(self) -> None:
-        """Called before its timer could ever run out."""
+        """Does nothing: the timer would be stopped before it could ever run out."""
