@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -84,19 +85,31 @@ def by_entity() -> list[Door]:
 
 def direct(name: str) -> list[Door]:
     """Past the ingress, over a port of the node."""
-    service = json.loads(cluster().kubectl("get", "service", f"chaos-{name}", "-o", "json"))
-    address = f"http://{urlsplit(ADDRESS).hostname}:{service['spec']['ports'][0]['nodePort']}"
+    host, port = node_port(name)
+    address = f"http://{host}:{port}"
     if name == "inference":
         return both("node port", f"{address}/v1/predict", BODY)
     return both("node port", f"{address}/get-online-features", LOOKUP)
 
 
 def open_node_port(name: str) -> None:
-    """A Service of type NodePort over a component's pods, so that clients need no ingress."""
+    """A Service of type NodePort over a component's pods, so that clients need no ingress; waits until it is open."""
     selector = {"app.kubernetes.io/name": name, "app.kubernetes.io/part-of": "beacon"}
     spec = {"type": "NodePort", "selector": selector, "ports": [{"port": PORTS[name], "targetPort": "http"}]}
     service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": f"chaos-{name}"}, "spec": spec}
     cluster().kubectl("apply", "-f", "-", given=json.dumps(service))
+
+    def is_open() -> bool:
+        with socket.socket() as client:
+            return client.connect_ex(node_port(name)) == 0
+
+    until(is_open, f"the node's port of {name}", 60)
+
+
+def node_port(name: str) -> tuple[str, int]:
+    """Host and port of that Service."""
+    service = json.loads(cluster().kubectl("get", "service", f"chaos-{name}", "-o", "json"))
+    return urlsplit(ADDRESS).hostname or "", service["spec"]["ports"][0]["nodePort"]
 
 
 def lost(ids: list[str]) -> int:
