@@ -234,7 +234,7 @@ bench: .venvs/bench.stamp .venvs/inference.stamp .venvs/features.stamp .venvs/re
 	@cd benchmarks && exec $(CURDIR)/.venvs/bench/bin/python -m harness $(ARGS)
 
 .PHONY: bench-parts
-bench-parts: .venv/.stamp .venvs/retrain.stamp ## where the time of a prediction goes: 2 minutes
+bench-parts: .venv/.stamp .venvs/retrain.stamp ## where the time of a prediction goes: half a minute
 	@exec .venv/bin/python benchmarks/parts.py
 
 .PHONY: drift-study

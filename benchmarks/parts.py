@@ -18,9 +18,11 @@ sys.path[:0] = map(str, (ROOT, ROOT / "benchmarks", ROOT / "tests", *(ROOT / "se
 
 import numpy as np  # noqa: E402
 from harness.model import make_model  # noqa: E402
+from harness.servers import Row  # noqa: E402
 from support.packages import release_package  # noqa: E402
 from support.service import Service  # noqa: E402
 
+from beacon_core import metrics  # noqa: E402
 from beacon_core.ids import new_id, new_ids  # noqa: E402
 from beacon_core.product import Product, load_product  # noqa: E402
 from beacon_core.release import read_release  # noqa: E402
@@ -33,8 +35,6 @@ from beacon_inference.record import Record  # noqa: E402
 ROUNDS = 5
 ROWS_A_ROUND = 10_000
 ROWS_A_COMMIT = 300
-WAITING = "beacon_prediction_log_spool_records"
-Row = dict[str, float]
 
 
 def main() -> None:
@@ -68,7 +68,7 @@ def serve(service: Service, rows: Sequence[Row]) -> tuple[float, float]:
         for _ in range(requests):
             assert service.post(path, body).status == 200
         answering.append((time.thread_time() - thread) / ROWS_A_ROUND * 1e6)
-        service.until(lambda: not service.metrics()[WAITING], "all is shipped")
+        service.until(lambda: not service.metrics()[metrics.SPOOL_RECORDS.name], "all is shipped")
         others = (time.process_time() - process) - (time.thread_time() - thread)
         shipping.append(others / ROWS_A_ROUND * 1e6)
     return min(answering), min(shipping)

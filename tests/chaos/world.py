@@ -99,9 +99,11 @@ def open_node_port(name: str) -> None:
     service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": f"chaos-{name}"}, "spec": spec}
     cluster().kubectl("apply", "-f", "-", given=json.dumps(service))
 
+    address = node_port(name)
+
     def is_open() -> bool:
         with socket.socket() as client:
-            return client.connect_ex(node_port(name)) == 0
+            return client.connect_ex(address) == 0
 
     until(is_open, f"the node's port of {name}", 60)
 

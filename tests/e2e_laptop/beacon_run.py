@@ -96,7 +96,7 @@ class Run:
 
     def cpu_seconds(self) -> float:
         """Processor time of the whole run so far."""
-        return sum(sum(_stat(pid)[11:15]) for pid in self.processes()) / os.sysconf("SC_CLK_TCK")
+        return sum(sum(_stat(pid)[10:14]) for pid in self.processes()) / os.sysconf("SC_CLK_TCK")
 
     def all_ready(self) -> bool:
         return all(is_ready(process.health) for process in services(self.settings))
@@ -131,12 +131,12 @@ class Run:
 def _stat(pid: int) -> list[int]:
     """What /proc/PID/stat has behind the state."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return [0, *map(int, fields[1:])]
+    return list(map(int, fields[1:]))
 
 
 def _started(pid: int) -> int:
     """When the process started, in clock ticks since the machine did."""
-    return _stat(pid)[19]
+    return _stat(pid)[18]
 
 
 def _send(curl: list[str]) -> dict[str, Any]:
