@@ -113,7 +113,7 @@ lint: .venv/.stamp ## style, types
 
 .PHONY: test
 test: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## unit and contract tests
-	$(DEV) pytest -n 2 --dist loadgroup tests/unit tests/contract
+	$(DEV) pytest -n 2 --dist loadgroup tests/unit tests/contract tests/reports
 
 .PHONY: test-faults
 test-faults: .venv/.stamp .venvs/inference.stamp .venvs/drift.stamp ## PostgreSQL down, killed and hung; the disk full; jobs killed

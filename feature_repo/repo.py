@@ -3,21 +3,25 @@
 import contextlib
 import io
 import os
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from string import Template
+from typing import Any
 
 import msgspec
 import pandas as pd
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import yaml
 from feast import FeatureStore
 from feast.repo_config import RepoConfig
+from pydantic import ValidationError
 
 from beacon_core import clock
+from beacon_core.errors import ConfigurationError
 from beacon_core.product import Product
 from beacon_core.settings import Settings
+from beacon_core.yaml_file import YamlError, read_yaml
 from feature_repo import definitions
 from feature_repo.names import CREATED_TIME, EVENT_TIME
 from feature_repo.offline import locked
@@ -26,7 +30,7 @@ from feature_repo.online import keep_newest
 CONFIG_FILE = "feature_store.yaml"
 
 
-class FeatureStoreError(RuntimeError):
+class FeatureStoreError(ConfigurationError):
     """The feature store cannot be opened or filled; the message says what is missing."""
 
 
@@ -49,17 +53,33 @@ def load_config(settings: Settings) -> RepoConfig:
     """Read feature_store.yaml; ${NAME} is an environment variable, ${BEACON_HOME} the home in force."""
     file = settings.feature_repo / CONFIG_FILE
     try:
-        text = Template(file.read_text(encoding="utf-8"))
-        raw = yaml.safe_load(text.substitute(os.environ, BEACON_HOME=str(settings.home)))
-    except OSError as error:
-        raise FeatureStoreError(f"{file}: {error.strerror}") from error
+        raw = read_yaml(file)
+        config = RepoConfig(**_filled(raw, {**os.environ, "BEACON_HOME": str(settings.home)}))
+    except YamlError as error:
+        raise FeatureStoreError(f"{file}: {error}") from error
     except KeyError as error:
         raise FeatureStoreError(f"{file}: the environment variable {error.args[0]} is not set") from error
-    except (yaml.YAMLError, ValueError) as error:
-        raise FeatureStoreError(f"{file}: {error}") from error
-    config = RepoConfig(**raw)
+    except TypeError as error:
+        raise FeatureStoreError(f"{file}: must be a mapping") from error
+    except ValidationError as error:  # whose own words quote what they refuse, a connection string for one
+        told = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        raise FeatureStoreError(f"{file}: {told}") from error
+    except ValueError as error:
+        raise FeatureStoreError(f"{file}: holds a $ that names no variable; a $ alone is written $$") from error
     config.repo_path = settings.feature_repo
     return config
+
+
+def _filled(value: Any, variables: Mapping[str, str]) -> Any:
+    """The texts of `value` with ${NAME} replaced by a variable, as it was meant: without the line break at its end."""
+    if isinstance(value, dict):
+        return {key: _filled(item, variables) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_filled(item, variables) for item in value]
+    if not isinstance(value, str):
+        return value
+    template = Template(value)
+    return template.substitute({name: variables[name].strip() for name in template.get_identifiers()})
 
 
 def open_store(settings: Settings) -> FeatureStore:

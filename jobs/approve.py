@@ -6,16 +6,16 @@ import sys
 
 from beacon_core.approvals import APPROVED, REJECTED, decide
 from beacon_core.errors import BeaconError
-from beacon_core.logs import configure_logging
+from beacon_core.job import complain, run_command
 from beacon_core.product import load_product
-from beacon_core.settings import load_settings
+from beacon_core.settings import Settings
 from beacon_core.store import migrate, open_store
 from beacon_retrain.errors import EXPECTED, REFUSED, status_of
 
 DECISIONS = {"approve": APPROVED, "reject": REJECTED}
 
 
-def main() -> int:
+def main(settings: Settings) -> int:
     """Decide once."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("decision", choices=tuple(DECISIONS))
@@ -23,8 +23,6 @@ def main() -> int:
     parser.add_argument("--reason", default="")
     parser.add_argument("--person", default=getpass.getuser(), help="default: who is logged in")
     given = parser.parse_args()
-    settings = load_settings()
-    configure_logging("retraining", settings.build_version, "WARNING")
     product = load_product(settings.product)
     decision = DECISIONS[given.decision]
     try:
@@ -33,10 +31,10 @@ def main() -> int:
         with engine.begin() as connection:
             new = decide(connection, product.name, given.version, decision, given.person, given.reason)
     except BeaconError as error:
-        print(f"{given.decision}: {error.message}", file=sys.stderr)
+        complain(given.decision, error)
         return REFUSED
     except EXPECTED as error:
-        print(f"{given.decision}: {error}", file=sys.stderr)
+        complain(given.decision, error)
         return status_of(error)
     print(
         f"{product.name} version {given.version} is {decision} by {given.person}" if new else f"was {decision} before"
@@ -45,4 +43,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command("approve", main))

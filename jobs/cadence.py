@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from beacon_core.logs import configure_logging
+from beacon_core.job import complain, run_command
 from beacon_core.product import load_product
-from beacon_core.settings import load_settings
+from beacon_core.settings import Settings
 from beacon_retrain.cadence import replay_all
 from beacon_retrain.cadence_report import draw, tables
 from beacon_retrain.candidates import CANDIDATES
@@ -21,17 +21,15 @@ from beacon_retrain.errors import EXPECTED, status_of
 from beacon_retrain.workspace import folder_of
 
 
-def main() -> int:
+def main(settings: Settings) -> int:
     """Replay once."""
     by_name = {candidate.name: candidate for candidate in CANDIDATES}
-    settings = load_settings()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=Path, default=folder_of(settings) / DATASET, help="Parquet of labelled rows")
     parser.add_argument("--out", type=Path, default=settings.home / "cadence", help="folder of tables and plots")
     parser.add_argument("--candidate", choices=tuple(by_name), default="blend")
     parser.add_argument("--mlflow", action="store_true", help="log them as a run, too")
     given = parser.parse_args()
-    configure_logging("retraining", settings.build_version, "WARNING")
     product = load_product(settings.product)
     try:
         dataset = dataset_of(product, pd.read_parquet(given.rows))
@@ -48,7 +46,7 @@ def main() -> int:
             run = Registry(settings.mlflow_address).log(f"{product.name}-cadence", params, figures, (table, *files))
             print(f"logged as run {run}")
     except EXPECTED as error:
-        print(f"cadence: {error}", file=sys.stderr)
+        complain("cadence", error)
         return status_of(error)
     print(said, end="")
     print(f"\nplots: {', '.join(str(file) for file in files)}")
@@ -56,4 +54,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command("cadence", main))

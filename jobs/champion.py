@@ -5,21 +5,21 @@ import sys
 import msgspec
 
 from beacon_core.download import RegistryDown, champion
+from beacon_core.job import complain, run_command
 from beacon_core.product import load_product
 from beacon_core.release import Release
-from beacon_core.settings import load_settings
+from beacon_core.settings import Settings
 
 NONE_YET, TRY_AGAIN = 3, 75
 
 
-def main() -> int:
+def main(settings: Settings) -> int:
     """Ask MLflow; nothing is downloaded."""
-    settings = load_settings()
     product = load_product(settings.product)
     try:
         pin = champion(settings.mlflow_address, product.name)
     except RegistryDown as error:
-        print(f"the registry cannot be read: {error}", file=sys.stderr)
+        complain("the registry cannot be read", error)
         return TRY_AGAIN
     if pin is None:
         print(f"{product.name} has no champion yet", file=sys.stderr)
@@ -29,4 +29,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command("champion", main))

@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 
 from beacon_core import clock
-from beacon_core.logs import configure_logging
+from beacon_core.job import complain, run_command
+from beacon_core.masking import mask
 from beacon_core.product import Product, load_product
-from beacon_core.settings import Settings, load_settings
+from beacon_core.settings import Settings
 from beacon_retrain import dvc
 from beacon_retrain.errors import EXPECTED, status_of
 from beacon_retrain.validate import validate
@@ -29,15 +30,15 @@ def pull(settings: Settings, _product: Product, _given: argparse.Namespace) -> N
     """Bring the workspace to the state of the last push."""
     folder = prepare(settings, default_training(), Run(clock.now().isoformat(), "pull"))
     if not dvc.pull(settings, folder):
-        print(f"{settings.dvc_address}: nothing was pushed there yet")
+        print(mask(f"{settings.dvc_address}: nothing was pushed there yet"))
         return
     dvc.commit(folder, "pull")
-    print(f"{folder}: as it was pushed to {settings.dvc_address}")
+    print(mask(f"{folder}: as it was pushed to {settings.dvc_address}"))
 
 
 def push(settings: Settings, _product: Product, _given: argparse.Namespace) -> None:
     """Push what the last run left."""
-    print(dvc.push(settings, folder_of(settings)))
+    print(mask(dvc.push(settings, folder_of(settings))))
 
 
 def trained_on(settings: Settings, product: Product, given: argparse.Namespace) -> None:
@@ -48,7 +49,7 @@ def trained_on(settings: Settings, product: Product, given: argparse.Namespace) 
     rows.to_csv(sys.stdout, index=False)
 
 
-def main() -> int:
+def main(settings: Settings) -> int:
     """Do one of them."""
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(required=True)
@@ -61,15 +62,13 @@ def main() -> int:
         if action is trained_on:
             command.add_argument("version")
     given = parser.parse_args()
-    settings = load_settings()
-    configure_logging("retraining", settings.build_version, "WARNING")
     try:
         given.action(settings, load_product(settings.product), given)
     except EXPECTED as error:
-        print(f"data: {error}", file=sys.stderr)
+        complain("data", error)
         return status_of(error)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command("data", main))

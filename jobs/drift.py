@@ -11,6 +11,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from beacon_core import clock
 from beacon_core.job import log, run_job
 from beacon_core.kubernetes import ClusterError
+from beacon_core.masking import word
 from beacon_core.product import ProductError, load_product
 from beacon_core.settings import SettingsError, load_settings
 from beacon_core.store import migrate, open_store
@@ -39,13 +40,13 @@ def main() -> int:
         now = arguments.at or clock.now()
         outcome = run_drift(settings, product, engine, now, shard, per_segment=arguments.segments)
     except (ProductError, SettingsError, ValueError) as error:
-        log.error("profiling refused: %s", error)
+        log.error("profiling refused: %s", word(error))
         return REFUSED
     except Busy as error:
-        log.warning("profiling left alone: %s", error)
+        log.warning("profiling left alone: %s", word(error))
         return TRY_AGAIN
     except (DBAPIError, PoolTimeout, ClusterError, OSError) as error:
-        log.error("profiling failed, try again: %s", error)
+        log.error("profiling failed, try again: %s", word(error))
         return TRY_AGAIN
     _tell(outcome)
     return 0

@@ -8,6 +8,7 @@ from pathlib import Path
 from beacon_core.download import RegistryDown, bring
 from beacon_core.job import log, run_job
 from beacon_core.manifest import Package, PackageError, read_package
+from beacon_core.masking import word
 from beacon_core.release import Pin, ReleaseError, package_folder, read_release
 from beacon_core.settings import Settings, SettingsError, load_settings
 
@@ -26,16 +27,16 @@ def main() -> int:
         release = read_release(settings.release_file)
         log.info(fetch(settings, release.model, given.cache))
     except (SettingsError, ReleaseError, PackageError) as error:
-        log.error("the model cannot be had: %s", error)
+        log.error("the model cannot be had: %s", word(error))
         return REFUSED
     except (RegistryDown, OSError) as error:
-        log.error("the model cannot be had now, try again: %s", error)
+        log.error("the model cannot be had now, try again: %s", word(error))
         return TRY_AGAIN
     if release.shadow is not None:
         try:
             log.info(fetch(settings, release.shadow, given.cache))
         except (RegistryDown, PackageError, OSError) as error:
-            log.error("the shadow cannot be had: %s", error)
+            log.error("the shadow cannot be had: %s", word(error))
     return 0
 
 

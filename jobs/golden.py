@@ -6,6 +6,7 @@ import sys
 from beacon_core.golden import ask, fault, question
 from beacon_core.job import log, run_job
 from beacon_core.manifest import read_package
+from beacon_core.masking import word
 from beacon_core.release import package_folder, read_release
 from beacon_core.settings import load_settings
 
@@ -24,7 +25,7 @@ def main() -> int:
     try:
         answers = [(ask(given.url, question(manifest, golden), TIMEOUT_SECONDS), golden) for golden in manifest.golden]
     except OSError as error:
-        log.error("%s does not answer: %s", given.url, error)
+        log.error("%s does not answer: %s", given.url, word(error))
         return TRY_AGAIN
     problems = [problem for answer, golden in answers if (problem := fault(answer, manifest, golden))]
     for problem in problems:

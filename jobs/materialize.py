@@ -12,6 +12,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from beacon_core import clock
 from beacon_core.job import log, run_job
 from beacon_core.job_runs import recorded
+from beacon_core.masking import word
 from beacon_core.product import load_product
 from beacon_core.settings import load_settings
 from beacon_core.store import migrate, open_store
@@ -43,19 +44,14 @@ def main() -> int:
             run.rows = done.rows
             run.details = {"view": done.view, "start": done.start.isoformat(), "newest": newest}
     except (RedisError, OperationalError, sqlite3.OperationalError, OSError) as error:
-        log.error("materialization failed, try again: %s", _line(error))
+        log.error("materialization failed, try again: %s", word(error))
         return TRY_AGAIN
     except (repo.FeatureStoreError, FeastError, SQLAlchemyError, sqlite3.Error, DecodeError) as error:
-        log.error("materialization failed: %s", _line(error))
+        log.error("materialization failed: %s", word(error))
         return REFUSED
     since = done.start.isoformat(timespec="seconds")
     log.info("%s: %d rows since %s, newest %s", done.view, done.rows, since, newest or "none")
     return 0
-
-
-def _line(error: Exception) -> str:
-    """What went wrong; SQLAlchemy adds the statement and a link on lines of their own."""
-    return str(error).partition("\n")[0] or type(error).__name__
 
 
 if __name__ == "__main__":

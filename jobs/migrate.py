@@ -6,6 +6,7 @@ from alembic.util import CommandError
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from beacon_core.job import log, run_job
+from beacon_core.masking import word
 from beacon_core.settings import SettingsError, load_settings
 from beacon_core.store import migrate, open_store
 
@@ -17,10 +18,10 @@ def main() -> int:
     try:
         migrate(open_store(load_settings().database))
     except OperationalError as error:
-        log.error("migration failed, try again: %s", str(error).partition("\n")[0])
+        log.error("migration failed, try again: %s", word(error))
         return TRY_AGAIN
     except (SettingsError, CommandError, SQLAlchemyError) as error:
-        log.error("migration refused: %s", str(error).partition("\n")[0])
+        log.error("migration refused: %s", word(error))
         return REFUSED
     log.info("the store has the newest schema")
     return 0

@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from beacon_core import clock, ledger
 from beacon_core.job import log, run_job
 from beacon_core.kubernetes import pod_access
+from beacon_core.masking import word
 from beacon_core.product import Product, ProductError, load_product
 from beacon_core.settings import Settings, SettingsError, load_settings
 from beacon_core.store import migrate, open_store
@@ -51,13 +52,13 @@ def main() -> int:
             return follow(runs, engine, settings)
         return one(runs, engine, given)
     except (SettingsError, ProductError, ValuesError) as error:
-        log.error("promotion refused: %s", error)
+        log.error("promotion refused: %s", word(error))
         return REFUSED
     except (Busy, TargetDown, SQLAlchemyError, OSError) as error:
-        log.warning("promotion left alone, try again: %s", error)
+        log.warning("promotion left alone, try again: %s", word(error))
         return TRY_AGAIN
     except ReleaseFailed as error:
-        log.error("promotion failed: %s: %s", error.reason, error)
+        log.error("promotion failed: %s: %s", error.reason, word(error))
         return REFUSED
 
 
@@ -89,7 +90,7 @@ def one(runs: Runs, engine: Engine, given: argparse.Namespace) -> int:
     try:
         migrate(engine)
     except SQLAlchemyError as error:
-        log.warning("the store does not answer: %s", error)  # what needs no store is done all the same
+        log.warning("the store does not answer: %s", word(error))  # what needs no store is done all the same
     try:
         ended_or_none = runs.once(given.version, given.person if asked else "", given.wait)
     except NoCandidate as error:
@@ -114,7 +115,7 @@ def follow(runs: Runs, engine: Engine, settings: Settings) -> int:
             if last != told:
                 log.info(last)
         except (ReleaseFailed, TargetDown, SQLAlchemyError, OSError) as error:
-            last, told = str(error), last
+            last, told = word(error), last
             if last != told:
                 log.warning("try again: %s", last)
         except Exception:  # noqa: BLE001 - a mistake of ours must not end what else `make run` keeps up

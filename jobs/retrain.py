@@ -6,6 +6,7 @@ import sys
 import msgspec
 
 from beacon_core.job import log, run_job
+from beacon_core.masking import word
 from beacon_core.product import load_product
 from beacon_core.settings import load_settings
 from beacon_retrain import triggers
@@ -44,7 +45,7 @@ def main() -> int:
     try:
         retrain(settings, load_product(settings.product), training, order, log.info)
     except EXPECTED as error:
-        log.error("retraining failed: %s", error)
+        log.error("retraining failed: %s", word(error))
         return status_of(error)
     return 0
 

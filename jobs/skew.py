@@ -10,6 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from beacon_core import clock
 from beacon_core.job import log, run_job
 from beacon_core.job_runs import recorded
+from beacon_core.masking import word
 from beacon_core.product import load_product
 from beacon_core.settings import load_settings
 from beacon_core.store import migrate, open_store
@@ -37,7 +38,7 @@ def main() -> int:
             skew = measure_skew(settings, product, engine, since, until)
             run.rows, run.details = skew.predictions, msgspec.to_builtins(skew)
     except (FeatureStoreError, SQLAlchemyError, OSError) as error:
-        log.error("skew check failed, try again: %s", error)
+        log.error("skew check failed, try again: %s", word(error))
         return TRY_AGAIN
     told = ", ".join(f"{name} {count}" for name, count in skew.features.items()) or "none"
     log.info(f"{skew.unequal} of {skew.predictions} predictions differ ({skew.share:.2%}); features: {told}")

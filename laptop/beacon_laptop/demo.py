@@ -17,9 +17,11 @@ from sqlalchemy import Engine, func, select
 from tqdm import tqdm
 
 from beacon_core import clock, ledger
-from beacon_core.product import ProductError, load_product
+from beacon_core.errors import ConfigurationError
+from beacon_core.masking import word
+from beacon_core.product import load_product
 from beacon_core.release import ReleaseError, read_release
-from beacon_core.settings import Settings, SettingsError, load_settings
+from beacon_core.settings import Settings, clean_credentials, load_settings
 from beacon_core.store import drift_runs, open_store, predictions, retrain_requests
 from beacon_laptop.health import is_ready
 from beacon_laptop.processes import Process, services
@@ -178,7 +180,7 @@ class Demo:
             response = connection.getresponse()
             text = response.read()
         except (OSError, http.client.HTTPException) as error:
-            raise DemoError(f"inference does not answer: {error}") from error
+            raise DemoError(f"inference does not answer: {word(error)}") from error
         finally:
             connection.close()
         if response.status != http.client.OK:
@@ -217,13 +219,15 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     began = time.monotonic()
     try:
+        clean_credentials()
         settings = load_settings()
+        product = load_product(settings.product)
         engine = open_store(settings.database)
         check(settings, engine)
-        world = World(load_product(settings.product), given.seed)
+        world = World(product, given.seed)
         Demo(settings, world, engine, tuple(given.retrain.split())).play(given.days)
-    except (DemoError, SettingsError, ProductError, ReleaseError) as error:
-        say(f"demo: {error}")
+    except (DemoError, ConfigurationError, ReleaseError) as error:
+        say(f"demo: {word(error)}")
         return 1
     except KeyboardInterrupt:
         return 128 + signal.SIGINT

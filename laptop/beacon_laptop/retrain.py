@@ -7,7 +7,10 @@ import sys
 import time
 from collections.abc import Iterator
 
-from beacon_core.settings import Settings, SettingsError, load_settings
+from beacon_core.errors import ConfigurationError
+from beacon_core.masking import word
+from beacon_core.product import load_product
+from beacon_core.settings import Settings, clean_credentials, load_settings
 from beacon_laptop.health import is_ready
 from beacon_laptop.processes import services, training, variables
 from beacon_laptop.supervision import STOP_SECONDS, kill_group, popen
@@ -20,9 +23,11 @@ POLL_SECONDS = 0.25
 def main() -> int:
     """Retrain once; the arguments are those of jobs/retrain.py."""
     try:
+        clean_credentials()
         settings = load_settings()
-    except SettingsError as error:
-        say(f"beacon cannot start: {error}")
+        load_product(settings.product)
+    except ConfigurationError as error:
+        say(f"beacon cannot start: {word(error)}")
         return 2
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     command = training(sys.argv[1:], by_dvc=True).command

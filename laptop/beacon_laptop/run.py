@@ -19,8 +19,10 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from pathlib import Path
 
-from beacon_core.product import ProductError, load_product
-from beacon_core.settings import Settings, SettingsError, load_settings
+from beacon_core.errors import ConfigurationError
+from beacon_core.masking import word
+from beacon_core.product import load_product
+from beacon_core.settings import Settings, clean_credentials, load_settings
 from beacon_laptop.example import curl_lines
 from beacon_laptop.health import is_ready
 from beacon_laptop.ports import PortError, check_ports
@@ -58,13 +60,14 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: stop.set())
     try:
+        clean_credentials()
         settings = load_settings()
         curls = curl_lines(load_product(settings.product), f"http://{settings.host}:{settings.inference_port}")
         with only_one(settings.home):
             check_ports(settings)
             Laptop(settings, training(shlex.split(arguments.train)), stop).run(curls)
-    except (UsageError, SettingsError, ProductError, PortError) as error:
-        say(f"beacon cannot start: {error}")
+    except (UsageError, ConfigurationError, PortError) as error:
+        say(f"beacon cannot start: {word(error)}")
         return 2
     except Failed as error:
         say(f"beacon ends: {error}")
@@ -240,7 +243,7 @@ class Laptop:
             states = self.supervisor.states()
         except (OSError, xmlrpc.client.Error) as error:
             if self.supervisor.gone() is None:
-                raise Failed(f"the supervisor does not answer: {error}") from error
+                raise Failed(f"the supervisor does not answer: {word(error)}") from error
             return
         for name, state in states.items():
             if state.name == "FATAL":

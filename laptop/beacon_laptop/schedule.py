@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from beacon_core import clock
 from beacon_core.job_runs import FAILED
+from beacon_core.masking import word
 from beacon_core.settings import ROOT, Settings, load_settings
 from beacon_core.store import job_runs, migrate, open_store
 from beacon_laptop.processes import Process, promotion, training, variables
@@ -85,7 +86,7 @@ def _record(settings: Settings, job: Process, begun: int, started: datetime, sta
         finally:
             engine.dispose()
     except (SQLAlchemyError, OSError) as error:
-        say(f"the failure of {job.name} cannot be recorded: {error}")
+        say(f"the failure of {job.name} cannot be recorded: {word(error)}")
 
 
 def main() -> int:

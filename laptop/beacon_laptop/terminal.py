@@ -4,14 +4,16 @@ import contextlib
 import os
 from pathlib import Path
 
+from beacon_core.masking import mask
+
 LAST_LINES = 5
 LAST_BYTES = 4096
 
 
 def say(text: str) -> None:
-    """Print `text`; a terminal that has been closed is no reason to stop half-way through stopping."""
+    """Print `text`, masked; a terminal that has been closed is no reason to stop half-way through stopping."""
     with contextlib.suppress(OSError):
-        print(text, flush=True)
+        print(mask(text), flush=True)
 
 
 def log_end(file: Path) -> str:

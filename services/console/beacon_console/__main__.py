@@ -1,17 +1,18 @@
 """`python -m beacon_console`: show the console until told to stop."""
 
+import sys
 from typing import Any
 
-from beacon_core.serving.server import serve
-from beacon_core.settings import load_settings
+from beacon_core.serving.server import start
+from beacon_core.settings import Settings
+
+
+def create(settings: Settings) -> Any:
+    """Import the application in the worker only: gunicorn's own process stays small."""
+    from beacon_console.app import create as create_application  # noqa: PLC0415
+
+    return create_application(settings)
+
 
 if __name__ == "__main__":
-    settings = load_settings()
-
-    def create() -> Any:
-        """Import the application in the worker only: gunicorn's own process stays small."""
-        from beacon_console.app import create as create_application  # noqa: PLC0415
-
-        return create_application(settings)
-
-    serve("console", settings, create, settings.console_port, None)
+    sys.exit(start("console", create, lambda settings: (settings.console_port, None)))

@@ -8,6 +8,8 @@ from typing import Any
 import msgspec
 from markupsafe import Markup
 
+from beacon_core.masking import mask
+
 NOTHING = "\N{EN DASH}"
 THIN = "\N{NARROW NO-BREAK SPACE}"
 UNITS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
@@ -101,4 +103,5 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "words": words,
     "clock": clock,
     "pretty": pretty,
+    "masked": mask,
 }

@@ -13,6 +13,7 @@ from beacon_console.registry import Registry, RegistryDown
 from beacon_core import clock
 from beacon_core.errors import BeaconError
 from beacon_core.ids import is_client_id
+from beacon_core.masking import word
 from beacon_core.product import Product
 from beacon_core.release import NAME
 from beacon_core.settings import Settings
@@ -145,7 +146,7 @@ def _add_models(app: Flask, product: Product, store: Store, registry: Registry) 
         try:
             registered = registry.find(product.name, version)
         except RegistryDown as error:
-            failure = str(error)
+            failure = word(error)
         if logged is None and registered is None and failure is None and not verdicts:
             raise BeaconError("unknown_model", sentence)
         card = None

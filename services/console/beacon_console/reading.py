@@ -9,6 +9,8 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from beacon_core.errors import ConfigurationError
+from beacon_core.masking import word
 from beacon_core.store import migrate, open_store
 
 log = logging.getLogger(__name__)
@@ -47,8 +49,8 @@ class Store:
     def _telling(self) -> Iterator[None]:
         try:
             yield
-        except (SQLAlchemyError, CommandError, OSError) as error:
-            log.warning("the store does not answer: %s", error)
+        except (SQLAlchemyError, CommandError, ConfigurationError, OSError) as error:
+            log.warning("the store does not answer: %s", word(error))
             raise StoreDown(type(error).__name__) from error
 
     def _open(self) -> Engine:

@@ -39,6 +39,10 @@ STATUS_OF: dict[str, int] = {
 }
 
 
+class ConfigurationError(ValueError):
+    """What an operator wrote breaks a rule; the message names the place and the rule, and no stack helps."""
+
+
 class BeaconError(Exception):
     """An error with a stable `code`, told to the client as `{"error", "code", "field", "request_id"}`.
 

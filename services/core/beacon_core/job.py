@@ -1,19 +1,23 @@
-"""A job as a process: its logs, its trace, and how it ended.
+"""A job as a process: its logs, its trace, and how it ended; and a command that a person calls.
 
     if __name__ == "__main__":
         sys.exit(run_job("drift", main))
 
 `main` returns the exit status, tells what it does by `log`, and puts `job_runs.recorded` around each of its stages.
+`run_command` does the same for a program whose answer is what it prints.
 """
 
 import logging
 import os
+import sys
 import time
 from collections.abc import Callable, Mapping
 
 from beacon_core import logs
+from beacon_core.errors import ConfigurationError
 from beacon_core.ids import new_id
-from beacon_core.settings import Settings, SettingsError, load_settings
+from beacon_core.masking import word
+from beacon_core.settings import Settings, clean_credentials, load_settings
 from beacon_core.tracing import Trace, is_traced, outgoing_headers, read_trace
 
 log = logging.getLogger("beacon.job")
@@ -28,16 +32,35 @@ def run_job(name: str, main: Callable[[], int]) -> int:
     logs.configure_job_logging(name, Settings().build_version, "INFO")
     status = REFUSED
     try:
+        clean_credentials()
         settings = load_settings()
         logs.configure_job_logging(name, settings.build_version, settings.log_level, settings.log_format)
         status = _run_traced(name, settings, trace, main) if is_traced() else main()
-    except SettingsError as error:
-        log.error("%s", error)
+    except ConfigurationError as error:
+        log.error("%s", word(error))
     except Exception:
         log.exception("unexpected error")
     seconds = round(time.monotonic() - began, 3)
     logs.steps.log(logging.ERROR if status else logging.INFO, "job ended", extra={"status": status, "seconds": seconds})
     return status
+
+
+def run_command(name: str, main: Callable[[Settings], int]) -> int:
+    """Run what a person calls; its exit status. A failure is one line on stderr, as `main` words it or as a mistake."""
+    logs.configure_logging(name, Settings().build_version, "WARNING")
+    try:
+        clean_credentials()
+        return main(load_settings())
+    except ConfigurationError as error:
+        complain(name, error)
+    except Exception:
+        log.exception("unexpected error")
+    return REFUSED
+
+
+def complain(name: str, error: BaseException) -> None:
+    """Tell the person who called `name` what went wrong."""
+    sys.stderr.write(f"{name}: {word(error)}\n")
 
 
 def given_trace(environment: Mapping[str, str] = os.environ) -> Trace:
@@ -61,12 +84,16 @@ def trace_environment() -> dict[str, str]:
 def _run_traced(name: str, settings: Settings, trace: Trace, main: Callable[[], int]) -> int:
     from opentelemetry.trace import SpanKind, StatusCode, set_tracer_provider, use_span  # noqa: PLC0415
 
-    from beacon_core.spans import Tracer  # noqa: PLC0415
+    from beacon_core.spans import Tracer, telling_failures  # noqa: PLC0415
 
     tracer = Tracer(name, settings.build_version)
     set_tracer_provider(tracer.provider)
     try:
-        with use_span(tracer.begin(name, trace, SpanKind.INTERNAL), end_on_exit=True) as span:
+        begun = tracer.begin(name, trace, SpanKind.INTERNAL)
+        with (
+            use_span(begun, end_on_exit=True, record_exception=False, set_status_on_exception=False) as span,
+            telling_failures(span),
+        ):
             status = main()
             span.set_attribute("process.exit.code", status)
             if status:

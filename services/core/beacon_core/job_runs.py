@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Engine, insert, update
 
 from beacon_core import clock, logs
+from beacon_core.masking import word_with_type
 from beacon_core.store import job_runs
 from beacon_core.tracing import span
 
@@ -37,7 +38,7 @@ def recorded(engine: Engine, job: str, period: str, stage: str) -> Iterator[Run]
             yield run
         outcome = {"state": DONE}
     except BaseException as error:
-        outcome["error"] = f"{type(error).__name__}: {error}"
+        outcome["error"] = word_with_type(error)
         raise
     finally:
         level = logging.INFO if outcome["state"] == DONE else logging.WARNING

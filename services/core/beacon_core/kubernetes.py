@@ -11,6 +11,8 @@ from typing import Any
 
 import msgspec
 
+from beacon_core.masking import word_with_type
+
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 TIMEOUT_SECONDS = 10.0
 NOT_FOUND, CONFLICT = 404, 409
@@ -38,7 +40,7 @@ class Access(msgspec.Struct, frozen=True):
         try:
             answer: dict[str, Any] = json.loads(content) if content else {}
         except ValueError as error:
-            raise ClusterError(f"{method} {path}: {type(error).__name__}: {error}") from error
+            raise ClusterError(f"{method} {path}: {word_with_type(error)}") from error
         return answer
 
     def text(self, path: str, **query: str) -> str:
@@ -58,7 +60,7 @@ class Access(msgspec.Struct, frozen=True):
             finally:
                 connection.close()
         except (OSError, http.client.HTTPException, ValueError) as error:
-            raise ClusterError(f"{method} {path}: {type(error).__name__}: {error}") from error
+            raise ClusterError(f"{method} {path}: {word_with_type(error)}") from error
         if response.status >= 300:
             raise ClusterError(f"{method} {path}: {response.status} {_said(content)}", response.status)
         return content

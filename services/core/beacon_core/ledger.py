@@ -13,6 +13,7 @@ import msgspec
 from sqlalchemy import Connection, Row, Select, func, insert, select
 from sqlalchemy.exc import IntegrityError
 
+from beacon_core.masking import mask
 from beacon_core.release import Pin
 from beacon_core.store import promotions
 
@@ -81,6 +82,7 @@ COLUMNS = tuple(promotions.c[name] for name in Entry.__struct_fields__)
 def append(connection: Connection, entry: Entry) -> bool:
     """Write a row; False when it is there already."""
     row = msgspec.to_builtins(entry, builtin_types=(datetime,))
+    row["message"] = mask(entry.message)
     try:
         with connection.begin_nested():
             connection.execute(insert(promotions).values(row))

@@ -6,17 +6,17 @@ Everything that depends on the data (validation, Feast definitions, imputation, 
 
 import hashlib
 import json
-import math
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import msgspec
-import yaml
 
+from beacon_core.errors import ConfigurationError
 from beacon_core.release import NAME
+from beacon_core.yaml_file import YamlError, explain, read_yaml
 
 
-class ProductError(ValueError):
+class ProductError(ConfigurationError):
     """product.yaml breaks a rule; the message is `FILE: KEY: RULE`."""
 
     def __init__(self, file: Path, key: str, rule: str) -> None:
@@ -234,7 +234,7 @@ class ProductEntry(Spec, frozen=True):
     source: Source
     entity: Entity
     target: Target
-    features: dict[str, dict[str, Any]]
+    features: dict[str, Any]
     excluded: dict[str, str]
     key_features: tuple[str, ...]
     segments: dict[str, Segment]
@@ -297,11 +297,9 @@ class Product(msgspec.Struct, frozen=True):
 def load_product(file: Path) -> Product:
     """Read and check product.yaml; raises `ProductError` naming file, key and rule."""
     try:
-        raw = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ProductError(file, "(file)", error.strerror or str(error)) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ProductError(file, "(file)", f"is not YAML in UTF-8: {error}") from error
+        raw = read_yaml(file)
+    except YamlError as error:
+        raise ProductError(file, error.key, error.rule) from error
     entry = _convert(file, "", raw, ProductEntry)
     features = tuple(_feature(file, name, spec) for name, spec in entry.features.items())
     fields = {name: getattr(entry, name) for name in entry.__struct_fields__} | {"features": features}
@@ -314,18 +312,14 @@ def _convert(file: Path, prefix: str, raw: object, kind: type[SpecT]) -> SpecT:
     try:
         return msgspec.convert(raw, kind)
     except msgspec.ValidationError as error:
-        # msgspec says "RULE - at `$.path`", or "RULE - at `key` in `$.path`" of a mapping's own keys.
-        rule, _, place = str(error).partition(" - at `")
-        key = prefix + place.rpartition("$")[2].rstrip("`")
-        raise ProductError(file, key.lstrip(".") or "(top)", rule) from error
+        key, rule = explain(error, raw, kind)
+        raise ProductError(file, ".".join(filter(None, (prefix, key))) or "(top)", rule) from error
 
 
-def _feature(file: Path, name: str, raw: dict[str, Any]) -> Feature:
+def _feature(file: Path, name: str, raw: object) -> Feature:
     entry = _convert(file, f"features.{name}", raw, FeatureEntry)
     if (entry.valid is None) == (entry.categories is None):
         raise ProductError(file, f"features.{name}", "needs either valid (a range) or categories")
-    if entry.valid is not None and not all(map(math.isfinite, entry.valid)):
-        raise ProductError(file, f"features.{name}.valid", "must be finite")
     if entry.valid is not None and entry.valid[0] >= entry.valid[1]:
         raise ProductError(file, f"features.{name}.valid", "the low end must be below the high end")
     if entry.categories is not None and len(set(entry.categories)) < len(entry.categories):
@@ -353,7 +347,6 @@ def _check(product: Product) -> None:
             "must be lower-case letters, digits, - and _",
         ),
         ("features", bool(names), "must name at least one feature"),
-        ("target.valid", all(map(math.isfinite, product.target.valid)), "must be finite"),
         ("target.valid", product.target.valid[0] < product.target.valid[1], "the low end must be below the high end"),
         ("target.low", product.target.low < product.target.high, "must be below target.high"),
         ("target.name", product.target.name not in names, "must not be a feature"),

@@ -1,18 +1,24 @@
 """Settings: every BEACON_ environment variable, read once, typed, and refused when misspelt."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
+from beacon_core.errors import ConfigurationError
+from beacon_core.masking import MASK, mask
+
 ROOT = Path(__file__).resolve().parents[3]
 PREFIX = "BEACON_"
 SECRETS = frozenset({"api_key", "feature_token", "console_token", "database_url"})
+ADDRESSES = frozenset({"features_url", "mlflow_url", "inference_metrics_url", "dvc_remote"})
+OTHERS = ("KAGGLE_", "AWS_", "MLFLOW_TRACKING_", "OTEL_EXPORTER_", "REDIS", "PG")
+"""Beginnings of the variables of Beacon's libraries that go out in a header or an address."""
 
 
-class SettingsError(ValueError):
+class SettingsError(ConfigurationError):
     """An environment variable is unknown or has a value of the wrong type; the message names it."""
 
 
@@ -136,7 +142,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def shown(self) -> dict[str, str]:
         """The settings as text for a log line, secrets hidden."""
         values = {name: getattr(self, name) for name in self.__struct_fields__}
-        return {name: "***" if name in SECRETS and value else str(value) for name, value in values.items()}
+        return {name: MASK if name in SECRETS and value else mask(str(value)) for name, value in values.items()}
 
 
 def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
@@ -147,6 +153,8 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     for name, text in given.items():
         if name not in types:
             raise SettingsError(f"{PREFIX}{name.upper()} is not a setting of Beacon")
+        if name in SECRETS | ADDRESSES:
+            text = _clean(f"{PREFIX}{name.upper()}", text)  # noqa: PLW2901 - as it was meant
         if text == "":
             continue
         try:
@@ -154,6 +162,25 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         except (msgspec.ValidationError, NotImplementedError) as error:
             raise SettingsError(f"{PREFIX}{name.upper()}: {error}") from error
     return Settings(**values)  # type: ignore[arg-type]
+
+
+def clean_credentials(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Rid every credential of the blanks and line breaks around it that files and secrets bring along.
+
+    Libraries put them into headers as they are, and quote the whole header when it cannot be sent. So what is no header
+    is refused here: raises `SettingsError`.
+    """
+    for name, text in environment.items():
+        own = name.startswith(PREFIX) and name[len(PREFIX) :].lower() in SECRETS | ADDRESSES
+        if own or name.startswith(OTHERS) or name.lower().endswith("_proxy"):
+            environment[name] = _clean(name, text)
+
+
+def _clean(name: str, text: str) -> str:
+    text = text.strip()
+    if any(ord(sign) < 32 or ord(sign) == 127 for sign in text):
+        raise SettingsError(f"{name}: must be one line without control characters")
+    return text
 
 
 def _path(kind: type, value: object) -> object:

@@ -3,6 +3,10 @@
 Everything else is set by OpenTelemetry's own variables, such as OTEL_TRACES_SAMPLER.
 """
 
+import contextlib
+import traceback
+from collections.abc import Iterator
+
 from opentelemetry import trace as otel
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -12,6 +16,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
+from beacon_core.masking import word, word_with_type
 from beacon_core.tracing import Trace
 
 
@@ -75,6 +80,21 @@ class Tracer:
     def close(self) -> None:
         """Send what is left."""
         self.provider.shutdown()
+
+
+@contextlib.contextmanager
+def telling_failures(span: otel.Span) -> Iterator[None]:
+    """Note on the span what ends the block, as OpenTelemetry does by itself, but masked and without values."""
+    try:
+        yield
+    except Exception as error:
+        said = word(error)
+        stack = "".join(traceback.format_tb(error.__traceback__))
+        kind = f"{type(error).__module__}.{type(error).__qualname__}"
+        about = {"exception.type": kind, "exception.message": said, "exception.stacktrace": f"{stack}{kind}: {said}"}
+        span.add_event("exception", about)
+        span.set_status(otel.Status(otel.StatusCode.ERROR, word_with_type(error)))
+        raise
 
 
 def trace_of(span: otel.Span) -> Trace:

@@ -34,6 +34,9 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.exc import ArgumentError
+
+from beacon_core.settings import SettingsError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -278,7 +281,20 @@ promotions = Table(
 
 
 def open_store(url: str) -> Engine:
-    """Open `url`; SQLite gets write-ahead logging, so that readers and the one writer never block each other."""
+    """Open `url`; SQLite gets write-ahead logging, so that readers and the one writer never block each other.
+
+    Raises `SettingsError` for what is no address of a database.
+    """
+    try:
+        return _open(url)
+    except (ArgumentError, ValueError, ImportError) as error:  # none of which says more without quoting the password
+        rule = "is not DIALECT://USER:PASSWORD@HOST:PORT/NAME of a database that Beacon has a driver for"
+        raise SettingsError(
+            f"BEACON_DATABASE_URL: {rule} (signs such as @ and / in a password are written %40, %2F)"
+        ) from error
+
+
+def _open(url: str) -> Engine:
     if url.startswith("sqlite"):
         Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
         engine = create_engine(

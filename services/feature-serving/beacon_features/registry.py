@@ -9,6 +9,7 @@ from feast import FeatureStore
 from feast.protos.feast.core.Registry_pb2 import Registry as RegistryProto
 
 from beacon_core.errors import BeaconError
+from beacon_core.masking import word_with_type
 from beacon_features.catalog import Catalog
 from beacon_features.instruments import Instruments
 
@@ -59,7 +60,7 @@ class Registry:
             self._instruments.materialized(catalog.materialized())
         except Exception as error:  # noqa: BLE001 - whatever a broken registry raises, the last good one goes on serving
             self._instruments.registry_failures.inc()
-            failure = f"{type(error).__name__}: {error}"
+            failure = word_with_type(error)
             if failure != self._failure:
                 log.warning("registry not read, the last good one serves on", extra={"reason": failure})
             self._failure = failure

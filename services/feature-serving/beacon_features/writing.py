@@ -23,6 +23,7 @@ from redis.exceptions import RedisError
 
 from beacon_core import clock
 from beacon_core.errors import BeaconError
+from beacon_core.masking import word
 from beacon_core.settings import Settings
 from beacon_features.frames import to_frame
 from beacon_features.newest import newer_than, newest_each
@@ -246,7 +247,7 @@ def _outages_told() -> Iterator[None]:
         if not _is_outage(error):
             raise
         log.warning("write failed", exc_info=error)
-        raise BeaconError("feature_store_unavailable", f"the store does not answer: {error}") from error
+        raise BeaconError("feature_store_unavailable", f"the store does not answer: {word(error)}") from error
 
 
 def add_writes(app: Flask, writer: Writer) -> None:

@@ -13,6 +13,8 @@ from sqlalchemy import JSON, Engine, and_, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from beacon_core import clock
+from beacon_core.errors import ConfigurationError
+from beacon_core.masking import word
 from beacon_core.store import actuals, migrate, open_store, predictions
 from beacon_inference.record import TABLE_COLUMNS, Record, TableRow, record_of, table_rows
 
@@ -108,7 +110,7 @@ class Database:
                     connection.execute(actuals.insert().values(**msgspec.structs.asdict(item), received_at=received))
                     outcomes.append("accepted" if before is None else "corrected")
         except SQLAlchemyError as error:
-            raise DatabaseDown(str(error)) from error
+            raise DatabaseDown(word(error)) from error
         return outcomes
 
     def close(self) -> None:
@@ -124,7 +126,7 @@ class Database:
             with self._open().connect() as connection:
                 return [dict(row) for row in connection.execute(query).mappings()]
         except SQLAlchemyError as error:
-            raise DatabaseDown(str(error)) from error
+            raise DatabaseDown(word(error)) from error
 
     def _open(self) -> Engine:
         with self._lock:
@@ -133,8 +135,8 @@ class Database:
                     engine = open_store(self._url)
                     if engine.dialect.name == "sqlite":
                         migrate(engine)  # a laptop has no migration job
-                except (SQLAlchemyError, CommandError, OSError) as error:
-                    raise DatabaseDown(str(error)) from error
+                except (SQLAlchemyError, CommandError, ConfigurationError, OSError) as error:
+                    raise DatabaseDown(word(error)) from error
                 self._engine = engine
             return self._engine
 

@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 
 from beacon_core.errors import BeaconError
+from beacon_core.masking import word
 from beacon_core.product import Product
 from beacon_core.serving.http import Request
 from beacon_core.serving.spans import CALLED
@@ -70,7 +71,7 @@ class FeatureClient:
             self._failures += 1
             if self._failures >= FAILURES_TO_OPEN:
                 self._open_until = time.monotonic() + OPEN_SECONDS
-            raise _unavailable(str(error) or type(error).__name__) from error
+            raise _unavailable(word(error)) from error
         self._failures = 0
         return found
 

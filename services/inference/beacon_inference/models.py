@@ -7,6 +7,7 @@ import time
 from typing import NamedTuple
 
 from beacon_core.manifest import PackageError
+from beacon_core.masking import word, word_with_type
 from beacon_core.product import Product
 from beacon_core.release import Pin, Release, ReleaseError, read_release
 from beacon_core.settings import Settings
@@ -81,7 +82,7 @@ class Models:
                 shadow = self._loaded(release.shadow)
             except PackageError as error:
                 # A shadow that cannot run is its own problem, never the champion's.
-                self._refused("the shadow model is refused", "shadow_refused", str(error))
+                self._refused("the shadow model is refused", "shadow_refused", word(error))
         return Serving(model, shadow)
 
     def _loaded(self, pin: Pin) -> Model:
@@ -92,7 +93,7 @@ class Models:
 
     def _failed(self, error: Exception) -> None:
         expected = isinstance(error, ReleaseError | PackageError)
-        self.failure = str(error) if expected else repr(error)
+        self.failure = word(error) if expected else word_with_type(error)
         self._refused("the new model is refused", "refused", self.failure, None if expected else error)
 
     def _refused(self, message: str, outcome: str, reason: str, bug: Exception | None = None) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 
 from beacon_core import metrics
+from beacon_core.masking import word
 from beacon_inference.database import Database
 from beacon_inference.record import Record, decode_record, decode_records, encode_record
 from beacon_inference.spool import Position, Spool
@@ -160,7 +161,9 @@ class PredictionLog:
                 failures += 1
                 self._failures.inc()
                 if failures in {1, 10} or failures % 100 == 0:
-                    log.warning("the prediction log cannot be shipped", extra={"reason": str(error), "tries": failures})
+                    log.warning(
+                        "the prediction log cannot be shipped", extra={"reason": word(error), "tries": failures}
+                    )
                 more = False
             if self._stopping.is_set() and (failures or not more):
                 return

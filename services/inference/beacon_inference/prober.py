@@ -9,6 +9,7 @@ any sound answer will do, and beacon_probe_compared says so.
 import argparse
 import logging
 import math
+import sys
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,11 +21,13 @@ from prometheus_client import CollectorRegistry, generate_latest
 from beacon_core import metrics
 from beacon_core.download import RegistryDown, bring
 from beacon_core.golden import Answer, ask, fault, question
+from beacon_core.job import run_command
 from beacon_core.logs import configure_logging
 from beacon_core.manifest import Manifest, PackageError
+from beacon_core.masking import word
 from beacon_core.product import Product, load_product
 from beacon_core.release import NAME, Pin
-from beacon_core.settings import Settings, load_settings
+from beacon_core.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +66,7 @@ class Packages:
         try:
             manifest = bring(self._settings.mlflow_address, pin, self._settings.models_dir).manifest
         except (RegistryDown, PackageError, OSError) as error:
-            log.warning("no golden answers of version %s: %s", pin.version, error)
+            log.warning("no golden answers of version %s: %s", pin.version, word(error))
             return
         if manifest.golden:
             self._known[pin.sha256] = self.newest = manifest
@@ -84,7 +87,7 @@ class Prober:
         try:
             finding = self._ask(self.targets[target])
         except OSError as error:
-            finding = Finding(f"no answer: {error}")
+            finding = Finding(f"no answer: {word(error)}")
         if finding.problem:
             log.error("%s: %s", target, finding.problem)
         registry = CollectorRegistry()
@@ -146,18 +149,18 @@ def serve(prober: Prober, host: str, port: int) -> ThreadingHTTPServer:
     return ThreadingHTTPServer((host, port), Handler)
 
 
-def main() -> None:
+def main(settings: Settings) -> int:
     """Serve until told to stop."""
     parser = argparse.ArgumentParser(description="probe the prediction route, as blackbox_exporter would")
     parser.add_argument("targets", nargs="+", metavar="NAME=URL", help="a prediction route and its name")
     parser.add_argument("--port", type=int, default=9115)
     given = parser.parse_args()
     targets = dict(text.split("=", 1) for text in given.targets)
-    settings = load_settings()
-    configure_logging("prober", settings.build_version, settings.log_level)
     prober = Prober(settings, load_product(settings.product), targets)
+    configure_logging("prober", settings.build_version, settings.log_level)
     serve(prober, settings.host, given.port).serve_forever()
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command("prober", main))

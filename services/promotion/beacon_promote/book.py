@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from beacon_core import clock, ledger
 from beacon_core.ids import new_ids
 from beacon_core.ledger import Action, Entry, Outcome, Reason, Step
+from beacon_core.masking import word
 from beacon_core.release import Pin
 from beacon_promote.target import Notes
 
@@ -40,7 +41,7 @@ class Book:
                 for entry in owed:
                     ledger.append(connection, entry)
         except (SQLAlchemyError, OSError) as error:
-            log.warning("the ledger's rows are kept until the store answers", extra={"error": str(error)})
+            log.warning("the ledger's rows are kept until the store answers", extra={"error": word(error)})
             return False
         self.notes.write(OWED, None)
         return True

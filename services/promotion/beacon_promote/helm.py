@@ -18,6 +18,7 @@ import msgspec
 import yaml
 
 from beacon_core.kubernetes import Access
+from beacon_core.masking import word
 from beacon_promote.target import TargetDown
 
 # A promotion makes five revisions, a rollback one: enough for every good model that is remembered.
@@ -89,7 +90,7 @@ class Helm:
                 [*command, *place], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
             )
         except OSError as error:
-            raise TargetDown(f"helm does not start: {error}") from error
+            raise TargetDown(f"helm does not start: {word(error)}") from error
         given: str | None = json.dumps(values) if values is not None else ""
         with process:
             while True:

@@ -21,6 +21,7 @@ import msgspec
 from beacon_core import clock
 from beacon_core.download import RegistryDown, bring
 from beacon_core.manifest import Package, PackageError, read_package
+from beacon_core.masking import word
 from beacon_core.release import Pin, Release, ReleaseError, package_folder, read_release, write_release
 from beacon_core.settings import Settings
 from beacon_promote.notes import FileNotes
@@ -234,7 +235,7 @@ def _readiness(url: str) -> tuple[Pin | None, str]:
         with error:
             return None, str(json.load(error).get("error", error.reason))
     except (http.client.HTTPException, ValueError) as error:
-        raise OSError(f"{url}: {error}") from error
+        raise OSError(f"{url}: {word(error)}") from error
 
 
 def _free_ports(count: int) -> list[int]:

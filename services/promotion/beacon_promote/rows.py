@@ -15,6 +15,7 @@ from sqlalchemy import Engine, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from beacon_core.manifest import FeatureFacts, Manifest
+from beacon_core.masking import word
 from beacon_core.product import Product
 from beacon_core.store import actuals, predictions
 
@@ -39,7 +40,7 @@ def rows_for(engine: Engine, product: Product, manifest: Manifest, count: int) -
         found = _labelled(engine, product, manifest, count // 2)
         found += _newest(engine, product, count - len(found))
     except (SQLAlchemyError, OSError) as error:
-        log.warning("the store does not answer: only made-up requests are asked", extra={"error": str(error)})
+        log.warning("the store does not answer: only made-up requests are asked", extra={"error": word(error)})
         found = []
     return found + made_up(product, manifest, count - len(found))
 

@@ -11,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from beacon_core import approvals
 from beacon_core.download import RegistryDown
 from beacon_core.errors import BeaconError
+from beacon_core.masking import word
 from beacon_core.product import Product
 from beacon_core.settings import Settings
 from beacon_promote import watch
@@ -58,7 +59,7 @@ class Runs:
                         self._settle()
                         return ended
             except Busy as error:
-                self.tell(str(error))
+                self.tell(word(error))
         return None
 
     def roll_back(self, person: str, reason: str) -> Ended:
@@ -127,7 +128,7 @@ class Runs:
             with self.engine.begin() as connection:
                 approvals.decide(connection, self.product.name, version, approvals.REJECTED, person, reason)
         except (SQLAlchemyError, OSError, BeaconError) as error:
-            self.tell(f"version {version} is not marked as rejected: {error}")
+            self.tell(f"version {version} is not marked as rejected: {word(error)}")
 
     def _trial(self) -> Intent | None:
         """The promotion that is under way and not decided yet."""
@@ -157,4 +158,4 @@ class Runs:
         try:
             self.promoter.settle(self.settings.mlflow_address)
         except RegistryDown as error:
-            self.tell(f"the aliases are moved later: {error}")
+            self.tell(f"the aliases are moved later: {word(error)}")

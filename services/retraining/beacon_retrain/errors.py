@@ -2,6 +2,7 @@
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from beacon_core.errors import ConfigurationError
 from beacon_core.manifest import PackageError
 
 REFUSED, BAD_DATA, TRY_AGAIN = 1, 65, 75
@@ -13,7 +14,7 @@ class RetrainError(RuntimeError):
     status = REFUSED
 
 
-EXPECTED: tuple[type[Exception], ...] = (RetrainError, PackageError, SQLAlchemyError, OSError)
+EXPECTED: tuple[type[Exception], ...] = (RetrainError, ConfigurationError, PackageError, SQLAlchemyError, OSError)
 """What a run may end with; anything else is a mistake of ours."""
 
 

@@ -14,6 +14,7 @@ import msgspec
 
 from beacon_core.job import log, run_job
 from beacon_core.job_runs import recorded
+from beacon_core.masking import word
 from beacon_core.product import load_product
 from beacon_core.settings import Settings, load_settings
 from beacon_core.store import migrate, open_store
@@ -79,11 +80,11 @@ def main(name: str) -> int:
     try:
         line = run_stage(name, settings)
     except EXPECTED as error:
-        failure = Failure(name, status_of(error), str(error))
+        failure = Failure(name, status_of(error), word(error))
         try:
             write_json(folder_of(settings) / FAILURE, failure)
         except OSError:  # a full disk takes no file: then this line tells it
-            log.error("%s failed: %s", name, error)
+            log.error("%s failed: %s", name, word(error))
         return failure.status
     log.info(line)
     return 0

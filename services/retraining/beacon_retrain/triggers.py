@@ -11,6 +11,7 @@ from sqlalchemy import Engine, func, select, update
 
 from beacon_core import clock
 from beacon_core.job_runs import DONE
+from beacon_core.masking import word
 from beacon_core.product import Product
 from beacon_core.store import job_runs, retrain_requests
 
@@ -53,7 +54,7 @@ def answering(
     except Exception as error:
         again = passes(error)
         state, ended = (WAITING, None) if again else (REFUSED, clock.now())
-        _move(engine, causes, (TAKEN,), state=state, ended_at=ended, outcome=str(error))
+        _move(engine, causes, (TAKEN,), state=state, ended_at=ended, outcome=word(error))
         raise
     _move(engine, causes, (TAKEN,), state=ANSWERED, ended_at=clock.now(), outcome="; ".join(answer))
 

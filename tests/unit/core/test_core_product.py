@@ -78,9 +78,9 @@ RULES = [
     ("features.RM.valid", ..., "features.RM", "either valid (a range) or categories"),
     ("features.RM.categories", [1, 2], "features.RM", "either valid (a range) or categories"),
     ("features.RM.valid", [20, 1], "features.RM.valid", "low end must be below"),
-    ("features.RM.valid", [1, float("inf")], "features.RM.valid", "must be finite"),
-    ("features.RM.valid", [float("nan"), 1], "features.RM.valid", "must be finite"),
-    ("target.valid", [0, float("inf")], "target.valid", "must be finite"),
+    ("features.RM.valid", [1, float("inf")], "features.RM.valid[1]", "must be finite"),
+    ("features.RM.valid", [float("nan"), 1], "features.RM.valid[0]", "must be finite"),
+    ("target.valid", [0, float("inf")], "target.valid[1]", "must be finite"),
     ("features.RAD.categories", [1, 2, 1], "features.RAD.categories", "holds a value twice"),
     ("features.RAD.impute", "median", "features.RAD.impute", "most_frequent for categories"),
     ("features.RM.impute", "most_frequent", "features.RM.impute", "median is for ranges"),
@@ -102,10 +102,10 @@ TYPES = [
     ("features.RM.vald", [1, 20], "features.RM", "vald"),
     ("features.RM.type", "double", "features.RM.type", "double"),
     ("features.RM.valid", [1], "features.RM.valid", "length 2"),
-    ("features.RM.valid", ["a", 2], "features.RM.valid[0]", "float"),
-    ("features.RM", 7, "features[...]", "object"),
-    ("features.RAD.categories", ["a"], "features.RAD.categories[0]", "int"),
-    ("target.low", "eight", "target.low", "float"),
+    ("features.RM.valid", ["a", 2], "features.RM.valid[0]", "must be a number, is the text 'a'"),
+    ("features.RM", 7, "features.RM", "must be a mapping, is 7"),
+    ("features.RAD.categories", ["a"], "features.RAD.categories[0]", "whole number"),
+    ("target.low", "eight", "target.low", "must be a number"),
     ("target", ..., "(top)", "target"),
     ("entity.from", "uuid", "entity.from", "uuid"),
 ]
@@ -122,8 +122,8 @@ def test_a_misspelt_key_or_wrong_type_is_named(tmp_path, path, value, key, rule)
     ("content", "rule"),
     [
         (b"name: [", "is not YAML in UTF-8"),
-        (b"", "Expected"),
-        (b"- a", "Expected"),
+        (b"", "must be a mapping, is empty"),
+        (b"- a", "must be a mapping, is a list"),
         (b"name: \xff", "is not YAML in UTF-8"),
     ],
 )
@@ -137,12 +137,12 @@ def test_a_missing_file_is_named(tmp_path):
     assert refusal(tmp_path / "nowhere.yaml") == ("(file)", "No such file or directory")
 
 
-def test_a_feature_that_yaml_takes_for_a_boolean_is_refused(tmp_path):
+def test_a_feature_that_yaml_takes_for_a_boolean_is_a_feature(tmp_path):
     file = tmp_path / "product.yaml"
-    file.write_text(REAL.read_text(encoding="utf-8").replace("  NOX: ", "  NO: "), encoding="utf-8")
-    key, rule = refusal(file)
-    assert key.startswith("features")
-    assert "bool" in rule
+    file.write_text(REAL.read_text(encoding="utf-8").replace("NOX", "NO"), encoding="utf-8")
+    product = load_product(file)
+    assert "NO" in product.feature_names
+    assert "NO" in product.key_features
 
 
 def test_the_schema_hash_follows_what_a_model_depends_on_and_nothing_else(tmp_path, product):
@@ -159,7 +159,7 @@ def test_the_schema_hash_follows_what_a_model_depends_on_and_nothing_else(tmp_pa
         ("promotion.min_coverage", 1.5, "promotion.min_coverage"),
         ("promotion.max_mae_ratio", 0, "promotion.max_mae_ratio"),
         ("promotion.directions", {"ROOMS": "up"}, "promotion.directions.ROOMS"),
-        ("promotion.directions", {"RM": "sideways"}, "promotion.directions[...]"),
+        ("promotion.directions", {"RM": "sideways"}, "promotion.directions.RM"),
         ("promotion.max_latency_seconds", 0, "promotion.max_latency_seconds"),
         ("drift.windows_days", [7, 1], "drift.windows_days"),
         ("drift.min_rows", 1, "drift.min_rows"),

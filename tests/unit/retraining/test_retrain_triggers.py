@@ -16,7 +16,7 @@ from beacon_core.settings import Settings
 from beacon_core.store import migrate, open_store, retrain_requests
 from beacon_retrain import triggers
 from beacon_retrain.errors import TRY_AGAIN, status_of
-from beacon_retrain.fetch import FetchError
+from beacon_retrain.fetch import FetchError, FetchRefused
 from beacon_retrain.lock import Busy, only_one
 from beacon_retrain.pipeline import Order, retrain
 from beacon_retrain.stages import JOB
@@ -85,10 +85,10 @@ def test_a_failure_that_may_pass_leaves_a_request_waiting_and_another_ends_it(en
         raise FetchError("Kaggle is down")
     assert states(engine) == {"a": ("waiting", "Kaggle is down")}
     with (
-        contextlib.suppress(ValueError),
+        contextlib.suppress(FetchRefused),
         triggers.answering(engine, ["a"], datetime.now(UTC), passes),
     ):
-        raise ValueError("bad data")
+        raise FetchRefused("bad data")
     assert states(engine) == {"a": ("refused", "bad data")}
     assert triggers.waiting(engine) == []
 

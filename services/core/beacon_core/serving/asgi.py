@@ -14,6 +14,7 @@ from prometheus_client.exposition import choose_encoder
 
 from beacon_core import logs
 from beacon_core.errors import BeaconError
+from beacon_core.masking import word_with_type
 from beacon_core.serving.http import (
     JSON,
     Receive,
@@ -212,7 +213,7 @@ class Application:
             await self._start()
         except Exception as error:
             log.exception("start failed")
-            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            await send({"type": "lifespan.startup.failed", "message": word_with_type(error)})
             raise
         self._overload.start()
         # What is loaded now stays: a full collection would walk all of it, and every request would wait for that.

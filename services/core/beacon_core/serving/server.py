@@ -1,14 +1,22 @@
 """Starts a service under gunicorn: one worker, an event loop, one port for clients and one for metrics."""
 
+import logging
+import sys
 from collections.abc import Callable
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger
 
+from beacon_core.errors import ConfigurationError
 from beacon_core.logs import configure_logging
+from beacon_core.masking import word
+from beacon_core.product import load_product
 from beacon_core.serving.worker import BACKLOG
-from beacon_core.settings import Settings
+from beacon_core.settings import Settings, clean_credentials, load_settings
+
+log = logging.getLogger(__name__)
 
 
 class PropagatingLogger(Logger):  # type: ignore[misc]
@@ -35,7 +43,28 @@ class Server(BaseApplication):  # type: ignore[misc]
             self.cfg.set(name, value)
 
     def load(self) -> Any:
-        return self._create()
+        try:
+            return self._create()
+        except ConfigurationError as error:
+            log.critical("%s", word(error))
+            sys.exit(Arbiter.WORKER_BOOT_ERROR)  # gunicorn ends, and starts no other worker
+
+
+def start(service: str, create: Callable[[Settings], Any], ports: Callable[[Settings], tuple[int, int | None]]) -> int:
+    """Serve with the settings of the environment; status 1, after one line, where they or product.yaml break a rule.
+
+    `create` makes the ASGI application, and `ports` names its ports, as `serve` takes them.
+    """
+    configure_logging(service, Settings().build_version, "INFO")
+    try:
+        clean_credentials()
+        settings = load_settings()
+        load_product(settings.product)
+    except ConfigurationError as error:
+        log.critical("%s", word(error))
+        return 1
+    serve(service, settings, lambda: create(settings), *ports(settings))
+    return 0
 
 
 def serve(service: str, settings: Settings, create: Callable[[], Any], port: int, metrics_port: int | None) -> None:

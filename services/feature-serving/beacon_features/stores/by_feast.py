@@ -9,6 +9,7 @@ from typing import Any
 from feast import FeatureStore
 from feast.infra.key_encoding_utils import deserialize_entity_key
 
+from beacon_core.masking import word_with_type
 from beacon_features.catalog import ViewPlan
 from beacon_features.lookup import NANOSECONDS, UNKNOWN, Row, decode_value
 from beacon_features.stores.reader import CONNECT_TICKS, SILENT_TICKS, patiently, unavailable
@@ -29,7 +30,7 @@ class FeastReader:
             found = await patiently(read, CONNECT_TICKS + SILENT_TICKS)
         except Exception as error:  # each store's driver has errors of its own
             read.cancel()  # one that waits for a thread still
-            raise unavailable(f"{type(error).__name__}: {error}") from error
+            raise unavailable(word_with_type(error)) from error
         return [_row(event_time, values, plan.columns) for event_time, values in found]
 
     async def check(self) -> None:

@@ -15,6 +15,7 @@ from feast.infra.online_stores.redis import RedisOnlineStore
 from feast.repo_config import RepoConfig
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from beacon_core.masking import word
 from beacon_features.catalog import ViewPlan
 from beacon_features.lookup import NANOSECONDS, UNKNOWN, Row, decode_value
 from beacon_features.stores.reader import CONNECT_TICKS, SILENT_TICKS, TICK_SECONDS, patiently, unavailable
@@ -131,7 +132,7 @@ class RedisReader:
                 connection = await self._connected()
                 return await connection.ask(commands)
         except (OSError, hiredis.HiredisError) as error:  # TimeoutError is an OSError
-            raise unavailable(str(error)) from error
+            raise unavailable(word(error)) from error
 
     def _command(self, plan: ViewPlan) -> tuple[bytes, bytes]:
         """HMGET without its key: what comes before and after it."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from feast.repo_config import RepoConfig
 
+from beacon_core.masking import word
 from beacon_features.catalog import ViewPlan
 from beacon_features.lookup import NANOSECONDS, UNKNOWN, Row, decode_value
 from beacon_features.stores.reader import unavailable
@@ -47,7 +48,7 @@ class SqliteReader:
             return self._open().execute(query, values).fetchall()
         except (sqlite3.Error, OSError) as error:
             await self.close()
-            raise unavailable(str(error)) from error
+            raise unavailable(word(error)) from error
 
     def _open(self) -> sqlite3.Connection:
         """The connection; a new one when the file was replaced, which is looked at once a second."""

@@ -1,0 +1,172 @@
+"""No credential is told to anybody: what is masked, and how an exception is worded. The one home of both.
+
+`mask` stands before everything that leaves a process for people: log lines, the store's words on failures, pages, the
+registry's texts, spans. It knows the credentials of this process's environment in the spellings that libraries quote,
+and the forms in which credentials commonly stand in a text.
+"""
+
+import base64
+import functools
+import html
+import json
+import os
+import re
+import traceback
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import quote, quote_plus, unquote, unquote_plus
+
+MASK = "***"
+SECRET_NAME = re.compile(
+    r"(?:^|_)(?:KEY|TOKEN|SECRET|\w*PASSWORD|PASSWD|PASSPHRASE|PASS|CREDENTIALS?|HEADERS)(?:_|$)", re.IGNORECASE
+)
+"""A variable is a credential when one of these is among the words of its name."""
+LEAST_LENGTH = 4
+"""A shorter one cannot be told from ordinary text."""
+WORD_LENGTH = 8
+"""A shorter one is masked where it stands alone: `root` is, and stays in `rooted`."""
+IN_URL = re.compile(r"[a-z][a-z0-9+.-]*://([^\s/?#'\"<>]+)@", re.IGNORECASE)
+ASSIGNED = re.compile(
+    r"(?P<before>(?:password|passwd|passphrase|secret|token|[-_]key|key[-_]id|apikey|credential|signature)"
+    r"(?:\s*=\s*['\"]?|['\"]\s*:\s*['\"]|:\s*['\"])|authorization['\"]?\s*[=:]\s*['\"]?)"
+    r"(?:(?:Bearer|Basic)\s+)?[^\s,;&'\"\\<>{}()]+",
+    re.IGNORECASE,
+)
+"""`password=...`, `'token': '...'`, `Authorization: ...`; what only speaks of a token is left."""
+SCHEMES = re.compile(r"\b(?P<scheme>Bearer|bearer|Basic)\s+[\w.~+/=-]{4,}")
+ISSUED = re.compile(r"\b(?:KGAT_\w+|(?:AKIA|ASIA)[A-Z0-9]{12,}|gh[pousr]_\w{20,})")
+OWN = ("beacon_", "feature_repo", "__main__")
+PLAIN_LIBRARIES = frozenset(("alembic", "feast", "msgspec", "psycopg", "redis", "sqlite3", "yaml"))
+"""Libraries whose exceptions say what went wrong and quote no credential."""
+
+
+def mask(text: str) -> str:
+    """Return the text with `***` in the place of every credential."""
+    known = _known(_credentials_of(os.environ))
+    if known is not None:
+        text = known.sub(MASK, text)
+    if "://" in text:
+        text = IN_URL.sub(_without_user, text)
+    text = ASSIGNED.sub(rf"\g<before>{MASK}", text)
+    text = SCHEMES.sub(rf"\g<scheme> {MASK}", text)
+    return ISSUED.sub(MASK, text)
+
+
+def mask_all(value: Any) -> Any:
+    """`mask` for every text in lists and mappings."""
+    if isinstance(value, str):
+        return mask(value)
+    if isinstance(value, Mapping):
+        return {key: mask_all(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [mask_all(item) for item in value]
+    return value
+
+
+def word(error: BaseException) -> str:
+    """What an exception says, on one line and masked.
+
+    One of Beacon's own is worded as it is. A foreign one may quote a header, an address or what it could not read:
+    it is worded where its kind is known to quote nothing, and is its type alone elsewhere.
+    """
+    if isinstance(error, OSError) and error.errno is not None and error.strerror:
+        return _line(error.strerror if error.filename is None else f"{error.filename}: {error.strerror}")
+    if isinstance(error, TimeoutError) and not (_is_own(error) and str(error)):
+        return "it took too long"
+    for name in ("orig", "reason"):  # SQLAlchemy adds the statement and its values, urllib wraps what happened
+        original = getattr(error, name, None)
+        if isinstance(original, BaseException):
+            return word(original)
+    if _is_own(error) or type(error).__module__.partition(".")[0] in PLAIN_LIBRARIES:
+        return _line(str(error)) or type(error).__name__
+    return _type(error)
+
+
+def word_with_type(error: BaseException) -> str:
+    """`word` behind the name of the exception's type, for whoever looks for a fault."""
+    name, said = type(error).__name__, word(error)
+    return said if said.startswith(name) else f"{name}: {said}"
+
+
+def _is_own(error: BaseException) -> bool:
+    """Whether Beacon's code raised it: its class is Beacon's, or the line that raised it is."""
+    if type(error).__module__.startswith(OWN):
+        return True
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return not frames or str(frames[-1].f_globals.get("__name__", "")).startswith(OWN)
+
+
+def _type(error: BaseException) -> str:
+    """A foreign exception by its type, and the library that raised it."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    raised_in = str(frames[-1].f_globals.get("__name__", "")) if frames else ""
+    return f"{type(error).__name__} in {raised_in}" if raised_in else type(error).__name__
+
+
+def _line(text: str) -> str:
+    first, _, _ = mask(text).strip().partition("\n")
+    return first.strip()
+
+
+def _without_user(match: re.Match[str]) -> str:
+    return match[0].replace(f"{match[1]}@", f"{MASK}@")
+
+
+def _credentials_of(environment: Mapping[str, str]) -> frozenset[str]:
+    """The credentials in an environment's variables: whole, in addresses, in lists of NAME=VALUE."""
+    found: set[str] = set()
+    for name, text in environment.items():
+        if "://" in text:
+            found |= _in_address(text)
+        if SECRET_NAME.search(name):
+            found |= set(_parts(text)) if "=" in text and name.upper().endswith("HEADERS") else {text}
+        elif "password=" in text.lower():
+            found |= set(re.findall(r"password=([^,;&\s]+)", text, re.IGNORECASE))
+    return frozenset(found)
+
+
+def _in_address(text: str) -> set[str]:
+    """The password of a URL, also of one whose password should have been quoted."""
+    whole, _, _ = text.partition("://")[2].rpartition("@")
+    user, _, password = whole.partition(":")
+    # A password that is the user's name protects nothing, and may be a word of every second line.
+    if not password or password == user:
+        return set()
+    return {password, unquote(password), base64.b64encode(unquote(whole).encode()).decode()}
+
+
+def _parts(headers: str) -> Iterable[str]:
+    """The values of OpenTelemetry's `NAME=VALUE,NAME=VALUE`, and what stands behind `Bearer`."""
+    for item in headers.split(","):
+        value = item.partition("=")[2]
+        for text in (value, unquote_plus(value)):
+            yield text
+            yield text.rpartition(" ")[2]
+
+
+@functools.lru_cache(maxsize=8)
+def _known(credentials: frozenset[str]) -> re.Pattern[str] | None:
+    """One pattern for all spellings of the credentials, the longest first."""
+    spellings = {spelling for text in credentials for spelling in _spellings(text)}
+    spellings -= {spelling for spelling in spellings if len(spelling) < LEAST_LENGTH}
+    if not spellings:
+        return None
+    ordered = sorted(spellings, key=lambda spelling: (-len(spelling), spelling))
+    return re.compile("|".join(_standing(spelling) for spelling in ordered))
+
+
+def _standing(spelling: str) -> str:
+    escaped = re.escape(spelling)
+    return escaped if len(spelling) >= WORD_LENGTH else rf"(?<!\w){escaped}(?!\w)"
+
+
+def _spellings(text: str) -> Iterable[str]:
+    """How a credential may stand in a text: whole, line by line, quoted for Python, JSON, HTML or an address."""
+    for part in {text, text.strip(), *re.split(r"[\x00-\x1f\x7f\x85\u2028\u2029]+", text)}:
+        plain = part.strip()
+        yield plain
+        yield repr(part)[1:-1]
+        yield repr(part.encode("utf-8", "replace"))[2:-1]
+        yield from (json.dumps(part)[1:-1], json.dumps(part, ensure_ascii=False)[1:-1])
+        yield html.escape(plain)
+        yield from (quote(plain, safe=""), quote_plus(plain))
