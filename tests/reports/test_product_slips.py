@@ -8,6 +8,7 @@ import logging
 import runpy
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -195,10 +196,12 @@ def _as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def run(program: str) -> None:
-    if program.endswith(".py"):
-        runpy.run_path(str(ROOT / program), run_name="__main__")
-    else:
-        runpy.run_module(program, run_name="__main__", alter_sys=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # that another test has imported the module
+        if program.endswith(".py"):
+            runpy.run_path(str(ROOT / program), run_name="__main__")
+        else:
+            runpy.run_module(program, run_name="__main__", alter_sys=True)
 
 
 @pytest.mark.usefixtures("_as_it_was")
