@@ -101,6 +101,11 @@ class Feature(FeatureEntry, frozen=True, kw_only=True):
 
     name: str
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether its values are whole numbers, each of which is fine (categories say themselves which are)."""
+        return self.type == "int" and self.categories is None
+
 
 class Segment(Spec, frozen=True):
     """A slice of the traffic: the values of a feature, or bands of the prediction between `bounds`."""

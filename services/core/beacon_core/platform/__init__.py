@@ -1,0 +1,1 @@
+"""What a process stands on: settings, clock, files, locks, jobs, MLflow, Kubernetes."""

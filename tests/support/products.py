@@ -1,0 +1,74 @@
+"""Other products than the one that Beacon ships with: a product.yaml and its data file, made from a table."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from beacon_core.product import Product, load_product
+from beacon_core.settings import ROOT
+
+Cells = Sequence[Any]
+Section = Mapping[str, Any]
+
+
+def csv_text(table: Mapping[str, Cells]) -> str:
+    """A table as CSV, each cell as `str` writes it: floats with all their digits, None as NA."""
+    rows = zip(*table.values(), strict=True)
+    lines = [",".join("NA" if cell is None else str(cell) for cell in row) for row in rows]
+    return "\n".join([",".join(table), *lines, ""])
+
+
+def write_product(
+    folder: Path,
+    table: Mapping[str, Cells],
+    target: str,
+    *,
+    columns: Mapping[str, Section] | None = None,
+    source: Section | None = None,
+    **changes: Any,
+) -> Product:
+    """Write product.yaml and items.csv into `folder`; the limits on whole tables are lifted.
+
+    Each column but the target is a float feature with a range that is wider than its values. `columns` changes what is
+    said of some (None: leaves a key out), `source` changes keys of that section, `changes` are whole sections.
+    """
+    raw = yaml.safe_load((ROOT / "feature_repo" / "product.yaml").read_text(encoding="utf-8"))
+    changed = columns or {}
+    limits = dict.fromkeys(raw["source"]["limits"], 1.0)
+    raw["source"] |= {"file": "items.csv", "sample": "items.csv", "limits": limits}
+    raw["source"] |= {"rows": {"min": 1, "max": 1_000_000}, **(source or {})}
+    raw["target"] |= {"name": target, "title": target, "unit": "units", "valid": _range(table[target])}
+    raw["target"] |= changed.get(target, {})
+    raw["features"] = {name: _feature(name, table[name], changed.get(name, {})) for name in table if name != target}
+    raw["serving"] |= {"min_features": min(2, len(raw["features"]))}
+    raw["promotion"] |= {"directions": {}}
+    raw |= {
+        "name": "items",
+        "title": "items",
+        "entity": {"name": "item", "key": "item_id", "from": "row_number"},
+        "excluded": {},
+        "segments": {},
+        "key_features": list(raw["features"])[:1],
+    }
+    file = folder / "product.yaml"
+    folder.mkdir(parents=True, exist_ok=True)
+    file.write_text(yaml.safe_dump(raw | changes, sort_keys=False), encoding="utf-8")
+    (folder / "items.csv").write_text(csv_text(table), encoding="utf-8")
+    return load_product(file)
+
+
+def _feature(name: str, cells: Cells, changes: Section) -> dict[str, Any]:
+    feature = {"type": "float", "title": name, "unit": "units", "nullable": True, "impute": "median"}
+    feature |= {"valid": _range(cells), "example": next(iter(_numbers(cells)), 0)}
+    return {key: value for key, value in (feature | changes).items() if value is not None}
+
+
+def _range(cells: Cells) -> list[float]:
+    most = max([1.0, *map(abs, _numbers(cells))]) * 1000
+    return [-most, most]
+
+
+def _numbers(cells: Cells) -> list[float]:
+    return [cell for cell in cells if isinstance(cell, int | float)]
