@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 from support.kaggle import Answer, StandIn, spoilt, zipped
 
+from beacon_core.platform.data_file import DataError
 from beacon_core.product import Product
 from beacon_core.settings import ROOT, Settings
 from beacon_retrain.fetch import Fetched, FetchError, FetchRefused, fetch, read_source
-from beacon_retrain.validate import DataError, validate
+from beacon_retrain.validate import validate
 
 SAMPLE = (ROOT / "feature_repo/sample/HousingData.csv").read_bytes()
 WHOLE = zipped("HousingData.csv", SAMPLE)
@@ -61,7 +62,7 @@ REFUSED = [
     ("two versions in one", Answer(WHOLE[:3000] + OTHER[3000:]), FetchError, "is not a whole zip file|is damaged"),
     ("a page", Answer(b"<html>sign in</html>", 200, {"Content-Type": "text/html"}), FetchError, "not a whole zip"),
     ("another file", Answer(zipped("other.csv", SAMPLE)), FetchError, "holds no HousingData.csv, but other.csv"),
-    ("renamed", Answer(zipped("HousingData.csv", SAMPLE.replace(b"RM,", b"ROOMS,"))), DataError, "RM: is missing"),
+    ("renamed", Answer(zipped("HousingData.csv", SAMPLE.replace(b"RM,", b"ROOMS,"))), DataError, "RM is missing"),
 ]
 
 

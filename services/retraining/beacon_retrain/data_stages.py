@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from beacon_core.platform.data_file import DataError
 from beacon_core.release import Pin, read_release
 from beacon_retrain import triggers
 from beacon_retrain.context import (
@@ -18,7 +19,7 @@ from beacon_retrain.context import (
 from beacon_retrain.fetch import fetch, read_source
 from beacon_retrain.files import write_json, write_table
 from beacon_retrain.labels import PREDICTION, read_labels
-from beacon_retrain.validate import DataError, check_shift, sound, validate
+from beacon_retrain.validate import check_shift, sound, validate
 
 
 def fetch_all(context: Context) -> str:

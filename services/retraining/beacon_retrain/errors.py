@@ -4,6 +4,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from beacon_core.errors import ConfigurationError
 from beacon_core.manifest import PackageError
+from beacon_core.platform.data_file import DataError
 
 REFUSED, BAD_DATA, TRY_AGAIN = 1, 65, 75
 
@@ -14,7 +15,14 @@ class RetrainError(RuntimeError):
     status = REFUSED
 
 
-EXPECTED: tuple[type[Exception], ...] = (RetrainError, ConfigurationError, PackageError, SQLAlchemyError, OSError)
+EXPECTED: tuple[type[Exception], ...] = (
+    RetrainError,
+    DataError,
+    ConfigurationError,
+    PackageError,
+    SQLAlchemyError,
+    OSError,
+)
 """What a run may end with; anything else is a mistake of ours."""
 
 
@@ -22,4 +30,6 @@ def status_of(error: BaseException) -> int:
     """The exit status of a failure; a database or a disk that fails may be back when it is tried again."""
     if isinstance(error, RetrainError):
         return error.status
+    if isinstance(error, DataError):
+        return BAD_DATA
     return TRY_AGAIN if isinstance(error, SQLAlchemyError | OSError) else REFUSED

@@ -1,37 +1,20 @@
 """Validate: a raw CSV becomes typed rows, or is refused by naming the column and the rule.
 
-First the file's form (encoding, delimiter, header, whole rows), then its values by a pandera schema built from
+First the file's form and its cells (`beacon_core.platform.data_file`), then its values by a pandera schema built from
 product.yaml, then the table as a whole (repeated rows, leaks of the target, distance from the last accepted data).
-The order of columns is free; excluded columns may be there and are dropped.
 """
 
-import csv
-import io
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pandera.pandas as pa
 
+from beacon_core.platform.data_file import DataError, examples, read_columns
 from beacon_core.product import Feature, Product
-from beacon_retrain.errors import BAD_DATA, RetrainError
 
-SHOWN = 3
 QUICK_ROWS = 1000
 RULES = {"not_nullable": "must not be missing"}  # pandera's own words, said in ours
-OTHER_ENCODINGS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"PK": "a zip archive", b"\x1f\x8b": "gzip"}
-
-
-class DataError(RetrainError):
-    """The data breaks a rule; the message is `FILE: COLUMN: RULE`."""
-
-    status = BAD_DATA
-
-    def __init__(self, file: str, column: str, rule: str) -> None:
-        super().__init__(f"{file}: {column}: {rule}")
-        self.file = file
-        self.column = column
-        self.rule = rule
 
 
 def validate(file: Path, product: Product, *, quick: bool = False) -> pd.DataFrame:
@@ -39,12 +22,8 @@ def validate(file: Path, product: Product, *, quick: bool = False) -> pd.DataFra
 
     `quick` looks at the form of the whole file, and at the values of its first rows only. Raises `DataError`.
     """
-    header, rows = _parse(file)
-    _check_header(file.name, header, product)
-    _check_rows(file.name, header, rows, product)
-    rows = rows[:QUICK_ROWS] if quick else rows
-    text = pd.DataFrame(rows, columns=header)[[*product.feature_names, product.target.name]]
-    frame = pd.DataFrame({name: _numbers(file.name, text[name], product) for name in text})
+    columns = read_columns(file, product, rows=QUICK_ROWS if quick else None)
+    frame = pd.DataFrame({name: np.frombuffer(values) for name, values in columns.items()})
     _check_values(file.name, frame, product)
     if not quick:
         _check_repeats(file.name, frame, product)
@@ -75,6 +54,8 @@ def sound(rows: pd.DataFrame, product: Product) -> pd.Series:
             good &= values.isin(feature.categories) | values.isna()
         if feature.valid is not None:
             good &= values.between(*feature.valid) | values.isna()
+        if feature.is_whole:
+            good &= (values % 1 == 0) | values.isna()
     return good
 
 
@@ -105,74 +86,7 @@ def _column(feature: Feature, product: Product) -> pa.Column:
 
 def _between(valid: tuple[float, float]) -> pa.Check:
     low, high = valid
-    return pa.Check.in_range(low, high, error=f"must be between {low:g} and {high:g}")
-
-
-def _parse(file: Path) -> tuple[list[str], list[list[str]]]:
-    """Header and rows as text."""
-    content = file.read_bytes()
-    for mark, encoding in OTHER_ENCODINGS.items():
-        if content.startswith(mark):
-            raise DataError(file.name, "(file)", f"is {encoding}, must be CSV text in UTF-8")
-    if b"\0" in content:
-        raise DataError(file.name, "(file)", "holds zero bytes, must be CSV text in UTF-8")
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            file.name, "(file)", f"must be CSV text in UTF-8: {error.reason} at byte {error.start}"
-        ) from error
-    if text.lstrip()[:1] == "<":
-        raise DataError(file.name, "(file)", "is HTML or XML, must be CSV")
-    try:
-        lines = list(csv.reader(io.StringIO(text), strict=True))
-    except csv.Error as error:
-        raise DataError(file.name, "(file)", f"is not CSV: {error}") from error
-    if not lines:
-        raise DataError(file.name, "(file)", "is empty")
-    return [name.strip() for name in lines[0]], lines[1:]
-
-
-def _check_header(file: str, header: list[str], product: Product) -> None:
-    if len(header) == 1:
-        raise DataError(file, "(header)", f"has one column, {header[0][:80]!r}: the delimiter must be a comma")
-    wanted = {*product.feature_names, product.target.name}
-    found = set(header)
-    duplicates = sorted({name for name in header if header.count(name) > 1})
-    missing = sorted(wanted - found)
-    extra = sorted(found - wanted - set(product.excluded))
-    if duplicates:
-        raise DataError(file, duplicates[0], "is in the header twice")
-    if missing and extra:
-        raise DataError(file, missing[0], f"is missing, and {extra[0]!r} is unknown: renamed?")
-    if missing:
-        raise DataError(file, missing[0], "is missing")
-    if extra:
-        raise DataError(file, extra[0], "is not a column of this product")
-
-
-def _check_rows(file: str, header: list[str], rows: list[list[str]], product: Product) -> None:
-    for number, row in enumerate(rows, start=1):
-        if len(row) != len(header):
-            cut = ", cut off at the end" if number == len(rows) else ""
-            raise DataError(file, f"(row {number})", f"has {len(row)} fields, the header has {len(header)}{cut}")
-    limits = product.source.rows
-    if len(rows) < limits.min:
-        raise DataError(file, "(rows)", f"has {len(rows)} rows, must have at least {limits.min}: truncated?")
-    if len(rows) > limits.max:
-        raise DataError(file, "(rows)", f"has {len(rows)} rows, must have at most {limits.max}")
-
-
-def _numbers(file: str, column: pd.Series, product: Product) -> pd.Series:
-    """The column as float64: marks of a missing value become NaN, any other text that is no number is refused."""
-    text = column.str.strip()
-    missing = text.isin(product.source.missing)
-    numbers = pd.to_numeric(text.where(~missing), errors="coerce").astype("float64")
-    wrong = ~missing & ~np.isfinite(numbers)
-    if wrong.any():
-        marks = " or ".join(product.source.missing)
-        raise DataError(file, str(column.name), f"must be a number or {marks}, has {_examples(text, wrong)}")
-    return numbers
+    return pa.Check.in_range(low, high, error=f"must be between {low:.15g} and {high:.15g}")
 
 
 def _check_values(file: str, frame: pd.DataFrame, product: Product) -> None:
@@ -216,6 +130,5 @@ def _check_leaks(file: str, frame: pd.DataFrame, product: Product) -> None:
 
 def _examples(values: pd.Series, chosen: pd.Series) -> str:
     """The first few offending values with their rows, counted from 1."""
-    shown = ", ".join(f"{value!r} in row {index + 1}" for index, value in values[chosen].head(SHOWN).items())
-    more = int(chosen.sum()) - SHOWN
-    return shown + (f" and {more} more" if more > 0 else "")
+    found = values[chosen]
+    return examples(((index + 1, value) for index, value in found.items()), len(found))

@@ -14,7 +14,9 @@ from typing import Any
 import msgspec
 import yaml
 
+import beacon_core.domain.numbers
 import beacon_core.manifest
+import beacon_core.platform.data_file
 import beacon_core.product
 import feature_repo
 from beacon_core.settings import ROOT, Settings
@@ -81,7 +83,9 @@ def read_run(folder: Path) -> Run:
 def code_digest() -> str:
     """sha256 over the code that makes a model, and the versions of the libraries that it leans on."""
     own = sorted(Path(__file__).parent.glob("*.py"))
-    shared = [Path(str(module.__file__)) for module in (beacon_core.manifest, beacon_core.product)]
+    core = beacon_core
+    modules = (core.domain.numbers, core.manifest, core.platform.data_file, core.product)
+    shared = [Path(str(module.__file__)) for module in modules]
     shared += sorted(Path(str(feature_repo.__file__)).parent.glob("*.py"))
     facts = [f"{file.name} {hashlib.sha256(file.read_bytes()).hexdigest()}" for file in (*own, *shared)]
     facts += [f"{name} {library_version(name)}" for name in LIBRARIES]
