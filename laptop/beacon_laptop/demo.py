@@ -19,6 +19,7 @@ from tqdm import tqdm
 from beacon_core import clock, ledger
 from beacon_core.errors import ConfigurationError
 from beacon_core.masking import word
+from beacon_core.platform.data_file import DataError
 from beacon_core.product import load_product
 from beacon_core.release import ReleaseError, read_release
 from beacon_core.settings import Settings, clean_credentials, load_settings
@@ -226,7 +227,7 @@ def main() -> int:
         check(settings, engine)
         world = World(product, given.seed)
         Demo(settings, world, engine, tuple(given.retrain.split())).play(given.days)
-    except (DemoError, ConfigurationError, ReleaseError) as error:
+    except (DemoError, ConfigurationError, DataError, ReleaseError) as error:
         say(f"demo: {word(error)}")
         return 1
     except KeyboardInterrupt:

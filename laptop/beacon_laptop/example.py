@@ -1,15 +1,18 @@
-"""Requests to paste: the first complete row of the bundled sample, by its features and by its entity."""
+"""Requests to paste: a row of the bundled sample, by its features and by its entity."""
 
-import csv
 import json
+import math
 import shlex
 
+from beacon_core.platform.data_file import DataError, read_rows
 from beacon_core.product import Product
+
+Row = dict[str, float | int]
 
 
 def curl_lines(product: Product, address: str) -> list[str]:
     """Two shell commands that ask the inference service at `address` for a prediction."""
-    number, features = _complete_row(product)
+    number, features = _fullest_row(product)
     bodies: list[dict[str, object]] = [{"entity": {product.entity.key: number}}, {"features": features}]
     return [
         shlex.join(
@@ -19,12 +22,22 @@ def curl_lines(product: Product, address: str) -> list[str]:
     ]
 
 
-def _complete_row(product: Product) -> tuple[int, dict[str, float | int]]:
-    """Row number (from 1) and features of the first row that lacks nothing."""
+def _fullest_row(product: Product) -> tuple[int, Row]:
+    """Number (from 1) and known features of the first row that lacks nothing, else of the one that lacks least.
+
+    Where the sample cannot be read they are made up of product.yaml's examples: the model in service came from
+    elsewhere, and whoever trains on the sample says what is wrong with it.
+    """
+    number, fullest = 1, {feature.name: feature.example for feature in product.features}
+    most = 0
+    try:
+        for place, row in enumerate(read_rows(product.sample_path, product), start=1):
+            known = {name: row[name] for name in product.feature_names if not math.isnan(row[name])}
+            if len(known) > most:
+                number, fullest, most = place, known, len(known)
+            if most == len(product.features):
+                break
+    except (DataError, OSError):
+        pass
     kinds = {feature.name: float if feature.type == "float" else int for feature in product.features}
-    with product.sample_path.open(newline="", encoding="utf-8") as stream:
-        for number, row in enumerate(csv.DictReader(stream), start=1):
-            given = {name: row[name] for name in kinds}
-            if not set(given.values()) & {"", *product.source.missing}:
-                return number, {name: kinds[name](text) for name, text in given.items()}
-    raise ValueError(f"{product.sample_path}: no row is complete")
+    return number, {name: kinds[name](value) for name, value in fullest.items()}

@@ -4,11 +4,12 @@ From `CHANGE_DAY` on homes have fewer rooms and poorer neighbours, and what is p
 two features drift, and what the model has learnt is wrong.
 """
 
-import csv
+import math
 import random
 
 import msgspec
 
+from beacon_core.platform.data_file import read_rows
 from beacon_core.product import Product
 
 CHANGE_DAY = 16
@@ -36,8 +37,7 @@ class World:
     def __init__(self, product: Product, seed: int = 0) -> None:
         self._random = random.Random(seed)  # noqa: S311 - a simulation
         self.product = product
-        with product.sample_path.open(newline="", encoding="utf-8") as stream:
-            self._sample = list(csv.DictReader(stream))
+        self._sample = list(read_rows(product.sample_path, product))
 
     def homes(self, day: int, count: int) -> list[Home]:
         """`count` homes of a day, counted from 1."""
@@ -47,20 +47,18 @@ class World:
         line = self._random.choice(self._sample)
         features: dict[str, float | int] = {}
         for feature in self.product.features:
-            text = line[feature.name]
-            if text in self.product.source.missing:
+            value = line[feature.name]
+            if math.isnan(value):
                 continue
-            if feature.type == "int":
-                features[feature.name] = int(float(text))
-            else:
-                blur = BLUR * self._random.uniform(-1, 1) if feature.name == BLURRED else 0.0
-                features[feature.name] = round(float(text) * (1 + blur), 5)
-        price = float(line[self.product.target.name]) * self._random.gauss(1, NOISE)
+            if feature.name == BLURRED:
+                value *= 1 + BLUR * self._random.uniform(-1, 1)
+            features[feature.name] = int(value) if feature.type == "int" else value
+        price = line[self.product.target.name] * self._random.gauss(1, NOISE)
         if day >= CHANGE_DAY:
             price *= PRICE
             if ROOMS in features:
-                features[ROOMS] = round(features[ROOMS] - FEWER_ROOMS, 5)
+                features[ROOMS] = features[ROOMS] - FEWER_ROOMS
             if NEIGHBOURS in features:
-                features[NEIGHBOURS] = round(features[NEIGHBOURS] * MORE_POOR, 5)
+                features[NEIGHBOURS] = features[NEIGHBOURS] * MORE_POOR
         low, high = self.product.target.valid
-        return Home(features, round(min(max(price, low), high), 2))
+        return Home(features, min(max(price, low), high))
