@@ -75,10 +75,10 @@ def read_unit(connection: Connection, unit: Unit, names: Sequence[str]) -> HourO
             cast(table.features, Text),
             cast(table.served, Text),
             cast(table.out_of_range, Text),
-            cast(table.prediction, Text),
-            cast(table.low, Text),
-            cast(table.high, Text),
-            cast(table.latency_seconds, Text),
+            table.prediction,
+            table.low,
+            table.high,
+            table.latency_seconds,
             cast(table.time, Text),
             table.model_sha256,
         )
@@ -113,7 +113,7 @@ def _parse(row: Sequence[Any], names: Sequence[str], told: tuple[float, datetime
     if row[2] is not None and row[2] != "null":
         given = _decode(row[2]) | {name: value for name, value in given.items() if value is not None}
     values = [given.get(name) for name in names]
-    numbers = [float(text) for text in row[4:8]]
+    numbers = [float(value) for value in row[4:8]]
     if not np.isfinite(numbers).all():
         raise ValueError("not finite")
     value = delay = float("nan")
