@@ -3,12 +3,12 @@
 import csv
 import io
 import math
-import re
 from typing import Any
 
 import msgspec
 import numpy as np
 
+from beacon_core.domain.numbers import NUMBER_RULE, NotFiniteError, NumberError, read_number
 from beacon_core.errors import BeaconError
 from beacon_core.serving.http import JSON, Request, encode_json
 from beacon_inference.ask import Ask
@@ -21,8 +21,6 @@ CONTENT_TYPES = frozenset({JSON, CSV})
 FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 # How pandas writes a missing value, as MLflow's own server reads it.
 MISSING = frozenset({"", "NA", "NaN", "nan"})
-# What float() takes besides (1_000, digits of other scripts) is a typing mistake more often than a number.
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 class Split(msgspec.Struct):
@@ -100,13 +98,11 @@ def _number(text: str, field: str) -> float:
     text = text.strip()
     if text in MISSING:
         return math.nan
-    if NUMBER.fullmatch(text) is None:
-        code = "not_finite" if text.lower().strip("+-") in {"inf", "infinity"} else "invalid_type"
-        raise BeaconError(code, f"{text[:32]!r} is not a finite number", field[:128])
-    value = float(text)
-    if not math.isfinite(value):
-        raise BeaconError("not_finite", "must be finite", field[:128])
-    return value
+    try:
+        return read_number(text)
+    except NumberError as error:
+        code = "not_finite" if isinstance(error, NotFiniteError) else "invalid_type"
+        raise BeaconError(code, f"{text[:32]!r} must be {NUMBER_RULE}", field[:128]) from error
 
 
 def error_body(error: BeaconError, request: Request) -> bytes:
