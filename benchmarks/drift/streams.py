@@ -4,12 +4,12 @@ The smoothed sample is the population. Each seed draws its own reference from it
 traffic, so that the reference's sampling error is part of what is measured.
 """
 
-import csv
 import hashlib
 
 import numpy as np
 from numpy.typing import NDArray
 
+from beacon_core.platform.data_file import read_columns
 from beacon_core.product import Product
 
 Floats = NDArray[np.float64]
@@ -25,11 +25,8 @@ class Population:
 
     def __init__(self, product: Product) -> None:
         self.columns = (*product.feature_names, product.target.name)
-        with product.sample_path.open(encoding="utf-8") as stream:
-            rows = list(csv.DictReader(stream))
-        missing = product.source.missing
-        cells = [[np.nan if row[name] in missing else float(row[name]) for name in self.columns] for row in rows]
-        self.rows: Floats = np.asarray(cells)
+        columns = read_columns(product.sample_path, product)
+        self.rows: Floats = np.column_stack([np.frombuffer(columns[name]) for name in self.columns])
         smooth = [feature.categories is None for feature in product.features] + [True]
         self.deviation = np.where(smooth, np.nanstd(self.rows, axis=0), 0.0)
         self.low, self.high = np.nanmin(self.rows, axis=0), np.nanmax(self.rows, axis=0)

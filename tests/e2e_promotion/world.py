@@ -1,7 +1,7 @@
 """A namespace with what a promotion needs, and what the tests do there: models, verdicts, runs, the ledger."""
 
-import csv
 import json
+import math
 import os
 import subprocess
 import tempfile
@@ -24,6 +24,7 @@ from support.steady_load import Answer, Door, Load, both, under_load
 
 from beacon_core.download import bring
 from beacon_core.manifest import MANIFEST_FILE, MODEL_FILE, Manifest, Package
+from beacon_core.platform.data_file import read_rows
 from beacon_core.release import Pin, package_folder
 from beacon_core.settings import ROOT
 from beacon_retrain.register import Entry, Registry
@@ -47,8 +48,8 @@ def doors(rows: Sequence[dict[str, Any]] = (), host: str = HOST) -> list[Door]:
 
 def sample() -> list[dict[str, Any]]:
     """Rows of the bundled sample."""
-    with PRODUCT.sample_path.open(encoding="utf-8", newline="") as file:
-        rows = [{name: float(row[name]) for name in ROW if row[name] not in {"", "NA"}} for row in csv.DictReader(file)]
+    table = read_rows(PRODUCT.sample_path, PRODUCT)
+    rows = [{name: row[name] for name in ROW if not math.isnan(row[name])} for row in table]
     return rows[:: len(rows) // USERS][:USERS]
 
 

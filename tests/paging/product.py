@@ -1,9 +1,9 @@
 """Beacon on the cluster, as the paging suite needs it: its receivers, varied traffic, models for its registry."""
 
 import base64
-import csv
 import io
 import json
+import math
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,8 +14,8 @@ from support.on_cluster import ADDRESS, NAMESPACE, PRODUCT, cluster
 from support.steady_load import Door
 
 from beacon_core.manifest import Package, read_package
+from beacon_core.platform.data_file import read_rows
 from beacon_core.release import Pin, package_folder
-from beacon_core.settings import ROOT
 
 EDGE = f"edge.{NAMESPACE}.svc.cluster.local"
 INGRESS = ADDRESS.removeprefix("http://")
@@ -101,9 +101,8 @@ def prepare(receiver: str) -> None:
 
 def sample() -> list[dict[str, float]]:
     """The rows of the bundled sample as features; missing values are left out."""
-    rows = csv.DictReader((ROOT / "feature_repo" / PRODUCT.source.sample).read_text(encoding="utf-8").splitlines())
-    names = PRODUCT.feature_names
-    return [{name: float(row[name]) for name in names if row[name] not in PRODUCT.source.missing} for row in rows]
+    rows, names = read_rows(PRODUCT.sample_path, PRODUCT), PRODUCT.feature_names
+    return [{name: row[name] for name in names if not math.isnan(row[name])} for row in rows]
 
 
 def doors(by_entity: float = 0.2) -> list[Door]:

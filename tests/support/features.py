@@ -19,6 +19,7 @@ import pytest
 
 from beacon_core.product import Product
 from beacon_core.settings import ROOT, Settings
+from beacon_retrain.validate import validate
 from feature_repo import definitions, repo
 
 TOKEN = "a-token-for-tests"
@@ -28,8 +29,7 @@ WITH_NULL, STALE, UNKNOWN = 4, 600, 9999
 
 def frame_of(product: Product, entities: Iterable[int], event_time: datetime, created: datetime) -> pd.DataFrame:
     """The sample's rows of these entities, as Feast's offline store holds them."""
-    rows = pd.read_csv(product.sample_path)[list(product.feature_names)].astype("float64")
-    rows.insert(0, product.entity.key, range(1, len(rows) + 1))
+    rows = validate(product.sample_path, product)[[product.entity.key, *product.feature_names]]
     chosen = rows[rows[product.entity.key].isin(list(entities))].reset_index(drop=True)
     chosen[definitions.EVENT_TIME] = pd.Timestamp(event_time).as_unit("us")
     chosen[definitions.CREATED_TIME] = pd.Timestamp(created).as_unit("us")

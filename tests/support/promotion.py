@@ -15,7 +15,6 @@ import httpx
 import msgspec
 import numpy as np
 import onnxruntime
-import pandas as pd
 from sqlalchemy import insert
 from support.packages import build_package, linear_onnx
 from support.server import INFERENCE, SERVICES, Server, serving
@@ -27,6 +26,7 @@ from beacon_core.product import Product
 from beacon_core.release import Pin, Release, package_folder, read_release, write_release
 from beacon_core.settings import ROOT
 from beacon_core.store import migrate, open_store, verdicts
+from beacon_retrain.validate import validate
 
 LEVELS = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 JOB = ROOT / "jobs" / "promote.py"
@@ -37,7 +37,7 @@ def sample_package(models: Path, product: Product, version: str = "1") -> Packag
     pin = build_package(models, product, version)
     folder = package_folder(models, pin)
     manifest = read_package(folder, pin.sha256).manifest
-    sample = pd.read_csv(product.sample_path).dropna()
+    sample = validate(product.sample_path, product).dropna()
     features, target = sample[list(product.feature_names)].to_numpy(float), sample[product.target.name].to_numpy(float)
     weights = np.linalg.lstsq(np.column_stack([features, np.ones(len(features))]), target, rcond=None)[0]
     model = linear_onnx(weights[:-1], float(weights[-1]))
