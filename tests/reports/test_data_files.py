@@ -1,0 +1,322 @@
+"""Data files as strangers' programs leave them: each is read as it was meant, or refused in one line before training.
+
+`make data ARGS="check FILE"`, the stage validate, and what `make run` prints all read through one reader.
+"""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support.products import csv_text, write_product
+
+from beacon_core.platform.data_file import DataError, read_columns, read_rows
+from beacon_core.product import Product
+from beacon_core.settings import ROOT
+from beacon_laptop.example import curl_lines
+from beacon_retrain.validate import validate
+
+ROWS = 40
+NUMBER, WHOLE = (
+    "must be a finite number such as 5, -0.25 or 1e3, or NA",
+    "must be a whole number such as 5, -17.0 or 1e3",
+)
+
+
+@pytest.fixture
+def product(tmp_path: Path) -> Product:
+    """Two features, one of them whole, an excluded note, and a file without a fault."""
+    table = {
+        "size": [round(10 + row * 0.37, 2) for row in range(ROWS)],
+        "rooms": [row * 7 % 5 for row in range(ROWS)],
+        "price": [100 + row * 13 % 29 for row in range(ROWS)],
+    }
+    excluded = {"note": "free text", "id": "names the row"}
+    return write_product(tmp_path / "product", table, "price", columns={"rooms": {"type": "int"}}, excluded=excluded)
+
+
+@pytest.fixture
+def text(product: Product) -> str:
+    return product.sample_path.read_text()
+
+
+def refusal(file: Path, product: Product) -> DataError:
+    """The one refusal that every door gives."""
+    with pytest.raises(DataError) as of_reader:
+        read_columns(file, product)
+    with pytest.raises(DataError) as of_validate:
+        validate(file, product)
+    assert str(of_reader.value) == str(of_validate.value)
+    assert "\n" not in str(of_reader.value)
+    return of_reader.value
+
+
+def put(product: Product, content: str | bytes) -> Path:
+    """Write the file in the sample's place, for everybody who reads it there."""
+    product.sample_path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return product.sample_path
+
+
+def cell(row: int, column: int, value: str) -> Callable[[str], str]:
+    """Write `value` into a cell; row 0 is the header."""
+
+    def alter(text: str) -> str:
+        table = [line.split(",") for line in text.splitlines()]
+        table[row][column] = value
+        return "\n".join(map(",".join, table)) + "\n"
+
+    return alter
+
+
+def every(alter: Callable[[int, str], str]) -> Callable[[str], str]:
+    """Change each line; the header is number 0."""
+    return lambda text: "".join(alter(number, line) + "\n" for number, line in enumerate(text.splitlines()))
+
+
+AS_MEANT: dict[str, Callable[[str], str | bytes]] = {
+    "a blank last line": lambda text: text + "\n",
+    "many blank last lines": lambda text: text + "\n\n \t\n\r\n",
+    "blank lines in the middle": every(lambda number, line: line + "\n" * (number % 3 == 0)),
+    "blank lines before the header": lambda text: "\n  \n" + text,
+    "lines of blanks in the middle": every(lambda number, line: line + "\n   " * (number % 5 == 0)),
+    "lines of only commas at the end": lambda text: text + ",,\n,,,,,\n , ,\t\n",
+    "Windows line ends": lambda text: text.replace("\n", "\r\n"),
+    "old Mac line ends": lambda text: text.replace("\n", "\r"),
+    "line ends of all kinds": every(lambda number, line: line + ("", "\r", "\r\r")[number % 3]),
+    "no final line end": lambda text: text.rstrip("\n"),
+    "a byte order mark": lambda text: "\ufeff" + text,
+    "a byte order mark and quotes": lambda text: "\ufeff" + text.replace("size", '"size"'),
+    "everything quoted": every(lambda _, line: '"' + line.replace(",", '","') + '"'),
+    "blanks around everything": every(lambda _, line: " " + line.replace(",", " ,\t ") + " "),
+    "quoted line ends in an excluded column": every(
+        lambda number, line: line + (',"one\n\ntwo, ""three"""' if number else ",note")
+    ),
+    "letters of other languages in an excluded column": every(
+        lambda number, line: line + (",żółć 屋" if number else ",note")
+    ),
+    "columns in another order": every(lambda _, line: ",".join(reversed(line.split(",")))),
+    "whole numbers as pandas writes them beside gaps": every(
+        lambda number, line: line if not number else "{},{}.0,{}".format(*line.split(","))
+    ),
+    "whole numbers as decimals and powers": every(
+        lambda number, line: line if not number else "{},{}0e-1,+{}.".format(*line.split(","))
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("alter", AS_MEANT.values(), ids=AS_MEANT)
+def test_a_file_is_read_as_it_was_meant(alter: Callable[[str], str | bytes], product: Product, text: str) -> None:
+    plain = validate(product.sample_path, product)
+    file = put(product, alter(text))
+    assert validate(file, product).equals(plain)
+    assert read_columns(file, product)["rooms"].tolist() == plain["rooms"].tolist()
+    assert len(list(read_rows(file, product))) == len(plain) == ROWS
+    assert '"item_id": 1' in curl_lines(product, "http://there")[0]
+
+
+REFUSED: dict[str, tuple[Callable[[str], str | bytes], str]] = {
+    "an empty file": (lambda text: "", "(file): is empty"),
+    "only blank lines": (lambda text: "\n\n  \n", "(file): is empty"),
+    "only a byte order mark": (lambda text: "\ufeff", "(file): is empty"),
+    "only the header": (lambda text: text.splitlines()[0], "(rows): has 0 rows, must have at least 1"),
+    "the header and blank lines": (lambda text: text.splitlines()[0] + "\n\n,,\n", "(rows): has 0 rows"),
+    "a line of only commas in the middle": (
+        lambda text: text.replace("\n", "\n,,\n", 5),
+        "(row 1): holds nothing but commas",
+    ),
+    "a comma too many in each line": (every(lambda _, line: line + ","), "(header): column 4 has no name"),
+    "a comma too many in the rows": (
+        every(lambda number, line: line + "," * (number > 0)),
+        "(row 1): has 4 fields, the header has 3",
+    ),
+    "a comma too many in the header": (cell(0, 2, "price,"), "(header): column 4 has no name"),
+    "an index without a name": (every(lambda number, line: f"{number or ''},{line}"), "column 1 has no name"),
+    "two columns without a name": (every(lambda _, line: f",{line},"), "(header): column 1, 5 has no name"),
+    "everything about the header": (
+        cell(0, 0, "SIZE,,note,note,garden"),
+        "(header): size is missing; 'SIZE', 'garden' are not columns of this product; 'note' is in the header twice; "
+        "column 2 has no name: a comma too many, or an index?; renamed?",
+    ),
+    "all names missing": (lambda text: "a,b,c\n1,2,3\n", "rooms, price are missing; 'a', 'b', 'c' are not columns"),
+    "no header": (lambda text: text.partition("\n")[2], "(header): size, rooms, price are missing"),
+    "a name twice": (cell(0, 1, "size"), "(header): rooms is missing; 'size' is in the header twice"),
+    "semicolons": (lambda text: text.replace(",", ";"), "(header): has one column, 'size;rooms;price': the delimiter"),
+    "tabs": (lambda text: text.replace(",", "\t"), "the delimiter must be a comma"),
+    "one column": (lambda text: "size\n1\n2\n", "(header): rooms, price are missing"),
+    "UTF-16 with its mark": (lambda text: text.encode("utf-16"), "(file): is UTF-16, must be CSV text in UTF-8"),
+    "UTF-16 without its mark": (lambda text: text.encode("utf-16-be"), "(file): holds zero bytes, in line 1"),
+    "UTF-32": (lambda text: text.encode("utf-32"), "(file): is UTF-32"),
+    "Latin-1": (
+        lambda text: every(lambda number, line: f"{line},{'é' if number else 'note'}")(text).encode("latin-1"),
+        "(file): must be CSV text in UTF-8, has the byte 0xe9 in line 2",
+    ),
+    "a zero byte": (cell(9, 1, "1\0"), "(file): holds zero bytes, in line 10"),
+    "zero bytes at the end": (lambda text: text + "\0" * 512, "(file): holds zero bytes"),
+    "a workbook of Excel": (lambda text: b"PK\x03\x04" + text.encode(), "(file): is a zip archive, as a workbook"),
+    "gzip": (lambda text: b"\x1f\x8b\x08" + text.encode(), "(file): is gzip"),
+    "a page": (lambda text: "\ufeff\n <!doctype html><p>" + text, "(file): is HTML or XML"),
+    "a quote that nobody ends": (cell(12, 1, '"3'), "(file): is not CSV, in line 13"),
+    "a row cut off": (lambda text: text[: text.rindex(",")], f"(row {ROWS}): has 2 fields, the header has 3, cut off"),
+    "a decimal comma": (cell(4, 0, "1,5"), "(row 4): has 4 fields, the header has 3"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("alter", "said"), REFUSED.values(), ids=REFUSED)
+def test_a_file_is_refused_in_one_line(
+    alter: Callable[[str], str | bytes], said: str, product: Product, text: str
+) -> None:
+    file = put(product, alter(text))
+    error = refusal(file, product)
+    assert str(error).startswith("items.csv: ")
+    assert said in str(error)
+    curl_lines(product, "http://there")  # what `make run` looks at first; the job says why it is refused
+
+
+CELLS: dict[str, tuple[int, str, str]] = {
+    "text": (0, "yes", NUMBER),
+    "nothing": (0, "", NUMBER),
+    "Python's underscores": (0, "1_000", NUMBER),
+    "a comma for thousands": (0, '"1,000"', NUMBER),
+    "nan": (0, "nan", NUMBER),
+    "NaN with a sign": (0, "-NaN", NUMBER),
+    "inf": (0, "inf", NUMBER),
+    "Infinity": (0, "-Infinity", NUMBER),
+    "beyond the largest double": (0, "1e999", NUMBER),
+    "400 digits": (0, "9" * 400, NUMBER),
+    "hexadecimal": (0, "0x10", NUMBER),
+    "full-width digits": (0, "\uff11\uff12", NUMBER),
+    "Arabic digits": (0, "\u0661\u0662", NUMBER),
+    "a minus sign of typographers": (0, "\u22125", NUMBER),
+    "a percent": (0, "5%", NUMBER),
+    "a currency": (0, "$5", NUMBER),
+    "an exponent of Fortran": (0, "1d3", NUMBER),
+    "half a number": (0, "1e", NUMBER),
+    "two numbers": (0, "1 2", NUMBER),
+    "a formula": (0, "=A1+1", NUMBER),
+    "True": (1, "True", WHOLE),
+    "a date": (1, "2024-01-01", WHOLE),
+    "half a room": (1, "2.5", WHOLE),
+    "nearly a whole room": (1, "3.0000000000000004", WHOLE),
+    "a whole number that is none": (1, "inf", WHOLE),
+    "text in the target": (2, "high", NUMBER),
+}
+
+
+@pytest.mark.parametrize(("column", "value", "rule"), CELLS.values(), ids=CELLS)
+def test_a_cell_is_refused_with_the_rule(column: int, value: str, rule: str, product: Product, text: str) -> None:
+    file = put(product, cell(17, column, value)(text))
+    error = refusal(file, product)
+    assert error.column == ("size", "rooms", "price")[column]
+    assert error.rule.startswith(rule)
+    assert " in row 17" in error.rule
+    curl_lines(product, "http://there")
+
+
+@pytest.mark.parametrize(
+    ("column", "written", "value"),
+    [
+        (1, "17.0", 17),
+        (1, "1e3", 1000),
+        (1, " 5 ", 5),
+        (1, "-0", 0),
+        (1, "+7.", 7),
+        (0, ".5", 0.5),
+        (0, "1E+2", 100),
+        (0, "5\u00a0", 5),
+    ],
+)
+def test_a_cell_is_a_number_however_it_is_spelt(
+    column: int, written: str, value: float, product: Product, text: str
+) -> None:
+    file = put(product, cell(17, column, written)(text))
+    assert list(read_columns(file, product).values())[column][16] == value
+    assert validate(file, product).iloc[16, 1 + column] == value
+
+
+def test_many_bad_cells_are_counted_and_the_first_shown(product: Product, text: str) -> None:
+    file = put(product, every(lambda number, line: line.replace(",", "x,", 1) if number > 30 else line)(text))
+    error = refusal(file, product)
+    assert error.rule.endswith("'21.1x' in row 31, '21.47x' in row 32, '21.84x' in row 33 and 7 more")
+    file = put(product, cell(3, 0, "z" * 100_000)(text))
+    assert len(str(refusal(file, product))) < 200
+
+
+@pytest.mark.parametrize(
+    ("missing", "gaps"),
+    [(["NA"], ["NA", " NA "]), (["", "?"], ["", "  ", "?"]), (["-999", "nan"], ["-999", "nan"]), ([], [])],
+)
+def test_a_mark_of_a_missing_value_is_what_product_yaml_says(
+    missing: list[str], gaps: list[str], tmp_path: Path
+) -> None:
+    table = {"size": [*gaps, 1.5, -2.5], "price": [float(number) for number in range(len(gaps) + 2)]}
+    product = write_product(tmp_path, table, "price", source={"missing": missing})
+    found = read_columns(product.sample_path, product)["size"]
+    assert [value != value for value in found] == [True] * len(gaps) + [False, False]
+    assert found[len(gaps) :].tolist() == [1.5, -2.5]
+    (tmp_path / "items.csv").write_text(csv_text(table | {"price": ["x", *table["price"][1:]]}))
+    marks = " or ".join(mark or "an empty cell" for mark in sorted(missing))
+    rule = "must be a finite number such as 5, -0.25 or 1e3" + (f", or {marks}, has 'x'" if marks else ", has 'x'")
+    assert rule in str(refusal(product.sample_path, product))
+
+
+def test_a_file_that_is_not_there_or_a_folder_is_named(product: Product, tmp_path: Path) -> None:
+    assert "items.csv: (file): cannot be read: No such file" in str(refusal(tmp_path / "items.csv", product))
+    (tmp_path / "items.csv").mkdir()
+    assert "items.csv: (file): cannot be read: Is a directory" in str(refusal(tmp_path / "items.csv", product))
+    product.sample_path.unlink()
+    assert '"size": 10.0' in curl_lines(product, "http://there")[1]
+
+
+def test_rows_are_read_as_far_as_they_are_asked_for(product: Product, text: str) -> None:
+    header, _, rows = text.partition("\n")
+    file = put(product, header + "\n" + rows * 200 + "yes,1,1\n")
+    assert next(read_rows(file, product)) == {"size": 10.0, "rooms": 0.0, "price": 100.0}
+    assert "size: must be" in str(refusal(file, product))
+    assert len(validate(file, product, quick=True)) == 1000
+
+
+def test_the_row_to_paste_is_the_fullest(product: Product) -> None:
+    full = {"size": ["NA", "NA", 3.25, 4.5], "rooms": ["NA", "2.0", "3.0", 4], "price": [1, 2, 3, 4]}
+    put(product, csv_text(full))
+    entity, features = curl_lines(product, "http://there")
+    assert '{"item_id": 3}' in entity
+    assert '{"size": 3.25, "rooms": 3}' in features
+    put(product, csv_text(full | {"size": ["NA"] * 4}))
+    entity, features = curl_lines(product, "http://there")
+    assert '{"item_id": 2}' in entity
+    assert '{"rooms": 2}' in features
+
+
+@pytest.mark.parametrize(
+    ("alter", "said"),
+    [
+        (
+            cell(17, 1, "2.5"),
+            "items.csv: rooms: must be a whole number such as 5, -17.0 or 1e3, or NA, has '2.5' in row 17",
+        ),
+        (lambda text: text + "\n\n", None),
+    ],
+    ids=["cell", "blank last lines"],
+)
+def test_the_command_says_the_same_in_one_line(
+    alter: Callable[[str], str], said: str | None, product: Product, text: str, tmp_path: Path
+) -> None:
+    file = put(product, alter(text))
+    folders = ["services/core", "services/retraining", ""]
+    paths = ":".join(str(ROOT / folder) for folder in folders)
+    done = subprocess.run(
+        [sys.executable, ROOT / "jobs" / "data.py", "check", file],
+        env={"PATH": "", "PYTHONPATH": paths, "BEACON_HOME": str(tmp_path), "BEACON_PRODUCT": str(product.file)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+    if said is None:
+        assert (done.returncode, done.stderr) == (0, "")
+        assert f"{ROWS} rows looked at, no rule broken" in done.stdout
+        return
+    assert done.returncode == 65
+    assert done.stderr.startswith(f"data: {said}")
+    assert done.stderr == f"data: {refusal(file, product)}\n"
