@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, RowMapping, select
 
-from beacon_core.actuals import actual_of
+from beacon_core.data.actuals import actual_of
 from beacon_core.product import Feature, Product
 from beacon_core.store import predictions
 

@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 from sqlalchemy import ColumnElement, Connection, Text, cast, func, select
 
+from beacon_core.data.actuals import actual_id, last_before, of_last_before
 from beacon_core.store import actuals, predictions, traffic
 from beacon_drift.sums import Rows
 
@@ -125,38 +126,12 @@ def _parse(row: Sequence[Any], names: Sequence[str], told: tuple[float, datetime
 
 
 def _actuals(connection: Connection, unit: Unit) -> dict[str, tuple[float, datetime]]:
-    """Value and arrival of the actual that counts, by prediction id: beacon_core.actuals' rule, for an hour at once."""
-    told = {}
-    later = predictions.alias("later")
-    following = (
-        select(func.min(later.c.time))
-        .where(later.c.entity == predictions.c.entity, later.c.time > predictions.c.time)
-        .scalar_subquery()
-    )
-    candidate = actuals.alias("candidate")
-    first = (
-        select(candidate.c.id)
-        .where(candidate.c.entity == predictions.c.entity, candidate.c.observed_at >= predictions.c.time)
-        .order_by(candidate.c.observed_at, candidate.c.id.desc())
-        .limit(1)
-        .scalar_subquery()
-    )
-    by_entity = (
-        select(predictions.c.id, actuals.c.value, actuals.c.received_at)
-        .join_from(predictions, actuals, actuals.c.id == first)
-        .where(*_within(unit), predictions.c.entity.is_not(None))
-        .where(func.coalesce(actuals.c.observed_at < following, True))
-    )
-    by_id = (
-        select(predictions.c.id, actuals.c.value, actuals.c.received_at)
-        .join_from(predictions, actuals, actuals.c.prediction_id == predictions.c.id)
-        .where(*_within(unit))
-        .order_by(actuals.c.id)
-    )
-    for query in (by_entity, by_id):
-        for name, value, received in connection.execute(query):
-            told[name] = (float(value), received)
-    return told
+    """Value and arrival of the actuals of a unit's predictions, by prediction id."""
+    columns = predictions.c
+    mine = actuals.c.id == actual_id(columns.id, columns.entity, columns.time)
+    query = select(columns.id, actuals.c.value, actuals.c.received_at).join_from(predictions, actuals, mine)
+    found = connection.execute(query.where(*_within(unit)))
+    return {name: (float(value), received) for name, value, received in found}
 
 
 def _arrived(connection: Connection, logged_since: datetime, received_since: datetime | None) -> list[Any]:
@@ -166,13 +141,10 @@ def _arrived(connection: Connection, logged_since: datetime, received_since: dat
     labelled = [] if received_since is None else [actuals.c.received_at >= received_since - OVERLAP]
     of_rows = select(*unit, func.count()).where(predictions.c.logged_at >= logged_since - OVERLAP)
     by_id = select(*unit, func.count()).join_from(actuals, predictions, predictions.c.id == actuals.c.prediction_id)
-    # An actual of an entity belongs to the entity's last prediction before it. A prediction that comes late may take
-    # an actual from the one before.
-    last = _last_before(actuals.c.entity, actuals.c.observed_at, inclusive=True)
-    of_last = (predictions.c.entity == actuals.c.entity) & (predictions.c.time == last)
-    by_entity = select(*unit, func.count()).join_from(actuals, predictions, of_last)
+    # A prediction that comes late may take an actual of its entity from the one before.
+    by_entity = select(*unit, func.count()).join_from(actuals, predictions, of_last_before())
     late = predictions.alias("late")
-    before = _last_before(late.c.entity, late.c.time, inclusive=False)
+    before = last_before(late.c.entity, late.c.time, inclusive=False)
     same = (predictions.c.entity == late.c.entity) & (predictions.c.time == before)
     follows = select(actuals.c.id).where(actuals.c.entity == late.c.entity, actuals.c.observed_at >= late.c.time)
     taken = select(*unit, func.count()).join_from(late, predictions, same)
@@ -188,13 +160,6 @@ def _every_hour(connection: Connection) -> Any:
         return select(hour, traffic.c.model_version, func.count()).group_by(hour, traffic.c.model_version)
     hour = _hour(connection, predictions.c.time)
     return select(hour, predictions.c.model_version, func.count()).group_by(hour, predictions.c.model_version)
-
-
-def _last_before(entity: Any, moment: Any, *, inclusive: bool) -> Any:
-    other = predictions.alias("other")
-    before = other.c.time <= moment if inclusive else other.c.time < moment
-    newest = select(func.max(other.c.time)).where(other.c.entity == entity, before)
-    return newest.correlate(entity.table).scalar_subquery()
 
 
 def _within(unit: Unit) -> Iterable[ColumnElement[bool]]:

@@ -13,6 +13,7 @@ from sqlalchemy import JSON, Engine, and_, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from beacon_core import clock
+from beacon_core.data.actuals import actual_of
 from beacon_core.errors import ConfigurationError
 from beacon_core.masking import word
 from beacon_core.store import actuals, migrate, open_store, predictions
@@ -70,22 +71,14 @@ class Database:
         return {row["id"]: record_of(row, self.names) for row in rows}
 
     def find_actual(self, record: Record) -> dict[str, Any] | None:
-        """Find the newest actual that belongs to the prediction (a record of one row); raises DatabaseDown.
-
-        One sent for the prediction's id wins. Otherwise one for its entity counts, if it was observed after the
-        prediction and before the entity's next one.
-        """
-        by_id = select(actuals).where(actuals.c.prediction_id == record.ids[0])
-        found = self._one(by_id.order_by(actuals.c.id.desc()).limit(1))
-        if found is not None or record.entities is None:
-            return found
-        moment, entity = datetime.fromtimestamp(record.time, UTC), str(record.entities[0])
-        later = select(predictions.c.time).where(and_(predictions.c.entity == entity, predictions.c.time > moment))
-        following = self._one(later.order_by(predictions.c.time).limit(1))
-        of_entity = select(actuals).where(and_(actuals.c.entity == entity, actuals.c.observed_at >= moment))
-        if following is not None:
-            of_entity = of_entity.where(actuals.c.observed_at < following["time"])
-        return self._one(of_entity.order_by(actuals.c.observed_at, actuals.c.id.desc()).limit(1))
+        """Find the newest actual that belongs to the prediction (a record of one row); raises DatabaseDown."""
+        entity = None if record.entities is None else str(record.entities[0])
+        try:
+            with self._open().connect() as connection:
+                found = actual_of(connection, record.ids[0], entity, datetime.fromtimestamp(record.time, UTC))
+        except SQLAlchemyError as error:
+            raise DatabaseDown(word(error)) from error
+        return None if found is None else dict(found)
 
     def add_actuals(self, items: Sequence[Actual]) -> list[str]:
         """Keep actuals; for each `accepted`, `corrected` (a later value for the same) or `duplicate` (nothing new).
@@ -117,9 +110,6 @@ class Database:
         """Close what was opened."""
         if self._engine is not None:
             self._engine.dispose()
-
-    def _one(self, query: Any) -> dict[str, Any] | None:
-        return next(iter(self._all(query)), None)
 
     def _all(self, query: Any) -> list[dict[str, Any]]:
         try:

@@ -14,10 +14,11 @@ import msgspec
 from sqlalchemy import Engine, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from beacon_core.data.actuals import before_newest, labelled
 from beacon_core.manifest import FeatureFacts, Manifest
 from beacon_core.masking import word
 from beacon_core.product import Product
-from beacon_core.store import actuals, predictions
+from beacon_core.store import predictions
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +26,8 @@ LEVELS = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
 """What a feature's min, quantiles and max stand for."""
 MISSING = 0.05
 SEED = 20
+CORRECTED = 10
+"""So many actuals are looked at for each that is wanted: others were corrected, or are of older predictions."""
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -72,21 +75,19 @@ def _at(facts: FeatureFacts, level: float) -> float:
 
 
 def _labelled(engine: Engine, product: Product, manifest: Manifest, count: int) -> list[Row]:
-    """The newest predictions with an actual of their own; its newest correction counts.
+    """The predictions whose actuals came last.
 
-    Only those that came after the old model was made: on what it has learnt by heart no other can be as good. What the
+    Only those that were made after the old model: on what it has learnt by heart no other can be as good. What the
     new one has learnt from them the gate has judged on rows that it had not seen.
     """
-    made = datetime.fromisoformat(manifest.created_at)
-    columns = (predictions.c.id, predictions.c.features, predictions.c.served, actuals.c.value)
-    joined = predictions.join(actuals, actuals.c.prediction_id == predictions.c.id)
-    query = select(*columns).select_from(joined).where(predictions.c.time > made)
-    query = query.order_by(actuals.c.id.desc()).limit(2 * count)
-    known: dict[str, Row] = {}
     with engine.connect() as connection:
-        for row in connection.execute(query):
-            known.setdefault(row.id, Row(_merged(product, row.features, row.served), row.value))
-    return [row for row in list(known.values())[:count] if _enough(product, row)]
+        after = before_newest(connection, CORRECTED * count)
+        made = datetime.fromisoformat(manifest.created_at)
+        columns = (predictions.c.id, predictions.c.features, predictions.c.served)
+        found = labelled(*columns, since=made, after=after)
+        newest = connection.execute(select(found).order_by(found.c.actual_id.desc(), found.c.id).limit(count))
+        rows = [Row(_merged(product, row.features, row.served), row.value) for row in newest]
+    return [row for row in rows if _enough(product, row)]
 
 
 def _newest(engine: Engine, product: Product, count: int) -> list[Row]:

@@ -3,6 +3,7 @@
 One pass is short and holds the lock; the watch itself is a note, so that any run goes on with it.
 """
 
+import logging
 from datetime import datetime, timedelta
 
 import msgspec
@@ -10,16 +11,24 @@ from sqlalchemy import Engine, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from beacon_core import clock
+from beacon_core.data.actuals import before_newest, labelled
+from beacon_core.masking import word
 from beacon_core.product import Product
 from beacon_core.release import Pin
-from beacon_core.store import actuals, predictions
+from beacon_core.store import predictions
 from beacon_promote import scrape
 from beacon_promote.measures import Labels, Measures, Side
 from beacon_promote.phases import golden_of
 from beacon_promote.scrape import Counts
 from beacon_promote.target import Notes, Target
 
+log = logging.getLogger(__name__)
+
 NOTE = "watch"
+PAST = timedelta(days=30)
+"""What the old model's error is taken from: the time before it was replaced."""
+MANY = 100_000
+"""Of more actuals than this only the newest are looked at: they show the error as well, and in bounded time."""
 
 
 class Watch(msgspec.Struct, frozen=True):
@@ -90,24 +99,23 @@ def _usual(watch: Watch, product: Product, windows: int) -> Side | None:
 def _labels(engine: Engine, watch: Watch, expected: float) -> Labels | None:
     """The realised error since the release, against the larger of what training promised and the old model had."""
     try:
-        rows, error = _error(engine, watch.pin, watch.since, None)
+        rows, error = realised_error(engine, watch.pin, watch.since)
         if not rows:
             return None
-        _, was = _error(engine, watch.before, None, watch.since) if watch.before is not None else (0, 0.0)
-    except (SQLAlchemyError, OSError):
+        was = 0.0
+        if watch.before is not None:
+            _, was = realised_error(engine, watch.before, watch.since - PAST, watch.since)
+    except (SQLAlchemyError, OSError) as fault:
+        log.warning("the store does not answer: the realised error is not judged", extra={"error": word(fault)})
         return None
     return Labels(rows, error, max(expected, was))
 
 
-def _error(engine: Engine, pin: Pin, since: datetime | None, until: datetime | None) -> tuple[int, float]:
-    """How many predictions of a model have an actual of their own, and the mean absolute error on them."""
-    joined = predictions.join(actuals, actuals.c.prediction_id == predictions.c.id)
-    error = func.avg(func.abs(predictions.c.prediction - actuals.c.value))
-    query = select(func.count(), error).select_from(joined).where(predictions.c.model_version == pin.version)
-    if since is not None:
-        query = query.where(predictions.c.time >= since)
-    if until is not None:
-        query = query.where(predictions.c.time >= until - timedelta(days=30), predictions.c.time < until)
+def realised_error(engine: Engine, pin: Pin, since: datetime, until: datetime | None = None) -> tuple[int, float]:
+    """How many predictions of a model have an actual, and the mean absolute error on them."""
     with engine.connect() as connection:
-        rows, mean = connection.execute(query).one()
+        after = before_newest(connection, MANY)
+        found = labelled(predictions.c.prediction, model_version=pin.version, since=since, until=until, after=after)
+        mean_error = func.avg(func.abs(found.c.prediction - found.c.value))
+        rows, mean = connection.execute(select(func.count(), mean_error).select_from(found)).one()
     return int(rows), float(mean or 0.0)

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from sqlalchemy import Engine, insert
 
-from beacon_core.actuals import actual_of
+from beacon_core.data.actuals import actual_of
 from beacon_core.product import Product
 from beacon_core.store import actuals, migrate, open_store, predictions
 from beacon_retrain.labels import OBSERVED, PREDICTION, label_columns, read_labels

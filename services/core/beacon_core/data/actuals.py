@@ -1,0 +1,138 @@
+"""Which actual belongs to a prediction: one rule for all who ask.
+
+An actual sent for the prediction's id counts; of several the newest row, since a correction is a later row. Without
+one an actual of the prediction's entity counts. It belongs to the entity's last prediction at or before it was
+observed, and of those that belong to one prediction the first observed counts, again as its newest row says.
+
+The rule stands here from both ends, since what is cheap depends on where one begins. `actual_id` begins at predictions:
+at one of them, or at those of an hour. `labelled` begins at the actuals, which are fewer, and finds all predictions
+that have one. tests/contract/test_which_actual.py holds both ends, and everyone who asks, to the same answers.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    FromClause,
+    RowMapping,
+    ScalarSelect,
+    Subquery,
+    exists,
+    func,
+    select,
+    true,
+    union_all,
+)
+
+from beacon_core.store import actuals, predictions
+
+
+def actual_of(connection: Connection, prediction_id: str, entity: str | None, time: datetime) -> RowMapping | None:
+    """Find the actual that belongs to a prediction made at `time`; the prediction itself need not be stored yet."""
+    query = select(actuals).where(actuals.c.id == actual_id(prediction_id, entity, time))
+    return connection.execute(query).mappings().first()
+
+
+def actual_id(prediction_id: Any, entity: Any, time: Any) -> ColumnElement[int | None]:
+    """`actuals.id` of the actual that belongs to a prediction, or null; of each row, where columns are given."""
+    by_id = _newest_of(prediction_id)
+    if entity is None:  # compared with, it would find the actuals that have none
+        return by_id
+    chosen, later = actuals.alias(), predictions.alias()
+    following = select(func.min(later.c.time)).where(later.c.entity == entity, later.c.time > time)
+    before_following = chosen.c.observed_at < following.correlate_except(later).scalar_subquery()
+    by_entity = select(chosen.c.id).where(
+        chosen.c.id == _first_observed(entity, time), func.coalesce(before_following, true())
+    )
+    return func.coalesce(by_id, by_entity.correlate_except(chosen).scalar_subquery())
+
+
+def labelled(
+    *columns: ColumnElement[Any],
+    model_version: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    after: int | None = None,
+) -> Subquery:
+    """Every prediction that has an actual: `columns` of `predictions`, and `actual_id`, `value` and `observed_at`.
+
+    `since` (inclusive) and `until` (exclusive) say when the prediction was made, `model_version` by which model.
+    `after` is an `actuals.id`: of the actuals up to it none is looked at.
+    """
+    wanted: list[ColumnElement[bool]] = []
+    if model_version is not None:
+        wanted.append(predictions.c.model_version == model_version)
+    if since is not None:
+        wanted.append(predictions.c.time >= since)
+    if until is not None:
+        wanted.append(predictions.c.time < until)
+    arrived = [] if after is None else [actuals.c.id > after]
+    newer = actuals.alias()
+    superseded = exists().where(newer.c.prediction_id == actuals.c.prediction_id, newer.c.id > actuals.c.id)
+    by_id = (
+        select(*columns, *_facts(actuals))
+        .join_from(actuals, predictions, predictions.c.id == actuals.c.prediction_id)
+        .where(~superseded, *arrived, *wanted)
+    )
+    found = _of_entities(since, arrived)
+    by_entity = (
+        select(*columns, *_facts(found))
+        .join_from(found, predictions, (predictions.c.entity == found.c.entity) & (predictions.c.time == found.c.time))
+        .where(found.c.id == _first_observed(found.c.entity, found.c.time))
+        .where(_newest_of(predictions.c.id).is_(None), *wanted)
+    )
+    return union_all(by_id, by_entity).subquery("labelled")
+
+
+def before_newest(connection: Connection, count: int) -> int:
+    """Find the `actuals.id` that about `count` newer ones follow: what to look `after` when that many are enough."""
+    return (connection.scalar(select(func.max(actuals.c.id))) or 0) - count
+
+
+def of_last_before() -> ColumnElement[bool]:
+    """Join `actuals` of entities to the prediction that each belongs to; to several, where these are of one moment."""
+    last = last_before(actuals.c.entity, actuals.c.observed_at, inclusive=True)
+    return (predictions.c.entity == actuals.c.entity) & (predictions.c.time == last)
+
+
+def last_before(entity: Any, moment: Any, *, inclusive: bool) -> ScalarSelect[datetime | None]:
+    """When the entity's last prediction before a moment was made."""
+    earlier = predictions.alias()
+    before = earlier.c.time <= moment if inclusive else earlier.c.time < moment
+    newest = select(func.max(earlier.c.time)).where(earlier.c.entity == entity, before)
+    return newest.correlate_except(earlier).scalar_subquery()
+
+
+def _first_observed(entity: Any, time: Any) -> ScalarSelect[int | None]:
+    """The entity's first actual at or after a moment, however many predictions lie between: one step in an index."""
+    candidate = actuals.alias()
+    return (
+        select(candidate.c.id)
+        .where(candidate.c.entity == entity, candidate.c.observed_at >= time)
+        .order_by(candidate.c.observed_at, candidate.c.id.desc())
+        .limit(1)
+        .correlate_except(candidate)
+        .scalar_subquery()
+    )
+
+
+def _newest_of(prediction_id: Any) -> ScalarSelect[int | None]:
+    own = actuals.alias()
+    newest = select(func.max(own.c.id)).where(own.c.prediction_id == prediction_id)
+    return newest.correlate_except(own).scalar_subquery()
+
+
+def _of_entities(since: datetime | None, arrived: list[ColumnElement[bool]]) -> Subquery:
+    """Actuals of entities, each with the time of the prediction that it belongs to."""
+    last = last_before(actuals.c.entity, actuals.c.observed_at, inclusive=True)
+    found = select(actuals, last.label("time")).where(actuals.c.entity.is_not(None), *arrived)
+    if since is not None:  # follows from the rule, and spares the search for predictions that nobody asked for
+        found = found.where(actuals.c.observed_at >= since)
+    # An offset changes nothing, but keeps PostgreSQL from joining every prediction of an entity to its every actual.
+    return found.offset(0).subquery()
+
+
+def _facts(table: FromClause) -> tuple[ColumnElement[Any], ...]:
+    return table.c.id.label("actual_id"), table.c.value, table.c.observed_at
