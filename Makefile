@@ -161,6 +161,10 @@ test-charts: .venv/.stamp | $(HELM) ## the charts: lint, schemas, hardening, arr
 test-rules: .venv/.stamp ## the alerts by promtool: on both sides of `for`, and twins that must not fire
 	$(DEV) pytest tests/alerts
 
+.PHONY: mutate-rules
+mutate-rules: .venv/.stamp ## every small change of every rule must be noticed by test-rules (promtool; a minute)
+	$(DEV) python -m tests.alerts.mutate
+
 .PHONY: test-observe
 test-observe: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## dashboards, logs and traces of a product that runs (needs prometheus; minutes)
 	$(DEV) pytest tests/observe --timeout 1800

@@ -14,8 +14,8 @@ class Case(NamedTuple):
     alert: str
     labels: str
     series: dict[str, str]
-    early: int
-    late: int
+    early: float
+    late: float
     twin: dict[str, str]
 
 
@@ -125,7 +125,7 @@ LESS = SLO | {PREDICT % 200: "0+100x40 4091+91x30", PREDICT % 503: "0x40 9+9x30"
 SOME = SLO | {PREDICT % 200: "0+1x40 41+1x30", PREDICT % 503: "0x40 1+1x30"}
 
 CASES = (
-    Case("BeaconApiDown", "", {BUILD % "console": "1x9"}, 0, 1, {BUILD % "inference": "1x9"}),
+    Case("BeaconApiDown", "", {BUILD % "console": "1x9"}, 0.5, 1, {BUILD % "inference": "1x9"}),
     Case(BURN, 'long="2m"', HEALTH, 42, 43, LESS),
     Case(BURN, 'long="2m"', HEALTH, 42, 43, SOME),
     Case(BURN, 'long="1h"', _requests(90, 10, 99) | PROBES, 2, 4, _requests(93, 7, 99)),
@@ -145,7 +145,7 @@ CASES = (
         BURN, 'long="3d"', _requests(990, 10, 4400), 178, 600, SLO | {PREDICT % 200: "0+900x700", PREDICT % 503: GONE}
     ),
     Case(BURN, 'long="3d"', _requests(990, 10, 4400), 178, 600, FEW),
-    Case("BeaconLatencyBudgetBurn", "", _slow(80, 60), 2, 30, _slow(80, 60) | {PREDICT % 200: "0+1x60"}),
+    Case("BeaconLatencyBudgetBurn", "", _slow(80, 60), 2, 4, _slow(80, 60) | {PREDICT % 200: "0+1x60"}),
     Case(
         "BeaconLatencyBudgetBurn",
         "",
@@ -155,7 +155,7 @@ CASES = (
         _slow(80, 60) | {SECONDS % ("bucket", LE): "0+50x10 600+100x50"},
     ),
     Case("BeaconLatencyBudgetBurn", "", _slow(80, 60), 2, 10, _slow(90, 60)),
-    Case("BeaconDependencyErrors", "", {ERRORS % READY: "0+9x60"}, 4, 14, {ERRORS % "not_found": "0+9x60"}),
+    Case("BeaconDependencyErrors", "", {ERRORS % READY: "0+9x60"}, 7, 9, {ERRORS % "not_found": "0+9x60"}),
     Case(
         "BeaconDependencyErrors",
         "",
@@ -165,8 +165,10 @@ CASES = (
         {ERRORS % READY: "0+1x60"},
     ),
     Case("BeaconPredictionLogDropping", "", {DROPPED: "0 0 0 1x30"}, 1, 4, {DROPPED: "5x40"}),
+    # It goes on for half an hour after ten minutes without a loss.
+    Case("BeaconPredictionLogDropping", "", {DROPPED: "0x11 1x60"}, 11, 50, {DROPPED: "0x6 1x60"}),
     Case("BeaconStoreDown", "", {STORE: "0x20"}, 4, 5, {STORE: "1x20"}),
-    Case("BeaconPredictionsOutOfRange", 'severity="critical"', _out(30), 4, 12, _out(20)),
+    Case("BeaconPredictionsOutOfRange", 'severity="critical"', _out(30), 6, 9, _out(20)),
     Case("BeaconPredictionsOutOfRange", 'severity="critical"', _out(30), 4, 12, _out(30, volume=2)),
     # Over for six minutes, the page is taken back, although the half hour still has its share.
     Case("BeaconPredictionsOutOfRange", 'severity="critical"', _out(60), 4, 36, _over(60)),
@@ -185,20 +187,20 @@ CASES = (
     Case("BeaconCoverageLow", "", _coverage("0.8", 100), 119, 120, _coverage("0.8", 99)),
     Case("BeaconDriftConfirmed", "", {DRIFT: "1x60"}, 9, 10, {DRIFT: "0x60"}),
     Case("BeaconJobFailing", "", {JOB: "0 1x60"}, 4, 8, {JOB: "3x60"}),
-    Case("BeaconProbeFailing", "", {PROBE % "service": "1x9 0x20"}, 11, 14, {PROBE % "service": "1x9 0 1x20"}),
+    Case("BeaconProbeFailing", "", {PROBE % "service": "1x9 0x20"}, 10, 14, {PROBE % "service": "1x9 0 1x20"}),
     # One way alone is broken: that is an outage for whoever comes by it.
     Case(
         "BeaconProbeFailing",
         "",
         {PROBE % "service": "1x30", PROBE % "ingress": "0x30"},
-        0,
-        3,
+        0.5,
+        1.5,
         {PROBE % "ingress": "1x20"},
     ),
     Case("BeaconProbeAbsent", "", {}, 4, 5, {PROBE % "service": "0x20"}),
     Case("BeaconTargetAbsent", 'service="console"', {BUILD % FEATURES: "1x20"}, 4, 6, {BUILD % "console": "1x20"}),
     Case("BeaconTargetAbsent", f'service="{FEATURES}"', {BUILD % "console": "1x20"}, 4, 6, {BUILD % FEATURES: "1x20"}),
-    Case("BeaconInternalErrors", "", {ERRORS % "internal": "0+2x60"}, 4, 14, {ERRORS % "not_found": "0+9x60"}),
+    Case("BeaconInternalErrors", "", {ERRORS % "internal": "0+2x60"}, 7, 9, {ERRORS % "not_found": "0+9x60"}),
     Case("BeaconInternalErrors", "", {ERRORS % "overloaded": "0+2x60"}, 4, 14, {ERRORS % "overloaded": "0x7 1x60"}),
     Case("BeaconClientsRefused", "", _refused(60, 422), 14, 20, _refused(40, 422)),
     Case("BeaconClientsRefused", "", _refused(60, 400), 14, 20, _refused(60, 404)),
@@ -228,10 +230,10 @@ CASES = (
         210,
         _limit("model_age_days", 0.2) | {TRAINED: "0x400"},
     ),
-    Case("BeaconFeaturesStale", "", AGE | {VIEW: "0x400"}, 70, 80, AGE | {VIEW: "3600x400"}),
+    Case("BeaconFeaturesStale", "", AGE | {VIEW: "0x400"}, 76, 80, AGE | {VIEW: "3600x400"}),
     Case("BeaconActualsMissing", "", _actuals(9), 200, 210, _actuals(0)),
     Case("BeaconActualsMissing", "", _actuals(9), 200, 210, _actuals(9) | {ACTUAL: "7200x400"}),
-    Case("BeaconJobStale", "", EVERY | {SUCCESS: "0x400"}, 185, 200, EVERY | {SUCCESS: "3600x400"}),
+    Case("BeaconJobStale", "", EVERY | {SUCCESS: "0x400"}, 192, 200, EVERY | {SUCCESS: "3600x400"}),
     Case("BeaconJobNeverRan", "", {PERIOD: "3600x1700"}, 1559, 1560, {PERIOD: "3600x1700", SUCCESS: "0x1700"}),
     Case("BeaconGateInconclusive", "", {GATE % "inconclusive": "1x99"}, 59, 60, {GATE % "fail": "1x99"}),
     Case("BeaconGateInconclusive", "", {GATE % "inconclusive": "1x99"}, 59, 60, {GATE % "inconclusive": "0x99"}),
