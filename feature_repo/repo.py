@@ -34,6 +34,10 @@ class FeatureStoreError(ConfigurationError):
     """The feature store cannot be opened or filled; the message says what is missing."""
 
 
+class NoDataYetError(FeatureStoreError):
+    """Nothing has ever been written or brought online: the first retraining is still to come."""
+
+
 class Materialized(msgspec.Struct, frozen=True):
     """What one materialization did: rows of [start, end] brought online; `newest` is their last event time."""
 
@@ -117,13 +121,15 @@ def materialize(
 
     Incremental, unless `everything` is to be brought anew, as into a store that was emptied: covers every row that was
     created since the last run, also one with an old event time, which Feast's own increment would skip. Repeating it
-    changes nothing. Raises `FeatureStoreError` when there is no data yet.
+    changes nothing. Raises `NoDataYetError` when there is no data yet, `FeatureStoreError` when they are gone.
     """
     store = open_store(settings)
     end = end or clock.now()
     file = data_file(settings)
     if not file.is_file():
-        raise FeatureStoreError(f"{file}: no data to materialize; retraining's fetch writes it")
+        begun = store.get_feature_view(definitions.view_name(product)).most_recent_end_time is not None
+        kind = FeatureStoreError if begun else NoDataYetError
+        raise kind(f"{file}: no data to materialize; retraining's fetch writes it")
     with locked(file, shared=True):
         return _materialize(store, product, file, end, everything=everything)
 

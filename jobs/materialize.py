@@ -39,7 +39,13 @@ def main() -> int:
         migrate(engine)
         with recorded(engine, JOB, end.isoformat(), "materialize") as run:
             repo.apply(settings, product)
-            done = repo.materialize(settings, product, end, everything=given.all)
+            try:
+                done = repo.materialize(settings, product, end, everything=given.all)
+            except repo.NoDataYetError as error:
+                # As on a platform that was just installed, whose schedule comes before its first retraining.
+                run.rows = 0
+                log.info("nothing to do: %s", error)
+                return 0
             newest = None if done.newest is None else done.newest.isoformat()
             run.rows = done.rows
             run.details = {"view": done.view, "start": done.start.isoformat(), "newest": newest}

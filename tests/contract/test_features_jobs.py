@@ -138,11 +138,33 @@ def test_an_emptied_store_is_filled_by_a_run_of_everything(
     assert served(settings, product, 1) == before
 
 
-def test_without_data_it_says_so(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_before_the_first_retraining_there_is_nothing_to_do_and_nothing_failed(
+    settings: Settings,
+    product: Product,
+    engine: Engine,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    assert job("materialize", monkeypatch) == 1
-    assert "features.parquet" in caplog.text
+    for arguments in ((), ("--all",)):
+        assert job("materialize", monkeypatch, *arguments) == 0
+        assert "nothing to do: " in caplog.text
+        assert "features.parquet" in caplog.text
+    assert [(run.state, run.rows) for run in runs(engine)] == [("done", 0)] * 2
+    write(settings, frame_of(product, [1], NOW - HOUR, NOW - HOUR))
+    assert job("materialize", monkeypatch) == 0
+    assert served(settings, product, 1)["RM"] is not None
+
+
+def test_data_that_are_gone_are_a_failure(
+    settings: Settings, product: Product, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(settings, frame_of(product, [1], NOW - HOUR, NOW - HOUR))
+    assert job("materialize", monkeypatch) == 0
+    repo.data_file(settings).unlink()
+    for arguments in ((), ("--all",)):
+        caplog.clear()
+        assert job("materialize", monkeypatch, *arguments) == 1
+        assert "features.parquet" in caplog.text
 
 
 def log_prediction(engine: Engine, number: int, time: datetime, entity: int | None, features: Any) -> None:
