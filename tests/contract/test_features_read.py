@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 from feast.feature_server_utils import convert_response_to_dict
-from support.features import STALE, UNKNOWN, WITH_NULL, Redis, as_we_word_it, by_name, fill, patient
+from support.features import PATIENT_SECONDS, STALE, UNKNOWN, WITH_NULL, Redis, as_we_word_it, by_name, fill
 from support.ports import free_port
 from support.service import METRICS_PORT, Service
 
@@ -42,10 +42,14 @@ def store(
         return
     port = free_port()
     with pytest.MonkeyPatch.context() as patch, Redis(home, port):
-        patient(patch)
         patch.setenv("REDIS_CONNECTION", f"127.0.0.1:{port}")
         folder = ROOT / "feature_repo" / "redis"
-        settings = Settings(home=home, feature_repo=folder, features_metrics_port=METRICS_PORT)
+        settings = Settings(
+            home=home,
+            feature_repo=folder,
+            features_metrics_port=METRICS_PORT,
+            online_store_timeout_seconds=PATIENT_SECONDS,
+        )
         fill(settings, product)
         yield settings
 

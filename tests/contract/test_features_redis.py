@@ -16,12 +16,11 @@ from support.waiting import until
 
 from beacon_core.product import Product
 from beacon_core.settings import ROOT, Settings
-from beacon_features.stores.reader import SILENT_TICKS, TICK_SECONDS
 
 pytestmark = pytest.mark.xdist_group("features")
 PATH = "/get-online-features"
 FOLDER = ROOT / "feature_repo" / "redis"
-SILENT_SECONDS = SILENT_TICKS * TICK_SECONDS
+SILENT_SECONDS = Settings().online_store_timeout_seconds * 2 / 3
 
 
 @pytest.fixture(scope="module")

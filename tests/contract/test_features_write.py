@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from support.features import TOKEN, Redis, fill, frame_of, patient
+from support.features import PATIENT_SECONDS, TOKEN, Redis, fill, frame_of
 from support.ports import free_port
 from support.service import METRICS_PORT, Answer, Service
 
@@ -28,10 +28,15 @@ def store(
     home = tmp_path_factory.mktemp(request.param)
     port = free_port()
     with pytest.MonkeyPatch.context() as patch, Redis(home, port):
-        patient(patch)
         patch.setenv("REDIS_CONNECTION", f"127.0.0.1:{port}")
         folder = ROOT / "feature_repo" / ("redis" if request.param == "redis" else "")
-        settings = Settings(home=home, feature_repo=folder, features_metrics_port=METRICS_PORT, feature_token=TOKEN)
+        settings = Settings(
+            home=home,
+            feature_repo=folder,
+            features_metrics_port=METRICS_PORT,
+            feature_token=TOKEN,
+            online_store_timeout_seconds=PATIENT_SECONDS,
+        )
         fill(settings, product)
         yield settings
 

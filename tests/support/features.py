@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import pandas as pd
-import pytest
 
 from beacon_core.product import Product
 from beacon_core.settings import ROOT, Settings
@@ -25,6 +24,8 @@ from feature_repo import definitions, repo
 TOKEN = "a-token-for-tests"
 # Known entities: the sample's rows (4 has no ZN). Then one whose row is older than any TTL, and one nobody knows.
 WITH_NULL, STALE, UNKNOWN = 4, 600, 9999
+# For a store that gets no CPU while others are tested; how long feature serving waits is for tests that ask for it.
+PATIENT_SECONDS = 60.0
 
 
 def frame_of(product: Product, entities: Iterable[int], event_time: datetime, created: datetime) -> pd.DataFrame:
@@ -46,12 +47,6 @@ def fill(settings: Settings, product: Product) -> None:
     repo.materialize(settings, product)
     old = frame_of(product, [1], datetime(2010, 1, 1, tzinfo=UTC), hour_ago).assign(**{product.entity.key: STALE})
     repo.open_store(settings).write_to_online_store(definitions.view_name(product), old)
-
-
-def patient(patch: pytest.MonkeyPatch) -> None:
-    """Let feature serving wait for a Redis that gets no CPU; how long it does is for tests that ask for it."""
-    for name in ("CONNECT_TICKS", "SILENT_TICKS"):
-        patch.setattr(f"beacon_features.stores.redis.{name}", 1000)
 
 
 def by_name(answer: dict[str, Any]) -> dict[str, Any]:

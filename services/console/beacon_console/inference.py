@@ -8,9 +8,6 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-TIMEOUT_SECONDS = 0.1
-"""The page has 200 ms; inference on the same network answers within 10."""
-
 
 class Live(NamedTuple):
     """The running process, counted since it started."""
@@ -26,10 +23,10 @@ class Live(NamedTuple):
     """Predictions that were answered and never logged."""
 
 
-def ask(address: str) -> Live | None:
-    """GET the metrics of inference at `address`; None when it does not answer soon, or not with metrics."""
+def ask(address: str, timeout_seconds: float) -> Live | None:
+    """GET the metrics of inference at `address`; None when it does not answer in time, or not with metrics."""
     parts = urlsplit(address)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=TIMEOUT_SECONDS)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout_seconds)
     try:
         connection.request("GET", "/metrics", headers={"Accept": "text/plain"})
         answer = connection.getresponse()

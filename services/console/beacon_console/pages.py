@@ -40,7 +40,8 @@ def _add_front(app: Flask, settings: Settings, product: Product, store: Store) -
         window = chosen("window", windows, MAIN_WINDOW)
         now = clock.now()
         asked = settings.inference_metrics_url != ""
-        live = inference.ask(settings.inference_metrics_url) if asked else None
+        patience = settings.inference_metrics_timeout_seconds
+        live = inference.ask(settings.inference_metrics_url, patience) if asked else None
         with store.reading() as connection:
             facts = overview.gather(connection, product, now, live, asked=asked)
             periods = drift.trend_periods(connection)

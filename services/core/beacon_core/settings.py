@@ -58,11 +58,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     features_url: str = ""
     """Feature serving, as inference sees it; empty means `host`:`features_port`."""
     features_timeout_seconds: float = 0.15
-    """How long a prediction waits for its features."""
+    """How long a prediction waits for its features; `make run` gives it more."""
+    online_store_timeout_seconds: float = 0.18
+    """How long feature serving waits for the online store; `make run` gives it more."""
     mlflow_url: str = ""
     """MLflow, as retraining and the console see it; empty means `host`:`mlflow_port`."""
     inference_metrics_url: str = ""
     """Inference's metrics, as the console sees them (http://HOST:PORT); empty: errors are not shown."""
+    inference_metrics_timeout_seconds: float = 0.1
+    """How long the console's front page, which may take 200 ms, waits for them; `make run` gives it more."""
     dvc_remote: str = ""
     """Folder or URL (s3://) that retraining pushes its data to; empty means `home`/dvc-remote."""
     kaggle_timeout_seconds: float = 120.0
@@ -91,6 +95,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How long a client may take to send the head of a request, from the connection or its first byte on."""
     idle_timeout_seconds: float = 620.0
     """How long a connection may rest before its next request, or more of an answer: longer than proxies let it."""
+    overload_seconds: float = 0.25
+    """How long answers to a crowd may take before the rest of it is told to come back; `make run` gives it more."""
     max_batch_rows: int = 1000
     """Most rows in one batch."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"

@@ -5,6 +5,7 @@ import contextlib
 
 from prometheus_client import GC_COLLECTOR, PLATFORM_COLLECTOR, PROCESS_COLLECTOR, CollectorRegistry
 
+from beacon_core.errors import BeaconError
 from beacon_core.serving.asgi import Application
 from beacon_core.serving.http import Route
 from beacon_core.serving.spans import open_spans
@@ -27,7 +28,7 @@ def create(settings: Settings) -> Application:
     instruments = Instruments(collectors, settings)
     store = repo.open_store(settings)
     registry = Registry(store, instruments)
-    reader = open_reader(store)
+    reader = open_reader(store, settings.online_store_timeout_seconds)
     writer = Writer(settings, store, registry, reader)
     read = get_online_features(registry, reader, instruments, settings.max_batch_rows)
     web = create_web(writer)
@@ -37,6 +38,8 @@ def create(settings: Settings) -> Application:
         nonlocal watcher
         writer.start(asyncio.get_running_loop())
         await asyncio.to_thread(registry.refresh)
+        with contextlib.suppress(BeaconError):  # a store that is down is told to those who ask
+            await reader.check()
         watcher = asyncio.create_task(registry.watch())
 
     async def stop() -> None:

@@ -14,9 +14,10 @@ from beacon_core.serving.asgi import FLASK_QUEUE, FLASK_THREADS, Application
 from beacon_core.serving.flask_app import create_flask
 from beacon_core.serving.http import Request, Route
 from beacon_core.serving.http import Response as Given
-from beacon_core.serving.overload import ROUND_REQUESTS, ROUND_SECONDS, Overload
+from beacon_core.serving.overload import ROUND_REQUESTS, Overload
 from beacon_core.settings import Settings
 
+ROUND_SECONDS = Settings().overload_seconds
 PIECES = 40  # more than wait between a thread and the event loop
 
 
@@ -126,7 +127,7 @@ def test_an_event_loop_with_too_much_to_do_turns_requests_away_and_recovers(serv
     ],
 )
 def test_a_round_is_too_long_by_time_and_by_requests(requests: int, seconds: float, turned: bool) -> None:
-    overload = Overload()
+    overload = Overload(ROUND_SECONDS)
     overload.begin_round(100)
     told = [overload.turns_away(100 + seconds * number / (requests - 1)) for number in range(requests)]
     assert told[:-1] == [False] * (requests - 1)

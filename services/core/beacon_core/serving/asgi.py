@@ -88,7 +88,7 @@ class Application:
         # a2wsgi's own names for the ASGI and WSGI types differ from ours in nothing but the name.
         self._flask: Any = WSGIMiddleware(cast("Any", flask.wsgi_app), workers=FLASK_THREADS)
         self._in_flask: set[asyncio.Task[None]] = set()
-        self._overload = Overload()
+        self._overload = Overload(settings.overload_seconds)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":

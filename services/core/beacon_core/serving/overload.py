@@ -11,16 +11,19 @@ import time
 
 # A round's end is seen by a timer, this often.
 TICK_SECONDS = 0.02
-# After so long a round, and so many requests in it, the others are told to come back. Twice this, and a tick, is what
-# the last one taken has waited.
-ROUND_SECONDS = 0.25
+# With fewer requests a round is no queue, however long it lasts.
 ROUND_REQUESTS = 100
 
 
 class Overload:
-    """Times the rounds of the running event loop."""
+    """Times the rounds of the running event loop.
 
-    def __init__(self) -> None:
+    After `round_seconds`, and so many requests, the others of a round are told to come back. Twice this, and a tick, is
+    what the last one taken has waited.
+    """
+
+    def __init__(self, round_seconds: float) -> None:
+        self._round_seconds = round_seconds
         self._begun = math.inf
         self._requests = 0
 
@@ -37,4 +40,4 @@ class Overload:
         """Whether a request that is taken `now` has to be told to come back."""
         self._requests += 1
         # A loop that merely stood still, for want of CPU, has few waiting and answers them all.
-        return self._requests > ROUND_REQUESTS and now - self._begun > ROUND_SECONDS
+        return self._requests > ROUND_REQUESTS and now - self._begun > self._round_seconds

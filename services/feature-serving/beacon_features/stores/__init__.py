@@ -10,15 +10,15 @@ from beacon_features.stores.redis import RedisReader
 from beacon_features.stores.sqlite import SqliteReader
 
 
-def open_reader(store: FeatureStore) -> Reader:
-    """The reader for the online store that feature_store.yaml names."""
+def open_reader(store: FeatureStore, timeout_seconds: float) -> Reader:
+    """The reader for the online store that feature_store.yaml names; a read takes no longer than `timeout_seconds`."""
     config = store.config.online_store
     if isinstance(config, SqliteOnlineStoreConfig):
-        return SqliteReader(store.config)
+        return SqliteReader(store.config, timeout_seconds)
     if (
         isinstance(config, RedisOnlineStoreConfig)
         and config.redis_type == RedisType.redis
         and config.client == RedisClient.redis
     ):
-        return RedisReader(store.config)
-    return FeastReader(store)
+        return RedisReader(store.config, timeout_seconds)
+    return FeastReader(store, timeout_seconds)

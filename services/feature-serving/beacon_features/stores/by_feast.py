@@ -10,9 +10,10 @@ from feast import FeatureStore
 from feast.infra.key_encoding_utils import deserialize_entity_key
 
 from beacon_core.masking import word_with_type
+from beacon_core.serving.patience import at_most
 from beacon_features.catalog import ViewPlan
 from beacon_features.lookup import NANOSECONDS, UNKNOWN, Row, decode_value
-from beacon_features.stores.reader import CONNECT_TICKS, SILENT_TICKS, patiently, unavailable
+from beacon_features.stores.reader import unavailable
 
 THREADS = 8
 
@@ -20,16 +21,17 @@ THREADS = 8
 class FeastReader:
     """Slower than the direct readers, and for every store: what a managed service or a warehouse needs."""
 
-    def __init__(self, store: FeatureStore) -> None:
+    def __init__(self, store: FeatureStore, timeout_seconds: float) -> None:
         self._store = store
+        self._timeout_seconds = timeout_seconds
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="online-read")
 
     async def read(self, plan: ViewPlan, keys: Sequence[bytes]) -> list[Row | None]:
-        read = asyncio.get_running_loop().run_in_executor(self._threads, self._read, plan, keys)
         try:
-            found = await patiently(read, CONNECT_TICKS + SILENT_TICKS)
+            async with at_most(self._timeout_seconds):
+                loop = asyncio.get_running_loop()
+                found = await loop.run_in_executor(self._threads, self._read, plan, keys)
         except Exception as error:  # each store's driver has errors of its own
-            read.cancel()  # one that waits for a thread still
             raise unavailable(word_with_type(error)) from error
         return [_row(event_time, values, plan.columns) for event_time, values in found]
 

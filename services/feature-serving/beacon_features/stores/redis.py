@@ -16,11 +16,14 @@ from feast.repo_config import RepoConfig
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from beacon_core.masking import word
+from beacon_core.serving.patience import TICKS, at_most
 from beacon_features.catalog import ViewPlan
 from beacon_features.lookup import NANOSECONDS, UNKNOWN, Row, decode_value
-from beacon_features.stores.reader import CONNECT_TICKS, SILENT_TICKS, TICK_SECONDS, patiently, unavailable
+from beacon_features.stores.reader import unavailable
 
 CONNECT_SECONDS = 2.0
+# Of the time that a read may take, this share is for the connection, where there is none yet; the rest is for silence.
+CONNECT_SHARE = 1 / 3
 
 
 class Connection(asyncio.Protocol):
@@ -30,8 +33,9 @@ class Connection(asyncio.Protocol):
     slow, a hung one is silent.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, silent_seconds: float) -> None:
         self.transport: asyncio.Transport | None = None
+        self._silent_seconds = silent_seconds
         self._reader = hiredis.Reader()
         self._waiting: deque[tuple[int, list[Any], asyncio.Future[list[Any]]]] = deque()
         self._silent_ticks = 0
@@ -84,13 +88,13 @@ class Connection(asyncio.Protocol):
             self.connection_lost(error)
 
     def _wind(self) -> None:
-        self._clock = asyncio.get_running_loop().call_later(TICK_SECONDS, self._tick)
+        self._clock = asyncio.get_running_loop().call_later(self._silent_seconds / TICKS, self._tick)
 
     def _tick(self) -> None:
         self._clock = None
         self._silent_ticks += 1
-        if self._waiting and self._silent_ticks >= SILENT_TICKS:
-            self.abort(TimeoutError(f"nothing heard for {SILENT_TICKS * TICK_SECONDS * 1000:.0f} ms"))
+        if self._waiting and self._silent_ticks >= TICKS:
+            self.abort(TimeoutError(f"nothing heard for {self._silent_seconds * 1000:.0f} ms"))
         if self._waiting:
             self._wind()
 
@@ -98,7 +102,9 @@ class Connection(asyncio.Protocol):
 class RedisReader:
     """Reads one HMGET an entity, all of a request in one round trip."""
 
-    def __init__(self, config: RepoConfig) -> None:
+    def __init__(self, config: RepoConfig, timeout_seconds: float) -> None:
+        self._connect_seconds = timeout_seconds * CONNECT_SHARE
+        self._silent_seconds = timeout_seconds - self._connect_seconds
         nodes, options = RedisOnlineStore._parse_connection_string(config.online_store.connection_string)
         self._host, self._port = nodes[0]["host"], int(nodes[0]["port"])
         self._options = options
@@ -152,13 +158,14 @@ class RedisReader:
         if self._connecting is None or self._connecting.done():
             self._connecting = asyncio.create_task(self._connect())
             self._connecting.add_done_callback(_heard)
-        return await patiently(self._connecting, CONNECT_TICKS)
+        async with at_most(self._connect_seconds):
+            return await asyncio.shield(self._connecting)
 
     async def _connect(self) -> Connection:
         # Whoever asked may have given up meanwhile: the connection is kept for the next request.
         async with asyncio.timeout(CONNECT_SECONDS):
             _, connection = await asyncio.get_running_loop().create_connection(
-                Connection, self._host, self._port, ssl=_tls(self._options)
+                lambda: Connection(self._silent_seconds), self._host, self._port, ssl=_tls(self._options)
             )
             greeting = []
             if "password" in self._options:

@@ -1,5 +1,6 @@
 """Feast's SQLite online store, read with one statement."""
 
+import asyncio
 import calendar
 import sqlite3
 import time
@@ -11,18 +12,22 @@ from typing import Any
 from feast.repo_config import RepoConfig
 
 from beacon_core.masking import word
+from beacon_core.serving.patience import at_most
 from beacon_features.catalog import ViewPlan
 from beacon_features.lookup import NANOSECONDS, UNKNOWN, Row, decode_value
 from beacon_features.stores.reader import unavailable
 
-# Writers do not block readers (WAL); what does, such as another's recovery of the file, is waited for this long.
-LOCK_SECONDS = 0.05
+# Writers do not block readers (WAL); what does, such as another's recovery of the file, is over soon. It is waited for
+# without holding up the event loop.
+BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+LOOK_AGAIN_SECONDS = 0.005
 
 
 class SqliteReader:
     """Reads in the event loop's own thread: a read takes tens of microseconds, and writers do not block it (WAL)."""
 
-    def __init__(self, config: RepoConfig) -> None:
+    def __init__(self, config: RepoConfig, timeout_seconds: float) -> None:
+        self._timeout_seconds = timeout_seconds
         path = Path(config.online_store.path)
         self._path = path if path.is_absolute() else Path(config.repo_path or ".") / path
         self._connection: sqlite3.Connection | None = None
@@ -45,10 +50,24 @@ class SqliteReader:
 
     async def _query(self, query: str, values: Sequence[bytes]) -> list[Any]:
         try:
-            return self._open().execute(query, values).fetchall()
-        except (sqlite3.Error, OSError) as error:
+            found = self._try(query, values)
+            if found is None:
+                async with at_most(self._timeout_seconds):
+                    while (found := self._try(query, values)) is None:  # noqa: ASYNC110 - a lock tells nobody
+                        await asyncio.sleep(LOOK_AGAIN_SECONDS)
+            return found
+        except (sqlite3.Error, OSError) as error:  # TimeoutError is an OSError
             await self.close()
             raise unavailable(word(error)) from error
+
+    def _try(self, query: str, values: Sequence[bytes]) -> list[Any] | None:
+        """The rows; None while another process keeps the file to itself."""
+        try:
+            return self._open().execute(query, values).fetchall()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF in BUSY:
+                return None
+            raise
 
     def _open(self) -> sqlite3.Connection:
         """The connection; a new one when the file was replaced, which is looked at once a second."""
@@ -59,13 +78,18 @@ class SqliteReader:
         if self._connection is None or inode != self._inode:
             if self._connection is not None:
                 self._connection.close()
+                self._connection = None
             connection = sqlite3.connect(
                 f"{self._path.resolve().as_uri()}?mode=rw",
                 uri=True,
-                timeout=LOCK_SECONDS,
+                timeout=0,
                 check_same_thread=False,
             )
-            connection.execute("PRAGMA journal_mode=WAL")
+            try:
+                connection.execute("PRAGMA journal_mode=WAL")
+            except sqlite3.Error:
+                connection.close()
+                raise
             self._connection, self._inode = connection, inode
         self._checked = now
         return self._connection
