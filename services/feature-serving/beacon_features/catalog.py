@@ -1,5 +1,6 @@
 """What the registry names, resolved once: which views, keys and columns a request reads."""
 
+import contextlib
 import difflib
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
@@ -79,6 +80,12 @@ class Catalog:
                 self._plans.clear()
             self._plans[key] = plan
         return plan
+
+    def resolve_services(self) -> None:
+        """Resolve every feature service now, so that nobody waits for it; a broken one is told to who asks for it."""
+        for name in self._services:
+            with contextlib.suppress(Exception):
+                self.plan(name, (), full_names=False)
 
     def materialized(self) -> dict[str, float]:
         """When each view's last materialization ended, in seconds since the epoch; views without one are left out."""

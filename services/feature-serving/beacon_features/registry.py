@@ -57,6 +57,7 @@ class Registry:
             if state == self._seen:
                 return
             catalog = Catalog(self._read(), self._store.config)
+            catalog.resolve_services()
             self._instruments.materialized(catalog.materialized())
         except Exception as error:  # noqa: BLE001 - whatever a broken registry raises, the last good one goes on serving
             self._instruments.registry_failures.inc()

@@ -75,7 +75,8 @@ def create(settings: Settings) -> Application:
 
     async def start() -> None:
         nonlocal watcher
-        await models.refresh()
+        # Whoever is told that this is ready shall not wait for what is done once.
+        await asyncio.gather(models.refresh(), features.warm(), asyncio.to_thread(database.warm))
         log.start()
         watcher = asyncio.create_task(models.watch())
 

@@ -1,5 +1,6 @@
 """Inference's reads and writes of the store: predictions in, predictions and actuals out."""
 
+import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -53,6 +54,11 @@ class Database:
         self.names = names
         self._lock = threading.Lock()
         self._engine: Engine | None = None
+
+    def warm(self) -> None:
+        """Open it now, so that the first prediction's log does not wait for migrations; one that is down stays down."""
+        with contextlib.suppress(DatabaseDown):
+            self._open()
 
     def insert(self, records: Sequence[Record], rest: Callable[[], None] = lambda: None) -> None:
         """Commit the records, in small steps with a `rest` before each; what is there already stays as it is."""

@@ -1,5 +1,6 @@
 """Features of an entity, from feature serving, within a time limit; a breaker keeps a dead one from costing it."""
 
+import contextlib
 import time
 from collections.abc import Sequence
 
@@ -11,14 +12,19 @@ from beacon_core.errors import BeaconError
 from beacon_core.masking import word
 from beacon_core.product import Product
 from beacon_core.serving.http import Request
+from beacon_core.serving.patience import at_most
 from beacon_core.serving.spans import CALLED
 from beacon_core.tracing import SAMPLED, outgoing_headers
 from beacon_inference.ask import Ask, Matrix
 
 FAILURES_TO_OPEN = 5
 OPEN_SECONDS = 1.0
+# How long a start may wait for the first connection, at most: feature serving is no part of being ready.
+WARM_SECONDS = 1.0
 FOUND = "PRESENT"
 UNKNOWN = "NOT_FOUND"
+# What goes wrong with feature serving, from no connection to an answer that is none.
+FAULTS = (aiohttp.ClientError, TimeoutError, msgspec.DecodeError, ValueError)
 
 
 class Column(msgspec.Struct):
@@ -46,12 +52,18 @@ class FeatureClient:
 
     def __init__(self, product: Product, address: str, timeout_seconds: float) -> None:
         self._product = product
-        self._url = f"{address.rstrip('/')}/get-online-features"
-        self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
+        self._address = address.rstrip("/")
+        self._timeout_seconds = timeout_seconds
         self._decode = msgspec.json.Decoder(FeastAnswer).decode
         self._session: aiohttp.ClientSession | None = None
         self._failures = 0
         self._open_until = 0.0
+
+    async def warm(self) -> None:
+        """Find feature serving and connect to it, so that no client waits for that; it may be away."""
+        with contextlib.suppress(Exception):  # whatever it is, it is told to who asks for features
+            async with at_most(WARM_SECONDS), self._opened().get(f"{self._address}/health") as answer:
+                await answer.read()
 
     async def close(self) -> None:
         """Close the connections."""
@@ -63,11 +75,10 @@ class FeatureClient:
 
         Raises BeaconError `feature_store_unavailable` when it does not answer in time, or not what was asked.
         """
-        if time.monotonic() < self._open_until:
-            raise _unavailable("it failed just now")
+        self._pass_breaker()
         try:
             found = self._read(await self._ask(entities, request), entities)
-        except (aiohttp.ClientError, TimeoutError, msgspec.DecodeError, ValueError) as error:
+        except FAULTS as error:
             self._failures += 1
             if self._failures >= FAILURES_TO_OPEN:
                 self._open_until = time.monotonic() + OPEN_SECONDS
@@ -75,29 +86,44 @@ class FeatureClient:
         self._failures = 0
         return found
 
-    async def _ask(self, entities: Sequence[int], request: Request) -> FeastAnswer:
+    def _pass_breaker(self) -> None:
+        """Raise BeaconError while it is open; then let one try for all, however long that one may have to wait."""
+        if self._failures < FAILURES_TO_OPEN:
+            return
+        now = time.monotonic()
+        if now < self._open_until:
+            raise _unavailable("it failed just now")
+        self._open_until = now + OPEN_SECONDS
+
+    def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                timeout=self._timeout, connector=aiohttp.TCPConnector(limit=256, keepalive_timeout=30)
+                timeout=aiohttp.ClientTimeout(total=None),  # `at_most` is the limit
+                connector=aiohttp.TCPConnector(limit=256, keepalive_timeout=30),
             )
+        return self._session
+
+    async def _ask(self, entities: Sequence[int], request: Request) -> FeastAnswer:
         body = msgspec.json.encode(
             {"feature_service": self._product.feature_service, "entities": {self._product.entity.key: list(entities)}}
         )
         headers = {"content-type": "application/json", "x-request-id": request.id}
         headers |= outgoing_headers(request.trace, request.trace.parent_id if request.trace.flags & SAMPLED else "")
         request.notes[CALLED] = len(entities)
-        for attempt in (1, 2):
+        async with at_most(self._timeout_seconds):
             try:
-                async with self._session.post(self._url, data=body, headers=headers) as response:
-                    content = await response.read()
-                    if response.status != 200:
-                        raise ValueError(f"feature serving answered {response.status}")
-                    return self._decode(content)
+                return await self._post(body, headers)
             except (aiohttp.ServerDisconnectedError, ConnectionResetError):
                 # A kept connection that the other side had just closed: the request was never taken.
-                if attempt == 2:
-                    raise
-        raise AssertionError("unreachable")
+                return await self._post(body, headers)
+
+    async def _post(self, body: bytes, headers: dict[str, str]) -> FeastAnswer:
+        url = f"{self._address}/get-online-features"
+        async with self._opened().post(url, data=body, headers=headers) as response:
+            content = await response.read()
+            if response.status != 200:
+                raise ValueError(f"feature serving answered {response.status}")
+            return self._decode(content)
 
     def _read(self, answer: FeastAnswer, entities: Sequence[int]) -> tuple[Matrix, set[int]]:
         columns = dict(zip(answer.metadata.feature_names, answer.results, strict=True))
