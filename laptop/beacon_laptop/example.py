@@ -8,18 +8,18 @@ from beacon_core.platform.data_file import DataError, read_rows
 from beacon_core.product import Product
 
 Row = dict[str, float | int]
+Body = dict[str, object]
 
 
-def curl_lines(product: Product, address: str) -> list[str]:
-    """Two shell commands that ask the inference service at `address` for a prediction."""
+def questions(product: Product) -> list[Body]:
+    """Two requests for a prediction."""
     number, features = _fullest_row(product)
-    bodies: list[dict[str, object]] = [{"entity": {product.entity.key: number}}, {"features": features}]
-    return [
-        shlex.join(
-            ["curl", "-s", f"{address}/v1/predict", "-H", "content-type: application/json", "-d", json.dumps(body)]
-        )
-        for body in bodies
-    ]
+    return [{"entity": {product.entity.key: number}}, {"features": features}]
+
+
+def curl_line(url: str, body: Body) -> str:
+    """A shell command that sends `body` to the prediction route `url`."""
+    return shlex.join(["curl", "-s", url, "-H", "content-type: application/json", "-d", json.dumps(body)])
 
 
 def _fullest_row(product: Product) -> tuple[int, Row]:

@@ -13,6 +13,14 @@ from beacon_core.settings import PREFIX, ROOT, Settings
 
 CORE = ROOT / "services" / "core"
 ENVIRONMENTS = ROOT / ".venvs"
+# A laptop does something else, too, and everything on it at once: an answer within some seconds is better than a 503 or
+# a page that calls the product unwell.
+PATIENT = {
+    f"{PREFIX}FEATURES_TIMEOUT_SECONDS": "10",
+    f"{PREFIX}ONLINE_STORE_TIMEOUT_SECONDS": "5",
+    f"{PREFIX}INFERENCE_METRICS_TIMEOUT_SECONDS": "2",
+    f"{PREFIX}OVERLOAD_SECONDS": "10",
+}
 
 
 class Process(msgspec.Struct, frozen=True):
@@ -91,7 +99,7 @@ def promotion(*arguments: str, name: str = "promote") -> Process:
 
 
 def variables(settings: Settings, given: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The environment of every process: what was given, the state's folder, one thread for each numeric library."""
+    """The environment of every process: what was given, else a laptop's defaults; the state's folder."""
     threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     own = {
         f"{PREFIX}HOME": str(settings.home),
@@ -103,7 +111,8 @@ def variables(settings: Settings, given: Mapping[str, str] = os.environ) -> dict
         "NO_PROXY": ",".join(filter(None, [given.get("NO_PROXY", ""), "127.0.0.1", "localhost", settings.host])),
     }
     own["no_proxy"] = own["NO_PROXY"]
-    return {**dict.fromkeys(threads, "1"), **_revision(), **given, **own}
+    defaults = {**dict.fromkeys(threads, "1"), **PATIENT, **_revision()}
+    return {**defaults, **{name: text for name, text in given.items() if text or name not in defaults}, **own}
 
 
 @functools.cache

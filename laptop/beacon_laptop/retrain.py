@@ -13,10 +13,9 @@ from beacon_core.product import load_product
 from beacon_core.settings import Settings, clean_credentials, load_settings
 from beacon_laptop.health import is_ready
 from beacon_laptop.processes import services, training, variables
-from beacon_laptop.supervision import STOP_SECONDS, kill_group, popen
+from beacon_laptop.supervision import START_SECONDS, STOP_SECONDS, kill_group, popen
 from beacon_laptop.terminal import say
 
-START_SECONDS = 120.0
 POLL_SECONDS = 0.25
 
 

@@ -7,6 +7,7 @@ answer ends everything, and everything goes when this process goes (see leash.py
 import argparse
 import contextlib
 import fcntl
+import http.client
 import os
 import shlex
 import signal
@@ -18,21 +19,25 @@ import xmlrpc.client
 from collections import Counter, deque
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from beacon_core.errors import ConfigurationError
 from beacon_core.masking import word
 from beacon_core.product import load_product
-from beacon_core.settings import Settings, clean_credentials, load_settings
-from beacon_laptop.example import curl_lines
-from beacon_laptop.health import is_ready
+from beacon_core.release import read_release
+from beacon_core.settings import PREFIX, Settings, clean_credentials, load_settings
+from beacon_laptop.example import Body, curl_line, questions
+from beacon_laptop.health import ask, is_ready
 from beacon_laptop.ports import PortError, check_ports
 from beacon_laptop.processes import Process, services, training, variables
-from beacon_laptop.supervision import STOP_SECONDS, Supervisor, kill_group, log_file, popen
-from beacon_laptop.terminal import log_end, say
+from beacon_laptop.supervision import START_SECONDS, STOP_SECONDS, Supervisor, kill_group, log_file, popen
+from beacon_laptop.terminal import log_end, new_lines, say, told
 
 POLL_SECONDS = 0.25
 PROBE_EVERY_SECONDS = 5.0
-START_SECONDS = 120.0
+FIRST_ANSWER_SECONDS = 15.0
+ANSWERED = range(200, 500)
+"""Statuses of an answer that is the service's own word: of the prediction, or of what is wrong with the request."""
 SILENT_SECONDS = 60.0
 """How long a service that once was ready may go without an answer."""
 RESTARTS = 5
@@ -62,10 +67,10 @@ def main() -> int:
     try:
         clean_credentials()
         settings = load_settings()
-        curls = curl_lines(load_product(settings.product), f"http://{settings.host}:{settings.inference_port}")
+        bodies = questions(load_product(settings.product))
         with only_one(settings.home):
             check_ports(settings)
-            Laptop(settings, training(shlex.split(arguments.train)), stop).run(curls)
+            Laptop(settings, training(shlex.split(arguments.train)), stop).run(bodies)
     except (UsageError, ConfigurationError, PortError) as error:
         say(f"beacon cannot start: {word(error)}")
         return 2
@@ -97,6 +102,13 @@ def only_one(home: Path) -> Iterator[None]:
             stream.truncate(0)
 
 
+def tell(log: BinaryIO) -> None:
+    """Say what a job has written to its log since the last time, as far as it is meant for people."""
+    for line in new_lines(log):
+        if (text := told(line)) is not None:
+            say(f"  {text}")
+
+
 class Laptop:
     """One run: the supervisor, the job that trains, and the watch over both."""
 
@@ -107,6 +119,7 @@ class Laptop:
         self.parent = os.getppid()
         self.began = time.monotonic()
         self.services = services(settings)
+        self.prediction_url = f"http://{settings.host}:{settings.inference_port}/v1/predict"
         self.environment = variables(settings)
         self.restarts: dict[str, deque[float]] = {process.name: deque() for process in self.services}
         self.pids: Counter[str] = Counter()
@@ -114,8 +127,11 @@ class Laptop:
             if not process.python.exists():
                 raise UsageError(f"{process.python} does not exist; `make run` builds it")
 
-    def run(self, curls: list[str]) -> None:
-        """Start, announce, watch; whatever the reason for the end, nothing is left running. Raises `Failed`."""
+    def run(self, bodies: list[Body]) -> None:
+        """Start, announce, watch; whatever the reason for the end, nothing is left running. Raises `Failed`.
+
+        `bodies` are the requests that a person is shown to begin with.
+        """
         # A socket's path has room for about 100 characters, and the state's folder may lie deep.
         with tempfile.TemporaryDirectory(prefix="beacon-") as folder:
             self.supervisor = Supervisor(
@@ -123,7 +139,9 @@ class Laptop:
             )
             try:
                 self.bring_up()
-                self.announce(curls)
+                self.ask_first(bodies)
+                self.start([process for process in self.services if not process.health])
+                self.announce(bodies)
                 self.watch()
             except Stopped as reason:
                 say(f"\nbeacon: {reason}, stopping everything")
@@ -133,17 +151,15 @@ class Laptop:
             say(f"beacon: stopped in {time.monotonic() - began:.1f} s")
 
     def bring_up(self) -> None:
-        """Start every service; the ones that need a model wait for the first one to be trained."""
+        """Start every service that answers; the ones that need a model wait for the first one to be trained."""
         self.wait_for_supervisor()
+        first, *others = [process for process in self.services if process.health]
         if self.settings.release_file.exists():
-            say("beacon: starting " + ", ".join(process.name for process in self.services))
-            self.start(self.services)
-            return
-        first, *others = self.services
-        say(f"beacon: starting {first.name}")
-        self.start((first,))
-        self.train()
-        self.start(tuple(others))
+            others = [first, *others]
+        else:
+            self.start([first])
+            self.train()
+        self.start(others)
 
     def wait_for_supervisor(self) -> None:
         """Until the supervisor answers."""
@@ -155,8 +171,9 @@ class Laptop:
                 return
         raise Failed(f"the supervisor does not answer\n{self.log_of('supervisord')}")
 
-    def start(self, processes: tuple[Process, ...]) -> None:
+    def start(self, processes: list[Process]) -> None:
         """Start `processes` all at once and wait until each is ready; raises `Failed` when one is not in time."""
+        say("beacon: starting " + ", ".join(process.name for process in processes))
         began = time.monotonic()
         for process in processes:
             self.supervisor.start(process.name)
@@ -166,31 +183,60 @@ class Laptop:
             self.check_processes()
             for process in [process for process in waiting if is_ready(process.health)]:
                 waiting.remove(process)
-                say(f"  {process.name:<16} ready after {time.monotonic() - began:.1f} s")
+                if process.health:
+                    say(f"  {process.name:<16} ready after {time.monotonic() - began:.1f} s")
             if waiting and time.monotonic() - began > START_SECONDS:
                 raise Failed(f"{self.late(waiting[0])} within {START_SECONDS:.0f} s\n{self.log_of(waiting[0].name)}")
 
     def train(self) -> None:
-        """Train the first model, its output on the terminal; raises `Failed` when the job fails."""
+        """Train the first model: its log into a file, its stages on the terminal. Raises `Failed` when it fails."""
         say("beacon: no model yet; training the first one")
-        job = popen(self.job.command, self.environment)
-        try:
-            while (status := job.poll()) is None:
-                self.pause()
-                self.check_processes()
-        finally:
-            # Also after its end: nothing it started may stay.
-            kill_group(job.pid, signal.SIGTERM)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                job.wait(timeout=STOP_SECONDS)
-            kill_group(job.pid, signal.SIGKILL)
-            job.wait()
+        file = log_file(self.supervisor.logs, self.job.name)
+        with file.open("ab") as log, file.open("rb") as written:
+            written.seek(0, os.SEEK_END)
+            # A file is no terminal: whatever else is set, it gets one shape.
+            job = popen(self.job.command, self.environment | {f"{PREFIX}LOG_FORMAT": "json"}, log)
+            try:
+                while (status := job.poll()) is None:
+                    self.pause()
+                    self.check_processes()
+                    tell(written)
+            finally:
+                # Also after its end: nothing it started may stay.
+                kill_group(job.pid, signal.SIGTERM)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    job.wait(timeout=STOP_SECONDS)
+                kill_group(job.pid, signal.SIGKILL)
+                job.wait()
+                tell(written)
         if status != 0:
-            raise Failed(f"training the first model failed (status {status}); the lines above say why")
+            raise Failed(f"training the first model failed (status {status})\n{self.log_of(self.job.name)}")
         if not self.settings.release_file.exists():
             raise Failed(f"training ended without a release in {self.settings.release_file}")
 
-    def announce(self, curls: list[str]) -> None:
+    def ask_first(self, bodies: list[Body]) -> None:
+        """Ask once what people ask first, all the way: ready is what answers. Raises `Failed` when it does not.
+
+        Nobody who was told that all is ready waits for what is made at its first use.
+        """
+        began = time.monotonic()
+        # Marked as no traffic, so that the prediction log does not have it.
+        headers = {"Beacon-Synthetic": "true", "X-API-Key": self.settings.api_key}
+        for body in bodies:
+            while (answer := ask(self.prediction_url, body, headers, FIRST_ANSWER_SECONDS)).status not in ANSWERED:
+                if time.monotonic() - began > START_SECONDS:
+                    message = f"{self.prediction_url} has no prediction: {answer.status} {answer.reason}"
+                    raise Failed(f"{message}\n{self.log_of('inference')}")
+                self.pause()
+                self.check_processes()
+            if answer.status != http.client.OK:
+                say(f"beacon: the example below is refused, {answer.status}: {answer.reason}")
+        console = f"http://{self.settings.host}:{self.settings.console_port}"
+        for page in ("/", f"/models/{read_release(self.settings.release_file).model.version}"):
+            ask(console + page, seconds=FIRST_ANSWER_SECONDS)  # what it shows is up to the page
+        say(f"  first predictions and pages after {time.monotonic() - began:.1f} s")
+
+    def announce(self, bodies: list[Body]) -> None:
         """Say what is there and how to ask it."""
         settings = self.settings
         host = f"http://{settings.host}"
@@ -206,7 +252,7 @@ class Laptop:
             "",
             "Ask for a prediction, by entity or by features:",
             "",
-            *curls,
+            *[curl_line(self.prediction_url, body) for body in bodies],
             "",
         ]
         say("\n".join(lines))

@@ -21,9 +21,12 @@ from beacon_laptop.processes import Process
 
 LEASH = (sys.executable, "-I", str(Path(leash.__file__)))
 GROUP = "beacon"
+START_SECONDS = 300.0
+"""How long a service may take to be ready: seconds, unless the machine has something else to do, too."""
 STOP_SECONDS = 8
 """How long a process may take to stop before it is killed."""
-ANSWER_SECONDS = 5.0
+ANSWER_SECONDS = 30.0
+"""How long the supervisor may take to answer, which is at once unless it gets no CPU."""
 
 
 class State(msgspec.Struct, frozen=True):

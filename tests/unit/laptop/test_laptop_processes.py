@@ -9,7 +9,7 @@ import pytest
 
 from beacon_core.product import load_product
 from beacon_core.settings import ROOT, load_settings
-from beacon_laptop.example import curl_lines
+from beacon_laptop.example import curl_line, questions
 from beacon_laptop.ports import PORTS
 from beacon_laptop.processes import Process, services, training, variables
 from beacon_laptop.supervision import configuration
@@ -87,8 +87,9 @@ def test_a_path_the_supervisor_would_cut_is_refused(name):
 
 def test_curl_lines_hold_a_complete_row_and_its_number():
     product = load_product(load_settings({}).product)
-    by_entity, by_features = (shlex.split(line) for line in curl_lines(product, "http://127.0.0.1:8080"))
-    assert by_entity[2] == "http://127.0.0.1:8080/v1/predict"
+    url = "http://127.0.0.1:8080/v1/predict"
+    by_entity, by_features = (shlex.split(curl_line(url, body)) for body in questions(product))
+    assert by_entity[2] == url
     assert json.loads(by_entity[-1]) == {"entity": {"tract_id": 1}}
     features = json.loads(by_features[-1])["features"]
     assert tuple(features) == product.feature_names
