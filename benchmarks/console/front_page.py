@@ -19,7 +19,7 @@ from typing import Any
 
 from sqlalchemy import Engine, Integer, Interval, Text, bindparam, cast, func, insert, literal, select
 from support.history import HIGH, add_actuals, add_drift, add_job, add_request, add_verdict, prediction_row
-from support.postgres import INSTALLED, postgres
+from support.postgres import postgres
 from support.server import CONSOLE, Server, serving
 
 from beacon_core.product import Product, load_product
@@ -43,7 +43,7 @@ def main() -> int:
     parser.add_argument("--no-write", action="store_true", help="leave docs/scaling.md alone")
     options = parser.parse_args()
     product = load_product(ROOT / "feature_repo" / "product.yaml")
-    stores = {"SQLite": _sqlite} | ({"PostgreSQL": _postgresql} if INSTALLED else {})
+    stores = {"SQLite": _sqlite, "PostgreSQL": _postgresql}
     lines, slow = [], False
     for name, opened in stores.items():
         for span_name, span in SPANS.items():

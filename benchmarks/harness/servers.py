@@ -175,7 +175,7 @@ def floor(model: Model) -> Server:
     """A bare ASGI function on Beacon's server, with Beacon's model and bodies, and nothing else."""
     environment = ROOT / ".venvs" / "inference"
     variables = {"BENCH_ONNX": str(model.onnx), "BENCH_FEATURES": ",".join(model.names)}
-    start = [str(environment / "bin" / "gunicorn"), "-k", "asgi", "--http-parser", "fast", "--asgi-loop", "uvloop"]
+    start = [str(environment / "bin" / "gunicorn"), "-k", "asgi", "--asgi-loop", "uvloop"]
     return Server(
         name="floor",
         title="floor: bare ASGI function",

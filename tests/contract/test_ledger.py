@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from sqlalchemy import delete, text, update
 from sqlalchemy.exc import DatabaseError
-from support.postgres import INSTALLED, postgres
+from support.postgres import postgres
 
 from beacon_core import ledger
 from beacon_core.ledger import Entry
@@ -20,10 +20,7 @@ NOON = datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=UTC)
 @pytest.fixture(
     params=[
         "sqlite",
-        pytest.param(
-            "postgresql",
-            marks=[pytest.mark.xdist_group("postgres"), pytest.mark.skipif(not INSTALLED, reason="needs PostgreSQL")],
-        ),
+        pytest.param("postgresql", marks=pytest.mark.xdist_group("postgres")),
     ]
 )
 def engine(request, tmp_path):

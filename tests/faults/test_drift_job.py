@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import delete, func, select
-from support.postgres import INSTALLED, postgres
+from support.postgres import postgres
 from support.traffic import EPOCH, HOUR, World
 
 from beacon_core.product import Product
@@ -52,8 +52,6 @@ def world(
 @contextmanager
 def _database(kind: str, home: Path) -> Iterator[str]:
     if kind == "postgresql":
-        if not INSTALLED:
-            pytest.skip("no PostgreSQL binaries")
         with postgres() as cluster:
             yield cluster.url
         return

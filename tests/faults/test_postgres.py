@@ -13,7 +13,7 @@ import pytest
 from msgspec import structs
 from sqlalchemy import text
 from support.load import PREDICT, start_loads, under_load
-from support.postgres import INSTALLED, Postgres, postgres
+from support.postgres import Postgres, postgres
 from support.server import Server, serving
 from support.service import samples
 from support.waiting import until
@@ -24,7 +24,6 @@ from beacon_core.store import open_store
 from beacon_inference.database import Database
 from beacon_inference.record import Record
 
-pytestmark = pytest.mark.skipif(not INSTALLED, reason="no PostgreSQL binaries")
 HUNG_SECONDS = 8.0
 # For sixty thousand records.
 LONG_SECONDS = 200.0

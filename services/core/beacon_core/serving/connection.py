@@ -1,6 +1,6 @@
 """One client's connection: gunicorn's, with what it lacks.
 
-- What cannot be read as a request is told so. (There it is an unexpected error: a stack trace, and no answer.)
+- What cannot be read as a request is told so in the words of every other refusal, and counted.
 - What a client sends behind a request is read once that one is answered. (There it is forgotten, and the client waits.)
 - The body of a HEAD is its body. (There it is the next request, and who shares a proxy's connection speaks for others.)
 - Who asks whether to go on is told to. (There it waits: curl a second, others longer.)
@@ -13,11 +13,11 @@ import asyncio
 import http
 from typing import TYPE_CHECKING, Any
 
-import gunicorn_h1c
+from gunicorn.asgi.parser import LimitRequestHeaders, LimitRequestLine, ParseError
 from gunicorn.asgi.protocol import ASGIProtocol
-from gunicorn_h1c import _protocol as gunicorn_h1c_protocol
 
 from beacon_core.errors import BeaconError
+from beacon_core.serving.parser import Parser
 
 if TYPE_CHECKING:
     from beacon_core.serving.worker import Worker
@@ -27,16 +27,12 @@ NEVER = float("inf")
 PART_BYTES = 65_536
 EXPECTS = (b"expect", b"100-continue")
 
-# The parser's errors, the narrower first. It has two of the same name.
+# The parser's errors, the narrower first.
 UNREADABLE = (
-    (gunicorn_h1c.LimitRequestLine, "uri_too_long"),
-    (gunicorn_h1c.LimitRequestHeaders, "headers_too_large"),
-    (gunicorn_h1c.ParseError, "invalid_request"),
-    (gunicorn_h1c_protocol.ParseError, "invalid_request"),
+    (LimitRequestLine, "uri_too_long"),
+    (LimitRequestHeaders, "headers_too_large"),
+    (ParseError, "invalid_request"),
 )
-
-# Looked for from a class below, the C parser is noted there, and missed in the class itself.
-ASGIProtocol._check_h1c_protocol_available()
 
 
 class Connection(ASGIProtocol):  # type: ignore[misc]
@@ -131,12 +127,23 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
         self._told_to_go_on = False
         return False  # a body may follow, whatever the method
 
-    def _handle_h1c_exception(self, exc: Exception) -> bool:
-        for kind, code in UNREADABLE:
-            if isinstance(exc, kind):
-                self._refuse(code, str(exc))
-                return True
-        return False
+    def _setup_callback_parser(self) -> None:
+        self._callback_parser = Parser(
+            on_headers_complete=self._on_headers_complete,
+            on_body=self._on_body,
+            on_message_complete=self._on_message_complete,
+            limit_request_line=self.cfg.limit_request_line,
+            limit_request_fields=self.cfg.limit_request_fields,
+            limit_request_field_size=self.cfg.limit_request_field_size,
+        )
+
+    def _feed_callback_parser(self, data: bytes) -> bool:
+        try:
+            self._callback_parser.feed(data)
+        except ParseError as error:
+            self._refuse(next(code for kind, code in UNREADABLE if isinstance(error, kind)), str(error))
+            return False
+        return True
 
     def _arm_keepalive_timer(self) -> None:
         """A request is answered, and the parser is ready for the next."""

@@ -81,7 +81,6 @@ def serve(service: str, settings: Settings, create: Callable[[], Any], port: int
         "workers": 1,
         "worker_class": "beacon_core.serving.worker.Worker",
         "asgi_lifespan": "on",
-        "http_parser": "fast",
         "keepalive": 1,  # yes; for how long is up to the connection
         "timeout": 30,
         "graceful_timeout": 10,
