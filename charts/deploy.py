@@ -4,6 +4,8 @@ Order: what all stand on, the jobs and services, a first model if the registry h
 what watches all. The model of an inference that is installed already is left as it is: changing it is promotion's.
 """
 
+from __future__ import annotations  # it runs on whatever Python 3 the machine has
+
 import argparse
 import json
 import os
