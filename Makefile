@@ -134,8 +134,14 @@ lint: .venv/.stamp ## style, types
 	$(DEV) mypy services/core services/inference services/feature-serving services/retraining services/console services/drift-profiling services/promotion laptop jobs feature_repo charts benchmarks/harness benchmarks/drift benchmarks/console
 
 .PHONY: test
-test: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## unit and contract tests
-	$(DEV) pytest -n 2 --dist loadgroup tests/unit tests/contract tests/reports
+test: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## unit and contract tests (ARGS="-k drift": some of them)
+	$(DEV) pytest -n 2 --dist loadgroup tests/unit tests/contract tests/reports $(ARGS)
+
+.PHONY: test-bare
+test-bare: .venv/.stamp ## both commands in a container with Python, make and git (BUILDER=, BARE_IMAGE=; 10 minutes)
+	@test -n "$(BUILDER)" || $(call REFUSE,a container needs docker or podman or buildah)
+	BUILDER=$(BUILDER) BARE_IMAGE=$(BARE_IMAGE) BUILD_OPTIONS="$(BUILD_OPTIONS)" RUN_OPTIONS="$(RUN_OPTIONS)" \
+	  $(DEV) pytest tests/bare -x -rP
 
 .PHONY: test-faults
 test-faults: .venv/.stamp .venvs/inference.stamp .venvs/drift.stamp ## PostgreSQL down, killed and hung; the disk full; jobs killed
@@ -214,6 +220,9 @@ e2e-paging: .venv/.stamp ## an hour of health pages nobody, faults page in time 
 # Docker, podman or buildah, whichever works here. BUILD_OPTIONS go to its build.
 BUILDER ?= $(firstword $(foreach tool,docker podman buildah,$(shell $(tool) info >/dev/null 2>&1 && echo $(tool))))
 BUILD_OPTIONS ?=
+# Options of its run, for `make test-bare` in the image BARE_IMAGE, which has to have apt-get.
+RUN_OPTIONS ?=
+BARE_IMAGE ?= python:3.11-slim-bookworm
 IMAGES := inference feature-serving console retraining drift-profiling promotion
 ADDRESS ?= http://127.0.0.1
 NAMESPACE ?= beacon
