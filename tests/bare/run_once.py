@@ -20,8 +20,8 @@ for line in make.stdout:
     stopped |= line.startswith("beacon: stopped in")
     if line.startswith("curl ") and not answer:
         _, _, url, _, header, _, body = shlex.split(line)
-        request = urllib.request.Request(url, body.encode(), dict([header.split(": ")]))  # noqa: S310 (it is our own)
-        with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310
+        request = urllib.request.Request(url, body.encode(), dict([header.split(": ")]))
+        with urllib.request.urlopen(request, timeout=60) as response:
             answer = json.load(response)
         print("answered:", json.dumps(answer), flush=True)
         os.killpg(make.pid, signal.SIGINT)
