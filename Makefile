@@ -26,6 +26,9 @@ help: ## show this list
 
 REFUSE = { echo "make: $(1)" >&2; exit 1; }
 WRITABLE = test -w . || $(call REFUSE,$(CURDIR) is not yours to write to; clone the repository for yourself)
+# Where the state lies, what is done to it needs a folder to write to.
+STATE = state="$${BEACON_HOME:-.beacon}"; mkdir -p "$$state" 2>/dev/null; test -d "$$state" -a -w "$$state" || \
+  $(call REFUSE,$$state is no folder that you may write to; BEACON_HOME names another)
 
 # uv from PyPI, when the machine has none. An old pip stumbles over options that it does not know, not over variables.
 $(CURDIR)/.tools/bin/uv:
@@ -38,8 +41,8 @@ $(CURDIR)/.tools/bin/uv:
 .tools/python.stamp: | $(UV)
 	@$(WRITABLE)
 	@$(UV) python find $(PYTHON_VERSION) >/dev/null 2>&1 || { echo "fetching Python $(PYTHON_VERSION)"; \
-	  $(UV) python install --quiet $(PYTHON_VERSION); } || \
-	  $(call REFUSE,Python $(PYTHON_VERSION) is neither here nor can it be fetched; install it as python$(PYTHON_VERSION))
+	  $(UV) python install --quiet $(PYTHON_VERSION) 2>/dev/null; } || $(call REFUSE,Python $(PYTHON_VERSION) is neither \
+	  here nor to be fetched (why: $(UV) python install $(PYTHON_VERSION)); install python$(PYTHON_VERSION))
 	@mkdir -p $(@D) && touch $@
 
 # Tools written in Go are this machine's, else built by Go's own client, else by a Go from PyPI.
@@ -65,59 +68,59 @@ $(CURDIR)/.tools/bin/helm: | $(UV)
 ##@ Use it
 .PHONY: run
 run: $(ENVIRONMENTS:%=.venvs/%.stamp) ## train a first model if there is none, then serve everything on this machine
-	@exec .venvs/laptop/bin/python -m beacon_laptop --train="$(TRAIN)"
+	@$(STATE); exec .venvs/laptop/bin/python -m beacon_laptop --train="$(TRAIN)"
 
 .PHONY: demo
 demo: .venvs/laptop.stamp .venvs/drift.stamp .venvs/retrain.stamp ## play 60 days against a running `make run`, in minutes (ARGS=--help: its options)
-	@exec .venvs/laptop/bin/python -m beacon_laptop.demo $(ARGS)
+	@$(STATE); exec .venvs/laptop/bin/python -m beacon_laptop.demo $(ARGS)
 
 .PHONY: retrain
 retrain: .venvs/laptop.stamp .venvs/retrain.stamp ## data to a new model with a verdict (ARGS=--help: its options)
-	@exec .venvs/laptop/bin/python -m beacon_laptop.retrain $(ARGS)
+	@$(STATE); exec .venvs/laptop/bin/python -m beacon_laptop.retrain $(ARGS)
 
 .PHONY: data
 data: .venvs/retrain.stamp ## retraining's data: ARGS="check", "pull", "push" or "trained-on VERSION"
-	@exec .venvs/retrain/bin/python jobs/data.py $(ARGS)
+	@$(STATE); exec .venvs/retrain/bin/python jobs/data.py $(ARGS)
 
 .PHONY: dvc
 dvc: .venvs/retrain.stamp ## DVC on the last run: ARGS="dag", "status", "metrics diff HEAD~1"
-	@cd "$${BEACON_HOME:-.beacon}/pipeline" && exec $(CURDIR)/.venvs/retrain/bin/python -m dvc $(ARGS)
+	@$(STATE); cd "$${BEACON_HOME:-.beacon}/pipeline" && exec $(CURDIR)/.venvs/retrain/bin/python -m dvc $(ARGS)
 
 .PHONY: drift
 drift: .venvs/drift.stamp ## compare the prediction log with training, once (ARGS=--help: its options)
-	@exec .venvs/drift/bin/python jobs/drift.py $(ARGS)
+	@$(STATE); exec .venvs/drift/bin/python jobs/drift.py $(ARGS)
 
 .PHONY: lineage
 lineage: .venvs/retrain.stamp ## where a prediction's answer comes from: ID=
-	@exec .venvs/retrain/bin/python jobs/lineage.py "$(ID)"
+	@$(STATE); exec .venvs/retrain/bin/python jobs/lineage.py "$(ID)"
 
 .PHONY: approve
 approve: .venvs/retrain.stamp ## let a challenger that passed go into service: VERSION= REASON="..." [PERSON=]
-	@exec .venvs/retrain/bin/python jobs/approve.py $@ "$(VERSION)" --reason "$(REASON)" $(if $(PERSON),--person "$(PERSON)")
+	@$(STATE); exec .venvs/retrain/bin/python jobs/approve.py $@ "$(VERSION)" --reason "$(REASON)" $(if $(PERSON),--person "$(PERSON)")
 
 .PHONY: reject
 reject: .venvs/retrain.stamp ## keep a challenger out of service: VERSION= REASON="..." [PERSON=]
-	@exec .venvs/retrain/bin/python jobs/approve.py $@ "$(VERSION)" --reason "$(REASON)" $(if $(PERSON),--person "$(PERSON)")
+	@$(STATE); exec .venvs/retrain/bin/python jobs/approve.py $@ "$(VERSION)" --reason "$(REASON)" $(if $(PERSON),--person "$(PERSON)")
 
 .PHONY: promote
 promote: .venvs/promote.stamp ## put what passed the gate into service, if it holds there, too (VERSION=)
-	@exec .venvs/promote/bin/python jobs/promote.py run --wait 180 $(if $(VERSION),--version "$(VERSION)")
+	@$(STATE); exec .venvs/promote/bin/python jobs/promote.py run --wait 180 $(if $(VERSION),--version "$(VERSION)")
 
 .PHONY: rollback
 rollback: .venvs/promote.stamp ## back to the last good model, now (REASON="..." [PERSON=])
-	@exec .venvs/promote/bin/python jobs/promote.py rollback --reason "$(REASON)" $(if $(PERSON),--person "$(PERSON)")
+	@$(STATE); exec .venvs/promote/bin/python jobs/promote.py rollback --reason "$(REASON)" $(if $(PERSON),--person "$(PERSON)")
 
 .PHONY: served
 served: .venvs/promote.stamp ## which model served at a time, since when and why (AT="2026-01-31T12:00", default now)
-	@exec .venvs/promote/bin/python jobs/promote.py served $(if $(AT),--at "$(AT)")
+	@$(STATE); exec .venvs/promote/bin/python jobs/promote.py served $(if $(AT),--at "$(AT)")
 
 .PHONY: history
 history: .venvs/promote.stamp ## the ledger of promotions, the newest rows first (ARGS="--most 10")
-	@exec .venvs/promote/bin/python jobs/promote.py history $(ARGS)
+	@$(STATE); exec .venvs/promote/bin/python jobs/promote.py history $(ARGS)
 
 .PHONY: cadence
 cadence: .venvs/retrain.stamp ## how often to retrain: replay the labelled history (ARGS="--rows FILE --mlflow")
-	@exec .venvs/retrain/bin/python jobs/cadence.py $(ARGS)
+	@$(STATE); exec .venvs/retrain/bin/python jobs/cadence.py $(ARGS)
 
 .PHONY: clean
 clean: ## forget the state (models, data, logs); environments stay
@@ -135,6 +138,7 @@ lint: .venv/.stamp ## style, types
 
 .PHONY: test
 test: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## unit and contract tests (ARGS="-k drift": some of them)
+	@$(WRITABLE)
 	$(DEV) pytest -n 2 --dist loadgroup tests/unit tests/contract tests/reports $(ARGS)
 
 .PHONY: test-bare
