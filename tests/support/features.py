@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import pandas as pd
+import pytest
 
 from beacon_core.product import Product
 from beacon_core.settings import ROOT, Settings
