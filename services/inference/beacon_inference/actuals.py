@@ -1,18 +1,17 @@
 """True values as clients send them: one or many, by prediction id or by entity and time."""
 
 import math
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from beacon_core import clock
 from beacon_core.errors import BeaconError
 from beacon_core.product import Product
+from beacon_core.times import error_code, read_past_time
 from beacon_inference.database import Actual
 from beacon_inference.native import INT64_MAX, check_client_id, explain_value
 
 KEYS = ("value", "prediction_id", "entity", "observed_at", "source")
-# A clock may be a little ahead of ours; a value from tomorrow is a mistake.
-FUTURE = timedelta(minutes=5)
 
 
 def parse_actuals(body: Any, product: Product, max_rows: int) -> list[Actual]:
@@ -87,15 +86,6 @@ def _entity(entity: Any, key: str, field: str) -> str:
 
 def _time(text: Any, field: str) -> datetime:
     try:
-        moment = datetime.fromisoformat(text)
-    except (TypeError, ValueError):
-        raise BeaconError("invalid_type", "must be an ISO 8601 time, such as 2026-01-31T12:00:00Z", field) from None
-    if moment.tzinfo is None:
-        raise BeaconError("invalid_type", "needs a time zone, such as a trailing Z", field)
-    try:
-        moment = moment.astimezone(UTC)
-    except OverflowError:
-        raise BeaconError("out_of_valid_range", "is no time that can be kept", field) from None
-    if moment > clock.now() + FUTURE:
-        raise BeaconError("out_of_valid_range", "lies in the future", field)
-    return moment
+        return read_past_time(text, clock.now())
+    except ValueError as error:
+        raise BeaconError(error_code(error), str(error), field) from None

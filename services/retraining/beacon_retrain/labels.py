@@ -1,7 +1,8 @@
 """Labels: the predictions whose true value has arrived, as they lie in the store."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 
+import numpy as np
 import pandas as pd
 from sqlalchemy import Engine, select
 
@@ -40,4 +41,6 @@ def read_labels(engine: Engine, product: Product) -> pd.DataFrame:
 
 
 def _times(moments: list[datetime]) -> pd.Series:
-    return pd.to_datetime(pd.Series(moments, dtype="object"), utc=True).astype("datetime64[us, UTC]")
+    """Times in UTC; not by way of nanoseconds, which end in 1677: the log may hold an older time."""
+    plain = [moment.astimezone(UTC).replace(tzinfo=None) for moment in moments]
+    return pd.Series(np.array(plain, dtype="datetime64[us]")).dt.tz_localize(UTC)

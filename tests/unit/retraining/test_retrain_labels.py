@@ -134,3 +134,17 @@ def test_a_label_that_breaks_a_rule_of_the_product_is_unsound(engine: Engine, pr
         tell(engine, 500 if id_ == "target" else 20, 1, id_=id_)
     labels = read_labels(engine, product)
     assert labels.loc[sound(labels, product), PREDICTION].tolist() == ["good"]
+
+
+def test_an_actual_of_any_year_ends_no_retraining(engine: Engine, product: Product) -> None:
+    """Inference refuses one that was observed before 1970; it did not always, and pandas' nanoseconds end in 1677."""
+    years = {"a": 1, "b": 1601, "c": 1969}
+    for id_, year in years.items():
+        predict(engine, id_, 0, entity="1", RM=6.0)
+        hours = (datetime(year, 1, 2, tzinfo=UTC) - START).total_seconds() / 3600
+        tell(engine, 20, hours, id_=id_)
+        tell(engine, 30, hours, entity="1")
+    labels = read_labels(engine, product)
+    assert labels[PREDICTION].tolist() == ["a", "b", "c"]
+    assert labels[product.target.name].tolist() == [20, 20, 20]
+    assert labels[OBSERVED].dt.year.tolist() == [1, 1601, 1969]
