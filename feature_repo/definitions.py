@@ -7,16 +7,18 @@ model reads its own view, the new model the new one.
 from datetime import timedelta
 from pathlib import Path
 
+import msgspec
 from feast import Entity, FeatureService, FeatureView, Field, FileSource, PushSource
 from feast.feast_object import FeastObject
 from feast.types import Float64, Int64
 from feast.value_type import ValueType
 
 from beacon_core.product import Product
+from beacon_core.value_rules import ValueRules
 from feature_repo.names import CREATED_TIME, EVENT_TIME
 
-# Feast's types know no `not null`: a feature that product.yaml says is not nullable carries this tag in the registry.
-REQUIRED = {"nullable": "false"}
+# Feast's types know neither ranges nor `not null`: the view carries product.yaml's rules into the registry in this tag.
+RULES = "rules"
 
 
 def view_name(product: Product) -> str:
@@ -29,9 +31,9 @@ def push_source_name(product: Product) -> str:
     return f"{view_name(product)}_push"
 
 
-def is_required(field: Field) -> bool:
-    """Whether a feature in the registry must never be null."""
-    return REQUIRED.items() <= field.tags.items()
+def rules_of(view: FeatureView) -> dict[str, ValueRules]:
+    """What the values of the view's features may be, by name; nothing for a view that carries no rules."""
+    return msgspec.json.decode(view.tags.get(RULES, "{}"), type=dict[str, ValueRules])
 
 
 def build(product: Product, data: Path) -> list[FeastObject]:
@@ -63,13 +65,13 @@ def build(product: Product, data: Path) -> list[FeastObject]:
                     name=feature.name,
                     dtype=Float64,
                     description=f"{feature.title} ({feature.unit})",
-                    tags={} if feature.nullable else REQUIRED,
                 )
                 for feature in product.features
             ),
         ],
         source=pushed,
         online=True,
+        tags={RULES: msgspec.json.encode({feature.name: feature.rules for feature in product.features}).decode()},
     )
     service = FeatureService(name=product.feature_service, features=[view])
     return [entity, rows, pushed, view, service]

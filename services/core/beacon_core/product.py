@@ -13,7 +13,11 @@ import msgspec
 
 from beacon_core.errors import ConfigurationError
 from beacon_core.release import NAME
+from beacon_core.value_rules import ValueRules
 from beacon_core.yaml_file import YamlError, explain, read_yaml
+
+MOST_TTL_DAYS = 36_500
+"""A century. Longer ones reach back to years that Feast cannot compute with."""
 
 
 class ProductError(ConfigurationError):
@@ -30,7 +34,7 @@ class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Base of every part of the product spec: immutable, and a misspelt key is an error."""
 
 
-SpecT = TypeVar("SpecT", bound=Spec)
+SpecT = TypeVar("SpecT", bound=msgspec.Struct)
 
 
 class RowLimits(Spec, frozen=True):
@@ -83,7 +87,7 @@ class Target(Spec, frozen=True):
     high: float
 
 
-class FeatureEntry(Spec, frozen=True):
+class FeatureEntry(ValueRules, frozen=True, kw_only=True):
     """One feature as product.yaml spells it; `example` is an ordinary value, shown in the API's documentation."""
 
     type: Literal["float", "int"]
@@ -91,13 +95,10 @@ class FeatureEntry(Spec, frozen=True):
     unit: str
     example: float
     impute: Literal["median", "most_frequent"]
-    valid: tuple[float, float] | None = None
-    categories: tuple[int, ...] | None = None
-    nullable: bool = True
 
 
 class Feature(FeatureEntry, frozen=True, kw_only=True):
-    """A feature with its name: numeric within `valid`, or one of `categories`."""
+    """A feature with its name."""
 
     name: str
 
@@ -105,6 +106,11 @@ class Feature(FeatureEntry, frozen=True, kw_only=True):
     def is_whole(self) -> bool:
         """Whether its values are whole numbers, each of which is fine (categories say themselves which are)."""
         return self.type == "int" and self.categories is None
+
+    @property
+    def rules(self) -> ValueRules:
+        """What its values may be, and nothing else of it."""
+        return ValueRules(type=self.type, valid=self.valid, categories=self.categories, nullable=self.nullable)
 
 
 class Segment(Spec, frozen=True):
@@ -329,17 +335,11 @@ def _feature(file: Path, name: str, raw: object) -> Feature:
         raise ProductError(file, f"features.{name}.valid", "the low end must be below the high end")
     if entry.categories is not None and len(set(entry.categories)) < len(entry.categories):
         raise ProductError(file, f"features.{name}.categories", "holds a value twice")
-    if not _admits(entry, entry.example):
-        raise ProductError(file, f"features.{name}.example", "must be valid, or one of the categories")
+    if problem := entry.problem(entry.example):
+        raise ProductError(file, f"features.{name}.example", problem.rule)
     if (entry.impute == "most_frequent") != (entry.categories is not None):
         raise ProductError(file, f"features.{name}.impute", "median is for ranges, most_frequent for categories")
     return Feature(name=name, **{field: getattr(entry, field) for field in entry.__struct_fields__})
-
-
-def _admits(entry: FeatureEntry, value: float) -> bool:
-    if entry.valid is not None:
-        return entry.valid[0] <= value <= entry.valid[1]
-    return value in (entry.categories or ())
 
 
 def _check(product: Product) -> None:
@@ -361,6 +361,7 @@ def _check(product: Product) -> None:
         ("retraining.schedule", len(product.retraining.schedule.split()) == 5, "must be cron's five fields"),
         ("retraining.cooldown_hours", product.retraining.cooldown_hours >= 0, "must not be negative"),
         ("retraining.min_new_labels", product.retraining.min_new_labels >= 0, "must not be negative"),
+        ("features_ttl_days", 1 <= product.features_ttl_days <= MOST_TTL_DAYS, f"must be 1 to {MOST_TTL_DAYS} days"),
         ("source.rows", 0 < product.source.rows.min <= product.source.rows.max, "min must be 1 to max"),
     ]
     rules += [

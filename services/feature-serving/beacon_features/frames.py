@@ -1,20 +1,19 @@
 """From the columns of a write to the frame that Feast takes; each rule names the column and row that broke it."""
 
-import math
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import pandas as pd
 from feast import FeatureView, Field
 from feast.types import Float32, Float64, Int32, Int64
 
+from beacon_core.times import error_code, read_past_time
+from beacon_core.value_rules import ValueRules
 from beacon_features.keys import check_keys
 from beacon_features.refusal import RefusedError, refused
-from feature_repo.definitions import is_required
+from feature_repo.definitions import rules_of
 
-# A clock may run a little ahead of ours. A row from the future would be served as fresh for ever, and hide later ones.
-MOST_AHEAD = timedelta(minutes=5)
 NUMBERS = (Float32, Float64, Int32, Int64)
 
 
@@ -33,16 +32,16 @@ def to_frame(view: FeatureView, columns: dict[str, Any], now: datetime, most_row
     _check_columns([*keys, *features, event_time], [created], columns, most_rows)
     for name, kind in keys.items():
         check_keys(columns[name], kind, name)
+    rules = rules_of(view)
     for name, feature in features.items():
-        _check_feature(feature, columns[name])
+        _check_feature(feature, rules.get(name), columns[name])
     if not any(value is not None for name in features for value in columns[name]):
         raise refused("invalid_body", "no feature has a value", "df")
-    times = [_time(event_time, row, value) for row, value in enumerate(columns[event_time])]
-    for row, time in enumerate(times):
-        if time > now + MOST_AHEAD:
-            raise _broken(event_time, row, "lies in the future")
+    # A row from the future would be served as fresh for ever, and hide later ones.
+    times = [_time(event_time, row, value, now) for row, value in enumerate(columns[event_time])]
     given = columns.get(created) or [None] * len(times)
-    arrived = [now if value is None else _time(created, row, value) for row, value in enumerate(given)]
+    # Nothing has arrived later than now, whatever the clock of the one who sent it says.
+    arrived = [now if value is None else min(now, _time(created, row, value, now)) for row, value in enumerate(given)]
     data = {name: columns[name] for name in keys}
     data[event_time] = pd.to_datetime(times, utc=True)
     if created:
@@ -69,28 +68,23 @@ def _check_columns(needed: Sequence[str], optional: Sequence[str], columns: dict
         raise refused("batch_too_large" if length else "invalid_body", f"df: {length} rows; 1 to {most_rows}", "df")
 
 
-def _check_feature(feature: Field, column: Sequence[Any]) -> None:
-    if is_required(feature) and None in column:
-        raise _broken(feature.name, column.index(None), "must not be null")
-    if feature.dtype not in NUMBERS:
+def _check_feature(feature: Field, rules: ValueRules | None, column: Sequence[Any]) -> None:
+    """Refuse the first value that breaks a rule; a feature without rules of its own needs finite numbers or nulls."""
+    if rules is None and feature.dtype not in NUMBERS:
         return
+    rules = rules or ValueRules()
     for row, value in enumerate(column):
-        if value is None:
-            continue
-        if type(value) not in {int, float}:
-            raise _broken(feature.name, row, "must be a number or null")
-        if not math.isfinite(value):
-            raise _broken(feature.name, row, "must be finite")
+        if problem := rules.problem(value):
+            raise _broken(problem.code, feature.name, row, problem.rule)
 
 
-def _time(name: str, row: int, value: Any) -> datetime:
-    """An aware time; one without a zone is UTC, as Feast's clients send it."""
+def _time(name: str, row: int, value: Any, now: datetime) -> datetime:
+    """A time without a zone is UTC, as Feast's clients send it."""
     try:
-        time = datetime.fromisoformat(value)
-    except (TypeError, ValueError) as error:
-        raise _broken(name, row, "must be a time in ISO 8601") from error
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+        return read_past_time(value, now, UTC)
+    except ValueError as error:
+        raise _broken(error_code(error), name, row, str(error)) from error
 
 
-def _broken(name: str, row: int, rule: str) -> RefusedError:
-    return refused("invalid_type", f"df: {name}[{row}]: {rule}", f"df.{name}[{row}]")
+def _broken(code: str, name: str, row: int, rule: str) -> RefusedError:
+    return refused(code, f"df: {name}[{row}]: {rule}", f"df.{name}[{row}]")

@@ -18,6 +18,7 @@ import beacon_core.domain.numbers
 import beacon_core.manifest
 import beacon_core.platform.data_file
 import beacon_core.product
+import beacon_core.value_rules
 import feature_repo
 from beacon_core.settings import ROOT, Settings
 from beacon_retrain.files import write_bytes, write_json
@@ -84,7 +85,7 @@ def code_digest() -> str:
     """sha256 over the code that makes a model, and the versions of the libraries that it leans on."""
     own = sorted(Path(__file__).parent.glob("*.py"))
     core = beacon_core
-    modules = (core.domain.numbers, core.manifest, core.platform.data_file, core.product)
+    modules = (core.domain.numbers, core.manifest, core.platform.data_file, core.product, core.value_rules)
     shared = [Path(str(module.__file__)) for module in modules]
     shared += sorted(Path(str(feature_repo.__file__)).parent.glob("*.py"))
     facts = [f"{file.name} {hashlib.sha256(file.read_bytes()).hexdigest()}" for file in (*own, *shared)]

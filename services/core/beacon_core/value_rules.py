@@ -1,0 +1,46 @@
+"""What the value of a feature may be, as product.yaml says it; the registry of Feast carries it along with the view."""
+
+import math
+from typing import Literal, NamedTuple
+
+import msgspec
+
+
+class Problem(NamedTuple):
+    """The rule that a value breaks, in words, and the error code of it."""
+
+    code: str
+    rule: str
+
+
+class ValueRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The rules of one feature: whole numbers where `type` is int, within `valid` or one of `categories`."""
+
+    type: Literal["float", "int"] = "float"
+    valid: tuple[float, float] | None = None
+    categories: tuple[int, ...] | None = None
+    nullable: bool = True
+
+    def problem(self, value: object) -> Problem | None:
+        """The first rule that `value` breaks, or None; a missing value is None, never NaN."""
+        if value is None:
+            return None if self.nullable else Problem("invalid_type", "must not be null")
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return Problem("invalid_type", "must be a number" + (" or null" if self.nullable else ""))
+        if not _is_finite(value):
+            return Problem("not_finite", "must be finite")
+        if self.categories is not None and value not in self.categories:
+            return Problem("unknown_category", f"must be one of {', '.join(map(str, self.categories))}, is {value:g}")
+        if self.valid is not None and not self.valid[0] <= value <= self.valid[1]:
+            low, high = self.valid
+            return Problem("out_of_valid_range", f"must be between {low:g} and {high:g}, is {value:g}")
+        if self.type == "int" and value != math.floor(value):
+            return Problem("invalid_type", f"must be a whole number, is {value:g}")
+        return None
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer that no float can hold
+        return False
