@@ -27,15 +27,14 @@ class ParquetOfflineStore(DaskOfflineStore):
     def offline_write_batch(
         config: RepoConfig, feature_view: FeatureView, table: pa.Table, progress: Callable[[int], Any] | None
     ) -> None:
-        source = feature_view.batch_source
-        if not isinstance(source, FileSource):
-            raise TypeError(f"{feature_view.name}: this offline store holds files, not {type(source).__name__}")
-        file = Path(source.path)
-        file = file if file.is_absolute() else Path(config.repo_path or ".") / file
+        source = file_source(feature_view)
+        file = file_of(config, feature_view)
+        keys = [*(column.name for column in feature_view.entity_columns), source.timestamp_field]
         with locked(file):
             before = pq.read_table(file)
-            rows = pa.concat_tables([before, table.cast(before.schema)])
-            replace(file, without_repeats(rows, source.created_timestamp_column))
+            new = without_repeats(before, table.cast(before.schema), keys, source.created_timestamp_column)
+            if new.num_rows:
+                replace(file, pa.concat_tables([before, new]))
         if progress is not None:
             progress(table.num_rows)
 
@@ -58,8 +57,29 @@ def replace(file: Path, table: pa.Table) -> None:
     draft.replace(file)
 
 
-def without_repeats(table: pa.Table, created: str) -> pa.Table:
-    """The rows without those that only repeat an earlier one at a later `created`, as a client's retry does."""
-    frame: pd.DataFrame = table.to_pandas()
-    columns = [name for name in frame.columns if name != created]
-    return table.filter(pa.array(~frame.duplicated(subset=columns, keep="first")))
+def without_repeats(before: pa.Table, new: pa.Table, keys: list[str], created: str) -> pa.Table:
+    """The rows of `new` that change anything, as a client's retry does not: it says again what was said last.
+
+    What was said before that is no repeat, but a change back. `keys` are the entity and the event time.
+    """
+    wanted = pd.MultiIndex.from_frame(new.select(keys).to_pandas())
+    known = before.select(keys).to_pandas()
+    touched = before.filter(pa.array(pd.MultiIndex.from_frame(known).isin(wanted)))
+    frame: pd.DataFrame = pa.concat_tables([touched, new]).to_pandas().sort_values(created, kind="stable")
+    values = frame.drop(columns=[*keys, created])
+    last = frame.groupby(keys, sort=False)[list(values)].shift()
+    first = ~frame.duplicated(keys)
+    changes = (first | ~((values == last) | (values.isna() & last.isna())).all(axis=1)).sort_index()
+    return new.filter(pa.array(changes.to_numpy()[touched.num_rows :]))
+
+
+def file_source(view: FeatureView) -> FileSource:
+    """What the view's offline rows are read from."""
+    if not isinstance(view.batch_source, FileSource):
+        raise TypeError(f"{view.name}: this offline store holds files, not {type(view.batch_source).__name__}")
+    return view.batch_source
+
+
+def file_of(config: RepoConfig, view: FeatureView) -> Path:
+    """The file of the view's offline rows."""
+    return Path(config.repo_path or ".") / file_source(view).path

@@ -4,48 +4,27 @@ import contextlib
 import io
 import os
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from string import Template
 from typing import Any
 
-import msgspec
 import pandas as pd
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from feast import FeatureStore
 from feast.repo_config import RepoConfig
 from pydantic import ValidationError
 
 from beacon_core import clock
-from beacon_core.errors import ConfigurationError
 from beacon_core.product import Product
 from beacon_core.settings import Settings
 from beacon_core.yaml_file import YamlError, read_yaml
 from feature_repo import definitions
-from feature_repo.names import CREATED_TIME, EVENT_TIME
+from feature_repo.errors import FeatureStoreError
+from feature_repo.materialization import Materialized, materialize_new
 from feature_repo.offline import locked
 from feature_repo.online import keep_newest
 
 CONFIG_FILE = "feature_store.yaml"
-
-
-class FeatureStoreError(ConfigurationError):
-    """The feature store cannot be opened or filled; the message says what is missing."""
-
-
-class NoDataYetError(FeatureStoreError):
-    """Nothing has ever been written or brought online: the first retraining is still to come."""
-
-
-class Materialized(msgspec.Struct, frozen=True):
-    """What one materialization did: rows of [start, end] brought online; `newest` is their last event time."""
-
-    view: str
-    start: datetime
-    end: datetime
-    rows: int
-    newest: datetime | None
 
 
 def data_file(settings: Settings) -> Path:
@@ -117,34 +96,7 @@ def known_at(settings: Settings, product: Product, moments: pd.DataFrame) -> pd.
 def materialize(
     settings: Settings, product: Product, end: datetime | None = None, *, everything: bool = False
 ) -> Materialized:
-    """Bring the newest row of each entity online, as of `end` (now by default).
-
-    Incremental, unless `everything` is to be brought anew, as into a store that was emptied: covers every row that was
-    created since the last run, also one with an old event time, which Feast's own increment would skip. Repeating it
-    changes nothing. Raises `NoDataYetError` when there is no data yet, `FeatureStoreError` when they are gone.
-    """
+    """Bring the newest row of each entity online, as of `end` (now by default), as `materialize_new` does."""
     store = open_store(settings)
-    end = end or clock.now()
-    file = data_file(settings)
-    if not file.is_file():
-        begun = store.get_feature_view(definitions.view_name(product)).most_recent_end_time is not None
-        kind = FeatureStoreError if begun else NoDataYetError
-        raise kind(f"{file}: no data to materialize; retraining's fetch writes it")
-    with locked(file, shared=True):
-        return _materialize(store, product, file, end, everything=everything)
-
-
-def _materialize(store: FeatureStore, product: Product, file: Path, end: datetime, *, everything: bool) -> Materialized:
-    name = definitions.view_name(product)
-    view = store.get_feature_view(name)
-    times = pq.read_table(file, columns=[EVENT_TIME, CREATED_TIME])
-    event, created = times[EVENT_TIME], times[CREATED_TIME]
-    last = view.most_recent_end_time
-    start = end - timedelta(days=product.features_ttl_days)
-    if last is not None and not everything:
-        late = pc.min(event.filter(pc.greater_equal(created, last))).as_py()
-        start = max(start, min(late or last, last))
-    rows = event.filter(pc.and_(pc.greater_equal(event, start), pc.less_equal(event, end)))
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        store.materialize(start, end, [name])
-    return Materialized(view=name, start=start, end=end, rows=len(rows), newest=pc.max(rows).as_py())
+    with contextlib.redirect_stderr(io.StringIO()):  # Feast draws progress bars
+        return materialize_new(store, definitions.view_name(product), end or clock.now(), everything=everything)

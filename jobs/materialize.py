@@ -17,6 +17,7 @@ from beacon_core.product import load_product
 from beacon_core.settings import load_settings
 from beacon_core.store import migrate, open_store
 from feature_repo import repo
+from feature_repo.errors import FeatureStoreError, NoDataYetError
 
 JOB = "materialize"
 REFUSED, TRY_AGAIN = 1, 75
@@ -41,7 +42,7 @@ def main() -> int:
             repo.apply(settings, product)
             try:
                 done = repo.materialize(settings, product, end, everything=given.all)
-            except repo.NoDataYetError as error:
+            except NoDataYetError as error:
                 # As on a platform that was just installed, whose schedule comes before its first retraining.
                 run.rows = 0
                 log.info("nothing to do: %s", error)
@@ -52,7 +53,7 @@ def main() -> int:
     except (RedisError, OperationalError, sqlite3.OperationalError, OSError) as error:
         log.error("materialization failed, try again: %s", word(error))
         return TRY_AGAIN
-    except (repo.FeatureStoreError, FeastError, SQLAlchemyError, sqlite3.Error, DecodeError) as error:
+    except (FeatureStoreError, FeastError, SQLAlchemyError, sqlite3.Error, DecodeError) as error:
         log.error("materialization failed: %s", word(error))
         return REFUSED
     since = done.start.isoformat(timespec="seconds")

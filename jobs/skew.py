@@ -15,7 +15,7 @@ from beacon_core.product import load_product
 from beacon_core.settings import load_settings
 from beacon_core.store import migrate, open_store
 from beacon_features.skew import measure_skew
-from feature_repo.repo import FeatureStoreError
+from feature_repo.errors import FeatureStoreError
 
 JOB = "skew"
 SKEWED, TRY_AGAIN = 1, 75

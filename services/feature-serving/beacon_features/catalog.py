@@ -14,8 +14,10 @@ from feast.protos.feast.core.Registry_pb2 import Registry as RegistryProto
 from feast.repo_config import RepoConfig
 from feast.utils import _parse_feature_ref
 
+from beacon_core import clock
 from beacon_features.keys import KeyEncoder, key_encoder
 from beacon_features.refusal import refused, refused_by_feast
+from feature_repo.materialization import last_end
 
 # A client that asks for ever new lists of features must not fill the memory.
 MOST_PLANS = 1024
@@ -89,7 +91,7 @@ class Catalog:
 
     def materialized(self) -> dict[str, float]:
         """When each view's last materialization ended, in seconds since the epoch; views without one are left out."""
-        ends = {name: view.most_recent_end_time for name, view in self.views.items()}
+        ends = {name: last_end(view, clock.now()) for name, view in self.views.items()}
         return {name: end.timestamp() for name, end in ends.items() if end is not None}
 
     def _resolve(self, service: str | None, features: Sequence[str], full_names: bool) -> Plan:

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import hmac
-import io
 import logging
 import sqlite3
 import threading
@@ -25,14 +24,15 @@ from beacon_core import clock
 from beacon_core.errors import BeaconError
 from beacon_core.masking import word
 from beacon_core.settings import Settings
+from beacon_core.times import EARLIEST, error_code, read_past_time
 from beacon_features.frames import to_frame
 from beacon_features.newest import newer_than, newest_each
 from beacon_features.reading import decode_body
 from beacon_features.refusal import invalid, refused, refused_by_feast
 from beacon_features.registry import Registry
 from beacon_features.stores.reader import Reader
-from feature_repo import repo
-from feature_repo.offline import locked
+from feature_repo.errors import FeatureStoreError
+from feature_repo.materialization import materialize_between, materialize_new
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ class Writer:
     def __init__(self, settings: Settings, store: FeatureStore, registry: Registry, reader: Reader) -> None:
         server = store.config.feature_server
         if server is not None and server.offline_push_batching_enabled:
-            raise repo.FeatureStoreError(
+            raise FeatureStoreError(
                 "feature_store.yaml: feature_server.offline_push_batching_enabled: a push is on disk when it is "
                 "answered, batching in memory is not supported"
             )
@@ -92,7 +92,6 @@ class Writer:
         self._registry = registry
         self._reader = reader
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._data = repo.data_file(settings)
         self._writing = threading.Lock()
         self._materializing = threading.Lock()
         self._background = ThreadPoolExecutor(1, thread_name_prefix="materialize")
@@ -152,20 +151,26 @@ class Writer:
         """Bring the newest rows of an interval online."""
         body = _materialize_body()
         views = self._views(body.feature_views)
+        now = clock.now()
         if body.disable_event_timestamp:
-            start, end = datetime(1970, 1, 1, tzinfo=UTC), clock.now()
+            start, end = EARLIEST, now
         else:
-            start, end = _time(body.start_ts, "start_ts"), _time(body.end_ts, "end_ts")
+            start, end = _time(body.start_ts, "start_ts", now), _time(body.end_ts, "end_ts", now)
             if start >= end:
                 raise refused("invalid_body", f"start_ts ({start}) must be before end_ts ({end})", "start_ts")
-        return self._run(views, lambda: self._store.materialize(start, end, views))
+        return self._run(views, lambda: materialize_between(self._store, views, start, end))
 
     def materialize_incremental(self) -> Response:
-        """Bring online what is new since the last materialization."""
+        """Bring online what has arrived since the last materialization, rows with old event times, too."""
         body = _materialize_body()
         views = self._views(body.feature_views)
-        end = _time(body.end_ts, "end_ts")
-        return self._run(views, lambda: self._store.materialize_incremental(end, views))
+        end = _time(body.end_ts, "end_ts", clock.now())
+
+        def work() -> None:
+            for view in views:
+                materialize_new(self._store, view, end)
+
+        return self._run(views, work)
 
     def _run(self, views: list[str], work: Callable[[], None]) -> Response:
         """Do the work now, or after the answer with `?async=true`; 409 while another one is at it in this process."""
@@ -194,8 +199,7 @@ class Writer:
         return Response(msgspec.json.encode(accepted), 202, content_type="application/json")
 
     def _quietly(self, work: Callable[[], None]) -> None:
-        # Feast prints to stdout, which nobody else here writes to; its progress bars are switched off at the start.
-        with self._exclusive(), locked(self._data, shared=True), contextlib.redirect_stdout(io.StringIO()):
+        with self._exclusive():
             work()
 
     def _fresh(self, view: FeatureView, frame: pd.DataFrame) -> pd.DataFrame:
@@ -243,6 +247,8 @@ def _outages_told() -> Iterator[None]:
         yield
     except FeastError as error:
         raise refused_by_feast(error) from error
+    except FeatureStoreError as error:
+        raise BeaconError("feature_store_unavailable", str(error)) from error
     except Exception as error:
         if not _is_outage(error):
             raise
@@ -302,14 +308,14 @@ def _is_outage(error: Exception) -> bool:
     return not {"OperationalError", "InterfaceError"}.isdisjoint(kind.__name__ for kind in type(error).__mro__)
 
 
-def _time(text: str | None, name: str) -> datetime:
+def _time(text: str | None, name: str, now: datetime) -> datetime:
+    """A time that has come: rows that come later would be passed over by whoever goes on from one that has not."""
     if text is None:
         raise invalid("invalid_body", f"{name} is needed", ("body", name))
     try:
-        time = datetime.fromisoformat(text)
+        return min(now, read_past_time(text, now, UTC))
     except ValueError as error:
-        raise invalid("invalid_type", f"{name} must be a time in ISO 8601", ("body", name)) from error
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+        raise invalid(error_code(error), f"{name} {error}", ("body", name)) from error
 
 
 def _null() -> Response:
