@@ -49,11 +49,24 @@ def test_retraining_keeps_what_was_pushed(settings: Settings, product: Product) 
     write_offline(settings, product, base_rows(product), NOW + timedelta(hours=1))
     assert file.read_bytes() == kept  # the same base data: nothing to write
 
+    before = pd.read_parquet(file)
     write_offline(settings, product, base_rows(product).assign(RM=5.0), NOW + timedelta(hours=2))
     after = pd.read_parquet(file)
-    assert entities(settings, product) == [*range(1, 11), 900]
-    assert (after[after[product.entity.key] <= 10]["RM"] == 5.0).all()
-    assert after[after[product.entity.key] == 900][definitions.EVENT_TIME].tolist() == [pd.Timestamp(NOW)]
+    pd.testing.assert_frame_equal(after.iloc[: len(before)], before)  # nothing is taken away
+    assert after.iloc[len(before) :][product.entity.key].tolist() == [*range(1, 11)]
+    assert (after.iloc[len(before) :]["RM"] == 5.0).all()
+
+
+def test_a_repeat_adds_no_row_and_a_change_back_does(settings: Settings, product: Product) -> None:
+    """What was said last counts, in the join of training as in the online store."""
+    row = frame_of(product, [1], NOW, NOW).assign(**{product.entity.key: 901})
+    for number, (rm, rows) in enumerate(((5.0, 1), (5.0, 1), (6.0, 2), (6.0, 2), (5.0, 3), (5.0, 3))):
+        created = pd.Timestamp(NOW + timedelta(seconds=number)).as_unit("us")
+        told = row.assign(RM=rm, **{definitions.CREATED_TIME: created})
+        repo.open_store(settings).push(definitions.push_source_name(product), told, to=PushMode.OFFLINE)
+        assert entities(settings, product).count(901) == rows
+        moment = pd.DataFrame({product.entity.key: [901], definitions.EVENT_TIME: [NOW + timedelta(minutes=1)]})
+        assert repo.known_at(settings, product, moment)["RM"].tolist() == [rm]
 
 
 def test_pushes_at_once_lose_no_row_and_readers_see_whole_files(settings: Settings, product: Product) -> None:

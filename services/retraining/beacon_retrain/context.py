@@ -34,15 +34,6 @@ REPORT = "report.html"
 REGISTERED = "registered.json"
 
 
-class DatasetFacts(msgspec.Struct, frozen=True):
-    """dataset.json: the fingerprint of the training rows, how many there are, and how many are from production."""
-
-    fingerprint: str
-    rows: int
-    production_rows: int
-    newest: str
-
-
 class Packaged(msgspec.Struct, frozen=True):
     """package.json: the package of this run, below the folder `package`, and the key of its inputs."""
 

@@ -3,14 +3,18 @@
 They are the base data, as Feast gives them back, and the predictions whose true value has arrived.
 """
 
+from typing import NamedTuple
+
 import pandas as pd
 
 from beacon_core.product import Product
 from beacon_core.settings import Settings
-from beacon_retrain.dataset import Dataset, dataset_of
+from beacon_retrain.dataset import BASE_EVENT_TIME, Dataset, dataset_of
 from beacon_retrain.errors import RetrainError
 from beacon_retrain.labels import OBSERVED, PREDICTION
 from beacon_retrain.offline import targets_file
+from beacon_retrain.row_counts import LeftOut
+from beacon_retrain.validate import broken
 from feature_repo import repo
 from feature_repo.names import EVENT_TIME
 from feature_repo.offline import locked
@@ -43,24 +47,48 @@ def base_rows(settings: Settings, product: Product) -> pd.DataFrame:
     empty = int(rows[list(product.feature_names)].isna().all(axis=1).sum())
     if empty:
         raise DatasetError(f"Feast knows no feature of {empty} rows: applied, and features within their TTL?")
-    return rows.assign(**{PREDICTION: ""}).sort_values(key, kind="stable")[row_columns(product)]
+    # A row that was corrected is dated a little later in the store; here all of them are of one time.
+    rows = rows.assign(**{PREDICTION: "", EVENT_TIME: pd.Timestamp(BASE_EVENT_TIME)})
+    return rows.sort_values(key, kind="stable")[row_columns(product)]
 
 
-def training_rows(settings: Settings, product: Product, labels: pd.DataFrame) -> pd.DataFrame:
+class TrainingRows(NamedTuple):
+    """What is trained on, in order of event time, and what is not."""
+
+    rows: pd.DataFrame
+    left_out: LeftOut
+
+
+def training_rows(settings: Settings, product: Product, labels: pd.DataFrame) -> TrainingRows:
     """Base data and labelled predictions in order of event time, each case once.
 
     A case is an entity (or none) with its features: what was observed last is its target. A prediction with fewer
-    features than serving asks for teaches nothing, and is left out.
+    features than serving asks for teaches nothing, and is left out; so is a row with a feature that breaks a rule of
+    the product, as the store may hold what was never checked.
     """
     base = base_rows(settings, product)
     names = list(product.feature_names)
     production = _with_known_features(settings, product, labels) if len(labels) else labels
-    production = production[production[names].notna().sum(axis=1) >= product.serving.min_features]
-    production = production.sort_values([OBSERVED, PREDICTION], kind="stable")
+    base_wrong, wrong = broken(base, product), broken(production, product)
+    base, production = base[~base_wrong.any(axis=1)], production[~wrong.any(axis=1)]
+    enough = production[names].notna().sum(axis=1) >= product.serving.min_features
+    incomplete = int((~enough).sum())
+    production = production[enough].sort_values([OBSERVED, PREDICTION], kind="stable")
     rows = pd.concat([base, production[row_columns(product)]], ignore_index=True) if len(production) else base
     rows[EVENT_TIME] = rows[EVENT_TIME].astype("datetime64[us, UTC]")
-    rows = rows.drop_duplicates([product.entity.key, *names], keep="last")
-    return rows.sort_values([EVENT_TIME, product.entity.key, PREDICTION], kind="stable").reset_index(drop=True)
+    kept = rows.drop_duplicates([product.entity.key, *names], keep="last")
+    of_production = int((kept[PREDICTION] != "").sum())
+    counts = base_wrong.sum() + wrong.sum()
+    left_out = LeftOut(
+        base_broken=int(base_wrong.any(axis=1).sum()),
+        base_repeated=len(base) - (len(kept) - of_production),
+        broken=int(wrong.any(axis=1).sum()),
+        incomplete=incomplete,
+        repeated=len(production) - of_production,
+        broken_features={str(name): int(count) for name, count in counts.items() if count},
+    )
+    kept = kept.sort_values([EVENT_TIME, product.entity.key, PREDICTION], kind="stable").reset_index(drop=True)
+    return TrainingRows(kept, left_out)
 
 
 def _with_known_features(settings: Settings, product: Product, labels: pd.DataFrame) -> pd.DataFrame:

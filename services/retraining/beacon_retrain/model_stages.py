@@ -1,5 +1,7 @@
 """The stages train and evaluate: a model, and what the gate says of it."""
 
+import msgspec
+
 from beacon_core.manifest import CARD_FILE, Package, read_package
 from beacon_core.release import package_folder
 from beacon_retrain import context as files
@@ -9,6 +11,7 @@ from beacon_retrain.evaluate import evaluate
 from beacon_retrain.files import write_bytes, write_json
 from beacon_retrain.package import export_model
 from beacon_retrain.report import page
+from beacon_retrain.row_counts import DatasetFacts, LabelFacts, section
 from beacon_retrain.train import train
 from beacon_retrain.trained_file import decode, encode
 
@@ -41,9 +44,15 @@ def evaluate_model(context: Context) -> str:
     verdict_report.plot(said, plot)
     title = f"{said.product} version {said.challenger.version}: {said.outcome}"
     card = (package.folder / CARD_FILE).read_text(encoding="utf-8")
-    report = page(title, table, plot.read_text(encoding="utf-8"), card)
+    report = page(title, table, plot.read_text(encoding="utf-8"), _rows_section(context) + card)
     write_bytes(context.folder / files.REPORT, report.encode())
     return f"{said.outcome}: {said.reason}"
+
+
+def _rows_section(context: Context) -> str:
+    facts = msgspec.json.decode((context.folder / files.FACTS).read_bytes(), type=DatasetFacts)
+    labels = msgspec.json.decode((context.folder / files.VALIDATION).read_bytes(), type=LabelFacts)
+    return section(facts, labels, context.product.serving.min_features)
 
 
 def _champion(context: Context) -> Package | None:

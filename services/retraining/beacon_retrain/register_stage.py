@@ -15,6 +15,7 @@ from beacon_retrain.errors import RetrainError
 from beacon_retrain.files import write_json
 from beacon_retrain.install import install
 from beacon_retrain.register import Entry, Registry, VersionTaken
+from beacon_retrain.row_counts import DatasetFacts, LabelFacts
 from beacon_retrain.workspace import CODE, LOCK, params_of
 
 
@@ -53,12 +54,15 @@ def register_model(context: Context) -> str:
 
 def _entry(context: Context, packaged: Packaged) -> Entry:
     folder = context.folder
-    facts = msgspec.json.decode((folder / files.FACTS).read_bytes(), type=files.DatasetFacts)
+    facts = msgspec.json.decode((folder / files.FACTS).read_bytes(), type=DatasetFacts)
     params = {name: str(value) for name, value in params_of(context.training).items()}
     params |= {"data.fingerprint": facts.fingerprint, "data.rows": str(facts.rows), "trigger": context.run.trigger}
     params |= {"data.production_rows": str(facts.production_rows), "schema_hash": context.product.schema_hash}
     params |= {"candidate": context.package().manifest.algorithm}
     metrics = msgspec.json.decode((folder / files.METRICS).read_bytes(), type=dict[str, float])
+    labels = msgspec.json.decode((folder / files.VALIDATION).read_bytes(), type=LabelFacts)
+    metrics |= {f"left_out/{name}": count for name, count in facts.left_out.counts().items()}
+    metrics |= {"labels": float(labels.labels), "left_out/refused": float(labels.labels_refused)}
     data = tuple(folder / name for name in (files.DATASET, files.FACTS, files.VALIDATION))
     pipeline = tuple(file for file in (folder / LOCK, folder / CODE) if file.is_file())
     told = tuple(folder / name for name in (files.VERDICT, files.VERDICT_TABLE, files.VERDICT_PLOT, files.REPORT))

@@ -46,17 +46,25 @@ def check_shift(file: str, rows: pd.DataFrame, last: pd.DataFrame, product: Prod
 
 def sound(rows: pd.DataFrame, product: Product) -> pd.Series:
     """Which rows keep each value within the product's rules; a missing feature is fine, a missing target is not."""
-    low, high = product.target.valid
-    good = rows[product.target.name].between(low, high)
-    for feature in product.features:
-        values = rows[feature.name]
-        if feature.categories is not None:
-            good &= values.isin(feature.categories) | values.isna()
-        if feature.valid is not None:
-            good &= values.between(*feature.valid) | values.isna()
-        if feature.is_whole:
-            good &= (values % 1 == 0) | values.isna()
-    return good
+    return ~broken(rows, product).any(axis=1)
+
+
+def broken(rows: pd.DataFrame, product: Product) -> pd.DataFrame:
+    """Which values break a rule of the product, by feature and for the target."""
+    columns = {feature.name: _breaks(rows[feature.name], feature) for feature in product.features}
+    columns[product.target.name] = ~rows[product.target.name].between(*product.target.valid)
+    return pd.DataFrame(columns)
+
+
+def _breaks(values: pd.Series, feature: Feature) -> pd.Series:
+    good = values.isna()
+    if feature.categories is not None:
+        good |= values.isin(feature.categories)
+    if feature.valid is not None:
+        good |= values.between(*feature.valid)
+    if feature.is_whole:
+        good &= (values % 1 == 0) | values.isna()
+    return ~good
 
 
 def schema(product: Product) -> pa.DataFrameSchema:

@@ -1,0 +1,88 @@
+"""Which rows are trained on, which are not, and why: counted, and told in the log, the report and MLflow."""
+
+import msgspec
+
+
+class FileChanges(msgspec.Struct, frozen=True):
+    """How the data file differs from the last one: entities that are new, changed or gone.
+
+    `moved` of the changed ones have the features that another entity had before, as after a sort.
+    """
+
+    new: int = 0
+    changed: int = 0
+    gone: int = 0
+    moved: int = 0
+
+
+class LeftOut(msgspec.Struct, frozen=True):
+    """Rows that are not trained on, by reason: of the data file (`base_`), and labelled predictions.
+
+    `base_broken` and `broken` ones break a rule of the product once they are joined with the store; `broken_features`
+    says which one how often. `incomplete` ones have fewer features than serving asks for. `base_repeated` and
+    `repeated` ones are superseded by a later actual of the same case.
+    """
+
+    base_broken: int = 0
+    base_repeated: int = 0
+    broken: int = 0
+    incomplete: int = 0
+    repeated: int = 0
+    broken_features: dict[str, int] = {}
+
+    def counts(self) -> dict[str, float]:
+        """The counts as metrics."""
+        return {name: float(getattr(self, name)) for name in self.__struct_fields__ if name != "broken_features"}
+
+
+class DatasetFacts(msgspec.Struct, frozen=True):
+    """dataset.json: the fingerprint of the training rows, how many there are, how many are from production.
+
+    And what is told of the others.
+    """
+
+    fingerprint: str
+    rows: int
+    production_rows: int
+    newest: str
+    left_out: LeftOut = LeftOut()
+    file: FileChanges = FileChanges()
+
+
+class LabelFacts(msgspec.Struct, frozen=True):
+    """What validation.json says of labelled predictions: how many there are, and how many break a rule as they came."""
+
+    labels: int
+    labels_refused: int
+
+
+def told(facts: DatasetFacts, min_features: int) -> list[str]:
+    """What a person should know of the rows, one phrase each; nothing where nothing is out of the ordinary."""
+    file, left_out = facts.file, facts.left_out
+    which = ", ".join(f"{name} {count}" for name, count in left_out.broken_features.items())
+    rules = f"once joined with the feature store they break product.yaml's rules ({which})"
+    phrases = {
+        "rows of the data file that are new": file.new,
+        "rows of the data file that changed": file.changed,
+        "changed rows that had another number before; an entity is the number of its row, so it now stands for "
+        "another row (was the file sorted, or a row removed?)": file.moved,
+        "rows that are gone from the data file; the store keeps the last features of their entities": file.gone,
+        f"rows of the data file not trained on, as {rules}": left_out.base_broken,
+        "rows of the data file superseded by an actual of the same case": left_out.base_repeated,
+        f"labelled predictions not trained on, as {rules}": left_out.broken,
+        f"labelled predictions not trained on, as fewer than {min_features} features are known": left_out.incomplete,
+        "labelled predictions not trained on, as a later actual of the same case counts": left_out.repeated,
+    }
+    return [f"{phrase}: {count}" for phrase, count in phrases.items() if count]
+
+
+def section(facts: DatasetFacts, labels: LabelFacts, min_features: int) -> str:
+    """The same as a section of the report, in Markdown."""
+    lines = [
+        f"rows trained on: {facts.rows}, {facts.production_rows} of them labelled predictions",
+        f"labelled predictions: {labels.labels}",
+        *told(facts, min_features),
+    ]
+    if refused := labels.labels_refused:
+        lines.append(f"labelled predictions not trained on, as they break product.yaml's rules: {refused}")
+    return "\n".join(["## Training rows", "", *(f"- {line}" for line in lines), "", ""])
