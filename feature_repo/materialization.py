@@ -93,7 +93,7 @@ def _first_event(times: pa.Table, before: Progress | None, view: FeatureView, en
 
 
 def _rows_file(store: FeatureStore, view: FeatureView) -> Path:
-    """The view's offline rows; raises `NoDataYetError` where there are none yet, `FeatureStoreError` if they are gone."""
+    """The view's offline rows; raises `NoDataYetError` when there are none yet, `FeatureStoreError` when gone."""
     file = file_of(store.config, view)
     if not file.is_file():
         kind = FeatureStoreError if view.materialization_intervals else NoDataYetError
