@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from support.features import TOKEN, Redis, by_name, patient
+from support.features import PATIENT_SECONDS, TOKEN, Redis, by_name
 from support.ports import free_port
 from support.products import write_product
 from support.service import METRICS_PORT, Answer, Service
@@ -33,10 +33,15 @@ def feature_home(home: Path, store: str) -> Iterator[Settings]:
             port = free_port()
             patch = stack.enter_context(pytest.MonkeyPatch.context())
             stack.enter_context(Redis(home, port))
-            patient(patch)
             patch.setenv("REDIS_CONNECTION", f"127.0.0.1:{port}")
             folder /= "redis"
-        yield Settings(home=home, feature_repo=folder, features_metrics_port=METRICS_PORT, feature_token=TOKEN)
+        yield Settings(
+            home=home,
+            feature_repo=folder,
+            features_metrics_port=METRICS_PORT,
+            feature_token=TOKEN,
+            online_store_timeout_seconds=PATIENT_SECONDS,
+        )
 
 
 def items(folder: Path) -> Product:
