@@ -216,9 +216,7 @@ def test_a_server_takes_them_and_serves_whatever_they_say(
     lines = [json.loads(line) for line in (tmp_path / "python.log").read_text().splitlines()]
     assert any(line.get("name") == "POST /v1/predict" for line in lines), "the console shows the span"
     told = [line["message"] for line in lines if line.get("logger") == "beacon.traces"]
-    assert told == [
-        "OTEL_TRACES_EXPORTER: 'prometheus' is not supported and gets no traces; use otlp, console or none"
-    ]
+    assert told == ["OTEL_TRACES_EXPORTER: 'prometheus' is not supported and gets no traces; use otlp, console or none"]
 
 
 JOB = """
@@ -243,7 +241,10 @@ def test_a_job_takes_them_too(receiver: Receiver, tmp_path: Path) -> None:
 
     given = {ENDPOINT: receiver.url, "TRACEPARENT": PARENT, "OTEL_SERVICE_NAME": "nightly"}
     out, _ = run(**given, OTEL_TRACES_EXPORTER="otlp,console")
-    assert {(each.service, each.name) for each in receiver.of_trace(TRACE_ID)} == {("nightly", "own"), ("nightly", "work")}
+    assert {(each.service, each.name) for each in receiver.of_trace(TRACE_ID)} == {
+        ("nightly", "own"),
+        ("nightly", "work"),
+    }
     assert out.startswith("{'TRACEPARENT': '00-" + TRACE_ID), "spans are not in a job's answer"
     receiver.spans.clear()
     out, err = run(**given, OTEL_TRACES_EXPORTER="zipkin", OTEL_PROPAGATORS="none")

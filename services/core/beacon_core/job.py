@@ -18,7 +18,8 @@ from beacon_core.errors import ConfigurationError
 from beacon_core.ids import new_id
 from beacon_core.masking import word
 from beacon_core.settings import Settings, clean_credentials, load_settings
-from beacon_core.tracing import Trace, is_traced, open_tracer, outgoing_headers, read_trace
+from beacon_core.trace_settings import is_traced
+from beacon_core.tracing import Trace, open_tracer, outgoing_headers, read_trace
 
 log = logging.getLogger("beacon.job")
 REFUSED = 1

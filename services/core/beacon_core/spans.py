@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from beacon_core.masking import word, word_with_type
-from beacon_core.trace_settings import CONSOLE, OTLP, TraceSettings
+from beacon_core.trace_settings import CONSOLE, TraceSettings
 from beacon_core.tracing import Trace
 
 UNNAMED = "unknown_service"
@@ -119,12 +119,14 @@ def _sampler(settings: TraceSettings) -> sampling.Sampler:
 
 
 def _exporter(name: str, settings: TraceSettings) -> SpanExporter:
-    exporters = {
-        OTLP: lambda: OTLPSpanExporter(timeout=settings.timeout_seconds),
-        # Beside the logs, a line each: the jobs' standard output is for who reads their answer.
-        CONSOLE: lambda: ConsoleSpanExporter(out=sys.stderr, formatter=lambda span: f"{span.to_json(indent=None)}\n"),
-    }
-    return exporters[name]()
+    if name == CONSOLE:
+        # Beside the logs, one line per span: a job's standard output is for who reads its answer.
+        return ConsoleSpanExporter(out=sys.stderr, formatter=_line)
+    return OTLPSpanExporter(timeout=settings.timeout_seconds)
+
+
+def _line(span: ReadableSpan) -> str:
+    return f"{span.to_json(indent=None)}\n"
 
 
 def trace_of(span: otel.Span) -> Trace:

@@ -83,7 +83,7 @@ def span(name: str, attributes: dict[str, str]) -> Iterator[None]:
 
 
 def open_tracer(service: str, version: str) -> "Tracer | None":
-    """This process's maker of spans, or None where none is made; what is not supported is logged, a line each."""
+    """Return this process's maker of spans, or None where none is made; log what is not supported, a line each."""
     settings = read_trace_settings()
     for problem in settings.problems:
         log.warning("%s", problem)
