@@ -3,7 +3,7 @@
 import argparse
 import os
 import sys
-from datetime import UTC, datetime
+from datetime import datetime
 
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -15,6 +15,7 @@ from beacon_core.masking import word
 from beacon_core.product import ProductError, load_product
 from beacon_core.settings import SettingsError, load_settings
 from beacon_core.store import migrate, open_store
+from beacon_core.times import read_time
 from beacon_drift.lock import Busy
 from beacon_drift.profiling import Shard
 from beacon_drift.run import JOB, Outcome, run_drift
@@ -67,10 +68,10 @@ def _tell(outcome: Outcome) -> None:
 
 
 def _moment(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        raise argparse.ArgumentTypeError("needs a time zone, such as a trailing Z")
-    return moment.astimezone(UTC)
+    try:
+        return read_time(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from beacon_core.masking import word
 from beacon_core.product import Product, ProductError, load_product
 from beacon_core.settings import Settings, SettingsError, load_settings
 from beacon_core.store import migrate, open_store
+from beacon_core.times import read_time
 from beacon_promote.choose import NoCandidate, choose
 from beacon_promote.cluster import ClusterTarget
 from beacon_promote.laptop import Laptop
@@ -181,8 +182,10 @@ def _arguments() -> argparse.Namespace:
 def _moment(text: str) -> datetime | None:
     if not text:
         return None
-    moment = datetime.fromisoformat(text)
-    return moment.replace(tzinfo=moment.tzinfo or UTC)
+    try:
+        return read_time(text, UTC)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 if __name__ == "__main__":

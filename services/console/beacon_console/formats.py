@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 from markupsafe import Markup
 
 from beacon_core.masking import mask
+from beacon_core.times import read_time
 
 NOTHING = "\N{EN DASH}"
 THIN = "\N{NARROW NO-BREAK SPACE}"
@@ -83,7 +84,7 @@ def words(items: list[str]) -> str:
 def clock(period: str) -> str:
     """Write a drift run's period, an ISO 8601 time, as a person reads it."""
     try:
-        return f"{datetime.fromisoformat(period):%Y-%m-%d %H:%M}"
+        return f"{read_time(period, UTC):%Y-%m-%d %H:%M}"
     except ValueError:
         return period
 

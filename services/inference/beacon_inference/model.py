@@ -1,6 +1,5 @@
 """A model in service: a verified package in ONNX Runtime, self-tested before it answers anybody."""
 
-from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +8,7 @@ import onnxruntime as ort
 from beacon_core.manifest import Manifest, PackageError, read_package
 from beacon_core.product import Product
 from beacon_core.release import Pin, package_folder
+from beacon_core.times import read_time
 from beacon_inference.ask import Bounds, Matrix
 
 # A package may ask for an accuracy, but not for one so loose that any model would pass.
@@ -113,9 +113,10 @@ def _self_test(model: Model) -> None:
 
 def _is_time(text: str) -> bool:
     try:
-        return datetime.fromisoformat(text).tzinfo is not None
+        read_time(text)
     except ValueError:
         return False
+    return True
 
 
 def _release(version: str) -> tuple[int, ...]:

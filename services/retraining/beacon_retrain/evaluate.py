@@ -9,7 +9,6 @@ A champion is at home on the rows that it was trained on, so those prove nothing
 """
 
 import time
-from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Literal
 
@@ -20,6 +19,7 @@ from beacon_core import clock
 from beacon_core.manifest import Manifest, Package
 from beacon_core.product import Product, Segment
 from beacon_core.settings import Settings
+from beacon_core.times import read_time
 from beacon_retrain import export
 from beacon_retrain.assess import SHARES
 from beacon_retrain.candidates import CANDIDATES, Candidate
@@ -257,4 +257,4 @@ def _contestant(package: Package) -> Contestant:
 
 
 def _moment(text: str) -> np.datetime64:
-    return np.datetime64(datetime.fromisoformat(text).astimezone(UTC).replace(tzinfo=None), "us")
+    return np.datetime64(read_time(text).replace(tzinfo=None), "us")
