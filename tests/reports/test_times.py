@@ -5,7 +5,6 @@ import re
 from datetime import UTC, datetime
 from urllib.parse import quote
 
-import httpx
 import pytest
 from support.service import Service
 
@@ -76,24 +75,23 @@ def test_a_time_without_a_zone_has_the_one_that_the_door_gives_it(text):
     assert read_time(text, UTC).date() == NOON.date()
 
 
-def test_an_actual_is_observed_at_any_spelling(inference_server, row):
-    address = inference_server.address
+def test_an_actual_is_observed_at_any_spelling(inference, row):
     for number, (text, moment) in enumerate(SPELLINGS.items()):
         name = f"times-{number}"
         body = {"features": row, "prediction_id": name}
-        assert httpx.post(f"{address}/v1/predict", json=body, timeout=30).status_code == 200
+        assert inference.post("/v1/predict", json=body).status_code == 200
         actual = {"prediction_id": name, "value": 20, "observed_at": text}
-        answer = httpx.post(f"{address}/v1/actuals", json=actual, timeout=30)
+        answer = inference.post("/v1/actuals", json=actual)
         assert answer.status_code == 200, (text, answer.text)
-        kept = httpx.get(f"{address}/v1/predictions/{name}", timeout=30).json()["actual"]["observed_at"]
+        kept = inference.get(f"/v1/predictions/{name}").json()["actual"]["observed_at"]
         assert read_time(kept) == moment, text
 
 
 @pytest.mark.parametrize("text", [*NO_TIMES, *OUT_OF_RANGE, "2026-01-31T12:00:00"], ids=lambda text: repr(text)[:40])
-def test_an_actual_observed_at_no_time_is_refused(inference_server, product, text):
+def test_an_actual_observed_at_no_time_is_refused(inference, product, text):
     actual = {"entity": {product.entity.key: 17}, "value": 20, "observed_at": text}
-    answer = httpx.post(f"{inference_server.address}/v1/actuals", json=actual, timeout=30)
-    assert answer.status_code == 422, answer.text
+    answer = inference.post("/v1/actuals", json=actual)
+    assert answer.status_code == (400 if text is None else 422), answer.text  # null: not given
     assert answer.json()["field"] == "observed_at"
 
 
@@ -111,24 +109,24 @@ def push_body(product, row):
 
 
 @pytest.mark.parametrize("text", [text for text in SPELLINGS if not text.startswith("0001")])
-def test_features_are_pushed_at_any_spelling(feature_server, push_body, text):
-    answer = feature_server.post("/push", push_body(event_time=text, created=text))
+def test_features_are_pushed_at_any_spelling(features, push_body, text):
+    answer = features.post("/push", json=push_body(event_time=text, created=text))
     assert answer.status_code == 200, answer.text
 
 
 @pytest.mark.parametrize("text", ["2026-01-31T12:00:60Z", "2026-01-31T24:00:01Z", "today", 7, *OUT_OF_RANGE])
-def test_features_pushed_at_no_time_are_refused(feature_server, push_body, text):
-    answer = feature_server.post("/push", push_body(event_time=text))
+def test_features_pushed_at_no_time_are_refused(features, push_body, text):
+    answer = features.post("/push", json=push_body(event_time=text))
     assert answer.status_code == 422, answer.text
     assert "event_timestamp[0]" in answer.text
 
 
-def test_a_materialization_takes_any_spelling_and_names_what_is_no_time(feature_server):
+def test_a_materialization_takes_any_spelling_and_names_what_is_no_time(features):
     for text in ("2016-12-31t00:00:00z", "2016-12-30T24:00:00Z", "2016-06-30T23:59:60Z"):
         body = {"start_ts": text, "end_ts": "2017-01-01t00:00:00.123456789z"}
-        assert feature_server.post("/materialize", body).status_code == 200, text
+        assert features.post("/materialize", json=body).status_code == 200, text
     for text in ("2016-12-31T12:00:60Z", "0001-01-01T00:00:00+14:00"):
-        answer = feature_server.post("/materialize", {"start_ts": text, "end_ts": "2017-01-01T00:00:00Z"})
+        answer = features.post("/materialize", json={"start_ts": text, "end_ts": "2017-01-01T00:00:00Z"})
         assert answer.status_code == 422
         assert "start_ts" in answer.text
 

@@ -23,6 +23,7 @@ from redis.exceptions import RedisError
 from beacon_core import clock
 from beacon_core.errors import BeaconError
 from beacon_core.masking import word
+from beacon_core.integers import whole_or_float
 from beacon_core.settings import Settings
 from beacon_core.times import EARLIEST, error_code, read_past_time
 from beacon_features.frames import to_frame
@@ -44,6 +45,7 @@ FLAGS = {"": False, "0": False, "false": False, "1": True, "true": True}
 MODES = {mode.name.lower(): mode for mode in PushMode}
 BodyT = TypeVar("BodyT")
 ReadT = TypeVar("ReadT")
+_decode = msgspec.json.Decoder(float_hook=whole_or_float).decode
 
 
 class Push(msgspec.Struct, forbid_unknown_fields=True):
@@ -277,7 +279,14 @@ def add_writes(app: Flask, writer: Writer) -> None:
 
 
 def _body(kind: type[BodyT]) -> BodyT:
-    return decode_body(request.get_data(), msgspec.json.Decoder(kind).decode)
+    """The body; a member that is null is not given."""
+
+    def decode(text: bytes) -> BodyT:
+        found = _decode(text)
+        given = {name: v for name, v in found.items() if v is not None} if isinstance(found, dict) else found
+        return msgspec.convert(given, kind)
+
+    return decode_body(request.get_data(), decode)
 
 
 def _materialize_body() -> Materialize:

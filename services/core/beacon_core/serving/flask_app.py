@@ -9,6 +9,7 @@ from flask.json.provider import JSONProvider
 from werkzeug.exceptions import HTTPException
 
 from beacon_core.errors import BeaconError
+from beacon_core.integers import whole_or_float
 from beacon_core.serving.http import Request
 
 log = logging.getLogger(__name__)
@@ -20,6 +21,9 @@ CODE_OF_STATUS = {
     413: "body_too_large",
     415: "unsupported_media_type",
 }
+
+
+_decode = msgspec.json.Decoder(float_hook=whole_or_float).decode
 
 
 class StrictJson(JSONProvider):
@@ -54,7 +58,7 @@ def json_body() -> Any:
     if not request.is_json:
         raise BeaconError("unsupported_media_type", "send application/json", "Content-Type")
     try:
-        return msgspec.json.decode(request.get_data())
+        return _decode(request.get_data())
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BeaconError("invalid_json", f"the body is not JSON: {error}") from error
 

@@ -10,10 +10,11 @@ import numpy as np
 
 from beacon_core.domain.numbers import NUMBER_RULE, NotFiniteError, NumberError, read_number
 from beacon_core.errors import BeaconError
+from beacon_core.integers import whole_or_float
 from beacon_core.serving.http import JSON, Request, encode_json
 from beacon_inference.ask import Ask
 from beacon_inference.pipeline import Protocol
-from beacon_inference.protocols.table import Tables, numbers
+from beacon_inference.protocols.table import Tables, is_given
 from beacon_inference.protocols.v1 import inputs, instances, respond
 
 CSV = b"text/csv"
@@ -21,6 +22,13 @@ CONTENT_TYPES = frozenset({JSON, CSV})
 FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 # How pandas writes a missing value, as MLflow's own server reads it.
 MISSING = frozenset({"", "NA", "NaN", "nan"})
+# What float() takes besides (1_000, digits of other scripts) is a typing mistake more often than a number.
+INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+
+# Python reads no integer of more digits than this without being asked to.
+LONGEST_INTEGER = 4000
+LARGER_THAN_ANY_KEY = 1 << 64
 
 
 class Split(msgspec.Struct):
@@ -28,14 +36,14 @@ class Split(msgspec.Struct):
 
     columns: list[str]
     data: msgspec.Raw
-    index: list[Any] = []
+    index: list[Any] | None = None
 
 
 class Invocation(msgspec.Struct):
     """The body of /invocations: exactly one of the four forms."""
 
-    dataframe_split: Split | msgspec.UnsetType = msgspec.UNSET
-    dataframe_records: list[dict[str, Any]] | msgspec.UnsetType = msgspec.UNSET
+    dataframe_split: Split | None = None
+    dataframe_records: msgspec.Raw = msgspec.Raw()
     instances: msgspec.Raw = msgspec.Raw()
     inputs: msgspec.Raw = msgspec.Raw()
     params: dict[str, Any] | None = None
@@ -55,22 +63,18 @@ def mlflow(tables: Tables) -> Protocol:
 def _json(body: Invocation, tables: Tables) -> Ask:
     split, records = body.dataframe_split, body.dataframe_records
     given = [
-        split is not msgspec.UNSET,
-        records is not msgspec.UNSET,
-        bool(bytes(body.instances)),
-        bool(bytes(body.inputs)),
+        split is not None,
+        is_given(records),
+        is_given(body.instances),
+        is_given(body.inputs),
     ]
     if sum(given) != 1:
         raise BeaconError("invalid_body", f"send exactly one of {', '.join(FORMS)}")
-    if split is not msgspec.UNSET:
-        data, dimensions = numbers(split.data, "dataframe_split.data")
-        if len(data) and (dimensions != 2 or data.shape[1] != len(split.columns)):
-            rule = f"rows must have {len(split.columns)} values, as columns has names"
-            raise BeaconError("invalid_shape", rule, "dataframe_split.data")
-        return tables.of_columns(split.columns, data, "dataframe_split.data")
-    if records is not msgspec.UNSET:
+    if split is not None:
+        return tables.of_split(split.columns, split.data, "dataframe_split.data")
+    if is_given(records):
         return tables.of_records(records, "dataframe_records")
-    if bytes(body.instances):
+    if is_given(body.instances):
         return instances(body.instances, tables, "instances")
     return inputs(body.inputs, tables)
 
@@ -87,11 +91,26 @@ def _csv(body: bytes, tables: Tables) -> Ask:
     for index, row in enumerate(rows):
         if len(row) != len(columns):
             raise BeaconError("invalid_shape", f"has {len(row)} values, the header {len(columns)}", f"rows[{index}]")
+    keys = None
+    if tables.key in columns:
+        at = columns.index(tables.key)
+        keys = [_key(row.pop(at)) for row in rows]
+        del columns[at]
     values = [
         [_number(text, f"rows[{index}].{name}") for name, text in zip(columns, row, strict=True)]
         for index, row in enumerate(rows)
     ]
-    return tables.of_columns(columns, np.array(values, dtype=np.float64), "rows")
+    return tables.of_columns(columns, np.array(values, dtype=np.float64), "rows", keys)
+
+
+def _key(text: str) -> int | float | str | None:
+    """Read an entity's key as JSON would be; no float comes between. Text that is no number is left to be refused."""
+    text = text.strip()
+    if text in MISSING:
+        return None
+    if INTEGER.fullmatch(text):
+        return int(text) if len(text) <= LONGEST_INTEGER else LARGER_THAN_ANY_KEY
+    return whole_or_float(text) if NUMBER.fullmatch(text) else text
 
 
 def _number(text: str, field: str) -> float:
