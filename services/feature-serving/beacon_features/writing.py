@@ -22,8 +22,10 @@ from redis.exceptions import RedisError
 
 from beacon_core import clock
 from beacon_core.errors import BeaconError
-from beacon_core.masking import word
 from beacon_core.integers import whole_or_float
+from beacon_core.masking import word
+from beacon_core.serving.flask_app import current_request
+from beacon_core.serving.http import JSON, require_content_type
 from beacon_core.settings import Settings
 from beacon_core.times import EARLIEST, error_code, read_past_time
 from beacon_features.frames import to_frame
@@ -280,6 +282,7 @@ def add_writes(app: Flask, writer: Writer) -> None:
 
 def _body(kind: type[BodyT]) -> BodyT:
     """The body; a member that is null is not given."""
+    require_content_type(current_request(), frozenset({JSON}))
 
     def decode(text: bytes) -> BodyT:
         found = _decode(text)

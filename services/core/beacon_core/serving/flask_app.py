@@ -10,7 +10,7 @@ from werkzeug.exceptions import HTTPException
 
 from beacon_core.errors import BeaconError
 from beacon_core.integers import whole_or_float
-from beacon_core.serving.http import Request
+from beacon_core.serving.http import JSON, Request, require_content_type
 
 log = logging.getLogger(__name__)
 
@@ -55,8 +55,10 @@ def create_flask(name: str) -> Flask:
 
 def json_body() -> Any:
     """The request's JSON; BeaconError `invalid_json` or `unsupported_media_type` where it is none."""
-    if not request.is_json:
+    if not request.headers.get("Content-Type"):
+        # A page of another site can send such a body without asking first.
         raise BeaconError("unsupported_media_type", "send application/json", "Content-Type")
+    require_content_type(current_request(), frozenset({JSON}))
     try:
         return _decode(request.get_data())
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
