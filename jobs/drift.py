@@ -9,13 +9,13 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from beacon_core import clock
+from beacon_core.domain.times import read_time
 from beacon_core.job import log, run_job
 from beacon_core.kubernetes import ClusterError
 from beacon_core.masking import word
 from beacon_core.product import ProductError, load_product
 from beacon_core.settings import SettingsError, load_settings
 from beacon_core.store import migrate, open_store
-from beacon_core.times import read_time
 from beacon_drift.lock import Busy
 from beacon_drift.profiling import Shard
 from beacon_drift.run import JOB, Outcome, run_drift

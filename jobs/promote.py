@@ -16,13 +16,13 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from beacon_core import clock, ledger
+from beacon_core.domain.times import read_time
 from beacon_core.job import log, run_job
 from beacon_core.kubernetes import pod_access
 from beacon_core.masking import word
 from beacon_core.product import Product, ProductError, load_product
 from beacon_core.settings import Settings, SettingsError, load_settings
 from beacon_core.store import migrate, open_store
-from beacon_core.times import read_time
 from beacon_promote.choose import NoCandidate, choose
 from beacon_promote.cluster import ClusterTarget
 from beacon_promote.laptop import Laptop

@@ -1,10 +1,13 @@
-"""What tests of reports share: the real servers, each started once, for tests that leave nothing behind but records."""
+"""What tests of reports share: the real servers, each started once, for tests that leave nothing behind but records.
+
+Feast is imported by the fixtures alone: pytest reads this file before it starts its workers, and Feast's import would
+leave them an environment in which prometheus_client counts in files.
+"""
 
 from collections.abc import Iterator
 
 import httpx
 import pytest
-from support.features import TOKEN, fill, serve_features
 from support.packages import release_package
 from support.ports import free_ports
 from support.server import Server, serving
@@ -16,6 +19,8 @@ from beacon_core.settings import Settings
 @pytest.fixture(scope="session")
 def feature_server(tmp_path_factory: pytest.TempPathFactory, product: Product) -> Iterator[str]:
     """`python -m beacon_features` on a filled SQLite store; its address."""
+    from support.features import TOKEN, fill, serve_features
+
     home = tmp_path_factory.mktemp("features")
     port, metrics_port = free_ports(2)
     settings = Settings(home=home, features_port=port, features_metrics_port=metrics_port, feature_token=TOKEN)
@@ -27,6 +32,8 @@ def feature_server(tmp_path_factory: pytest.TempPathFactory, product: Product) -
 @pytest.fixture(scope="session")
 def features(feature_server: str) -> Iterator[httpx.Client]:
     """A client of feature serving that may write."""
+    from support.features import TOKEN
+
     with httpx.Client(base_url=feature_server, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=60) as client:
         yield client
 

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from support.packages import row_of
 from support.waiting import until
 
-from beacon_core.integers import check_integer, whole_or_float
+from beacon_core.domain.integers import check_integer, whole_or_float
 from beacon_core.product import load_product
 from beacon_core.settings import ROOT
 from beacon_core.store import open_store, predictions

@@ -10,7 +10,7 @@ from beacon_console.charts import Axis, Mark
 from beacon_console.drift import Figure
 from beacon_console.formats import number
 from beacon_console.traffic import Hour
-from beacon_core.times import read_time
+from beacon_core.domain.times import read_time
 
 
 def traffic(hours: Sequence[Hour]) -> tuple[Markup, Axis]:

@@ -9,10 +9,10 @@ from sqlalchemy import Connection
 
 from beacon_console.reading import Store
 from beacon_core import clock, ledger
+from beacon_core.domain.times import read_time
 from beacon_core.errors import BeaconError
 from beacon_core.ledger import Entry
 from beacon_core.product import Product
-from beacon_core.times import read_time
 
 ROWS = 1000
 """Newest rows that the page groups into runs."""

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from beacon_core import clock
-from beacon_core.integers import whole_or_float
+from beacon_core.domain.integers import whole_or_float
 from beacon_core.serving.http import Handler, Request, Response, encode_json
 from beacon_core.serving.spans import CALLED
 from beacon_features.catalog import Plan

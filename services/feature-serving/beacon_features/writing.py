@@ -21,13 +21,13 @@ from google.protobuf.message import DecodeError
 from redis.exceptions import RedisError
 
 from beacon_core import clock
+from beacon_core.domain.integers import whole_or_float
+from beacon_core.domain.times import EARLIEST, error_code, read_past_time
 from beacon_core.errors import BeaconError
-from beacon_core.integers import whole_or_float
 from beacon_core.masking import word
 from beacon_core.serving.flask_app import current_request
 from beacon_core.serving.http import JSON, require_content_type
 from beacon_core.settings import Settings
-from beacon_core.times import EARLIEST, error_code, read_past_time
 from beacon_features.frames import to_frame
 from beacon_features.newest import newer_than, newest_each
 from beacon_features.reading import decode_body

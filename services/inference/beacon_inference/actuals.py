@@ -5,9 +5,9 @@ from datetime import datetime
 from typing import Any
 
 from beacon_core import clock
+from beacon_core.domain.times import error_code, read_past_time
 from beacon_core.errors import BeaconError
 from beacon_core.product import Product
-from beacon_core.times import error_code, read_past_time
 from beacon_inference.database import Actual
 from beacon_inference.native import check_client_id, explain_value, read_entity
 

@@ -6,10 +6,10 @@ import msgspec
 from prometheus_client import CollectorRegistry
 
 from beacon_core import metrics
+from beacon_core.domain.times import read_time
 from beacon_core.product import Product
 from beacon_core.serving.tallies import Count, Counters, Distribution, Distributions
 from beacon_core.settings import Settings
-from beacon_core.times import read_time
 from beacon_inference.ask import Marks
 from beacon_inference.impute import Filled
 from beacon_inference.model import Model

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
+from beacon_core.domain.times import read_time
 from beacon_core.manifest import Manifest, PackageError, read_package
 from beacon_core.product import Product
 from beacon_core.release import Pin, package_folder
-from beacon_core.times import read_time
 from beacon_inference.ask import Bounds, Matrix
 
 # A package may ask for an accuracy, but not for one so loose that any model would pass.

@@ -13,9 +13,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from beacon_core.domain.integers import KINDS, check_integer, whole_or_float
 from beacon_core.errors import BeaconError
 from beacon_core.ids import is_client_id
-from beacon_core.integers import KINDS, check_integer, whole_or_float
 from beacon_core.product import Product
 from beacon_inference.ask import Ask
 

@@ -16,9 +16,9 @@ from typing import Any
 import msgspec
 import yaml
 
+from beacon_core.domain.times import read_time
 from beacon_core.kubernetes import Access
 from beacon_core.masking import word
-from beacon_core.times import read_time
 from beacon_promote.target import TargetDown
 
 # A promotion makes five revisions, a rollback one: enough for every good model that is remembered.

@@ -14,11 +14,11 @@ from sqlalchemy import Engine, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from beacon_core.data.actuals import before_newest, labelled
+from beacon_core.domain.times import read_time
 from beacon_core.manifest import FeatureFacts, Manifest
 from beacon_core.masking import word
 from beacon_core.product import Product
 from beacon_core.store import predictions
-from beacon_core.times import read_time
 
 log = logging.getLogger(__name__)
 

@@ -16,10 +16,10 @@ import msgspec
 import numpy as np
 
 from beacon_core import clock
+from beacon_core.domain.times import read_time
 from beacon_core.manifest import Manifest, Package
 from beacon_core.product import Product, Segment
 from beacon_core.settings import Settings
-from beacon_core.times import read_time
 from beacon_retrain import export
 from beacon_retrain.assess import SHARES
 from beacon_retrain.candidates import CANDIDATES, Candidate

@@ -5,8 +5,8 @@ from typing import Literal
 import msgspec
 from sqlalchemy import Engine, insert, select
 
+from beacon_core.domain.times import read_time
 from beacon_core.store import verdicts
-from beacon_core.times import read_time
 
 Outcome = Literal["pass", "fail", "inconclusive"]
 

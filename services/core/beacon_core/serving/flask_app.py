@@ -8,8 +8,8 @@ from flask import Flask, Response, request
 from flask.json.provider import JSONProvider
 from werkzeug.exceptions import HTTPException
 
+from beacon_core.domain.integers import whole_or_float
 from beacon_core.errors import BeaconError
-from beacon_core.integers import whole_or_float
 from beacon_core.serving.http import JSON, Request, require_content_type
 
 log = logging.getLogger(__name__)

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
+from beacon_core.domain.integers import INT64
 from beacon_core.errors import STATUS_OF
-from beacon_core.integers import INT64
 from beacon_core.product import Feature, Product
 from beacon_core.settings import Settings
 from beacon_inference.openapi.operations import Json, ref

@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from beacon_core.domain.integers import whole_or_same
 from beacon_core.errors import BeaconError
-from beacon_core.integers import whole_or_same
 from beacon_core.product import Product
 from beacon_core.serving.http import JSON, Request, Response, encode_json
 from beacon_inference.ask import Ask, Matrix

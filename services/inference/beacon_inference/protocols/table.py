@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from beacon_core.domain.integers import check_integer, whole_or_float
+from beacon_core.domain.missing import missing_words
 from beacon_core.errors import BeaconError
-from beacon_core.integers import whole_or_float
 from beacon_core.product import Product
 from beacon_inference.ask import Ask, Matrix
 from beacon_inference.native import (
@@ -125,11 +126,12 @@ class Tables:
         self._product = product
         self._names = product.feature_names
         self.key = product.entity.key
-        self._max_rows = max_rows
+        self.max_rows = max_rows
+        self.missing = missing_words(product)
 
     def decode(self, body: bytes, kind: type[Any], *, nan_is_null: bool = False) -> Any:
         """Decode a JSON body as `decode` does; one of far too many values is `body_too_large`."""
-        check_values(body, self._max_rows)
+        check_values(body, self.max_rows)
         return decode(nan_as_null(body) if nan_is_null else body, kind)
 
     def of_rows(self, matrix: Matrix, dimensions: int, field: str) -> Ask:
@@ -151,7 +153,7 @@ class Tables:
                 raise BeaconError("invalid_shape", f"column {name[:64]} is there twice", f"{field}.{name}"[:128])
             self._check_name(name, f"{field}.{name}")
             matrix[:, self._names.index(name)] = data[:, position]
-        entities = None if keys is None else [self._entity(key, field, row) for row, key in enumerate(keys)]
+        entities = None if keys is None else self._entities(keys, field)
         path = field + "[{row}].{feature}"
         return Ask(matrix, entities, path=path, entity_path=path)
 
@@ -194,8 +196,13 @@ class Tables:
         data = np.array([[record.get(name) for name in names] for record in records], dtype=np.float64)
         return self.of_columns(names, data.reshape(len(records), len(names)), field, keys)
 
-    def _entity(self, key: Any, field: str, row: int) -> int | None:
-        return None if key is None else entity_key(key, self.key, f"{field}[{row}].{self.key}")
+    def _entities(self, keys: Sequence[Any], field: str) -> list[int | None]:
+        try:
+            return [None if key is None else check_integer(key) for key in keys]
+        except ValueError:  # naming a row takes time, and hardly any needs it
+            return [
+                None if key is None else entity_key(key, self.key, f"{field}[{row}]") for row, key in enumerate(keys)
+            ]
 
     def _check_name(self, name: str, field: str) -> None:
         if name not in self._names:
@@ -203,5 +210,5 @@ class Tables:
 
     def check_count(self, count: int, field: str) -> None:
         """Refuse no rows and too many."""
-        if not 1 <= count <= self._max_rows:
-            raise BeaconError("batch_too_large" if count else "invalid_body", f"send 1 to {self._max_rows} rows", field)
+        if not 1 <= count <= self.max_rows:
+            raise BeaconError("batch_too_large" if count else "invalid_body", f"send 1 to {self.max_rows} rows", field)
