@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from beacon_core.domain.precision import STEPS, alike, half_step, rounded, single
 from beacon_core.manifest import PROFILE_FILE, Manifest, PackageError, read_package
 from beacon_core.product import Feature, Product
 from beacon_core.release import NAME
@@ -40,7 +41,7 @@ class Reference(msgspec.Struct, frozen=True):
         """The most important feature, and training's quantiles 1 % and 99 % of it."""
         first = next(iter(self.importances))
         facts = next(facts for facts in self.manifest.features if facts.name == first)
-        return Normal(names.index(first), facts.quantiles[0], facts.quantiles[-1]) if first in names else None
+        return Normal(names.index(first), *alike(facts.quantiles[0], facts.quantiles[-1])) if first in names else None
 
 
 class NoReference(msgspec.Struct, frozen=True):
@@ -86,9 +87,13 @@ def _column(name: str, kind: Kind, summary: Summary | None, feature: Feature | N
         counts = np.diff(below)
         counts = np.append(counts, summary.known - counts.sum())
     else:
-        low, *inner, high = summary.quantiles([0.0, *(np.arange(1, PARTS) / PARTS), 1.0])
+        quantiles = summary.quantiles([0.0, *(np.arange(1, PARTS) / PARTS), 1.0])
+        # As later values are seen: answers rounded as they are told, and all as a model sees them.
+        low, *inner, high = map(single, rounded(quantiles) if kind == "prediction" else quantiles)
         edges = numeric_edges(np.asarray(inner), low, high)
-        below = summary.below(np.asarray(edges[1:-1])) if len(edges) > 2 else np.empty(0)
+        reach = 0.5 / STEPS if kind == "prediction" else 0.0
+        least = [edge - max(half_step(edge), reach) for edge in edges[1:-1]]
+        below = summary.below(np.asarray(least)) if least else np.empty(0)
         counts = np.diff(np.concatenate([[0.0, 0.0], below, [summary.known, summary.known]]))
     return Column(
         name=name,

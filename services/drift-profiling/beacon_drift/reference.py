@@ -59,12 +59,14 @@ def bin_count(edges: tuple[float, ...]) -> int:
 
 
 def tally(values: Floats, edges: tuple[float, ...], categorical: bool) -> NDArray[np.int64]:
-    """Count the values (no NaN) in each bin."""
+    """Count the values (no NaN) in each bin; numbers that a model cannot tell apart fall into one."""
     places = np.asarray(edges)
     if categorical:
         near = np.clip(np.searchsorted(places, values), 0, len(places) - 1)
         index = np.where(places[near] == values, near, len(places))
     else:
+        with np.errstate(over="ignore"):
+            values, places = values.astype(np.float32), places.astype(np.float32)
         index = np.searchsorted(places, values, side="right")
         index[values == places[-1]] = max(len(places) - 1, 1)
     return np.bincount(index, minlength=bin_count(edges))

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from beacon_core.clock import timestamp
+from beacon_core.domain.precision import rounded
 from beacon_core.errors import BeaconError
 from beacon_core.ids import new_ids
 from beacon_core.metrics import STAGES
@@ -31,8 +32,6 @@ from beacon_inference.validate import Rules
 
 SYNTHETIC_HEADER = "Beacon-Synthetic"
 SERVER_TIMING = ", ".join(f"{stage};dur=%.3f" for stage in STAGES).encode()
-# Predictions and their intervals are told in steps of this fraction of the target's unit.
-STEPS = 1e5
 
 
 class Protocol(NamedTuple):
@@ -198,9 +197,9 @@ class Pipeline:
         least, most = self._product.target.valid
         if not all(map(math.isfinite, values)):
             raise BeaconError("internal", "the model's answer is not finite")
-        prediction = [round(v * STEPS) / STEPS for v in values]
-        low = [round((v - interval.low) * STEPS) / STEPS for v in values]
-        high = [round((v + interval.high) * STEPS) / STEPS for v in values]
+        prediction = rounded(values)
+        low = rounded([value - interval.low for value in values])
+        high = rounded([value + interval.high for value in values])
         # A model may say less or more than the target's valid range; the interval holds its answer all the same.
         if min(low) < least:
             low = [min(value, max(bound, least)) for value, bound in zip(prediction, low, strict=True)]

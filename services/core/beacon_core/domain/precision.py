@@ -1,0 +1,35 @@
+"""What counts as one number where two ways of writing it meet: float32 for what goes into a model, steps for answers.
+
+A bound that was taken from some values (training's range, the bins of a drift profile) is held against others that came
+another way. A client that sends float32 says 0.050680119544 of what the file calls 0.05068011873981862; the model sees
+the same number, and so must whoever compares.
+"""
+
+import ctypes
+import math
+from collections.abc import Iterable
+
+STEPS = 1e5
+"""Predictions and their intervals are told in steps of this fraction of the target's unit."""
+_SINGLE_STEPS = 2.0**29  # a float32 has 29 binary digits less than a double,
+_LEAST_STEP = 2.0**-149  # and no step is smaller
+
+
+def rounded(values: Iterable[float]) -> list[float]:
+    """Answers as they are told."""
+    return [round(value * STEPS) / STEPS for value in values]
+
+
+def single(value: float) -> float:
+    """The float32 nearest to `value`, which is what a model sees of it; infinite beyond the largest."""
+    return ctypes.c_float(value).value
+
+
+def half_step(value: float) -> float:
+    """How far from `value`, a float32, lie the doubles that are rounded to it, at most."""
+    return max(math.ulp(value) * _SINGLE_STEPS, _LEAST_STEP) / 2 if math.isfinite(value) else 0.0
+
+
+def alike(low: float, high: float) -> tuple[float, float]:
+    """The range from `low` to `high` with all that a model cannot tell from its ends."""
+    return single(low) - half_step(single(low)), single(high) + half_step(single(high))
