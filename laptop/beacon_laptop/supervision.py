@@ -2,13 +2,11 @@
 
 import http.client
 import os
-import re
 import shlex
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 import xmlrpc.client
 from collections.abc import Mapping, Sequence
@@ -25,9 +23,6 @@ LEASH = (sys.executable, "-I", str(Path(leash.__file__)))
 GROUP = "beacon"
 START_SECONDS = 300.0
 """How long a service may take to be ready: seconds, unless the machine has something else to do, too."""
-CONFIG_FILE = "supervisord.conf"
-PLAIN = re.compile(r"[\w./-]+", re.ASCII)
-MOST_FOLDER = 60
 STOP_SECONDS = 8
 """How long a process may take to stop before it is killed."""
 ANSWER_SECONDS = 30.0
@@ -41,32 +36,22 @@ class State(msgspec.Struct, frozen=True):
     name: str
 
 
-class Configuration(msgspec.Struct, frozen=True):
-    """Supervisord's configuration: the file, and the variables by which it gets what the file cannot hold."""
-
-    text: str
-    variables: dict[str, str]
-
-
-def configuration(processes: Sequence[Process], sock: Path) -> Configuration:
-    """The configuration, for a supervisord that starts in the folder `run` beside `logs`.
-
-    Nothing starts by itself: a first model may have to be trained first. A path may hold what the file takes for a
-    comment or an expansion: it is relative here, or comes by a variable.
-    """
+def configuration(processes: Sequence[Process], folder: Path, sock: Path, logs: Path) -> str:
+    """Supervisord's configuration, as text. Nothing starts by itself: a first model may have to be trained first."""
     head = f"""\
 [supervisord]
 nodaemon = true
 logfile = /dev/null
 logfile_maxbytes = 0
-pidfile = supervisord.pid
+pidfile = {_escape(folder / "supervisord.pid")}
+directory = {_escape(ROOT)}
 
 [unix_http_server]
-file = {sock}
+file = {_escape(sock)}
 chmod = 0700
 
 [supervisorctl]
-serverurl = unix://{sock}
+serverurl = unix://{_escape(sock)}
 
 [rpcinterface:supervisor]
 supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
@@ -74,20 +59,14 @@ supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
     # One group, because supervisord stops one group after the other.
     names = ",".join(process.name for process in processes)
     group = f"\n[group:{GROUP}]\nprograms = {names}\n"
-    commands = {_variable(process): shlex.join([*LEASH, *process.command]) for process in processes}
-    text = head + group + "".join(map(_section, processes))
-    return Configuration(text, {"SUPERVISED_FOLDER": str(ROOT), **commands})
+    return head + group + "".join(_section(process, logs) for process in processes)
 
 
-def _variable(process: Process) -> str:
-    return f"SUPERVISED_{process.name.upper().replace('-', '_')}"
-
-
-def _section(process: Process) -> str:
+def _section(process: Process, logs: Path) -> str:
     return f"""
 [program:{process.name}]
-command = %(ENV_{_variable(process)})s
-directory = %(ENV_SUPERVISED_FOLDER)s
+command = {_escape(shlex.join([*LEASH, *process.command]))}
+directory = {_escape(ROOT)}
 autostart = false
 autorestart = true
 startsecs = 1
@@ -96,17 +75,18 @@ stopsignal = TERM
 stopwaitsecs = {STOP_SECONDS}
 killasgroup = true
 redirect_stderr = true
-stdout_logfile = {log_file(Path("..", "logs"), process.name)}
+stdout_logfile = {_escape(log_file(logs, process.name))}
 stdout_logfile_maxbytes = 10MB
 stdout_logfile_backups = 2
 """
 
 
-def socket_folder() -> "tempfile.TemporaryDirectory[str]":
-    """A folder for the socket: its path has room for about 100 characters, and is plain enough for supervisord."""
-    usual = tempfile.gettempdir()
-    plain = len(usual) <= MOST_FOLDER and PLAIN.fullmatch(usual)
-    return tempfile.TemporaryDirectory(prefix="beacon-", dir=usual if plain else "/tmp")  # noqa: S108 - a name of its own
+def _escape(value: object) -> str:
+    # supervisord expands %(name)s everywhere, and takes " ;" and " #" for the start of a comment.
+    text = str(value)
+    if any(sign in text for sign in ("\n", " ;", " #")):
+        raise ValueError(f"{text!r}: the supervisor takes no path with a line break, ' ;' or ' #' in it")
+    return text.replace("%", "%%")
 
 
 def log_file(logs: Path, name: str) -> Path:
@@ -114,14 +94,12 @@ def log_file(logs: Path, name: str) -> Path:
     return logs / f"{name}.log"
 
 
-def popen(
-    command: list[str], environment: Mapping[str, str], output: Any = None, folder: Path = ROOT
-) -> "subprocess.Popen[bytes]":
+def popen(command: list[str], environment: Mapping[str, str], output: Any = None) -> "subprocess.Popen[bytes]":
     """Start `command` tied to this process, in a session of its own, so that Ctrl-C reaches this process alone."""
     return subprocess.Popen(  # noqa: S603 (the command is ours)
         [*LEASH, *command],
         env={**environment, leash.PARENT: str(os.getpid())},
-        cwd=folder,
+        cwd=ROOT,
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=subprocess.STDOUT if output else None,
@@ -146,11 +124,11 @@ class Supervisor:
         folder = home / "run"
         self.logs = home / "logs"
         self.logs.mkdir(parents=True, exist_ok=True)
-        config = configuration(processes, sock)
-        (folder / CONFIG_FILE).write_text(config.text, encoding="ascii")
+        config = folder / "supervisord.conf"
+        config.write_text(configuration(processes, folder, sock, self.logs), encoding="utf-8")
         with log_file(self.logs, "supervisord").open("wb") as output:
-            command = [sys.executable, "-m", "supervisor.supervisord", "-c", CONFIG_FILE]
-            self.process = popen(command, {**environment, **config.variables}, output, folder)
+            command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(config)]
+            self.process = popen(command, environment, output)
         self.groups: dict[str, int] = {}
         """Name -> pid of its newest process, which leads a process group of the same number."""
         self.sock = sock

@@ -35,7 +35,7 @@ class ValueRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             low, high = self.valid
             return Problem("out_of_valid_range", f"must be between {low:g} and {high:g}, is {value:g}")
         if self.type == "int" and value != math.floor(value):
-            return Problem("invalid_type", f"must be a whole number, is {value:g}")
+            return Problem("invalid_type", f"must be a whole number, is {value!r}")
         return None
 
 

@@ -4,17 +4,19 @@ from math import isnan
 
 import numpy as np
 
+from beacon_core.domain.numbers import WHOLE_RULE
 from beacon_core.errors import BeaconError
 from beacon_core.product import Feature, Product
 from beacon_inference.ask import Ask, Bounds, any_true
 
 
 class Rules:
-    """Valid ranges, categories, the least number of features and those that none may lack."""
+    """Valid ranges, categories, whole numbers, the least number of features and those that none may lack."""
 
     def __init__(self, product: Product) -> None:
         self._features = product.features
         self._minimum = product.serving.min_features
+        self._whole = [column for column, feature in enumerate(product.features) if feature.is_whole]
         self._needed = [column for column, feature in enumerate(product.features) if not feature.nullable]
         bounds = [_bounds(feature) for feature in product.features]
         self._valid = Bounds([low for low, _ in bounds], [high for _, high in bounds])
@@ -25,14 +27,20 @@ class Rules:
         ]
 
     def check(self, ask: Ask) -> None:
-        """Raise BeaconError for the first value that is infinite, out of its valid range or of no known category."""
+        """Raise BeaconError for the first value that is infinite, out of range, of no known category or not whole."""
         matrix = ask.matrix
-        if self._valid.hold(matrix) and all(known.issuperset(matrix[:, at].tolist()) for at, known in self._categories):
+        if (
+            self._valid.hold(matrix)
+            and all(known.issuperset(matrix[:, at].tolist()) for at, known in self._categories)
+            and all(all(map(float.is_integer, matrix[:, at].tolist())) for at in self._whole)
+        ):
             return
         # NaN compares false, so a missing value passes; infinities fail.
         wrong = self._valid.broken(matrix)
         for at, known in self._categories:
             wrong[:, at] |= [value not in known and not isnan(value) for value in matrix[:, at].tolist()]
+        for at in self._whole:
+            wrong[:, at] |= [not value.is_integer() and not isnan(value) for value in matrix[:, at].tolist()]
         if any_true(wrong):
             row, column = np.argwhere(wrong)[0].tolist()
             raise self._refusal(ask, row, column)
@@ -62,8 +70,10 @@ class Rules:
         field = ask.path.format(row=row, feature=feature.name)
         if not np.isfinite(value):
             return BeaconError("not_finite", f"{feature.name} must be finite", field)
+        low, high = _bounds(feature)
+        if feature.is_whole and low <= value <= high:
+            return BeaconError("invalid_type", f"{feature.name} is {value!r}, must be {WHOLE_RULE}", field)
         if feature.valid is not None:
-            low, high = feature.valid
             rule = f"{feature.name} is {value:g}, valid is {low:g} to {high:g} {feature.unit}"
             return BeaconError("out_of_valid_range", rule, field)
         allowed = ", ".join(str(category) for category in feature.categories or ())

@@ -7,6 +7,7 @@ the training quantiles of the old model's features, each by itself, some values 
 import logging
 import random
 from bisect import bisect_right
+from datetime import datetime
 from itertools import pairwise
 
 import msgspec
@@ -14,7 +15,6 @@ from sqlalchemy import Engine, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from beacon_core.data.actuals import before_newest, labelled
-from beacon_core.domain.times import read_time
 from beacon_core.manifest import FeatureFacts, Manifest
 from beacon_core.masking import word
 from beacon_core.product import Product
@@ -59,6 +59,8 @@ def made_up(product: Product, manifest: Manifest, count: int) -> list[Row]:
             value = _at(facts[feature.name], draw.random())
             if feature.categories is not None:
                 value = min(feature.categories, key=lambda category: abs(category - value))
+            elif feature.is_whole:
+                value = round(value)
             keep = len(product.features) - len(values) <= product.serving.min_features or not feature.nullable
             if keep or draw.random() >= MISSING:
                 values[feature.name] = value
@@ -82,12 +84,12 @@ def _labelled(engine: Engine, product: Product, manifest: Manifest, count: int) 
     """
     with engine.connect() as connection:
         after = before_newest(connection, CORRECTED * count)
-        made = read_time(manifest.created_at)
+        made = datetime.fromisoformat(manifest.created_at)
         columns = (predictions.c.id, predictions.c.features, predictions.c.served)
         found = labelled(*columns, since=made, after=after)
         newest = connection.execute(select(found).order_by(found.c.actual_id.desc(), found.c.id).limit(count))
         rows = [Row(_merged(product, row.features, row.served), row.value) for row in newest]
-    return [row for row in rows if _enough(product, row)]
+    return [row for row in rows if _is_answered(product, row)]
 
 
 def _newest(engine: Engine, product: Product, count: int) -> list[Row]:
@@ -96,7 +98,7 @@ def _newest(engine: Engine, product: Product, count: int) -> list[Row]:
         found = [Row(_merged(product, row.features, row.served)) for row in connection.execute(query)]
     # A question that users repeat says nothing new: made-up ones in its place may find what it cannot.
     different = {tuple(row.features.items()): row for row in found}
-    return [row for row in different.values() if _enough(product, row)]
+    return [row for row in different.values() if _is_answered(product, row)]
 
 
 def _merged(product: Product, given: dict[str, float], served: dict[str, float] | None) -> dict[str, float]:
@@ -105,5 +107,7 @@ def _merged(product: Product, given: dict[str, float], served: dict[str, float] 
     return {name: merged[name] for name in product.feature_names if merged.get(name) is not None}
 
 
-def _enough(product: Product, row: Row) -> bool:
-    return len(row.features) >= product.serving.min_features
+def _is_answered(product: Product, row: Row) -> bool:
+    """Whether inference answers it today; it once took parts of whole numbers."""
+    whole = [row.features.get(feature.name, 0) for feature in product.features if feature.is_whole]
+    return len(row.features) >= product.serving.min_features and all(float(value).is_integer() for value in whole)

@@ -2,13 +2,16 @@
 
 import numpy as np
 
-from beacon_core.product import Product
+from beacon_core.product import Feature, Product
 from beacon_retrain.dataset import Matrix
 
 
 def fit_fill(features: Matrix, product: Product) -> Matrix:
-    """The fill value of each column: its median, or for categories the most frequent value (the smallest of equals)."""
-    return np.array([_fill(features[:, i], feature.impute) for i, feature in enumerate(product.features)])
+    """The fill value of each column: its median, or for categories the most frequent value (the smallest of equals).
+
+    Of whole numbers the median is one of them, the lower one of two.
+    """
+    return np.array([_fill(features[:, i], feature) for i, feature in enumerate(product.features)])
 
 
 def impute(features: Matrix, fill: Matrix) -> Matrix:
@@ -17,9 +20,9 @@ def impute(features: Matrix, fill: Matrix) -> Matrix:
     return filled.astype(np.float32).astype(np.float64)
 
 
-def _fill(column: Matrix, how: str) -> float:
+def _fill(column: Matrix, feature: Feature) -> float:
     known = column[~np.isnan(column)]
-    if how == "median":
-        return float(np.median(known))
+    if feature.impute == "median":
+        return float(np.quantile(known, 0.5, method="lower") if feature.is_whole else np.median(known))
     values, counts = np.unique(known, return_counts=True)
     return float(values[counts.argmax()])

@@ -1,12 +1,11 @@
 """The document's schemas: shapes of requests and answers, with ranges, categories and units from product.yaml."""
 
-from collections.abc import Iterable
 from typing import Any
 
-from beacon_core.domain.integers import INT64
 from beacon_core.errors import STATUS_OF
 from beacon_core.product import Feature, Product
 from beacon_core.settings import Settings
+from beacon_inference.native import INT64_MAX
 from beacon_inference.openapi.operations import Json, ref
 from beacon_inference.protocols.open_inference import NUMPY_OF, OUTPUTS
 
@@ -38,12 +37,6 @@ def nullable(schema: Json) -> Json:
     return {"anyOf": [schema, {"type": "null"}]}
 
 
-def given(*names: str, without: Iterable[str]) -> Json:
-    """Require that these members are there and not null, and that the others are not there, or null."""
-    some, none = {"not": {"type": "null"}}, {"type": "null"}
-    return {"required": list(names), "properties": dict.fromkeys(names, some) | dict.fromkeys(without, none)}
-
-
 def feature_schema(feature: Feature) -> Json:
     """One feature: a number in its valid range or one of the categories, null where it is missing."""
     never = "" if feature.nullable else "; never imputed: the request or the feature store must know it"
@@ -51,12 +44,13 @@ def feature_schema(feature: Feature) -> Json:
     if feature.categories is not None:
         return described | {"type": ["number", "null"], "enum": [*feature.categories, None]}
     low, high = feature.valid or (0, 0)
-    return described | {"type": ["number", "null"], "minimum": low, "maximum": high}
+    kind = "integer" if feature.is_whole else "number"
+    return described | {"type": [kind, "null"], "minimum": low, "maximum": high}
 
 
 def _request_schemas(product: Product, settings: Settings) -> Json:
     features = {feature.name: feature_schema(feature) for feature in product.features}
-    key = {"type": "integer", "minimum": INT64[0], "maximum": INT64[-1]}
+    key = {"type": "integer", "minimum": -INT64_MAX, "maximum": INT64_MAX}
     row = {
         "features": nullable(ref("Features")),
         "entity": nullable(ref("Entity")),
@@ -71,9 +65,7 @@ def _request_schemas(product: Product, settings: Settings) -> Json:
         },
         "Features": closed(features, (), description="Absent or null: looked up, or imputed."),
         "Entity": closed(
-            {product.entity.key: key},
-            description=f"The {product.entity.name} whose features are looked up. A key written with a fraction or an "
-            "exponent, such as 17.0, is taken below 2^53: larger ones may have been rounded.",
+            {product.entity.key: key}, description=f"The {product.entity.name} whose features are looked up."
         ),
         "PredictRequest": closed(
             row,
@@ -146,15 +138,12 @@ def _log_schemas(product: Product, settings: Settings) -> Json:
             "maximum": high,
             "description": f"true value ({product.target.unit})",
         },
-        "prediction_id": nullable(ref("ClientId")),
-        "entity": nullable(ref("Entity")),
-        "observed_at": nullable(TIME) | {"description": "when the value was true; now, where it goes by prediction id"},
-        "source": nullable(ref("ClientId")),
+        "prediction_id": ref("ClientId"),
+        "entity": ref("Entity"),
+        "observed_at": TIME | {"description": "when the value was true; now, where it goes by prediction id"},
+        "source": ref("ClientId"),
     }
-    either = [
-        given("prediction_id", without=("entity",)),
-        given("entity", "observed_at", without=("prediction_id",)),
-    ]
+    either = [{"required": ["prediction_id"]}, {"required": ["entity", "observed_at"]}]
     outcomes = {"type": "array", "items": {"enum": ["accepted", "corrected", "duplicate"]}}
     many = {"type": "array", "minItems": 1, "maxItems": settings.max_batch_rows, "items": ref("Actual")}
     return {
@@ -166,10 +155,9 @@ def _log_schemas(product: Product, settings: Settings) -> Json:
 
 def _open_inference_schemas() -> Json:
     shape = {"type": "array", "items": {"type": "integer"}}
-    options = nullable(ANY_OBJECT)
-    tensor = {"name": STRING, "shape": shape, "datatype": STRING, "parameters": options, "data": {"type": "array"}}
+    tensor = {"name": STRING, "shape": shape, "datatype": STRING, "parameters": ANY_OBJECT, "data": {"type": "array"}}
     described = {"name": STRING, "datatype": STRING, "shape": shape}
-    asked = {"name": {"enum": list(OUTPUTS)}, "parameters": options}
+    asked = {"name": {"enum": list(OUTPUTS)}, "parameters": ANY_OBJECT}
     numeric = [name for name, dtype in NUMPY_OF.items() if dtype is not None]
     return {
         "Tensor": {
@@ -181,12 +169,10 @@ def _open_inference_schemas() -> Json:
         "InferRequest": {
             "type": "object",
             "properties": {
-                "id": nullable(STRING),
-                "parameters": options,
+                "id": STRING,
+                "parameters": ANY_OBJECT,
                 "inputs": {"type": "array", "minItems": 1, "items": ref("Tensor")},
-                "outputs": nullable(
-                    {"type": "array", "items": {"type": "object", "properties": asked, "required": ["name"]}}
-                ),
+                "outputs": {"type": "array", "items": {"type": "object", "properties": asked, "required": ["name"]}},
             },
             "required": ["inputs"],
             "description": "One tensor [rows, features], or one named tensor a feature.",
@@ -230,7 +216,7 @@ def _foreign_schemas(product: Product, settings: Settings) -> Json:
         "properties": {
             "columns": {"type": "array", "items": column},
             "data": rows | {"items": {"type": "array", "items": value}},
-            "index": nullable({"type": "array"}),
+            "index": {"type": "array"},
         },
         "required": ["columns", "data"],
     }
@@ -239,8 +225,8 @@ def _foreign_schemas(product: Product, settings: Settings) -> Json:
     def one_of(names: list[str]) -> Json:
         return {
             "type": "object",
-            "properties": {name: nullable(forms[name]) for name in names},
-            "oneOf": [given(name, without=[other for other in names if other != name]) for name in names],
+            "properties": {name: forms[name] for name in names},
+            "oneOf": [{"required": [name]} for name in names],
         }
 
     return {
