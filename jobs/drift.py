@@ -3,12 +3,13 @@
 import argparse
 import os
 import sys
-from datetime import UTC, datetime
+from datetime import datetime
 
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from beacon_core import clock
+from beacon_core.domain.times import read_time
 from beacon_core.job import log, run_job
 from beacon_core.kubernetes import ClusterError
 from beacon_core.masking import word
@@ -67,10 +68,10 @@ def _tell(outcome: Outcome) -> None:
 
 
 def _moment(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        raise argparse.ArgumentTypeError("needs a time zone, such as a trailing Z")
-    return moment.astimezone(UTC)
+    try:
+        return read_time(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from beacon_core import clock, ledger
+from beacon_core.domain.times import read_time
 from beacon_core.job import log, run_job
 from beacon_core.kubernetes import pod_access
 from beacon_core.masking import word
@@ -181,8 +182,10 @@ def _arguments() -> argparse.Namespace:
 def _moment(text: str) -> datetime | None:
     if not text:
         return None
-    moment = datetime.fromisoformat(text)
-    return moment.replace(tzinfo=moment.tzinfo or UTC)
+    try:
+        return read_time(text, UTC)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 if __name__ == "__main__":

@@ -99,10 +99,9 @@ def promotion(*arguments: str, name: str = "promote") -> Process:
 
 
 def variables(settings: Settings, given: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The environment of every process: what was given, else a laptop's defaults; the state's folder."""
+    """The environment of every process: what was given, else a laptop's defaults; the settings' paths, whole."""
     threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    own = {
-        f"{PREFIX}HOME": str(settings.home),
+    own = settings.environment() | {
         f"{PREFIX}INFERENCE_METRICS_URL": f"http://{settings.host}:{settings.inference_metrics_port}",
         "PYTHONUNBUFFERED": "1",
         "FEAST_USAGE": "False",

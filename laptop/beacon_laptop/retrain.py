@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from beacon_core.errors import ConfigurationError
 from beacon_core.masking import word
 from beacon_core.product import load_product
-from beacon_core.settings import Settings, clean_credentials, load_settings
+from beacon_core.settings import Settings, clean_credentials, load_settings, make_home
 from beacon_laptop.health import is_ready
 from beacon_laptop.processes import services, training, variables
 from beacon_laptop.supervision import START_SECONDS, STOP_SECONDS, kill_group, popen
@@ -25,6 +25,7 @@ def main() -> int:
         clean_credentials()
         settings = load_settings()
         load_product(settings.product)
+        make_home(settings)
     except ConfigurationError as error:
         say(f"beacon cannot start: {word(error)}")
         return 2
@@ -43,7 +44,6 @@ def registry(settings: Settings) -> Iterator[None]:
         yield
         return
     say(f"beacon: starting {mlflow.name} for this run")
-    settings.home.mkdir(parents=True, exist_ok=True)
     file = settings.home / "mlflow.log"
     with file.open("ab") as log, ended(popen(mlflow.command, variables(settings), log)) as server:
         deadline = time.monotonic() + START_SECONDS

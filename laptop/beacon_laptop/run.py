@@ -12,7 +12,6 @@ import os
 import shlex
 import signal
 import subprocess
-import tempfile
 import threading
 import time
 import xmlrpc.client
@@ -25,12 +24,20 @@ from beacon_core.errors import ConfigurationError
 from beacon_core.masking import word
 from beacon_core.product import load_product
 from beacon_core.release import read_release
-from beacon_core.settings import PREFIX, Settings, clean_credentials, load_settings
+from beacon_core.settings import PREFIX, Settings, clean_credentials, load_settings, make_home
 from beacon_laptop.example import Body, curl_line, questions
 from beacon_laptop.health import ask, is_ready
 from beacon_laptop.ports import PortError, check_ports
 from beacon_laptop.processes import Process, services, training, variables
-from beacon_laptop.supervision import START_SECONDS, STOP_SECONDS, Supervisor, kill_group, log_file, popen
+from beacon_laptop.supervision import (
+    START_SECONDS,
+    STOP_SECONDS,
+    Supervisor,
+    kill_group,
+    log_file,
+    popen,
+    socket_folder,
+)
 from beacon_laptop.terminal import log_end, new_lines, say, told
 
 POLL_SECONDS = 0.25
@@ -68,6 +75,7 @@ def main() -> int:
         clean_credentials()
         settings = load_settings()
         bodies = questions(load_product(settings.product))
+        make_home(settings)
         with only_one(settings.home):
             check_ports(settings)
             Laptop(settings, training(shlex.split(arguments.train)), stop).run(bodies)
@@ -132,8 +140,7 @@ class Laptop:
 
         `bodies` are the requests that a person is shown to begin with.
         """
-        # A socket's path has room for about 100 characters, and the state's folder may lie deep.
-        with tempfile.TemporaryDirectory(prefix="beacon-") as folder:
+        with socket_folder() as folder:
             self.supervisor = Supervisor(
                 self.services, self.environment, self.settings.home, Path(folder) / "supervisor.sock"
             )

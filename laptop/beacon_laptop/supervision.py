@@ -2,11 +2,13 @@
 
 import http.client
 import os
+import re
 import shlex
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import xmlrpc.client
 from collections.abc import Mapping, Sequence
@@ -23,6 +25,9 @@ LEASH = (sys.executable, "-I", str(Path(leash.__file__)))
 GROUP = "beacon"
 START_SECONDS = 300.0
 """How long a service may take to be ready: seconds, unless the machine has something else to do, too."""
+CONFIG_FILE = "supervisord.conf"
+PLAIN = re.compile(r"[\w./-]+", re.ASCII)
+MOST_FOLDER = 60
 STOP_SECONDS = 8
 """How long a process may take to stop before it is killed."""
 ANSWER_SECONDS = 30.0
@@ -36,22 +41,32 @@ class State(msgspec.Struct, frozen=True):
     name: str
 
 
-def configuration(processes: Sequence[Process], folder: Path, sock: Path, logs: Path) -> str:
-    """Supervisord's configuration, as text. Nothing starts by itself: a first model may have to be trained first."""
+class Configuration(msgspec.Struct, frozen=True):
+    """Supervisord's configuration: the file, and the variables by which it gets what the file cannot hold."""
+
+    text: str
+    variables: dict[str, str]
+
+
+def configuration(processes: Sequence[Process], sock: Path) -> Configuration:
+    """The configuration, for a supervisord that starts in the folder `run` beside `logs`.
+
+    Nothing starts by itself: a first model may have to be trained first. A path may hold what the file takes for a
+    comment or an expansion: it is relative here, or comes by a variable.
+    """
     head = f"""\
 [supervisord]
 nodaemon = true
 logfile = /dev/null
 logfile_maxbytes = 0
-pidfile = {_escape(folder / "supervisord.pid")}
-directory = {_escape(ROOT)}
+pidfile = supervisord.pid
 
 [unix_http_server]
-file = {_escape(sock)}
+file = {sock}
 chmod = 0700
 
 [supervisorctl]
-serverurl = unix://{_escape(sock)}
+serverurl = unix://{sock}
 
 [rpcinterface:supervisor]
 supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
@@ -59,14 +74,20 @@ supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
     # One group, because supervisord stops one group after the other.
     names = ",".join(process.name for process in processes)
     group = f"\n[group:{GROUP}]\nprograms = {names}\n"
-    return head + group + "".join(_section(process, logs) for process in processes)
+    commands = {_variable(process): shlex.join([*LEASH, *process.command]) for process in processes}
+    text = head + group + "".join(map(_section, processes))
+    return Configuration(text, {"SUPERVISED_FOLDER": str(ROOT), **commands})
 
 
-def _section(process: Process, logs: Path) -> str:
+def _variable(process: Process) -> str:
+    return f"SUPERVISED_{process.name.upper().replace('-', '_')}"
+
+
+def _section(process: Process) -> str:
     return f"""
 [program:{process.name}]
-command = {_escape(shlex.join([*LEASH, *process.command]))}
-directory = {_escape(ROOT)}
+command = %(ENV_{_variable(process)})s
+directory = %(ENV_SUPERVISED_FOLDER)s
 autostart = false
 autorestart = true
 startsecs = 1
@@ -75,18 +96,17 @@ stopsignal = TERM
 stopwaitsecs = {STOP_SECONDS}
 killasgroup = true
 redirect_stderr = true
-stdout_logfile = {_escape(log_file(logs, process.name))}
+stdout_logfile = {log_file(Path("..", "logs"), process.name)}
 stdout_logfile_maxbytes = 10MB
 stdout_logfile_backups = 2
 """
 
 
-def _escape(value: object) -> str:
-    # supervisord expands %(name)s everywhere, and takes " ;" and " #" for the start of a comment.
-    text = str(value)
-    if any(sign in text for sign in ("\n", " ;", " #")):
-        raise ValueError(f"{text!r}: the supervisor takes no path with a line break, ' ;' or ' #' in it")
-    return text.replace("%", "%%")
+def socket_folder() -> "tempfile.TemporaryDirectory[str]":
+    """A folder for the socket: its path has room for about 100 characters, and is plain enough for supervisord."""
+    usual = tempfile.gettempdir()
+    plain = len(usual) <= MOST_FOLDER and PLAIN.fullmatch(usual)
+    return tempfile.TemporaryDirectory(prefix="beacon-", dir=usual if plain else "/tmp")  # noqa: S108 - a name of its own
 
 
 def log_file(logs: Path, name: str) -> Path:
@@ -94,12 +114,14 @@ def log_file(logs: Path, name: str) -> Path:
     return logs / f"{name}.log"
 
 
-def popen(command: list[str], environment: Mapping[str, str], output: Any = None) -> "subprocess.Popen[bytes]":
+def popen(
+    command: list[str], environment: Mapping[str, str], output: Any = None, folder: Path = ROOT
+) -> "subprocess.Popen[bytes]":
     """Start `command` tied to this process, in a session of its own, so that Ctrl-C reaches this process alone."""
     return subprocess.Popen(  # noqa: S603 (the command is ours)
         [*LEASH, *command],
         env={**environment, leash.PARENT: str(os.getpid())},
-        cwd=ROOT,
+        cwd=folder,
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=subprocess.STDOUT if output else None,
@@ -124,11 +146,11 @@ class Supervisor:
         folder = home / "run"
         self.logs = home / "logs"
         self.logs.mkdir(parents=True, exist_ok=True)
-        config = folder / "supervisord.conf"
-        config.write_text(configuration(processes, folder, sock, self.logs), encoding="utf-8")
+        config = configuration(processes, sock)
+        (folder / CONFIG_FILE).write_text(config.text, encoding="ascii")
         with log_file(self.logs, "supervisord").open("wb") as output:
-            command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(config)]
-            self.process = popen(command, environment, output)
+            command = [sys.executable, "-m", "supervisor.supervisord", "-c", CONFIG_FILE]
+            self.process = popen(command, {**environment, **config.variables}, output, folder)
         self.groups: dict[str, int] = {}
         """Name -> pid of its newest process, which leads a process group of the same number."""
         self.sock = sock

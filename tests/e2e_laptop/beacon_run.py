@@ -32,8 +32,9 @@ def ports_of_a_run() -> dict[str, str]:
 class Run:
     """`make run` on the state folder `home`, in a process group of its own, as a terminal would have it."""
 
-    def __init__(self, home: Path, ports: dict[str, str]) -> None:
+    def __init__(self, home: Path, ports: dict[str, str], checkout: Path = ROOT) -> None:
         self.home = home
+        self.checkout = checkout
         self.ports = ports
         self.output = Path(tempfile.mkdtemp(dir=home.parent)) / "terminal.out"
         given = {name: value for name, value in os.environ.items() if not name.startswith((PREFIX, "MAKE"))}
@@ -41,7 +42,7 @@ class Run:
         with self.output.open("wb") as stream:
             self.make = subprocess.Popen(
                 ["make", "run", "TRAIN=--repeats 1 --folds 3"],
-                cwd=ROOT,
+                cwd=checkout,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
@@ -52,6 +53,14 @@ class Run:
     @property
     def settings(self) -> Settings:
         return load_settings({**self.ports, f"{PREFIX}HOME": str(self.home)})
+
+    def do(self, *arguments: str) -> str:
+        """The output of make, beside the run and on its state."""
+        done = subprocess.run(
+            ["make", *arguments], cwd=self.checkout, env=self.environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
 
     def text(self) -> str:
         return self.output.read_text(errors="replace")

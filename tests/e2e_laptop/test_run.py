@@ -1,6 +1,7 @@
 """`make run`, the real thing: it trains, serves, survives or ends as a whole, and leaves nothing behind.
 
-The tests go through the life of one state folder in the order of this file.
+The tests go through the life of one state folder in the order of this file. Checkout and folder have names that file
+systems take and programs trip over.
 """
 
 import os
@@ -11,23 +12,37 @@ import time
 
 import pytest
 from e2e_laptop.beacon_run import READY, Run, ports_of_a_run
+from support.checkout import copy_checkout
+from support.nasty import TOGETHER
 from support.waiting import until
 
+HOME, CHECKOUT, _ = TOGETHER
 pytestmark = pytest.mark.timeout(1200)
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    return tmp_path_factory.mktemp("state") / "a home"
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("laptop")
+
+
+@pytest.fixture(scope="module")
+def checkout(folder):
+    return copy_checkout(folder / CHECKOUT)
+
+
+@pytest.fixture(scope="module")
+def home(folder):
+    (folder / "state").mkdir()
+    return folder / "state" / HOME
 
 
 @pytest.fixture
-def start(home):
+def start(home, checkout):
     """Start `make run`; whatever is left of it is ended after the test."""
     runs = []
 
     def _start(given=None):
-        runs.append(Run(home, ports_of_a_run() | (given or {})))
+        runs.append(Run(home, ports_of_a_run() | (given or {}), checkout))
         return runs[-1]
 
     yield _start
@@ -120,7 +135,7 @@ def test_the_first_run_trains_and_everything_killed_comes_back(start):
     assert "Traceback" not in run.text()
 
 
-def test_the_next_run_is_quick_and_the_only_one(start):
+def test_the_next_run_is_quick_and_the_only_one(start, home, folder):
     run = start()
     run.wait_for(READY)
     # Twenty seconds of two cores are forty seconds of work, whatever else the machine does meanwhile.
@@ -131,6 +146,13 @@ def test_the_next_run_is_quick_and_the_only_one(start):
     assert other.make.wait(120) != 0
     assert re.search(r"beacon cannot start: it already runs on .* \(pid \d+\)", other.text())
     assert run.all_ready()
+
+    # The jobs by hand, and beside it nothing that some program took the paths for.
+    assert "retraining: " in run.do("drift")
+    assert "register" in run.do("retrain", "ARGS=--repeats 1 --folds 3 --force")
+    assert "evaluate" in run.do("dvc", "ARGS=dag")
+    assert {path.name for path in folder.iterdir()} == {"state", CHECKOUT}
+    assert [path.name for path in home.parent.iterdir() if not path.name.startswith("tmp")] == [HOME]
 
     # Ctrl-C, as a terminal sends it: to make and what it runs, not to one of them.
     os.killpg(run.make.pid, signal.SIGINT)

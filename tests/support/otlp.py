@@ -11,10 +11,15 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 
 class Received(NamedTuple):
-    """A span as it came over the wire, and the service that sent it."""
+    """A span as it came over the wire, and the resource that sent it."""
 
-    service: str
+    resource: dict[str, str]
     span: Any
+
+    @property
+    def service(self) -> str:
+        """The resource's `service.name`."""
+        return self.resource["service.name"]
 
     @property
     def name(self) -> str:
@@ -44,6 +49,7 @@ class Receiver(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Taker)
         self.spans: list[Received] = []
         self.paths: set[str] = set()
+        self.headers: list[dict[str, str]] = []
 
     @property
     def url(self) -> str:
@@ -71,10 +77,11 @@ class Taker(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         assert self.headers["Content-Type"] == "application/x-protobuf"
         self.server.paths.add(self.path)
+        self.server.headers.append({name.lower(): value for name, value in self.headers.items()})
         for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
-            names = {item.key: item.value.string_value for item in resource.resource.attributes}
+            about = {item.key: item.value.string_value for item in resource.resource.attributes}
             for scope in resource.scope_spans:
-                self.server.spans += [Received(names["service.name"], span) for span in scope.spans]
+                self.server.spans += [Received(about, span) for span in scope.spans]
         self.send_response(200)
         self.send_header("Content-Length", "0")
         self.end_headers()

@@ -16,8 +16,8 @@ KUBE_VERSION = "--kube-version=1.34.0"
 CASES = [(folder.name, file.name) for folder in charts() for file in sorted((folder / "ci").glob("*-values.yaml"))]
 
 
-def helm(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([HELM, *arguments], capture_output=True, text=True, check=False, cwd=ROOT)
+def helm(*arguments: str, given: str | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([HELM, *arguments], input=given, capture_output=True, text=True, check=False, cwd=ROOT)
 
 
 def template(chart: str, *arguments: str) -> subprocess.CompletedProcess[str]:

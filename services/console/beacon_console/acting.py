@@ -12,6 +12,7 @@ from beacon_console.reading import Store
 from beacon_core import approvals
 from beacon_core.errors import BeaconError
 from beacon_core.product import Product
+from beacon_core.serving.http import is_utf8
 from beacon_core.settings import Settings
 
 FORM = frozenset({"application/x-www-form-urlencoded"})
@@ -35,7 +36,7 @@ def _check_sender(settings: Settings) -> None:
         raise BeaconError("not_found", "Decisions are switched off here: BEACON_CONSOLE_TOKEN is not set.")
     if request.headers.get("Sec-Fetch-Site", "same-origin") not in {"same-origin", "none"}:
         raise BeaconError("unauthorized", "This form was sent by another site.")
-    if request.mimetype not in FORM:
+    if request.mimetype not in FORM or not is_utf8(request.headers["Content-Type"].encode("latin-1")):
         raise BeaconError("unsupported_media_type", "Send the form of the model's page.", "Content-Type")
     if not hmac.compare_digest(request.form.get("token", "").encode(), settings.console_token.encode()):
         raise BeaconError("unauthorized", "The token is not the right one. Nothing was decided.", "token")

@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 from markupsafe import Markup
 
+from beacon_core.domain.times import read_time
 from beacon_core.masking import mask
 
 NOTHING = "\N{EN DASH}"
@@ -83,7 +84,7 @@ def words(items: list[str]) -> str:
 def clock(period: str) -> str:
     """Write a drift run's period, an ISO 8601 time, as a person reads it."""
     try:
-        return f"{datetime.fromisoformat(period):%Y-%m-%d %H:%M}"
+        return f"{read_time(period, UTC):%Y-%m-%d %H:%M}"
     except ValueError:
         return period
 

@@ -1,7 +1,7 @@
 """The pages' pictures: facts of the store as marks on a chart."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC
 
 from markupsafe import Markup
 
@@ -10,6 +10,7 @@ from beacon_console.charts import Axis, Mark
 from beacon_console.drift import Figure
 from beacon_console.formats import number
 from beacon_console.traffic import Hour
+from beacon_core.domain.times import read_time
 
 
 def traffic(hours: Sequence[Hour]) -> tuple[Markup, Axis]:
@@ -26,7 +27,7 @@ def traffic(hours: Sequence[Hour]) -> tuple[Markup, Axis]:
 
 def error(figures: Sequence[Figure], limit: float | None, name: str, unit: str) -> tuple[Markup, Axis]:
     """A realised figure over the runs, with its confidence band and its limit."""
-    times = [datetime.fromisoformat(figure.period) for figure in figures]
+    times = [read_time(figure.period, UTC) for figure in figures]
     span = max((times[-1] - times[0]).total_seconds(), 1.0) if times else 1.0
     marks = [
         Mark(

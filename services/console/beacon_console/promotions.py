@@ -1,5 +1,6 @@
 """The ledger's pages: what served when, how each promotion went, and every figure that decided it."""
 
+import re
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -8,12 +9,15 @@ from sqlalchemy import Connection
 
 from beacon_console.reading import Store
 from beacon_core import clock, ledger
+from beacon_core.domain.times import read_time
 from beacon_core.errors import BeaconError
 from beacon_core.ledger import Entry
 from beacon_core.product import Product
 
 ROWS = 1000
 """Newest rows that the page groups into runs."""
+PLUS_AS_BLANK = re.compile(r"(:\d\d(?:[.,]\d+)?) (\d\d:?\d\d)$", re.ASCII)
+"""The zone of a time whose + was not written %2B in the address."""
 
 
 class Run(NamedTuple):
@@ -87,10 +91,9 @@ def moment_of(text: str) -> datetime | None:
     if not text:
         return None
     try:
-        moment = datetime.fromisoformat(text)
+        return read_time(PLUS_AS_BLANK.sub(r"\1+\2", text), UTC)
     except ValueError as error:
-        raise BeaconError("invalid_type", "at must be a time such as 2026-01-31 12:00.", "at") from error
-    return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
+        raise BeaconError("invalid_type", f"at {error}.", "at") from error
 
 
 def _served(connection: Connection, product: Product, moment: datetime) -> Served:

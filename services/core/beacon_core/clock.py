@@ -10,6 +10,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from beacon_core.platform import places
 from beacon_core.settings import PREFIX, Settings
 
 LOOK_SECONDS = 1.0
@@ -35,7 +36,8 @@ class _Shift:
         self._looked = -math.inf
 
     def _look(self) -> None:
-        file = Path(os.environ.get(f"{PREFIX}HOME") or Settings().home) / "clock"
+        given = os.environ.get(f"{PREFIX}HOME")
+        file = (places.absolute(given) if given else Settings().home) / "clock"
         try:
             seen = str(file), file.stat().st_mtime_ns
         except OSError:

@@ -18,7 +18,8 @@ from beacon_core.errors import ConfigurationError
 from beacon_core.ids import new_id
 from beacon_core.masking import word
 from beacon_core.settings import Settings, clean_credentials, load_settings
-from beacon_core.tracing import Trace, is_traced, outgoing_headers, read_trace
+from beacon_core.trace_settings import is_traced
+from beacon_core.tracing import Trace, open_tracer, outgoing_headers, read_trace
 
 log = logging.getLogger("beacon.job")
 REFUSED = 1
@@ -35,7 +36,7 @@ def run_job(name: str, main: Callable[[], int]) -> int:
         clean_credentials()
         settings = load_settings()
         logs.configure_job_logging(name, settings.build_version, settings.log_level, settings.log_format)
-        status = _run_traced(name, settings, trace, main) if is_traced() else main()
+        status = _run_traced(name, settings, trace, main)
     except ConfigurationError as error:
         log.error("%s", word(error))
     except Exception:
@@ -77,16 +78,19 @@ def trace_environment() -> dict[str, str]:
 
         from beacon_core.spans import trace_of  # noqa: PLC0415
 
-        trace = trace_of(get_current_span())
+        current = get_current_span()
+        trace = trace_of(current) if current.get_span_context().is_valid else trace
     return {name.upper(): text for name, text in outgoing_headers(trace, trace.parent_id).items()}
 
 
 def _run_traced(name: str, settings: Settings, trace: Trace, main: Callable[[], int]) -> int:
+    tracer = open_tracer(name, settings.build_version)
+    if tracer is None:
+        return main()
     from opentelemetry.trace import SpanKind, StatusCode, set_tracer_provider, use_span  # noqa: PLC0415
 
-    from beacon_core.spans import Tracer, telling_failures  # noqa: PLC0415
+    from beacon_core.spans import telling_failures  # noqa: PLC0415
 
-    tracer = Tracer(name, settings.build_version)
     set_tracer_provider(tracer.provider)
     try:
         begun = tracer.begin(name, trace, SpanKind.INTERNAL)

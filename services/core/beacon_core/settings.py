@@ -1,7 +1,8 @@
 """Settings: every BEACON_ environment variable, read once, typed, and refused when misspelt."""
 
 import os
-from collections.abc import Mapping, MutableMapping
+import tempfile
+from collections.abc import Callable, Mapping, MutableMapping
 from pathlib import Path
 from typing import Literal
 
@@ -9,6 +10,8 @@ import msgspec
 
 from beacon_core.errors import ConfigurationError
 from beacon_core.masking import MASK, mask
+from beacon_core.platform import places
+from beacon_core.platform.files import sqlite_url
 
 ROOT = Path(__file__).resolve().parents[3]
 PREFIX = "BEACON_"
@@ -113,7 +116,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def database(self) -> str:
         """The store's URL in force."""
-        return self.database_url or f"sqlite:///{self.home / 'beacon.db'}"
+        return self.database_url or sqlite_url(self.home / "beacon.db")
 
     @property
     def release_file(self) -> Path:
@@ -145,10 +148,32 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """DVC's remote in force."""
         return self.dvc_remote or str(self.home / "dvc-remote")
 
+    def environment(self) -> dict[str, str]:
+        """The variables of the places that were given, whole, for a process that starts in another folder."""
+        fields = {field.name: field.default for field in msgspec.structs.fields(self)}
+        given = {name: getattr(self, name) for name in PLACES if getattr(self, name) != fields[name]}
+        return {f"{PREFIX}{name.upper()}": str(value) for name, value in {**given, "home": self.home}.items()}
+
     def shown(self) -> dict[str, str]:
         """The settings as text for a log line, secrets hidden."""
         values = {name: getattr(self, name) for name in self.__struct_fields__}
         return {name: MASK if name in SECRETS and value else mask(str(value)) for name, value in values.items()}
+
+
+PLACES: dict[str, Callable[[str], object]] = {
+    "home": places.folder,
+    "product": places.file,
+    "feature_repo": places.folder,
+    "release": places.file,
+    "spool": places.folder,
+    "database_url": places.database,
+    "dvc_remote": places.remote,
+    "host": places.host,
+    "features_url": places.http_address,
+    "mlflow_url": places.http_address,
+    "inference_metrics_url": places.http_address,
+}
+"""What the settings that name a place may say."""
 
 
 def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
@@ -164,10 +189,15 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         if text == "":
             continue
         try:
-            values[name] = msgspec.convert(text, types[name], strict=False, dec_hook=_path)
-        except (msgspec.ValidationError, NotImplementedError) as error:
+            values[name] = PLACES[name](text) if name in PLACES else msgspec.convert(text, types[name], strict=False)
+        except (ValueError, msgspec.ValidationError) as error:
             raise SettingsError(f"{PREFIX}{name.upper()}: {error}") from error
-    return Settings(**values)  # type: ignore[arg-type]
+    settings = Settings(**values)  # type: ignore[arg-type]
+    try:
+        places.check_home(settings.home)
+    except ValueError as error:
+        raise SettingsError(f"{PREFIX}HOME: {error}") from error
+    return settings
 
 
 def clean_credentials(environment: MutableMapping[str, str] = os.environ) -> None:
@@ -189,8 +219,11 @@ def _clean(name: str, text: str) -> str:
     return text
 
 
-def _path(kind: type, value: object) -> object:
-    """Msgspec's hook for the one type here that it does not know."""
-    if kind is Path:
-        return Path(str(value)).absolute()
-    raise NotImplementedError(kind)
+def make_home(settings: Settings) -> None:
+    """Make the folder of all state; raises `SettingsError` where nothing can be written in it."""
+    try:
+        settings.home.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=settings.home):
+            pass
+    except OSError as error:
+        raise SettingsError(f"{PREFIX}HOME: {settings.home}: {error.strerror}") from error

@@ -1,23 +1,25 @@
-"""OpenTelemetry as Beacon uses it; imported only where an OTLP endpoint is configured.
-
-Everything else is set by OpenTelemetry's own variables, such as OTEL_TRACES_SAMPLER.
-"""
+"""OpenTelemetry as Beacon uses it; imported only where spans are made (trace_settings.py says when)."""
 
 import contextlib
+import sys
 import traceback
 from collections.abc import Iterator
 
 from opentelemetry import trace as otel
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider, sampling
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SpanExporter
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from beacon_core.masking import word, word_with_type
+from beacon_core.trace_settings import CONSOLE, TraceSettings
 from beacon_core.tracing import Trace
+
+UNNAMED = "unknown_service"
+"""The beginning of what OpenTelemetry calls a service that nobody named."""
 
 
 class ChosenIds(RandomIdGenerator):
@@ -34,12 +36,12 @@ class ChosenIds(RandomIdGenerator):
 class Tracer:
     """Makes this process's spans and sends them in the background. Not for several threads."""
 
-    def __init__(self, service: str, version: str) -> None:
+    def __init__(self, service: str, version: str, settings: TraceSettings) -> None:
         self._ids = ChosenIds()
-        resource = Resource.create({"service.name": f"beacon-{service}", "service.version": version})
-        self.provider = TracerProvider(resource=resource, id_generator=self._ids)
-        self._sender = BatchSpanProcessor(OTLPSpanExporter())
-        self.provider.add_span_processor(self._sender)
+        self.provider = TracerProvider(_sampler(settings), _resource(service, version), id_generator=self._ids)
+        self._senders = [BatchSpanProcessor(_exporter(name, settings)) for name in settings.exporters]
+        for sender in self._senders:
+            self.provider.add_span_processor(sender)
         self._tracer = self.provider.get_tracer("beacon")
         self._scope = InstrumentationScope("beacon")
 
@@ -75,7 +77,8 @@ class Tracer:
             end_time=end,
             instrumentation_scope=self._scope,
         )
-        self._sender.on_end(span)
+        for sender in self._senders:
+            sender.on_end(span)
 
     def close(self) -> None:
         """Send what is left."""
@@ -95,6 +98,35 @@ def telling_failures(span: otel.Span) -> Iterator[None]:
         span.add_event("exception", about)
         span.set_status(otel.Status(otel.StatusCode.ERROR, word_with_type(error)))
         raise
+
+
+def _resource(service: str, version: str) -> Resource:
+    """What OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES say, and our names where they say nothing."""
+    found = Resource.create()
+    name = str(found.attributes[SERVICE_NAME]).strip()
+    own = {SERVICE_NAME: name if name and not name.startswith(UNNAMED) else f"beacon-{service}"}
+    own |= {} if SERVICE_VERSION in found.attributes else {SERVICE_VERSION: version}
+    return found.merge(Resource(own))
+
+
+def _sampler(settings: TraceSettings) -> sampling.Sampler:
+    root = {
+        "always_on": sampling.ALWAYS_ON,
+        "always_off": sampling.ALWAYS_OFF,
+        "traceidratio": sampling.TraceIdRatioBased(settings.ratio),
+    }[settings.sampler.removeprefix("parentbased_")]
+    return sampling.ParentBased(root) if settings.sampler.startswith("parentbased_") else root
+
+
+def _exporter(name: str, settings: TraceSettings) -> SpanExporter:
+    if name == CONSOLE:
+        # Beside the logs, one line per span: a job's standard output is for who reads its answer.
+        return ConsoleSpanExporter(out=sys.stderr, formatter=_line)
+    return OTLPSpanExporter(timeout=settings.timeout_seconds)
+
+
+def _line(span: ReadableSpan) -> str:
+    return f"{span.to_json(indent=None)}\n"
 
 
 def trace_of(span: otel.Span) -> Trace:

@@ -36,6 +36,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import ArgumentError
 
+from beacon_core.platform.files import sqlite_file
+from beacon_core.platform.places import DATABASE_RULE
 from beacon_core.settings import SettingsError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -288,15 +290,13 @@ def open_store(url: str) -> Engine:
     try:
         return _open(url)
     except (ArgumentError, ValueError, ImportError) as error:  # none of which says more without quoting the password
-        rule = "is not DIALECT://USER:PASSWORD@HOST:PORT/NAME of a database that Beacon has a driver for"
-        raise SettingsError(
-            f"BEACON_DATABASE_URL: {rule} (signs such as @ and / in a password are written %40, %2F)"
-        ) from error
+        raise SettingsError(f"BEACON_DATABASE_URL: {DATABASE_RULE}") from error
 
 
 def _open(url: str) -> Engine:
     if url.startswith("sqlite"):
-        Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        if (file := sqlite_file(url)) is not None:
+            _make_folder(file.parent)
         engine = create_engine(
             url, connect_args={"timeout": 10, "check_same_thread": False}, json_serializer=_json_text
         )
@@ -314,10 +314,17 @@ def _open(url: str) -> Engine:
     )
 
 
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(f"BEACON_HOME, or BEACON_DATABASE_URL: {folder}: {error.strerror}") from error
+
+
 def migrate(engine: Engine) -> None:
     """Bring the database to the newest schema; safe to repeat."""
     config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))  # Alembic expands %(name)s
     with engine.begin() as connection:
         if engine.dialect.name == "sqlite":
             # Python begins no transaction for DDL: a process killed in the middle would leave half a schema for ever.

@@ -1,16 +1,22 @@
-"""W3C trace context in and out, and whether spans are made of it.
+"""W3C trace context in and out, and the spans of a job.
 
-Without OTEL_EXPORTER_OTLP_ENDPOINT (or its _TRACES_ form) no span is made and OpenTelemetry's SDK is not imported: all
-that is left is parsing one header.
+Where no span is made OpenTelemetry's SDK is not imported: all that is left is parsing one header.
 """
 
 import contextlib
+import logging
 import os
 import re
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from beacon_core.ids import new_id
+from beacon_core.trace_settings import is_traced, propagates, read_trace_settings
+
+if TYPE_CHECKING:
+    from beacon_core.spans import Tracer
+
+log = logging.getLogger("beacon.traces")
 
 TRACEPARENT = re.compile(rb"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.ASCII | re.DOTALL)
 
@@ -32,7 +38,7 @@ class Trace(NamedTuple):
 def read_trace(headers: Iterable[tuple[bytes, bytes]]) -> Trace:
     """Continue the caller's trace, or begin a new one where the header is absent, doubled or invalid."""
     parents = [value for name, value in headers if name == b"traceparent"]
-    if len(parents) != 1:
+    if len(parents) != 1 or not propagates():
         return Trace(new_id())
     match = TRACEPARENT.fullmatch(parents[0].strip(b" \t"))
     if match is None:
@@ -49,6 +55,8 @@ def read_trace(headers: Iterable[tuple[bytes, bytes]]) -> Trace:
 
 def outgoing_headers(trace: Trace, span_id: str = "") -> dict[str, str]:
     """Trace headers of a call made on behalf of the request; every call has a parent id of its own."""
+    if not propagates():
+        return {}
     headers = {"traceparent": f"00-{trace.trace_id}-{span_id or os.urandom(8).hex()}-{trace.flags:02x}"}
     if trace.state:
         headers["tracestate"] = trace.state
@@ -74,6 +82,18 @@ def span(name: str, attributes: dict[str, str]) -> Iterator[None]:
         yield
 
 
-def is_traced() -> bool:
-    """Whether an OTLP endpoint is configured."""
-    return any(os.environ.get(f"OTEL_EXPORTER_OTLP_{name}ENDPOINT") for name in ("", "TRACES_"))
+def open_tracer(service: str, version: str) -> "Tracer | None":
+    """Return this process's maker of spans, or None where none is made; log what is not supported, a line each."""
+    settings = read_trace_settings()
+    for problem in settings.problems:
+        log.warning("%s", problem)
+    if not settings.exporters:
+        return None
+    from beacon_core.spans import Tracer  # noqa: PLC0415 - the SDK takes a third of a second
+
+    try:
+        return Tracer(service, version, settings)
+    except (ValueError, OSError) as error:
+        # A limit of OpenTelemetry's that is no number, a key that cannot be read: predictions go on without traces.
+        log.warning("no traces are sent: OpenTelemetry's settings: %s", error)
+        return None

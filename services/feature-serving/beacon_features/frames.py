@@ -8,7 +8,7 @@ import pandas as pd
 from feast import FeatureView, Field
 from feast.types import Float32, Float64, Int32, Int64
 
-from beacon_core.times import error_code, read_past_time
+from beacon_core.domain.times import error_code, read_past_time
 from beacon_core.value_rules import ValueRules
 from beacon_features.keys import check_keys
 from beacon_features.refusal import RefusedError, refused

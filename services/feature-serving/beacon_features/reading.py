@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from beacon_core import clock
+from beacon_core.domain.integers import whole_or_float
 from beacon_core.serving.http import Handler, Request, Response, encode_json
 from beacon_core.serving.spans import CALLED
 from beacon_features.catalog import Plan
@@ -27,12 +28,12 @@ class Query(msgspec.Struct):
 
     entities: dict[str, list[Any]]
     feature_service: str | None = None
-    features: list[str] = []
-    full_feature_names: bool = False
-    include_feature_view_version_metadata: bool = False
+    features: list[str] | None = None
+    full_feature_names: bool | None = None
+    include_feature_view_version_metadata: bool | None = None
 
 
-_decode = msgspec.json.Decoder(Query).decode
+_decode = msgspec.json.Decoder(Query, float_hook=whole_or_float).decode
 
 
 def decode_body(body: bytes, decode: Callable[[bytes], BodyT]) -> BodyT:
@@ -102,7 +103,7 @@ def get_online_features(registry: Registry, reader: Reader, instruments: Instrum
 
     async def handle(request: Request) -> Response:
         query = parse(request.body, most_entities)
-        plan = registry.catalog.plan(query.feature_service, query.features, query.full_feature_names)
+        plan = registry.catalog.plan(query.feature_service, query.features or [], query.full_feature_names is True)
         columns = columns_of(plan, query.entities)
         begun = time.perf_counter()
         request.timings.append(("validate", begun - request.started))
@@ -111,7 +112,9 @@ def get_online_features(registry: Registry, reader: Reader, instruments: Instrum
         read_seconds = time.perf_counter() - begun
         request.timings.append(("lookup", read_seconds))
         instruments.store_seconds.observe(read_seconds)
-        answer = assemble(plan, columns, rows, clock.timestamp(), versions=query.include_feature_view_version_metadata)
+        answer = assemble(
+            plan, columns, rows, clock.timestamp(), versions=query.include_feature_view_version_metadata is True
+        )
         instruments.answered(answer)
         return Response(encode_json(answer.body))
 

@@ -21,10 +21,13 @@ from google.protobuf.message import DecodeError
 from redis.exceptions import RedisError
 
 from beacon_core import clock
+from beacon_core.domain.integers import whole_or_float
+from beacon_core.domain.times import EARLIEST, error_code, read_past_time
 from beacon_core.errors import BeaconError
 from beacon_core.masking import word
+from beacon_core.serving.flask_app import current_request
+from beacon_core.serving.http import JSON, require_content_type
 from beacon_core.settings import Settings
-from beacon_core.times import EARLIEST, error_code, read_past_time
 from beacon_features.frames import to_frame
 from beacon_features.newest import newer_than, newest_each
 from beacon_features.reading import decode_body
@@ -44,6 +47,7 @@ FLAGS = {"": False, "0": False, "false": False, "1": True, "true": True}
 MODES = {mode.name.lower(): mode for mode in PushMode}
 BodyT = TypeVar("BodyT")
 ReadT = TypeVar("ReadT")
+_decode = msgspec.json.Decoder(float_hook=whole_or_float).decode
 
 
 class Push(msgspec.Struct, forbid_unknown_fields=True):
@@ -277,7 +281,15 @@ def add_writes(app: Flask, writer: Writer) -> None:
 
 
 def _body(kind: type[BodyT]) -> BodyT:
-    return decode_body(request.get_data(), msgspec.json.Decoder(kind).decode)
+    """The body; a member that is null is not given."""
+    require_content_type(current_request(), frozenset({JSON}))
+
+    def decode(text: bytes) -> BodyT:
+        found = _decode(text)
+        given = {name: v for name, v in found.items() if v is not None} if isinstance(found, dict) else found
+        return msgspec.convert(given, kind)
+
+    return decode_body(request.get_data(), decode)
 
 
 def _materialize_body() -> Materialize:

@@ -5,11 +5,11 @@ from datetime import datetime
 from typing import Any
 
 from beacon_core import clock
+from beacon_core.domain.times import error_code, read_past_time
 from beacon_core.errors import BeaconError
 from beacon_core.product import Product
-from beacon_core.times import error_code, read_past_time
 from beacon_inference.database import Actual
-from beacon_inference.native import INT64_MAX, check_client_id, explain_value
+from beacon_inference.native import check_client_id, explain_value, read_entity
 
 KEYS = ("value", "prediction_id", "entity", "observed_at", "source")
 
@@ -34,7 +34,7 @@ def _actual(item: Any, product: Product, prefix: str) -> Actual:
     for key in item:
         if key not in KEYS:
             raise BeaconError("invalid_body", f"unknown key; known are {', '.join(KEYS)}", f"{prefix}{key}"[:128])
-    # By presence, not by value: a null is a value of the wrong type, and is told so.
+    item = {key: value for key, value in item.items() if value is not None}
     by_id, by_entity = "prediction_id" in item, "entity" in item
     if by_id == by_entity:
         raise BeaconError(
@@ -52,7 +52,7 @@ def _actual(item: Any, product: Product, prefix: str) -> Actual:
         observed_at=observed_at or clock.now(),
         source=source,
         prediction_id=_id(item["prediction_id"], f"{prefix}prediction_id") if by_id else None,
-        entity=_entity(item["entity"], product.entity.key, f"{prefix}entity") if by_entity else None,
+        entity=str(read_entity(item["entity"], product.entity.key, f"{prefix}entity")) if by_entity else None,
     )
 
 
@@ -72,16 +72,6 @@ def _value(value: Any, product: Product, field: str) -> float:
         rule = f"value is {value:g}, valid is {low:g} to {high:g} {product.target.unit}"
         raise BeaconError("out_of_valid_range", rule, field)
     return float(value)
-
-
-def _entity(entity: Any, key: str, field: str) -> str:
-    if not isinstance(entity, dict) or set(entity) != {key}:
-        raise BeaconError("invalid_entity", f'entity must be {{"{key}": number}}', field)
-    if not isinstance(entity[key], int) or isinstance(entity[key], bool):
-        raise BeaconError("invalid_entity", f"{key} must be a whole number", f"{field}.{key}")
-    if abs(entity[key]) > INT64_MAX:
-        raise BeaconError("invalid_entity", f"{key} must fit in 64 bits", f"{field}.{key}")
-    return str(entity[key])
 
 
 def _time(text: Any, field: str) -> datetime:

@@ -1,12 +1,12 @@
 """Inference's metrics, created at zero, and the counting of a prediction in one place."""
 
-from datetime import datetime
 from typing import NamedTuple
 
 import msgspec
 from prometheus_client import CollectorRegistry
 
 from beacon_core import metrics
+from beacon_core.domain.times import read_time
 from beacon_core.product import Product
 from beacon_core.serving.tallies import Count, Counters, Distribution, Distributions
 from beacon_core.settings import Settings
@@ -61,7 +61,7 @@ class Instruments:
         for role, current in (("champion", model), ("shadow", shadow)):
             if current is not None:
                 self._info.labels(current.pin.name, current.pin.version, current.pin.sha256, role).set(1)
-        self._trained.set(datetime.fromisoformat(model.manifest.created_at).timestamp())
+        self._trained.set(read_time(model.manifest.created_at).timestamp())
         self._expected.set(model.manifest.expected_absolute_error)
         self._predictions.labels(model.pin.version)
         self._predictions_out.labels(model.pin.version)

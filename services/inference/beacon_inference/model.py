@@ -1,12 +1,12 @@
 """A model in service: a verified package in ONNX Runtime, self-tested before it answers anybody."""
 
-from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
 
 from beacon_core.domain.precision import alike
+from beacon_core.domain.times import read_time
 from beacon_core.manifest import Manifest, PackageError, read_package
 from beacon_core.product import Product
 from beacon_core.release import Pin, package_folder
@@ -115,9 +115,10 @@ def _self_test(model: Model) -> None:
 
 def _is_time(text: str) -> bool:
     try:
-        return datetime.fromisoformat(text).tzinfo is not None
+        read_time(text)
     except ValueError:
         return False
+    return True
 
 
 def _release(version: str) -> tuple[int, ...]:

@@ -13,12 +13,12 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from beacon_core.domain.integers import KINDS, check_integer, whole_or_float
 from beacon_core.errors import BeaconError
 from beacon_core.ids import is_client_id
 from beacon_core.product import Product
 from beacon_inference.ask import Ask
 
-INT64_MAX = 2**63 - 1
 # Parsed values take many times the room of their text: larger bodies are counted first. A full batch is smaller.
 COUNTED_BYTES = 256 << 10
 MOST_VALUES = 20_000
@@ -37,7 +37,7 @@ class NativeParser:
         self._max_rows = max_rows
         strict: dict[str, Any] = {"forbid_unknown_fields": True, "frozen": True, "gc": False}
         features = msgspec.defstruct("Features", [(name, float | None, None) for name in self._names], **strict)
-        entity = msgspec.defstruct("Entity", [(self._key, int)], **strict)
+        entity = msgspec.defstruct("Entity", [(self._key, Any)], **strict)
         row = msgspec.defstruct(
             "Row",
             [("features", features | None, None), ("entity", entity | None, None), ("prediction_id", str | None, None)],
@@ -45,8 +45,8 @@ class NativeParser:
         )
         batch = msgspec.defstruct("Batch", [("rows", list[row])], **strict)  # type: ignore[valid-type]
         # The types are made at run time, so that a type checker cannot know their fields.
-        self._decode_row: Callable[[bytes], Any] = msgspec.json.Decoder(row).decode
-        self._decode_batch: Callable[[bytes], Any] = msgspec.json.Decoder(batch).decode
+        self._decode_row: Callable[[bytes], Any] = msgspec.json.Decoder(row, float_hook=whole_or_float).decode
+        self._decode_batch: Callable[[bytes], Any] = msgspec.json.Decoder(batch, float_hook=whole_or_float).decode
         self._nothing = (None,) * len(self._names)
 
     def row(self, body: bytes) -> Ask:
@@ -58,7 +58,7 @@ class NativeParser:
             self._explain_row(read_leniently(body, error), "")
             raise BeaconError("invalid_body", str(error)) from error
         values = self._nothing if row.features is None else msgspec.structs.astuple(row.features)
-        entity = None if row.entity is None else self._entity_key(row.entity, "")
+        entity = None if row.entity is None else entity_key(getattr(row.entity, self._key), self._key, "entity")
         if row.prediction_id is not None:
             check_client_id(row.prediction_id, "prediction_id")
         return Ask(
@@ -80,9 +80,7 @@ class NativeParser:
         matrix = np.array([nothing if r.features is None else astuple(r.features) for r in rows], dtype=np.float64)
         entities = prediction_ids = None
         if any(row.entity is not None for row in rows):
-            entities = [
-                None if r.entity is None else self._entity_key(r.entity, f"rows[{i}].") for i, r in enumerate(rows)
-            ]
+            entities = self._entity_keys([row.entity for row in rows])
         if any(row.prediction_id is not None for row in rows):
             prediction_ids = [row.prediction_id for row in rows]
             _check_distinct_ids(prediction_ids)
@@ -101,11 +99,15 @@ class NativeParser:
                 "batch_too_large" if count else "invalid_body", f"send 1 to {self._max_rows} rows", "rows"
             )
 
-    def _entity_key(self, entity: Any, prefix: str) -> int:
-        value: int = getattr(entity, self._key)
-        if abs(value) > INT64_MAX:
-            raise BeaconError("invalid_entity", f"{self._key} must fit in 64 bits", f"{prefix}entity.{self._key}")
-        return value
+    def _entity_keys(self, entities: list[Any]) -> list[int | None]:
+        key = self._key
+        try:
+            return [None if entity is None else check_integer(getattr(entity, key)) for entity in entities]
+        except ValueError:  # naming a row takes time, and hardly any needs it
+            return [
+                None if entity is None else entity_key(getattr(entity, key), key, f"rows[{row}].entity")
+                for row, entity in enumerate(entities)
+            ]
 
     def _explain_batch(self, body: Any) -> None:
         if not isinstance(body, dict):
@@ -123,23 +125,31 @@ class NativeParser:
             raise BeaconError("invalid_body", 'send an object: {"features": {...}}', prefix.rstrip(".") or None)
         _refuse_unknown(row, ("features", "entity", "prediction_id"), prefix)
         explain_features(row.get("features"), self._product, f"{prefix}features")
-        self._explain_entity(row.get("entity"), f"{prefix}entity")
+        if row.get("entity") is not None:
+            read_entity(row["entity"], self._key, f"{prefix}entity")
         if not isinstance(row.get("prediction_id"), str | None):
             raise BeaconError("invalid_type", "prediction_id must be a string", f"{prefix}prediction_id")
-
-    def _explain_entity(self, entity: Any, field: str) -> None:
-        if entity is None:
-            return
-        if not isinstance(entity, dict) or set(entity) != {self._key}:
-            raise BeaconError("invalid_entity", f'entity must be {{"{self._key}": number}}', field)
-        if not isinstance(entity[self._key], int) or isinstance(entity[self._key], bool):
-            raise BeaconError("invalid_entity", f"{self._key} must be a whole number", f"{field}.{self._key}")
 
 
 def check_values(body: bytes, rows: int = 1) -> None:
     """Refuse a large body of more values than `rows` rows can have, before they fill the memory; commas part values."""
     if len(body) > COUNTED_BYTES and body.count(b",") > max(MOST_VALUES, VALUES_A_ROW * rows):
         raise BeaconError("body_too_large", "the body has more values than the largest batch")
+
+
+def read_entity(entity: Any, key: str, field: str) -> int:
+    """Return the key out of `{KEY: number}`; raises BeaconError `invalid_entity`."""
+    if not isinstance(entity, dict) or set(entity) != {key}:
+        raise BeaconError("invalid_entity", f'entity must be {{"{key}": number}}', field)
+    return entity_key(entity[key], key, field)
+
+
+def entity_key(value: Any, key: str, field: str) -> int:
+    """Return the `key` of the entity at `field`, a whole number of 64 bits; raises BeaconError `invalid_entity`."""
+    try:
+        return check_integer(value)
+    except ValueError as error:
+        raise BeaconError("invalid_entity", f"{key} {error}", f"{field}.{key}") from None
 
 
 def explain_features(features: Any, product: Product, field: str) -> None:
@@ -159,10 +169,7 @@ def explain_value(name: str, value: Any, field: str) -> None:
     if value is None:
         return
     if isinstance(value, bool) or not isinstance(value, int | float):
-        kind = {bool: "a boolean", str: "a string", list: "a list", dict: "an object"}.get(
-            type(value), "something else"
-        )
-        raise BeaconError("invalid_type", f"{name} must be a number or null, not {kind}", field)
+        raise BeaconError("invalid_type", f"{name} must be a number or null, not {KINDS[type(value)]}", field)
     try:
         finite = math.isfinite(value)
     except OverflowError:
@@ -214,7 +221,7 @@ def read_leniently(body: bytes, cause: Exception) -> Any:
     if not body.strip():
         raise BeaconError("invalid_json", "the body is empty") from cause
     try:
-        value = json.loads(body.decode("utf-8"))
+        value = json.loads(body.decode("utf-8"), parse_float=whole_or_float)
         json.dumps(value, ensure_ascii=False).encode("utf-8")  # lone surrogates stop here, as they are no Unicode text
         return value
     except (ValueError, RecursionError):

@@ -6,7 +6,6 @@ The history is read where Helm keeps it (ConfigMaps), in one request; what is ch
 import base64
 import gzip
 import json
-import re
 import signal
 import subprocess
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from typing import Any
 import msgspec
 import yaml
 
+from beacon_core.domain.times import read_time
 from beacon_core.kubernetes import Access
 from beacon_core.masking import word
 from beacon_promote.target import TargetDown
@@ -25,7 +25,6 @@ from beacon_promote.target import TargetDown
 WAIT = ["--wait", "--timeout=300s", "--history-max=100"]
 POLL_SECONDS = 0.5
 DONE = ("Install complete", "Upgrade complete", "Rollback to ")
-NANOSECONDS = re.compile(r"([.]\d{6})\d+")
 Document = dict[str, Any]
 
 
@@ -125,5 +124,5 @@ def _revision(item: dict[str, Any]) -> Revision:
         values=release.get("config") or {},
         manifest=release.get("manifest") or "",
         done=release["info"].get("description", "").startswith(DONE),
-        begun=datetime.fromisoformat(NANOSECONDS.sub(r"\1", release["info"]["last_deployed"])),
+        begun=read_time(release["info"]["last_deployed"]),
     )

@@ -7,7 +7,6 @@ the training quantiles of the old model's features, each by itself, some values 
 import logging
 import random
 from bisect import bisect_right
-from datetime import datetime
 from itertools import pairwise
 
 import msgspec
@@ -15,6 +14,7 @@ from sqlalchemy import Engine, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from beacon_core.data.actuals import before_newest, labelled
+from beacon_core.domain.times import read_time
 from beacon_core.manifest import FeatureFacts, Manifest
 from beacon_core.masking import word
 from beacon_core.product import Product
@@ -84,7 +84,7 @@ def _labelled(engine: Engine, product: Product, manifest: Manifest, count: int) 
     """
     with engine.connect() as connection:
         after = before_newest(connection, CORRECTED * count)
-        made = datetime.fromisoformat(manifest.created_at)
+        made = read_time(manifest.created_at)
         columns = (predictions.c.id, predictions.c.features, predictions.c.served)
         found = labelled(*columns, since=made, after=after)
         newest = connection.execute(select(found).order_by(found.c.actual_id.desc(), found.c.id).limit(count))

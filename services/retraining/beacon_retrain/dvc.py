@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import msgspec
@@ -17,7 +18,7 @@ import yaml
 
 from beacon_core import logs
 from beacon_core.job import trace_environment
-from beacon_core.settings import Settings
+from beacon_core.settings import Settings, load_settings
 from beacon_retrain.errors import TRY_AGAIN, RetrainError
 from beacon_retrain.files import write_bytes
 from beacon_retrain.workspace import LOCK, VERSIONED, has_git
@@ -144,7 +145,7 @@ def push(settings: Settings, folder: Path) -> str:
     _git_init(folder)
     said = _run(_dvc("push", "--quiet"), folder)
     try:
-        system, place = fsspec.core.url_to_fs(settings.dvc_address)
+        system, place = _remote(settings)
         system.pipe_file(f"{place}/{NEW_LOCK}", (folder / LOCK).read_bytes())
         system.mv(f"{place}/{NEW_LOCK}", f"{place}/{LOCK}")
     except OSError as error:
@@ -156,7 +157,7 @@ def pull(settings: Settings, folder: Path) -> bool:
     """Bring back the files of the last push; False when nothing was pushed yet. Raises `DvcError`."""
     _git_init(folder)
     try:
-        system, place = fsspec.core.url_to_fs(settings.dvc_address)
+        system, place = _remote(settings)
         write_bytes(folder / LOCK, system.cat_file(f"{place}/{LOCK}"))
     except FileNotFoundError:
         return False
@@ -166,14 +167,22 @@ def pull(settings: Settings, folder: Path) -> bool:
     return True
 
 
+def _remote(settings: Settings) -> tuple[Any, str]:
+    """The file system of the remote, and its folder there."""
+    if "://" in settings.dvc_address:
+        system, place = fsspec.core.url_to_fs(settings.dvc_address)
+        return system, place
+    return fsspec.filesystem("file"), settings.dvc_address  # fsspec would read `::` in a path as a chain
+
+
 def _dvc(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "dvc", *arguments]
+    return [sys.executable, "-m", "beacon_retrain.dvc_program", *arguments]
 
 
 def _run(command: list[str], folder: Path) -> str:
     done = subprocess.run(command, cwd=folder, env=_environment(), capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode != 0:
-        raise DvcError(f"{' '.join(command[2:])}: {done.stderr.strip() or done.stdout.strip()}")
+        raise DvcError(f"dvc {' '.join(command[3:])}: {done.stderr.strip() or done.stdout.strip()}")
     return done.stdout.strip()
 
 
@@ -196,4 +205,4 @@ def _environment() -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path if entry),
         "DVC_NO_ANALYTICS": "1",
     }
-    return kept | own
+    return kept | load_settings().environment() | own

@@ -9,7 +9,6 @@ A champion is at home on the rows that it was trained on, so those prove nothing
 """
 
 import time
-from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Literal
 
@@ -17,6 +16,7 @@ import msgspec
 import numpy as np
 
 from beacon_core import clock
+from beacon_core.domain.times import read_time
 from beacon_core.manifest import Manifest, Package
 from beacon_core.product import Product, Segment
 from beacon_core.settings import Settings
@@ -257,4 +257,4 @@ def _contestant(package: Package) -> Contestant:
 
 
 def _moment(text: str) -> np.datetime64:
-    return np.datetime64(datetime.fromisoformat(text).astimezone(UTC).replace(tzinfo=None), "us")
+    return np.datetime64(read_time(text).replace(tzinfo=None), "us")

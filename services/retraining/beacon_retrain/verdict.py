@@ -1,11 +1,11 @@
 """The verdict: whether a new model may replace the one in service, with every figure beside its limit."""
 
-from datetime import datetime
 from typing import Literal
 
 import msgspec
 from sqlalchemy import Engine, insert, select
 
+from beacon_core.domain.times import read_time
 from beacon_core.store import verdicts
 
 Outcome = Literal["pass", "fail", "inconclusive"]
@@ -84,7 +84,7 @@ def decode(content: bytes | str) -> Verdict:
 def record(engine: Engine, verdict: Verdict) -> int:
     """Append the verdict to the store; returns its number."""
     row = {
-        "moment": datetime.fromisoformat(verdict.moment),
+        "moment": read_time(verdict.moment),
         "product": verdict.product,
         "version": verdict.challenger.version,
         "sha256": verdict.challenger.sha256,

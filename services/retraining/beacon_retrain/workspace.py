@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 import yaml
+from configobj import ConfigObj
 
 import beacon_core.domain.numbers
 import beacon_core.manifest
@@ -54,7 +55,7 @@ def prepare(settings: Settings, training: TrainSettings, run: Run) -> Path:
     _put(folder / PRODUCT, settings.product.read_bytes())
     _put(folder / CODE, msgspec.json.encode({"sha256": code_digest()}))
     write_json(folder / RUN, run)
-    _put(folder / ".dvc" / "config", _config(settings).encode())
+    _put(folder / ".dvc" / "config", _config(settings))
     return folder
 
 
@@ -98,12 +99,14 @@ def has_git() -> bool:
     return shutil.which("git") is not None
 
 
-def _config(settings: Settings) -> str:
-    core = ["analytics = false", "check_update = false", "autostage = true", "remote = storage"]
-    core += [] if has_git() else ["no_scm = true"]
+def _config(settings: Settings) -> bytes:
+    core = {"analytics": "false", "check_update": "false", "autostage": "true", "remote": "storage"}
+    core |= {} if has_git() else {"no_scm": "true"}
+    # Relative to this file as far as it goes: DVC expands what it takes for a variable in a path.
+    address = "../../dvc-remote" if not settings.dvc_remote else settings.dvc_address
     # DVC trusts what lies in a cache unless told otherwise.
-    remote = [f"url = {settings.dvc_address}", "verify = true"]
-    return "\n    ".join(["[core]", *core]) + '\n[remote "storage"]\n    ' + "\n    ".join(remote) + "\n"
+    remote = {"url": address, "verify": "true"}
+    return "\n".join([*ConfigObj({"core": core, 'remote "storage"': remote}).write(), ""]).encode()
 
 
 def _put(file: Path, content: bytes) -> None:

@@ -26,10 +26,10 @@ def test_values_are_typed():
 
 
 def test_an_address_given_wins_over_the_one_made_up():
-    given = {"FEATURES_URL": "http://f:1", "MLFLOW_URL": "http://m:2", "DATABASE_URL": "sqlite:///x", "RELEASE": "/r"}
+    given = {"FEATURES_URL": "http://f:1", "MLFLOW_URL": "http://m:2", "DATABASE_URL": "sqlite:////x", "RELEASE": "/r"}
     settings = load_settings({f"BEACON_{name}": text for name, text in given.items()})
     found = (settings.features_address, settings.mlflow_address, settings.database, settings.release_file)
-    assert found == ("http://f:1", "http://m:2", "sqlite:///x", Path("/r"))
+    assert found == ("http://f:1", "http://m:2", "sqlite:////x", Path("/r"))
 
 
 def test_an_empty_value_is_not_set():

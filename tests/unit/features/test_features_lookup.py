@@ -9,7 +9,7 @@ from feast.infra.key_encoding_utils import serialize_entity_key
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import DoubleList, Value
 from google.protobuf.timestamp_pb2 import Timestamp
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from beacon_core.errors import BeaconError
@@ -83,6 +83,7 @@ def test_without_a_ttl_no_row_is_too_old() -> None:
     assert answer.statuses == {"PRESENT": 2}
 
 
+@settings(deadline=None)  # it compares, and does not time
 @given(st.integers(-(2**63), 2**63 - 1))
 def test_an_integer_key_is_encoded_as_feast_does(number: int) -> None:
     feasts = serialize_entity_key(EntityKey(join_keys=["tract_id"], entity_values=[Value(int64_val=number)]), 3)

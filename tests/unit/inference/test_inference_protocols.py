@@ -372,8 +372,9 @@ TABLES_BAD = [
     (V1, {"inputs": {"RM": [1, 2], "ZN": [1]}}, 422, "invalid_shape", "inputs"),
     (MLFLOW, {}, 400, "invalid_body", None),
     (MLFLOW, {"instances": [[1]], "inputs": [[1]]}, 400, "invalid_body", None),
-    (MLFLOW, {"instances": [[1] * 12], "dataframe_records": None}, 400, "invalid_body", "dataframe_records"),
-    (MLFLOW, {"instances": [[1] * 12], "dataframe_split": None}, 400, "invalid_body", "dataframe_split"),
+    (MLFLOW, {"dataframe_records": None, "dataframe_split": None, "inputs": None}, 400, "invalid_body", None),
+    (MLFLOW, {"dataframe_records": 7}, 400, "invalid_body", "dataframe_records"),
+    (MLFLOW, {"dataframe_records": {"RM": 6}}, 400, "invalid_body", "dataframe_records"),
     (MLFLOW, {"dataframe_split": {"columns": ["RM"], "data": [[1, 2]]}}, 422, "invalid_shape", "dataframe_split.data"),
     (MLFLOW, {"dataframe_records": [{"RM": 99}]}, 422, "out_of_valid_range", "dataframe_records[0].RM"),
 ]

@@ -148,3 +148,14 @@ def test_an_actual_of_any_year_ends_no_retraining(engine: Engine, product: Produ
     assert labels[PREDICTION].tolist() == ["a", "b", "c"]
     assert labels[product.target.name].tolist() == [20, 20, 20]
     assert labels[OBSERVED].dt.year.tolist() == [1, 1601, 1969]
+
+
+def test_entities_keep_every_digit_beside_labels_without_one(engine: Engine, product: Product) -> None:
+    """Text that becomes numbers by way of floats, as beside a missing one, loses the last digits above 2**53."""
+    ids = [2**53 + 1, 2**63 - 1, -(2**63)]
+    for name, entity in [("none", None), *((str(number), str(number)) for number in ids)]:
+        predict(engine, name, 0, entity=entity, RM=6.0)
+        tell(engine, 20.0, 1, id_=name)
+    labels = read_labels(engine, product).set_index(PREDICTION)[product.entity.key]
+    assert {number: labels[str(number)] for number in ids} == {number: number for number in ids}
+    assert labels["none"] == -1

@@ -8,8 +8,9 @@ from flask import Flask, Response, request
 from flask.json.provider import JSONProvider
 from werkzeug.exceptions import HTTPException
 
+from beacon_core.domain.integers import whole_or_float
 from beacon_core.errors import BeaconError
-from beacon_core.serving.http import Request
+from beacon_core.serving.http import JSON, Request, require_content_type
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +21,9 @@ CODE_OF_STATUS = {
     413: "body_too_large",
     415: "unsupported_media_type",
 }
+
+
+_decode = msgspec.json.Decoder(float_hook=whole_or_float).decode
 
 
 class StrictJson(JSONProvider):
@@ -51,10 +55,12 @@ def create_flask(name: str) -> Flask:
 
 def json_body() -> Any:
     """The request's JSON; BeaconError `invalid_json` or `unsupported_media_type` where it is none."""
-    if not request.is_json:
+    if not request.headers.get("Content-Type"):
+        # A page of another site can send such a body without asking first.
         raise BeaconError("unsupported_media_type", "send application/json", "Content-Type")
+    require_content_type(current_request(), frozenset({JSON}))
     try:
-        return msgspec.json.decode(request.get_data())
+        return _decode(request.get_data())
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BeaconError("invalid_json", f"the body is not JSON: {error}") from error
 

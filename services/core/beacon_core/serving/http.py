@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import gc
+import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -18,6 +20,8 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 Scope = dict[str, Any]
 
 JSON = b"application/json"
+CHARSET = re.compile(rb";\s*charset\s*=\s*[\"']?([^;\"']*)", re.IGNORECASE)
+CHARSETS = {b"utf-8", b"utf8", b"us-ascii", b"ascii"}
 encode_json = msgspec.json.Encoder().encode
 
 # A body of many pieces that are this small (in bytes, on average) is refused: each costs gunicorn as much as a large
@@ -115,11 +119,23 @@ def require_content_type(request: Request, allowed: frozenset[bytes]) -> None:
     given = request.headers.get(b"content-type")
     if given is None or given in allowed:
         return
-    kind, _, parameters = given.partition(b";")
-    charset = parameters.strip().lower().replace(b'"', b"")
-    if kind.strip().lower() not in allowed or (b"charset=" in charset and b"charset=utf-8" not in charset):
+    if media_type(given) not in allowed:
         wanted = " or ".join(sorted(name.decode() for name in allowed))
         raise BeaconError("unsupported_media_type", f"send {wanted} in UTF-8", "Content-Type")
+    if not is_utf8(given):
+        rule = "text is taken in UTF-8 alone: charset utf-8 or utf8, or us-ascii or ascii, which are part of it"
+        raise BeaconError("unsupported_media_type", rule, "Content-Type")
+
+
+def media_type(content_type: bytes) -> bytes:
+    """Return the type itself, without its parameters, in lower case."""
+    return content_type.partition(b";")[0].strip().lower()
+
+
+@lru_cache(maxsize=64)
+def is_utf8(content_type: bytes) -> bool:
+    """Whether every charset among the parameters is one that UTF-8 includes."""
+    return {name.strip().lower().replace(b"_", b"-") for name in CHARSET.findall(content_type)} <= CHARSETS
 
 
 async def read_body(request: Request, receive: Receive, limit: int, seconds: float) -> bytes | None:

@@ -4,7 +4,7 @@ import os
 from typing import TYPE_CHECKING, Any, cast
 
 from beacon_core.serving.http import Request
-from beacon_core.tracing import SAMPLED, is_traced
+from beacon_core.tracing import SAMPLED, open_tracer
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
@@ -63,9 +63,9 @@ class Spans:
 
 
 def open_spans(service: str, version: str, **asked: str) -> Spans | None:
-    """Return the span maker where an OTLP endpoint is configured, else None. Dots in `asked` are written `__`."""
-    if not is_traced():
-        return None
-    from beacon_core.spans import Tracer  # noqa: PLC0415 - the SDK takes a third of a second
+    """Return the span maker where traces are on, else None; log what is not supported of what was asked for.
 
-    return Spans(Tracer(service, version), {name.replace("__", "."): value for name, value in asked.items()})
+    Dots in `asked` are written `__`.
+    """
+    tracer = open_tracer(service, version)
+    return None if tracer is None else Spans(tracer, {name.replace("__", "."): value for name, value in asked.items()})

@@ -12,6 +12,7 @@ from typing import Any
 from feast.repo_config import RepoConfig
 
 from beacon_core.masking import word
+from beacon_core.platform.files import file_uri
 from beacon_core.serving.patience import at_most
 from beacon_features.catalog import ViewPlan
 from beacon_features.lookup import NANOSECONDS, UNKNOWN, Row, decode_value
@@ -80,7 +81,7 @@ class SqliteReader:
                 self._connection.close()
                 self._connection = None
             connection = sqlite3.connect(
-                f"{self._path.resolve().as_uri()}?mode=rw",
+                f"{file_uri(self._path)}?mode=rw",
                 uri=True,
                 timeout=0,
                 check_same_thread=False,

@@ -24,6 +24,11 @@ from beacon_inference.openapi.operations import (
 
 JSON, BINARY, CSV = "application/json", "application/octet-stream", "text/csv"
 BYTES: Json = {"type": "string", "format": "binary"}
+CSV_TABLE: Json = {
+    "type": "string",
+    "description": "A header line and rows; blank lines are skipped. A missing value is empty, or a word that pandas "
+    "reads so: NA, NaN, null, None, #N/A and the others. An entity's key is a whole number.",
+}
 MODEL_CODES = ("unknown_model", "model_not_ready", "overloaded")
 
 
@@ -202,7 +207,7 @@ def _mlflow(examples: Examples) -> Json:
         "tags": [tag],
         "summary": "Predict",
         "parameters": [IDEMPOTENCY_KEY, SYNTHETIC, *TRACE_HEADERS],
-        "requestBody": request_body({JSON: ref("Invocation"), CSV: {"type": "string"}}, shown),
+        "requestBody": request_body({JSON: ref("Invocation"), CSV: CSV_TABLE}, shown),
         "responses": answers(
             ref("Predictions"),
             "One number a row.",

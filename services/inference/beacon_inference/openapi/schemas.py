@@ -1,11 +1,12 @@
 """The document's schemas: shapes of requests and answers, with ranges, categories and units from product.yaml."""
 
+from collections.abc import Iterable
 from typing import Any
 
+from beacon_core.domain.integers import INT64
 from beacon_core.errors import STATUS_OF
 from beacon_core.product import Feature, Product
 from beacon_core.settings import Settings
-from beacon_inference.native import INT64_MAX
 from beacon_inference.openapi.operations import Json, ref
 from beacon_inference.protocols.open_inference import NUMPY_OF, OUTPUTS
 
@@ -37,6 +38,12 @@ def nullable(schema: Json) -> Json:
     return {"anyOf": [schema, {"type": "null"}]}
 
 
+def given(*names: str, without: Iterable[str]) -> Json:
+    """Require that these members are there and not null, and that the others are not there, or null."""
+    some, none = {"not": {"type": "null"}}, {"type": "null"}
+    return {"required": list(names), "properties": dict.fromkeys(names, some) | dict.fromkeys(without, none)}
+
+
 def feature_schema(feature: Feature) -> Json:
     """One feature: a number in its valid range or one of the categories, null where it is missing."""
     never = "" if feature.nullable else "; never imputed: the request or the feature store must know it"
@@ -50,7 +57,7 @@ def feature_schema(feature: Feature) -> Json:
 
 def _request_schemas(product: Product, settings: Settings) -> Json:
     features = {feature.name: feature_schema(feature) for feature in product.features}
-    key = {"type": "integer", "minimum": -INT64_MAX, "maximum": INT64_MAX}
+    key = {"type": "integer", "minimum": INT64[0], "maximum": INT64[-1]}
     row = {
         "features": nullable(ref("Features")),
         "entity": nullable(ref("Entity")),
@@ -65,7 +72,9 @@ def _request_schemas(product: Product, settings: Settings) -> Json:
         },
         "Features": closed(features, (), description="Absent or null: looked up, or imputed."),
         "Entity": closed(
-            {product.entity.key: key}, description=f"The {product.entity.name} whose features are looked up."
+            {product.entity.key: key},
+            description=f"The {product.entity.name} whose features are looked up. A key written with a fraction or an "
+            "exponent, such as 17.0, is taken below 2^53: larger ones may have been rounded.",
         ),
         "PredictRequest": closed(
             row,
@@ -138,12 +147,15 @@ def _log_schemas(product: Product, settings: Settings) -> Json:
             "maximum": high,
             "description": f"true value ({product.target.unit})",
         },
-        "prediction_id": ref("ClientId"),
-        "entity": ref("Entity"),
-        "observed_at": TIME | {"description": "when the value was true; now, where it goes by prediction id"},
-        "source": ref("ClientId"),
+        "prediction_id": nullable(ref("ClientId")),
+        "entity": nullable(ref("Entity")),
+        "observed_at": nullable(TIME) | {"description": "when the value was true; now, where it goes by prediction id"},
+        "source": nullable(ref("ClientId")),
     }
-    either = [{"required": ["prediction_id"]}, {"required": ["entity", "observed_at"]}]
+    either = [
+        given("prediction_id", without=("entity",)),
+        given("entity", "observed_at", without=("prediction_id",)),
+    ]
     outcomes = {"type": "array", "items": {"enum": ["accepted", "corrected", "duplicate"]}}
     many = {"type": "array", "minItems": 1, "maxItems": settings.max_batch_rows, "items": ref("Actual")}
     return {
@@ -155,9 +167,10 @@ def _log_schemas(product: Product, settings: Settings) -> Json:
 
 def _open_inference_schemas() -> Json:
     shape = {"type": "array", "items": {"type": "integer"}}
-    tensor = {"name": STRING, "shape": shape, "datatype": STRING, "parameters": ANY_OBJECT, "data": {"type": "array"}}
+    options = nullable(ANY_OBJECT)
+    tensor = {"name": STRING, "shape": shape, "datatype": STRING, "parameters": options, "data": {"type": "array"}}
     described = {"name": STRING, "datatype": STRING, "shape": shape}
-    asked = {"name": {"enum": list(OUTPUTS)}, "parameters": ANY_OBJECT}
+    asked = {"name": {"enum": list(OUTPUTS)}, "parameters": options}
     numeric = [name for name, dtype in NUMPY_OF.items() if dtype is not None]
     return {
         "Tensor": {
@@ -169,10 +182,12 @@ def _open_inference_schemas() -> Json:
         "InferRequest": {
             "type": "object",
             "properties": {
-                "id": STRING,
-                "parameters": ANY_OBJECT,
+                "id": nullable(STRING),
+                "parameters": options,
                 "inputs": {"type": "array", "minItems": 1, "items": ref("Tensor")},
-                "outputs": {"type": "array", "items": {"type": "object", "properties": asked, "required": ["name"]}},
+                "outputs": nullable(
+                    {"type": "array", "items": {"type": "object", "properties": asked, "required": ["name"]}}
+                ),
             },
             "required": ["inputs"],
             "description": "One tensor [rows, features], or one named tensor a feature.",
@@ -216,7 +231,7 @@ def _foreign_schemas(product: Product, settings: Settings) -> Json:
         "properties": {
             "columns": {"type": "array", "items": column},
             "data": rows | {"items": {"type": "array", "items": value}},
-            "index": {"type": "array"},
+            "index": nullable({"type": "array"}),
         },
         "required": ["columns", "data"],
     }
@@ -225,8 +240,8 @@ def _foreign_schemas(product: Product, settings: Settings) -> Json:
     def one_of(names: list[str]) -> Json:
         return {
             "type": "object",
-            "properties": {name: forms[name] for name in names},
-            "oneOf": [{"required": [name]} for name in names],
+            "properties": {name: nullable(forms[name]) for name in names},
+            "oneOf": [given(name, without=[other for other in names if other != name]) for name in names],
         }
 
     return {

@@ -3,24 +3,30 @@
 import csv
 import io
 import math
+import re
+from itertools import filterfalse, islice
 from typing import Any
 
 import msgspec
 import numpy as np
 
+from beacon_core.domain.integers import whole_or_float
 from beacon_core.domain.numbers import NUMBER_RULE, NotFiniteError, NumberError, read_number
 from beacon_core.errors import BeaconError
-from beacon_core.serving.http import JSON, Request, encode_json
+from beacon_core.serving.http import JSON, Request, encode_json, media_type
 from beacon_inference.ask import Ask
 from beacon_inference.pipeline import Protocol
-from beacon_inference.protocols.table import Tables, numbers
+from beacon_inference.protocols.table import Tables, is_given
 from beacon_inference.protocols.v1 import inputs, instances, respond
 
 CSV = b"text/csv"
 CONTENT_TYPES = frozenset({JSON, CSV})
 FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
-# How pandas writes a missing value, as MLflow's own server reads it.
-MISSING = frozenset({"", "NA", "NaN", "nan"})
+INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
+
+# Python reads no integer of more digits than this without being asked to.
+LONGEST_INTEGER = 4000
+LARGER_THAN_ANY_KEY = 1 << 64
 
 
 class Split(msgspec.Struct):
@@ -28,14 +34,14 @@ class Split(msgspec.Struct):
 
     columns: list[str]
     data: msgspec.Raw
-    index: list[Any] = []
+    index: list[Any] | None = None
 
 
 class Invocation(msgspec.Struct):
     """The body of /invocations: exactly one of the four forms."""
 
-    dataframe_split: Split | msgspec.UnsetType = msgspec.UNSET
-    dataframe_records: list[dict[str, Any]] | msgspec.UnsetType = msgspec.UNSET
+    dataframe_split: Split | None = None
+    dataframe_records: msgspec.Raw = msgspec.Raw()
     instances: msgspec.Raw = msgspec.Raw()
     inputs: msgspec.Raw = msgspec.Raw()
     params: dict[str, Any] | None = None
@@ -45,7 +51,7 @@ def mlflow(tables: Tables) -> Protocol:
     """Speak MLflow's scoring protocol."""
 
     def parse(request: Request) -> Ask:
-        if request.headers.get(b"content-type", b"").startswith(CSV):
+        if media_type(request.headers.get(b"content-type", b"")) == CSV:
             return _csv(request.body, tables)
         return _json(tables.decode(request.body, Invocation, nan_is_null=True), tables)
 
@@ -55,54 +61,80 @@ def mlflow(tables: Tables) -> Protocol:
 def _json(body: Invocation, tables: Tables) -> Ask:
     split, records = body.dataframe_split, body.dataframe_records
     given = [
-        split is not msgspec.UNSET,
-        records is not msgspec.UNSET,
-        bool(bytes(body.instances)),
-        bool(bytes(body.inputs)),
+        split is not None,
+        is_given(records),
+        is_given(body.instances),
+        is_given(body.inputs),
     ]
     if sum(given) != 1:
         raise BeaconError("invalid_body", f"send exactly one of {', '.join(FORMS)}")
-    if split is not msgspec.UNSET:
-        data, dimensions = numbers(split.data, "dataframe_split.data")
-        if len(data) and (dimensions != 2 or data.shape[1] != len(split.columns)):
-            rule = f"rows must have {len(split.columns)} values, as columns has names"
-            raise BeaconError("invalid_shape", rule, "dataframe_split.data")
-        return tables.of_columns(split.columns, data, "dataframe_split.data")
-    if records is not msgspec.UNSET:
+    if split is not None:
+        return tables.of_split(split.columns, split.data, "dataframe_split.data")
+    if is_given(records):
         return tables.of_records(records, "dataframe_records")
-    if bytes(body.instances):
+    if is_given(body.instances):
         return instances(body.instances, tables, "instances")
     return inputs(body.inputs, tables)
 
 
 def _csv(body: bytes, tables: Tables) -> Ask:
     try:
-        lines = list(csv.reader(io.StringIO(body.decode("utf-8-sig")), strict=True))
+        reader = csv.reader(io.StringIO(body.decode("utf-8-sig"), newline=None), strict=True)
+        lines = list(islice(filterfalse(_is_blank, reader), tables.max_rows + 2))
     except (UnicodeDecodeError, csv.Error) as error:
         raise BeaconError("invalid_body", f"the body is not CSV in UTF-8: {error}") from error
     if len(lines) < 2:
         raise BeaconError("invalid_body", "send a header line and at least one row")
     columns, *rows = lines
+    columns = [name.strip() for name in columns]
+    if "" in columns:
+        rule = f"column {columns.index('') + 1} of the header has no name"
+        raise BeaconError("unknown_feature", rule, "header")
     tables.check_count(len(rows), "rows")
     for index, row in enumerate(rows):
         if len(row) != len(columns):
             raise BeaconError("invalid_shape", f"has {len(row)} values, the header {len(columns)}", f"rows[{index}]")
+    keys = None
+    if tables.key in columns:
+        at = columns.index(tables.key)
+        keys = [_key(row.pop(at), tables.missing) for row in rows]
+        del columns[at]
     values = [
-        [_number(text, f"rows[{index}].{name}") for name, text in zip(columns, row, strict=True)]
+        [_number(text, tables.missing, f"rows[{index}].{name}") for name, text in zip(columns, row, strict=True)]
         for index, row in enumerate(rows)
     ]
-    return tables.of_columns(columns, np.array(values, dtype=np.float64), "rows")
+    return tables.of_columns(columns, np.array(values, dtype=np.float64), "rows", keys)
 
 
-def _number(text: str, field: str) -> float:
+def _is_blank(line: list[str]) -> bool:
+    """Whether nothing is on the line: a row of one missing value is written as quotes, or as a word."""
+    return not line or (len(line) == 1 and line[0].isspace())
+
+
+def _key(text: str, missing: frozenset[str]) -> int | float | str | None:
+    """Read an entity's key as JSON would be; no float comes between. Text that is no number is left to be refused."""
     text = text.strip()
-    if text in MISSING:
+    if text in missing:
+        return None
+    if INTEGER.fullmatch(text):
+        return int(text) if len(text) <= LONGEST_INTEGER else LARGER_THAN_ANY_KEY
+    try:
+        read_number(text)
+    except NumberError:
+        return text
+    return whole_or_float(text)
+
+
+def _number(text: str, missing: frozenset[str], field: str) -> float:
+    text = text.strip()
+    if text in missing:
         return math.nan
     try:
         return read_number(text)
     except NumberError as error:
         code = "not_finite" if isinstance(error, NotFiniteError) else "invalid_type"
-        raise BeaconError(code, f"{text[:32]!r} must be {NUMBER_RULE}", field[:128]) from error
+        rule = f"{text[:32]!r} must be {NUMBER_RULE}, or a word that pandas reads as missing, such as NA"
+        raise BeaconError(code, rule, field[:128]) from error
 
 
 def error_body(error: BeaconError, request: Request) -> bytes:

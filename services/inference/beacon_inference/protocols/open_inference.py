@@ -11,13 +11,14 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from beacon_core.domain.integers import whole_or_same
 from beacon_core.errors import BeaconError
 from beacon_core.product import Product
 from beacon_core.serving.http import JSON, Request, Response, encode_json
 from beacon_inference.ask import Ask, Matrix
 from beacon_inference.models import Models
 from beacon_inference.pipeline import Protocol
-from beacon_inference.protocols.table import Tables, numbers
+from beacon_inference.protocols.table import Tables, is_given, keys_in, numbers, plain
 from beacon_inference.record import Record
 
 BINARY = b"application/octet-stream"
@@ -44,13 +45,17 @@ OUTPUTS = {"prediction": "prediction", "low": "low", "high": "high", "prediction
 LARGEST = 2**31 - 1
 
 
+# Of a tensor: JSON that is not yet decoded, or what the binary part holds.
+Content = msgspec.Raw | np.ndarray[Any, Any]
+
+
 class Tensor(msgspec.Struct):
     """A tensor of a request; its data is JSON, or `parameters.binary_data_size` bytes behind it."""
 
     name: str
-    shape: list[int]
+    shape: list[Any]
     datatype: str
-    parameters: dict[str, Any] = {}
+    parameters: dict[str, Any] | None = None
     data: msgspec.Raw = msgspec.Raw()
 
 
@@ -58,7 +63,7 @@ class Output(msgspec.Struct):
     """An output that is asked for."""
 
     name: str
-    parameters: dict[str, Any] = {}
+    parameters: dict[str, Any] | None = None
 
 
 class InferRequest(msgspec.Struct):
@@ -66,8 +71,8 @@ class InferRequest(msgspec.Struct):
 
     inputs: list[Tensor]
     id: str | None = None
-    parameters: dict[str, Any] = {}
-    outputs: list[Output] = []
+    parameters: dict[str, Any] | None = None
+    outputs: list[Output] | None = None
 
 
 def open_inference(product: Product, models: Models, tables: Tables) -> Protocol:
@@ -78,7 +83,7 @@ def open_inference(product: Product, models: Models, tables: Tables) -> Protocol
         head, tail = _split(request)
         body: InferRequest = tables.decode(head, InferRequest)
         request.parsed = body
-        for output in body.outputs:
+        for output in body.outputs or ():
             if output.name not in OUTPUTS:
                 raise BeaconError("invalid_body", f"outputs are {', '.join(OUTPUTS)}", f"outputs.{output.name}"[:128])
         return _ask(body, tail, product, tables)
@@ -115,62 +120,111 @@ def _split(request: Request) -> tuple[bytes, bytes]:
 def _ask(body: InferRequest, tail: bytes, product: Product, tables: Tables) -> Ask:
     if not body.inputs:
         raise BeaconError("invalid_body", "send at least one input", "inputs")
-    arrays: list[Matrix] = []
+    contents: list[Content] = []
     for index, tensor in enumerate(body.inputs):
-        array, tail = _read(tensor, tail, f"inputs[{index}]")
-        arrays.append(array)
+        content, tail = _content(tensor, tail, f"inputs[{index}]")
+        contents.append(content)
     if tail:
         raise BeaconError("invalid_body", f"{len(tail)} bytes are left behind the last input")
     first = body.inputs[0]
-    if len(arrays) == 1 and first.name not in (*product.feature_names, product.entity.key):
-        return tables.of_rows(arrays[0], arrays[0].ndim, "inputs[0].data")
-    columns = []
-    for tensor, array in zip(body.inputs, arrays, strict=True):
-        if array.ndim != 1 and array.shape[1:] != (1,):
+    if len(contents) == 1 and first.name not in (*product.feature_names, tables.key):
+        return tables.of_rows(_matrix(first, contents[0], "inputs[0]"), len(first.shape), "inputs[0].data")
+    names, columns, keys = [], [], None
+    for index, (tensor, content) in enumerate(zip(body.inputs, contents, strict=True)):
+        if tensor.shape[1:] not in ([], [1]):
             raise BeaconError(
                 "invalid_shape", "a named column must be [rows] or [rows, 1]", f"inputs.{tensor.name}"[:128]
             )
-        columns.append(array.reshape(-1))
-    if len({len(column) for column in columns}) > 1:
+        if tensor.name == tables.key and keys is None:
+            keys = _keys(tensor, content, tables.key, f"inputs[{index}]")
+        else:
+            names.append(tensor.name)
+            columns.append(_matrix(tensor, content, f"inputs[{index}]").reshape(-1))
+    if len({tensor.shape[0] for tensor in body.inputs}) > 1:
         raise BeaconError("invalid_shape", "the inputs are of unequal length", "inputs")
-    return tables.of_columns([tensor.name for tensor in body.inputs], np.stack(columns, axis=1), "inputs")
+    data = np.stack(columns, axis=1) if columns else np.empty((first.shape[0], 0))
+    return tables.of_columns(names, data, "inputs", keys)
 
 
-def _read(tensor: Tensor, tail: bytes, field: str) -> tuple[Matrix, bytes]:
-    """Read one tensor as float64 in its shape, and what is left of the binary part."""
+def _content(tensor: Tensor, tail: bytes, field: str) -> tuple[Content, bytes]:
+    """Check one tensor's description; its values, not yet checked if they are JSON, and the rest of the binary part."""
     dtype = NUMPY_OF.get(tensor.datatype)
     if dtype is None:
         raise BeaconError("invalid_type", f"datatype {tensor.datatype[:16]} is not numeric", f"{field}.datatype")
-    if not 1 <= len(tensor.shape) <= 2 or any(not 0 <= size <= LARGEST for size in tensor.shape):
+    tensor.shape = [whole_or_same(size) for size in tensor.shape]
+    if not 1 <= len(tensor.shape) <= 2 or not all(type(s) is int and 0 <= s <= LARGEST for s in tensor.shape):
         raise BeaconError("invalid_shape", "shape must be [rows] or [rows, columns]", f"{field}.shape")
-    size = tensor.parameters.get("binary_data_size")
+    size = (tensor.parameters or {}).get("binary_data_size")
     if size is not None:
+        size = whole_or_same(size)
         if isinstance(size, bool) or not isinstance(size, int) or not 0 <= size <= len(tail):
             rule = "must be the number of this input's bytes"
             raise BeaconError("invalid_body", rule, f"{field}.parameters.binary_data_size")
         if size % np.dtype(dtype).itemsize:
             raise BeaconError("invalid_shape", f"{size} bytes are no whole number of {tensor.datatype}", field)
-        flat = np.frombuffer(tail[:size], dtype=np.dtype(dtype).newbyteorder("<")).astype(np.float64)
-        tail = tail[size:]
+        return np.frombuffer(tail[:size], dtype=np.dtype(dtype).newbyteorder("<")), tail[size:]
+    if not is_given(tensor.data):
+        raise BeaconError("invalid_body", "has no data", f"{field}.data")
+    return tensor.data, tail
+
+
+def _matrix(tensor: Tensor, content: Content, field: str) -> Matrix:
+    """The values as float64, in the tensor's shape."""
+    if isinstance(content, np.ndarray):
+        flat = content.astype(np.float64)
     else:
-        if not bytes(tensor.data):
-            raise BeaconError("invalid_body", "has no data", f"{field}.data")
-        flat = numbers(tensor.data, f"{field}.data")[0].reshape(-1)
-    if flat.size != math.prod(tensor.shape):
-        rule = f"shape {tensor.shape} needs {math.prod(tensor.shape)} values, data has {flat.size}"
+        flat = numbers(content, f"{field}.data")[0].reshape(-1)
+    _check_size(tensor, flat.size, field)
+    return flat.reshape(tensor.shape)
+
+
+def _keys(tensor: Tensor, content: Content, key: str, field: str) -> list[Any]:
+    """The values as Python has them, none of them rounded; None where one is missing."""
+    if isinstance(content, np.ndarray):
+        values = [None if math.isnan(value) else whole_or_same(value) for value in content.tolist()]
+    else:
+        values = keys_in(plain(content), content, lambda found: _flat(found, f"{field}.data"))
+    _check_size(tensor, len(values), field)
+    held = _held(np.dtype(NUMPY_OF[tensor.datatype]))
+    for index, value in enumerate(values):
+        if type(value) is int and value not in held:
+            rule = f"{key} may be rounded in {tensor.datatype}, or does not fit: send INT64"
+            raise BeaconError("invalid_entity", rule, f"{field}.data[{index}]")
+    return values
+
+
+def _held(dtype: np.dtype[Any]) -> range:
+    """The whole numbers that the type has, and to which it rounds no other."""
+    if dtype.kind == "f":
+        bound = 2 ** (np.finfo(dtype).nmant + 1)
+        return range(1 - bound, bound)
+    return range(int(np.iinfo(dtype).min), int(np.iinfo(dtype).max) + 1)
+
+
+def _flat(values: Any, field: str) -> list[Any]:
+    if not isinstance(values, list):
+        raise BeaconError("invalid_type", "must be a list of numbers", field)
+    if list not in map(type, values):
+        return values
+    return [item for value in values for item in (value if isinstance(value, list) else [value])]
+
+
+def _check_size(tensor: Tensor, size: int, field: str) -> None:
+    if size != math.prod(tensor.shape):
+        rule = f"shape {tensor.shape} needs {math.prod(tensor.shape)} values, data has {size}"
         raise BeaconError("invalid_shape", rule, f"{field}.shape")
-    return flat.reshape(tensor.shape), tail
 
 
 def _response(body: InferRequest, records: Sequence[Record], product: Product) -> Response:
     asked = body.outputs or [Output(name) for name in OUTPUTS]
-    all_binary = body.parameters.get("binary_data_output") is True
+    all_binary = (body.parameters or {}).get("binary_data_output") is True
     outputs, tails = [], []
     for output in asked:
         values = [value for record in records for value in getattr(record, OUTPUTS[output.name])]
         kind = "BYTES" if output.name == "prediction_id" else "FP64"
         described: dict[str, Any] = {"name": output.name, "datatype": kind, "shape": [len(values)]}
-        if output.parameters.get("binary_data", all_binary) is True:
+        binary = (output.parameters or {}).get("binary_data")
+        if binary is True or (binary is None and all_binary):
             content = _binary(values, kind)
             tails.append(content)
             described["parameters"] = {"binary_data_size": len(content)}

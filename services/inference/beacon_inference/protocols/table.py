@@ -1,21 +1,34 @@
 """Rows and named columns, as the foreign protocols send them, into the matrix."""
 
-import json
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 import numpy as np
 
+from beacon_core.domain.integers import check_integer, whole_or_float
+from beacon_core.domain.missing import missing_words
 from beacon_core.errors import BeaconError
 from beacon_core.product import Product
 from beacon_inference.ask import Ask, Matrix
-from beacon_inference.native import UNREADABLE, check_values, explain_value, read_leniently, unknown_feature
+from beacon_inference.native import (
+    UNREADABLE,
+    check_values,
+    entity_key,
+    explain_value,
+    read_leniently,
+    unknown_feature,
+)
 
 Values = list[float | None]
 _decode_flat = msgspec.json.Decoder(Values).decode
 _decode_nested = msgspec.json.Decoder(list[Values]).decode
+_decode_plain = msgspec.json.Decoder().decode
+_decode_exactly = msgspec.json.Decoder(float_hook=whole_or_float).decode
+# A string, whole or cut off, or a bare NaN.
+NAN = re.compile(rb'"(?:[^"\\]|\\.)*(?:"|\\?\Z)|\bNaN\b', re.DOTALL)
 
 
 def decode(body: bytes, kind: type[Any]) -> Any:
@@ -28,26 +41,34 @@ def decode(body: bytes, kind: type[Any]) -> Any:
         raise BeaconError("invalid_body", rule, path.strip("`.")[:128] or None) from error
 
 
+def is_given(raw: msgspec.Raw) -> bool:
+    """Whether an optional part of the body is there: null says that it is not."""
+    return bytes(raw) not in {b"", b"null"}
+
+
 def nan_as_null(body: bytes) -> bytes:
     """Put null for each bare NaN, which is no JSON: MLflow's client writes missing values so; its server reads them."""
     if b"NaN" not in body:
         return body
-    try:
-        value = json.loads(body.decode("utf-8"), parse_constant=lambda name: None if name == "NaN" else float(name))
-        return json.dumps(value).encode()
-    except (ValueError, RecursionError):
-        return body  # whoever decodes it says what is wrong with it
+    return NAN.sub(lambda found: b"null" if found[0] == b"NaN" else found[0], body)
 
 
-def plain(raw: msgspec.Raw) -> Any:
+def plain(raw: msgspec.Raw, *, exactly: bool = False) -> Any:
     """Decode a part of the body that `decode` only skipped; raises BeaconError `invalid_json`.
 
-    Numbers that are too large come back as infinities, so that whoever looks at them can name them.
+    Numbers that are too large come back as infinities, so that whoever looks at them can name them. `exactly` tells
+    which decimals are whole numbers, which takes several times as long.
     """
     try:
-        return msgspec.json.decode(raw)
+        return (_decode_exactly if exactly else _decode_plain)(raw)
     except UNREADABLE as error:
         return read_leniently(bytes(raw), error)
+
+
+def keys_in(decoded: Any, raw: msgspec.Raw, pick: Callable[[Any], list[Any]]) -> list[Any]:
+    """Take the entities' keys out of what `raw` is decoded to, as `pick` does; decimals among them by their text."""
+    keys = pick(decoded)
+    return pick(plain(raw, exactly=True)) if float in map(type, keys) else keys
 
 
 def _refuse_infinite(body: Any) -> None:
@@ -79,6 +100,15 @@ def numbers(raw: msgspec.Raw, field: str) -> tuple[Matrix, int]:
     return np.array(rows, dtype=np.float64), 2
 
 
+def as_numbers(values: Any, field: str) -> Matrix:
+    """Check that `values`, as JSON decodes them, are lists of numbers and nulls; the array of two dimensions."""
+    try:
+        return np.array(msgspec.convert(values, list[Values]), dtype=np.float64)
+    except msgspec.ValidationError as error:
+        _explain_numbers(values, field)
+        raise BeaconError("invalid_type", str(error), field) from error
+
+
 def _explain_numbers(value: Any, field: str, depth: int = 0) -> None:
     if isinstance(value, list) and depth < 2:
         for index, item in enumerate(value):
@@ -95,12 +125,13 @@ class Tables:
     def __init__(self, product: Product, max_rows: int) -> None:
         self._product = product
         self._names = product.feature_names
-        self._key = product.entity.key
-        self._max_rows = max_rows
+        self.key = product.entity.key
+        self.max_rows = max_rows
+        self.missing = missing_words(product)
 
     def decode(self, body: bytes, kind: type[Any], *, nan_is_null: bool = False) -> Any:
         """Decode a JSON body as `decode` does; one of far too many values is `body_too_large`."""
-        check_values(body, self._max_rows)
+        check_values(body, self.max_rows)
         return decode(nan_as_null(body) if nan_is_null else body, kind)
 
     def of_rows(self, matrix: Matrix, dimensions: int, field: str) -> Ask:
@@ -113,51 +144,71 @@ class Tables:
         self.check_count(len(matrix), field)
         return Ask(matrix, path=field + "[{row}].{feature}")
 
-    def of_columns(self, columns: Sequence[str], data: Matrix, field: str) -> Ask:
-        """Named columns: `data` is (rows, columns)."""
+    def of_columns(self, columns: Sequence[str], data: Matrix, field: str, keys: Sequence[Any] | None = None) -> Ask:
+        """Columns of features, by name: `data` is (rows, columns); and `keys`, the column of the entity's key."""
         self.check_count(len(data), field)
         matrix = np.full((len(data), len(self._names)), np.nan)
-        entities: list[int | None] | None = None
         for position, name in enumerate(columns):
-            if columns.index(name) != position:
+            if columns.index(name) != position or (name == self.key and keys is not None):
                 raise BeaconError("invalid_shape", f"column {name[:64]} is there twice", f"{field}.{name}"[:128])
-            if name == self._key:
-                entities = [
-                    self._entity(value, f"{field}[{row}].{name}") for row, value in enumerate(data[:, position])
-                ]
-            else:
-                self._check_name(name, f"{field}.{name}")
-                matrix[:, self._names.index(name)] = data[:, position]
+            self._check_name(name, f"{field}.{name}")
+            matrix[:, self._names.index(name)] = data[:, position]
+        entities = None if keys is None else self._entities(keys, field)
         path = field + "[{row}].{feature}"
         return Ask(matrix, entities, path=path, entity_path=path)
 
-    def of_records(self, records: list[Any], field: str) -> Ask:
-        """Objects of names and numbers, one a row; a name that a row lacks is missing there."""
+    def of_split(self, columns: Sequence[str], raw: msgspec.Raw, field: str) -> Ask:
+        """Named columns, whose values come in rows."""
+        rows = plain(raw) if self.key in columns else None
+        if isinstance(rows, list) and all(isinstance(row, list) and len(row) == len(columns) for row in rows):
+            at = columns.index(self.key)
+            keys = keys_in(rows, raw, lambda found: [row[at] for row in found])
+            data = as_numbers([[*row[:at], None, *row[at + 1 :]] for row in rows], field)
+            return self.of_columns([*columns[:at], *columns[at + 1 :]], np.delete(data, at, 1), field, keys)
+        data, dimensions = numbers(raw, field)
+        if len(data) and (dimensions != 2 or data.shape[1] != len(columns)):
+            raise BeaconError("invalid_shape", f"rows must have {len(columns)} values, as columns has names", field)
+        return self.of_columns(columns, data, field)
+
+    def of_records(self, raw: msgspec.Raw, field: str, records_of: Callable[[Any], Any] = lambda found: found) -> Ask:
+        """Objects of names and numbers, one a row, which `records_of` makes of what is decoded.
+
+        A name that a row lacks is missing there.
+        """
+        decoded = plain(raw)
+        records = records_of(decoded)
+        if not isinstance(records, list):
+            raise BeaconError("invalid_body", "must be a list of objects", field)
         self.check_count(len(records), field)
         columns: dict[str, None] = {}
         for row, record in enumerate(records):
             if not isinstance(record, dict):
                 raise BeaconError("invalid_type", "rows must be all objects or all lists", f"{field}[{row}]")
             for name, value in record.items():
-                self._check_name(name, f"{field}[{row}].{name}")
-                explain_value(name, value, f"{field}[{row}].{name}")
                 columns[name] = None
-        names = list(columns)
+                if name != self.key:
+                    self._check_name(name, f"{field}[{row}].{name}")
+                    explain_value(name, value, f"{field}[{row}].{name}")
+        keys = None
+        if self.key in columns:
+            keys = keys_in(decoded, raw, lambda found: [record.get(self.key) for record in records_of(found)])
+        names = [name for name in columns if name != self.key]
         data = np.array([[record.get(name) for name in names] for record in records], dtype=np.float64)
-        return self.of_columns(names, data.reshape(len(records), len(names)), field)
+        return self.of_columns(names, data.reshape(len(records), len(names)), field, keys)
+
+    def _entities(self, keys: Sequence[Any], field: str) -> list[int | None]:
+        try:
+            return [None if key is None else check_integer(key) for key in keys]
+        except ValueError:  # naming a row takes time, and hardly any needs it
+            return [
+                None if key is None else entity_key(key, self.key, f"{field}[{row}]") for row, key in enumerate(keys)
+            ]
 
     def _check_name(self, name: str, field: str) -> None:
-        if name not in self._names and name != self._key:
+        if name not in self._names:
             raise unknown_feature(name, self._product, field)
-
-    def _entity(self, value: float, field: str) -> int | None:
-        if np.isnan(value):
-            return None
-        if not float(value).is_integer() or abs(value) > 2**53:
-            raise BeaconError("invalid_entity", f"{self._key} must be a whole number", field)
-        return int(value)
 
     def check_count(self, count: int, field: str) -> None:
         """Refuse no rows and too many."""
-        if not 1 <= count <= self._max_rows:
-            raise BeaconError("batch_too_large" if count else "invalid_body", f"send 1 to {self._max_rows} rows", field)
+        if not 1 <= count <= self.max_rows:
+            raise BeaconError("batch_too_large" if count else "invalid_body", f"send 1 to {self.max_rows} rows", field)

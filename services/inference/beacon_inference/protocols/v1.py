@@ -12,7 +12,7 @@ from beacon_inference.ask import Ask
 from beacon_inference.models import Models
 from beacon_inference.pipeline import Protocol
 from beacon_inference.protocols.open_inference import check_model
-from beacon_inference.protocols.table import Tables, numbers, plain
+from beacon_inference.protocols.table import Tables, is_given, numbers
 from beacon_inference.record import Record
 
 
@@ -30,7 +30,7 @@ def v1(product: Product, models: Models, tables: Tables) -> Protocol:
     def parse(request: Request) -> Ask:
         check_model(request, product, models)
         body: PredictRequest = tables.decode(request.body, PredictRequest)
-        has_instances, has_inputs = bool(bytes(body.instances)), bool(bytes(body.inputs))
+        has_instances, has_inputs = is_given(body.instances), is_given(body.inputs)
         if has_instances == has_inputs:
             raise BeaconError("invalid_body", "send either instances or inputs", "instances")
         if has_instances:
@@ -44,7 +44,7 @@ def instances(raw: msgspec.Raw, tables: Tables, field: str) -> Ask:
     """Rows: lists in feature order, or objects of names and numbers."""
     text = bytes(raw).lstrip()
     if text[:1] == b"[" and text[1:].lstrip()[:1] == b"{":
-        return tables.of_records(plain(raw), field)
+        return tables.of_records(raw, field)
     matrix, dimensions = numbers(raw, field)
     if dimensions == 1 and matrix.size:
         raise BeaconError("invalid_shape", "every instance must be a list or an object", field)
@@ -55,7 +55,11 @@ def inputs(raw: msgspec.Raw, tables: Tables) -> Ask:
     """Rows as in `instances`, or an object of columns."""
     if bytes(raw).lstrip()[:1] != b"{":
         return instances(raw, tables, "inputs")
-    columns: dict[str, Any] = plain(raw)
+    return tables.of_records(raw, "inputs", _records)
+
+
+def _records(columns: dict[str, Any]) -> list[dict[str, Any]]:
+    """Turn columns (lists, lists of one value each, or one value) into records."""
     values = {name: column if isinstance(column, list) else [column] for name, column in columns.items()}
     rows = max((len(column) for column in values.values()), default=0)
     if any(len(column) != rows for column in values.values()):
@@ -64,7 +68,7 @@ def inputs(raw: msgspec.Raw, tables: Tables) -> Ask:
         name: [item[0] if isinstance(item, list) and len(item) == 1 else item for item in column]
         for name, column in values.items()
     }
-    return tables.of_records([{name: column[row] for name, column in flat.items()} for row in range(rows)], "inputs")
+    return [{name: column[row] for name, column in flat.items()} for row in range(rows)]
 
 
 def respond(_: Request, records: Sequence[Record]) -> Response:

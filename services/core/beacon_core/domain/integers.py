@@ -1,0 +1,43 @@
+"""Whole numbers that no float has touched: an entity's key has 64 bits, and a float is exact below 2**53 only."""
+
+from decimal import Decimal
+from typing import Any
+
+INT64 = range(-(2**63), 2**63)
+EXACT_BELOW = 2**53
+KINDS = {bool: "a boolean", str: "a string", list: "a list", dict: "an object", type(None): "null"}
+"""Values of JSON that are no numbers, as an error names them."""
+
+
+def whole_or_float(text: str) -> int | float:
+    """Read a number with a fraction or an exponent, as JSON has it: an int where it is whole, and below 2**53.
+
+    JSON decoders call it for each decimal (`float_hook`, `parse_float`), so that 17.0 and 1e3 are whole numbers, and
+    what only looks whole as a float, such as 4503599627370497.5, is none. Larger ones stay floats, which are no keys:
+    whoever wrote them had them as floats, which may have rounded them.
+    """
+    value = float(text)
+    whole: int | float = whole_or_same(value)
+    try:
+        return whole if whole is value or Decimal(text) == whole else value
+    except ArithmeticError:  # an exponent beyond all bounds
+        return value
+
+
+def whole_or_same(value: Any) -> Any:
+    """Return an int in place of a float that is whole and that no other number was rounded to; else what was given."""
+    if isinstance(value, float) and value.is_integer() and -EXACT_BELOW < value < EXACT_BELOW:
+        return int(value)
+    return value
+
+
+def check_integer(value: object) -> int:
+    """Return `value`, a whole number of 64 bits; raises ValueError that tells the rule it breaks."""
+    if type(value) is int:
+        if value in INT64:
+            return value
+        raise ValueError("must fit in a signed integer of 64 bits")
+    if isinstance(value, float) and value.is_integer():
+        raise ValueError("must be written without a fraction or exponent: decimals of 2^53 and more may be rounded")
+    kind = KINDS.get(type(value))
+    raise ValueError(f"must be a whole number, not {kind}" if kind else "must be a whole number")

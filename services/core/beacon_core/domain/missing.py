@@ -1,0 +1,16 @@
+"""Words for a missing value in a table of text."""
+
+from beacon_core.product import Product
+
+PANDAS_WORDS = frozenset(
+    {
+        *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN"),
+        *("<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"),
+    }
+)
+"""What pandas.read_csv takes for missing, unless told otherwise."""
+
+
+def missing_words(product: Product) -> frozenset[str]:
+    """Return pandas' words and those of the product's own data files."""
+    return PANDAS_WORDS.union(product.source.missing)

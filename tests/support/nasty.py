@@ -1,0 +1,35 @@
+"""Names of folders that files systems take and programs trip over: each sign that means something to one of them."""
+
+NAMES = {
+    "blank": "a b",
+    "percent": "a%20b%",
+    "expansion": "%(here)s%d",
+    "question mark": "a?b=c",
+    "hash": "a #b#",
+    "umlaut": "äöü é",
+    "combining": "e\u0301",
+    "chinese": "中文",
+    "emoji": "😀 👨‍👩‍👧",
+    "single quote": "a'b",
+    "double quote": 'a"b',
+    "ampersand": "a&b",
+    "semicolon": "a ;b;",
+    "dollar": "$HOME ${X} $$",
+    "backslash": "a\\b\\",
+    "colon": "a:b",
+    "comma": "a,b",
+    "equals": "a=b",
+    "plus": "a+b",
+    "tilde": "~a~",
+    "brackets": "[x]",
+    "braces": "{x} {{}}",
+    "dash": "-rf",
+    "blank at the end": "a ",
+    "backtick": "`id`",
+    "pipe": "a|b<c>(d)!^",
+    "yaml": "a: b #c",
+    "at": "user:word@host",
+    "long": "n" * 200,
+}
+TOGETHER = ("b é%20 ?#'x", "%(a)s {b} [c] $D 'e\" &f;", "-n,=+~: \\中😀 `i` ")
+"""As many of them in one name as the tests of a second or more can have."""
