@@ -21,7 +21,9 @@ FOR_THE_RECIPES = ("bash", "sh", "make", "mkdir", "touch", "awk", "test")
 
 def told(folder: Path, *arguments: str, user: str | None = None, **variables: str) -> str:
     """What make says when it refuses, without its own last line."""
-    given = {name: value for name, value in os.environ.items() if not name.startswith(("BEACON_", "MAKE", "MFLAGS"))}
+    # Started by `uv run`, pytest has an environment of its own, which uv would find a Python in.
+    own = ("BEACON_", "MAKE", "MFLAGS", "UV_", "VIRTUAL_ENV")
+    given = {name: value for name, value in os.environ.items() if not name.startswith(own)}
     done = subprocess.run(
         ["make", "--no-print-directory", *arguments],
         cwd=folder,
@@ -34,8 +36,8 @@ def told(folder: Path, *arguments: str, user: str | None = None, **variables: st
         check=False,
     )
     assert done.returncode == 2, done.stdout + done.stderr
-    said, own = done.stderr.splitlines()
-    assert own.startswith("make: *** ")
+    said, last = done.stderr.splitlines()
+    assert last.startswith("make: *** ")
     return said
 
 

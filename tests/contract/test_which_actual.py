@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from sqlalchemy import Engine, delete, insert
 from support.packages import build_package, row_of
-from support.postgres import INSTALLED, postgres
+from support.postgres import postgres
 
 from beacon_console import lookup
 from beacon_core.data.actuals import actual_of
@@ -247,8 +247,6 @@ def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         yield engine
         engine.dispose()
         return
-    if not INSTALLED:
-        pytest.skip("no PostgreSQL binaries")
     with postgres() as cluster:
         engine = open_store(cluster.url)
         yield engine
