@@ -1,23 +1,27 @@
-"""Print the registry's champion as a release file (JSON). Exit 0 done, 3 there is none yet, 75 try again later."""
+"""Print the registry's champion as a release file (JSON). Exit 0 done, 3 none yet, 1 refused, 75 try again."""
 
 import sys
 
 import msgspec
 
-from beacon_core.download import RegistryDown, champion
+from beacon_core.download import CHAMPION, ForeignVersion, pinned_at
 from beacon_core.job import complain, run_command
+from beacon_core.platform.mlflow import Mlflow, RegistryDown
 from beacon_core.product import load_product
 from beacon_core.release import Release
 from beacon_core.settings import Settings
 
-NONE_YET, TRY_AGAIN = 3, 75
+REFUSED, NONE_YET, TRY_AGAIN = 1, 3, 75
 
 
 def main(settings: Settings) -> int:
     """Ask MLflow; nothing is downloaded."""
     product = load_product(settings.product)
     try:
-        pin = champion(settings.mlflow_address, product.name)
+        pin = pinned_at(Mlflow(settings.mlflow_address), product.name, CHAMPION)
+    except ForeignVersion as error:
+        complain("the champion cannot be served", error)
+        return REFUSED
     except RegistryDown as error:
         complain("the registry cannot be read", error)
         return TRY_AGAIN

@@ -12,7 +12,7 @@ from beacon_core.job import complain, run_command
 from beacon_core.masking import mask
 from beacon_core.product import Product, load_product
 from beacon_core.settings import Settings
-from beacon_retrain import dvc
+from beacon_retrain import dvc, remote
 from beacon_retrain.errors import EXPECTED, status_of
 from beacon_retrain.validate import validate
 from beacon_retrain.workspace import Run, default_training, folder_of, prepare
@@ -29,7 +29,7 @@ def check(settings: Settings, product: Product, given: argparse.Namespace) -> No
 def pull(settings: Settings, _product: Product, _given: argparse.Namespace) -> None:
     """Bring the workspace to the state of the last push."""
     folder = prepare(settings, default_training(), Run(clock.now().isoformat(), "pull"))
-    if not dvc.pull(settings, folder):
+    if not remote.pull(settings, folder):
         print(mask(f"{settings.dvc_address}: nothing was pushed there yet"))
         return
     dvc.commit(folder, "pull")
@@ -38,7 +38,7 @@ def pull(settings: Settings, _product: Product, _given: argparse.Namespace) -> N
 
 def push(settings: Settings, _product: Product, _given: argparse.Namespace) -> None:
     """Push what the last run left."""
-    print(mask(dvc.push(settings, folder_of(settings))))
+    print(mask(remote.push(settings, folder_of(settings))))
 
 
 def trained_on(settings: Settings, product: Product, given: argparse.Namespace) -> None:

@@ -5,10 +5,11 @@ import sys
 import time
 from pathlib import Path
 
-from beacon_core.download import RegistryDown, bring
+from beacon_core.download import bring
 from beacon_core.job import log, run_job
 from beacon_core.manifest import Package, PackageError, read_package
 from beacon_core.masking import word
+from beacon_core.platform.mlflow import RegistryDown
 from beacon_core.release import Pin, ReleaseError, package_folder, read_release
 from beacon_core.settings import Settings, SettingsError, load_settings
 

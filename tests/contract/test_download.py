@@ -7,8 +7,9 @@ import pytest
 from support.packages import build_package
 from support.registry import Registry
 
-from beacon_core.download import RegistryDown, bring, champion
+from beacon_core.download import CHAMPION, bring, pinned_at
 from beacon_core.manifest import MANIFEST_FILE, PackageError
+from beacon_core.platform.mlflow import Mlflow, RegistryDown
 from beacon_core.product import Product
 from beacon_core.release import Pin, package_folder
 
@@ -47,14 +48,14 @@ def test_what_the_registry_lacks_is_named(registry: Registry, tmp_path: Path) ->
 
 
 def test_the_champion_is_pinned_by_its_digest(registry: Registry) -> None:
-    assert champion(registry.address, "boston-housing") == registry.pin
+    assert pinned_at(Mlflow(registry.address), "boston-housing", CHAMPION) == registry.pin
     registry.has_champion = False
-    assert champion(registry.address, "boston-housing") is None
+    assert pinned_at(Mlflow(registry.address), "boston-housing", CHAMPION) is None
 
 
 def test_a_registry_that_is_away_is_no_missing_model(tmp_path: Path) -> None:
     away = "http://127.0.0.1:1"
     with pytest.raises(RegistryDown, match="does not answer"):
-        champion(away, "boston-housing")
+        pinned_at(Mlflow(away), "boston-housing", CHAMPION)
     with pytest.raises(RegistryDown, match="does not answer"):
         bring(away, Pin("boston-housing", "1", "0" * 64), tmp_path)

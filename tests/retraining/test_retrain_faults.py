@@ -23,7 +23,7 @@ from beacon_core.product import Product
 from beacon_core.release import read_release
 from beacon_core.settings import ROOT, Settings
 from beacon_core.store import job_runs, migrate, open_store
-from beacon_retrain import dvc
+from beacon_retrain import dvc, remote
 from beacon_retrain.pipeline import Order, StageFailed, retrain
 from beacon_retrain.stages import STAGES, run_stage
 from beacon_retrain.training import TrainSettings
@@ -208,11 +208,11 @@ def test_what_is_pushed_to_s3_is_pulled_elsewhere(
         here = msgspec.structs.replace(settings, dvc_remote="s3://beacon-data/retraining")
         folder = prepare(here, QUICK, Run("push", "push", jobs=1))
         there_too = msgspec.structs.replace(here, home=tmp_path / "early")
-        assert not dvc.pull(there_too, prepare(there_too, QUICK, Run("pull", "pull", jobs=1)))
-        dvc.push(here, folder)
+        assert not remote.pull(there_too, prepare(there_too, QUICK, Run("pull", "pull", jobs=1)))
+        remote.push(here, folder)
         there = msgspec.structs.replace(here, home=tmp_path)
         pulled = prepare(there, QUICK, Run("pull", "pull", jobs=1))
-        assert dvc.pull(there, pulled)
+        assert remote.pull(there, pulled)
     finally:
         server.stop()
     for name in (LOCK, "raw/HousingData.csv", "dataset.parquet", "model.onnx", "package.json"):

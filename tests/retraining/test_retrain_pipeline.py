@@ -17,7 +17,9 @@ from sqlalchemy import insert
 from support.mlflow import mlflow_server
 from support.ports import free_port
 
+from beacon_core.download import ARTIFACTS, CHALLENGER, CHAMPION
 from beacon_core.manifest import MANIFEST_FILE, Package, digest, read_package
+from beacon_core.platform.mlflow import Mlflow
 from beacon_core.product import Product
 from beacon_core.release import package_folder, read_release
 from beacon_core.settings import ROOT, Settings
@@ -30,7 +32,7 @@ from beacon_retrain.imputation import impute
 from beacon_retrain.lineage import LineageError, trace
 from beacon_retrain.package import export_model
 from beacon_retrain.pipeline import Order, retrain
-from beacon_retrain.register import ARTIFACTS, CHALLENGER, CHAMPION, Entry, Registry, RegistryError, VersionTaken
+from beacon_retrain.register import Registry
 from beacon_retrain.stages import STAGES
 from beacon_retrain.train import train
 from beacon_retrain.training import TrainSettings
@@ -149,9 +151,8 @@ def test_another_seed_makes_a_challenger_that_waits_with_its_verdict(
     assert other.package.manifest.version == "2"
     assert other.package.manifest.data == road.package.manifest.data
     assert road.settings.release_file.read_bytes() == before
-    registry = Registry(address)
-    assert registry.version_at(product.name, CHAMPION) == "1"
-    assert registry.version_at(product.name, CHALLENGER) == "2"
+    aliases = Mlflow(address).aliases(product.name)
+    assert (aliases[CHAMPION], aliases[CHALLENGER]) == ("1", "2")
     assert "waits for promotion" in other.lines[-1]
     version = MlflowClient(address, address).get_model_version(product.name, "2")
     stored = newest(open_store(road.settings.database), product.name, "2", other.package.sha256)
@@ -188,23 +189,6 @@ def test_a_predictions_lineage_ends_at_data_and_code(road: Road, address: str, p
 def test_equal_data_give_an_equal_model(road: Road, product: Product) -> None:
     dataset = load_dataset(road.settings, product)
     assert digest(export_model(dataset, train(dataset, product, QUICK))) == digest(road.package.model)
-
-
-def test_an_emptied_registry_does_not_overwrite_the_package_in_service(
-    road: Road, product: Product, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Registry, "next_version", lambda self, name: "1")
-    with pytest.raises(RegistryError, match="would give version 1, which is in service"):
-        Road(road.settings, product, msgspec.structs.replace(QUICK, seed=2))
-
-
-def test_a_package_of_a_wrong_version_is_not_registered(road: Road, address: str, product: Product) -> None:
-    registry = Registry(address)
-    before = registry.next_version(product.name)
-    stranger = msgspec.structs.replace(road.package, sha256="0" * 64)
-    with pytest.raises(VersionTaken, match="to a package of version 1"):
-        registry.register(product, stranger, Entry("key", {}, {}), CHALLENGER)
-    assert registry.next_version(product.name) == before
 
 
 def test_a_registry_that_is_down_is_said_so_with_an_exit_that_asks_for_a_retry(

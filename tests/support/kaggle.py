@@ -40,6 +40,8 @@ class StandIn(ThreadingHTTPServer):
         self.answers = [Answer()]
         self.asked: list[str] = []
         self.authorization: str | None = None
+        self.tokens: set[str] = set()
+        self.introspected: list[str] = []
 
     def __enter__(self) -> Self:
         threading.Thread(target=self.serve_forever, daemon=True).start()
@@ -49,10 +51,10 @@ class StandIn(ThreadingHTTPServer):
         self.shutdown()
         self.server_close()
 
-    def environment(self, home: Path) -> dict[str, str]:
+    def environment(self, home: Path, credentials: dict[str, str] | None = None) -> dict[str, str]:
         """The environment of a process whose Kaggle client asks this server."""
         own = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(sys.path), "HOME": str(home)}
-        return own | CREDENTIALS | self.route("127.0.0.1")
+        return own | (CREDENTIALS if credentials is None else credentials) | self.route("127.0.0.1")
 
     def route(self, direct: str) -> dict[str, str]:
         """What brings Kaggle's client here; it goes to `direct` without us.
@@ -86,6 +88,9 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         server = self.server
+        if "token" in asked:
+            self._introspect(asked["token"])
+            return
         server.asked.append(f"{self.path} {asked['ownerSlug']}/{asked['datasetSlug']}")
         server.authorization = self.headers["Authorization"]
         answer = server.answers[0] if len(server.answers) == 1 else server.answers.pop(0)
@@ -97,6 +102,17 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(answer.body[: answer.send])
         self.close_connection = True
+
+    def _introspect(self, token: str) -> None:
+        """Whose token it is, as the client asks before it sends one."""
+        self.server.introspected.append(token)
+        good = token in self.server.tokens
+        body = json.dumps({"active": good, "username": "someone" if good else ""}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
 
     def log_message(self, *arguments: object) -> None:
         """Quiet."""

@@ -9,11 +9,12 @@ from markupsafe import Markup
 
 from beacon_console import decisions, drift, inference, jobs, lookup, overview, traffic
 from beacon_console.reading import Store
-from beacon_console.registry import Registry, RegistryDown
+from beacon_console.registry import Registry
 from beacon_core import clock
 from beacon_core.errors import BeaconError
 from beacon_core.ids import is_client_id
 from beacon_core.masking import word
+from beacon_core.platform.mlflow import RegistryDown
 from beacon_core.product import Product
 from beacon_core.release import NAME
 from beacon_core.settings import Settings

@@ -1,25 +1,23 @@
 """Bring a pinned model package from MLflow over plain HTTP; no byte is kept whose digest is not the pinned one."""
 
-import http.client
-import json
 import shutil
 import tempfile
-import urllib.error
-import urllib.parse
-import urllib.request
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from beacon_core.manifest import MANIFEST_FILE, Manifest, Package, PackageError, digest, read_package
+from beacon_core.platform.mlflow import Mlflow
 from beacon_core.release import Pin, package_folder
 
-TIMEOUT_SECONDS = 10.0
+ARTIFACTS = "package"
+"""The folder of a run's artifacts in which its package lies."""
+CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
+"""The registry's aliases: what serves, what waits for its promotion, what a rollback goes back to."""
 
 
-class RegistryDown(RuntimeError):  # noqa: N818 - a state of the world, not a mistake
-    """MLflow does not answer; trying again may help."""
+class ForeignVersion(PackageError):  # noqa: N818 - a state of the world, not a mistake
+    """A version that somebody else registered: no digest pins its package."""
 
 
 def bring(address: str, pin: Pin, models: Path) -> Package:
@@ -27,9 +25,11 @@ def bring(address: str, pin: Pin, models: Path) -> Package:
 
     Raises `PackageError` when the registry lacks it or holds other bytes, `RegistryDown` when it does not answer.
     """
-    known = _get(address, "/api/2.0/mlflow/model-versions/get", name=pin.name, version=pin.version)
-    run_id = _run_id(known, address)
-    content = _file(address, run_id, MANIFEST_FILE, pin.sha256)
+    mlflow = Mlflow(address)
+    known = mlflow.version(pin.name, pin.version)
+    if known is None:
+        raise PackageError(f"{mlflow} has no {pin.name} {pin.version}")
+    content = _file(mlflow, known.run_id, MANIFEST_FILE, pin.sha256)
     try:
         files = msgspec.json.decode(content, type=Manifest).files
     except msgspec.DecodeError as error:
@@ -43,57 +43,39 @@ def bring(address: str, pin: Pin, models: Path) -> Package:
         for part, sha256 in files.items():
             if Path(part).name != part:
                 raise PackageError(f"{part!r}: a package holds no folders")
-            (draft / part).write_bytes(_file(address, run_id, part, sha256))
+            (draft / part).write_bytes(_file(mlflow, known.run_id, part, sha256))
         shutil.rmtree(folder, ignore_errors=True)
         draft.rename(folder)
     return read_package(folder, pin.sha256)
 
 
-def champion(address: str, name: str) -> Pin | None:
-    """The registry's champion of `name`, pinned by the digest that it was registered with; None where there is none.
+def find_or_bring(address: str, pin: Pin, models: Path) -> Package:
+    """The package of `pin` in `models`, downloaded where it is not there, or not whole; raises as `bring`."""
+    try:
+        return read_package(package_folder(models, pin), pin.sha256)
+    except PackageError:
+        return bring(address, pin, models)
 
-    Raises `RegistryDown` when MLflow does not answer.
+
+def pinned_at(mlflow: Mlflow, name: str, alias: str) -> Pin | None:
+    """What an alias names, pinned by the digest that it was registered with; None where there is none.
+
+    Raises `ForeignVersion` for a version that is not Beacon's, `RegistryDown` when MLflow does not answer.
     """
-    url = f"/api/2.0/mlflow/registered-models/alias?{urllib.parse.urlencode({'name': name, 'alias': 'champion'})}"
-    try:
-        with urllib.request.urlopen(f"{address.rstrip('/')}{url}", timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310
-            found = json.load(answer)["model_version"]
-            tags = {tag["key"]: tag["value"] for tag in found.get("tags", [])}
-            return Pin(name, str(found["version"]), tags["sha256"])
-    except urllib.error.HTTPError as error:
-        if 400 <= error.code < 500:  # 400 for an alias that is not there, 404 for the model
-            return None
-        raise RegistryDown(f"MLflow at {address} answers with status {error.code}") from error
-    except (OSError, http.client.HTTPException) as error:
-        raise RegistryDown(f"MLflow at {address} does not answer: {error}") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise RegistryDown(f"MLflow at {address} answers with something else than a model version") from error
+    found = mlflow.version_at(name, alias)
+    if found is None:
+        return None
+    if not found.sha256:
+        raise ForeignVersion(
+            f"version {found.number} of {name} is {alias} in MLflow, and not registered by Beacon (no tag sha256)"
+        )
+    return Pin(name, found.number, found.sha256)
 
 
-def _run_id(content: bytes, address: str) -> str:
-    try:
-        answer: dict[str, Any] = json.loads(content)
-        return str(answer["model_version"]["run_id"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise RegistryDown(f"MLflow at {address} answers with something else than a model version") from error
-
-
-def _file(address: str, run_id: str, name: str, sha256: str) -> bytes:
-    content = _get(address, "/get-artifact", path=f"package/{name}", run_uuid=run_id)
+def _file(mlflow: Mlflow, run_id: str, name: str, sha256: str) -> bytes:
+    content = mlflow.artifact(run_id, f"{ARTIFACTS}/{name}")
+    if content is None:
+        raise PackageError(f"{mlflow} has no {ARTIFACTS}/{name} of run {run_id or '(none)'}")
     if digest(content) != sha256:
-        raise PackageError(f"{name}: MLflow at {address} holds other bytes than the pinned {sha256[:12]}")
+        raise PackageError(f"{name}: {mlflow} holds other bytes than the pinned {sha256[:12]}")
     return content
-
-
-def _get(address: str, route: str, **query: str) -> bytes:
-    url = f"{address.rstrip('/')}{route}?{urllib.parse.urlencode(query)}"
-    try:
-        with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310 - the operator's address
-            content: bytes = answer.read()
-            return content
-    except urllib.error.HTTPError as error:
-        if error.code == 404:
-            raise PackageError(f"MLflow at {address} has no {' '.join(query.values())}") from error
-        raise RegistryDown(f"MLflow at {address} answers with status {error.code}") from error
-    except (OSError, http.client.HTTPException) as error:
-        raise RegistryDown(f"MLflow at {address} does not answer: {error}") from error

@@ -19,12 +19,13 @@ from urllib.parse import parse_qs, urlsplit
 from prometheus_client import CollectorRegistry, generate_latest
 
 from beacon_core import metrics
-from beacon_core.download import RegistryDown, bring
+from beacon_core.download import bring
 from beacon_core.golden import Answer, ask, fault, question
 from beacon_core.job import run_command
 from beacon_core.logs import configure_logging
 from beacon_core.manifest import Manifest, PackageError
 from beacon_core.masking import word
+from beacon_core.platform.mlflow import RegistryDown
 from beacon_core.product import Product, load_product
 from beacon_core.release import NAME, Pin
 from beacon_core.settings import Settings

@@ -16,9 +16,10 @@ from typing import Any, TypeVar
 import msgspec
 
 from beacon_core import clock
-from beacon_core.download import RegistryDown, bring
+from beacon_core.download import bring
 from beacon_core.kubernetes import NOT_FOUND, Access, ClusterError
 from beacon_core.manifest import Package, PackageError, read_package
+from beacon_core.platform.mlflow import RegistryDown
 from beacon_core.release import Pin, Release, package_folder
 from beacon_core.settings import ROOT, Settings
 from beacon_promote.helm import Document, Helm, HelmError, Revision, documents

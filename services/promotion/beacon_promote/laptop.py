@@ -19,9 +19,10 @@ from typing import Any
 import msgspec
 
 from beacon_core import clock
-from beacon_core.download import RegistryDown, bring
+from beacon_core.download import bring
 from beacon_core.manifest import Package, PackageError, read_package
 from beacon_core.masking import word
+from beacon_core.platform.mlflow import RegistryDown
 from beacon_core.release import Pin, Release, ReleaseError, package_folder, read_release, write_release
 from beacon_core.settings import Settings
 from beacon_promote.notes import FileNotes

@@ -9,9 +9,9 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from beacon_core import approvals
-from beacon_core.download import RegistryDown
 from beacon_core.errors import BeaconError
 from beacon_core.masking import word
+from beacon_core.platform.mlflow import RegistryDown
 from beacon_core.product import Product
 from beacon_core.settings import Settings
 from beacon_promote import watch

@@ -11,12 +11,14 @@ from beacon_core.product import Product
 from beacon_core.release import Pin
 from beacon_core.settings import Settings
 from beacon_retrain.dataset import Dataset, dataset_of
+from beacon_retrain.files import write_json
 from beacon_retrain.training import TrainSettings
 from beacon_retrain.workspace import Run
 
 RAW = "raw"
 LABELS = "labels.parquet"
 CHAMPION = "champion.json"
+GONE = "gone.json"
 ROWS = "rows.parquet"
 PRODUCTION = "production.parquet"
 VALIDATION = "validation.json"
@@ -73,6 +75,19 @@ class Context(msgspec.Struct, frozen=True):
         """The package of this run, verified."""
         known = self.packaged()
         return read_package(self.folder / PACKAGE / self.product.name / known.version, known.sha256)
+
+    def gone(self) -> list[str]:
+        """The digests of packages that were made here and that the registry has lost, or would not take.
+
+        A new one makes DVC package anew where it knows no change; it would bring the same package out of its cache.
+        """
+        file = self.folder / GONE
+        return msgspec.json.decode(file.read_bytes(), type=list[str]) if file.is_file() else []
+
+    def write_gone(self, sha256: str | None) -> None:
+        """Add a package's digest to them, or none."""
+        known = self.gone()
+        write_json(self.folder / GONE, known if sha256 is None or sha256 in known else [*known, sha256])
 
     def champion(self) -> Pin | None:
         """The model in service when this run began, or None."""

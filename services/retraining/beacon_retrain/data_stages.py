@@ -1,10 +1,19 @@
 """The stages fetch and validate: what comes from outside, checked."""
 
+import tempfile
 from pathlib import Path
 
+import msgspec
 import pandas as pd
 
+from beacon_core import clock, download
+from beacon_core.download import ForeignVersion, bring, pinned_at
+from beacon_core.job import log
+from beacon_core.ledger import served_at
+from beacon_core.manifest import PackageError
+from beacon_core.masking import word
 from beacon_core.platform.data_file import DataError
+from beacon_core.platform.mlflow import Mlflow, RegistryDown
 from beacon_core.release import Pin, read_release
 from beacon_retrain import triggers
 from beacon_retrain.context import (
@@ -12,9 +21,11 @@ from beacon_retrain.context import (
     LABELS,
     PRODUCTION,
     RAW,
+    REGISTERED,
     ROWS,
     VALIDATION,
     Context,
+    Registered,
 )
 from beacon_retrain.fetch import fetch, read_source
 from beacon_retrain.files import write_json, write_table
@@ -37,22 +48,50 @@ def fetch_all(context: Context) -> str:
     write_table(folder / LABELS, labels)
     champion = find_champion(context)
     write_json(folder / CHAMPION, champion)
+    context.write_gone(_gone(context))
     told = f"champion is version {champion.version}" if champion else "there is no champion yet"
     return f"{fetched.source}: {fetched.why}; {len(labels)} labelled predictions; {told}"
 
 
 def find_champion(context: Context) -> Pin | None:
-    """The model in service: by the release file, where this machine has it, else by the registry's alias."""
+    """The model in service: by the release file, where this machine has it, else by the registry's alias.
+
+    Where the alias is gone, as with a version that was deleted, or names somebody else's: by the ledger of promotions.
+    """
     settings, name = context.settings, context.product.name
     if settings.release_file.exists():
         return read_release(settings.release_file).model
-    from beacon_retrain import register  # noqa: PLC0415 - MLflow takes seconds, and is needed seldom
+    pin = None
+    try:
+        pin = pinned_at(Mlflow(settings.mlflow_address), name, download.CHAMPION)
+    except ForeignVersion as error:
+        log.warning("the registry's champion is passed over: %s", word(error))
+    if pin is not None:
+        return pin
+    with context.engine.connect() as connection:
+        entry = served_at(connection, name, clock.now())
+    return None if entry is None or not entry.serving else entry.serving[0]
 
-    registry = register.Registry(settings.mlflow_address)
-    version = registry.version_at(name, register.CHAMPION)
-    if version is None:
+
+def _gone(context: Context) -> str | None:
+    """The digest of what was registered last, where the registry no longer has it whole."""
+    file = context.folder / REGISTERED
+    if not file.is_file():
         return None
-    return Pin(name, version, registry.bring(name, version, settings.models_dir).sha256)
+    last = msgspec.json.decode(file.read_bytes(), type=Registered)
+    pin, address = Pin(context.product.name, last.version, last.sha256), context.settings.mlflow_address
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            if not Mlflow(address).has_run(last.run_id):
+                raise PackageError(f"the run of version {pin.version} was deleted")
+            bring(address, pin, Path(folder))
+    except RegistryDown:
+        return None  # the stage package will say so, where it has anything to do
+    except PackageError as error:
+        if pin.sha256 not in context.gone():
+            log.warning("version %s is made anew: %s", pin.version, word(error))
+        return pin.sha256
+    return None
 
 
 def validate_all(context: Context) -> str:

@@ -1,30 +1,23 @@
-"""DVC and git, as programs, in the workspace: reproduce, compare, push, pull.
-
-The remote also holds dvc.lock, written last: whoever pulls finds every file that it names, and needs no checkout of the
-run that made it.
-"""
+"""DVC and git, as programs, in the workspace: reproduce, compare, commit."""
 
 import logging
 import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
-import fsspec
 import msgspec
 import psutil
-import yaml
 
 from beacon_core import logs
 from beacon_core.job import trace_environment
-from beacon_core.settings import Settings, load_settings
+from beacon_core.settings import load_settings
 from beacon_retrain.errors import TRY_AGAIN, RetrainError
 from beacon_retrain.files import write_bytes
+from beacon_retrain.stored import stages_of
 from beacon_retrain.workspace import LOCK, VERSIONED, has_git
 
 log = logging.getLogger("beacon.dvc")
-NEW_LOCK = f"{LOCK}.new"
 KEPT_LOCK = f".dvc/tmp/{LOCK}"
 HOLDERS = ".dvc/tmp/rwlock"
 """Who reads and writes which file, as DVC writes it down."""
@@ -38,7 +31,7 @@ class DvcError(RetrainError):
 
 def reproduce(folder: Path, *, force: bool) -> bool:
     """Run what has changed, all if `force`; the stages' lines are passed on. False when a stage failed."""
-    _git_init(folder)
+    git_init(folder)
     forget_the_dead(folder)
     mend_lock(folder)
     if (folder / LOCK).is_file():
@@ -71,7 +64,7 @@ def mend_lock(folder: Path) -> None:
     DVC writes it in place: a full disk or a kill in that moment leaves half a file, and every later run would fail.
     """
     lock, kept = folder / LOCK, folder / KEPT_LOCK
-    if not lock.is_file() or _is_whole(lock.read_bytes()):
+    if not lock.is_file() or stages_of(lock.read_bytes()) is not None:
         return
     if kept.is_file():
         kept.replace(lock)
@@ -113,77 +106,48 @@ def _lives(pid: int) -> bool:
         return False
 
 
-def _is_whole(lock: bytes) -> bool:
-    try:
-        known = yaml.safe_load(lock)
-    except (yaml.YAMLError, UnicodeDecodeError):
-        return False
-    stages = known.get("stages") if isinstance(known, dict) else None
-    return isinstance(stages, dict) and all(isinstance(stage, dict) and "cmd" in stage for stage in stages.values())
-
-
 def compare(folder: Path) -> str:
     """The metrics beside those of the last run, as a table; empty without git or without an earlier run."""
     if not has_git() or not (folder / ".git").is_dir() or not _git(folder, "rev-parse", "-q", "--verify", "HEAD"):
         return ""
-    return _run(_dvc("metrics", "diff", "--md"), folder)
+    return ask(folder, "metrics", "diff", "--md")
 
 
 def commit(folder: Path, message: str) -> None:
     """One commit in the workspace's own history, where there is git."""
     if not has_git():
         return
-    _git_init(folder)
+    git_init(folder)
     present = [name for name in VERSIONED if (folder / name).is_file()]
     _git(folder, "add", "--force", *present)
     author = ("-c", "user.name=beacon", "-c", "user.email=beacon@localhost", "-c", "commit.gpgsign=false")
     _git(folder, *author, "commit", "-q", "--allow-empty", "--no-verify", "-m", message)
 
 
-def push(settings: Settings, folder: Path) -> str:
-    """Push the files that dvc.lock names, then dvc.lock itself; raises `DvcError`."""
-    _git_init(folder)
-    said = _run(_dvc("push", "--quiet"), folder)
-    try:
-        system, place = _remote(settings)
-        system.pipe_file(f"{place}/{NEW_LOCK}", (folder / LOCK).read_bytes())
-        system.mv(f"{place}/{NEW_LOCK}", f"{place}/{LOCK}")
-    except OSError as error:
-        raise DvcError(f"{settings.dvc_address}: {error}") from error
-    return said or f"pushed to {settings.dvc_address}"
-
-
-def pull(settings: Settings, folder: Path) -> bool:
-    """Bring back the files of the last push; False when nothing was pushed yet. Raises `DvcError`."""
-    _git_init(folder)
-    try:
-        system, place = _remote(settings)
-        write_bytes(folder / LOCK, system.cat_file(f"{place}/{LOCK}"))
-    except FileNotFoundError:
-        return False
-    except OSError as error:
-        raise DvcError(f"{settings.dvc_address}: {error}") from error
-    _run(_dvc("pull", "--force", "--quiet"), folder)
-    return True
-
-
-def _remote(settings: Settings) -> tuple[Any, str]:
-    """The file system of the remote, and its folder there."""
-    if "://" in settings.dvc_address:
-        system, place = fsspec.core.url_to_fs(settings.dvc_address)
-        return system, place
-    return fsspec.filesystem("file"), settings.dvc_address  # fsspec would read `::` in a path as a chain
-
-
 def _dvc(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "beacon_retrain.dvc_program", *arguments]
 
 
-def _run(command: list[str], folder: Path) -> str:
-    done = subprocess.run(command, cwd=folder, env=_environment(), capture_output=True, text=True, check=False)  # noqa: S603
+def ask(folder: Path, *arguments: str) -> str:
+    """Run a command of DVC in `folder`; what it prints. Raises `DvcError`."""
+    done = attempt(folder, *arguments)
     if done.returncode != 0:
-        raise DvcError(f"dvc {' '.join(command[3:])}: {done.stderr.strip() or done.stdout.strip()}")
+        raise DvcError(f"dvc {' '.join(arguments)}: {last_words(done)}")
     return done.stdout.strip()
+
+
+def attempt(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run a command of DVC in `folder`, however it ends."""
+    return subprocess.run(  # noqa: S603
+        _dvc(*arguments), cwd=folder, env=_environment(), capture_output=True, text=True, check=False
+    )
+
+
+def last_words(done: "subprocess.CompletedProcess[str]") -> str:
+    """What DVC says went wrong, on one line."""
+    lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith("ERROR")]
+    return "; ".join(errors or lines[-1:]) or f"ended with status {done.returncode}"
 
 
 def _git(folder: Path, *arguments: str) -> bool:
@@ -192,7 +156,8 @@ def _git(folder: Path, *arguments: str) -> bool:
     return done.returncode == 0
 
 
-def _git_init(folder: Path) -> None:
+def git_init(folder: Path) -> None:
+    """Begin the workspace's own history, where there is git."""
     if has_git() and not (folder / ".git").is_dir():
         _git(folder, "init", "-q", "-b", "main")
 

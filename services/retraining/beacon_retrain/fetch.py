@@ -9,8 +9,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -18,28 +16,17 @@ import msgspec
 
 from beacon_core.manifest import digest
 from beacon_core.product import Product
-from beacon_core.settings import Settings
-from beacon_retrain.errors import REFUSED, TRY_AGAIN, RetrainError
+from beacon_core.settings import Settings, clean_credentials
+from beacon_retrain.archive import most_bytes, unpack
+from beacon_retrain.errors import FetchError, FetchRefused
 from beacon_retrain.files import durable_replace, write_json
+from beacon_retrain.kaggle_credentials import find_credentials
 from beacon_retrain.kaggle_download import Failure
 
-KAGGLE_FILES = ("kaggle.json", "access_token", "credentials.json")
 SAMPLE = "sample"
 TRIES = 5
 LONGEST_WAIT_SECONDS = 60.0
 SOURCE_FILE = "source.json"
-
-
-class FetchError(RetrainError):
-    """The data could not be fetched; the message says from where and why. The last good file is untouched."""
-
-    status = TRY_AGAIN
-
-
-class FetchRefused(FetchError):  # noqa: N818 - an outcome, not a mistake
-    """Trying again as it is will not help: credentials, permissions or the data set's name are wrong."""
-
-    status = REFUSED
 
 
 class RawFacts(msgspec.Struct, frozen=True):
@@ -80,14 +67,16 @@ def fetch(
     """
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / product.source.file
-    credentials = kaggle_credentials(environment)
+    environment = dict(environment)
+    clean_credentials(environment)
+    credentials = find_credentials(environment)
     with tempfile.TemporaryDirectory(prefix=".incoming-", dir=folder.parent) as incoming_folder:
         if credentials is None:
             source, why = SAMPLE, "no Kaggle credentials are set; using the sample bundled with Beacon"
             incoming = Path(shutil.copyfile(product.sample_path, Path(incoming_folder) / product.source.file))
         else:
             source, why = f"kaggle:{product.source.kaggle}", f"Kaggle credentials from {credentials}"
-            incoming = _from_kaggle(settings, product, Path(incoming_folder), environment)
+            incoming = _from_kaggle(settings, product, Path(incoming_folder), environment, credentials)
         check(incoming)
         content = incoming.read_bytes()
         facts = RawFacts(source, digest(content), len(content))
@@ -96,26 +85,15 @@ def fetch(
     return Fetched(target, source, why)
 
 
-def kaggle_credentials(environment: Mapping[str, str] = os.environ) -> str | None:
-    """Where Kaggle's client would find credentials, or None. Only looks; reads no secret."""
-    if environment.get("KAGGLE_API_TOKEN"):
-        return "KAGGLE_API_TOKEN"
-    if environment.get("KAGGLE_USERNAME") and environment.get("KAGGLE_KEY"):
-        return "KAGGLE_USERNAME and KAGGLE_KEY"
-    home = Path(environment.get("HOME") or "~").expanduser()
-    config = Path(environment.get("XDG_CONFIG_HOME") or home / ".config")
-    folders = [Path(environment.get("KAGGLE_CONFIG_DIR") or home / ".kaggle"), config / "kaggle"]
-    files = (folder / name for folder in folders for name in KAGGLE_FILES)
-    return next((str(file) for file in files if file.is_file()), None)
-
-
-def _from_kaggle(settings: Settings, product: Product, folder: Path, environment: Mapping[str, str]) -> Path:
+def _from_kaggle(
+    settings: Settings, product: Product, folder: Path, environment: Mapping[str, str], credentials: str
+) -> Path:
     """Download and unpack, trying again what may pass; raises `FetchError`, or `FetchRefused` for what will not."""
     name = f"kaggle:{product.source.kaggle}"
     number = 1
     while (failure := _download(settings, product, folder, environment)) is not None:
         if 400 <= failure.status < 500 and failure.status not in {408, 429}:
-            raise FetchRefused(f"{name}: {failure.message}")
+            raise FetchRefused(f"{name}: {failure.message}, with {credentials}")
         if failure.status < 0 or number == TRIES:
             raise FetchError(f"{name}: {failure.message}, after {number} tries")
         wait = 2.0 ** (number - 1) if failure.retry_after is None else failure.retry_after
@@ -123,7 +101,8 @@ def _from_kaggle(settings: Settings, product: Product, folder: Path, environment
             raise FetchError(f"{name}: {failure.message}; it asks to wait {wait:.0f} s, so another run should try")
         time.sleep(wait)
         number += 1
-    return _unpack(folder / f"{product.source.kaggle.split('/')[-1]}.zip", product.source.file)
+    archive = folder / f"{product.source.kaggle.split('/')[-1]}.zip"
+    return unpack(archive, product.source.file, most_bytes(product))
 
 
 def _download(settings: Settings, product: Product, folder: Path, environment: Mapping[str, str]) -> Failure | None:
@@ -141,17 +120,3 @@ def _download(settings: Settings, product: Product, folder: Path, environment: M
         return msgspec.json.decode(last, type=Failure)
     except msgspec.DecodeError:
         return Failure(-1, f"Kaggle's client ended with status {done.returncode}")
-
-
-def _unpack(archive: Path, name: str) -> Path:
-    try:
-        with zipfile.ZipFile(archive) as opened:
-            if damaged := opened.testzip():
-                raise FetchError(f"{archive.name}: {damaged} is damaged")
-            if name not in opened.namelist():
-                raise FetchError(
-                    f"{archive.name}: holds no {name}, but {', '.join(opened.namelist()[:5]) or 'nothing'}"
-                )
-            return Path(opened.extract(name, archive.parent))
-    except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
-        raise FetchError(f"{archive.name}: is not a whole zip file: {error}") from error

@@ -12,6 +12,8 @@ import sys
 import msgspec
 import requests
 
+from beacon_core.masking import word
+
 
 class Failure(msgspec.Struct, frozen=True):
     """Why there is no file: the HTTP status (0: no answer), what was said, and for how many seconds to wait."""
@@ -44,7 +46,7 @@ def download(slug: str, folder: str) -> Failure | None:
     except SystemExit:
         return Failure(401, "the client found no valid credentials")
     except Exception as error:  # noqa: BLE001 - whatever a foreign client raises is the end of this process
-        return Failure(-1, f"{type(error).__name__}: {error}")
+        return Failure(-1, word(error))
     return None
 
 

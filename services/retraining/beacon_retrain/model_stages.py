@@ -2,8 +2,10 @@
 
 import msgspec
 
-from beacon_core.manifest import CARD_FILE, Package, read_package
-from beacon_core.release import package_folder
+from beacon_core.download import find_or_bring
+from beacon_core.job import log
+from beacon_core.manifest import CARD_FILE, Package, PackageError
+from beacon_core.masking import word
 from beacon_retrain import context as files
 from beacon_retrain import verdict, verdict_report
 from beacon_retrain.context import Context
@@ -59,9 +61,10 @@ def _champion(context: Context) -> Package | None:
     pin = context.champion()
     if pin is None:
         return None
-    models = context.settings.models_dir
-    if package_folder(models, pin).is_dir():
-        return read_package(package_folder(models, pin), pin.sha256)
-    from beacon_retrain.register import Registry  # noqa: PLC0415 - MLflow takes seconds, and is needed seldom
-
-    return Registry(context.settings.mlflow_address).bring(pin.name, pin.version, models)
+    try:
+        return find_or_bring(context.settings.mlflow_address, pin, context.settings.models_dir)
+    except PackageError as error:
+        # Nobody can compare with what is gone: the challenger has its own limits to hold, and promotion still holds it
+        # against the model that serves.
+        log.warning("the champion, version %s, cannot be compared with: %s", pin.version, word(error))
+        return None

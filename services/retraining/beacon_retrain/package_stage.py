@@ -2,18 +2,23 @@
 
 import hashlib
 import shutil
+from pathlib import Path
 
 import msgspec
 
 from beacon_core import clock
-from beacon_core.manifest import digest
+from beacon_core.download import bring
+from beacon_core.job import log
+from beacon_core.manifest import Package, PackageError, digest
+from beacon_core.masking import word
 from beacon_core.release import read_release
 from beacon_retrain import context as files
+from beacon_retrain import verdict
 from beacon_retrain.context import Context, Packaged
 from beacon_retrain.fetch import read_source
 from beacon_retrain.files import write_json
 from beacon_retrain.package import Origin, write_package
-from beacon_retrain.register import Registry, RegistryError
+from beacon_retrain.register import Registry
 from beacon_retrain.trained_file import decode
 from beacon_retrain.workspace import CODE, params_of
 
@@ -28,13 +33,11 @@ def package_model(context: Context) -> str:
     models = folder / files.PACKAGE
     shutil.rmtree(models, ignore_errors=True)
     key = run_key(context)
-    known = registry.version_of(product.name, "run_key", key)
-    if known is not None:
-        package = registry.bring(product.name, known, models)
-        told = f"version {known} is from equal data, parameters and code already"
+    package = _made_before(context, registry, key, models)
+    if package is not None:
+        told = f"version {package.manifest.version} is from equal data, parameters and code already"
     else:
-        version = registry.next_version(product.name)
-        _check_free(context, version)
+        version = registry.next_version(product.name, above=_highest_known(context))
         origin = Origin(
             version, read_source(folder / files.RAW, product).source, context.settings.build_revision, clock.now()
         )
@@ -57,10 +60,29 @@ def run_key(context: Context) -> str:
     return hashlib.sha256(msgspec.json.encode(facts, order="deterministic")).hexdigest()
 
 
-def _check_free(context: Context, version: str) -> None:
-    """A registry that was emptied must not make us overwrite the package in service."""
-    file = context.settings.release_file
+def _made_before(context: Context, registry: Registry, key: str, models: Path) -> Package | None:
+    """The package of equal inputs, where the registry still has it whole; people delete runs and files there."""
+    for pin in registry.made_of(context.product.name, key):
+        try:
+            package = bring(context.settings.mlflow_address, pin, models)
+        except PackageError as error:
+            log.warning("version %s is from equal inputs, and is made anew: %s", pin.version, word(error))
+            continue
+        if package.manifest.version == pin.version:
+            return package
+    return None
+
+
+def _highest_known(context: Context) -> int:
+    """The highest version that was ever judged, installed or in service here.
+
+    The registry may have been emptied, and must not give its number to another package: answers in the log name it.
+    """
+    settings, product = context.settings, context.product
+    file = settings.release_file
     release = read_release(file) if file.exists() else None
     pins = (release.model, release.shadow) if release else ()
-    if version in {pin.version for pin in pins if pin and pin.name == context.product.name}:
-        raise RegistryError(f"MLflow would give version {version}, which is in service: was its database emptied?")
+    known = [pin.version for pin in pins if pin and pin.name == product.name]
+    known += [folder.name for folder in (settings.models_dir / product.name).glob("*")]
+    known += verdict.versions(context.engine, product.name)
+    return max((int(version) for version in known if version.isdecimal()), default=0)

@@ -2,20 +2,22 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 
 import msgspec
 from sqlalchemy import Engine
 
 from beacon_core import clock
 from beacon_core.job_runs import recorded
+from beacon_core.masking import word
 from beacon_core.product import Product
 from beacon_core.settings import Settings
 from beacon_core.store import migrate, open_store
-from beacon_retrain import dvc, triggers
+from beacon_retrain import dvc, remote, triggers
 from beacon_retrain.context import REGISTERED, Registered
 from beacon_retrain.errors import TRY_AGAIN, RetrainError, status_of
 from beacon_retrain.lock import only_one
-from beacon_retrain.stages import FAILURE, JOB, STAGES, Failure, read_failure, run_stage
+from beacon_retrain.stages import FAILURE, JOB, PACKAGING, STAGES, Failure, read_failure, run_stage
 from beacon_retrain.training import TrainSettings
 from beacon_retrain.workspace import Run, prepare
 
@@ -77,20 +79,38 @@ def _not_due(engine: Engine, product: Product, order: Order, causes: list[str], 
 def _here(settings: Settings, training: TrainSettings, run: Run, _order: Order, tell: Tell) -> Registered:
     """All stages in this process: DVC would double the time of a laptop's first start."""
     folder = prepare(settings, training, run)
-    for name in STAGES:
-        tell(run_stage(name, settings))
+    try:
+        for name in STAGES:
+            tell(run_stage(name, settings))
+    except RetrainError as error:
+        if not error.again:
+            raise
+        tell(f"again from {PACKAGING[0]}: {word(error)}")
+        for name in PACKAGING:
+            tell(run_stage(name, settings))
     return msgspec.json.decode((folder / REGISTERED).read_bytes(), type=Registered)
 
 
 def _by_dvc(settings: Settings, training: TrainSettings, run: Run, order: Order, tell: Tell) -> Registered:
     """The changed stages, each in a process of its own; then the comparison with the last run, and the push."""
     folder = prepare(settings, training, run)
-    (folder / FAILURE).unlink(missing_ok=True)
-    if not dvc.reproduce(folder, force=order.force):
-        raise StageFailed(read_failure(folder) or Failure("dvc", TRY_AGAIN, "was ended; its lines above say more"))
+    failure = _reproduce(folder, force=order.force)
+    if failure is not None and failure.again:
+        tell(f"again from {PACKAGING[0]}: {failure.message}")
+        failure = _reproduce(folder, force=False)
+    if failure is not None:
+        raise StageFailed(failure)
     done = msgspec.json.decode((folder / REGISTERED).read_bytes(), type=Registered)
     if difference := dvc.compare(folder):
         tell(difference)
     dvc.commit(folder, f"version {done.version}: {done.verdict}")
-    tell(dvc.push(settings, folder))
+    tell(remote.push(settings, folder))
     return done
+
+
+def _reproduce(folder: Path, *, force: bool) -> Failure | None:
+    """Let DVC run what has changed; how it failed, if it did."""
+    (folder / FAILURE).unlink(missing_ok=True)
+    if dvc.reproduce(folder, force=force):
+        return None
+    return read_failure(folder) or Failure("dvc", TRY_AGAIN, "was ended; its lines above say more")

@@ -3,10 +3,9 @@
 Apart from the stage package, since it needs nothing of what makes models: loading that takes seconds.
 """
 
-import shutil
-
 import msgspec
 
+from beacon_core.download import CHALLENGER, CHAMPION
 from beacon_core.release import Pin, Release, write_release
 from beacon_retrain import context as files
 from beacon_retrain import register, verdict
@@ -32,12 +31,12 @@ def register_model(context: Context) -> str:
     champion = context.champion()
     in_service = champion is not None and champion.sha256 == package.sha256
     released = champion is None and said.outcome != "fail"
-    alias = register.CHAMPION if released or in_service else register.CHALLENGER
+    alias = CHAMPION if released or in_service else CHALLENGER
     registry = Registry(settings.mlflow_address)
     try:
         run_id = registry.register(product, package, _entry(context, packaged), alias)
     except VersionTaken:
-        shutil.rmtree(folder / files.PACKAGE)  # so that the next run packages it anew
+        context.write_gone(package.sha256)  # so that it is packaged anew
         raise
     install(package, settings.models_dir)
     registry.tag(product.name, version, verdict=said.outcome)

@@ -38,13 +38,17 @@ STAGES = {
 }
 """Module and function of each stage; a module is imported when its turn comes, as Feast and MLflow take seconds."""
 
+PACKAGING = ("package", "evaluate", "register")
+"""What a number that the registry did not give has to be done again from."""
+
 
 class Failure(msgspec.Struct, frozen=True):
-    """failure.json: the stage, the exit status that it asks for, and why."""
+    """failure.json: the stage, the exit status that it asks for, why, and whether to try it again at once."""
 
     stage: str
     status: int
     message: str
+    again: bool = False
 
 
 def run_stage(name: str, settings: Settings) -> str:
@@ -80,7 +84,7 @@ def main(name: str) -> int:
     try:
         line = run_stage(name, settings)
     except EXPECTED as error:
-        failure = Failure(name, status_of(error), word(error))
+        failure = Failure(name, status_of(error), word(error), getattr(error, "again", False))
         try:
             write_json(folder_of(settings) / FAILURE, failure)
         except OSError:  # a full disk takes no file: then this line tells it

@@ -98,6 +98,12 @@ def record(engine: Engine, verdict: Verdict) -> int:
     return int(number)
 
 
+def versions(engine: Engine, product: str) -> list[str]:
+    """Every version that was ever judged."""
+    with engine.connect() as connection:
+        return list(connection.execute(select(verdicts.c.version).where(verdicts.c.product == product)).scalars())
+
+
 def newest(engine: Engine, product: str, version: str, sha256: str = "") -> Verdict | None:
     """The last verdict on a model version (of that package digest, where one is given), or None."""
     wanted = select(verdicts.c.verdict).where(verdicts.c.product == product, verdicts.c.version == version)

@@ -1,0 +1,164 @@
+"""MLflow's REST API over plain HTTP: the one client of all who need neither its library nor the seconds it takes.
+
+Who asks is said as MLflow's own client says it: a user in the address, else MLFLOW_TRACKING_USERNAME and
+MLFLOW_TRACKING_PASSWORD, else MLFLOW_TRACKING_TOKEN.
+"""
+
+import base64
+import http.client
+import json
+import os
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from beacon_core.masking import mask, word
+
+API = "/api/2.0/mlflow"
+TIMEOUT_SECONDS = 10.0
+MISSING = frozenset({"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"})
+"""How MLflow says that there is no such model, version (404) or alias (400)."""
+
+
+class RegistryDown(RuntimeError):  # noqa: N818 - a state of the world, not a mistake
+    """MLflow does not answer, or not as MLflow does; trying again may help."""
+
+
+class Version(msgspec.Struct, frozen=True):
+    """A model version: its number, the run that made it ("": none), its tags."""
+
+    number: str
+    run_id: str
+    tags: dict[str, str]
+
+    @property
+    def sha256(self) -> str:
+        """The digest of its package; "" for a version that is not Beacon's."""
+        return self.tags.get("sha256", "")
+
+
+class Mlflow:
+    """The server at `address`; every method raises `RegistryDown`."""
+
+    def __init__(self, address: str, timeout: float = TIMEOUT_SECONDS) -> None:
+        self.address, self._headers = sign_in(address)
+        self._timeout = timeout
+
+    def version(self, name: str, number: str) -> Version | None:
+        """A version by its number; None where there is none (any more)."""
+        found = self.ask("GET", "model-versions/get", name=name, version=number)
+        return None if found is None else self._version(found)
+
+    def version_at(self, name: str, alias: str) -> Version | None:
+        """The version that an alias names; None where there is no such model or alias."""
+        found = self.ask("GET", "registered-models/alias", name=name, alias=alias)
+        return None if found is None else self._version(found)
+
+    def move_alias(self, name: str, alias: str, number: str | None) -> None:
+        """Let an alias name a version, or nothing; a version that is not there any more gets none."""
+        if number is not None:
+            self.ask("POST", "registered-models/alias", name=name, alias=alias, version=number)
+        elif self.version_at(name, alias) is not None:
+            self.ask("DELETE", "registered-models/alias", name=name, alias=alias)
+
+    def aliases(self, name: str) -> dict[str, str]:
+        """The number of the version that each alias names."""
+        found = self.ask("GET", "registered-models/get", name=name) or {}
+        try:
+            return {item["alias"]: str(item["version"]) for item in found["registered_model"].get("aliases", [])}
+        except (KeyError, TypeError, AttributeError):
+            return {}
+
+    def has_run(self, run_id: str) -> bool:
+        """Whether a run is there, and nobody has deleted it."""
+        found = self.ask("GET", "runs/get", run_id=run_id) if run_id else None
+        try:
+            return found is not None and found["run"]["info"].get("lifecycle_stage", "active") == "active"
+        except (KeyError, TypeError, AttributeError) as error:
+            raise self._nonsense() from error
+
+    def artifact(self, run_id: str, path: str) -> bytes | None:
+        """A file of a run; None where the run has none of that name, or is gone."""
+        if not run_id:
+            return None
+        return self._send("GET", "/get-artifact", {"path": path, "run_uuid": run_id})
+
+    def ask(self, method: str, route: str, **fields: str) -> dict[str, Any] | None:
+        """One call of the API; None where MLflow knows no such model, version or alias."""
+        content = self._send(method, f"{API}/{route}", fields)
+        if content is None:
+            return None
+        try:
+            answer = json.loads(content)
+        except ValueError as error:
+            raise self._nonsense() from error
+        if not isinstance(answer, dict):
+            raise self._nonsense()
+        return answer
+
+    def _version(self, answer: dict[str, Any]) -> Version:
+        try:
+            facts = answer["model_version"]
+            tags = {tag["key"]: tag.get("value", "") for tag in facts.get("tags", [])}
+            return Version(str(facts["version"]), str(facts.get("run_id", "")), tags)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise self._nonsense() from error
+
+    def _send(self, method: str, path: str, fields: Mapping[str, str]) -> bytes | None:
+        url, body = f"{self.address}{path}", None
+        if method == "GET":
+            url += f"?{urllib.parse.urlencode(fields)}"
+        else:
+            body = json.dumps(fields).encode()
+        headers = {"Content-Type": "application/json"} | self._headers
+        try:
+            request = urllib.request.Request(url, body, headers, method=method)  # noqa: S310 - the operator's address
+            with urllib.request.urlopen(request, timeout=self._timeout) as answer:  # noqa: S310
+                content: bytes = answer.read()
+                return content
+        except urllib.error.HTTPError as error:
+            with error:
+                if error.code == 404 or (error.code == 400 and _code(error) in MISSING):
+                    return None
+            hint = "; is MLFLOW_TRACKING_USERNAME (or _TOKEN) right?" if error.code in {401, 403} else ""
+            raise RegistryDown(f"{self} answers with status {error.code}{hint}") from error
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise RegistryDown(f"{self} does not answer: {word(error)}") from error
+
+    def _nonsense(self) -> RegistryDown:
+        return RegistryDown(f"{self} answers with something else than MLflow's API")
+
+    def __str__(self) -> str:
+        return mask(f"MLflow at {self.address}")
+
+
+def user_of(address: str) -> tuple[str, str, str]:
+    """Split an address into one without a user, the user and the password; both are empty where it names none."""
+    scheme, sign, rest = address.rstrip("/").partition("://")
+    authority, slash, path = rest.partition("/")
+    user, _, place = authority.rpartition("@")
+    name, _, password = user.partition(":")
+    return f"{scheme}{sign}{place}{slash}{path}", urllib.parse.unquote(name), urllib.parse.unquote(password)
+
+
+def sign_in(address: str, environment: Mapping[str, str] = os.environ) -> tuple[str, dict[str, str]]:
+    """The address without a user, and the header that says who asks."""
+    plain, name, password = user_of(address)
+    if not name:
+        name, password = (environment.get(f"MLFLOW_TRACKING_{part}", "") for part in ("USERNAME", "PASSWORD"))
+    if name and password:
+        user = base64.b64encode(f"{name}:{password}".encode()).decode()
+        return plain, {"Authorization": f"Basic {user}"}
+    token = environment.get("MLFLOW_TRACKING_TOKEN", "")
+    return plain, {"Authorization": f"Bearer {token}"} if token else {}
+
+
+def _code(error: urllib.error.HTTPError) -> str:
+    try:
+        return str(json.load(error)["error_code"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""

@@ -1,0 +1,122 @@
+"""What dvc.lock names, object by object: whether a cache or a remote has it whole, and which file it is.
+
+DVC takes an object for whole because it is there, takes a folder's files for pushed because its list is, and names an
+object's digest where a person knows the file. So a push looks first, and a pull brings all before it touches a file.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import fsspec
+import msgspec
+import yaml
+
+BLOCK = 1 << 20
+FOLDER = ".dir"
+"""End of the digest of a folder's list."""
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """An object that dvc.lock names: its digest, the file of the workspace, and the digest of the list it stands in."""
+
+    digest: str
+    file: str
+    listed_in: str = ""
+
+
+class _Entry(msgspec.Struct):
+    md5: str
+    relpath: str
+
+
+class Place:
+    """Where objects lie, by their digest: DVC's cache or its remote. Methods raise what the file system raises."""
+
+    def __init__(self, address: str | Path) -> None:
+        # A path is no URL: fsspec would read `::` in it as a chain.
+        is_url = "://" in str(address)
+        self._system, self._folder = (
+            fsspec.core.url_to_fs(str(address)) if is_url else (fsspec.filesystem("file"), str(address))
+        )
+        self._system.invalidate_cache()
+
+    def path(self, digest: str) -> str:
+        """Where an object lies, below the place."""
+        return f"files/md5/{digest[:2]}/{digest[2:]}"
+
+    def has(self, digest: str) -> bool:
+        """Whether it is there at all."""
+        return bool(self._system.exists(f"{self._folder}/{self.path(digest)}"))
+
+    def is_whole(self, digest: str) -> bool:
+        """Whether its bytes are the ones that its name promises."""
+        wanted = digest.removesuffix(FOLDER)
+        try:
+            place = f"{self._folder}/{self.path(digest)}"
+            known = self._system.info(place)
+            if str(known.get("ETag", "")).strip('"') == wanted:  # S3's md5, of what was sent in one piece
+                return True
+            with self._system.open(place, "rb") as stream:
+                found = hashlib.md5(usedforsecurity=False)
+                while block := stream.read(BLOCK):
+                    found.update(block)
+        except FileNotFoundError:
+            return False
+        return found.hexdigest() == wanted
+
+    def file(self, path: str) -> bytes | None:
+        """A file's bytes; None where there is none."""
+        try:
+            content: bytes = self._system.cat_file(f"{self._folder}/{path}")
+        except FileNotFoundError:
+            return None
+        return content
+
+    def write(self, path: str, content: bytes) -> None:
+        """Write a file."""
+        self._system.makedirs(f"{self._folder}/{path}".rpartition("/")[0], exist_ok=True)
+        self._system.pipe_file(f"{self._folder}/{path}", content)
+
+    def rename(self, path: str, other: str) -> None:
+        """Let a file take another one's place."""
+        self._system.mv(f"{self._folder}/{path}", f"{self._folder}/{other}")
+
+    def remove(self, digest: str) -> None:
+        """Remove an object, if it is there."""
+        if self.has(digest):
+            self._system.rm_file(f"{self._folder}/{self.path(digest)}")
+
+
+def stages_of(lock: bytes) -> dict[str, dict[str, object]] | None:
+    """The stages of a dvc.lock; None for one that is not whole."""
+    try:
+        known = yaml.safe_load(lock)
+    except (yaml.YAMLError, UnicodeDecodeError):
+        return None
+    stages = known.get("stages") if isinstance(known, dict) else None
+    whole = isinstance(stages, dict) and all(isinstance(stage, dict) and "cmd" in stage for stage in stages.values())
+    return stages if whole else None
+
+
+def objects(stages: dict[str, dict[str, object]], lists: Place) -> Iterator[Stored]:
+    """Every object that the stages' outputs name; what a folder holds is read from its list, where `lists` has it."""
+    for stage in stages.values():
+        for out in msgspec.convert(stage.get("outs", []), list[dict[str, object]]):
+            digest, file = str(out["md5"]), str(out["path"])
+            yield Stored(digest, f"{file}/" if digest.endswith(FOLDER) else file)
+            if digest.endswith(FOLDER) and lists.is_whole(digest):
+                for entry in msgspec.json.decode(lists.file(lists.path(digest)) or b"[]", type=list[_Entry]):
+                    yield Stored(entry.md5, f"{file}/{entry.relpath}", digest)
+
+
+def named(found: list[Stored]) -> str:
+    """The files of objects, as people know them."""
+    files = list(dict.fromkeys(stored.file for stored in found))
+    more = f" and {len(files) - 5} more" if len(files) > 5 else ""
+    return ", ".join(files[:5]) + more
+
+
+def same_as(file: Path, digest: str) -> bool:
+    """Whether a file of the workspace is the object."""
+    return file.is_file() and hashlib.md5(file.read_bytes(), usedforsecurity=False).hexdigest() == digest
