@@ -194,7 +194,7 @@ test-demo: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## `make demo` whole, a
 	$(DEV) pytest tests/demo -rP
 
 .PHONY: test-browser
-test-browser: .venv/.stamp .venvs/console.stamp ## the console in a real Chromium: wide and narrow, light and dark
+test-browser: .venv/.stamp .venvs/console.stamp .venvs/inference.stamp ## the console and the docs page in a real Chromium
 	$(DEV) pytest tests/browser
 
 .PHONY: test-charts

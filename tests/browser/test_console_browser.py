@@ -1,12 +1,11 @@
 """The console in a real Chromium: legible on every screen, in both colour schemes, without script, by keyboard."""
 
-import os
 import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 from support.history import HIGH, add_drift, add_promotion, month
 from support.server import CONSOLE, Server, serving
 from support.waiting import until
@@ -42,18 +41,6 @@ CONTRAST = """() => {
   }
   return found;
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    program = shutil.which("chromium")
-    assert program, "install Debian's package chromium"
-    # Chromium's own sandbox does not work for root.
-    arguments = ["--no-sandbox"] if os.getuid() == 0 else []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=arguments, timeout=120_000)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

@@ -326,3 +326,38 @@ def test_skaffold_installs_what_make_deploy_installs(chart: str) -> None:
     one, other = template(chart, *by_skaffold), template(chart, *by_deploy)
     assert one.returncode == 0, one.stderr
     assert one.stdout == other.stdout
+
+
+@pytest.mark.parametrize("name", ["inference", "console"])
+@pytest.mark.parametrize("prefix", ["", "/beacon", "/ml/beacon-1"])
+def test_a_service_below_a_path_is_asked_there_and_knows_it(name, prefix):
+    """Whatever the controller does with the path: the service takes it off itself."""
+    given = ["ingress.enabled=true", f"ingress.prefix={prefix}", "gateway.enabled=true", "gateway.name=web"]
+    given = given if name == "inference" else given[:2]
+    options = [word for value in given for word in ("--set", value)]
+    required = ["--values", f"charts/{name}/ci/{'default' if name == 'inference' else 'ingress'}-values.yaml"]
+    done = template(name, *required, *options)
+    assert done.returncode == 0, done.stderr
+    documents = {(each["kind"], each["metadata"]["name"]): each for each in yaml.safe_load_all(done.stdout) if each}
+    rules = documents["Ingress", f"beacon-{name}"]["spec"]["rules"]
+    paths = [rule["http"]["paths"][0]["path"] for rule in rules]
+    if name == "inference":
+        wanted = [f"{prefix}{path}" for path in ("/v1", "/v2", "/invocations", "/docs", "/openapi.json")]
+        (route,) = documents["HTTPRoute", "beacon-inference"]["spec"]["rules"]
+        assert [match["path"]["value"] for match in route["matches"]] == wanted
+    else:
+        wanted = [prefix or "/"]
+    assert paths == wanted
+    container = documents["Deployment", f"beacon-{name}"]["spec"]["template"]["spec"]["containers"][0]
+    told = {each["name"]: each.get("value") for each in container["env"]}.get("BEACON_PATH_PREFIX", "")
+    assert told == prefix
+
+
+def test_a_path_that_would_lead_elsewhere_is_refused():
+    for prefix in ("beacon", "//beacon", "/beacon/", "/a b", "https://a"):
+        for name in ("inference", "console"):
+            done = template(
+                name, "--values", f"charts/{name}/ci/default-values.yaml", "--set", f"ingress.prefix={prefix}"
+            )
+            assert done.returncode != 0, prefix
+            assert "prefix" in done.stderr

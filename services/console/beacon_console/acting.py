@@ -12,6 +12,7 @@ from beacon_console.reading import Store
 from beacon_core import approvals
 from beacon_core.errors import BeaconError
 from beacon_core.product import Product
+from beacon_core.serving.flask_app import root
 from beacon_core.serving.http import is_utf8
 from beacon_core.settings import Settings
 
@@ -27,7 +28,7 @@ def add_decisions(app: Flask, settings: Settings, product: Product, store: Store
         given = {name: request.form.get(name, "") for name in ("decision", "person", "reason", "sha256")}
         with store.writing() as connection:
             approvals.decide(connection, product.name, version, **given)
-        return redirect(f"/models/{version}#verdict", 303)
+        return redirect(f"{root()}/models/{version}#verdict", 303)
 
 
 def _check_sender(settings: Settings) -> None:

@@ -5,6 +5,8 @@ from importlib import resources
 
 from flask import Flask, Response, abort
 
+from beacon_core.serving.flask_app import root
+
 TYPES = {"console.css": "text/css; charset=utf-8", "icon.svg": "image/svg+xml"}
 
 
@@ -13,7 +15,7 @@ def add_files(app: Flask) -> None:
     folder = resources.files("beacon_console").joinpath("static")
     contents = {name: folder.joinpath(name).read_bytes() for name in TYPES}
     tags = {name: hashlib.sha256(content).hexdigest()[:12] for name, content in contents.items()}
-    app.jinja_env.globals["static_url"] = lambda name: f"/static/{tags[name]}/{name}"
+    app.jinja_env.globals["static_url"] = lambda name: f"{root()}/static/{tags[name]}/{name}"
 
     @app.get("/static/<tag>/<name>")
     def static_file(tag: str, name: str) -> Response:

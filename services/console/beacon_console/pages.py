@@ -17,6 +17,7 @@ from beacon_core.masking import word
 from beacon_core.platform.mlflow import RegistryDown
 from beacon_core.product import Product
 from beacon_core.release import NAME
+from beacon_core.serving.flask_app import root
 from beacon_core.settings import Settings
 
 MAIN_WINDOW = "7d"
@@ -173,7 +174,7 @@ def _add_predictions(app: Flask, product: Product, store: Store) -> None:
     def predictions() -> Any:
         wanted = request.args.get("id", "").strip()
         if wanted:
-            return redirect(f"/predictions/{quote(wanted, safe='')}", 303)
+            return redirect(f"{root()}/predictions/{quote(wanted, safe='')}", 303)
         return render_template("predictions.html", now=clock.now())
 
     @app.get("/predictions/<path:prediction_id>")

@@ -15,7 +15,7 @@ from beacon_console.registry import Registry
 from beacon_core import clock
 from beacon_core.errors import BeaconError
 from beacon_core.product import Product
-from beacon_core.serving.flask_app import CODE_OF_STATUS, create_flask, current_request
+from beacon_core.serving.flask_app import CODE_OF_STATUS, create_flask, current_request, root
 from beacon_core.settings import Settings
 
 # No script at all, and nothing from anywhere else.
@@ -39,7 +39,13 @@ def create_web(
     app.jinja_env.undefined = StrictUndefined
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.filters |= formats.FILTERS
-    app.jinja_env.globals |= {"product": product, "settings": settings, "pictures": pictures, "shift": clock.shift}
+    app.jinja_env.globals |= {
+        "product": product,
+        "settings": settings,
+        "pictures": pictures,
+        "shift": clock.shift,
+        "root": root,
+    }
     _add_failures(app)
     _add_health(app, collectors)
     add_files(app)

@@ -10,7 +10,7 @@ import msgspec
 
 from beacon_core.errors import ConfigurationError
 from beacon_core.masking import MASK, mask
-from beacon_core.platform import places
+from beacon_core.platform import places, web
 from beacon_core.platform.files import sqlite_url
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -89,6 +89,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Token asked of clients that write features; empty switches the write routes off."""
     console_token: str = ""
     """Token asked of people who approve or reject in the console; empty switches the buttons off."""
+
+    cors_origins: tuple[str, ...] = ()
+    """Origins whose pages may ask inference from a browser (https://app.example.com,...), or *; empty: none."""
+    path_prefix: str = ""
+    """Path below which a proxy shows inference and the console, such as /beacon; it may take it off or leave it."""
 
     max_body_bytes: int = 2_000_000
     """Largest request body taken."""
@@ -174,6 +179,7 @@ PLACES: dict[str, Callable[[str], object]] = {
     "inference_metrics_url": places.http_address,
 }
 """What the settings that name a place may say."""
+READERS = PLACES | {"cors_origins": web.origins, "path_prefix": web.path_prefix}
 
 
 def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
@@ -189,7 +195,7 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         if text == "":
             continue
         try:
-            values[name] = PLACES[name](text) if name in PLACES else msgspec.convert(text, types[name], strict=False)
+            values[name] = READERS[name](text) if name in READERS else msgspec.convert(text, types[name], strict=False)
         except (ValueError, msgspec.ValidationError) as error:
             raise SettingsError(f"{PREFIX}{name.upper()}: {error}") from error
     settings = Settings(**values)  # type: ignore[arg-type]

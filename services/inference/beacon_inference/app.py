@@ -96,6 +96,7 @@ def create(settings: Settings) -> Application:
         routes=routes,
         flask=web,
         registry=registry,
+        origins=settings.cors_origins,
         spans=open_spans("inference", settings.build_version, peer__service="beacon-feature-serving"),
         start=start,
         stop=stop,

@@ -6,7 +6,7 @@ from typing import Any
 from flask import Flask, Response
 
 from beacon_core.product import Product
-from beacon_core.serving.flask_app import create_flask
+from beacon_core.serving.flask_app import create_flask, root
 from beacon_core.settings import Settings
 from beacon_inference.database import Database
 from beacon_inference.models import Models
@@ -34,7 +34,8 @@ def _add_docs(app: Flask, settings: Settings, product: Product) -> None:
 
     @app.get("/openapi.json")
     def openapi_json() -> Any:
-        return document
+        # "." is the folder of this document: right also below a path that nobody told of.
+        return document | {"servers": [{"url": root() or "."}]}
 
     @app.get("/docs")
     def docs() -> Response:
@@ -42,4 +43,4 @@ def _add_docs(app: Flask, settings: Settings, product: Product) -> None:
 
     @app.get("/")
     def index() -> Response:
-        return Response(status=302, headers={"Location": "/docs"})
+        return Response(status=302, headers={"Location": f"{root()}/docs"})

@@ -7,6 +7,7 @@ object's digest where a person knows the file. So a push looks first, and a pull
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import msgspec
@@ -35,6 +36,8 @@ class Place:
 
     def __init__(self, address: str | Path) -> None:
         # A path is no URL: fsspec would read `::` in it as a chain.
+        self._system: Any
+        self._folder: str
         is_url = "://" in str(address)
         self._system, self._folder = (
             fsspec.core.url_to_fs(str(address)) if is_url else (fsspec.filesystem("file"), str(address))

@@ -15,6 +15,8 @@ from prometheus_client.exposition import choose_encoder
 from beacon_core import logs
 from beacon_core.errors import BeaconError
 from beacon_core.masking import word_with_type
+from beacon_core.platform.web import forwarded_prefix
+from beacon_core.serving.cors import Cors
 from beacon_core.serving.http import (
     JSON,
     Receive,
@@ -37,6 +39,7 @@ log = logging.getLogger(__name__)
 # Requests that wait for a Flask thread; more are told to come back.
 FLASK_THREADS = 8
 FLASK_QUEUE = 64
+FORWARDED_PREFIX = b"x-forwarded-prefix"
 LAST_PAGES_SECONDS = 5.0
 YOUNG_OBJECTS = 10_000
 # After these the rest of the body is not read: the connection cannot be used again.
@@ -47,7 +50,8 @@ class Application:
     """One service's ASGI application.
 
     `routes` are the hot routes; a template's `{name}` matches one path segment. `start` runs before the first request
-    is taken, `stop` after the last one was answered. `head_seconds` and `idle_seconds` are what a connection may rest.
+    is taken, `stop` after the last one was answered. Browsers let pages of `origins` ask. `head_seconds` and
+    `idle_seconds` are what a connection may rest.
     """
 
     def __init__(
@@ -60,6 +64,7 @@ class Application:
         flask: Flask,
         registry: CollectorRegistry,
         spans: Spans | None,
+        origins: tuple[str, ...] = (),
         start: Callable[[], Awaitable[None]],
         stop: Callable[[], Awaitable[None]],
     ) -> None:
@@ -72,6 +77,8 @@ class Application:
         access_log = AccessLog(service, settings.build_version, settings.log_level) if settings.access_log else None
         self._telemetry = Telemetry(registry, access_log)
         self._spans = spans
+        self._cors = Cors(origins) if origins else None
+        self._prefix = settings.path_prefix
         self._start = start
         self._stop = stop
         self._exact: dict[str, Route] = {}
@@ -112,14 +119,22 @@ class Application:
         request = Request(scope)
         logs.request_id.set(request.id)
         logs.trace_id.set(request.trace.trace_id)
+        scope = self._below_prefix(scope, request)
         route = self._match(scope["path"], request)
+        preflight = None
+        if self._cors is not None:
+            send = self._cors.mark(request, send)
+            preflight = self._cors.preflight(request)
         span = None if self._spans is None else self._spans.begin(request)
         try:
             body = await read_body(request, receive, self._limit, self._body_seconds)
             if body is None:
                 return  # the client went away before it had asked anything
             request.body = body
-            if route is None:
+            if preflight is not None:
+                status = preflight.status
+                await _send(send, request, preflight)
+            elif route is None:
                 status = await self._answer_by_flask(scope, request, send)
             else:
                 response = await self._call(route, request)
@@ -134,6 +149,16 @@ class Application:
         if self._spans is not None and span is not None:
             self._spans.end(span, request, status)
             self._telemetry.exemplify(request, seconds)
+
+    def _below_prefix(self, scope: Scope, request: Request) -> Scope:
+        """Take a proxy's path off, if it left it there; `root_path` is what pages put before their links."""
+        told = request.headers.get(FORWARDED_PREFIX)
+        if not self._prefix and told is None:
+            return scope
+        path: str = scope["path"]
+        if self._prefix and (path + "/").startswith(self._prefix + "/"):
+            path = path[len(self._prefix) :] or "/"
+        return scope | {"path": path, "root_path": (told and forwarded_prefix(told)) or self._prefix}
 
     def _match(self, path: str, request: Request) -> Route | None:
         route = self._exact.get(path)
@@ -181,7 +206,8 @@ class Application:
             else:
                 chunks.append(message.get("body", b""))
 
-        scope["beacon.request"] = request
+        # a2wsgi takes `root_path` off the path again.
+        scope = scope | {"beacon.request": request, "path": scope.get("root_path", "") + scope["path"]}
         # Also to its end when the client goes away: the thread would wait for ever to hand over its answer.
         running = asyncio.create_task(self._flask(scope, receive_whole, keep))
         self._in_flask.add(running)

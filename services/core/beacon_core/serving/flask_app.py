@@ -42,6 +42,11 @@ def current_request() -> Request:
     return beacon_request
 
 
+def root() -> str:
+    """What a link within the service begins with: the path below which a proxy shows it, or nothing."""
+    return request.script_root
+
+
 def create_flask(name: str) -> Flask:
     """Make a Flask app that tells the skeleton its route and words its errors as the hot routes do."""
     app = Flask(name, static_folder=None)

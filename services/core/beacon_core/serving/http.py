@@ -18,6 +18,7 @@ from beacon_core.tracing import Trace, read_trace
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Scope = dict[str, Any]
+Headers = Sequence[tuple[bytes, bytes]]
 
 JSON = b"application/json"
 CHARSET = re.compile(rb";\s*charset\s*=\s*[\"']?([^;\"']*)", re.IGNORECASE)
@@ -85,7 +86,7 @@ class Response(NamedTuple):
     body: bytes
     status: int = 200
     content_type: bytes = JSON
-    headers: Sequence[tuple[bytes, bytes]] = ()
+    headers: Headers = ()
 
 
 Handler = Callable[[Request], Awaitable[Response]]

@@ -33,7 +33,7 @@ def openapi(product: Product, settings: Settings) -> dict[str, Any]:
                 "seconds in Retry-After."
             ),
         },
-        "servers": [{"url": "/"}],
+        "servers": [{"url": "."}],
         "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
         "paths": native_paths(product, settings, examples)
         | foreign_paths(product, settings, examples)

@@ -1,0 +1,44 @@
+"""What a setting of the web may name: origins, and the path below which a proxy shows a service.
+
+Each function raises `ValueError` with the rule.
+"""
+
+import re
+
+ANY = "*"
+ORIGIN = re.compile(r"(https?)://([a-z0-9.-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?")
+USUAL_PORTS = {"http": "80", "https": "443"}
+# Plain segments alone: `//host` would lead to another site, and the path goes into pages and headers.
+PATH = re.compile(r"(?:/[A-Za-z0-9_~.-]+)+")
+
+
+def origins(text: str) -> tuple[str, ...]:
+    """Origins as browsers send them, parted by commas; or `*` alone, for every one."""
+    given = [each.strip().lower() for each in text.split(",") if each.strip()]
+    if ANY in given and len(given) > 1:
+        raise ValueError("* stands for every origin, and so alone")
+    return tuple(each if each == ANY else _origin(each) for each in given)
+
+
+def _origin(text: str) -> str:
+    parts = ORIGIN.fullmatch(text)
+    if parts is None or int(parts[3] or 0) > 65535:
+        raise ValueError(f"{text[:64]!r} is no origin: write https://HOST or https://HOST:PORT, without a path, or *")
+    scheme, host, port = parts.groups()
+    return f"{scheme}://{host}" if port in {None, USUAL_PORTS[scheme]} else f"{scheme}://{host}:{port}"
+
+
+def forwarded_prefix(header: bytes) -> str:
+    """The path that proxies took off, as they say in X-Forwarded-Prefix, the outer one first; empty if it is none."""
+    try:
+        return "".join(path_prefix(part) for part in header.decode("latin-1").split(","))
+    except ValueError:
+        return ""
+
+
+def path_prefix(text: str) -> str:
+    """A path such as /beacon, as it begins in an address; empty for / alone."""
+    path = text.strip().rstrip("/")
+    if path and (PATH.fullmatch(path) is None or {".", ".."} & set(path.split("/"))):
+        raise ValueError(f"{text[:64]!r} is no path such as /beacon: letters, digits and _~.- between slashes")
+    return path
