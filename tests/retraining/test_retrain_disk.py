@@ -11,6 +11,7 @@ import pytest
 from support.disk import small_disk
 from support.mlflow import mlflow_server
 
+from beacon_core.platform.mlflow import Mlflow
 from beacon_core.product import Product
 from beacon_core.release import read_release
 from beacon_core.settings import Settings
@@ -80,7 +81,7 @@ def test_a_full_disk_costs_the_run_and_nothing_else(product: Product, tmp_path: 
                 assert "No space left on device" in str(error), error
             assert kept["raw/HousingData.csv"] == before["raw/HousingData.csv"]
             assert not [name for name in kept if "draft" in name or "incoming" in name]
-            assert Registry(address).version_at(product.name, "champion") == first.version
+            assert Mlflow(address).aliases(product.name)["champion"] == first.version
             assert settings.release_file.read_bytes() == served
             run_stage(stage, settings)
         assert failed == list(STAGES)

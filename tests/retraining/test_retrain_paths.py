@@ -7,7 +7,7 @@ import pytest
 from support.nasty import TOGETHER
 
 from beacon_core.settings import load_settings
-from beacon_retrain import dvc, workspace
+from beacon_retrain import dvc, remote, workspace
 
 REMOTES = (None, TOGETHER[0], TOGETHER[1].replace("%(a)s", "%a"))
 PIPELINE = """\
@@ -18,24 +18,24 @@ stages:
 """
 
 
-@pytest.mark.parametrize(("home", "remote"), [*zip(TOGETHER, REMOTES, strict=True)])
+@pytest.mark.parametrize(("home", "bucket"), [*zip(TOGETHER, REMOTES, strict=True)])
 def test_what_was_pushed_comes_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home: str, remote: str | None
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home: str, bucket: str | None
 ) -> None:
     monkeypatch.setenv("BEACON_HOME", str(tmp_path / "state" / home / "home"))
-    if remote is not None:
-        monkeypatch.setenv("BEACON_DVC_REMOTE", str(tmp_path / "remote" / remote / "r"))
+    if bucket is not None:
+        monkeypatch.setenv("BEACON_DVC_REMOTE", str(tmp_path / "remote" / bucket / "r"))
     settings = load_settings()
     folder = workspace.prepare(settings, workspace.default_training(), workspace.Run("now", "test"))
     (folder / "dvc.yaml").write_text(PIPELINE)
     assert dvc.reproduce(folder, force=False)
     made = folder / "made.txt"
     assert made.read_text() == str(folder)
-    assert dvc.push(settings, folder) == f"pushed to {settings.dvc_address}"
+    assert remote.push(settings, folder) == f"pushed to {settings.dvc_address}"
     assert {file.name for file in Path(settings.dvc_address).iterdir()} == {"dvc.lock", "files"}
     made.unlink()
     shutil.rmtree(folder / ".dvc" / "cache")
-    assert dvc.pull(settings, folder)
+    assert remote.pull(settings, folder)
     assert made.read_text() == str(folder)
     assert {str(file.relative_to(tmp_path)) for file in tmp_path.rglob("dvc.lock")} == {
         str((folder / "dvc.lock").relative_to(tmp_path)),

@@ -5,7 +5,6 @@ run that made it.
 """
 
 import contextlib
-import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +19,7 @@ from beacon_retrain.stored import Place, Stored, named, objects, same_as, stages
 from beacon_retrain.workspace import LOCK, VERSIONED
 
 NEW_LOCK = f"{LOCK}.new"
-OWN_CONFIG, CACHE, DRAFT = ".dvc/config.local", ".dvc/cache", ".dvc/tmp/pull"
+OWN_CONFIG, CACHE = ".dvc/config.local", ".dvc/cache"
 
 
 class Damaged(RetrainError):  # noqa: N818 - a state of the world, not a mistake
@@ -41,7 +40,9 @@ def push(settings: Settings, folder: Path) -> str:
         remote = Place(address)
         wanted = _whole_here(folder, lock)
         broken = [stored for stored in wanted if not remote.is_whole(stored.digest)]
-        mended = [stored for stored in broken if remote.has(stored.digest)]
+        # DVC may have removed a damaged object since: what counts is that an earlier push left it there.
+        pushed = {stored.digest for stored in objects(stages_of(remote.file(LOCK) or b"") or {}, Place(folder / CACHE))}
+        mended = [stored for stored in broken if stored.digest in pushed]
         for stored in broken:
             remote.remove(stored.digest)
             if stored.listed_in:  # DVC takes a folder's files for pushed where it finds their list
@@ -53,7 +54,7 @@ def push(settings: Settings, folder: Path) -> str:
             raise DvcError(f"{address}: does not keep {named(left)} as it was pushed")
         remote.write(NEW_LOCK, lock)
         remote.rename(NEW_LOCK, LOCK)
-    told = f"; what was damaged there is whole again: {named(mended)}" if mended else ""
+    told = f"; what was missing or damaged there is whole again: {named(mended)}" if mended else ""
     return f"pushed to {address}{told}"
 
 
@@ -73,8 +74,8 @@ def pull(settings: Settings, folder: Path) -> bool:
     said = _fetch(folder, lock)
     lost = _forget_broken(cache, objects(stages, cache))
     with _asking(address):
-        remote = Place(address)
-        damaged = [stored for stored in lost if not remote.is_whole(stored.digest)]
+        remote = Place(address)  # its own lists: where a file of a folder is gone, DVC leaves no list in the cache
+        damaged = [stored for stored in objects(stages, remote) if not remote.is_whole(stored.digest)] if lost else []
     if damaged:
         mend = "`make data ARGS=push` where they are whole puts it right"
         raise Damaged(f"{address}: does not have {named(damaged)} whole, and nothing was changed here; {mend}")
@@ -87,13 +88,14 @@ def pull(settings: Settings, folder: Path) -> bool:
 
 def _fetch(folder: Path, lock: bytes) -> str:
     """Bring what `lock` names into the cache, and nothing into the workspace; what DVC said."""
-    draft = folder / DRAFT
+    draft = folder.with_name(f".{folder.name}.pull")  # a neighbour: the remote's address may be relative
     shutil.rmtree(draft, ignore_errors=True)
     for name in VERSIONED:
         if (folder / name).is_file():
             write_bytes(draft / name, (folder / name).read_bytes())
     write_bytes(draft / LOCK, lock)
-    own = f"[core]\n    no_scm = true\n[cache]\n    dir = {json.dumps(str(folder / CACHE))}\n"
+    # Relative, as a path may hold what DVC's configuration cannot.
+    own = f"[core]\n    no_scm = true\n[cache]\n    dir = ../../{folder.name}/{CACHE}\n"
     write_bytes(draft / OWN_CONFIG, own.encode())
     try:
         return dvc.last_words(dvc.attempt(draft, "fetch"))

@@ -40,9 +40,11 @@ class Place:
         self._folder: str
         is_url = "://" in str(address)
         self._system, self._folder = (
-            fsspec.core.url_to_fs(str(address)) if is_url else (fsspec.filesystem("file"), str(address))
+            # fsspec keeps file systems, with the endpoint, the credentials and the listings of their first use.
+            fsspec.core.url_to_fs(str(address), skip_instance_cache=True)
+            if is_url
+            else (fsspec.filesystem("file"), str(address))
         )
-        self._system.invalidate_cache()
 
     def path(self, digest: str) -> str:
         """Where an object lies, below the place."""
