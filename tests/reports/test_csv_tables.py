@@ -16,6 +16,7 @@ pytestmark = pytest.mark.xdist_group("reports")
 PRODUCT = load_product(ROOT / "feature_repo" / "product.yaml")
 KEY, ROW = PRODUCT.entity.key, dict(zip(PRODUCT.feature_names, row_of(PRODUCT), strict=True))
 NULLABLE = next(feature.name for feature in PRODUCT.features if feature.nullable)
+EXCLUDED = next(iter(PRODUCT.excluded))
 HEADER, LINE = ",".join(ROW), ",".join(map(str, ROW.values()))
 CSV = {"Content-Type": "text/csv"}
 
@@ -143,7 +144,33 @@ def test_a_column_without_a_name_is_told_by_its_place(inference):
         line = f"0,{LINE}" if place == 1 else f"{LINE},0"
         answer = inference.post("/invocations", content=f"{header}\n{line}\n".encode(), headers=CSV)
         assert answer.status_code == 422
-        assert f"column {place} of the header has no name" in answer.json()["error"]
+        assert f"the header's column {place} has no name" in answer.json()["error"]
+
+
+HEADERS = {
+    "two unknown": (f"{HEADER},rooms,age2", "rows", "unknown feature rooms"),
+    "a name of another case": (HEADER.lower(), "rows", f"; did you mean {PRODUCT.feature_names[0]}?"),
+    "all unknown": (",".join(f"c{number}" for number in range(14)), "rows", "unknown feature c9; and 4 more"),
+    "two without a name": (f",{HEADER},", "header", f"the header's columns 1, {len(ROW) + 2} have no name"),
+    "without a name, beside unknown ones": (
+        f",{HEADER},rooms",
+        "header",
+        "column 1 has no name; unknown feature rooms",
+    ),
+    "excluded, beside an unknown one": (f"{HEADER},{EXCLUDED},rooms", "rows", f"{EXCLUDED} is excluded: "),
+}
+
+
+@pytest.mark.parametrize("form", HEADERS)
+def test_a_header_is_refused_with_all_that_is_wrong_in_it(inference, form):
+    header, field, said = HEADERS[form]
+    cells = ",".join("x" for _ in header.split(","))  # whatever the cells are
+    answer = inference.post("/invocations", content=f"{header}\n{cells}\n".encode(), headers=CSV)
+    assert (answer.status_code, answer.json()["code"]) == (422, "unknown_feature")
+    assert answer.json()["field"] == field
+    assert said in answer.json()["error"]
+    for name in ("rooms", "age2"):
+        assert (name in header.split(",")) == (f"unknown feature {name}" in answer.json()["error"])
 
 
 def test_blanks_around_names_and_values_are_no_part_of_them(inference):

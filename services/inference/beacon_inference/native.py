@@ -7,7 +7,7 @@ slowly, to name the field and the rule.
 import difflib
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -22,6 +22,7 @@ from beacon_inference.ask import Ask
 # Parsed values take many times the room of their text: larger bodies are counted first. A full batch is smaller.
 COUNTED_BYTES = 256 << 10
 MOST_VALUES = 20_000
+MOST_NAMES_TOLD = 10
 VALUES_A_ROW = 40
 # All that msgspec raises for a body that it does not take.
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -180,11 +181,24 @@ def explain_value(name: str, value: Any, field: str) -> None:
 
 def unknown_feature(name: str, product: Product, field: str) -> BeaconError:
     """Word the error for a feature that the product does not have: why it is excluded, or the nearest that it has."""
+    return unknown_features([name], product, field)
+
+
+def unknown_features(names: Sequence[str], product: Product, field: str) -> BeaconError:
+    """The same for all the names of a header that the product does not have."""
+    told = [_unknown(name, product) for name in names[:MOST_NAMES_TOLD]]
+    if len(names) > MOST_NAMES_TOLD:
+        told.append(f"and {len(names) - MOST_NAMES_TOLD} more")
+    return BeaconError("unknown_feature", "; ".join(told), field[:128])
+
+
+def _unknown(name: str, product: Product) -> str:
     if name in product.excluded:
-        return BeaconError("unknown_feature", f"{name} is excluded: {product.excluded[name]}", field)
-    near = difflib.get_close_matches(name.upper()[:64], product.feature_names, n=1)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    return BeaconError("unknown_feature", f"unknown feature {name[:64]}{hint}", field[:128])
+        return f"{name} is excluded: {product.excluded[name]}"
+    spelt = {feature.casefold(): feature for feature in product.feature_names}
+    near = difflib.get_close_matches(name.casefold()[:64], spelt, n=1)
+    hint = f"; did you mean {spelt[near[0]]}?" if near else ""
+    return f"unknown feature {name[:64]}{hint}"
 
 
 def check_client_id(name: str, field: str) -> None:

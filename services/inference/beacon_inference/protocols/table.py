@@ -20,6 +20,7 @@ from beacon_inference.native import (
     explain_value,
     read_leniently,
     unknown_feature,
+    unknown_features,
 )
 
 Values = list[float | None]
@@ -148,10 +149,11 @@ class Tables:
         """Columns of features, by name: `data` is (rows, columns); and `keys`, the column of the entity's key."""
         self.check_count(len(data), field)
         matrix = np.full((len(data), len(self._names)), np.nan)
+        if unknown := self.unknown([name for name in columns if name != self.key or keys is None], field):
+            raise unknown
         for position, name in enumerate(columns):
             if columns.index(name) != position or (name == self.key and keys is not None):
                 raise BeaconError("invalid_shape", f"column {name[:64]} is there twice", f"{field}.{name}"[:128])
-            self._check_name(name, f"{field}.{name}")
             matrix[:, self._names.index(name)] = data[:, position]
         entities = None if keys is None else self._entities(keys, field)
         path = field + "[{row}].{feature}"
@@ -203,6 +205,13 @@ class Tables:
             return [
                 None if key is None else entity_key(key, self.key, f"{field}[{row}]") for row, key in enumerate(keys)
             ]
+
+    def unknown(self, columns: Sequence[str], field: str) -> BeaconError | None:
+        """What to say of the columns that are no features, all at once; None where there are none."""
+        names = [name for name in dict.fromkeys(columns) if name not in self._names]
+        if not names:
+            return None
+        return unknown_features(names, self._product, f"{field}.{names[0]}" if len(names) == 1 else field)
 
     def _check_name(self, name: str, field: str) -> None:
         if name not in self._names:
