@@ -173,6 +173,30 @@ def test_a_header_is_refused_with_all_that_is_wrong_in_it(inference, form):
         assert (name in header.split(",")) == (f"unknown feature {name}" in answer.json()["error"])
 
 
+V2 = f"/v2/models/{PRODUCT.name}/infer"
+TABLES = {
+    "a data frame": ("/invocations", {"dataframe_split": {"columns": ["rooms", *ROW, "age2"], "data": [[0] * 14]}}),
+    "columns": (
+        "/invocations",
+        {"inputs": {"rooms": [0], **{name: [value] for name, value in ROW.items()}, "age2": [0]}},
+    ),
+    "columns of V1": (f"/v1/models/{PRODUCT.name}:predict", {"inputs": {**ROW, "rooms": 0, "age2": 0}}),
+    "tensors": (
+        V2,
+        {"inputs": [{"name": name, "shape": [1], "datatype": "FP64", "data": [0]} for name in (*ROW, "rooms", "age2")]},
+    ),
+}
+
+
+@pytest.mark.parametrize("form", TABLES)
+def test_other_tables_are_refused_with_all_of_their_unknown_columns(inference, form):
+    path, body = TABLES[form]
+    answer = inference.post(path, json=body)
+    assert answer.status_code == 422, answer.text
+    assert "unknown feature rooms" in answer.json()["error"]
+    assert "unknown feature age2" in answer.json()["error"]
+
+
 def test_blanks_around_names_and_values_are_no_part_of_them(inference):
     plain = predictions(inference, f"{HEADER}\n{LINE}\n")
     assert predictions(inference, f"{HEADER.replace(',', ' , ')}\n {LINE.replace(',', ' , ')} \n") == plain

@@ -7,7 +7,7 @@ slowly, to name the field and the rule.
 import difflib
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -159,9 +159,9 @@ def explain_features(features: Any, product: Product, field: str) -> None:
         return
     if not isinstance(features, dict):
         raise BeaconError("invalid_type", "features must be an object of numbers", field)
+    if unknown := unknown_features(features, product, field):
+        raise unknown
     for name, value in features.items():
-        if name not in product.feature_names:
-            raise unknown_feature(name, product, f"{field}.{name}")
         explain_value(name, value, f"{field}.{name}")
 
 
@@ -179,20 +179,20 @@ def explain_value(name: str, value: Any, field: str) -> None:
         raise BeaconError("not_finite", f"{name} must be finite", field)
 
 
-def unknown_feature(name: str, product: Product, field: str) -> BeaconError:
-    """Word the error for a feature that the product does not have: why it is excluded, or the nearest that it has."""
-    return unknown_features([name], product, field)
-
-
-def unknown_features(names: Sequence[str], product: Product, field: str) -> BeaconError:
-    """The same for all the names of a header that the product does not have."""
-    told = [_unknown(name, product) for name in names[:MOST_NAMES_TOLD]]
-    if len(names) > MOST_NAMES_TOLD:
-        told.append(f"and {len(names) - MOST_NAMES_TOLD} more")
-    return BeaconError("unknown_feature", "; ".join(told), field[:128])
+def unknown_features(names: Iterable[str], product: Product, field: str) -> BeaconError | None:
+    """What to say of the names below `field` that are no features, all at once; None where all are features."""
+    unknown = [name for name in dict.fromkeys(names) if name not in product.feature_names]
+    if not unknown:
+        return None
+    told = [_unknown(name, product) for name in unknown[:MOST_NAMES_TOLD]]
+    if len(unknown) > MOST_NAMES_TOLD:
+        told.append(f"and {len(unknown) - MOST_NAMES_TOLD} more")
+    place = f"{field}.{unknown[0]}" if len(unknown) == 1 else field
+    return BeaconError("unknown_feature", "; ".join(told), place[:128])
 
 
 def _unknown(name: str, product: Product) -> str:
+    """Why a feature is excluded, or the nearest that the product has."""
     if name in product.excluded:
         return f"{name} is excluded: {product.excluded[name]}"
     spelt = {feature.casefold(): feature for feature in product.feature_names}

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -19,7 +19,6 @@ from beacon_inference.native import (
     entity_key,
     explain_value,
     read_leniently,
-    unknown_feature,
     unknown_features,
 )
 
@@ -186,10 +185,11 @@ class Tables:
         for row, record in enumerate(records):
             if not isinstance(record, dict):
                 raise BeaconError("invalid_type", "rows must be all objects or all lists", f"{field}[{row}]")
+            if unknown := self.unknown([name for name in record if name != self.key], f"{field}[{row}]"):
+                raise unknown
             for name, value in record.items():
                 columns[name] = None
                 if name != self.key:
-                    self._check_name(name, f"{field}[{row}].{name}")
                     explain_value(name, value, f"{field}[{row}].{name}")
         keys = None
         if self.key in columns:
@@ -206,16 +206,9 @@ class Tables:
                 None if key is None else entity_key(key, self.key, f"{field}[{row}]") for row, key in enumerate(keys)
             ]
 
-    def unknown(self, columns: Sequence[str], field: str) -> BeaconError | None:
+    def unknown(self, columns: Iterable[str], field: str) -> BeaconError | None:
         """What to say of the columns that are no features, all at once; None where there are none."""
-        names = [name for name in dict.fromkeys(columns) if name not in self._names]
-        if not names:
-            return None
-        return unknown_features(names, self._product, f"{field}.{names[0]}" if len(names) == 1 else field)
-
-    def _check_name(self, name: str, field: str) -> None:
-        if name not in self._names:
-            raise unknown_feature(name, self._product, field)
+        return unknown_features(columns, self._product, field)
 
     def check_count(self, count: int, field: str) -> None:
         """Refuse no rows and too many."""
