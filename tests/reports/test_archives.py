@@ -4,11 +4,14 @@ Reported of data sets that were packed by Windows (Deflate64, backslashes), by m
 and of archives that are meant to harm.
 """
 
+import contextlib
 import io
 import struct
+import tracemalloc
 import zipfile
 import zlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from support.kaggle import spoilt, zipped
@@ -16,6 +19,9 @@ from support.kaggle import spoilt, zipped
 from beacon_core.product import Product
 from beacon_retrain.archive import most_bytes, unpack
 from beacon_retrain.errors import REFUSED, TRY_AGAIN, FetchError, FetchRefused
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer as Buffer
 
 NAME = "data.csv"
 ROWS = b"a,b\n" + b"1,2\n" * 400
@@ -28,6 +34,24 @@ def packed(*files: tuple[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> byt
         for name, content in files:
             archive.writestr(zipfile.ZipInfo(name), content, method)
     return buffer.getvalue()
+
+
+def streamed(*files: tuple[str, bytes]) -> bytes:
+    """As a server packs that cannot go back: each size behind its file."""
+
+    class Pipe(io.RawIOBase):
+        def writable(self) -> bool:
+            return True
+
+        def write(self, content: "Buffer") -> int:
+            parts.append(bytes(content))
+            return len(parts[-1])
+
+    parts: list[bytes] = []
+    with zipfile.ZipFile(Pipe(), "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files:
+            archive.writestr(name, content)
+    return b"".join(parts)
 
 
 def patched(archive: bytes, local: int, central: int, value: int, kind: str = "<H") -> bytes:
@@ -46,9 +70,9 @@ def of_flags(flags: int) -> bytes:
     return patched(packed((NAME, ROWS)), 6, 8, flags)
 
 
-def lying(size: int) -> bytes:
+def lying(size: int, method: int = zipfile.ZIP_DEFLATED, unpacked: int = 8 << 20) -> bytes:
     """An entry that says it is smaller than it is: a bomb behind a small number."""
-    whole = packed((NAME, b"0" * (8 << 20)))
+    whole = packed((NAME, b"0" * unpacked), method=method)
     return patched(patched(whole, 22, 24, size, "<L"), 14, 16, zlib.crc32(b"0" * size), "<L")
 
 
@@ -60,8 +84,9 @@ TAKEN = {
     "at the top, and an older one in a folder": packed((NAME, ROWS), (f"old/{NAME}", b"old")),
     "with what macOS adds": packed((f"d/{NAME}", ROWS), (f"__MACOSX/d/._{NAME}", b"?"), (f"__MACOSX/{NAME}", b"?")),
     "stored": packed((NAME, ROWS), method=zipfile.ZIP_STORED),
-    "by bzip2": packed((NAME, ROWS), method=zipfile.ZIP_BZIP2),
-    "by LZMA": packed((NAME, ROWS), method=zipfile.ZIP_LZMA),
+    "behind a program that unpacks it": b"MZ" * 900 + packed((NAME, ROWS)),
+    "with a dot before it": packed((f"./{NAME}", ROWS)),
+    "with its sizes behind it, as it was streamed": streamed((NAME, ROWS)),
     "a folder of that name beside it": packed((f"{NAME}/", b""), (f"x/{NAME}", ROWS)),
 }
 
@@ -77,7 +102,9 @@ def test_what_is_plainly_meant_is_taken(form: str, tmp_path: Path) -> None:
 
 WHOLE = packed((NAME, ROWS))
 REFUSALS: dict[str, tuple[bytes, int, str]] = {
-    "Deflate64": (of_method(9), REFUSED, "data.csv is packed by Deflate64, which cannot be read"),
+    "Deflate64": (of_method(9), REFUSED, "data.csv is packed by Deflate64, which is not read; Deflate is"),
+    "bzip2": (packed((NAME, ROWS), method=zipfile.ZIP_BZIP2), REFUSED, "data.csv is packed by bzip2"),
+    "LZMA": (packed((NAME, ROWS), method=zipfile.ZIP_LZMA), REFUSED, "data.csv is packed by LZMA"),
     "Zstandard": (of_method(93), REFUSED, "data.csv is packed by Zstandard"),
     "an unknown method": (of_method(77), REFUSED, "data.csv is packed by method 77"),
     "encrypted": (of_flags(0x1), REFUSED, "data.csv is encrypted"),
@@ -96,6 +123,7 @@ REFUSALS: dict[str, tuple[bytes, int, str]] = {
     "a zip in a zip": (packed((f"{NAME}.zip", WHOLE)), TRY_AGAIN, "but data.csv.zip, an archive in the archive"),
     "another name": (packed(("other.csv", ROWS)), TRY_AGAIN, "holds no data.csv, but other.csv"),
     "another case": (packed(("Data.CSV", ROWS)), TRY_AGAIN, "holds no data.csv, but Data.CSV"),
+    "a folder of that name": (packed((f"{NAME}/", b"")), TRY_AGAIN, "holds no data.csv, but nothing"),
     "nothing in it": (packed(), TRY_AGAIN, "holds no data.csv, but nothing"),
     "many others": (packed(*((f"{n}.csv", b"x") for n in range(9))), TRY_AGAIN, "4.csv and 4 more"),
     "a name of two lines": (packed(("a\nb.csv", ROWS)), TRY_AGAIN, "but 'a\\nb.csv'"),
@@ -129,6 +157,19 @@ def test_a_bomb_that_says_it_is_small_is_read_no_further_than_it_says(tmp_path: 
     archive = tmp_path / "set.zip"
     archive.write_bytes(lying(4096))
     assert unpack(archive, NAME, LIMIT).stat().st_size == 4096
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_bomb_that_says_it_is_small_takes_no_memory(method: int, tmp_path: Path) -> None:
+    archive = tmp_path / "set.zip"
+    archive.write_bytes(lying(4096, method, 256 << 20))
+    tracemalloc.start()
+    try:
+        with contextlib.suppress(FetchRefused):
+            unpack(archive, NAME, LIMIT)
+        assert tracemalloc.get_traced_memory()[1] < 32 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_the_limit_grows_with_the_rows_that_the_product_may_have(product: Product) -> None:

@@ -85,6 +85,13 @@ def test_every_spelling_of_every_credential_is_masked(name: str) -> None:
         "redis:6379,password=unknown1,ssl=true",
         "AWS4-HMAC-SHA256 Credential=unknown1/20260101, Signature=unknown1",
         "the token KGAT_unknown1 is not valid",
+        "AccountName=beacon;AccountKey=unknown1==;EndpointSuffix=core.windows.net",
+        "403 for https://store.example/data?sv=2024&sig=unknown1%3D",
+        "refused: X-API-Key: unknown1",
+        "x-amz-security-token: unknown1 has expired",
+        "got Set-Cookie: session=unknown1; Path=/",
+        "Server=db;Uid=beacon;Pwd=unknown1;",
+        "not valid: eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ1bmtub3duMSJ9unknown1.c2lnbmF0dXJl",
     ],
 )
 def test_what_looks_like_a_credential_is_masked_though_nobody_knows_it(text: str) -> None:
@@ -101,6 +108,8 @@ def test_what_looks_like_a_credential_is_masked_though_nobody_knows_it(text: str
         "http://127.0.0.1:5000/#/experiments/1/runs/0123456789abcdef0123456789abcdef",
         "features.token: must be a number, is the text 'a'",
         "key_features.NOWHERE: is not a feature",
+        "the key: a column of the data file",
+        "sig: significance of a test",
         "version 3, sha256 0123456789ab: basic statistics are within every limit",
     ],
 )

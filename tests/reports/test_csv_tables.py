@@ -16,6 +16,7 @@ pytestmark = pytest.mark.xdist_group("reports")
 PRODUCT = load_product(ROOT / "feature_repo" / "product.yaml")
 KEY, ROW = PRODUCT.entity.key, dict(zip(PRODUCT.feature_names, row_of(PRODUCT), strict=True))
 NULLABLE = next(feature.name for feature in PRODUCT.features if feature.nullable)
+EXCLUDED = next(iter(PRODUCT.excluded))
 HEADER, LINE = ",".join(ROW), ",".join(map(str, ROW.values()))
 CSV = {"Content-Type": "text/csv"}
 
@@ -143,7 +144,57 @@ def test_a_column_without_a_name_is_told_by_its_place(inference):
         line = f"0,{LINE}" if place == 1 else f"{LINE},0"
         answer = inference.post("/invocations", content=f"{header}\n{line}\n".encode(), headers=CSV)
         assert answer.status_code == 422
-        assert f"column {place} of the header has no name" in answer.json()["error"]
+        assert f"the header's column {place} has no name" in answer.json()["error"]
+
+
+HEADERS = {
+    "two unknown": (f"{HEADER},rooms,age2", "rows", "unknown feature rooms"),
+    "a name of another case": (HEADER.lower(), "rows", f"; did you mean {PRODUCT.feature_names[0]}?"),
+    "all unknown": (",".join(f"c{number}" for number in range(14)), "rows", "unknown feature c9; and 4 more"),
+    "two without a name": (f",{HEADER},", "header", f"the header's columns 1, {len(ROW) + 2} have no name"),
+    "without a name, beside unknown ones": (
+        f",{HEADER},rooms",
+        "header",
+        "column 1 has no name; unknown feature rooms",
+    ),
+    "excluded, beside an unknown one": (f"{HEADER},{EXCLUDED},rooms", "rows", f"{EXCLUDED} is excluded: "),
+}
+
+
+@pytest.mark.parametrize("form", HEADERS)
+def test_a_header_is_refused_with_all_that_is_wrong_in_it(inference, form):
+    header, field, said = HEADERS[form]
+    cells = ",".join("x" for _ in header.split(","))  # whatever the cells are
+    answer = inference.post("/invocations", content=f"{header}\n{cells}\n".encode(), headers=CSV)
+    assert (answer.status_code, answer.json()["code"]) == (422, "unknown_feature")
+    assert answer.json()["field"] == field
+    assert said in answer.json()["error"]
+    for name in ("rooms", "age2"):
+        assert (name in header.split(",")) == (f"unknown feature {name}" in answer.json()["error"])
+
+
+V2 = f"/v2/models/{PRODUCT.name}/infer"
+TABLES = {
+    "a data frame": ("/invocations", {"dataframe_split": {"columns": ["rooms", *ROW, "age2"], "data": [[0] * 14]}}),
+    "columns": (
+        "/invocations",
+        {"inputs": {"rooms": [0], **{name: [value] for name, value in ROW.items()}, "age2": [0]}},
+    ),
+    "columns of V1": (f"/v1/models/{PRODUCT.name}:predict", {"inputs": {**ROW, "rooms": 0, "age2": 0}}),
+    "tensors": (
+        V2,
+        {"inputs": [{"name": name, "shape": [1], "datatype": "FP64", "data": [0]} for name in (*ROW, "rooms", "age2")]},
+    ),
+}
+
+
+@pytest.mark.parametrize("form", TABLES)
+def test_other_tables_are_refused_with_all_of_their_unknown_columns(inference, form):
+    path, body = TABLES[form]
+    answer = inference.post(path, json=body)
+    assert answer.status_code == 422, answer.text
+    assert "unknown feature rooms" in answer.json()["error"]
+    assert "unknown feature age2" in answer.json()["error"]
 
 
 def test_blanks_around_names_and_values_are_no_part_of_them(inference):

@@ -132,7 +132,7 @@ REFUSED: dict[str, tuple[Callable[[str], str | bytes], str]] = {
     ),
     "a comma too many in the header": (cell(0, 2, "price,"), "(header): column 4 has no name"),
     "an index without a name": (every(lambda number, line: f"{number or ''},{line}"), "column 1 has no name"),
-    "two columns without a name": (every(lambda _, line: f",{line},"), "(header): column 1, 5 has no name"),
+    "two columns without a name": (every(lambda _, line: f",{line},"), "(header): columns 1, 5 have no name"),
     "everything about the header": (
         cell(0, 0, "SIZE,,note,note,garden"),
         "(header): size is missing; 'SIZE', 'garden' are not columns of this product; 'note' is in the header twice; "

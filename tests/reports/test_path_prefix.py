@@ -150,6 +150,25 @@ def test_the_paths_of_several_proxies_come_one_after_the_other(inference_server)
         assert answer.headers["location"] == f"{path}/docs"
 
 
+def test_a_path_that_one_proxy_takes_off_lies_before_one_that_another_leaves(homes):
+    with (
+        serving(homes[0], path_prefix="/beacon") as server,
+        httpx.Client(base_url=server.address, timeout=60) as client,
+    ):
+        for told, asked, root in (
+            ("/outer", "/beacon", "/outer/beacon"),
+            ("/outer/beacon", "/beacon", "/outer/beacon"),
+            ("/outer/beacon", "/", "/outer/beacon"),
+            ("/outer, /beacon", "/", "/outer/beacon"),
+            ("//forged", "/beacon", "/beacon"),
+            ("/", "/beacon", "/beacon"),
+        ):
+            answer = client.get(asked, headers={"X-Forwarded-Prefix": told})
+            assert (answer.status_code, answer.headers["location"]) == (302, f"{root}/docs"), (told, asked)
+            document = client.get(f"{asked.rstrip('/')}/openapi.json", headers={"X-Forwarded-Prefix": told}).json()
+            assert document["servers"] == [{"url": root}]
+
+
 def test_a_path_that_only_begins_alike_is_another(homes):
     with serving(homes[0], path_prefix="/beacon") as server:
         for path in ("/beacons/readyz", "/beacon-2/readyz", "/beaconreadyz", "/Beacon/readyz", "/x/beacon/readyz"):

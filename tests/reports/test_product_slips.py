@@ -107,6 +107,12 @@ SLIPS = [
     ("a tab", "title", "x\n\tmore: 1", "title", "column 1: a tab, where YAML takes blanks"),
     ("a key twice", "title", "x\ntitle: y", "title", "is given twice, in lines "),
     ("a colon", "title", "homes: and prices", "title", "is not YAML in UTF-8"),
+    ("a page for a data set", "kaggle", "https://www.kaggle.com/datasets/a/b", "source.kaggle", "must be OWNER/NAME"),
+    ("a data set without its owner", "kaggle", "boston", "source.kaggle", "must be OWNER/NAME"),
+    ("a folder before the file", "file", "data/homes.csv", "source.file", "must be a file's name, without a folder"),
+    ("a way out of the folder", "file", "../homes.csv", "source.file", "must be a file's name, without a folder"),
+    ("a folder for the file", "file", "..", "source.file", "must be a file's name, without a folder"),
+    ("no file", "file", '""', "source.file", "must be a file's name, without a folder"),
 ]
 
 

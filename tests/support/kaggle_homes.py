@@ -92,6 +92,15 @@ BAD: dict[str, Form] = {
     "a folder of one's own, and the file at home": Form(
         "holds no kaggle.json", False, {"KAGGLE_CONFIG_DIR": "HOME/c"}, {".kaggle/kaggle.json": BOTH.encode()}
     ),
+    "a token by another name": Form("KAGGLE_TOKEN: is not read by Kaggle's", False, {"KAGGLE_TOKEN": TOKEN}),
+    "a key by another name": Form("KAGGLE_API_KEY: is not read", False, {"KAGGLE_API_KEY": SECRET}),
+    "in small letters": Form("kaggle_key: is not read", False, {"kaggle_username": "me", "kaggle_key": SECRET}),
+    "the path of no file": Form(
+        "KAGGLE_API_TOKEN: cannot be read: No such file", False, {"KAGGLE_API_TOKEN": "HOME/t"}
+    ),
+    "a path that no shell has read": Form(
+        "KAGGLE_API_TOKEN: cannot be read", False, {"KAGGLE_API_TOKEN": "~/.kaggle/access_token"}
+    ),
     "credentials.json without a token": Form(
         "credentials.json: has no text for 'refresh_token'", False, {}, {".kaggle/credentials.json": b"{}"}
     ),

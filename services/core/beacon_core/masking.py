@@ -27,14 +27,15 @@ WORD_LENGTH = 8
 """A shorter one is masked where it stands alone: `root` is, and stays in `rooted`."""
 IN_URL = re.compile(r"[a-z][a-z0-9+.-]*://([^\s/?#'\"<>]+)@", re.IGNORECASE)
 ASSIGNED = re.compile(
-    r"(?P<before>(?:password|passwd|passphrase|secret|token|[-_]key|key[-_]id|apikey|credential|signature)"
-    r"(?:\s*=\s*['\"]?|['\"]\s*:\s*['\"]|:\s*['\"])|authorization['\"]?\s*[=:]\s*['\"]?)"
+    r"(?P<before>(?:password|passwd|\bpwd|passphrase|secret|token|[-_]key|key[-_]id|(?:api|account|access)key|credential"
+    r"|signature|\bsig)(?:\s*=\s*['\"]?|['\"]\s*:\s*['\"]|:\s*['\"])"
+    r"|(?:authorization|cookie|\bx-[\w-]*(?:key|token))['\"]?\s*[=:]\s*['\"]?)"
     r"(?:(?:Bearer|Basic)\s+)?[^\s,;&'\"\\<>{}()]+",
     re.IGNORECASE,
 )
 """`password=...`, `'token': '...'`, `Authorization: ...`; what only speaks of a token is left."""
 SCHEMES = re.compile(r"\b(?P<scheme>Bearer|bearer|Basic)\s+[\w.~+/=-]{4,}")
-ISSUED = re.compile(r"\b(?:KGAT_\w+|(?:AKIA|ASIA)[A-Z0-9]{12,}|gh[pousr]_\w{20,})")
+ISSUED = re.compile(r"\b(?:KGAT_\w+|(?:AKIA|ASIA)[A-Z0-9]{12,}|gh[pousr]_\w{20,}|eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]*)")
 OWN = ("beacon_", "feature_repo", "__main__")
 PLAIN_LIBRARIES = frozenset(("alembic", "feast", "msgspec", "psycopg", "redis", "sqlite3", "yaml"))
 """Libraries whose exceptions say what went wrong and quote no credential."""

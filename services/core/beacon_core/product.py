@@ -6,6 +6,7 @@ Everything that depends on the data (validation, Feast definitions, imputation, 
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -15,6 +16,8 @@ from beacon_core.errors import ConfigurationError
 from beacon_core.release import NAME
 from beacon_core.value_rules import ValueRules
 from beacon_core.yaml_file import YamlError, explain, read_yaml
+
+KAGGLE = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 
 MOST_TTL_DAYS = 36_500
 """A century. Longer ones reach back to years that Feast cannot compute with."""
@@ -362,6 +365,16 @@ def _check(product: Product) -> None:
         ("retraining.cooldown_hours", product.retraining.cooldown_hours >= 0, "must not be negative"),
         ("retraining.min_new_labels", product.retraining.min_new_labels >= 0, "must not be negative"),
         ("features_ttl_days", 1 <= product.features_ttl_days <= MOST_TTL_DAYS, f"must be 1 to {MOST_TTL_DAYS} days"),
+        (
+            "source.kaggle",
+            bool(KAGGLE.fullmatch(product.source.kaggle)),
+            "must be OWNER/NAME, as in the data set's address",
+        ),
+        (
+            "source.file",
+            product.source.file not in {"", ".."} and Path(product.source.file).name == product.source.file,
+            "must be a file's name, without a folder",
+        ),
         ("source.rows", 0 < product.source.rows.min <= product.source.rows.max, "min must be 1 to max"),
     ]
     rules += [

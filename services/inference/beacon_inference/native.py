@@ -7,7 +7,7 @@ slowly, to name the field and the rule.
 import difflib
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -22,6 +22,7 @@ from beacon_inference.ask import Ask
 # Parsed values take many times the room of their text: larger bodies are counted first. A full batch is smaller.
 COUNTED_BYTES = 256 << 10
 MOST_VALUES = 20_000
+MOST_NAMES_TOLD = 10
 VALUES_A_ROW = 40
 # All that msgspec raises for a body that it does not take.
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -158,9 +159,9 @@ def explain_features(features: Any, product: Product, field: str) -> None:
         return
     if not isinstance(features, dict):
         raise BeaconError("invalid_type", "features must be an object of numbers", field)
+    if unknown := unknown_features(features, product, field):
+        raise unknown
     for name, value in features.items():
-        if name not in product.feature_names:
-            raise unknown_feature(name, product, f"{field}.{name}")
         explain_value(name, value, f"{field}.{name}")
 
 
@@ -178,13 +179,26 @@ def explain_value(name: str, value: Any, field: str) -> None:
         raise BeaconError("not_finite", f"{name} must be finite", field)
 
 
-def unknown_feature(name: str, product: Product, field: str) -> BeaconError:
-    """Word the error for a feature that the product does not have: why it is excluded, or the nearest that it has."""
+def unknown_features(names: Iterable[str], product: Product, field: str) -> BeaconError | None:
+    """What to say of the names below `field` that are no features, all at once; None where all are features."""
+    unknown = [name for name in dict.fromkeys(names) if name not in product.feature_names]
+    if not unknown:
+        return None
+    told = [_unknown(name, product) for name in unknown[:MOST_NAMES_TOLD]]
+    if len(unknown) > MOST_NAMES_TOLD:
+        told.append(f"and {len(unknown) - MOST_NAMES_TOLD} more")
+    place = f"{field}.{unknown[0]}" if len(unknown) == 1 else field
+    return BeaconError("unknown_feature", "; ".join(told), place[:128])
+
+
+def _unknown(name: str, product: Product) -> str:
+    """Why a feature is excluded, or the nearest that the product has."""
     if name in product.excluded:
-        return BeaconError("unknown_feature", f"{name} is excluded: {product.excluded[name]}", field)
-    near = difflib.get_close_matches(name.upper()[:64], product.feature_names, n=1)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    return BeaconError("unknown_feature", f"unknown feature {name[:64]}{hint}", field[:128])
+        return f"{name} is excluded: {product.excluded[name]}"
+    spelt = {feature.casefold(): feature for feature in product.feature_names}
+    near = difflib.get_close_matches(name.casefold()[:64], spelt, n=1)
+    hint = f"; did you mean {spelt[near[0]]}?" if near else ""
+    return f"unknown feature {name[:64]}{hint}"
 
 
 def check_client_id(name: str, field: str) -> None:

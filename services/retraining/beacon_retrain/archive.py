@@ -12,7 +12,19 @@ from beacon_retrain.errors import FetchError, FetchRefused
 
 BLOCK = 1 << 20
 ENCRYPTED = 0x1
-METHODS = {1: "Shrink", 6: "Implode", 9: "Deflate64", 93: "Zstandard", 95: "XZ", 98: "PPMd", 99: "AES encryption"}
+READ = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
+"""Python also reads bzip2 and LZMA, but unpacks a block of them whole: 4 kB may be gigabytes in memory."""
+METHODS = {
+    1: "Shrink",
+    6: "Implode",
+    9: "Deflate64",
+    12: "bzip2",
+    14: "LZMA",
+    93: "Zstandard",
+    95: "XZ",
+    98: "PPMd",
+    99: "AES encryption",
+}
 LEAST_BYTES, ROW_BYTES, CELL_BYTES = 1 << 20, 1024, 64
 """A file may have so many bytes, and a generous row so many, and so many more for each column of product.yaml."""
 ZIPS = (".zip", ".gz", ".tar", ".tgz", ".7z", ".rar", ".bz2", ".xz")
@@ -35,16 +47,18 @@ def unpack(archive: Path, name: str, most: int) -> Path:
         entry = _only(archive, opened.infolist(), name)
         if entry.flag_bits & ENCRYPTED:
             raise FetchRefused(f"{archive.name}: {entry.filename} is encrypted")
+        if entry.compress_type not in READ:
+            method = METHODS.get(entry.compress_type, f"method {entry.compress_type}")
+            rule = f"{entry.filename} is packed by {method}, which is not read; Deflate is"
+            raise FetchRefused(f"{archive.name}: {rule}")
         if entry.file_size > most:
             limit = f"{most} bytes is the limit that source.rows.max of product.yaml sets"
             raise FetchRefused(f"{archive.name}: {entry.filename} unpacks to {entry.file_size} bytes; {limit}")
         try:
             return _write(opened, entry, archive.parent / name)
         except NotImplementedError as error:
-            method = METHODS.get(entry.compress_type, f"method {entry.compress_type}")
-            rule = f"{entry.filename} is packed by {method}, which cannot be read; Deflate can"
-            raise FetchRefused(f"{archive.name}: {rule}") from error
-        except Exception as error:  # each packing method has errors of its own
+            raise FetchRefused(f"{archive.name}: {entry.filename} cannot be read: {word(error)}") from error
+        except Exception as error:  # zlib has errors of its own
             if isinstance(error, OSError) and error.errno is not None:
                 raise  # this machine's disk
             raise FetchError(f"{archive.name}: {entry.filename} is damaged: {word(error)}") from error

@@ -7,6 +7,7 @@ kaggle_env.py and kaggle_creds.py, kaggle_api_extended.py); nothing of it is quo
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,10 @@ LEGACY, OAUTH = "kaggle.json", "credentials.json"
 BEGINNINGS = ("access_token", "kaggle", "credentials")
 """Of files that look like credentials, also of `kaggle (1).json` and `kaggle.json.txt`."""
 LEGACY_VARIABLES = {"username": "KAGGLE_USERNAME", "key": "KAGGLE_KEY"}
+TOKEN_VARIABLE = "KAGGLE_API_TOKEN"  # noqa: S105 - its name, no secret
+VARIABLES = (TOKEN_VARIABLE, *LEGACY_VARIABLES.values())
+OTHER_VARIABLES = re.compile(r"KAGGLE_(API_|ACCESS_)?(TOKEN|KEY|USER|USERNAME|USER_NAME|LOGIN|PASSWORD|SECRET)")
+"""Names that people give to credentials, beside the three that the client reads."""
 FINE = ""
 
 
@@ -42,8 +47,8 @@ def _candidates(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     home, xdg = user / ".kaggle", Path(environment.get("XDG_CONFIG_HOME") or user / ".config") / "kaggle"
     given = environment.get("KAGGLE_CONFIG_DIR")
     config = Path(given) if given else home if os.path.lexists(home) else xdg
-    if token := environment.get("KAGGLE_API_TOKEN"):
-        yield "KAGGLE_API_TOKEN", _token_problem(Path(token)) if _exists(token) else _line_problem(token)
+    if token := environment.get(TOKEN_VARIABLE):
+        yield TOKEN_VARIABLE, _token_problem(Path(token)) if _is_path(token) else _line_problem(token)
     for name in TOKENS:
         if os.path.lexists(home / name):
             yield str(home / name), _token_problem(home / name)
@@ -52,6 +57,9 @@ def _candidates(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
         yield str(home / OAUTH), _json_problem(home / OAUTH, ("refresh_token",))
     read = {home / name for name in (*TOKENS, OAUTH)} | {config / LEGACY}
     yield from _unread((home, xdg, config), read)
+    for name in sorted(environment):
+        if environment[name] and OTHER_VARIABLES.fullmatch(name.upper()) and name not in VARIABLES:
+            yield name, f"is not read by Kaggle's client; {', '.join(VARIABLES)} are"
     if given and not os.path.lexists(config / LEGACY):
         yield "KAGGLE_CONFIG_DIR", f"{config} holds no {LEGACY}"
 
@@ -90,9 +98,10 @@ def _unread(folders: tuple[Path, ...], read: set[Path]) -> Iterator[tuple[str, s
                 yield str(file), "is not read by Kaggle's client, at that place or by that name"
 
 
-def _exists(text: str) -> bool:
+def _is_path(text: str) -> bool:
+    """Whether it is meant as one: the client would send the path of a file that is not there as the token."""
     try:
-        return Path(text).exists()
+        return "/" in text or Path(text).exists()
     except (OSError, ValueError):  # too long for a path, or with a sign that no path has
         return False
 

@@ -205,9 +205,11 @@ class Registry:
         }
         wanted, given = int(manifest.version), 0
         while given < wanted:
-            # Numbers that Beacon has used are not used again, whatever the registry has forgotten.
-            own = mask_all(tags) if given in {0, wanted - 1} else {}
-            created = self.client.create_model_version(product.name, source, run_id, tags=own, await_creation_for=0)
+            # Numbers that Beacon has used are not used again, whatever the registry has forgotten. Each has the tags:
+            # somebody else may take one at the same time, so that the wanted one comes early.
+            created = self.client.create_model_version(
+                product.name, source, run_id, tags=mask_all(tags), await_creation_for=0
+            )
             given = int(created.version)
             if given != wanted:
                 self.client.delete_model_version(product.name, created.version)

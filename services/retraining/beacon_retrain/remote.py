@@ -28,12 +28,18 @@ class Damaged(RetrainError):  # noqa: N818 - a state of the world, not a mistake
     status = BAD_DATA
 
 
+class NothingToPush(RetrainError):  # noqa: N818 - a state of the world, not a mistake
+    """No retraining by DVC has ended here; the one of a laptop's first start is none."""
+
+
 def push(settings: Settings, folder: Path) -> str:
     """Push the files that dvc.lock names, then dvc.lock itself; what is not whole in the remote is put right.
 
     Raises `DvcError`, and `Damaged` where this machine does not have a file whole.
     """
     address = settings.dvc_address
+    if not (folder / LOCK).is_file():
+        raise NothingToPush(f"{folder}: has no {LOCK} yet, so there is nothing to push; `make retrain` writes it")
     dvc.git_init(folder)
     lock = (folder / LOCK).read_bytes()
     with _asking(address):

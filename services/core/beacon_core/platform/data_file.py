@@ -161,16 +161,22 @@ def _check_header(file: str, header: list[str], product: Product) -> None:
     missing = [name for name in wanted if name not in counts]
     unknown = [_shown(name) for name in counts if name and name not in known]
     twice = [_shown(name) for name, count in counts.items() if name and count > 1]
-    nameless = [str(place) for place, name in enumerate(header, 1) if not name and name not in known]
+    nameless = [place for place, name in enumerate(header, 1) if not name and name not in known]
     faults = [
         _listed(missing, "is missing", "are missing"),
         _listed(unknown, "is not a column of this product", "are not columns of this product"),
         _listed(twice, "is in the header twice", "are in the header twice"),
-        f"column {', '.join(nameless)} has no name: a comma too many, or an index?" if nameless else "",
+        f"{without_a_name(nameless)}: a comma too many, or an index?" if nameless else "",
         "renamed?" if missing and unknown else "",
     ]
     if any(faults):
         raise DataError(file, HEADER, "; ".join(filter(None, faults)))
+
+
+def without_a_name(places: list[int]) -> str:
+    """What to say of the columns at `places`, counted from 1, that a header gives no name."""
+    listed = ", ".join(map(str, places))
+    return f"column {listed} has no name" if len(places) == 1 else f"columns {listed} have no name"
 
 
 def _listed(names: list[str], one: str, many: str) -> str:

@@ -21,7 +21,10 @@ from beacon_core.masking import mask, word
 API = "/api/2.0/mlflow"
 TIMEOUT_SECONDS = 10.0
 MISSING = frozenset({"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"})
-"""How MLflow says that there is no such model, version (404) or alias (400)."""
+"""How MLflow says that there is no such model, version, run or file (404) or alias (400)."""
+
+WHO_ASKS = "; is MLFLOW_TRACKING_USERNAME (or _TOKEN) right?"
+HINTS = {401: WHO_ASKS, 403: WHO_ASKS, 404: "; is that MLflow's address?"}
 
 
 class RegistryDown(RuntimeError):  # noqa: N818 - a state of the world, not a mistake
@@ -122,10 +125,10 @@ class Mlflow:
                 return content
         except urllib.error.HTTPError as error:
             with error:
-                if error.code == 404 or (error.code == 400 and _code(error) in MISSING):
+                # A proxy that has no such path says 404 as well, and MLflow was not asked: its own 404 has a code.
+                if error.code in {400, 404} and _code(error) in MISSING:
                     return None
-            hint = "; is MLFLOW_TRACKING_USERNAME (or _TOKEN) right?" if error.code in {401, 403} else ""
-            raise RegistryDown(f"{self} answers with status {error.code}{hint}") from error
+            raise RegistryDown(f"{self} answers with status {error.code}{HINTS.get(error.code, '')}") from error
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise RegistryDown(f"{self} does not answer: {word(error)}") from error
 

@@ -156,9 +156,13 @@ class Application:
         if not self._prefix and told is None:
             return scope
         path: str = scope["path"]
-        if self._prefix and (path + "/").startswith(self._prefix + "/"):
+        left_there = bool(self._prefix) and (path + "/").startswith(self._prefix + "/")
+        if left_there:
             path = path[len(self._prefix) :] or "/"
-        return scope | {"path": path, "root_path": (told and forwarded_prefix(told)) or self._prefix}
+        root = forwarded_prefix(told) if told else ""
+        if not root or (left_there and not root.endswith(self._prefix)):
+            root += self._prefix  # what one proxy took off lies before what another one left there
+        return scope | {"path": path, "root_path": root}
 
     def _match(self, path: str, request: Request) -> Route | None:
         route = self._exact.get(path)

@@ -13,6 +13,7 @@ import numpy as np
 from beacon_core.domain.integers import whole_or_float
 from beacon_core.domain.numbers import NUMBER_RULE, NotFiniteError, NumberError, read_number
 from beacon_core.errors import BeaconError
+from beacon_core.platform.data_file import without_a_name
 from beacon_core.serving.http import JSON, Request, encode_json, media_type
 from beacon_inference.ask import Ask
 from beacon_inference.pipeline import Protocol
@@ -87,9 +88,7 @@ def _csv(body: bytes, tables: Tables) -> Ask:
         raise BeaconError("invalid_body", "send a header line and at least one row")
     columns, *rows = lines
     columns = [name.strip() for name in columns]
-    if "" in columns:
-        rule = f"column {columns.index('') + 1} of the header has no name"
-        raise BeaconError("unknown_feature", rule, "header")
+    _check_names(columns, tables)
     tables.check_count(len(rows), "rows")
     for index, row in enumerate(rows):
         if len(row) != len(columns):
@@ -104,6 +103,17 @@ def _csv(body: bytes, tables: Tables) -> Ask:
         for index, row in enumerate(rows)
     ]
     return tables.of_columns(columns, np.array(values, dtype=np.float64), "rows", keys)
+
+
+def _check_names(columns: list[str], tables: Tables) -> None:
+    """Refuse a header's columns without a name, by their places, and those of unknown names, all at once."""
+    nameless = [place for place, name in enumerate(columns, 1) if not name]
+    unknown = tables.unknown([name for name in columns if name and name != tables.key], "rows")
+    if nameless:
+        told = f"the header's {without_a_name(nameless)}"
+        raise BeaconError("unknown_feature", f"{told}; {unknown.message}" if unknown else told, "header")
+    if unknown:
+        raise unknown
 
 
 def _is_blank(line: list[str]) -> bool:

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -19,7 +19,7 @@ from beacon_inference.native import (
     entity_key,
     explain_value,
     read_leniently,
-    unknown_feature,
+    unknown_features,
 )
 
 Values = list[float | None]
@@ -148,10 +148,11 @@ class Tables:
         """Columns of features, by name: `data` is (rows, columns); and `keys`, the column of the entity's key."""
         self.check_count(len(data), field)
         matrix = np.full((len(data), len(self._names)), np.nan)
+        if unknown := self.unknown([name for name in columns if name != self.key or keys is None], field):
+            raise unknown
         for position, name in enumerate(columns):
             if columns.index(name) != position or (name == self.key and keys is not None):
                 raise BeaconError("invalid_shape", f"column {name[:64]} is there twice", f"{field}.{name}"[:128])
-            self._check_name(name, f"{field}.{name}")
             matrix[:, self._names.index(name)] = data[:, position]
         entities = None if keys is None else self._entities(keys, field)
         path = field + "[{row}].{feature}"
@@ -184,10 +185,11 @@ class Tables:
         for row, record in enumerate(records):
             if not isinstance(record, dict):
                 raise BeaconError("invalid_type", "rows must be all objects or all lists", f"{field}[{row}]")
+            if unknown := self.unknown([name for name in record if name != self.key], f"{field}[{row}]"):
+                raise unknown
             for name, value in record.items():
                 columns[name] = None
                 if name != self.key:
-                    self._check_name(name, f"{field}[{row}].{name}")
                     explain_value(name, value, f"{field}[{row}].{name}")
         keys = None
         if self.key in columns:
@@ -204,9 +206,9 @@ class Tables:
                 None if key is None else entity_key(key, self.key, f"{field}[{row}]") for row, key in enumerate(keys)
             ]
 
-    def _check_name(self, name: str, field: str) -> None:
-        if name not in self._names:
-            raise unknown_feature(name, self._product, field)
+    def unknown(self, columns: Iterable[str], field: str) -> BeaconError | None:
+        """What to say of the columns that are no features, all at once; None where there are none."""
+        return unknown_features(columns, self._product, field)
 
     def check_count(self, count: int, field: str) -> None:
         """Refuse no rows and too many."""
