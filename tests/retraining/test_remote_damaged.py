@@ -194,7 +194,7 @@ def test_a_pull_names_the_file_and_a_push_puts_it_right(name: str, pair: Pair) -
     pair.assert_untouched()
     told = remote.push(pair.here, pair.source)
     _, _, mended = told.partition("; what was missing or damaged there is whole again: ")
-    assert mended.endswith("and 2 more") if name == "all" else not [file for file in files if file not in mended]
+    assert mended.endswith("and 1 more") if name == "all" else not [file for file in files if file not in mended]
     assert pair.pull()
     pair.assert_equal()
     assert remote.push(pair.here, pair.source) == f"pushed to {pair.here.dvc_address}", (
