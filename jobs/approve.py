@@ -1,46 +1,8 @@
 """Approve or reject a challenger by a person's word. Exit 0 written or said before, 1 refused, 75 try again later."""
 
-import argparse
-import getpass
 import sys
 
-from beacon_core.approvals import APPROVED, REJECTED, decide
-from beacon_core.errors import BeaconError
-from beacon_core.job import complain, run_command
-from beacon_core.product import load_product
-from beacon_core.settings import Settings
-from beacon_core.store import migrate, open_store
-from beacon_retrain.errors import EXPECTED, REFUSED, status_of
-
-DECISIONS = {"approve": APPROVED, "reject": REJECTED}
-
-
-def main(settings: Settings) -> int:
-    """Decide once."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("decision", choices=tuple(DECISIONS))
-    parser.add_argument("version")
-    parser.add_argument("--reason", default="")
-    parser.add_argument("--person", default=getpass.getuser(), help="default: who is logged in")
-    given = parser.parse_args()
-    product = load_product(settings.product)
-    decision = DECISIONS[given.decision]
-    try:
-        engine = open_store(settings.database)
-        migrate(engine)
-        with engine.begin() as connection:
-            new = decide(connection, product.name, given.version, decision, given.person, given.reason)
-    except BeaconError as error:
-        complain(given.decision, error)
-        return REFUSED
-    except EXPECTED as error:
-        complain(given.decision, error)
-        return status_of(error)
-    print(
-        f"{product.name} version {given.version} is {decision} by {given.person}" if new else f"was {decision} before"
-    )
-    return 0
-
+from beacon_retraining.commands.approve import run
 
 if __name__ == "__main__":
-    sys.exit(run_command("approve", main))
+    sys.exit(run())

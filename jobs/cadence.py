@@ -1,57 +1,8 @@
-"""How often to retrain: replay the labelled history under several rules. Exit 0 done, 65 too short a history, 75 retry.
+"""How often to retrain: replay the labelled history. Exit 0 done, 65 too short a history, 75 retry."""
 
-Reads the training rows of the last run (or --rows), writes tables and plots, and logs them to MLflow where it is asked.
-"""
-
-import argparse
 import sys
-from pathlib import Path
 
-import pandas as pd
-
-from beacon_core.job import complain, run_command
-from beacon_core.product import load_product
-from beacon_core.settings import Settings
-from beacon_retrain.cadence import replay_all
-from beacon_retrain.cadence_report import draw, tables
-from beacon_retrain.candidates import CANDIDATES
-from beacon_retrain.context import DATASET
-from beacon_retrain.dataset import dataset_of
-from beacon_retrain.errors import EXPECTED, status_of
-from beacon_retrain.workspace import folder_of
-
-
-def main(settings: Settings) -> int:
-    """Replay once."""
-    by_name = {candidate.name: candidate for candidate in CANDIDATES}
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=Path, default=folder_of(settings) / DATASET, help="Parquet of labelled rows")
-    parser.add_argument("--out", type=Path, default=settings.home / "cadence", help="folder of tables and plots")
-    parser.add_argument("--candidate", choices=tuple(by_name), default="blend")
-    parser.add_argument("--mlflow", action="store_true", help="log them as a run, too")
-    given = parser.parse_args()
-    product = load_product(settings.product)
-    try:
-        dataset = dataset_of(product, pd.read_parquet(given.rows))
-        cadence = replay_all(dataset, product, by_name[given.candidate])
-        said = tables(cadence, product)
-        files = draw(cadence, product, given.out)
-        table = given.out / "cadence.md"
-        table.write_text(said)
-        if given.mlflow:
-            from beacon_retrain.register import Registry  # noqa: PLC0415 - MLflow takes seconds, and only this needs it
-
-            figures = {f"cadence/{replay.rule.name.replace(' ', '-')}/mae": replay.mae for replay in cadence.replays}
-            params = {"candidate": given.candidate, "data.fingerprint": dataset.fingerprint}
-            run = Registry(settings.mlflow_address).log(f"{product.name}-cadence", params, figures, (table, *files))
-            print(f"logged as run {run}")
-    except EXPECTED as error:
-        complain("cadence", error)
-        return status_of(error)
-    print(said, end="")
-    print(f"\nplots: {', '.join(str(file) for file in files)}")
-    return 0
-
+from beacon_retraining.commands.cadence import run
 
 if __name__ == "__main__":
-    sys.exit(run_command("cadence", main))
+    sys.exit(run())

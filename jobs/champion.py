@@ -2,35 +2,7 @@
 
 import sys
 
-import msgspec
-
-from beacon_core.download import CHAMPION, ForeignVersion, pinned_at
-from beacon_core.job import complain, run_command
-from beacon_core.platform.mlflow import Mlflow, RegistryDown
-from beacon_core.product import load_product
-from beacon_core.release import Release
-from beacon_core.settings import Settings
-
-REFUSED, NONE_YET, TRY_AGAIN = 1, 3, 75
-
-
-def main(settings: Settings) -> int:
-    """Ask MLflow; nothing is downloaded."""
-    product = load_product(settings.product)
-    try:
-        pin = pinned_at(Mlflow(settings.mlflow_address), product.name, CHAMPION)
-    except ForeignVersion as error:
-        complain("the champion cannot be served", error)
-        return REFUSED
-    except RegistryDown as error:
-        complain("the registry cannot be read", error)
-        return TRY_AGAIN
-    if pin is None:
-        print(f"{product.name} has no champion yet", file=sys.stderr)
-        return NONE_YET
-    print(msgspec.json.encode(Release(model=pin)).decode())
-    return 0
-
+from beacon_retraining.commands.champion import run
 
 if __name__ == "__main__":
-    sys.exit(run_command("champion", main))
+    sys.exit(run())

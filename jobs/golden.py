@@ -1,40 +1,8 @@
 """Ask a served model its own golden requests. Exit 0 every answer is right, 1 one is wrong, 75 nobody answers."""
 
-import argparse
 import sys
 
-from beacon_core.golden import ask, fault, question
-from beacon_core.job import log, run_job
-from beacon_core.manifest import read_package
-from beacon_core.masking import word
-from beacon_core.release import package_folder, read_release
-from beacon_core.settings import load_settings
-
-WRONG, TRY_AGAIN = 1, 75
-TIMEOUT_SECONDS = 10.0
-
-
-def main() -> int:
-    """Post each golden row of the released package; value and version must be the package's."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("url", help="of the prediction route")
-    given = parser.parse_args()
-    settings = load_settings()
-    pin = read_release(settings.release_file).model
-    manifest = read_package(package_folder(settings.models_dir, pin), pin.sha256).manifest
-    try:
-        answers = [(ask(given.url, question(manifest, golden), TIMEOUT_SECONDS), golden) for golden in manifest.golden]
-    except OSError as error:
-        log.error("%s does not answer: %s", given.url, word(error))
-        return TRY_AGAIN
-    problems = [problem for answer, golden in answers if (problem := fault(answer, manifest, golden))]
-    for problem in problems:
-        log.error(problem)
-    log.info(
-        f"{len(manifest.golden) - len(problems)} of {len(manifest.golden)} answers are those of version {pin.version}"
-    )
-    return WRONG if problems or not manifest.golden else 0
-
+from beacon_core.commands.golden import run
 
 if __name__ == "__main__":
-    sys.exit(run_job("golden", main))
+    sys.exit(run())

@@ -2,30 +2,7 @@
 
 import sys
 
-from alembic.util import CommandError
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
-
-from beacon_core.job import log, run_job
-from beacon_core.masking import word
-from beacon_core.settings import SettingsError, load_settings
-from beacon_core.store import migrate, open_store
-
-REFUSED, TRY_AGAIN = 1, 75
-
-
-def main() -> int:
-    """Migrate once; a failure is one clear line and an exit status."""
-    try:
-        migrate(open_store(load_settings().database))
-    except OperationalError as error:
-        log.error("migration failed, try again: %s", word(error))
-        return TRY_AGAIN
-    except (SettingsError, CommandError, SQLAlchemyError) as error:
-        log.error("migration refused: %s", word(error))
-        return REFUSED
-    log.info("the store has the newest schema")
-    return 0
-
+from beacon_core.commands.migrate import run
 
 if __name__ == "__main__":
-    sys.exit(run_job("migrate", main))
+    sys.exit(run())

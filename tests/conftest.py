@@ -10,11 +10,13 @@ import pytest_socket
 from support.packages import release_package, row_of
 from support.service import METRICS_PORT, PORT, Service
 
-from beacon_core import clock
-from beacon_core.product import Product, load_product
-from beacon_core.settings import ROOT, Settings
+from beacon_core.domain.product import Product
+from beacon_core.platform import clock
+from beacon_core.platform.product_file import load_product
+from beacon_core.platform.settings import ROOT, Settings
 
 TESTS = Path(__file__).parent
+ON_CLUSTER = ("e2e", "e2e_promotion", "chaos", "paging")
 LOOPBACK = ["127.0.0.1", "localhost", "::1"]
 
 
@@ -30,7 +32,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Unit tests have no network at all (event loops need a Unix socket pair); all else has loopback, and a cluster."""
     if item.path.is_relative_to(TESTS / "unit"):
         pytest_socket.disable_socket(allow_unix_socket=True)
-    elif not any(item.path.is_relative_to(TESTS / name) for name in ("e2e", "e2e_promotion", "chaos", "paging")):
+    elif not any(item.path.is_relative_to(TESTS / "system" / name) for name in ON_CLUSTER):
         pytest_socket.socket_allow_hosts(LOOPBACK, allow_unix_socket=True)
 
 

@@ -22,9 +22,11 @@ from support.history import HIGH, add_actuals, add_drift, add_job, add_request, 
 from support.postgres import postgres
 from support.server import CONSOLE, Server, serving
 
-from beacon_core.product import Product, load_product
-from beacon_core.settings import ROOT
-from beacon_core.store import UtcTime, migrate, open_store, predictions
+from beacon_core.data.database import migrate, open_store
+from beacon_core.data.tables import UtcTime, predictions
+from beacon_core.domain.product import Product
+from beacon_core.platform.product_file import load_product
+from beacon_core.platform.settings import ROOT
 
 DOCUMENT = ROOT / "docs" / "scaling.md"
 BEGIN, END = "<!-- front page -->", "<!-- end of front page -->"

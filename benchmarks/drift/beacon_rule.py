@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 from drift.streams import DAYS, Floats, Population, Stream
 
-from beacon_core.product import Product, load_product
-from beacon_core.settings import ROOT
-from beacon_drift.compare import Counts, compare, confirmed
-from beacon_drift.packages import columns_of
-from beacon_drift.profile import profile_rows
-from beacon_drift.reference import Column, tally
+from beacon_core.domain.product import Product
+from beacon_core.platform.product_file import load_product
+from beacon_core.platform.settings import ROOT
+from beacon_drift_profiling.comparison.compare import Counts, compare, confirmed
+from beacon_drift_profiling.comparison.reference import Column, tally
+from beacon_drift_profiling.profiling.packages import columns_of
+from beacon_drift_profiling.profiling.profile import profile_rows
 
 HOURS = 24
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)

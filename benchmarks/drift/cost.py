@@ -20,15 +20,17 @@ import numpy as np
 from drift.streams import Floats, Population
 from matplotlib.figure import Figure
 from sqlalchemy import Engine, insert, select, text
-from support.postgres import INSTALLED, postgres
+from support.postgres import postgres
 from support.traffic import release_profiled
 
-from beacon_core.product import Product, load_product
-from beacon_core.release import Pin
-from beacon_core.settings import ROOT, Settings
-from beacon_core.store import actuals, job_runs, migrate, open_store
-from beacon_inference.database import Database
-from beacon_inference.record import Record
+from beacon_core.data.database import migrate, open_store
+from beacon_core.data.tables import actuals, job_runs
+from beacon_core.domain.pins import Pin
+from beacon_core.domain.product import Product
+from beacon_core.platform.product_file import load_product
+from beacon_core.platform.settings import ROOT, Settings
+from beacon_inference.prediction_log.database import Database
+from beacon_inference.prediction_log.record import Record
 
 DOCUMENT, PICTURE = ROOT / "docs" / "drift.md", ROOT / "docs" / "figures" / "drift-cost.svg"
 BEGIN, END = "<!-- cost -->", "<!-- end of cost -->"
@@ -70,9 +72,8 @@ def main() -> int:
     options = parser.parse_args()
     product = load_product(ROOT / "feature_repo" / "product.yaml")
     at_once = {"SQLite": _at_once(product, "", options.rows)}
-    if INSTALLED:
-        with postgres() as cluster:
-            at_once["PostgreSQL"] = _at_once(product, cluster.url, options.rows)
+    with postgres() as cluster:
+        at_once["PostgreSQL"] = _at_once(product, cluster.url, options.rows)
     for name, cost in at_once.items():
         print(f"{name}: {options.rows} new rows: {cost}", flush=True)
     windows = {rows: _window(product, rows) for rows in WINDOWS if rows <= options.most}
@@ -114,9 +115,8 @@ class Log:
 
     def run(self) -> Cost:
         """Run the job once, and see what it cost."""
-        python = ROOT / ".venvs" / "drift" / "bin" / "python"
-        folders = (ROOT, ROOT / "services" / "core", ROOT / "services" / "drift-profiling")
-        environment = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(map(str, folders))}
+        python = ROOT / ".venvs" / "drift-profiling" / "bin" / "python"
+        environment = {"PATH": os.environ["PATH"]}
         environment |= {"BEACON_HOME": str(self.settings.home), "BEACON_DATABASE_URL": self.settings.database_url}
         job = [str(python), str(ROOT / "jobs" / "drift.py"), "--at", self.now.isoformat()]
         launch = [sys.executable, "-I", "-S", "-c", LAUNCH, *job]

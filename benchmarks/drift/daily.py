@@ -11,8 +11,9 @@ from pathlib import Path
 
 from drift.streams import DAYS, Floats, Population, Stream
 
-from beacon_core.product import Product, load_product
-from beacon_core.settings import ROOT
+from beacon_core.domain.product import Product
+from beacon_core.platform.product_file import load_product
+from beacon_core.platform.settings import ROOT
 
 Rule = Callable[[Product, Floats, Floats], dict[str, set[str]]]
 """Reference and window, shape (rows, columns): which columns each of a peer's rules finds drifted."""

@@ -9,7 +9,7 @@ from drift.streams import Floats
 from evidently.legacy.calculations.stattests import get_stattest  # type: ignore[import-not-found]  # it has an environment of its own
 from evidently.legacy.core import ColumnType  # type: ignore[import-not-found]
 
-from beacon_core.product import Product
+from beacon_core.domain.product import Product
 
 DATASET_SHARE = 0.5
 

@@ -9,8 +9,8 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
+from beacon_core.domain.product import Product
 from beacon_core.platform.data_file import read_columns
-from beacon_core.product import Product
 
 Floats = NDArray[np.float64]
 DAYS, ROWS_A_DAY = 30, 1000

@@ -15,7 +15,7 @@ from typing import Any
 
 from drift.streams import DAYS, ROWS_A_DAY, SHIFT
 
-from beacon_core.settings import ROOT
+from beacon_core.platform.settings import ROOT
 
 DOCUMENT = ROOT / "docs" / "drift.md"
 WORK = ROOT / "benchmarks" / ".work" / "drift-study"

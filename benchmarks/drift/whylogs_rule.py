@@ -5,7 +5,7 @@ import whylogs
 from drift.streams import Floats
 from whylogs.viz.drift.column_drift_algorithms import calculate_drift_scores
 
-from beacon_core.product import Product
+from beacon_core.domain.product import Product
 
 
 def drifted(product: Product, reference: Floats, window: Floats) -> dict[str, set[str]]:

@@ -16,7 +16,7 @@ from harness.asking import TOLERANCE, ask, batches, check, started, write_bodies
 from harness.closedloop import Loaded, closed_loop
 from harness.machine import ROOT, WORK, BenchError, say, versions
 from harness.measure import Plan, shown
-from harness.model import SERVICES, Model
+from harness.model import Model
 from harness.processes import free_port, running
 
 Store = Literal["sqlite", "redis"]
@@ -25,8 +25,7 @@ SIZES = (1, 100)
 """Entities a request."""
 CONNECTIONS = 8
 PATH = "/get-online-features"
-ENVIRONMENT = ROOT / ".venvs" / "features"
-PYTHONPATH = os.pathsep.join(map(str, (SERVICES / "core", SERVICES / "feature-serving", ROOT)))
+ENVIRONMENT = ROOT / ".venvs" / "feature-serving"
 
 
 class Subject(msgspec.Struct, frozen=True):
@@ -71,7 +70,9 @@ def _feast(*options: str) -> Callable[[Path, int], list[str]]:
 
 SUBJECTS = (
     Subject(
-        "beacon", "**Beacon**", lambda _folder, _port: [str(ENVIRONMENT / "bin" / "python"), "-m", "beacon_features"]
+        "beacon",
+        "**Beacon**",
+        lambda _folder, _port: [str(ENVIRONMENT / "bin" / "python"), "-m", "beacon_feature_serving"],
     ),
     Subject("feast", "`feast serve`", _feast()),
     Subject("feast-steady", "`feast serve`, its worker never restarted", _feast("--max-requests", "0")),
@@ -96,7 +97,7 @@ def _filled(model: Model, store: Store) -> Generator[dict[str, str]]:
     home = WORK / f"features-{store}"
     shutil.rmtree(home, ignore_errors=True)
     shutil.copytree(Path(model.home) / "data", home / "data")
-    variables = {"PYTHONPATH": PYTHONPATH, "BEACON_HOME": str(home), "FEAST_USAGE": "False"}
+    variables = {"BEACON_HOME": str(home), "FEAST_USAGE": "False"}
     repository = ROOT / "feature_repo"
     if store == "sqlite":
         _fill(variables)

@@ -16,7 +16,8 @@ MADE_OF = (
     *sorted((SERVICES / "retraining").rglob("*.py")),
     *sorted((ROOT / "feature_repo").glob("*.*")),
     ROOT / "feature_repo" / "sample" / "HousingData.csv",
-    SERVICES / "core" / "beacon_core" / "manifest.py",
+    *sorted((SERVICES / "core" / "beacon_core" / "feature_store").rglob("*.py")),
+    SERVICES / "core" / "beacon_core" / "model_package" / "manifest.py",
     TRAINER,
     ROOT / "uv.lock",
 )
@@ -76,13 +77,11 @@ def make_model() -> Model:
 
 
 def _train(folder: Path) -> None:
-    path = [SERVICES / "core", SERVICES / "retraining", ROOT]
     variables = {
-        "PYTHONPATH": os.pathsep.join(map(str, path)),
         "BEACON_HOME": str(folder / "home"),
         "OMP_NUM_THREADS": "1",
     }
-    python = ROOT / ".venvs" / "retrain" / "bin" / "python"
+    python = ROOT / ".venvs" / "retraining" / "bin" / "python"
     done = subprocess.run(
         ["taskset", "-c", "0,1", python, TRAINER, folder],
         capture_output=True,

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from harness.machine import PEERS, ROOT, WORK, peer_environment
-from harness.model import SERVICES, Model
+from harness.model import Model
 
 Row = dict[str, float]
 
@@ -152,7 +152,6 @@ def beacon(model: Model) -> Server:
 
     def variables(port: int) -> dict[str, str]:
         return {
-            "PYTHONPATH": f"{SERVICES / 'core'}:{SERVICES / 'inference'}",
             "BEACON_HOME": str(home),
             "BEACON_INFERENCE_PORT": str(port),
             "BEACON_INFERENCE_METRICS_PORT": str(port + 1),

@@ -14,18 +14,20 @@ import numpy as np
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 
-from beacon_core.manifest import MODEL_FILE, Package
-from beacon_core.product import Product, load_product
-from beacon_core.release import Pin, Release, write_release
-from beacon_core.settings import Settings, load_settings
-from beacon_retrain import candidates
-from beacon_retrain.history import load_dataset
-from beacon_retrain.offline import write_offline
-from beacon_retrain.package import Origin, write_package
-from beacon_retrain.train import Trained, train
-from beacon_retrain.training import TrainSettings
-from beacon_retrain.validate import validate
-from feature_repo import repo
+from beacon_core.domain.pins import Pin
+from beacon_core.domain.product import Product
+from beacon_core.feature_store import repo
+from beacon_core.model_package.manifest import MODEL_FILE, Package
+from beacon_core.model_package.release import Release, write_release
+from beacon_core.platform.product_file import load_product
+from beacon_core.platform.settings import Settings, load_settings
+from beacon_retraining.data.history import load_dataset
+from beacon_retraining.data.offline import write_offline
+from beacon_retraining.data.validate import validate
+from beacon_retraining.packaging.package import Origin, write_package
+from beacon_retraining.training import candidates
+from beacon_retraining.training.settings import TrainSettings
+from beacon_retraining.training.train import Trained, train
 
 ROWS = 1000
 

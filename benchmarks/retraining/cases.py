@@ -13,17 +13,17 @@ import msgspec
 import numpy as np
 from retraining.world import START, Drift, World
 
-from beacon_core.manifest import Package
-from beacon_core.product import Product
-from beacon_core.settings import Settings
-from beacon_retrain import export
-from beacon_retrain.dataset import Dataset
-from beacon_retrain.evaluate import evaluate
-from beacon_retrain.export import ParityError
-from beacon_retrain.imputation import impute
-from beacon_retrain.package import Origin, write_package
-from beacon_retrain.train import train
-from beacon_retrain.training import TrainSettings
+from beacon_core.domain.product import Product
+from beacon_core.model_package.manifest import Package
+from beacon_core.platform.settings import Settings
+from beacon_retraining.data.dataset import Dataset
+from beacon_retraining.evaluation.evaluate import evaluate
+from beacon_retraining.packaging import export
+from beacon_retraining.packaging.export import ParityError
+from beacon_retraining.packaging.package import Origin, write_package
+from beacon_retraining.training.imputation import impute
+from beacon_retraining.training.settings import TrainSettings
+from beacon_retraining.training.train import train
 
 DAYS, MADE, PER_DAY, FRESH = 120, 30, 8, 4000
 STRONG, WEAKER = "kernel-ridge", ("extra-trees", "ridge")

@@ -1,4 +1,4 @@
-"""CatBoost as it comes, on the folds of our search over the bundled sample: writes beacon_retrain/catboost.json."""
+"""CatBoost as it comes, on the folds of our search over the bundled sample: writes packaging/catboost.json."""
 
 from importlib.metadata import version
 
@@ -6,15 +6,15 @@ import numpy as np
 from catboost import CatBoostRegressor
 from joblib import Parallel, delayed
 
-from beacon_core.product import load_product
-from beacon_core.settings import load_settings
-from beacon_retrain.crossval import Split
-from beacon_retrain.dataset import Dataset, Matrix, make_dataset
-from beacon_retrain.files import write_json
-from beacon_retrain.peer import FILE, Peer
-from beacon_retrain.train import score, search_splits
-from beacon_retrain.training import TrainSettings
-from beacon_retrain.validate import validate
+from beacon_core.platform.product_file import load_product
+from beacon_core.platform.settings import load_settings
+from beacon_retraining.data.dataset import Dataset, Matrix, make_dataset
+from beacon_retraining.data.validate import validate
+from beacon_retraining.files import write_json
+from beacon_retraining.packaging.peer import FILE, Peer
+from beacon_retraining.training.crossval import Split
+from beacon_retraining.training.settings import TrainSettings
+from beacon_retraining.training.train import score, search_splits
 
 
 def main() -> None:

@@ -6,8 +6,8 @@ import sys
 from joblib import Parallel, delayed
 from retraining.cases import Case, run
 
-from beacon_core.product import load_product
-from beacon_core.settings import load_settings
+from beacon_core.platform.product_file import load_product
+from beacon_core.platform.settings import load_settings
 
 NEEDED = 0.95
 KINDS = {"better": "accepted", "worse": "refused"}

@@ -12,14 +12,15 @@ import msgspec
 import numpy as np
 import pandas as pd
 
-from beacon_core.product import Product, load_product
-from beacon_core.settings import load_settings
-from beacon_retrain.candidates import CANDIDATES
-from beacon_retrain.dataset import BASE_EVENT_TIME, Dataset, Matrix, make_dataset
-from beacon_retrain.imputation import fit_fill, impute
-from beacon_retrain.train import fit
-from beacon_retrain.validate import validate
-from feature_repo.names import EVENT_TIME
+from beacon_core.domain.product import Product
+from beacon_core.feature_store.names import EVENT_TIME
+from beacon_core.platform.product_file import load_product
+from beacon_core.platform.settings import load_settings
+from beacon_retraining.data.dataset import BASE_EVENT_TIME, Dataset, Matrix, make_dataset
+from beacon_retraining.data.validate import validate
+from beacon_retraining.training.candidates import CANDIDATES
+from beacon_retraining.training.imputation import fit_fill, impute
+from beacon_retraining.training.train import fit
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 SMOOTHING = 0.1

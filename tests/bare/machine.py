@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from beacon_core.settings import ROOT
+from beacon_core.platform.settings import ROOT
 
 BUILDER = os.environ.get("BUILDER", "docker")
 IMAGE = "localhost/beacon-bare"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from bare.machine import Machine, machine
-from e2e_laptop.beacon_run import ports_of_a_run
+from system.e2e_laptop.beacon_run import ports_of_a_run
 
 USER, HOME = "someone", "/home/someone"
 MISSING = ("cc", "gcc", "c++", "clang", "curl", "uv", "redis-server", "initdb", "java", "node", "go")

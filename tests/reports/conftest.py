@@ -12,13 +12,13 @@ from support.packages import release_package
 from support.ports import free_ports
 from support.server import Server, serving
 
-from beacon_core.product import Product
-from beacon_core.settings import Settings
+from beacon_core.domain.product import Product
+from beacon_core.platform.settings import Settings
 
 
 @pytest.fixture(scope="session")
 def feature_server(tmp_path_factory: pytest.TempPathFactory, product: Product) -> Iterator[str]:
-    """`python -m beacon_features` on a filled SQLite store; its address."""
+    """`python -m beacon_feature_serving` on a filled SQLite store; its address."""
     from support.features import TOKEN, fill, serve_features
 
     home = tmp_path_factory.mktemp("features")

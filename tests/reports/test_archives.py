@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 import pytest
 from support.kaggle import spoilt, zipped
 
-from beacon_core.product import Product
-from beacon_retrain.archive import most_bytes, unpack
-from beacon_retrain.errors import REFUSED, TRY_AGAIN, FetchError, FetchRefused
+from beacon_core.domain.product import Product
+from beacon_retraining.data.archive import most_bytes, unpack
+from beacon_retraining.errors import REFUSED, TRY_AGAIN, FetchError, FetchRefused
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer

@@ -6,10 +6,10 @@ import pytest
 from support.packages import row_of
 from support.service import Service
 
-from beacon_core.product import load_product
-from beacon_core.settings import ROOT, Settings
-from feature_repo.definitions import push_source_name
-from feature_repo.names import EVENT_TIME
+from beacon_core.feature_store.definitions import push_source_name
+from beacon_core.feature_store.names import EVENT_TIME
+from beacon_core.platform.product_file import load_product
+from beacon_core.platform.settings import ROOT, Settings
 
 pytestmark = pytest.mark.xdist_group("reports")
 

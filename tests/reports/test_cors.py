@@ -7,8 +7,8 @@ import pytest
 from support.packages import release_package, row_of
 from support.server import serving
 
-from beacon_core.product import load_product
-from beacon_core.settings import ROOT, SettingsError, load_settings
+from beacon_core.platform.product_file import load_product
+from beacon_core.platform.settings import ROOT, SettingsError, load_settings
 
 pytestmark = pytest.mark.xdist_group("reports")
 

@@ -22,12 +22,12 @@ from support.otlp import receiving
 from support.service import Service
 
 from beacon_console.app import create as create_console
-from beacon_core import logs
-from beacon_core.errors import ConfigurationError
-from beacon_core.masking import mask, word, word_with_type
-from beacon_core.settings import ROOT, Settings, SettingsError, clean_credentials, load_settings
-from beacon_core.store import migrate, open_store
-from feature_repo import repo
+from beacon_core.data.database import migrate, open_store
+from beacon_core.domain.errors import ConfigurationError
+from beacon_core.domain.masking import mask, word, word_with_type
+from beacon_core.feature_store import repo
+from beacon_core.observability import logs
+from beacon_core.platform.settings import Settings, SettingsError, clean_credentials, load_settings
 
 SECRETS = {
     "KAGGLE_KEY": ("c0ffee-kaggle-key", "c0ffee-kaggle-key"),
@@ -191,10 +191,10 @@ def test_a_line_break_within_one_is_refused_by_the_name_alone(name: str, sign: s
 
 JOB = """
 import json, logging, os, sys
-from beacon_core.job import log, run_job
-from beacon_core.job_runs import recorded
-from beacon_core.settings import load_settings
-from beacon_core.store import migrate, open_store
+from beacon_core.platform.job import log, run_job
+from beacon_core.data.job_runs import recorded
+from beacon_core.platform.settings import load_settings
+from beacon_core.data.database import migrate, open_store
 
 def main():
     given = json.loads(sys.stdin.read())
@@ -218,7 +218,7 @@ sys.exit(run_job("own", main))
 @pytest.mark.parametrize("log_format", ["json", "plain"])
 def test_a_job_tells_none_of_them_in_its_log_the_store_or_a_span(log_format: str, tmp_path: Path) -> None:
     own = {"STORE": str(tmp_path / "beacon.db"), "BEACON_HOME": str(tmp_path), "BEACON_LOG_FORMAT": log_format}
-    own |= {"PYTHONPATH": str(ROOT / "services/core"), "PATH": os.environ["PATH"], "no_proxy": "127.0.0.1"}
+    own |= {"PATH": os.environ["PATH"], "no_proxy": "127.0.0.1"}
     given = {name: text for name, (text, _) in SECRETS.items()}
     with receiving() as receiver:
         done = subprocess.run(
@@ -245,10 +245,11 @@ def test_a_job_tells_none_of_them_in_its_log_the_store_or_a_span(log_format: str
 
 
 def test_what_nobody_caught_is_masked_too(tmp_path: Path) -> None:
-    body = "import threading\nfrom beacon_core.logs import configure_logging\nconfigure_logging('own', '1', 'INFO')\n"
+    body = "import threading\nfrom beacon_core.observability.logs import configure_logging\n"
+    body += "configure_logging('own', '1', 'INFO')\n"
     body += "def fail(): raise RuntimeError('unseen-secret')\nthread = threading.Thread(target=fail)\n"
     body += "thread.start()\nthread.join()\nfail()\n"
-    environment = {"PYTHONPATH": str(ROOT / "services/core"), "BEACON_API_KEY": "unseen-secret"}
+    environment = {"BEACON_API_KEY": "unseen-secret"}
     done = subprocess.run(
         [sys.executable, "-c", body], env=environment, capture_output=True, text=True, timeout=60, check=False
     )

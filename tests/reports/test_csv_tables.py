@@ -8,8 +8,8 @@ from pandas._libs.parsers import STR_NA_VALUES
 from support.packages import row_of
 
 from beacon_core.domain.missing import PANDAS_WORDS
-from beacon_core.product import load_product
-from beacon_core.settings import ROOT
+from beacon_core.platform.product_file import load_product
+from beacon_core.platform.settings import ROOT
 
 pytestmark = pytest.mark.xdist_group("reports")
 

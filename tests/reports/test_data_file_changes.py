@@ -13,14 +13,14 @@ from sqlalchemy import Engine
 from support.feature_homes import Features, feature_home, features_of, fill_from_file, items, offline
 from support.labels import Log
 
-from beacon_core.product import Product
-from beacon_core.settings import Settings
-from beacon_core.store import migrate, open_store
-from beacon_features.skew import measure_skew
-from beacon_retrain.history import base_rows, load_dataset, training_rows
-from beacon_retrain.labels import PREDICTION, read_labels
-from beacon_retrain.row_counts import DatasetFacts, FileChanges, told
-from feature_repo.names import CREATED_TIME, EVENT_TIME
+from beacon_core.data.database import migrate, open_store
+from beacon_core.domain.product import Product
+from beacon_core.feature_store.names import CREATED_TIME, EVENT_TIME
+from beacon_core.platform.settings import Settings
+from beacon_feature_serving.skew import measure_skew
+from beacon_retraining.data.history import base_rows, load_dataset, training_rows
+from beacon_retraining.data.labels import PREDICTION, read_labels
+from beacon_retraining.data.row_counts import DatasetFacts, FileChanges, told
 
 pytestmark = [pytest.mark.xdist_group("data"), pytest.mark.timeout(600)]
 Table = list[list[str]]  # header and rows

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from support.products import csv_text, write_product
 
+from beacon_core.domain.product import Product
 from beacon_core.platform.data_file import DataError, read_columns, read_rows
-from beacon_core.product import Product
-from beacon_core.settings import ROOT
+from beacon_core.platform.settings import ROOT
 from beacon_laptop.example import questions
-from beacon_retrain.validate import validate
+from beacon_retraining.data.validate import validate
 
 ROWS = 40
 NUMBER, WHOLE = (
@@ -303,11 +303,9 @@ def test_the_command_says_the_same_in_one_line(
     alter: Callable[[str], str], said: str | None, product: Product, text: str, tmp_path: Path
 ) -> None:
     file = put(product, alter(text))
-    folders = ["services/core", "services/retraining", ""]
-    paths = ":".join(str(ROOT / folder) for folder in folders)
     done = subprocess.run(
         [sys.executable, ROOT / "jobs" / "data.py", "check", file],
-        env={"PATH": "", "PYTHONPATH": paths, "BEACON_HOME": str(tmp_path), "BEACON_PRODUCT": str(product.file)},
+        env={"PATH": "", "BEACON_HOME": str(tmp_path), "BEACON_PRODUCT": str(product.file)},
         capture_output=True,
         text=True,
         check=False,

@@ -10,12 +10,13 @@ from sqlalchemy import select
 from support.packages import row_of
 from support.waiting import until
 
+from beacon_core.data.database import open_store
+from beacon_core.data.tables import predictions
 from beacon_core.domain.integers import check_integer, whole_or_float
-from beacon_core.product import load_product
-from beacon_core.settings import ROOT
-from beacon_core.store import open_store, predictions
-from feature_repo.definitions import push_source_name
-from feature_repo.names import EVENT_TIME
+from beacon_core.feature_store.definitions import push_source_name
+from beacon_core.feature_store.names import EVENT_TIME
+from beacon_core.platform.product_file import load_product
+from beacon_core.platform.settings import ROOT
 
 pytestmark = pytest.mark.xdist_group("reports")
 

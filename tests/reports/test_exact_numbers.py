@@ -18,23 +18,24 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.products import csv_text, write_product
 
+from beacon_core.data.database import open_store
+from beacon_core.data.tables import metadata
 from beacon_core.domain.numbers import NotFiniteError, NumberError, read_number, read_numbers
+from beacon_core.domain.product import Product
+from beacon_core.feature_store import repo
 from beacon_core.platform.data_file import read_columns
-from beacon_core.product import Product
-from beacon_core.serving.http import Request
-from beacon_core.settings import Settings
-from beacon_core.store import metadata, open_store
-from beacon_drift.log import Unit, read_unit
-from beacon_inference.ask import Ask
-from beacon_inference.native import NativeParser
+from beacon_core.platform.settings import Settings
+from beacon_core.web.http import Request
+from beacon_drift_profiling.profiling.log import Unit, read_unit
+from beacon_inference.prediction.inputs import Ask
+from beacon_inference.prediction_log.record import TABLE_COLUMNS, Record, decode_record, encode_record, table_rows
 from beacon_inference.protocols.mlflow import mlflow
+from beacon_inference.protocols.native_parser import NativeParser
 from beacon_inference.protocols.table import Tables
-from beacon_inference.record import TABLE_COLUMNS, Record, decode_record, encode_record, table_rows
-from beacon_retrain.files import write_table
-from beacon_retrain.history import base_rows
-from beacon_retrain.offline import write_offline
-from beacon_retrain.validate import validate
-from feature_repo import repo
+from beacon_retraining.data.history import base_rows
+from beacon_retraining.data.offline import write_offline
+from beacon_retraining.data.validate import validate
+from beacon_retraining.files import write_table
 
 NAMES = ("size", "rooms", "age")
 DOUBLES = st.floats(allow_nan=False, allow_infinity=False)

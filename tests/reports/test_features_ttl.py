@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from beacon_core.product import MOST_TTL_DAYS, ProductError, load_product
-from beacon_core.settings import ROOT
+from beacon_core.domain.product import MOST_TTL_DAYS, ProductError
+from beacon_core.platform.product_file import load_product
+from beacon_core.platform.settings import ROOT
 
 TEXT = (ROOT / "feature_repo" / "product.yaml").read_text(encoding="utf-8")
 BAD = [

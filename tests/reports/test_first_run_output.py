@@ -9,20 +9,20 @@ import types
 
 import pytest
 
-from beacon_core.settings import Settings
+from beacon_core.platform.settings import Settings
 from beacon_laptop.processes import Process
 from beacon_laptop.run import Failed, Laptop
 from beacon_laptop.terminal import log_end, new_lines, plain, told
 
 JOB = """
 import logging, sys, time, warnings
-from beacon_core.job import log, run_job
-from beacon_core.logs import steps
+from beacon_core.platform.job import log, run_job
+from beacon_core.observability.logs import steps
 
 def main():
     log.info("fetch     sample (0.1 s)")
     steps.info("stage ended", extra={"job": "retrain", "stage": "fetch"})
-    logging.getLogger("beacon_retrain.fetch").warning("a file is old")
+    logging.getLogger("beacon_retraining.data.fetch").warning("a file is old")
     logging.getLogger("mlflow").warning("a library has its own opinion")
     warnings.warn("deprecated", stacklevel=1)
     print("INFO [alembic] a library prints", "{'a': 1}", flush=True)
@@ -48,7 +48,7 @@ def train(tmp_path, monkeypatch):
 
     def run(how, environment=()):
         (tmp_path / "job.py").write_text(JOB.replace("HOW", how))
-        job = Process("retrain", "retrain", (str(tmp_path / "job.py"),), ())
+        job = Process("retrain", "retraining", (str(tmp_path / "job.py"),))
         laptop = Laptop(Settings(home=tmp_path), job, threading.Event())
         laptop.environment |= dict(environment)
         laptop.supervisor = types.SimpleNamespace(gone=lambda: None, logs=tmp_path / "logs")
@@ -123,7 +123,7 @@ def test_what_machines_and_libraries_say_is_not_told():
     for logger in ("beacon.steps", "mlflow", "py.warnings", ""):
         assert told(json.dumps(LINE | {"logger": logger})) is None
     assert told("no log line") is None
-    assert told(json.dumps(LINE | {"logger": "beacon_retrain.x", "message": "m"})) == "m"
+    assert told(json.dumps(LINE | {"logger": "beacon_retraining.x", "message": "m"})) == "m"
 
 
 def test_the_end_of_a_service_s_log_has_no_json_and_no_half_line(tmp_path):

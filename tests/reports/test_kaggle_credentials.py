@@ -1,7 +1,7 @@
 """Whatever looks like Kaggle's credentials and does not work stops the fetch: the sample never takes the data's place.
 
 Reported of its client: it passes over a file that it cannot read, knows five places, and asks without a name at last.
-tests/retraining/test_kaggle_client.py holds every form here to what the real client does with it.
+tests/system/retraining/test_kaggle_client.py holds every form here to what the real client does with it.
 """
 
 import contextlib
@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from support.kaggle_homes import BAD, BOTH, GOOD, SECRET, TOKEN
 
-from beacon_core.product import Product
-from beacon_core.settings import Settings, SettingsError, clean_credentials
-from beacon_retrain.errors import REFUSED, FetchRefused
-from beacon_retrain.fetch import fetch
-from beacon_retrain.kaggle_credentials import find_credentials
+from beacon_core.domain.product import Product
+from beacon_core.platform.settings import Settings, SettingsError, clean_credentials
+from beacon_retraining.data.fetch import fetch
+from beacon_retraining.data.kaggle_credentials import find_credentials
+from beacon_retraining.errors import REFUSED, FetchRefused
 
 
 @pytest.mark.parametrize("name", GOOD)

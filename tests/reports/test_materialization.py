@@ -13,11 +13,11 @@ from feast.data_source import PushMode
 from support.feature_homes import Features, feature_home, features_of, fill_from_file, items, offline
 from support.service import Answer
 
-from beacon_core import clock
-from beacon_core.product import Product
-from beacon_core.settings import ROOT, Settings
-from feature_repo import definitions, repo
-from feature_repo.errors import FeatureStoreError
+from beacon_core.domain.product import Product
+from beacon_core.feature_store import definitions, repo
+from beacon_core.feature_store.errors import FeatureStoreError
+from beacon_core.platform import clock
+from beacon_core.platform.settings import Settings
 
 pytestmark = [pytest.mark.xdist_group("data"), pytest.mark.timeout(600)]
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -72,9 +72,8 @@ def run_job(settings: Settings, product: Product, monkeypatch: pytest.MonkeyPatc
     """jobs/materialize.py, as `python jobs/materialize.py` runs it."""
     for name, value in (("HOME", settings.home), ("FEATURE_REPO", settings.feature_repo), ("PRODUCT", product.file)):
         monkeypatch.setenv(f"BEACON_{name}", str(value))
-    monkeypatch.syspath_prepend(str(ROOT / "jobs"))
     monkeypatch.setattr(sys, "argv", ["materialize", *arguments])
-    return int(importlib.import_module("materialize").main())
+    return int(importlib.import_module("beacon_feature_serving.commands.materialize").main())
 
 
 def test_an_end_in_the_future_is_refused_with_the_reason_and_stops_nothing(

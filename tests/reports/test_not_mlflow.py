@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from beacon_core.download import CHAMPION, bring, pinned_at
+from beacon_core.domain.pins import Pin
+from beacon_core.model_package.download import CHAMPION, bring, pinned_at
 from beacon_core.platform.mlflow import Mlflow, RegistryDown
-from beacon_core.release import Pin
 
 NAME = "boston-housing"
 ANSWERS = {

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from support.packages import row_of
 
-from beacon_core.product import load_product
-from beacon_core.settings import ROOT
-from feature_repo.definitions import push_source_name, view_name
-from feature_repo.names import CREATED_TIME, EVENT_TIME
+from beacon_core.feature_store.definitions import push_source_name, view_name
+from beacon_core.feature_store.names import CREATED_TIME, EVENT_TIME
+from beacon_core.platform.product_file import load_product
+from beacon_core.platform.settings import ROOT
 
 pytestmark = pytest.mark.xdist_group("reports")
 

@@ -12,9 +12,9 @@ from support.packages import release_package, row_of
 from support.proxy import below
 from support.server import CONSOLE, serving
 
-from beacon_core.product import load_product
-from beacon_core.settings import ROOT, SettingsError, load_settings
-from beacon_core.store import migrate, open_store
+from beacon_core.data.database import migrate, open_store
+from beacon_core.platform.product_file import load_product
+from beacon_core.platform.settings import ROOT, SettingsError, load_settings
 
 pytestmark = pytest.mark.xdist_group("reports")
 

@@ -17,15 +17,15 @@ from support.nasty import NAMES, TOGETHER
 from support.ports import free_port
 from support.waiting import until
 
+from beacon_core.data.database import migrate, open_store
+from beacon_core.domain.product import Product
+from beacon_core.feature_store import repo
 from beacon_core.platform.files import file_uri, sqlite_file, sqlite_url
-from beacon_core.product import Product
-from beacon_core.settings import ROOT, load_settings
-from beacon_core.store import migrate, open_store
-from beacon_features.stores.sqlite import SqliteReader
+from beacon_core.platform.settings import ROOT, load_settings
+from beacon_feature_serving.stores.sqlite import SqliteReader
 from beacon_laptop.health import is_ready
 from beacon_laptop.processes import Process
 from beacon_laptop.supervision import Supervisor, log_file, socket_folder
-from feature_repo import repo
 
 every_name = pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
 names_together = pytest.mark.parametrize("name", TOGETHER, ids=["url", "shell", "rest"])
@@ -82,7 +82,7 @@ def test_the_supervisor_starts_what_lies_there(tmp_path: Path, monkeypatch: pyte
     (home / "run").mkdir(parents=True)
     monkeypatch.setattr("tempfile.tempdir", str(home))
     arguments = ("-m", "http.server", "--bind", "127.0.0.1", "--directory", str(tmp_path), str(port))
-    process = Process("web", "laptop", arguments, (home,), f"http://127.0.0.1:{port}/")
+    process = Process("web", "laptop", arguments, f"http://127.0.0.1:{port}/")
     with socket_folder() as folder:
         supervisor = Supervisor((process,), dict(os.environ), home, Path(folder) / "supervisor.sock")
         try:
@@ -108,11 +108,8 @@ def test_make_knows_its_way_in_a_checkout_of_that_name(tmp_path: Path, name: str
     folder = tmp_path / name.replace(":", "")
     folder.mkdir()
     shutil.copy2(ROOT / "Makefile", folder)
-    shown = make(folder, "--eval", 'show: ; @printf %s "$$PYTHONPATH"', "show")
-    paths = [Path(part) for part in shown.stdout.split(os.pathsep)]
-    assert paths[0] == folder, shown.stderr
-    assert {path.parent for path in paths[1:-1]} == {folder / "services"}
-    assert paths[-1] == folder / "laptop"
+    shown = make(folder, "--eval", 'show: ; @printf %s "$$PATH"', "show")
+    assert Path(shown.stdout.split(os.pathsep)[-1]) == folder / ".tools" / "bin", shown.stderr
     assert "make run" in " ".join(make(folder).stdout.split())
 
 

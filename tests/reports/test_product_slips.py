@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from beacon_core.product import Product, ProductError, load_product
-from beacon_core.settings import ROOT
+from beacon_core.domain.product import Product, ProductError
+from beacon_core.platform.product_file import load_product
+from beacon_core.platform.settings import ROOT
 
 REAL = ROOT / "feature_repo" / "product.yaml"
 LINES = REAL.read_text(encoding="utf-8").splitlines()
@@ -168,8 +169,8 @@ COMMANDS = {
     "make retrain": ("beacon_laptop.retrain",),
     "make demo": ("beacon_laptop.demo",),
     "inference": ("beacon_inference",),
-    "prober": ("beacon_inference.prober", "a=http://127.0.0.1:1"),
-    "feature serving": ("beacon_features",),
+    "prober": ("beacon_prober.prober", "a=http://127.0.0.1:1"),
+    "feature serving": ("beacon_feature_serving",),
     "console": ("beacon_console",),
     "jobs/retrain.py": ("jobs/retrain.py", "--here"),
     "jobs/data.py": ("jobs/data.py", "check"),

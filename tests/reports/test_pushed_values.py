@@ -12,13 +12,13 @@ from feast.data_source import PushMode
 from support.feature_homes import Features, feature_home, features_of, fill_from_file, items, offline
 from support.labels import Log
 
-from beacon_core.product import Feature, Product
-from beacon_core.settings import Settings
-from beacon_core.store import migrate, open_store
-from beacon_retrain.history import training_rows
-from beacon_retrain.labels import PREDICTION, read_labels
-from beacon_retrain.row_counts import DatasetFacts, LabelFacts, section, told
-from feature_repo import definitions, repo
+from beacon_core.data.database import migrate, open_store
+from beacon_core.domain.product import Feature, Product
+from beacon_core.feature_store import definitions, repo
+from beacon_core.platform.settings import Settings
+from beacon_retraining.data.history import training_rows
+from beacon_retraining.data.labels import PREDICTION, read_labels
+from beacon_retraining.data.row_counts import DatasetFacts, LabelFacts, section, told
 
 pytestmark = [pytest.mark.xdist_group("data"), pytest.mark.timeout(600)]
 NOW = datetime.now(UTC).replace(microsecond=0)

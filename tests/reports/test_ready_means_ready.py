@@ -1,7 +1,7 @@
 """Ready means ready: nobody waits for what is done once, and a process that got no CPU is not told that time is up.
 
 Reported of a first `make run`: the first entities were answered 503, "feature serving does not answer", and on a busy
-machine again and again. `tests/e2e_laptop/test_ready.py` holds the whole of it.
+machine again and again. `tests/system/e2e_laptop/test_ready.py` holds the whole of it.
 """
 
 import asyncio
@@ -25,10 +25,11 @@ from support.ports import free_port
 from support.server import FEATURES, serving
 from support.service import METRICS_PORT, Service
 
-from beacon_core.release import Pin, Release, write_release
-from beacon_core.settings import PREFIX, ROOT, Settings, load_settings
+from beacon_core.domain.pins import Pin
+from beacon_core.model_package.release import Release, write_release
+from beacon_core.platform.settings import PREFIX, ROOT, Settings, load_settings
 from beacon_inference.app import create
-from beacon_inference.lookup import FAILURES_TO_OPEN, OPEN_SECONDS
+from beacon_inference.prediction.feature_client import FAILURES_TO_OPEN, OPEN_SECONDS
 from beacon_laptop.processes import training, variables
 from beacon_laptop.run import Failed, Laptop
 
@@ -153,9 +154,9 @@ def test_an_open_breaker_lets_one_try_for_all(filled, product):
 # What is done once, done before anybody is told that the service is ready
 
 
-@pytest.mark.parametrize("part", ["beacon_features.catalog.Catalog._resolve", "sqlite3.connect"])
+@pytest.mark.parametrize("part", ["beacon_feature_serving.catalog.Catalog._resolve", "sqlite3.connect"])
 def test_feature_serving_is_ready_once_it_has_read_its_registry_and_store(filled, product, monkeypatch, part):
-    from beacon_features.app import create as create_features
+    from beacon_feature_serving.app import create as create_features
 
     def too_late(*_, **__):
         raise AssertionError(f"{part} at the first request")
@@ -170,7 +171,7 @@ def test_feature_serving_is_ready_once_it_has_read_its_registry_and_store(filled
 
 
 def test_feature_serving_is_ready_once_it_is_connected_to_redis(tmp_path, product, monkeypatch):
-    from beacon_features.app import create as create_features
+    from beacon_feature_serving.app import create as create_features
 
     port = free_port()
     monkeypatch.setenv("REDIS_CONNECTION", f"127.0.0.1:{port}")
@@ -290,7 +291,7 @@ def test_without_an_answer_it_is_not_ready(runner, monkeypatch):
 
 
 def test_a_locked_store_is_waited_for_and_holds_up_nobody(tmp_path, product):
-    from beacon_features.app import create as create_features
+    from beacon_feature_serving.app import create as create_features
 
     fill(Settings(home=tmp_path), product)
     body = {"feature_service": product.feature_service, "entities": {product.entity.key: [ENTITY]}}

@@ -11,15 +11,17 @@ from support.history import prediction_row
 from support.packages import build_package
 from unit.promotion.memory_target import MemoryTarget
 
-from beacon_core.manifest import Package, read_package
-from beacon_core.product import Product
-from beacon_core.release import Pin, package_folder
-from beacon_core.store import actuals, migrate, open_store, predictions
-from beacon_promote import watch
-from beacon_promote.judge import judge
-from beacon_promote.measures import Labels, Measures
-from beacon_promote.rows import rows_for
-from beacon_promote.scrape import Counts
+from beacon_core.data.database import migrate, open_store
+from beacon_core.data.tables import actuals, predictions
+from beacon_core.domain.pins import Pin
+from beacon_core.domain.product import Product
+from beacon_core.model_package.manifest import Package, read_package
+from beacon_core.model_package.release import package_folder
+from beacon_promotion.analysis import watch
+from beacon_promotion.analysis.judge import judge
+from beacon_promotion.analysis.measurements import Labels, Measures
+from beacon_promotion.analysis.rows import rows_for
+from beacon_promotion.analysis.scrape import Counts
 
 RELEASED = datetime(2026, 3, 1, 12, tzinfo=UTC)
 PREDICTED = 20.0

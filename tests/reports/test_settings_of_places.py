@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from beacon_core.settings import PLACES, Settings, SettingsError, load_settings, make_home
+from beacon_core.platform.settings import PLACES, Settings, SettingsError, load_settings, make_home
 
 FOLDERS, FILES = ("HOME", "FEATURE_REPO", "SPOOL"), ("PRODUCT", "RELEASE")
 LOOSE = "DVC_REMOTE"

@@ -9,10 +9,11 @@ import pytest
 from support.service import Service
 
 from beacon_core.domain.times import TimeRangeError, read_time
-from beacon_core.settings import ROOT, Settings
-from feature_repo.definitions import push_source_name
-from feature_repo.names import CREATED_TIME, EVENT_TIME
-from jobs import drift, promote
+from beacon_core.feature_store.definitions import push_source_name
+from beacon_core.feature_store.names import CREATED_TIME, EVENT_TIME
+from beacon_core.platform.settings import ROOT, Settings
+from beacon_drift_profiling.commands import drift
+from beacon_promotion.commands import promote
 
 pytestmark = pytest.mark.xdist_group("reports")
 
@@ -174,8 +175,11 @@ def test_a_jobs_moment_is_read_alike(job):
 
 def test_there_is_one_parser():
     """But for times that this store itself wrote, of which the drift job reads millions."""
-    own = {"services/core/beacon_core/domain/times.py", "services/drift-profiling/beacon_drift/log.py"}
-    folders = (ROOT / name for name in ("services", "jobs", "laptop", "feature_repo"))
+    own = {
+        "services/core/beacon_core/domain/times.py",
+        "services/drift-profiling/beacon_drift_profiling/profiling/log.py",
+    }
+    folders = (ROOT / name for name in ("services", "jobs"))
     sources = [file for folder in folders for file in folder.rglob("*.py")]
     found = {str(file.relative_to(ROOT)) for file in sources if "fromisoformat" in file.read_text(encoding="utf-8")}
     assert found == own

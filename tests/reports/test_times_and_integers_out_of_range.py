@@ -9,9 +9,9 @@ import pytest
 from support.feature_homes import Features, feature_home, features_of, fill_from_file, items, offline
 from support.service import Answer, Service
 
-from beacon_core.product import Product
-from beacon_core.settings import Settings
-from feature_repo import definitions, repo
+from beacon_core.domain.product import Product
+from beacon_core.feature_store import definitions, repo
+from beacon_core.platform.settings import Settings
 
 pytestmark = [pytest.mark.xdist_group("data"), pytest.mark.timeout(600)]
 NOW = datetime.now(UTC).replace(microsecond=0)

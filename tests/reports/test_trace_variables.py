@@ -10,10 +10,9 @@ import pytest
 from support.inference import Inference
 from support.otlp import Receiver, receiving
 
-from beacon_core.serving.http import Request
-from beacon_core.serving.spans import open_spans
-from beacon_core.settings import ROOT
-from beacon_core.trace_settings import read_trace_settings
+from beacon_core.observability.trace_settings import read_trace_settings
+from beacon_core.web.http import Request
+from beacon_core.web.spans import open_spans
 
 TRACE_ID, PARENT_ID = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 PARENT = f"00-{TRACE_ID}-{PARENT_ID}-01"
@@ -221,8 +220,8 @@ def test_a_server_takes_them_and_serves_whatever_they_say(
 
 JOB = """
 import sys
-from beacon_core.job import run_job, trace_environment
-from beacon_core.tracing import span
+from beacon_core.platform.job import run_job, trace_environment
+from beacon_core.observability.tracing import span
 def main():
     with span("work", {}):
         print(trace_environment())
@@ -233,7 +232,7 @@ sys.exit(run_job("own", main))
 
 def test_a_job_takes_them_too(receiver: Receiver, tmp_path: Path) -> None:
     def run(**variables: str) -> tuple[str, str]:
-        environment = {"PYTHONPATH": str(ROOT / "services" / "core"), "BEACON_HOME": str(tmp_path), **variables}
+        environment = {"BEACON_HOME": str(tmp_path), **variables}
         done = subprocess.run(
             [sys.executable, "-c", JOB], env=environment, capture_output=True, text=True, check=True, timeout=120
         )

@@ -22,25 +22,27 @@ from sqlalchemy import select
 from support.products import write_product
 from support.service import Service
 
-from beacon_core.manifest import Manifest
+from beacon_core.data.database import open_store
+from beacon_core.data.tables import predictions
+from beacon_core.domain.pins import Pin
+from beacon_core.domain.product import Product
+from beacon_core.feature_store import repo
+from beacon_core.model_package.manifest import Manifest
+from beacon_core.model_package.release import Release, write_release
 from beacon_core.platform.data_file import read_columns
-from beacon_core.product import Product
-from beacon_core.release import Pin, Release, write_release
-from beacon_core.settings import Settings
-from beacon_core.store import open_store, predictions
-from beacon_drift import results
-from beacon_drift.profiling import Shard
-from beacon_drift.run import run_drift
+from beacon_core.platform.settings import Settings
+from beacon_drift_profiling.assessment import results
+from beacon_drift_profiling.profiling.profiling import Shard
+from beacon_drift_profiling.run import run_drift
 from beacon_inference.app import create
-from beacon_retrain.dataset import dataset_of
-from beacon_retrain.files import write_table
-from beacon_retrain.history import base_rows
-from beacon_retrain.offline import targets_file, write_offline
-from beacon_retrain.package import Origin, write_package
-from beacon_retrain.train import train
-from beacon_retrain.training import TrainSettings
-from beacon_retrain.validate import validate
-from feature_repo import repo
+from beacon_retraining.data.dataset import dataset_of
+from beacon_retraining.data.history import base_rows
+from beacon_retraining.data.offline import targets_file, write_offline
+from beacon_retraining.data.validate import validate
+from beacon_retraining.files import write_table
+from beacon_retraining.packaging.package import Origin, write_package
+from beacon_retraining.training.settings import TrainSettings
+from beacon_retraining.training.train import train
 
 QUICK = TrainSettings(folds=2, repeats=1, coverage_folds=2, jobs=1, candidates=("ridge",))
 BATCH, DOORS = 200, 7

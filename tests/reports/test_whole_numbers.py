@@ -14,15 +14,16 @@ from support.packages import build_package, release_package
 from support.products import write_product
 from support.service import Answer, Service
 
-from beacon_core.manifest import read_package
-from beacon_core.product import Product, ProductError
-from beacon_core.release import package_folder
-from beacon_core.settings import Settings
-from beacon_core.store import metadata, open_store, predictions
+from beacon_core.data.database import open_store
+from beacon_core.data.tables import metadata, predictions
+from beacon_core.domain.product import Product, ProductError
+from beacon_core.model_package.manifest import read_package
+from beacon_core.model_package.release import package_folder
+from beacon_core.platform.settings import Settings
 from beacon_inference.app import create
-from beacon_promote.rows import rows_for
-from beacon_retrain.imputation import fit_fill
-from beacon_retrain.validate import sound
+from beacon_promotion.analysis.rows import rows_for
+from beacon_retraining.data.validate import sound
+from beacon_retraining.training.imputation import fit_fill
 
 TABLE = {"size": [10.5, 12.5], "rooms": [3, 4], "price": [100, 120]}
 ROOMS = {"type": "int", "valid": [-10, 100]}

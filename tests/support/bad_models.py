@@ -15,8 +15,8 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from beacon_core.manifest import CARD_FILE, MODEL_FILE, Golden, Manifest, Package, digest, write_manifest
-from beacon_core.release import Pin
+from beacon_core.domain.pins import Pin
+from beacon_core.model_package.manifest import CARD_FILE, MODEL_FILE, Golden, Manifest, Package, digest, write_manifest
 
 HONEST = "honest_prediction"
 FEATURES, OUTPUT = "features", "prediction"

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle, islice
 from typing import Any, NamedTuple
 
-from beacon_core.product import Product
+from beacon_core.domain.product import Product
 
 ANSWER_SECONDS = 120
 

@@ -13,12 +13,13 @@ from support.ports import free_port
 from support.products import write_product
 from support.service import METRICS_PORT, Answer, Service
 
-from beacon_core.product import Product
-from beacon_core.settings import ROOT, Settings
-from beacon_retrain.offline import write_offline
-from beacon_retrain.row_counts import FileChanges
-from beacon_retrain.validate import validate
-from feature_repo import definitions, repo
+from beacon_core.domain.product import Product
+from beacon_core.feature_store import definitions, repo
+from beacon_core.feature_store.names import EVENT_TIME
+from beacon_core.platform.settings import ROOT, Settings
+from beacon_retraining.data.offline import write_offline
+from beacon_retraining.data.row_counts import FileChanges
+from beacon_retraining.data.validate import validate
 
 BEARER = [("authorization", f"Bearer {TOKEN}")]
 ROWS = 40
@@ -46,7 +47,7 @@ def feature_home(home: Path, store: str) -> Iterator[Settings]:
 
 def items(folder: Path) -> Product:
     """A product with a feature of each kind: a range, whole numbers, categories, one that is never null."""
-    table = {
+    table: dict[str, list[Any]] = {
         "size": [round(10 + row * 0.37, 2) for row in range(ROWS)],
         "rooms": [row * 7 % 5 for row in range(ROWS)],
         "kind": [(1, 2, 5)[row % 3] for row in range(ROWS)],
@@ -86,7 +87,7 @@ class Features:
     def row(self, entity: int, time: datetime, **values: Any) -> dict[str, list[Any]]:
         """The columns of a write of one row: each feature's example, but for `values`."""
         row = {feature.name: [feature.example] for feature in self.product.features}
-        times = {definitions.EVENT_TIME: [time.isoformat()]}
+        times = {EVENT_TIME: [time.isoformat()]}
         return row | {self.product.entity.key: [entity]} | times | {name: [value] for name, value in values.items()}
 
     def push(self, df: dict[str, list[Any]], to: str = "online_and_offline") -> Answer:
@@ -113,7 +114,7 @@ class Features:
 @contextlib.contextmanager
 def features_of(settings: Settings, product: Product) -> Iterator[Features]:
     """Feature serving on a filled home."""
-    from beacon_features.app import create
+    from beacon_feature_serving.app import create
 
     with Service(create(settings)) as service:
         yield Features(service, product)

@@ -18,10 +18,11 @@ from typing import Any, Self
 import pandas as pd
 import pytest
 
-from beacon_core.product import Product
-from beacon_core.settings import ROOT, Settings
-from beacon_retrain.validate import validate
-from feature_repo import definitions, repo
+from beacon_core.domain.product import Product
+from beacon_core.feature_store import definitions, repo
+from beacon_core.feature_store.names import CREATED_TIME, EVENT_TIME
+from beacon_core.platform.settings import Settings
+from beacon_retraining.data.validate import validate
 
 TOKEN = "a-token-for-tests"
 # Known entities: the sample's rows (4 has no ZN). Then one whose row is older than any TTL, and one nobody knows.
@@ -34,8 +35,8 @@ def frame_of(product: Product, entities: Iterable[int], event_time: datetime, cr
     """The sample's rows of these entities, as Feast's offline store holds them."""
     rows = validate(product.sample_path, product)[[product.entity.key, *product.feature_names]]
     chosen = rows[rows[product.entity.key].isin(list(entities))].reset_index(drop=True)
-    chosen[definitions.EVENT_TIME] = pd.Timestamp(event_time).as_unit("us")
-    chosen[definitions.CREATED_TIME] = pd.Timestamp(created).as_unit("us")
+    chosen[EVENT_TIME] = pd.Timestamp(event_time).as_unit("us")
+    chosen[CREATED_TIME] = pd.Timestamp(created).as_unit("us")
     return chosen
 
 
@@ -82,9 +83,7 @@ class Process:
 
     def __init__(self, command: list[str], folder: Path, environment: dict[str, str] | None = None) -> None:
         self._log = (folder / f"{Path(command[0]).name}.log").open("wb")
-        paths = [ROOT, ROOT / "services" / "core", ROOT / "services" / "feature-serving"]
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("BEACON_")}
-        inherited["PYTHONPATH"] = os.pathsep.join(map(str, paths))
         self._process = subprocess.Popen(
             command,
             env=inherited | (environment or {}),
@@ -136,7 +135,12 @@ class Redis(Process):
     def __init__(self, folder: Path, port: int) -> None:
         options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
         super().__init__([_redis_server(), *options], folder)
-        self.wait_until(lambda: socket.create_connection(("127.0.0.1", port), 1).close() is None, 60)
+        self.wait_until(lambda: _listens(port), 60)
+
+
+def _listens(port: int) -> bool:
+    socket.create_connection(("127.0.0.1", port), 1).close()
+    return True
 
 
 def _redis_server() -> str:
@@ -150,12 +154,12 @@ def _redis_server() -> str:
 
 
 def serve_features(settings: Settings, folder: Path) -> Process:
-    """`python -m beacon_features`, ready."""
+    """`python -m beacon_feature_serving`, ready."""
     environment = {
         f"BEACON_{name.upper()}": str(getattr(settings, name))
         for name in ("home", "feature_repo", "features_port", "features_metrics_port", "feature_token")
     }
-    process = Process([sys.executable, "-m", "beacon_features"], folder, environment)
+    process = Process([sys.executable, "-m", "beacon_feature_serving"], folder, environment)
     process.wait_until(lambda: _healthy(settings.features_port), 90)
     return process
 

@@ -7,10 +7,8 @@ from typing import Any
 
 from sqlalchemy import Engine, insert
 
-from beacon_core import ledger
-from beacon_core.product import Product
-from beacon_core.release import Pin
-from beacon_core.store import (
+from beacon_core.data import ledger
+from beacon_core.data.tables import (
     actuals,
     drift_results,
     drift_runs,
@@ -20,11 +18,25 @@ from beacon_core.store import (
     retrain_requests,
     verdicts,
 )
+from beacon_core.domain import ledger_entries
+from beacon_core.domain.pins import Pin
+from beacon_core.domain.product import Product
 
 BATCH = 50_000
 SHA = {version: f"{version}" * 64 for version in ("1", "2", "3")}
 HIGH = {"RM": 0.31, "LSTAT": 0.27}
 THRESHOLD = 0.15
+
+
+Told = tuple[
+    str,
+    ledger_entries.Step,
+    ledger_entries.Outcome,
+    ledger_entries.Reason | None,
+    str,
+    dict[str, Any] | None,
+]
+"""Run, step, outcome, reason, message and evidence of a row of the ledger."""
 
 
 def prediction_row(product: Product, number: int, moment: datetime, version: str) -> dict[str, Any]:
@@ -180,7 +192,7 @@ def add_promotion(engine: Engine, product: Product, moment: datetime) -> None:
         {"reason": "output_shift", "title": "shift of the mean answer", "outcome": "fail", "number": 0.31} | limits,
     ]
     why = "shift of the mean answer: 0.31, the limit is 0.25"
-    steps = [
+    steps: list[Told] = [
         ("noted", "adopt", "pass", None, "version 2 serves, and no promotion put it there", None),
         ("tried", "begin", "begun", None, "version 3: clearly better, and within every limit", {"verdict": 1}),
         (
@@ -195,7 +207,7 @@ def add_promotion(engine: Engine, product: Product, moment: datetime) -> None:
     ]
     with engine.begin() as connection:
         for number, (run, step, outcome, reason, message, evidence) in enumerate(steps):
-            row = ledger.Entry(
+            row = ledger_entries.Entry(
                 key=f"{run}/{step}",
                 run=run,
                 moment=moment + timedelta(seconds=number),

@@ -1,7 +1,6 @@
 """Inference as it runs for real: `python -m beacon_inference` in its own environment, on free ports."""
 
 import json
-import os
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any, NamedTuple
 from support.features import Process
 from support.ports import free_port
 
-from beacon_core.settings import ROOT
+from beacon_core.platform.settings import ROOT
 
 PYTHON = ROOT / ".venvs" / "inference" / "bin" / "python"
 
@@ -34,12 +33,10 @@ class Inference(Process):
         port, self.metrics_port = free_port(), free_port()
         self.host = f"127.0.0.1:{port}"
         self.url = f"http://{self.host}"
-        services = ROOT / "services"
         given = {
             "BEACON_HOME": str(home),
             "BEACON_INFERENCE_PORT": str(port),
             "BEACON_INFERENCE_METRICS_PORT": str(self.metrics_port),
-            "PYTHONPATH": os.pathsep.join([str(services / "core"), str(services / "inference")]),
         }
         super().__init__([str(PYTHON), "-m", "beacon_inference"], folder, given | environment)
         self.wait_until(lambda: self.ask("GET", "/readyz").status == 200, 60)

@@ -5,7 +5,6 @@ import fcntl
 import io
 import json
 import os
-import sys
 import tempfile
 import threading
 import time
@@ -53,7 +52,7 @@ class StandIn(ThreadingHTTPServer):
 
     def environment(self, home: Path, credentials: dict[str, str] | None = None) -> dict[str, str]:
         """The environment of a process whose Kaggle client asks this server."""
-        own = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(sys.path), "HOME": str(home)}
+        own = {"PATH": os.environ["PATH"], "HOME": str(home)}
         return own | (CREDENTIALS if credentials is None else credentials) | self.route("127.0.0.1")
 
     def route(self, direct: str) -> dict[str, str]:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Engine, insert
 
-from beacon_core.store import actuals, predictions
+from beacon_core.data.tables import actuals, predictions
 
 
 class Log:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from sqlalchemy import select
 
-from beacon_core.store import open_store, predictions
+from beacon_core.data.database import open_store
+from beacon_core.data.tables import predictions
 
 
 def logged_ids(database: Path) -> list[str]:

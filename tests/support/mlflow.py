@@ -16,7 +16,7 @@ from support.ports import free_port
 def mlflow_server(home: Path) -> Iterator[str]:
     """Its address, for the length of the block; its state lies in `home`."""
     port = free_port()
-    environment = {"BEACON_HOME": str(home), "BEACON_MLFLOW_PORT": str(port), "PYTHONPATH": os.pathsep.join(sys.path)}
+    environment = {"BEACON_HOME": str(home), "BEACON_MLFLOW_PORT": str(port)}
     with (home / "log").open("wb") as log:
         server = subprocess.Popen(
             [sys.executable, "-m", "beacon_laptop.mlflow_server"], stdout=log, stderr=log, env=os.environ | environment

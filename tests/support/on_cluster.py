@@ -15,9 +15,9 @@ from typing import Any
 import httpx
 import yaml
 
-from beacon_core.product import load_product
-from beacon_core.settings import ROOT
-from charts.deploy import Cluster
+from beacon_core.platform.product_file import load_product
+from beacon_core.platform.settings import ROOT
+from tools.deploy import Cluster
 
 ADDRESS = os.environ.get("ADDRESS") or "http://127.0.0.1"
 NAMESPACE = os.environ["NAMESPACE"]

@@ -8,7 +8,9 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from beacon_core.manifest import (
+from beacon_core.domain.pins import Pin
+from beacon_core.domain.product import Product
+from beacon_core.model_package.manifest import (
     MANIFEST_VERSION,
     MODEL_FILE,
     Data,
@@ -20,8 +22,7 @@ from beacon_core.manifest import (
     digest,
     write_manifest,
 )
-from beacon_core.product import Product
-from beacon_core.release import Pin, Release, package_folder, write_release
+from beacon_core.model_package.release import Release, package_folder, write_release
 
 
 def linear_onnx(weights: np.ndarray, bias: float) -> bytes:
@@ -43,7 +44,8 @@ def linear_onnx(weights: np.ndarray, bias: float) -> bytes:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
     model.ir_version = 8
     onnx.checker.check_model(model)
-    return model.SerializeToString()
+    content: bytes = model.SerializeToString()
+    return content
 
 
 def row_of(product: Product) -> list[float]:

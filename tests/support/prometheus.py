@@ -13,7 +13,7 @@ import yaml
 from support.features import Process
 from support.ports import free_port
 
-from beacon_core.settings import ROOT
+from beacon_core.platform.settings import ROOT
 
 RULES = ROOT / "charts" / "monitoring" / "files" / "rules"
 

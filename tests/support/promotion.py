@@ -17,16 +17,26 @@ import numpy as np
 import onnxruntime
 from sqlalchemy import insert
 from support.packages import build_package, linear_onnx
-from support.server import INFERENCE, SERVICES, Server, serving
+from support.server import INFERENCE, Server, serving
 
-from beacon_core import ledger
-from beacon_core.ledger import Entry
-from beacon_core.manifest import MODEL_FILE, FeatureFacts, Golden, Package, digest, read_package, write_manifest
-from beacon_core.product import Product
-from beacon_core.release import Pin, Release, package_folder, read_release, write_release
-from beacon_core.settings import ROOT
-from beacon_core.store import migrate, open_store, verdicts
-from beacon_retrain.validate import validate
+from beacon_core.data import ledger
+from beacon_core.data.database import migrate, open_store
+from beacon_core.data.tables import verdicts
+from beacon_core.domain.ledger_entries import Entry
+from beacon_core.domain.pins import Pin
+from beacon_core.domain.product import Product
+from beacon_core.model_package.manifest import (
+    MODEL_FILE,
+    FeatureFacts,
+    Golden,
+    Package,
+    digest,
+    read_package,
+    write_manifest,
+)
+from beacon_core.model_package.release import Release, package_folder, read_release, write_release
+from beacon_core.platform.settings import ROOT
+from beacon_retraining.data.validate import validate
 
 LEVELS = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 JOB = ROOT / "jobs" / "promote.py"
@@ -51,7 +61,7 @@ def sample_package(models: Path, product: Product, version: str = "1") -> Packag
             float(np.median(features[:, place])),
             float(features[:, place].min()),
             float(features[:, place].max()),
-            tuple(map(float, quantiles[:, place])),
+            _seven(quantiles[:, place]),
             known.importance,
         )
         for place, known in enumerate(manifest.features)
@@ -87,13 +97,18 @@ class Done(NamedTuple):
     seconds: float
 
 
+def _seven(values: "np.ndarray[Any, Any]") -> tuple[float, float, float, float, float, float, float]:
+    a, b, c, d, e, f, g = map(float, values)
+    return a, b, c, d, e, f, g
+
+
 class Place:
     """A laptop's home with inference running on it, and the job that promotes there."""
 
     def __init__(self, home: Path, server: Server, product: Product, base: Package, **settings: Any) -> None:
         self.home, self.server, self.product, self.base = home, server, product, base
         self.models = home / "models"
-        named = {
+        named: dict[str, Any] = {
             "HOME": home,
             "PRODUCT": product.file,
             "INFERENCE_PORT": server.port,
@@ -102,9 +117,8 @@ class Place:
             "MLFLOW_PORT": 1,
             "PROMOTE_EVERY_SECONDS": 1,
         } | {name.upper(): value for name, value in settings.items()}
-        folders = (SERVICES / "core", SERVICES / "promotion", ROOT / "laptop")
         self.environment = {f"BEACON_{name}": str(value) for name, value in named.items()}
-        self.environment |= {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(map(str, folders))}
+        self.environment |= {"PATH": os.environ["PATH"]}
         self.environment["PYTHONUNBUFFERED"] = "1"
         self.engine = open_store(named.get("DATABASE_URL") or f"sqlite:///{home / 'beacon.db'}")
         migrate(self.engine)
@@ -112,7 +126,7 @@ class Place:
     def start(self, *arguments: str) -> "subprocess.Popen[str]":
         """The job, begun."""
         return subprocess.Popen(
-            [ROOT / ".venvs" / "promote" / "bin" / "python", JOB, *arguments],
+            [ROOT / ".venvs" / "promotion" / "bin" / "python", JOB, *arguments],
             env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from beacon_core.release import Pin
+from beacon_core.domain.pins import Pin
 
 RUN = "0123456789abcdef0123456789abcdef"
 

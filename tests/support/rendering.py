@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-from beacon_core.settings import ROOT
-from charts.schema import charts
+from beacon_core.platform.settings import ROOT
+from tools.schema import charts
 
 HELM = os.environ.get("HELM", "helm")
 KUBE_VERSION = "--kube-version=1.34.0"

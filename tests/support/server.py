@@ -12,23 +12,20 @@ from typing import Any, NamedTuple
 import httpx
 from support.ports import free_ports
 
-from beacon_core.settings import ROOT
-
-SERVICES = ROOT / "services"
+from beacon_core.platform.settings import ROOT
 
 
 class Program(NamedTuple):
-    """A service: its module, its environment, the folders it sees, and how the settings name its ports."""
+    """A service: its module, its environment, and how the settings name its ports."""
 
     module: str
     environment: str
-    folders: tuple[Path, ...]
     ports: str
 
 
-INFERENCE = Program("beacon_inference", "inference", (SERVICES / "core", SERVICES / "inference"), "INFERENCE")
-CONSOLE = Program("beacon_console", "console", (SERVICES / "core", SERVICES / "console"), "CONSOLE")
-FEATURES = Program("beacon_features", "features", (SERVICES / "core", SERVICES / "feature-serving", ROOT), "FEATURES")
+INFERENCE = Program("beacon_inference", "inference", "INFERENCE")
+CONSOLE = Program("beacon_console", "console", "CONSOLE")
+FEATURES = Program("beacon_feature_serving", "feature-serving", "FEATURES")
 
 
 class Server:
@@ -47,7 +44,7 @@ class Server:
             ports[f"{program.ports}_METRICS_PORT"] = self.metrics_port
         named = {"HOME": home} | ports | {name.upper(): value for name, value in settings.items()}
         self._environment = {f"BEACON_{name}": str(value) for name, value in named.items()}
-        self._environment |= {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(map(str, program.folders))}
+        self._environment |= {"PATH": os.environ["PATH"]}
         self._environment |= environment or {}
 
     def start(self) -> float:

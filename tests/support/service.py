@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Self
 from prometheus_client.parser import text_string_to_metric_families
 from support.waiting import until
 
-from beacon_core.serving.asgi import Application
+from beacon_core.web.asgi import Application
 
 PORT, METRICS_PORT = 8080, 9090
 TICK_SECONDS = 0.02

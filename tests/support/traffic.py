@@ -7,18 +7,20 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from drift.streams import Population
 from sqlalchemy import insert, inspect, select
 from support.packages import build_package
 
-from beacon_core.manifest import MANIFEST_FILE, PROFILE_FILE, Manifest, digest, write_manifest
-from beacon_core.product import Product
-from beacon_core.release import Pin, Release, write_release
-from beacon_core.settings import Settings
-from beacon_core.store import actuals, drift_results, metadata, open_store, predictions, profiles
-from beacon_drift.profile import profile_rows
-from beacon_drift.profiling import Shard
-from beacon_drift.run import Outcome, run_drift
-from benchmarks.drift.streams import Population
+from beacon_core.data.database import open_store
+from beacon_core.data.tables import actuals, drift_results, metadata, predictions, profiles
+from beacon_core.domain.pins import Pin
+from beacon_core.domain.product import Product
+from beacon_core.model_package.manifest import MANIFEST_FILE, PROFILE_FILE, Manifest, digest, write_manifest
+from beacon_core.model_package.release import Release, write_release
+from beacon_core.platform.settings import Settings
+from beacon_drift_profiling.profiling.profile import profile_rows
+from beacon_drift_profiling.profiling.profiling import Shard
+from beacon_drift_profiling.run import Outcome, run_drift
 
 EPOCH = datetime(2026, 3, 2, 12, tzinfo=UTC)
 """The hour that traffic begins in."""
@@ -113,7 +115,7 @@ class World:
             records.append(record | changes)
         with self.engine.begin() as connection:
             connection.execute(insert(predictions), records)
-        return [record["id"] for record in records]
+        return [str(record["id"]) for record in records]
 
     def tell(self, ids: list[str], values: np.ndarray, hour: float) -> None:
         """Send actuals that come `hour` hours after the epoch."""

@@ -3,8 +3,8 @@
 import sys
 from typing import Any
 
-from beacon_core.serving.server import start
-from beacon_core.settings import Settings
+from beacon_core.platform.settings import Settings
+from beacon_core.web.server import start
 
 
 def create(settings: Settings) -> Any:

@@ -6,14 +6,14 @@ import contextlib
 from prometheus_client import GC_COLLECTOR, PLATFORM_COLLECTOR, PROCESS_COLLECTOR, CollectorRegistry
 
 from beacon_console.exporter import StoreCollector
+from beacon_console.models.registry import Registry
 from beacon_console.reading import Store, StoreDown
-from beacon_console.registry import Registry
 from beacon_console.web import create_web
-from beacon_core import metrics
-from beacon_core.product import load_product
-from beacon_core.serving.asgi import Application
-from beacon_core.serving.spans import open_spans
-from beacon_core.settings import Settings
+from beacon_core.observability import metrics
+from beacon_core.platform.product_file import load_product
+from beacon_core.platform.settings import Settings
+from beacon_core.web.asgi import Application
+from beacon_core.web.spans import open_spans
 
 
 def create(settings: Settings) -> Application:

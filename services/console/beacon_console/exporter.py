@@ -10,14 +10,18 @@ from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 from sqlalchemy import Connection, func, select
 
-from beacon_console import decisions, drift, jobs
-from beacon_console.overview import EVERY
+from beacon_console.drift import queries as drift
+from beacon_console.jobs import queries as jobs
+from beacon_console.models import decisions
+from beacon_console.overview.queries import EVERY
 from beacon_console.reading import Store, StoreDown
-from beacon_core import ledger, metrics
-from beacon_core.approvals import PASS
-from beacon_core.metrics import Metric
-from beacon_core.product import Product
-from beacon_core.store import actuals
+from beacon_core.data import ledger
+from beacon_core.data.approvals import PASS
+from beacon_core.data.tables import actuals
+from beacon_core.domain import ledger_entries
+from beacon_core.domain.product import Product
+from beacon_core.observability import metrics
+from beacon_core.observability.metrics import Metric
 
 Samples = Iterable[tuple[tuple[str, ...], float | None]]
 
@@ -97,7 +101,9 @@ def _decisions(connection: Connection, product: Product) -> list[Family]:
 
 
 def _promotions(connection: Connection, product: Product) -> list[Family]:
-    counts = dict.fromkeys(ledger.ENDS, 0) | {end: count for end, count, _ in ledger.counts(connection, product.name)}
+    counts = dict.fromkeys(ledger_entries.ENDS, 0) | {
+        end: count for end, count, _ in ledger.counts(connection, product.name)
+    }
     newest = [((end,), _seconds(moment)) for end, _, moment in ledger.counts(connection, product.name)]
     return [
         _family(metrics.PROMOTIONS, (((end,), float(count)) for end, count in counts.items())),

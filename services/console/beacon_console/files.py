@@ -5,7 +5,7 @@ from importlib import resources
 
 from flask import Flask, Response, abort
 
-from beacon_core.serving.flask_app import root
+from beacon_core.web.flask_app import root
 
 TYPES = {"console.css": "text/css; charset=utf-8", "icon.svg": "image/svg+xml"}
 

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 from markupsafe import Markup
 
+from beacon_core.domain.masking import mask
 from beacon_core.domain.times import read_time
-from beacon_core.masking import mask
 
 NOTHING = "\N{EN DASH}"
 THIN = "\N{NARROW NO-BREAK SPACE}"

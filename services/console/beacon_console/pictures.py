@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from beacon_console import charts
 from beacon_console.charts import Axis, Mark
-from beacon_console.drift import Figure
+from beacon_console.drift.queries import Figure
 from beacon_console.formats import number
 from beacon_console.traffic import Hour
 from beacon_core.domain.times import read_time

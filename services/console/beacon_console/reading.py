@@ -9,9 +9,9 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from beacon_core.errors import ConfigurationError
-from beacon_core.masking import word
-from beacon_core.store import migrate, open_store
+from beacon_core.data.database import migrate, open_store
+from beacon_core.domain.errors import ConfigurationError
+from beacon_core.domain.masking import word
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, func, select
 
-from beacon_core.store import predictions, traffic
+from beacon_core.data.tables import predictions, traffic
 
 DAY_HOURS = 24
 NEWEST = 5000

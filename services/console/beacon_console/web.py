@@ -8,15 +8,15 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from werkzeug.exceptions import HTTPException
 
-from beacon_console import acting, formats, pages, pictures, promotions
+from beacon_console import formats, pages, pictures
 from beacon_console.files import add_files
+from beacon_console.models.registry import Registry
 from beacon_console.reading import Store, StoreDown
-from beacon_console.registry import Registry
-from beacon_core import clock
-from beacon_core.errors import BeaconError
-from beacon_core.product import Product
-from beacon_core.serving.flask_app import CODE_OF_STATUS, create_flask, current_request, root
-from beacon_core.settings import Settings
+from beacon_core.domain.errors import BeaconError
+from beacon_core.domain.product import Product
+from beacon_core.platform import clock
+from beacon_core.platform.settings import Settings
+from beacon_core.web.flask_app import CODE_OF_STATUS, create_flask, current_request, root
 
 # No script at all, and nothing from anywhere else.
 POLICY = (
@@ -50,8 +50,6 @@ def create_web(
     _add_health(app, collectors)
     add_files(app)
     pages.add_pages(app, settings, product, store, registry)
-    promotions.add_promotions(app, product, store)
-    acting.add_decisions(app, settings, product, store)
 
     @app.after_request
     def guard(response: Response) -> Response:

@@ -7,24 +7,24 @@ import sys
 
 from prometheus_client import GC_COLLECTOR, PLATFORM_COLLECTOR, PROCESS_COLLECTOR, CollectorRegistry
 
-from beacon_core import metrics
-from beacon_core.product import load_product
-from beacon_core.serving.asgi import Application
-from beacon_core.serving.http import Route
-from beacon_core.serving.spans import open_spans
-from beacon_core.settings import Settings
-from beacon_inference.database import Database
-from beacon_inference.health import health_routes
-from beacon_inference.instruments import Instruments
-from beacon_inference.lookup import FeatureClient
-from beacon_inference.models import Models
-from beacon_inference.native import NativeParser
-from beacon_inference.pipeline import Pipeline
-from beacon_inference.prediction_log import PredictionLog
+from beacon_core.observability import metrics
+from beacon_core.platform.product_file import load_product
+from beacon_core.platform.settings import Settings
+from beacon_core.web.asgi import Application
+from beacon_core.web.http import Route
+from beacon_core.web.spans import open_spans
+from beacon_inference.metrics import Instruments
+from beacon_inference.models.hot_swap import Models
+from beacon_inference.prediction.feature_client import FeatureClient
+from beacon_inference.prediction.pipeline import Pipeline
+from beacon_inference.prediction_log.database import Database
+from beacon_inference.prediction_log.shipper import PredictionLog
 from beacon_inference.protocols import mlflow, native, open_inference, v1
+from beacon_inference.protocols.native_parser import NativeParser
 from beacon_inference.protocols.table import Tables
-from beacon_inference.web import create_web
-from beacon_inference.wording import Wording
+from beacon_inference.protocols.wording import Wording
+from beacon_inference.routes.health import health_routes
+from beacon_inference.routes.web import create_web
 
 # The shipper's thread must not hold up the event loop for the interpreter's usual 5 ms.
 SWITCH_INTERVAL_SECONDS = 0.0005

@@ -10,8 +10,9 @@ from support.history import SHA, add_verdict
 from support.service import Service
 
 from beacon_console.app import create
-from beacon_core.settings import ROOT, Settings
-from beacon_core.store import approvals, migrate, open_store
+from beacon_core.data.database import migrate, open_store
+from beacon_core.data.tables import approvals
+from beacon_core.platform.settings import ROOT, Settings
 
 TOKEN = "a token"
 FORM = {"token": TOKEN, "decision": "approved", "sha256": SHA["3"], "person": "Ada", "reason": "it is better"}

@@ -2,8 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
-from beacon_console.drift import Figure
-from beacon_console.overview import of_one_run_each
+from beacon_console.drift.queries import Figure
+from beacon_console.overview.queries import of_one_run_each
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 

@@ -6,10 +6,10 @@ import pytest
 from support.history import HIGH, add_job, month
 from support.service import Service, samples
 
-from beacon_console import inference
 from beacon_console.app import create
-from beacon_core.settings import Settings
-from beacon_core.store import migrate, open_store
+from beacon_console.overview import inference
+from beacon_core.data.database import migrate, open_store
+from beacon_core.platform.settings import Settings
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def test_an_empty_store_is_up_and_has_no_results(console):
     assert not [
         name
         for name in found
-        if name.startswith(("beacon_drift", "beacon_model_error", "beacon_job_last", "beacon_actual"))
+        if name.startswith(("beacon_drift_profiling", "beacon_model_error", "beacon_job_last", "beacon_actual"))
     ]
 
 

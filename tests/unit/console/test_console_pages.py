@@ -8,10 +8,11 @@ from sqlalchemy import event, insert, select
 from support.history import HIGH, add_drift, add_job, add_predictions, month, prediction_row
 from support.service import Service
 
-from beacon_console import overview
 from beacon_console.app import create
-from beacon_core.settings import Settings
-from beacon_core.store import actuals, drift_results, migrate, open_store, predictions
+from beacon_console.overview import queries as overview
+from beacon_core.data.database import migrate, open_store
+from beacon_core.data.tables import actuals, drift_results, predictions
+from beacon_core.platform.settings import Settings
 
 
 @pytest.fixture

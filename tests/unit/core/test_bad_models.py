@@ -9,11 +9,13 @@ import pytest
 from support import bad_models
 from support.packages import build_package, row_of
 
-from beacon_core.manifest import Package, PackageError, read_package
-from beacon_core.product import Product, load_product
-from beacon_core.release import Pin, package_folder
-from beacon_core.settings import ROOT
-from beacon_inference.model import Model, load_model
+from beacon_core.domain.pins import Pin
+from beacon_core.domain.product import Product
+from beacon_core.model_package.manifest import Package, PackageError, read_package
+from beacon_core.model_package.release import package_folder
+from beacon_core.platform.product_file import load_product
+from beacon_core.platform.settings import ROOT
+from beacon_inference.models.model import Model, load_model
 
 REFUSED = {
     "crashes at load": "the model does not run: .*Nothing",

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from beacon_core import clock
+from beacon_core.platform import clock
 
 DAYS = timedelta(days=60)
 MOMENT = timedelta(seconds=5)

@@ -8,9 +8,9 @@ import warnings
 import msgspec
 import pytest
 
-from beacon_core import logs
-from beacon_core.errors import STATUS_OF, BeaconError
-from beacon_core.ids import TIME_DIGITS, is_client_id, new_id, new_ids
+from beacon_core.domain.errors import STATUS_OF, BeaconError
+from beacon_core.domain.ids import TIME_DIGITS, is_client_id, new_id, new_ids
+from beacon_core.observability import logs
 
 SERVER_FAULTS = {
     "overloaded": 503,

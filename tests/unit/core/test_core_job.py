@@ -9,18 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from beacon_core import logs
-from beacon_core.job import given_trace, trace_environment
-from beacon_core.settings import ROOT
-from beacon_core.tracing import Trace
+from beacon_core.observability import logs
+from beacon_core.observability.tracing import Trace
+from beacon_core.platform.job import given_trace, trace_environment
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 HEAD = """
 import logging, sys
-from beacon_core.job import log, run_job
-from beacon_core.job_runs import recorded
-from beacon_core.settings import load_settings
-from beacon_core.store import migrate, open_store
+from beacon_core.platform.job import log, run_job
+from beacon_core.data.job_runs import recorded
+from beacon_core.platform.settings import load_settings
+from beacon_core.data.database import migrate, open_store
 
 def main():
 """
@@ -38,7 +37,7 @@ TAIL = '\nsys.exit(run_job("own", main))\n'
 
 
 def start(home: Path, body: str, stderr: int = subprocess.PIPE, **environment: str) -> "subprocess.Popen[bytes]":
-    given = {"BEACON_HOME": str(home), "PYTHONPATH": str(ROOT / "services/core"), "PATH": os.environ["PATH"]}
+    given = {"BEACON_HOME": str(home), "PATH": os.environ["PATH"]}
     command = [sys.executable, "-c", HEAD + body + TAIL]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, env=given | environment)
 

@@ -2,14 +2,15 @@
 
 import random
 import re
+from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from beacon_core import metrics
-from beacon_core.metrics import Metric
-from beacon_core.serving.tallies import Counters, Distributions
-from beacon_core.settings import ROOT
+from beacon_core.observability import metrics
+from beacon_core.observability.metrics import Metric
+from beacon_core.platform.settings import ROOT
+from beacon_core.web.tallies import Counters, Distributions
 
 BRIEF = {
     "http_requests_total": ("endpoint", "method", "status"),
@@ -42,7 +43,7 @@ def test_buckets_ascend(metric):
 
 
 def test_every_metric_is_used_by_a_service():
-    sources = [path for path in (ROOT / "services").rglob("*.py") if path.name != "metrics.py"]
+    sources = [path for path in (ROOT / "services").rglob("*.py") if path != Path(metrics.__file__)]
     used = set(re.findall(r"metrics\.([A-Z_]+)", "\n".join(path.read_text(encoding="utf-8") for path in sources)))
     named = {name for name, value in vars(metrics).items() if isinstance(value, Metric)}
     assert named - used == set()

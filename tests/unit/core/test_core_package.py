@@ -4,7 +4,7 @@ import msgspec
 import pytest
 from support.packages import build_package
 
-from beacon_core.manifest import (
+from beacon_core.model_package.manifest import (
     MANIFEST_FILE,
     MODEL_FILE,
     Manifest,
@@ -13,7 +13,7 @@ from beacon_core.manifest import (
     read_package,
     write_manifest,
 )
-from beacon_core.release import package_folder
+from beacon_core.model_package.release import package_folder
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from gunicorn.asgi.parser import LimitRequestHeaders, LimitRequestLine, ParseError
 
-from beacon_core.serving.parser import Parser
+from beacon_core.web.parser import Parser
 
 LINE, FIELDS, FIELD = 400, 10, 800
 POST = b"POST /p HTTP/1.1\r\nHost: x\r\n"

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 import yaml
 
-from beacon_core.product import ProductError, load_product
-from beacon_core.settings import ROOT
+from beacon_core.domain.product import ProductError
+from beacon_core.platform.product_file import load_product
+from beacon_core.platform.settings import ROOT
 
 REAL = ROOT / "feature_repo" / "product.yaml"
 

@@ -5,7 +5,8 @@ import threading
 import msgspec
 import pytest
 
-from beacon_core.release import Pin, Release, ReleaseError, package_folder, read_release, write_release
+from beacon_core.domain.pins import Pin
+from beacon_core.model_package.release import Release, ReleaseError, package_folder, read_release, write_release
 
 PIN = Pin("boston-housing", "1", "a" * 64)
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from beacon_core.settings import ROOT, SECRETS, Settings, SettingsError, load_settings
+from beacon_core.platform.settings import ROOT, SECRETS, Settings, SettingsError, load_settings
 
 
 def test_nothing_set_gives_the_defaults_in_one_home():

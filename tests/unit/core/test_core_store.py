@@ -10,7 +10,8 @@ from alembic.migration import MigrationContext
 from sqlalchemy import insert, inspect, select, text
 from sqlalchemy.exc import IntegrityError
 
-from beacon_core.store import MIGRATIONS, actuals, job_runs, metadata, migrate, open_store, predictions, traffic
+from beacon_core.data.database import MIGRATIONS, migrate, open_store
+from beacon_core.data.tables import actuals, job_runs, metadata, predictions, traffic
 
 
 @pytest.fixture

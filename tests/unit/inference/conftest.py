@@ -4,9 +4,9 @@ import pytest
 from prometheus_client import CollectorRegistry
 from support.logged import logged_ids
 
-from beacon_inference.database import Database
-from beacon_inference.prediction_log import PredictionLog
-from beacon_inference.record import Record
+from beacon_inference.prediction_log.database import Database
+from beacon_inference.prediction_log.record import Record
+from beacon_inference.prediction_log.shipper import PredictionLog
 
 
 @pytest.fixture

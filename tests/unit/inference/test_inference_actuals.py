@@ -7,8 +7,8 @@ import pytest
 from support.service import Service
 
 from beacon_inference.app import create
-from beacon_inference.database import Actual, Database
-from beacon_inference.record import Record
+from beacon_inference.prediction_log.database import Actual, Database
+from beacon_inference.prediction_log.record import Record
 
 ACTUALS = "/v1/actuals"
 

@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.packages import row_of
 
-from beacon_core.product import load_product
-from beacon_core.settings import ROOT
+from beacon_core.platform.product_file import load_product
+from beacon_core.platform.settings import ROOT
 
 FEW = 150
 CASES = int(os.environ.get("BEACON_FUZZ_CASES", FEW))

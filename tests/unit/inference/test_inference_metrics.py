@@ -6,10 +6,10 @@ import pytest
 from support.packages import release_package, row_of
 from support.service import Service
 
-from beacon_core.errors import STATUS_OF
-from beacon_core.metrics import STAGES
-from beacon_core.serving import telemetry
-from beacon_core.settings import Settings
+from beacon_core.domain.errors import STATUS_OF
+from beacon_core.observability.metrics import STAGES
+from beacon_core.platform.settings import Settings
+from beacon_core.web import telemetry
 from beacon_inference.app import create
 
 PREDICT = "/v1/predict"

@@ -7,11 +7,11 @@ import pytest
 from support.packages import release_package
 from support.service import Service
 
-from beacon_core.product import load_product
-from beacon_core.settings import ROOT, Settings
+from beacon_core.platform.product_file import load_product
+from beacon_core.platform.settings import ROOT, Settings
 from beacon_inference.app import create
-from beacon_inference.lookup import FeatureClient
 from beacon_inference.openapi import openapi
+from beacon_inference.prediction.feature_client import FeatureClient
 
 
 @pytest.fixture(scope="module")

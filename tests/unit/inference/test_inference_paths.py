@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from support.packages import build_package
 
-from beacon_core.release import Pin, Release, write_release
-from beacon_core.settings import ROOT
-from beacon_inference import models as models_module
+from beacon_core.domain.pins import Pin
+from beacon_core.model_package.release import Release, write_release
+from beacon_core.platform.settings import ROOT
+from beacon_inference.models import hot_swap as models_module
 
 EVIL = [
     "../../etc/passwd",

@@ -4,7 +4,7 @@ import pytest
 from support.packages import release_package, row_of
 from support.service import Service
 
-from beacon_core.settings import Settings
+from beacon_core.platform.settings import Settings
 from beacon_inference.app import create
 
 

@@ -5,8 +5,8 @@ import asyncio
 import numpy as np
 import pytest
 
-from beacon_inference.model import ROWS_A_RUN, Model
-from beacon_inference.rounds import ALONE_ROUNDS, Rounds
+from beacon_inference.models.model import ROWS_A_RUN, Model
+from beacon_inference.prediction.batching import ALONE_ROUNDS, Rounds
 
 
 class Doubling:

@@ -7,13 +7,13 @@ import msgspec
 import pytest
 from support.waiting import until
 
-from beacon_inference import prediction_log
-from beacon_inference import spool as spool_module
-from beacon_inference.database import ROWS_A_STATEMENT, Database
-from beacon_inference.prediction_log import PATIENT, RESTS, rest_seconds
-from beacon_inference.record import FirstRecord, decode_record, encode_record
-from beacon_inference.spool import Spool
-from beacon_inference.wording import Wording
+from beacon_inference.prediction_log import shipper
+from beacon_inference.prediction_log import spool as spool_module
+from beacon_inference.prediction_log.database import ROWS_A_STATEMENT, Database
+from beacon_inference.prediction_log.record import FirstRecord, decode_record, encode_record
+from beacon_inference.prediction_log.shipper import PATIENT, RESTS, rest_seconds
+from beacon_inference.prediction_log.spool import Spool
+from beacon_inference.protocols.wording import Wording
 
 SERVED = [None, 4.0, *[None] * 10]
 FULL = {"outside": {0: [0, 3]}, "entities": [17], "shadow_version": "2", "shadow": [3.5]}
@@ -231,7 +231,7 @@ def dead_database(tmp_path):
 
 
 def test_while_the_database_is_down_nothing_is_lost_or_doubled(open_log, make, dead_database, monkeypatch):
-    monkeypatch.setattr("beacon_inference.prediction_log.RETRY_SECONDS", (0.05,))
+    monkeypatch.setattr("beacon_inference.prediction_log.shipper.RETRY_SECONDS", (0.05,))
     left = open_log()
     left.log.append(make("left"))
     left.stop()
@@ -362,7 +362,7 @@ def test_the_shipper_rests_between_the_statements_of_one_commit_while_requests_c
             running.log.append(make(f"b{len(rested)}"))
         return 0.0
 
-    monkeypatch.setattr(prediction_log, "rest_seconds", rest)
+    monkeypatch.setattr(shipper, "rest_seconds", rest)
     count = 2 * ROWS_A_STATEMENT + 1
     running.database.insert([make("before")])
     running.log.append(make(*[f"a{row}" for row in range(count)]))

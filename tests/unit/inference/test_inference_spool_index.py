@@ -2,11 +2,11 @@
 
 import pytest
 
-from beacon_core.ids import new_ids
-from beacon_inference import prediction_log
-from beacon_inference.record import decode_record
-from beacon_inference.spool import Spool
-from beacon_inference.spool_index import MARK_BYTES
+from beacon_core.domain.ids import new_ids
+from beacon_inference.prediction_log import shipper
+from beacon_inference.prediction_log.index import MARK_BYTES
+from beacon_inference.prediction_log.record import decode_record
+from beacon_inference.prediction_log.spool import Spool
 
 
 def test_ids_that_beacon_made_are_found_without_an_entry_each(open_log, make):
@@ -60,7 +60,7 @@ def test_a_large_record_is_read_once_however_many_of_its_rows_are_asked_for(open
     names = [f"k.{row}" for row in range(1000)]
     running.log.append(make(*names))
     decoded, read, spool_read = [], [], Spool.read
-    monkeypatch.setattr(prediction_log, "decode_record", lambda *given: decoded.append(1) or decode_record(*given))
+    monkeypatch.setattr(shipper, "decode_record", lambda *given: decoded.append(1) or decode_record(*given))
     monkeypatch.setattr(Spool, "read", lambda *given: read.append(1) or spool_read(*given))
     assert list(running.log.find_waiting(names)) == names
     assert (len(decoded), len(read)) == (1, 1)

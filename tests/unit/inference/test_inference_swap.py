@@ -8,7 +8,8 @@ import onnx
 import pytest
 from support.packages import build_package, linear_onnx, row_of
 
-from beacon_core.manifest import (
+from beacon_core.domain.pins import Pin
+from beacon_core.model_package.manifest import (
     MANIFEST_FILE,
     MODEL_FILE,
     Golden,
@@ -18,8 +19,8 @@ from beacon_core.manifest import (
     digest,
     write_manifest,
 )
-from beacon_core.release import Pin, Release, package_folder, read_release, write_release
-from beacon_inference import models as models_module
+from beacon_core.model_package.release import Release, package_folder, read_release, write_release
+from beacon_inference.models import hot_swap as models_module
 
 SWAPS = "beacon_model_swaps_total{outcome=%s}"
 
@@ -258,7 +259,7 @@ def test_a_package_that_comes_in_parts_is_taken_when_it_is_whole(service, settin
 def test_what_is_refused_is_tried_ever_more_rarely(settings, product, monkeypatch):
     from prometheus_client import CollectorRegistry
 
-    from beacon_inference.instruments import Instruments
+    from beacon_inference.metrics import Instruments
 
     now = 1000.0
     monkeypatch.setattr(models_module, "RETRY_SECONDS", (1, 5, 60))

@@ -5,7 +5,8 @@ import pytest
 from sqlalchemy import select
 from support.service import Service
 
-from beacon_core.store import open_store, predictions
+from beacon_core.data.database import open_store
+from beacon_core.data.tables import predictions
 from beacon_inference.app import create
 
 PREDICT = "/v1/predict"

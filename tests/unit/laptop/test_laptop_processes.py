@@ -3,19 +3,20 @@
 import configparser
 import json
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
 
-from beacon_core.product import load_product
-from beacon_core.settings import ROOT, load_settings
+from beacon_core.platform.product_file import load_product
+from beacon_core.platform.settings import ROOT, load_settings
 from beacon_laptop.example import curl_line, questions
 from beacon_laptop.ports import PORTS
 from beacon_laptop.processes import Process, services, training, variables
 from beacon_laptop.supervision import configuration
 from beacon_laptop.terminal import log_end
 
-STAND_IN = Process("web", "laptop", ("-c", "print('a b')"), (Path("/some where"),))
+STAND_IN = Process("web", "laptop", ("-c", "print('a b')"))
 
 
 def parsed(text: str) -> configparser.RawConfigParser:
@@ -43,13 +44,14 @@ def test_services_are_asked_where_the_settings_put_them():
 
 
 @pytest.mark.parametrize("process", [*services(load_settings({})), training()], ids=lambda process: process.name)
-def test_each_process_sees_its_own_folders_and_core_only(process):
-    env, pythonpath, python, *_ = process.command
-    folders = pythonpath.removeprefix("PYTHONPATH=").split(":")
-    assert env == "env"
-    assert folders[0] == str(ROOT / "services" / "core")
-    assert len({folder for folder in folders if "/services/" in folder}) <= 2
+def test_each_process_has_an_environment_of_its_own(process):
+    python, *_ = process.command
     assert Path(python) == ROOT / ".venvs" / process.environment / "bin" / "python"
+
+
+def test_where_an_environment_is_not_made_this_one_does(monkeypatch, tmp_path):
+    monkeypatch.setattr("beacon_laptop.processes.ENVIRONMENTS", tmp_path)
+    assert STAND_IN.command[0] == sys.executable
 
 
 def test_processes_share_the_state_and_skip_the_proxy():

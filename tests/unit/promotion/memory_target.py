@@ -3,10 +3,11 @@
 import contextlib
 from collections.abc import Iterator, Sequence
 
-from beacon_core.ledger import Reason
-from beacon_core.manifest import Package
-from beacon_core.release import Pin, Release
-from beacon_promote.target import Busy, Instance, ReleaseFailed
+from beacon_core.domain.ledger_entries import Reason
+from beacon_core.domain.pins import Pin
+from beacon_core.model_package.manifest import Package
+from beacon_core.model_package.release import Release
+from beacon_promotion.targets.base.target import Busy, Instance, ReleaseFailed
 
 
 class Killed(BaseException):

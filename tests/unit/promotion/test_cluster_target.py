@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 import yaml
 
-from beacon_core.kubernetes import ClusterError
-from beacon_core.release import Pin, Release
-from beacon_promote import cluster, pods
-from beacon_promote.helm import Revision, _revision, documents
-from beacon_promote.pods import DARK, dark_pod, is_going, is_ready, release_of
-from beacon_promote.target import ReleaseFailed
+from beacon_core.domain.pins import Pin
+from beacon_core.model_package.release import Release
+from beacon_core.platform.kubernetes import ClusterError
+from beacon_promotion.targets.base.target import ReleaseFailed
+from beacon_promotion.targets.kubernetes import pods
+from beacon_promotion.targets.kubernetes import target as cluster
+from beacon_promotion.targets.kubernetes.helm import Revision, _revision, documents
+from beacon_promotion.targets.kubernetes.pods import DARK, dark_pod, is_going, is_ready, release_of
 
 OLD, NEW = Pin("boston-housing", "1", "a" * 64), Pin("boston-housing", "2", "b" * 64)
 

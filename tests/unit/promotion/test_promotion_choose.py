@@ -6,14 +6,15 @@ import msgspec
 import pytest
 from sqlalchemy import insert
 
-from beacon_core import ledger
-from beacon_core.approvals import APPROVED, REJECTED
-from beacon_core.ledger import Entry
-from beacon_core.product import load_product
-from beacon_core.release import Pin
-from beacon_core.settings import Settings
-from beacon_core.store import approvals, migrate, open_store, verdicts
-from beacon_promote.choose import NoCandidate, choose, rejected
+from beacon_core.data import ledger
+from beacon_core.data.approvals import APPROVED, REJECTED
+from beacon_core.data.database import migrate, open_store
+from beacon_core.data.tables import approvals, verdicts
+from beacon_core.domain.ledger_entries import Entry
+from beacon_core.domain.pins import Pin
+from beacon_core.platform.product_file import load_product
+from beacon_core.platform.settings import Settings
+from beacon_promotion.controller.candidates import NoCandidate, choose, rejected
 
 AUTO = load_product(Settings().product)
 MANUAL = msgspec.structs.replace(AUTO, promotion=msgspec.structs.replace(AUTO.promotion, mode="manual"))

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beacon_core.product import load_product
-from beacon_core.release import Pin
-from beacon_core.settings import Settings
-from beacon_promote.judge import judge
-from beacon_promote.measures import Golden, Labels, Measures, Side
+from beacon_core.domain.pins import Pin
+from beacon_core.platform.product_file import load_product
+from beacon_core.platform.settings import Settings
+from beacon_promotion.analysis.judge import judge
+from beacon_promotion.analysis.measurements import Golden, Labels, Measures, Side
 
 PRODUCT = load_product(Settings().product)
 LIMITS = PRODUCT.rollout

@@ -5,20 +5,21 @@ import pytest
 from support.packages import build_package
 from unit.promotion.memory_target import Killed, MemoryTarget
 
-from beacon_core import ledger
-from beacon_core.manifest import read_package
-from beacon_core.product import load_product
-from beacon_core.release import package_folder
-from beacon_core.settings import Settings
-from beacon_core.store import migrate, open_store
-from beacon_promote import phases, promote
-from beacon_promote.book import Book
-from beacon_promote.choose import Candidate
-from beacon_promote.judge import Finding
-from beacon_promote.measures import Golden, Labels, Measures, Side
-from beacon_promote.promote import Promoter
-from beacon_promote.registry import Aliases
-from beacon_promote.target import ReleaseFailed
+from beacon_core.data import ledger
+from beacon_core.data.database import migrate, open_store
+from beacon_core.model_package.manifest import read_package
+from beacon_core.model_package.release import package_folder
+from beacon_core.platform.product_file import load_product
+from beacon_core.platform.settings import Settings
+from beacon_promotion.analysis import phases
+from beacon_promotion.analysis.judge import Finding
+from beacon_promotion.analysis.measurements import Golden, Labels, Measures, Side
+from beacon_promotion.controller import state_machine
+from beacon_promotion.controller.candidates import Candidate
+from beacon_promotion.controller.registry import Aliases
+from beacon_promotion.controller.state_machine import Promoter
+from beacon_promotion.ledger.book import Book
+from beacon_promotion.targets.base.target import ReleaseFailed
 
 PRODUCT = load_product(Settings().product)
 
@@ -47,7 +48,7 @@ def place(tmp_path, monkeypatch):
             order.target.shadow(order.new)
             order.target.shadow(None)
 
-    monkeypatch.setattr(promote, "PHASES", (("dark", fine), ("shadow", shadow)))
+    monkeypatch.setattr(state_machine, "PHASES", (("dark", fine), ("shadow", shadow)))
     return MemoryTarget(packages, pins[0])
 
 
@@ -288,7 +289,7 @@ def test_somebody_who_wants_the_end_gets_it_before_the_release(promoter, place, 
         place.notes["stop"] = b"ada"
         return Measures(new=Side(pin=order.new, requests=800))
 
-    monkeypatch.setattr(promote, "PHASES", (("dark", wait),))
+    monkeypatch.setattr(state_machine, "PHASES", (("dark", wait),))
     ended = promoter.promote(candidate(place), "the gate")
     assert (ended.outcome, ended.reason, serves(place)) == ("kept", "by_hand", "1")
     assert "release" not in place.calls
@@ -315,7 +316,7 @@ def test_the_ledgers_rows_wait_for_the_store(promoter, place, engine, monkeypatc
 @pytest.mark.parametrize("outcome", ["fail", "inconclusive"])
 def test_only_what_is_proven_in_the_dark_goes_on(promoter, place, engine, monkeypatch, outcome):
     reason = "output_shift" if outcome == "fail" else "too_few_samples"
-    monkeypatch.setattr(promote, "judge", lambda *_: Finding(outcome, reason, "so it is", ()))
+    monkeypatch.setattr(state_machine, "judge", lambda *_: Finding(outcome, reason, "so it is", ()))
     promoter.recover()
     ended = promoter.promote(candidate(place), "the gate")
     assert (ended.outcome, ended.reason) == ("refused" if outcome == "fail" else "kept", reason)
@@ -336,10 +337,10 @@ def test_a_shift_that_the_truth_has_excused_in_the_dark_is_excused_before_users(
         ("dark", lambda order: measures(order, labels=Labels(200, 2.0, 6.0))),
         ("shadow", measures),
     )
-    monkeypatch.setattr(promote, "PHASES", phases if labels else phases[1:])
+    monkeypatch.setattr(state_machine, "PHASES", phases if labels else phases[1:])
     promoter.recover()
     ended = promoter.promote(candidate(place), "the gate")
     assert (ended.outcome, ended.reason) == (outcome, None if labels else "output_shift")
     # Of the next candidate nothing is known yet.
-    monkeypatch.setattr(promote, "PHASES", phases[1:])
+    monkeypatch.setattr(state_machine, "PHASES", phases[1:])
     assert promoter.promote(candidate(place, "3"), "the gate").reason == "output_shift"

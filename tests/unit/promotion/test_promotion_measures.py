@@ -11,17 +11,19 @@ from support.history import prediction_row
 from support.packages import build_package, row_of
 from support.service import METRICS_PORT, Service
 
-from beacon_core.manifest import read_package
-from beacon_core.product import load_product
-from beacon_core.release import Pin, package_folder
-from beacon_core.settings import Settings
-from beacon_core.store import actuals, migrate, open_store, predictions
+from beacon_core.data.database import migrate, open_store
+from beacon_core.data.tables import actuals, predictions
+from beacon_core.domain.pins import Pin
+from beacon_core.model_package.manifest import read_package
+from beacon_core.model_package.release import package_folder
+from beacon_core.platform.product_file import load_product
+from beacon_core.platform.settings import Settings
 from beacon_inference.app import create
-from beacon_promote import scrape
-from beacon_promote.judge import judge
-from beacon_promote.measures import Measures
-from beacon_promote.phases import correlation, p99_of
-from beacon_promote.rows import made_up, rows_for
+from beacon_promotion.analysis import scrape
+from beacon_promotion.analysis.judge import judge
+from beacon_promotion.analysis.measurements import Measures
+from beacon_promotion.analysis.phases import correlation, p99_of
+from beacon_promotion.analysis.rows import made_up, rows_for
 
 PRODUCT = load_product(Settings().product)
 PIN = Pin("boston-housing", "1", "1" * 64)

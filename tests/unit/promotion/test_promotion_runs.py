@@ -9,17 +9,19 @@ from sqlalchemy import insert, select
 from support.packages import build_package
 from unit.promotion.memory_target import MemoryTarget
 
-from beacon_core import approvals, ledger, store
-from beacon_core.manifest import read_package
-from beacon_core.product import load_product
-from beacon_core.release import Pin, package_folder
-from beacon_core.settings import Settings
-from beacon_core.store import migrate, open_store
-from beacon_promote import promote, registry, runs
-from beacon_promote.choose import Candidate
-from beacon_promote.measures import Golden, Measures, Side
-from beacon_promote.runs import Runs
-from beacon_promote.target import ReleaseFailed
+from beacon_core.data import approvals, ledger
+from beacon_core.data import tables as store
+from beacon_core.data.database import migrate, open_store
+from beacon_core.domain.pins import Pin
+from beacon_core.model_package.manifest import read_package
+from beacon_core.model_package.release import package_folder
+from beacon_core.platform.product_file import load_product
+from beacon_core.platform.settings import Settings
+from beacon_promotion.analysis.measurements import Golden, Measures, Side
+from beacon_promotion.controller import reconcile, registry, state_machine
+from beacon_promotion.controller.candidates import Candidate
+from beacon_promotion.controller.reconcile import Runs
+from beacon_promotion.targets.base.target import ReleaseFailed
 
 PRODUCT = load_product(Settings().product)
 
@@ -36,7 +38,7 @@ def engine(tmp_path):
 def place(tmp_path, engine, monkeypatch):
     """Version 1 serves; 2 and 3 can be promoted."""
     monkeypatch.setattr(registry, "settle", lambda *_: None)
-    monkeypatch.setattr(runs, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(reconcile, "POLL_SECONDS", 0.01)
     pins = [build_package(tmp_path / "models", PRODUCT, version) for version in ("1", "2", "3")]
     packages = {pin: read_package(package_folder(tmp_path / "models", pin), pin.sha256) for pin in pins}
     judged = {"moment": datetime.now(UTC), "outcome": "pass", "data_fingerprint": "0" * 64, "verdict": {}}
@@ -84,7 +86,7 @@ class Trial:
             return fine(order)
 
         phases = {"dark": fine, "canary": fine} | {phase: wait}
-        monkeypatch.setattr(promote, "PHASES", tuple(phases.items()))
+        monkeypatch.setattr(state_machine, "PHASES", tuple(phases.items()))
         self.thread = threading.Thread(target=lambda: self.ended.append(promoted(job, place, "3")))
         self.thread.start()
         assert self.there.wait(60)
@@ -98,7 +100,7 @@ class Trial:
 @pytest.fixture
 def second(job, place, monkeypatch):
     """Version 2 serves, after version 1."""
-    monkeypatch.setattr(promote, "PHASES", (("dark", fine),))
+    monkeypatch.setattr(state_machine, "PHASES", (("dark", fine),))
     assert promoted(job, place, "2").outcome == "promoted"
 
 
@@ -148,7 +150,7 @@ def test_a_candidate_that_answers_users_is_the_one_that_is_gone_back_from(
 
 
 def test_a_trial_without_a_way_back_is_ended_and_that_is_told(job, place, told, monkeypatch):
-    monkeypatch.setattr(promote, "PHASES", ())
+    monkeypatch.setattr(state_machine, "PHASES", ())
     trial = Trial(job, place, monkeypatch, "dark")
     with pytest.raises(ReleaseFailed, match="no earlier good model"):
         job.roll_back("ada", "prices look odd")
@@ -167,7 +169,7 @@ def test_the_same_holds_after_a_run_that_was_killed(job, place, monkeypatch, sec
     def phase(order):
         return killed() if call == "dark" else fine(order)
 
-    monkeypatch.setattr(promote, "PHASES", (("dark", phase),))
+    monkeypatch.setattr(state_machine, "PHASES", (("dark", phase),))
     with monkeypatch.context() as patch:
         patch.setattr(place, "release", killed)
         with pytest.raises(KeyboardInterrupt):
@@ -182,7 +184,7 @@ def test_a_model_that_is_decided_on_is_gone_back_from(job, place, monkeypatch, s
     def killed(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(promote, "PHASES", (("dark", fine),))
+    monkeypatch.setattr(state_machine, "PHASES", (("dark", fine),))
     with monkeypatch.context() as patch:
         patch.setattr(job.promoter, "_keep", killed)
         with pytest.raises(KeyboardInterrupt):
@@ -197,7 +199,7 @@ def test_a_candidate_that_a_person_rejects_amid_its_trial_goes_no_further(job, p
             approvals.decide(connection, PRODUCT.name, "3", approvals.REJECTED, "ada", "its report looks odd")
         return fine(order)
 
-    monkeypatch.setattr(promote, "PHASES", (("dark", reject), ("shadow", fine)))
+    monkeypatch.setattr(state_machine, "PHASES", (("dark", reject), ("shadow", fine)))
     ended = promoted(job, place, "3")
     assert (ended.outcome, ended.reason) == ("kept", "by_hand")
     assert ended.message == "ada rejected it meanwhile: its report looks odd"

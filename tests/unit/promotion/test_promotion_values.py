@@ -8,10 +8,11 @@ import pytest
 import yaml
 from sqlalchemy import insert
 
-from beacon_core.release import Pin
-from beacon_core.settings import ROOT
-from beacon_core.store import migrate, open_store, verdicts
-from beacon_promote.values import ValuesError, read_values, write_values
+from beacon_core.data.database import migrate, open_store
+from beacon_core.data.tables import verdicts
+from beacon_core.domain.pins import Pin
+from beacon_core.platform.settings import ROOT
+from beacon_promotion.targets.kubernetes.values import ValuesError, read_values, write_values
 
 PIN = Pin("boston-housing", "7", "7" * 64)
 
@@ -44,7 +45,7 @@ def test_the_job_writes_what_passed_and_words_the_commit(tmp_path):
 
     def job():
         command = [sys.executable, str(ROOT / "jobs" / "promote.py"), "values", str(file)]
-        environment = {"BEACON_HOME": str(tmp_path), "PYTHONPATH": ":".join(sys.path)}
+        environment = {"BEACON_HOME": str(tmp_path)}
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
     empty = job()

@@ -9,13 +9,15 @@ import pytest
 from support import bad_models
 from support.packages import build_package
 
-from beacon_core.ledger import REASONS
-from beacon_core.manifest import PackageError, read_package
-from beacon_core.product import Product, load_product
-from beacon_core.release import Pin, package_folder
-from beacon_core.settings import ROOT
-from beacon_inference.model import load_model
-from beacon_promote.refusals import WORDS, of_log, of_pod, reason_of
+from beacon_core.domain.ledger_entries import REASONS
+from beacon_core.domain.pins import Pin
+from beacon_core.domain.product import Product
+from beacon_core.model_package.manifest import PackageError, read_package
+from beacon_core.model_package.release import package_folder
+from beacon_core.platform.product_file import load_product
+from beacon_core.platform.settings import ROOT
+from beacon_inference.models.model import load_model
+from beacon_promotion.targets.base.refusals import WORDS, of_log, of_pod, reason_of
 
 AT_LOAD = ("crashes at load", "wrong digest", "wrong schema", "wrong golden answers", "one answer to a batch")
 
@@ -39,7 +41,7 @@ def test_a_package_that_is_not_there_is_named(tmp_path: Path, product: Product) 
     with pytest.raises(PackageError) as refused:
         load_model(tmp_path, Pin(product.name, "9", "0" * 64), product)
     assert reason_of(str(refused.value)) == "package_missing"
-    # As beacon_core.download words it.
+    # As beacon_core.model_package.download words it.
     assert reason_of("MLflow at http://m has no boston-housing 9") == "package_missing"
     assert reason_of("model.onnx: MLflow at http://m holds other bytes than the pinned abc") == "digest_mismatch"
 
@@ -78,15 +80,15 @@ def test_a_pod_says_why_it_does_not_serve() -> None:
 # as far as to open a port.
 KILLED = """
 import os, signal
-from beacon_core.serving.server import serve
-from beacon_core.settings import Settings
+from beacon_core.web.server import serve
+from beacon_core.platform.settings import Settings
 serve("inference", Settings(), lambda: os.kill(os.getpid(), signal.SIGKILL), 0, None)
 """
 
 
 def test_what_gunicorn_says_of_a_killed_worker_is_named() -> None:
     command = [sys.executable, "-c", KILLED]
-    environment = os.environ | {"PYTHONPATH": str(ROOT / "services" / "core")}
+    environment = os.environ
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:

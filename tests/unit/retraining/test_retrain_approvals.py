@@ -9,14 +9,16 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, select
 
-from beacon_core.approvals import APPROVED, REJECTED
-from beacon_core.approvals import decide as decide_in
-from beacon_core.approvals import newest as newest_in
-from beacon_core.errors import BeaconError
-from beacon_core.product import Product
-from beacon_core.settings import ROOT
-from beacon_core.store import approvals, migrate, open_store
-from beacon_retrain.verdict import Check, Contestant, Outcome, Verdict, record
+from beacon_core.data.approvals import APPROVED, REJECTED
+from beacon_core.data.approvals import decide as decide_in
+from beacon_core.data.approvals import newest as newest_in
+from beacon_core.data.database import migrate, open_store
+from beacon_core.data.tables import approvals
+from beacon_core.data.verdicts import record
+from beacon_core.domain.errors import BeaconError
+from beacon_core.domain.product import Product
+from beacon_core.domain.verdict import Check, Contestant, Outcome, Verdict
+from beacon_core.platform.settings import ROOT
 
 
 @pytest.fixture
@@ -109,7 +111,7 @@ def test_any_verdict_may_be_rejected(engine: Engine, product: Product) -> None:
 def make(command: str, home: Path, reason: str, version: str = "2") -> "subprocess.CompletedProcess[str]":
     """The job as `make approve` and `make reject` call it."""
     called = [sys.executable, str(ROOT / "jobs/approve.py"), command, version, "--reason", reason, "--person", "ada"]
-    environment = os.environ | {"BEACON_HOME": str(home), "PYTHONPATH": os.pathsep.join(sys.path)}
+    environment = os.environ | {"BEACON_HOME": str(home)}
     return subprocess.run(called, env=environment, capture_output=True, text=True, check=False)
 
 

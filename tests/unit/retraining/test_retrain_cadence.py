@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from beacon_core.product import Product
-from beacon_retrain.cadence import HistoryError, replay_all, rolling
-from beacon_retrain.cadence_report import tables
-from beacon_retrain.candidates import CANDIDATES
-from beacon_retrain.dataset import Dataset, make_dataset
+from beacon_core.domain.product import Product
+from beacon_retraining.data.dataset import Dataset, make_dataset
+from beacon_retraining.studies.cadence import HistoryError, replay_all, rolling
+from beacon_retraining.studies.cadence_report import tables
+from beacon_retraining.training.candidates import CANDIDATES
 
 RIDGE = next(candidate for candidate in CANDIDATES if candidate.name == "ridge")
 DAYS, PER_DAY, BREAK = 100, 20, 60

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from beacon_core.product import Product
-from beacon_core.settings import Settings
-from beacon_retrain.fetch import FetchError, fetch, read_source
+from beacon_core.domain.product import Product
+from beacon_core.platform.settings import Settings
+from beacon_retraining.data.fetch import FetchError, fetch, read_source
 
 
 @pytest.fixture

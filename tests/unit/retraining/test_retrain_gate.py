@@ -4,10 +4,10 @@ import msgspec
 import numpy as np
 import pytest
 
-from beacon_core.product import Product
-from beacon_retrain.dataset import Matrix
-from beacon_retrain.gate import Answers, Evidence, Facts, Resampled, Rules, conclude, judge
-from beacon_retrain.verdict import Check
+from beacon_core.domain.product import Product
+from beacon_core.domain.verdict import Check
+from beacon_retraining.data.dataset import Matrix
+from beacon_retraining.evaluation.gate import Answers, Evidence, Facts, Resampled, Rules, conclude, judge
 
 ROWS = 800
 GENERATOR = np.random.default_rng(0)

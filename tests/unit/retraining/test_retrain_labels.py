@@ -8,10 +8,11 @@ import pytest
 from sqlalchemy import Engine, insert
 
 from beacon_core.data.actuals import actual_of
-from beacon_core.product import Product
-from beacon_core.store import actuals, migrate, open_store, predictions
-from beacon_retrain.labels import OBSERVED, PREDICTION, label_columns, read_labels
-from beacon_retrain.validate import sound
+from beacon_core.data.database import migrate, open_store
+from beacon_core.data.tables import actuals, predictions
+from beacon_core.domain.product import Product
+from beacon_retraining.data.labels import OBSERVED, PREDICTION, label_columns, read_labels
+from beacon_retraining.data.validate import sound
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from beacon_core.product import Product
-from beacon_retrain.dataset import make_dataset
-from beacon_retrain.peer import FILE, find_peer
-from beacon_retrain.training import TrainSettings
-from beacon_retrain.validate import validate
+from beacon_core.domain.product import Product
+from beacon_retraining.data.dataset import make_dataset
+from beacon_retraining.data.validate import validate
+from beacon_retraining.packaging.peer import FILE, find_peer
+from beacon_retraining.training.settings import TrainSettings
 
 PROMISED_RMSE = 2.85
 

@@ -1,6 +1,6 @@
 """The report is one page with the drawing inside, and nothing that the data say becomes HTML."""
 
-from beacon_retrain.report import page
+from beacon_retraining.evaluation.report import page
 
 PLOT = '<?xml version="1.0"?>\n<!DOCTYPE svg>\n<svg viewBox="0 0 1 1"><path d="M0 0"/></svg>\n'
 

@@ -12,12 +12,11 @@ import numpy as np
 import pytest
 import yaml
 
-from beacon_core.settings import ROOT, Settings
-from beacon_retrain import context
-from beacon_retrain.dvc import HOLDERS, KEPT_LOCK, forget_the_dead, mend_lock
-from beacon_retrain.stages import STAGES
-from beacon_retrain.training import TrainSettings
-from beacon_retrain.workspace import (
+from beacon_core.platform.settings import ROOT, Settings
+from beacon_retraining.pipeline import context
+from beacon_retraining.pipeline.dvc import HOLDERS, KEPT_LOCK, forget_the_dead, mend_lock
+from beacon_retraining.pipeline.stages import STAGES
+from beacon_retraining.pipeline.workspace import (
     LOCK,
     Run,
     code_digest,
@@ -27,8 +26,9 @@ from beacon_retrain.workspace import (
     read_run,
     read_training,
 )
+from beacon_retraining.training.settings import TrainSettings
 
-SOURCES = ROOT / "services" / "retraining" / "beacon_retrain"
+SOURCES = ROOT / "services" / "retraining" / "beacon_retraining" / "pipeline"
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def names(items: list[Any]) -> list[str]:
 def test_dvc_runs_each_stage_of_the_code_in_order(pipeline: dict[str, Any]) -> None:
     assert list(pipeline) == list(STAGES)
     for name, stage in pipeline.items():
-        assert stage["cmd"] == f"python -m beacon_retrain.stages {name}"
+        assert stage["cmd"] == f"python -m beacon_retraining.pipeline.stages {name}"
 
 
 def test_every_dependency_is_left_by_an_earlier_stage_or_brought_by_the_workspace(
@@ -96,11 +96,11 @@ def test_the_workspace_carries_the_run_and_leaves_alone_what_stays(tmp_path: Pat
 
 
 def test_what_training_found_out_survives_as_json() -> None:
-    from beacon_retrain.assess import Assessment
-    from beacon_retrain.crossval import Part
-    from beacon_retrain.interval import Widths
-    from beacon_retrain.train import Result, Trained
-    from beacon_retrain.trained_file import decode, encode
+    from beacon_retraining.training.assess import Assessment
+    from beacon_retraining.training.crossval import Part
+    from beacon_retraining.training.interval import Widths
+    from beacon_retraining.training.train import Result, Trained
+    from beacon_retraining.training.trained_file import decode, encode
 
     rng = np.random.default_rng(0)
     part = Part(np.array([2, 0]), rng.random((2, 2)), Widths(0.5, 1 / 3))

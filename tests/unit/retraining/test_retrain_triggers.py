@@ -10,23 +10,24 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, insert, select
 
-from beacon_core.job_runs import recorded
-from beacon_core.product import Product
-from beacon_core.settings import Settings
-from beacon_core.store import migrate, open_store, retrain_requests
-from beacon_retrain import triggers
-from beacon_retrain.errors import TRY_AGAIN, status_of
-from beacon_retrain.fetch import FetchError, FetchRefused
-from beacon_retrain.lock import Busy, only_one
-from beacon_retrain.pipeline import Order, retrain
-from beacon_retrain.stages import JOB
-from beacon_retrain.training import TrainSettings
+from beacon_core.data.database import migrate, open_store
+from beacon_core.data.job_runs import recorded
+from beacon_core.data.tables import retrain_requests
+from beacon_core.domain.product import Product
+from beacon_core.platform.settings import Settings
+from beacon_retraining.data.fetch import FetchError, FetchRefused
+from beacon_retraining.errors import TRY_AGAIN, status_of
+from beacon_retraining.pipeline import triggers
+from beacon_retraining.pipeline.lock import Busy, only_one
+from beacon_retraining.pipeline.pipeline import Order, retrain
+from beacon_retraining.pipeline.stages import JOB
+from beacon_retraining.training.settings import TrainSettings
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from beacon_core.store import open_store
-from beacon_retrain.lock import only_one
+from beacon_core.data.database import open_store
+from beacon_retraining.pipeline.lock import only_one
 with only_one(open_store("sqlite://"), Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
@@ -141,7 +142,7 @@ def test_without_a_request_nothing_is_done(engine: Engine, settings: Settings, p
 
 def test_one_run_at_a_time_and_a_killed_one_holds_nothing(engine: Engine, settings: Settings, product: Product) -> None:
     lock = settings.home / "run" / "retrain.lock"
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    environment = os.environ
     command = [sys.executable, "-c", HOLD, str(lock)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as holder:
         assert holder.stdout is not None

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from beacon_core.domain.product import Product
 from beacon_core.platform.data_file import DataError
-from beacon_core.product import Product
-from beacon_retrain.validate import check_shift, validate
+from beacon_retraining.data.validate import check_shift, validate
 
 Table = list[list[str]]
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import msgspec
 
-from beacon_retrain.verdict import Check, Contestant, Slice, Verdict
-from beacon_retrain.verdict_report import plot, table
+from beacon_core.domain.verdict import Check, Contestant, Slice, Verdict
+from beacon_retraining.evaluation.verdict_report import plot, table
 
 VERDICT = Verdict(
     product="homes",

@@ -6,7 +6,7 @@ observed, and of those that belong to one prediction the first observed counts, 
 
 The rule stands here from both ends, since what is cheap depends on where one begins. `actual_id` begins at predictions:
 at one of them, or at those of an hour. `labelled` begins at the actuals, which are fewer, and finds all predictions
-that have one. tests/contract/test_which_actual.py holds both ends, and everyone who asks, to the same answers.
+that have one. tests/contract/core/test_which_actual.py holds both ends, and everyone who asks, to the same answers.
 """
 
 from datetime import datetime
@@ -26,7 +26,7 @@ from sqlalchemy import (
     union_all,
 )
 
-from beacon_core.store import actuals, predictions
+from beacon_core.data.tables import actuals, predictions
 
 
 def actual_of(connection: Connection, prediction_id: str, entity: str | None, time: datetime) -> RowMapping | None:

@@ -1,6 +1,6 @@
 """Words for a missing value in a table of text."""
 
-from beacon_core.product import Product
+from beacon_core.domain.product import Product
 
 PANDAS_WORDS = frozenset(
     {

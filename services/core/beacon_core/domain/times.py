@@ -61,5 +61,5 @@ def read_past_time(text: object, now: datetime, zone: tzinfo | None = None) -> d
 
 
 def error_code(error: ValueError) -> str:
-    """The code of an error (beacon_core/errors.py) about a time that cannot be read."""
+    """The code of an error (beacon_core/domain/errors.py) about a time that cannot be read."""
     return "out_of_valid_range" if isinstance(error, TimeRangeError) else "invalid_type"

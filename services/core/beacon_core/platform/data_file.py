@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from beacon_core.domain.numbers import NUMBER_RULE, WHOLE_RULE, NumberError, read_number, read_numbers
-from beacon_core.product import Product
+from beacon_core.domain.product import Product
 
 Columns = dict[str, "array[float]"]
 Block = list[tuple[str, ...]]

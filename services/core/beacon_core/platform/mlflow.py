@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from beacon_core.masking import mask, word
+from beacon_core.domain.masking import mask, word
 
 API = "/api/2.0/mlflow"
 TIMEOUT_SECONDS = 10.0

@@ -4,10 +4,9 @@ Nothing here quotes an address: it may hold a password.
 """
 
 import os
-import unicodedata
 from pathlib import Path
-from urllib.parse import urlsplit
 
+from beacon_core.domain.addresses import check_text
 from beacon_core.platform.files import at_file, sqlite_file
 
 PATTERNS = ("*", "::")
@@ -53,38 +52,9 @@ def file(text: str) -> Path:
     return path
 
 
-def host(text: str) -> str:
-    """A host's name or address."""
-    _check(text)
-    if any(sign.isspace() for sign in text) or "/" in text:
-        raise ValueError("is not a host's name or address")
-    return text
-
-
-def http_address(text: str) -> str:
-    """The address of a service, without a slash at its end."""
-    parts = urlsplit(http_url(text))
-    if parts.query or parts.fragment:
-        raise ValueError("is an address with a query or a fragment; http://HOST:PORT is wanted")
-    return text.rstrip("/")
-
-
-def http_url(text: str) -> str:
-    """A URL of HTTP."""
-    _check(text)
-    try:
-        parts = urlsplit(text)
-        whole = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        whole = False
-    if not whole or any(sign.isspace() for sign in text):
-        raise ValueError("is not an address such as http://HOST:PORT")
-    return text
-
-
 def database(text: str) -> str:
     """SQLAlchemy's URL of a SQLite file or a PostgreSQL database."""
-    _check(text)
+    check_text(text)
     try:
         scheme = text.partition(":")[0].partition("+")[0]
         if scheme not in {"sqlite", "postgresql"}:
@@ -104,13 +74,13 @@ def remote(text: str) -> str:
         raise ValueError("holds '%(', which DVC reads as a variable's beginning")
     if "://" not in text:
         return str(folder(text))
-    _check(text)
+    check_text(text)
     return text
 
 
 def _path(text: str) -> tuple[Path, bool]:
     """The path, and whether it is there."""
-    _check(text)
+    check_text(text)
     path = absolute(text)
     try:
         for above in path.parents:
@@ -122,12 +92,3 @@ def _path(text: str) -> tuple[Path, bool]:
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}") from error
     return path, there
-
-
-def _check(text: str) -> None:
-    """Refuse what comes of a file read whole, a copied line or a wrong encoding."""
-    if text != text.strip():
-        raise ValueError("begins or ends with a blank or a line break")
-    # Cs: what is no UTF-8, as Python keeps it.
-    if any(unicodedata.category(sign) in {"Cc", "Cs"} for sign in text):
-        raise ValueError("holds a line break, or what is no text in UTF-8")

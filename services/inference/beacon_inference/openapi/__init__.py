@@ -5,8 +5,8 @@ An example of a request and the answer to it have the same name, so that a reade
 
 from typing import Any
 
-from beacon_core.product import Product
-from beacon_core.settings import Settings
+from beacon_core.domain.product import Product
+from beacon_core.platform.settings import Settings
 from beacon_inference.openapi.examples import Examples
 from beacon_inference.openapi.foreign import foreign_paths
 from beacon_inference.openapi.native import native_paths

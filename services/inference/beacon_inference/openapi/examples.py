@@ -7,12 +7,12 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from beacon_core.errors import BeaconError
-from beacon_core.product import Product
-from beacon_inference.ask import Ask
-from beacon_inference.native import NativeParser
+from beacon_core.domain.errors import BeaconError
+from beacon_core.domain.product import Product
 from beacon_inference.openapi.operations import Example, Json
-from beacon_inference.validate import Rules
+from beacon_inference.prediction.inputs import Ask
+from beacon_inference.prediction.validation import Rules
+from beacon_inference.protocols.native_parser import NativeParser
 
 REQUEST_ID = "5f1c9d2e7a3b48c6901e4d7f2a6b8c05"
 PREDICTION_ID = "example-1"

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from beacon_core.errors import BeaconError
-from beacon_core.product import Product
-from beacon_core.settings import Settings
+from beacon_core.domain.errors import BeaconError
+from beacon_core.domain.product import Product
+from beacon_core.platform.settings import Settings
 from beacon_inference.openapi.examples import ENTITY, REQUEST_ID, VERSION, Examples
 from beacon_inference.openapi.operations import (
     BODY,

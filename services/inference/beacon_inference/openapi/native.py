@@ -1,8 +1,8 @@
 """Beacon's own routes: predictions and the prediction log."""
 
-from beacon_core.errors import BeaconError
-from beacon_core.product import Product
-from beacon_core.settings import Settings
+from beacon_core.domain.errors import BeaconError
+from beacon_core.domain.product import Product
+from beacon_core.platform.settings import Settings
 from beacon_inference.openapi.examples import ENTITY, MOMENT, PREDICTION_ID, REQUEST_ID, Examples
 from beacon_inference.openapi.operations import (
     BODY,

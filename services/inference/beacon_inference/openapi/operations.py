@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from beacon_core.errors import STATUS_OF
+from beacon_core.domain.errors import STATUS_OF
 
 Json = dict[str, Any]
 

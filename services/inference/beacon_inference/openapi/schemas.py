@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from typing import Any
 
+from beacon_core.domain.errors import STATUS_OF
 from beacon_core.domain.integers import INT64
-from beacon_core.errors import STATUS_OF
-from beacon_core.product import Feature, Product
-from beacon_core.settings import Settings
+from beacon_core.domain.product import Feature, Product
+from beacon_core.platform.settings import Settings
 from beacon_inference.openapi.operations import Json, ref
 from beacon_inference.protocols.open_inference import NUMPY_OF, OUTPUTS
 

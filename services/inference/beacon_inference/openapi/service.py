@@ -1,6 +1,6 @@
 """Health and documentation."""
 
-from beacon_core.product import Product
+from beacon_core.domain.product import Product
 from beacon_inference.openapi.operations import Json, answers
 from beacon_inference.openapi.schemas import STRING, closed
 

@@ -10,13 +10,13 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.integers import whole_or_float
 from beacon_core.domain.numbers import NUMBER_RULE, NotFiniteError, NumberError, read_number
-from beacon_core.errors import BeaconError
 from beacon_core.platform.data_file import without_a_name
-from beacon_core.serving.http import JSON, Request, encode_json, media_type
-from beacon_inference.ask import Ask
-from beacon_inference.pipeline import Protocol
+from beacon_core.web.http import JSON, Request, encode_json, media_type
+from beacon_inference.prediction.inputs import Ask
+from beacon_inference.prediction.pipeline import Protocol
 from beacon_inference.protocols.table import Tables, is_given
 from beacon_inference.protocols.v1 import inputs, instances, respond
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from beacon_core.serving.http import Request, Response, encode_json
-from beacon_inference.native import NativeParser
-from beacon_inference.pipeline import Protocol
-from beacon_inference.record import Record
-from beacon_inference.wording import Wording
+from beacon_core.web.http import Request, Response, encode_json
+from beacon_inference.prediction.pipeline import Protocol
+from beacon_inference.prediction_log.record import Record
+from beacon_inference.protocols.native_parser import NativeParser
+from beacon_inference.protocols.wording import Wording
 
 
 def one(parser: NativeParser, wording: Wording) -> Protocol:

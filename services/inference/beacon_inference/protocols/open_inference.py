@@ -11,15 +11,16 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.integers import whole_or_same
-from beacon_core.errors import BeaconError
-from beacon_core.product import Product
-from beacon_core.serving.http import JSON, Request, Response, encode_json
-from beacon_inference.ask import Ask, Matrix
-from beacon_inference.models import Models
-from beacon_inference.pipeline import Protocol
+from beacon_core.domain.product import Product
+from beacon_core.web.http import JSON, Request, Response, encode_json
+from beacon_inference.matrix import Matrix
+from beacon_inference.models.hot_swap import Models
+from beacon_inference.prediction.inputs import Ask
+from beacon_inference.prediction.pipeline import Protocol
+from beacon_inference.prediction_log.record import Record
 from beacon_inference.protocols.table import Tables, is_given, keys_in, numbers, plain
-from beacon_inference.record import Record
 
 BINARY = b"application/octet-stream"
 HEADER_LENGTH = b"inference-header-content-length"

@@ -8,12 +8,13 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.integers import check_integer, whole_or_float
 from beacon_core.domain.missing import missing_words
-from beacon_core.errors import BeaconError
-from beacon_core.product import Product
-from beacon_inference.ask import Ask, Matrix
-from beacon_inference.native import (
+from beacon_core.domain.product import Product
+from beacon_inference.matrix import Matrix
+from beacon_inference.prediction.inputs import Ask
+from beacon_inference.prediction.values import (
     UNREADABLE,
     check_values,
     entity_key,

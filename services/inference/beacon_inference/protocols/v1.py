@@ -5,15 +5,15 @@ from typing import Any
 
 import msgspec
 
-from beacon_core.errors import BeaconError
-from beacon_core.product import Product
-from beacon_core.serving.http import Request, Response, encode_json
-from beacon_inference.ask import Ask
-from beacon_inference.models import Models
-from beacon_inference.pipeline import Protocol
+from beacon_core.domain.errors import BeaconError
+from beacon_core.domain.product import Product
+from beacon_core.web.http import Request, Response, encode_json
+from beacon_inference.models.hot_swap import Models
+from beacon_inference.prediction.inputs import Ask
+from beacon_inference.prediction.pipeline import Protocol
+from beacon_inference.prediction_log.record import Record
 from beacon_inference.protocols.open_inference import check_model
 from beacon_inference.protocols.table import Tables, is_given, numbers
-from beacon_inference.record import Record
 
 
 class PredictRequest(msgspec.Struct):

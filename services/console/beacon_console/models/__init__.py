@@ -1,0 +1,1 @@
+"""The pages of model versions, and the decision on one of them."""

@@ -1,0 +1,43 @@
+"""The one thing the console changes: a person's decision on a model that the gate judged.
+
+Every form carries the token itself, typed by the person: no cookie lets another site act in somebody's name.
+"""
+
+import hmac
+from typing import Any
+
+from flask import Flask, redirect, request
+
+from beacon_console.reading import Store
+from beacon_core.data import approvals
+from beacon_core.domain.errors import BeaconError
+from beacon_core.domain.product import Product
+from beacon_core.platform.settings import Settings
+from beacon_core.web.flask_app import root
+from beacon_core.web.http import is_utf8
+
+FORM = frozenset({"application/x-www-form-urlencoded"})
+
+
+def add_decisions(app: Flask, settings: Settings, product: Product, store: Store) -> None:
+    """Add the route that approves and rejects."""
+
+    @app.post("/models/<version>/decision")
+    def decide(version: str) -> Any:
+        _check_sender(settings)
+        given = {name: request.form.get(name, "") for name in ("decision", "person", "reason", "sha256")}
+        with store.writing() as connection:
+            approvals.decide(connection, product.name, version, **given)
+        return redirect(f"{root()}/models/{version}#verdict", 303)
+
+
+def _check_sender(settings: Settings) -> None:
+    """Refuse whoever has no token, and what another site sent."""
+    if not settings.console_token:
+        raise BeaconError("not_found", "Decisions are switched off here: BEACON_CONSOLE_TOKEN is not set.")
+    if request.headers.get("Sec-Fetch-Site", "same-origin") not in {"same-origin", "none"}:
+        raise BeaconError("unauthorized", "This form was sent by another site.")
+    if request.mimetype not in FORM or not is_utf8(request.headers["Content-Type"].encode("latin-1")):
+        raise BeaconError("unsupported_media_type", "Send the form of the model's page.", "Content-Type")
+    if not hmac.compare_digest(request.form.get("token", "").encode(), settings.console_token.encode()):
+        raise BeaconError("unauthorized", "The token is not the right one. Nothing was decided.", "token")

@@ -1,0 +1,59 @@
+"""Model versions in MLflow: facts and files over plain HTTP, every byte checked against the package's digest."""
+
+from typing import NamedTuple
+
+import msgspec
+
+from beacon_core.model_package.download import ARTIFACTS
+from beacon_core.model_package.manifest import CARD_FILE, MANIFEST_FILE, Manifest, digest
+from beacon_core.platform.mlflow import Mlflow, Version
+
+TIMEOUT_SECONDS = 2.0
+
+
+class Registered(NamedTuple):
+    """A version as MLflow has it. `manifest` and `card` are None, and `damage` says why, where a digest disagrees."""
+
+    version: str
+    aliases: tuple[str, ...]
+    run_id: str
+    tags: dict[str, str]
+    manifest: Manifest | None
+    card: str | None
+    damage: str | None
+
+
+class Registry:
+    """MLflow's server at `address`."""
+
+    def __init__(self, address: str) -> None:
+        self._mlflow = Mlflow(address, TIMEOUT_SECONDS)
+
+    def find(self, name: str, version: str) -> Registered | None:
+        """Look a version up; None when MLflow has none (any more). Raises `RegistryDown`."""
+        found = self._mlflow.version(name, version)
+        if found is None:
+            return None
+        aliases = tuple(alias for alias, number in self._mlflow.aliases(name).items() if number == version)
+        manifest, card, damage = self._package(found)
+        return Registered(version, aliases, found.run_id, found.tags, manifest, card, damage)
+
+    def _package(self, version: Version) -> tuple[Manifest | None, str | None, str | None]:
+        if not version.sha256:
+            return None, None, "It was not registered by Beacon: it has no tag sha256"
+        content = self._file(version, MANIFEST_FILE)
+        if content is None:
+            return None, None, f"{MANIFEST_FILE} is not among its files"
+        if digest(content) != version.sha256:
+            return None, None, f"{MANIFEST_FILE} is not the one that was registered: its digest differs"
+        try:
+            manifest = msgspec.json.decode(content, type=Manifest)
+        except msgspec.DecodeError as error:
+            return None, None, f"{MANIFEST_FILE}: {error}"
+        card = self._file(version, CARD_FILE)
+        if card is None or digest(card) != manifest.files.get(CARD_FILE):
+            return manifest, None, f"{CARD_FILE} is missing, or not the one that was registered"
+        return manifest, card.decode("utf-8", "replace"), None
+
+    def _file(self, version: Version, name: str) -> bytes | None:
+        return self._mlflow.artifact(version.run_id, f"{ARTIFACTS}/{name}")

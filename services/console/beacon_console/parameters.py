@@ -1,0 +1,30 @@
+"""What the pages take from an address: windows, ids, choices; and the 404 for what is not there."""
+
+from typing import Any
+
+from flask import request
+
+from beacon_core.domain.errors import BeaconError
+from beacon_core.domain.product import Product
+
+MAIN_WINDOW = "7d"
+
+
+def windows_of(product: Product) -> tuple[str, ...]:
+    """Name the drift windows as the store does."""
+    return tuple(f"{days}d" for days in product.drift.windows_days)
+
+
+def known(found: Any, sentence: str, code: str = "not_found") -> Any:
+    """Return what was found; BeaconError 404 when it is None."""
+    if found is None:
+        raise BeaconError(code, sentence)
+    return found
+
+
+def chosen(name: str, allowed: tuple[str, ...], default: str) -> str:
+    """Return a query parameter out of a closed set; BeaconError 422 for anything else."""
+    value = request.args.get(name, default)
+    if value not in allowed:
+        raise BeaconError("invalid_type", f"{name} must be {', '.join(allowed[:-1])} or {allowed[-1]}.", name)
+    return value

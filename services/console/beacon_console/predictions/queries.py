@@ -1,0 +1,56 @@
+"""One prediction by its id: everything the log holds of it, and its actual."""
+
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, RowMapping, select
+
+from beacon_core.data.actuals import actual_of
+from beacon_core.data.tables import predictions
+from beacon_core.domain.product import Feature, Product
+
+
+class Value(NamedTuple):
+    """One feature of a prediction: as the request gave it, and as the feature store served it."""
+
+    feature: Feature
+    given: float | None
+    served: float | None
+    imputed: bool
+    outside: bool
+
+
+class Found(NamedTuple):
+    """A prediction's row, its features in the product's order, and its actual."""
+
+    row: RowMapping
+    values: list[Value]
+    actual: RowMapping | None
+
+    @property
+    def residual(self) -> float | None:
+        """Actual minus prediction."""
+        return None if self.actual is None else float(self.actual["value"] - self.row["prediction"])
+
+    @property
+    def covered(self) -> bool | None:
+        """Whether the interval holds the actual."""
+        return None if self.actual is None else bool(self.row["low"] <= self.actual["value"] <= self.row["high"])
+
+
+def find(connection: Connection, product: Product, prediction_id: str) -> Found | None:
+    """Find a prediction; None when no prediction in the log has this id."""
+    row = connection.execute(select(predictions).where(predictions.c.id == prediction_id)).mappings().first()
+    if row is None:
+        return None
+    served: dict[str, Any] = row["served"] or {}
+    values = [
+        Value(
+            feature,
+            row["features"].get(feature.name),
+            served.get(feature.name),
+            feature.name in row["imputed"],
+            feature.name in row["out_of_range"],
+        )
+        for feature in product.features
+    ]
+    return Found(row, values, actual_of(connection, row["id"], row["entity"], row["time"]))

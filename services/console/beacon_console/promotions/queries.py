@@ -1,0 +1,78 @@
+"""The ledger as its pages show it: what served when, how each promotion went, and what decided it."""
+
+import re
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from sqlalchemy import Connection
+
+from beacon_core.data import ledger
+from beacon_core.domain.errors import BeaconError
+from beacon_core.domain.ledger_entries import Entry
+from beacon_core.domain.product import Product
+from beacon_core.domain.times import read_time
+
+ROWS = 1000
+"""Newest rows that the page groups into runs."""
+PLUS_AS_BLANK = re.compile(r"(:\d\d(?:[.,]\d+)?) (\d\d:?\d\d)$", re.ASCII)
+"""The zone of a time whose + was not written %2B in the address."""
+
+
+class Run(NamedTuple):
+    """One run of the promotion, its rows in the order in which they were written."""
+
+    rows: list[Entry]
+
+    @property
+    def first(self) -> Entry:
+        """The row that began it."""
+        return self.rows[0]
+
+    @property
+    def last(self) -> Entry:
+        """The newest row."""
+        return self.rows[-1]
+
+    @property
+    def end(self) -> Entry:
+        """The row that says how it ended; while it is at work, the newest one."""
+        return next((row for row in reversed(self.rows) if row.step in {"end", "adopt"}), self.last)
+
+    @property
+    def state(self) -> str:
+        """How it ended; `running` where the ledger does not know yet."""
+        if self.end.step == "adopt":
+            return "noted"
+        return self.end.outcome if self.end.step == "end" else "running"
+
+
+class Served(NamedTuple):
+    """What may have answered at a moment, the row in force then, and the row that had brought it about."""
+
+    moment: datetime
+    entry: Entry | None
+    change: Entry | None
+
+
+def grouped(rows: list[Entry]) -> list[Run]:
+    """Rows, the newest first, as runs, the one that began last first."""
+    runs: dict[str, list[Entry]] = {}
+    for row in reversed(rows):
+        runs.setdefault(row.run, []).append(row)
+    return [Run(found) for found in reversed(runs.values())]
+
+
+def moment_of(text: str) -> datetime | None:
+    """The time that somebody asked about, UTC where it has no zone; BeaconError 422 for what is no time."""
+    if not text:
+        return None
+    try:
+        return read_time(PLUS_AS_BLANK.sub(r"\1+\2", text), UTC)
+    except ValueError as error:
+        raise BeaconError("invalid_type", f"at {error}.", "at") from error
+
+
+def served(connection: Connection, product: Product, moment: datetime) -> Served:
+    """What may have answered at a moment, and why."""
+    entry = ledger.served_at(connection, product.name, moment)
+    return Served(moment, entry, None if entry is None else ledger.change_of(connection, entry))

@@ -1,0 +1,1 @@
+"""The command `beacon`, and the jobs that more than one image runs."""

@@ -1,0 +1,79 @@
+"""Bring the packages that the release file pins to BEACON_HOME/models. Exit 0 done, 1 refused, 75 try again later."""
+
+import argparse
+import time
+from pathlib import Path
+
+from beacon_core.domain.masking import word
+from beacon_core.domain.pins import Pin
+from beacon_core.model_package.download import bring
+from beacon_core.model_package.manifest import Package, PackageError, read_package
+from beacon_core.model_package.release import ReleaseError, package_folder, read_release
+from beacon_core.platform.job import log, run_job
+from beacon_core.platform.mlflow import RegistryDown
+from beacon_core.platform.settings import Settings, SettingsError, load_settings
+
+REFUSED, TRY_AGAIN = 1, 75
+WAIT_SECONDS = 60.0
+PAUSE_SECONDS = 1.0
+
+
+def main() -> int:
+    """Bring the champion, and the shadow if there is one; the shadow's absence keeps nobody from serving."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cache", type=Path, help="a folder of packages that is looked into before MLflow is asked")
+    given = parser.parse_args()
+    try:
+        settings = load_settings()
+        release = read_release(settings.release_file)
+        log.info(fetch(settings, release.model, given.cache))
+    except (SettingsError, ReleaseError, PackageError) as error:
+        log.error("the model cannot be had: %s", word(error))
+        return REFUSED
+    except (RegistryDown, OSError) as error:
+        log.error("the model cannot be had now, try again: %s", word(error))
+        return TRY_AGAIN
+    if release.shadow is not None:
+        try:
+            log.info(fetch(settings, release.shadow, given.cache))
+        except (RegistryDown, PackageError, OSError) as error:
+            log.error("the shadow cannot be had: %s", word(error))
+    return 0
+
+
+def fetch(settings: Settings, pin: Pin, cache: Path | None) -> str:
+    """One package, from the cache or else from MLflow, verified either way; says from where."""
+    for models, place in ((settings.models_dir, "here already"), (cache, "from the cache")):
+        if models is not None and (package := _read(models, pin)) is not None:
+            if models != settings.models_dir:
+                _copy(package, settings.models_dir, pin)
+            return f"{pin.name} version {pin.version}: {place}"
+    deadline = time.monotonic() + WAIT_SECONDS
+    while True:
+        try:
+            bring(settings.mlflow_address, pin, settings.models_dir)
+        except RegistryDown:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(PAUSE_SECONDS)
+        else:
+            return f"{pin.name} version {pin.version}: from {settings.mlflow_address}"
+
+
+def _read(models: Path, pin: Pin) -> Package | None:
+    try:
+        return read_package(package_folder(models, pin), pin.sha256)
+    except PackageError:
+        return None
+
+
+def _copy(package: Package, models: Path, pin: Pin) -> None:
+    folder = package_folder(models, pin)
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in package.folder.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+
+
+def run() -> int:
+    """Run as a process of its own."""
+    return run_job("fetch-model", main)

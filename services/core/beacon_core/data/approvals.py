@@ -1,0 +1,67 @@
+"""A person's word on a model version: the one rule, for the console and for `make approve`. Rows are kept for ever."""
+
+from typing import Any
+
+from sqlalchemy import Connection, insert, select
+
+from beacon_core.data.tables import approvals, verdicts
+from beacon_core.domain.errors import BeaconError
+from beacon_core.platform import clock
+
+APPROVED, REJECTED = "approved", "rejected"
+PASS = "pass"  # noqa: S105 - the gate's outcome
+LENGTHS = {"person": 64, "reason": 500}
+
+
+def decide(
+    connection: Connection,
+    product: str,
+    version: str,
+    decision: str,
+    person: str,
+    reason: str,
+    *,
+    sha256: str | None = None,
+) -> bool:
+    """Write the decision on the package that the newest verdict is about; False when the newest one is the same.
+
+    Approving takes a verdict that passed, rejecting takes any. `sha256` is the package that the person read
+    about, where that is known. Raises `BeaconError`: invalid_body, not_found, idempotency_conflict (another package).
+    """
+    if decision not in {APPROVED, REJECTED}:
+        raise BeaconError("invalid_body", f"decision must be {APPROVED} or {REJECTED}.", "decision")
+    person, reason = _line("person", person), _line("reason", reason)
+    judged = select(verdicts.c.sha256, verdicts.c.outcome).where(
+        verdicts.c.product == product, verdicts.c.version == version
+    )
+    found = connection.execute(judged.order_by(verdicts.c.id.desc()).limit(1)).first()
+    if found is None:
+        raise BeaconError(
+            "not_found", f"Model {version[:64]} has no verdict, so there is nothing to decide.", "version"
+        )
+    if decision == APPROVED and found.outcome != PASS:
+        rule = f"Model {version} has the verdict {found.outcome}; only {PASS} can be approved."
+        raise BeaconError("not_found", rule, "version")
+    if sha256 is not None and sha256 != found.sha256:
+        rule = f"Another package of model {version} was judged meanwhile. Read its verdict first."
+        raise BeaconError("idempotency_conflict", rule, "sha256")
+    if newest(connection, found.sha256) == decision:
+        return False
+    row: dict[str, Any] = {"product": product, "version": version, "sha256": found.sha256, "decision": decision}
+    row |= {"person": person, "reason": reason, "decided_at": clock.now()}
+    connection.execute(insert(approvals).values(row))
+    return True
+
+
+def newest(connection: Connection, sha256: str) -> str | None:
+    """What was last decided on a package, or None."""
+    query = select(approvals.c.decision).where(approvals.c.sha256 == sha256).order_by(approvals.c.id.desc()).limit(1)
+    found: str | None = connection.execute(query).scalar()
+    return found
+
+
+def _line(name: str, text: str) -> str:
+    text = text.strip()
+    if not text or len(text) > LENGTHS[name] or not text.isprintable():
+        raise BeaconError("invalid_body", f"{name} must be 1 to {LENGTHS[name]} characters on one line.", name)
+    return text

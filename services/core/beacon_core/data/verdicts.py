@@ -1,0 +1,41 @@
+"""The verdicts in the store: appended, never changed."""
+
+import msgspec
+from sqlalchemy import Engine, insert, select
+
+from beacon_core.data.tables import verdicts
+from beacon_core.domain.times import read_time
+from beacon_core.domain.verdict import Verdict
+
+
+def record(engine: Engine, verdict: Verdict) -> int:
+    """Append the verdict to the store; returns its number."""
+    row = {
+        "moment": read_time(verdict.moment),
+        "product": verdict.product,
+        "version": verdict.challenger.version,
+        "sha256": verdict.challenger.sha256,
+        "champion_version": verdict.champion.version if verdict.champion else None,
+        "outcome": verdict.outcome,
+        "data_fingerprint": verdict.data_fingerprint,
+        "verdict": msgspec.to_builtins(verdict),
+    }
+    with engine.begin() as connection:
+        (number,) = connection.execute(insert(verdicts).values(row)).inserted_primary_key or (0,)
+    return int(number)
+
+
+def versions(engine: Engine, product: str) -> list[str]:
+    """Every version that was ever judged."""
+    with engine.connect() as connection:
+        return list(connection.execute(select(verdicts.c.version).where(verdicts.c.product == product)).scalars())
+
+
+def newest(engine: Engine, product: str, version: str, sha256: str = "") -> Verdict | None:
+    """The last verdict on a model version (of that package digest, where one is given), or None."""
+    wanted = select(verdicts.c.verdict).where(verdicts.c.product == product, verdicts.c.version == version)
+    if sha256:
+        wanted = wanted.where(verdicts.c.sha256 == sha256)
+    with engine.connect() as connection:
+        found = connection.execute(wanted.order_by(verdicts.c.id.desc()).limit(1)).scalar_one_or_none()
+    return None if found is None else msgspec.convert(found, Verdict)

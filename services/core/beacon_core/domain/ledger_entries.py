@@ -1,0 +1,76 @@
+"""The entries of the ledger of promotions: what may stand in a row."""
+
+from datetime import datetime
+from typing import Any, Literal, get_args
+
+import msgspec
+
+from beacon_core.domain.pins import Pin
+
+Action = Literal["promote", "roll_back", "recover", "watch", "adopt"]
+"""`adopt`: what serves was put there by somebody else, and the ledger takes note."""
+
+
+Step = Literal["adopt", "begin", "check", "dark", "shadow", "canary", "release", "verify", "watch", "end"]
+
+
+Outcome = Literal["begun", "pass", "fail", "inconclusive", "promoted", "rolled_back", "kept", "refused"]
+"""Of a row. A run's last row has the step `end` and says `promoted`, `rolled_back` (users had seen the model),
+`refused` (something spoke against it before they did) or `kept` (the old one serves on, nothing was proven)."""
+
+
+Reason = Literal[
+    "package_missing",
+    "digest_mismatch",
+    "schema_mismatch",
+    "crash_at_load",
+    "golden_mismatch",
+    "error_rate",
+    "not_finite",
+    "latency",
+    "output_collapse",
+    "output_shift",
+    "output_disagreement",
+    "out_of_range",
+    "memory",
+    "realised_error",
+    "too_few_samples",
+    "version_skew",
+    "not_ready",
+    "no_way_back",
+    "other_changes",
+    "stale_verdict",
+    "interrupted",
+    "by_hand",
+    "target_down",
+]
+"""Why a model was kept out or taken back; the closed set that the page and the tests go by."""
+
+
+REASONS: tuple[str, ...] = get_args(Reason)
+
+
+ENDS: tuple[str, ...] = ("promoted", "rolled_back", "kept", "refused")
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """One row: who or what (`actor`) did which step, with which outcome and evidence, and what may answer since.
+
+    The run is about `before` and `after`: the candidate, or what a rollback goes back to.
+    """
+
+    key: str
+    run: str
+    moment: datetime
+    product: str
+    target: str
+    actor: str
+    action: Action
+    step: Step
+    outcome: Outcome
+    reason: Reason | None = None
+    message: str = ""
+    before: Pin | None = None
+    after: Pin | None = None
+    serving: tuple[Pin, ...] = ()
+    evidence: dict[str, Any] | None = None

@@ -1,0 +1,77 @@
+"""The verdict: whether a new model may replace the one in service, with every figure beside its limit."""
+
+from typing import Literal
+
+import msgspec
+
+Outcome = Literal["pass", "fail", "inconclusive"]
+
+
+class Check(msgspec.Struct, frozen=True):
+    """One figure beside its limit; `low` to `high` is the confidence interval of `number`, where there is one.
+
+    `challenger` and `champion` are what each of them shows, and `number` is what is held to the limit.
+    """
+
+    name: str
+    title: str
+    outcome: Outcome
+    number: float
+    rule: Literal["at most", "below", "at least"]
+    limit: float
+    low: float | None = None
+    high: float | None = None
+    challenger: float | None = None
+    champion: float | None = None
+    note: str = ""
+
+
+class Slice(msgspec.Struct, frozen=True):
+    """A segment's mean absolute errors and their ratio; its confidence interval is corrected for their number."""
+
+    name: str
+    rows: int
+    challenger: float
+    champion: float
+    ratio: float
+    low: float
+    high: float
+
+
+class Contestant(msgspec.Struct, frozen=True):
+    """A model of the comparison: its package and the data that it was trained on."""
+
+    version: str
+    sha256: str
+    algorithm: str
+    data_fingerprint: str
+    created_at: str
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What was compared, on which rows, and what came of it. `moment` is UTC, ISO 8601."""
+
+    product: str
+    outcome: Outcome
+    reason: str
+    checks: tuple[Check, ...]
+    slices: tuple[Slice, ...]
+    method: Literal["backtest", "cross-validation", "none"]
+    how: str
+    rows: int
+    confidence: float
+    data_fingerprint: str
+    challenger: Contestant
+    champion: Contestant | None
+    revision: str
+    moment: str
+
+
+def encode(verdict: Verdict) -> bytes:
+    """The verdict as indented JSON."""
+    return msgspec.json.format(msgspec.json.encode(verdict), indent=2)
+
+
+def decode(content: bytes | str) -> Verdict:
+    """The verdict of `encode`; raises msgspec.ValidationError."""
+    return msgspec.json.decode(content, type=Verdict)

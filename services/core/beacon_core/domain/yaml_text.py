@@ -1,0 +1,220 @@
+"""YAML as people write it: what a plain word means, and one line for every slip.
+
+PyYAML speaks YAML 1.1: `NO` is false, `010` is 8, `12:30` is 750, `1e3` is text, and of two equal keys the last one
+counts. Here a plain word is null, true, false, a decimal number, or else the text that it is, as in YAML 1.2.
+"""
+
+import math
+import re
+from typing import Any
+
+import msgspec
+import yaml
+from yaml import Node, ScalarNode, SequenceNode
+
+MOST_VALUES = 100_000
+"""Above this, a few aliases of aliases are at work, or it is no file for people."""
+MOST_DIGITS = 18
+CONSTANTS: dict[str, Any] = {"": None, "~": None, "null": None, "true": True, "false": False}
+NUMBER = re.compile(r"[-+]?(\.\d+|\d+(\.\d*)?)(e[-+]?\d+)?", re.ASCII | re.IGNORECASE)
+NOT_FINITE = re.compile(r"[-+]?\.inf|\.nan", re.IGNORECASE)
+TOP_KEY = re.compile(r"""["']?([^\s#"'][^:]*?)["']?\s*:""")
+NO_YAML = "is not YAML in UTF-8"
+KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "str": "text (in quotes)",
+    "object": "a mapping",
+    "array": "a list",
+}
+RULES = {
+    r"Expected `(\w+)`, got `null`": "must be {0}, is empty",
+    r"Expected `(\w+)`, got `\w+`": "must be {0}, is {value}",
+    r"Object missing required field `(\S+)`": "lacks the key `{0}`",
+    r"Object contains unknown field `(\S+)`": "has a key that is unknown here: `{0}`",
+}
+PLACE = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
+DEFAULT_TAGS = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map"))
+
+
+class YamlError(ValueError):
+    """A slip in a YAML file: the key where it is, such as `features.RM.valid[0]`, and the rule that it breaks."""
+
+    def __init__(self, key: str, rule: str) -> None:
+        super().__init__(f"{key}: {rule}")
+        self.key = key
+        self.rule = rule
+
+
+def parse_yaml(content: bytes) -> Any:
+    """Read a file's one document; raises `YamlError`."""
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise YamlError("(file)", f"{NO_YAML}: line {line} holds the byte 0x{content[error.start]:02x}") from error
+    try:
+        node = yaml.compose(text, Loader=_Loader)
+        return None if node is None else _Reader().value(node, "")
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        rule = f"{NO_YAML}: line {line} holds the character U+{ord(text[error.position]):04X}"
+        raise YamlError("(file)", rule) from error
+    except yaml.MarkedYAMLError as error:
+        raise _slip(text, error) from error
+    except RecursionError as error:
+        raise YamlError("(file)", f"{NO_YAML}: it is nested too deeply") from error
+
+
+class _Loader(yaml.SafeLoader):
+    """Nodes as they are written: no plain word is taken for anything yet."""
+
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - the base class's own attribute
+
+
+class _Reader:
+    """Makes values of nodes, and knows where it is."""
+
+    def __init__(self) -> None:
+        self._made = 0
+        self._open: set[int] = set()
+
+    def value(self, node: Node, key: str) -> Any:
+        """Return what the node at `key` says."""
+        self._made += 1
+        if self._made > MOST_VALUES:
+            raise YamlError("(file)", f"has more than {MOST_VALUES} values: aliases of aliases?")
+        if node.tag not in DEFAULT_TAGS:
+            raise YamlError(_shown(key), f"has the tag {node.tag}; tags are not taken")
+        if isinstance(node, ScalarNode):
+            return node.value if node.style else _plain(node.value, key)
+        if id(node) in self._open:
+            raise YamlError(_shown(key), "is an alias of what it stands in")
+        self._open.add(id(node))
+        try:
+            if isinstance(node, SequenceNode):
+                return [self.value(item, f"{key}[{number}]") for number, item in enumerate(node.value)]
+            return self._mapping(node, key)
+        finally:
+            self._open.discard(id(node))
+
+    def _mapping(self, node: Node, key: str) -> dict[str, Any]:
+        merged: dict[str, Any] = {}
+        own: dict[str, Any] = {}
+        lines: dict[str, int] = {}
+        for name_node, node_of in node.value:
+            if not isinstance(name_node, ScalarNode):
+                raise YamlError(_shown(key), f"line {_line(name_node)}: a key must be a word")
+            name = name_node.value
+            place = f"{key}.{name}" if key else name
+            if name in lines:
+                raise YamlError(_shown(place), f"is given twice, in lines {lines[name]} and {_line(name_node)}")
+            lines[name] = _line(name_node)
+            value = self.value(node_of, place)
+            if name != "<<" or name_node.style:
+                own[name] = value
+                continue
+            for other in value if isinstance(value, list) else [value]:
+                if not isinstance(other, dict):
+                    raise YamlError(_shown(place), "must be a mapping, or a list of them")
+                merged = other | merged  # of several, the first one counts
+        return merged | own
+
+
+def _plain(text: str, key: str) -> Any:
+    """Return what a word without quotes means."""
+    if text in CONSTANTS or (text.lower() in CONSTANTS and (text.isupper() or text.istitle())):
+        return CONSTANTS[text.lower()]
+    if NOT_FINITE.fullmatch(text):
+        raise YamlError(_shown(key), f"must be finite, is {text}")
+    if not NUMBER.fullmatch(text):
+        return text
+    digits = text.lstrip("+-")
+    if digits[0] == "0" and digits[1:2].isdigit():
+        raise YamlError(_shown(key), f"is {text}: a number must not begin with 0 (for text, write it in quotes)")
+    number = float(text)
+    if not math.isfinite(number) or (digits.isdecimal() and len(digits) > MOST_DIGITS):
+        raise YamlError(_shown(key), f"is too large a number (more than {MOST_DIGITS} digits)")
+    if digits.isdecimal():
+        return int(text)
+    # 1e3 is how people write 1000, also where a whole number is wanted.
+    return int(number) if "." not in text and number.is_integer() and abs(number) < 10**MOST_DIGITS else number
+
+
+def _slip(text: str, error: yaml.MarkedYAMLError) -> YamlError:
+    """Name the place and the rule of a text that does not parse."""
+    mark = error.problem_mark or error.context_mark
+    problem = " ".join((error.problem or error.context or "it does not parse").split())
+    if mark is None:
+        return YamlError("(file)", f"{NO_YAML}: {problem}")
+    lines = text.splitlines()
+    if "'\\t'" in problem:
+        problem = "a tab, where YAML takes blanks"
+    above = (TOP_KEY.match(line) for line in reversed(lines[: mark.line + 1]))
+    key = next((match[1] for match in above if match), "(file)")
+    return YamlError(_shown(key), f"{NO_YAML}: line {mark.line + 1}, column {mark.column + 1}: {problem}")
+
+
+def _line(node: Node) -> int:
+    return int(node.start_mark.line) + 1
+
+
+def _shown(key: str) -> str:
+    """A key on one line."""
+    return (key if key.isprintable() else repr(key)) or "(top)"
+
+
+def explain(error: msgspec.ValidationError, raw: Any, kind: type) -> tuple[str, str]:
+    """Return the key and the rule of what `msgspec.convert(raw, kind)` refused; the key is empty for `raw` itself."""
+    rule, _, place = str(error).partition(" - at `$")
+    parts = _parts(place.rstrip("`"), raw, kind, str(error))
+    for pattern, words in RULES.items():
+        if match := re.fullmatch(pattern, rule):
+            rule = words.format(KINDS.get(match[1], match[1]), value=_worded(_at(raw, parts)))
+    key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts).lstrip(".")
+    return _shown(key) if key else "", rule
+
+
+def _parts(place: str, raw: Any, kind: type, message: str) -> list[str | int]:
+    """The way to a place as msgspec words it, where `[...]` is some key of a mapping."""
+    parts: list[str | int] = []
+    for match in PLACE.finditer(place):
+        name, number = match.groups()
+        if number == "...":
+            parts.append(next(key for key in _at(raw, parts) if _fails(_only(raw, parts, key), kind, message)))
+        else:
+            parts.append(name or int(number))
+    return parts
+
+
+def _at(raw: Any, parts: list[str | int]) -> Any:
+    for part in parts:
+        raw = raw[part]
+    return raw
+
+
+def _only(raw: Any, parts: list[str | int], key: str) -> Any:
+    """`raw` with one key alone in the mapping at `parts`."""
+    if not parts:
+        return {key: raw[key]}
+    whole = raw.copy()
+    whole[parts[0]] = _only(raw[parts[0]], parts[1:], key)
+    return whole
+
+
+def _fails(raw: Any, kind: type, message: str) -> bool:
+    try:
+        msgspec.convert(raw, kind)
+    except msgspec.ValidationError as error:
+        return str(error) == message
+    return False
+
+
+def _worded(value: Any) -> str:
+    """A value as the file's reader sees it, on one line."""
+    if isinstance(value, dict | list):
+        return "a mapping" if isinstance(value, dict) else "a list"
+    if isinstance(value, str):
+        return f"the text {value[:40]!r}"
+    return {True: "true", False: "false"}[value] if isinstance(value, bool) else f"{value}"

@@ -1,0 +1,1 @@
+"""Feast, as retraining, feature serving and their jobs use it; feature_repo/ configures it."""

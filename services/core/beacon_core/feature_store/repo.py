@@ -1,0 +1,106 @@
+"""How retraining, feature serving and the jobs open, apply and fill the feature store."""
+
+import contextlib
+import io
+import os
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import pandas as pd
+from feast import FeatureStore
+from feast.repo_config import RepoConfig
+from pydantic import ValidationError
+
+from beacon_core.domain.product import Product
+from beacon_core.domain.yaml_text import YamlError
+from beacon_core.feature_store import definitions
+from beacon_core.feature_store.errors import FeatureStoreError
+from beacon_core.feature_store.materialization import Materialized, materialize_new
+from beacon_core.feature_store.offline import locked
+from beacon_core.feature_store.online import keep_newest
+from beacon_core.platform import clock
+from beacon_core.platform.settings import Settings
+from beacon_core.platform.yaml_file import read_yaml
+
+CONFIG_FILE = "feature_store.yaml"
+
+
+def data_file(settings: Settings) -> Path:
+    """Home of the offline rows: entity key, event_timestamp, created (UTC), every feature as float64."""
+    return settings.home / "data" / "features.parquet"
+
+
+def load_config(settings: Settings) -> RepoConfig:
+    """Read feature_store.yaml; ${NAME} is an environment variable, ${BEACON_HOME} the home in force."""
+    file = settings.feature_repo / CONFIG_FILE
+    try:
+        raw = read_yaml(file)
+        config = RepoConfig(**_filled(raw, {**os.environ, "BEACON_HOME": str(settings.home)}))
+    except YamlError as error:
+        raise FeatureStoreError(f"{file}: {error}") from error
+    except KeyError as error:
+        raise FeatureStoreError(f"{file}: the environment variable {error.args[0]} is not set") from error
+    except TypeError as error:
+        raise FeatureStoreError(f"{file}: must be a mapping") from error
+    except ValidationError as error:  # whose own words quote what they refuse, a connection string for one
+        told = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        raise FeatureStoreError(f"{file}: {told}") from error
+    except ValueError as error:
+        raise FeatureStoreError(f"{file}: holds a $ that names no variable; a $ alone is written $$") from error
+    config.repo_path = settings.feature_repo
+    return config
+
+
+def _filled(value: Any, variables: Mapping[str, str]) -> Any:
+    """The texts of `value` with ${NAME} replaced by a variable, as it was meant: without the line break at its end."""
+    if isinstance(value, dict):
+        return {key: _filled(item, variables) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_filled(item, variables) for item in value]
+    if not isinstance(value, str):
+        return value
+    template = Template(value)
+    return template.substitute({name: variables[name].strip() for name in template.get_identifiers()})
+
+
+def open_store(settings: Settings) -> FeatureStore:
+    """Open the feature store of `settings.feature_repo`/feature_store.yaml; raises `FeatureStoreError`."""
+    for folder in (settings.home / "feast", settings.home / "data"):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FeatureStoreError(f"BEACON_HOME: {folder}: {error.strerror}") from error
+    return FeatureStore(config=load_config(settings))
+
+
+def apply(settings: Settings, product: Product) -> None:
+    """Bring the registry and the online store to product.yaml; safe to repeat, other schema versions stay."""
+    with contextlib.redirect_stdout(io.StringIO()):  # Feast prints; progress is the caller's to show
+        store = open_store(settings)
+        store.apply(definitions.build(product, data_file(settings)))
+        keep_newest(store.config, store.get_feature_view(definitions.view_name(product)))
+
+
+def known_at(settings: Settings, product: Product, moments: pd.DataFrame) -> pd.DataFrame:
+    """The product's features as they were known at each moment: `moments` has the entity key and event_timestamp.
+
+    Joined is the newest row by event time among those that had arrived by then (`created`), so that neither the future
+    nor what was reported late leaks in. A moment before an entity's first row is left out, as Feast does; other columns
+    of `moments` are kept.
+    """
+    store = open_store(settings)
+    service = store.get_feature_service(product.feature_service)
+    with locked(data_file(settings), shared=True):
+        return store.get_historical_features(moments, service, filter_by_created_timestamp=True).to_df()
+
+
+def materialize(
+    settings: Settings, product: Product, end: datetime | None = None, *, everything: bool = False
+) -> Materialized:
+    """Bring the newest row of each entity online, as of `end` (now by default), as `materialize_new` does."""
+    store = open_store(settings)
+    with contextlib.redirect_stderr(io.StringIO()):  # Feast draws progress bars
+        return materialize_new(store, definitions.view_name(product), end or clock.now(), everything=everything)

@@ -1,0 +1,1 @@
+"""The model package: what retraining hands to inference, and the release file that pins one."""

@@ -1,0 +1,82 @@
+"""Bring a pinned model package from MLflow over plain HTTP; no byte is kept whose digest is not the pinned one."""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import msgspec
+
+from beacon_core.domain.pins import Pin
+from beacon_core.model_package.manifest import MANIFEST_FILE, Manifest, Package, PackageError, digest, read_package
+from beacon_core.model_package.release import package_folder
+from beacon_core.platform.mlflow import Mlflow
+
+ARTIFACTS = "package"
+"""The folder of a run's artifacts in which its package lies."""
+CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
+"""The registry's aliases: what serves, what waits for its promotion, what a rollback goes back to."""
+
+
+class ForeignVersion(PackageError):  # noqa: N818 - a state of the world, not a mistake
+    """A version that somebody else registered: no digest pins its package."""
+
+
+def bring(address: str, pin: Pin, models: Path) -> Package:
+    """Download the package of `pin` to `models`/NAME/VERSION, whole or not at all.
+
+    Raises `PackageError` when the registry lacks it or holds other bytes, `RegistryDown` when it does not answer.
+    """
+    mlflow = Mlflow(address)
+    known = mlflow.version(pin.name, pin.version)
+    if known is None:
+        raise PackageError(f"{mlflow} has no {pin.name} {pin.version}")
+    content = _file(mlflow, known.run_id, MANIFEST_FILE, pin.sha256)
+    try:
+        files = msgspec.json.decode(content, type=Manifest).files
+    except msgspec.DecodeError as error:
+        raise PackageError(f"{MANIFEST_FILE}: {error}") from error
+    folder = package_folder(models, pin)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".draft-", dir=folder.parent) as name:
+        draft = Path(name) / pin.version
+        draft.mkdir()
+        (draft / MANIFEST_FILE).write_bytes(content)
+        for part, sha256 in files.items():
+            if Path(part).name != part:
+                raise PackageError(f"{part!r}: a package holds no folders")
+            (draft / part).write_bytes(_file(mlflow, known.run_id, part, sha256))
+        shutil.rmtree(folder, ignore_errors=True)
+        draft.rename(folder)
+    return read_package(folder, pin.sha256)
+
+
+def find_or_bring(address: str, pin: Pin, models: Path) -> Package:
+    """The package of `pin` in `models`, downloaded where it is not there, or not whole; raises as `bring`."""
+    try:
+        return read_package(package_folder(models, pin), pin.sha256)
+    except PackageError:
+        return bring(address, pin, models)
+
+
+def pinned_at(mlflow: Mlflow, name: str, alias: str) -> Pin | None:
+    """What an alias names, pinned by the digest that it was registered with; None where there is none.
+
+    Raises `ForeignVersion` for a version that is not Beacon's, `RegistryDown` when MLflow does not answer.
+    """
+    found = mlflow.version_at(name, alias)
+    if found is None:
+        return None
+    if not found.sha256:
+        raise ForeignVersion(
+            f"version {found.number} of {name} is {alias} in MLflow, and not registered by Beacon (no tag sha256)"
+        )
+    return Pin(name, found.number, found.sha256)
+
+
+def _file(mlflow: Mlflow, run_id: str, name: str, sha256: str) -> bytes:
+    content = mlflow.artifact(run_id, f"{ARTIFACTS}/{name}")
+    if content is None:
+        raise PackageError(f"{mlflow} has no {ARTIFACTS}/{name} of run {run_id or '(none)'}")
+    if digest(content) != sha256:
+        raise PackageError(f"{name}: {mlflow} holds other bytes than the pinned {sha256[:12]}")
+    return content

@@ -1,0 +1,46 @@
+"""Ask a server that predicts a package's golden question, and hold its answer against the package's own."""
+
+import json
+import math
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from typing import Any
+
+from beacon_core.model_package.manifest import Golden, Manifest
+
+Answer = dict[str, Any]
+
+
+def ask(url: str, features: Mapping[str, float], timeout: float, headers: Mapping[str, str] | None = None) -> Answer:
+    """The answer of a prediction route; of a refusal its status and body. Raises OSError when nobody answers."""
+    given = {"Content-Type": "application/json", **(headers or {})}
+    body = json.dumps({"features": features}).encode()
+    request = urllib.request.Request(url, body, given)  # noqa: S310 - the operator's address
+    try:
+        with urllib.request.urlopen(request, timeout=timeout) as response:  # noqa: S310
+            found: Answer = json.load(response)
+    except urllib.error.HTTPError as error:
+        with error:
+            return {"status": error.code, "body": error.read(1000).decode(errors="replace")}
+    except ValueError as error:
+        return {"status": 200, "body": f"is no JSON: {error}"}
+    return found if isinstance(found, dict) else {"status": 200, "body": repr(found)[:1000]}
+
+
+def question(manifest: Manifest, golden: Golden) -> dict[str, float]:
+    """A golden row as the features of a request."""
+    return {facts.name: value for facts, value in zip(manifest.features, golden.row, strict=True)}
+
+
+def fault(answer: Answer, manifest: Manifest, golden: Golden) -> str:
+    """Why an answer is not the package's; empty when it is."""
+    model, value = answer.get("model"), answer.get("prediction")
+    version = model.get("version") if isinstance(model, dict) else None
+    if version != manifest.version:
+        return f"version {version} answers, not {manifest.version}: {answer}"
+    if not isinstance(value, float | int) or not math.isclose(
+        value, golden.prediction, abs_tol=max(manifest.golden_tolerance, 1e-6)
+    ):
+        return f"{question(manifest, golden)}: {value}, not {golden.prediction}"
+    return ""

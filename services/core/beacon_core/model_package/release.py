@@ -1,0 +1,53 @@
+"""The release file: which model version inference serves, pinned by digest, and which one answers in shadow.
+
+Promotion writes it (a local file on a laptop, a mounted ConfigMap in a cluster); inference watches it.
+"""
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from beacon_core.domain.pins import NAME, Pin
+
+
+class ReleaseError(ValueError):
+    """The release file is missing or does not say what to serve."""
+
+
+class Release(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What serves (`model`) and what answers in shadow (`shadow`), if anything does."""
+
+    model: Pin
+    shadow: Pin | None = None
+
+
+def read_release(file: Path) -> Release:
+    """Read the release file; raises `ReleaseError`."""
+    try:
+        release = msgspec.json.decode(file.read_bytes(), type=Release)
+    except OSError as error:
+        raise ReleaseError(f"{file}: {error.strerror}") from error
+    except msgspec.DecodeError as error:
+        raise ReleaseError(f"{file}: {error}") from error
+    for pin in (release.model, release.shadow):
+        # Name and version become folder names: nothing but plain words may pass.
+        if pin is not None and not (NAME.fullmatch(pin.name) and NAME.fullmatch(pin.version)):
+            raise ReleaseError(f"{file}: {pin.name!r} version {pin.version!r} is not a valid name")
+    return release
+
+
+def write_release(file: Path, release: Release) -> None:
+    """Replace the release file in one step, so that a reader sees the old or the new one and nothing between."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    draft = file.with_suffix(".tmp")
+    with draft.open("wb") as stream:
+        stream.write(msgspec.json.encode(release))
+        stream.flush()
+        os.fsync(stream.fileno())
+    draft.replace(file)
+
+
+def package_folder(models: Path, pin: Pin) -> Path:
+    """Where the package of `pin` lies below the models folder."""
+    return models / pin.name / pin.version

@@ -1,0 +1,1 @@
+"""Logs, metrics and traces: one shape for every service and job."""

@@ -1,0 +1,82 @@
+"""The time, as every service and job takes it: the machine's, plus a shift that a simulation wrote (docs/demo.md).
+
+The shift is a number of seconds in `BEACON_HOME`/clock. Only what is recorded or compared with records is read here;
+durations, timeouts and the time of log lines are the machine's.
+"""
+
+import math
+import os
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from beacon_core.platform import places
+from beacon_core.platform.settings import PREFIX, Settings
+
+LOOK_SECONDS = 1.0
+"""How often the file is looked at: a prediction must not wait for it."""
+
+
+class _Shift:
+    """The shift in force, read anew when the file has changed."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._looked = -math.inf
+        self._seen: tuple[str, int] | None = None
+
+    def read(self) -> float:
+        moment = time.monotonic()
+        if moment - self._looked >= LOOK_SECONDS:
+            self._looked = moment
+            self._look()
+        return self.seconds
+
+    def forget(self) -> None:
+        self._looked = -math.inf
+
+    def _look(self) -> None:
+        given = os.environ.get(f"{PREFIX}HOME")
+        file = (places.absolute(given) if given else Settings().home) / "clock"
+        try:
+            seen = str(file), file.stat().st_mtime_ns
+        except OSError:
+            self._seen, self.seconds = None, 0.0
+            return
+        if seen != self._seen:
+            self._seen, self.seconds = seen, _seconds_in(file)
+
+
+_shift = _Shift()
+
+
+def now() -> datetime:
+    """The time, with the zone UTC."""
+    return datetime.now(UTC) + timedelta(seconds=_shift.read())
+
+
+def timestamp() -> float:
+    """The time, in seconds since 1970."""
+    return time.time() + _shift.read()
+
+
+def shift() -> timedelta:
+    """How far the time is ahead of the machine's."""
+    return timedelta(seconds=_shift.read())
+
+
+def set_shift(home: Path, ahead: timedelta) -> None:
+    """Shift the time of everything that has `home` as its BEACON_HOME; the others see it within `LOOK_SECONDS`."""
+    draft = home / "clock.tmp"
+    draft.write_text(str(ahead.total_seconds()), encoding="ascii")
+    draft.replace(home / "clock")
+    _shift.forget()
+
+
+def _seconds_in(file: Path) -> float:
+    # A damaged file must not end a prediction: the machine's time is then the best there is.
+    try:
+        seconds = float(file.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return 0.0
+    return seconds if math.isfinite(seconds) and abs(seconds) < timedelta(days=3650).total_seconds() else 0.0

@@ -1,0 +1,107 @@
+"""A job as a process: its logs, its trace, and how it ended; and a command that a person calls.
+
+    if __name__ == "__main__":
+        sys.exit(run_job("drift", main))
+
+`main` returns the exit status, tells what it does by `log`, and puts `job_runs.recorded` around each of its stages.
+`run_command` does the same for a program whose answer is what it prints.
+"""
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+
+from beacon_core.domain.errors import ConfigurationError
+from beacon_core.domain.ids import new_id
+from beacon_core.domain.masking import word
+from beacon_core.observability import logs
+from beacon_core.observability.trace_settings import is_traced
+from beacon_core.observability.tracing import Trace, open_tracer, outgoing_headers, read_trace
+from beacon_core.platform.settings import Settings, clean_credentials, load_settings
+
+log = logging.getLogger("beacon.job")
+REFUSED = 1
+
+
+def run_job(name: str, main: Callable[[], int]) -> int:
+    """Run `main` once; its exit status. What it does not catch becomes one line with the stack, and status 1."""
+    began = time.monotonic()
+    trace = given_trace()
+    logs.trace_id.set(trace.trace_id)
+    logs.configure_job_logging(name, Settings().build_version, "INFO")
+    status = REFUSED
+    try:
+        clean_credentials()
+        settings = load_settings()
+        logs.configure_job_logging(name, settings.build_version, settings.log_level, settings.log_format)
+        status = _run_traced(name, settings, trace, main)
+    except ConfigurationError as error:
+        log.error("%s", word(error))
+    except Exception:
+        log.exception("unexpected error")
+    seconds = round(time.monotonic() - began, 3)
+    logs.steps.log(logging.ERROR if status else logging.INFO, "job ended", extra={"status": status, "seconds": seconds})
+    return status
+
+
+def run_command(name: str, main: Callable[[Settings], int]) -> int:
+    """Run what a person calls; its exit status. A failure is one line on stderr, as `main` words it or as a mistake."""
+    logs.configure_logging(name, Settings().build_version, "WARNING")
+    try:
+        clean_credentials()
+        return main(load_settings())
+    except ConfigurationError as error:
+        complain(name, error)
+    except Exception:
+        log.exception("unexpected error")
+    return REFUSED
+
+
+def complain(name: str, error: BaseException) -> None:
+    """Tell the person who called `name` what went wrong."""
+    sys.stderr.write(f"{name}: {word(error)}\n")
+
+
+def given_trace(environment: Mapping[str, str] = os.environ) -> Trace:
+    """The trace of whoever started this process, by OpenTelemetry's TRACEPARENT; else a new one."""
+    given = {name: environment.get(name.upper(), "") for name in ("traceparent", "tracestate")}
+    return read_trace([(name.encode(), text.encode("latin-1", "replace")) for name, text in given.items() if text])
+
+
+def trace_environment() -> dict[str, str]:
+    """The variables by which a process that this one starts belongs to the same trace, below the span at hand."""
+    trace = Trace(logs.trace_id.get() or new_id())
+    if is_traced():
+        from opentelemetry.trace import get_current_span  # noqa: PLC0415 - only where spans are made
+
+        from beacon_core.observability.spans import trace_of  # noqa: PLC0415
+
+        current = get_current_span()
+        trace = trace_of(current) if current.get_span_context().is_valid else trace
+    return {name.upper(): text for name, text in outgoing_headers(trace, trace.parent_id).items()}
+
+
+def _run_traced(name: str, settings: Settings, trace: Trace, main: Callable[[], int]) -> int:
+    tracer = open_tracer(name, settings.build_version)
+    if tracer is None:
+        return main()
+    from opentelemetry.trace import SpanKind, StatusCode, set_tracer_provider, use_span  # noqa: PLC0415
+
+    from beacon_core.observability.spans import telling_failures  # noqa: PLC0415
+
+    set_tracer_provider(tracer.provider)
+    try:
+        begun = tracer.begin(name, trace, SpanKind.INTERNAL)
+        with (
+            use_span(begun, end_on_exit=True, record_exception=False, set_status_on_exception=False) as span,
+            telling_failures(span),
+        ):
+            status = main()
+            span.set_attribute("process.exit.code", status)
+            if status:
+                span.set_status(StatusCode.ERROR)
+    finally:
+        tracer.close()
+    return status

@@ -1,0 +1,236 @@
+"""Settings: every BEACON_ environment variable, read once, typed, and refused when misspelt."""
+
+import os
+import tempfile
+from collections.abc import Callable, Mapping, MutableMapping
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from beacon_core.domain import addresses
+from beacon_core.domain.errors import ConfigurationError
+from beacon_core.domain.masking import MASK, mask
+from beacon_core.platform import origins, places
+from beacon_core.platform.files import sqlite_url
+
+ROOT = Path(__file__).resolve().parents[4]
+PREFIX = "BEACON_"
+SECRETS = frozenset({"api_key", "feature_token", "console_token", "database_url"})
+ADDRESSES = frozenset({"features_url", "mlflow_url", "inference_metrics_url", "dvc_remote"})
+OTHERS = ("KAGGLE_", "AWS_", "MLFLOW_TRACKING_", "OTEL_EXPORTER_", "REDIS", "PG")
+"""Beginnings of the variables of Beacon's libraries that go out in a header or an address."""
+
+
+class SettingsError(ConfigurationError):
+    """An environment variable is unknown or has a value of the wrong type; the message names it."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Beacon's settings. The field `home` is read from BEACON_HOME, and so on. Empty means: not set."""
+
+    home: Path = ROOT / ".beacon"
+    """Folder of all state on a laptop."""
+    product: Path = ROOT / "feature_repo" / "product.yaml"
+    """The product spec."""
+    feature_repo: Path = ROOT / "feature_repo"
+    """Folder of feature_store.yaml and the Feast definitions."""
+    database_url: str = ""
+    """SQLAlchemy URL of the store; empty means SQLite in `home`."""
+    release: Path | None = None
+    """File that names the model version to serve; empty means `home`/release.json."""
+    spool: Path | None = None
+    """Folder of the prediction log's spool; empty means `home`/spool."""
+    spool_max_bytes: int = 256 << 20
+    """Above this, records are dropped and counted, and predictions go on."""
+
+    host: str = "127.0.0.1"
+    """Address that servers listen on."""
+    inference_port: int = 8080
+    """Port of inference."""
+    inference_metrics_port: int = 9090
+    """Port of inference's metrics."""
+    features_port: int = 6566
+    """Port of feature serving."""
+    features_metrics_port: int = 9091
+    """Port of feature serving's metrics."""
+    mlflow_port: int = 5000
+    """Port of MLflow."""
+    console_port: int = 8090
+    """Port of the console, its metrics included."""
+
+    features_url: str = ""
+    """Feature serving, as inference sees it; empty means `host`:`features_port`."""
+    features_timeout_seconds: float = 0.15
+    """How long a prediction waits for its features; `make run` gives it more."""
+    online_store_timeout_seconds: float = 0.18
+    """How long feature serving waits for the online store; `make run` gives it more."""
+    mlflow_url: str = ""
+    """MLflow, as retraining and the console see it; empty means `host`:`mlflow_port`."""
+    inference_metrics_url: str = ""
+    """Inference's metrics, as the console sees them (http://HOST:PORT); empty: errors are not shown."""
+    inference_metrics_timeout_seconds: float = 0.1
+    """How long the console's front page, which may take 200 ms, waits for them; `make run` gives it more."""
+    dvc_remote: str = ""
+    """Folder or URL (s3://) that retraining pushes its data to; empty means `home`/dvc-remote."""
+    kaggle_timeout_seconds: float = 120.0
+    """How long one download from Kaggle may take."""
+    drift_every_seconds: float = 3600.0
+    """How often a laptop runs its jobs: drift, then a retraining that was asked for, then the promotion."""
+    promote_every_seconds: float = 10.0
+    """How often a laptop's promoter looks for a verdict, a person's word and a breach of the watch."""
+    drift_shards: int = 1
+    """How many processes of an Indexed Job share the profiling (their number comes as JOB_COMPLETION_INDEX)."""
+    retrain_cronjob: str = ""
+    """CronJob that a drift alarm starts a Job of, on a cluster; empty: the request waits in the store."""
+
+    api_key: str = ""
+    """Key asked of clients that write actuals or read the prediction log; empty asks for none."""
+    feature_token: str = ""
+    """Token asked of clients that write features; empty switches the write routes off."""
+    console_token: str = ""
+    """Token asked of people who approve or reject in the console; empty switches the buttons off."""
+
+    cors_origins: tuple[str, ...] = ()
+    """Origins whose pages may ask inference from a browser (https://app.example.com,...), or *; empty: none."""
+    path_prefix: str = ""
+    """Path below which a proxy shows inference and the console, such as /beacon; it may take it off or leave it."""
+
+    max_body_bytes: int = 2_000_000
+    """Largest request body taken."""
+    body_timeout_seconds: float = 10.0
+    """How long a client may take to send its body, once it has begun; one that sends nothing of it has 30 seconds."""
+    head_timeout_seconds: float = 30.0
+    """How long a client may take to send the head of a request, from the connection or its first byte on."""
+    idle_timeout_seconds: float = 620.0
+    """How long a connection may rest before its next request, or more of an answer: longer than proxies let it."""
+    overload_seconds: float = 0.25
+    """How long answers to a crowd may take before the rest of it is told to come back; `make run` gives it more."""
+    max_batch_rows: int = 1000
+    """Most rows in one batch."""
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
+    """Least severe level that is logged."""
+    log_format: Literal["auto", "json", "plain"] = "auto"
+    """How jobs log: auto is plain lines for a person at a terminal, else JSON. Servers log JSON."""
+    access_log: bool = True
+    """One log line a request."""
+    build_version: str = "0.1.0"
+    """Version of this build, as shown in beacon_build_info."""
+    build_revision: str = "unknown"
+    """Code revision of this build."""
+
+    @property
+    def database(self) -> str:
+        """The store's URL in force."""
+        return self.database_url or sqlite_url(self.home / "beacon.db")
+
+    @property
+    def release_file(self) -> Path:
+        """The release file in force."""
+        return self.release or self.home / "release.json"
+
+    @property
+    def spool_dir(self) -> Path:
+        """The spool folder in force."""
+        return self.spool or self.home / "spool"
+
+    @property
+    def models_dir(self) -> Path:
+        """Folder of model packages: models/NAME/VERSION."""
+        return self.home / "models"
+
+    @property
+    def features_address(self) -> str:
+        """Feature serving's URL in force."""
+        return self.features_url or f"http://{self.host}:{self.features_port}"
+
+    @property
+    def mlflow_address(self) -> str:
+        """MLflow's URL in force."""
+        return self.mlflow_url or f"http://{self.host}:{self.mlflow_port}"
+
+    @property
+    def dvc_address(self) -> str:
+        """DVC's remote in force."""
+        return self.dvc_remote or str(self.home / "dvc-remote")
+
+    def environment(self) -> dict[str, str]:
+        """The variables of the places that were given, whole, for a process that starts in another folder."""
+        fields = {field.name: field.default for field in msgspec.structs.fields(self)}
+        given = {name: getattr(self, name) for name in PLACES if getattr(self, name) != fields[name]}
+        return {f"{PREFIX}{name.upper()}": str(value) for name, value in {**given, "home": self.home}.items()}
+
+    def shown(self) -> dict[str, str]:
+        """The settings as text for a log line, secrets hidden."""
+        values = {name: getattr(self, name) for name in self.__struct_fields__}
+        return {name: MASK if name in SECRETS and value else mask(str(value)) for name, value in values.items()}
+
+
+PLACES: dict[str, Callable[[str], object]] = {
+    "home": places.folder,
+    "product": places.file,
+    "feature_repo": places.folder,
+    "release": places.file,
+    "spool": places.folder,
+    "database_url": places.database,
+    "dvc_remote": places.remote,
+    "host": addresses.host,
+    "features_url": addresses.http_address,
+    "mlflow_url": addresses.http_address,
+    "inference_metrics_url": addresses.http_address,
+}
+"""What the settings that name a place may say."""
+READERS = PLACES | {"cors_origins": origins.origins, "path_prefix": origins.path_prefix}
+
+
+def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
+    """Build the settings from the environment; raises `SettingsError` for an unknown name or a wrong value."""
+    given = {name[len(PREFIX) :].lower(): text for name, text in environment.items() if name.startswith(PREFIX)}
+    types = {field.name: field.type for field in msgspec.structs.fields(Settings)}
+    values: dict[str, object] = {}
+    for name, text in given.items():
+        if name not in types:
+            raise SettingsError(f"{PREFIX}{name.upper()} is not a setting of Beacon")
+        if name in SECRETS | ADDRESSES:
+            text = _clean(f"{PREFIX}{name.upper()}", text)  # noqa: PLW2901 - as it was meant
+        if text == "":
+            continue
+        try:
+            values[name] = READERS[name](text) if name in READERS else msgspec.convert(text, types[name], strict=False)
+        except (ValueError, msgspec.ValidationError) as error:
+            raise SettingsError(f"{PREFIX}{name.upper()}: {error}") from error
+    settings = Settings(**values)  # type: ignore[arg-type]
+    try:
+        places.check_home(settings.home)
+    except ValueError as error:
+        raise SettingsError(f"{PREFIX}HOME: {error}") from error
+    return settings
+
+
+def clean_credentials(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Rid every credential of the blanks and line breaks around it that files and secrets bring along.
+
+    Libraries put them into headers as they are, and quote the whole header when it cannot be sent. So what is no header
+    is refused here: raises `SettingsError`.
+    """
+    for name, text in environment.items():
+        own = name.startswith(PREFIX) and name[len(PREFIX) :].lower() in SECRETS | ADDRESSES
+        if own or name.startswith(OTHERS) or name.lower().endswith("_proxy"):
+            environment[name] = _clean(name, text)
+
+
+def _clean(name: str, text: str) -> str:
+    text = text.strip()
+    if any(ord(sign) < 32 or ord(sign) == 127 for sign in text):
+        raise SettingsError(f"{name}: must be one line without control characters")
+    return text
+
+
+def make_home(settings: Settings) -> None:
+    """Make the folder of all state; raises `SettingsError` where nothing can be written in it."""
+    try:
+        settings.home.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=settings.home):
+            pass
+    except OSError as error:
+        raise SettingsError(f"{PREFIX}HOME: {settings.home}: {error.strerror}") from error

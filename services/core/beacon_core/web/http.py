@@ -1,0 +1,201 @@
+"""What a route sees and gives: `Request`, `Response`, `Route`; and the reading of a bounded body."""
+
+import asyncio
+import contextlib
+import gc
+import re
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import msgspec
+
+from beacon_core.domain.errors import BeaconError
+from beacon_core.domain.ids import is_client_id, new_id
+from beacon_core.observability.tracing import Trace, read_trace
+
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Scope = dict[str, Any]
+Headers = Sequence[tuple[bytes, bytes]]
+
+JSON = b"application/json"
+CHARSET = re.compile(rb";\s*charset\s*=\s*[\"']?([^;\"']*)", re.IGNORECASE)
+CHARSETS = {b"utf-8", b"utf8", b"us-ascii", b"ascii"}
+encode_json = msgspec.json.Encoder().encode
+
+# A body of many pieces that are this small (in bytes, on average) is refused: each costs gunicorn as much as a large
+# one, and more, the more of them wait.
+FEW_PIECES = 256
+SMALL_PIECE = 64
+
+
+class Request:
+    """One request on its way through: what came in, and what the log line and the metrics will say of it.
+
+    `id` is the client's X-Request-Id, else the trace's id; `path` holds the path's parameters; `parsed` is what a
+    protocol keeps of the body for its answer; `notes` are extra fields of the log line; `timings` are pairs of stage
+    and seconds; `count` counts what its route counts, after it was answered.
+    """
+
+    __slots__ = (
+        "body",
+        "count",
+        "endpoint",
+        "error_code",
+        "headers",
+        "id",
+        "method",
+        "notes",
+        "parsed",
+        "path",
+        "started",
+        "timings",
+        "trace",
+    )
+
+    def __init__(self, scope: Scope) -> None:
+        self.started = time.perf_counter()
+        self.method: str = scope["method"]
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        # Few requests bring a trace: the search for a doubled header is for those.
+        traced = b"traceparent" in self.headers
+        self.trace: Trace = read_trace(scope["headers"]) if traced else Trace(new_id())
+        given = self.headers.get(b"x-request-id")
+        name = given.decode("latin-1") if given else ""
+        self.id = name if name and is_client_id(name) else self.trace.trace_id
+        self.endpoint = "unmatched"
+        self.error_code: str | None = None
+        self.path: Mapping[str, str] = {}
+        self.body = b""
+        self.parsed: Any = None
+        self.notes: dict[str, Any] = {}
+        self.timings: list[tuple[str, float]] = []
+        self.count: Callable[[], None] | None = None
+
+    def header(self, name: bytes) -> str | None:
+        """The header's text, or None; `name` in lower case."""
+        value = self.headers.get(name)
+        return None if value is None else value.decode("latin-1")
+
+
+class Response(NamedTuple):
+    """An answer: status, body, content type and further headers."""
+
+    body: bytes
+    status: int = 200
+    content_type: bytes = JSON
+    headers: Headers = ()
+
+
+Handler = Callable[[Request], Awaitable[Response]]
+ErrorBody = Callable[[BeaconError, Request], bytes]
+
+
+def error_body(error: BeaconError, request: Request) -> bytes:
+    """Beacon's own error shape, as JSON."""
+    return encode_json(error.body(request.id))
+
+
+class Route(NamedTuple):
+    """A hot route: its template (the metric label `endpoint`), method, handler, and how it words errors."""
+
+    template: str
+    handler: Handler
+    method: str = "POST"
+    error_body: ErrorBody = error_body
+    content_types: frozenset[bytes] = frozenset({JSON})
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """What it takes: whoever may GET may also ask for the HEAD."""
+        return ("GET", "HEAD") if self.method == "GET" else (self.method,)
+
+
+def require_content_type(request: Request, allowed: frozenset[bytes]) -> None:
+    """Refuse a body of another type with 415; a body without a type is taken as the route's own."""
+    if request.headers.get(b"content-encoding", b"identity") != b"identity":
+        raise BeaconError("unsupported_media_type", "compressed bodies are not taken", "Content-Encoding")
+    given = request.headers.get(b"content-type")
+    if given is None or given in allowed:
+        return
+    if media_type(given) not in allowed:
+        wanted = " or ".join(sorted(name.decode() for name in allowed))
+        raise BeaconError("unsupported_media_type", f"send {wanted} in UTF-8", "Content-Type")
+    if not is_utf8(given):
+        rule = "text is taken in UTF-8 alone: charset utf-8 or utf8, or us-ascii or ascii, which are part of it"
+        raise BeaconError("unsupported_media_type", rule, "Content-Type")
+
+
+def media_type(content_type: bytes) -> bytes:
+    """Return the type itself, without its parameters, in lower case."""
+    return content_type.partition(b";")[0].strip().lower()
+
+
+@lru_cache(maxsize=64)
+def is_utf8(content_type: bytes) -> bool:
+    """Whether every charset among the parameters is one that UTF-8 includes."""
+    return {name.strip().lower().replace(b"_", b"-") for name in CHARSET.findall(content_type)} <= CHARSETS
+
+
+async def read_body(request: Request, receive: Receive, limit: int, seconds: float) -> bytes | None:
+    """Read the whole body, of at most `limit` bytes, within `seconds`; None when the client went away.
+
+    Raises BeaconError `body_too_large` as soon as the limit is passed, before more is read, and `request_timeout`.
+    """
+    length = request.headers.get(b"content-length")
+    if length is not None and length.isdigit() and int(length[:20]) > limit:
+        raise _too_large(limit)
+    # The usual body is there at once. A timer for it would cost more than its reading; gunicorn bounds this one wait.
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    if message["type"] == "http.request" and message.get("more_body"):
+        try:
+            async with asyncio.timeout(seconds):
+                return await _read_on(body, receive, limit)
+        except TimeoutError:
+            raise _too_slow(seconds) from None
+    if message["type"] == "http.disconnect":
+        if time.perf_counter() - request.started > seconds:
+            raise _too_slow(seconds)
+        return None
+    if len(body) > limit:
+        raise _too_large(limit)
+    return body
+
+
+async def _read_on(body: bytes, receive: Receive, limit: int) -> bytes | None:
+    whole, pieces, more = bytearray(body), 1, True
+    while more and len(whole) <= limit and (pieces < FEW_PIECES or len(whole) > pieces * SMALL_PIECE):
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        whole += message.get("body", b"")
+        pieces += 1
+        more = message.get("more_body", False)
+    if not more and len(whole) <= limit:
+        return bytes(whole)
+    if more:
+        await _forget(receive)
+    # gunicorn's objects of a closed connection hold each other, and the last it read: 256 kB of each such body before.
+    gc.collect()
+    # Raised from no variable: an error that its own frame holds would keep what came until a garbage collection.
+    raise _too_large(limit) if len(whole) > limit else BeaconError("body_too_large", "the body comes in tiny pieces")
+
+
+async def _forget(receive: Receive) -> None:
+    """Take what has arrived of a refused body, and wait for no more."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(0):
+            for _ in range(FEW_PIECES):
+                if not (await receive()).get("more_body"):
+                    return
+
+
+def _too_large(limit: int) -> BeaconError:
+    return BeaconError("body_too_large", f"the body is larger than {limit} bytes")
+
+
+def _too_slow(seconds: float) -> BeaconError:
+    return BeaconError("request_timeout", f"the body did not come within {seconds:g} seconds")

@@ -1,0 +1,157 @@
+"""What is told of every request: three metrics and one log line."""
+
+import asyncio
+import logging
+import sys
+import time
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+import msgspec
+from prometheus_client import CollectorRegistry
+
+from beacon_core.domain.errors import STATUS_OF
+from beacon_core.observability import metrics
+from beacon_core.observability.tracing import SAMPLED
+from beacon_core.web.http import Request
+from beacon_core.web.tallies import Count, Counters, Distribution, Distributions
+
+# Created at zero for every route, so that the first error is a step that rate() can see.
+USUAL_STATUSES = (200, 400, 404, 405, 408, 413, 415, 422, 500, 503)
+# Why what comes may be no request at all.
+UNREAD = ("invalid_request", "uri_too_long", "headers_too_large", "request_timeout")
+# Requests are counted and logged in groups, so many at once, this often at least and before each scrape: one by one,
+# between other work, that costs as much as a prediction; too many at once make the next request wait.
+GROUP_REQUESTS = 32
+GROUP_SECONDS = 0.05
+
+LEVEL_NAMES = {level: logging.getLevelName(level) for level in (logging.INFO, logging.WARNING, logging.ERROR)}
+
+
+class AccessLog:
+    """One JSON line a request, in the shape of `beacon_core.observability.logs`."""
+
+    def __init__(self, service: str, version: str, level: str) -> None:
+        self._fixed = {"logger": "beacon.access", "message": "request", "service": service, "version": version}
+        self._least = logging.getLevelNamesMapping()[level]
+        self._encode = msgspec.json.Encoder().encode
+        self._lines: list[bytes] = []
+
+    def add(self, answered: "Answered", method: str) -> None:
+        """Keep the line of one request until all are written."""
+        request, status = answered.request, answered.status
+        level = logging.ERROR if status >= 500 else logging.WARNING if status >= 400 else logging.INFO
+        if level < self._least:
+            return
+        line = {
+            "level": LEVEL_NAMES[level],
+            **self._fixed,
+            "time": datetime.fromtimestamp(answered.moment, UTC),
+            "request_id": request.id,
+            "trace_id": request.trace.trace_id,
+            "endpoint": request.endpoint,
+            "method": method,
+            "status": status,
+            "seconds": int(answered.seconds * 1e6) / 1e6,
+            "prediction_id": None,
+            **request.notes,
+        }
+        if request.error_code is not None:
+            line["code"] = request.error_code
+        self._lines.append(self._encode(line))
+
+    def write(self) -> None:
+        """Write the lines in one call."""
+        lines, self._lines = self._lines, []
+        if lines:
+            sys.stderr.buffer.write(b"\n".join(lines) + b"\n")
+            sys.stderr.buffer.flush()
+
+
+class Answered(NamedTuple):
+    """A request that was answered: with what status, after how many seconds, and when (seconds since 1970)."""
+
+    request: Request
+    status: int
+    seconds: float
+    moment: float
+
+
+class Series(NamedTuple):
+    """What the requests of one endpoint, method and status are counted into."""
+
+    requests: Count
+    durations: Distribution
+
+
+class Telemetry:
+    """Counts, times and logs answered requests, in groups; label values come from the declared routes only."""
+
+    def __init__(self, registry: CollectorRegistry, access_log: AccessLog | None) -> None:
+        self._requests = Counters(metrics.HTTP_REQUESTS, registry)
+        self._durations = Distributions(metrics.HTTP_DURATION, registry)
+        self._errors = Counters(metrics.API_ERRORS, registry)
+        self._access_log = access_log
+        self._answered: list[Answered] = []
+        self._timer: asyncio.TimerHandle | None = None
+        # Keyed by plain values: making label texts at every request costs more than the count itself.
+        self._series: dict[tuple[str, str, int], Series] = {}
+        self.declare("unmatched", "GET", ("not_found", "method_not_allowed", "internal"))
+        for code in UNREAD:
+            self._series_of("unmatched", "OTHER", STATUS_OF[code])
+            self._errors.labels("unmatched", code)
+
+    def declare(self, endpoint: str, method: str, codes: Iterable[str] = STATUS_OF) -> None:
+        """Create the series of one route at zero."""
+        codes = tuple(codes)
+        for status in (200, *sorted({STATUS_OF[code] for code in codes} & set(USUAL_STATUSES))):
+            self._series_of(endpoint, method, status)
+        for code in codes:
+            self._errors.labels(endpoint, code)
+
+    def answered(self, request: Request, status: int) -> float:
+        """Tell of one answered request, with the next group; returns the seconds it took."""
+        seconds = time.perf_counter() - request.started
+        request.body, request.parsed = b"", None  # they may be large
+        self._answered.append(Answered(request, status, seconds, time.time()))
+        if len(self._answered) >= GROUP_REQUESTS:
+            self.flush()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(GROUP_SECONDS, self._flush_the_rest)
+        return seconds
+
+    def _flush_the_rest(self) -> None:
+        self._timer = None
+        self.flush()
+
+    def flush(self) -> None:
+        """Count and log the requests of this group."""
+        group, self._answered = self._answered, []
+        for answered in group:
+            request = answered.request
+            method = request.method if request.method in metrics.METHODS else "OTHER"
+            series = self._series_of(request.endpoint, method, answered.status)
+            series.requests.inc()
+            series.durations.observe(answered.seconds)
+            if request.error_code is not None:
+                self._errors.labels(request.endpoint, request.error_code).inc()
+            if request.count is not None:
+                request.count()
+            if self._access_log is not None:
+                self._access_log.add(answered, method)
+        if self._access_log is not None:
+            self._access_log.write()
+
+    def exemplify(self, request: Request, seconds: float) -> None:
+        """Let the bucket of the request's duration point to its trace, if that is kept."""
+        if request.trace.flags & SAMPLED:
+            self._durations.labels(request.endpoint).exemplify(seconds, request.trace.trace_id)
+
+    def _series_of(self, endpoint: str, method: str, status: int) -> Series:
+        key = (endpoint, method, status)
+        series = self._series.get(key)
+        if series is None:
+            series = Series(self._requests.labels(*key), self._durations.labels(endpoint))
+            self._series[key] = series
+        return series

@@ -1,0 +1,1 @@
+"""What a comparison means: results, figures of performance, alarms."""

@@ -1,0 +1,1 @@
+"""Windows of rows against the reference: bins, distances, thresholds. Pure."""

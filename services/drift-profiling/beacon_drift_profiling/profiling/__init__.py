@@ -1,0 +1,1 @@
+"""From the prediction log to profiles by model version and hour."""

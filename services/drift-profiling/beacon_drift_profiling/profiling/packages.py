@@ -1,0 +1,106 @@
+"""The references in force: each model version's package, verified, with its profile as the columns of a comparison."""
+
+import hashlib
+import json
+from itertools import pairwise
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from beacon_core.domain.pins import NAME
+from beacon_core.domain.precision import STEPS, alike, half_step, rounded, single
+from beacon_core.domain.product import Feature, Product
+from beacon_core.model_package.manifest import PROFILE_FILE, Manifest, PackageError, read_package
+from beacon_drift_profiling.comparison.reference import PARTS, PREDICTION, Column, Kind, numeric_edges
+from beacon_drift_profiling.profiling.profile import Edges, Profile, ProfileError, Summary
+from beacon_drift_profiling.profiling.sums import Normal
+
+
+class Reference(msgspec.Struct, frozen=True):
+    """What a model version is compared with; `grid` names its bins, so that profiles made with others are found."""
+
+    version: str
+    manifest: Manifest
+    columns: tuple[Column, ...]
+    grid: str
+
+    @property
+    def edges(self) -> Edges:
+        """The bins of every column."""
+        return {column.name: (column.edges, column.categorical) for column in self.columns}
+
+    @property
+    def importances(self) -> dict[str, float]:
+        """Each feature's share of all importance, the most important first."""
+        total = sum(max(facts.importance, 0.0) for facts in self.manifest.features) or 1.0
+        shares = {facts.name: max(facts.importance, 0.0) / total for facts in self.manifest.features}
+        return dict(sorted(shares.items(), key=lambda item: -item[1]))
+
+    def normal(self, names: tuple[str, ...]) -> Normal | None:
+        """The most important feature, and training's quantiles 1 % and 99 % of it."""
+        first = next(iter(self.importances))
+        facts = next(facts for facts in self.manifest.features if facts.name == first)
+        return Normal(names.index(first), *alike(facts.quantiles[0], facts.quantiles[-1])) if first in names else None
+
+
+class NoReference(msgspec.Struct, frozen=True):
+    """Why a model version cannot be compared."""
+
+    version: str
+    reason: str
+
+
+def load_reference(models: Path, product: Product, version: str, sha256: str) -> Reference | NoReference:
+    """Read the package of a version that answered, pinned by the digest that its answers were logged with."""
+    if not NAME.fullmatch(version):
+        return NoReference(version, "its name is none that a package can have")
+    folder = models / product.name / version
+    try:
+        manifest = read_package(folder, sha256).manifest
+        if PROFILE_FILE not in manifest.files:
+            return NoReference(version, f"its package holds no {PROFILE_FILE}")
+        columns = columns_of(Profile.read((folder / PROFILE_FILE).read_bytes()).columns(), product)
+    except (PackageError, ProfileError, OSError) as error:
+        return NoReference(version, str(error))
+    places = [[column.name, column.edges, column.categorical] for column in columns]
+    grid = hashlib.sha256(json.dumps(places).encode()).hexdigest()[:16]
+    return Reference(version, manifest, columns, grid)
+
+
+def columns_of(summaries: dict[str, Summary], product: Product) -> tuple[Column, ...]:
+    """Return the columns of a reference profile that a comparison can use."""
+    columns = [_column(feature.name, "data", summaries.get(feature.name), feature) for feature in product.features]
+    columns.append(_column(PREDICTION, "prediction", summaries.get(PREDICTION), None))
+    columns.append(_column(product.target.name, "target", summaries.get(product.target.name), None))
+    return tuple(column for column in columns if column is not None)
+
+
+def _column(name: str, kind: Kind, summary: Summary | None, feature: Feature | None) -> Column | None:
+    """One column's bins and counts; None where training saw no value of it."""
+    if summary is None or summary.known == 0:
+        return None
+    if feature is not None and feature.categories is not None:
+        edges = tuple(float(value) for value in sorted(feature.categories))
+        middles = np.asarray([(low + high) / 2 for low, high in pairwise(edges)])
+        below = summary.below(np.asarray([edges[0] - 0.5, *middles, edges[-1] + 0.5]))
+        counts = np.diff(below)
+        counts = np.append(counts, summary.known - counts.sum())
+    else:
+        quantiles = summary.quantiles([0.0, *(np.arange(1, PARTS) / PARTS), 1.0])
+        # As later values are seen: answers rounded as they are told, and all as a model sees them.
+        low, *inner, high = map(single, rounded(quantiles) if kind == "prediction" else quantiles)
+        edges = numeric_edges(np.asarray(inner), low, high)
+        reach = 0.5 / STEPS if kind == "prediction" else 0.0
+        least = [edge - max(half_step(edge), reach) for edge in edges[1:-1]]
+        below = summary.below(np.asarray(least)) if least else np.empty(0)
+        counts = np.diff(np.concatenate([[0.0, 0.0], below, [summary.known, summary.known]]))
+    return Column(
+        name=name,
+        kind=kind,
+        categorical=feature is not None and feature.categories is not None,
+        edges=edges,
+        counts=tuple(np.maximum(np.round(counts), 0.0).tolist()),
+        rows=summary.rows,
+        nulls=summary.rows - summary.known,
+    )

@@ -1,0 +1,125 @@
+"""Profiling, behind one small interface: columns of rows to bytes, bytes of many hours to one profile, that to counts.
+
+The library is whylogs. Its sketches (quantiles, mean, extremes, nulls) are kept as it makes them; beside them each
+column carries a metric of ours, exact counts in the reference's bins. Sketches are randomized, so that the same rows
+give slightly different quantiles when they are merged another way; counts are not, and the comparison rests on them.
+"""
+
+import logging
+import os
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, Self
+
+import numpy as np
+
+from beacon_drift_profiling.comparison.statistics import Floats
+
+os.environ.setdefault("WHYLOGS_NO_ANALYTICS", "1")  # before the import: whylogs would call home
+
+from whylogs.core.metrics import MetricConfig, StandardMetric
+from whylogs.core.preprocessing import NumpyView, PreprocessedColumn
+from whylogs.core.view.column_profile_view import ColumnProfileView
+from whylogs.core.view.dataset_profile_view import DatasetProfileView
+
+from beacon_drift_profiling.profiling.bins_metric import BinsConfig, BinsError, BinsMetric
+
+logging.getLogger("whylogs").setLevel(logging.ERROR)
+
+Edges = Mapping[str, tuple[tuple[float, ...], bool]]
+"""For each column its edges, and whether it is categorical (beacon_drift_profiling.comparison.reference)."""
+
+
+SKETCHES = (StandardMetric.counts, StandardMetric.distribution)
+
+
+class ProfileError(ValueError):
+    """The bytes are no profile, or the profiles do not belong together."""
+
+
+class Summary:
+    """What a profile says of one column; `bins` is None where it was made without a reference."""
+
+    def __init__(self, column: Any) -> None:
+        counts = column.get_metric("counts")
+        metric = column.get_metric("bins")
+        self._distribution = column.get_metric("distribution")
+        self.rows = int(counts.n.value)
+        self.edges = None if metric is None else tuple(np.frombuffer(metric.edges.value, "<f8").tolist())
+        self.bins = None if metric is None else np.frombuffer(metric.counts.value, "<i8")
+        missing = int(counts.null.value)
+        self.nulls = missing if self.bins is None else self.rows - int(self.bins.sum())
+        self.infinite = missing - self.nulls
+
+    @property
+    def mean(self) -> float | None:
+        """Mean of the finite values."""
+        return float(self._distribution.avg) if self.known else None
+
+    @property
+    def known(self) -> int:
+        """Values that the sketch has seen."""
+        return int(self._distribution.n) if self._distribution else 0
+
+    def quantiles(self, places: Iterable[float]) -> list[float]:
+        """Estimate quantiles of the finite values; there must be some."""
+        return list(map(float, self._distribution.kll.value.get_quantiles(list(places))))
+
+    def below(self, values: Floats) -> Floats:
+        """Estimate how many of the finite values are below each of `values` (rising)."""
+        shares = self._distribution.kll.value.get_cdf(values.tolist())[:-1]
+        return np.asarray(shares) * self.known
+
+
+class Profile:
+    """A profile of rows; merging two gives the profile of all their rows."""
+
+    def __init__(self, view: DatasetProfileView) -> None:
+        self._view = view
+
+    @classmethod
+    def read(cls, content: bytes) -> Self:
+        """Read what `profile_rows` or whylogs wrote; raises `ProfileError`."""
+        try:
+            return cls(DatasetProfileView.deserialize(content))
+        except Exception as error:  # whatever whylogs and protobuf raise for bytes that are not theirs
+            raise ProfileError(f"not a profile: {type(error).__name__}: {error}") from error
+
+    def merge(self, other: "Profile") -> "Profile":
+        """Return the profile of both; raises `ProfileError` when their bins differ."""
+        try:
+            return Profile(self._view.merge(other._view))
+        except BinsError as error:
+            raise ProfileError(str(error)) from error
+
+    def columns(self) -> dict[str, Summary]:
+        """Every column by its name."""
+        return {name: Summary(column) for name, column in self._view.get_columns().items()}
+
+    def serialize(self) -> bytes:
+        """Write it; timestamps are those it was made with, so that equal rows of an hour give equal counts."""
+        return bytes(self._view.serialize())
+
+
+def profile_rows(columns: Mapping[str, Floats], hour: datetime, edges: Edges) -> Profile:
+    """Profile rows: columns of equal length, missing values as NaN. Columns without edges get no bins.
+
+    whylogs' metrics are fed with arrays: its own way goes through pandas and asks every value for its type.
+    """
+    made = {name: _column(np.asarray(values, dtype=np.float64), edges.get(name)) for name, values in columns.items()}
+    return Profile(DatasetProfileView(columns=made, dataset_timestamp=hour, creation_timestamp=hour))
+
+
+def _column(values: Floats, bins: tuple[tuple[float, ...], bool] | None) -> ColumnProfileView:
+    # An infinity would make every mean NaN: to the sketches it is a missing value, to the bins one outside.
+    finite = values[np.isfinite(values)]
+    seen = PreprocessedColumn()
+    seen.numpy = NumpyView(floats=finite)
+    seen.len, seen.null_count = len(values), len(values) - len(finite)
+    metrics = {metric.name: metric.value.zero(MetricConfig()) for metric in SKETCHES}
+    for metric in metrics.values():
+        metric.columnar_update(seen)
+    if bins is not None:
+        metrics["bins"] = BinsMetric.zero(BinsConfig(edges=bins[0], categorical=bins[1]))
+        metrics["bins"].add(values[~np.isnan(values)])
+    return ColumnProfileView(metrics)

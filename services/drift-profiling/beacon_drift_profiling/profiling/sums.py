@@ -1,0 +1,136 @@
+"""Sums over the rows of an hour, overall and per segment: they add up over hours, and every figure follows."""
+
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from beacon_core.domain.product import Product, Segment
+from beacon_drift_profiling.comparison.statistics import Floats
+
+ALL = ""
+TRAFFIC = ("rows", "in_time", "key_outside", "any_outside")
+# Of rows with an actual y and a residual e = y - prediction; `fourth` is the sum of e^4, and so on.
+LABELLED = (
+    "labelled",
+    "error",
+    "absolute",
+    "square",
+    "fourth",
+    "actual",
+    "actual_2",
+    "actual_3",
+    "actual_4",
+    "square_actual",
+    "square_actual_2",
+    "large",
+    "covered",
+    "delay",
+)
+FIELDS = TRAFFIC + LABELLED
+MISSING = "missing"
+
+Sums = dict[str, float]
+
+
+class Rows(msgspec.Struct, frozen=True):
+    """Rows of the prediction log as columns of equal length; missing values and missing actuals are NaN.
+
+    `features` has shape (rows, features); `latency` and `delay` (from the prediction to its actual's arrival) are in
+    seconds; `outside` says whether any feature lies outside its training range.
+    """
+
+    features: Floats
+    prediction: Floats
+    low: Floats
+    high: Floats
+    latency: Floats
+    outside: NDArray[np.bool_]
+    actual: Floats
+    delay: Floats
+
+
+class Normal(msgspec.Struct, frozen=True):
+    """The most important feature (its column) and its normal range."""
+
+    column: int
+    low: float
+    high: float
+
+
+def sums_of(rows: Rows, product: Product, normal: Normal | None) -> dict[str, Sums]:
+    """Sum the rows, by segment (`NAME=VALUE`, or "" for all); only segments with rows."""
+    parts = _parts(rows, product, normal)
+    matrix = np.column_stack([parts[name] for name in FIELDS])
+    masks = {ALL: np.ones(len(matrix), dtype=bool)} | masks_of(rows, product)
+    return {
+        name: dict(zip(FIELDS, matrix[mask].sum(axis=0).tolist(), strict=True))
+        for name, mask in masks.items()
+        if mask.any()
+    }
+
+
+def add(total: dict[str, Sums], more: Mapping[str, Mapping[str, float]]) -> None:
+    """Add the sums of other rows to `total`."""
+    for segment, sums in more.items():
+        own = total.setdefault(segment, dict.fromkeys(FIELDS, 0.0))
+        for name in FIELDS:
+            own[name] += sums.get(name, 0.0)
+
+
+def _parts(rows: Rows, product: Product, normal: Normal | None) -> dict[str, Any]:
+    labelled = ~np.isnan(rows.actual)
+    actual = np.where(labelled, rows.actual, 0.0)
+    error = np.where(labelled, actual - rows.prediction, 0.0)
+    square = error**2
+    key = np.zeros(len(actual), dtype=bool)
+    if normal is not None:
+        values = rows.features[:, normal.column]
+        key = (values < normal.low) | (values > normal.high)
+    return {
+        "rows": np.ones(len(actual)),
+        "in_time": rows.latency <= product.serving.latency_slo_seconds,
+        "key_outside": key,
+        "any_outside": rows.outside,
+        "labelled": labelled,
+        "error": error,
+        "absolute": np.abs(error),
+        "square": square,
+        "fourth": square**2,
+        "actual": actual,
+        "actual_2": actual**2,
+        "actual_3": actual**3,
+        "actual_4": actual**4,
+        "square_actual": square * actual,
+        "square_actual_2": square * actual**2,
+        "large": labelled & (np.abs(error) > product.quality.large_residual),
+        "covered": labelled & (rows.actual >= rows.low) & (rows.actual <= rows.high),
+        "delay": np.where(labelled, rows.delay, 0.0),
+    }
+
+
+def masks_of(rows: Rows, product: Product) -> dict[str, NDArray[np.bool_]]:
+    """Which rows (rows,) are in each segment."""
+    masks = {}
+    for name, segment in product.segments.items():
+        values = rows.prediction
+        if segment.of != "prediction":
+            values = rows.features[:, product.feature_names.index(segment.of)]
+        for label, mask in _slices(values, segment):
+            masks[f"{name}={label}"] = mask
+    return masks
+
+
+def _slices(values: Floats, segment: Segment) -> list[tuple[str, NDArray[np.bool_]]]:
+    """Bands between the bounds, or every value that occurs; missing values are a slice of their own."""
+    missing = np.isnan(values)
+    slices = [(MISSING, missing)]
+    if not segment.bounds:
+        return slices + [(f"{value:g}", values == value) for value in np.unique(values[~missing])]
+    ends = [-np.inf, *segment.bounds, np.inf]
+    for low, high in pairwise(ends):
+        slices.append((f"{low:g}..{high:g}", (values >= low) & (values < high)))
+    return slices

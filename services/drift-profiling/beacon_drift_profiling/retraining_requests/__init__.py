@@ -1,0 +1,1 @@
+"""From an alarm to a request to retrain."""

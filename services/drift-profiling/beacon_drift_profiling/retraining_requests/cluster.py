@@ -1,0 +1,49 @@
+"""The cluster: start the retraining Job through the Kubernetes API, as the pod's service account.
+
+The Job is made from the CronJob's own template, so that a run asked for by drift is the run of the schedule. Its name
+comes from the cause: asked twice, the API itself says that it is there.
+"""
+
+import hashlib
+
+from beacon_core.platform.kubernetes import CONFLICT, Access, ClusterError
+
+
+def job_name(cron_job: str, cause: str) -> str:
+    """Name the Job of a cause: a label of at most 63 characters, always the same."""
+    digest = hashlib.sha256(cause.encode()).hexdigest()[:10]
+    return f"{cron_job[:46].rstrip('-')}-drift-{digest}"
+
+
+def start_job(access: Access, cron_job: str, cause: str) -> bool:
+    """Start the Job; False when it was started before. Raises `ClusterError`."""
+    base = f"/apis/batch/v1/namespaces/{access.namespace}"
+    found = access.ask("GET", f"{base}/cronjobs/{cron_job}")
+    template = found["spec"]["jobTemplate"]
+    meta = template.get("metadata", {})
+    owner = {
+        "apiVersion": "batch/v1",
+        "kind": "CronJob",
+        "name": cron_job,
+        "uid": found["metadata"]["uid"],
+        "controller": False,
+    }
+    name = job_name(cron_job, cause)
+    job = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": name,
+            "labels": meta.get("labels", {}),
+            "annotations": meta.get("annotations", {}) | {"beacon/cause": cause},
+            "ownerReferences": [owner],
+        },
+        "spec": template["spec"],
+    }
+    try:
+        access.ask("POST", f"{base}/jobs", job)
+    except ClusterError as error:
+        if error.status == CONFLICT:
+            return False
+        raise
+    return True

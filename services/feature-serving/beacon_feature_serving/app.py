@@ -1,0 +1,63 @@
+"""Puts feature serving together: one line a part, in the order in which they are needed."""
+
+import asyncio
+import contextlib
+
+from prometheus_client import GC_COLLECTOR, PLATFORM_COLLECTOR, PROCESS_COLLECTOR, CollectorRegistry
+
+from beacon_core.domain.errors import BeaconError
+from beacon_core.feature_store import repo
+from beacon_core.platform.settings import Settings
+from beacon_core.web.asgi import Application
+from beacon_core.web.http import Route
+from beacon_core.web.spans import open_spans
+from beacon_feature_serving.instruments import Instruments
+from beacon_feature_serving.reading import get_online_features
+from beacon_feature_serving.refusal import error_body
+from beacon_feature_serving.registry import Registry
+from beacon_feature_serving.stores import open_reader
+from beacon_feature_serving.web import create_web, health_routes
+from beacon_feature_serving.writing import Writer
+
+
+def create(settings: Settings) -> Application:
+    """Build the ASGI application; nothing is read or started before gunicorn's worker asks for it."""
+    collectors = CollectorRegistry()
+    for collector in (PROCESS_COLLECTOR, PLATFORM_COLLECTOR, GC_COLLECTOR):
+        collectors.register(collector)
+    instruments = Instruments(collectors, settings)
+    store = repo.open_store(settings)
+    registry = Registry(store, instruments)
+    reader = open_reader(store, settings.online_store_timeout_seconds)
+    writer = Writer(settings, store, registry, reader)
+    read = get_online_features(registry, reader, instruments, settings.max_batch_rows)
+    web = create_web(writer)
+    watcher: asyncio.Task[None] | None = None
+
+    async def start() -> None:
+        nonlocal watcher
+        writer.start(asyncio.get_running_loop())
+        await asyncio.to_thread(registry.refresh)
+        with contextlib.suppress(BeaconError):  # a store that is down is told to those who ask
+            await reader.check()
+        watcher = asyncio.create_task(registry.watch())
+
+    async def stop() -> None:
+        if watcher is not None:
+            watcher.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await watcher
+        await reader.close()
+        await asyncio.to_thread(writer.close)
+
+    return Application(
+        service="feature-serving",
+        settings=settings,
+        metrics_port=settings.features_metrics_port,
+        routes=[Route("/get-online-features", read, error_body=error_body), *health_routes(registry)],
+        flask=web,
+        registry=collectors,
+        spans=open_spans("feature-serving", settings.build_version, db__system__name=store.config.online_store.type),
+        start=start,
+        stop=stop,
+    )

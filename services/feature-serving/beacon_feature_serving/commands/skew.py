@@ -1,0 +1,49 @@
+"""Compare what serving returned with what training would see. Exit 0 equal enough, 1 too much skew, 75 try again."""
+
+import argparse
+from datetime import timedelta
+
+import msgspec
+from sqlalchemy.exc import SQLAlchemyError
+
+from beacon_core.data.database import migrate, open_store
+from beacon_core.data.job_runs import recorded
+from beacon_core.domain.masking import word
+from beacon_core.feature_store.errors import FeatureStoreError
+from beacon_core.platform import clock
+from beacon_core.platform.job import log, run_job
+from beacon_core.platform.product_file import load_product
+from beacon_core.platform.settings import load_settings
+from beacon_feature_serving.skew import measure_skew
+
+JOB = "skew"
+SKEWED, TRY_AGAIN = 1, 75
+
+
+def main() -> int:
+    """Replay the predictions of the last days; one line says how many differ, and in which features."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--days", type=float, default=1.0, help="how far back")
+    parser.add_argument("--most", type=float, default=0.0, help="share of unequal predictions that is still fine")
+    arguments = parser.parse_args()
+    settings = load_settings()
+    product = load_product(settings.product)
+    until = clock.now()
+    since = until - timedelta(days=arguments.days)
+    try:
+        engine = open_store(settings.database)
+        migrate(engine)
+        with recorded(engine, JOB, f"{since.isoformat()}/{until.isoformat()}", "replay") as run:
+            skew = measure_skew(settings, product, engine, since, until)
+            run.rows, run.details = skew.predictions, msgspec.to_builtins(skew)
+    except (FeatureStoreError, SQLAlchemyError, OSError) as error:
+        log.error("skew check failed, try again: %s", word(error))
+        return TRY_AGAIN
+    told = ", ".join(f"{name} {count}" for name, count in skew.features.items()) or "none"
+    log.info(f"{skew.unequal} of {skew.predictions} predictions differ ({skew.share:.2%}); features: {told}")
+    return SKEWED if skew.share > arguments.most else 0
+
+
+def run() -> int:
+    """Run as a process of its own."""
+    return run_job(JOB, main)

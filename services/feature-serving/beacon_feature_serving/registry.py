@@ -1,0 +1,97 @@
+"""Follows the Feast registry: the newest good state serves, and a bad one is counted and passed over."""
+
+import asyncio
+import logging
+import time
+from pathlib import Path
+
+from feast import FeatureStore
+from feast.protos.feast.core.Registry_pb2 import Registry as RegistryProto
+
+from beacon_core.domain.errors import BeaconError
+from beacon_core.domain.masking import word_with_type
+from beacon_feature_serving.catalog import Catalog
+from beacon_feature_serving.instruments import Instruments
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS = 1.0
+
+
+class RegistryError(RuntimeError):
+    """The registry could be read, but it is not whole."""
+
+
+class Registry:
+    """Holds the catalog in service and replaces it when the registry changes."""
+
+    def __init__(self, store: FeatureStore, instruments: Instruments) -> None:
+        self._store = store
+        self._instruments = instruments
+        self._catalog: Catalog | None = None
+        self._seen: object = None
+        self._failure = "it has not been read yet"
+        config = store.config.registry
+        path = Path(str(config.path))
+        self._file = None
+        if config.registry_type == "file" and "://" not in str(config.path):
+            self._file = path if path.is_absolute() else Path(store.repo_path) / path
+        self._ttl = max(config.cache_ttl_seconds, 1)
+
+    @property
+    def loaded(self) -> bool:
+        """Whether there is a catalog to serve from."""
+        return self._catalog is not None
+
+    @property
+    def catalog(self) -> Catalog:
+        """The catalog in service; BeaconError `feature_store_unavailable` before the first one was read."""
+        if self._catalog is None:
+            raise BeaconError("feature_store_unavailable", f"the registry cannot be read: {self._failure}")
+        return self._catalog
+
+    def refresh(self) -> None:
+        """Read the registry if it changed since the last good read."""
+        try:
+            state = self._state()
+            if state == self._seen:
+                return
+            catalog = Catalog(self._read(), self._store.config)
+            catalog.resolve_services()
+            self._instruments.materialized(catalog.materialized())
+        except Exception as error:  # noqa: BLE001 - whatever a broken registry raises, the last good one goes on serving
+            self._instruments.registry_failures.inc()
+            failure = word_with_type(error)
+            if failure != self._failure:
+                log.warning("registry not read, the last good one serves on", extra={"reason": failure})
+            self._failure = failure
+            return
+        self._catalog, self._seen, self._failure = catalog, state, ""
+        log.info("registry read", extra={"views": sorted(catalog.views)})
+
+    async def watch(self) -> None:
+        """Look for changes, for ever."""
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            await asyncio.to_thread(self.refresh)
+
+    def _state(self) -> object:
+        """What tells one state of the registry from the next: the file's facts, or for a remote one the time."""
+        if self._file is None:
+            return time.monotonic() // self._ttl
+        facts = self._file.stat()
+        return facts.st_mtime_ns, facts.st_size, facts.st_ino
+
+    def _read(self) -> RegistryProto:
+        if self._file is None:
+            self._store.refresh_registry()
+            remote: RegistryProto = self._store.registry.proto()
+            return remote
+        proto: RegistryProto = RegistryProto.FromString(self._file.read_bytes())
+        # Feast rewrites the file in place. The project comes last in it, so without it the file is cut off, even
+        # where the cut falls between two entries and what is left parses.
+        if not any(project.spec.name == self._store.project for project in proto.projects):
+            raise RegistryError(
+                f"{self._file.name} holds no project {self._store.project}; half written, or not applied"
+            )
+        return proto

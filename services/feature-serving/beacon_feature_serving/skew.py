@@ -1,0 +1,79 @@
+"""Skew: what serving returned, replayed from the prediction log through the path that training takes."""
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import pandas as pd
+from sqlalchemy import Engine, select
+
+from beacon_core.data.tables import predictions
+from beacon_core.domain.product import Product
+from beacon_core.feature_store import repo
+from beacon_core.feature_store.names import EVENT_TIME
+from beacon_core.platform.settings import Settings
+
+BATCH = 10_000
+
+Moment = tuple[int, datetime]  # an entity at a time
+
+
+class Skew(msgspec.Struct, frozen=True):
+    """The replayed predictions, how many of them differ, their share, and by feature how often it was to blame."""
+
+    predictions: int
+    unequal: int
+    share: float
+    features: dict[str, int]
+
+
+def measure_skew(settings: Settings, product: Product, engine: Engine, since: datetime, until: datetime) -> Skew:
+    """Replay the predictions of [since, until) that used stored features. Equal means equal: no tolerance."""
+    replayed = unequal = 0
+    blame: Counter[str] = Counter()
+    for batch in _batches(engine, since, until):
+        known = _known(settings, product, batch)
+        for served, features in ((row.served, known.get((int(row.entity), row.time), {})) for row in batch):
+            wrong = [name for name in product.feature_names if served.get(name) != features.get(name)]
+            blame.update(wrong)
+            unequal += bool(wrong)
+        replayed += len(batch)
+    return Skew(replayed, unequal, unequal / replayed if replayed else 0.0, dict(blame.most_common()))
+
+
+def _batches(engine: Engine, since: datetime, until: datetime) -> Any:
+    columns = predictions.c
+    query = (
+        select(columns.id, columns.time, columns.entity, columns.served)
+        .where(columns.time >= since, columns.time < until, columns.served.is_not(None), columns.entity.is_not(None))
+        .order_by(columns.time)
+        .execution_options(yield_per=BATCH)
+    )
+    with engine.connect() as connection:
+        for batch in connection.execute(query).partitions(BATCH):
+            # JSON null and SQL NULL are both "not served", and only the latter is left out by the query.
+            kept = [row for row in batch if row.served]
+            if kept:
+                yield kept
+
+
+def _known(settings: Settings, product: Product, batch: Sequence[Any]) -> dict[Moment, dict[str, float | None]]:
+    """What training would join at each moment; nothing for one before its entity was known."""
+    key = product.entity.key
+    # Distinct ones: Feast joins two equal moments, such as two rows of one batch, into one.
+    moments = sorted({(int(row.entity), row.time) for row in batch})
+    frame = pd.DataFrame(
+        {
+            key: pd.array([entity for entity, _ in moments], dtype="int64"),
+            EVENT_TIME: pd.to_datetime([time for _, time in moments], utc=True),
+        }
+    )
+    joined = repo.known_at(settings, product, frame)
+    times = (time.to_pydatetime() for time in joined[EVENT_TIME])
+    rows = joined[list(product.feature_names)].to_dict("records")
+    return {
+        (int(entity), time): {str(name): None if pd.isna(value) else value for name, value in row.items()}
+        for entity, time, row in zip(joined[key], times, rows, strict=True)
+    }

@@ -1,0 +1,29 @@
+"""What a reader of an online store is, and the one way in which it fails."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from beacon_core.domain.errors import BeaconError
+from beacon_feature_serving.catalog import ViewPlan
+from beacon_feature_serving.lookup import Row
+
+
+class Reader(Protocol):
+    """Reads rows of one online store."""
+
+    async def read(self, plan: ViewPlan, keys: Sequence[bytes]) -> list[Row | None]:
+        """One row an encoded entity key, None where the store has none; raises `unavailable` within the time limit."""
+        ...
+
+    async def check(self) -> None:
+        """Raise `unavailable` within the time limit if the store does not answer."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        ...
+
+
+def unavailable(reason: str) -> BeaconError:
+    """The online store does not answer; the client may try again."""
+    return BeaconError("feature_store_unavailable", f"the online store does not answer: {reason}")

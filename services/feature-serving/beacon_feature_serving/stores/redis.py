@@ -1,0 +1,208 @@
+"""Feast's Redis online store, read over one pipelined connection.
+
+All requests share the connection: their commands go out as they come, and Redis answers in order.
+"""
+
+import asyncio
+import ssl
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+import hiredis
+from feast.infra.online_stores.helpers import _mmh3
+from feast.infra.online_stores.redis import RedisOnlineStore
+from feast.repo_config import RepoConfig
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from beacon_core.domain.masking import word
+from beacon_core.web.patience import TICKS, at_most
+from beacon_feature_serving.catalog import ViewPlan
+from beacon_feature_serving.lookup import NANOSECONDS, UNKNOWN, Row, decode_value
+from beacon_feature_serving.stores.reader import unavailable
+
+CONNECT_SECONDS = 2.0
+# Of the time that a read may take, this share is for the connection, where there is none yet; the rest is for silence.
+CONNECT_SHARE = 1 / 3
+
+
+class Connection(asyncio.Protocol):
+    """One connection: a queue of questions, each waiting for its number of replies.
+
+    It is given up when questions wait and nothing at all is heard, not when one answer is late: a store under load is
+    slow, a hung one is silent.
+    """
+
+    def __init__(self, silent_seconds: float) -> None:
+        self.transport: asyncio.Transport | None = None
+        self._silent_seconds = silent_seconds
+        self._reader = hiredis.Reader()
+        self._waiting: deque[tuple[int, list[Any], asyncio.Future[list[Any]]]] = deque()
+        self._silent_ticks = 0
+        self._clock: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport  # type: ignore[assignment]
+
+    def data_received(self, data: bytes) -> None:
+        self._silent_ticks = 0
+        self._reader.feed(data)
+        while self._waiting:
+            count, replies, future = self._waiting[0]
+            while len(replies) < count:
+                reply = self._reader.gets()
+                if reply is False:
+                    return
+                replies.append(reply)
+            self._waiting.popleft()
+            if not future.done():
+                future.set_result(replies)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.transport = None
+        for _, _, future in self._waiting:
+            if not future.done():
+                future.set_exception(exc or ConnectionResetError("Redis closed the connection"))
+        self._waiting.clear()
+
+    async def ask(self, commands: Sequence[bytes]) -> list[Any]:
+        """Send the commands and wait for their replies; a reply that is an error is raised."""
+        if self.transport is None:
+            raise ConnectionResetError("the connection is closed")
+        future: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
+        self._waiting.append((len(commands), [], future))
+        self.transport.write(b"".join(commands))
+        if self._clock is None:
+            self._silent_ticks = 0
+            self._wind()
+        replies = await future
+        for reply in replies:
+            if isinstance(reply, hiredis.HiredisError):
+                raise reply
+        return replies
+
+    def abort(self, error: Exception | None = None) -> None:
+        """Drop the connection at once; whoever waits on it is told."""
+        if self.transport is not None:
+            self.transport.abort()
+            self.connection_lost(error)
+
+    def _wind(self) -> None:
+        self._clock = asyncio.get_running_loop().call_later(self._silent_seconds / TICKS, self._tick)
+
+    def _tick(self) -> None:
+        self._clock = None
+        self._silent_ticks += 1
+        if self._waiting and self._silent_ticks >= TICKS:
+            self.abort(TimeoutError(f"nothing heard for {self._silent_seconds * 1000:.0f} ms"))
+        if self._waiting:
+            self._wind()
+
+
+class RedisReader:
+    """Reads one HMGET an entity, all of a request in one round trip."""
+
+    def __init__(self, config: RepoConfig, timeout_seconds: float) -> None:
+        self._connect_seconds = timeout_seconds * CONNECT_SHARE
+        self._silent_seconds = timeout_seconds - self._connect_seconds
+        nodes, options = RedisOnlineStore._parse_connection_string(config.online_store.connection_string)
+        self._host, self._port = nodes[0]["host"], int(nodes[0]["port"])
+        self._options = options
+        self._project = config.project.encode()
+        self._connection: Connection | None = None
+        self._connecting: asyncio.Task[Connection] | None = None
+        self._fields: dict[tuple[str, tuple[str, ...]], tuple[bytes, bytes]] = {}
+
+    async def read(self, plan: ViewPlan, keys: Sequence[bytes]) -> list[Row | None]:
+        head, tail = self._command(plan)
+        commands = [
+            b"%b$%d\r\n%b%b\r\n%b" % (head, len(key) + len(self._project), key, self._project, tail) for key in keys
+        ]
+        return [_row(reply) for reply in await self._ask(commands)]
+
+    async def check(self) -> None:
+        await self._ask([_command("PING")])
+
+    async def close(self) -> None:
+        if self._connection is not None:
+            self._connection.abort()
+
+    async def _ask(self, commands: Sequence[bytes]) -> list[Any]:
+        try:
+            connection = await self._connected()
+            try:
+                return await connection.ask(commands)
+            except ConnectionError:
+                # Redis closes idle connections, and restarts: a read can be asked again, of a new connection, once.
+                connection.abort()
+                connection = await self._connected()
+                return await connection.ask(commands)
+        except (OSError, hiredis.HiredisError) as error:  # TimeoutError is an OSError
+            raise unavailable(word(error)) from error
+
+    def _command(self, plan: ViewPlan) -> tuple[bytes, bytes]:
+        """HMGET without its key: what comes before and after it."""
+        known = self._fields.get((plan.prefix, plan.columns))
+        if known is None:
+            fields = [_mmh3(f"{plan.prefix}:{column}") for column in plan.columns] + [f"_ts:{plan.prefix}".encode()]
+            head = b"*%d\r\n$5\r\nHMGET\r\n" % (len(fields) + 2)
+            known = head, b"".join(b"$%d\r\n%b\r\n" % (len(field), field) for field in fields)
+            if len(self._fields) > 1024:
+                self._fields.clear()
+            self._fields[plan.prefix, plan.columns] = known
+        return known
+
+    async def _connected(self) -> Connection:
+        if self._connection is not None and self._connection.transport is not None:
+            return self._connection
+        if self._connecting is None or self._connecting.done():
+            self._connecting = asyncio.create_task(self._connect())
+            self._connecting.add_done_callback(_heard)
+        async with at_most(self._connect_seconds):
+            return await asyncio.shield(self._connecting)
+
+    async def _connect(self) -> Connection:
+        # Whoever asked may have given up meanwhile: the connection is kept for the next request.
+        async with asyncio.timeout(CONNECT_SECONDS):
+            _, connection = await asyncio.get_running_loop().create_connection(
+                lambda: Connection(self._silent_seconds), self._host, self._port, ssl=_tls(self._options)
+            )
+            greeting = []
+            if "password" in self._options:
+                user = [str(self._options["username"])] if "username" in self._options else []
+                greeting.append(_command("AUTH", *user, str(self._options["password"])))
+            if self._options.get("db"):
+                greeting.append(_command("SELECT", str(self._options["db"])))
+            if greeting:
+                try:
+                    await connection.ask(greeting)
+                except BaseException:
+                    connection.abort()
+                    raise
+            self._connection = connection
+            return connection
+
+
+def _tls(options: dict[str, Any]) -> ssl.SSLContext | None:
+    return ssl.create_default_context(cafile=options.get("ssl_ca_certs")) if options.get("ssl") else None
+
+
+def _command(*words: str) -> bytes:
+    return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in map(str.encode, words))
+
+
+def _heard(task: asyncio.Task[Connection]) -> None:
+    """Take note of the outcome, also when whoever asked for the connection has given up meanwhile."""
+    if not task.cancelled():
+        task.exception()
+
+
+def _row(reply: list[bytes | None]) -> Row | None:
+    *cells, stamp = reply
+    if stamp is None:
+        return None
+    time = Timestamp.FromString(stamp)
+    return Row(
+        time.seconds * NANOSECONDS + time.nanos,
+        [UNKNOWN if cell is None else decode_value(cell) for cell in cells],
+    )

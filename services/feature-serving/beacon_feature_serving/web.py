@@ -1,0 +1,48 @@
+"""The Flask half, which writes, with errors as Feast words them; and health, which is no part of it.
+
+Writes may wait for each other and for a store; health is answered by the event loop, so that they cannot hold it up.
+"""
+
+from flask import Flask
+from flask import Response as FlaskResponse
+
+from beacon_core.domain.errors import BeaconError
+from beacon_core.web.flask_app import create_flask, current_request
+from beacon_core.web.http import Request, Response, Route
+from beacon_feature_serving.refusal import error_body
+from beacon_feature_serving.registry import Registry
+from beacon_feature_serving.writing import Writer, add_writes
+
+
+def health_routes(registry: Registry) -> list[Route]:
+    """Liveness, and readiness as Feast words it: the status says it all.
+
+    The online store is no part of either: its failure is told per request.
+    """
+
+    async def livez(_request: Request) -> Response:
+        return Response(b'{"live":true}')
+
+    async def health(_request: Request) -> Response:
+        return Response(b"", 200 if registry.loaded else 503)
+
+    return [Route("/livez", livez, "GET"), *(Route(path, health, "GET") for path in ("/health", "/readyz"))]
+
+
+def create_web(writer: Writer) -> Flask:
+    """Make the Flask half of feature serving."""
+    app = create_flask("beacon_feature_serving")
+    app.register_error_handler(BeaconError, _feast_error)
+    add_writes(app, writer)
+    return app
+
+
+def _feast_error(error: BeaconError) -> FlaskResponse:
+    context = current_request()
+    context.error_code = error.code
+    response = FlaskResponse(error_body(error, context), error.status, content_type="application/json")
+    if error.status == 503:
+        response.headers["Retry-After"] = "1"
+    if error.status == 401:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    return response

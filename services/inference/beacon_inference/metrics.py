@@ -1,0 +1,133 @@
+"""Inference's metrics, created at zero, and the counting of a prediction in one place."""
+
+from typing import NamedTuple
+
+import msgspec
+from prometheus_client import CollectorRegistry
+
+from beacon_core.domain.product import Product
+from beacon_core.domain.times import read_time
+from beacon_core.observability import metrics
+from beacon_core.platform.settings import Settings
+from beacon_core.web.tallies import Count, Counters, Distribution, Distributions
+from beacon_inference.matrix import Filled, Marks
+from beacon_inference.models.model import Model
+
+
+class Predicted(NamedTuple):
+    """The predictions of one request, and what they were made from."""
+
+    model: Model
+    values: list[float]
+    filled: Filled
+
+
+class Instruments:
+    """The metrics of predictions; every label set that can be known exists from the start."""
+
+    def __init__(self, registry: CollectorRegistry, product: Product, settings: Settings) -> None:
+        self._registry = registry
+        self._product = product
+        imputations = Counters(metrics.IMPUTATIONS, registry)
+        features_out = Counters(metrics.OUT_OF_RANGE_FEATURES, registry)
+        self._imputations = [imputations.labels(name) for name in product.feature_names]
+        self._features_out = [features_out.labels(name) for name in product.feature_names]
+        extreme = Counters(metrics.EXTREME_PREDICTIONS, registry)
+        self._very_low, self._very_high = extreme.labels("very_low"), extreme.labels("very_high")
+        stages = Distributions(metrics.STAGE_SECONDS, registry)
+        self._stages = {stage: stages.labels(stage) for stage in metrics.STAGES}
+        self._model_latency = Distributions(metrics.MODEL_LATENCY, registry).labels()
+        self._key_out = Counters(metrics.KEY_FEATURE_OUT_OF_RANGE, registry).labels()
+        self._predictions = Counters(metrics.PREDICTIONS, registry)
+        self._predictions_out = Counters(metrics.OUT_OF_RANGE_PREDICTIONS, registry)
+        self._values: Distribution | None = None
+        self._info = metrics.gauge(metrics.MODEL_INFO, registry)
+        self._trained = metrics.gauge(metrics.MODEL_TRAINED, registry)
+        self._expected = metrics.gauge(metrics.MODEL_EXPECTED_ERROR, registry)
+        self._swaps = Counters(metrics.MODEL_SWAPS, registry)
+        for outcome in ("swapped", "refused", "shadow_refused", "shadow_failed"):
+            self._swaps.labels(outcome)
+        build = metrics.gauge(metrics.BUILD_INFO, registry)
+        build.labels("inference", settings.build_version, settings.build_revision).set(1)
+        thresholds = metrics.gauge(metrics.THRESHOLD, registry)
+        for name, value in _thresholds(product).items():
+            thresholds.labels(name).set(value)
+
+    def swapped(self, model: Model, shadow: Model | None) -> None:
+        """Point the metrics at the model now in service."""
+        self._swaps.labels("swapped").inc()
+        self._info.clear()
+        for role, current in (("champion", model), ("shadow", shadow)):
+            if current is not None:
+                self._info.labels(current.pin.name, current.pin.version, current.pin.sha256, role).set(1)
+        self._trained.set(read_time(model.manifest.created_at).timestamp())
+        self._expected.set(model.manifest.expected_absolute_error)
+        self._predictions.labels(model.pin.version)
+        self._predictions_out.labels(model.pin.version)
+        if self._values is None:
+            # Buckets follow the first model's training quantiles; they stay, so that series stay comparable.
+            bounds = tuple(sorted({round(value, 1) for value in model.manifest.prediction_quantiles}))
+            self._values = Distributions(metrics.PREDICTION_VALUE, self._registry, bounds).labels()
+
+    def swap_failed(self, outcome: str) -> None:
+        """Count a model that was refused."""
+        self._swaps.labels(outcome).inc()
+
+    def shadow_failed(self) -> None:
+        """Count a shadow answer that could not be had."""
+        self._swaps.labels("shadow_failed").inc()
+
+    def model_took(self, seconds: float) -> None:
+        """Count one run of the model."""
+        self._model_latency.observe(seconds)
+
+    def count(self, timings: list[tuple[str, float]], predicted: Predicted | None) -> None:
+        """Count one answered request: its stages, and its predictions unless nobody's traffic asked for them."""
+        for stage, seconds in timings:
+            self._stages[stage].observe(seconds)
+        if predicted is not None:
+            self._count_predictions(*predicted)
+
+    def _count_predictions(self, model: Model, values: list[float], filled: Filled) -> None:
+        # By the model that answered: another one may be in service by the time that the group is counted.
+        self._predictions.labels(model.pin.version).inc(len(values))
+        manifest, target = model.manifest, self._product.target
+        if self._values is not None:
+            self._values.observe_all(values)
+        # Most are ordinary, and then the two extremes tell it of all.
+        least, most = min(values), max(values)
+        if least < target.low:
+            self._very_low.inc(sum(value < target.low for value in values))
+        if most > target.high:
+            self._very_high.inc(sum(value > target.high for value in values))
+        if least < manifest.prediction_min or most > manifest.prediction_max:
+            self._predictions_out.labels(model.pin.version).inc(
+                sum(not manifest.prediction_min <= value <= manifest.prediction_max for value in values)
+            )
+        _count_columns(self._imputations, filled.missing)
+        _count_columns(self._features_out, filled.outside)
+        key_values = filled.rows[:, model.key].tolist()
+        if min(key_values) < model.key_low or max(key_values) > model.key_high:
+            self._key_out.inc(sum(not model.key_low <= value <= model.key_high for value in key_values))
+
+
+def _count_columns(counts: list[Count], marks: Marks | None) -> None:
+    if marks is not None:
+        for count, marked in zip(counts, marks.sum(axis=0).tolist(), strict=True):
+            count.inc(marked)
+
+
+def _thresholds(product: Product) -> dict[str, float]:
+    return {
+        "latency_slo_seconds": product.serving.latency_slo_seconds,
+        "interval_coverage": product.serving.interval_coverage,
+        "availability_slo": product.serving.availability_slo,
+        "min_coverage": product.promotion.min_coverage,
+        "min_labels": product.drift.min_labels,
+        "min_features": product.serving.min_features,
+        "large_residual": product.quality.large_residual,
+        "target_low": product.target.low,
+        "target_high": product.target.high,
+        "max_mae_ratio": product.drift.max_mae_ratio,
+        **msgspec.structs.asdict(product.monitoring),
+    }

@@ -1,0 +1,1 @@
+"""Models in service: one of them, and the swap in place."""

@@ -1,0 +1,1 @@
+"""A prediction, stage by stage."""

@@ -1,0 +1,1 @@
+"""The prediction log: append to a spool, ship to the database, find by id."""

@@ -1,0 +1,80 @@
+"""Where in the spool a prediction lies, kept so that the many that nobody asks for cost little.
+
+The ids that Beacon makes begin with the time, and so the lines of a segment are in the ids' order: a mark every 32 kB
+tells where to look. The ids that clients make have an entry each, and so has what came after the clock went back.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from math import inf
+from typing import NamedTuple
+
+from beacon_core.domain.ids import TIME_DIGITS
+from beacon_inference.prediction_log.record import Record
+from beacon_inference.prediction_log.spool import Position
+
+MARK_BYTES = 32 << 10
+
+
+class Range(NamedTuple):
+    """Lines of a segment: those that begin in the `size` bytes from `offset` on."""
+
+    segment: int
+    offset: int
+    size: int
+
+
+class _Segment:
+    """The marks are times (as ids have them) and offsets, both ascending; `newest` is the last time in their order."""
+
+    __slots__ = ("marks", "named", "newest")
+
+    def __init__(self) -> None:
+        self.marks: list[tuple[str, int]] = []
+        self.newest = ""
+        self.named: dict[str, int] = {}
+
+    def note(self, record: Record, offset: int) -> None:
+        time = record.ids[0][:TIME_DIGITS]
+        if record.questions is not None or time < self.newest:
+            self.named.update(dict.fromkeys(record.ids, offset))
+            return
+        self.newest = time
+        if not self.marks or offset >= self.marks[-1][1] + MARK_BYTES:
+            self.marks.append((time, offset))
+
+    def ranges(self, prediction_id: str) -> Iterator[tuple[int, int]]:
+        offset = self.named.get(prediction_id)
+        if offset is not None:
+            yield offset, 1
+        time, marks = prediction_id[:TIME_DIGITS], self.marks
+        if marks and marks[0][0] <= time <= self.newest:
+            # Lines of the same millisecond may lie on both sides of a mark.
+            first = marks[max(0, bisect_left(marks, (time,)) - 1)][1]
+            after = bisect_right(marks, (time, inf))
+            end = marks[after][1] if after < len(marks) else marks[-1][1] + MARK_BYTES
+            yield first, end - first
+
+
+class SpoolIndex:
+    """Which lines may hold a prediction. One thread notes; others may ask and forget meanwhile."""
+
+    def __init__(self) -> None:
+        self._segments: dict[int, _Segment] = {}
+
+    def note(self, record: Record, position: Position) -> None:
+        """Keep where a record was written."""
+        segment = self._segments.get(position.segment)
+        if segment is None:
+            segment = self._segments.setdefault(position.segment, _Segment())
+        segment.note(record, position.offset)
+
+    def ranges(self, prediction_id: str) -> Iterator[Range]:
+        """Lines among which the prediction is, if it is in the spool."""
+        for number, segment in list(self._segments.items()):
+            for offset, size in segment.ranges(prediction_id):
+                yield Range(number, offset, size)
+
+    def forget(self, segment: int) -> None:
+        """Forget a segment that was dropped."""
+        self._segments.pop(segment, None)

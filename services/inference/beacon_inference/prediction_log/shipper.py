@@ -1,0 +1,216 @@
+"""The prediction log: append to the spool, ship to the database in the background, find by id.
+
+    append -> spool -> ship -> database
+
+A full or broken spool never fails a prediction: it is counted in beacon_prediction_log_dropped_total, and paged.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+
+from beacon_core.domain.masking import word
+from beacon_core.observability import metrics
+from beacon_inference.prediction_log.database import Database
+from beacon_inference.prediction_log.index import SpoolIndex
+from beacon_inference.prediction_log.record import Record, decode_record, decode_records, encode_record
+from beacon_inference.prediction_log.spool import Position, Spool
+
+log = logging.getLogger(__name__)
+
+SHIP_SECONDS = 0.25
+# Few, as with SQLite nobody else can write until they are committed; but each commit writes the last page of every
+# index anew.
+SHIP_BYTES = 128 << 10
+RETRY_SECONDS = (0.5, 1, 2, 5)
+# While requests come, the shipper takes the core that it shares with them in small steps and rests after each: so many
+# times as long as the step took, and less, the more predictions wait, until with this many it no longer rests. A pod
+# that ends has seconds to ship what is left.
+RESTS = 19
+PATIENT = 50_000
+# Every drop is counted; the log tells of it this often.
+DROPS_TOLD_SECONDS = 60
+
+
+class PredictionLog:
+    """Every acknowledged prediction, from the moment it was sent until it is in the database."""
+
+    def __init__(self, folder: Path, max_bytes: int, database: Database, registry: CollectorRegistry) -> None:
+        self._database = database
+        self._quarantine = folder / "quarantine.txt"
+        self._spool = Spool(folder, max_bytes)
+        self._index = SpoolIndex()
+        # Segment -> so many bytes of it are in the database.
+        self._offsets: dict[int, int] = {}
+        # Two counts of predictions, each written by one thread alone; what is between them waits.
+        self._appended = 0
+        self._taken = 0
+        # The shipper's own time, and the first of these counts, at its last rest.
+        self._rested, self._seen = 0.0, 0
+        self._newest_read: tuple[Position, Record] | None = None
+        self._silent_until = 0.0
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._ship_for_ever, name="shipper", daemon=True)
+        self._dropped = metrics.counter(metrics.LOG_DROPPED, registry)
+        self._shipped = metrics.counter(metrics.LOG_SHIPPED, registry)
+        self._quarantined = metrics.counter(metrics.LOG_QUARANTINED, registry)
+        self._failures = metrics.counter(metrics.LOG_SHIP_FAILURES, registry)
+        metrics.gauge(metrics.SPOOL_RECORDS, registry).set_function(self._count_waiting)
+        self._recover()
+
+    def start(self) -> None:
+        """Begin to ship."""
+        self._thread.start()
+
+    def stop(self, timeout: float = 5.0) -> None:
+        """Ship what can be shipped within `timeout` seconds; the rest stays in the spool for the next process."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout)
+        self._spool.close()
+
+    def append(self, record: Record) -> bool:
+        """Keep the record; False when it had to be dropped (and was counted)."""
+        position = self._spool.append(encode_record(record) + b"\n")
+        if position is None:
+            self._drop(len(record))
+            return False
+        self._note(record, position)
+        return True
+
+    def _note(self, record: Record, position: Position) -> None:
+        self._appended += len(record)
+        self._index.note(record, position)
+
+    def _drop(self, count: int) -> None:
+        self._dropped.inc(count)
+        if time.monotonic() >= self._silent_until:
+            self._silent_until = time.monotonic() + DROPS_TOLD_SECONDS
+            log.error("predictions are not logged: the spool is full or cannot be written", extra={"dropped": count})
+
+    def find_waiting(self, ids: Sequence[str]) -> dict[str, Record]:
+        """Find those of the predictions that are still in the spool, each as a record of its own."""
+        found = {}
+        for name in ids:
+            record = self._find_one(name)
+            if record is not None:
+                found[name] = record.take([record.ids.index(name)])
+        return found
+
+    def find(self, ids: Sequence[str]) -> dict[str, Record]:
+        """Find predictions in the spool or the database; raises DatabaseDown when only the latter could tell."""
+        found = self.find_waiting(ids)
+        others = [name for name in ids if name not in found]
+        return (found | self._database.find(others)) if others else found
+
+    def _find_one(self, name: str) -> Record | None:
+        if self._newest_read is not None:  # who asks for one row of a record often asks for all
+            position, record = self._newest_read
+            if self._waits(position) and name in record.ids:
+                return record
+        wanted = f'"{name}"'.encode()
+        for segment, begin, size in self._index.ranges(name):
+            ends = begin
+            for line in _lines(self._spool.read(segment, begin, size)):
+                position, ends = Position(segment, ends), ends + len(line) + 1
+                found = self._decode(line) if wanted in line and self._waits(position) else None
+                if found is not None and name in found.ids:
+                    self._newest_read = position, found
+                    return found
+        return None
+
+    def _waits(self, position: Position) -> bool:
+        return position.offset >= self._offsets.get(position.segment, 0)
+
+    def _decode(self, line: bytes) -> Record | None:
+        try:
+            return decode_record(line, len(self._database.names))
+        except (ValueError, RecursionError):
+            return None
+
+    def _decode_all(self, chunk: bytes) -> tuple[list[Record], list[bytes]]:
+        """Read whole lines; the second list has those that are no records."""
+        try:
+            return decode_records(chunk, len(self._database.names)), []
+        except (ValueError, RecursionError):
+            parsed = [(line, self._decode(line)) for line in _lines(chunk)]
+            return [record for _, record in parsed if record is not None], [line for line, r in parsed if r is None]
+
+    def _recover(self) -> None:
+        for segment in self._spool.segments():
+            offset = 0
+            while chunk := self._spool.read(segment, offset, SHIP_BYTES):
+                for line in _lines(chunk):
+                    record = self._decode(line)
+                    if record is not None:
+                        self._note(record, Position(segment, offset))
+                    offset += len(line) + 1
+
+    def _ship_for_ever(self) -> None:
+        failures = 0
+        while True:
+            try:
+                more = self._ship_once()
+                failures = 0
+            except Exception as error:  # noqa: BLE001 - nothing may end this thread
+                # Whatever is wrong with the database, the spool keeps the records and this thread goes on.
+                failures += 1
+                self._failures.inc()
+                if failures in {1, 10} or failures % 100 == 0:
+                    log.warning(
+                        "the prediction log cannot be shipped", extra={"reason": word(error), "tries": failures}
+                    )
+                more = False
+            if self._stopping.is_set() and (failures or not more):
+                return
+            if not more:
+                self._stopping.wait(RETRY_SECONDS[min(failures, len(RETRY_SECONDS)) - 1] if failures else SHIP_SECONDS)
+
+    def _ship_once(self) -> bool:
+        """Ship one batch of the oldest segment that has one; whether there may be more."""
+        for segment in self._spool.segments():
+            sealed = self._spool.is_sealed(segment)
+            offset = self._offsets.get(segment, 0)
+            chunk = self._spool.read(segment, offset, SHIP_BYTES)
+            if chunk:
+                records, unreadable = self._decode_all(chunk)
+                self._database.insert(records, self._rest)
+                self._set_aside(unreadable)
+                self._offsets[segment] = offset + len(chunk)
+                count = sum(map(len, records))
+                self._taken += count
+                self._shipped.inc(count)
+                return True
+            if sealed:
+                self._spool.drop(segment)
+                self._offsets.pop(segment, None)
+                self._index.forget(segment)
+        return False
+
+    def _rest(self) -> None:
+        """Leave the core to the event loop, if requests came since the last rest."""
+        took, appended = time.thread_time() - self._rested, self._appended
+        self._stopping.wait(rest_seconds(took, self._count_waiting(), busy=appended != self._seen))
+        self._rested, self._seen = time.thread_time(), appended
+
+    def _count_waiting(self) -> int:
+        return max(0, self._appended - self._taken)  # a record may be shipped between its write and its count
+
+    def _set_aside(self, lines: list[bytes]) -> None:
+        if lines:
+            with self._quarantine.open("ab") as file:
+                file.write(b"\n".join(lines) + b"\n")
+            self._quarantined.inc(len(lines))
+
+
+def rest_seconds(took: float, waiting: int, *, busy: bool) -> float:
+    """How long to rest after work that `took` so many seconds; `busy` is whether requests came meanwhile."""
+    return took * RESTS * max(0.0, 1 - waiting / PATIENT) if busy else 0.0
+
+
+def _lines(chunk: bytes) -> list[bytes]:
+    return chunk.split(b"\n")[:-1]

@@ -1,0 +1,149 @@
+"""Beacon's own JSON bodies, one row and batches: one parse, straight into the matrix.
+
+The parser is built from product.yaml. It knows only types; when it refuses a body, `explain` walks the body once more,
+slowly, to name the field and the rule.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from beacon_core.domain.errors import BeaconError
+from beacon_core.domain.integers import check_integer, whole_or_float
+from beacon_core.domain.product import Product
+from beacon_inference.prediction.inputs import Ask
+from beacon_inference.prediction.values import (
+    UNREADABLE,
+    check_client_id,
+    check_values,
+    entity_key,
+    explain_features,
+    read_entity,
+    read_leniently,
+)
+
+
+class NativeParser:
+    """Parses `{"features": {...}, "entity": {...}, "prediction_id": "..."}` and `{"rows": [...]}`."""
+
+    def __init__(self, product: Product, max_rows: int) -> None:
+        self._product = product
+        self._names = product.feature_names
+        self._key = product.entity.key
+        self._max_rows = max_rows
+        strict: dict[str, Any] = {"forbid_unknown_fields": True, "frozen": True, "gc": False}
+        features = msgspec.defstruct("Features", [(name, float | None, None) for name in self._names], **strict)
+        entity = msgspec.defstruct("Entity", [(self._key, Any)], **strict)
+        row = msgspec.defstruct(
+            "Row",
+            [("features", features | None, None), ("entity", entity | None, None), ("prediction_id", str | None, None)],
+            **strict,
+        )
+        batch = msgspec.defstruct("Batch", [("rows", list[row])], **strict)  # type: ignore[valid-type]
+        # The types are made at run time, so that a type checker cannot know their fields.
+        self._decode_row: Callable[[bytes], Any] = msgspec.json.Decoder(row, float_hook=whole_or_float).decode
+        self._decode_batch: Callable[[bytes], Any] = msgspec.json.Decoder(batch, float_hook=whole_or_float).decode
+        self._nothing = (None,) * len(self._names)
+
+    def row(self, body: bytes) -> Ask:
+        """Parse one row; raises BeaconError."""
+        check_values(body)
+        try:
+            row = self._decode_row(body)
+        except UNREADABLE as error:
+            self._explain_row(read_leniently(body, error), "")
+            raise BeaconError("invalid_body", str(error)) from error
+        values = self._nothing if row.features is None else msgspec.structs.astuple(row.features)
+        entity = None if row.entity is None else entity_key(getattr(row.entity, self._key), self._key, "entity")
+        if row.prediction_id is not None:
+            check_client_id(row.prediction_id, "prediction_id")
+        return Ask(
+            np.array([values], dtype=np.float64),
+            None if entity is None else [entity],
+            None if row.prediction_id is None else [row.prediction_id],
+        )
+
+    def batch(self, body: bytes) -> Ask:
+        """Parse up to `max_rows` rows; raises BeaconError that names a bad row by its index."""
+        check_values(body, self._max_rows)
+        try:
+            rows = self._decode_batch(body).rows
+        except UNREADABLE as error:
+            self._explain_batch(read_leniently(body, error))
+            raise BeaconError("invalid_body", str(error)) from error
+        self._check_count(len(rows))
+        nothing, astuple = self._nothing, msgspec.structs.astuple
+        matrix = np.array([nothing if r.features is None else astuple(r.features) for r in rows], dtype=np.float64)
+        entities = prediction_ids = None
+        if any(row.entity is not None for row in rows):
+            entities = self._entity_keys([row.entity for row in rows])
+        if any(row.prediction_id is not None for row in rows):
+            prediction_ids = [row.prediction_id for row in rows]
+            _check_distinct_ids(prediction_ids)
+        return Ask(
+            matrix,
+            entities,
+            prediction_ids,
+            path="rows[{row}].features.{feature}",
+            entity_path="rows[{row}].entity.{feature}",
+            id_path="rows[{row}].prediction_id",
+        )
+
+    def _check_count(self, count: int) -> None:
+        if not 1 <= count <= self._max_rows:
+            raise BeaconError(
+                "batch_too_large" if count else "invalid_body", f"send 1 to {self._max_rows} rows", "rows"
+            )
+
+    def _entity_keys(self, entities: list[Any]) -> list[int | None]:
+        key = self._key
+        try:
+            return [None if entity is None else check_integer(getattr(entity, key)) for entity in entities]
+        except ValueError:  # naming a row takes time, and hardly any needs it
+            return [
+                None if entity is None else entity_key(getattr(entity, key), key, f"rows[{row}].entity")
+                for row, entity in enumerate(entities)
+            ]
+
+    def _explain_batch(self, body: Any) -> None:
+        if not isinstance(body, dict):
+            raise BeaconError("invalid_body", 'send an object: {"rows": [...]}')
+        _refuse_unknown(body, ("rows",), "")
+        rows = body.get("rows")
+        if not isinstance(rows, list):
+            raise BeaconError("invalid_body", "rows must be a list", "rows")
+        self._check_count(len(rows))
+        for index, row in enumerate(rows):
+            self._explain_row(row, f"rows[{index}].")
+
+    def _explain_row(self, row: Any, prefix: str) -> None:
+        if not isinstance(row, dict):
+            raise BeaconError("invalid_body", 'send an object: {"features": {...}}', prefix.rstrip(".") or None)
+        _refuse_unknown(row, ("features", "entity", "prediction_id"), prefix)
+        explain_features(row.get("features"), self._product, f"{prefix}features")
+        if row.get("entity") is not None:
+            read_entity(row["entity"], self._key, f"{prefix}entity")
+        if not isinstance(row.get("prediction_id"), str | None):
+            raise BeaconError("invalid_type", "prediction_id must be a string", f"{prefix}prediction_id")
+
+
+def _check_distinct_ids(prediction_ids: list[str | None]) -> None:
+    seen: dict[str, int] = {}
+    for index, name in enumerate(prediction_ids):
+        if name is None:
+            continue
+        field = f"rows[{index}].prediction_id"
+        check_client_id(name, field)
+        if name in seen:
+            raise BeaconError("invalid_id", f"prediction_id is that of rows[{seen[name]}] too", field)
+        seen[name] = index
+
+
+def _refuse_unknown(body: Mapping[str, Any], known: tuple[str, ...], prefix: str) -> None:
+    for key in body:
+        if key not in known:
+            raise BeaconError(
+                "invalid_body", f"unknown key {key[:64]}; known are {', '.join(known)}", f"{prefix}{key}"[:128]
+            )

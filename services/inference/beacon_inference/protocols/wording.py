@@ -1,0 +1,88 @@
+"""Beacon's own answers, made of records."""
+
+from typing import NamedTuple
+
+import msgspec
+
+from beacon_core.domain.product import Product
+from beacon_inference.prediction_log.record import Record, Values
+
+KEPT_PATTERNS = 4096
+KEPT_MODELS = 16
+
+
+class Interval(msgspec.Struct, frozen=True, gc=False):
+    """The conformal interval, in the target's unit."""
+
+    low: float
+    high: float
+    coverage: float
+
+
+class Answer(msgspec.Struct, frozen=True, gc=False):
+    """What a client is told of one prediction."""
+
+    prediction: float
+    unit: str
+    interval: Interval
+    prediction_id: str
+    model: msgspec.Raw
+    imputed: msgspec.Raw
+    out_of_range: list[str]
+    sources: msgspec.Raw
+
+
+class Missing(NamedTuple):
+    """How an answer tells where the values came from, as JSON."""
+
+    imputed: msgspec.Raw
+    sources: msgspec.Raw
+
+
+class Wording:
+    """Words records as answers. What repeats from row to row is kept as JSON: the model, and what was missing."""
+
+    def __init__(self, product: Product) -> None:
+        self._product = product
+        self._names = product.feature_names
+        self._kept: dict[tuple[bool, ...], Missing] = {}
+        self._complete = self._word((False,) * len(self._names))
+        self._models: dict[str, msgspec.Raw] = {}
+
+    def answers(self, record: Record) -> list[Answer]:
+        """Build the answer to each row."""
+        unit, coverage = self._product.target.unit, self._product.serving.interval_coverage
+        model = self._models.get(record.sha256) or self._model(record)
+        served, answers = record.served, []
+        for row, given in enumerate(record.given):
+            stored = None if served is None else served[row]
+            words = self._complete if stored is None and None not in given else self._missing(given, stored)
+            outside = [self._names[column] for column in record.outside.get(row, ())]
+            interval = Interval(record.low[row], record.high[row], coverage)
+            prediction, name = record.prediction[row], record.ids[row]
+            answers.append(Answer(prediction, unit, interval, name, model, words.imputed, outside, words.sources))
+        return answers
+
+    def _missing(self, given: Values, served: Values | None) -> Missing:
+        pattern = tuple([value is None for value in (*given, *(served or ()))])
+        return self._kept.get(pattern) or self._word(pattern)
+
+    def _word(self, pattern: tuple[bool, ...]) -> Missing:
+        count = len(self._names)
+        served = pattern[count:] or (True,) * count
+        sources = {
+            name: "store" if missing else "request"
+            for name, missing, not_stored in zip(self._names, pattern[:count], served, strict=True)
+            if not (missing and not_stored)
+        }
+        imputed = [name for name in self._names if name not in sources]
+        words = Missing(msgspec.Raw(msgspec.json.encode(imputed)), msgspec.Raw(msgspec.json.encode(sources)))
+        if len(self._kept) < KEPT_PATTERNS:
+            self._kept[pattern] = words
+        return words
+
+    def _model(self, record: Record) -> msgspec.Raw:
+        model = {"name": self._product.name, "version": record.version, "sha256": record.sha256}
+        if len(self._models) > KEPT_MODELS:
+            self._models.clear()
+        return self._models.setdefault(record.sha256, msgspec.Raw(msgspec.json.encode(model)))

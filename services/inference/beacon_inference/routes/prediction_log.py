@@ -1,0 +1,83 @@
+"""The routes of the prediction log: one prediction by its id, and the actuals that join it."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from flask import Flask, Response, request
+
+from beacon_core.domain.errors import BeaconError
+from beacon_core.domain.ids import is_client_id
+from beacon_core.domain.product import Product
+from beacon_core.platform.settings import Settings
+from beacon_core.web.flask_app import beacon_error, json_body
+from beacon_inference.prediction.api_key import check_api_key
+from beacon_inference.prediction.values import check_values
+from beacon_inference.prediction_log.database import Database, DatabaseDown
+from beacon_inference.prediction_log.record import Record
+from beacon_inference.prediction_log.shipper import PredictionLog
+from beacon_inference.protocols.wording import Wording
+from beacon_inference.routes.actuals import parse_actuals
+
+
+def add_log(
+    app: Flask, settings: Settings, product: Product, log: PredictionLog, database: Database, wording: Wording
+) -> None:
+    """Add the routes; they ask for the API key when one is set."""
+
+    @app.errorhandler(DatabaseDown)
+    def database_down(_: DatabaseDown) -> Response:
+        return beacon_error(BeaconError("prediction_log_unavailable", "the prediction log's database does not answer"))
+
+    @app.get("/v1/predictions/<prediction_id>")
+    def prediction(prediction_id: str) -> Any:
+        _check_key(settings)
+        found = log.find([prediction_id]) if is_client_id(prediction_id) else {}
+        record = found.get(prediction_id)
+        if record is None:
+            raise _unknown(prediction_id, "prediction_id")
+        try:
+            actual = database.find_actual(record)
+        except DatabaseDown:
+            actual = None  # the record came out of the spool; its actual cannot be anywhere yet
+        return _described(record, actual, wording, product)
+
+    @app.post("/v1/actuals")
+    def actuals() -> Any:
+        _check_key(settings)
+        check_values(request.get_data(cache=True), settings.max_batch_rows)
+        body = json_body()
+        items = parse_actuals(body, product, settings.max_batch_rows)
+        known = log.find([item.prediction_id for item in items if item.prediction_id is not None])
+        for index, item in enumerate(items):
+            if item.prediction_id is not None and item.prediction_id not in known:
+                prefix = f"actuals[{index}]." if "actuals" in body else ""
+                raise _unknown(item.prediction_id, f"{prefix}prediction_id")
+        outcomes = database.add_actuals(items)
+        return {"outcomes": outcomes, "accepted": len(outcomes) - outcomes.count("duplicate")}
+
+
+def _check_key(settings: Settings) -> None:
+    check_api_key(settings.api_key, request.headers.get("X-API-Key"), request.headers.get("Authorization"))
+
+
+def _unknown(prediction_id: str, field: str) -> BeaconError:
+    return BeaconError("unknown_prediction", f"no prediction has the id {prediction_id[:64]}", field)
+
+
+def _described(record: Record, actual: dict[str, Any] | None, wording: Wording, product: Product) -> dict[str, Any]:
+    """Everything that is known of one prediction: the answer that was given, and what was kept beside it."""
+    names = product.feature_names
+    (answer,), (given,) = wording.answers(record), record.given
+    entity = None if record.entities is None else record.entities[0]
+    return msgspec.structs.asdict(answer) | {
+        "time": datetime.fromtimestamp(record.time, UTC),
+        "entity": None if entity is None else {product.entity.key: entity},
+        "features": dict(zip(names, given, strict=True)),
+        "served": None if record.served is None else dict(zip(names, record.served[0], strict=True)),
+        "shadow": None if record.shadow is None else {"version": record.shadow_version, "prediction": record.shadow[0]},
+        "latency_seconds": record.latency,
+        "request_id": record.request_id,
+        "trace_id": record.trace_id,
+        "actual": actual and {key: actual[key] for key in ("value", "observed_at", "received_at", "source")},
+    }

@@ -1,0 +1,46 @@
+"""The routes where speed does not matter: model metadata, docs, the prediction log, actuals."""
+
+from importlib import resources
+from typing import Any
+
+from flask import Flask, Response
+
+from beacon_core.domain.product import Product
+from beacon_core.platform.settings import Settings
+from beacon_core.web.flask_app import create_flask, root
+from beacon_inference.models.hot_swap import Models
+from beacon_inference.openapi import openapi
+from beacon_inference.prediction_log.database import Database
+from beacon_inference.prediction_log.shipper import PredictionLog
+from beacon_inference.protocols.wording import Wording
+from beacon_inference.routes.models import add_metadata
+from beacon_inference.routes.prediction_log import add_log
+
+
+def create_web(
+    settings: Settings, product: Product, models: Models, log: PredictionLog, database: Database, wording: Wording
+) -> Flask:
+    """Make the Flask half of inference."""
+    app = create_flask("beacon_inference")
+    add_metadata(app, settings, product, models)
+    _add_docs(app, settings, product)
+    add_log(app, settings, product, log, database, wording)
+    return app
+
+
+def _add_docs(app: Flask, settings: Settings, product: Product) -> None:
+    document = openapi(product, settings)
+    page = resources.files("beacon_inference").joinpath("docs.html").read_text(encoding="utf-8")
+
+    @app.get("/openapi.json")
+    def openapi_json() -> Any:
+        # "." is the folder of this document: right also below a path that nobody told of.
+        return document | {"servers": [{"url": root() or "."}]}
+
+    @app.get("/docs")
+    def docs() -> Response:
+        return Response(page.replace("{{title}}", product.title), content_type="text/html; charset=utf-8")
+
+    @app.get("/")
+    def index() -> Response:
+        return Response(status=302, headers={"Location": f"{root()}/docs"})

@@ -1,0 +1,43 @@
+"""Requests to paste: a row of the bundled sample, by its features and by its entity."""
+
+import json
+import math
+import shlex
+
+from beacon_core.domain.product import Product
+from beacon_core.platform.data_file import DataError, read_rows
+
+Row = dict[str, float | int]
+Body = dict[str, object]
+
+
+def questions(product: Product) -> list[Body]:
+    """Two requests for a prediction."""
+    number, features = _fullest_row(product)
+    return [{"entity": {product.entity.key: number}}, {"features": features}]
+
+
+def curl_line(url: str, body: Body) -> str:
+    """A shell command that sends `body` to the prediction route `url`."""
+    return shlex.join(["curl", "-s", url, "-H", "content-type: application/json", "-d", json.dumps(body)])
+
+
+def _fullest_row(product: Product) -> tuple[int, Row]:
+    """Number (from 1) and known features of the first row that lacks nothing, else of the one that lacks least.
+
+    Where the sample cannot be read they are made up of product.yaml's examples: the model in service came from
+    elsewhere, and whoever trains on the sample says what is wrong with it.
+    """
+    number, fullest = 1, {feature.name: feature.example for feature in product.features}
+    most = 0
+    try:
+        for place, row in enumerate(read_rows(product.sample_path, product), start=1):
+            known = {name: row[name] for name in product.feature_names if not math.isnan(row[name])}
+            if len(known) > most:
+                number, fullest, most = place, known, len(known)
+            if most == len(product.features):
+                break
+    except (DataError, OSError):
+        pass
+    kinds = {feature.name: float if feature.type == "float" else int for feature in product.features}
+    return number, {name: kinds[name](value) for name, value in fullest.items()}

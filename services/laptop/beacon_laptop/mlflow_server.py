@@ -1,0 +1,65 @@
+"""MLflow's tracking server in one process (`python -m beacon_laptop.mlflow_server`, in the retraining environment).
+
+`mlflow server` starts the process that serves as a child of its own: it loads MLflow twice, which costs a laptop ten
+seconds, and a killed parent leaves a child behind that holds the port.
+"""
+
+import os
+from pathlib import Path
+
+# Nothing is told to anyone, and no job runner is started beside the server. Read when MLflow is imported.
+os.environ |= {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+}
+
+import alembic.config
+import uvicorn  # before mlflow.server, which guards hosts and origins only when it sees a server
+from mlflow.server import constants
+from mlflow.server.handlers import initialize_backend_stores
+
+from beacon_core.platform.files import file_uri, sqlite_url
+from beacon_core.platform.settings import load_settings
+
+ARTIFACTS = "mlflow-artifacts:/"
+STOP_SECONDS = 3
+
+
+def main() -> None:
+    """Serve until SIGTERM: SQLite in BEACON_HOME, artifacts through the server."""
+    settings = load_settings()
+    artifacts = settings.home / "mlartifacts"
+    artifacts.mkdir(parents=True, exist_ok=True)
+    # MLflow makes the folder of the path that it reads in the URL, and does not undo the quoting of `?` or `%` in it.
+    os.chdir(settings.home)
+    database = sqlite_url(Path("mlflow.db"))
+    _let_alembic_read_any_folder()
+    os.environ |= {
+        constants.BACKEND_STORE_URI_ENV_VAR: database,
+        constants.REGISTRY_STORE_URI_ENV_VAR: database,
+        constants.ARTIFACT_ROOT_ENV_VAR: ARTIFACTS,
+        constants.ARTIFACTS_DESTINATION_ENV_VAR: file_uri(artifacts),
+        constants.SERVE_ARTIFACTS_ENV_VAR: "true",
+    }
+    initialize_backend_stores(database, database, ARTIFACTS)
+    uvicorn.run(
+        "mlflow.server.fastapi_app:app",
+        host=settings.host,
+        port=settings.mlflow_port,
+        timeout_graceful_shutdown=STOP_SECONDS,
+    )
+
+
+def _let_alembic_read_any_folder() -> None:
+    """MLflow tells Alembic its own folder as it is, and Alembic expands `%` in it: the checkout's path may have one."""
+    set_option = alembic.config.Config.set_main_option
+
+    def set_escaped(self: alembic.config.Config, name: str, value: str) -> None:
+        set_option(self, name, value.replace("%", "%%") if name == "script_location" else value)
+
+    alembic.config.Config.set_main_option = set_escaped  # type: ignore[method-assign]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""The processes of a laptop: what runs, with which environment, and where it says that it is ready."""
+
+import functools
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from beacon_core.platform.settings import PREFIX, ROOT, Settings
+
+ENVIRONMENTS = ROOT / ".venvs"
+# A laptop does something else, too, and everything on it at once: an answer within some seconds is better than a 503 or
+# a page that calls the product unwell.
+PATIENT = {
+    f"{PREFIX}FEATURES_TIMEOUT_SECONDS": "10",
+    f"{PREFIX}ONLINE_STORE_TIMEOUT_SECONDS": "5",
+    f"{PREFIX}INFERENCE_METRICS_TIMEOUT_SECONDS": "2",
+    f"{PREFIX}OVERLOAD_SECONDS": "10",
+}
+
+
+class Process(msgspec.Struct, frozen=True):
+    """One process: Python of the environment `environment` with `arguments`."""
+
+    name: str
+    environment: str
+    arguments: tuple[str, ...]
+    health: str = ""
+    """URL that answers 200 once the process does its work; empty for one that answers nobody."""
+
+    @property
+    def python(self) -> Path:
+        """The interpreter of the process's environment; this one where there is no such (`uv run beacon`)."""
+        own = ENVIRONMENTS / self.environment / "bin" / "python"
+        return own if own.exists() else Path(sys.executable)
+
+    @property
+    def command(self) -> list[str]:
+        """The command line, whole."""
+        return [str(self.python), *self.arguments]
+
+
+def services(settings: Settings) -> tuple[Process, ...]:
+    """The processes that serve, for as long as the laptop runs."""
+    address = f"http://{settings.host}"
+    return (
+        Process(
+            "mlflow",
+            "retraining",
+            ("-m", "beacon_laptop.mlflow_server"),
+            f"{settings.mlflow_address}/health",
+        ),
+        Process(
+            "feature-serving",
+            "feature-serving",
+            ("-m", "beacon_feature_serving"),
+            f"{address}:{settings.features_port}/health",
+        ),
+        Process(
+            "inference",
+            "inference",
+            ("-m", "beacon_inference"),
+            f"{address}:{settings.inference_port}/readyz",
+        ),
+        Process(
+            "console",
+            "console",
+            ("-m", "beacon_console"),
+            f"{address}:{settings.console_port}/readyz",
+        ),
+        Process("schedule", "laptop", ("-m", "beacon_laptop.schedule")),
+        promotion("follow", name="promoter"),
+    )
+
+
+def training(arguments: Sequence[str] = (), *, by_dvc: bool = False) -> Process:
+    """The job that trains, registers and releases a model; it ends by itself. `arguments` are the job's.
+
+    By DVC each stage is a process of its own: that takes twice as long, and leaves a record.
+    """
+    options = () if by_dvc else ("--here",)
+    script = str(ROOT / "jobs" / "retrain.py")
+    return Process("retrain", "retraining", (script, *options, *arguments))
+
+
+def promotion(*arguments: str, name: str = "promote") -> Process:
+    """The job that promotes and takes back; its dark instances are processes of this package."""
+    script = str(ROOT / "jobs" / "promote.py")
+    return Process(name, "promotion", (script, *arguments))
+
+
+def variables(settings: Settings, given: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The environment of every process: what was given, else a laptop's defaults; the settings' paths, whole."""
+    threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    own = settings.environment() | {
+        f"{PREFIX}INFERENCE_METRICS_URL": f"http://{settings.host}:{settings.inference_metrics_port}",
+        "PYTHONUNBUFFERED": "1",
+        "FEAST_USAGE": "False",
+        "WHYLOGS_NO_ANALYTICS": "1",
+        # The processes talk to each other on this machine, whatever proxy the machine uses for the rest.
+        "NO_PROXY": ",".join(filter(None, [given.get("NO_PROXY", ""), "127.0.0.1", "localhost", settings.host])),
+    }
+    own["no_proxy"] = own["NO_PROXY"]
+    defaults = {**dict.fromkeys(threads, "1"), **PATIENT, **_revision()}
+    return {**defaults, **{name: text for name, text in given.items() if text or name not in defaults}, **own}
+
+
+@functools.cache
+def _revision() -> dict[str, str]:
+    """The checkout's revision, which models and answers name as their code; nothing where git does not know it."""
+    git = shutil.which("git")
+    if git is None:
+        return {}
+    command = [git, "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12"]
+    said = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()  # noqa: S603
+    return {f"{PREFIX}BUILD_REVISION": said} if said else {}

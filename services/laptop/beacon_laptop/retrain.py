@@ -1,0 +1,71 @@
+"""`make retrain`: the job by DVC, with MLflow beside it where none answers. Exit status: the job's."""
+
+import contextlib
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+from beacon_core.domain.errors import ConfigurationError
+from beacon_core.domain.masking import word
+from beacon_core.platform.product_file import load_product
+from beacon_core.platform.settings import Settings, clean_credentials, load_settings, make_home
+from beacon_laptop.health import is_ready
+from beacon_laptop.processes import services, training, variables
+from beacon_laptop.supervision import START_SECONDS, STOP_SECONDS, kill_group, popen
+from beacon_laptop.terminal import say
+
+POLL_SECONDS = 0.25
+
+
+def main() -> int:
+    """Retrain once; the arguments are those of jobs/retrain.py."""
+    try:
+        clean_credentials()
+        settings = load_settings()
+        load_product(settings.product)
+        make_home(settings)
+    except ConfigurationError as error:
+        say(f"beacon cannot start: {word(error)}")
+        return 2
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    command = training(sys.argv[1:], by_dvc=True).command
+    with contextlib.suppress(KeyboardInterrupt), registry(settings), ended(popen(command, variables(settings))) as job:
+        return job.wait()
+    return 128 + signal.SIGINT
+
+
+@contextlib.contextmanager
+def registry(settings: Settings) -> Iterator[None]:
+    """MLflow, for as long as the block takes, unless one answers already."""
+    mlflow = services(settings)[0]
+    if settings.mlflow_url or is_ready(mlflow.health):
+        yield
+        return
+    say(f"beacon: starting {mlflow.name} for this run")
+    file = settings.home / "mlflow.log"
+    with file.open("ab") as log, ended(popen(mlflow.command, variables(settings), log)) as server:
+        deadline = time.monotonic() + START_SECONDS
+        while not is_ready(mlflow.health):
+            if server.poll() is not None or time.monotonic() > deadline:
+                raise SystemExit(f"{mlflow.name} does not start; {file} says why")
+            time.sleep(POLL_SECONDS)
+        yield
+
+
+@contextlib.contextmanager
+def ended(process: "subprocess.Popen[bytes]") -> Iterator["subprocess.Popen[bytes]"]:
+    """Whatever happens, nothing of the process stays."""
+    try:
+        yield process
+    finally:
+        kill_group(process.pid, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=STOP_SECONDS)
+        kill_group(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

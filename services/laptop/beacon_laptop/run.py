@@ -1,0 +1,324 @@
+"""`make run`: train a first model if there is none, then serve everything on this machine until told to stop.
+
+Whatever ends, the whole is told: a process that dies is restarted and named, one that cannot stay up or does not
+answer ends everything, and everything goes when this process goes (see leash.py).
+"""
+
+import argparse
+import contextlib
+import fcntl
+import http.client
+import os
+import shlex
+import signal
+import subprocess
+import threading
+import time
+import xmlrpc.client
+from collections import Counter, deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from beacon_core.domain.errors import ConfigurationError
+from beacon_core.domain.masking import word
+from beacon_core.model_package.release import read_release
+from beacon_core.platform.product_file import load_product
+from beacon_core.platform.settings import PREFIX, Settings, clean_credentials, load_settings, make_home
+from beacon_laptop.example import Body, curl_line, questions
+from beacon_laptop.health import ask, is_ready
+from beacon_laptop.ports import PortError, check_ports
+from beacon_laptop.processes import Process, services, training, variables
+from beacon_laptop.supervision import (
+    START_SECONDS,
+    STOP_SECONDS,
+    Supervisor,
+    kill_group,
+    log_file,
+    popen,
+    socket_folder,
+)
+from beacon_laptop.terminal import log_end, new_lines, say, told
+
+POLL_SECONDS = 0.25
+PROBE_EVERY_SECONDS = 5.0
+FIRST_ANSWER_SECONDS = 15.0
+ANSWERED = range(200, 500)
+"""Statuses of an answer that is the service's own word: of the prediction, or of what is wrong with the request."""
+SILENT_SECONDS = 60.0
+"""How long a service that once was ready may go without an answer."""
+RESTARTS = 5
+RESTART_WINDOW_SECONDS = 120.0
+
+
+class UsageError(Exception):
+    """It cannot start as asked; nothing was started."""
+
+
+class Failed(Exception):  # noqa: N818 (an outcome)
+    """The whole has to end; the message says why."""
+
+
+class Stopped(Exception):  # noqa: N818 (an outcome)
+    """Somebody asked for the end."""
+
+
+def main() -> int:
+    """Run until told to stop. Exit status: 0 stopped as asked, 1 something failed, 2 it cannot start like this."""
+    parser = argparse.ArgumentParser(prog="beacon_laptop", description=__doc__)
+    parser.add_argument("--train", default="", metavar="ARGUMENTS", help="of jobs/retrain.py, for the first model")
+    arguments = parser.parse_args()
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        clean_credentials()
+        settings = load_settings()
+        bodies = questions(load_product(settings.product))
+        make_home(settings)
+        with only_one(settings.home):
+            check_ports(settings)
+            Laptop(settings, training(shlex.split(arguments.train)), stop).run(bodies)
+    except (UsageError, ConfigurationError, PortError) as error:
+        say(f"beacon cannot start: {word(error)}")
+        return 2
+    except Failed as error:
+        say(f"beacon ends: {error}")
+        return 1
+    return 0
+
+
+@contextlib.contextmanager
+def only_one(home: Path) -> Iterator[None]:
+    """Hold the lock of the state folder; raises `UsageError` when another run holds it."""
+    folder = home / "run"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("a+", encoding="utf-8") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            stream.seek(0)
+            pid = stream.read().strip()
+            message = f"it already runs on {home} (pid {pid}). Stop that one with Ctrl-C or `kill {pid}`"
+            raise UsageError(message) from error
+        stream.truncate(0)
+        stream.write(str(os.getpid()))
+        stream.flush()
+        try:
+            yield
+        finally:
+            stream.truncate(0)
+
+
+def tell(log: BinaryIO) -> None:
+    """Say what a job has written to its log since the last time, as far as it is meant for people."""
+    for line in new_lines(log):
+        if (text := told(line)) is not None:
+            say(f"  {text}")
+
+
+class Laptop:
+    """One run: the supervisor, the job that trains, and the watch over both."""
+
+    def __init__(self, settings: Settings, job: Process, stop: threading.Event) -> None:
+        self.settings = settings
+        self.job = job
+        self.stop = stop
+        self.parent = os.getppid()
+        self.began = time.monotonic()
+        self.services = services(settings)
+        self.prediction_url = f"http://{settings.host}:{settings.inference_port}/v1/predict"
+        self.environment = variables(settings)
+        self.restarts: dict[str, deque[float]] = {process.name: deque() for process in self.services}
+        self.pids: Counter[str] = Counter()
+        for process in (*self.services, job):
+            if not process.python.exists():
+                raise UsageError(f"{process.python} does not exist; `make run` builds it")
+
+    def run(self, bodies: list[Body]) -> None:
+        """Start, announce, watch; whatever the reason for the end, nothing is left running. Raises `Failed`.
+
+        `bodies` are the requests that a person is shown to begin with.
+        """
+        with socket_folder() as folder:
+            self.supervisor = Supervisor(
+                self.services, self.environment, self.settings.home, Path(folder) / "supervisor.sock"
+            )
+            try:
+                self.bring_up()
+                self.ask_first(bodies)
+                self.start([process for process in self.services if not process.health])
+                self.announce(bodies)
+                self.watch()
+            except Stopped as reason:
+                say(f"\nbeacon: {reason}, stopping everything")
+            finally:
+                began = time.monotonic()
+                self.supervisor.stop()
+            say(f"beacon: stopped in {time.monotonic() - began:.1f} s")
+
+    def bring_up(self) -> None:
+        """Start every service that answers; the ones that need a model wait for the first one to be trained."""
+        self.wait_for_supervisor()
+        first, *others = [process for process in self.services if process.health]
+        if self.settings.release_file.exists():
+            others = [first, *others]
+        else:
+            self.start([first])
+            self.train()
+        self.start(others)
+
+    def wait_for_supervisor(self) -> None:
+        """Until the supervisor answers."""
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            self.pause()
+            with contextlib.suppress(OSError, xmlrpc.client.Error):
+                self.supervisor.states()
+                return
+        raise Failed(f"the supervisor does not answer\n{self.log_of('supervisord')}")
+
+    def start(self, processes: list[Process]) -> None:
+        """Start `processes` all at once and wait until each is ready; raises `Failed` when one is not in time."""
+        say("beacon: starting " + ", ".join(process.name for process in processes))
+        began = time.monotonic()
+        for process in processes:
+            self.supervisor.start(process.name)
+        waiting = list(processes)
+        while waiting:
+            self.pause()
+            self.check_processes()
+            for process in [process for process in waiting if is_ready(process.health)]:
+                waiting.remove(process)
+                if process.health:
+                    say(f"  {process.name:<16} ready after {time.monotonic() - began:.1f} s")
+            if waiting and time.monotonic() - began > START_SECONDS:
+                raise Failed(f"{self.late(waiting[0])} within {START_SECONDS:.0f} s\n{self.log_of(waiting[0].name)}")
+
+    def train(self) -> None:
+        """Train the first model: its log into a file, its stages on the terminal. Raises `Failed` when it fails."""
+        say("beacon: no model yet; training the first one")
+        file = log_file(self.supervisor.logs, self.job.name)
+        with file.open("ab") as log, file.open("rb") as written:
+            written.seek(0, os.SEEK_END)
+            # A file is no terminal: whatever else is set, it gets one shape.
+            job = popen(self.job.command, self.environment | {f"{PREFIX}LOG_FORMAT": "json"}, log)
+            try:
+                while (status := job.poll()) is None:
+                    self.pause()
+                    self.check_processes()
+                    tell(written)
+            finally:
+                # Also after its end: nothing it started may stay.
+                kill_group(job.pid, signal.SIGTERM)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    job.wait(timeout=STOP_SECONDS)
+                kill_group(job.pid, signal.SIGKILL)
+                job.wait()
+                tell(written)
+        if status != 0:
+            raise Failed(f"training the first model failed (status {status})\n{self.log_of(self.job.name)}")
+        if not self.settings.release_file.exists():
+            raise Failed(f"training ended without a release in {self.settings.release_file}")
+
+    def ask_first(self, bodies: list[Body]) -> None:
+        """Ask once what people ask first, all the way: ready is what answers. Raises `Failed` when it does not.
+
+        Nobody who was told that all is ready waits for what is made at its first use.
+        """
+        began = time.monotonic()
+        # Marked as no traffic, so that the prediction log does not have it.
+        headers = {"Beacon-Synthetic": "true", "X-API-Key": self.settings.api_key}
+        for body in bodies:
+            while (answer := ask(self.prediction_url, body, headers, FIRST_ANSWER_SECONDS)).status not in ANSWERED:
+                if time.monotonic() - began > START_SECONDS:
+                    message = f"{self.prediction_url} has no prediction: {answer.status} {answer.reason}"
+                    raise Failed(f"{message}\n{self.log_of('inference')}")
+                self.pause()
+                self.check_processes()
+            if answer.status != http.client.OK:
+                say(f"beacon: the example below is refused, {answer.status}: {answer.reason}")
+        console = f"http://{self.settings.host}:{self.settings.console_port}"
+        for page in ("/", f"/models/{read_release(self.settings.release_file).model.version}"):
+            ask(console + page, seconds=FIRST_ANSWER_SECONDS)  # what it shows is up to the page
+        say(f"  first predictions and pages after {time.monotonic() - began:.1f} s")
+
+    def announce(self, bodies: list[Body]) -> None:
+        """Say what is there and how to ask it."""
+        settings = self.settings
+        host = f"http://{settings.host}"
+        metrics = (settings.inference_metrics_port, settings.features_metrics_port)
+        ready = time.monotonic() - self.began
+        lines = [
+            f"\nbeacon is ready after {ready:.1f} s. State and logs: {settings.home}. Ctrl-C stops everything.",
+            "",
+            f"  predictions      {host}:{settings.inference_port}/docs   (metrics on {metrics[0]})",
+            f"  features         {host}:{settings.features_port}   (metrics on {metrics[1]})",
+            f"  MLflow           {settings.mlflow_address}",
+            f"  console          {host}:{settings.console_port}",
+            "",
+            "Ask for a prediction, by entity or by features:",
+            "",
+            *[curl_line(self.prediction_url, body) for body in bodies],
+            "",
+        ]
+        say("\n".join(lines))
+
+    def watch(self) -> None:
+        """Until somebody asks for the end; raises `Failed` when a service cannot be kept up."""
+        answered = dict.fromkeys(self.services, time.monotonic())
+        probe_at = 0.0
+        while True:
+            self.pause()
+            self.check_processes()
+            if time.monotonic() < probe_at:
+                continue
+            for process, last in answered.items():
+                if is_ready(process.health):
+                    answered[process] = time.monotonic()
+                elif time.monotonic() - last > SILENT_SECONDS:
+                    raise Failed(f"{self.late(process)} for {SILENT_SECONDS:.0f} s\n{self.log_of(process.name)}")
+            probe_at = time.monotonic() + PROBE_EVERY_SECONDS
+
+    def pause(self) -> None:
+        """Wait a moment; raises `Stopped` when the end is asked for, `Failed` when the supervisor is gone."""
+        if self.stop.wait(POLL_SECONDS):
+            raise Stopped("told to stop")
+        # `make` that is killed takes nobody with it by itself.
+        if "MAKELEVEL" in os.environ and os.getppid() != self.parent:
+            raise Stopped("make has ended")
+        if gone := self.supervisor.gone():
+            raise Failed(f"the supervisor {gone}\n{self.log_of('supervisord')}")
+
+    def check_processes(self) -> None:
+        """Name each process that was restarted; raises `Failed` for one that cannot be kept up."""
+        try:
+            states = self.supervisor.states()
+        except (OSError, xmlrpc.client.Error) as error:
+            if self.supervisor.gone() is None:
+                raise Failed(f"the supervisor does not answer: {word(error)}") from error
+            return
+        for name, state in states.items():
+            if state.name == "FATAL":
+                raise Failed(f"{name} ends again and again ({self.supervisor.last_exit(name)})\n{self.log_of(name)}")
+            if state.pid and self.pids[name] and state.pid != self.pids[name]:
+                self.restarted(name)
+            self.pids[name] = state.pid or self.pids[name]
+
+    def restarted(self, name: str) -> None:
+        """Tell of a restart; raises `Failed` when there were too many."""
+        times = self.restarts[name]
+        times.append(time.monotonic())
+        say(f"beacon: {name} ended ({self.supervisor.last_exit(name)}) and is started again\n{self.log_of(name)}")
+        while times[0] < times[-1] - RESTART_WINDOW_SECONDS:
+            times.popleft()
+        if len(times) > RESTARTS:
+            raise Failed(f"{name} was started {len(times)} times again in {RESTART_WINDOW_SECONDS:.0f} s")
+
+    def late(self, process: Process) -> str:
+        """A sentence's beginning for a service that gives no answer."""
+        return f"{process.name} has not answered {process.health}"
+
+    def log_of(self, name: str) -> str:
+        """The end of the log of `name`."""
+        return log_end(log_file(self.supervisor.logs, name))

@@ -1,0 +1,68 @@
+"""What a person at the terminal reads: short lines, and the end of a log where it explains something."""
+
+import contextlib
+import json
+import os
+from pathlib import Path
+from typing import BinaryIO
+
+from beacon_core.domain.masking import mask
+
+LAST_LINES = 5
+LAST_BYTES = 65536
+# What a line of the log may say beside its message.
+FACTS = ("method", "endpoint", "status", "code", "reason", "error")
+QUIET = frozenset({"DEBUG", "INFO"})
+
+
+def say(text: str) -> None:
+    """Print `text`, masked; a terminal that has been closed is no reason to stop half-way through stopping."""
+    with contextlib.suppress(OSError):
+        print(mask(text), flush=True)
+
+
+def plain(line: str) -> str:
+    """A line of a log (docs/logs.md) as people read it; what is no such line stays as it is."""
+    record = _record(line)
+    if record is None:
+        return line
+    stack = str(record.get("exc_info") or "").strip().splitlines()
+    facts = [str(record[name]) for name in FACTS if record.get(name) not in {None, ""}]
+    text = ": ".join(filter(None, [str(record["message"]), " ".join(facts), *stack[-1:]]))
+    level = str(record.get("level", "INFO"))
+    return text if level in QUIET else f"{level.lower()}: {text}"
+
+
+def told(line: str) -> str | None:
+    """What a job's line of log says to the person who waits for the job; None where it is for the log alone."""
+    logger = str((_record(line) or {}).get("logger", ""))
+    return plain(line) if logger.startswith("beacon") and logger != "beacon.steps" else None
+
+
+def new_lines(stream: BinaryIO) -> list[str]:
+    """The whole lines since the last call; one that is only half written is left for the next."""
+    begin = stream.tell()
+    chunk = stream.read()
+    whole = chunk[: chunk.rfind(b"\n") + 1]
+    stream.seek(begin + len(whole))
+    return whole.decode(errors="replace").splitlines()
+
+
+def _record(line: str) -> dict[str, object] | None:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) and "message" in record else None
+
+
+def log_end(file: Path) -> str:
+    """The last lines of a log, indented below its path."""
+    try:
+        with file.open("rb") as stream:
+            begin = stream.seek(max(0, stream.seek(0, os.SEEK_END) - LAST_BYTES))
+            whole = stream.read().partition(b"\n")[2] if begin else stream.read()
+            lines = whole.decode(errors="replace").splitlines()[-LAST_LINES:]
+    except OSError:
+        lines = []
+    return "\n".join([f"  log: {file}", *(f"  | {plain(line)}" for line in lines)])

@@ -1,0 +1,1 @@
+"""The prober: asks what serves for a prediction, at each scrape."""

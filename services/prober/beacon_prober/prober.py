@@ -1,0 +1,168 @@
+"""The prober: `python -m beacon_prober.prober service=URL` asks for a prediction at each scrape of /probe?target=.
+
+It answers as blackbox_exporter does, with metrics of one probe, and whoever scrapes sets the pace. The question is a
+golden one of the package that answers, brought from the registry by the digest that the answer names; the probe
+succeeds when the answer is the package's own. A package that cannot be had (yet) is no fault of the service: then
+any sound answer will do, and beacon_probe_compared says so.
+"""
+
+import argparse
+import logging
+import math
+import sys
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, NamedTuple
+from urllib.parse import parse_qs, urlsplit
+
+from prometheus_client import CollectorRegistry, generate_latest
+
+from beacon_core.domain.masking import word
+from beacon_core.domain.pins import NAME, Pin
+from beacon_core.domain.product import Product
+from beacon_core.model_package.download import bring
+from beacon_core.model_package.golden import Answer, ask, fault, question
+from beacon_core.model_package.manifest import Manifest, PackageError
+from beacon_core.observability import metrics
+from beacon_core.observability.logs import configure_logging
+from beacon_core.platform.job import run_command
+from beacon_core.platform.mlflow import RegistryDown
+from beacon_core.platform.product_file import load_product
+from beacon_core.platform.settings import Settings
+
+log = logging.getLogger(__name__)
+
+TIMEOUT_SECONDS = 5.0
+# During a rollout two versions answer in turn: the second or third question meets the version that it is meant for.
+TRIES = 3
+
+
+class Finding(NamedTuple):
+    """One probe: why it failed (empty: it did not), and whether a golden answer was there to compare with."""
+
+    problem: str
+    compared: bool = False
+
+
+class Packages:
+    """Manifests by digest; a new one is brought in the background, so that no probe waits for the registry."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._known: dict[str, Manifest] = {}
+        self._worker = ThreadPoolExecutor(1)
+        self._under_way: Future[None] | None = None
+        self.newest: Manifest | None = None
+
+    def find(self, pin: Pin) -> Manifest | None:
+        """The package's manifest, or None while it is not here."""
+        manifest = self._known.get(pin.sha256)
+        if manifest is not None:
+            self.newest = manifest
+        elif self._under_way is None or self._under_way.done():
+            self._under_way = self._worker.submit(self._bring, pin)
+        return manifest
+
+    def _bring(self, pin: Pin) -> None:
+        try:
+            manifest = bring(self._settings.mlflow_address, pin, self._settings.models_dir).manifest
+        except (RegistryDown, PackageError, OSError) as error:
+            log.warning("no golden answers of version %s: %s", pin.version, word(error))
+            return
+        if manifest.golden:
+            self._known[pin.sha256] = self.newest = manifest
+
+
+class Prober:
+    """Asks the named targets (name -> URL of a prediction route)."""
+
+    def __init__(self, settings: Settings, product: Product, targets: dict[str, str]) -> None:
+        self._headers = {"Beacon-Synthetic": "true", "X-API-Key": settings.api_key}
+        self._example = {feature.name: feature.example for feature in product.features}
+        self._packages = Packages(settings)
+        self.targets = targets
+
+    def probe(self, target: str) -> bytes:
+        """The metrics of one probe, as text."""
+        start = time.perf_counter()
+        try:
+            finding = self._ask(self.targets[target])
+        except OSError as error:
+            finding = Finding(f"no answer: {word(error)}")
+        if finding.problem:
+            log.error("%s: %s", target, finding.problem)
+        registry = CollectorRegistry()
+        metrics.gauge(metrics.PROBE_SUCCESS, registry).set(not finding.problem)
+        metrics.gauge(metrics.PROBE_SECONDS, registry).set(time.perf_counter() - start)
+        metrics.gauge(metrics.PROBE_COMPARED, registry).set(finding.compared)
+        return generate_latest(registry)
+
+    def _ask(self, url: str) -> Finding:
+        for _ in range(TRIES):
+            manifest = self._packages.newest
+            golden = None if manifest is None else manifest.golden[0]
+            features = self._example if manifest is None or golden is None else question(manifest, golden)
+            answer = ask(url, features, TIMEOUT_SECONDS / TRIES, self._headers)
+            pin = _pin(answer)
+            if pin is None:
+                return Finding(f"no sound answer: {answer}")
+            found = self._packages.find(pin)
+            if found is None:
+                return Finding("")
+            if found is manifest and golden is not None:
+                return Finding(fault(answer, manifest, golden), compared=True)
+        return Finding("")
+
+
+def _pin(answer: Answer) -> Pin | None:
+    """The model that a sound answer names; None when the answer is not sound."""
+    value, model = answer.get("prediction"), answer.get("model")
+    if not isinstance(value, float | int) or not math.isfinite(value) or not isinstance(model, dict):
+        return None
+    pin = Pin(*[str(model.get(key)) for key in ("name", "version", "sha256")])
+    return pin if NAME.fullmatch(pin.name) and NAME.fullmatch(pin.version) else None
+
+
+def serve(prober: Prober, host: str, port: int) -> ThreadingHTTPServer:
+    """The server, not yet started."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            url = urlsplit(self.path)
+            target = parse_qs(url.query).get("target", [""])[0]
+            if url.path == "/livez":
+                self._send(200, b"live\n")
+            elif url.path == "/probe" and target in prober.targets:
+                self._send(200, prober.probe(target))
+            else:
+                self._send(404, f"there is /probe?target=, one of {', '.join(prober.targets)}\n".encode())
+
+        def _send(self, status: int, body: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
+            log.debug(format, *args)
+
+    return ThreadingHTTPServer((host, port), Handler)
+
+
+def main(settings: Settings) -> int:
+    """Serve until told to stop."""
+    parser = argparse.ArgumentParser(description="probe the prediction route, as blackbox_exporter would")
+    parser.add_argument("targets", nargs="+", metavar="NAME=URL", help="a prediction route and its name")
+    parser.add_argument("--port", type=int, default=9115)
+    given = parser.parse_args()
+    targets = dict(text.split("=", 1) for text in given.targets)
+    prober = Prober(settings, load_product(settings.product), targets)
+    configure_logging("prober", settings.build_version, settings.log_level)
+    serve(prober, settings.host, given.port).serve_forever()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_command("prober", main))

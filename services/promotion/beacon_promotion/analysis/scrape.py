@@ -1,0 +1,168 @@
+"""What an instance counted: its /metrics before and after, and the difference as one side of a phase."""
+
+import http.client
+import math
+import urllib.request
+from collections.abc import Sequence
+from itertools import pairwise
+
+import msgspec
+from prometheus_client.parser import text_string_to_metric_families
+
+from beacon_core.domain.pins import Pin
+from beacon_core.observability import metrics
+from beacon_promotion.analysis.measurements import Side
+from beacon_promotion.targets.base.target import Instance
+
+SECONDS = 5.0
+PREDICT = ("/v1/predict", "/v2/models/", "/v1/models/", "/invocations")
+LEAST_WINDOW = 20
+"""Requests of a window that has a p99: of fewer it is the slowest one, which the machine may have made so."""
+OURS = frozenset({"internal", "model_not_ready"})
+"""Errors that a model can be the cause of; a feature store that is away is not its fault."""
+
+FIELDS = {
+    metrics.HTTP_REQUESTS.name: "requests",
+    metrics.API_ERRORS.name: "failures",
+    metrics.PREDICTIONS.name: "predictions",
+    metrics.OUT_OF_RANGE_PREDICTIONS.name: "out_of_range",
+    f"{metrics.PREDICTION_VALUE.name}_sum": "value_sum",
+    f"{metrics.HTTP_DURATION.name}_bucket": "latency",
+    f"{metrics.PREDICTION_VALUE.name}_bucket": "values",
+    metrics.PEAK_MEMORY.name: "memory",
+}
+
+
+class Counts(msgspec.Struct, frozen=True):
+    """Sums since the instance started. `latency` and `values` are cumulative buckets by upper bound."""
+
+    requests: float = 0.0
+    failures: float = 0.0
+    predictions: float = 0.0
+    out_of_range: float = 0.0
+    value_sum: float = 0.0
+    latency: dict[float, float] = {}
+    values: dict[float, float] = {}
+    memory: float | None = None
+
+
+def read(instance: Instance) -> Counts | None:
+    """The counts of an instance now; None where it does not answer."""
+    try:
+        with urllib.request.urlopen(instance.metrics_url, timeout=SECONDS) as answer:  # noqa: S310 - the target's address
+            return parse(answer.read().decode())
+    except (OSError, http.client.HTTPException, ValueError):
+        return None
+
+
+def parse(text: str) -> Counts:
+    """The exposition's text as counts."""
+    sums: dict[str, float] = {}
+    buckets: dict[str, dict[float, float]] = {"latency": {}, "values": {}}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            field = FIELDS.get(sample.name)
+            if field is None or not _counts(sample.labels):
+                continue
+            if field in buckets:
+                bound = float(sample.labels["le"])
+                buckets[field][bound] = buckets[field].get(bound, 0.0) + sample.value
+            else:
+                sums[field] = sums.get(field, 0.0) + sample.value
+    return Counts(**sums, **buckets)  # type: ignore[arg-type]
+
+
+def _counts(labels: dict[str, str]) -> bool:
+    """Whether a sample is about predictions, and an error one that a model can be the cause of."""
+    ours = labels.get("error_type", "internal") in OURS
+    return ours and labels.get("endpoint", PREDICT[0]).startswith(PREDICT)
+
+
+def since(now: Counts, before: Counts | None) -> Counts:
+    """What was counted in between; an instance that started anew meanwhile counts from its start."""
+    if before is None or now.requests < before.requests:
+        return now
+    return Counts(
+        requests=now.requests - before.requests,
+        failures=now.failures - before.failures,
+        predictions=now.predictions - before.predictions,
+        out_of_range=now.out_of_range - before.out_of_range,
+        value_sum=now.value_sum - before.value_sum,
+        latency={bound: count - before.latency.get(bound, 0.0) for bound, count in now.latency.items()},
+        values={bound: count - before.values.get(bound, 0.0) for bound, count in now.values.items()},
+        memory=now.memory,
+    )
+
+
+def together(parts: Sequence[Counts]) -> Counts:
+    """The sum over instances; buckets of answers only where all instances have the same ones."""
+    same = len({tuple(part.values) for part in parts}) == 1
+    return Counts(
+        requests=sum(part.requests for part in parts),
+        failures=sum(part.failures for part in parts),
+        predictions=sum(part.predictions for part in parts),
+        out_of_range=sum(part.out_of_range for part in parts),
+        value_sum=sum(part.value_sum for part in parts),
+        latency=_added([part.latency for part in parts]),
+        values=_added([part.values for part in parts]) if same else {},
+        memory=max((part.memory for part in parts if part.memory is not None), default=None),
+    )
+
+
+def side(pin: Pin, windows: Sequence[Counts]) -> Side:
+    """One model's figures out of the windows of a phase, in order."""
+    whole = together(windows)
+    busy = [window for window in windows if window.requests >= LEAST_WINDOW]
+    known = whole.predictions > 0
+    return Side(
+        pin=pin,
+        requests=round(whole.requests),
+        failures=round(whole.failures),
+        p99=tuple(quantile(window.latency, 0.99) for window in busy),
+        mean=whole.value_sum / whole.predictions if known else None,
+        spread=_spread(whole.values) if known and whole.values else None,
+        out_of_range=whole.out_of_range / whole.predictions if known else None,
+        memory=whole.memory,
+    )
+
+
+def quantile(buckets: dict[float, float], level: float) -> float:
+    """A quantile out of cumulative buckets, on the straight line within one; the last finite bound at most."""
+    bounds = sorted(buckets)
+    wanted = level * buckets[bounds[-1]]
+    low, below = 0.0, 0.0
+    for bound in bounds:
+        if buckets[bound] >= wanted and buckets[bound] > below:
+            share = (wanted - below) / (buckets[bound] - below)
+            return low if math.isinf(bound) else min(bound, low + (bound - low) * share)
+        if not math.isinf(bound):
+            low = bound
+        below = buckets[bound]
+    return low
+
+
+def _spread(buckets: dict[float, float]) -> float:
+    """The least standard deviation that fits the counts: each answer is as near to the others as its bucket lets it be.
+
+    So answers to equal questions show no spread wherever they lie, be it about the edge of two wide buckets.
+    """
+    bounds = [-math.inf, *sorted(buckets)]
+    counts = [0.0, *(buckets[bound] for bound in bounds[1:])]
+    parts = [
+        (low, high, count - below)
+        for (low, high), (below, count) in zip(pairwise(bounds), pairwise(counts), strict=True)
+        if count > below
+    ]
+    middles = [bound for bound in bounds if math.isfinite(bound)]
+    least = min(
+        sum(count * (min(max(low, middle), high) - middle) ** 2 for low, high, count in parts) for middle in middles
+    )
+    return math.sqrt(least / counts[-1])
+
+
+def _added(parts: Sequence[dict[float, float]]) -> dict[float, float]:
+    added: dict[float, float] = {}
+    for part in parts:
+        for bound, count in part.items():
+            added[bound] = added.get(bound, 0.0) + count
+    return added

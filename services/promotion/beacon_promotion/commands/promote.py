@@ -1,0 +1,189 @@
+"""Promote what passed the gate, take back what fails, and tell what served when.
+
+Exit 0 done or nothing to do, 1 refused, 75 try again later (another run is at work, or something is down).
+"""
+
+import argparse
+import getpass
+import signal
+import sys
+import time
+from datetime import UTC, datetime
+from functools import partial
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from beacon_core.data import ledger
+from beacon_core.data.database import migrate, open_store
+from beacon_core.domain.masking import word
+from beacon_core.domain.product import Product, ProductError
+from beacon_core.domain.times import read_time
+from beacon_core.platform import clock
+from beacon_core.platform.job import log, run_job
+from beacon_core.platform.kubernetes import pod_access
+from beacon_core.platform.product_file import load_product
+from beacon_core.platform.settings import Settings, SettingsError, load_settings
+from beacon_promotion.controller.candidates import NoCandidate, choose
+from beacon_promotion.controller.reconcile import Runs
+from beacon_promotion.ledger.telling import told_change, told_rows
+from beacon_promotion.targets.base.target import Busy, ReleaseFailed, Target, TargetDown
+from beacon_promotion.targets.kubernetes.target import ClusterTarget
+from beacon_promotion.targets.kubernetes.values import ValuesError, read_values, write_values
+from beacon_promotion.targets.laptop.target import Laptop
+
+JOB = "promote"
+STARTERS = "beacon.inference"
+REFUSED, TRY_AGAIN = 1, 75
+
+
+def main() -> int:
+    """Do what is asked; a failure is one clear line and an exit status."""
+    given = _arguments()
+    # A run that is told to end leaves through the blocks that clean up after it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        settings = load_settings()
+        product = load_product(settings.product)
+        engine = open_store(settings.database)
+        if given.command in {"served", "history"}:
+            return tell(engine, product, given)
+        if given.command == "values":
+            return write_to_git(engine, product, given)
+        runs = Runs(settings, product, target_of(settings), engine, log.info)
+        if given.command == "follow":
+            return follow(runs, engine, settings)
+        return one(runs, engine, given)
+    except (SettingsError, ProductError, ValuesError) as error:
+        log.error("promotion refused: %s", word(error))
+        return REFUSED
+    except (Busy, TargetDown, SQLAlchemyError, OSError) as error:
+        log.warning("promotion left alone, try again: %s", word(error))
+        return TRY_AGAIN
+    except ReleaseFailed as error:
+        log.error("promotion failed: %s: %s", error.reason, word(error))
+        return REFUSED
+
+
+def target_of(settings: Settings) -> Target:
+    """The place that serves: the cluster whose pod this is, else this machine."""
+    access = pod_access()
+    if access is not None:
+        return ClusterTarget(settings, access)
+    # Only a laptop has the package that runs processes: it offers itself by an entry point.
+    (entry,) = entry_points(group=STARTERS, name="start")
+    return Laptop(settings, partial(entry.load(), settings))
+
+
+def one(runs: Runs, engine: Engine, given: argparse.Namespace) -> int:
+    """Roll back, or one pass."""
+    if given.command == "rollback":
+        ended = runs.roll_back(given.person, given.reason or "by hand")
+        log.info(ended.message)
+        return 0
+    asked = given.version != ""
+    try:
+        migrate(engine)
+    except SQLAlchemyError as error:
+        log.warning("the store does not answer: %s", word(error))  # what needs no store is done all the same
+    try:
+        ended_or_none = runs.once(given.version, given.person if asked else "", given.wait)
+    except NoCandidate as error:
+        log.info("nothing to promote: %s", error)
+        return REFUSED if asked else 0
+    if ended_or_none is not None and ended_or_none.outcome == "promoted" and given.watch:
+        ended_or_none = runs.watch() or ended_or_none
+    return REFUSED if asked and ended_or_none is not None and ended_or_none.outcome != "promoted" else 0
+
+
+def follow(runs: Runs, engine: Engine, settings: Settings) -> int:
+    """One pass after the other, for ever; a failure is told once, until it is another one."""
+    last, migrated = "", False
+    while True:
+        try:
+            if not migrated:
+                migrate(engine)
+                migrated = True
+            runs.once()
+        except (NoCandidate, Busy) as quiet:
+            last, told = str(quiet), last
+            if last != told:
+                log.info(last)
+        except (ReleaseFailed, TargetDown, SQLAlchemyError, OSError) as error:
+            last, told = word(error), last
+            if last != told:
+                log.warning("try again: %s", last)
+        except Exception:  # noqa: BLE001 - a mistake of ours must not end what else `make run` keeps up
+            log.exception("this pass failed")
+        time.sleep(settings.promote_every_seconds)
+
+
+def write_to_git(engine: Engine, product: Product, given: argparse.Namespace) -> int:
+    """Write the candidate into a values file; its one line of output is a commit's message."""
+    migrate(engine)
+    before = read_values(given.file)
+    try:
+        with engine.connect() as connection:
+            candidate = choose(connection, product, before, given.version)
+    except NoCandidate as error:
+        print(f"nothing to promote: {error}", file=sys.stderr)
+        return 0
+    write_values(given.file, candidate.pin)
+    by = f", approved by {candidate.approved_by}" if candidate.approved_by else ""
+    print(f"Serve {product.name} version {candidate.pin.version} (verdict {candidate.verdict}{by}): {candidate.reason}")
+    return 0
+
+
+def tell(engine: Engine, product: Product, given: argparse.Namespace) -> int:
+    """What served at a time and why, or how the newest runs went."""
+    migrate(engine)
+    with engine.connect() as connection:
+        if given.command == "history":
+            print(told_rows(ledger.history(connection, product.name, given.most)))
+            return 0
+        moment = given.at or clock.now()
+        entry = ledger.served_at(connection, product.name, moment)
+        if entry is None:
+            print(f"the ledger has nothing from before {moment.isoformat()}")
+            return REFUSED
+        change = ledger.change_of(connection, entry)
+        print(told_change(moment, entry, change, ledger.history(connection, product.name, 1000, change.run)))
+    return 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", help="one pass: recover, watch, promote")
+    run.add_argument("--version", default="", help="this one, asked for by a person; default: the newest verdict's")
+    run.add_argument("--person", default=getpass.getuser(), help="default: who is logged in")
+    run.add_argument("--wait", type=float, default=0.0, help="seconds to wait for another run's end")
+    run.add_argument("--watch", action="store_true", help="stay for the watch after a promotion")
+    commands.add_parser("follow", help="one pass after the other, as a laptop does")
+    back = commands.add_parser("rollback", help="back to the last good model")
+    back.add_argument("--reason", default="")
+    back.add_argument("--person", default=getpass.getuser(), help="default: who is logged in")
+    values = commands.add_parser("values", help="write what passed the gate into a values file, for git")
+    values.add_argument("file", type=Path)
+    values.add_argument("--version", default="", help="this one; default: the newest verdict's")
+    served = commands.add_parser("served", help="what served at a time, and why")
+    served.add_argument("--at", type=_moment, default=None, help="ISO 8601, UTC where it has no zone; default: now")
+    history = commands.add_parser("history", help="the ledger, the newest rows first")
+    history.add_argument("--most", type=int, default=50)
+    return parser.parse_args()
+
+
+def _moment(text: str) -> datetime | None:
+    if not text:
+        return None
+    try:
+        return read_time(text, UTC)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def run() -> int:
+    """Run as a process of its own."""
+    return run_job(JOB, main)

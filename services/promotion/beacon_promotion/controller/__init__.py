@@ -1,0 +1,1 @@
+"""Which model is promoted, and the state machine that does it."""

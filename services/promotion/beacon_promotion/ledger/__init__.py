@@ -1,0 +1,1 @@
+"""The ledger: written first where it cannot be lost, and told."""

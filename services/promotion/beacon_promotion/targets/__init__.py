@@ -1,0 +1,1 @@
+"""The places that serve, one folder an adapter."""

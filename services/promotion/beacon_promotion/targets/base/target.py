@@ -1,0 +1,146 @@
+"""What promotion needs of a place that serves: a laptop's processes or a cluster's release.
+
+The state machine (promote.py) knows nothing else of it, and no adapter decides anything. Every call that changes
+something waits until it is so, may be repeated, and leaves what served before serving when it fails. Any call may raise
+`TargetDown` where the place itself cannot be asked (an API server that is away): nothing was decided then.
+"""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+import msgspec
+
+from beacon_core.domain.ledger_entries import Reason
+from beacon_core.domain.pins import Pin
+from beacon_core.model_package.manifest import Package
+from beacon_core.model_package.release import Release
+
+
+class Busy(Exception):  # noqa: N818 - a state of the world, not a mistake
+    """Another run holds the lock; the message says who, and since when."""
+
+
+class TargetDown(Exception):  # noqa: N818 - a state of the world, not a mistake
+    """The place cannot be asked or changed now; trying again may help."""
+
+
+class ReleaseFailed(Exception):  # noqa: N818 - an outcome, not a mistake
+    """A model cannot be had, does not start or must not be released; `reason` is one of the ledger's."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(message)
+        self.reason: Reason = reason
+
+
+class Instance(msgspec.Struct, frozen=True):
+    """One process that answers, addressed by itself: `url` takes predictions, `metrics_url` ends in /metrics.
+
+    `pin` is the model that it says it serves; None while it serves none.
+    """
+
+    name: str
+    url: str
+    metrics_url: str
+    pin: Pin | None
+
+
+class Notes(Protocol):
+    """A few small named files that outlive a run and need neither the store nor MLflow.
+
+    On a laptop a folder, on a cluster a ConfigMap of the target's namespace. Names are `[a-z_]+`.
+    """
+
+    def read(self, name: str) -> bytes | None:
+        """What was written under the name last, or None."""
+        ...
+
+    def write(self, name: str, content: bytes | None) -> None:
+        """Keep it, in one step and on disk when this returns; None removes it."""
+        ...
+
+
+class Target(Protocol):
+    """A place that serves. `name` says which in the ledger (`laptop`, `cluster NAMESPACE/RELEASE`)."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def notes(self) -> Notes: ...
+
+    @property
+    def splits(self) -> bool:
+        """Whether a canary can have a share of the users' requests."""
+        ...
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Hold the one lock; raises `Busy`. A run that died does not hold it (a Lease: no longer than it lasts).
+
+        A holder that lost it must not go on to change anything: then each changing call raises `TargetDown`.
+        """
+        ...
+
+    def recover(self) -> list[str]:
+        """Mend what a run that died left half done, one sentence each.
+
+        A canary, a shadow or dark instances left over are removed, an upgrade that hangs is undone. Which model serves
+        is decided by the caller afterwards, by `release` or `restore`.
+        """
+        ...
+
+    def serving(self) -> Release | None:
+        """What is released now; None where nothing is."""
+        ...
+
+    def instances(self) -> list[Instance]:
+        """Every process that answers users, canaries included and dark ones not; empty where nothing runs."""
+        ...
+
+    def package(self, pin: Pin) -> Package:
+        """The package as the target's instances would load it, brought from MLflow where it is not there.
+
+        Raises `ReleaseFailed` (package_missing, digest_mismatch).
+        """
+        ...
+
+    def check(self, before: Pin | None, after: Pin) -> None:
+        """Raise `ReleaseFailed` unless `after` may be released; nothing is touched.
+
+        Only the model may change (other_changes), and there must be a way back to `before` (no_way_back).
+        """
+        ...
+
+    def dark(self, pins: Sequence[Pin]) -> AbstractContextManager[list[Instance]]:
+        """Instances of their own, one for each pin and in its order, alike but for the model, ready and self-tested.
+
+        No user reaches them, and what they answer is not in the prediction log. They are gone after the block.
+        Raises `ReleaseFailed` (crash_at_load, digest_mismatch, schema_mismatch, golden_mismatch, memory, not_ready).
+        """
+        ...
+
+    def ended(self, instance: Instance) -> ReleaseFailed | None:
+        """Why an instance of `dark` or of the canary has died since it got ready (memory, ...); None where it lives."""
+        ...
+
+    def shadow(self, pin: Pin | None) -> None:
+        """Let `pin` answer beside the released model, its answers logged and returned to nobody; None ends it."""
+        ...
+
+    def canary(self, pin: Pin | None, share: float) -> None:
+        """Give `pin` about `share` of the users' requests (0 to 1), by instances of its own; None ends it.
+
+        Only where `splits`. Raises `ReleaseFailed` when its instances do not get ready.
+        """
+        ...
+
+    def release(self, pin: Pin) -> None:
+        """Let every instance serve `pin`, without shadow or canary; raises `ReleaseFailed` when one does not."""
+        ...
+
+    def restore(self, pin: Pin) -> None:
+        """Go back to the release that served `pin`, its configuration included; raises `ReleaseFailed`.
+
+        Needs neither the store nor MLflow nor Prometheus.
+        """
+        ...

@@ -1,0 +1,1 @@
+"""A cluster's release as a target."""

@@ -1,0 +1,204 @@
+"""Inference's pods, one by one: which model each says it serves, why one does not, and pods of our own in the dark."""
+
+import http.client
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from typing import Any
+
+import msgspec
+
+from beacon_core.domain.pins import Pin
+from beacon_core.model_package.release import Release
+from beacon_core.platform.kubernetes import NOT_FOUND, Access, ClusterError
+from beacon_promotion.targets.base.refusals import NO_MODEL_YET, Refusal, of_log, of_pod, reason_of
+from beacon_promotion.targets.base.target import Instance, ReleaseFailed
+
+SERVING = "app.kubernetes.io/name=inference,app.kubernetes.io/part-of=beacon"
+DARK = "inference-dark"
+DARK_SECONDS = 1800
+"""A dark pod ends by itself after this long, whatever became of the run that made it."""
+DARK_OWN = {"BEACON_DATABASE_URL": "sqlite:////tmp/dark.db", "BEACON_ACCESS_LOG": "false"}
+"""What a dark pod is told otherwise than those that answer users."""
+READY_SECONDS = 180
+POLL_SECONDS = 0.5
+ASK_SECONDS = 3.0
+LOG_LINES = "500"
+RELEASE = "beacon/release"
+HTTP, METRICS = 8080, 9090
+Pod = dict[str, Any]
+
+
+class Pods:
+    """The pods of inference in the namespace of `access`."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+        self._path = f"/api/v1/namespaces/{access.namespace}/pods"
+
+    def all(self, selector: str = SERVING) -> list[Pod]:
+        """Those that the selector chooses and that have not ended, by name."""
+        found = self._access.ask("GET", self._path, labelSelector=selector)
+        living = [pod for pod in found.get("items", []) if pod["status"].get("phase") not in {"Succeeded", "Failed"}]
+        return sorted(living, key=lambda pod: str(pod["metadata"]["name"]))
+
+    def instances(self) -> list[Instance]:
+        """Every pod that answers users."""
+        return [instance_of(pod) for pod in self.all() if is_ready(pod) and not is_going(pod)]
+
+    def refusal(self, pin: Pin) -> Refusal | None:
+        """Why some pod that is to serve `pin`, or to ask it in shadow, does not; None while it may yet."""
+        for pod in self.all():
+            release = release_of(pod)
+            if pin in (release.model, release.shadow) and not is_ready(pod) and (why := _why(pod)) is not None:
+                return why
+        return None
+
+    def death(self, name: str) -> Refusal | None:
+        """Why a container of the pod ended, or a dark one's worker; None where all live."""
+        return of_pod(self._access.ask("GET", f"{self._path}/{name}")) or self._killed(name)
+
+    def wait_until_all(self, wanted: Callable[[Release], bool], seconds: float = READY_SECONDS) -> None:
+        """Wait until there are only ready pods of the wanted releases, none still ending; raises `ReleaseFailed`."""
+        end = time.monotonic() + seconds
+        while True:
+            pods = self.all()
+            others = [pod for pod in pods if is_going(pod) or not is_ready(pod) or not wanted(release_of(pod))]
+            if pods and not others:
+                return
+            for pod in others:
+                if wanted(release_of(pod)) and (why := _why(pod)) is not None:
+                    raise ReleaseFailed(why.reason, why.message)
+            if time.monotonic() > end:
+                names = ", ".join(pod["metadata"]["name"] for pod in others)
+                raise ReleaseFailed("not_ready", f"after {seconds:g} s these pods are not as they should be: {names}")
+            time.sleep(POLL_SECONDS)
+
+    @contextmanager
+    def dark(self, pins: Sequence[Pin], template: dict[str, Any]) -> Iterator[list[Instance]]:
+        """Pods made of a Deployment's template, one a pin, that no user reaches; gone after the block."""
+        self.remove_dark()
+        try:
+            names = [f"beacon-{DARK}-{number}" for number in range(len(pins))]
+            for name, pin in zip(names, pins, strict=True):
+                self._access.ask("POST", self._path, dark_pod(name, pin, template))
+            yield [self._when_ready(name) for name in names]
+        finally:
+            self.remove_dark()
+
+    def remove_dark(self) -> list[str]:
+        """Remove every dark pod and wait until it is gone; the names of those that there were."""
+        selector = f"app.kubernetes.io/name={DARK}"
+        found = self._access.ask("GET", self._path, labelSelector=selector).get("items", [])
+        names = [str(pod["metadata"]["name"]) for pod in found]
+        for name in names:
+            try:
+                self._access.ask("DELETE", f"{self._path}/{name}", gracePeriodSeconds="0")
+            except ClusterError as error:
+                if error.status != NOT_FOUND:
+                    raise
+        end = time.monotonic() + READY_SECONDS
+        while self._access.ask("GET", self._path, labelSelector=selector).get("items", []):
+            if time.monotonic() > end:
+                raise ClusterError(f"pods {', '.join(names)} do not go")
+            time.sleep(POLL_SECONDS)
+        return names
+
+    def _when_ready(self, name: str) -> Instance:
+        end = time.monotonic() + READY_SECONDS
+        while time.monotonic() < end:
+            pod = self._access.ask("GET", f"{self._path}/{name}")
+            if is_ready(pod):
+                return instance_of(pod)
+            if (why := _why(pod) or self._killed(name)) is not None:
+                raise ReleaseFailed(why.reason, why.message)
+            time.sleep(POLL_SECONDS)
+        raise ReleaseFailed("not_ready", f"{name} is not ready after {READY_SECONDS} s")
+
+    def _killed(self, name: str) -> Refusal | None:
+        """Whether the log of a dark pod tells of a worker that was killed; of others promotion may read no log."""
+        if not name.startswith(f"beacon-{DARK}-"):
+            return None
+        try:
+            log = self._access.text(f"{self._path}/{name}/log", container="inference", tailLines=LOG_LINES)
+        except ClusterError as error:
+            if error.status is None:
+                raise
+            return None  # it has none yet
+        return of_log(name, log)
+
+
+def dark_pod(name: str, pin: Pin, template: dict[str, Any]) -> Pod:
+    """A pod like those of the template, in the dark: no Service finds it, it knows no secret, and it logs to a file."""
+    spec = deepcopy(template["spec"])
+    for kept_by_deployments in ("topologySpreadConstraints", "affinity"):
+        spec.pop(kept_by_deployments, None)
+    spec |= {"restartPolicy": "Never", "activeDeadlineSeconds": DARK_SECONDS, "terminationGracePeriodSeconds": 1}
+    for container in spec["containers"]:
+        container.pop("lifecycle", None)
+        own = [variable for variable in container["env"] if "valueFrom" not in variable]
+        kept = [variable for variable in own if variable["name"] not in {*DARK_OWN, "BEACON_FEATURES_URL"}]
+        container["env"] = [*kept, *({"name": name, "value": value} for name, value in DARK_OWN.items())]
+    labels = {
+        "app.kubernetes.io/name": DARK,
+        "app.kubernetes.io/part-of": "beacon",
+        "app.kubernetes.io/managed-by": "beacon-promotion",
+        "reach.beacon/mlflow": "true",
+    }
+    annotations = template["metadata"].get("annotations", {}) | {RELEASE: msgspec.json.encode(Release(pin)).decode()}
+    metadata = {"name": name, "labels": labels, "annotations": annotations}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+
+
+def release_of(pod: Pod) -> Release:
+    """What the pod was made to serve."""
+    return msgspec.json.decode(pod["metadata"]["annotations"][RELEASE], type=Release)
+
+
+def is_going(pod: Pod) -> bool:
+    """Whether it was told to end."""
+    return "deletionTimestamp" in pod["metadata"]
+
+
+def is_ready(pod: Pod) -> bool:
+    """Whether Services send requests to it."""
+    conditions = pod["status"].get("conditions", [])
+    return any(item["type"] == "Ready" and item["status"] == "True" for item in conditions)
+
+
+def instance_of(pod: Pod) -> Instance:
+    """The pod as it is asked by itself; its pin is what it says."""
+    address = pod["status"].get("podIP", "")
+    answer = _readyz(address)
+    told = answer.get("model") if answer else None
+    pin = None if told is None else msgspec.convert(told, Pin)
+    metrics = f"http://{address}:{METRICS}/metrics"
+    return Instance(str(pod["metadata"]["name"]), f"http://{address}:{HTTP}", metrics, pin)
+
+
+def _why(pod: Pod) -> Refusal | None:
+    """Why it is not ready, from its containers' states or from its own words; None while it may get ready."""
+    if (why := of_pod(pod)) is not None:
+        return why
+    answer = _readyz(pod["status"].get("podIP", "")) or {}
+    said = str(answer.get("error", ""))
+    if not said or NO_MODEL_YET in said:
+        return None
+    return Refusal(reason_of(said), f"{pod['metadata']['name']}: {said}")
+
+
+def _readyz(address: str) -> dict[str, Any] | None:
+    """What the pod's /readyz answers, whatever its status; None where nothing does."""
+    if not address:
+        return None
+    connection = http.client.HTTPConnection(address, HTTP, timeout=ASK_SECONDS)
+    try:
+        connection.request("GET", "/readyz")
+        answer = json.loads(connection.getresponse().read())
+    except (OSError, http.client.HTTPException, ValueError):
+        return None
+    finally:
+        connection.close()
+    return answer if isinstance(answer, dict) else None

@@ -1,0 +1,309 @@
+"""The cluster as a target: inference's Helm release, changed by Helm alone, and the pods behind it.
+
+A model is tried on pods of its own before the others change: dark ones without any user, then the chart's canary, first
+in shadow beside the model in service, then answering a share of the requests.
+"""
+
+import base64
+import os
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from beacon_core.domain.pins import Pin
+from beacon_core.model_package.download import bring
+from beacon_core.model_package.manifest import Package, PackageError, read_package
+from beacon_core.model_package.release import Release, package_folder
+from beacon_core.platform import clock
+from beacon_core.platform.kubernetes import NOT_FOUND, Access, ClusterError
+from beacon_core.platform.mlflow import RegistryDown
+from beacon_core.platform.settings import ROOT, Settings
+from beacon_promotion.targets.base.refusals import reason_of
+from beacon_promotion.targets.base.target import Busy, Instance, ReleaseFailed, TargetDown
+from beacon_promotion.targets.kubernetes.helm import Document, Helm, HelmError, Revision, documents
+from beacon_promotion.targets.kubernetes.lease import Lease
+from beacon_promotion.targets.kubernetes.pods import RELEASE, Pods, is_ready, release_of
+
+RELEASE_NAME = "beacon-inference"
+CANARY_NAME = f"{RELEASE_NAME}-canary"
+LOCK_NAME = NOTES_NAME = "beacon-promotion"
+CHART = ROOT / "charts" / "inference"
+CACHE = Path("/var/cache/beacon/models")
+"""Where the chart mounts the packages that retraining wrote."""
+OUR_REVISION = "helm"
+"""The note of the revision that Helm is about to make for us: a hanging one of that number is ours."""
+SHADOW_SHARE = 0.2
+"""Of the requests, where a gateway splits them; the model in service answers them, and asks the candidate, too."""
+HANGING = timedelta(minutes=15)
+"""A person's helm that is at work for longer died."""
+T = TypeVar("T")
+
+
+class ConfigMapNotes:
+    """`Notes` (target.py) in one ConfigMap of the namespace."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+        self._path = f"/api/v1/namespaces/{access.namespace}/configmaps"
+
+    def read(self, name: str) -> bytes | None:
+        """What was written under the name last, or None."""
+        try:
+            found = self._access.ask("GET", f"{self._path}/{NOTES_NAME}")
+        except ClusterError as error:
+            if error.status == NOT_FOUND:
+                return None
+            raise TargetDown(str(error)) from error
+        content = found.get("binaryData", {}).get(name)
+        return None if content is None else base64.b64decode(content)
+
+    def write(self, name: str, content: bytes | None) -> None:
+        """Keep it; None removes it."""
+        data = {name: None if content is None else base64.b64encode(content).decode()}
+        try:
+            try:
+                self._access.ask("PATCH", f"{self._path}/{NOTES_NAME}", {"binaryData": data})
+            except ClusterError as error:
+                if error.status != NOT_FOUND:
+                    raise
+                meta = {"name": NOTES_NAME, "labels": {"app.kubernetes.io/part-of": "beacon"}}
+                given = {key: value for key, value in data.items() if value is not None}
+                body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "binaryData": given}
+                self._access.ask("POST", self._path, body)
+        except ClusterError as error:
+            raise TargetDown(str(error)) from error
+
+
+class ClusterTarget:
+    """Inference's release in one namespace."""
+
+    splits = True
+
+    def __init__(self, settings: Settings, access: Access, chart: Path = CHART) -> None:
+        self._settings, self._access = settings, access
+        self.name = f"cluster {access.namespace}/{RELEASE_NAME}"
+        self.notes = ConfigMapNotes(access)
+        self._helm = Helm(access, RELEASE_NAME, chart)
+        self._pods = Pods(access)
+        self._lease = Lease(access, LOCK_NAME, f"{socket.gethostname()}/{os.getpid()}")
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Hold the one lock; raises `Busy`."""
+        return self._lease.held()
+
+    def recover(self) -> list[str]:
+        """Undo an upgrade that hangs or failed, and remove what an earlier run tried a model on; one sentence each."""
+        done = [f"removed the dark pod {name}" for name in self._asked(self._pods.remove_dark)]
+        history = self._history()
+        if not history:
+            return done
+        newest, back = history[0], _last_clean(history)
+        foreign = newest.pending and self.notes.read(OUR_REVISION) != str(newest.number).encode()
+        if foreign and clock.now() - newest.begun < HANGING:
+            raise Busy(f"somebody else's helm is at work on {RELEASE_NAME} ({newest.status})")
+        if back is None or newest == back:
+            return done
+        self._roll_back(back)
+        left = "with a model on trial" if newest.status == "deployed" else newest.status
+        return [*done, f"revision {newest.number} was left {left}: went back to revision {back.number}"]
+
+    def serving(self) -> Release | None:
+        """What is released now; None where nothing is."""
+        deployed = next((revision for revision in self._history() if revision.status == "deployed"), None)
+        return None if deployed is None else _release(deployed)
+
+    def instances(self) -> list[Instance]:
+        """Every ready pod, canaries included."""
+        return self._asked(self._pods.instances)
+
+    def package(self, pin: Pin) -> Package:
+        """The package from the shared files, else from MLflow; raises `ReleaseFailed`."""
+        for models in (self._settings.models_dir, CACHE):
+            try:
+                return read_package(package_folder(models, pin), pin.sha256)
+            except PackageError:
+                continue
+        try:
+            return bring(self._settings.mlflow_address, pin, self._settings.models_dir)
+        except PackageError as error:
+            raise ReleaseFailed(reason_of(str(error)), str(error)) from error
+        except (RegistryDown, OSError) as error:
+            raise TargetDown(str(error)) from error
+
+    def check(self, before: Pin | None, after: Pin) -> None:
+        """Raise `ReleaseFailed` unless a release of `after` would change the model alone, and leaves a way back."""
+        history = self._history()
+        base = _last_clean(history)
+        if base is None or (before is not None and _release(base).model != before):
+            now = "nothing" if base is None else f"version {_release(base).model.version}"
+            raise ReleaseFailed("no_way_back", f"Helm's history of {RELEASE_NAME} knows {now} to go back to")
+        if before is not None:
+            try:
+                self.package(before)
+            except ReleaseFailed as error:
+                raise ReleaseFailed("no_way_back", f"version {before.version} could not come back: {error}") from error
+        try:
+            rendered = self._helm.rendered(_values(base, after))
+        except HelmError as error:
+            raise ReleaseFailed("other_changes", str(error)) from error
+        changes = other_changes(documents(base.manifest), documents(rendered))
+        if changes:
+            told = "; ".join(changes[:3])
+            raise ReleaseFailed("other_changes", f"this build's chart would change more than the model: {told}")
+
+    @contextmanager
+    def dark(self, pins: Sequence[Pin]) -> Iterator[list[Instance]]:
+        """Pods that no user reaches, made of the Deployment's own template, one a pin; raises `ReleaseFailed`."""
+        path = f"/apis/apps/v1/namespaces/{self._access.namespace}/deployments/{RELEASE_NAME}"
+        template = self._asked(lambda: self._access.ask("GET", path))["spec"]["template"]
+        self._hold()
+        try:
+            with self._pods.dark(pins, template) as instances:
+                yield instances
+        except ClusterError as error:
+            raise TargetDown(str(error)) from error
+
+    def ended(self, instance: Instance) -> ReleaseFailed | None:
+        """Why the pod died since it got ready; None where it lives."""
+        why = self._asked(lambda: self._pods.death(instance.name))
+        return None if why is None else ReleaseFailed(why.reason, why.message)
+
+    def shadow(self, pin: Pin | None) -> None:
+        """Let a canary's pod answer with the model in service and ask `pin` in shadow; None removes the pod."""
+        self._try(pin, shadow=True, share=SHADOW_SHARE)
+
+    def canary(self, pin: Pin | None, share: float) -> None:
+        """Let canary pods answer about `share` of the requests with `pin`; None removes them."""
+        self._try(pin, shadow=False, share=share)
+
+    def release(self, pin: Pin) -> None:
+        """Let every pod serve `pin`; raises `ReleaseFailed` when one does not."""
+        base = self._clean()
+        self._upgrade(_values(base, pin), pin, lambda release: release == Release(pin))
+
+    def restore(self, pin: Pin) -> None:
+        """Go back to the newest revision that served `pin` alone; raises `ReleaseFailed`."""
+        history = self._history()
+        back = next((item for item in history if _is_clean(item) and _release(item).model == pin), None)
+        if back is None:
+            raise ReleaseFailed("no_way_back", f"Helm keeps no revision that served version {pin.version}")
+        if history[0].number != back.number:
+            self._roll_back(back)
+        else:
+            self._asked(lambda: self._pods.wait_until_all(lambda release: release == Release(pin)))
+
+    def _try(self, pin: Pin | None, *, shadow: bool, share: float) -> None:
+        base = self._clean()
+        model = _release(base).model
+        if pin is None:
+            self._upgrade(base.values, model, lambda release: release == Release(model))
+            return
+        main = sum(is_ready(pod) and release_of(pod) == Release(model) for pod in self._asked(self._pods.all))
+        replicas = max(1, round(main * share / (1 - share)))
+        canary = {"version": pin.version, "sha256": pin.sha256, "shadow": shadow, "replicas": replicas}
+        tried = Release(model, pin) if shadow else Release(pin)
+        split = base.values.get("gateway", {}).get("enabled", False)
+        # Behind a gateway nobody is sent to pods that are not ready yet.
+        for weight in (0, round(100 * share) or 1) if split else (0,):
+            values = base.values | {"canary": base.values.get("canary", {}) | canary | {"weight": weight}}
+            self._upgrade(values, pin, lambda release: release in (Release(model), tried))
+
+    def _upgrade(self, values: dict[str, Any], pin: Pin, wanted: Callable[[Release], bool]) -> None:
+        self._changed(lambda: self._helm.upgrade(values, lambda: self._check(pin)), wanted)
+
+    def _roll_back(self, back: Revision) -> None:
+        release = _release(back)
+        self._changed(
+            lambda: self._helm.rollback(back.number, lambda: self._check(release.model)), lambda one: one == release
+        )
+
+    def _changed(self, change: Callable[[], None], wanted: Callable[[Release], bool]) -> None:
+        self._hold()
+        self.notes.write(OUR_REVISION, str(self._history()[0].number + 1).encode())
+        try:
+            self._asked(change)
+        except HelmError as error:
+            raise ReleaseFailed("not_ready", str(error)) from error
+        self._asked(lambda: self._pods.wait_until_all(wanted))
+
+    def _check(self, pin: Pin) -> None:
+        """Called while Helm waits: raise when a pod says that it cannot serve the pin, or when the lock is lost."""
+        self._hold()
+        refusal = self._pods.refusal(pin)
+        if refusal is not None:
+            raise ReleaseFailed(refusal.reason, refusal.message)
+
+    def _hold(self) -> None:
+        if self._lease.lost.is_set():
+            raise TargetDown("the lock was lost: another run may be at work")
+
+    def _clean(self) -> Revision:
+        found = _last_clean(self._history())
+        if found is None:
+            raise ReleaseFailed("no_way_back", f"{RELEASE_NAME} is not installed: `make deploy` does that")
+        return found
+
+    def _history(self) -> list[Revision]:
+        return self._asked(self._helm.history)
+
+    def _asked(self, ask: Callable[[], T]) -> T:
+        try:
+            return ask()
+        except ClusterError as error:
+            raise TargetDown(str(error)) from error
+
+
+def other_changes(before: dict[tuple[str, str], Document], after: dict[tuple[str, str], Document]) -> list[str]:
+    """What differs between two renderings beside the model in service, as words."""
+    found = [f"{kind} {name} would go" for kind, name in before.keys() - after.keys()]
+    found += [f"{kind} {name} would come" for kind, name in after.keys() - before.keys()]
+    for key in sorted(before.keys() & after.keys()):
+        old, new = before[key], after[key]
+        if key == ("Deployment", RELEASE_NAME):
+            for document in (old, new):
+                document["spec"]["template"]["metadata"]["annotations"][RELEASE] = ""
+        found += [f"{key[0]} {key[1]}: {path}" for path in _paths(old, new, "")]
+    return sorted(found)
+
+
+def _paths(old: Any, new: Any, path: str) -> list[str]:
+    """The paths at which two values differ."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = sorted(old.keys() | new.keys())
+        return [found for key in keys for found in _paths(old.get(key), new.get(key), f"{path}.{key}".lstrip("."))]
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        pairs = enumerate(zip(old, new, strict=True))
+        return [found for number, (one, other) in pairs for found in _paths(one, other, f"{path}[{number}]")]
+    return [] if old == new else [path]
+
+
+def _values(base: Revision, pin: Pin) -> dict[str, Any]:
+    model = {"name": pin.name, "version": pin.version, "sha256": pin.sha256}
+    return base.values | {"model": base.values.get("model", {}) | model}
+
+
+def _release(revision: Revision) -> Release:
+    """What a revision serves, and what its canary asks in shadow."""
+    rendered = documents(revision.manifest)
+    release = _annotated(rendered["Deployment", RELEASE_NAME])
+    canary = rendered.get(("Deployment", CANARY_NAME))
+    return Release(release.model, release.shadow if canary is None else _annotated(canary).shadow)
+
+
+def _annotated(deployment: Document) -> Release:
+    return msgspec.json.decode(deployment["spec"]["template"]["metadata"]["annotations"][RELEASE], type=Release)
+
+
+def _is_clean(revision: Revision) -> bool:
+    """Whether it was in service with one model and nothing on trial."""
+    served = revision.done and revision.status in {"deployed", "superseded"}
+    return served and ("Deployment", CANARY_NAME) not in documents(revision.manifest)
+
+
+def _last_clean(history: list[Revision]) -> Revision | None:
+    return next((revision for revision in history if _is_clean(revision)), None)

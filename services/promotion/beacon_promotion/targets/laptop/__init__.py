@@ -1,0 +1,1 @@
+"""A laptop's processes as a target."""

@@ -1,0 +1,57 @@
+"""How often to retrain: replay the labelled history under several rules. Exit 0 done, 65 too short a history, 75 retry.
+
+Reads the training rows of the last run (or --rows), writes tables and plots, and logs them to MLflow where it is asked.
+"""
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+
+from beacon_core.platform.job import complain, run_command
+from beacon_core.platform.product_file import load_product
+from beacon_core.platform.settings import Settings
+from beacon_retraining.data.dataset import dataset_of
+from beacon_retraining.errors import EXPECTED, status_of
+from beacon_retraining.pipeline.context import DATASET
+from beacon_retraining.pipeline.workspace import folder_of
+from beacon_retraining.studies.cadence import replay_all
+from beacon_retraining.studies.cadence_report import draw, tables
+from beacon_retraining.training.candidates import CANDIDATES
+
+
+def main(settings: Settings) -> int:
+    """Replay once."""
+    by_name = {candidate.name: candidate for candidate in CANDIDATES}
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=Path, default=folder_of(settings) / DATASET, help="Parquet of labelled rows")
+    parser.add_argument("--out", type=Path, default=settings.home / "cadence", help="folder of tables and plots")
+    parser.add_argument("--candidate", choices=tuple(by_name), default="blend")
+    parser.add_argument("--mlflow", action="store_true", help="log them as a run, too")
+    given = parser.parse_args()
+    product = load_product(settings.product)
+    try:
+        dataset = dataset_of(product, pd.read_parquet(given.rows))
+        cadence = replay_all(dataset, product, by_name[given.candidate])
+        said = tables(cadence, product)
+        files = draw(cadence, product, given.out)
+        table = given.out / "cadence.md"
+        table.write_text(said)
+        if given.mlflow:
+            from beacon_retraining.registry.register import Registry  # noqa: PLC0415 - MLflow takes seconds, and only this needs it
+
+            figures = {f"cadence/{replay.rule.name.replace(' ', '-')}/mae": replay.mae for replay in cadence.replays}
+            params = {"candidate": given.candidate, "data.fingerprint": dataset.fingerprint}
+            run = Registry(settings.mlflow_address).log(f"{product.name}-cadence", params, figures, (table, *files))
+            print(f"logged as run {run}")
+    except EXPECTED as error:
+        complain("cadence", error)
+        return status_of(error)
+    print(said, end="")
+    print(f"\nplots: {', '.join(str(file) for file in files)}")
+    return 0
+
+
+def run() -> int:
+    """Run as a process of its own."""
+    return run_command("cadence", main)

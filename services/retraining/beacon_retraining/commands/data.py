@@ -1,0 +1,76 @@
+"""The data of retraining: check a file, pull or push what DVC keeps, list what a version was trained on.
+
+Exit 0 done, 1 refused, 65 bad data, 75 try again later.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from beacon_core.domain.masking import mask
+from beacon_core.domain.product import Product
+from beacon_core.platform import clock
+from beacon_core.platform.job import complain, run_command
+from beacon_core.platform.product_file import load_product
+from beacon_core.platform.settings import Settings
+from beacon_retraining.data.validate import validate
+from beacon_retraining.errors import EXPECTED, status_of
+from beacon_retraining.pipeline import dvc, remote
+from beacon_retraining.pipeline.workspace import Run, default_training, folder_of, prepare
+
+
+def check(settings: Settings, product: Product, given: argparse.Namespace) -> None:
+    """Hold a file to the rules of product.yaml: the one given, else the one in force, else the bundled sample."""
+    in_force = folder_of(settings) / "raw" / product.source.file
+    file = given.file or (in_force if in_force.is_file() else product.sample_path)
+    rows = validate(file, product, quick=given.quick)
+    print(f"{file}: {len(rows)} rows looked at, no rule broken")
+
+
+def pull(settings: Settings, _product: Product, _given: argparse.Namespace) -> None:
+    """Bring the workspace to the state of the last push."""
+    folder = prepare(settings, default_training(), Run(clock.now().isoformat(), "pull"))
+    if not remote.pull(settings, folder):
+        print(mask(f"{settings.dvc_address}: nothing was pushed there yet"))
+        return
+    dvc.commit(folder, "pull")
+    print(mask(f"{folder}: as it was pushed to {settings.dvc_address}"))
+
+
+def push(settings: Settings, _product: Product, _given: argparse.Namespace) -> None:
+    """Push what the last run left."""
+    print(mask(remote.push(settings, folder_of(settings))))
+
+
+def trained_on(settings: Settings, product: Product, given: argparse.Namespace) -> None:
+    """List the rows that a version was trained on, as CSV, from the artifacts of its run."""
+    from beacon_retraining.registry.register import Registry  # noqa: PLC0415 - MLflow takes seconds, and only this needs it
+
+    rows = Registry(settings.mlflow_address).training_rows(product.name, given.version)
+    rows.to_csv(sys.stdout, index=False)
+
+
+def main(settings: Settings) -> int:
+    """Do one of them."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    commands = parser.add_subparsers(required=True)
+    for action in (check, pull, push, trained_on):
+        command = commands.add_parser(action.__name__.replace("_", "-"), help=action.__doc__)
+        command.set_defaults(action=action)
+        if action is check:
+            command.add_argument("file", nargs="?", type=Path)
+            command.add_argument("--quick", action="store_true", help="the form of all rows, the values of the first")
+        if action is trained_on:
+            command.add_argument("version")
+    given = parser.parse_args()
+    try:
+        given.action(settings, load_product(settings.product), given)
+    except EXPECTED as error:
+        complain("data", error)
+        return status_of(error)
+    return 0
+
+
+def run() -> int:
+    """Run as a process of its own."""
+    return run_command("data", main)

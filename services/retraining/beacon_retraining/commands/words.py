@@ -1,0 +1,24 @@
+"""The words of `beacon` that are another program with some arguments."""
+
+import sys
+
+from beacon_retraining.commands.approve import run as decide
+
+
+def approve() -> int:
+    """Let a challenger that passed go into service."""
+    sys.argv.insert(1, "approve")
+    return decide()
+
+
+def reject() -> int:
+    """Keep a challenger out of service."""
+    sys.argv.insert(1, "reject")
+    return decide()
+
+
+def dvc() -> int:
+    """DVC in the workspace of the last run."""
+    from beacon_retraining.pipeline.dvc_program import run  # noqa: PLC0415 - DVC takes a second
+
+    return run(sys.argv[1:])

@@ -1,0 +1,99 @@
+"""The one file of a downloaded zip: nothing is unpacked by the names that the archive gives, and nothing else at all.
+
+Sizes are looked at first, and what is read ends with the size that was promised, whatever the bytes would unpack to.
+"""
+
+import zipfile
+from pathlib import Path, PurePosixPath
+
+from beacon_core.domain.masking import word
+from beacon_core.domain.product import Product
+from beacon_retraining.errors import FetchError, FetchRefused
+
+BLOCK = 1 << 20
+ENCRYPTED = 0x1
+READ = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
+"""Python also reads bzip2 and LZMA, but unpacks a block of them whole: 4 kB may be gigabytes in memory."""
+METHODS = {
+    1: "Shrink",
+    6: "Implode",
+    9: "Deflate64",
+    12: "bzip2",
+    14: "LZMA",
+    93: "Zstandard",
+    95: "XZ",
+    98: "PPMd",
+    99: "AES encryption",
+}
+LEAST_BYTES, ROW_BYTES, CELL_BYTES = 1 << 20, 1024, 64
+"""A file may have so many bytes, and a generous row so many, and so many more for each column of product.yaml."""
+ZIPS = (".zip", ".gz", ".tar", ".tgz", ".7z", ".rar", ".bz2", ".xz")
+NAMES_SHOWN = 5
+
+
+def most_bytes(product: Product) -> int:
+    """How large the data file may be: what `source.rows.max` generous rows take."""
+    columns = len(product.features) + len(product.excluded) + 1
+    return LEAST_BYTES + product.source.rows.max * (ROW_BYTES + CELL_BYTES * columns)
+
+
+def unpack(archive: Path, name: str, most: int) -> Path:
+    """Write the archive's file `name` beside it, of at most `most` bytes; raises `FetchError` or `FetchRefused`."""
+    try:
+        opened = zipfile.ZipFile(archive)
+    except (EOFError, ValueError, NotImplementedError, OSError, zipfile.BadZipFile) as error:
+        raise FetchError(f"{archive.name}: is not a whole zip file: {word(error)}") from error
+    with opened:
+        entry = _only(archive, opened.infolist(), name)
+        if entry.flag_bits & ENCRYPTED:
+            raise FetchRefused(f"{archive.name}: {entry.filename} is encrypted")
+        if entry.compress_type not in READ:
+            method = METHODS.get(entry.compress_type, f"method {entry.compress_type}")
+            rule = f"{entry.filename} is packed by {method}, which is not read; Deflate is"
+            raise FetchRefused(f"{archive.name}: {rule}")
+        if entry.file_size > most:
+            limit = f"{most} bytes is the limit that source.rows.max of product.yaml sets"
+            raise FetchRefused(f"{archive.name}: {entry.filename} unpacks to {entry.file_size} bytes; {limit}")
+        try:
+            return _write(opened, entry, archive.parent / name)
+        except NotImplementedError as error:
+            raise FetchRefused(f"{archive.name}: {entry.filename} cannot be read: {word(error)}") from error
+        except Exception as error:  # zlib has errors of its own
+            if isinstance(error, OSError) and error.errno is not None:
+                raise  # this machine's disk
+            raise FetchError(f"{archive.name}: {entry.filename} is damaged: {word(error)}") from error
+
+
+def _only(archive: Path, entries: list[zipfile.ZipInfo], name: str) -> zipfile.ZipInfo:
+    """The one entry of that name, at the top or else in a folder; a name that leads out of the archive is none."""
+    files = [entry for entry in entries if not entry.is_dir()]
+    inside = [entry for entry in files if _path(entry).name == name and _is_inside(entry)]
+    found = [entry for entry in inside if len(_path(entry).parts) == 1] or inside
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise FetchRefused(f"{archive.name}: holds {name} more than once: {_named(found)}")
+    hint = ", an archive in the archive" if any(entry.filename.lower().endswith(ZIPS) for entry in files) else ""
+    raise FetchError(f"{archive.name}: holds no {name}, but {_named(files) or 'nothing'}{hint}")
+
+
+def _path(entry: zipfile.ZipInfo) -> PurePosixPath:
+    return PurePosixPath(entry.filename.replace("\\", "/"))  # as some packers of Windows write it
+
+
+def _is_inside(entry: zipfile.ZipInfo) -> bool:
+    path = _path(entry)
+    return not path.is_absolute() and not {"..", "__MACOSX"} & set(path.parts)
+
+
+def _named(entries: list[zipfile.ZipInfo]) -> str:
+    names = [name if (name := entry.filename).isprintable() else repr(name) for entry in entries]
+    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+    return ", ".join(names[:NAMES_SHOWN]) + more
+
+
+def _write(opened: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path) -> Path:
+    with opened.open(entry) as packed, target.open("wb") as stream:
+        while block := packed.read(BLOCK):
+            stream.write(block)
+    return target

@@ -1,0 +1,146 @@
+"""Kaggle's credentials, as far as they can be looked at before its client is asked.
+
+Whatever looks like credentials means that somebody wants Kaggle's data. If it will not do, that is told, and the sample
+bundled with Beacon never takes the data's place. Read is what Kaggle's client reads, in its order (kagglesdk's
+kaggle_env.py and kaggle_creds.py, kaggle_api_extended.py); nothing of it is quoted.
+"""
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from beacon_retraining.errors import FetchRefused
+
+TOKENS = ("access_token", "access_token.txt")
+LEGACY, OAUTH = "kaggle.json", "credentials.json"
+BEGINNINGS = ("access_token", "kaggle", "credentials")
+"""Of files that look like credentials, also of `kaggle (1).json` and `kaggle.json.txt`."""
+LEGACY_VARIABLES = {"username": "KAGGLE_USERNAME", "key": "KAGGLE_KEY"}
+TOKEN_VARIABLE = "KAGGLE_API_TOKEN"  # noqa: S105 - its name, no secret
+VARIABLES = (TOKEN_VARIABLE, *LEGACY_VARIABLES.values())
+OTHER_VARIABLES = re.compile(r"KAGGLE_(API_|ACCESS_)?(TOKEN|KEY|USER|USERNAME|USER_NAME|LOGIN|PASSWORD|SECRET)")
+"""Names that people give to credentials, beside the three that the client reads."""
+FINE = ""
+
+
+def find_credentials(environment: Mapping[str, str] = os.environ) -> str | None:
+    """Name the credentials that Kaggle's client will use; None where nothing looks like any.
+
+    Raises `FetchRefused` where something does and will not do.
+    """
+    problems = []
+    for name, problem in _candidates(environment):
+        if problem == FINE:
+            return name
+        problems.append(f"{name}: {problem}")
+    if not problems:
+        return None
+    raise FetchRefused(f"Kaggle's credentials will not do: {'; '.join(problems)}")
+
+
+def _candidates(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Whatever looks like credentials, in the client's order, and what is wrong with it."""
+    user = Path(environment.get("HOME") or "~").expanduser()
+    home, xdg = user / ".kaggle", Path(environment.get("XDG_CONFIG_HOME") or user / ".config") / "kaggle"
+    given = environment.get("KAGGLE_CONFIG_DIR")
+    config = Path(given) if given else home if os.path.lexists(home) else xdg
+    if token := environment.get(TOKEN_VARIABLE):
+        yield TOKEN_VARIABLE, _token_problem(Path(token)) if _is_path(token) else _line_problem(token)
+    for name in TOKENS:
+        if os.path.lexists(home / name):
+            yield str(home / name), _token_problem(home / name)
+    yield from _legacy(environment, config / LEGACY)
+    if os.path.lexists(home / OAUTH):
+        yield str(home / OAUTH), _json_problem(home / OAUTH, ("refresh_token",))
+    read = {home / name for name in (*TOKENS, OAUTH)} | {config / LEGACY}
+    yield from _unread((home, xdg, config), read)
+    for name in sorted(environment):
+        if environment[name] and OTHER_VARIABLES.fullmatch(name.upper()) and name not in VARIABLES:
+            yield name, f"is not read by Kaggle's client; {', '.join(VARIABLES)} are"
+    if given and not os.path.lexists(config / LEGACY):
+        yield "KAGGLE_CONFIG_DIR", f"{config} holds no {LEGACY}"
+
+
+def _legacy(environment: Mapping[str, str], file: Path) -> Iterator[tuple[str, str]]:
+    """User and key: of the variables, and what these lack of the file."""
+    given = {part: environment[name] for part, name in LEGACY_VARIABLES.items() if environment.get(name)}
+    told = " and ".join(LEGACY_VARIABLES[part] for part in given)
+    lacking = tuple(part for part in LEGACY_VARIABLES if part not in given)
+    there = os.path.lexists(file)
+    if not given and not there:
+        return
+    problems = [problem for text in given.values() if (problem := _line_problem(text))]
+    if problems:
+        yield told, problems[0]
+    elif not lacking:
+        yield told, FINE
+    elif there:
+        yield " and ".join(filter(None, (told, str(file)))), _json_problem(file, lacking)
+    else:
+        yield told, f"{LEGACY_VARIABLES[lacking[0]]} is not set beside it"
+
+
+def _unread(folders: tuple[Path, ...], read: set[Path]) -> Iterator[tuple[str, str]]:
+    """Files that look like credentials where, or by a name that, the client does not read."""
+    for folder in dict.fromkeys(folders):
+        if not os.path.lexists(folder):
+            continue
+        try:
+            files = sorted(folder.iterdir())
+        except OSError as error:
+            yield str(folder), f"cannot be read: {error.strerror}"
+            continue
+        for file in files:
+            if file.name.lower().startswith(BEGINNINGS) and file not in read and file.is_file():
+                yield str(file), "is not read by Kaggle's client, at that place or by that name"
+
+
+def _is_path(text: str) -> bool:
+    """Whether it is meant as one: the client would send the path of a file that is not there as the token."""
+    try:
+        return "/" in text or Path(text).exists()
+    except (OSError, ValueError):  # too long for a path, or with a sign that no path has
+        return False
+
+
+def _token_problem(file: Path) -> str:
+    text, problem = _text(file)
+    return problem or _line_problem(text.strip())
+
+
+def _json_problem(file: Path, wanted: tuple[str, ...]) -> str:
+    text, problem = _text(file)
+    if problem:
+        return problem
+    try:
+        content: Any = json.loads(text)
+    except ValueError:
+        return "is not JSON"
+    if not isinstance(content, dict):
+        return "is not a JSON object"
+    for name in wanted:
+        value = content.get(name)
+        if not isinstance(value, str) or not value:
+            return f"has no text for {name!r}"
+        if problem := _line_problem(value):
+            return f"{name!r} {problem}"
+    return FINE
+
+
+def _text(file: Path) -> tuple[str, str]:
+    """A file's text and what is wrong with it."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except OSError as error:
+        return "", f"cannot be read: {error.strerror}"
+    except UnicodeDecodeError:
+        return "", "is not text in UTF-8"
+    return text, FINE if text.strip() else "is empty"
+
+
+def _line_problem(text: str) -> str:
+    fine = text.isascii() and text.isprintable() and text == text.strip()
+    return FINE if fine else "holds a blank at an end, a line break or a sign that no header can hold"

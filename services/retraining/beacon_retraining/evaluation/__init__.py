@@ -1,0 +1,1 @@
+"""Challenger against champion: the gate, the verdict, the report."""

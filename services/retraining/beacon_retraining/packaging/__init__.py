@@ -1,0 +1,1 @@
+"""A fitted model as the folder that inference serves."""

@@ -1,0 +1,94 @@
+"""What a stage works with, and the names of the files that the stages hand to each other (dvc.yaml lists them)."""
+
+from pathlib import Path
+
+import msgspec
+import pandas as pd
+from sqlalchemy import Engine
+
+from beacon_core.domain.pins import Pin
+from beacon_core.domain.product import Product
+from beacon_core.model_package.manifest import Package, read_package
+from beacon_core.platform.settings import Settings
+from beacon_retraining.data.dataset import Dataset, dataset_of
+from beacon_retraining.files import write_json
+from beacon_retraining.pipeline.workspace import Run
+from beacon_retraining.training.settings import TrainSettings
+
+RAW = "raw"
+LABELS = "labels.parquet"
+CHAMPION = "champion.json"
+GONE = "gone.json"
+ROWS = "rows.parquet"
+PRODUCTION = "production.parquet"
+VALIDATION = "validation.json"
+DATASET = "dataset.parquet"
+FACTS = "dataset.json"
+MODEL = "model.onnx"
+TRAINED = "trained.json"
+METRICS = "metrics.json"
+PACKAGE = "package"
+PACKAGED = "package.json"
+VERDICT = "verdict.json"
+VERDICT_TABLE = "verdict.md"
+VERDICT_PLOT = "verdict.svg"
+REPORT = "report.html"
+REGISTERED = "registered.json"
+
+
+class Packaged(msgspec.Struct, frozen=True):
+    """package.json: the package of this run, below the folder `package`, and the key of its inputs."""
+
+    version: str
+    sha256: str
+    run_key: str
+
+
+class Registered(msgspec.Struct, frozen=True):
+    """registered.json: what the registry knows of this run."""
+
+    version: str
+    sha256: str
+    run_id: str
+    verdict: str
+
+
+class Context(msgspec.Struct, frozen=True):
+    """One run's settings, product, store, workspace folder, parameters, and what it was told."""
+
+    settings: Settings
+    product: Product
+    engine: Engine
+    folder: Path
+    training: TrainSettings
+    run: Run
+
+    def dataset(self) -> Dataset:
+        """The training rows of this run."""
+        return dataset_of(self.product, pd.read_parquet(self.folder / DATASET))
+
+    def packaged(self) -> Packaged:
+        """Which package this run made."""
+        return msgspec.json.decode((self.folder / PACKAGED).read_bytes(), type=Packaged)
+
+    def package(self) -> Package:
+        """The package of this run, verified."""
+        known = self.packaged()
+        return read_package(self.folder / PACKAGE / self.product.name / known.version, known.sha256)
+
+    def gone(self) -> list[str]:
+        """The digests of packages that were made here and that the registry has lost, or would not take.
+
+        A new one makes DVC package anew where it knows no change; it would bring the same package out of its cache.
+        """
+        file = self.folder / GONE
+        return msgspec.json.decode(file.read_bytes(), type=list[str]) if file.is_file() else []
+
+    def write_gone(self, sha256: str | None) -> None:
+        """Add a package's digest to them, or none."""
+        known = self.gone()
+        write_json(self.folder / GONE, known if sha256 is None or sha256 in known else [*known, sha256])
+
+    def champion(self) -> Pin | None:
+        """The model in service when this run began, or None."""
+        return msgspec.json.decode((self.folder / CHAMPION).read_bytes(), type=Pin | None)

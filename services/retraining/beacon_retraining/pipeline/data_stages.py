@@ -1,0 +1,130 @@
+"""The stages fetch and validate: what comes from outside, checked."""
+
+import tempfile
+from pathlib import Path
+
+import msgspec
+import pandas as pd
+
+from beacon_core.data.ledger import served_at
+from beacon_core.domain.masking import word
+from beacon_core.domain.pins import Pin
+from beacon_core.model_package import download
+from beacon_core.model_package.download import ForeignVersion, bring, pinned_at
+from beacon_core.model_package.manifest import PackageError
+from beacon_core.model_package.release import read_release
+from beacon_core.platform import clock
+from beacon_core.platform.data_file import DataError
+from beacon_core.platform.job import log
+from beacon_core.platform.mlflow import Mlflow, RegistryDown
+from beacon_retraining.data.fetch import fetch, read_source
+from beacon_retraining.data.labels import PREDICTION, read_labels
+from beacon_retraining.data.validate import check_shift, sound, validate
+from beacon_retraining.files import write_json, write_table
+from beacon_retraining.pipeline import triggers
+from beacon_retraining.pipeline.context import (
+    CHAMPION,
+    LABELS,
+    PRODUCTION,
+    RAW,
+    REGISTERED,
+    ROWS,
+    VALIDATION,
+    Context,
+    Registered,
+)
+
+
+def fetch_all(context: Context) -> str:
+    """Bring in everything that the rest depends on: the raw file, the labels, and who is champion."""
+    settings, product, folder = context.settings, context.product, context.folder
+    last = _last_accepted(context)
+
+    def check(file: Path) -> None:
+        rows = validate(file, product)
+        if last is not None and not context.run.accept_shift:
+            check_shift(product.source.file, rows, last, product)
+
+    fetched = fetch(settings, product, folder / RAW, check)
+    labels = _enough(context, read_labels(context.engine, product))
+    write_table(folder / LABELS, labels)
+    champion = find_champion(context)
+    write_json(folder / CHAMPION, champion)
+    context.write_gone(_gone(context))
+    told = f"champion is version {champion.version}" if champion else "there is no champion yet"
+    return f"{fetched.source}: {fetched.why}; {len(labels)} labelled predictions; {told}"
+
+
+def find_champion(context: Context) -> Pin | None:
+    """The model in service: by the release file, where this machine has it, else by the registry's alias.
+
+    Where the alias is gone, as with a version that was deleted, or names somebody else's: by the ledger of promotions.
+    """
+    settings, name = context.settings, context.product.name
+    if settings.release_file.exists():
+        return read_release(settings.release_file).model
+    pin = None
+    try:
+        pin = pinned_at(Mlflow(settings.mlflow_address), name, download.CHAMPION)
+    except ForeignVersion as error:
+        log.warning("the registry's champion is passed over: %s", word(error))
+    if pin is not None:
+        return pin
+    with context.engine.connect() as connection:
+        entry = served_at(connection, name, clock.now())
+    return None if entry is None or not entry.serving else entry.serving[0]
+
+
+def _gone(context: Context) -> str | None:
+    """The digest of what was registered last, where the registry no longer has it whole."""
+    file = context.folder / REGISTERED
+    if not file.is_file():
+        return None
+    last = msgspec.json.decode(file.read_bytes(), type=Registered)
+    pin, address = Pin(context.product.name, last.version, last.sha256), context.settings.mlflow_address
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            if not Mlflow(address).has_run(last.run_id):
+                raise PackageError(f"the run of version {pin.version} was deleted")
+            bring(address, pin, Path(folder))
+    except RegistryDown:
+        return None  # the stage package will say so, where it has anything to do
+    except PackageError as error:
+        if pin.sha256 not in context.gone():
+            log.warning("version %s is made anew: %s", pin.version, word(error))
+        return pin.sha256
+    return None
+
+
+def validate_all(context: Context) -> str:
+    """Type and check the raw rows; set aside labelled predictions that break a rule of the product."""
+    product, folder = context.product, context.folder
+    source = read_source(folder / RAW, product)
+    rows = validate(folder / RAW / product.source.file, product)
+    labels = pd.read_parquet(folder / LABELS)
+    kept = labels[sound(labels, product)]
+    write_table(folder / ROWS, rows)
+    write_table(folder / PRODUCTION, kept)
+    shares = {name: float(rows[name].isna().mean()) for name in product.feature_names}
+    facts = {"source": source, "rows": len(rows), "labels": len(labels), "labels_refused": len(labels) - len(kept)}
+    write_json(folder / VALIDATION, facts | {"missing": shares})
+    return f"{len(rows)} rows, {len(kept)} of {len(labels)} labelled predictions"
+
+
+def _enough(context: Context, labels: pd.DataFrame) -> pd.DataFrame:
+    """A scheduled run waits until enough labels are new; until then it keeps those of the last run."""
+    file, target = context.folder / LABELS, context.product.target.name
+    if context.run.trigger != triggers.SCHEDULE or not file.is_file():
+        return labels
+    before = pd.read_parquet(file)
+    known = set(zip(before[PREDICTION], before[target], strict=True))
+    new = sum(label not in known for label in zip(labels[PREDICTION], labels[target], strict=True))
+    return labels if new >= context.product.retraining.min_new_labels else before
+
+
+def _last_accepted(context: Context) -> pd.DataFrame | None:
+    file = context.folder / RAW / context.product.source.file
+    try:
+        return validate(file, context.product)
+    except (OSError, DataError):  # none yet, or accepted under other rules
+        return None

@@ -1,0 +1,88 @@
+"""The stage package: a model as the folder that inference serves, under the version that comes next."""
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import msgspec
+
+from beacon_core.data import verdicts
+from beacon_core.domain.masking import word
+from beacon_core.model_package.download import bring
+from beacon_core.model_package.manifest import Package, PackageError, digest
+from beacon_core.model_package.release import read_release
+from beacon_core.platform import clock
+from beacon_core.platform.job import log
+from beacon_retraining.data.fetch import read_source
+from beacon_retraining.files import write_json
+from beacon_retraining.packaging.package import Origin, write_package
+from beacon_retraining.pipeline import context as files
+from beacon_retraining.pipeline.context import Context, Packaged
+from beacon_retraining.pipeline.workspace import CODE, params_of
+from beacon_retraining.registry.register import Registry
+from beacon_retraining.training.trained_file import decode
+
+
+def package_model(context: Context) -> str:
+    """Make the package, under the version that the registry will give to it.
+
+    Equal data, parameters and code are one model: where the registry knows it, its package is taken.
+    """
+    product, folder = context.product, context.folder
+    registry = Registry(context.settings.mlflow_address)
+    models = folder / files.PACKAGE
+    shutil.rmtree(models, ignore_errors=True)
+    key = run_key(context)
+    package = _made_before(context, registry, key, models)
+    if package is not None:
+        told = f"version {package.manifest.version} is from equal data, parameters and code already"
+    else:
+        version = registry.next_version(product.name, above=_highest_known(context))
+        origin = Origin(
+            version, read_source(folder / files.RAW, product).source, context.settings.build_revision, clock.now()
+        )
+        trained = decode((folder / files.TRAINED).read_bytes())
+        model = (folder / files.MODEL).read_bytes()
+        package = write_package(models, product, context.dataset(), trained, context.training, origin, model)
+        told = f"version {version}"
+    write_json(folder / files.PACKAGED, Packaged(package.manifest.version, package.sha256, key))
+    return f"{told}, sha256 {package.sha256[:12]}, model {digest(package.model)[:12]}"
+
+
+def run_key(context: Context) -> str:
+    """sha256 over all that the model follows from: the data, the parameters, the schema, the code."""
+    facts = {
+        "data": context.dataset().fingerprint,
+        "params": params_of(context.training),
+        "schema": context.product.schema_hash,
+        "code": (context.folder / CODE).read_text(),
+    }
+    return hashlib.sha256(msgspec.json.encode(facts, order="deterministic")).hexdigest()
+
+
+def _made_before(context: Context, registry: Registry, key: str, models: Path) -> Package | None:
+    """The package of equal inputs, where the registry still has it whole; people delete runs and files there."""
+    for pin in registry.made_of(context.product.name, key):
+        try:
+            package = bring(context.settings.mlflow_address, pin, models)
+        except PackageError as error:
+            log.warning("version %s is from equal inputs, and is made anew: %s", pin.version, word(error))
+            continue
+        if package.manifest.version == pin.version:
+            return package
+    return None
+
+
+def _highest_known(context: Context) -> int:
+    """The highest version that was ever judged, installed or in service here.
+
+    The registry may have been emptied, and must not give its number to another package: answers in the log name it.
+    """
+    settings, product = context.settings, context.product
+    file = settings.release_file
+    release = read_release(file) if file.exists() else None
+    pins = (release.model, release.shadow) if release else ()
+    known = [pin.version for pin in pins if pin and pin.name == product.name]
+    known += [folder.name for folder in (settings.models_dir / product.name).glob("*")]
+    known += verdicts.versions(context.engine, product.name)
+    return max((int(version) for version in known if version.isdecimal()), default=0)

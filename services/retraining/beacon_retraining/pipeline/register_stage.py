@@ -1,0 +1,72 @@
+"""The stage register: the package as a version of the registry, with its verdict.
+
+Apart from the stage package, since it needs nothing of what makes models: loading that takes seconds.
+"""
+
+import msgspec
+
+from beacon_core.data import verdicts
+from beacon_core.domain import verdict
+from beacon_core.domain.pins import Pin
+from beacon_core.model_package.download import CHALLENGER, CHAMPION
+from beacon_core.model_package.release import Release, write_release
+from beacon_retraining.data.row_counts import DatasetFacts, LabelFacts
+from beacon_retraining.errors import RetrainError
+from beacon_retraining.files import write_json
+from beacon_retraining.packaging.install import install
+from beacon_retraining.pipeline import context as files
+from beacon_retraining.pipeline.context import Context, Packaged, Registered
+from beacon_retraining.pipeline.workspace import CODE, LOCK, params_of
+from beacon_retraining.registry import register
+from beacon_retraining.registry.register import Entry, Registry, VersionTaken
+
+
+class Refused(RetrainError):  # noqa: N818 - an outcome, not a mistake
+    """The gate refuses the only model there is."""
+
+
+def register_model(context: Context) -> str:
+    """Register the package with its verdict; the first model goes into service, a later one waits for promotion."""
+    settings, product, folder = context.settings, context.product, context.folder
+    packaged, package = context.packaged(), context.package()
+    version = packaged.version
+    said = verdict.decode((folder / files.VERDICT).read_bytes())
+    champion = context.champion()
+    in_service = champion is not None and champion.sha256 == package.sha256
+    released = champion is None and said.outcome != "fail"
+    alias = CHAMPION if released or in_service else CHALLENGER
+    registry = Registry(settings.mlflow_address)
+    try:
+        run_id = registry.register(product, package, _entry(context, packaged), alias)
+    except VersionTaken:
+        context.write_gone(package.sha256)  # so that it is packaged anew
+        raise
+    install(package, settings.models_dir)
+    registry.tag(product.name, version, verdict=said.outcome)
+    if verdicts.newest(context.engine, product.name, version, package.sha256) != said:
+        verdicts.record(context.engine, said)
+    if champion is None and not released:
+        raise Refused(f"version {version} is registered, and not released: {said.reason}")
+    if released:
+        write_release(settings.release_file, Release(model=Pin(product.name, version, package.sha256)))
+    write_json(folder / files.REGISTERED, Registered(version, package.sha256, run_id, said.outcome))
+    state = "is champion" if released else "is in service already" if in_service else "waits for promotion"
+    return f"{product.name} version {version} {state}; verdict: {said.outcome}"
+
+
+def _entry(context: Context, packaged: Packaged) -> Entry:
+    folder = context.folder
+    facts = msgspec.json.decode((folder / files.FACTS).read_bytes(), type=DatasetFacts)
+    params = {name: str(value) for name, value in params_of(context.training).items()}
+    params |= {"data.fingerprint": facts.fingerprint, "data.rows": str(facts.rows), "trigger": context.run.trigger}
+    params |= {"data.production_rows": str(facts.production_rows), "schema_hash": context.product.schema_hash}
+    params |= {"candidate": context.package().manifest.algorithm}
+    metrics = msgspec.json.decode((folder / files.METRICS).read_bytes(), type=dict[str, float])
+    labels = msgspec.json.decode((folder / files.VALIDATION).read_bytes(), type=LabelFacts)
+    metrics |= {f"left_out/{name}": count for name, count in facts.left_out.counts().items()}
+    metrics |= {"labels": float(labels.labels), "left_out/refused": float(labels.labels_refused)}
+    data = tuple(folder / name for name in (files.DATASET, files.FACTS, files.VALIDATION))
+    pipeline = tuple(file for file in (folder / LOCK, folder / CODE) if file.is_file())
+    told = tuple(folder / name for name in (files.VERDICT, files.VERDICT_TABLE, files.VERDICT_PLOT, files.REPORT))
+    artifacts = {register.DATA: data, "pipeline": pipeline, "verdict": told}
+    return Entry(packaged.run_key, params, metrics, artifacts)

@@ -1,0 +1,98 @@
+"""The stages of a retraining, in order, and how one of them is run: `python -m beacon_retraining.pipeline.stages NAME`.
+
+dvc.yaml runs them so, each in a process of its own; `pipeline.run_here` runs the same functions in one process.
+A stage that fails says why in failure.json, so that whoever started it learns it through DVC.
+"""
+
+import importlib
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from beacon_core.data.database import migrate, open_store
+from beacon_core.data.job_runs import recorded
+from beacon_core.domain.masking import word
+from beacon_core.platform.job import log, run_job
+from beacon_core.platform.product_file import load_product
+from beacon_core.platform.settings import Settings, load_settings
+from beacon_retraining.errors import EXPECTED, status_of
+from beacon_retraining.files import write_json
+from beacon_retraining.pipeline.context import Context
+from beacon_retraining.pipeline.lock import file_lock
+from beacon_retraining.pipeline.workspace import folder_of, read_run, read_training
+
+JOB = "retrain"
+FAILURE = "failure.json"
+
+STAGES = {
+    "fetch": "data_stages:fetch_all",
+    "validate": "data_stages:validate_all",
+    "features": "feature_stage:build_features",
+    "train": "model_stages:train_model",
+    "package": "package_stage:package_model",
+    "evaluate": "model_stages:evaluate_model",
+    "register": "register_stage:register_model",
+}
+"""Module and function of each stage; a module is imported when its turn comes, as Feast and MLflow take seconds."""
+
+PACKAGING = ("package", "evaluate", "register")
+"""What a number that the registry did not give has to be done again from."""
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """failure.json: the stage, the exit status that it asks for, why, and whether to try it again at once."""
+
+    stage: str
+    status: int
+    message: str
+    again: bool = False
+
+
+def run_stage(name: str, settings: Settings) -> str:
+    """Run one stage of the prepared workspace, recorded in the store; returns the line that tells of it."""
+    folder = folder_of(settings)
+    start = time.monotonic()
+    # A killed run may have left a stage at work: two never write at once.
+    with file_lock(folder / ".stage.lock"):
+        engine = open_store(settings.database)
+        migrate(engine)
+        run = read_run(folder)
+        context = Context(settings, load_product(settings.product), engine, folder, read_training(folder), run)
+        with recorded(engine, JOB, run.period, name):
+            note = _function(name)(context)
+    return f"{name:<9} {note} ({time.monotonic() - start:.1f} s)"
+
+
+def _function(name: str) -> Callable[[Context], str]:
+    module, function = STAGES[name].split(":")
+    found: Callable[[Context], str] = getattr(importlib.import_module(f"beacon_retraining.pipeline.{module}"), function)
+    return found
+
+
+def read_failure(folder: Path) -> Failure | None:
+    """What the last stage that failed said, or None."""
+    file = folder / FAILURE
+    return msgspec.json.decode(file.read_bytes(), type=Failure) if file.is_file() else None
+
+
+def main(name: str) -> int:
+    """Run one stage; a failure is told by `failure.json` and the exit status."""
+    settings = load_settings()
+    try:
+        line = run_stage(name, settings)
+    except EXPECTED as error:
+        failure = Failure(name, status_of(error), word(error), getattr(error, "again", False))
+        try:
+            write_json(folder_of(settings) / FAILURE, failure)
+        except OSError:  # a full disk takes no file: then this line tells it
+            log.error("%s failed: %s", name, word(error))
+        return failure.status
+    log.info(line)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_job(JOB, lambda: main(sys.argv[1])))

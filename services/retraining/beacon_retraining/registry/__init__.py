@@ -1,0 +1,1 @@
+"""Model versions in MLflow, and where a prediction comes from."""

@@ -1,0 +1,238 @@
+"""Register: the run and the package in MLflow, and the package as a version of the registered model.
+
+MLflow is a registry here, never a loader: what it holds is pinned by the package digest. Every step may be repeated:
+a version is known by the digest of its package, and what a killed run left behind is ended by the next. People delete
+versions, runs, experiments and whole models there, and make versions of their own: none of that stops a registration.
+"""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pandas as pd
+import requests
+from mlflow.entities import LifecycleStage
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from beacon_core.domain.masking import mask, mask_all
+from beacon_core.domain.pins import Pin
+from beacon_core.domain.product import Product
+from beacon_core.model_package.download import ARTIFACTS
+from beacon_core.model_package.manifest import Package
+from beacon_core.platform.mlflow import Mlflow, RegistryDown, user_of
+from beacon_retraining.errors import TRY_AGAIN, RetrainError
+
+PACKAGE_TAG = "beacon.package"
+HIGHEST_TAG = "beacon.highest-version"
+"""On the registered model: the highest number that MLflow ever gave, also to a version that is deleted since."""
+DATA = "data"
+TRAINING_ROWS = f"{DATA}/dataset.parquet"
+
+
+class RegistryError(RetrainError):
+    """MLflow answers, and refuses or disagrees."""
+
+
+class VersionTaken(RegistryError):  # noqa: N818 - a state of the world, not a mistake
+    """The registry gave a number above the package's version; the next package gets a number above that one."""
+
+    status = TRY_AGAIN
+    again = True
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """What a run says beside its package: the key of its inputs, parameters, metrics, and files by folder."""
+
+    run_key: str
+    params: dict[str, str]
+    metrics: dict[str, float]
+    files: dict[str, tuple[Path, ...]] = {}
+
+
+class Origin(msgspec.Struct, frozen=True):
+    """Where a version comes from: its tags, and the run that made it with its parameters."""
+
+    run_id: str
+    experiment_id: str
+    tags: dict[str, str]
+    params: dict[str, str]
+
+
+class Registry:
+    """MLflow's server at `address`. Methods raise `RegistryDown` and `RegistryError`."""
+
+    def __init__(self, address: str) -> None:
+        self.address, user, password = user_of(address)
+        if user:
+            os.environ |= {"MLFLOW_TRACKING_USERNAME": user, "MLFLOW_TRACKING_PASSWORD": password}
+        os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # stdout is the job's own
+        self.mlflow = Mlflow(address)
+        self.client = MlflowClient(tracking_uri=self.address, registry_uri=self.address)
+
+    def next_version(self, name: str, above: int = 0) -> str:
+        """The number for the next version of `name`: above `above` and all that the registry shows or remembers.
+
+        It does not show what was deleted, and never gives such a number again.
+        """
+        with self._talking():
+            shown = [int(version.version) for version in self.client.search_model_versions(f"name = '{name}'")]
+            return str(max([above, self._highest(name), *shown]) + 1)
+
+    def made_of(self, name: str, run_key: str) -> list[Pin]:
+        """The versions that were made of equal inputs and whose run nobody has deleted, the newest first."""
+        with self._talking():
+            found = self._tagged(name, "run_key", run_key)
+            return [
+                Pin(name, str(version.version), version.tags["sha256"])
+                for version in found
+                if "sha256" in version.tags and self.mlflow.has_run(str(version.run_id))
+            ]
+
+    def origin(self, name: str, version: str) -> Origin:
+        """What the registry knows of a version; raises `RegistryError` when there is none."""
+        with self._talking():
+            known = self.client.get_model_version(name, version)
+            run = self.client.get_run(str(known.run_id))
+            return Origin(str(known.run_id), str(run.info.experiment_id), dict(known.tags), dict(run.data.params))
+
+    def tag(self, name: str, version: str, **tags: str) -> None:
+        """Tag a version, as with its verdict."""
+        with self._talking():
+            for key, value in tags.items():
+                self.client.set_model_version_tag(name, version, key, value)
+
+    def training_rows(self, name: str, version: str) -> pd.DataFrame:
+        """The rows that a version was trained on."""
+        with self._talking(), tempfile.TemporaryDirectory() as folder:
+            known = self.client.get_model_version(name, version)
+            return pd.read_parquet(self.client.download_artifacts(str(known.run_id), TRAINING_ROWS, folder))
+
+    def register(self, product: Product, package: Package, entry: Entry, alias: str) -> str:
+        """Log the run, upload the package, create its version and move `alias` to it; returns the run id.
+
+        The version appears only when every file is up, and once, however often this is repeated.
+        """
+        name, number = product.name, package.manifest.version
+        with self._talking():
+            experiment_id = self._experiment(name)
+            self._end_dead_runs(experiment_id)
+            found = {str(version.version): version for version in self._tagged(name, "sha256", package.sha256)}
+            if number in found:
+                run_id = str(found[number].run_id)
+            else:
+                run_id = self._upload(experiment_id, product, package, entry)
+            self.client.set_registered_model_alias(name, alias, number)
+            if self.mlflow.has_run(run_id):
+                self.client.log_artifacts(run_id, str(package.folder), ARTIFACTS)  # again, if somebody removed a file
+                self.client.set_terminated(run_id)
+        return run_id
+
+    def log(self, name: str, params: dict[str, str], metrics: dict[str, float], files: tuple[Path, ...]) -> str:
+        """A run of its own in the experiment `name`, for what is no model; returns its id."""
+        with self._talking():
+            run_id = str(self.client.create_run(self._experiment(name)).info.run_id)
+            for key, param in params.items():
+                self.client.log_param(run_id, key, mask(param))
+            for key, value in metrics.items():
+                self.client.log_metric(run_id, key, value)
+            for file in files:
+                self.client.log_artifact(run_id, str(file))
+            self.client.set_terminated(run_id)
+            return run_id
+
+    def _tagged(self, name: str, tag: str, value: str) -> list[ModelVersion]:
+        """The versions that have the tag, the newest first."""
+        found = self.client.search_model_versions(f"name = '{name}' and tags.`{tag}` = '{value}'")
+        return sorted(found, key=lambda version: -int(version.version))
+
+    def _experiment(self, name: str) -> str:
+        """The id of the experiment `name`; a deleted one is brought back, as MLflow gives its name to no other."""
+        experiment = self.client.get_experiment_by_name(name)
+        if experiment is None:
+            return str(self.client.create_experiment(name))
+        if experiment.lifecycle_stage == LifecycleStage.DELETED:
+            self.client.restore_experiment(experiment.experiment_id)
+        return str(experiment.experiment_id)
+
+    def _highest(self, name: str) -> int:
+        """What the registered model remembers; 0 where there is none."""
+        known = self.client.search_registered_models(f"name = '{name}'")
+        text = known[0].tags.get(HIGHEST_TAG, "") if known else ""
+        return int(text) if text.isdecimal() else 0
+
+    def _end_dead_runs(self, experiment_id: str) -> None:
+        """One run at a time is at work, and it is this one: others that say so were killed."""
+        for run in self.client.search_runs([experiment_id], "attributes.status = 'RUNNING'"):
+            if PACKAGE_TAG in run.data.tags:
+                self.client.set_terminated(run.info.run_id, "KILLED")
+
+    def _upload(self, experiment_id: str, product: Product, package: Package, entry: Entry) -> str:
+        manifest = package.manifest
+        tags = {PACKAGE_TAG: package.sha256}
+        run = self.client.create_run(experiment_id, tags=tags, run_name=f"{product.name}-{manifest.version}")
+        run_id: str = run.info.run_id
+        try:
+            for key, param in entry.params.items():
+                self.client.log_param(run_id, key, mask(param))
+            for key, value in entry.metrics.items():
+                self.client.log_metric(run_id, key, value)
+            for folder, files in entry.files.items():
+                for file in files:
+                    self.client.log_artifact(run_id, str(file), folder)
+            self.client.log_artifacts(run_id, str(package.folder), ARTIFACTS)
+            self._create_version(product, package, entry, run_id, f"{run.info.artifact_uri}/{ARTIFACTS}")
+        except BaseException:
+            with contextlib.suppress(MlflowException, requests.RequestException):
+                self.client.set_terminated(run_id, "FAILED")
+            raise
+        return run_id
+
+    def _create_version(self, product: Product, package: Package, entry: Entry, run_id: str, source: str) -> None:
+        manifest = package.manifest
+        if not self.client.search_registered_models(f"name = '{product.name}'"):
+            self.client.create_registered_model(product.name, description=product.title)
+        tags = {
+            "sha256": package.sha256,
+            "run_key": entry.run_key,
+            "data_fingerprint": manifest.data.fingerprint,
+            "schema_hash": manifest.schema_hash,
+            "revision": manifest.revision,
+        }
+        wanted, given = int(manifest.version), 0
+        while given < wanted:
+            # Numbers that Beacon has used are not used again, whatever the registry has forgotten. Each has the tags:
+            # somebody else may take one at the same time, so that the wanted one comes early.
+            created = self.client.create_model_version(
+                product.name, source, run_id, tags=mask_all(tags), await_creation_for=0
+            )
+            given = int(created.version)
+            if given != wanted:
+                self.client.delete_model_version(product.name, created.version)
+        self.client.set_registered_model_tag(product.name, HIGHEST_TAG, str(given))
+        if given > wanted:
+            raise VersionTaken(
+                f"{self.address}: gave version {given} to a package of version {manifest.version}: a newer one was "
+                "deleted there, or registered at the same time. The version was deleted again"
+            )
+
+    @contextlib.contextmanager
+    def _talking(self) -> Iterator[None]:
+        """Tell a server that is away from one that refuses."""
+        try:
+            yield
+        except requests.RequestException as error:
+            raise RegistryDown(f"MLflow at {self.address} does not answer: {type(error).__name__}") from error
+        except MlflowException as error:
+            # MLflow wraps a refused connection and a 5xx that outlived its retries alike.
+            cause = error.__cause__ or error.__context__
+            if isinstance(cause, requests.RequestException):
+                raise RegistryDown(f"MLflow at {self.address} does not answer: {type(cause).__name__}") from error
+            status = int(error.get_http_status_code())  # type: ignore[no-untyped-call]
+            if status >= 500:
+                raise RegistryDown(f"MLflow at {self.address} answers with status {status}") from error
+            raise RegistryError(f"MLflow at {self.address}: {mask(error.message)}") from error

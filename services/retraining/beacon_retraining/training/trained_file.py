@@ -1,0 +1,29 @@
+"""trained.json: what training found out, for the stages after it. The model travels as ONNX: nothing is pickled."""
+
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from beacon_retraining.training.crossval import Index
+from beacon_retraining.training.train import Trained
+
+
+def encode(trained: Trained) -> bytes:
+    """All but the model."""
+    return msgspec.json.encode(msgspec.structs.replace(trained, model=None), enc_hook=_as_list)
+
+
+def decode(content: bytes) -> Trained:
+    """What was encoded, to the last bit."""
+    return msgspec.json.decode(content, type=Trained, dec_hook=_as_array)
+
+
+def _as_list(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    raise NotImplementedError(type(value))
+
+
+def _as_array(kind: Any, value: Any) -> Any:
+    return np.asarray(value, dtype=np.intp if kind == Index else np.float64)

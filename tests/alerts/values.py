@@ -1,6 +1,0 @@
-"""What the rules' expressions give."""
-
-from tests.alerts import values_model, values_serving
-from tests.alerts.series import Value
-
-VALUES: tuple[Value, ...] = (*values_serving.values(), *values_model.values())

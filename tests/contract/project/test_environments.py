@@ -1,0 +1,117 @@
+"""Each service runs on what its own package asks for alone, and knows no other service."""
+
+import ast
+import os
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from beacon_core.platform.settings import ROOT
+
+SERVICES = ROOT / "services"
+ENVIRONMENTS = ("inference", "feature-serving", "retraining", "console", "drift-profiling", "promotion", "laptop")
+PACKAGES = {name: SERVICES / name / f"beacon_{name.replace('-', '_')}" for name in (*ENVIRONMENTS, "prober")}
+CORE = SERVICES / "core" / "beacon_core"
+# The laptop's MLflow runs where MLflow is, and the prober in inference's image.
+ELSEWHERE = {"beacon_laptop.mlflow_server": "retraining", "beacon_prober.prober": "inference"}
+NOT_FOR_INFERENCE = ("pandas", "sklearn", "mlflow", "feast", "scipy", "onnx", "pyarrow")
+SHIPS = {"inference": {"beacon_prober"}}
+
+
+def modules(package: Path) -> list[str]:
+    """Every module of a package by its dotted name, but for `__main__` (which would start) and migrations."""
+    found = []
+    for file in sorted(package.rglob("*.py")):
+        parts = file.relative_to(package.parent).with_suffix("").parts
+        if "migrations" not in parts and parts[-1] != "__main__":
+            found.append(".".join(parts[:-1] if parts[-1] == "__init__" else parts))
+    return found
+
+
+def imported(file: Path) -> set[str]:
+    """First parts of everything that a file imports, wherever in it."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            names.add(node.module.split(".")[0])
+    return names
+
+
+def extras_of_core(environment: str) -> set[str]:
+    """The extras of core that a service asks for."""
+    given = tomllib.loads((SERVICES / environment / "pyproject.toml").read_text(encoding="utf-8"))
+    (core,) = [need for need in given["project"]["dependencies"] if need.startswith("beacon-core")]
+    return set(core.partition("[")[2].rstrip("]").replace("-", "_").split(",")) - {""}
+
+
+def python(environment: str, code: str, *folders: Path) -> subprocess.CompletedProcess[str]:
+    """Run code on a service's own environment; of this checkout it sees what is installed there, and `folders`."""
+    interpreter = ROOT / ".venvs" / environment / "bin" / "python"
+    assert interpreter.exists(), f"make .venvs/{environment}.stamp first"
+    variables = {
+        "PATH": os.environ["PATH"],
+        "HOME": os.environ["HOME"],
+        "PYTHONPATH": os.pathsep.join(map(str, folders)),
+    }
+    return subprocess.run(
+        [interpreter, "-c", code], capture_output=True, text=True, env=variables, timeout=280, check=False, cwd="/"
+    )
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_a_service_imports_all_of_its_own_with_what_it_asks_for(environment: str) -> None:
+    own = [name for name in modules(PACKAGES[environment]) if name not in ELSEWHERE]
+    without = {"web", "feature_store"} - extras_of_core(environment)
+    core = [name for name in modules(CORE) if not without & set(name.split("."))]
+    assert len(own) >= 3
+    code = f"import importlib\nfor name in {own + core!r}: importlib.import_module(name)\nprint(len({own + core!r}))"
+    done = python(environment, code)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert int(done.stdout.split()[-1]) == len(own) + len(core)
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_a_module_that_runs_elsewhere_imports_there(name: str) -> None:
+    done = python(ELSEWHERE[name], f"import {name}")
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_an_environment_holds_its_own_packages_and_no_other_services(environment: str) -> None:
+    names = {package.name for package in PACKAGES.values()}
+    code = f"from importlib.util import find_spec\nprint(*[n for n in {sorted(names)!r} if find_spec(n)])"
+    expected = {PACKAGES[environment].name, *SHIPS.get(environment, set())}
+    if environment in {"retraining", "promotion"}:  # by their extra `laptop`, which images do without
+        expected.add("beacon_laptop")
+    assert set(python(environment, code).stdout.split()) == expected
+
+
+def test_inference_has_none_of_the_training_libraries() -> None:
+    code = f"from importlib.util import find_spec\nprint([n for n in {NOT_FOR_INFERENCE!r} if find_spec(n)])"
+    done = python("inference", code)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_the_check_itself_would_see_a_missing_library(tmp_path: Path) -> None:
+    (tmp_path / "needs_pandas.py").write_text("import pandas\n")
+    done = python("inference", "import needs_pandas", tmp_path)
+    assert done.returncode != 0
+    assert "No module named 'pandas'" in done.stderr
+
+
+@pytest.mark.parametrize("environment", PACKAGES)
+def test_no_service_imports_another(environment: str) -> None:
+    package = PACKAGES[environment]
+    others = {other.name for other in PACKAGES.values()} - {package.name}
+    guilty = {file.name: imported(file) & others for file in package.rglob("*.py") if imported(file) & others}
+    assert guilty == {}
+
+
+def test_core_imports_no_service() -> None:
+    services = {package.name for package in PACKAGES.values()}
+    guilty = {file.name: imported(file) & services for file in CORE.rglob("*.py") if imported(file) & services}
+    assert guilty == {}

@@ -1,0 +1,187 @@
+"""`make run`, the real thing: it trains, serves, survives or ends as a whole, and leaves nothing behind.
+
+The tests go through the life of one state folder in the order of this file. Checkout and folder have names that file
+systems take and programs trip over.
+"""
+
+import os
+import re
+import signal
+import socket
+import time
+
+import pytest
+from support.checkout import copy_checkout
+from support.nasty import TOGETHER
+from support.waiting import until
+from system.e2e_laptop.beacon_run import READY, Run, ports_of_a_run
+
+HOME, CHECKOUT, _ = TOGETHER
+pytestmark = pytest.mark.timeout(1200)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("laptop")
+
+
+@pytest.fixture(scope="module")
+def checkout(folder):
+    return copy_checkout(folder / CHECKOUT)
+
+
+@pytest.fixture(scope="module")
+def home(folder):
+    (folder / "state").mkdir()
+    return folder / "state" / HOME
+
+
+@pytest.fixture
+def start(home, checkout):
+    """Start `make run`; whatever is left of it is ended after the test."""
+    runs = []
+
+    def _start(given=None):
+        runs.append(Run(home, ports_of_a_run() | (given or {}), checkout))
+        return runs[-1]
+
+    yield _start
+    for run in runs:
+        run.clear()
+
+
+def steady(run, command):
+    """Pids of a command, its head first, once none comes or goes.
+
+    What is about to become another program looks like its parent.
+    """
+
+    def twice_the_same():
+        before = run.find(command)
+        time.sleep(0.5)
+        return before if run.find(command) == before else []
+
+    return until(twice_the_same, f"{command} is steady")
+
+
+def whole_again(run, command, before, killed):
+    """Pids of a command, once there are as many as `before`, none of them `killed`, and all of the run answers."""
+
+    def as_before():
+        now = steady(run, command)
+        return now if len(now) == len(before) and not set(now) & set(killed) and run.all_ready() else []
+
+    return until(as_before, f"{command} comes back without {killed}", 120)
+
+
+def kill(pid):
+    os.kill(pid, signal.SIGKILL)
+
+
+def test_a_killed_training_ends_the_whole(start):
+    run = start()
+    run.wait_for("training the first one")
+    until(lambda: run.find("jobs/retrain.py"), "the job")
+    for pid in reversed(run.find("jobs/retrain.py")):
+        kill(pid)
+    assert run.wait_for_end() != 0
+    assert "training the first model failed" in run.text()
+
+
+def test_a_killed_make_takes_the_training_along(start):
+    run = start()
+    run.wait_for("training the first one")
+    until(lambda: run.find("jobs/retrain.py"), "the job")
+    kill(run.make.pid)
+    run.wait_for_end()
+    assert "make has ended, stopping everything" in run.text()
+    assert "Traceback" not in run.text()
+
+
+def test_the_first_run_trains_and_everything_killed_comes_back(start):
+    run = start()
+    run.wait_for(READY)
+    by_entity, by_features = run.predictions()
+    assert by_entity["model"]["version"] == "1"
+    assert by_entity["prediction"] == pytest.approx(by_features["prediction"], abs=1e-4)
+
+    until(lambda: "Model 1 serves; 2 predictions" in run.console("/"), "the console shows both predictions")
+    card = run.console("/models/1")
+    assert "Intended use" in card, "the model card comes out of MLflow"
+    assert by_entity["model"]["sha256"] in card, "and its digest is the one that serves"
+
+    for command in (
+        "-m beacon_laptop.mlflow_server",
+        "-m beacon_feature_serving",
+        "-m beacon_inference",
+        "-m beacon_console",
+        "-m beacon_laptop.schedule",
+        "jobs/promote.py follow",
+    ):
+        pids = steady(run, command)
+        for position in range(len(pids)):
+            kill(pids[position])
+            # A head takes its workers along; until they are gone, they answer in place of those that come.
+            pids = whole_again(run, command, pids, killed=[pids[position]] if position else pids)
+    assert len(run.predictions()) == 2
+    for name in ("mlflow", "feature-serving", "inference", "console", "schedule", "promoter"):
+        told = f"beacon: {name} ended (terminated by SIGKILL) and is started again\n  log: "
+        until(lambda told=told: told in run.text(), f"the end of {name} is told\n{run.text()}")
+
+    (supervisord,) = run.find("-m supervisor.supervisord")
+    kill(supervisord)
+    assert run.wait_for_end() != 0
+    assert "beacon ends: the supervisor was killed by SIGKILL" in run.text()
+    assert "Traceback" not in run.text()
+
+
+def test_the_next_run_is_quick_and_the_only_one(start, home, folder):
+    run = start()
+    run.wait_for(READY)
+    # Twenty seconds of two cores are forty seconds of work, whatever else the machine does meanwhile.
+    assert run.cpu_seconds() < 30
+    assert len(run.predictions()) == 2
+
+    other = start()
+    assert other.make.wait(120) != 0
+    assert re.search(r"beacon cannot start: it already runs on .* \(pid \d+\)", other.text())
+    assert run.all_ready()
+
+    # The jobs by hand, and beside it nothing that some program took the paths for.
+    assert "retraining: " in run.do("drift")
+    assert "register" in run.do("retrain", "ARGS=--repeats 1 --folds 3 --force")
+    assert "evaluate" in run.do("dvc", "ARGS=dag")
+    assert {path.name for path in folder.iterdir()} == {"state", CHECKOUT}
+    assert [path.name for path in home.parent.iterdir() if not path.name.startswith("tmp")] == [HOME]
+
+    # Ctrl-C, as a terminal sends it: to make and what it runs, not to one of them.
+    os.killpg(run.make.pid, signal.SIGINT)
+    run.wait_for_end()
+    assert "stopping everything" in run.text()
+    assert not re.search("Traceback|Error|Exception", run.text()), run.text()
+
+
+def test_without_its_head_nothing_goes_on(start):
+    run = start()
+    run.wait_for(READY)
+    (runner,) = run.find("-m beacon_laptop ")
+    kill(runner)
+    run.wait_for_end()
+
+
+def test_sigterm_ends_what_has_only_begun(start):
+    run = start()
+    run.wait_for("starting mlflow")
+    os.kill(run.make.pid, signal.SIGTERM)
+    run.wait_for_end()
+    assert "stopping everything" in run.text()
+    assert "Traceback" not in run.text()
+
+
+def test_a_taken_port_is_named(start):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        run = start({"BEACON_MLFLOW_PORT": str(port)})
+        assert run.make.wait(120) != 0
+    assert f"beacon cannot start: port {port} (MLflow) is taken by another program; BEACON_MLFLOW_PORT=" in run.text()
+    assert "Error 2" in run.text()

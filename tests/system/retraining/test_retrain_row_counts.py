@@ -1,0 +1,69 @@
+"""The whole pipeline on a home whose labels are not all of use: the log, the report and MLflow say how many and why."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from feast.data_source import PushMode
+from mlflow.tracking import MlflowClient
+from support.labels import Log
+from support.mlflow import mlflow_server
+
+from beacon_core.data.database import migrate, open_store
+from beacon_core.domain.product import Product
+from beacon_core.feature_store import definitions, repo
+from beacon_core.platform.settings import Settings
+from beacon_retraining.pipeline.pipeline import Order, retrain
+from beacon_retraining.training.settings import TrainSettings
+
+QUICK = TrainSettings(folds=4, repeats=1, coverage_folds=4, jobs=1, candidates=("ridge",))
+pytestmark = pytest.mark.xdist_group("retrain")
+
+
+def test_what_is_not_trained_on_is_told_everywhere(tmp_path: Path, product: Product) -> None:
+    with mlflow_server(tmp_path) as address:
+        settings = Settings(home=tmp_path / "home", mlflow_url=address)
+        lines: list[str] = []
+        first = retrain(settings, product, QUICK, Order(by_dvc=False), lines.append)
+        assert first is not None
+        engine = open_store(settings.database)
+        migrate(engine)
+        log = Log(engine)
+        # Feast's own SDK knows no rules.
+        row = poisoned_row(settings, product)
+        repo.open_store(settings).push(definitions.push_source_name(product), row, to=PushMode.OFFLINE)
+        high = (product.features[0].valid or (0.0, 0.0))[1]
+        for name, entity, given in (
+            ("sound", 17, {}),
+            ("poisoned", 9001, {}),
+            ("unknown", 9002, {}),
+            ("wrong", 17, {product.feature_names[0]: high + 1}),
+        ):
+            log.predict(name, datetime.now(UTC), entity, **given)
+            log.tell(name, (product.target.low + product.target.high) / 2)
+        lines.clear()
+        done = retrain(settings, product, QUICK, Order(by_dvc=False, force=True), lines.append)
+        assert done is not None
+        metrics = MlflowClient(address, address).get_run(done.run_id).data.metrics
+    line = next(line for line in lines if line.startswith("features"))
+    assert "break product.yaml's rules" in line
+    assert f"fewer than {product.serving.min_features} features are known: 1" in line
+    report = (settings.home / "pipeline" / "report.html").read_text(encoding="utf-8")
+    assert "<h2>Training rows</h2>" in report
+    assert "<li>labelled predictions: 4</li>" in report
+    assert "not trained on, as they break product.yaml&#x27;s rules: 1</li>" in report.replace("'", "&#x27;")
+    facts = json.loads((settings.home / "pipeline" / "dataset.json").read_bytes())
+    assert (facts["production_rows"], facts["left_out"]["broken"], facts["left_out"]["incomplete"]) == (1, 1, 1)
+    told = {name: metrics[f"left_out/{name}"] for name in ("refused", "broken", "incomplete", "repeated")}
+    assert told == {"refused": 1, "broken": 1, "incomplete": 1, "repeated": 0}
+    assert metrics["labels"] == 4
+
+
+def poisoned_row(settings: Settings, product: Product) -> pd.DataFrame:
+    """A row of an entity that the file does not have, with one value that breaks a rule."""
+    stored = pd.read_parquet(repo.data_file(settings)).iloc[:1]
+    now = pd.Timestamp(datetime.now(UTC)).as_unit("us")
+    changes = {product.entity.key: 9001, product.feature_names[0]: 1e300}
+    return stored.assign(**changes, event_timestamp=now, created=now)

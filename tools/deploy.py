@@ -1,0 +1,239 @@
+"""Install or upgrade Beacon on the cluster of KUBECONFIG: `make deploy`. Needs helm and kubectl; safe to repeat.
+
+Order: what all stand on, the jobs and services, a first model if the registry has none, then inference with it, and
+what watches all. The model of an inference that is installed already is left as it is: changing it is promotion's.
+"""
+
+from __future__ import annotations  # it runs on whatever Python 3 the machine has
+
+import argparse
+import json
+import os
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+CHARTS = Path(__file__).parents[1] / "charts"
+RELEASES = (
+    "platform",
+    "retraining",
+    "feature-serving",
+    "drift-profiling",
+    "console",
+    "inference",
+    "promotion",
+    "monitoring",
+)
+"""In the order of installation; each is the chart of that name, released as beacon-NAME."""
+IMAGES = {"platform": ("mlflow.image", "retraining"), "monitoring": ("prober.image", "inference")}
+"""Where the chart's values name an image of ours, and which; `image` and the release's own elsewhere."""
+DRIVERS = {"inference": "configmap"}
+"""Where Helm keeps a release's history, if not in Secrets: promotion rolls inference's, and may read no Secret."""
+SECRET = "beacon"  # noqa: S105 - its name
+SECRET_KEYS = ("postgresql-password", "redis-password", "feature-token", "console-token", "api-key")
+POD_SECURITY = "pod-security.kubernetes.io/enforce=restricted"
+JOB_SECONDS = 1800
+NO_CHAMPION = 3
+T = TypeVar("T")
+
+
+class Failed(Exception):  # noqa: N818 - an outcome
+    """A step failed; the message says which and why."""
+
+
+class Cluster:
+    """Helm and kubectl on one namespace, with the images and values of one deployment."""
+
+    def __init__(self, namespace: str, registry: str, tag: str, values: Path | None) -> None:
+        self.namespace = namespace
+        self._registry = registry
+        self._tag = tag
+        self._values = values
+
+    def kubectl(self, *arguments: str, given: str | None = None, check: bool = True) -> str:
+        """Run kubectl in the namespace; its output. Raises `Failed`."""
+        return run(["kubectl", "-n", self.namespace, *arguments], given, check=check)
+
+    def helm(self, verb: str, name: str, *arguments: str, given: str | None = None, check: bool = True) -> str:
+        """Run helm's `verb` on one release; its output. Raises `Failed`."""
+        command = ["helm", *verb.split(), f"beacon-{name}", *arguments, "-n", self.namespace]
+        return run(command, given, check=check, variables={"HELM_DRIVER": DRIVERS.get(name, "secret")})
+
+    def upgrade(self, name: str, *options: str) -> None:
+        """Install or upgrade one release."""
+        run(["helm", "dependency", "update", str(CHARTS / name)])
+        image, service = IMAGES.get(name, ("image", name))
+        file = None if self._values is None else self._values / f"{name}.yaml"
+        # Helm would read a path as a URL, and a comma in it as another file's beginning.
+        values = file.read_text(encoding="utf-8") if file is not None and file.is_file() else ""
+        settings = [
+            "--set",
+            f"{image}.repository={self._registry}beacon-{service}",
+            "--set-string",
+            f"{image}.tag={self._tag}",
+        ]
+        self.helm("upgrade", name, str(CHARTS / name), "--install", "--values=-", *settings, *options, given=values)
+
+    def rolled_out(self, *workloads: str, seconds: int = 300) -> None:
+        """Wait until each workload (KIND/NAME) is up."""
+        for workload in workloads:
+            self.kubectl("rollout", "status", workload, f"--timeout={seconds}s")
+
+    def job(self, name: str, cron_job: str, command: list[str] | None = None) -> tuple[int, str]:
+        """Run a Job of a CronJob's template, with another command if one is given; its exit status and output."""
+        text = self.kubectl("create", "job", name, f"--from=cronjob/{cron_job}", "--dry-run=client", "-o", "json")
+        job: dict[str, Any] = json.loads(text)
+        spec = job["spec"]["template"]["spec"]
+        if command is not None:
+            spec["containers"][0]["command"] = command
+            job["spec"] |= {"backoffLimit": 0}
+            job["spec"].pop("podFailurePolicy", None)
+        self.kubectl("delete", "job", name, "--ignore-not-found", "--wait=true")
+        self.kubectl("create", "-f", "-", given=json.dumps(job))
+        end = time.monotonic() + JOB_SECONDS
+        while time.monotonic() < end:
+            status = json.loads(self.kubectl("get", "job", name, "-o", "json")).get("status", {})
+            ended = {item["type"] for item in status.get("conditions", []) if item["status"] == "True"}
+            if ended & {"Complete", "Failed"}:
+                return self._exit_status(name), self.kubectl("logs", f"--selector=job-name={name}", "--tail=-1")
+            time.sleep(2)  # kubectl takes a good part of a second of CPU to start
+        raise Failed(f"job {name} did not end within {JOB_SECONDS} s")
+
+    def _exit_status(self, job: str) -> int:
+        pods = json.loads(self.kubectl("get", "pods", f"--selector=job-name={job}", "-o", "json"))["items"]
+        states = [pod["status"].get("containerStatuses", [{}])[0].get("state", {}).get("terminated") for pod in pods]
+        codes = [state["exitCode"] for state in states if state]
+        return min(codes, default=1)
+
+
+def run(
+    command: list[str], given: str | None = None, *, check: bool = True, variables: Mapping[str, str] | None = None
+) -> str:
+    """Run a program; what it printed. Raises `Failed` with what it complained about."""
+    environment = os.environ | (variables or {})
+    try:
+        done = subprocess.run(  # noqa: S603
+            command, input=given, capture_output=True, text=True, check=False, env=environment
+        )
+    except FileNotFoundError as error:
+        raise Failed(f"{command[0]} is needed and not found") from error
+    if check and done.returncode != 0:
+        raise Failed(f"{' '.join(command)}\n{done.stderr.strip()[-3000:]}")
+    return done.stdout
+
+
+def prepare(cluster: Cluster) -> None:
+    """The namespace, held to the restricted Pod Security Standard, and the secret, random where there is none."""
+    found = run(["kubectl", "get", "namespace", cluster.namespace, "-o", "name"], check=False)
+    if not found:
+        run(["kubectl", "create", "namespace", cluster.namespace])
+    run(["kubectl", "label", "--overwrite", "namespace", cluster.namespace, POD_SECURITY])
+    if not cluster.kubectl("get", "secret", SECRET, "-o", "name", "--ignore-not-found"):
+        literals = [f"--from-literal={key}={secrets.token_hex(24)}" for key in SECRET_KEYS]
+        cluster.kubectl("create", "secret", "generic", SECRET, *literals)
+
+
+def platform(cluster: Cluster) -> None:
+    """What all stand on; MLflow may go on starting."""
+    cluster.upgrade("platform")
+    for name in ("beacon-postgresql", "beacon-redis"):
+        if cluster.kubectl("get", "statefulset", name, "-o", "name", "--ignore-not-found"):
+            cluster.rolled_out(f"statefulset/{name}")
+
+
+def services(cluster: Cluster) -> None:
+    """What inference needs, and what makes its model."""
+    for name in RELEASES[1 : RELEASES.index("inference")]:
+        cluster.upgrade(name)
+    if cluster.kubectl("get", "statefulset", "beacon-mlflow", "-o", "name", "--ignore-not-found"):
+        cluster.rolled_out("statefulset/beacon-mlflow")
+
+
+def first_model(cluster: Cluster) -> dict[str, str]:
+    """The model that inference is to serve: the one it serves, else the champion, trained if there is none."""
+    installed = cluster.helm("get values", "inference", "-o", "json", check=False)
+    model: dict[str, str] = (json.loads(installed) or {}).get("model", {}) if installed else {}
+    if model.get("sha256"):
+        return model
+    ask = ["python", "jobs/champion.py"]
+    status, output = cluster.job("beacon-champion", "beacon-retraining", ask)
+    if status == NO_CHAMPION:
+        status, output = cluster.job("beacon-first-model", "beacon-retraining")
+        print(output.strip())
+        if status != 0:
+            raise Failed("training the first model failed; the lines above say why")
+        status, output = cluster.job("beacon-champion", "beacon-retraining", ask)
+    cluster.kubectl("delete", "job", "beacon-champion", "--ignore-not-found")
+    if status != 0:
+        raise Failed(f"the registry names no champion: {output.strip()}")
+    champion: dict[str, str] = json.loads(output.strip().splitlines()[-1])["model"]
+    return champion
+
+
+def inference(cluster: Cluster, model: dict[str, str]) -> None:
+    """Inference with its model, what changes it, and every service up."""
+    settings = [option for key, value in model.items() for option in ("--set-string", f"model.{key}={value}")]
+    cluster.upgrade("inference", *settings, "--wait", "--timeout", "5m")
+    cluster.upgrade("promotion")
+    cluster.rolled_out("deployment/beacon-feature-serving", "deployment/beacon-console")
+
+
+def monitoring(cluster: Cluster) -> None:
+    """What watches; the image that it shares with inference is there by now."""
+    cluster.upgrade("monitoring", "--wait", "--timeout", "5m")
+
+
+def remove(cluster: Cluster) -> None:
+    """Uninstall every release, with its data, its secret and its ended jobs."""
+    for name in reversed(RELEASES):
+        cluster.helm("uninstall", name, "--ignore-not-found", "--wait")
+    kinds = "job,pod,secret,configmap,lease"
+    cluster.kubectl("delete", kinds, "--selector=app.kubernetes.io/part-of=beacon", "--ignore-not-found")
+    cluster.kubectl("delete", "job", "beacon-first-model", "beacon-champion", "--ignore-not-found")
+    cluster.kubectl("delete", "secret", SECRET, "--ignore-not-found")
+
+
+def timed(what: str, step: Callable[[], T]) -> T:
+    """Do one step, and say how long it took."""
+    start = time.monotonic()
+    result = step()
+    print(f"  {what:<28} {time.monotonic() - start:6.1f} s", flush=True)
+    return result
+
+
+def main() -> int:
+    """Deploy or remove; a failure is told with the command that failed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--namespace", default="beacon")
+    parser.add_argument("--registry", default="", help="before the images' names, such as registry.example.com/you/")
+    parser.add_argument("--tag", default="", help="of the images")
+    parser.add_argument("--values", type=Path, help="a folder of NAME.yaml, one for each release that needs values")
+    parser.add_argument("--remove", action="store_true", help="uninstall everything, with its data")
+    given = parser.parse_args()
+    cluster = Cluster(given.namespace, given.registry, given.tag, given.values)
+    start = time.monotonic()
+    try:
+        if given.remove:
+            timed("everything removed", lambda: remove(cluster))
+            return 0
+        timed("namespace and secret", lambda: prepare(cluster))
+        timed("PostgreSQL and Redis up", lambda: platform(cluster))
+        timed("services, jobs, MLflow up", lambda: services(cluster))
+        model = timed("a model to serve", lambda: first_model(cluster))
+        timed("inference up", lambda: inference(cluster, model))
+        timed("monitoring up", lambda: monitoring(cluster))
+    except Failed as error:
+        print(f"deploy failed: {error}", file=sys.stderr)
+        return 1
+    print(
+        f"beacon is up after {time.monotonic() - start:.0f} s, serving version {model['version']}; see docs/deploy.md"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

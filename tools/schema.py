@@ -1,0 +1,127 @@
+"""Write each chart's values.schema.json and README.md from its values.yaml: `make charts`.
+
+A key's type is that of its default; the comment above it says what it means, and a line `# schema: {...}`, or the name
+of a file of the chart in place of the schema, replaces the inferred one. Every map is closed, so that a misspelt value
+fails, but where such a line opens it.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+CHARTS = Path(__file__).parents[1] / "charts"
+SCHEMA, README = "values.schema.json", "README.md"
+# Helm adds these to what a chart is given.
+HELM = {"global": {"type": "object"}, "beacon-lib": {"type": "object"}}
+TYPES = {"str": "string", "bool": "boolean", "int": "integer", "float": "number", "seq": "array", "null": "null"}
+
+
+class Value(NamedTuple):
+    """One key of values.yaml: where, what it means, its default, and the schema that was written for it, if any."""
+
+    path: tuple[str, ...]
+    words: str
+    node: yaml.Node
+    schema: dict[str, Any] | None
+
+
+def charts() -> list[Path]:
+    """The charts that are installed: all but the library."""
+    found = [file.parent for file in sorted(CHARTS.glob("*/Chart.yaml"))]
+    return [folder for folder in found if (folder / "values.yaml").is_file()]
+
+
+def read(file: Path) -> list[Value]:
+    """Every key with a default, in order; a map is gone into unless a schema was written for it."""
+    text = file.read_text(encoding="utf-8")
+    root = yaml.compose(text, Loader=yaml.SafeLoader)
+    if not isinstance(root, yaml.MappingNode):
+        raise SystemExit(f"{file}: is no map")
+    return list(_values(root, file.parent, text.splitlines(), ()))
+
+
+def _values(node: yaml.MappingNode, folder: Path, lines: list[str], path: tuple[str, ...]) -> Iterator[Value]:
+    for key, child in node.value:
+        words, schema = _comment(folder, lines, key.start_mark.line)
+        here = (*path, key.value)
+        yield Value(here, words, child, schema)
+        if isinstance(child, yaml.MappingNode) and schema is None:
+            yield from _values(child, folder, lines, here)
+
+
+def _comment(folder: Path, lines: list[str], line: int) -> tuple[str, dict[str, Any] | None]:
+    words: list[str] = []
+    schema = None
+    for above in reversed(lines[:line]):
+        text = above.strip()
+        if not text.startswith("#"):
+            break
+        text = text.removeprefix("#").strip()
+        if text.startswith("schema:"):
+            given = text.removeprefix("schema:").strip()
+            schema = json.loads(given if given.startswith("{") else (folder / given).read_text(encoding="utf-8"))
+        else:
+            words.insert(0, text)
+    return " ".join(words), schema
+
+
+def schema_of(values: list[Value]) -> dict[str, Any]:
+    """The closed JSON schema of a chart's values."""
+    root: dict[str, Any] = {"type": "object", "additionalProperties": False, "properties": dict(HELM)}
+    for value in values:
+        place = root
+        for name in value.path[:-1]:
+            place = place["properties"][name]
+        place["properties"][value.path[-1]] = _schema(value)
+    return {"$schema": "http://json-schema.org/draft-07/schema#"} | root
+
+
+def _schema(value: Value) -> dict[str, Any]:
+    told = {"description": value.words} if value.words else {}
+    if value.schema is not None:
+        return told | value.schema
+    if isinstance(value.node, yaml.MappingNode):
+        return told | {"type": "object", "additionalProperties": False, "properties": {}}
+    return told | {"type": TYPES[value.node.tag.rpartition(":")[2]]}
+
+
+def table_of(folder: Path, values: list[Value]) -> str:
+    """The chart's README: its values as a table."""
+    chart = yaml.safe_load((folder / "Chart.yaml").read_text(encoding="utf-8"))
+    lines = [f"# {chart['name']}", "", f"{chart['description']}.", ""]
+    lines += ["Made from values.yaml by `make charts`.", "", "| value | default | meaning |", "| --- | --- | --- |"]
+    for value in values:
+        if isinstance(value.node, yaml.MappingNode) and value.schema is None:
+            continue
+        default = json.dumps(yaml.safe_load(yaml.serialize(value.node)))
+        lines.append(f"| `{'.'.join(value.path)}` | `{default}` | {_words(value, values)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _words(value: Value, values: list[Value]) -> str:
+    """The words of a value; those of the maps that it is in come first."""
+    above = [other.words for other in values if other.path == value.path[: len(other.path)] and other.words]
+    return " ".join(above)
+
+
+def files_of(folder: Path) -> dict[Path, str]:
+    """What the files that are made from a chart's values should hold."""
+    values = read(folder / "values.yaml")
+    schema = json.dumps(schema_of(values), indent=2) + "\n"
+    return {folder / SCHEMA: schema, folder / README: table_of(folder, values)}
+
+
+def main() -> int:
+    """Write the files of every chart."""
+    for folder in charts():
+        for file, text in files_of(folder).items():
+            file.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
