@@ -155,10 +155,11 @@ clean: ## forget the state (models, data, logs); environments stay
 
 ##@ Check it
 .PHONY: lint
-lint: .venv/.stamp ## style, types
+lint: .venv/.stamp ## style, types, what may import what
 	$(DEV) ruff check .
 	$(DEV) ruff format --check .
 	$(DEV) mypy
+	$(DEV) lint-imports --no-cache
 
 .PHONY: test
 test: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## unit and contract tests (ARGS="-k drift": some of them)
