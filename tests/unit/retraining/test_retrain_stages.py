@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,8 @@ import numpy as np
 import pytest
 import yaml
 
+import beacon_core
+import beacon_retraining
 from beacon_core.platform.settings import ROOT, Settings
 from beacon_retraining.pipeline import context
 from beacon_retraining.pipeline.dvc import HOLDERS, KEPT_LOCK, forget_the_dead, mend_lock
@@ -21,6 +24,8 @@ from beacon_retraining.pipeline.workspace import (
     Run,
     code_digest,
     default_training,
+    judging_digest,
+    making_files,
     params_of,
     prepare,
     read_run,
@@ -93,6 +98,40 @@ def test_the_workspace_carries_the_run_and_leaves_alone_what_stays(tmp_path: Pat
     assert read_run(folder).trigger == "schedule"
     assert {file.name: file.stat().st_mtime_ns for file in folder.iterdir() if file.name != "run.json"} == before
     assert len(code_digest()) == 64
+
+
+@pytest.mark.parametrize(
+    ("file", "making", "judging"),
+    [
+        ("beacon_retraining/data/validate.py", True, False),
+        ("beacon_retraining/training/deeper/still.py", True, False),
+        ("beacon_retraining/packaging/card.py", True, False),
+        ("beacon_core/domain/value_rules.py", True, False),
+        ("beacon_core/feature_store/offline.py", True, False),
+        ("beacon_retraining/evaluation/report.py", False, True),
+        ("beacon_retraining/registry/register.py", False, False),
+        ("beacon_retraining/pipeline/stages.py", False, False),
+        ("beacon_core/observability/logs.py", False, False),
+    ],
+)
+def test_a_model_follows_the_rooms_that_make_it_and_a_verdict_those_that_judge(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, making: bool, judging: bool
+) -> None:
+    for package in (beacon_core, beacon_retraining):
+        shutil.copytree(Path(str(package.__file__)).parent, tmp_path / package.__name__)
+        monkeypatch.setattr(package, "__file__", str(tmp_path / package.__name__ / "__init__.py"))
+    before = code_digest(), judging_digest()
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    with (tmp_path / file).open("a", encoding="utf-8") as stream:
+        stream.write("# Another word.\n")
+    after = code_digest(), judging_digest()
+    assert [old != new for old, new in zip(before, after, strict=True)] == [making, judging]
+
+
+def test_every_file_that_makes_a_model_is_there() -> None:
+    files = making_files()
+    assert len(files) == len(set(files)) > 30
+    assert all(file.is_file() for file in files)
 
 
 def test_what_training_found_out_survives_as_json() -> None:
