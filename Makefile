@@ -231,12 +231,12 @@ e2e: .venv/.stamp ## all of it on the cluster of KUBECONFIG, in a namespace of i
 	TAG=$(TAG) ADDRESS=$(ADDRESS) NAMESPACE=beacon-e2e VALUES=tests/system/e2e/values $(DEV) pytest tests/system/e2e -x -s --timeout 1800
 
 .PHONY: chaos
-chaos: .venv/.stamp ## rollouts under load and faults on that cluster, an hour; its table goes into docs/reliability.md (ARGS=, NODE=)
+chaos: .venv/.stamp ## rollouts under load and faults on that cluster, an hour; its table goes into docs/reference/reliability.md (ARGS=, NODE=)
 	TAG=$(TAG) ADDRESS=$(ADDRESS) NAMESPACE=beacon-chaos VALUES=tests/system/chaos/values NODE=$(NODE) \
 	  $(DEV) pytest tests/system/chaos -s --timeout 1200 $(ARGS)
 
 .PHONY: e2e-promotion
-e2e-promotion: .venv/.stamp ## promotion under load on that cluster, an hour; its table goes into docs/reliability.md (ARGS="-k killed": a part; DEPLOYED=1)
+e2e-promotion: .venv/.stamp ## promotion under load on that cluster, an hour; its table goes into docs/reference/reliability.md (ARGS="-k killed": a part; DEPLOYED=1)
 	TAG=$(TAG) ADDRESS=$(ADDRESS) NAMESPACE=$(if $(filter beacon,$(NAMESPACE)),beacon-promotion,$(NAMESPACE)) \
 	  VALUES=tests/system/e2e_promotion/values $(DEV) pytest tests/system/e2e_promotion -s --timeout 5400 $(ARGS)
 

@@ -1,4 +1,4 @@
-"""Write docs/alerts.md from the rules: `python -m tools.alerts_page`."""
+"""Write docs/reference/alerts.md from the rules: `python -m tools.alerts_page`."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ import yaml
 from tests.system.alerts.cases import CASES
 
 ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "alerts.md"
+PAGE = ROOT / "docs" / "reference" / "alerts.md"
 MEANS = {"critical": "pages", "warning": "a ticket", "none": "the heartbeat"}
 HEAD = """# Alerts
 
@@ -30,7 +30,7 @@ def page(texts: list[str], tested: set[str]) -> str:
         both = "both ways" if name in tested else "fires"
         cells = [name, severity, rule.get("for", "0"), labels["team"], rule["annotations"]["summary"], both]
         dashboard = rule["annotations"]["dashboard_url"].rpartition("/")[2]
-        rows.append("| " + " | ".join([*cells, f"[{name}](runbooks/{name}.md)", dashboard]) + " |\n")
+        rows.append("| " + " | ".join([*cells, f"[{name}](../runbooks/{name}.md)", dashboard]) + " |\n")
     return HEAD + "".join(rows)
 
 

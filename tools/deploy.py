@@ -230,7 +230,8 @@ def main() -> int:
         print(f"deploy failed: {error}", file=sys.stderr)
         return 1
     print(
-        f"beacon is up after {time.monotonic() - start:.0f} s, serving version {model['version']}; see docs/deploy.md"
+        f"beacon is up after {time.monotonic() - start:.0f} s, serving version {model['version']}; "
+        "see docs/how-to/deploy.md"
     )
     return 0
 

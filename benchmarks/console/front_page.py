@@ -1,4 +1,4 @@
-"""How long the console's front page takes on a store with a million predictions; writes docs/scaling.md's table.
+"""How long the console's front page takes on a store with a million predictions; writes docs/how-to/scaling.md's table.
 
 Each store is filled in place (SQL, not the shipper): the predictions, and a month of hourly drift runs and jobs. Then
 the real console is started and asked, one request after the other. PostgreSQL is asked as it was left, unvacuumed.
@@ -28,7 +28,7 @@ from beacon_core.domain.product import Product
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import ROOT
 
-DOCUMENT = ROOT / "docs" / "scaling.md"
+DOCUMENT = ROOT / "docs" / "how-to" / "scaling.md"
 BEGIN, END = "<!-- front page -->", "<!-- end of front page -->"
 ROWS = 1_000_000
 SPANS = {"30 days": timedelta(days=30), "one day": timedelta(days=1), "the last half hour": timedelta(minutes=30)}
@@ -42,7 +42,7 @@ def main() -> int:
     """Measure; exit 1 when a page took longer than it may."""
     parser = argparse.ArgumentParser(prog="make console-speed", description=__doc__)
     parser.add_argument("--rows", type=int, default=ROWS)
-    parser.add_argument("--no-write", action="store_true", help="leave docs/scaling.md alone")
+    parser.add_argument("--no-write", action="store_true", help="leave docs/how-to/scaling.md alone")
     options = parser.parse_args()
     product = load_product(ROOT / "feature_repo" / "product.yaml")
     stores = {"SQLite": _sqlite, "PostgreSQL": _postgresql}

@@ -1,4 +1,4 @@
-"""What a drift run costs: 100,000 new rows at once, and a window of 30 days by the rows in it; docs/drift.md's figures.
+"""What a drift run costs: 100,000 new rows at once, and a window of 30 days by the rows in it.
 
 The rows come into the store as inference's shipper writes them. What is timed is the job as it is deployed: a process
 of its own environment, from its start to its end.
@@ -32,7 +32,7 @@ from beacon_core.platform.settings import ROOT, Settings
 from beacon_inference.prediction_log.database import Database
 from beacon_inference.prediction_log.record import Record
 
-DOCUMENT, PICTURE = ROOT / "docs" / "drift.md", ROOT / "docs" / "figures" / "drift-cost.svg"
+DOCUMENT, PICTURE = ROOT / "docs" / "explanation" / "drift.md", ROOT / "docs" / "figures" / "drift-cost.svg"
 BEGIN, END = "<!-- cost -->", "<!-- end of cost -->"
 NEW_ROWS = 100_000
 WINDOWS = (10_000, 30_000, 100_000, 300_000, 1_000_000)

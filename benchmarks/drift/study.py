@@ -1,4 +1,4 @@
-"""How often a drift alarm is false, and a shift found: Beacon beside its peers; writes docs/drift.md's table.
+"""How often a drift alarm is false, and a shift found: Beacon beside its peers (docs/explanation/drift.md).
 
 Each rule runs in processes of its own, Evidently's in an environment of its own (its pins are not ours).
 """
@@ -17,7 +17,7 @@ from drift.streams import DAYS, ROWS_A_DAY, SHIFT
 
 from beacon_core.platform.settings import ROOT
 
-DOCUMENT = ROOT / "docs" / "drift.md"
+DOCUMENT = ROOT / "docs" / "explanation" / "drift.md"
 WORK = ROOT / "benchmarks" / ".work" / "drift-study"
 BEGIN, END = "<!-- study -->", "<!-- end of study -->"
 Z = 1.959963984540054

@@ -1,9 +1,10 @@
-"""Measure Beacon, its peers and its floor, and write results.json, docs/benchmarks.md and its picture.
+"""Measure Beacon, its peers and its floor, and write results.json, docs/reference/benchmarks.md and its picture.
 
 A quick or partial run writes to benchmarks/.work/results instead.
 """
 
 import argparse
+import os
 import signal
 import sys
 import time
@@ -86,10 +87,12 @@ def _publish(results: Results, file: Path) -> None:
     """Page and picture: in docs for published results, beside the file for others."""
     if not results.servers:
         return
-    folder = ROOT / "docs" if file == PUBLISHED else file.parent
-    draw(folder / "images" / "benchmarks.svg", results.servers)
+    published = file == PUBLISHED
+    page = ROOT / "docs" / "reference" if published else file.parent
+    picture = (ROOT / "docs" if published else page) / "images" / "benchmarks.svg"
+    draw(picture, results.servers)
     draw(WORK / "results" / "benchmarks.png", results.servers)
-    write_report(folder / "benchmarks.md", results, "images/benchmarks.svg")
+    write_report(page / "benchmarks.md", results, os.path.relpath(picture, page))
 
 
 def _terminated(_number: int, _frame: FrameType | None) -> None:

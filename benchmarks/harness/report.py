@@ -1,4 +1,4 @@
-"""docs/benchmarks.md, from the results of one run."""
+"""docs/reference/benchmarks.md, from the results of one run."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -31,7 +31,7 @@ ONNX Runtime walks the 300 trees as fast as scikit-learn does: its session's opt
 of nodes and the size of a run change that by less than a tenth. What would is another way to ask the same trees: by bit
 masks of the leaves that each threshold excludes, numpy gave the same answers in 2 us a row, but it is a model runtime
 of our own. The shipper rests while requests come, and less, the more predictions wait; with 50,000 waiting batches are
-answered as fast as they are shipped ([decision 4](decisions/0004-the-prediction-log.md)).
+answered as fast as they are shipped ([decision 4](../decisions/0004-the-prediction-log.md)).
 """
 READING = """## How to read it
 

@@ -1,4 +1,4 @@
-"""OpenTelemetry's variables hold as docs/traces.md says; what is not supported is one line, and nothing ends."""
+"""OpenTelemetry's variables hold as docs/reference/traces.md says; an unsupported one is one line, and nothing ends."""
 
 import json
 import subprocess

@@ -1,7 +1,7 @@
 """`make demo`: sixty days of a product's life, played in minutes through the interfaces of a running `make run`.
 
 Quiet days; then the world changes; the true prices of the changed world arrive weeks later. Profiling, retraining, gate
-and promotion are the real jobs: nothing is written past them, and what they find is theirs. See docs/demo.md.
+and promotion are the real jobs: nothing is written past them, and what they find is theirs. See docs/tutorials/demo.md.
 """
 
 import argparse

@@ -22,7 +22,7 @@ def say(text: str) -> None:
 
 
 def plain(line: str) -> str:
-    """A line of a log (docs/logs.md) as people read it; what is no such line stays as it is."""
+    """A line of a log (docs/reference/logs.md) as people read it; what is no such line stays as it is."""
     record = _record(line)
     if record is None:
         return line

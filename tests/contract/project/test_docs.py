@@ -1,39 +1,71 @@
 """Documents that must not fall behind the code."""
 
 import re
+import subprocess
 from pathlib import Path
 
 import msgspec
 
 from beacon_core.platform.settings import PREFIX, ROOT, Settings
 
+DOCS = ROOT / "docs"
 DECISION = re.compile(r"(\d{4})-[a-z0-9-]+\.md")
+PARTS = {"tutorials", "how-to", "reference", "explanation"}
+OTHERS = {"decisions", "runbooks", "figures", "images"}
+
+
+def tracked(*patterns: str) -> list[Path]:
+    """The files of the checkout, without what git ignores; new ones too."""
+    command = ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *patterns]
+    names = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split("\0")
+    return [ROOT / name for name in names if name and (ROOT / name).is_file()]
+
+
+def links(document: Path) -> list[str]:
+    return re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text(encoding="utf-8"))
 
 
 def test_every_setting_is_documented_and_nothing_else() -> None:
-    text = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    text = (DOCS / "reference" / "settings.md").read_text(encoding="utf-8")
     documented = set(re.findall(rf"^\| `({PREFIX}\w+)`", text, flags=re.MULTILINE))
     assert documented == {f"{PREFIX}{field.name.upper()}" for field in msgspec.structs.fields(Settings)}
 
 
 def test_decisions_are_numbered_without_gaps_and_say_their_status() -> None:
-    files = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+    files = sorted(file for file in (DOCS / "decisions").glob("*.md") if file.name != "README.md")
     numbers = [int(match[1]) for file in files if (match := DECISION.fullmatch(file.name))]
     assert numbers
     assert numbers == list(range(1, len(files) + 1))
+    index = (DOCS / "decisions" / "README.md").read_text(encoding="utf-8")
     for number, file in zip(numbers, files, strict=True):
         text = file.read_text(encoding="utf-8")
-        assert text.startswith(f"# {number}. "), file.name
-        assert re.search(r"^Status: (accepted|superseded by \d+)$", text, flags=re.MULTILINE), file.name
+        title = re.match(rf"# {number}\. (.*)\n", text)
+        assert title, file.name
+        status = re.search(r"^Status: (accepted|superseded by \d+)$", text, flags=re.MULTILINE)
+        assert status, file.name
+        assert f"| {number} | [{title[1]}]({file.name}) | {status[1]} |\n" in index
+    assert index.count("](0") == len(files)
+
+
+def test_the_documents_have_four_parts_and_an_index_that_names_every_page() -> None:
+    assert {path.name for path in DOCS.iterdir()} == PARTS | OTHERS | {"README.md"}
+    pages = {file for part in PARTS for file in (DOCS / part).glob("*.md")}
+    listed = {(DOCS / target).resolve() for target in links(DOCS / "README.md")}
+    assert sorted(str(page) for page in pages - listed) == []
 
 
 def test_every_relative_link_leads_somewhere() -> None:
-    documents = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-    links = [
-        (document, target)
-        for document in documents
-        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text(encoding="utf-8"))
-    ]
-    assert links
-    for document, target in links:
-        assert (document.parent / Path(target)).exists(), f"{document.name}: {target}"
+    found = [(document, target) for document in tracked("*.md") for target in links(document)]
+    assert found
+    for document, target in found:
+        if not target.startswith("$"):
+            assert (document.parent / Path(target)).exists(), f"{document.relative_to(ROOT)}: {target}"
+
+
+def test_every_document_that_a_file_names_exists() -> None:
+    """A comment, a message or a chart's value that names docs/.../X.md names a file."""
+    named = re.compile(r"(?<![\w/.-])docs/[\w/-]+\.md")
+    files = [file for file in tracked() if file.suffix in {".py", ".md", ".yaml", ".json", ".toml"} or not file.suffix]
+    found = {(file, name) for file in files for name in named.findall(file.read_text(encoding="utf-8"))}
+    assert found
+    assert sorted(f"{file.relative_to(ROOT)}: {name}" for file, name in found if not (ROOT / name).is_file()) == []

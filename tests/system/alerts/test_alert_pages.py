@@ -1,4 +1,4 @@
-"""Alerts, their cases, runbooks and links are in one-to-one match, and the table of docs/alerts.md is theirs."""
+"""Alerts, their cases, runbooks and links match one to one, and the table of docs/reference/alerts.md is theirs."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The table of what was done to the cluster and what happened, written by the run itself into docs/reliability.md.
+"""The table of what was done to the cluster and what happened, which the run writes into docs/reference/reliability.md.
 
 A row is known by its fault: a run replaces the rows of the tests that it ran and leaves the others as they are.
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from beacon_core.platform.settings import ROOT
 
-PAGE = ROOT / "docs" / "reliability.md"
+PAGE = ROOT / "docs" / "reference" / "reliability.md"
 HEAD = "| fault | what must hold | what was seen | when |\n| --- | --- | --- | --- |"
 
 

@@ -12,7 +12,7 @@ from beacon_core.platform.settings import ROOT
 from tools.deploy import IMAGES, RELEASES
 from tools.schema import charts, files_of, read
 
-# The arrows of docs/architecture.md: who opens a connection to whom.
+# The arrows of docs/explanation/architecture.md: who opens a connection to whom.
 ARROWS = {
     "inference": {"feature-serving", "postgresql", "mlflow"},
     "inference-migration": {"postgresql"},
@@ -305,7 +305,7 @@ def test_charts_services_images_skaffold_and_documents_name_the_same() -> None:
     skaffold = yaml.safe_load((ROOT / "skaffold.yaml").read_text())
     assert {artifact["image"] for artifact in skaffold["build"]["artifacts"]} == {f"beacon-{name}" for name in images}
     assert [release["name"] for release in skaffold["deploy"]["helm"]["releases"]] == [f"beacon-{n}" for n in RELEASES]
-    page = (ROOT / "docs" / "deploy.md").read_text()
+    page = (ROOT / "docs" / "how-to" / "deploy.md").read_text()
     assert [name for name in RELEASES if f"`{name}`" not in page] == []
     readme = (ROOT / "README.md").read_text()
     assert [name for name in images if f"(services/{name})" not in readme] == []

@@ -17,7 +17,7 @@ UV = os.environ.get("UV") or shutil.which("uv") or str(ROOT / ".tools" / "bin" /
 SCHEMAS = "kubernetes-validate==1.37.0"
 CHECKOV = "checkov==3.3.30"
 VERSIONS = ("1.30", "1.34", "1.37")
-"""The oldest that docs/deploy.md promises, the one of the tests, and the newest of the schemas."""
+"""The oldest that docs/how-to/deploy.md promises, the one of the tests, and the newest of the schemas."""
 FOREIGN = {"ServiceMonitor", "HTTPRoute"}
 """Kinds of others' definitions, which Kubernetes' schemas don't know."""
 WAIVED = {

@@ -1,6 +1,6 @@
 """Promotion on a real cluster under steady load: `make e2e-promotion`.
 
-Figures go into docs/reliability.md. ROUNDS, KILLS and RATE make it shorter or longer. DEPLOYED=1 keeps what is there;
+Figures go into docs/reference/reliability.md. ROUNDS, KILLS and RATE set its length. DEPLOYED=1 keeps what is there;
 ARGS="-k killed" runs one part: bad_model, story, gateway, lose_nothing, killed, amid_a_canary, neither_store.
 """
 

@@ -138,7 +138,7 @@ def test_every_job_is_a_trace_with_its_stages(whole: Whole, job: str) -> None:
 def test_the_documented_queries_ask_for_fields_that_lines_have(whole: Whole) -> None:
     lines = [line for written in whole.lines().values() for line in written if line.startswith("{")]
     known = {field for line in lines for field in json.loads(line)}
-    text = (ROOT / "docs" / "logs.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "reference" / "logs.md").read_text(encoding="utf-8")
     listed = set(re.findall(r"`(\w+)`", "".join(line.split("|")[1] for line in text.splitlines() if line[:3] == "| `")))
     queries = "\n".join(line for line in text.splitlines() if line.startswith("    "))
     places = r"(?:\| json \||,) (\w+) ?[=><!]|WHERE (\w+)|AND (\w+)|unwrap (\w+)|BY (\w+)|by \((\w+)"

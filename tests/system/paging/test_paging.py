@@ -1,7 +1,7 @@
 """From fault to page: a real Prometheus and Alertmanager on the cluster, a receiver that this test holds, and a clock.
 
 First an hour of health in which nobody may be paged, then what must page. Each test writes its row into
-docs/reliability.md. `make e2e-paging`.
+docs/reference/reliability.md. `make e2e-paging`.
 """
 
 import os

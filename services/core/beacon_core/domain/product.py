@@ -140,7 +140,7 @@ class Quality(Spec, frozen=True):
 
 
 class Promotion(Spec, frozen=True):
-    """What a new model must show before it replaces the one in service; docs/verdict.md explains every limit.
+    """What a new model must show before it replaces the one in service (docs/explanation/verdict.md).
 
     `mode` manual waits for a person's approval. Ratios and rises are the new model's figure against the old one's.
     """
@@ -161,7 +161,7 @@ class Promotion(Spec, frozen=True):
 
 
 class Rollout(Spec, frozen=True):
-    """What a model must show while it goes into service, and after; docs/promotion.md explains every limit.
+    """What a model must show while it goes into service, and after; docs/explanation/promotion.md explains every limit.
 
     `min_requests` of the judged model and of the one beside it, else a phase is inconclusive; `windows` is N of M: a
     latency counts against it when N of M equal parts of a phase show it. Rises and ratios are its figure against the
@@ -189,7 +189,7 @@ class Rollout(Spec, frozen=True):
 
 
 class Drift(Spec, frozen=True):
-    """When drift is an alarm, and when an alarm asks for a retraining; docs/drift.md explains every limit.
+    """When drift is an alarm, and when an alarm asks for a retraining; docs/explanation/drift.md explains every limit.
 
     `hellinger`, `null_rate`, `unseen` and `out_of_range` are the smallest effects that matter (distance, or rise of a
     share). `fdr` bounds the false discoveries among the features of one comparison, `false_alarms` how often the
@@ -220,7 +220,7 @@ class Retraining(Spec, frozen=True):
 
 
 class Monitoring(Spec, frozen=True):
-    """When people are told; each limit is exported as beacon_threshold and read by the alerts of docs/alerts.md.
+    """When people are told; alerts (docs/reference/alerts.md) read each limit as beacon_threshold.
 
     Shares (0 to 1) are of the predictions of a short window, which must be `min_predictions` at least: those outside
     the target's training range (page, and ticket), those below target.low or above target.high, those with one feature

@@ -1,4 +1,4 @@
-"""JSON logs, one shape for every service and job (docs/logs.md): level, time, service, version and the ids at hand."""
+"""JSON logs, one shape for every service and job: docs/reference/logs.md lists the fields."""
 
 import logging
 import sys

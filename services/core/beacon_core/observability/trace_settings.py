@@ -1,4 +1,4 @@
-"""OpenTelemetry's variables as Beacon takes them (docs/traces.md), read without its SDK.
+"""OpenTelemetry's variables as Beacon takes them (docs/reference/traces.md), read without its SDK.
 
 What is not supported becomes a line of `problems`, and nothing ends: no telemetry is worth a prediction. A value that
 may hold a credential is never quoted.

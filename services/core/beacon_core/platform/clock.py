@@ -1,4 +1,4 @@
-"""The time, as every service and job takes it: the machine's, plus a shift that a simulation wrote (docs/demo.md).
+"""The time, as every service and job takes it: the machine's, plus a shift of a simulation (docs/tutorials/demo.md).
 
 The shift is a number of seconds in `BEACON_HOME`/clock. Only what is recorded or compared with records is read here;
 durations, timeouts and the time of log lines are the machine's.

@@ -1,6 +1,6 @@
 """Evaluate: bring challenger and champion before the gate, on rows that neither of them has seen.
 
-A champion is at home on the rows that it was trained on, so those prove nothing. Two ways are fair (docs/verdict.md):
+A champion knows the rows that it was trained on, so those prove nothing. Two are fair (docs/explanation/verdict.md):
 
 - backtest: rows that happened after the champion was made. It answers them as it is; the challenger's recipe is fitted
   anew on what came before each block of them, never on what came after.
