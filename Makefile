@@ -155,11 +155,13 @@ clean: ## forget the state (models, data, logs); environments stay
 
 ##@ Check it
 .PHONY: lint
-lint: .venv/.stamp ## style, types, what may import what
+lint: .venv/.stamp ## style, types, what may import what, spelling, words
 	$(DEV) ruff check .
 	$(DEV) ruff format --check .
 	$(DEV) mypy
 	$(DEV) lint-imports --no-cache
+	git ls-files -z '*.md' | xargs -0 $(DEV) codespell
+	$(DEV) python -m tools.prose
 
 .PHONY: test
 test: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## unit and contract tests (ARGS="-k drift": some of them)

@@ -26,7 +26,7 @@ Five times the best peer's rows/s in batches of 1,000 is out of reach for a serv
 the same core, and so is as much as the peer's. Five times is 1.6 us a row; KServe, with scikit-learn, takes 8 in all
 and keeps nothing. Where Beacon's time goes, `make bench-parts` tells (2026-11-26): of 14 us a row to answer, 8 are ONNX
 Runtime's, and 6 read, check, word and spool. The shipper takes another 12, of which SQLite with these indexes needs 9
-on a core of its own. A log with a row a request, not a row a prediction, was not tried.
+on a core of its own. A log with one row per request, instead of one per prediction, was not tried.
 ONNX Runtime walks the 300 trees as fast as scikit-learn does: its session's options, float trees, the order and depth
 of nodes and the size of a run change that by less than a tenth. What would is another way to ask the same trees: by bit
 masks of the leaves that each threshold excludes, numpy gave the same answers in 2 us a row, but it is a model runtime
@@ -102,7 +102,7 @@ def _one_row(servers: dict[str, Measured]) -> str:
             )
         )
     header = ("", "requests/s, 1 connection", "8 connections", "p50 / p99 ms at 8", "Beacon to it", "of the floor")
-    return "## One row a request, closed loop\n\n" + _table(header, rows)
+    return "## One row per request, closed loop\n\n" + _table(header, rows)
 
 
 def _batches(servers: dict[str, Measured]) -> str:

@@ -1,4 +1,4 @@
-"""Bad models on a real cluster under steady load: kept out or taken back, by their own name. `-k "bad_model"`."""
+"""Bad models on a real cluster under steady load: rejected or rolled back, by their own name. `-k "bad_model"`."""
 
 import pytest
 from support import bad_models
@@ -28,7 +28,7 @@ def test_a_bad_model_does_not_stay(models: world.Models, kind: str) -> None:
     wanted = " or ".join(sorted(bad_models.KINDS[kind].reasons))
     world.put(
         f"bad model: {kind}",
-        f"kept out or taken back within {MOST_SECONDS} s, because of {wanted}",
+        f"rejected or rolled back within {MOST_SECONDS} s, because of {wanted}",
         f"{end.outcome} after {taken:.0f} s in the phase {failing.step}: {end.reason}; "
         f"{answered} answers of it to users, "
         f"{len(load.failed)} of {len(load.answers)} requests failed",

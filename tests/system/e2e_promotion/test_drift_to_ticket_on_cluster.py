@@ -91,7 +91,7 @@ def test_the_whole_story(receiver: Receiver) -> None:
         world.judge(bad)
         runs: list[world.Run] = []
         job = threading.Thread(target=lambda: runs.append(world.promote("story-bad", "run", "--watch")))
-        with steps.timed("a model that nothing speaks against, promoted"):
+        with steps.timed("a model that passes every limit, promoted"):
             job.start()
             until(lambda: [end.outcome for end in world.ends_since(before)] == ["promoted"], "it is promoted", 300)
         with steps.timed("its answers turn out to be wrong: rolled back by the watch"):
