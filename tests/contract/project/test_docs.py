@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from beacon_core.platform.settings import PREFIX, ROOT, Settings
+from tools.module_maps import current, modules, services
 
 DOCS = ROOT / "docs"
 DECISION = re.compile(r"(\d{4})-[a-z0-9-]+\.md")
@@ -69,3 +70,23 @@ def test_every_document_that_a_file_names_exists() -> None:
     found = {(file, name) for file in files for name in named.findall(file.read_text(encoding="utf-8"))}
     assert found
     assert sorted(f"{file.relative_to(ROOT)}: {name}" for file, name in found if not (ROOT / name).is_file()) == []
+
+
+def test_each_readme_of_a_service_lists_all_its_modules() -> None:
+    for package, readme in services():
+        assert all(text for _, text in modules(package)), package.name
+        text = readme.read_text(encoding="utf-8")
+        assert text == current(package, text), "run `python -m tools.module_maps`"
+
+
+def test_every_module_that_a_document_names_exists() -> None:
+    """`room/module.py` and `room/`, from the root, from the document or from a service."""
+    documents = [file for file in tracked("*.md") if file.name != "CHANGELOG.md"]
+    bases = [ROOT, ROOT / "tests", *ROOT.glob("services/*"), *ROOT.glob("services/*/beacon_*")]
+    named = re.compile(r"`((?:[\w-]+/)+[\w-]+\.py)(?:::?\w+)?`")
+    found = {(file, name) for file in documents for name in named.findall(file.read_text(encoding="utf-8"))}
+    assert len(found) > 300
+    missing = [
+        (file, name) for file, name in found if not any((base / name).is_file() for base in [*bases, file.parent])
+    ]
+    assert sorted(f"{file.relative_to(ROOT)}: {name}" for file, name in missing if not name.endswith("/NAME.py")) == []

@@ -1,4 +1,4 @@
-"""A person's word on a model version: the one rule, for the console and for `make approve`. Rows are kept for ever."""
+"""Approvals and rejections of model versions: one rule for the console and `make approve`. Rows are kept for ever."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The record of a job's runs: a row a run and stage in the store, a span, and a log line when it ends."""
+"""The record of a job's runs: one row per run and stage in the store, a span, and a log line when it ends."""
 
 import contextlib
 import logging

@@ -1,4 +1,4 @@
-"""The shelf: profiles in the store, by model version and hour; whole days are rolled up, so that a month is quick."""
+"""The profile repository: profiles in the store, by model version and hour; whole days are rolled up for speed."""
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta

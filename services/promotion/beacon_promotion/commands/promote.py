@@ -1,4 +1,4 @@
-"""Promote what passed the gate, take back what fails, and tell what served when.
+"""Promote what passed the gate, roll back what fails, and tell what served when.
 
 Exit 0 done or nothing to do, 1 refused, 75 try again later (another run is at work, or something is down).
 """

@@ -1,4 +1,4 @@
-"""Which model is to be promoted: the newest verdict's, when it passed and nobody and nothing speaks against it."""
+"""Which model is to be promoted: the newest verdict's, when it passed and nobody rejected it."""
 
 from datetime import datetime
 

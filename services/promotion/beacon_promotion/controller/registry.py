@@ -1,4 +1,4 @@
-"""MLflow's aliases, moved only after the verdict of a promotion; owed and moved later where MLflow is down."""
+"""MLflow's aliases, moved only after the verdict of a promotion; they move later where MLflow is down."""
 
 import msgspec
 
