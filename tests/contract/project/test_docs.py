@@ -2,9 +2,11 @@
 
 import re
 import subprocess
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from beacon_core.platform.settings import PREFIX, ROOT, Settings
 from tools.module_maps import current, modules, services
@@ -85,8 +87,20 @@ def test_every_module_that_a_document_names_exists() -> None:
     bases = [ROOT, ROOT / "tests", *ROOT.glob("services/*"), *ROOT.glob("services/*/beacon_*")]
     named = re.compile(r"`((?:[\w-]+/)+[\w-]+\.py)(?:::?\w+)?`")
     found = {(file, name) for file in documents for name in named.findall(file.read_text(encoding="utf-8"))}
-    assert len(found) > 300
+    assert len(found) > 200
     missing = [
         (file, name) for file, name in found if not any((base / name).is_file() for base in [*bases, file.parent])
     ]
     assert sorted(f"{file.relative_to(ROOT)}: {name}" for file, name in missing if not name.endswith("/NAME.py")) == []
+
+
+@pytest.mark.parametrize("name", ["one-request", "one-log-record", "one-model"])
+def test_a_walk_through_the_code_names_its_files_in_order(name: str) -> None:
+    """Numbered steps, of which each names a file of the code; that the files exist is held above."""
+    text = (DOCS / "explanation" / f"{name}.md").read_text(encoding="utf-8")
+    steps = re.findall(r"^(\d+)\. (.*)$", text, flags=re.MULTILINE)
+    assert len(steps) >= 14
+    assert [step for _, step in steps if not re.search(r"\]\(\.\./\.\./(?:services|jobs)/[\w./-]+\.py\)", step)] == []
+    numbers = [int(number) for number, _ in steps]
+    assert all(later in {before + 1, 1} for before, later in pairwise(numbers))
+    assert len(text.splitlines()) <= 80, "one page"
