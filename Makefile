@@ -308,6 +308,15 @@ deploy: ## install or upgrade all on the cluster of KUBECONFIG (NAMESPACE=, VALU
 undeploy: ## remove all from the cluster, with its data
 	@exec $(PYTHON) tools/deploy.py --namespace=$(NAMESPACE) --remove
 
+##@ Draw it
+.PHONY: picture
+picture: ## the README's picture of the system anew, from its table in tools/picture.py
+	@exec $(PYTHON) tools/picture.py
+
+.PHONY: screenshots
+screenshots: .venv/.stamp .venvs/console.stamp ## the README's screenshots of the console anew (needs Chromium)
+	@export PYTHONPATH="$$PWD/tests" && exec .venv/bin/python -m tools.screenshots
+
 ##@ Measure it
 .PHONY: gate-check
 gate-check: .venv/.stamp ## whether the gate tells better from worse: 20 worlds each, minutes (ARGS="--cases 4")
