@@ -187,7 +187,7 @@ test: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## unit and contract tests (
 	$(DEV) pytest -n 2 --dist loadgroup tests/unit tests/contract tests/reports $(ARGS)
 
 .PHONY: coverage
-coverage: .venv/.stamp ## what the unit tests run of services/, held to the floor of pyproject.toml
+coverage: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## what the unit tests run of services/, held to the floor of pyproject.toml
 	@$(WRITABLE)
 	$(DEV) pytest -n 2 --dist loadgroup tests/unit --cov --cov-report=term:skip-covered $(ARGS)
 
