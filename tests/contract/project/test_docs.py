@@ -28,7 +28,7 @@ def test_decisions_are_numbered_without_gaps_and_say_their_status() -> None:
 
 
 def test_every_relative_link_leads_somewhere() -> None:
-    documents = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    documents = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
     links = [
         (document, target)
         for document in documents
@@ -37,3 +37,20 @@ def test_every_relative_link_leads_somewhere() -> None:
     assert links
     for document, target in links:
         assert (document.parent / Path(target)).exists(), f"{document.name}: {target}"
+
+
+def test_every_path_of_the_recipes_is_there() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    paths = re.findall(r"`([\w.-]+/[\w./-]*)`", text)
+    commands = re.findall(r"pytest ([\w./-]+)", text)
+    assert len(paths) > 30
+    assert commands
+    assert [path for path in [*paths, *commands] if not (ROOT / path).exists()] == []
+
+
+def test_every_target_of_the_recipes_is_one() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    named = re.findall(r"(?:`|^    )make ([a-z][a-z-]*)", text, flags=re.MULTILINE)
+    assert len(set(named)) > 5
+    assert [name for name in named if not re.search(rf"^{name}:", makefile, flags=re.MULTILINE)] == []
