@@ -34,9 +34,18 @@ echo "$1: closing line"
 """
 
 
+# A make above these tests, if there is one, is none of theirs.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+
+
+def shown(*arguments: str) -> str:
+    """What make prints."""
+    done = subprocess.run(["make", *arguments], cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
 def listed() -> list[str]:
-    done = subprocess.run(["make", "-s", "suites"], cwd=ROOT, capture_output=True, text=True, check=True)
-    suites: list[str] = json.loads(done.stdout)
+    suites: list[str] = json.loads(shown("-s", "suites"))
     return suites
 
 
@@ -74,11 +83,9 @@ def run_ci(ran: Path, *, cluster: bool, **variables: str) -> subprocess.Complete
     folder = ran.parent
     (folder / ".ci" / "cluster").write_text(CLUSTER % {"there": "true" if cluster else "false"})
     path = f"{folder / 'programs'}{os.pathsep}{os.environ['PATH']}"
-    # A make above this test, if there is one, is not that of .ci/run.
-    given = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
     return subprocess.run(
         [folder / ".ci" / "run"],
-        env=given | {"PATH": path} | variables,
+        env=ENVIRONMENT | {"PATH": path} | variables,
         capture_output=True,
         text=True,
         timeout=60,
@@ -131,12 +138,10 @@ def test_github_runs_the_same_list_but_what_needs_a_cluster() -> None:
 def test_the_daily_targets_are_targets_and_few() -> None:
     daily = variable("DAILY")
     assert len(daily) <= 14
-    shown = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert re.findall(r"^  make ([a-z0-9-]+) ", shown, re.MULTILINE) == [*daily, "help-all"]
+    assert re.findall(r"^  make ([a-z0-9-]+) ", shown("help"), re.MULTILINE) == [*daily, "help-all"]
 
 
 def test_all_targets_are_shown_by_help_all() -> None:
-    shown = subprocess.run(["make", "help-all"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     targets = set(re.findall(r"^\.PHONY: ([a-z0-9-]+)$", MAKEFILE, re.MULTILINE)) - {"always"}
     assert targets
-    assert set(re.findall(r"^  make ([a-z0-9-]+) ", shown, re.MULTILINE)) == targets
+    assert set(re.findall(r"^  make ([a-z0-9-]+) ", shown("help-all"), re.MULTILINE)) == targets
