@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from support.waiting import until
 
 from beacon_core.platform.settings import ROOT
 
@@ -30,6 +31,7 @@ MAKE = """#!/usr/bin/env bash
 if [ "${*: -1}" = suites ]; then exec %(make)s "$@"; fi
 echo "$1" >> %(ran)s
 echo "$1: closing line"
+if [ "$1" = "${HANGS:-}" ]; then echo $$ > %(pid)s; exec sleep 300; fi
 [ "$1" != "${FAILS:-}" ]
 """
 
@@ -71,7 +73,7 @@ def ran(tmp_path: Path) -> Path:
     programs = tmp_path / "programs"
     programs.mkdir()
     ran = tmp_path / "ran"
-    (programs / "make").write_text(MAKE % {"make": shutil.which("make"), "ran": ran})
+    (programs / "make").write_text(MAKE % {"make": shutil.which("make"), "ran": ran, "pid": tmp_path / "pid"})
     for name in ("chromium", "promtool", "amtool"):
         (programs / name).write_text("#!/bin/sh\n")
     for program in programs.iterdir():
@@ -79,18 +81,23 @@ def ran(tmp_path: Path) -> Path:
     return ran
 
 
-def run_ci(ran: Path, *, cluster: bool, **variables: str) -> subprocess.CompletedProcess[str]:
+def start_ci(ran: Path, *, cluster: bool, **variables: str) -> subprocess.Popen[str]:
     folder = ran.parent
     (folder / ".ci" / "cluster").write_text(CLUSTER % {"there": "true" if cluster else "false"})
     path = f"{folder / 'programs'}{os.pathsep}{os.environ['PATH']}"
-    return subprocess.run(
+    return subprocess.Popen(
         [folder / ".ci" / "run"],
         env=ENVIRONMENT | {"PATH": path} | variables,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=60,
-        check=False,
     )
+
+
+def run_ci(ran: Path, *, cluster: bool, **variables: str) -> subprocess.CompletedProcess[str]:
+    with start_ci(ran, cluster=cluster, **variables) as process:
+        stdout, stderr = process.communicate(timeout=60)
+    return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
 
 def test_ci_runs_the_list_in_its_order_and_ends_with_closing_lines(ran: Path) -> None:
@@ -116,6 +123,18 @@ def test_a_suite_that_fails_ends_ci(ran: Path, name: str) -> None:
     assert "== all passed" not in done.stdout
     assert ran.read_text().split() == listed()[: listed().index(name) + 1]
     assert "the cluster is down" in done.stdout
+
+
+def test_ci_that_is_ended_ends_its_suite_and_its_cluster(ran: Path) -> None:
+    with start_ci(ran, cluster=True, HANGS="test") as process:
+        file = ran.parent / "pid"
+        until(lambda: file.exists() and file.read_text(), "the suite runs")
+        process.terminate()
+        stdout, _ = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert "the cluster is down" in stdout
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(file.read_text()), 0)
 
 
 @pytest.mark.parametrize("makefile", ["suites:\n\t@false\n", "suites:\n\t@echo '[]'\n"], ids=["failing", "empty"])
