@@ -5,6 +5,7 @@ PYTHON ?= python3
 # The services: a folder of services/, a package, an environment, an image and a chart each. Tests hold what else lists them.
 SERVICES := inference feature-serving console retraining drift-profiling promotion
 space := $(subst ,, )
+comma := ,
 define line_break
 
 
@@ -31,9 +32,28 @@ export PATH := $(PATH):$(CURDIR)/.tools/bin
 ENVIRONMENTS := $(SERVICES) laptop
 DEV := uv run --locked --no-sync
 
+# What a day needs; `make help-all` shows the rest. (A test holds that each is a target, and that they stay few.)
+DAILY := run demo retrain drift promote rollback clean lint test coverage deploy bench
+# What must hold, in CI's order: .ci/run and GitHub's CI run this list, read by `make suites`.
+SUITES := test-bare lint test-workflows test-rules mutate-rules test test-retrain test-promotion test-observe test-faults \
+  test-clients test-browser test-laptop test-charts e2e
+# What is run by hand: an hour of a cluster each, or against the clock. A test holds that every check is in one of the lists.
+BY_HAND := test-demo test-retrain-whole chaos e2e-promotion e2e-paging coverage
+
 .PHONY: help
-help: ## show this list
-	@awk 'BEGIN {FS = ":.*## "} /^##@/ {print "\n" substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+help: ## show what a day needs
+	@awk -v daily=" $(DAILY) " 'BEGIN {FS = ":.*## "} /^##@/ {head = "\n" substr($$0, 5)} \
+	  /^[a-z0-9-]+:.*## / && index(daily, " " $$1 " ") {if (head) print head; head = ""; printf "  make %-18s %s\n", $$1, $$2}' \
+	  $(MAKEFILE_LIST)
+	@printf '\n  make %-18s %s\n' help-all 'all the rest'
+
+.PHONY: help-all
+help-all: ## show every target
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {print "\n" substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: suites
+suites: ## the list of what CI runs, as JSON
+	@echo '[$(subst $(space),$(comma),$(SUITES:%="%"))]'
 
 REFUSE = { echo "make: $(1)" >&2; exit 1; }
 WRITABLE = test -w . || $(call REFUSE,$$PWD is not yours to write to; clone the repository for yourself)
@@ -168,6 +188,11 @@ test: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## unit and contract tests (
 	@$(WRITABLE)
 	$(DEV) pytest -n 2 --dist loadgroup tests/unit tests/contract tests/reports $(ARGS)
 
+.PHONY: coverage
+coverage: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## what the unit tests run of services/, held to the floor of pyproject.toml
+	@$(WRITABLE)
+	$(DEV) pytest -n 2 --dist loadgroup tests/unit --cov --cov-report=term:skip-covered $(ARGS)
+
 .PHONY: test-bare
 test-bare: .venv/.stamp ## both commands in a container with Python, make and git (BUILDER=, BARE_IMAGE=; 10 minutes)
 	@test -n "$(BUILDER)" || $(call REFUSE,a container needs docker or podman or buildah)
@@ -284,6 +309,15 @@ deploy: ## install or upgrade all on the cluster of KUBECONFIG (NAMESPACE=, VALU
 .PHONY: undeploy
 undeploy: ## remove all from the cluster, with its data
 	@exec $(PYTHON) tools/deploy.py --namespace=$(NAMESPACE) --remove
+
+##@ Draw it
+.PHONY: picture
+picture: ## the README's picture of the system anew, from its table in tools/picture.py
+	@exec $(PYTHON) tools/picture.py
+
+.PHONY: screenshots
+screenshots: .venv/.stamp .venvs/console.stamp ## the README's screenshots of the console anew (needs Chromium)
+	@export PYTHONPATH="$$PWD/tests" && exec .venv/bin/python -m tools.screenshots
 
 ##@ Measure it
 .PHONY: gate-check

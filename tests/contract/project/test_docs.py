@@ -104,3 +104,20 @@ def test_a_walk_through_the_code_names_its_files_in_order(name: str) -> None:
     numbers = [int(number) for number, _ in steps]
     assert all(later in {before + 1, 1} for before, later in pairwise(numbers))
     assert len(text.splitlines()) <= 80, "one page"
+
+
+def test_every_path_of_the_recipes_is_there() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    paths = re.findall(r"`([\w.-]+/[\w./-]*)`", text)
+    commands = re.findall(r"pytest ([\w./-]+)", text)
+    assert len(paths) > 30
+    assert commands
+    assert [path for path in [*paths, *commands] if not (ROOT / path).exists()] == []
+
+
+def test_every_target_of_the_recipes_is_one() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    named = re.findall(r"(?:`|^    )make ([a-z][a-z-]*)", text, flags=re.MULTILINE)
+    assert len(set(named)) > 5
+    assert [name for name in named if not re.search(rf"^{name}:", makefile, flags=re.MULTILINE)] == []

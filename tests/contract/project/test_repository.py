@@ -1,0 +1,47 @@
+"""The files by which a repository is kept name what there is."""
+
+import json
+import re
+
+import yaml
+
+from beacon_core.platform.settings import ROOT, Settings
+
+GITHUB = ROOT / ".github"
+
+
+def test_every_image_and_lock_is_kept_up_to_date() -> None:
+    updates = yaml.safe_load((GITHUB / "dependabot.yml").read_text())["updates"]
+    kept = {
+        (update["package-ecosystem"], file.relative_to(ROOT).as_posix())
+        for update in updates
+        for folder in update.get("directories", [update.get("directory")])
+        for file in ROOT.glob(f"{folder.strip('/')}/*".lstrip("/"))
+    }
+    wanted = {("uv", "uv.lock")}
+    for pattern in ("services/*/Dockerfile", "tests/*/Dockerfile"):
+        wanted |= {("docker", file.relative_to(ROOT).as_posix()) for file in ROOT.glob(pattern)}
+    assert len(wanted) > 6
+    assert wanted - kept == set()
+
+
+def test_owned_paths_are_there() -> None:
+    lines = [line.split() for line in (GITHUB / "CODEOWNERS").read_text().splitlines()]
+    patterns = [line[0] for line in lines if line and not line[0].startswith("#")]
+    assert patterns[0] == "*"
+    assert [name for name in patterns[1:] if not (ROOT / name.strip("/")).exists()] == []
+
+
+def test_the_container_for_development_is_the_makefiles_python_and_the_ports_of_the_settings() -> None:
+    container = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text())
+    version = re.search(r"^PYTHON_VERSION := (\S+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert version
+    assert container["image"] == f"python:{version[1]}-bookworm"
+    ports = Settings()
+    wanted = {ports.inference_port, ports.console_port, ports.features_port, ports.mlflow_port}
+    assert set(container["forwardPorts"]) == wanted == {int(port) for port in container["portsAttributes"]}
+
+
+def test_a_commit_is_held_to_what_ci_lints() -> None:
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    assert "make lint" in {hook["entry"] for hook in hooks}

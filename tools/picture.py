@@ -1,0 +1,138 @@
+"""Draw docs/images/system.svg, the README's picture of the system, from the tables below: `make picture`."""
+
+from pathlib import Path
+from typing import NamedTuple
+from xml.sax.saxutils import escape
+
+ROOT = Path(__file__).parents[1]
+PICTURE = ROOT / "docs" / "images" / "system.svg"
+WIDTH, HEIGHT, COLUMN, ROW, MARGIN, TOP = 178, 62, 290, 124, 24, 24
+TIP = 5
+"""What an arrow's line leaves to its head."""
+
+
+class Box(NamedTuple):
+    """A part of the system, in its place of the grid; `kind` is its colour."""
+
+    name: str
+    column: int
+    row: int
+    kind: str
+    text: str
+
+
+class Arrow(NamedTuple):
+    """What goes from a part to another one: straight in a row or a column, else up or down, across and on.
+
+    `leave` and `reach` move the two ends of a bent arrow to the right.
+    """
+
+    source: str
+    target: str
+    text: str
+    leave: int = 0
+    reach: int = 0
+
+
+BOXES = (
+    Box("client", 0, 0, "outside", "JSON, CSV, tensors"),
+    Box("inference", 1, 0, "service", "request to prediction"),
+    Box("feature-serving", 2, 0, "service", "entity to features"),
+    Box("online store", 3, 0, "store", "Redis, or SQLite"),
+    Box("console", 0, 1, "service", "where people see it all"),
+    Box("database", 1, 1, "store", "PostgreSQL, or SQLite"),
+    Box("promotion", 2, 1, "service", "dark, shadow, canary"),
+    Box("feature_repo", 3, 1, "store", "Feast: Parquet, registry"),
+    Box("drift-profiling", 1, 2, "service", "profiles and alarms"),
+    Box("retraining", 2, 2, "service", "data to model and verdict"),
+    Box("MLflow", 3, 2, "store", "runs, registered models"),
+    Box("data", 2, 3, "outside", "Kaggle, or the sample"),
+)
+ARROWS = (
+    Arrow("client", "inference", "predict"),
+    Arrow("inference", "feature-serving", "entity"),
+    Arrow("feature-serving", "online store", "reads"),
+    Arrow("feature_repo", "online store", "materialize"),
+    Arrow("inference", "database", "prediction log"),
+    Arrow("database", "console", "all of it"),
+    Arrow("promotion", "database", "ledger"),
+    Arrow("promotion", "inference", "release, or back", 0, 60),
+    Arrow("database", "drift-profiling", "predictions, actuals"),
+    Arrow("drift-profiling", "retraining", "retrain request"),
+    Arrow("feature_repo", "retraining", "features", 0, 60),
+    Arrow("retraining", "promotion", "verdict"),
+    Arrow("retraining", "MLflow", "model"),
+    Arrow("data", "retraining", "rows"),
+)
+# Each scheme has its own ground: a page may be dark where the reader's system is light.
+STYLE = """
+svg { font-family: system-ui, -apple-system, "Segoe UI", Roboto, Arial, sans-serif; color-scheme: light dark }
+.ground { fill: #fff } .name { fill: #1a1e25; font-size: 16px; font-weight: 600 }
+.text { fill: #4a525e; font-size: 12.5px }
+.box { stroke-width: 1.5 } .service { fill: #dbe5f9; stroke: #2456c4 } .store { fill: #e9f5ee; stroke: #16713f }
+.outside { fill: #f5f6f8; stroke: #59626f }
+.line { fill: none; stroke: #59626f; stroke-width: 1.5 } .head { fill: #59626f }
+@media (prefers-color-scheme: dark) {
+.ground { fill: #0f1216 } .name { fill: #e7eaee } .text { fill: #b4bcc8 }
+.service { fill: #22304a; stroke: #8ab1ff } .store { fill: #14281d; stroke: #5ccb8f }
+.outside { fill: #171b21; stroke: #a0a9b6 } .line { stroke: #a0a9b6 } .head { fill: #a0a9b6 }
+}
+"""
+HEAD = '<marker id="head" viewBox="0 0 10 10" refX="4" refY="5" markerWidth="7" markerHeight="7" orient="auto">'
+
+
+def _corner(box: Box) -> tuple[int, int]:
+    return MARGIN + box.column * COLUMN, TOP + box.row * ROW
+
+
+def _box(box: Box) -> str:
+    x, y = _corner(box)
+    middle = x + WIDTH // 2
+    return (
+        f'<rect class="box {box.kind}" x="{x}" y="{y}" width="{WIDTH}" height="{HEIGHT}" rx="9"/>\n'
+        f'<text class="name" x="{middle}" y="{y + 27}" text-anchor="middle">{escape(box.name)}</text>\n'
+        f'<text class="text" x="{middle}" y="{y + 47}" text-anchor="middle">{escape(box.text)}</text>\n'
+    )
+
+
+def _arrow(arrow: Arrow, boxes: dict[str, Box]) -> str:
+    source, target = boxes[arrow.source], boxes[arrow.target]
+    (x, y), (to_x, to_y) = _corner(source), _corner(target)
+    if source.row == target.row:
+        step = 1 if to_x > x else -1
+        begin, end = (x + WIDTH, to_x - TIP) if step > 0 else (x, to_x + WIDTH + TIP)
+        middle = y + HEIGHT // 2
+        return _line(f"M{begin} {middle}H{end}", (begin + end) // 2, middle - 8, "middle", arrow.text)
+    step = 1 if to_y > y else -1
+    begin, end = (y + HEIGHT, to_y - TIP) if step > 0 else (y, to_y + HEIGHT + TIP)
+    leave, reach = x + WIDTH // 2 + arrow.leave, to_x + WIDTH // 2 + arrow.reach
+    halfway = (y + to_y + HEIGHT) // 2
+    if source.column == target.column:
+        return _line(f"M{leave} {begin}V{end}", leave - 9, halfway + 4, "end", arrow.text)
+    return _line(f"M{leave} {begin}V{halfway}H{reach}V{end}", (leave + reach) // 2, halfway - 8, "middle", arrow.text)
+
+
+def _line(path: str, x: int, y: int, anchor: str, text: str) -> str:
+    label = f'<text class="text" x="{x}" y="{y}" text-anchor="{anchor}">{escape(text)}</text>'
+    return f'<path class="line" marker-end="url(#head)" d="{path}"/>\n{label}\n'
+
+
+def picture() -> str:
+    """The picture, as SVG."""
+    boxes = {box.name: box for box in BOXES}
+    width = 2 * MARGIN + max(box.column for box in BOXES) * COLUMN + WIDTH
+    height = 2 * TOP + max(box.row for box in BOXES) * ROW + HEIGHT
+    said = "; ".join(f"{arrow.source} to {arrow.target}: {arrow.text}" for arrow in ARROWS)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" role="img">\n'
+        f"<title>The parts of Beacon</title>\n<desc>{escape(said)}.</desc>\n<style>{STYLE}</style>\n"
+        f'<defs>{HEAD}<path class="head" d="M0 0L10 5L0 10z"/></marker></defs>\n'
+        f'<rect class="ground" width="{width}" height="{height}" rx="12"/>\n'
+        + "".join(_arrow(arrow, boxes) for arrow in ARROWS)
+        + "".join(_box(box) for box in BOXES)
+        + "</svg>\n"
+    )
+
+
+if __name__ == "__main__":
+    PICTURE.write_text(picture(), encoding="utf-8")

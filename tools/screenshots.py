@@ -1,0 +1,67 @@
+"""Draw docs/images/console-*.png anew, over a made-up month of traffic: `make screenshots` (needs Chromium)."""
+
+import os
+import shutil
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+from playwright.sync_api import Browser, ViewportSize, sync_playwright
+from support.history import HIGH, add_promotion, month
+from support.server import CONSOLE, serving
+
+from beacon_core.data.database import migrate, open_store
+from beacon_core.platform.product_file import load_product
+
+ROOT = Path(__file__).parents[1]
+IMAGES = ROOT / "docs" / "images"
+SIZE = ViewportSize(width=1120, height=800)
+# More rows than this make the same pictures, later.
+ROWS = 3000
+
+
+def draw(browser: Browser, address: str) -> list[Path]:
+    """The front page, and the newest drift run."""
+    page = browser.new_context(viewport=SIZE, color_scheme="light").new_page()
+    page.goto(address)
+    overview = IMAGES / "console-overview.png"
+    page.screenshot(path=overview)
+    page.goto(f"{address}/drift")
+    page.goto(f"{address}{page.locator('tbody a').first.get_attribute('href')}")
+    drift = IMAGES / "console-drift.png"
+    page.screenshot(path=drift)
+    return [overview, drift]
+
+
+def main() -> int:
+    """Fill a store, start the console on it, and take the pictures; 1 where there is no Chromium."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser")
+    if program is None:
+        print("screenshots: chromium is missing (Debian package chromium)", file=sys.stderr)
+        return 1
+    IMAGES.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="beacon-screenshots-") as name:
+        home = Path(name)
+        file = ROOT / "feature_repo" / "product.yaml"
+        product = load_product(file)
+        engine = open_store(f"sqlite:///{home / 'beacon.db'}")
+        migrate(engine)
+        month(engine, product, ROWS, HIGH)
+        add_promotion(engine, product, datetime.now(UTC))
+        engine.dispose()
+        # Chromium's own sandbox does not work for root.
+        arguments = ["--no-sandbox"] if os.getuid() == 0 else []
+        with (
+            serving(home, CONSOLE, product=file, console_token="a token") as server,  # noqa: S106 (it guards nothing)
+            sync_playwright() as playwright,
+        ):
+            browser = playwright.chromium.launch(executable_path=program, args=arguments, timeout=120_000)
+            for picture in draw(browser, server.address):
+                print(f"{picture.relative_to(ROOT)}: {picture.stat().st_size // 1000} kB")
+            browser.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
