@@ -1,7 +1,6 @@
 """One run, in one screen: profile what is new, compare, judge, keep, ask for a retraining."""
 
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -10,6 +9,7 @@ from sqlalchemy import Engine
 from beacon_core.data.job_runs import recorded
 from beacon_core.domain.product import Product
 from beacon_core.model_package.release import ReleaseError, read_release
+from beacon_core.platform.files import write_whole
 from beacon_core.platform.kubernetes import pod_access
 from beacon_core.platform.settings import Settings
 from beacon_drift_profiling.assessment import results, words
@@ -158,18 +158,12 @@ def _keep(settings: Settings, product: Product, engine: Engine, run: Run) -> tri
         page = report.page(run, product, trends, asked)
         results.write(connection, run, page)
     folder = settings.home / "reports" / "drift"
-    folder.mkdir(parents=True, exist_ok=True)
     name = run.period.replace(":", "").replace("+0000", "Z")
     for suffix, content in ((".json", msgspec.json.format(msgspec.json.encode(run)).decode()), (".html", page)):
-        _replace(folder / f"{name}{suffix}", content)
-        _replace(folder / f"latest{suffix}", content)
+        for stem in (name, "latest"):
+            # The store has the same, and keeps it.
+            write_whole(folder / f"{stem}{suffix}", content.encode(), durable=False)
     return asked
-
-
-def _replace(file: Path, content: str) -> None:
-    draft = file.with_name(file.name + ".tmp")
-    draft.write_text(content, encoding="utf-8")
-    draft.replace(file)
 
 
 def _start(settings: Settings, engine: Engine) -> None:

@@ -9,6 +9,7 @@ from beacon_core.domain.pins import Pin
 from beacon_core.model_package.download import bring
 from beacon_core.model_package.manifest import Package, PackageError, read_package
 from beacon_core.model_package.release import ReleaseError, package_folder, read_release
+from beacon_core.platform.files import draft_folder_of
 from beacon_core.platform.job import log, run_job
 from beacon_core.platform.mlflow import RegistryDown
 from beacon_core.platform.settings import Settings, SettingsError, load_settings
@@ -68,10 +69,9 @@ def _read(models: Path, pin: Pin) -> Package | None:
 
 
 def _copy(package: Package, models: Path, pin: Pin) -> None:
-    folder = package_folder(models, pin)
-    folder.mkdir(parents=True, exist_ok=True)
-    for file in package.folder.iterdir():
-        (folder / file.name).write_bytes(file.read_bytes())
+    with draft_folder_of(package_folder(models, pin)) as draft:
+        for file in package.folder.iterdir():
+            (draft / file.name).write_bytes(file.read_bytes())
 
 
 def run() -> int:

@@ -13,7 +13,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import ArgumentError
 
-from beacon_core.platform.files import sqlite_file
+from beacon_core.platform.file_urls import sqlite_file
 from beacon_core.platform.places import DATABASE_RULE
 from beacon_core.platform.settings import SettingsError
 

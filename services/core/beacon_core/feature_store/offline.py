@@ -13,6 +13,8 @@ from feast import FeatureView, FileSource
 from feast.infra.offline_stores.dask import DaskOfflineStore, DaskOfflineStoreConfig
 from feast.repo_config import RepoConfig
 
+from beacon_core.platform.files import draft_of
+
 
 class ParquetOfflineStoreConfig(DaskOfflineStoreConfig):
     """The `offline_store` section of feature_store.yaml; Feast finds it by its name."""
@@ -53,10 +55,9 @@ def locked(file: Path, *, shared: bool = False) -> Iterator[None]:
 
 
 def replace(file: Path, table: pa.Table) -> None:
-    """Put `table` in the file's place in one step."""
-    draft = file.with_suffix(".tmp")
-    pq.write_table(table, draft)
-    draft.replace(file)
+    """Put `table` in the file's place in one step; a push waits for it, and not for the disk."""
+    with draft_of(file, durable=False) as draft:
+        pq.write_table(table, draft)
 
 
 def without_repeats(before: pa.Table, new: pa.Table, keys: list[str], created: str) -> pa.Table:

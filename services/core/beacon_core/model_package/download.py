@@ -1,7 +1,5 @@
 """Bring a pinned model package from MLflow over plain HTTP; no byte is kept whose digest is not the pinned one."""
 
-import shutil
-import tempfile
 from pathlib import Path
 
 import msgspec
@@ -9,6 +7,7 @@ import msgspec
 from beacon_core.domain.pins import Pin
 from beacon_core.model_package.manifest import MANIFEST_FILE, Manifest, Package, PackageError, digest, read_package
 from beacon_core.model_package.release import package_folder
+from beacon_core.platform.files import draft_folder_of
 from beacon_core.platform.mlflow import Mlflow
 
 ARTIFACTS = "package"
@@ -36,17 +35,12 @@ def bring(address: str, pin: Pin, models: Path) -> Package:
     except msgspec.DecodeError as error:
         raise PackageError(f"{MANIFEST_FILE}: {error}") from error
     folder = package_folder(models, pin)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".draft-", dir=folder.parent) as name:
-        draft = Path(name) / pin.version
-        draft.mkdir()
+    with draft_folder_of(folder) as draft:
         (draft / MANIFEST_FILE).write_bytes(content)
         for part, sha256 in files.items():
             if Path(part).name != part:
                 raise PackageError(f"{part!r}: a package holds no folders")
             (draft / part).write_bytes(_file(mlflow, known.run_id, part, sha256))
-        shutil.rmtree(folder, ignore_errors=True)
-        draft.rename(folder)
     return read_package(folder, pin.sha256)
 
 

@@ -16,12 +16,13 @@ import msgspec
 
 from beacon_core.domain.product import Product
 from beacon_core.model_package.manifest import digest
+from beacon_core.platform.files import replace
 from beacon_core.platform.settings import Settings, clean_credentials
 from beacon_retraining.data.archive import most_bytes, unpack
 from beacon_retraining.data.kaggle_credentials import find_credentials
 from beacon_retraining.data.kaggle_download import Failure
 from beacon_retraining.errors import FetchError, FetchRefused
-from beacon_retraining.files import durable_replace, write_json
+from beacon_retraining.files import write_json
 
 SAMPLE = "sample"
 TRIES = 5
@@ -80,7 +81,7 @@ def fetch(
         check(incoming)
         content = incoming.read_bytes()
         facts = RawFacts(source, digest(content), len(content))
-        durable_replace(incoming, target)
+        replace(incoming, target)
         write_json(folder / SOURCE_FILE, facts)
     return Fetched(target, source, why)
 

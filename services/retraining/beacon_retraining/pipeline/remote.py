@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from beacon_core.domain.masking import word_with_type
+from beacon_core.platform.files import write_whole
 from beacon_core.platform.settings import Settings
 from beacon_retraining.errors import BAD_DATA, RetrainError
-from beacon_retraining.files import write_bytes
 from beacon_retraining.pipeline import dvc
 from beacon_retraining.pipeline.dvc import DvcError
 from beacon_retraining.pipeline.stored import Place, Stored, named, objects, same_as, stages_of
@@ -87,7 +87,7 @@ def pull(settings: Settings, folder: Path) -> bool:
         raise Damaged(f"{address}: does not have {named(damaged)} whole, and nothing was changed here; {mend}")
     if lost:
         raise DvcError(f"{address}: {said}")
-    write_bytes(folder / LOCK, lock)
+    write_whole(folder / LOCK, lock)
     dvc.ask(folder, "checkout", "--force")
     return True
 
@@ -98,11 +98,11 @@ def _fetch(folder: Path, lock: bytes) -> str:
     shutil.rmtree(draft, ignore_errors=True)
     for name in VERSIONED:
         if (folder / name).is_file():
-            write_bytes(draft / name, (folder / name).read_bytes())
-    write_bytes(draft / LOCK, lock)
+            write_whole(draft / name, (folder / name).read_bytes())
+    write_whole(draft / LOCK, lock)
     # Relative, as a path may hold what DVC's configuration cannot.
     own = f"[core]\n    no_scm = true\n[cache]\n    dir = ../../{folder.name}/{CACHE}\n"
-    write_bytes(draft / OWN_CONFIG, own.encode())
+    write_whole(draft / OWN_CONFIG, own.encode())
     try:
         return dvc.last_words(dvc.attempt(draft, "fetch"))
     finally:

@@ -10,6 +10,7 @@ import msgspec
 import yaml
 
 from beacon_core.domain.pins import Pin
+from beacon_core.platform.files import write_whole
 
 HEAD = "# Written by jobs/promote.py: the model that passed the gate. To go back, revert the commit.\n"
 
@@ -37,8 +38,5 @@ def read_values(file: Path) -> Pin | None:
 
 def write_values(file: Path, pin: Pin) -> None:
     """Write the pin, in one step."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    draft = file.with_suffix(".tmp")
     content = yaml.safe_dump(msgspec.to_builtins(Values(pin)), sort_keys=False)
-    draft.write_text(f"{HEAD}{content}", encoding="utf-8")
-    draft.replace(file)
+    write_whole(file, f"{HEAD}{content}".encode())
