@@ -7,6 +7,7 @@ import msgspec
 from sqlalchemy import Engine
 
 from beacon_core.data.job_runs import recorded
+from beacon_core.data.run_lock import only_one
 from beacon_core.domain.product import Product
 from beacon_core.model_package.release import ReleaseError, read_release
 from beacon_core.platform.files import write_whole
@@ -15,7 +16,6 @@ from beacon_core.platform.settings import Settings
 from beacon_drift_profiling.assessment import results, words
 from beacon_drift_profiling.assessment.assess import Assessment, assess
 from beacon_drift_profiling.assessment.results import Run
-from beacon_drift_profiling.lock import only_one
 from beacon_drift_profiling.profiling import shelf
 from beacon_drift_profiling.profiling.packages import NoReference, Reference, load_reference
 from beacon_drift_profiling.profiling.profiling import (
@@ -45,7 +45,10 @@ class Outcome(msgspec.Struct, frozen=True):
 def run_drift(
     settings: Settings, product: Product, engine: Engine, now: datetime, shard: Shard, per_segment: bool = False
 ) -> Outcome:
-    """Run once; raises `Busy` when the same is under way. Safe to repeat and to kill: the next run completes it."""
+    """Run once; raises `BusyError` when the same is under way.
+
+    Safe to repeat and to kill: the next run completes it.
+    """
     period = hour_of(now).isoformat()
     span = timedelta(days=max(*product.drift.windows_days, *product.quality.windows_days) + 1)
     references = References(lambda version, sha256: load_reference(settings.models_dir, product, version, sha256))

@@ -6,7 +6,6 @@ answer ends everything, and everything goes when this process goes (see leash.py
 
 import argparse
 import contextlib
-import fcntl
 import http.client
 import os
 import shlex
@@ -23,6 +22,7 @@ from typing import BinaryIO
 from beacon_core.domain.errors import ConfigurationError
 from beacon_core.domain.masking import word
 from beacon_core.model_package.release import read_release
+from beacon_core.platform.locks import BusyError, exclusive
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import PREFIX, Settings, clean_credentials, load_settings, make_home
 from beacon_laptop.example import Body, curl_line, questions
@@ -91,23 +91,14 @@ def main() -> int:
 @contextlib.contextmanager
 def only_one(home: Path) -> Iterator[None]:
     """Hold the lock of the state folder; raises `UsageError` when another run holds it."""
-    folder = home / "run"
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("a+", encoding="utf-8") as stream:
+    with contextlib.ExitStack() as held:
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            stream.seek(0)
-            pid = stream.read().strip()
+            held.enter_context(exclusive(home / "run" / "lock", f"it already runs on {home}", str(os.getpid())))
+        except BusyError as error:
+            pid = error.holder
             message = f"it already runs on {home} (pid {pid}). Stop that one with Ctrl-C or `kill {pid}`"
             raise UsageError(message) from error
-        stream.truncate(0)
-        stream.write(str(os.getpid()))
-        stream.flush()
-        try:
-            yield
-        finally:
-            stream.truncate(0)
+        yield
 
 
 def tell(log: BinaryIO) -> None:

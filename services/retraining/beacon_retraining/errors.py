@@ -5,6 +5,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from beacon_core.domain.errors import ConfigurationError
 from beacon_core.model_package.manifest import PackageError
 from beacon_core.platform.data_file import DataError
+from beacon_core.platform.locks import BusyError
 from beacon_core.platform.mlflow import RegistryDown
 
 REFUSED, BAD_DATA, TRY_AGAIN = 1, 65, 75
@@ -21,6 +22,7 @@ class RetrainError(RuntimeError):
 EXPECTED: tuple[type[Exception], ...] = (
     RetrainError,
     DataError,
+    BusyError,
     RegistryDown,
     ConfigurationError,
     PackageError,
@@ -48,4 +50,4 @@ def status_of(error: BaseException) -> int:
         return error.status
     if isinstance(error, DataError):
         return BAD_DATA
-    return TRY_AGAIN if isinstance(error, RegistryDown | SQLAlchemyError | OSError) else REFUSED
+    return TRY_AGAIN if isinstance(error, BusyError | RegistryDown | SQLAlchemyError | OSError) else REFUSED

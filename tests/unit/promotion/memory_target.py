@@ -7,7 +7,8 @@ from beacon_core.domain.ledger_entries import Reason
 from beacon_core.domain.pins import Pin
 from beacon_core.model_package.manifest import Package
 from beacon_core.model_package.release import Release
-from beacon_promotion.targets.base.target import Busy, Instance, ReleaseFailed
+from beacon_core.platform.locks import BusyError
+from beacon_promotion.targets.base.target import Instance, ReleaseFailed
 
 
 class Killed(BaseException):
@@ -57,7 +58,7 @@ class MemoryTarget:
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         if self.held:
-            raise Busy("another promotion is at work")
+            raise BusyError("another promotion is at work")
         self.held = True
         try:
             yield

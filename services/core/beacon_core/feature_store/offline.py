@@ -1,8 +1,7 @@
 """Feast's Parquet offline store with safe writes: a push never loses another's rows, or shows a reader half of them."""
 
-import contextlib
-import fcntl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +13,7 @@ from feast.infra.offline_stores.dask import DaskOfflineStore, DaskOfflineStoreCo
 from feast.repo_config import RepoConfig
 
 from beacon_core.platform.files import draft_of
+from beacon_core.platform.locks import wait_for
 
 
 class ParquetOfflineStoreConfig(DaskOfflineStoreConfig):
@@ -43,15 +43,12 @@ class ParquetOfflineStore(DaskOfflineStore):
             progress(table.num_rows)
 
 
-@contextlib.contextmanager
-def locked(file: Path, *, shared: bool = False) -> Iterator[None]:
+def locked(file: Path, *, shared: bool = False) -> AbstractContextManager[None]:
     """Hold the lock of a Parquet file, against other threads and processes; `shared` among readers.
 
     Readers need it, too: pyarrow and dask open a file once for its schema and once more for its rows.
     """
-    with file.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
-        yield
+    return wait_for(file.with_suffix(".lock"), shared=shared)
 
 
 def replace(file: Path, table: pa.Table) -> None:

@@ -14,9 +14,9 @@ from beacon_core.domain.times import read_time
 from beacon_core.platform import clock
 from beacon_core.platform.job import log, run_job
 from beacon_core.platform.kubernetes import ClusterError
+from beacon_core.platform.locks import BusyError
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import SettingsError, load_settings
-from beacon_drift_profiling.lock import Busy
 from beacon_drift_profiling.profiling.profiling import Shard
 from beacon_drift_profiling.run import JOB, Outcome, run_drift
 
@@ -43,7 +43,7 @@ def main() -> int:
     except (ProductError, SettingsError, ValueError) as error:
         log.error("profiling refused: %s", word(error))
         return REFUSED
-    except Busy as error:
+    except BusyError as error:
         log.warning("profiling left alone: %s", word(error))
         return TRY_AGAIN
     except (DBAPIError, PoolTimeout, ClusterError, OSError) as error:

@@ -24,12 +24,13 @@ from beacon_core.domain.times import read_time
 from beacon_core.platform import clock
 from beacon_core.platform.job import log, run_job
 from beacon_core.platform.kubernetes import pod_access
+from beacon_core.platform.locks import BusyError
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import Settings, SettingsError, load_settings
 from beacon_promotion.controller.candidates import NoCandidate, choose
 from beacon_promotion.controller.reconcile import Runs
 from beacon_promotion.ledger.telling import told_change, told_rows
-from beacon_promotion.targets.base.target import Busy, ReleaseFailed, Target, TargetDown
+from beacon_promotion.targets.base.target import ReleaseFailed, Target, TargetDown
 from beacon_promotion.targets.kubernetes.target import ClusterTarget
 from beacon_promotion.targets.kubernetes.values import ValuesError, read_values, write_values
 from beacon_promotion.targets.laptop.target import Laptop
@@ -59,7 +60,7 @@ def main() -> int:
     except (SettingsError, ProductError, ValuesError) as error:
         log.error("promotion refused: %s", word(error))
         return REFUSED
-    except (Busy, TargetDown, SQLAlchemyError, OSError) as error:
+    except (BusyError, TargetDown, SQLAlchemyError, OSError) as error:
         log.warning("promotion left alone, try again: %s", word(error))
         return TRY_AGAIN
     except ReleaseFailed as error:
@@ -107,7 +108,7 @@ def follow(runs: Runs, engine: Engine, settings: Settings) -> int:
                 migrate(engine)
                 migrated = True
             runs.once()
-        except (NoCandidate, Busy) as quiet:
+        except (NoCandidate, BusyError) as quiet:
             last, told = str(quiet), last
             if last != told:
                 log.info(last)

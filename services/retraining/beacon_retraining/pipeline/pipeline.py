@@ -9,6 +9,7 @@ from sqlalchemy import Engine
 
 from beacon_core.data.database import migrate, open_store
 from beacon_core.data.job_runs import recorded
+from beacon_core.data.run_lock import only_one
 from beacon_core.domain.masking import word
 from beacon_core.domain.product import Product
 from beacon_core.platform import clock
@@ -16,7 +17,6 @@ from beacon_core.platform.settings import Settings
 from beacon_retraining.errors import TRY_AGAIN, RetrainError, status_of
 from beacon_retraining.pipeline import dvc, remote, triggers
 from beacon_retraining.pipeline.context import REGISTERED, Registered
-from beacon_retraining.pipeline.lock import only_one
 from beacon_retraining.pipeline.stages import FAILURE, JOB, PACKAGING, STAGES, Failure, read_failure, run_stage
 from beacon_retraining.pipeline.workspace import Run, prepare
 from beacon_retraining.training.settings import TrainSettings
@@ -46,11 +46,11 @@ def retrain(
 ) -> Registered | None:
     """Retrain if it is due, and say what came of it; None when it is not due.
 
-    Raises each stage's own error or `StageFailed`, and `Busy` while another run is at work.
+    Raises each stage's own error or `StageFailed`, and `BusyError` while another run is at work.
     """
     engine = open_store(settings.database)
     migrate(engine)
-    with only_one(engine, settings.home / "run" / "retrain.lock"):
+    with only_one(engine, settings.home / "run", JOB, "another retraining is at work"):
         now = clock.now()
         causes = triggers.waiting(engine) if order.trigger == triggers.REQUESTS else []
         if reason := _not_due(engine, product, order, causes, now):

@@ -16,12 +16,12 @@ from beacon_core.data.database import migrate, open_store
 from beacon_core.data.job_runs import recorded
 from beacon_core.domain.masking import word
 from beacon_core.platform.job import log, run_job
+from beacon_core.platform.locks import exclusive
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import Settings, load_settings
 from beacon_retraining.errors import EXPECTED, status_of
 from beacon_retraining.files import write_json
 from beacon_retraining.pipeline.context import Context
-from beacon_retraining.pipeline.lock import file_lock
 from beacon_retraining.pipeline.workspace import folder_of, read_run, read_training
 
 JOB = "retrain"
@@ -56,7 +56,7 @@ def run_stage(name: str, settings: Settings) -> str:
     folder = folder_of(settings)
     start = time.monotonic()
     # A killed run may have left a stage at work: two never write at once.
-    with file_lock(folder / ".stage.lock"):
+    with exclusive(folder / ".stage.lock", "another retraining is at work"):
         engine = open_store(settings.database)
         migrate(engine)
         run = read_run(folder)

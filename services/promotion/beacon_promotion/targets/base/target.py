@@ -17,10 +17,6 @@ from beacon_core.model_package.manifest import Package
 from beacon_core.model_package.release import Release
 
 
-class Busy(Exception):  # noqa: N818 - a state of the world, not a mistake
-    """Another run holds the lock; the message says who, and since when."""
-
-
 class TargetDown(Exception):  # noqa: N818 - a state of the world, not a mistake
     """The place cannot be asked or changed now; trying again may help."""
 
@@ -75,7 +71,7 @@ class Target(Protocol):
         ...
 
     def lock(self) -> AbstractContextManager[None]:
-        """Hold the one lock; raises `Busy`. A run that died does not hold it (a Lease: no longer than it lasts).
+        """Hold the one lock; raises `BusyError`. A run that died does not hold it (a Lease: no longer than it lasts).
 
         A holder that lost it must not go on to change anything: then each changing call raises `TargetDown`.
         """

@@ -21,10 +21,11 @@ from beacon_core.model_package.manifest import Package, PackageError, read_packa
 from beacon_core.model_package.release import Release, package_folder
 from beacon_core.platform import clock
 from beacon_core.platform.kubernetes import NOT_FOUND, Access, ClusterError
+from beacon_core.platform.locks import BusyError
 from beacon_core.platform.mlflow import RegistryDown
 from beacon_core.platform.settings import ROOT, Settings
 from beacon_promotion.targets.base.refusals import reason_of
-from beacon_promotion.targets.base.target import Busy, Instance, ReleaseFailed, TargetDown
+from beacon_promotion.targets.base.target import Instance, ReleaseFailed, TargetDown
 from beacon_promotion.targets.kubernetes.helm import Document, Helm, HelmError, Revision, documents
 from beacon_promotion.targets.kubernetes.lease import Lease
 from beacon_promotion.targets.kubernetes.pods import RELEASE, Pods, is_ready, release_of
@@ -93,7 +94,7 @@ class ClusterTarget:
         self._lease = Lease(access, LOCK_NAME, f"{socket.gethostname()}/{os.getpid()}")
 
     def lock(self) -> AbstractContextManager[None]:
-        """Hold the one lock; raises `Busy`."""
+        """Hold the one lock; raises `BusyError`."""
         return self._lease.held()
 
     def recover(self) -> list[str]:
@@ -105,7 +106,7 @@ class ClusterTarget:
         newest, back = history[0], _last_clean(history)
         foreign = newest.pending and self.notes.read(OUR_REVISION) != str(newest.number).encode()
         if foreign and clock.now() - newest.begun < HANGING:
-            raise Busy(f"somebody else's helm is at work on {RELEASE_NAME} ({newest.status})")
+            raise BusyError(f"somebody else's helm is at work on {RELEASE_NAME} ({newest.status})")
         if back is None or newest == back:
             return done
         self._roll_back(back)

@@ -1,7 +1,6 @@
 """The laptop as a target: one inference process that follows the release file, and dark ones started beside it."""
 
 import contextlib
-import fcntl
 import http.client
 import json
 import os
@@ -13,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,12 @@ from beacon_core.model_package.download import bring
 from beacon_core.model_package.manifest import Package, PackageError, read_package
 from beacon_core.model_package.release import Release, ReleaseError, package_folder, read_release, write_release
 from beacon_core.platform import clock
+from beacon_core.platform.locks import exclusive
 from beacon_core.platform.mlflow import RegistryDown
 from beacon_core.platform.settings import Settings
 from beacon_promotion.targets.base.note_names import GOOD
 from beacon_promotion.targets.base.refusals import reason_of
-from beacon_promotion.targets.base.target import Busy, Instance, ReleaseFailed
+from beacon_promotion.targets.base.target import Instance, ReleaseFailed
 from beacon_promotion.targets.laptop.notes import FileNotes
 
 Start = Callable[[dict[str, str], Path], "subprocess.Popen[bytes]"]
@@ -56,25 +57,11 @@ class Laptop:
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self.notes = FileNotes(settings.home / "promotion")
 
-    @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
-        """Hold a file's lock, which the system takes away from a process that ends; raises `Busy`."""
+    def lock(self) -> AbstractContextManager[None]:
+        """Hold a file's lock, which the system takes away from a process that ends; raises `BusyError`."""
         file = self._settings.home / "run" / "promote.lock"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with file.open("a+", encoding="utf-8") as stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                stream.seek(0)
-                holder = stream.read().strip() or "a process that does not say which"
-                raise Busy(f"another promotion is at work: {holder}") from error
-            stream.truncate(0)
-            stream.write(f"process {os.getpid()}, since {clock.now().isoformat(timespec='seconds')}")
-            stream.flush()
-            try:
-                yield
-            finally:
-                stream.truncate(0)
+        holder = f"process {os.getpid()}, since {clock.now().isoformat(timespec='seconds')}"
+        return exclusive(file, "another promotion is at work", holder)
 
     def recover(self) -> list[str]:
         """Remove a shadow and dark folders left over, and write a damaged release file anew."""
