@@ -6,7 +6,7 @@ from beacon_core.domain.errors import ConfigurationError
 from beacon_core.model_package.manifest import PackageError
 from beacon_core.platform.data_file import DataError
 from beacon_core.platform.locks import BusyError
-from beacon_core.platform.mlflow import RegistryDown
+from beacon_core.platform.mlflow import RegistryUnavailableError
 
 REFUSED, BAD_DATA, TRY_AGAIN = 1, 65, 75
 
@@ -23,7 +23,7 @@ EXPECTED: tuple[type[Exception], ...] = (
     RetrainError,
     DataError,
     BusyError,
-    RegistryDown,
+    RegistryUnavailableError,
     ConfigurationError,
     PackageError,
     SQLAlchemyError,
@@ -38,7 +38,7 @@ class FetchError(RetrainError):
     status = TRY_AGAIN
 
 
-class FetchRefused(FetchError):  # noqa: N818 - an outcome, not a mistake
+class FetchRefusedError(FetchError):
     """Trying again as it is will not help: credentials, permissions, the data set's name or its zip are wrong."""
 
     status = REFUSED
@@ -50,4 +50,4 @@ def status_of(error: BaseException) -> int:
         return error.status
     if isinstance(error, DataError):
         return BAD_DATA
-    return TRY_AGAIN if isinstance(error, BusyError | RegistryDown | SQLAlchemyError | OSError) else REFUSED
+    return TRY_AGAIN if isinstance(error, BusyError | RegistryUnavailableError | SQLAlchemyError | OSError) else REFUSED

@@ -17,7 +17,7 @@ from beacon_core.data.tables import retrain_requests
 from beacon_core.domain.product import Product
 from beacon_core.platform.locks import BusyError
 from beacon_core.platform.settings import Settings
-from beacon_retraining.data.fetch import FetchError, FetchRefused
+from beacon_retraining.data.fetch import FetchError, FetchRefusedError
 from beacon_retraining.errors import TRY_AGAIN, status_of
 from beacon_retraining.pipeline import triggers
 from beacon_retraining.pipeline.pipeline import Order, retrain
@@ -87,10 +87,10 @@ def test_a_failure_that_may_pass_leaves_a_request_waiting_and_another_ends_it(en
         raise FetchError("Kaggle is down")
     assert states(engine) == {"a": ("waiting", "Kaggle is down")}
     with (
-        contextlib.suppress(FetchRefused),
+        contextlib.suppress(FetchRefusedError),
         triggers.answering(engine, ["a"], datetime.now(UTC), passes),
     ):
-        raise FetchRefused("bad data")
+        raise FetchRefusedError("bad data")
     assert states(engine) == {"a": ("refused", "bad data")}
     assert triggers.waiting(engine) == []
 

@@ -11,7 +11,7 @@ from beacon_core.model_package.manifest import Package, PackageError, read_packa
 from beacon_core.model_package.release import ReleaseError, package_folder, read_release
 from beacon_core.platform.files import draft_folder_of
 from beacon_core.platform.job import log, run_job
-from beacon_core.platform.mlflow import RegistryDown
+from beacon_core.platform.mlflow import RegistryUnavailableError
 from beacon_core.platform.settings import Settings, SettingsError, load_settings
 
 REFUSED, TRY_AGAIN = 1, 75
@@ -31,13 +31,13 @@ def main() -> int:
     except (SettingsError, ReleaseError, PackageError) as error:
         log.error("the model cannot be had: %s", word(error))
         return REFUSED
-    except (RegistryDown, OSError) as error:
+    except (RegistryUnavailableError, OSError) as error:
         log.error("the model cannot be had now, try again: %s", word(error))
         return TRY_AGAIN
     if release.shadow is not None:
         try:
             log.info(fetch(settings, release.shadow, given.cache))
-        except (RegistryDown, PackageError, OSError) as error:
+        except (RegistryUnavailableError, PackageError, OSError) as error:
             log.error("the shadow cannot be had: %s", word(error))
     return 0
 
@@ -53,7 +53,7 @@ def fetch(settings: Settings, pin: Pin, cache: Path | None) -> str:
     while True:
         try:
             bring(settings.mlflow_address, pin, settings.models_dir)
-        except RegistryDown:
+        except RegistryUnavailableError:
             if time.monotonic() > deadline:
                 raise
             time.sleep(PAUSE_SECONDS)

@@ -20,6 +20,10 @@ from beacon_core.platform.settings import SettingsError
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
+class DatabaseUnavailableError(Exception):
+    """The database does not answer, or has no tables yet; who reads from a service is told so by status 503."""
+
+
 def open_store(url: str) -> Engine:
     """Open `url`; SQLite gets write-ahead logging, so that readers and the one writer never block each other.
 

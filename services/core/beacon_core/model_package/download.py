@@ -16,14 +16,15 @@ CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 """The registry's aliases: what serves, what waits for its promotion, what a rollback goes back to."""
 
 
-class ForeignVersion(PackageError):  # noqa: N818 - a state of the world, not a mistake
+class ForeignVersionError(PackageError):
     """A version that somebody else registered: no digest pins its package."""
 
 
 def bring(address: str, pin: Pin, models: Path) -> Package:
     """Download the package of `pin` to `models`/NAME/VERSION, whole or not at all.
 
-    Raises `PackageError` when the registry lacks it or holds other bytes, `RegistryDown` when it does not answer.
+    Raises `PackageError` when the registry lacks it or holds other bytes, and `RegistryUnavailableError` when it
+    does not answer.
     """
     mlflow = Mlflow(address)
     known = mlflow.version(pin.name, pin.version)
@@ -55,13 +56,14 @@ def find_or_bring(address: str, pin: Pin, models: Path) -> Package:
 def pinned_at(mlflow: Mlflow, name: str, alias: str) -> Pin | None:
     """What an alias names, pinned by the digest that it was registered with; None where there is none.
 
-    Raises `ForeignVersion` for a version that is not Beacon's, `RegistryDown` when MLflow does not answer.
+    Raises `ForeignVersionError` for a version that is not Beacon's, and `RegistryUnavailableError` when
+    MLflow does not answer.
     """
     found = mlflow.version_at(name, alias)
     if found is None:
         return None
     if not found.sha256:
-        raise ForeignVersion(
+        raise ForeignVersionError(
             f"version {found.number} of {name} is {alias} in MLflow, and not registered by Beacon (no tag sha256)"
         )
     return Pin(name, found.number, found.sha256)

@@ -27,10 +27,10 @@ from beacon_core.platform.kubernetes import pod_access
 from beacon_core.platform.locks import BusyError
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import Settings, SettingsError, load_settings
-from beacon_promotion.controller.candidates import NoCandidate, choose
+from beacon_promotion.controller.candidates import NoCandidateError, choose
 from beacon_promotion.controller.reconcile import Runs
 from beacon_promotion.ledger.telling import told_change, told_rows
-from beacon_promotion.targets.base.target import ReleaseFailed, Target, TargetDown
+from beacon_promotion.targets.base.target import ReleaseFailedError, Target, TargetUnavailableError
 from beacon_promotion.targets.kubernetes.target import ClusterTarget
 from beacon_promotion.targets.kubernetes.values import ValuesError, read_values, write_values
 from beacon_promotion.targets.laptop.target import Laptop
@@ -60,10 +60,10 @@ def main() -> int:
     except (SettingsError, ProductError, ValuesError) as error:
         log.error("promotion refused: %s", word(error))
         return REFUSED
-    except (BusyError, TargetDown, SQLAlchemyError, OSError) as error:
+    except (BusyError, TargetUnavailableError, SQLAlchemyError, OSError) as error:
         log.warning("promotion left alone, try again: %s", word(error))
         return TRY_AGAIN
-    except ReleaseFailed as error:
+    except ReleaseFailedError as error:
         log.error("promotion failed: %s: %s", error.reason, word(error))
         return REFUSED
 
@@ -91,7 +91,7 @@ def one(runs: Runs, engine: Engine, given: argparse.Namespace) -> int:
         log.warning("the store does not answer: %s", word(error))  # what needs no store is done all the same
     try:
         ended_or_none = runs.once(given.version, given.person if asked else "", given.wait)
-    except NoCandidate as error:
+    except NoCandidateError as error:
         log.info("nothing to promote: %s", error)
         return REFUSED if asked else 0
     if ended_or_none is not None and ended_or_none.outcome == "promoted" and given.watch:
@@ -108,11 +108,11 @@ def follow(runs: Runs, engine: Engine, settings: Settings) -> int:
                 migrate(engine)
                 migrated = True
             runs.once()
-        except (NoCandidate, BusyError) as quiet:
+        except (NoCandidateError, BusyError) as quiet:
             last, told = str(quiet), last
             if last != told:
                 log.info(last)
-        except (ReleaseFailed, TargetDown, SQLAlchemyError, OSError) as error:
+        except (ReleaseFailedError, TargetUnavailableError, SQLAlchemyError, OSError) as error:
             last, told = word(error), last
             if last != told:
                 log.warning("try again: %s", last)
@@ -128,7 +128,7 @@ def write_to_git(engine: Engine, product: Product, given: argparse.Namespace) ->
     try:
         with engine.connect() as connection:
             candidate = choose(connection, product, before, given.version)
-    except NoCandidate as error:
+    except NoCandidateError as error:
         print(f"nothing to promote: {error}", file=sys.stderr)
         return 0
     write_values(given.file, candidate.pin)

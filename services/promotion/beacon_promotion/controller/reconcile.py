@@ -13,7 +13,7 @@ from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.masking import word
 from beacon_core.domain.product import Product
 from beacon_core.platform.locks import BusyError
-from beacon_core.platform.mlflow import RegistryDown
+from beacon_core.platform.mlflow import RegistryUnavailableError
 from beacon_core.platform.settings import Settings
 from beacon_promotion.analysis import watch
 from beacon_promotion.controller.candidates import choose, rejected
@@ -39,8 +39,9 @@ class Runs:
     def once(self, version: str = "", actor: str = "", patience: float = 0.0) -> Ended | None:
         """All there is to do now: recover, a person's rejection, the watch, a candidate. None when nothing was.
 
-        Waits `patience` seconds for another run's end. Raises `BusyError`, `TargetDown`, `ReleaseFailed`,
-        `NoCandidate`, and SQLAlchemyError for a store that is down, by when everything that needs no store is done.
+        Waits `patience` seconds for another run's end. Raises `BusyError`, `TargetUnavailableError`,
+        `ReleaseFailedError`, `NoCandidateError`, and SQLAlchemyError for a store that is down, by when everything that
+        needs no store is done.
         """
         with self._lock(patience):
             self.promoter.recover()
@@ -68,7 +69,7 @@ class Runs:
         """Go back from the model that answers users now; needs neither store nor MLflow.
 
         A promotion under way is ended; where its candidate answers users, that is what to go back from.
-        Raises `BusyError` when the run at work does not end in time, `TargetDown`, `ReleaseFailed`.
+        Raises `BusyError` when the run at work does not end in time, `TargetUnavailableError`, `ReleaseFailedError`.
         """
         trial: Intent | None = None
         deadline = time.monotonic() + LOCK_SECONDS
@@ -159,5 +160,5 @@ class Runs:
     def _settle(self) -> None:
         try:
             self.promoter.settle(self.settings.mlflow_address)
-        except RegistryDown as error:
+        except RegistryUnavailableError as error:
             self.tell(f"the aliases are moved later: {word(error)}")

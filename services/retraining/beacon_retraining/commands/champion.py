@@ -4,10 +4,10 @@ import sys
 
 import msgspec
 
-from beacon_core.model_package.download import CHAMPION, ForeignVersion, pinned_at
+from beacon_core.model_package.download import CHAMPION, ForeignVersionError, pinned_at
 from beacon_core.model_package.release import Release
 from beacon_core.platform.job import complain, run_command
-from beacon_core.platform.mlflow import Mlflow, RegistryDown
+from beacon_core.platform.mlflow import Mlflow, RegistryUnavailableError
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import Settings
 
@@ -19,10 +19,10 @@ def main(settings: Settings) -> int:
     product = load_product(settings.product)
     try:
         pin = pinned_at(Mlflow(settings.mlflow_address), product.name, CHAMPION)
-    except ForeignVersion as error:
+    except ForeignVersionError as error:
         complain("the champion cannot be served", error)
         return REFUSED
-    except RegistryDown as error:
+    except RegistryUnavailableError as error:
         complain("the registry cannot be read", error)
         return TRY_AGAIN
     if pin is None:

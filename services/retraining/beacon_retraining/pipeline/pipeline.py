@@ -24,7 +24,7 @@ from beacon_retraining.training.settings import TrainSettings
 Tell = Callable[[str], None]
 
 
-class StageFailed(RetrainError):  # noqa: N818 - an outcome, not a mistake
+class StageFailedError(RetrainError):
     """A stage failed in a process of its own; status and message are its own."""
 
     def __init__(self, failure: Failure) -> None:
@@ -46,7 +46,7 @@ def retrain(
 ) -> Registered | None:
     """Retrain if it is due, and say what came of it; None when it is not due.
 
-    Raises each stage's own error or `StageFailed`, and `BusyError` while another run is at work.
+    Raises each stage's own error or `StageFailedError`, and `BusyError` while another run is at work.
     """
     engine = open_store(settings.database)
     migrate(engine)
@@ -99,7 +99,7 @@ def _by_dvc(settings: Settings, training: TrainSettings, run: Run, order: Order,
         tell(f"again from {PACKAGING[0]}: {failure.message}")
         failure = _reproduce(folder, force=False)
     if failure is not None:
-        raise StageFailed(failure)
+        raise StageFailedError(failure)
     done = msgspec.json.decode((folder / REGISTERED).read_bytes(), type=Registered)
     if difference := dvc.compare(folder):
         tell(difference)

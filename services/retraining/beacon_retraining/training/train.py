@@ -23,7 +23,7 @@ from beacon_retraining.training.interval import Widths, widths
 from beacon_retraining.training.settings import TrainSettings
 
 
-class NoCandidate(RetrainError):  # noqa: N818 - an outcome, not a mistake
+class NoSuitableCandidateError(RetrainError):
     """None of the named candidates can be fitted to these rows."""
 
     status = REFUSED
@@ -74,13 +74,13 @@ class Trained(msgspec.Struct, frozen=True):
 
 
 def train(dataset: Dataset, product: Product, settings: TrainSettings) -> Trained:
-    """Search, choose, assess and fit; raises `NoCandidate`."""
+    """Search, choose, assess and fit; raises `NoSuitableCandidateError`."""
     tried = [
         candidate for candidate in CANDIDATES if candidate.name in settings.candidates and candidate.suits(dataset)
     ]
     if not tried:
         names = ", ".join(settings.candidates)
-        raise NoCandidate(f"of the candidates {names} none suits these {len(dataset.target)} rows")
+        raise NoSuitableCandidateError(f"of the candidates {names} none suits these {len(dataset.target)} rows")
     results = compare(dataset, product, settings, tried)
     behind = behind_best(results, dataset.target)
     best = choose(results, behind)

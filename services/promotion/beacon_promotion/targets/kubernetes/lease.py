@@ -12,7 +12,7 @@ from typing import Any
 
 from beacon_core.platform.kubernetes import CONFLICT, NOT_FOUND, Access, ClusterError
 from beacon_core.platform.locks import BusyError
-from beacon_promotion.targets.base.target import TargetDown
+from beacon_promotion.targets.base.target import TargetUnavailableError
 
 SECONDS = 15
 RENEW_SECONDS = 4.0
@@ -33,7 +33,7 @@ class Lease:
         try:
             self._take()
         except ClusterError as error:
-            raise TargetDown(str(error)) from error
+            raise TargetUnavailableError(str(error)) from error
         stop = threading.Event()
         renewal = threading.Thread(target=self._renew, args=(stop,), daemon=True)
         renewal.start()
