@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 from support.kaggle_homes import BAD, BOTH, GOOD, SECRET, TOKEN
 
+from beacon_core.domain.exit_statuses import REFUSED
 from beacon_core.domain.product import Product
 from beacon_core.platform.settings import Settings, SettingsError, clean_credentials
 from beacon_retraining.data.fetch import fetch
 from beacon_retraining.data.kaggle_credentials import find_credentials
-from beacon_retraining.errors import REFUSED, FetchRefusedError
+from beacon_retraining.errors import FetchRefusedError
 
 
 @pytest.mark.parametrize("name", GOOD)
@@ -42,7 +43,7 @@ def test_what_will_not_do_stops_in_one_line_before_anything_is_fetched(
     said = str(refused.value)
     assert said.startswith("Kaggle's credentials will not do: ")
     assert BAD[name].said in said
-    assert refused.value.status == REFUSED
+    assert refused.value.exit_status == REFUSED
     assert len(said.splitlines()) == 1
     assert not [secret for secret in (SECRET, TOKEN, "KGAT_") if secret in said]
     assert list(folder.iterdir()) == []

@@ -13,8 +13,8 @@ import fsspec
 import pytest
 from moto.server import ThreadedMotoServer
 
+from beacon_core.domain.exit_statuses import BAD_DATA
 from beacon_core.platform.settings import Settings
-from beacon_retraining.errors import BAD_DATA
 from beacon_retraining.pipeline import dvc, remote
 from beacon_retraining.pipeline.dvc import DvcError
 from beacon_retraining.pipeline.remote import DamagedError
@@ -190,7 +190,7 @@ def test_a_pull_names_the_file_and_a_push_puts_it_right(name: str, pair: Pair) -
     assert said.startswith(f"{pair.there.dvc_address}: does not have ")
     assert [file for file in files if file not in said] == []
     assert len(said.splitlines()) == 1
-    assert refused.value.status == BAD_DATA
+    assert refused.value.exit_status == BAD_DATA
     pair.assert_untouched()
     told = remote.push(pair.here, pair.source)
     _, _, mended = told.partition("; what was missing or damaged there is whole again: ")

@@ -14,11 +14,12 @@ from beacon_core.data.database import migrate, open_store
 from beacon_core.data.job_runs import recorded
 from beacon_core.data.run_lock import only_one
 from beacon_core.data.tables import retrain_requests
+from beacon_core.domain.exit_statuses import TRY_AGAIN
 from beacon_core.domain.product import Product
+from beacon_core.platform.job import status_of
 from beacon_core.platform.locks import BusyError
 from beacon_core.platform.settings import Settings
 from beacon_retraining.data.fetch import FetchError, FetchRefusedError
-from beacon_retraining.errors import TRY_AGAIN, status_of
 from beacon_retraining.pipeline import triggers
 from beacon_retraining.pipeline.pipeline import Order, retrain
 from beacon_retraining.pipeline.stages import JOB

@@ -8,32 +8,25 @@ from beacon_core.domain.masking import word
 from beacon_core.domain.pins import Pin
 from beacon_core.model_package.download import bring
 from beacon_core.model_package.manifest import Package, PackageError, read_package
-from beacon_core.model_package.release import ReleaseError, package_folder, read_release
+from beacon_core.model_package.release import package_folder, read_release
 from beacon_core.platform.files import draft_folder_of
-from beacon_core.platform.job import log, run_job
+from beacon_core.platform.job import ending, log, run_job
 from beacon_core.platform.mlflow import RegistryUnavailableError
-from beacon_core.platform.settings import Settings, SettingsError, load_settings
+from beacon_core.platform.settings import Settings, load_settings
 
-REFUSED, TRY_AGAIN = 1, 75
 WAIT_SECONDS = 60.0
 PAUSE_SECONDS = 1.0
 
 
+@ending("the model cannot be had", "the model cannot be had now, try again")
 def main() -> int:
     """Bring the champion, and the shadow if there is one; the shadow's absence keeps nobody from serving."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cache", type=Path, help="a folder of packages that is looked into before MLflow is asked")
     given = parser.parse_args()
-    try:
-        settings = load_settings()
-        release = read_release(settings.release_file)
-        log.info(fetch(settings, release.model, given.cache))
-    except (SettingsError, ReleaseError, PackageError) as error:
-        log.error("the model cannot be had: %s", word(error))
-        return REFUSED
-    except (RegistryUnavailableError, OSError) as error:
-        log.error("the model cannot be had now, try again: %s", word(error))
-        return TRY_AGAIN
+    settings = load_settings()
+    release = read_release(settings.release_file)
+    log.info(fetch(settings, release.model, given.cache))
     if release.shadow is not None:
         try:
             log.info(fetch(settings, release.shadow, given.cache))

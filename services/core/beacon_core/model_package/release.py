@@ -7,12 +7,15 @@ from pathlib import Path
 
 import msgspec
 
+from beacon_core.domain.exit_statuses import REFUSED
 from beacon_core.domain.pins import NAME, Pin
 from beacon_core.platform.files import write_whole
 
 
 class ReleaseError(ValueError):
     """The release file is missing or does not say what to serve."""
+
+    exit_status = REFUSED
 
 
 class Release(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -5,9 +5,13 @@ import fcntl
 from collections.abc import Iterator
 from pathlib import Path
 
+from beacon_core.domain.exit_statuses import TRY_AGAIN
+
 
 class BusyError(RuntimeError):
     """Somebody else holds the lock; the message says who, as far as it is known, and so does `holder`."""
+
+    exit_status = TRY_AGAIN
 
     def __init__(self, message: str, holder: str = "") -> None:
         super().__init__(message)

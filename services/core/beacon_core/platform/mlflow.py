@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from beacon_core.domain.exit_statuses import TRY_AGAIN
 from beacon_core.domain.masking import mask, word
 
 API = "/api/2.0/mlflow"
@@ -29,6 +30,8 @@ HINTS = {401: WHO_ASKS, 403: WHO_ASKS, 404: "; is that MLflow's address?"}
 
 class RegistryUnavailableError(RuntimeError):
     """MLflow does not answer, or not as MLflow does; trying again may help."""
+
+    exit_status = TRY_AGAIN
 
 
 class Version(msgspec.Struct, frozen=True):

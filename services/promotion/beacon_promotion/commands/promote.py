@@ -5,6 +5,7 @@ Exit 0 done or nothing to do, 1 refused, 75 try again later (another run is at w
 
 import argparse
 import getpass
+import logging
 import signal
 import sys
 import time
@@ -18,28 +19,30 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from beacon_core.data import ledger
 from beacon_core.data.database import migrate, open_store
+from beacon_core.domain.exit_statuses import REFUSED
 from beacon_core.domain.masking import word
-from beacon_core.domain.product import Product, ProductError
+from beacon_core.domain.product import Product
 from beacon_core.domain.times import read_time
 from beacon_core.platform import clock
-from beacon_core.platform.job import log, run_job
+from beacon_core.platform.job import ending, log, run_job
 from beacon_core.platform.kubernetes import pod_access
 from beacon_core.platform.locks import BusyError
 from beacon_core.platform.product_file import load_product
-from beacon_core.platform.settings import Settings, SettingsError, load_settings
+from beacon_core.platform.settings import Settings, load_settings
 from beacon_promotion.controller.candidates import NoCandidateError, choose
 from beacon_promotion.controller.reconcile import Runs
 from beacon_promotion.ledger.telling import told_change, told_rows
 from beacon_promotion.targets.base.target import ReleaseFailedError, Target, TargetUnavailableError
 from beacon_promotion.targets.kubernetes.target import ClusterTarget
-from beacon_promotion.targets.kubernetes.values import ValuesError, read_values, write_values
+from beacon_promotion.targets.kubernetes.values import read_values, write_values
 from beacon_promotion.targets.laptop.target import Laptop
 
 JOB = "promote"
+LEFT_ALONE = "promotion left alone, try again"
 STARTERS = "beacon.inference"
-REFUSED, TRY_AGAIN = 1, 75
 
 
+@ending("promotion refused", LEFT_ALONE, LEFT_ALONE, level=logging.WARNING)
 def main() -> int:
     """Do what is asked; a failure is one clear line and an exit status."""
     given = _arguments()
@@ -57,12 +60,6 @@ def main() -> int:
         if given.command == "follow":
             return follow(runs, engine, settings)
         return one(runs, engine, given)
-    except (SettingsError, ProductError, ValuesError) as error:
-        log.error("promotion refused: %s", word(error))
-        return REFUSED
-    except (BusyError, TargetUnavailableError, SQLAlchemyError, OSError) as error:
-        log.warning("promotion left alone, try again: %s", word(error))
-        return TRY_AGAIN
     except ReleaseFailedError as error:
         log.error("promotion failed: %s: %s", error.reason, word(error))
         return REFUSED

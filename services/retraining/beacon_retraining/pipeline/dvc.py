@@ -9,11 +9,12 @@ from pathlib import Path
 import msgspec
 import psutil
 
+from beacon_core.domain.exit_statuses import TRY_AGAIN
 from beacon_core.observability import logs
 from beacon_core.platform.files import replace, write_whole
 from beacon_core.platform.job import trace_environment
 from beacon_core.platform.settings import load_settings
-from beacon_retraining.errors import TRY_AGAIN, RetrainError
+from beacon_retraining.errors import RetrainError
 from beacon_retraining.pipeline.stored import stages_of
 from beacon_retraining.pipeline.workspace import LOCK, VERSIONED, has_git
 
@@ -26,7 +27,7 @@ HOLDERS = ".dvc/tmp/rwlock"
 class DvcError(RetrainError):
     """DVC failed by itself; the message is what it said."""
 
-    status = TRY_AGAIN
+    exit_status = TRY_AGAIN
 
 
 def reproduce(folder: Path, *, force: bool) -> bool:

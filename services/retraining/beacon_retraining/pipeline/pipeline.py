@@ -10,11 +10,13 @@ from sqlalchemy import Engine
 from beacon_core.data.database import migrate, open_store
 from beacon_core.data.job_runs import recorded
 from beacon_core.data.run_lock import only_one
+from beacon_core.domain.exit_statuses import TRY_AGAIN
 from beacon_core.domain.masking import word
 from beacon_core.domain.product import Product
 from beacon_core.platform import clock
+from beacon_core.platform.job import status_of
 from beacon_core.platform.settings import Settings
-from beacon_retraining.errors import TRY_AGAIN, RetrainError, status_of
+from beacon_retraining.errors import RetrainError
 from beacon_retraining.pipeline import dvc, remote, triggers
 from beacon_retraining.pipeline.context import REGISTERED, Registered
 from beacon_retraining.pipeline.stages import FAILURE, JOB, PACKAGING, STAGES, Failure, read_failure, run_stage
@@ -29,7 +31,7 @@ class StageFailedError(RetrainError):
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(f"{failure.stage}: {failure.message}")
-        self.status = failure.status
+        self.exit_status = failure.status
 
 
 class Order(msgspec.Struct, frozen=True):

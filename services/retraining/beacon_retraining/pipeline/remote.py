@@ -9,10 +9,11 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from beacon_core.domain.exit_statuses import BAD_DATA
 from beacon_core.domain.masking import word_with_type
 from beacon_core.platform.files import write_whole
 from beacon_core.platform.settings import Settings
-from beacon_retraining.errors import BAD_DATA, RetrainError
+from beacon_retraining.errors import RetrainError
 from beacon_retraining.pipeline import dvc
 from beacon_retraining.pipeline.dvc import DvcError
 from beacon_retraining.pipeline.stored import Place, Stored, named, objects, same_as, stages_of
@@ -25,7 +26,7 @@ OWN_CONFIG, CACHE = ".dvc/config.local", ".dvc/cache"
 class DamagedError(RetrainError):
     """A file is nowhere whole where it has to be; the message names it."""
 
-    status = BAD_DATA
+    exit_status = BAD_DATA
 
 
 class NothingToPushError(RetrainError):

@@ -19,13 +19,14 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
+from beacon_core.domain.exit_statuses import TRY_AGAIN
 from beacon_core.domain.masking import mask, mask_all
 from beacon_core.domain.pins import Pin
 from beacon_core.domain.product import Product
 from beacon_core.model_package.download import ARTIFACTS
 from beacon_core.model_package.manifest import Package
 from beacon_core.platform.mlflow import Mlflow, RegistryUnavailableError, user_of
-from beacon_retraining.errors import TRY_AGAIN, RetrainError
+from beacon_retraining.errors import RetrainError
 
 PACKAGE_TAG = "beacon.package"
 HIGHEST_TAG = "beacon.highest-version"
@@ -41,7 +42,7 @@ class RegistryRefusedError(RetrainError):
 class VersionTakenError(RegistryRefusedError):
     """The registry gave a number above the package's version; the next package gets a number above that one."""
 
-    status = TRY_AGAIN
+    exit_status = TRY_AGAIN
     again = True
 
 

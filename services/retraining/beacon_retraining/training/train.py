@@ -12,9 +12,10 @@ import numpy as np
 from sklearn.model_selection import RepeatedKFold
 from threadpoolctl import threadpool_limits
 
+from beacon_core.domain.exit_statuses import REFUSED
 from beacon_core.domain.product import Product
 from beacon_retraining.data.dataset import Dataset, Matrix
-from beacon_retraining.errors import REFUSED, RetrainError
+from beacon_retraining.errors import RetrainError
 from beacon_retraining.training.assess import Assessment, assess
 from beacon_retraining.training.candidates import CANDIDATES, Candidate
 from beacon_retraining.training.crossval import Split, Task, fit_all
@@ -26,7 +27,7 @@ from beacon_retraining.training.settings import TrainSettings
 class NoSuitableCandidateError(RetrainError):
     """None of the named candidates can be fitted to these rows."""
 
-    status = REFUSED
+    exit_status = REFUSED
 
 
 class Result(msgspec.Struct, frozen=True):

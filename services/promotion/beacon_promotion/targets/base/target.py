@@ -11,6 +11,7 @@ from typing import Protocol
 
 import msgspec
 
+from beacon_core.domain.exit_statuses import REFUSED, TRY_AGAIN
 from beacon_core.domain.ledger_entries import Reason
 from beacon_core.domain.pins import Pin
 from beacon_core.model_package.manifest import Package
@@ -20,9 +21,13 @@ from beacon_core.model_package.release import Release
 class TargetUnavailableError(Exception):
     """The place cannot be asked or changed now; trying again may help."""
 
+    exit_status = TRY_AGAIN
+
 
 class ReleaseFailedError(Exception):
     """A model cannot be had, does not start or must not be released; `reason` is one of the ledger's."""
+
+    exit_status = REFUSED
 
     def __init__(self, reason: Reason, message: str) -> None:
         super().__init__(message)

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import yaml
 
+from beacon_core.domain.exit_statuses import REFUSED
 from beacon_core.domain.pins import Pin
 from beacon_core.platform.files import write_whole
 
@@ -17,6 +18,8 @@ HEAD = "# Written by jobs/promote.py: the model that passed the gate. To go back
 
 class ValuesError(ValueError):
     """The values file says something else than which model serves; the message names the file."""
+
+    exit_status = REFUSED
 
 
 class Values(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
