@@ -41,7 +41,7 @@ NO_CHAMPION = 3
 T = TypeVar("T")
 
 
-class Failed(Exception):  # noqa: N818 - an outcome
+class DeployError(Exception):
     """A step failed; the message says which and why."""
 
 
@@ -55,11 +55,11 @@ class Cluster:
         self._values = values
 
     def kubectl(self, *arguments: str, given: str | None = None, check: bool = True) -> str:
-        """Run kubectl in the namespace; its output. Raises `Failed`."""
+        """Run kubectl in the namespace; its output. Raises `DeployError`."""
         return run(["kubectl", "-n", self.namespace, *arguments], given, check=check)
 
     def helm(self, verb: str, name: str, *arguments: str, given: str | None = None, check: bool = True) -> str:
-        """Run helm's `verb` on one release; its output. Raises `Failed`."""
+        """Run helm's `verb` on one release; its output. Raises `DeployError`."""
         command = ["helm", *verb.split(), f"beacon-{name}", *arguments, "-n", self.namespace]
         return run(command, given, check=check, variables={"HELM_DRIVER": DRIVERS.get(name, "secret")})
 
@@ -101,7 +101,7 @@ class Cluster:
             if ended & {"Complete", "Failed"}:
                 return self._exit_status(name), self.kubectl("logs", f"--selector=job-name={name}", "--tail=-1")
             time.sleep(2)  # kubectl takes a good part of a second of CPU to start
-        raise Failed(f"job {name} did not end within {JOB_SECONDS} s")
+        raise DeployError(f"job {name} did not end within {JOB_SECONDS} s")
 
     def _exit_status(self, job: str) -> int:
         pods = json.loads(self.kubectl("get", "pods", f"--selector=job-name={job}", "-o", "json"))["items"]
@@ -113,16 +113,16 @@ class Cluster:
 def run(
     command: list[str], given: str | None = None, *, check: bool = True, variables: Mapping[str, str] | None = None
 ) -> str:
-    """Run a program; what it printed. Raises `Failed` with what it complained about."""
+    """Run a program; what it printed. Raises `DeployError` with what it complained about."""
     environment = os.environ | (variables or {})
     try:
         done = subprocess.run(  # noqa: S603
             command, input=given, capture_output=True, text=True, check=False, env=environment
         )
     except FileNotFoundError as error:
-        raise Failed(f"{command[0]} is needed and not found") from error
+        raise DeployError(f"{command[0]} is needed and not found") from error
     if check and done.returncode != 0:
-        raise Failed(f"{' '.join(command)}\n{done.stderr.strip()[-3000:]}")
+        raise DeployError(f"{' '.join(command)}\n{done.stderr.strip()[-3000:]}")
     return done.stdout
 
 
@@ -165,11 +165,11 @@ def first_model(cluster: Cluster) -> dict[str, str]:
         status, output = cluster.job("beacon-first-model", "beacon-retraining")
         print(output.strip())
         if status != 0:
-            raise Failed("training the first model failed; the lines above say why")
+            raise DeployError("training the first model failed; the lines above say why")
         status, output = cluster.job("beacon-champion", "beacon-retraining", ask)
     cluster.kubectl("delete", "job", "beacon-champion", "--ignore-not-found")
     if status != 0:
-        raise Failed(f"the registry names no champion: {output.strip()}")
+        raise DeployError(f"the registry names no champion: {output.strip()}")
     champion: dict[str, str] = json.loads(output.strip().splitlines()[-1])["model"]
     return champion
 
@@ -226,7 +226,7 @@ def main() -> int:
         model = timed("a model to serve", lambda: first_model(cluster))
         timed("inference up", lambda: inference(cluster, model))
         timed("monitoring up", lambda: monitoring(cluster))
-    except Failed as error:
+    except DeployError as error:
         print(f"deploy failed: {error}", file=sys.stderr)
         return 1
     print(

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 import pytest
 from support.kaggle import spoilt, zipped
 
+from beacon_core.domain.exit_statuses import REFUSED, TRY_AGAIN
 from beacon_core.domain.product import Product
 from beacon_retraining.data.archive import most_bytes, unpack
-from beacon_retraining.errors import REFUSED, TRY_AGAIN, FetchError, FetchRefused
+from beacon_retraining.errors import FetchError, FetchRefusedError
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
@@ -147,8 +148,8 @@ def test_what_cannot_be_read_is_one_line_and_leaves_nothing(form: str, tmp_path:
     assert str(refused.value).startswith("set.zip: ")
     assert said in str(refused.value)
     assert len(str(refused.value).splitlines()) == 1
-    assert refused.value.status == status
-    assert isinstance(refused.value, FetchRefused) == (status == REFUSED)
+    assert refused.value.exit_status == status
+    assert isinstance(refused.value, FetchRefusedError) == (status == REFUSED)
     left = [file for file in tmp_path.rglob("*") if file.is_file() and file != archive]
     assert left in ([], [archive.parent / NAME]), "nothing beside the temporary folder"
 
@@ -165,7 +166,7 @@ def test_a_bomb_that_says_it_is_small_takes_no_memory(method: int, tmp_path: Pat
     archive.write_bytes(lying(4096, method, 256 << 20))
     tracemalloc.start()
     try:
-        with contextlib.suppress(FetchRefused):
+        with contextlib.suppress(FetchRefusedError):
             unpack(archive, NAME, LIMIT)
         assert tracemalloc.get_traced_memory()[1] < 32 << 20
     finally:

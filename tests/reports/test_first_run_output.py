@@ -11,7 +11,7 @@ import pytest
 
 from beacon_core.platform.settings import Settings
 from beacon_laptop.processes import Process
-from beacon_laptop.run import Failed, Laptop
+from beacon_laptop.run import Laptop, LaptopError
 from beacon_laptop.terminal import log_end, new_lines, plain, told
 
 JOB = """
@@ -86,7 +86,7 @@ def test_the_training_is_told_in_plain_lines_and_logged_in_json(train, capfd, lo
     ],
 )
 def test_a_training_that_fails_says_why_in_plain_lines(train, capfd, how, reason):
-    with pytest.raises(Failed, match="training the first model failed") as failed:
+    with pytest.raises(LaptopError, match="training the first model failed") as failed:
         train(how)
     terminal = capfd.readouterr().out
     if reason is not None:

@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 from support.kaggle_homes import BAD, BOTH, GOOD, SECRET, TOKEN
 
+from beacon_core.domain.exit_statuses import REFUSED
 from beacon_core.domain.product import Product
 from beacon_core.platform.settings import Settings, SettingsError, clean_credentials
 from beacon_retraining.data.fetch import fetch
 from beacon_retraining.data.kaggle_credentials import find_credentials
-from beacon_retraining.errors import REFUSED, FetchRefused
+from beacon_retraining.errors import FetchRefusedError
 
 
 @pytest.mark.parametrize("name", GOOD)
@@ -37,12 +38,12 @@ def test_what_will_not_do_stops_in_one_line_before_anything_is_fetched(
 ) -> None:
     given = {"HOME": str(tmp_path)} | BAD[name].variables_at(tmp_path)
     folder = tmp_path / "state" / "raw"
-    with pytest.raises(FetchRefused) as refused:
+    with pytest.raises(FetchRefusedError) as refused:
         fetch(Settings(home=tmp_path), product, folder, lambda _: None, given)
     said = str(refused.value)
     assert said.startswith("Kaggle's credentials will not do: ")
     assert BAD[name].said in said
-    assert refused.value.status == REFUSED
+    assert refused.value.exit_status == REFUSED
     assert len(said.splitlines()) == 1
     assert not [secret for secret in (SECRET, TOKEN, "KGAT_") if secret in said]
     assert list(folder.iterdir()) == []
@@ -75,7 +76,7 @@ def test_what_may_not_be_read_stops(name: str) -> None:
         (folder / (name or "kaggle.json")).write_text(BOTH)
         (folder / name).chmod(0)
         Path(home).chmod(0o755)
-        with as_nobody(), pytest.raises(FetchRefused, match="cannot be read: Permission denied"):
+        with as_nobody(), pytest.raises(FetchRefusedError, match="cannot be read: Permission denied"):
             find_credentials({"HOME": home})
         (folder / name).chmod(0o700)
 

@@ -12,7 +12,7 @@ import pytest
 
 from beacon_core.domain.pins import Pin
 from beacon_core.model_package.download import CHAMPION, bring, pinned_at
-from beacon_core.platform.mlflow import Mlflow, RegistryDown
+from beacon_core.platform.mlflow import Mlflow, RegistryUnavailableError
 
 NAME = "boston-housing"
 ANSWERS = {
@@ -64,8 +64,8 @@ def address(request: pytest.FixtureRequest) -> Iterator[str]:
 
 def test_it_is_told_and_nothing_is_taken_for_missing(address: str, tmp_path: Path) -> None:
     for question in QUESTIONS.values():
-        with pytest.raises(RegistryDown, match=f"^MLflow at {address} answers with "):
+        with pytest.raises(RegistryUnavailableError, match=f"^MLflow at {address} answers with "):
             question(Mlflow(address))
-    with pytest.raises(RegistryDown):
+    with pytest.raises(RegistryUnavailableError):
         bring(address, Pin(NAME, "1", "0" * 64), tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -20,7 +20,7 @@ from support.waiting import until
 from beacon_core.data.database import migrate, open_store
 from beacon_core.domain.product import Product
 from beacon_core.feature_store import repo
-from beacon_core.platform.files import file_uri, sqlite_file, sqlite_url
+from beacon_core.platform.file_urls import file_uri, sqlite_file, sqlite_url
 from beacon_core.platform.settings import ROOT, load_settings
 from beacon_feature_serving.stores.sqlite import SqliteReader
 from beacon_laptop.health import is_ready

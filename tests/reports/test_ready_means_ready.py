@@ -31,7 +31,7 @@ from beacon_core.platform.settings import PREFIX, ROOT, Settings, load_settings
 from beacon_inference.app import create
 from beacon_inference.prediction.feature_client import FAILURES_TO_OPEN, OPEN_SECONDS
 from beacon_laptop.processes import training, variables
-from beacon_laptop.run import Failed, Laptop
+from beacon_laptop.run import Laptop, LaptopError
 
 pytestmark = pytest.mark.xdist_group("features")
 ENTITY = 17
@@ -282,7 +282,7 @@ def test_without_an_answer_it_is_not_ready(runner, monkeypatch):
     runner.supervisor = types.SimpleNamespace(gone=lambda: None, logs=runner.settings.home)
     with (
         answering(runner.settings.inference_port, [503] * 1000),
-        pytest.raises(Failed, match="has no prediction: 503 not now"),
+        pytest.raises(LaptopError, match="has no prediction: 503 not now"),
     ):
         runner.ask_first([{"entity": {"some_id": 1}}])
 

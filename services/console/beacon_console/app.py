@@ -7,8 +7,9 @@ from prometheus_client import GC_COLLECTOR, PLATFORM_COLLECTOR, PROCESS_COLLECTO
 
 from beacon_console.exporter import StoreCollector
 from beacon_console.models.registry import Registry
-from beacon_console.reading import Store, StoreDown
+from beacon_console.reading import Store
 from beacon_console.web import create_web
+from beacon_core.data.database import DatabaseUnavailableError
 from beacon_core.observability import metrics
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import Settings
@@ -32,7 +33,7 @@ def create(settings: Settings) -> Application:
         """Do at the start what the first reader would wait for; a store that is down is no reason not to start."""
         for name in web.jinja_env.list_templates():
             web.jinja_env.get_template(name)
-        with contextlib.suppress(StoreDown), store.reading():
+        with contextlib.suppress(DatabaseUnavailableError), store.reading():
             pass
 
     async def start() -> None:

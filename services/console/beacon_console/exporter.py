@@ -14,9 +14,10 @@ from beacon_console.drift import queries as drift
 from beacon_console.jobs import queries as jobs
 from beacon_console.models import decisions
 from beacon_console.overview.queries import EVERY
-from beacon_console.reading import Store, StoreDown
+from beacon_console.reading import Store
 from beacon_core.data import ledger
 from beacon_core.data.approvals import PASS
+from beacon_core.data.database import DatabaseUnavailableError
 from beacon_core.data.tables import actuals
 from beacon_core.domain import ledger_entries
 from beacon_core.domain.product import Product
@@ -44,7 +45,7 @@ class StoreCollector(Collector):
                 families = [*_drift(connection), *_jobs(connection), *_decisions(connection, self._product)]
                 families += _promotions(connection, self._product)
             up = 1.0
-        except StoreDown:
+        except DatabaseUnavailableError:
             families, up = [], 0.0
         return [_family(metrics.STORE_UP, [((), up)]), *families]
 

@@ -9,15 +9,11 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from beacon_core.data.database import migrate, open_store
+from beacon_core.data.database import DatabaseUnavailableError, migrate, open_store
 from beacon_core.domain.errors import ConfigurationError
 from beacon_core.domain.masking import word
 
 log = logging.getLogger(__name__)
-
-
-class StoreDown(Exception):  # noqa: N818 - a state of the world, told to the reader as 503
-    """The store does not answer, or has no tables yet."""
 
 
 class Store:
@@ -30,13 +26,13 @@ class Store:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """Give a connection to read with, all of it one moment of the store; raises StoreDown."""
+        """Give a connection to read with, all of it one moment of the store; raises DatabaseUnavailableError."""
         with self._telling(), self._open().connect() as connection:
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """Give a connection whose writes are committed at the end of the block; raises StoreDown."""
+        """Give a connection whose writes are committed at the end of the block; raises DatabaseUnavailableError."""
         with self._telling(), self._open().begin() as connection:
             yield connection
 
@@ -51,7 +47,7 @@ class Store:
             yield
         except (SQLAlchemyError, CommandError, ConfigurationError, OSError) as error:
             log.warning("the store does not answer: %s", word(error))
-            raise StoreDown(type(error).__name__) from error
+            raise DatabaseUnavailableError(type(error).__name__) from error
 
     def _open(self) -> Engine:
         with self._lock:

@@ -11,7 +11,8 @@ from werkzeug.exceptions import HTTPException
 from beacon_console import formats, pages, pictures
 from beacon_console.files import add_files
 from beacon_console.models.registry import Registry
-from beacon_console.reading import Store, StoreDown
+from beacon_console.reading import Store
+from beacon_core.data.database import DatabaseUnavailableError
 from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.product import Product
 from beacon_core.platform import clock
@@ -77,8 +78,8 @@ def _add_health(app: Flask, collectors: CollectorRegistry) -> None:
 
 
 def _add_failures(app: Flask) -> None:
-    @app.errorhandler(StoreDown)
-    def store_down(_: StoreDown) -> Response:
+    @app.errorhandler(DatabaseUnavailableError)
+    def store_down(_: DatabaseUnavailableError) -> Response:
         return _failure(
             BeaconError(
                 "prediction_log_unavailable", "The store does not answer, so there is nothing to show. Try again."

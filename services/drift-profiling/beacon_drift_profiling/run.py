@@ -1,21 +1,21 @@
 """One run, in one screen: profile what is new, compare, judge, keep, ask for a retraining."""
 
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import msgspec
 from sqlalchemy import Engine
 
 from beacon_core.data.job_runs import recorded
+from beacon_core.data.run_lock import only_one
 from beacon_core.domain.product import Product
 from beacon_core.model_package.release import ReleaseError, read_release
+from beacon_core.platform.files import write_whole
 from beacon_core.platform.kubernetes import pod_access
 from beacon_core.platform.settings import Settings
 from beacon_drift_profiling.assessment import results, words
 from beacon_drift_profiling.assessment.assess import Assessment, assess
 from beacon_drift_profiling.assessment.results import Run
-from beacon_drift_profiling.lock import only_one
 from beacon_drift_profiling.profiling import shelf
 from beacon_drift_profiling.profiling.packages import NoReference, Reference, load_reference
 from beacon_drift_profiling.profiling.profiling import (
@@ -45,7 +45,10 @@ class Outcome(msgspec.Struct, frozen=True):
 def run_drift(
     settings: Settings, product: Product, engine: Engine, now: datetime, shard: Shard, per_segment: bool = False
 ) -> Outcome:
-    """Run once; raises `Busy` when the same is under way. Safe to repeat and to kill: the next run completes it."""
+    """Run once; raises `BusyError` when the same is under way.
+
+    Safe to repeat and to kill: the next run completes it.
+    """
     period = hour_of(now).isoformat()
     span = timedelta(days=max(*product.drift.windows_days, *product.quality.windows_days) + 1)
     references = References(lambda version, sha256: load_reference(settings.models_dir, product, version, sha256))
@@ -158,18 +161,12 @@ def _keep(settings: Settings, product: Product, engine: Engine, run: Run) -> tri
         page = report.page(run, product, trends, asked)
         results.write(connection, run, page)
     folder = settings.home / "reports" / "drift"
-    folder.mkdir(parents=True, exist_ok=True)
     name = run.period.replace(":", "").replace("+0000", "Z")
     for suffix, content in ((".json", msgspec.json.format(msgspec.json.encode(run)).decode()), (".html", page)):
-        _replace(folder / f"{name}{suffix}", content)
-        _replace(folder / f"latest{suffix}", content)
+        for stem in (name, "latest"):
+            # The store has the same, and keeps it.
+            write_whole(folder / f"{stem}{suffix}", content.encode(), durable=False)
     return asked
-
-
-def _replace(file: Path, content: str) -> None:
-    draft = file.with_name(file.name + ".tmp")
-    draft.write_text(content, encoding="utf-8")
-    draft.replace(file)
 
 
 def _start(settings: Settings, engine: Engine) -> None:

@@ -21,6 +21,7 @@ from beacon_core.data.database import open_store
 from beacon_core.data.tables import drift_runs, predictions, retrain_requests
 from beacon_core.domain import ledger_entries
 from beacon_core.domain.errors import ConfigurationError
+from beacon_core.domain.exit_statuses import TRY_AGAIN
 from beacon_core.domain.masking import word
 from beacon_core.model_package.release import ReleaseError, read_release
 from beacon_core.platform import clock
@@ -29,7 +30,7 @@ from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import Settings, clean_credentials, load_settings
 from beacon_laptop.health import is_ready
 from beacon_laptop.processes import Process, services
-from beacon_laptop.schedule import TRY_AGAIN, jobs, run_job
+from beacon_laptop.schedule import jobs, run_job
 from beacon_laptop.terminal import say
 from beacon_laptop.world import CHANGE_DAY, World
 

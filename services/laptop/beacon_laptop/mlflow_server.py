@@ -19,7 +19,7 @@ import uvicorn  # before mlflow.server, which guards hosts and origins only when
 from mlflow.server import constants
 from mlflow.server.handlers import initialize_backend_stores
 
-from beacon_core.platform.files import file_uri, sqlite_url
+from beacon_core.platform.file_urls import file_uri, sqlite_url
 from beacon_core.platform.settings import load_settings
 
 ARTIFACTS = "mlflow-artifacts:/"

@@ -6,7 +6,6 @@ answer ends everything, and everything goes when this process goes (see leash.py
 
 import argparse
 import contextlib
-import fcntl
 import http.client
 import os
 import shlex
@@ -23,6 +22,7 @@ from typing import BinaryIO
 from beacon_core.domain.errors import ConfigurationError
 from beacon_core.domain.masking import word
 from beacon_core.model_package.release import read_release
+from beacon_core.platform.locks import BusyError, exclusive
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import PREFIX, Settings, clean_credentials, load_settings, make_home
 from beacon_laptop.example import Body, curl_line, questions
@@ -55,11 +55,11 @@ class UsageError(Exception):
     """It cannot start as asked; nothing was started."""
 
 
-class Failed(Exception):  # noqa: N818 (an outcome)
+class LaptopError(Exception):
     """The whole has to end; the message says why."""
 
 
-class Stopped(Exception):  # noqa: N818 (an outcome)
+class StoppedError(Exception):
     """Somebody asked for the end."""
 
 
@@ -82,7 +82,7 @@ def main() -> int:
     except (UsageError, ConfigurationError, PortError) as error:
         say(f"beacon cannot start: {word(error)}")
         return 2
-    except Failed as error:
+    except LaptopError as error:
         say(f"beacon ends: {error}")
         return 1
     return 0
@@ -91,23 +91,14 @@ def main() -> int:
 @contextlib.contextmanager
 def only_one(home: Path) -> Iterator[None]:
     """Hold the lock of the state folder; raises `UsageError` when another run holds it."""
-    folder = home / "run"
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("a+", encoding="utf-8") as stream:
+    with contextlib.ExitStack() as held:
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            stream.seek(0)
-            pid = stream.read().strip()
+            held.enter_context(exclusive(home / "run" / "lock", f"it already runs on {home}", str(os.getpid())))
+        except BusyError as error:
+            pid = error.holder
             message = f"it already runs on {home} (pid {pid}). Stop that one with Ctrl-C or `kill {pid}`"
             raise UsageError(message) from error
-        stream.truncate(0)
-        stream.write(str(os.getpid()))
-        stream.flush()
-        try:
-            yield
-        finally:
-            stream.truncate(0)
+        yield
 
 
 def tell(log: BinaryIO) -> None:
@@ -136,7 +127,7 @@ class Laptop:
                 raise UsageError(f"{process.python} does not exist; `make run` builds it")
 
     def run(self, bodies: list[Body]) -> None:
-        """Start, announce, watch; whatever the reason for the end, nothing is left running. Raises `Failed`.
+        """Start, announce, watch; whatever the reason for the end, nothing is left running. Raises `LaptopError`.
 
         `bodies` are the requests that a person is shown to begin with.
         """
@@ -150,7 +141,7 @@ class Laptop:
                 self.start([process for process in self.services if not process.health])
                 self.announce(bodies)
                 self.watch()
-            except Stopped as reason:
+            except StoppedError as reason:
                 say(f"\nbeacon: {reason}, stopping everything")
             finally:
                 began = time.monotonic()
@@ -176,10 +167,10 @@ class Laptop:
             with contextlib.suppress(OSError, xmlrpc.client.Error):
                 self.supervisor.states()
                 return
-        raise Failed(f"the supervisor does not answer\n{self.log_of('supervisord')}")
+        raise LaptopError(f"the supervisor does not answer\n{self.log_of('supervisord')}")
 
     def start(self, processes: list[Process]) -> None:
-        """Start `processes` all at once and wait until each is ready; raises `Failed` when one is not in time."""
+        """Start `processes` all at once and wait until each is ready; raises `LaptopError` when one is not in time."""
         say("beacon: starting " + ", ".join(process.name for process in processes))
         began = time.monotonic()
         for process in processes:
@@ -193,10 +184,15 @@ class Laptop:
                 if process.health:
                     say(f"  {process.name:<16} ready after {time.monotonic() - began:.1f} s")
             if waiting and time.monotonic() - began > START_SECONDS:
-                raise Failed(f"{self.late(waiting[0])} within {START_SECONDS:.0f} s\n{self.log_of(waiting[0].name)}")
+                raise LaptopError(
+                    f"{self.late(waiting[0])} within {START_SECONDS:.0f} s\n{self.log_of(waiting[0].name)}"
+                )
 
     def train(self) -> None:
-        """Train the first model: its log into a file, its stages on the terminal. Raises `Failed` when it fails."""
+        """Train the first model: its log into a file, its stages on the terminal.
+
+        Raises `LaptopError` when it fails.
+        """
         say("beacon: no model yet; training the first one")
         file = log_file(self.supervisor.logs, self.job.name)
         with file.open("ab") as log, file.open("rb") as written:
@@ -217,12 +213,12 @@ class Laptop:
                 job.wait()
                 tell(written)
         if status != 0:
-            raise Failed(f"training the first model failed (status {status})\n{self.log_of(self.job.name)}")
+            raise LaptopError(f"training the first model failed (status {status})\n{self.log_of(self.job.name)}")
         if not self.settings.release_file.exists():
-            raise Failed(f"training ended without a release in {self.settings.release_file}")
+            raise LaptopError(f"training ended without a release in {self.settings.release_file}")
 
     def ask_first(self, bodies: list[Body]) -> None:
-        """Ask once what people ask first, all the way: ready is what answers. Raises `Failed` when it does not.
+        """Ask once what people ask first, all the way: ready is what answers. Raises `LaptopError` when it does not.
 
         Nobody who was told that all is ready waits for what is made at its first use.
         """
@@ -233,7 +229,7 @@ class Laptop:
             while (answer := ask(self.prediction_url, body, headers, FIRST_ANSWER_SECONDS)).status not in ANSWERED:
                 if time.monotonic() - began > START_SECONDS:
                     message = f"{self.prediction_url} has no prediction: {answer.status} {answer.reason}"
-                    raise Failed(f"{message}\n{self.log_of('inference')}")
+                    raise LaptopError(f"{message}\n{self.log_of('inference')}")
                 self.pause()
                 self.check_processes()
             if answer.status != http.client.OK:
@@ -265,7 +261,7 @@ class Laptop:
         say("\n".join(lines))
 
     def watch(self) -> None:
-        """Until somebody asks for the end; raises `Failed` when a service cannot be kept up."""
+        """Until somebody asks for the end; raises `LaptopError` when a service cannot be kept up."""
         answered = dict.fromkeys(self.services, time.monotonic())
         probe_at = 0.0
         while True:
@@ -277,43 +273,45 @@ class Laptop:
                 if is_ready(process.health):
                     answered[process] = time.monotonic()
                 elif time.monotonic() - last > SILENT_SECONDS:
-                    raise Failed(f"{self.late(process)} for {SILENT_SECONDS:.0f} s\n{self.log_of(process.name)}")
+                    raise LaptopError(f"{self.late(process)} for {SILENT_SECONDS:.0f} s\n{self.log_of(process.name)}")
             probe_at = time.monotonic() + PROBE_EVERY_SECONDS
 
     def pause(self) -> None:
-        """Wait a moment; raises `Stopped` when the end is asked for, `Failed` when the supervisor is gone."""
+        """Wait a moment; raises `StoppedError` when the end is asked for, `LaptopError` when the supervisor is gone."""
         if self.stop.wait(POLL_SECONDS):
-            raise Stopped("told to stop")
+            raise StoppedError("told to stop")
         # `make` that is killed takes nobody with it by itself.
         if "MAKELEVEL" in os.environ and os.getppid() != self.parent:
-            raise Stopped("make has ended")
+            raise StoppedError("make has ended")
         if gone := self.supervisor.gone():
-            raise Failed(f"the supervisor {gone}\n{self.log_of('supervisord')}")
+            raise LaptopError(f"the supervisor {gone}\n{self.log_of('supervisord')}")
 
     def check_processes(self) -> None:
-        """Name each process that was restarted; raises `Failed` for one that cannot be kept up."""
+        """Name each process that was restarted; raises `LaptopError` for one that cannot be kept up."""
         try:
             states = self.supervisor.states()
         except (OSError, xmlrpc.client.Error) as error:
             if self.supervisor.gone() is None:
-                raise Failed(f"the supervisor does not answer: {word(error)}") from error
+                raise LaptopError(f"the supervisor does not answer: {word(error)}") from error
             return
         for name, state in states.items():
             if state.name == "FATAL":
-                raise Failed(f"{name} ends again and again ({self.supervisor.last_exit(name)})\n{self.log_of(name)}")
+                raise LaptopError(
+                    f"{name} ends again and again ({self.supervisor.last_exit(name)})\n{self.log_of(name)}"
+                )
             if state.pid and self.pids[name] and state.pid != self.pids[name]:
                 self.restarted(name)
             self.pids[name] = state.pid or self.pids[name]
 
     def restarted(self, name: str) -> None:
-        """Tell of a restart; raises `Failed` when there were too many."""
+        """Tell of a restart; raises `LaptopError` when there were too many."""
         times = self.restarts[name]
         times.append(time.monotonic())
         say(f"beacon: {name} ended ({self.supervisor.last_exit(name)}) and is started again\n{self.log_of(name)}")
         while times[0] < times[-1] - RESTART_WINDOW_SECONDS:
             times.popleft()
         if len(times) > RESTARTS:
-            raise Failed(f"{name} was started {len(times)} times again in {RESTART_WINDOW_SECONDS:.0f} s")
+            raise LaptopError(f"{name} was started {len(times)} times again in {RESTART_WINDOW_SECONDS:.0f} s")
 
     def late(self, process: Process) -> str:
         """A sentence's beginning for a service that gives no answer."""

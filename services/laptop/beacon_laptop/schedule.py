@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from beacon_core.data.database import migrate, open_store
 from beacon_core.data.job_runs import FAILED
 from beacon_core.data.tables import job_runs
+from beacon_core.domain.exit_statuses import TRY_AGAIN
 from beacon_core.domain.masking import word
 from beacon_core.platform import clock
 from beacon_core.platform.settings import ROOT, Settings, load_settings
@@ -26,8 +27,6 @@ from beacon_laptop.terminal import say
 
 FIRST_SECONDS = 60.0
 """A start has enough to do without the jobs, and nothing to compare yet."""
-TRY_AGAIN = 75
-"""Exit status of a job that leaves the work to its next run: another one is at work, or the store is down."""
 
 
 def jobs(arguments: tuple[str, ...] = ()) -> tuple[Process, ...]:

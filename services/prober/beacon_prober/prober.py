@@ -27,7 +27,7 @@ from beacon_core.model_package.manifest import Manifest, PackageError
 from beacon_core.observability import metrics
 from beacon_core.observability.logs import configure_logging
 from beacon_core.platform.job import run_command
-from beacon_core.platform.mlflow import RegistryDown
+from beacon_core.platform.mlflow import RegistryUnavailableError
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import Settings
 
@@ -67,7 +67,7 @@ class Packages:
     def _bring(self, pin: Pin) -> None:
         try:
             manifest = bring(self._settings.mlflow_address, pin, self._settings.models_dir).manifest
-        except (RegistryDown, PackageError, OSError) as error:
+        except (RegistryUnavailableError, PackageError, OSError) as error:
             log.warning("no golden answers of version %s: %s", pin.version, word(error))
             return
         if manifest.golden:

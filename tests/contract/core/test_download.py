@@ -12,7 +12,7 @@ from beacon_core.domain.product import Product
 from beacon_core.model_package.download import CHAMPION, bring, pinned_at
 from beacon_core.model_package.manifest import MANIFEST_FILE, PackageError
 from beacon_core.model_package.release import package_folder
-from beacon_core.platform.mlflow import Mlflow, RegistryDown
+from beacon_core.platform.mlflow import Mlflow, RegistryUnavailableError
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_the_champion_is_pinned_by_its_digest(registry: Registry) -> None:
 
 def test_a_registry_that_is_away_is_no_missing_model(tmp_path: Path) -> None:
     away = "http://127.0.0.1:1"
-    with pytest.raises(RegistryDown, match="does not answer"):
+    with pytest.raises(RegistryUnavailableError, match="does not answer"):
         pinned_at(Mlflow(away), "boston-housing", CHAMPION)
-    with pytest.raises(RegistryDown, match="does not answer"):
+    with pytest.raises(RegistryUnavailableError, match="does not answer"):
         bring(away, Pin("boston-housing", "1", "0" * 64), tmp_path)

@@ -16,7 +16,6 @@ TWO_MEANINGS = {
     # One thing, seen from two services that may not import each other.
     "Decision": "an approval or a rejection: promotion reads it, the console shows it",
     "Registry": "of features (Feast) and of models (MLflow): both fields say registry",
-    "RegistryError": "as Registry",
     "Run": "a run of a job: each service has the part that it shows or writes",
     "Verdict": "the domain's, and the row that the console shows of it",
     "Version": "a model version: in MLflow, and in the console's traffic",
@@ -30,7 +29,6 @@ TWO_MEANINGS = {
     "Answer": "to become FeatureResponse, PredictionResponse and ProbeResponse",
     "Answered": "to become RequestTelemetry and LoggedPrediction",
     "Assessment": "to become VersionAssessment and ModelAssessment",
-    "Busy": "three locks that become one `exclusive` in beacon_core.platform",
     "Candidate": "retraining's becomes ModelSpec",
     "Check": "promotion's becomes LimitCheck",
     "Column": "to become ReferenceColumn and FeatureColumn",
@@ -41,7 +39,6 @@ TWO_MEANINGS = {
     "Golden": "promotion's becomes GoldenResults",
     "Mark": "to become Watermark and ChartPoint",
     "Model": "the study's becomes FittedModel",
-    "NoCandidate": "as Candidate",
     "Order": "to become PhaseOptions and RetrainOptions",
     "Origin": "both in retraining: to become PackageOrigin and VersionOrigin",
     "Part": "to become ManifestPart and FoldPredictions",

@@ -24,7 +24,7 @@ from system.chaos.world import (
     versions,
 )
 
-from tools.deploy import Failed
+from tools.deploy import DeployError
 
 LOOKUP_SECONDS = 0.3
 BACK_SECONDS = 5.0
@@ -177,7 +177,7 @@ def lost_now(load: Load) -> int:
     ids = load.acknowledged
     try:
         return lost(ids)
-    except Failed:
+    except DeployError:
         return len(ids)
 
 
@@ -185,7 +185,7 @@ def freed(filler: str) -> bool:
     """Remove the filler; the container may be between two starts."""
     try:
         cluster().kubectl("exec", "beacon-postgresql-0", "--", "rm", "-f", filler)
-    except Failed:
+    except DeployError:
         return False
     return True
 

@@ -11,7 +11,7 @@ from support.steady_load import under_load
 from system.chaos.conftest import Row
 from system.chaos.world import RATE, by_entity, drained, ingress, needs_node, node, settled
 
-from tools.deploy import Failed
+from tools.deploy import DeployError
 
 AWAY_SECONDS = 60
 # The API server has to start, and the kubelet's next try to tell it how its pods are may be a minute away.
@@ -128,7 +128,7 @@ def answered(true: Callable[[], bool]) -> bool:
     """A question to a cluster that may not answer yet."""
     try:
         return true()
-    except Failed:
+    except DeployError:
         return False
 
 

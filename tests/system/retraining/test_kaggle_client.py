@@ -10,7 +10,7 @@ from beacon_core.domain.product import Product
 from beacon_core.platform.settings import Settings, SettingsError, clean_credentials
 from beacon_retraining.data.fetch import _download, fetch
 from beacon_retraining.data.kaggle_download import Failure
-from beacon_retraining.errors import FetchError, FetchRefused
+from beacon_retraining.errors import FetchError, FetchRefusedError
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_a_token_that_kaggle_does_not_know_stops(place: str, product: Product, t
         (tmp_path / ".kaggle").mkdir()
         (tmp_path / place).write_text("KGAT_unknown")
     with StandIn() as kaggle:
-        with pytest.raises(FetchRefused, match=r"the client found no valid credentials, with .*") as refused:
+        with pytest.raises(FetchRefusedError, match=r"the client found no valid credentials, with .*") as refused:
             fetch(
                 Settings(home=tmp_path, kaggle_timeout_seconds=250),
                 product,

@@ -18,12 +18,12 @@ from support.packages import build_package
 from beacon_console.models.registry import Registry as ConsoleRegistry
 from beacon_core.domain.pins import Pin
 from beacon_core.domain.product import Product
-from beacon_core.model_package.download import CHALLENGER, CHAMPION, ForeignVersion, bring, pinned_at
+from beacon_core.model_package.download import CHALLENGER, CHAMPION, ForeignVersionError, bring, pinned_at
 from beacon_core.model_package.manifest import PackageError, read_package
 from beacon_core.model_package.release import package_folder
 from beacon_core.platform.mlflow import Mlflow
 from beacon_promotion.controller import registry as aliases
-from beacon_retraining.registry.register import HIGHEST_TAG, Entry, Registry, VersionTaken
+from beacon_retraining.registry.register import HIGHEST_TAG, Entry, Registry, VersionTakenError
 
 pytestmark = pytest.mark.xdist_group("edited")
 NUMBERS = itertools.count(1)
@@ -56,7 +56,7 @@ class Shop:
             try:
                 self.registry.register(self.product, package, Entry(run_key, {"a": "1"}, {"m": 1.0}), CHALLENGER)
                 break
-            except VersionTaken:
+            except VersionTakenError:
                 assert attempt == 1
         assert bring(self.address, pin, self.models / "brought").sha256 == pin.sha256
         assert Mlflow(self.address).aliases(self.name)[CHALLENGER] == pin.version
@@ -234,7 +234,9 @@ def test_a_champion_that_is_not_beacons_is_told_as_that(shop: Shop) -> None:
     assert pinned_at(mlflow, "no-such-model", CHAMPION) is None
     number = shop.of_a_person()
     shop.client.set_registered_model_alias(shop.name, CHAMPION, number)
-    with pytest.raises(ForeignVersion, match=f"version {number} of {shop.name} is champion in MLflow, and not regist"):
+    with pytest.raises(
+        ForeignVersionError, match=f"version {number} of {shop.name} is champion in MLflow, and not regist"
+    ):
         pinned_at(mlflow, shop.name, CHAMPION)
     shop.client.delete_model_version(shop.name, number)
     assert pinned_at(mlflow, shop.name, CHAMPION) is None

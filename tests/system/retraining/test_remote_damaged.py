@@ -13,11 +13,11 @@ import fsspec
 import pytest
 from moto.server import ThreadedMotoServer
 
+from beacon_core.domain.exit_statuses import BAD_DATA
 from beacon_core.platform.settings import Settings
-from beacon_retraining.errors import BAD_DATA
 from beacon_retraining.pipeline import dvc, remote
 from beacon_retraining.pipeline.dvc import DvcError
-from beacon_retraining.pipeline.remote import Damaged
+from beacon_retraining.pipeline.remote import DamagedError
 from beacon_retraining.pipeline.workspace import LOCK, Run, prepare
 from beacon_retraining.training.settings import TrainSettings
 
@@ -184,13 +184,13 @@ OTHERWISE_ON_S3 = ("truncated", "one byte", "missing", "a list, missing")
 def test_a_pull_names_the_file_and_a_push_puts_it_right(name: str, pair: Pair) -> None:
     damage, files = DAMAGES[name]
     damage(pair)
-    with pytest.raises(Damaged) as refused:
+    with pytest.raises(DamagedError) as refused:
         pair.pull()
     said = str(refused.value)
     assert said.startswith(f"{pair.there.dvc_address}: does not have ")
     assert [file for file in files if file not in said] == []
     assert len(said.splitlines()) == 1
-    assert refused.value.status == BAD_DATA
+    assert refused.value.exit_status == BAD_DATA
     pair.assert_untouched()
     told = remote.push(pair.here, pair.source)
     _, _, mended = told.partition("; what was missing or damaged there is whole again: ")
@@ -209,7 +209,7 @@ def test_a_pull_names_the_file_and_a_push_puts_it_right(name: str, pair: Pair) -
 )
 def test_a_lock_that_is_not_whole_is_named_and_put_right(content: bytes, pair: Pair) -> None:
     pair.system.pipe_file(f"{pair.place}/{LOCK}", content)
-    with pytest.raises(Damaged, match=r"dvc\.lock: is not whole"):
+    with pytest.raises(DamagedError, match=r"dvc\.lock: is not whole"):
         pair.pull()
     pair.assert_untouched()
     remote.push(pair.here, pair.source)
@@ -229,7 +229,7 @@ def test_what_is_damaged_in_the_cache_of_who_pushes_never_leaves_it(tmp_path: Pa
     cached.write_bytes(b"")
     (pair.source / "model.onnx").unlink()
     (pair.source / "model.onnx").write_bytes(b"other")
-    with pytest.raises(Damaged, match=r"model\.onnx is not what dvc\.lock names"):
+    with pytest.raises(DamagedError, match=r"model\.onnx is not what dvc\.lock names"):
         remote.push(pair.here, pair.source)
     assert pair.pull(), "and the remote has it still"
 
@@ -253,7 +253,7 @@ def test_a_remote_that_does_not_answer_is_no_damage(pair: Pair, monkeypatch: pyt
         for act in (pair.pull, lambda: remote.push(pair.here, pair.source)):
             with pytest.raises(DvcError) as refused:
                 act()
-            assert not isinstance(refused.value, Damaged)
+            assert not isinstance(refused.value, DamagedError)
             assert str(refused.value).startswith(pair.here.dvc_remote)
     finally:
         fsspec.config.conf.pop("s3")

@@ -9,7 +9,7 @@ from support.kaggle import Answer, StandIn, spoilt, zipped
 from beacon_core.domain.product import Product
 from beacon_core.platform.data_file import DataError
 from beacon_core.platform.settings import ROOT, Settings
-from beacon_retraining.data.fetch import Fetched, FetchError, FetchRefused, fetch, read_source
+from beacon_retraining.data.fetch import Fetched, FetchError, FetchRefusedError, fetch, read_source
 from beacon_retraining.data.validate import validate
 
 SAMPLE = (ROOT / "feature_repo/sample/HousingData.csv").read_bytes()
@@ -52,9 +52,9 @@ def test_what_passes_is_tried_again(first: Answer, kaggle: StandIn, product: Pro
 
 
 REFUSED = [
-    ("401", Answer(b"no", 401), FetchRefused, "altavish/boston-housing-dataset: 401"),
-    ("403", Answer(b"no", 403), FetchRefused, "altavish/boston-housing-dataset: 403"),
-    ("404", Answer(b"no", 404), FetchRefused, "altavish/boston-housing-dataset: 404"),
+    ("401", Answer(b"no", 401), FetchRefusedError, "altavish/boston-housing-dataset: 401"),
+    ("403", Answer(b"no", 403), FetchRefusedError, "altavish/boston-housing-dataset: 403"),
+    ("404", Answer(b"no", 404), FetchRefusedError, "altavish/boston-housing-dataset: 404"),
     ("429 for an hour", Answer(b"", 429, {"Retry-After": "3600"}), FetchError, "it asks to wait 3600 s"),
     ("cut at half", Answer(WHOLE[: len(WHOLE) // 2]), FetchError, "is not a whole zip file"),
     ("wrong bytes", Answer(spoilt(zipped("HousingData.csv", SAMPLE, 0))), FetchError, "HousingData.csv is damaged"),

@@ -16,7 +16,7 @@ from beacon_retraining.training.candidates import BLEND, CANDIDATES, Candidate, 
 from beacon_retraining.training.imputation import fit_fill, impute
 from beacon_retraining.training.interval import Widths, covered, widths
 from beacon_retraining.training.settings import TrainSettings
-from beacon_retraining.training.train import NoCandidate, Result, behind_best, choose, compare, train
+from beacon_retraining.training.train import NoSuitableCandidateError, Result, behind_best, choose, compare, train
 
 QUICK = TrainSettings(folds=4, repeats=2, coverage_folds=4, jobs=1, candidates=("ridge", "kernel-ridge"))
 BY_NAME = {candidate.name: candidate for candidate in CANDIDATES}
@@ -210,7 +210,7 @@ def test_kernels_are_left_out_where_there_are_too_many_rows_for_them(dataset: Da
     ]
     assert all(candidate.suits(dataset) for candidate in CANDIDATES)
     only = msgspec.structs.replace(QUICK, candidates=("kernel-ridge",))
-    with pytest.raises(NoCandidate, match="kernel-ridge none suits these 4001 rows"):
+    with pytest.raises(NoSuitableCandidateError, match="kernel-ridge none suits these 4001 rows"):
         train(grown, product, only)
 
 

@@ -1,17 +1,24 @@
 """A job as a process of its own: how it ends, what it writes, and which trace it belongs to."""
 
+import importlib
 import json
 import os
 import pty
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
+from beacon_core.domain.exit_statuses import BAD_DATA, REFUSED, TRY_AGAIN
 from beacon_core.observability import logs
 from beacon_core.observability.tracing import Trace
-from beacon_core.platform.job import given_trace, trace_environment
+from beacon_core.platform.data_file import DataError
+from beacon_core.platform.job import EXIT_STATUS_OF, given_trace, status_of, trace_environment
+from beacon_core.platform.locks import BusyError
+from beacon_core.platform.settings import SettingsError
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 HEAD = """
@@ -101,3 +108,59 @@ def test_what_a_job_starts_belongs_to_its_trace() -> None:
         assert given_trace(trace_environment()).trace_id == TRACE
     finally:
         logs.trace_id.reset(token)
+
+
+def test_the_errors_of_libraries_are_named_as_they_are() -> None:
+    for name in EXIT_STATUS_OF:
+        module, _, kind = name.rpartition(".")
+        found = getattr(importlib.import_module(module), kind)
+        assert f"{found.__module__}.{found.__qualname__}" == name
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (FileNotFoundError("gone"), TRY_AGAIN),
+        (OperationalError("SELECT", {}, Exception("down")), TRY_AGAIN),
+        (sqlite3.OperationalError("locked"), TRY_AGAIN),
+        (sqlite3.DatabaseError("not a database"), REFUSED),
+        (SettingsError("BEACON_HOME: is nowhere"), REFUSED),
+        (DataError("a.csv", "RM", "is missing"), BAD_DATA),
+        (BusyError("another run is at work"), TRY_AGAIN),
+        (ValueError("a mistake of ours"), None),
+    ],
+    ids=lambda given: type(given).__name__ if isinstance(given, Exception) else str(given),
+)
+def test_an_error_knows_the_status_that_it_asks_for_and_a_mistake_of_ours_does_not(
+    error: Exception, status: int | None
+) -> None:
+    assert status_of(error) == status
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "told"),
+    [
+        ("SettingsError('bad')", 1, ("ERROR", "work refused: bad")),
+        ("OSError('away')", 75, ("ERROR", "work failed, try again: away")),
+        ("BusyError('at work')", 75, ("WARNING", "work left alone: at work")),
+        ("ValueError('ours')", 1, ("ERROR", "unexpected error")),
+    ],
+)
+def test_a_job_ends_as_its_error_asks_for_in_one_line(
+    tmp_path: Path, error: str, status: int, told: tuple[str, str]
+) -> None:
+    body = f"""
+    from beacon_core.platform.job import ending
+    from beacon_core.platform.locks import BusyError
+    from beacon_core.platform.settings import SettingsError
+
+    @ending("work refused", "work failed, try again", "work left alone")
+    def work():
+        raise {error}
+
+    return work()
+"""
+    ended, lines = run(tmp_path, body)
+    assert ended == status
+    assert [(line["level"], line["message"]) for line in lines[:-1]] == [told]
+    assert ("exc_info" in lines[0]) == (told[1] == "unexpected error")

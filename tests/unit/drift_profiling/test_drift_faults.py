@@ -9,11 +9,12 @@ import pytest
 from sqlalchemy import text
 from support.traffic import EPOCH, HOUR, World
 
+from beacon_core.data.run_lock import only_one
 from beacon_core.domain.product import Product
+from beacon_core.platform.locks import BusyError
 from beacon_drift_profiling.assessment import results
 from beacon_drift_profiling.assessment.results import Result
 from beacon_drift_profiling.comparison.compare import DISTANCE, NULL_RATE, OUT_OF_RANGE, UNSEEN
-from beacon_drift_profiling.lock import Busy, only_one
 from beacon_drift_profiling.profiling import shelf
 from beacon_drift_profiling.profiling.profiling import Shard
 from beacon_drift_profiling.run import Outcome
@@ -259,7 +260,7 @@ def test_killed_between_any_two_profiles_the_next_run_completes_it(
 
 def test_of_two_at_once_one_works_and_the_other_leaves(world: World) -> None:
     world.say(world.draw(200))
-    with only_one(world.engine, world.settings.home / "run", "drift-profile/0/1"), pytest.raises(Busy):
+    with only_one(world.engine, world.settings.home / "run", "drift-profile/0/1"), pytest.raises(BusyError):
         world.run()
     assert world.shelf() == {}
     assert world.run().profiled.rows == 200

@@ -7,7 +7,8 @@ from beacon_core.domain.ledger_entries import Reason
 from beacon_core.domain.pins import Pin
 from beacon_core.model_package.manifest import Package
 from beacon_core.model_package.release import Release
-from beacon_promotion.targets.base.target import Busy, Instance, ReleaseFailed
+from beacon_core.platform.locks import BusyError
+from beacon_promotion.targets.base.target import Instance, ReleaseFailedError
 
 
 class Killed(BaseException):
@@ -52,12 +53,12 @@ class MemoryTarget:
             raise Killed(name)
         self.calls.append(name)
         if name in self.fails:
-            raise ReleaseFailed(self.fails[name], f"{name} does not work")
+            raise ReleaseFailedError(self.fails[name], f"{name} does not work")
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         if self.held:
-            raise Busy("another promotion is at work")
+            raise BusyError("another promotion is at work")
         self.held = True
         try:
             yield
@@ -91,7 +92,7 @@ class MemoryTarget:
             for pin in pins
         ]
 
-    def ended(self, instance: Instance) -> ReleaseFailed | None:
+    def ended(self, instance: Instance) -> ReleaseFailedError | None:
         return None
 
     def shadow(self, pin: Pin | None) -> None:

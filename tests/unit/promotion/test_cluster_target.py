@@ -12,7 +12,7 @@ import yaml
 from beacon_core.domain.pins import Pin
 from beacon_core.model_package.release import Release
 from beacon_core.platform.kubernetes import ClusterError
-from beacon_promotion.targets.base.target import ReleaseFailed
+from beacon_promotion.targets.base.target import ReleaseFailedError
 from beacon_promotion.targets.kubernetes import pods
 from beacon_promotion.targets.kubernetes import target as cluster
 from beacon_promotion.targets.kubernetes.helm import Revision, _revision, documents
@@ -186,7 +186,7 @@ def test_a_dark_pod_whose_worker_is_killed_is_named_while_its_container_lives(mo
     monkeypatch.setattr(pods, "READY_SECONDS", 0.2)
     target = pods.Pods(Api(OOM))  # type: ignore[arg-type]
     with (
-        pytest.raises(ReleaseFailed, match="takes more memory than its limit") as refused,
+        pytest.raises(ReleaseFailedError, match="takes more memory than its limit") as refused,
         target.dark([NEW], TEMPLATE),
     ):
         pass
@@ -202,7 +202,7 @@ def test_a_dark_pod_whose_worker_is_killed_is_named_while_its_container_lives(mo
 def test_a_dark_pod_without_such_a_word_goes_on(log: str | ClusterError, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pods, "READY_SECONDS", 0.2)
     target = pods.Pods(Api(log))  # type: ignore[arg-type]
-    with pytest.raises(ReleaseFailed) as refused, target.dark([NEW], TEMPLATE):
+    with pytest.raises(ReleaseFailedError) as refused, target.dark([NEW], TEMPLATE):
         pass
     assert refused.value.reason == "not_ready"
     assert target.death(DARK_0) is None

@@ -14,7 +14,7 @@ from beacon_core.domain.ledger_entries import Entry
 from beacon_core.domain.pins import Pin
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import Settings
-from beacon_promotion.controller.candidates import NoCandidate, choose, rejected
+from beacon_promotion.controller.candidates import NoCandidateError, choose, rejected
 
 AUTO = load_product(Settings().product)
 MANUAL = msgspec.structs.replace(AUTO, promotion=msgspec.structs.replace(AUTO.promotion, mode="manual"))
@@ -51,7 +51,7 @@ def ended(connection, outcome, reason=None, minutes=2, action="promote", before=
 
 
 def why_not(connection, product=AUTO, serving=OLD, version=""):
-    with pytest.raises(NoCandidate) as caught:
+    with pytest.raises(NoCandidateError) as caught:
         choose(connection, product, serving, version)
     return str(caught.value)
 

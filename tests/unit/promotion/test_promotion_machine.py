@@ -19,7 +19,7 @@ from beacon_promotion.controller.candidates import Candidate
 from beacon_promotion.controller.registry import Aliases
 from beacon_promotion.controller.state_machine import Promoter
 from beacon_promotion.ledger.book import Book
-from beacon_promotion.targets.base.target import ReleaseFailed
+from beacon_promotion.targets.base.target import ReleaseFailedError
 
 PRODUCT = load_product(Settings().product)
 
@@ -217,7 +217,7 @@ def test_a_rollback_restores_the_last_good_model_and_is_told(promoter, place, en
     # Once more goes further back, and never to the model that was taken back.
     assert promoter.roll_back("ada", "by_hand", "still odd").outcome == "rolled_back"
     assert (serves(place), owed(place)) == ("1", Aliases(PRODUCT.name, "1", None))
-    with pytest.raises(ReleaseFailed, match="no earlier good model"):
+    with pytest.raises(ReleaseFailedError, match="no earlier good model"):
         promoter.roll_back("ada", "by_hand", "and again")
     assert serves(place) == "1"
 

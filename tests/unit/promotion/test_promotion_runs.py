@@ -21,7 +21,7 @@ from beacon_promotion.analysis.measurements import Golden, Measures, Side
 from beacon_promotion.controller import reconcile, registry, state_machine
 from beacon_promotion.controller.candidates import Candidate
 from beacon_promotion.controller.reconcile import Runs
-from beacon_promotion.targets.base.target import ReleaseFailed
+from beacon_promotion.targets.base.target import ReleaseFailedError
 
 PRODUCT = load_product(Settings().product)
 
@@ -152,7 +152,7 @@ def test_a_candidate_that_answers_users_is_the_one_that_is_gone_back_from(
 def test_a_trial_without_a_way_back_is_ended_and_that_is_told(job, place, told, monkeypatch):
     monkeypatch.setattr(state_machine, "PHASES", ())
     trial = Trial(job, place, monkeypatch, "dark")
-    with pytest.raises(ReleaseFailed, match="no earlier good model"):
+    with pytest.raises(ReleaseFailedError, match="no earlier good model"):
         job.roll_back("ada", "prices look odd")
     assert trial.over().outcome == "kept"
     assert "the trial of version 3, which no user saw, was ended" in told

@@ -12,13 +12,15 @@ from sqlalchemy import Engine, insert, select
 
 from beacon_core.data.database import migrate, open_store
 from beacon_core.data.job_runs import recorded
+from beacon_core.data.run_lock import only_one
 from beacon_core.data.tables import retrain_requests
+from beacon_core.domain.exit_statuses import TRY_AGAIN
 from beacon_core.domain.product import Product
+from beacon_core.platform.job import status_of
+from beacon_core.platform.locks import BusyError
 from beacon_core.platform.settings import Settings
-from beacon_retraining.data.fetch import FetchError, FetchRefused
-from beacon_retraining.errors import TRY_AGAIN, status_of
+from beacon_retraining.data.fetch import FetchError, FetchRefusedError
 from beacon_retraining.pipeline import triggers
-from beacon_retraining.pipeline.lock import Busy, only_one
 from beacon_retraining.pipeline.pipeline import Order, retrain
 from beacon_retraining.pipeline.stages import JOB
 from beacon_retraining.training.settings import TrainSettings
@@ -27,8 +29,8 @@ HOLD = """
 import sys, time
 from pathlib import Path
 from beacon_core.data.database import open_store
-from beacon_retraining.pipeline.lock import only_one
-with only_one(open_store("sqlite://"), Path(sys.argv[1])):
+from beacon_core.data.run_lock import only_one
+with only_one(open_store("sqlite://"), Path(sys.argv[1]), "retrain"):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -86,10 +88,10 @@ def test_a_failure_that_may_pass_leaves_a_request_waiting_and_another_ends_it(en
         raise FetchError("Kaggle is down")
     assert states(engine) == {"a": ("waiting", "Kaggle is down")}
     with (
-        contextlib.suppress(FetchRefused),
+        contextlib.suppress(FetchRefusedError),
         triggers.answering(engine, ["a"], datetime.now(UTC), passes),
     ):
-        raise FetchRefused("bad data")
+        raise FetchRefusedError("bad data")
     assert states(engine) == {"a": ("refused", "bad data")}
     assert triggers.waiting(engine) == []
 
@@ -141,14 +143,14 @@ def test_without_a_request_nothing_is_done(engine: Engine, settings: Settings, p
 
 
 def test_one_run_at_a_time_and_a_killed_one_holds_nothing(engine: Engine, settings: Settings, product: Product) -> None:
-    lock = settings.home / "run" / "retrain.lock"
+    locks = settings.home / "run"
     environment = os.environ
-    command = [sys.executable, "-c", HOLD, str(lock)]
+    command = [sys.executable, "-c", HOLD, str(locks)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
-        with pytest.raises(Busy, match="another retraining is at work"):
+        with pytest.raises(BusyError, match="another retraining is at work"):
             retrain(settings, product, TrainSettings(), Order(), lambda line: None)
         holder.kill()
-    with only_one(engine, lock):
+    with only_one(engine, locks, JOB):
         pass

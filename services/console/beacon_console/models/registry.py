@@ -30,7 +30,7 @@ class Registry:
         self._mlflow = Mlflow(address, TIMEOUT_SECONDS)
 
     def find(self, name: str, version: str) -> Registered | None:
-        """Look a version up; None when MLflow has none (any more). Raises `RegistryDown`."""
+        """Look a version up; None when MLflow has none (any more). Raises `RegistryUnavailableError`."""
         found = self._mlflow.version(name, version)
         if found is None:
             return None

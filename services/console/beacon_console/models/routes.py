@@ -13,7 +13,7 @@ from beacon_core.domain.masking import word
 from beacon_core.domain.pins import NAME
 from beacon_core.domain.product import Product
 from beacon_core.platform import clock
-from beacon_core.platform.mlflow import RegistryDown
+from beacon_core.platform.mlflow import RegistryUnavailableError
 
 
 def add_models(app: Flask, product: Product, store: Store, registry: Registry) -> None:
@@ -41,7 +41,7 @@ def add_models(app: Flask, product: Product, store: Store, registry: Registry) -
         registered, failure = None, None
         try:
             registered = registry.find(product.name, version)
-        except RegistryDown as error:
+        except RegistryUnavailableError as error:
             failure = word(error)
         if logged is None and registered is None and failure is None and not verdicts:
             raise BeaconError("unknown_model", sentence)

@@ -8,35 +8,29 @@ from beacon_core.domain.masking import word
 from beacon_core.domain.pins import Pin
 from beacon_core.model_package.download import bring
 from beacon_core.model_package.manifest import Package, PackageError, read_package
-from beacon_core.model_package.release import ReleaseError, package_folder, read_release
-from beacon_core.platform.job import log, run_job
-from beacon_core.platform.mlflow import RegistryDown
-from beacon_core.platform.settings import Settings, SettingsError, load_settings
+from beacon_core.model_package.release import package_folder, read_release
+from beacon_core.platform.files import draft_folder_of
+from beacon_core.platform.job import ending, log, run_job
+from beacon_core.platform.mlflow import RegistryUnavailableError
+from beacon_core.platform.settings import Settings, load_settings
 
-REFUSED, TRY_AGAIN = 1, 75
 WAIT_SECONDS = 60.0
 PAUSE_SECONDS = 1.0
 
 
+@ending("the model cannot be had", "the model cannot be had now, try again")
 def main() -> int:
     """Bring the champion, and the shadow if there is one; the shadow's absence keeps nobody from serving."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cache", type=Path, help="a folder of packages that is looked into before MLflow is asked")
     given = parser.parse_args()
-    try:
-        settings = load_settings()
-        release = read_release(settings.release_file)
-        log.info(fetch(settings, release.model, given.cache))
-    except (SettingsError, ReleaseError, PackageError) as error:
-        log.error("the model cannot be had: %s", word(error))
-        return REFUSED
-    except (RegistryDown, OSError) as error:
-        log.error("the model cannot be had now, try again: %s", word(error))
-        return TRY_AGAIN
+    settings = load_settings()
+    release = read_release(settings.release_file)
+    log.info(fetch(settings, release.model, given.cache))
     if release.shadow is not None:
         try:
             log.info(fetch(settings, release.shadow, given.cache))
-        except (RegistryDown, PackageError, OSError) as error:
+        except (RegistryUnavailableError, PackageError, OSError) as error:
             log.error("the shadow cannot be had: %s", word(error))
     return 0
 
@@ -52,7 +46,7 @@ def fetch(settings: Settings, pin: Pin, cache: Path | None) -> str:
     while True:
         try:
             bring(settings.mlflow_address, pin, settings.models_dir)
-        except RegistryDown:
+        except RegistryUnavailableError:
             if time.monotonic() > deadline:
                 raise
             time.sleep(PAUSE_SECONDS)
@@ -68,10 +62,9 @@ def _read(models: Path, pin: Pin) -> Package | None:
 
 
 def _copy(package: Package, models: Path, pin: Pin) -> None:
-    folder = package_folder(models, pin)
-    folder.mkdir(parents=True, exist_ok=True)
-    for file in package.folder.iterdir():
-        (folder / file.name).write_bytes(file.read_bytes())
+    with draft_folder_of(package_folder(models, pin)) as draft:
+        for file in package.folder.iterdir():
+            (draft / file.name).write_bytes(file.read_bytes())
 
 
 def run() -> int:

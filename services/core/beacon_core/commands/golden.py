@@ -2,6 +2,7 @@
 
 import argparse
 
+from beacon_core.domain.exit_statuses import TRY_AGAIN
 from beacon_core.domain.masking import word
 from beacon_core.model_package.golden import ask, fault, question
 from beacon_core.model_package.manifest import read_package
@@ -9,7 +10,7 @@ from beacon_core.model_package.release import package_folder, read_release
 from beacon_core.platform.job import log, run_job
 from beacon_core.platform.settings import load_settings
 
-WRONG, TRY_AGAIN = 1, 75
+WRONG = 1
 TIMEOUT_SECONDS = 10.0
 
 

@@ -13,11 +13,15 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import ArgumentError
 
-from beacon_core.platform.files import sqlite_file
+from beacon_core.platform.file_urls import sqlite_file
 from beacon_core.platform.places import DATABASE_RULE
 from beacon_core.platform.settings import SettingsError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+class DatabaseUnavailableError(Exception):
+    """The database does not answer, or has no tables yet; who reads from a service is told so by status 503."""
 
 
 def open_store(url: str) -> Engine:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from beacon_core.domain.exit_statuses import REFUSED
+
 # The whole set of codes; each is also a value of the metric label `error_type`.
 STATUS_OF: dict[str, int] = {
     "invalid_request": 400,
@@ -42,12 +44,16 @@ STATUS_OF: dict[str, int] = {
 class ConfigurationError(ValueError):
     """What an operator wrote breaks a rule; the message names the place and the rule, and no stack helps."""
 
+    exit_status = REFUSED
+
 
 class BeaconError(Exception):
     """An error with a stable `code`, told to the client as `{"error", "code", "field", "request_id"}`.
 
     `field` is the path of the offending value (`features.RM`, `rows[3].entity`) or None.
     """
+
+    exit_status = REFUSED
 
     def __init__(self, code: str, message: str, field: str | None = None) -> None:
         super().__init__(message)

@@ -21,6 +21,7 @@ from beacon_core.feature_store.errors import FeatureStoreError, NoDataYetError
 from beacon_core.feature_store.names import CREATED_TIME, EVENT_TIME
 from beacon_core.feature_store.offline import file_of, locked
 from beacon_core.platform import clock
+from beacon_core.platform.files import write_whole
 
 
 class Materialized(msgspec.Struct, frozen=True):
@@ -115,10 +116,9 @@ def _progress(file: Path, view: FeatureView, rows: int, now: datetime) -> Progre
 
 def _keep(file: Path, view: FeatureView, progress: Progress) -> None:
     kept = _progress_file(file, view)
-    draft = kept.with_suffix(".tmp")
     with locked(kept):  # two may have materialized at once
-        draft.write_bytes(msgspec.json.encode(progress))
-        draft.replace(kept)
+        # Without it, more is brought online than need be.
+        write_whole(kept, msgspec.json.encode(progress), durable=False)
 
 
 def _progress_file(file: Path, view: FeatureView) -> Path:

@@ -1,8 +1,7 @@
 """Feast's Parquet offline store with safe writes: a push never loses another's rows, or shows a reader half of them."""
 
-import contextlib
-import fcntl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +11,9 @@ import pyarrow.parquet as pq
 from feast import FeatureView, FileSource
 from feast.infra.offline_stores.dask import DaskOfflineStore, DaskOfflineStoreConfig
 from feast.repo_config import RepoConfig
+
+from beacon_core.platform.files import draft_of
+from beacon_core.platform.locks import wait_for
 
 
 class ParquetOfflineStoreConfig(DaskOfflineStoreConfig):
@@ -41,22 +43,18 @@ class ParquetOfflineStore(DaskOfflineStore):
             progress(table.num_rows)
 
 
-@contextlib.contextmanager
-def locked(file: Path, *, shared: bool = False) -> Iterator[None]:
+def locked(file: Path, *, shared: bool = False) -> AbstractContextManager[None]:
     """Hold the lock of a Parquet file, against other threads and processes; `shared` among readers.
 
     Readers need it, too: pyarrow and dask open a file once for its schema and once more for its rows.
     """
-    with file.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
-        yield
+    return wait_for(file.with_suffix(".lock"), shared=shared)
 
 
 def replace(file: Path, table: pa.Table) -> None:
-    """Put `table` in the file's place in one step."""
-    draft = file.with_suffix(".tmp")
-    pq.write_table(table, draft)
-    draft.replace(file)
+    """Put `table` in the file's place in one step; a push waits for it, and not for the disk."""
+    with draft_of(file, durable=False) as draft:
+        pq.write_table(table, draft)
 
 
 def without_repeats(before: pa.Table, new: pa.Table, keys: list[str], created: str) -> pa.Table:

@@ -1,7 +1,5 @@
 """Bring a pinned model package from MLflow over plain HTTP; no byte is kept whose digest is not the pinned one."""
 
-import shutil
-import tempfile
 from pathlib import Path
 
 import msgspec
@@ -9,6 +7,7 @@ import msgspec
 from beacon_core.domain.pins import Pin
 from beacon_core.model_package.manifest import MANIFEST_FILE, Manifest, Package, PackageError, digest, read_package
 from beacon_core.model_package.release import package_folder
+from beacon_core.platform.files import draft_folder_of
 from beacon_core.platform.mlflow import Mlflow
 
 ARTIFACTS = "package"
@@ -17,14 +16,15 @@ CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 """The registry's aliases: what serves, what waits for its promotion, what a rollback goes back to."""
 
 
-class ForeignVersion(PackageError):  # noqa: N818 - a state of the world, not a mistake
+class ForeignVersionError(PackageError):
     """A version that somebody else registered: no digest pins its package."""
 
 
 def bring(address: str, pin: Pin, models: Path) -> Package:
     """Download the package of `pin` to `models`/NAME/VERSION, whole or not at all.
 
-    Raises `PackageError` when the registry lacks it or holds other bytes, `RegistryDown` when it does not answer.
+    Raises `PackageError` when the registry lacks it or holds other bytes, and `RegistryUnavailableError` when it
+    does not answer.
     """
     mlflow = Mlflow(address)
     known = mlflow.version(pin.name, pin.version)
@@ -36,17 +36,12 @@ def bring(address: str, pin: Pin, models: Path) -> Package:
     except msgspec.DecodeError as error:
         raise PackageError(f"{MANIFEST_FILE}: {error}") from error
     folder = package_folder(models, pin)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".draft-", dir=folder.parent) as name:
-        draft = Path(name) / pin.version
-        draft.mkdir()
+    with draft_folder_of(folder) as draft:
         (draft / MANIFEST_FILE).write_bytes(content)
         for part, sha256 in files.items():
             if Path(part).name != part:
                 raise PackageError(f"{part!r}: a package holds no folders")
             (draft / part).write_bytes(_file(mlflow, known.run_id, part, sha256))
-        shutil.rmtree(folder, ignore_errors=True)
-        draft.rename(folder)
     return read_package(folder, pin.sha256)
 
 
@@ -61,13 +56,14 @@ def find_or_bring(address: str, pin: Pin, models: Path) -> Package:
 def pinned_at(mlflow: Mlflow, name: str, alias: str) -> Pin | None:
     """What an alias names, pinned by the digest that it was registered with; None where there is none.
 
-    Raises `ForeignVersion` for a version that is not Beacon's, `RegistryDown` when MLflow does not answer.
+    Raises `ForeignVersionError` for a version that is not Beacon's, and `RegistryUnavailableError` when
+    MLflow does not answer.
     """
     found = mlflow.version_at(name, alias)
     if found is None:
         return None
     if not found.sha256:
-        raise ForeignVersion(
+        raise ForeignVersionError(
             f"version {found.number} of {name} is {alias} in MLflow, and not registered by Beacon (no tag sha256)"
         )
     return Pin(name, found.number, found.sha256)

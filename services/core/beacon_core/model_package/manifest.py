@@ -9,6 +9,8 @@ from pathlib import Path
 
 import msgspec
 
+from beacon_core.domain.exit_statuses import REFUSED
+
 MANIFEST_FILE = "manifest.json"
 MODEL_FILE = "model.onnx"
 PROFILE_FILE = "reference.profile"
@@ -18,6 +20,8 @@ MANIFEST_VERSION = 1
 
 class PackageError(ValueError):
     """The package is damaged, foreign or does not fit; the message says which file and why."""
+
+    exit_status = REFUSED
 
 
 class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

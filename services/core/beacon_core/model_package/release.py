@@ -3,16 +3,19 @@
 Promotion writes it (a local file on a laptop, a mounted ConfigMap in a cluster); inference watches it.
 """
 
-import os
 from pathlib import Path
 
 import msgspec
 
+from beacon_core.domain.exit_statuses import REFUSED
 from beacon_core.domain.pins import NAME, Pin
+from beacon_core.platform.files import write_whole
 
 
 class ReleaseError(ValueError):
     """The release file is missing or does not say what to serve."""
+
+    exit_status = REFUSED
 
 
 class Release(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -39,13 +42,7 @@ def read_release(file: Path) -> Release:
 
 def write_release(file: Path, release: Release) -> None:
     """Replace the release file in one step, so that a reader sees the old or the new one and nothing between."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    draft = file.with_suffix(".tmp")
-    with draft.open("wb") as stream:
-        stream.write(msgspec.json.encode(release))
-        stream.flush()
-        os.fsync(stream.fileno())
-    draft.replace(file)
+    write_whole(file, msgspec.json.encode(release))
 
 
 def package_folder(models: Path, pin: Pin) -> Path:

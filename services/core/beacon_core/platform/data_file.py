@@ -20,6 +20,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import TypeVar
 
+from beacon_core.domain.exit_statuses import BAD_DATA
 from beacon_core.domain.numbers import NUMBER_RULE, WHOLE_RULE, NumberError, read_number, read_numbers
 from beacon_core.domain.product import Product
 
@@ -44,6 +45,8 @@ NOT_UTF8 = re.compile("[\udc80-\udcff]")  # how `surrogateescape` shows a byte t
 
 class DataError(ValueError):
     """The data breaks a rule; the message is `FILE: COLUMN: RULE`."""
+
+    exit_status = BAD_DATA
 
     def __init__(self, file: str, column: str, rule: str) -> None:
         super().__init__(f"{file}: {column}: {rule}")

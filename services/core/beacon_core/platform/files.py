@@ -1,35 +1,88 @@
-"""Paths as other programs want to be told of them: the one home of "path to SQLite URL" and "path to file URI".
+"""Write a file or a folder whole: a reader finds the old one or the new one, and never half of one.
 
-A path may hold `?`, `#` and `%`, which mean something else in a URL.
+What is written lies beside its place until it is whole. A run that fails removes it; what a killed one left goes with
+the next write to the same place.
 """
 
+import contextlib
+import glob
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import quote
+
+DRAFT = ".draft"
 
 
-def sqlite_url(file: Path) -> str:
-    """SQLAlchemy's URL of a SQLite file."""
-    # As SQLAlchemy's URL.create writes it; importing that takes longer than most that reads the settings.
-    return f"sqlite:///{quote(str(file), safe=' +/')}"
+def write_whole(file: Path, content: bytes, *, durable: bool = True) -> None:
+    """Put `content` in the place of `file`, in one step."""
+    with draft_of(file, durable=durable) as draft:
+        draft.write_bytes(content)
 
 
-def sqlite_file(url: str) -> Path | None:
-    """The file of a SQLite URL; None where SQLite itself makes of it what it likes, and for another database."""
-    from sqlalchemy import make_url  # noqa: PLC0415 - see above
-
-    parts = make_url(url)
-    if parts.get_backend_name() != "sqlite" or not parts.database or parts.database.startswith((":", "file:")):
-        return None
-    return Path(parts.database)
-
-
-def at_file(url: str, file: Path) -> str:
-    """The SQLite URL with another file."""
-    from sqlalchemy import make_url  # noqa: PLC0415
-
-    return make_url(url).set(database=str(file)).render_as_string(hide_password=False)
+@contextlib.contextmanager
+def draft_of(file: Path, *, durable: bool = True) -> Iterator[Path]:
+    """A file to write; it takes the place of `file` in one step after the block, and is gone when that fails."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    _remove_drafts_of_the_dead(file)
+    # Two processes may write the same file at once: each has a draft of its own.
+    draft = file.with_name(f".{file.name}.{os.getpid()}{DRAFT}")
+    try:
+        yield draft
+        replace(draft, file, durable=durable)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
 
 
-def file_uri(path: Path) -> str:
-    """The file URI of a path, which may be relative to the folder at hand."""
-    return path.absolute().as_uri()
+def replace(draft: Path, file: Path, *, durable: bool = True) -> None:
+    """Put `draft` in the place of `file`, in one step.
+
+    `durable`: both the content and the name are on the disk when this returns, so that they outlive a power failure.
+    That costs milliseconds, and is left out where a request waits or where the file can be made again.
+    """
+    if durable:
+        _sync(draft)
+    draft.replace(file)
+    if durable:
+        _sync(file.parent)
+
+
+@contextlib.contextmanager
+def draft_folder_of(folder: Path) -> Iterator[Path]:
+    """A folder to fill; it takes the place of `folder` after the block, and is gone when that fails."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # The temporary folder is open to its owner only, the one in it to whom the umask says.
+    with tempfile.TemporaryDirectory(prefix=f"{DRAFT}-", dir=folder.parent) as beside:
+        draft = Path(beside) / folder.name
+        draft.mkdir()
+        yield draft
+        shutil.rmtree(folder, ignore_errors=True)
+        draft.rename(folder)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _remove_drafts_of_the_dead(file: Path) -> None:
+    start = f".{file.name}."
+    for left in file.parent.glob(f"{glob.escape(start)}*{DRAFT}"):
+        number = left.name[len(start) : -len(DRAFT)]
+        if number.isdecimal() and not _lives(int(number)):
+            left.unlink(missing_ok=True)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        pass
+    return True

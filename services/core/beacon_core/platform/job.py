@@ -12,17 +12,32 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
+from functools import wraps
 
 from beacon_core.domain.errors import ConfigurationError
+from beacon_core.domain.exit_statuses import REFUSED, TRY_AGAIN
 from beacon_core.domain.ids import new_id
 from beacon_core.domain.masking import word
 from beacon_core.observability import logs
 from beacon_core.observability.trace_settings import is_traced
 from beacon_core.observability.tracing import Trace, open_tracer, outgoing_headers, read_trace
+from beacon_core.platform.locks import BusyError
 from beacon_core.platform.settings import Settings, clean_credentials, load_settings
 
 log = logging.getLogger("beacon.job")
-REFUSED = 1
+Main = Callable[[], int]
+
+EXIT_STATUS_OF = {
+    "builtins.OSError": TRY_AGAIN,
+    "sqlalchemy.exc.SQLAlchemyError": TRY_AGAIN,
+    "alembic.util.exc.CommandError": REFUSED,
+    "redis.exceptions.RedisError": TRY_AGAIN,
+    "feast.errors.FeastError": REFUSED,
+    "sqlite3.OperationalError": TRY_AGAIN,
+    "sqlite3.Error": REFUSED,
+    "google.protobuf.message.DecodeError": REFUSED,
+}
+"""What the errors of libraries ask for, by name, so that no job loads a library for its errors alone."""
 
 
 def run_job(name: str, main: Callable[[], int]) -> int:
@@ -52,11 +67,47 @@ def run_command(name: str, main: Callable[[Settings], int]) -> int:
     try:
         clean_credentials()
         return main(load_settings())
-    except ConfigurationError as error:
-        complain(name, error)
-    except Exception:
+    except Exception as error:
+        if (status := status_of(error)) is not None:
+            complain(name, error)
+            return status
         log.exception("unexpected error")
     return REFUSED
+
+
+def status_of(error: BaseException) -> int | None:
+    """The exit status that an error asks for; None for one that is a mistake of ours."""
+    if (own := getattr(error, "exit_status", None)) is not None:
+        return int(own)
+    names = (f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__)
+    return next((EXIT_STATUS_OF[name] for name in names if name in EXIT_STATUS_OF), None)
+
+
+def ending(refused: str, again: str, busy: str = "", *, level: int = logging.ERROR) -> Callable[[Main], Main]:
+    """Let a job end with the status that its error asks for, in one line, and not in a stack.
+
+    The line begins with `refused`, with `again` (at `level`) where trying again may help, and with `busy` where another
+    run is at work. A mistake of ours is left to `run_job`.
+    """
+
+    def of(main: Main) -> Main:
+        @wraps(main)
+        def run() -> int:
+            try:
+                return main()
+            except BusyError as error:
+                log.warning("%s: %s", busy or again, word(error))
+                return error.exit_status
+            except Exception as error:
+                if (status := status_of(error)) is None:
+                    raise
+                helps = status == TRY_AGAIN
+                log.log(level if helps else logging.ERROR, "%s: %s", again if helps else refused, word(error))
+                return status
+
+        return run
+
+    return of
 
 
 def complain(name: str, error: BaseException) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from beacon_core.domain.exit_statuses import TRY_AGAIN
 from beacon_core.domain.masking import word_with_type
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -20,6 +21,8 @@ NOT_FOUND, CONFLICT = 404, 409
 
 class ClusterError(RuntimeError):
     """The API did not answer, or refused; `status` is its answer's, None where there was none."""
+
+    exit_status = TRY_AGAIN
 
     def __init__(self, message: str, status: int | None = None) -> None:
         super().__init__(message)

@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from beacon_core.domain.exit_statuses import TRY_AGAIN
 from beacon_core.domain.masking import mask, word
 
 API = "/api/2.0/mlflow"
@@ -27,8 +28,10 @@ WHO_ASKS = "; is MLFLOW_TRACKING_USERNAME (or _TOKEN) right?"
 HINTS = {401: WHO_ASKS, 403: WHO_ASKS, 404: "; is that MLflow's address?"}
 
 
-class RegistryDown(RuntimeError):  # noqa: N818 - a state of the world, not a mistake
+class RegistryUnavailableError(RuntimeError):
     """MLflow does not answer, or not as MLflow does; trying again may help."""
+
+    exit_status = TRY_AGAIN
 
 
 class Version(msgspec.Struct, frozen=True):
@@ -45,7 +48,7 @@ class Version(msgspec.Struct, frozen=True):
 
 
 class Mlflow:
-    """The server at `address`; every method raises `RegistryDown`."""
+    """The server at `address`; every method raises `RegistryUnavailableError`."""
 
     def __init__(self, address: str, timeout: float = TIMEOUT_SECONDS) -> None:
         self.address, self._headers = sign_in(address)
@@ -128,12 +131,14 @@ class Mlflow:
                 # A proxy that has no such path says 404 as well, and MLflow was not asked: its own 404 has a code.
                 if error.code in {400, 404} and _code(error) in MISSING:
                     return None
-            raise RegistryDown(f"{self} answers with status {error.code}{HINTS.get(error.code, '')}") from error
+            raise RegistryUnavailableError(
+                f"{self} answers with status {error.code}{HINTS.get(error.code, '')}"
+            ) from error
         except (OSError, http.client.HTTPException, ValueError) as error:
-            raise RegistryDown(f"{self} does not answer: {word(error)}") from error
+            raise RegistryUnavailableError(f"{self} does not answer: {word(error)}") from error
 
-    def _nonsense(self) -> RegistryDown:
-        return RegistryDown(f"{self} answers with something else than MLflow's API")
+    def _nonsense(self) -> RegistryUnavailableError:
+        return RegistryUnavailableError(f"{self} answers with something else than MLflow's API")
 
     def __str__(self) -> str:
         return mask(f"MLflow at {self.address}")

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from beacon_core.domain.addresses import check_text
-from beacon_core.platform.files import at_file, sqlite_file
+from beacon_core.platform.file_urls import at_file, sqlite_file
 
 PATTERNS = ("*", "::")
 """What Feast's reader of Parquet files takes for a pattern, or for a chain of file systems, whatever one does."""

@@ -12,7 +12,7 @@ from beacon_core.domain import addresses
 from beacon_core.domain.errors import ConfigurationError
 from beacon_core.domain.masking import MASK, mask
 from beacon_core.platform import origins, places
-from beacon_core.platform.files import sqlite_url
+from beacon_core.platform.file_urls import sqlite_url
 
 ROOT = Path(__file__).resolve().parents[4]
 PREFIX = "BEACON_"

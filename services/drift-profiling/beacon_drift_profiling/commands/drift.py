@@ -4,53 +4,41 @@ import argparse
 import os
 from datetime import datetime
 
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
-
 from beacon_core.data.database import migrate, open_store
-from beacon_core.domain.masking import word
-from beacon_core.domain.product import ProductError
 from beacon_core.domain.times import read_time
 from beacon_core.platform import clock
-from beacon_core.platform.job import log, run_job
-from beacon_core.platform.kubernetes import ClusterError
+from beacon_core.platform.job import ending, log, run_job
 from beacon_core.platform.product_file import load_product
-from beacon_core.platform.settings import SettingsError, load_settings
-from beacon_drift_profiling.lock import Busy
+from beacon_core.platform.settings import Settings, SettingsError, load_settings
 from beacon_drift_profiling.profiling.profiling import Shard
 from beacon_drift_profiling.run import JOB, Outcome, run_drift
 
-REFUSED, TRY_AGAIN = 1, 75
 INDEX = "JOB_COMPLETION_INDEX"
 
 
+@ending("profiling refused", "profiling failed, try again", "profiling left alone")
 def main() -> int:
     """Run once; what was found is in the store, in the report, and in a few lines here."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--at", type=_moment, default=None, help="as if it were this moment (ISO 8601, with a zone)")
     parser.add_argument("--segments", action="store_true", help="also keep one profile a segment")
     arguments = parser.parse_args()
-    try:
-        settings = load_settings()
-        product = load_product(settings.product)
-        shard = Shard(int(os.environ.get(INDEX, "0")), settings.drift_shards)
-        if not 0 <= shard.index < shard.count:
-            raise SettingsError(f"{INDEX} is {shard.index}, and BEACON_DRIFT_SHARDS {shard.count}")
-        engine = open_store(settings.database)
-        migrate(engine)
-        now = arguments.at or clock.now()
-        outcome = run_drift(settings, product, engine, now, shard, per_segment=arguments.segments)
-    except (ProductError, SettingsError, ValueError) as error:
-        log.error("profiling refused: %s", word(error))
-        return REFUSED
-    except Busy as error:
-        log.warning("profiling left alone: %s", word(error))
-        return TRY_AGAIN
-    except (DBAPIError, PoolTimeout, ClusterError, OSError) as error:
-        log.error("profiling failed, try again: %s", word(error))
-        return TRY_AGAIN
+    settings = load_settings()
+    product = load_product(settings.product)
+    shard = _shard(settings)
+    engine = open_store(settings.database)
+    migrate(engine)
+    now = arguments.at or clock.now()
+    outcome = run_drift(settings, product, engine, now, shard, per_segment=arguments.segments)
     _tell(outcome)
     return 0
+
+
+def _shard(settings: Settings) -> Shard:
+    given = os.environ.get(INDEX, "0")
+    if not given.isdecimal() or int(given) >= settings.drift_shards:
+        raise SettingsError(f"{INDEX} is {given}, and BEACON_DRIFT_SHARDS {settings.drift_shards}")
+    return Shard(int(given), settings.drift_shards)
 
 
 def _tell(outcome: Outcome) -> None:

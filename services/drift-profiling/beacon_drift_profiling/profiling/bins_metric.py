@@ -16,6 +16,7 @@ from whylogs.core.metrics.serializers import serializer
 from whylogs.core.preprocessing import PreprocessedColumn
 from whylogs.core.proto import MetricComponentMessage
 
+from beacon_core.domain.exit_statuses import REFUSED
 from beacon_drift_profiling.comparison.reference import bin_count, tally
 from beacon_drift_profiling.comparison.statistics import Floats
 
@@ -24,6 +25,8 @@ EDGES_ID, COUNTS_ID = 701, 702
 
 class BinsError(ValueError):
     """Profiles with different bins do not merge."""
+
+    exit_status = REFUSED
 
 
 @serializer(type_id=EDGES_ID)

@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Text, cast, func, select
 
 from beacon_core.data.actuals import actual_id, last_before, of_last_before
 from beacon_core.data.tables import actuals, predictions, traffic
+from beacon_core.domain.features import merge_named
 from beacon_drift_profiling.profiling.sums import Rows
 
 HOUR = timedelta(hours=1)
@@ -110,10 +111,9 @@ def read_unit(connection: Connection, unit: Unit, names: Sequence[str]) -> HourO
 
 def _parse(row: Sequence[Any], names: Sequence[str], told: tuple[float, datetime] | None) -> list[float]:
     """Return one row's features, then the rest of `Rows` in order; raises ValueError or TypeError."""
-    given = _decode(row[1])
-    if row[2] is not None and row[2] != "null":
-        given = _decode(row[2]) | {name: value for name, value in given.items() if value is not None}
-    values = [given.get(name) for name in names]
+    stored = None if row[2] is None or row[2] == "null" else _decode(row[2])
+    known = merge_named(_decode(row[1]), stored)
+    values = [known.get(name) for name in names]
     numbers = [float(value) for value in row[4:8]]
     if not np.isfinite(numbers).all():
         raise ValueError("not finite")

@@ -13,6 +13,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from beacon_core.domain.exit_statuses import REFUSED
 from beacon_drift_profiling.comparison.statistics import Floats
 
 os.environ.setdefault("WHYLOGS_NO_ANALYTICS", "1")  # before the import: whylogs would call home
@@ -35,6 +36,8 @@ SKETCHES = (StandardMetric.counts, StandardMetric.distribution)
 
 class ProfileError(ValueError):
     """The bytes are no profile, or the profiles do not belong together."""
+
+    exit_status = REFUSED
 
 
 class Summary:

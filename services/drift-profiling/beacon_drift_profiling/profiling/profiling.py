@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine, select
 
 from beacon_core.data.tables import predictions, watermarks
 from beacon_core.domain.product import Product
+from beacon_core.domain.segments import segment_masks
 from beacon_core.platform import clock
 from beacon_drift_profiling.comparison.reference import PREDICTION
 from beacon_drift_profiling.comparison.statistics import Floats
@@ -23,7 +24,7 @@ from beacon_drift_profiling.profiling.log import HOUR, HourOfLog, Unit, news, re
 from beacon_drift_profiling.profiling.packages import NoReference, Reference
 from beacon_drift_profiling.profiling.profile import profile_rows
 from beacon_drift_profiling.profiling.shelf import Content
-from beacon_drift_profiling.profiling.sums import ALL, masks_of, sums_of
+from beacon_drift_profiling.profiling.sums import ALL, sums_of
 
 JOB = "profile"
 NAMED = 20
@@ -147,7 +148,11 @@ def _profile_unit(
     content = Content(digest, grid, len(hour.set_aside), labelled, segments)
     masks = {shelf.WHOLE: np.ones(len(hour.ids), dtype=bool)}
     if per_segment:
-        masks |= {name: mask for name, mask in masks_of(hour.rows, product).items() if mask.any()}
+        masks |= {
+            name: mask
+            for name, mask in segment_masks(product, hour.rows.features, hour.rows.prediction).items()
+            if mask.any()
+        }
     edges = reference.edges if isinstance(reference, Reference) else {}
     # The whole comes last: its digest says that the unit is done.
     for name, mask in reversed(masks.items()):

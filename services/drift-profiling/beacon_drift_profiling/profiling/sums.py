@@ -1,14 +1,14 @@
 """Sums over the rows of an hour, overall and per segment: they add up over hours, and every figure follows."""
 
 from collections.abc import Mapping
-from itertools import pairwise
 from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from beacon_core.domain.product import Product, Segment
+from beacon_core.domain.product import Product
+from beacon_core.domain.segments import segment_masks
 from beacon_drift_profiling.comparison.statistics import Floats
 
 ALL = ""
@@ -31,7 +31,6 @@ LABELLED = (
     "delay",
 )
 FIELDS = TRAFFIC + LABELLED
-MISSING = "missing"
 
 Sums = dict[str, float]
 
@@ -65,7 +64,7 @@ def sums_of(rows: Rows, product: Product, normal: Normal | None) -> dict[str, Su
     """Sum the rows, by segment (`NAME=VALUE`, or "" for all); only segments with rows."""
     parts = _parts(rows, product, normal)
     matrix = np.column_stack([parts[name] for name in FIELDS])
-    masks = {ALL: np.ones(len(matrix), dtype=bool)} | masks_of(rows, product)
+    masks = {ALL: np.ones(len(matrix), dtype=bool)} | segment_masks(product, rows.features, rows.prediction)
     return {
         name: dict(zip(FIELDS, matrix[mask].sum(axis=0).tolist(), strict=True))
         for name, mask in masks.items()
@@ -110,27 +109,3 @@ def _parts(rows: Rows, product: Product, normal: Normal | None) -> dict[str, Any
         "covered": labelled & (rows.actual >= rows.low) & (rows.actual <= rows.high),
         "delay": np.where(labelled, rows.delay, 0.0),
     }
-
-
-def masks_of(rows: Rows, product: Product) -> dict[str, NDArray[np.bool_]]:
-    """Which rows (rows,) are in each segment."""
-    masks = {}
-    for name, segment in product.segments.items():
-        values = rows.prediction
-        if segment.of != "prediction":
-            values = rows.features[:, product.feature_names.index(segment.of)]
-        for label, mask in _slices(values, segment):
-            masks[f"{name}={label}"] = mask
-    return masks
-
-
-def _slices(values: Floats, segment: Segment) -> list[tuple[str, NDArray[np.bool_]]]:
-    """Bands between the bounds, or every value that occurs; missing values are a slice of their own."""
-    missing = np.isnan(values)
-    slices = [(MISSING, missing)]
-    if not segment.bounds:
-        return slices + [(f"{value:g}", values == value) for value in np.unique(values[~missing])]
-    ends = [-np.inf, *segment.bounds, np.inf]
-    for low, high in pairwise(ends):
-        slices.append((f"{low:g}..{high:g}", (values >= low) & (values < high)))
-    return slices

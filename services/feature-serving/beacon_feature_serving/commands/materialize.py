@@ -1,27 +1,20 @@
 """Bring what is new in the offline store online. Exit 0 done, 1 refused, 75 try again later."""
 
 import argparse
-import sqlite3
-
-from feast.errors import FeastError
-from google.protobuf.message import DecodeError
-from redis.exceptions import RedisError
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from beacon_core.data.database import migrate, open_store
 from beacon_core.data.job_runs import recorded
-from beacon_core.domain.masking import word
 from beacon_core.feature_store import repo
-from beacon_core.feature_store.errors import FeatureStoreError, NoDataYetError
+from beacon_core.feature_store.errors import NoDataYetError
 from beacon_core.platform import clock
-from beacon_core.platform.job import log, run_job
+from beacon_core.platform.job import ending, log, run_job
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import load_settings
 
 JOB = "materialize"
-REFUSED, TRY_AGAIN = 1, 75
 
 
+@ending("materialization failed", "materialization failed, try again")
 def main() -> int:
     """Apply the definitions and materialize once; a failure is one clear line and an exit status.
 
@@ -34,27 +27,20 @@ def main() -> int:
     settings = load_settings()
     product = load_product(settings.product)
     end = clock.now()
-    try:
-        engine = open_store(settings.database)
-        migrate(engine)
-        with recorded(engine, JOB, end.isoformat(), "materialize") as run:
-            repo.apply(settings, product)
-            try:
-                done = repo.materialize(settings, product, end, everything=given.all)
-            except NoDataYetError as error:
-                # As on a platform that was just installed, whose schedule comes before its first retraining.
-                run.rows = 0
-                log.info("nothing to do: %s", error)
-                return 0
-            newest = None if done.newest is None else done.newest.isoformat()
-            run.rows = done.rows
-            run.details = {"view": done.view, "start": done.start.isoformat(), "newest": newest}
-    except (RedisError, OperationalError, sqlite3.OperationalError, OSError) as error:
-        log.error("materialization failed, try again: %s", word(error))
-        return TRY_AGAIN
-    except (FeatureStoreError, FeastError, SQLAlchemyError, sqlite3.Error, DecodeError) as error:
-        log.error("materialization failed: %s", word(error))
-        return REFUSED
+    engine = open_store(settings.database)
+    migrate(engine)
+    with recorded(engine, JOB, end.isoformat(), "materialize") as run:
+        repo.apply(settings, product)
+        try:
+            done = repo.materialize(settings, product, end, everything=given.all)
+        except NoDataYetError as error:
+            # As on a platform that was just installed, whose schedule comes before its first retraining.
+            run.rows = 0
+            log.info("nothing to do: %s", error)
+            return 0
+        newest = None if done.newest is None else done.newest.isoformat()
+        run.rows = done.rows
+        run.details = {"view": done.view, "start": done.start.isoformat(), "newest": newest}
     since = done.start.isoformat(timespec="seconds")
     log.info("%s: %d rows since %s, newest %s", done.view, done.rows, since, newest or "none")
     return 0

@@ -4,22 +4,23 @@ import argparse
 from datetime import timedelta
 
 import msgspec
-from sqlalchemy.exc import SQLAlchemyError
 
 from beacon_core.data.database import migrate, open_store
 from beacon_core.data.job_runs import recorded
+from beacon_core.domain.exit_statuses import TRY_AGAIN
 from beacon_core.domain.masking import word
 from beacon_core.feature_store.errors import FeatureStoreError
 from beacon_core.platform import clock
-from beacon_core.platform.job import log, run_job
+from beacon_core.platform.job import ending, log, run_job
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import load_settings
 from beacon_feature_serving.skew import measure_skew
 
 JOB = "skew"
-SKEWED, TRY_AGAIN = 1, 75
+SKEWED = 1
 
 
+@ending("skew check failed", "skew check failed, try again")
 def main() -> int:
     """Replay the predictions of the last days; one line says how many differ, and in which features."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -36,7 +37,7 @@ def main() -> int:
         with recorded(engine, JOB, f"{since.isoformat()}/{until.isoformat()}", "replay") as run:
             skew = measure_skew(settings, product, engine, since, until)
             run.rows, run.details = skew.predictions, msgspec.to_builtins(skew)
-    except (FeatureStoreError, SQLAlchemyError, OSError) as error:
+    except FeatureStoreError as error:  # there is nothing to compare with yet
         log.error("skew check failed, try again: %s", word(error))
         return TRY_AGAIN
     told = ", ".join(f"{name} {count}" for name, count in skew.features.items()) or "none"

@@ -12,7 +12,7 @@ from typing import Any
 from feast.repo_config import RepoConfig
 
 from beacon_core.domain.masking import word
-from beacon_core.platform.files import file_uri
+from beacon_core.platform.file_urls import file_uri
 from beacon_core.web.patience import at_most
 from beacon_feature_serving.catalog import ViewPlan
 from beacon_feature_serving.lookup import NANOSECONDS, UNKNOWN, Row, decode_value

@@ -4,11 +4,11 @@ import asyncio
 import contextlib
 from hashlib import sha256
 
+from beacon_core.data.database import DatabaseUnavailableError
 from beacon_core.domain.errors import BeaconError
 from beacon_core.web.http import Request
 from beacon_inference.prediction.inputs import Ask
 from beacon_inference.prediction.values import check_client_id
-from beacon_inference.prediction_log.database import DatabaseDown
 from beacon_inference.prediction_log.record import Record
 from beacon_inference.prediction_log.shipper import PredictionLog
 
@@ -63,7 +63,7 @@ async def find_earlier(log: PredictionLog, ids: list[str | None], ask: Ask) -> l
     names = [name for name in ids if name is not None]
     found = log.find_waiting(names)
     if len(found) < len(names):
-        with contextlib.suppress(DatabaseDown, TimeoutError):
+        with contextlib.suppress(DatabaseUnavailableError, TimeoutError):
             found = await asyncio.wait_for(asyncio.to_thread(log.find, names), DATABASE_SECONDS)
     earlier = [None if name is None else found.get(name) for name in ids]
     for row, record in enumerate(earlier):

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from beacon_core.domain.features import merge_matrix
 from beacon_inference.matrix import Filled, Matrix, any_true
 from beacon_inference.models.model import Model
 from beacon_inference.prediction.inputs import Ask
@@ -10,8 +11,7 @@ from beacon_inference.prediction.validation import Rules
 
 def impute(ask: Ask, served: Matrix | None, model: Model, rules: Rules) -> Filled:
     """Fill what neither the request nor the store had; raises BeaconError when too little is known."""
-    given = ask.matrix
-    known = given if served is None else np.where(np.isnan(given), served, given)
+    known = merge_matrix(ask.matrix, served)
     if model.trained.hold(known):
         return Filled(known)
     missing = np.isnan(known)

@@ -14,7 +14,7 @@ from sqlalchemy import JSON, Engine, and_, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from beacon_core.data.actuals import actual_of
-from beacon_core.data.database import migrate, open_store
+from beacon_core.data.database import DatabaseUnavailableError, migrate, open_store
 from beacon_core.data.tables import actuals, predictions
 from beacon_core.domain.errors import ConfigurationError
 from beacon_core.domain.masking import word
@@ -31,10 +31,6 @@ FROM_JSON = (
     f"INSERT INTO predictions ({COLUMNS}) "  # noqa: S608 - our names
     f"SELECT {COLUMNS} FROM json_populate_recordset(NULL::predictions, %s) {KEEP}"
 )
-
-
-class DatabaseDown(Exception):  # noqa: N818 - a state of the world, told to the client as 503
-    """The database does not answer."""
 
 
 class Actual(msgspec.Struct, frozen=True):
@@ -58,7 +54,7 @@ class Database:
 
     def warm(self) -> None:
         """Open it now, so that the first prediction's log does not wait for migrations; one that is down stays down."""
-        with contextlib.suppress(DatabaseDown):
+        with contextlib.suppress(DatabaseUnavailableError):
             self._open()
 
     def insert(self, records: Sequence[Record], rest: Callable[[], None] = lambda: None) -> None:
@@ -73,24 +69,30 @@ class Database:
                 connection.exec_driver_sql(*_insertion(engine.dialect.name, some))
 
     def find(self, ids: Sequence[str]) -> dict[str, Record]:
-        """Find those of the predictions that are there, each as a record of its own; raises DatabaseDown."""
+        """Find those of the predictions that are there, each as a record of its own.
+
+        Raises DatabaseUnavailableError.
+        """
         rows = self._all(select(predictions).where(predictions.c.id.in_(ids)))
         return {row["id"]: record_of(row, self.names) for row in rows}
 
     def find_actual(self, record: Record) -> dict[str, Any] | None:
-        """Find the newest actual that belongs to the prediction (a record of one row); raises DatabaseDown."""
+        """Find the newest actual that belongs to the prediction (a record of one row).
+
+        Raises DatabaseUnavailableError.
+        """
         entity = None if record.entities is None else str(record.entities[0])
         try:
             with self._open().connect() as connection:
                 found = actual_of(connection, record.ids[0], entity, datetime.fromtimestamp(record.time, UTC))
         except SQLAlchemyError as error:
-            raise DatabaseDown(word(error)) from error
+            raise DatabaseUnavailableError(word(error)) from error
         return None if found is None else dict(found)
 
     def add_actuals(self, items: Sequence[Actual]) -> list[str]:
         """Keep actuals; for each `accepted`, `corrected` (a later value for the same) or `duplicate` (nothing new).
 
-        Raises DatabaseDown; then none was kept.
+        Raises DatabaseUnavailableError; then none was kept.
         """
         outcomes = []
         received = clock.now()
@@ -110,7 +112,7 @@ class Database:
                     connection.execute(actuals.insert().values(**msgspec.structs.asdict(item), received_at=received))
                     outcomes.append("accepted" if before is None else "corrected")
         except SQLAlchemyError as error:
-            raise DatabaseDown(word(error)) from error
+            raise DatabaseUnavailableError(word(error)) from error
         return outcomes
 
     def close(self) -> None:
@@ -123,7 +125,7 @@ class Database:
             with self._open().connect() as connection:
                 return [dict(row) for row in connection.execute(query).mappings()]
         except SQLAlchemyError as error:
-            raise DatabaseDown(word(error)) from error
+            raise DatabaseUnavailableError(word(error)) from error
 
     def _open(self) -> Engine:
         with self._lock:
@@ -133,7 +135,7 @@ class Database:
                     if engine.dialect.name == "sqlite":
                         migrate(engine)  # a laptop has no migration job
                 except (SQLAlchemyError, CommandError, ConfigurationError, OSError) as error:
-                    raise DatabaseDown(word(error)) from error
+                    raise DatabaseUnavailableError(word(error)) from error
                 self._engine = engine
             return self._engine
 

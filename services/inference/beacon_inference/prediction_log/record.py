@@ -12,6 +12,8 @@ from typing import Any
 
 import msgspec
 
+from beacon_core.domain.features import merge_values
+
 Values = list[float | None]
 
 
@@ -166,7 +168,7 @@ def table_rows(record: Record, names: tuple[str, ...]) -> Iterator[TableRow]:
     named = _named(names)
     for row, given in enumerate(record.given):
         stored = None if served is None else served[row]
-        known = given if stored is None else _merged(given, stored)
+        known = merge_values(given, stored)
         imputed = [name for name, value in zip(names, known, strict=True) if value is None] if None in known else []
         entity = None if entities is None else entities[row]
         yield (
@@ -224,10 +226,6 @@ def _second(seconds: int) -> str:
 def _named(names: tuple[str, ...]) -> Any:
     """A struct of the features: it is encoded as an object that has no nulls, faster than a dictionary is."""
     return msgspec.defstruct("Named", [(name, float | None, None) for name in names], omit_defaults=True, gc=False)
-
-
-def _merged(given: Values, served: Values) -> Values:
-    return [stored if own is None else own for own, stored in zip(given, served, strict=True)]
 
 
 def _text(value: Any) -> str:

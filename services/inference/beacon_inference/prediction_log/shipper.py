@@ -102,7 +102,10 @@ class PredictionLog:
         return found
 
     def find(self, ids: Sequence[str]) -> dict[str, Record]:
-        """Find predictions in the spool or the database; raises DatabaseDown when only the latter could tell."""
+        """Find predictions in the spool or the database.
+
+        Raises DatabaseUnavailableError when only the latter could tell.
+        """
         found = self.find_waiting(ids)
         others = [name for name in ids if name not in found]
         return (found | self._database.find(others)) if others else found

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 from flask import Flask, Response, request
 
+from beacon_core.data.database import DatabaseUnavailableError
 from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.ids import is_client_id
 from beacon_core.domain.product import Product
@@ -13,7 +14,7 @@ from beacon_core.platform.settings import Settings
 from beacon_core.web.flask_app import beacon_error, json_body
 from beacon_inference.prediction.api_key import check_api_key
 from beacon_inference.prediction.values import check_values
-from beacon_inference.prediction_log.database import Database, DatabaseDown
+from beacon_inference.prediction_log.database import Database
 from beacon_inference.prediction_log.record import Record
 from beacon_inference.prediction_log.shipper import PredictionLog
 from beacon_inference.protocols.wording import Wording
@@ -25,8 +26,8 @@ def add_log(
 ) -> None:
     """Add the routes; they ask for the API key when one is set."""
 
-    @app.errorhandler(DatabaseDown)
-    def database_down(_: DatabaseDown) -> Response:
+    @app.errorhandler(DatabaseUnavailableError)
+    def database_down(_: DatabaseUnavailableError) -> Response:
         return beacon_error(BeaconError("prediction_log_unavailable", "the prediction log's database does not answer"))
 
     @app.get("/v1/predictions/<prediction_id>")
@@ -38,7 +39,7 @@ def add_log(
             raise _unknown(prediction_id, "prediction_id")
         try:
             actual = database.find_actual(record)
-        except DatabaseDown:
+        except DatabaseUnavailableError:
             actual = None  # the record came out of the spool; its actual cannot be anywhere yet
         return _described(record, actual, wording, product)
 

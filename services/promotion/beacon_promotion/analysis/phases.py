@@ -44,7 +44,7 @@ class Order(msgspec.Struct, frozen=True):
 
 
 def dark(order: Order) -> Measures:
-    """Both models in instances of their own, on the same requests; no user is answered. Raises `ReleaseFailed`."""
+    """Both models in instances of their own, on the same requests; no user is answered. Raises `ReleaseFailedError`."""
     limits, old = order.product.rollout, order.old
     pins = [order.new] if old is None else [order.new, old]
     manifests = {pin: order.target.package(pin).manifest for pin in pins}

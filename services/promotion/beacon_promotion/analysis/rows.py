@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from beacon_core.data.actuals import before_newest, labelled
 from beacon_core.data.tables import predictions
+from beacon_core.domain.features import merge_named
 from beacon_core.domain.masking import word
 from beacon_core.domain.product import Product
 from beacon_core.domain.times import read_time
@@ -102,8 +103,8 @@ def _newest(engine: Engine, product: Product, count: int) -> list[Row]:
 
 
 def _merged(product: Product, given: dict[str, float], served: dict[str, float] | None) -> dict[str, float]:
-    """The values that the model got: the request's own win over the feature store's."""
-    merged = (served or {}) | given
+    """The values that the model got."""
+    merged = merge_named(given, served)
     return {name: merged[name] for name in product.feature_names if merged.get(name) is not None}
 
 

@@ -5,6 +5,7 @@ Exit 0 done or nothing to do, 1 refused, 75 try again later (another run is at w
 
 import argparse
 import getpass
+import logging
 import signal
 import sys
 import time
@@ -18,27 +19,30 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from beacon_core.data import ledger
 from beacon_core.data.database import migrate, open_store
+from beacon_core.domain.exit_statuses import REFUSED
 from beacon_core.domain.masking import word
-from beacon_core.domain.product import Product, ProductError
+from beacon_core.domain.product import Product
 from beacon_core.domain.times import read_time
 from beacon_core.platform import clock
-from beacon_core.platform.job import log, run_job
+from beacon_core.platform.job import ending, log, run_job
 from beacon_core.platform.kubernetes import pod_access
+from beacon_core.platform.locks import BusyError
 from beacon_core.platform.product_file import load_product
-from beacon_core.platform.settings import Settings, SettingsError, load_settings
-from beacon_promotion.controller.candidates import NoCandidate, choose
+from beacon_core.platform.settings import Settings, load_settings
+from beacon_promotion.controller.candidates import NoCandidateError, choose
 from beacon_promotion.controller.reconcile import Runs
 from beacon_promotion.ledger.telling import told_change, told_rows
-from beacon_promotion.targets.base.target import Busy, ReleaseFailed, Target, TargetDown
+from beacon_promotion.targets.base.target import ReleaseFailedError, Target, TargetUnavailableError
 from beacon_promotion.targets.kubernetes.target import ClusterTarget
-from beacon_promotion.targets.kubernetes.values import ValuesError, read_values, write_values
+from beacon_promotion.targets.kubernetes.values import read_values, write_values
 from beacon_promotion.targets.laptop.target import Laptop
 
 JOB = "promote"
+LEFT_ALONE = "promotion left alone, try again"
 STARTERS = "beacon.inference"
-REFUSED, TRY_AGAIN = 1, 75
 
 
+@ending("promotion refused", LEFT_ALONE, LEFT_ALONE, level=logging.WARNING)
 def main() -> int:
     """Do what is asked; a failure is one clear line and an exit status."""
     given = _arguments()
@@ -56,13 +60,7 @@ def main() -> int:
         if given.command == "follow":
             return follow(runs, engine, settings)
         return one(runs, engine, given)
-    except (SettingsError, ProductError, ValuesError) as error:
-        log.error("promotion refused: %s", word(error))
-        return REFUSED
-    except (Busy, TargetDown, SQLAlchemyError, OSError) as error:
-        log.warning("promotion left alone, try again: %s", word(error))
-        return TRY_AGAIN
-    except ReleaseFailed as error:
+    except ReleaseFailedError as error:
         log.error("promotion failed: %s: %s", error.reason, word(error))
         return REFUSED
 
@@ -90,7 +88,7 @@ def one(runs: Runs, engine: Engine, given: argparse.Namespace) -> int:
         log.warning("the store does not answer: %s", word(error))  # what needs no store is done all the same
     try:
         ended_or_none = runs.once(given.version, given.person if asked else "", given.wait)
-    except NoCandidate as error:
+    except NoCandidateError as error:
         log.info("nothing to promote: %s", error)
         return REFUSED if asked else 0
     if ended_or_none is not None and ended_or_none.outcome == "promoted" and given.watch:
@@ -107,11 +105,11 @@ def follow(runs: Runs, engine: Engine, settings: Settings) -> int:
                 migrate(engine)
                 migrated = True
             runs.once()
-        except (NoCandidate, Busy) as quiet:
+        except (NoCandidateError, BusyError) as quiet:
             last, told = str(quiet), last
             if last != told:
                 log.info(last)
-        except (ReleaseFailed, TargetDown, SQLAlchemyError, OSError) as error:
+        except (ReleaseFailedError, TargetUnavailableError, SQLAlchemyError, OSError) as error:
             last, told = word(error), last
             if last != told:
                 log.warning("try again: %s", last)
@@ -127,7 +125,7 @@ def write_to_git(engine: Engine, product: Product, given: argparse.Namespace) ->
     try:
         with engine.connect() as connection:
             candidate = choose(connection, product, before, given.version)
-    except NoCandidate as error:
+    except NoCandidateError as error:
         print(f"nothing to promote: {error}", file=sys.stderr)
         return 0
     write_values(given.file, candidate.pin)

@@ -17,7 +17,7 @@ AGAIN = frozenset({"interrupted", "target_down", "package_missing"})
 """Ends that say nothing of the model: it is tried again."""
 
 
-class NoCandidate(Exception):  # noqa: N818 - a state of the world, not a mistake
+class NoCandidateError(Exception):
     """Nothing is to be promoted; the message says why. `asked` and refused: somebody named a version."""
 
 
@@ -31,7 +31,7 @@ class Candidate(msgspec.Struct, frozen=True):
 
 
 def choose(connection: Connection, product: Product, serving: Pin | None, version: str = "") -> Candidate:
-    """The candidate, or the `version` that a person asks for; raises `NoCandidate`.
+    """The candidate, or the `version` that a person asks for; raises `NoCandidateError`.
 
     A person may try again what was kept out before, but not past the gate and not past a rejection.
     """
@@ -40,29 +40,29 @@ def choose(connection: Connection, product: Product, serving: Pin | None, versio
         query = query.where(verdicts.c.version == version)
     found = connection.execute(query).first()
     if found is None:
-        raise NoCandidate(f"version {version} has no verdict" if version else "there is no verdict yet")
+        raise NoCandidateError(f"version {version} has no verdict" if version else "there is no verdict yet")
     pin = Pin(product.name, found.version, found.sha256)
     name = f"version {pin.version}"
     if serving is not None and pin == serving:
-        raise NoCandidate(
+        raise NoCandidateError(
             f"{name}, the newest with a verdict, serves already" if not version else f"{name} serves already"
         )
     if found.outcome != approvals.PASS:
-        raise NoCandidate(f"{name} has the verdict {found.outcome}: {found.verdict.get('reason', '')}")
+        raise NoCandidateError(f"{name} has the verdict {found.outcome}: {found.verdict.get('reason', '')}")
     if serving is not None and found.champion_version not in {None, serving.version}:
-        raise NoCandidate(
+        raise NoCandidateError(
             f"{name} was judged against version {found.champion_version}, and version {serving.version} serves; "
             "retrain, and it is judged anew"
         )
     decided = _decided(connection, pin)
     if decided is not None and decided.decision == approvals.REJECTED:
-        raise NoCandidate(f"{name} was rejected by {decided.person}: {decided.reason}")
+        raise NoCandidateError(f"{name} was rejected by {decided.person}: {decided.reason}")
     approved = decided is not None and decided.decision == approvals.APPROVED
     if product.promotion.mode == MANUAL and not approved:
-        raise NoCandidate(f"{name} passed and waits for a person (make approve VERSION={pin.version} REASON=...)")
+        raise NoCandidateError(f"{name} passed and waits for a person (make approve VERSION={pin.version} REASON=...)")
     since = max(found.moment, decided.decided_at) if approved and decided is not None else found.moment
     if not version and (why := _tried(connection, product, pin, since)):
-        raise NoCandidate(f"{name} {why}")
+        raise NoCandidateError(f"{name} {why}")
     return Candidate(pin, found.id, found.verdict.get("reason", ""), decided.person if approved and decided else None)
 
 

@@ -12,14 +12,15 @@ from beacon_core.data import approvals
 from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.masking import word
 from beacon_core.domain.product import Product
-from beacon_core.platform.mlflow import RegistryDown
+from beacon_core.platform.locks import BusyError
+from beacon_core.platform.mlflow import RegistryUnavailableError
 from beacon_core.platform.settings import Settings
 from beacon_promotion.analysis import watch
 from beacon_promotion.controller.candidates import choose, rejected
 from beacon_promotion.controller.state_machine import Ended, Intent, Promoter
 from beacon_promotion.ledger.book import Book, Tell
 from beacon_promotion.targets.base.note_names import INTENT, STOP
-from beacon_promotion.targets.base.target import Busy, Target
+from beacon_promotion.targets.base.target import Target
 
 GATE = "the gate"
 LOCK_SECONDS = 180.0
@@ -38,8 +39,9 @@ class Runs:
     def once(self, version: str = "", actor: str = "", patience: float = 0.0) -> Ended | None:
         """All there is to do now: recover, a person's rejection, the watch, a candidate. None when nothing was.
 
-        Waits `patience` seconds for another run's end. Raises `Busy`, `TargetDown`, `ReleaseFailed`, `NoCandidate`,
-        and SQLAlchemyError for a store that is down, by when everything that needs no store is done.
+        Waits `patience` seconds for another run's end. Raises `BusyError`, `TargetUnavailableError`,
+        `ReleaseFailedError`, `NoCandidateError`, and SQLAlchemyError for a store that is down, by when everything that
+        needs no store is done.
         """
         with self._lock(patience):
             self.promoter.recover()
@@ -59,15 +61,15 @@ class Runs:
                     if (ended := self.promoter.watch()) is not None:
                         self._settle()
                         return ended
-            except Busy as error:
+            except BusyError as error:
                 self.tell(word(error))
         return None
 
     def roll_back(self, person: str, reason: str) -> Ended:
         """Go back from the model that answers users now; needs neither store nor MLflow.
 
-        A promotion under way is ended; where its candidate answers users, that is what to go back from. Raises `Busy`
-        when the run at work does not end in time, `TargetDown`, `ReleaseFailed`.
+        A promotion under way is ended; where its candidate answers users, that is what to go back from.
+        Raises `BusyError` when the run at work does not end in time, `TargetUnavailableError`, `ReleaseFailedError`.
         """
         trial: Intent | None = None
         deadline = time.monotonic() + LOCK_SECONDS
@@ -76,7 +78,7 @@ class Runs:
             try:
                 with self.target.lock():
                     return self._roll_back(person, reason, trial)
-            except Busy:
+            except BusyError:
                 if time.monotonic() > deadline:
                     raise
                 if trial is not None:
@@ -91,7 +93,7 @@ class Runs:
                 try:
                     held.enter_context(self.target.lock())
                     break
-                except Busy:
+                except BusyError:
                     if time.monotonic() > deadline:
                         raise
                 time.sleep(POLL_SECONDS)
@@ -158,5 +160,5 @@ class Runs:
     def _settle(self) -> None:
         try:
             self.promoter.settle(self.settings.mlflow_address)
-        except RegistryDown as error:
+        except RegistryUnavailableError as error:
             self.tell(f"the aliases are moved later: {word(error)}")

@@ -23,7 +23,10 @@ def owe(notes: Notes, aliases: Aliases) -> None:
 
 
 def settle(notes: Notes, address: str) -> Aliases | None:
-    """Move the aliases that are owed and say which; None when none are. Raises `RegistryDown`, and they stay owed."""
+    """Move the aliases that are owed and say which; None when none are.
+
+    Raises `RegistryUnavailableError`, and they stay owed.
+    """
     owed = notes.read(OWED)
     if owed is None:
         return None

@@ -25,7 +25,7 @@ from beacon_promotion.controller.candidates import Candidate, rejected
 from beacon_promotion.controller.registry import Aliases
 from beacon_promotion.ledger.book import Book, Run
 from beacon_promotion.targets.base.note_names import GOOD, INTENT, STOP
-from beacon_promotion.targets.base.target import ReleaseFailed, Target
+from beacon_promotion.targets.base.target import ReleaseFailedError, Target
 
 MOST_GOOD = 12
 """Models that can be gone back to, one after the other; a target keeps what it needs for so many."""
@@ -93,9 +93,9 @@ class Promoter:
         try:
             manifest = self.target.package(new).manifest
             if manifest.schema_hash != self.product.schema_hash:
-                raise ReleaseFailed("schema_mismatch", f"version {new.version} was trained on another schema")
+                raise ReleaseFailedError("schema_mismatch", f"version {new.version} was trained on another schema")
             self.target.check(old, new)
-        except ReleaseFailed as error:
+        except ReleaseFailedError as error:
             run.row("check", "fail", serving, str(error), error.reason)
             return self._kept_out(run, serving, "refused", error.reason, str(error))
         run.row("check", "pass", serving, "the package is whole, and there is a way back")
@@ -106,16 +106,19 @@ class Promoter:
                 if (ended := self._phase(run, order, name, phase)) is not None:
                     return ended
             return self._release(run, order)
-        except ReleaseFailed as error:
+        except ReleaseFailedError as error:
             return self._back(run, old, error.reason, str(error))
 
     def roll_back(self, actor: str, reason: Reason, message: str, action: Action = "roll_back") -> Ended:
-        """Go back to the last good model; needs the target alone. Raises `ReleaseFailed` when there is no way back."""
+        """Go back to the last good model; needs the target alone.
+
+        Raises `ReleaseFailedError` when there is no way back.
+        """
         release = self.target.serving()
         bad = None if release is None else release.model
         good = [pin for pin in self.good() if pin != bad]
         if not good:
-            raise ReleaseFailed("no_way_back", "there is no earlier good model to go back to")
+            raise ReleaseFailedError("no_way_back", "there is no earlier good model to go back to")
         return self._roll_back(Run(self.book, action, actor, bad, good[-1]), good[-1], reason, message)
 
     def watch(self) -> Ended | None:
@@ -145,7 +148,7 @@ class Promoter:
         return [] if content is None else msgspec.json.decode(content, type=list[Pin])
 
     def settle(self, address: str) -> None:
-        """Move the aliases that are owed; raises `RegistryDown`."""
+        """Move the aliases that are owed; raises `RegistryUnavailableError`."""
         if (moved := registry.settle(self.notes, address)) is not None:
             self.book.tell(f"aliases: champion {moved.champion}, previous {moved.previous or 'none'}")
 
@@ -161,7 +164,7 @@ class Promoter:
         try:
             with span(name, {"beacon.version": order.new.version}):
                 measures = phase(order)
-        except ReleaseFailed as error:
+        except ReleaseFailedError as error:
             run.row(name, "fail", serving, str(error), error.reason)
             return self._back(run, order.old, error.reason, str(error), seen=seen)
         if (word := self._objection(order.new)) is not None:

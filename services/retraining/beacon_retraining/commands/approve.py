@@ -2,14 +2,13 @@
 
 import argparse
 import getpass
+import sys
 
 from beacon_core.data.approvals import APPROVED, REJECTED, decide
 from beacon_core.data.database import migrate, open_store
-from beacon_core.domain.errors import BeaconError
-from beacon_core.platform.job import complain, run_command
+from beacon_core.platform.job import run_command
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import Settings
-from beacon_retraining.errors import EXPECTED, REFUSED, status_of
 
 DECISIONS = {"approve": APPROVED, "reject": REJECTED}
 
@@ -24,17 +23,10 @@ def main(settings: Settings) -> int:
     given = parser.parse_args()
     product = load_product(settings.product)
     decision = DECISIONS[given.decision]
-    try:
-        engine = open_store(settings.database)
-        migrate(engine)
-        with engine.begin() as connection:
-            new = decide(connection, product.name, given.version, decision, given.person, given.reason)
-    except BeaconError as error:
-        complain(given.decision, error)
-        return REFUSED
-    except EXPECTED as error:
-        complain(given.decision, error)
-        return status_of(error)
+    engine = open_store(settings.database)
+    migrate(engine)
+    with engine.begin() as connection:
+        new = decide(connection, product.name, given.version, decision, given.person, given.reason)
     print(
         f"{product.name} version {given.version} is {decision} by {given.person}" if new else f"was {decision} before"
     )
@@ -43,4 +35,5 @@ def main(settings: Settings) -> int:
 
 def run() -> int:
     """Run as a process of its own."""
-    return run_command("approve", main)
+    name = sys.argv[1] if len(sys.argv) > 1 and sys.argv[1] in DECISIONS else "approve"
+    return run_command(name, main)

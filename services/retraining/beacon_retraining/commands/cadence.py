@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from beacon_core.platform.job import complain, run_command
+from beacon_core.platform.job import run_command
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import Settings
 from beacon_retraining.data.dataset import dataset_of
-from beacon_retraining.errors import EXPECTED, status_of
 from beacon_retraining.pipeline.context import DATASET
 from beacon_retraining.pipeline.workspace import folder_of
 from beacon_retraining.studies.cadence import replay_all
@@ -30,23 +29,19 @@ def main(settings: Settings) -> int:
     parser.add_argument("--mlflow", action="store_true", help="log them as a run, too")
     given = parser.parse_args()
     product = load_product(settings.product)
-    try:
-        dataset = dataset_of(product, pd.read_parquet(given.rows))
-        cadence = replay_all(dataset, product, by_name[given.candidate])
-        said = tables(cadence, product)
-        files = draw(cadence, product, given.out)
-        table = given.out / "cadence.md"
-        table.write_text(said)
-        if given.mlflow:
-            from beacon_retraining.registry.register import Registry  # noqa: PLC0415 - MLflow takes seconds, and only this needs it
+    dataset = dataset_of(product, pd.read_parquet(given.rows))
+    cadence = replay_all(dataset, product, by_name[given.candidate])
+    said = tables(cadence, product)
+    files = draw(cadence, product, given.out)
+    table = given.out / "cadence.md"
+    table.write_text(said)
+    if given.mlflow:
+        from beacon_retraining.registry.register import Registry  # noqa: PLC0415 - MLflow takes seconds, and only this needs it
 
-            figures = {f"cadence/{replay.rule.name.replace(' ', '-')}/mae": replay.mae for replay in cadence.replays}
-            params = {"candidate": given.candidate, "data.fingerprint": dataset.fingerprint}
-            run = Registry(settings.mlflow_address).log(f"{product.name}-cadence", params, figures, (table, *files))
-            print(f"logged as run {run}")
-    except EXPECTED as error:
-        complain("cadence", error)
-        return status_of(error)
+        figures = {f"cadence/{replay.rule.name.replace(' ', '-')}/mae": replay.mae for replay in cadence.replays}
+        params = {"candidate": given.candidate, "data.fingerprint": dataset.fingerprint}
+        run = Registry(settings.mlflow_address).log(f"{product.name}-cadence", params, figures, (table, *files))
+        print(f"logged as run {run}")
     print(said, end="")
     print(f"\nplots: {', '.join(str(file) for file in files)}")
     return 0

@@ -4,27 +4,20 @@ import sys
 
 import msgspec
 
-from beacon_core.model_package.download import CHAMPION, ForeignVersion, pinned_at
+from beacon_core.model_package.download import CHAMPION, pinned_at
 from beacon_core.model_package.release import Release
-from beacon_core.platform.job import complain, run_command
-from beacon_core.platform.mlflow import Mlflow, RegistryDown
+from beacon_core.platform.job import run_command
+from beacon_core.platform.mlflow import Mlflow
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import Settings
 
-REFUSED, NONE_YET, TRY_AGAIN = 1, 3, 75
+NONE_YET = 3
 
 
 def main(settings: Settings) -> int:
     """Ask MLflow; nothing is downloaded."""
     product = load_product(settings.product)
-    try:
-        pin = pinned_at(Mlflow(settings.mlflow_address), product.name, CHAMPION)
-    except ForeignVersion as error:
-        complain("the champion cannot be served", error)
-        return REFUSED
-    except RegistryDown as error:
-        complain("the registry cannot be read", error)
-        return TRY_AGAIN
+    pin = pinned_at(Mlflow(settings.mlflow_address), product.name, CHAMPION)
     if pin is None:
         print(f"{product.name} has no champion yet", file=sys.stderr)
         return NONE_YET

@@ -10,11 +10,10 @@ from pathlib import Path
 from beacon_core.domain.masking import mask
 from beacon_core.domain.product import Product
 from beacon_core.platform import clock
-from beacon_core.platform.job import complain, run_command
+from beacon_core.platform.job import run_command
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import Settings
 from beacon_retraining.data.validate import validate
-from beacon_retraining.errors import EXPECTED, status_of
 from beacon_retraining.pipeline import dvc, remote
 from beacon_retraining.pipeline.workspace import Run, default_training, folder_of, prepare
 
@@ -63,11 +62,7 @@ def main(settings: Settings) -> int:
         if action is trained_on:
             command.add_argument("version")
     given = parser.parse_args()
-    try:
-        given.action(settings, load_product(settings.product), given)
-    except EXPECTED as error:
-        complain("data", error)
-        return status_of(error)
+    given.action(settings, load_product(settings.product), given)
     return 0
 
 

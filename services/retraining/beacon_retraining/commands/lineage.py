@@ -4,10 +4,9 @@ import argparse
 
 from beacon_core.data.database import open_store
 from beacon_core.domain.masking import mask
-from beacon_core.platform.job import complain, run_command
+from beacon_core.platform.job import run_command
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import Settings
-from beacon_retraining.errors import EXPECTED, status_of
 from beacon_retraining.registry.lineage import trace
 from beacon_retraining.registry.register import Registry
 
@@ -18,11 +17,7 @@ def main(settings: Settings) -> int:
     parser.add_argument("prediction", help="the prediction's id, as the answer gave it")
     given = parser.parse_args()
     product = load_product(settings.product)
-    try:
-        steps = trace(open_store(settings.database), Registry(settings.mlflow_address), product, given.prediction)
-    except EXPECTED as error:
-        complain("lineage", error)
-        return status_of(error)
+    steps = trace(open_store(settings.database), Registry(settings.mlflow_address), product, given.prediction)
     for name, value in steps.items():
         print(mask(f"{name:<11}{value}"))
     return 0

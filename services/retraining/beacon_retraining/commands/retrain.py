@@ -4,17 +4,16 @@ import argparse
 
 import msgspec
 
-from beacon_core.domain.masking import word
-from beacon_core.platform.job import log, run_job
+from beacon_core.platform.job import ending, log, run_job
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import load_settings
-from beacon_retraining.errors import EXPECTED, status_of
 from beacon_retraining.pipeline import triggers
 from beacon_retraining.pipeline.pipeline import Order, retrain
 from beacon_retraining.pipeline.stages import JOB
 from beacon_retraining.pipeline.workspace import default_training
 
 
+@ending("retraining failed", "retraining failed")
 def main() -> int:
     """Run once; a failure is one clear line and an exit status."""
     training = default_training()
@@ -41,11 +40,7 @@ def main() -> int:
         jobs=given.jobs,
     )
     order = Order(given.trigger, by_dvc=not given.here, force=given.force, accept_shift=given.accept_shift)
-    try:
-        retrain(settings, load_product(settings.product), training, order, log.info)
-    except EXPECTED as error:
-        log.error("retraining failed: %s", word(error))
-        return status_of(error)
+    retrain(settings, load_product(settings.product), training, order, log.info)
     return 0
 
 

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from beacon_core.domain.masking import word
 from beacon_core.domain.product import Product
-from beacon_retraining.errors import FetchError, FetchRefused
+from beacon_retraining.errors import FetchError, FetchRefusedError
 
 BLOCK = 1 << 20
 ENCRYPTED = 0x1
@@ -38,7 +38,10 @@ def most_bytes(product: Product) -> int:
 
 
 def unpack(archive: Path, name: str, most: int) -> Path:
-    """Write the archive's file `name` beside it, of at most `most` bytes; raises `FetchError` or `FetchRefused`."""
+    """Write the archive's file `name` beside it, of at most `most` bytes.
+
+    Raises `FetchError` or `FetchRefusedError`.
+    """
     try:
         opened = zipfile.ZipFile(archive)
     except (EOFError, ValueError, NotImplementedError, OSError, zipfile.BadZipFile) as error:
@@ -46,18 +49,18 @@ def unpack(archive: Path, name: str, most: int) -> Path:
     with opened:
         entry = _only(archive, opened.infolist(), name)
         if entry.flag_bits & ENCRYPTED:
-            raise FetchRefused(f"{archive.name}: {entry.filename} is encrypted")
+            raise FetchRefusedError(f"{archive.name}: {entry.filename} is encrypted")
         if entry.compress_type not in READ:
             method = METHODS.get(entry.compress_type, f"method {entry.compress_type}")
             rule = f"{entry.filename} is packed by {method}, which is not read; Deflate is"
-            raise FetchRefused(f"{archive.name}: {rule}")
+            raise FetchRefusedError(f"{archive.name}: {rule}")
         if entry.file_size > most:
             limit = f"{most} bytes is the limit that source.rows.max of product.yaml sets"
-            raise FetchRefused(f"{archive.name}: {entry.filename} unpacks to {entry.file_size} bytes; {limit}")
+            raise FetchRefusedError(f"{archive.name}: {entry.filename} unpacks to {entry.file_size} bytes; {limit}")
         try:
             return _write(opened, entry, archive.parent / name)
         except NotImplementedError as error:
-            raise FetchRefused(f"{archive.name}: {entry.filename} cannot be read: {word(error)}") from error
+            raise FetchRefusedError(f"{archive.name}: {entry.filename} cannot be read: {word(error)}") from error
         except Exception as error:  # zlib has errors of its own
             if isinstance(error, OSError) and error.errno is not None:
                 raise  # this machine's disk
@@ -72,7 +75,7 @@ def _only(archive: Path, entries: list[zipfile.ZipInfo], name: str) -> zipfile.Z
     if len(found) == 1:
         return found[0]
     if found:
-        raise FetchRefused(f"{archive.name}: holds {name} more than once: {_named(found)}")
+        raise FetchRefusedError(f"{archive.name}: holds {name} more than once: {_named(found)}")
     hint = ", an archive in the archive" if any(entry.filename.lower().endswith(ZIPS) for entry in files) else ""
     raise FetchError(f"{archive.name}: holds no {name}, but {_named(files) or 'nothing'}{hint}")
 

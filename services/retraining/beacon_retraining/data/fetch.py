@@ -16,12 +16,13 @@ import msgspec
 
 from beacon_core.domain.product import Product
 from beacon_core.model_package.manifest import digest
+from beacon_core.platform.files import replace
 from beacon_core.platform.settings import Settings, clean_credentials
 from beacon_retraining.data.archive import most_bytes, unpack
 from beacon_retraining.data.kaggle_credentials import find_credentials
 from beacon_retraining.data.kaggle_download import Failure
-from beacon_retraining.errors import FetchError, FetchRefused
-from beacon_retraining.files import durable_replace, write_json
+from beacon_retraining.errors import FetchError, FetchRefusedError
+from beacon_retraining.files import write_json
 
 SAMPLE = "sample"
 TRIES = 5
@@ -80,7 +81,7 @@ def fetch(
         check(incoming)
         content = incoming.read_bytes()
         facts = RawFacts(source, digest(content), len(content))
-        durable_replace(incoming, target)
+        replace(incoming, target)
         write_json(folder / SOURCE_FILE, facts)
     return Fetched(target, source, why)
 
@@ -88,12 +89,15 @@ def fetch(
 def _from_kaggle(
     settings: Settings, product: Product, folder: Path, environment: Mapping[str, str], credentials: str
 ) -> Path:
-    """Download and unpack, trying again what may pass; raises `FetchError`, or `FetchRefused` for what will not."""
+    """Download and unpack, trying again what may pass.
+
+    Raises `FetchError`, or `FetchRefusedError` for what will not.
+    """
     name = f"kaggle:{product.source.kaggle}"
     number = 1
     while (failure := _download(settings, product, folder, environment)) is not None:
         if 400 <= failure.status < 500 and failure.status not in {408, 429}:
-            raise FetchRefused(f"{name}: {failure.message}, with {credentials}")
+            raise FetchRefusedError(f"{name}: {failure.message}, with {credentials}")
         if failure.status < 0 or number == TRIES:
             raise FetchError(f"{name}: {failure.message}, after {number} tries")
         wait = 2.0 ** (number - 1) if failure.retry_after is None else failure.retry_after

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from beacon_retraining.errors import FetchRefused
+from beacon_retraining.errors import FetchRefusedError
 
 TOKENS = ("access_token", "access_token.txt")
 LEGACY, OAUTH = "kaggle.json", "credentials.json"
@@ -29,7 +29,7 @@ FINE = ""
 def find_credentials(environment: Mapping[str, str] = os.environ) -> str | None:
     """Name the credentials that Kaggle's client will use; None where nothing looks like any.
 
-    Raises `FetchRefused` where something does and will not do.
+    Raises `FetchRefusedError` where something does and will not do.
     """
     problems = []
     for name, problem in _candidates(environment):
@@ -38,7 +38,7 @@ def find_credentials(environment: Mapping[str, str] = os.environ) -> str | None:
         problems.append(f"{name}: {problem}")
     if not problems:
         return None
-    raise FetchRefused(f"Kaggle's credentials will not do: {'; '.join(problems)}")
+    raise FetchRefusedError(f"Kaggle's credentials will not do: {'; '.join(problems)}")
 
 
 def _candidates(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:

@@ -9,20 +9,20 @@ A champion knows the rows that it was trained on, so those prove nothing. Two ar
 """
 
 import time
-from itertools import pairwise
 from typing import Literal
 
 import msgspec
 import numpy as np
 
-from beacon_core.domain.product import Product, Segment
+from beacon_core.domain.product import Product
+from beacon_core.domain.segments import segment_masks
 from beacon_core.domain.times import read_time
 from beacon_core.domain.verdict import Check, Contestant, Verdict
 from beacon_core.model_package.manifest import Manifest, Package
 from beacon_core.platform import clock
 from beacon_core.platform.settings import Settings
-from beacon_retraining.data.dataset import Dataset, Matrix, Times
-from beacon_retraining.evaluation.gate import Answers, Evidence, Facts, Mask, Rules, conclude, judge
+from beacon_retraining.data.dataset import Dataset, Times
+from beacon_retraining.evaluation.gate import Answers, Evidence, Facts, Rules, conclude, judge
 from beacon_retraining.packaging import export
 from beacon_retraining.training.assess import SHARES
 from beacon_retraining.training.candidates import CANDIDATES, Candidate
@@ -76,6 +76,7 @@ def evaluate(
     rows = np.concatenate([part.rows for part in parts])
     own = _answers(parts)
     other = None if opponent is None else _of_champion(product, dataset, opponent, new, plan, own, rows, training)
+    # Bands of the prediction take the mean of both models'.
     middle = own.prediction if other is None else (own.prediction + other.prediction) / 2
     evidence = Evidence(
         target=dataset.target[rows],
@@ -123,15 +124,6 @@ def plan_splits(product: Product, dataset: Dataset, champion: Package | None, tr
     rows = len(dataset.target)
     how = f"all {rows} rows, each held out once in {training.coverage_folds} folds; every recipe is fitted anew"
     return Plan("cross-validation", how, tuple(folds(rows, training.coverage_folds, training.seed)), as_it_is=False)
-
-
-def segment_masks(product: Product, features: Matrix, prediction: Matrix) -> dict[str, Mask]:
-    """The product's segments over the rows, by name=value; bands of the prediction take the mean of both models'."""
-    masks: dict[str, Mask] = {}
-    for name, segment in product.segments.items():
-        column = prediction if segment.of == "prediction" else features[:, product.feature_names.index(segment.of)]
-        masks |= {f"{name}={label}": mask for label, mask in _slices_of(segment, column).items()}
-    return masks
 
 
 def measure(product: Product, dataset: Dataset, package: Package, seed: int) -> Facts:
@@ -239,14 +231,6 @@ def _answers(parts: list[Part]) -> Answers:
     low = np.concatenate([part.predictions[0] - part.widths.low for part in parts])
     high = np.concatenate([part.predictions[0] + part.widths.high for part in parts])
     return Answers(plain, low, high, gaps)
-
-
-def _slices_of(segment: Segment, column: Matrix) -> dict[str, Mask]:
-    if not segment.bounds:
-        return {f"{value:g}": column == value for value in np.unique(column[~np.isnan(column)])}
-    edges = [-np.inf, *segment.bounds, np.inf]
-    pairs = pairwise(edges)
-    return {f"{low:g}..{high:g}": (column >= low) & (column < high) for low, high in pairs}
 
 
 def _contestant(package: Package) -> Contestant:

@@ -10,13 +10,13 @@ from beacon_core.data.ledger import served_at
 from beacon_core.domain.masking import word
 from beacon_core.domain.pins import Pin
 from beacon_core.model_package import download
-from beacon_core.model_package.download import ForeignVersion, bring, pinned_at
+from beacon_core.model_package.download import ForeignVersionError, bring, pinned_at
 from beacon_core.model_package.manifest import PackageError
 from beacon_core.model_package.release import read_release
 from beacon_core.platform import clock
 from beacon_core.platform.data_file import DataError
 from beacon_core.platform.job import log
-from beacon_core.platform.mlflow import Mlflow, RegistryDown
+from beacon_core.platform.mlflow import Mlflow, RegistryUnavailableError
 from beacon_retraining.data.fetch import fetch, read_source
 from beacon_retraining.data.labels import PREDICTION, read_labels
 from beacon_retraining.data.validate import check_shift, sound, validate
@@ -66,7 +66,7 @@ def find_champion(context: Context) -> Pin | None:
     pin = None
     try:
         pin = pinned_at(Mlflow(settings.mlflow_address), name, download.CHAMPION)
-    except ForeignVersion as error:
+    except ForeignVersionError as error:
         log.warning("the registry's champion is passed over: %s", word(error))
     if pin is not None:
         return pin
@@ -87,7 +87,7 @@ def _gone(context: Context) -> str | None:
             if not Mlflow(address).has_run(last.run_id):
                 raise PackageError(f"the run of version {pin.version} was deleted")
             bring(address, pin, Path(folder))
-    except RegistryDown:
+    except RegistryUnavailableError:
         return None  # the stage package will say so, where it has anything to do
     except PackageError as error:
         if pin.sha256 not in context.gone():

@@ -9,11 +9,12 @@ from pathlib import Path
 import msgspec
 import psutil
 
+from beacon_core.domain.exit_statuses import TRY_AGAIN
 from beacon_core.observability import logs
+from beacon_core.platform.files import replace, write_whole
 from beacon_core.platform.job import trace_environment
 from beacon_core.platform.settings import load_settings
-from beacon_retraining.errors import TRY_AGAIN, RetrainError
-from beacon_retraining.files import write_bytes
+from beacon_retraining.errors import RetrainError
 from beacon_retraining.pipeline.stored import stages_of
 from beacon_retraining.pipeline.workspace import LOCK, VERSIONED, has_git
 
@@ -26,7 +27,7 @@ HOLDERS = ".dvc/tmp/rwlock"
 class DvcError(RetrainError):
     """DVC failed by itself; the message is what it said."""
 
-    status = TRY_AGAIN
+    exit_status = TRY_AGAIN
 
 
 def reproduce(folder: Path, *, force: bool) -> bool:
@@ -35,7 +36,7 @@ def reproduce(folder: Path, *, force: bool) -> bool:
     forget_the_dead(folder)
     mend_lock(folder)
     if (folder / LOCK).is_file():
-        write_bytes(folder / KEPT_LOCK, (folder / LOCK).read_bytes())
+        write_whole(folder / KEPT_LOCK, (folder / LOCK).read_bytes())
     # No run cache: registering has to be done, not remembered.
     command = _dvc("repro", "--no-run-cache", *(["--force"] if force else []))
     done = _pass_on(command, folder)
@@ -67,7 +68,7 @@ def mend_lock(folder: Path) -> None:
     if not lock.is_file() or stages_of(lock.read_bytes()) is not None:
         return
     if kept.is_file():
-        kept.replace(lock)
+        replace(kept, lock)
     else:
         lock.unlink()
 

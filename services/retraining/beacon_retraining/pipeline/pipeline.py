@@ -9,14 +9,16 @@ from sqlalchemy import Engine
 
 from beacon_core.data.database import migrate, open_store
 from beacon_core.data.job_runs import recorded
+from beacon_core.data.run_lock import only_one
+from beacon_core.domain.exit_statuses import TRY_AGAIN
 from beacon_core.domain.masking import word
 from beacon_core.domain.product import Product
 from beacon_core.platform import clock
+from beacon_core.platform.job import status_of
 from beacon_core.platform.settings import Settings
-from beacon_retraining.errors import TRY_AGAIN, RetrainError, status_of
+from beacon_retraining.errors import RetrainError
 from beacon_retraining.pipeline import dvc, remote, triggers
 from beacon_retraining.pipeline.context import REGISTERED, Registered
-from beacon_retraining.pipeline.lock import only_one
 from beacon_retraining.pipeline.stages import FAILURE, JOB, PACKAGING, STAGES, Failure, read_failure, run_stage
 from beacon_retraining.pipeline.workspace import Run, prepare
 from beacon_retraining.training.settings import TrainSettings
@@ -24,12 +26,12 @@ from beacon_retraining.training.settings import TrainSettings
 Tell = Callable[[str], None]
 
 
-class StageFailed(RetrainError):  # noqa: N818 - an outcome, not a mistake
+class StageFailedError(RetrainError):
     """A stage failed in a process of its own; status and message are its own."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(f"{failure.stage}: {failure.message}")
-        self.status = failure.status
+        self.exit_status = failure.status
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -46,11 +48,11 @@ def retrain(
 ) -> Registered | None:
     """Retrain if it is due, and say what came of it; None when it is not due.
 
-    Raises each stage's own error or `StageFailed`, and `Busy` while another run is at work.
+    Raises each stage's own error or `StageFailedError`, and `BusyError` while another run is at work.
     """
     engine = open_store(settings.database)
     migrate(engine)
-    with only_one(engine, settings.home / "run" / "retrain.lock"):
+    with only_one(engine, settings.home / "run", JOB, "another retraining is at work"):
         now = clock.now()
         causes = triggers.waiting(engine) if order.trigger == triggers.REQUESTS else []
         if reason := _not_due(engine, product, order, causes, now):
@@ -99,7 +101,7 @@ def _by_dvc(settings: Settings, training: TrainSettings, run: Run, order: Order,
         tell(f"again from {PACKAGING[0]}: {failure.message}")
         failure = _reproduce(folder, force=False)
     if failure is not None:
-        raise StageFailed(failure)
+        raise StageFailedError(failure)
     done = msgspec.json.decode((folder / REGISTERED).read_bytes(), type=Registered)
     if difference := dvc.compare(folder):
         tell(difference)

@@ -18,10 +18,10 @@ from beacon_retraining.pipeline import context as files
 from beacon_retraining.pipeline.context import Context, Packaged, Registered
 from beacon_retraining.pipeline.workspace import CODE, LOCK, params_of
 from beacon_retraining.registry import register
-from beacon_retraining.registry.register import Entry, Registry, VersionTaken
+from beacon_retraining.registry.register import Entry, Registry, VersionTakenError
 
 
-class Refused(RetrainError):  # noqa: N818 - an outcome, not a mistake
+class RegistrationRefusedError(RetrainError):
     """The gate refuses the only model there is."""
 
 
@@ -38,7 +38,7 @@ def register_model(context: Context) -> str:
     registry = Registry(settings.mlflow_address)
     try:
         run_id = registry.register(product, package, _entry(context, packaged), alias)
-    except VersionTaken:
+    except VersionTakenError:
         context.write_gone(package.sha256)  # so that it is packaged anew
         raise
     install(package, settings.models_dir)
@@ -46,7 +46,7 @@ def register_model(context: Context) -> str:
     if verdicts.newest(context.engine, product.name, version, package.sha256) != said:
         verdicts.record(context.engine, said)
     if champion is None and not released:
-        raise Refused(f"version {version} is registered, and not released: {said.reason}")
+        raise RegistrationRefusedError(f"version {version} is registered, and not released: {said.reason}")
     if released:
         write_release(settings.release_file, Release(model=Pin(product.name, version, package.sha256)))
     write_json(folder / files.REGISTERED, Registered(version, package.sha256, run_id, said.outcome))

@@ -9,10 +9,11 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from beacon_core.domain.exit_statuses import BAD_DATA
 from beacon_core.domain.masking import word_with_type
+from beacon_core.platform.files import write_whole
 from beacon_core.platform.settings import Settings
-from beacon_retraining.errors import BAD_DATA, RetrainError
-from beacon_retraining.files import write_bytes
+from beacon_retraining.errors import RetrainError
 from beacon_retraining.pipeline import dvc
 from beacon_retraining.pipeline.dvc import DvcError
 from beacon_retraining.pipeline.stored import Place, Stored, named, objects, same_as, stages_of
@@ -22,24 +23,24 @@ NEW_LOCK = f"{LOCK}.new"
 OWN_CONFIG, CACHE = ".dvc/config.local", ".dvc/cache"
 
 
-class Damaged(RetrainError):  # noqa: N818 - a state of the world, not a mistake
+class DamagedError(RetrainError):
     """A file is nowhere whole where it has to be; the message names it."""
 
-    status = BAD_DATA
+    exit_status = BAD_DATA
 
 
-class NothingToPush(RetrainError):  # noqa: N818 - a state of the world, not a mistake
+class NothingToPushError(RetrainError):
     """No retraining by DVC has ended here; the one of a laptop's first start is none."""
 
 
 def push(settings: Settings, folder: Path) -> str:
     """Push the files that dvc.lock names, then dvc.lock itself; what is not whole in the remote is put right.
 
-    Raises `DvcError`, and `Damaged` where this machine does not have a file whole.
+    Raises `DvcError`, and `DamagedError` where this machine does not have a file whole.
     """
     address = settings.dvc_address
     if not (folder / LOCK).is_file():
-        raise NothingToPush(f"{folder}: has no {LOCK} yet, so there is nothing to push; `make retrain` writes it")
+        raise NothingToPushError(f"{folder}: has no {LOCK} yet, so there is nothing to push; `make retrain` writes it")
     dvc.git_init(folder)
     lock = (folder / LOCK).read_bytes()
     with _asking(address):
@@ -67,7 +68,7 @@ def push(settings: Settings, folder: Path) -> str:
 def pull(settings: Settings, folder: Path) -> bool:
     """Bring back the files of the last push, all or none; False when nothing was pushed yet.
 
-    Raises `DvcError`, and `Damaged` where the remote does not have a file whole.
+    Raises `DvcError`, and `DamagedError` where the remote does not have a file whole.
     """
     address = settings.dvc_address
     dvc.git_init(folder)
@@ -84,10 +85,10 @@ def pull(settings: Settings, folder: Path) -> bool:
         damaged = [stored for stored in objects(stages, remote) if not remote.is_whole(stored.digest)] if lost else []
     if damaged:
         mend = "`make data ARGS=push` where they are whole puts it right"
-        raise Damaged(f"{address}: does not have {named(damaged)} whole, and nothing was changed here; {mend}")
+        raise DamagedError(f"{address}: does not have {named(damaged)} whole, and nothing was changed here; {mend}")
     if lost:
         raise DvcError(f"{address}: {said}")
-    write_bytes(folder / LOCK, lock)
+    write_whole(folder / LOCK, lock)
     dvc.ask(folder, "checkout", "--force")
     return True
 
@@ -98,11 +99,11 @@ def _fetch(folder: Path, lock: bytes) -> str:
     shutil.rmtree(draft, ignore_errors=True)
     for name in VERSIONED:
         if (folder / name).is_file():
-            write_bytes(draft / name, (folder / name).read_bytes())
-    write_bytes(draft / LOCK, lock)
+            write_whole(draft / name, (folder / name).read_bytes())
+    write_whole(draft / LOCK, lock)
     # Relative, as a path may hold what DVC's configuration cannot.
     own = f"[core]\n    no_scm = true\n[cache]\n    dir = ../../{folder.name}/{CACHE}\n"
-    write_bytes(draft / OWN_CONFIG, own.encode())
+    write_whole(draft / OWN_CONFIG, own.encode())
     try:
         return dvc.last_words(dvc.attempt(draft, "fetch"))
     finally:
@@ -110,13 +111,15 @@ def _fetch(folder: Path, lock: bytes) -> str:
 
 
 def _whole_here(folder: Path, lock: bytes) -> list[Stored]:
-    """All that dvc.lock names, whole in the cache; what is not is brought from the workspace. Raises `Damaged`."""
+    """All that dvc.lock names, whole in the cache; what is not is brought from the workspace. Raises `DamagedError`."""
     cache = Place(folder / CACHE)
     wanted = list(objects(_stages(str(folder / LOCK), lock), cache))
     broken = [stored for stored in wanted if not cache.is_whole(stored.digest)]
     if left := [stored for stored in broken if not same_as(folder / stored.file, stored.digest)]:
         again = "`make retrain ARGS=--force` makes it anew"
-        raise Damaged(f"{folder}: {named(left)} is not what {LOCK} names, in the cache and in the workspace; {again}")
+        raise DamagedError(
+            f"{folder}: {named(left)} is not what {LOCK} names, in the cache and in the workspace; {again}"
+        )
     for stored in broken:
         cache.write(cache.path(stored.digest), (folder / stored.file).read_bytes())
     return wanted
@@ -125,7 +128,7 @@ def _whole_here(folder: Path, lock: bytes) -> list[Stored]:
 def _stages(place: str, lock: bytes) -> dict[str, dict[str, object]]:
     stages = stages_of(lock)
     if stages is None:
-        raise Damaged(f"{place}: is not whole; a push where it is whole puts it right")
+        raise DamagedError(f"{place}: is not whole; a push where it is whole puts it right")
     return stages
 
 

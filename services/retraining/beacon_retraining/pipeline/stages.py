@@ -15,13 +15,12 @@ import msgspec
 from beacon_core.data.database import migrate, open_store
 from beacon_core.data.job_runs import recorded
 from beacon_core.domain.masking import word
-from beacon_core.platform.job import log, run_job
+from beacon_core.platform.job import log, run_job, status_of
+from beacon_core.platform.locks import exclusive
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import Settings, load_settings
-from beacon_retraining.errors import EXPECTED, status_of
 from beacon_retraining.files import write_json
 from beacon_retraining.pipeline.context import Context
-from beacon_retraining.pipeline.lock import file_lock
 from beacon_retraining.pipeline.workspace import folder_of, read_run, read_training
 
 JOB = "retrain"
@@ -56,7 +55,7 @@ def run_stage(name: str, settings: Settings) -> str:
     folder = folder_of(settings)
     start = time.monotonic()
     # A killed run may have left a stage at work: two never write at once.
-    with file_lock(folder / ".stage.lock"):
+    with exclusive(folder / ".stage.lock", "another retraining is at work"):
         engine = open_store(settings.database)
         migrate(engine)
         run = read_run(folder)
@@ -83,8 +82,10 @@ def main(name: str) -> int:
     settings = load_settings()
     try:
         line = run_stage(name, settings)
-    except EXPECTED as error:
-        failure = Failure(name, status_of(error), word(error), getattr(error, "again", False))
+    except Exception as error:
+        if (status := status_of(error)) is None:
+            raise
+        failure = Failure(name, status, word(error), getattr(error, "again", False))
         try:
             write_json(folder_of(settings) / FAILURE, failure)
         except OSError:  # a full disk takes no file: then this line tells it

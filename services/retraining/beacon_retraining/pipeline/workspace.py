@@ -18,8 +18,9 @@ from configobj import ConfigObj
 
 import beacon_core
 import beacon_retraining
+from beacon_core.platform.files import write_whole
 from beacon_core.platform.settings import ROOT, Settings
-from beacon_retraining.files import write_bytes, write_json
+from beacon_retraining.files import write_json
 from beacon_retraining.training.libraries import LIBRARIES
 from beacon_retraining.training.settings import TrainSettings
 
@@ -139,4 +140,4 @@ def _config(settings: Settings) -> bytes:
 
 def _put(file: Path, content: bytes) -> None:
     if not file.is_file() or file.read_bytes() != content:
-        write_bytes(file, content)
+        write_whole(file, content)

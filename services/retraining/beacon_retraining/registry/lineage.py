@@ -39,7 +39,9 @@ def answered(engine: Engine, prediction_id: str) -> Answered:
 
 
 def trace(engine: Engine, registry: Registry, product: Product, prediction_id: str) -> dict[str, str]:
-    """Each step from the answer back to data and code, in that order; raises `LineageError` or `RegistryDown`.
+    """Each step from the answer back to data and code, in that order.
+
+    Raises `LineageError` or `RegistryUnavailableError`.
 
     The log's digest decides: a version number whose package is another one is an error, never a guess.
     """

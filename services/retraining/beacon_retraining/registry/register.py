@@ -19,13 +19,14 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
+from beacon_core.domain.exit_statuses import TRY_AGAIN
 from beacon_core.domain.masking import mask, mask_all
 from beacon_core.domain.pins import Pin
 from beacon_core.domain.product import Product
 from beacon_core.model_package.download import ARTIFACTS
 from beacon_core.model_package.manifest import Package
-from beacon_core.platform.mlflow import Mlflow, RegistryDown, user_of
-from beacon_retraining.errors import TRY_AGAIN, RetrainError
+from beacon_core.platform.mlflow import Mlflow, RegistryUnavailableError, user_of
+from beacon_retraining.errors import RetrainError
 
 PACKAGE_TAG = "beacon.package"
 HIGHEST_TAG = "beacon.highest-version"
@@ -34,14 +35,14 @@ DATA = "data"
 TRAINING_ROWS = f"{DATA}/dataset.parquet"
 
 
-class RegistryError(RetrainError):
+class RegistryRefusedError(RetrainError):
     """MLflow answers, and refuses or disagrees."""
 
 
-class VersionTaken(RegistryError):  # noqa: N818 - a state of the world, not a mistake
+class VersionTakenError(RegistryRefusedError):
     """The registry gave a number above the package's version; the next package gets a number above that one."""
 
-    status = TRY_AGAIN
+    exit_status = TRY_AGAIN
     again = True
 
 
@@ -64,7 +65,7 @@ class Origin(msgspec.Struct, frozen=True):
 
 
 class Registry:
-    """MLflow's server at `address`. Methods raise `RegistryDown` and `RegistryError`."""
+    """MLflow's server at `address`. Methods raise `RegistryUnavailableError` and `RegistryRefusedError`."""
 
     def __init__(self, address: str) -> None:
         self.address, user, password = user_of(address)
@@ -94,7 +95,7 @@ class Registry:
             ]
 
     def origin(self, name: str, version: str) -> Origin:
-        """What the registry knows of a version; raises `RegistryError` when there is none."""
+        """What the registry knows of a version; raises `RegistryRefusedError` when there is none."""
         with self._talking():
             known = self.client.get_model_version(name, version)
             run = self.client.get_run(str(known.run_id))
@@ -215,7 +216,7 @@ class Registry:
                 self.client.delete_model_version(product.name, created.version)
         self.client.set_registered_model_tag(product.name, HIGHEST_TAG, str(given))
         if given > wanted:
-            raise VersionTaken(
+            raise VersionTakenError(
                 f"{self.address}: gave version {given} to a package of version {manifest.version}: a newer one was "
                 "deleted there, or registered at the same time. The version was deleted again"
             )
@@ -226,13 +227,17 @@ class Registry:
         try:
             yield
         except requests.RequestException as error:
-            raise RegistryDown(f"MLflow at {self.address} does not answer: {type(error).__name__}") from error
+            raise RegistryUnavailableError(
+                f"MLflow at {self.address} does not answer: {type(error).__name__}"
+            ) from error
         except MlflowException as error:
             # MLflow wraps a refused connection and a 5xx that outlived its retries alike.
             cause = error.__cause__ or error.__context__
             if isinstance(cause, requests.RequestException):
-                raise RegistryDown(f"MLflow at {self.address} does not answer: {type(cause).__name__}") from error
+                raise RegistryUnavailableError(
+                    f"MLflow at {self.address} does not answer: {type(cause).__name__}"
+                ) from error
             status = int(error.get_http_status_code())  # type: ignore[no-untyped-call]
             if status >= 500:
-                raise RegistryDown(f"MLflow at {self.address} answers with status {status}") from error
-            raise RegistryError(f"MLflow at {self.address}: {mask(error.message)}") from error
+                raise RegistryUnavailableError(f"MLflow at {self.address} answers with status {status}") from error
+            raise RegistryRefusedError(f"MLflow at {self.address}: {mask(error.message)}") from error

@@ -7,9 +7,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from beacon_core.domain.exit_statuses import BAD_DATA
 from beacon_core.domain.product import Product
 from beacon_retraining.data.dataset import Dataset, Matrix, Times
-from beacon_retraining.errors import BAD_DATA, RetrainError
+from beacon_retraining.errors import RetrainError
 from beacon_retraining.training.candidates import Candidate
 from beacon_retraining.training.imputation import fit_fill, impute
 from beacon_retraining.training.train import fit
@@ -24,7 +25,7 @@ SHUFFLES = 3
 class HistoryError(RetrainError):
     """The history is too short to replay."""
 
-    status = BAD_DATA
+    exit_status = BAD_DATA
 
 
 class Rule(msgspec.Struct, frozen=True):

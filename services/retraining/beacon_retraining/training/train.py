@@ -12,9 +12,10 @@ import numpy as np
 from sklearn.model_selection import RepeatedKFold
 from threadpoolctl import threadpool_limits
 
+from beacon_core.domain.exit_statuses import REFUSED
 from beacon_core.domain.product import Product
 from beacon_retraining.data.dataset import Dataset, Matrix
-from beacon_retraining.errors import REFUSED, RetrainError
+from beacon_retraining.errors import RetrainError
 from beacon_retraining.training.assess import Assessment, assess
 from beacon_retraining.training.candidates import CANDIDATES, Candidate
 from beacon_retraining.training.crossval import Split, Task, fit_all
@@ -23,10 +24,10 @@ from beacon_retraining.training.interval import Widths, widths
 from beacon_retraining.training.settings import TrainSettings
 
 
-class NoCandidate(RetrainError):  # noqa: N818 - an outcome, not a mistake
+class NoSuitableCandidateError(RetrainError):
     """None of the named candidates can be fitted to these rows."""
 
-    status = REFUSED
+    exit_status = REFUSED
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -74,13 +75,13 @@ class Trained(msgspec.Struct, frozen=True):
 
 
 def train(dataset: Dataset, product: Product, settings: TrainSettings) -> Trained:
-    """Search, choose, assess and fit; raises `NoCandidate`."""
+    """Search, choose, assess and fit; raises `NoSuitableCandidateError`."""
     tried = [
         candidate for candidate in CANDIDATES if candidate.name in settings.candidates and candidate.suits(dataset)
     ]
     if not tried:
         names = ", ".join(settings.candidates)
-        raise NoCandidate(f"of the candidates {names} none suits these {len(dataset.target)} rows")
+        raise NoSuitableCandidateError(f"of the candidates {names} none suits these {len(dataset.target)} rows")
     results = compare(dataset, product, settings, tried)
     behind = behind_best(results, dataset.target)
     best = choose(results, behind)

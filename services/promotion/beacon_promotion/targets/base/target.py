@@ -2,7 +2,7 @@
 
 The state machine (promote.py) knows nothing else of it, and no adapter decides anything. Every call that changes
 something waits until it is so, may be repeated, and leaves what served before serving when it fails. Any call may raise
-`TargetDown` where the place itself cannot be asked (an API server that is away): nothing was decided then.
+`TargetUnavailableError` where the place itself cannot be asked (an API server that is away): nothing was decided then.
 """
 
 from collections.abc import Sequence
@@ -11,22 +11,23 @@ from typing import Protocol
 
 import msgspec
 
+from beacon_core.domain.exit_statuses import REFUSED, TRY_AGAIN
 from beacon_core.domain.ledger_entries import Reason
 from beacon_core.domain.pins import Pin
 from beacon_core.model_package.manifest import Package
 from beacon_core.model_package.release import Release
 
 
-class Busy(Exception):  # noqa: N818 - a state of the world, not a mistake
-    """Another run holds the lock; the message says who, and since when."""
-
-
-class TargetDown(Exception):  # noqa: N818 - a state of the world, not a mistake
+class TargetUnavailableError(Exception):
     """The place cannot be asked or changed now; trying again may help."""
 
+    exit_status = TRY_AGAIN
 
-class ReleaseFailed(Exception):  # noqa: N818 - an outcome, not a mistake
+
+class ReleaseFailedError(Exception):
     """A model cannot be had, does not start or must not be released; `reason` is one of the ledger's."""
+
+    exit_status = REFUSED
 
     def __init__(self, reason: Reason, message: str) -> None:
         super().__init__(message)
@@ -75,9 +76,9 @@ class Target(Protocol):
         ...
 
     def lock(self) -> AbstractContextManager[None]:
-        """Hold the one lock; raises `Busy`. A run that died does not hold it (a Lease: no longer than it lasts).
+        """Hold the one lock; raises `BusyError`. A run that died does not hold it (a Lease: no longer than it lasts).
 
-        A holder that lost it must not go on to change anything: then each changing call raises `TargetDown`.
+        A holder that lost it must not go on to change anything: each changing call raises `TargetUnavailableError`.
         """
         ...
 
@@ -100,12 +101,12 @@ class Target(Protocol):
     def package(self, pin: Pin) -> Package:
         """The package as the target's instances would load it, brought from MLflow where it is not there.
 
-        Raises `ReleaseFailed` (package_missing, digest_mismatch).
+        Raises `ReleaseFailedError` (package_missing, digest_mismatch).
         """
         ...
 
     def check(self, before: Pin | None, after: Pin) -> None:
-        """Raise `ReleaseFailed` unless `after` may be released; nothing is touched.
+        """Raise `ReleaseFailedError` unless `after` may be released; nothing is touched.
 
         Only the model may change (other_changes), and there must be a way back to `before` (no_way_back).
         """
@@ -115,11 +116,12 @@ class Target(Protocol):
         """Instances of their own, one for each pin and in its order, alike but for the model, ready and self-tested.
 
         No user reaches them, and what they answer is not in the prediction log. They are gone after the block.
-        Raises `ReleaseFailed` (crash_at_load, digest_mismatch, schema_mismatch, golden_mismatch, memory, not_ready).
+        Raises `ReleaseFailedError` (crash_at_load, digest_mismatch, schema_mismatch, golden_mismatch, memory,
+        not_ready).
         """
         ...
 
-    def ended(self, instance: Instance) -> ReleaseFailed | None:
+    def ended(self, instance: Instance) -> ReleaseFailedError | None:
         """Why an instance of `dark` or of the canary has died since it got ready (memory, ...); None where it lives."""
         ...
 
@@ -130,16 +132,16 @@ class Target(Protocol):
     def canary(self, pin: Pin | None, share: float) -> None:
         """Give `pin` about `share` of the users' requests (0 to 1), by instances of its own; None ends it.
 
-        Only where `splits`. Raises `ReleaseFailed` when its instances do not get ready.
+        Only where `splits`. Raises `ReleaseFailedError` when its instances do not get ready.
         """
         ...
 
     def release(self, pin: Pin) -> None:
-        """Let every instance serve `pin`, without shadow or canary; raises `ReleaseFailed` when one does not."""
+        """Let every instance serve `pin`, without shadow or canary; raises `ReleaseFailedError` when one does not."""
         ...
 
     def restore(self, pin: Pin) -> None:
-        """Go back to the release that served `pin`, its configuration included; raises `ReleaseFailed`.
+        """Go back to the release that served `pin`, its configuration included; raises `ReleaseFailedError`.
 
         Needs neither the store nor MLflow nor Prometheus.
         """

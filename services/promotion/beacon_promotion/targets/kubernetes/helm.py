@@ -19,7 +19,7 @@ import yaml
 from beacon_core.domain.masking import word
 from beacon_core.domain.times import read_time
 from beacon_core.platform.kubernetes import Access
-from beacon_promotion.targets.base.target import TargetDown
+from beacon_promotion.targets.base.target import TargetUnavailableError
 
 # A promotion makes five revisions, a rollback one: enough for every good model that is remembered.
 WAIT = ["--wait", "--timeout=300s", "--history-max=100"]
@@ -89,7 +89,7 @@ class Helm:
                 [*command, *place], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
             )
         except OSError as error:
-            raise TargetDown(f"helm does not start: {word(error)}") from error
+            raise TargetUnavailableError(f"helm does not start: {word(error)}") from error
         given: str | None = json.dumps(values) if values is not None else ""
         with process:
             while True:

@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from beacon_core.platform.kubernetes import CONFLICT, NOT_FOUND, Access, ClusterError
-from beacon_promotion.targets.base.target import Busy, TargetDown
+from beacon_core.platform.locks import BusyError
+from beacon_promotion.targets.base.target import TargetUnavailableError
 
 SECONDS = 15
 RENEW_SECONDS = 4.0
@@ -28,11 +29,11 @@ class Lease:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Hold it for the block and renew it meanwhile; raises `Busy` while another holder lives."""
+        """Hold it for the block and renew it meanwhile; raises `BusyError` while another holder lives."""
         try:
             self._take()
         except ClusterError as error:
-            raise TargetDown(str(error)) from error
+            raise TargetUnavailableError(str(error)) from error
         stop = threading.Event()
         renewal = threading.Thread(target=self._renew, args=(stop,), daemon=True)
         renewal.start()
@@ -56,7 +57,7 @@ class Lease:
         self._write(found)
 
     def _wait_for_death(self, found: dict[str, Any]) -> None:
-        """Return when the holder has not renewed for as long as its Lease lasts; raises `Busy` as soon as it does."""
+        """Return when the holder has not renewed for as long as its Lease lasts; raises `BusyError` when it does."""
         spec = found["spec"]
         end = time.monotonic() + float(spec.get("leaseDurationSeconds") or SECONDS)
         while time.monotonic() < end:
@@ -65,7 +66,9 @@ class Lease:
             if now is None or not now["spec"].get("holderIdentity"):
                 return
             if now["spec"].get("renewTime") != spec.get("renewTime"):
-                raise Busy(f"{now['spec']['holderIdentity']} has been at work since {now['spec'].get('acquireTime')}")
+                raise BusyError(
+                    f"{now['spec']['holderIdentity']} has been at work since {now['spec'].get('acquireTime')}"
+                )
 
     def _renew(self, stop: threading.Event) -> None:
         renewed = time.monotonic()
@@ -77,7 +80,7 @@ class Lease:
                     return
                 self._write(found)
                 renewed = time.monotonic()
-            except Busy:
+            except BusyError:
                 self.lost.set()
                 return
             except ClusterError:
@@ -91,7 +94,7 @@ class Lease:
             found = self._read()
             if found is not None and found["spec"].get("holderIdentity") == self._holder:
                 self._write(found, holder="")
-        except (ClusterError, Busy):
+        except (ClusterError, BusyError):
             return  # it runs out by itself
 
     def _read(self) -> dict[str, Any] | None:
@@ -125,5 +128,5 @@ class Lease:
                 self._access.ask("PUT", f"{self._path}/{self._name}", body)
         except ClusterError as error:
             if error.status == CONFLICT:
-                raise Busy("another run took the lock at the same moment") from error
+                raise BusyError("another run took the lock at the same moment") from error
             raise

@@ -14,7 +14,7 @@ from beacon_core.domain.pins import Pin
 from beacon_core.model_package.release import Release
 from beacon_core.platform.kubernetes import NOT_FOUND, Access, ClusterError
 from beacon_promotion.targets.base.refusals import NO_MODEL_YET, Refusal, of_log, of_pod, reason_of
-from beacon_promotion.targets.base.target import Instance, ReleaseFailed
+from beacon_promotion.targets.base.target import Instance, ReleaseFailedError
 
 SERVING = "app.kubernetes.io/name=inference,app.kubernetes.io/part-of=beacon"
 DARK = "inference-dark"
@@ -61,7 +61,10 @@ class Pods:
         return of_pod(self._access.ask("GET", f"{self._path}/{name}")) or self._killed(name)
 
     def wait_until_all(self, wanted: Callable[[Release], bool], seconds: float = READY_SECONDS) -> None:
-        """Wait until there are only ready pods of the wanted releases, none still ending; raises `ReleaseFailed`."""
+        """Wait until there are only ready pods of the wanted releases, none still ending.
+
+        Raises `ReleaseFailedError`.
+        """
         end = time.monotonic() + seconds
         while True:
             pods = self.all()
@@ -70,10 +73,12 @@ class Pods:
                 return
             for pod in others:
                 if wanted(release_of(pod)) and (why := _why(pod)) is not None:
-                    raise ReleaseFailed(why.reason, why.message)
+                    raise ReleaseFailedError(why.reason, why.message)
             if time.monotonic() > end:
                 names = ", ".join(pod["metadata"]["name"] for pod in others)
-                raise ReleaseFailed("not_ready", f"after {seconds:g} s these pods are not as they should be: {names}")
+                raise ReleaseFailedError(
+                    "not_ready", f"after {seconds:g} s these pods are not as they should be: {names}"
+                )
             time.sleep(POLL_SECONDS)
 
     @contextmanager
@@ -113,9 +118,9 @@ class Pods:
             if is_ready(pod):
                 return instance_of(pod)
             if (why := _why(pod) or self._killed(name)) is not None:
-                raise ReleaseFailed(why.reason, why.message)
+                raise ReleaseFailedError(why.reason, why.message)
             time.sleep(POLL_SECONDS)
-        raise ReleaseFailed("not_ready", f"{name} is not ready after {READY_SECONDS} s")
+        raise ReleaseFailedError("not_ready", f"{name} is not ready after {READY_SECONDS} s")
 
     def _killed(self, name: str) -> Refusal | None:
         """Whether the log of a dark pod tells of a worker that was killed; of others promotion may read no log."""

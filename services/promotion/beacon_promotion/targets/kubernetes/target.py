@@ -21,10 +21,11 @@ from beacon_core.model_package.manifest import Package, PackageError, read_packa
 from beacon_core.model_package.release import Release, package_folder
 from beacon_core.platform import clock
 from beacon_core.platform.kubernetes import NOT_FOUND, Access, ClusterError
-from beacon_core.platform.mlflow import RegistryDown
+from beacon_core.platform.locks import BusyError
+from beacon_core.platform.mlflow import RegistryUnavailableError
 from beacon_core.platform.settings import ROOT, Settings
 from beacon_promotion.targets.base.refusals import reason_of
-from beacon_promotion.targets.base.target import Busy, Instance, ReleaseFailed, TargetDown
+from beacon_promotion.targets.base.target import Instance, ReleaseFailedError, TargetUnavailableError
 from beacon_promotion.targets.kubernetes.helm import Document, Helm, HelmError, Revision, documents
 from beacon_promotion.targets.kubernetes.lease import Lease
 from beacon_promotion.targets.kubernetes.pods import RELEASE, Pods, is_ready, release_of
@@ -58,7 +59,7 @@ class ConfigMapNotes:
         except ClusterError as error:
             if error.status == NOT_FOUND:
                 return None
-            raise TargetDown(str(error)) from error
+            raise TargetUnavailableError(str(error)) from error
         content = found.get("binaryData", {}).get(name)
         return None if content is None else base64.b64decode(content)
 
@@ -76,7 +77,7 @@ class ConfigMapNotes:
                 body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "binaryData": given}
                 self._access.ask("POST", self._path, body)
         except ClusterError as error:
-            raise TargetDown(str(error)) from error
+            raise TargetUnavailableError(str(error)) from error
 
 
 class ClusterTarget:
@@ -93,7 +94,7 @@ class ClusterTarget:
         self._lease = Lease(access, LOCK_NAME, f"{socket.gethostname()}/{os.getpid()}")
 
     def lock(self) -> AbstractContextManager[None]:
-        """Hold the one lock; raises `Busy`."""
+        """Hold the one lock; raises `BusyError`."""
         return self._lease.held()
 
     def recover(self) -> list[str]:
@@ -105,7 +106,7 @@ class ClusterTarget:
         newest, back = history[0], _last_clean(history)
         foreign = newest.pending and self.notes.read(OUR_REVISION) != str(newest.number).encode()
         if foreign and clock.now() - newest.begun < HANGING:
-            raise Busy(f"somebody else's helm is at work on {RELEASE_NAME} ({newest.status})")
+            raise BusyError(f"somebody else's helm is at work on {RELEASE_NAME} ({newest.status})")
         if back is None or newest == back:
             return done
         self._roll_back(back)
@@ -122,7 +123,7 @@ class ClusterTarget:
         return self._asked(self._pods.instances)
 
     def package(self, pin: Pin) -> Package:
-        """The package from the shared files, else from MLflow; raises `ReleaseFailed`."""
+        """The package from the shared files, else from MLflow; raises `ReleaseFailedError`."""
         for models in (self._settings.models_dir, CACHE):
             try:
                 return read_package(package_folder(models, pin), pin.sha256)
@@ -131,34 +132,36 @@ class ClusterTarget:
         try:
             return bring(self._settings.mlflow_address, pin, self._settings.models_dir)
         except PackageError as error:
-            raise ReleaseFailed(reason_of(str(error)), str(error)) from error
-        except (RegistryDown, OSError) as error:
-            raise TargetDown(str(error)) from error
+            raise ReleaseFailedError(reason_of(str(error)), str(error)) from error
+        except (RegistryUnavailableError, OSError) as error:
+            raise TargetUnavailableError(str(error)) from error
 
     def check(self, before: Pin | None, after: Pin) -> None:
-        """Raise `ReleaseFailed` unless a release of `after` would change the model alone, and leaves a way back."""
+        """Raise `ReleaseFailedError` unless a release of `after` changes the model alone, and leaves a way back."""
         history = self._history()
         base = _last_clean(history)
         if base is None or (before is not None and _release(base).model != before):
             now = "nothing" if base is None else f"version {_release(base).model.version}"
-            raise ReleaseFailed("no_way_back", f"Helm's history of {RELEASE_NAME} knows {now} to go back to")
+            raise ReleaseFailedError("no_way_back", f"Helm's history of {RELEASE_NAME} knows {now} to go back to")
         if before is not None:
             try:
                 self.package(before)
-            except ReleaseFailed as error:
-                raise ReleaseFailed("no_way_back", f"version {before.version} could not come back: {error}") from error
+            except ReleaseFailedError as error:
+                raise ReleaseFailedError(
+                    "no_way_back", f"version {before.version} could not come back: {error}"
+                ) from error
         try:
             rendered = self._helm.rendered(_values(base, after))
         except HelmError as error:
-            raise ReleaseFailed("other_changes", str(error)) from error
+            raise ReleaseFailedError("other_changes", str(error)) from error
         changes = other_changes(documents(base.manifest), documents(rendered))
         if changes:
             told = "; ".join(changes[:3])
-            raise ReleaseFailed("other_changes", f"this build's chart would change more than the model: {told}")
+            raise ReleaseFailedError("other_changes", f"this build's chart would change more than the model: {told}")
 
     @contextmanager
     def dark(self, pins: Sequence[Pin]) -> Iterator[list[Instance]]:
-        """Pods that no user reaches, made of the Deployment's own template, one a pin; raises `ReleaseFailed`."""
+        """Pods that no user reaches, made of the Deployment's own template, one a pin; raises `ReleaseFailedError`."""
         path = f"/apis/apps/v1/namespaces/{self._access.namespace}/deployments/{RELEASE_NAME}"
         template = self._asked(lambda: self._access.ask("GET", path))["spec"]["template"]
         self._hold()
@@ -166,12 +169,12 @@ class ClusterTarget:
             with self._pods.dark(pins, template) as instances:
                 yield instances
         except ClusterError as error:
-            raise TargetDown(str(error)) from error
+            raise TargetUnavailableError(str(error)) from error
 
-    def ended(self, instance: Instance) -> ReleaseFailed | None:
+    def ended(self, instance: Instance) -> ReleaseFailedError | None:
         """Why the pod died since it got ready; None where it lives."""
         why = self._asked(lambda: self._pods.death(instance.name))
-        return None if why is None else ReleaseFailed(why.reason, why.message)
+        return None if why is None else ReleaseFailedError(why.reason, why.message)
 
     def shadow(self, pin: Pin | None) -> None:
         """Let a canary's pod answer with the model in service and ask `pin` in shadow; None removes the pod."""
@@ -182,16 +185,16 @@ class ClusterTarget:
         self._try(pin, shadow=False, share=share)
 
     def release(self, pin: Pin) -> None:
-        """Let every pod serve `pin`; raises `ReleaseFailed` when one does not."""
+        """Let every pod serve `pin`; raises `ReleaseFailedError` when one does not."""
         base = self._clean()
         self._upgrade(_values(base, pin), pin, lambda release: release == Release(pin))
 
     def restore(self, pin: Pin) -> None:
-        """Go back to the newest revision that served `pin` alone; raises `ReleaseFailed`."""
+        """Go back to the newest revision that served `pin` alone; raises `ReleaseFailedError`."""
         history = self._history()
         back = next((item for item in history if _is_clean(item) and _release(item).model == pin), None)
         if back is None:
-            raise ReleaseFailed("no_way_back", f"Helm keeps no revision that served version {pin.version}")
+            raise ReleaseFailedError("no_way_back", f"Helm keeps no revision that served version {pin.version}")
         if history[0].number != back.number:
             self._roll_back(back)
         else:
@@ -228,7 +231,7 @@ class ClusterTarget:
         try:
             self._asked(change)
         except HelmError as error:
-            raise ReleaseFailed("not_ready", str(error)) from error
+            raise ReleaseFailedError("not_ready", str(error)) from error
         self._asked(lambda: self._pods.wait_until_all(wanted))
 
     def _check(self, pin: Pin) -> None:
@@ -236,16 +239,16 @@ class ClusterTarget:
         self._hold()
         refusal = self._pods.refusal(pin)
         if refusal is not None:
-            raise ReleaseFailed(refusal.reason, refusal.message)
+            raise ReleaseFailedError(refusal.reason, refusal.message)
 
     def _hold(self) -> None:
         if self._lease.lost.is_set():
-            raise TargetDown("the lock was lost: another run may be at work")
+            raise TargetUnavailableError("the lock was lost: another run may be at work")
 
     def _clean(self) -> Revision:
         found = _last_clean(self._history())
         if found is None:
-            raise ReleaseFailed("no_way_back", f"{RELEASE_NAME} is not installed: `make deploy` does that")
+            raise ReleaseFailedError("no_way_back", f"{RELEASE_NAME} is not installed: `make deploy` does that")
         return found
 
     def _history(self) -> list[Revision]:
@@ -255,7 +258,7 @@ class ClusterTarget:
         try:
             return ask()
         except ClusterError as error:
-            raise TargetDown(str(error)) from error
+            raise TargetUnavailableError(str(error)) from error
 
 
 def other_changes(before: dict[tuple[str, str], Document], after: dict[tuple[str, str], Document]) -> list[str]:

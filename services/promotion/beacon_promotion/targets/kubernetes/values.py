@@ -9,13 +9,17 @@ from pathlib import Path
 import msgspec
 import yaml
 
+from beacon_core.domain.exit_statuses import REFUSED
 from beacon_core.domain.pins import Pin
+from beacon_core.platform.files import write_whole
 
 HEAD = "# Written by jobs/promote.py: the model that passed the gate. To go back, revert the commit.\n"
 
 
 class ValuesError(ValueError):
     """The values file says something else than which model serves; the message names the file."""
+
+    exit_status = REFUSED
 
 
 class Values(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -37,8 +41,5 @@ def read_values(file: Path) -> Pin | None:
 
 def write_values(file: Path, pin: Pin) -> None:
     """Write the pin, in one step."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    draft = file.with_suffix(".tmp")
     content = yaml.safe_dump(msgspec.to_builtins(Values(pin)), sort_keys=False)
-    draft.write_text(f"{HEAD}{content}", encoding="utf-8")
-    draft.replace(file)
+    write_whole(file, f"{HEAD}{content}".encode())

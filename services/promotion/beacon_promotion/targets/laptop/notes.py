@@ -1,7 +1,8 @@
 """Notes as files of a folder: written whole and to the disk, or not at all."""
 
-import os
 from pathlib import Path
+
+from beacon_core.platform.files import write_whole
 
 
 class FileNotes:
@@ -23,10 +24,4 @@ class FileNotes:
         if content is None:
             file.unlink(missing_ok=True)
             return
-        self._folder.mkdir(parents=True, exist_ok=True)
-        draft = self._folder / f".{name}.{os.getpid()}"
-        with draft.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        draft.replace(file)
+        write_whole(file, content)

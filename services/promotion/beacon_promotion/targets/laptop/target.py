@@ -1,7 +1,6 @@
 """The laptop as a target: one inference process that follows the release file, and dark ones started beside it."""
 
 import contextlib
-import fcntl
 import http.client
 import json
 import os
@@ -13,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,12 @@ from beacon_core.model_package.download import bring
 from beacon_core.model_package.manifest import Package, PackageError, read_package
 from beacon_core.model_package.release import Release, ReleaseError, package_folder, read_release, write_release
 from beacon_core.platform import clock
-from beacon_core.platform.mlflow import RegistryDown
+from beacon_core.platform.locks import exclusive
+from beacon_core.platform.mlflow import RegistryUnavailableError
 from beacon_core.platform.settings import Settings
 from beacon_promotion.targets.base.note_names import GOOD
 from beacon_promotion.targets.base.refusals import reason_of
-from beacon_promotion.targets.base.target import Busy, Instance, ReleaseFailed
+from beacon_promotion.targets.base.target import Instance, ReleaseFailedError
 from beacon_promotion.targets.laptop.notes import FileNotes
 
 Start = Callable[[dict[str, str], Path], "subprocess.Popen[bytes]"]
@@ -56,25 +57,11 @@ class Laptop:
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self.notes = FileNotes(settings.home / "promotion")
 
-    @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
-        """Hold a file's lock, which the system takes away from a process that ends; raises `Busy`."""
+    def lock(self) -> AbstractContextManager[None]:
+        """Hold a file's lock, which the system takes away from a process that ends; raises `BusyError`."""
         file = self._settings.home / "run" / "promote.lock"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with file.open("a+", encoding="utf-8") as stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                stream.seek(0)
-                holder = stream.read().strip() or "a process that does not say which"
-                raise Busy(f"another promotion is at work: {holder}") from error
-            stream.truncate(0)
-            stream.write(f"process {os.getpid()}, since {clock.now().isoformat(timespec='seconds')}")
-            stream.flush()
-            try:
-                yield
-            finally:
-                stream.truncate(0)
+        holder = f"process {os.getpid()}, since {clock.now().isoformat(timespec='seconds')}"
+        return exclusive(file, "another promotion is at work", holder)
 
     def recover(self) -> list[str]:
         """Remove a shadow and dark folders left over, and write a damaged release file anew."""
@@ -88,7 +75,7 @@ class Laptop:
         except ReleaseError as error:
             good = msgspec.json.decode(self.notes.read(GOOD) or b"[]", type=list[Pin])
             if not good:
-                raise ReleaseFailed("no_way_back", f"{error}; no good model is known") from error
+                raise ReleaseFailedError("no_way_back", f"{error}; no good model is known") from error
             write_release(file, Release(model=good[-1]))
             return [*mended, f"the release file was damaged, version {good[-1].version} is released again"]
         if release is not None and release.shadow is not None:
@@ -123,12 +110,12 @@ class Laptop:
                 return read_package(package_folder(models, pin), pin.sha256)
             return bring(self._settings.mlflow_address, pin, models)
         except PackageError as error:
-            raise ReleaseFailed(reason_of(str(error)), str(error)) from error
-        except (RegistryDown, OSError) as error:
-            raise ReleaseFailed("package_missing", str(error)) from error
+            raise ReleaseFailedError(reason_of(str(error)), str(error)) from error
+        except (RegistryUnavailableError, OSError) as error:
+            raise ReleaseFailedError("package_missing", str(error)) from error
 
     def check(self, before: Pin | None, after: Pin) -> None:  # noqa: ARG002 - nothing but the model can change here
-        """Raise `ReleaseFailed` unless the old package is still there, whole."""
+        """Raise `ReleaseFailedError` unless the old package is still there, whole."""
         if before is not None:
             self._way_back(before)
 
@@ -143,14 +130,14 @@ class Laptop:
             self._processes.clear()
             shutil.rmtree(self._folder, ignore_errors=True)
 
-    def ended(self, instance: Instance) -> ReleaseFailed | None:
+    def ended(self, instance: Instance) -> ReleaseFailedError | None:
         """Whether a dark process is gone."""
         process = self._processes.get(instance.name)
         if process is None or (code := process.poll()) is None:
             return None
         killed = code in {-signal.SIGKILL, 128 + signal.SIGKILL}
         reason = "memory" if killed else "crash_at_load"
-        return ReleaseFailed(reason, f"{instance.name} ended with status {code}")  # type: ignore[arg-type]
+        return ReleaseFailedError(reason, f"{instance.name} ended with status {code}")  # type: ignore[arg-type]
 
     def shadow(self, pin: Pin | None) -> None:
         """Name it in the release file, or nobody."""
@@ -176,7 +163,7 @@ class Laptop:
         try:
             read_package(package_folder(self._settings.models_dir, pin), pin.sha256)
         except PackageError as error:
-            raise ReleaseFailed("no_way_back", f"version {pin.version} cannot come back: {error}") from error
+            raise ReleaseFailedError("no_way_back", f"version {pin.version} cannot come back: {error}") from error
 
     def _take(self, pin: Pin, reason: Any) -> None:
         write_release(self._settings.release_file, Release(model=pin))
@@ -186,7 +173,7 @@ class Laptop:
             if all(instance.pin == pin for instance in instances):
                 return
             time.sleep(POLL_SECONDS)
-        raise ReleaseFailed(reason, f"inference does not serve version {pin.version} after {SWAP_SECONDS:.0f} s")
+        raise ReleaseFailedError(reason, f"inference does not serve version {pin.version} after {SWAP_SECONDS:.0f} s")
 
     def _dark(self, number: int, pin: Pin) -> Instance:
         home = self._folder / str(number)
@@ -215,17 +202,17 @@ class Laptop:
         while time.monotonic() < deadline:
             if (code := process.poll()) is not None:
                 log = (home / "log").read_text(encoding="utf-8", errors="replace")[-500:]
-                raise ReleaseFailed("crash_at_load", f"version {pin.version} ended with status {code}: {log}")
+                raise ReleaseFailedError("crash_at_load", f"version {pin.version} ended with status {code}: {log}")
             if (peak := _peak_memory(process.pid)) > MOST_MEMORY:
-                raise ReleaseFailed("memory", f"version {pin.version} takes {peak >> 20} MiB before it is ready")
+                raise ReleaseFailedError("memory", f"version {pin.version} takes {peak >> 20} MiB before it is ready")
             with contextlib.suppress(OSError):
                 serves, refusal = _readiness(url)
                 if refusal:
-                    raise ReleaseFailed(reason_of(refusal), refusal)
+                    raise ReleaseFailedError(reason_of(refusal), refusal)
                 if serves == pin:
                     return Instance(name, url, f"http://127.0.0.1:{ports[1]}/metrics", pin)
             time.sleep(POLL_SECONDS)
-        raise ReleaseFailed("not_ready", f"version {pin.version} is not ready after {READY_SECONDS:.0f} s")
+        raise ReleaseFailedError("not_ready", f"version {pin.version} is not ready after {READY_SECONDS:.0f} s")
 
 
 def _readiness(url: str) -> tuple[Pin | None, str]:

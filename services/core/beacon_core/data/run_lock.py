@@ -1,0 +1,35 @@
+"""One run of a job at a time: by an advisory lock of PostgreSQL, for all machines; else by a lock on a file.
+
+Either is taken away from a process that ends, however it ends.
+"""
+
+import contextlib
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from sqlalchemy import Engine, text
+
+from beacon_core.platform.locks import BusyError, exclusive
+
+
+@contextlib.contextmanager
+def only_one(engine: Engine, folder: Path, name: str, taken: str = "another run is at work") -> Iterator[None]:
+    """Hold the lock `name`, a file of `folder` where the store has none; raises `BusyError`, which begins `taken`."""
+    if engine.dialect.name == "postgresql":
+        with _advisory(engine, zlib.crc32(f"beacon/{name}".encode()), taken):
+            yield
+        return
+    with exclusive(folder / f"{name.replace('/', '-')}.lock", taken):
+        yield
+
+
+@contextlib.contextmanager
+def _advisory(engine: Engine, key: int, taken: str) -> Iterator[None]:
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        if not connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": key}).scalar():
+            raise BusyError(f"{taken} (PostgreSQL's advisory lock is taken)")
+        try:
+            yield
+        finally:
+            connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": key})
