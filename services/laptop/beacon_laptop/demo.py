@@ -215,7 +215,7 @@ def check(settings: Settings, engine: Engine) -> None:
 
 
 def main() -> int:
-    """Play once. Exit status: 0 done, 1 it cannot be played or went wrong."""
+    """Play sixty days against a running `beacon run`. Exit status: 0 done, 1 it cannot be played or went wrong."""
     parser = argparse.ArgumentParser(prog="beacon_laptop.demo", description=__doc__)
     parser.add_argument("--days", type=int, default=DAYS)
     parser.add_argument("--seed", type=int, default=0, help="of the homes")

@@ -23,7 +23,7 @@ def test_homes_are_what_the_api_takes(world, product):
     for day in (1, CHANGE_DAY):
         for home in world.homes(day, 500):
             assert low <= home.price <= high
-            assert len(home.features) >= product.serving.min_features
+            assert len(home.features) >= product.min_features
             for name, value in home.features.items():
                 least, most = rules[name].valid or (min(rules[name].categories), max(rules[name].categories))
                 assert least <= value <= most, name

@@ -94,6 +94,6 @@ def waiting(connection: Connection, product: Product, newest: Sequence[Verdict])
 
     An older one is overtaken: its challenger was measured against a champion and data of the past.
     """
-    if product.promotion.mode != MANUAL or not newest or newest[0].outcome != PASS:
+    if product.policy.promotion.mode != MANUAL or not newest or newest[0].outcome != PASS:
         return []
     return [] if decisions_of(connection, [newest[0].sha256]) else [newest[0]]

