@@ -97,10 +97,10 @@ PROJECT := uv.lock pyproject.toml $(wildcard services/*/pyproject.toml) .tools/h
 	@UV_PROJECT_ENVIRONMENT=.venvs/$* uv sync --quiet --locked --package beacon-$* --all-extras --no-default-groups --python $(PYTHON_VERSION)
 	@touch $@
 
-.venvs/bench.stamp: $(PROJECT) | .tools/python.stamp
+.venvs/bench.stamp .venvs/dashboards.stamp: .venvs/%.stamp: $(PROJECT) | .tools/python.stamp
 	@$(WRITABLE)
-	@echo "environment: bench"
-	@UV_PROJECT_ENVIRONMENT=.venvs/bench uv sync --quiet --locked --only-group bench --python $(PYTHON_VERSION)
+	@echo "environment: $*"
+	@UV_PROJECT_ENVIRONMENT=.venvs/$* uv sync --quiet --locked --only-group $* --python $(PYTHON_VERSION)
 	@touch $@
 
 .venv/.stamp: $(PROJECT) | .tools/python.stamp
@@ -238,7 +238,7 @@ test-browser: .venv/.stamp .venvs/console.stamp .venvs/inference.stamp ## the co
 	$(DEV) pytest tests/system/browser
 
 .PHONY: test-charts
-test-charts: .venv/.stamp | $(FETCHED_HELM) ## the charts: lint, schemas, hardening, arrows; a cluster's dry run where one answers
+test-charts: .venv/.stamp dashboards | $(FETCHED_HELM) ## the charts: lint, schemas, hardening, arrows; a cluster's dry run where one answers
 	$(DEV) pytest tests/system/charts --timeout 300
 
 .PHONY: test-rules
@@ -254,21 +254,21 @@ test-observe: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## dashboards, logs 
 	$(DEV) pytest tests/system/observe --timeout 1800
 
 .PHONY: e2e
-e2e: .venv/.stamp ## all of it on the cluster of KUBECONFIG, in a namespace of its own (ADDRESS= of the ingress, TAG=)
+e2e: .venv/.stamp dashboards ## all of it on the cluster of KUBECONFIG, in a namespace of its own (ADDRESS= of the ingress, TAG=)
 	TAG=$(TAG) ADDRESS=$(ADDRESS) NAMESPACE=beacon-e2e VALUES=tests/system/e2e/values $(DEV) pytest tests/system/e2e -x -s --timeout 1800
 
 .PHONY: chaos
-chaos: .venv/.stamp ## rollouts under load and faults on that cluster, an hour; its table goes into docs/reference/reliability.md (ARGS=, NODE=)
+chaos: .venv/.stamp dashboards ## rollouts under load and faults on that cluster, an hour; its table goes into docs/reference/reliability.md (ARGS=, NODE=)
 	TAG=$(TAG) ADDRESS=$(ADDRESS) NAMESPACE=beacon-chaos VALUES=tests/system/chaos/values NODE=$(NODE) \
 	  $(DEV) pytest tests/system/chaos -s --timeout 1200 $(ARGS)
 
 .PHONY: e2e-promotion
-e2e-promotion: .venv/.stamp ## promotion under load on that cluster, an hour; its table goes into docs/reference/reliability.md (ARGS="-k killed": a part; DEPLOYED=1)
+e2e-promotion: .venv/.stamp dashboards ## promotion under load on that cluster, an hour; its table goes into docs/reference/reliability.md (ARGS="-k killed": a part; DEPLOYED=1)
 	TAG=$(TAG) ADDRESS=$(ADDRESS) NAMESPACE=$(if $(filter beacon,$(NAMESPACE)),beacon-promotion,$(NAMESPACE)) \
 	  VALUES=tests/system/e2e_promotion/values $(DEV) pytest tests/system/e2e_promotion -s --timeout 5400 $(ARGS)
 
 .PHONY: e2e-paging
-e2e-paging: .venv/.stamp ## an hour of health pages nobody, faults page in time (RECEIVER=: address of this machine for pods; MINUTES=, ARGS=)
+e2e-paging: .venv/.stamp dashboards ## an hour of health pages nobody, faults page in time (RECEIVER=: address of this machine for pods; MINUTES=, ARGS=)
 	TAG=$(TAG) ADDRESS=$(ADDRESS) NAMESPACE=$(if $(filter beacon,$(NAMESPACE)),beacon-paging,$(NAMESPACE)) VALUES=$$(mktemp -d) \
 	  RECEIVER=$(RECEIVER) MINUTES=$(MINUTES) $(DEV) pytest tests/system/paging -x -s --timeout 5400 $(ARGS)
 
@@ -302,8 +302,13 @@ image-%:
 charts: .venv/.stamp ## write the charts' schemas and tables of values anew
 	$(DEV) python tools/schema.py
 
+# Git has no dashboards: whatever installs the chart monitoring needs them built.
+.PHONY: dashboards
+dashboards: .venvs/dashboards.stamp ## build Grafana's dashboards into the chart monitoring
+	@exec .venvs/dashboards/bin/python -m tools.dashboards
+
 .PHONY: deploy
-deploy: ## install or upgrade all on the cluster of KUBECONFIG (NAMESPACE=, VALUES=FOLDER, REGISTRY=, TAG=)
+deploy: dashboards ## install or upgrade all on the cluster of KUBECONFIG (NAMESPACE=, VALUES=FOLDER, REGISTRY=, TAG=)
 	@exec $(PYTHON) tools/deploy.py --namespace=$(NAMESPACE) --registry=$(REGISTRY) --tag=$(TAG) $(VALUES:%=--values=%)
 
 .PHONY: undeploy

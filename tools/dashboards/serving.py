@@ -1,248 +1,180 @@
 """What serves: the service and its objectives, the way of a request, features."""
 
+from grafana_foundation_sdk.models.dashboard import Dashboard
+
 from beacon_core.domain.errors import STATUS_OF
 from beacon_core.observability.metrics import STAGES
-from tools.dashboards.grafana import Dashboard, Panel, Row, panel, stat
+from tools.dashboards.panels import BAD, GOOD, SO_SO, Panel, dashboard, heatmap, stat, table, time_series
 from tools.dashboards.queries import (
-    BAD,
     FAILURES,
-    GOOD,
     PER_SECOND,
     PREDICT,
     RATE,
     SECONDS,
     SHARE,
-    SO_SO,
-    heatmap,
+    buckets,
+    by,
     limit,
     of_predictions,
     quantiles,
+    rate,
+    rates,
+    since,
 )
+
+ASKED = f"http_requests_total{{{PREDICT}}}"
+DURATION = "http_request_duration_seconds"
 
 
 def service() -> Dashboard:
     """Whether users are served, and what of the error budget is left."""
-    failed, asked = f'http_requests_total{{{PREDICT}, status=~"5.."}}', f"http_requests_total{{{PREDICT}}}"
+    failed = f'http_requests_total{{{PREDICT}, status=~"5.."}}'
     budget = f"1 - scalar({limit('availability_slo')})"
-    lost = f"sum(increase({failed}[30d])) / sum(increase({asked}[30d]))"
-    burns = [
-        (f"beacon:failures:ratio{window} / ({budget})", f"failures, {window}") for window in ("5m", "1h", "6h", "3d")
-    ]
+    lost = f"sum(increase({failed}[30d])) / sum(increase({ASKED}[30d]))"
+    firing = 'count(ALERTS{alertstate="firing", alertname!="Watchdog"}) or vector(0)'
     now = (
         stat("Availability, 30 days", SHARE, f"1 - {lost}", (None, BAD), (0.99, SO_SO), (0.995, GOOD)),
         stat("Error budget left, 30 days", SHARE, f"1 - ({lost}) / ({budget})", (None, BAD), (0.2, SO_SO), (0.5, GOOD)),
-        stat("Predictions asked for", PER_SECOND, f"sum(rate({asked}{RATE}))"),
-        stat("99 % answered within", SECONDS, quantiles("http_request_duration_seconds", 0.99, labels=PREDICT)[0][0]),
+        stat("Predictions asked for", PER_SECOND, f"sum(rate({ASKED}{RATE}))"),
+        stat("99 % answered within", SECONDS, quantiles(DURATION, 0.99, labels=PREDICT)[0][0]),
         stat("Probes that succeed", SHARE, "avg(probe_success)", (None, BAD), (1, GOOD)),
-        stat(
-            "Alerts that fire",
-            "none",
-            'count(ALERTS{alertstate="firing", alertname!="Watchdog"}) or vector(0)',
-            (None, GOOD),
-            (1, BAD),
-        ),
+        stat("Alerts that fire", "none", firing, (None, GOOD), (1, BAD)),
     )
+    errors = f"sum by (error_type) (rate(api_errors_total{RATE})) > 0 or sum(rate(api_errors_total{RATE}))"
     requests = (
-        panel("Requests by status", PER_SECOND, (f"sum by (status) (rate({asked}{RATE}))", "{{status}}")),
-        panel(
-            "Failures",
-            SHARE,
-            (FAILURES, "share of 5xx"),
-            (budget, "budget"),
-        ),
-        panel(
+        time_series("Requests by status", PER_SECOND, rates("status", ASKED)),
+        time_series("Failures", SHARE, FAILURES, (budget, "budget")),
+        time_series(
             "Errors by code",
             PER_SECOND,
-            (
-                f"sum by (error_type) (rate(api_errors_total{RATE})) > 0 or sum(rate(api_errors_total{RATE}))",
-                "{{error_type}}",
-            ),
+            (errors, "{{error_type}}"),
             note="Codes of 4xx are the clients'; the line without a name is the sum.",
         ),
     )
-    fast = f'sum(rate(http_request_duration_seconds_bucket{{{PREDICT}, le="0.2"}}{RATE}))'
+    fast = f'sum(rate({DURATION}_bucket{{{PREDICT}, le="0.2"}}{RATE}))'
+    within = f"{fast} / sum(rate({DURATION}_count{{{PREDICT}}}{RATE}))"
     latency = (
-        panel(
+        time_series(
             "Time to answer",
             SECONDS,
-            *quantiles("http_request_duration_seconds", 0.5, 0.9, 0.99, labels=PREDICT),
+            *quantiles(DURATION, 0.5, 0.9, 0.99, labels=PREDICT),
             (limit("latency_slo_seconds"), "promise"),
             exemplars=True,
             note="A dot is a trace: click it.",
         ),
-        heatmap("Distribution of the time to answer", SECONDS, "http_request_duration_seconds", PREDICT),
-        panel(
-            "Answered within the promise",
-            SHARE,
-            (f"{fast} / sum(rate(http_request_duration_seconds_count{{{PREDICT}}}{RATE}))", "share"),
-        ),
+        heatmap("Distribution of the time to answer", SECONDS, buckets(DURATION, PREDICT)),
+        time_series("Answered within the promise", SHARE, (within, "share")),
     )
-    slo = (
-        panel(
-            "Burn of the error budget", "none", *burns, note="1 uses up the budget in just its 30 days; 14.4 in two."
-        ),
-        panel("Slow answers", SHARE, ("beacon:slow:ratio5m", "5m"), ("beacon:slow:ratio1h", "1h")),
-        panel(
-            "Probes",
-            SECONDS,
-            ("max by (instance) (probe_duration_seconds)", "{{instance}}"),
-            note="Time of a synthetic prediction, by way.",
-        ),
-        panel(
-            "Probes held against a golden answer", SHARE, ("avg by (instance) (beacon_probe_compared)", "{{instance}}")
-        ),
+    burns = [
+        (f"beacon:failures:ratio{window} / ({budget})", f"failures, {window}") for window in ("5m", "1h", "6h", "3d")
+    ]
+    budget_note = "1 uses up the budget in just its 30 days; 14.4 in two."
+    durations = by("instance", "probe_duration_seconds")
+    objectives = (
+        time_series("Burn of the error budget", "none", *burns, note=budget_note),
+        time_series("Slow answers", SHARE, ("beacon:slow:ratio5m", "5m"), ("beacon:slow:ratio1h", "1h")),
+        time_series("Probes", SECONDS, durations, note="Time of a synthetic prediction, by way."),
+        time_series("Probes held against a golden answer", SHARE, by("instance", "beacon_probe_compared", of="avg")),
     )
+    peak = by("job", "beacon_peak_memory_bytes", "{{job}}, ever")
+    answer = by("job", "up", of="sum"), ("min(beacon_store_up)", "the console's store")
+    builds, _ = by("service, version, revision", "beacon_build_info", of="sum")
     processes = (
-        panel(
-            "Memory",
-            "bytes",
-            ("max by (job) (process_resident_memory_bytes)", "{{job}}"),
-            ("max by (job) (beacon_peak_memory_bytes)", "{{job}}, ever"),
-        ),
-        panel("CPU", "none", (f"sum by (job) (rate(process_cpu_seconds_total{RATE}))", "{{job}}"), note="Cores."),
-        panel(
-            "Targets that answer Prometheus",
-            "none",
-            ("sum by (job) (up)", "{{job}}"),
-            ("min(beacon_store_up)", "the console's store"),
-        ),
-        panel(
-            "Builds, and how many processes run them",
-            "none",
-            "sum by (service, version, revision) (beacon_build_info)",
-            kind="table",
-        ),
+        time_series("Memory", "bytes", by("job", "process_resident_memory_bytes"), peak),
+        time_series("CPU", "none", rates("job", "process_cpu_seconds_total"), note="Cores."),
+        time_series("Targets that answer Prometheus", "none", *answer),
+        table("Builds, and how many processes run them", builds),
     )
-    rows = (Row("Now", now), Row("Requests", requests), Row("Latency", latency), Row("Objectives", slo))
-    return Dashboard(
-        "beacon-service",
-        "service health and objectives",
-        "Are users served, and how much may still go wrong?",
-        (*rows, Row("Processes", processes)),
-    )
+    rows = {
+        "Now": now,
+        "Requests": requests,
+        "Latency": latency,
+        "Objectives": objectives,
+        "Processes": processes,
+    }
+    question = "Are users served, and how much may still go wrong?"
+    return dashboard("beacon-service", "service health and objectives", question, rows)
 
 
 def requests() -> Dashboard:
-    """The way of a request, a row a stage."""
-    total, count = (f"sum by (stage) (rate(beacon_stage_seconds_{part}{RATE}))" for part in ("sum", "count"))
+    """The way of a request, a row for each stage."""
+    total, count = (rates("stage", f"beacon_stage_seconds_{part}")[0] for part in ("sum", "count"))
+    rows: dict[str, tuple[Panel, ...]] = {
+        "All stages": (
+            time_series("Mean time of each stage", SECONDS, (f"{total} / {count}", "{{stage}}")),
+            time_series("Slowest 1 % of each stage", SECONDS, *quantiles("beacon_stage_seconds", 0.99, by="stage")),
+        )
+    }
+    own = _of_stages()
+    for stage in STAGES:
+        title = f"Time to {stage}" if stage != "lookup" else "Time to look up"
+        times = quantiles("beacon_stage_seconds", 0.5, 0.9, 0.99, labels=f'stage="{stage}"')
+        rows[stage] = (time_series(title, SECONDS, *times), *own[stage])
+    question = "Where is the time spent, and where do requests fail?"
+    return dashboard("beacon-requests", "the way of a request", question, rows)
+
+
+def _of_stages() -> dict[str, tuple[Panel, ...]]:
+    """What each stage shows beside its time."""
     refusals = "|".join(code for code, status in STATUS_OF.items() if status in {400, 422})
-    own: dict[str, tuple[Panel, ...]] = {
-        "validate": (
-            panel(
-                "Refused for what was sent",
-                PER_SECOND,
-                (
-                    f'sum by (error_type) (rate(api_errors_total{{{PREDICT}, error_type=~"{refusals}"}}{RATE}))',
-                    "{{error_type}}",
-                ),
-            ),
-        ),
+    refused = rates("error_type", f'api_errors_total{{{PREDICT}, error_type=~"{refusals}"}}')
+    store, log = "feature_store_unavailable", "beacon_prediction_log"
+    predicted = rates("model_version", "model_predictions_total", "version {{model_version}}")
+    answered = rates("endpoint", f'http_requests_total{{{PREDICT}, status="200"}}')
+    return {
+        "validate": (time_series("Refused for what was sent", PER_SECOND, refused),),
         "lookup": (
-            panel(
-                "Values looked up", "ops", (f"sum by (status) (rate(beacon_feature_lookups_total{RATE}))", "{{status}}")
-            ),
-            panel(
+            time_series("Values looked up", "ops", rates("status", "beacon_feature_lookups_total")),
+            time_series(
                 "Requests that failed for the features",
                 PER_SECOND,
-                (
-                    f'sum(rate(api_errors_total{{error_type="feature_store_unavailable"}}{RATE}))',
-                    "feature_store_unavailable",
-                ),
+                rate(f'api_errors_total{{error_type="{store}"}}', store),
             ),
         ),
-        "impute": (
-            panel("Values imputed", "ops", (f"sum by (feature) (rate(model_imputations_total{RATE}))", "{{feature}}")),
-        ),
+        "impute": (time_series("Values imputed", "ops", rates("feature", "model_imputations_total")),),
         "predict": (
-            panel("Time in the model", SECONDS, *quantiles("model_inference_latency_seconds", 0.5, 0.99)),
-            panel(
-                "Rows predicted",
-                "ops",
-                (f"sum by (model_version) (rate(model_predictions_total{RATE}))", "version {{model_version}}"),
-            ),
+            time_series("Time in the model", SECONDS, *quantiles("model_inference_latency_seconds", 0.5, 0.99)),
+            time_series("Rows predicted", "ops", predicted),
         ),
-        "respond": (
-            panel(
-                "Answers",
-                PER_SECOND,
-                (f'sum by (endpoint) (rate(http_requests_total{{{PREDICT}, status="200"}}{RATE}))', "{{endpoint}}"),
-            ),
-        ),
+        "respond": (time_series("Answers", PER_SECOND, answered),),
         "log": (
-            panel("Records that wait in the spool", "none", ("sum(beacon_prediction_log_spool_records)", "records")),
-            panel(
+            time_series("Records that wait in the spool", "none", (f"sum({log}_spool_records)", "records")),
+            time_series(
                 "Records shipped",
                 "ops",
-                (f"sum(rate(beacon_prediction_log_shipped_total{RATE}))", "shipped"),
-                (f"sum(rate(beacon_prediction_log_ship_failures_total{RATE}))", "failed tries"),
-                (f"sum(rate(beacon_prediction_log_dropped_total{RATE}))", "dropped"),
-                (f"sum(rate(beacon_prediction_log_quarantined_total{RATE}))", "not to be parsed"),
+                rate(f"{log}_shipped_total", "shipped"),
+                rate(f"{log}_ship_failures_total", "failed tries"),
+                rate(f"{log}_dropped_total", "dropped"),
+                rate(f"{log}_quarantined_total", "not to be parsed"),
             ),
         ),
     }
-    whole = (
-        panel("Mean time of each stage", SECONDS, (f"{total} / {count}", "{{stage}}")),
-        panel("Slowest 1 % of each stage", SECONDS, *quantiles("beacon_stage_seconds", 0.99, by="stage")),
-    )
-    rows = [Row("All stages", whole)]
-    for stage in STAGES:
-        times = panel(
-            f"Time to {stage}" if stage != "lookup" else "Time to look up",
-            SECONDS,
-            *quantiles("beacon_stage_seconds", 0.5, 0.9, 0.99, labels=f'stage="{stage}"'),
-        )
-        rows.append(Row(stage, (times, *own[stage])))
-    return Dashboard(
-        "beacon-requests", "the way of a request", "Where is the time spent, and where do requests fail?", tuple(rows)
-    )
 
 
 def features() -> Dashboard:
     """Feature serving: reads, ages, freshness."""
-    status = f"sum by (status) (rate(beacon_feature_lookups_total{RATE}))"
+    endpoint = 'endpoint="/get-online-features"'
     reads = (
-        panel(
-            "Requests",
-            PER_SECOND,
-            (f'sum by (status) (rate(http_requests_total{{endpoint="/get-online-features"}}{RATE}))', "{{status}}"),
-        ),
-        panel(
-            "Time to answer",
-            SECONDS,
-            *quantiles("http_request_duration_seconds", 0.5, 0.99, labels='endpoint="/get-online-features"'),
-            exemplars=True,
-        ),
-        panel("Reads of the online store", SECONDS, *quantiles("beacon_feature_store_seconds", 0.5, 0.99)),
+        time_series("Requests", PER_SECOND, rates("status", f"http_requests_total{{{endpoint}}}")),
+        time_series("Time to answer", SECONDS, *quantiles(DURATION, 0.5, 0.99, labels=endpoint), exemplars=True),
+        time_series("Reads of the online store", SECONDS, *quantiles("beacon_feature_store_seconds", 0.5, 0.99)),
     )
+    lookups, legend = rates("status", "beacon_feature_lookups_total")
+    shares = f"{lookups} / on () group_left () (sum(rate(beacon_feature_lookups_total{RATE})) > 0)"
     values = (
-        panel(
-            "Values by status",
-            SHARE,
-            (f"{status} / on () group_left () (sum(rate(beacon_feature_lookups_total{RATE})) > 0)", "{{status}}"),
-        ),
-        panel("Age of the values served", SECONDS, *quantiles("beacon_feature_age_seconds", 0.5, 0.99)),
-        panel("Imputed, by feature", SHARE, of_predictions("model_imputations_total", "feature")),
+        time_series("Values by status", SHARE, (shares, legend)),
+        time_series("Age of the values served", SECONDS, *quantiles("beacon_feature_age_seconds", 0.5, 0.99)),
+        time_series("Imputed, by feature", SHARE, of_predictions("model_imputations_total", "feature")),
     )
-    fresh = (
-        panel(
-            "Since the last materialization",
-            SECONDS,
-            ("time() - min by (view) (beacon_feature_materialized_timestamp_seconds)", "{{view}}"),
-            (f"3600 * {limit('feature_age_hours')}", "limit"),
-        ),
-        panel(
-            "Failed reads of the registry",
-            "none",
-            ("sum(increase(beacon_feature_registry_failures_total[1h]))", "an hour"),
-        ),
-        panel(
-            "Materialization", SECONDS, ('max by (stage) (beacon_job_stage_seconds{job="materialize"})', "{{stage}}")
-        ),
-        panel("Rows materialized", "none", ('max by (job) (beacon_job_rows{job="materialize"})', "rows")),
+    age = since("min by (view) (beacon_feature_materialized_timestamp_seconds)")
+    too_old = f"3600 * {limit('feature_age_hours')}"
+    failed = "sum(increase(beacon_feature_registry_failures_total[1h]))"
+    job = 'job="materialize"'
+    freshness = (
+        time_series("Since the last materialization", SECONDS, (age, "{{view}}"), (too_old, "limit")),
+        time_series("Failed reads of the registry", "none", (failed, "an hour")),
+        time_series("Materialization", SECONDS, by("stage", f"beacon_job_stage_seconds{{{job}}}")),
+        time_series("Rows materialized", "none", by("job", f"beacon_job_rows{{{job}}}", "rows")),
     )
-    return Dashboard(
-        "beacon-features",
-        "features and freshness",
-        "Are features there, and are they of today?",
-        (Row("Reads", reads), Row("Values", values), Row("Freshness", fresh)),
-    )
+    rows = {"Reads": reads, "Values": values, "Freshness": freshness}
+    return dashboard("beacon-features", "features and freshness", "Are features there, and are they of today?", rows)

@@ -1,22 +1,29 @@
-"""The dashboards' files are those of the tables, show what alerts link to, and name only metrics that there are."""
+"""The dashboards show what alerts link to, name only metrics that there are, and are built whole."""
 
 import json
 import re
+from pathlib import Path
+from typing import Any
+
+from grafana_foundation_sdk.cog.plugins import register_default_plugins
+from grafana_foundation_sdk.models.dashboard import Dashboard
+from support.dashboards import documents, shown
 
 from beacon_core.observability import metrics
 from beacon_core.observability.metrics import STAGES, Metric
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import ROOT
 from tests.system.alerts.promtool import alerts, rules_of
-from tools.dashboards.__main__ import FOLDER, boards, texts
-from tools.dashboards.grafana import ANNOTATIONS, FOREIGN, Dashboard, scoped
+from tools.dashboards.__main__ import document, write
+from tools.dashboards.panels import ANNOTATIONS
+from tools.dashboards.queries import FOREIGN, scoped
 
 UNSEEN: dict[str, str] = {}
 """Metrics that neither a rule nor a dashboard reads, and why."""
 
 
-def exprs(board: Dashboard) -> list[str]:
-    return [query.expr for row in board.rows for panel in row.panels for query in panel.queries]
+def exprs(board: dict[str, Any]) -> list[str]:
+    return [query.expr for query in shown(board)]
 
 
 def named(expr: str) -> set[str]:
@@ -30,30 +37,37 @@ def named(expr: str) -> set[str]:
 FUNCTIONS = {"histogram_quantile", "max_over_time", "count_over_time", "avg_over_time", "last_over_time"}
 
 
-def test_the_files_are_those_of_the_tables() -> None:
-    found = {file.name: file.read_text() for file in FOLDER.glob("*.json")}
-    assert found == texts(), "run `python -m tools.dashboards`"
+def test_what_is_built_is_every_dashboard_and_nothing_older(tmp_path: Path) -> None:
+    folder = tmp_path / "dashboards"
+    for _ in range(2):
+        write(folder)
+        assert {file.name: json.loads(file.read_text()) for file in folder.iterdir()} == {
+            f"{uid}.json": board for uid, board in documents().items()
+        }
+        (folder / "gone.json").write_text("{}")
+    assert len(documents()) == 7
 
 
 def test_alerts_link_to_dashboards_that_show_what_they_read() -> None:
-    shown = {board.uid: set().union(*map(named, exprs(board))) for board in boards()}
+    read_by = {uid: set().union(*map(named, exprs(board))) for uid, board in documents().items()}
     recorded = {rule["record"]: rule["expr"] for rule in rules_of() if "record" in rule}
     linked = set()
     for rule in alerts():
         uid = rule["annotations"]["dashboard_url"].removeprefix("https://beacon.example/d/")
-        assert uid in shown, rule["alert"]
+        assert uid in read_by, rule["alert"]
         linked.add(uid)
         expr = rule["expr"]
         for _ in range(3):
             expr = re.sub(r"beacon:\w+:\w+", lambda match: f"({recorded[match[0]]})", expr)
         read = named(expr) - {"beacon_threshold"}
         own = {name for name in read if name.startswith(("beacon_", "http_", "api_", "model_", "probe_"))}
-        assert not own or own & shown[uid], f"{rule['alert']}: {uid} shows none of {sorted(own)}"
-    assert linked == set(shown), "a dashboard that no alert links to"
+        assert not own or own & read_by[uid], f"{rule['alert']}: {uid} shows none of {sorted(own)}"
+    assert linked == set(read_by), "a dashboard that no alert links to"
 
 
 def test_every_metric_that_is_read_exists_and_every_other_has_its_reason() -> None:
-    queries = [expr for board in boards() for expr in exprs(board)] + [expr for _, _, expr, _ in ANNOTATIONS]
+    queries = [expr for board in documents().values() for expr in exprs(board)]
+    queries += [expr for _, _, expr, _ in ANNOTATIONS]
     exist = {metric.name for metric in metrics.ALL}
     read = set().union(*map(named, queries))
     assert read - exist - set(FOREIGN) == set()
@@ -64,32 +78,34 @@ def test_every_metric_that_is_read_exists_and_every_other_has_its_reason() -> No
 
 def test_labels_are_those_of_their_metrics() -> None:
     table: dict[str, Metric] = {metric.name: metric for metric in metrics.ALL}
-    for board in boards():
+    for uid, board in documents().items():
         for expr in exprs(board):
             for name, inside in re.findall(r"(\w+?)(?:_bucket|_sum|_count)?\{([^}]*)\}", expr):
                 labels = set(re.findall(r"(\w+) *(?:=|!)", re.sub(r'"[^"]*"', '""', inside))) - {"le", "__name__"}
                 if name in table:
-                    assert labels <= set(table[name].labels), f"{board.uid}: {expr}"
+                    assert labels <= {*table[name].labels, "namespace"}, f"{uid}: {expr}"
 
 
 def test_every_selector_is_of_the_chosen_namespaces() -> None:
-    for board in boards():
+    for board in documents().values():
         for expr in exprs(board):
             read = [name for name in named(expr) if not name.startswith("beacon:")]
-            assert scoped(expr).count('{namespace=~"$namespace"') >= len(read), scoped(expr)
+            assert expr.count('{namespace=~"$namespace"') >= len(read), expr
     assert scoped('sum(up) by (job) / x:up:y{a="up"}') == 'sum(up{namespace=~"$namespace"}) by (job) / x:up:y{a="up"}'
 
 
 def test_the_dashboards_are_of_the_product() -> None:
     product = load_product(ROOT / "feature_repo/product.yaml")
-    rows = {board.uid: [row.title for row in board.rows] for board in boards()}
+    rows = {
+        uid: [panel["title"] for panel in board["panels"] if panel["type"] == "row"]
+        for uid, board in documents().items()
+    }
     assert [title.partition(":")[0] for title in rows["beacon-drift"][3:]] == list(product.key_features)
     assert rows["beacon-requests"][1:] == list(STAGES)
 
 
 def test_panels_have_places_and_numbers_of_their_own() -> None:
-    for text in texts().values():
-        board = json.loads(text)
+    for board in documents().values():
         taken: set[tuple[int, int]] = set()
         for panel in board["panels"]:
             place = panel["gridPos"]
@@ -100,3 +116,9 @@ def test_panels_have_places_and_numbers_of_their_own() -> None:
         numbers = [panel["id"] for panel in board["panels"]]
         assert len(set(numbers)) == len(numbers)
         assert len({panel["title"] for panel in board["panels"] if panel["type"] == "row"}) > 2
+
+
+def test_grafanas_own_types_know_all_that_is_in_them() -> None:
+    register_default_plugins()
+    for board in documents().values():
+        assert document(Dashboard.from_json(board)) == board

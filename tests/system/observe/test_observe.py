@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from support.dashboards import documents, shown
 from support.prometheus import Prometheus
 from support.waiting import until
 
@@ -15,8 +16,8 @@ from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import ROOT
 from beacon_retraining.pipeline.stages import STAGES
 from tests.system.observe.whole import JOBS, Whole, product_whole
-from tools.dashboards.__main__ import boards
-from tools.dashboards.grafana import ANNOTATIONS, scoped
+from tools.dashboards.panels import ANNOTATIONS
+from tools.dashboards.queries import scoped
 
 SHAPE = {"level", "time", "service", "version", "logger", "message", "request_id", "trace_id", "prediction_id"}
 STAGES_OF = {
@@ -49,7 +50,7 @@ def prometheus(running: tuple[Whole, Prometheus]) -> Prometheus:
 
 def asked(expr: str) -> str:
     """The query as Grafana sends it for all namespaces, over half a minute."""
-    return scoped(expr).replace("$namespace", ".*").replace("$__rate_interval", "30s")
+    return expr.replace("$namespace", ".*").replace("$__rate_interval", "30s")
 
 
 def test_every_panel_has_data_and_names_its_series(whole: Whole, prometheus: Prometheus) -> None:
@@ -66,24 +67,22 @@ def test_every_panel_has_data_and_names_its_series(whole: Whole, prometheus: Pro
 
 def wrong_panels(prometheus: Prometheus) -> list[str]:
     wrong = []
-    for board in boards():
-        for row in board.rows:
-            for panel in row.panels:
-                for query in panel.queries:
-                    found = prometheus.query(asked(query.expr))
-                    place = f"{board.uid} / {row.title} / {panel.title}: {asked(query.expr)} -> {found}"
-                    if not any(math.isfinite(float(each["value"][1])) for each in found):
-                        wrong.append(f"no data: {place}")
-                    labels = set(re.findall(r"\{\{(\w+)\}\}", query.legend))
-                    if found and not any(labels <= each["metric"].keys() for each in found):
-                        wrong.append(f"not all of {sorted(labels)}: {place}")
+    for place, expr, legend in [query for board in documents().values() for query in shown(board)]:
+        found = prometheus.query(asked(expr))
+        told = f"{place}: {asked(expr)} -> {found}"
+        if not any(math.isfinite(float(each["value"][1])) for each in found):
+            wrong.append(f"no data: {told}")
+        labels = set(re.findall(r"\{\{(\w+)\}\}", legend))
+        if found and not any(labels <= each["metric"].keys() for each in found):
+            wrong.append(f"not all of {sorted(labels)}: {told}")
     return wrong
 
 
 def test_annotations_are_queries(prometheus: Prometheus) -> None:
-    for _, _, expr, _ in ANNOTATIONS:
-        prometheus.query(asked(expr))
-    assert prometheus.query(f"count_over_time(({asked(ANNOTATIONS[0][2])})[30m:1s])"), "the model came into service"
+    exprs = [asked(scoped(expr)) for _, _, expr, _ in ANNOTATIONS]
+    for expr in exprs:
+        prometheus.query(expr)
+    assert prometheus.query(f"count_over_time(({exprs[0]})[30m:1s])"), "the model came into service"
 
 
 def test_exemplars_lead_to_traces(whole: Whole, prometheus: Prometheus) -> None:
