@@ -9,7 +9,7 @@ from beacon_core.data.tables import predictions
 from beacon_core.domain.product import Feature, Product
 
 
-class Value(NamedTuple):
+class FeatureValue(NamedTuple):
     """One feature of a prediction: as the request gave it, and as the feature store served it."""
 
     feature: Feature
@@ -19,11 +19,11 @@ class Value(NamedTuple):
     outside: bool
 
 
-class Found(NamedTuple):
+class FoundPrediction(NamedTuple):
     """A prediction's row, its features in the product's order, and its actual."""
 
     row: RowMapping
-    values: list[Value]
+    values: list[FeatureValue]
     actual: RowMapping | None
 
     @property
@@ -37,14 +37,14 @@ class Found(NamedTuple):
         return None if self.actual is None else bool(self.row["low"] <= self.actual["value"] <= self.row["high"])
 
 
-def find(connection: Connection, product: Product, prediction_id: str) -> Found | None:
+def find_prediction(connection: Connection, product: Product, prediction_id: str) -> FoundPrediction | None:
     """Find a prediction; None when no prediction in the log has this id."""
     row = connection.execute(select(predictions).where(predictions.c.id == prediction_id)).mappings().first()
     if row is None:
         return None
     served: dict[str, Any] = row["served"] or {}
     values = [
-        Value(
+        FeatureValue(
             feature,
             row["features"].get(feature.name),
             served.get(feature.name),
@@ -53,4 +53,4 @@ def find(connection: Connection, product: Product, prediction_id: str) -> Found 
         )
         for feature in product.features
     ]
-    return Found(row, values, actual_of(connection, row["id"], row["entity"], row["time"]))
+    return FoundPrediction(row, values, actual_of(connection, row["id"], row["entity"], row["time"]))
