@@ -4,9 +4,10 @@ import contextlib
 import logging
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Engine, insert, update
+from sqlalchemy import Connection, Engine, func, insert, select, update
 
 from beacon_core.data.tables import job_runs
 from beacon_core.domain.masking import word_with_type
@@ -48,3 +49,11 @@ def recorded(engine: Engine, job: str, period: str, stage: str) -> Iterator[Run]
         outcome |= {"ended_at": clock.now(), "rows": run.rows, "details": run.details}
         with engine.begin() as connection:
             connection.execute(update(job_runs).where(job_runs.c.id == number).values(outcome))
+
+
+def last_done_at(connection: Connection, job: str, stage: str) -> datetime | None:
+    """When the newest run of a stage that went well ended."""
+    table = job_runs.c
+    query = select(func.max(table.ended_at)).where(table.job == job, table.stage == stage, table.state == DONE)
+    last: datetime | None = connection.execute(query).scalar()
+    return last

@@ -54,18 +54,22 @@ def retrain(
     migrate(engine)
     with only_one(engine, settings.home / "run", JOB, "another retraining is at work"):
         now = clock.now()
-        causes = triggers.waiting(engine) if order.trigger == triggers.REQUESTS else []
+        causes = triggers.open_causes(engine) if order.trigger == triggers.REQUESTS else []
         if reason := _not_due(engine, product, order, causes, now):
             tell(reason)
             return None
         run = Run(now.isoformat(), order.trigger, training.jobs, order.accept_shift)
-        with triggers.answering(engine, causes, now, passes=lambda error: status_of(error) == TRY_AGAIN) as answer:
-            with recorded(engine, JOB, run.period, triggers.WHOLE) as record:
+        with triggers.answering(engine, causes, now, _is_transient) as outcome:
+            with recorded(engine, JOB, run.period, triggers.WHOLE_RUN) as record:
                 make = _by_dvc if order.by_dvc else _here
                 done = make(settings, training, run, order, tell)
                 record.details = {"trigger": order.trigger, "causes": causes} | msgspec.to_builtins(done)
-            answer.append(f"version {done.version}: {done.verdict}")
+            outcome.append(f"version {done.version}: {done.verdict}")
         return done
+
+
+def _is_transient(error: BaseException) -> bool:
+    return status_of(error) == TRY_AGAIN
 
 
 def _not_due(engine: Engine, product: Product, order: Order, causes: list[str], now: datetime) -> str:
@@ -74,7 +78,7 @@ def _not_due(engine: Engine, product: Product, order: Order, causes: list[str], 
         return ""
     if order.trigger == triggers.REQUESTS and not causes:
         return "nobody has asked for a retraining"
-    left = triggers.pause_left(engine, JOB, product, now).total_seconds() / 3600
+    left = triggers.cooldown_left(engine, JOB, product, now).total_seconds() / 3600
     return f"the pause after the last retraining goes on for {left:.1f} h" if left > 0 else ""
 
 
