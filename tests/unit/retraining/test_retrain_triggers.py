@@ -22,7 +22,7 @@ from beacon_core.platform.locks import BusyError
 from beacon_core.platform.settings import Settings
 from beacon_retraining.data.fetch import FetchError, FetchRefusedError
 from beacon_retraining.pipeline import triggers
-from beacon_retraining.pipeline.pipeline import Order, retrain
+from beacon_retraining.pipeline.pipeline import RetrainOptions, retrain
 from beacon_retraining.pipeline.stages import JOB
 from beacon_retraining.training.settings import TrainSettings
 
@@ -132,14 +132,14 @@ def test_within_the_pause_nothing_is_done_and_a_request_waits(
     with recorded(engine, JOB, "1", triggers.WHOLE_RUN):
         pass
     said: list[str] = []
-    assert retrain(settings, product, TrainSettings(), Order(trigger), said.append) is None
+    assert retrain(settings, product, TrainSettings(), RetrainOptions(trigger), said.append) is None
     assert "the pause after the last retraining goes on for" in said[0]
     assert states(engine) == {"a": ("waiting", None)}
 
 
 def test_without_a_request_nothing_is_done(engine: Engine, settings: Settings, product: Product) -> None:
     said: list[str] = []
-    assert retrain(settings, product, TrainSettings(), Order(triggers.REQUESTS), said.append) is None
+    assert retrain(settings, product, TrainSettings(), RetrainOptions(triggers.REQUESTS), said.append) is None
     assert said == ["nobody has asked for a retraining"]
 
 
@@ -151,7 +151,7 @@ def test_one_run_at_a_time_and_a_killed_one_holds_nothing(engine: Engine, settin
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
         with pytest.raises(BusyError, match="another retraining is at work"):
-            retrain(settings, product, TrainSettings(), Order(), lambda line: None)
+            retrain(settings, product, TrainSettings(), RetrainOptions(), lambda line: None)
         holder.kill()
     with only_one(engine, locks, JOB):
         pass

@@ -8,7 +8,7 @@ from beacon_core.platform.job import ending, log, run_job
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import load_settings
 from beacon_retraining.pipeline import triggers
-from beacon_retraining.pipeline.pipeline import Order, retrain
+from beacon_retraining.pipeline.pipeline import RetrainOptions, retrain
 from beacon_retraining.pipeline.stages import JOB
 from beacon_retraining.pipeline.workspace import default_training
 
@@ -39,8 +39,8 @@ def main() -> int:
         candidates=tuple(given.candidates),
         jobs=given.jobs,
     )
-    order = Order(given.trigger, by_dvc=not given.here, force=given.force, accept_shift=given.accept_shift)
-    retrain(settings, load_product(settings.product), training, order, log.info)
+    options = RetrainOptions(given.trigger, by_dvc=not given.here, force=given.force, accept_shift=given.accept_shift)
+    retrain(settings, load_product(settings.product), training, options, log.info)
     return 0
 
 

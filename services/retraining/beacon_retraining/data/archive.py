@@ -25,20 +25,20 @@ METHODS = {
     98: "PPMd",
     99: "AES encryption",
 }
-LEAST_BYTES, ROW_BYTES, CELL_BYTES = 1 << 20, 1024, 64
+MIN_BYTES, ROW_BYTES, CELL_BYTES = 1 << 20, 1024, 64
 """A file may have so many bytes, and a generous row so many, and so many more for each column of product.yaml."""
-ZIPS = (".zip", ".gz", ".tar", ".tgz", ".7z", ".rar", ".bz2", ".xz")
+SUFFIXES = (".zip", ".gz", ".tar", ".tgz", ".7z", ".rar", ".bz2", ".xz")
 NAMES_SHOWN = 5
 
 
-def most_bytes(product: Product) -> int:
+def max_file_bytes(product: Product) -> int:
     """How large the data file may be: what `source.rows.max` generous rows take."""
     columns = len(product.features) + len(product.excluded) + 1
-    return LEAST_BYTES + product.source.rows.max * (ROW_BYTES + CELL_BYTES * columns)
+    return MIN_BYTES + product.source.rows.max * (ROW_BYTES + CELL_BYTES * columns)
 
 
-def unpack(archive: Path, name: str, most: int) -> Path:
-    """Write the archive's file `name` beside it, of at most `most` bytes.
+def unpack(archive: Path, name: str, max_bytes: int) -> Path:
+    """Write the archive's file `name` beside it, of at most `max_bytes` bytes.
 
     Raises `FetchError` or `FetchRefusedError`.
     """
@@ -54,8 +54,8 @@ def unpack(archive: Path, name: str, most: int) -> Path:
             method = METHODS.get(entry.compress_type, f"method {entry.compress_type}")
             rule = f"{entry.filename} is packed by {method}, which is not read; Deflate is"
             raise FetchRefusedError(f"{archive.name}: {rule}")
-        if entry.file_size > most:
-            limit = f"{most} bytes is the limit that source.rows.max of product.yaml sets"
+        if entry.file_size > max_bytes:
+            limit = f"{max_bytes} bytes is the limit that source.rows.max of product.yaml sets"
             raise FetchRefusedError(f"{archive.name}: {entry.filename} unpacks to {entry.file_size} bytes; {limit}")
         try:
             return _write(opened, entry, archive.parent / name)
@@ -75,9 +75,9 @@ def _only(archive: Path, entries: list[zipfile.ZipInfo], name: str) -> zipfile.Z
     if len(found) == 1:
         return found[0]
     if found:
-        raise FetchRefusedError(f"{archive.name}: holds {name} more than once: {_named(found)}")
-    hint = ", an archive in the archive" if any(entry.filename.lower().endswith(ZIPS) for entry in files) else ""
-    raise FetchError(f"{archive.name}: holds no {name}, but {_named(files) or 'nothing'}{hint}")
+        raise FetchRefusedError(f"{archive.name}: holds {name} more than once: {_names(found)}")
+    hint = ", an archive in the archive" if any(entry.filename.lower().endswith(SUFFIXES) for entry in files) else ""
+    raise FetchError(f"{archive.name}: holds no {name}, but {_names(files) or 'nothing'}{hint}")
 
 
 def _path(entry: zipfile.ZipInfo) -> PurePosixPath:
@@ -89,7 +89,7 @@ def _is_inside(entry: zipfile.ZipInfo) -> bool:
     return not path.is_absolute() and not {"..", "__MACOSX"} & set(path.parts)
 
 
-def _named(entries: list[zipfile.ZipInfo]) -> str:
+def _names(entries: list[zipfile.ZipInfo]) -> str:
     names = [name if (name := entry.filename).isprintable() else repr(name) for entry in entries]
     more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
     return ", ".join(names[:NAMES_SHOWN]) + more

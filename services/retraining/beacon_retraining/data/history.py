@@ -15,8 +15,8 @@ from beacon_core.platform.settings import Settings
 from beacon_retraining.data.dataset import BASE_EVENT_TIME, Dataset, dataset_of
 from beacon_retraining.data.labels import OBSERVED, PREDICTION
 from beacon_retraining.data.offline import targets_file
-from beacon_retraining.data.row_counts import LeftOut
-from beacon_retraining.data.validate import broken
+from beacon_retraining.data.row_counts import ExcludedRows
+from beacon_retraining.data.validate import invalid_values
 from beacon_retraining.errors import RetrainError
 
 
@@ -56,7 +56,7 @@ class TrainingRows(NamedTuple):
     """What is trained on, in order of event time, and what is not."""
 
     rows: pd.DataFrame
-    left_out: LeftOut
+    left_out: ExcludedRows
 
 
 def training_rows(settings: Settings, product: Product, labels: pd.DataFrame) -> TrainingRows:
@@ -69,7 +69,7 @@ def training_rows(settings: Settings, product: Product, labels: pd.DataFrame) ->
     base = base_rows(settings, product)
     names = list(product.feature_names)
     production = _with_known_features(settings, product, labels) if len(labels) else labels
-    base_wrong, wrong = broken(base, product), broken(production, product)
+    base_wrong, wrong = invalid_values(base, product), invalid_values(production, product)
     base, production = base[~base_wrong.any(axis=1)], production[~wrong.any(axis=1)]
     enough = production[names].notna().sum(axis=1) >= product.serving.min_features
     incomplete = int((~enough).sum())
@@ -79,7 +79,7 @@ def training_rows(settings: Settings, product: Product, labels: pd.DataFrame) ->
     kept = rows.drop_duplicates([product.entity.key, *names], keep="last")
     of_production = int((kept[PREDICTION] != "").sum())
     counts = base_wrong.sum() + wrong.sum()
-    left_out = LeftOut(
+    left_out = ExcludedRows(
         base_broken=int(base_wrong.any(axis=1).sum()),
         base_repeated=len(base) - (len(kept) - of_production),
         broken=int(wrong.any(axis=1).sum()),

@@ -67,20 +67,20 @@ def _candidates(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 def _legacy(environment: Mapping[str, str], file: Path) -> Iterator[tuple[str, str]]:
     """User and key: of the variables, and what these lack of the file."""
     given = {part: environment[name] for part, name in LEGACY_VARIABLES.items() if environment.get(name)}
-    told = " and ".join(LEGACY_VARIABLES[part] for part in given)
+    names = " and ".join(LEGACY_VARIABLES[part] for part in given)
     lacking = tuple(part for part in LEGACY_VARIABLES if part not in given)
     there = os.path.lexists(file)
     if not given and not there:
         return
     problems = [problem for text in given.values() if (problem := _line_problem(text))]
     if problems:
-        yield told, problems[0]
+        yield names, problems[0]
     elif not lacking:
-        yield told, FINE
+        yield names, FINE
     elif there:
-        yield " and ".join(filter(None, (told, str(file)))), _json_problem(file, lacking)
+        yield " and ".join(filter(None, (names, str(file)))), _json_problem(file, lacking)
     else:
-        yield told, f"{LEGACY_VARIABLES[lacking[0]]} is not set beside it"
+        yield names, f"{LEGACY_VARIABLES[lacking[0]]} is not set beside it"
 
 
 def _unread(folders: tuple[Path, ...], read: set[Path]) -> Iterator[tuple[str, str]]:

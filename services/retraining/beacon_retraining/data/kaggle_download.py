@@ -1,7 +1,7 @@
 """Kaggle's client in a process of its own: `python -m beacon_retraining.data.kaggle_download OWNER/NAME FOLDER`.
 
 Importing the client authenticates, it may end the process, it prints, and it knows no deadline; a process can be
-given one. It ends with 0 and the zip in FOLDER, or with 1 and a `Failure` as its last line.
+given one. It ends with 0 and the zip in FOLDER, or with 1 and a `DownloadFailure` as its last line.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ import requests
 from beacon_core.domain.masking import word
 
 
-class Failure(msgspec.Struct, frozen=True):
+class DownloadFailure(msgspec.Struct, frozen=True):
     """Why there is no file: the HTTP status (0: no answer), what was said, and for how many seconds to wait."""
 
     status: int
@@ -23,7 +23,7 @@ class Failure(msgspec.Struct, frozen=True):
     retry_after: float | None = None
 
 
-def download(slug: str, folder: str) -> Failure | None:
+def download(slug: str, folder: str) -> DownloadFailure | None:
     """Download the data set's zip into `folder`, never resuming an earlier try."""
     try:
         with contextlib.redirect_stdout(io.StringIO()):
@@ -37,16 +37,16 @@ def download(slug: str, folder: str) -> Failure | None:
     except requests.HTTPError as error:
         answer = error.response
         if answer is None:
-            return Failure(0, "no answer")
+            return DownloadFailure(0, "no answer")
         # The message quotes neither body nor headers: one may be a page, the other holds the key.
         said = f"{answer.status_code} {answer.reason}"
-        return Failure(answer.status_code, said, _seconds(answer.headers.get("Retry-After")))
+        return DownloadFailure(answer.status_code, said, _seconds(answer.headers.get("Retry-After")))
     except requests.RequestException as error:
-        return Failure(0, type(error).__name__)
+        return DownloadFailure(0, type(error).__name__)
     except SystemExit:
-        return Failure(401, "the client found no valid credentials")
+        return DownloadFailure(401, "the client found no valid credentials")
     except Exception as error:  # noqa: BLE001 - whatever a foreign client raises is the end of this process
-        return Failure(-1, word(error))
+        return DownloadFailure(-1, word(error))
     return None
 
 

@@ -52,11 +52,11 @@ def write_offline(settings: Settings, product: Product, rows: pd.DataFrame, now:
         if len(added):
             _replace(added if stored is None else pd.concat([stored, added], ignore_index=True), file)
     targets = keys[[key, EVENT_TIME]].join(rows[[product.target.name]].reset_index(drop=True))
-    gone = _gone(settings, targets[key])
+    removed = _removed(settings, targets[key])
     _replace(targets, targets_file(settings))
     changed = known & ~same
     moved = _digests(features[names][changed]).isin(_digests(newest[names]))
-    return FileChanges(int((~known).sum()) if len(newest) else 0, int(changed.sum()), gone, int(moved.sum()))
+    return FileChanges(int((~known).sum()) if len(newest) else 0, int(changed.sum()), removed, int(moved.sum()))
 
 
 def _newest(stored: pd.DataFrame | None, key: str, names: list[str]) -> pd.DataFrame:
@@ -77,7 +77,7 @@ def _digests(rows: pd.DataFrame) -> pd.Series:
     return pd.util.hash_pandas_object(rows.astype("float64"), index=False)
 
 
-def _gone(settings: Settings, entities: pd.Series) -> int:
+def _removed(settings: Settings, entities: pd.Series) -> int:
     file = targets_file(settings)
     return int((~pd.read_parquet(file)[entities.name].isin(entities)).sum()) if file.is_file() else 0
 

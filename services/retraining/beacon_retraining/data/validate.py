@@ -44,19 +44,19 @@ def check_shift(file: str, rows: pd.DataFrame, last: pd.DataFrame, product: Prod
             raise DataError(file, name, f"{rule}: other units? Where it is true, retrain with --accept-shift")
 
 
-def sound(rows: pd.DataFrame, product: Product) -> pd.Series:
+def valid_rows(rows: pd.DataFrame, product: Product) -> pd.Series:
     """Which rows keep each value within the product's rules; a missing feature is fine, a missing target is not."""
-    return ~broken(rows, product).any(axis=1)
+    return ~invalid_values(rows, product).any(axis=1)
 
 
-def broken(rows: pd.DataFrame, product: Product) -> pd.DataFrame:
+def invalid_values(rows: pd.DataFrame, product: Product) -> pd.DataFrame:
     """Which values break a rule of the product, by feature and for the target."""
-    columns = {feature.name: _breaks(rows[feature.name], feature) for feature in product.features}
+    columns = {feature.name: _is_invalid(rows[feature.name], feature) for feature in product.features}
     columns[product.target.name] = ~rows[product.target.name].between(*product.target.valid)
     return pd.DataFrame(columns)
 
 
-def _breaks(values: pd.Series, feature: Feature) -> pd.Series:
+def _is_invalid(values: pd.Series, feature: Feature) -> pd.Series:
     good = values.isna()
     if feature.categories is not None:
         good |= values.isin(feature.categories)

@@ -1,4 +1,4 @@
-"""Export: a fitted candidate as ONNX, held to scikit-learn's answers on every row.
+"""Export: a fitted model as ONNX, held to scikit-learn's answers on every row.
 
 Input `features` float32 (rows, features), complete: imputation stays outside, in the manifest. Output `prediction`
 float32 (rows, 1). Between the two all is double, as it is in scikit-learn: in float32 a value on a tree's threshold
@@ -23,7 +23,7 @@ from sklearn.pipeline import Pipeline
 
 from beacon_retraining.data.dataset import Matrix
 from beacon_retraining.errors import RetrainError
-from beacon_retraining.training.candidates import LogTarget
+from beacon_retraining.training.model_specs import LogTarget
 
 INPUT = "features"
 OUTPUT = "prediction"
@@ -66,7 +66,7 @@ class Graph:
 
 
 def to_onnx(model: Any, width: int) -> bytes:
-    """The model as serialized ONNX; the same model gives the same bytes. TypeError: no candidate is of this kind."""
+    """The model as serialized ONNX; the same model gives the same bytes. TypeError: no model spec is of this kind."""
     graph = Graph()
     if isinstance(model, LogTarget):
         graph.node("Exp", _logarithm(graph, model), output=OUTPUT)

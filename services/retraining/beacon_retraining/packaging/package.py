@@ -24,21 +24,21 @@ from beacon_core.model_package.manifest import (
 )
 from beacon_retraining.data.dataset import Dataset, Matrix
 from beacon_retraining.packaging import export
+from beacon_retraining.packaging.baseline import find_baseline
 from beacon_retraining.packaging.card import model_card
 from beacon_retraining.packaging.install import place
-from beacon_retraining.packaging.peer import find_peer
 from beacon_retraining.packaging.profile import reference_profile
 from beacon_retraining.training.imputation import impute
 from beacon_retraining.training.libraries import LIBRARIES
 from beacon_retraining.training.settings import TrainSettings
-from beacon_retraining.training.train import Trained
+from beacon_retraining.training.train import TrainedModel
 
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 GOLDEN_ROWS = 8
 INTERVAL_METHOD = "conformal, from the signed residuals of the cross-validation"
 
 
-class Origin(msgspec.Struct, frozen=True):
+class PackageOrigin(msgspec.Struct, frozen=True):
     """Where a package comes from: the registry's version, the data's source, the code's revision, the time."""
 
     version: str
@@ -51,9 +51,9 @@ def write_package(
     models: Path,
     product: Product,
     dataset: Dataset,
-    trained: Trained,
+    trained: TrainedModel,
     settings: TrainSettings,
-    origin: Origin,
+    origin: PackageOrigin,
     model: bytes | None = None,
 ) -> Package:
     """Write `models`/NAME/VERSION in one step and return it, read back and verified.
@@ -85,7 +85,7 @@ def write_package(
         ),
         expected_absolute_error=trained.result.mae,
         scores=_scores(trained, settings),
-        algorithm=trained.candidate,
+        algorithm=trained.algorithm,
         data=Data(source=origin.source, fingerprint=dataset.fingerprint, rows=len(dataset.target)),
         revision=origin.revision,
         libraries={name: library_version(name) for name in LIBRARIES},
@@ -96,13 +96,13 @@ def write_package(
     contents = {
         MODEL_FILE: model,
         PROFILE_FILE: reference_profile(product, dataset, predictions),
-        CARD_FILE: model_card(product, trained, manifest, find_peer(dataset.fingerprint, settings)).encode(),
+        CARD_FILE: model_card(product, trained, manifest, find_baseline(dataset.fingerprint, settings)).encode(),
     }
     manifest = msgspec.structs.replace(manifest, files={name: digest(content) for name, content in contents.items()})
     return place(models / product.name / origin.version, contents, manifest)
 
 
-def export_model(dataset: Dataset, trained: Trained) -> bytes:
+def export_model(dataset: Dataset, trained: TrainedModel) -> bytes:
     """The model as ONNX; raises `ParityError` when it does not answer as scikit-learn does."""
     features = impute(dataset.features, trained.fill)
     model = export.to_onnx(trained.model, features.shape[1])
@@ -110,7 +110,7 @@ def export_model(dataset: Dataset, trained: Trained) -> bytes:
     return model
 
 
-def _feature_facts(product: Product, dataset: Dataset, trained: Trained) -> tuple[FeatureFacts, ...]:
+def _feature_facts(product: Product, dataset: Dataset, trained: TrainedModel) -> tuple[FeatureFacts, ...]:
     facts = []
     for i, feature in enumerate(product.features):
         known = dataset.features[:, i][~np.isnan(dataset.features[:, i])]
@@ -133,7 +133,7 @@ def _quantiles(values: Matrix) -> tuple[float, float, float, float, float, float
     return a, b, c, d, e, f, g
 
 
-def _scores(trained: Trained, settings: TrainSettings) -> tuple[Score, ...]:
+def _scores(trained: TrainedModel, settings: TrainSettings) -> tuple[Score, ...]:
     result = trained.result
     folds = f"{settings.folds}-fold cross-validation, repeated {settings.repeats} times, imputation fitted inside"
     return (

@@ -18,7 +18,7 @@ from beacon_retraining.training.settings import TrainSettings
 RAW = "raw"
 LABELS = "labels.parquet"
 CHAMPION = "champion.json"
-GONE = "gone.json"
+LOST_PACKAGES = "gone.json"
 ROWS = "rows.parquet"
 PRODUCTION = "production.parquet"
 VALIDATION = "validation.json"
@@ -36,7 +36,7 @@ REPORT = "report.html"
 REGISTERED = "registered.json"
 
 
-class Packaged(msgspec.Struct, frozen=True):
+class PackagingResult(msgspec.Struct, frozen=True):
     """package.json: the package of this run, below the folder `package`, and the key of its inputs."""
 
     version: str
@@ -44,7 +44,7 @@ class Packaged(msgspec.Struct, frozen=True):
     run_key: str
 
 
-class Registered(msgspec.Struct, frozen=True):
+class RegistrationResult(msgspec.Struct, frozen=True):
     """registered.json: what the registry knows of this run."""
 
     version: str
@@ -67,27 +67,27 @@ class Context(msgspec.Struct, frozen=True):
         """The training rows of this run."""
         return dataset_of(self.product, pd.read_parquet(self.folder / DATASET))
 
-    def packaged(self) -> Packaged:
+    def packaged(self) -> PackagingResult:
         """Which package this run made."""
-        return msgspec.json.decode((self.folder / PACKAGED).read_bytes(), type=Packaged)
+        return msgspec.json.decode((self.folder / PACKAGED).read_bytes(), type=PackagingResult)
 
     def package(self) -> Package:
         """The package of this run, verified."""
         known = self.packaged()
         return read_package(self.folder / PACKAGE / self.product.name / known.version, known.sha256)
 
-    def gone(self) -> list[str]:
+    def lost_packages(self) -> list[str]:
         """The digests of packages that were made here and that the registry has lost, or would not take.
 
         A new one makes DVC package anew where it knows no change; it would bring the same package out of its cache.
         """
-        file = self.folder / GONE
+        file = self.folder / LOST_PACKAGES
         return msgspec.json.decode(file.read_bytes(), type=list[str]) if file.is_file() else []
 
-    def write_gone(self, sha256: str | None) -> None:
+    def add_lost_package(self, sha256: str | None) -> None:
         """Add a package's digest to them, or none."""
-        known = self.gone()
-        write_json(self.folder / GONE, known if sha256 is None or sha256 in known else [*known, sha256])
+        known = self.lost_packages()
+        write_json(self.folder / LOST_PACKAGES, known if sha256 is None or sha256 in known else [*known, sha256])
 
     def champion(self) -> Pin | None:
         """The model in service when this run began, or None."""

@@ -19,7 +19,7 @@ from beacon_core.platform.job import log
 from beacon_core.platform.mlflow import Mlflow, RegistryUnavailableError
 from beacon_retraining.data.fetch import fetch, read_source
 from beacon_retraining.data.labels import PREDICTION, read_labels
-from beacon_retraining.data.validate import check_shift, sound, validate
+from beacon_retraining.data.validate import check_shift, valid_rows, validate
 from beacon_retraining.files import write_json, write_table
 from beacon_retraining.pipeline import triggers
 from beacon_retraining.pipeline.context import (
@@ -31,7 +31,7 @@ from beacon_retraining.pipeline.context import (
     ROWS,
     VALIDATION,
     Context,
-    Registered,
+    RegistrationResult,
 )
 
 
@@ -50,9 +50,9 @@ def fetch_all(context: Context) -> str:
     write_table(folder / LABELS, labels)
     champion = find_champion(context)
     write_json(folder / CHAMPION, champion)
-    context.write_gone(_gone(context))
-    told = f"champion is version {champion.version}" if champion else "there is no champion yet"
-    return f"{fetched.source}: {fetched.why}; {len(labels)} labelled predictions; {told}"
+    context.add_lost_package(_lost_package(context))
+    champion_message = f"champion is version {champion.version}" if champion else "there is no champion yet"
+    return f"{fetched.source}: {fetched.why}; {len(labels)} labelled predictions; {champion_message}"
 
 
 def find_champion(context: Context) -> Pin | None:
@@ -75,12 +75,12 @@ def find_champion(context: Context) -> Pin | None:
     return None if entry is None or not entry.serving else entry.serving[0]
 
 
-def _gone(context: Context) -> str | None:
+def _lost_package(context: Context) -> str | None:
     """The digest of what was registered last, where the registry no longer has it whole."""
     file = context.folder / REGISTERED
     if not file.is_file():
         return None
-    last = msgspec.json.decode(file.read_bytes(), type=Registered)
+    last = msgspec.json.decode(file.read_bytes(), type=RegistrationResult)
     pin, address = Pin(context.product.name, last.version, last.sha256), context.settings.mlflow_address
     try:
         with tempfile.TemporaryDirectory() as folder:
@@ -90,7 +90,7 @@ def _gone(context: Context) -> str | None:
     except RegistryUnavailableError:
         return None  # the stage package will say so, where it has anything to do
     except PackageError as error:
-        if pin.sha256 not in context.gone():
+        if pin.sha256 not in context.lost_packages():
             log.warning("version %s is made anew: %s", pin.version, word(error))
         return pin.sha256
     return None
@@ -102,7 +102,7 @@ def validate_all(context: Context) -> str:
     source = read_source(folder / RAW, product)
     rows = validate(folder / RAW / product.source.file, product)
     labels = pd.read_parquet(folder / LABELS)
-    kept = labels[sound(labels, product)]
+    kept = labels[valid_rows(labels, product)]
     write_table(folder / ROWS, rows)
     write_table(folder / PRODUCTION, kept)
     shares = {name: float(rows[name].isna().mean()) for name in product.feature_names}

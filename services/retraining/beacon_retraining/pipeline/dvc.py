@@ -15,7 +15,7 @@ from beacon_core.platform.files import replace, write_whole
 from beacon_core.platform.job import trace_environment
 from beacon_core.platform.settings import load_settings
 from beacon_retraining.errors import RetrainError
-from beacon_retraining.pipeline.stored import stages_of
+from beacon_retraining.pipeline.dvc_objects import stages_of
 from beacon_retraining.pipeline.workspace import LOCK, VERSIONED, has_git
 
 log = logging.getLogger("beacon.dvc")
@@ -33,15 +33,15 @@ class DvcError(RetrainError):
 def reproduce(folder: Path, *, force: bool) -> bool:
     """Run what has changed, all if `force`; the stages' lines are passed on. False when a stage failed."""
     git_init(folder)
-    forget_the_dead(folder)
-    mend_lock(folder)
+    remove_stale_holders(folder)
+    restore_lock(folder)
     if (folder / LOCK).is_file():
         write_whole(folder / KEPT_LOCK, (folder / LOCK).read_bytes())
     # No run cache: registering has to be done, not remembered.
     command = _dvc("repro", "--no-run-cache", *(["--force"] if force else []))
     done = _pass_on(command, folder)
     if not done:
-        mend_lock(folder)
+        restore_lock(folder)
     return done
 
 
@@ -59,7 +59,7 @@ def _pass_on(command: list[str], folder: Path) -> bool:
     return process.returncode == 0
 
 
-def mend_lock(folder: Path) -> None:
+def restore_lock(folder: Path) -> None:
     """Bring the last whole dvc.lock back in the place of a broken one.
 
     DVC writes it in place: a full disk or a kill in that moment leaves half a file, and every later run would fail.
@@ -73,7 +73,7 @@ def mend_lock(folder: Path) -> None:
         lock.unlink()
 
 
-def forget_the_dead(folder: Path) -> None:
+def remove_stale_holders(folder: Path) -> None:
     """Remove DVC's list of holders where none of them lives.
 
     DVC forgets a holder that is gone, but not one that was killed and waits for its parent to notice, and a list that
@@ -87,7 +87,7 @@ def forget_the_dead(folder: Path) -> None:
     except msgspec.DecodeError:
         held = _Holders()
     holders = [*held.write.values(), *(holder for readers in held.read.values() for holder in readers)]
-    if not any(_lives(holder.pid) for holder in holders):
+    if not any(_is_alive(holder.pid) for holder in holders):
         file.unlink()
 
 
@@ -100,7 +100,7 @@ class _Holders(msgspec.Struct):
     read: dict[str, list[_Holder]] = {}
 
 
-def _lives(pid: int) -> bool:
+def _is_alive(pid: int) -> bool:
     try:
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
@@ -133,7 +133,7 @@ def ask(folder: Path, *arguments: str) -> str:
     """Run a command of DVC in `folder`; what it prints. Raises `DvcError`."""
     done = attempt(folder, *arguments)
     if done.returncode != 0:
-        raise DvcError(f"dvc {' '.join(arguments)}: {last_words(done)}")
+        raise DvcError(f"dvc {' '.join(arguments)}: {error_message(done)}")
     return done.stdout.strip()
 
 
@@ -144,7 +144,7 @@ def attempt(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]"
     )
 
 
-def last_words(done: "subprocess.CompletedProcess[str]") -> str:
+def error_message(done: "subprocess.CompletedProcess[str]") -> str:
     """What DVC says went wrong, on one line."""
     lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("ERROR")]

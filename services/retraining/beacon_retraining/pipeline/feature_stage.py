@@ -9,7 +9,7 @@ from beacon_core.platform import clock
 from beacon_retraining.data.history import DatasetError, training_rows
 from beacon_retraining.data.labels import PREDICTION
 from beacon_retraining.data.offline import write_offline
-from beacon_retraining.data.row_counts import DatasetFacts, told
+from beacon_retraining.data.row_counts import DatasetSummary, messages
 from beacon_retraining.files import write_json, write_table
 from beacon_retraining.pipeline.context import DATASET, FACTS, PRODUCTION, ROWS, Context
 
@@ -25,7 +25,7 @@ def build_features(context: Context) -> str:
         raise DatasetError(str(error)) from error
     rows, left_out = training_rows(settings, product, pd.read_parquet(folder / PRODUCTION))
     write_table(folder / DATASET, rows)
-    facts = DatasetFacts(
+    facts = DatasetSummary(
         fingerprint=context.dataset().fingerprint,
         rows=len(rows),
         production_rows=int((rows[PREDICTION] != "").sum()),
@@ -35,4 +35,4 @@ def build_features(context: Context) -> str:
     )
     write_json(folder / FACTS, facts)
     line = f"{online} rows online; {facts.rows} rows to train on, {facts.production_rows} of them from production"
-    return "; ".join([line, *told(facts, product.serving.min_features)])
+    return "; ".join([line, *messages(facts, product.serving.min_features)])

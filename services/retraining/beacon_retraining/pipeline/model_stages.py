@@ -8,7 +8,7 @@ from beacon_core.model_package.download import find_or_bring
 from beacon_core.model_package.manifest import CARD_FILE, Package, PackageError
 from beacon_core.platform.files import write_whole
 from beacon_core.platform.job import log
-from beacon_retraining.data.row_counts import DatasetFacts, LabelFacts, section
+from beacon_retraining.data.row_counts import DatasetSummary, LabelCounts, rows_section
 from beacon_retraining.evaluation import verdict_report
 from beacon_retraining.evaluation.evaluate import evaluate
 from beacon_retraining.evaluation.report import page
@@ -31,7 +31,7 @@ def train_model(context: Context) -> str:
     figures |= {"interval_coverage": trained.measured_coverage, "rows": len(dataset.target)}
     figures |= {f"candidates/{result.name}/rmse": result.rmse for result in trained.results}
     write_json(context.folder / files.METRICS, figures)
-    return f"{trained.candidate}, cross-validated RMSE {best.rmse:.2f}"
+    return f"{trained.algorithm}, cross-validated RMSE {best.rmse:.2f}"
 
 
 def evaluate_model(context: Context) -> str:
@@ -40,23 +40,25 @@ def evaluate_model(context: Context) -> str:
     package = context.package()
     if champion is not None and champion.sha256 == package.sha256:
         champion = None  # it is the champion itself, made again
-    known = decode((context.folder / files.TRAINED).read_bytes()).assessment.held_out
-    said = evaluate(context.settings, context.product, context.dataset(), package, champion, context.training, known)
-    write_whole(context.folder / files.VERDICT, verdict.encode(said))
-    table, plot = verdict_report.table(said), context.folder / files.VERDICT_PLOT
+    held_out = decode((context.folder / files.TRAINED).read_bytes()).assessment.held_out
+    gate_verdict = evaluate(
+        context.settings, context.product, context.dataset(), package, champion, context.training, held_out
+    )
+    write_whole(context.folder / files.VERDICT, verdict.encode(gate_verdict))
+    table, plot = verdict_report.table(gate_verdict), context.folder / files.VERDICT_PLOT
     write_whole(context.folder / files.VERDICT_TABLE, table.encode())
-    verdict_report.plot(said, plot)
-    title = f"{said.product} version {said.challenger.version}: {said.outcome}"
+    verdict_report.plot(gate_verdict, plot)
+    title = f"{gate_verdict.product} version {gate_verdict.challenger.version}: {gate_verdict.outcome}"
     card = (package.folder / CARD_FILE).read_text(encoding="utf-8")
     report = page(title, table, plot.read_text(encoding="utf-8"), _rows_section(context) + card)
     write_whole(context.folder / files.REPORT, report.encode())
-    return f"{said.outcome}: {said.reason}"
+    return f"{gate_verdict.outcome}: {gate_verdict.reason}"
 
 
 def _rows_section(context: Context) -> str:
-    facts = msgspec.json.decode((context.folder / files.FACTS).read_bytes(), type=DatasetFacts)
-    labels = msgspec.json.decode((context.folder / files.VALIDATION).read_bytes(), type=LabelFacts)
-    return section(facts, labels, context.product.serving.min_features)
+    facts = msgspec.json.decode((context.folder / files.FACTS).read_bytes(), type=DatasetSummary)
+    labels = msgspec.json.decode((context.folder / files.VALIDATION).read_bytes(), type=LabelCounts)
+    return rows_section(facts, labels, context.product.serving.min_features)
 
 
 def _champion(context: Context) -> Package | None:

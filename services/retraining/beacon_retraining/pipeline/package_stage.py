@@ -15,9 +15,9 @@ from beacon_core.platform import clock
 from beacon_core.platform.job import log
 from beacon_retraining.data.fetch import read_source
 from beacon_retraining.files import write_json
-from beacon_retraining.packaging.package import Origin, write_package
+from beacon_retraining.packaging.package import PackageOrigin, write_package
 from beacon_retraining.pipeline import context as files
-from beacon_retraining.pipeline.context import Context, Packaged
+from beacon_retraining.pipeline.context import Context, PackagingResult
 from beacon_retraining.pipeline.workspace import CODE, params_of
 from beacon_retraining.registry.register import Registry
 from beacon_retraining.training.trained_file import decode
@@ -35,18 +35,18 @@ def package_model(context: Context) -> str:
     key = run_key(context)
     package = _made_before(context, registry, key, models)
     if package is not None:
-        told = f"version {package.manifest.version} is from equal data, parameters and code already"
+        message = f"version {package.manifest.version} is from equal data, parameters and code already"
     else:
         version = registry.next_version(product.name, above=_highest_known(context))
-        origin = Origin(
+        origin = PackageOrigin(
             version, read_source(folder / files.RAW, product).source, context.settings.build_revision, clock.now()
         )
         trained = decode((folder / files.TRAINED).read_bytes())
         model = (folder / files.MODEL).read_bytes()
         package = write_package(models, product, context.dataset(), trained, context.training, origin, model)
-        told = f"version {version}"
-    write_json(folder / files.PACKAGED, Packaged(package.manifest.version, package.sha256, key))
-    return f"{told}, sha256 {package.sha256[:12]}, model {digest(package.model)[:12]}"
+        message = f"version {version}"
+    write_json(folder / files.PACKAGED, PackagingResult(package.manifest.version, package.sha256, key))
+    return f"{message}, sha256 {package.sha256[:12]}, model {digest(package.model)[:12]}"
 
 
 def run_key(context: Context) -> str:
@@ -62,7 +62,7 @@ def run_key(context: Context) -> str:
 
 def _made_before(context: Context, registry: Registry, key: str, models: Path) -> Package | None:
     """The package of equal inputs, where the registry still has it whole; people delete runs and files there."""
-    for pin in registry.made_of(context.product.name, key):
+    for pin in registry.versions_of(context.product.name, key):
         try:
             package = bring(context.settings.mlflow_address, pin, models)
         except PackageError as error:

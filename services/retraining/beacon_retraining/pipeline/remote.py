@@ -16,7 +16,14 @@ from beacon_core.platform.settings import Settings
 from beacon_retraining.errors import RetrainError
 from beacon_retraining.pipeline import dvc
 from beacon_retraining.pipeline.dvc import DvcError
-from beacon_retraining.pipeline.stored import Place, Stored, named, objects, same_as, stages_of
+from beacon_retraining.pipeline.dvc_objects import (
+    ObjectStorage,
+    StoredObject,
+    file_names,
+    has_digest,
+    objects,
+    stages_of,
+)
 from beacon_retraining.pipeline.workspace import LOCK, VERSIONED
 
 NEW_LOCK = f"{LOCK}.new"
@@ -43,26 +50,29 @@ def push(settings: Settings, folder: Path) -> str:
         raise NothingToPushError(f"{folder}: has no {LOCK} yet, so there is nothing to push; `make retrain` writes it")
     dvc.git_init(folder)
     lock = (folder / LOCK).read_bytes()
-    with _asking(address):
-        remote = Place(address)
-        wanted = _whole_here(folder, lock)
-        broken = [stored for stored in wanted if not remote.is_whole(stored.digest)]
+    with _mapped_errors(address):
+        remote = ObjectStorage(address)
+        listed = _verified(folder, lock)
+        damaged_objects = [stored for stored in listed if not remote.is_intact(stored.digest)]
         # DVC may have removed a damaged object since: what counts is that an earlier push left it there.
-        pushed = {stored.digest for stored in objects(stages_of(remote.file(LOCK) or b"") or {}, Place(folder / CACHE))}
-        mended = [stored for stored in broken if stored.digest in pushed]
-        for stored in broken:
+        pushed = {
+            stored.digest
+            for stored in objects(stages_of(remote.file(LOCK) or b"") or {}, ObjectStorage(folder / CACHE))
+        }
+        repaired = [stored for stored in damaged_objects if stored.digest in pushed]
+        for stored in damaged_objects:
             remote.remove(stored.digest)
             if stored.listed_in:  # DVC takes a folder's files for pushed where it finds their list
                 remote.remove(stored.listed_in)
     dvc.ask(folder, "push")
-    with _asking(address):
-        remote = Place(address)
-        if left := [stored for stored in broken if not remote.is_whole(stored.digest)]:
-            raise DvcError(f"{address}: does not keep {named(left)} as it was pushed")
+    with _mapped_errors(address):
+        remote = ObjectStorage(address)
+        if remaining := [stored for stored in damaged_objects if not remote.is_intact(stored.digest)]:
+            raise DvcError(f"{address}: does not keep {file_names(remaining)} as it was pushed")
         remote.write(NEW_LOCK, lock)
         remote.rename(NEW_LOCK, LOCK)
-    told = f"; what was missing or damaged there is whole again: {named(mended)}" if mended else ""
-    return f"pushed to {address}{told}"
+    message = f"; what was missing or damaged there is whole again: {file_names(repaired)}" if repaired else ""
+    return f"pushed to {address}{message}"
 
 
 def pull(settings: Settings, folder: Path) -> bool:
@@ -72,22 +82,26 @@ def pull(settings: Settings, folder: Path) -> bool:
     """
     address = settings.dvc_address
     dvc.git_init(folder)
-    with _asking(address):
-        lock = Place(address).file(LOCK)
+    with _mapped_errors(address):
+        lock = ObjectStorage(address).file(LOCK)
     if lock is None:
         return False
-    stages, cache = _stages(f"{address}/{LOCK}", lock), Place(folder / CACHE)
-    _forget_broken(cache, objects(stages, cache))  # DVC would take it for whole
-    said = _fetch(folder, lock)
-    lost = _forget_broken(cache, objects(stages, cache))
-    with _asking(address):
-        remote = Place(address)  # its own lists: where a file of a folder is gone, DVC leaves no list in the cache
-        damaged = [stored for stored in objects(stages, remote) if not remote.is_whole(stored.digest)] if lost else []
+    stages, cache = _stages(f"{address}/{LOCK}", lock), ObjectStorage(folder / CACHE)
+    _remove_damaged(cache, objects(stages, cache))  # DVC would take it for whole
+    message = _fetch(folder, lock)
+    lost = _remove_damaged(cache, objects(stages, cache))
+    with _mapped_errors(address):
+        remote = ObjectStorage(
+            address
+        )  # its own lists: where a file of a folder is gone, DVC leaves no list in the cache
+        damaged = [stored for stored in objects(stages, remote) if not remote.is_intact(stored.digest)] if lost else []
     if damaged:
         mend = "`make data ARGS=push` where they are whole puts it right"
-        raise DamagedError(f"{address}: does not have {named(damaged)} whole, and nothing was changed here; {mend}")
+        raise DamagedError(
+            f"{address}: does not have {file_names(damaged)} whole, and nothing was changed here; {mend}"
+        )
     if lost:
-        raise DvcError(f"{address}: {said}")
+        raise DvcError(f"{address}: {message}")
     write_whole(folder / LOCK, lock)
     dvc.ask(folder, "checkout", "--force")
     return True
@@ -105,24 +119,24 @@ def _fetch(folder: Path, lock: bytes) -> str:
     own = f"[core]\n    no_scm = true\n[cache]\n    dir = ../../{folder.name}/{CACHE}\n"
     write_whole(draft / OWN_CONFIG, own.encode())
     try:
-        return dvc.last_words(dvc.attempt(draft, "fetch"))
+        return dvc.error_message(dvc.attempt(draft, "fetch"))
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def _whole_here(folder: Path, lock: bytes) -> list[Stored]:
+def _verified(folder: Path, lock: bytes) -> list[StoredObject]:
     """All that dvc.lock names, whole in the cache; what is not is brought from the workspace. Raises `DamagedError`."""
-    cache = Place(folder / CACHE)
-    wanted = list(objects(_stages(str(folder / LOCK), lock), cache))
-    broken = [stored for stored in wanted if not cache.is_whole(stored.digest)]
-    if left := [stored for stored in broken if not same_as(folder / stored.file, stored.digest)]:
+    cache = ObjectStorage(folder / CACHE)
+    listed = list(objects(_stages(str(folder / LOCK), lock), cache))
+    damaged_objects = [stored for stored in listed if not cache.is_intact(stored.digest)]
+    if remaining := [stored for stored in damaged_objects if not has_digest(folder / stored.file, stored.digest)]:
         again = "`make retrain ARGS=--force` makes it anew"
         raise DamagedError(
-            f"{folder}: {named(left)} is not what {LOCK} names, in the cache and in the workspace; {again}"
+            f"{folder}: {file_names(remaining)} is not what {LOCK} names, in the cache and in the workspace; {again}"
         )
-    for stored in broken:
+    for stored in damaged_objects:
         cache.write(cache.path(stored.digest), (folder / stored.file).read_bytes())
-    return wanted
+    return listed
 
 
 def _stages(place: str, lock: bytes) -> dict[str, dict[str, object]]:
@@ -132,16 +146,16 @@ def _stages(place: str, lock: bytes) -> dict[str, dict[str, object]]:
     return stages
 
 
-def _forget_broken(cache: Place, wanted: Iterator[Stored]) -> list[Stored]:
+def _remove_damaged(cache: ObjectStorage, listed: Iterator[StoredObject]) -> list[StoredObject]:
     """Remove what is not whole; what of all that is wanted is not there."""
-    broken = [stored for stored in wanted if not cache.is_whole(stored.digest)]
-    for stored in broken:
+    damaged_objects = [stored for stored in listed if not cache.is_intact(stored.digest)]
+    for stored in damaged_objects:
         cache.remove(stored.digest)
-    return broken
+    return damaged_objects
 
 
 @contextlib.contextmanager
-def _asking(address: str) -> Iterator[None]:
+def _mapped_errors(address: str) -> Iterator[None]:
     """Tell whatever a file system of fsspec raises as one kind: each has errors of its own."""
     try:
         yield

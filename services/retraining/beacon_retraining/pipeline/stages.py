@@ -41,7 +41,7 @@ PACKAGING = ("package", "evaluate", "register")
 """What a number that the registry did not give has to be done again from."""
 
 
-class Failure(msgspec.Struct, frozen=True):
+class StageFailure(msgspec.Struct, frozen=True):
     """failure.json: the stage, the exit status that it asks for, why, and whether to try it again at once."""
 
     stage: str
@@ -71,10 +71,10 @@ def _function(name: str) -> Callable[[Context], str]:
     return found
 
 
-def read_failure(folder: Path) -> Failure | None:
+def read_failure(folder: Path) -> StageFailure | None:
     """What the last stage that failed said, or None."""
     file = folder / FAILURE
-    return msgspec.json.decode(file.read_bytes(), type=Failure) if file.is_file() else None
+    return msgspec.json.decode(file.read_bytes(), type=StageFailure) if file.is_file() else None
 
 
 def main(name: str) -> int:
@@ -85,7 +85,7 @@ def main(name: str) -> int:
     except Exception as error:
         if (status := status_of(error)) is None:
             raise
-        failure = Failure(name, status, word(error), getattr(error, "again", False))
+        failure = StageFailure(name, status, word(error), getattr(error, "again", False))
         try:
             write_json(folder_of(settings) / FAILURE, failure)
         except OSError:  # a full disk takes no file: then this line tells it

@@ -25,19 +25,19 @@ from beacon_retraining.training.libraries import LIBRARIES
 from beacon_retraining.training.settings import TrainSettings
 
 PIPELINE, PARAMS, LOCK = "dvc.yaml", "params.yaml", "dvc.lock"
-PRODUCT, CODE, JUDGE, RUN = "product.yaml", "code.json", "judge.json", "run.json"
-VERSIONED = (PIPELINE, PARAMS, LOCK, PRODUCT, CODE, JUDGE, ".dvc/config", ".gitignore")
+PRODUCT, CODE, EVALUATION_CODE, RUN = "product.yaml", "code.json", "judge.json", "run.json"
+VERSIONED = (PIPELINE, PARAMS, LOCK, PRODUCT, CODE, EVALUATION_CODE, ".dvc/config", ".gitignore")
 
-MAKING = ("data", "training", "packaging")
-JUDGING = ("evaluation",)
-SHARED = (
+MODEL_ROOMS = ("data", "training", "packaging")
+EVALUATION_ROOMS = ("evaluation",)
+CORE_MODULES = (
     "domain/numbers.py",
     "domain/product.py",
     "domain/value_rules.py",
     "model_package/manifest.py",
     "platform/data_file.py",
 )
-STORE = "feature_store"
+CORE_ROOM = "feature_store"
 """Rooms of this package, modules and a room of core: a model's code, and the code of the verdict on it."""
 
 
@@ -59,13 +59,13 @@ def prepare(settings: Settings, training: TrainSettings, run: Run) -> Path:
     """Bring the workspace up to the checkout and the parameters; a file whose content stays is left alone."""
     folder = folder_of(settings)
     folder.mkdir(parents=True, exist_ok=True)
-    _put(folder / PIPELINE, (ROOT / PIPELINE).read_bytes())
-    _put(folder / PARAMS, yaml.safe_dump({"train": params_of(training)}, sort_keys=False).encode())
-    _put(folder / PRODUCT, settings.product.read_bytes())
-    _put(folder / CODE, msgspec.json.encode({"sha256": code_digest()}))
-    _put(folder / JUDGE, msgspec.json.encode({"sha256": judging_digest()}))
+    _write_if_changed(folder / PIPELINE, (ROOT / PIPELINE).read_bytes())
+    _write_if_changed(folder / PARAMS, yaml.safe_dump({"train": params_of(training)}, sort_keys=False).encode())
+    _write_if_changed(folder / PRODUCT, settings.product.read_bytes())
+    _write_if_changed(folder / CODE, msgspec.json.encode({"sha256": model_code_digest()}))
+    _write_if_changed(folder / EVALUATION_CODE, msgspec.json.encode({"sha256": evaluation_code_digest()}))
     write_json(folder / RUN, run)
-    _put(folder / ".dvc" / "config", _config(settings))
+    _write_if_changed(folder / ".dvc" / "config", _config(settings))
     return folder
 
 
@@ -92,23 +92,27 @@ def read_run(folder: Path) -> Run:
     return msgspec.json.decode((folder / RUN).read_bytes(), type=Run)
 
 
-def code_digest() -> str:
+def model_code_digest() -> str:
     """sha256 over the code that makes a model, and the versions of the libraries that it leans on."""
-    return _digest(making_files(), [f"{name} {library_version(name)}" for name in LIBRARIES])
+    return _digest(model_code_files(), [f"{name} {library_version(name)}" for name in LIBRARIES])
 
 
-def judging_digest() -> str:
+def evaluation_code_digest() -> str:
     """sha256 over the code that judges a model: other words in a report make no new version of it."""
-    return _digest(_of_rooms(JUDGING), [])
+    return _digest(_files_of_rooms(EVALUATION_ROOMS), [])
 
 
-def making_files() -> list[Path]:
+def model_code_files() -> list[Path]:
     """The code that makes a model: its rooms with all that is below them, and what they need of core."""
     core = _folder(beacon_core)
-    return [*_of_rooms(MAKING), *(core / name for name in SHARED), *sorted((core / STORE).rglob("*.py"))]
+    return [
+        *_files_of_rooms(MODEL_ROOMS),
+        *(core / name for name in CORE_MODULES),
+        *sorted((core / CORE_ROOM).rglob("*.py")),
+    ]
 
 
-def _of_rooms(rooms: tuple[str, ...]) -> list[Path]:
+def _files_of_rooms(rooms: tuple[str, ...]) -> list[Path]:
     return [file for room in rooms for file in sorted((_folder(beacon_retraining) / room).rglob("*.py"))]
 
 
@@ -116,11 +120,11 @@ def _folder(package: ModuleType) -> Path:
     return Path(str(package.__file__)).parent
 
 
-def _digest(files: list[Path], facts: list[str]) -> str:
+def _digest(files: list[Path], extra_lines: list[str]) -> str:
     packages = [_folder(package).parent for package in (beacon_core, beacon_retraining)]
     names = [next(f.relative_to(p).as_posix() for p in packages if f.is_relative_to(p)) for f in files]
     lines = [f"{name} {hashlib.sha256(file.read_bytes()).hexdigest()}" for name, file in zip(names, files, strict=True)]
-    return hashlib.sha256("\n".join([*lines, *facts]).encode()).hexdigest()
+    return hashlib.sha256("\n".join([*lines, *extra_lines]).encode()).hexdigest()
 
 
 def has_git() -> bool:
@@ -138,6 +142,6 @@ def _config(settings: Settings) -> bytes:
     return "\n".join([*ConfigObj({"core": core, 'remote "storage"': remote}).write(), ""]).encode()
 
 
-def _put(file: Path, content: bytes) -> None:
+def _write_if_changed(file: Path, content: bytes) -> None:
     if not file.is_file() or file.read_bytes() != content:
         write_whole(file, content)

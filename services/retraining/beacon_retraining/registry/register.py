@@ -46,7 +46,7 @@ class VersionTakenError(RegistryRefusedError):
     again = True
 
 
-class Entry(msgspec.Struct, frozen=True):
+class RegistryEntry(msgspec.Struct, frozen=True):
     """What a run says beside its package: the key of its inputs, parameters, metrics, and files by folder."""
 
     run_key: str
@@ -55,7 +55,7 @@ class Entry(msgspec.Struct, frozen=True):
     files: dict[str, tuple[Path, ...]] = {}
 
 
-class Origin(msgspec.Struct, frozen=True):
+class VersionOrigin(msgspec.Struct, frozen=True):
     """Where a version comes from: its tags, and the run that made it with its parameters."""
 
     run_id: str
@@ -80,13 +80,13 @@ class Registry:
 
         It does not show what was deleted, and never gives such a number again.
         """
-        with self._talking():
+        with self._mapped_errors():
             shown = [int(version.version) for version in self.client.search_model_versions(f"name = '{name}'")]
             return str(max([above, self._highest(name), *shown]) + 1)
 
-    def made_of(self, name: str, run_key: str) -> list[Pin]:
+    def versions_of(self, name: str, run_key: str) -> list[Pin]:
         """The versions that were made of equal inputs and whose run nobody has deleted, the newest first."""
-        with self._talking():
+        with self._mapped_errors():
             found = self._tagged(name, "run_key", run_key)
             return [
                 Pin(name, str(version.version), version.tags["sha256"])
@@ -94,34 +94,36 @@ class Registry:
                 if "sha256" in version.tags and self.mlflow.has_run(str(version.run_id))
             ]
 
-    def origin(self, name: str, version: str) -> Origin:
+    def origin(self, name: str, version: str) -> VersionOrigin:
         """What the registry knows of a version; raises `RegistryRefusedError` when there is none."""
-        with self._talking():
+        with self._mapped_errors():
             known = self.client.get_model_version(name, version)
             run = self.client.get_run(str(known.run_id))
-            return Origin(str(known.run_id), str(run.info.experiment_id), dict(known.tags), dict(run.data.params))
+            return VersionOrigin(
+                str(known.run_id), str(run.info.experiment_id), dict(known.tags), dict(run.data.params)
+            )
 
     def tag(self, name: str, version: str, **tags: str) -> None:
         """Tag a version, as with its verdict."""
-        with self._talking():
+        with self._mapped_errors():
             for key, value in tags.items():
                 self.client.set_model_version_tag(name, version, key, value)
 
     def training_rows(self, name: str, version: str) -> pd.DataFrame:
         """The rows that a version was trained on."""
-        with self._talking(), tempfile.TemporaryDirectory() as folder:
+        with self._mapped_errors(), tempfile.TemporaryDirectory() as folder:
             known = self.client.get_model_version(name, version)
             return pd.read_parquet(self.client.download_artifacts(str(known.run_id), TRAINING_ROWS, folder))
 
-    def register(self, product: Product, package: Package, entry: Entry, alias: str) -> str:
+    def register(self, product: Product, package: Package, entry: RegistryEntry, alias: str) -> str:
         """Log the run, upload the package, create its version and move `alias` to it; returns the run id.
 
         The version appears only when every file is up, and once, however often this is repeated.
         """
         name, number = product.name, package.manifest.version
-        with self._talking():
+        with self._mapped_errors():
             experiment_id = self._experiment(name)
-            self._end_dead_runs(experiment_id)
+            self._end_killed_runs(experiment_id)
             found = {str(version.version): version for version in self._tagged(name, "sha256", package.sha256)}
             if number in found:
                 run_id = str(found[number].run_id)
@@ -135,7 +137,7 @@ class Registry:
 
     def log(self, name: str, params: dict[str, str], metrics: dict[str, float], files: tuple[Path, ...]) -> str:
         """A run of its own in the experiment `name`, for what is no model; returns its id."""
-        with self._talking():
+        with self._mapped_errors():
             run_id = str(self.client.create_run(self._experiment(name)).info.run_id)
             for key, param in params.items():
                 self.client.log_param(run_id, key, mask(param))
@@ -166,13 +168,13 @@ class Registry:
         text = known[0].tags.get(HIGHEST_TAG, "") if known else ""
         return int(text) if text.isdecimal() else 0
 
-    def _end_dead_runs(self, experiment_id: str) -> None:
+    def _end_killed_runs(self, experiment_id: str) -> None:
         """One run at a time is at work, and it is this one: others that say so were killed."""
         for run in self.client.search_runs([experiment_id], "attributes.status = 'RUNNING'"):
             if PACKAGE_TAG in run.data.tags:
                 self.client.set_terminated(run.info.run_id, "KILLED")
 
-    def _upload(self, experiment_id: str, product: Product, package: Package, entry: Entry) -> str:
+    def _upload(self, experiment_id: str, product: Product, package: Package, entry: RegistryEntry) -> str:
         manifest = package.manifest
         tags = {PACKAGE_TAG: package.sha256}
         run = self.client.create_run(experiment_id, tags=tags, run_name=f"{product.name}-{manifest.version}")
@@ -193,7 +195,9 @@ class Registry:
             raise
         return run_id
 
-    def _create_version(self, product: Product, package: Package, entry: Entry, run_id: str, source: str) -> None:
+    def _create_version(
+        self, product: Product, package: Package, entry: RegistryEntry, run_id: str, source: str
+    ) -> None:
         manifest = package.manifest
         if not self.client.search_registered_models(f"name = '{product.name}'"):
             self.client.create_registered_model(product.name, description=product.title)
@@ -222,7 +226,7 @@ class Registry:
             )
 
     @contextlib.contextmanager
-    def _talking(self) -> Iterator[None]:
+    def _mapped_errors(self) -> Iterator[None]:
         """Tell a server that is away from one that refuses."""
         try:
             yield

@@ -6,17 +6,17 @@ import msgspec
 import numpy as np
 
 from beacon_retraining.training.crossval import Index
-from beacon_retraining.training.train import Trained
+from beacon_retraining.training.train import TrainedModel
 
 
-def encode(trained: Trained) -> bytes:
+def encode(trained: TrainedModel) -> bytes:
     """All but the model."""
     return msgspec.json.encode(msgspec.structs.replace(trained, model=None), enc_hook=_as_list)
 
 
-def decode(content: bytes) -> Trained:
+def decode(content: bytes) -> TrainedModel:
     """What was encoded, to the last bit."""
-    return msgspec.json.decode(content, type=Trained, dec_hook=_as_array)
+    return msgspec.json.decode(content, type=TrainedModel, dec_hook=_as_array)
 
 
 def _as_list(value: Any) -> Any:

@@ -18,7 +18,7 @@ FOLDER = ".dir"
 """End of the digest of a folder's list."""
 
 
-class Stored(msgspec.Struct, frozen=True):
+class StoredObject(msgspec.Struct, frozen=True):
     """An object that dvc.lock names: its digest, the file of the workspace, and the digest of the list it stands in."""
 
     digest: str
@@ -31,7 +31,7 @@ class _Entry(msgspec.Struct):
     relpath: str
 
 
-class Place:
+class ObjectStorage:
     """Where objects lie, by their digest: DVC's cache or its remote. Methods raise what the file system raises."""
 
     def __init__(self, address: str | Path) -> None:
@@ -54,7 +54,7 @@ class Place:
         """Whether it is there at all."""
         return bool(self._system.exists(f"{self._folder}/{self.path(digest)}"))
 
-    def is_whole(self, digest: str) -> bool:
+    def is_intact(self, digest: str) -> bool:
         """Whether its bytes are the ones that its name promises."""
         wanted = digest.removesuffix(FOLDER)
         try:
@@ -104,24 +104,26 @@ def stages_of(lock: bytes) -> dict[str, dict[str, object]] | None:
     return stages if whole else None
 
 
-def objects(stages: dict[str, dict[str, object]], lists: Place) -> Iterator[Stored]:
-    """Every object that the stages' outputs name; what a folder holds is read from its list, where `lists` has it."""
+def objects(stages: dict[str, dict[str, object]], list_storage: ObjectStorage) -> Iterator[StoredObject]:
+    """Every object that the stages' outputs name; a folder's files are read from its list in `list_storage`, if any."""
     for stage in stages.values():
         for out in msgspec.convert(stage.get("outs", []), list[dict[str, object]]):
             digest, file = str(out["md5"]), str(out["path"])
-            yield Stored(digest, f"{file}/" if digest.endswith(FOLDER) else file)
-            if digest.endswith(FOLDER) and lists.is_whole(digest):
-                for entry in msgspec.json.decode(lists.file(lists.path(digest)) or b"[]", type=list[_Entry]):
-                    yield Stored(entry.md5, f"{file}/{entry.relpath}", digest)
+            yield StoredObject(digest, f"{file}/" if digest.endswith(FOLDER) else file)
+            if digest.endswith(FOLDER) and list_storage.is_intact(digest):
+                for entry in msgspec.json.decode(
+                    list_storage.file(list_storage.path(digest)) or b"[]", type=list[_Entry]
+                ):
+                    yield StoredObject(entry.md5, f"{file}/{entry.relpath}", digest)
 
 
-def named(found: list[Stored]) -> str:
+def file_names(found: list[StoredObject]) -> str:
     """The files of objects, as people know them."""
     files = list(dict.fromkeys(stored.file for stored in found))
     more = f" and {len(files) - 5} more" if len(files) > 5 else ""
     return ", ".join(files[:5]) + more
 
 
-def same_as(file: Path, digest: str) -> bool:
+def has_digest(file: Path, digest: str) -> bool:
     """Whether a file of the workspace is the object."""
     return file.is_file() and hashlib.md5(file.read_bytes(), usedforsecurity=False).hexdigest() == digest
