@@ -31,6 +31,7 @@ VERSIONED = (PIPELINE, PARAMS, LOCK, PRODUCT, CODE, EVALUATION_CODE, ".dvc/confi
 MODEL_ROOMS = ("data", "training", "packaging")
 EVALUATION_ROOMS = ("evaluation",)
 CORE_MODULES = (
+    "data/labels.py",
     "domain/numbers.py",
     "domain/product.py",
     "domain/value_rules.py",

@@ -1,12 +1,9 @@
 """Lineage: from a prediction's id to the model version, its run, its data and its code."""
 
-from datetime import datetime
-
-import msgspec
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine
 
 from beacon_core.data import verdicts
-from beacon_core.data.tables import predictions
+from beacon_core.data.lineage import find_prediction
 from beacon_core.domain.product import Product
 from beacon_retraining.errors import RetrainError
 from beacon_retraining.registry.register import Registry
@@ -16,28 +13,6 @@ class LineageError(RetrainError):
     """The trace ends; the message says where."""
 
 
-class LoggedPrediction(msgspec.Struct, frozen=True):
-    """What the log says of a prediction."""
-
-    id: str
-    time: datetime
-    prediction: float
-    model_version: str
-    model_sha256: str
-    request_id: str
-    trace_id: str | None
-
-
-def logged_prediction(engine: Engine, prediction_id: str) -> LoggedPrediction:
-    """The logged prediction; raises `LineageError`."""
-    columns = [predictions.c[name] for name in LoggedPrediction.__struct_fields__]
-    with engine.connect() as connection:
-        row = connection.execute(select(*columns).where(predictions.c.id == prediction_id)).one_or_none()
-    if row is None:
-        raise LineageError(f"no prediction {prediction_id!r} is in the log (it is shipped seconds after the answer)")
-    return LoggedPrediction(*row)
-
-
 def trace(engine: Engine, registry: Registry, product: Product, prediction_id: str) -> dict[str, str]:
     """Each step from the answer back to data and code, in that order.
 
@@ -45,7 +20,10 @@ def trace(engine: Engine, registry: Registry, product: Product, prediction_id: s
 
     The log's digest decides: a version number whose package is another one is an error, never a guess.
     """
-    prediction = logged_prediction(engine, prediction_id)
+    with engine.connect() as connection:
+        prediction = find_prediction(connection, prediction_id)
+    if prediction is None:
+        raise LineageError(f"no prediction {prediction_id!r} is in the log (it is shipped seconds after the answer)")
     origin = registry.origin(product.name, prediction.model_version)
     if origin.tags.get("sha256") != prediction.model_sha256:
         raise LineageError(
