@@ -16,6 +16,9 @@ from beacon_core.platform.file_urls import sqlite_file
 from beacon_core.platform.places import DATABASE_RULE
 from beacon_core.platform.settings import SettingsError
 
+__all__ = ["Connection", "DatabaseUnavailableError", "Engine", "SchemaError", "migrate", "open_store"]
+"""`Connection` and `Engine` are SQLAlchemy's: services name them from here and import no SQLAlchemy."""
+
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 

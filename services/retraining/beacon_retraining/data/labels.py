@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pandas as pd
-from sqlalchemy import Engine
 
+from beacon_core.data.database import Engine
 from beacon_core.data.labels import labelled_predictions
 from beacon_core.domain.features import request_features
 from beacon_core.domain.product import Product

@@ -34,7 +34,7 @@ The models' own settings were chosen by hand on the bundled sample: on it these 
 | --- | --- | --- | --- | --- | --- |
 {table}
 
-{peer}
+{baseline}
 
 ## Interval
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import msgspec
 import pandas as pd
-from sqlalchemy import Engine
 
+from beacon_core.data.database import Engine
 from beacon_core.domain.pins import Pin
 from beacon_core.domain.product import Product
 from beacon_core.model_package.manifest import Package, read_package

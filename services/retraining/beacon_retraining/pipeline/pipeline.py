@@ -5,9 +5,8 @@ from datetime import datetime
 from pathlib import Path
 
 import msgspec
-from sqlalchemy import Engine
 
-from beacon_core.data.database import migrate, open_store
+from beacon_core.data.database import Engine, migrate, open_store
 from beacon_core.data.job_runs import recorded
 from beacon_core.data.run_lock import only_one
 from beacon_core.domain.exit_statuses import TRY_AGAIN

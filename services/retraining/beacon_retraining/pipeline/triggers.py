@@ -7,9 +7,8 @@ import contextlib
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 
-from sqlalchemy import Engine
-
 from beacon_core.data import job_runs, retrain_requests
+from beacon_core.data.database import Engine
 from beacon_core.data.retrain_requests import DONE, REFUSED
 from beacon_core.domain.masking import word
 from beacon_core.domain.product import Product

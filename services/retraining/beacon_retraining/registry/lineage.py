@@ -1,8 +1,7 @@
 """Lineage: from a prediction's id to the model version, its run, its data and its code."""
 
-from sqlalchemy import Engine
-
 from beacon_core.data import verdicts
+from beacon_core.data.database import Engine
 from beacon_core.data.lineage import find_prediction
 from beacon_core.domain.product import Product
 from beacon_retraining.errors import RetrainError
