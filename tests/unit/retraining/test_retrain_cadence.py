@@ -1,4 +1,4 @@
-"""The replay: no row is answered by a model that knew it, each rule retrains when it says, and drift is found."""
+"""The study: no row is predicted by a model that saw it, each rule retrains as it says, and drift is found."""
 
 import numpy as np
 import pytest
@@ -56,7 +56,7 @@ def test_the_feature_that_counts_is_of_use_and_the_table_has_all(product: Produc
 
 
 def test_a_short_history_is_refused(product: Product) -> None:
-    with pytest.raises(HistoryError, match="spans 20 days, a replay needs 30"):
+    with pytest.raises(HistoryError, match="spans 20 days, the study needs 30"):
         run_study(history(product, 20), product, RIDGE)
 
 

@@ -1,6 +1,6 @@
-"""How often to retrain: replay the labelled history under several rules. Exit 0 done, 65 too short a history, 75 retry.
+"""How often to retrain: simulate labelled history under several rules. Exit 0 done, 65 too short a history, 75 retry.
 
-Reads the training rows of the last run (or --rows), writes tables and plots, and logs them to MLflow where it is asked.
+Reads the training rows of the last run (or --rows), writes tables and plots, and with --mlflow logs them to MLflow.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from beacon_retraining.training.model_specs import MODEL_SPECS
 
 
 def main(settings: Settings) -> int:
-    """Replay once."""
+    """Run the study once."""
     by_name = {spec.name: spec for spec in MODEL_SPECS}
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=Path, default=folder_of(settings) / DATASET, help="Parquet of labelled rows")

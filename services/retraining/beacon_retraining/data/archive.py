@@ -1,6 +1,6 @@
-"""The one file of a downloaded zip: nothing is unpacked by the names that the archive gives, and nothing else at all.
+"""The data file of a downloaded zip: no other file is unpacked, and no path of the archive is used.
 
-Sizes are looked at first, and what is read ends with the size that was promised, whatever the bytes would unpack to.
+Sizes are checked first, and reading ends at the declared size, whatever the bytes would unpack to.
 """
 
 import zipfile
@@ -26,13 +26,13 @@ METHODS = {
     99: "AES encryption",
 }
 MIN_BYTES, ROW_BYTES, CELL_BYTES = 1 << 20, 1024, 64
-"""A file may have so many bytes, and a generous row so many, and so many more for each column of product.yaml."""
+"""The limit of a file's size: a constant, a size per row, and a size per cell."""
 SUFFIXES = (".zip", ".gz", ".tar", ".tgz", ".7z", ".rar", ".bz2", ".xz")
 NAMES_SHOWN = 5
 
 
 def max_file_bytes(product: Product) -> int:
-    """How large the data file may be: what `source.rows.max` generous rows take."""
+    """The limit of the data file's size: `source.rows.max` large rows."""
     columns = len(product.features) + len(product.excluded) + 1
     return MIN_BYTES + product.source.rows.max * (ROW_BYTES + CELL_BYTES * columns)
 
@@ -68,7 +68,7 @@ def unpack(archive: Path, name: str, max_bytes: int) -> Path:
 
 
 def _only(archive: Path, entries: list[zipfile.ZipInfo], name: str) -> zipfile.ZipInfo:
-    """The one entry of that name, at the top or else in a folder; a name that leads out of the archive is none."""
+    """The one entry of that name, at the top or else in a folder; a path out of the archive does not count."""
     files = [entry for entry in entries if not entry.is_dir()]
     inside = [entry for entry in files if _path(entry).name == name and _is_inside(entry)]
     found = [entry for entry in inside if len(_path(entry).parts) == 1] or inside
@@ -81,7 +81,7 @@ def _only(archive: Path, entries: list[zipfile.ZipInfo], name: str) -> zipfile.Z
 
 
 def _path(entry: zipfile.ZipInfo) -> PurePosixPath:
-    return PurePosixPath(entry.filename.replace("\\", "/"))  # as some packers of Windows write it
+    return PurePosixPath(entry.filename.replace("\\", "/"))  # as some programs on Windows write it
 
 
 def _is_inside(entry: zipfile.ZipInfo) -> bool:

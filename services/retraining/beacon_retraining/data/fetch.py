@@ -1,6 +1,6 @@
 """Fetch: the raw data file, from Kaggle when there are credentials, else the bundled sample.
 
-A new file is checked where it landed and only then takes the place of the last good one, in one step.
+A new file is checked first, and then replaces the last good one in one step.
 """
 
 import os
@@ -31,7 +31,7 @@ SOURCE_FILE = "source.json"
 
 
 class RawFileInfo(msgspec.Struct, frozen=True):
-    """What lies beside the raw file: its source (`sample` or `kaggle:OWNER/NAME`), sha256 and size in bytes."""
+    """source.json, beside the raw file: its source (`sample` or `kaggle:OWNER/NAME`), sha256 and size in bytes."""
 
     source: str
     sha256: str
@@ -47,12 +47,12 @@ class FetchResult(msgspec.Struct, frozen=True):
 
 
 def read_source(folder: Path, product: Product) -> RawFileInfo:
-    """The facts of the raw file in `folder`; raises `FetchError` when the bytes are no longer those that came."""
-    facts = msgspec.json.decode((folder / SOURCE_FILE).read_bytes(), type=RawFileInfo)
+    """The source of the raw file in `folder`; raises `FetchError` when the bytes have changed since."""
+    info = msgspec.json.decode((folder / SOURCE_FILE).read_bytes(), type=RawFileInfo)
     content = (folder / product.source.file).read_bytes()
-    if digest(content) != facts.sha256:
-        raise FetchError(f"{folder / product.source.file}: is not the file that was fetched from {facts.source}")
-    return facts
+    if digest(content) != info.sha256:
+        raise FetchError(f"{folder / product.source.file}: is not the file that was fetched from {info.source}")
+    return info
 
 
 def fetch(
@@ -62,9 +62,9 @@ def fetch(
     check: Callable[[Path], object],
     environment: Mapping[str, str] = os.environ,
 ) -> FetchResult:
-    """Bring the raw file and its facts into `folder`; `check` raises for a bad one.
+    """Fetch the raw file and its source into `folder`; `check` raises for a bad one.
 
-    Raises `FetchError` or what `check` raises; then `folder` is as it was. A file that came again changes nothing.
+    Raises `FetchError` or what `check` raises; then `folder` is as it was. An unchanged file changes nothing.
     """
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / product.source.file
@@ -80,18 +80,18 @@ def fetch(
             incoming = _from_kaggle(settings, product, Path(incoming_folder), environment, credentials)
         check(incoming)
         content = incoming.read_bytes()
-        facts = RawFileInfo(source, digest(content), len(content))
+        info = RawFileInfo(source, digest(content), len(content))
         replace(incoming, target)
-        write_json(folder / SOURCE_FILE, facts)
+        write_json(folder / SOURCE_FILE, info)
     return FetchResult(target, source, why)
 
 
 def _from_kaggle(
     settings: Settings, product: Product, folder: Path, environment: Mapping[str, str], credentials: str
 ) -> Path:
-    """Download and unpack, trying again what may pass.
+    """Download and unpack, with retries of transient failures.
 
-    Raises `FetchError`, or `FetchRefusedError` for what will not.
+    Raises `FetchError`, or `FetchRefusedError` for a permanent failure.
     """
     name = f"kaggle:{product.source.kaggle}"
     number = 1
@@ -112,7 +112,7 @@ def _from_kaggle(
 def _download(
     settings: Settings, product: Product, folder: Path, environment: Mapping[str, str]
 ) -> DownloadFailure | None:
-    """One try, ended when its time is up."""
+    """One attempt, with a time limit."""
     command = [sys.executable, "-m", "beacon_retraining.data.kaggle_download", product.source.kaggle, str(folder)]
     limit = settings.kaggle_timeout_seconds
     try:

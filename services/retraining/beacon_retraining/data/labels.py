@@ -1,4 +1,4 @@
-"""Labels: the predictions whose true value has arrived, as they lie in the store."""
+"""Labels: the predictions whose actual has arrived, as a table."""
 
 from datetime import UTC, datetime
 
@@ -25,8 +25,8 @@ def read_labels(engine: Engine, product: Product) -> pd.DataFrame:
     """Every labelled prediction, in order of time and id; features are those that the request gave, else NaN."""
     with engine.connect() as connection:
         rows = labelled_predictions(connection)
-    given = [request_features(row.features, row.from_store) for row in rows]
-    labels = pd.DataFrame.from_records(given, columns=list(product.feature_names))
+    features = [request_features(row.features, row.from_store) for row in rows]
+    labels = pd.DataFrame.from_records(features, columns=list(product.feature_names))
     labels = labels.astype("float64")
     labels[PREDICTION] = pd.Series([row.id for row in rows], dtype="str")
     # Never by way of a float: it would round a long key.

@@ -25,15 +25,15 @@ TIME = "datetime64[us, UTC]"
 
 
 def targets_file(settings: Settings) -> Path:
-    """Home of the targets: entity key, event time (UTC) of its features, and the target's value."""
+    """The file of the targets: entity key, event time (UTC) of its features, and the target's value."""
     return repo.data_file(settings).with_name("targets.parquet")
 
 
 def write_offline(settings: Settings, product: Product, rows: pd.DataFrame, now: datetime) -> FileChanges:
     """Add what is new in `rows` to the offline features, as known from `now` on, and write the targets.
 
-    Nothing is taken away: a row that stays keeps its dates, one that changes or goes stays as what was known before,
-    and so do rows that were pushed to feature serving.
+    Nothing is removed: an unchanged row keeps its dates, the old version of a changed or removed row stays, and so do
+    rows that were pushed to feature serving.
     """
     key, names = product.entity.key, list(product.feature_names)
     file = repo.data_file(settings)

@@ -1,4 +1,4 @@
-"""Evaluate: bring challenger and champion before the gate, on rows that neither of them has seen.
+"""Evaluate: compare challenger and champion by the gate, on rows that neither was trained on.
 
 A champion knows the rows that it was trained on: they prove nothing. Two ways are fair (docs/explanation/verdict.md):
 

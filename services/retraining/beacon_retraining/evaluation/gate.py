@@ -1,8 +1,8 @@
 """The gate: challenger against champion on the same rows. Pure: figures in, checks out.
 
-The challenger has to prove one thing, a smaller mean absolute error; every other check is a guard that it must not
-break. A figure on the wrong side of its limit fails only when the paired bootstrap says that chance does not explain
-it, and is inconclusive otherwise.
+The challenger must prove a smaller mean absolute error; every other check is a guard that it must not break. A
+figure on the wrong side of its limit fails only when the paired bootstrap says that chance does not explain it, and is
+inconclusive otherwise.
 """
 
 from collections.abc import Callable, Mapping
@@ -43,7 +43,7 @@ class PackageMeasurements(msgspec.Struct, frozen=True):
 
 
 class GateInputs(msgspec.Struct, frozen=True):
-    """All that the gate looks at; `segments` are slices of the rows, and `champion` is None for a first model."""
+    """The inputs of the gate; `segments` are slices of the rows, and `champion` is None for a first model."""
 
     target: Matrix
     challenger: ModelPredictions
@@ -212,7 +212,7 @@ def _own_checks(inputs: GateInputs, rows: Bootstrap, promotion: Promotion) -> li
 
 
 def _excuse(check: Check, is_no_worse: bool) -> Check:
-    """A guard that the champion breaks as badly is no reason to keep the champion."""
+    """Pass a guard that the champion breaks at least as badly: that is no reason to keep the champion."""
     if check.outcome == "pass" or not is_no_worse:
         return check
     return msgspec.structs.replace(check, outcome="pass", note="over the limit, and no worse than the champion")

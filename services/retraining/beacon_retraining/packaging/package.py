@@ -1,4 +1,4 @@
-"""Package: the fitted model as the folder that inference serves, and everything it says of itself."""
+"""Package: the fitted model as the folder that inference serves, with its manifest, profile and card."""
 
 from datetime import UTC, datetime
 from importlib.metadata import version as library_version
@@ -39,7 +39,7 @@ INTERVAL_METHOD = "conformal, from the signed residuals of the cross-validation"
 
 
 class PackageOrigin(msgspec.Struct, frozen=True):
-    """Where a package comes from: the registry's version, the data's source, the code's revision, the time."""
+    """The origin of a package: the registry's version, the data's source, the code's revision, the time."""
 
     version: str
     source: str
@@ -58,7 +58,7 @@ def write_package(
 ) -> Package:
     """Write `models`/NAME/VERSION in one step and return it, read back and verified.
 
-    `model` is what `export_model` made earlier. A package of that version that never got into the registry is replaced.
+    `model` is the result of an earlier `export_model`. A package of that version that was never registered is replaced.
     """
     model = export_model(dataset, trained) if model is None else model
     features = impute(dataset.features, trained.fill)
@@ -70,7 +70,7 @@ def write_package(
         created_at=origin.created_at.astimezone(UTC).isoformat(timespec="seconds"),
         schema_version=product.schema_version,
         schema_hash=product.schema_hash,
-        features=_feature_facts(product, dataset, trained),
+        features=_features(product, dataset, trained),
         target=product.target.name,
         unit=product.target.unit,
         prediction_min=float(dataset.target.min()),
@@ -103,14 +103,14 @@ def write_package(
 
 
 def export_model(dataset: Dataset, trained: TrainedModel) -> bytes:
-    """The model as ONNX; raises `ParityError` when it does not answer as scikit-learn does."""
+    """The model as ONNX; raises `ParityError` when it differs from scikit-learn."""
     features = impute(dataset.features, trained.fill)
     model = export.to_onnx(trained.model, features.shape[1])
     export.check_parity(model, trained.model, features)
     return model
 
 
-def _feature_facts(product: Product, dataset: Dataset, trained: TrainedModel) -> tuple[FeatureFacts, ...]:
+def _features(product: Product, dataset: Dataset, trained: TrainedModel) -> tuple[FeatureFacts, ...]:
     facts = []
     for i, feature in enumerate(product.features):
         known = dataset.features[:, i][~np.isnan(dataset.features[:, i])]

@@ -1,4 +1,4 @@
-"""What a stage works with, and the names of the files that the stages hand to each other (dvc.yaml lists them)."""
+"""The inputs of a stage, and the names of the files that the stages exchange (dvc.yaml lists them)."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ ROWS = "rows.parquet"
 PRODUCTION = "production.parquet"
 VALIDATION = "validation.json"
 DATASET = "dataset.parquet"
-FACTS = "dataset.json"
+DATASET_SUMMARY = "dataset.json"
 MODEL = "model.onnx"
 TRAINED = "trained.json"
 METRICS = "metrics.json"
@@ -45,7 +45,7 @@ class PackagingResult(msgspec.Struct, frozen=True):
 
 
 class RegistrationResult(msgspec.Struct, frozen=True):
-    """registered.json: what the registry knows of this run."""
+    """registered.json: the version of this run in the registry, and its verdict."""
 
     version: str
     sha256: str
@@ -54,7 +54,7 @@ class RegistrationResult(msgspec.Struct, frozen=True):
 
 
 class Context(msgspec.Struct, frozen=True):
-    """One run's settings, product, store, workspace folder, parameters, and what it was told."""
+    """One run's settings, product, store, workspace folder, parameters and options."""
 
     settings: Settings
     product: Product
@@ -73,19 +73,19 @@ class Context(msgspec.Struct, frozen=True):
 
     def package(self) -> Package:
         """The package of this run, verified."""
-        known = self.packaged()
-        return read_package(self.folder / PACKAGE / self.product.name / known.version, known.sha256)
+        result = self.packaged()
+        return read_package(self.folder / PACKAGE / self.product.name / result.version, result.sha256)
 
     def lost_packages(self) -> list[str]:
-        """The digests of packages that were made here and that the registry has lost, or would not take.
+        """The digests of packages that were made here and that the registry has lost or refused.
 
-        A new one makes DVC package anew where it knows no change; it would bring the same package out of its cache.
+        A new one makes DVC run the stage package again, instead of taking the same package from its cache.
         """
         file = self.folder / LOST_PACKAGES
         return msgspec.json.decode(file.read_bytes(), type=list[str]) if file.is_file() else []
 
     def add_lost_package(self, sha256: str | None) -> None:
-        """Add a package's digest to them, or none."""
+        """Add a package's digest to them; None adds nothing."""
         known = self.lost_packages()
         write_json(self.folder / LOST_PACKAGES, known if sha256 is None or sha256 in known else [*known, sha256])
 

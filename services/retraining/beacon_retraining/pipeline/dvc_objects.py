@@ -1,7 +1,7 @@
-"""What dvc.lock names, object by object: whether a cache or a remote has it whole, and which file it is.
+"""The objects that dvc.lock names: whether a cache or a remote has an intact copy, and which file each is.
 
-DVC takes an object for whole because it is there, takes a folder's files for pushed because its list is, and names an
-object's digest where a person knows the file. So a push looks first, and a pull brings all before it touches a file.
+DVC takes an object for intact because it exists, takes a folder's files for pushed because its list is, and names an
+object's digest instead of its file. So a push verifies first, and a pull fetches all before it touches a file.
 """
 
 import hashlib
@@ -15,11 +15,11 @@ import yaml
 
 BLOCK = 1 << 20
 FOLDER = ".dir"
-"""End of the digest of a folder's list."""
+"""Suffix of the digest of a folder's list."""
 
 
 class StoredObject(msgspec.Struct, frozen=True):
-    """An object that dvc.lock names: its digest, the file of the workspace, and the digest of the list it stands in."""
+    """An object that dvc.lock names: its digest, its file in the workspace, and the digest of its folder's list."""
 
     digest: str
     file: str
@@ -32,7 +32,7 @@ class _Entry(msgspec.Struct):
 
 
 class ObjectStorage:
-    """Where objects lie, by their digest: DVC's cache or its remote. Methods raise what the file system raises."""
+    """Objects by their digest: DVC's cache or its remote. Methods raise what the file system raises."""
 
     def __init__(self, address: str | Path) -> None:
         # A path is no URL: fsspec would read `::` in it as a chain.
@@ -47,15 +47,15 @@ class ObjectStorage:
         )
 
     def path(self, digest: str) -> str:
-        """Where an object lies, below the place."""
+        """The path of an object, below the root."""
         return f"files/md5/{digest[:2]}/{digest[2:]}"
 
     def has(self, digest: str) -> bool:
-        """Whether it is there at all."""
+        """Whether the object exists."""
         return bool(self._system.exists(f"{self._folder}/{self.path(digest)}"))
 
     def is_intact(self, digest: str) -> bool:
-        """Whether its bytes are the ones that its name promises."""
+        """Whether its bytes have its digest."""
         wanted = digest.removesuffix(FOLDER)
         try:
             place = f"{self._folder}/{self.path(digest)}"
@@ -84,17 +84,17 @@ class ObjectStorage:
         self._system.pipe_file(f"{self._folder}/{path}", content)
 
     def rename(self, path: str, other: str) -> None:
-        """Let a file take another one's place."""
+        """Rename a file; an existing one is replaced."""
         self._system.mv(f"{self._folder}/{path}", f"{self._folder}/{other}")
 
     def remove(self, digest: str) -> None:
-        """Remove an object, if it is there."""
+        """Remove an object, if it exists."""
         if self.has(digest):
             self._system.rm_file(f"{self._folder}/{self.path(digest)}")
 
 
 def stages_of(lock: bytes) -> dict[str, dict[str, object]] | None:
-    """The stages of a dvc.lock; None for one that is not whole."""
+    """The stages of a dvc.lock; None for a broken one."""
     try:
         known = yaml.safe_load(lock)
     except (yaml.YAMLError, UnicodeDecodeError):
@@ -118,12 +118,12 @@ def objects(stages: dict[str, dict[str, object]], list_storage: ObjectStorage) -
 
 
 def file_names(found: list[StoredObject]) -> str:
-    """The files of objects, as people know them."""
+    """The names of the objects' files, for a message."""
     files = list(dict.fromkeys(stored.file for stored in found))
     more = f" and {len(files) - 5} more" if len(files) > 5 else ""
     return ", ".join(files[:5]) + more
 
 
 def has_digest(file: Path, digest: str) -> bool:
-    """Whether a file of the workspace is the object."""
+    """Whether a file of the workspace has the object's digest."""
     return file.is_file() and hashlib.md5(file.read_bytes(), usedforsecurity=False).hexdigest() == digest

@@ -1,4 +1,4 @@
-"""The stages train and evaluate: a model, and what the gate says of it."""
+"""The stages train and evaluate: a model, and the gate's verdict on it."""
 
 import msgspec
 
@@ -21,7 +21,7 @@ from beacon_retraining.training.trained_file import decode, encode
 
 
 def train_model(context: Context) -> str:
-    """Search and fit; the model leaves as ONNX, what training found out as JSON."""
+    """Compare and fit; writes the model as ONNX and the training's results as JSON."""
     dataset = context.dataset()
     trained = train(dataset, context.product, context.training)
     write_whole(context.folder / files.MODEL, export_model(dataset, trained))
@@ -35,11 +35,11 @@ def train_model(context: Context) -> str:
 
 
 def evaluate_model(context: Context) -> str:
-    """Hold the package against the champion, and write the verdict."""
+    """Compare the package with the champion, and write the verdict."""
     champion = _champion(context)
     package = context.package()
     if champion is not None and champion.sha256 == package.sha256:
-        champion = None  # it is the champion itself, made again
+        champion = None  # it is the champion itself
     held_out = decode((context.folder / files.TRAINED).read_bytes()).assessment.held_out
     gate_verdict = evaluate(
         context.settings, context.product, context.dataset(), package, champion, context.training, held_out
@@ -56,9 +56,9 @@ def evaluate_model(context: Context) -> str:
 
 
 def _rows_section(context: Context) -> str:
-    facts = msgspec.json.decode((context.folder / files.FACTS).read_bytes(), type=DatasetSummary)
+    summary = msgspec.json.decode((context.folder / files.DATASET_SUMMARY).read_bytes(), type=DatasetSummary)
     labels = msgspec.json.decode((context.folder / files.VALIDATION).read_bytes(), type=LabelCounts)
-    return rows_section(facts, labels, context.product.serving.min_features)
+    return rows_section(summary, labels, context.product.serving.min_features)
 
 
 def _champion(context: Context) -> Package | None:
@@ -68,7 +68,7 @@ def _champion(context: Context) -> Package | None:
     try:
         return find_or_bring(context.settings.mlflow_address, pin, context.settings.models_dir)
     except PackageError as error:
-        # Nobody can compare with what is gone: the challenger has its own limits to hold, and promotion still holds it
-        # against the model that serves.
+        # A lost champion cannot be compared with: the challenger has limits of its own, and promotion still compares it
+        # with the model in service.
         log.warning("the champion, version %s, cannot be compared with: %s", pin.version, word(error))
         return None

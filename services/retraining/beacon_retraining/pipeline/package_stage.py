@@ -24,16 +24,16 @@ from beacon_retraining.training.trained_file import decode
 
 
 def package_model(context: Context) -> str:
-    """Make the package, under the version that the registry will give to it.
+    """Make the package, under the version that the registry will give it.
 
-    Equal data, parameters and code are one model: where the registry knows it, its package is taken.
+    Equal data, parameters and code are one model: where the registry has it, its package is used.
     """
     product, folder = context.product, context.folder
     registry = Registry(context.settings.mlflow_address)
     models = folder / files.PACKAGE
     shutil.rmtree(models, ignore_errors=True)
     key = run_key(context)
-    package = _made_before(context, registry, key, models)
+    package = _existing_package(context, registry, key, models)
     if package is not None:
         message = f"version {package.manifest.version} is from equal data, parameters and code already"
     else:
@@ -60,8 +60,8 @@ def run_key(context: Context) -> str:
     return hashlib.sha256(msgspec.json.encode(facts, order="deterministic")).hexdigest()
 
 
-def _made_before(context: Context, registry: Registry, key: str, models: Path) -> Package | None:
-    """The package of equal inputs, where the registry still has it whole; people delete runs and files there."""
+def _existing_package(context: Context, registry: Registry, key: str, models: Path) -> Package | None:
+    """The package of equal inputs, where the registry still has an intact copy; people delete runs and files there."""
     for pin in registry.versions_of(context.product.name, key):
         try:
             package = bring(context.settings.mlflow_address, pin, models)
@@ -74,9 +74,9 @@ def _made_before(context: Context, registry: Registry, key: str, models: Path) -
 
 
 def _highest_known(context: Context) -> int:
-    """The highest version that was ever judged, installed or in service here.
+    """The highest version that was ever evaluated, installed or in service here.
 
-    The registry may have been emptied, and must not give its number to another package: answers in the log name it.
+    The registry may have been emptied, and must not give its number to another package: the prediction log names it.
     """
     settings, product = context.settings, context.product
     file = settings.release_file

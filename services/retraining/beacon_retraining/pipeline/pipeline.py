@@ -1,4 +1,4 @@
-"""A retraining, whole: one at a time, by DVC or in one process, with its end told and recorded."""
+"""A whole retraining: one at a time, by DVC or in one process, reported and recorded."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -45,7 +45,7 @@ class RetrainOptions(msgspec.Struct, frozen=True):
 def retrain(
     settings: Settings, product: Product, training: TrainSettings, options: RetrainOptions, report: Reporter
 ) -> RegistrationResult | None:
-    """Retrain if it is due, and say what came of it; None when it is not due.
+    """Retrain if it is due, and report the result; None when it is not due.
 
     Raises each stage's own error or `StageFailedError`, and `BusyError` while another run is at work.
     """
@@ -60,11 +60,11 @@ def retrain(
         run = Run(now.isoformat(), options.trigger, training.jobs, options.accept_shift)
         with triggers.answering(engine, causes, now, _is_transient) as outcome:
             with recorded(engine, JOB, run.period, triggers.WHOLE_RUN) as record:
-                make = _by_dvc if options.by_dvc else _here
-                done = make(settings, training, run, options, report)
-                record.details = {"trigger": options.trigger, "causes": causes} | msgspec.to_builtins(done)
-            outcome.append(f"version {done.version}: {done.verdict}")
-        return done
+                run_stages = _by_dvc if options.by_dvc else _in_process
+                result = run_stages(settings, training, run, options, report)
+                record.details = {"trigger": options.trigger, "causes": causes} | msgspec.to_builtins(result)
+            outcome.append(f"version {result.version}: {result.verdict}")
+        return result
 
 
 def _is_transient(error: BaseException) -> bool:
@@ -81,7 +81,7 @@ def _not_due(engine: Engine, product: Product, options: RetrainOptions, causes: 
     return f"the pause after the last retraining goes on for {left:.1f} h" if left > 0 else ""
 
 
-def _here(
+def _in_process(
     settings: Settings, training: TrainSettings, run: Run, _options: RetrainOptions, report: Reporter
 ) -> RegistrationResult:
     """All stages in this process: DVC would double the time of a laptop's first start."""
@@ -109,16 +109,16 @@ def _by_dvc(
         failure = _reproduce(folder, force=False)
     if failure is not None:
         raise StageFailedError(failure)
-    done = msgspec.json.decode((folder / REGISTERED).read_bytes(), type=RegistrationResult)
+    result = msgspec.json.decode((folder / REGISTERED).read_bytes(), type=RegistrationResult)
     if difference := dvc.compare(folder):
         report(difference)
-    dvc.commit(folder, f"version {done.version}: {done.verdict}")
+    dvc.commit(folder, f"version {result.version}: {result.verdict}")
     report(remote.push(settings, folder))
-    return done
+    return result
 
 
 def _reproduce(folder: Path, *, force: bool) -> StageFailure | None:
-    """Let DVC run what has changed; how it failed, if it did."""
+    """Let DVC run the changed stages; returns the failure, if any."""
     (folder / FAILURE).unlink(missing_ok=True)
     if dvc.reproduce(folder, force=force):
         return None

@@ -1,6 +1,6 @@
 """The stage register: the package as a version of the registry, with its verdict.
 
-Apart from the stage package, since it needs nothing of what makes models: loading that takes seconds.
+A module of its own, since it needs no training library: loading those takes seconds.
 """
 
 import msgspec
@@ -22,7 +22,7 @@ from beacon_retraining.registry.register import Registry, RegistryEntry, Version
 
 
 class RegistrationRefusedError(RetrainError):
-    """The gate refuses the only model there is."""
+    """The gate failed the first model, so none can serve."""
 
 
 def register_model(context: Context) -> str:
@@ -39,7 +39,7 @@ def register_model(context: Context) -> str:
     try:
         run_id = registry.register(product, package, _entry(context, packaged), alias)
     except VersionTakenError:
-        context.add_lost_package(package.sha256)  # so that it is packaged anew
+        context.add_lost_package(package.sha256)  # so that it is packaged again
         raise
     install(package, settings.models_dir)
     registry.tag(product.name, version, verdict=gate_verdict.outcome)
@@ -56,16 +56,16 @@ def register_model(context: Context) -> str:
 
 def _entry(context: Context, packaged: PackagingResult) -> RegistryEntry:
     folder = context.folder
-    facts = msgspec.json.decode((folder / files.FACTS).read_bytes(), type=DatasetSummary)
+    summary = msgspec.json.decode((folder / files.DATASET_SUMMARY).read_bytes(), type=DatasetSummary)
     params = {name: str(value) for name, value in params_of(context.training).items()}
-    params |= {"data.fingerprint": facts.fingerprint, "data.rows": str(facts.rows), "trigger": context.run.trigger}
-    params |= {"data.production_rows": str(facts.production_rows), "schema_hash": context.product.schema_hash}
+    params |= {"data.fingerprint": summary.fingerprint, "data.rows": str(summary.rows), "trigger": context.run.trigger}
+    params |= {"data.production_rows": str(summary.production_rows), "schema_hash": context.product.schema_hash}
     params |= {"candidate": context.package().manifest.algorithm}
     metrics = msgspec.json.decode((folder / files.METRICS).read_bytes(), type=dict[str, float])
     labels = msgspec.json.decode((folder / files.VALIDATION).read_bytes(), type=LabelCounts)
-    metrics |= {f"left_out/{name}": count for name, count in facts.left_out.counts().items()}
+    metrics |= {f"left_out/{name}": count for name, count in summary.left_out.counts().items()}
     metrics |= {"labels": float(labels.labels), "left_out/refused": float(labels.labels_refused)}
-    data = tuple(folder / name for name in (files.DATASET, files.FACTS, files.VALIDATION))
+    data = tuple(folder / name for name in (files.DATASET, files.DATASET_SUMMARY, files.VALIDATION))
     pipeline = tuple(file for file in (folder / LOCK, folder / CODE) if file.is_file())
     verdict_files = tuple(
         folder / name for name in (files.VERDICT, files.VERDICT_TABLE, files.VERDICT_PLOT, files.REPORT)

@@ -1,6 +1,6 @@
-"""Triggers: whether a retraining is due, and the requests that drift leaves in the store.
+"""Triggers: whether a retraining is due, and the requests that drift profiling leaves in the store.
 
-To be called by the holder of the one lock: then a request that is still `taken` was taken by a run that died.
+Only the holder of the run lock calls this: then a request that is still `taken` was taken by a run that died.
 """
 
 import contextlib

@@ -1,8 +1,8 @@
 """The workspace: the folder in BEACON_HOME where the pipeline's files lie, apart from the checkout.
 
 It is DVC's repository. dvc.yaml and params.yaml come from the checkout each time; what else the stages depend on
-(product.yaml, the code) is brought in as files, so that DVC sees a change. Where there is git, the workspace has a
-history of its own, one commit a run; in an image without git DVC does without.
+(product.yaml, the code) is written as files, so that DVC sees a change. Where there is git, the workspace has a
+history of its own, one commit per run; an image has no git, and DVC works without.
 """
 
 import hashlib
@@ -29,7 +29,6 @@ PRODUCT, CODE, EVALUATION_CODE, RUN = "product.yaml", "code.json", "judge.json",
 VERSIONED = (PIPELINE, PARAMS, LOCK, PRODUCT, CODE, EVALUATION_CODE, ".dvc/config", ".gitignore")
 
 MODEL_ROOMS = ("data", "training", "packaging")
-EVALUATION_ROOMS = ("evaluation",)
 CORE_MODULES = (
     "data/labels.py",
     "domain/numbers.py",
@@ -39,11 +38,14 @@ CORE_MODULES = (
     "platform/data_file.py",
 )
 CORE_ROOM = "feature_store"
-"""Rooms of this package, modules and a room of core: a model's code, and the code of the verdict on it."""
+"""The code that a model follows from: rooms of this package, modules of core and a room of core."""
+
+EVALUATION_ROOMS = ("evaluation",)
+"""The code that a verdict follows from."""
 
 
 class Run(msgspec.Struct, frozen=True):
-    """What one run was told; no result depends on it. `period` names the run in the store."""
+    """The options of one run; no result depends on them. `period` names the run in the store."""
 
     period: str
     trigger: str
@@ -57,7 +59,7 @@ def folder_of(settings: Settings) -> Path:
 
 
 def prepare(settings: Settings, training: TrainSettings, run: Run) -> Path:
-    """Bring the workspace up to the checkout and the parameters; a file whose content stays is left alone."""
+    """Update the workspace to the checkout and the parameters; an unchanged file is not written."""
     folder = folder_of(settings)
     folder.mkdir(parents=True, exist_ok=True)
     _write_if_changed(folder / PIPELINE, (ROOT / PIPELINE).read_bytes())
@@ -71,7 +73,7 @@ def prepare(settings: Settings, training: TrainSettings, run: Run) -> Path:
 
 
 def params_of(training: TrainSettings) -> dict[str, Any]:
-    """The parameters that a result depends on; the number of processes is none."""
+    """The parameters that a result depends on: all but the number of processes."""
     values: dict[str, Any] = msgspec.to_builtins(training)
     return {name: value for name, value in values.items() if name != "jobs"}
 
@@ -83,28 +85,28 @@ def default_training() -> TrainSettings:
 
 
 def read_training(folder: Path) -> TrainSettings:
-    """The parameters of the run at hand."""
+    """The parameters of this run."""
     raw = yaml.safe_load((folder / PARAMS).read_text(encoding="utf-8"))
     return msgspec.structs.replace(msgspec.convert(raw["train"], TrainSettings), jobs=read_run(folder).jobs)
 
 
 def read_run(folder: Path) -> Run:
-    """What the run at hand was told."""
+    """The options of this run."""
     return msgspec.json.decode((folder / RUN).read_bytes(), type=Run)
 
 
 def model_code_digest() -> str:
-    """sha256 over the code that makes a model, and the versions of the libraries that it leans on."""
+    """sha256 over the code that makes a model, and the versions of its libraries."""
     return _digest(model_code_files(), [f"{name} {library_version(name)}" for name in LIBRARIES])
 
 
 def evaluation_code_digest() -> str:
-    """sha256 over the code that judges a model: other words in a report make no new version of it."""
+    """sha256 over the code that evaluates a model: another text in a report makes no new version of it."""
     return _digest(_files_of_rooms(EVALUATION_ROOMS), [])
 
 
 def model_code_files() -> list[Path]:
-    """The code that makes a model: its rooms with all that is below them, and what they need of core."""
+    """The code that makes a model: its rooms with all that is below them, and their modules of core."""
     core = _folder(beacon_core)
     return [
         *_files_of_rooms(MODEL_ROOMS),
@@ -138,7 +140,7 @@ def _config(settings: Settings) -> bytes:
     core |= {} if has_git() else {"no_scm": "true"}
     # Relative to this file as far as it goes: DVC expands what it takes for a variable in a path.
     address = "../../dvc-remote" if not settings.dvc_remote else settings.dvc_address
-    # DVC trusts what lies in a cache unless told otherwise.
+    # DVC trusts its cache by default.
     remote = {"url": address, "verify": "true"}
     return "\n".join([*ConfigObj({"core": core, 'remote "storage"': remote}).write(), ""]).encode()
 

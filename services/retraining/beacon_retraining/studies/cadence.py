@@ -1,6 +1,6 @@
-"""Cadence: labelled history replayed day by day, as if the model had been retrained by this or that rule.
+"""The cadence study: labelled history simulated day by day, with retrainings by several rules.
 
-It answers how often to retrain, and how fast each feature loses its use for a model that is left alone.
+It answers how often to retrain, and how fast each feature loses its use for a model that is never retrained.
 """
 
 import msgspec
@@ -17,13 +17,13 @@ from beacon_retraining.training.train import fit
 
 DAY = np.timedelta64(1, "D")
 FIRST_SHARE = 0.15
-"""Share of the history's days that the first model may learn from, beside what has no later date."""
+"""Share of the history's days that the first model is trained on, beside the base data."""
 MIN_DAYS = 30
 SHUFFLES = 3
 
 
 class HistoryError(RetrainError):
-    """The history is too short to replay."""
+    """The history is too short for the study."""
 
     exit_status = BAD_DATA
 
@@ -46,7 +46,7 @@ RETRAINING_RULES = (
 
 
 class StudyRun(msgspec.Struct, frozen=True):
-    """One rule's replay: each replayed row's absolute error (rows; target's unit), and the days of its retrainings."""
+    """One rule's run: each simulated row's absolute error (rows; target's unit), and the days of its retrainings."""
 
     rule: RetrainingRule
     errors: Matrix
@@ -54,15 +54,15 @@ class StudyRun(msgspec.Struct, frozen=True):
 
     @property
     def mae(self) -> float:
-        """Over all replayed rows."""
+        """Over all simulated rows."""
         return float(self.errors.mean())
 
 
 class CadenceStudy(msgspec.Struct, frozen=True):
-    """All rules' replays over the same rows; `days` (rows) counts from `start`.
+    """All rules' runs over the same rows; `days` (rows) counts from `start`.
 
-    `usefulness` is (periods, features): rise of the MAE of the model that is left alone when a feature's values are
-    shuffled within a period of `period_days` days.
+    `usefulness` is (periods, features): rise of the never retrained model's MAE when a feature's values are shuffled
+    within a period of `period_days` days.
     """
 
     start: np.datetime64
@@ -89,7 +89,7 @@ class FittedModel(msgspec.Struct, frozen=True):
 def run_study(
     dataset: Dataset, product: Product, spec: ModelSpec, *, period_days: int = 30, seed: int = 0
 ) -> CadenceStudy:
-    """Replay the history under every rule; raises `HistoryError` when it spans less than `MIN_DAYS` days.
+    """Simulate the history under every rule; raises `HistoryError` when it spans less than `MIN_DAYS` days.
 
     The history is what lies after the oldest event time, which is the base data's. Labels are known a day later.
     """
@@ -98,16 +98,16 @@ def run_study(
     dated = dataset.times[dataset.times > dataset.times.min()]
     span = int((dated.max() - dated.min()) / DAY) + 1 if len(dated) else 0
     if span < MIN_DAYS:
-        raise HistoryError(f"the labelled history spans {span} days, a replay needs {MIN_DAYS}")
+        raise HistoryError(f"the labelled history spans {span} days, the study needs {MIN_DAYS}")
     start = np.datetime64(dated.min(), "D") + int(span * FIRST_SHARE)
     first = _fit(dataset, product, spec, _before(dataset.times, start), seed)
-    replayed = np.flatnonzero(dataset.times >= start)
-    days = ((dataset.times[replayed] - start.astype("M8[us]")) // DAY).astype(np.int64)
+    simulated = np.flatnonzero(dataset.times >= start)
+    days = ((dataset.times[simulated] - start.astype("M8[us]")) // DAY).astype(np.int64)
     runs = tuple(
-        _run(rule, first, dataset, product, spec, dataset.times, start, replayed, days, seed)
+        _run(rule, first, dataset, product, spec, dataset.times, start, simulated, days, seed)
         for rule in RETRAINING_RULES
     )
-    usefulness = _usefulness_by_period(first, dataset, replayed, days // period_days, seed)
+    usefulness = _usefulness_by_period(first, dataset, simulated, days // period_days, seed)
     return CadenceStudy(start, days, runs, product.feature_names, period_days, usefulness)
 
 
@@ -130,11 +130,11 @@ def _run(
     spec: ModelSpec,
     times: Times,
     start: np.datetime64,
-    replayed: NDArray[np.intp],
+    simulated: NDArray[np.intp],
     days: NDArray[np.int64],
     seed: int,
 ) -> StudyRun:
-    errors = np.empty(len(replayed))
+    errors = np.empty(len(simulated))
     retrained: list[int] = []
     last = 0
     for day in range(int(days.max()) + 1):
@@ -143,7 +143,7 @@ def _run(
             retrained.append(day)
             last = day
         today = np.flatnonzero(days == day)
-        rows = replayed[today]
+        rows = simulated[today]
         if len(rows):
             errors[today] = np.abs(dataset.target[rows] - model.predict(dataset.features[rows]))
     return StudyRun(rule, errors, tuple(retrained))
@@ -171,7 +171,7 @@ def _is_due(
 
 
 def _fit(dataset: Dataset, product: Product, spec: ModelSpec, rows: NDArray[np.intp], seed: int) -> FittedModel:
-    """A model of these rows; its expected error is that of a twin on a fifth of them that the twin has not seen."""
+    """A model of these rows; its expected error is a second model's, on a fifth of the rows, unseen by it."""
     features, target = dataset.features[rows], dataset.target[rows]
     shuffled = np.random.default_rng(seed).permutation(len(rows))
     known, held_out = np.split(shuffled, [len(rows) * 4 // 5])
@@ -186,13 +186,13 @@ def _before(times: Times, moment: np.datetime64) -> NDArray[np.intp]:
 
 
 def _usefulness_by_period(
-    model: FittedModel, dataset: Dataset, replayed: NDArray[np.intp], periods: NDArray[np.int64], seed: int
+    model: FittedModel, dataset: Dataset, simulated: NDArray[np.intp], periods: NDArray[np.int64], seed: int
 ) -> Matrix:
     random = np.random.default_rng(seed)
     width = dataset.features.shape[1]
     usefulness = np.full((int(periods.max()) + 1, width), np.nan)
     for period in range(len(usefulness)):
-        rows = replayed[periods == period]
+        rows = simulated[periods == period]
         if not len(rows):
             continue
         features, target = dataset.features[rows], dataset.target[rows]

@@ -1,4 +1,4 @@
-"""A cadence replay, readable: two tables and two plots."""
+"""The report of a cadence study: two tables and two plots."""
 
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ COLOURS = ("#6b7280", "#0072b2", "#009e73", "#e69f00", "#d55e00", "#cc79a7")
 
 
 def tables(study: CadenceStudy, product: Product) -> str:
-    """Markdown: each rule's error and retrainings, and each feature's use by the age of a model left alone."""
+    """Markdown: each rule's error and retrainings, and each feature's use by the age of a never retrained model."""
     unit = product.target.unit
     worst = {run.rule.name: rolling(study.days, run.errors, WINDOW_DAYS)[1] for run in study.runs}
     never = study.runs[0].mae
@@ -59,7 +59,7 @@ def _draw_errors(study: CadenceStudy, product: Product, folder: Path) -> Path:
     on_drift = next(run for run in study.runs if run.rule.on_drift)
     axes.plot(on_drift.retrained, [axes.get_ylim()[0]] * len(on_drift.retrained), "^", color=COLOURS[4], clip_on=False)
     axes.set(
-        xlabel="days of the replay (triangles: retrained on drift)",
+        xlabel="days of the study (triangles: retrained on drift)",
         ylabel=f"MAE, last {WINDOW_DAYS} days ({product.target.unit})",
     )
     axes.legend(title="retrained: MAE of all days", loc="upper left")

@@ -23,7 +23,7 @@ from beacon_retraining.training.model_specs import ModelSpec
 Index = NDArray[np.intp]
 Split = tuple[Index, Index]
 PREDICTION_BATCH_ROWS = 2000
-"""Rows: a call has its price, and a kernel's matrix is as wide as the training rows."""
+"""Rows: a call has overhead, and a kernel's matrix is as wide as the training rows."""
 View = Callable[[Matrix, Index], Matrix]
 """A variant of the held-out rows: (all features, the rows' numbers) -> their features, changed."""
 
@@ -50,7 +50,7 @@ class FoldPredictions(msgspec.Struct, frozen=True):
 def fit_all(
     dataset: Dataset, product: Product, tasks: Sequence[Task], seed: int, jobs: int, title: str
 ) -> list[Matrix]:
-    """Each task's predictions, shape (1 + views, held-out rows), in order; a bar for a person who watches."""
+    """Each task's predictions, shape (1 + views, held-out rows), in order, with a progress bar on a terminal."""
     calls = (delayed(_fit_one)(dataset, product, seed, task) for task in tasks)
     answers: Iterable[Matrix] = Parallel(n_jobs=jobs, return_as="generator", batch_size=1)(calls)
     return list(tqdm(answers, total=len(tasks), desc=title, unit="fit", leave=False, disable=None))

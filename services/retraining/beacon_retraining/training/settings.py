@@ -7,7 +7,7 @@ MODEL_SPEC_NAMES = ("ridge", "extra-trees", "kernel-ridge", "boosting", "blend")
 
 
 class TrainSettings(msgspec.Struct, frozen=True):
-    """How thorough the search is; `jobs` processes, -1 for one a core."""
+    """How thorough the search is; `jobs` processes, -1 for one per core."""
 
     folds: int = 10
     repeats: int = 3

@@ -1,4 +1,4 @@
-"""trained.json: what training found out, for the stages after it. The model travels as ONNX: nothing is pickled."""
+"""trained.json: the training's results, for the stages after it. The model is written as ONNX: nothing is pickled."""
 
 from typing import Any
 
