@@ -24,10 +24,10 @@ from beacon_core.platform.settings import Settings, load_settings
 from beacon_retraining.data.history import load_dataset
 from beacon_retraining.data.offline import write_offline
 from beacon_retraining.data.validate import validate
-from beacon_retraining.packaging.package import Origin, write_package
-from beacon_retraining.training import candidates
+from beacon_retraining.packaging.package import PackageOrigin, write_package
+from beacon_retraining.training import model_specs
 from beacon_retraining.training.settings import TrainSettings
-from beacon_retraining.training.train import Trained, train
+from beacon_retraining.training.train import TrainedModel, train
 
 ROWS = 1000
 
@@ -38,7 +38,7 @@ def main(folder: Path) -> None:
     trained, package = _train(settings, product)
     pipeline = _as_scikit_learn(trained)
     # The few classes of our own travel inside the file, so that it loads where Beacon's code is not.
-    cloudpickle.register_pickle_by_value(candidates)
+    cloudpickle.register_pickle_by_value(model_specs)
     (folder / "pipeline.joblib").write_bytes(cloudpickle.dumps(pipeline))
     (folder / "model.onnx").write_bytes((package.folder / MODEL_FILE).read_bytes())
     # Only rows that lack nothing: a null has no place in some peers' protocols.
@@ -50,7 +50,7 @@ def main(folder: Path) -> None:
     facts = {
         "folder": str(folder),
         "home": str(settings.home),
-        "algorithm": trained.candidate,
+        "algorithm": trained.algorithm,
         "names": product.feature_names,
         "entity": product.entity.key,
         "feature_service": product.feature_service,
@@ -61,7 +61,7 @@ def main(folder: Path) -> None:
     (folder / "model.json").write_text(json.dumps(facts))
 
 
-def _train(settings: Settings, product: Product) -> tuple[Trained, Package]:
+def _train(settings: Settings, product: Product) -> tuple[TrainedModel, Package]:
     """The stages of the retraining job, from the bundled sample and without a registry."""
     write_offline(settings, product, validate(product.sample_path, product), datetime.now(UTC))
     repo.apply(settings, product)
@@ -69,13 +69,13 @@ def _train(settings: Settings, product: Product) -> tuple[Trained, Package]:
     dataset = load_dataset(settings, product)
     training = TrainSettings(repeats=1)  # the fitted model is the same; fewer repeats only measure it less well
     trained = train(dataset, product, training)
-    origin = Origin("1", "sample", settings.build_revision, datetime.now(UTC))
+    origin = PackageOrigin("1", "sample", settings.build_revision, datetime.now(UTC))
     package = write_package(settings.models_dir, product, dataset, trained, training, origin)
     write_release(settings.release_file, Release(model=Pin(product.name, "1", package.sha256)))
     return trained, package
 
 
-def _as_scikit_learn(trained: Trained) -> Any:
+def _as_scikit_learn(trained: TrainedModel) -> Any:
     """Imputer and model in one pipeline."""
     imputer = SimpleImputer(strategy="median").fit(trained.fill.reshape(1, -1))
     return make_pipeline(imputer, trained.model)

@@ -20,7 +20,7 @@ from beacon_retraining.data.dataset import Dataset
 from beacon_retraining.evaluation.evaluate import evaluate
 from beacon_retraining.packaging import export
 from beacon_retraining.packaging.export import ParityError
-from beacon_retraining.packaging.package import Origin, write_package
+from beacon_retraining.packaging.package import PackageOrigin, write_package
 from beacon_retraining.training.imputation import impute
 from beacon_retraining.training.settings import TrainSettings
 from beacon_retraining.training.train import train
@@ -83,7 +83,7 @@ def quick(recipe: str, seed: int) -> TrainSettings:
 def make(models: Path, product: Product, rows: Dataset, recipe: str, version: str, day: int, seed: int) -> Package:
     """A package as the pipeline makes it, dated to `day`."""
     settings = quick(recipe, seed)
-    origin = Origin(version, "generated", "unknown", START + timedelta(days=day))
+    origin = PackageOrigin(version, "generated", "unknown", START + timedelta(days=day))
     return write_package(models, product, rows, train(rows, product, settings), settings, origin)
 
 

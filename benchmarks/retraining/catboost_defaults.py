@@ -11,7 +11,7 @@ from beacon_core.platform.settings import load_settings
 from beacon_retraining.data.dataset import Dataset, Matrix, make_dataset
 from beacon_retraining.data.validate import validate
 from beacon_retraining.files import write_json
-from beacon_retraining.packaging.peer import FILE, Peer
+from beacon_retraining.packaging.baseline import FILE, Baseline
 from beacon_retraining.training.crossval import Split
 from beacon_retraining.training.settings import TrainSettings
 from beacon_retraining.training.train import score, search_splits
@@ -30,7 +30,7 @@ def main() -> None:
     for number, ((_, test), answer) in enumerate(zip(splits, answers, strict=True)):
         table[number // settings.folds, test] = answer
     found = score("CatBoost", table, dataset.target, splits, settings.folds)
-    peer = Peer(
+    baseline = Baseline(
         name=found.name,
         version=version("catboost"),
         data_fingerprint=dataset.fingerprint,
@@ -43,8 +43,11 @@ def main() -> None:
         mae=found.mae,
         r2=found.r2,
     )
-    write_json(FILE, peer)
-    print(f"CatBoost {peer.version}, defaults: RMSE {peer.rmse:.3f} +- {peer.rmse_spread:.2f}, MAE {peer.mae:.3f}")
+    write_json(FILE, baseline)
+    print(
+        f"CatBoost {baseline.version}, defaults: RMSE {baseline.rmse:.3f} +- {baseline.rmse_spread:.2f}, "
+        f"MAE {baseline.mae:.3f}"
+    )
 
 
 def held_out(dataset: Dataset, split: Split) -> Matrix:

@@ -18,8 +18,8 @@ from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import load_settings
 from beacon_retraining.data.dataset import BASE_EVENT_TIME, Dataset, Matrix, make_dataset
 from beacon_retraining.data.validate import validate
-from beacon_retraining.training.candidates import CANDIDATES
 from beacon_retraining.training.imputation import fit_fill, impute
+from beacon_retraining.training.model_specs import MODEL_SPECS
 from beacon_retraining.training.train import fit
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
@@ -58,7 +58,7 @@ class World:
         self.fill = fit_fill(self.features, product)
         self.deviation = np.nanstd(self.features, axis=0)
         self.smooth = np.array([feature.categories is None for feature in product.features])
-        truth = next(candidate for candidate in CANDIDATES if candidate.name == TRUTH)
+        truth = next(spec for spec in MODEL_SPECS if spec.name == TRUTH)
         self.truth = fit(truth, impute(self.features, self.fill), self.target, 0)
 
     def homes(self, random: np.random.Generator, days: Matrix) -> Matrix:

@@ -20,7 +20,7 @@ from beacon_core.platform.settings import Settings
 from beacon_feature_serving.skew import measure_skew
 from beacon_retraining.data.history import base_rows, load_dataset, training_rows
 from beacon_retraining.data.labels import PREDICTION, read_labels
-from beacon_retraining.data.row_counts import DatasetFacts, FileChanges, told
+from beacon_retraining.data.row_counts import DatasetSummary, FileChanges, messages
 
 pytestmark = [pytest.mark.xdist_group("data"), pytest.mark.timeout(600)]
 Table = list[list[str]]  # header and rows
@@ -225,13 +225,13 @@ def test_labels_without_features_are_counted_and_told(settings: Settings, produc
     rows, left_out = training_rows(settings, product, read_labels(engine, product))
     assert rows.loc[rows[PREDICTION] != "", PREDICTION].tolist() == ["good"]
     assert (left_out.incomplete, left_out.base_repeated) == (4, 1)
-    lines = told(DatasetFacts("f", len(rows), 1, "now", left_out), product.min_features)
+    lines = messages(DatasetSummary("f", len(rows), 1, "now", left_out), product.min_features)
     assert "labelled predictions not trained on, as fewer than 2 features are known: 4" in lines
 
 
 def test_what_changed_is_told_and_what_a_sort_means() -> None:
-    assert told(DatasetFacts("f", 40, 0, "now"), 2) == []
-    lines = told(DatasetFacts("f", 40, 0, "now", file=FileChanges(changed=40, moved=38, gone=1, new=2)), 2)
+    assert messages(DatasetSummary("f", 40, 0, "now"), 2) == []
+    lines = messages(DatasetSummary("f", 40, 0, "now", file=FileChanges(changed=40, moved=38, gone=1, new=2)), 2)
     assert [line.rpartition(": ")[2] for line in lines] == ["2", "40", "38", "1"]
     assert "was the file sorted, or a row removed?" in lines[2]
 

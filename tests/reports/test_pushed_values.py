@@ -18,7 +18,7 @@ from beacon_core.feature_store import definitions, repo
 from beacon_core.platform.settings import Settings
 from beacon_retraining.data.history import training_rows
 from beacon_retraining.data.labels import PREDICTION, read_labels
-from beacon_retraining.data.row_counts import DatasetFacts, LabelFacts, section, told
+from beacon_retraining.data.row_counts import DatasetSummary, LabelCounts, messages, rows_section
 
 pytestmark = [pytest.mark.xdist_group("data"), pytest.mark.timeout(600)]
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -202,11 +202,11 @@ def test_what_lies_in_the_store_and_breaks_a_rule_is_not_trained_on(
     assert rows_[names].max(numeric_only=True).max() < 1e3
     assert (left_out.broken, left_out.base_broken) == (4, 0)
     assert left_out.broken_features == {"size": 3, "rooms": 1, "kind": 1}
-    facts = DatasetFacts("f", len(rows_), 3, "now", left_out)
-    (line,) = told(facts, 2)
+    facts = DatasetSummary("f", len(rows_), 3, "now", left_out)
+    (line,) = messages(facts, 2)
     assert line.startswith("labelled predictions not trained on")
     assert "(size 3, rooms 1, kind 1): 4" in line
-    assert line in section(facts, LabelFacts(7, 0), 2)
+    assert line in rows_section(facts, LabelCounts(7, 0), 2)
 
 
 def test_a_row_of_the_data_file_that_the_store_broke_is_not_trained_on(
@@ -224,4 +224,4 @@ def test_a_row_of_the_data_file_that_the_store_broke_is_not_trained_on(
         rows, left_out = training_rows(settings, product, read_labels(engine, product))
     assert len(rows) == len(stored) - 2
     assert left_out.base_broken == 2
-    assert "rows of the data file not trained on" in told(DatasetFacts("f", 38, 0, "now", left_out), 2)[0]
+    assert "rows of the data file not trained on" in messages(DatasetSummary("f", 38, 0, "now", left_out), 2)[0]

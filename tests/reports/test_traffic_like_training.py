@@ -40,7 +40,7 @@ from beacon_retraining.data.history import base_rows
 from beacon_retraining.data.offline import targets_file, write_offline
 from beacon_retraining.data.validate import validate
 from beacon_retraining.files import write_table
-from beacon_retraining.packaging.package import Origin, write_package
+from beacon_retraining.packaging.package import PackageOrigin, write_package
 from beacon_retraining.training.settings import TrainSettings
 from beacon_retraining.training.train import train
 
@@ -82,7 +82,7 @@ def train_on(folder: Path, frame: pd.DataFrame) -> Trained:
         online = _online(settings, product, len(frame))
     write_table(folder / "home" / "dataset.parquet", base)
     dataset = dataset_of(product, pd.read_parquet(folder / "home" / "dataset.parquet"))
-    origin = Origin("1", "test", "test", datetime.now(UTC))
+    origin = PackageOrigin("1", "test", "test", datetime.now(UTC))
     package = write_package(settings.models_dir, product, dataset, train(dataset, product, QUICK), QUICK, origin)
     write_release(settings.release_file, Release(Pin(product.name, "1", package.sha256)))
     base.to_csv(folder / "items.csv", index=False, columns=[*product.feature_names, "target"])

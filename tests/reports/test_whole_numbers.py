@@ -23,7 +23,7 @@ from beacon_core.model_package.release import package_folder
 from beacon_core.platform.settings import Settings
 from beacon_inference.app import create
 from beacon_promotion.analysis.rows import rows_for
-from beacon_retraining.data.validate import sound
+from beacon_retraining.data.validate import valid_rows
 from beacon_retraining.training.imputation import fit_fill
 
 TABLE = {"size": [10.5, 12.5], "rooms": [3, 4], "price": [100, 120]}
@@ -93,7 +93,7 @@ def test_the_document_says_so(service: Service) -> None:
 
 def test_a_labelled_prediction_with_part_of_one_is_set_aside(product: Product) -> None:
     labels = pd.DataFrame({"size": [1.5] * 4, "rooms": [2.0, 2.5, None, -3.0], "price": [100.0] * 4})
-    assert sound(labels, product).tolist() == [True, False, True, True]
+    assert valid_rows(labels, product).tolist() == [True, False, True, True]
 
 
 def test_what_is_filled_in_is_whole_too(product: Product) -> None:

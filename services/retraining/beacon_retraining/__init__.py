@@ -1,7 +1,7 @@
 """Retraining: from data to a registered model package.
 
-Third-party libraries that would report their use, look for git or retry for minutes are told not to, before any of them
-is imported; whoever wants otherwise sets the variable.
+Defaults for third-party libraries that would report their use, look for git or retry for minutes, set before any of
+them is imported; a variable that is set already wins.
 """
 
 import os

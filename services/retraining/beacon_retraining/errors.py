@@ -1,14 +1,14 @@
-"""How a run may fail: each failure knows the exit status that it asks for."""
+"""How a run may fail: each error has its exit status."""
 
 from beacon_core.domain.exit_statuses import REFUSED, TRY_AGAIN
 
 
 class RetrainError(RuntimeError):
-    """A failure of retraining that its message explains."""
+    """A failure of retraining, explained by its message."""
 
     exit_status = REFUSED
     again = False
-    """Whether the same run may set it right at once."""
+    """Whether a retry at once may succeed."""
 
 
 class FetchError(RetrainError):
@@ -18,6 +18,6 @@ class FetchError(RetrainError):
 
 
 class FetchRefusedError(FetchError):
-    """Trying again as it is will not help: credentials, permissions, the data set's name or its zip are wrong."""
+    """A retry will not help: credentials, permissions, the data set's name or its zip are wrong."""
 
     exit_status = REFUSED

@@ -1,4 +1,4 @@
-"""The forms of the files that a stage leaves; each is whole or not there."""
+"""The formats of the files that a stage writes, each in one step."""
 
 from pathlib import Path
 

@@ -18,29 +18,16 @@ TWO_MEANINGS = {
     "Run": "a run of a job: each service has the part that it writes",
     "Laptop": "promotion's target, and the service that runs it",
     "Instruments": "each server's metrics, by one name",
-    "Result": "a result of drift profiling, and of a training",
     "Interval": "the manifest's widths, and the answer made from them",
     "Connection": "a socket's connection, to Redis and from a client",
     # Renames that are still to come.
     "Answer": "to become FeatureResponse, PredictionResponse and ProbeResponse",
-    "Answered": "to become RequestTelemetry and LoggedPrediction",
-    "Assessment": "to become VersionAssessment and ModelAssessment",
-    "Candidate": "retraining's becomes ModelSpec",
     "Check": "promotion's becomes LimitCheck",
     "Column": "to become ReferenceColumn and FeatureColumn",
     "Counts": "to become BinCounts and ScrapedCounts",
-    "Entry": "the ledger's stays, retraining's becomes RegistryEntry",
-    "Failure": "both in retraining: to become StageFailure and DownloadFailure",
     "Finding": "to become DriftFinding and PhaseResult",
     "Golden": "promotion's becomes GoldenResults",
-    "Model": "the study's becomes FittedModel",
-    "Order": "to become PhaseOptions and RetrainOptions",
-    "Origin": "both in retraining: to become PackageOrigin and VersionOrigin",
-    "Part": "to become ManifestPart and FoldPredictions",
-    "Plan": "to become LookupPlan and EvaluationPlan",
-    "Progress": "to become MaterializationProgress and DvcProgress",
     "Row": "to become FeatureRow and SampledRequest",
-    "Rules": "to become ValidationRules and GateLimits",
     "Serving": "the product's rules, and the models in service",
     "Target": "the value that is predicted, and a place that serves: promotion's becomes PromotionTarget",
 }
@@ -48,7 +35,6 @@ TWO_MEANINGS = {
 NOT_THE_TERM = {
     "Drift": "the product spec's section of limits on drift",
     "Promotion": "the product spec's section of limits on promotion",
-    "Replay": "retraining's study, to become StudyRun",
 }
 
 

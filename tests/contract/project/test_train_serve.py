@@ -18,7 +18,7 @@ from beacon_core.platform.settings import Settings
 from beacon_retraining.data.history import load_dataset
 from beacon_retraining.data.offline import write_offline
 from beacon_retraining.data.validate import validate
-from beacon_retraining.packaging.package import Origin, write_package
+from beacon_retraining.packaging.package import PackageOrigin, write_package
 from beacon_retraining.training.imputation import impute
 from beacon_retraining.training.settings import TrainSettings
 from beacon_retraining.training.train import train
@@ -39,7 +39,7 @@ def trained_home(tmp_path_factory, product):
     repo.materialize(settings, product)
     dataset = load_dataset(settings, product)
     trained = train(dataset, product, QUICK)
-    origin = Origin("1", "sample", "test", datetime.now(UTC))
+    origin = PackageOrigin("1", "sample", "test", datetime.now(UTC))
     package = write_package(settings.models_dir, product, dataset, trained, QUICK, origin)
     write_release(settings.release_file, Release(Pin(product.name, "1", package.sha256)))
     return home, trained.model.predict(impute(dataset.features, trained.fill))

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 import yaml
+from beacon_laptop.world import CHANGE_DAY, World
 from playwright.sync_api import sync_playwright
 from support.on_cluster import ADDRESS, PORTS, PRODUCT, Steps, cluster, secret, sql, until
 from support.receiver import Receiver
@@ -21,7 +22,6 @@ from system.e2e_promotion import world
 
 from beacon_core.domain.pins import Pin
 from beacon_core.platform.settings import ROOT
-from beacon_laptop.world import CHANGE_DAY, World
 
 HOMES = 500
 LABELS = 200

@@ -28,7 +28,7 @@ from beacon_core.model_package.manifest import MANIFEST_FILE, MODEL_FILE, Manife
 from beacon_core.model_package.release import package_folder
 from beacon_core.platform.data_file import read_rows
 from beacon_core.platform.settings import ROOT
-from beacon_retraining.registry.register import Entry, Registry
+from beacon_retraining.registry.register import Registry, RegistryEntry
 from tools import deploy
 
 HOST = f"{NAMESPACE}.test"
@@ -119,7 +119,7 @@ class Models:
         folder = package_folder(self._folder, pin)
         manifest = msgspec.json.decode((folder / MANIFEST_FILE).read_bytes(), type=Manifest)
         package = Package(folder, manifest, (folder / MODEL_FILE).read_bytes(), pin.sha256)
-        self._registry.register(PRODUCT, package, Entry(pin.sha256, {}, {}), "challenger")
+        self._registry.register(PRODUCT, package, RegistryEntry(pin.sha256, {}, {}), "challenger")
         return pin
 
 

@@ -9,7 +9,7 @@ from support.kaggle_homes import BAD, GOOD, SECRET, TOKEN, Form
 from beacon_core.domain.product import Product
 from beacon_core.platform.settings import Settings, SettingsError, clean_credentials
 from beacon_retraining.data.fetch import _download, fetch
-from beacon_retraining.data.kaggle_download import Failure
+from beacon_retraining.data.kaggle_download import DownloadFailure
 from beacon_retraining.errors import FetchError, FetchRefusedError
 
 
@@ -18,7 +18,7 @@ def content(product: Product) -> bytes:
     return product.sample_path.read_bytes()
 
 
-def tried(form: Form, product: Product, home: Path, content: bytes) -> tuple[Failure | None, StandIn]:
+def tried(form: Form, product: Product, home: Path, content: bytes) -> tuple[DownloadFailure | None, StandIn]:
     """Beacon's process with the real client, past all checks of ours."""
     settings = Settings(home=home, kaggle_timeout_seconds=250)
     with StandIn() as kaggle:
@@ -74,7 +74,7 @@ def test_a_header_that_cannot_be_sent_is_not_quoted(product: Product, tmp_path: 
         given = kaggle.environment(tmp_path, environment)
         (tmp_path / "out").mkdir()
         failure = _download(Settings(home=tmp_path, kaggle_timeout_seconds=250), product, tmp_path / "out", given)
-        assert failure == Failure(-1, "ValueError in http.client")
+        assert failure == DownloadFailure(-1, "ValueError in http.client")
         with pytest.raises(SettingsError, match=r"^KAGGLE_API_TOKEN: "):
             fetch(Settings(home=tmp_path), product, tmp_path / "raw", lambda _: None, given)
 

@@ -18,12 +18,12 @@ from support.packages import build_package
 from beacon_console.models.registry import Registry as ConsoleRegistry
 from beacon_core.domain.pins import Pin
 from beacon_core.domain.product import Product
-from beacon_core.model_package.download import CHALLENGER, CHAMPION, ForeignVersionError, download_package, pinned_at
+from beacon_core.model_package.download import CHALLENGER, CHAMPION, ForeignVersionError, bring, pinned_at
 from beacon_core.model_package.manifest import PackageError, read_package
 from beacon_core.model_package.release import package_folder
 from beacon_core.platform.mlflow import Mlflow
 from beacon_promotion.controller import registry as aliases
-from beacon_retraining.registry.register import HIGHEST_TAG, Entry, Registry, VersionTakenError
+from beacon_retraining.registry.register import HIGHEST_TAG, Registry, RegistryEntry, VersionTakenError
 
 pytestmark = pytest.mark.xdist_group("edited")
 NUMBERS = itertools.count(1)
@@ -54,11 +54,13 @@ class Shop:
             pin = build_package(self.models, self.product, number)
             package = read_package(package_folder(self.models, pin), pin.sha256)
             try:
-                self.registry.register(self.product, package, Entry(run_key, {"a": "1"}, {"m": 1.0}), CHALLENGER)
+                self.registry.register(
+                    self.product, package, RegistryEntry(run_key, {"a": "1"}, {"m": 1.0}), CHALLENGER
+                )
                 break
             except VersionTakenError:
                 assert attempt == 1
-        assert download_package(self.address, pin, self.models / "brought").sha256 == pin.sha256
+        assert bring(self.address, pin, self.models / "brought").sha256 == pin.sha256
         assert Mlflow(self.address).aliases(self.name)[CHALLENGER] == pin.version
         return pin
 
@@ -196,22 +198,22 @@ def test_a_registered_model_that_is_gone_gives_no_number_to_two_packages(edit: s
 
 def test_equal_inputs_are_one_version_only_where_it_is_whole(shop: Shop) -> None:
     known = [shop.register("same"), shop.register("same"), shop.register("same")]
-    assert shop.registry.made_of(shop.name, "same") == known[::-1]
+    assert shop.registry.versions_of(shop.name, "same") == known[::-1]
     shop.client.delete_run(shop.run_of(known[2]))
     shop.client.delete_model_version(shop.name, known[1].version)
-    assert shop.registry.made_of(shop.name, "same") == known[:1]
+    assert shop.registry.versions_of(shop.name, "same") == known[:1]
     for file in shop.files_of(known[0]).iterdir():
         file.unlink()
     with pytest.raises(PackageError, match=r" has no package/manifest\.json of run "):
-        download_package(shop.address, known[0], shop.models / "again")
+        bring(shop.address, known[0], shop.models / "again")
 
 
 def test_files_that_somebody_removed_are_put_back_by_the_next_registration_of_the_package(shop: Shop) -> None:
     pin = shop.register("third")
     shutil.rmtree(shop.files_of(pin))
     package = read_package(package_folder(shop.models, pin), pin.sha256)
-    shop.registry.register(shop.product, package, Entry("third", {}, {}), CHALLENGER)
-    assert download_package(shop.address, pin, shop.models / "again").sha256 == pin.sha256
+    shop.registry.register(shop.product, package, RegistryEntry("third", {}, {}), CHALLENGER)
+    assert bring(shop.address, pin, shop.models / "again").sha256 == pin.sha256
     assert shop.versions() == [1, 2, 3]
 
 
@@ -223,7 +225,7 @@ def test_what_a_kill_between_create_and_delete_left_is_not_taken_for_the_version
     tags = {"sha256": pin.sha256, "run_key": "third"}
     assert shop.client.create_model_version(shop.name, source, run, tags=tags).version in {4, "4"}
     package = read_package(package_folder(shop.models, pin), pin.sha256)
-    assert shop.registry.register(shop.product, package, Entry("third", {}, {}), CHALLENGER) == run
+    assert shop.registry.register(shop.product, package, RegistryEntry("third", {}, {}), CHALLENGER) == run
     assert Mlflow(shop.address).aliases(shop.name)[CHALLENGER] == "3"
     assert shop.register("fourth").version == "5"
 

@@ -24,8 +24,8 @@ from beacon_core.model_package.release import read_release
 from beacon_core.platform import clock
 from beacon_core.platform.mlflow import Mlflow
 from beacon_core.platform.settings import ROOT, Settings
-from beacon_retraining.pipeline.context import Registered
-from beacon_retraining.pipeline.pipeline import Order, retrain
+from beacon_retraining.pipeline.context import RegistrationResult
+from beacon_retraining.pipeline.pipeline import RetrainOptions, retrain
 from beacon_retraining.training.settings import TrainSettings
 
 QUICK = TrainSettings(folds=3, repeats=1, coverage_folds=3, jobs=1, candidates=("ridge",))
@@ -38,26 +38,26 @@ class Home:
 
     def __init__(self, address: str, product: Product, folder: Path, *, by_dvc: bool) -> None:
         self.settings = Settings(home=folder, mlflow_url=address)
-        self.product, self.order = product, Order(by_dvc=by_dvc)
+        self.product, self.options = product, RetrainOptions(by_dvc=by_dvc)
         self.client, self.mlflow = MlflowClient(address, address), Mlflow(address)
         self.lines: list[str] = []
         self.retrain(0)
 
-    def retrain(self, seed: int) -> Registered:
+    def retrain(self, seed: int) -> RegistrationResult:
         """Once; what it says of the version is what the registry has."""
         self.lines.clear()
         training = msgspec.structs.replace(QUICK, seed=seed)
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("BEACON_HOME", str(self.settings.home))
             patch.setenv("BEACON_MLFLOW_URL", self.settings.mlflow_url)
-            done = retrain(self.settings, self.product, training, self.order, self.lines.append)
+            done = retrain(self.settings, self.product, training, self.options, self.lines.append)
         assert done is not None
         version = self.mlflow.version(self.product.name, done.version)
         assert version is not None
         assert (version.sha256, version.run_id) == (done.sha256, done.run_id)
         return done
 
-    def delete(self, done: Registered) -> None:
+    def delete(self, done: RegistrationResult) -> None:
         self.client.delete_model_version(self.product.name, done.version)
 
     def of_a_person(self) -> str:
@@ -65,7 +65,7 @@ class Home:
         source = f"{run.info.artifact_uri}/model"
         return str(self.client.create_model_version(self.product.name, source, run.info.run_id).version)
 
-    def verdict(self, done: Registered) -> Verdict:
+    def verdict(self, done: RegistrationResult) -> Verdict:
         said = newest(open_store(self.settings.database), self.product.name, done.version, done.sha256)
         assert said is not None
         return said

@@ -61,7 +61,7 @@ class Pair:
         self.there = Settings(home=folder / "there", dvc_remote=address)
         self.source, self.target = (self._workspace(settings) for settings in (self.here, self.there))
         dvc.git_init(self.source)
-        dvc.ask(self.source, "repro")
+        dvc.output_of(self.source, "repro")
         self.lock = (self.source / LOCK).read_bytes()
         self.digests = {name: digest(self.source / name) for name in FILES}
         (self.target / "raw").mkdir()

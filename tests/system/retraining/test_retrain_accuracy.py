@@ -6,10 +6,10 @@ import pytest
 from beacon_core.domain.product import Product
 from beacon_retraining.data.dataset import make_dataset
 from beacon_retraining.data.validate import validate
-from beacon_retraining.training.candidates import BLEND, CANDIDATES
 from beacon_retraining.training.interval import covered, widths
+from beacon_retraining.training.model_specs import BLEND, MODEL_SPECS
 from beacon_retraining.training.settings import TrainSettings
-from beacon_retraining.training.train import behind_best, choose, compare
+from beacon_retraining.training.train import choose, compare, excess_over_best
 
 NEEDED = {"blend", *(name for name, _ in BLEND)}
 
@@ -20,13 +20,13 @@ def test_the_blend_keeps_the_promised_error_and_coverage(product: Product) -> No
     assert "B" not in product.feature_names
     assert np.isnan(features).any()
     dataset = make_dataset(product, features, rows[product.target.name].to_numpy())
-    candidates = [candidate for candidate in CANDIDATES if candidate.name in NEEDED]
+    candidates = [spec for spec in MODEL_SPECS if spec.name in NEEDED]
     settings = TrainSettings()
     assert (settings.folds, settings.repeats) == (10, 3)
     results = {result.name: result for result in compare(dataset, product, settings, candidates)}
     assert results["blend"].rmse <= 2.85
     ordered = tuple(results.values())
-    assert choose(ordered, behind_best(ordered, dataset.target)).name == "blend"
+    assert choose(ordered, excess_over_best(ordered, dataset.target)).name == "blend"
     # Widths from two repeats of the cross-validation, counted on the third.
     residuals = dataset.target - results["blend"].held_out
     coverage = covered(residuals[2], widths(residuals[:2], product.training.interval_coverage)).mean()

@@ -17,7 +17,7 @@ from beacon_core.model_package.release import read_release
 from beacon_core.platform.job import status_of
 from beacon_core.platform.mlflow import Mlflow
 from beacon_core.platform.settings import Settings
-from beacon_retraining.pipeline.pipeline import Order, retrain
+from beacon_retraining.pipeline.pipeline import RetrainOptions, retrain
 from beacon_retraining.pipeline.stages import STAGES, run_stage
 from beacon_retraining.pipeline.workspace import Run, prepare
 from beacon_retraining.registry.register import Registry
@@ -61,7 +61,7 @@ def test_a_full_disk_costs_the_run_and_nothing_else(product: Product, tmp_path: 
     with small_disk(disk, "64m"), mlflow_server(tmp_path / "mlflow") as address:
         store = f"sqlite:///{tmp_path / 'store.db'}"
         settings = Settings(home=disk / "home", mlflow_url=address, database_url=store)
-        first = retrain(settings, product, QUICK, Order(by_dvc=False), print)
+        first = retrain(settings, product, QUICK, RetrainOptions(by_dvc=False), print)
         assert first is not None
         served = settings.release_file.read_bytes()
         models = state(settings.models_dir)

@@ -17,7 +17,7 @@ from beacon_core.platform.settings import Settings
 from beacon_retraining.data.dataset import Dataset, make_dataset
 from beacon_retraining.data.validate import validate
 from beacon_retraining.evaluation.evaluate import evaluate, plan_splits
-from beacon_retraining.packaging.package import Origin, write_package
+from beacon_retraining.packaging.package import PackageOrigin, write_package
 from beacon_retraining.training.settings import TrainSettings
 from beacon_retraining.training.train import train
 
@@ -25,8 +25,8 @@ MADE = datetime(2025, 1, 1, tzinfo=UTC)
 SETTINGS = Settings()
 
 
-def quick(candidate: str) -> TrainSettings:
-    return TrainSettings(folds=3, repeats=1, coverage_folds=3, jobs=1, candidates=(candidate,))
+def quick(algorithm: str) -> TrainSettings:
+    return TrainSettings(folds=3, repeats=1, coverage_folds=3, jobs=1, candidates=(algorithm,))
 
 
 @pytest.fixture(scope="module")
@@ -58,10 +58,10 @@ def made(product: Product, tmp_path_factory: pytest.TempPathFactory):
     """A function that trains and packages: (dataset, candidate, version) -> package."""
     models = tmp_path_factory.mktemp("models")
 
-    def make(dataset: Dataset, candidate: str, version: str) -> Package:
-        settings = quick(candidate)
+    def make(dataset: Dataset, algorithm: str, version: str) -> Package:
+        settings = quick(algorithm)
         trained = train(dataset, product, settings)
-        return write_package(models, product, dataset, trained, settings, Origin(version, "sample", "abc", MADE))
+        return write_package(models, product, dataset, trained, settings, PackageOrigin(version, "sample", "abc", MADE))
 
     return make
 
@@ -109,11 +109,11 @@ def test_what_training_held_out_gives_the_verdict_that_a_second_time_would(
     settings = quick("kernel-ridge")
     trained = train(old_world, product, settings)
     with tempfile.TemporaryDirectory() as models:
-        origin = Origin("12", "sample", "abc", MADE)
+        origin = PackageOrigin("12", "sample", "abc", MADE)
         package = write_package(Path(models), product, old_world, trained, settings, origin)
         held_out = trained.assessment.held_out
         anew, known = (
-            evaluate(SETTINGS, product, old_world, package, None, settings, parts) for parts in ((), held_out)
+            evaluate(SETTINGS, product, old_world, package, None, settings, folded) for folded in ((), held_out)
         )
         other = msgspec.structs.replace(settings, seed=1)
         assert evaluate(SETTINGS, product, old_world, package, None, other, held_out).rows == 506

@@ -26,7 +26,7 @@ from beacon_core.model_package.release import read_release
 from beacon_core.platform.job import status_of
 from beacon_core.platform.settings import ROOT, Settings
 from beacon_retraining.pipeline import dvc, remote
-from beacon_retraining.pipeline.pipeline import Order, StageFailedError, retrain
+from beacon_retraining.pipeline.pipeline import RetrainOptions, StageFailedError, retrain
 from beacon_retraining.pipeline.stages import STAGES, run_stage
 from beacon_retraining.pipeline.workspace import LOCK, Run, folder_of, prepare
 from beacon_retraining.training.settings import TrainSettings
@@ -51,7 +51,7 @@ def settings(address: str, product: Product, tmp_path_factory: pytest.TempPathFa
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BEACON_HOME", str(made.home))
         patch.setenv("BEACON_MLFLOW_URL", address)
-        assert retrain(made, product, QUICK, Order(), print) is not None
+        assert retrain(made, product, QUICK, RetrainOptions(), print) is not None
     return made
 
 
@@ -159,7 +159,7 @@ def test_bad_data_end_a_run_by_dvc_with_their_own_status(
         asks_kaggle(kaggle, tmp_path, monkeypatch)
         kaggle.answers = [BAD["renamed"]]
         with pytest.raises(StageFailedError, match=r"fetch: .*RM is missing; 'ROOMS' is not a column") as failed:
-            retrain(settings, product, QUICK, Order(), print)
+            retrain(settings, product, QUICK, RetrainOptions(), print)
     assert failed.value.exit_status == 65
     assert state(folder) == before
     assert versions(address, product) == known
@@ -178,15 +178,15 @@ def test_mlflow_away_at_registration_keeps_the_package_and_the_next_run_register
     gone = f"http://127.0.0.1:{free_port()}"
     monkeypatch.setenv("BEACON_MLFLOW_URL", gone)
     with pytest.raises(StageFailedError, match=f"register: MLflow at {gone} does not answer") as failed:
-        retrain(msgspec.structs.replace(settings, mlflow_url=gone), product, other, Order(), print)
+        retrain(msgspec.structs.replace(settings, mlflow_url=gone), product, other, RetrainOptions(), print)
     assert failed.value.exit_status == 75
     assert (folder / "package.json").read_bytes() == made
     assert versions(address, product) == known
     monkeypatch.setenv("BEACON_MLFLOW_URL", address)
-    done = retrain(settings, product, other, Order(), print)
+    done = retrain(settings, product, other, RetrainOptions(), print)
     assert done is not None
     assert done.sha256 == msgspec.json.decode(made)["sha256"]
-    again = retrain(settings, product, other, Order(), print)
+    again = retrain(settings, product, other, RetrainOptions(), print)
     assert again is not None
     assert (again.version, again.sha256) == (done.version, done.sha256)
     assert len(versions(address, product)) == len(known) + 1

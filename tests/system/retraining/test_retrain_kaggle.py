@@ -9,7 +9,7 @@ from support.kaggle import Answer, StandIn, spoilt, zipped
 from beacon_core.domain.product import Product
 from beacon_core.platform.data_file import DataError
 from beacon_core.platform.settings import ROOT, Settings
-from beacon_retraining.data.fetch import Fetched, FetchError, FetchRefusedError, fetch, read_source
+from beacon_retraining.data.fetch import FetchError, FetchRefusedError, FetchResult, fetch, read_source
 from beacon_retraining.data.validate import validate
 
 SAMPLE = (ROOT / "feature_repo/sample/HousingData.csv").read_bytes()
@@ -23,7 +23,7 @@ def kaggle() -> Iterator[StandIn]:
         yield server
 
 
-def run(kaggle: StandIn, product: Product, home: Path, timeout: float = 250) -> Fetched:
+def run(kaggle: StandIn, product: Product, home: Path, timeout: float = 250) -> FetchResult:
     settings = Settings(home=home, kaggle_timeout_seconds=timeout)
     return fetch(settings, product, home / "raw", lambda file: validate(file, product), kaggle.environment(home))
 

@@ -12,14 +12,21 @@ from beacon_retraining.data.dataset import Dataset, make_dataset
 from beacon_retraining.data.validate import validate
 from beacon_retraining.packaging import export
 from beacon_retraining.training.assess import assess
-from beacon_retraining.training.candidates import BLEND, CANDIDATES, Candidate, LogTarget, _boosting, _forest, _kernel
 from beacon_retraining.training.imputation import fit_fill, impute
 from beacon_retraining.training.interval import Widths, covered, widths
+from beacon_retraining.training.model_specs import BLEND, MODEL_SPECS, LogTarget, ModelSpec, _boosting, _forest, _kernel
 from beacon_retraining.training.settings import TrainSettings
-from beacon_retraining.training.train import NoSuitableCandidateError, Result, behind_best, choose, compare, train
+from beacon_retraining.training.train import (
+    NoApplicableModelError,
+    TrainingResult,
+    choose,
+    compare,
+    excess_over_best,
+    train,
+)
 
 QUICK = TrainSettings(folds=4, repeats=2, coverage_folds=4, jobs=1, candidates=("ridge", "kernel-ridge"))
-BY_NAME = {candidate.name: candidate for candidate in CANDIDATES}
+BY_NAME = {spec.name: spec for spec in MODEL_SPECS}
 
 
 @pytest.fixture(scope="module")
@@ -57,12 +64,10 @@ def test_the_fingerprint_sees_every_value_and_nothing_else(dataset: Dataset, pro
     assert make_dataset(product, longer.features, longer.target).fingerprint != dataset.fingerprint
 
 
-@pytest.mark.parametrize("candidate", CANDIDATES, ids=lambda candidate: candidate.name)
-def test_every_candidate_answers_alike_in_both_runtimes(
-    candidate: Candidate, dataset: Dataset, product: Product
-) -> None:
+@pytest.mark.parametrize("spec", MODEL_SPECS, ids=lambda spec: spec.name)
+def test_every_model_spec_answers_alike_in_both_runtimes(spec: ModelSpec, dataset: Dataset, product: Product) -> None:
     features = impute(dataset.features, fit_fill(dataset.features, product))
-    model = candidate.build(0).fit(features, dataset.target)
+    model = spec.build(0).fit(features, dataset.target)
     content = export.to_onnx(model, features.shape[1])
     assert export.check_parity(content, model, features) <= export.TOLERANCE / 3
     session = export.open_session(content)
@@ -168,10 +173,10 @@ def test_intervals_hold_what_they_say_on_new_draws() -> None:
     assert not covered(np.array([3.0, -3.0]), Widths(1.0, 1.0)).any()
 
 
-def test_training_takes_the_better_candidate_and_covers_what_it_says(dataset: Dataset, product: Product) -> None:
+def test_training_takes_the_better_model_and_covers_what_it_says(dataset: Dataset, product: Product) -> None:
     trained = train(dataset, product, QUICK)
     assert [result.name for result in trained.results] == ["ridge", "kernel-ridge"]
-    assert trained.candidate == "kernel-ridge"
+    assert trained.algorithm == "kernel-ridge"
     assert trained.result.rmse < 3.6 < trained.results[0].rmse
     assert trained.measured_coverage == pytest.approx(product.training.interval_coverage, abs=0.03)
     assert product.feature_names[int(trained.importances.argmax())] in product.key_features
@@ -203,40 +208,40 @@ def test_kernels_are_left_out_where_there_are_too_many_rows_for_them(dataset: Da
     """Their time grows with the cube of the rows."""
     many = np.arange(4001) % len(dataset.target)
     grown = make_dataset(product, dataset.features[many], dataset.target[many])
-    assert [candidate.name for candidate in CANDIDATES if candidate.suits(grown)] == [
+    assert [spec.name for spec in MODEL_SPECS if spec.is_applicable(grown)] == [
         "ridge",
         "extra-trees",
         "boosting",
     ]
-    assert all(candidate.suits(dataset) for candidate in CANDIDATES)
+    assert all(spec.is_applicable(dataset) for spec in MODEL_SPECS)
     only = msgspec.structs.replace(QUICK, candidates=("kernel-ridge",))
-    with pytest.raises(NoSuitableCandidateError, match="kernel-ridge none suits these 4001 rows"):
+    with pytest.raises(NoApplicableModelError, match="kernel-ridge can be fitted to these 4001 rows"):
         train(grown, product, only)
 
 
-def test_a_target_of_zero_leaves_out_the_candidates_that_take_logarithms(dataset: Dataset, product: Product) -> None:
+def test_a_target_of_zero_leaves_out_the_models_that_take_logarithms(dataset: Dataset, product: Product) -> None:
     target = dataset.target.copy()
     target[0] = 0
     trained = train(make_dataset(product, dataset.features, target), product, QUICK)
     assert [result.name for result in trained.results] == ["ridge"]
 
 
-def results_with(errors: dict[str, np.ndarray]) -> tuple[Result, ...]:
+def results_with(errors: dict[str, np.ndarray]) -> tuple[TrainingResult, ...]:
     """Results of candidates whose predictions of a target of zero are `errors`."""
     figures = dict.fromkeys(("rmse", "rmse_spread", "pooled_rmse", "mae", "mae_spread", "r2", "r2_spread"), 0.0)
-    return tuple(Result(name=name, held_out=error[None, :], **figures) for name, error in errors.items())
+    return tuple(TrainingResult(name=name, held_out=error[None, :], **figures) for name, error in errors.items())
 
 
 def test_the_simplest_within_one_standard_error_is_taken_unless_the_gain_is_clear() -> None:
     noise = np.random.default_rng(3).normal(size=1000)
     target = np.zeros(1000)
     alike = results_with({"simple": np.where(np.arange(1000) % 2, 1.01, 0.99) * noise, "complex": noise * 0.9999})
-    assert choose(alike, behind_best(alike, target)).name == "simple"
+    assert choose(alike, excess_over_best(alike, target)).name == "simple"
     better = results_with({"simple": noise * 1.2, "complex": noise})
-    behind = behind_best(better, target)
-    assert choose(better, behind).name == "complex"
-    assert behind["complex"] == (0.0, 0.0)
-    assert behind["simple"][0] == pytest.approx(0.44 * np.mean(noise**2))
+    excess = excess_over_best(better, target)
+    assert choose(better, excess).name == "complex"
+    assert excess["complex"] == (0.0, 0.0)
+    assert excess["simple"][0] == pytest.approx(0.44 * np.mean(noise**2))
 
 
 def test_what_is_assessed_is_counted_on_held_out_rows(dataset: Dataset, product: Product) -> None:

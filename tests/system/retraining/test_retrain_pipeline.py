@@ -31,8 +31,8 @@ from beacon_retraining.data.dataset import dataset_of
 from beacon_retraining.data.history import load_dataset
 from beacon_retraining.packaging import export
 from beacon_retraining.packaging.package import export_model
-from beacon_retraining.pipeline.context import DATASET, Registered
-from beacon_retraining.pipeline.pipeline import Order, retrain
+from beacon_retraining.pipeline.context import DATASET, RegistrationResult
+from beacon_retraining.pipeline.pipeline import RetrainOptions, retrain
 from beacon_retraining.pipeline.stages import STAGES
 from beacon_retraining.registry.lineage import LineageError, trace
 from beacon_retraining.registry.register import Registry
@@ -56,9 +56,9 @@ class Road:
     def __init__(self, settings: Settings, product: Product, training: TrainSettings = QUICK) -> None:
         self.settings = settings
         self.lines: list[str] = []
-        done = retrain(settings, product, training, Order(by_dvc=False), self.lines.append)
+        done = retrain(settings, product, training, RetrainOptions(by_dvc=False), self.lines.append)
         assert done is not None
-        self.done: Registered = done
+        self.done: RegistrationResult = done
         self.package: Package = read_package(settings.models_dir / product.name / done.version, done.sha256)
 
 

@@ -15,7 +15,7 @@ from beacon_core.data.database import migrate, open_store
 from beacon_core.domain.product import Product
 from beacon_core.feature_store import definitions, repo
 from beacon_core.platform.settings import Settings
-from beacon_retraining.pipeline.pipeline import Order, retrain
+from beacon_retraining.pipeline.pipeline import RetrainOptions, retrain
 from beacon_retraining.training.settings import TrainSettings
 
 QUICK = TrainSettings(folds=4, repeats=1, coverage_folds=4, jobs=1, candidates=("ridge",))
@@ -26,7 +26,7 @@ def test_what_is_not_trained_on_is_told_everywhere(tmp_path: Path, product: Prod
     with mlflow_server(tmp_path) as address:
         settings = Settings(home=tmp_path / "home", mlflow_url=address)
         lines: list[str] = []
-        first = retrain(settings, product, QUICK, Order(by_dvc=False), lines.append)
+        first = retrain(settings, product, QUICK, RetrainOptions(by_dvc=False), lines.append)
         assert first is not None
         engine = open_store(settings.database)
         migrate(engine)
@@ -44,7 +44,7 @@ def test_what_is_not_trained_on_is_told_everywhere(tmp_path: Path, product: Prod
             log.predict(name, datetime.now(UTC), entity, **given)
             log.tell(name, (product.target.low + product.target.high) / 2)
         lines.clear()
-        done = retrain(settings, product, QUICK, Order(by_dvc=False, force=True), lines.append)
+        done = retrain(settings, product, QUICK, RetrainOptions(by_dvc=False, force=True), lines.append)
         assert done is not None
         metrics = MlflowClient(address, address).get_run(done.run_id).data.metrics
     line = next(line for line in lines if line.startswith("features"))

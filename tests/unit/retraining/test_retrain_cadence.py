@@ -1,15 +1,15 @@
-"""The replay: no row is answered by a model that knew it, each rule retrains when it says, and drift is found."""
+"""The study: no row is predicted by a model that saw it, each rule retrains as it says, and drift is found."""
 
 import numpy as np
 import pytest
 
 from beacon_core.domain.product import Product
 from beacon_retraining.data.dataset import Dataset, make_dataset
-from beacon_retraining.studies.cadence import HistoryError, replay_all, rolling
+from beacon_retraining.studies.cadence import HistoryError, rolling, run_study
 from beacon_retraining.studies.cadence_report import tables
-from beacon_retraining.training.candidates import CANDIDATES
+from beacon_retraining.training.model_specs import MODEL_SPECS
 
-RIDGE = next(candidate for candidate in CANDIDATES if candidate.name == "ridge")
+RIDGE = next(spec for spec in MODEL_SPECS if spec.name == "ridge")
 DAYS, PER_DAY, BREAK = 100, 20, 60
 
 
@@ -26,38 +26,38 @@ def history(product: Product, days: int = DAYS) -> Dataset:
 
 
 def test_each_rule_retrains_when_it_says_and_only_those_that_retrain_recover(product: Product) -> None:
-    cadence = replay_all(history(product), product, RIDGE)
-    found = {replay.rule.name: replay for replay in cadence.replays}
+    study = run_study(history(product), product, RIDGE)
+    found = {run.rule.name: run for run in study.runs}
     first = DAYS * 15 // 100
-    assert cadence.start == np.datetime64("2025-01-01") + first
-    assert len(cadence.days) == (DAYS - first) * PER_DAY
+    assert study.start == np.datetime64("2025-01-01") + first
+    assert len(study.days) == (DAYS - first) * PER_DAY
     assert found["never"].retrained == ()
     assert found["30 days"].retrained == (30, 60)
     assert found["7 days"].retrained == tuple(range(7, DAYS - first, 7))
     drift = BREAK - first
     assert drift < min(found["on drift"].retrained) <= drift + 7
-    before = cadence.days < drift
-    for replay in cadence.replays:
-        assert replay.errors[before].mean() == pytest.approx(0.8, abs=0.1)
+    before = study.days < drift
+    for run in study.runs:
+        assert run.errors[before].mean() == pytest.approx(0.8, abs=0.1)
         # The first day of the new world: nobody can have known it.
-        assert replay.errors[cadence.days == drift].mean() == pytest.approx(30, abs=2)
+        assert run.errors[study.days == drift].mean() == pytest.approx(30, abs=2)
     assert found["never"].errors[~before].mean() == pytest.approx(30, abs=1)
     assert found["7 days"].mae < found["30 days"].mae < found["never"].mae
 
 
 def test_the_feature_that_counts_is_of_use_and_the_table_has_all(product: Product) -> None:
-    cadence = replay_all(history(product), product, RIDGE)
-    assert cadence.useful[0].argmax() == 0
-    assert cadence.useful[0, 0] == pytest.approx(2.6, abs=0.5)
-    assert np.abs(cadence.useful[0, 1:]).max() < 0.1
-    text = tables(cadence, product)
+    study = run_study(history(product), product, RIDGE)
+    assert study.usefulness[0].argmax() == 0
+    assert study.usefulness[0, 0] == pytest.approx(2.6, abs=0.5)
+    assert np.abs(study.usefulness[0, 1:]).max() < 0.1
+    text = tables(study, product)
     assert "| never | " in text
     assert all(f"\n| {name} | " in text for name in product.feature_names)
 
 
 def test_a_short_history_is_refused(product: Product) -> None:
-    with pytest.raises(HistoryError, match="spans 20 days, a replay needs 30"):
-        replay_all(history(product, 20), product, RIDGE)
+    with pytest.raises(HistoryError, match="spans 20 days, the study needs 30"):
+        run_study(history(product, 20), product, RIDGE)
 
 
 def test_the_rolling_error_is_that_of_the_rows_of_its_days() -> None:

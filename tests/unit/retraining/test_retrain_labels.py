@@ -12,7 +12,7 @@ from beacon_core.data.database import migrate, open_store
 from beacon_core.data.tables import actuals, predictions
 from beacon_core.domain.product import Product
 from beacon_retraining.data.labels import OBSERVED, PREDICTION, label_columns, read_labels
-from beacon_retraining.data.validate import sound
+from beacon_retraining.data.validate import valid_rows
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -134,7 +134,7 @@ def test_a_label_that_breaks_a_rule_of_the_product_is_unsound(engine: Engine, pr
         predict(engine, id_, 0, **features)
         tell(engine, 500 if id_ == "target" else 20, 1, id_=id_)
     labels = read_labels(engine, product)
-    assert labels.loc[sound(labels, product), PREDICTION].tolist() == ["good"]
+    assert labels.loc[valid_rows(labels, product), PREDICTION].tolist() == ["good"]
 
 
 def test_an_actual_of_any_year_ends_no_retraining(engine: Engine, product: Product) -> None:

@@ -17,15 +17,15 @@ import beacon_core
 import beacon_retraining
 from beacon_core.platform.settings import ROOT, Settings
 from beacon_retraining.pipeline import context
-from beacon_retraining.pipeline.dvc import HOLDERS, KEPT_LOCK, forget_the_dead, mend_lock
+from beacon_retraining.pipeline.dvc import HOLDERS, KEPT_LOCK, remove_stale_holders, restore_lock
 from beacon_retraining.pipeline.stages import STAGES
 from beacon_retraining.pipeline.workspace import (
     LOCK,
     Run,
-    code_digest,
     default_training,
-    judging_digest,
-    making_files,
+    evaluation_code_digest,
+    model_code_digest,
+    model_code_files,
     params_of,
     prepare,
     read_run,
@@ -97,7 +97,7 @@ def test_the_workspace_carries_the_run_and_leaves_alone_what_stays(tmp_path: Pat
     prepare(settings, training, Run("later", "schedule", jobs=1))
     assert read_run(folder).trigger == "schedule"
     assert {file.name: file.stat().st_mtime_ns for file in folder.iterdir() if file.name != "run.json"} == before
-    assert len(code_digest()) == 64
+    assert len(model_code_digest()) == 64
 
 
 @pytest.mark.parametrize(
@@ -107,6 +107,8 @@ def test_the_workspace_carries_the_run_and_leaves_alone_what_stays(tmp_path: Pat
         ("beacon_retraining/training/deeper/still.py", True, False),
         ("beacon_retraining/packaging/card.py", True, False),
         ("beacon_core/domain/value_rules.py", True, False),
+        ("beacon_core/data/labels.py", True, False),
+        ("beacon_core/data/retrain_requests.py", False, False),
         ("beacon_core/feature_store/offline.py", True, False),
         ("beacon_retraining/evaluation/report.py", False, True),
         ("beacon_retraining/registry/register.py", False, False),
@@ -120,37 +122,37 @@ def test_a_model_follows_the_rooms_that_make_it_and_a_verdict_those_that_judge(
     for package in (beacon_core, beacon_retraining):
         shutil.copytree(Path(str(package.__file__)).parent, tmp_path / package.__name__)
         monkeypatch.setattr(package, "__file__", str(tmp_path / package.__name__ / "__init__.py"))
-    before = code_digest(), judging_digest()
+    before = model_code_digest(), evaluation_code_digest()
     (tmp_path / file).parent.mkdir(exist_ok=True)
     with (tmp_path / file).open("a", encoding="utf-8") as stream:
         stream.write("# Another word.\n")
-    after = code_digest(), judging_digest()
+    after = model_code_digest(), evaluation_code_digest()
     assert [old != new for old, new in zip(before, after, strict=True)] == [making, judging]
 
 
 def test_every_file_that_makes_a_model_is_there() -> None:
-    files = making_files()
+    files = model_code_files()
     assert len(files) == len(set(files)) > 30
     assert all(file.is_file() for file in files)
 
 
 def test_what_training_found_out_survives_as_json() -> None:
-    from beacon_retraining.training.assess import Assessment
-    from beacon_retraining.training.crossval import Part
+    from beacon_retraining.training.assess import ModelAssessment
+    from beacon_retraining.training.crossval import FoldPredictions
     from beacon_retraining.training.interval import Widths
-    from beacon_retraining.training.train import Result, Trained
+    from beacon_retraining.training.train import TrainedModel, TrainingResult
     from beacon_retraining.training.trained_file import decode, encode
 
     rng = np.random.default_rng(0)
-    part = Part(np.array([2, 0]), rng.random((2, 2)), Widths(0.5, 1 / 3))
-    found = Trained(
-        candidate="ridge",
+    part = FoldPredictions(np.array([2, 0]), rng.random((2, 2)), Widths(0.5, 1 / 3))
+    found = TrainedModel(
+        algorithm="ridge",
         model=None,
         fill=rng.random(3),
-        results=(Result("ridge", 1 / 3, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, rng.random((2, 4))),),
-        behind={"ridge": (0.0, 0.0)},
+        results=(TrainingResult("ridge", 1 / 3, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, rng.random((2, 4))),),
+        excess={"ridge": (0.0, 0.0)},
         widths=Widths(1.0, 2.0),
-        assessment=Assessment(1.5, 0.9, rng.random(3), rng.random(3), {0.1: 2.0, 0.3: 3.0}, (part,)),
+        assessment=ModelAssessment(1.5, 0.9, rng.random(3), rng.random(3), {0.1: 2.0, 0.3: 3.0}, (part,)),
     )
     again = decode(encode(found))
     assert again.results[0].held_out.tobytes() == found.results[0].held_out.tobytes()
@@ -159,7 +161,7 @@ def test_what_training_found_out_survives_as_json() -> None:
     assert held_out.predictions.tobytes() == part.predictions.tobytes()
     assert again.assessment.missing == found.assessment.missing
     assert again.fill.tobytes() == found.fill.tobytes()
-    assert (again.behind, again.widths, again.result.rmse) == (found.behind, found.widths, 1 / 3)
+    assert (again.excess, again.widths, again.result.rmse) == (found.excess, found.widths, 1 / 3)
 
 
 @pytest.mark.parametrize(
@@ -169,33 +171,33 @@ def test_half_a_lock_gives_way_to_the_last_whole_one(left: bytes, tmp_path: Path
     whole = b"schema: '2.0'\nstages:\n  fetch:\n    cmd: python\n"
     lock = tmp_path / LOCK
     lock.write_bytes(whole)
-    mend_lock(tmp_path)
+    restore_lock(tmp_path)
     assert lock.read_bytes() == whole
     lock.write_bytes(left)
-    mend_lock(tmp_path)
+    restore_lock(tmp_path)
     assert not lock.exists()
     kept = tmp_path / KEPT_LOCK
     kept.parent.mkdir(parents=True)
     kept.write_bytes(whole)
     lock.write_bytes(left)
-    mend_lock(tmp_path)
+    restore_lock(tmp_path)
     assert lock.read_bytes() == whole
 
 
 def test_who_holds_a_file_is_forgotten_once_all_are_dead(tmp_path):
     file = tmp_path / HOLDERS
     file.parent.mkdir(parents=True)
-    forget_the_dead(tmp_path)
+    remove_stale_holders(tmp_path)
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as holder:
         held = {"write": {"/x": {"pid": holder.pid, "cmd": "dvc"}}, "read": {"/y": [{"pid": holder.pid, "cmd": "dvc"}]}}
         file.write_text(json.dumps(held))
-        forget_the_dead(tmp_path)
+        remove_stale_holders(tmp_path)
         assert file.exists()
         holder.kill()
         # Dead, and not yet waited for.
         os.waitid(os.P_PID, holder.pid, os.WEXITED | os.WNOWAIT)
-        forget_the_dead(tmp_path)
+        remove_stale_holders(tmp_path)
         assert not file.exists()
     file.write_text('{"write": {"/x": {"pi')
-    forget_the_dead(tmp_path)
+    remove_stale_holders(tmp_path)
     assert not file.exists()

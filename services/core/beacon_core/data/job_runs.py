@@ -156,3 +156,11 @@ def add_failure(connection: Connection, job: str, stage: str, started_at: dateti
     row: dict[str, Any] = {"job": job, "period": period, "stage": stage, "state": FAILED}
     row |= {"started_at": started_at, "ended_at": clock.now(), "error": error}
     connection.execute(insert(job_runs).values(row))
+
+
+def last_done_at(connection: Connection, job: str, stage: str) -> datetime | None:
+    """When the newest run of a stage that went well ended."""
+    table = job_runs.c
+    query = select(func.max(table.ended_at)).where(table.job == job, table.stage == stage, table.state == DONE)
+    last: datetime | None = connection.execute(query).scalar()
+    return last

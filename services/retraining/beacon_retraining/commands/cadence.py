@@ -1,6 +1,6 @@
-"""How often to retrain: replay the labelled history under several rules. Exit 0 done, 65 too short a history, 75 retry.
+"""How often to retrain: simulate labelled history under several rules. Exit 0 done, 65 too short a history, 75 retry.
 
-Reads the training rows of the last run (or --rows), writes tables and plots, and logs them to MLflow where it is asked.
+Reads the training rows of the last run (or --rows), writes tables and plots, and with --mlflow logs them to MLflow.
 """
 
 import argparse
@@ -14,14 +14,14 @@ from beacon_core.platform.settings import Settings
 from beacon_retraining.data.dataset import dataset_of
 from beacon_retraining.pipeline.context import DATASET
 from beacon_retraining.pipeline.workspace import folder_of
-from beacon_retraining.studies.cadence import replay_all
+from beacon_retraining.studies.cadence import run_study
 from beacon_retraining.studies.cadence_report import draw, tables
-from beacon_retraining.training.candidates import CANDIDATES
+from beacon_retraining.training.model_specs import MODEL_SPECS
 
 
 def main(settings: Settings) -> int:
-    """Replay once."""
-    by_name = {candidate.name: candidate for candidate in CANDIDATES}
+    """Run the study once."""
+    by_name = {spec.name: spec for spec in MODEL_SPECS}
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=Path, default=folder_of(settings) / DATASET, help="Parquet of labelled rows")
     parser.add_argument("--out", type=Path, default=settings.home / "cadence", help="folder of tables and plots")
@@ -30,19 +30,19 @@ def main(settings: Settings) -> int:
     given = parser.parse_args()
     product = load_product(settings.product)
     dataset = dataset_of(product, pd.read_parquet(given.rows))
-    cadence = replay_all(dataset, product, by_name[given.candidate])
-    said = tables(cadence, product)
-    files = draw(cadence, product, given.out)
+    study = run_study(dataset, product, by_name[given.candidate])
+    report = tables(study, product)
+    files = draw(study, product, given.out)
     table = given.out / "cadence.md"
-    table.write_text(said)
+    table.write_text(report)
     if given.mlflow:
         from beacon_retraining.registry.register import Registry  # noqa: PLC0415 - MLflow takes seconds, and only this needs it
 
-        figures = {f"cadence/{replay.rule.name.replace(' ', '-')}/mae": replay.mae for replay in cadence.replays}
+        figures = {f"cadence/{run.rule.name.replace(' ', '-')}/mae": run.mae for run in study.runs}
         params = {"candidate": given.candidate, "data.fingerprint": dataset.fingerprint}
-        run = Registry(settings.mlflow_address).log(f"{product.name}-cadence", params, figures, (table, *files))
-        print(f"logged as run {run}")
-    print(said, end="")
+        run_id = Registry(settings.mlflow_address).log(f"{product.name}-cadence", params, figures, (table, *files))
+        print(f"logged as run {run_id}")
+    print(report, end="")
     print(f"\nplots: {', '.join(str(file) for file in files)}")
     return 0
 

@@ -12,7 +12,7 @@ from beacon_retraining.registry.register import Registry
 
 
 def main(settings: Settings) -> int:
-    """One line a step."""
+    """One line per step."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("prediction", help="the prediction's id, as the answer gave it")
     given = parser.parse_args()

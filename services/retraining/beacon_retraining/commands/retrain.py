@@ -8,7 +8,7 @@ from beacon_core.platform.job import ending, log, run_job
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import load_settings
 from beacon_retraining.pipeline import triggers
-from beacon_retraining.pipeline.pipeline import Order, retrain
+from beacon_retraining.pipeline.pipeline import RetrainOptions, retrain
 from beacon_retraining.pipeline.stages import JOB
 from beacon_retraining.pipeline.workspace import default_training
 
@@ -23,12 +23,12 @@ def main() -> int:
     )
     parser.add_argument("--here", action="store_true", help="all stages in this process, without DVC")
     parser.add_argument("--force", action="store_true", help="run unchanged stages, too")
-    parser.add_argument("--accept-shift", action="store_true", help="take data unlike the last accepted ones")
+    parser.add_argument("--accept-shift", action="store_true", help="accept data unlike the last accepted data")
     parser.add_argument("--folds", type=int, default=training.folds, help="of the cross-validation")
     parser.add_argument("--repeats", type=int, default=training.repeats, help="of the cross-validation")
-    parser.add_argument("--seed", type=int, default=training.seed, help="of everything that draws lots")
+    parser.add_argument("--seed", type=int, default=training.seed, help="of everything random")
     parser.add_argument("--candidates", nargs="+", default=training.candidates, help="to choose from")
-    parser.add_argument("--jobs", type=int, default=training.jobs, help="processes; -1: one a core")
+    parser.add_argument("--jobs", type=int, default=training.jobs, help="processes; -1: one per core")
     given = parser.parse_args()
     settings = load_settings()
     training = msgspec.structs.replace(
@@ -39,8 +39,8 @@ def main() -> int:
         candidates=tuple(given.candidates),
         jobs=given.jobs,
     )
-    order = Order(given.trigger, by_dvc=not given.here, force=given.force, accept_shift=given.accept_shift)
-    retrain(settings, load_product(settings.product), training, order, log.info)
+    options = RetrainOptions(given.trigger, by_dvc=not given.here, force=given.force, accept_shift=given.accept_shift)
+    retrain(settings, load_product(settings.product), training, options, log.info)
     return 0
 
 

@@ -1,6 +1,6 @@
-"""The one file of a downloaded zip: nothing is unpacked by the names that the archive gives, and nothing else at all.
+"""The data file of a downloaded zip: no other file is unpacked, and no path of the archive is used.
 
-Sizes are looked at first, and what is read ends with the size that was promised, whatever the bytes would unpack to.
+Sizes are checked first, and reading ends at the declared size, whatever the bytes would unpack to.
 """
 
 import zipfile
@@ -25,20 +25,20 @@ METHODS = {
     98: "PPMd",
     99: "AES encryption",
 }
-LEAST_BYTES, ROW_BYTES, CELL_BYTES = 1 << 20, 1024, 64
-"""A file may have so many bytes, and a generous row so many, and so many more for each column of product.yaml."""
-ZIPS = (".zip", ".gz", ".tar", ".tgz", ".7z", ".rar", ".bz2", ".xz")
+MIN_BYTES, ROW_BYTES, CELL_BYTES = 1 << 20, 1024, 64
+"""The limit of a file's size: a constant, a size per row, and a size per cell."""
+SUFFIXES = (".zip", ".gz", ".tar", ".tgz", ".7z", ".rar", ".bz2", ".xz")
 NAMES_SHOWN = 5
 
 
-def most_bytes(product: Product) -> int:
-    """How large the data file may be: what `source.rows.max` generous rows take."""
+def max_file_bytes(product: Product) -> int:
+    """The limit of the data file's size: `source.rows.max` large rows."""
     columns = len(product.features) + len(product.excluded) + 1
-    return LEAST_BYTES + product.source.rows.max * (ROW_BYTES + CELL_BYTES * columns)
+    return MIN_BYTES + product.source.rows.max * (ROW_BYTES + CELL_BYTES * columns)
 
 
-def unpack(archive: Path, name: str, most: int) -> Path:
-    """Write the archive's file `name` beside it, of at most `most` bytes.
+def unpack(archive: Path, name: str, max_bytes: int) -> Path:
+    """Write the archive's file `name` beside it, of at most `max_bytes` bytes.
 
     Raises `FetchError` or `FetchRefusedError`.
     """
@@ -54,8 +54,8 @@ def unpack(archive: Path, name: str, most: int) -> Path:
             method = METHODS.get(entry.compress_type, f"method {entry.compress_type}")
             rule = f"{entry.filename} is packed by {method}, which is not read; Deflate is"
             raise FetchRefusedError(f"{archive.name}: {rule}")
-        if entry.file_size > most:
-            limit = f"{most} bytes is the limit that source.rows.max of product.yaml sets"
+        if entry.file_size > max_bytes:
+            limit = f"{max_bytes} bytes is the limit that source.rows.max of product.yaml sets"
             raise FetchRefusedError(f"{archive.name}: {entry.filename} unpacks to {entry.file_size} bytes; {limit}")
         try:
             return _write(opened, entry, archive.parent / name)
@@ -68,20 +68,20 @@ def unpack(archive: Path, name: str, most: int) -> Path:
 
 
 def _only(archive: Path, entries: list[zipfile.ZipInfo], name: str) -> zipfile.ZipInfo:
-    """The one entry of that name, at the top or else in a folder; a name that leads out of the archive is none."""
+    """The one entry of that name, at the top or else in a folder; a path out of the archive does not count."""
     files = [entry for entry in entries if not entry.is_dir()]
     inside = [entry for entry in files if _path(entry).name == name and _is_inside(entry)]
     found = [entry for entry in inside if len(_path(entry).parts) == 1] or inside
     if len(found) == 1:
         return found[0]
     if found:
-        raise FetchRefusedError(f"{archive.name}: holds {name} more than once: {_named(found)}")
-    hint = ", an archive in the archive" if any(entry.filename.lower().endswith(ZIPS) for entry in files) else ""
-    raise FetchError(f"{archive.name}: holds no {name}, but {_named(files) or 'nothing'}{hint}")
+        raise FetchRefusedError(f"{archive.name}: holds {name} more than once: {_names(found)}")
+    hint = ", an archive in the archive" if any(entry.filename.lower().endswith(SUFFIXES) for entry in files) else ""
+    raise FetchError(f"{archive.name}: holds no {name}, but {_names(files) or 'nothing'}{hint}")
 
 
 def _path(entry: zipfile.ZipInfo) -> PurePosixPath:
-    return PurePosixPath(entry.filename.replace("\\", "/"))  # as some packers of Windows write it
+    return PurePosixPath(entry.filename.replace("\\", "/"))  # as some programs on Windows write it
 
 
 def _is_inside(entry: zipfile.ZipInfo) -> bool:
@@ -89,7 +89,7 @@ def _is_inside(entry: zipfile.ZipInfo) -> bool:
     return not path.is_absolute() and not {"..", "__MACOSX"} & set(path.parts)
 
 
-def _named(entries: list[zipfile.ZipInfo]) -> str:
+def _names(entries: list[zipfile.ZipInfo]) -> str:
     names = [name if (name := entry.filename).isprintable() else repr(name) for entry in entries]
     more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
     return ", ".join(names[:NAMES_SHOWN]) + more

@@ -1,6 +1,6 @@
 """Fetch: the raw data file, from Kaggle when there are credentials, else the bundled sample.
 
-A new file is checked where it landed and only then takes the place of the last good one, in one step.
+A new file is checked first, and then replaces the last good one in one step.
 """
 
 import os
@@ -18,9 +18,9 @@ from beacon_core.domain.product import Product
 from beacon_core.model_package.manifest import digest
 from beacon_core.platform.files import replace
 from beacon_core.platform.settings import Settings, clean_credentials
-from beacon_retraining.data.archive import most_bytes, unpack
+from beacon_retraining.data.archive import max_file_bytes, unpack
 from beacon_retraining.data.kaggle_credentials import find_credentials
-from beacon_retraining.data.kaggle_download import Failure
+from beacon_retraining.data.kaggle_download import DownloadFailure
 from beacon_retraining.errors import FetchError, FetchRefusedError
 from beacon_retraining.files import write_json
 
@@ -30,15 +30,15 @@ LONGEST_WAIT_SECONDS = 60.0
 SOURCE_FILE = "source.json"
 
 
-class RawFacts(msgspec.Struct, frozen=True):
-    """What lies beside the raw file: its source (`sample` or `kaggle:OWNER/NAME`), sha256 and size in bytes."""
+class RawFileInfo(msgspec.Struct, frozen=True):
+    """source.json, beside the raw file: its source (`sample` or `kaggle:OWNER/NAME`), sha256 and size in bytes."""
 
     source: str
     sha256: str
     size: int
 
 
-class Fetched(msgspec.Struct, frozen=True):
+class FetchResult(msgspec.Struct, frozen=True):
     """The raw file now in force, its source and why that source was used."""
 
     file: Path
@@ -46,13 +46,13 @@ class Fetched(msgspec.Struct, frozen=True):
     why: str
 
 
-def read_source(folder: Path, product: Product) -> RawFacts:
-    """The facts of the raw file in `folder`; raises `FetchError` when the bytes are no longer those that came."""
-    facts = msgspec.json.decode((folder / SOURCE_FILE).read_bytes(), type=RawFacts)
+def read_source(folder: Path, product: Product) -> RawFileInfo:
+    """The source of the raw file in `folder`; raises `FetchError` when the bytes have changed since."""
+    info = msgspec.json.decode((folder / SOURCE_FILE).read_bytes(), type=RawFileInfo)
     content = (folder / product.source.file).read_bytes()
-    if digest(content) != facts.sha256:
-        raise FetchError(f"{folder / product.source.file}: is not the file that was fetched from {facts.source}")
-    return facts
+    if digest(content) != info.sha256:
+        raise FetchError(f"{folder / product.source.file}: is not the file that was fetched from {info.source}")
+    return info
 
 
 def fetch(
@@ -61,10 +61,10 @@ def fetch(
     folder: Path,
     check: Callable[[Path], object],
     environment: Mapping[str, str] = os.environ,
-) -> Fetched:
-    """Bring the raw file and its facts into `folder`; `check` raises for a bad one.
+) -> FetchResult:
+    """Fetch the raw file and its source into `folder`; `check` raises for a bad one.
 
-    Raises `FetchError` or what `check` raises; then `folder` is as it was. A file that came again changes nothing.
+    Raises `FetchError` or what `check` raises; then `folder` is as it was. An unchanged file changes nothing.
     """
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / product.source.file
@@ -80,18 +80,18 @@ def fetch(
             incoming = _from_kaggle(settings, product, Path(incoming_folder), environment, credentials)
         check(incoming)
         content = incoming.read_bytes()
-        facts = RawFacts(source, digest(content), len(content))
+        info = RawFileInfo(source, digest(content), len(content))
         replace(incoming, target)
-        write_json(folder / SOURCE_FILE, facts)
-    return Fetched(target, source, why)
+        write_json(folder / SOURCE_FILE, info)
+    return FetchResult(target, source, why)
 
 
 def _from_kaggle(
     settings: Settings, product: Product, folder: Path, environment: Mapping[str, str], credentials: str
 ) -> Path:
-    """Download and unpack, trying again what may pass.
+    """Download and unpack, with retries of transient failures.
 
-    Raises `FetchError`, or `FetchRefusedError` for what will not.
+    Raises `FetchError`, or `FetchRefusedError` for a permanent failure.
     """
     name = f"kaggle:{product.source.kaggle}"
     number = 1
@@ -106,21 +106,23 @@ def _from_kaggle(
         time.sleep(wait)
         number += 1
     archive = folder / f"{product.source.kaggle.split('/')[-1]}.zip"
-    return unpack(archive, product.source.file, most_bytes(product))
+    return unpack(archive, product.source.file, max_file_bytes(product))
 
 
-def _download(settings: Settings, product: Product, folder: Path, environment: Mapping[str, str]) -> Failure | None:
-    """One try, ended when its time is up."""
+def _download(
+    settings: Settings, product: Product, folder: Path, environment: Mapping[str, str]
+) -> DownloadFailure | None:
+    """One attempt, with a time limit."""
     command = [sys.executable, "-m", "beacon_retraining.data.kaggle_download", product.source.kaggle, str(folder)]
     limit = settings.kaggle_timeout_seconds
     try:
         done = subprocess.run(command, env=dict(environment), capture_output=True, timeout=limit, check=False)  # noqa: S603
     except subprocess.TimeoutExpired:
-        return Failure(-1, f"the download was not done after {limit:g} s")
+        return DownloadFailure(-1, f"the download was not done after {limit:g} s")
     if done.returncode == 0:
         return None
     last = done.stdout.decode(errors="replace").strip().rpartition("\n")[2]
     try:
-        return msgspec.json.decode(last, type=Failure)
+        return msgspec.json.decode(last, type=DownloadFailure)
     except msgspec.DecodeError:
-        return Failure(-1, f"Kaggle's client ended with status {done.returncode}")
+        return DownloadFailure(-1, f"Kaggle's client ended with status {done.returncode}")

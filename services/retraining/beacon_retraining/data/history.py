@@ -1,6 +1,6 @@
 """History: the training rows, each with the features that were known at its event time.
 
-They are the base data, as Feast gives them back, and the predictions whose true value has arrived.
+They are the base data, as Feast returns them, and the predictions whose actual has arrived.
 """
 
 from typing import NamedTuple
@@ -15,13 +15,13 @@ from beacon_core.platform.settings import Settings
 from beacon_retraining.data.dataset import BASE_EVENT_TIME, Dataset, dataset_of
 from beacon_retraining.data.labels import OBSERVED, PREDICTION
 from beacon_retraining.data.offline import targets_file
-from beacon_retraining.data.row_counts import LeftOut
-from beacon_retraining.data.validate import broken
+from beacon_retraining.data.row_counts import ExcludedRows
+from beacon_retraining.data.validate import invalid_values
 from beacon_retraining.errors import RetrainError
 
 
 class DatasetError(RetrainError):
-    """Feast did not give the rows that were asked for; the message says what differs."""
+    """Feast did not return the rows that were requested; the message says what differs."""
 
 
 def row_columns(product: Product) -> list[str]:
@@ -53,23 +53,23 @@ def base_rows(settings: Settings, product: Product) -> pd.DataFrame:
 
 
 class TrainingRows(NamedTuple):
-    """What is trained on, in order of event time, and what is not."""
+    """The training rows in order of event time, and the counts of the excluded rows."""
 
     rows: pd.DataFrame
-    left_out: LeftOut
+    excluded: ExcludedRows
 
 
 def training_rows(settings: Settings, product: Product, labels: pd.DataFrame) -> TrainingRows:
     """Base data and labelled predictions in order of event time, each case once.
 
     A case is an entity (or none) with its features: what was observed last is its target. A prediction with fewer
-    features than serving asks for teaches nothing, and is left out; so is a row with a feature that breaks a rule of
+    features than serving asks for is excluded; so is a row with a feature that breaks a rule of
     the product, as the store may hold what was never checked.
     """
     base = base_rows(settings, product)
     names = list(product.feature_names)
     production = _with_known_features(settings, product, labels) if len(labels) else labels
-    base_wrong, wrong = broken(base, product), broken(production, product)
+    base_wrong, wrong = invalid_values(base, product), invalid_values(production, product)
     base, production = base[~base_wrong.any(axis=1)], production[~wrong.any(axis=1)]
     enough = production[names].notna().sum(axis=1) >= product.min_features
     incomplete = int((~enough).sum())
@@ -79,7 +79,7 @@ def training_rows(settings: Settings, product: Product, labels: pd.DataFrame) ->
     kept = rows.drop_duplicates([product.entity.key, *names], keep="last")
     of_production = int((kept[PREDICTION] != "").sum())
     counts = base_wrong.sum() + wrong.sum()
-    left_out = LeftOut(
+    excluded = ExcludedRows(
         base_broken=int(base_wrong.any(axis=1).sum()),
         base_repeated=len(base) - (len(kept) - of_production),
         broken=int(wrong.any(axis=1).sum()),
@@ -88,11 +88,11 @@ def training_rows(settings: Settings, product: Product, labels: pd.DataFrame) ->
         broken_features={str(name): int(count) for name, count in counts.items() if count},
     )
     kept = kept.sort_values([EVENT_TIME, product.entity.key, PREDICTION], kind="stable").reset_index(drop=True)
-    return TrainingRows(kept, left_out)
+    return TrainingRows(kept, excluded)
 
 
 def _with_known_features(settings: Settings, product: Product, labels: pd.DataFrame) -> pd.DataFrame:
-    """Fill what a request left out with what the feature store knew of the entity at that time."""
+    """Fill what a request lacks with the store features that the entity had at that time."""
     key = product.entity.key
     moments = labels.loc[labels[key] >= 0, [key, EVENT_TIME]].drop_duplicates()
     if moments.empty:

@@ -1,8 +1,8 @@
-"""Kaggle's credentials, as far as they can be looked at before its client is asked.
+"""Kaggle's credentials, checked before its client runs.
 
-Whatever looks like credentials means that somebody wants Kaggle's data. If it will not do, that is told, and the sample
-bundled with Beacon never takes the data's place. Read is what Kaggle's client reads, in its order (kagglesdk's
-kaggle_env.py and kaggle_creds.py, kaggle_api_extended.py); nothing of it is quoted.
+Whatever looks like credentials means that somebody wants Kaggle's data. Unusable credentials are an error, and the
+bundled sample never replaces Kaggle's data. This module reads what Kaggle's client reads, in the same order
+(kagglesdk's kaggle_env.py and kaggle_creds.py, kaggle_api_extended.py); no message quotes it.
 """
 
 import json
@@ -23,17 +23,17 @@ TOKEN_VARIABLE = "KAGGLE_API_TOKEN"  # noqa: S105 - its name, no secret
 VARIABLES = (TOKEN_VARIABLE, *LEGACY_VARIABLES.values())
 OTHER_VARIABLES = re.compile(r"KAGGLE_(API_|ACCESS_)?(TOKEN|KEY|USER|USERNAME|USER_NAME|LOGIN|PASSWORD|SECRET)")
 """Names that people give to credentials, beside the three that the client reads."""
-FINE = ""
+VALID = ""
 
 
 def find_credentials(environment: Mapping[str, str] = os.environ) -> str | None:
     """Name the credentials that Kaggle's client will use; None where nothing looks like any.
 
-    Raises `FetchRefusedError` where something does and will not do.
+    Raises `FetchRefusedError` where something does and is unusable.
     """
     problems = []
-    for name, problem in _candidates(environment):
-        if problem == FINE:
+    for name, problem in _sources(environment):
+        if problem == VALID:
             return name
         problems.append(f"{name}: {problem}")
     if not problems:
@@ -41,12 +41,12 @@ def find_credentials(environment: Mapping[str, str] = os.environ) -> str | None:
     raise FetchRefusedError(f"Kaggle's credentials will not do: {'; '.join(problems)}")
 
 
-def _candidates(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+def _sources(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Whatever looks like credentials, in the client's order, and what is wrong with it."""
     user = Path(environment.get("HOME") or "~").expanduser()
     home, xdg = user / ".kaggle", Path(environment.get("XDG_CONFIG_HOME") or user / ".config") / "kaggle"
-    given = environment.get("KAGGLE_CONFIG_DIR")
-    config = Path(given) if given else home if os.path.lexists(home) else xdg
+    config_dir = environment.get("KAGGLE_CONFIG_DIR")
+    config = Path(config_dir) if config_dir else home if os.path.lexists(home) else xdg
     if token := environment.get(TOKEN_VARIABLE):
         yield TOKEN_VARIABLE, _token_problem(Path(token)) if _is_path(token) else _line_problem(token)
     for name in TOKENS:
@@ -60,27 +60,27 @@ def _candidates(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     for name in sorted(environment):
         if environment[name] and OTHER_VARIABLES.fullmatch(name.upper()) and name not in VARIABLES:
             yield name, f"is not read by Kaggle's client; {', '.join(VARIABLES)} are"
-    if given and not os.path.lexists(config / LEGACY):
+    if config_dir and not os.path.lexists(config / LEGACY):
         yield "KAGGLE_CONFIG_DIR", f"{config} holds no {LEGACY}"
 
 
 def _legacy(environment: Mapping[str, str], file: Path) -> Iterator[tuple[str, str]]:
-    """User and key: of the variables, and what these lack of the file."""
+    """User and key: of the variables, and what they lack, from the file."""
     given = {part: environment[name] for part, name in LEGACY_VARIABLES.items() if environment.get(name)}
-    told = " and ".join(LEGACY_VARIABLES[part] for part in given)
+    names = " and ".join(LEGACY_VARIABLES[part] for part in given)
     lacking = tuple(part for part in LEGACY_VARIABLES if part not in given)
     there = os.path.lexists(file)
     if not given and not there:
         return
     problems = [problem for text in given.values() if (problem := _line_problem(text))]
     if problems:
-        yield told, problems[0]
+        yield names, problems[0]
     elif not lacking:
-        yield told, FINE
+        yield names, VALID
     elif there:
-        yield " and ".join(filter(None, (told, str(file)))), _json_problem(file, lacking)
+        yield " and ".join(filter(None, (names, str(file)))), _json_problem(file, lacking)
     else:
-        yield told, f"{LEGACY_VARIABLES[lacking[0]]} is not set beside it"
+        yield names, f"{LEGACY_VARIABLES[lacking[0]]} is not set beside it"
 
 
 def _unread(folders: tuple[Path, ...], read: set[Path]) -> Iterator[tuple[str, str]]:
@@ -102,7 +102,7 @@ def _is_path(text: str) -> bool:
     """Whether it is meant as one: the client would send the path of a file that is not there as the token."""
     try:
         return "/" in text or Path(text).exists()
-    except (OSError, ValueError):  # too long for a path, or with a sign that no path has
+    except (OSError, ValueError):  # too long for a path, or with a character that no path has
         return False
 
 
@@ -127,7 +127,7 @@ def _json_problem(file: Path, wanted: tuple[str, ...]) -> str:
             return f"has no text for {name!r}"
         if problem := _line_problem(value):
             return f"{name!r} {problem}"
-    return FINE
+    return VALID
 
 
 def _text(file: Path) -> tuple[str, str]:
@@ -138,9 +138,9 @@ def _text(file: Path) -> tuple[str, str]:
         return "", f"cannot be read: {error.strerror}"
     except UnicodeDecodeError:
         return "", "is not text in UTF-8"
-    return text, FINE if text.strip() else "is empty"
+    return text, VALID if text.strip() else "is empty"
 
 
 def _line_problem(text: str) -> str:
     fine = text.isascii() and text.isprintable() and text == text.strip()
-    return FINE if fine else "holds a blank at an end, a line break or a sign that no header can hold"
+    return VALID if fine else "holds a blank at an end, a line break or a sign that no header can hold"

@@ -1,7 +1,7 @@
 """Kaggle's client in a process of its own: `python -m beacon_retraining.data.kaggle_download OWNER/NAME FOLDER`.
 
-Importing the client authenticates, it may end the process, it prints, and it knows no deadline; a process can be
-given one. It ends with 0 and the zip in FOLDER, or with 1 and a `Failure` as its last line.
+Importing the client authenticates, it may end the process, it prints, and it has no time limit; a process can have
+one. It ends with 0 and the zip in FOLDER, or with 1 and a `DownloadFailure` as its last line.
 """
 
 import contextlib
@@ -15,38 +15,38 @@ import requests
 from beacon_core.domain.masking import word
 
 
-class Failure(msgspec.Struct, frozen=True):
-    """Why there is no file: the HTTP status (0: no answer), what was said, and for how many seconds to wait."""
+class DownloadFailure(msgspec.Struct, frozen=True):
+    """Why there is no file: the HTTP status (0: no response), a message, and how many seconds to wait."""
 
     status: int
     message: str
     retry_after: float | None = None
 
 
-def download(slug: str, folder: str) -> Failure | None:
+def download(slug: str, folder: str) -> DownloadFailure | None:
     """Download the data set's zip into `folder`, never resuming an earlier try."""
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             import kaggle  # noqa: PLC0415
 
-            # The import swallows a failure to authenticate; asking again tells why, by ending the process.
+            # The import swallows a failure to authenticate; a second call says why, and ends the process.
             kaggle.api.authenticate()
             # Its own retry appends to what came before the cut, and asks for the rest without its first question.
             kaggle.api.download_file = functools.partial(kaggle.api.download_file, max_retries=0)
             kaggle.api.dataset_download_files(slug, path=folder, force=True, quiet=True, unzip=False)
     except requests.HTTPError as error:
-        answer = error.response
-        if answer is None:
-            return Failure(0, "no answer")
+        response = error.response
+        if response is None:
+            return DownloadFailure(0, "no answer")
         # The message quotes neither body nor headers: one may be a page, the other holds the key.
-        said = f"{answer.status_code} {answer.reason}"
-        return Failure(answer.status_code, said, _seconds(answer.headers.get("Retry-After")))
+        message = f"{response.status_code} {response.reason}"
+        return DownloadFailure(response.status_code, message, _seconds(response.headers.get("Retry-After")))
     except requests.RequestException as error:
-        return Failure(0, type(error).__name__)
+        return DownloadFailure(0, type(error).__name__)
     except SystemExit:
-        return Failure(401, "the client found no valid credentials")
-    except Exception as error:  # noqa: BLE001 - whatever a foreign client raises is the end of this process
-        return Failure(-1, word(error))
+        return DownloadFailure(401, "the client found no valid credentials")
+    except Exception as error:  # noqa: BLE001 - whatever the client raises is the end of this process
+        return DownloadFailure(-1, word(error))
     return None
 
 

@@ -1,13 +1,12 @@
-"""Labels: the predictions whose true value has arrived, as they lie in the store."""
+"""Labels: the predictions whose actual has arrived, as a table."""
 
 from datetime import UTC, datetime
 
 import numpy as np
 import pandas as pd
-from sqlalchemy import Engine, select
 
-from beacon_core.data.actuals import labelled
-from beacon_core.data.tables import predictions
+from beacon_core.data.database import Engine
+from beacon_core.data.labels import labelled_predictions
 from beacon_core.domain.features import request_features
 from beacon_core.domain.product import Product
 from beacon_core.feature_store.names import EVENT_TIME
@@ -18,19 +17,16 @@ NO_ENTITY = -1
 
 
 def label_columns(product: Product) -> list[str]:
-    """The columns of the labels: prediction, entity (-1: none), its time, the features given, target, its time."""
+    """The columns of the labels: prediction, entity (-1: none), its time, the request's features, target, its time."""
     return [PREDICTION, product.entity.key, EVENT_TIME, *product.feature_names, product.target.name, OBSERVED]
 
 
 def read_labels(engine: Engine, product: Product) -> pd.DataFrame:
     """Every labelled prediction, in order of time and id; features are those that the request gave, else NaN."""
-    table = predictions.c
-    found = labelled(table.id, table.entity, table.time, table.features, table.from_store)
     with engine.connect() as connection:
-        rows = connection.execute(select(found)).all()
-    rows = sorted(rows, key=lambda row: (row.time, row.id))  # not in SQL: databases sort text each in its own way
-    given = [request_features(row.features, row.from_store) for row in rows]
-    labels = pd.DataFrame.from_records(given, columns=list(product.feature_names))
+        rows = labelled_predictions(connection)
+    features = [request_features(row.features, row.from_store) for row in rows]
+    labels = pd.DataFrame.from_records(features, columns=list(product.feature_names))
     labels = labels.astype("float64")
     labels[PREDICTION] = pd.Series([row.id for row in rows], dtype="str")
     # Never by way of a float: it would round a long key.

@@ -25,15 +25,15 @@ TIME = "datetime64[us, UTC]"
 
 
 def targets_file(settings: Settings) -> Path:
-    """Home of the targets: entity key, event time (UTC) of its features, and the target's value."""
+    """The file of the targets: entity key, event time (UTC) of its features, and the target's value."""
     return repo.data_file(settings).with_name("targets.parquet")
 
 
 def write_offline(settings: Settings, product: Product, rows: pd.DataFrame, now: datetime) -> FileChanges:
     """Add what is new in `rows` to the offline features, as known from `now` on, and write the targets.
 
-    Nothing is taken away: a row that stays keeps its dates, one that changes or goes stays as what was known before,
-    and so do rows that were pushed to feature serving.
+    Nothing is removed: an unchanged row keeps its dates, the old version of a changed or removed row stays, and so do
+    rows that were pushed to feature serving.
     """
     key, names = product.entity.key, list(product.feature_names)
     file = repo.data_file(settings)
@@ -52,11 +52,11 @@ def write_offline(settings: Settings, product: Product, rows: pd.DataFrame, now:
         if len(added):
             _replace(added if stored is None else pd.concat([stored, added], ignore_index=True), file)
     targets = keys[[key, EVENT_TIME]].join(rows[[product.target.name]].reset_index(drop=True))
-    gone = _gone(settings, targets[key])
+    removed = _removed(settings, targets[key])
     _replace(targets, targets_file(settings))
     changed = known & ~same
     moved = _digests(features[names][changed]).isin(_digests(newest[names]))
-    return FileChanges(int((~known).sum()) if len(newest) else 0, int(changed.sum()), gone, int(moved.sum()))
+    return FileChanges(int((~known).sum()) if len(newest) else 0, int(changed.sum()), removed, int(moved.sum()))
 
 
 def _newest(stored: pd.DataFrame | None, key: str, names: list[str]) -> pd.DataFrame:
@@ -77,7 +77,7 @@ def _digests(rows: pd.DataFrame) -> pd.Series:
     return pd.util.hash_pandas_object(rows.astype("float64"), index=False)
 
 
-def _gone(settings: Settings, entities: pd.Series) -> int:
+def _removed(settings: Settings, entities: pd.Series) -> int:
     file = targets_file(settings)
     return int((~pd.read_parquet(file)[entities.name].isin(entities)).sum()) if file.is_file() else 0
 

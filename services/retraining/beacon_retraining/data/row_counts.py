@@ -1,4 +1,4 @@
-"""Which rows are trained on, which are not, and why: counted, and told in the log, the report and MLflow."""
+"""Which rows are trained on, which are not, and why: counts for the log, the report and MLflow."""
 
 import msgspec
 
@@ -15,7 +15,7 @@ class FileChanges(msgspec.Struct, frozen=True):
     moved: int = 0
 
 
-class LeftOut(msgspec.Struct, frozen=True):
+class ExcludedRows(msgspec.Struct, frozen=True):
     """Rows that are not trained on, by reason: of the data file (`base_`), and labelled predictions.
 
     `base_broken` and `broken` ones break a rule of the product once they are joined with the store; `broken_features`
@@ -35,32 +35,32 @@ class LeftOut(msgspec.Struct, frozen=True):
         return {name: float(getattr(self, name)) for name in self.__struct_fields__ if name != "broken_features"}
 
 
-class DatasetFacts(msgspec.Struct, frozen=True):
-    """dataset.json: the fingerprint of the training rows, how many there are, how many are from production.
+class DatasetSummary(msgspec.Struct, frozen=True):
+    """dataset.json: the fingerprint and the number of the training rows, and the counts of the excluded rows.
 
-    And what is told of the others.
+    `left_out` is its name in the file, and in MLflow's metrics.
     """
 
     fingerprint: str
     rows: int
     production_rows: int
     newest: str
-    left_out: LeftOut = LeftOut()
+    left_out: ExcludedRows = ExcludedRows()
     file: FileChanges = FileChanges()
 
 
-class LabelFacts(msgspec.Struct, frozen=True):
+class LabelCounts(msgspec.Struct, frozen=True):
     """What validation.json says of labelled predictions: how many there are, and how many break a rule as they came."""
 
     labels: int
     labels_refused: int
 
 
-def told(facts: DatasetFacts, min_features: int) -> list[str]:
-    """What a person should know of the rows, one phrase each; nothing where nothing is out of the ordinary."""
-    file, left_out = facts.file, facts.left_out
-    which = ", ".join(f"{name} {count}" for name, count in left_out.broken_features.items())
-    rules = f"once joined with the feature store they break product.yaml's rules ({which})"
+def messages(summary: DatasetSummary, min_features: int) -> list[str]:
+    """One message per count that is not zero."""
+    file, left_out = summary.file, summary.left_out
+    broken = ", ".join(f"{name} {count}" for name, count in left_out.broken_features.items())
+    rules = f"once joined with the feature store they break product.yaml's rules ({broken})"
     phrases = {
         "rows of the data file that are new": file.new,
         "rows of the data file that changed": file.changed,
@@ -76,12 +76,12 @@ def told(facts: DatasetFacts, min_features: int) -> list[str]:
     return [f"{phrase}: {count}" for phrase, count in phrases.items() if count]
 
 
-def section(facts: DatasetFacts, labels: LabelFacts, min_features: int) -> str:
-    """The same as a section of the report, in Markdown."""
+def rows_section(summary: DatasetSummary, labels: LabelCounts, min_features: int) -> str:
+    """The report's section on the training rows, in Markdown."""
     lines = [
-        f"rows trained on: {facts.rows}, {facts.production_rows} of them labelled predictions",
+        f"rows trained on: {summary.rows}, {summary.production_rows} of them labelled predictions",
         f"labelled predictions: {labels.labels}",
-        *told(facts, min_features),
+        *messages(summary, min_features),
     ]
     if refused := labels.labels_refused:
         lines.append(f"labelled predictions not trained on, as they break product.yaml's rules: {refused}")

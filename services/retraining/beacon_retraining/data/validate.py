@@ -1,4 +1,4 @@
-"""Validate: a raw CSV becomes typed rows, or is refused by naming the column and the rule.
+"""Validate: a raw CSV becomes typed rows, or is rejected with the column and the rule.
 
 First the file's form and its cells (`beacon_core.platform.data_file`), then its values by a pandera schema built from
 product.yaml, then the table as a whole (repeated rows, leaks of the target, distance from the last accepted data).
@@ -14,13 +14,13 @@ from beacon_core.domain.product import Feature, Product
 from beacon_core.platform.data_file import DataError, examples, read_columns
 
 QUICK_ROWS = 1000
-RULES = {"not_nullable": "must not be missing"}  # pandera's own words, said in ours
+RULES = {"not_nullable": "must not be missing"}  # pandera's message, in plain words
 
 
 def validate(file: Path, product: Product, *, quick: bool = False) -> pd.DataFrame:
     """The rows of `file`: the entity key (row number from 1), the features as float64 with NaN, and the target.
 
-    `quick` looks at the form of the whole file, and at the values of its first rows only. Raises `DataError`.
+    `quick` checks the form of the whole file, and the values of its first rows only. Raises `DataError`.
     """
     columns = read_columns(file, product, rows=QUICK_ROWS if quick else None)
     frame = pd.DataFrame({name: np.frombuffer(values) for name, values in columns.items()})
@@ -33,7 +33,7 @@ def validate(file: Path, product: Product, *, quick: bool = False) -> pd.DataFra
 
 
 def check_shift(file: str, rows: pd.DataFrame, last: pd.DataFrame, product: Product) -> None:
-    """Refuse rows of which a column has moved too far from the last accepted ones; raises `DataError`."""
+    """Reject rows with a column too far from the last accepted rows; raises `DataError`."""
     from scipy.stats import ks_2samp  # noqa: PLC0415 - takes a second, and only fetch needs it
 
     limit = product.source.limits.shift
@@ -44,27 +44,27 @@ def check_shift(file: str, rows: pd.DataFrame, last: pd.DataFrame, product: Prod
             raise DataError(file, name, f"{rule}: other units? Where it is true, retrain with --accept-shift")
 
 
-def sound(rows: pd.DataFrame, product: Product) -> pd.Series:
-    """Which rows keep each value within the product's rules; a missing feature is fine, a missing target is not."""
-    return ~broken(rows, product).any(axis=1)
+def valid_rows(rows: pd.DataFrame, product: Product) -> pd.Series:
+    """Which rows break no rule of the product; a missing feature is allowed, a missing target is not."""
+    return ~invalid_values(rows, product).any(axis=1)
 
 
-def broken(rows: pd.DataFrame, product: Product) -> pd.DataFrame:
+def invalid_values(rows: pd.DataFrame, product: Product) -> pd.DataFrame:
     """Which values break a rule of the product, by feature and for the target."""
-    columns = {feature.name: _breaks(rows[feature.name], feature) for feature in product.features}
+    columns = {feature.name: _is_invalid(rows[feature.name], feature) for feature in product.features}
     columns[product.target.name] = ~rows[product.target.name].between(*product.target.valid)
     return pd.DataFrame(columns)
 
 
-def _breaks(values: pd.Series, feature: Feature) -> pd.Series:
-    good = values.isna()
+def _is_invalid(values: pd.Series, feature: Feature) -> pd.Series:
+    valid = values.isna()
     if feature.categories is not None:
-        good |= values.isin(feature.categories)
+        valid |= values.isin(feature.categories)
     if feature.valid is not None:
-        good |= values.between(*feature.valid)
+        valid |= values.between(*feature.valid)
     if feature.is_whole:
-        good &= (values % 1 == 0) | values.isna()
-    return ~good
+        valid &= (values % 1 == 0) | values.isna()
+    return ~valid
 
 
 def schema(product: Product) -> pa.DataFrameSchema:
@@ -123,7 +123,7 @@ def _check_repeats(file: str, frame: pd.DataFrame, product: Product) -> None:
 
 
 def _check_leaks(file: str, frame: pd.DataFrame, product: Product) -> None:
-    """A feature that ranks the rows as the target does was made from the target."""
+    """A feature that ranks the rows as the target does is derived from the target."""
     limit = product.source.limits.target_correlation
     ranks = frame.corr(method="spearman")[product.target.name].abs()
     for name in product.feature_names:
@@ -137,6 +137,6 @@ def _check_leaks(file: str, frame: pd.DataFrame, product: Product) -> None:
 
 
 def _examples(values: pd.Series, chosen: pd.Series) -> str:
-    """The first few offending values with their rows, counted from 1."""
+    """The first few invalid values with their rows, counted from 1."""
     found = values[chosen]
     return examples(((index + 1, value) for index, value in found.items()), len(found))

@@ -1,11 +1,11 @@
-"""Evaluate: bring challenger and champion before the gate, on rows that neither of them has seen.
+"""Evaluate: compare challenger and champion by the gate, on rows that neither was trained on.
 
-A champion knows the rows that it was trained on, so those prove nothing. Two are fair (docs/explanation/verdict.md):
+A champion knows the rows that it was trained on: they prove nothing. Two ways are fair (docs/explanation/verdict.md):
 
-- backtest: rows that happened after the champion was made. It answers them as it is; the challenger's recipe is fitted
-  anew on what came before each block of them, never on what came after.
-- cross-validation, where there are too few such rows: both recipes are fitted anew on the same folds. Equal recipes
-  then answer alike, which is inconclusive: there is nothing new to learn from yet.
+- backtest: rows that happened after the champion was made. It predicts them as it is; the challenger's model spec is
+  fitted anew on what came before each block of them, never on what came after.
+- cross-validation, where there are too few such rows: both model specs are fitted anew on the same folds. Equal
+  specs then predict alike, which is inconclusive: there is nothing new to learn from yet.
 """
 
 import time
@@ -22,28 +22,35 @@ from beacon_core.model_package.manifest import Manifest, Package
 from beacon_core.platform import clock
 from beacon_core.platform.settings import Settings
 from beacon_retraining.data.dataset import Dataset, Times
-from beacon_retraining.evaluation.gate import Answers, Evidence, Facts, Rules, conclude, judge
+from beacon_retraining.evaluation.gate import (
+    GateInputs,
+    GateLimits,
+    ModelPredictions,
+    PackageMeasurements,
+    conclude,
+    judge,
+)
 from beacon_retraining.packaging import export
 from beacon_retraining.training.assess import SHARES
-from beacon_retraining.training.candidates import CANDIDATES, Candidate
-from beacon_retraining.training.crossval import Index, Part, Split, folds, hold_out, thinned
+from beacon_retraining.training.crossval import FoldPredictions, Index, Split, folds, hold_out, thinned
 from beacon_retraining.training.imputation import impute
+from beacon_retraining.training.model_specs import MODEL_SPECS, ModelSpec
 from beacon_retraining.training.settings import TrainSettings
 from beacon_retraining.training.train import fit
 
-BLOCKS = 5  # the first one of them only teaches
+BLOCKS = 5  # the first one is trained on and not evaluated
 MISSING_SHARE = SHARES[0]
 ROUNDS, CALLS = 5, 200
-BY_NAME = {candidate.name: candidate for candidate in CANDIDATES}
+BY_NAME = {spec.name: spec for spec in MODEL_SPECS}
 
 
-class Plan(msgspec.Struct, frozen=True):
-    """On which splits the models are compared, and whether the champion answers `as_it_is` or is fitted anew."""
+class EvaluationPlan(msgspec.Struct, frozen=True):
+    """On which splits the models are compared; `champion_unchanged`: it predicts as it is, and is not fitted anew."""
 
     method: Literal["backtest", "cross-validation"]
     how: str
     splits: tuple[Split, ...]
-    as_it_is: bool
+    champion_unchanged: bool
 
 
 def evaluate(
@@ -53,7 +60,7 @@ def evaluate(
     challenger: Package,
     champion: Package | None,
     training: TrainSettings,
-    held_out: tuple[Part, ...] = (),
+    held_out: tuple[FoldPredictions, ...] = (),
 ) -> Verdict:
     """The gate's verdict on `challenger`, which must have been trained on `dataset`.
 
@@ -64,30 +71,38 @@ def evaluate(
     if new.data.fingerprint != dataset.fingerprint:
         raise ValueError(f"version {new.version} was trained on data {new.data.fingerprint[:12]}, not on these")
     if new.algorithm not in BY_NAME:
-        raise ValueError(f"version {new.version}: no candidate is called {new.algorithm!r}")
-    obstacle = _obstacle(product, champion)
+        raise ValueError(f"version {new.version}: no model spec is called {new.algorithm!r}")
+    obstacle = _why_incomparable(product, champion)
     opponent = None if obstacle else champion
     plan = plan_splits(product, dataset, opponent, training)
-    if opponent is not None and not plan.as_it_is and not _can_be_fitted(opponent, dataset):
+    if opponent is not None and not plan.champion_unchanged and not _can_be_fitted(opponent, dataset):
         obstacle = f"its recipe, {opponent.manifest.algorithm!r}, cannot be fitted anew, and too few rows are new to it"
         opponent = None
-    same = len(held_out) == len(plan.splits) and all(map(_of_split, held_out, plan.splits))
-    parts = list(held_out) if same else _hold_out(product, dataset, BY_NAME[new.algorithm], plan, training)
-    rows = np.concatenate([part.rows for part in parts])
-    own = _answers(parts)
-    other = None if opponent is None else _of_champion(product, dataset, opponent, new, plan, own, rows, training)
+    same = len(held_out) == len(plan.splits) and all(map(_holds_out, held_out, plan.splits))
+    by_fold = list(held_out) if same else _hold_out(product, dataset, BY_NAME[new.algorithm], plan, training)
+    rows = np.concatenate([fold.rows for fold in by_fold])
+    new_predictions = _predictions(by_fold)
+    old_predictions = (
+        None
+        if opponent is None
+        else _champion_predictions(product, dataset, opponent, new, plan, new_predictions, rows, training)
+    )
     # Bands of the prediction take the mean of both models'.
-    middle = own.prediction if other is None else (own.prediction + other.prediction) / 2
-    evidence = Evidence(
+    band_values = (
+        new_predictions.prediction
+        if old_predictions is None
+        else (new_predictions.prediction + old_predictions.prediction) / 2
+    )
+    inputs = GateInputs(
         target=dataset.target[rows],
-        challenger=own,
-        champion=other,
-        segments=segment_masks(product, dataset.features[rows], middle),
-        facts=measure(product, dataset, challenger, training.seed),
+        challenger=new_predictions,
+        champion=old_predictions,
+        segments=segment_masks(product, dataset.features[rows], band_values),
+        measurements=measure_package(product, dataset, challenger, training.seed),
         champion_latency_seconds=None if opponent is None else latency(opponent),
     )
-    rules = Rules(product.policy.promotion, product.policy.quality.large_residual, new.golden_tolerance)
-    checks, slices = judge(evidence, rules, training.seed)
+    limits = GateLimits(product.policy.promotion, product.policy.quality.large_residual, new.golden_tolerance)
+    checks, slices = judge(inputs, limits, training.seed)
     if obstacle:
         title = f"a comparison with version {champion.manifest.version if champion else ''}: {obstacle}"
         checks = (Check("comparable", title, "inconclusive", 0, "at least", 1), *checks)
@@ -110,68 +125,72 @@ def evaluate(
     )
 
 
-def plan_splits(product: Product, dataset: Dataset, champion: Package | None, training: TrainSettings) -> Plan:
+def plan_splits(
+    product: Product, dataset: Dataset, champion: Package | None, training: TrainSettings
+) -> EvaluationPlan:
     """Which rows are fair to both."""
     if champion is not None and dataset.times is not None:
-        splits = _forward(dataset.times, _moment(champion.manifest.created_at))
+        splits = _backtest_splits(dataset.times, _microseconds(champion.manifest.created_at))
         count = sum(len(test) for _, test in splits)
         if count >= product.policy.promotion.min_rows:
             how = (
                 f"{count} rows that came after the champion was made, in {len(splits)} blocks by time; the champion "
                 "answers as it is, the new recipe is fitted on what came before each block"
             )
-            return Plan("backtest", how, tuple(splits), as_it_is=True)
+            return EvaluationPlan("backtest", how, tuple(splits), champion_unchanged=True)
     rows = len(dataset.target)
     how = f"all {rows} rows, each held out once in {training.coverage_folds} folds; every recipe is fitted anew"
-    return Plan("cross-validation", how, tuple(folds(rows, training.coverage_folds, training.seed)), as_it_is=False)
+    return EvaluationPlan(
+        "cross-validation", how, tuple(folds(rows, training.coverage_folds, training.seed)), champion_unchanged=False
+    )
 
 
-def measure(product: Product, dataset: Dataset, package: Package, seed: int) -> Facts:
+def measure_package(product: Product, dataset: Dataset, package: Package, seed: int) -> PackageMeasurements:
     """Parity over all rows, latency, and the direction of the product's directed features.
 
-    Parity is against the recipe fitted anew: it also shows that the package is what its recipe makes of these data.
+    Parity is against the model spec fitted anew: it also shows that the package is what the spec makes of these data.
     """
     manifest = package.manifest
     fill = np.array([feature.fill for feature in manifest.features])
     features = impute(dataset.features, fill)
     session = export.open_session(package.model)
-    given = export.run(session, features).astype(np.float64)
-    again = fit(BY_NAME[manifest.algorithm], features, dataset.target, seed).predict(features)
+    exported = export.run(session, features).astype(np.float64)
+    refitted = fit(BY_NAME[manifest.algorithm], features, dataset.target, seed).predict(features)
     steps = {}
     for name in product.policy.promotion.directions:
         column = product.feature_names.index(name)
         quantiles = manifest.features[column].quantiles
         moved = features.copy()
         moved[:, column] = np.minimum(moved[:, column] + quantiles[4] - quantiles[3], manifest.features[column].max)
-        steps[name] = float((export.run(session, moved).astype(np.float64) - given).mean())
-    return Facts(latency(package), float(np.abs(given - again).max()), steps)
+        steps[name] = float((export.run(session, moved).astype(np.float64) - exported).mean())
+    return PackageMeasurements(latency(package), float(np.abs(exported - refitted).max()), steps)
 
 
 def latency(package: Package) -> float:
     """Seconds of one-row calls: 99 % are faster, in the best of some rounds, as a busy machine only adds to it."""
     session = export.open_session(package.model)
     row = np.array([package.manifest.golden[0].row])
-    taken = np.empty((ROUNDS, CALLS))
-    for place in np.ndindex(taken.shape):
+    seconds = np.empty((ROUNDS, CALLS))
+    for round_and_call in np.ndindex(seconds.shape):
         start = time.perf_counter()
         export.run(session, row)
-        taken[place] = time.perf_counter() - start
-    return float(np.quantile(taken, 0.99, axis=1).min())
+        seconds[round_and_call] = time.perf_counter() - start
+    return float(np.quantile(seconds, 0.99, axis=1).min())
 
 
 def _can_be_fitted(package: Package, dataset: Dataset) -> bool:
-    candidate = BY_NAME.get(package.manifest.algorithm)
-    return candidate is not None and candidate.suits(dataset)
+    spec = BY_NAME.get(package.manifest.algorithm)
+    return spec is not None and spec.is_applicable(dataset)
 
 
-def _obstacle(product: Product, champion: Package | None) -> str:
+def _why_incomparable(product: Product, champion: Package | None) -> str:
     if champion is not None and champion.manifest.schema_hash != product.schema_hash:
         return "it was made for another schema"
     return ""
 
 
-def _forward(times: Times, made: np.datetime64) -> list[Split]:
-    """Blocks of the rows after `made`, each with all rows before it; the first block is only learnt from."""
+def _backtest_splits(times: Times, made: np.datetime64) -> list[Split]:
+    """Blocks of the rows after `made`, each with all rows before it; the first block is only trained on."""
     unseen = np.sort(times[times > made])
     if len(unseen) < BLOCKS:
         return []
@@ -184,17 +203,17 @@ def _forward(times: Times, made: np.datetime64) -> list[Split]:
     ]
 
 
-def _of_split(part: Part, split: Split) -> bool:
-    return np.array_equal(part.rows, split[1])
+def _holds_out(fold: FoldPredictions, split: Split) -> bool:
+    return np.array_equal(fold.rows, split[1])
 
 
 def _hold_out(
-    product: Product, dataset: Dataset, candidate: Candidate, plan: Plan, training: TrainSettings
-) -> list[Part]:
+    product: Product, dataset: Dataset, spec: ModelSpec, plan: EvaluationPlan, training: TrainSettings
+) -> list[FoldPredictions]:
     return hold_out(
         dataset,
         product,
-        candidate,
+        spec,
         plan.splits,
         views=(thinned(MISSING_SHARE, training.seed),),
         inner_folds=training.coverage_folds,
@@ -204,33 +223,33 @@ def _hold_out(
     )
 
 
-def _of_champion(
+def _champion_predictions(
     product: Product,
     dataset: Dataset,
     champion: Package,
     new: Manifest,
-    plan: Plan,
-    own: Answers,
+    plan: EvaluationPlan,
+    new_predictions: ModelPredictions,
     rows: Index,
     training: TrainSettings,
-) -> Answers:
+) -> ModelPredictions:
     old = champion.manifest
-    if plan.as_it_is:
+    if plan.champion_unchanged:
         fill = np.array([feature.fill for feature in old.features])
         session = export.open_session(champion.model)
-        sights = dataset.features[rows], thinned(MISSING_SHARE, training.seed)(dataset.features, rows)
-        plain, gaps = (export.run(session, impute(sight, fill)).astype(np.float64) for sight in sights)
-        return Answers(plain, plain - old.interval.low, plain + old.interval.high, gaps)
+        variants = dataset.features[rows], thinned(MISSING_SHARE, training.seed)(dataset.features, rows)
+        complete, with_gaps = (export.run(session, impute(variant, fill)).astype(np.float64) for variant in variants)
+        return ModelPredictions(complete, complete - old.interval.low, complete + old.interval.high, with_gaps)
     if old.algorithm == new.algorithm:
-        return own
-    return _answers(_hold_out(product, dataset, BY_NAME[old.algorithm], plan, training))
+        return new_predictions
+    return _predictions(_hold_out(product, dataset, BY_NAME[old.algorithm], plan, training))
 
 
-def _answers(parts: list[Part]) -> Answers:
-    plain, gaps = np.concatenate([part.predictions for part in parts], axis=1)
-    low = np.concatenate([part.predictions[0] - part.widths.low for part in parts])
-    high = np.concatenate([part.predictions[0] + part.widths.high for part in parts])
-    return Answers(plain, low, high, gaps)
+def _predictions(by_fold: list[FoldPredictions]) -> ModelPredictions:
+    complete, with_gaps = np.concatenate([fold.predictions for fold in by_fold], axis=1)
+    low = np.concatenate([fold.predictions[0] - fold.widths.low for fold in by_fold])
+    high = np.concatenate([fold.predictions[0] + fold.widths.high for fold in by_fold])
+    return ModelPredictions(complete, low, high, with_gaps)
 
 
 def _contestant(package: Package) -> Contestant:
@@ -240,5 +259,5 @@ def _contestant(package: Package) -> Contestant:
     )
 
 
-def _moment(text: str) -> np.datetime64:
+def _microseconds(text: str) -> np.datetime64:
     return np.datetime64(read_time(text).replace(tzinfo=None), "us")

@@ -1,8 +1,8 @@
 """The gate: challenger against champion on the same rows. Pure: figures in, checks out.
 
-The challenger has to prove one thing, a smaller mean absolute error; every other check is a guard that it must not
-break. A figure on the wrong side of its limit fails only when the paired bootstrap says that chance does not explain
-it, and is inconclusive otherwise.
+The challenger must prove a smaller mean absolute error; every other check is a guard that it must not break. A
+figure on the wrong side of its limit fails only when the paired bootstrap says that chance does not explain it, and is
+inconclusive otherwise.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,8 +21,8 @@ CHUNK = 2_000_000  # weights drawn at once: 16 MB
 Mask = NDArray[np.bool_]
 
 
-class Answers(msgspec.Struct, frozen=True):
-    """One model's answers to the evaluated rows, shape (rows,): with their interval, and with values taken away."""
+class ModelPredictions(msgspec.Struct, frozen=True):
+    """One model's predictions of the evaluated rows, shape (rows,): with their interval, and with values taken away."""
 
     prediction: Matrix
     low: Matrix
@@ -30,7 +30,7 @@ class Answers(msgspec.Struct, frozen=True):
     missing: Matrix
 
 
-class Facts(msgspec.Struct, frozen=True):
+class PackageMeasurements(msgspec.Struct, frozen=True):
     """What was measured of a package itself.
 
     `latency_seconds`: 99 % of one-row calls are faster. `parity`: largest difference from scikit-learn over all rows.
@@ -42,18 +42,18 @@ class Facts(msgspec.Struct, frozen=True):
     steps: dict[str, float]
 
 
-class Evidence(msgspec.Struct, frozen=True):
-    """All that the gate looks at; `segments` are slices of the rows, and `champion` is None for a first model."""
+class GateInputs(msgspec.Struct, frozen=True):
+    """The inputs of the gate; `segments` are slices of the rows, and `champion` is None for a first model."""
 
     target: Matrix
-    challenger: Answers
-    champion: Answers | None
+    challenger: ModelPredictions
+    champion: ModelPredictions | None
     segments: Mapping[str, Mask]
-    facts: Facts
+    measurements: PackageMeasurements
     champion_latency_seconds: float | None = None
 
 
-class Rules(msgspec.Struct, frozen=True):
+class GateLimits(msgspec.Struct, frozen=True):
     """The limits: policy.yaml's, what counts as a large residual, and the manifest's tolerance of parity."""
 
     promotion: Promotion
@@ -73,7 +73,7 @@ class Estimate(msgspec.Struct, frozen=True):
         return float(low), float(high)
 
 
-class Resampled:
+class Bootstrap:
     """The evaluated rows and their bootstrap: every figure is a function of sums over rows.
 
     Weights are Poisson, which is the bootstrap of rows without holding their number; one draw weighs both models' rows
@@ -97,22 +97,22 @@ class Resampled:
             return Estimate(float(value), np.asarray(figure(*(self.sums[:, column] for column in chosen))))
 
 
-def judge(evidence: Evidence, rules: Rules, seed: int = 0) -> tuple[tuple[Check, ...], tuple[Slice, ...]]:
-    """Every check of the evidence, and the slices behind the one of the worst segment."""
-    limits = rules.promotion
-    rows = Resampled(_columns(evidence, rules.large_residual), seed)
-    count = len(evidence.target)
+def judge(inputs: GateInputs, limits: GateLimits, seed: int = 0) -> tuple[tuple[Check, ...], tuple[Slice, ...]]:
+    """Every check of the inputs, and the slices that the check of the worst segment looks at."""
+    promotion = limits.promotion
+    rows = Bootstrap(_columns(inputs, limits.large_residual), seed)
+    count = len(inputs.target)
     checks = [
-        Check("rows", "rows evaluated", "pass" if count >= limits.min_rows else "inconclusive", count, "at least",
-              limits.min_rows),
+        Check("rows", "rows evaluated", "pass" if count >= promotion.min_rows else "inconclusive", count, "at least",
+              promotion.min_rows),
     ]  # fmt: skip
     slices: tuple[Slice, ...] = ()
-    if evidence.champion is not None:
-        slices = _slices(evidence, rows, limits)
-        checks += _against_champion(rows, limits)
-        checks += [_worst(slices, limits.max_segment_mae_ratio)] if slices else []
-    checks += _of_itself(evidence, rows, limits)
-    checks += _of_package(evidence, rules)
+    if inputs.champion is not None:
+        slices = _slices(inputs, rows, promotion)
+        checks += _comparison_checks(rows, promotion)
+        checks += [_worst(slices, promotion.max_segment_mae_ratio)] if slices else []
+    checks += _own_checks(inputs, rows, promotion)
+    checks += _package_checks(inputs, limits)
     return tuple(checks), slices
 
 
@@ -127,11 +127,11 @@ def conclude(checks: tuple[Check, ...], *, first: bool) -> tuple[Outcome, str]:
     return "pass", "a first model, within every limit" if first else "clearly better, and within every limit"
 
 
-def _columns(evidence: Evidence, large: float) -> dict[str, Matrix]:
+def _columns(inputs: GateInputs, large: float) -> dict[str, Matrix]:
     """What is summed, row by row."""
-    target = evidence.target
+    target = inputs.target
     columns = {"one": np.ones(len(target)), "y": target, "yy": target**2}
-    for name, answers in (("new", evidence.challenger), ("old", evidence.champion)):
+    for name, answers in (("new", inputs.challenger), ("old", inputs.champion)):
         if answers is None:
             continue
         error = np.abs(target - answers.prediction)
@@ -140,7 +140,7 @@ def _columns(evidence: Evidence, large: float) -> dict[str, Matrix]:
         columns[f"{name}.large"] = (error > large).astype(np.float64)
         columns[f"{name}.inside"] = ((answers.low <= target) & (target <= answers.high)).astype(np.float64)
         columns[f"{name}.missing"] = (target - answers.missing) ** 2
-        for segment, mask in evidence.segments.items():
+        for segment, mask in inputs.segments.items():
             columns[f"{name}.absolute.{segment}"] = error * mask
     return columns
 
@@ -161,31 +161,31 @@ def _r2(squared: Matrix, y: Matrix, yy: Matrix, rows: Matrix) -> Matrix:
     return 1 - squared / (yy - y**2 / rows)
 
 
-def _against_champion(rows: Resampled, limits: Promotion) -> list[Check]:
+def _comparison_checks(rows: Bootstrap, promotion: Promotion) -> list[Check]:
     def both(figure: Callable[..., Matrix], column: str) -> tuple[float, float]:
         new, old = (rows.estimate(figure, f"{name}.{column}", "one").value for name in ("new", "old"))
         return new, old
 
     mae = rows.estimate(_ratio, "new.absolute", "old.absolute")
     return [
-        _proof(mae, limits.max_mae_ratio, limits.confidence, both(_ratio, "absolute")),
+        _proven(mae, promotion.max_mae_ratio, promotion.confidence, both(_ratio, "absolute")),
         _guard(
             "rmse", "RMSE, new / old", rows.estimate(_root, "new.squared", "old.squared"), "at most",
-            limits.max_rmse_ratio, limits.confidence, both(_root, "squared"),
+            promotion.max_rmse_ratio, promotion.confidence, both(_root, "squared"),
         ),
         _guard(
             "large_residuals", "rise of the share of large residuals",
-            rows.estimate(_rise, "new.large", "old.large", "one"), "at most", limits.max_large_residual_rise,
-            limits.confidence, both(_ratio, "large"),
+            rows.estimate(_rise, "new.large", "old.large", "one"), "at most", promotion.max_large_residual_rise,
+            promotion.confidence, both(_ratio, "large"),
         ),
     ]  # fmt: skip
 
 
-def _of_itself(evidence: Evidence, rows: Resampled, limits: Promotion) -> list[Check]:
+def _own_checks(inputs: GateInputs, rows: Bootstrap, promotion: Promotion) -> list[Check]:
     """Checks that hold without a champion; its figure is shown where there is one."""
 
     def old(figure: Callable[..., Matrix], *columns: str) -> float | None:
-        return None if evidence.champion is None else rows.estimate(figure, *columns).value
+        return None if inputs.champion is None else rows.estimate(figure, *columns).value
 
     r2 = rows.estimate(_r2, "new.squared", "y", "yy", "one")
     inside = rows.estimate(_ratio, "new.inside", "one")
@@ -193,46 +193,46 @@ def _of_itself(evidence: Evidence, rows: Resampled, limits: Promotion) -> list[C
     old_r2, old_inside = old(_r2, "old.squared", "y", "yy", "one"), old(_ratio, "old.inside", "one")
     new_gaps, old_gaps = rows.estimate(_root, "new.missing", "one").value, old(_root, "old.missing", "one")
     return [
-        _excused(
-            _guard("r2", "R2", r2, "at least", limits.min_r2, limits.confidence, (r2.value, old_r2)),
+        _excuse(
+            _guard("r2", "R2", r2, "at least", promotion.min_r2, promotion.confidence, (r2.value, old_r2)),
             old_r2 is not None and r2.value >= old_r2,
         ),
-        _excused(
-            _guard("coverage", "coverage of the interval", inside, "at least", limits.min_coverage, limits.confidence,
-                   (inside.value, old_inside)),
+        _excuse(
+            _guard("coverage", "coverage of the interval", inside, "at least", promotion.min_coverage,
+                   promotion.confidence, (inside.value, old_inside)),
             old_inside is not None and inside.value >= old_inside,
         ),
-        _excused(
+        _excuse(
             _guard("missing", "RMSE with a tenth of the values missing / with none", missing, "at most",
-                   limits.max_missing_ratio, limits.confidence,
+                   promotion.max_missing_ratio, promotion.confidence,
                    (missing.value, old(_root, "old.missing", "old.squared"))),
             old_gaps is not None and new_gaps <= old_gaps,
         ),
     ]  # fmt: skip
 
 
-def _excused(check: Check, no_worse: bool) -> Check:
-    """A guard that the champion breaks as badly is no reason to keep the champion."""
-    if check.outcome == "pass" or not no_worse:
+def _excuse(check: Check, is_no_worse: bool) -> Check:
+    """Pass a guard that the champion breaks at least as badly: that is no reason to keep the champion."""
+    if check.outcome == "pass" or not is_no_worse:
         return check
     return msgspec.structs.replace(check, outcome="pass", note="over the limit, and no worse than the champion")
 
 
-def _of_package(evidence: Evidence, rules: Rules) -> list[Check]:
+def _package_checks(inputs: GateInputs, limits: GateLimits) -> list[Check]:
     """Figures without chance: they hold or they do not."""
-    facts, limits = evidence.facts, rules.promotion
-    parity = facts.parity <= rules.parity
-    fast = facts.latency_seconds <= limits.max_latency_seconds
+    measurements, promotion = inputs.measurements, limits.promotion
+    parity = measurements.parity <= limits.parity
+    fast = measurements.latency_seconds <= promotion.max_latency_seconds
     checks = [
-        Check("parity", "largest difference of ONNX from scikit-learn", _exact(parity), facts.parity, "at most",
-              rules.parity),
-        Check("latency", "seconds for one row, 99 % of calls", _exact(fast), facts.latency_seconds, "at most",
-              limits.max_latency_seconds, challenger=facts.latency_seconds,
-              champion=evidence.champion_latency_seconds),
+        Check("parity", "largest difference of ONNX from scikit-learn", _exact(parity), measurements.parity, "at most",
+              limits.parity),
+        Check("latency", "seconds for one row, 99 % of calls", _exact(fast), measurements.latency_seconds, "at most",
+              promotion.max_latency_seconds, challenger=measurements.latency_seconds,
+              champion=inputs.champion_latency_seconds),
     ]  # fmt: skip
-    for name, direction in limits.directions.items():
+    for name, direction in promotion.directions.items():
         title = f"mean change of the prediction when {name} rises"
-        step = facts.steps[name]
+        step = measurements.steps[name]
         if direction == "up":
             checks.append(Check(f"direction_{name}", title, _exact(step >= 0), step, "at least", 0.0))
         else:
@@ -244,11 +244,11 @@ def _exact(holds: bool) -> Outcome:
     return "pass" if holds else "fail"
 
 
-def _slices(evidence: Evidence, rows: Resampled, limits: Promotion) -> tuple[Slice, ...]:
+def _slices(inputs: GateInputs, rows: Bootstrap, promotion: Promotion) -> tuple[Slice, ...]:
     """The segments that have enough rows; many are looked at, so each one's interval is wider (Bonferroni)."""
-    sizes = {name: int(mask.sum()) for name, mask in evidence.segments.items()}
-    chosen = [name for name, size in sizes.items() if size >= limits.min_segment_rows]
-    confidence = 1 - (1 - limits.confidence) / max(1, len(chosen))
+    sizes = {name: int(mask.sum()) for name, mask in inputs.segments.items()}
+    chosen = [name for name, size in sizes.items() if size >= promotion.min_segment_rows]
+    confidence = 1 - (1 - promotion.confidence) / max(1, len(chosen))
     made = []
     for name in chosen:
         columns = f"new.absolute.{name}", f"old.absolute.{name}"
@@ -281,7 +281,7 @@ def _worst(slices: tuple[Slice, ...], limit: float) -> Check:
     )
 
 
-def _proof(ratio: Estimate, limit: float, confidence: float, both: tuple[float, float]) -> Check:
+def _proven(ratio: Estimate, limit: float, confidence: float, both: tuple[float, float]) -> Check:
     """The MAE: the whole interval has to lie below the limit."""
     low, high = ratio.between(confidence)
     outcome: Outcome = "pass" if high < limit else "fail" if low > limit else "inconclusive"

@@ -1,4 +1,4 @@
-"""The verdict, readable: a table of every figure beside its limit, and a plot of the new errors against the old."""
+"""The report of a verdict: a table of every figure beside its limit, and a plot of the new errors against the old."""
 
 from pathlib import Path
 from typing import Any, NamedTuple

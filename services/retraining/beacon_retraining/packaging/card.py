@@ -2,8 +2,8 @@
 
 from beacon_core.domain.product import Product
 from beacon_core.model_package.manifest import Manifest
-from beacon_retraining.packaging.peer import Peer
-from beacon_retraining.training.train import Result, Trained
+from beacon_retraining.packaging.baseline import Baseline
+from beacon_retraining.training.train import TrainedModel, TrainingResult
 
 TEMPLATE = """\
 # {title}: model {version}
@@ -22,19 +22,19 @@ decisions about a person, a loan or a sale: the data are {rows} rows of one plac
 - missing values are filled with the training rows' median, or the most frequent value for categories: {imputed}
 {excluded}
 
-## Candidates
+## Models compared
 
 {how}.
 From simple to complex, the first is taken that is at most one standard error behind the best, row by row:
 **{algorithm}**.
 RMSE, MAE and R2 are means over the folds +- their standard deviation; the pooled RMSE is over all held-out rows.
-The candidates' own settings were chosen by hand on the bundled sample: on it these figures are somewhat too good.
+The models' own settings were chosen by hand on the bundled sample: on it these figures are somewhat too good.
 
-| candidate | RMSE | pooled RMSE | MAE | R2 | squared error above the best |
+| model | RMSE | pooled RMSE | MAE | R2 | squared error above the best |
 | --- | --- | --- | --- | --- | --- |
 {table}
 
-{peer}
+{baseline}
 
 ## Interval
 
@@ -67,8 +67,8 @@ Revision {revision}; {libraries}. Equal data, settings and libraries give an equ
 """
 
 
-def model_card(product: Product, trained: Trained, manifest: Manifest, peer: Peer | None) -> str:
-    """MODEL_CARD.md, every figure taken from the training at hand, and `peer` measured on the same folds."""
+def model_card(product: Product, trained: TrainedModel, manifest: Manifest, baseline: Baseline | None) -> str:
+    """MODEL_CARD.md, every figure taken from the training at hand, and `baseline` measured on the same folds."""
     results = sorted(trained.results, key=lambda result: result.rmse)
     ranked = sorted(manifest.features, key=lambda feature: -feature.importance)
     absent = dict(zip(product.feature_names, trained.assessment.absent.tolist(), strict=True))
@@ -89,8 +89,8 @@ def model_card(product: Product, trained: Trained, manifest: Manifest, peer: Pee
         imputed=", ".join(f"{feature.name} {feature.fill:g}" for feature in manifest.features),
         excluded="\n".join(excluded),
         how=manifest.scores[0].how.partition(";")[0].capitalize(),
-        table="\n".join(_row(result, trained.behind[result.name]) for result in results),
-        peer=_against(trained.result, peer),
+        table="\n".join(_row(result, trained.excess[result.name]) for result in results),
+        baseline=_against(trained.result, baseline),
         low=manifest.interval.low,
         high=manifest.interval.high,
         method=manifest.interval.method,
@@ -113,20 +113,21 @@ def model_card(product: Product, trained: Trained, manifest: Manifest, peer: Pee
     )
 
 
-def _against(result: Result, peer: Peer | None) -> str:
+def _against(result: TrainingResult, baseline: Baseline | None) -> str:
     """How far the model is from a well-known one."""
-    if peer is None:
+    if baseline is None:
         return "CatBoost's defaults were not measured on these data and folds (`make compare-catboost` does it)."
     return (
-        f"On the same folds, {peer.name} {peer.version} as it comes: RMSE {peer.rmse:.3f} +- {peer.rmse_spread:.2f}, "
-        f"pooled {peer.pooled_rmse:.3f}, MAE {peer.mae:.3f}, R2 {peer.r2:.3f}; this model's RMSE is "
-        f"{result.rmse / peer.rmse:.1%} of that (`make compare-catboost`)."
+        f"On the same folds, {baseline.name} {baseline.version} as it comes: "
+        f"RMSE {baseline.rmse:.3f} +- {baseline.rmse_spread:.2f}, pooled {baseline.pooled_rmse:.3f}, "
+        f"MAE {baseline.mae:.3f}, R2 {baseline.r2:.3f}; this model's RMSE is "
+        f"{result.rmse / baseline.rmse:.1%} of that (`make compare-catboost`)."
     )
 
 
-def _row(result: Result, behind: tuple[float, float]) -> str:
+def _row(result: TrainingResult, excess: tuple[float, float]) -> str:
     return (
         f"| {result.name} | {result.rmse:.3f} +- {result.rmse_spread:.2f} | {result.pooled_rmse:.3f} "
         f"| {result.mae:.3f} +- {result.mae_spread:.2f} | {result.r2:.3f} +- {result.r2_spread:.2f} "
-        f"| {behind[0]:.2f} +- {behind[1]:.2f} |"
+        f"| {excess[0]:.2f} +- {excess[1]:.2f} |"
     )

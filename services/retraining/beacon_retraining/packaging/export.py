@@ -1,8 +1,11 @@
-"""Export: a fitted candidate as ONNX, held to scikit-learn's answers on every row.
+"""Export: a fitted model as ONNX, compared with scikit-learn on every row.
 
 Input `features` float32 (rows, features), complete: imputation stays outside, in the manifest. Output `prediction`
 float32 (rows, 1). Between the two all is double, as it is in scikit-learn: in float32 a value on a tree's threshold
 may take the other branch, and the sum of some hundred leaves is off by more than `TOLERANCE` in the end.
+
+Why not skl2onnx: it writes trees in float32 alone and no kernel ridge, and with converters of ours for these, one row
+took 7 to 21 % longer (docs/decisions/0012-the-onnx-exporter-stays.md).
 """
 
 from collections.abc import Iterator
@@ -20,7 +23,7 @@ from sklearn.pipeline import Pipeline
 
 from beacon_retraining.data.dataset import Matrix
 from beacon_retraining.errors import RetrainError
-from beacon_retraining.training.candidates import LogTarget
+from beacon_retraining.training.model_specs import LogTarget
 
 INPUT = "features"
 OUTPUT = "prediction"
@@ -35,7 +38,7 @@ class ParityError(RetrainError):
 
 
 class Graph:
-    """An ONNX graph in the making: `node` and `constant` give the names of what they add."""
+    """An ONNX graph under construction: `node` and `constant` return the names of what they add."""
 
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
@@ -63,13 +66,13 @@ class Graph:
 
 
 def to_onnx(model: Any, width: int) -> bytes:
-    """The model as serialized ONNX; the same model gives the same bytes. TypeError: no candidate is of this kind."""
+    """The model as serialized ONNX; the same model gives the same bytes. TypeError: no model spec is of this kind."""
     graph = Graph()
     if isinstance(model, LogTarget):
         graph.node("Exp", _logarithm(graph, model), output=OUTPUT)
     else:
         _linear(graph, model)
-    made = helper.make_model(
+    exported = helper.make_model(
         helper.make_graph(
             graph.nodes,
             "beacon",
@@ -81,8 +84,8 @@ def to_onnx(model: Any, width: int) -> bytes:
         ir_version=IR_VERSION,
         producer_name="beacon",
     )
-    onnx.checker.check_model(made)
-    return bytes(made.SerializeToString(deterministic=True))
+    onnx.checker.check_model(exported)
+    return bytes(exported.SerializeToString(deterministic=True))
 
 
 def open_session(content: bytes) -> InferenceSession:
@@ -95,8 +98,8 @@ def open_session(content: bytes) -> InferenceSession:
 
 def run(session: InferenceSession, features: Matrix) -> NDArray[np.float32]:
     """Predictions, shape (rows,)."""
-    answer: NDArray[np.float32] = session.run([OUTPUT], {INPUT: features.astype(np.float32)})[0]
-    return answer[:, 0]
+    predictions: NDArray[np.float32] = session.run([OUTPUT], {INPUT: features.astype(np.float32)})[0]
+    return predictions[:, 0]
 
 
 def check_parity(content: bytes, model: Any, features: Matrix) -> float:
@@ -148,9 +151,9 @@ def _kernel(graph: Graph, model: Any, weight: float, offset: float) -> str:
     root = np.sqrt(float(ridge.gamma))
     points = root * np.asarray(ridge.X_fit_, np.float64)
     scale = root / scaler.scale_
-    # ONNX Runtime knows asinh in float32 only.
-    moved = graph.double(graph.node("Asinh", INPUT))
-    scaled = graph.node("Gemm", moved, graph.constant(np.diag(scale)), graph.constant(-scale * scaler.mean_))
+    # ONNX Runtime has asinh in float32 only.
+    transformed = graph.double(graph.node("Asinh", INPUT))
+    scaled = graph.node("Gemm", transformed, graph.constant(np.diag(scale)), graph.constant(-scale * scaler.mean_))
     nearness = graph.node("Gemm", scaled, graph.constant(2 * points.T), graph.constant(-np.sum(points**2, axis=1)))
     norm = graph.node("ReduceSumSquare", scaled, graph.constant(np.array([1])), keepdims=1)
     kernel = graph.node("Exp", graph.node("Sub", nearness, norm))
@@ -175,8 +178,8 @@ def _trees(graph: Graph, members: list[tuple[Any, float]], offset: float) -> str
     def of_nodes(name: str) -> NDArray[Any]:
         return np.where(leaf, 0, np.concatenate([getattr(tree, name) for tree, _ in trees]))
 
-    number = np.repeat(np.arange(len(trees)), sizes)
-    place = np.concatenate([np.arange(size) for size in sizes])
+    tree_id = np.repeat(np.arange(len(trees)), sizes)
+    node_id = np.concatenate([np.arange(size) for size in sizes])
     values = np.concatenate([weight * tree.value[:, 0, 0] for tree, weight in trees])
     return graph.node(
         "TreeEnsembleRegressor",
@@ -185,15 +188,15 @@ def _trees(graph: Graph, members: list[tuple[Any, float]], offset: float) -> str
         n_targets=1,
         aggregate_function="SUM",
         base_values_as_tensor=numpy_helper.from_array(np.array([offset])),
-        nodes_treeids=number,
-        nodes_nodeids=place,
+        nodes_treeids=tree_id,
+        nodes_nodeids=node_id,
         nodes_featureids=of_nodes("feature"),
         nodes_modes=np.where(leaf, "LEAF", "BRANCH_LEQ").tolist(),
         nodes_values_as_tensor=numpy_helper.from_array(of_nodes("threshold")),
         nodes_truenodeids=of_nodes("children_left"),
         nodes_falsenodeids=of_nodes("children_right"),
-        target_treeids=number[leaf],
-        target_nodeids=place[leaf],
+        target_treeids=tree_id[leaf],
+        target_nodeids=node_id[leaf],
         target_ids=np.zeros(leaf.sum(), np.int64),
         target_weights_as_tensor=numpy_helper.from_array(values[leaf]),
     )

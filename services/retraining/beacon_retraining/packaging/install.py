@@ -1,4 +1,4 @@
-"""Install: a package's folder is written whole, or not at all."""
+"""Install: a package's folder is written in one step, or not at all."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Package: the fitted model as the folder that inference serves, and everything it says of itself."""
+"""Package: the fitted model as the folder that inference serves, with its manifest, profile and card."""
 
 from datetime import UTC, datetime
 from importlib.metadata import version as library_version
@@ -24,22 +24,22 @@ from beacon_core.model_package.manifest import (
 )
 from beacon_retraining.data.dataset import Dataset, Matrix
 from beacon_retraining.packaging import export
+from beacon_retraining.packaging.baseline import find_baseline
 from beacon_retraining.packaging.card import model_card
 from beacon_retraining.packaging.install import place
-from beacon_retraining.packaging.peer import find_peer
 from beacon_retraining.packaging.profile import reference_profile
 from beacon_retraining.training.imputation import impute
 from beacon_retraining.training.libraries import LIBRARIES
 from beacon_retraining.training.settings import TrainSettings
-from beacon_retraining.training.train import Trained
+from beacon_retraining.training.train import TrainedModel
 
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 GOLDEN_ROWS = 8
 INTERVAL_METHOD = "conformal, from the signed residuals of the cross-validation"
 
 
-class Origin(msgspec.Struct, frozen=True):
-    """Where a package comes from: the registry's version, the data's source, the code's revision, the time."""
+class PackageOrigin(msgspec.Struct, frozen=True):
+    """The origin of a package: the registry's version, the data's source, the code's revision, the time."""
 
     version: str
     source: str
@@ -51,14 +51,14 @@ def write_package(
     models: Path,
     product: Product,
     dataset: Dataset,
-    trained: Trained,
+    trained: TrainedModel,
     settings: TrainSettings,
-    origin: Origin,
+    origin: PackageOrigin,
     model: bytes | None = None,
 ) -> Package:
     """Write `models`/NAME/VERSION in one step and return it, read back and verified.
 
-    `model` is what `export_model` made earlier. A package of that version that never got into the registry is replaced.
+    `model` is the result of an earlier `export_model`. A package of that version that was never registered is replaced.
     """
     model = export_model(dataset, trained) if model is None else model
     features = impute(dataset.features, trained.fill)
@@ -70,7 +70,7 @@ def write_package(
         created_at=origin.created_at.astimezone(UTC).isoformat(timespec="seconds"),
         schema_version=product.schema_version,
         schema_hash=product.schema_hash,
-        features=_feature_facts(product, dataset, trained),
+        features=_features(product, dataset, trained),
         target=product.target.name,
         unit=product.target.unit,
         prediction_min=float(dataset.target.min()),
@@ -85,7 +85,7 @@ def write_package(
         ),
         expected_absolute_error=trained.result.mae,
         scores=_scores(trained, settings),
-        algorithm=trained.candidate,
+        algorithm=trained.algorithm,
         data=Data(source=origin.source, fingerprint=dataset.fingerprint, rows=len(dataset.target)),
         revision=origin.revision,
         libraries={name: library_version(name) for name in LIBRARIES},
@@ -96,21 +96,21 @@ def write_package(
     contents = {
         MODEL_FILE: model,
         PROFILE_FILE: reference_profile(product, dataset, predictions),
-        CARD_FILE: model_card(product, trained, manifest, find_peer(dataset.fingerprint, settings)).encode(),
+        CARD_FILE: model_card(product, trained, manifest, find_baseline(dataset.fingerprint, settings)).encode(),
     }
     manifest = msgspec.structs.replace(manifest, files={name: digest(content) for name, content in contents.items()})
     return place(models / product.name / origin.version, contents, manifest)
 
 
-def export_model(dataset: Dataset, trained: Trained) -> bytes:
-    """The model as ONNX; raises `ParityError` when it does not answer as scikit-learn does."""
+def export_model(dataset: Dataset, trained: TrainedModel) -> bytes:
+    """The model as ONNX; raises `ParityError` when it differs from scikit-learn."""
     features = impute(dataset.features, trained.fill)
     model = export.to_onnx(trained.model, features.shape[1])
     export.check_parity(model, trained.model, features)
     return model
 
 
-def _feature_facts(product: Product, dataset: Dataset, trained: Trained) -> tuple[FeatureFacts, ...]:
+def _features(product: Product, dataset: Dataset, trained: TrainedModel) -> tuple[FeatureFacts, ...]:
     facts = []
     for i, feature in enumerate(product.features):
         known = dataset.features[:, i][~np.isnan(dataset.features[:, i])]
@@ -133,7 +133,7 @@ def _quantiles(values: Matrix) -> tuple[float, float, float, float, float, float
     return a, b, c, d, e, f, g
 
 
-def _scores(trained: Trained, settings: TrainSettings) -> tuple[Score, ...]:
+def _scores(trained: TrainedModel, settings: TrainSettings) -> tuple[Score, ...]:
     result = trained.result
     folds = f"{settings.folds}-fold cross-validation, repeated {settings.repeats} times, imputation fitted inside"
     return (

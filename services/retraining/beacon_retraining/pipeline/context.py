@@ -1,11 +1,11 @@
-"""What a stage works with, and the names of the files that the stages hand to each other (dvc.yaml lists them)."""
+"""The inputs of a stage, and the names of the files that the stages exchange (dvc.yaml lists them)."""
 
 from pathlib import Path
 
 import msgspec
 import pandas as pd
-from sqlalchemy import Engine
 
+from beacon_core.data.database import Engine
 from beacon_core.domain.pins import Pin
 from beacon_core.domain.product import Product
 from beacon_core.model_package.manifest import Package, read_package
@@ -18,12 +18,12 @@ from beacon_retraining.training.settings import TrainSettings
 RAW = "raw"
 LABELS = "labels.parquet"
 CHAMPION = "champion.json"
-GONE = "gone.json"
+LOST_PACKAGES = "gone.json"
 ROWS = "rows.parquet"
 PRODUCTION = "production.parquet"
 VALIDATION = "validation.json"
 DATASET = "dataset.parquet"
-FACTS = "dataset.json"
+DATASET_SUMMARY = "dataset.json"
 MODEL = "model.onnx"
 TRAINED = "trained.json"
 METRICS = "metrics.json"
@@ -36,7 +36,7 @@ REPORT = "report.html"
 REGISTERED = "registered.json"
 
 
-class Packaged(msgspec.Struct, frozen=True):
+class PackagingResult(msgspec.Struct, frozen=True):
     """package.json: the package of this run, below the folder `package`, and the key of its inputs."""
 
     version: str
@@ -44,8 +44,8 @@ class Packaged(msgspec.Struct, frozen=True):
     run_key: str
 
 
-class Registered(msgspec.Struct, frozen=True):
-    """registered.json: what the registry knows of this run."""
+class RegistrationResult(msgspec.Struct, frozen=True):
+    """registered.json: the version of this run in the registry, and its verdict."""
 
     version: str
     sha256: str
@@ -54,7 +54,7 @@ class Registered(msgspec.Struct, frozen=True):
 
 
 class Context(msgspec.Struct, frozen=True):
-    """One run's settings, product, store, workspace folder, parameters, and what it was told."""
+    """One run's settings, product, store, workspace folder, parameters and options."""
 
     settings: Settings
     product: Product
@@ -67,27 +67,27 @@ class Context(msgspec.Struct, frozen=True):
         """The training rows of this run."""
         return dataset_of(self.product, pd.read_parquet(self.folder / DATASET))
 
-    def packaged(self) -> Packaged:
+    def packaged(self) -> PackagingResult:
         """Which package this run made."""
-        return msgspec.json.decode((self.folder / PACKAGED).read_bytes(), type=Packaged)
+        return msgspec.json.decode((self.folder / PACKAGED).read_bytes(), type=PackagingResult)
 
     def package(self) -> Package:
         """The package of this run, verified."""
-        known = self.packaged()
-        return read_package(self.folder / PACKAGE / self.product.name / known.version, known.sha256)
+        result = self.packaged()
+        return read_package(self.folder / PACKAGE / self.product.name / result.version, result.sha256)
 
-    def gone(self) -> list[str]:
-        """The digests of packages that were made here and that the registry has lost, or would not take.
+    def lost_packages(self) -> list[str]:
+        """The digests of packages that were made here and that the registry has lost or refused.
 
-        A new one makes DVC package anew where it knows no change; it would bring the same package out of its cache.
+        A new one makes DVC run the stage package again, instead of taking the same package from its cache.
         """
-        file = self.folder / GONE
+        file = self.folder / LOST_PACKAGES
         return msgspec.json.decode(file.read_bytes(), type=list[str]) if file.is_file() else []
 
-    def write_gone(self, sha256: str | None) -> None:
-        """Add a package's digest to them, or none."""
-        known = self.gone()
-        write_json(self.folder / GONE, known if sha256 is None or sha256 in known else [*known, sha256])
+    def add_lost_package(self, sha256: str | None) -> None:
+        """Add a package's digest to them; None adds nothing."""
+        known = self.lost_packages()
+        write_json(self.folder / LOST_PACKAGES, known if sha256 is None or sha256 in known else [*known, sha256])
 
     def champion(self) -> Pin | None:
         """The model in service when this run began, or None."""

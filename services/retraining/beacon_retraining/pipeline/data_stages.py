@@ -1,4 +1,4 @@
-"""The stages fetch and validate: what comes from outside, checked."""
+"""The stages fetch and validate: external data, checked."""
 
 import tempfile
 from pathlib import Path
@@ -19,7 +19,7 @@ from beacon_core.platform.job import log
 from beacon_core.platform.mlflow import Mlflow, RegistryUnavailableError
 from beacon_retraining.data.fetch import fetch, read_source
 from beacon_retraining.data.labels import PREDICTION, read_labels
-from beacon_retraining.data.validate import check_shift, sound, validate
+from beacon_retraining.data.validate import check_shift, valid_rows, validate
 from beacon_retraining.files import write_json, write_table
 from beacon_retraining.pipeline import triggers
 from beacon_retraining.pipeline.context import (
@@ -31,12 +31,12 @@ from beacon_retraining.pipeline.context import (
     ROWS,
     VALIDATION,
     Context,
-    Registered,
+    RegistrationResult,
 )
 
 
 def fetch_all(context: Context) -> str:
-    """Bring in everything that the rest depends on: the raw file, the labels, and who is champion."""
+    """Fetch what the other stages depend on: the raw file, the labels and the champion."""
     settings, product, folder = context.settings, context.product, context.folder
     last = _last_accepted(context)
 
@@ -46,19 +46,19 @@ def fetch_all(context: Context) -> str:
             check_shift(product.source.file, rows, last, product)
 
     fetched = fetch(settings, product, folder / RAW, check)
-    labels = _enough(context, read_labels(context.engine, product))
+    labels = _labels_to_use(context, read_labels(context.engine, product))
     write_table(folder / LABELS, labels)
     champion = find_champion(context)
     write_json(folder / CHAMPION, champion)
-    context.write_gone(_gone(context))
-    told = f"champion is version {champion.version}" if champion else "there is no champion yet"
-    return f"{fetched.source}: {fetched.why}; {len(labels)} labelled predictions; {told}"
+    context.add_lost_package(_lost_package(context))
+    champion_message = f"champion is version {champion.version}" if champion else "there is no champion yet"
+    return f"{fetched.source}: {fetched.why}; {len(labels)} labelled predictions; {champion_message}"
 
 
 def find_champion(context: Context) -> Pin | None:
     """The model in service: by the release file, where this machine has it, else by the registry's alias.
 
-    Where the alias is gone, as with a version that was deleted, or names somebody else's: by the ledger of promotions.
+    Where the alias is missing, or names a version that Beacon did not make: by the ledger of promotions.
     """
     settings, name = context.settings, context.product.name
     if settings.release_file.exists():
@@ -75,12 +75,12 @@ def find_champion(context: Context) -> Pin | None:
     return None if entry is None or not entry.serving else entry.serving[0]
 
 
-def _gone(context: Context) -> str | None:
-    """The digest of what was registered last, where the registry no longer has it whole."""
+def _lost_package(context: Context) -> str | None:
+    """The digest of the package that was registered last, where the registry no longer has an intact copy."""
     file = context.folder / REGISTERED
     if not file.is_file():
         return None
-    last = msgspec.json.decode(file.read_bytes(), type=Registered)
+    last = msgspec.json.decode(file.read_bytes(), type=RegistrationResult)
     pin, address = Pin(context.product.name, last.version, last.sha256), context.settings.mlflow_address
     try:
         with tempfile.TemporaryDirectory() as folder:
@@ -88,9 +88,9 @@ def _gone(context: Context) -> str | None:
                 raise PackageError(f"the run of version {pin.version} was deleted")
             download_package(address, pin, Path(folder))
     except RegistryUnavailableError:
-        return None  # the stage package will say so, where it has anything to do
+        return None  # the stage package reports it, where it needs the registry
     except PackageError as error:
-        if pin.sha256 not in context.gone():
+        if pin.sha256 not in context.lost_packages():
             log.warning("version %s is made anew: %s", pin.version, word(error))
         return pin.sha256
     return None
@@ -102,16 +102,16 @@ def validate_all(context: Context) -> str:
     source = read_source(folder / RAW, product)
     rows = validate(folder / RAW / product.source.file, product)
     labels = pd.read_parquet(folder / LABELS)
-    kept = labels[sound(labels, product)]
+    valid = labels[valid_rows(labels, product)]
     write_table(folder / ROWS, rows)
-    write_table(folder / PRODUCTION, kept)
+    write_table(folder / PRODUCTION, valid)
     shares = {name: float(rows[name].isna().mean()) for name in product.feature_names}
-    facts = {"source": source, "rows": len(rows), "labels": len(labels), "labels_refused": len(labels) - len(kept)}
+    facts = {"source": source, "rows": len(rows), "labels": len(labels), "labels_refused": len(labels) - len(valid)}
     write_json(folder / VALIDATION, facts | {"missing": shares})
-    return f"{len(rows)} rows, {len(kept)} of {len(labels)} labelled predictions"
+    return f"{len(rows)} rows, {len(valid)} of {len(labels)} labelled predictions"
 
 
-def _enough(context: Context, labels: pd.DataFrame) -> pd.DataFrame:
+def _labels_to_use(context: Context, labels: pd.DataFrame) -> pd.DataFrame:
     """A scheduled run waits until enough labels are new; until then it keeps those of the last run."""
     file, target = context.folder / LABELS, context.product.target.name
     if context.run.trigger != triggers.SCHEDULE or not file.is_file():

@@ -15,38 +15,38 @@ from beacon_core.platform.files import replace, write_whole
 from beacon_core.platform.job import trace_environment
 from beacon_core.platform.settings import load_settings
 from beacon_retraining.errors import RetrainError
-from beacon_retraining.pipeline.stored import stages_of
+from beacon_retraining.pipeline.dvc_objects import stages_of
 from beacon_retraining.pipeline.workspace import LOCK, VERSIONED, has_git
 
 log = logging.getLogger("beacon.dvc")
 KEPT_LOCK = f".dvc/tmp/{LOCK}"
 HOLDERS = ".dvc/tmp/rwlock"
-"""Who reads and writes which file, as DVC writes it down."""
+"""DVC's list of the processes that read and write each file."""
 
 
 class DvcError(RetrainError):
-    """DVC failed by itself; the message is what it said."""
+    """DVC itself failed; the message is DVC's."""
 
     exit_status = TRY_AGAIN
 
 
 def reproduce(folder: Path, *, force: bool) -> bool:
-    """Run what has changed, all if `force`; the stages' lines are passed on. False when a stage failed."""
+    """Run the changed stages, all if `force`, and pass on their output. False when a stage failed."""
     git_init(folder)
-    forget_the_dead(folder)
-    mend_lock(folder)
+    remove_stale_holders(folder)
+    restore_lock(folder)
     if (folder / LOCK).is_file():
         write_whole(folder / KEPT_LOCK, (folder / LOCK).read_bytes())
-    # No run cache: registering has to be done, not remembered.
+    # No run cache: registration must run each time.
     command = _dvc("repro", "--no-run-cache", *(["--force"] if force else []))
-    done = _pass_on(command, folder)
+    done = _run_logged(command, folder)
     if not done:
-        mend_lock(folder)
+        restore_lock(folder)
     return done
 
 
-def _pass_on(command: list[str], folder: Path) -> bool:
-    """Run a command of DVC; whether it went well. Where a person reads, the terminal and its bars are the stages'."""
+def _run_logged(command: list[str], folder: Path) -> bool:
+    """Run a command of DVC; whether it succeeded. On a terminal the stages write to it themselves."""
     environment = _environment() | trace_environment()
     if logs.steps.disabled:
         environment["BEACON_LOG_FORMAT"] = "plain"
@@ -59,10 +59,10 @@ def _pass_on(command: list[str], folder: Path) -> bool:
     return process.returncode == 0
 
 
-def mend_lock(folder: Path) -> None:
-    """Bring the last whole dvc.lock back in the place of a broken one.
+def restore_lock(folder: Path) -> None:
+    """Replace a broken dvc.lock by the last intact one.
 
-    DVC writes it in place: a full disk or a kill in that moment leaves half a file, and every later run would fail.
+    DVC writes it in place: a full disk or a kill at that moment leaves half a file, and every later run would fail.
     """
     lock, kept = folder / LOCK, folder / KEPT_LOCK
     if not lock.is_file() or stages_of(lock.read_bytes()) is not None:
@@ -73,8 +73,8 @@ def mend_lock(folder: Path) -> None:
         lock.unlink()
 
 
-def forget_the_dead(folder: Path) -> None:
-    """Remove DVC's list of holders where none of them lives.
+def remove_stale_holders(folder: Path) -> None:
+    """Remove DVC's list of lock holders where none of them is alive.
 
     DVC forgets a holder that is gone, but not one that was killed and waits for its parent to notice, and a list that
     a kill left half written stops every later run.
@@ -87,7 +87,7 @@ def forget_the_dead(folder: Path) -> None:
     except msgspec.DecodeError:
         held = _Holders()
     holders = [*held.write.values(), *(holder for readers in held.read.values() for holder in readers)]
-    if not any(_lives(holder.pid) for holder in holders):
+    if not any(_is_alive(holder.pid) for holder in holders):
         file.unlink()
 
 
@@ -100,7 +100,7 @@ class _Holders(msgspec.Struct):
     read: dict[str, list[_Holder]] = {}
 
 
-def _lives(pid: int) -> bool:
+def _is_alive(pid: int) -> bool:
     try:
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
@@ -111,7 +111,7 @@ def compare(folder: Path) -> str:
     """The metrics beside those of the last run, as a table; empty without git or without an earlier run."""
     if not has_git() or not (folder / ".git").is_dir() or not _git(folder, "rev-parse", "-q", "--verify", "HEAD"):
         return ""
-    return ask(folder, "metrics", "diff", "--md")
+    return output_of(folder, "metrics", "diff", "--md")
 
 
 def commit(folder: Path, message: str) -> None:
@@ -129,23 +129,23 @@ def _dvc(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "beacon_retraining.pipeline.dvc_program", *arguments]
 
 
-def ask(folder: Path, *arguments: str) -> str:
-    """Run a command of DVC in `folder`; what it prints. Raises `DvcError`."""
-    done = attempt(folder, *arguments)
+def output_of(folder: Path, *arguments: str) -> str:
+    """Run a command of DVC in `folder`; returns its output. Raises `DvcError`."""
+    done = run(folder, *arguments)
     if done.returncode != 0:
-        raise DvcError(f"dvc {' '.join(arguments)}: {last_words(done)}")
+        raise DvcError(f"dvc {' '.join(arguments)}: {error_message(done)}")
     return done.stdout.strip()
 
 
-def attempt(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+def run(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     """Run a command of DVC in `folder`, however it ends."""
     return subprocess.run(  # noqa: S603
         _dvc(*arguments), cwd=folder, env=_environment(), capture_output=True, text=True, check=False
     )
 
 
-def last_words(done: "subprocess.CompletedProcess[str]") -> str:
-    """What DVC says went wrong, on one line."""
+def error_message(done: "subprocess.CompletedProcess[str]") -> str:
+    """DVC's error on one line."""
     lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("ERROR")]
     return "; ".join(errors or lines[-1:]) or f"ended with status {done.returncode}"
@@ -158,13 +158,13 @@ def _git(folder: Path, *arguments: str) -> bool:
 
 
 def git_init(folder: Path) -> None:
-    """Begin the workspace's own history, where there is git."""
+    """Create the workspace's own repository, where there is git."""
     if has_git() and not (folder / ".git").is_dir():
         _git(folder, "init", "-q", "-b", "main")
 
 
 def _environment() -> dict[str, str]:
-    """Ours, with our interpreter as `python`, and without a git of somebody else's."""
+    """Our environment, with our interpreter as `python`, and without git's variables of another repository."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     own = {
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),

@@ -18,7 +18,7 @@ from beacon_core.platform.settings import SettingsError, load_settings
 from beacon_retraining.pipeline.workspace import folder_of
 
 
-class Progress(_progress.QueryingProgress):
+class DvcProgress(_progress.QueryingProgress):
     """DVC's progress, with braces in a name left as they are."""
 
     def __init__(
@@ -30,7 +30,7 @@ class Progress(_progress.QueryingProgress):
 
 def run(arguments: list[str]) -> int:
     """Run DVC; its exit status."""
-    _progress.QueryingProgress = Progress  # type: ignore[misc]
+    _progress.QueryingProgress = DvcProgress  # type: ignore[misc]
     if not Path(".dvc").is_dir():
         try:
             folder = folder_of(load_settings())

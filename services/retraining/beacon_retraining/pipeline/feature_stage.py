@@ -9,9 +9,9 @@ from beacon_core.platform import clock
 from beacon_retraining.data.history import DatasetError, training_rows
 from beacon_retraining.data.labels import PREDICTION
 from beacon_retraining.data.offline import write_offline
-from beacon_retraining.data.row_counts import DatasetFacts, told
+from beacon_retraining.data.row_counts import DatasetSummary, messages
 from beacon_retraining.files import write_json, write_table
-from beacon_retraining.pipeline.context import DATASET, FACTS, PRODUCTION, ROWS, Context
+from beacon_retraining.pipeline.context import DATASET, DATASET_SUMMARY, PRODUCTION, ROWS, Context
 
 
 def build_features(context: Context) -> str:
@@ -23,16 +23,16 @@ def build_features(context: Context) -> str:
         online = repo.materialize(settings, product).rows
     except FeatureStoreError as error:
         raise DatasetError(str(error)) from error
-    rows, left_out = training_rows(settings, product, pd.read_parquet(folder / PRODUCTION))
+    rows, excluded = training_rows(settings, product, pd.read_parquet(folder / PRODUCTION))
     write_table(folder / DATASET, rows)
-    facts = DatasetFacts(
+    summary = DatasetSummary(
         fingerprint=context.dataset().fingerprint,
         rows=len(rows),
         production_rows=int((rows[PREDICTION] != "").sum()),
         newest=rows[EVENT_TIME].max().isoformat(),
-        left_out=left_out,
+        left_out=excluded,
         file=changes,
     )
-    write_json(folder / FACTS, facts)
-    line = f"{online} rows online; {facts.rows} rows to train on, {facts.production_rows} of them from production"
-    return "; ".join([line, *told(facts, product.min_features)])
+    write_json(folder / DATASET_SUMMARY, summary)
+    line = f"{online} rows online; {summary.rows} rows to train on, {summary.production_rows} of them from production"
+    return "; ".join([line, *messages(summary, product.min_features)])

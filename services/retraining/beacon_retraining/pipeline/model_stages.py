@@ -1,4 +1,4 @@
-"""The stages train and evaluate: a model, and what the gate says of it."""
+"""The stages train and evaluate: a model, and the gate's verdict on it."""
 
 import msgspec
 
@@ -8,7 +8,7 @@ from beacon_core.model_package.download import find_or_bring
 from beacon_core.model_package.manifest import CARD_FILE, Package, PackageError
 from beacon_core.platform.files import write_whole
 from beacon_core.platform.job import log
-from beacon_retraining.data.row_counts import DatasetFacts, LabelFacts, section
+from beacon_retraining.data.row_counts import DatasetSummary, LabelCounts, rows_section
 from beacon_retraining.evaluation import verdict_report
 from beacon_retraining.evaluation.evaluate import evaluate
 from beacon_retraining.evaluation.report import page
@@ -21,7 +21,7 @@ from beacon_retraining.training.trained_file import decode, encode
 
 
 def train_model(context: Context) -> str:
-    """Search and fit; the model leaves as ONNX, what training found out as JSON."""
+    """Compare and fit; writes the model as ONNX and the training's results as JSON."""
     dataset = context.dataset()
     trained = train(dataset, context.product, context.training)
     write_whole(context.folder / files.MODEL, export_model(dataset, trained))
@@ -31,32 +31,34 @@ def train_model(context: Context) -> str:
     figures |= {"interval_coverage": trained.measured_coverage, "rows": len(dataset.target)}
     figures |= {f"candidates/{result.name}/rmse": result.rmse for result in trained.results}
     write_json(context.folder / files.METRICS, figures)
-    return f"{trained.candidate}, cross-validated RMSE {best.rmse:.2f}"
+    return f"{trained.algorithm}, cross-validated RMSE {best.rmse:.2f}"
 
 
 def evaluate_model(context: Context) -> str:
-    """Hold the package against the champion, and write the verdict."""
+    """Compare the package with the champion, and write the verdict."""
     champion = _champion(context)
     package = context.package()
     if champion is not None and champion.sha256 == package.sha256:
-        champion = None  # it is the champion itself, made again
-    known = decode((context.folder / files.TRAINED).read_bytes()).assessment.held_out
-    said = evaluate(context.settings, context.product, context.dataset(), package, champion, context.training, known)
-    write_whole(context.folder / files.VERDICT, verdict.encode(said))
-    table, plot = verdict_report.table(said), context.folder / files.VERDICT_PLOT
+        champion = None  # it is the champion itself
+    held_out = decode((context.folder / files.TRAINED).read_bytes()).assessment.held_out
+    gate_verdict = evaluate(
+        context.settings, context.product, context.dataset(), package, champion, context.training, held_out
+    )
+    write_whole(context.folder / files.VERDICT, verdict.encode(gate_verdict))
+    table, plot = verdict_report.table(gate_verdict), context.folder / files.VERDICT_PLOT
     write_whole(context.folder / files.VERDICT_TABLE, table.encode())
-    verdict_report.plot(said, plot)
-    title = f"{said.product} version {said.challenger.version}: {said.outcome}"
+    verdict_report.plot(gate_verdict, plot)
+    title = f"{gate_verdict.product} version {gate_verdict.challenger.version}: {gate_verdict.outcome}"
     card = (package.folder / CARD_FILE).read_text(encoding="utf-8")
     report = page(title, table, plot.read_text(encoding="utf-8"), _rows_section(context) + card)
     write_whole(context.folder / files.REPORT, report.encode())
-    return f"{said.outcome}: {said.reason}"
+    return f"{gate_verdict.outcome}: {gate_verdict.reason}"
 
 
 def _rows_section(context: Context) -> str:
-    facts = msgspec.json.decode((context.folder / files.FACTS).read_bytes(), type=DatasetFacts)
-    labels = msgspec.json.decode((context.folder / files.VALIDATION).read_bytes(), type=LabelFacts)
-    return section(facts, labels, context.product.min_features)
+    summary = msgspec.json.decode((context.folder / files.DATASET_SUMMARY).read_bytes(), type=DatasetSummary)
+    labels = msgspec.json.decode((context.folder / files.VALIDATION).read_bytes(), type=LabelCounts)
+    return rows_section(summary, labels, context.product.min_features)
 
 
 def _champion(context: Context) -> Package | None:
@@ -66,7 +68,7 @@ def _champion(context: Context) -> Package | None:
     try:
         return find_or_bring(context.settings.mlflow_address, pin, context.settings.models_dir)
     except PackageError as error:
-        # Nobody can compare with what is gone: the challenger has its own limits to hold, and promotion still holds it
-        # against the model that serves.
+        # A lost champion cannot be compared with: the challenger has limits of its own, and promotion still compares it
+        # with the model in service.
         log.warning("the champion, version %s, cannot be compared with: %s", pin.version, word(error))
         return None

@@ -15,38 +15,38 @@ from beacon_core.platform import clock
 from beacon_core.platform.job import log
 from beacon_retraining.data.fetch import read_source
 from beacon_retraining.files import write_json
-from beacon_retraining.packaging.package import Origin, write_package
+from beacon_retraining.packaging.package import PackageOrigin, write_package
 from beacon_retraining.pipeline import context as files
-from beacon_retraining.pipeline.context import Context, Packaged
+from beacon_retraining.pipeline.context import Context, PackagingResult
 from beacon_retraining.pipeline.workspace import CODE, params_of
 from beacon_retraining.registry.register import Registry
 from beacon_retraining.training.trained_file import decode
 
 
 def package_model(context: Context) -> str:
-    """Make the package, under the version that the registry will give to it.
+    """Make the package, under the version that the registry will give it.
 
-    Equal data, parameters and code are one model: where the registry knows it, its package is taken.
+    Equal data, parameters and code are one model: where the registry has it, its package is used.
     """
     product, folder = context.product, context.folder
     registry = Registry(context.settings.mlflow_address)
     models = folder / files.PACKAGE
     shutil.rmtree(models, ignore_errors=True)
     key = run_key(context)
-    package = _made_before(context, registry, key, models)
+    package = _existing_package(context, registry, key, models)
     if package is not None:
-        told = f"version {package.manifest.version} is from equal data, parameters and code already"
+        message = f"version {package.manifest.version} is from equal data, parameters and code already"
     else:
         version = registry.next_version(product.name, above=_highest_known(context))
-        origin = Origin(
+        origin = PackageOrigin(
             version, read_source(folder / files.RAW, product).source, context.settings.build_revision, clock.now()
         )
         trained = decode((folder / files.TRAINED).read_bytes())
         model = (folder / files.MODEL).read_bytes()
         package = write_package(models, product, context.dataset(), trained, context.training, origin, model)
-        told = f"version {version}"
-    write_json(folder / files.PACKAGED, Packaged(package.manifest.version, package.sha256, key))
-    return f"{told}, sha256 {package.sha256[:12]}, model {digest(package.model)[:12]}"
+        message = f"version {version}"
+    write_json(folder / files.PACKAGED, PackagingResult(package.manifest.version, package.sha256, key))
+    return f"{message}, sha256 {package.sha256[:12]}, model {digest(package.model)[:12]}"
 
 
 def run_key(context: Context) -> str:
@@ -61,9 +61,9 @@ def run_key(context: Context) -> str:
     return hashlib.sha256(msgspec.json.encode(facts, order="deterministic")).hexdigest()
 
 
-def _made_before(context: Context, registry: Registry, key: str, models: Path) -> Package | None:
-    """The package of equal inputs, where the registry still has it whole; people delete runs and files there."""
-    for pin in registry.made_of(context.product.name, key):
+def _existing_package(context: Context, registry: Registry, key: str, models: Path) -> Package | None:
+    """The package of equal inputs, where the registry still has an intact copy; people delete runs and files there."""
+    for pin in registry.versions_of(context.product.name, key):
         try:
             package = download_package(context.settings.mlflow_address, pin, models)
         except PackageError as error:
@@ -75,9 +75,9 @@ def _made_before(context: Context, registry: Registry, key: str, models: Path) -
 
 
 def _highest_known(context: Context) -> int:
-    """The highest version that was ever judged, installed or in service here.
+    """The highest version that was ever evaluated, installed or in service here.
 
-    The registry may have been emptied, and must not give its number to another package: answers in the log name it.
+    The registry may have been emptied, and must not give its number to another package: the prediction log names it.
     """
     settings, product = context.settings, context.product
     file = settings.release_file

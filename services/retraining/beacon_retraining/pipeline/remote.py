@@ -1,7 +1,7 @@
-"""Push to DVC's remote and pull from it: each file whole, or its name in the error.
+"""Push to DVC's remote and pull from it: each file intact, or its name in the error.
 
-The remote also holds dvc.lock, written last: whoever pulls finds every file that it names, and needs no checkout of the
-run that made it.
+The remote also holds dvc.lock, written last: a pull finds every file that it names, and needs no checkout of the run
+that made it.
 """
 
 import contextlib
@@ -16,7 +16,14 @@ from beacon_core.platform.settings import Settings
 from beacon_retraining.errors import RetrainError
 from beacon_retraining.pipeline import dvc
 from beacon_retraining.pipeline.dvc import DvcError
-from beacon_retraining.pipeline.stored import Place, Stored, named, objects, same_as, stages_of
+from beacon_retraining.pipeline.dvc_objects import (
+    ObjectStorage,
+    StoredObject,
+    file_names,
+    has_digest,
+    objects,
+    stages_of,
+)
 from beacon_retraining.pipeline.workspace import LOCK, VERSIONED
 
 NEW_LOCK = f"{LOCK}.new"
@@ -24,77 +31,83 @@ OWN_CONFIG, CACHE = ".dvc/config.local", ".dvc/cache"
 
 
 class DamagedError(RetrainError):
-    """A file is nowhere whole where it has to be; the message names it."""
+    """No intact copy of a file exists where one must; the message names it."""
 
     exit_status = BAD_DATA
 
 
 class NothingToPushError(RetrainError):
-    """No retraining by DVC has ended here; the one of a laptop's first start is none."""
+    """No retraining by DVC has ended here; a laptop's first start does not use DVC."""
 
 
 def push(settings: Settings, folder: Path) -> str:
-    """Push the files that dvc.lock names, then dvc.lock itself; what is not whole in the remote is put right.
+    """Push the files that dvc.lock names, then dvc.lock itself, and repair damaged files of the remote.
 
-    Raises `DvcError`, and `DamagedError` where this machine does not have a file whole.
+    Raises `DvcError`, and `DamagedError` where this machine has no intact copy of a file.
     """
     address = settings.dvc_address
     if not (folder / LOCK).is_file():
         raise NothingToPushError(f"{folder}: has no {LOCK} yet, so there is nothing to push; `make retrain` writes it")
     dvc.git_init(folder)
     lock = (folder / LOCK).read_bytes()
-    with _asking(address):
-        remote = Place(address)
-        wanted = _whole_here(folder, lock)
-        broken = [stored for stored in wanted if not remote.is_whole(stored.digest)]
-        # DVC may have removed a damaged object since: what counts is that an earlier push left it there.
-        pushed = {stored.digest for stored in objects(stages_of(remote.file(LOCK) or b"") or {}, Place(folder / CACHE))}
-        mended = [stored for stored in broken if stored.digest in pushed]
-        for stored in broken:
+    with _mapped_errors(address):
+        remote = ObjectStorage(address)
+        listed = _verified(folder, lock)
+        damaged_objects = [stored for stored in listed if not remote.is_intact(stored.digest)]
+        # DVC may have removed a damaged object since: compare with what the last push left.
+        pushed = {
+            stored.digest
+            for stored in objects(stages_of(remote.file(LOCK) or b"") or {}, ObjectStorage(folder / CACHE))
+        }
+        repaired = [stored for stored in damaged_objects if stored.digest in pushed]
+        for stored in damaged_objects:
             remote.remove(stored.digest)
             if stored.listed_in:  # DVC takes a folder's files for pushed where it finds their list
                 remote.remove(stored.listed_in)
-    dvc.ask(folder, "push")
-    with _asking(address):
-        remote = Place(address)
-        if left := [stored for stored in broken if not remote.is_whole(stored.digest)]:
-            raise DvcError(f"{address}: does not keep {named(left)} as it was pushed")
+    dvc.output_of(folder, "push")
+    with _mapped_errors(address):
+        remote = ObjectStorage(address)
+        if remaining := [stored for stored in damaged_objects if not remote.is_intact(stored.digest)]:
+            raise DvcError(f"{address}: does not keep {file_names(remaining)} as it was pushed")
         remote.write(NEW_LOCK, lock)
         remote.rename(NEW_LOCK, LOCK)
-    told = f"; what was missing or damaged there is whole again: {named(mended)}" if mended else ""
-    return f"pushed to {address}{told}"
+    message = f"; what was missing or damaged there is whole again: {file_names(repaired)}" if repaired else ""
+    return f"pushed to {address}{message}"
 
 
 def pull(settings: Settings, folder: Path) -> bool:
-    """Bring back the files of the last push, all or none; False when nothing was pushed yet.
+    """Restore the files of the last push, all or none; False when nothing was pushed yet.
 
-    Raises `DvcError`, and `DamagedError` where the remote does not have a file whole.
+    Raises `DvcError`, and `DamagedError` where the remote has no intact copy of a file.
     """
     address = settings.dvc_address
     dvc.git_init(folder)
-    with _asking(address):
-        lock = Place(address).file(LOCK)
+    with _mapped_errors(address):
+        lock = ObjectStorage(address).file(LOCK)
     if lock is None:
         return False
-    stages, cache = _stages(f"{address}/{LOCK}", lock), Place(folder / CACHE)
-    _forget_broken(cache, objects(stages, cache))  # DVC would take it for whole
-    said = _fetch(folder, lock)
-    lost = _forget_broken(cache, objects(stages, cache))
-    with _asking(address):
-        remote = Place(address)  # its own lists: where a file of a folder is gone, DVC leaves no list in the cache
-        damaged = [stored for stored in objects(stages, remote) if not remote.is_whole(stored.digest)] if lost else []
+    stages, cache = _stages(f"{address}/{LOCK}", lock), ObjectStorage(folder / CACHE)
+    _remove_damaged(cache, objects(stages, cache))  # DVC would take it for whole
+    message = _fetch(folder, lock)
+    lost = _remove_damaged(cache, objects(stages, cache))
+    with _mapped_errors(address):
+        # Its own lists: where a file of a folder is missing, DVC leaves no list in the cache.
+        remote = ObjectStorage(address)
+        damaged = [stored for stored in objects(stages, remote) if not remote.is_intact(stored.digest)] if lost else []
     if damaged:
-        mend = "`make data ARGS=push` where they are whole puts it right"
-        raise DamagedError(f"{address}: does not have {named(damaged)} whole, and nothing was changed here; {mend}")
+        hint = "`make data ARGS=push` where they are whole puts it right"
+        raise DamagedError(
+            f"{address}: does not have {file_names(damaged)} whole, and nothing was changed here; {hint}"
+        )
     if lost:
-        raise DvcError(f"{address}: {said}")
+        raise DvcError(f"{address}: {message}")
     write_whole(folder / LOCK, lock)
-    dvc.ask(folder, "checkout", "--force")
+    dvc.output_of(folder, "checkout", "--force")
     return True
 
 
 def _fetch(folder: Path, lock: bytes) -> str:
-    """Bring what `lock` names into the cache, and nothing into the workspace; what DVC said."""
+    """Fetch what `lock` names into the cache, and nothing into the workspace; returns DVC's message."""
     draft = folder.with_name(f".{folder.name}.pull")  # a neighbour: the remote's address may be relative
     shutil.rmtree(draft, ignore_errors=True)
     for name in VERSIONED:
@@ -105,24 +118,24 @@ def _fetch(folder: Path, lock: bytes) -> str:
     own = f"[core]\n    no_scm = true\n[cache]\n    dir = ../../{folder.name}/{CACHE}\n"
     write_whole(draft / OWN_CONFIG, own.encode())
     try:
-        return dvc.last_words(dvc.attempt(draft, "fetch"))
+        return dvc.error_message(dvc.run(draft, "fetch"))
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def _whole_here(folder: Path, lock: bytes) -> list[Stored]:
-    """All that dvc.lock names, whole in the cache; what is not is brought from the workspace. Raises `DamagedError`."""
-    cache = Place(folder / CACHE)
-    wanted = list(objects(_stages(str(folder / LOCK), lock), cache))
-    broken = [stored for stored in wanted if not cache.is_whole(stored.digest)]
-    if left := [stored for stored in broken if not same_as(folder / stored.file, stored.digest)]:
-        again = "`make retrain ARGS=--force` makes it anew"
+def _verified(folder: Path, lock: bytes) -> list[StoredObject]:
+    """All that dvc.lock names, intact in the cache; damaged ones come from the workspace. Raises `DamagedError`."""
+    cache = ObjectStorage(folder / CACHE)
+    listed = list(objects(_stages(str(folder / LOCK), lock), cache))
+    damaged_objects = [stored for stored in listed if not cache.is_intact(stored.digest)]
+    if remaining := [stored for stored in damaged_objects if not has_digest(folder / stored.file, stored.digest)]:
+        hint = "`make retrain ARGS=--force` makes it anew"
         raise DamagedError(
-            f"{folder}: {named(left)} is not what {LOCK} names, in the cache and in the workspace; {again}"
+            f"{folder}: {file_names(remaining)} is not what {LOCK} names, in the cache and in the workspace; {hint}"
         )
-    for stored in broken:
+    for stored in damaged_objects:
         cache.write(cache.path(stored.digest), (folder / stored.file).read_bytes())
-    return wanted
+    return listed
 
 
 def _stages(place: str, lock: bytes) -> dict[str, dict[str, object]]:
@@ -132,17 +145,17 @@ def _stages(place: str, lock: bytes) -> dict[str, dict[str, object]]:
     return stages
 
 
-def _forget_broken(cache: Place, wanted: Iterator[Stored]) -> list[Stored]:
-    """Remove what is not whole; what of all that is wanted is not there."""
-    broken = [stored for stored in wanted if not cache.is_whole(stored.digest)]
-    for stored in broken:
+def _remove_damaged(cache: ObjectStorage, listed: Iterator[StoredObject]) -> list[StoredObject]:
+    """Remove damaged objects; returns all listed ones that are missing or damaged."""
+    damaged_objects = [stored for stored in listed if not cache.is_intact(stored.digest)]
+    for stored in damaged_objects:
         cache.remove(stored.digest)
-    return broken
+    return damaged_objects
 
 
 @contextlib.contextmanager
-def _asking(address: str) -> Iterator[None]:
-    """Tell whatever a file system of fsspec raises as one kind: each has errors of its own."""
+def _mapped_errors(address: str) -> Iterator[None]:
+    """Raise every error of a file system of fsspec as `DvcError`: each has errors of its own."""
     try:
         yield
     except RetrainError:

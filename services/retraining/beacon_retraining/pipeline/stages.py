@@ -1,7 +1,7 @@
 """The stages of a retraining, in order, and how one of them is run: `python -m beacon_retraining.pipeline.stages NAME`.
 
-dvc.yaml runs them so, each in a process of its own; `pipeline.run_here` runs the same functions in one process.
-A stage that fails says why in failure.json, so that whoever started it learns it through DVC.
+dvc.yaml runs each in a process of its own; `pipeline.retrain` can run the same functions in one process.
+A stage that fails writes failure.json, from which the process that started DVC reads the reason.
 """
 
 import importlib
@@ -35,14 +35,14 @@ STAGES = {
     "evaluate": "model_stages:evaluate_model",
     "register": "register_stage:register_model",
 }
-"""Module and function of each stage; a module is imported when its turn comes, as Feast and MLflow take seconds."""
+"""Module and function of each stage; a module is imported when its stage runs, as Feast and MLflow take seconds."""
 
 PACKAGING = ("package", "evaluate", "register")
-"""What a number that the registry did not give has to be done again from."""
+"""The stages that run again when the registry gave another version number."""
 
 
-class Failure(msgspec.Struct, frozen=True):
-    """failure.json: the stage, the exit status that it asks for, why, and whether to try it again at once."""
+class StageFailure(msgspec.Struct, frozen=True):
+    """failure.json: the stage, the exit status, the reason, and whether to retry at once."""
 
     stage: str
     status: int
@@ -51,10 +51,10 @@ class Failure(msgspec.Struct, frozen=True):
 
 
 def run_stage(name: str, settings: Settings) -> str:
-    """Run one stage of the prepared workspace, recorded in the store; returns the line that tells of it."""
+    """Run one stage of the prepared workspace, recorded in the store; returns a line for the log."""
     folder = folder_of(settings)
     start = time.monotonic()
-    # A killed run may have left a stage at work: two never write at once.
+    # A killed run may have left a stage running: two never write at once.
     with exclusive(folder / ".stage.lock", "another retraining is at work"):
         engine = open_store(settings.database)
         migrate(engine)
@@ -71,24 +71,24 @@ def _function(name: str) -> Callable[[Context], str]:
     return found
 
 
-def read_failure(folder: Path) -> Failure | None:
-    """What the last stage that failed said, or None."""
+def read_failure(folder: Path) -> StageFailure | None:
+    """The failure that the last failed stage wrote, or None."""
     file = folder / FAILURE
-    return msgspec.json.decode(file.read_bytes(), type=Failure) if file.is_file() else None
+    return msgspec.json.decode(file.read_bytes(), type=StageFailure) if file.is_file() else None
 
 
 def main(name: str) -> int:
-    """Run one stage; a failure is told by `failure.json` and the exit status."""
+    """Run one stage; `failure.json` and the exit status report a failure."""
     settings = load_settings()
     try:
         line = run_stage(name, settings)
     except Exception as error:
         if (status := status_of(error)) is None:
             raise
-        failure = Failure(name, status, word(error), getattr(error, "again", False))
+        failure = StageFailure(name, status, word(error), getattr(error, "again", False))
         try:
             write_json(folder_of(settings) / FAILURE, failure)
-        except OSError:  # a full disk takes no file: then this line tells it
+        except OSError:  # a full disk takes no file: then the log has it
             log.error("%s failed: %s", name, word(error))
         return failure.status
     log.info(line)

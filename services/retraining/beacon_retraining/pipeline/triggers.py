@@ -1,65 +1,56 @@
-"""Triggers: whether a retraining is due, and the requests that drift leaves in the store.
+"""Triggers: whether a retraining is due, and the requests that drift profiling leaves in the store.
 
-To be called by the holder of the one lock: then a request that is still `taken` was taken by a run that died.
+Only the holder of the run lock calls this: then a request that is still `taken` was taken by a run that died.
 """
 
 import contextlib
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 
-from sqlalchemy import Engine, func, select, update
-
-from beacon_core.data.job_runs import DONE
-from beacon_core.data.tables import job_runs, retrain_requests
+from beacon_core.data import job_runs, retrain_requests
+from beacon_core.data.database import Engine
+from beacon_core.data.retrain_requests import DONE, REFUSED
 from beacon_core.domain.masking import word
 from beacon_core.domain.product import Product
 from beacon_core.platform import clock
 
 HAND, SCHEDULE, REQUESTS = "hand", "schedule", "requests"
-WAITING, TAKEN, ANSWERED, REFUSED = "waiting", "taken", "done", "refused"
-WHOLE = "run"
+WHOLE_RUN = "run"
 """The stage under which a whole run is recorded in job_runs."""
 
 
-def pause_left(engine: Engine, job: str, product: Product, now: datetime) -> timedelta:
-    """How much of the pause after the last good run is left; zero or less: none."""
-    query = select(func.max(job_runs.c.ended_at)).where(
-        job_runs.c.job == job, job_runs.c.stage == WHOLE, job_runs.c.state == DONE
-    )
+def cooldown_left(engine: Engine, job: str, product: Product, now: datetime) -> timedelta:
+    """How much of the cooldown after the last good run is left; zero or less: none."""
     with engine.connect() as connection:
-        last: datetime | None = connection.execute(query).scalar()
+        last = job_runs.last_done_at(connection, job, WHOLE_RUN)
     return timedelta(0) if last is None else last + timedelta(hours=product.policy.retraining.cooldown_hours) - now
 
 
-def waiting(engine: Engine) -> list[str]:
-    """The causes of the requests that nobody has answered, oldest first."""
-    table = retrain_requests.c
-    query = select(table.cause).where(table.state.in_([WAITING, TAKEN])).order_by(table.id)
+def open_causes(engine: Engine) -> list[str]:
+    """The causes of the requests that no run has answered, oldest first."""
     with engine.connect() as connection:
-        return list(connection.execute(query).scalars())
+        return retrain_requests.open_causes(connection)
 
 
 @contextlib.contextmanager
 def answering(
-    engine: Engine, causes: list[str], now: datetime, passes: Callable[[BaseException], bool]
+    engine: Engine, causes: list[str], now: datetime, is_transient: Callable[[BaseException], bool]
 ) -> Iterator[list[str]]:
     """Take the requests for the length of the block: one run answers them all, with what is appended to the list.
 
-    A failure that `passes` leaves them waiting for the next run, as does the end of the process; another one ends them.
+    A transient failure leaves them waiting for the next run, as does the end of the process; another one ends them.
     """
-    _move(engine, causes, (WAITING, TAKEN), state=TAKEN, taken_at=now)
-    answer: list[str] = []
-    try:
-        yield answer
-    except Exception as error:
-        again = passes(error)
-        state, ended = (WAITING, None) if again else (REFUSED, clock.now())
-        _move(engine, causes, (TAKEN,), state=state, ended_at=ended, outcome=word(error))
-        raise
-    _move(engine, causes, (TAKEN,), state=ANSWERED, ended_at=clock.now(), outcome="; ".join(answer))
-
-
-def _move(engine: Engine, causes: list[str], states: tuple[str, ...], **values: object) -> None:
-    table = retrain_requests
     with engine.begin() as connection:
-        connection.execute(update(table).where(table.c.cause.in_(causes), table.c.state.in_(states)).values(values))
+        retrain_requests.take(connection, causes, now)
+    outcome: list[str] = []
+    try:
+        yield outcome
+    except Exception as error:
+        with engine.begin() as connection:
+            if is_transient(error):
+                retrain_requests.release(connection, causes, word(error))
+            else:
+                retrain_requests.end(connection, causes, REFUSED, word(error), clock.now())
+        raise
+    with engine.begin() as connection:
+        retrain_requests.end(connection, causes, DONE, "; ".join(outcome), clock.now())

@@ -1,8 +1,8 @@
 """Register: the run and the package in MLflow, and the package as a version of the registered model.
 
 MLflow is a registry here, never a loader: what it holds is pinned by the package digest. Every step may be repeated:
-a version is known by the digest of its package, and what a killed run left behind is ended by the next. People delete
-versions, runs, experiments and whole models there, and make versions of their own: none of that stops a registration.
+a version is known by the digest of its package, and the next run ends what a killed run left. People delete versions,
+runs, experiments and whole models there, and make versions of their own: none of that stops a registration.
 """
 
 import contextlib
@@ -36,7 +36,7 @@ TRAINING_ROWS = f"{DATA}/dataset.parquet"
 
 
 class RegistryRefusedError(RetrainError):
-    """MLflow answers, and refuses or disagrees."""
+    """MLflow answers, and refuses the request."""
 
 
 class VersionTakenError(RegistryRefusedError):
@@ -46,8 +46,8 @@ class VersionTakenError(RegistryRefusedError):
     again = True
 
 
-class Entry(msgspec.Struct, frozen=True):
-    """What a run says beside its package: the key of its inputs, parameters, metrics, and files by folder."""
+class RegistryEntry(msgspec.Struct, frozen=True):
+    """What a run logs beside its package: the key of its inputs, parameters, metrics, and files by folder."""
 
     run_key: str
     params: dict[str, str]
@@ -55,8 +55,8 @@ class Entry(msgspec.Struct, frozen=True):
     files: dict[str, tuple[Path, ...]] = {}
 
 
-class Origin(msgspec.Struct, frozen=True):
-    """Where a version comes from: its tags, and the run that made it with its parameters."""
+class VersionOrigin(msgspec.Struct, frozen=True):
+    """The run that made a version with its parameters, and the version's tags."""
 
     run_id: str
     experiment_id: str
@@ -76,17 +76,17 @@ class Registry:
         self.client = MlflowClient(tracking_uri=self.address, registry_uri=self.address)
 
     def next_version(self, name: str, above: int = 0) -> str:
-        """The number for the next version of `name`: above `above` and all that the registry shows or remembers.
+        """The number for the next version of `name`: above `above` and all numbers that the registry has given.
 
-        It does not show what was deleted, and never gives such a number again.
+        It does not list deleted versions, and never gives their numbers again.
         """
-        with self._talking():
-            shown = [int(version.version) for version in self.client.search_model_versions(f"name = '{name}'")]
-            return str(max([above, self._highest(name), *shown]) + 1)
+        with self._mapped_errors():
+            listed = [int(version.version) for version in self.client.search_model_versions(f"name = '{name}'")]
+            return str(max([above, self._highest(name), *listed]) + 1)
 
-    def made_of(self, name: str, run_key: str) -> list[Pin]:
-        """The versions that were made of equal inputs and whose run nobody has deleted, the newest first."""
-        with self._talking():
+    def versions_of(self, name: str, run_key: str) -> list[Pin]:
+        """The versions of equal inputs whose run still exists, the newest first."""
+        with self._mapped_errors():
             found = self._tagged(name, "run_key", run_key)
             return [
                 Pin(name, str(version.version), version.tags["sha256"])
@@ -94,34 +94,36 @@ class Registry:
                 if "sha256" in version.tags and self.mlflow.has_run(str(version.run_id))
             ]
 
-    def origin(self, name: str, version: str) -> Origin:
+    def origin(self, name: str, version: str) -> VersionOrigin:
         """What the registry knows of a version; raises `RegistryRefusedError` when there is none."""
-        with self._talking():
+        with self._mapped_errors():
             known = self.client.get_model_version(name, version)
             run = self.client.get_run(str(known.run_id))
-            return Origin(str(known.run_id), str(run.info.experiment_id), dict(known.tags), dict(run.data.params))
+            return VersionOrigin(
+                str(known.run_id), str(run.info.experiment_id), dict(known.tags), dict(run.data.params)
+            )
 
     def tag(self, name: str, version: str, **tags: str) -> None:
         """Tag a version, as with its verdict."""
-        with self._talking():
+        with self._mapped_errors():
             for key, value in tags.items():
                 self.client.set_model_version_tag(name, version, key, value)
 
     def training_rows(self, name: str, version: str) -> pd.DataFrame:
         """The rows that a version was trained on."""
-        with self._talking(), tempfile.TemporaryDirectory() as folder:
+        with self._mapped_errors(), tempfile.TemporaryDirectory() as folder:
             known = self.client.get_model_version(name, version)
             return pd.read_parquet(self.client.download_artifacts(str(known.run_id), TRAINING_ROWS, folder))
 
-    def register(self, product: Product, package: Package, entry: Entry, alias: str) -> str:
+    def register(self, product: Product, package: Package, entry: RegistryEntry, alias: str) -> str:
         """Log the run, upload the package, create its version and move `alias` to it; returns the run id.
 
         The version appears only when every file is up, and once, however often this is repeated.
         """
         name, number = product.name, package.manifest.version
-        with self._talking():
+        with self._mapped_errors():
             experiment_id = self._experiment(name)
-            self._end_dead_runs(experiment_id)
+            self._end_killed_runs(experiment_id)
             found = {str(version.version): version for version in self._tagged(name, "sha256", package.sha256)}
             if number in found:
                 run_id = str(found[number].run_id)
@@ -134,8 +136,8 @@ class Registry:
         return run_id
 
     def log(self, name: str, params: dict[str, str], metrics: dict[str, float], files: tuple[Path, ...]) -> str:
-        """A run of its own in the experiment `name`, for what is no model; returns its id."""
-        with self._talking():
+        """Log a run without a model in the experiment `name`; returns its id."""
+        with self._mapped_errors():
             run_id = str(self.client.create_run(self._experiment(name)).info.run_id)
             for key, param in params.items():
                 self.client.log_param(run_id, key, mask(param))
@@ -152,7 +154,7 @@ class Registry:
         return sorted(found, key=lambda version: -int(version.version))
 
     def _experiment(self, name: str) -> str:
-        """The id of the experiment `name`; a deleted one is brought back, as MLflow gives its name to no other."""
+        """The id of the experiment `name`; a deleted one is restored, as MLflow keeps its name."""
         experiment = self.client.get_experiment_by_name(name)
         if experiment is None:
             return str(self.client.create_experiment(name))
@@ -161,18 +163,18 @@ class Registry:
         return str(experiment.experiment_id)
 
     def _highest(self, name: str) -> int:
-        """What the registered model remembers; 0 where there is none."""
+        """The highest number that the registered model's tag holds; 0 where there is none."""
         known = self.client.search_registered_models(f"name = '{name}'")
         text = known[0].tags.get(HIGHEST_TAG, "") if known else ""
         return int(text) if text.isdecimal() else 0
 
-    def _end_dead_runs(self, experiment_id: str) -> None:
-        """One run at a time is at work, and it is this one: others that say so were killed."""
+    def _end_killed_runs(self, experiment_id: str) -> None:
+        """End other runs in the state RUNNING: one runs at a time, so they were killed."""
         for run in self.client.search_runs([experiment_id], "attributes.status = 'RUNNING'"):
             if PACKAGE_TAG in run.data.tags:
                 self.client.set_terminated(run.info.run_id, "KILLED")
 
-    def _upload(self, experiment_id: str, product: Product, package: Package, entry: Entry) -> str:
+    def _upload(self, experiment_id: str, product: Product, package: Package, entry: RegistryEntry) -> str:
         manifest = package.manifest
         tags = {PACKAGE_TAG: package.sha256}
         run = self.client.create_run(experiment_id, tags=tags, run_name=f"{product.name}-{manifest.version}")
@@ -193,7 +195,9 @@ class Registry:
             raise
         return run_id
 
-    def _create_version(self, product: Product, package: Package, entry: Entry, run_id: str, source: str) -> None:
+    def _create_version(
+        self, product: Product, package: Package, entry: RegistryEntry, run_id: str, source: str
+    ) -> None:
         manifest = package.manifest
         if not self.client.search_registered_models(f"name = '{product.name}'"):
             self.client.create_registered_model(product.name, description=product.title)
@@ -206,8 +210,8 @@ class Registry:
         }
         wanted, given = int(manifest.version), 0
         while given < wanted:
-            # Numbers that Beacon has used are not used again, whatever the registry has forgotten. Each has the tags:
-            # somebody else may take one at the same time, so that the wanted one comes early.
+            # Numbers that Beacon has used are not used again, whatever was deleted there. Each has the tags: the wanted
+            # number comes early where somebody else registers at the same time.
             created = self.client.create_model_version(
                 product.name, source, run_id, tags=mask_all(tags), await_creation_for=0
             )
@@ -222,8 +226,8 @@ class Registry:
             )
 
     @contextlib.contextmanager
-    def _talking(self) -> Iterator[None]:
-        """Tell a server that is away from one that refuses."""
+    def _mapped_errors(self) -> Iterator[None]:
+        """Raise `RegistryUnavailableError` or `RegistryRefusedError` for MLflow's errors."""
         try:
             yield
         except requests.RequestException as error:
@@ -231,7 +235,7 @@ class Registry:
                 f"MLflow at {self.address} does not answer: {type(error).__name__}"
             ) from error
         except MlflowException as error:
-            # MLflow wraps a refused connection and a 5xx that outlived its retries alike.
+            # MLflow wraps a refused connection and a 5xx after its retries alike.
             cause = error.__cause__ or error.__context__
             if isinstance(cause, requests.RequestException):
                 raise RegistryUnavailableError(

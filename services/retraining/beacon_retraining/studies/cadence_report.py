@@ -1,4 +1,4 @@
-"""A cadence replay, readable: two tables and two plots."""
+"""The report of a cadence study: two tables and two plots."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from beacon_core.domain.product import Product
-from beacon_retraining.studies.cadence import Cadence, rolling
+from beacon_retraining.studies.cadence import CadenceStudy, rolling
 
 WINDOW_DAYS = 7
 SHOWN = 6
@@ -20,58 +20,58 @@ STYLE: dict[Any, Any] = {
 COLOURS = ("#6b7280", "#0072b2", "#009e73", "#e69f00", "#d55e00", "#cc79a7")
 
 
-def tables(cadence: Cadence, product: Product) -> str:
-    """Markdown: each rule's error and retrainings, and each feature's use by the age of a model left alone."""
+def tables(study: CadenceStudy, product: Product) -> str:
+    """Markdown: each rule's error and retrainings, and each feature's use by the age of a never retrained model."""
     unit = product.target.unit
-    worst = {replay.rule.name: rolling(cadence.days, replay.errors, WINDOW_DAYS)[1] for replay in cadence.replays}
-    never = cadence.replays[0].mae
+    worst = {run.rule.name: rolling(study.days, run.errors, WINDOW_DAYS)[1] for run in study.runs}
+    never = study.runs[0].mae
     lines = [
         f"| retrained | MAE ({unit}) | of never | worst {WINDOW_DAYS} days | retrainings | on days |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     lines += [
-        f"| {replay.rule.name} | {replay.mae:.2f} | {replay.mae / never:.0%} "
-        f"| {np.nanmax(worst[replay.rule.name]):.2f} | {len(replay.retrained)} | {_days(replay.retrained)} |"
-        for replay in cadence.replays
+        f"| {run.rule.name} | {run.mae:.2f} | {run.mae / never:.0%} "
+        f"| {np.nanmax(worst[run.rule.name]):.2f} | {len(run.retrained)} | {_days(run.retrained)} |"
+        for run in study.runs
     ]
-    ages = [f"{number * cadence.period_days} to {(number + 1) * cadence.period_days}" for number in _periods(cadence)]
+    ages = [f"{number * study.period_days} to {(number + 1) * study.period_days}" for number in _periods(study)]
     lines += ["", f"| feature | {' | '.join(f'{age} days' for age in ages)} |", f"|{' --- |' * (len(ages) + 1)}"]
     lines += [
-        f"| {cadence.features[column]} | {' | '.join(f'{value:.2f}' for value in cadence.useful[:, column])} |"
-        for column in _by_use(cadence)
+        f"| {study.features[column]} | {' | '.join(f'{value:.2f}' for value in study.usefulness[:, column])} |"
+        for column in _by_use(study)
     ]
     return "\n".join(lines) + "\n"
 
 
-def draw(cadence: Cadence, product: Product, folder: Path) -> tuple[Path, Path]:
+def draw(study: CadenceStudy, product: Product, folder: Path) -> tuple[Path, Path]:
     """Write the rolling error of each rule, and the use of the features, as SVG; returns the files."""
     folder.mkdir(parents=True, exist_ok=True)
     with mpl.rc_context(STYLE):
-        return _draw_errors(cadence, product, folder), _draw_use(cadence, product, folder)
+        return _draw_errors(study, product, folder), _draw_use(study, product, folder)
 
 
-def _draw_errors(cadence: Cadence, product: Product, folder: Path) -> Path:
+def _draw_errors(study: CadenceStudy, product: Product, folder: Path) -> Path:
     figure = Figure(figsize=(8, 4), layout="constrained")
     axes = figure.subplots()
-    for replay, colour in zip(cadence.replays, COLOURS, strict=False):
-        days, errors = rolling(cadence.days, replay.errors, WINDOW_DAYS)
-        axes.plot(days, errors, color=colour, linewidth=1.6, label=f"{replay.rule.name}: {replay.mae:.2f}")
-    on_drift = next(replay for replay in cadence.replays if replay.rule.on_drift)
+    for run, colour in zip(study.runs, COLOURS, strict=False):
+        days, errors = rolling(study.days, run.errors, WINDOW_DAYS)
+        axes.plot(days, errors, color=colour, linewidth=1.6, label=f"{run.rule.name}: {run.mae:.2f}")
+    on_drift = next(run for run in study.runs if run.rule.on_drift)
     axes.plot(on_drift.retrained, [axes.get_ylim()[0]] * len(on_drift.retrained), "^", color=COLOURS[4], clip_on=False)
     axes.set(
-        xlabel="days of the replay (triangles: retrained on drift)",
+        xlabel="days of the study (triangles: retrained on drift)",
         ylabel=f"MAE, last {WINDOW_DAYS} days ({product.target.unit})",
     )
     axes.legend(title="retrained: MAE of all days", loc="upper left")
     return _save(figure, folder / "cadence.svg")
 
 
-def _draw_use(cadence: Cadence, product: Product, folder: Path) -> Path:
+def _draw_use(study: CadenceStudy, product: Product, folder: Path) -> Path:
     figure = Figure(figsize=(8, 4), layout="constrained")
     axes = figure.subplots()
-    ages = (np.array(list(_periods(cadence))) + 0.5) * cadence.period_days
-    for column, colour in zip(_by_use(cadence)[:SHOWN], COLOURS, strict=False):
-        axes.plot(ages, cadence.useful[:, column], "o-", color=colour, linewidth=1.6, label=cadence.features[column])
+    ages = (np.array(list(_periods(study))) + 0.5) * study.period_days
+    for column, colour in zip(_by_use(study)[:SHOWN], COLOURS, strict=False):
+        axes.plot(ages, study.usefulness[:, column], "o-", color=colour, linewidth=1.6, label=study.features[column])
     axes.axhline(0, color="black", linewidth=0.8)
     axes.set(xlabel="age of the model (days)", ylabel=f"rise of the MAE when shuffled ({product.target.unit})")
     axes.legend(ncols=3)
@@ -83,13 +83,13 @@ def _save(figure: Figure, file: Path) -> Path:
     return file
 
 
-def _by_use(cadence: Cadence) -> list[int]:
+def _by_use(study: CadenceStudy) -> list[int]:
     """The features' columns, the most useful to the young model first."""
-    return [int(column) for column in np.argsort(-cadence.useful[0])]
+    return [int(column) for column in np.argsort(-study.usefulness[0])]
 
 
-def _periods(cadence: Cadence) -> range:
-    return range(len(cadence.useful))
+def _periods(study: CadenceStudy) -> range:
+    return range(len(study.usefulness))
 
 
 def _days(days: tuple[int, ...]) -> str:

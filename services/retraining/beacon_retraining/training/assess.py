@@ -1,6 +1,6 @@
-"""Assess: what a candidate is worth beyond its error, counted on held-out rows.
+"""Assess: what a model is worth beyond its error, counted on held-out rows.
 
-Coverage of its interval, the features it leans on, and what missing values cost it.
+The coverage of its interval, the importance of its features, and what missing values cost it.
 """
 
 import msgspec
@@ -8,16 +8,16 @@ import numpy as np
 
 from beacon_core.domain.product import Product
 from beacon_retraining.data.dataset import Dataset, Matrix
-from beacon_retraining.training.candidates import Candidate
-from beacon_retraining.training.crossval import Part, View, folds, hold_out, shuffled, thinned, without
+from beacon_retraining.training.crossval import FoldPredictions, View, folds, hold_out, shuffled, thinned, without
 from beacon_retraining.training.interval import covered
+from beacon_retraining.training.model_specs import ModelSpec
 
 SHARES = (0.1, 0.3)
-"""Of all values, taken away; the verdict, too, asks for the first one."""
+"""Shares of all values that are taken away; the verdict uses the first one, too."""
 SHUFFLES = 5
 
 
-class Assessment(msgspec.Struct, frozen=True):
+class ModelAssessment(msgspec.Struct, frozen=True):
     """Figures over all rows, each held out; RMSEs and their rises in the target's unit.
 
     `coverage`: share of rows inside their interval. `importances` (features): rise of the RMSE when the feature's
@@ -30,13 +30,13 @@ class Assessment(msgspec.Struct, frozen=True):
     importances: Matrix
     absent: Matrix
     missing: dict[float, float]
-    held_out: tuple[Part, ...]
+    held_out: tuple[FoldPredictions, ...]
 
 
 def assess(
-    dataset: Dataset, product: Product, candidate: Candidate, *, fold_count: int, seed: int, jobs: int
-) -> Assessment:
-    """Assess the candidate by one nested cross-validation of `fold_count` folds."""
+    dataset: Dataset, product: Product, spec: ModelSpec, *, fold_count: int, seed: int, jobs: int
+) -> ModelAssessment:
+    """Assess the spec by one nested cross-validation of `fold_count` folds."""
     width = dataset.features.shape[1]
     views: list[View] = [thinned(share, seed) for share in SHARES]
     views += [without(column) for column in range(width)]
@@ -45,7 +45,7 @@ def assess(
     parts = hold_out(
         dataset,
         product,
-        candidate,
+        spec,
         splits,
         views=tuple(views),
         inner_folds=fold_count,
@@ -57,11 +57,11 @@ def assess(
     inside = np.concatenate([covered(dataset.target[part.rows] - part.predictions[0], part.widths) for part in parts])
     rmse, *others = np.sqrt(np.mean(residuals**2, axis=1)).tolist()
     gaps, rest = others[: len(SHARES)], np.array(others[len(SHARES) :])
-    return Assessment(
+    return ModelAssessment(
         rmse=rmse,
         coverage=float(inside.mean()),
         importances=rest[width:].reshape(width, SHUFFLES).mean(axis=1) - rmse,
         absent=rest[:width] - rmse,
         missing=dict(zip(SHARES, gaps, strict=True)),
-        held_out=tuple(Part(part.rows, part.predictions[:2], part.widths) for part in parts),
+        held_out=tuple(FoldPredictions(part.rows, part.predictions[:2], part.widths) for part in parts),
     )

@@ -1,6 +1,6 @@
-"""Cross-validation: held-out predictions of candidates, each fold with its own imputation, on all cores.
+"""Cross-validation: held-out predictions of model specs, each fold with its own imputation, on all cores.
 
-Whatever is told about a model is counted here, on rows that its fit has not seen: the search, the interval, the
+Every figure of a model is counted here, on rows that its fit has not seen: the search, the interval, the
 importances, what missing values cost, and the verdict.
 """
 
@@ -16,27 +16,27 @@ from tqdm import tqdm
 
 from beacon_core.domain.product import Product
 from beacon_retraining.data.dataset import Dataset, Matrix
-from beacon_retraining.training.candidates import Candidate
 from beacon_retraining.training.imputation import fit_fill, impute
 from beacon_retraining.training.interval import Widths, widths
+from beacon_retraining.training.model_specs import ModelSpec
 
 Index = NDArray[np.intp]
 Split = tuple[Index, Index]
-PREDICTED_AT_ONCE = 2000
-"""Rows: a call has its price, and a kernel's matrix is as wide as the training rows."""
+PREDICTION_BATCH_ROWS = 2000
+"""Rows: a call has overhead, and a kernel's matrix is as wide as the training rows."""
 View = Callable[[Matrix, Index], Matrix]
-"""Another sight of the held-out rows: (all features, the rows' numbers) -> their features, changed."""
+"""A variant of the held-out rows: (all features, the rows' numbers) -> their features, changed."""
 
 
 class Task(msgspec.Struct, frozen=True):
-    """Fit `candidate` to the split's first rows, predict its second ones: as they are, then by each view."""
+    """Fit `spec` to the split's first rows, predict its second ones: as they are, then by each view."""
 
-    candidate: Candidate
+    spec: ModelSpec
     split: Split
     views: tuple[View, ...] = ()
 
 
-class Part(msgspec.Struct, frozen=True):
+class FoldPredictions(msgspec.Struct, frozen=True):
     """Held-out rows: their numbers, `predictions` (1 + views, rows), and the interval's widths.
 
     The widths come from residuals inside the training part: the rows set neither the model nor the widths.
@@ -50,7 +50,7 @@ class Part(msgspec.Struct, frozen=True):
 def fit_all(
     dataset: Dataset, product: Product, tasks: Sequence[Task], seed: int, jobs: int, title: str
 ) -> list[Matrix]:
-    """Each task's predictions, shape (1 + views, held-out rows), in order; a bar for a person who watches."""
+    """Each task's predictions, shape (1 + views, held-out rows), in order, with a progress bar on a terminal."""
     calls = (delayed(_fit_one)(dataset, product, seed, task) for task in tasks)
     answers: Iterable[Matrix] = Parallel(n_jobs=jobs, return_as="generator", batch_size=1)(calls)
     return list(tqdm(answers, total=len(tasks), desc=title, unit="fit", leave=False, disable=None))
@@ -59,7 +59,7 @@ def fit_all(
 def hold_out(
     dataset: Dataset,
     product: Product,
-    candidate: Candidate,
+    spec: ModelSpec,
     splits: Sequence[Split],
     *,
     views: tuple[View, ...] = (),
@@ -67,20 +67,20 @@ def hold_out(
     seed: int = 0,
     jobs: int = -1,
     title: str = "held out",
-) -> list[Part]:
+) -> list[FoldPredictions]:
     """For each split its held-out predictions, with the widths of an inner cross-validation of its training part."""
     inner = KFold(inner_folds, shuffle=True, random_state=seed + 1)
     tasks: list[Task] = []
     for train, test in splits:
-        tasks.append(Task(candidate, (train, test), views))
-        tasks += [Task(candidate, (train[a], train[b])) for a, b in inner.split(train)]
+        tasks.append(Task(spec, (train, test), views))
+        tasks += [Task(spec, (train[a], train[b])) for a, b in inner.split(train)]
     answers = iter(fit_all(dataset, product, tasks, seed, jobs, title))
     parts = []
     for train, test in splits:
         predictions = next(answers)
         residuals = [dataset.target[train[b]] - next(answers)[0] for _, b in inner.split(train)]
         interval = widths(np.concatenate(residuals), product.training.interval_coverage)
-        parts.append(Part(test, predictions, interval))
+        parts.append(FoldPredictions(test, predictions, interval))
     return parts
 
 
@@ -125,8 +125,8 @@ def _fit_one(dataset: Dataset, product: Product, seed: int, task: Task) -> Matri
     train, test = task.split
     fill = fit_fill(dataset.features[train], product)
     with threadpool_limits(1):  # the last bits of a matrix product depend on the number of threads
-        model = task.candidate.build(seed).fit(impute(dataset.features[train], fill), dataset.target[train])
-        sights = [dataset.features[test], *(view(dataset.features, test) for view in task.views)]
-        rows = impute(np.concatenate(sights), fill)
-        answers = [model.predict(part) for part in np.array_split(rows, -(-len(rows) // PREDICTED_AT_ONCE))]
-        return np.concatenate(answers).reshape(len(sights), len(test))
+        model = task.spec.build(seed).fit(impute(dataset.features[train], fill), dataset.target[train])
+        variants = [dataset.features[test], *(view(dataset.features, test) for view in task.views)]
+        rows = impute(np.concatenate(variants), fill)
+        answers = [model.predict(part) for part in np.array_split(rows, -(-len(rows) // PREDICTION_BATCH_ROWS))]
+        return np.concatenate(answers).reshape(len(variants), len(test))

@@ -1,4 +1,4 @@
 """The libraries whose versions a model follows from."""
 
 LIBRARIES = ("scikit-learn", "numpy", "onnx", "onnxruntime")
-"""What a model follows from, beside our own code."""
+"""What a model follows from, beside Beacon's own code."""

@@ -1,6 +1,6 @@
-"""Train: search the candidates by repeated cross-validation, choose one, assess it, fit it on all rows.
+"""Train: compare the model specs by repeated cross-validation, choose one, assess it, fit it on all rows.
 
-The simplest candidate is taken that is no more than one standard error behind the best, counted on the same rows: a
+The simplest spec is taken that is no more than one standard error behind the best, counted on the same rows: a
 more complex one has to earn its place. Imputation is fitted inside every fold. Everything is seeded: equal data and
 settings give an equal model.
 """
@@ -16,22 +16,22 @@ from beacon_core.domain.exit_statuses import REFUSED
 from beacon_core.domain.product import Product
 from beacon_retraining.data.dataset import Dataset, Matrix
 from beacon_retraining.errors import RetrainError
-from beacon_retraining.training.assess import Assessment, assess
-from beacon_retraining.training.candidates import CANDIDATES, Candidate
+from beacon_retraining.training.assess import ModelAssessment, assess
 from beacon_retraining.training.crossval import Split, Task, fit_all
 from beacon_retraining.training.imputation import fit_fill, impute
 from beacon_retraining.training.interval import Widths, widths
+from beacon_retraining.training.model_specs import MODEL_SPECS, ModelSpec
 from beacon_retraining.training.settings import TrainSettings
 
 
-class NoSuitableCandidateError(RetrainError):
-    """None of the named candidates can be fitted to these rows."""
+class NoApplicableModelError(RetrainError):
+    """None of the named model specs can be fitted to these rows."""
 
     exit_status = REFUSED
 
 
-class Result(msgspec.Struct, frozen=True):
-    """One candidate's cross-validation: means over the folds and their spread (standard deviation), target's unit.
+class TrainingResult(msgspec.Struct, frozen=True):
+    """One model spec's cross-validation: means over the folds and their spread (standard deviation), target's unit.
 
     `held_out` are the predictions, shape (repeats, rows); `pooled_rmse` is over all of them at once.
     """
@@ -47,21 +47,21 @@ class Result(msgspec.Struct, frozen=True):
     held_out: Matrix
 
 
-class Trained(msgspec.Struct, frozen=True):
+class TrainedModel(msgspec.Struct, frozen=True):
     """The chosen model, fitted on all rows, with everything that the package says of it."""
 
-    candidate: str
+    algorithm: str
     model: Any
     fill: Matrix
-    results: tuple[Result, ...]
-    behind: dict[str, tuple[float, float]]
+    results: tuple[TrainingResult, ...]
+    excess: dict[str, tuple[float, float]]
     widths: Widths
-    assessment: Assessment
+    assessment: ModelAssessment
 
     @property
-    def result(self) -> Result:
-        """The chosen candidate's cross-validation."""
-        return next(result for result in self.results if result.name == self.candidate)
+    def result(self) -> TrainingResult:
+        """The chosen spec's cross-validation."""
+        return next(result for result in self.results if result.name == self.algorithm)
 
     @property
     def measured_coverage(self) -> float:
@@ -74,40 +74,40 @@ class Trained(msgspec.Struct, frozen=True):
         return self.assessment.importances
 
 
-def train(dataset: Dataset, product: Product, settings: TrainSettings) -> Trained:
-    """Search, choose, assess and fit; raises `NoSuitableCandidateError`."""
-    tried = [
-        candidate for candidate in CANDIDATES if candidate.name in settings.candidates and candidate.suits(dataset)
-    ]
+def train(dataset: Dataset, product: Product, settings: TrainSettings) -> TrainedModel:
+    """Compare, choose, assess and fit; raises `NoApplicableModelError`."""
+    tried = [spec for spec in MODEL_SPECS if spec.name in settings.candidates and spec.is_applicable(dataset)]
     if not tried:
         names = ", ".join(settings.candidates)
-        raise NoSuitableCandidateError(f"of the candidates {names} none suits these {len(dataset.target)} rows")
+        raise NoApplicableModelError(
+            f"none of the candidates {names} can be fitted to these {len(dataset.target)} rows"
+        )
     results = compare(dataset, product, settings, tried)
-    behind = behind_best(results, dataset.target)
-    best = choose(results, behind)
-    candidate = next(candidate for candidate in tried if candidate.name == best.name)
+    excess = excess_over_best(results, dataset.target)
+    best = choose(results, excess)
+    spec = next(spec for spec in tried if spec.name == best.name)
     fill = fit_fill(dataset.features, product)
-    return Trained(
-        candidate=candidate.name,
-        model=fit(candidate, impute(dataset.features, fill), dataset.target, settings.seed),
+    return TrainedModel(
+        algorithm=spec.name,
+        model=fit(spec, impute(dataset.features, fill), dataset.target, settings.seed),
         fill=fill,
         results=results,
-        behind=behind,
+        excess=excess,
         widths=widths(dataset.target - best.held_out, product.training.interval_coverage),
         assessment=assess(
-            dataset, product, candidate, fold_count=settings.coverage_folds, seed=settings.seed, jobs=settings.jobs
+            dataset, product, spec, fold_count=settings.coverage_folds, seed=settings.seed, jobs=settings.jobs
         ),
     )
 
 
-def fit(candidate: Candidate, features: Matrix, target: Matrix, seed: int) -> Any:
-    """The candidate fitted to complete `features`, on one thread: with more, the last bits of a sum may change."""
+def fit(spec: ModelSpec, features: Matrix, target: Matrix, seed: int) -> Any:
+    """The spec fitted to complete `features`, on one thread: with more, the last bits of a sum may change."""
     with threadpool_limits(1):
-        return candidate.build(seed).fit(features, target)
+        return spec.build(seed).fit(features, target)
 
 
-def behind_best(results: tuple[Result, ...], target: Matrix) -> dict[str, tuple[float, float]]:
-    """Of each candidate: its mean squared error above the best one's, and the standard error of that difference.
+def excess_over_best(results: tuple[TrainingResult, ...], target: Matrix) -> dict[str, tuple[float, float]]:
+    """Of each spec: its mean squared error above the best one's, and the standard error of that difference.
 
     Row by row, on the same rows: repeats are averaged first, since they are not new evidence.
     """
@@ -117,32 +117,29 @@ def behind_best(results: tuple[Result, ...], target: Matrix) -> dict[str, tuple[
     return {name: (float(d.mean()), float(d.std(ddof=1) / np.sqrt(len(d)))) for name, d in differences.items()}
 
 
-def choose(results: tuple[Result, ...], behind: dict[str, tuple[float, float]]) -> Result:
+def choose(results: tuple[TrainingResult, ...], excess: dict[str, tuple[float, float]]) -> TrainingResult:
     """The first, in order of complexity, that is at most one standard error behind the best."""
-    return next(result for result in results if behind[result.name][0] <= behind[result.name][1])
+    return next(result for result in results if excess[result.name][0] <= excess[result.name][1])
 
 
 def compare(
-    dataset: Dataset, product: Product, settings: TrainSettings, candidates: list[Candidate]
-) -> tuple[Result, ...]:
-    """Cross-validate the candidates, all on the same folds."""
+    dataset: Dataset, product: Product, settings: TrainSettings, specs: list[ModelSpec]
+) -> tuple[TrainingResult, ...]:
+    """Cross-validate the specs, all on the same folds."""
     rows = len(dataset.target)
     splits = search_splits(rows, settings)
-    members = {name for candidate in candidates for name, _ in candidate.blend_of or ((candidate.name, 1.0),)}
-    fitted = [candidate for candidate in CANDIDATES if candidate.name in members]
-    tasks = [Task(candidate, split) for candidate in fitted for split in splits]
+    members = {name for spec in specs for name, _ in spec.blend_of or ((spec.name, 1.0),)}
+    fitted = [spec for spec in MODEL_SPECS if spec.name in members]
+    tasks = [Task(spec, split) for spec in fitted for split in splits]
     answers = fit_all(dataset, product, tasks, settings.seed, settings.jobs, "cross-validation")
-    held_out = {candidate.name: np.empty((settings.repeats, rows)) for candidate in fitted}
+    held_out = {spec.name: np.empty((settings.repeats, rows)) for spec in fitted}
     for number, (task, answer) in enumerate(zip(tasks, answers, strict=True)):
-        held_out[task.candidate.name][number % len(splits) // settings.folds, task.split[1]] = answer[0]
-    for candidate in candidates:
-        if candidate.blend_of:
-            logs = [weight * np.log(held_out[member]) for member, weight in candidate.blend_of]
-            held_out[candidate.name] = np.exp(np.sum(logs, axis=0))
-    return tuple(
-        score(candidate.name, held_out[candidate.name], dataset.target, splits, settings.folds)
-        for candidate in candidates
-    )
+        held_out[task.spec.name][number % len(splits) // settings.folds, task.split[1]] = answer[0]
+    for spec in specs:
+        if spec.blend_of:
+            logs = [weight * np.log(held_out[member]) for member, weight in spec.blend_of]
+            held_out[spec.name] = np.exp(np.sum(logs, axis=0))
+    return tuple(score(spec.name, held_out[spec.name], dataset.target, splits, settings.folds) for spec in specs)
 
 
 def search_splits(rows: int, settings: TrainSettings) -> list[Split]:
@@ -151,14 +148,14 @@ def search_splits(rows: int, settings: TrainSettings) -> list[Split]:
     return list(splitter.split(np.empty(rows)))
 
 
-def score(name: str, held_out: Matrix, target: Matrix, splits: list[Split], folds: int) -> Result:
-    """Held-out predictions, shape (repeats, rows), as the figures of a candidate."""
+def score(name: str, held_out: Matrix, target: Matrix, splits: list[Split], folds: int) -> TrainingResult:
+    """Held-out predictions, shape (repeats, rows), as the figures of a spec."""
     residuals = target - held_out
     parts = [(residuals[number // folds, test], target[test]) for number, (_, test) in enumerate(splits)]
     rmse = [float(np.sqrt(np.mean(error**2))) for error, _ in parts]
     mae = [float(np.abs(error).mean()) for error, _ in parts]
     r2 = [float(1 - np.sum(error**2) / np.sum((values - values.mean()) ** 2)) for error, values in parts]
-    return Result(
+    return TrainingResult(
         name=name,
         rmse=float(np.mean(rmse)),
         rmse_spread=float(np.std(rmse)),

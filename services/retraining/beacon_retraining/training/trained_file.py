@@ -1,4 +1,4 @@
-"""trained.json: what training found out, for the stages after it. The model travels as ONNX: nothing is pickled."""
+"""trained.json: the training's results, for the stages after it. The model is written as ONNX: nothing is pickled."""
 
 from typing import Any
 
@@ -6,17 +6,17 @@ import msgspec
 import numpy as np
 
 from beacon_retraining.training.crossval import Index
-from beacon_retraining.training.train import Trained
+from beacon_retraining.training.train import TrainedModel
 
 
-def encode(trained: Trained) -> bytes:
+def encode(trained: TrainedModel) -> bytes:
     """All but the model."""
     return msgspec.json.encode(msgspec.structs.replace(trained, model=None), enc_hook=_as_list)
 
 
-def decode(content: bytes) -> Trained:
+def decode(content: bytes) -> TrainedModel:
     """What was encoded, to the last bit."""
-    return msgspec.json.decode(content, type=Trained, dec_hook=_as_array)
+    return msgspec.json.decode(content, type=TrainedModel, dec_hook=_as_array)
 
 
 def _as_list(value: Any) -> Any:

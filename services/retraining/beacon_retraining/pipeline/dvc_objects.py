@@ -1,7 +1,7 @@
-"""What dvc.lock names, object by object: whether a cache or a remote has it whole, and which file it is.
+"""The objects that dvc.lock names: whether a cache or a remote has an intact copy, and which file each is.
 
-DVC takes an object for whole because it is there, takes a folder's files for pushed because its list is, and names an
-object's digest where a person knows the file. So a push looks first, and a pull brings all before it touches a file.
+DVC takes an object for intact because it exists, takes a folder's files for pushed because its list is, and names an
+object's digest instead of its file. So a push verifies first, and a pull fetches all before it touches a file.
 """
 
 import hashlib
@@ -15,11 +15,11 @@ import yaml
 
 BLOCK = 1 << 20
 FOLDER = ".dir"
-"""End of the digest of a folder's list."""
+"""Suffix of the digest of a folder's list."""
 
 
-class Stored(msgspec.Struct, frozen=True):
-    """An object that dvc.lock names: its digest, the file of the workspace, and the digest of the list it stands in."""
+class StoredObject(msgspec.Struct, frozen=True):
+    """An object that dvc.lock names: its digest, its file in the workspace, and the digest of its folder's list."""
 
     digest: str
     file: str
@@ -31,8 +31,8 @@ class _Entry(msgspec.Struct):
     relpath: str
 
 
-class Place:
-    """Where objects lie, by their digest: DVC's cache or its remote. Methods raise what the file system raises."""
+class ObjectStorage:
+    """Objects by their digest: DVC's cache or its remote. Methods raise what the file system raises."""
 
     def __init__(self, address: str | Path) -> None:
         # A path is no URL: fsspec would read `::` in it as a chain.
@@ -47,15 +47,15 @@ class Place:
         )
 
     def path(self, digest: str) -> str:
-        """Where an object lies, below the place."""
+        """The path of an object, below the root."""
         return f"files/md5/{digest[:2]}/{digest[2:]}"
 
     def has(self, digest: str) -> bool:
-        """Whether it is there at all."""
+        """Whether the object exists."""
         return bool(self._system.exists(f"{self._folder}/{self.path(digest)}"))
 
-    def is_whole(self, digest: str) -> bool:
-        """Whether its bytes are the ones that its name promises."""
+    def is_intact(self, digest: str) -> bool:
+        """Whether its bytes have its digest."""
         wanted = digest.removesuffix(FOLDER)
         try:
             place = f"{self._folder}/{self.path(digest)}"
@@ -84,17 +84,17 @@ class Place:
         self._system.pipe_file(f"{self._folder}/{path}", content)
 
     def rename(self, path: str, other: str) -> None:
-        """Let a file take another one's place."""
+        """Rename a file; an existing one is replaced."""
         self._system.mv(f"{self._folder}/{path}", f"{self._folder}/{other}")
 
     def remove(self, digest: str) -> None:
-        """Remove an object, if it is there."""
+        """Remove an object, if it exists."""
         if self.has(digest):
             self._system.rm_file(f"{self._folder}/{self.path(digest)}")
 
 
 def stages_of(lock: bytes) -> dict[str, dict[str, object]] | None:
-    """The stages of a dvc.lock; None for one that is not whole."""
+    """The stages of a dvc.lock; None for a broken one."""
     try:
         known = yaml.safe_load(lock)
     except (yaml.YAMLError, UnicodeDecodeError):
@@ -104,24 +104,26 @@ def stages_of(lock: bytes) -> dict[str, dict[str, object]] | None:
     return stages if whole else None
 
 
-def objects(stages: dict[str, dict[str, object]], lists: Place) -> Iterator[Stored]:
-    """Every object that the stages' outputs name; what a folder holds is read from its list, where `lists` has it."""
+def objects(stages: dict[str, dict[str, object]], list_storage: ObjectStorage) -> Iterator[StoredObject]:
+    """Every object that the stages' outputs name; a folder's files are read from its list in `list_storage`, if any."""
     for stage in stages.values():
         for out in msgspec.convert(stage.get("outs", []), list[dict[str, object]]):
             digest, file = str(out["md5"]), str(out["path"])
-            yield Stored(digest, f"{file}/" if digest.endswith(FOLDER) else file)
-            if digest.endswith(FOLDER) and lists.is_whole(digest):
-                for entry in msgspec.json.decode(lists.file(lists.path(digest)) or b"[]", type=list[_Entry]):
-                    yield Stored(entry.md5, f"{file}/{entry.relpath}", digest)
+            yield StoredObject(digest, f"{file}/" if digest.endswith(FOLDER) else file)
+            if digest.endswith(FOLDER) and list_storage.is_intact(digest):
+                for entry in msgspec.json.decode(
+                    list_storage.file(list_storage.path(digest)) or b"[]", type=list[_Entry]
+                ):
+                    yield StoredObject(entry.md5, f"{file}/{entry.relpath}", digest)
 
 
-def named(found: list[Stored]) -> str:
-    """The files of objects, as people know them."""
+def file_names(found: list[StoredObject]) -> str:
+    """The names of the objects' files, for a message."""
     files = list(dict.fromkeys(stored.file for stored in found))
     more = f" and {len(files) - 5} more" if len(files) > 5 else ""
     return ", ".join(files[:5]) + more
 
 
-def same_as(file: Path, digest: str) -> bool:
-    """Whether a file of the workspace is the object."""
+def has_digest(file: Path, digest: str) -> bool:
+    """Whether a file of the workspace has the object's digest."""
     return file.is_file() and hashlib.md5(file.read_bytes(), usedforsecurity=False).hexdigest() == digest

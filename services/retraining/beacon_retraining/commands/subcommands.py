@@ -1,4 +1,4 @@
-"""The words of `beacon` that are another program with some arguments."""
+"""The subcommands of `beacon` that run another program with some arguments."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The candidates: what is tried, from simple to complex, each seeded and exactly convertible to ONNX."""
+"""The model specs that training compares, from simple to complex, each seeded and exactly convertible to ONNX."""
 
 from collections.abc import Callable
 from typing import Any, Self
@@ -47,22 +47,23 @@ class LogTarget(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         return predictions
 
 
-class Candidate(msgspec.Struct, frozen=True):
-    """One way to model; `log_target` ones need a positive target, and none is fitted to more than `most_rows`.
+class ModelSpec(msgspec.Struct, frozen=True):
+    """One kind of model and how to build it.
 
-    `blend_of` names the log-target candidates that a blend averages by weight: its cross-validation follows from their
+    `log_target` ones need a positive target, and none is fitted to more than `max_rows`.
+    `blend_of` names the log-target specs that a blend averages by weight: its cross-validation follows from their
     predictions, without a fit of its own.
     """
 
     name: str
     build: Callable[[int], Any]
     log_target: bool = False
-    most_rows: int | None = None
+    max_rows: int | None = None
     blend_of: tuple[tuple[str, float], ...] = ()
 
-    def suits(self, dataset: Dataset) -> bool:
+    def is_applicable(self, dataset: Dataset) -> bool:
         """Whether it can be fitted to these rows."""
-        few_enough = self.most_rows is None or len(dataset.target) <= self.most_rows
+        few_enough = self.max_rows is None or len(dataset.target) <= self.max_rows
         return few_enough and (not self.log_target or bool(dataset.target.min() > 0))
 
 
@@ -90,7 +91,7 @@ def _kernel(_seed: int) -> Any:
     return make_pipeline(Asinh(), StandardScaler(), KernelRidge(kernel="rbf", gamma=1 / 32, alpha=1 / 40))
 
 
-KERNEL_ROWS = 4000
+KERNEL_MAX_ROWS = 4000
 """A kernel's matrix is rows x rows: 128 MB of these; its time grows with the cube."""
 BLEND = (("boosting", 0.5), ("kernel-ridge", 0.5))
 
@@ -100,10 +101,10 @@ def _blend(seed: int) -> Any:
     return LogTarget(VotingRegressor(members, weights=np.array([weight for _, weight in BLEND])))
 
 
-CANDIDATES: tuple[Candidate, ...] = (
-    Candidate("ridge", _ridge),
-    Candidate("extra-trees", lambda seed: LogTarget(_forest(seed)), log_target=True),
-    Candidate("kernel-ridge", lambda seed: LogTarget(_kernel(seed)), log_target=True, most_rows=KERNEL_ROWS),
-    Candidate("boosting", lambda seed: LogTarget(_boosting(seed)), log_target=True),
-    Candidate("blend", _blend, log_target=True, most_rows=KERNEL_ROWS, blend_of=BLEND),
+MODEL_SPECS: tuple[ModelSpec, ...] = (
+    ModelSpec("ridge", _ridge),
+    ModelSpec("extra-trees", lambda seed: LogTarget(_forest(seed)), log_target=True),
+    ModelSpec("kernel-ridge", lambda seed: LogTarget(_kernel(seed)), log_target=True, max_rows=KERNEL_MAX_ROWS),
+    ModelSpec("boosting", lambda seed: LogTarget(_boosting(seed)), log_target=True),
+    ModelSpec("blend", _blend, log_target=True, max_rows=KERNEL_MAX_ROWS, blend_of=BLEND),
 )
