@@ -14,16 +14,12 @@ ROW = re.compile(r"^\| ([^|`]+) \| ([^|]+) \| `([\w.]+)` \|$", re.MULTILINE)
 
 TWO_MEANINGS = {
     # One thing, seen from two services that may not import each other.
-    "Decision": "an approval or a rejection: promotion reads it, the console shows it",
     "Registry": "of features (Feast) and of models (MLflow): both fields say registry",
-    "Run": "a run of a job: each service has the part that it shows or writes",
-    "Verdict": "the domain's, and the row that the console shows of it",
-    "Version": "a model version: in MLflow, and in the console's traffic",
+    "Run": "a run of a job: each service has the part that it writes",
     "Laptop": "promotion's target, and the service that runs it",
     "Instruments": "each server's metrics, by one name",
+    "Result": "a result of drift profiling, and of a training",
     "Interval": "the manifest's widths, and the answer made from them",
-    "Result": "a drift result: written by drift profiling, shown by the console",
-    "Figure": "a realised figure: computed by drift profiling, shown by the console",
     "Connection": "a socket's connection, to Redis and from a client",
     # Renames that are still to come.
     "Answer": "to become FeatureResponse, PredictionResponse and ProbeResponse",
@@ -35,19 +31,17 @@ TWO_MEANINGS = {
     "Counts": "to become BinCounts and ScrapedCounts",
     "Entry": "the ledger's stays, retraining's becomes RegistryEntry",
     "Failure": "both in retraining: to become StageFailure and DownloadFailure",
-    "Finding": "to become DriftFinding, ProbeResult, PhaseResult and HealthIssue",
+    "Finding": "to become DriftFinding and PhaseResult",
     "Golden": "promotion's becomes GoldenResults",
-    "Mark": "to become Watermark and ChartPoint",
     "Model": "the study's becomes FittedModel",
     "Order": "to become PhaseOptions and RetrainOptions",
     "Origin": "both in retraining: to become PackageOrigin and VersionOrigin",
     "Part": "to become ManifestPart and FoldPredictions",
     "Plan": "to become LookupPlan and EvaluationPlan",
     "Progress": "to become MaterializationProgress and DvcProgress",
-    "Registered": "to become RegisteredVersion and RegistrationResult",
     "Row": "to become FeatureRow and SampledRequest",
     "Rules": "to become ValidationRules and GateLimits",
-    "Serving": "the product's rules, the models in service, and the console's fact of it",
+    "Serving": "the product's rules, and the models in service",
     "Target": "the value that is predicted, and a place that serves: promotion's becomes PromotionTarget",
 }
 
@@ -55,9 +49,6 @@ NOT_THE_TERM = {
     "Drift": "the product spec's section of limits on drift",
     "Promotion": "the product spec's section of limits on promotion",
     "Replay": "retraining's study, to become StudyRun",
-    "RetrainRequest": "the console's row of it",
-    "Stage": "the console's row of it",
-    "Store": "the console's connection to it",
 }
 
 

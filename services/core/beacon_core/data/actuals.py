@@ -116,6 +116,12 @@ def labelled(
     return union_all(by_id, by_entity).subquery("labelled")
 
 
+def last_received(connection: Connection) -> datetime | None:
+    """When the newest actual was received; None when there is none."""
+    found: datetime | None = connection.scalar(select(func.max(actuals.c.received_at)))
+    return found
+
+
 def before_newest(connection: Connection, count: int) -> int:
     """Find the `actuals.id` that about `count` newer ones follow: what to look `after` when that many are enough."""
     return (connection.scalar(select(func.max(actuals.c.id))) or 0) - count
