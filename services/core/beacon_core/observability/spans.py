@@ -61,7 +61,7 @@ class Tracer:
     def add(self, parent: otel.Span, name: str, begin: int, end: int, call_id: int = 0, **attributes: str) -> None:
         """Send a span that is over, from `begin` to `end` in nanoseconds; `call_id` makes it a call of that span id.
 
-        Made as the sender reads it, not started and ended: that costs a third.
+        Made as the exporter reads it, not started and ended: that costs more (decision 15).
         """
         above = parent.get_span_context()
         ids = above.trace_id, call_id or self._ids.generate_span_id()
