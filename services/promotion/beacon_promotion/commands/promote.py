@@ -25,15 +25,14 @@ from beacon_core.domain.product import Product
 from beacon_core.domain.times import read_time
 from beacon_core.platform import clock
 from beacon_core.platform.job import ending, log, run_job
-from beacon_core.platform.kubernetes import pod_access
 from beacon_core.platform.locks import BusyError
+from beacon_core.platform.pod import is_pod
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import Settings, load_settings
 from beacon_promotion.controller.candidates import NoCandidateError, choose
 from beacon_promotion.controller.reconcile import Runs
 from beacon_promotion.ledger.telling import told_change, told_rows
 from beacon_promotion.targets.base.target import ReleaseFailedError, Target, TargetUnavailableError
-from beacon_promotion.targets.kubernetes.target import ClusterTarget
 from beacon_promotion.targets.kubernetes.values import read_values, write_values
 from beacon_promotion.targets.laptop.target import Laptop
 
@@ -67,9 +66,12 @@ def main() -> int:
 
 def target_of(settings: Settings) -> Target:
     """The place that serves: the cluster whose pod this is, else this machine."""
-    access = pod_access()
-    if access is not None:
-        return ClusterTarget(settings, access)
+    if is_pod():
+        # Only a pod pays for the cluster's client.
+        from beacon_core.platform.kubernetes import pod_access  # noqa: PLC0415
+        from beacon_promotion.targets.kubernetes.target import ClusterTarget  # noqa: PLC0415
+
+        return ClusterTarget(settings, pod_access())
     # Only a laptop has the package that runs processes: it offers itself by an entry point.
     (entry,) = entry_points(group=STARTERS, name="start")
     return Laptop(settings, partial(entry.load(), settings))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
+from kubernetes.client import AppsV1Api, CoreV1Api
 
 from beacon_core.domain.pins import Pin
 from beacon_core.model_package.download import bring
@@ -50,12 +51,13 @@ class ConfigMapNotes:
 
     def __init__(self, access: Access) -> None:
         self._access = access
-        self._path = f"/api/v1/namespaces/{access.namespace}/configmaps"
+        self._core = CoreV1Api(access.client())
+        self._applied = CoreV1Api(access.client("application/apply-patch+yaml"))
 
     def read(self, name: str) -> bytes | None:
         """What was written under the name last, or None."""
         try:
-            found = self._access.ask("GET", f"{self._path}/{NOTES_NAME}")
+            found = self._access.ask(self._core.read_namespaced_config_map, name=NOTES_NAME)
         except ClusterError as error:
             if error.status == NOT_FOUND:
                 return None
@@ -65,19 +67,29 @@ class ConfigMapNotes:
 
     def write(self, name: str, content: bytes | None) -> None:
         """Keep it; None removes it."""
-        data = {name: None if content is None else base64.b64encode(content).decode()}
         try:
-            try:
-                self._access.ask("PATCH", f"{self._path}/{NOTES_NAME}", {"binaryData": data})
-            except ClusterError as error:
-                if error.status != NOT_FOUND:
-                    raise
-                meta = {"name": NOTES_NAME, "labels": {"app.kubernetes.io/part-of": "beacon"}}
-                given = {key: value for key, value in data.items() if value is not None}
-                body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "binaryData": given}
-                self._access.ask("POST", self._path, body)
+            if content is None:
+                # By a merge: an apply would leave what another manager of fields wrote.
+                body: Document = {"binaryData": {name: None}}
+                self._access.ask(self._core.patch_namespaced_config_map, name=NOTES_NAME, body=body)
+            else:
+                self._apply(name, content)
         except ClusterError as error:
+            if content is None and error.status == NOT_FOUND:
+                return
             raise TargetUnavailableError(str(error)) from error
+
+    def _apply(self, name: str, content: bytes) -> None:
+        """One entry, the ConfigMap made where it is not there; a manager of its own lets the other entries be."""
+        body = {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": NOTES_NAME, "labels": {"app.kubernetes.io/part-of": "beacon"}},
+            "binaryData": {name: base64.b64encode(content).decode()},
+        }
+        manager = f"beacon-promotion-{name}"
+        apply = self._applied.patch_namespaced_config_map
+        self._access.ask(apply, name=NOTES_NAME, body=body, field_manager=manager, force=True)
 
 
 class ClusterTarget:
@@ -162,8 +174,8 @@ class ClusterTarget:
     @contextmanager
     def dark(self, pins: Sequence[Pin]) -> Iterator[list[Instance]]:
         """Pods that no user reaches, made of the Deployment's own template, one a pin; raises `ReleaseFailedError`."""
-        path = f"/apis/apps/v1/namespaces/{self._access.namespace}/deployments/{RELEASE_NAME}"
-        template = self._asked(lambda: self._access.ask("GET", path))["spec"]["template"]
+        read = AppsV1Api(self._access.client()).read_namespaced_deployment
+        template = self._asked(lambda: self._access.ask(read, name=RELEASE_NAME))["spec"]["template"]
         self._hold()
         try:
             with self._pods.dark(pins, template) as instances:
