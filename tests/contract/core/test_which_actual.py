@@ -21,7 +21,7 @@ from beacon_core.model_package.manifest import Manifest, read_package
 from beacon_core.model_package.release import package_folder
 from beacon_drift_profiling.profiling.log import Unit, read_unit
 from beacon_inference.prediction_log.database import Database
-from beacon_promotion.analysis.rows import rows_for
+from beacon_promotion.analysis.sampled_requests import sample_requests
 from beacon_promotion.analysis.watch import realised_error
 from beacon_retraining.data.labels import PREDICTION, read_labels
 
@@ -213,7 +213,7 @@ def by_retraining(store: Store) -> dict[str, float]:
 def by_trial(store: Store) -> dict[str, float]:
     """What a candidate is asked before users are."""
     first = store.product.feature_names[0]
-    rows = [row for row in rows_for(store.engine, store.product, store.manifest, MANY) if row.actual is not None]
+    rows = [row for row in sample_requests(store.engine, store.product, store.manifest, MANY) if row.actual is not None]
     found = {store.ids[int(row.features[first])]: row.actual for row in rows}
     assert len(found) == len(rows)
     return found

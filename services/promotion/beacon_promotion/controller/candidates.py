@@ -1,4 +1,4 @@
-"""Which model is to be promoted: the newest verdict's, when it passed and nobody rejected it."""
+"""Candidate selection: the newest verdict's model, if it passed and nobody rejected it."""
 
 from datetime import datetime
 
@@ -14,7 +14,7 @@ from beacon_core.domain.product import Product
 
 MANUAL = "manual"
 AGAIN = frozenset({"interrupted", "target_down", "package_missing"})
-"""Ends that say nothing of the model: it is tried again."""
+"""Reasons that say nothing about the model: it is tried again."""
 
 
 class NoCandidateError(Exception):
@@ -22,7 +22,7 @@ class NoCandidateError(Exception):
 
 
 class Candidate(msgspec.Struct, frozen=True):
-    """A model that may be promoted: the number and the words of its verdict, and who approved it, if anybody."""
+    """A model that may be promoted: the number and the reason of its verdict, and who approved it."""
 
     pin: Pin
     verdict: int
@@ -30,10 +30,10 @@ class Candidate(msgspec.Struct, frozen=True):
     approved_by: str | None
 
 
-def choose(connection: Connection, product: Product, serving: Pin | None, version: str = "") -> Candidate:
+def select_candidate(connection: Connection, product: Product, serving: Pin | None, version: str = "") -> Candidate:
     """The candidate, or the `version` that a person asks for; raises `NoCandidateError`.
 
-    A person may try again what was kept out before, but not past the gate and not past a rejection.
+    A person may name a model that a limit rejected before, but none that the gate or a person rejected.
     """
     query = select(verdicts).where(verdicts.c.product == product.name).order_by(verdicts.c.id.desc()).limit(1)
     if version:
@@ -67,7 +67,7 @@ def choose(connection: Connection, product: Product, serving: Pin | None, versio
 
 
 def rejected(connection: Connection, pin: Pin) -> tuple[str, str] | None:
-    """Who took a model back, and why, where that is the newest word on it."""
+    """Who rejected a model and why, if that is the newest decision on it."""
     decided = _decided(connection, pin)
     if decided is None or decided.decision != approvals.REJECTED:
         return None
@@ -75,7 +75,7 @@ def rejected(connection: Connection, pin: Pin) -> tuple[str, str] | None:
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """The newest word of a person on a package."""
+    """The newest decision of a person on a package."""
 
     decision: str
     person: str
@@ -91,7 +91,7 @@ def _decided(connection: Connection, pin: Pin) -> Decision | None:
 
 
 def _tried(connection: Connection, product: Product, pin: Pin, since: datetime) -> str:
-    """Why it is not tried again by itself after what came of it; empty when it is."""
+    """Why it is not tried again automatically; empty when it is."""
     mine: list[Entry] = [
         entry
         for entry in ledger.ends(connection, product.name)

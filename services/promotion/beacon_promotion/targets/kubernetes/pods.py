@@ -84,7 +84,7 @@ class Pods:
 
     @contextmanager
     def dark(self, pins: Sequence[Pin], template: dict[str, Any]) -> Iterator[list[Instance]]:
-        """Pods made of a Deployment's template, one a pin, that no user reaches; gone after the block."""
+        """Pods made of a Deployment's template, one per pin, that no user reaches; gone after the block."""
         self.remove_dark()
         try:
             names = [f"beacon-{DARK}-{number}" for number in range(len(pins))]
