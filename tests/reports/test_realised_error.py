@@ -75,7 +75,7 @@ def look(engine: Engine, product: Product, packages: dict[Pin, Package]) -> Look
         old, new = packages
         target = MemoryTarget(packages, new)
         noted = watch.Watch("run", old, new, RELEASED, RELEASED + timedelta(hours=1), ScrapedCounts(), {})
-        return watch.look(target, product, engine, noted, "")
+        return watch.measure(target, product, engine, noted, "")
 
     return measures
 

@@ -1,11 +1,26 @@
 """The verdicts in the store: appended, never changed."""
 
+from datetime import datetime
+from typing import NamedTuple
+
 import msgspec
-from sqlalchemy import Engine, insert, select
+from sqlalchemy import Connection, Engine, insert, select
 
 from beacon_core.data.tables import verdicts
 from beacon_core.domain.times import read_time
 from beacon_core.domain.verdict import Verdict
+
+
+class JudgedModel(NamedTuple):
+    """The model that a verdict is about: what the gate said of which package, when, against which champion."""
+
+    number: int
+    moment: datetime
+    version: str
+    sha256: str
+    champion_version: str | None
+    outcome: str
+    reason: str
 
 
 def record(engine: Engine, verdict: Verdict) -> int:
@@ -39,3 +54,15 @@ def newest(engine: Engine, product: str, version: str, sha256: str = "") -> Verd
     with engine.connect() as connection:
         found = connection.execute(wanted.order_by(verdicts.c.id.desc()).limit(1)).scalar_one_or_none()
     return None if found is None else msgspec.convert(found, Verdict)
+
+
+def newest_model(connection: Connection, product: str, version: str = "") -> JudgedModel | None:
+    """The model of the last verdict (on that version, where one is given), or None."""
+    table = verdicts.c
+    query = select(
+        table.id, table.moment, table.version, table.sha256, table.champion_version, table.outcome, table.verdict
+    ).where(table.product == product)
+    if version:
+        query = query.where(table.version == version)
+    found = connection.execute(query.order_by(table.id.desc()).limit(1)).first()
+    return None if found is None else JudgedModel(*found[:-1], reason=found.verdict.get("reason", ""))

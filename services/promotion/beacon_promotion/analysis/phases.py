@@ -6,10 +6,9 @@ import time
 from collections.abc import Callable, Sequence
 
 import msgspec
-from sqlalchemy import Engine, select
-from sqlalchemy.exc import SQLAlchemyError
 
-from beacon_core.data.tables import predictions
+from beacon_core.data.database import DatabaseUnavailableError, Engine
+from beacon_core.data.promotion_evidence import shadow_pairs
 from beacon_core.domain.pins import Pin
 from beacon_core.domain.product import Product
 from beacon_core.model_package.manifest import Manifest
@@ -88,16 +87,9 @@ def shadow(options: PhaseOptions) -> Measures | None:
     try:
         began = clock.now()
         count_windows(options, (options.target.instances(),))
-        table = predictions.c
-        query = (
-            select(table.prediction, table.shadow_prediction)
-            .where(table.time >= began, table.shadow_version == options.new.version)
-            .where(table.shadow_prediction.is_not(None))
-        )
         try:
-            with options.engine.connect() as connection:
-                pairs = [(float(row[1]), float(row[0])) for row in connection.execute(query)]
-        except (SQLAlchemyError, OSError):
+            pairs = shadow_pairs(options.engine, options.new.version, began)
+        except DatabaseUnavailableError:
             return None
     finally:
         options.target.shadow(None)

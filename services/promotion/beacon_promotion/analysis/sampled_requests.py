@@ -10,11 +10,9 @@ from bisect import bisect_right
 from itertools import pairwise
 
 import msgspec
-from sqlalchemy import Engine, select
-from sqlalchemy.exc import SQLAlchemyError
 
-from beacon_core.data.actuals import before_newest, labelled
-from beacon_core.data.tables import predictions
+from beacon_core.data.database import DatabaseUnavailableError, Engine
+from beacon_core.data.promotion_evidence import newest_features, newest_labelled
 from beacon_core.domain.masking import word
 from beacon_core.domain.product import Product
 from beacon_core.domain.times import read_time
@@ -26,8 +24,6 @@ LEVELS = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
 """What a feature's min, quantiles and max stand for."""
 MISSING = 0.05
 SEED = 20
-CORRECTED = 10
-"""Actuals read per request that is wanted: some were corrected, or belong to older predictions."""
 
 
 class SampledRequest(msgspec.Struct, frozen=True):
@@ -42,7 +38,7 @@ def sample_requests(engine: Engine, product: Product, manifest: Manifest, count:
     try:
         found = _labelled(engine, product, manifest, count // 2)
         found += _newest(engine, product, count - len(found))
-    except (SQLAlchemyError, OSError) as error:
+    except DatabaseUnavailableError as error:
         log.warning("the database does not answer: only generated requests are sent", extra={"error": word(error)})
         found = []
     return found + generate_requests(product, manifest, count - len(found))
@@ -82,20 +78,13 @@ def _labelled(engine: Engine, product: Product, manifest: Manifest, count: int) 
     Only those that were made after the old model: on what it has learnt by heart no other can be as good. What the
     new one has learnt from them the gate has judged on rows that it had not seen.
     """
-    with engine.connect() as connection:
-        after = before_newest(connection, CORRECTED * count)
-        made = read_time(manifest.created_at)
-        columns = (predictions.c.id, predictions.c.features)
-        found = labelled(*columns, since=made, after=after)
-        newest = connection.execute(select(found).order_by(found.c.actual_id.desc(), found.c.id).limit(count))
-        rows = [SampledRequest(_known(product, row.features), row.value) for row in newest]
+    found = newest_labelled(engine, read_time(manifest.created_at), count)
+    rows = [SampledRequest(_known(product, features), actual) for features, actual in found]
     return [row for row in rows if _is_accepted(product, row)]
 
 
 def _newest(engine: Engine, product: Product, count: int) -> list[SampledRequest]:
-    query = select(predictions.c.features).order_by(predictions.c.time.desc()).limit(count)
-    with engine.connect() as connection:
-        found = [SampledRequest(_known(product, row.features)) for row in connection.execute(query)]
+    found = [SampledRequest(_known(product, features)) for features in newest_features(engine, count)]
     # A repeated request shows nothing new: a generated one in its place may.
     different = {tuple(row.features.items()): row for row in found}
     return [row for row in different.values() if _is_accepted(product, row)]

@@ -7,11 +7,9 @@ import logging
 from datetime import datetime, timedelta
 
 import msgspec
-from sqlalchemy import Engine, func, select
-from sqlalchemy.exc import SQLAlchemyError
 
-from beacon_core.data.actuals import before_newest, labelled
-from beacon_core.data.tables import predictions
+from beacon_core.data.database import DatabaseUnavailableError, Engine
+from beacon_core.data.promotion_evidence import realised_error
 from beacon_core.domain.masking import word
 from beacon_core.domain.pins import Pin
 from beacon_core.domain.product import Product
@@ -27,8 +25,6 @@ log = logging.getLogger(__name__)
 KEY = "watch"
 PAST = timedelta(days=30)
 """What the old model's error is taken from: the time before it was replaced."""
-MANY = 100_000
-"""Of more actuals than this only the newest are looked at: they show the error as well, and in bounded time."""
 
 
 class Watch(msgspec.Struct, frozen=True):
@@ -101,23 +97,13 @@ def _usual(watch: Watch, product: Product, windows: int) -> Side | None:
 def _labels(engine: Engine, watch: Watch, expected: float) -> Labels | None:
     """The realised error since the release, against the larger of what training promised and the old model had."""
     try:
-        rows, error = realised_error(engine, watch.pin, watch.since)
+        rows, error = realised_error(engine, watch.pin.version, watch.since)
         if not rows:
             return None
         was = 0.0
         if watch.before is not None:
-            _, was = realised_error(engine, watch.before, watch.since - PAST, watch.since)
-    except (SQLAlchemyError, OSError) as fault:
+            was = realised_error(engine, watch.before.version, watch.since - PAST, watch.since).mean
+    except DatabaseUnavailableError as fault:
         log.warning("the database does not answer: the realised error is not judged", extra={"error": word(fault)})
         return None
     return Labels(rows, error, max(expected, was))
-
-
-def realised_error(engine: Engine, pin: Pin, since: datetime, until: datetime | None = None) -> tuple[int, float]:
-    """How many predictions of a model have an actual, and the mean absolute error on them."""
-    with engine.connect() as connection:
-        after = before_newest(connection, MANY)
-        found = labelled(predictions.c.prediction, model_version=pin.version, since=since, until=until, after=after)
-        mean_error = func.avg(func.abs(found.c.prediction - found.c.value))
-        rows, mean = connection.execute(select(func.count(), mean_error).select_from(found)).one()
-    return int(rows), float(mean or 0.0)

@@ -14,11 +14,8 @@ from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
-
 from beacon_core.data import ledger
-from beacon_core.data.database import migrate, open_store
+from beacon_core.data.database import DatabaseUnavailableError, Engine, mapped_errors, migrate, open_store
 from beacon_core.domain.exit_statuses import REFUSED
 from beacon_core.domain.masking import word
 from beacon_core.domain.product import Product
@@ -85,8 +82,9 @@ def run_once(reconciler: Reconciler, engine: Engine, given: argparse.Namespace) 
         return 0
     asked = given.version != ""
     try:
-        migrate(engine)
-    except SQLAlchemyError as error:
+        with mapped_errors():
+            migrate(engine)
+    except DatabaseUnavailableError as error:
         log.warning("the database does not answer: %s", word(error))  # what needs no database is done all the same
     try:
         ended_or_none = reconciler.reconcile(given.version, given.person if asked else "", given.wait)
@@ -104,14 +102,15 @@ def follow(reconciler: Reconciler, engine: Engine, settings: Settings) -> int:
     while True:
         try:
             if not migrated:
-                migrate(engine)
+                with mapped_errors():
+                    migrate(engine)
                 migrated = True
             reconciler.reconcile()
         except (NoCandidateError, BusyError) as quiet:
             last, told = str(quiet), last
             if last != told:
                 log.info(last)
-        except (ReleaseFailedError, TargetUnavailableError, SQLAlchemyError, OSError) as error:
+        except (ReleaseFailedError, TargetUnavailableError, DatabaseUnavailableError, OSError) as error:
             last, told = word(error), last
             if last != told:
                 log.warning("try again: %s", last)

@@ -3,11 +3,9 @@
 from datetime import datetime
 
 import msgspec
-from sqlalchemy import Connection, select
 
-from beacon_core.data import approvals, ledger
-from beacon_core.data.tables import approvals as decisions
-from beacon_core.data.tables import verdicts
+from beacon_core.data import approvals, ledger, verdicts
+from beacon_core.data.database import Connection
 from beacon_core.domain.ledger_entries import Entry
 from beacon_core.domain.pins import Pin
 from beacon_core.domain.product import Product
@@ -35,10 +33,7 @@ def select_candidate(connection: Connection, product: Product, serving: Pin | No
 
     A person may name a model that a limit rejected before, but none that the gate or a person rejected.
     """
-    query = select(verdicts).where(verdicts.c.product == product.name).order_by(verdicts.c.id.desc()).limit(1)
-    if version:
-        query = query.where(verdicts.c.version == version)
-    found = connection.execute(query).first()
+    found = verdicts.newest_model(connection, product.name, version)
     if found is None:
         raise NoCandidateError(f"version {version} has no verdict" if version else "there is no verdict yet")
     pin = Pin(product.name, found.version, found.sha256)
@@ -48,13 +43,13 @@ def select_candidate(connection: Connection, product: Product, serving: Pin | No
             f"{name}, the newest with a verdict, serves already" if not version else f"{name} serves already"
         )
     if found.outcome != approvals.PASS:
-        raise NoCandidateError(f"{name} has the verdict {found.outcome}: {found.verdict.get('reason', '')}")
+        raise NoCandidateError(f"{name} has the verdict {found.outcome}: {found.reason}")
     if serving is not None and found.champion_version not in {None, serving.version}:
         raise NoCandidateError(
             f"{name} was judged against version {found.champion_version}, and version {serving.version} serves; "
             "retrain, and it is judged anew"
         )
-    decided = _decided(connection, pin)
+    decided = approvals.newest(connection, pin.sha256)
     if decided is not None and decided.decision == approvals.REJECTED:
         raise NoCandidateError(f"{name} was rejected by {decided.person}: {decided.reason}")
     approved = decided is not None and decided.decision == approvals.APPROVED
@@ -63,31 +58,15 @@ def select_candidate(connection: Connection, product: Product, serving: Pin | No
     since = max(found.moment, decided.decided_at) if approved and decided is not None else found.moment
     if not version and (why := _tried(connection, product, pin, since)):
         raise NoCandidateError(f"{name} {why}")
-    return Candidate(pin, found.id, found.verdict.get("reason", ""), decided.person if approved and decided else None)
+    return Candidate(pin, found.number, found.reason, decided.person if approved and decided else None)
 
 
 def rejected(connection: Connection, pin: Pin) -> tuple[str, str] | None:
     """Who rejected a model and why, if that is the newest decision on it."""
-    decided = _decided(connection, pin)
+    decided = approvals.newest(connection, pin.sha256)
     if decided is None or decided.decision != approvals.REJECTED:
         return None
     return decided.person, decided.reason
-
-
-class Decision(msgspec.Struct, frozen=True):
-    """The newest decision of a person on a package."""
-
-    decision: str
-    person: str
-    reason: str
-    decided_at: datetime
-
-
-def _decided(connection: Connection, pin: Pin) -> Decision | None:
-    table = decisions.c
-    query = select(table.decision, table.person, table.reason, table.decided_at).where(table.sha256 == pin.sha256)
-    row = connection.execute(query.order_by(table.id.desc()).limit(1)).first()
-    return None if row is None else Decision(*row)
 
 
 def _tried(connection: Connection, product: Product, pin: Pin, since: datetime) -> str:

@@ -5,10 +5,9 @@ import time
 from collections.abc import Iterator
 
 import msgspec
-from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
 
 from beacon_core.data import approvals
+from beacon_core.data.database import DatabaseUnavailableError, Engine, mapped_errors
 from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.masking import word
 from beacon_core.domain.product import Product
@@ -42,8 +41,7 @@ class Reconciler:
         """One pass: recover, obey a rejection, watch, promote a candidate. None when there was nothing to do.
 
         Waits `patience` seconds for another run's end. Raises `BusyError`, `TargetUnavailableError`,
-        `ReleaseFailedError`, `NoCandidateError`, and SQLAlchemyError for a database that is down; what needs no
-        database is done by then.
+        `ReleaseFailedError`, `NoCandidateError`, and `DatabaseUnavailableError` after what needs no database.
         """
         with self._lock(patience):
             self.promoter.recover()
@@ -130,9 +128,9 @@ class Reconciler:
     def _reject(self, version: str, person: str, reason: str) -> None:
         """Reject the model, if the database answers, so that it is not promoted again; the ledger says it, too."""
         try:
-            with self.engine.begin() as connection:
+            with mapped_errors(), self.engine.begin() as connection:
                 approvals.decide(connection, self.product.name, version, approvals.REJECTED, person, reason)
-        except (SQLAlchemyError, OSError, BeaconError) as error:
+        except (DatabaseUnavailableError, BeaconError) as error:
             self.report(f"version {version} is not marked as rejected: {word(error)}")
 
     def _trial(self) -> Intent | None:
@@ -147,15 +145,15 @@ class Reconciler:
         if release is None or not [pin for pin in self.promoter.good() if pin != release.model]:
             return None
         try:
-            with self.engine.connect() as connection:
+            with mapped_errors(), self.engine.connect() as connection:
                 rejection = rejected(connection, release.model)
-        except (SQLAlchemyError, OSError):
+        except DatabaseUnavailableError:
             return None  # the watch needs no database, and comes next
         return None if rejection is None else self.promoter.roll_back(rejection[0], "by_hand", rejection[1])
 
     def _promote(self, version: str, actor: str) -> Ended:
         release = self.target.serving()
-        with self.engine.connect() as connection:
+        with mapped_errors(), self.engine.connect() as connection:
             candidate = select_candidate(connection, self.product, release.model if release else None, version)
         return self.promoter.promote(candidate, actor or candidate.approved_by or GATE)
 

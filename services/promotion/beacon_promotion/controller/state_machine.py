@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import msgspec
-from sqlalchemy.exc import SQLAlchemyError
 
+from beacon_core.data.database import DatabaseUnavailableError, mapped_errors
 from beacon_core.domain.ledger_entries import Action, Reason
 from beacon_core.domain.pins import Pin
 from beacon_core.domain.product import Product
@@ -315,9 +315,9 @@ class Promoter:
         if (person := self.state.read(STOP)) is not None:
             return f"{person.decode()} asked for a rollback meanwhile"
         try:
-            with self.writer.engine.connect() as connection:
+            with mapped_errors(), self.writer.engine.connect() as connection:
                 rejection = rejected(connection, pin)
-        except (SQLAlchemyError, OSError):
+        except DatabaseUnavailableError:
             return None
         return None if rejection is None else f"{rejection[0]} rejected it meanwhile: {rejection[1]}"
 

@@ -8,10 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
 
 from beacon_core.data import ledger
+from beacon_core.data.database import DatabaseUnavailableError, Engine
 from beacon_core.domain.ids import new_ids
 from beacon_core.domain.ledger_entries import Action, Entry, Outcome, Reason, Step
 from beacon_core.domain.masking import word
@@ -38,10 +37,8 @@ class LedgerWriter:
         if not waiting:
             return True
         try:
-            with self.engine.begin() as connection:
-                for entry in waiting:
-                    ledger.append(connection, entry)
-        except (SQLAlchemyError, OSError) as error:
+            ledger.append_all(self.engine, waiting)
+        except DatabaseUnavailableError as error:
             log.warning("the ledger's rows stay in the outbox until the database answers", extra={"error": word(error)})
             return False
         self.state.write(OUTBOX, None)
