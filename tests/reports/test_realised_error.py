@@ -20,8 +20,8 @@ from beacon_core.model_package.release import package_folder
 from beacon_promotion.analysis import watch
 from beacon_promotion.analysis.judge import judge
 from beacon_promotion.analysis.measurements import Labels, Measures
-from beacon_promotion.analysis.rows import rows_for
-from beacon_promotion.analysis.scrape import Counts
+from beacon_promotion.analysis.sampled_requests import sample_requests
+from beacon_promotion.analysis.scrape import ScrapedCounts
 
 RELEASED = datetime(2026, 3, 1, 12, tzinfo=UTC)
 PREDICTED = 20.0
@@ -74,8 +74,8 @@ def look(engine: Engine, product: Product, packages: dict[Pin, Package]) -> Look
         fill(engine, product, asked, told)
         old, new = packages
         target = MemoryTarget(packages, new)
-        noted = watch.Watch("run", old, new, RELEASED, RELEASED + timedelta(hours=1), Counts(), {})
-        return watch.look(target, product, engine, noted, "")
+        noted = watch.Watch("run", old, new, RELEASED, RELEASED + timedelta(hours=1), ScrapedCounts(), {})
+        return watch.measure(target, product, engine, noted, "")
 
     return measures
 
@@ -144,5 +144,5 @@ def test_corrections_take_no_place_among_what_a_candidate_is_asked(
         (value, 2, name if entity is None else None, entity) for name, _, entity in asked for value in (85, 60, 40, 25)
     ]
     fill(engine, product, asked, told)
-    rows = rows_for(engine, product, manifest, 40)
+    rows = sample_requests(engine, product, manifest, 40)
     assert [row.actual for row in rows if row.actual is not None] == [25.0] * 20

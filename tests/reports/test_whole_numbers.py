@@ -22,7 +22,7 @@ from beacon_core.model_package.manifest import read_package
 from beacon_core.model_package.release import package_folder
 from beacon_core.platform.settings import Settings
 from beacon_inference.app import create
-from beacon_promotion.analysis.rows import rows_for
+from beacon_promotion.analysis.sampled_requests import sample_requests
 from beacon_retraining.data.validate import valid_rows
 from beacon_retraining.training.imputation import fit_fill
 
@@ -114,7 +114,7 @@ def test_what_a_promotion_asks_is_answered(service: Service, product: Product, t
         row["features"] = {"size": 11.0 + number, "rooms": number / 2}
     with engine.begin() as connection:
         connection.execute(insert(predictions), logged)
-    rows = rows_for(engine, product, manifest, 60)
+    rows = sample_requests(engine, product, manifest, 60)
     engine.dispose()
     assert len(rows) == 60
     assert sum(row.features["size"] == 11 + 2 * row.features.get("rooms", -1) for row in rows) == 10

@@ -11,7 +11,7 @@ from beacon_core.data.run_lock import only_one
 from beacon_core.domain.product import Product
 from beacon_core.model_package.release import ReleaseError, read_release
 from beacon_core.platform.files import write_whole
-from beacon_core.platform.kubernetes import pod_access
+from beacon_core.platform.pod import is_pod
 from beacon_core.platform.settings import Settings
 from beacon_drift_profiling.assessment import results, words
 from beacon_drift_profiling.assessment.assess import Assessment, assess
@@ -27,7 +27,7 @@ from beacon_drift_profiling.profiling.profiling import (
     profile_log,
 )
 from beacon_drift_profiling.report import report
-from beacon_drift_profiling.retraining_requests import cluster, trigger
+from beacon_drift_profiling.retraining_requests import trigger
 
 JOB = "drift"
 HOUR = timedelta(hours=1)
@@ -171,10 +171,16 @@ def _keep(settings: Settings, product: Product, engine: Engine, run: Run) -> tri
 
 def _start(settings: Settings, engine: Engine) -> None:
     """On a cluster, start the Job of every request that nobody has taken; a request stays if the API is down."""
-    access = pod_access()
-    if access is None or not settings.retrain_cronjob:
+    if not settings.retrain_cronjob or not is_pod():
         return
     with engine.connect() as connection:
         causes = trigger.unanswered(connection)
+    if not causes:
+        return
+    # Only who starts a Job pays for the cluster's client.
+    from beacon_core.platform.kubernetes import pod_access  # noqa: PLC0415
+    from beacon_drift_profiling.retraining_requests.cluster import start_job  # noqa: PLC0415
+
+    access = pod_access()
     for cause in causes:
-        cluster.start_job(access, settings.retrain_cronjob, cause)
+        start_job(access, settings.retrain_cronjob, cause)

@@ -14,15 +14,14 @@ from support.postgres import postgres
 from beacon_console.predictions import lookup
 from beacon_core.data.actuals import actual_of
 from beacon_core.data.database import migrate, open_store
+from beacon_core.data.promotion_evidence import realised_error
 from beacon_core.data.tables import actuals, predictions
-from beacon_core.domain.pins import Pin
 from beacon_core.domain.product import Product
 from beacon_core.model_package.manifest import Manifest, read_package
 from beacon_core.model_package.release import package_folder
 from beacon_drift_profiling.profiling.log import Unit, read_unit
 from beacon_inference.prediction_log.database import Database
-from beacon_promotion.analysis.rows import rows_for
-from beacon_promotion.analysis.watch import realised_error
+from beacon_promotion.analysis.sampled_requests import sample_requests
 from beacon_retraining.data.labels import PREDICTION, read_labels
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -213,7 +212,7 @@ def by_retraining(store: Store) -> dict[str, float]:
 def by_trial(store: Store) -> dict[str, float]:
     """What a candidate is asked before users are."""
     first = store.product.feature_names[0]
-    rows = [row for row in rows_for(store.engine, store.product, store.manifest, MANY) if row.actual is not None]
+    rows = [row for row in sample_requests(store.engine, store.product, store.manifest, MANY) if row.actual is not None]
     found = {store.ids[int(row.features[first])]: row.actual for row in rows}
     assert len(found) == len(rows)
     return found
@@ -223,7 +222,7 @@ def by_watch(store: Store) -> dict[str, float]:
     """Every prediction is 0 and of a model of its own: the mean error is the actual."""
     found = {}
     for name in store.ids:
-        rows, error = realised_error(store.engine, Pin(store.product.name, version(name), "0" * 64), at(-1))
+        rows, error = realised_error(store.engine, version(name), at(-1))
         assert rows in (0, 1)
         found |= {name: error} if rows else {}
     return found

@@ -16,7 +16,7 @@ PACKAGES = {name: SERVICES / name / f"beacon_{name.replace('-', '_')}" for name 
 CORE = SERVICES / "core" / "beacon_core"
 # The laptop's MLflow runs where MLflow is, and the prober in inference's image.
 ELSEWHERE = {"beacon_laptop.mlflow_server": "retraining", "beacon_prober.prober": "inference"}
-NOT_FOR_INFERENCE = ("pandas", "sklearn", "mlflow", "feast", "scipy", "onnx", "pyarrow")
+NOT_FOR_INFERENCE = ("pandas", "sklearn", "mlflow", "feast", "scipy", "onnx", "pyarrow", "kubernetes")
 SHIPS = {"inference": {"beacon_prober"}}
 
 
@@ -65,7 +65,7 @@ def python(environment: str, code: str, *folders: Path) -> subprocess.CompletedP
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_a_service_imports_all_of_its_own_with_what_it_asks_for(environment: str) -> None:
     own = [name for name in modules(PACKAGES[environment]) if name not in ELSEWHERE]
-    without = {"web", "feature_store"} - extras_of_core(environment)
+    without = {"web", "feature_store", "kubernetes"} - extras_of_core(environment)
     core = [name for name in modules(CORE) if not without & set(name.split("."))]
     assert len(own) >= 3
     code = f"import importlib\nfor name in {own + core!r}: importlib.import_module(name)\nprint(len({own + core!r}))"

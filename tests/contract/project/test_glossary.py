@@ -22,14 +22,8 @@ TWO_MEANINGS = {
     "Connection": "a socket's connection, to Redis and from a client",
     # Renames that are still to come.
     "Answer": "to become FeatureResponse, PredictionResponse and ProbeResponse",
-    "Check": "promotion's becomes LimitCheck",
     "Column": "to become ReferenceColumn and FeatureColumn",
-    "Counts": "to become BinCounts and ScrapedCounts",
-    "Finding": "to become DriftFinding and PhaseResult",
-    "Golden": "promotion's becomes GoldenResults",
-    "Row": "to become FeatureRow and SampledRequest",
     "Serving": "the product's rules, and the models in service",
-    "Target": "the value that is predicted, and a place that serves: promotion's becomes PromotionTarget",
 }
 
 NOT_THE_TERM = {

@@ -149,7 +149,7 @@ def test_a_rollback_needs_neither_mlflow_nor_a_release_that_can_be_read(laptop: 
     assert laptop.answers() == laptop.serving() == "1"
     end = laptop.rows()[-1]
     assert (end.actor, end.outcome, end.reason, end.message) == ("ada", "rolled_back", "by_hand", "a drill")
-    # What was taken back by hand does not come back by itself.
+    # What a person rolled back is not promoted again automatically.
     assert "was rejected by ada" in laptop.run("run").text
     assert laptop.serving() == "1"
     again = laptop.run("rollback")
@@ -175,7 +175,7 @@ def test_a_rollback_amid_another_models_trial_takes_back_what_users_were_answere
         ("3", "kept", "ada asked for a rollback meanwhile"),
         ("1", "rolled_back", "prices look odd"),
     ]
-    # Judged against the model that was taken back, it does not come by itself.
+    # Judged against the model that was rolled back, it is not promoted automatically.
     assert "was judged against version 2, and version 1 serves" in laptop.run("run").text
     assert laptop.serving() == "1"
 
@@ -249,7 +249,7 @@ def test_a_person_takes_the_model_in_service_back_by_rejecting_it(laptop: Place)
         )
         with laptop.engine.begin() as connection:
             approvals.decide(connection, laptop.product.name, "2", approvals.REJECTED, "ada", "prices look odd")
-        until(lambda: laptop.serving() == "1", "it is taken back")
+        until(lambda: laptop.serving() == "1", "it is rolled back")
         until(lambda: laptop.rows()[-1].outcome == "rolled_back", "and the ledger has it")
         end = laptop.rows()[-1]
         assert (end.actor, end.reason, end.message) == ("ada", "by_hand", "prices look odd")

@@ -22,7 +22,7 @@ from beacon_core.model_package.download import CHALLENGER, CHAMPION, ForeignVers
 from beacon_core.model_package.manifest import PackageError, read_package
 from beacon_core.model_package.release import package_folder
 from beacon_core.platform.mlflow import Mlflow
-from beacon_promotion.controller import registry as aliases
+from beacon_promotion.controller import aliases
 from beacon_retraining.registry.register import HIGHEST_TAG, Registry, RegistryEntry, VersionTakenError
 
 pytestmark = pytest.mark.xdist_group("edited")
@@ -284,10 +284,10 @@ class Notes:
 def test_aliases_that_are_owed_are_settled_though_versions_are_gone(shop: Shop) -> None:
     notes = Notes()
     shop.client.delete_model_version(shop.name, "1")
-    aliases.owe(notes, aliases.Aliases(shop.name, "2", "1"))
-    assert aliases.settle(notes, shop.address) is not None
+    aliases.enqueue(notes, aliases.Aliases(shop.name, "2", "1"))
+    assert aliases.reconcile(notes, shop.address) is not None
     assert Mlflow(shop.address).aliases(shop.name) == {CHAMPION: "2"}
     shop.client.delete_registered_model(shop.name)
-    aliases.owe(notes, aliases.Aliases(shop.name, "2", None))
-    assert aliases.settle(notes, shop.address) is not None
-    assert aliases.settle(notes, shop.address) is None
+    aliases.enqueue(notes, aliases.Aliases(shop.name, "2", None))
+    assert aliases.reconcile(notes, shop.address) is not None
+    assert aliases.reconcile(notes, shop.address) is None

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from beacon_core.domain.ledger_entries import Reason
 from beacon_core.domain.pins import Pin
 from beacon_core.model_package.manifest import Package
-from beacon_core.model_package.release import Release
+from beacon_core.model_package.release import Release, ReleaseError
 from beacon_core.platform.locks import BusyError
 from beacon_promotion.targets.base.target import Instance, ReleaseFailedError
 
@@ -15,7 +15,7 @@ class Killed(BaseException):
     """The process ends here and now."""
 
 
-class MemoryNotes(dict[str, bytes]):
+class MemoryStateStore(dict[str, bytes]):
     """Notes that count as calls, too."""
 
     def __init__(self, place: "MemoryTarget") -> None:
@@ -35,18 +35,18 @@ class MemoryNotes(dict[str, bytes]):
 
 
 class MemoryTarget:
-    """`Target` without processes: it serves whatever is released. `fails` says which call is refused, and why."""
+    """`PromotionTarget` without processes: it serves what is released. `fails` says which call is refused, and why."""
 
     name, splits = "memory", False
 
     def __init__(self, packages: dict[Pin, Package], serving: Pin | None) -> None:
         self.packages = packages
         self.released = None if serving is None else Release(model=serving)
-        self.notes = MemoryNotes(self)
+        self.state = MemoryStateStore(self)
         self.fails: dict[str, Reason] = {}
         self.calls: list[str] = []
         self.kill_at = -1
-        self.held = False
+        self.held = self.damaged = False
 
     def call(self, name: str) -> None:
         if len(self.calls) == self.kill_at:
@@ -72,6 +72,8 @@ class MemoryTarget:
         return []
 
     def serving(self) -> Release | None:
+        if self.damaged:
+            raise ReleaseError("the release file is damaged")
         return self.released
 
     def instances(self) -> list[Instance]:
@@ -110,5 +112,6 @@ class MemoryTarget:
 
     def restore(self, pin: Pin) -> None:
         self.call("restore")
+        self.damaged = False
         self.released = Release(model=pin)
         self.call("restored")

@@ -11,9 +11,6 @@ import yaml
 
 from beacon_core.domain.pins import Pin
 from beacon_core.model_package.release import Release
-from beacon_core.platform.kubernetes import ClusterError
-from beacon_promotion.targets.base.target import ReleaseFailedError
-from beacon_promotion.targets.kubernetes import pods
 from beacon_promotion.targets.kubernetes import target as cluster
 from beacon_promotion.targets.kubernetes.helm import Revision, _revision, documents
 from beacon_promotion.targets.kubernetes.pods import DARK, dark_pod, is_going, is_ready, release_of
@@ -154,55 +151,3 @@ def test_a_pod_is_ready_until_it_is_told_to_end() -> None:
     assert not is_going(ready)
     assert not is_ready({"metadata": {}, "status": {}})
     assert is_going({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}, "status": {}})
-
-
-class Api:
-    """The API of a cluster whose one dark pod runs, is not ready, and has the log."""
-
-    namespace = "beacon"
-
-    def __init__(self, log: str | ClusterError) -> None:
-        self.log = log
-
-    def ask(self, method: str, path: str, body: object = None, **query: str) -> dict[str, Any]:
-        if query:
-            return {"items": []}
-        name = path.rpartition("/")[2]
-        return {"metadata": {"name": name}, "status": {"phase": "Running", "containerStatuses": []}}
-
-    def text(self, path: str, **query: str) -> str:
-        assert path.endswith(f"/{DARK_0}/log"), "promotion may read the log of its own dark pods alone"
-        if isinstance(self.log, ClusterError):
-            raise self.log
-        return self.log
-
-
-DARK_0 = "beacon-inference-dark-0"
-OOM = '{"message": "Worker (pid:7) was sent SIGKILL! Perhaps out of memory?"}\n'
-TEMPLATE = {"metadata": {}, "spec": {"containers": []}}
-
-
-def test_a_dark_pod_whose_worker_is_killed_is_named_while_its_container_lives(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pods, "READY_SECONDS", 0.2)
-    target = pods.Pods(Api(OOM))  # type: ignore[arg-type]
-    with (
-        pytest.raises(ReleaseFailedError, match="takes more memory than its limit") as refused,
-        target.dark([NEW], TEMPLATE),
-    ):
-        pass
-    assert refused.value.reason == "memory"
-    died = target.death(DARK_0)
-    assert died is not None
-    assert died.reason == "memory"
-    # Of the pods that answer users it reads no log.
-    assert target.death("beacon-inference-7d4-x2x") is None
-
-
-@pytest.mark.parametrize("log", ["", '{"message": "booting"}', ClusterError("the container waits", 400)])
-def test_a_dark_pod_without_such_a_word_goes_on(log: str | ClusterError, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pods, "READY_SECONDS", 0.2)
-    target = pods.Pods(Api(log))  # type: ignore[arg-type]
-    with pytest.raises(ReleaseFailedError) as refused, target.dark([NEW], TEMPLATE):
-        pass
-    assert refused.value.reason == "not_ready"
-    assert target.death(DARK_0) is None

@@ -11,7 +11,7 @@ from beacon_core.domain.pins import Pin
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import Settings
 from beacon_promotion.analysis.judge import judge
-from beacon_promotion.analysis.measurements import Golden, Labels, Measures, Side
+from beacon_promotion.analysis.measurements import GoldenResults, Labels, Measures, Side
 
 PRODUCT = load_product(Settings().product)
 LIMITS = PRODUCT.policy.rollout
@@ -22,7 +22,7 @@ OLD_SIDE = Side(
 )  # fmt: skip
 NEW_SIDE = msgspec.structs.replace(OLD_SIDE, pin=NEW)
 GOOD = Measures(
-    new=NEW_SIDE, old=OLD_SIDE, golden=Golden(20, 0), pairs=800, agreement=0.97, labels=Labels(200, 2.4, 2.5)
+    new=NEW_SIDE, old=OLD_SIDE, golden=GoldenResults(20, 0), pairs=800, agreement=0.97, labels=Labels(200, 2.4, 2.5)
 )  # fmt: skip
 
 
@@ -57,7 +57,7 @@ BAD = {
     "right on golden requests only": ({"agreement": -0.9}, "output_disagreement"),
     "far out of range": ({"mean": 220.0, "spread": 80.0, "out_of_range": 0.9}, "out_of_range"),
     "memory hungry": ({"memory": 1.2e9}, "memory"),
-    "wrong golden answers": ({"golden": Golden(20, 1, "24.1, not 23.1")}, "golden_mismatch"),
+    "wrong golden answers": ({"golden": GoldenResults(20, 1, "24.1, not 23.1")}, "golden_mismatch"),
     "another version answers": ({"instances": (NEW, OLD)}, "version_skew"),
     "an instance without a model": ({"instances": (NEW, None)}, "version_skew"),
     "worse where the truth is known": ({"labels": Labels(200, 3.5, 2.5)}, "realised_error"),
@@ -156,7 +156,7 @@ phases = st.builds(
     Measures,
     new=sides,
     old=st.none() | sides,
-    golden=st.none() | st.builds(Golden, asked=counts, wrong=counts, first=st.just("")),
+    golden=st.none() | st.builds(GoldenResults, asked=counts, wrong=counts, first=st.just("")),
     pairs=counts,
     agreement=st.none() | st.floats(-1, 1),
     labels=st.none() | st.builds(Labels, rows=counts, new=st.floats(0, 100), old=st.none() | st.floats(0, 100)),

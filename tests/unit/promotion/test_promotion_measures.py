@@ -23,7 +23,7 @@ from beacon_promotion.analysis import scrape
 from beacon_promotion.analysis.judge import judge
 from beacon_promotion.analysis.measurements import Measures
 from beacon_promotion.analysis.phases import correlation, p99_of
-from beacon_promotion.analysis.rows import made_up, rows_for
+from beacon_promotion.analysis.sampled_requests import generate_requests, sample_requests
 
 PRODUCT = load_product(Settings().product)
 PIN = Pin("boston-housing", "1", "1" * 64)
@@ -44,8 +44,8 @@ def engine(tmp_path):
 
 
 def test_made_up_rows_are_valid_requests_and_always_the_same(manifest):
-    rows = made_up(PRODUCT, manifest, 500)
-    assert rows == made_up(PRODUCT, manifest, 500)
+    rows = generate_requests(PRODUCT, manifest, 500)
+    assert rows == generate_requests(PRODUCT, manifest, 500)
     facts = {feature.name: feature for feature in manifest.features}
     for row in rows:
         assert len(row.features) >= PRODUCT.min_features
@@ -72,11 +72,11 @@ def test_users_requests_come_first_and_those_with_a_known_truth_before_all(engin
     with engine.begin() as connection:
         connection.execute(insert(predictions), logged)
         connection.execute(insert(actuals), known)
-    rows = rows_for(engine, PRODUCT, manifest, 40)
+    rows = sample_requests(engine, PRODUCT, manifest, 40)
     assert len(rows) == 40
     assert rows[0].actual == 21.5, "the newest correction counts"
     assert [row.actual for row in rows[1:]] == [None] * 39
-    assert rows[31:] == made_up(PRODUCT, manifest, 9)
+    assert rows[31:] == generate_requests(PRODUCT, manifest, 9)
 
 
 def test_what_the_old_model_has_learnt_by_heart_is_no_truth_to_compare_on(engine, manifest):
@@ -91,7 +91,7 @@ def test_what_the_old_model_has_learnt_by_heart_is_no_truth_to_compare_on(engine
     with engine.begin() as connection:
         connection.execute(insert(predictions), rows)
         connection.execute(insert(actuals), known)
-    found = rows_for(engine, PRODUCT, manifest, 40)
+    found = sample_requests(engine, PRODUCT, manifest, 40)
     assert [row.features["CRIM"] for row in found if row.actual is not None] == [1.0]
     assert 0.0 in [row.features["CRIM"] for row in found[:3]], "it is asked all the same"
 
@@ -101,12 +101,12 @@ def test_a_request_that_users_repeat_is_asked_once(engine, manifest):
     one = prediction_row(PRODUCT, 1, now, "1")
     with engine.begin() as connection:
         connection.execute(insert(predictions), [one | {"id": f"again-{number}"} for number in range(50)])
-    assert rows_for(engine, PRODUCT, manifest, 40)[1:] == made_up(PRODUCT, manifest, 39)
+    assert sample_requests(engine, PRODUCT, manifest, 40)[1:] == generate_requests(PRODUCT, manifest, 39)
 
 
 def test_a_store_that_is_down_leaves_made_up_rows(tmp_path, manifest):
     engine = open_store(f"sqlite:///{tmp_path / 'empty.db'}")  # without tables
-    assert rows_for(engine, PRODUCT, manifest, 25) == made_up(PRODUCT, manifest, 25)
+    assert sample_requests(engine, PRODUCT, manifest, 25) == generate_requests(PRODUCT, manifest, 25)
     engine.dispose()
 
 
@@ -136,8 +136,10 @@ def test_the_counts_are_those_of_the_service_itself(home):
 
 
 def test_an_instance_that_started_anew_counts_from_its_start():
-    assert scrape.since(scrape.Counts(requests=5), scrape.Counts(requests=90)) == scrape.Counts(requests=5)
-    assert scrape.since(scrape.Counts(requests=5), None) == scrape.Counts(requests=5)
+    assert scrape.since(scrape.ScrapedCounts(requests=5), scrape.ScrapedCounts(requests=90)) == scrape.ScrapedCounts(
+        requests=5
+    )
+    assert scrape.since(scrape.ScrapedCounts(requests=5), None) == scrape.ScrapedCounts(requests=5)
 
 
 def test_a_window_of_few_requests_has_no_p99():
@@ -148,7 +150,7 @@ def test_a_window_of_few_requests_has_no_p99():
 def test_nothing_counted_measures_nothing():
     side = scrape.side(PIN, [])
     assert (side.requests, side.p99, side.mean, side.spread, side.out_of_range) == (0, (), None, None, None)
-    assert scrape.together([]) == scrape.Counts()
+    assert scrape.together([]) == scrape.ScrapedCounts()
 
 
 @given(st.lists(st.floats(0.0006, 4.9), min_size=1, max_size=200), st.floats(0.01, 1.0))
@@ -166,7 +168,7 @@ def values(*answers):
     bounds = [7.0, 10.0, 17.0, 21.0, 25.0, 43.0, 50.0, math.inf]
     buckets = {bound: float(sum(answer <= bound for answer in answers)) for bound in bounds}
     count = float(len(answers))
-    return scrape.Counts(
+    return scrape.ScrapedCounts(
         requests=count, predictions=count, value_sum=sum(answers), values=buckets, latency={1.0: count, math.inf: count}
     )
 

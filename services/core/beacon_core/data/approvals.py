@@ -15,6 +15,15 @@ PASS = "pass"  # noqa: S105 - the gate's outcome
 LENGTHS = {"person": 64, "reason": 500}
 
 
+class Decision(NamedTuple):
+    """An approval or a rejection of one package, and who decided so, why and when."""
+
+    decision: str
+    person: str
+    reason: str
+    decided_at: datetime
+
+
 def decide(
     connection: Connection,
     product: str,
@@ -47,7 +56,8 @@ def decide(
     if sha256 is not None and sha256 != found.sha256:
         rule = f"Another package of model {version} was judged meanwhile. Read its verdict first."
         raise BeaconError("idempotency_conflict", rule, "sha256")
-    if newest(connection, found.sha256) == decision:
+    last = newest(connection, found.sha256)
+    if last is not None and last.decision == decision:
         return False
     row: dict[str, Any] = {"product": product, "version": version, "sha256": found.sha256, "decision": decision}
     row |= {"person": person, "reason": reason, "decided_at": clock.now()}
@@ -55,11 +65,12 @@ def decide(
     return True
 
 
-def newest(connection: Connection, sha256: str) -> str | None:
+def newest(connection: Connection, sha256: str) -> Decision | None:
     """What was last decided on a package, or None."""
-    query = select(approvals.c.decision).where(approvals.c.sha256 == sha256).order_by(approvals.c.id.desc()).limit(1)
-    found: str | None = connection.execute(query).scalar()
-    return found
+    table = approvals.c
+    query = select(table.decision, table.person, table.reason, table.decided_at).where(table.sha256 == sha256)
+    found = connection.execute(query.order_by(table.id.desc()).limit(1)).first()
+    return None if found is None else Decision(*found)
 
 
 def _line(name: str, text: str) -> str:

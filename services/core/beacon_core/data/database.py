@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from beacon_core.domain.errors import ConfigurationError
+from beacon_core.domain.exit_statuses import TRY_AGAIN
 from beacon_core.domain.masking import word
 from beacon_core.platform.file_urls import sqlite_file
 from beacon_core.platform.places import DATABASE_RULE
@@ -30,6 +31,8 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 class DatabaseUnavailableError(Exception):
     """The database does not answer, or has no tables yet; who reads from a service is told so by status 503."""
+
+    exit_status = TRY_AGAIN
 
 
 class SchemaError(ConfigurationError):

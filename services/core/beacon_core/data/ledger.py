@@ -10,9 +10,10 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, Select, func, insert, select
+from sqlalchemy import Row, Select, func, insert, select
 from sqlalchemy.exc import IntegrityError
 
+from beacon_core.data.database import Connection, Engine, mapped_errors
 from beacon_core.data.tables import promotions
 from beacon_core.domain.ledger_entries import Entry
 from beacon_core.domain.masking import mask
@@ -30,6 +31,13 @@ def append(connection: Connection, entry: Entry) -> bool:
     except IntegrityError:
         return False
     return True
+
+
+def append_all(engine: Engine, entries: Sequence[Entry]) -> None:
+    """Write rows in one transaction, but for those that are there already; raises `DatabaseUnavailableError`."""
+    with mapped_errors(), engine.begin() as connection:
+        for entry in entries:
+            append(connection, entry)
 
 
 def history(connection: Connection, product: str, most: int = 50, run: str | None = None) -> list[Entry]:

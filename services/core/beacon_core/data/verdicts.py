@@ -11,6 +11,18 @@ from beacon_core.domain.times import read_time
 from beacon_core.domain.verdict import Verdict
 
 
+class JudgedModel(NamedTuple):
+    """The model that a verdict is about: what the gate said of which package, when, against which champion."""
+
+    number: int
+    moment: datetime
+    version: str
+    sha256: str
+    champion_version: str | None
+    outcome: str
+    reason: str
+
+
 def record(engine: Engine, verdict: Verdict) -> int:
     """Append the verdict to the store; returns its number."""
     row = {
@@ -67,3 +79,15 @@ def history(connection: Connection, product: str, most: int, version: str | None
     if version is not None:
         query = query.where(verdicts.c.version == version)
     return [RecordedVerdict(*row) for row in connection.execute(query.order_by(verdicts.c.id.desc()).limit(most))]
+
+
+def newest_model(connection: Connection, product: str, version: str = "") -> JudgedModel | None:
+    """The model of the last verdict (on that version, where one is given), or None."""
+    table = verdicts.c
+    query = select(
+        table.id, table.moment, table.version, table.sha256, table.champion_version, table.outcome, table.verdict
+    ).where(table.product == product)
+    if version:
+        query = query.where(table.version == version)
+    found = connection.execute(query.order_by(table.id.desc()).limit(1)).first()
+    return None if found is None else JudgedModel(*found[:-1], reason=found.verdict.get("reason", ""))

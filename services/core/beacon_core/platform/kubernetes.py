@@ -1,21 +1,28 @@
-"""The Kubernetes API, asked as a pod's own service account; nothing but HTTPS."""
+"""The Kubernetes API by the official client, asked as a pod's own service account.
 
-import http.client
+Importing this loads the client, which takes a second and 80 MB: who may run elsewhere asks `pod.is_pod` first.
+Answers are the API's own JSON and not the client's models, which drop each field that their release does not know.
+"""
+
 import json
 import os
-import ssl
-import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from kubernetes.client import ApiClient, Configuration
+from kubernetes.client.exceptions import ApiException
+from kubernetes.config import ConfigException
+from kubernetes.config.incluster_config import InClusterConfigLoader
+from urllib3.exceptions import HTTPError
 
 from beacon_core.domain.exit_statuses import TRY_AGAIN
 from beacon_core.domain.masking import word_with_type
+from beacon_core.platform.pod import ACCOUNT
 
-ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-TIMEOUT_SECONDS = 10.0
+TIMEOUT_SECONDS = 10
+"""An int: the client takes a float for no timeout at all."""
 NOT_FOUND, CONFLICT = 404, 409
 
 
@@ -30,69 +37,62 @@ class ClusterError(RuntimeError):
 
 
 class Access(msgspec.Struct, frozen=True):
-    """Where the API is and who asks. `account`: the folder of token and authority; None: plain HTTP, as tests speak."""
+    """Where the API is and who asks, as the client takes it, and the namespace that is asked about."""
 
-    host: str
-    port: int
+    configuration: Configuration
     namespace: str
-    account: Path | None
 
-    def ask(self, method: str, path: str, body: object = None, **query: str) -> dict[str, Any]:
-        """One request; the object that comes back. A PATCH merges. Raises `ClusterError`, also for a refusal."""
-        content = self._asked(method, path, body, query)
+    def client(self, content_type: str | None = None) -> ApiClient:
+        """What the classes of kubernetes.client take; `content_type` says how the PATCH of all of them is meant."""
+        return ApiClient(self.configuration, content_type and "Content-Type", content_type)
+
+    def ask(self, operation: Callable[..., Any], **arguments: Any) -> dict[str, Any]:
+        """One operation of the client in the namespace; the object that comes back. Raises `ClusterError`."""
+        content = self._asked(operation, arguments)
         try:
-            answer: dict[str, Any] = json.loads(content) if content else {}
+            answer: dict[str, Any] = json.loads(content)
         except ValueError as error:
-            raise ClusterError(f"{method} {path}: {word_with_type(error)}") from error
+            raise ClusterError(f"{operation.__name__}: {word_with_type(error)}") from error
         return answer
 
-    def text(self, path: str, **query: str) -> str:
+    def text(self, operation: Callable[..., Any], **arguments: Any) -> str:
         """What is no object, such as a log. Raises `ClusterError`."""
-        return self._asked("GET", path, None, query).decode("utf-8", "replace")
+        return self._asked(operation, arguments).decode("utf-8", "replace")
 
-    def _asked(self, method: str, path: str, body: object, query: Mapping[str, str]) -> bytes:
-        asked = f"{path}?{urllib.parse.urlencode(query)}" if query else path
-        kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
-        headers = {"Accept": "application/json", "Content-Type": kind}
+    def _asked(self, operation: Callable[..., Any], arguments: dict[str, Any]) -> bytes:
         try:
-            connection = self._connect(headers)
-            try:
-                connection.request(method, asked, None if body is None else json.dumps(body), headers)
-                response = connection.getresponse()
-                content = response.read()
-            finally:
-                connection.close()
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            raise ClusterError(f"{method} {path}: {word_with_type(error)}") from error
-        if response.status >= 300:
-            raise ClusterError(f"{method} {path}: {response.status} {_said(content)}", response.status)
+            response = operation(
+                namespace=self.namespace, _preload_content=False, _request_timeout=TIMEOUT_SECONDS, **arguments
+            )
+            content: bytes = response.data
+        except ApiException as error:
+            raise ClusterError(f"{operation.__name__}: {_said(error)}", error.status or None) from error
+        except (HTTPError, OSError, ConfigException) as error:
+            origin = error.__cause__ or error.__context__ or error  # urllib3 wraps what happened
+            raise ClusterError(f"{operation.__name__}: {word_with_type(origin)}") from error
         return content
 
-    def _connect(self, headers: dict[str, str]) -> http.client.HTTPConnection:
-        if self.account is None:
-            return http.client.HTTPConnection(self.host, self.port, timeout=TIMEOUT_SECONDS)
-        # Read each time: the kubelet replaces a token before it runs out.
-        headers["Authorization"] = f"Bearer {(self.account / 'token').read_text(encoding='utf-8').strip()}"
-        trust = ssl.create_default_context(cafile=str(self.account / "ca.crt"))
-        return http.client.HTTPSConnection(self.host, self.port, timeout=TIMEOUT_SECONDS, context=trust)
 
-
-def _said(content: bytes) -> str:
-    """What a refusal says, an object of the API or not."""
+def _said(error: ApiException) -> str:
+    """What a refusal says, an object of the API or not; of a TLS handshake that failed, what the client says."""
+    content: bytes = error.body or b""
     try:
-        return str(json.loads(content)["message"])[:500]
+        message = str(json.loads(content)["message"])
     except (ValueError, KeyError, TypeError):
-        return content[:500].decode("utf-8", "replace")
+        message = content.decode("utf-8", "replace") or " ".join(str(error.reason).split())
+    return f"{error.status} {message[:500]}" if error.status else message[:500]
 
 
-def pod_access(environment: Mapping[str, str] = os.environ, account: Path = ACCOUNT) -> Access | None:
-    """Return the access that Kubernetes gives each pod; None where this is no pod."""
-    host = environment.get("KUBERNETES_SERVICE_HOST")
-    if not host or not (account / "token").exists():
-        return None
-    return Access(
-        host=host,
-        port=int(environment.get("KUBERNETES_SERVICE_PORT", "443")),
-        namespace=(account / "namespace").read_text(encoding="utf-8").strip(),
-        account=account,
-    )
+def pod_access(environment: Mapping[str, str] = os.environ, account: Path = ACCOUNT) -> Access:
+    """Return the access that Kubernetes gives each pod; raises `ClusterError` where this is none (`pod.is_pod`)."""
+    configuration = Configuration()
+    # A failure is told at once, and nobody stands between a pod and its API, whatever HTTPS_PROXY says.
+    configuration.retries, configuration.proxy = False, None
+    try:
+        # The token is read anew each minute: the kubelet replaces it before it runs out.
+        loader = InClusterConfigLoader(str(account / "token"), str(account / "ca.crt"), environ=environment)
+        loader.load_and_set(configuration)
+        namespace = (account / "namespace").read_text(encoding="utf-8").strip()
+    except (ConfigException, OSError) as error:
+        raise ClusterError(f"this pod has no access to its cluster: {word_with_type(error)}") from error
+    return Access(configuration, namespace)

@@ -6,6 +6,8 @@ comes from the cause: asked twice, the API itself says that it is there.
 
 import hashlib
 
+from kubernetes.client import BatchV1Api
+
 from beacon_core.platform.kubernetes import CONFLICT, Access, ClusterError
 
 
@@ -17,8 +19,8 @@ def job_name(cron_job: str, cause: str) -> str:
 
 def start_job(access: Access, cron_job: str, cause: str) -> bool:
     """Start the Job; False when it was started before. Raises `ClusterError`."""
-    base = f"/apis/batch/v1/namespaces/{access.namespace}"
-    found = access.ask("GET", f"{base}/cronjobs/{cron_job}")
+    batch = BatchV1Api(access.client())
+    found = access.ask(batch.read_namespaced_cron_job, name=cron_job)
     template = found["spec"]["jobTemplate"]
     meta = template.get("metadata", {})
     owner = {
@@ -41,7 +43,7 @@ def start_job(access: Access, cron_job: str, cause: str) -> bool:
         "spec": template["spec"],
     }
     try:
-        access.ask("POST", f"{base}/jobs", job)
+        access.ask(batch.create_namespaced_job, body=job)
     except ClusterError as error:
         if error.status == CONFLICT:
             return False

@@ -21,8 +21,8 @@ TINY = 1e-9
 MB = 1e6
 
 
-class Check(msgspec.Struct, frozen=True):
-    """One figure beside its limit, and the old model's; `reason` is what it is called when it fails."""
+class LimitCheck(msgspec.Struct, frozen=True):
+    """One figure beside its limit, and the old model's; `reason` is the ledger's reason if it fails."""
 
     reason: Reason
     title: str
@@ -32,28 +32,28 @@ class Check(msgspec.Struct, frozen=True):
     old: float | None = None
 
 
-class Finding(msgspec.Struct, frozen=True):
-    """What a phase showed: the outcome, the first reason against the model, a sentence, and every check."""
+class PhaseResult(msgspec.Struct, frozen=True):
+    """The judgement on a phase: the outcome, the first limit that broke, a sentence, and every check."""
 
     outcome: Verdict
     reason: Reason | None
     sentence: str
-    checks: tuple[Check, ...]
+    checks: tuple[LimitCheck, ...]
 
 
-def judge(measures: Measures, limits: Rollout, slo_seconds: float) -> Finding:
+def judge(measures: Measures, limits: Rollout, slo_seconds: float) -> PhaseResult:
     """Judge one phase; the checks stand in the order in which they explain a failure best."""
     checks = tuple(_checks(measures, limits, slo_seconds))
     for outcome in ("fail", "inconclusive"):
         broken = next((check for check in checks if check.outcome == outcome), None)
         if broken is not None:
-            return Finding(broken.outcome, broken.reason, _sentence(broken), checks)
+            return PhaseResult(broken.outcome, broken.reason, _sentence(broken), checks)
     requests = f"{measures.new.requests} requests"
     beside = "a first model" if measures.old is None else f"beside version {measures.old.pin.version}"
-    return Finding("pass", None, f"within every limit: {requests}, {beside}", checks)
+    return PhaseResult("pass", None, f"within every limit: {requests}, {beside}", checks)
 
 
-def _checks(measures: Measures, limits: Rollout, slo_seconds: float) -> Iterator[Check]:
+def _checks(measures: Measures, limits: Rollout, slo_seconds: float) -> Iterator[LimitCheck]:
     new, old = measures.new, measures.old
     if measures.instances:
         others = sum(pin != new.pin for pin in measures.instances)
@@ -77,10 +77,10 @@ def _checks(measures: Measures, limits: Rollout, slo_seconds: float) -> Iterator
         )
     few = min(new.requests, old.requests if old is not None else new.requests)
     outcome: Verdict = "pass" if few >= limits.min_requests else "inconclusive"
-    yield Check("too_few_samples", "requests", outcome, few, limits.min_requests)
+    yield LimitCheck("too_few_samples", "requests", outcome, few, limits.min_requests)
 
 
-def _failures(new: Side, old: Side | None, limits: Rollout) -> Iterator[Check]:
+def _failures(new: Side, old: Side | None, limits: Rollout) -> Iterator[LimitCheck]:
     """Failures are counted against no fewer requests than a phase needs: a few of a few prove nothing."""
     rows = max(new.requests, limits.min_requests, 1)
     before = 0.0 if old is None else old.failures / max(old.requests, limits.min_requests, 1)
@@ -90,10 +90,10 @@ def _failures(new: Side, old: Side | None, limits: Rollout) -> Iterator[Check]:
         ("error_rate", "share of requests that failed", new.failures),
     ):
         outcome: Verdict = "fail" if count >= LEAST_FAILURES and count / rows > limit else "pass"
-        yield Check(reason, title, outcome, count / rows, limit, before)  # type: ignore[arg-type]
+        yield LimitCheck(reason, title, outcome, count / rows, limit, before)  # type: ignore[arg-type]
 
 
-def _latency(new: Side, old: Side | None, limits: Rollout, slo_seconds: float) -> Check | None:
+def _latency(new: Side, old: Side | None, limits: Rollout, slo_seconds: float) -> LimitCheck | None:
     """N of M windows must be slow: a busy moment of the machine is not the model's."""
     many, of = limits.windows
     if len(new.p99) < of:
@@ -107,10 +107,10 @@ def _latency(new: Side, old: Side | None, limits: Rollout, slo_seconds: float) -
     slow = sum(now > most for now, most in zip(new.p99, allowed, strict=False))
     outcome: Verdict = "fail" if slow * of >= many * len(new.p99) else "pass"
     usual = None if old is None else _middle(old.p99)
-    return Check("latency", "p99 in seconds", outcome, _middle(new.p99), _middle(tuple(allowed)), usual)
+    return LimitCheck("latency", "p99 in seconds", outcome, _middle(new.p99), _middle(tuple(allowed)), usual)
 
 
-def _answers(measures: Measures, limits: Rollout) -> Iterator[Check]:
+def _answers(measures: Measures, limits: Rollout) -> Iterator[LimitCheck]:
     """The distribution of the answers against the old model's; of a first model only that it has one."""
     new, old = measures.new, measures.old
     enough = new.requests >= limits.min_requests
@@ -119,12 +119,12 @@ def _answers(measures: Measures, limits: Rollout) -> Iterator[Check]:
         least = 0.0 if was is None else limits.min_spread_ratio * was
         collapsed = new.spread <= least and (was is None or new.spread < was)
         outcome: Verdict = "fail" if collapsed else "pass"
-        yield Check("output_collapse", "standard deviation of the answers", outcome, new.spread, least, was)
+        yield LimitCheck("output_collapse", "standard deviation of the answers", outcome, new.spread, least, was)
     if old is None or not enough:
         return
     if measures.agreement is not None and measures.pairs >= limits.min_requests:
         outcome = "pass" if measures.agreement >= limits.min_agreement else "fail"
-        yield Check(
+        yield LimitCheck(
             "output_disagreement",
             "correlation with the old model's answers",
             outcome,
@@ -148,8 +148,8 @@ def _nearer(known: Labels | None, limits: Rollout) -> bool:
     return known is not None and known.old is not None and known.rows >= limits.min_labels and known.new < known.old
 
 
-def _at_most(reason: Reason, title: str, number: float, limit: float, old: float | None = None) -> Check:
-    return Check(reason, title, "pass" if number <= limit else "fail", number, limit, old)
+def _at_most(reason: Reason, title: str, number: float, limit: float, old: float | None = None) -> LimitCheck:
+    return LimitCheck(reason, title, "pass" if number <= limit else "fail", number, limit, old)
 
 
 def _ratio(above: float, below: float) -> float:
@@ -161,6 +161,6 @@ def _middle(values: tuple[float, ...]) -> float:
     return sorted(values)[len(values) // 2]
 
 
-def _sentence(check: Check) -> str:
+def _sentence(check: LimitCheck) -> str:
     beside = "" if check.old is None else f" (the old model: {check.old:.4g})"
     return f"{check.title}: {check.number:.4g}, the limit is {check.limit:.4g}{beside}"

@@ -9,9 +9,9 @@ class Side(Struct, frozen=True, kw_only=True):
     """One model in one phase. What was not measured is None; nothing is ever estimated.
 
     `failures` are requests without an answer or with a 5xx (never 4xx), `not_finite` those of them that the server
-    explains by an answer that is not a finite number. `p99` holds one figure a window, in seconds. `mean` and `spread`
-    (standard deviation) are of the answers, in the target's unit; `out_of_range` is the share of answers outside the
-    range of the model's training. `memory` is the resident memory of its largest process, in bytes.
+    explains by an answer that is not a finite number. `p99` holds one figure per window, in seconds. `mean` and
+    `spread` (standard deviation) are of the answers, in the target's unit; `out_of_range` is the share of answers
+    outside the range of the model's training. `memory` is the resident memory of its largest process, in bytes.
     """
 
     pin: Pin
@@ -25,8 +25,8 @@ class Side(Struct, frozen=True, kw_only=True):
     memory: float | None = None
 
 
-class Golden(Struct, frozen=True):
-    """Golden requests asked of every instance: how many, how many answers were wrong, and the first wrong one."""
+class GoldenResults(Struct, frozen=True):
+    """Golden requests sent to every instance: how many, how many answers were wrong, and the first wrong one."""
 
     asked: int
     wrong: int
@@ -50,7 +50,7 @@ class Measures(Struct, frozen=True, kw_only=True):
 
     new: Side
     old: Side | None = None
-    golden: Golden | None = None
+    golden: GoldenResults | None = None
     pairs: int = 0
     agreement: float | None = None
     labels: Labels | None = None

@@ -1,4 +1,4 @@
-"""The phases of a promotion: each lets the candidate do a little more, and says what was measured."""
+"""The phases of a promotion: each exposes the candidate a little more, and returns what was measured."""
 
 import math
 import statistics
@@ -6,34 +6,33 @@ import time
 from collections.abc import Callable, Sequence
 
 import msgspec
-from sqlalchemy import Engine, select
-from sqlalchemy.exc import SQLAlchemyError
 
-from beacon_core.data.tables import predictions
+from beacon_core.data.database import DatabaseUnavailableError, Engine
+from beacon_core.data.promotion_evidence import shadow_pairs
 from beacon_core.domain.pins import Pin
 from beacon_core.domain.product import Product
 from beacon_core.model_package.manifest import Manifest
 from beacon_core.platform import clock
 from beacon_promotion.analysis import scrape
-from beacon_promotion.analysis.asking import Answer, ask_all, ask_golden
-from beacon_promotion.analysis.measurements import Golden, Labels, Measures, Side
-from beacon_promotion.analysis.rows import Row, rows_for
-from beacon_promotion.targets.base.target import Instance, Target
+from beacon_promotion.analysis.load_generator import ProbeResponse, send_all, send_golden
+from beacon_promotion.analysis.measurements import GoldenResults, Labels, Measures, Side
+from beacon_promotion.analysis.sampled_requests import SampledRequest, sample_requests
+from beacon_promotion.targets.base.target import Instance, PromotionTarget
 
 QUIET_SECONDS = 5.0
-"""A phase on the users' requests that sees none for so long waits no longer."""
+"""A phase on the users' requests ends when none came for so long."""
 LEAST_WINDOW = 3
 """Requests of a window; where there are so few, the model is slow or the machine is, which the old one shows."""
 AGAIN_SECONDS = 2.0
 
 
-class Order(msgspec.Struct, frozen=True):
+class PhaseOptions(msgspec.Struct, frozen=True):
     """What the phases work with: where, for which product, the old model (None for a first one) and the new one.
 
-    `stop` says that somebody wants the run to end now. `api_key` is inference's, where it asks for one.
+    `stop` says that somebody asked for a rollback. `api_key` is inference's, where it asks for one.
     """
 
-    target: Target
+    target: PromotionTarget
     product: Product
     engine: Engine
     old: Pin | None
@@ -43,16 +42,16 @@ class Order(msgspec.Struct, frozen=True):
     api_key: str = ""
 
 
-def dark(order: Order) -> Measures:
+def dark(options: PhaseOptions) -> Measures:
     """Both models in instances of their own, on the same requests; no user is answered. Raises `ReleaseFailedError`."""
-    limits, old = order.product.policy.rollout, order.old
-    pins = [order.new] if old is None else [order.new, old]
-    manifests = {pin: order.target.package(pin).manifest for pin in pins}
-    rows = rows_for(order.engine, order.product, manifests[pins[-1]], limits.min_requests)
-    with order.target.dark(pins) as instances:
-        golden = ask_golden(instances[:1], order.manifest, order.api_key)
-        found = ask_all(instances, rows, limits.phase_seconds, order.stop, order.api_key)
-        if (died := order.target.ended(instances[0])) is not None:
+    limits, old = options.product.policy.rollout, options.old
+    pins = [options.new] if old is None else [options.new, old]
+    manifests = {pin: options.target.package(pin).manifest for pin in pins}
+    rows = sample_requests(options.engine, options.product, manifests[pins[-1]], limits.min_requests)
+    with options.target.dark(pins) as instances:
+        golden = send_golden(instances[:1], options.manifest, options.api_key)
+        found = send_all(instances, rows, limits.phase_seconds, options.stop, options.api_key)
+        if (died := options.target.ended(instances[0])) is not None:
             raise died
         counts = [scrape.read(instance) for instance in instances]
     sides = [
@@ -80,94 +79,89 @@ def dark(order: Order) -> Measures:
     )
 
 
-def shadow(order: Order) -> Measures | None:
+def shadow(options: PhaseOptions) -> Measures | None:
     """The candidate beside the released model on the users' requests; None where nobody asked, or without the store."""
-    if order.old is None:
+    if options.old is None:
         return None
-    order.target.shadow(order.new)
+    options.target.shadow(options.new)
     try:
         began = clock.now()
-        watched(order, (order.target.instances(),))
-        table = predictions.c
-        query = (
-            select(table.prediction, table.shadow_prediction)
-            .where(table.time >= began, table.shadow_version == order.new.version)
-            .where(table.shadow_prediction.is_not(None))
-        )
+        count_windows(options, (options.target.instances(),))
         try:
-            with order.engine.connect() as connection:
-                pairs = [(float(row[1]), float(row[0])) for row in connection.execute(query)]
-        except (SQLAlchemyError, OSError):
+            pairs = shadow_pairs(options.engine, options.new.version, began)
+        except DatabaseUnavailableError:
             return None
     finally:
-        order.target.shadow(None)
+        options.target.shadow(None)
     if not pairs:
         return None
     new, old = ([pair[place] for pair in pairs] for place in (0, 1))
     return Measures(
-        new=_of_values(order.new, new),
-        old=_of_values(order.old, old),
+        new=_of_values(options.new, new),
+        old=_of_values(options.old, old),
         pairs=len(pairs),
         agreement=correlation(pairs),
     )
 
 
-def canary(order: Order) -> Measures | None:
+def canary(options: PhaseOptions) -> Measures | None:
     """The candidate answers a share of the users; None where the target cannot split, or nobody asked."""
-    if not order.target.splits or order.old is None:
+    if not options.target.splits or options.old is None:
         return None
-    order.target.canary(order.new, order.product.policy.rollout.canary_share)
+    options.target.canary(options.new, options.product.policy.rollout.canary_share)
     try:
-        instances = order.target.instances()
-        mine = [instance for instance in instances if instance.pin == order.new]
-        others = [instance for instance in instances if instance.pin == order.old]
-        golden = ask_golden(mine, order.manifest, order.api_key)
-        windows = watched(order, (mine, others))
+        instances = options.target.instances()
+        mine = [instance for instance in instances if instance.pin == options.new]
+        others = [instance for instance in instances if instance.pin == options.old]
+        golden = send_golden(mine, options.manifest, options.api_key)
+        windows = count_windows(options, (mine, others))
         for instance in mine:
-            if (died := order.target.ended(instance)) is not None:
+            if (died := options.target.ended(instance)) is not None:
                 raise died
     finally:
-        order.target.canary(None, 0.0)
-    new, old = (scrape.side(pin, found) for pin, found in zip((order.new, order.old), windows, strict=True))
+        options.target.canary(None, 0.0)
+    new, old = (scrape.side(pin, found) for pin, found in zip((options.new, options.old), windows, strict=True))
     return Measures(new=new, old=old, golden=golden) if new.requests else None
 
 
-def verify(order: Order) -> Measures:
+def verify(options: PhaseOptions) -> Measures:
     """Golden requests and the version of every instance, once the release is done; empty where nothing runs yet."""
-    instances, golden = golden_of(order.target, order.manifest, order.api_key)
-    new = Side(pin=order.new, requests=golden.asked)
+    instances, golden = golden_of(options.target, options.manifest, options.api_key)
+    new = Side(pin=options.new, requests=golden.asked)
     return Measures(new=new, golden=golden, instances=tuple(instance.pin for instance in instances))
 
 
-def golden_of(target: Target, manifest: Manifest, api_key: str) -> tuple[list[Instance], Golden]:
-    """Ask every instance the golden requests. A wrong answer counts when it is there again: instances come and go."""
+def golden_of(target: PromotionTarget, manifest: Manifest, api_key: str) -> tuple[list[Instance], GoldenResults]:
+    """Send every instance the golden requests; wrong responses count if a second try has them, too."""
     for pause in (AGAIN_SECONDS, 0.0):
         instances = target.instances()
-        golden = ask_golden(instances, manifest, api_key)
+        golden = send_golden(instances, manifest, api_key)
         if not golden.wrong:
             break
         time.sleep(pause)
     return instances, golden
 
 
-def watched(order: Order, groups: Sequence[Sequence[Instance]]) -> list[list[scrape.Counts]]:
+def count_windows(options: PhaseOptions, groups: Sequence[Sequence[Instance]]) -> list[list[scrape.ScrapedCounts]]:
     """What each group of instances counted in each window of a phase; ends at once where nobody asks."""
-    windows = order.product.policy.rollout.windows[1]
-    seconds = order.product.policy.rollout.phase_seconds / windows
-    found: list[list[scrape.Counts]] = [[] for _ in groups]
+    windows = options.product.policy.rollout.windows[1]
+    seconds = options.product.policy.rollout.phase_seconds / windows
+    found: list[list[scrape.ScrapedCounts]] = [[] for _ in groups]
     before = {instance.name: scrape.read(instance) for group in groups for instance in group}
     first = min(QUIET_SECONDS, seconds)
-    if not _pause(order, first) or not any(_news(group, dict(before)).requests for group in groups):
+    if not _pause(options, first) or not any(_counted_since(group, dict(before)).requests for group in groups):
         return found
     for window in range(windows):
-        if not _pause(order, seconds if window else seconds - first):
+        if not _pause(options, seconds if window else seconds - first):
             break
         for place, group in enumerate(groups):
-            found[place].append(_news(group, before))
+            found[place].append(_counted_since(group, before))
     return found
 
 
-def _news(instances: Sequence[Instance], before: dict[str, scrape.Counts | None]) -> scrape.Counts:
+def _counted_since(
+    instances: Sequence[Instance], before: dict[str, scrape.ScrapedCounts | None]
+) -> scrape.ScrapedCounts:
     """What the instances counted since `before`, which is brought to now."""
     parts = []
     for instance in instances:
@@ -177,8 +171,8 @@ def _news(instances: Sequence[Instance], before: dict[str, scrape.Counts | None]
     return scrape.together(parts)
 
 
-def side_of(pin: Pin, answers: Sequence[Sequence[Answer]], manifest: Manifest, windows: int) -> Side:
-    """One model's figures; `answers` are the tries of each row."""
+def side_of(pin: Pin, answers: Sequence[Sequence[ProbeResponse]], manifest: Manifest, windows: int) -> Side:
+    """One model's figures; `answers` are the responses to each request, one per try."""
     every = [answer for tries in answers for answer in tries]
     values = [value for tries in answers if (value := _value(tries)) is not None]
     outside = sum(not manifest.prediction_min <= value <= manifest.prediction_max for value in values)
@@ -202,7 +196,7 @@ def p99_of(seconds: Sequence[float], windows: int) -> tuple[float, ...]:
     return tuple(part[min(size - 1, math.ceil(0.99 * size) - 1)] for part in parts)
 
 
-def labels_of(rows: Sequence[Row], found: Sequence[Sequence[Sequence[Answer]]]) -> Labels | None:
+def labels_of(rows: Sequence[SampledRequest], found: Sequence[Sequence[Sequence[ProbeResponse]]]) -> Labels | None:
     """The errors of the new and the old model on the rows whose true value is known."""
     known = [
         (abs(new - row.actual), abs(old - row.actual))
@@ -236,15 +230,15 @@ def _of_values(pin: Pin, values: Sequence[float]) -> Side:
     )
 
 
-def _value(tries: Sequence[Answer]) -> float | None:
+def _value(tries: Sequence[ProbeResponse]) -> float | None:
     return next((answer.value for answer in tries if answer.value is not None), None)
 
 
-def _pause(order: Order, seconds: float) -> bool:
-    """Wait; False when somebody wants the run to end."""
+def _pause(options: PhaseOptions, seconds: float) -> bool:
+    """Wait; False when somebody asked for a rollback."""
     deadline = time.monotonic() + seconds
     while (left := deadline - time.monotonic()) > 0:
-        if order.stop():
+        if options.stop():
             return False
         time.sleep(min(0.5, left))
     return True

@@ -33,7 +33,7 @@ FIELDS = {
 }
 
 
-class Counts(msgspec.Struct, frozen=True):
+class ScrapedCounts(msgspec.Struct, frozen=True):
     """Sums since the instance started. `latency` and `values` are cumulative buckets by upper bound."""
 
     requests: float = 0.0
@@ -46,7 +46,7 @@ class Counts(msgspec.Struct, frozen=True):
     memory: float | None = None
 
 
-def read(instance: Instance) -> Counts | None:
+def read(instance: Instance) -> ScrapedCounts | None:
     """The counts of an instance now; None where it does not answer."""
     try:
         with urllib.request.urlopen(instance.metrics_url, timeout=SECONDS) as answer:  # noqa: S310 - the target's address
@@ -55,7 +55,7 @@ def read(instance: Instance) -> Counts | None:
         return None
 
 
-def parse(text: str) -> Counts:
+def parse(text: str) -> ScrapedCounts:
     """The exposition's text as counts."""
     sums: dict[str, float] = {}
     buckets: dict[str, dict[float, float]] = {"latency": {}, "values": {}}
@@ -69,7 +69,7 @@ def parse(text: str) -> Counts:
                 buckets[field][bound] = buckets[field].get(bound, 0.0) + sample.value
             else:
                 sums[field] = sums.get(field, 0.0) + sample.value
-    return Counts(**sums, **buckets)  # type: ignore[arg-type]
+    return ScrapedCounts(**sums, **buckets)  # type: ignore[arg-type]
 
 
 def _counts(labels: dict[str, str]) -> bool:
@@ -78,11 +78,11 @@ def _counts(labels: dict[str, str]) -> bool:
     return ours and labels.get("endpoint", PREDICT[0]).startswith(PREDICT)
 
 
-def since(now: Counts, before: Counts | None) -> Counts:
+def since(now: ScrapedCounts, before: ScrapedCounts | None) -> ScrapedCounts:
     """What was counted in between; an instance that started anew meanwhile counts from its start."""
     if before is None or now.requests < before.requests:
         return now
-    return Counts(
+    return ScrapedCounts(
         requests=now.requests - before.requests,
         failures=now.failures - before.failures,
         predictions=now.predictions - before.predictions,
@@ -94,10 +94,10 @@ def since(now: Counts, before: Counts | None) -> Counts:
     )
 
 
-def together(parts: Sequence[Counts]) -> Counts:
+def together(parts: Sequence[ScrapedCounts]) -> ScrapedCounts:
     """The sum over instances; buckets of answers only where all instances have the same ones."""
     same = len({tuple(part.values) for part in parts}) == 1
-    return Counts(
+    return ScrapedCounts(
         requests=sum(part.requests for part in parts),
         failures=sum(part.failures for part in parts),
         predictions=sum(part.predictions for part in parts),
@@ -109,7 +109,7 @@ def together(parts: Sequence[Counts]) -> Counts:
     )
 
 
-def side(pin: Pin, windows: Sequence[Counts]) -> Side:
+def side(pin: Pin, windows: Sequence[ScrapedCounts]) -> Side:
     """One model's figures out of the windows of a phase, in order."""
     whole = together(windows)
     busy = [window for window in windows if window.requests >= LEAST_WINDOW]

@@ -1,17 +1,15 @@
-"""The watch after a promotion: the same checks go on for a while, and a breach rolls back by itself.
+"""The watch after a promotion: the same checks go on for a while, and a breach rolls back automatically.
 
-One pass is short and holds the lock; the watch itself is a note, so that any run goes on with it.
+One pass is short and holds the lock; the watch itself lies in the state store, so that any run continues it.
 """
 
 import logging
 from datetime import datetime, timedelta
 
 import msgspec
-from sqlalchemy import Engine, func, select
-from sqlalchemy.exc import SQLAlchemyError
 
-from beacon_core.data.actuals import before_newest, labelled
-from beacon_core.data.tables import predictions
+from beacon_core.data.database import DatabaseUnavailableError, Engine
+from beacon_core.data.promotion_evidence import realised_error
 from beacon_core.domain.masking import word
 from beacon_core.domain.pins import Pin
 from beacon_core.domain.product import Product
@@ -19,16 +17,14 @@ from beacon_core.platform import clock
 from beacon_promotion.analysis import scrape
 from beacon_promotion.analysis.measurements import Labels, Measures, Side
 from beacon_promotion.analysis.phases import golden_of
-from beacon_promotion.analysis.scrape import Counts
-from beacon_promotion.targets.base.target import Notes, Target
+from beacon_promotion.analysis.scrape import ScrapedCounts
+from beacon_promotion.targets.base.target import PromotionTarget, StateStore
 
 log = logging.getLogger(__name__)
 
-NOTE = "watch"
+KEY = "watch"
 PAST = timedelta(days=30)
 """What the old model's error is taken from: the time before it was replaced."""
-MANY = 100_000
-"""Of more actuals than this only the newest are looked at: they show the error as well, and in bounded time."""
 
 
 class Watch(msgspec.Struct, frozen=True):
@@ -42,39 +38,41 @@ class Watch(msgspec.Struct, frozen=True):
     pin: Pin
     since: datetime
     until: datetime
-    usual: Counts
-    marks: dict[str, Counts]
-    windows: tuple[Counts, ...] = ()
+    usual: ScrapedCounts
+    marks: dict[str, ScrapedCounts]
+    windows: tuple[ScrapedCounts, ...] = ()
 
 
-def begin(target: Target, run: str, before: Pin | None, pin: Pin, marks: dict[str, Counts], seconds: float) -> None:
+def begin(
+    target: PromotionTarget, run: str, before: Pin | None, pin: Pin, marks: dict[str, ScrapedCounts], seconds: float
+) -> None:
     """Begin to watch `pin`; `marks` are the counts of the instances just before the release."""
     now = clock.now()
     usual = scrape.together(list(marks.values()))
     kept = Watch(run, before, pin, now, now + timedelta(seconds=seconds), usual, marks)
-    target.notes.write(NOTE, msgspec.json.encode(kept))
+    target.state.write(KEY, msgspec.json.encode(kept))
 
 
-def read(notes: Notes) -> Watch | None:
-    """The watch that goes on, or None."""
-    content = notes.read(NOTE)
+def read(state: StateStore) -> Watch | None:
+    """The watch under way, or None."""
+    content = state.read(KEY)
     return None if content is None else msgspec.json.decode(content, type=Watch)
 
 
-def marks_of(target: Target) -> dict[str, Counts]:
+def marks_of(target: PromotionTarget) -> dict[str, ScrapedCounts]:
     """What every instance has counted up to now."""
     found = {instance.name: scrape.read(instance) for instance in target.instances()}
     return {name: counts for name, counts in found.items() if counts is not None}
 
 
-def look(target: Target, product: Product, engine: Engine, watch: Watch, api_key: str) -> Measures:
+def measure(target: PromotionTarget, product: Product, engine: Engine, watch: Watch, api_key: str) -> Measures:
     """One pass: golden requests of every instance, what they counted since the release, and the realised error."""
     manifest = target.package(watch.pin).manifest
     instances, golden = golden_of(target, manifest, api_key)
     now = marks_of(target)
     window = scrape.together([scrape.since(counts, watch.marks.get(name)) for name, counts in now.items()])
     watch = msgspec.structs.replace(watch, marks=watch.marks | now, windows=(*watch.windows, window))
-    target.notes.write(NOTE, msgspec.json.encode(watch))
+    target.state.write(KEY, msgspec.json.encode(watch))
     new = msgspec.structs.replace(scrape.side(watch.pin, watch.windows), memory=None)
     return Measures(
         new=new,
@@ -99,23 +97,13 @@ def _usual(watch: Watch, product: Product, windows: int) -> Side | None:
 def _labels(engine: Engine, watch: Watch, expected: float) -> Labels | None:
     """The realised error since the release, against the larger of what training promised and the old model had."""
     try:
-        rows, error = realised_error(engine, watch.pin, watch.since)
+        rows, error = realised_error(engine, watch.pin.version, watch.since)
         if not rows:
             return None
         was = 0.0
         if watch.before is not None:
-            _, was = realised_error(engine, watch.before, watch.since - PAST, watch.since)
-    except (SQLAlchemyError, OSError) as fault:
-        log.warning("the store does not answer: the realised error is not judged", extra={"error": word(fault)})
+            was = realised_error(engine, watch.before.version, watch.since - PAST, watch.since).mean
+    except DatabaseUnavailableError as fault:
+        log.warning("the database does not answer: the realised error is not judged", extra={"error": word(fault)})
         return None
     return Labels(rows, error, max(expected, was))
-
-
-def realised_error(engine: Engine, pin: Pin, since: datetime, until: datetime | None = None) -> tuple[int, float]:
-    """How many predictions of a model have an actual, and the mean absolute error on them."""
-    with engine.connect() as connection:
-        after = before_newest(connection, MANY)
-        found = labelled(predictions.c.prediction, model_version=pin.version, since=since, until=until, after=after)
-        mean_error = func.avg(func.abs(found.c.prediction - found.c.value))
-        rows, mean = connection.execute(select(func.count(), mean_error).select_from(found)).one()
-    return int(rows), float(mean or 0.0)

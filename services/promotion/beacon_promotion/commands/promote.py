@@ -1,4 +1,4 @@
-"""Promote what passed the gate, roll back what fails, and tell what served when.
+"""Promote what passed the gate, roll back what fails, and show what served when.
 
 Exit 0 done or nothing to do, 1 refused, 75 try again later (another run is at work, or something is down).
 """
@@ -14,26 +14,22 @@ from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
-
 from beacon_core.data import ledger
-from beacon_core.data.database import migrate, open_store
+from beacon_core.data.database import DatabaseUnavailableError, Engine, mapped_errors, migrate, open_store
 from beacon_core.domain.exit_statuses import REFUSED
 from beacon_core.domain.masking import word
 from beacon_core.domain.product import Product
 from beacon_core.domain.times import read_time
 from beacon_core.platform import clock
 from beacon_core.platform.job import ending, log, run_job
-from beacon_core.platform.kubernetes import pod_access
 from beacon_core.platform.locks import BusyError
+from beacon_core.platform.pod import is_pod
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import Settings, load_settings
-from beacon_promotion.controller.candidates import NoCandidateError, choose
-from beacon_promotion.controller.reconcile import Runs
-from beacon_promotion.ledger.telling import told_change, told_rows
-from beacon_promotion.targets.base.target import ReleaseFailedError, Target, TargetUnavailableError
-from beacon_promotion.targets.kubernetes.target import ClusterTarget
+from beacon_promotion.controller.candidates import NoCandidateError, select_candidate
+from beacon_promotion.controller.reconcile import Reconciler
+from beacon_promotion.ledger.messages import format_change, format_history
+from beacon_promotion.targets.base.target import PromotionTarget, ReleaseFailedError, TargetUnavailableError
 from beacon_promotion.targets.kubernetes.values import read_values, write_values
 from beacon_promotion.targets.laptop.target import Laptop
 
@@ -53,63 +49,68 @@ def main() -> int:
         product = load_product(settings.product)
         engine = open_store(settings.database)
         if given.command in {"served", "history"}:
-            return tell(engine, product, given)
+            return show(engine, product, given)
         if given.command == "values":
             return write_to_git(engine, product, given)
-        runs = Runs(settings, product, target_of(settings), engine, log.info)
+        reconciler = Reconciler(settings, product, target_of(settings), engine, log.info)
         if given.command == "follow":
-            return follow(runs, engine, settings)
-        return one(runs, engine, given)
+            return follow(reconciler, engine, settings)
+        return run_once(reconciler, engine, given)
     except ReleaseFailedError as error:
         log.error("promotion failed: %s: %s", error.reason, word(error))
         return REFUSED
 
 
-def target_of(settings: Settings) -> Target:
+def target_of(settings: Settings) -> PromotionTarget:
     """The place that serves: the cluster whose pod this is, else this machine."""
-    access = pod_access()
-    if access is not None:
-        return ClusterTarget(settings, access)
-    # Only a laptop has the package that runs processes: it offers itself by an entry point.
+    if is_pod():
+        # Only a pod pays for the cluster's client.
+        from beacon_core.platform.kubernetes import pod_access  # noqa: PLC0415
+        from beacon_promotion.targets.kubernetes.target import ClusterTarget  # noqa: PLC0415
+
+        return ClusterTarget(settings, pod_access())
+    # Only a laptop has the package that reconciler processes: it offers itself by an entry point.
     (entry,) = entry_points(group=STARTERS, name="start")
     return Laptop(settings, partial(entry.load(), settings))
 
 
-def one(runs: Runs, engine: Engine, given: argparse.Namespace) -> int:
+def run_once(reconciler: Reconciler, engine: Engine, given: argparse.Namespace) -> int:
     """Roll back, or one pass."""
     if given.command == "rollback":
-        ended = runs.roll_back(given.person, given.reason or "by hand")
+        ended = reconciler.roll_back(given.person, given.reason or "by hand")
         log.info(ended.message)
         return 0
     asked = given.version != ""
     try:
-        migrate(engine)
-    except SQLAlchemyError as error:
-        log.warning("the store does not answer: %s", word(error))  # what needs no store is done all the same
+        with mapped_errors():
+            migrate(engine)
+    except DatabaseUnavailableError as error:
+        log.warning("the database does not answer: %s", word(error))  # what needs no database is done all the same
     try:
-        ended_or_none = runs.once(given.version, given.person if asked else "", given.wait)
+        ended_or_none = reconciler.reconcile(given.version, given.person if asked else "", given.wait)
     except NoCandidateError as error:
         log.info("nothing to promote: %s", error)
         return REFUSED if asked else 0
     if ended_or_none is not None and ended_or_none.outcome == "promoted" and given.watch:
-        ended_or_none = runs.watch() or ended_or_none
+        ended_or_none = reconciler.watch() or ended_or_none
     return REFUSED if asked and ended_or_none is not None and ended_or_none.outcome != "promoted" else 0
 
 
-def follow(runs: Runs, engine: Engine, settings: Settings) -> int:
-    """One pass after the other, for ever; a failure is told once, until it is another one."""
+def follow(reconciler: Reconciler, engine: Engine, settings: Settings) -> int:
+    """One pass after the other, for ever; a failure is logged once, until it is another one."""
     last, migrated = "", False
     while True:
         try:
             if not migrated:
-                migrate(engine)
+                with mapped_errors():
+                    migrate(engine)
                 migrated = True
-            runs.once()
+            reconciler.reconcile()
         except (NoCandidateError, BusyError) as quiet:
             last, told = str(quiet), last
             if last != told:
                 log.info(last)
-        except (ReleaseFailedError, TargetUnavailableError, SQLAlchemyError, OSError) as error:
+        except (ReleaseFailedError, TargetUnavailableError, DatabaseUnavailableError, OSError) as error:
             last, told = word(error), last
             if last != told:
                 log.warning("try again: %s", last)
@@ -124,7 +125,7 @@ def write_to_git(engine: Engine, product: Product, given: argparse.Namespace) ->
     before = read_values(given.file)
     try:
         with engine.connect() as connection:
-            candidate = choose(connection, product, before, given.version)
+            candidate = select_candidate(connection, product, before, given.version)
     except NoCandidateError as error:
         print(f"nothing to promote: {error}", file=sys.stderr)
         return 0
@@ -134,12 +135,12 @@ def write_to_git(engine: Engine, product: Product, given: argparse.Namespace) ->
     return 0
 
 
-def tell(engine: Engine, product: Product, given: argparse.Namespace) -> int:
-    """What served at a time and why, or how the newest runs went."""
+def show(engine: Engine, product: Product, given: argparse.Namespace) -> int:
+    """What served at a time and why, or how the newest reconciler went."""
     migrate(engine)
     with engine.connect() as connection:
         if given.command == "history":
-            print(told_rows(ledger.history(connection, product.name, given.most)))
+            print(format_history(ledger.history(connection, product.name, given.most)))
             return 0
         moment = given.at or clock.now()
         entry = ledger.served_at(connection, product.name, moment)
@@ -147,7 +148,7 @@ def tell(engine: Engine, product: Product, given: argparse.Namespace) -> int:
             print(f"the ledger has nothing from before {moment.isoformat()}")
             return REFUSED
         change = ledger.change_of(connection, entry)
-        print(told_change(moment, entry, change, ledger.history(connection, product.name, 1000, change.run)))
+        print(format_change(moment, entry, change, ledger.history(connection, product.name, 1000, change.run)))
     return 0
 
 

@@ -1,20 +1,18 @@
-"""Which model is to be promoted: the newest verdict's, when it passed and nobody rejected it."""
+"""Candidate selection: the newest verdict's model, if it passed and nobody rejected it."""
 
 from datetime import datetime
 
 import msgspec
-from sqlalchemy import Connection, select
 
-from beacon_core.data import approvals, ledger
-from beacon_core.data.tables import approvals as decisions
-from beacon_core.data.tables import verdicts
+from beacon_core.data import approvals, ledger, verdicts
+from beacon_core.data.database import Connection
 from beacon_core.domain.ledger_entries import Entry
 from beacon_core.domain.pins import Pin
 from beacon_core.domain.product import Product
 
 MANUAL = "manual"
 AGAIN = frozenset({"interrupted", "target_down", "package_missing"})
-"""Ends that say nothing of the model: it is tried again."""
+"""Reasons that say nothing about the model: it is tried again."""
 
 
 class NoCandidateError(Exception):
@@ -22,7 +20,7 @@ class NoCandidateError(Exception):
 
 
 class Candidate(msgspec.Struct, frozen=True):
-    """A model that may be promoted: the number and the words of its verdict, and who approved it, if anybody."""
+    """A model that may be promoted: the number and the reason of its verdict, and who approved it."""
 
     pin: Pin
     verdict: int
@@ -30,15 +28,12 @@ class Candidate(msgspec.Struct, frozen=True):
     approved_by: str | None
 
 
-def choose(connection: Connection, product: Product, serving: Pin | None, version: str = "") -> Candidate:
+def select_candidate(connection: Connection, product: Product, serving: Pin | None, version: str = "") -> Candidate:
     """The candidate, or the `version` that a person asks for; raises `NoCandidateError`.
 
-    A person may try again what was kept out before, but not past the gate and not past a rejection.
+    A person may name a model that a limit rejected before, but none that the gate or a person rejected.
     """
-    query = select(verdicts).where(verdicts.c.product == product.name).order_by(verdicts.c.id.desc()).limit(1)
-    if version:
-        query = query.where(verdicts.c.version == version)
-    found = connection.execute(query).first()
+    found = verdicts.newest_model(connection, product.name, version)
     if found is None:
         raise NoCandidateError(f"version {version} has no verdict" if version else "there is no verdict yet")
     pin = Pin(product.name, found.version, found.sha256)
@@ -48,13 +43,13 @@ def choose(connection: Connection, product: Product, serving: Pin | None, versio
             f"{name}, the newest with a verdict, serves already" if not version else f"{name} serves already"
         )
     if found.outcome != approvals.PASS:
-        raise NoCandidateError(f"{name} has the verdict {found.outcome}: {found.verdict.get('reason', '')}")
+        raise NoCandidateError(f"{name} has the verdict {found.outcome}: {found.reason}")
     if serving is not None and found.champion_version not in {None, serving.version}:
         raise NoCandidateError(
             f"{name} was judged against version {found.champion_version}, and version {serving.version} serves; "
             "retrain, and it is judged anew"
         )
-    decided = _decided(connection, pin)
+    decided = approvals.newest(connection, pin.sha256)
     if decided is not None and decided.decision == approvals.REJECTED:
         raise NoCandidateError(f"{name} was rejected by {decided.person}: {decided.reason}")
     approved = decided is not None and decided.decision == approvals.APPROVED
@@ -63,35 +58,19 @@ def choose(connection: Connection, product: Product, serving: Pin | None, versio
     since = max(found.moment, decided.decided_at) if approved and decided is not None else found.moment
     if not version and (why := _tried(connection, product, pin, since)):
         raise NoCandidateError(f"{name} {why}")
-    return Candidate(pin, found.id, found.verdict.get("reason", ""), decided.person if approved and decided else None)
+    return Candidate(pin, found.number, found.reason, decided.person if approved and decided else None)
 
 
 def rejected(connection: Connection, pin: Pin) -> tuple[str, str] | None:
-    """Who took a model back, and why, where that is the newest word on it."""
-    decided = _decided(connection, pin)
+    """Who rejected a model and why, if that is the newest decision on it."""
+    decided = approvals.newest(connection, pin.sha256)
     if decided is None or decided.decision != approvals.REJECTED:
         return None
     return decided.person, decided.reason
 
 
-class Decision(msgspec.Struct, frozen=True):
-    """The newest word of a person on a package."""
-
-    decision: str
-    person: str
-    reason: str
-    decided_at: datetime
-
-
-def _decided(connection: Connection, pin: Pin) -> Decision | None:
-    table = decisions.c
-    query = select(table.decision, table.person, table.reason, table.decided_at).where(table.sha256 == pin.sha256)
-    row = connection.execute(query.order_by(table.id.desc()).limit(1)).first()
-    return None if row is None else Decision(*row)
-
-
 def _tried(connection: Connection, product: Product, pin: Pin, since: datetime) -> str:
-    """Why it is not tried again by itself after what came of it; empty when it is."""
+    """Why it is not tried again automatically; empty when it is."""
     mine: list[Entry] = [
         entry
         for entry in ledger.ends(connection, product.name)

@@ -1,14 +1,13 @@
-"""A run of the job: one pass over all there is to do, the wish of a person to go back, and the watch."""
+"""A run of the job: one reconcile pass, a person's rollback, and the watch."""
 
 import contextlib
 import time
 from collections.abc import Iterator
 
 import msgspec
-from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
 
 from beacon_core.data import approvals
+from beacon_core.data.database import DatabaseUnavailableError, Engine, mapped_errors
 from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.masking import word
 from beacon_core.domain.product import Product
@@ -16,11 +15,11 @@ from beacon_core.platform.locks import BusyError
 from beacon_core.platform.mlflow import RegistryUnavailableError
 from beacon_core.platform.settings import Settings
 from beacon_promotion.analysis import watch
-from beacon_promotion.controller.candidates import choose, rejected
+from beacon_promotion.controller.candidates import rejected, select_candidate
+from beacon_promotion.controller.state_keys import INTENT, STOP
 from beacon_promotion.controller.state_machine import Ended, Intent, Promoter
-from beacon_promotion.ledger.book import Book, Tell
-from beacon_promotion.targets.base.note_names import INTENT, STOP
-from beacon_promotion.targets.base.target import Target
+from beacon_promotion.ledger.writer import LedgerWriter, Reporter
+from beacon_promotion.targets.base.target import PromotionTarget
 
 GATE = "the gate"
 LOCK_SECONDS = 180.0
@@ -28,45 +27,46 @@ POLL_SECONDS = 0.5
 WATCH_EVERY_SECONDS = 10.0
 
 
-class Runs:
-    """The job on one target."""
+class Reconciler:
+    """Brings one target to what the verdicts, the approvals and the watch say should serve."""
 
-    def __init__(self, settings: Settings, product: Product, target: Target, engine: Engine, tell: Tell) -> None:
-        self.settings, self.product, self.target, self.engine, self.tell = settings, product, target, engine, tell
-        book = Book(engine, target.notes, product.name, target.name, tell)
-        self.promoter = Promoter(target, book, product, settings.api_key)
+    def __init__(
+        self, settings: Settings, product: Product, target: PromotionTarget, engine: Engine, report: Reporter
+    ) -> None:
+        self.settings, self.product, self.target, self.engine, self.report = settings, product, target, engine, report
+        writer = LedgerWriter(engine, target.state, product.name, target.name, report)
+        self.promoter = Promoter(target, writer, product, settings.api_key)
 
-    def once(self, version: str = "", actor: str = "", patience: float = 0.0) -> Ended | None:
-        """All there is to do now: recover, a person's rejection, the watch, a candidate. None when nothing was.
+    def reconcile(self, version: str = "", actor: str = "", patience: float = 0.0) -> Ended | None:
+        """One pass: recover, obey a rejection, watch, promote a candidate. None when there was nothing to do.
 
         Waits `patience` seconds for another run's end. Raises `BusyError`, `TargetUnavailableError`,
-        `ReleaseFailedError`, `NoCandidateError`, and SQLAlchemyError for a store that is down, by when everything that
-        needs no store is done.
+        `ReleaseFailedError`, `NoCandidateError`, and `DatabaseUnavailableError` after what needs no database.
         """
         with self._lock(patience):
             self.promoter.recover()
-            self._settle()
+            self._reconcile_aliases()
             try:
-                return self._taken_back() or self.promoter.watch() or self._promoted(version, actor)
+                return self._roll_back_rejected() or self.promoter.watch() or self._promote(version, actor)
             finally:
-                self._settle()
+                self._reconcile_aliases()
 
     def watch(self) -> Ended | None:
         """Watch until the watch is over; how it ended, if it rolled back."""
-        while watch.read(self.target.notes) is not None:
+        while watch.read(self.target.state) is not None:
             time.sleep(WATCH_EVERY_SECONDS)
             try:
                 with self.target.lock():
                     self.promoter.recover()
                     if (ended := self.promoter.watch()) is not None:
-                        self._settle()
+                        self._reconcile_aliases()
                         return ended
             except BusyError as error:
-                self.tell(word(error))
+                self.report(word(error))
         return None
 
     def roll_back(self, person: str, reason: str) -> Ended:
-        """Go back from the model that answers users now; needs neither store nor MLflow.
+        """Go back from the model that answers users now; needs neither database nor MLflow.
 
         A promotion under way is ended; where its candidate answers users, that is what to go back from.
         Raises `BusyError` when the run at work does not end in time, `TargetUnavailableError`, `ReleaseFailedError`.
@@ -82,7 +82,7 @@ class Runs:
                 if time.monotonic() > deadline:
                     raise
                 if trial is not None:
-                    self.target.notes.write(STOP, person.encode())
+                    self.target.state.write(STOP, person.encode())
             time.sleep(POLL_SECONDS)
 
     @contextlib.contextmanager
@@ -104,61 +104,61 @@ class Runs:
         release = self.target.serving()
         bad = None if release is None else release.model
         if trial is not None and (trial.after == bad) != trial.seen:
-            return self._left(person, reason, trial)
+            return self._already_rolled_back(person, reason, trial)
         if trial is not None and not trial.seen:
-            self.tell(f"the trial of version {trial.after.version}, which no user saw, was ended")
+            self.report(f"the trial of version {trial.after.version}, which no user saw, was ended")
         ended = self.promoter.roll_back(person, "by_hand", reason)
         if bad is not None:
             self._reject(bad.version, person, reason)
-        self._settle()
+        self._reconcile_aliases()
         return ended
 
-    def _left(self, person: str, reason: str, trial: Intent) -> Ended:
-        """What a person wanted to go back from does not serve any more; another rollback would be one too many."""
+    def _already_rolled_back(self, person: str, reason: str, trial: Intent) -> Ended:
+        """The model that a person asked to roll back serves no more; another rollback would be one too many."""
         bad = trial.after if trial.seen else trial.before
         serves = self.promoter.good()[-1].version
         if bad is not None:
             self._reject(bad.version, person, reason)
-            told = f"version {bad.version} answers nobody any more, version {serves} serves"
+            state = f"version {bad.version} answers nobody any more, version {serves} serves"
         else:
-            told = f"version {serves} serves"
-        self._settle()
-        return Ended("rolled_back", "by_hand", f"{told}; to go back from that one, too, ask again")
+            state = f"version {serves} serves"
+        self._reconcile_aliases()
+        return Ended("rolled_back", "by_hand", f"{state}; to roll that one back, too, ask again")
 
     def _reject(self, version: str, person: str, reason: str) -> None:
-        """Keep the model from coming back by itself, where the store answers; the ledger says it, too."""
+        """Reject the model, if the database answers, so that it is not promoted again; the ledger says it, too."""
         try:
-            with self.engine.begin() as connection:
+            with mapped_errors(), self.engine.begin() as connection:
                 approvals.decide(connection, self.product.name, version, approvals.REJECTED, person, reason)
-        except (SQLAlchemyError, OSError, BeaconError) as error:
-            self.tell(f"version {version} is not marked as rejected: {word(error)}")
+        except (DatabaseUnavailableError, BeaconError) as error:
+            self.report(f"version {version} is not marked as rejected: {word(error)}")
 
     def _trial(self) -> Intent | None:
         """The promotion that is under way and not decided yet."""
-        content = self.target.notes.read(INTENT)
+        content = self.target.state.read(INTENT)
         intent = None if content is None else msgspec.json.decode(content, type=Intent)
         return intent if intent is not None and (intent.action, intent.stage) == ("promote", "trying") else None
 
-    def _taken_back(self) -> Ended | None:
-        """Roll back what a person rejected while it serves, where there is a way back."""
+    def _roll_back_rejected(self) -> Ended | None:
+        """Roll back the model in service if a person rejected it and there is a way back."""
         release = self.target.serving()
         if release is None or not [pin for pin in self.promoter.good() if pin != release.model]:
             return None
         try:
-            with self.engine.connect() as connection:
-                word = rejected(connection, release.model)
-        except (SQLAlchemyError, OSError):
-            return None  # the watch needs no store, and comes next
-        return None if word is None else self.promoter.roll_back(word[0], "by_hand", word[1])
+            with mapped_errors(), self.engine.connect() as connection:
+                rejection = rejected(connection, release.model)
+        except DatabaseUnavailableError:
+            return None  # the watch needs no database, and comes next
+        return None if rejection is None else self.promoter.roll_back(rejection[0], "by_hand", rejection[1])
 
-    def _promoted(self, version: str, actor: str) -> Ended:
+    def _promote(self, version: str, actor: str) -> Ended:
         release = self.target.serving()
-        with self.engine.connect() as connection:
-            candidate = choose(connection, self.product, release.model if release else None, version)
+        with mapped_errors(), self.engine.connect() as connection:
+            candidate = select_candidate(connection, self.product, release.model if release else None, version)
         return self.promoter.promote(candidate, actor or candidate.approved_by or GATE)
 
-    def _settle(self) -> None:
+    def _reconcile_aliases(self) -> None:
         try:
-            self.promoter.settle(self.settings.mlflow_address)
+            self.promoter.reconcile_aliases(self.settings.mlflow_address)
         except RegistryUnavailableError as error:
-            self.tell(f"the aliases are moved later: {word(error)}")
+            self.report(f"the aliases are moved later: {word(error)}")

@@ -1,1 +1,1 @@
-"""The ledger: written first where it cannot be lost, and told."""
+"""The ledger: its writer with an outbox, and its formats for a terminal."""

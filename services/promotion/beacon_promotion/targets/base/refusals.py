@@ -1,4 +1,4 @@
-"""Why a model is not served, as a reason of the ledger: from the words of who refuses it, or the state of a pod."""
+"""Why a model is not served, as a reason of the ledger: from the service's message, or the state of a pod."""
 
 from typing import Any, NamedTuple
 

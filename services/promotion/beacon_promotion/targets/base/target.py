@@ -1,7 +1,7 @@
 """What promotion needs of a place that serves: a laptop's processes or a cluster's release.
 
-The state machine (promote.py) knows nothing else of it, and no adapter decides anything. Every call that changes
-something waits until it is so, may be repeated, and leaves what served before serving when it fails. Any call may raise
+The state machine knows nothing else of it, and no target decides which model serves. Every call that changes something
+waits until it is done, may be repeated, and leaves the old model in service when it fails. Any call may raise
 `TargetUnavailableError` where the place itself cannot be asked (an API server that is away): nothing was decided then.
 """
 
@@ -46,8 +46,8 @@ class Instance(msgspec.Struct, frozen=True):
     pin: Pin | None
 
 
-class Notes(Protocol):
-    """A few small named files that outlive a run and need neither the store nor MLflow.
+class StateStore(Protocol):
+    """A few small named entries that outlive a run and need neither the database nor MLflow.
 
     On a laptop a folder, on a cluster a ConfigMap of the target's namespace. Names are `[a-z_]+`.
     """
@@ -61,14 +61,14 @@ class Notes(Protocol):
         ...
 
 
-class Target(Protocol):
+class PromotionTarget(Protocol):
     """A place that serves. `name` says which in the ledger (`laptop`, `cluster NAMESPACE/RELEASE`)."""
 
     @property
     def name(self) -> str: ...
 
     @property
-    def notes(self) -> Notes: ...
+    def state(self) -> StateStore: ...
 
     @property
     def splits(self) -> bool:
@@ -83,15 +83,15 @@ class Target(Protocol):
         ...
 
     def recover(self) -> list[str]:
-        """Mend what a run that died left half done, one sentence each.
+        """Undo what a run that died left half done; one sentence per change.
 
-        A canary, a shadow or dark instances left over are removed, an upgrade that hangs is undone. Which model serves
-        is decided by the caller afterwards, by `release` or `restore`.
+        A canary, a shadow or dark instances left over are removed, an upgrade that hangs is undone. The caller decides
+        afterwards which model serves, by `release` or `restore`.
         """
         ...
 
     def serving(self) -> Release | None:
-        """What is released now; None where nothing is."""
+        """What is released now; None where nothing is. Raises `ReleaseError` where that cannot be read."""
         ...
 
     def instances(self) -> list[Instance]:
@@ -143,6 +143,6 @@ class Target(Protocol):
     def restore(self, pin: Pin) -> None:
         """Go back to the release that served `pin`, its configuration included; raises `ReleaseFailedError`.
 
-        Needs neither the store nor MLflow nor Prometheus.
+        Needs neither the database nor MLflow nor Prometheus.
         """
         ...

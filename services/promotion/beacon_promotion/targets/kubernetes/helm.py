@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 import yaml
+from kubernetes.client import CoreV1Api
 
 from beacon_core.domain.masking import word
 from beacon_core.domain.times import read_time
@@ -53,11 +54,12 @@ class Helm:
 
     def __init__(self, access: Access, name: str, chart: Path) -> None:
         self._access, self._name, self._chart = access, name, chart
+        self._core = CoreV1Api(access.client())
 
     def history(self) -> list[Revision]:
         """Every revision that Helm still keeps, the newest first."""
-        path = f"/api/v1/namespaces/{self._access.namespace}/configmaps"
-        found = self._access.ask("GET", path, labelSelector=f"owner=helm,name={self._name}")
+        selector = f"owner=helm,name={self._name}"
+        found = self._access.ask(self._core.list_namespaced_config_map, label_selector=selector)
         revisions = [_revision(item) for item in found.get("items", [])]
         return sorted(revisions, key=lambda revision: -revision.number)
 

@@ -1,14 +1,17 @@
 """The lock of a cluster: a Lease that its holder renews, and that nobody can hold for long after dying.
 
+The client's own leader election knows locks in ConfigMaps alone, gives none back and never ends (decision 13).
 Clocks are never compared: a holder counts as dead when it did not renew for as long as its Lease lasts, by our clock.
 """
 
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
+
+from kubernetes.client import CoordinationV1Api
 
 from beacon_core.platform.kubernetes import CONFLICT, NOT_FOUND, Access, ClusterError
 from beacon_core.platform.locks import BusyError
@@ -17,6 +20,7 @@ from beacon_promotion.targets.base.target import TargetUnavailableError
 SECONDS = 15
 RENEW_SECONDS = 4.0
 LOOK_SECONDS = 0.5
+Document = dict[str, Any]
 
 
 class Lease:
@@ -24,7 +28,7 @@ class Lease:
 
     def __init__(self, access: Access, name: str, holder: str) -> None:
         self._access, self._name, self._holder = access, name, holder
-        self._path = f"/apis/coordination.k8s.io/v1/namespaces/{access.namespace}/leases"
+        self._leases = CoordinationV1Api(access.client())
         self.lost = threading.Event()
 
     @contextmanager
@@ -42,90 +46,79 @@ class Lease:
         finally:
             stop.set()
             renewal.join()
-            self._give_back()
+            with suppress(ClusterError, BusyError):  # it runs out by itself
+                if self._is_mine(found := self._read()):
+                    self._write(found, holder="")
 
     def _take(self) -> None:
         self.lost.clear()
         found = self._read()
-        if found is None:
-            self._write(None)
-            return
-        holder = found["spec"].get("holderIdentity")
-        if holder and holder != self._holder:
-            self._wait_for_death(found)
+        if found is not None and found["spec"].get("holderIdentity") and not self._is_mine(found):
+            self._wait_for_death(found["spec"])
             found = self._read()
-        self._write(found)
+        self._write(found, self._holder)
 
-    def _wait_for_death(self, found: dict[str, Any]) -> None:
+    def _wait_for_death(self, spec: Document) -> None:
         """Return when the holder has not renewed for as long as its Lease lasts; raises `BusyError` when it does."""
-        spec = found["spec"]
         end = time.monotonic() + float(spec.get("leaseDurationSeconds") or SECONDS)
         while time.monotonic() < end:
             time.sleep(LOOK_SECONDS)
-            now = self._read()
-            if now is None or not now["spec"].get("holderIdentity"):
+            now = (self._read() or {"spec": {}})["spec"]
+            if not now.get("holderIdentity"):
                 return
-            if now["spec"].get("renewTime") != spec.get("renewTime"):
-                raise BusyError(
-                    f"{now['spec']['holderIdentity']} has been at work since {now['spec'].get('acquireTime')}"
-                )
+            if now.get("renewTime") != spec.get("renewTime"):
+                raise BusyError(f"{now['holderIdentity']} has been at work since {now.get('acquireTime')}")
 
     def _renew(self, stop: threading.Event) -> None:
         renewed = time.monotonic()
         while not stop.wait(RENEW_SECONDS):
             try:
-                found = self._read()
-                if found is None or found["spec"].get("holderIdentity") != self._holder:
-                    self.lost.set()
-                    return
-                self._write(found)
+                if not self._is_mine(found := self._read()):
+                    break
+                self._write(found, self._holder)
                 renewed = time.monotonic()
             except BusyError:
-                self.lost.set()
-                return
+                break
             except ClusterError:
                 # Others count on it that we stop before they may begin.
                 if time.monotonic() - renewed > SECONDS - RENEW_SECONDS:
-                    self.lost.set()
-                    return
+                    break
+        else:
+            return
+        self.lost.set()
 
-    def _give_back(self) -> None:
-        try:
-            found = self._read()
-            if found is not None and found["spec"].get("holderIdentity") == self._holder:
-                self._write(found, holder="")
-        except (ClusterError, BusyError):
-            return  # it runs out by itself
+    def _is_mine(self, found: Document | None) -> bool:
+        return found is not None and found["spec"].get("holderIdentity") == self._holder
 
-    def _read(self) -> dict[str, Any] | None:
+    def _read(self) -> Document | None:
         try:
-            return self._access.ask("GET", f"{self._path}/{self._name}")
+            return self._access.ask(self._leases.read_namespaced_lease, name=self._name)
         except ClusterError as error:
             if error.status == NOT_FOUND:
                 return None
             raise
 
-    def _write(self, found: dict[str, Any] | None, holder: str | None = None) -> None:
+    def _write(self, found: Document | None, holder: str) -> None:
         """Write it as it was read, changed by nobody since: the API refuses all but one of several writers."""
         before = {} if found is None else found["spec"]
+        # The API takes no time without its microseconds, which the client's own writing leaves out where they are 0.
         now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-        held = self._holder if holder is None else holder
-        again = before.get("holderIdentity") == held
+        begins = holder not in {"", before.get("holderIdentity")}
         spec = {
-            "holderIdentity": held,
+            "holderIdentity": holder,
             "leaseDurationSeconds": SECONDS,
-            "acquireTime": before.get("acquireTime", now) if again or not held else now,
+            "acquireTime": now if begins else before.get("acquireTime", now),
             "renewTime": now,
-            "leaseTransitions": before.get("leaseTransitions", 0) + (0 if again or not held else 1),
+            "leaseTransitions": before.get("leaseTransitions", 0) + begins,
         }
-        meta: dict[str, Any] = {"name": self._name, "labels": {"app.kubernetes.io/part-of": "beacon"}}
+        meta: Document = {"name": self._name, "labels": {"app.kubernetes.io/part-of": "beacon"}}
         body = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": meta, "spec": spec}
         try:
             if found is None:
-                self._access.ask("POST", self._path, body)
+                self._access.ask(self._leases.create_namespaced_lease, body=body)
             else:
                 meta["resourceVersion"] = found["metadata"]["resourceVersion"]
-                self._access.ask("PUT", f"{self._path}/{self._name}", body)
+                self._access.ask(self._leases.replace_namespaced_lease, name=self._name, body=body)
         except ClusterError as error:
             if error.status == CONFLICT:
                 raise BusyError("another run took the lock at the same moment") from error

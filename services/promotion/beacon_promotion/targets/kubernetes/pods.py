@@ -9,6 +9,7 @@ from copy import deepcopy
 from typing import Any
 
 import msgspec
+from kubernetes.client import CoreV1Api
 
 from beacon_core.domain.pins import Pin
 from beacon_core.model_package.release import Release
@@ -25,7 +26,7 @@ DARK_OWN = {"BEACON_DATABASE_URL": "sqlite:////tmp/dark.db", "BEACON_ACCESS_LOG"
 READY_SECONDS = 180
 POLL_SECONDS = 0.5
 ASK_SECONDS = 3.0
-LOG_LINES = "500"
+LOG_LINES = 500
 RELEASE = "beacon/release"
 HTTP, METRICS = 8080, 9090
 Pod = dict[str, Any]
@@ -36,12 +37,12 @@ class Pods:
 
     def __init__(self, access: Access) -> None:
         self._access = access
-        self._path = f"/api/v1/namespaces/{access.namespace}/pods"
+        self._core = CoreV1Api(access.client())
 
     def all(self, selector: str = SERVING) -> list[Pod]:
         """Those that the selector chooses and that have not ended, by name."""
-        found = self._access.ask("GET", self._path, labelSelector=selector)
-        living = [pod for pod in found.get("items", []) if pod["status"].get("phase") not in {"Succeeded", "Failed"}]
+        found = self._list(selector)
+        living = [pod for pod in found if pod["status"].get("phase") not in {"Succeeded", "Failed"}]
         return sorted(living, key=lambda pod: str(pod["metadata"]["name"]))
 
     def instances(self) -> list[Instance]:
@@ -58,7 +59,7 @@ class Pods:
 
     def death(self, name: str) -> Refusal | None:
         """Why a container of the pod ended, or a dark one's worker; None where all live."""
-        return of_pod(self._access.ask("GET", f"{self._path}/{name}")) or self._killed(name)
+        return of_pod(self._read(name)) or self._killed(name)
 
     def wait_until_all(self, wanted: Callable[[Release], bool], seconds: float = READY_SECONDS) -> None:
         """Wait until there are only ready pods of the wanted releases, none still ending.
@@ -83,12 +84,12 @@ class Pods:
 
     @contextmanager
     def dark(self, pins: Sequence[Pin], template: dict[str, Any]) -> Iterator[list[Instance]]:
-        """Pods made of a Deployment's template, one a pin, that no user reaches; gone after the block."""
+        """Pods made of a Deployment's template, one per pin, that no user reaches; gone after the block."""
         self.remove_dark()
         try:
             names = [f"beacon-{DARK}-{number}" for number in range(len(pins))]
             for name, pin in zip(names, pins, strict=True):
-                self._access.ask("POST", self._path, dark_pod(name, pin, template))
+                self._access.ask(self._core.create_namespaced_pod, body=dark_pod(name, pin, template))
             yield [self._when_ready(name) for name in names]
         finally:
             self.remove_dark()
@@ -96,25 +97,31 @@ class Pods:
     def remove_dark(self) -> list[str]:
         """Remove every dark pod and wait until it is gone; the names of those that there were."""
         selector = f"app.kubernetes.io/name={DARK}"
-        found = self._access.ask("GET", self._path, labelSelector=selector).get("items", [])
-        names = [str(pod["metadata"]["name"]) for pod in found]
+        names = [str(pod["metadata"]["name"]) for pod in self._list(selector)]
         for name in names:
             try:
-                self._access.ask("DELETE", f"{self._path}/{name}", gracePeriodSeconds="0")
+                self._access.ask(self._core.delete_namespaced_pod, name=name, grace_period_seconds=0)
             except ClusterError as error:
                 if error.status != NOT_FOUND:
                     raise
         end = time.monotonic() + READY_SECONDS
-        while self._access.ask("GET", self._path, labelSelector=selector).get("items", []):
+        while self._list(selector):
             if time.monotonic() > end:
                 raise ClusterError(f"pods {', '.join(names)} do not go")
             time.sleep(POLL_SECONDS)
         return names
 
+    def _list(self, selector: str) -> list[Pod]:
+        found: list[Pod] = self._access.ask(self._core.list_namespaced_pod, label_selector=selector).get("items", [])
+        return found
+
+    def _read(self, name: str) -> Pod:
+        return self._access.ask(self._core.read_namespaced_pod, name=name)
+
     def _when_ready(self, name: str) -> Instance:
         end = time.monotonic() + READY_SECONDS
         while time.monotonic() < end:
-            pod = self._access.ask("GET", f"{self._path}/{name}")
+            pod = self._read(name)
             if is_ready(pod):
                 return instance_of(pod)
             if (why := _why(pod) or self._killed(name)) is not None:
@@ -127,7 +134,9 @@ class Pods:
         if not name.startswith(f"beacon-{DARK}-"):
             return None
         try:
-            log = self._access.text(f"{self._path}/{name}/log", container="inference", tailLines=LOG_LINES)
+            log = self._access.text(
+                self._core.read_namespaced_pod_log, name=name, container="inference", tail_lines=LOG_LINES
+            )
         except ClusterError as error:
             if error.status is None:
                 raise

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
+from kubernetes.client import AppsV1Api, CoreV1Api
 
 from beacon_core.domain.pins import Pin
 from beacon_core.model_package.download import download_package
@@ -32,12 +33,12 @@ from beacon_promotion.targets.kubernetes.pods import RELEASE, Pods, is_ready, re
 
 RELEASE_NAME = "beacon-inference"
 CANARY_NAME = f"{RELEASE_NAME}-canary"
-LOCK_NAME = NOTES_NAME = "beacon-promotion"
+LOCK_NAME = STATE_NAME = "beacon-promotion"
 CHART = ROOT / "charts" / "inference"
 CACHE = Path("/var/cache/beacon/models")
 """Where the chart mounts the packages that retraining wrote."""
 OUR_REVISION = "helm"
-"""The note of the revision that Helm is about to make for us: a hanging one of that number is ours."""
+"""The key of the revision that Helm is about to make for us: a hanging one of that number is ours."""
 SHADOW_SHARE = 0.2
 """Of the requests, where a gateway splits them; the model in service answers them, and asks the candidate, too."""
 HANGING = timedelta(minutes=15)
@@ -45,17 +46,18 @@ HANGING = timedelta(minutes=15)
 T = TypeVar("T")
 
 
-class ConfigMapNotes:
-    """`Notes` (target.py) in one ConfigMap of the namespace."""
+class ConfigMapStateStore:
+    """`StateStore` (target.py) in one ConfigMap of the namespace."""
 
     def __init__(self, access: Access) -> None:
         self._access = access
-        self._path = f"/api/v1/namespaces/{access.namespace}/configmaps"
+        self._core = CoreV1Api(access.client())
+        self._applied = CoreV1Api(access.client("application/apply-patch+yaml"))
 
     def read(self, name: str) -> bytes | None:
         """What was written under the name last, or None."""
         try:
-            found = self._access.ask("GET", f"{self._path}/{NOTES_NAME}")
+            found = self._access.ask(self._core.read_namespaced_config_map, name=STATE_NAME)
         except ClusterError as error:
             if error.status == NOT_FOUND:
                 return None
@@ -65,19 +67,29 @@ class ConfigMapNotes:
 
     def write(self, name: str, content: bytes | None) -> None:
         """Keep it; None removes it."""
-        data = {name: None if content is None else base64.b64encode(content).decode()}
         try:
-            try:
-                self._access.ask("PATCH", f"{self._path}/{NOTES_NAME}", {"binaryData": data})
-            except ClusterError as error:
-                if error.status != NOT_FOUND:
-                    raise
-                meta = {"name": NOTES_NAME, "labels": {"app.kubernetes.io/part-of": "beacon"}}
-                given = {key: value for key, value in data.items() if value is not None}
-                body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "binaryData": given}
-                self._access.ask("POST", self._path, body)
+            if content is None:
+                # By a merge: an apply would leave what another manager of fields wrote.
+                body: Document = {"binaryData": {name: None}}
+                self._access.ask(self._core.patch_namespaced_config_map, name=STATE_NAME, body=body)
+            else:
+                self._apply(name, content)
         except ClusterError as error:
+            if content is None and error.status == NOT_FOUND:
+                return
             raise TargetUnavailableError(str(error)) from error
+
+    def _apply(self, name: str, content: bytes) -> None:
+        """One entry, the ConfigMap made where it is not there; a manager of its own lets the other entries be."""
+        body = {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": STATE_NAME, "labels": {"app.kubernetes.io/part-of": "beacon"}},
+            "binaryData": {name: base64.b64encode(content).decode()},
+        }
+        manager = f"beacon-promotion-{name}"
+        apply = self._applied.patch_namespaced_config_map
+        self._access.ask(apply, name=STATE_NAME, body=body, field_manager=manager, force=True)
 
 
 class ClusterTarget:
@@ -88,7 +100,7 @@ class ClusterTarget:
     def __init__(self, settings: Settings, access: Access, chart: Path = CHART) -> None:
         self._settings, self._access = settings, access
         self.name = f"cluster {access.namespace}/{RELEASE_NAME}"
-        self.notes = ConfigMapNotes(access)
+        self.state = ConfigMapStateStore(access)
         self._helm = Helm(access, RELEASE_NAME, chart)
         self._pods = Pods(access)
         self._lease = Lease(access, LOCK_NAME, f"{socket.gethostname()}/{os.getpid()}")
@@ -104,7 +116,7 @@ class ClusterTarget:
         if not history:
             return done
         newest, back = history[0], _last_clean(history)
-        foreign = newest.pending and self.notes.read(OUR_REVISION) != str(newest.number).encode()
+        foreign = newest.pending and self.state.read(OUR_REVISION) != str(newest.number).encode()
         if foreign and clock.now() - newest.begun < HANGING:
             raise BusyError(f"somebody else's helm is at work on {RELEASE_NAME} ({newest.status})")
         if back is None or newest == back:
@@ -148,7 +160,7 @@ class ClusterTarget:
                 self.package(before)
             except ReleaseFailedError as error:
                 raise ReleaseFailedError(
-                    "no_way_back", f"version {before.version} could not come back: {error}"
+                    "no_way_back", f"version {before.version} cannot be restored: {error}"
                 ) from error
         try:
             rendered = self._helm.rendered(_values(base, after))
@@ -161,9 +173,9 @@ class ClusterTarget:
 
     @contextmanager
     def dark(self, pins: Sequence[Pin]) -> Iterator[list[Instance]]:
-        """Pods that no user reaches, made of the Deployment's own template, one a pin; raises `ReleaseFailedError`."""
-        path = f"/apis/apps/v1/namespaces/{self._access.namespace}/deployments/{RELEASE_NAME}"
-        template = self._asked(lambda: self._access.ask("GET", path))["spec"]["template"]
+        """Pods that no user reaches, of the Deployment's own template, one per pin; raises `ReleaseFailedError`."""
+        read = AppsV1Api(self._access.client()).read_namespaced_deployment
+        template = self._asked(lambda: self._access.ask(read, name=RELEASE_NAME))["spec"]["template"]
         self._hold()
         try:
             with self._pods.dark(pins, template) as instances:
@@ -227,7 +239,7 @@ class ClusterTarget:
 
     def _changed(self, change: Callable[[], None], wanted: Callable[[Release], bool]) -> None:
         self._hold()
-        self.notes.write(OUR_REVISION, str(self._history()[0].number + 1).encode())
+        self.state.write(OUR_REVISION, str(self._history()[0].number + 1).encode())
         try:
             self._asked(change)
         except HelmError as error:

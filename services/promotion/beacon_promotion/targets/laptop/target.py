@@ -27,10 +27,9 @@ from beacon_core.platform import clock
 from beacon_core.platform.locks import exclusive
 from beacon_core.platform.mlflow import RegistryUnavailableError
 from beacon_core.platform.settings import Settings
-from beacon_promotion.targets.base.note_names import GOOD
 from beacon_promotion.targets.base.refusals import reason_of
 from beacon_promotion.targets.base.target import Instance, ReleaseFailedError
-from beacon_promotion.targets.laptop.notes import FileNotes
+from beacon_promotion.targets.laptop.state_store import FileStateStore
 
 Start = Callable[[dict[str, str], Path], "subprocess.Popen[bytes]"]
 """Starts inference with these settings, its output into the file, in a process group that ends with this process."""
@@ -45,7 +44,7 @@ MOST_MEMORY = 768 << 20
 
 
 class Laptop:
-    """`Target` (target.py) on the state folder of `settings`."""
+    """`PromotionTarget` (target.py) on the state folder of `settings`."""
 
     name = "laptop"
     splits = False
@@ -55,7 +54,7 @@ class Laptop:
         self._start = start
         self._folder = settings.home / "run" / "dark"
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        self.notes = FileNotes(settings.home / "promotion")
+        self.state = FileStateStore(settings.home / "promotion")
 
     def lock(self) -> AbstractContextManager[None]:
         """Hold a file's lock, which the system takes away from a process that ends; raises `BusyError`."""
@@ -64,27 +63,21 @@ class Laptop:
         return exclusive(file, "another promotion is at work", holder)
 
     def recover(self) -> list[str]:
-        """Remove a shadow and dark folders left over, and write a damaged release file anew."""
+        """Remove a shadow and dark folders left over; a damaged release file is left to the caller."""
         mended = []
         if self._folder.exists():
             shutil.rmtree(self._folder)
             mended.append("dark instances that were left over are gone")
-        file = self._settings.release_file
-        try:
-            release = read_release(file) if file.exists() else None
-        except ReleaseError as error:
-            good = msgspec.json.decode(self.notes.read(GOOD) or b"[]", type=list[Pin])
-            if not good:
-                raise ReleaseFailedError("no_way_back", f"{error}; no good model is known") from error
-            write_release(file, Release(model=good[-1]))
-            return [*mended, f"the release file was damaged, version {good[-1].version} is released again"]
-        if release is not None and release.shadow is not None:
-            write_release(file, Release(model=release.model))
+        with contextlib.suppress(ReleaseError):
+            release = self.serving()
+            if release is None or release.shadow is None:
+                return mended
+            write_release(self._settings.release_file, Release(model=release.model))
             mended.append(f"version {release.shadow.version} was left in shadow and is not any more")
         return mended
 
     def serving(self) -> Release | None:
-        """What the release file says."""
+        """What the release file says; raises `ReleaseError` where it is damaged."""
         try:
             return read_release(self._settings.release_file)
         except ReleaseError:
@@ -163,7 +156,7 @@ class Laptop:
         try:
             read_package(package_folder(self._settings.models_dir, pin), pin.sha256)
         except PackageError as error:
-            raise ReleaseFailedError("no_way_back", f"version {pin.version} cannot come back: {error}") from error
+            raise ReleaseFailedError("no_way_back", f"version {pin.version} cannot be restored: {error}") from error
 
     def _take(self, pin: Pin, reason: Any) -> None:
         write_release(self._settings.release_file, Release(model=pin))

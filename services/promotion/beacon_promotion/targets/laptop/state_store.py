@@ -1,12 +1,12 @@
-"""Notes as files of a folder: written whole and to the disk, or not at all."""
+"""The state store of a laptop: files of a folder, written whole and to the disk, or not at all."""
 
 from pathlib import Path
 
 from beacon_core.platform.files import write_whole
 
 
-class FileNotes:
-    """`Notes` (target.py) in `folder`."""
+class FileStateStore:
+    """`StateStore` (target.py) in `folder`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -12,13 +12,13 @@ from beacon_core.model_package.release import package_folder
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import Settings
 from beacon_promotion.analysis import phases
-from beacon_promotion.analysis.judge import Finding
-from beacon_promotion.analysis.measurements import Golden, Labels, Measures, Side
+from beacon_promotion.analysis.judge import PhaseResult
+from beacon_promotion.analysis.measurements import GoldenResults, Labels, Measures, Side
 from beacon_promotion.controller import state_machine
+from beacon_promotion.controller.aliases import Aliases
 from beacon_promotion.controller.candidates import Candidate
-from beacon_promotion.controller.registry import Aliases
 from beacon_promotion.controller.state_machine import Promoter
-from beacon_promotion.ledger.book import Book
+from beacon_promotion.ledger.writer import LedgerWriter
 from beacon_promotion.targets.base.target import ReleaseFailedError
 
 PRODUCT = load_product(Settings().product)
@@ -41,7 +41,7 @@ def place(tmp_path, monkeypatch):
     def fine(order):
         with order.target.dark([order.new]):
             sides = [Side(pin=pin, requests=800) for pin in (order.new, order.old) if pin is not None]
-        return Measures(new=sides[0], old=sides[1] if len(sides) > 1 else None, golden=Golden(8, 0))
+        return Measures(new=sides[0], old=sides[1] if len(sides) > 1 else None, golden=GoldenResults(8, 0))
 
     def shadow(order):
         if order.old is not None:
@@ -54,7 +54,7 @@ def place(tmp_path, monkeypatch):
 
 @pytest.fixture
 def promoter(place, engine):
-    return Promoter(place, Book(engine, place.notes, PRODUCT.name, "memory", lambda _: None), PRODUCT)
+    return Promoter(place, LedgerWriter(engine, place.state, PRODUCT.name, "memory", lambda _: None), PRODUCT)
 
 
 def pins_of(place):
@@ -78,8 +78,8 @@ def serves(place):
     return place.released.model.version
 
 
-def owed(place):
-    return msgspec.json.decode(place.notes["aliases"], type=Aliases)
+def outbox(place):
+    return msgspec.json.decode(place.state["aliases"], type=Aliases)
 
 
 def test_a_good_candidate_serves_and_the_ledger_tells_every_step(promoter, place, engine):
@@ -97,9 +97,9 @@ def test_a_good_candidate_serves_and_the_ledger_tells_every_step(promoter, place
         ("verify", "pass", ["2"]),
         ("end", "promoted", ["2"]),
     ]
-    assert owed(place) == Aliases(PRODUCT.name, "2", "1")
+    assert outbox(place) == Aliases(PRODUCT.name, "2", "1")
     assert [pin.version for pin in promoter.good()] == ["1", "2"]
-    assert "intent" not in place.notes
+    assert "intent" not in place.state
 
 
 @pytest.mark.parametrize("call", ["package", "check", "dark", "shadow", "release"])
@@ -111,20 +111,22 @@ def test_whatever_does_not_work_the_old_model_serves_alone(promoter, place, engi
     place.fails = {}
     promoter.recover()
     assert serves(place) == "1"
-    assert "intent" not in place.notes
+    assert "intent" not in place.state
     (end,) = rows(engine, step="end")
     assert [pin.version for pin in end.serving] == ["1"]
 
 
 def test_a_model_that_is_wrong_once_it_serves_is_rolled_back(promoter, place, engine, monkeypatch):
     monkeypatch.setattr(
-        phases, "verify", lambda order: Measures(new=Side(pin=order.new, requests=8), golden=Golden(8, 3, "wrong"))
+        phases,
+        "verify",
+        lambda order: Measures(new=Side(pin=order.new, requests=8), golden=GoldenResults(8, 3, "wrong")),
     )
     promoter.recover()
     ended = promoter.promote(candidate(place), "the gate")
     assert (ended.outcome, ended.reason, serves(place)) == ("rolled_back", "golden_mismatch", "1")
     assert [pin.version for pin in promoter.good()] == ["1"]
-    assert owed(place).champion == "1"
+    assert outbox(place).champion == "1"
     assert [row.outcome for row in rows(engine, step="end")] == ["rolled_back"]
 
 
@@ -146,20 +148,20 @@ def test_killed_at_any_step_the_next_run_finds_or_makes_a_consistent_state(place
     outcomes = set()
     for step in range(200):
         fresh = MemoryTarget(place.packages, pins_of(place)[0])
-        promoter = Promoter(fresh, Book(engine, fresh.notes, PRODUCT.name, "memory", lambda _: None), PRODUCT)
+        promoter = Promoter(fresh, LedgerWriter(engine, fresh.state, PRODUCT.name, "memory", lambda _: None), PRODUCT)
         promoter.recover()
         if not kill_at(promoter, fresh, step):
             break
-        intent = msgspec.json.decode(fresh.notes["intent"]) if "intent" in fresh.notes else {}
+        intent = msgspec.json.decode(fresh.state["intent"]) if "intent" in fresh.state else {}
         promoter.recover()
         version = serves(fresh)
-        # What was verified is kept, what was not is taken back.
+        # What was verified is kept, what was not is rolled back.
         assert version == {"trying": "1", "keeping": "2"}.get(intent.get("stage"), version), step
         outcomes.add(version)
-        assert "intent" not in fresh.notes, step
+        assert "intent" not in fresh.state, step
         assert promoter.good()[-1].version == version, step
-        assert owed(fresh).champion == version, step
-        assert "ledger" not in fresh.notes, step
+        assert outbox(fresh).champion == version, step
+        assert "ledger" not in fresh.state, step
         with engine.connect() as connection:
             newest = ledger.history(connection, PRODUCT.name, 1)[0]
         assert [pin.version for pin in newest.serving] == [version], step
@@ -174,7 +176,7 @@ def test_killed_at_any_step_the_next_run_finds_or_makes_a_consistent_state(place
 def test_a_recovery_that_is_killed_is_recovered_from(place, engine):
     for step in range(200):
         fresh = MemoryTarget(place.packages, pins_of(place)[0])
-        promoter = Promoter(fresh, Book(engine, fresh.notes, PRODUCT.name, "memory", lambda _: None), PRODUCT)
+        promoter = Promoter(fresh, LedgerWriter(engine, fresh.state, PRODUCT.name, "memory", lambda _: None), PRODUCT)
         promoter.recover()
         _killed_after_release(promoter, fresh)
         fresh.calls.clear()
@@ -187,7 +189,7 @@ def test_a_recovery_that_is_killed_is_recovered_from(place, engine):
         fresh.kill_at = -1
         promoter.recover()
         assert serves(fresh) == "1"
-        assert "intent" not in fresh.notes
+        assert "intent" not in fresh.state
         if done:
             assert step > 3
             return
@@ -213,10 +215,10 @@ def test_a_rollback_restores_the_last_good_model_and_is_told(promoter, place, en
     promoter.promote(candidate(place, "3"), "the gate")
     ended = promoter.roll_back("ada", "by_hand", "prices look odd")
     assert (ended.outcome, serves(place)) == ("rolled_back", "2")
-    assert owed(place) == Aliases(PRODUCT.name, "2", "1")
-    # Once more goes further back, and never to the model that was taken back.
+    assert outbox(place) == Aliases(PRODUCT.name, "2", "1")
+    # Once more goes further back, and never to the model that was rolled back.
     assert promoter.roll_back("ada", "by_hand", "still odd").outcome == "rolled_back"
-    assert (serves(place), owed(place)) == ("1", Aliases(PRODUCT.name, "1", None))
+    assert (serves(place), outbox(place)) == ("1", Aliases(PRODUCT.name, "1", None))
     with pytest.raises(ReleaseFailedError, match="no earlier good model"):
         promoter.roll_back("ada", "by_hand", "and again")
     assert serves(place) == "1"
@@ -225,7 +227,7 @@ def test_a_rollback_restores_the_last_good_model_and_is_told(promoter, place, en
 def test_ten_promotions_can_be_gone_back_from_one_by_one(tmp_path, place, engine):
     pins = [build_package(tmp_path / "more", PRODUCT, str(version)) for version in range(10, 20)]
     place.packages |= {pin: read_package(package_folder(tmp_path / "more", pin), pin.sha256) for pin in pins}
-    promoter = Promoter(place, Book(engine, place.notes, PRODUCT.name, "memory", lambda _: None), PRODUCT)
+    promoter = Promoter(place, LedgerWriter(engine, place.state, PRODUCT.name, "memory", lambda _: None), PRODUCT)
     promoter.recover()
     for pin in pins:
         assert promoter.promote(candidate(place, pin.version), "the gate").outcome == "promoted"
@@ -239,7 +241,7 @@ def test_ten_promotions_can_be_gone_back_from_one_by_one(tmp_path, place, engine
 def test_a_rollback_that_was_killed_is_brought_to_its_end(place, engine):
     for step in range(100):
         fresh = MemoryTarget(place.packages, pins_of(place)[0])
-        promoter = Promoter(fresh, Book(engine, fresh.notes, PRODUCT.name, "memory", lambda _: None), PRODUCT)
+        promoter = Promoter(fresh, LedgerWriter(engine, fresh.state, PRODUCT.name, "memory", lambda _: None), PRODUCT)
         promoter.recover()
         promoter.promote(candidate(fresh), "the gate")
         fresh.calls.clear()
@@ -250,7 +252,7 @@ def test_a_rollback_that_was_killed_is_brought_to_its_end(place, engine):
         except Killed:
             killed = True
         fresh.kill_at = -1
-        begun = "intent" in fresh.notes
+        begun = "intent" in fresh.state
         promoter.recover()
         assert serves(fresh) == ("1" if begun or not killed or "restored" in fresh.calls else "2"), step
         assert promoter.good()[-1].version == serves(fresh), step
@@ -275,18 +277,18 @@ def test_a_release_by_somebody_else_is_noted(promoter, place, engine):
 
 def test_a_first_model_has_nothing_to_go_back_to(place, engine):
     fresh = MemoryTarget(place.packages, None)
-    promoter = Promoter(fresh, Book(engine, fresh.notes, PRODUCT.name, "memory", lambda _: None), PRODUCT)
+    promoter = Promoter(fresh, LedgerWriter(engine, fresh.state, PRODUCT.name, "memory", lambda _: None), PRODUCT)
     promoter.recover()
     assert promoter.promote(candidate(fresh), "the gate").outcome == "promoted"
     assert serves(fresh) == "2"
-    assert owed(fresh) == Aliases(PRODUCT.name, "2", None)
+    assert outbox(fresh) == Aliases(PRODUCT.name, "2", None)
 
 
 def test_somebody_who_wants_the_end_gets_it_before_the_release(promoter, place, engine, monkeypatch):
     promoter.recover()
 
     def wait(order):
-        place.notes["stop"] = b"ada"
+        place.state["stop"] = b"ada"
         return Measures(new=Side(pin=order.new, requests=800))
 
     monkeypatch.setattr(state_machine, "PHASES", (("dark", wait),))
@@ -316,7 +318,7 @@ def test_the_ledgers_rows_wait_for_the_store(promoter, place, engine, monkeypatc
 @pytest.mark.parametrize("outcome", ["fail", "inconclusive"])
 def test_only_what_is_proven_in_the_dark_goes_on(promoter, place, engine, monkeypatch, outcome):
     reason = "output_shift" if outcome == "fail" else "too_few_samples"
-    monkeypatch.setattr(state_machine, "judge", lambda *_: Finding(outcome, reason, "so it is", ()))
+    monkeypatch.setattr(state_machine, "judge", lambda *_: PhaseResult(outcome, reason, "so it is", ()))
     promoter.recover()
     ended = promoter.promote(candidate(place), "the gate")
     assert (ended.outcome, ended.reason) == ("refused" if outcome == "fail" else "kept", reason)
@@ -344,3 +346,19 @@ def test_a_shift_that_the_truth_has_excused_in_the_dark_is_excused_before_users(
     # Of the next candidate nothing is known yet.
     monkeypatch.setattr(state_machine, "PHASES", phases[1:])
     assert promoter.promote(candidate(place, "3"), "the gate").reason == "output_shift"
+
+
+def test_a_damaged_release_is_restored_from_the_good_models(promoter, place):
+    promoter.recover()
+    promoter.promote(candidate(place), "the gate")
+    place.damaged = True
+    promoter.recover()
+    assert serves(place) == "2"
+    assert not place.damaged
+
+
+def test_a_damaged_release_without_a_good_model_has_no_way_back(promoter, place):
+    place.damaged = True
+    with pytest.raises(ReleaseFailedError, match="no good model is known") as refused:
+        promoter.recover()
+    assert refused.value.reason == "no_way_back"

@@ -1,4 +1,4 @@
-"""The ledger in words, for a terminal."""
+"""The ledger's rows as text, for a terminal."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -7,8 +7,8 @@ from beacon_core.domain.ledger_entries import Entry
 from beacon_core.domain.pins import Pin
 
 
-def told_rows(entries: Sequence[Entry]) -> str:
-    """One line a row."""
+def format_history(entries: Sequence[Entry]) -> str:
+    """One line per row."""
     if not entries:
         return "the ledger is empty"
     return "\n".join(
@@ -18,7 +18,7 @@ def told_rows(entries: Sequence[Entry]) -> str:
     )
 
 
-def told_change(moment: datetime, entry: Entry, change: Entry, run: Sequence[Entry]) -> str:
+def format_change(moment: datetime, entry: Entry, change: Entry, run: Sequence[Entry]) -> str:
     """What served at `moment`, since when, who changed it and why; `run` are the rows of that run, newest first."""
     pins = " or ".join(f"{pin.name} version {pin.version} ({pin.sha256[:12]})" for pin in entry.serving) or "nothing"
     lines = [

@@ -1,4 +1,4 @@
-"""The words of `beacon` that are jobs/promote.py with some arguments."""
+"""The entry points of `beacon promote`, `rollback` and the like: jobs/promote.py with arguments."""
 
 import sys
 

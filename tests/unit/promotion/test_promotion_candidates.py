@@ -14,11 +14,10 @@ from beacon_core.domain.ledger_entries import Entry
 from beacon_core.domain.pins import Pin
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import Settings
-from beacon_promotion.controller.candidates import NoCandidateError, choose, rejected
+from beacon_promotion.controller.candidates import NoCandidateError, rejected, select_candidate
 
 AUTO = load_product(Settings().product)
-BY_HAND = msgspec.structs.replace(AUTO.policy.promotion, mode="manual")
-MANUAL = msgspec.structs.replace(AUTO, policy=msgspec.structs.replace(AUTO.policy, promotion=BY_HAND))
+MANUAL = msgspec.structs.replace(AUTO, promotion=msgspec.structs.replace(AUTO.policy.promotion, mode="manual"))
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 OLD, NEW = (Pin(AUTO.name, version, version * 64) for version in ("1", "2"))
 
@@ -53,14 +52,14 @@ def ended(connection, outcome, reason=None, minutes=2, action="promote", before=
 
 def why_not(connection, product=AUTO, serving=OLD, version=""):
     with pytest.raises(NoCandidateError) as caught:
-        choose(connection, product, serving, version)
+        select_candidate(connection, product, serving, version)
     return str(caught.value)
 
 
 def test_the_newest_verdict_that_passed_is_promoted(connection):
     assert why_not(connection) == "there is no verdict yet"
     judged(connection)
-    found = choose(connection, AUTO, OLD)
+    found = select_candidate(connection, AUTO, OLD)
     assert (found.pin, found.verdict, found.reason, found.approved_by) == (NEW, 1, "so it is", None)
 
 
@@ -87,7 +86,7 @@ def test_a_verdict_against_another_champion_is_stale(connection):
     judged(connection, champion="7")
     assert "was judged against version 7, and version 1 serves" in why_not(connection, version="2")
     judged(connection, champion=None, minutes=1)
-    assert choose(connection, AUTO, OLD).pin == NEW
+    assert select_candidate(connection, AUTO, OLD).pin == NEW
 
 
 def test_where_a_person_has_the_last_word_it_is_waited_for(connection):
@@ -95,7 +94,7 @@ def test_where_a_person_has_the_last_word_it_is_waited_for(connection):
     assert "waits for a person (make approve VERSION=2" in why_not(connection, MANUAL)
     assert "waits for a person" in why_not(connection, MANUAL, version="2")
     decided(connection, APPROVED)
-    assert choose(connection, MANUAL, OLD).approved_by == "ada"
+    assert select_candidate(connection, MANUAL, OLD).approved_by == "ada"
 
 
 @pytest.mark.parametrize("version", ["", "2"])
@@ -105,7 +104,7 @@ def test_a_rejection_holds_whatever_the_mode(connection, version):
     assert "was rejected by ada: a good reason" in why_not(connection, version=version)
     assert rejected(connection, NEW) == ("ada", "a good reason")
     decided(connection, APPROVED, minutes=2)
-    assert choose(connection, AUTO, OLD, version).pin == NEW
+    assert select_candidate(connection, AUTO, OLD, version).pin == NEW
     assert rejected(connection, NEW) is None
 
 
@@ -116,20 +115,20 @@ def test_what_failed_is_not_tried_again_by_itself(connection, outcome, reason):
     judged(connection)
     ended(connection, outcome, reason)
     assert f"was tried before, and {outcome}: as told" in why_not(connection)
-    assert choose(connection, AUTO, OLD, "2").pin == NEW  # a person may
+    assert select_candidate(connection, AUTO, OLD, "2").pin == NEW  # a person may
     judged(connection, minutes=5)
-    assert choose(connection, AUTO, OLD).verdict == 2  # so may a newer verdict
+    assert select_candidate(connection, AUTO, OLD).verdict == 2  # so may a newer verdict
 
 
 def test_an_approval_after_a_failure_tries_again(connection):
     judged(connection)
     ended(connection, "refused", "latency")
     decided(connection, APPROVED, minutes=5)
-    assert choose(connection, AUTO, OLD).approved_by == "ada"
+    assert select_candidate(connection, AUTO, OLD).approved_by == "ada"
 
 
 @pytest.mark.parametrize("action", ["watch", "roll_back"])
-def test_what_was_taken_back_later_is_not_tried_again(connection, action):
+def test_what_was_rolled_back_later_is_not_tried_again(connection, action):
     judged(connection)
     ended(connection, "promoted")
     ended(connection, "rolled_back", "realised_error", 10, action, before=NEW, after=OLD)
@@ -139,7 +138,7 @@ def test_what_was_taken_back_later_is_not_tried_again(connection, action):
 def test_the_model_that_is_gone_back_to_is_not_blamed(connection):
     judged(connection, OLD, champion="2")
     ended(connection, "rolled_back", "realised_error", 10, "watch", before=NEW, after=OLD)
-    assert choose(connection, AUTO, NEW).pin == OLD
+    assert select_candidate(connection, AUTO, NEW).pin == OLD
 
 
 @pytest.mark.parametrize("reason", ["interrupted", "target_down", "package_missing"])
@@ -147,12 +146,12 @@ def test_what_says_nothing_of_the_model_is_tried_again(connection, reason):
     judged(connection)
     for minutes in range(2, 9):
         ended(connection, "kept", reason, minutes)
-    assert choose(connection, AUTO, OLD).pin == NEW
+    assert select_candidate(connection, AUTO, OLD).pin == NEW
 
 
 def test_an_inconclusive_try_is_repeated_so_many_times(connection):
     judged(connection)
     for number in range(AUTO.policy.rollout.tries):
-        assert choose(connection, AUTO, OLD).pin == NEW
+        assert select_candidate(connection, AUTO, OLD).pin == NEW
         ended(connection, "kept", "too_few_samples", number + 2)
     assert f"was inconclusive {AUTO.policy.rollout.tries} times" in why_not(connection)

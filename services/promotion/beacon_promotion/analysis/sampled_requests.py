@@ -1,7 +1,7 @@
-"""What is asked of a model before users are: what users asked last, and where that is too little, made-up homes.
+"""The requests that a model answers in the dark: the newest of the prediction log, and generated ones if they are few.
 
-Requests of the prediction log are the truest ones, and some of them have an actual value by now. Made-up rows follow
-the training quantiles of the old model's features, each by itself, some values missing.
+Requests of the log are the most realistic, and some of them have an actual by now. Generated requests follow the
+training quantiles of the old model's features, each feature by itself, with some values missing.
 """
 
 import logging
@@ -10,11 +10,9 @@ from bisect import bisect_right
 from itertools import pairwise
 
 import msgspec
-from sqlalchemy import Engine, select
-from sqlalchemy.exc import SQLAlchemyError
 
-from beacon_core.data.actuals import before_newest, labelled
-from beacon_core.data.tables import predictions
+from beacon_core.data.database import DatabaseUnavailableError, Engine
+from beacon_core.data.promotion_evidence import newest_features, newest_labelled
 from beacon_core.domain.masking import word
 from beacon_core.domain.product import Product
 from beacon_core.domain.times import read_time
@@ -26,30 +24,28 @@ LEVELS = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
 """What a feature's min, quantiles and max stand for."""
 MISSING = 0.05
 SEED = 20
-CORRECTED = 10
-"""So many actuals are looked at for each that is wanted: others were corrected, or are of older predictions."""
 
 
-class Row(msgspec.Struct, frozen=True):
-    """Features of one request (those that are missing are not there), and the true value where it is known."""
+class SampledRequest(msgspec.Struct, frozen=True):
+    """The features of one request without those that are missing, and the actual if there is one."""
 
     features: dict[str, float]
     actual: float | None = None
 
 
-def rows_for(engine: Engine, product: Product, manifest: Manifest, count: int) -> list[Row]:
-    """`count` rows to ask: at most half of them with an actual, then other requests, each once, then made-up ones."""
+def sample_requests(engine: Engine, product: Product, manifest: Manifest, count: int) -> list[SampledRequest]:
+    """`count` requests: at most half of them with an actual, then others of the log, then generated."""
     try:
         found = _labelled(engine, product, manifest, count // 2)
         found += _newest(engine, product, count - len(found))
-    except (SQLAlchemyError, OSError) as error:
-        log.warning("the store does not answer: only made-up requests are asked", extra={"error": word(error)})
+    except DatabaseUnavailableError as error:
+        log.warning("the database does not answer: only generated requests are sent", extra={"error": word(error)})
         found = []
-    return found + made_up(product, manifest, count - len(found))
+    return found + generate_requests(product, manifest, count - len(found))
 
 
-def made_up(product: Product, manifest: Manifest, count: int) -> list[Row]:
-    """Rows from the manifest's quantiles, always the same ones."""
+def generate_requests(product: Product, manifest: Manifest, count: int) -> list[SampledRequest]:
+    """Requests from the manifest's quantiles, the same at each call."""
     draw = random.Random(SEED)  # noqa: S311 - no secret
     facts = {feature.name: feature for feature in manifest.features}
     rows = []
@@ -64,7 +60,7 @@ def made_up(product: Product, manifest: Manifest, count: int) -> list[Row]:
             keep = len(product.features) - len(values) <= product.min_features or not feature.nullable
             if keep or draw.random() >= MISSING:
                 values[feature.name] = value
-        rows.append(Row(values))
+        rows.append(SampledRequest(values))
     return rows
 
 
@@ -76,29 +72,22 @@ def _at(facts: FeatureFacts, level: float) -> float:
     return below + (above - below) * (level - low) / (high - low)
 
 
-def _labelled(engine: Engine, product: Product, manifest: Manifest, count: int) -> list[Row]:
+def _labelled(engine: Engine, product: Product, manifest: Manifest, count: int) -> list[SampledRequest]:
     """The predictions whose actuals came last.
 
     Only those that were made after the old model: on what it has learnt by heart no other can be as good. What the
     new one has learnt from them the gate has judged on rows that it had not seen.
     """
-    with engine.connect() as connection:
-        after = before_newest(connection, CORRECTED * count)
-        made = read_time(manifest.created_at)
-        columns = (predictions.c.id, predictions.c.features)
-        found = labelled(*columns, since=made, after=after)
-        newest = connection.execute(select(found).order_by(found.c.actual_id.desc(), found.c.id).limit(count))
-        rows = [Row(_known(product, row.features), row.value) for row in newest]
-    return [row for row in rows if _is_answered(product, row)]
+    found = newest_labelled(engine, read_time(manifest.created_at), count)
+    rows = [SampledRequest(_known(product, features), actual) for features, actual in found]
+    return [row for row in rows if _is_accepted(product, row)]
 
 
-def _newest(engine: Engine, product: Product, count: int) -> list[Row]:
-    query = select(predictions.c.features).order_by(predictions.c.time.desc()).limit(count)
-    with engine.connect() as connection:
-        found = [Row(_known(product, row.features)) for row in connection.execute(query)]
-    # A question that users repeat says nothing new: made-up ones in its place may find what it cannot.
+def _newest(engine: Engine, product: Product, count: int) -> list[SampledRequest]:
+    found = [SampledRequest(_known(product, features)) for features in newest_features(engine, count)]
+    # A repeated request shows nothing new: a generated one in its place may.
     different = {tuple(row.features.items()): row for row in found}
-    return [row for row in different.values() if _is_answered(product, row)]
+    return [row for row in different.values() if _is_accepted(product, row)]
 
 
 def _known(product: Product, features: dict[str, float | None]) -> dict[str, float]:
@@ -106,7 +95,7 @@ def _known(product: Product, features: dict[str, float | None]) -> dict[str, flo
     return {name: value for name in product.feature_names if (value := features.get(name)) is not None}
 
 
-def _is_answered(product: Product, row: Row) -> bool:
-    """Whether inference answers it today; it once took parts of whole numbers."""
+def _is_accepted(product: Product, row: SampledRequest) -> bool:
+    """Whether inference accepts it today; earlier builds accepted fractions of whole numbers."""
     whole = [row.features.get(feature.name, 0) for feature in product.features if feature.is_whole]
     return len(row.features) >= product.min_features and all(float(value).is_integer() for value in whole)

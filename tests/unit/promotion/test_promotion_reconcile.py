@@ -17,10 +17,10 @@ from beacon_core.model_package.manifest import read_package
 from beacon_core.model_package.release import package_folder
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import Settings
-from beacon_promotion.analysis.measurements import Golden, Measures, Side
-from beacon_promotion.controller import reconcile, registry, state_machine
+from beacon_promotion.analysis.measurements import GoldenResults, Measures, Side
+from beacon_promotion.controller import aliases, reconcile, state_machine
 from beacon_promotion.controller.candidates import Candidate
-from beacon_promotion.controller.reconcile import Runs
+from beacon_promotion.controller.reconcile import Reconciler
 from beacon_promotion.targets.base.target import ReleaseFailedError
 
 PRODUCT = load_product(Settings().product)
@@ -37,7 +37,7 @@ def engine(tmp_path):
 @pytest.fixture
 def place(tmp_path, engine, monkeypatch):
     """Version 1 serves; 2 and 3 can be promoted."""
-    monkeypatch.setattr(registry, "settle", lambda *_: None)
+    monkeypatch.setattr(aliases, "reconcile", lambda *_: None)
     monkeypatch.setattr(reconcile, "POLL_SECONDS", 0.01)
     pins = [build_package(tmp_path / "models", PRODUCT, version) for version in ("1", "2", "3")]
     packages = {pin: read_package(package_folder(tmp_path / "models", pin), pin.sha256) for pin in pins}
@@ -55,7 +55,7 @@ def told():
 
 @pytest.fixture
 def job(place, engine, told, tmp_path):
-    return Runs(Settings(home=tmp_path), PRODUCT, place, engine, told.append)
+    return Reconciler(Settings(home=tmp_path), PRODUCT, place, engine, told.append)
 
 
 def pin(place, version) -> Pin:
@@ -63,7 +63,7 @@ def pin(place, version) -> Pin:
 
 
 def fine(order):
-    return Measures(new=Side(pin=order.new, requests=800), golden=Golden(8, 0))
+    return Measures(new=Side(pin=order.new, requests=800), golden=GoldenResults(8, 0))
 
 
 def promoted(job, place, version):
@@ -141,7 +141,7 @@ def test_a_candidate_that_answers_users_is_the_one_that_is_gone_back_from(
     ended = job.roll_back("ada", "prices look odd")
     assert (trial.over().outcome, trial.over().reason) == ("rolled_back", "by_hand")
     assert ended.message == (
-        "version 3 answers nobody any more, version 2 serves; to go back from that one, too, ask again"
+        "version 3 answers nobody any more, version 2 serves; to roll that one back, too, ask again"
     )
     assert place.released.model.version == "2"
     assert decisions(engine) == {"3": ("rejected", "ada", "prices look odd")}

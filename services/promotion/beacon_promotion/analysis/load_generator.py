@@ -1,4 +1,4 @@
-"""Asking instances: the same requests to each of them, taking turns, every one twice.
+"""The load generator: the same requests to each instance, in turns, each of them twice.
 
 A request's time is the better of its two tries: what the machine does beside it is not the model's.
 """
@@ -14,21 +14,21 @@ from urllib.parse import urlsplit
 import msgspec
 
 from beacon_core.model_package.manifest import Manifest
-from beacon_promotion.analysis.measurements import Golden
-from beacon_promotion.analysis.rows import Row
+from beacon_promotion.analysis.measurements import GoldenResults
+from beacon_promotion.analysis.sampled_requests import SampledRequest
 from beacon_promotion.targets.base.target import Instance
 
 ROUTE = "/v1/predict"
 SECONDS = 10.0
-ASKERS = 2
+THREADS = 2
 TRIES = 2
 ROUNDING = 1e-5
 """What an answer loses on its way: five decimals are sent."""
 NOT_FINITE = "not finite"
 
 
-class Answer(msgspec.Struct, frozen=True):
-    """What came back: `status` 0 for nothing at all; `value` None where there is no prediction."""
+class ProbeResponse(msgspec.Struct, frozen=True):
+    """One response: `status` 0 if there was none, `value` None if it holds no prediction."""
 
     seconds: float
     status: int
@@ -43,12 +43,12 @@ class Answer(msgspec.Struct, frozen=True):
 
     @property
     def not_finite(self) -> bool:
-        """The server says that the model gave no finite number."""
+        """The server says that the model's output was not finite."""
         return self.failed and NOT_FINITE in self.body
 
 
-class Asker:
-    """Keeps a connection to each instance, for each thread."""
+class LoadGenerator:
+    """Sends requests, over one connection per instance and thread."""
 
     def __init__(self, api_key: str) -> None:
         self._local = threading.local()
@@ -57,8 +57,8 @@ class Asker:
         if api_key:
             self._headers["X-API-Key"] = api_key
 
-    def predict(self, instance: Instance, features: dict[str, float]) -> Answer:
-        """Ask for one prediction."""
+    def predict(self, instance: Instance, features: dict[str, float]) -> ProbeResponse:
+        """Send one request for a prediction."""
         body = msgspec.json.encode({"features": features})
         began = time.perf_counter()
         status, text = self._post(instance.url, body)
@@ -70,7 +70,7 @@ class Asker:
             except msgspec.DecodeError:
                 status = 0
         model = found.get("model", {})
-        return Answer(
+        return ProbeResponse(
             seconds,
             status,
             found.get("prediction"),
@@ -99,44 +99,51 @@ class Asker:
         return 0, b""
 
 
-def ask_all(
-    instances: Sequence[Instance], rows: Sequence[Row], seconds: float, stop: Callable[[], bool], api_key: str
-) -> list[list[list[Answer]]]:
-    """Ask every row of every instance `TRIES` times; answers by row, instance and try. Ends early after `seconds`."""
-    asker = Asker(api_key)
+def send_all(
+    instances: Sequence[Instance],
+    requests: Sequence[SampledRequest],
+    seconds: float,
+    stop: Callable[[], bool],
+    api_key: str,
+) -> list[list[list[ProbeResponse]]]:
+    """Send each request `TRIES` times to each instance; responses by request, instance and try.
+
+    Ends early after `seconds`.
+    """
+    generator = LoadGenerator(api_key)
     deadline = time.monotonic() + seconds
     left = threading.Event()
 
-    def one(place: int) -> list[list[Answer]] | None:
+    def one(place: int) -> list[list[ProbeResponse]] | None:
         if left.is_set() or time.monotonic() > deadline or stop():
             return None
-        found: list[list[Answer]] = [[] for _ in instances]
+        found: list[list[ProbeResponse]] = [[] for _ in instances]
         order = list(range(len(instances)))
         for turn in range(TRIES):
             for side in order if (place + turn) % 2 else reversed(order):
-                found[side].append(asker.predict(instances[side], rows[place].features))
+                found[side].append(generator.predict(instances[side], requests[place].features))
         return found
 
-    with ThreadPoolExecutor(ASKERS) as pool:
+    with ThreadPoolExecutor(THREADS) as pool:
         try:
-            return [found for found in pool.map(one, range(len(rows))) if found is not None]
+            return [found for found in pool.map(one, range(len(requests))) if found is not None]
         finally:
             left.set()  # a run that is told to end does not wait for the rest
 
 
-def ask_golden(instances: Sequence[Instance], manifest: Manifest, api_key: str) -> Golden:
-    """Ask every instance the model's golden requests; version and value must be the model's own."""
-    asker, asked, wrong, first = Asker(api_key), 0, 0, ""
+def send_golden(instances: Sequence[Instance], manifest: Manifest, api_key: str) -> GoldenResults:
+    """Send the model's golden requests to every instance; version and value must be the model's own."""
+    generator, asked, wrong, first = LoadGenerator(api_key), 0, 0, ""
     names = [feature.name for feature in manifest.features]
     allowed = manifest.golden_tolerance + ROUNDING
     for instance in instances:
         for case in manifest.golden:
-            answer = asker.predict(instance, dict(zip(names, case.row, strict=True)))
+            response = generator.predict(instance, dict(zip(names, case.row, strict=True)))
             asked += 1
-            right = answer.value is not None and abs(answer.value - case.prediction) <= allowed
-            if right and answer.version == manifest.version:
+            right = response.value is not None and abs(response.value - case.prediction) <= allowed
+            if right and response.version == manifest.version:
                 continue
             wrong += 1
-            told = f"{answer.value} of version {answer.version}" if answer.value is not None else answer.body
+            told = f"{response.value} of version {response.version}" if response.value is not None else response.body
             first = first or f"{instance.name}: {told or 'no answer'}, not {case.prediction} of {manifest.version}"
-    return Golden(asked, wrong, first)
+    return GoldenResults(asked, wrong, first)

@@ -1,3 +1,0 @@
-"""Names of the notes that outlive a run."""
-
-INTENT, GOOD, STOP = "intent", "good", "stop"
