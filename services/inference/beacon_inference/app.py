@@ -21,8 +21,8 @@ from beacon_inference.prediction_log.database import Database
 from beacon_inference.prediction_log.shipper import PredictionLog
 from beacon_inference.protocols import mlflow, native, open_inference, v1
 from beacon_inference.protocols.native_parser import NativeParser
+from beacon_inference.protocols.serializer import Wording
 from beacon_inference.protocols.table import Tables
-from beacon_inference.protocols.wording import Wording
 from beacon_inference.routes.health import health_routes
 from beacon_inference.routes.web import create_web
 

@@ -21,7 +21,6 @@ TWO_MEANINGS = {
     "Version": "a model version: in MLflow, and in the console's traffic",
     "Laptop": "promotion's target, and the service that runs it",
     "Instruments": "each server's metrics, by one name",
-    "Interval": "the manifest's widths, and the answer made from them",
     "Result": "a drift result: written by drift profiling, shown by the console",
     "Figure": "a realised figure: computed by drift profiling, shown by the console",
     "Connection": "a socket's connection, to Redis and from a client",

@@ -13,7 +13,7 @@ from beacon_inference.prediction_log.database import ROWS_A_STATEMENT, Database
 from beacon_inference.prediction_log.record import FirstRecord, decode_record, encode_record
 from beacon_inference.prediction_log.shipper import PATIENT, RESTS, rest_seconds
 from beacon_inference.prediction_log.spool import Spool
-from beacon_inference.protocols.wording import Wording
+from beacon_inference.protocols.serializer import Wording
 
 SERVED = [None, 4.0, *[None] * 10]
 FULL = {"outside": {0: [0, 3]}, "entities": [17], "shadow_version": "2", "shadow": [3.5]}

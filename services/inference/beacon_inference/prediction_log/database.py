@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from itertools import chain, islice
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from alembic.util import CommandError
@@ -31,6 +31,10 @@ FROM_JSON = (
     f"INSERT INTO predictions ({COLUMNS}) "  # noqa: S608 - our names
     f"SELECT {COLUMNS} FROM json_populate_recordset(NULL::predictions, %s) {KEEP}"
 )
+
+
+Outcome = Literal["accepted", "corrected", "duplicate"]
+"""What became of an actual that a client sent: kept, kept as a later value for the same, or nothing new."""
 
 
 class Actual(msgspec.Struct, frozen=True):
@@ -89,12 +93,12 @@ class Database:
             raise DatabaseUnavailableError(word(error)) from error
         return None if found is None else dict(found)
 
-    def add_actuals(self, items: Sequence[Actual]) -> list[str]:
-        """Keep actuals; for each `accepted`, `corrected` (a later value for the same) or `duplicate` (nothing new).
+    def add_actuals(self, items: Sequence[Actual]) -> list[Outcome]:
+        """Keep actuals; what became of each.
 
         Raises DatabaseUnavailableError; then none was kept.
         """
-        outcomes = []
+        outcomes: list[Outcome] = []
         received = clock.now()
         try:
             with self._open().begin() as connection:

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from beacon_core.web.http import Request, Response, encode_json
 from beacon_inference.prediction.pipeline import Protocol
 from beacon_inference.prediction_log.record import Record
+from beacon_inference.protocols.messages import BatchResponse
 from beacon_inference.protocols.native_parser import NativeParser
-from beacon_inference.protocols.wording import Wording
+from beacon_inference.protocols.serializer import Wording
 
 
 def one(parser: NativeParser, wording: Wording) -> Protocol:
@@ -24,6 +25,6 @@ def batch(parser: NativeParser, wording: Wording) -> Protocol:
 
     def respond(_: Request, records: Sequence[Record]) -> Response:
         answers = [answer for record in records for answer in wording.answers(record)]
-        return Response(encode_json({"predictions": answers}))
+        return Response(encode_json(BatchResponse(answers)))
 
     return Protocol(lambda request: parser.batch(request.body), respond)

@@ -23,6 +23,7 @@ from beacon_inference.prediction.values import (
     read_entity,
     read_leniently,
 )
+from beacon_inference.protocols.native_types import batch_type, entity_type, row_type
 
 
 class NativeParser:
@@ -33,16 +34,8 @@ class NativeParser:
         self._names = product.feature_names
         self._key = product.entity.key
         self._max_rows = max_rows
-        strict: dict[str, Any] = {"forbid_unknown_fields": True, "frozen": True, "gc": False}
-        features = msgspec.defstruct("Features", [(name, float | None, None) for name in self._names], **strict)
-        entity = msgspec.defstruct("Entity", [(self._key, Any)], **strict)
-        row = msgspec.defstruct(
-            "Row",
-            [("features", features | None, None), ("entity", entity | None, None), ("prediction_id", str | None, None)],
-            **strict,
-        )
-        batch = msgspec.defstruct("Batch", [("rows", list[row])], **strict)  # type: ignore[valid-type]
-        # The types are made at run time, so that a type checker cannot know their fields.
+        row = row_type(product, entity_type(product))
+        batch = batch_type(row, max_rows)
         self._decode_row: Callable[[bytes], Any] = msgspec.json.Decoder(row, float_hook=whole_or_float).decode
         self._decode_batch: Callable[[bytes], Any] = msgspec.json.Decoder(batch, float_hook=whole_or_float).decode
         self._nothing = (None,) * len(self._names)

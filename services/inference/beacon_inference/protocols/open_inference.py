@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from msgspec import UNSET
 
 from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.integers import whole_or_same
@@ -20,6 +21,7 @@ from beacon_inference.models.hot_swap import Models
 from beacon_inference.prediction.inputs import Ask
 from beacon_inference.prediction.pipeline import Protocol
 from beacon_inference.prediction_log.record import Record
+from beacon_inference.protocols.messages import InferResponse, OutputTensor
 from beacon_inference.protocols.table import Tables, is_given, keys_in, numbers, plain
 
 BINARY = b"application/octet-stream"
@@ -222,19 +224,15 @@ def _response(body: InferRequest, records: Sequence[Record], product: Product) -
     outputs, tails = [], []
     for output in asked:
         values = [value for record in records for value in getattr(record, OUTPUTS[output.name])]
-        kind = "BYTES" if output.name == "prediction_id" else "FP64"
-        described: dict[str, Any] = {"name": output.name, "datatype": kind, "shape": [len(values)]}
+        kind, shape = "BYTES" if output.name == "prediction_id" else "FP64", [len(values)]
         binary = (output.parameters or {}).get("binary_data")
         if binary is True or (binary is None and all_binary):
             content = _binary(values, kind)
             tails.append(content)
-            described["parameters"] = {"binary_data_size": len(content)}
+            outputs.append(OutputTensor(output.name, kind, shape, parameters={"binary_data_size": len(content)}))
         else:
-            described["data"] = values
-        outputs.append(described)
-    reply: dict[str, Any] = {"model_name": product.name, "model_version": records[0].version, "outputs": outputs}
-    if body.id is not None:
-        reply["id"] = body.id
+            outputs.append(OutputTensor(output.name, kind, shape, data=values))
+    reply = InferResponse(product.name, records[0].version, outputs, UNSET if body.id is None else body.id)
     head = encode_json(reply)
     if not tails:
         return Response(head)

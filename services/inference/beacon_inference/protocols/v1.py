@@ -12,11 +12,12 @@ from beacon_inference.models.hot_swap import Models
 from beacon_inference.prediction.inputs import Ask
 from beacon_inference.prediction.pipeline import Protocol
 from beacon_inference.prediction_log.record import Record
+from beacon_inference.protocols.messages import PredictionsResponse
 from beacon_inference.protocols.open_inference import check_model
 from beacon_inference.protocols.table import Tables, is_given, numbers
 
 
-class PredictRequest(msgspec.Struct):
+class V1Request(msgspec.Struct):
     """The body of :predict; exactly one of the two."""
 
     instances: msgspec.Raw = msgspec.Raw()
@@ -29,7 +30,7 @@ def v1(product: Product, models: Models, tables: Tables) -> Protocol:
 
     def parse(request: Request) -> Ask:
         check_model(request, product, models)
-        body: PredictRequest = tables.decode(request.body, PredictRequest)
+        body: V1Request = tables.decode(request.body, V1Request)
         has_instances, has_inputs = is_given(body.instances), is_given(body.inputs)
         if has_instances == has_inputs:
             raise BeaconError("invalid_body", "send either instances or inputs", "instances")
@@ -73,4 +74,4 @@ def _records(columns: dict[str, Any]) -> list[dict[str, Any]]:
 
 def respond(_: Request, records: Sequence[Record]) -> Response:
     """Bare predictions, as V1 clients expect them."""
-    return Response(encode_json({"predictions": [value for record in records for value in record.prediction]}))
+    return Response(encode_json(PredictionsResponse([value for record in records for value in record.prediction])))

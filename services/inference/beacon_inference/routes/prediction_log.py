@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from flask import Flask, Response, request
+from flask import Flask, Response, jsonify, request
 
 from beacon_core.data.database import DatabaseUnavailableError
 from beacon_core.domain.errors import BeaconError
@@ -17,7 +17,8 @@ from beacon_inference.prediction.values import check_values
 from beacon_inference.prediction_log.database import Database
 from beacon_inference.prediction_log.record import Record
 from beacon_inference.prediction_log.shipper import PredictionLog
-from beacon_inference.protocols.wording import Wording
+from beacon_inference.protocols.messages import ActualsResponse, LoggedActual, LoggedPrediction, ShadowPrediction
+from beacon_inference.protocols.serializer import Wording
 from beacon_inference.routes.actuals import parse_actuals
 
 
@@ -41,7 +42,7 @@ def add_log(
             actual = database.find_actual(record)
         except DatabaseUnavailableError:
             actual = None  # the record came out of the spool; its actual cannot be anywhere yet
-        return _described(record, actual, wording, product)
+        return jsonify(_described(record, actual, wording, product))
 
     @app.post("/v1/actuals")
     def actuals() -> Any:
@@ -55,7 +56,7 @@ def add_log(
                 prefix = f"actuals[{index}]." if "actuals" in body else ""
                 raise _unknown(item.prediction_id, f"{prefix}prediction_id")
         outcomes = database.add_actuals(items)
-        return {"outcomes": outcomes, "accepted": len(outcomes) - outcomes.count("duplicate")}
+        return jsonify(ActualsResponse(outcomes, len(outcomes) - outcomes.count("duplicate")))
 
 
 def _check_key(settings: Settings) -> None:
@@ -66,19 +67,21 @@ def _unknown(prediction_id: str, field: str) -> BeaconError:
     return BeaconError("unknown_prediction", f"no prediction has the id {prediction_id[:64]}", field)
 
 
-def _described(record: Record, actual: dict[str, Any] | None, wording: Wording, product: Product) -> dict[str, Any]:
+def _described(record: Record, actual: dict[str, Any] | None, wording: Wording, product: Product) -> LoggedPrediction:
     """Everything that is known of one prediction: the answer that was given, and what was kept beside it."""
     names = product.feature_names
     (answer,), (given,) = wording.answers(record), record.given
     entity = None if record.entities is None else record.entities[0]
-    return msgspec.structs.asdict(answer) | {
-        "time": datetime.fromtimestamp(record.time, UTC),
-        "entity": None if entity is None else {product.entity.key: entity},
-        "features": dict(zip(names, given, strict=True)),
-        "served": None if record.served is None else dict(zip(names, record.served[0], strict=True)),
-        "shadow": None if record.shadow is None else {"version": record.shadow_version, "prediction": record.shadow[0]},
-        "latency_seconds": record.latency,
-        "request_id": record.request_id,
-        "trace_id": record.trace_id,
-        "actual": actual and {key: actual[key] for key in ("value", "observed_at", "received_at", "source")},
-    }
+    shadow = None if record.shadow is None else ShadowPrediction(str(record.shadow_version), record.shadow[0])
+    return LoggedPrediction(
+        **msgspec.structs.asdict(answer),
+        time=datetime.fromtimestamp(record.time, UTC),
+        entity=None if entity is None else {product.entity.key: entity},
+        features=dict(zip(names, given, strict=True)),
+        served=None if record.served is None else dict(zip(names, record.served[0], strict=True)),
+        shadow=shadow,
+        latency_seconds=record.latency,
+        request_id=record.request_id,
+        trace_id=record.trace_id,
+        actual=None if actual is None else LoggedActual(*[actual[key] for key in LoggedActual.__struct_fields__]),
+    )

@@ -12,7 +12,7 @@ from beacon_inference.models.hot_swap import Models
 from beacon_inference.openapi import openapi
 from beacon_inference.prediction_log.database import Database
 from beacon_inference.prediction_log.shipper import PredictionLog
-from beacon_inference.protocols.wording import Wording
+from beacon_inference.protocols.serializer import Wording
 from beacon_inference.routes.models import add_metadata
 from beacon_inference.routes.prediction_log import add_log
 

@@ -6,30 +6,10 @@ import msgspec
 
 from beacon_core.domain.product import Product
 from beacon_inference.prediction_log.record import Record, Values
+from beacon_inference.protocols.messages import PredictionInterval, PredictionResponse
 
 KEPT_PATTERNS = 4096
 KEPT_MODELS = 16
-
-
-class Interval(msgspec.Struct, frozen=True, gc=False):
-    """The conformal interval, in the target's unit."""
-
-    low: float
-    high: float
-    coverage: float
-
-
-class Answer(msgspec.Struct, frozen=True, gc=False):
-    """What a client is told of one prediction."""
-
-    prediction: float
-    unit: str
-    interval: Interval
-    prediction_id: str
-    model: msgspec.Raw
-    imputed: msgspec.Raw
-    out_of_range: list[str]
-    sources: msgspec.Raw
 
 
 class Missing(NamedTuple):
@@ -49,7 +29,7 @@ class Wording:
         self._complete = self._word((False,) * len(self._names))
         self._models: dict[str, msgspec.Raw] = {}
 
-    def answers(self, record: Record) -> list[Answer]:
+    def answers(self, record: Record) -> list[PredictionResponse]:
         """Build the answer to each row."""
         unit, coverage = self._product.target.unit, self._product.serving.interval_coverage
         model = self._models.get(record.sha256) or self._model(record)
@@ -58,9 +38,11 @@ class Wording:
             stored = None if served is None else served[row]
             words = self._complete if stored is None and None not in given else self._missing(given, stored)
             outside = [self._names[column] for column in record.outside.get(row, ())]
-            interval = Interval(record.low[row], record.high[row], coverage)
+            interval = PredictionInterval(record.low[row], record.high[row], coverage)
             prediction, name = record.prediction[row], record.ids[row]
-            answers.append(Answer(prediction, unit, interval, name, model, words.imputed, outside, words.sources))
+            answers.append(
+                PredictionResponse(prediction, unit, interval, name, model, words.imputed, outside, words.sources)
+            )
         return answers
 
     def _missing(self, given: Values, served: Values | None) -> Missing:
