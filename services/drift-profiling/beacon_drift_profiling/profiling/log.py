@@ -14,7 +14,6 @@ from sqlalchemy import ColumnElement, Connection, Text, cast, func, select
 
 from beacon_core.data.actuals import actual_id, last_before, of_last_before
 from beacon_core.data.tables import actuals, predictions, traffic
-from beacon_core.domain.features import merge_named
 from beacon_drift_profiling.profiling.sums import Rows
 
 HOUR = timedelta(hours=1)
@@ -75,7 +74,6 @@ def read_unit(connection: Connection, unit: Unit, names: Sequence[str]) -> HourO
         select(
             table.id,
             cast(table.features, Text),
-            cast(table.served, Text),
             cast(table.out_of_range, Text),
             table.prediction,
             table.low,
@@ -98,7 +96,7 @@ def read_unit(connection: Connection, unit: Unit, names: Sequence[str]) -> HourO
             try:
                 parsed.append(_parse(row, names, told.get(row[0])))
                 ids.append(row[0])
-                sha256 = row[9]
+                sha256 = row[8]
             except (ValueError, TypeError):
                 set_aside.append(str(row[0]))
         blocks.append(np.asarray(parsed, dtype=np.float64).reshape(len(parsed), len(names) + 7))
@@ -111,18 +109,17 @@ def read_unit(connection: Connection, unit: Unit, names: Sequence[str]) -> HourO
 
 def _parse(row: Sequence[Any], names: Sequence[str], told: tuple[float, datetime] | None) -> list[float]:
     """Return one row's features, then the rest of `Rows` in order; raises ValueError or TypeError."""
-    stored = None if row[2] is None or row[2] == "null" else _decode(row[2])
-    known = merge_named(_decode(row[1]), stored)
+    known = _decode(row[1])
     values = [known.get(name) for name in names]
-    numbers = [float(value) for value in row[4:8]]
+    numbers = [float(value) for value in row[3:7]]
     if not np.isfinite(numbers).all():
         raise ValueError("not finite")
     value = delay = float("nan")
     if told is not None:
         value, received = told
-        delay = max((received - _utc(row[8])).total_seconds(), 0.0)
+        delay = max((received - _utc(row[7])).total_seconds(), 0.0)
     filled = [float("nan") if item is None else item for item in values]
-    return [*filled, *numbers, float(bool(_decode_names(row[3]))), value, delay]
+    return [*filled, *numbers, float(bool(_decode_names(row[2]))), value, delay]
 
 
 def _actuals(connection: Connection, unit: Unit) -> dict[str, tuple[float, datetime]]:

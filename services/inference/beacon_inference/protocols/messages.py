@@ -76,8 +76,8 @@ class LoggedPrediction(PredictionResponse, frozen=True):
 
     time: Time
     entity: dict[str, int] | None
-    features: Annotated[dict[str, float | None], Meta(description="as the request gave them")]
-    served: Annotated[dict[str, float | None] | None, Meta(description="as the feature store gave them")]
+    features: Annotated[dict[str, float | None], Meta(description="those that the request gave")]
+    served: Annotated[dict[str, float | None] | None, Meta(description="those that the feature store gave")]
     shadow: ShadowPrediction | None
     latency_seconds: float
     request_id: str
