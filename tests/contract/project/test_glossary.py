@@ -30,7 +30,6 @@ TWO_MEANINGS = {
     "Assessment": "to become VersionAssessment and ModelAssessment",
     "Candidate": "retraining's becomes ModelSpec",
     "Check": "promotion's becomes LimitCheck",
-    "Column": "to become ReferenceColumn and FeatureColumn",
     "Counts": "to become BinCounts and ScrapedCounts",
     "Entry": "the ledger's stays, retraining's becomes RegistryEntry",
     "Failure": "both in retraining: to become StageFailure and DownloadFailure",
@@ -45,8 +44,7 @@ TWO_MEANINGS = {
     "Progress": "to become MaterializationProgress and DvcProgress",
     "Registered": "to become RegisteredVersion and RegistrationResult",
     "Row": "to become FeatureRow and SampledRequest",
-    "Rules": "to become ValidationRules and GateLimits",
-    "Serving": "the product's rules, the models in service, and the console's fact of it",
+    "Serving": "the product's rules, and the console's fact of the models in service",
     "Target": "the value that is predicted, and a place that serves: promotion's becomes PromotionTarget",
 }
 

@@ -10,8 +10,8 @@ import numpy as np
 from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.product import Product
 from beacon_inference.openapi.document import Example, Json
-from beacon_inference.prediction.inputs import Ask
-from beacon_inference.prediction.validation import Rules
+from beacon_inference.prediction.inputs import PredictionInputs
+from beacon_inference.prediction.validation import ValidationRules
 from beacon_inference.protocols.messages import InferResponse, OutputTensor, PredictionsResponse
 from beacon_inference.protocols.mlflow import FORMS
 from beacon_inference.protocols.native_parser import NativeParser
@@ -30,7 +30,7 @@ class Examples:
     def __init__(self, product: Product) -> None:
         self._product = product
         self._parser = NativeParser(product, max_rows=10)
-        self._rules = Rules(product)
+        self._rules = ValidationRules(product)
         self.features = {feature.name: _plain(feature.example) for feature in product.features}
         self.values = list(self.features.values())
         self.prediction = round((product.target.low + product.target.high) / 2, 1)
@@ -224,18 +224,18 @@ class Examples:
         error = _refusal(lambda: self._check(parse(msgspec.json.encode(body))))
         return _error(name, summary, body, error)
 
-    def _check(self, ask: Ask) -> None:
-        self._rules.check(ask)
-        self._rules.check_enough(~np.isnan(ask.matrix), ask)
+    def _check(self, inputs: PredictionInputs) -> None:
+        self._rules.check(inputs)
+        self._rules.check_enough(~np.isnan(inputs.matrix), inputs)
 
 
 def _error(name: str, summary: str, body: Any, error: BeaconError) -> Example:
     return Example(name, summary, body, error.body(REQUEST_ID), error.status)
 
 
-def _refusal(ask: Callable[[], None]) -> BeaconError:
+def _refusal(check: Callable[[], None]) -> BeaconError:
     try:
-        ask()
+        check()
     except BeaconError as error:
         return error
     raise AssertionError("an example of an error is no error")

@@ -60,7 +60,9 @@ def shapes(product: Product, settings: Settings) -> Shapes:
         batch=batch_type(row, settings.max_batch_rows),
         prediction=response,
         predictions=described(messages.BatchResponse, predictions=list_of(response)),
-        logged=described(messages.LoggedPrediction, **prediction, entity=described_entity(product.entity.key) | None),
+        logged=described(
+            messages.LoggedPredictionResponse, **prediction, entity=described_entity(product.entity.key) | None
+        ),
         actual=actual,
         actuals=msgspec.defstruct("Actuals", [("actuals", list_of(actual, many))], forbid_unknown_fields=True),
         error=described(messages.ErrorResponse, **error),
@@ -148,7 +150,7 @@ def _infer() -> Type:
     numeric = one_of(name for name, dtype in open_inference.NUMPY_OF.items() if dtype is not None)
     shape = Annotated[list[int], Meta(min_length=1, max_length=2)]
     tensor = described(open_inference.Tensor, shape=shape, datatype=numeric, data=list[Any])
-    output = described(open_inference.Output, name=one_of(open_inference.OUTPUTS))
+    output = described(open_inference.RequestedOutput, name=one_of(open_inference.OUTPUTS))
     inputs = list_of(tensor, Meta(min_length=1))
     return described(open_inference.InferRequest, inputs=inputs, outputs=list_of(output) | None)
 

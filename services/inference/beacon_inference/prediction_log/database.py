@@ -22,7 +22,7 @@ from beacon_core.platform import clock
 from beacon_inference.prediction_log.record import TABLE_COLUMNS, Record, TableRow, record_of, table_rows
 
 # A statement of many rows costs less for each, but the event loop may have to wait until it is through.
-ROWS_A_STATEMENT = 50
+ROWS_PER_STATEMENT = 50
 
 JSON_COLUMNS = [column.name for column in predictions.columns if isinstance(column.type, JSON)]
 COLUMNS = ", ".join(TABLE_COLUMNS)
@@ -68,7 +68,7 @@ class Database:
         rows = chain.from_iterable(table_rows(record, self.names) for record in records)
         engine = self._open()
         with engine.begin() as connection:
-            while some := list(islice(rows, ROWS_A_STATEMENT)):
+            while some := list(islice(rows, ROWS_PER_STATEMENT)):
                 rest()
                 connection.exec_driver_sql(*_insertion(engine.dialect.name, some))
 

@@ -71,7 +71,7 @@ class LoggedActual(Message, frozen=True):
     source: str
 
 
-class LoggedPrediction(PredictionResponse, frozen=True):
+class LoggedPredictionResponse(PredictionResponse, frozen=True):
     """One prediction as the prediction log has it."""
 
     time: Time

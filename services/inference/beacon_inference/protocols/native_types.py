@@ -36,8 +36,7 @@ def feature_type(feature: Feature) -> Type:
         rule: dict[str, Any] = {"enum": [*feature.categories, None]}
     else:
         low, high = feature.valid or (0, 0)
-        whole = {"type": ["integer", "null"]} if feature.is_whole else {}
-        rule = {"minimum": low, "maximum": high} | whole
+        rule = {"type": ["integer" if feature.is_whole else "number", "null"], "minimum": low, "maximum": high}
     text = f"{feature.title} ({feature.unit}){never}"
     return Annotated[float | None, Meta(description=text, examples=[feature.example], extra_json_schema=rule)]
 

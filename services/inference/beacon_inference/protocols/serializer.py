@@ -1,4 +1,4 @@
-"""Beacon's own answers, made of records."""
+"""Beacon's own answers, made from records."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,48 +12,48 @@ from beacon_inference.protocols.messages import PredictionInterval, PredictionRe
 # Which features a row lacks, and the columns that came from the feature store.
 Pattern = tuple[tuple[bool, ...], tuple[int, ...]]
 
-KEPT_PATTERNS = 4096
-KEPT_MODELS = 16
+CACHED_PATTERNS = 4096
+CACHED_MODELS = 16
 
 
-class Missing(NamedTuple):
-    """How an answer tells where the values came from, as JSON."""
+class Sources(NamedTuple):
+    """Where the values came from, as JSON: which were imputed, and the source of each other."""
 
     imputed: msgspec.Raw
     sources: msgspec.Raw
 
 
-class Wording:
-    """Words records as answers. What repeats from row to row is kept as JSON: the model, and what was missing."""
+class Serializer:
+    """Makes answers of records. What repeats from row to row is cached as JSON: the model, and the sources."""
 
     def __init__(self, product: Product) -> None:
         self._product = product
         self._names = product.feature_names
-        self._kept: dict[Pattern, Missing] = {}
-        self._complete = self._word(((False,) * len(self._names), ()))
+        self._cache: dict[Pattern, Sources] = {}
+        self._complete = self._encode(((False,) * len(self._names), ()))
         self._models: dict[str, msgspec.Raw] = {}
 
-    def answers(self, record: Record) -> list[PredictionResponse]:
+    def responses(self, record: Record) -> list[PredictionResponse]:
         """Build the answer to each row."""
         unit, coverage = self._product.target.unit, self._product.serving.interval_coverage
         model = self._models.get(record.sha256) or self._model(record)
         from_store, answers = record.from_store or {}, []
         for row, values in enumerate(record.features):
             stored = from_store.get(row, ())
-            words = self._complete if not stored and None not in values else self._missing(values, stored)
-            outside = [self._names[column] for column in record.out_of_range.get(row, ())]
+            found = self._complete if not stored and None not in values else self._sources(values, stored)
+            out_of_range = [self._names[column] for column in record.out_of_range.get(row, ())]
             interval = PredictionInterval(record.low[row], record.high[row], coverage)
             prediction, name = record.prediction[row], record.ids[row]
             answers.append(
-                PredictionResponse(prediction, unit, interval, name, model, words.imputed, outside, words.sources)
+                PredictionResponse(prediction, unit, interval, name, model, found.imputed, out_of_range, found.sources)
             )
         return answers
 
-    def _missing(self, values: Values, from_store: Sequence[int]) -> Missing:
+    def _sources(self, values: Values, from_store: Sequence[int]) -> Sources:
         pattern = tuple([value is None for value in values]), tuple(from_store)
-        return self._kept.get(pattern) or self._word(pattern)
+        return self._cache.get(pattern) or self._encode(pattern)
 
-    def _word(self, pattern: Pattern) -> Missing:
+    def _encode(self, pattern: Pattern) -> Sources:
         missing, from_store = pattern
         sources = {
             name: "store" if column in from_store else "request"
@@ -61,13 +61,13 @@ class Wording:
             if not missing[column]
         }
         imputed = [name for name in self._names if name not in sources]
-        words = Missing(msgspec.Raw(msgspec.json.encode(imputed)), msgspec.Raw(msgspec.json.encode(sources)))
-        if len(self._kept) < KEPT_PATTERNS:
-            self._kept[pattern] = words
-        return words
+        found = Sources(msgspec.Raw(msgspec.json.encode(imputed)), msgspec.Raw(msgspec.json.encode(sources)))
+        if len(self._cache) < CACHED_PATTERNS:
+            self._cache[pattern] = found
+        return found
 
     def _model(self, record: Record) -> msgspec.Raw:
         model = {"name": self._product.name, "version": record.version, "sha256": record.sha256}
-        if len(self._models) > KEPT_MODELS:
+        if len(self._models) > CACHED_MODELS:
             self._models.clear()
         return self._models.setdefault(record.sha256, msgspec.Raw(msgspec.json.encode(model)))

@@ -24,9 +24,9 @@ def add_metadata(app: Flask, settings: Settings, product: Product, models: Model
     def version_in_service(name: str, version: str | None) -> str:
         if name != product.name:
             raise BeaconError("unknown_model", f"there is no model {name[:64]}; it is {product.name}", "name")
-        if models.serving is None:
+        if models.in_service is None:
             raise BeaconError("model_not_ready", "no model is in service yet")
-        serving = models.serving.model.pin.version
+        serving = models.in_service.model.pin.version
         if version not in {None, serving}:
             raise BeaconError("unknown_model", f"version {version} is not in service; {serving} is", "version")
         return serving

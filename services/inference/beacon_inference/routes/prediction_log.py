@@ -18,13 +18,18 @@ from beacon_inference.prediction.values import check_values
 from beacon_inference.prediction_log.database import Database
 from beacon_inference.prediction_log.record import Record
 from beacon_inference.prediction_log.shipper import PredictionLog
-from beacon_inference.protocols.messages import ActualsResponse, LoggedActual, LoggedPrediction, ShadowPrediction
-from beacon_inference.protocols.serializer import Wording
+from beacon_inference.protocols.messages import (
+    ActualsResponse,
+    LoggedActual,
+    LoggedPredictionResponse,
+    ShadowPrediction,
+)
+from beacon_inference.protocols.serializer import Serializer
 from beacon_inference.routes.actuals import parse_actuals
 
 
 def add_log(
-    app: Flask, settings: Settings, product: Product, log: PredictionLog, database: Database, wording: Wording
+    app: Flask, settings: Settings, product: Product, log: PredictionLog, database: Database, serializer: Serializer
 ) -> None:
     """Add the routes; they ask for the API key when one is set."""
 
@@ -43,7 +48,7 @@ def add_log(
             actual = database.find_actual(record)
         except DatabaseUnavailableError:
             actual = None  # the record came out of the spool; its actual cannot be anywhere yet
-        return jsonify(_described(record, actual, wording, product))
+        return jsonify(_described(record, actual, serializer, product))
 
     @app.post("/v1/actuals")
     def actuals() -> Any:
@@ -68,15 +73,17 @@ def _unknown(prediction_id: str, field: str) -> BeaconError:
     return BeaconError("unknown_prediction", f"no prediction has the id {prediction_id[:64]}", field)
 
 
-def _described(record: Record, actual: dict[str, Any] | None, wording: Wording, product: Product) -> LoggedPrediction:
+def _described(
+    record: Record, actual: dict[str, Any] | None, serializer: Serializer, product: Product
+) -> LoggedPredictionResponse:
     """Everything that is known of one prediction: the answer that was given, and what was kept beside it."""
     names = product.feature_names
-    (answer,), (values,) = wording.answers(record), record.features
+    (answer,), (values,) = serializer.responses(record), record.features
     known = dict(zip(names, values, strict=True))
     stored = None if record.from_store is None else [names[column] for column in record.from_store.get(0, ())]
     entity = None if record.entities is None else record.entities[0]
     shadow = None if record.shadow is None else ShadowPrediction(str(record.shadow_version), record.shadow[0])
-    return LoggedPrediction(
+    return LoggedPredictionResponse(
         **msgspec.structs.asdict(answer),
         time=datetime.fromtimestamp(record.time, UTC),
         entity=None if entity is None else {product.entity.key: entity},
