@@ -21,8 +21,8 @@ from beacon_inference.prediction_log.database import Database
 from beacon_inference.prediction_log.shipper import PredictionLog
 from beacon_inference.protocols import mlflow, native, open_inference, v1
 from beacon_inference.protocols.native_parser import NativeParser
-from beacon_inference.protocols.table import Tables
-from beacon_inference.protocols.wording import Wording
+from beacon_inference.protocols.serializer import Serializer
+from beacon_inference.protocols.table import TableParser
 from beacon_inference.routes.health import health_routes
 from beacon_inference.routes.web import create_web
 
@@ -51,14 +51,14 @@ def create(settings: Settings) -> Application:
     features = FeatureClient(product, settings.features_address, settings.features_timeout_seconds)
     pipeline = Pipeline(product, models, features, log, instruments, settings.api_key)
 
-    wording = Wording(product)
+    serializer = Serializer(product)
     parser = NativeParser(product, settings.max_batch_rows)
-    tables = Tables(product, settings.max_batch_rows)
+    tables = TableParser(product, settings.max_batch_rows)
     infer = pipeline.handler(open_inference.open_inference(product, models, tables))
     binary = open_inference.CONTENT_TYPES
     routes = [
-        Route("/v1/predict", pipeline.handler(native.one(parser, wording))),
-        Route("/v1/predict/batch", pipeline.handler(native.batch(parser, wording))),
+        Route("/v1/predict", pipeline.handler(native.one(parser, serializer))),
+        Route("/v1/predict/batch", pipeline.handler(native.batch(parser, serializer))),
         Route("/v2/models/{name}/infer", infer, content_types=binary),
         Route("/v2/models/{name}/versions/{version}/infer", infer, content_types=binary),
         Route("/v1/models/{name}:predict", pipeline.handler(v1.v1(product, models, tables))),
@@ -70,7 +70,7 @@ def create(settings: Settings) -> Application:
         ),
         *health_routes(models),
     ]
-    web = create_web(settings, product, models, log, database, wording)
+    web = create_web(settings, product, models, log, database, serializer)
     watcher: asyncio.Task[None] | None = None
 
     async def start() -> None:

@@ -18,12 +18,9 @@ TWO_MEANINGS = {
     "Run": "a run of a job: each service has the part that it writes",
     "Laptop": "promotion's target, and the service that runs it",
     "Instruments": "each server's metrics, by one name",
-    "Interval": "the manifest's widths, and the answer made from them",
     "Connection": "a socket's connection, to Redis and from a client",
     # Renames that are still to come.
-    "Answer": "to become FeatureResponse, PredictionResponse and ProbeResponse",
-    "Column": "to become ReferenceColumn and FeatureColumn",
-    "Serving": "the product's rules, and the models in service",
+    # Renames that are still to come.
 }
 
 NOT_THE_TERM = {

@@ -13,7 +13,7 @@ from beacon_inference.prediction_log.database import ROWS_PER_STATEMENT, Databas
 from beacon_inference.prediction_log.record import decode_record, encode_record
 from beacon_inference.prediction_log.shipper import PATIENT, RESTS, rest_seconds
 from beacon_inference.prediction_log.spool import Spool
-from beacon_inference.protocols.wording import Wording
+from beacon_inference.protocols.serializer import Serializer
 
 SPARSE = [None, 4.0, *[None] * 10]
 STORED = {"from_store": {0: [0, 2]}}
@@ -29,8 +29,8 @@ def test_a_record_survives_the_spool_and_the_table(make, product, changes, tmp_p
     found = database.find(["a"])["a"]
     database.close()
     assert found == record
-    wording = Wording(product)
-    assert msgspec.json.encode(wording.answers(found)) == msgspec.json.encode(wording.answers(record))
+    serializer = Serializer(product)
+    assert msgspec.json.encode(serializer.responses(found)) == msgspec.json.encode(serializer.responses(record))
 
 
 def test_the_rows_of_a_record_are_told_apart_everywhere(open_log, make, product):
@@ -53,8 +53,8 @@ def test_the_rows_of_a_record_are_told_apart_everywhere(open_log, make, product)
     until(lambda: running.waiting() == 0, "the spool is shipped")
     assert running.log.find_waiting(["b"]) == {}
     assert running.log.find(["b"])["b"] == alone
-    wording = Wording(product)
-    assert wording.answers(both)[1] == wording.answers(alone)[0]
+    serializer = Serializer(product)
+    assert serializer.responses(both)[1] == serializer.responses(alone)[0]
 
 
 def test_records_go_to_the_database_in_the_background(open_log, make):

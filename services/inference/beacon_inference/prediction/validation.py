@@ -8,10 +8,10 @@ from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.numbers import WHOLE_RULE
 from beacon_core.domain.product import Feature, Product
 from beacon_inference.matrix import Bounds, any_true
-from beacon_inference.prediction.inputs import Ask
+from beacon_inference.prediction.inputs import PredictionInputs
 
 
-class Rules:
+class ValidationRules:
     """Valid ranges, categories, whole numbers, the least number of features and those that none may lack."""
 
     def __init__(self, product: Product) -> None:
@@ -27,26 +27,26 @@ class Rules:
             if feature.categories is not None
         ]
 
-    def check(self, ask: Ask) -> None:
+    def check(self, inputs: PredictionInputs) -> None:
         """Raise BeaconError for the first value that is infinite, out of range, of no known category or not whole."""
-        matrix = ask.matrix
+        matrix = inputs.matrix
         if (
-            self._valid.hold(matrix)
+            self._valid.contain(matrix)
             and all(known.issuperset(matrix[:, at].tolist()) for at, known in self._categories)
             and all(all(map(float.is_integer, matrix[:, at].tolist())) for at in self._whole)
         ):
             return
         # NaN compares false, so a missing value passes; infinities fail.
-        wrong = self._valid.broken(matrix)
+        wrong = self._valid.out_of_range(matrix)
         for at, known in self._categories:
             wrong[:, at] |= [value not in known and not isnan(value) for value in matrix[:, at].tolist()]
         for at in self._whole:
             wrong[:, at] |= [not value.is_integer() and not isnan(value) for value in matrix[:, at].tolist()]
         if any_true(wrong):
             row, column = np.argwhere(wrong)[0].tolist()
-            raise self._refusal(ask, row, column)
+            raise self._error(inputs, row, column)
 
-    def check_enough(self, known: np.ndarray, ask: Ask) -> None:
+    def check_enough(self, known: np.ndarray, inputs: PredictionInputs) -> None:
         """Raise BeaconError when a row of `known` (rows, features; bool) lacks too many, or one that is never null.
 
         Complete rows need not be asked.
@@ -54,7 +54,7 @@ class Rules:
         for column in self._needed:
             if not known[:, column].all():
                 feature = self._features[column]
-                field = ask.path.format(row=int(np.argmin(known[:, column])), feature=feature.name)
+                field = inputs.path.format(row=int(np.argmin(known[:, column])), feature=feature.name)
                 raise BeaconError("missing_feature", f"{feature.name} must be known: it is never imputed", field)
         counts = known.sum(axis=1)
         if counts.min() < self._minimum:
@@ -62,13 +62,13 @@ class Rules:
             raise BeaconError(
                 "too_few_features",
                 f"{int(counts[row])} features are known, at least {self._minimum} are needed",
-                ask.path.format(row=row, feature="").rstrip("."),
+                inputs.path.format(row=row, feature="").rstrip("."),
             )
 
-    def _refusal(self, ask: Ask, row: int, column: int) -> BeaconError:
+    def _error(self, inputs: PredictionInputs, row: int, column: int) -> BeaconError:
         feature = self._features[column]
-        value = float(ask.matrix[row, column])
-        field = ask.path.format(row=row, feature=feature.name)
+        value = float(inputs.matrix[row, column])
+        field = inputs.path.format(row=row, feature=feature.name)
         if not np.isfinite(value):
             return BeaconError("not_finite", f"{feature.name} must be finite", field)
         low, high = _bounds(feature)

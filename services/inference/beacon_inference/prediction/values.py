@@ -23,7 +23,7 @@ MOST_VALUES = 20_000
 MOST_NAMES_TOLD = 10
 
 
-VALUES_A_ROW = 40
+VALUES_PER_ROW = 40
 
 
 # All that msgspec raises for a body that it does not take.
@@ -32,7 +32,7 @@ UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 def check_values(body: bytes, rows: int = 1) -> None:
     """Refuse a large body of more values than `rows` rows can have, before they fill the memory; commas part values."""
-    if len(body) > COUNTED_BYTES and body.count(b",") > max(MOST_VALUES, VALUES_A_ROW * rows):
+    if len(body) > COUNTED_BYTES and body.count(b",") > max(MOST_VALUES, VALUES_PER_ROW * rows):
         raise BeaconError("body_too_large", "the body has more values than the largest batch")
 
 

@@ -27,7 +27,7 @@ ROUNDING = 1e-5
 NOT_FINITE = "not finite"
 
 
-class ProbeResponse(msgspec.Struct, frozen=True):
+class LoadResponse(msgspec.Struct, frozen=True):
     """One response: `status` 0 if there was none, `value` None if it holds no prediction."""
 
     seconds: float
@@ -57,7 +57,7 @@ class LoadGenerator:
         if api_key:
             self._headers["X-API-Key"] = api_key
 
-    def predict(self, instance: Instance, features: dict[str, float]) -> ProbeResponse:
+    def predict(self, instance: Instance, features: dict[str, float]) -> LoadResponse:
         """Send one request for a prediction."""
         body = msgspec.json.encode({"features": features})
         began = time.perf_counter()
@@ -70,7 +70,7 @@ class LoadGenerator:
             except msgspec.DecodeError:
                 status = 0
         model = found.get("model", {})
-        return ProbeResponse(
+        return LoadResponse(
             seconds,
             status,
             found.get("prediction"),
@@ -105,7 +105,7 @@ def send_all(
     seconds: float,
     stop: Callable[[], bool],
     api_key: str,
-) -> list[list[list[ProbeResponse]]]:
+) -> list[list[list[LoadResponse]]]:
     """Send each request `TRIES` times to each instance; responses by request, instance and try.
 
     Ends early after `seconds`.
@@ -114,10 +114,10 @@ def send_all(
     deadline = time.monotonic() + seconds
     left = threading.Event()
 
-    def one(place: int) -> list[list[ProbeResponse]] | None:
+    def one(place: int) -> list[list[LoadResponse]] | None:
         if left.is_set() or time.monotonic() > deadline or stop():
             return None
-        found: list[list[ProbeResponse]] = [[] for _ in instances]
+        found: list[list[LoadResponse]] = [[] for _ in instances]
         order = list(range(len(instances)))
         for turn in range(TRIES):
             for side in order if (place + turn) % 2 else reversed(order):

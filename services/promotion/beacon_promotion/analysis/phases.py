@@ -14,7 +14,7 @@ from beacon_core.domain.product import Product
 from beacon_core.model_package.manifest import Manifest
 from beacon_core.platform import clock
 from beacon_promotion.analysis import scrape
-from beacon_promotion.analysis.load_generator import ProbeResponse, send_all, send_golden
+from beacon_promotion.analysis.load_generator import LoadResponse, send_all, send_golden
 from beacon_promotion.analysis.measurements import GoldenResults, Labels, Measures, Side
 from beacon_promotion.analysis.sampled_requests import SampledRequest, sample_requests
 from beacon_promotion.targets.base.target import Instance, PromotionTarget
@@ -171,7 +171,7 @@ def _counted_since(
     return scrape.together(parts)
 
 
-def side_of(pin: Pin, answers: Sequence[Sequence[ProbeResponse]], manifest: Manifest, windows: int) -> Side:
+def side_of(pin: Pin, answers: Sequence[Sequence[LoadResponse]], manifest: Manifest, windows: int) -> Side:
     """One model's figures; `answers` are the responses to each request, one per try."""
     every = [answer for tries in answers for answer in tries]
     values = [value for tries in answers if (value := _value(tries)) is not None]
@@ -196,7 +196,7 @@ def p99_of(seconds: Sequence[float], windows: int) -> tuple[float, ...]:
     return tuple(part[min(size - 1, math.ceil(0.99 * size) - 1)] for part in parts)
 
 
-def labels_of(rows: Sequence[SampledRequest], found: Sequence[Sequence[Sequence[ProbeResponse]]]) -> Labels | None:
+def labels_of(rows: Sequence[SampledRequest], found: Sequence[Sequence[Sequence[LoadResponse]]]) -> Labels | None:
     """The errors of the new and the old model on the rows whose true value is known."""
     known = [
         (abs(new - row.actual), abs(old - row.actual))
@@ -230,7 +230,7 @@ def _of_values(pin: Pin, values: Sequence[float]) -> Side:
     )
 
 
-def _value(tries: Sequence[ProbeResponse]) -> float | None:
+def _value(tries: Sequence[LoadResponse]) -> float | None:
     return next((answer.value for answer in tries if answer.value is not None), None)
 
 

@@ -1,8 +1,7 @@
 """Lineage: from a prediction's id to the model version, its run, its data and its code."""
 
-from beacon_core.data import verdicts
+from beacon_core.data import predictions, verdicts
 from beacon_core.data.database import Engine
-from beacon_core.data.lineage import find_prediction
 from beacon_core.domain.product import Product
 from beacon_retraining.errors import RetrainError
 from beacon_retraining.registry.register import Registry
@@ -20,9 +19,10 @@ def trace(engine: Engine, registry: Registry, product: Product, prediction_id: s
     The log's digest decides: a version number whose package is another one is an error, never a guess.
     """
     with engine.connect() as connection:
-        prediction = find_prediction(connection, prediction_id)
-    if prediction is None:
+        found = predictions.find(connection, [prediction_id])
+    if not found:
         raise LineageError(f"no prediction {prediction_id!r} is in the log (it is shipped seconds after the answer)")
+    (prediction,) = found
     origin = registry.origin(product.name, prediction.model_version)
     if origin.tags.get("sha256") != prediction.model_sha256:
         raise LineageError(
