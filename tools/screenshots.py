@@ -1,9 +1,11 @@
 """Draw docs/images/console-*.png anew, over a made-up month of traffic: `make screenshots` (needs Chromium)."""
 
+import contextlib
 import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,45 +23,51 @@ SIZE = ViewportSize(width=1120, height=800)
 ROWS = 3000
 
 
-def draw(browser: Browser, address: str) -> list[Path]:
+@contextlib.contextmanager
+def console(home: Path) -> Iterator[str]:
+    """The address of a console over the month, with its state in `home`."""
+    file = ROOT / "feature_repo" / "product.yaml"
+    product = load_product(file)
+    engine = open_store(f"sqlite:///{home / 'beacon.db'}")
+    migrate(engine)
+    month(engine, product, ROWS, HIGH)
+    add_promotion(engine, product, datetime.now(UTC))
+    engine.dispose()
+    with serving(home, CONSOLE, product=file, console_token="a token") as server:  # noqa: S106 (it guards nothing)
+        yield server.address
+
+
+def draw(browser: Browser, address: str, folder: Path) -> list[Path]:
     """The front page, and the newest drift run."""
     page = browser.new_context(viewport=SIZE, color_scheme="light").new_page()
     page.goto(address)
-    overview = IMAGES / "console-overview.png"
+    overview = folder / "console-overview.png"
     page.screenshot(path=overview)
     page.goto(f"{address}/drift")
     page.goto(f"{address}{page.locator('tbody a').first.get_attribute('href')}")
-    drift = IMAGES / "console-drift.png"
+    drift = folder / "console-drift.png"
     page.screenshot(path=drift)
     return [overview, drift]
 
 
 def main() -> int:
-    """Fill a store, start the console on it, and take the pictures; 1 where there is no Chromium."""
+    """Start the console and take the pictures; 1 where there is no Chromium."""
     program = shutil.which("chromium") or shutil.which("chromium-browser")
     if program is None:
         print("screenshots: chromium is missing (Debian package chromium)", file=sys.stderr)
         return 1
     IMAGES.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="beacon-screenshots-") as name:
-        home = Path(name)
-        file = ROOT / "feature_repo" / "product.yaml"
-        product = load_product(file)
-        engine = open_store(f"sqlite:///{home / 'beacon.db'}")
-        migrate(engine)
-        month(engine, product, ROWS, HIGH)
-        add_promotion(engine, product, datetime.now(UTC))
-        engine.dispose()
-        # Chromium's own sandbox does not work for root.
-        arguments = ["--no-sandbox"] if os.getuid() == 0 else []
-        with (
-            serving(home, CONSOLE, product=file, console_token="a token") as server,  # noqa: S106 (it guards nothing)
-            sync_playwright() as playwright,
-        ):
-            browser = playwright.chromium.launch(executable_path=program, args=arguments, timeout=120_000)
-            for picture in draw(browser, server.address):
-                print(f"{picture.relative_to(ROOT)}: {picture.stat().st_size // 1000} kB")
-            browser.close()
+    # Chromium's own sandbox does not work for root.
+    arguments = ["--no-sandbox"] if os.getuid() == 0 else []
+    with (
+        tempfile.TemporaryDirectory(prefix="beacon-screenshots-") as name,
+        console(Path(name)) as address,
+        sync_playwright() as playwright,
+    ):
+        browser = playwright.chromium.launch(executable_path=program, args=arguments, timeout=120_000)
+        for picture in draw(browser, address, IMAGES):
+            print(f"{picture.relative_to(ROOT)}: {picture.stat().st_size // 1000} kB")
+        browser.close()
     return 0
 
 
