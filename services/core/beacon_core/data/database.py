@@ -1,7 +1,5 @@
 """How to open and migrate the database that holds the tables: SQLite on a laptop, PostgreSQL in a cluster."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,7 @@ from beacon_core.platform.places import DATABASE_RULE
 from beacon_core.platform.settings import SettingsError
 
 __all__ = [
-    "Connection", "DatabaseUnavailableError", "Engine", "SchemaError", "mapped_errors", "migrate", "migrate_at",
+    "Connection", "DatabaseUnavailableError", "Engine", "SchemaError", "migrate", "migrate_at",
     "open_store",
 ]  # fmt: skip
 """`Connection` and `Engine` are SQLAlchemy's: services name them from here and import no SQLAlchemy."""
@@ -34,15 +32,6 @@ class DatabaseUnavailableError(Exception):
 
 class SchemaError(ConfigurationError):
     """Another revision of Beacon wrote the database, and no migration leads from there to here."""
-
-
-@contextmanager
-def mapped_errors() -> Iterator[None]:
-    """Raise a database that does not answer as `DatabaseUnavailableError`."""
-    try:
-        yield
-    except (SQLAlchemyError, OSError) as error:
-        raise DatabaseUnavailableError(word(error)) from error
 
 
 def open_store(url: str) -> Engine:
@@ -99,12 +88,13 @@ def migrate(engine: Engine) -> None:
 
 def migrate_at(url: str) -> None:
     """Migrate the database at `url`; raises `DatabaseUnavailableError` and `SchemaError`."""
-    with mapped_errors():
-        engine = open_store(url)
-        try:
-            migrate(engine)
-        finally:
-            engine.dispose()
+    engine = open_store(url)
+    try:
+        migrate(engine)
+    except (SQLAlchemyError, OSError) as error:
+        raise DatabaseUnavailableError(word(error)) from error
+    finally:
+        engine.dispose()
 
 
 def _check_schema(connection: Connection, config: Config) -> None:
