@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from beacon_core.data.database import DatabaseUnavailableError, migrate_at
 from beacon_core.domain.errors import ConfigurationError
 from beacon_core.domain.masking import word
 from beacon_core.model_package.release import read_release
@@ -78,6 +79,8 @@ def main() -> int:
         make_home(settings)
         with only_one(settings.home):
             check_ports(settings)
+            with contextlib.suppress(DatabaseUnavailableError):  # who needs it waits for it
+                migrate_at(settings.database)
             Laptop(settings, training(shlex.split(arguments.train)), stop).run(bodies)
     except (UsageError, ConfigurationError, PortError) as error:
         report(f"beacon cannot start: {word(error)}")

@@ -2,9 +2,10 @@
 
 from typing import NamedTuple
 
-from beacon_core.data import predictions
-from beacon_core.data.client import Connection
-from beacon_core.data.predictions import LoggedActual, LoggedPrediction
+from beacon_core.data import actuals, predictions
+from beacon_core.data.actuals import LoggedActual
+from beacon_core.data.database import Connection
+from beacon_core.data.predictions import LoggedPrediction
 from beacon_core.domain.features import request_features, store_features
 from beacon_core.domain.product import Feature, Product
 
@@ -39,9 +40,10 @@ class FoundPrediction(NamedTuple):
 
 def find_prediction(connection: Connection, product: Product, prediction_id: str) -> FoundPrediction | None:
     """Find a prediction; None when no prediction in the log has this id."""
-    row = predictions.find(connection, prediction_id)
-    if row is None:
+    rows = predictions.find(connection, [prediction_id])
+    if not rows:
         return None
+    (row,) = rows
     in_request = request_features(row.features, row.from_store)
     in_store = store_features(row.features, row.from_store)
     values = [
@@ -54,4 +56,4 @@ def find_prediction(connection: Connection, product: Product, prediction_id: str
         )
         for feature in product.features
     ]
-    return FoundPrediction(row, values, predictions.find_actual(connection, row))
+    return FoundPrediction(row, values, actuals.find(connection, row.id, row.entity, row.time))

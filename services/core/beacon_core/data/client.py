@@ -5,18 +5,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import sqlalchemy
 from alembic.util import CommandError
 from sqlalchemy.exc import SQLAlchemyError
 
-from beacon_core.data.database import DatabaseUnavailableError, migrate, open_store
+from beacon_core.data.database import Connection, DatabaseUnavailableError, Engine, migrate, open_store
 from beacon_core.domain.errors import ConfigurationError
 from beacon_core.domain.masking import word
 
 log = logging.getLogger(__name__)
-
-Connection = sqlalchemy.Connection
-"""What the functions of this room read and write with; who only passes it on needs no SQLAlchemy."""
 
 
 class DatabaseClient:
@@ -25,7 +21,7 @@ class DatabaseClient:
     def __init__(self, url: str) -> None:
         self._url = url
         self._lock = threading.Lock()
-        self._engine: sqlalchemy.Engine | None = None
+        self._engine: Engine | None = None
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:
@@ -52,7 +48,7 @@ class DatabaseClient:
             log.warning("the database does not answer: %s", word(error))
             raise DatabaseUnavailableError(type(error).__name__) from error
 
-    def _open(self) -> sqlalchemy.Engine:
+    def _open(self) -> Engine:
         with self._lock:
             if self._engine is None:
                 engine = open_store(self._url)
