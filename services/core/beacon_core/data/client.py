@@ -5,17 +5,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import sqlalchemy
 from sqlalchemy.exc import SQLAlchemyError
 
-from beacon_core.data.database import DatabaseUnavailableError, migrate, open_store
+from beacon_core.data.database import Connection, DatabaseUnavailableError, Engine, migrate, open_store
 from beacon_core.domain.errors import ConfigurationError
 from beacon_core.domain.masking import word
 
 log = logging.getLogger(__name__)
-
-Connection = sqlalchemy.Connection
-"""What the functions of this room read and write with; who only passes it on needs no SQLAlchemy."""
 
 
 class DatabaseClient:
@@ -28,7 +24,7 @@ class DatabaseClient:
         self._url = url
         self._logs_failures = logs_failures
         self._lock = threading.Lock()
-        self._engine: sqlalchemy.Engine | None = None
+        self._engine: Engine | None = None
 
     def open(self) -> None:
         """Open it now, so that the first who asks does not wait for migrations; raises `DatabaseUnavailableError`."""
@@ -62,7 +58,7 @@ class DatabaseClient:
                 log.warning("the database does not answer: %s", reason)
             raise DatabaseUnavailableError(reason) from error
 
-    def _open(self) -> sqlalchemy.Engine:
+    def _open(self) -> Engine:
         with self._lock:
             if self._engine is None:
                 engine = open_store(self._url)

@@ -48,8 +48,8 @@ class Database:
         """Find the newest actual that belongs to the prediction (a record of one row)."""
         entity = None if record.entities is None else str(record.entities[0])
         with self._client.connect() as connection:
-            found = actuals.actual_of(connection, record.ids[0], entity, datetime.fromtimestamp(record.time, UTC))
-            return None if found is None else dict(found)
+            found = actuals.find(connection, record.ids[0], entity, datetime.fromtimestamp(record.time, UTC))
+            return None if found is None else found._asdict()
 
     def add_actuals(self, items: Sequence[Actual]) -> list[Outcome]:
         """Keep actuals, all or none; what became of each."""
