@@ -28,11 +28,11 @@ from beacon_core.platform.data_file import read_columns
 from beacon_core.platform.settings import Settings
 from beacon_core.web.http import Request
 from beacon_drift_profiling.profiling.log import Unit, read_unit
-from beacon_inference.prediction.inputs import Ask
+from beacon_inference.prediction.inputs import PredictionInputs
 from beacon_inference.prediction_log.record import Record, decode_record, encode_record, table_rows
 from beacon_inference.protocols.mlflow import mlflow
 from beacon_inference.protocols.native_parser import NativeParser
-from beacon_inference.protocols.table import Tables
+from beacon_inference.protocols.table import TableParser
 from beacon_retraining.data.history import base_rows
 from beacon_retraining.data.offline import write_offline
 from beacon_retraining.data.validate import validate
@@ -114,10 +114,13 @@ def request(content_type: str, body: str) -> Request:
     return made
 
 
-def doors(product: Product) -> dict[str, Callable[[Rows], Ask]]:
+def doors(product: Product) -> dict[str, Callable[[Rows], PredictionInputs]]:
     """Every way to send rows of features that has a parser of numbers of its own."""
-    parser, parse = NativeParser(product, 1000), mlflow(Tables(product, 1000)).parse
+    parser, protocol = NativeParser(product, 1000), mlflow(TableParser(product, 1000))
     columns = json.dumps(NAMES)
+
+    def parse(request: Request) -> PredictionInputs:
+        return protocol(request).inputs
 
     def records(rows: Rows) -> list[dict[str, float]]:
         return [dict(zip(NAMES, row, strict=True)) for row in rows]

@@ -11,7 +11,6 @@ import msgspec
 from beacon_core.domain.integers import whole_or_float
 from beacon_core.platform import clock
 from beacon_core.web.http import Handler, Request, Response, encode_json
-from beacon_core.web.spans import CALLED
 from beacon_feature_serving.catalog import Plan
 from beacon_feature_serving.instruments import Instruments
 from beacon_feature_serving.lookup import Row, assemble
@@ -107,7 +106,7 @@ def get_online_features(registry: Registry, reader: Reader, instruments: Instrum
         columns = columns_of(plan, query.entities)
         begun = time.perf_counter()
         request.timings.append(("validate", begun - request.started))
-        request.notes[CALLED] = len(columns[0])
+        request.looked_up = len(columns[0])
         rows = await read(plan, columns)
         read_seconds = time.perf_counter() - begun
         request.timings.append(("lookup", read_seconds))

@@ -1,4 +1,4 @@
-"""Puts the inference service together: one line a part, in the order in which they are needed."""
+"""Puts the inference service together: one line per part, in the order of need."""
 
 import asyncio
 import contextlib
@@ -21,8 +21,8 @@ from beacon_inference.prediction_log.database import Database
 from beacon_inference.prediction_log.shipper import PredictionLog
 from beacon_inference.protocols import mlflow, native, open_inference, v1
 from beacon_inference.protocols.native_parser import NativeParser
-from beacon_inference.protocols.table import Tables
-from beacon_inference.protocols.wording import Wording
+from beacon_inference.protocols.serializer import Serializer
+from beacon_inference.protocols.table import TableParser
 from beacon_inference.routes.health import health_routes
 from beacon_inference.routes.web import create_web
 
@@ -51,14 +51,14 @@ def create(settings: Settings) -> Application:
     features = FeatureClient(product, settings.features_address, settings.features_timeout_seconds)
     pipeline = Pipeline(product, models, features, log, instruments, settings.api_key)
 
-    wording = Wording(product)
+    serializer = Serializer(product)
     parser = NativeParser(product, settings.max_batch_rows)
-    tables = Tables(product, settings.max_batch_rows)
+    tables = TableParser(product, settings.max_batch_rows)
     infer = pipeline.handler(open_inference.open_inference(product, models, tables))
     binary = open_inference.CONTENT_TYPES
     routes = [
-        Route("/v1/predict", pipeline.handler(native.one(parser, wording))),
-        Route("/v1/predict/batch", pipeline.handler(native.batch(parser, wording))),
+        Route("/v1/predict", pipeline.handler(native.one(parser, serializer))),
+        Route("/v1/predict/batch", pipeline.handler(native.batch(parser, serializer))),
         Route("/v2/models/{name}/infer", infer, content_types=binary),
         Route("/v2/models/{name}/versions/{version}/infer", infer, content_types=binary),
         Route("/v1/models/{name}:predict", pipeline.handler(v1.v1(product, models, tables))),
@@ -70,12 +70,12 @@ def create(settings: Settings) -> Application:
         ),
         *health_routes(models),
     ]
-    web = create_web(settings, product, models, log, database, wording)
+    web = create_web(settings, product, models, log, database, serializer)
     watcher: asyncio.Task[None] | None = None
 
     async def start() -> None:
         nonlocal watcher
-        # Whoever is told that this is ready shall not wait for what is done once.
+        # Once the service is ready, no request waits for what is done once.
         await asyncio.gather(models.refresh(), features.warm(), asyncio.to_thread(database.warm))
         log.start()
         watcher = asyncio.create_task(models.watch())

@@ -2,52 +2,50 @@
 
 from collections.abc import Sequence
 from operator import le
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 Matrix = NDArray[np.float64]
-Marks = NDArray[np.bool_]
+Mask = NDArray[np.bool_]
 
 
-def any_true(mask: Marks) -> bool:
+def any_true(mask: Mask) -> bool:
     """`mask.any()`, at a tenth of its cost for the few values of one row."""
     return b"\x01" in mask.tobytes()
 
 
 class Bounds:
-    """The least and the greatest value of each feature, both inclusive."""
+    """The lowest and highest value of each feature, both inclusive."""
 
     def __init__(self, low: Sequence[float], high: Sequence[float]) -> None:
-        self._least, self._most = list(low), list(high)
+        self._lows, self._highs = list(low), list(high)
         self._low, self._high = np.array(low), np.array(high)
 
-    def hold(self, matrix: Matrix) -> bool:
+    def contain(self, matrix: Matrix) -> bool:
         """Whether every value is known and within its bounds."""
         if len(matrix) > 1:
             return not any_true(~((matrix >= self._low) & (matrix <= self._high)))
         row = matrix[0].tolist()  # the usual case, at a quarter of numpy's cost
-        return all(map(le, self._least, row)) and all(map(le, row, self._most))
+        return all(map(le, self._lows, row)) and all(map(le, row, self._highs))
 
-    def broken(self, matrix: Matrix) -> Marks:
-        """Mark what is out of bounds; a missing value is not."""
+    def out_of_range(self, matrix: Matrix) -> Mask:
+        """Mask the values that are out of bounds; a missing value is not."""
         return (matrix < self._low) | (matrix > self._high)
 
 
-class Merged(NamedTuple):
-    """Features of the request and of the store as one (rows, features), NaN where neither had one; and the mask.
+class Features:
+    """The features of a prediction's rows, (rows, features) in the product's order.
 
-    `from_store` is None where the store was not asked.
+    `values` are those of the request and the feature store, merged, NaN where neither had one; `from_store` masks the
+    feature store's (None where it was not asked). `rows` are complete: what the model gets. `missing` and
+    `out_of_range` are masks of them, None where there is nothing to mask.
     """
 
-    values: Matrix
-    from_store: Marks | None = None
+    __slots__ = ("from_store", "missing", "out_of_range", "rows", "values")
 
-
-class Filled(NamedTuple):
-    """Complete rows (rows, features), and which values were missing and which are out of range; None where none is."""
-
-    rows: Matrix
-    missing: Marks | None = None
-    outside: Marks | None = None
+    def __init__(self, values: Matrix, from_store: Mask | None = None) -> None:
+        self.values = self.rows = values
+        self.from_store = from_store
+        self.missing: Mask | None = None
+        self.out_of_range: Mask | None = None

@@ -1,6 +1,6 @@
 """Inference's metrics, created at zero, and the counting of a prediction in one place."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 from prometheus_client import CollectorRegistry
@@ -10,7 +10,7 @@ from beacon_core.domain.times import read_time
 from beacon_core.observability import metrics
 from beacon_core.platform.settings import Settings
 from beacon_core.web.tallies import Count, Counters, Distribution, Distributions
-from beacon_inference.matrix import Filled, Marks
+from beacon_inference.matrix import Features, Mask
 from beacon_inference.models.model import Model
 
 
@@ -19,7 +19,61 @@ class Predicted(NamedTuple):
 
     model: Model
     values: list[float]
-    filled: Filled
+    features: Features
+
+
+class PredictionTelemetry:
+    """What the access log, the span and the metrics say of a request for predictions, beside what all requests have.
+
+    The request keeps it until a group of requests is counted, so it holds no more than that needs.
+    """
+
+    __slots__ = (
+        "_instruments",
+        "_is_answered",
+        "_predicted",
+        "_timings",
+        "degraded",
+        "model_version",
+        "prediction_id",
+        "replayed",
+        "synthetic",
+    )
+
+    def __init__(self, instruments: "Instruments", timings: list[tuple[str, float]]) -> None:
+        self._instruments = instruments
+        self._timings = timings
+        self._is_answered = False
+        self._predicted: Predicted | None = None
+        self.synthetic = False
+        self.replayed = False
+        self.degraded: str | None = None
+        self.model_version: str | None = None
+        self.prediction_id: str | None = None
+
+    def answered(self, model: Model, prediction_id: str, values: list[float], features: Features) -> None:
+        """Note what was predicted; the figures of a synthetic request are not counted."""
+        self._is_answered = True
+        self.model_version = model.pin.version
+        self.prediction_id = prediction_id
+        if not self.synthetic:
+            self._predicted = Predicted(model, values, features)
+
+    def log_fields(self) -> dict[str, Any]:
+        """Return the fields that apply."""
+        fields = {
+            "model_version": self.model_version,
+            "prediction_id": self.prediction_id,
+            "replayed": self.replayed,
+            "synthetic": self.synthetic,
+            "degraded": self.degraded,
+        }
+        return {name: value for name, value in fields.items() if value}
+
+    def count(self) -> None:
+        """Count the request's stages and predictions, if it was answered with a new one."""
+        if self._is_answered:
+            self._instruments.count(self._timings, self._predicted)
 
 
 class Instruments:
@@ -70,51 +124,51 @@ class Instruments:
             self._values = Distributions(metrics.PREDICTION_VALUE, self._registry, bounds).labels()
 
     def swap_failed(self, outcome: str) -> None:
-        """Count a model that was refused."""
+        """Count a model that was refused, by outcome."""
         self._swaps.labels(outcome).inc()
 
     def shadow_failed(self) -> None:
-        """Count a shadow answer that could not be had."""
+        """Count a failed run of the shadow model."""
         self._swaps.labels("shadow_failed").inc()
 
-    def model_took(self, seconds: float) -> None:
+    def observe_model_run(self, seconds: float) -> None:
         """Count one run of the model."""
         self._model_latency.observe(seconds)
 
     def count(self, timings: list[tuple[str, float]], predicted: Predicted | None) -> None:
-        """Count one answered request: its stages, and its predictions unless nobody's traffic asked for them."""
+        """Count one answered request: its stages, and its predictions unless it is synthetic."""
         for stage, seconds in timings:
             self._stages[stage].observe(seconds)
         if predicted is not None:
             self._count_predictions(*predicted)
 
-    def _count_predictions(self, model: Model, values: list[float], filled: Filled) -> None:
+    def _count_predictions(self, model: Model, values: list[float], features: Features) -> None:
         # By the model that answered: another one may be in service by the time that the group is counted.
         self._predictions.labels(model.pin.version).inc(len(values))
         manifest, target = model.manifest, self._product.target
         if self._values is not None:
             self._values.observe_all(values)
-        # Most are ordinary, and then the two extremes tell it of all.
-        least, most = min(values), max(values)
-        if least < target.low:
+        # Most are ordinary, and then the two extremes are enough to know it.
+        lowest, highest = min(values), max(values)
+        if lowest < target.low:
             self._very_low.inc(sum(value < target.low for value in values))
-        if most > target.high:
+        if highest > target.high:
             self._very_high.inc(sum(value > target.high for value in values))
-        if least < manifest.prediction_min or most > manifest.prediction_max:
+        if lowest < manifest.prediction_min or highest > manifest.prediction_max:
             self._predictions_out.labels(model.pin.version).inc(
                 sum(not manifest.prediction_min <= value <= manifest.prediction_max for value in values)
             )
-        _count_columns(self._imputations, filled.missing)
-        _count_columns(self._features_out, filled.outside)
-        key_values = filled.rows[:, model.key].tolist()
+        _count_columns(self._imputations, features.missing)
+        _count_columns(self._features_out, features.out_of_range)
+        key_values = features.rows[:, model.key].tolist()
         if min(key_values) < model.key_low or max(key_values) > model.key_high:
             self._key_out.inc(sum(not model.key_low <= value <= model.key_high for value in key_values))
 
 
-def _count_columns(counts: list[Count], marks: Marks | None) -> None:
-    if marks is not None:
-        for count, marked in zip(counts, marks.sum(axis=0).tolist(), strict=True):
-            count.inc(marked)
+def _count_columns(counts: list[Count], mask: Mask | None) -> None:
+    if mask is not None:
+        for count, masked in zip(counts, mask.sum(axis=0).tolist(), strict=True):
+            count.inc(masked)
 
 
 def _thresholds(product: Product) -> dict[str, float]:

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 import jsonschema
+import msgspec
 import pytest
 from support.features import fill, serve_features
 from support.inference import Inference, Reply
@@ -24,7 +25,12 @@ from beacon_core.domain.product import Product
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import ROOT, Settings
 from beacon_inference.openapi import openapi
-from beacon_inference.openapi.operations import MEANING
+from beacon_inference.openapi.document import JSON
+from beacon_inference.openapi.error_codes import MEANING
+from beacon_inference.openapi.examples import Examples
+from beacon_inference.openapi.operations import operations
+from beacon_inference.openapi.shapes import described, shapes
+from beacon_inference.protocols.messages import ModelPin
 
 pytestmark = pytest.mark.xdist_group("openapi")
 PRODUCT = load_product(ROOT / "feature_repo" / "product.yaml")
@@ -114,6 +120,40 @@ def test_every_example_is_answered_as_the_document_says(server: Inference) -> No
             assert shape(value) == shape(shown), label
         asked += 1
     assert asked > 40
+
+
+def test_real_answers_are_the_structs_that_the_document_is_made_from(server: Inference) -> None:
+    """Strictly: every field is there, of its type, and no other field."""
+    routes = operations(PRODUCT, Settings(), shapes(PRODUCT, Settings()), Examples(PRODUCT))
+    kinds = {(operation.method, operation.path): operation for operation in routes}
+    decoded, asked = 0, set()
+    for method, path, name, content_type, body in requests():
+        reply = ask_example(server, method, path, name, content_type, body)
+        if reply.headers["content-type"].partition(";")[0] == JSON:
+            kind = kinds[method, path].answers[JSON] if reply.status == 200 else kinds[method, path].error
+            msgspec.json.decode(reply.body, type=kind)
+            decoded += 1
+            asked.add(path)
+    assert decoded > 40
+    assert {operation.path for operation in routes if JSON in operation.answers} == asked
+
+
+def test_an_answer_of_another_shape_is_found() -> None:
+    known = shapes(PRODUCT, Settings())
+    example = next(example for example in Examples(PRODUCT).one() if example.name == "features")
+    msgspec.convert(example.answer, known.prediction)
+    for wrong in (
+        {**example.answer, "unheard": 1},
+        {**example.answer, "interval": None},
+        {name: value for name, value in example.answer.items() if name != "unit"},
+    ):
+        with pytest.raises(msgspec.ValidationError):
+            msgspec.convert(wrong, known.prediction)
+
+
+def test_a_type_for_a_field_that_is_not_there_is_refused() -> None:
+    with pytest.raises(AssertionError, match="has no unheard"):
+        described(ModelPin, unheard=str)
 
 
 def without_ids(body: Any) -> Any:

@@ -19,7 +19,6 @@ TWO_MEANINGS = {
     "Laptop": "promotion's target, and the service that runs it",
     "Instruments": "each server's metrics, by one name",
     "Result": "a result of drift profiling, and of a training",
-    "Interval": "the manifest's widths, and the answer made from them",
     "Connection": "a socket's connection, to Redis and from a client",
     # Renames that are still to come.
     "Answer": "to become FeatureResponse, PredictionResponse and ProbeResponse",
@@ -27,7 +26,6 @@ TWO_MEANINGS = {
     "Assessment": "to become VersionAssessment and ModelAssessment",
     "Candidate": "retraining's becomes ModelSpec",
     "Check": "promotion's becomes LimitCheck",
-    "Column": "to become ReferenceColumn and FeatureColumn",
     "Counts": "to become BinCounts and ScrapedCounts",
     "Entry": "the ledger's stays, retraining's becomes RegistryEntry",
     "Failure": "both in retraining: to become StageFailure and DownloadFailure",
@@ -40,8 +38,6 @@ TWO_MEANINGS = {
     "Plan": "to become LookupPlan and EvaluationPlan",
     "Progress": "to become MaterializationProgress and DvcProgress",
     "Row": "to become FeatureRow and SampledRequest",
-    "Rules": "to become ValidationRules and GateLimits",
-    "Serving": "the product's rules, and the models in service",
     "Target": "the value that is predicted, and a place that serves: promotion's becomes PromotionTarget",
 }
 

@@ -70,7 +70,7 @@ def test_while_feature_serving_is_down_the_lack_is_not_the_clients(service, row,
     async def hang(*_):
         raise TimeoutError
 
-    monkeypatch.setattr(FeatureClient, "_ask", hang)
+    monkeypatch.setattr(FeatureClient, "_request", hang)
     request = {"features": without(row, "RM"), "entity": {"tract_id": 1}}
     assert service.post("/v1/predict", request).error() == (503, "feature_store_unavailable", "entity")
     answer = service.post("/v1/predict", {"features": without(row, "LSTAT"), "entity": {"tract_id": 1}})

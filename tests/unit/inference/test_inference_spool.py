@@ -11,9 +11,9 @@ from beacon_inference.prediction_log import shipper
 from beacon_inference.prediction_log import spool as spool_module
 from beacon_inference.prediction_log.database import ROWS_PER_STATEMENT, Database
 from beacon_inference.prediction_log.record import decode_record, encode_record
-from beacon_inference.prediction_log.shipper import PATIENT, RESTS, rest_seconds
+from beacon_inference.prediction_log.shipper import BACKLOG_WITHOUT_REST, REST_FACTOR, rest_seconds
 from beacon_inference.prediction_log.spool import Spool
-from beacon_inference.protocols.wording import Wording
+from beacon_inference.protocols.serializer import Serializer
 
 SPARSE = [None, 4.0, *[None] * 10]
 STORED = {"from_store": {0: [0, 2]}}
@@ -29,11 +29,11 @@ def test_a_record_survives_the_spool_and_the_table(make, product, changes, tmp_p
     found = database.find(["a"])["a"]
     database.close()
     assert found == record
-    wording = Wording(product)
-    assert msgspec.json.encode(wording.answers(found)) == msgspec.json.encode(wording.answers(record))
+    serializer = Serializer(product)
+    assert msgspec.json.encode(serializer.responses(found)) == msgspec.json.encode(serializer.responses(record))
 
 
-def test_the_rows_of_a_record_are_told_apart_everywhere(open_log, make, product):
+def test_the_rows_of_a_record_are_distinct_everywhere(open_log, make, product):
     other = [3.5] * len(product.feature_names)
     both = make(
         "a", "b", features=[other, SPARSE], prediction=[1.0, 2.0], low=[0.5, 1.5], high=[1.5, 2.5],
@@ -53,8 +53,8 @@ def test_the_rows_of_a_record_are_told_apart_everywhere(open_log, make, product)
     until(lambda: running.waiting() == 0, "the spool is shipped")
     assert running.log.find_waiting(["b"]) == {}
     assert running.log.find(["b"])["b"] == alone
-    wording = Wording(product)
-    assert wording.answers(both)[1] == wording.answers(alone)[0]
+    serializer = Serializer(product)
+    assert serializer.responses(both)[1] == serializer.responses(alone)[0]
 
 
 def test_records_go_to_the_database_in_the_background(open_log, make):
@@ -205,7 +205,7 @@ OLD = b"""{"ids":["a"],"time":1.5,"given":[[6.5]],"prediction":[21.5],"low":[18.
 "sha256":"a","latency":0.001,"request_id":"r","trace_id":"0"}\n"""
 
 
-def test_a_spool_of_another_revision_is_kept_and_told_in_one_line(open_log, make, caplog):
+def test_a_spool_of_another_revision_is_kept_and_logged_in_one_line(open_log, make, caplog):
     left = open_log()
     left.log.append(make("a"))
     left.stop()
@@ -345,9 +345,13 @@ def test_a_record_that_was_shipped_before_it_was_noted_does_not_wait_for_ever(op
 
 
 def test_the_shipper_makes_room_for_requests_until_the_spool_is_long():
-    assert rest_seconds(0.01, 0, busy=True) == pytest.approx(0.01 * RESTS)
-    assert rest_seconds(0.01, PATIENT // 2, busy=True) == pytest.approx(0.01 * RESTS / 2)
-    assert rest_seconds(0.01, PATIENT, busy=True) == rest_seconds(0.01, 2 * PATIENT, busy=True) == 0
+    assert rest_seconds(0.01, 0, busy=True) == pytest.approx(0.01 * REST_FACTOR)
+    assert rest_seconds(0.01, BACKLOG_WITHOUT_REST // 2, busy=True) == pytest.approx(0.01 * REST_FACTOR / 2)
+    assert (
+        rest_seconds(0.01, BACKLOG_WITHOUT_REST, busy=True)
+        == rest_seconds(0.01, 2 * BACKLOG_WITHOUT_REST, busy=True)
+        == 0
+    )
     assert rest_seconds(0.01, 0, busy=False) == 0
 
 

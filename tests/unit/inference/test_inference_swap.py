@@ -211,7 +211,7 @@ def test_a_shadow_that_is_refused_leaves_the_champion_alone(service, settings, p
 def test_a_shadow_that_fails_is_counted_and_harms_nobody(service, settings, product, release, row, monkeypatch):
     old = read_release(settings.release_file).model
     release(old, build_package(settings.models_dir, product, "2"))
-    shadow = next(v for v in _models(service) if v.serving.shadow).serving.shadow
+    shadow = next(v for v in _models(service) if v.in_service.shadow).in_service.shadow
     monkeypatch.setattr(shadow, "_input", "no such input")
     answer = service.post("/v1/predict", {"features": row})
     assert answer.status == 200

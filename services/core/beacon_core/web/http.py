@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -31,24 +31,33 @@ FEW_PIECES = 256
 SMALL_PIECE = 64
 
 
+class RequestDetails(Protocol):
+    """What a route adds to the telemetry of a request, after it was answered."""
+
+    def log_fields(self) -> dict[str, Any]:
+        """Return fields of the log line, which are attributes of the span, too."""
+
+    def count(self) -> None:
+        """Count what the route counts."""
+
+
 class Request:
     """One request on its way through: what came in, and what the log line and the metrics will say of it.
 
-    `id` is the client's X-Request-Id, else the trace's id; `path` holds the path's parameters; `parsed` is what a
-    protocol keeps of the body for its answer; `notes` are extra fields of the log line; `timings` are pairs of stage
-    and seconds; `count` counts what its route counts, after it was answered.
+    `id` is the client's X-Request-Id, else the trace's id; `path` holds the path's parameters; `timings` are pairs of
+    stage and seconds; `looked_up` is for how many entities the stage `lookup` asked another system, None where it did
+    not; `details` are what its route adds to telemetry.
     """
 
     __slots__ = (
         "body",
-        "count",
+        "details",
         "endpoint",
         "error_code",
         "headers",
         "id",
+        "looked_up",
         "method",
-        "notes",
-        "parsed",
         "path",
         "started",
         "timings",
@@ -69,10 +78,16 @@ class Request:
         self.error_code: str | None = None
         self.path: Mapping[str, str] = {}
         self.body = b""
-        self.parsed: Any = None
-        self.notes: dict[str, Any] = {}
         self.timings: list[tuple[str, float]] = []
-        self.count: Callable[[], None] | None = None
+        self.looked_up: int | None = None
+        self.details: RequestDetails | None = None
+
+    def log_fields(self) -> dict[str, Any]:
+        """Return what the log line and the span say of this request alone."""
+        fields = {} if self.details is None else self.details.log_fields()
+        if self.looked_up is not None:
+            fields["looked_up"] = self.looked_up
+        return fields
 
     def header(self, name: bytes) -> str | None:
         """The header's text, or None; `name` in lower case."""

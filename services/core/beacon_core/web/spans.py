@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
 CALL = "lookup"
 """The stage that asks another system: feature serving asks its store, inference asks feature serving."""
-CALLED = "looked_up"
-"""The note of a request that did ask: for how many entities."""
 
 
 class Spans:
@@ -43,13 +41,13 @@ class Spans:
         moment: int = cast("Any", span).start_time  # the SDK's spans have it
         for stage, seconds in request.timings:
             begin, moment = moment, moment + int(seconds * 1e9)
-            if stage == CALL and CALLED in request.notes:
+            if stage == CALL and request.looked_up is not None:
                 self._tracer.add(span, stage, begin, moment, int(request.trace.parent_id, 16), **self._asked)
             else:
                 self._tracer.add(span, stage, begin, moment)
         # A route of the Flask half is known only now.
         span.update_name(f"{request.method} {request.endpoint}")
-        attributes: dict[str, Any] = {f"beacon.{name}": value for name, value in request.notes.items()}
+        attributes: dict[str, Any] = {f"beacon.{name}": value for name, value in request.log_fields().items()}
         attributes |= {"http.request.method": request.method, "http.route": request.endpoint}
         attributes |= {"http.response.status_code": status, "beacon.request_id": request.id}
         span.set_attributes({name: value for name, value in attributes.items() if value is not None})

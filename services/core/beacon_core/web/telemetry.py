@@ -55,7 +55,7 @@ class AccessLog:
             "status": status,
             "seconds": int(answered.seconds * 1e6) / 1e6,
             "prediction_id": None,
-            **request.notes,
+            **request.log_fields(),
         }
         if request.error_code is not None:
             line["code"] = request.error_code
@@ -113,7 +113,7 @@ class Telemetry:
     def answered(self, request: Request, status: int) -> float:
         """Tell of one answered request, with the next group; returns the seconds it took."""
         seconds = time.perf_counter() - request.started
-        request.body, request.parsed = b"", None  # they may be large
+        request.body = b""  # it may be large
         self._answered.append(Answered(request, status, seconds, time.time()))
         if len(self._answered) >= GROUP_REQUESTS:
             self.flush()
@@ -136,8 +136,8 @@ class Telemetry:
             series.durations.observe(answered.seconds)
             if request.error_code is not None:
                 self._errors.labels(request.endpoint, request.error_code).inc()
-            if request.count is not None:
-                request.count()
+            if request.details is not None:
+                request.details.count()
             if self._access_log is not None:
                 self._access_log.add(answered, method)
         if self._access_log is not None:

@@ -1,4 +1,4 @@
-"""Which models serve: follows the release file and swaps in place, keeping the old model on any failure."""
+"""Which models serve: follows the release file, swaps in place, and keeps the old model on any failure."""
 
 import asyncio
 import logging
@@ -18,11 +18,11 @@ from beacon_inference.models.model import Model, load_model
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
-# A package may arrive after the release file that names it: what was refused is tried again, ever more rarely.
+# A package may arrive after the release file that names it: a refused one is tried again, at growing intervals.
 RETRY_SECONDS = (1, 2, 5, 10, 30, 60)
 
 
-class Serving(NamedTuple):
+class ModelsInService(NamedTuple):
     """The model that answers and the one that answers in shadow; replaced together, in one assignment."""
 
     model: Model
@@ -30,7 +30,7 @@ class Serving(NamedTuple):
 
 
 class Models:
-    """Holds what serves now; `serving` is None until the first model is ready."""
+    """Holds the models in service; `in_service` is None until the first model is ready."""
 
     def __init__(self, settings: Settings, product: Product, instruments: Instruments) -> None:
         self._settings = settings
@@ -39,12 +39,12 @@ class Models:
         self._seen: tuple[int, int, int] | None = None
         self._tries = 0
         self._try_again = math.inf
-        self._told: set[str] = set()
-        self.serving: Serving | None = None
+        self._logged: set[str] = set()
+        self.in_service: ModelsInService | None = None
         self.failure: str | None = None
 
     async def watch(self) -> None:
-        """Look at the release file once a second, for ever; a change is loaded beside what serves."""
+        """Check the release file once per second; a changed one is loaded beside the models in service."""
         while True:
             await asyncio.sleep(POLL_SECONDS)
             await self.refresh()
@@ -54,40 +54,40 @@ class Models:
         stamp = self._stamp()
         if stamp != self._seen:
             self._seen, self._tries = stamp, 0
-            self._told.clear()
+            self._logged.clear()
         elif time.monotonic() < self._try_again:
             return
         self._try_again = math.inf
         try:
-            serving = await asyncio.to_thread(self._load)
+            models = await asyncio.to_thread(self._load)
         except Exception as error:  # noqa: BLE001 - whatever it is, the old model serves on
             self._failed(error)
         else:
-            self._take(serving)
+            self._swap(models)
         self._tries += 1
 
-    def _take(self, serving: Serving) -> None:
+    def _swap(self, models: ModelsInService) -> None:
         self.failure = None
-        if self._tries and serving == self.serving:
-            return  # tried again for the shadow's sake, and nothing is new
-        self.serving = serving
-        self._instruments.swapped(serving.model, serving.shadow)
-        log.info("model in service", extra={"model_version": serving.model.pin.version})
+        if self._tries and models == self.in_service:
+            return  # only the shadow was tried again, and nothing changed
+        self.in_service = models
+        self._instruments.swapped(models.model, models.shadow)
+        log.info("model in service", extra={"model_version": models.model.pin.version})
 
-    def _load(self) -> Serving:
+    def _load(self) -> ModelsInService:
         release: Release = read_release(self._settings.release_file)
-        model = self._loaded(release.model)
+        model = self._load_model(release.model)
         shadow: Model | None = None
         if release.shadow is not None:
             try:
-                shadow = self._loaded(release.shadow)
+                shadow = self._load_model(release.shadow)
             except PackageError as error:
-                # A shadow that cannot run is its own problem, never the champion's.
+                # A shadow that cannot run must not keep the champion from service.
                 self._refused("the shadow model is refused", "shadow_refused", word(error))
-        return Serving(model, shadow)
+        return ModelsInService(model, shadow)
 
-    def _loaded(self, pin: Pin) -> Model:
-        for current in () if self.serving is None else (self.serving.model, self.serving.shadow):
+    def _load_model(self, pin: Pin) -> Model:
+        for current in () if self.in_service is None else (self.in_service.model, self.in_service.shadow):
             if current is not None and current.pin == pin:
                 return current
         return load_model(self._settings.models_dir, pin, self._product)
@@ -100,11 +100,11 @@ class Models:
     def _refused(self, message: str, outcome: str, reason: str, bug: Exception | None = None) -> None:
         """Plan the next try; a reason is logged and counted once, however often it is met."""
         self._try_again = time.monotonic() + RETRY_SECONDS[min(self._tries, len(RETRY_SECONDS) - 1)]
-        if reason in self._told:
+        if reason in self._logged:
             return
-        self._told.add(reason)
+        self._logged.add(reason)
         self._instruments.swap_failed(outcome)
-        kept = None if self.serving is None else self.serving.model.pin.version
+        kept = None if self.in_service is None else self.in_service.model.pin.version
         log.error(message, extra={"reason": reason, "model_version": kept}, exc_info=bug)
 
     def _stamp(self) -> tuple[int, int, int]:

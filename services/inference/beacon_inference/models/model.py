@@ -1,4 +1,4 @@
-"""A model in service: a verified package in ONNX Runtime, self-tested before it answers anybody."""
+"""A model in service: a verified package in ONNX Runtime, self-tested before it answers a request."""
 
 from pathlib import Path
 
@@ -15,15 +15,15 @@ from beacon_inference.matrix import Bounds, Matrix
 
 # A package may ask for an accuracy, but not for one so loose that any model would pass.
 LARGEST_TOLERANCE = 0.001
-# A kernel's intermediate results take 4 kB a row each: in parts of this size they are no slower and take a quarter.
-ROWS_A_RUN = 256
+# A kernel's intermediate results take 4 kB per row each: in parts of this size they are no slower and take a quarter.
+ROWS_PER_RUN = 256
 
 
 class Model:
     """A model that passed its self-test.
 
-    `fill` imputes, one value a feature, in matrix column order; `trained` is the training range; `key` is the most
-    important feature's column and `key_low`, `key_high` its normal range (1 % to 99 %).
+    `imputed` has the value that a missing feature gets, in matrix column order; `bounds` are the training range; `key`
+    is the most important feature's column and `key_low`, `key_high` its normal range (1 % to 99 %).
     """
 
     def __init__(self, pin: Pin, manifest: Manifest, session: ort.InferenceSession) -> None:
@@ -33,17 +33,17 @@ class Model:
         self._outputs = [session.get_outputs()[0].name]
         self._input = session.get_inputs()[0].name
         facts = manifest.features
-        self.fill = np.array([feature.fill for feature in facts])
+        self.imputed = np.array([feature.fill for feature in facts])
         ranges = [alike(feature.min, feature.max) for feature in facts]
-        self.trained = Bounds([low for low, _ in ranges], [high for _, high in ranges])
+        self.bounds = Bounds([low for low, _ in ranges], [high for _, high in ranges])
         self.key = int(np.argmax([feature.importance for feature in facts]))
         self.key_low, self.key_high = alike(facts[self.key].quantiles[0], facts[self.key].quantiles[-1])
 
     def predict(self, rows: Matrix) -> list[float]:
         """Predict complete rows (n, features); n values in the target's unit."""
         values: list[float] = []
-        for first in range(0, len(rows), ROWS_A_RUN):
-            some = rows[first : first + ROWS_A_RUN].astype(np.float32)
+        for first in range(0, len(rows), ROWS_PER_RUN):
+            some = rows[first : first + ROWS_PER_RUN].astype(np.float32)
             [answers] = self._session.run(self._outputs, {self._input: some})
             values += answers.ravel().tolist()
         return values

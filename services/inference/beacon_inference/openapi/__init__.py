@@ -1,24 +1,26 @@
-"""The OpenAPI 3.1 document, built from product.yaml: every public route, with examples that work.
+"""The OpenAPI 3.1 document: every public route, with examples that work.
 
-An example of a request and the answer to it have the same name, so that a reader (and a test) can tell what comes back.
+Its schemas are those of the Structs that the service itself reads and answers with (`protocols/messages.py`,
+`protocols/native_types.py`), with the ranges, categories and units of product.yaml (`shapes.py`). An example of a
+request and the answer to it have the same name, so that a reader (and a test) can tell which answer belongs to it.
 """
 
 from typing import Any
 
 from beacon_core.domain.product import Product
 from beacon_core.platform.settings import Settings
+from beacon_inference.openapi.document import paths_and_schemas
 from beacon_inference.openapi.examples import Examples
-from beacon_inference.openapi.foreign import foreign_paths
-from beacon_inference.openapi.native import native_paths
-from beacon_inference.openapi.operations import TAGS
-from beacon_inference.openapi.schemas import schemas
-from beacon_inference.openapi.service import service_paths
+from beacon_inference.openapi.operations import TAGS, operations
+from beacon_inference.openapi.shapes import shapes
 
 
 def openapi(product: Product, settings: Settings) -> dict[str, Any]:
     """Describe every public route."""
-    examples = Examples(product)
     target, limit = product.target, settings.max_body_bytes
+    described = operations(product, settings, shapes(product, settings), Examples(product))
+    paths, schemas = paths_and_schemas(described)
+    key = {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "Asked for when one is set."}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -35,18 +37,6 @@ def openapi(product: Product, settings: Settings) -> dict[str, Any]:
         },
         "servers": [{"url": "."}],
         "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
-        "paths": native_paths(product, settings, examples)
-        | foreign_paths(product, settings, examples)
-        | service_paths(product),
-        "components": {
-            "schemas": schemas(product, settings),
-            "securitySchemes": {
-                "key": {
-                    "type": "apiKey",
-                    "in": "header",
-                    "name": "X-API-Key",
-                    "description": "Asked for when one is set.",
-                }
-            },
-        },
+        "paths": paths,
+        "components": {"schemas": schemas, "securitySchemes": {"key": key}},
     }

@@ -1,4 +1,4 @@
-"""Examples of requests and their answers. Errors are raised by the very code that raises them in service."""
+"""Examples of requests and their answers. Errors are raised by the code that raises them in service."""
 
 from collections.abc import Callable
 from hashlib import sha256
@@ -9,9 +9,11 @@ import numpy as np
 
 from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.product import Product
-from beacon_inference.openapi.operations import Example, Json
-from beacon_inference.prediction.inputs import Ask
-from beacon_inference.prediction.validation import Rules
+from beacon_inference.openapi.document import Example, Json
+from beacon_inference.prediction.inputs import PredictionInputs
+from beacon_inference.prediction.validation import ValidationRules
+from beacon_inference.protocols.messages import InferResponse, OutputTensor, PredictionsResponse
+from beacon_inference.protocols.mlflow import FORMS
 from beacon_inference.protocols.native_parser import NativeParser
 
 REQUEST_ID = "5f1c9d2e7a3b48c6901e4d7f2a6b8c05"
@@ -28,7 +30,7 @@ class Examples:
     def __init__(self, product: Product) -> None:
         self._product = product
         self._parser = NativeParser(product, max_rows=10)
-        self._rules = Rules(product)
+        self._rules = ValidationRules(product)
         self.features = {feature.name: _plain(feature.example) for feature in product.features}
         self.values = list(self.features.values())
         self.prediction = round((product.target.low + product.target.high) / 2, 1)
@@ -41,27 +43,27 @@ class Examples:
         key, entity = product.entity.key, {product.entity.key: ENTITY}
         ranged = next(feature for feature in product.features if feature.valid is not None)
         unknown = {product.entity.key: NO_ENTITY}
-        words = f"no features are known for {key} {NO_ENTITY}"
+        rule = f"no features are known for {key} {NO_ENTITY}"
         return [
-            Example("features", "all features", {"features": self.features}, self.answer()),
+            Example("features", "all features", {"features": self.features}, self._answer()),
             Example(
                 "imputed",
                 "some features: the others are imputed, and the answer says so",
                 {"features": some},
-                self.answer(some),
+                self._answer(some),
             ),
-            Example("entity", f"features of a {product.entity.name}, looked up", {"entity": entity}, self.answer({})),
+            Example("entity", f"features of a {product.entity.name}, looked up", {"entity": entity}, self._answer({})),
             Example(
                 "entity_and_features",
                 "both: the request's values win",
                 {"entity": entity, "features": {first: self.features[first]}},
-                self.answer({first: 0}),
+                self._answer({first: 0}),
             ),
             Example(
                 "own_id",
                 "with an id of your own: sent again, it gets the same answer and makes no second record",
                 {"features": self.features, "prediction_id": PREDICTION_ID},
-                self.answer() | {"prediction_id": PREDICTION_ID},
+                self._answer() | {"prediction_id": PREDICTION_ID},
             ),
             self._refused("misspelt", "a misspelt feature", {"features": {**some, f"{first}M": 1}}),
             self._refused("wrong_type", "a string where a number belongs", {"features": {first: "12"}}),
@@ -71,12 +73,11 @@ class Examples:
                 {"features": {**self.features, ranged.name: (ranged.valid or (0, 0))[1] + 1}},
             ),
             self._refused("too_few", "too few features to be worth an answer", {"features": {first: some[first]}}),
-            Example(
+            _error(
                 "unknown_entity",
-                f"a {product.entity.name} that nothing is known of",
+                f"a {product.entity.name} without known features",
                 {"entity": unknown},
-                BeaconError("unknown_entity", words, f"entity.{key}").body(REQUEST_ID),
-                404,
+                BeaconError("unknown_entity", rule, f"entity.{key}"),
             ),
         ]
 
@@ -86,14 +87,14 @@ class Examples:
         rows = [{"features": self.features}, {"features": some}]
         bad = {"rows": [*rows, {"features": {**some, "price": 1}}]}
         return [
-            Example("rows", "two rows", {"rows": rows}, {"predictions": [self.answer(), self.answer(some)]}),
+            Example("rows", "two rows", {"rows": rows}, {"predictions": [self._answer(), self._answer(some)]}),
             self._refused("bad_row", "a bad row is named by its index, counted from 0", bad),
         ]
 
-    def logged(self) -> Json:
+    def _logged(self) -> Json:
         """The record of the example with an id of its own."""
         names = self._product.feature_names
-        return self.answer() | {
+        return self._answer() | {
             "prediction_id": PREDICTION_ID,
             "time": MOMENT,
             "entity": None,
@@ -106,13 +107,13 @@ class Examples:
             "actual": {"value": self.prediction, "observed_at": MOMENT, "received_at": MOMENT, "source": "api"},
         }
 
-    def answer(self, given: dict[str, Any] | None = None) -> Json:
-        """Word a prediction as it is answered; no features `given` means: all came from the store."""
+    def _answer(self, features: dict[str, Any] | None = None) -> Json:
+        """Make the answer to these request features; None means that the request had all of them."""
         product, prediction = self._product, self.prediction
-        names = product.feature_names if given is None else tuple(given)
+        names = product.feature_names if features is None else tuple(features)
         sources = dict.fromkeys(names, "request")
         # With an entity, and that is what few features mean here, the store has the rest.
-        if given is not None and len(given) < product.serving.min_features:
+        if features is not None and len(features) < product.serving.min_features:
             sources = {name: sources.get(name, "store") for name in product.feature_names}
         return {
             "prediction": prediction,
@@ -125,19 +126,116 @@ class Examples:
             "sources": sources,
         }
 
+    def actuals(self) -> list[Example]:
+        """Examples of /v1/actuals."""
+        product, value = self._product, self.prediction
+        by_id = {"prediction_id": PREDICTION_ID, "value": value, "observed_at": MOMENT}
+        by_entity = {"entity": {product.entity.key: ENTITY}, "observed_at": MOMENT, "value": value}
+        kept = {"outcomes": ["accepted"], "accepted": 1}
+        low, high = product.target.valid
+        too_high = f"value is {high + 1:g}, valid is {low:g} to {high:g} {product.target.unit}"
+        return [
+            Example("by_prediction", "the true value of one prediction", by_id, kept),
+            Example("by_entity", f"true values of {product.entity.name}s at a time", {"actuals": [by_entity]}, kept),
+            _error(
+                "out_of_range",
+                "a value outside the target's valid range",
+                by_id | {"value": high + 1},
+                BeaconError("out_of_valid_range", too_high, "value"),
+            ),
+        ]
+
+    def prediction_log(self) -> list[Example]:
+        """Examples of /v1/predictions/{prediction_id}."""
+        unknown = BeaconError("unknown_prediction", "no prediction has the id nobody", "prediction_id")
+        return [
+            Example("known", "a logged prediction", None, self._logged()),
+            _error("unknown", "an unknown id", None, unknown),
+        ]
+
+    def infer(self) -> list[Example]:
+        """Examples of Open Inference's /infer."""
+        name, value = self._product.name, self.prediction
+        tensor = {"name": "input-0", "shape": [1, len(self.values)], "datatype": "FP64", "data": [self.values]}
+        one = {"shape": [1], "datatype": "FP64"}
+        columns = [{"name": feature, **one, "data": [given]} for feature, given in self.features.items()]
+        entity = {"name": self._product.entity.key, "shape": [1], "datatype": "INT64", "data": [ENTITY]}
+        numbers = {"prediction": value, "low": value - 3, "high": value + 4}
+        outputs = [OutputTensor(output, "FP64", [1], data=[number]) for output, number in numbers.items()]
+        every = [*outputs, OutputTensor("prediction_id", "BYTES", [1], data=[REQUEST_ID])]
+        return [
+            Example(
+                "tensor",
+                "one tensor, values in feature order",
+                {"inputs": [tensor]},
+                InferResponse(name, VERSION, every),
+            ),
+            Example(
+                "columns",
+                "one named tensor per feature, and only the output that is wanted",
+                {"id": "a-1", "inputs": columns, "outputs": [{"name": "prediction"}]},
+                InferResponse(name, VERSION, outputs[:1], "a-1"),
+            ),
+            Example("entity", "features looked up", {"inputs": [entity]}, InferResponse(name, VERSION, every)),
+            _error(
+                "no_inputs",
+                "nothing to predict",
+                {"inputs": []},
+                BeaconError("invalid_body", "send at least one input", "inputs"),
+            ),
+        ]
+
+    def v1(self) -> list[Example]:
+        """Examples of V1's :predict."""
+        columns, answer = self._columns(), PredictionsResponse([self.prediction])
+        return [
+            Example("instances", "rows in feature order", {"instances": [self.values]}, answer),
+            Example("objects", "rows of named features", {"instances": [self.features]}, answer),
+            Example("columns", "named columns", {"inputs": columns}, answer),
+            _error(
+                "nothing",
+                "neither instances nor inputs",
+                {},
+                BeaconError("invalid_body", "send either instances or inputs", "instances"),
+            ),
+        ]
+
+    def mlflow(self) -> list[Example]:
+        """Examples of /invocations."""
+        names, values, answer = list(self.features), self.values, PredictionsResponse([self.prediction])
+        csv = f"{','.join(names)}\n{','.join(map(str, values))}\n"
+        rule = f"send exactly one of {', '.join(FORMS)}"
+        two_forms = BeaconError("invalid_body", rule).body(REQUEST_ID) | {"error_code": "BAD_REQUEST", "message": rule}
+        split = {"dataframe_split": {"columns": names, "data": [values]}}
+        return [
+            Example("dataframe_split", "columns and rows", split, answer),
+            Example("dataframe_records", "rows of named values", {"dataframe_records": [self.features]}, answer),
+            Example("instances", "rows in feature order", {"instances": [values]}, answer),
+            Example("inputs", "named columns", {"inputs": self._columns()}, answer),
+            Example("csv", "CSV with a header line", csv, answer, content_type="text/csv"),
+            Example("two_forms", "two forms at once", {"instances": [values], "inputs": [values]}, two_forms, 400),
+        ]
+
+    def _columns(self) -> Json:
+        return {name: [value] for name, value in self.features.items()}
+
     def _refused(self, name: str, summary: str, body: Json) -> Example:
         parse = self._parser.batch if "rows" in body else self._parser.row
         error = _refusal(lambda: self._check(parse(msgspec.json.encode(body))))
-        return Example(name, summary, body, error.body(REQUEST_ID), error.status)
+        return _error(name, summary, body, error)
 
-    def _check(self, ask: Ask) -> None:
-        self._rules.check(ask)
-        self._rules.check_enough(~np.isnan(ask.matrix), ask)
+    def _check(self, inputs: PredictionInputs) -> None:
+        self._rules.check(inputs)
+        self._rules.check_enough(~np.isnan(inputs.matrix), inputs)
 
 
-def _refusal(ask: Callable[[], None]) -> BeaconError:
+def _error(name: str, summary: str, body: Any, error: BeaconError) -> Example:
+    return Example(name, summary, body, error.body(REQUEST_ID), error.status)
+
+
+def _refusal(check: Callable[[], None]) -> BeaconError:
     try:
-        ask()
+        check()
     except BeaconError as error:
         return error
     raise AssertionError("an example of an error is no error")

@@ -1,4 +1,7 @@
-"""Features of an entity, from feature serving, within a time limit; a breaker keeps a dead one from costing it."""
+"""Features of an entity, from feature serving, within a time limit.
+
+While feature serving is down, a circuit breaker spares requests that time.
+"""
 
 import contextlib
 import time
@@ -14,56 +17,55 @@ from beacon_core.domain.product import Product
 from beacon_core.observability.tracing import SAMPLED, outgoing_headers
 from beacon_core.web.http import Request
 from beacon_core.web.patience import at_most
-from beacon_core.web.spans import CALLED
 from beacon_inference.matrix import Matrix
-from beacon_inference.prediction.inputs import Ask
+from beacon_inference.prediction.inputs import PredictionInputs
 
 FAILURES_TO_OPEN = 5
 OPEN_SECONDS = 1.0
-# How long a start may wait for the first connection, at most: feature serving is no part of being ready.
+# The longest that a start waits for the first connection: feature serving is no part of being ready.
 WARM_SECONDS = 1.0
 FOUND = "PRESENT"
 UNKNOWN = "NOT_FOUND"
-# What goes wrong with feature serving, from no connection to an answer that is none.
+# What may go wrong with feature serving, from no connection to an answer that cannot be read.
 FAULTS = (aiohttp.ClientError, TimeoutError, msgspec.DecodeError, ValueError)
 
 
-class Column(msgspec.Struct):
-    """One feature over all entities, as Feast words it."""
+class FeatureColumn(msgspec.Struct):
+    """One feature over all entities, in Feast's format."""
 
     values: list[float | None]
     statuses: list[str]
 
 
-class Names(msgspec.Struct):
+class FeatureNames(msgspec.Struct):
     """Names of the columns, in order."""
 
     feature_names: list[str]
 
 
-class FeastAnswer(msgspec.Struct):
-    """Feast's answer to /get-online-features, as far as it is needed here."""
+class OnlineFeaturesResponse(msgspec.Struct):
+    """Feast's answer to /get-online-features, as far as inference needs it."""
 
-    metadata: Names
-    results: list[Column]
+    metadata: FeatureNames
+    results: list[FeatureColumn]
 
 
 class FeatureClient:
-    """Asks feature serving for the product's feature service."""
+    """Reads features of the product's feature service from feature serving."""
 
     def __init__(self, product: Product, address: str, timeout_seconds: float) -> None:
         self._product = product
         self._address = address.rstrip("/")
         self._timeout_seconds = timeout_seconds
-        self._decode = msgspec.json.Decoder(FeastAnswer).decode
+        self._decode = msgspec.json.Decoder(OnlineFeaturesResponse).decode
         self._session: aiohttp.ClientSession | None = None
         self._failures = 0
         self._open_until = 0.0
 
     async def warm(self) -> None:
-        """Find feature serving and connect to it, so that no client waits for that; it may be away."""
-        with contextlib.suppress(Exception):  # whatever it is, it is told to who asks for features
-            async with at_most(WARM_SECONDS), self._opened().get(f"{self._address}/health") as answer:
+        """Connect to feature serving, so that no client waits for that; it may be down."""
+        with contextlib.suppress(Exception):  # whatever it is, the first lookup raises it
+            async with at_most(WARM_SECONDS), self._open_session().get(f"{self._address}/health") as answer:
                 await answer.read()
 
     async def close(self) -> None:
@@ -72,13 +74,13 @@ class FeatureClient:
             await self._session.close()
 
     async def features(self, entities: Sequence[int], request: Request) -> tuple[Matrix, set[int]]:
-        """Look up (entities, features), NaN where the store has no value; and the entities that it has never seen.
+        """Look up (entities, features), NaN where the store has no value; and the entities that it does not know.
 
-        Raises BeaconError `feature_store_unavailable` when it does not answer in time, or not what was asked.
+        Raises BeaconError `feature_store_unavailable` when it does not answer in time, or its answer is wrong.
         """
-        self._pass_breaker()
+        self._check_breaker()
         try:
-            found = self._read(await self._ask(entities, request), entities)
+            found = self._read(await self._request(entities, request), entities)
         except FAULTS as error:
             self._failures += 1
             if self._failures >= FAILURES_TO_OPEN:
@@ -87,8 +89,8 @@ class FeatureClient:
         self._failures = 0
         return found
 
-    def _pass_breaker(self) -> None:
-        """Raise BeaconError while it is open; then let one try for all, however long that one may have to wait."""
+    def _check_breaker(self) -> None:
+        """Raise BeaconError while it is open; then let one request try for all, however long it may have to wait."""
         if self._failures < FAILURES_TO_OPEN:
             return
         now = time.monotonic()
@@ -96,7 +98,7 @@ class FeatureClient:
             raise _unavailable("it failed just now")
         self._open_until = now + OPEN_SECONDS
 
-    def _opened(self) -> aiohttp.ClientSession:
+    def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 timeout=aiohttp.ClientTimeout(total=None),  # `at_most` is the limit
@@ -104,29 +106,29 @@ class FeatureClient:
             )
         return self._session
 
-    async def _ask(self, entities: Sequence[int], request: Request) -> FeastAnswer:
+    async def _request(self, entities: Sequence[int], request: Request) -> OnlineFeaturesResponse:
         body = msgspec.json.encode(
             {"feature_service": self._product.feature_service, "entities": {self._product.entity.key: list(entities)}}
         )
         headers = {"content-type": "application/json", "x-request-id": request.id}
         headers |= outgoing_headers(request.trace, request.trace.parent_id if request.trace.flags & SAMPLED else "")
-        request.notes[CALLED] = len(entities)
+        request.looked_up = len(entities)
         async with at_most(self._timeout_seconds):
             try:
                 return await self._post(body, headers)
             except (aiohttp.ServerDisconnectedError, ConnectionResetError):
-                # A kept connection that the other side had just closed: the request was never taken.
+                # A kept connection that the other side had just closed: the request was never read.
                 return await self._post(body, headers)
 
-    async def _post(self, body: bytes, headers: dict[str, str]) -> FeastAnswer:
+    async def _post(self, body: bytes, headers: dict[str, str]) -> OnlineFeaturesResponse:
         url = f"{self._address}/get-online-features"
-        async with self._opened().post(url, data=body, headers=headers) as response:
+        async with self._open_session().post(url, data=body, headers=headers) as response:
             content = await response.read()
             if response.status != 200:
                 raise ValueError(f"feature serving answered {response.status}")
             return self._decode(content)
 
-    def _read(self, answer: FeastAnswer, entities: Sequence[int]) -> tuple[Matrix, set[int]]:
+    def _read(self, answer: OnlineFeaturesResponse, entities: Sequence[int]) -> tuple[Matrix, set[int]]:
         columns = dict(zip(answer.metadata.feature_names, answer.results, strict=True))
         missing = [name for name in self._product.feature_names if name not in columns]
         if missing:
@@ -148,22 +150,22 @@ def _unavailable(reason: str) -> BeaconError:
     return BeaconError("feature_store_unavailable", f"feature serving does not answer: {reason}", "entity")
 
 
-async def looked_up(client: FeatureClient, ask: Ask, key: str, request: Request) -> Matrix:
+async def look_up(client: FeatureClient, inputs: PredictionInputs, key: str, request: Request) -> Matrix:
     """Look up a matrix for rows of which only some name an entity; one call for all of them.
 
     Raises BeaconError `unknown_entity`, which names the row, and `feature_store_unavailable`.
     """
-    entities = ask.entities or []
+    entities = inputs.entities or []
     known = [entity for entity in entities if entity is not None]
     distinct = list(dict.fromkeys(known))
     if not distinct:
-        return np.full(ask.matrix.shape, np.nan)
+        return np.full(inputs.matrix.shape, np.nan)
     found, unknown = await client.features(distinct, request)
     positions = {entity: index for index, entity in enumerate(distinct)}
-    matrix = np.full(ask.matrix.shape, np.nan)
+    matrix = np.full(inputs.matrix.shape, np.nan)
     for row, entity in enumerate(entities):
         if entity in unknown:
-            field = ask.entity_path.format(row=row, feature=key)
+            field = inputs.entity_path.format(row=row, feature=key)
             raise BeaconError("unknown_entity", f"no features are known for {key} {entity}", field)
         if entity is not None:
             matrix[row] = found[positions[entity]]

@@ -1,13 +1,14 @@
-"""Retries: the ids that a client made for its rows, and what an earlier try under them was answered."""
+"""Idempotency: the ids that a client made for its rows, and the replay of what a request under them was answered."""
 
 import asyncio
 import contextlib
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
 
 from beacon_core.data.database import DatabaseUnavailableError
 from beacon_core.domain.errors import BeaconError
 from beacon_core.web.http import Request
-from beacon_inference.prediction.inputs import Ask
+from beacon_inference.prediction.inputs import PredictionInputs
 from beacon_inference.prediction.values import check_client_id
 from beacon_inference.prediction_log.record import Record
 from beacon_inference.prediction_log.shipper import PredictionLog
@@ -16,46 +17,54 @@ KEY_HEADER = "Idempotency-Key"
 DATABASE_SECONDS = 1.0
 
 
-def client_ids(request: Request, ask: Ask) -> list[str | None] | None:
+def client_ids(request: Request, inputs: PredictionInputs) -> list[str | None] | None:
     """Ids that the client made: its prediction ids, or its Idempotency-Key (later rows of a batch add their index)."""
     key = request.header(b"idempotency-key")
     if key is not None:
         key = key.strip('"')
         check_client_id(key, KEY_HEADER)
-    if key is None or ask.prediction_ids is not None:
-        return ask.prediction_ids
-    rows = len(ask.matrix)
+    if key is None or inputs.prediction_ids is not None:
+        return inputs.prediction_ids
+    rows = len(inputs.matrix)
     if rows > 1:
         check_client_id(f"{key}.{rows - 1}", KEY_HEADER)
     return [key, *[f"{key}.{row}" for row in range(1, rows)]]
 
 
-def question(ask: Ask, row: int) -> str:
-    """sha256 of what was asked, so that a retry is told apart from another question under the same id."""
-    entity = None if ask.entities is None else ask.entities[row]
-    # Under one key a batch is one question; under ids of its own each row is.
-    rows = len(ask.matrix) if ask.prediction_ids is None else 1
-    return sha256(ask.matrix[row].tobytes() + repr((entity, rows)).encode()).hexdigest()
+def input_digest(inputs: PredictionInputs, row: int) -> str:
+    """sha256 of a row's inputs, so that a retry is told from another request under the same id."""
+    entity = None if inputs.entities is None else inputs.entities[row]
+    # Under one key a batch is one request; under ids of its own each row is.
+    rows = len(inputs.matrix) if inputs.prediction_ids is None else 1
+    return sha256(inputs.matrix[row].tobytes() + repr((entity, rows)).encode()).hexdigest()
 
 
-class Reserved:
-    """Holds ids while their request is under way; a second request with one of them is told to wait."""
+class InFlightIds:
+    """Ids whose request is under way; a second request with one of them gets 409 and may be retried."""
 
-    def __init__(self, in_progress: set[str], ids: list[str | None]) -> None:
-        self._in_progress = in_progress
-        self._ids = {name for name in ids if name is not None}
+    def __init__(self) -> None:
+        self._ids: set[str] = set()
 
-    def __enter__(self) -> None:
-        if self._ids & self._in_progress:
+    def hold(self, ids: Sequence[str | None] | None) -> contextlib.AbstractContextManager[None]:
+        """Hold the ids of one request; raises BeaconError `request_in_progress` when another holds one of them."""
+        return NOTHING_HELD if ids is None else self._hold({name for name in ids if name is not None})
+
+    @contextlib.contextmanager
+    def _hold(self, ids: set[str]) -> Iterator[None]:
+        if ids & self._ids:
             raise BeaconError("request_in_progress", "a request with this id is under way", "prediction_id")
-        self._in_progress |= self._ids
+        self._ids |= ids
+        try:
+            yield
+        finally:
+            self._ids -= ids
 
-    def __exit__(self, *_: object) -> None:
-        self._in_progress -= self._ids
+
+NOTHING_HELD = contextlib.nullcontext()
 
 
-async def find_earlier(log: PredictionLog, ids: list[str | None], ask: Ask) -> list[Record | None]:
-    """Find the record that an earlier try left, for each row; None where there is none.
+async def find_replays(log: PredictionLog, ids: Sequence[str | None], inputs: PredictionInputs) -> list[Record | None]:
+    """Find the record that an earlier request left, for each row; None where there is none.
 
     Raises BeaconError `idempotency_conflict` when an id was used with other values. While the database is down only
     the spool can tell, and the database itself refuses the second record later.
@@ -65,9 +74,9 @@ async def find_earlier(log: PredictionLog, ids: list[str | None], ask: Ask) -> l
     if len(found) < len(names):
         with contextlib.suppress(DatabaseUnavailableError, TimeoutError):
             found = await asyncio.wait_for(asyncio.to_thread(log.find, names), DATABASE_SECONDS)
-    earlier = [None if name is None else found.get(name) for name in ids]
-    for row, record in enumerate(earlier):
-        if record is not None and (record.input_digests or [None])[0] != question(ask, row):
-            field = KEY_HEADER if ask.prediction_ids is None else ask.id_path.format(row=row)
+    replays = [None if name is None else found.get(name) for name in ids]
+    for row, record in enumerate(replays):
+        if record is not None and (record.input_digests or [None])[0] != input_digest(inputs, row):
+            field = KEY_HEADER if inputs.prediction_ids is None else inputs.id_path.format(row=row)
             raise BeaconError("idempotency_conflict", f"{ids[row]} was used before with other values", field)
-    return earlier
+    return replays

@@ -1,21 +1,23 @@
-"""What is still missing gets the value that training fitted; what is outside its training range is marked."""
+"""What is still missing gets the value that training fitted; what is outside its training range is masked."""
 
 import numpy as np
 
-from beacon_inference.matrix import Filled, Matrix, any_true
+from beacon_inference.matrix import Features, any_true
 from beacon_inference.models.model import Model
-from beacon_inference.prediction.inputs import Ask
-from beacon_inference.prediction.validation import Rules
+from beacon_inference.prediction.inputs import PredictionInputs
+from beacon_inference.prediction.validation import ValidationRules
 
 
-def impute(known: Matrix, ask: Ask, model: Model, rules: Rules) -> Filled:
+def impute(features: Features, inputs: PredictionInputs, model: Model, rules: ValidationRules) -> None:
     """Fill what neither the request nor the store had; raises BeaconError when too little is known."""
-    if model.trained.hold(known):
-        return Filled(known)
-    missing = np.isnan(known)
-    if not any_true(missing):
-        return Filled(known, outside=model.trained.broken(known))
-    rules.check_enough(~missing, ask)
-    rows = np.where(missing, model.fill, known)
-    outside = model.trained.broken(rows)
-    return Filled(rows, missing, outside if any_true(outside) else None)
+    values = features.values
+    if model.bounds.contain(values):
+        return
+    missing = np.isnan(values)
+    if any_true(missing):
+        rules.check_enough(~missing, inputs)
+        features.missing = missing
+        features.rows = np.where(missing, model.imputed, values)
+    out_of_range = model.bounds.out_of_range(features.rows)
+    if any_true(out_of_range):
+        features.out_of_range = out_of_range

@@ -1,16 +1,19 @@
-"""What every protocol turns its body into: one float matrix, and who the rows are about."""
+"""What a protocol makes of a request: the inputs of a prediction, and the way to answer it."""
 
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from beacon_core.web.http import Request, Response
 from beacon_inference.matrix import Matrix
+from beacon_inference.prediction_log.record import Record
 
 
-class Ask(NamedTuple):
+class PredictionInputs(NamedTuple):
     """Rows to predict.
 
     `matrix` is (rows, features) in the product's feature order, NaN where the request gave nothing. `entities` and
-    `prediction_ids` have one item a row or are None when no row has one. The paths say how the protocol names a value,
-    an entity's key and a prediction id in an error: they are formatted with `row` and `feature`.
+    `prediction_ids` have one item per row or are None when no row has one. The paths say how the protocol names a
+    value, an entity's key and a prediction id in an error: they are formatted with `row` and `feature`.
     """
 
     matrix: Matrix
@@ -19,3 +22,17 @@ class Ask(NamedTuple):
     path: str = "features.{feature}"
     entity_path: str = "entity.{feature}"
     id_path: str = "prediction_id"
+
+
+class ParsedRequest(NamedTuple):
+    """A request as its protocol read it. `respond` makes the answer from records, in the order of the rows.
+
+    One record holds all rows, unless some of them are a retry.
+    """
+
+    inputs: PredictionInputs
+    respond: Callable[[Sequence[Record]], Response]
+
+
+Protocol = Callable[[Request], ParsedRequest]
+"""One way to ask for predictions; raises BeaconError."""

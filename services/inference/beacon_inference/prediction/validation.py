@@ -1,4 +1,4 @@
-"""The rules of product.yaml, held against a whole matrix at once, whatever protocol filled it."""
+"""The rules of product.yaml, checked on a whole matrix at once, for every protocol."""
 
 from math import isnan
 
@@ -8,11 +8,11 @@ from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.numbers import WHOLE_RULE
 from beacon_core.domain.product import Feature, Product
 from beacon_inference.matrix import Bounds, any_true
-from beacon_inference.prediction.inputs import Ask
+from beacon_inference.prediction.inputs import PredictionInputs
 
 
-class Rules:
-    """Valid ranges, categories, whole numbers, the least number of features and those that none may lack."""
+class ValidationRules:
+    """Valid ranges, categories, whole numbers, the smallest number of features and those that must be known."""
 
     def __init__(self, product: Product) -> None:
         self._features = product.features
@@ -27,34 +27,34 @@ class Rules:
             if feature.categories is not None
         ]
 
-    def check(self, ask: Ask) -> None:
+    def check(self, inputs: PredictionInputs) -> None:
         """Raise BeaconError for the first value that is infinite, out of range, of no known category or not whole."""
-        matrix = ask.matrix
+        matrix = inputs.matrix
         if (
-            self._valid.hold(matrix)
-            and all(known.issuperset(matrix[:, at].tolist()) for at, known in self._categories)
-            and all(all(map(float.is_integer, matrix[:, at].tolist())) for at in self._whole)
+            self._valid.contain(matrix)
+            and all(known.issuperset(matrix[:, column].tolist()) for column, known in self._categories)
+            and all(all(map(float.is_integer, matrix[:, column].tolist())) for column in self._whole)
         ):
             return
         # NaN compares false, so a missing value passes; infinities fail.
-        wrong = self._valid.broken(matrix)
-        for at, known in self._categories:
-            wrong[:, at] |= [value not in known and not isnan(value) for value in matrix[:, at].tolist()]
-        for at in self._whole:
-            wrong[:, at] |= [not value.is_integer() and not isnan(value) for value in matrix[:, at].tolist()]
+        wrong = self._valid.out_of_range(matrix)
+        for column, known in self._categories:
+            wrong[:, column] |= [value not in known and not isnan(value) for value in matrix[:, column].tolist()]
+        for column in self._whole:
+            wrong[:, column] |= [not value.is_integer() and not isnan(value) for value in matrix[:, column].tolist()]
         if any_true(wrong):
-            row, column = np.argwhere(wrong)[0].tolist()
-            raise self._refusal(ask, row, column)
+            first_row, first_column = np.argwhere(wrong)[0].tolist()
+            raise self._error(inputs, first_row, first_column)
 
-    def check_enough(self, known: np.ndarray, ask: Ask) -> None:
+    def check_enough(self, known: np.ndarray, inputs: PredictionInputs) -> None:
         """Raise BeaconError when a row of `known` (rows, features; bool) lacks too many, or one that is never null.
 
-        Complete rows need not be asked.
+        Complete rows need no check.
         """
         for column in self._needed:
             if not known[:, column].all():
                 feature = self._features[column]
-                field = ask.path.format(row=int(np.argmin(known[:, column])), feature=feature.name)
+                field = inputs.path.format(row=int(np.argmin(known[:, column])), feature=feature.name)
                 raise BeaconError("missing_feature", f"{feature.name} must be known: it is never imputed", field)
         counts = known.sum(axis=1)
         if counts.min() < self._minimum:
@@ -62,13 +62,13 @@ class Rules:
             raise BeaconError(
                 "too_few_features",
                 f"{int(counts[row])} features are known, at least {self._minimum} are needed",
-                ask.path.format(row=row, feature="").rstrip("."),
+                inputs.path.format(row=row, feature="").rstrip("."),
             )
 
-    def _refusal(self, ask: Ask, row: int, column: int) -> BeaconError:
+    def _error(self, inputs: PredictionInputs, row: int, column: int) -> BeaconError:
         feature = self._features[column]
-        value = float(ask.matrix[row, column])
-        field = ask.path.format(row=row, feature=feature.name)
+        value = float(inputs.matrix[row, column])
+        field = inputs.path.format(row=row, feature=feature.name)
         if not np.isfinite(value):
             return BeaconError("not_finite", f"{feature.name} must be finite", field)
         low, high = _bounds(feature)

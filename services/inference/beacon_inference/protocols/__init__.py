@@ -1,1 +1,1 @@
-"""The protocols: each turns a request into an `Ask` and records into an answer; the pipeline does the rest."""
+"""The protocols: each parses a request into prediction inputs and makes the answer from records."""

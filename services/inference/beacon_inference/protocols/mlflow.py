@@ -15,9 +15,8 @@ from beacon_core.domain.integers import whole_or_float
 from beacon_core.domain.numbers import NUMBER_RULE, NotFiniteError, NumberError, read_number
 from beacon_core.platform.data_file import without_a_name
 from beacon_core.web.http import JSON, Request, encode_json, media_type
-from beacon_inference.prediction.inputs import Ask
-from beacon_inference.prediction.pipeline import Protocol
-from beacon_inference.protocols.table import Tables, is_given
+from beacon_inference.prediction.inputs import ParsedRequest, PredictionInputs, Protocol
+from beacon_inference.protocols.table import TableParser, is_present
 from beacon_inference.protocols.v1 import inputs, instances, respond
 
 CSV = b"text/csv"
@@ -48,37 +47,38 @@ class Invocation(msgspec.Struct):
     params: dict[str, Any] | None = None
 
 
-def mlflow(tables: Tables) -> Protocol:
+def mlflow(tables: TableParser) -> Protocol:
     """Speak MLflow's scoring protocol."""
 
-    def parse(request: Request) -> Ask:
+    def parse(request: Request) -> ParsedRequest:
         if media_type(request.headers.get(b"content-type", b"")) == CSV:
-            return _csv(request.body, tables)
-        return _json(tables.decode(request.body, Invocation, nan_is_null=True), tables)
+            return ParsedRequest(_csv(request.body, tables), respond)
+        body = tables.decode(request.body, Invocation, nan_is_null=True)
+        return ParsedRequest(_json(body, tables), respond)
 
-    return Protocol(parse, respond)
+    return parse
 
 
-def _json(body: Invocation, tables: Tables) -> Ask:
+def _json(body: Invocation, tables: TableParser) -> PredictionInputs:
     split, records = body.dataframe_split, body.dataframe_records
     given = [
         split is not None,
-        is_given(records),
-        is_given(body.instances),
-        is_given(body.inputs),
+        is_present(records),
+        is_present(body.instances),
+        is_present(body.inputs),
     ]
     if sum(given) != 1:
         raise BeaconError("invalid_body", f"send exactly one of {', '.join(FORMS)}")
     if split is not None:
         return tables.of_split(split.columns, split.data, "dataframe_split.data")
-    if is_given(records):
+    if is_present(records):
         return tables.of_records(records, "dataframe_records")
-    if is_given(body.instances):
+    if is_present(body.instances):
         return instances(body.instances, tables, "instances")
     return inputs(body.inputs, tables)
 
 
-def _csv(body: bytes, tables: Tables) -> Ask:
+def _csv(body: bytes, tables: TableParser) -> PredictionInputs:
     try:
         reader = csv.reader(io.StringIO(body.decode("utf-8-sig"), newline=None), strict=True)
         lines = list(islice(filterfalse(_is_blank, reader), tables.max_rows + 2))
@@ -95,9 +95,9 @@ def _csv(body: bytes, tables: Tables) -> Ask:
             raise BeaconError("invalid_shape", f"has {len(row)} values, the header {len(columns)}", f"rows[{index}]")
     keys = None
     if tables.key in columns:
-        at = columns.index(tables.key)
-        keys = [_key(row.pop(at), tables.missing) for row in rows]
-        del columns[at]
+        key = columns.index(tables.key)
+        keys = [_key(row.pop(key), tables.missing) for row in rows]
+        del columns[key]
     values = [
         [_number(text, tables.missing, f"rows[{index}].{name}") for name, text in zip(columns, row, strict=True)]
         for index, row in enumerate(rows)
@@ -105,24 +105,24 @@ def _csv(body: bytes, tables: Tables) -> Ask:
     return tables.of_columns(columns, np.array(values, dtype=np.float64), "rows", keys)
 
 
-def _check_names(columns: list[str], tables: Tables) -> None:
+def _check_names(columns: list[str], tables: TableParser) -> None:
     """Refuse a header's columns without a name, by their places, and those of unknown names, all at once."""
     nameless = [place for place, name in enumerate(columns, 1) if not name]
     unknown = tables.unknown([name for name in columns if name and name != tables.key], "rows")
     if nameless:
-        told = f"the header's {without_a_name(nameless)}"
-        raise BeaconError("unknown_feature", f"{told}; {unknown.message}" if unknown else told, "header")
+        message = f"the header's {without_a_name(nameless)}"
+        raise BeaconError("unknown_feature", f"{message}; {unknown.message}" if unknown else message, "header")
     if unknown:
         raise unknown
 
 
 def _is_blank(line: list[str]) -> bool:
-    """Whether nothing is on the line: a row of one missing value is written as quotes, or as a word."""
+    """Whether nothing is on the line: a row of one missing value is quotes, or a word."""
     return not line or (len(line) == 1 and line[0].isspace())
 
 
 def _key(text: str, missing: frozenset[str]) -> int | float | str | None:
-    """Read an entity's key as JSON would be; no float comes between. Text that is no number is left to be refused."""
+    """Read an entity's key as in JSON, without a float between. Text that is no number is refused later."""
     text = text.strip()
     if text in missing:
         return None

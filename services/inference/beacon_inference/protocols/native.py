@@ -3,27 +3,34 @@
 from collections.abc import Sequence
 
 from beacon_core.web.http import Request, Response, encode_json
-from beacon_inference.prediction.pipeline import Protocol
+from beacon_inference.prediction.inputs import ParsedRequest, Protocol
 from beacon_inference.prediction_log.record import Record
+from beacon_inference.protocols.messages import BatchResponse
 from beacon_inference.protocols.native_parser import NativeParser
-from beacon_inference.protocols.wording import Wording
+from beacon_inference.protocols.serializer import Serializer
 
 
-def one(parser: NativeParser, wording: Wording) -> Protocol:
+def one(parser: NativeParser, serializer: Serializer) -> Protocol:
     """One row in, one answer out."""
 
-    def respond(_: Request, records: Sequence[Record]) -> Response:
-        (answer,) = wording.answers(records[0])
+    def respond(records: Sequence[Record]) -> Response:
+        (answer,) = serializer.responses(records[0])
         return Response(encode_json(answer))
 
-    return Protocol(lambda request: parser.row(request.body), respond)
+    def parse(request: Request) -> ParsedRequest:
+        return ParsedRequest(parser.row(request.body), respond)
+
+    return parse
 
 
-def batch(parser: NativeParser, wording: Wording) -> Protocol:
+def batch(parser: NativeParser, serializer: Serializer) -> Protocol:
     """Rows in, answers out, in the same order."""
 
-    def respond(_: Request, records: Sequence[Record]) -> Response:
-        answers = [answer for record in records for answer in wording.answers(record)]
-        return Response(encode_json({"predictions": answers}))
+    def respond(records: Sequence[Record]) -> Response:
+        answers = [answer for record in records for answer in serializer.responses(record)]
+        return Response(encode_json(BatchResponse(answers)))
 
-    return Protocol(lambda request: parser.batch(request.body), respond)
+    def parse(request: Request) -> ParsedRequest:
+        return ParsedRequest(parser.batch(request.body), respond)
+
+    return parse

@@ -1,6 +1,6 @@
 """Beacon's own JSON bodies, one row and batches: one parse, straight into the matrix.
 
-The parser is built from product.yaml. It knows only types; when it refuses a body, `explain` walks the body once more,
+The parser is built from product.yaml and checks types alone. When it refuses a body, the body is walked once more,
 slowly, to name the field and the rule.
 """
 
@@ -13,7 +13,7 @@ import numpy as np
 from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.integers import check_integer, whole_or_float
 from beacon_core.domain.product import Product
-from beacon_inference.prediction.inputs import Ask
+from beacon_inference.prediction.inputs import PredictionInputs
 from beacon_inference.prediction.values import (
     UNREADABLE,
     check_client_id,
@@ -23,6 +23,7 @@ from beacon_inference.prediction.values import (
     read_entity,
     read_leniently,
 )
+from beacon_inference.protocols.native_types import batch_type, entity_type, row_type
 
 
 class NativeParser:
@@ -33,21 +34,13 @@ class NativeParser:
         self._names = product.feature_names
         self._key = product.entity.key
         self._max_rows = max_rows
-        strict: dict[str, Any] = {"forbid_unknown_fields": True, "frozen": True, "gc": False}
-        features = msgspec.defstruct("Features", [(name, float | None, None) for name in self._names], **strict)
-        entity = msgspec.defstruct("Entity", [(self._key, Any)], **strict)
-        row = msgspec.defstruct(
-            "Row",
-            [("features", features | None, None), ("entity", entity | None, None), ("prediction_id", str | None, None)],
-            **strict,
-        )
-        batch = msgspec.defstruct("Batch", [("rows", list[row])], **strict)  # type: ignore[valid-type]
-        # The types are made at run time, so that a type checker cannot know their fields.
+        row = row_type(product, entity_type(product))
+        batch = batch_type(row, max_rows)
         self._decode_row: Callable[[bytes], Any] = msgspec.json.Decoder(row, float_hook=whole_or_float).decode
         self._decode_batch: Callable[[bytes], Any] = msgspec.json.Decoder(batch, float_hook=whole_or_float).decode
         self._nothing = (None,) * len(self._names)
 
-    def row(self, body: bytes) -> Ask:
+    def row(self, body: bytes) -> PredictionInputs:
         """Parse one row; raises BeaconError."""
         check_values(body)
         try:
@@ -59,13 +52,13 @@ class NativeParser:
         entity = None if row.entity is None else entity_key(getattr(row.entity, self._key), self._key, "entity")
         if row.prediction_id is not None:
             check_client_id(row.prediction_id, "prediction_id")
-        return Ask(
+        return PredictionInputs(
             np.array([values], dtype=np.float64),
             None if entity is None else [entity],
             None if row.prediction_id is None else [row.prediction_id],
         )
 
-    def batch(self, body: bytes) -> Ask:
+    def batch(self, body: bytes) -> PredictionInputs:
         """Parse up to `max_rows` rows; raises BeaconError that names a bad row by its index."""
         check_values(body, self._max_rows)
         try:
@@ -82,7 +75,7 @@ class NativeParser:
         if any(row.prediction_id is not None for row in rows):
             prediction_ids = [row.prediction_id for row in rows]
             _check_distinct_ids(prediction_ids)
-        return Ask(
+        return PredictionInputs(
             matrix,
             entities,
             prediction_ids,
@@ -101,7 +94,7 @@ class NativeParser:
         key = self._key
         try:
             return [None if entity is None else check_integer(getattr(entity, key)) for entity in entities]
-        except ValueError:  # naming a row takes time, and hardly any needs it
+        except ValueError:  # walk the rows once more, to name the bad one
             return [
                 None if entity is None else entity_key(getattr(entity, key), key, f"rows[{row}].entity")
                 for row, entity in enumerate(entities)

@@ -1,15 +1,17 @@
 """Open Inference Protocol v2, REST, with the binary tensor extension.
 
-Inputs are one tensor (rows, features) or one named tensor a feature; an input named as the entity's key looks features
-up.
+Inputs are one tensor (rows, features) or one named tensor per feature. An input named as the entity's key looks
+features up.
 """
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
 import numpy as np
+from msgspec import UNSET
 
 from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.integers import whole_or_same
@@ -17,10 +19,10 @@ from beacon_core.domain.product import Product
 from beacon_core.web.http import JSON, Request, Response, encode_json
 from beacon_inference.matrix import Matrix
 from beacon_inference.models.hot_swap import Models
-from beacon_inference.prediction.inputs import Ask
-from beacon_inference.prediction.pipeline import Protocol
+from beacon_inference.prediction.inputs import ParsedRequest, PredictionInputs, Protocol
 from beacon_inference.prediction_log.record import Record
-from beacon_inference.protocols.table import Tables, is_given, keys_in, numbers, plain
+from beacon_inference.protocols.messages import InferResponse, OutputTensor
+from beacon_inference.protocols.table import TableParser, is_present, keys_in, numbers, plain
 
 BINARY = b"application/octet-stream"
 HEADER_LENGTH = b"inference-header-content-length"
@@ -42,11 +44,11 @@ NUMPY_OF = {
 # The outputs, and the columns of a record that they are.
 OUTPUTS = {"prediction": "prediction", "low": "low", "high": "high", "prediction_id": "ids"}
 
-# Of an empty tensor any shape would do, also one that numpy cannot make.
-LARGEST = 2**31 - 1
+# An empty tensor would fit any shape, also one that numpy cannot make.
+MAX_SIZE = 2**31 - 1
 
 
-# Of a tensor: JSON that is not yet decoded, or what the binary part holds.
+# The data of a tensor: JSON that is not yet decoded, or an array from the binary part.
 Content = msgspec.Raw | np.ndarray[Any, Any]
 
 
@@ -60,8 +62,8 @@ class Tensor(msgspec.Struct):
     data: msgspec.Raw = msgspec.Raw()
 
 
-class Output(msgspec.Struct):
-    """An output that is asked for."""
+class RequestedOutput(msgspec.Struct):
+    """An output that the client wants."""
 
     name: str
     parameters: dict[str, Any] | None = None
@@ -73,32 +75,28 @@ class InferRequest(msgspec.Struct):
     inputs: list[Tensor]
     id: str | None = None
     parameters: dict[str, Any] | None = None
-    outputs: list[Output] | None = None
+    outputs: list[RequestedOutput] | None = None
 
 
-def open_inference(product: Product, models: Models, tables: Tables) -> Protocol:
+def open_inference(product: Product, models: Models, tables: TableParser) -> Protocol:
     """Speak the protocol for the product's one model."""
 
-    def parse(request: Request) -> Ask:
+    def parse(request: Request) -> ParsedRequest:
         check_model(request, product, models)
         head, tail = _split(request)
         body: InferRequest = tables.decode(head, InferRequest)
-        request.parsed = body
         for output in body.outputs or ():
             if output.name not in OUTPUTS:
                 raise BeaconError("invalid_body", f"outputs are {', '.join(OUTPUTS)}", f"outputs.{output.name}"[:128])
-        return _ask(body, tail, product, tables)
+        return ParsedRequest(_inputs(body, tail, product, tables), partial(_response, body, product))
 
-    def respond(request: Request, records: Sequence[Record]) -> Response:
-        return _response(request.parsed, records, product)
-
-    return Protocol(parse, respond)
+    return parse
 
 
 def check_model(request: Request, product: Product, models: Models) -> None:
     """Refuse a model name or version in the path that is not the one in service."""
     name = request.path.get("name", product.name)
-    serving = models.serving
+    serving = models.in_service
     version = request.path.get("version")
     if name != product.name:
         raise BeaconError("unknown_model", f"there is no model {name[:64]}; it is {product.name}", "name")
@@ -118,7 +116,7 @@ def _split(request: Request) -> tuple[bytes, bytes]:
     return request.body[: int(length)], request.body[int(length) :]
 
 
-def _ask(body: InferRequest, tail: bytes, product: Product, tables: Tables) -> Ask:
+def _inputs(body: InferRequest, tail: bytes, product: Product, tables: TableParser) -> PredictionInputs:
     if not body.inputs:
         raise BeaconError("invalid_body", "send at least one input", "inputs")
     contents: list[Content] = []
@@ -153,7 +151,7 @@ def _content(tensor: Tensor, tail: bytes, field: str) -> tuple[Content, bytes]:
     if dtype is None:
         raise BeaconError("invalid_type", f"datatype {tensor.datatype[:16]} is not numeric", f"{field}.datatype")
     tensor.shape = [whole_or_same(size) for size in tensor.shape]
-    if not 1 <= len(tensor.shape) <= 2 or not all(type(s) is int and 0 <= s <= LARGEST for s in tensor.shape):
+    if not 1 <= len(tensor.shape) <= 2 or not all(type(s) is int and 0 <= s <= MAX_SIZE for s in tensor.shape):
         raise BeaconError("invalid_shape", "shape must be [rows] or [rows, columns]", f"{field}.shape")
     size = (tensor.parameters or {}).get("binary_data_size")
     if size is not None:
@@ -164,7 +162,7 @@ def _content(tensor: Tensor, tail: bytes, field: str) -> tuple[Content, bytes]:
         if size % np.dtype(dtype).itemsize:
             raise BeaconError("invalid_shape", f"{size} bytes are no whole number of {tensor.datatype}", field)
         return np.frombuffer(tail[:size], dtype=np.dtype(dtype).newbyteorder("<")), tail[size:]
-    if not is_given(tensor.data):
+    if not is_present(tensor.data):
         raise BeaconError("invalid_body", "has no data", f"{field}.data")
     return tensor.data, tail
 
@@ -186,16 +184,16 @@ def _keys(tensor: Tensor, content: Content, key: str, field: str) -> list[Any]:
     else:
         values = keys_in(plain(content), content, lambda found: _flat(found, f"{field}.data"))
     _check_size(tensor, len(values), field)
-    held = _held(np.dtype(NUMPY_OF[tensor.datatype]))
+    exact = _exact_integers(np.dtype(NUMPY_OF[tensor.datatype]))
     for index, value in enumerate(values):
-        if type(value) is int and value not in held:
+        if type(value) is int and value not in exact:
             rule = f"{key} may be rounded in {tensor.datatype}, or does not fit: send INT64"
             raise BeaconError("invalid_entity", rule, f"{field}.data[{index}]")
     return values
 
 
-def _held(dtype: np.dtype[Any]) -> range:
-    """The whole numbers that the type has, and to which it rounds no other."""
+def _exact_integers(dtype: np.dtype[Any]) -> range:
+    """The whole numbers that the type holds exactly, and to which it rounds no other."""
     if dtype.kind == "f":
         bound = 2 ** (np.finfo(dtype).nmant + 1)
         return range(1 - bound, bound)
@@ -216,25 +214,21 @@ def _check_size(tensor: Tensor, size: int, field: str) -> None:
         raise BeaconError("invalid_shape", rule, f"{field}.shape")
 
 
-def _response(body: InferRequest, records: Sequence[Record], product: Product) -> Response:
-    asked = body.outputs or [Output(name) for name in OUTPUTS]
+def _response(body: InferRequest, product: Product, records: Sequence[Record]) -> Response:
+    wanted = body.outputs or [RequestedOutput(name) for name in OUTPUTS]
     all_binary = (body.parameters or {}).get("binary_data_output") is True
     outputs, tails = [], []
-    for output in asked:
+    for output in wanted:
         values = [value for record in records for value in getattr(record, OUTPUTS[output.name])]
-        kind = "BYTES" if output.name == "prediction_id" else "FP64"
-        described: dict[str, Any] = {"name": output.name, "datatype": kind, "shape": [len(values)]}
+        kind, shape = "BYTES" if output.name == "prediction_id" else "FP64", [len(values)]
         binary = (output.parameters or {}).get("binary_data")
         if binary is True or (binary is None and all_binary):
             content = _binary(values, kind)
             tails.append(content)
-            described["parameters"] = {"binary_data_size": len(content)}
+            outputs.append(OutputTensor(output.name, kind, shape, parameters={"binary_data_size": len(content)}))
         else:
-            described["data"] = values
-        outputs.append(described)
-    reply: dict[str, Any] = {"model_name": product.name, "model_version": records[0].version, "outputs": outputs}
-    if body.id is not None:
-        reply["id"] = body.id
+            outputs.append(OutputTensor(output.name, kind, shape, data=values))
+    reply = InferResponse(product.name, records[0].version, outputs, UNSET if body.id is None else body.id)
     head = encode_json(reply)
     if not tails:
         return Response(head)

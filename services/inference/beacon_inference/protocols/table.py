@@ -1,4 +1,4 @@
-"""Rows and named columns, as the foreign protocols send them, into the matrix."""
+"""Rows and named columns, as the protocols of others send them, into the matrix."""
 
 import math
 import re
@@ -13,7 +13,7 @@ from beacon_core.domain.integers import check_integer, whole_or_float
 from beacon_core.domain.missing import missing_words
 from beacon_core.domain.product import Product
 from beacon_inference.matrix import Matrix
-from beacon_inference.prediction.inputs import Ask
+from beacon_inference.prediction.inputs import PredictionInputs
 from beacon_inference.prediction.values import (
     UNREADABLE,
     check_values,
@@ -42,7 +42,7 @@ def decode(body: bytes, kind: type[Any]) -> Any:
         raise BeaconError("invalid_body", rule, path.strip("`.")[:128] or None) from error
 
 
-def is_given(raw: msgspec.Raw) -> bool:
+def is_present(raw: msgspec.Raw) -> bool:
     """Whether an optional part of the body is there: null says that it is not."""
     return bytes(raw) not in {b"", b"null"}
 
@@ -57,7 +57,7 @@ def nan_as_null(body: bytes) -> bytes:
 def plain(raw: msgspec.Raw, *, exactly: bool = False) -> Any:
     """Decode a part of the body that `decode` only skipped; raises BeaconError `invalid_json`.
 
-    Numbers that are too large come back as infinities, so that whoever looks at them can name them. `exactly` tells
+    Numbers that are too large become infinities, so that the check that follows can name them. `exactly` tells
     which decimals are whole numbers, which takes several times as long.
     """
     try:
@@ -120,8 +120,8 @@ def _explain_numbers(value: Any, field: str, depth: int = 0) -> None:
         explain_value("the value", value, field)
 
 
-class Tables:
-    """Builds an `Ask` from rows in feature order, or from named columns (the entity's key may be one of them)."""
+class TableParser:
+    """Builds the inputs from rows in feature order, or from named columns (the entity's key may be one of them)."""
 
     def __init__(self, product: Product, max_rows: int) -> None:
         self._product = product
@@ -135,7 +135,7 @@ class Tables:
         check_values(body, self.max_rows)
         return decode(nan_as_null(body) if nan_is_null else body, kind)
 
-    def of_rows(self, matrix: Matrix, dimensions: int, field: str) -> Ask:
+    def of_rows(self, matrix: Matrix, dimensions: int, field: str) -> PredictionInputs:
         """Rows whose values are in feature order; a flat list is one row."""
         if dimensions == 1:
             matrix = matrix.reshape(1, -1)
@@ -143,9 +143,11 @@ class Tables:
             rule = f"rows must have {len(self._names)} values, in the order {', '.join(self._names)}"
             raise BeaconError("invalid_shape", rule, field)
         self.check_count(len(matrix), field)
-        return Ask(matrix, path=field + "[{row}].{feature}")
+        return PredictionInputs(matrix, path=field + "[{row}].{feature}")
 
-    def of_columns(self, columns: Sequence[str], data: Matrix, field: str, keys: Sequence[Any] | None = None) -> Ask:
+    def of_columns(
+        self, columns: Sequence[str], data: Matrix, field: str, keys: Sequence[Any] | None = None
+    ) -> PredictionInputs:
         """Columns of features, by name: `data` is (rows, columns); and `keys`, the column of the entity's key."""
         self.check_count(len(data), field)
         matrix = np.full((len(data), len(self._names)), np.nan)
@@ -157,23 +159,25 @@ class Tables:
             matrix[:, self._names.index(name)] = data[:, position]
         entities = None if keys is None else self._entities(keys, field)
         path = field + "[{row}].{feature}"
-        return Ask(matrix, entities, path=path, entity_path=path)
+        return PredictionInputs(matrix, entities, path=path, entity_path=path)
 
-    def of_split(self, columns: Sequence[str], raw: msgspec.Raw, field: str) -> Ask:
+    def of_split(self, columns: Sequence[str], raw: msgspec.Raw, field: str) -> PredictionInputs:
         """Named columns, whose values come in rows."""
         rows = plain(raw) if self.key in columns else None
         if isinstance(rows, list) and all(isinstance(row, list) and len(row) == len(columns) for row in rows):
-            at = columns.index(self.key)
-            keys = keys_in(rows, raw, lambda found: [row[at] for row in found])
-            data = as_numbers([[*row[:at], None, *row[at + 1 :]] for row in rows], field)
-            return self.of_columns([*columns[:at], *columns[at + 1 :]], np.delete(data, at, 1), field, keys)
+            key = columns.index(self.key)
+            keys = keys_in(rows, raw, lambda found: [row[key] for row in found])
+            data = as_numbers([[*row[:key], None, *row[key + 1 :]] for row in rows], field)
+            return self.of_columns([*columns[:key], *columns[key + 1 :]], np.delete(data, key, 1), field, keys)
         data, dimensions = numbers(raw, field)
         if len(data) and (dimensions != 2 or data.shape[1] != len(columns)):
             raise BeaconError("invalid_shape", f"rows must have {len(columns)} values, as columns has names", field)
         return self.of_columns(columns, data, field)
 
-    def of_records(self, raw: msgspec.Raw, field: str, records_of: Callable[[Any], Any] = lambda found: found) -> Ask:
-        """Objects of names and numbers, one a row, which `records_of` makes of what is decoded.
+    def of_records(
+        self, raw: msgspec.Raw, field: str, records_of: Callable[[Any], Any] = lambda found: found
+    ) -> PredictionInputs:
+        """Objects of names and numbers, one per row, which `records_of` makes of what is decoded.
 
         A name that a row lacks is missing there.
         """
@@ -202,16 +206,16 @@ class Tables:
     def _entities(self, keys: Sequence[Any], field: str) -> list[int | None]:
         try:
             return [None if key is None else check_integer(key) for key in keys]
-        except ValueError:  # naming a row takes time, and hardly any needs it
+        except ValueError:  # walk the rows once more, to name the bad one
             return [
                 None if key is None else entity_key(key, self.key, f"{field}[{row}]") for row, key in enumerate(keys)
             ]
 
     def unknown(self, columns: Iterable[str], field: str) -> BeaconError | None:
-        """What to say of the columns that are no features, all at once; None where there are none."""
+        """Return one error for all columns that are no features; None where there are none."""
         return unknown_features(columns, self._product, field)
 
     def check_count(self, count: int, field: str) -> None:
-        """Refuse no rows and too many."""
+        """Refuse a request without rows, or with too many."""
         if not 1 <= count <= self.max_rows:
             raise BeaconError("batch_too_large" if count else "invalid_body", f"send 1 to {self.max_rows} rows", field)

@@ -9,14 +9,14 @@ from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.product import Product
 from beacon_core.web.http import Request, Response, encode_json
 from beacon_inference.models.hot_swap import Models
-from beacon_inference.prediction.inputs import Ask
-from beacon_inference.prediction.pipeline import Protocol
+from beacon_inference.prediction.inputs import ParsedRequest, PredictionInputs, Protocol
 from beacon_inference.prediction_log.record import Record
+from beacon_inference.protocols.messages import PredictionsResponse
 from beacon_inference.protocols.open_inference import check_model
-from beacon_inference.protocols.table import Tables, is_given, numbers
+from beacon_inference.protocols.table import TableParser, is_present, numbers
 
 
-class PredictRequest(msgspec.Struct):
+class V1Request(msgspec.Struct):
     """The body of :predict; exactly one of the two."""
 
     instances: msgspec.Raw = msgspec.Raw()
@@ -24,23 +24,22 @@ class PredictRequest(msgspec.Struct):
     signature_name: str | None = None
 
 
-def v1(product: Product, models: Models, tables: Tables) -> Protocol:
+def v1(product: Product, models: Models, tables: TableParser) -> Protocol:
     """Speak the protocol for the product's one model."""
 
-    def parse(request: Request) -> Ask:
+    def parse(request: Request) -> ParsedRequest:
         check_model(request, product, models)
-        body: PredictRequest = tables.decode(request.body, PredictRequest)
-        has_instances, has_inputs = is_given(body.instances), is_given(body.inputs)
+        body: V1Request = tables.decode(request.body, V1Request)
+        has_instances, has_inputs = is_present(body.instances), is_present(body.inputs)
         if has_instances == has_inputs:
             raise BeaconError("invalid_body", "send either instances or inputs", "instances")
-        if has_instances:
-            return instances(body.instances, tables, "instances")
-        return inputs(body.inputs, tables)
+        rows = instances(body.instances, tables, "instances") if has_instances else inputs(body.inputs, tables)
+        return ParsedRequest(rows, respond)
 
-    return Protocol(parse, respond)
+    return parse
 
 
-def instances(raw: msgspec.Raw, tables: Tables, field: str) -> Ask:
+def instances(raw: msgspec.Raw, tables: TableParser, field: str) -> PredictionInputs:
     """Rows: lists in feature order, or objects of names and numbers."""
     text = bytes(raw).lstrip()
     if text[:1] == b"[" and text[1:].lstrip()[:1] == b"{":
@@ -51,7 +50,7 @@ def instances(raw: msgspec.Raw, tables: Tables, field: str) -> Ask:
     return tables.of_rows(matrix, 2, field)
 
 
-def inputs(raw: msgspec.Raw, tables: Tables) -> Ask:
+def inputs(raw: msgspec.Raw, tables: TableParser) -> PredictionInputs:
     """Rows as in `instances`, or an object of columns."""
     if bytes(raw).lstrip()[:1] != b"{":
         return instances(raw, tables, "inputs")
@@ -71,6 +70,6 @@ def _records(columns: dict[str, Any]) -> list[dict[str, Any]]:
     return [{name: column[row] for name, column in flat.items()} for row in range(rows)]
 
 
-def respond(_: Request, records: Sequence[Record]) -> Response:
+def respond(records: Sequence[Record]) -> Response:
     """Bare predictions, as V1 clients expect them."""
-    return Response(encode_json({"predictions": [value for record in records for value in record.prediction]}))
+    return Response(encode_json(PredictionsResponse([value for record in records for value in record.prediction])))

@@ -10,8 +10,9 @@ from beacon_core.domain.product import Product
 from beacon_core.domain.times import error_code, read_past_time
 from beacon_core.platform import clock
 from beacon_inference.prediction.values import check_client_id, explain_value, read_entity
+from beacon_inference.protocols.messages import ActualRequest
 
-KEYS = ("value", "prediction_id", "entity", "observed_at", "source")
+KEYS = ActualRequest.__struct_fields__
 
 
 def parse_actuals(body: Any, product: Product, max_rows: int) -> list[Actual]:

@@ -3,28 +3,31 @@
 from beacon_core.domain.errors import BeaconError
 from beacon_core.web.http import Request, Response, Route, encode_json
 from beacon_inference.models.hot_swap import Models
+from beacon_inference.protocols.messages import LiveResponse, ModelPin, ReadyModel, ReadyResponse
+
+LIVE = encode_json(LiveResponse())
 
 
 def health_routes(models: Models) -> list[Route]:
     """Ready means that a model serves; nothing that others share is asked."""
 
     async def live(_: Request) -> Response:
-        return Response(b'{"live":true}')
+        return Response(LIVE)
 
     async def readyz(_: Request) -> Response:
-        if models.serving is None:
+        if models.in_service is None:
             raise BeaconError("model_not_ready", models.failure or "no model is in service yet")
-        pin = models.serving.model.pin
-        model = {"name": pin.name, "version": pin.version, "sha256": pin.sha256}
-        return Response(encode_json({"ready": True, "model": model}))
+        pin = models.in_service.model.pin
+        model = ModelPin(pin.name, pin.version, pin.sha256)
+        return Response(encode_json(ReadyModel(ready=True, model=model)))
 
     async def v2_ready(_: Request) -> Response:
-        ready = models.serving is not None
-        return Response(encode_json({"ready": ready}), 200 if ready else 503)
+        ready = models.in_service is not None
+        return Response(encode_json(ReadyResponse(ready)), 200 if ready else 503)
 
     async def ping(_: Request) -> Response:
         # As MLflow answers it, but for the type: a line feed is no JSON.
-        return Response(b"\n", 404 if models.serving is None else 200, b"text/plain")
+        return Response(b"\n", 404 if models.in_service is None else 200, b"text/plain")
 
     handlers = {
         "/livez": live,

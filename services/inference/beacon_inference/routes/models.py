@@ -1,13 +1,21 @@
 """Metadata routes: which model serves, as each protocol asks for it."""
 
-from typing import Any
-
-from flask import Flask, Response
+from flask import Flask, Response, jsonify
 
 from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.product import Product
 from beacon_core.platform.settings import Settings
 from beacon_inference.models.hot_swap import Models
+from beacon_inference.protocols.messages import (
+    ModelList,
+    ModelMetadata,
+    ModelReady,
+    ServerMetadata,
+    TensorMetadata,
+    V1Model,
+    V1Status,
+    V1Version,
+)
 
 
 def add_metadata(app: Flask, settings: Settings, product: Product, models: Models) -> None:  # noqa: C901 - a list
@@ -16,9 +24,9 @@ def add_metadata(app: Flask, settings: Settings, product: Product, models: Model
     def version_in_service(name: str, version: str | None) -> str:
         if name != product.name:
             raise BeaconError("unknown_model", f"there is no model {name[:64]}; it is {product.name}", "name")
-        if models.serving is None:
+        if models.in_service is None:
             raise BeaconError("model_not_ready", "no model is in service yet")
-        serving = models.serving.model.pin.version
+        serving = models.in_service.model.pin.version
         if version not in {None, serving}:
             raise BeaconError("unknown_model", f"version {version} is not in service; {serving} is", "version")
         return serving
@@ -28,40 +36,34 @@ def add_metadata(app: Flask, settings: Settings, product: Product, models: Model
         return Response(settings.build_version, content_type="text/plain")
 
     @app.get("/v2")
-    def v2() -> Any:
-        return {"name": "beacon", "version": settings.build_version, "extensions": ["binary_tensor_data"]}
+    def v2() -> Response:
+        return jsonify(ServerMetadata("beacon", settings.build_version, ["binary_tensor_data"]))
 
     @app.get("/v2/models")
-    def v2_models() -> Any:
-        return {"models": [product.name]}
+    def v2_models() -> Response:
+        return jsonify(ModelList([product.name]))
 
     @app.get("/v2/models/<name>", defaults={"version": None})
     @app.get("/v2/models/<name>/versions/<version>")
-    def v2_model(name: str, version: str | None) -> Any:
+    def v2_model(name: str, version: str | None) -> Response:
         serving = version_in_service(name, version)
-        count = len(product.features)
-        outputs = [{"name": output, "datatype": "FP64", "shape": [-1]} for output in ("prediction", "low", "high")]
-        return {
-            "name": product.name,
-            "versions": [serving],
-            "platform": "onnxruntime_onnx",
-            "inputs": [{"name": "features", "datatype": "FP64", "shape": [-1, count]}],
-            "outputs": [*outputs, {"name": "prediction_id", "datatype": "BYTES", "shape": [-1]}],
-        }
+        inputs = [TensorMetadata("features", "FP64", [-1, len(product.features)])]
+        numbers = [TensorMetadata(output, "FP64", [-1]) for output in ("prediction", "low", "high")]
+        outputs = [*numbers, TensorMetadata("prediction_id", "BYTES", [-1])]
+        return jsonify(ModelMetadata(product.name, [serving], "onnxruntime_onnx", inputs, outputs))
 
     @app.get("/v2/models/<name>/ready", defaults={"version": None})
     @app.get("/v2/models/<name>/versions/<version>/ready")
-    def v2_model_ready(name: str, version: str | None) -> Any:
+    def v2_model_ready(name: str, version: str | None) -> Response:
         version_in_service(name, version)
-        return {"name": name, "ready": True}
+        return jsonify(ModelReady(name, ready=True))
 
     @app.get("/v1/models")
-    def v1_models() -> Any:
-        return {"models": [product.name]}
+    def v1_models() -> Response:
+        return jsonify(ModelList([product.name]))
 
     @app.get("/v1/models/<name>")
-    def v1_model(name: str) -> Any:
+    def v1_model(name: str) -> Response:
         serving = version_in_service(name, None)
-        status = {"error_code": "OK", "error_message": ""}
-        versions = [{"version": serving, "state": "AVAILABLE", "status": status}]
-        return {"name": name, "ready": True, "model_version_status": versions}
+        versions = [V1Version(serving, "AVAILABLE", V1Status("OK", ""))]
+        return jsonify(V1Model(name, ready=True, model_version_status=versions))

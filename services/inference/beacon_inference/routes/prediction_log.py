@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from flask import Flask, Response, request
+from flask import Flask, Response, jsonify, request
 
 from beacon_core.data.database import DatabaseUnavailableError
 from beacon_core.domain.errors import BeaconError
@@ -18,12 +18,18 @@ from beacon_inference.prediction.values import check_values
 from beacon_inference.prediction_log.database import Database
 from beacon_inference.prediction_log.record import Record
 from beacon_inference.prediction_log.shipper import PredictionLog
-from beacon_inference.protocols.wording import Wording
+from beacon_inference.protocols.messages import (
+    ActualsResponse,
+    LoggedActual,
+    LoggedPredictionResponse,
+    ShadowPrediction,
+)
+from beacon_inference.protocols.serializer import Serializer
 from beacon_inference.routes.actuals import parse_actuals
 
 
 def add_log(
-    app: Flask, settings: Settings, product: Product, log: PredictionLog, database: Database, wording: Wording
+    app: Flask, settings: Settings, product: Product, log: PredictionLog, database: Database, serializer: Serializer
 ) -> None:
     """Add the routes; they ask for the API key when one is set."""
 
@@ -42,7 +48,7 @@ def add_log(
             actual = database.find_actual(record)
         except DatabaseUnavailableError:
             actual = None  # the record came out of the spool; its actual cannot be anywhere yet
-        return _described(record, actual, wording, product)
+        return jsonify(_described(record, actual, serializer, product))
 
     @app.post("/v1/actuals")
     def actuals() -> Any:
@@ -56,7 +62,7 @@ def add_log(
                 prefix = f"actuals[{index}]." if "actuals" in body else ""
                 raise _unknown(item.prediction_id, f"{prefix}prediction_id")
         outcomes = database.add_actuals(items)
-        return {"outcomes": outcomes, "accepted": len(outcomes) - outcomes.count("duplicate")}
+        return jsonify(ActualsResponse(outcomes, len(outcomes) - outcomes.count("duplicate")))
 
 
 def _check_key(settings: Settings) -> None:
@@ -67,21 +73,25 @@ def _unknown(prediction_id: str, field: str) -> BeaconError:
     return BeaconError("unknown_prediction", f"no prediction has the id {prediction_id[:64]}", field)
 
 
-def _described(record: Record, actual: dict[str, Any] | None, wording: Wording, product: Product) -> dict[str, Any]:
+def _described(
+    record: Record, actual: dict[str, Any] | None, serializer: Serializer, product: Product
+) -> LoggedPredictionResponse:
     """Everything that is known of one prediction: the answer that was given, and what was kept beside it."""
     names = product.feature_names
-    (answer,), (values,) = wording.answers(record), record.features
+    (answer,), (values,) = serializer.responses(record), record.features
     known = dict(zip(names, values, strict=True))
     stored = None if record.from_store is None else [names[column] for column in record.from_store.get(0, ())]
     entity = None if record.entities is None else record.entities[0]
-    return msgspec.structs.asdict(answer) | {
-        "time": datetime.fromtimestamp(record.time, UTC),
-        "entity": None if entity is None else {product.entity.key: entity},
-        "features": dict.fromkeys(names) | request_features(known, stored),
-        "served": None if stored is None else dict.fromkeys(names) | store_features(known, stored),
-        "shadow": None if record.shadow is None else {"version": record.shadow_version, "prediction": record.shadow[0]},
-        "latency_seconds": record.latency,
-        "request_id": record.request_id,
-        "trace_id": record.trace_id,
-        "actual": actual and {key: actual[key] for key in ("value", "observed_at", "received_at", "source")},
-    }
+    shadow = None if record.shadow is None else ShadowPrediction(str(record.shadow_version), record.shadow[0])
+    return LoggedPredictionResponse(
+        **msgspec.structs.asdict(answer),
+        time=datetime.fromtimestamp(record.time, UTC),
+        entity=None if entity is None else {product.entity.key: entity},
+        features=dict.fromkeys(names) | request_features(known, stored),
+        served=None if stored is None else dict.fromkeys(names) | store_features(known, stored),
+        shadow=shadow,
+        latency_seconds=record.latency,
+        request_id=record.request_id,
+        trace_id=record.trace_id,
+        actual=None if actual is None else LoggedActual(*[actual[key] for key in LoggedActual.__struct_fields__]),
+    )

@@ -12,19 +12,19 @@ from beacon_inference.models.hot_swap import Models
 from beacon_inference.openapi import openapi
 from beacon_inference.prediction_log.database import Database
 from beacon_inference.prediction_log.shipper import PredictionLog
-from beacon_inference.protocols.wording import Wording
+from beacon_inference.protocols.serializer import Serializer
 from beacon_inference.routes.models import add_metadata
 from beacon_inference.routes.prediction_log import add_log
 
 
 def create_web(
-    settings: Settings, product: Product, models: Models, log: PredictionLog, database: Database, wording: Wording
+    settings: Settings, product: Product, models: Models, log: PredictionLog, database: Database, serializer: Serializer
 ) -> Flask:
     """Make the Flask half of inference."""
     app = create_flask("beacon_inference")
     add_metadata(app, settings, product, models)
     _add_docs(app, settings, product)
-    add_log(app, settings, product, log, database, wording)
+    add_log(app, settings, product, log, database, serializer)
     return app
 
 
@@ -34,7 +34,7 @@ def _add_docs(app: Flask, settings: Settings, product: Product) -> None:
 
     @app.get("/openapi.json")
     def openapi_json() -> Any:
-        # "." is the folder of this document: right also below a path that nobody told of.
+        # "." is the folder of this document: right also below a path that is not configured.
         return document | {"servers": [{"url": root() or "."}]}
 
     @app.get("/docs")

@@ -5,8 +5,8 @@ import asyncio
 import numpy as np
 import pytest
 
-from beacon_inference.models.model import ROWS_A_RUN, Model
-from beacon_inference.prediction.batching import ALONE_ROUNDS, Rounds
+from beacon_inference.models.model import ROWS_PER_RUN, Model
+from beacon_inference.prediction.batching import SINGLE_BATCHES, MicroBatcher
 
 
 class Doubling:
@@ -26,93 +26,93 @@ def rows_of(*values):
     return np.array([[value, 0.0] for value in values])
 
 
-async def ask(rounds, *asked):
+async def ask(batcher, *asked):
     """Ask at once; each item is a model and its values."""
     return await asyncio.gather(
-        *(rounds.predict(model, rows_of(*values)) for model, values in asked), return_exceptions=True
+        *(batcher.predict(model, rows_of(*values)) for model, values in asked), return_exceptions=True
     )
 
 
-def test_requests_of_one_round_are_one_run_and_each_has_its_own_answers():
+def test_requests_of_one_iteration_of_the_loop_are_one_run_and_each_has_its_own_answers():
     model, seconds = Doubling(), []
-    rounds = Rounds(seconds.append)
-    assert asyncio.run(ask(rounds, (model, [1]), (model, [2, 3]), (model, [4]))) == [[2], [4, 6], [8]]
+    batcher = MicroBatcher(seconds.append)
+    assert asyncio.run(ask(batcher, (model, [1]), (model, [2, 3]), (model, [4]))) == [[2], [4, 6], [8]]
     assert model.runs == [4]
     assert len(seconds) == 1
     assert seconds[0] > 0
 
 
-def test_a_round_does_not_wait_for_the_next():
+def test_a_batch_does_not_wait_for_later_requests():
     model = Doubling()
-    rounds = Rounds(lambda _: None)
+    batcher = MicroBatcher(lambda _: None)
 
     async def one_after_the_other():
-        return [await rounds.predict(model, rows_of(value)) for value in (1, 2)]
+        return [await batcher.predict(model, rows_of(value)) for value in (1, 2)]
 
     assert asyncio.run(one_after_the_other()) == [[2], [4]]
     assert model.runs == [1, 1]
 
 
-def test_who_was_alone_for_a_while_does_not_wait_until_there_is_company_again():
+def test_after_single_batches_a_request_does_not_yield_until_others_arrive_again():
     model = Doubling()
-    rounds = Rounds(lambda _: None)
+    batcher = MicroBatcher(lambda _: None)
 
     async def waits():
-        """Whether a request lets others come before it asks the model."""
+        """Whether a request yields to the event loop before it runs the model."""
         before = len(model.runs)
-        task = asyncio.create_task(rounds.predict(model, rows_of(1)))
+        task = asyncio.create_task(batcher.predict(model, rows_of(1)))
         await asyncio.sleep(0)
         waited = len(model.runs) == before
         assert await task == [2]
         return waited
 
     async def run():
-        alone = [await waits() for _ in range(3 * ALONE_ROUNDS)]
+        alone = [await waits() for _ in range(3 * SINGLE_BATCHES)]
         runs = len(model.runs)
-        for _ in range(ALONE_ROUNDS):
-            assert await ask(rounds, (model, [1]), (model, [2])) == [[2], [4]]
+        for _ in range(SINGLE_BATCHES):
+            assert await ask(batcher, (model, [1]), (model, [2])) == [[2], [4]]
         return alone, model.runs[runs:], await waits()
 
     alone, together, waited = asyncio.run(run())
-    assert alone == [True] * ALONE_ROUNDS + ([True] + [False] * (ALONE_ROUNDS - 1)) * 2
+    assert alone == [True] * SINGLE_BATCHES + ([True] + [False] * (SINGLE_BATCHES - 1)) * 2
     assert together[-1] == 2
-    assert together.count(2) >= ALONE_ROUNDS // 2
+    assert together.count(2) >= SINGLE_BATCHES // 2
     assert waited
 
 
 def test_two_models_never_share_a_run():
     old, new = Doubling(), Doubling()
-    rounds = Rounds(lambda _: None)
+    batcher = MicroBatcher(lambda _: None)
     asked = ((old, [1]), (new, [2]), (new, [3]), (old, [4]))
-    assert asyncio.run(ask(rounds, *asked)) == [[2], [4], [6], [8]]
+    assert asyncio.run(ask(batcher, *asked)) == [[2], [4], [6], [8]]
     assert (old.runs, new.runs) == ([1, 1], [2])
 
 
 def test_a_run_has_no_more_rows_than_the_model_takes_at_once():
     model = Doubling()
-    rounds = Rounds(lambda _: None)
-    large = list(range(100, 100 + ROWS_A_RUN))
-    answers = asyncio.run(ask(rounds, (model, [1]), (model, large), (model, [2]), (model, [3])))
+    batcher = MicroBatcher(lambda _: None)
+    large = list(range(100, 100 + ROWS_PER_RUN))
+    answers = asyncio.run(ask(batcher, (model, [1]), (model, large), (model, [2]), (model, [3])))
     assert answers == [[2], [2 * value for value in large], [4], [6]]
-    assert model.runs == [1, ROWS_A_RUN, 2]
+    assert model.runs == [1, ROWS_PER_RUN, 2]
 
 
 def test_a_row_that_the_model_refuses_harms_no_other_request():
     model = Doubling()
-    rounds = Rounds(lambda _: None)
-    first, second, third = asyncio.run(ask(rounds, (model, [1]), (model, [13]), (model, [3])))
+    batcher = MicroBatcher(lambda _: None)
+    first, second, third = asyncio.run(ask(batcher, (model, [1]), (model, [13]), (model, [3])))
     assert (first, third) == ([2], [6])
     assert isinstance(second, ValueError)
     assert model.runs == [3, 1, 1, 1]
 
 
 @pytest.mark.parametrize("leaves", [0, 1, 2])
-def test_a_client_that_goes_away_takes_nobodys_answer_along(leaves):
+def test_a_client_that_disconnects_costs_no_other_its_answer(leaves):
     model = Doubling()
-    rounds = Rounds(lambda _: None)
+    batcher = MicroBatcher(lambda _: None)
 
     async def run():
-        tasks = [asyncio.create_task(rounds.predict(model, rows_of(value))) for value in (1, 2, 3)]
+        tasks = [asyncio.create_task(batcher.predict(model, rows_of(value))) for value in (1, 2, 3)]
         await asyncio.sleep(0)
         tasks[leaves].cancel()
         return await asyncio.gather(*tasks, return_exceptions=True)
@@ -122,7 +122,7 @@ def test_a_client_that_goes_away_takes_nobodys_answer_along(leaves):
     assert answers == [[2 * value] for value in (1, 2, 3) if value != leaves + 1]
 
 
-def test_requests_that_come_together_share_a_run_in_the_service(service, row, monkeypatch):
+def test_requests_that_arrive_together_share_a_run_in_the_service(service, row, monkeypatch):
     runs, predict = [], Model.predict
     monkeypatch.setattr(Model, "predict", lambda self, rows: runs.append(len(rows)) or predict(self, rows))
     first = next(iter(row))

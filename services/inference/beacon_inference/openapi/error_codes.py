@@ -1,0 +1,60 @@
+"""What each error code means, and the groups of codes that several routes share."""
+
+MEANING = {
+    "invalid_request": "the bytes are no HTTP/1.1 request",
+    "invalid_json": "the body is not JSON",
+    "invalid_body": "the body is JSON of another shape",
+    "invalid_type": "a value is of the wrong type",
+    "not_finite": "a number is NaN or infinite",
+    "out_of_valid_range": "a value lies outside its valid range",
+    "unknown_category": "a value is none of the categories",
+    "unknown_feature": "the product has no such feature",
+    "missing_feature": "a feature that must be known is not",
+    "too_few_features": "too few features are known to be worth an answer",
+    "invalid_entity": "the entity is not one whole number",
+    "invalid_shape": "rows, columns and values do not fit together",
+    "invalid_id": "an id is not 1 to 64 letters, digits or ._:-",
+    "batch_too_large": "more rows than one request may have",
+    "idempotency_conflict": "the id was used before with other values",
+    "unauthorized": "the API key is missing or wrong",
+    "unknown_entity": "no features are known for the entity",
+    "unknown_model": "no such model or version is in service",
+    "unknown_prediction": "no prediction has this id",
+    "not_found": "there is no such route",
+    "method_not_allowed": "the route takes another method",
+    "request_timeout": "the body (or the head) did not arrive in time",
+    "request_in_progress": "a request with this id is under way",
+    "body_too_large": "the body is larger than the limit",
+    "uri_too_long": "the request line is too long",
+    "unsupported_media_type": "the content type (or encoding) is not supported",
+    "headers_too_large": "too many header fields, or one that is too long",
+    "overloaded": "too many requests wait",
+    "feature_store_unavailable": "feature serving does not answer",
+    "model_not_ready": "no model is in service yet",
+    "prediction_log_unavailable": "the prediction log's database does not answer",
+    "internal": "a bug",
+}
+
+# What any body can be refused for, and what any rows can be.
+BODY = ("invalid_json", "invalid_body", "request_timeout", "body_too_large", "unsupported_media_type")
+ROWS = (
+    "invalid_type",
+    "not_finite",
+    "out_of_valid_range",
+    "unknown_category",
+    "unknown_feature",
+    "missing_feature",
+    "too_few_features",
+    "invalid_entity",
+    "invalid_id",
+    "idempotency_conflict",
+    "request_in_progress",
+    "unknown_entity",
+    "feature_store_unavailable",
+    "model_not_ready",
+    "overloaded",
+    "unauthorized",
+)
+TABLE = ("invalid_shape", "batch_too_large")
+LOG = ("overloaded", "prediction_log_unavailable", "unauthorized")
+MODEL = ("unknown_model", "model_not_ready", "overloaded")

@@ -1,0 +1,174 @@
+"""The Structs of requests and answers as the document shows them: with what product.yaml says of their fields.
+
+`described` is the one place where a field gets its range, its categories or its unit. What msgspec has no type for
+stays JSON schema: either of two lists (it allows one list in a union), and exactly one of several fields.
+"""
+
+from collections.abc import Collection, Iterable
+from typing import Annotated, Any, NamedTuple
+
+import msgspec
+from msgspec import Meta
+
+from beacon_core.domain.errors import STATUS_OF
+from beacon_core.domain.product import Product
+from beacon_core.platform.settings import Settings
+from beacon_inference.protocols import messages, mlflow, open_inference, v1
+from beacon_inference.protocols.native_types import CLIENT_ID, ClientId, Type, batch_type, entity_type, row_type
+
+Source = Annotated[str, Meta(extra_json_schema={"enum": ["request", "store"]})]
+
+
+class Shapes(NamedTuple):
+    """The types that product.yaml says something of."""
+
+    row: Type
+    batch: Type
+    prediction: Type
+    predictions: Type
+    logged: Type
+    actual: Type
+    actuals: Type
+    error: Type
+    mlflow_error: Type
+    infer: Type
+    v1: Type
+    invocation: Type
+
+
+def shapes(product: Product, settings: Settings) -> Shapes:
+    """Describe them all."""
+    entity = entity_type(product)
+    row = row_type(product, entity)
+    many = Meta(min_length=1, max_length=settings.max_batch_rows)
+    error = {"code": one_of(STATUS_OF, "for programs; stable")}
+    prediction = _prediction(product)
+    response = described(messages.PredictionResponse, **prediction)
+    low, high = product.target.valid
+    actual = annotated(
+        described(
+            messages.ActualRequest,
+            value=Annotated[float, Meta(ge=low, le=high, description=f"true value ({product.target.unit})")],
+            prediction_id=ClientId,
+            entity=entity | None,
+            source=ClientId,
+        ),
+        exactly_one(("prediction_id",), ("entity", "observed_at")),
+    )
+    return Shapes(
+        row=row,
+        batch=batch_type(row, settings.max_batch_rows),
+        prediction=response,
+        predictions=described(messages.BatchResponse, predictions=list_of(response)),
+        logged=described(
+            messages.LoggedPredictionResponse, **prediction, entity=described_entity(product.entity.key) | None
+        ),
+        actual=actual,
+        actuals=msgspec.defstruct("Actuals", [("actuals", list_of(actual, many))], forbid_unknown_fields=True),
+        error=described(messages.ErrorResponse, **error),
+        mlflow_error=described(messages.MlflowErrorResponse, **error),
+        infer=_infer(),
+        **_tables(product, many),
+    )
+
+
+def described(struct: type[msgspec.Struct], **types: Type) -> Type:
+    """The Struct, with types that say more (or what the Raw JSON holds) of the fields that are named here."""
+    fields: list[tuple[str, Type] | tuple[str, Type, Any]] = []
+    for field in msgspec.structs.fields(struct):
+        kind = types.pop(field.name, field.type)
+        if field.required:
+            fields.append((field.name, kind))
+        elif isinstance(field.default, msgspec.Raw):
+            fields.append((field.name, kind | msgspec.UnsetType, msgspec.UNSET))
+        else:
+            fields.append((field.name, kind, field.default))
+    if types:
+        raise AssertionError(f"{struct.__name__} has no {', '.join(types)}")
+    closed = struct.__struct_config__.forbid_unknown_fields
+    doc = {"__doc__": struct.__doc__}
+    return msgspec.defstruct(struct.__name__, fields, namespace=doc, forbid_unknown_fields=closed)
+
+
+def annotated(kind: Type, more: Meta) -> Type:
+    """The type, with more said of it."""
+    return Annotated[kind, more]
+
+
+def list_of(kind: Type, more: Meta | None = None) -> Type:
+    """A list of a type that is made at run time."""
+    return annotated(list[kind], more or Meta())
+
+
+def one_of(values: Iterable[str], description: str | None = None) -> Type:
+    """One of these words."""
+    return Annotated[str, Meta(description=description, extra_json_schema={"enum": list(values)})]
+
+
+def either(*types: Type) -> Type:
+    """One of these types, also two kinds of list."""
+    return Annotated[Any, Meta(extra_json_schema={"anyOf": [msgspec.json.schema(kind) for kind in types]})]
+
+
+def exactly_one(*groups: Collection[str]) -> Meta:
+    """Require that the fields of one group are there and not null, and the first of each other is not there, or null.
+
+    Of several groups the first field names the group.
+    """
+    some, none = {"not": {"type": "null"}}, {"type": "null"}
+    rules = [
+        {
+            "required": list(group),
+            "properties": dict.fromkeys(group, some)
+            | {other[0]: none for other in map(tuple, groups) if other != tuple(group)},
+        }
+        for group in groups
+    ]
+    return Meta(extra_json_schema={"oneOf": rules})
+
+
+def described_entity(key: str) -> Type:
+    """The entity, as answers name it."""
+    return msgspec.defstruct("LoggedEntity", [(key, int)], forbid_unknown_fields=True)
+
+
+def _prediction(product: Product) -> dict[str, Type]:
+    target = product.target
+    names = one_of(product.feature_names)
+    return {
+        "prediction": Annotated[float, Meta(description=f"{target.title}, in `unit`")],
+        "unit": Annotated[str, Meta(extra_json_schema={"const": target.unit})],
+        "prediction_id": annotated(str, CLIENT_ID),
+        "model": messages.ModelPin,
+        "imputed": list_of(names, Meta(description="features that had no value")),
+        "out_of_range": list_of(names, Meta(description="features outside what training saw")),
+        "sources": Annotated[dict[str, Source], Meta(description="where each value came from")],
+    }
+
+
+def _infer() -> Type:
+    numeric = one_of(name for name, dtype in open_inference.NUMPY_OF.items() if dtype is not None)
+    shape = Annotated[list[int], Meta(min_length=1, max_length=2)]
+    tensor = described(open_inference.Tensor, shape=shape, datatype=numeric, data=list[Any])
+    output = described(open_inference.RequestedOutput, name=one_of(open_inference.OUTPUTS))
+    inputs = list_of(tensor, Meta(min_length=1))
+    return described(open_inference.InferRequest, inputs=inputs, outputs=list_of(output) | None)
+
+
+def _tables(product: Product, many: Meta) -> dict[str, Type]:
+    """Rows and columns, as V1 and MLflow send them."""
+    count = len(product.features)
+    column = one_of([*product.feature_names, product.entity.key])
+    names = Meta(extra_json_schema={"propertyNames": {"enum": [*product.feature_names, product.entity.key]}})
+    values = list[float | None]
+    lists = Annotated[list[Annotated[values, Meta(min_length=count, max_length=count)]], many]
+    records = Annotated[list[Annotated[dict[str, float | None], names]], many]
+    columns = Annotated[dict[str, Annotated[values, many]], names]
+    split = described(mlflow.Split, columns=list_of(column), data=Annotated[list[values], many])
+    instances, inputs = either(lists, records, None), either(lists, records, columns, None)
+    forms = {"instances": instances, "inputs": inputs}
+    invocation = described(mlflow.Invocation, dataframe_split=split | None, dataframe_records=records | None, **forms)
+    return {
+        "v1": annotated(described(v1.V1Request, **forms), exactly_one(*[(name,) for name in forms])),
+        "invocation": annotated(invocation, exactly_one(*[(name,) for name in mlflow.FORMS])),
+    }

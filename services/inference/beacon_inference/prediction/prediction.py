@@ -1,0 +1,147 @@
+"""The prediction: one object for a request on its way, which the stages fill."""
+
+import math
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from beacon_core.domain.errors import BeaconError
+from beacon_core.domain.ids import new_ids
+from beacon_core.domain.precision import rounded
+from beacon_core.observability.metrics import STAGES
+from beacon_core.platform.clock import timestamp
+from beacon_core.web.http import Request, Response
+from beacon_inference.matrix import Features, Mask, Matrix
+from beacon_inference.metrics import PredictionTelemetry
+from beacon_inference.models.hot_swap import ModelsInService
+from beacon_inference.models.model import Model
+from beacon_inference.prediction.idempotency import input_digest
+from beacon_inference.prediction.inputs import ParsedRequest, PredictionInputs
+from beacon_inference.prediction_log.record import Record
+
+SERVER_TIMING = ", ".join(f"{stage};dur=%.3f" for stage in STAGES).encode()
+
+
+class PredictionOutput:
+    """What the models answered, one item per row, in the target's unit; `shadow` is None where none answered."""
+
+    __slots__ = ("high", "low", "prediction", "shadow")
+
+    def __init__(self, prediction: list[float], low: list[float], high: list[float]) -> None:
+        self.prediction = prediction
+        self.low = low
+        self.high = high
+        self.shadow: list[float] | None = None
+
+
+class PredictionMeta:
+    """All that a prediction has beside its values: its request, ids, replays, models, and what telemetry says of it."""
+
+    __slots__ = ("client_ids", "models", "replays", "request", "telemetry")
+
+    def __init__(self, request: Request, telemetry: PredictionTelemetry) -> None:
+        self.request = request
+        self.telemetry = telemetry
+        # Per row, the id that the client made and the record that an earlier try under it left; None where no row has.
+        self.client_ids: list[str | None] | None = None
+        self.replays: list[Record | None] | None = None
+        self.models: ModelsInService
+
+
+class Prediction:
+    """One request for predictions: validate fills `inputs`, lookup and impute `features`, predict `output`.
+
+    respond fills `response` and `record`, which log appends to the prediction log.
+    """
+
+    __slots__ = ("features", "inputs", "meta", "output", "record", "respond", "response")
+
+    features: Features
+    output: PredictionOutput
+    record: Record
+    response: Response
+
+    def __init__(self, parsed: ParsedRequest, meta: PredictionMeta) -> None:
+        self.inputs: PredictionInputs = parsed.inputs
+        self.respond = parsed.respond
+        self.meta = meta
+
+
+class StageTimer:
+    """Times the stages of one request."""
+
+    def __init__(self, request: Request) -> None:
+        self._timings = request.timings
+        self._last = request.started
+
+    def end(self, stage: str) -> None:
+        """End a stage; the next one begins."""
+        now = time.perf_counter()
+        self._timings.append((stage, now - self._last))
+        self._last = now
+
+    def server_timing(self) -> bytes:
+        """Format the stages for the header Server-Timing, in milliseconds."""
+        return SERVER_TIMING % tuple([seconds * 1000 for _, seconds in self._timings])
+
+
+def output_of(values: list[float], model: Model, valid: tuple[float, float]) -> PredictionOutput:
+    """Put the conformal interval around the model's values; raises BeaconError where one is not finite."""
+    if not all(map(math.isfinite, values)):
+        raise BeaconError("internal", "the model's answer is not finite")
+    interval, (lowest, highest) = model.manifest.interval, valid
+    prediction = rounded(values)
+    low = rounded([value - interval.low for value in values])
+    high = rounded([value + interval.high for value in values])
+    # A model may answer less or more than the target's valid range; the interval holds its answer all the same.
+    if min(low) < lowest:
+        low = [min(value, max(bound, lowest)) for value, bound in zip(prediction, low, strict=True)]
+    if max(high) > highest:
+        high = [max(value, min(bound, highest)) for value, bound in zip(prediction, high, strict=True)]
+    return PredictionOutput(prediction, low, high)
+
+
+def record_of(prediction: Prediction) -> Record:
+    """Make the record of all rows, as the prediction log keeps it."""
+    inputs, features, output, meta = prediction.inputs, prediction.features, prediction.output, prediction.meta
+    request, client_ids, pin, shadow = meta.request, meta.client_ids, meta.models.model.pin, meta.models.shadow
+    made = new_ids(len(output.prediction))
+    return Record(
+        ids=made if client_ids is None else [chosen or own for chosen, own in zip(client_ids, made, strict=True)],
+        time=timestamp(),
+        features=_with_none(features.values, features.missing),
+        prediction=output.prediction,
+        low=output.low,
+        high=output.high,
+        version=pin.version,
+        sha256=pin.sha256,
+        latency=time.perf_counter() - request.started,
+        request_id=request.id,
+        trace_id=request.trace.trace_id,
+        out_of_range={} if features.out_of_range is None else _columns_of(features.out_of_range),
+        from_store=None if features.from_store is None else _columns_of(features.from_store),
+        entities=inputs.entities,
+        shadow_version=None if shadow is None else shadow.pin.version,
+        shadow=output.shadow,
+        input_digests=None if client_ids is None else _input_digests(inputs, client_ids),
+    )
+
+
+def _input_digests(inputs: PredictionInputs, client_ids: Sequence[str | None]) -> list[str | None]:
+    return [name and input_digest(inputs, row) for row, name in enumerate(client_ids)]
+
+
+def _columns_of(mask: Mask) -> dict[int, list[int]]:
+    """List the masked columns of each row that has one."""
+    found: dict[int, list[int]] = {}
+    for row, column in np.argwhere(mask).tolist():
+        found.setdefault(row, []).append(column)
+    return found
+
+
+def _with_none(matrix: Matrix, missing: Mask | None) -> list[list[float | None]]:
+    rows: list[list[float | None]] = matrix.tolist()
+    if missing is not None:
+        return [[None if value != value else value for value in row] for row in rows]  # noqa: PLR0124 - NaN
+    return rows
