@@ -12,8 +12,8 @@ from prometheus_client.registry import Collector
 from beacon_console.overview.health import JOB_PERIODS
 from beacon_core.data import actuals, drift_history, job_runs, ledger, retrain_requests, verdicts
 from beacon_core.data.approvals import PASS
-from beacon_core.data.client import Connection, DatabaseClient
-from beacon_core.data.database import DatabaseUnavailableError
+from beacon_core.data.client import DatabaseClient
+from beacon_core.data.database import Connection, DatabaseUnavailableError
 from beacon_core.data.drift_history import DriftResult
 from beacon_core.domain import ledger_entries
 from beacon_core.domain.product import Product

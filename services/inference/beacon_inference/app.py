@@ -1,4 +1,4 @@
-"""Puts the inference service together: one line a part, in the order in which they are needed."""
+"""Puts the inference service together: one line per part, in the order of need."""
 
 import asyncio
 import contextlib
@@ -75,7 +75,7 @@ def create(settings: Settings) -> Application:
 
     async def start() -> None:
         nonlocal watcher
-        # Whoever is told that this is ready shall not wait for what is done once.
+        # Once the service is ready, no request waits for what is done once.
         await asyncio.gather(models.refresh(), features.warm(), asyncio.to_thread(database.warm))
         log.start()
         watcher = asyncio.create_task(models.watch())

@@ -124,11 +124,11 @@ class Instruments:
             self._values = Distributions(metrics.PREDICTION_VALUE, self._registry, bounds).labels()
 
     def swap_failed(self, outcome: str) -> None:
-        """Count a model that was refused."""
+        """Count a model that was refused, by outcome."""
         self._swaps.labels(outcome).inc()
 
     def shadow_failed(self) -> None:
-        """Count a shadow answer that could not be had."""
+        """Count a failed run of the shadow model."""
         self._swaps.labels("shadow_failed").inc()
 
     def observe_model_run(self, seconds: float) -> None:
@@ -136,7 +136,7 @@ class Instruments:
         self._model_latency.observe(seconds)
 
     def count(self, timings: list[tuple[str, float]], predicted: Predicted | None) -> None:
-        """Count one answered request: its stages, and its predictions unless nobody's traffic asked for them."""
+        """Count one answered request: its stages, and its predictions unless it is synthetic."""
         for stage, seconds in timings:
             self._stages[stage].observe(seconds)
         if predicted is not None:
@@ -148,13 +148,13 @@ class Instruments:
         manifest, target = model.manifest, self._product.target
         if self._values is not None:
             self._values.observe_all(values)
-        # Most are ordinary, and then the two extremes tell it of all.
-        least, most = min(values), max(values)
-        if least < target.low:
+        # Most are ordinary, and then the two extremes are enough to know it.
+        lowest, highest = min(values), max(values)
+        if lowest < target.low:
             self._very_low.inc(sum(value < target.low for value in values))
-        if most > target.high:
+        if highest > target.high:
             self._very_high.inc(sum(value > target.high for value in values))
-        if least < manifest.prediction_min or most > manifest.prediction_max:
+        if lowest < manifest.prediction_min or highest > manifest.prediction_max:
             self._predictions_out.labels(model.pin.version).inc(
                 sum(not manifest.prediction_min <= value <= manifest.prediction_max for value in values)
             )

@@ -57,6 +57,6 @@ def test_a_missing_value_is_imputed_whether_it_comes_as_null_or_as_nan(client: A
         assert predicted(client.invoke(data)) == as_null
 
 
-def test_bad_input_is_told(client: Any, frame: pd.DataFrame) -> None:
+def test_bad_input_is_refused_with_a_reason(client: Any, frame: pd.DataFrame) -> None:
     with pytest.raises(Exception, match=r"422.*did you mean RM"):
         client.invoke(frame.rename(columns={"RM": "RMM"}))

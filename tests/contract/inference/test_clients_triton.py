@@ -89,7 +89,7 @@ def test_named_columns(client: Any, product: Product, rows: np.ndarray) -> None:
     np.testing.assert_allclose(result.as_numpy("prediction"), 20 + 0.001 * rows.sum(axis=1), atol=1e-4)
 
 
-def test_bad_input_is_told(client: Any, product: Product, rows: np.ndarray) -> None:
+def test_bad_input_is_refused_with_a_reason(client: Any, product: Product, rows: np.ndarray) -> None:
     with pytest.raises(InferenceServerException, match="rows must have 12 values"):
         client.infer(product.name, [tensor(rows[:, :3], "FP64", binary=True)])
     with pytest.raises(InferenceServerException, match="there is no model another"):

@@ -21,6 +21,7 @@ TWO_MEANINGS = {
     "Connection": "a socket's connection, to Redis and from a client",
     # Renames that are still to come.
     # Renames that are still to come.
+    # Renames that are still to come.
 }
 
 NOT_THE_TERM = {

@@ -58,7 +58,7 @@ def test_many_are_taken_in_order(service, row):
     assert [actual_of(service, name)["value"] for name in names] == [1, 2, 3]
 
 
-def test_one_bad_one_keeps_all_out(service, predicted):
+def test_one_bad_actual_rejects_all(service, predicted):
     good = {"prediction_id": predicted, "value": 22}
     answer = service.post(ACTUALS, {"actuals": [good, good | {"value": -1}]})
     assert answer.error() == (422, "out_of_valid_range", "actuals[1].value")

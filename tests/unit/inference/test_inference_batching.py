@@ -107,7 +107,7 @@ def test_a_row_that_the_model_refuses_harms_no_other_request():
 
 
 @pytest.mark.parametrize("leaves", [0, 1, 2])
-def test_a_client_that_goes_away_takes_nobodys_answer_along(leaves):
+def test_a_client_that_disconnects_costs_no_other_its_answer(leaves):
     model = Doubling()
     batcher = MicroBatcher(lambda _: None)
 
@@ -122,7 +122,7 @@ def test_a_client_that_goes_away_takes_nobodys_answer_along(leaves):
     assert answers == [[2 * value] for value in (1, 2, 3) if value != leaves + 1]
 
 
-def test_requests_that_come_together_share_a_run_in_the_service(service, row, monkeypatch):
+def test_requests_that_arrive_together_share_a_run_in_the_service(service, row, monkeypatch):
     runs, predict = [], Model.predict
     monkeypatch.setattr(Model, "predict", lambda self, rows: runs.append(len(rows)) or predict(self, rows))
     first = next(iter(row))

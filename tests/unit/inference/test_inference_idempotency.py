@@ -35,7 +35,7 @@ def key(name):
 
 
 @pytest.mark.parametrize("how", ["header", "quoted header", "prediction_id"])
-def test_a_retry_is_given_the_same_answer_and_one_record(run, settings, row, how):
+def test_a_retry_gets_the_same_answer_and_one_record(run, settings, row, how):
     body = {"features": row} | ({"prediction_id": "k-1"} if how == "prediction_id" else {})
     headers = {"header": key("k-1"), "quoted header": key('"k-1"'), "prediction_id": []}[how]
     with run() as service:
@@ -61,7 +61,7 @@ def test_other_values_under_a_used_id_are_refused(run, row, restarts):
         assert service.post(PREDICT, fewer, key("k")).error()[:2] == (422, "idempotency_conflict")
 
 
-def test_a_retry_after_a_restart_is_given_the_same_answer(run, settings, row):
+def test_a_retry_after_a_restart_gets_the_same_answer(run, settings, row):
     with run() as service:
         first = service.post(PREDICT, {"features": row | {"RM": None, "TAX": 1}}, key("k"))
     with run() as service:
@@ -70,7 +70,7 @@ def test_a_retry_after_a_restart_is_given_the_same_answer(run, settings, row):
     assert recorded(settings) == ["k"]
 
 
-def test_a_retry_is_given_the_first_models_answer_after_a_swap(run, settings, product, row):
+def test_a_retry_after_a_swap_gets_the_first_models_answer(run, settings, product, row):
     with run() as service:
         first = service.post(PREDICT, {"features": row}, key("k"))
     pin = build_package(settings.models_dir, product, version="2", bias=30.0)
@@ -93,7 +93,7 @@ def test_a_key_that_a_refused_request_used_is_still_free(service, row):
     assert service.post(PREDICT, {"features": row}, key("k")).status == 200
 
 
-def test_of_two_at_once_one_is_told_to_wait(service, row):
+def test_of_two_at_once_one_is_409(service, row):
     async def both():
         return await asyncio.gather(*[service.ask("POST", PREDICT, {"features": row}, key("k")) for _ in range(5)])
 
@@ -157,7 +157,7 @@ def test_one_used_id_among_new_ones_is_seen(run, settings, row):
     assert len(recorded(settings)) == 3
 
 
-def test_a_thousand_keys_three_times_each_leave_one_record_a_key(run, settings, row):
+def test_a_thousand_keys_three_times_each_leave_one_record_per_key(run, settings, row):
     names = [f"key-{number}" for number in range(1000)]
     answers = {}
     with run() as service:

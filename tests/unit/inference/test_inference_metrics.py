@@ -146,7 +146,7 @@ def test_the_metrics_port_has_metrics_and_nothing_else(service):
         assert ask(method, path).error()[:2] == (404, "not_found")
 
 
-def test_one_log_line_a_request_whatever_the_client_sends(service, row, capfd):
+def test_one_log_line_per_request_whatever_the_client_sends(service, row, capfd):
     service.post(PREDICT, {"features": row}, [("X-Request-Id", "r-1"), ("User-Agent", "x\x1b[31m")])
     service.post(PREDICT, {"features": row | {"a\r\nERROR b": 1}}, [("X-Request-Id", "evil\r\nline")])
     service.get("/no\r\n\x1b[31m/path")

@@ -37,7 +37,7 @@ def test_a_complete_row_is_answered_whole(service, product, row):
 
 
 @pytest.mark.parametrize("how", ["null", "absent"])
-def test_a_missing_value_is_imputed_and_told(service, product, row, how):
+def test_a_missing_value_is_imputed_and_named(service, product, row, how):
     given = {name: value for name, value in row.items() if name not in {"RM", "LSTAT"}}
     sent = given | ({"RM": None, "LSTAT": None} if how == "null" else {})
     body = service.post("/v1/predict", {"features": sent}).json()
@@ -47,7 +47,7 @@ def test_a_missing_value_is_imputed_and_told(service, product, row, how):
     assert body["prediction"] == predicted(product, row)
 
 
-def test_a_value_outside_the_training_range_is_answered_and_told(service, product, row):
+def test_a_value_outside_the_training_range_is_answered_and_named(service, product, row):
     sent = row | {"RM": row["RM"] + 1.5, "TAX": 0}
     body = service.post("/v1/predict", {"features": sent}).json()
     assert body["out_of_range"] == ["RM", "TAX"]

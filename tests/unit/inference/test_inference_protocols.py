@@ -310,7 +310,7 @@ def test_v1_takes_instances_and_inputs(service, row, wanted, form):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_missing_values_are_imputed_in_every_form_and_told_in_a_header(service, row, wanted, form):
+def test_missing_values_are_imputed_in_every_form_and_named_in_a_header(service, row, wanted, form):
     answer = service.post(MLFLOW, forms(row | {"RM": None, "LSTAT": None})[form])
     assert answer.json() == {"predictions": [wanted["prediction"]]}
     assert answer.headers["beacon-imputed"] == "RM, LSTAT"

@@ -15,13 +15,13 @@ def service(shared_service):
     return shared_service
 
 
-def test_a_misspelt_feature_is_told_with_the_one_that_was_meant(service, row):
+def test_a_misspelt_feature_is_named_with_the_one_that_was_meant(service, row):
     answer = service.post(PREDICT, {"features": row | {"RMM": 6}})
     assert answer.error() == (422, "unknown_feature", "features.RMM")
     assert answer.json()["error"] == "unknown feature RMM; did you mean RM?"
 
 
-def test_an_excluded_column_is_told_with_its_reason(service, product, row):
+def test_an_excluded_column_is_named_with_its_reason(service, product, row):
     wanted = f"B is excluded: {product.excluded['B']}"
     answer = service.post(PREDICT, {"features": row | {"B": 396.9}})
     assert answer.error() == (422, "unknown_feature", "features.B")
@@ -74,7 +74,7 @@ def test_a_bad_value_in_a_batch_is_named_with_its_row(service, row, name, value,
     assert service.post(BATCH, body).error() == (422, code, f"rows[1].features.{name}")
 
 
-def test_the_rule_that_was_broken_is_told(service, row):
+def test_the_rule_that_was_broken_is_named(service, row):
     range_ = service.post(PREDICT, {"features": row | {"RM": 21}}).json()["error"]
     assert range_ == "RM is 21, valid is 1 to 20 rooms"
     category = service.post(PREDICT, {"features": row | {"RAD": 9}}).json()["error"]
@@ -204,7 +204,7 @@ def test_a_length_that_is_said_is_enough_to_refuse(service):
         assert answer.error()[:2] == (413, "body_too_large")
 
 
-def test_a_client_that_goes_away_in_the_middle_is_nobodys_error(service):
+def test_a_client_that_disconnects_in_the_middle_is_no_error(service):
     async def gone():
         waiting = [
             {"type": "http.request", "body": b'{"fea', "more_body": True},

@@ -11,7 +11,7 @@ from beacon_inference.prediction_log import shipper
 from beacon_inference.prediction_log import spool as spool_module
 from beacon_inference.prediction_log.database import ROWS_PER_STATEMENT, Database
 from beacon_inference.prediction_log.record import decode_record, encode_record
-from beacon_inference.prediction_log.shipper import PATIENT, RESTS, rest_seconds
+from beacon_inference.prediction_log.shipper import BACKLOG_WITHOUT_REST, REST_FACTOR, rest_seconds
 from beacon_inference.prediction_log.spool import Spool
 from beacon_inference.protocols.serializer import Serializer
 
@@ -33,7 +33,7 @@ def test_a_record_survives_the_spool_and_the_table(make, product, changes, tmp_p
     assert msgspec.json.encode(serializer.responses(found)) == msgspec.json.encode(serializer.responses(record))
 
 
-def test_the_rows_of_a_record_are_told_apart_everywhere(open_log, make, product):
+def test_the_rows_of_a_record_are_distinct_everywhere(open_log, make, product):
     other = [3.5] * len(product.feature_names)
     both = make(
         "a", "b", features=[other, SPARSE], prediction=[1.0, 2.0], low=[0.5, 1.5], high=[1.5, 2.5],
@@ -205,7 +205,7 @@ OLD = b"""{"ids":["a"],"time":1.5,"given":[[6.5]],"prediction":[21.5],"low":[18.
 "sha256":"a","latency":0.001,"request_id":"r","trace_id":"0"}\n"""
 
 
-def test_a_spool_of_another_revision_is_kept_and_told_in_one_line(open_log, make, caplog):
+def test_a_spool_of_another_revision_is_kept_and_logged_in_one_line(open_log, make, caplog):
     left = open_log()
     left.log.append(make("a"))
     left.stop()
@@ -345,9 +345,13 @@ def test_a_record_that_was_shipped_before_it_was_noted_does_not_wait_for_ever(op
 
 
 def test_the_shipper_makes_room_for_requests_until_the_spool_is_long():
-    assert rest_seconds(0.01, 0, busy=True) == pytest.approx(0.01 * RESTS)
-    assert rest_seconds(0.01, PATIENT // 2, busy=True) == pytest.approx(0.01 * RESTS / 2)
-    assert rest_seconds(0.01, PATIENT, busy=True) == rest_seconds(0.01, 2 * PATIENT, busy=True) == 0
+    assert rest_seconds(0.01, 0, busy=True) == pytest.approx(0.01 * REST_FACTOR)
+    assert rest_seconds(0.01, BACKLOG_WITHOUT_REST // 2, busy=True) == pytest.approx(0.01 * REST_FACTOR / 2)
+    assert (
+        rest_seconds(0.01, BACKLOG_WITHOUT_REST, busy=True)
+        == rest_seconds(0.01, 2 * BACKLOG_WITHOUT_REST, busy=True)
+        == 0
+    )
     assert rest_seconds(0.01, 0, busy=False) == 0
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from beacon_core.data import approvals
 from beacon_core.data.approvals import PASS
-from beacon_core.data.client import Connection
+from beacon_core.data.database import Connection
 from beacon_core.data.verdicts import RecordedVerdict
 from beacon_core.domain.product import Product
 

@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeVar
 from beacon_console.models.approvals import verdicts_that_wait
 from beacon_console.overview.inference import InferenceStatus
 from beacon_core.data import drift_history, job_runs, ledger, retrain_requests, traffic, verdicts
-from beacon_core.data.client import Connection
+from beacon_core.data.database import Connection
 from beacon_core.data.drift_history import DriftResult, DriftRun, PerformanceFigure
 from beacon_core.data.job_runs import JobStatus
 from beacon_core.data.retrain_requests import RetrainRequest

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from beacon_core.data import ledger
-from beacon_core.data.client import Connection
+from beacon_core.data.database import Connection
 from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.ledger_entries import Entry
 from beacon_core.domain.product import Product

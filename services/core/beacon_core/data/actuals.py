@@ -10,7 +10,7 @@ that have one. tests/contract/core/test_which_actual.py holds both ends, and eve
 """
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 from sqlalchemy import (
@@ -63,6 +63,21 @@ def actual_of(connection: Connection, prediction_id: str, entity: str | None, ti
     """Find the actual that belongs to a prediction made at `time`; the prediction itself need not be stored yet."""
     query = select(actuals).where(actuals.c.id == actual_id(prediction_id, entity, time))
     return connection.execute(query).mappings().first()
+
+
+class LoggedActual(NamedTuple):
+    """An actual as the store has it."""
+
+    value: float
+    observed_at: datetime
+    received_at: datetime
+    source: str
+
+
+def find(connection: Connection, prediction_id: str, entity: str | None, time: datetime) -> LoggedActual | None:
+    """As `actual_of`, typed, and no more of it than people are shown."""
+    row = actual_of(connection, prediction_id, entity, time)
+    return None if row is None else LoggedActual(*[row[name] for name in LoggedActual._fields])
 
 
 def actual_id(prediction_id: Any, entity: Any, time: Any) -> ColumnElement[int | None]:

@@ -1,31 +1,33 @@
-"""The database as a service reads it: opened when first needed, and every failure raised as one error."""
+"""The database as a service asks it: opened when first needed, and every failure raised as one error."""
 
 import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import sqlalchemy
-from alembic.util import CommandError
-from sqlalchemy.exc import SQLAlchemyError
-
-from beacon_core.data.database import DatabaseUnavailableError, migrate, open_store
+from beacon_core.data.database import Connection, DatabaseUnavailableError, Engine, mapped_errors, migrate, open_store
 from beacon_core.domain.errors import ConfigurationError
 from beacon_core.domain.masking import word
 
 log = logging.getLogger(__name__)
 
-Connection = sqlalchemy.Connection
-"""What the functions of this room read and write with; who only passes it on needs no SQLAlchemy."""
-
 
 class DatabaseClient:
-    """Beacon's tables; a database that is down never keeps a service from starting."""
+    """Beacon's tables; a database that is down never keeps a service from starting.
 
-    def __init__(self, url: str) -> None:
+    Without `logs_failures` it is for the caller to log what went wrong: the error says it.
+    """
+
+    def __init__(self, url: str, *, logs_failures: bool = True) -> None:
         self._url = url
+        self._logs_failures = logs_failures
         self._lock = threading.Lock()
-        self._engine: sqlalchemy.Engine | None = None
+        self._engine: Engine | None = None
+
+    def open(self) -> None:
+        """Open it now, so that the first who asks does not wait for migrations; raises `DatabaseUnavailableError`."""
+        with self._mapped_errors():
+            self._open()
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:
@@ -47,12 +49,15 @@ class DatabaseClient:
     @contextmanager
     def _mapped_errors(self) -> Iterator[None]:
         try:
-            yield
-        except (SQLAlchemyError, CommandError, ConfigurationError, OSError) as error:
-            log.warning("the database does not answer: %s", word(error))
-            raise DatabaseUnavailableError(type(error).__name__) from error
+            with mapped_errors():
+                yield
+        except (DatabaseUnavailableError, ConfigurationError) as error:
+            reason = word(error)
+            if self._logs_failures:
+                log.warning("the database does not answer: %s", reason)
+            raise DatabaseUnavailableError(reason) from error
 
-    def _open(self) -> sqlalchemy.Engine:
+    def _open(self) -> Engine:
         with self._lock:
             if self._engine is None:
                 engine = open_store(self._url)

@@ -85,7 +85,7 @@ def insert(connection: Connection, rows: Sequence[PredictionRow]) -> None:
     if connection.dialect.name == "sqlite":
         connection.exec_driver_sql(_values(len(rows)), tuple(chain.from_iterable(rows)))
         return
-    # psycopg takes 38 us a row for so many parameters; one parameter of JSON takes 5.
+    # psycopg takes 38 us per row for so many parameters; one parameter of JSON takes 5.
     encoded = msgspec.json.encode([_as_object(row) for row in rows]).decode()
     connection.exec_driver_sql(FROM_JSON, (encoded,))
 

@@ -30,7 +30,6 @@ Main = Callable[[], int]
 EXIT_STATUS_OF = {
     "builtins.OSError": TRY_AGAIN,
     "sqlalchemy.exc.SQLAlchemyError": TRY_AGAIN,
-    "alembic.util.exc.CommandError": REFUSED,
     "redis.exceptions.RedisError": TRY_AGAIN,
     "feast.errors.FeastError": REFUSED,
     "sqlite3.OperationalError": TRY_AGAIN,

@@ -1,4 +1,4 @@
-"""Which models serve: follows the release file and swaps in place, keeping the old model on any failure."""
+"""Which models serve: follows the release file, swaps in place, and keeps the old model on any failure."""
 
 import asyncio
 import logging
@@ -18,7 +18,7 @@ from beacon_inference.models.model import Model, load_model
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
-# A package may arrive after the release file that names it: what was refused is tried again, ever more rarely.
+# A package may arrive after the release file that names it: a refused one is tried again, at growing intervals.
 RETRY_SECONDS = (1, 2, 5, 10, 30, 60)
 
 
@@ -44,7 +44,7 @@ class Models:
         self.failure: str | None = None
 
     async def watch(self) -> None:
-        """Look at the release file once a second, for ever; a change is loaded beside what serves."""
+        """Check the release file once per second; a changed one is loaded beside the models in service."""
         while True:
             await asyncio.sleep(POLL_SECONDS)
             await self.refresh()
@@ -59,34 +59,34 @@ class Models:
             return
         self._try_again = math.inf
         try:
-            serving = await asyncio.to_thread(self._load)
+            models = await asyncio.to_thread(self._load)
         except Exception as error:  # noqa: BLE001 - whatever it is, the old model serves on
             self._failed(error)
         else:
-            self._take(serving)
+            self._swap(models)
         self._tries += 1
 
-    def _take(self, serving: ModelsInService) -> None:
+    def _swap(self, models: ModelsInService) -> None:
         self.failure = None
-        if self._tries and serving == self.in_service:
-            return  # tried again for the shadow's sake, and nothing is new
-        self.in_service = serving
-        self._instruments.swapped(serving.model, serving.shadow)
-        log.info("model in service", extra={"model_version": serving.model.pin.version})
+        if self._tries and models == self.in_service:
+            return  # only the shadow was tried again, and nothing changed
+        self.in_service = models
+        self._instruments.swapped(models.model, models.shadow)
+        log.info("model in service", extra={"model_version": models.model.pin.version})
 
     def _load(self) -> ModelsInService:
         release: Release = read_release(self._settings.release_file)
-        model = self._loaded(release.model)
+        model = self._load_model(release.model)
         shadow: Model | None = None
         if release.shadow is not None:
             try:
-                shadow = self._loaded(release.shadow)
+                shadow = self._load_model(release.shadow)
             except PackageError as error:
-                # A shadow that cannot run is its own problem, never the champion's.
+                # A shadow that cannot run must not keep the champion from service.
                 self._refused("the shadow model is refused", "shadow_refused", word(error))
         return ModelsInService(model, shadow)
 
-    def _loaded(self, pin: Pin) -> Model:
+    def _load_model(self, pin: Pin) -> Model:
         for current in () if self.in_service is None else (self.in_service.model, self.in_service.shadow):
             if current is not None and current.pin == pin:
                 return current

@@ -1,4 +1,4 @@
-"""A model in service: a verified package in ONNX Runtime, self-tested before it answers anybody."""
+"""A model in service: a verified package in ONNX Runtime, self-tested before it answers a request."""
 
 from pathlib import Path
 

@@ -1,7 +1,7 @@
 """What each error code means, and the groups of codes that several routes share."""
 
 MEANING = {
-    "invalid_request": "what came is no HTTP/1.1 request",
+    "invalid_request": "the bytes are no HTTP/1.1 request",
     "invalid_json": "the body is not JSON",
     "invalid_body": "the body is JSON of another shape",
     "invalid_type": "a value is of the wrong type",
@@ -22,11 +22,11 @@ MEANING = {
     "unknown_prediction": "no prediction has this id",
     "not_found": "there is no such route",
     "method_not_allowed": "the route takes another method",
-    "request_timeout": "the body (or the head) did not come in time",
+    "request_timeout": "the body (or the head) did not arrive in time",
     "request_in_progress": "a request with this id is under way",
     "body_too_large": "the body is larger than the limit",
     "uri_too_long": "the request line is too long",
-    "unsupported_media_type": "the content type (or encoding) is not taken",
+    "unsupported_media_type": "the content type (or encoding) is not supported",
     "headers_too_large": "too many header fields, or one that is too long",
     "overloaded": "too many requests wait",
     "feature_store_unavailable": "feature serving does not answer",

@@ -1,4 +1,4 @@
-"""Examples of requests and their answers. Errors are raised by the very code that raises them in service."""
+"""Examples of requests and their answers. Errors are raised by the code that raises them in service."""
 
 from collections.abc import Callable
 from hashlib import sha256
@@ -75,7 +75,7 @@ class Examples:
             self._refused("too_few", "too few features to be worth an answer", {"features": {first: some[first]}}),
             _error(
                 "unknown_entity",
-                f"a {product.entity.name} that nothing is known of",
+                f"a {product.entity.name} without known features",
                 {"entity": unknown},
                 BeaconError("unknown_entity", rule, f"entity.{key}"),
             ),
@@ -107,13 +107,13 @@ class Examples:
             "actual": {"value": self.prediction, "observed_at": MOMENT, "received_at": MOMENT, "source": "api"},
         }
 
-    def _answer(self, given: dict[str, Any] | None = None) -> Json:
-        """Word a prediction as it is answered; no features `given` means: all came from the store."""
+    def _answer(self, features: dict[str, Any] | None = None) -> Json:
+        """Make the answer to these request features; None means that the request had all of them."""
         product, prediction = self._product, self.prediction
-        names = product.feature_names if given is None else tuple(given)
+        names = product.feature_names if features is None else tuple(features)
         sources = dict.fromkeys(names, "request")
         # With an entity, and that is what few features mean here, the store has the rest.
-        if given is not None and len(given) < product.min_features:
+        if features is not None and len(features) < product.min_features:
             sources = {name: sources.get(name, "store") for name in product.feature_names}
         return {
             "prediction": prediction,
@@ -139,7 +139,7 @@ class Examples:
             Example("by_entity", f"true values of {product.entity.name}s at a time", {"actuals": [by_entity]}, kept),
             _error(
                 "out_of_range",
-                "a value that cannot be",
+                "a value outside the target's valid range",
                 by_id | {"value": high + 1},
                 BeaconError("out_of_valid_range", too_high, "value"),
             ),
@@ -149,8 +149,8 @@ class Examples:
         """Examples of /v1/predictions/{prediction_id}."""
         unknown = BeaconError("unknown_prediction", "no prediction has the id nobody", "prediction_id")
         return [
-            Example("known", "a prediction that was given", None, self._logged()),
-            _error("unknown", "an id that was never given", None, unknown),
+            Example("known", "a logged prediction", None, self._logged()),
+            _error("unknown", "an unknown id", None, unknown),
         ]
 
     def infer(self) -> list[Example]:

@@ -15,8 +15,8 @@ from beacon_inference.protocols import messages
 from beacon_inference.protocols.native_types import CLIENT_ID
 
 TAGS = {
-    "predict": "Beacon's own protocol: named features, intervals, imputation told.",
-    "prediction log": "Predictions that were given, and the true values that belong to them.",
+    "predict": "Beacon's own protocol: named features, intervals, and which values were imputed.",
+    "prediction log": "Logged predictions, and the true values that belong to them.",
     "open inference v2": "The Open Inference Protocol, as KServe, Triton, Seldon and MLServer speak it.",
     "v1": "TensorFlow Serving's and KServe's V1 protocol.",
     "mlflow": "MLflow's scoring protocol.",
@@ -138,7 +138,7 @@ def _native(product: Product, settings: Settings, shapes: Shapes, examples: Exam
             "get",
             "/v1/predictions/{prediction_id}",
             "prediction log",
-            "One prediction, as it was given, with its true value once there is one",
+            "One prediction, as it was answered, with its true value once there is one",
             {JSON: shapes.logged},
             "The record.",
             examples=examples.prediction_log(),

@@ -1,14 +1,14 @@
-"""The key that is asked of clients who write actuals, read the prediction log, or stay out of it."""
+"""The API key of clients that write actuals, read the prediction log, or send synthetic requests."""
 
 import hmac
 
 from beacon_core.domain.errors import BeaconError
 
 
-def check_api_key(key: str, given: str | None, authorization: str | None) -> None:
+def check_api_key(key: str, header: str | None, authorization: str | None) -> None:
     """Hold the headers X-API-Key or Authorization (Bearer) against the key, where one is set; raises BeaconError."""
     if not key:
         return
-    sent = given or (authorization or "").removeprefix("Bearer ")
+    sent = header or (authorization or "").removeprefix("Bearer ")
     if not hmac.compare_digest(sent.encode(), key.encode()):
         raise BeaconError("unauthorized", "send the API key as X-API-Key or as a Bearer token", "X-API-Key")

@@ -1,4 +1,7 @@
-"""Features of an entity, from feature serving, within a time limit; a breaker keeps a dead one from costing it."""
+"""Features of an entity, from feature serving, within a time limit.
+
+While feature serving is down, a circuit breaker spares requests that time.
+"""
 
 import contextlib
 import time
@@ -19,7 +22,7 @@ from beacon_inference.prediction.inputs import PredictionInputs
 
 FAILURES_TO_OPEN = 5
 OPEN_SECONDS = 1.0
-# How long a start may wait for the first connection, at most: feature serving is no part of being ready.
+# The longest that a start waits for the first connection: feature serving is no part of being ready.
 WARM_SECONDS = 1.0
 FOUND = "PRESENT"
 UNKNOWN = "NOT_FOUND"
@@ -48,7 +51,7 @@ class OnlineFeaturesResponse(msgspec.Struct):
 
 
 class FeatureClient:
-    """Asks feature serving for the product's feature service."""
+    """Reads features of the product's feature service from feature serving."""
 
     def __init__(self, product: Product, address: str, timeout_seconds: float) -> None:
         self._product = product
@@ -62,7 +65,7 @@ class FeatureClient:
     async def warm(self) -> None:
         """Connect to feature serving, so that no client waits for that; it may be down."""
         with contextlib.suppress(Exception):  # whatever it is, the first lookup raises it
-            async with at_most(WARM_SECONDS), self._opened().get(f"{self._address}/health") as answer:
+            async with at_most(WARM_SECONDS), self._open_session().get(f"{self._address}/health") as answer:
                 await answer.read()
 
     async def close(self) -> None:
@@ -71,11 +74,11 @@ class FeatureClient:
             await self._session.close()
 
     async def features(self, entities: Sequence[int], request: Request) -> tuple[Matrix, set[int]]:
-        """Look up (entities, features), NaN where the store has no value; and the entities that it has never seen.
+        """Look up (entities, features), NaN where the store has no value; and the entities that it does not know.
 
-        Raises BeaconError `feature_store_unavailable` when it does not answer in time, or not what was asked.
+        Raises BeaconError `feature_store_unavailable` when it does not answer in time, or its answer is wrong.
         """
-        self._pass_breaker()
+        self._check_breaker()
         try:
             found = self._read(await self._request(entities, request), entities)
         except FAULTS as error:
@@ -86,7 +89,7 @@ class FeatureClient:
         self._failures = 0
         return found
 
-    def _pass_breaker(self) -> None:
+    def _check_breaker(self) -> None:
         """Raise BeaconError while it is open; then let one request try for all, however long it may have to wait."""
         if self._failures < FAILURES_TO_OPEN:
             return
@@ -95,7 +98,7 @@ class FeatureClient:
             raise _unavailable("it failed just now")
         self._open_until = now + OPEN_SECONDS
 
-    def _opened(self) -> aiohttp.ClientSession:
+    def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 timeout=aiohttp.ClientTimeout(total=None),  # `at_most` is the limit
@@ -114,12 +117,12 @@ class FeatureClient:
             try:
                 return await self._post(body, headers)
             except (aiohttp.ServerDisconnectedError, ConnectionResetError):
-                # A kept connection that the other side had just closed: the request was never taken.
+                # A kept connection that the other side had just closed: the request was never read.
                 return await self._post(body, headers)
 
     async def _post(self, body: bytes, headers: dict[str, str]) -> OnlineFeaturesResponse:
         url = f"{self._address}/get-online-features"
-        async with self._opened().post(url, data=body, headers=headers) as response:
+        async with self._open_session().post(url, data=body, headers=headers) as response:
             content = await response.read()
             if response.status != 200:
                 raise ValueError(f"feature serving answered {response.status}")

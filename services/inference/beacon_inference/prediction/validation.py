@@ -1,4 +1,4 @@
-"""The rules of product.yaml, held against a whole matrix at once, whatever protocol filled it."""
+"""The rules of product.yaml, checked on a whole matrix at once, for every protocol."""
 
 from math import isnan
 
@@ -12,7 +12,7 @@ from beacon_inference.prediction.inputs import PredictionInputs
 
 
 class ValidationRules:
-    """Valid ranges, categories, whole numbers, the least number of features and those that none may lack."""
+    """Valid ranges, categories, whole numbers, the smallest number of features and those that must be known."""
 
     def __init__(self, product: Product) -> None:
         self._features = product.features
@@ -32,24 +32,24 @@ class ValidationRules:
         matrix = inputs.matrix
         if (
             self._valid.contain(matrix)
-            and all(known.issuperset(matrix[:, at].tolist()) for at, known in self._categories)
-            and all(all(map(float.is_integer, matrix[:, at].tolist())) for at in self._whole)
+            and all(known.issuperset(matrix[:, column].tolist()) for column, known in self._categories)
+            and all(all(map(float.is_integer, matrix[:, column].tolist())) for column in self._whole)
         ):
             return
         # NaN compares false, so a missing value passes; infinities fail.
         wrong = self._valid.out_of_range(matrix)
-        for at, known in self._categories:
-            wrong[:, at] |= [value not in known and not isnan(value) for value in matrix[:, at].tolist()]
-        for at in self._whole:
-            wrong[:, at] |= [not value.is_integer() and not isnan(value) for value in matrix[:, at].tolist()]
+        for column, known in self._categories:
+            wrong[:, column] |= [value not in known and not isnan(value) for value in matrix[:, column].tolist()]
+        for column in self._whole:
+            wrong[:, column] |= [not value.is_integer() and not isnan(value) for value in matrix[:, column].tolist()]
         if any_true(wrong):
-            row, column = np.argwhere(wrong)[0].tolist()
-            raise self._error(inputs, row, column)
+            first_row, first_column = np.argwhere(wrong)[0].tolist()
+            raise self._error(inputs, first_row, first_column)
 
     def check_enough(self, known: np.ndarray, inputs: PredictionInputs) -> None:
         """Raise BeaconError when a row of `known` (rows, features; bool) lacks too many, or one that is never null.
 
-        Complete rows need not be asked.
+        Complete rows need no check.
         """
         for column in self._needed:
             if not known[:, column].all():

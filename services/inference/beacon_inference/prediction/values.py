@@ -1,4 +1,4 @@
-"""Values, entities and ids as bodies hold them: what is taken, and the error that names the field and the rule."""
+"""Values, entities and ids as bodies hold them: what is valid, and the error that names the field and the rule."""
 
 import difflib
 import json
@@ -15,24 +15,17 @@ from beacon_core.domain.product import Product
 
 # Parsed values take many times the room of their text: larger bodies are counted first. A full batch is smaller.
 COUNTED_BYTES = 256 << 10
-
-
-MOST_VALUES = 20_000
-
-
-MOST_NAMES_TOLD = 10
-
-
+MAX_VALUES = 20_000
+MAX_NAMES_LISTED = 10
 VALUES_PER_ROW = 40
 
-
-# All that msgspec raises for a body that it does not take.
+# All that msgspec raises for a body that it cannot decode.
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def check_values(body: bytes, rows: int = 1) -> None:
     """Refuse a large body of more values than `rows` rows can have, before they fill the memory; commas part values."""
-    if len(body) > COUNTED_BYTES and body.count(b",") > max(MOST_VALUES, VALUES_PER_ROW * rows):
+    if len(body) > COUNTED_BYTES and body.count(b",") > max(MAX_VALUES, VALUES_PER_ROW * rows):
         raise BeaconError("body_too_large", "the body has more values than the largest batch")
 
 
@@ -78,19 +71,19 @@ def explain_value(name: str, value: Any, field: str) -> None:
 
 
 def unknown_features(names: Iterable[str], product: Product, field: str) -> BeaconError | None:
-    """What to say of the names below `field` that are no features, all at once; None where all are features."""
+    """Return one error for all names below `field` that are no features; None where all are features."""
     unknown = [name for name in dict.fromkeys(names) if name not in product.feature_names]
     if not unknown:
         return None
-    told = [_unknown(name, product) for name in unknown[:MOST_NAMES_TOLD]]
-    if len(unknown) > MOST_NAMES_TOLD:
-        told.append(f"and {len(unknown) - MOST_NAMES_TOLD} more")
+    messages = [_unknown(name, product) for name in unknown[:MAX_NAMES_LISTED]]
+    if len(unknown) > MAX_NAMES_LISTED:
+        messages.append(f"and {len(unknown) - MAX_NAMES_LISTED} more")
     place = f"{field}.{unknown[0]}" if len(unknown) == 1 else field
-    return BeaconError("unknown_feature", "; ".join(told), place[:128])
+    return BeaconError("unknown_feature", "; ".join(messages), place[:128])
 
 
 def _unknown(name: str, product: Product) -> str:
-    """Why a feature is excluded, or the nearest that the product has."""
+    """Say why a feature is excluded, or which name was perhaps meant."""
     if name in product.excluded:
         return f"{name} is excluded: {product.excluded[name]}"
     spelt = {feature.casefold(): feature for feature in product.feature_names}
@@ -100,7 +93,7 @@ def _unknown(name: str, product: Product) -> str:
 
 
 def check_client_id(name: str, field: str) -> None:
-    """Refuse a client-made id that is no plain word."""
+    """Refuse an id of a client that has other characters or is too long."""
     if not is_client_id(name):
         raise BeaconError("invalid_id", f"{field} must be 1 to 64 letters, digits or ._:- and begin with one", field)
 

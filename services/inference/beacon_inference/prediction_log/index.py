@@ -1,4 +1,4 @@
-"""Where in the spool a prediction lies, kept so that the many that nobody asks for cost little.
+"""Where in the spool a prediction lies, kept so that the many that are never read cost little.
 
 The ids that Beacon makes begin with the time, and so the lines of a segment are in the ids' order: a mark every 32 kB
 tells where to look. The ids that clients make have an entry each, and so has what came after the clock went back.
@@ -57,7 +57,7 @@ class _Segment:
 
 
 class SpoolIndex:
-    """Which lines may hold a prediction. One thread notes; others may ask and forget meanwhile."""
+    """Which lines may hold a prediction. One thread notes; others may read and forget meanwhile."""
 
     def __init__(self) -> None:
         self._segments: dict[int, _Segment] = {}

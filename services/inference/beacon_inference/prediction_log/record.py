@@ -1,7 +1,7 @@
 """The predictions of one request as they are logged; answers are made from them, so that a retry is given the same one.
 
-A request of one row and one of a thousand are the same: columns, of one item a row. Only the database has a row a
-prediction.
+A request of one row and one of a thousand are the same: columns, of one item per row. Only the database has
+one row per prediction.
 """
 
 from collections.abc import Iterator, Sequence

@@ -23,17 +23,16 @@ from beacon_inference.prediction_log.spool import Position, Spool
 log = logging.getLogger(__name__)
 
 SHIP_SECONDS = 0.25
-# Few, as with SQLite nobody else can write until they are committed; but each commit writes the last page of every
-# index anew.
+# Small, as SQLite has one writer at a time; not smaller, as each commit writes the last page of every index anew.
 SHIP_BYTES = 128 << 10
 RETRY_SECONDS = (0.5, 1, 2, 5)
-# While requests come, the shipper takes the core that it shares with them in small steps and rests after each: so many
-# times as long as the step took, and less, the more predictions wait, until with this many it no longer rests. A pod
+# While requests arrive, the shipper works in small steps and rests after each, as it shares a core with them: so many
+# times as long as the step took, and less, the more predictions wait. With so large a backlog it does not rest: a pod
 # that ends has seconds to ship what is left.
-RESTS = 19
-PATIENT = 50_000
-# Every drop is counted; the log tells of it this often.
-DROPS_TOLD_SECONDS = 60
+REST_FACTOR = 19
+BACKLOG_WITHOUT_REST = 50_000
+# Every drop is counted; the log has a line of it this often.
+DROPS_LOG_SECONDS = 60
 
 
 class PredictionLog:
@@ -89,7 +88,7 @@ class PredictionLog:
     def _drop(self, count: int) -> None:
         self._dropped.inc(count)
         if time.monotonic() >= self._silent_until:
-            self._silent_until = time.monotonic() + DROPS_TOLD_SECONDS
+            self._silent_until = time.monotonic() + DROPS_LOG_SECONDS
             log.error("predictions are not logged: the spool is full or cannot be written", extra={"dropped": count})
 
     def find_waiting(self, ids: Sequence[str]) -> dict[str, Record]:
@@ -111,7 +110,7 @@ class PredictionLog:
         return (found | self._database.find(others)) if others else found
 
     def _find_one(self, name: str) -> Record | None:
-        if self._newest_read is not None:  # who asks for one row of a record often asks for all
+        if self._newest_read is not None:  # a client that reads one row of a record often reads all
             position, record = self._newest_read
             if self._waits(position) and name in record.ids:
                 return record
@@ -191,7 +190,7 @@ class PredictionLog:
             if chunk:
                 records, unreadable = self._decode_all(chunk)
                 self._database.insert(records, self._rest)
-                self._set_aside(unreadable)
+                self._quarantine_lines(unreadable)
                 self._offsets[segment] = offset + len(chunk)
                 count = sum(map(len, records))
                 self._taken += count
@@ -204,7 +203,7 @@ class PredictionLog:
         return False
 
     def _rest(self) -> None:
-        """Leave the core to the event loop, if requests came since the last rest."""
+        """Leave the core to the event loop, if requests arrived since the last rest."""
         took, appended = time.thread_time() - self._rested, self._appended
         self._stopping.wait(rest_seconds(took, self._count_waiting(), busy=appended != self._seen))
         self._rested, self._seen = time.thread_time(), appended
@@ -212,7 +211,7 @@ class PredictionLog:
     def _count_waiting(self) -> int:
         return max(0, self._appended - self._taken)  # a record may be shipped between its write and its count
 
-    def _set_aside(self, lines: list[bytes]) -> None:
+    def _quarantine_lines(self, lines: list[bytes]) -> None:
         if lines:
             with self._quarantine.open("ab") as file:
                 file.write(b"\n".join(lines) + b"\n")
@@ -220,8 +219,8 @@ class PredictionLog:
 
 
 def rest_seconds(took: float, waiting: int, *, busy: bool) -> float:
-    """How long to rest after work that `took` so many seconds; `busy` is whether requests came meanwhile."""
-    return took * RESTS * max(0.0, 1 - waiting / PATIENT) if busy else 0.0
+    """How long to rest after work that `took` so many seconds; `busy` is whether requests arrived meanwhile."""
+    return took * REST_FACTOR * max(0.0, 1 - waiting / BACKLOG_WITHOUT_REST) if busy else 0.0
 
 
 def _lines(chunk: bytes) -> list[bytes]:

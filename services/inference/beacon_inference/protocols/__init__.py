@@ -1,1 +1,1 @@
-"""The protocols: each turns a request into `PredictionInputs`, and records into an answer."""
+"""The protocols: each parses a request into prediction inputs and makes the answer from records."""

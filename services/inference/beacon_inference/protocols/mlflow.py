@@ -95,9 +95,9 @@ def _csv(body: bytes, tables: TableParser) -> PredictionInputs:
             raise BeaconError("invalid_shape", f"has {len(row)} values, the header {len(columns)}", f"rows[{index}]")
     keys = None
     if tables.key in columns:
-        at = columns.index(tables.key)
-        keys = [_key(row.pop(at), tables.missing) for row in rows]
-        del columns[at]
+        key = columns.index(tables.key)
+        keys = [_key(row.pop(key), tables.missing) for row in rows]
+        del columns[key]
     values = [
         [_number(text, tables.missing, f"rows[{index}].{name}") for name, text in zip(columns, row, strict=True)]
         for index, row in enumerate(rows)
@@ -110,19 +110,19 @@ def _check_names(columns: list[str], tables: TableParser) -> None:
     nameless = [place for place, name in enumerate(columns, 1) if not name]
     unknown = tables.unknown([name for name in columns if name and name != tables.key], "rows")
     if nameless:
-        told = f"the header's {without_a_name(nameless)}"
-        raise BeaconError("unknown_feature", f"{told}; {unknown.message}" if unknown else told, "header")
+        message = f"the header's {without_a_name(nameless)}"
+        raise BeaconError("unknown_feature", f"{message}; {unknown.message}" if unknown else message, "header")
     if unknown:
         raise unknown
 
 
 def _is_blank(line: list[str]) -> bool:
-    """Whether nothing is on the line: a row of one missing value is written as quotes, or as a word."""
+    """Whether nothing is on the line: a row of one missing value is quotes, or a word."""
     return not line or (len(line) == 1 and line[0].isspace())
 
 
 def _key(text: str, missing: frozenset[str]) -> int | float | str | None:
-    """Read an entity's key as JSON would be; no float comes between. Text that is no number is left to be refused."""
+    """Read an entity's key as in JSON, without a float between. Text that is no number is refused later."""
     text = text.strip()
     if text in missing:
         return None

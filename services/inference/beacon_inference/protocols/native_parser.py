@@ -1,6 +1,6 @@
 """Beacon's own JSON bodies, one row and batches: one parse, straight into the matrix.
 
-The parser is built from product.yaml. It knows only types; when it refuses a body, `explain` walks the body once more,
+The parser is built from product.yaml and checks types alone. When it refuses a body, the body is walked once more,
 slowly, to name the field and the rule.
 """
 
@@ -94,7 +94,7 @@ class NativeParser:
         key = self._key
         try:
             return [None if entity is None else check_integer(getattr(entity, key)) for entity in entities]
-        except ValueError:  # naming a row takes time, and hardly any needs it
+        except ValueError:  # walk the rows once more, to name the bad one
             return [
                 None if entity is None else entity_key(getattr(entity, key), key, f"rows[{row}].entity")
                 for row, entity in enumerate(entities)

@@ -44,11 +44,11 @@ NUMPY_OF = {
 # The outputs, and the columns of a record that they are.
 OUTPUTS = {"prediction": "prediction", "low": "low", "high": "high", "prediction_id": "ids"}
 
-# Of an empty tensor any shape would do, also one that numpy cannot make.
-LARGEST = 2**31 - 1
+# An empty tensor would fit any shape, also one that numpy cannot make.
+MAX_SIZE = 2**31 - 1
 
 
-# Of a tensor: JSON that is not yet decoded, or what the binary part holds.
+# The data of a tensor: JSON that is not yet decoded, or an array from the binary part.
 Content = msgspec.Raw | np.ndarray[Any, Any]
 
 
@@ -63,7 +63,7 @@ class Tensor(msgspec.Struct):
 
 
 class RequestedOutput(msgspec.Struct):
-    """An output that is asked for."""
+    """An output that the client wants."""
 
     name: str
     parameters: dict[str, Any] | None = None
@@ -151,7 +151,7 @@ def _content(tensor: Tensor, tail: bytes, field: str) -> tuple[Content, bytes]:
     if dtype is None:
         raise BeaconError("invalid_type", f"datatype {tensor.datatype[:16]} is not numeric", f"{field}.datatype")
     tensor.shape = [whole_or_same(size) for size in tensor.shape]
-    if not 1 <= len(tensor.shape) <= 2 or not all(type(s) is int and 0 <= s <= LARGEST for s in tensor.shape):
+    if not 1 <= len(tensor.shape) <= 2 or not all(type(s) is int and 0 <= s <= MAX_SIZE for s in tensor.shape):
         raise BeaconError("invalid_shape", "shape must be [rows] or [rows, columns]", f"{field}.shape")
     size = (tensor.parameters or {}).get("binary_data_size")
     if size is not None:
@@ -184,16 +184,16 @@ def _keys(tensor: Tensor, content: Content, key: str, field: str) -> list[Any]:
     else:
         values = keys_in(plain(content), content, lambda found: _flat(found, f"{field}.data"))
     _check_size(tensor, len(values), field)
-    held = _held(np.dtype(NUMPY_OF[tensor.datatype]))
+    exact = _exact_integers(np.dtype(NUMPY_OF[tensor.datatype]))
     for index, value in enumerate(values):
-        if type(value) is int and value not in held:
+        if type(value) is int and value not in exact:
             rule = f"{key} may be rounded in {tensor.datatype}, or does not fit: send INT64"
             raise BeaconError("invalid_entity", rule, f"{field}.data[{index}]")
     return values
 
 
-def _held(dtype: np.dtype[Any]) -> range:
-    """The whole numbers that the type has, and to which it rounds no other."""
+def _exact_integers(dtype: np.dtype[Any]) -> range:
+    """The whole numbers that the type holds exactly, and to which it rounds no other."""
     if dtype.kind == "f":
         bound = 2 ** (np.finfo(dtype).nmant + 1)
         return range(1 - bound, bound)

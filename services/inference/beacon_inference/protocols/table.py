@@ -1,4 +1,4 @@
-"""Rows and named columns, as the foreign protocols send them, into the matrix."""
+"""Rows and named columns, as the protocols of others send them, into the matrix."""
 
 import math
 import re
@@ -57,7 +57,7 @@ def nan_as_null(body: bytes) -> bytes:
 def plain(raw: msgspec.Raw, *, exactly: bool = False) -> Any:
     """Decode a part of the body that `decode` only skipped; raises BeaconError `invalid_json`.
 
-    Numbers that are too large come back as infinities, so that whoever looks at them can name them. `exactly` tells
+    Numbers that are too large become infinities, so that the check that follows can name them. `exactly` tells
     which decimals are whole numbers, which takes several times as long.
     """
     try:
@@ -165,10 +165,10 @@ class TableParser:
         """Named columns, whose values come in rows."""
         rows = plain(raw) if self.key in columns else None
         if isinstance(rows, list) and all(isinstance(row, list) and len(row) == len(columns) for row in rows):
-            at = columns.index(self.key)
-            keys = keys_in(rows, raw, lambda found: [row[at] for row in found])
-            data = as_numbers([[*row[:at], None, *row[at + 1 :]] for row in rows], field)
-            return self.of_columns([*columns[:at], *columns[at + 1 :]], np.delete(data, at, 1), field, keys)
+            key = columns.index(self.key)
+            keys = keys_in(rows, raw, lambda found: [row[key] for row in found])
+            data = as_numbers([[*row[:key], None, *row[key + 1 :]] for row in rows], field)
+            return self.of_columns([*columns[:key], *columns[key + 1 :]], np.delete(data, key, 1), field, keys)
         data, dimensions = numbers(raw, field)
         if len(data) and (dimensions != 2 or data.shape[1] != len(columns)):
             raise BeaconError("invalid_shape", f"rows must have {len(columns)} values, as columns has names", field)
@@ -206,16 +206,16 @@ class TableParser:
     def _entities(self, keys: Sequence[Any], field: str) -> list[int | None]:
         try:
             return [None if key is None else check_integer(key) for key in keys]
-        except ValueError:  # naming a row takes time, and hardly any needs it
+        except ValueError:  # walk the rows once more, to name the bad one
             return [
                 None if key is None else entity_key(key, self.key, f"{field}[{row}]") for row, key in enumerate(keys)
             ]
 
     def unknown(self, columns: Iterable[str], field: str) -> BeaconError | None:
-        """What to say of the columns that are no features, all at once; None where there are none."""
+        """Return one error for all columns that are no features; None where there are none."""
         return unknown_features(columns, self._product, field)
 
     def check_count(self, count: int, field: str) -> None:
-        """Refuse no rows and too many."""
+        """Refuse a request without rows, or with too many."""
         if not 1 <= count <= self.max_rows:
             raise BeaconError("batch_too_large" if count else "invalid_body", f"send 1 to {self.max_rows} rows", field)

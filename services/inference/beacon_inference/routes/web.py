@@ -34,7 +34,7 @@ def _add_docs(app: Flask, settings: Settings, product: Product) -> None:
 
     @app.get("/openapi.json")
     def openapi_json() -> Any:
-        # "." is the folder of this document: right also below a path that nobody told of.
+        # "." is the folder of this document: right also below a path that is not configured.
         return document | {"servers": [{"url": root() or "."}]}
 
     @app.get("/docs")
