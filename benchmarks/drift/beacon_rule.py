@@ -59,16 +59,16 @@ def _hourly(column: Column, stream: Stream, rows: Floats, days: int) -> Floats:
 def _confirmed(product: Product, columns: tuple[Column, ...], hourly: dict[str, Floats], since: int = 0) -> set[str]:
     """Columns with a confirmed alarm in the runs from `since` on, whatever the effect and the window."""
     found = set()
-    first = max(since - product.drift.confirm[1], 0)
-    for days in product.drift.windows_days:
+    first = max(since - product.policy.drift.confirm[1], 0)
+    for days in product.policy.drift.windows_days:
         seen = {}
         for name, counts in hourly.items():
             total = np.cumsum(counts, axis=0)
             before = np.concatenate([np.zeros((days * HOURS, counts.shape[1])), total])[: len(total)]
             window = (total - before)[first:]
             seen[name] = Counts(window[:, 0], window[:, 1], window[:, 2:])
-        for finding in compare(columns, seen, product.drift):
-            if confirmed(finding.alarm, product.drift)[since - first :].any():
+        for finding in compare(columns, seen, product.policy.drift):
+            if confirmed(finding.alarm, product.policy.drift)[since - first :].any():
                 found.add(finding.column.name)
     return found
 

@@ -225,7 +225,7 @@ def test_labels_without_features_are_counted_and_told(settings: Settings, produc
     rows, left_out = training_rows(settings, product, read_labels(engine, product))
     assert rows.loc[rows[PREDICTION] != "", PREDICTION].tolist() == ["good"]
     assert (left_out.incomplete, left_out.base_repeated) == (4, 1)
-    lines = told(DatasetFacts("f", len(rows), 1, "now", left_out), product.serving.min_features)
+    lines = told(DatasetFacts("f", len(rows), 1, "now", left_out), product.min_features)
     assert "labelled predictions not trained on, as fewer than 2 features are known: 4" in lines
 
 

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from support.products import copy_policy
 
-from beacon_core.domain.product import MOST_TTL_DAYS, ProductError
+from beacon_core.domain.product import MOST_TTL_DAYS
+from beacon_core.domain.spec import ProductError
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import ROOT
 
@@ -31,6 +33,7 @@ BAD += ["", "~", "[3650]", "{days: 3650}", str(MOST_TTL_DAYS + 1)]
 def written(folder: Path, value: str) -> Path:
     line = f"features_ttl_days: {yaml.safe_load(TEXT)['features_ttl_days']}\n"
     assert line in TEXT
+    copy_policy(folder)
     file = folder / "product.yaml"
     file.write_text(TEXT.replace(line, f"features_ttl_days: {value}\n"), encoding="utf-8")
     return file

@@ -1,4 +1,4 @@
-"""YAML slips in product.yaml: what people write means what they meant, or one line names file, key and rule.
+"""YAML slips in a product spec: what people write means what they meant, or one line names file, key and rule.
 
 Reported again and again of YAML 1.1 (`NO` is Norway, `010` is 8, `1e3` is text, equal keys) and of files from Windows.
 """
@@ -13,39 +13,50 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.products import POLICY, copy_policy
 
-from beacon_core.domain.product import Product, ProductError
+from beacon_core.domain.product import Product
+from beacon_core.domain.spec import ProductError
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import ROOT
 
 REAL = ROOT / "feature_repo" / "product.yaml"
 LINES = REAL.read_text(encoding="utf-8").splitlines()
+POLICY_LINES = POLICY.read_text(encoding="utf-8").splitlines()
+IN_POLICY = {"min_predictions", "phase_seconds", "min_p99_rise_seconds"}
 
 
-def value_of(key: str) -> tuple[int, str]:
+def value_of(key: str, lines: list[str]) -> tuple[int, str]:
     """The line of a key that stands alone on it, and the key with its indent."""
-    number = next(number for number, line in enumerate(LINES) if line.strip().startswith(f"{key}:"))
-    return number, LINES[number].partition(key)[0] + key
+    number = next(number for number, line in enumerate(lines) if line.strip().startswith(f"{key}:"))
+    return number, lines[number].partition(key)[0] + key
+
+
+def at_fault(file: Path, key: str) -> Path:
+    """The file of the two that has the key."""
+    return file.with_name(POLICY.name) if key in IN_POLICY else file
 
 
 def written(file: Path, key: str, value: str) -> Path:
-    """The real product.yaml with another value of the key, as it is typed."""
-    number, head = value_of(key)
-    lines = [*LINES]
+    """The real product.yaml and policy.yaml with another value of the key, as it is typed."""
+    file.write_text("\n".join([*LINES, ""]), encoding="utf-8")
+    lines = [*(POLICY_LINES if key in IN_POLICY else LINES)]
+    number, head = value_of(key, lines)
     lines[number] = f"{head}: {value}"
-    file.write_text("\n".join([*lines, ""]), encoding="utf-8")
+    at_fault(file, key).write_text("\n".join([*lines, ""]), encoding="utf-8")
     return file
 
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
+    copy_policy(tmp_path)
     return tmp_path / "product.yaml"
 
 
 MEANT = [
-    ("min_predictions", "2e2", lambda product: product.monitoring.min_predictions, 200),
-    ("phase_seconds", "6e1", lambda product: product.rollout.phase_seconds, 60.0),
-    ("min_p99_rise_seconds", "2e-3", lambda product: product.rollout.min_p99_rise_seconds, 0.002),
+    ("min_predictions", "2e2", lambda product: product.policy.monitoring.min_predictions, 200),
+    ("phase_seconds", "6e1", lambda product: product.policy.rollout.phase_seconds, 60.0),
+    ("min_p99_rise_seconds", "2e-3", lambda product: product.policy.rollout.min_p99_rise_seconds, 0.002),
     ("title", "NO", lambda product: product.title, "NO"),
     ("title", "2024-01-31", lambda product: product.title, "2024-01-31"),
     ("title", "12:30", lambda product: product.title, "12:30"),
@@ -124,7 +135,7 @@ def test_a_slip_is_one_line_that_names_file_key_and_rule(key, text, named, rule,
     with pytest.raises(ProductError) as caught:
         load_product(written(file, key, text))
     said = str(caught.value)
-    assert said.startswith(f"{file}: {named}: ")
+    assert said.startswith(f"{at_fault(file, key)}: {named}: ")
     assert rule in said
     assert len(said.splitlines()) == 1
 
@@ -227,5 +238,7 @@ def test_every_command_says_it_in_one_line(
     lines = [line for line in (out + err).splitlines() if '"job ended"' not in line]
     assert len(lines) == 1, out + err
     said = json.loads(lines[0])["message"] if lines[0].startswith("{") else lines[0]
-    assert f"{file}: monitoring.min_predictions: must be a whole number, is the text 'NO'" in said
+    assert (
+        f"{file.with_name('policy.yaml')}: monitoring.min_predictions: must be a whole number, is the text 'NO'" in said
+    )
     assert not (tmp_path / "home" / "mlflow.log").exists()

@@ -114,7 +114,7 @@ def test_the_old_models_error_is_counted_the_same_way(look: Look, packages: dict
 
 def test_corrections_roll_no_good_model_back(look: Look, product: Product) -> None:
     """Every actual came wrong first; in the end the new model is as near to the truth as the old one."""
-    few = product.rollout.min_labels
+    few = product.policy.rollout.min_labels
     asked: list[Asked] = [(f"old-{number}", -9, None) for number in range(few)]
     asked += [(f"new-{number}", 1, None) for number in range(few)]
     told: list[Told] = [(25, -5, name, None) for name, minutes, _ in asked if minutes < 0]
@@ -124,12 +124,14 @@ def test_corrections_roll_no_good_model_back(look: Look, product: Product) -> No
 
 def test_entities_roll_a_bad_model_back(look: Look, product: Product) -> None:
     """All actuals are of entities: when none was seen, a bad model stayed."""
-    few = product.rollout.min_labels
+    few = product.policy.rollout.min_labels
     asked: list[Asked] = [(f"new-{number}", 1, str(number)) for number in range(few)]
     measures = look(asked, [(80, 2, None, str(number)) for number in range(few)])
     assert measures.labels is not None
     assert (measures.labels.rows, measures.labels.new) == (few, 60.0)
-    assert judge(measures, product.rollout, product.serving.latency_slo_seconds).reason == "realised_error"
+    assert (
+        judge(measures, product.policy.rollout, product.policy.serving.latency_slo_seconds).reason == "realised_error"
+    )
 
 
 def test_corrections_take_no_place_among_what_a_candidate_is_asked(

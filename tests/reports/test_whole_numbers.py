@@ -16,7 +16,8 @@ from support.service import Answer, Service
 
 from beacon_core.data.database import open_store
 from beacon_core.data.tables import metadata, predictions
-from beacon_core.domain.product import Product, ProductError
+from beacon_core.domain.product import Product
+from beacon_core.domain.spec import ProductError
 from beacon_core.model_package.manifest import read_package
 from beacon_core.model_package.release import package_folder
 from beacon_core.platform.settings import Settings

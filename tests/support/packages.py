@@ -93,7 +93,7 @@ def build_package(
         "prediction_min": 5.0,
         "prediction_max": 50.0,
         "prediction_quantiles": (10.0, 15.0, 20.0, 25.0, 35.0),
-        "interval": Interval("test", product.serving.interval_coverage, 3.0, 4.0, 0.9),
+        "interval": Interval("test", product.training.interval_coverage, 3.0, 4.0, 0.9),
         "expected_absolute_error": 2.0,
         "scores": (Score("rmse", 3.0, "test"),),
         "algorithm": "linear",

@@ -1,5 +1,6 @@
-"""Other products than the one that Beacon ships with: a product.yaml and its data file, made from a table."""
+"""Other products than the one that Beacon ships with: product.yaml, policy.yaml and a data file, made from a table."""
 
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,13 @@ from beacon_core.platform.settings import ROOT
 
 Cells = Sequence[Any]
 Section = Mapping[str, Any]
+SPEC, POLICY = (ROOT / "feature_repo" / name for name in ("product.yaml", "policy.yaml"))
+"""The two files of the product that Beacon ships with."""
+
+
+def copy_policy(folder: Path) -> Path:
+    """Put the shipped policy.yaml into `folder`, beside a product.yaml of the test's own."""
+    return Path(shutil.copy(POLICY, folder))
 
 
 def csv_text(table: Mapping[str, Cells]) -> str:
@@ -30,12 +38,14 @@ def write_product(
     source: Section | None = None,
     **changes: Any,
 ) -> Product:
-    """Write product.yaml and items.csv into `folder`; the limits on whole tables are lifted.
+    """Write product.yaml, policy.yaml and items.csv into `folder`; the limits on whole tables are lifted.
 
     Each column but the target is a float feature with a range that is wider than its values. `columns` changes what is
-    said of some (None: leaves a key out), `source` changes keys of that section, `changes` are whole sections.
+    said of some (None: leaves a key out), `source` changes keys of that section, `changes` are whole sections of
+    product.yaml. The policy is the shipped one, without the directions of its features.
     """
-    raw = yaml.safe_load((ROOT / "feature_repo" / "product.yaml").read_text(encoding="utf-8"))
+    raw = yaml.safe_load(SPEC.read_text(encoding="utf-8"))
+    policy = yaml.safe_load(POLICY.read_text(encoding="utf-8"))
     changed = columns or {}
     limits = dict.fromkeys(raw["source"]["limits"], 1.0)
     raw["source"] |= {"file": "items.csv", "sample": "items.csv", "limits": limits}
@@ -43,8 +53,8 @@ def write_product(
     raw["target"] |= {"name": target, "title": target, "unit": "units", "valid": _range(table[target])}
     raw["target"] |= changed.get(target, {})
     raw["features"] = {name: _feature(name, table[name], changed.get(name, {})) for name in table if name != target}
-    raw["serving"] |= {"min_features": min(2, len(raw["features"]))}
-    raw["promotion"] |= {"directions": {}}
+    raw["min_features"] = min(2, len(raw["features"]))
+    policy["promotion"] |= {"directions": {}}
     raw |= {
         "name": "items",
         "title": "items",
@@ -56,6 +66,7 @@ def write_product(
     file = folder / "product.yaml"
     folder.mkdir(parents=True, exist_ok=True)
     file.write_text(yaml.safe_dump(raw | changes, sort_keys=False), encoding="utf-8")
+    (folder / POLICY.name).write_text(yaml.safe_dump(policy, sort_keys=False), encoding="utf-8")
     (folder / "items.csv").write_text(csv_text(table), encoding="utf-8")
     return load_product(file)
 

@@ -11,7 +11,7 @@ FOLDER = ROOT / "charts" / "monitoring" / "files" / "dashboards"
 
 
 def boards() -> tuple[Dashboard, ...]:
-    """Every dashboard; features, segments and limits are those of product.yaml."""
+    """Every dashboard; features and segments are those of product.yaml, limits those of policy.yaml."""
     product = load_product(ROOT / "feature_repo" / "product.yaml")
     return (
         *(serving.service(), serving.requests(), serving.features()),

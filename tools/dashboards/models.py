@@ -83,7 +83,9 @@ def model(product: Product) -> Dashboard:
             realised("bias"),
             note="Actual less prediction: above 0, the model says too little.",
         ),
-        panel(f"Residuals above {product.quality.large_residual:g} {unit}", SHARE, realised("large_residual_share")),
+        panel(
+            f"Residuals above {product.policy.quality.large_residual:g} {unit}", SHARE, realised("large_residual_share")
+        ),
         panel(
             "Actuals within the interval",
             SHARE,

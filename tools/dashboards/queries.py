@@ -1,4 +1,4 @@
-"""What the queries share: which requests count, limits of product.yaml, quantiles, shares, realised figures."""
+"""What the queries share: which requests count, limits of the product, quantiles, shares, realised figures."""
 
 from tools.dashboards.grafana import Panel, panel
 
@@ -14,7 +14,7 @@ FAILURES = f'sum(rate(http_requests_total{{{PREDICT}, status=~"5.."}}{RATE})) / 
 
 
 def limit(name: str) -> str:
-    """A limit of product.yaml."""
+    """A limit of the product, as inference exports it."""
     return f'max(beacon_threshold{{name="{name}"}})'
 
 

@@ -12,7 +12,7 @@ MAIN_WINDOW = "7d"
 
 def windows_of(product: Product) -> tuple[str, ...]:
     """Name the drift windows as the store does."""
-    return tuple(f"{days}d" for days in product.drift.windows_days)
+    return tuple(f"{days}d" for days in product.policy.drift.windows_days)
 
 
 def found_or_404(found: Any, sentence: str, code: str = "not_found") -> Any:

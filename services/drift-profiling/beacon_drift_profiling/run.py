@@ -50,7 +50,7 @@ def run_drift(
     Safe to repeat and to kill: the next run completes it.
     """
     period = hour_of(now).isoformat()
-    span = timedelta(days=max(*product.drift.windows_days, *product.quality.windows_days) + 1)
+    span = timedelta(days=max(*product.policy.drift.windows_days, *product.policy.quality.windows_days) + 1)
     references = References(lambda version, sha256: load_reference(settings.models_dir, product, version, sha256))
     locks = settings.home / "run"
     with only_one(engine, locks, f"{JOB}-profile/{shard.index}/{shard.count}"):
@@ -69,7 +69,7 @@ def run_drift(
 
 def _judge(settings: Settings, product: Product, engine: Engine, references: References, now: datetime) -> Run:
     period, end = hour_of(now).isoformat(), hour_of(now) + HOUR
-    longest = timedelta(days=max(*product.drift.windows_days, *product.quality.windows_days))
+    longest = timedelta(days=max(*product.policy.drift.windows_days, *product.policy.quality.windows_days))
     with engine.connect() as connection:
         versions = shelf.versions(connection, end - longest, end)
         found = {version: references.of(connection, version) for version in versions}
@@ -82,7 +82,7 @@ def _judge(settings: Settings, product: Product, engine: Engine, references: Ref
         confirmed = [result for result in results.worst_first(mine.results) if result.confirmed]
     if mine is not None and isinstance(reference, Reference):
         with engine.connect() as connection:
-            earlier = results.earlier_figures(connection, period, mine.version, product.drift.confirm[1] - 1)
+            earlier = results.earlier_figures(connection, period, mine.version, product.policy.drift.confirm[1] - 1)
         error = words.error_alarm(mine.realised, earlier, reference, product)
         alarms = words.alarms_of(mine.results, reference, product) + ([error] if error else [])
     state = _state(mine, bool(confirmed), any(alarm.about.startswith("error") for alarm in alarms))
@@ -153,7 +153,7 @@ def _summary(
 def _keep(settings: Settings, product: Product, engine: Engine, run: Run) -> trigger.Asked:
     """Write everything in one transaction, then the files of a laptop."""
     with engine.begin() as connection:
-        windows = [f"{days}d" for days in product.drift.windows_days]
+        windows = [f"{days}d" for days in product.policy.drift.windows_days]
         trends = {
             window: results.trend(connection, run.period, run.serving or "", window, TREND_RUNS) for window in windows
         }

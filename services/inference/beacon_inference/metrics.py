@@ -119,15 +119,15 @@ def _count_columns(counts: list[Count], marks: Marks | None) -> None:
 
 def _thresholds(product: Product) -> dict[str, float]:
     return {
-        "latency_slo_seconds": product.serving.latency_slo_seconds,
-        "interval_coverage": product.serving.interval_coverage,
-        "availability_slo": product.serving.availability_slo,
-        "min_coverage": product.promotion.min_coverage,
-        "min_labels": product.drift.min_labels,
-        "min_features": product.serving.min_features,
-        "large_residual": product.quality.large_residual,
+        "latency_slo_seconds": product.policy.serving.latency_slo_seconds,
+        "interval_coverage": product.training.interval_coverage,
+        "availability_slo": product.policy.serving.availability_slo,
+        "min_coverage": product.policy.promotion.min_coverage,
+        "min_labels": product.policy.drift.min_labels,
+        "min_features": product.min_features,
+        "large_residual": product.policy.quality.large_residual,
         "target_low": product.target.low,
         "target_high": product.target.high,
-        "max_mae_ratio": product.drift.max_mae_ratio,
-        **msgspec.structs.asdict(product.monitoring),
+        "max_mae_ratio": product.policy.drift.max_mae_ratio,
+        **msgspec.structs.asdict(product.policy.monitoring),
     }

@@ -196,13 +196,13 @@ class Demo:
 
 def rows_per_day(product: Product) -> int:
     """Predictions per day: enough for a comparison of one day."""
-    return math.ceil(ROWS_PER_DAY * product.drift.min_rows)
+    return math.ceil(ROWS_PER_DAY * product.policy.drift.min_rows)
 
 
 def actuals_per_day(product: Product, day: int) -> int:
     """For how many of a day's predictions an actual will arrive."""
     share = ACTUALS_QUIET if day < CHANGE_DAY else ACTUALS_CHANGED
-    return min(math.ceil(share * product.drift.min_labels), rows_per_day(product))
+    return min(math.ceil(share * product.policy.drift.min_labels), rows_per_day(product))
 
 
 def arrival(day: int) -> int:
@@ -227,7 +227,7 @@ def check(settings: Settings, database: DatabaseClient) -> None:
 
 
 def main() -> int:
-    """Play once. Exit status: 0 done, 1 it cannot be played or went wrong."""
+    """Play sixty days against a running `beacon run`. Exit status: 0 done, 1 it cannot be played or went wrong."""
     parser = argparse.ArgumentParser(prog="beacon_laptop.demo", description=__doc__)
     parser.add_argument("--days", type=int, default=DAYS)
     parser.add_argument("--seed", type=int, default=0, help="of the simulated traffic")

@@ -20,7 +20,7 @@ POLL_SECONDS = 0.25
 
 
 def main() -> int:
-    """Retrain once; the arguments are those of jobs/retrain.py."""
+    """Make a new model from data, with a verdict. The arguments are those of jobs/retrain.py."""
     try:
         clean_credentials()
         settings = load_settings()

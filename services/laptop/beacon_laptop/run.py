@@ -65,7 +65,10 @@ class StoppedError(Exception):
 
 
 def main() -> int:
-    """Run until told to stop. Exit status: 0 stopped as asked, 1 something failed, 2 it cannot start like this."""
+    """Serve everything on this machine until told to stop.
+
+    Exit status: 0 stopped as asked, 1 something failed, 2 it cannot start like this.
+    """
     parser = argparse.ArgumentParser(prog="beacon_laptop", description=__doc__)
     parser.add_argument("--train", default="", metavar="ARGUMENTS", help="of jobs/retrain.py, for the first model")
     arguments = parser.parse_args()

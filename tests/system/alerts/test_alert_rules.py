@@ -45,10 +45,10 @@ def test_every_threshold_that_is_read_is_exported() -> None:
     exported = (ROOT / "services/inference/beacon_inference/metrics.py").read_text()
     product = load_product(ROOT / "feature_repo/product.yaml")
     assert len(read) > 8
-    assert {name for name in read if f'"{name}":' not in exported} <= set(product.monitoring.__struct_fields__)
+    assert {name for name in read if f'"{name}":' not in exported} <= set(product.policy.monitoring.__struct_fields__)
 
 
 def test_the_latency_promise_is_the_bucket_that_the_rules_read() -> None:
-    promised = load_product(ROOT / "feature_repo/product.yaml").serving.latency_slo_seconds
+    promised = load_product(ROOT / "feature_repo/product.yaml").policy.serving.latency_slo_seconds
     assert promised in metrics.LATENCY_BUCKETS
     assert set(re.findall(r'le="([^"]+)"', RULES["sli.yaml"])) == {f"{promised:g}"}

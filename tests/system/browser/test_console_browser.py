@@ -49,14 +49,16 @@ def console(tmp_path_factory: pytest.TempPathFactory, product: Product) -> Itera
     home = tmp_path_factory.mktemp("console")
     repo = home / "repo"
     shutil.copytree(ROOT / "feature_repo", repo, ignore=shutil.ignore_patterns("__pycache__"))
-    file = repo / "product.yaml"
+    file = repo / "policy.yaml"
     file.write_text(file.read_text().replace("mode: auto", "mode: manual"))
     engine = open_store(f"sqlite:///{home / 'beacon.db'}")
     migrate(engine)
     month(engine, product, high=HIGH)
     add_promotion(engine, product, datetime.now(UTC))
     engine.dispose()
-    with serving(home, CONSOLE, product=file, console_token=TOKEN, mlflow_url="http://127.0.0.1:9") as server:
+    with serving(
+        home, CONSOLE, product=repo / "product.yaml", console_token=TOKEN, mlflow_url="http://127.0.0.1:9"
+    ) as server:
         yield server
 
 

@@ -56,13 +56,13 @@ def sample() -> list[dict[str, Any]]:
 
 def phases(seconds: float, requests: int, watch: float = 20) -> None:
     """How long the phases of the next runs are, how many requests they need, and how long the watch is."""
-    limits = yaml.safe_load((ROOT / "feature_repo" / "product.yaml").read_text())
+    limits = yaml.safe_load((ROOT / "feature_repo" / "policy.yaml").read_text())
     limits["rollout"] |= {"phase_seconds": seconds, "min_requests": requests, "watch_seconds": watch}
     # The node does a cluster's work beside the pods, and a window holds ten requests: its p99 is the slowest of them.
     limits["rollout"]["min_p99_rise_seconds"] = 0.02
-    product = {"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": LIMITS}}
-    data = {"product.yaml": yaml.safe_dump(limits, sort_keys=False)}
-    cluster().kubectl("apply", "-f", "-", given=json.dumps(product | {"data": data}))
+    policy = {"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": LIMITS}}
+    data = {"policy.yaml": yaml.safe_dump(limits, sort_keys=False)}
+    cluster().kubectl("apply", "-f", "-", given=json.dumps(policy | {"data": data}))
 
 
 def set_up() -> None:

@@ -39,11 +39,11 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> Product:
     """The product with short phases."""
     repo = tmp_path_factory.mktemp("product") / "repo"
     shutil.copytree(ROOT / "feature_repo", repo, ignore=shutil.ignore_patterns("__pycache__"))
-    file = repo / "product.yaml"
+    file = repo / "policy.yaml"
     spec = yaml.safe_load(file.read_text(encoding="utf-8"))
     spec["rollout"] |= SHORT
     file.write_text(yaml.safe_dump(spec, sort_keys=False), encoding="utf-8")
-    return load_product(file)
+    return load_product(repo / "product.yaml")
 
 
 @pytest.fixture

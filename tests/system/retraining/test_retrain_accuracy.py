@@ -29,5 +29,5 @@ def test_the_blend_keeps_the_promised_error_and_coverage(product: Product) -> No
     assert choose(ordered, behind_best(ordered, dataset.target)).name == "blend"
     # Widths from two repeats of the cross-validation, counted on the third.
     residuals = dataset.target - results["blend"].held_out
-    coverage = covered(residuals[2], widths(residuals[:2], product.serving.interval_coverage)).mean()
-    assert coverage == pytest.approx(product.serving.interval_coverage, abs=0.03)
+    coverage = covered(residuals[2], widths(residuals[:2], product.training.interval_coverage)).mean()
+    assert coverage == pytest.approx(product.training.interval_coverage, abs=0.03)

@@ -173,7 +173,7 @@ def test_training_takes_the_better_candidate_and_covers_what_it_says(dataset: Da
     assert [result.name for result in trained.results] == ["ridge", "kernel-ridge"]
     assert trained.candidate == "kernel-ridge"
     assert trained.result.rmse < 3.6 < trained.results[0].rmse
-    assert trained.measured_coverage == pytest.approx(product.serving.interval_coverage, abs=0.03)
+    assert trained.measured_coverage == pytest.approx(product.training.interval_coverage, abs=0.03)
     assert product.feature_names[int(trained.importances.argmax())] in product.key_features
     again = train(dataset, product, QUICK)
     assert np.array_equal(again.result.held_out, trained.result.held_out)

@@ -49,7 +49,7 @@ def test_what_is_not_trained_on_is_told_everywhere(tmp_path: Path, product: Prod
         metrics = MlflowClient(address, address).get_run(done.run_id).data.metrics
     line = next(line for line in lines if line.startswith("features"))
     assert "break product.yaml's rules" in line
-    assert f"fewer than {product.serving.min_features} features are known: 1" in line
+    assert f"fewer than {product.min_features} features are known: 1" in line
     report = (settings.home / "pipeline" / "report.html").read_text(encoding="utf-8")
     assert "<h2>Training rows</h2>" in report
     assert "<li>labelled predictions: 4</li>" in report

@@ -32,11 +32,11 @@ def settings(tmp_path):
     """A product that asks for an approval."""
     folder = tmp_path / "repo"
     shutil.copytree(ROOT / "feature_repo", folder, ignore=shutil.ignore_patterns("__pycache__"))
-    file = folder / "product.yaml"
+    file = folder / "policy.yaml"
     text = file.read_text()
     assert "mode: auto" in text
     file.write_text(text.replace("mode: auto", "mode: manual"))
-    return Settings(home=tmp_path, product=file, console_token=TOKEN)
+    return Settings(home=tmp_path, product=folder / "product.yaml", console_token=TOKEN)
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ def test_without_a_token_nobody_can_decide(tmp_path, engine, product):
 
 
 def test_where_promotion_is_automatic_nothing_waits(tmp_path, engine, product):
-    assert product.promotion.mode == "auto"
+    assert product.policy.promotion.mode == "auto"
     add_verdict(engine, product, datetime.now(UTC))
     with Service(create(Settings(home=tmp_path))) as console:
         assert "No model waits for approval" in console.get("/").body.decode()

@@ -1,4 +1,4 @@
-"""The command `beacon`: its words are those of the installed packages."""
+"""The command `beacon`: its commands are those of the installed packages."""
 
 import subprocess
 import sys
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from beacon_core.commands.beacon import WORDS, main
+from beacon_core.commands.beacon import GROUP, main, summary
 
 USED_BY_MAKE = {
     "run", "demo", "retrain", "data", "dvc", "drift", "lineage", "approve", "reject", "promote", "rollback", "served",
@@ -20,29 +20,40 @@ def called(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     return main()
 
 
-def test_it_has_every_word_of_make_once_and_each_is_a_program() -> None:
-    names = [entry.name for entry in entry_points(group=WORDS)]
+def test_it_has_every_command_of_make_once_and_each_is_a_program() -> None:
+    names = [entry.name for entry in entry_points(group=GROUP)]
     assert len(names) == len(set(names))
     assert set(names) >= USED_BY_MAKE
-    assert all(callable(entry.load()) for entry in entry_points(group=WORDS))
+    assert all(callable(entry.load()) for entry in entry_points(group=GROUP))
 
 
 @pytest.mark.parametrize("arguments", [(), ("--help",), ("-h",)])
-def test_it_lists_its_words(
+def test_it_lists_its_commands_with_a_summary(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
 ) -> None:
     assert called(monkeypatch, *arguments) == 0
-    assert "\n  promote " in capsys.readouterr().out
+    listed = capsys.readouterr().out
+    assert "\n  promote      Promote what may go into service" in listed
+    assert "beacon_" not in listed
 
 
-def test_an_unknown_word_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_command_has_a_summary_of_one_line() -> None:
+    summaries = {entry.name: summary(entry) for entry in entry_points(group=GROUP)}
+    assert all(10 < len(text) < 90 for text in summaries.values()), summaries
+    assert len(set(summaries.values())) == len(summaries)
+
+
+def test_an_unknown_command_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert called(monkeypatch, "promotee") == 2
-    assert capsys.readouterr().err.startswith("beacon: 'promotee' is no word of it\n")
+    assert capsys.readouterr().err.startswith("beacon: 'promotee' is not a command\n")
 
 
-@pytest.mark.parametrize(("word", "given"), [("rollback", "--reason"), ("approve", "version"), ("history", "--most")])
-def test_a_word_takes_its_own_arguments(word: str, given: str) -> None:
+@pytest.mark.parametrize(
+    ("command", "given"),
+    [("rollback", "--reason"), ("approve", "version"), ("history", "--most"), ("predict", "--url")],
+)
+def test_a_command_takes_its_own_arguments(command: str, given: str) -> None:
     beacon = Path(sys.executable).with_name("beacon")
-    done = subprocess.run([beacon, word, "--help"], capture_output=True, text=True, check=True)
-    assert done.stdout.startswith(f"usage: beacon {word}")
+    done = subprocess.run([beacon, command, "--help"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(f"usage: beacon {command}")
     assert given in done.stdout

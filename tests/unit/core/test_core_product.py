@@ -1,41 +1,86 @@
-"""product.yaml: what it says is what is loaded, and every broken rule names the file, the key and the rule."""
+"""product.yaml and policy.yaml: what they say is what is loaded, and every broken rule names file, key and rule."""
 
+import copy
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from support.products import copy_policy
 
-from beacon_core.domain.product import ProductError
+from beacon_core.domain.spec import ProductError
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import ROOT
 
 REAL = ROOT / "feature_repo" / "product.yaml"
+POLICY = REAL.with_name("policy.yaml")
+SPECS = {file.name: yaml.safe_load(file.read_text(encoding="utf-8")) for file in (REAL, POLICY)}
+SECTIONS = list(SPECS["policy.yaml"])
 
 
 def changed(tmp_path: Path, path: str, value: Any) -> Path:
-    """The real file with the value at `path` replaced (`...` removes it)."""
-    spec = yaml.safe_load(REAL.read_text(encoding="utf-8"))
+    """The real files with the value at `path` of the one that has it replaced (`...` removes it)."""
+    raw = copy.deepcopy(SPECS)
     *parents, last = path.split(".")
-    place = spec
+    place = raw["policy.yaml" if path.split(".", maxsplit=1)[0] in SECTIONS else "product.yaml"]
     for key in parents:
         place = place[key]
     if value is ...:
         del place[last]
     else:
         place[last] = value
-    file = tmp_path / "product.yaml"
-    file.write_text(yaml.safe_dump(spec, sort_keys=False), encoding="utf-8")
-    return file
+    return specs(tmp_path, raw["product.yaml"], raw["policy.yaml"])
 
 
 def refusal(file: Path) -> tuple[str, str]:
-    """Key and rule of the refusal; the message holds the file, the key and the rule, in this order."""
+    """Key and rule of the refusal; the message holds the file that has the key, the key and the rule, in this order."""
     with pytest.raises(ProductError) as caught:
         load_product(file)
     error = caught.value
-    assert str(error) == f"{file}: {error.key}: {error.rule}"
+    at_fault = file.with_name("policy.yaml") if error.key.partition(".")[0] in SECTIONS else file
+    assert str(error) == f"{at_fault}: {error.key}: {error.rule}"
     return error.key, error.rule
+
+
+def specs(tmp_path: Path, product: dict[str, Any], policy: dict[str, Any] | None) -> Path:
+    """Both files, or product.yaml alone."""
+    for name, spec in (("product.yaml", product), ("policy.yaml", policy)):
+        if spec is not None:
+            (tmp_path / name).write_text(yaml.safe_dump(spec, sort_keys=False), encoding="utf-8")
+    return tmp_path / "product.yaml"
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+@pytest.mark.parametrize("beside", [True, False])
+def test_a_section_of_the_policy_in_product_yaml_is_sent_to_its_file(
+    tmp_path: Path, section: str, beside: bool
+) -> None:
+    old = SPECS["product.yaml"] | {section: SPECS["policy.yaml"][section]}
+    file = specs(tmp_path, old, SPECS["policy.yaml"] if beside else None)
+    with pytest.raises(ProductError) as caught:
+        load_product(file)
+    assert str(caught.value) == f"{file}: {section}: belongs to policy.yaml, beside this file"
+
+
+def test_a_key_of_the_product_in_policy_yaml_is_sent_to_its_file(tmp_path: Path) -> None:
+    policy = SPECS["policy.yaml"]
+    for section, value, key, rule in [
+        ("min_features", 6, "min_features", "belongs to product.yaml, beside this file"),
+        ("serving", policy["serving"] | {"min_features": 6}, "serving.min_features", "as min_features"),
+        ("serving", policy["serving"] | {"interval_coverage": 1}, "serving.interval_coverage", "as training.interval_"),
+    ]:
+        file = specs(tmp_path, SPECS["product.yaml"], policy | {section: value})
+        with pytest.raises(ProductError) as caught:
+            load_product(file)
+        assert str(caught.value).startswith(f"{tmp_path / 'policy.yaml'}: {key}: belongs to product.yaml")
+        assert rule in str(caught.value)
+
+
+def test_a_missing_policy_is_named_once_the_product_holds(tmp_path: Path) -> None:
+    file = specs(tmp_path, SPECS["product.yaml"], None)
+    with pytest.raises(ProductError, match=r"policy\.yaml: \(file\): is missing: the product's limits are in it"):
+        load_product(file)
+    assert refusal(specs(tmp_path, SPECS["product.yaml"] | {"schema_version": "one"}, None))[0] == "schema_version"
 
 
 def test_the_real_product_is_what_its_file_says(product):
@@ -66,9 +111,9 @@ RULES = [
     ("target.valid", [5, 5], "target.valid", "low end must be below"),
     ("target.low", 45, "target.low", "below target.high"),
     ("target.name", "RM", "target.name", "must not be a feature"),
-    ("serving.min_features", 0, "serving.min_features", "must be 1 to 12"),
-    ("serving.min_features", 13, "serving.min_features", "must be 1 to 12"),
-    ("serving.interval_coverage", 1.0, "serving.interval_coverage", "between 0 and 1"),
+    ("min_features", 0, "min_features", "must be 1 to 12"),
+    ("min_features", 13, "min_features", "must be 1 to 12"),
+    ("training.interval_coverage", 1.0, "training.interval_coverage", "between 0 and 1"),
     ("source.rows", {"min": 10, "max": 9}, "source.rows", "min must be 1 to max"),
     ("source.rows", {"min": 0, "max": 9}, "source.rows", "min must be 1 to max"),
     ("excluded.RM", "a reason", "excluded.RM", "excluded and a feature"),
@@ -99,7 +144,7 @@ def test_a_broken_rule_is_named(tmp_path, path, value, key, rule):
 
 TYPES = [
     ("sreving", {}, "(top)", "sreving"),
-    ("serving.min_featuers", 6, "serving", "min_featuers"),
+    ("serving.latency_slo_secnods", 6, "serving", "latency_slo_secnods"),
     ("features.RM.vald", [1, 20], "features.RM", "vald"),
     ("features.RM.type", "double", "features.RM.type", "double"),
     ("features.RM.valid", [1], "features.RM.valid", "length 2"),
@@ -139,6 +184,7 @@ def test_a_missing_file_is_named(tmp_path):
 
 
 def test_a_feature_that_yaml_takes_for_a_boolean_is_a_feature(tmp_path):
+    copy_policy(tmp_path)
     file = tmp_path / "product.yaml"
     file.write_text(REAL.read_text(encoding="utf-8").replace("NOX", "NO"), encoding="utf-8")
     product = load_product(file)

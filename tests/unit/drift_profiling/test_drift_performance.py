@@ -51,7 +51,7 @@ def test_every_figure_is_numpys(product: Product) -> None:
         "rmse": np.sqrt((error**2).mean()),
         "bias": error.mean(),
         "r2": 1 - (error**2).mean() / seen.actual.var(),
-        "large_residual_share": (np.abs(error) > product.quality.large_residual).mean(),
+        "large_residual_share": (np.abs(error) > product.policy.quality.large_residual).mean(),
         "coverage": (np.abs(error) <= 4).mean(),
         "in_time_share": 1,
         "label_coverage": 1,

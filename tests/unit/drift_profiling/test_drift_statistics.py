@@ -77,7 +77,7 @@ def test_the_threshold_is_what_chance_reaches_as_often_as_said() -> None:
     [("1", "0"), ("11", "01"), ("101", "001"), ("1001", "0000"), ("0110", "0010"), ("10110", "00110")],
 )
 def test_two_alarms_of_three_runs_confirm(product, history: str, wanted: str) -> None:
-    found = confirmed(np.array([mark == "1" for mark in history]), product.drift)
+    found = confirmed(np.array([mark == "1" for mark in history]), product.policy.drift)
     assert "".join("1" if flag else "0" for flag in found) == wanted
 
 

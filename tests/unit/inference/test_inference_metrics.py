@@ -48,7 +48,7 @@ def test_everything_is_there_at_zero(service, product):
     ]
     assert {name: metrics.get(name) for name in zeros} == dict.fromkeys(zeros, 0.0)
     assert metrics["beacon_build_info{revision=unknown,service=inference,version=0.1.0}"] == 1
-    assert metrics["beacon_threshold{name=latency_slo_seconds}"] == product.serving.latency_slo_seconds
+    assert metrics["beacon_threshold{name=latency_slo_seconds}"] == product.policy.serving.latency_slo_seconds
 
 
 def test_a_prediction_is_counted(service, row):

@@ -5,6 +5,7 @@ import json
 import msgspec
 import pytest
 from support.packages import release_package
+from support.products import copy_policy
 from support.service import Service
 
 from beacon_core.platform.product_file import load_product
@@ -24,6 +25,7 @@ def strict_settings(tmp_path_factory):
         for line in text.splitlines()
     ]
     (home / "product.yaml").write_text("\n".join(lines))
+    copy_policy(home)
     product = load_product(home / "product.yaml")
     assert sum(not feature.nullable for feature in product.features) == 2
     release_package(home, product)

@@ -50,7 +50,7 @@ def test_rows_are_what_the_api_takes(traffic):
     for day in (1, CHANGE_DAY):
         for row in traffic.rows(day, 500):
             assert low <= row.actual <= high
-            assert len(row.features) >= product.serving.min_features
+            assert len(row.features) >= product.min_features
             for name, value in row.features.items():
                 assert rules[name].problem(value) is None, name
 
@@ -97,7 +97,7 @@ def test_the_same_seed_gives_the_same_rows(product):
 
 
 def test_a_day_has_rows_enough_for_a_comparison_and_few_actuals(product):
-    assert demo.rows_per_day(product) == 240 > product.drift.min_rows
+    assert demo.rows_per_day(product) == 240 > product.policy.drift.min_rows
     assert [demo.actuals_per_day(product, day) for day in (CHANGE_DAY - 1, CHANGE_DAY)] == [8, 80]
 
 

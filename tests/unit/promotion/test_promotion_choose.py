@@ -17,7 +17,8 @@ from beacon_core.platform.settings import Settings
 from beacon_promotion.controller.candidates import NoCandidateError, choose, rejected
 
 AUTO = load_product(Settings().product)
-MANUAL = msgspec.structs.replace(AUTO, promotion=msgspec.structs.replace(AUTO.promotion, mode="manual"))
+BY_HAND = msgspec.structs.replace(AUTO.policy.promotion, mode="manual")
+MANUAL = msgspec.structs.replace(AUTO, policy=msgspec.structs.replace(AUTO.policy, promotion=BY_HAND))
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 OLD, NEW = (Pin(AUTO.name, version, version * 64) for version in ("1", "2"))
 
@@ -151,7 +152,7 @@ def test_what_says_nothing_of_the_model_is_tried_again(connection, reason):
 
 def test_an_inconclusive_try_is_repeated_so_many_times(connection):
     judged(connection)
-    for number in range(AUTO.rollout.tries):
+    for number in range(AUTO.policy.rollout.tries):
         assert choose(connection, AUTO, OLD).pin == NEW
         ended(connection, "kept", "too_few_samples", number + 2)
-    assert f"was inconclusive {AUTO.rollout.tries} times" in why_not(connection)
+    assert f"was inconclusive {AUTO.policy.rollout.tries} times" in why_not(connection)

@@ -14,8 +14,8 @@ from beacon_promotion.analysis.judge import judge
 from beacon_promotion.analysis.measurements import Golden, Labels, Measures, Side
 
 PRODUCT = load_product(Settings().product)
-LIMITS = PRODUCT.rollout
-SLO = PRODUCT.serving.latency_slo_seconds
+LIMITS = PRODUCT.policy.rollout
+SLO = PRODUCT.policy.serving.latency_slo_seconds
 OLD, NEW = Pin("boston-housing", "1", "1" * 64), Pin("boston-housing", "2", "2" * 64)
 OLD_SIDE = Side(
     pin=OLD, requests=800, p99=(0.004,) * 4, mean=22.0, spread=8.0, out_of_range=0.01, memory=120e6

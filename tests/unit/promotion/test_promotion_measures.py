@@ -48,7 +48,7 @@ def test_made_up_rows_are_valid_requests_and_always_the_same(manifest):
     assert rows == made_up(PRODUCT, manifest, 500)
     facts = {feature.name: feature for feature in manifest.features}
     for row in rows:
-        assert len(row.features) >= PRODUCT.serving.min_features
+        assert len(row.features) >= PRODUCT.min_features
         for feature in PRODUCT.features:
             if (value := row.features.get(feature.name)) is None:
                 assert feature.nullable
@@ -176,13 +176,13 @@ def test_equal_questions_show_no_collapse_wherever_the_answers_lie_in_their_buck
     """The old model's answers to one question lie about an edge, maybe; the new one's do not."""
     old = scrape.side(PIN, [values(*([about - 0.5] * 200), *([about + 0.5] * 200))])
     new = scrape.side(PIN, [values(*([about * (1 + off)] * 400))])
-    assert judge(Measures(new=new, old=old), PRODUCT.rollout, 0.25).outcome == "pass"
+    assert judge(Measures(new=new, old=old), PRODUCT.policy.rollout, 0.25).outcome == "pass"
 
 
 def test_a_collapse_is_seen_in_buckets_too():
     old = scrape.side(PIN, [values(*[8.0, 15.0, 20.0, 22.0, 30.0, 47.0] * 70)])
     assert 8 < old.spread < 13, "it is 12.4; no answer is nearer to the others than its bucket"
-    found = judge(Measures(new=scrape.side(PIN, [values(*[22.0] * 420)]), old=old), PRODUCT.rollout, 0.25)
+    found = judge(Measures(new=scrape.side(PIN, [values(*[22.0] * 420)]), old=old), PRODUCT.policy.rollout, 0.25)
     assert found.reason == "output_collapse"
 
 

@@ -18,7 +18,7 @@ FACTS = Facts(latency_seconds=0.0001, parity=1e-6, steps={"RM": 2.0, "LSTAT": -3
 
 @pytest.fixture
 def rules(product: Product) -> Rules:
-    return Rules(product.promotion, product.quality.large_residual, 1e-4)
+    return Rules(product.policy.promotion, product.policy.quality.large_residual, 1e-4)
 
 
 def answers(error: Matrix, width: float = 5.0, gaps: float = 1.1) -> Answers:

@@ -118,7 +118,7 @@ def test_the_pause_begins_with_the_end_of_a_good_run(engine: Engine, product: Pr
     with recorded(engine, JOB, "2", triggers.WHOLE):
         pass
     left = triggers.pause_left(engine, JOB, product, now)
-    pause = timedelta(hours=product.retraining.cooldown_hours)
+    pause = timedelta(hours=product.policy.retraining.cooldown_hours)
     assert pause <= left < pause + timedelta(minutes=1)
     assert triggers.pause_left(engine, JOB, product, now + pause + timedelta(minutes=1)) <= timedelta(0)
 

@@ -18,6 +18,6 @@ def verdicts_that_wait(
 
     An older one is outdated: its challenger was compared with an earlier champion, on earlier data.
     """
-    if product.promotion.mode != MANUAL or not newest or newest[0].outcome != PASS:
+    if product.policy.promotion.mode != MANUAL or not newest or newest[0].outcome != PASS:
         return []
     return [] if approvals.history(connection, [newest[0].sha256]) else [newest[0]]

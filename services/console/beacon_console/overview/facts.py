@@ -95,7 +95,7 @@ def gather(
         current=traffic.current_version(connection, versions),
         hours=traffic.by_hour(connection, now, DAY_HOURS),
         latency=latency_of(
-            traffic.newest_latencies(connection, since, NEWEST_LATENCIES), product.serving.latency_slo_seconds
+            traffic.newest_latencies(connection, since, NEWEST_LATENCIES), product.policy.serving.latency_slo_seconds
         ),
         run=run,
         results=[] if run is None else drift_history.results_of(connection, run.period),

@@ -46,7 +46,7 @@ def _serving_issues(overview: Overview, product: Product) -> list[HealthIssue]:
         sentence = f"{number(inference.dropped)} predictions were answered and never logged"
         issues.append(HealthIssue(sentence, "#traffic"))
     if latency is not None and latency.fast < LEAST_FAST:
-        promise = duration(product.serving.latency_slo_seconds)
+        promise = duration(product.policy.serving.latency_slo_seconds)
         sentence = f"only {share(latency.fast)} of the predictions take less than {promise}"
         issues.append(HealthIssue(sentence, "#traffic"))
     return issues

@@ -1,33 +1,45 @@
-"""The command `beacon`: `beacon WORD ARGUMENT ...` for every word that an installed package of Beacon brings along.
+"""The command line `beacon`: `beacon COMMAND ARGUMENT ...` for each command of the installed packages of Beacon.
 
-A package brings a word by an entry point of the group `beacon.commands`, a function that returns the exit status.
+A package brings a command by an entry point of the group `beacon.commands`: a function that returns the exit status.
+The first sentence of its docstring is the summary that `beacon` alone lists.
 """
 
+import ast
 import sys
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
+from pathlib import Path
 
-WORDS = "beacon.commands"
+GROUP = "beacon.commands"
 
 
 def main() -> int:
-    """Do what the first argument names, else list the words; exit status 2 for a word that nobody brings."""
-    found = {entry.name: entry for entry in entry_points(group=WORDS)}
-    word = sys.argv[1] if len(sys.argv) > 1 else "--help"
-    if word in {"-h", "--help"}:
-        print(f"usage: beacon WORD [ARGUMENT ...]\n\n{_listed(found)}")
+    """Run the command that the first argument names, else list them all; exit status 2 for an unknown one."""
+    commands = {entry.name: entry for entry in entry_points(group=GROUP)}
+    name = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    if name in {"-h", "--help"}:
+        print(f"usage: beacon COMMAND [ARGUMENT ...]\n\n{_listed(commands)}")
         return 0
-    if word not in found:
-        print(f"beacon: {word!r} is no word of it\n\n{_listed(found)}", file=sys.stderr)
+    if name not in commands:
+        print(f"beacon: {name!r} is not a command\n\n{_listed(commands)}", file=sys.stderr)
         return 2
-    sys.argv[:2] = [f"beacon {word}"]
-    return _program(found[word])()
+    sys.argv[:2] = [f"beacon {name}"]
+    program: Callable[[], int] = commands[name].load()
+    return program()
 
 
-def _program(entry: EntryPoint) -> Callable[[], int]:
-    program: Callable[[], int] = entry.load()
-    return program
+def summary(entry: EntryPoint) -> str:
+    """The first sentence of a command's docstring, from its source: importing them all would take seconds."""
+    spec = find_spec(entry.module)
+    if spec is None or spec.origin is None:
+        return ""
+    tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
+    function = next((node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == entry.attr), None)
+    text = ast.get_docstring(function) if function else None
+    return (text or "").partition("\n")[0].partition(". ")[0].rstrip(".")
 
 
-def _listed(found: dict[str, EntryPoint]) -> str:
-    return "\n".join(f"  {name:<12} {entry.module}" for name, entry in sorted(found.items()))
+def _listed(commands: dict[str, EntryPoint]) -> str:
+    width = max(map(len, commands), default=0)
+    return "\n".join(f"  {name:<{width}}  {summary(entry)}".rstrip() for name, entry in sorted(commands.items()))

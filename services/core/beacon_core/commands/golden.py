@@ -40,5 +40,5 @@ def main() -> int:
 
 
 def run() -> int:
-    """Run as a process of its own."""
+    """Ask a served model its own golden requests."""
     return run_job("golden", main)

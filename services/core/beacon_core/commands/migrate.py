@@ -14,5 +14,5 @@ def main() -> int:
 
 
 def run() -> int:
-    """Run as a process of its own."""
+    """Bring the store's tables to the newest schema."""
     return run_job("migrate", main)

@@ -35,7 +35,7 @@ HTTP_DURATION = Metric(
 )
 API_ERRORS = Metric("api_errors_total", "counter", "Errors answered, by code.", ("endpoint", "error_type"))
 BUILD_INFO = Metric("beacon_build_info", "gauge", "1; the build is in the labels.", ("service", "version", "revision"))
-THRESHOLD = Metric("beacon_threshold", "gauge", "Thresholds of product.yaml.", ("name",))
+THRESHOLD = Metric("beacon_threshold", "gauge", "Thresholds of product.yaml and policy.yaml.", ("name",))
 STAGE_SECONDS = Metric(
     "beacon_stage_seconds", "histogram", "Time of one stage of a prediction.", ("stage",), STAGE_BUCKETS
 )

@@ -32,7 +32,7 @@ SMALL_PIECE = 64
 
 
 class Request:
-    """One request on its way through: what came in, and what the log line and the metrics will say of it.
+    """One request on its way through: what came in, and what the log line and the metrics will have of it.
 
     `id` is the client's X-Request-Id, else the trace's id; `path` holds the path's parameters; `parsed` is what a
     protocol keeps of the body for its answer; `notes` are extra fields of the log line; `timings` are pairs of stage
@@ -99,7 +99,7 @@ def error_body(error: BeaconError, request: Request) -> bytes:
 
 
 class Route(NamedTuple):
-    """A hot route: its template (the metric label `endpoint`), method, handler, and how it words errors."""
+    """A hot route: its template (the metric label `endpoint`), method, handler, and the body of its errors."""
 
     template: str
     handler: Handler

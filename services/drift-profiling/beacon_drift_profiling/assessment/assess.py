@@ -41,11 +41,11 @@ def assess(
     """Judge a version's windows before `end`."""
     version = reference.version
     grid = reference.grid if isinstance(reference, Reference) else ""
-    days = tuple(sorted({*product.drift.windows_days, *product.quality.windows_days}))
+    days = tuple(sorted({*product.policy.drift.windows_days, *product.policy.quality.windows_days}))
     recent = shelf.windows(engine, version, grid, end, days)
     with engine.connect() as connection:
         until = _labels_end(engine, version, end, product)
-        earlier = results.earlier_alarms(connection, period, version, product.drift.confirm[1] - 1)
+        earlier = results.earlier_alarms(connection, period, version, product.policy.drift.confirm[1] - 1)
     labelled = recent if until == end else shelf.windows(engine, version, grid, until, days)
     realised = _realised(product, reference, recent, labelled)
     if isinstance(reference, NoReference):
@@ -53,10 +53,10 @@ def assess(
         return Assessment(version, found, realised, {}, _merged(recent))
     found, pictures = [], {}
     for kinds, windows in ((("data", "prediction"), recent), (("target",), labelled)):
-        chosen = [window for window in windows if window.days in product.drift.windows_days]
+        chosen = [window for window in windows if window.days in product.policy.drift.windows_days]
         columns = [column for column in reference.columns if column.kind in kinds]
         seen = {column.name: _counts(column, chosen) for column in columns}
-        for finding in compare(columns, seen, product.drift):
+        for finding in compare(columns, seen, product.policy.drift):
             if finding.column.kind == "target" and finding.effect == NULL_RATE:
                 continue  # a missing actual is late, not wrong
             found += _rows(finding, seen[finding.column.name], chosen, reference, product, earlier)
@@ -79,17 +79,17 @@ def _labels_end(engine: Engine, version: str, end: datetime, product: Product) -
 
     It is the newest hour before which the shortest of these windows holds enough actuals; `end` if there is none.
     """
-    length = timedelta(days=product.quality.windows_days[0])
+    length = timedelta(days=product.policy.quality.windows_days[0])
     with engine.connect() as connection:
         hours = shelf.hours_with_labels(connection, version, end, LOOK_BACK)
     for place, (hour, _) in enumerate(hours):
         last = end if place == 0 and hour >= end - length else hour + timedelta(hours=1)
         count = 0.0
         for other, labels in hours[place:]:
-            if other < last - length or count >= product.drift.min_labels:
+            if other < last - length or count >= product.policy.drift.min_labels:
                 break
             count += labels
-        if count >= product.drift.min_labels:
+        if count >= product.policy.drift.min_labels:
             return last
     return end
 
@@ -139,7 +139,7 @@ def _rows(
                 threshold=float(finding.threshold[place]),
                 rows=int(finding.rows[place]),
                 alarm=alarm,
-                confirmed=bool(confirmed(history, product.drift)[-1]),
+                confirmed=bool(confirmed(history, product.policy.drift)[-1]),
                 details=_details(finding, place, seen, window, reference, product),
             )
         )
@@ -206,7 +206,7 @@ def _realised(
     parts = []
     known = labelled[-1].segments if labelled else {}
     for now, then in zip(recent, labelled, strict=True):
-        if now.days not in product.quality.windows_days:
+        if now.days not in product.policy.quality.windows_days:
             continue
         found = _of_traffic(now.segments)
         if isinstance(reference, Reference):

@@ -50,9 +50,9 @@ def _title(result: Result, product: Product) -> str:
 
 def alarms_of(found: Sequence[Result], reference: Reference, product: Product) -> list[Alarm]:
     """Confirmed drift of features that the model leans on, one alarm a feature."""
-    important = {name for name, share in reference.importances.items() if share >= product.drift.min_importance} | set(
-        product.key_features
-    )
+    important = {
+        name for name, share in reference.importances.items() if share >= product.policy.drift.min_importance
+    } | set(product.key_features)
     alarms: dict[str, Alarm] = {}
     for result in results.worst_first(found):
         matters = result.kind == "data" and result.feature in important and result.effect in MATTERING_EFFECTS
@@ -63,15 +63,15 @@ def alarms_of(found: Sequence[Result], reference: Reference, product: Product) -
 
 def beyond(figure: Figure, expected: float, product: Product) -> bool:
     """Whether an error is beyond its limit even at the low end of its interval, on enough actuals."""
-    limit = product.drift.max_mae_ratio * expected
-    return figure.rows >= product.drift.min_labels and figure.low is not None and figure.low > limit
+    limit = product.policy.drift.max_mae_ratio * expected
+    return figure.rows >= product.policy.drift.min_labels and figure.low is not None and figure.low > limit
 
 
 def error_alarm(
     realised: Sequence[Realised], earlier: Sequence[tuple[str, Figure]], reference: Reference, product: Product
 ) -> Alarm | None:
     """Alarm for an error beyond its limit in N of the last M runs; `earlier` are the runs before, the newest first."""
-    window = f"{product.quality.windows_days[0]}d"
+    window = f"{product.policy.quality.windows_days[0]}d"
     expected = reference.manifest.expected_absolute_error
     now = [
         figure
@@ -82,13 +82,13 @@ def error_alarm(
     ]
     if not now or not beyond(now[0], expected, product):
         return None
-    needed, runs = product.drift.confirm
+    needed, runs = product.policy.drift.confirm
     before = [figure for name, figure in earlier if name == window and figure.metric == MAE][: runs - 1]
     if 1 + sum(beyond(figure, expected, product) for figure in before) < needed:
         return None
     figure = now[0]
     reason = (
-        f"The mean absolute error over {product.quality.windows_days[0]} days is {figure.value:.2f}"
+        f"The mean absolute error over {product.policy.quality.windows_days[0]} days is {figure.value:.2f}"
         f" {product.target.unit} ({figure.low:.2f} to {figure.high:.2f}, {figure.rows} actuals);"
         f" the model promised {expected:.2f}."
     )

@@ -63,5 +63,5 @@ def _moment(text: str) -> datetime:
 
 
 def run() -> int:
-    """Run as a process of its own."""
+    """Compare the prediction log with training, and raise alarms."""
     return run_job(JOB, main)

@@ -1,7 +1,7 @@
 """How large an effect chance alone makes: the reference is split at random, many times, and the halves compared.
 
 A distance between two samples of one population is never 0, and the fewer rows, the larger. A threshold is therefore
-the smallest effect that matters (product.yaml) or, if that is larger, the one that a split of the reference reaches
+the smallest effect that matters (policy.yaml) or, if that is larger, the one that a split of the reference reaches
 with the probability `false_alarms`: one part as large as the window, one as large as the reference, both drawn from
 the reference's own distribution. So the size of the reference is part of the noise.
 """

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from beacon_core.domain.product import Drift
+from beacon_core.domain.policy import Drift
 from beacon_drift_profiling.comparison import statistics
 from beacon_drift_profiling.comparison.calibration import hellinger_quantile
 from beacon_drift_profiling.comparison.reference import Column

@@ -91,7 +91,7 @@ def _parts(rows: Rows, product: Product, normal: Normal | None) -> dict[str, Any
         key = (values < normal.low) | (values > normal.high)
     return {
         "rows": np.ones(len(actual)),
-        "in_time": rows.latency <= product.serving.latency_slo_seconds,
+        "in_time": rows.latency <= product.policy.serving.latency_slo_seconds,
         "key_outside": key,
         "any_outside": rows.outside,
         "labelled": labelled,
@@ -105,7 +105,7 @@ def _parts(rows: Rows, product: Product, normal: Normal | None) -> dict[str, Any
         "actual_4": actual**4,
         "square_actual": square * actual,
         "square_actual_2": square * actual**2,
-        "large": labelled & (np.abs(error) > product.quality.large_residual),
+        "large": labelled & (np.abs(error) > product.policy.quality.large_residual),
         "covered": labelled & (rows.actual >= rows.low) & (rows.actual <= rows.high),
         "delay": np.where(labelled, rows.delay, 0.0),
     }

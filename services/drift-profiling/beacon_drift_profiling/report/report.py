@@ -53,12 +53,12 @@ def _words(run: Run, mine: Sequence[Result], product: Product) -> str:
     advice = [f"<li>{escape(words.TO_DO[effect])}</li>" for effect in effects]
     fresh = [result for result in results.worst_first(mine) if result.alarm and not result.confirmed]
     seen = f"<ul>{''.join(items)}</ul>" if items else ""
-    needed, runs = product.drift.confirm
+    needed, runs = product.policy.drift.confirm
     if fresh:
         names = ", ".join(dict.fromkeys(f"{result.feature} ({result.window})" for result in fresh))
         seen += f"<p>Seen, not yet confirmed ({needed} alarms of {runs} runs are): {escape(names)}.</p>"
     if run.state == results.WAITING:
-        least = product.drift.min_rows
+        least = product.policy.drift.min_rows
         seen += f"<p>A window is judged from {least} rows on. Until then the figures below are only shown.</p>"
     if run.state == results.ERROR:
         advice.append("<li>Retrain on the newest actuals; if the gate keeps the old model, look for what changed.</li>")

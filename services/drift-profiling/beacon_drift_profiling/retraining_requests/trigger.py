@@ -45,9 +45,9 @@ def ask(connection: Connection, product: Product, version: str, alarms: Sequence
     if waiting is not None:
         return Asked(None, f"a request is open: {waiting}")
     last = connection.execute(select(func.max(table.created_at))).scalar()
-    pause = timedelta(hours=product.retraining.cooldown_hours)
+    pause = timedelta(hours=product.policy.retraining.cooldown_hours)
     if last is not None and now - last < pause:
-        return Asked(None, f"the last request is less than {product.retraining.cooldown_hours:g} hours old")
+        return Asked(None, f"the last request is less than {product.policy.retraining.cooldown_hours:g} hours old")
     about = [alarm.about for alarm in new]
     cause = f"{product.name}/{version}/{'+'.join(sorted(about))}"[:CAUSE_CHARACTERS]
     row = {

@@ -47,5 +47,5 @@ def main() -> int:
 
 
 def run() -> int:
-    """Run as a process of its own."""
+    """Bring what is new in the offline store online."""
     return run_job(JOB, main)

@@ -46,5 +46,5 @@ def main() -> int:
 
 
 def run() -> int:
-    """Run as a process of its own."""
+    """Compare what serving returned with what training would see."""
     return run_job(JOB, main)

@@ -83,8 +83,8 @@ def _check_fit(manifest: Manifest, pin: Pin, product: Product) -> None:
         (bool(manifest.golden), "has no golden requests"),
         (_is_time(manifest.created_at), f"was made at {manifest.created_at!r}, which is no ISO 8601 time"),
         (
-            manifest.interval.coverage == product.serving.interval_coverage,
-            f"has intervals of coverage {manifest.interval.coverage}, not {product.serving.interval_coverage}",
+            manifest.interval.coverage == product.training.interval_coverage,
+            f"has intervals of coverage {manifest.interval.coverage}, not {product.training.interval_coverage}",
         ),
         (
             manifest.golden_tolerance <= LARGEST_TOLERANCE,

@@ -37,7 +37,7 @@ class Examples:
         """Examples of /v1/predict."""
         product, first = self._product, self._product.features[0].name
         needed = [feature.name for feature in sorted(product.features, key=lambda feature: feature.nullable)]
-        some = {name: self.features[name] for name in needed[: product.serving.min_features]}
+        some = {name: self.features[name] for name in needed[: product.min_features]}
         key, entity = product.entity.key, {product.entity.key: ENTITY}
         ranged = next(feature for feature in product.features if feature.valid is not None)
         unknown = {product.entity.key: NO_ENTITY}
@@ -82,7 +82,7 @@ class Examples:
 
     def batch(self) -> list[Example]:
         """Examples of /v1/predict/batch."""
-        some = dict(list(self.features.items())[: self._product.serving.min_features])
+        some = dict(list(self.features.items())[: self._product.min_features])
         rows = [{"features": self.features}, {"features": some}]
         bad = {"rows": [*rows, {"features": {**some, "price": 1}}]}
         return [
@@ -112,12 +112,12 @@ class Examples:
         names = product.feature_names if given is None else tuple(given)
         sources = dict.fromkeys(names, "request")
         # With an entity, and that is what few features mean here, the store has the rest.
-        if given is not None and len(given) < product.serving.min_features:
+        if given is not None and len(given) < product.min_features:
             sources = {name: sources.get(name, "store") for name in product.feature_names}
         return {
             "prediction": prediction,
             "unit": product.target.unit,
-            "interval": {"low": prediction - 3, "high": prediction + 4, "coverage": product.serving.interval_coverage},
+            "interval": {"low": prediction - 3, "high": prediction + 4, "coverage": product.training.interval_coverage},
             "prediction_id": "0199f2c4a1b27d3e5f60718293a4b5c6",
             "model": {"name": product.name, "version": VERSION, "sha256": sha256(product.name.encode()).hexdigest()},
             "imputed": [name for name in product.feature_names if name not in sources],

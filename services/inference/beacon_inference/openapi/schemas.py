@@ -63,7 +63,7 @@ def _request_schemas(product: Product, settings: Settings) -> Json:
         "entity": nullable(ref("Entity")),
         "prediction_id": nullable(ref("ClientId")),
     }
-    minimum = product.serving.min_features
+    minimum = product.min_features
     return {
         "ClientId": {
             "type": "string",

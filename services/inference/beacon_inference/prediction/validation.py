@@ -16,7 +16,7 @@ class Rules:
 
     def __init__(self, product: Product) -> None:
         self._features = product.features
-        self._minimum = product.serving.min_features
+        self._minimum = product.min_features
         self._whole = [column for column, feature in enumerate(product.features) if feature.is_whole]
         self._needed = [column for column, feature in enumerate(product.features) if not feature.nullable]
         bounds = [_bounds(feature) for feature in product.features]

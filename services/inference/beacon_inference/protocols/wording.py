@@ -55,7 +55,7 @@ class Wording:
 
     def answers(self, record: Record) -> list[Answer]:
         """Build the answer to each row."""
-        unit, coverage = self._product.target.unit, self._product.serving.interval_coverage
+        unit, coverage = self._product.target.unit, self._product.training.interval_coverage
         model = self._models.get(record.sha256) or self._model(record)
         from_store, answers = record.from_store or {}, []
         for row, values in enumerate(record.features):

@@ -10,7 +10,7 @@ from typing import Literal
 import msgspec
 
 from beacon_core.domain.ledger_entries import Reason
-from beacon_core.domain.product import Rollout
+from beacon_core.domain.policy import Rollout
 from beacon_promotion.analysis.measurements import Labels, Measures, Side
 
 Verdict = Literal["pass", "fail", "inconclusive"]

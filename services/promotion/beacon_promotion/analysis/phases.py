@@ -45,7 +45,7 @@ class Order(msgspec.Struct, frozen=True):
 
 def dark(order: Order) -> Measures:
     """Both models in instances of their own, on the same requests; no user is answered. Raises `ReleaseFailedError`."""
-    limits, old = order.product.rollout, order.old
+    limits, old = order.product.policy.rollout, order.old
     pins = [order.new] if old is None else [order.new, old]
     manifests = {pin: order.target.package(pin).manifest for pin in pins}
     rows = rows_for(order.engine, order.product, manifests[pins[-1]], limits.min_requests)
@@ -116,7 +116,7 @@ def canary(order: Order) -> Measures | None:
     """The candidate answers a share of the users; None where the target cannot split, or nobody asked."""
     if not order.target.splits or order.old is None:
         return None
-    order.target.canary(order.new, order.product.rollout.canary_share)
+    order.target.canary(order.new, order.product.policy.rollout.canary_share)
     try:
         instances = order.target.instances()
         mine = [instance for instance in instances if instance.pin == order.new]
@@ -152,8 +152,8 @@ def golden_of(target: Target, manifest: Manifest, api_key: str) -> tuple[list[In
 
 def watched(order: Order, groups: Sequence[Sequence[Instance]]) -> list[list[scrape.Counts]]:
     """What each group of instances counted in each window of a phase; ends at once where nobody asks."""
-    windows = order.product.rollout.windows[1]
-    seconds = order.product.rollout.phase_seconds / windows
+    windows = order.product.policy.rollout.windows[1]
+    seconds = order.product.policy.rollout.phase_seconds / windows
     found: list[list[scrape.Counts]] = [[] for _ in groups]
     before = {instance.name: scrape.read(instance) for group in groups for instance in group}
     first = min(QUIET_SECONDS, seconds)

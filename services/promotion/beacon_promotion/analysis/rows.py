@@ -61,7 +61,7 @@ def made_up(product: Product, manifest: Manifest, count: int) -> list[Row]:
                 value = min(feature.categories, key=lambda category: abs(category - value))
             elif feature.is_whole:
                 value = round(value)
-            keep = len(product.features) - len(values) <= product.serving.min_features or not feature.nullable
+            keep = len(product.features) - len(values) <= product.min_features or not feature.nullable
             if keep or draw.random() >= MISSING:
                 values[feature.name] = value
         rows.append(Row(values))
@@ -109,4 +109,4 @@ def _known(product: Product, features: dict[str, float | None]) -> dict[str, flo
 def _is_answered(product: Product, row: Row) -> bool:
     """Whether inference answers it today; it once took parts of whole numbers."""
     whole = [row.features.get(feature.name, 0) for feature in product.features if feature.is_whole]
-    return len(row.features) >= product.serving.min_features and all(float(value).is_integer() for value in whole)
+    return len(row.features) >= product.min_features and all(float(value).is_integer() for value in whole)

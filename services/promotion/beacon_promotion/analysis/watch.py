@@ -90,7 +90,7 @@ def _usual(watch: Watch, product: Product, windows: int) -> Side | None:
 
     Its answers are not compared: what users ask may change meanwhile, and the same requests were compared in the dark.
     """
-    if watch.before is None or watch.usual.requests < product.rollout.min_requests:
+    if watch.before is None or watch.usual.requests < product.policy.rollout.min_requests:
         return None
     side = scrape.side(watch.before, [watch.usual])
     return msgspec.structs.replace(side, p99=side.p99 * windows, memory=None, mean=None, out_of_range=None)

@@ -6,27 +6,27 @@ from beacon_promotion.commands.promote import run
 
 
 def promote() -> int:
-    """One pass, which waits for another run's end."""
+    """Promote what may go into service, after another run's end."""
     return _run("run", "--wait", "180")
 
 
 def rollback() -> int:
-    """Back to the last good model."""
+    """Roll back to the last good model."""
     return _run("rollback")
 
 
 def served() -> int:
-    """Which model served at a time."""
+    """Print which model served at a time."""
     return _run("served")
 
 
 def history() -> int:
-    """The ledger's newest rows."""
+    """Print the newest entries of the ledger."""
     return _run("history")
 
 
 def values() -> int:
-    """What passed the gate, into a values file for git."""
+    """Write the model that passed the gate into a values file for git."""
     return _run("values")
 
 

@@ -58,7 +58,7 @@ def choose(connection: Connection, product: Product, serving: Pin | None, versio
     if decided is not None and decided.decision == approvals.REJECTED:
         raise NoCandidateError(f"{name} was rejected by {decided.person}: {decided.reason}")
     approved = decided is not None and decided.decision == approvals.APPROVED
-    if product.promotion.mode == MANUAL and not approved:
+    if product.policy.promotion.mode == MANUAL and not approved:
         raise NoCandidateError(f"{name} passed and waits for a person (make approve VERSION={pin.version} REASON=...)")
     since = max(found.moment, decided.decided_at) if approved and decided is not None else found.moment
     if not version and (why := _tried(connection, product, pin, since)):
@@ -101,6 +101,6 @@ def _tried(connection: Connection, product: Product, pin: Pin, since: datetime) 
     against = next((entry for entry in told if entry.reason != "too_few_samples"), None)
     if against is not None:
         return f"was tried before, and {against.outcome}: {against.message}"
-    if len(told) >= product.rollout.tries:
+    if len(told) >= product.policy.rollout.tries:
         return f"was inconclusive {len(told)} times: {told[0].message}"
     return ""

@@ -201,16 +201,16 @@ class Promoter:
             return self._back(run, order.old, finding.reason, told)
         if (word := self._objection(new)) is not None:
             return self._back(run, order.old, "by_hand", word)
-        watch.begin(self.target, run.name, order.old, new, marks, self.product.rollout.watch_seconds)
+        watch.begin(self.target, run.name, order.old, new, marks, self.product.policy.rollout.watch_seconds)
         message = f"version {new.version} serves"
         self._intend(Intent(run.name, "promote", run.actor, order.old, new, "keeping", None, message))
         return self._keep(run, new, message)
 
     def _judge(self, measures: Measures, *, few_are_enough: bool = False) -> Finding:
-        limits = self.product.rollout
+        limits = self.product.policy.rollout
         if few_are_enough:
             limits = msgspec.structs.replace(limits, min_requests=0)
-        return judge(measures, limits, self.product.serving.latency_slo_seconds)
+        return judge(measures, limits, self.product.policy.serving.latency_slo_seconds)
 
     def _keep(self, run: Run, new: Pin, message: str) -> Ended:
         good = [*[pin for pin in self.good() if pin != new], new][-MOST_GOOD:]

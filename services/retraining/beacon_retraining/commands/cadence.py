@@ -48,5 +48,5 @@ def main(settings: Settings) -> int:
 
 
 def run() -> int:
-    """Run as a process of its own."""
+    """Replay the labelled history to choose how often to retrain."""
     return run_command("cadence", main)

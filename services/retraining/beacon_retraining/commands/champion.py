@@ -26,5 +26,5 @@ def main(settings: Settings) -> int:
 
 
 def run() -> int:
-    """Run as a process of its own."""
+    """Print the registry's champion as a release file."""
     return run_command("champion", main)

@@ -67,5 +67,5 @@ def main(settings: Settings) -> int:
 
 
 def run() -> int:
-    """Run as a process of its own."""
+    """Check, pull, push or list the data of retraining."""
     return run_command("data", main)

@@ -24,5 +24,5 @@ def main(settings: Settings) -> int:
 
 
 def run() -> int:
-    """Run as a process of its own."""
+    """Print the model version, run, data and code behind a prediction."""
     return run_command("lineage", main)

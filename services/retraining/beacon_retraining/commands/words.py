@@ -6,19 +6,19 @@ from beacon_retraining.commands.approve import run as decide
 
 
 def approve() -> int:
-    """Let a challenger that passed go into service."""
+    """Approve a challenger that passed the gate."""
     sys.argv.insert(1, "approve")
     return decide()
 
 
 def reject() -> int:
-    """Keep a challenger out of service."""
+    """Reject a challenger."""
     sys.argv.insert(1, "reject")
     return decide()
 
 
 def dvc() -> int:
-    """DVC in the workspace of the last run."""
+    """Run DVC in the workspace of the last retraining."""
     from beacon_retraining.pipeline.dvc_program import run  # noqa: PLC0415 - DVC takes a second
 
     return run(sys.argv[1:])

@@ -71,7 +71,7 @@ def training_rows(settings: Settings, product: Product, labels: pd.DataFrame) ->
     production = _with_known_features(settings, product, labels) if len(labels) else labels
     base_wrong, wrong = broken(base, product), broken(production, product)
     base, production = base[~base_wrong.any(axis=1)], production[~wrong.any(axis=1)]
-    enough = production[names].notna().sum(axis=1) >= product.serving.min_features
+    enough = production[names].notna().sum(axis=1) >= product.min_features
     incomplete = int((~enough).sum())
     production = production[enough].sort_values([OBSERVED, PREDICTION], kind="stable")
     rows = pd.concat([base, production[row_columns(product)]], ignore_index=True) if len(production) else base

@@ -86,7 +86,7 @@ def evaluate(
         facts=measure(product, dataset, challenger, training.seed),
         champion_latency_seconds=None if opponent is None else latency(opponent),
     )
-    rules = Rules(product.promotion, product.quality.large_residual, new.golden_tolerance)
+    rules = Rules(product.policy.promotion, product.policy.quality.large_residual, new.golden_tolerance)
     checks, slices = judge(evidence, rules, training.seed)
     if obstacle:
         title = f"a comparison with version {champion.manifest.version if champion else ''}: {obstacle}"
@@ -101,7 +101,7 @@ def evaluate(
         method=plan.method,
         how=plan.how,
         rows=len(rows),
-        confidence=product.promotion.confidence,
+        confidence=product.policy.promotion.confidence,
         data_fingerprint=dataset.fingerprint,
         challenger=_contestant(challenger),
         champion=_contestant(champion) if champion else None,
@@ -115,7 +115,7 @@ def plan_splits(product: Product, dataset: Dataset, champion: Package | None, tr
     if champion is not None and dataset.times is not None:
         splits = _forward(dataset.times, _moment(champion.manifest.created_at))
         count = sum(len(test) for _, test in splits)
-        if count >= product.promotion.min_rows:
+        if count >= product.policy.promotion.min_rows:
             how = (
                 f"{count} rows that came after the champion was made, in {len(splits)} blocks by time; the champion "
                 "answers as it is, the new recipe is fitted on what came before each block"
@@ -138,7 +138,7 @@ def measure(product: Product, dataset: Dataset, package: Package, seed: int) -> 
     given = export.run(session, features).astype(np.float64)
     again = fit(BY_NAME[manifest.algorithm], features, dataset.target, seed).predict(features)
     steps = {}
-    for name in product.promotion.directions:
+    for name in product.policy.promotion.directions:
         column = product.feature_names.index(name)
         quantiles = manifest.features[column].quantiles
         moved = features.copy()

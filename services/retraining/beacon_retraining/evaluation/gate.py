@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from beacon_core.domain.product import Promotion
+from beacon_core.domain.policy import Promotion
 from beacon_core.domain.verdict import Check, Outcome, Slice
 from beacon_retraining.data.dataset import Matrix
 
@@ -54,7 +54,7 @@ class Evidence(msgspec.Struct, frozen=True):
 
 
 class Rules(msgspec.Struct, frozen=True):
-    """The limits: product.yaml's, what counts as a large residual, and the manifest's tolerance of parity."""
+    """The limits: policy.yaml's, what counts as a large residual, and the manifest's tolerance of parity."""
 
     promotion: Promotion
     large_residual: float

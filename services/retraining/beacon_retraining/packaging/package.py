@@ -78,7 +78,7 @@ def write_package(
         prediction_quantiles=_quantiles(predictions),
         interval=Interval(
             method=INTERVAL_METHOD,
-            coverage=product.serving.interval_coverage,
+            coverage=product.training.interval_coverage,
             low=trained.widths.low,
             high=trained.widths.high,
             measured_coverage=trained.measured_coverage,

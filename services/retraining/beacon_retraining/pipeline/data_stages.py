@@ -119,7 +119,7 @@ def _enough(context: Context, labels: pd.DataFrame) -> pd.DataFrame:
     before = pd.read_parquet(file)
     known = set(zip(before[PREDICTION], before[target], strict=True))
     new = sum(label not in known for label in zip(labels[PREDICTION], labels[target], strict=True))
-    return labels if new >= context.product.retraining.min_new_labels else before
+    return labels if new >= context.product.policy.retraining.min_new_labels else before
 
 
 def _last_accepted(context: Context) -> pd.DataFrame | None:

@@ -35,4 +35,4 @@ def build_features(context: Context) -> str:
     )
     write_json(folder / FACTS, facts)
     line = f"{online} rows online; {facts.rows} rows to train on, {facts.production_rows} of them from production"
-    return "; ".join([line, *told(facts, product.serving.min_features)])
+    return "; ".join([line, *told(facts, product.min_features)])

@@ -56,7 +56,7 @@ def evaluate_model(context: Context) -> str:
 def _rows_section(context: Context) -> str:
     facts = msgspec.json.decode((context.folder / files.FACTS).read_bytes(), type=DatasetFacts)
     labels = msgspec.json.decode((context.folder / files.VALIDATION).read_bytes(), type=LabelFacts)
-    return section(facts, labels, context.product.serving.min_features)
+    return section(facts, labels, context.product.min_features)
 
 
 def _champion(context: Context) -> Package | None:

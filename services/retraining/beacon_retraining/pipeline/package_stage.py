@@ -50,11 +50,12 @@ def package_model(context: Context) -> str:
 
 
 def run_key(context: Context) -> str:
-    """sha256 over all that the model follows from: the data, the parameters, the schema, the code."""
+    """sha256 over all that the model follows from: the data, the parameters, schema and training, the code."""
     facts = {
         "data": context.dataset().fingerprint,
         "params": params_of(context.training),
         "schema": context.product.schema_hash,
+        "training": context.product.training,
         "code": (context.folder / CODE).read_text(),
     }
     return hashlib.sha256(msgspec.json.encode(facts, order="deterministic")).hexdigest()

@@ -28,7 +28,7 @@ def pause_left(engine: Engine, job: str, product: Product, now: datetime) -> tim
     )
     with engine.connect() as connection:
         last: datetime | None = connection.execute(query).scalar()
-    return timedelta(0) if last is None else last + timedelta(hours=product.retraining.cooldown_hours) - now
+    return timedelta(0) if last is None else last + timedelta(hours=product.policy.retraining.cooldown_hours) - now
 
 
 def waiting(engine: Engine) -> list[str]:

@@ -1,7 +1,8 @@
 """The workspace: the folder in BEACON_HOME where the pipeline's files lie, apart from the checkout.
 
 It is DVC's repository. dvc.yaml and params.yaml come from the checkout each time; what else the stages depend on
-(product.yaml, the code) is brought in as files, so that DVC sees a change. Where there is git, the workspace has a
+(product.yaml, the code) is brought in as files, so that DVC sees a change. Of policy.yaml only what the verdict
+follows from is among them (dvc.yaml): any other limit lets every stage stand. Where there is git, the workspace has a
 history of its own, one commit a run; in an image without git DVC does without.
 """
 
@@ -18,6 +19,7 @@ from configobj import ConfigObj
 
 import beacon_core
 import beacon_retraining
+from beacon_core.domain.policy import POLICY_FILE
 from beacon_core.platform.files import write_whole
 from beacon_core.platform.settings import ROOT, Settings
 from beacon_retraining.files import write_json
@@ -26,7 +28,7 @@ from beacon_retraining.training.settings import TrainSettings
 
 PIPELINE, PARAMS, LOCK = "dvc.yaml", "params.yaml", "dvc.lock"
 PRODUCT, CODE, JUDGE, RUN = "product.yaml", "code.json", "judge.json", "run.json"
-VERSIONED = (PIPELINE, PARAMS, LOCK, PRODUCT, CODE, JUDGE, ".dvc/config", ".gitignore")
+VERSIONED = (PIPELINE, PARAMS, LOCK, PRODUCT, POLICY_FILE, CODE, JUDGE, ".dvc/config", ".gitignore")
 
 MAKING = ("data", "training", "packaging")
 JUDGING = ("evaluation",)
@@ -62,6 +64,7 @@ def prepare(settings: Settings, training: TrainSettings, run: Run) -> Path:
     _put(folder / PIPELINE, (ROOT / PIPELINE).read_bytes())
     _put(folder / PARAMS, yaml.safe_dump({"train": params_of(training)}, sort_keys=False).encode())
     _put(folder / PRODUCT, settings.product.read_bytes())
+    _put(folder / POLICY_FILE, settings.product.with_name(POLICY_FILE).read_bytes())
     _put(folder / CODE, msgspec.json.encode({"sha256": code_digest()}))
     _put(folder / JUDGE, msgspec.json.encode({"sha256": judging_digest()}))
     write_json(folder / RUN, run)

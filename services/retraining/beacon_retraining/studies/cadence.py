@@ -151,16 +151,19 @@ def _replay(
 def _due(
     rule: Rule, product: Product, model: Model, days: NDArray[np.int64], errors: Matrix, day: int, last: int
 ) -> bool:
-    """On drift: as product.yaml has it, the error of the shortest window since the last retraining is too high."""
+    """On drift: as policy.yaml has it, the error of the shortest window since the last retraining is too high."""
     if rule.days is not None:
         return day - last >= rule.days
     if not rule.on_drift:
         return False
-    window = min(product.quality.windows_days)
+    window = min(product.policy.quality.windows_days)
     seen = (days < day) & (days >= max(last, day - window))
-    if int(seen.sum()) < product.drift.min_labels or (day - last) * 24 < product.retraining.cooldown_hours:
+    if (
+        int(seen.sum()) < product.policy.drift.min_labels
+        or (day - last) * 24 < product.policy.retraining.cooldown_hours
+    ):
         return False
-    return float(errors[seen].mean()) > product.drift.max_mae_ratio * model.expected
+    return float(errors[seen].mean()) > product.policy.drift.max_mae_ratio * model.expected
 
 
 def _fit(dataset: Dataset, product: Product, candidate: Candidate, rows: NDArray[np.intp], seed: int) -> Model:

@@ -79,7 +79,7 @@ def hold_out(
     for train, test in splits:
         predictions = next(answers)
         residuals = [dataset.target[train[b]] - next(answers)[0] for _, b in inner.split(train)]
-        interval = widths(np.concatenate(residuals), product.serving.interval_coverage)
+        interval = widths(np.concatenate(residuals), product.training.interval_coverage)
         parts.append(Part(test, predictions, interval))
     return parts
 

@@ -93,7 +93,7 @@ def train(dataset: Dataset, product: Product, settings: TrainSettings) -> Traine
         fill=fill,
         results=results,
         behind=behind,
-        widths=widths(dataset.target - best.held_out, product.serving.interval_coverage),
+        widths=widths(dataset.target - best.held_out, product.training.interval_coverage),
         assessment=assess(
             dataset, product, candidate, fold_count=settings.coverage_folds, seed=settings.seed, jobs=settings.jobs
         ),

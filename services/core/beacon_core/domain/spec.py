@@ -1,0 +1,52 @@
+"""What both files of a product spec share: frozen, typed objects, and errors that name file, key and rule."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from beacon_core.domain.errors import ConfigurationError
+from beacon_core.domain.yaml_text import explain
+
+Rule = tuple[str, bool, str]
+"""A key, whether its rule holds, and the rule."""
+
+
+class ProductError(ConfigurationError):
+    """product.yaml or policy.yaml breaks a rule; the message is `FILE: KEY: RULE`."""
+
+    def __init__(self, file: Path, key: str, rule: str) -> None:
+        super().__init__(f"{file}: {key}: {rule}")
+        self.file = file
+        self.key = key
+        self.rule = rule
+
+
+class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of every part of the product spec: immutable, and a misspelt key is an error."""
+
+
+SpecT = TypeVar("SpecT", bound=msgspec.Struct)
+
+
+def convert(file: Path, prefix: str, raw: object, kind: type[SpecT]) -> SpecT:
+    """`raw`, which is below the key `prefix`, as typed objects; raises `ProductError`."""
+    try:
+        return msgspec.convert(raw, kind)
+    except msgspec.ValidationError as error:
+        key, rule = explain(error, raw, kind)
+        raise ProductError(file, ".".join(filter(None, (prefix, key))) or "(top)", rule) from error
+
+
+def check_rules(file: Path, rules: Iterable[Rule]) -> None:
+    """Raise `ProductError` for the first rule that does not hold."""
+    for key, holds, rule in rules:
+        if not holds:
+            raise ProductError(file, key, rule)
+
+
+def check_home(file: Path, raw: object, elsewhere: Iterable[str], home: str) -> None:
+    """Raise `ProductError` for a key that belongs to the other file of the two, `home`."""
+    if isinstance(raw, dict) and (key := next((key for key in elsewhere if key in raw), None)):
+        raise ProductError(file, key, f"belongs to {home}, beside this file")

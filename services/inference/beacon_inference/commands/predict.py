@@ -1,0 +1,127 @@
+"""Ask a running inference for predictions. Exit 0 answered, 1 refused, 65 bad data, 75 try again later.
+
+The row is NAME=VALUE pairs, an entity, or both. Without them, FILE holds JSON: one row, or a list of rows. A row is
+{"features": {...}, "entity": {...}}, or an object of features alone.
+"""
+
+import argparse
+import http.client
+import json
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from beacon_core.domain.addresses import http_address
+from beacon_core.domain.exit_statuses import BAD_DATA, REFUSED, TRY_AGAIN
+from beacon_core.domain.masking import word
+from beacon_core.platform.job import run_command
+from beacon_core.platform.settings import Settings
+
+TIMEOUT_SECONDS = 30.0
+EXIT_STATUS_OF = {400: BAD_DATA, 413: BAD_DATA, 422: BAD_DATA, 408: TRY_AGAIN, 409: TRY_AGAIN, 502: TRY_AGAIN} | {
+    503: TRY_AGAIN,
+    504: TRY_AGAIN,
+}
+"""By the status of the answer; all others are `REFUSED`."""
+ROW_FIELDS = {"features", "entity", "prediction_id"}
+
+
+class PredictError(Exception):
+    """There is no prediction; the message is one line that says why."""
+
+    def __init__(self, message: str, exit_status: int) -> None:
+        super().__init__(message)
+        self.exit_status = exit_status
+
+
+def main(settings: Settings) -> int:
+    """Ask once, and print the answer as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("features", nargs="*", metavar="NAME=VALUE", help="of a feature")
+    parser.add_argument("--entity", metavar="KEY=VALUE", help="whose other features come from the feature store")
+    parser.add_argument("--file", default="-", help="JSON (-: standard input, which is the default)")
+    parser.add_argument("--url", type=http_address, help="of inference (default: the laptop's)")
+    given = parser.parse_args()
+    if given.features or given.entity:
+        path, body = request_of(row_of(given.features, given.entity))
+    else:
+        path, body = request_of(read_rows(given.file))
+    answer = post((given.url or f"http://{settings.host}:{settings.inference_port}") + path, body)
+    print(json.dumps(answer, indent=2, ensure_ascii=False))
+    return 0
+
+
+def row_of(features: list[str], entity: str | None) -> dict[str, Any]:
+    """The row of NAME=VALUE pairs; raises `PredictError`."""
+    row: dict[str, Any] = {"features": dict(_pair(text) for text in features)} if features else {}
+    return row | ({"entity": dict([_pair(entity)])} if entity else {})
+
+
+def request_of(rows: object) -> tuple[str, Any]:
+    """Route and body for one row or a list of rows; what rows may hold is the API's to say."""
+    if isinstance(rows, dict) and set(rows) == {"rows"}:
+        rows = rows["rows"]
+    if isinstance(rows, list):
+        return "/v1/predict/batch", {"rows": [_row(row) for row in rows]}
+    return "/v1/predict", _row(rows)
+
+
+def read_rows(file: str) -> object:
+    """What a file of JSON holds; raises `PredictError`."""
+    try:
+        return json.loads(sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise PredictError(f"{file} cannot be read: {word(error)}", REFUSED) from error
+    except ValueError as error:
+        raise PredictError(
+            f"{'standard input' if file == '-' else file} is not JSON: {word(error)}", BAD_DATA
+        ) from error
+
+
+def post(url: str, body: object) -> Any:
+    """The answer to a request for predictions; raises `PredictError`."""
+    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})  # noqa: S310
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:  # noqa: S310 - the caller's address
+            return json.load(response)
+    except urllib.error.HTTPError as error:
+        with error:
+            raise PredictError(
+                _refusal(error.code, error.read(10_000)), EXIT_STATUS_OF.get(error.code, REFUSED)
+            ) from error
+    except (OSError, http.client.HTTPException) as error:
+        raise PredictError(f"{url} does not answer: {word(error)}", TRY_AGAIN) from error
+    except ValueError as error:
+        raise PredictError(f"{url} does not answer in JSON: {word(error)}", REFUSED) from error
+
+
+def _pair(text: str) -> tuple[str, Any]:
+    """NAME and value; what is not JSON is text, which the API refuses where it wants a number."""
+    name, sign, value = text.partition("=")
+    if not (name and sign):
+        raise PredictError(f"{text!r} is not NAME=VALUE", BAD_DATA)
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+def _row(row: object) -> object:
+    return {"features": row} if isinstance(row, dict) and not ROW_FIELDS & set(row) else row
+
+
+def _refusal(status: int, text: bytes) -> str:
+    """The error of an answer in one line; of a proxy's, which is not Beacon's JSON, its first words."""
+    try:
+        found = json.loads(text)
+        message, code, field = found["error"], found["code"], found["field"]
+    except (ValueError, TypeError, KeyError):
+        return f"status {status}: {' '.join(text.decode(errors='replace').split())[:200]}"
+    return f"{code}: {message}" + (f" ({field})" if field else "")
+
+
+def run() -> int:
+    """Ask a running inference for predictions."""
+    return run_command("predict", main)

@@ -1,0 +1,97 @@
+"""The command `beacon predict` against a real server: what it prints, and how it ends."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.inference import Inference
+from support.packages import release_package
+from support.ports import free_ports
+
+from beacon_core.domain.exit_statuses import BAD_DATA, REFUSED, TRY_AGAIN
+from beacon_core.domain.product import Product
+
+pytestmark = pytest.mark.xdist_group("clients")
+
+Row = dict[str, float]
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory, product: Product) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("predict")
+    release_package(folder / "home", product)
+    with Inference(folder / "home", folder) as server:
+        yield f"http://{server.host}"
+
+
+def called(*arguments: str, given: str = "") -> "subprocess.CompletedProcess[str]":
+    beacon = Path(sys.executable).with_name("beacon")
+    command = [str(beacon), "predict", *arguments]
+    return subprocess.run(command, input=given, capture_output=True, text=True, timeout=60, check=False)
+
+
+def answer_of(done: "subprocess.CompletedProcess[str]") -> Any:
+    assert (done.returncode, done.stderr) == (0, "")
+    return json.loads(done.stdout)
+
+
+def expected(row: Row) -> Any:
+    return pytest.approx(20 + 0.001 * sum(row.values()), abs=1e-3)
+
+
+def test_pairs_are_the_features_of_a_row(url: str, row: Row) -> None:
+    pairs = [f"{name}={value}" for name, value in row.items()]
+    assert answer_of(called("--url", url, *pairs))["prediction"] == expected(row)
+
+
+@pytest.mark.parametrize("shape", ["plain", "of the API"])
+def test_a_row_comes_from_standard_input_or_a_file(url: str, row: Row, shape: str, tmp_path: Path) -> None:
+    text = json.dumps(row if shape == "plain" else {"features": row})
+    assert answer_of(called("--url", url, given=text))["prediction"] == expected(row)
+    file = tmp_path / "row.json"
+    file.write_text(text)
+    assert answer_of(called("--url", url, "--file", str(file)))["prediction"] == expected(row)
+
+
+def test_a_list_is_a_batch(url: str, row: Row) -> None:
+    for rows in ([row, {"features": row}], {"rows": [{"features": row}] * 2}):
+        answer = answer_of(called("--url", url, given=json.dumps(rows)))
+        assert [each["prediction"] for each in answer["predictions"]] == [expected(row)] * 2
+
+
+def test_an_entity_without_a_feature_store_is_to_be_tried_again(url: str, product: Product) -> None:
+    done = called("--url", url, "--entity", f"{product.entity.key}=1")
+    assert (done.returncode, done.stdout) == (TRY_AGAIN, "")
+    assert done.stderr.startswith("predict: feature_store_unavailable: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "given", "status", "line"),
+    [
+        (("no pair",), "", BAD_DATA, "predict: 'no pair' is not NAME=VALUE\n"),
+        (("--file", "/nowhere.json"), "", REFUSED, "predict: /nowhere.json cannot be read: "),
+        ((), "not JSON", BAD_DATA, "predict: standard input is not JSON: "),
+        (("nonsense=1",), "", BAD_DATA, "predict: unknown_feature: "),
+        ((), '{"features": {"nonsense": 1}}', BAD_DATA, "predict: unknown_feature: "),
+        ((), "[]", BAD_DATA, "predict: invalid_body: "),
+        ((), "7", BAD_DATA, "predict: invalid_body: "),
+    ],
+)
+def test_an_error_is_one_line(url: str, arguments: tuple[str, ...], given: str, status: int, line: str) -> None:
+    done = called("--url", url, *arguments, given=given)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (status, "", 1), done.stderr
+    assert done.stderr.startswith(line)
+
+
+def test_a_wrong_address_is_told(url: str) -> None:
+    (port,) = free_ports(1)
+    done = called("--url", f"http://127.0.0.1:{port}", "a=1")
+    assert (done.returncode, done.stderr.count("\n")) == (TRY_AGAIN, 1)
+    assert "does not answer" in done.stderr
+    done = called("--url", f"{url}/below", "a=1")
+    assert (done.returncode, done.stderr.count("\n")) == (REFUSED, 1)
+    assert done.stderr.startswith("predict: not_found: ")
