@@ -1,13 +1,15 @@
-"""The retrain requests in the store, and how they ended."""
+"""Requests to retrain, as rows of the store: one cause asks once, and one run answers all that are open."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, insert, select, update
 
 from beacon_core.data.tables import retrain_requests
 
 WAITING, TAKEN, DONE, REFUSED = STATES = ("waiting", "taken", "done", "refused")
+OPEN = (WAITING, TAKEN)
 
 
 class RetrainRequest(NamedTuple):
@@ -22,12 +24,89 @@ class RetrainRequest(NamedTuple):
     outcome: str | None
 
 
-REQUEST = tuple(retrain_requests.c[name] for name in RetrainRequest._fields)
+def subjects_of(connection: Connection, requested_by: str, model_version: str) -> set[str]:
+    """What the requests of one sender about a model version were about, whatever became of them."""
+    query = select(retrain_requests.c.details).where(retrain_requests.c.requested_by == requested_by)
+    return {
+        subject
+        for details in connection.execute(query).scalars()
+        if details and details.get("model_version") == model_version
+        for subject in details.get("about", [])
+    }
+
+
+def open_cause(connection: Connection) -> str | None:
+    """Return the cause of a request that waits or is taken; None where all have ended."""
+    table = retrain_requests.c
+    cause: str | None = connection.execute(select(table.cause).where(table.state.in_(OPEN)).limit(1)).scalar()
+    return cause
+
+
+def open_causes(connection: Connection) -> list[str]:
+    """List the causes of all requests that wait or are taken, the oldest first."""
+    table = retrain_requests.c
+    query = select(table.cause).where(table.state.in_(OPEN)).order_by(table.id)
+    return list(connection.execute(query).scalars())
+
+
+def last_request_at(connection: Connection) -> datetime | None:
+    """When the newest request was made, whoever made it."""
+    newest: datetime | None = connection.execute(select(func.max(retrain_requests.c.created_at))).scalar()
+    return newest
+
+
+def waiting_causes(connection: Connection, requested_by: str) -> list[str]:
+    """List the causes of one sender's requests that nobody has taken yet, the oldest first."""
+    table = retrain_requests.c
+    query = select(table.cause).where(table.requested_by == requested_by, table.state == WAITING)
+    return list(connection.execute(query.order_by(table.id)).scalars())
+
+
+def add(
+    connection: Connection,
+    cause: str,
+    requested_by: str,
+    reason: str,
+    model_version: str,
+    subjects: Sequence[str],
+    now: datetime,
+) -> None:
+    """Add a request that waits to be taken."""
+    row = {
+        "cause": cause,
+        "requested_by": requested_by,
+        "reason": reason,
+        "details": {"model_version": model_version, "about": list(subjects)},
+        "created_at": now,
+        "state": WAITING,
+    }
+    connection.execute(insert(retrain_requests).values(row))
+
+
+def take(connection: Connection, causes: Sequence[str], now: datetime) -> None:
+    """Mark open requests as taken by a run that begins now."""
+    _move(connection, causes, OPEN, state=TAKEN, taken_at=now)
+
+
+def release(connection: Connection, causes: Sequence[str], outcome: str) -> None:
+    """Let taken requests wait for the next run; `outcome` says why this one did not answer them."""
+    _move(connection, causes, (TAKEN,), state=WAITING, ended_at=None, outcome=outcome)
+
+
+def end(connection: Connection, causes: Sequence[str], state: str, outcome: str, now: datetime) -> None:
+    """End taken requests as `DONE` or `REFUSED`."""
+    _move(connection, causes, (TAKEN,), state=state, ended_at=now, outcome=outcome)
+
+
+def _move(connection: Connection, causes: Sequence[str], states: Sequence[str], **values: object) -> None:
+    table = retrain_requests
+    connection.execute(update(table).where(table.c.cause.in_(causes), table.c.state.in_(states)).values(values))
 
 
 def newest(connection: Connection, most: int, state: str | None = None) -> list[RetrainRequest]:
     """List the newest requests, the newest first; in one state or in any."""
-    query = select(*REQUEST).order_by(retrain_requests.c.id.desc()).limit(most)
+    columns = [retrain_requests.c[name] for name in RetrainRequest._fields]
+    query = select(*columns).order_by(retrain_requests.c.id.desc()).limit(most)
     if state is not None:
         query = query.where(retrain_requests.c.state == state)
     return [RetrainRequest(*row) for row in connection.execute(query)]
