@@ -63,7 +63,7 @@ def train(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("log_format", ["", "auto", "plain", "json"])
-def test_the_training_is_told_in_plain_lines_and_logged_in_json(train, capfd, log_format):
+def test_the_training_is_reported_in_plain_lines_and_logged_in_json(train, capfd, log_format):
     log = train("pass", {"BEACON_LOG_FORMAT": log_format})
     terminal = capfd.readouterr()
     assert terminal.out.splitlines() == [
@@ -115,11 +115,11 @@ LINE = {"level": "INFO", "logger": "beacon.access", "message": "request", "servi
         ('{"message": "cut', '{"message": "cut'),
     ],
 )
-def test_a_line_of_a_log_is_worded_for_people(line, words):
+def test_a_log_line_is_reported_as_plain_text(line, words):
     assert plain_text(line if isinstance(line, str) else json.dumps(line)) == words
 
 
-def test_what_machines_and_libraries_say_is_not_told():
+def test_lines_of_machines_and_libraries_are_not_reported():
     for logger in ("beacon.steps", "mlflow", "py.warnings", ""):
         assert user_message(json.dumps(LINE | {"logger": logger})) is None
     assert user_message("no log line") is None

@@ -70,7 +70,7 @@ def test_confirmed_drift_is_the_headline(console, engine, product):
     assert headline(page(console, "/")) == "Beacon is unhealthy: drift is confirmed in LSTAT and RM."
 
 
-def test_drift_of_a_model_that_was_replaced_is_no_news(console, engine, product):
+def test_drift_of_a_model_that_was_replaced_is_no_issue(console, engine, product):
     month(engine, product)
     with engine.begin() as connection:
         newest = connection.execute(select(drift_results).order_by(drift_results.c.id.desc()).limit(1)).mappings().one()
@@ -205,7 +205,7 @@ def test_what_a_reader_sends_is_never_markup(console):
     assert "&lt;script&gt;" in text
 
 
-def test_a_wrong_method_is_told(console):
+def test_a_wrong_method_is_refused(console):
     answer = console.post("/", b"")
     assert (answer.status, sorted(answer.headers["allow"].split(", "))) == (405, ["GET", "HEAD", "OPTIONS"])
 

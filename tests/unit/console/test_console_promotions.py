@@ -1,4 +1,4 @@
-"""The ledger's pages: what served when, each run with its figures, and the button that goes back."""
+"""The ledger's pages: what served when, each run with its figures, and the button that rolls back."""
 
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode
@@ -131,7 +131,7 @@ def test_a_run_shows_every_step_and_figure(console, engine):
     assert "There is no promotion nobody" in page(console, "/promotions/nobody", 404)
 
 
-def test_the_button_takes_the_model_in_service_back(console, engine):
+def test_the_button_rolls_the_model_in_service_back(console, engine):
     story(engine)
     with engine.begin() as connection:
         row = {"moment": NOON, "product": "boston-housing", "version": "2", "sha256": TWO.sha256, "outcome": "pass"}

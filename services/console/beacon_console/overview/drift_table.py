@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from beacon_console.overview.facts import Overview
-from beacon_core.data.drift_history import DriftResult, ScoreTrend
+from beacon_core.data.drift_history import RecordedDriftResult, ScoreTrend
 from beacon_core.domain.product import Product
 
 MAIN_EFFECT = "hellinger"
@@ -17,9 +17,9 @@ class DriftRow(NamedTuple):
     name: str
     title: str
     key: bool
-    main: DriftResult | None
+    main: RecordedDriftResult | None
     """The shift of the distribution; None when this run did not compare it."""
-    others: list[DriftResult]
+    others: list[RecordedDriftResult]
     """Further effects that give an alarm."""
     trend: list[float | None]
     """The main score over the runs."""

@@ -36,7 +36,7 @@ def main() -> int:
 
 
 def fetch(settings: Settings, pin: Pin, cache: Path | None) -> str:
-    """One package, from the cache or else from MLflow, verified either way; says from where."""
+    """One package, from the cache or else from MLflow, verified either way; returns from where."""
     for models, place in ((settings.models_dir, "here already"), (cache, "from the cache")):
         if models is not None and (package := _read(models, pin)) is not None:
             if models != settings.models_dir:

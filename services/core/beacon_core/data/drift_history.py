@@ -12,7 +12,7 @@ from beacon_core.data.tables import drift_results, drift_runs, model_error
 ScoreTrend = dict[tuple[str, str, str], dict[str, float | None]]
 
 
-class DriftRun(NamedTuple):
+class RecordedDriftRun(NamedTuple):
     """One drift run, without its report."""
 
     period: str
@@ -22,7 +22,7 @@ class DriftRun(NamedTuple):
     summary: dict[str, Any]
 
 
-class DriftResult(NamedTuple):
+class RecordedDriftResult(NamedTuple):
     """One comparison with the reference: `score` is the effect's size, an alarm when above `threshold`."""
 
     window: str
@@ -40,7 +40,7 @@ class DriftResult(NamedTuple):
     details: dict[str, Any] | None
 
 
-class PerformanceFigure(NamedTuple):
+class RecordedFigure(NamedTuple):
     """One figure of the realised performance, with its 95 % confidence interval over `rows`."""
 
     period: str
@@ -55,26 +55,26 @@ class PerformanceFigure(NamedTuple):
     until: datetime
 
 
-RUN = tuple(drift_runs.c[name] for name in DriftRun._fields)
-RESULT = tuple(drift_results.c[name] for name in DriftResult._fields)
-FIGURE = tuple(model_error.c[name] for name in PerformanceFigure._fields)
+RUN = tuple(drift_runs.c[name] for name in RecordedDriftRun._fields)
+RESULT = tuple(drift_results.c[name] for name in RecordedDriftResult._fields)
+FIGURE = tuple(model_error.c[name] for name in RecordedFigure._fields)
 
 
-def newest_runs(connection: Connection, most: int) -> list[DriftRun]:
+def newest_runs(connection: Connection, most: int) -> list[RecordedDriftRun]:
     """List the newest runs, the newest first."""
     query = select(*RUN).order_by(drift_runs.c.period.desc()).limit(most)
-    return [DriftRun(*row) for row in connection.execute(query)]
+    return [RecordedDriftRun(*row) for row in connection.execute(query)]
 
 
-def newest_run(connection: Connection) -> DriftRun | None:
+def newest_run(connection: Connection) -> RecordedDriftRun | None:
     """Find the newest run; None before the first one."""
     return next(iter(newest_runs(connection, 1)), None)
 
 
-def run_of(connection: Connection, period: str) -> DriftRun | None:
+def run_of(connection: Connection, period: str) -> RecordedDriftRun | None:
     """Find one run."""
     row = connection.execute(select(*RUN).where(drift_runs.c.period == period)).first()
-    return None if row is None else DriftRun(*row)
+    return None if row is None else RecordedDriftRun(*row)
 
 
 def report_of(connection: Connection, period: str) -> str | None:
@@ -82,16 +82,16 @@ def report_of(connection: Connection, period: str) -> str | None:
     return connection.execute(select(drift_runs.c.report).where(drift_runs.c.period == period)).scalar()
 
 
-def results_of(connection: Connection, period: str) -> list[DriftResult]:
+def results_of(connection: Connection, period: str) -> list[RecordedDriftResult]:
     """List a run's comparisons."""
     query = select(*RESULT).where(drift_results.c.period == period).order_by(drift_results.c.id)
-    return [DriftResult(*row) for row in connection.execute(query)]
+    return [RecordedDriftResult(*row) for row in connection.execute(query)]
 
 
-def figures_of(connection: Connection, period: str) -> list[PerformanceFigure]:
+def figures_of(connection: Connection, period: str) -> list[RecordedFigure]:
     """List a run's performance figures."""
     query = select(*FIGURE).where(model_error.c.period == period).order_by(model_error.c.id)
-    return [PerformanceFigure(*row) for row in connection.execute(query)]
+    return [RecordedFigure(*row) for row in connection.execute(query)]
 
 
 def newest_periods(connection: Connection, most: int) -> list[str]:
@@ -112,7 +112,7 @@ def score_trend(connection: Connection, periods: Sequence[str], window: str) -> 
     return trend
 
 
-def figure_trend(connection: Connection, periods: Sequence[str], window: str, metric: str) -> list[PerformanceFigure]:
+def figure_trend(connection: Connection, periods: Sequence[str], window: str, metric: str) -> list[RecordedFigure]:
     """One performance figure of the whole traffic over the runs, the oldest first."""
     columns = model_error.c
     query = (
@@ -120,4 +120,4 @@ def figure_trend(connection: Connection, periods: Sequence[str], window: str, me
         .where(columns.period.in_(periods), columns.window == window, columns.segment == "", columns.metric == metric)
         .order_by(columns.period)
     )
-    return [PerformanceFigure(*row) for row in connection.execute(query)]
+    return [RecordedFigure(*row) for row in connection.execute(query)]

@@ -51,6 +51,14 @@ def recorded(engine: Engine, job: str, period: str, stage: str) -> Iterator[Run]
             connection.execute(update(job_runs).where(job_runs.c.id == number).values(outcome))
 
 
+def last_done_at(connection: Connection, job: str, stage: str) -> datetime | None:
+    """When the newest run of a stage that went well ended."""
+    table = job_runs.c
+    query = select(func.max(table.ended_at)).where(table.job == job, table.stage == stage, table.state == DONE)
+    last: datetime | None = connection.execute(query).scalar()
+    return last
+
+
 class JobStage(NamedTuple):
     """One row of job_runs: a stage of one run."""
 
@@ -156,11 +164,3 @@ def add_failure(connection: Connection, job: str, stage: str, started_at: dateti
     row: dict[str, Any] = {"job": job, "period": period, "stage": stage, "state": FAILED}
     row |= {"started_at": started_at, "ended_at": clock.now(), "error": error}
     connection.execute(insert(job_runs).values(row))
-
-
-def last_done_at(connection: Connection, job: str, stage: str) -> datetime | None:
-    """When the newest run of a stage that went well ended."""
-    table = job_runs.c
-    query = select(func.max(table.ended_at)).where(table.job == job, table.stage == stage, table.state == DONE)
-    last: datetime | None = connection.execute(query).scalar()
-    return last

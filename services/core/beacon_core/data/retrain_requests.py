@@ -24,23 +24,6 @@ class RetrainRequest(NamedTuple):
     outcome: str | None
 
 
-REQUEST = tuple(retrain_requests.c[name] for name in RetrainRequest._fields)
-
-
-def newest(connection: Connection, most: int, state: str | None = None) -> list[RetrainRequest]:
-    """List the newest requests, the newest first; in one state or in any."""
-    query = select(*REQUEST).order_by(retrain_requests.c.id.desc()).limit(most)
-    if state is not None:
-        query = query.where(retrain_requests.c.state == state)
-    return [RetrainRequest(*row) for row in connection.execute(query)]
-
-
-def counts(connection: Connection) -> dict[str, int]:
-    """Count the requests by state, with 0 for a state that none is in."""
-    query = select(retrain_requests.c.state, func.count()).group_by(retrain_requests.c.state)
-    return dict.fromkeys(STATES, 0) | dict(connection.execute(query).all())
-
-
 def subjects_of(connection: Connection, requested_by: str, model_version: str) -> set[str]:
     """What the requests of one sender about a model version were about, whatever became of them."""
     query = select(retrain_requests.c.details).where(retrain_requests.c.requested_by == requested_by)
@@ -118,3 +101,18 @@ def end(connection: Connection, causes: Sequence[str], state: str, outcome: str,
 def _move(connection: Connection, causes: Sequence[str], states: Sequence[str], **values: object) -> None:
     table = retrain_requests
     connection.execute(update(table).where(table.c.cause.in_(causes), table.c.state.in_(states)).values(values))
+
+
+def newest(connection: Connection, most: int, state: str | None = None) -> list[RetrainRequest]:
+    """List the newest requests, the newest first; in one state or in any."""
+    columns = [retrain_requests.c[name] for name in RetrainRequest._fields]
+    query = select(*columns).order_by(retrain_requests.c.id.desc()).limit(most)
+    if state is not None:
+        query = query.where(retrain_requests.c.state == state)
+    return [RetrainRequest(*row) for row in connection.execute(query)]
+
+
+def counts(connection: Connection) -> dict[str, int]:
+    """Count the requests by state, with 0 for a state that none is in."""
+    query = select(retrain_requests.c.state, func.count()).group_by(retrain_requests.c.state)
+    return dict.fromkeys(STATES, 0) | dict(connection.execute(query).all())

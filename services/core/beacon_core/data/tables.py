@@ -233,7 +233,7 @@ verdicts = Table(
     Column("verdict", Json, nullable=False),
 )
 
-# Append-only: a person's word on a model version, `decision` approved or rejected; the newest one counts.
+# Append-only: a decision on a model version, approved or rejected; the newest one counts.
 approvals = Table(
     "approvals",
     metadata,

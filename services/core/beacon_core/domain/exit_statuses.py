@@ -1,6 +1,6 @@
 """How a job ends: 0 when it is done, else by what the next try would meet.
 
-An error of ours says by its attribute `exit_status` which one it asks for; those of libraries have a table in
+An error of ours has the status in its attribute `exit_status`; those of libraries have a table in
 platform/job.py.
 """
 

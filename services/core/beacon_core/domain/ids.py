@@ -12,7 +12,7 @@ TIME_DIGITS = 12
 
 
 def new_id() -> str:
-    """48 bits of milliseconds, then 80 random bits: unique, but no secret (the generator is seeded once a process)."""
+    """48 bits of milliseconds, then 80 random bits: unique, but no secret (one seed per process)."""
     return _digits(getrandbits(80), 80)
 
 

@@ -32,7 +32,7 @@ def whole_or_same(value: Any) -> Any:
 
 
 def check_integer(value: object) -> int:
-    """Return `value`, a whole number of 64 bits; raises ValueError that tells the rule it breaks."""
+    """Return `value`, a whole number of 64 bits; raises ValueError with the rule that it breaks."""
     if type(value) is int:
         if value in INT64:
             return value

@@ -15,7 +15,7 @@ Step = Literal["adopt", "begin", "check", "dark", "shadow", "canary", "release",
 
 
 Outcome = Literal["begun", "pass", "fail", "inconclusive", "promoted", "rolled_back", "kept", "refused"]
-"""Of a row. A run's last row has the step `end` and says `promoted`, `rolled_back` (users had seen the model),
+"""Of a row. A run's last row has the step `end` and the outcome `promoted`, `rolled_back` (users had seen the model),
 `refused` (something spoke against it before they did) or `kept` (the old one serves on, nothing was proven)."""
 
 

@@ -1,7 +1,7 @@
-"""No credential is told to anybody: what is masked, and how an exception is worded. The one home of both.
+"""No credential leaves a process: what is masked, and the message of an exception. The one home of both.
 
-`mask` stands before everything that leaves a process for people: log lines, the store's words on failures, pages, the
-registry's texts, spans. It knows the credentials of this process's environment in the spellings that libraries quote,
+`mask` stands before everything that leaves a process for people: log lines, failures in the store, pages, texts in
+the registry, spans. It knows the credentials of this process's environment in the spellings that libraries quote,
 and the forms in which credentials commonly stand in a text.
 """
 
@@ -65,10 +65,10 @@ def mask_all(value: Any) -> Any:
 
 
 def word(error: BaseException) -> str:
-    """What an exception says, on one line and masked.
+    """The message of an exception, on one line and masked.
 
-    One of Beacon's own is worded as it is. A foreign one may quote a header, an address or what it could not read:
-    it is worded where its kind is known to quote nothing, and is its type alone elsewhere.
+    One of Beacon's own has its whole message. A foreign one may quote a header, an address or what it could not read:
+    it has its message where its kind is known to quote nothing, and is its type alone elsewhere.
     """
     if isinstance(error, OSError) and error.errno is not None and error.strerror:
         return _line(error.strerror if error.filename is None else f"{error.filename}: {error.strerror}")
@@ -85,8 +85,8 @@ def word(error: BaseException) -> str:
 
 def word_with_type(error: BaseException) -> str:
     """`word` behind the name of the exception's type, for whoever looks for a fault."""
-    name, said = type(error).__name__, word(error)
-    return said if said.startswith(name) else f"{name}: {said}"
+    name, message = type(error).__name__, word(error)
+    return message if message.startswith(name) else f"{name}: {message}"
 
 
 def _is_own(error: BaseException) -> bool:
@@ -130,7 +130,7 @@ def _in_address(text: str) -> set[str]:
     """The password of a URL, also of one whose password should have been quoted."""
     whole, _, _ = text.partition("://")[2].rpartition("@")
     user, _, password = whole.partition(":")
-    # A password that is the user's name protects nothing, and may be a word of every second line.
+    # A password that is the user's name protects nothing, and may stand in every second line.
     if not password or password == user:
         return set()
     return {password, unquote(password), base64.b64encode(unquote(whole).encode()).decode()}

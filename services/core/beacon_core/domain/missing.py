@@ -1,4 +1,4 @@
-"""Words for a missing value in a table of text."""
+"""Markers of a missing value in a table of text."""
 
 from beacon_core.domain.product import Product
 
@@ -8,9 +8,9 @@ PANDAS_WORDS = frozenset(
         *("<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"),
     }
 )
-"""What pandas.read_csv takes for missing, unless told otherwise."""
+"""What pandas.read_csv takes for missing, unless configured otherwise."""
 
 
 def missing_words(product: Product) -> frozenset[str]:
-    """Return pandas' words and those of the product's own data files."""
+    """Return pandas' markers and those of the product's own data files."""
     return PANDAS_WORDS.union(product.source.missing)

@@ -1,7 +1,7 @@
 """What counts as one number where two ways of writing it meet: float32 for what goes into a model, steps for answers.
 
 A bound that was taken from some values (training's range, the bins of a drift profile) is held against others that came
-another way. A client that sends float32 says 0.050680119544 of what the file calls 0.05068011873981862; the model sees
+another way. A client of float32 sends 0.050680119544 for what the file has as 0.05068011873981862; the model sees
 the same number, and so must whoever compares.
 """
 
@@ -10,13 +10,13 @@ import math
 from collections.abc import Iterable
 
 STEPS = 1e5
-"""Predictions and their intervals are told in steps of this fraction of the target's unit."""
+"""Predictions and their intervals are rounded to steps of this fraction of the target's unit."""
 _SINGLE_STEPS = 2.0**29  # a float32 has 29 binary digits less than a double,
 _LEAST_STEP = 2.0**-149  # and no step is smaller
 
 
 def rounded(values: Iterable[float]) -> list[float]:
-    """Answers as they are told."""
+    """Values as answers have them."""
     return [round(value * STEPS) / STEPS for value in values]
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 
 EXAMPLE = "2026-01-31T12:00:00Z"
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
-"""Feast's word for "never". pandas ends in 1677: an older time in a table would stop everything that reads it later."""
+"""Feast's value for "never". pandas ends in 1677: an older time in a table would stop all that reads it later."""
 MOST_AHEAD = timedelta(minutes=5)
 """A client's clock may run a little ahead of ours; what lies further ahead is a mistake."""
 HOUR_24 = re.compile(r"(.{7,10}[T ])24(?=(?::?00(?::?00(?:[.,]0+)?)?)?(?:[-+ Z]|$))", re.ASCII)
@@ -20,7 +20,7 @@ class TimeRangeError(ValueError):
 
 
 def read_time(text: object, zone: tzinfo | None = None) -> datetime:
-    """Read a time into UTC; `zone` is that of a text that names none. Raises ValueError that tells the rule.
+    """Read a time into UTC; `zone` is that of a text that names none. Raises ValueError with the rule.
 
     Digits behind the microsecond are cut off. 24:00 is 0:00 of the next day. A leap second is the second that follows
     it, as in POSIX and PostgreSQL: no clock here has a 61st second.

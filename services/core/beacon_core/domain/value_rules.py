@@ -7,7 +7,7 @@ import msgspec
 
 
 class Problem(NamedTuple):
-    """The rule that a value breaks, in words, and the error code of it."""
+    """The rule that a value breaks, as text, and its error code."""
 
     code: str
     rule: str

@@ -49,7 +49,7 @@ class Contestant(msgspec.Struct, frozen=True):
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """What was compared, on which rows, and what came of it. `moment` is UTC, ISO 8601."""
+    """What was compared, on which rows, and the outcome. `moment` is UTC, ISO 8601."""
 
     product: str
     outcome: Outcome

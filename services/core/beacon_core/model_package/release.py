@@ -13,7 +13,7 @@ from beacon_core.platform.files import write_whole
 
 
 class ReleaseError(ValueError):
-    """The release file is missing or does not say what to serve."""
+    """The release file is missing or does not name what to serve."""
 
     exit_status = REFUSED
 
@@ -34,7 +34,7 @@ def read_release(file: Path) -> Release:
     except msgspec.DecodeError as error:
         raise ReleaseError(f"{file}: {error}") from error
     for pin in (release.model, release.shadow):
-        # Name and version become folder names: nothing but plain words may pass.
+        # Name and version become folder names: nothing but letters, digits, - and _ may pass.
         if pin is not None and not (NAME.fullmatch(pin.name) and NAME.fullmatch(pin.version)):
             raise ReleaseError(f"{file}: {pin.name!r} version {pin.version!r} is not a valid name")
     return release

@@ -15,7 +15,7 @@ request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 trace_id: ContextVar[str | None] = ContextVar("trace_id", default=None)
 
 steps = logging.getLogger("beacon.steps")
-"""Where job and stages tell that they ended, for machines; disabled where a person reads what the job itself says."""
+"""Where job and stages log that they ended, for machines; disabled where a person reads the lines of the job itself."""
 
 
 class RequestContext(logging.Filter):
@@ -67,14 +67,14 @@ def configure_logging(service: str, version: str, level: str) -> None:
 
 
 def _tell_uncaught(kind: type[BaseException], error: BaseException | None, stack: TracebackType | None) -> None:
-    """What nobody caught is a record, too: Python's own words would go past the mask."""
+    """What nobody caught is a record, too: Python's own output would go past the mask."""
     if error is None or issubclass(kind, SystemExit | KeyboardInterrupt):
         return
     logging.getLogger("beacon").critical("unexpected error", exc_info=(kind, error, stack))
 
 
 def configure_job_logging(job: str, version: str, level: str, log_format: str = "auto") -> None:
-    """The same for a job, whose libraries speak from WARNING on; or plain lines, see `Settings.log_format`."""
+    """The same for a job, whose libraries log from WARNING on; or plain lines, see `Settings.log_format`."""
     configure_logging(job, version, level)
     least = logging.getLevelNamesMapping()[level]
     logging.root.setLevel(max(least, logging.WARNING))

@@ -1,4 +1,4 @@
-"""OpenTelemetry as Beacon uses it; imported only where spans are made (trace_settings.py says when)."""
+"""OpenTelemetry as Beacon uses it; imported only where spans are made (see trace_settings.py)."""
 
 import contextlib
 import sys
@@ -23,7 +23,7 @@ UNNAMED = "unknown_service"
 
 
 class ChosenIds(RandomIdGenerator):
-    """Random ids, but for a next trace's that was chosen (0: none): a trace that begins here has the id of the logs."""
+    """Random ids, but for the trace id that was set for the next trace (0: none): it is the id of the logs."""
 
     def __init__(self) -> None:
         self.next_trace = 0
@@ -91,17 +91,21 @@ def telling_failures(span: otel.Span) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        said = word(error)
+        message = word(error)
         stack = "".join(traceback.format_tb(error.__traceback__))
         kind = f"{type(error).__module__}.{type(error).__qualname__}"
-        about = {"exception.type": kind, "exception.message": said, "exception.stacktrace": f"{stack}{kind}: {said}"}
+        about = {
+            "exception.type": kind,
+            "exception.message": message,
+            "exception.stacktrace": f"{stack}{kind}: {message}",
+        }
         span.add_event("exception", about)
         span.set_status(otel.Status(otel.StatusCode.ERROR, word_with_type(error)))
         raise
 
 
 def _resource(service: str, version: str) -> Resource:
-    """What OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES say, and our names where they say nothing."""
+    """OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES, and our names where they are not set."""
     found = Resource.create()
     name = str(found.attributes[SERVICE_NAME]).strip()
     own = {SERVICE_NAME: name if name and not name.startswith(UNNAMED) else f"beacon-{service}"}

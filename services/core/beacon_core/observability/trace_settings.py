@@ -26,7 +26,7 @@ MOST_SECONDS = 600.0
 HEADER = re.compile(r"\s*[!#$%&'*+.^_`|~0-9A-Za-z-]+\s*=(.*)", re.DOTALL)
 
 Environment = Mapping[str, str]
-Say = Callable[[str], object]
+Report = Callable[[str], object]
 
 
 class TraceSettings(msgspec.Struct, frozen=True):
@@ -54,42 +54,42 @@ def propagates(environment: Environment = os.environ) -> bool:
 def read_trace_settings(environment: Environment = os.environ) -> TraceSettings:
     """Everything in force, with what is not."""
     problems: list[str] = []
-    say = problems.append
-    exporters = _exporters(environment, say)
-    _check_propagators(environment, say)
-    sampler, ratio = _sampler(environment, say if exporters else _quiet)
-    seconds = _timeout(environment, say if OTLP in exporters else _quiet)
+    report = problems.append
+    exporters = _exporters(environment, report)
+    _check_propagators(environment, report)
+    sampler, ratio = _sampler(environment, report if exporters else _quiet)
+    seconds = _timeout(environment, report if OTLP in exporters else _quiet)
     return TraceSettings(exporters, seconds, sampler, ratio, tuple(problems))
 
 
 def _quiet(_problem: str) -> None:
-    """Who only asks whether spans are made, tells nobody why not."""
+    """Report nothing: for callers that only ask whether spans are made."""
 
 
 def _names(text: str) -> list[str]:
     return list(dict.fromkeys(name for part in text.split(",") if (name := part.strip().lower())))
 
 
-def _exporters(environment: Environment, say: Say) -> tuple[str, ...]:
+def _exporters(environment: Environment, report: Report) -> tuple[str, ...]:
     disabled = environment.get("OTEL_SDK_DISABLED", "").strip().lower()
     if disabled == "true":
         return ()
     if disabled not in {"", "false"}:
-        say(f"OTEL_SDK_DISABLED: {disabled!r} is neither true nor false, and switches nothing off")
+        report(f"OTEL_SDK_DISABLED: {disabled!r} is neither true nor false, and switches nothing off")
     name, address = _first(environment, "ENDPOINT")
     names = _names(environment.get("OTEL_TRACES_EXPORTER", ""))
     if not names:
         # OpenTelemetry's own default is a collector on this machine; Beacon's is none.
         names = [OTLP] if address else []
     for unknown in [each for each in names if each not in {OTLP, CONSOLE, NONE}]:
-        say(f"OTEL_TRACES_EXPORTER: {unknown!r} is not supported and gets no traces; use otlp, console or none")
+        report(f"OTEL_TRACES_EXPORTER: {unknown!r} is not supported and gets no traces; use otlp, console or none")
     if NONE in names:
         if len(names) > 1:
-            say("OTEL_TRACES_EXPORTER: 'none' beside others means none")
+            report("OTEL_TRACES_EXPORTER: 'none' beside others means none")
         return ()
     if OTLP in names:
         for problem in _otlp_problems(environment, name, address):
-            say(f"{problem}; no traces are sent")
+            report(f"{problem}; no traces are sent")
             names = [each for each in names if each != OTLP]
     return tuple(each for each in names if each in {OTLP, CONSOLE})
 
@@ -125,37 +125,37 @@ def _first(environment: Environment, part: str) -> tuple[str, str]:
     return (name, environment[name]) if environment.get(name) else (other, environment.get(other, ""))
 
 
-def _check_propagators(environment: Environment, say: Say) -> None:
+def _check_propagators(environment: Environment, report: Report) -> None:
     names = _names(environment.get("OTEL_PROPAGATORS", ""))
     others = [name for name in names if name not in {TRACE_CONTEXT, NONE}]
     if others:
         rest = f"{TRACE_CONTEXT} holds" if propagates(environment) else "no trace is continued or passed on"
-        say(f"OTEL_PROPAGATORS: {', '.join(map(repr, others))} not supported, only {TRACE_CONTEXT} is; {rest}")
+        report(f"OTEL_PROPAGATORS: {', '.join(map(repr, others))} not supported, only {TRACE_CONTEXT} is; {rest}")
 
 
-def _sampler(environment: Environment, say: Say) -> tuple[str, float]:
+def _sampler(environment: Environment, report: Report) -> tuple[str, float]:
     sampler = environment.get("OTEL_TRACES_SAMPLER", "").strip().lower() or USUAL_SAMPLER
     if sampler not in SAMPLERS:
-        say(f"OTEL_TRACES_SAMPLER: {sampler!r} is not supported; {USUAL_SAMPLER} holds. Use {', '.join(SAMPLERS)}")
+        report(f"OTEL_TRACES_SAMPLER: {sampler!r} is not supported; {USUAL_SAMPLER} holds. Use {', '.join(SAMPLERS)}")
         return USUAL_SAMPLER, 1.0
     text = environment.get("OTEL_TRACES_SAMPLER_ARG", "").strip()
     if sampler not in RATIO_SAMPLERS or not text:
         return sampler, 1.0
     ratio = _number(text)
     if not 0 <= ratio <= 1:
-        say(f"OTEL_TRACES_SAMPLER_ARG: {text!r} is no share from 0 to 1; all is kept")
+        report(f"OTEL_TRACES_SAMPLER_ARG: {text!r} is no share from 0 to 1; all is kept")
         return sampler, 1.0
     return sampler, ratio
 
 
-def _timeout(environment: Environment, say: Say) -> float:
+def _timeout(environment: Environment, report: Report) -> float:
     name, text = _first(environment, "TIMEOUT")
     if not text:
         return USUAL_SECONDS
     seconds = _number(text)
     if not 0 < seconds <= MOST_SECONDS:
         # OpenTelemetry for Python counts seconds where others count milliseconds.
-        say(f"{name}: {text!r} is no number of seconds up to {MOST_SECONDS:.0f}; {USUAL_SECONDS:.0f} hold")
+        report(f"{name}: {text!r} is no number of seconds up to {MOST_SECONDS:.0f}; {USUAL_SECONDS:.0f} hold")
         return USUAL_SECONDS
     return seconds
 

@@ -177,7 +177,7 @@ def _check_header(file: str, header: list[str], product: Product) -> None:
 
 
 def without_a_name(places: list[int]) -> str:
-    """What to say of the columns at `places`, counted from 1, that a header gives no name."""
+    """The message on the columns at `places`, counted from 1, that a header gives no name."""
     listed = ", ".join(map(str, places))
     return f"column {listed} has no name" if len(places) == 1 else f"columns {listed} have no name"
 

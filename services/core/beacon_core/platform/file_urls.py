@@ -1,4 +1,4 @@
-"""Paths as other programs want to be told of them: the one home of "path to SQLite URL" and "path to file URI".
+"""Paths as other programs want them: the one home of "path to SQLite URL" and "path to file URI".
 
 A path may hold `?`, `#` and `%`, which mean something else in a URL.
 """

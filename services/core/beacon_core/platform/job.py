@@ -3,7 +3,7 @@
     if __name__ == "__main__":
         sys.exit(run_job("drift", main))
 
-`main` returns the exit status, tells what it does by `log`, and puts `job_runs.recorded` around each of its stages.
+`main` returns the exit status, logs what it does by `log`, and puts `job_runs.recorded` around each of its stages.
 `run_command` does the same for a program whose answer is what it prints.
 """
 
@@ -61,7 +61,7 @@ def run_job(name: str, main: Callable[[], int]) -> int:
 
 
 def run_command(name: str, main: Callable[[Settings], int]) -> int:
-    """Run what a person calls; its exit status. A failure is one line on stderr, as `main` words it or as a mistake."""
+    """Run what a person calls; its exit status. A failure is one line on stderr, a mistake of ours its stack."""
     logs.configure_logging(name, Settings().build_version, "WARNING")
     try:
         clean_credentials()
@@ -110,7 +110,7 @@ def ending(refused: str, again: str, busy: str = "", *, level: int = logging.ERR
 
 
 def complain(name: str, error: BaseException) -> None:
-    """Tell the person who called `name` what went wrong."""
+    """Write the error of the command `name` to stderr, in one line."""
     sys.stderr.write(f"{name}: {word(error)}\n")
 
 

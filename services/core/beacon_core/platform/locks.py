@@ -9,7 +9,7 @@ from beacon_core.domain.exit_statuses import TRY_AGAIN
 
 
 class BusyError(RuntimeError):
-    """Somebody else holds the lock; the message says who, as far as it is known, and so does `holder`."""
+    """Somebody else holds the lock; the message and `holder` name who, as far as it is known."""
 
     exit_status = TRY_AGAIN
 
@@ -22,7 +22,7 @@ class BusyError(RuntimeError):
 def exclusive(file: Path, taken: str, holder: str = "") -> Iterator[None]:
     """Hold the lock of `file` for the block; raises `BusyError`, which begins with `taken`, where another holds it.
 
-    `holder` stands in the file meanwhile, so that who comes too late is told of it.
+    `holder` stands in the file meanwhile, so that the error of a second one names it.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("a+", encoding="utf-8") as stream:

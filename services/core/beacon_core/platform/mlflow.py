@@ -1,6 +1,6 @@
 """MLflow's REST API over plain HTTP: the one client of all who need neither its library nor the seconds it takes.
 
-Who asks is said as MLflow's own client says it: a user in the address, else MLFLOW_TRACKING_USERNAME and
+Authentication is that of MLflow's own client: a user in the address, else MLFLOW_TRACKING_USERNAME and
 MLFLOW_TRACKING_PASSWORD, else MLFLOW_TRACKING_TOKEN.
 """
 
@@ -154,7 +154,7 @@ def user_of(address: str) -> tuple[str, str, str]:
 
 
 def sign_in(address: str, environment: Mapping[str, str] = os.environ) -> tuple[str, dict[str, str]]:
-    """The address without a user, and the header that says who asks."""
+    """The address without a user, and the header of authentication."""
     plain, name, password = user_of(address)
     if not name:
         name, password = (environment.get(f"MLFLOW_TRACKING_{part}", "") for part in ("USERNAME", "PASSWORD"))

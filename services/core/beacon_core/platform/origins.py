@@ -1,4 +1,4 @@
-"""What a setting of the web may name: origins, and the path below which a proxy shows a service.
+"""What settings of HTTP may hold: CORS origins, and the path below which a proxy shows a service.
 
 Each function raises `ValueError` with the rule.
 """

@@ -1,6 +1,6 @@
-"""What a setting may name: a folder, a file, an address, a database. Each function raises `ValueError` with the rule.
+"""Locations that a setting may name: a folder, a file, a database, a remote.
 
-Nothing here quotes an address: it may hold a password.
+Each function raises `ValueError` with the rule. Nothing here quotes an address: it may hold a password.
 """
 
 import os
@@ -60,7 +60,7 @@ def database(text: str) -> str:
         if scheme not in {"sqlite", "postgresql"}:
             raise ValueError(scheme)
         path = sqlite_file(text)
-    except Exception:  # noqa: BLE001 - whatever it is, its words may quote the password
+    except Exception:  # noqa: BLE001 - whatever it is, its message may quote the password
         raise ValueError(DATABASE_RULE) from None
     if path is None:
         return text

@@ -78,7 +78,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     drift_every_seconds: float = 3600.0
     """How often a laptop runs its jobs: drift, then a retraining that was asked for, then the promotion."""
     promote_every_seconds: float = 10.0
-    """How often a laptop's promoter looks for a verdict, a person's word and a breach of the watch."""
+    """How often a laptop's promoter looks for a verdict, an approval and a breach of the watch."""
     drift_shards: int = 1
     """How many processes of an Indexed Job share the profiling (their number comes as JOB_COMPLETION_INDEX)."""
     retrain_cronjob: str = ""
@@ -105,7 +105,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     idle_timeout_seconds: float = 620.0
     """How long a connection may rest before its next request, or more of an answer: longer than proxies let it."""
     overload_seconds: float = 0.25
-    """How long answers to a crowd may take before the rest of it is told to come back; `make run` gives it more."""
+    """How long waiting requests may take before the rest are shed (503 with Retry-After); `make run` gives it more."""
     max_batch_rows: int = 1000
     """Most rows in one batch."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
@@ -113,7 +113,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_format: Literal["auto", "json", "plain"] = "auto"
     """How jobs log: auto is plain lines for a person at a terminal, else JSON. Servers log JSON."""
     access_log: bool = True
-    """One log line a request."""
+    """One log line per request."""
     build_version: str = "0.1.0"
     """Version of this build, as shown in beacon_build_info."""
     build_revision: str = "unknown"
@@ -155,7 +155,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return self.dvc_remote or str(self.home / "dvc-remote")
 
     def environment(self) -> dict[str, str]:
-        """The variables of the places that were given, whole, for a process that starts in another folder."""
+        """The variables of the locations that were given, whole, for a process that starts in another folder."""
         fields = {field.name: field.default for field in msgspec.structs.fields(self)}
         given = {name: getattr(self, name) for name in PLACES if getattr(self, name) != fields[name]}
         return {f"{PREFIX}{name.upper()}": str(value) for name, value in {**given, "home": self.home}.items()}
@@ -179,7 +179,7 @@ PLACES: dict[str, Callable[[str], object]] = {
     "mlflow_url": addresses.http_address,
     "inference_metrics_url": addresses.http_address,
 }
-"""What the settings that name a place may say."""
+"""What the settings that name a location may hold."""
 READERS = PLACES | {"cors_origins": origins.origins, "path_prefix": origins.path_prefix}
 
 

@@ -36,7 +36,7 @@ from beacon_core.web.telemetry import AccessLog, Telemetry
 
 log = logging.getLogger(__name__)
 
-# Requests that wait for a Flask thread; more are told to come back.
+# Requests that wait for a Flask thread; more are shed.
 FLASK_THREADS = 8
 FLASK_QUEUE = 64
 FORWARDED_PREFIX = b"x-forwarded-prefix"
@@ -109,7 +109,7 @@ class Application:
             await send({"type": "websocket.close"})
 
     def refuse(self, error: BeaconError) -> Response:
-        """Word and count the refusal of what could not be read as a request."""
+        """The response to what could not be read as a request, counted."""
         request = Request({"method": "", "headers": ()})
         request.error_code = error.code
         self._telemetry.answered(request, error.status)
@@ -152,14 +152,14 @@ class Application:
 
     def _below_prefix(self, scope: Scope, request: Request) -> Scope:
         """Take a proxy's path off, if it left it there; `root_path` is what pages put before their links."""
-        told = request.headers.get(FORWARDED_PREFIX)
-        if not self._prefix and told is None:
+        forwarded = request.headers.get(FORWARDED_PREFIX)
+        if not self._prefix and forwarded is None:
             return scope
         path: str = scope["path"]
         left_there = bool(self._prefix) and (path + "/").startswith(self._prefix + "/")
         if left_there:
             path = path[len(self._prefix) :] or "/"
-        root = forwarded_prefix(told) if told else ""
+        root = forwarded_prefix(forwarded) if forwarded else ""
         if not root or (left_there and not root.endswith(self._prefix)):
             root += self._prefix  # what one proxy took off lies before what another one left there
         return scope | {"path": path, "root_path": root}

@@ -1,9 +1,9 @@
 """One client's connection: gunicorn's, with what it lacks.
 
-- What cannot be read as a request is told so in the words of every other refusal, and counted.
+- What cannot be read as a request gets the same error body as every other refusal, and is counted.
 - What a client sends behind a request is read once that one is answered. (There it is forgotten, and the client waits.)
-- The body of a HEAD is its body. (There it is the next request, and who shares a proxy's connection speaks for others.)
-- Who asks whether to go on is told to. (There it waits: curl a second, others longer.)
+- The body of a HEAD is its body. (There it is the next request, and a client of a proxy could send one for others.)
+- A client that expects `100 Continue` gets it. (There it waits: curl a second, others longer.)
 - Each client has a time by which it must go on. (There a silent one keeps its connection for ever.)
 
 gunicorn 27 mends these, but for clients that never end the head of a request. MLflow does not take it yet.
@@ -44,7 +44,7 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
         super().__init__(worker)
         self._behind = b""
         self._head_begun = False
-        self._told_to_go_on = False
+        self._continue_sent = False
         self._deadline = NEVER
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -77,7 +77,7 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
     def _read(self) -> None:
         while self._behind and not self._closed:
             parser: Any = self._callback_parser
-            if parser is None:  # it speaks another protocol by now
+            if parser is None:  # it has another protocol by now
                 rest, self._behind = self._behind, b""
                 super().data_received(rest)
             elif parser.is_complete:
@@ -97,8 +97,8 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
             if not self._head_begun:
                 self._head_begun = True
                 self._within(self.app.head_seconds)
-        elif not self._told_to_go_on:
-            self._told_to_go_on = True
+        elif not self._continue_sent:
+            self._continue_sent = True
             if EXPECTS in request.headers_bytes:
                 self._safe_write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
@@ -124,7 +124,7 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
         super()._on_headers_complete()
         self._head_begun = False
         self._deadline = NEVER
-        self._told_to_go_on = False
+        self._continue_sent = False
         return False  # a body may follow, whatever the method
 
     def _setup_callback_parser(self) -> None:

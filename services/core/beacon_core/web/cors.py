@@ -17,7 +17,7 @@ EXPOSED_HEADERS = (
     b"allow, beacon-imputed, beacon-logged, beacon-model-version, inference-header-content-length, retry-after, "
     b"server-timing, www-authenticate, x-request-id"
 )
-# Browsers keep what a preflight said for so long at most: a setting that changed is in force soon.
+# Browsers keep the answer to a preflight for so long at most: a setting that changed is in force soon.
 MAX_AGE_SECONDS = b"600"
 ENDPOINT = "preflight"
 """The metric label of preflights: they are no requests of the route that they ask about."""

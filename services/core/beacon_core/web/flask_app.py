@@ -48,7 +48,7 @@ def root() -> str:
 
 
 def create_flask(name: str) -> Flask:
-    """Make a Flask app that tells the skeleton its route and words its errors as the hot routes do."""
+    """Make a Flask app that hands its route to the skeleton, and whose errors have the body of the hot routes'."""
     app = Flask(name, static_folder=None)
     app.json = StrictJson(app)
     app.before_request(_tell_route)
@@ -76,7 +76,7 @@ def _tell_route() -> None:
 
 
 def beacon_error(error: BeaconError) -> Response:
-    """Word an error as the hot routes do, and tell the skeleton its code."""
+    """The error in the body of the hot routes, its code handed to the skeleton."""
     context = current_request()
     context.error_code = error.code
     response = Response(msgspec.json.encode(error.body(context.id)), error.status, content_type="application/json")

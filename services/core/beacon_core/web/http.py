@@ -42,7 +42,7 @@ class RequestDetails(Protocol):
 
 
 class Request:
-    """One request on its way through: what came in, and what the log line and the metrics will say of it.
+    """One request on its way through: what came in, and what the log line and the metrics will have of it.
 
     `id` is the client's X-Request-Id, else the trace's id; `path` holds the path's parameters; `timings` are pairs of
     stage and seconds; `looked_up` is for how many entities the stage `lookup` asked another system, None where it did
@@ -114,7 +114,7 @@ def error_body(error: BeaconError, request: Request) -> bytes:
 
 
 class Route(NamedTuple):
-    """A hot route: its template (the metric label `endpoint`), method, handler, and how it words errors."""
+    """A hot route: its template (the metric label `endpoint`), method, handler, and the body of its errors."""
 
     template: str
     handler: Handler

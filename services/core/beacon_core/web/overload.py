@@ -1,4 +1,4 @@
-"""Whether more requests wait than the event loop can answer in good time.
+"""Load shedding: whether more requests wait than the event loop can answer in good time.
 
 The loop takes all that has arrived in one round, one after the other, and goes on with what an earlier round left. A
 round that lasts is a queue: who comes late in it has waited that long, and whoever arrives meanwhile will wait as long
@@ -18,8 +18,8 @@ ROUND_REQUESTS = 100
 class Overload:
     """Times the rounds of the running event loop.
 
-    After `round_seconds`, and so many requests, the others of a round are told to come back. Twice this, and a tick, is
-    what the last one taken has waited.
+    After `round_seconds`, and so many requests, the others of a round are shed (503 with Retry-After). Twice this, and
+    a tick, is what the last one taken has waited.
     """
 
     def __init__(self, round_seconds: float) -> None:
@@ -37,7 +37,7 @@ class Overload:
         self._begun, self._requests = now, 0
 
     def turns_away(self, now: float) -> bool:
-        """Whether a request that is taken `now` has to be told to come back."""
+        """Whether a request that is taken `now` has to be shed."""
         self._requests += 1
         # A loop that merely stood still, for want of CPU, has few waiting and answers them all.
         return self._requests > ROUND_REQUESTS and now - self._begun > self._round_seconds

@@ -1,6 +1,6 @@
 """Waiting for an answer for a limited time, fair to a process that gets no CPU.
 
-A process that stood still finds the answer waiting when it wakes up, next to a timer that says that it is too late.
+A process that stood still finds the answer waiting when it wakes up, next to a timer that has run out.
 So the time is counted in ticks of the event loop: a tick lets it look before it judges.
 """
 

@@ -68,7 +68,7 @@ def start(service: str, create: Callable[[Settings], Any], ports: Callable[[Sett
 
 
 def serve(service: str, settings: Settings, create: Callable[[], Any], port: int, metrics_port: int | None) -> None:
-    """Serve until told to stop; `create` makes the ASGI application, inside the worker process.
+    """Serve until stopped; `create` makes the ASGI application, inside the worker process.
 
     `metrics_port` is None where the application shows its metrics on `port` itself.
 

@@ -16,7 +16,7 @@ CALL = "lookup"
 
 
 class Spans:
-    """Makes the spans of a service's requests; `asked` are attributes that say whom the stage `lookup` asks."""
+    """Makes the spans of a service's requests; `asked` are attributes of what the stage `lookup` asks."""
 
     def __init__(self, tracer: "Tracer", asked: dict[str, str]) -> None:
         self._tracer = tracer

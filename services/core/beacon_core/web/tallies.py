@@ -1,6 +1,6 @@
 """Counters and histograms for the event loop's thread: a fifth of the library's cost, the same exposition.
 
-prometheus_client locks and walks the buckets at every step, which at ten steps a request is a third of a prediction.
+prometheus_client locks and walks the buckets at every step, which at ten steps per request is a third of a prediction.
 Here one thread writes, so that a list item is enough; the registry and the text format stay the library's.
 """
 

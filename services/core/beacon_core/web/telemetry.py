@@ -1,4 +1,4 @@
-"""What is told of every request: three metrics and one log line."""
+"""Telemetry of every request: three metrics and one log line."""
 
 import asyncio
 import logging
@@ -30,7 +30,7 @@ LEVEL_NAMES = {level: logging.getLevelName(level) for level in (logging.INFO, lo
 
 
 class AccessLog:
-    """One JSON line a request, in the shape of `beacon_core.observability.logs`."""
+    """One JSON line per request, in the shape of `beacon_core.observability.logs`."""
 
     def __init__(self, service: str, version: str, level: str) -> None:
         self._fixed = {"logger": "beacon.access", "message": "request", "service": service, "version": version}
@@ -111,7 +111,7 @@ class Telemetry:
             self._errors.labels(endpoint, code)
 
     def answered(self, request: Request, status: int) -> float:
-        """Tell of one answered request, with the next group; returns the seconds it took."""
+        """Add one answered request to the next group; returns the seconds it took."""
         seconds = time.perf_counter() - request.started
         request.body = b""  # it may be large
         self._answered.append(Answered(request, status, seconds, time.time()))

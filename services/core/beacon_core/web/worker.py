@@ -16,7 +16,7 @@ from gunicorn.workers import gasgi
 
 from beacon_core.web.connection import Connection
 
-# Connections that the kernel holds meanwhile; uvloop's own default, 100, overrides what gunicorn was told.
+# Connections that the kernel holds meanwhile; uvloop's own default, 100, overrides gunicorn's setting.
 BACKLOG = 2048
 LOOK_SECONDS = 0.02
 # So many at once, then those who are connected already have their turn.
