@@ -82,7 +82,7 @@ def test_ten_promotions_and_ten_rollbacks_cost_no_request_and_the_ledger_is_true
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_bad_model_is_kept_from_the_users_by_its_own_name(laptop: Place, kind: str) -> None:
+def test_a_bad_model_is_rejected_before_users_see_it_by_its_own_reason(laptop: Place, kind: str) -> None:
     pin = build(kind, laptop.models, laptop.base, "2")
     laptop.judged(pin)
     with users(laptop) as asked:
@@ -157,7 +157,7 @@ def test_a_rollback_needs_neither_mlflow_nor_a_release_that_can_be_read(laptop: 
     assert "no_way_back" in again.text
 
 
-def test_a_rollback_amid_another_models_trial_takes_back_what_users_were_answered_by(laptop: Place) -> None:
+def test_a_rollback_amid_another_models_trial_rolls_back_what_users_were_answered_by(laptop: Place) -> None:
     candidate(laptop, "2")
     assert laptop.run("run").status == 0
     candidate(laptop, "3")
@@ -180,7 +180,7 @@ def test_a_rollback_amid_another_models_trial_takes_back_what_users_were_answere
     assert laptop.serving() == "1"
 
 
-def test_a_way_back_that_is_damaged_keeps_the_new_model_out(laptop: Place) -> None:
+def test_a_way_back_that_is_damaged_rejects_the_new_model(laptop: Place) -> None:
     candidate(laptop, "2")
     (laptop.models / laptop.product.name / "1" / "model.onnx").write_bytes(b"gone")
     laptop.run("run")
@@ -240,7 +240,7 @@ def test_the_aliases_follow_what_serves(tmp_path: Path, product: Product) -> Non
         assert aliases() == {"champion": "2", "previous": "1", "challenger": "3"}
 
 
-def test_a_person_takes_the_model_in_service_back_by_rejecting_it(laptop: Place) -> None:
+def test_a_person_rolls_the_model_in_service_back_by_rejecting_it(laptop: Place) -> None:
     candidate(laptop, "2")
     follower = laptop.start("follow")
     try:
@@ -257,7 +257,7 @@ def test_a_person_takes_the_model_in_service_back_by_rejecting_it(laptop: Place)
         kill(follower)
 
 
-def test_the_watch_takes_back_what_is_wrong_once_the_truth_is_known(laptop: Place) -> None:
+def test_the_watch_rolls_back_what_is_wrong_once_the_actuals_are_known(laptop: Place) -> None:
     candidate(laptop, "2")
     process = laptop.start("run", "--watch")
     until(

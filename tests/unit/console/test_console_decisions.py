@@ -102,7 +102,9 @@ def test_another_sites_form_decides_nothing(console, engine, product):
 @pytest.mark.parametrize("outcome", ["fail", "inconclusive"])
 def test_what_the_gate_did_not_let_pass_cannot_be_approved(console, engine, product, outcome):
     add_verdict(engine, product, datetime.now(UTC), outcome=outcome)
-    assert send(console, FORM).status == 404
+    answer = send(console, FORM)
+    assert answer.status == 409
+    assert f"has the verdict {outcome}; only pass can be approved" in answer.body.decode()
     assert kept(engine) == []
 
 

@@ -145,4 +145,6 @@ def test_the_button_rolls_the_model_in_service_back(console, engine):
     )
     assert answer.status == 303
     with engine.connect() as connection:
-        assert newest(connection, TWO.sha256) == REJECTED
+        decided = newest(connection, TWO.sha256)
+    assert decided is not None
+    assert decided.decision == REJECTED

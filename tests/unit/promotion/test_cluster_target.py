@@ -13,7 +13,7 @@ from beacon_core.domain.pins import Pin
 from beacon_core.model_package.release import Release
 from beacon_promotion.targets.kubernetes import target as cluster
 from beacon_promotion.targets.kubernetes.helm import Revision, _revision, documents
-from beacon_promotion.targets.kubernetes.pods import DARK, dark_pod, is_going, is_ready, release_of
+from beacon_promotion.targets.kubernetes.pods import DARK, dark_pod, is_ready, is_terminating, release_of
 
 OLD, NEW = Pin("boston-housing", "1", "a" * 64), Pin("boston-housing", "2", "b" * 64)
 
@@ -148,6 +148,6 @@ def test_a_dark_pod_is_reached_by_nobody_and_knows_no_secret() -> None:
 def test_a_pod_is_ready_until_it_is_told_to_end() -> None:
     ready: dict[str, Any] = {"metadata": {}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}
     assert is_ready(ready)
-    assert not is_going(ready)
+    assert not is_terminating(ready)
     assert not is_ready({"metadata": {}, "status": {}})
-    assert is_going({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}, "status": {}})
+    assert is_terminating({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}, "status": {}})

@@ -17,7 +17,7 @@ from beacon_core.model_package.release import package_folder
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import ROOT
 from beacon_inference.models.model import load_model
-from beacon_promotion.targets.base.refusals import WORDS, of_log, of_pod, reason_of
+from beacon_promotion.targets.base.refusals import MESSAGES, of_log, of_pod, reason_of
 
 AT_LOAD = ("crashes at load", "wrong digest", "wrong schema", "wrong golden answers", "one answer to a batch")
 
@@ -47,7 +47,7 @@ def test_a_package_that_is_not_there_is_named(tmp_path: Path, product: Product) 
 
 
 def test_every_reason_is_one_of_the_ledger() -> None:
-    assert {reason for _, reason in WORDS} <= set(REASONS)
+    assert {reason for _, reason in MESSAGES} <= set(REASONS)
     assert {reason for kind in bad_models.KINDS.values() for reason in kind.reasons} <= set(REASONS)
 
 

@@ -55,7 +55,8 @@ def decide(engine: Engine, product: Product, version: str, decision: str, person
 
 def newest(engine: Engine, sha256: str) -> str | None:
     with engine.connect() as connection:
-        return newest_in(connection, sha256)
+        found = newest_in(connection, sha256)
+    return None if found is None else found.decision
 
 
 def written(engine: Engine) -> list[tuple[str, str, str, str]]:
@@ -83,23 +84,24 @@ def test_another_package_of_the_same_number_was_not_decided(engine: Engine, prod
 
 
 @pytest.mark.parametrize(
-    ("version", "person", "reason", "said"),
+    ("version", "person", "reason", "code", "said"),
     [
-        ("", "ada", "good", "Model  has no verdict"),
-        ("9", "ada", "good", "Model 9 has no verdict"),
-        ("2", " ", "good", "person must be 1 to 64"),
-        ("2", "a" * 65, "good", "person must be 1 to 64"),
-        ("2", "ada", " ", "reason must be 1 to 500"),
-        ("3", "ada", "good", "Model 3 has the verdict inconclusive; only pass"),
+        ("", "ada", "good", "not_found", "Model  has no verdict"),
+        ("9", "ada", "good", "not_found", "Model 9 has no verdict"),
+        ("2", " ", "good", "invalid_body", "person must be 1 to 64"),
+        ("2", "a" * 65, "good", "invalid_body", "person must be 1 to 64"),
+        ("2", "ada", " ", "invalid_body", "reason must be 1 to 500"),
+        ("3", "ada", "good", "verdict_not_passed", "Model 3 has the verdict inconclusive; only pass"),
     ],
 )
 def test_what_cannot_be_approved_is_said_and_not_written(
-    version: str, person: str, reason: str, said: str, engine: Engine, product: Product
+    version: str, person: str, reason: str, code: str, said: str, engine: Engine, product: Product
 ) -> None:
     judged(engine, product, "2", "pass")
     judged(engine, product, "3", "inconclusive")
-    with pytest.raises(BeaconError, match=said):
+    with pytest.raises(BeaconError, match=said) as refused:
         decide(engine, product, version, APPROVED, person, reason)
+    assert (refused.value.code, refused.value.status) == (code, BeaconError(code, "").status)
     assert written(engine) == []
 
 
@@ -121,6 +123,10 @@ def test_the_job_approves_once_and_refuses_in_one_line(product: Product, tmp_pat
     judged(engine, product, "2", "pass")
     bad = make("approve", tmp_path, "")
     assert (bad.returncode, bad.stderr) == (1, "approve: reason must be 1 to 500 characters on one line.\n")
+    judged(engine, product, "3", "inconclusive")
+    refused = make("approve", tmp_path, "read the report", "3")
+    said = "approve: Model 3 has the verdict inconclusive; only pass can be approved.\n"
+    assert (refused.returncode, refused.stderr) == (1, said)
     assert written(engine) == []
     done = make("approve", tmp_path, "read the report")
     assert (done.returncode, done.stdout) == (0, f"{product.name} version 2 is approved by ada\n"), done.stderr

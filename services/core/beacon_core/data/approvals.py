@@ -37,7 +37,8 @@ def decide(
     """Write the decision on the package that the newest verdict is about; False when the newest one is the same.
 
     Approving takes a verdict that passed, rejecting takes any. `sha256` is the package that the person read
-    about, where that is known. Raises `BeaconError`: invalid_body, not_found, idempotency_conflict (another package).
+    about, where that is known. Raises `BeaconError`: invalid_body, not_found (no verdict), verdict_not_passed,
+    idempotency_conflict (another package).
     """
     if decision not in {APPROVED, REJECTED}:
         raise BeaconError("invalid_body", f"decision must be {APPROVED} or {REJECTED}.", "decision")
@@ -52,7 +53,7 @@ def decide(
         )
     if decision == APPROVED and found.outcome != PASS:
         rule = f"Model {version} has the verdict {found.outcome}; only {PASS} can be approved."
-        raise BeaconError("not_found", rule, "version")
+        raise BeaconError("verdict_not_passed", rule, "version")
     if sha256 is not None and sha256 != found.sha256:
         rule = f"Another package of model {version} was judged meanwhile. Read its verdict first."
         raise BeaconError("idempotency_conflict", rule, "sha256")

@@ -29,6 +29,7 @@ STATUS_OF: dict[str, int] = {
     "method_not_allowed": 405,
     "request_timeout": 408,
     "request_in_progress": 409,
+    "verdict_not_passed": 409,
     "body_too_large": 413,
     "uri_too_long": 414,
     "unsupported_media_type": 415,

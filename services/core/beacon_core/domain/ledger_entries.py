@@ -15,8 +15,8 @@ Step = Literal["adopt", "begin", "check", "dark", "shadow", "canary", "release",
 
 
 Outcome = Literal["begun", "pass", "fail", "inconclusive", "promoted", "rolled_back", "kept", "refused"]
-"""Of a row. A run's last row has the step `end` and the outcome `promoted`, `rolled_back` (users had seen the model),
-`refused` (something spoke against it before they did) or `kept` (the old one serves on, nothing was proven)."""
+"""Of a row. A run's last row has the step `end` and says `promoted`, `rolled_back` (users had seen the model),
+`refused` (it broke a limit before they did) or `kept` (the old one serves on, nothing was proven)."""
 
 
 Reason = Literal[
@@ -44,7 +44,7 @@ Reason = Literal[
     "by_hand",
     "target_down",
 ]
-"""Why a model was kept out or taken back; the closed set that the page and the tests go by."""
+"""Why a model was rejected or rolled back; the closed set that the page and the tests go by."""
 
 
 REASONS: tuple[str, ...] = get_args(Reason)

@@ -18,7 +18,7 @@ from kubernetes.config.incluster_config import InClusterConfigLoader
 from urllib3.exceptions import HTTPError
 
 from beacon_core.domain.exit_statuses import TRY_AGAIN
-from beacon_core.domain.masking import word_with_type
+from beacon_core.domain.masking import mask, word_with_type
 from beacon_core.platform.pod import ACCOUNT
 
 TIMEOUT_SECONDS = 10
@@ -68,9 +68,15 @@ class Access(msgspec.Struct, frozen=True):
         except ApiException as error:
             raise ClusterError(f"{operation.__name__}: {_said(error)}", error.status or None) from error
         except (HTTPError, OSError, ConfigException) as error:
-            origin = error.__cause__ or error.__context__ or error  # urllib3 wraps what happened
-            raise ClusterError(f"{operation.__name__}: {word_with_type(origin)}") from error
+            raise ClusterError(f"{operation.__name__}: {_worded(error)}") from error
         return content
+
+
+def _worded(error: Exception) -> str:
+    """What happened, which urllib3 wraps; of an account that cannot be used, what the client says of its files."""
+    if isinstance(error, ConfigException):
+        return mask(str(error))
+    return word_with_type(error.__cause__ or error.__context__ or error)
 
 
 def _said(error: ApiException) -> str:
@@ -94,5 +100,5 @@ def pod_access(environment: Mapping[str, str] = os.environ, account: Path = ACCO
         loader.load_and_set(configuration)
         namespace = (account / "namespace").read_text(encoding="utf-8").strip()
     except (ConfigException, OSError) as error:
-        raise ClusterError(f"this pod has no access to its cluster: {word_with_type(error)}") from error
+        raise ClusterError(f"this pod has no access to its cluster: {_worded(error)}") from error
     return Access(configuration, namespace)

@@ -24,6 +24,7 @@ MEANING = {
     "method_not_allowed": "the route takes another method",
     "request_timeout": "the body (or the head) did not arrive in time",
     "request_in_progress": "a request with this id is under way",
+    "verdict_not_passed": "the model's verdict is not pass, so it cannot be approved (the console's)",
     "body_too_large": "the body is larger than the limit",
     "uri_too_long": "the request line is too long",
     "unsupported_media_type": "the content type (or encoding) is not supported",

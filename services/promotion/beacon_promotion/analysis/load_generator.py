@@ -38,7 +38,7 @@ class LoadResponse(msgspec.Struct, frozen=True):
 
     @property
     def failed(self) -> bool:
-        """No answer, or one that is the server's fault."""
+        """No response, or one with a 5xx."""
         return self.status == 0 or self.status >= 500
 
     @property
@@ -128,7 +128,7 @@ def send_all(
         try:
             return [found for found in pool.map(one, range(len(requests))) if found is not None]
         finally:
-            left.set()  # a run that is told to end does not wait for the rest
+            left.set()  # a run that was stopped does not wait for the rest
 
 
 def send_golden(instances: Sequence[Instance], manifest: Manifest, api_key: str) -> GoldenResults:
@@ -144,6 +144,6 @@ def send_golden(instances: Sequence[Instance], manifest: Manifest, api_key: str)
             if right and response.version == manifest.version:
                 continue
             wrong += 1
-            told = f"{response.value} of version {response.version}" if response.value is not None else response.body
-            first = first or f"{instance.name}: {told or 'no answer'}, not {case.prediction} of {manifest.version}"
+            found = f"{response.value} of version {response.version}" if response.value is not None else response.body
+            first = first or f"{instance.name}: {found or 'no answer'}, not {case.prediction} of {manifest.version}"
     return GoldenResults(asked, wrong, first)

@@ -1,4 +1,4 @@
-"""What was measured of one phase: figures only, no opinion. `judge.py` holds them to the limits."""
+"""What was measured of one phase: figures only. `judge.py` compares them with the limits."""
 
 from msgspec import Struct
 
@@ -45,7 +45,7 @@ class Measures(Struct, frozen=True, kw_only=True):
     """A phase: the model that is judged, and the one beside it (None for a first model).
 
     `pairs` are requests that both answered, and `agreement` is the correlation of the two answers. `instances` are the
-    pins that the instances say they serve.
+    pins that the instances report.
     """
 
     new: Side

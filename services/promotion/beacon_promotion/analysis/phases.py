@@ -80,7 +80,7 @@ def dark(options: PhaseOptions) -> Measures:
 
 
 def shadow(options: PhaseOptions) -> Measures | None:
-    """The candidate beside the released model on the users' requests; None where nobody asked, or without the store."""
+    """The candidate beside the released model on the users' requests; None without traffic or database."""
     if options.old is None:
         return None
     options.target.shadow(options.new)
@@ -105,7 +105,7 @@ def shadow(options: PhaseOptions) -> Measures | None:
 
 
 def canary(options: PhaseOptions) -> Measures | None:
-    """The candidate answers a share of the users; None where the target cannot split, or nobody asked."""
+    """The candidate answers a share of the users; None without traffic, or where the target cannot split."""
     if not options.target.splits or options.old is None:
         return None
     options.target.canary(options.new, options.product.policy.rollout.canary_share)
@@ -143,7 +143,7 @@ def golden_of(target: PromotionTarget, manifest: Manifest, api_key: str) -> tupl
 
 
 def count_windows(options: PhaseOptions, groups: Sequence[Sequence[Instance]]) -> list[list[scrape.ScrapedCounts]]:
-    """What each group of instances counted in each window of a phase; ends at once where nobody asks."""
+    """What each group of instances counted in each window of a phase; ends early without traffic."""
     windows = options.product.policy.rollout.windows[1]
     seconds = options.product.policy.rollout.phase_seconds / windows
     found: list[list[scrape.ScrapedCounts]] = [[] for _ in groups]

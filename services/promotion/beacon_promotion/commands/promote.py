@@ -42,7 +42,7 @@ STARTERS = "beacon.inference"
 def main() -> int:
     """Do what is asked; a failure is one clear line and an exit status."""
     given = _arguments()
-    # A run that is told to end leaves through the blocks that clean up after it.
+    # A run that gets SIGTERM leaves through the blocks that clean up after it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         settings = load_settings()
@@ -107,12 +107,12 @@ def follow(reconciler: Reconciler, engine: Engine, settings: Settings) -> int:
                 migrated = True
             reconciler.reconcile()
         except (NoCandidateError, BusyError) as quiet:
-            last, told = str(quiet), last
-            if last != told:
+            last, before = str(quiet), last
+            if last != before:
                 log.info(last)
         except (ReleaseFailedError, TargetUnavailableError, DatabaseUnavailableError, OSError) as error:
-            last, told = word(error), last
-            if last != told:
+            last, before = word(error), last
+            if last != before:
                 log.warning("try again: %s", last)
         except Exception:  # noqa: BLE001 - a mistake of ours must not end what else `make run` keeps up
             log.exception("this pass failed")

@@ -16,7 +16,7 @@ AGAIN = frozenset({"interrupted", "target_down", "package_missing"})
 
 
 class NoCandidateError(Exception):
-    """Nothing is to be promoted; the message says why. `asked` and refused: somebody named a version."""
+    """Nothing is to be promoted; the message says why."""
 
 
 class Candidate(msgspec.Struct, frozen=True):
@@ -76,10 +76,10 @@ def _tried(connection: Connection, product: Product, pin: Pin, since: datetime) 
         for entry in ledger.ends(connection, product.name)
         if (entry.after if entry.action == "promote" else entry.before) == pin and entry.moment > since
     ]
-    told = [entry for entry in mine if entry.reason not in AGAIN]
-    against = next((entry for entry in told if entry.reason != "too_few_samples"), None)
+    conclusive = [entry for entry in mine if entry.reason not in AGAIN]
+    against = next((entry for entry in conclusive if entry.reason != "too_few_samples"), None)
     if against is not None:
         return f"was tried before, and {against.outcome}: {against.message}"
-    if len(told) >= product.policy.rollout.tries:
-        return f"was inconclusive {len(told)} times: {told[0].message}"
+    if len(conclusive) >= product.policy.rollout.tries:
+        return f"was inconclusive {len(conclusive)} times: {conclusive[0].message}"
     return ""

@@ -28,7 +28,7 @@ WATCH_EVERY_SECONDS = 10.0
 
 
 class Reconciler:
-    """Brings one target to what the verdicts, the approvals and the watch say should serve."""
+    """Makes one target serve what the verdicts, the approvals and the watch decide."""
 
     def __init__(
         self, settings: Settings, product: Product, target: PromotionTarget, engine: Engine, report: Reporter

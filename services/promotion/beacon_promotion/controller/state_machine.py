@@ -71,9 +71,8 @@ class Promoter:
         self._known: Labels | None = None  # the candidate's errors, once the dark phase knows them
 
     def recover(self) -> None:
-        """End what an earlier run left half done, and take note of a release that somebody else made."""
-        mended = self.target.recover()
-        for sentence in mended:
+        """End what an earlier run left half done, and adopt a release that somebody else made."""
+        for sentence in self.target.recover():
             self.writer.report(f"recovered: {sentence}")
         self._restore_damaged_release()
         if (intent := self._intent()) is not None:
@@ -156,7 +155,7 @@ class Promoter:
             self.writer.report(f"aliases: champion {moved.champion}, previous {moved.previous or 'none'}")
 
     def _restore_damaged_release(self) -> None:
-        """Release the last good model where nobody can tell any more what serves."""
+        """Restore the last good model where the target's release can no longer be read."""
         try:
             self.target.serving()
         except ReleaseError as error:
@@ -192,7 +191,7 @@ class Promoter:
         measures = msgspec.structs.replace(measures, labels=self._known)
         result = self._judge(measures)
         run.row(name, result.outcome, serving, result.sentence, result.reason, _evidence(measures, result))
-        # The users' requests may be too few to say anything: what was asked in the dark has said it already.
+        # Users may send too few requests to judge by: the dark phase had enough of its own.
         if result.outcome == "pass" or (result.outcome == "inconclusive" and name != "dark"):
             return None
         return self._revert(run, options.old, result.reason, result.sentence, seen=seen)

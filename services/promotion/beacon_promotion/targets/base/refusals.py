@@ -4,9 +4,9 @@ from typing import Any, NamedTuple
 
 from beacon_core.domain.ledger_entries import Reason
 
-# The first words that are found decide; they are those of beacon_core.model_package (manifest, download) and of
-# beacon_inference.models.model, and a test holds them to what these really say.
-WORDS: tuple[tuple[str, Reason], ...] = (
+# The first text that is found decides. The texts are those of beacon_core.model_package (manifest, download) and of
+# beacon_inference.models.model, and a test holds them to the real messages.
+MESSAGES: tuple[tuple[str, Reason], ...] = (
     ("sha256 is ", "digest_mismatch"),
     ("holds other bytes", "digest_mismatch"),
     ("trained on another schema", "schema_mismatch"),
@@ -21,7 +21,7 @@ WORDS: tuple[tuple[str, Reason], ...] = (
     ("does not run", "crash_at_load"),
 )
 KILLED, HUNG = "was sent SIGKILL", "WORKER TIMEOUT"
-"""What gunicorn says of a worker that something killed, and of one that it kills itself since it does not answer."""
+"""What gunicorn logs of a worker that something killed, and of one that it kills itself because it hangs."""
 NO_MODEL_YET = "no model is in service yet"
 
 
@@ -34,7 +34,7 @@ class Refusal(NamedTuple):
 
 def reason_of(message: str) -> Reason:
     """The ledger's reason for what a service said when it refused a model."""
-    return next((reason for words, reason in WORDS if words in message), "crash_at_load")
+    return next((reason for text, reason in MESSAGES if text in message), "crash_at_load")
 
 
 def of_pod(pod: dict[str, Any]) -> Refusal | None:
@@ -55,10 +55,10 @@ def of_pod(pod: dict[str, Any]) -> Refusal | None:
 
 
 def of_log(name: str, text: str) -> Refusal | None:
-    """What a pod's log says of a worker that was killed.
+    """Why a worker was killed, by the pod's log; None if none was.
 
     Where the node's kernel knows cgroups v1, a process that takes too much memory is killed and its container is not:
-    gunicorn starts another one, and the pod's own state never says so.
+    gunicorn starts another one, and the pod's own state never shows it.
     """
     if KILLED not in text or HUNG in text:
         return None

@@ -37,7 +37,7 @@ class ReleaseFailedError(Exception):
 class Instance(msgspec.Struct, frozen=True):
     """One process that answers, addressed by itself: `url` takes predictions, `metrics_url` ends in /metrics.
 
-    `pin` is the model that it says it serves; None while it serves none.
+    `pin` is the model that it reports; None while it serves none.
     """
 
     name: str

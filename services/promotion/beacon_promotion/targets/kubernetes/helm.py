@@ -87,23 +87,23 @@ class Helm:
     def _run(self, command: list[str], values: dict[str, Any] | None, check: Callable[[], None] = lambda: None) -> str:
         place = [f"--namespace={self._access.namespace}"]
         try:
-            process = subprocess.Popen(  # noqa: S603 - our own words
+            process = subprocess.Popen(  # noqa: S603 - a command of our own
                 [*command, *place], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
             )
         except OSError as error:
             raise TargetUnavailableError(f"helm does not start: {word(error)}") from error
-        given: str | None = json.dumps(values) if values is not None else ""
+        stdin: str | None = json.dumps(values) if values is not None else ""
         with process:
             while True:
                 try:
-                    output, complaint = process.communicate(given, timeout=POLL_SECONDS)
+                    output, complaint = process.communicate(stdin, timeout=POLL_SECONDS)
                     break
                 except subprocess.TimeoutExpired:
-                    given = None
+                    stdin = None
                 try:
                     check()
                 except BaseException:
-                    # Helm notes that the revision failed, and leaves what runs as it is.
+                    # Helm records that the revision failed, and leaves what runs as it is.
                     process.send_signal(signal.SIGTERM)
                     process.communicate()
                     raise

@@ -1,4 +1,4 @@
-"""Inference's pods, one by one: which model each says it serves, why one does not, and pods of our own in the dark."""
+"""Inference's pods, one by one: which model each reports, why one serves none, and dark pods of promotion's own."""
 
 import http.client
 import json
@@ -20,9 +20,9 @@ from beacon_promotion.targets.base.target import Instance, ReleaseFailedError
 SERVING = "app.kubernetes.io/name=inference,app.kubernetes.io/part-of=beacon"
 DARK = "inference-dark"
 DARK_SECONDS = 1800
-"""A dark pod ends by itself after this long, whatever became of the run that made it."""
+"""Kubernetes ends a dark pod after this long, whatever became of the run that made it."""
 DARK_OWN = {"BEACON_DATABASE_URL": "sqlite:////tmp/dark.db", "BEACON_ACCESS_LOG": "false"}
-"""What a dark pod is told otherwise than those that answer users."""
+"""The settings of a dark pod that differ from those of the pods that answer users."""
 READY_SECONDS = 180
 POLL_SECONDS = 0.5
 ASK_SECONDS = 3.0
@@ -47,7 +47,7 @@ class Pods:
 
     def instances(self) -> list[Instance]:
         """Every pod that answers users."""
-        return [instance_of(pod) for pod in self.all() if is_ready(pod) and not is_going(pod)]
+        return [instance_of(pod) for pod in self.all() if is_ready(pod) and not is_terminating(pod)]
 
     def refusal(self, pin: Pin) -> Refusal | None:
         """Why some pod that is to serve `pin`, or to ask it in shadow, does not; None while it may yet."""
@@ -69,7 +69,7 @@ class Pods:
         end = time.monotonic() + seconds
         while True:
             pods = self.all()
-            others = [pod for pod in pods if is_going(pod) or not is_ready(pod) or not wanted(release_of(pod))]
+            others = [pod for pod in pods if is_terminating(pod) or not is_ready(pod) or not wanted(release_of(pod))]
             if pods and not others:
                 return
             for pod in others:
@@ -130,7 +130,7 @@ class Pods:
         raise ReleaseFailedError("not_ready", f"{name} is not ready after {READY_SECONDS} s")
 
     def _killed(self, name: str) -> Refusal | None:
-        """Whether the log of a dark pod tells of a worker that was killed; of others promotion may read no log."""
+        """Whether the log of a dark pod shows a worker that was killed; promotion may read no other pod's log."""
         if not name.startswith(f"beacon-{DARK}-"):
             return None
         try:
@@ -171,8 +171,8 @@ def release_of(pod: Pod) -> Release:
     return msgspec.json.decode(pod["metadata"]["annotations"][RELEASE], type=Release)
 
 
-def is_going(pod: Pod) -> bool:
-    """Whether it was told to end."""
+def is_terminating(pod: Pod) -> bool:
+    """Whether it is being deleted."""
     return "deletionTimestamp" in pod["metadata"]
 
 
@@ -183,24 +183,24 @@ def is_ready(pod: Pod) -> bool:
 
 
 def instance_of(pod: Pod) -> Instance:
-    """The pod as it is asked by itself; its pin is what it says."""
+    """The pod as an instance with its own address; its pin is the one that it reports."""
     address = pod["status"].get("podIP", "")
     answer = _readyz(address)
-    told = answer.get("model") if answer else None
-    pin = None if told is None else msgspec.convert(told, Pin)
+    reported = answer.get("model") if answer else None
+    pin = None if reported is None else msgspec.convert(reported, Pin)
     metrics = f"http://{address}:{METRICS}/metrics"
     return Instance(str(pod["metadata"]["name"]), f"http://{address}:{HTTP}", metrics, pin)
 
 
 def _why(pod: Pod) -> Refusal | None:
-    """Why it is not ready, from its containers' states or from its own words; None while it may get ready."""
+    """Why it is not ready, from its containers' states or from its own report; None while it may get ready."""
     if (why := of_pod(pod)) is not None:
         return why
     answer = _readyz(pod["status"].get("podIP", "")) or {}
-    said = str(answer.get("error", ""))
-    if not said or NO_MODEL_YET in said:
+    message = str(answer.get("error", ""))
+    if not message or NO_MODEL_YET in message:
         return None
-    return Refusal(reason_of(said), f"{pod['metadata']['name']}: {said}")
+    return Refusal(reason_of(message), f"{pod['metadata']['name']}: {message}")
 
 
 def _readyz(address: str) -> dict[str, Any] | None:

@@ -42,7 +42,7 @@ OUR_REVISION = "helm"
 SHADOW_SHARE = 0.2
 """Of the requests, where a gateway splits them; the model in service answers them, and asks the candidate, too."""
 HANGING = timedelta(minutes=15)
-"""A person's helm that is at work for longer died."""
+"""A person's helm that runs for longer has died."""
 T = TypeVar("T")
 
 
@@ -111,7 +111,7 @@ class ClusterTarget:
 
     def recover(self) -> list[str]:
         """Undo an upgrade that hangs or failed, and remove what an earlier run tried a model on; one sentence each."""
-        done = [f"removed the dark pod {name}" for name in self._asked(self._pods.remove_dark)]
+        done = [f"removed the dark pod {name}" for name in self._mapped(self._pods.remove_dark)]
         history = self._history()
         if not history:
             return done
@@ -132,7 +132,7 @@ class ClusterTarget:
 
     def instances(self) -> list[Instance]:
         """Every ready pod, canaries included."""
-        return self._asked(self._pods.instances)
+        return self._mapped(self._pods.instances)
 
     def package(self, pin: Pin) -> Package:
         """The package from the shared files, else from MLflow; raises `ReleaseFailedError`."""
@@ -168,14 +168,14 @@ class ClusterTarget:
             raise ReleaseFailedError("other_changes", str(error)) from error
         changes = other_changes(documents(base.manifest), documents(rendered))
         if changes:
-            told = "; ".join(changes[:3])
-            raise ReleaseFailedError("other_changes", f"this build's chart would change more than the model: {told}")
+            listed = "; ".join(changes[:3])
+            raise ReleaseFailedError("other_changes", f"this build's chart would change more than the model: {listed}")
 
     @contextmanager
     def dark(self, pins: Sequence[Pin]) -> Iterator[list[Instance]]:
         """Pods that no user reaches, of the Deployment's own template, one per pin; raises `ReleaseFailedError`."""
         read = AppsV1Api(self._access.client()).read_namespaced_deployment
-        template = self._asked(lambda: self._access.ask(read, name=RELEASE_NAME))["spec"]["template"]
+        template = self._mapped(lambda: self._access.ask(read, name=RELEASE_NAME))["spec"]["template"]
         self._hold()
         try:
             with self._pods.dark(pins, template) as instances:
@@ -185,7 +185,7 @@ class ClusterTarget:
 
     def ended(self, instance: Instance) -> ReleaseFailedError | None:
         """Why the pod died since it got ready; None where it lives."""
-        why = self._asked(lambda: self._pods.death(instance.name))
+        why = self._mapped(lambda: self._pods.death(instance.name))
         return None if why is None else ReleaseFailedError(why.reason, why.message)
 
     def shadow(self, pin: Pin | None) -> None:
@@ -210,7 +210,7 @@ class ClusterTarget:
         if history[0].number != back.number:
             self._roll_back(back)
         else:
-            self._asked(lambda: self._pods.wait_until_all(lambda release: release == Release(pin)))
+            self._mapped(lambda: self._pods.wait_until_all(lambda release: release == Release(pin)))
 
     def _try(self, pin: Pin | None, *, shadow: bool, share: float) -> None:
         base = self._clean()
@@ -218,12 +218,12 @@ class ClusterTarget:
         if pin is None:
             self._upgrade(base.values, model, lambda release: release == Release(model))
             return
-        main = sum(is_ready(pod) and release_of(pod) == Release(model) for pod in self._asked(self._pods.all))
+        main = sum(is_ready(pod) and release_of(pod) == Release(model) for pod in self._mapped(self._pods.all))
         replicas = max(1, round(main * share / (1 - share)))
         canary = {"version": pin.version, "sha256": pin.sha256, "shadow": shadow, "replicas": replicas}
         tried = Release(model, pin) if shadow else Release(pin)
         split = base.values.get("gateway", {}).get("enabled", False)
-        # Behind a gateway nobody is sent to pods that are not ready yet.
+        # A gateway sends users to the canary only when its pods are ready.
         for weight in (0, round(100 * share) or 1) if split else (0,):
             values = base.values | {"canary": base.values.get("canary", {}) | canary | {"weight": weight}}
             self._upgrade(values, pin, lambda release: release in (Release(model), tried))
@@ -241,13 +241,13 @@ class ClusterTarget:
         self._hold()
         self.state.write(OUR_REVISION, str(self._history()[0].number + 1).encode())
         try:
-            self._asked(change)
+            self._mapped(change)
         except HelmError as error:
             raise ReleaseFailedError("not_ready", str(error)) from error
-        self._asked(lambda: self._pods.wait_until_all(wanted))
+        self._mapped(lambda: self._pods.wait_until_all(wanted))
 
     def _check(self, pin: Pin) -> None:
-        """Called while Helm waits: raise when a pod says that it cannot serve the pin, or when the lock is lost."""
+        """Called while Helm waits: raise when a pod reports that it cannot serve the pin, or when the lock is lost."""
         self._hold()
         refusal = self._pods.refusal(pin)
         if refusal is not None:
@@ -264,17 +264,17 @@ class ClusterTarget:
         return found
 
     def _history(self) -> list[Revision]:
-        return self._asked(self._helm.history)
+        return self._mapped(self._helm.history)
 
-    def _asked(self, ask: Callable[[], T]) -> T:
+    def _mapped(self, request: Callable[[], T]) -> T:
         try:
-            return ask()
+            return request()
         except ClusterError as error:
             raise TargetUnavailableError(str(error)) from error
 
 
 def other_changes(before: dict[tuple[str, str], Document], after: dict[tuple[str, str], Document]) -> list[str]:
-    """What differs between two renderings beside the model in service, as words."""
+    """What differs between two renderings beside the model in service, one line per difference."""
     found = [f"{kind} {name} would go" for kind, name in before.keys() - after.keys()]
     found += [f"{kind} {name} would come" for kind, name in after.keys() - before.keys()]
     for key in sorted(before.keys() & after.keys()):

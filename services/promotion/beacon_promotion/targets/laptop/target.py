@@ -64,17 +64,17 @@ class Laptop:
 
     def recover(self) -> list[str]:
         """Remove a shadow and dark folders left over; a damaged release file is left to the caller."""
-        mended = []
+        changes = []
         if self._folder.exists():
             shutil.rmtree(self._folder)
-            mended.append("dark instances that were left over are gone")
+            changes.append("dark instances that were left over are gone")
         with contextlib.suppress(ReleaseError):
             release = self.serving()
             if release is None or release.shadow is None:
-                return mended
+                return changes
             write_release(self._settings.release_file, Release(model=release.model))
-            mended.append(f"version {release.shadow.version} was left in shadow and is not any more")
-        return mended
+            changes.append(f"version {release.shadow.version} was left in shadow and is not any more")
+        return changes
 
     def serving(self) -> Release | None:
         """What the release file says; raises `ReleaseError` where it is damaged."""
@@ -133,7 +133,7 @@ class Laptop:
         return ReleaseFailedError(reason, f"{instance.name} ended with status {code}")  # type: ignore[arg-type]
 
     def shadow(self, pin: Pin | None) -> None:
-        """Name it in the release file, or nobody."""
+        """Name it in the release file, or remove the name."""
         release = self.serving()
         if release is None or release.shadow == pin:
             return
@@ -145,12 +145,12 @@ class Laptop:
 
     def release(self, pin: Pin) -> None:
         """Write the release file, and wait until inference serves it, where it runs."""
-        self._take(pin, "not_ready")
+        self._release(pin, "not_ready")
 
     def restore(self, pin: Pin) -> None:
         """Write the release file of before; the package must be there."""
         self._way_back(pin)
-        self._take(pin, "not_ready")
+        self._release(pin, "not_ready")
 
     def _way_back(self, pin: Pin) -> None:
         try:
@@ -158,7 +158,7 @@ class Laptop:
         except PackageError as error:
             raise ReleaseFailedError("no_way_back", f"version {pin.version} cannot be restored: {error}") from error
 
-    def _take(self, pin: Pin, reason: Any) -> None:
+    def _release(self, pin: Pin, reason: Any) -> None:
         write_release(self._settings.release_file, Release(model=pin))
         deadline = time.monotonic() + SWAP_SECONDS
         while time.monotonic() < deadline:
@@ -226,7 +226,7 @@ def _free_ports(count: int) -> list[int]:
 
 
 def _peak_memory(group: int) -> int:
-    """Most resident memory, in bytes, of a process of this group; 0 where the system does not tell (no /proc)."""
+    """Most resident memory, in bytes, of a process of this group; 0 where the system has no /proc."""
     peak = 0
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
