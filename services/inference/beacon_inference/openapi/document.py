@@ -42,7 +42,6 @@ class Operation(NamedTuple):
     tag: str
     summary: str
     answers: Mapping[str, Type]
-    meaning: str
     error: Type
     codes: Iterable[str] = ("overloaded",)
     takes: Mapping[str, Type] = {}
@@ -106,7 +105,7 @@ def _responses(operation: Operation, schemas: Iterator[Json]) -> Json:
     first = next(iter(content))
     content[first] |= _answers(operation, 200)
     found: Json = {
-        "200": {"description": operation.meaning, "headers": request_id | dict(operation.headers), "content": content}
+        "200": {"description": _meaning(operation), "headers": request_id | dict(operation.headers), "content": content}
     }
     error = next(schemas)
     codes: dict[int, list[str]] = {}
@@ -123,6 +122,13 @@ def _responses(operation: Operation, schemas: Iterator[Json]) -> Json:
     for status, (description, content_type, _) in operation.other.items():
         found[str(status)] = {"description": description, "content": {content_type: {"schema": next(schemas)}}}
     return found
+
+
+def _meaning(operation: Operation) -> str:
+    """Return the answer's docstring, where it is a Struct."""
+    kind = next(iter(operation.answers.values()))
+    described = isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+    return " ".join((kind.__doc__ or "").split()) if described else operation.summary
 
 
 def _requests(operation: Operation, content_type: str) -> Json:
@@ -143,6 +149,6 @@ def _answers(operation: Operation, status: int) -> Json:
     return {"examples": shown} if shown else {}
 
 
-def constant(value: Any) -> Type:
+def constant(value: Any, description: str) -> Type:
     """A type of one value."""
-    return Annotated[Any, Meta(extra_json_schema={"const": value})]
+    return Annotated[Any, Meta(description=description, extra_json_schema={"const": value})]

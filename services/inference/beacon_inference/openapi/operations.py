@@ -1,5 +1,6 @@
 """The routes as data: what each takes, answers, refuses and shows."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Annotated, Any
 
@@ -12,7 +13,7 @@ from beacon_inference.openapi.error_codes import BODY, LOG, MODEL, ROWS, TABLE
 from beacon_inference.openapi.examples import PREDICTION_ID, VERSION, Examples
 from beacon_inference.openapi.shapes import Shapes
 from beacon_inference.protocols import messages
-from beacon_inference.protocols.native_types import CLIENT_ID
+from beacon_inference.protocols.native_types import CLIENT_ID, Type
 
 TAGS = {
     "predict": "Beacon's own protocol: named features, intervals, and which values were imputed.",
@@ -24,6 +25,7 @@ TAGS = {
 }
 
 BINARY, CSV, TEXT, HTML = "application/octet-stream", "text/csv", "text/plain", "text/html"
+Name = Annotated[str, Meta(min_length=1)]
 Binary = Annotated[str, Meta(extra_json_schema={"format": "binary"})]
 CsvTable = Annotated[
     str,
@@ -50,7 +52,6 @@ SYNTHETIC = parameter(
 HEADER_LENGTH = parameter(
     "header", "Inference-Header-Content-Length", "Bytes of the JSON part, when tensors follow it in binary."
 )
-PREDICTED = [IDEMPOTENCY_KEY, SYNTHETIC, *TRACE_HEADERS]
 PREDICTED_HEADERS: Json = {
     "Beacon-Model-Version": {"description": "The version that answered.", "schema": {"type": "string"}},
     "Beacon-Logged": {"description": "Whether the prediction is in the log.", "schema": {"enum": ["true", "false"]}},
@@ -73,137 +74,141 @@ def operations(product: Product, settings: Settings, shapes: Shapes, examples: E
     ]
 
 
-def _fixed(tag: str, error: Any, path: str, summary: str, answer: Any, *parameters: Json, **more: Any) -> Operation:
+def _fixed(tag: str, error: Type, path: str, summary: str, answer: Any, *parameters: Json, **more: Any) -> Operation:
     """A route that gives one body."""
     shown = [Example("answer", "", None, answer)]
-    answers = {JSON: type(answer)}
     return Operation(
-        "get", path, tag, summary, answers, "As the example.", error, examples=shown, parameters=parameters, **more
+        "get", path, tag, summary, {JSON: type(answer)}, error, examples=shown, parameters=parameters, **more
+    )
+
+
+def _predict(
+    error: Type,
+    path: str,
+    tag: str,
+    operation_id: str,
+    takes: dict[str, Type],
+    answers: dict[str, Type],
+    shown: list[Example],
+    codes: tuple[str, ...] = (),
+    parameters: Sequence[Json] = (),
+    summary: str = "Predict",
+    description: str | None = None,
+) -> Operation:
+    """A route that predicts."""
+    common = (IDEMPOTENCY_KEY, SYNTHETIC, *TRACE_HEADERS)
+    return Operation(
+        "post",
+        path,
+        tag,
+        summary,
+        answers,
+        error,
+        codes=(*BODY, *ROWS, *codes),
+        takes=takes,
+        examples=shown,
+        parameters=(*parameters, *common),
+        headers=PREDICTED_HEADERS,
+        id=operation_id,
+        description=description,
     )
 
 
 def _native(product: Product, settings: Settings, shapes: Shapes, examples: Examples) -> list[Operation]:
-    name = product.entity.name
     prediction_id = parameter(
         "path",
         "prediction_id",
         "Id of the prediction, as its answer says.",
-        Annotated[str, Meta(min_length=1)],
+        Name,
         examples={"known": {"value": PREDICTION_ID}, "unknown": {"value": "nobody"}},
     )
-    predict = partial(Operation, error=shapes.error, parameters=PREDICTED, headers=PREDICTED_HEADERS)
-    log = partial(Operation, error=shapes.error, needs_key=True)
+    predict, log = partial(_predict, shapes.error), partial(Operation, tag="prediction log", error=shapes.error)
+    one, most = f"Predict {product.target.name} for one {product.entity.name}", settings.max_batch_rows
     value_codes = ("invalid_type", "not_finite", "out_of_valid_range", "invalid_entity", "invalid_id")
     return [
         predict(
-            "post",
             "/v1/predict",
             "predict",
-            f"Predict {product.target.name} for one {name}",
+            "predict",
+            {JSON: shapes.row},
             {JSON: shapes.prediction},
-            "The prediction.",
-            takes={JSON: shapes.row},
-            examples=examples.one(),
-            codes=BODY + ROWS,
-            id="predict",
+            examples.one(),
+            summary=one,
         ),
         predict(
-            "post",
             "/v1/predict/batch",
             "predict",
-            f"Predict up to {settings.max_batch_rows} rows",
+            "predict_batch",
+            {JSON: shapes.batch},
             {JSON: shapes.predictions},
-            "The predictions.",
-            takes={JSON: shapes.batch},
-            examples=examples.batch(),
-            codes=(*BODY, *ROWS, "batch_too_large"),
-            id="predict_batch",
-            description="Answers have the order of the rows. One bad row refuses the whole batch.",
+            examples.batch(),
+            ("batch_too_large",),
+            summary=f"Predict up to {most} rows",
+            description="One bad row refuses the whole batch.",
         ),
         log(
             "post",
             "/v1/actuals",
-            "prediction log",
-            f"Send true values, one or up to {settings.max_batch_rows}",
-            {JSON: messages.ActualsResponse},
-            "What became of each.",
+            summary=f"Send true values, one or up to {most}",
+            answers={JSON: messages.ActualsResponse},
             takes={JSON: OneOf((shapes.actual, shapes.actuals))},
             examples=examples.actuals(),
             codes=(*BODY, *value_codes, "batch_too_large", "unknown_prediction", *LOG),
             parameters=TRACE_HEADERS,
             id="actuals",
             description="A later value for the same prediction corrects the earlier one.",
+            needs_key=True,
         ),
         log(
             "get",
             "/v1/predictions/{prediction_id}",
-            "prediction log",
-            "One prediction, as it was answered, with its true value once there is one",
-            {JSON: shapes.logged},
-            "The record.",
+            summary="One prediction, as it was answered, with its true value once there is one",
+            answers={JSON: shapes.logged},
             examples=examples.prediction_log(),
             codes=("unknown_prediction", *LOG),
             parameters=[prediction_id, *TRACE_HEADERS],
             id="prediction",
+            needs_key=True,
         ),
     ]
 
 
 def _model_name(product: Product) -> Json:
-    kind = Annotated[str, Meta(min_length=1)]
-    return parameter("path", "name", "Name of the model.", kind, example=product.name)
+    return parameter("path", "name", "Name of the model.", Name, example=product.name)
 
 
 def _open_inference(product: Product, build: str, shapes: Shapes, examples: Examples) -> list[Operation]:
-    tag = "open inference v2"
-    fixed = partial(_fixed, tag, shapes.error)
-    name, kind = _model_name(product), Annotated[str, Meta(min_length=1)]
-    version = parameter("path", "version", "Version of the model: the one in service.", kind, example=VERSION)
+    tag, name = "open inference v2", _model_name(product)
+    fixed, predict = partial(_fixed, tag, shapes.error), partial(_predict, shapes.error)
+    version = parameter("path", "version", "Version of the model: the one in service.", Name, example=VERSION)
     not_ready = "No model is in service yet, or too many requests wait."
+    refusal = (not_ready, JSON, OneOf((messages.ReadyResponse, shapes.error)))
+    ready, model_ready = messages.ReadyResponse(ready=True), messages.ModelReady(product.name, ready=True)
+    binary = "Tensors may be sent and returned in binary, behind the JSON (the binary tensor extension)."
     found = [
         fixed("/v2", "The server", messages.ServerMetadata("beacon", build, ["binary_tensor_data"])),
         fixed("/v2/health/live", "Is the server alive?", messages.LiveResponse()),
-        fixed(
-            "/v2/health/ready",
-            "Is a model in service?",
-            messages.ReadyResponse(ready=True),
-            other={503: (not_ready, JSON, OneOf((messages.ReadyResponse, shapes.error)))},
-        ),
+        fixed("/v2/health/ready", "Is a model in service?", ready, other={503: refusal}),
         fixed("/v2/models", "The models", messages.ModelList([product.name])),
     ]
-    for path, model, operation_id, parameters in (
+    for path, title, operation_id, parameters in (
         ("/v2/models/{name}", "The model", "infer", [name]),
         ("/v2/models/{name}/versions/{version}", "One version of the model", "infer_version", [name, version]),
     ):
-        ready = messages.ModelReady(product.name, ready=True)
+        answers = {JSON: messages.ModelMetadata}
         found += [
-            Operation(
-                "get",
-                path,
-                tag,
-                model,
-                {JSON: messages.ModelMetadata},
-                "Inputs and outputs of the model.",
-                shapes.error,
-                MODEL,
-                parameters=parameters,
-            ),
-            fixed(f"{path}/ready", f"{model}: is it ready?", ready, *parameters, codes=MODEL),
-            Operation(
-                "post",
+            Operation("get", path, tag, title, answers, shapes.error, MODEL, parameters=parameters),
+            fixed(f"{path}/ready", f"{title}: is it ready?", model_ready, *parameters, codes=MODEL),
+            predict(
                 f"{path}/infer",
                 tag,
-                "Predict",
-                {JSON: messages.InferResponse, BINARY: Binary},
-                "The outputs that were asked for, all by default.",
-                shapes.error,
-                (*BODY, *ROWS, *TABLE, "unknown_model"),
-                {JSON: shapes.infer, BINARY: Binary},
-                examples.infer(),
-                [*parameters, HEADER_LENGTH, *PREDICTED],
-                PREDICTED_HEADERS,
                 operation_id,
-                "Tensors may be sent and returned in binary, behind the JSON (the binary tensor extension).",
+                {JSON: shapes.infer, BINARY: Binary},
+                {JSON: messages.InferResponse, BINARY: Binary},
+                examples.infer(),
+                (*TABLE, "unknown_model"),
+                [*parameters, HEADER_LENGTH],
+                description=binary,
             ),
         ]
     return found
@@ -213,74 +218,35 @@ def _v1(product: Product, shapes: Shapes, examples: Examples) -> list[Operation]
     fixed, name = partial(_fixed, "v1", shapes.error), _model_name(product)
     version = messages.V1Version(VERSION, "AVAILABLE", messages.V1Status("OK", ""))
     model = messages.V1Model(product.name, ready=True, model_version_status=[version])
+    answers, codes = {JSON: messages.PredictionsResponse}, (*TABLE, "unknown_model")
+    path, takes = "/v1/models/{name}:predict", {JSON: shapes.v1}
     return [
         fixed("/v1/models", "The models", messages.ModelList([product.name])),
         fixed("/v1/models/{name}", "State of the model", model, name, codes=MODEL),
-        Operation(
-            "post",
-            "/v1/models/{name}:predict",
-            "v1",
-            "Predict",
-            {JSON: messages.PredictionsResponse},
-            "One number per row.",
-            shapes.error,
-            (*BODY, *ROWS, *TABLE, "unknown_model"),
-            {JSON: shapes.v1},
-            examples.v1(),
-            [name, *PREDICTED],
-            PREDICTED_HEADERS,
-            "v1_predict",
-        ),
+        _predict(shapes.error, path, "v1", "v1_predict", takes, answers, examples.v1(), codes, [name]),
     ]
 
 
 def _mlflow(shapes: Shapes, examples: Examples) -> list[Operation]:
-    get = partial(Operation, "get", tag="mlflow", error=shapes.error)
-    ping = partial(
-        get,
-        answers={TEXT: constant("\n")},
-        meaning="A model is in service.",
-        other={404: ("No model is in service yet.", TEXT, constant("\n"))},
-    )
+    tag, error, line = "mlflow", shapes.error, constant("\n", "A model is in service.")
+    takes, answers = {JSON: shapes.invocation, CSV: CsvTable}, {JSON: messages.PredictionsResponse}
+    none = {404: ("No model is in service yet.", TEXT, line)}
+    predict = partial(_predict, shapes.mlflow_error, "/invocations", tag, "invocations")
     return [
-        Operation(
-            "post",
-            "/invocations",
-            "mlflow",
-            "Predict",
-            {JSON: messages.PredictionsResponse},
-            "One number per row.",
-            shapes.mlflow_error,
-            (*BODY, *ROWS, *TABLE),
-            {JSON: shapes.invocation, CSV: CsvTable},
-            examples.mlflow(),
-            PREDICTED,
-            PREDICTED_HEADERS,
-            "invocations",
-        ),
-        ping("/ping", summary="Is a model in service?"),
-        ping("/health", summary="The same as /ping"),
-        get("/version", summary="Version of this build", answers={TEXT: str}, meaning="The build's version."),
+        predict(takes, answers, examples.mlflow(), TABLE),
+        Operation("get", "/ping", tag, "Is a model in service?", {TEXT: line}, error, other=none),
+        Operation("get", "/health", tag, "The same as /ping", {TEXT: line}, error, other=none),
+        Operation("get", "/version", tag, "Version of this build", {TEXT: str}, error),
     ]
 
 
 def _service(shapes: Shapes) -> list[Operation]:
-    get = partial(Operation, "get", tag="service", error=shapes.error)
-    ready = ("overloaded", "model_not_ready")
+    tag, error, ready = "service", shapes.error, ("overloaded", "model_not_ready")
     return [
-        get(
-            "/livez",
-            summary="Is the process alive?",
-            answers={JSON: messages.LiveResponse},
-            meaning="The process answers.",
+        Operation("get", "/livez", tag, "Is the process alive?", {JSON: messages.LiveResponse}, error),
+        Operation(
+            "get", "/readyz", tag, "Is a model in service, and which?", {JSON: messages.ReadyModel}, error, ready
         ),
-        get(
-            "/readyz",
-            summary="Is a model in service, and which?",
-            answers={JSON: messages.ReadyModel},
-            meaning="A model is in service.",
-            codes=ready,
-        ),
-        get("/docs", summary="A page to try all this on", answers={HTML: str}, meaning="HTML."),
-        get("/openapi.json", summary="This document", answers={JSON: dict[str, Any]}, meaning="OpenAPI 3.1."),
+        Operation("get", "/docs", tag, "A page to try all this on", {HTML: str}, error),
+        Operation("get", "/openapi.json", tag, "This document", {JSON: dict[str, Any]}, error),
     ]

@@ -137,7 +137,7 @@ class OutputTensor(Message, frozen=True):
 
 
 class InferResponse(Message, frozen=True):
-    """The outputs that were asked for."""
+    """The outputs that were asked for, all by default."""
 
     model_name: str
     model_version: str
