@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from support.products import csv_text, write_product
 
 from beacon_core.data.database import open_store
+from beacon_core.data.partitions import Partition
 from beacon_core.data.tables import metadata
 from beacon_core.domain.numbers import NotFiniteError, NumberError, read_number, read_numbers
 from beacon_core.domain.product import Product
@@ -26,7 +27,7 @@ from beacon_core.feature_store import repo
 from beacon_core.platform.data_file import read_columns
 from beacon_core.platform.settings import Settings
 from beacon_core.web.http import Request
-from beacon_drift_profiling.profiling.log import Unit, read_unit
+from beacon_drift_profiling.profiling.log import read_partition
 from beacon_inference.prediction.inputs import Ask
 from beacon_inference.prediction_log.record import TABLE_COLUMNS, Record, decode_record, encode_record, table_rows
 from beacon_inference.protocols.mlflow import mlflow
@@ -173,7 +174,7 @@ def test_the_prediction_log_from_the_spool_to_the_drift_job(product: Product, tm
     with engine.begin() as connection:
         for row in table_rows(read, NAMES):
             connection.exec_driver_sql(statement, row)
-        logged = read_unit(connection, Unit(hour, "1"), NAMES)
+        logged = read_partition(connection, Partition(hour, "1"), NAMES)
     engine.dispose()
     assert not logged.set_aside
     assert bits(logged.rows.features) == bits([row[:3] for row in rows])

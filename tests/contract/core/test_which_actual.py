@@ -14,12 +14,13 @@ from support.postgres import postgres
 from beacon_console.predictions import queries as lookup
 from beacon_core.data.actuals import actual_of
 from beacon_core.data.database import migrate, open_store
+from beacon_core.data.partitions import Partition
 from beacon_core.data.tables import actuals, predictions
 from beacon_core.domain.pins import Pin
 from beacon_core.domain.product import Product
 from beacon_core.model_package.manifest import Manifest, read_package
 from beacon_core.model_package.release import package_folder
-from beacon_drift_profiling.profiling.log import Unit, read_unit
+from beacon_drift_profiling.profiling.log import read_partition
 from beacon_inference.prediction_log.database import Database
 from beacon_promotion.analysis.rows import rows_for
 from beacon_promotion.analysis.watch import realised_error
@@ -198,7 +199,7 @@ def by_drift(store: Store) -> dict[str, float]:
     with store.engine.connect() as connection:
         for one in store.asked:
             hour = at(one.hours).replace(minute=0)
-            read = read_unit(connection, Unit(hour, version(one.id)), store.product.feature_names)
+            read = read_partition(connection, Partition(hour, version(one.id)), store.product.feature_names)
             assert read.ids == (one.id,)
             found[one.id] = float(read.rows.actual[0])
     return {name: value for name, value in found.items() if value == value}

@@ -1,21 +1,22 @@
 """How to open and migrate the database that holds the tables: SQLite on a laptop, PostgreSQL in a cluster."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import (
-    Engine,
-    create_engine,
-    event,
-)
+from sqlalchemy import Connection, Engine, Table, create_engine, event
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError
 
 from beacon_core.platform.file_urls import sqlite_file
 from beacon_core.platform.places import DATABASE_RULE
 from beacon_core.platform.settings import SettingsError
+
+__all__ = ["Connection", "DatabaseUnavailableError", "Engine", "migrate", "open_store", "upsert"]
+"""`Connection` and `Engine` are SQLAlchemy's: services name them from here and import no SQLAlchemy."""
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -73,6 +74,13 @@ def migrate(engine: Engine) -> None:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+def upsert(connection: Connection, table: Table, keys: tuple[str, ...], row: Mapping[str, Any]) -> None:
+    """Insert a row, or put it in the place of the one with the same keys."""
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    values = {name: value for name, value in row.items() if name not in keys}
+    connection.execute(insert(table).values(row).on_conflict_do_update(index_elements=keys, set_=values))
 
 
 def _json_text(value: Any) -> str:
