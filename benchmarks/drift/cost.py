@@ -135,13 +135,13 @@ class Log:
         self.count += 1
         features = [None if np.isnan(value) else float(value) for value in row[:-1]]
         value = float(row[-1]) + self.random.normal(0, 2.5)
-        half: list[float | None] = [None] * len(features)
-        given, served = (features, None) if self.count % 2 else (half, [features])  # some ask by entity only
+        found = [column for column, known in enumerate(features) if known is not None]
+        from_store = None if self.count % 2 else {0: found}  # some ask by entity only
         return Record(
             ids=[f"{self.count * 2654435761 % 2**32:08x}{self.count:08x}"],  # in no order, as real ids are
             time=moment.timestamp(),
-            given=[given],
-            served=served,
+            features=[features],
+            from_store=from_store,
             entities=[self.count % 506 + 1],
             prediction=[value],
             low=[value - 5],

@@ -154,7 +154,7 @@ def test_the_prediction_log_from_the_spool_to_the_drift_job(product: Product, tm
     record = Record(
         ids=[f"p{number:04}" for number in range(len(rows))],
         time=hour.timestamp(),
-        given=[list(row[:3]) for row in rows],
+        features=[list(row[:3]) for row in rows],
         prediction=figures[0],
         low=figures[1],
         high=figures[2],
@@ -165,7 +165,7 @@ def test_the_prediction_log_from_the_spool_to_the_drift_job(product: Product, tm
         trace_id="0" * 32,
     )
     read = decode_record(encode_record(record), len(NAMES))
-    assert bits(read.given) == bits(record.given)
+    assert bits(read.features) == bits(record.features)
     assert bits(read.prediction) == bits(record.prediction)
     engine = open_store(f"sqlite:///{tmp_path / 'beacon.db'}")
     metadata.create_all(engine)

@@ -49,7 +49,7 @@ def prediction_row(product: Product, number: int, moment: datetime, version: str
         "time": moment,
         "entity": str(number % 506 + 1),
         "features": features,
-        "served": None,
+        "from_store": None,
         "imputed": ["RM"],
         "out_of_range": ["TAX"] if number % 7 == 0 else [],
         "prediction": value,

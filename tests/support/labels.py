@@ -19,16 +19,17 @@ class Log:
         name: str,
         time: datetime,
         entity: int | None = None,
-        served: Mapping[str, float | None] | None = None,
+        stored: Mapping[str, float | None] | None = None,
         **features: float,
     ) -> None:
-        """A prediction at `time`, of what the request gave and of what the store served."""
+        """A prediction at `time`, of what the request gave and of what else came from the store."""
+        found = {name: value for name, value in (stored or {}).items() if value is not None}
         row = {
             "id": name,
             "time": time,
             "entity": None if entity is None else str(entity),
-            "features": features,
-            "served": served,
+            "features": {**found, **features},
+            "from_store": None if stored is None else [name for name in found if name not in features],
             "imputed": [],
             "out_of_range": [],
             "prediction": 20.0,

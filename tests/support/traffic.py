@@ -100,7 +100,7 @@ class World:
                 "time": moment,
                 "entity": entity,
                 "features": features,
-                "served": None,
+                "from_store": None,
                 "imputed": [],
                 "out_of_range": [],
                 "prediction": value,

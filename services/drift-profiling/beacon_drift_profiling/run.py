@@ -8,6 +8,7 @@ import msgspec
 from beacon_core.data import drift_results, profiles
 from beacon_core.data.database import Engine
 from beacon_core.data.job_runs import recorded
+from beacon_core.data.partitions import HOUR
 from beacon_core.data.run_lock import only_one
 from beacon_core.domain.product import Product
 from beacon_core.model_package.release import ReleaseError, read_release
@@ -30,7 +31,6 @@ from beacon_drift_profiling.report import report
 from beacon_drift_profiling.retraining_requests import cluster, trigger
 
 JOB = "drift"
-HOUR = timedelta(hours=1)
 TREND_RUNS = 7 * 24
 
 

@@ -33,30 +33,37 @@ def measure_skew(settings: Settings, product: Product, engine: Engine, since: da
     """Replay the predictions of [since, until) that used stored features. Equal means equal: no tolerance."""
     replayed = unequal = 0
     blame: Counter[str] = Counter()
-    for batch in _batches(engine, since, until):
+    for batch in _batches(product, engine, since, until):
         known = _known(settings, product, batch)
-        for served, features in ((row.served, known.get((int(row.entity), row.time), {})) for row in batch):
-            wrong = [name for name in product.feature_names if served.get(name) != features.get(name)]
+        for row in batch:
+            joined = known.get((int(row.entity), row.time), {})
+            wrong = [name for name in _of_store(row, product) if row.features.get(name) != joined.get(name)]
             blame.update(wrong)
             unequal += bool(wrong)
         replayed += len(batch)
     return Skew(replayed, unequal, unequal / replayed if replayed else 0.0, dict(blame.most_common()))
 
 
-def _batches(engine: Engine, since: datetime, until: datetime) -> Any:
+def _batches(product: Product, engine: Engine, since: datetime, until: datetime) -> Any:
     columns = predictions.c
     query = (
-        select(columns.id, columns.time, columns.entity, columns.served)
-        .where(columns.time >= since, columns.time < until, columns.served.is_not(None), columns.entity.is_not(None))
+        select(columns.id, columns.time, columns.entity, columns.features, columns.from_store)
+        .where(columns.time >= since, columns.time < until)
+        .where(columns.from_store.is_not(None), columns.entity.is_not(None))
         .order_by(columns.time)
         .execution_options(yield_per=BATCH)
     )
     with engine.connect() as connection:
         for batch in connection.execute(query).partitions(BATCH):
-            # JSON null and SQL NULL are both "not served", and only the latter is left out by the query.
-            kept = [row for row in batch if row.served]
+            # Where the request gave every value, the store was asked in vain.
+            kept = [row for row in batch if _of_store(row, product)]
             if kept:
                 yield kept
+
+
+def _of_store(row: Any, product: Product) -> list[str]:
+    """Name the features that were left to the store: those that came from it, and those that it did not have."""
+    return [name for name in product.feature_names if name in row.from_store or row.features.get(name) is None]
 
 
 def _known(settings: Settings, product: Product, batch: Sequence[Any]) -> dict[Moment, dict[str, float | None]]:

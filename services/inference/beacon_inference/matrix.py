@@ -35,6 +35,16 @@ class Bounds:
         return (matrix < self._low) | (matrix > self._high)
 
 
+class Merged(NamedTuple):
+    """Features of the request and of the store as one (rows, features), NaN where neither had one; and the mask.
+
+    `from_store` is None where the store was not asked.
+    """
+
+    values: Matrix
+    from_store: Marks | None = None
+
+
 class Filled(NamedTuple):
     """Complete rows (rows, features), and which values were missing and which are out of range; None where none is."""
 

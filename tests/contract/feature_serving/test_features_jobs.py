@@ -168,14 +168,15 @@ def test_data_that_are_gone_are_a_failure(
 
 
 def log_prediction(engine: Engine, number: int, time: datetime, entity: int | None, features: Any) -> None:
+    found = {name: value for name, value in (features or {}).items() if value is not None}
     with engine.begin() as connection:
         connection.execute(
             insert(predictions).values(
                 id=f"p{number}",
                 time=time,
                 entity=None if entity is None else str(entity),
-                features={},
-                served=features,
+                features=found,
+                from_store=None if features is None else list(found),
                 imputed=[],
                 out_of_range=[],
                 prediction=20.0,
@@ -209,7 +210,7 @@ def test_skew_is_found_and_its_features_are_named(
     log_prediction(engine, 2, NOW - HOUR, 1, first | {"RM": 9.25})
     log_prediction(engine, 3, NOW - HOUR, 4, with_null)
     log_prediction(engine, 4, NOW - HOUR, None, None)  # by features only: not for the replay
-    log_prediction(engine, 5, NOW - 6 * HOUR, 4, dict.fromkeys(names))  # before its entity was known, and so served
+    log_prediction(engine, 5, NOW - 6 * HOUR, 4, dict.fromkeys(names))  # before its entity was known, and so nothing
     assert job("skew", monkeypatch) == 0
     assert "0 of 4 predictions differ" in caplog.text
 

@@ -110,8 +110,8 @@ def test_a_record_with_every_column_survives_the_table(database: Postgres) -> No
     odd = Record(
         ids=["quote'\"\\", "plain"],
         time=1_700_000_000.123456,
-        given=[[0.1 + 0.2, None, *[2.0] * 10], [1e-7, *[3.5] * 11]],
-        served=[[None, 4.0, *[None] * 10], [None] * 12],
+        features=[[0.1 + 0.2, None, 4.0, *[2.0] * 9], [1e-7, *[3.5] * 11]],
+        from_store={0: [2]},
         prediction=[21.50001, 0.1],
         low=[18.5, 0.0],
         high=[25.5, 1e300],
@@ -120,11 +120,11 @@ def test_a_record_with_every_column_survives_the_table(database: Postgres) -> No
         latency=0.001,
         request_id="%s ° {}",
         trace_id="0" * 32,
-        outside={0: [0, 3]},
+        out_of_range={0: [0, 3]},
         entities=[17, None],
         shadow_version="2",
         shadow=[3.5, -1.0],
-        questions=["b" * 64, None],
+        input_digests=["b" * 64, None],
     )
     ours = Database(database.url, names)
     ours.insert([odd])
@@ -134,7 +134,7 @@ def test_a_record_with_every_column_survives_the_table(database: Postgres) -> No
     wanted = [odd.take([0]), odd.take([1])]
     assert found[odd.ids[0]] == wanted[0]
     # What says nothing of a row is not kept with it.
-    assert found["plain"] == structs.replace(wanted[1], entities=None, questions=None)
+    assert found["plain"] == structs.replace(wanted[1], entities=None, input_digests=None)
     assert recorded(database) == odd.ids
 
 

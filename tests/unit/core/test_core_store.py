@@ -1,17 +1,18 @@
 """The store: migrations make exactly the tables of the metadata, and times come back as they went in, in UTC."""
 
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
-from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import insert, inspect, select, text
 from sqlalchemy.exc import IntegrityError
 
-from beacon_core.data.database import MIGRATIONS, migrate, open_store
+from beacon_core.data.database import migrate, open_store
 from beacon_core.data.tables import actuals, job_runs, metadata, predictions, traffic
+from beacon_core.domain.errors import ConfigurationError
 
 
 @pytest.fixture
@@ -28,32 +29,33 @@ def test_the_migrated_schema_is_the_metadatas(engine):
         assert compare_metadata(context, metadata) == []
 
 
-def test_a_log_of_the_first_schema_is_kept_and_dated(engine):
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
-        columns = "id, time, features, imputed, out_of_range, prediction, low, high, model_version, model_sha256"
-        values = """'p', '2026-01-31 23:30:00.123456', '{"RM": 6.5}', '[]', '[]', 20, 17, 24, '1', 'x'"""
-        connection.execute(
-            text(f"INSERT INTO predictions ({columns}, latency_seconds, request_id) VALUES ({values}, 1, 'r')")
-        )
+@pytest.mark.parametrize("schema", ["0001", "0008", "9999_of_later"])
+def test_a_schema_that_is_not_known_is_refused_in_one_line_and_left_as_it_is(engine, schema):
     migrate(engine)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = :schema"), {"schema": schema})
+    with pytest.raises(ConfigurationError) as refused:
+        migrate(engine)
+    folder = Path(engine.url.database).parent
+    assert str(refused.value) == (
+        f"The database {folder / 'beacon.db'} has the schema {schema}, which this revision of Beacon does not know. "
+        f"Run the revision that wrote it, or start anew: move the folder {folder} away."
+    )
     with engine.connect() as connection:
-        row = connection.execute(select(predictions)).mappings().one()
-    assert (row["time"], row["features"]) == (MOMENT, {"RM": 6.5})
-    assert abs(datetime.now(UTC) - row["logged_at"]) < timedelta(minutes=1)
+        assert connection.scalar(text("SELECT version_num FROM alembic_version")) == schema
+
+
+def test_a_tables_null_is_no_json(engine):
+    migrate(engine)
+    with engine.begin() as connection:
+        connection.execute(insert(predictions), [prediction("a", MOMENT) | {"from_store": None}])
+        assert connection.execute(select(predictions.c.id).where(predictions.c.from_store.is_(None))).all()
 
 
 def test_predictions_are_counted_once_by_hour_and_version_whoever_writes_them(engine):
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0006")
-        connection.execute(insert(predictions), [prediction("a", MOMENT), prediction("b", MOMENT)])
     migrate(engine)
+    with engine.begin() as connection:
+        connection.execute(insert(predictions), [prediction("a", MOMENT), prediction("b", MOMENT)])
     columns = list(prediction("", MOMENT))
     places = ", ".join(["?"] * len(columns))
     late, again = prediction("c", MOMENT - timedelta(hours=1)), prediction("b", MOMENT)

@@ -12,14 +12,15 @@ from beacon_inference.prediction_log.shipper import PredictionLog
 @pytest.fixture
 def make(product):
     """Makes a record of the ids, which a client chose."""
-    given = [1.5, None, *[2.0] * (len(product.feature_names) - 2)]
+    features = [1.5, None, *[2.0] * (len(product.feature_names) - 2)]
 
     def record(*ids, **changes):
         count = len(ids)
         fields = {
-            "ids": list(ids), "time": 1_700_000_000.123456, "given": [given] * count, "prediction": [21.5] * count,
+            "ids": list(ids), "time": 1_700_000_000.123456, "features": [features] * count,
+            "prediction": [21.5] * count,
             "low": [18.5] * count, "high": [25.5] * count, "version": "1", "sha256": "a" * 64, "latency": 0.001,
-            "request_id": "r", "trace_id": "0" * 32, "questions": ["b" * 64] * count,
+            "request_id": "r", "trace_id": "0" * 32, "input_digests": ["b" * 64] * count,
         }  # fmt: skip
         return Record(**(fields | changes))
 

@@ -10,16 +10,17 @@ from support.waiting import until
 from beacon_inference.prediction_log import shipper
 from beacon_inference.prediction_log import spool as spool_module
 from beacon_inference.prediction_log.database import ROWS_A_STATEMENT, Database
-from beacon_inference.prediction_log.record import FirstRecord, decode_record, encode_record
+from beacon_inference.prediction_log.record import decode_record, encode_record
 from beacon_inference.prediction_log.shipper import PATIENT, RESTS, rest_seconds
 from beacon_inference.prediction_log.spool import Spool
 from beacon_inference.protocols.wording import Wording
 
-SERVED = [None, 4.0, *[None] * 10]
-FULL = {"outside": {0: [0, 3]}, "entities": [17], "shadow_version": "2", "shadow": [3.5]}
+SPARSE = [None, 4.0, *[None] * 10]
+STORED = {"from_store": {0: [0, 2]}}
+FULL = {"out_of_range": {0: [0, 3]}, "entities": [17], "shadow_version": "2", "shadow": [3.5]}
 
 
-@pytest.mark.parametrize("changes", [{}, {"questions": None}, FULL, FULL | {"served": [SERVED]}])
+@pytest.mark.parametrize("changes", [{}, {"input_digests": None}, FULL, FULL | STORED, {"from_store": {}}])
 def test_a_record_survives_the_spool_and_the_table(make, product, changes, tmp_path):
     record = make("a", **changes)
     assert decode_record(encode_record(record), len(product.feature_names)) == record
@@ -35,12 +36,13 @@ def test_a_record_survives_the_spool_and_the_table(make, product, changes, tmp_p
 def test_the_rows_of_a_record_are_told_apart_everywhere(open_log, make, product):
     other = [3.5] * len(product.feature_names)
     both = make(
-        "a", "b", given=[SERVED, other], prediction=[1.0, 2.0], low=[0.5, 1.5], high=[1.5, 2.5], outside={1: [2]},
-        served=[other, SERVED], entities=[None, 18], shadow_version="2", shadow=[5.0, 6.0], questions=[None, "c" * 64],
+        "a", "b", features=[other, SPARSE], prediction=[1.0, 2.0], low=[0.5, 1.5], high=[1.5, 2.5],
+        out_of_range={1: [2]}, from_store={0: [3], 1: [1]}, entities=[None, 18], shadow_version="2", shadow=[5.0, 6.0],
+        input_digests=[None, "c" * 64],
     )  # fmt: skip
     alone = make(
-        "b", given=[other], prediction=[2.0], low=[1.5], high=[2.5], outside={0: [2]}, served=[SERVED],
-        entities=[18], shadow_version="2", shadow=[6.0], questions=["c" * 64],
+        "b", features=[SPARSE], prediction=[2.0], low=[1.5], high=[2.5], out_of_range={0: [2]}, from_store={0: [1]},
+        entities=[18], shadow_version="2", shadow=[6.0], input_digests=["c" * 64],
     )  # fmt: skip
     assert both.take([1]) == alone
     assert both.take([0, 1]) == both
@@ -53,32 +55,6 @@ def test_the_rows_of_a_record_are_told_apart_everywhere(open_log, make, product)
     assert running.log.find(["b"])["b"] == alone
     wording = Wording(product)
     assert wording.answers(both)[1] == wording.answers(alone)[0]
-
-
-def test_a_spool_of_one_line_a_prediction_is_shipped(open_log, make):
-    given = make("a").given[0]
-    lines = [
-        FirstRecord("a", 1_700_000_000.5, given, 21.5, 18.5, 25.5, "1", "a" * 64, 0.001, "r", "0" * 32),
-        FirstRecord(
-            "b", 1_700_000_000.5, given, 2.0, 1.5, 2.5, "1", "a" * 64, 0.001, "r", "0" * 32,
-            [2], SERVED, 18, "2", 6.0, "c" * 64,
-        ),
-    ]  # fmt: skip
-    left = open_log()
-    left.stop()
-    (left.folder / "00000001.jsonl").write_bytes(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
-    after = open_log()
-    assert after.waiting() == 2
-    assert after.log.find_waiting(["b"])["b"].entities == [18]
-    after.log.start()
-    until(lambda: after.waiting() == 0, "the spool is shipped")
-    plain = make("a", time=1_700_000_000.5, questions=None)
-    full = make(
-        "b", time=1_700_000_000.5, prediction=[2.0], low=[1.5], high=[2.5], outside={0: [2]}, served=[SERVED],
-        entities=[18], shadow_version="2", shadow=[6.0], questions=["c" * 64],
-    )  # fmt: skip
-    assert after.log.find(["a", "b"]) == {"a": plain, "b": full}
-    assert after.value("quarantined_total") == 0
 
 
 def test_records_go_to_the_database_in_the_background(open_log, make):
@@ -202,7 +178,10 @@ def test_a_last_line_cut_short_by_a_crash_was_never_acknowledged(open_log, make,
 
 
 GARBAGE = [b"garbage", b"{}", b'{"ids": 7}', b"\x00\xff\r\x00", b'{"ids":["\xff"]}', b"[" * 100_000]
-UNEQUAL = [{"low": [1.0]}, {"questions": []}, {"given": [[1.0], [1.0]]}, {"served": [[], []]}, {"entities": [1]}]
+UNEQUAL = [
+    {"low": [1.0]}, {"input_digests": []}, {"features": [[1.0], [1.0]]}, {"entities": [1]},
+    {"from_store": {0: [99]}}, {"from_store": {2: [0]}}, {"out_of_range": {0: [-1]}},
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("line", [*GARBAGE, *UNEQUAL])
@@ -220,6 +199,26 @@ def test_a_line_that_makes_no_sense_is_set_aside_and_the_rest_goes_on(open_log, 
     assert sorted(after.rows()) == ["a", "b"]
     until(lambda: after.value("quarantined_total") == 1, "it is counted once")
     assert (after.folder / "quarantine.txt").read_bytes() == line + b"\n"
+
+
+OLD = b"""{"ids":["a"],"time":1.5,"given":[[6.5]],"prediction":[21.5],"low":[18.5],"high":[25.5],"version":"1",\
+"sha256":"a","latency":0.001,"request_id":"r","trace_id":"0"}\n"""
+
+
+def test_a_spool_of_another_revision_is_kept_and_told_in_one_line(open_log, make, caplog):
+    left = open_log()
+    left.log.append(make("a"))
+    left.stop()
+    (segment,) = left.folder.glob("*.jsonl")
+    segment.write_bytes(OLD + segment.read_bytes() + OLD)
+    after = open_log()
+    after.log.start()
+    until(lambda: after.value("quarantined_total") == 2, "the old lines are set aside")
+    assert after.rows() == ["a"]
+    assert (after.folder / "quarantine.txt").read_bytes() == OLD + OLD
+    (told,) = caplog.records
+    assert (told.levelname, told.lines, told.file) == ("ERROR", 2, str(after.folder / "quarantine.txt"))
+    assert "no records of this revision" in told.message
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from beacon_inference.prediction_log.spool import Spool
 def test_ids_that_beacon_made_are_found_without_an_entry_each(open_log, make):
     first, other = new_ids(3), new_ids(2)
     running = open_log()
-    running.log.append(make(*first, questions=None))
-    running.log.append(make(*other, questions=None))
+    running.log.append(make(*first, input_digests=None))
+    running.log.append(make(*other, input_digests=None))
     running.log.append(make(first[0][:28]))  # a client may choose what it likes
     assert list(running.log.find([first[2], other[0], first[0]])) == [first[2], other[0], first[0]]
     assert running.log.find([first[1]])[first[1]].ids == [first[1]]
@@ -30,7 +30,7 @@ def test_each_of_many_is_found_whatever_its_place_and_its_time(open_log, make, s
     names = [f"{time:012x}{number:020x}" for number, time in enumerate(times)]
     running = open_log()
     for number, name in enumerate(names):
-        running.log.append(make(name, questions=None, prediction=[float(number)]))
+        running.log.append(make(name, input_digests=None, prediction=[float(number)]))
     if stopped:  # the next process has the same to tell
         running.log._stopping.set()
         running = open_log()
@@ -45,7 +45,7 @@ def test_what_is_asked_for_is_looked_for_in_a_small_part_of_the_spool(open_log, 
     names = [f"{1_000_000 + number:012x}{number:020x}" for number in range(1000)]
     running = open_log()
     for name in names:
-        running.log.append(make(name, questions=None))
+        running.log.append(make(name, input_digests=None))
     read, spool_read = [], Spool.read
     monkeypatch.setattr(Spool, "read", lambda *given: read.append(spool_read(*given)) or read[-1])
     assert running.log.find_waiting([names[700]]).keys() == {names[700]}

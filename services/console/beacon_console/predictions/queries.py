@@ -1,11 +1,12 @@
 """One prediction by its id: everything the log holds of it, and its actual."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import Connection, RowMapping, select
 
 from beacon_core.data.actuals import actual_of
 from beacon_core.data.tables import predictions
+from beacon_core.domain.features import request_features, store_features
 from beacon_core.domain.product import Feature, Product
 
 
@@ -42,11 +43,12 @@ def find(connection: Connection, product: Product, prediction_id: str) -> Found 
     row = connection.execute(select(predictions).where(predictions.c.id == prediction_id)).mappings().first()
     if row is None:
         return None
-    served: dict[str, Any] = row["served"] or {}
+    given = request_features(row["features"], row["from_store"])
+    served = store_features(row["features"], row["from_store"])
     values = [
         Value(
             feature,
-            row["features"].get(feature.name),
+            given.get(feature.name),
             served.get(feature.name),
             feature.name in row["imputed"],
             feature.name in row["out_of_range"],

@@ -7,15 +7,18 @@ from typing import Any
 import msgspec
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, Table, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError
 
+from beacon_core.domain.errors import ConfigurationError
 from beacon_core.platform.file_urls import sqlite_file
 from beacon_core.platform.places import DATABASE_RULE
 from beacon_core.platform.settings import SettingsError
 
-__all__ = ["Connection", "DatabaseUnavailableError", "Engine", "migrate", "open_store", "upsert"]
+__all__ = ["Connection", "DatabaseUnavailableError", "Engine", "SchemaError", "migrate", "open_store", "upsert"]
 """`Connection` and `Engine` are SQLAlchemy's: services name them from here and import no SQLAlchemy."""
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -23,6 +26,10 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 class DatabaseUnavailableError(Exception):
     """The database does not answer, or has no tables yet; who reads from a service is told so by status 503."""
+
+
+class SchemaError(ConfigurationError):
+    """Another revision of Beacon wrote the database, and no migration leads from there to here."""
 
 
 def open_store(url: str) -> Engine:
@@ -65,15 +72,32 @@ def _make_folder(folder: Path) -> None:
 
 
 def migrate(engine: Engine) -> None:
-    """Bring the database to the newest schema; safe to repeat."""
+    """Bring the database to the newest schema; safe to repeat. Raises `SchemaError` for a schema that is not known."""
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))  # Alembic expands %(name)s
     with engine.begin() as connection:
         if engine.dialect.name == "sqlite":
             # Python begins no transaction for DDL: a process killed in the middle would leave half a schema for ever.
             connection.exec_driver_sql("BEGIN IMMEDIATE")
+        _check_schema(connection, config)
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+def _check_schema(connection: Connection, config: Config) -> None:
+    """Refuse what Alembic would take for a part of a known revision's name, or not know how to leave."""
+    found = MigrationContext.configure(connection).get_current_revision()
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    if found is None or found in known:
+        return
+    url = connection.engine.url
+    file = sqlite_file(str(url)) if connection.dialect.name == "sqlite" else None
+    place = url.render_as_string(hide_password=True) if file is None else file
+    anew = "use an empty database" if file is None else f"move the folder {file.parent} away"
+    raise SchemaError(
+        f"The database {place} has the schema {found}, which this revision of Beacon does not know. "
+        f"Run the revision that wrote it, or start anew: {anew}."
+    )
 
 
 def upsert(connection: Connection, table: Table, keys: tuple[str, ...], row: Mapping[str, Any]) -> None:

@@ -1,21 +1,24 @@
-"""The prediction log by partition, as drift profiling reads it: which partitions have changed.
+"""The prediction log by partition, as drift profiling reads it: which partitions have changed, and what is in one.
 
 A partition has changed when a row of it came, or an actual of one, since the watermark. Both are found by when they
 came and not by when the prediction was made: spools ship late, and clocks differ.
 """
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Text, cast, func, select
 
-from beacon_core.data.actuals import last_before, of_last_before
+from beacon_core.data.actuals import actual_id, last_before, of_last_before
 from beacon_core.data.tables import actuals, predictions, traffic
 from beacon_core.data.watermarks import Watermark
 
 # Commits are not in the order of their stamps, and stamps not all of one clock: this much is read again.
 OVERLAP = timedelta(minutes=15)
+HOUR = timedelta(hours=1)
+BATCH = 10_000
 HOUR_DIGITS = 13
 
 
@@ -35,6 +38,29 @@ class ChangedPartitions(msgspec.Struct, frozen=True):
     undated: int
 
 
+class PartitionRow(NamedTuple):
+    """One prediction as the database has it: SQLite holds its columns to no type, so that any may be damaged.
+
+    `features`, `out_of_range` (both JSON) and `time` are text.
+    """
+
+    id: str
+    features: Any
+    out_of_range: Any
+    prediction: Any
+    low: Any
+    high: Any
+    latency_seconds: Any
+    time: Any
+
+
+class PartitionActual(NamedTuple):
+    """The actual of one prediction, and when it arrived."""
+
+    value: float
+    received_at: datetime
+
+
 def changed_partitions(connection: Connection, since: Watermark) -> ChangedPartitions:
     """Find the partitions that have changed since the watermark; an empty one reads the whole log."""
     if since.logged_at is None:
@@ -52,6 +78,33 @@ def changed_partitions(connection: Connection, since: Watermark) -> ChangedParti
     logged = connection.execute(select(func.max(predictions.c.logged_at))).scalar()
     received = connection.execute(select(func.max(actuals.c.received_at))).scalar()
     return ChangedPartitions(frozenset(partitions), logged, received, undated)
+
+
+def rows_of(connection: Connection, partition: Partition) -> Iterator[list[PartitionRow]]:
+    """Yield one partition's rows in batches, in order of their ids."""
+    columns = predictions.c
+    query = select(
+        columns.id,
+        cast(columns.features, Text),
+        cast(columns.out_of_range, Text),
+        columns.prediction,
+        columns.low,
+        columns.high,
+        columns.latency_seconds,
+        cast(columns.time, Text),
+    )
+    query = query.where(*_within(partition)).order_by(columns.id)
+    for batch in connection.execute(query, execution_options={"yield_per": BATCH}).partitions():
+        yield [PartitionRow(*row) for row in batch]
+
+
+def actuals_of(connection: Connection, partition: Partition) -> dict[str, PartitionActual]:
+    """Map each prediction of a partition that has an actual to it, by prediction id."""
+    columns = predictions.c
+    own = actuals.c.id == actual_id(columns.id, columns.entity, columns.time)
+    query = select(columns.id, actuals.c.value, actuals.c.received_at).join_from(predictions, actuals, own)
+    found = connection.execute(query.where(*_within(partition)))
+    return {prediction: PartitionActual(float(value), received_at) for prediction, value, received_at in found}
 
 
 def newest_digest(connection: Connection, model_version: str) -> str | None:
@@ -89,6 +142,11 @@ def _every_partition(connection: Connection) -> Any:
     table, time = (traffic, traffic.c.hour) if _is_postgresql(connection) else (predictions, predictions.c.time)
     partition = (_hour(connection, time), table.c.model_version)
     return select(*partition, func.count()).group_by(*partition)
+
+
+def _within(partition: Partition) -> tuple[ColumnElement[bool], ...]:
+    columns, end = predictions.c, partition.hour + HOUR
+    return columns.time >= partition.hour, columns.time < end, columns.model_version == partition.model_version
 
 
 def _hour(connection: Connection, column: Any) -> ColumnElement[str]:

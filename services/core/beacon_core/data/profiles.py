@@ -26,7 +26,7 @@ class ProfileContent(msgspec.Struct, frozen=True):
     """
 
     digest: str
-    bins_digest: str = msgspec.field(name="grid")
+    bins_digest: str
     set_aside: int
     labelled: float
     segments: dict[str, Aggregates]
@@ -67,7 +67,7 @@ def digests(
     connection: Connection, model_version: str, bins_digest: str, since: datetime, until: datetime
 ) -> dict[datetime, str]:
     """Map each hour whose profile has rows and these bins to what it was made of."""
-    digest, made_with = profiles.c.sums["digest"].as_string(), profiles.c.sums["grid"].as_string()
+    digest, made_with = profiles.c.sums["digest"].as_string(), profiles.c.sums["bins_digest"].as_string()
     query = select(profiles.c.hour, digest).where(
         profiles.c.model_version == model_version,
         profiles.c.segment == WHOLE,
@@ -81,7 +81,7 @@ def digests(
 
 def with_other_bins(connection: Connection, since: datetime, bins_digests: Mapping[str, str]) -> set[Partition]:
     """Find the partitions since then whose profile was made with other bins than those of their version now."""
-    made_with = profiles.c.sums["grid"].as_string()
+    made_with = profiles.c.sums["bins_digest"].as_string()
     query = select(profiles.c.hour, profiles.c.model_version, made_with).where(
         profiles.c.hour >= since, profiles.c.segment == WHOLE
     )

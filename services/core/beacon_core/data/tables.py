@@ -30,6 +30,8 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 metadata = MetaData()
 Json = JSON().with_variant(JSONB(), "postgresql")
+# Where None is no JSON but NULL: a query can ask for it.
+JsonOrNull = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 
 
 class UtcTime(TypeDecorator[datetime]):
@@ -47,7 +49,9 @@ class UtcTime(TypeDecorator[datetime]):
 
 HAS_ENTITY = text("entity IS NOT NULL")
 
-# `time` is when the prediction was made; `logged_at` when its row came, by the database's clock (spools ship late).
+# `features` are what the model saw before imputation; `from_store` names those that came from the feature store (null:
+# it was not asked), `imputed` those that nobody had. `time` is when the prediction was made; `logged_at` when its row
+# came, by the database's clock (spools ship late).
 predictions = Table(
     "predictions",
     metadata,
@@ -55,7 +59,7 @@ predictions = Table(
     Column("time", UtcTime, nullable=False, index=True),
     Column("entity", String(64)),
     Column("features", Json, nullable=False),
-    Column("served", Json),
+    Column("from_store", JsonOrNull),
     Column("imputed", Json, nullable=False),
     Column("out_of_range", Json, nullable=False),
     Column("prediction", Float, nullable=False),
@@ -68,7 +72,7 @@ predictions = Table(
     Column("latency_seconds", Float, nullable=False),
     Column("request_id", String(64), nullable=False),
     Column("trace_id", String(32)),
-    Column("body_sha256", String(64)),
+    Column("input_digest", String(64)),
     Column("logged_at", UtcTime, nullable=False, server_default=func.now(), index=True),
     Index("ix_predictions_model_version_time", "model_version", "time"),
     Index("ix_predictions_entity_time", "entity", "time", postgresql_where=HAS_ENTITY, sqlite_where=HAS_ENTITY),

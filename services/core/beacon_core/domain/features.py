@@ -1,34 +1,33 @@
 """How the features of a request and those of the feature store become one row: the request's value wins.
 
-The same rule for each form that a row has: an object by name, values in the model's order, a matrix of many rows.
-What is missing is not there, None or NaN. A store that was not asked is None.
+Inference merges them once, before imputation. The prediction log keeps the merged row and its source mask, which names
+the features that came from the feature store. What is missing is not there, None or NaN.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any, TypeVar
 
 ValueT = TypeVar("ValueT")
 
 
-def merge_named(given: Mapping[str, ValueT], stored: Mapping[str, ValueT] | None) -> dict[str, ValueT]:
-    """Merge objects."""
-    if stored is None:
-        return dict(given)
-    return {**stored, **{name: value for name, value in given.items() if value is not None}}
+def merge(request: Any, store: Any | None) -> tuple[Any, Any | None]:
+    """Merge numpy's matrices of the same shape, and mask what came from the store; None where it was not asked.
+
+    Neither matrix is changed, and the domain loads no numpy for it.
+    """
+    if store is None:
+        return request, None
+    from_store = (request != request) & (store == store)  # noqa: PLR0124 - NaN is what differs from itself
+    merged = request.copy()
+    merged[from_store] = store[from_store]
+    return merged, from_store
 
 
-def merge_values(given: Sequence[ValueT | None], stored: Sequence[ValueT | None] | None) -> Sequence[ValueT | None]:
-    """Merge values in the model's order."""
-    if stored is None:
-        return given
-    return [other if own is None else own for own, other in zip(given, stored, strict=True)]
+def request_features(features: Mapping[str, ValueT], from_store: Collection[str] | None) -> dict[str, ValueT]:
+    """Select the merged features that came from the request."""
+    return {name: value for name, value in features.items() if not from_store or name not in from_store}
 
 
-def merge_matrix(given: Any, stored: Any | None) -> Any:
-    """Merge numpy's matrices of the same shape; neither is changed, and the domain loads no numpy for it."""
-    if stored is None:
-        return given
-    missing = given != given  # noqa: PLR0124 - NaN is what differs from itself
-    merged = given.copy()
-    merged[missing] = stored[missing]
-    return merged
+def store_features(features: Mapping[str, ValueT], from_store: Collection[str] | None) -> dict[str, ValueT]:
+    """Select the merged features that came from the feature store."""
+    return {name: features[name] for name in from_store or ()}

@@ -14,7 +14,7 @@ import numpy as np
 
 from beacon_core.data import partitions, profiles, watermarks
 from beacon_core.data.database import Connection, Engine
-from beacon_core.data.partitions import Partition
+from beacon_core.data.partitions import HOUR, Partition
 from beacon_core.data.profiles import ProfileContent
 from beacon_core.data.watermarks import Watermark
 from beacon_core.domain.product import Product
@@ -22,7 +22,7 @@ from beacon_core.domain.segments import segment_masks
 from beacon_drift_profiling.comparison.reference import PREDICTION
 from beacon_drift_profiling.comparison.statistics import Floats
 from beacon_drift_profiling.profiling.aggregates import ALL, aggregates_of
-from beacon_drift_profiling.profiling.log import HOUR, PartitionRows, read_partition
+from beacon_drift_profiling.profiling.log import PartitionRows, read_partition
 from beacon_drift_profiling.profiling.packages import NoReference, Reference
 from beacon_drift_profiling.profiling.profile import profile_rows
 

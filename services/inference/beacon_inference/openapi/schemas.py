@@ -121,8 +121,8 @@ def _answer_schemas(product: Product) -> Json:
     logged = prediction | {
         "time": TIME,
         "entity": nullable(closed({product.entity.key: {"type": "integer"}})),
-        "features": number_or_null | {"description": "as the request gave them"},
-        "served": nullable(number_or_null | {"description": "as the feature store gave them"}),
+        "features": number_or_null | {"description": "those that the request gave"},
+        "served": nullable(number_or_null | {"description": "those that the feature store gave"}),
         "shadow": nullable(closed({"version": STRING, "prediction": NUMBER})),
         "latency_seconds": NUMBER,
         "request_id": STRING,

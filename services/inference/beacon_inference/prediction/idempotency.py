@@ -67,7 +67,7 @@ async def find_earlier(log: PredictionLog, ids: list[str | None], ask: Ask) -> l
             found = await asyncio.wait_for(asyncio.to_thread(log.find, names), DATABASE_SECONDS)
     earlier = [None if name is None else found.get(name) for name in ids]
     for row, record in enumerate(earlier):
-        if record is not None and (record.questions or [None])[0] != question(ask, row):
+        if record is not None and (record.input_digests or [None])[0] != question(ask, row):
             field = KEY_HEADER if ask.prediction_ids is None else ask.id_path.format(row=row)
             raise BeaconError("idempotency_conflict", f"{ids[row]} was used before with other values", field)
     return earlier

@@ -2,16 +2,14 @@
 
 import numpy as np
 
-from beacon_core.domain.features import merge_matrix
 from beacon_inference.matrix import Filled, Matrix, any_true
 from beacon_inference.models.model import Model
 from beacon_inference.prediction.inputs import Ask
 from beacon_inference.prediction.validation import Rules
 
 
-def impute(ask: Ask, served: Matrix | None, model: Model, rules: Rules) -> Filled:
+def impute(known: Matrix, ask: Ask, model: Model, rules: Rules) -> Filled:
     """Fill what neither the request nor the store had; raises BeaconError when too little is known."""
-    known = merge_matrix(ask.matrix, served)
     if model.trained.hold(known):
         return Filled(known)
     missing = np.isnan(known)

@@ -12,13 +12,14 @@ from typing import NamedTuple
 import numpy as np
 
 from beacon_core.domain.errors import BeaconError
+from beacon_core.domain.features import merge
 from beacon_core.domain.ids import new_ids
 from beacon_core.domain.precision import rounded
 from beacon_core.domain.product import Product
 from beacon_core.observability.metrics import STAGES
 from beacon_core.platform.clock import timestamp
 from beacon_core.web.http import Handler, Request, Response
-from beacon_inference.matrix import Filled, Marks, Matrix, any_true
+from beacon_inference.matrix import Filled, Marks, Matrix, Merged
 from beacon_inference.metrics import Instruments, Predicted
 from beacon_inference.models.hot_swap import Models, Serving
 from beacon_inference.prediction.api_key import check_api_key
@@ -100,20 +101,21 @@ class Pipeline:
         earlier: list[Record | None] | None = None,
     ) -> Response:
         """Predict every row; where `earlier` has a record, that one is the answer and is not logged again."""
-        served = None if ask.entities is None else await self._look_up(request, ask)
+        stored = None if ask.entities is None else await self._look_up(request, ask)
         clock.lap("lookup")
 
         # Taken once: a swap in the middle of a request must not mix two models.
         serving = self._serving()
         model = serving.model
-        filled = impute(ask, served, model, self._rules)
+        merged = Merged(*merge(ask.matrix, stored))
+        filled = impute(merged.values, ask, model, self._rules)
         clock.lap("impute")
 
         values = await self._rounds.predict(model, filled.rows)
         clock.lap("predict")
         shadow = await self._shadow(serving, filled.rows)
 
-        record = fresh = self._record(request, ask, ids, serving, values, shadow, served, filled)
+        record = fresh = self._record(request, ask, ids, serving, values, shadow, merged, filled)
         records = [record]
         if earlier is not None:
             fresh = record.take([row for row, known in enumerate(earlier) if known is None])
@@ -191,7 +193,7 @@ class Pipeline:
         serving: Serving,
         values: list[float],
         shadow: list[float] | None,
-        served: Matrix | None,
+        merged: Merged,
         filled: Filled,
     ) -> Record:
         pin, interval = serving.model.pin, serving.model.manifest.interval
@@ -210,7 +212,7 @@ class Pipeline:
         return Record(
             ids=made if ids is None else [chosen or own for chosen, own in zip(ids, made, strict=True)],
             time=timestamp(),
-            given=ask.matrix.tolist() if served is None and filled.missing is None else _with_none(ask.matrix),
+            features=_with_none(merged.values, filled.missing),
             prediction=prediction,
             low=low,
             high=high,
@@ -219,12 +221,12 @@ class Pipeline:
             latency=time.perf_counter() - request.started,
             request_id=request.id,
             trace_id=request.trace.trace_id,
-            outside={} if filled.outside is None else _columns_of(filled.outside),
-            served=None if served is None else _with_none(served),
+            out_of_range={} if filled.outside is None else _columns_of(filled.outside),
+            from_store=None if merged.from_store is None else _columns_of(merged.from_store),
             entities=ask.entities,
             shadow_version=None if serving.shadow is None else serving.shadow.pin.version,
             shadow=shadow,
-            questions=None if ids is None else [name and question(ask, row) for row, name in enumerate(ids)],
+            input_digests=None if ids is None else [name and question(ask, row) for row, name in enumerate(ids)],
         )
 
 
@@ -254,8 +256,8 @@ def _columns_of(marks: Marks) -> dict[int, list[int]]:
     return found
 
 
-def _with_none(matrix: Matrix) -> list[list[float | None]]:
+def _with_none(matrix: Matrix, missing: Marks | None) -> list[list[float | None]]:
     rows: list[list[float | None]] = matrix.tolist()
-    if any_true(np.isnan(matrix)):
+    if missing is not None:
         return [[None if value != value else value for value in row] for row in rows]  # noqa: PLR0124 - NaN
     return rows

@@ -36,7 +36,7 @@ class _Segment:
 
     def note(self, record: Record, offset: int) -> None:
         time = record.ids[0][:TIME_DIGITS]
-        if record.questions is not None or time < self.newest:
+        if record.input_digests is not None or time < self.newest:
             self.named.update(dict.fromkeys(record.ids, offset))
             return
         self.newest = time

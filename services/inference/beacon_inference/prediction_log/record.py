@@ -7,12 +7,9 @@ prediction.
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import cache, lru_cache
-from itertools import chain
 from typing import Any
 
 import msgspec
-
-from beacon_core.domain.features import merge_values
 
 Values = list[float | None]
 
@@ -20,14 +17,15 @@ Values = list[float | None]
 class Record(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One JSON line of the spool.
 
-    An item of `given` and `served` has one value a feature, in the product's order, null where the request (or the
-    feature store) had nothing; `outside` lists, by row, the columns outside their training range. `time` is in seconds
-    since 1970, `latency` in seconds; `questions` are the sha256 of what was asked under an id that the client made.
+    An item of `features` has one value per feature, in the product's order, as the model saw it before imputation: null
+    where neither the request nor the feature store had one. `from_store` lists, by row, the columns that came from the
+    feature store (None where it was not asked), `out_of_range` those outside their training range. `time` is in
+    seconds since 1970, `latency` in seconds; `input_digests` are the sha256 of what was asked under a client's own id.
     """
 
     ids: list[str]
     time: float
-    given: list[Values]
+    features: list[Values]
     prediction: list[float]
     low: list[float]
     high: list[float]
@@ -36,12 +34,12 @@ class Record(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     latency: float
     request_id: str
     trace_id: str
-    outside: dict[int, list[int]] = {}
-    served: list[Values] | None = None
+    out_of_range: dict[int, list[int]] = {}
+    from_store: dict[int, list[int]] | None = None
     entities: list[int | None] | None = None
     shadow_version: str | None = None
     shadow: list[float] | None = None
-    questions: list[str | None] | None = None
+    input_digests: list[str | None] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -51,45 +49,20 @@ class Record(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         taken: dict[str, Any] = {
             name: [column[row] for row in rows] for name in COLUMNS if (column := getattr(self, name)) is not None
         }
-        outside = {new: self.outside[row] for new, row in enumerate(rows) if row in self.outside}
-        return msgspec.structs.replace(self, outside=outside, **taken)
+        out_of_range = _take(self.out_of_range, rows)
+        from_store = None if self.from_store is None else _take(self.from_store, rows)
+        return msgspec.structs.replace(self, out_of_range=out_of_range, from_store=from_store, **taken)
 
 
-class FirstRecord(msgspec.Struct, frozen=True):
-    """A line of the spool as it was before records had columns: one prediction."""
-
-    id: str
-    time: float
-    given: Values
-    prediction: float
-    low: float
-    high: float
-    version: str
-    sha256: str
-    latency: float
-    request_id: str
-    trace_id: str
-    outside: list[int] = []
-    served: Values | None = None
-    entity: int | None = None
-    shadow_version: str | None = None
-    shadow: float | None = None
-    body_sha256: str | None = None
-
-
-COLUMNS = ("ids", "given", "prediction", "low", "high", "served", "entities", "shadow", "questions")
+COLUMNS = ("ids", "features", "prediction", "low", "high", "entities", "shadow", "input_digests")
 
 encode_record = msgspec.json.Encoder().encode
 _decoder = msgspec.json.Decoder(Record)
-_decode_first = msgspec.json.Decoder(FirstRecord).decode
 
 
 def decode_record(line: bytes, width: int) -> Record:
     """Read a line of the spool; raises `ValueError` (of which msgspec's errors are) unless it has `width` features."""
-    try:
-        record = _decoder.decode(line)
-    except msgspec.ValidationError:
-        record = _of_first(_decode_first(line))
+    record = _decoder.decode(line)
     _check_shape(record, width)
     return record
 
@@ -103,37 +76,25 @@ def decode_records(lines: bytes, width: int) -> list[Record]:
 
 
 def _check_shape(record: Record, width: int) -> None:
-    rows, given, served = len(record.ids), record.given, record.served
-    if not rows or not rows == len(given) == len(record.prediction) == len(record.low) == len(record.high):
+    rows, features = len(record.ids), record.features
+    if not rows or not rows == len(features) == len(record.prediction) == len(record.low) == len(record.high):
         raise ValueError("the columns are of unequal length")
-    for column in (served, record.entities, record.shadow, record.questions):
+    for column in (record.entities, record.shadow, record.input_digests):
         if column is not None and len(column) != rows:
             raise ValueError("the columns are of unequal length")
-    for values in given if served is None else chain(given, served):
-        if len(values) != width:
-            raise ValueError(f"a row has not {width} features")
+    if any(len(values) != width for values in features):
+        raise ValueError(f"a row has not {width} features")
+    for mask in (record.out_of_range, record.from_store):
+        if mask and not all(0 <= row < rows and _are_columns(columns, width) for row, columns in mask.items()):
+            raise ValueError(f"a mask has other rows or columns than {rows} by {width}")
 
 
-def _of_first(first: FirstRecord) -> Record:
-    return Record(
-        [first.id],
-        first.time,
-        [first.given],
-        [first.prediction],
-        [first.low],
-        [first.high],
-        first.version,
-        first.sha256,
-        first.latency,
-        first.request_id,
-        first.trace_id,
-        outside={0: first.outside} if first.outside else {},
-        served=None if first.served is None else [first.served],
-        entities=None if first.entity is None else [first.entity],
-        shadow_version=first.shadow_version,
-        shadow=None if first.shadow is None else [first.shadow],
-        questions=None if first.body_sha256 is None else [first.body_sha256],
-    )
+def _are_columns(columns: list[int], width: int) -> bool:
+    return all(0 <= column < width for column in columns)
+
+
+def _take(mask: dict[int, list[int]], rows: Sequence[int]) -> dict[int, list[int]]:
+    return {new: mask[row] for new, row in enumerate(rows) if row in mask}
 
 
 # The columns of the table `predictions` that a record fills, in the order of `table_rows`.
@@ -142,7 +103,7 @@ TABLE_COLUMNS = (
     "time",
     "entity",
     "features",
-    "served",
+    "from_store",
     "imputed",
     "out_of_range",
     "prediction",
@@ -155,7 +116,7 @@ TABLE_COLUMNS = (
     "latency_seconds",
     "request_id",
     "trace_id",
-    "body_sha256",
+    "input_digest",
 )
 TableRow = tuple[str | float | None, ...]
 
@@ -164,21 +125,19 @@ def table_rows(record: Record, names: tuple[str, ...]) -> Iterator[TableRow]:
     """Build, row by row, what `TABLE_COLUMNS` hold in both databases: times and JSON as text; `names` of features."""
     second, microseconds = divmod(round(record.time * 1e6), 1_000_000)
     time = f"{_second(second)}.{microseconds:06}"
-    served, entities, shadow, questions = record.served, record.entities, record.shadow, record.questions
+    entities, shadow, digests = record.entities, record.shadow, record.input_digests
     named = _named(names)
-    for row, given in enumerate(record.given):
-        stored = None if served is None else served[row]
-        known = merge_values(given, stored)
-        imputed = [name for name, value in zip(names, known, strict=True) if value is None] if None in known else []
+    for row, values in enumerate(record.features):
+        imputed = [name for name, value in zip(names, values, strict=True) if value is None] if None in values else []
         entity = None if entities is None else entities[row]
         yield (
             record.ids[row],
             time,
             None if entity is None else str(entity),
-            _text(named(*given)),
-            None if stored is None else _text(named(*stored)),
+            _text(named(*values)),
+            None if record.from_store is None else _masked(record.from_store, row, names),
             _text(imputed) if imputed else "[]",
-            _text([names[column] for column in record.outside[row]]) if row in record.outside else "[]",
+            _masked(record.out_of_range, row, names),
             record.prediction[row],
             record.low[row],
             record.high[row],
@@ -189,18 +148,17 @@ def table_rows(record: Record, names: tuple[str, ...]) -> Iterator[TableRow]:
             record.latency,
             record.request_id,
             record.trace_id,
-            None if questions is None else questions[row],
+            None if digests is None else digests[row],
         )
 
 
 def record_of(row: dict[str, Any], names: tuple[str, ...]) -> Record:
     """Read a row of the table back into a record of that one prediction."""
-    served, outside = row["served"], [names.index(name) for name in row["out_of_range"] if name in names]
+    out_of_range, from_store = _columns(row["out_of_range"], names), row["from_store"]
     return Record(
         ids=[row["id"]],
         time=row["time"].timestamp(),
-        given=[[row["features"].get(name) for name in names]],
-        served=None if served is None else [[served.get(name) for name in names]],
+        features=[[row["features"].get(name) for name in names]],
         prediction=[row["prediction"]],
         low=[row["low"]],
         high=[row["high"]],
@@ -209,12 +167,23 @@ def record_of(row: dict[str, Any], names: tuple[str, ...]) -> Record:
         latency=row["latency_seconds"],
         request_id=row["request_id"],
         trace_id=row["trace_id"],
-        outside={0: outside} if outside else {},
+        out_of_range=out_of_range,
+        from_store=None if from_store is None else _columns(from_store, names),
         entities=None if row["entity"] is None else [int(row["entity"])],
         shadow_version=row["shadow_version"],
         shadow=None if row["shadow_prediction"] is None else [row["shadow_prediction"]],
-        questions=None if row["body_sha256"] is None else [row["body_sha256"]],
+        input_digests=None if row["input_digest"] is None else [row["input_digest"]],
     )
+
+
+def _masked(mask: dict[int, list[int]], row: int, names: tuple[str, ...]) -> str:
+    return _text([names[column] for column in mask[row]]) if row in mask else "[]"
+
+
+def _columns(masked: list[str], names: tuple[str, ...]) -> dict[int, list[int]]:
+    """Build the mask of one row; a feature that the product no longer has is left out."""
+    columns = [names.index(name) for name in masked if name in names]
+    return {0: columns} if columns else {}
 
 
 @lru_cache(maxsize=8)  # neighbours in the log are of the same second

@@ -144,6 +144,7 @@ class PredictionLog:
             return [record for _, record in parsed if record is not None], [line for line, r in parsed if r is None]
 
     def _recover(self) -> None:
+        unreadable = 0
         for segment in self._spool.segments():
             offset = 0
             while chunk := self._spool.read(segment, offset, SHIP_BYTES):
@@ -151,7 +152,15 @@ class PredictionLog:
                     record = self._decode(line)
                     if record is not None:
                         self._note(record, Position(segment, offset))
+                    else:
+                        unreadable += 1
                     offset += len(line) + 1
+        if unreadable:
+            log.error(
+                "the spool has lines that are no records of this revision: they are kept in quarantine.txt, and not "
+                "shipped; the revision that wrote them can read them",
+                extra={"lines": unreadable, "file": str(self._quarantine)},
+            )
 
     def _ship_for_ever(self) -> None:
         failures = 0

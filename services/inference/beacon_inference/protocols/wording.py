@@ -1,11 +1,15 @@
 """Beacon's own answers, made of records."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
 
 from beacon_core.domain.product import Product
 from beacon_inference.prediction_log.record import Record, Values
+
+# Which features a row lacks, and the columns that came from the feature store.
+Pattern = tuple[tuple[bool, ...], tuple[int, ...]]
 
 KEPT_PATTERNS = 4096
 KEPT_MODELS = 16
@@ -45,35 +49,34 @@ class Wording:
     def __init__(self, product: Product) -> None:
         self._product = product
         self._names = product.feature_names
-        self._kept: dict[tuple[bool, ...], Missing] = {}
-        self._complete = self._word((False,) * len(self._names))
+        self._kept: dict[Pattern, Missing] = {}
+        self._complete = self._word(((False,) * len(self._names), ()))
         self._models: dict[str, msgspec.Raw] = {}
 
     def answers(self, record: Record) -> list[Answer]:
         """Build the answer to each row."""
         unit, coverage = self._product.target.unit, self._product.serving.interval_coverage
         model = self._models.get(record.sha256) or self._model(record)
-        served, answers = record.served, []
-        for row, given in enumerate(record.given):
-            stored = None if served is None else served[row]
-            words = self._complete if stored is None and None not in given else self._missing(given, stored)
-            outside = [self._names[column] for column in record.outside.get(row, ())]
+        from_store, answers = record.from_store or {}, []
+        for row, values in enumerate(record.features):
+            stored = from_store.get(row, ())
+            words = self._complete if not stored and None not in values else self._missing(values, stored)
+            outside = [self._names[column] for column in record.out_of_range.get(row, ())]
             interval = Interval(record.low[row], record.high[row], coverage)
             prediction, name = record.prediction[row], record.ids[row]
             answers.append(Answer(prediction, unit, interval, name, model, words.imputed, outside, words.sources))
         return answers
 
-    def _missing(self, given: Values, served: Values | None) -> Missing:
-        pattern = tuple([value is None for value in (*given, *(served or ()))])
+    def _missing(self, values: Values, from_store: Sequence[int]) -> Missing:
+        pattern = tuple([value is None for value in values]), tuple(from_store)
         return self._kept.get(pattern) or self._word(pattern)
 
-    def _word(self, pattern: tuple[bool, ...]) -> Missing:
-        count = len(self._names)
-        served = pattern[count:] or (True,) * count
+    def _word(self, pattern: Pattern) -> Missing:
+        missing, from_store = pattern
         sources = {
-            name: "store" if missing else "request"
-            for name, missing, not_stored in zip(self._names, pattern[:count], served, strict=True)
-            if not (missing and not_stored)
+            name: "store" if column in from_store else "request"
+            for column, name in enumerate(self._names)
+            if not missing[column]
         }
         imputed = [name for name in self._names if name not in sources]
         words = Missing(msgspec.Raw(msgspec.json.encode(imputed)), msgspec.Raw(msgspec.json.encode(sources)))

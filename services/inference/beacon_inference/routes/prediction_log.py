@@ -8,6 +8,7 @@ from flask import Flask, Response, request
 
 from beacon_core.data.database import DatabaseUnavailableError
 from beacon_core.domain.errors import BeaconError
+from beacon_core.domain.features import request_features, store_features
 from beacon_core.domain.ids import is_client_id
 from beacon_core.domain.product import Product
 from beacon_core.platform.settings import Settings
@@ -69,13 +70,15 @@ def _unknown(prediction_id: str, field: str) -> BeaconError:
 def _described(record: Record, actual: dict[str, Any] | None, wording: Wording, product: Product) -> dict[str, Any]:
     """Everything that is known of one prediction: the answer that was given, and what was kept beside it."""
     names = product.feature_names
-    (answer,), (given,) = wording.answers(record), record.given
+    (answer,), (values,) = wording.answers(record), record.features
+    known = dict(zip(names, values, strict=True))
+    stored = None if record.from_store is None else [names[column] for column in record.from_store.get(0, ())]
     entity = None if record.entities is None else record.entities[0]
     return msgspec.structs.asdict(answer) | {
         "time": datetime.fromtimestamp(record.time, UTC),
         "entity": None if entity is None else {product.entity.key: entity},
-        "features": dict(zip(names, given, strict=True)),
-        "served": None if record.served is None else dict(zip(names, record.served[0], strict=True)),
+        "features": dict.fromkeys(names) | request_features(known, stored),
+        "served": None if stored is None else dict.fromkeys(names) | store_features(known, stored),
         "shadow": None if record.shadow is None else {"version": record.shadow_version, "prediction": record.shadow[0]},
         "latency_seconds": record.latency,
         "request_id": record.request_id,

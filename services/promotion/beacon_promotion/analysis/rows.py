@@ -15,7 +15,6 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from beacon_core.data.actuals import before_newest, labelled
 from beacon_core.data.tables import predictions
-from beacon_core.domain.features import merge_named
 from beacon_core.domain.masking import word
 from beacon_core.domain.product import Product
 from beacon_core.domain.times import read_time
@@ -86,26 +85,25 @@ def _labelled(engine: Engine, product: Product, manifest: Manifest, count: int) 
     with engine.connect() as connection:
         after = before_newest(connection, CORRECTED * count)
         made = read_time(manifest.created_at)
-        columns = (predictions.c.id, predictions.c.features, predictions.c.served)
+        columns = (predictions.c.id, predictions.c.features)
         found = labelled(*columns, since=made, after=after)
         newest = connection.execute(select(found).order_by(found.c.actual_id.desc(), found.c.id).limit(count))
-        rows = [Row(_merged(product, row.features, row.served), row.value) for row in newest]
+        rows = [Row(_known(product, row.features), row.value) for row in newest]
     return [row for row in rows if _is_answered(product, row)]
 
 
 def _newest(engine: Engine, product: Product, count: int) -> list[Row]:
-    query = select(predictions.c.features, predictions.c.served).order_by(predictions.c.time.desc()).limit(count)
+    query = select(predictions.c.features).order_by(predictions.c.time.desc()).limit(count)
     with engine.connect() as connection:
-        found = [Row(_merged(product, row.features, row.served)) for row in connection.execute(query)]
+        found = [Row(_known(product, row.features)) for row in connection.execute(query)]
     # A question that users repeat says nothing new: made-up ones in its place may find what it cannot.
     different = {tuple(row.features.items()): row for row in found}
     return [row for row in different.values() if _is_answered(product, row)]
 
 
-def _merged(product: Product, given: dict[str, float], served: dict[str, float] | None) -> dict[str, float]:
-    """The values that the model got."""
-    merged = merge_named(given, served)
-    return {name: merged[name] for name in product.feature_names if merged.get(name) is not None}
+def _known(product: Product, features: dict[str, float | None]) -> dict[str, float]:
+    """The values that the model saw, in the product's order."""
+    return {name: value for name in product.feature_names if (value := features.get(name)) is not None}
 
 
 def _is_answered(product: Product, row: Row) -> bool:

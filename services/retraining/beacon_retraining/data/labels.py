@@ -8,6 +8,7 @@ from sqlalchemy import Engine, select
 
 from beacon_core.data.actuals import labelled
 from beacon_core.data.tables import predictions
+from beacon_core.domain.features import request_features
 from beacon_core.domain.product import Product
 from beacon_core.feature_store.names import EVENT_TIME
 
@@ -24,11 +25,12 @@ def label_columns(product: Product) -> list[str]:
 def read_labels(engine: Engine, product: Product) -> pd.DataFrame:
     """Every labelled prediction, in order of time and id; features are those that the request gave, else NaN."""
     table = predictions.c
-    found = labelled(table.id, table.entity, table.time, table.features)
+    found = labelled(table.id, table.entity, table.time, table.features, table.from_store)
     with engine.connect() as connection:
         rows = connection.execute(select(found)).all()
     rows = sorted(rows, key=lambda row: (row.time, row.id))  # not in SQL: databases sort text each in its own way
-    labels = pd.DataFrame.from_records([row.features for row in rows], columns=list(product.feature_names))
+    given = [request_features(row.features, row.from_store) for row in rows]
+    labels = pd.DataFrame.from_records(given, columns=list(product.feature_names))
     labels = labels.astype("float64")
     labels[PREDICTION] = pd.Series([row.id for row in rows], dtype="str")
     # Never by way of a float: it would round a long key.
