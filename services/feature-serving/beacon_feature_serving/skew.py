@@ -1,21 +1,18 @@
 """Skew: what serving returned, replayed from the prediction log through the path that training takes."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Any
 
 import msgspec
 import pandas as pd
-from sqlalchemy import Engine, select
 
-from beacon_core.data.tables import predictions
+from beacon_core.data.database import Connection, Engine
+from beacon_core.data.store_lookups import StoreLookup, store_lookups
 from beacon_core.domain.product import Product
 from beacon_core.feature_store import repo
 from beacon_core.feature_store.names import EVENT_TIME
 from beacon_core.platform.settings import Settings
-
-BATCH = 10_000
 
 Moment = tuple[int, datetime]  # an entity at a time
 
@@ -33,40 +30,31 @@ def measure_skew(settings: Settings, product: Product, engine: Engine, since: da
     """Replay the predictions of [since, until) that used stored features. Equal means equal: no tolerance."""
     replayed = unequal = 0
     blame: Counter[str] = Counter()
-    for batch in _batches(product, engine, since, until):
-        known = _known(settings, product, batch)
-        for row in batch:
-            joined = known.get((int(row.entity), row.time), {})
-            wrong = [name for name in _of_store(row, product) if row.features.get(name) != joined.get(name)]
-            blame.update(wrong)
-            unequal += bool(wrong)
-        replayed += len(batch)
+    with engine.connect() as connection:
+        for batch in _batches(product, connection, since, until):
+            known = _known(settings, product, batch)
+            for row in batch:
+                joined = known.get((int(row.entity), row.time), {})
+                wrong = [name for name in _of_store(row, product) if row.features.get(name) != joined.get(name)]
+                blame.update(wrong)
+                unequal += bool(wrong)
+            replayed += len(batch)
     return Skew(replayed, unequal, unequal / replayed if replayed else 0.0, dict(blame.most_common()))
 
 
-def _batches(product: Product, engine: Engine, since: datetime, until: datetime) -> Any:
-    columns = predictions.c
-    query = (
-        select(columns.id, columns.time, columns.entity, columns.features, columns.from_store)
-        .where(columns.time >= since, columns.time < until)
-        .where(columns.from_store.is_not(None), columns.entity.is_not(None))
-        .order_by(columns.time)
-        .execution_options(yield_per=BATCH)
-    )
-    with engine.connect() as connection:
-        for batch in connection.execute(query).partitions(BATCH):
-            # Where the request gave every value, the store was asked in vain.
-            kept = [row for row in batch if _of_store(row, product)]
-            if kept:
-                yield kept
+def _batches(product: Product, connection: Connection, since: datetime, until: datetime) -> Iterator[list[StoreLookup]]:
+    for batch in store_lookups(connection, since, until):
+        # Where the request gave every value, the store was asked in vain.
+        if used := [row for row in batch if _of_store(row, product)]:
+            yield used
 
 
-def _of_store(row: Any, product: Product) -> list[str]:
+def _of_store(row: StoreLookup, product: Product) -> list[str]:
     """Name the features that were left to the store: those that came from it, and those that it did not have."""
     return [name for name in product.feature_names if name in row.from_store or row.features.get(name) is None]
 
 
-def _known(settings: Settings, product: Product, batch: Sequence[Any]) -> dict[Moment, dict[str, float | None]]:
+def _known(settings: Settings, product: Product, batch: Sequence[StoreLookup]) -> dict[Moment, dict[str, float | None]]:
     """What training would join at each moment; nothing for one before its entity was known."""
     key = product.entity.key
     # Distinct ones: Feast joins two equal moments, such as two rows of one batch, into one.
