@@ -15,8 +15,8 @@ from drift.streams import DAYS, Floats, Population, Stream
 from beacon_core.domain.product import Product
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import ROOT
-from beacon_drift_profiling.comparison.compare import Counts, compare, confirmed
-from beacon_drift_profiling.comparison.reference import Column, tally
+from beacon_drift_profiling.comparison.compare import BinCounts, compare, confirmed
+from beacon_drift_profiling.comparison.reference import ReferenceColumn, tally
 from beacon_drift_profiling.profiling.packages import columns_of
 from beacon_drift_profiling.profiling.profile import profile_rows
 
@@ -39,13 +39,13 @@ def judge(product: Product, stream: Stream) -> dict[str, dict[str, object]]:
     return {"Beacon": {"alarm": alarm, "found": found}}
 
 
-def _reference(product: Product, stream: Stream) -> tuple[Column, ...]:
+def _reference(product: Product, stream: Stream) -> tuple[ReferenceColumn, ...]:
     names = stream.population.columns
     profile = profile_rows(dict(zip(names, stream.reference.T, strict=True)), EPOCH, {})
     return columns_of(profile.columns(), product)
 
 
-def _hourly(column: Column, stream: Stream, rows: Floats, days: int) -> Floats:
+def _hourly(column: ReferenceColumn, stream: Stream, rows: Floats, days: int) -> Floats:
     """Rows, nulls and counts in each bin by the hour, shape (hours, 2 + bins)."""
     values = rows[:, stream.population.columns.index(column.name)]
     hours = []
@@ -56,7 +56,9 @@ def _hourly(column: Column, stream: Stream, rows: Floats, days: int) -> Floats:
     return np.asarray(hours, dtype=np.float64)
 
 
-def _confirmed(product: Product, columns: tuple[Column, ...], hourly: dict[str, Floats], since: int = 0) -> set[str]:
+def _confirmed(
+    product: Product, columns: tuple[ReferenceColumn, ...], hourly: dict[str, Floats], since: int = 0
+) -> set[str]:
     """Columns with a confirmed alarm in the runs from `since` on, whatever the effect and the window."""
     found = set()
     first = max(since - product.policy.drift.confirm[1], 0)
@@ -66,7 +68,7 @@ def _confirmed(product: Product, columns: tuple[Column, ...], hourly: dict[str, 
             total = np.cumsum(counts, axis=0)
             before = np.concatenate([np.zeros((days * HOURS, counts.shape[1])), total])[: len(total)]
             window = (total - before)[first:]
-            seen[name] = Counts(window[:, 0], window[:, 1], window[:, 2:])
+            seen[name] = BinCounts(window[:, 0], window[:, 1], window[:, 2:])
         for finding in compare(columns, seen, product.policy.drift):
             if confirmed(finding.alarm, product.policy.drift)[since - first :].any():
                 found.add(finding.column.name)

@@ -120,8 +120,8 @@ class Log:
         environment |= {"BEACON_HOME": str(self.settings.home), "BEACON_DATABASE_URL": self.settings.database_url}
         job = [str(python), str(ROOT / "jobs" / "drift.py"), "--at", self.now.isoformat()]
         launch = [sys.executable, "-I", "-S", "-c", LAUNCH, *job]
-        told = subprocess.run(launch, env=environment, check=True, capture_output=True, text=True).stdout
-        status, seconds, processor, megabytes = map(float, told.split())
+        figures = subprocess.run(launch, env=environment, check=True, capture_output=True, text=True).stdout
+        status, seconds, processor, megabytes = map(float, figures.split())
         if status:
             raise SystemExit("the job failed")
         stages = self._stages()
@@ -155,8 +155,8 @@ class Log:
 
     def _label(self, record: Record) -> dict[str, object]:
         moment = datetime.fromtimestamp(record.time, UTC)
-        told = {"prediction_id": record.ids[0], "value": record.prediction[0] + 1.0, "source": "benchmark"}
-        return told | {"observed_at": moment, "received_at": moment}
+        actual = {"prediction_id": record.ids[0], "value": record.prediction[0] + 1.0, "source": "benchmark"}
+        return actual | {"observed_at": moment, "received_at": moment}
 
     def _stages(self) -> dict[str, float]:
         """Seconds of each stage's newest run."""

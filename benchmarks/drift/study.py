@@ -96,8 +96,9 @@ def _table(lines: Lines, seeds: int) -> str:
     for rule, hits in found.items():
         every = [hit for feature in features for hit in hits[feature]]
         rows.append([rule, _share(alarms[rule]), _share(every), *(f"{_mean(hits[name]):.1%}" for name in features)])
-    said = f"`make drift-study`: {seeds} seeds, {DAYS} quiet days of {ROWS_A_DAY} rows, then one shifted by {SHIFT} sd."
-    return "\n".join([said, "", *(f"| {' | '.join(row)} |" for row in rows)])
+    streams = f"{seeds} seeds, {DAYS} quiet days of {ROWS_A_DAY} rows, then one shifted by {SHIFT} sd"
+    caption = f"`make drift-study`: {streams}."
+    return "\n".join([caption, "", *(f"| {' | '.join(row)} |" for row in rows)])
 
 
 def _mean(hits: list[bool]) -> float:

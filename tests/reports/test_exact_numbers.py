@@ -27,7 +27,6 @@ from beacon_core.feature_store import repo
 from beacon_core.platform.data_file import read_columns
 from beacon_core.platform.settings import Settings
 from beacon_core.web.http import Request
-from beacon_drift_profiling.profiling.log import Unit, read_unit
 from beacon_inference.prediction.inputs import PredictionInputs
 from beacon_inference.prediction_log.record import Record, decode_record, encode_record, table_rows
 from beacon_inference.protocols.mlflow import mlflow
@@ -174,7 +173,7 @@ def test_the_prediction_log_from_the_spool_to_the_drift_job(product: Product, tm
     metadata.create_all(engine)
     with engine.begin() as connection:
         predictions.insert(connection, list(table_rows(read, NAMES)))
-        logged = read_unit(connection, Unit(hour, "1"), NAMES)
+        logged = read_partition(connection, Partition(hour, "1"), NAMES)
     engine.dispose()
     assert not logged.set_aside
     assert bits(logged.rows.features) == bits([row[:3] for row in rows])

@@ -154,7 +154,7 @@ def test_an_open_breaker_lets_one_try_for_all(filled, product):
 # What is done once, done before anybody is told that the service is ready
 
 
-@pytest.mark.parametrize("part", ["beacon_feature_serving.catalog.Catalog._resolve", "sqlite3.connect"])
+@pytest.mark.parametrize("part", ["beacon_feature_serving.catalog.catalog.Catalog._resolve", "sqlite3.connect"])
 def test_feature_serving_is_ready_once_it_has_read_its_registry_and_store(filled, product, monkeypatch, part):
     from beacon_feature_serving.app import create as create_features
 

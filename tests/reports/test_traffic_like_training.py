@@ -22,6 +22,7 @@ from sqlalchemy import select
 from support.products import write_product
 from support.service import Service
 
+from beacon_core.data import drift_results
 from beacon_core.data.database import open_store
 from beacon_core.data.tables import predictions
 from beacon_core.domain.pins import Pin
@@ -31,7 +32,6 @@ from beacon_core.model_package.manifest import Manifest
 from beacon_core.model_package.release import Release, write_release
 from beacon_core.platform.data_file import read_columns
 from beacon_core.platform.settings import Settings
-from beacon_drift_profiling.assessment import results
 from beacon_drift_profiling.profiling.profiling import Shard
 from beacon_drift_profiling.run import run_drift
 from beacon_inference.app import create
@@ -168,14 +168,14 @@ def no_drift(trained: Trained) -> None:
         outcome = run_drift(trained.settings, trained.product, engine, now + timedelta(hours=hour), Shard())
     engine.dispose()
     assert outcome.run is not None
-    judged = [result for result in outcome.run.results if result.state in {results.OK, results.DRIFT}]
+    judged = [result for result in outcome.run.results if result.state in {drift_results.OK, drift_results.DRIFT}]
     assert {result.feature for result in judged} >= {*trained.product.feature_names, "prediction"}
     assert [(result.feature, result.effect, result.score) for result in judged if result.alarm] == []
     assert {result.score for result in judged if result.effect == "out_of_range"} == {0.0}
     assert max(result.score for result in judged if result.effect == "hellinger") < 0.02
-    assert outcome.run.state == results.OK
-    assert outcome.asked is not None
-    assert outcome.asked.cause is None
+    assert outcome.run.state == drift_results.OK
+    assert outcome.request is not None
+    assert outcome.request.cause is None
 
 
 def test_the_training_file_as_traffic_raises_no_drift_and_nothing_is_out_of_range(trained: Trained) -> None:

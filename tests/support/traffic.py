@@ -51,7 +51,7 @@ def release_profiled(
 
 
 class World:
-    """One home: `say` writes predictions, `tell` actuals, `run` runs the job as if it were an hour's end."""
+    """One home: `log_rows` writes predictions, `report_actuals` actuals, `run` runs the job as at an hour's end."""
 
     def __init__(self, home: Path, product: Product, seed: int = 7, database_url: str = "") -> None:
         self.product = product
@@ -62,7 +62,7 @@ class World:
         self.population = Population(product)
         self.random = np.random.default_rng(seed)
         self.sha256: dict[str, str] = {}
-        self.said = 0
+        self.logged = 0
 
     def release(self, version: str = "1", *, profile: bool = True, rows: int = 500) -> None:
         """Put a version into service whose reference is drawn from the population, small enough for an exact sketch."""
@@ -73,7 +73,7 @@ class World:
         """Rows of the population, the target last."""
         return self.population.draw(self.random, count)
 
-    def say(
+    def log_rows(
         self,
         rows: np.ndarray,
         hour: int = 0,
@@ -88,15 +88,15 @@ class World:
         begin = EPOCH + hour * HOUR + timedelta(minutes=minutes)
         records = []
         for row in rows:
-            self.said += 1
-            moment = begin + timedelta(milliseconds=self.said % 1000)
-            value = float(np.nan_to_num(row[-1], nan=20.0)) + (1 if self.said % 2 else -1)
+            self.logged += 1
+            moment = begin + timedelta(milliseconds=self.logged % 1000)
+            value = float(np.nan_to_num(row[-1], nan=20.0)) + (1 if self.logged % 2 else -1)
             features: Mapping[str, float | None] = {
                 name: None if np.isnan(item) else float(item)
                 for name, item in zip(self.product.feature_names, row, strict=False)
             }
             record = {
-                "id": f"p{self.said:08d}",
+                "id": f"p{self.logged:08d}",
                 "time": moment,
                 "entity": entity,
                 "features": features,
@@ -117,7 +117,7 @@ class World:
             connection.execute(insert(predictions), records)
         return [str(record["id"]) for record in records]
 
-    def tell(self, ids: list[str], values: np.ndarray, hour: float) -> None:
+    def report_actuals(self, ids: list[str], values: np.ndarray, hour: float) -> None:
         """Send actuals that come `hour` hours after the epoch."""
         moment = EPOCH + hour * HOUR
         rows = [
@@ -132,8 +132,8 @@ class World:
         now = EPOCH + hour * HOUR + timedelta(minutes=59)
         return run_drift(self.settings, self.product, self.engine, now, shard or Shard(), **options)
 
-    def shelf(self) -> dict[tuple[Any, ...], Any]:
-        """Every profile but for when it was made and its randomized sketches: rows and sums."""
+    def profiles(self) -> dict[tuple[Any, ...], Any]:
+        """Every profile but for when it was made and its randomized sketches: rows and aggregates."""
         query = select(profiles.c.model_version, profiles.c.hour, profiles.c.segment, profiles.c.rows, profiles.c.sums)
         with self.engine.connect() as connection:
             return {tuple(row[:3]): (row[3], row[4]) for row in connection.execute(query)}

@@ -1,25 +1,26 @@
-"""One run, in one screen: profile what is new, compare, judge, keep, ask for a retraining."""
+"""One run, in one screen: profile what has changed, compare, judge, store, request a retraining."""
 
 from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
-from sqlalchemy import Engine
 
+from beacon_core.data import drift_results, profiles
+from beacon_core.data.database import Engine
 from beacon_core.data.job_runs import recorded
+from beacon_core.data.partitions import HOUR
 from beacon_core.data.run_lock import only_one
 from beacon_core.domain.product import Product
 from beacon_core.model_package.release import ReleaseError, read_release
 from beacon_core.platform.files import write_whole
 from beacon_core.platform.pod import is_pod
 from beacon_core.platform.settings import Settings
-from beacon_drift_profiling.assessment import results, words
-from beacon_drift_profiling.assessment.assess import Assessment, assess
-from beacon_drift_profiling.assessment.results import Run
-from beacon_drift_profiling.profiling import shelf
+from beacon_drift_profiling.assessment import alarms, messages
+from beacon_drift_profiling.assessment.assess import VersionAssessment, assess
+from beacon_drift_profiling.assessment.results import Alarm, RunResults, worst_first
 from beacon_drift_profiling.profiling.packages import NoReference, Reference, load_reference
 from beacon_drift_profiling.profiling.profiling import (
-    Profiled,
+    ProfilingCounts,
     References,
     Shard,
     all_shards_done,
@@ -30,22 +31,21 @@ from beacon_drift_profiling.report import report
 from beacon_drift_profiling.retraining_requests import trigger
 
 JOB = "drift"
-HOUR = timedelta(hours=1)
 TREND_RUNS = 7 * 24
 
 
 class Outcome(msgspec.Struct, frozen=True):
     """What came of a run; `run` is None where other shards are still at work."""
 
-    profiled: Profiled
-    run: Run | None
-    asked: trigger.Asked | None
+    profiled: ProfilingCounts
+    run: RunResults | None
+    request: trigger.RequestOutcome | None
 
 
 def run_drift(
     settings: Settings, product: Product, engine: Engine, now: datetime, shard: Shard, per_segment: bool = False
 ) -> Outcome:
-    """Run once; raises `BusyError` when the same is under way.
+    """RunResults once; raises `BusyError` when the same is under way.
 
     Safe to repeat and to kill: the next run completes it.
     """
@@ -61,45 +61,45 @@ def run_drift(
             return Outcome(profiled, None, None)
         with only_one(engine, locks, f"{JOB}-compare"), recorded(engine, JOB, period, "compare") as note:
             run = _judge(settings, product, engine, references, now)
-            asked = _keep(settings, product, engine, run)
-            _start(settings, engine)
-            note.rows, note.details = run.rows, run.summary | {"retraining": asked.why}
-    return Outcome(profiled, run, asked)
+            request = _store(settings, product, engine, run)
+            _start_jobs(settings, engine)
+            note.rows, note.details = run.rows, run.summary | {"retraining": request.why}
+    return Outcome(profiled, run, request)
 
 
-def _judge(settings: Settings, product: Product, engine: Engine, references: References, now: datetime) -> Run:
+def _judge(settings: Settings, product: Product, engine: Engine, references: References, now: datetime) -> RunResults:
     period, end = hour_of(now).isoformat(), hour_of(now) + HOUR
     longest = timedelta(days=max(*product.policy.drift.windows_days, *product.policy.quality.windows_days))
     with engine.connect() as connection:
-        versions = shelf.versions(connection, end - longest, end)
+        versions = profiles.versions(connection, end - longest, end)
         found = {version: references.of(connection, version) for version in versions}
     serving = _serving(settings, product, versions)
     assessed = {version: assess(engine, product, found[version], end, period) for version in versions}
-    alarms, confirmed = [], []
     mine = assessed.get(serving) if serving else None
     reference = found.get(serving) if serving else None
-    if mine is not None:
-        confirmed = [result for result in results.worst_first(mine.results) if result.confirmed]
+    confirmed = [] if mine is None else [result for result in worst_first(mine.results) if result.confirmed]
+    drift, error = [], None
     if mine is not None and isinstance(reference, Reference):
         with engine.connect() as connection:
-            earlier = results.earlier_figures(connection, period, mine.version, product.policy.drift.confirm[1] - 1)
-        error = words.error_alarm(mine.realised, earlier, reference, product)
-        alarms = words.alarms_of(mine.results, reference, product) + ([error] if error else [])
-    state = _state(mine, bool(confirmed), any(alarm.about.startswith("error") for alarm in alarms))
-    return Run(
+            runs = product.policy.drift.confirm[1] - 1
+            earlier = drift_results.earlier_figures(connection, period, mine.version, runs)
+        drift = alarms.drift_alarms(mine.results, reference, product)
+        error = alarms.error_alarm(mine.realised, earlier, reference, product)
+    raised = drift + ([error] if error else [])
+    state = _state(mine, bool(confirmed), error is not None)
+    return RunResults(
         period=period,
         product=product.title,
         created_at=now,
         serving=serving,
         state=state,
         rows=_rows(mine),
-        words=[words.say_result(result, product) for result in confirmed]
-        + [alarm.reason for alarm in alarms if alarm.about.startswith("error")],
+        messages=[messages.drift_message(result, product) for result in confirmed] + ([error.reason] if error else []),
         results=[result for assessment in assessed.values() for result in assessment.results],
         realised=[part for assessment in assessed.values() for part in assessment.realised],
-        pictures=mine.pictures if mine else {},
-        alarms=alarms,
-        summary=_summary(serving, assessed, found, state, alarms),
+        distributions=mine.distributions if mine else {},
+        alarms=raised,
+        summary=_summary(serving, assessed, found, state, raised),
     )
 
 
@@ -112,26 +112,28 @@ def _serving(settings: Settings, product: Product, versions: list[str]) -> str |
     return pin.version if pin.name == product.name else None
 
 
-def _rows(assessment: Assessment | None) -> int:
+def _rows(assessment: VersionAssessment | None) -> int:
     return max((result.rows for result in assessment.results), default=0) if assessment else 0
 
 
-def _state(assessment: Assessment | None, drifts: bool, error: bool) -> str:
+def _state(assessment: VersionAssessment | None, drifts: bool, error: bool) -> str:
     if error:
-        return results.ERROR
+        return drift_results.ERROR
     if drifts:
-        return results.DRIFT
-    if assessment is None or not any(result.state in {results.OK, results.DRIFT} for result in assessment.results):
-        return results.WAITING
-    return results.OK
+        return drift_results.DRIFT
+    if assessment is None or not any(
+        result.state in {drift_results.OK, drift_results.DRIFT} for result in assessment.results
+    ):
+        return drift_results.WAITING
+    return drift_results.OK
 
 
 def _summary(
     serving: str | None,
-    assessed: dict[str, Assessment],
+    assessed: dict[str, VersionAssessment],
     found: dict[str, Reference | NoReference],
     state: str,
-    alarms: list[results.Alarm],
+    raised: list[Alarm],
 ) -> dict[str, Any]:
     return {
         "state": state,
@@ -146,35 +148,37 @@ def _summary(
             for version, assessment in assessed.items()
             for reference in [found[version]]
         },
-        "alarms": [msgspec.to_builtins(alarm) for alarm in alarms],
+        "alarms": [msgspec.to_builtins(alarm) for alarm in raised],
     }
 
 
-def _keep(settings: Settings, product: Product, engine: Engine, run: Run) -> trigger.Asked:
+def _store(settings: Settings, product: Product, engine: Engine, run: RunResults) -> trigger.RequestOutcome:
     """Write everything in one transaction, then the files of a laptop."""
     with engine.begin() as connection:
         windows = [f"{days}d" for days in product.policy.drift.windows_days]
         trends = {
-            window: results.trend(connection, run.period, run.serving or "", window, TREND_RUNS) for window in windows
+            window: drift_results.score_trends(connection, run.period, run.serving or "", window, TREND_RUNS)
+            for window in windows
         }
-        asked = trigger.ask(connection, product, run.serving or "", run.alarms, run.created_at)
-        page = report.page(run, product, trends, asked)
-        results.write(connection, run, page)
+        request = trigger.request_retraining(connection, product, run.serving or "", run.alarms, run.created_at)
+        page = report.page(run, product, trends, request)
+        row = drift_results.DriftRun(run.period, run.created_at, run.state, run.rows, run.summary, page)
+        drift_results.write(connection, row, run.results, run.realised)
     folder = settings.home / "reports" / "drift"
     name = run.period.replace(":", "").replace("+0000", "Z")
     for suffix, content in ((".json", msgspec.json.format(msgspec.json.encode(run)).decode()), (".html", page)):
         for stem in (name, "latest"):
             # The store has the same, and keeps it.
             write_whole(folder / f"{stem}{suffix}", content.encode(), durable=False)
-    return asked
+    return request
 
 
-def _start(settings: Settings, engine: Engine) -> None:
+def _start_jobs(settings: Settings, engine: Engine) -> None:
     """On a cluster, start the Job of every request that nobody has taken; a request stays if the API is down."""
     if not settings.retrain_cronjob or not is_pod():
         return
     with engine.connect() as connection:
-        causes = trigger.unanswered(connection)
+        causes = trigger.waiting_causes(connection)
     if not causes:
         return
     # Only who starts a Job pays for the cluster's client.

@@ -1,4 +1,4 @@
-"""Puts feature serving together: one line a part, in the order in which they are needed."""
+"""Puts feature serving together: one line per part, in the order in which they are needed."""
 
 import asyncio
 import contextlib
@@ -11,13 +11,14 @@ from beacon_core.platform.settings import Settings
 from beacon_core.web.asgi import Application
 from beacon_core.web.http import Route
 from beacon_core.web.spans import open_spans
+from beacon_feature_serving.catalog.registry import FeatureRegistry
+from beacon_feature_serving.errors import error_body
 from beacon_feature_serving.instruments import Instruments
-from beacon_feature_serving.reading import get_online_features
-from beacon_feature_serving.refusal import error_body
-from beacon_feature_serving.registry import Registry
-from beacon_feature_serving.stores import open_reader
+from beacon_feature_serving.reading.online_features import get_online_features
+from beacon_feature_serving.stores.factory import open_reader
 from beacon_feature_serving.web import create_web, health_routes
-from beacon_feature_serving.writing import Writer
+from beacon_feature_serving.writing.materialize import Materializer
+from beacon_feature_serving.writing.writer import Writer
 
 
 def create(settings: Settings) -> Application:
@@ -27,18 +28,19 @@ def create(settings: Settings) -> Application:
         collectors.register(collector)
     instruments = Instruments(collectors, settings)
     store = repo.open_store(settings)
-    registry = Registry(store, instruments)
+    registry = FeatureRegistry(store, instruments)
     reader = open_reader(store, settings.online_store_timeout_seconds)
-    writer = Writer(settings, store, registry, reader)
+    writer = Writer(store, registry, reader)
+    materializer = Materializer(writer)
     read = get_online_features(registry, reader, instruments, settings.max_batch_rows)
-    web = create_web(writer)
+    web = create_web(settings, writer, materializer)
     watcher: asyncio.Task[None] | None = None
 
     async def start() -> None:
         nonlocal watcher
         writer.start(asyncio.get_running_loop())
         await asyncio.to_thread(registry.refresh)
-        with contextlib.suppress(BeaconError):  # a store that is down is told to those who ask
+        with contextlib.suppress(BeaconError):  # each request to a store that is down gets the error
             await reader.check()
         watcher = asyncio.create_task(registry.watch())
 
@@ -48,7 +50,7 @@ def create(settings: Settings) -> Application:
             with contextlib.suppress(asyncio.CancelledError):
                 await watcher
         await reader.close()
-        await asyncio.to_thread(writer.close)
+        await asyncio.to_thread(materializer.close)
 
     return Application(
         service="feature-serving",

@@ -1,10 +1,12 @@
 """The service's metrics, with their label values resolved once."""
 
+from collections.abc import Iterable, Mapping
+
 from prometheus_client import CollectorRegistry
 
 from beacon_core.observability import metrics
 from beacon_core.platform.settings import Settings
-from beacon_feature_serving.lookup import STATUSES, Answer
+from beacon_feature_serving.rows import STATUSES
 
 
 class Instruments:
@@ -20,11 +22,11 @@ class Instruments:
         build = metrics.gauge(metrics.BUILD_INFO, registry)
         build.labels("feature-serving", settings.build_version, settings.build_revision).set(1)
 
-    def answered(self, answer: Answer) -> None:
-        """Count one answer's values by status, and how old its rows were."""
-        for status, count in answer.statuses.items():
+    def responded(self, statuses: Mapping[str, int], ages: Iterable[float]) -> None:
+        """Count the values of one response by status, and how old its rows were, in seconds."""
+        for status, count in statuses.items():
             self._lookups[status].inc(count)
-        for age in answer.ages:
+        for age in ages:
             self._ages.observe(age)
 
     def materialized(self, ends: dict[str, float]) -> None:

@@ -7,7 +7,7 @@ from datetime import datetime
 import msgspec
 import pandas as pd
 
-from beacon_core.data.database import Engine
+from beacon_core.data.database import Connection, Engine
 from beacon_core.data.predictions import StoreLookup, stream_lookups
 from beacon_core.domain.product import Product
 from beacon_core.feature_store import repo
@@ -32,24 +32,23 @@ def measure_skew(settings: Settings, product: Product, engine: Engine, since: da
     """Replay the predictions of [since, until) that used stored features. Equal means equal: no tolerance."""
     replayed = unequal = 0
     blame: Counter[str] = Counter()
-    for batch in _batches(product, engine, since, until):
-        known = _known(settings, product, batch)
-        for row in batch:
-            joined = known.get((int(row.entity), row.time), {})
-            wrong = [name for name in _of_store(row, product) if row.features.get(name) != joined.get(name)]
-            blame.update(wrong)
-            unequal += bool(wrong)
-        replayed += len(batch)
+    with engine.connect() as connection:
+        for batch in _batches(product, connection, since, until):
+            known = _known(settings, product, batch)
+            for row in batch:
+                joined = known.get((int(row.entity), row.time), {})
+                wrong = [name for name in _of_store(row, product) if row.features.get(name) != joined.get(name)]
+                blame.update(wrong)
+                unequal += bool(wrong)
+            replayed += len(batch)
     return Skew(replayed, unequal, unequal / replayed if replayed else 0.0, dict(blame.most_common()))
 
 
-def _batches(product: Product, engine: Engine, since: datetime, until: datetime) -> Iterator[list[StoreLookup]]:
-    with engine.connect() as connection:
-        for batch in stream_lookups(connection, since, until, BATCH):
-            # Where the request gave every value, the store was asked in vain.
-            kept = [row for row in batch if _of_store(row, product)]
-            if kept:
-                yield kept
+def _batches(product: Product, connection: Connection, since: datetime, until: datetime) -> Iterator[list[StoreLookup]]:
+    for batch in stream_lookups(connection, since, until, BATCH):
+        # Where the request gave every value, the store was asked in vain.
+        if used := [row for row in batch if _of_store(row, product)]:
+            yield used
 
 
 def _of_store(row: StoreLookup, product: Product) -> list[str]:

@@ -1,4 +1,4 @@
-"""The Flask half, which writes, with errors as Feast words them; and health, which is no part of it.
+"""The Flask half, which writes, with errors in Feast's shape; and health, which is no part of it.
 
 Writes may wait for each other and for a store; health is answered by the event loop, so that they cannot hold it up.
 """
@@ -7,17 +7,20 @@ from flask import Flask
 from flask import Response as FlaskResponse
 
 from beacon_core.domain.errors import BeaconError
+from beacon_core.platform.settings import Settings
 from beacon_core.web.flask_app import create_flask, current_request
 from beacon_core.web.http import Request, Response, Route
-from beacon_feature_serving.refusal import error_body
-from beacon_feature_serving.registry import Registry
-from beacon_feature_serving.writing import Writer, add_writes
+from beacon_feature_serving.catalog.registry import FeatureRegistry
+from beacon_feature_serving.errors import error_body
+from beacon_feature_serving.writing.materialize import Materializer
+from beacon_feature_serving.writing.routes import add_write_routes
+from beacon_feature_serving.writing.writer import Writer
 
 
-def health_routes(registry: Registry) -> list[Route]:
-    """Liveness, and readiness as Feast words it: the status says it all.
+def health_routes(registry: FeatureRegistry) -> list[Route]:
+    """Liveness, and readiness as Feast has it: the status says it all.
 
-    The online store is no part of either: its failure is told per request.
+    The online store is no part of either: its failure is an error of each request.
     """
 
     async def livez(_request: Request) -> Response:
@@ -29,11 +32,11 @@ def health_routes(registry: Registry) -> list[Route]:
     return [Route("/livez", livez, "GET"), *(Route(path, health, "GET") for path in ("/health", "/readyz"))]
 
 
-def create_web(writer: Writer) -> Flask:
+def create_web(settings: Settings, writer: Writer, materializer: Materializer) -> Flask:
     """Make the Flask half of feature serving."""
     app = create_flask("beacon_feature_serving")
     app.register_error_handler(BeaconError, _feast_error)
-    add_writes(app, writer)
+    add_write_routes(app, settings, writer, materializer)
     return app
 
 

@@ -14,12 +14,13 @@ from support.postgres import postgres
 from beacon_console.predictions import lookup
 from beacon_core.data.actuals import actual_of
 from beacon_core.data.database import migrate, open_store
+from beacon_core.data.partitions import Partition
 from beacon_core.data.promotion_evidence import realised_error
 from beacon_core.data.tables import actuals, predictions
 from beacon_core.domain.product import Product
 from beacon_core.model_package.manifest import Manifest, read_package
 from beacon_core.model_package.release import package_folder
-from beacon_drift_profiling.profiling.log import Unit, read_unit
+from beacon_drift_profiling.profiling.log import read_partition
 from beacon_inference.prediction_log.database import Database
 from beacon_promotion.analysis.sampled_requests import sample_requests
 from beacon_retraining.data.labels import PREDICTION, read_labels
@@ -197,7 +198,7 @@ def by_drift(store: Store) -> dict[str, float]:
     with store.engine.connect() as connection:
         for one in store.asked:
             hour = at(one.hours).replace(minute=0)
-            read = read_unit(connection, Unit(hour, version(one.id)), store.product.feature_names)
+            read = read_partition(connection, Partition(hour, version(one.id)), store.product.feature_names)
             assert read.ids == (one.id,)
             found[one.id] = float(read.rows.actual[0])
     return {name: value for name, value in found.items() if value == value}

@@ -25,7 +25,7 @@ POLL_SECONDS = 0.05
 @pytest.fixture(scope="module", autouse=True)
 def _impatient() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("beacon_feature_serving.registry.POLL_SECONDS", POLL_SECONDS)
+        patch.setattr("beacon_feature_serving.catalog.registry.POLL_SECONDS", POLL_SECONDS)
         yield
 
 

@@ -117,7 +117,7 @@ def test_a_materialization_onto_a_hung_redis_is_a_503_at_once(
 def test_while_one_materialization_runs_others_are_told(
     features: Service, store: Settings, product: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("beacon_feature_serving.writing.WAIT_SECONDS", 0.2)
+    monkeypatch.setattr("beacon_feature_serving.writing.writer.WAIT_SECONDS", 0.2)
     views = [definitions.view_name(product)]
     body = pushed(product, 904, RM=[7.5]) | {"to": "offline"}
     assert features.post("/push", body, BEARER).status == 200

@@ -18,7 +18,7 @@ TWO_MEANINGS = {
     "Run": "a run of a job: each service has the part that it writes",
     "Laptop": "promotion's target, and the service that runs it",
     "Instruments": "each server's metrics, by one name",
-    "Connection": "a socket's connection, to Redis and from a client",
+    # Renames that are still to come.
     # Renames that are still to come.
     # Renames that are still to come.
     # Renames that are still to come.

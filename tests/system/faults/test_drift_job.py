@@ -42,8 +42,8 @@ def world(
         made.release()
         for hour in range(HOURS):
             rows = made.population.shift(made.draw(ROWS), "LSTAT", 1.0)
-            names = made.say(rows, hour, minutes=hour)
-            made.tell(names[:20], rows[:20, -1], hour + 0.5)
+            names = made.log_rows(rows, hour, minutes=hour)
+            made.report_actuals(names[:20], rows[:20, -1], hour + 0.5)
         yield made
         made.engine.dispose()
 
@@ -83,7 +83,7 @@ def left(world: World) -> tuple[object, ...]:
         errors = sorted(map(tuple, connection.execute(select(*keep))), key=str)
         asked = list(connection.execute(select(retrain_requests.c.cause)).scalars())
     assert errors
-    return world.shelf(), world.results(), errors, asked
+    return world.profiles(), world.results(), errors, asked
 
 
 def start(world: World, index: int = 0, count: int = 1) -> "subprocess.Popen[bytes]":

@@ -9,13 +9,12 @@ import pytest
 from sqlalchemy import text
 from support.traffic import EPOCH, HOUR, World
 
+from beacon_core.data import drift_results, profiles
+from beacon_core.data.drift_results import DriftResult
 from beacon_core.data.run_lock import only_one
 from beacon_core.domain.product import Product
 from beacon_core.platform.locks import BusyError
-from beacon_drift_profiling.assessment import results
-from beacon_drift_profiling.assessment.results import Result
 from beacon_drift_profiling.comparison.compare import DISTANCE, NULL_RATE, OUT_OF_RANGE, UNSEEN
-from beacon_drift_profiling.profiling import shelf
 from beacon_drift_profiling.profiling.profiling import Shard
 from beacon_drift_profiling.run import Outcome
 
@@ -27,7 +26,7 @@ def world(tmp_path: Path, product: Product) -> World:
     return made
 
 
-def found(outcome: Outcome, feature: str, effect: str, window: str = "1d", version: str = "1") -> Result:
+def found(outcome: Outcome, feature: str, effect: str, window: str = "1d", version: str = "1") -> DriftResult:
     assert outcome.run is not None
     wanted = (feature, effect, window, version)
     (one,) = [r for r in outcome.run.results if (r.feature, r.effect, r.window, r.model_version) == wanted]
@@ -47,48 +46,48 @@ def column(world: World, name: str) -> int:
 
 def test_an_empty_log_and_an_empty_window_wait(world: World) -> None:
     nothing = world.run()
-    assert (nothing.run.state, nothing.run.rows, nothing.run.results) == (results.WAITING, 0, [])
-    world.say(world.draw(300))
+    assert (nothing.run.state, nothing.run.rows, nothing.run.results) == (drift_results.WAITING, 0, [])
+    world.log_rows(world.draw(300))
     world.run()
     later = world.run(hour=48)
-    assert found(later, "DIS", DISTANCE).state == results.FEW_ROWS
+    assert found(later, "DIS", DISTANCE).state == drift_results.FEW_ROWS
     assert found(later, "DIS", DISTANCE).rows == 0
     assert found(later, "DIS", DISTANCE, "7d").rows == 300
 
 
 def test_one_row_is_few_rows_and_no_alarm(world: World) -> None:
-    world.say(world.draw(1))
+    world.log_rows(world.draw(1))
     outcome = world.run()
-    assert outcome.run.state == results.WAITING
-    assert {result.state for result in outcome.run.results if result.kind != "target"} == {results.FEW_ROWS}
+    assert outcome.run.state == drift_results.WAITING
+    assert {result.state for result in outcome.run.results if result.kind != "target"} == {drift_results.FEW_ROWS}
     assert not any(result.alarm for result in outcome.run.results)
 
 
 def test_all_nulls_are_an_alarm_of_the_null_rate_alone(world: World) -> None:
     rows = world.draw(300)
     rows[:, column(world, "TAX")] = np.nan
-    world.say(rows)
+    world.log_rows(rows)
     outcome = world.run()
     assert found(outcome, "TAX", NULL_RATE).alarm
     assert found(outcome, "TAX", NULL_RATE).score > 0.9
-    assert found(outcome, "TAX", DISTANCE).state == results.FEW_ROWS
+    assert found(outcome, "TAX", DISTANCE).state == drift_results.FEW_ROWS
     assert {result.feature for result in outcome.run.results if result.alarm} == {"TAX"}
 
 
 def test_a_constant_is_another_distribution(world: World) -> None:
     rows = world.draw(300)
     rows[:, column(world, "NOX")] = 0.5
-    world.say(rows)
+    world.log_rows(rows)
     outcome = world.run()
     assert found(outcome, "NOX", DISTANCE).alarm
     assert not found(outcome, "NOX", OUT_OF_RANGE).alarm
 
 
 def test_infinities_are_counted_outside_the_range_and_spoil_no_figure(world: World) -> None:
-    world.say(world.draw(100))
+    world.log_rows(world.draw(100))
     big = dict(zip(world.product.feature_names, map(float, world.draw(1)[0]), strict=False))
-    names = world.say(world.draw(100))
-    names += world.say(world.draw(100))
+    names = world.log_rows(world.draw(100))
+    names += world.log_rows(world.draw(100))
     # JSON has no infinity; a number too large for a double is how one comes in.
     content = "{" + ", ".join(f'"{name}": {1 if np.isnan(value) else value}' for name, value in big.items()) + "}"
     content = content.replace(f'"DIS": {1 if np.isnan(big["DIS"]) else big["DIS"]}', '"DIS": 1e999')
@@ -108,7 +107,7 @@ def test_infinities_are_counted_outside_the_range_and_spoil_no_figure(world: Wor
 def test_a_category_that_training_never_saw_is_named(world: World) -> None:
     rows = world.draw(300)
     rows[:30, column(world, "RAD")] = 7.5
-    world.say(rows)
+    world.log_rows(rows)
     outcome = world.run()
     assert found(outcome, "RAD", UNSEEN).alarm
     assert found(outcome, "RAD", UNSEEN).score == pytest.approx(0.1, abs=0.01)
@@ -116,13 +115,13 @@ def test_a_category_that_training_never_saw_is_named(world: World) -> None:
 
 def test_a_version_without_a_reference_says_why_and_keeps_its_figures(world: World) -> None:
     world.release("2", profile=False)
-    world.say(world.draw(300), version="2")
+    world.log_rows(world.draw(300), version="2")
     outcome = world.run()
     (one, *_) = [result for result in outcome.run.results if result.window == "1d"]
-    assert one.state == results.NO_REFERENCE
+    assert one.state == drift_results.NO_REFERENCE
     assert "reference.profile" in one.details["reason"]
     assert one.rows == 300
-    assert outcome.run.state == results.WAITING
+    assert outcome.run.state == drift_results.WAITING
     assert figure(outcome, "in_time_share", "2").rows == 300
 
 
@@ -130,16 +129,16 @@ def test_a_damaged_package_is_no_reference_and_a_mended_one_is_profiled_anew(wor
     file = world.settings.models_dir / world.product.name / "1" / "reference.profile"
     content = file.read_bytes()
     file.write_bytes(content[:-1])
-    world.say(world.draw(300))
-    assert {result.state for result in world.run().run.results} == {results.NO_REFERENCE}
+    world.log_rows(world.draw(300))
+    assert {result.state for result in world.run().run.results} == {drift_results.NO_REFERENCE}
     file.write_bytes(content)
     assert found(world.run(), "DIS", DISTANCE).rows == 300
 
 
 def test_two_versions_in_one_window_are_compared_each_with_its_own(world: World) -> None:
     world.release("2")
-    world.say(world.draw(300), version="1")
-    world.say(world.population.shift(world.draw(300), "RM", -1.5), version="2")
+    world.log_rows(world.draw(300), version="1")
+    world.log_rows(world.population.shift(world.draw(300), "RM", -1.5), version="2")
     outcome = world.run()
     assert outcome.run.serving == "2"
     assert not found(outcome, "RM", DISTANCE, version="1").alarm
@@ -148,33 +147,33 @@ def test_two_versions_in_one_window_are_compared_each_with_its_own(world: World)
 
 
 def test_clocks_ahead_and_behind_lose_no_row(world: World) -> None:
-    world.say(world.draw(250), hour=0)
-    world.say(world.draw(30), hour=3, logged_at=EPOCH)  # a clock three hours ahead
+    world.log_rows(world.draw(250), hour=0)
+    world.log_rows(world.draw(30), hour=3, logged_at=EPOCH)  # a clock three hours ahead
     first = world.run(0)
     assert (first.profiled.rows, first.profiled.ahead) == (280, 30)
     assert found(first, "DIS", DISTANCE).rows == 250
     # A spool that ships late: made in hour 0, logged in hour 4.
-    world.say(world.draw(20), hour=0, minutes=30, logged_at=EPOCH + 4 * HOUR)
+    world.log_rows(world.draw(20), hour=0, minutes=30, logged_at=EPOCH + 4 * HOUR)
     assert found(world.run(4), "DIS", DISTANCE).rows == 300
     # A database's clock that is far ahead must not move the watermark past rows that come afterwards.
-    world.say(world.draw(10), hour=5, logged_at=EPOCH + 1000 * HOUR)
+    world.log_rows(world.draw(10), hour=5, logged_at=EPOCH + 1000 * HOUR)
     world.run(5)
-    world.say(world.draw(10), hour=5, minutes=50)
+    world.log_rows(world.draw(10), hour=5, minutes=50)
     assert found(world.run(5), "DIS", DISTANCE).rows == 320
 
 
 def test_late_actuals_are_judged_where_they_are_and_the_newest_counts(world: World) -> None:
     rows = world.draw(300)
-    names = world.say(rows)
+    names = world.log_rows(rows)
     world.run(0)
     for hour in (24 * 20, 24 * 20):  # twenty days late, and twice
-        world.tell(names, rows[:, -1], hour=hour)
+        world.report_actuals(names, rows[:, -1], hour=hour)
     outcome = world.run(24 * 20)
     late = figure(outcome, "mae")
     assert (late.value, late.rows) == (pytest.approx(1), 300)
     (until,) = {part.until for part in outcome.run.realised if any(f.metric == "mae" for f in part.figures)}
     assert until == EPOCH + HOUR
-    world.tell(names, rows[:, -1] + 100, hour=24 * 20 + 1)  # a correction
+    world.report_actuals(names, rows[:, -1] + 100, hour=24 * 20 + 1)  # a correction
     corrected = figure(world.run(24 * 20 + 1), "mae")
     assert corrected.value == pytest.approx(100, abs=1)
     assert corrected.rows == 300
@@ -183,7 +182,7 @@ def test_late_actuals_are_judged_where_they_are_and_the_newest_counts(world: Wor
 def test_an_actual_of_an_entity_belongs_to_the_last_prediction_before_it(world: World) -> None:
     rows = world.draw(3)
     for hour, row in enumerate(rows):
-        world.say(row[np.newaxis], hour, entity="7")
+        world.log_rows(row[np.newaxis], hour, entity="7")
     with world.engine.begin() as connection:
         moment = (EPOCH + 1.5 * HOUR).strftime("%Y-%m-%d %H:%M:%S.%f")
         connection.execute(
@@ -191,7 +190,7 @@ def test_an_actual_of_an_entity_belongs_to_the_last_prediction_before_it(world: 
             {"m": moment},
         )
     world.run(3)
-    labelled = {key[1]: sums["labelled"] for key, (_, sums) in world.shelf().items()}
+    labelled = {key[1]: content["labelled"] for key, (_, content) in world.profiles().items()}
     assert labelled == {EPOCH: 0, EPOCH + HOUR: 1, EPOCH + 2 * HOUR: 0}
 
 
@@ -207,7 +206,7 @@ def test_an_actual_of_an_entity_belongs_to_the_last_prediction_before_it(world: 
     ],
 )
 def test_a_row_that_does_not_parse_is_counted_named_and_set_aside(world: World, damage: str) -> None:
-    names = world.say(world.draw(210))
+    names = world.log_rows(world.draw(210))
     with world.engine.begin() as connection:
         connection.execute(text(f"UPDATE predictions SET {damage} WHERE id = :id"), {"id": names[3]})
     outcome = world.run()
@@ -216,7 +215,7 @@ def test_a_row_that_does_not_parse_is_counted_named_and_set_aside(world: World, 
 
 
 def test_a_row_without_a_readable_time_is_counted(world: World) -> None:
-    names = world.say(world.draw(210))
+    names = world.log_rows(world.draw(210))
     with world.engine.begin() as connection:
         connection.execute(text("UPDATE predictions SET time = 'noon' WHERE id = :id"), {"id": names[3]})
     outcome = world.run()
@@ -236,10 +235,10 @@ def test_killed_between_any_two_profiles_the_next_run_completes_it(
     for world in worlds:
         world.release()
         for hour in range(4):
-            world.say(world.population.shift(world.draw(60), "LSTAT", 1.0), hour)
+            world.log_rows(world.population.shift(world.draw(60), "LSTAT", 1.0), hour)
     whole, killed = worlds
     whole.run(4)
-    original, count = shelf.put, 0
+    original, count = profiles.put, 0
 
     def put(*arguments: Any) -> None:
         nonlocal count
@@ -249,20 +248,20 @@ def test_killed_between_any_two_profiles_the_next_run_completes_it(
         original(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(shelf, "put", put)
+        patch.setattr(profiles, "put", put)
         with pytest.raises(Killed):
             killed.run(4)
-    assert len(killed.shelf()) == after
+    assert len(killed.profiles()) == after
     killed.run(4)
-    assert killed.shelf() == whole.shelf()
+    assert killed.profiles() == whole.profiles()
     assert killed.results() == whole.results()
 
 
 def test_of_two_at_once_one_works_and_the_other_leaves(world: World) -> None:
-    world.say(world.draw(200))
+    world.log_rows(world.draw(200))
     with only_one(world.engine, world.settings.home / "run", "drift-profile/0/1"), pytest.raises(BusyError):
         world.run()
-    assert world.shelf() == {}
+    assert world.profiles() == {}
     assert world.run().profiled.rows == 200
 
 
@@ -271,23 +270,23 @@ def test_shards_leave_what_one_process_leaves(tmp_path: Path, product: Product) 
     for world in worlds:
         world.release()
         for hour in range(6):
-            world.say(world.draw(50), hour)
+            world.log_rows(world.draw(50), hour)
     one, three = worlds
     one.run(6)
     outcomes = [three.run(6, Shard(index, 3)) for index in (2, 0, 1)]
     assert [outcome.run is None for outcome in outcomes] == [True, True, False]
     assert sum(outcome.profiled.rows for outcome in outcomes) == 300
-    assert three.shelf() == one.shelf()
+    assert three.profiles() == one.profiles()
     assert three.results() == one.results()
     assert [outcome.profiled.rows for outcome in outcomes] != [300, 0, 0]
 
 
 def test_the_same_hour_twice_over_a_day_s_edge_rolls_up_the_same(world: World) -> None:
     for hour in (0, 11, 12, 30, 36):
-        world.say(world.draw(60), hour)
+        world.log_rows(world.draw(60), hour)
     world.run(72)
     before = world.results()
     world.run(72)
     assert world.results() == before
-    late = world.say(world.draw(40), 12, minutes=40, logged_at=EPOCH + timedelta(hours=73))
+    late = world.log_rows(world.draw(40), 12, minutes=40, logged_at=EPOCH + timedelta(hours=73))
     assert found(world.run(73), "DIS", DISTANCE, "7d").rows == 5 * 60 + len(late)

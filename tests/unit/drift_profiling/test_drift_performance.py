@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from support.packages import build_package
 
+from beacon_core.data.drift_results import Figure
+from beacon_core.data.profiles import Aggregates
 from beacon_core.domain.product import Product
 from beacon_core.model_package.manifest import Manifest
 from beacon_drift_profiling.assessment import performance
-from beacon_drift_profiling.assessment.performance import Figure
-from beacon_drift_profiling.profiling.sums import ALL, Rows, Sums, add, sums_of
+from beacon_drift_profiling.profiling.aggregates import ALL, LoggedRows, add, aggregates_of
 
 TRUE_MAE, WORLDS = 2.0, 400
 
@@ -23,17 +24,19 @@ def manifest(tmp_path: Path, product: Product) -> Manifest:
     return msgspec.json.decode(content, type=Manifest)
 
 
-def rows(product: Product, random: np.random.Generator, count: int, scale: float = 1.0, level: float = 20.0) -> Rows:
+def rows(
+    product: Product, random: np.random.Generator, count: int, scale: float = 1.0, level: float = 20.0
+) -> LoggedRows:
     """Predictions around a level; errors of Laplace's shape, whose mean absolute size is `TRUE_MAE` times `scale`."""
     prediction = level + random.normal(0, 1, count)
     actual = prediction + random.laplace(0, TRUE_MAE * scale, count)
     features = np.ones((count, len(product.feature_names)))
     seconds = np.full(count, 0.01)
     none = np.zeros(count, dtype=bool)
-    return Rows(features, prediction, prediction - 4, prediction + 4, seconds, none, actual, seconds)
+    return LoggedRows(features, prediction, prediction - 4, prediction + 4, seconds, none, actual, seconds)
 
 
-def without_actuals(seen: Rows) -> Rows:
+def without_actuals(seen: LoggedRows) -> LoggedRows:
     return msgspec.structs.replace(seen, actual=np.full(len(seen.actual), np.nan))
 
 
@@ -44,7 +47,7 @@ def of(found: list[Figure], metric: str, segment: str = ALL) -> Figure:
 
 def test_every_figure_is_numpys(product: Product) -> None:
     seen = rows(product, np.random.default_rng(1), 500)
-    found = performance.figures(sums_of(seen, product, None))
+    found = performance.figures(aggregates_of(seen, product, None))
     error = seen.actual - seen.prediction
     wanted = {
         "mae": np.abs(error).mean(),
@@ -64,7 +67,7 @@ def test_an_interval_holds_the_truth_19_times_of_20(product: Product, metric: st
     random = np.random.default_rng(2)
     held = 0
     for _ in range(WORLDS):
-        figure = of(performance.figures(sums_of(rows(product, random, 300), product, None)), metric)
+        figure = of(performance.figures(aggregates_of(rows(product, random, 300), product, None)), metric)
         assert figure.low is not None
         assert figure.high is not None
         held += figure.low <= truth <= figure.high
@@ -74,20 +77,20 @@ def test_an_interval_holds_the_truth_19_times_of_20(product: Product, metric: st
 def test_sums_of_hours_are_those_of_all_their_rows(product: Product) -> None:
     random = np.random.default_rng(3)
     parts = [rows(product, random, 40), rows(product, random, 7, level=30.0)]
-    both = Rows(*(np.concatenate(columns) for columns in zip(*map(msgspec.structs.astuple, parts), strict=True)))
-    total: dict[str, Sums] = {}
+    both = LoggedRows(*(np.concatenate(columns) for columns in zip(*map(msgspec.structs.astuple, parts), strict=True)))
+    total: dict[str, Aggregates] = {}
     for part in parts:
-        add(total, sums_of(part, product, None))
-    whole = sums_of(both, product, None)
+        add(total, aggregates_of(part, product, None))
+    whole = aggregates_of(both, product, None)
     assert total.keys() == whole.keys()
-    for segment, sums in whole.items():
-        assert total[segment] == pytest.approx(sums), segment
+    for segment, aggregates in whole.items():
+        assert total[segment] == pytest.approx(aggregates), segment
 
 
 def test_without_any_actual_the_estimate_is_what_the_model_expects_of_itself(
     product: Product, manifest: Manifest
 ) -> None:
-    waiting = sums_of(without_actuals(rows(product, np.random.default_rng(4), 300)), product, None)
+    waiting = aggregates_of(without_actuals(rows(product, np.random.default_rng(4), 300)), product, None)
     figure = performance.estimate(waiting, {}, manifest, product)
     assert figure.value == pytest.approx(manifest.expected_absolute_error)
     assert (figure.low or 0) < manifest.expected_absolute_error < (figure.high or 0)
@@ -97,14 +100,14 @@ def test_the_estimate_follows_the_errors_of_each_band_and_the_mix_of_bands(
     product: Product, manifest: Manifest
 ) -> None:
     random = np.random.default_rng(5)
-    known: dict[str, Sums] = {}
+    known: dict[str, Aggregates] = {}
     for level, scale in ((20.0, 0.5), (45.0, 3.0)):  # the dear ones are predicted far worse
-        add(known, sums_of(rows(product, random, 5000, scale, level), product, None))
+        add(known, aggregates_of(rows(product, random, 5000, scale, level), product, None))
     estimates = []
     for dear in (30, 270):
-        waiting: dict[str, Sums] = {}
+        waiting: dict[str, Aggregates] = {}
         for level, count in ((20.0, 300 - dear), (45.0, dear)):
-            add(waiting, sums_of(without_actuals(rows(product, random, count, 1.0, level)), product, None))
+            add(waiting, aggregates_of(without_actuals(rows(product, random, count, 1.0, level)), product, None))
         estimates.append(performance.estimate(waiting, known, manifest, product))
     truths = [TRUE_MAE * (0.5 * (300 - dear) + 3.0 * dear) / 300 for dear in (30, 270)]
     assert [figure.value for figure in estimates] == pytest.approx(truths, rel=0.05)
@@ -116,5 +119,5 @@ def test_a_window_without_rows_has_no_estimate_and_few_rows_have_no_interval(
     product: Product, manifest: Manifest
 ) -> None:
     assert performance.estimate({}, {}, manifest, product).value is None
-    one = performance.figures(sums_of(rows(product, np.random.default_rng(6), 1), product, None))
+    one = performance.figures(aggregates_of(rows(product, np.random.default_rng(6), 1), product, None))
     assert (of(one, "mae").low, of(one, "r2").value) == (None, None)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from support.traffic import World
 
+from beacon_core.data import drift_results
 from beacon_core.domain.product import Product
-from beacon_drift_profiling.assessment import results
 
 
 @pytest.fixture
@@ -18,42 +18,42 @@ def world(tmp_path: Path, product: Product) -> World:
 
 
 def test_quiet_traffic_is_no_alarm(world: World) -> None:
-    world.say(world.draw(400))
+    world.log_rows(world.draw(400))
     run = world.run().run
     assert run is not None
-    assert (run.state, run.rows, run.alarms) == (results.OK, 400, [])
+    assert (run.state, run.rows, run.alarms) == (drift_results.OK, 400, [])
     assert len({result.feature for result in run.results}) == len(world.product.features) + 2
 
 
 def test_a_shift_is_an_alarm_at_once_and_confirmed_by_the_second_run_then_asks_once(world: World) -> None:
     outcomes = []
     for hour in range(3):
-        world.say(world.population.shift(world.draw(300), "LSTAT", 1.0), hour)
+        world.log_rows(world.population.shift(world.draw(300), "LSTAT", 1.0), hour)
         outcomes.append(world.run(hour))
     first, second, third = outcomes
     alarms = {result.feature for result in first.run.results if result.alarm}
     assert "LSTAT" in alarms
-    assert first.run.state == results.OK  # not confirmed yet
-    assert second.run.state == results.DRIFT
+    assert first.run.state == drift_results.OK  # not confirmed yet
+    assert second.run.state == drift_results.DRIFT
     assert [alarm.about for alarm in second.run.alarms] == ["drift:LSTAT"]
-    assert "LSTAT" in second.run.words[0]
-    assert second.asked.why == "asked"
-    assert third.asked.why == "asked before"
+    assert "LSTAT" in second.run.messages[0]
+    assert second.request.why == "asked"
+    assert third.request.why == "asked before"
 
 
 def test_a_rerun_changes_nothing(world: World) -> None:
     for hour in range(2):
-        world.say(world.population.shift(world.draw(250), "RM", -1.0), hour)
+        world.log_rows(world.population.shift(world.draw(250), "RM", -1.0), hour)
         world.run(hour)
-    before = world.shelf(), world.results()
+    before = world.profiles(), world.results()
     again = world.run(1)
     assert again.profiled.profiles == 0
     assert again.profiled.unchanged >= 1
-    assert (world.shelf(), world.results()) == before
+    assert (world.profiles(), world.results()) == before
 
 
 def test_the_report_is_one_page_without_anything_from_elsewhere(world: World) -> None:
-    world.say(world.draw(300))
+    world.log_rows(world.draw(300))
     world.run()
     folder = world.settings.home / "reports" / "drift"
     page = (folder / "latest.html").read_text()
@@ -66,8 +66,8 @@ def test_the_report_is_one_page_without_anything_from_elsewhere(world: World) ->
 
 def test_realised_figures_are_the_rows_own(world: World) -> None:
     rows = world.draw(300)
-    ids = world.say(rows)
-    world.tell(ids, rows[:, -1], hour=0.9)
+    ids = world.log_rows(rows)
+    world.report_actuals(ids, rows[:, -1], hour=0.9)
     run = world.run().run
     figures = {
         figure.metric: figure

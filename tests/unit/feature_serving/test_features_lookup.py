@@ -13,21 +13,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from beacon_core.domain.errors import BeaconError
-from beacon_feature_serving.catalog import Plan, ViewPlan
-from beacon_feature_serving.keys import key_encoder
-from beacon_feature_serving.lookup import UNKNOWN, Row, assemble, decode_value, rfc3339
+from beacon_feature_serving.catalog.keys import key_encoder
+from beacon_feature_serving.catalog.plans import LookupPlan, ViewRead
+from beacon_feature_serving.reading.response import assemble, rfc3339
+from beacon_feature_serving.rows import UNKNOWN, FeatureRow, decode_value
 
 SECOND = 1_000_000_000
 NOW = 2_000_000_000.0
 
 
-def plan(columns: tuple[str, ...] = ("RM", "TAX"), ttl_seconds: float = 100.0) -> Plan:
-    view = ViewPlan(None, "t", "v", columns, ("tract_id",), lambda *_: [], ttl_seconds)  # type: ignore[arg-type]
-    return Plan((view,), ("tract_id", *columns), ("tract_id",), {"tract_id": "tract_id"}, (("v", 0),))
+def plan(columns: tuple[str, ...] = ("RM", "TAX"), ttl_seconds: float = 100.0) -> LookupPlan:
+    view = ViewRead(None, "t", "v", columns, ("tract_id",), lambda *_: [], ttl_seconds)  # type: ignore[arg-type]
+    return LookupPlan((view,), ("tract_id", *columns), ("tract_id",), {"tract_id": "tract_id"}, (("v", 0),))
 
 
-def row(age: float, *values: Any) -> Row:
-    return Row(int((NOW - age) * SECOND), values)
+def row(age: float, *values: Any) -> FeatureRow:
+    return FeatureRow(int((NOW - age) * SECOND), values)
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
@@ -36,7 +37,7 @@ def test_a_double_is_decoded_as_it_was_stored(value: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("stored", "told"),
+    ("stored", "expected"),
     [
         (Value(), None),
         (Value(null_val=0), None),
@@ -50,8 +51,8 @@ def test_a_double_is_decoded_as_it_was_stored(value: float) -> None:
         (Value(double_list_val=DoubleList(val=[1.5, 2.5])), [1.5, 2.5]),
     ],
 )
-def test_other_values_are_decoded_as_feast_does(stored: Value, told: Any) -> None:
-    assert decode_value(stored.SerializeToString()) == told
+def test_other_values_are_decoded_as_feast_does(stored: Value, expected: Any) -> None:
+    assert decode_value(stored.SerializeToString()) == expected
 
 
 @given(st.datetimes(datetime(1970, 1, 1), datetime(2200, 1, 1)), st.sampled_from([0, 1, 1_000, 1_000_000]))
@@ -64,9 +65,9 @@ def test_times_are_written_as_protobuf_writes_them(moment: datetime, unit: int) 
 
 def test_columns_statuses_and_times() -> None:
     rows = [row(1, 6.5, None), None, row(101, 7.5, 300.0), row(100, UNKNOWN, 301.0)]
-    answer = assemble(plan(), [[1, 2, 3, 4]], [rows], NOW, versions=False)
-    assert answer.body["metadata"] == {"feature_names": ("tract_id", "RM", "TAX")}
-    keys, rm, tax = answer.body["results"]
+    response = assemble(plan(), [[1, 2, 3, 4]], [rows], NOW, versions=False)
+    assert response.body["metadata"] == {"feature_names": ("tract_id", "RM", "TAX")}
+    keys, rm, tax = response.body["results"]
     assert list(keys["values"]) == [1, 2, 3, 4]
     assert list(rm["values"]) == [6.5, None, None, None]
     assert rm["statuses"] == ["PRESENT", "NOT_FOUND", "OUTSIDE_MAX_AGE", "NOT_FOUND"]
@@ -74,13 +75,13 @@ def test_columns_statuses_and_times() -> None:
     assert tax["statuses"] == ["NULL_VALUE", "NOT_FOUND", "OUTSIDE_MAX_AGE", "PRESENT"]
     written = [(datetime.fromtimestamp(NOW, UTC) - timedelta(seconds=s)).strftime("%FT%TZ") for s in (1, 101, 100)]
     assert rm["event_timestamps"] == [written[0], "1970-01-01T00:00:00Z", *written[1:]]
-    assert answer.statuses == {"PRESENT": 2, "NULL_VALUE": 1, "NOT_FOUND": 3, "OUTSIDE_MAX_AGE": 2}
-    assert answer.ages == [1.0, 100.0]
+    assert response.statuses == {"PRESENT": 2, "NULL_VALUE": 1, "NOT_FOUND": 3, "OUTSIDE_MAX_AGE": 2}
+    assert response.ages == [1.0, 100.0]
 
 
 def test_without_a_ttl_no_row_is_too_old() -> None:
-    answer = assemble(plan(ttl_seconds=float("inf")), [[1]], [[Row(0, (1.0, 2.0))]], NOW, versions=False)
-    assert answer.statuses == {"PRESENT": 2}
+    response = assemble(plan(ttl_seconds=float("inf")), [[1]], [[FeatureRow(0, (1.0, 2.0))]], NOW, versions=False)
+    assert response.statuses == {"PRESENT": 2}
 
 
 @settings(deadline=None)  # it compares, and does not time

@@ -1,6 +1,6 @@
 """How to open and migrate the database that holds the tables: SQLite on a laptop, PostgreSQL in a cluster."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,8 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, Table, create_engine, event
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from beacon_core.domain.errors import ConfigurationError
@@ -22,7 +23,7 @@ from beacon_core.platform.settings import SettingsError
 
 __all__ = [
     "Connection", "DatabaseUnavailableError", "Engine", "SchemaError", "mapped_errors", "migrate", "migrate_at",
-    "open_store",
+    "open_store", "upsert",
 ]  # fmt: skip
 """`Connection` and `Engine` are SQLAlchemy's: services name them from here and import no SQLAlchemy."""
 
@@ -124,6 +125,13 @@ def _check_schema(connection: Connection, config: Config) -> None:
         f"The database {place} has the schema {found}, which this revision of Beacon does not know. "
         f"Run the revision that wrote it, or start anew: {anew}."
     )
+
+
+def upsert(connection: Connection, table: Table, keys: tuple[str, ...], row: Mapping[str, Any]) -> None:
+    """Insert a row, or put it in the place of the one with the same keys."""
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    values = {name: value for name, value in row.items() if name not in keys}
+    connection.execute(insert(table).values(row).on_conflict_do_update(index_elements=keys, set_=values))
 
 
 def _json_text(value: Any) -> str:

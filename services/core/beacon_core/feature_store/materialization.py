@@ -24,7 +24,7 @@ from beacon_core.platform import clock
 from beacon_core.platform.files import write_whole
 
 
-class Materialized(msgspec.Struct, frozen=True):
+class MaterializationResult(msgspec.Struct, frozen=True):
     """What one materialization did: rows of [start, end] brought online; `newest` is their last event time."""
 
     view: str
@@ -34,14 +34,16 @@ class Materialized(msgspec.Struct, frozen=True):
     newest: datetime | None
 
 
-class Progress(msgspec.Struct, frozen=True):
+class MaterializationProgress(msgspec.Struct, frozen=True):
     """How far a view has come: so many rows of its file, in their order of arrival, with event times up to `end`."""
 
     rows: int
     end: datetime
 
 
-def materialize_new(store: FeatureStore, name: str, end: datetime, *, everything: bool = False) -> Materialized:
+def materialize_new(
+    store: FeatureStore, name: str, end: datetime, *, everything: bool = False
+) -> MaterializationResult:
     """Bring online what has arrived in the view `name` since the last run, with event times up to `end`.
 
     Repeating it changes nothing. `everything` brings all anew, as into a store that was emptied. Raises
@@ -60,10 +62,10 @@ def materialize_new(store: FeatureStore, name: str, end: datetime, *, everything
         with contextlib.redirect_stdout(io.StringIO()):  # Feast prints
             store.materialize(start, end, [name])
         if before is None or before.end <= end:
-            _keep(file, view, Progress(len(times), end))
+            _keep(file, view, MaterializationProgress(len(times), end))
     event = times[EVENT_TIME]
     rows = event.filter(pc.and_(pc.greater_equal(event, start), pc.less_equal(event, end)))
-    return Materialized(view=name, start=start, end=end, rows=len(rows), newest=pc.max(rows).as_py())
+    return MaterializationResult(view=name, start=start, end=end, rows=len(rows), newest=pc.max(rows).as_py())
 
 
 def materialize_between(store: FeatureStore, names: Sequence[str], start: datetime, end: datetime) -> None:
@@ -80,13 +82,13 @@ def last_end(view: FeatureView, now: datetime) -> datetime | None:
     return max((end for end in ends if end <= now + MOST_AHEAD), default=None)
 
 
-def _first_event(times: pa.Table, before: Progress | None, view: FeatureView, end: datetime) -> datetime:
+def _first_event(times: pa.Table, before: MaterializationProgress | None, view: FeatureView, end: datetime) -> datetime:
     """The event time from which on there may be rows that are not online."""
     first: datetime = max(EARLIEST, end - view.ttl) if view.ttl else EARLIEST
     if before is None or before.rows > len(times):  # an older file was put in the place of ours
         return first
     event, created = times[EVENT_TIME], times[CREATED_TIME]
-    # By its place in the file, as a sender may say of a row that it came long ago; by its `created`, as a whole file
+    # By its place in the file, as a sender may date a row back; by its `created`, as a whole file
     # may have been put in the place of ours.
     arrived = event.slice(before.rows), event.filter(pc.greater_equal(created, before.end))
     firsts: list[datetime] = [time for part in arrived if (time := pc.min(part).as_py()) is not None]
@@ -102,19 +104,19 @@ def _rows_file(store: FeatureStore, view: FeatureView) -> Path:
     return file
 
 
-def _progress(file: Path, view: FeatureView, rows: int, now: datetime) -> Progress | None:
+def _progress(file: Path, view: FeatureView, rows: int, now: datetime) -> MaterializationProgress | None:
     """How far the last run has come; None where nobody knows, so that everything is brought."""
     try:
-        kept = msgspec.json.decode(_progress_file(file, view).read_bytes(), type=Progress)
+        kept = msgspec.json.decode(_progress_file(file, view).read_bytes(), type=MaterializationProgress)
     except (FileNotFoundError, msgspec.DecodeError):
         known = last_end(view, now)
-        return None if known is None else Progress(rows, known)
+        return None if known is None else MaterializationProgress(rows, known)
     # Of this registry, and of this clock: another one's may have filled another online store.
     of_this = any(end == kept.end for _, end in view.materialization_intervals)
     return kept if of_this and kept.end <= now + MOST_AHEAD else None
 
 
-def _keep(file: Path, view: FeatureView, progress: Progress) -> None:
+def _keep(file: Path, view: FeatureView, progress: MaterializationProgress) -> None:
     kept = _progress_file(file, view)
     with locked(kept):  # two may have materialized at once
         # Without it, more is brought online than need be.

@@ -58,9 +58,9 @@ def replace(file: Path, table: pa.Table) -> None:
 
 
 def without_repeats(before: pa.Table, new: pa.Table, keys: list[str], created: str) -> pa.Table:
-    """The rows of `new` that change anything, as a client's retry does not: it says again what was said last.
+    """The rows of `new` that change anything, as a client's retry does not: it repeats the last values.
 
-    What was said before that is no repeat, but a change back. `keys` are the entity and the event time.
+    A repeat of values before those is a change back. `keys` are the entity and the event time.
     """
     wanted = pd.MultiIndex.from_frame(new.select(keys).to_pandas())
     known = before.select(keys).to_pandas()

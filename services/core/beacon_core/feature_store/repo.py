@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 from feast import FeatureStore
+from feast.errors import FeastError
 from feast.repo_config import RepoConfig
 from pydantic import ValidationError
 
@@ -18,14 +19,17 @@ from beacon_core.domain.product import Product
 from beacon_core.domain.yaml_text import YamlError
 from beacon_core.feature_store import definitions
 from beacon_core.feature_store.errors import FeatureStoreError
-from beacon_core.feature_store.materialization import Materialized, materialize_new
-from beacon_core.feature_store.offline import locked
+from beacon_core.feature_store.materialization import MaterializationResult, materialize_new
+from beacon_core.feature_store.offline import ParquetOfflineStore, locked
 from beacon_core.feature_store.online import keep_newest
 from beacon_core.platform import clock
 from beacon_core.platform.settings import Settings
 from beacon_core.platform.yaml_file import read_yaml
 
 CONFIG_FILE = "feature_store.yaml"
+OFFLINE_STORE = f"{ParquetOfflineStore.__module__}.{ParquetOfflineStore.__name__}"
+FORMER_OFFLINE_STORE = "feature_repo.offline.ParquetOfflineStore"
+"""What feature_store.yaml named before the class moved: files of users may name it still."""
 
 
 def data_file(settings: Settings) -> Path:
@@ -38,20 +42,27 @@ def load_config(settings: Settings) -> RepoConfig:
     file = settings.feature_repo / CONFIG_FILE
     try:
         raw = read_yaml(file)
+        _check_offline_store(raw)
         config = RepoConfig(**_filled(raw, {**os.environ, "BEACON_HOME": str(settings.home)}))
-    except YamlError as error:
+    except (YamlError, FeastError) as error:  # Feast's: for one, of a class that is not there
         raise FeatureStoreError(f"{file}: {error}") from error
     except KeyError as error:
         raise FeatureStoreError(f"{file}: the environment variable {error.args[0]} is not set") from error
     except TypeError as error:
         raise FeatureStoreError(f"{file}: must be a mapping") from error
-    except ValidationError as error:  # whose own words quote what they refuse, a connection string for one
-        told = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-        raise FeatureStoreError(f"{file}: {told}") from error
+    except ValidationError as error:  # whose own message quotes what it refuses, a connection string for one
+        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        raise FeatureStoreError(f"{file}: {faults}") from error
     except ValueError as error:
         raise FeatureStoreError(f"{file}: holds a $ that names no variable; a $ alone is written $$") from error
     config.repo_path = settings.feature_repo
     return config
+
+
+def _check_offline_store(raw: Any) -> None:
+    section = raw.get("offline_store") if isinstance(raw, dict) else None
+    if isinstance(section, dict) and section.get("type") == FORMER_OFFLINE_STORE:
+        raise YamlError("offline_store.type", f"{FORMER_OFFLINE_STORE} has moved: write {OFFLINE_STORE}")
 
 
 def _filled(value: Any, variables: Mapping[str, str]) -> Any:
@@ -99,7 +110,7 @@ def known_at(settings: Settings, product: Product, moments: pd.DataFrame) -> pd.
 
 def materialize(
     settings: Settings, product: Product, end: datetime | None = None, *, everything: bool = False
-) -> Materialized:
+) -> MaterializationResult:
     """Bring the newest row of each entity online, as of `end` (now by default), as `materialize_new` does."""
     store = open_store(settings)
     with contextlib.redirect_stderr(io.StringIO()):  # Feast draws progress bars

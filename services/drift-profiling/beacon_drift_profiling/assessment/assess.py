@@ -7,53 +7,53 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from sqlalchemy import Engine
 
+from beacon_core.data import drift_results, profiles
+from beacon_core.data.database import Engine
+from beacon_core.data.drift_results import DriftResult, Figure, RealisedFigures
 from beacon_core.domain.product import Product
-from beacon_drift_profiling.assessment import performance, results
-from beacon_drift_profiling.assessment.performance import Figure
-from beacon_drift_profiling.assessment.results import Picture, Realised, Result
-from beacon_drift_profiling.comparison.compare import DISTANCE, NULL_RATE, Counts, Finding, compare, confirmed
-from beacon_drift_profiling.comparison.reference import Column
+from beacon_drift_profiling.assessment import performance
+from beacon_drift_profiling.assessment.results import ColumnDistribution
+from beacon_drift_profiling.comparison.compare import DISTANCE, NULL_RATE, BinCounts, DriftFinding, compare, confirmed
+from beacon_drift_profiling.comparison.reference import ReferenceColumn
 from beacon_drift_profiling.comparison.statistics import Floats, psi
-from beacon_drift_profiling.profiling import shelf
+from beacon_drift_profiling.profiling.aggregates import ALL
 from beacon_drift_profiling.profiling.packages import NoReference, Reference
-from beacon_drift_profiling.profiling.shelf import Window
-from beacon_drift_profiling.profiling.sums import ALL
+from beacon_drift_profiling.profiling.windows import Window, windows
 
 LOOK_BACK = timedelta(days=366)
 """How late actuals may come and still be judged."""
 
 
-class Assessment(msgspec.Struct, frozen=True):
-    """One version judged. `earlier` are its alarms in the last runs; `pictures` its distributions, by column."""
+class VersionAssessment(msgspec.Struct, frozen=True):
+    """One version judged; `distributions` by column and window, `profiles` the most that a window merged."""
 
     version: str
-    results: list[Result]
-    realised: list[Realised]
-    pictures: dict[str, dict[str, Picture]]
+    results: list[DriftResult]
+    realised: list[RealisedFigures]
+    distributions: dict[str, dict[str, ColumnDistribution]]
     profiles: int
 
 
 def assess(
     engine: Engine, product: Product, reference: Reference | NoReference, end: datetime, period: str
-) -> Assessment:
+) -> VersionAssessment:
     """Judge a version's windows before `end`."""
     version = reference.version
-    grid = reference.grid if isinstance(reference, Reference) else ""
+    bins_digest = reference.bins_digest if isinstance(reference, Reference) else ""
     days = tuple(sorted({*product.policy.drift.windows_days, *product.policy.quality.windows_days}))
-    recent = shelf.windows(engine, version, grid, end, days)
+    recent = windows(engine, version, bins_digest, end, days)
     with engine.connect() as connection:
         until = _labels_end(engine, version, end, product)
-        earlier = results.earlier_alarms(connection, period, version, product.policy.drift.confirm[1] - 1)
-    labelled = recent if until == end else shelf.windows(engine, version, grid, until, days)
+        earlier = drift_results.earlier_alarms(connection, period, version, product.policy.drift.confirm[1] - 1)
+    labelled = recent if until == end else windows(engine, version, bins_digest, until, days)
     realised = _realised(product, reference, recent, labelled)
     if isinstance(reference, NoReference):
         found = [_without_reference(reference, window) for window in recent]
-        return Assessment(version, found, realised, {}, _merged(recent))
-    found, pictures = [], {}
-    for kinds, windows in ((("data", "prediction"), recent), (("target",), labelled)):
-        chosen = [window for window in windows if window.days in product.policy.drift.windows_days]
+        return VersionAssessment(version, found, realised, {}, _merged(recent))
+    found, distributions = [], {}
+    for kinds, of_kinds in ((("data", "prediction"), recent), (("target",), labelled)):
+        chosen = [window for window in of_kinds if window.days in product.policy.drift.windows_days]
         columns = [column for column in reference.columns if column.kind in kinds]
         seen = {column.name: _counts(column, chosen) for column in columns}
         for finding in compare(columns, seen, product.policy.drift):
@@ -61,8 +61,8 @@ def assess(
                 continue  # a missing actual is late, not wrong
             found += _rows(finding, seen[finding.column.name], chosen, reference, product, earlier)
         for column in columns:
-            pictures[column.name] = _pictures(column, seen[column.name], chosen)
-    return Assessment(version, found, realised, pictures, _merged(recent))
+            distributions[column.name] = _distributions(column, seen[column.name], chosen)
+    return VersionAssessment(version, found, realised, distributions, _merged(recent))
 
 
 def name_of(days: int) -> str:
@@ -81,7 +81,7 @@ def _labels_end(engine: Engine, version: str, end: datetime, product: Product) -
     """
     length = timedelta(days=product.policy.quality.windows_days[0])
     with engine.connect() as connection:
-        hours = shelf.hours_with_labels(connection, version, end, LOOK_BACK)
+        hours = profiles.hours_with_labels(connection, version, end, LOOK_BACK)
     for place, (hour, _) in enumerate(hours):
         last = end if place == 0 and hour >= end - length else hour + timedelta(hours=1)
         count = 0.0
@@ -94,7 +94,7 @@ def _labels_end(engine: Engine, version: str, end: datetime, product: Product) -
     return end
 
 
-def _counts(column: Column, windows: Sequence[Window]) -> Counts:
+def _counts(column: ReferenceColumn, windows: Sequence[Window]) -> BinCounts:
     """What the windows hold of a column, shape (windows,); hours with other bins were left out before."""
     rows, nulls, bins = [], [], []
     for window in windows:
@@ -109,17 +109,17 @@ def _counts(column: Column, windows: Sequence[Window]) -> Counts:
         rows.append(total)
         nulls.append(absent)
         bins.append(counts)
-    return Counts(np.asarray(rows, dtype=float), np.asarray(nulls, dtype=float), np.asarray(bins, dtype=float))
+    return BinCounts(np.asarray(rows, dtype=float), np.asarray(nulls, dtype=float), np.asarray(bins, dtype=float))
 
 
 def _rows(
-    finding: Finding,
-    seen: Counts,
+    finding: DriftFinding,
+    seen: BinCounts,
     windows: Sequence[Window],
     reference: Reference,
     product: Product,
-    earlier: Sequence[set[results.Key]],
-) -> list[Result]:
+    earlier: Sequence[set[drift_results.ResultKey]],
+) -> list[DriftResult]:
     rows = []
     for place, window in enumerate(windows):
         column, name = finding.column, name_of(window.days)
@@ -127,13 +127,13 @@ def _rows(
         alarm, enough = bool(finding.alarm[place]), bool(finding.enough[place])
         history = np.asarray([*(key in alarms for alarms in reversed(earlier)), alarm])
         rows.append(
-            Result(
+            DriftResult(
                 window=name,
                 model_version=reference.version,
                 kind=column.kind,
                 feature=column.name,
                 effect=finding.effect,
-                state=results.DRIFT if alarm else results.OK if enough else results.FEW_ROWS,
+                state=drift_results.DRIFT if alarm else drift_results.OK if enough else drift_results.FEW_ROWS,
                 score=float(finding.score[place]),
                 p_value=float(finding.p_value[place]),
                 threshold=float(finding.threshold[place]),
@@ -147,7 +147,7 @@ def _rows(
 
 
 def _details(
-    finding: Finding, place: int, seen: Counts, window: Window, reference: Reference, product: Product
+    finding: DriftFinding, place: int, seen: BinCounts, window: Window, reference: Reference, product: Product
 ) -> dict[str, Any]:
     column = finding.column
     details: dict[str, Any] = {
@@ -170,7 +170,7 @@ def _details(
     return details
 
 
-def median(column: Column, counts: Floats) -> float:
+def median(column: ReferenceColumn, counts: Floats) -> float:
     """Half of the values (bins,) lie below it, as far as the bins tell, to three digits.
 
     The profile's sketch would be nearer, but it is randomized: the same rows must give the same results.
@@ -179,10 +179,12 @@ def median(column: Column, counts: Floats) -> float:
     return float(f"{np.interp(below[-1] / 2, below, column.edges):.3g}")
 
 
-def _pictures(column: Column, seen: Counts, windows: Sequence[Window]) -> dict[str, Picture]:
+def _distributions(
+    column: ReferenceColumn, seen: BinCounts, windows: Sequence[Window]
+) -> dict[str, ColumnDistribution]:
     reference = np.asarray(column.counts)
     return {
-        name_of(window.days): Picture(
+        name_of(window.days): ColumnDistribution(
             _labels(column),
             tuple((reference / max(reference.sum(), 1)).tolist()),
             tuple((seen.bins[place] / max(seen.bins[place].sum(), 1)).tolist()),
@@ -191,7 +193,7 @@ def _pictures(column: Column, seen: Counts, windows: Sequence[Window]) -> dict[s
     }
 
 
-def _labels(column: Column) -> tuple[str, ...]:
+def _labels(column: ReferenceColumn) -> tuple[str, ...]:
     if column.categorical:
         return (*(f"{value:g}" for value in column.edges), "other")
     edges = [f"{value:.3g}" for value in column.edges]
@@ -201,7 +203,7 @@ def _labels(column: Column) -> tuple[str, ...]:
 
 def _realised(
     product: Product, reference: Reference | NoReference, recent: Sequence[Window], labelled: Sequence[Window]
-) -> list[Realised]:
+) -> list[RealisedFigures]:
     """Figures of the traffic up to now, and of the actuals up to where they have come."""
     parts = []
     known = labelled[-1].segments if labelled else {}
@@ -212,27 +214,27 @@ def _realised(
         if isinstance(reference, Reference):
             found.append(performance.estimate(now.segments, known, reference.manifest, product))
         if now.segments.get(ALL, {}).get("rows"):
-            parts.append(Realised(name_of(now.days), reference.version, now.end, found))
+            parts.append(RealisedFigures(name_of(now.days), reference.version, now.end, found))
         errors = [figure for figure in performance.figures(then.segments) if figure.metric in performance.OF_ACTUALS]
         if errors:
-            parts.append(Realised(name_of(then.days), reference.version, then.end, errors))
+            parts.append(RealisedFigures(name_of(then.days), reference.version, then.end, errors))
     return parts
 
 
 def _of_traffic(segments: Mapping[str, dict[str, float]]) -> list[Figure]:
-    overall = {name: sums for name, sums in segments.items() if name == ALL}
+    overall = {name: aggregates for name, aggregates in segments.items() if name == ALL}
     return [figure for figure in performance.figures(overall) if figure.metric in performance.OF_TRAFFIC]
 
 
-def _without_reference(reference: NoReference, window: Window) -> Result:
+def _without_reference(reference: NoReference, window: Window) -> DriftResult:
     rows = int(window.segments.get(ALL, {}).get("rows", 0))
-    return Result(
+    return DriftResult(
         window=name_of(window.days),
         model_version=reference.version,
         kind="data",
         feature="",
         effect="",
-        state=results.NO_REFERENCE,
+        state=drift_results.NO_REFERENCE,
         score=None,
         p_value=None,
         threshold=None,

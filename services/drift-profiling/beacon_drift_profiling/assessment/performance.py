@@ -1,4 +1,4 @@
-"""Performance: figures from the sums of a window, each with its rows and a 95 % confidence interval.
+"""Performance: figures from the aggregates of a window, each with its rows and a 95 % confidence interval.
 
 Shares have Wilson's interval; means a normal one from their own variance; RMSE and R2 by the delta method. A figure
 that its rows cannot give (R2 of one row) has no value.
@@ -7,11 +7,11 @@ that its rows cannot give (R2 of one row) has no value.
 import math
 from collections.abc import Callable, Mapping
 
-import msgspec
-
+from beacon_core.data.drift_results import Figure
+from beacon_core.data.profiles import Aggregates
 from beacon_core.domain.product import Product
 from beacon_core.model_package.manifest import Manifest
-from beacon_drift_profiling.profiling.sums import ALL, Sums
+from beacon_drift_profiling.profiling.aggregates import ALL
 
 Z = 1.959963984540054
 PRIOR_ROWS = 50.0
@@ -38,34 +38,25 @@ TITLES = {
 }
 
 
-class Figure(msgspec.Struct, frozen=True):
-    """One figure of a window; `value` None: not enough rows."""
-
-    metric: str
-    segment: str
-    value: float | None
-    low: float | None
-    high: float | None
-    rows: int
-
-
 Interval = tuple[float | None, float | None, float | None]
 NOTHING: Interval = (None, None, None)
 
 
-def figures(segments: Mapping[str, Sums]) -> list[Figure]:
+def figures(segments: Mapping[str, Aggregates]) -> list[Figure]:
     """Every figure of every segment; those of the actuals only where there are some."""
     found = []
-    for segment, sums in sorted(segments.items()):
-        rows, labelled = int(sums["rows"]), int(sums["labelled"])
+    for segment, aggregates in sorted(segments.items()):
+        rows, labelled = int(aggregates["rows"]), int(aggregates["labelled"])
         for metric, share in OF_TRAFFIC.items():
-            found.append(Figure(metric, segment, *share(sums), rows))
+            found.append(Figure(metric, segment, *share(aggregates), rows))
         if labelled:
-            found += [Figure(metric, segment, *figure(sums), labelled) for metric, figure in OF_ACTUALS.items()]
+            found += [Figure(metric, segment, *figure(aggregates), labelled) for metric, figure in OF_ACTUALS.items()]
     return found
 
 
-def estimate(segments: Mapping[str, Sums], seen: Mapping[str, Sums], manifest: Manifest, product: Product) -> Figure:
+def estimate(
+    segments: Mapping[str, Aggregates], seen: Mapping[str, Aggregates], manifest: Manifest, product: Product
+) -> Figure:
     """Estimate the mean absolute error of a window's rows before their actuals come.
 
     It is the error that each band of predictions has shown in `seen` (rows with actuals), drawn to the model's own
@@ -84,12 +75,12 @@ def estimate(segments: Mapping[str, Sums], seen: Mapping[str, Sums], manifest: M
     value = variance = 0.0
     for name in bands:
         weight = segments[name]["rows"] / total
-        sums = seen.get(name)
-        count = sums["labelled"] if sums else 0.0
+        aggregates = seen.get(name)
+        count = aggregates["labelled"] if aggregates else 0.0
         trust = count / (count + PRIOR_ROWS)
-        mean = sums["absolute"] / count if sums and count else expected
+        mean = aggregates["absolute"] / count if aggregates and count else expected
         value += weight * (trust * mean + (1 - trust) * expected)
-        own = max(sums["square"] / count - mean**2, 0.0) / count if sums and count else 0.0
+        own = max(aggregates["square"] / count - mean**2, 0.0) / count if aggregates and count else 0.0
         variance += (weight * trust) ** 2 * own
         # The prior is one number for all bands: its error does not average out.
     prior = sum(segments[name]["rows"] / total * PRIOR_ROWS / (_labelled(seen, name) + PRIOR_ROWS) for name in bands)
@@ -98,7 +89,7 @@ def estimate(segments: Mapping[str, Sums], seen: Mapping[str, Sums], manifest: M
     return Figure(ESTIMATE, ALL, value, max(value - half, 0.0), value + half + unknown, rows)
 
 
-def _labelled(seen: Mapping[str, Sums], name: str) -> float:
+def _labelled(seen: Mapping[str, Aggregates], name: str) -> float:
     return seen[name]["labelled"] if name in seen else 0.0
 
 
@@ -132,16 +123,16 @@ def _mean(total: float, squares: float, rows: float, least: float = -math.inf) -
     return mean, max(mean - half, least), mean + half
 
 
-def _mae(sums: Sums) -> Interval:
-    return _mean(sums["absolute"], sums["square"], sums["labelled"], least=0.0)
+def _mae(aggregates: Aggregates) -> Interval:
+    return _mean(aggregates["absolute"], aggregates["square"], aggregates["labelled"], least=0.0)
 
 
-def _bias(sums: Sums) -> Interval:
-    return _mean(sums["error"], sums["square"], sums["labelled"])
+def _bias(aggregates: Aggregates) -> Interval:
+    return _mean(aggregates["error"], aggregates["square"], aggregates["labelled"])
 
 
-def _rmse(sums: Sums) -> Interval:
-    mean, low, high = _mean(sums["square"], sums["fourth"], sums["labelled"], least=0.0)
+def _rmse(aggregates: Aggregates) -> Interval:
+    mean, low, high = _mean(aggregates["square"], aggregates["fourth"], aggregates["labelled"], least=0.0)
     return (
         None if mean is None else math.sqrt(mean),
         None if low is None else math.sqrt(low),
@@ -149,43 +140,45 @@ def _rmse(sums: Sums) -> Interval:
     )
 
 
-def _r2(sums: Sums) -> Interval:
+def _r2(aggregates: Aggregates) -> Interval:
     """1 - mean(e^2) / mean((y - mean y)^2); its spread is that of a ratio of two means."""
-    rows = sums["labelled"]
-    moments = {name: sums[name] / rows for name in ("actual", "actual_2", "actual_3", "actual_4")}
+    rows = aggregates["labelled"]
+    moments = {name: aggregates[name] / rows for name in ("actual", "actual_2", "actual_3", "actual_4")}
     middle = moments["actual"]
     spread = moments["actual_2"] - middle**2
     if rows < 3 or spread <= 1e-12 * max(middle**2, 1.0):
         return NOTHING
-    square = sums["square"] / rows
+    square = aggregates["square"] / rows
     ratio = square / spread
     # Of d = (y - mean y)^2: its mean square, and its mean product with e^2.
     squared = (
         moments["actual_4"] - 4 * middle * moments["actual_3"] + 6 * middle**2 * moments["actual_2"] - 3 * middle**4
     )
-    product = (sums["square_actual_2"] - 2 * middle * sums["square_actual"]) / rows + middle**2 * square
+    product = (aggregates["square_actual_2"] - 2 * middle * aggregates["square_actual"]) / rows + middle**2 * square
     variance = (
-        (sums["fourth"] / rows - square**2) - 2 * ratio * (product - square * spread) + ratio**2 * (squared - spread**2)
+        (aggregates["fourth"] / rows - square**2)
+        - 2 * ratio * (product - square * spread)
+        + ratio**2 * (squared - spread**2)
     )
     half = Z * math.sqrt(max(variance, 0.0) / (rows - 1)) / spread
     return 1 - ratio, 1 - ratio - half, min(1 - ratio + half, 1.0)
 
 
-def _delay(sums: Sums) -> Interval:
-    return sums["delay"] / sums["labelled"], None, None
+def _delay(aggregates: Aggregates) -> Interval:
+    return aggregates["delay"] / aggregates["labelled"], None, None
 
 
-def _share_of(name: str, rows: str) -> Callable[[Sums], Interval]:
-    return lambda sums: wilson(sums[name], sums[rows])
+def _share_of(name: str, rows: str) -> Callable[[Aggregates], Interval]:
+    return lambda aggregates: wilson(aggregates[name], aggregates[rows])
 
 
-OF_TRAFFIC: dict[str, Callable[[Sums], Interval]] = {
+OF_TRAFFIC: dict[str, Callable[[Aggregates], Interval]] = {
     IN_TIME: _share_of("in_time", "rows"),
     KEY_OUTSIDE: _share_of("key_outside", "rows"),
     OUTSIDE: _share_of("any_outside", "rows"),
     LABEL_COVERAGE: _share_of("labelled", "rows"),
 }
-OF_ACTUALS: dict[str, Callable[[Sums], Interval]] = {
+OF_ACTUALS: dict[str, Callable[[Aggregates], Interval]] = {
     MAE: _mae,
     RMSE: _rmse,
     R2: _r2,

@@ -21,7 +21,7 @@ def main() -> int:
     """Run once; what was found is in the store, in the report, and in a few lines here."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--at", type=_moment, default=None, help="as if it were this moment (ISO 8601, with a zone)")
-    parser.add_argument("--segments", action="store_true", help="also keep one profile a segment")
+    parser.add_argument("--segments", action="store_true", help="also keep one profile per segment")
     arguments = parser.parse_args()
     settings = load_settings()
     product = load_product(settings.product)
@@ -30,7 +30,7 @@ def main() -> int:
     migrate(engine)
     now = arguments.at or clock.now()
     outcome = run_drift(settings, product, engine, now, shard, per_segment=arguments.segments)
-    _tell(outcome)
+    _log_outcome(outcome)
     return 0
 
 
@@ -41,18 +41,18 @@ def _shard(settings: Settings) -> Shard:
     return Shard(int(given), settings.drift_shards)
 
 
-def _tell(outcome: Outcome) -> None:
+def _log_outcome(outcome: Outcome) -> None:
     done = outcome.profiled
     log.info(f"{done.rows} rows into {done.profiles} profiles; {done.unchanged} hours unchanged")
     if done.set_aside or done.undated:
         log.info(f"set aside: {done.set_aside} rows that do not parse, {done.undated} without a time")
-    if outcome.run is None or outcome.asked is None:
+    if outcome.run is None or outcome.request is None:
         log.info("other shards are still at work; the last one compares")
         return
     run = outcome.run
-    log.info(f"{run.period}: {run.state}, version {run.serving}, {run.rows} rows; retraining: {outcome.asked.why}")
-    for line in run.words:
-        log.info(f"  {line}")
+    log.info(f"{run.period}: {run.state}, version {run.serving}, {run.rows} rows; retraining: {outcome.request.why}")
+    for message in run.messages:
+        log.info(f"  {message}")
 
 
 def _moment(text: str) -> datetime:

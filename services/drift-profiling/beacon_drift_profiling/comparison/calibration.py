@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from beacon_drift_profiling.comparison.reference import Column
+from beacon_drift_profiling.comparison.reference import ReferenceColumn
 from beacon_drift_profiling.comparison.statistics import Floats, effective_rows, hellinger
 
 SPLITS = 4000
@@ -19,7 +19,7 @@ SIZES = (64.0, 4.0, 1.0, 0.5, 0.25, 0.125)
 """The windows tried, in sizes of the reference, falling: small ones leave bins empty, which is more than 1 / rows."""
 
 
-def hellinger_quantile(column: Column, rows: Floats, probability: float) -> Floats:
+def hellinger_quantile(column: ReferenceColumn, rows: Floats, probability: float) -> Floats:
     """The distance that chance alone exceeds with `probability`, for windows of `rows` (...,) values."""
     inverses, squares = _squares(column, probability)
     inverse = 1 / np.maximum(effective_rows(rows, np.asarray(float(column.known))), 1e-9)
@@ -30,7 +30,7 @@ def hellinger_quantile(column: Column, rows: Floats, probability: float) -> Floa
 
 
 @lru_cache(maxsize=1024)
-def _squares(column: Column, probability: float) -> tuple[Floats, Floats]:
+def _squares(column: ReferenceColumn, probability: float) -> tuple[Floats, Floats]:
     """Squared distances at that quantile, and 1 / effective rows, for windows from endless to very few rows."""
     random = np.random.default_rng(SEED)
     known = column.known

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from beacon_core.domain.policy import Drift
 from beacon_drift_profiling.comparison import statistics
 from beacon_drift_profiling.comparison.calibration import hellinger_quantile
-from beacon_drift_profiling.comparison.reference import Column
+from beacon_drift_profiling.comparison.reference import ReferenceColumn
 from beacon_drift_profiling.comparison.statistics import Floats
 
 Flags = NDArray[np.bool_]
 DISTANCE, NULL_RATE, UNSEEN, OUT_OF_RANGE = "hellinger", "null_rate", "unseen", "out_of_range"
 
 
-class Counts(msgspec.Struct, frozen=True):
+class BinCounts(msgspec.Struct, frozen=True):
     """One column in windows: rows and nulls (...,), and counts in the reference's bins (..., bins)."""
 
     rows: Floats
@@ -28,10 +28,10 @@ class Counts(msgspec.Struct, frozen=True):
     bins: Floats
 
 
-class Finding(msgspec.Struct, frozen=True):
+class DriftFinding(msgspec.Struct, frozen=True):
     """One effect on one column in each window; arrays (...,). `test` is the statistic behind the p-value."""
 
-    column: Column
+    column: ReferenceColumn
     effect: str
     rows: Floats
     score: Floats
@@ -43,7 +43,7 @@ class Finding(msgspec.Struct, frozen=True):
     statistic: Floats
 
 
-def compare(columns: Sequence[Column], seen: Mapping[str, Counts], limits: Drift) -> list[Finding]:
+def compare(columns: Sequence[ReferenceColumn], seen: Mapping[str, BinCounts], limits: Drift) -> list[DriftFinding]:
     """Compare what was seen of the columns with the reference; a column without reference or counts is left out."""
     present = [column for column in columns if column.name in seen and column.known > 0]
     if not present:
@@ -67,12 +67,12 @@ def confirmed(alarms: Flags, limits: Drift) -> Flags:
     return np.asarray(alarms & (recent >= needed))
 
 
-def _effects(column: Column, seen: Counts, limits: Drift) -> list[Finding]:
+def _effects(column: ReferenceColumn, seen: BinCounts, limits: Drift) -> list[DriftFinding]:
     effects = [_distance(column, seen, limits), _nulls(column, seen, limits)]
     return [*effects, _outside(column, seen, limits)]
 
 
-def _distance(column: Column, seen: Counts, limits: Drift) -> Finding:
+def _distance(column: ReferenceColumn, seen: BinCounts, limits: Drift) -> DriftFinding:
     known = np.asarray(column.counts)
     body, reference = column.body(seen.bins), column.body(known)
     test = statistics.chi_square if column.categorical else statistics.kolmogorov_smirnov
@@ -84,12 +84,12 @@ def _distance(column: Column, seen: Counts, limits: Drift) -> Finding:
     return _finding(column, DISTANCE, rows, score, threshold, p_value, limits, name, statistic)
 
 
-def _nulls(column: Column, seen: Counts, limits: Drift) -> Finding:
+def _nulls(column: ReferenceColumn, seen: BinCounts, limits: Drift) -> DriftFinding:
     hits, total = _number(column.nulls), _number(column.rows)
     return _share(column, NULL_RATE, (seen.nulls, seen.rows), (hits, total), limits.null_rate, limits)
 
 
-def _outside(column: Column, seen: Counts, limits: Drift) -> Finding:
+def _outside(column: ReferenceColumn, seen: BinCounts, limits: Drift) -> DriftFinding:
     effect, floor = (UNSEEN, limits.unseen) if column.categorical else (OUT_OF_RANGE, limits.out_of_range)
     # A row from the same population lies below the least or above the greatest of `known` others with 2 / (known + 1).
     hits = _number(0 if column.categorical else 2)
@@ -98,13 +98,13 @@ def _outside(column: Column, seen: Counts, limits: Drift) -> Finding:
 
 
 def _share(
-    column: Column,
+    column: ReferenceColumn,
     effect: str,
     seen: tuple[Floats, Floats],
     known: tuple[Floats, Floats],
     floor: float,
     limits: Drift,
-) -> Finding:
+) -> DriftFinding:
     rise, p_value = statistics.share_rise(*seen, *known)
     noise = statistics.share_quantile(seen[1], *known, limits.false_alarms)
     share = np.where(seen[1] > 0, seen[0] / np.maximum(seen[1], 1), 0.0)
@@ -112,7 +112,7 @@ def _share(
 
 
 def _finding(
-    column: Column,
+    column: ReferenceColumn,
     effect: str,
     rows: Floats,
     score: Floats,
@@ -121,9 +121,9 @@ def _finding(
     limits: Drift,
     test: str,
     statistic: Floats,
-) -> Finding:
+) -> DriftFinding:
     enough = rows >= limits.min_rows
-    return Finding(column, effect, rows, score, threshold, p_value, enough, np.zeros_like(enough), test, statistic)
+    return DriftFinding(column, effect, rows, score, threshold, p_value, enough, np.zeros_like(enough), test, statistic)
 
 
 def _number(value: float) -> Floats:

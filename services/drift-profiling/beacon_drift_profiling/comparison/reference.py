@@ -17,7 +17,7 @@ PREDICTION = "prediction"
 PARTS = 10
 
 
-class Column(msgspec.Struct, frozen=True):
+class ReferenceColumn(msgspec.Struct, frozen=True):
     """One column of the reference; `counts` has shape (bins,), with the outer bins, and sums to rows - nulls.
 
     `edges` of a numeric column are its least value, the inner edges and its greatest value; a bin holds its lower edge,
@@ -38,7 +38,7 @@ class Column(msgspec.Struct, frozen=True):
         return self.rows - self.nulls
 
     def body(self, counts: Floats) -> Floats:
-        """Counts (..., bins) as the distances take them: what lies outside joins the outermost bin within."""
+        """BinCounts (..., bins) as the distances take them: what lies outside joins the outermost bin within."""
         if self.categorical:
             return counts
         inner = counts[..., 1:-1].copy()

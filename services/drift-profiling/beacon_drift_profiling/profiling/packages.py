@@ -12,18 +12,18 @@ from beacon_core.domain.pins import NAME
 from beacon_core.domain.precision import STEPS, alike, half_step, rounded, single
 from beacon_core.domain.product import Feature, Product
 from beacon_core.model_package.manifest import PROFILE_FILE, Manifest, PackageError, read_package
-from beacon_drift_profiling.comparison.reference import PARTS, PREDICTION, Column, Kind, numeric_edges
+from beacon_drift_profiling.comparison.reference import PARTS, PREDICTION, Kind, ReferenceColumn, numeric_edges
+from beacon_drift_profiling.profiling.aggregates import NormalRange
 from beacon_drift_profiling.profiling.profile import Edges, Profile, ProfileError, Summary
-from beacon_drift_profiling.profiling.sums import Normal
 
 
 class Reference(msgspec.Struct, frozen=True):
-    """What a model version is compared with; `grid` names its bins, so that profiles made with others are found."""
+    """What a model version is compared with; `bins_digest` tells profiles made with other bins from its own."""
 
     version: str
     manifest: Manifest
-    columns: tuple[Column, ...]
-    grid: str
+    columns: tuple[ReferenceColumn, ...]
+    bins_digest: str
 
     @property
     def edges(self) -> Edges:
@@ -37,11 +37,13 @@ class Reference(msgspec.Struct, frozen=True):
         shares = {facts.name: max(facts.importance, 0.0) / total for facts in self.manifest.features}
         return dict(sorted(shares.items(), key=lambda item: -item[1]))
 
-    def normal(self, names: tuple[str, ...]) -> Normal | None:
+    def normal_range(self, names: tuple[str, ...]) -> NormalRange | None:
         """The most important feature, and training's quantiles 1 % and 99 % of it."""
         first = next(iter(self.importances))
         facts = next(facts for facts in self.manifest.features if facts.name == first)
-        return Normal(names.index(first), *alike(facts.quantiles[0], facts.quantiles[-1])) if first in names else None
+        return (
+            NormalRange(names.index(first), *alike(facts.quantiles[0], facts.quantiles[-1])) if first in names else None
+        )
 
 
 class NoReference(msgspec.Struct, frozen=True):
@@ -64,11 +66,11 @@ def load_reference(models: Path, product: Product, version: str, sha256: str) ->
     except (PackageError, ProfileError, OSError) as error:
         return NoReference(version, str(error))
     places = [[column.name, column.edges, column.categorical] for column in columns]
-    grid = hashlib.sha256(json.dumps(places).encode()).hexdigest()[:16]
-    return Reference(version, manifest, columns, grid)
+    bins_digest = hashlib.sha256(json.dumps(places).encode()).hexdigest()[:16]
+    return Reference(version, manifest, columns, bins_digest)
 
 
-def columns_of(summaries: dict[str, Summary], product: Product) -> tuple[Column, ...]:
+def columns_of(summaries: dict[str, Summary], product: Product) -> tuple[ReferenceColumn, ...]:
     """Return the columns of a reference profile that a comparison can use."""
     columns = [_column(feature.name, "data", summaries.get(feature.name), feature) for feature in product.features]
     columns.append(_column(PREDICTION, "prediction", summaries.get(PREDICTION), None))
@@ -76,7 +78,7 @@ def columns_of(summaries: dict[str, Summary], product: Product) -> tuple[Column,
     return tuple(column for column in columns if column is not None)
 
 
-def _column(name: str, kind: Kind, summary: Summary | None, feature: Feature | None) -> Column | None:
+def _column(name: str, kind: Kind, summary: Summary | None, feature: Feature | None) -> ReferenceColumn | None:
     """One column's bins and counts; None where training saw no value of it."""
     if summary is None or summary.known == 0:
         return None
@@ -88,14 +90,14 @@ def _column(name: str, kind: Kind, summary: Summary | None, feature: Feature | N
         counts = np.append(counts, summary.known - counts.sum())
     else:
         quantiles = summary.quantiles([0.0, *(np.arange(1, PARTS) / PARTS), 1.0])
-        # As later values are seen: answers rounded as they are told, and all as a model sees them.
+        # As later values are seen: answers rounded as clients get them, and all as a model sees them.
         low, *inner, high = map(single, rounded(quantiles) if kind == "prediction" else quantiles)
         edges = numeric_edges(np.asarray(inner), low, high)
         reach = 0.5 / STEPS if kind == "prediction" else 0.0
         least = [edge - max(half_step(edge), reach) for edge in edges[1:-1]]
         below = summary.below(np.asarray(least)) if least else np.empty(0)
         counts = np.diff(np.concatenate([[0.0, 0.0], below, [summary.known, summary.known]]))
-    return Column(
+    return ReferenceColumn(
         name=name,
         kind=kind,
         categorical=feature is not None and feature.categories is not None,

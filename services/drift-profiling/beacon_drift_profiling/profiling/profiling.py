@@ -1,7 +1,7 @@
-"""The first half of a run: one profile for every model version and hour that has news, then the watermark.
+"""The first half of a run: one profile for every partition that has changed, then the watermark.
 
-Each profile is made of all rows of its hour, so that a second time, an overlap or a killed run change nothing. Shards
-share the hours out among them; every hour is one shard's work, so that any number of shards leaves the same profiles.
+Each profile is made of all rows of its partition, so that a second time, an overlap or a killed run change nothing.
+Every partition is the work of one shard, so that any number of shards leaves the same profiles.
 """
 
 import hashlib
@@ -11,20 +11,20 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 import numpy as np
-from sqlalchemy import Connection, Engine, select
 
-from beacon_core.data.tables import predictions, watermarks
+from beacon_core.data import partitions, profiles, watermarks
+from beacon_core.data.database import Connection, Engine
+from beacon_core.data.partitions import HOUR, Partition
+from beacon_core.data.profiles import ProfileContent
+from beacon_core.data.watermarks import Watermark
 from beacon_core.domain.product import Product
 from beacon_core.domain.segments import segment_masks
-from beacon_core.platform import clock
 from beacon_drift_profiling.comparison.reference import PREDICTION
 from beacon_drift_profiling.comparison.statistics import Floats
-from beacon_drift_profiling.profiling import shelf
-from beacon_drift_profiling.profiling.log import HOUR, HourOfLog, Unit, news, read_unit
+from beacon_drift_profiling.profiling.aggregates import ALL, aggregates_of
+from beacon_drift_profiling.profiling.log import PartitionRows, read_partition
 from beacon_drift_profiling.profiling.packages import NoReference, Reference
 from beacon_drift_profiling.profiling.profile import profile_rows
-from beacon_drift_profiling.profiling.shelf import Content
-from beacon_drift_profiling.profiling.sums import ALL, sums_of
 
 JOB = "profile"
 NAMED = 20
@@ -34,17 +34,17 @@ Load = Callable[[str, str], Reference | NoReference]
 
 
 class Shard(msgspec.Struct, frozen=True):
-    """Which part of the hours this process takes: number `index` (from 0) of `count`."""
+    """Which part of the partitions this process takes: number `index` (from 0) of `count`."""
 
     index: int = 0
     count: int = 1
 
-    def takes(self, unit: Unit) -> bool:
-        """Whether a unit is this shard's."""
-        return zlib.crc32(f"{unit.model_version}/{unit.hour.isoformat()}".encode()) % self.count == self.index
+    def takes(self, partition: Partition) -> bool:
+        """Whether a partition is this shard's."""
+        return zlib.crc32(f"{partition.model_version}/{partition.hour.isoformat()}".encode()) % self.count == self.index
 
 
-class Profiled(msgspec.Struct):
+class ProfilingCounts(msgspec.Struct):
     """What a run did. `ahead` counts rows whose hour has not come yet: a clock is ahead."""
 
     rows: int = 0
@@ -66,10 +66,7 @@ class References:
     def of(self, connection: Connection, version: str) -> Reference | NoReference:
         """Return a version's reference, or why there is none."""
         if version not in self._found:
-            table = predictions.c
-            query = select(table.model_sha256).where(table.model_version == version)
-            query = query.order_by(table.time.desc()).limit(1)
-            sha256 = connection.execute(query).scalar()
+            sha256 = partitions.newest_digest(connection, version)
             missing = NoReference(version, "no row of it is left in the log")
             self._found[version] = missing if sha256 is None else self._load(version, sha256)
         return self._found[version]
@@ -83,25 +80,25 @@ def profile_log(
     span: timedelta,
     shard: Shard,
     per_segment: bool,
-) -> Profiled:
-    """Profile every hour that has news, and those of the last `span` whose bins are not the reference's."""
+) -> ProfilingCounts:
+    """Profile every partition that has changed, and those of the last `span` whose bins are not the reference's."""
     with engine.connect() as connection:
-        mark = _mark(connection, JOB)
-        found = news(connection, mark.logged_at, mark.received_at)
+        changed = partitions.changed_partitions(connection, watermarks.read(connection, JOB))
         since = now - span
-        names = {unit.model_version for unit in found.units} | set(shelf.versions(connection, since, now + HOUR))
-        grids = {name: _grid(references.of(connection, name)) for name in names}
-        units = found.units | shelf.other_grids(connection, since, grids)
-    done = Profiled(undated=found.undated)
-    for unit in sorted(units):
-        if not shard.takes(unit):
+        names = {partition.model_version for partition in changed.partitions}
+        names.update(profiles.versions(connection, since, now + HOUR))
+        bins_digests = {name: _bins_digest(references.of(connection, name)) for name in names}
+        due = changed.partitions | profiles.with_other_bins(connection, since, bins_digests)
+    done = ProfilingCounts(undated=changed.undated)
+    for partition in sorted(due):
+        if not shard.takes(partition):
             continue
-        rows = _profile_unit(engine, product, references, unit, per_segment, done)
-        if unit.hour > now:
+        rows = _profile_partition(engine, product, references, partition, per_segment, done)
+        if partition.hour > now:
             done.ahead += rows
-    position = Mark(_earlier(found.logged_at, now), _earlier(found.received_at, now))
+    reached = Watermark(_earlier(changed.logged_at, now), _earlier(changed.received_at, now), hour_of(now))
     with engine.begin() as connection:
-        _put_mark(connection, JOB if shard.count == 1 else _shard_job(shard), position, hour_of(now))
+        watermarks.write(connection, JOB if shard.count == 1 else _shard_job(shard), reached)
     return done
 
 
@@ -111,13 +108,13 @@ def all_shards_done(engine: Engine, now: datetime, count: int) -> bool:
         return True
     period = hour_of(now)
     with engine.begin() as connection:
-        marks = [_mark(connection, _shard_job(Shard(index, count))) for index in range(count)]
-        if any(mark.period != period for mark in marks):
+        of_shards = [watermarks.read(connection, _shard_job(Shard(index, count))) for index in range(count)]
+        if any(watermark.period != period for watermark in of_shards):
             return False
-        logged = [mark.logged_at for mark in marks if mark.logged_at]
-        received = [mark.received_at for mark in marks if mark.received_at]
-        slowest = Mark(min(logged, default=None), min(received, default=None))
-        _put_mark(connection, JOB, slowest, period)
+        logged = [watermark.logged_at for watermark in of_shards if watermark.logged_at]
+        received = [watermark.received_at for watermark in of_shards if watermark.received_at]
+        slowest = Watermark(min(logged, default=None), min(received, default=None), period)
+        watermarks.write(connection, JOB, slowest)
     return True
 
 
@@ -126,76 +123,63 @@ def hour_of(moment: datetime) -> datetime:
     return moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
 
-def _profile_unit(
-    engine: Engine, product: Product, references: References, unit: Unit, per_segment: bool, done: Profiled
+def _profile_partition(
+    engine: Engine,
+    product: Product,
+    references: References,
+    partition: Partition,
+    per_segment: bool,
+    done: ProfilingCounts,
 ) -> int:
     with engine.connect() as connection:
-        reference = references.of(connection, unit.model_version)
-        hour = read_unit(connection, unit, product.feature_names)
-        stored = shelf.digest_of(connection, unit)
-    done.set_aside += len(hour.set_aside)
-    done.set_aside_ids += hour.set_aside[: NAMED - len(done.set_aside_ids)]
-    done.rows += len(hour.ids)
-    grid = _grid(reference)
-    digest = _digest(hour, grid, per_segment)
-    if digest == stored or (stored is not None and not hour.ids and not hour.set_aside):
+        reference = references.of(connection, partition.model_version)
+        read = read_partition(connection, partition, product.feature_names)
+        stored = profiles.digest_of(connection, partition)
+    done.set_aside += len(read.set_aside)
+    done.set_aside_ids += read.set_aside[: NAMED - len(done.set_aside_ids)]
+    done.rows += len(read.ids)
+    bins_digest = _bins_digest(reference)
+    digest = _digest(read, bins_digest, per_segment)
+    if digest == stored or (stored is not None and not read.ids and not read.set_aside):
         # Rows that the log no longer holds stay profiled.
         done.unchanged += 1
-        return len(hour.ids)
-    normal = reference.normal(product.feature_names) if isinstance(reference, Reference) else None
-    segments = sums_of(hour.rows, product, normal)
+        return len(read.ids)
+    normal = reference.normal_range(product.feature_names) if isinstance(reference, Reference) else None
+    segments = aggregates_of(read.rows, product, normal)
     labelled = segments.get(ALL, {}).get("labelled", 0.0)
-    content = Content(digest, grid, len(hour.set_aside), labelled, segments)
-    masks = {shelf.WHOLE: np.ones(len(hour.ids), dtype=bool)}
+    content = ProfileContent(digest, bins_digest, len(read.set_aside), labelled, segments)
+    masks = {profiles.WHOLE: np.ones(len(read.ids), dtype=bool)}
     if per_segment:
         masks |= {
             name: mask
-            for name, mask in segment_masks(product, hour.rows.features, hour.rows.prediction).items()
+            for name, mask in segment_masks(product, read.rows.features, read.rows.prediction).items()
             if mask.any()
         }
     edges = reference.edges if isinstance(reference, Reference) else {}
-    # The whole comes last: its digest says that the unit is done.
+    # The whole comes last: its digest says that the partition is done.
     for name, mask in reversed(masks.items()):
-        columns = {key: values[mask] for key, values in _columns(hour, product).items()}
-        own = content if name == shelf.WHOLE else msgspec.structs.replace(content, segments={ALL: segments[name]})
-        shelf.put(engine, unit, name, profile_rows(columns, unit.hour, edges), int(mask.sum()), own)
+        columns = {key: values[mask] for key, values in _columns(read, product).items()}
+        own = content if name == profiles.WHOLE else msgspec.structs.replace(content, segments={ALL: segments[name]})
+        serialized = profile_rows(columns, partition.hour, edges).serialize()
+        profiles.put(engine, partition, name, serialized, int(mask.sum()), own)
         done.profiles += 1
-    return len(hour.ids)
+    return len(read.ids)
 
 
-def _columns(hour: HourOfLog, product: Product) -> dict[str, Floats]:
-    columns = {name: hour.rows.features[:, place] for place, name in enumerate(product.feature_names)}
-    return columns | {PREDICTION: hour.rows.prediction, product.target.name: hour.rows.actual}
+def _columns(read: PartitionRows, product: Product) -> dict[str, Floats]:
+    columns = {name: read.rows.features[:, place] for place, name in enumerate(product.feature_names)}
+    return columns | {PREDICTION: read.rows.prediction, product.target.name: read.rows.actual}
 
 
-def _grid(reference: Reference | NoReference) -> str:
-    return reference.grid if isinstance(reference, Reference) else ""
+def _bins_digest(reference: Reference | NoReference) -> str:
+    return reference.bins_digest if isinstance(reference, Reference) else ""
 
 
-def _digest(hour: HourOfLog, grid: str, per_segment: bool) -> str:
+def _digest(read: PartitionRows, bins_digest: str, per_segment: bool) -> str:
     """Name what a profile is made of: the rows, their actuals, the bins."""
-    content = hashlib.sha256("\n".join([grid, str(per_segment), *hour.ids, "", *hour.set_aside]).encode())
-    content.update(hour.rows.actual.tobytes())
+    content = hashlib.sha256("\n".join([bins_digest, str(per_segment), *read.ids, "", *read.set_aside]).encode())
+    content.update(read.rows.actual.tobytes())
     return content.hexdigest()[:32]
-
-
-class Mark(msgspec.Struct, frozen=True):
-    """How far the log was read: arrival of the newest row and the newest actual, never ahead of our own clock."""
-
-    logged_at: datetime | None = None
-    received_at: datetime | None = None
-    period: datetime | None = None
-
-
-def _mark(connection: Connection, job: str) -> Mark:
-    position = connection.execute(select(watermarks.c.position).where(watermarks.c.job == job)).scalar()
-    return Mark() if position is None else msgspec.convert(position, Mark)
-
-
-def _put_mark(connection: Connection, job: str, mark: Mark, period: datetime) -> None:
-    position = msgspec.to_builtins(msgspec.structs.replace(mark, period=period))
-    row = {"job": job, "position": position, "updated_at": clock.now()}
-    shelf.upsert(connection, watermarks, ("job",), row)
 
 
 def _shard_job(shard: Shard) -> str:

@@ -20,9 +20,9 @@ h3 { font-size: 1rem; margin: 0; display: flex; justify-content: space-between; 
 .headline { font-size: 1.7rem; line-height: 1.2; font-weight: 650; margin: .4rem 0; }
 .drift .headline { color: var(--warn); } .error .headline { color: var(--bad); } .ok .headline { color: var(--good); }
 p { margin: .3rem 0; } .facts, article p { color: var(--soft); font-size: .88rem; }
-section.said { background: var(--card); border-radius: .6rem; padding: .4rem 1.2rem 1rem; margin-top: 1rem; }
-section.said:empty { display: none; }
-section.said h3 { margin-top: 1rem; } ul { padding-left: 1.2rem; margin: .5rem 0; }
+section.messages { background: var(--card); border-radius: .6rem; padding: .4rem 1.2rem 1rem; margin-top: 1rem; }
+section.messages:empty { display: none; }
+section.messages h3 { margin-top: 1rem; } ul { padding-left: 1.2rem; margin: .5rem 0; }
 .cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(19rem, 1fr)); gap: 1rem; }
 article { border: 1px solid var(--line); border-radius: .6rem; padding: .8rem 1rem; }
 article.confirmed { border-color: var(--bad); } article.drift { border-color: var(--warn); }
@@ -43,7 +43,7 @@ details summary { cursor: pointer; margin-top: 2rem; font-weight: 600; }
 <h1>$title</h1>
 <p class="headline">$headline</p>
 <p class="facts">$facts</p>
-<section class="said">$words</section>
+<section class="messages">$messages</section>
 <h2>Distributions, the worst first</h2>
 <p class="facts legend"><i style="background:var(--known)"></i> training &nbsp;
 <i style="background:var(--seen)"></i> now &nbsp; below each: its score over the runs, the threshold dashed</p>

@@ -4,66 +4,51 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import msgspec
-from sqlalchemy import Connection, func, select
 
-from beacon_core.data.tables import retrain_requests
+from beacon_core.data import retrain_requests
+from beacon_core.data.database import Connection
 from beacon_core.domain.product import Product
 from beacon_drift_profiling.assessment.results import Alarm
 
-ASKED_BY = "drift"
-WAITING = "waiting"
-OPEN = (WAITING, "taken")
+REQUESTED_BY = "drift"
 CAUSE_CHARACTERS = 255
 
 
-class Asked(msgspec.Struct, frozen=True):
+class RequestOutcome(msgspec.Struct, frozen=True):
     """What became of the alarms: the cause of a new request, or why there is none."""
 
     cause: str | None
     why: str
 
 
-def ask(connection: Connection, product: Product, version: str, alarms: Sequence[Alarm], now: datetime) -> Asked:
+def request_retraining(
+    connection: Connection, product: Product, version: str, alarms: Sequence[Alarm], now: datetime
+) -> RequestOutcome:
     """Write a request for what no earlier one of this model version was about.
 
     Not while another request is open, nor within the cooldown after the last one.
     """
     if not alarms:
-        return Asked(None, "nothing that matters")
-    table = retrain_requests.c
-    mine = select(table.details).where(table.requested_by == ASKED_BY)
-    known = {
-        about
-        for details in connection.execute(mine).scalars()
-        if details and details.get("model_version") == version
-        for about in details.get("about", [])
-    }
+        return RequestOutcome(None, "nothing that matters")
+    known = retrain_requests.subjects_of(connection, REQUESTED_BY, version)
     new = [alarm for alarm in alarms if alarm.about not in known]
     if not new:
-        return Asked(None, "asked before")
-    waiting = connection.execute(select(table.cause).where(table.state.in_(OPEN)).limit(1)).scalar()
+        return RequestOutcome(None, "asked before")
+    waiting = retrain_requests.open_cause(connection)
     if waiting is not None:
-        return Asked(None, f"a request is open: {waiting}")
-    last = connection.execute(select(func.max(table.created_at))).scalar()
+        return RequestOutcome(None, f"a request is open: {waiting}")
+    last = retrain_requests.last_request_at(connection)
     pause = timedelta(hours=product.policy.retraining.cooldown_hours)
     if last is not None and now - last < pause:
-        return Asked(None, f"the last request is less than {product.policy.retraining.cooldown_hours:g} hours old")
-    about = [alarm.about for alarm in new]
-    cause = f"{product.name}/{version}/{'+'.join(sorted(about))}"[:CAUSE_CHARACTERS]
-    row = {
-        "cause": cause,
-        "requested_by": ASKED_BY,
-        "reason": " ".join(alarm.reason for alarm in new),
-        "details": {"model_version": version, "about": about},
-        "created_at": now,
-        "state": WAITING,
-    }
-    connection.execute(retrain_requests.insert().values(row))
-    return Asked(cause, "asked")
+        hours = f"{product.policy.retraining.cooldown_hours:g}"
+        return RequestOutcome(None, f"the last request is less than {hours} hours old")
+    subjects = [alarm.about for alarm in new]
+    cause = f"{product.name}/{version}/{'+'.join(sorted(subjects))}"[:CAUSE_CHARACTERS]
+    reason = " ".join(alarm.reason for alarm in new)
+    retrain_requests.add(connection, cause, REQUESTED_BY, reason, version, subjects, now)
+    return RequestOutcome(cause, "asked")
 
 
-def unanswered(connection: Connection) -> list[str]:
+def waiting_causes(connection: Connection) -> list[str]:
     """List the causes of our requests that nobody has taken yet, the oldest first."""
-    table = retrain_requests.c
-    query = select(table.cause).where(table.requested_by == ASKED_BY, table.state == WAITING).order_by(table.id)
-    return list(connection.execute(query).scalars())
+    return retrain_requests.waiting_causes(connection, REQUESTED_BY)

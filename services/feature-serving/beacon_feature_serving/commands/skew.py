@@ -40,8 +40,8 @@ def main() -> int:
     except FeatureStoreError as error:  # there is nothing to compare with yet
         log.error("skew check failed, try again: %s", word(error))
         return TRY_AGAIN
-    told = ", ".join(f"{name} {count}" for name, count in skew.features.items()) or "none"
-    log.info(f"{skew.unequal} of {skew.predictions} predictions differ ({skew.share:.2%}); features: {told}")
+    by_feature = ", ".join(f"{name} {count}" for name, count in skew.features.items()) or "none"
+    log.info(f"{skew.unequal} of {skew.predictions} predictions differ ({skew.share:.2%}); features: {by_feature}")
     return SKEWED if skew.share > arguments.most else 0
 
 

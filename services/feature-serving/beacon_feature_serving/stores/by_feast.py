@@ -11,8 +11,8 @@ from feast.infra.key_encoding_utils import deserialize_entity_key
 
 from beacon_core.domain.masking import word_with_type
 from beacon_core.web.patience import at_most
-from beacon_feature_serving.catalog import ViewPlan
-from beacon_feature_serving.lookup import NANOSECONDS, UNKNOWN, Row, decode_value
+from beacon_feature_serving.catalog.plans import ViewRead
+from beacon_feature_serving.rows import NANOSECONDS, UNKNOWN, FeatureRow, decode_value
 from beacon_feature_serving.stores.reader import unavailable
 
 THREADS = 8
@@ -26,14 +26,14 @@ class FeastReader:
         self._timeout_seconds = timeout_seconds
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="online-read")
 
-    async def read(self, plan: ViewPlan, keys: Sequence[bytes]) -> list[Row | None]:
+    async def read(self, view: ViewRead, keys: Sequence[bytes]) -> list[FeatureRow | None]:
         try:
             async with at_most(self._timeout_seconds):
                 loop = asyncio.get_running_loop()
-                found = await loop.run_in_executor(self._threads, self._read, plan, keys)
+                found = await loop.run_in_executor(self._threads, self._read, view, keys)
         except Exception as error:  # each store's driver has errors of its own
             raise unavailable(word_with_type(error)) from error
-        return [_row(event_time, values, plan.columns) for event_time, values in found]
+        return [_row(event_time, values, view.columns) for event_time, values in found]
 
     async def check(self) -> None:
         """Feast's stores have no question that costs nothing: whoever writes finds out."""
@@ -41,16 +41,16 @@ class FeastReader:
     async def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _read(self, plan: ViewPlan, keys: Sequence[bytes]) -> list[tuple[datetime | None, dict[str, Any] | None]]:
+    def _read(self, view: ViewRead, keys: Sequence[bytes]) -> list[tuple[datetime | None, dict[str, Any] | None]]:
         version = self._store.config.entity_key_serialization_version
         protos = [deserialize_entity_key(key, version) for key in keys]
-        return self._store._get_provider().online_read(self._store.config, plan.view, protos, list(plan.columns))
+        return self._store._get_provider().online_read(self._store.config, view.view, protos, list(view.columns))
 
 
-def _row(event_time: datetime | None, values: dict[str, Any] | None, columns: Sequence[str]) -> Row | None:
+def _row(event_time: datetime | None, values: dict[str, Any] | None, columns: Sequence[str]) -> FeatureRow | None:
     if event_time is None or values is None or event_time.timestamp() == 0:
         return None
     cells = [values.get(column) for column in columns]
     decoded = [UNKNOWN if cell is None else decode_value(cell.SerializeToString()) for cell in cells]
     microseconds = round(event_time.timestamp() * 1_000_000)
-    return Row(microseconds * (NANOSECONDS // 1_000_000), decoded)
+    return FeatureRow(microseconds * (NANOSECONDS // 1_000_000), decoded)

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from beacon_core.domain.errors import BeaconError
-from beacon_feature_serving.catalog import ViewPlan
-from beacon_feature_serving.lookup import Row
+from beacon_feature_serving.catalog.plans import ViewRead
+from beacon_feature_serving.rows import FeatureRow
 
 
-class Reader(Protocol):
+class OnlineStoreReader(Protocol):
     """Reads rows of one online store."""
 
-    async def read(self, plan: ViewPlan, keys: Sequence[bytes]) -> list[Row | None]:
+    async def read(self, view: ViewRead, keys: Sequence[bytes]) -> list[FeatureRow | None]:
         """One row an encoded entity key, None where the store has none; raises `unavailable` within the time limit."""
         ...
 

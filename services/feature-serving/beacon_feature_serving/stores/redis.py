@@ -17,8 +17,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from beacon_core.domain.masking import word
 from beacon_core.web.patience import TICKS, at_most
-from beacon_feature_serving.catalog import ViewPlan
-from beacon_feature_serving.lookup import NANOSECONDS, UNKNOWN, Row, decode_value
+from beacon_feature_serving.catalog.plans import ViewRead
+from beacon_feature_serving.rows import NANOSECONDS, UNKNOWN, FeatureRow, decode_value
 from beacon_feature_serving.stores.reader import unavailable
 
 CONNECT_SECONDS = 2.0
@@ -26,10 +26,10 @@ CONNECT_SECONDS = 2.0
 CONNECT_SHARE = 1 / 3
 
 
-class Connection(asyncio.Protocol):
-    """One connection: a queue of questions, each waiting for its number of replies.
+class RedisConnection(asyncio.Protocol):
+    """One connection: a queue of sent commands, each batch waiting for its number of replies.
 
-    It is given up when questions wait and nothing at all is heard, not when one answer is late: a store under load is
+    It is given up when commands wait and nothing at all is heard, not when one reply is late: a store under load is
     slow, a hung one is silent.
     """
 
@@ -82,7 +82,7 @@ class Connection(asyncio.Protocol):
         return replies
 
     def abort(self, error: Exception | None = None) -> None:
-        """Drop the connection at once; whoever waits on it is told."""
+        """Drop the connection at once; whoever waits on it gets the error."""
         if self.transport is not None:
             self.transport.abort()
             self.connection_lost(error)
@@ -100,7 +100,7 @@ class Connection(asyncio.Protocol):
 
 
 class RedisReader:
-    """Reads one HMGET an entity, all of a request in one round trip."""
+    """Reads one HMGET per entity, all of a request in one round trip."""
 
     def __init__(self, config: RepoConfig, timeout_seconds: float) -> None:
         self._connect_seconds = timeout_seconds * CONNECT_SHARE
@@ -109,12 +109,12 @@ class RedisReader:
         self._host, self._port = nodes[0]["host"], int(nodes[0]["port"])
         self._options = options
         self._project = config.project.encode()
-        self._connection: Connection | None = None
-        self._connecting: asyncio.Task[Connection] | None = None
+        self._connection: RedisConnection | None = None
+        self._connecting: asyncio.Task[RedisConnection] | None = None
         self._fields: dict[tuple[str, tuple[str, ...]], tuple[bytes, bytes]] = {}
 
-    async def read(self, plan: ViewPlan, keys: Sequence[bytes]) -> list[Row | None]:
-        head, tail = self._command(plan)
+    async def read(self, view: ViewRead, keys: Sequence[bytes]) -> list[FeatureRow | None]:
+        head, tail = self._command(view)
         commands = [
             b"%b$%d\r\n%b%b\r\n%b" % (head, len(key) + len(self._project), key, self._project, tail) for key in keys
         ]
@@ -140,19 +140,19 @@ class RedisReader:
         except (OSError, hiredis.HiredisError) as error:  # TimeoutError is an OSError
             raise unavailable(word(error)) from error
 
-    def _command(self, plan: ViewPlan) -> tuple[bytes, bytes]:
+    def _command(self, view: ViewRead) -> tuple[bytes, bytes]:
         """HMGET without its key: what comes before and after it."""
-        known = self._fields.get((plan.prefix, plan.columns))
+        known = self._fields.get((view.prefix, view.columns))
         if known is None:
-            fields = [_mmh3(f"{plan.prefix}:{column}") for column in plan.columns] + [f"_ts:{plan.prefix}".encode()]
+            fields = [_mmh3(f"{view.prefix}:{column}") for column in view.columns] + [f"_ts:{view.prefix}".encode()]
             head = b"*%d\r\n$5\r\nHMGET\r\n" % (len(fields) + 2)
             known = head, b"".join(b"$%d\r\n%b\r\n" % (len(field), field) for field in fields)
             if len(self._fields) > 1024:
                 self._fields.clear()
-            self._fields[plan.prefix, plan.columns] = known
+            self._fields[view.prefix, view.columns] = known
         return known
 
-    async def _connected(self) -> Connection:
+    async def _connected(self) -> RedisConnection:
         if self._connection is not None and self._connection.transport is not None:
             return self._connection
         if self._connecting is None or self._connecting.done():
@@ -161,11 +161,11 @@ class RedisReader:
         async with at_most(self._connect_seconds):
             return await asyncio.shield(self._connecting)
 
-    async def _connect(self) -> Connection:
+    async def _connect(self) -> RedisConnection:
         # Whoever asked may have given up meanwhile: the connection is kept for the next request.
         async with asyncio.timeout(CONNECT_SECONDS):
             _, connection = await asyncio.get_running_loop().create_connection(
-                lambda: Connection(self._silent_seconds), self._host, self._port, ssl=_tls(self._options)
+                lambda: RedisConnection(self._silent_seconds), self._host, self._port, ssl=_tls(self._options)
             )
             greeting = []
             if "password" in self._options:
@@ -191,18 +191,18 @@ def _command(*words: str) -> bytes:
     return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in map(str.encode, words))
 
 
-def _heard(task: asyncio.Task[Connection]) -> None:
+def _heard(task: asyncio.Task[RedisConnection]) -> None:
     """Take note of the outcome, also when whoever asked for the connection has given up meanwhile."""
     if not task.cancelled():
         task.exception()
 
 
-def _row(reply: list[bytes | None]) -> Row | None:
+def _row(reply: list[bytes | None]) -> FeatureRow | None:
     *cells, stamp = reply
     if stamp is None:
         return None
     time = Timestamp.FromString(stamp)
-    return Row(
+    return FeatureRow(
         time.seconds * NANOSECONDS + time.nanos,
         [UNKNOWN if cell is None else decode_value(cell) for cell in cells],
     )

@@ -14,8 +14,8 @@ from feast.repo_config import RepoConfig
 from beacon_core.domain.masking import word
 from beacon_core.platform.file_urls import file_uri
 from beacon_core.web.patience import at_most
-from beacon_feature_serving.catalog import ViewPlan
-from beacon_feature_serving.lookup import NANOSECONDS, UNKNOWN, Row, decode_value
+from beacon_feature_serving.catalog.plans import ViewRead
+from beacon_feature_serving.rows import NANOSECONDS, UNKNOWN, FeatureRow, decode_value
 from beacon_feature_serving.stores.reader import unavailable
 
 # Writers do not block readers (WAL); what does, such as another's recovery of the file, is over soon. It is waited for
@@ -35,11 +35,11 @@ class SqliteReader:
         self._inode = 0
         self._checked = 0.0
 
-    async def read(self, plan: ViewPlan, keys: Sequence[bytes]) -> list[Row | None]:
+    async def read(self, view: ViewRead, keys: Sequence[bytes]) -> list[FeatureRow | None]:
         marks = ",".join("?" * len(keys))
         # The table's name is Feast's own, the values are bound.
-        query = f'SELECT entity_key, feature_name, value, event_ts FROM "{plan.table}" WHERE entity_key IN ({marks})'  # noqa: S608
-        return _rows(await self._query(query, keys), plan.columns, keys)
+        query = f'SELECT entity_key, feature_name, value, event_ts FROM "{view.table}" WHERE entity_key IN ({marks})'  # noqa: S608
+        return _rows(await self._query(query, keys), view.columns, keys)
 
     async def check(self) -> None:
         await self._query("SELECT 1", ())
@@ -98,7 +98,7 @@ class SqliteReader:
 
 def _rows(
     cells: list[tuple[bytes, str, bytes, int]], columns: Sequence[str], keys: Sequence[bytes]
-) -> list[Row | None]:
+) -> list[FeatureRow | None]:
     """The wanted columns of each key; a row is as old as the oldest of them."""
     position = {column: index for index, column in enumerate(columns)}
     blank = [UNKNOWN] * len(columns)
@@ -115,7 +115,7 @@ def _rows(
         elif event_time < oldest[key]:
             oldest[key] = event_time
         row[index] = decode_value(value)
-    return [Row(_nanoseconds(oldest[key]), found[key]) if key in found else None for key in keys]
+    return [FeatureRow(_nanoseconds(oldest[key]), found[key]) if key in found else None for key in keys]
 
 
 @lru_cache(maxsize=4096)

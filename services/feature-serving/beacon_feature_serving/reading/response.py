@@ -1,73 +1,34 @@
-"""From rows of the online store to Feast's answer: column by column, with statuses, event times and TTL. Pure."""
+"""From rows of the online store to Feast's response: column by column, with statuses, event times and TTL. Pure."""
 
-import struct
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
-from math import isfinite
 from typing import Any, NamedTuple
 
-from feast.feature_server_utils import _value_to_native
-from feast.protos.feast.types.Value_pb2 import Value
-
-from beacon_feature_serving.catalog import Plan, ViewPlan
-
-PRESENT = "PRESENT"
-NULL_VALUE = "NULL_VALUE"
-NOT_FOUND = "NOT_FOUND"
-OUTSIDE_MAX_AGE = "OUTSIDE_MAX_AGE"
-STATUSES = (PRESENT, NULL_VALUE, NOT_FOUND, OUTSIDE_MAX_AGE)
+from beacon_feature_serving.catalog.plans import LookupPlan, ViewRead
+from beacon_feature_serving.rows import (
+    NANOSECONDS,
+    NULL_VALUE,
+    PRESENT,
+    STALE,
+    UNKNOWN,
+    FeatureRow,
+    UnavailableValue,
+)
 
 NEVER = "1970-01-01T00:00:00Z"
-NANOSECONDS = 1_000_000_000
-
-# A Value proto that holds a double and nothing else: the tag of field 5, then eight bytes.
-DOUBLE_TAG = 0x29
-DOUBLE_SIZE = 9
-_double = struct.Struct("<d").unpack_from
-
-
-class Absent:
-    """Stands in a row for a value that is not there, and says why."""
-
-    __slots__ = ("status",)
-
-    def __init__(self, status: str) -> None:
-        self.status = status
-
 
 # Types of the values that are not shown.
-WITHHELD = frozenset({Absent, type(None)})
-UNKNOWN = Absent(NOT_FOUND)
-STALE = Absent(OUTSIDE_MAX_AGE)
+NOT_SHOWN = frozenset({UnavailableValue, type(None)})
 
 
-class Row(NamedTuple):
-    """One entity's values of one view, in the plan's order; `event_time` in nanoseconds since the epoch.
-
-    A value that was stored as missing is None, one that was never stored is `UNKNOWN`.
-    """
-
-    event_time: int
-    values: Sequence[Any]
-
-
-class Answer(NamedTuple):
-    """Feast's body, and what the metrics are told: values by status, the age in seconds of each row that was served."""
+class FeatureResponse(NamedTuple):
+    """Feast's body, and what the metrics count: values by status, the age in seconds of each row that was served."""
 
     body: dict[str, Any]
     statuses: Counter[str]
     ages: list[float]
-
-
-def decode_value(cell: bytes) -> Any:
-    """Return the stored Value as JSON has it; None for a missing one, text for NaN and infinities, as Feast does."""
-    if len(cell) == DOUBLE_SIZE and cell[0] == DOUBLE_TAG:
-        (value,) = _double(cell, 1)
-        if isfinite(value):
-            return value
-    return _value_to_native(Value.FromString(cell)) if cell else None
 
 
 @lru_cache(maxsize=4096)
@@ -82,9 +43,14 @@ def rfc3339(nanoseconds: int) -> str:
 
 
 def assemble(
-    plan: Plan, columns: Sequence[Sequence[Any]], rows: Sequence[Sequence[Row | None]], now: float, *, versions: bool
-) -> Answer:
-    """Put together the answer for the entity `columns` (one a key), from the rows of each of the plan's reads.
+    plan: LookupPlan,
+    columns: Sequence[Sequence[Any]],
+    rows: Sequence[Sequence[FeatureRow | None]],
+    now: float,
+    *,
+    versions: bool,
+) -> FeatureResponse:
+    """Put together the response for the entity `columns` (one a key), from the rows of each of the plan's reads.
 
     `now` is in seconds since the epoch. A row older than its view's TTL is withheld.
     """
@@ -102,12 +68,12 @@ def assemble(
         metadata["feature_view_metadata"] = [
             {"name": name} | ({"version": version} if version else {}) for name, version in plan.versions
         ]
-    return Answer({"metadata": metadata, "results": results}, statuses, ages)
+    return FeatureResponse({"metadata": metadata, "results": results}, statuses, ages)
 
 
 def _add_view(
-    read: ViewPlan,
-    rows: Sequence[Row | None],
+    read: ViewRead,
+    rows: Sequence[FeatureRow | None],
     now: float,
     results: list[dict[str, Any]],
     statuses: Counter[str],
@@ -134,7 +100,7 @@ def _add_view(
     for values in zip(*cells, strict=True):
         shown: Sequence[Any] = values
         column = all_present
-        if not WITHHELD.isdisjoint(map(type, values)):
+        if not NOT_SHOWN.isdisjoint(map(type, values)):
             column = [_status(value) for value in values]
             shown = [value if status is PRESENT else None for value, status in zip(values, column, strict=True)]
             statuses.update(column)
@@ -147,4 +113,4 @@ def _add_view(
 def _status(value: Any) -> str:
     if value is None:
         return NULL_VALUE
-    return value.status if value.__class__ is Absent else PRESENT
+    return value.status if value.__class__ is UnavailableValue else PRESENT

@@ -10,7 +10,7 @@ from feast.protos.feast.core.Registry_pb2 import Registry as RegistryProto
 
 from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.masking import word_with_type
-from beacon_feature_serving.catalog import Catalog
+from beacon_feature_serving.catalog.catalog import Catalog
 from beacon_feature_serving.instruments import Instruments
 
 log = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ class RegistryError(RuntimeError):
     """The registry could be read, but it is not whole."""
 
 
-class Registry:
+class FeatureRegistry:
     """Holds the catalog in service and replaces it when the registry changes."""
 
     def __init__(self, store: FeatureStore, instruments: Instruments) -> None:

@@ -1,36 +1,38 @@
-"""The pictures of a report as SVG: distributions beside their reference, and a score against its threshold."""
+"""The charts of a report as SVG: distributions beside their reference, and a score against its threshold."""
 
 from collections.abc import Sequence
 from html import escape
 
-from beacon_drift_profiling.assessment.results import Picture
+from beacon_drift_profiling.assessment.results import ColumnDistribution
 
 WIDTH, HEIGHT = 320.0, 132.0
 FLOOR = 104.0
 TOP = 8.0
 
 
-def distribution(picture: Picture) -> str:
-    """Bars of the window over those of the reference, one pair a bin; a bin's title says both shares."""
-    highest = max([*picture.reference, *picture.seen, 1e-9])
-    step = WIDTH / len(picture.labels)
+def distribution_chart(distribution: ColumnDistribution) -> str:
+    """Bars of the window over those of the reference, one pair per bin; a bin's title shows both shares."""
+    highest = max([*distribution.reference, *distribution.seen, 1e-9])
+    step = WIDTH / len(distribution.labels)
     parts = []
-    for place, (label, known, seen) in enumerate(zip(picture.labels, picture.reference, picture.seen, strict=True)):
+    for place, (label, known, seen) in enumerate(
+        zip(distribution.labels, distribution.reference, distribution.seen, strict=True)
+    ):
         left = place * step
-        told = escape(f"{label}: {seen:.1%} now, {known:.1%} in training")
+        title = escape(f"{label}: {seen:.1%} now, {known:.1%} in training")
         bars = _bar(left + step * 0.10, step * 0.38, known / highest, "known")
         bars += _bar(left + step * 0.50, step * 0.38, seen / highest, "seen")
-        parts.append(f"<g><title>{told}</title>{bars}</g>")
-    first, last = picture.labels[0], picture.labels[-1]
+        parts.append(f"<g><title>{title}</title>{bars}</g>")
+    first, last = distribution.labels[0], distribution.labels[-1]
     names = [(0.0, "start", first), (WIDTH, "end", last)]
-    if len(picture.labels) <= 10:
-        names = [((place + 0.5) * step, "middle", label) for place, label in enumerate(picture.labels)]
+    if len(distribution.labels) <= 10:
+        names = [((place + 0.5) * step, "middle", label) for place, label in enumerate(distribution.labels)]
     texts = "".join(_text(*name) for name in names)
     axis = f'<line class="axis" x1="0" y1="{FLOOR}" x2="{WIDTH}" y2="{FLOOR}"/>'
     return _svg("distribution, now beside training", "".join(parts) + axis + texts)
 
 
-def trend(points: Sequence[tuple[str, float | None, float | None]]) -> str:
+def trend_chart(points: Sequence[tuple[str, float | None, float | None]]) -> str:
     """A score over the runs, and its threshold, dashed; `points` are (period, score, threshold), the oldest first."""
     scores = [(place, score) for place, (_, score, _) in enumerate(points) if score is not None]
     limits = [(place, limit) for place, (_, _, limit) in enumerate(points) if limit is not None]

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import pandas as pd
 from feast import FeatureView
 
-from beacon_feature_serving.lookup import Row
+from beacon_feature_serving.rows import FeatureRow
 
 
 def newest_each(view: FeatureView, frame: pd.DataFrame) -> pd.DataFrame:
@@ -18,7 +18,7 @@ def newest_each(view: FeatureView, frame: pd.DataFrame) -> pd.DataFrame:
     return frame.sort_values(event_time(view), kind="stable").drop_duplicates(keys, keep="last")
 
 
-def newer_than(view: FeatureView, frame: pd.DataFrame, stored: Sequence[Row | None]) -> pd.DataFrame:
+def newer_than(view: FeatureView, frame: pd.DataFrame, stored: Sequence[FeatureRow | None]) -> pd.DataFrame:
     """The rows of `frame` that are as new as what is `stored` of their entities, or newer."""
     times = frame[event_time(view)].dt.as_unit("ns").astype("int64")
     return frame[[row is None or time >= row.event_time for time, row in zip(times, stored, strict=True)]]

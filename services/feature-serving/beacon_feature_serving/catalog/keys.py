@@ -9,9 +9,9 @@ from feast.infra.key_encoding_utils import serialize_entity_key
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
 
-from beacon_feature_serving.refusal import refused
+from beacon_feature_serving.errors import feast_error
 
-# (columns of entity values, one a join key; their names in the request) -> one key an entity
+# (columns of entity values, one per join key; their names in the request) -> one key per entity
 KeyEncoder = Callable[[Sequence[Sequence[Any]], Sequence[str]], list[bytes]]
 
 # Feast's value types that can be entity keys: the Python type and the range a value must have, and the proto's field.
@@ -19,7 +19,7 @@ INTEGERS: dict[ValueType, tuple[int, str]] = {ValueType.INT64: (64, "int64_val")
 
 
 def key_encoder(types: dict[str, ValueType], version: int) -> KeyEncoder:
-    """Return the encoder for these join keys; it raises `RefusedError` for a value that cannot be one."""
+    """Return the encoder for these join keys; it raises `FeastResponseError` for a value that cannot be one."""
     if list(types.values()) == [ValueType.INT64]:
         return _one_integer(next(iter(types)), version)
     return _any_keys(types, version)
@@ -75,4 +75,4 @@ def check_keys(column: Sequence[Any], kind: ValueType, name: str) -> None:
             rule = f"does not fit {kind.name}"
         else:
             continue
-        raise refused("invalid_entity", f"{name}[{row}]: {rule}", f"entities.{name}[{row}]")
+        raise feast_error("invalid_entity", f"{name}[{row}]: {rule}", f"entities.{name}[{row}]")

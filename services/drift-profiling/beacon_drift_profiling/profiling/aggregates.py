@@ -1,4 +1,4 @@
-"""Sums over the rows of an hour, overall and per segment: they add up over hours, and every figure follows."""
+"""Aggregates over the rows of an hour, overall and per segment: they add up over hours, and every figure follows."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,6 +7,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from beacon_core.data.profiles import Aggregates
 from beacon_core.domain.product import Product
 from beacon_core.domain.segments import segment_masks
 from beacon_drift_profiling.comparison.statistics import Floats
@@ -32,11 +33,9 @@ LABELLED = (
 )
 FIELDS = TRAFFIC + LABELLED
 
-Sums = dict[str, float]
 
-
-class Rows(msgspec.Struct, frozen=True):
-    """Rows of the prediction log as columns of equal length; missing values and missing actuals are NaN.
+class LoggedRows(msgspec.Struct, frozen=True):
+    """LoggedRows of the prediction log as columns of equal length; missing values and missing actuals are NaN.
 
     `features` has shape (rows, features); `latency` and `delay` (from the prediction to its actual's arrival) are in
     seconds; `outside` says whether any feature lies outside its training range.
@@ -52,7 +51,7 @@ class Rows(msgspec.Struct, frozen=True):
     delay: Floats
 
 
-class Normal(msgspec.Struct, frozen=True):
+class NormalRange(msgspec.Struct, frozen=True):
     """The most important feature (its column) and its normal range."""
 
     column: int
@@ -60,8 +59,8 @@ class Normal(msgspec.Struct, frozen=True):
     high: float
 
 
-def sums_of(rows: Rows, product: Product, normal: Normal | None) -> dict[str, Sums]:
-    """Sum the rows, by segment (`NAME=VALUE`, or "" for all); only segments with rows."""
+def aggregates_of(rows: LoggedRows, product: Product, normal: NormalRange | None) -> dict[str, Aggregates]:
+    """Aggregate the rows by segment (`NAME=VALUE`, or "" for all); only segments with rows."""
     parts = _parts(rows, product, normal)
     matrix = np.column_stack([parts[name] for name in FIELDS])
     masks = {ALL: np.ones(len(matrix), dtype=bool)} | segment_masks(product, rows.features, rows.prediction)
@@ -72,15 +71,15 @@ def sums_of(rows: Rows, product: Product, normal: Normal | None) -> dict[str, Su
     }
 
 
-def add(total: dict[str, Sums], more: Mapping[str, Mapping[str, float]]) -> None:
-    """Add the sums of other rows to `total`."""
-    for segment, sums in more.items():
+def add(total: dict[str, Aggregates], more: Mapping[str, Mapping[str, float]]) -> None:
+    """Add the aggregates of other rows to `total`."""
+    for segment, aggregates in more.items():
         own = total.setdefault(segment, dict.fromkeys(FIELDS, 0.0))
         for name in FIELDS:
-            own[name] += sums.get(name, 0.0)
+            own[name] += aggregates.get(name, 0.0)
 
 
-def _parts(rows: Rows, product: Product, normal: Normal | None) -> dict[str, Any]:
+def _parts(rows: LoggedRows, product: Product, normal: NormalRange | None) -> dict[str, Any]:
     labelled = ~np.isnan(rows.actual)
     actual = np.where(labelled, rows.actual, 0.0)
     error = np.where(labelled, actual - rows.prediction, 0.0)

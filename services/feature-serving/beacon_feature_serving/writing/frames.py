@@ -11,21 +11,21 @@ from feast.types import Float32, Float64, Int32, Int64
 from beacon_core.domain.times import error_code, read_past_time
 from beacon_core.domain.value_rules import ValueRules
 from beacon_core.feature_store.definitions import rules_of
-from beacon_feature_serving.keys import check_keys
-from beacon_feature_serving.refusal import RefusedError, refused
+from beacon_feature_serving.catalog.keys import check_keys
+from beacon_feature_serving.errors import FeastResponseError, feast_error
 
 NUMBERS = (Float32, Float64, Int32, Int64)
 
 
 def to_frame(view: FeatureView, columns: dict[str, Any], now: datetime, most_rows: int) -> pd.DataFrame:
-    """Check the columns against the view and build the frame, times in UTC; raises `RefusedError`.
+    """Check the columns against the view and build the frame, times in UTC; raises `FeastResponseError`.
 
     Needed are the join keys, every feature (null for a missing value, where the feature is nullable) and the event
     time; `created` is `now` if absent.
     """
     source = view.batch_source
     if source is None:
-        raise refused("invalid_body", f"{view.name} has no source", "feature_view_name")
+        raise feast_error("invalid_body", f"{view.name} has no source", "feature_view_name")
     event_time, created = source.timestamp_field, source.created_timestamp_column or ""
     keys = {column.name: column.dtype.to_value_type() for column in view.entity_columns}
     features = {feature.name: feature for feature in view.features}
@@ -36,7 +36,7 @@ def to_frame(view: FeatureView, columns: dict[str, Any], now: datetime, most_row
     for name, feature in features.items():
         _check_feature(feature, rules.get(name), columns[name])
     if not any(value is not None for name in features for value in columns[name]):
-        raise refused("invalid_body", "no feature has a value", "df")
+        raise feast_error("invalid_body", "no feature has a value", "df")
     # A row from the future would be served as fresh for ever, and hide later ones.
     times = [_time(event_time, row, value, now) for row, value in enumerate(columns[event_time])]
     given = columns.get(created) or [None] * len(times)
@@ -54,18 +54,18 @@ def to_frame(view: FeatureView, columns: dict[str, Any], now: datetime, most_row
 def _check_columns(needed: Sequence[str], optional: Sequence[str], columns: dict[str, Any], most_rows: int) -> None:
     for name in needed:
         if name not in columns:
-            raise refused("invalid_body", f"df: the column {name} is missing", f"df.{name}")
+            raise feast_error("invalid_body", f"df: the column {name} is missing", f"df.{name}")
     for name, column in columns.items():
         if name not in needed and name not in optional:
-            raise refused("unknown_feature", f"df: unknown column {name}", f"df.{name}")
+            raise feast_error("unknown_feature", f"df: unknown column {name}", f"df.{name}")
         if not isinstance(column, list):
-            raise refused("invalid_type", f"df: {name} must be a list", f"df.{name}")
+            raise feast_error("invalid_type", f"df: {name} must be a list", f"df.{name}")
     lengths = {len(column) for column in columns.values()}
     if len(lengths) > 1:
-        raise refused("invalid_shape", "df: all columns must have the same length", "df")
+        raise feast_error("invalid_shape", "df: all columns must have the same length", "df")
     length = lengths.pop()
     if not 1 <= length <= most_rows:
-        raise refused("batch_too_large" if length else "invalid_body", f"df: {length} rows; 1 to {most_rows}", "df")
+        raise feast_error("batch_too_large" if length else "invalid_body", f"df: {length} rows; 1 to {most_rows}", "df")
 
 
 def _check_feature(feature: Field, rules: ValueRules | None, column: Sequence[Any]) -> None:
@@ -86,5 +86,5 @@ def _time(name: str, row: int, value: Any, now: datetime) -> datetime:
         raise _broken(error_code(error), name, row, str(error)) from error
 
 
-def _broken(code: str, name: str, row: int, rule: str) -> RefusedError:
-    return refused(code, f"df: {name}[{row}]: {rule}", f"df.{name}[{row}]")
+def _broken(code: str, name: str, row: int, rule: str) -> FeastResponseError:
+    return feast_error(code, f"df: {name}[{row}]: {rule}", f"df.{name}[{row}]")

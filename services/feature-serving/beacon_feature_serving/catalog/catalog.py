@@ -16,8 +16,9 @@ from feast.utils import _parse_feature_ref
 
 from beacon_core.feature_store.materialization import last_end
 from beacon_core.platform import clock
-from beacon_feature_serving.keys import KeyEncoder, key_encoder
-from beacon_feature_serving.refusal import refused, refused_by_feast
+from beacon_feature_serving.catalog.keys import key_encoder
+from beacon_feature_serving.catalog.plans import LookupPlan, ViewRead
+from beacon_feature_serving.errors import feast_error, from_feast_error
 
 # A client that asks for ever new lists of features must not fill the memory.
 MOST_PLANS = 1024
@@ -25,43 +26,15 @@ MOST_PLANS = 1024
 ObjectT = TypeVar("ObjectT")
 
 
-class ViewPlan(NamedTuple):
-    """One read of one view: `columns` are the features wanted, `keys` the request's entity columns to read them by.
-
-    `table` is the view's name in SQLite, `prefix` its name in Redis; `ttl_seconds` is infinite where none is set.
-    """
-
-    view: FeatureView
-    table: str
-    prefix: str
-    columns: tuple[str, ...]
-    keys: tuple[str, ...]
-    encode: KeyEncoder
-    ttl_seconds: float
-
-
-class Plan(NamedTuple):
-    """A request resolved: the reads, the names of the answer's columns (keys first), and the entity columns needed.
-
-    `aliases` maps what a client may call an entity column to its join key; `versions` are (view, version) pairs.
-    """
-
-    reads: tuple[ViewPlan, ...]
-    names: tuple[str, ...]
-    keys: tuple[str, ...]
-    aliases: dict[str, str]
-    versions: tuple[tuple[str, int], ...]
-
-
-class Wanted(NamedTuple):
-    """Features wanted of one view, and how the view is called in full feature names."""
+class RequestedFeatures(NamedTuple):
+    """Features requested of one view, and how the view is called in full feature names."""
 
     projection: FeatureViewProjection
     columns: list[str]
 
 
 class Catalog:
-    """One state of the registry; `plan` resolves a request against it and remembers the answer."""
+    """One state of the registry; `plan` resolves a request against it and remembers the plan."""
 
     def __init__(self, proto: RegistryProto, config: RepoConfig) -> None:
         project = config.project
@@ -70,10 +43,10 @@ class Catalog:
         self._entities = _named(proto.entities, Entity.from_proto, project)
         self.views = _named(proto.feature_views, FeatureView.from_proto, project)
         self._services = _named(proto.feature_services, FeatureService.from_proto, project)
-        self._plans: dict[tuple[str | None, tuple[str, ...], bool], Plan] = {}
+        self._plans: dict[tuple[str | None, tuple[str, ...], bool], LookupPlan] = {}
 
-    def plan(self, service: str | None, features: Sequence[str], full_names: bool) -> Plan:
-        """Resolve a feature service, or a list of `view:feature`; raises `RefusedError`."""
+    def plan(self, service: str | None, features: Sequence[str], full_names: bool) -> LookupPlan:
+        """Resolve a feature service, or a list of `view:feature`; raises `FeastResponseError`."""
         key = (service, () if service else tuple(features), full_names)
         plan = self._plans.get(key)
         if plan is None:
@@ -84,7 +57,7 @@ class Catalog:
         return plan
 
     def resolve_services(self) -> None:
-        """Resolve every feature service now, so that nobody waits for it; a broken one is told to who asks for it."""
+        """Resolve every feature service now, so that nobody waits for it; who asks for a broken one gets the error."""
         for name in self._services:
             with contextlib.suppress(Exception):
                 self.plan(name, (), full_names=False)
@@ -94,68 +67,71 @@ class Catalog:
         ends = {name: last_end(view, clock.now()) for name, view in self.views.items()}
         return {name: end.timestamp() for name, end in ends.items() if end is not None}
 
-    def _resolve(self, service: str | None, features: Sequence[str], full_names: bool) -> Plan:
-        wanted = self._of_service(service) if service else self._of_list(features)
-        reads = tuple(self._read(each) for each in wanted)
+    def _resolve(self, service: str | None, features: Sequence[str], full_names: bool) -> LookupPlan:
+        requested = self._of_service(service) if service else self._of_list(features)
+        reads = tuple(self._read(each) for each in requested)
         keys = tuple(dict.fromkeys(key for read in reads for key in read.keys))
         titles = [
             f"{each.projection.name_to_use()}__{column}" if full_names else column
-            for each in wanted
+            for each in requested
             for column in each.columns
         ]
         if len(set(titles)) < len(titles):
-            refs = [f"{each.projection.name_to_use()}:{column}" for each in wanted for column in each.columns]
+            refs = [f"{each.projection.name_to_use()}:{column}" for each in requested for column in each.columns]
             twice = [ref for ref, title in zip(refs, titles, strict=True) if titles.count(title) > 1]
-            raise refused_by_feast(FeatureNameCollisionError(twice, full_names), "features")
+            raise from_feast_error(FeatureNameCollisionError(twice, full_names), "features")
         entities = [self._entities[name] for read in reads for name in read.view.entities]
         aliases = {entity.name: entity.join_key for entity in entities} | {key: key for key in keys}
         versions = {
             each.projection.name_to_use(): read.view.current_version_number or 0
-            for each, read in zip(wanted, reads, strict=True)
+            for each, read in zip(requested, reads, strict=True)
         }
-        return Plan(reads, (*keys, *titles), keys, aliases, tuple(versions.items()))
+        return LookupPlan(reads, (*keys, *titles), keys, aliases, tuple(versions.items()))
 
-    def _of_service(self, name: str) -> list[Wanted]:
+    def _of_service(self, name: str) -> list[RequestedFeatures]:
         service = self._services.get(name)
         if service is None:
-            raise refused_by_feast(FeatureServiceNotFoundException(name, self._config.project), "feature_service")
-        return [Wanted(each, [field.name for field in each.features]) for each in service.feature_view_projections]
+            raise from_feast_error(FeatureServiceNotFoundException(name, self._config.project), "feature_service")
+        return [
+            RequestedFeatures(each, [field.name for field in each.features])
+            for each in service.feature_view_projections
+        ]
 
-    def _of_list(self, refs: Sequence[str]) -> list[Wanted]:
-        wanted: dict[str, Wanted] = {}
+    def _of_list(self, refs: Sequence[str]) -> list[RequestedFeatures]:
+        requested: dict[str, RequestedFeatures] = {}
         for ref in refs:
             try:
                 view_name, version, feature = _parse_feature_ref(ref)
             except ValueError as error:
-                raise refused("invalid_body", str(error), "features") from error
+                raise feast_error("invalid_body", str(error), "features") from error
             if version is not None:
-                raise refused("invalid_body", f"{ref}: pinned versions of a view are not served", "features")
+                raise feast_error("invalid_body", f"{ref}: pinned versions of a view are not served", "features")
             view = self._view(view_name)
             known = [field.name for field in view.features]
             if feature not in known:
                 near = difflib.get_close_matches(feature, known, 1)
                 hint = f"; did you mean {near[0]}?" if near else ""
-                raise refused("unknown_feature", f"Feature {feature} not found in {view_name}{hint}", "features")
-            wanted.setdefault(view_name, Wanted(view.projection, [])).columns.append(feature)
-        return list(wanted.values())
+                raise feast_error("unknown_feature", f"Feature {feature} not found in {view_name}{hint}", "features")
+            requested.setdefault(view_name, RequestedFeatures(view.projection, [])).columns.append(feature)
+        return list(requested.values())
 
     def _view(self, name: str) -> FeatureView:
         view = self.views.get(name)
         if view is None:
-            raise refused_by_feast(FeatureViewNotFoundException(name, self._config.project), "features")
+            raise from_feast_error(FeatureViewNotFoundException(name, self._config.project), "features")
         return view
 
-    def _read(self, wanted: Wanted) -> ViewPlan:
-        view = self._view(wanted.projection.name)
-        mapped = wanted.projection.join_key_map
+    def _read(self, requested: RequestedFeatures) -> ViewRead:
+        view = self._view(requested.projection.name)
+        mapped = requested.projection.join_key_map
         types = {column.name: column.dtype.to_value_type() for column in view.entity_columns}
         join_keys = tuple(self._entities[name].join_key for name in view.entities)
         ttl = view.ttl or timedelta()
-        return ViewPlan(
+        return ViewRead(
             view=view,
             table=compute_table_id(self._config.project, view, self._versioning),
             prefix=compute_versioned_name(view, self._versioning),
-            columns=tuple(wanted.columns),
+            columns=tuple(requested.columns),
             keys=tuple(mapped.get(key, key) for key in join_keys),
             encode=key_encoder({key: types[key] for key in join_keys}, self._config.entity_key_serialization_version),
             ttl_seconds=ttl.total_seconds() or float("inf"),

@@ -1,0 +1,135 @@
+"""What drift runs found, as the store keeps it: all rows of a run at once, in place of its earlier ones."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Select, Table, and_, delete, insert, select, update
+
+from beacon_core.data.database import upsert
+from beacon_core.data.tables import drift_results, drift_runs, model_error
+
+OK, DRIFT, ERROR, WAITING = "ok", "drift", "error", "waiting"
+FEW_ROWS, NO_REFERENCE = "few_rows", "no_reference"
+KEEP_REPORTS = timedelta(days=31)
+
+ResultKey = tuple[str, str, str, str]
+"""Window, kind, feature, effect."""
+Trend = dict[tuple[str, str], list[tuple[str, float | None, float | None]]]
+"""By feature and effect: period, score, threshold."""
+
+
+class DriftResult(msgspec.Struct, frozen=True):
+    """One effect on one column in one window: a row of `drift_results`."""
+
+    window: str
+    model_version: str
+    kind: str
+    feature: str
+    effect: str
+    state: str
+    score: float | None
+    p_value: float | None
+    threshold: float | None
+    rows: int
+    alarm: bool
+    confirmed: bool
+    details: dict[str, Any]
+
+
+class Figure(msgspec.Struct, frozen=True):
+    """One figure of a window; `value` None: not enough rows."""
+
+    metric: str
+    segment: str
+    value: float | None
+    low: float | None
+    high: float | None
+    rows: int
+
+
+class RealisedFigures(msgspec.Struct, frozen=True):
+    """The figures of one version in one window: rows of `model_error`."""
+
+    window: str
+    model_version: str
+    until: datetime
+    figures: list[Figure]
+
+
+class DriftRun(msgspec.Struct, frozen=True):
+    """One run: a row of `drift_runs`. `report` is the self-contained HTML page."""
+
+    period: str
+    created_at: datetime
+    state: str
+    rows: int
+    summary: dict[str, Any]
+    report: str
+
+
+def write(
+    connection: Connection, run: DriftRun, results: Sequence[DriftResult], realised: Sequence[RealisedFigures]
+) -> None:
+    """Put the run in the place of an earlier one of the same period; reports that are too old go."""
+    for table in (drift_results, model_error):
+        connection.execute(delete(table).where(table.c.period == run.period))
+    common = {"period": run.period, "created_at": run.created_at}
+    if results:
+        connection.execute(insert(drift_results), [msgspec.structs.asdict(result) | common for result in results])
+    rows = [
+        msgspec.structs.asdict(figure)
+        | common
+        | {"window": part.window, "model_version": part.model_version, "until": part.until}
+        for part in realised
+        for figure in part.figures
+    ]
+    if rows:
+        connection.execute(insert(model_error), rows)
+    upsert(connection, drift_runs, ("period",), msgspec.structs.asdict(run))
+    old = and_(drift_runs.c.created_at < run.created_at - KEEP_REPORTS, drift_runs.c.report.is_not(None))
+    connection.execute(update(drift_runs).where(old).values(report=None))
+
+
+def earlier_alarms(connection: Connection, period: str, model_version: str, runs: int) -> list[set[ResultKey]]:
+    """For each of the last `runs` runs before `period` that judged a version: what was an alarm then."""
+    table = drift_results.c
+    found = []
+    for earlier in connection.execute(_periods_before(drift_results, period, model_version, runs)).scalars().all():
+        query = select(table.window, table.kind, table.feature, table.effect)
+        rows = connection.execute(
+            query.where(table.period == earlier, table.model_version == model_version, table.alarm)
+        )
+        found.append({(row[0], row[1], row[2], row[3]) for row in rows})
+    return found
+
+
+def earlier_figures(connection: Connection, period: str, model_version: str, runs: int) -> list[tuple[str, Figure]]:
+    """List the overall figures of the last runs before `period`, by window, the newest first."""
+    table = model_error.c
+    periods = connection.execute(_periods_before(model_error, period, model_version, runs)).scalars().all()
+    query = select(table.window, table.metric, table.segment, table.value, table.low, table.high, table.rows)
+    query = query.where(table.period.in_(periods), table.model_version == model_version, table.segment == "")
+    rows = connection.execute(query.order_by(table.period.desc()))
+    return [(window, Figure(*figure)) for window, *figure in rows]
+
+
+def score_trends(connection: Connection, period: str, model_version: str, window: str, runs: int) -> Trend:
+    """Score and threshold of each effect over the last runs before `period`, the oldest first."""
+    table = drift_results.c
+    periods = connection.execute(_periods_before(drift_results, period, model_version, runs)).scalars().all()
+    query = select(table.feature, table.effect, table.period, table.score, table.threshold).where(
+        table.period.in_(periods), table.window == window, table.model_version == model_version
+    )
+    trend: Trend = {}
+    for feature, effect, earlier, score, threshold in connection.execute(query.order_by(table.period)):
+        trend.setdefault((feature, effect), []).append((earlier, score, threshold))
+    return trend
+
+
+def _periods_before(table: Table, period: str, model_version: str, runs: int) -> Select[Any]:
+    """The last `runs` periods before `period` with rows of a version, the newest first."""
+    columns = table.c
+    query = select(columns.period).where(columns.period < period, columns.model_version == model_version).distinct()
+    return query.order_by(columns.period.desc()).limit(runs)

@@ -1,0 +1,166 @@
+"""The prediction log by partition, as drift profiling reads it: which partitions have changed, and what is in one.
+
+A partition has changed when a row of it came, or an actual of one, since the watermark. Both are found by when they
+came and not by when the prediction was made: spools ship late, and clocks differ.
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+import msgspec
+from sqlalchemy import ColumnElement, Connection, Text, cast, func, select
+
+from beacon_core.data.actuals import actual_id, last_before, of_last_before
+from beacon_core.data.tables import actuals, predictions, traffic
+from beacon_core.data.watermarks import Watermark
+
+# Commits are not in the order of their stamps, and stamps not all of one clock: this much is read again.
+OVERLAP = timedelta(minutes=15)
+HOUR = timedelta(hours=1)
+BATCH = 10_000
+HOUR_DIGITS = 13
+
+
+class Partition(msgspec.Struct, frozen=True, order=True):
+    """One model version's rows of one hour: what one profile is made of."""
+
+    hour: datetime
+    model_version: str
+
+
+class ChangedPartitions(msgspec.Struct, frozen=True):
+    """Partitions that have changed, how far the log was read, and how many rows have no readable time."""
+
+    partitions: frozenset[Partition]
+    logged_at: datetime | None
+    received_at: datetime | None
+    undated: int
+
+
+class PartitionRow(NamedTuple):
+    """One prediction as the database has it: SQLite holds its columns to no type, so that any may be damaged.
+
+    `features`, `out_of_range` (both JSON) and `time` are text.
+    """
+
+    id: str
+    features: Any
+    out_of_range: Any
+    prediction: Any
+    low: Any
+    high: Any
+    latency_seconds: Any
+    time: Any
+
+
+class PartitionActual(NamedTuple):
+    """The actual of one prediction, and when it arrived."""
+
+    value: float
+    received_at: datetime
+
+
+def changed_partitions(connection: Connection, since: Watermark) -> ChangedPartitions:
+    """Find the partitions that have changed since the watermark; an empty one reads the whole log."""
+    if since.logged_at is None:
+        queries = [_every_partition(connection)]
+    else:
+        queries = _arrived(connection, since.logged_at, since.received_at)
+    partitions, undated = set(), 0
+    for place, query in enumerate(queries):
+        for text, version, count in connection.execute(query):
+            hour = _read_hour(text)
+            if hour is not None:
+                partitions.add(Partition(hour, version))
+            elif place == 0:
+                undated += count
+    logged = connection.execute(select(func.max(predictions.c.logged_at))).scalar()
+    received = connection.execute(select(func.max(actuals.c.received_at))).scalar()
+    return ChangedPartitions(frozenset(partitions), logged, received, undated)
+
+
+def rows_of(connection: Connection, partition: Partition) -> Iterator[list[PartitionRow]]:
+    """Yield one partition's rows in batches, in order of their ids."""
+    columns = predictions.c
+    query = select(
+        columns.id,
+        cast(columns.features, Text),
+        cast(columns.out_of_range, Text),
+        columns.prediction,
+        columns.low,
+        columns.high,
+        columns.latency_seconds,
+        cast(columns.time, Text),
+    )
+    query = query.where(*_within(partition)).order_by(columns.id)
+    for batch in connection.execute(query, execution_options={"yield_per": BATCH}).partitions():
+        yield [PartitionRow(*row) for row in batch]
+
+
+def actuals_of(connection: Connection, partition: Partition) -> dict[str, PartitionActual]:
+    """Map each prediction of a partition that has an actual to it, by prediction id."""
+    columns = predictions.c
+    own = actuals.c.id == actual_id(columns.id, columns.entity, columns.time)
+    query = select(columns.id, actuals.c.value, actuals.c.received_at).join_from(predictions, actuals, own)
+    found = connection.execute(query.where(*_within(partition)))
+    return {prediction: PartitionActual(float(value), received_at) for prediction, value, received_at in found}
+
+
+def newest_digest(connection: Connection, model_version: str) -> str | None:
+    """Return the package digest of a version's newest prediction; None where no row of it is in the log."""
+    columns = predictions.c
+    query = select(columns.model_sha256).where(columns.model_version == model_version)
+    digest: str | None = connection.execute(query.order_by(columns.time.desc()).limit(1)).scalar()
+    return digest
+
+
+def _arrived(connection: Connection, logged_since: datetime, received_since: datetime | None) -> list[Any]:
+    """Query by what the partitions have changed.
+
+    By rows, by actuals of an id, by actuals of an entity, and by rows that take over an actual of an earlier row.
+    """
+    partition = (_hour(connection, predictions.c.time), predictions.c.model_version)
+    labelled = [] if received_since is None else [actuals.c.received_at >= received_since - OVERLAP]
+    of_rows = select(*partition, func.count()).where(predictions.c.logged_at >= logged_since - OVERLAP)
+    counted = select(*partition, func.count())
+    by_id = counted.join_from(actuals, predictions, predictions.c.id == actuals.c.prediction_id)
+    # A prediction that comes late may take an actual of its entity from the one before.
+    by_entity = counted.join_from(actuals, predictions, of_last_before())
+    late = predictions.alias("late")
+    before = last_before(late.c.entity, late.c.time, inclusive=False)
+    same = (predictions.c.entity == late.c.entity) & (predictions.c.time == before)
+    follows = select(actuals.c.id).where(actuals.c.entity == late.c.entity, actuals.c.observed_at >= late.c.time)
+    taken = counted.join_from(late, predictions, same)
+    taken = taken.where(follows.exists(), late.c.logged_at >= logged_since - OVERLAP)
+    queries = (of_rows, by_id.where(*labelled), by_entity.where(*labelled), taken)
+    return [query.group_by(*partition) for query in queries]
+
+
+def _every_partition(connection: Connection) -> Any:
+    """Every partition. PostgreSQL would cut a look at all of a large log off, and has counted it by partition."""
+    table, time = (traffic, traffic.c.hour) if _is_postgresql(connection) else (predictions, predictions.c.time)
+    partition = (_hour(connection, time), table.c.model_version)
+    return select(*partition, func.count()).group_by(*partition)
+
+
+def _within(partition: Partition) -> tuple[ColumnElement[bool], ...]:
+    columns, end = predictions.c, partition.hour + HOUR
+    return columns.time >= partition.hour, columns.time < end, columns.model_version == partition.model_version
+
+
+def _hour(connection: Connection, column: Any) -> ColumnElement[str]:
+    if _is_postgresql(connection):
+        return func.to_char(func.timezone("UTC", column), "YYYY-MM-DD HH24")
+    return func.substr(cast(column, Text), 1, HOUR_DIGITS)
+
+
+def _is_postgresql(connection: Connection) -> bool:
+    return connection.dialect.name == "postgresql"
+
+
+def _read_hour(text: str | None) -> datetime | None:
+    try:
+        return datetime.strptime(str(text), "%Y-%m-%d %H").replace(tzinfo=UTC)
+    except ValueError:
+        return None

@@ -1,0 +1,51 @@
+"""Messages about what a run found, for people: what changed, how sure that is, and what to do."""
+
+from beacon_core.data.drift_results import DriftResult, Figure
+from beacon_core.domain.product import Product
+from beacon_drift_profiling.comparison.compare import DISTANCE, NULL_RATE, OUT_OF_RANGE, UNSEEN
+
+ADVICE = {
+    DISTANCE: "Ask whether the world or the data's source changed. If the world did, retrain on new actuals.",
+    NULL_RATE: "Look at where the values come from: something stopped filling them in. Retraining does not help.",
+    UNSEEN: "The model knows nothing of these categories: check the source, then retrain on rows that have them.",
+    OUT_OF_RANGE: "The model extrapolates there: check units and source, then retrain on rows from that range.",
+}
+
+
+def drift_message(result: DriftResult, product: Product) -> str:
+    """Describe one effect in one window."""
+    title = _title(result, product)
+    days = result.window.removesuffix("d")
+    over = f"over {'the last day' if days == '1' else f'{days} days'} ({result.rows} rows)"
+    score, threshold = result.score or 0.0, result.threshold or 0.0
+    if result.effect == DISTANCE:
+        moved = "is distributed otherwise than in training"
+        median, known = result.details.get("median"), result.details.get("reference_median")
+        if median is not None and known is not None and median != known:
+            moved = f"has moved: its median is {median:g}, in training {known:g}"
+        return (
+            f"{title} {moved} {over}. Hellinger distance {score:.2f}; chance and what matters end at {threshold:.2f}."
+        )
+    what = {NULL_RATE: "is missing more often", UNSEEN: "has categories that training never saw"}
+    change = what.get(result.effect, "lies outside its training range more often")
+    return f"{title} {change} {over}: {score:.1%} more rows than in training; an alarm begins at {threshold:.1%}."
+
+
+def error_message(figure: Figure, expected: float, product: Product) -> str:
+    """Describe a mean absolute error beside the one that the model promised."""
+    return (
+        f"The mean absolute error over {product.policy.quality.windows_days[0]} days is {figure.value:.2f}"
+        f" {product.target.unit} ({figure.low:.2f} to {figure.high:.2f}, {figure.rows} actuals);"
+        f" the model promised {expected:.2f}."
+    )
+
+
+def _title(result: DriftResult, product: Product) -> str:
+    if result.kind == "prediction":
+        return "The prediction"
+    if result.kind == "target":
+        return f"The actual value ({product.target.title})"
+    titles = {feature.name: feature.title for feature in product.features}
+    importance = result.details.get("importance")
+    weight = "" if importance is None else f", {importance:.0%} of the model's importance"
+    return f"{result.feature} ({titles.get(result.feature, '')}{weight})"

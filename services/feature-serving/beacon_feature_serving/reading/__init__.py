@@ -1,0 +1,1 @@
+"""`POST /get-online-features`: from the body of a request to the response, as Feast writes it."""

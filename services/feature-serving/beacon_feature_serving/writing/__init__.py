@@ -1,0 +1,1 @@
+"""The routes that write: push, write-to-online-store, materialize."""
