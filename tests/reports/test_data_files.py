@@ -14,7 +14,7 @@ from support.products import csv_text, write_product
 from beacon_core.domain.product import Product
 from beacon_core.platform.data_file import DataError, read_columns, read_rows
 from beacon_core.platform.settings import ROOT
-from beacon_laptop.example import questions
+from beacon_laptop.example import example_requests
 from beacon_retraining.data.validate import validate
 
 ROWS = 40
@@ -112,7 +112,7 @@ def test_a_file_is_read_as_it_was_meant(alter: Callable[[str], str | bytes], pro
     assert validate(file, product).equals(plain)
     assert read_columns(file, product)["rooms"].tolist() == plain["rooms"].tolist()
     assert len(list(read_rows(file, product))) == len(plain) == ROWS
-    assert questions(product)[0] == {"entity": {"item_id": 1}}
+    assert example_requests(product)[0] == {"entity": {"item_id": 1}}
 
 
 REFUSED: dict[str, tuple[Callable[[str], str | bytes], str]] = {
@@ -170,7 +170,7 @@ def test_a_file_is_refused_in_one_line(
     error = refusal(file, product)
     assert str(error).startswith("items.csv: ")
     assert said in str(error)
-    questions(product)  # what `make run` looks at first; the job says why it is refused
+    example_requests(product)  # what `make run` looks at first; the job says why it is refused
 
 
 CELLS: dict[str, tuple[int, str, str]] = {
@@ -210,7 +210,7 @@ def test_a_cell_is_refused_with_the_rule(column: int, value: str, rule: str, pro
     assert error.column == ("size", "rooms", "price")[column]
     assert error.rule.startswith(rule)
     assert " in row 17" in error.rule
-    questions(product)
+    example_requests(product)
 
 
 @pytest.mark.parametrize(
@@ -265,7 +265,7 @@ def test_a_file_that_is_not_there_or_a_folder_is_named(product: Product, tmp_pat
     (tmp_path / "items.csv").mkdir()
     assert "items.csv: (file): cannot be read: Is a directory" in str(refusal(tmp_path / "items.csv", product))
     product.sample_path.unlink()
-    assert questions(product)[1]["features"]["size"] == 10.0
+    assert example_requests(product)[1]["features"]["size"] == 10.0
 
 
 def test_rows_are_read_as_far_as_they_are_asked_for(product: Product, text: str) -> None:
@@ -279,11 +279,11 @@ def test_rows_are_read_as_far_as_they_are_asked_for(product: Product, text: str)
 def test_the_row_to_paste_is_the_fullest(product: Product) -> None:
     full = {"size": ["NA", "NA", 3.25, 4.5], "rooms": ["NA", "2.0", "3.0", 4], "price": [1, 2, 3, 4]}
     put(product, csv_text(full))
-    entity, features = questions(product)
+    entity, features = example_requests(product)
     assert entity == {"entity": {"item_id": 3}}
     assert features == {"features": {"size": 3.25, "rooms": 3}}
     put(product, csv_text(full | {"size": ["NA"] * 4}))
-    entity, features = questions(product)
+    entity, features = example_requests(product)
     assert entity == {"entity": {"item_id": 2}}
     assert features == {"features": {"rooms": 2}}
 

@@ -23,6 +23,8 @@ pytestmark = pytest.mark.xdist_group("reports")
 PRODUCT = load_product(ROOT / "feature_repo" / "product.yaml")
 KEY, ROW = PRODUCT.entity.key, dict(zip(PRODUCT.feature_names, row_of(PRODUCT), strict=True))
 FIRST = next(feature for feature in PRODUCT.features if feature.valid is not None)
+# What the request leaves out comes from the store, and tells whose features those are.
+SENT = {name: value for name, value in ROW.items() if name != FIRST.name}
 V2, V1, MLFLOW = f"/v2/models/{PRODUCT.name}/infer", f"/v1/models/{PRODUCT.name}:predict", "/invocations"
 
 # Neighbours that are one float64: who asks for one must not be answered for the other.
@@ -60,27 +62,27 @@ DOORS = {
     "native, features": ("/v1/predict", {"entity": {KEY: "<id>"}, "features": {FIRST.name: None}}),
     "native batch": ("/v1/predict/batch", {"rows": [{"entity": {KEY: "<id>"}}]}),
     "v1 instances": (V1, {"instances": [{KEY: "<id>"}]}),
-    "v1 instances, features": (V1, {"instances": [{**ROW, KEY: "<id>"}]}),
+    "v1 instances, features": (V1, {"instances": [{**SENT, KEY: "<id>"}]}),
     "v1 columns": (V1, {"inputs": {KEY: ["<id>"]}}),
     "v1 column vectors": (V1, {"inputs": {KEY: [["<id>"]]}}),
-    "v1 scalars": (V1, {"inputs": {**ROW, KEY: "<id>"}}),
+    "v1 scalars": (V1, {"inputs": {**SENT, KEY: "<id>"}}),
     "mlflow split": (MLFLOW, {"dataframe_split": {"columns": [KEY], "data": [["<id>"]]}}),
     "mlflow split, features": (
         MLFLOW,
-        {"dataframe_split": {"columns": [KEY, *ROW], "data": [["<id>", *ROW.values()]]}},
+        {"dataframe_split": {"columns": [KEY, *SENT], "data": [["<id>", *SENT.values()]]}},
     ),
     "mlflow records": (MLFLOW, {"dataframe_records": [{KEY: "<id>"}]}),
     "mlflow records, NaN": (MLFLOW, {"dataframe_records": [{**ROW, KEY: "<id>", FIRST.name: float("nan")}]}),
     "mlflow instances": (MLFLOW, {"instances": [{KEY: "<id>"}]}),
     "mlflow inputs": (MLFLOW, {"inputs": {KEY: ["<id>"]}}),
     "v2": (V2, tensors()),
-    "v2, features": (V2, tensors(features=ROW)),
+    "v2, features": (V2, tensors(features=SENT)),
     "v2 column": (V2, tensors(data=[["<id>"]], shape=[1, 1])),
 }
 # The same as lines of text, where a number has no type.
 CSV_DOORS = {
     "csv": f"{KEY}\n<id>\n",
-    "csv, features": f"{','.join(ROW)},{KEY}\n{','.join(map(str, ROW.values()))},<id>\n",
+    "csv, features": f"{','.join(SENT)},{KEY}\n{','.join(map(str, SENT.values()))},<id>\n",
 }
 numbers = count()
 

@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.products import csv_text, write_product
 
+from beacon_core.data import predictions
 from beacon_core.data.database import open_store
 from beacon_core.data.partitions import Partition
 from beacon_core.data.tables import metadata
@@ -29,7 +30,7 @@ from beacon_core.platform.settings import Settings
 from beacon_core.web.http import Request
 from beacon_drift_profiling.profiling.log import read_partition
 from beacon_inference.prediction.inputs import Ask
-from beacon_inference.prediction_log.record import TABLE_COLUMNS, Record, decode_record, encode_record, table_rows
+from beacon_inference.prediction_log.record import Record, decode_record, encode_record, table_rows
 from beacon_inference.protocols.mlflow import mlflow
 from beacon_inference.protocols.native_parser import NativeParser
 from beacon_inference.protocols.table import Tables
@@ -169,11 +170,8 @@ def test_the_prediction_log_from_the_spool_to_the_drift_job(product: Product, tm
     assert bits(read.prediction) == bits(record.prediction)
     engine = open_store(f"sqlite:///{tmp_path / 'beacon.db'}")
     metadata.create_all(engine)
-    marks = ", ".join("?" * len(TABLE_COLUMNS))
-    statement = f"INSERT INTO predictions ({', '.join(TABLE_COLUMNS)}) VALUES ({marks})"
     with engine.begin() as connection:
-        for row in table_rows(read, NAMES):
-            connection.exec_driver_sql(statement, row)
+        predictions.insert(connection, list(table_rows(read, NAMES)))
         logged = read_partition(connection, Partition(hour, "1"), NAMES)
     engine.dispose()
     assert not logged.set_aside

@@ -11,8 +11,8 @@ import pytest
 
 from beacon_core.platform.settings import Settings
 from beacon_laptop.processes import Process
+from beacon_laptop.reporter import log_end, new_lines, plain_text, user_message
 from beacon_laptop.run import Laptop, LaptopError
-from beacon_laptop.terminal import log_end, new_lines, plain, told
 
 JOB = """
 import logging, sys, time, warnings
@@ -116,14 +116,14 @@ LINE = {"level": "INFO", "logger": "beacon.access", "message": "request", "servi
     ],
 )
 def test_a_line_of_a_log_is_worded_for_people(line, words):
-    assert plain(line if isinstance(line, str) else json.dumps(line)) == words
+    assert plain_text(line if isinstance(line, str) else json.dumps(line)) == words
 
 
 def test_what_machines_and_libraries_say_is_not_told():
     for logger in ("beacon.steps", "mlflow", "py.warnings", ""):
-        assert told(json.dumps(LINE | {"logger": logger})) is None
-    assert told("no log line") is None
-    assert told(json.dumps(LINE | {"logger": "beacon_retraining.x", "message": "m"})) == "m"
+        assert user_message(json.dumps(LINE | {"logger": logger})) is None
+    assert user_message("no log line") is None
+    assert user_message(json.dumps(LINE | {"logger": "beacon_retraining.x", "message": "m"})) == "m"
 
 
 def test_the_end_of_a_service_s_log_has_no_json_and_no_half_line(tmp_path):

@@ -262,7 +262,7 @@ def test_ready_is_said_when_the_examples_are_answered(runner, capsys):
         answering(settings.inference_port, [503, 503, 200, 503, 200]) as asked,
         answering(settings.console_port, []) as pages,
     ):
-        runner.ask_first(bodies)
+        runner.warm_up(bodies)
     assert [json.loads(body) for _, body, _ in asked] == [bodies[0]] * 3 + [bodies[1]] * 2
     assert {headers["Beacon-Synthetic"] for _, _, headers in asked} == {"true"}
     assert {headers["X-API-Key"] for _, _, headers in asked} == {"a key"}
@@ -273,7 +273,7 @@ def test_ready_is_said_when_the_examples_are_answered(runner, capsys):
 def test_an_example_that_the_product_refuses_is_told(runner, capsys):
     runner.supervisor = types.SimpleNamespace(gone=lambda: None)
     with answering(runner.settings.inference_port, [404]):
-        runner.ask_first([{"entity": {"some_id": 1}}])
+        runner.warm_up([{"entity": {"some_id": 1}}])
     assert "the example below is refused, 404: not now" in capsys.readouterr().out
 
 
@@ -284,7 +284,7 @@ def test_without_an_answer_it_is_not_ready(runner, monkeypatch):
         answering(runner.settings.inference_port, [503] * 1000),
         pytest.raises(LaptopError, match="has no prediction: 503 not now"),
     ):
-        runner.ask_first([{"entity": {"some_id": 1}}])
+        runner.warm_up([{"entity": {"some_id": 1}}])
 
 
 # A store that another process has to itself for a moment

@@ -1,4 +1,4 @@
-"""Puts the console together: one line a part, in the order in which they are needed."""
+"""Builds the console out of its parts."""
 
 import asyncio
 import contextlib
@@ -7,8 +7,8 @@ from prometheus_client import GC_COLLECTOR, PLATFORM_COLLECTOR, PROCESS_COLLECTO
 
 from beacon_console.exporter import StoreCollector
 from beacon_console.models.registry import Registry
-from beacon_console.reading import Store
 from beacon_console.web import create_web
+from beacon_core.data.client import DatabaseClient
 from beacon_core.data.database import DatabaseUnavailableError
 from beacon_core.observability import metrics
 from beacon_core.platform.product_file import load_product
@@ -18,29 +18,29 @@ from beacon_core.web.spans import open_spans
 
 
 def create(settings: Settings) -> Application:
-    """Build the ASGI application; the store is opened when it starts, or when it comes back."""
+    """Build the ASGI application; the database is opened at the start, or as soon as it answers."""
     product = load_product(settings.product)
     collectors = CollectorRegistry()
     for collector in (PROCESS_COLLECTOR, PLATFORM_COLLECTOR, GC_COLLECTOR):
         collectors.register(collector)
     build = metrics.gauge(metrics.BUILD_INFO, collectors)
     build.labels("console", settings.build_version, settings.build_revision).set(1)
-    store = Store(settings.database)
-    StoreCollector(store, product, collectors)
-    web = create_web(settings, product, store, Registry(settings.mlflow_address), collectors)
+    database = DatabaseClient(settings.database)
+    StoreCollector(database, product, collectors)
+    web = create_web(settings, product, database, Registry(settings.mlflow_address), collectors)
 
     def warm() -> None:
-        """Do at the start what the first reader would wait for; a store that is down is no reason not to start."""
+        """Do at the start what the first reader would wait for; a database that is down does not prevent the start."""
         for name in web.jinja_env.list_templates():
             web.jinja_env.get_template(name)
-        with contextlib.suppress(DatabaseUnavailableError), store.reading():
+        with contextlib.suppress(DatabaseUnavailableError), database.connect():
             pass
 
     async def start() -> None:
         await asyncio.to_thread(warm)
 
     async def stop() -> None:
-        await asyncio.to_thread(store.close)
+        await asyncio.to_thread(database.close)
 
     return Application(
         service="console",

@@ -1,7 +1,7 @@
 """Pictures as inline SVG: no script, no request, colours from the page's own style sheet.
 
 A chart stretches to its column, so it holds no text; its axes' labels are HTML around it (templates/charts.html).
-Hovering a mark shows its title, which a screen reader reads, too.
+Hovering a point shows its title, which a screen reader reads, too.
 """
 
 import math
@@ -14,8 +14,8 @@ WIDTH = 600
 """Units across a chart; its height is in the same units, and both are stretched."""
 
 
-class Mark(NamedTuple):
-    """One place on a chart: `at` from 0 (left) to 1, `value` or None where nothing is known, `title` for hovering."""
+class ChartPoint(NamedTuple):
+    """One point on a chart: `at` from 0 (left) to 1, `value` or None where nothing is known, `title` for hovering."""
 
     at: float
     value: float | None
@@ -37,9 +37,9 @@ class Axis(NamedTuple):
         return min(max((value - self.bottom) / (self.top - self.bottom), 0.0), 1.0)
 
 
-def axis_of(marks: Sequence[Mark], limit: float | None = None, *, from_zero: bool = True) -> Axis:
-    """Return the axis that shows every mark and the limit."""
-    values = [value for mark in marks for value in (mark.value, mark.low, mark.high) if value is not None]
+def axis_of(points: Sequence[ChartPoint], limit: float | None = None, *, from_zero: bool = True) -> Axis:
+    """Return the axis that shows every point and the limit."""
+    values = [value for point in points for value in (point.value, point.low, point.high) if value is not None]
     values = [value for value in [*values, limit] if value is not None and math.isfinite(value)]
     if not values:
         return Axis(0.0, 1.0)
@@ -49,17 +49,17 @@ def axis_of(marks: Sequence[Mark], limit: float | None = None, *, from_zero: boo
     return Axis(bottom, top if top > bottom else bottom + 1.0)
 
 
-def columns(marks: Sequence[Mark], axis: Axis, name: str, height: int = 120) -> Markup:
-    """Draw one column a mark, side by side over the whole width."""
-    step = WIDTH / max(len(marks), 1)
+def columns(points: Sequence[ChartPoint], axis: Axis, name: str, height: int = 120) -> Markup:
+    """Draw one column per point, side by side over the whole width."""
+    step = WIDTH / max(len(points), 1)
     parts = []
-    for index, mark in enumerate(marks):
-        size = max(axis.height(mark.value) * height, 1.5) if mark.value else 0.0
+    for index, point in enumerate(points):
+        size = max(axis.height(point.value) * height, 1.5) if point.value else 0.0
         left = index * step
         parts.append(
             Markup(
                 '<g class="spot"><title>{}</title><rect class="hit" x="{:.1f}" y="0" width="{:.1f}" height="{}"/>'
-            ).format(mark.title, left, step, height)
+            ).format(point.title, left, step, height)
             + Markup('<rect class="column" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/></g>').format(
                 left + step * 0.1, height - size, step * 0.8, size
             )
@@ -67,21 +67,21 @@ def columns(marks: Sequence[Mark], axis: Axis, name: str, height: int = 120) -> 
     return drawing(name, height, Markup().join(parts))
 
 
-def line(marks: Sequence[Mark], axis: Axis, name: str, limit: float | None = None, height: int = 120) -> Markup:
-    """Draw a line through the marks, with the band of `low` to `high` behind it and the limit across.
+def line(points: Sequence[ChartPoint], axis: Axis, name: str, limit: float | None = None, height: int = 120) -> Markup:
+    """Draw a line through the points, with the band of `low` to `high` behind it and the limit across.
 
     Where a value is missing the line breaks.
     """
-    parts = [_band(marks, axis, height)]
+    parts = [_band(points, axis, height)]
     if limit is not None:
         level = height * (1 - axis.height(limit))
         parts.append(Markup('<line class="limit" x1="0" x2="{}" y1="{:.1f}" y2="{:.1f}"/>').format(WIDTH, level, level))
-    for run in _runs(marks):
-        points = " ".join(f"{mark.at * WIDTH:.1f},{height * (1 - axis.height(mark.value or 0.0)):.1f}" for mark in run)
+    for run in _runs(points):
+        path = " ".join(f"{point.at * WIDTH:.1f},{height * (1 - axis.height(point.value or 0.0)):.1f}" for point in run)
         # A lone point has no line; a round cap makes it a dot.
-        shape = points if len(run) > 1 else f"{points} {points}"
+        shape = path if len(run) > 1 else f"{path} {path}"
         parts.append(Markup('<polyline class="{}" points="{}"/>').format("line" if len(run) > 1 else "dot", shape))
-    parts.append(_hits(marks, axis, height, limit))
+    parts.append(_hits(points, axis, height, limit))
     return drawing(name, height, Markup().join(parts))
 
 
@@ -101,17 +101,17 @@ def gauge(value: float, limit: float, name: str, *, bad: bool) -> Markup:
 def spark(values: Sequence[float | None], limit: float | None, name: str) -> Markup:
     """Draw a small line with its limit, for a table's row."""
     last = max(len(values) - 1, 1)
-    marks = [Mark(index / last, value, "") for index, value in enumerate(values)]
-    axis = axis_of(marks, limit)
+    points = [ChartPoint(index / last, value, "") for index, value in enumerate(values)]
+    axis = axis_of(points, limit)
     height = 28
     parts = []
     if limit is not None:
         level = height * (1 - axis.height(limit))
         parts.append(Markup('<line class="limit" x1="0" x2="{}" y1="{:.1f}" y2="{:.1f}"/>').format(WIDTH, level, level))
-    for run in _runs(marks):
-        points = [f"{mark.at * WIDTH:.1f},{height * (1 - axis.height(mark.value or 0.0)):.1f}" for mark in run]
+    for run in _runs(points):
+        places = [f"{point.at * WIDTH:.1f},{height * (1 - axis.height(point.value or 0.0)):.1f}" for point in run]
         parts.append(
-            Markup('<polyline class="line" points="{}"/>').format(" ".join(points * (3 - min(len(points), 2))))
+            Markup('<polyline class="line" points="{}"/>').format(" ".join(places * (3 - min(len(places), 2))))
         )
     return drawing(name, height, Markup().join(parts), kind="chart spark")
 
@@ -123,41 +123,41 @@ def drawing(name: str, height: int, inside: Markup, kind: str = "chart") -> Mark
     ).format(kind, WIDTH, height, name, inside)
 
 
-def _runs(marks: Sequence[Mark]) -> list[list[Mark]]:
-    """Cut the marks where a value is missing."""
-    runs: list[list[Mark]] = [[]]
-    for mark in marks:
-        if mark.value is None or not math.isfinite(mark.value):
+def _runs(points: Sequence[ChartPoint]) -> list[list[ChartPoint]]:
+    """Cut the points where a value is missing."""
+    runs: list[list[ChartPoint]] = [[]]
+    for point in points:
+        if point.value is None or not math.isfinite(point.value):
             runs.append([])
         else:
-            runs[-1].append(mark)
+            runs[-1].append(point)
     return [run for run in runs if run]
 
 
-def _band(marks: Sequence[Mark], axis: Axis, height: int) -> Markup:
-    known = [mark for mark in marks if mark.low is not None and mark.high is not None and mark.value is not None]
+def _band(points: Sequence[ChartPoint], axis: Axis, height: int) -> Markup:
+    known = [point for point in points if point.low is not None and point.high is not None and point.value is not None]
     if len(known) < 2:
         return Markup()
-    upper = [f"{mark.at * WIDTH:.1f},{height * (1 - axis.height(mark.high or 0.0)):.1f}" for mark in known]
-    lower = [f"{mark.at * WIDTH:.1f},{height * (1 - axis.height(mark.low or 0.0)):.1f}" for mark in reversed(known)]
+    upper = [f"{point.at * WIDTH:.1f},{height * (1 - axis.height(point.high or 0.0)):.1f}" for point in known]
+    lower = [f"{point.at * WIDTH:.1f},{height * (1 - axis.height(point.low or 0.0)):.1f}" for point in reversed(known)]
     return Markup('<polygon class="band" points="{}"/>').format(" ".join(upper + lower))
 
 
-def _hits(marks: Sequence[Mark], axis: Axis, height: int, limit: float | None) -> Markup:
-    """Invisible strips, one a mark, that show its title and a dot while the pointer is over them."""
-    places = [mark.at * WIDTH for mark in marks]
+def _hits(points: Sequence[ChartPoint], axis: Axis, height: int, limit: float | None) -> Markup:
+    """Invisible strips, one per point, that show its title and a dot while the pointer is over them."""
+    places = [point.at * WIDTH for point in points]
     parts = []
-    for index, mark in enumerate(marks):
-        if mark.value is None or not math.isfinite(mark.value):
+    for index, (at, point) in enumerate(zip(places, points, strict=True)):
+        if point.value is None or not math.isfinite(point.value):
             continue
-        left = (places[index - 1] + places[index]) / 2 if index else 0.0
-        right = (places[index] + places[index + 1]) / 2 if index + 1 < len(marks) else float(WIDTH)
-        level = height * (1 - axis.height(mark.value))
-        over = " bad" if limit is not None and mark.value > limit else ""
+        left = (places[index - 1] + at) / 2 if index else 0.0
+        right = (at + places[index + 1]) / 2 if index + 1 < len(points) else float(WIDTH)
+        level = height * (1 - axis.height(point.value))
+        over = " bad" if limit is not None and point.value > limit else ""
         parts.append(
             Markup(
                 '<g class="spot"><title>{}</title><rect class="hit" x="{:.1f}" y="0" width="{:.1f}" height="{}"/>'
                 '<polyline class="dot{}" points="{:.1f},{:.1f} {:.1f},{:.1f}"/></g>'
-            ).format(mark.title, left, max(right - left, 1.0), height, over, places[index], level, places[index], level)
+            ).format(point.title, left, max(right - left, 1.0), height, over, at, level, at, level)
         )
     return Markup().join(parts)

@@ -1,4 +1,4 @@
-"""The store's newest results as metrics, read anew at every scrape, so that a job that stopped is visible."""
+"""The store's newest results as metrics, read at every scrape, so that a job that stopped is visible."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -8,30 +8,27 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
-from sqlalchemy import Connection, func, select
 
-from beacon_console.drift import queries as drift
-from beacon_console.jobs import queries as jobs
-from beacon_console.models import decisions
-from beacon_console.overview.queries import EVERY
-from beacon_console.reading import Store
-from beacon_core.data import ledger
+from beacon_console.overview.health import JOB_PERIODS
+from beacon_core.data import actuals, drift_history, job_runs, ledger, retrain_requests, verdicts
 from beacon_core.data.approvals import PASS
+from beacon_core.data.client import Connection, DatabaseClient
 from beacon_core.data.database import DatabaseUnavailableError
-from beacon_core.data.tables import actuals
+from beacon_core.data.drift_results import DriftResult
 from beacon_core.domain import ledger_entries
 from beacon_core.domain.product import Product
 from beacon_core.observability import metrics
 from beacon_core.observability.metrics import Metric
 
+OUTCOMES = (PASS, "inconclusive", "fail")
 Samples = Iterable[tuple[tuple[str, ...], float | None]]
 
 
 class StoreCollector(Collector):
-    """Drift, realised error, jobs and verdicts out of the store; without the store, only that it is down."""
+    """Drift, performance, jobs, verdicts and promotions; without the store, only that it is down."""
 
-    def __init__(self, store: Store, product: Product, registry: CollectorRegistry) -> None:
-        self._store = store
+    def __init__(self, database: DatabaseClient, product: Product, registry: CollectorRegistry) -> None:
+        self._database = database
         self._product = product
         registry.register(self)
 
@@ -41,8 +38,8 @@ class StoreCollector(Collector):
 
     def collect(self) -> Iterable[Family]:
         try:
-            with self._store.reading() as connection:
-                families = [*_drift(connection), *_jobs(connection), *_decisions(connection, self._product)]
+            with self._database.connect() as connection:
+                families = [*_drift(connection), *_jobs(connection), *_verdicts(connection, self._product)]
                 families += _promotions(connection, self._product)
             up = 1.0
         except DatabaseUnavailableError:
@@ -51,9 +48,9 @@ class StoreCollector(Collector):
 
 
 def _drift(connection: Connection) -> list[Family]:
-    newest = next(iter(drift.runs_of(connection, 1)), None)
-    results = [] if newest is None else drift.results_of(connection, newest.period)
-    figures = [] if newest is None else drift.figures_of(connection, newest.period)
+    newest = drift_history.newest_run(connection)
+    results = [] if newest is None else drift_history.results_of(connection, newest.period)
+    figures = [] if newest is None else drift_history.figures_of(connection, newest.period)
     places = [((result.kind, result.feature, result.effect, result.window), result) for result in results]
     errors = [((figure.metric, figure.window, figure.segment), figure) for figure in figures]
     return [
@@ -62,12 +59,12 @@ def _drift(connection: Connection) -> list[Family]:
         _family(metrics.DRIFT_CONFIRMED, ((labels, float(result.confirmed)) for labels, result in places)),
         _family(metrics.DRIFT_ROWS, _rows(results)),
         _family(metrics.MODEL_ERROR, ((labels, figure.value) for labels, figure in errors)),
-        _family(metrics.ACTUAL_LAST, [((), _seconds(connection.scalar(select(func.max(actuals.c.received_at)))))]),
+        _family(metrics.ACTUAL_LAST, [((), _seconds(actuals.last_received(connection)))]),
         _family(metrics.MODEL_ERROR_ROWS, ((labels, float(figure.rows)) for labels, figure in errors)),
     ]
 
 
-def _rows(results: Iterable[drift.Result]) -> Samples:
+def _rows(results: Iterable[DriftResult]) -> Samples:
     most: dict[str, int] = {}
     for result in results:
         most[result.window] = max(most.get(result.window, 0), result.rows)
@@ -75,12 +72,12 @@ def _rows(results: Iterable[drift.Result]) -> Samples:
 
 
 def _jobs(connection: Connection) -> list[Family]:
-    found = jobs.jobs_of(connection)
+    found = job_runs.statuses(connection)
     stages = [stage for job in found for stage in job.stages]
     return [
         _family(metrics.JOB_LAST_SUCCESS, (((job.name,), _seconds(job.succeeded_at)) for job in found)),
         _family(metrics.JOB_DURATION, (((job.name,), job.seconds) for job in found)),
-        _family(metrics.JOB_PERIOD, (((name,), period.total_seconds()) for name, period in EVERY.items())),
+        _family(metrics.JOB_PERIOD, (((name,), period.total_seconds()) for name, period in JOB_PERIODS.items())),
         _family(metrics.JOB_ROWS, (((job.name,), _float(job.newest.rows)) for job in found)),
         _family(metrics.JOB_RUNS, (((job.name,), float(job.ended)) for job in found)),
         _family(metrics.JOB_FAILURES, (((job.name,), float(job.failures)) for job in found)),
@@ -88,15 +85,15 @@ def _jobs(connection: Connection) -> list[Family]:
     ]
 
 
-def _decisions(connection: Connection, product: Product) -> list[Family]:
-    newest = next(iter(decisions.verdicts_of(connection, product)), None)
+def _verdicts(connection: Connection, product: Product) -> list[Family]:
+    newest = next(iter(verdicts.history(connection, product.name, 1)), None)
     checks = [] if newest is None else newest.verdict.get("checks", [])
     passed = [((check["name"],), float(check["outcome"] == PASS)) for check in checks]
     outcome = "" if newest is None else newest.outcome
-    counts = decisions.request_counts(connection)
+    counts = retrain_requests.counts(connection)
     return [
         _family(metrics.GATE_VERDICT, passed),
-        _family(metrics.GATE_OUTCOME, [((name,), float(name == outcome)) for name in decisions.OUTCOMES if outcome]),
+        _family(metrics.GATE_OUTCOME, [((name,), float(name == outcome)) for name in OUTCOMES if outcome]),
         _family(metrics.RETRAIN_REQUESTS, (((state,), float(count)) for state, count in counts.items())),
     ]
 

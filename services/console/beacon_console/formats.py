@@ -1,4 +1,4 @@
-"""Figures and times as a person reads them; the templates' filters."""
+"""Formats of figures and times: the templates' filters."""
 
 import math
 from collections.abc import Callable
@@ -56,9 +56,9 @@ def moment(value: datetime | None, now: datetime | None = None) -> Markup | str:
     if value is None:
         return NOTHING
     text = f"{value:%Y-%m-%d %H:%M}"
-    words = text if now is None else ago(value, now)
+    shown = text if now is None else ago(value, now)
     title = f"{value:%Y-%m-%d %H:%M:%S} UTC"
-    return Markup('<time datetime="{}" title="{}">{}</time>').format(value.isoformat(timespec="seconds"), title, words)
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(value.isoformat(timespec="seconds"), title, shown)
 
 
 def ago(value: datetime, now: datetime) -> str:
@@ -76,20 +76,20 @@ def short(text: str, length: int = 12) -> Markup | str:
     return Markup('<abbr title="{}">{}</abbr>').format(text, text[:length])
 
 
-def words(items: list[str]) -> str:
+def join_words(items: list[str]) -> str:
     """Join with commas and an `and`."""
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else ""
 
 
-def clock(period: str) -> str:
-    """Write a drift run's period, an ISO 8601 time, as a person reads it."""
+def period_time(period: str) -> str:
+    """Write a drift run's period, an ISO 8601 time, to the minute."""
     try:
         return f"{read_time(period, UTC):%Y-%m-%d %H:%M}"
     except ValueError:
         return period
 
 
-def pretty(value: Any) -> str:
+def pretty_json(value: Any) -> str:
     """Write JSON with line breaks."""
     return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
 
@@ -101,8 +101,8 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "duration": duration,
     "moment": moment,
     "short": short,
-    "words": words,
-    "clock": clock,
-    "pretty": pretty,
+    "words": join_words,
+    "clock": period_time,
+    "pretty": pretty_json,
     "masked": mask,
 }

@@ -1,4 +1,4 @@
-"""What the pages take from an address: windows, ids, choices; and the 404 for what is not there."""
+"""What the pages read from a URL: windows, ids, choices; and the 404 for what does not exist."""
 
 from typing import Any
 
@@ -15,15 +15,15 @@ def windows_of(product: Product) -> tuple[str, ...]:
     return tuple(f"{days}d" for days in product.drift.windows_days)
 
 
-def known(found: Any, sentence: str, code: str = "not_found") -> Any:
+def found_or_404(found: Any, sentence: str, code: str = "not_found") -> Any:
     """Return what was found; BeaconError 404 when it is None."""
     if found is None:
         raise BeaconError(code, sentence)
     return found
 
 
-def chosen(name: str, allowed: tuple[str, ...], default: str) -> str:
-    """Return a query parameter out of a closed set; BeaconError 422 for anything else."""
+def query_choice(name: str, allowed: tuple[str, ...], default: str) -> str:
+    """Return a query parameter that must be one of a few; BeaconError 422 for anything else."""
     value = request.args.get(name, default)
     if value not in allowed:
         raise BeaconError("invalid_type", f"{name} must be {', '.join(allowed[:-1])} or {allowed[-1]}.", name)

@@ -1,4 +1,4 @@
-"""The pages' pictures: facts of the store as marks on a chart."""
+"""The pages' pictures: facts of the store as points on a chart."""
 
 from collections.abc import Sequence
 from datetime import UTC
@@ -6,31 +6,31 @@ from datetime import UTC
 from markupsafe import Markup
 
 from beacon_console import charts
-from beacon_console.charts import Axis, Mark
-from beacon_console.drift.queries import Figure
+from beacon_console.charts import Axis, ChartPoint
 from beacon_console.formats import number
-from beacon_console.traffic import Hour
+from beacon_core.data.drift_history import PerformanceFigure
+from beacon_core.data.traffic import HourlyTraffic
 from beacon_core.domain.times import read_time
 
 
-def traffic(hours: Sequence[Hour]) -> tuple[Markup, Axis]:
-    """Predictions an hour."""
+def traffic(hours: Sequence[HourlyTraffic]) -> tuple[Markup, Axis]:
+    """Predictions per hour."""
     last = max(len(hours) - 1, 1)
-    marks = [
-        Mark(index / last, hour.predictions, f"{hour.start:%H:%M}: {number(hour.predictions)} predictions")
+    points = [
+        ChartPoint(index / last, hour.predictions, f"{hour.start:%H:%M}: {number(hour.predictions)} predictions")
         for index, hour in enumerate(hours)
     ]
-    axis = charts.axis_of(marks)
+    axis = charts.axis_of(points)
     total = number(sum(hour.predictions for hour in hours))
-    return charts.columns(marks, axis, f"Predictions an hour over the last day, {total} in all"), axis
+    return charts.columns(points, axis, f"Predictions per hour over the last day, {total} in all"), axis
 
 
-def error(figures: Sequence[Figure], limit: float | None, name: str, unit: str) -> tuple[Markup, Axis]:
-    """A realised figure over the runs, with its confidence band and its limit."""
+def error(figures: Sequence[PerformanceFigure], limit: float | None, name: str, unit: str) -> tuple[Markup, Axis]:
+    """A performance figure over the runs, with its confidence band and its limit."""
     times = [read_time(figure.period, UTC) for figure in figures]
     span = max((times[-1] - times[0]).total_seconds(), 1.0) if times else 1.0
-    marks = [
-        Mark(
+    points = [
+        ChartPoint(
             (time - times[0]).total_seconds() / span,
             figure.value,
             f"{time:%Y-%m-%d %H:%M}: {number(figure.value)} {unit}, "
@@ -40,8 +40,8 @@ def error(figures: Sequence[Figure], limit: float | None, name: str, unit: str) 
         )
         for time, figure in zip(times, figures, strict=True)
     ]
-    axis = charts.axis_of(marks, limit)
-    return charts.line(marks, axis, name, limit), axis
+    axis = charts.axis_of(points, limit)
+    return charts.line(points, axis, name, limit), axis
 
 
 def score(value: float | None, limit: float | None, name: str, *, bad: bool) -> Markup:

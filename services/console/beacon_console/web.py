@@ -9,9 +9,9 @@ from prometheus_client.exposition import choose_encoder
 from werkzeug.exceptions import HTTPException
 
 from beacon_console import formats, pages, pictures
-from beacon_console.files import add_files
 from beacon_console.models.registry import Registry
-from beacon_console.reading import Store
+from beacon_console.static_files import add_static_files
+from beacon_core.data.client import DatabaseClient
 from beacon_core.data.database import DatabaseUnavailableError
 from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.product import Product
@@ -33,7 +33,7 @@ TITLES = {401: "Not allowed", 404: "Not found", 503: "Not now"}
 
 
 def create_web(
-    settings: Settings, product: Product, store: Store, registry: Registry, collectors: CollectorRegistry
+    settings: Settings, product: Product, database: DatabaseClient, registry: Registry, collectors: CollectorRegistry
 ) -> Flask:
     """Make the Flask app."""
     app = create_flask("beacon_console")
@@ -49,8 +49,8 @@ def create_web(
     }
     _add_failures(app)
     _add_health(app, collectors)
-    add_files(app)
-    pages.add_pages(app, settings, product, store, registry)
+    add_static_files(app)
+    pages.add_pages(app, settings, product, database, registry)
 
     @app.after_request
     def guard(response: Response) -> Response:
@@ -68,7 +68,7 @@ def _add_health(app: Flask, collectors: CollectorRegistry) -> None:
 
     @app.get("/readyz")
     def readyz() -> Any:
-        # Without its store the console still has a page that says so, and its metrics: restarting would not help.
+        # Without its database the console still serves a page that says so, and its metrics: a restart would not help.
         return {"ready": True}
 
     @app.get("/metrics")
@@ -79,7 +79,7 @@ def _add_health(app: Flask, collectors: CollectorRegistry) -> None:
 
 def _add_failures(app: Flask) -> None:
     @app.errorhandler(DatabaseUnavailableError)
-    def store_down(_: DatabaseUnavailableError) -> Response:
+    def database_down(_: DatabaseUnavailableError) -> Response:
         return _failure(
             BeaconError(
                 "prediction_log_unavailable", "The store does not answer, so there is nothing to show. Try again."

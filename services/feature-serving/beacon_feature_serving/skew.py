@@ -8,11 +8,13 @@ import msgspec
 import pandas as pd
 
 from beacon_core.data.database import Connection, Engine
-from beacon_core.data.store_lookups import StoreLookup, store_lookups
+from beacon_core.data.predictions import StoreLookup, stream_lookups
 from beacon_core.domain.product import Product
 from beacon_core.feature_store import repo
 from beacon_core.feature_store.names import EVENT_TIME
 from beacon_core.platform.settings import Settings
+
+BATCH = 10_000
 
 Moment = tuple[int, datetime]  # an entity at a time
 
@@ -43,7 +45,7 @@ def measure_skew(settings: Settings, product: Product, engine: Engine, since: da
 
 
 def _batches(product: Product, connection: Connection, since: datetime, until: datetime) -> Iterator[list[StoreLookup]]:
-    for batch in store_lookups(connection, since, until):
+    for batch in stream_lookups(connection, since, until, BATCH):
         # Where the request gave every value, the store was asked in vain.
         if used := [row for row in batch if _of_store(row, product)]:
             yield used

@@ -1,11 +1,12 @@
 """`make demo`: sixty days of a product's life, played in minutes through the interfaces of a running `make run`.
 
-Quiet days; then the world changes; the true prices of the changed world arrive weeks later. Profiling, retraining, gate
-and promotion are the real jobs: nothing is written past them, and what they find is theirs. See docs/tutorials/demo.md.
+Quiet days; then the traffic changes, and the actuals of the changed traffic arrive weeks later. Profiling, retraining,
+gate and promotion are the real jobs: the demo writes no result itself. See docs/tutorials/demo.md.
 """
 
 import argparse
 import http.client
+import math
 import signal
 import sys
 import time
@@ -13,16 +14,16 @@ from datetime import timedelta
 from typing import Any
 
 import msgspec
-from sqlalchemy import Engine, func, select
 from tqdm import tqdm
 
-from beacon_core.data import ledger
-from beacon_core.data.database import open_store
-from beacon_core.data.tables import drift_runs, predictions, retrain_requests
+from beacon_core.data import drift_history, ledger, retrain_requests, traffic
+from beacon_core.data.client import DatabaseClient
+from beacon_core.data.database import DatabaseUnavailableError
 from beacon_core.domain import ledger_entries
 from beacon_core.domain.errors import ConfigurationError
 from beacon_core.domain.exit_statuses import TRY_AGAIN
 from beacon_core.domain.masking import word
+from beacon_core.domain.product import Product
 from beacon_core.model_package.release import ReleaseError, read_release
 from beacon_core.platform import clock
 from beacon_core.platform.data_file import DataError
@@ -30,19 +31,20 @@ from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import Settings, clean_credentials, load_settings
 from beacon_laptop.health import is_ready
 from beacon_laptop.processes import Process, services
+from beacon_laptop.reporter import report
 from beacon_laptop.schedule import jobs, run_job
-from beacon_laptop.terminal import say
-from beacon_laptop.world import CHANGE_DAY, World
+from beacon_laptop.simulated_traffic import CHANGE_DAY, SimulatedTraffic
 
 DAYS = 60
-HOMES_A_DAY = 240
-LABELS_QUIET, LABELS_CHANGED = 8, 80
-"""Homes sold a day, whose true price will be known."""
+ROWS_PER_DAY = 1.2
+"""Predictions per day, as a multiple of those that a comparison needs."""
+ACTUALS_QUIET, ACTUALS_CHANGED = 0.08, 0.8
+"""Actuals per day, before and after the change, as a multiple of those that a performance figure needs."""
 DELAY_DAYS = 2
 SILENT_UNTIL = 34
-"""From the change until this day no price arrives; then all of them do."""
+"""From the change until this day no actual arrives; then all of them do."""
 STEPS_OF_LAST_DAY = 12
-MOST_ROWS = 500
+BATCH_ROWS = 500
 FEW = 100
 """Predictions that a state may hold before the demo: its clock is shifted for good."""
 TRIES = 10
@@ -53,104 +55,103 @@ class DemoError(Exception):
     """The demo cannot go on; the message says why and what to do."""
 
 
-class Label(msgspec.Struct, frozen=True):
-    """A true price that will arrive on a day."""
+class PendingActual(msgspec.Struct, frozen=True):
+    """An actual that will arrive on a day."""
 
     day: int
     prediction_id: str
-    price: float
+    value: float
 
 
 class Demo:
-    """One play: the world, the running product, and the prices still on their way."""
+    """One play: the traffic, the running product, and the actuals that have not arrived yet."""
 
-    def __init__(self, settings: Settings, world: World, engine: Engine, retrain: tuple[str, ...]) -> None:
-        self.settings, self.world, self.engine = settings, world, engine
-        self.drift, *self.answers = jobs(retrain)
-        self.labels: list[Label] = []
+    def __init__(
+        self, settings: Settings, simulated: SimulatedTraffic, database: DatabaseClient, retrain: tuple[str, ...]
+    ) -> None:
+        self.settings, self.simulated, self.database = settings, simulated, database
+        self.drift, *self.reactions = jobs(retrain)
+        self.pending: list[PendingActual] = []
         self.state = ""
-        self.told: set[str] = set()
+        self.reported: set[str] = set()
 
     def play(self, days: int) -> None:
         """Play the days; raises `DemoError`."""
         with tqdm(total=days, unit="day", desc="playing", smoothing=0.1) as bar:
             for day in range(1, days + 1):
                 if day == CHANGE_DAY:
-                    bar.write(f"day {day}: the world changes: fewer rooms, poorer neighbours, and prices fall further")
+                    bar.write(f"day {day}: the traffic changes: {self.simulated.change}")
                 steps = STEPS_OF_LAST_DAY if day == days else 1
                 for step in range(steps):
                     self.set_clock(timedelta(days=day - 1 + (step + 1) / steps))
-                    self.ask(day, HOMES_A_DAY // steps)
-                if arrived := self.tell(day):
-                    bar.write(f"day {day}: {arrived} true prices arrive at once") if arrived > MOST_ROWS else None
-                self.judge(day, bar)
+                    self.send_requests(day, rows_per_day(self.simulated.product) // steps)
+                if (arrived := self.send_actuals(day)) > BATCH_ROWS:
+                    bar.write(f"day {day}: {arrived} actuals arrive at once")
+                self.run_jobs(day, bar)
                 bar.update()
 
     def set_clock(self, ahead: timedelta) -> None:
-        """Shift the clock, and wait until everybody has seen it."""
+        """Shift the clock, and wait until every process has seen it."""
         clock.set_shift(self.settings.home, ahead)
         time.sleep(clock.LOOK_SECONDS + 0.1)
 
-    def ask(self, day: int, count: int) -> None:
-        """Ask for predictions of a day's homes; some of them will be sold."""
-        homes = self.world.homes(day, count)
-        answer = self.post("/v1/predict/batch", {"rows": [{"features": home.features} for home in homes]})
-        sold = (LABELS_QUIET if day < CHANGE_DAY else LABELS_CHANGED) * count // HOMES_A_DAY
-        self.labels += [
-            Label(arrival(day), answered["prediction_id"], home.price)
-            for home, answered in zip(homes[:sold], answer["predictions"], strict=False)
-        ]
-
-    def tell(self, day: int) -> int:
-        """Send the true prices that are due; their number."""
-        due = [label for label in self.labels if label.day <= day]
-        self.labels = [label for label in self.labels if label.day > day]
-        for first in range(0, len(due), MOST_ROWS):
-            items = [
-                {"prediction_id": label.prediction_id, "value": label.price} for label in due[first : first + MOST_ROWS]
+    def send_requests(self, day: int, count: int) -> None:
+        """Request predictions of a day's rows; for some of them an actual will arrive."""
+        left = actuals_per_day(self.simulated.product, day) * count // rows_per_day(self.simulated.product)
+        for first in range(0, count, BATCH_ROWS):
+            rows = self.simulated.rows(day, min(BATCH_ROWS, count - first))
+            response = self.post("/v1/predict/batch", {"rows": [{"features": row.features} for row in rows]})
+            self.pending += [
+                PendingActual(arrival(day), prediction["prediction_id"], row.actual)
+                for row, prediction in zip(rows[:left], response["predictions"], strict=False)
             ]
+            left = max(left - len(rows), 0)
+
+    def send_actuals(self, day: int) -> int:
+        """Send the actuals that are due; their number."""
+        due = [actual for actual in self.pending if actual.day <= day]
+        self.pending = [actual for actual in self.pending if actual.day > day]
+        for first in range(0, len(due), BATCH_ROWS):
+            batch = due[first : first + BATCH_ROWS]
+            items = [{"prediction_id": actual.prediction_id, "value": actual.value} for actual in batch]
             self.post("/v1/actuals", {"actuals": items})
         return len(due)
 
-    def judge(self, day: int, bar: "tqdm[Any]") -> None:
-        """Compare as the hourly job does; if that asks for a retraining, retrain and promote."""
+    def run_jobs(self, day: int, bar: "tqdm[Any]") -> None:
+        """Compare as the hourly job does; if that requests a retraining, retrain and promote."""
         bar.set_postfix_str("drift")
         self.run(self.drift)
-        newest = select(drift_runs.c.state).order_by(drift_runs.c.period.desc()).limit(1)
-        with self.engine.connect() as connection:
-            state = str(connection.execute(newest).scalar())
-            waiting = connection.execute(
-                select(retrain_requests.c.reason).where(retrain_requests.c.state == "waiting")
-            ).scalar()
+        with self.database.connect() as connection:
+            run = drift_history.newest_run(connection)
+            waiting = retrain_requests.newest(connection, 1, retrain_requests.WAITING)
+        state = "" if run is None else run.state
         if state != self.state:
-            bar.write(f"day {day}: drift run says: {state}")
+            bar.write(f"day {day}: state of the drift run: {state}")
             self.state = state
-        if waiting is None:
+        if not waiting:
             bar.set_postfix_str("")
             return
-        bar.write(f"day {day}: retraining is asked for: {waiting}")
-        for job in self.answers:
+        bar.write(f"day {day}: a retraining is requested: {waiting[0].reason}")
+        for job in self.reactions:
             bar.set_postfix_str(job.name)
             self.run(job)
-        with self.engine.connect() as connection:
-            outcome = connection.execute(
-                select(retrain_requests.c.outcome).order_by(retrain_requests.c.id.desc()).limit(1)
-            ).scalar()
-        bar.write(f"day {day}: {outcome}")
+        with self.database.connect() as connection:
+            (newest,) = retrain_requests.newest(connection, 1)
+        bar.write(f"day {day}: {newest.outcome}")
         for ended in self.promotions():
             bar.write(f"day {day}: promotion {ended.outcome}: {ended.message}")
         bar.write(f"day {day}: version {self.serving()} serves")
 
     def promotions(self) -> list[ledger_entries.Entry]:
-        """How promotions ended that nobody was told of, the oldest first."""
-        with self.engine.connect() as connection:
-            ends = ledger.ends(connection, self.world.product.name)
-        new = [entry for entry in reversed(ends) if entry.key not in self.told]
-        self.told |= {entry.key for entry in new}
+        """The ends of promotions that were not reported yet, the oldest first."""
+        with self.database.connect() as connection:
+            ends = ledger.ends(connection, self.simulated.product.name)
+        new = [entry for entry in reversed(ends) if entry.key not in self.reported]
+        self.reported |= {entry.key for entry in new}
         return new
 
     def run(self, job: Process) -> None:
-        """Run a job as the schedule does, and again where that one is at it; raises `DemoError` when it fails."""
+        """Run a job as the schedule does, again while another run of it is at work; raises `DemoError` if it fails."""
         for _ in range(TRIES):
             with (self.settings.home / "logs" / "demo.log").open("ab") as output:
                 status = run_job(self.settings, job, output)
@@ -193,20 +194,31 @@ class Demo:
         return msgspec.json.decode(text)
 
 
+def rows_per_day(product: Product) -> int:
+    """Predictions per day: enough for a comparison of one day."""
+    return math.ceil(ROWS_PER_DAY * product.drift.min_rows)
+
+
+def actuals_per_day(product: Product, day: int) -> int:
+    """For how many of a day's predictions an actual will arrive."""
+    share = ACTUALS_QUIET if day < CHANGE_DAY else ACTUALS_CHANGED
+    return min(math.ceil(share * product.drift.min_labels), rows_per_day(product))
+
+
 def arrival(day: int) -> int:
-    """The day on which the prices of a day's homes are known."""
+    """The day on which the actuals of a day's predictions arrive."""
     return max(day + DELAY_DAYS, SILENT_UNTIL) if day >= CHANGE_DAY else day + DELAY_DAYS
 
 
-def check(settings: Settings, engine: Engine) -> None:
+def check(settings: Settings, database: DatabaseClient) -> None:
     """Raise `DemoError` unless everything runs, on a state that nobody needs."""
     for process in services(settings):
         if not is_ready(process.health):
             raise DemoError(f"{process.name} does not answer; start `make run` in another terminal and wait for it")
     if clock.shift():
         raise DemoError("the demo was played on this state; stop `make run`, `make clean`, and start it again")
-    with engine.connect() as connection:
-        count = connection.execute(select(func.count()).select_from(predictions)).scalar() or 0
+    with database.connect() as connection:
+        count = traffic.count(connection)
     if count > FEW:
         raise DemoError(
             f"{settings.home} holds {count} predictions, and the demo would shift their clock by {DAYS} days for good; "
@@ -218,36 +230,36 @@ def main() -> int:
     """Play once. Exit status: 0 done, 1 it cannot be played or went wrong."""
     parser = argparse.ArgumentParser(prog="beacon_laptop.demo", description=__doc__)
     parser.add_argument("--days", type=int, default=DAYS)
-    parser.add_argument("--seed", type=int, default=0, help="of the homes")
+    parser.add_argument("--seed", type=int, default=0, help="of the simulated traffic")
     parser.add_argument("--retrain", default="--folds 3 --repeats 1", help="arguments of jobs/retrain.py")
-    given = parser.parse_args()
+    options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     began = time.monotonic()
     try:
         clean_credentials()
         settings = load_settings()
         product = load_product(settings.product)
-        engine = open_store(settings.database)
-        check(settings, engine)
-        world = World(product, given.seed)
-        Demo(settings, world, engine, tuple(given.retrain.split())).play(given.days)
-    except (DemoError, ConfigurationError, DataError, ReleaseError) as error:
-        say(f"demo: {word(error)}")
+        database = DatabaseClient(settings.database)
+        check(settings, database)
+        simulated = SimulatedTraffic(product, options.seed)
+        Demo(settings, simulated, database, tuple(options.retrain.split())).play(options.days)
+    except (DemoError, ConfigurationError, DataError, DatabaseUnavailableError, ReleaseError) as error:
+        report(f"demo: {word(error)}")
         return 1
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     console = f"http://{settings.host}:{settings.console_port}"
     lines = [
-        f"\n{given.days} days played in {time.monotonic() - began:.0f} s. Look at",
+        f"\n{options.days} days played in {time.monotonic() - began:.0f} s. Look at",
         "",
-        f"  how it stands now         {console}/",
+        f"  the state now             {console}/",
         f"  drift, run by run         {console}/drift",
         f"  models and verdicts       {console}/models",
         f"  what served when          {console}/promotions",
-        f"  what the jobs did         {console}/jobs",
+        f"  runs of the jobs          {console}/jobs",
         f"  experiments               {settings.mlflow_address}",
     ]
-    say("\n".join(lines))
+    report("\n".join(lines))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Requests to paste: a row of the bundled sample, by its features and by its entity."""
+"""Example requests to paste: a row of the product's sample, by its features and by its entity."""
 
 import json
 import math
@@ -11,13 +11,13 @@ Row = dict[str, float | int]
 Body = dict[str, object]
 
 
-def questions(product: Product) -> list[Body]:
+def example_requests(product: Product) -> list[Body]:
     """Two requests for a prediction."""
     number, features = _fullest_row(product)
     return [{"entity": {product.entity.key: number}}, {"features": features}]
 
 
-def curl_line(url: str, body: Body) -> str:
+def curl_command(url: str, body: Body) -> str:
     """A shell command that sends `body` to the prediction route `url`."""
     return shlex.join(["curl", "-s", url, "-H", "content-type: application/json", "-d", json.dumps(body)])
 
@@ -25,8 +25,8 @@ def curl_line(url: str, body: Body) -> str:
 def _fullest_row(product: Product) -> tuple[int, Row]:
     """Number (from 1) and known features of the first row that lacks nothing, else of the one that lacks least.
 
-    Where the sample cannot be read they are made up of product.yaml's examples: the model in service came from
-    elsewhere, and whoever trains on the sample says what is wrong with it.
+    Where the sample cannot be read the examples of product.yaml take its place: the model in service came from
+    elsewhere, and a training on the sample reports what is wrong with it.
     """
     number, fullest = 1, {feature.name: feature.example for feature in product.features}
     most = 0

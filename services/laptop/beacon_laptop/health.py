@@ -1,4 +1,4 @@
-"""Asking a service on this machine whether it is ready, or anything else."""
+"""Requests to the services of this machine: whether one is ready, and what it responds."""
 
 import contextlib
 import http.client
@@ -10,40 +10,40 @@ from urllib.parse import urlsplit
 PROBE_SECONDS = 2.0
 
 
-class Answer(NamedTuple):
-    """What came back; status 0 where nothing did, and then `text` says why."""
+class ProbeResponse(NamedTuple):
+    """The response of a service; status 0 where there is none, and then `text` says why."""
 
     status: int
     text: str
 
     @property
     def reason(self) -> str:
-        """Why it was refused, in a service's own words where it has any."""
+        """Why it was refused: the error message of the service, where its response has one."""
         with contextlib.suppress(ValueError, TypeError, KeyError):
             return str(json.loads(self.text)["error"])
         return self.text.strip()
 
 
-def ask(
+def probe(
     url: str, body: object = None, headers: Mapping[str, str] | None = None, seconds: float = PROBE_SECONDS
-) -> Answer:
-    """GET `url`, or POST `body` to it as JSON. Goes past any proxy."""
+) -> ProbeResponse:
+    """GET `url`, or POST `body` to it as JSON. Uses no proxy."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=seconds)
     try:
         if body is None:
             connection.request("GET", parts.path, headers=headers or {})
         else:
-            given = {"Content-Type": "application/json", **(headers or {})}
-            connection.request("POST", parts.path, json.dumps(body), given)
-        answer = connection.getresponse()
-        return Answer(answer.status, answer.read().decode(errors="replace"))
+            sent = {"Content-Type": "application/json", **(headers or {})}
+            connection.request("POST", parts.path, json.dumps(body), sent)
+        response = connection.getresponse()
+        return ProbeResponse(response.status, response.read().decode(errors="replace"))
     except (OSError, http.client.HTTPException) as error:
-        return Answer(0, str(error) or type(error).__name__)
+        return ProbeResponse(0, str(error) or type(error).__name__)
     finally:
         connection.close()
 
 
 def is_ready(url: str) -> bool:
-    """Whether GET `url` answers 200 soon. An empty one: nobody answers, nobody is waited for."""
-    return not url or ask(url).status == http.client.OK
+    """Whether GET `url` answers 200 soon; true for an empty one, which belongs to a process without a port."""
+    return not url or probe(url).status == http.client.OK

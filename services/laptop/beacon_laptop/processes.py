@@ -13,9 +13,9 @@ import msgspec
 from beacon_core.platform.settings import PREFIX, ROOT, Settings
 
 ENVIRONMENTS = ROOT / ".venvs"
-# A laptop does something else, too, and everything on it at once: an answer within some seconds is better than a 503 or
-# a page that calls the product unwell.
-PATIENT = {
+# A laptop runs everything at once, and other programs too: a slow answer is better than a 503, or than a page that
+# calls the product unhealthy.
+LAPTOP_LIMITS = {
     f"{PREFIX}FEATURES_TIMEOUT_SECONDS": "10",
     f"{PREFIX}ONLINE_STORE_TIMEOUT_SECONDS": "5",
     f"{PREFIX}INFERENCE_METRICS_TIMEOUT_SECONDS": "2",
@@ -30,7 +30,7 @@ class Process(msgspec.Struct, frozen=True):
     environment: str
     arguments: tuple[str, ...]
     health: str = ""
-    """URL that answers 200 once the process does its work; empty for one that answers nobody."""
+    """URL that answers 200 once the process does its work; empty for one without a port."""
 
     @property
     def python(self) -> Path:
@@ -88,13 +88,13 @@ def training(arguments: Sequence[str] = (), *, by_dvc: bool = False) -> Process:
 
 
 def promotion(*arguments: str, name: str = "promote") -> Process:
-    """The job that promotes and takes back; its dark instances are processes of this package."""
+    """The job that promotes and rolls back; its dark instances are processes of this package."""
     script = str(ROOT / "jobs" / "promote.py")
     return Process(name, "promotion", (script, *arguments))
 
 
 def variables(settings: Settings, given: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The environment of every process: what was given, else a laptop's defaults; the settings' paths, whole."""
+    """The environment of every process: the given variables, else a laptop's defaults; paths are absolute."""
     threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     own = settings.environment() | {
         f"{PREFIX}INFERENCE_METRICS_URL": f"http://{settings.host}:{settings.inference_metrics_port}",
@@ -105,7 +105,7 @@ def variables(settings: Settings, given: Mapping[str, str] = os.environ) -> dict
         "NO_PROXY": ",".join(filter(None, [given.get("NO_PROXY", ""), "127.0.0.1", "localhost", settings.host])),
     }
     own["no_proxy"] = own["NO_PROXY"]
-    defaults = {**dict.fromkeys(threads, "1"), **PATIENT, **_revision()}
+    defaults = {**dict.fromkeys(threads, "1"), **LAPTOP_LIMITS, **_revision()}
     return {**defaults, **{name: text for name, text in given.items() if text or name not in defaults}, **own}
 
 
@@ -116,5 +116,5 @@ def _revision() -> dict[str, str]:
     if git is None:
         return {}
     command = [git, "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12"]
-    said = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()  # noqa: S603
-    return {f"{PREFIX}BUILD_REVISION": said} if said else {}
+    described = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()  # noqa: S603
+    return {f"{PREFIX}BUILD_REVISION": described} if described else {}

@@ -13,8 +13,8 @@ from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import Settings, clean_credentials, load_settings, make_home
 from beacon_laptop.health import is_ready
 from beacon_laptop.processes import services, training, variables
+from beacon_laptop.reporter import report
 from beacon_laptop.supervision import START_SECONDS, STOP_SECONDS, kill_group, popen
-from beacon_laptop.terminal import say
 
 POLL_SECONDS = 0.25
 
@@ -27,11 +27,15 @@ def main() -> int:
         load_product(settings.product)
         make_home(settings)
     except ConfigurationError as error:
-        say(f"beacon cannot start: {word(error)}")
+        report(f"beacon cannot start: {word(error)}")
         return 2
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     command = training(sys.argv[1:], by_dvc=True).command
-    with contextlib.suppress(KeyboardInterrupt), registry(settings), ended(popen(command, variables(settings))) as job:
+    with (
+        contextlib.suppress(KeyboardInterrupt),
+        registry(settings),
+        terminating(popen(command, variables(settings))) as job,
+    ):
         return job.wait()
     return 128 + signal.SIGINT
 
@@ -43,9 +47,9 @@ def registry(settings: Settings) -> Iterator[None]:
     if settings.mlflow_url or is_ready(mlflow.health):
         yield
         return
-    say(f"beacon: starting {mlflow.name} for this run")
+    report(f"beacon: starting {mlflow.name} for this run")
     file = settings.home / "mlflow.log"
-    with file.open("ab") as log, ended(popen(mlflow.command, variables(settings), log)) as server:
+    with file.open("ab") as log, terminating(popen(mlflow.command, variables(settings), log)) as server:
         deadline = time.monotonic() + START_SECONDS
         while not is_ready(mlflow.health):
             if server.poll() is not None or time.monotonic() > deadline:
@@ -55,8 +59,8 @@ def registry(settings: Settings) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def ended(process: "subprocess.Popen[bytes]") -> Iterator["subprocess.Popen[bytes]"]:
-    """Whatever happens, nothing of the process stays."""
+def terminating(process: "subprocess.Popen[bytes]") -> Iterator["subprocess.Popen[bytes]"]:
+    """Terminate the process group of `process` after the block, however the block ends."""
     try:
         yield process
     finally:

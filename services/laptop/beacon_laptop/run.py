@@ -1,7 +1,7 @@
 """`make run`: train a first model if there is none, then serve everything on this machine until told to stop.
 
-Whatever ends, the whole is told: a process that dies is restarted and named, one that cannot stay up or does not
-answer ends everything, and everything goes when this process goes (see leash.py).
+A process that ends is restarted and named. One that does not stay up, or does not answer, ends everything. Everything
+ends with this process (see die_with_parent.py).
 """
 
 import argparse
@@ -19,16 +19,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from beacon_core.data.database import DatabaseUnavailableError, migrate_at
 from beacon_core.domain.errors import ConfigurationError
 from beacon_core.domain.masking import word
 from beacon_core.model_package.release import read_release
 from beacon_core.platform.locks import BusyError, exclusive
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import PREFIX, Settings, clean_credentials, load_settings, make_home
-from beacon_laptop.example import Body, curl_line, questions
-from beacon_laptop.health import ask, is_ready
+from beacon_laptop.example import Body, curl_command, example_requests
+from beacon_laptop.health import is_ready, probe
 from beacon_laptop.ports import PortError, check_ports
 from beacon_laptop.processes import Process, services, training, variables
+from beacon_laptop.reporter import log_end, new_lines, report, user_message
 from beacon_laptop.supervision import (
     START_SECONDS,
     STOP_SECONDS,
@@ -38,13 +40,12 @@ from beacon_laptop.supervision import (
     popen,
     socket_folder,
 )
-from beacon_laptop.terminal import log_end, new_lines, say, told
 
 POLL_SECONDS = 0.25
 PROBE_EVERY_SECONDS = 5.0
 FIRST_ANSWER_SECONDS = 15.0
-ANSWERED = range(200, 500)
-"""Statuses of an answer that is the service's own word: of the prediction, or of what is wrong with the request."""
+PREDICTION_STATUSES = range(200, 500)
+"""Statuses of a response that holds a prediction, or says what is wrong with the request."""
 SILENT_SECONDS = 60.0
 """How long a service that once was ready may go without an answer."""
 RESTARTS = 5
@@ -52,15 +53,15 @@ RESTART_WINDOW_SECONDS = 120.0
 
 
 class UsageError(Exception):
-    """It cannot start as asked; nothing was started."""
+    """It cannot start with these options; nothing was started."""
 
 
 class LaptopError(Exception):
-    """The whole has to end; the message says why."""
+    """Everything has to stop; the message says why."""
 
 
 class StoppedError(Exception):
-    """Somebody asked for the end."""
+    """A stop was requested."""
 
 
 def main() -> int:
@@ -74,16 +75,18 @@ def main() -> int:
     try:
         clean_credentials()
         settings = load_settings()
-        bodies = questions(load_product(settings.product))
+        bodies = example_requests(load_product(settings.product))
         make_home(settings)
         with only_one(settings.home):
             check_ports(settings)
+            with contextlib.suppress(DatabaseUnavailableError):  # who needs it waits for it
+                migrate_at(settings.database)
             Laptop(settings, training(shlex.split(arguments.train)), stop).run(bodies)
     except (UsageError, ConfigurationError, PortError) as error:
-        say(f"beacon cannot start: {word(error)}")
+        report(f"beacon cannot start: {word(error)}")
         return 2
     except LaptopError as error:
-        say(f"beacon ends: {error}")
+        report(f"beacon ends: {error}")
         return 1
     return 0
 
@@ -101,11 +104,11 @@ def only_one(home: Path) -> Iterator[None]:
         yield
 
 
-def tell(log: BinaryIO) -> None:
-    """Say what a job has written to its log since the last time, as far as it is meant for people."""
+def report_progress(log: BinaryIO) -> None:
+    """Report what a job has logged since the last time, as far as it is meant for the user."""
     for line in new_lines(log):
-        if (text := told(line)) is not None:
-            say(f"  {text}")
+        if (text := user_message(line)) is not None:
+            report(f"  {text}")
 
 
 class Laptop:
@@ -127,28 +130,28 @@ class Laptop:
                 raise UsageError(f"{process.python} does not exist; `make run` builds it")
 
     def run(self, bodies: list[Body]) -> None:
-        """Start, announce, watch; whatever the reason for the end, nothing is left running. Raises `LaptopError`.
+        """Start, announce, watch; however it ends, nothing is left running. Raises `LaptopError`.
 
-        `bodies` are the requests that a person is shown to begin with.
+        `bodies` are the example requests.
         """
         with socket_folder() as folder:
             self.supervisor = Supervisor(
                 self.services, self.environment, self.settings.home, Path(folder) / "supervisor.sock"
             )
             try:
-                self.bring_up()
-                self.ask_first(bodies)
+                self.start_services()
+                self.warm_up(bodies)
                 self.start([process for process in self.services if not process.health])
                 self.announce(bodies)
                 self.watch()
             except StoppedError as reason:
-                say(f"\nbeacon: {reason}, stopping everything")
+                report(f"\nbeacon: {reason}, stopping everything")
             finally:
                 began = time.monotonic()
                 self.supervisor.stop()
-            say(f"beacon: stopped in {time.monotonic() - began:.1f} s")
+            report(f"beacon: stopped in {time.monotonic() - began:.1f} s")
 
-    def bring_up(self) -> None:
+    def start_services(self) -> None:
         """Start every service that answers; the ones that need a model wait for the first one to be trained."""
         self.wait_for_supervisor()
         first, *others = [process for process in self.services if process.health]
@@ -171,7 +174,7 @@ class Laptop:
 
     def start(self, processes: list[Process]) -> None:
         """Start `processes` all at once and wait until each is ready; raises `LaptopError` when one is not in time."""
-        say("beacon: starting " + ", ".join(process.name for process in processes))
+        report("beacon: starting " + ", ".join(process.name for process in processes))
         began = time.monotonic()
         for process in processes:
             self.supervisor.start(process.name)
@@ -182,10 +185,10 @@ class Laptop:
             for process in [process for process in waiting if is_ready(process.health)]:
                 waiting.remove(process)
                 if process.health:
-                    say(f"  {process.name:<16} ready after {time.monotonic() - began:.1f} s")
+                    report(f"  {process.name:<16} ready after {time.monotonic() - began:.1f} s")
             if waiting and time.monotonic() - began > START_SECONDS:
                 raise LaptopError(
-                    f"{self.late(waiting[0])} within {START_SECONDS:.0f} s\n{self.log_of(waiting[0].name)}"
+                    f"{self.no_answer(waiting[0])} within {START_SECONDS:.0f} s\n{self.log_of(waiting[0].name)}"
                 )
 
     def train(self) -> None:
@@ -193,17 +196,17 @@ class Laptop:
 
         Raises `LaptopError` when it fails.
         """
-        say("beacon: no model yet; training the first one")
+        report("beacon: no model yet; training the first one")
         file = log_file(self.supervisor.logs, self.job.name)
         with file.open("ab") as log, file.open("rb") as written:
             written.seek(0, os.SEEK_END)
-            # A file is no terminal: whatever else is set, it gets one shape.
+            # The log file is always JSON, whatever the setting.
             job = popen(self.job.command, self.environment | {f"{PREFIX}LOG_FORMAT": "json"}, log)
             try:
                 while (status := job.poll()) is None:
                     self.pause()
                     self.check_processes()
-                    tell(written)
+                    report_progress(written)
             finally:
                 # Also after its end: nothing it started may stay.
                 kill_group(job.pid, signal.SIGTERM)
@@ -211,36 +214,38 @@ class Laptop:
                     job.wait(timeout=STOP_SECONDS)
                 kill_group(job.pid, signal.SIGKILL)
                 job.wait()
-                tell(written)
+                report_progress(written)
         if status != 0:
             raise LaptopError(f"training the first model failed (status {status})\n{self.log_of(self.job.name)}")
         if not self.settings.release_file.exists():
             raise LaptopError(f"training ended without a release in {self.settings.release_file}")
 
-    def ask_first(self, bodies: list[Body]) -> None:
-        """Ask once what people ask first, all the way: ready is what answers. Raises `LaptopError` when it does not.
+    def warm_up(self, bodies: list[Body]) -> None:
+        """Send the first requests of a user, so that nobody waits for what is made at its first use.
 
-        Nobody who was told that all is ready waits for what is made at its first use.
+        Raises `LaptopError` when there is no response.
         """
         began = time.monotonic()
-        # Marked as no traffic, so that the prediction log does not have it.
+        # Synthetic requests, so that the prediction log does not have them.
         headers = {"Beacon-Synthetic": "true", "X-API-Key": self.settings.api_key}
         for body in bodies:
-            while (answer := ask(self.prediction_url, body, headers, FIRST_ANSWER_SECONDS)).status not in ANSWERED:
+            while (
+                response := probe(self.prediction_url, body, headers, FIRST_ANSWER_SECONDS)
+            ).status not in PREDICTION_STATUSES:
                 if time.monotonic() - began > START_SECONDS:
-                    message = f"{self.prediction_url} has no prediction: {answer.status} {answer.reason}"
+                    message = f"{self.prediction_url} has no prediction: {response.status} {response.reason}"
                     raise LaptopError(f"{message}\n{self.log_of('inference')}")
                 self.pause()
                 self.check_processes()
-            if answer.status != http.client.OK:
-                say(f"beacon: the example below is refused, {answer.status}: {answer.reason}")
+            if response.status != http.client.OK:
+                report(f"beacon: the example below is refused, {response.status}: {response.reason}")
         console = f"http://{self.settings.host}:{self.settings.console_port}"
         for page in ("/", f"/models/{read_release(self.settings.release_file).model.version}"):
-            ask(console + page, seconds=FIRST_ANSWER_SECONDS)  # what it shows is up to the page
-        say(f"  first predictions and pages after {time.monotonic() - began:.1f} s")
+            probe(console + page, seconds=FIRST_ANSWER_SECONDS)  # what it shows is up to the page
+        report(f"  first predictions and pages after {time.monotonic() - began:.1f} s")
 
     def announce(self, bodies: list[Body]) -> None:
-        """Say what is there and how to ask it."""
+        """Report the addresses, and two requests to paste."""
         settings = self.settings
         host = f"http://{settings.host}"
         metrics = (settings.inference_metrics_port, settings.features_metrics_port)
@@ -255,13 +260,13 @@ class Laptop:
             "",
             "Ask for a prediction, by entity or by features:",
             "",
-            *[curl_line(self.prediction_url, body) for body in bodies],
+            *[curl_command(self.prediction_url, body) for body in bodies],
             "",
         ]
-        say("\n".join(lines))
+        report("\n".join(lines))
 
     def watch(self) -> None:
-        """Until somebody asks for the end; raises `LaptopError` when a service cannot be kept up."""
+        """Until a stop is requested; raises `LaptopError` when a service cannot be kept up."""
         answered = dict.fromkeys(self.services, time.monotonic())
         probe_at = 0.0
         while True:
@@ -273,14 +278,16 @@ class Laptop:
                 if is_ready(process.health):
                     answered[process] = time.monotonic()
                 elif time.monotonic() - last > SILENT_SECONDS:
-                    raise LaptopError(f"{self.late(process)} for {SILENT_SECONDS:.0f} s\n{self.log_of(process.name)}")
+                    raise LaptopError(
+                        f"{self.no_answer(process)} for {SILENT_SECONDS:.0f} s\n{self.log_of(process.name)}"
+                    )
             probe_at = time.monotonic() + PROBE_EVERY_SECONDS
 
     def pause(self) -> None:
-        """Wait a moment; raises `StoppedError` when the end is asked for, `LaptopError` when the supervisor is gone."""
+        """Wait a moment; raises `StoppedError` when a stop is requested, `LaptopError` when the supervisor is gone."""
         if self.stop.wait(POLL_SECONDS):
             raise StoppedError("told to stop")
-        # `make` that is killed takes nobody with it by itself.
+        # A killed `make` does not stop its children.
         if "MAKELEVEL" in os.environ and os.getppid() != self.parent:
             raise StoppedError("make has ended")
         if gone := self.supervisor.gone():
@@ -296,25 +303,23 @@ class Laptop:
             return
         for name, state in states.items():
             if state.name == "FATAL":
-                raise LaptopError(
-                    f"{name} ends again and again ({self.supervisor.last_exit(name)})\n{self.log_of(name)}"
-                )
+                raise LaptopError(f"{name} does not stay up ({self.supervisor.last_exit(name)})\n{self.log_of(name)}")
             if state.pid and self.pids[name] and state.pid != self.pids[name]:
-                self.restarted(name)
+                self.report_restart(name)
             self.pids[name] = state.pid or self.pids[name]
 
-    def restarted(self, name: str) -> None:
-        """Tell of a restart; raises `LaptopError` when there were too many."""
+    def report_restart(self, name: str) -> None:
+        """Report a restart; raises `LaptopError` when there were too many."""
         times = self.restarts[name]
         times.append(time.monotonic())
-        say(f"beacon: {name} ended ({self.supervisor.last_exit(name)}) and is started again\n{self.log_of(name)}")
+        report(f"beacon: {name} ended ({self.supervisor.last_exit(name)}) and is started again\n{self.log_of(name)}")
         while times[0] < times[-1] - RESTART_WINDOW_SECONDS:
             times.popleft()
         if len(times) > RESTARTS:
             raise LaptopError(f"{name} was started {len(times)} times again in {RESTART_WINDOW_SECONDS:.0f} s")
 
-    def late(self, process: Process) -> str:
-        """A sentence's beginning for a service that gives no answer."""
+    def no_answer(self, process: Process) -> str:
+        """The beginning of a sentence about a service that does not answer."""
         return f"{process.name} has not answered {process.health}"
 
     def log_of(self, name: str) -> str:

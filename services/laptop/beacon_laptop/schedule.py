@@ -1,32 +1,29 @@
 """The jobs that run by the clock on a laptop: drift, then retraining if it was asked for, then the promotion.
 
-On a cluster each is a CronJob. Here one process starts one after the other, and again when the hour is over; each job
-ends with it. What a job finds is in its own records; a job that fails before it has any is recorded here.
+On a cluster each is a CronJob. Here one process starts them one after the other, each hour; a job ends with that
+process. A job records its own runs; the failure of a job that recorded none is recorded here.
 """
 
 import signal
 import sys
 import time
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import BinaryIO
 
-from sqlalchemy import func, insert, select
-from sqlalchemy.exc import SQLAlchemyError
-
-from beacon_core.data.database import migrate, open_store
-from beacon_core.data.job_runs import FAILED
-from beacon_core.data.tables import job_runs
+from beacon_core.data import job_runs
+from beacon_core.data.client import DatabaseClient
+from beacon_core.data.database import DatabaseUnavailableError
 from beacon_core.domain.exit_statuses import TRY_AGAIN
 from beacon_core.domain.masking import word
 from beacon_core.platform import clock
 from beacon_core.platform.settings import ROOT, Settings, load_settings
 from beacon_laptop.processes import Process, promotion, training, variables
-from beacon_laptop.retrain import ended
+from beacon_laptop.reporter import report
+from beacon_laptop.retrain import terminating
 from beacon_laptop.supervision import popen
-from beacon_laptop.terminal import say
 
 FIRST_SECONDS = 60.0
-"""A start has enough to do without the jobs, and nothing to compare yet."""
+"""The services start first, and there is nothing to compare yet."""
 
 
 def jobs(arguments: tuple[str, ...] = ()) -> tuple[Process, ...]:
@@ -36,57 +33,44 @@ def jobs(arguments: tuple[str, ...] = ()) -> tuple[Process, ...]:
     """
     drift = Process("drift", "drift-profiling", (str(ROOT / "jobs" / "drift.py"),))
     retraining = training(("--trigger", "requests", "--jobs", "1", *arguments))
-    # The promoter may be at it already: this one waits until it knows what came of it.
+    # The promoter may be at work already: this one waits until that has ended.
     return (drift, retraining, promotion("run", "--wait", "180"))
 
 
 def run_job(settings: Settings, job: Process, output: BinaryIO | None = None) -> int:
     """Run a job to its end; its exit status. A failure that left no record gets one."""
-    begun = _newest(settings)
-    started = clock.now()
-    with ended(popen(job.command, variables(settings), output)) as process:
-        status = process.wait()
-    if status not in {0, TRY_AGAIN}:
-        say(f"{job.name} ended with status {status}")
-        _record(settings, job, begun, started, status)
+    database = DatabaseClient(settings.database)
+    try:
+        before = _newest_number(database)
+        started_at = clock.now()
+        with terminating(popen(job.command, variables(settings), output)) as process:
+            status = process.wait()
+        if status not in {0, TRY_AGAIN}:
+            report(f"{job.name} ended with status {status}")
+            log = settings.home / "logs" / "schedule.log"
+            error = f"ended with status {status}; its last lines are in {log}"
+            _record_failure(database, job.name, before, started_at, error)
+    finally:
+        database.close()
     return status
 
 
-def _newest(settings: Settings) -> int:
-    """The number of the newest record of any job; 0 where there is none, or no store."""
+def _newest_number(database: DatabaseClient) -> int:
+    """The number of the newest record of any job; 0 where there is none, or no database."""
     try:
-        engine = open_store(settings.database)
-        try:
-            migrate(engine)
-            with engine.connect() as connection:
-                return connection.execute(select(func.max(job_runs.c.id))).scalar() or 0
-        finally:
-            engine.dispose()
-    except (SQLAlchemyError, OSError):
+        with database.connect() as connection:
+            return job_runs.newest_number(connection)
+    except DatabaseUnavailableError:
         return 0
 
 
-def _record(settings: Settings, job: Process, begun: int, started: datetime, status: int) -> None:
-    failed = select(func.count()).where(job_runs.c.id > begun, job_runs.c.job == job.name, job_runs.c.state == FAILED)
-    row = {
-        "job": job.name,
-        "period": started.astimezone(UTC).isoformat(),
-        "stage": "start",
-        "state": FAILED,
-        "started_at": started,
-        "ended_at": clock.now(),
-        "error": f"ended with status {status}; its last lines are in {settings.home / 'logs' / 'schedule.log'}",
-    }
+def _record_failure(database: DatabaseClient, job: str, before: int, started_at: datetime, error: str) -> None:
     try:
-        engine = open_store(settings.database)
-        try:
-            with engine.begin() as connection:
-                if not connection.execute(failed).scalar():
-                    connection.execute(insert(job_runs).values(row))
-        finally:
-            engine.dispose()
-    except (SQLAlchemyError, OSError) as error:
-        say(f"the failure of {job.name} cannot be recorded: {word(error)}")
+        with database.begin() as connection:
+            if not job_runs.has_failed(connection, job, before):
+                job_runs.add_failure(connection, job, "start", started_at, error)
+    except DatabaseUnavailableError as reason:
+        report(f"the failure of {job} cannot be recorded: {word(reason)}")
 
 
 def main() -> int:

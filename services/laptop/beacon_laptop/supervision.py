@@ -18,13 +18,13 @@ from typing import Any
 import msgspec
 
 from beacon_core.platform.settings import ROOT
-from beacon_laptop import leash
+from beacon_laptop import die_with_parent
 from beacon_laptop.processes import Process
 
-LEASH = (sys.executable, "-I", str(Path(leash.__file__)))
+DIE_WITH_PARENT = (sys.executable, "-I", str(Path(die_with_parent.__file__)))
 GROUP = "beacon"
 START_SECONDS = 300.0
-"""How long a service may take to be ready: seconds, unless the machine has something else to do, too."""
+"""How long a service may take to be ready: seconds, more than enough on an idle machine."""
 CONFIG_FILE = "supervisord.conf"
 PLAIN = re.compile(r"[\w./-]+", re.ASCII)
 MOST_FOLDER = 60
@@ -74,7 +74,7 @@ supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
     # One group, because supervisord stops one group after the other.
     names = ",".join(process.name for process in processes)
     group = f"\n[group:{GROUP}]\nprograms = {names}\n"
-    commands = {_variable(process): shlex.join([*LEASH, *process.command]) for process in processes}
+    commands = {_variable(process): shlex.join([*DIE_WITH_PARENT, *process.command]) for process in processes}
     text = head + group + "".join(map(_section, processes))
     return Configuration(text, {"SUPERVISED_FOLDER": str(ROOT), **commands})
 
@@ -117,10 +117,10 @@ def log_file(logs: Path, name: str) -> Path:
 def popen(
     command: list[str], environment: Mapping[str, str], output: Any = None, folder: Path = ROOT
 ) -> "subprocess.Popen[bytes]":
-    """Start `command` tied to this process, in a session of its own, so that Ctrl-C reaches this process alone."""
+    """Start `command`, which ends with this process, in its own session, so that Ctrl-C reaches this process alone."""
     return subprocess.Popen(  # noqa: S603 (the command is ours)
-        [*LEASH, *command],
-        env={**environment, leash.PARENT: str(os.getpid())},
+        [*DIE_WITH_PARENT, *command],
+        env={**environment, die_with_parent.PARENT: str(os.getpid())},
         cwd=folder,
         stdin=subprocess.DEVNULL,
         stdout=output,
@@ -162,7 +162,7 @@ class Supervisor:
             return None
         return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
 
-    def ask(self, method: str, *arguments: object) -> Any:
+    def call(self, method: str, *arguments: object) -> Any:
         """The supervisor's answer to one call of its XML-RPC interface."""
         transport = _Transport(str(self.sock))
         with xmlrpc.client.ServerProxy("http://localhost/RPC2", transport=transport) as proxy:
@@ -170,11 +170,13 @@ class Supervisor:
 
     def start(self, name: str) -> None:
         """Start the process `name`, without waiting for it."""
-        self.ask("startProcess", f"{GROUP}:{name}", False)
+        self.call("startProcess", f"{GROUP}:{name}", False)
 
     def states(self) -> dict[str, State]:
         """State of every process. What a process that is gone has left of its group is killed on the way."""
-        found = {info["name"]: State(pid=info["pid"], name=info["statename"]) for info in self.ask("getAllProcessInfo")}
+        found = {
+            info["name"]: State(pid=info["pid"], name=info["statename"]) for info in self.call("getAllProcessInfo")
+        }
         for name, state in found.items():
             old = self.groups.get(name, 0)
             if old not in {0, state.pid}:
@@ -184,12 +186,12 @@ class Supervisor:
         return found
 
     def last_exit(self, name: str) -> str:
-        """How the process `name` ended last, in the words of the supervisor's log, which alone keeps them."""
+        """How the process `name` ended last, as the supervisor's log words it, which alone keeps it."""
         log = log_file(self.logs, "supervisord").read_text(encoding="utf-8", errors="replace")
         return log.rpartition(f" exited: {name} (")[2].partition(";")[0].partition(")")[0] if name in log else ""
 
     def stop(self) -> None:
-        """Stop every process, then supervisord; what does not obey is killed."""
+        """Stop every process, then supervisord; what does not stop in time is killed."""
         if self.gone() is None:
             self.process.terminate()
             try:
@@ -197,7 +199,7 @@ class Supervisor:
             except subprocess.TimeoutExpired:
                 kill_group(self.process.pid, signal.SIGKILL)
                 self.process.wait()
-        # Those that lost a killed supervisor were told to stop by their leash; they get the same time for it.
+        # Those that lost a killed supervisor got SIGTERM from the kernel; they get the same time to stop.
         deadline = time.monotonic() + STOP_SECONDS
         groups = [pid for pid in self.groups.values() if pid]
         while any(kill_group(pid, 0) for pid in groups) and time.monotonic() < deadline:
@@ -216,7 +218,7 @@ class _Connection(http.client.HTTPConnection):
 
 
 class _Transport(xmlrpc.client.Transport):
-    """XML-RPC over a unix socket, one connection a call."""
+    """XML-RPC over a unix socket, one connection per call."""
 
     def __init__(self, path: str) -> None:
         super().__init__()

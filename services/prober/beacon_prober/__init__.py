@@ -1,1 +1,1 @@
-"""The prober: asks what serves for a prediction, at each scrape."""
+"""The prober: sends a golden request to the service at each scrape."""

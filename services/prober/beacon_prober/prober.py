@@ -1,9 +1,9 @@
-"""The prober: `python -m beacon_prober.prober service=URL` asks for a prediction at each scrape of /probe?target=.
+"""The prober: `python -m beacon_prober.prober service=URL` sends a golden request at each scrape of /probe?target=.
 
-It answers as blackbox_exporter does, with metrics of one probe, and whoever scrapes sets the pace. The question is a
-golden one of the package that answers, brought from the registry by the digest that the answer names; the probe
-succeeds when the answer is the package's own. A package that cannot be had (yet) is no fault of the service: then
-any sound answer will do, and beacon_probe_compared says so.
+It answers as blackbox_exporter does, with the metrics of one probe; whoever scrapes sets the rate. It sends a golden
+request of the package in service, which it downloads from the registry by the digest that the response names. The
+probe succeeds when the response is the package's golden one. A package that is not available (yet) is no fault of
+the service: then any valid response succeeds, and beacon_probe_compared is 0.
 """
 
 import argparse
@@ -21,8 +21,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from beacon_core.domain.masking import word
 from beacon_core.domain.pins import NAME, Pin
 from beacon_core.domain.product import Product
-from beacon_core.model_package.download import bring
-from beacon_core.model_package.golden import Answer, ask, fault, question
+from beacon_core.model_package.download import download_package
+from beacon_core.model_package.golden import Answer, find_mismatch, golden_features, post_features
 from beacon_core.model_package.manifest import Manifest, PackageError
 from beacon_core.observability import metrics
 from beacon_core.observability.logs import configure_logging
@@ -34,89 +34,89 @@ from beacon_core.platform.settings import Settings
 log = logging.getLogger(__name__)
 
 TIMEOUT_SECONDS = 5.0
-# During a rollout two versions answer in turn: the second or third question meets the version that it is meant for.
+# During a rollout two versions answer in turn: the second or third request meets the version that it is meant for.
 TRIES = 3
 
 
-class Finding(NamedTuple):
-    """One probe: why it failed (empty: it did not), and whether a golden answer was there to compare with."""
+class ProbeResult(NamedTuple):
+    """One probe: why it failed (empty: it did not), and whether its response was compared with a golden one."""
 
     problem: str
     compared: bool = False
 
 
-class Packages:
-    """Manifests by digest; a new one is brought in the background, so that no probe waits for the registry."""
+class ManifestCache:
+    """Manifests by digest; a new one is downloaded in the background, so that no probe waits for the registry."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._known: dict[str, Manifest] = {}
         self._worker = ThreadPoolExecutor(1)
-        self._under_way: Future[None] | None = None
+        self._download: Future[None] | None = None
         self.newest: Manifest | None = None
 
     def find(self, pin: Pin) -> Manifest | None:
-        """The package's manifest, or None while it is not here."""
+        """The package's manifest, or None until it is downloaded."""
         manifest = self._known.get(pin.sha256)
         if manifest is not None:
             self.newest = manifest
-        elif self._under_way is None or self._under_way.done():
-            self._under_way = self._worker.submit(self._bring, pin)
+        elif self._download is None or self._download.done():
+            self._download = self._worker.submit(self._fetch, pin)
         return manifest
 
-    def _bring(self, pin: Pin) -> None:
+    def _fetch(self, pin: Pin) -> None:
         try:
-            manifest = bring(self._settings.mlflow_address, pin, self._settings.models_dir).manifest
+            manifest = download_package(self._settings.mlflow_address, pin, self._settings.models_dir).manifest
         except (RegistryUnavailableError, PackageError, OSError) as error:
-            log.warning("no golden answers of version %s: %s", pin.version, word(error))
+            log.warning("no golden requests of version %s: %s", pin.version, word(error))
             return
         if manifest.golden:
             self._known[pin.sha256] = self.newest = manifest
 
 
 class Prober:
-    """Asks the named targets (name -> URL of a prediction route)."""
+    """Probes the named targets (name -> URL of a prediction route)."""
 
     def __init__(self, settings: Settings, product: Product, targets: dict[str, str]) -> None:
         self._headers = {"Beacon-Synthetic": "true", "X-API-Key": settings.api_key}
         self._example = {feature.name: feature.example for feature in product.features}
-        self._packages = Packages(settings)
+        self._manifests = ManifestCache(settings)
         self.targets = targets
 
     def probe(self, target: str) -> bytes:
         """The metrics of one probe, as text."""
         start = time.perf_counter()
         try:
-            finding = self._ask(self.targets[target])
+            result = self._send(self.targets[target])
         except OSError as error:
-            finding = Finding(f"no answer: {word(error)}")
-        if finding.problem:
-            log.error("%s: %s", target, finding.problem)
+            result = ProbeResult(f"no answer: {word(error)}")
+        if result.problem:
+            log.error("%s: %s", target, result.problem)
         registry = CollectorRegistry()
-        metrics.gauge(metrics.PROBE_SUCCESS, registry).set(not finding.problem)
+        metrics.gauge(metrics.PROBE_SUCCESS, registry).set(not result.problem)
         metrics.gauge(metrics.PROBE_SECONDS, registry).set(time.perf_counter() - start)
-        metrics.gauge(metrics.PROBE_COMPARED, registry).set(finding.compared)
+        metrics.gauge(metrics.PROBE_COMPARED, registry).set(result.compared)
         return generate_latest(registry)
 
-    def _ask(self, url: str) -> Finding:
+    def _send(self, url: str) -> ProbeResult:
         for _ in range(TRIES):
-            manifest = self._packages.newest
+            manifest = self._manifests.newest
             golden = None if manifest is None else manifest.golden[0]
-            features = self._example if manifest is None or golden is None else question(manifest, golden)
-            answer = ask(url, features, TIMEOUT_SECONDS / TRIES, self._headers)
+            features = self._example if manifest is None or golden is None else golden_features(manifest, golden)
+            answer = post_features(url, features, TIMEOUT_SECONDS / TRIES, self._headers)
             pin = _pin(answer)
             if pin is None:
-                return Finding(f"no sound answer: {answer}")
-            found = self._packages.find(pin)
+                return ProbeResult(f"no valid response: {answer}")
+            found = self._manifests.find(pin)
             if found is None:
-                return Finding("")
+                return ProbeResult("")
             if found is manifest and golden is not None:
-                return Finding(fault(answer, manifest, golden), compared=True)
-        return Finding("")
+                return ProbeResult(find_mismatch(answer, manifest, golden), compared=True)
+        return ProbeResult("")
 
 
 def _pin(answer: Answer) -> Pin | None:
-    """The model that a sound answer names; None when the answer is not sound."""
+    """The model that a valid response names; None when the response is not valid."""
     value, model = answer.get("prediction"), answer.get("model")
     if not isinstance(value, float | int) or not math.isfinite(value) or not isinstance(model, dict):
         return None
@@ -156,11 +156,11 @@ def main(settings: Settings) -> int:
     parser = argparse.ArgumentParser(description="probe the prediction route, as blackbox_exporter would")
     parser.add_argument("targets", nargs="+", metavar="NAME=URL", help="a prediction route and its name")
     parser.add_argument("--port", type=int, default=9115)
-    given = parser.parse_args()
-    targets = dict(text.split("=", 1) for text in given.targets)
+    options = parser.parse_args()
+    targets = dict(text.split("=", 1) for text in options.targets)
     prober = Prober(settings, load_product(settings.product), targets)
     configure_logging("prober", settings.build_version, settings.log_level)
-    serve(prober, settings.host, given.port).serve_forever()
+    serve(prober, settings.host, options.port).serve_forever()
     return 0
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, delete, insert
 from support.packages import build_package, row_of
 from support.postgres import postgres
 
-from beacon_console.predictions import queries as lookup
+from beacon_console.predictions import lookup
 from beacon_core.data.actuals import actual_of
 from beacon_core.data.database import migrate, open_store
 from beacon_core.data.partitions import Partition
@@ -180,7 +180,7 @@ def by_core(store: Store) -> dict[str, float]:
 
 def by_console(store: Store) -> dict[str, float]:
     with store.engine.connect() as connection:
-        pages = {name: lookup.find(connection, store.product, name) for name in store.ids}
+        pages = {name: lookup.find_prediction(connection, store.product, name) for name in store.ids}
     return {name: page.actual["value"] for name, page in pages.items() if page is not None and page.actual is not None}
 
 

@@ -13,7 +13,7 @@ import pytest
 from support.ports import free_port
 from support.waiting import until
 
-from beacon_laptop import leash
+from beacon_laptop import die_with_parent
 from beacon_laptop.health import is_ready
 from beacon_laptop.processes import Process
 from beacon_laptop.supervision import Supervisor, popen
@@ -129,10 +129,10 @@ SLEEP = "import time; time.sleep(60)"
 
 
 @pytest.mark.parametrize("platform", ["linux", "darwin"])
-def test_a_leashed_process_goes_with_its_parent(tmp_path, platform):
+def test_a_process_dies_with_its_parent(tmp_path, platform):
     """`darwin` runs the watcher that other systems need, which works here too."""
-    mine = tmp_path / "leash.py"
-    mine.write_text(Path(leash.__file__).read_text().replace("sys.platform ==", f"{platform!r} =="))
+    mine = tmp_path / "die_with_parent.py"
+    mine.write_text(Path(die_with_parent.__file__).read_text().replace("sys.platform ==", f"{platform!r} =="))
     code = f"""
 import subprocess, sys, time
 child = subprocess.Popen([sys.executable, {str(mine)!r}, sys.executable, "-c", {SLEEP!r}])
@@ -142,18 +142,21 @@ time.sleep(60)
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as parent:
         assert parent.stdout is not None
         child = int(parent.stdout.readline())
-        until(lambda: SLEEP in command(child).split("\0"), "the leash has become the command")
+        until(lambda: SLEEP in command(child).split("\0"), "the process has become the command")
         time.sleep(1)
         assert is_running(child)
         parent.kill()
     until(lambda: not is_running(child), "gone with its parent")
 
 
-def test_a_leash_whose_parent_is_gone_starts_nothing(tmp_path):
+def test_a_process_whose_parent_is_gone_is_not_started(tmp_path):
     mark = tmp_path / "started"
-    environment = {**os.environ, leash.PARENT: "1"}
+    environment = {**os.environ, die_with_parent.PARENT: "1"}
     done = subprocess.run(
-        [sys.executable, leash.__file__, "touch", str(mark)], env=environment, capture_output=True, check=False
+        [sys.executable, die_with_parent.__file__, "touch", str(mark)],
+        env=environment,
+        capture_output=True,
+        check=False,
     )
     assert done.returncode == 1
     assert b"the parent 1 is gone" in done.stderr

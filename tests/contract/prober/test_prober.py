@@ -1,4 +1,4 @@
-"""The prober against a real server, as Prometheus asks it: right answers, wrong ones, none, and a registry away."""
+"""The prober against a real server, as Prometheus scrapes it: right, wrong and no responses, and a registry down."""
 
 import json
 import threading
@@ -28,7 +28,7 @@ def server(home):
         yield running
 
 
-class Asked:
+class RunningProber:
     """A prober that serves on a free port."""
 
     def __init__(self, folder, product, server, wrong, registry, key=KEY):
@@ -66,10 +66,10 @@ def wrong(server):
             body = self.rfile.read(int(self.headers["Content-Length"]))
             request = urllib.request.Request(server.address + self.path, body, dict(self.headers))
             with urllib.request.urlopen(request, timeout=10) as answer:
-                told = json.load(answer)
+                prediction = json.load(answer)
             self.send_response(200)
             self.end_headers()
-            self.wfile.write(json.dumps(told | {"prediction": told["prediction"] + 0.01}).encode())
+            self.wfile.write(json.dumps(prediction | {"prediction": prediction["prediction"] + 0.01}).encode())
 
         def log_message(self, *_):
             pass
@@ -84,11 +84,11 @@ def wrong(server):
 
 
 @pytest.fixture
-def asked(tmp_path, product, server, wrong):
+def start(tmp_path, product, server, wrong):
     made = []
 
     def make(registry, **options):
-        made.append(Asked(tmp_path / f"prober-{len(made)}", product, server, wrong, registry, **options))
+        made.append(RunningProber(tmp_path / f"prober-{len(made)}", product, server, wrong, registry, **options))
         return made[-1]
 
     yield make
@@ -115,47 +115,47 @@ def released(home):
 
 
 def compared(prober):
-    """The first finding that compared with a golden answer."""
+    """The first probe that compared with a golden response."""
     return until(lambda: (found := prober.probe())[1] and found, "the package is here")
 
 
-def test_the_golden_answer_of_the_package_that_answers(asked, registries, home):
-    prober = asked(registries(released(home), home / "models"))
-    assert prober.probe() == (1, 0)  # the package is on its way
+def test_the_golden_response_of_the_package_in_service(start, registries, home):
+    prober = start(registries(released(home), home / "models"))
+    assert prober.probe() == (1, 0)  # the package is being downloaded
     assert compared(prober) == (1, 1)
 
 
-def test_a_new_version_is_held_against_its_own_package(asked, registries, home, product, tmp_path):
-    prober = asked(registries(released(home), home / "models"))
+def test_a_new_version_is_compared_with_its_own_package(start, registries, home, product, tmp_path):
+    prober = start(registries(released(home), home / "models"))
     compared(prober)
     pin = build_package(home / "models", product, version="2", bias=30.0)
     write_release(home / "release.json", Release(pin))
-    # The registry knows version 1 alone: a sound answer will do.
+    # The registry knows version 1 alone: a valid response is enough.
     until(lambda: prober.probe() == (1, 0), "version 2 answers")
 
 
-def test_an_answer_that_is_not_the_packages_fails(asked, registries, home):
-    prober = asked(registries(released(home), home / "models"))
+def test_an_answer_that_is_not_the_packages_fails(start, registries, home):
+    prober = start(registries(released(home), home / "models"))
     compared(prober)
     assert prober.probe("wrong") == (0, 1)
 
 
-def test_a_registry_that_is_away_is_no_fault_of_the_service(asked):
-    prober = asked("http://127.0.0.1:1")
+def test_a_registry_that_is_down_is_no_fault_of_the_service(start):
+    prober = start("http://127.0.0.1:1")
     assert {prober.probe() for _ in range(3)} == {(1, 0)}
 
 
 @pytest.mark.parametrize("target", ["gone", "elsewhere"])
-def test_no_answer_or_no_prediction_fails(asked, target):
-    assert asked("http://127.0.0.1:1").probe(target) == (0, 0)
+def test_no_answer_or_no_prediction_fails(start, target):
+    assert start("http://127.0.0.1:1").probe(target) == (0, 0)
 
 
-def test_without_the_key_it_fails_aloud(asked):
-    assert asked("http://127.0.0.1:1", key="wrong").probe() == (0, 0)
+def test_without_the_key_it_fails_aloud(start):
+    assert start("http://127.0.0.1:1", key="wrong").probe() == (0, 0)
 
 
-def test_only_its_targets_are_asked(asked):
-    prober = asked("http://127.0.0.1:1")
+def test_only_its_targets_are_probed(start):
+    prober = start("http://127.0.0.1:1")
     for path in ("/probe?target=http://169.254.169.254/", "/probe", "/metrics", "/"):
         with pytest.raises(urllib.error.HTTPError, match="404"):
             prober.get(path)

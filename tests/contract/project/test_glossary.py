@@ -14,33 +14,25 @@ ROW = re.compile(r"^\| ([^|`]+) \| ([^|]+) \| `([\w.]+)` \|$", re.MULTILINE)
 
 TWO_MEANINGS = {
     # One thing, seen from two services that may not import each other.
-    "Decision": "an approval or a rejection: promotion reads it, the console shows it",
     "Registry": "of features (Feast) and of models (MLflow): both fields say registry",
-    "Run": "a run of a job: each service has the part that it shows or writes",
-    "Verdict": "the domain's, and the row that the console shows of it",
-    "Version": "a model version: in MLflow, and in the console's traffic",
+    "Run": "a run of a job: each service has the part that it writes",
     "Laptop": "promotion's target, and the service that runs it",
     "Instruments": "each server's metrics, by one name",
     "Interval": "the manifest's widths, and the answer made from them",
-    "Result": "the console's row of a drift result, and what a training leaves",
-    "Figure": "a realised figure: written by drift profiling, shown by the console",
     # Renames that are still to come.
-    "FeatureRow": "the console's, which shows a feature",
     "Answer": "to become FeatureResponse, PredictionResponse and ProbeResponse",
     "Answered": "to become RequestTelemetry and LoggedPrediction",
     "Candidate": "retraining's becomes ModelSpec",
     "Check": "promotion's becomes LimitCheck",
     "Entry": "the ledger's stays, retraining's becomes RegistryEntry",
     "Failure": "both in retraining: to become StageFailure and DownloadFailure",
-    "Finding": "to become DriftFinding, ProbeResult, PhaseResult and HealthIssue",
     "Golden": "promotion's becomes GoldenResults",
     "Model": "the study's becomes FittedModel",
     "Order": "to become PhaseOptions and RetrainOptions",
     "Origin": "both in retraining: to become PackageOrigin and VersionOrigin",
     "Part": "to become ManifestPart and FoldPredictions",
-    "Registered": "to become RegisteredVersion and RegistrationResult",
     "Rules": "to become ValidationRules and GateLimits",
-    "Serving": "the product's rules, the models in service, and the console's fact of it",
+    "Serving": "the product's rules, and the models in service",
     "Target": "the value that is predicted, and a place that serves: promotion's becomes PromotionTarget",
 }
 
@@ -48,9 +40,6 @@ NOT_THE_TERM = {
     "Drift": "the product spec's section of limits on drift",
     "Promotion": "the product spec's section of limits on promotion",
     "Replay": "retraining's study, to become StudyRun",
-    "RetrainRequest": "the console's row of it",
-    "Stage": "the console's row of it",
-    "Store": "the console's connection to it",
 }
 
 

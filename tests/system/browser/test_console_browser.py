@@ -45,7 +45,7 @@ CONTRAST = """() => {
 
 @pytest.fixture(scope="module")
 def console(tmp_path_factory: pytest.TempPathFactory, product: Product) -> Iterator[Server]:
-    """The console over a month that ends in drift, with a verdict that waits for a person."""
+    """The console over a month that ends in drift, with a verdict that waits for approval."""
     home = tmp_path_factory.mktemp("console")
     repo = home / "repo"
     shutil.copytree(ROOT / "feature_repo", repo, ignore=shutil.ignore_patterns("__pycache__"))
@@ -137,7 +137,7 @@ def test_every_page_is_built_for_those_who_hear_it(open_page, console):
 def test_the_answer_is_on_the_first_screen_of_a_phone(open_page, script):
     page = open_page("/", PHONE, script=script)
     headline = page.locator("h1")
-    assert headline.inner_text() == "Beacon is not well: drift is confirmed in LSTAT and RM."
+    assert headline.inner_text() == "Beacon is unhealthy: drift is confirmed in LSTAT and RM."
     box = headline.bounding_box()
     assert box is not None
     assert box["y"] + box["height"] < PHONE[1] / 2
@@ -214,4 +214,4 @@ def test_a_person_decides(open_page, console):
     page.wait_for_url(f"{console.address}/models/3#verdict")
     expect(page.get_by_text("approved by Ada")).to_be_visible()
     page.goto(console.address)
-    assert page.get_by_text("waiting for a person").count() == 0
+    assert page.get_by_text("waits for approval").count() == 0

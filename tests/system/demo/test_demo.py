@@ -11,7 +11,7 @@ from system.e2e_laptop.beacon_run import READY, Run, ports_of_a_run
 from beacon_core.data.database import open_store
 from beacon_core.data.tables import drift_runs, model_error, predictions, promotions, retrain_requests
 from beacon_core.platform.settings import ROOT
-from beacon_laptop.world import CHANGE_DAY
+from beacon_laptop.simulated_traffic import CHANGE_DAY
 
 pytestmark = pytest.mark.timeout(900)
 LIMIT_SECONDS = 600

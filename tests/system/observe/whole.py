@@ -20,7 +20,7 @@ from support.waiting import until
 from beacon_core.domain.product import Product
 from beacon_core.platform.settings import ROOT
 from beacon_laptop.processes import Process
-from beacon_laptop.world import World
+from beacon_laptop.simulated_traffic import SimulatedTraffic
 
 JOBS = {
     "migrate": ("drift-profiling", "migrate.py"),
@@ -33,7 +33,7 @@ JOBS = {
 }
 """Environment and file of every job that a cluster runs."""
 QUICK = ("--here", "--folds", "3", "--repeats", "1", "--candidates", "ridge", "--jobs", "1", "--seed", "1")
-HOMES = 600
+ROWS = 600
 ACTUALS = 300
 
 
@@ -97,22 +97,21 @@ class Whole:
 
     def live(self) -> None:
         """A day of it: predictions by features and by entity, refusals, gaps, odd values, actuals; then the jobs."""
-        world = World(self.product, seed=1)
-        homes = world.homes(1, HOMES)
-        rows = [{"features": home.features} for home in homes]
-        for number, row in enumerate(rows[: HOMES // 10]):
+        simulated = SimulatedTraffic(self.product, seed=1).rows(1, ROWS)
+        rows = [{"features": row.features} for row in simulated]
+        for number, row in enumerate(rows[: ROWS // 10]):
             name = self.product.key_features[number % len(self.product.key_features)]
             row["features"] = {key: value for key, value in row["features"].items() if key != name}
         predicted: list[dict[str, Any]] = []
-        for first in range(0, HOMES, 50):
+        for first in range(0, ROWS, 50):
             predicted += self.post("/v1/predict/batch", {"rows": rows[first : first + 50]})["predictions"]
         for entity in range(1, 40):
             self.post("/v1/predict", {"entity": {self.product.entity.key: entity}})
         for body in ({"features": {"RM": "six"}}, {"features": {"RM": 5}}, {"entity": {self.product.entity.key: -1}}):
             self.post("/v1/predict", body)
         actuals = [
-            {"prediction_id": answer["prediction_id"], "value": home.price}
-            for home, answer in zip(homes[:ACTUALS], predicted, strict=False)
+            {"prediction_id": answer["prediction_id"], "value": row.actual}
+            for row, answer in zip(simulated[:ACTUALS], predicted, strict=False)
         ]
         self.post("/v1/actuals", {"actuals": actuals})
         until(lambda: self.logged() == 0, "the log is shipped in the background")

@@ -29,7 +29,7 @@ def engine(tmp_path):
 
 @pytest.fixture
 def settings(tmp_path):
-    """A product that leaves the last word to a person."""
+    """A product that asks for an approval."""
     folder = tmp_path / "repo"
     shutil.copytree(ROOT / "feature_repo", folder, ignore=shutil.ignore_patterns("__pycache__"))
     file = folder / "product.yaml"
@@ -58,11 +58,11 @@ def kept(engine):
 
 def test_a_decision_is_kept_and_no_longer_waits(console, engine, product):
     add_verdict(engine, product, datetime.now(UTC))
-    assert "1 decision waiting for a person" in console.get("/").body.decode()
+    assert "1 model waits for approval" in console.get("/").body.decode()
     answer = send(console, FORM, [("Sec-Fetch-Site", "same-origin")])
     assert (answer.status, answer.headers["location"]) == (303, "/models/3#verdict")
     assert kept(engine) == [("3", SHA["3"], "approved", "Ada", "it is better")]
-    assert "waiting for a person" not in console.get("/").body.decode()
+    assert "1 model waits for approval" not in console.get("/").body.decode()
 
 
 def test_a_second_click_changes_nothing_and_a_changed_mind_does(console, engine, product):
@@ -117,4 +117,4 @@ def test_where_promotion_is_automatic_nothing_waits(tmp_path, engine, product):
     assert product.promotion.mode == "auto"
     add_verdict(engine, product, datetime.now(UTC))
     with Service(create(Settings(home=tmp_path))) as console:
-        assert "No decision waits for a person" in console.get("/").body.decode()
+        assert "No model waits for approval" in console.get("/").body.decode()

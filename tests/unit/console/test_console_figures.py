@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from beacon_console import charts, formats, pictures
-from beacon_console.charts import Axis, Mark
+from beacon_console.charts import Axis, ChartPoint
 
 THIN = "\u202f"
 
@@ -53,7 +53,7 @@ def test_times_ago():
 
 
 def test_words_are_joined():
-    assert [formats.words(["a", "b", "c"][:n]) for n in range(4)] == ["", "a", "a and b", "a, b and c"]
+    assert [formats.join_words(["a", "b", "c"][:n]) for n in range(4)] == ["", "a", "a and b", "a, b and c"]
 
 
 def shapes(markup, name):
@@ -63,15 +63,15 @@ def shapes(markup, name):
 
 @pytest.mark.parametrize("values", [[], [None], [1.0], [None, 2.0, None, 3.0], [0.0, 0.0], [float("nan"), 1.0]])
 def test_a_line_of_any_values_can_be_drawn(values):
-    marks = [Mark(index / 4, value, f"<{value}>") for index, value in enumerate(values)]
-    drawn = charts.line(marks, charts.axis_of(marks, 2.5), 'a "name" <&>', 2.5)
+    points = [ChartPoint(index / 4, value, f"<{value}>") for index, value in enumerate(values)]
+    drawn = charts.line(points, charts.axis_of(points, 2.5), 'a "name" <&>', 2.5)
     assert len(shapes(drawn, "line")) == 1, "the limit"
     assert "nan" not in "".join(element.get("points", "") for element in shapes(drawn, "polyline"))
 
 
 def test_columns_are_as_high_as_their_values():
-    marks = [Mark(0, 5.0, "five"), Mark(0.5, 10.0, "ten"), Mark(1, 0.0, "none")]
-    drawn = charts.columns(marks, charts.axis_of(marks), "counts", 100)
+    points = [ChartPoint(0, 5.0, "five"), ChartPoint(0.5, 10.0, "ten"), ChartPoint(1, 0.0, "none")]
+    drawn = charts.columns(points, charts.axis_of(points), "counts", 100)
     heights = [float(shape.get("height")) for shape in shapes(drawn, "rect") if shape.get("class") == "column"]
     assert heights == [50, 100, 0]
     assert [title.text for title in shapes(drawn, "title")] == ["five", "ten", "none"]
@@ -84,6 +84,6 @@ def test_a_score_is_drawn_against_its_threshold(value, width):
 
 
 def test_an_axis_holds_the_limit_and_the_band():
-    assert charts.axis_of([Mark(0, 2.0, "", 1.0, 3.0)], 4.0) == Axis(0.0, 4.0)
+    assert charts.axis_of([ChartPoint(0, 2.0, "", 1.0, 3.0)], 4.0) == Axis(0.0, 4.0)
     assert charts.axis_of([]) == Axis(0.0, 1.0)
     assert Axis(0, 10).height(20) == 1

@@ -78,5 +78,5 @@ def test_inferences_own_metrics_are_understood(service, row):
     service.post("/v1/predict", {"features": row})
     service.post("/v1/predict", b"{")
     text = service.run(service.ask("GET", "/metrics", b"", port=9090)).body.decode()
-    live = inference.read(text)
-    assert (live.version, live.shadow, live.requests, live.failures, live.dropped) == ("1", None, 2, 0, 0)
+    status = inference.parse(text)
+    assert (status.version, status.shadow, status.requests, status.failures, status.dropped) == ("1", None, 2, 0, 0)

@@ -9,7 +9,7 @@ from support.history import HIGH, add_drift, add_job, add_predictions, month, pr
 from support.service import Service
 
 from beacon_console.app import create
-from beacon_console.overview import queries as overview
+from beacon_console.overview import facts
 from beacon_core.data.database import migrate, open_store
 from beacon_core.data.tables import actuals, drift_results, predictions
 from beacon_core.platform.settings import Settings
@@ -49,16 +49,16 @@ def test_an_empty_store_says_plainly_that_there_is_nothing(console):
         "No job has run yet",
         "No verdict yet",
         "No promotion is recorded yet",
-        "Nobody asked for a new model",
-        "No decision waits for a person",
+        "No retrain request yet",
+        "No model waits for approval",
     ):
         assert words in text
 
 
-def test_a_quiet_month_is_well(console, engine, product):
+def test_a_quiet_month_is_healthy(console, engine, product):
     month(engine, product)
     text = page(console, "/")
-    assert headline(text) == "Beacon is well."
+    assert headline(text) == "Beacon is healthy."
     assert "Model 2 serves; " in text
     assert "no drift confirmed" in text
     for name in product.key_features:
@@ -67,7 +67,7 @@ def test_a_quiet_month_is_well(console, engine, product):
 
 def test_confirmed_drift_is_the_headline(console, engine, product):
     month(engine, product, high=HIGH)
-    assert headline(page(console, "/")) == "Beacon is not well: drift is confirmed in LSTAT and RM."
+    assert headline(page(console, "/")) == "Beacon is unhealthy: drift is confirmed in LSTAT and RM."
 
 
 def test_drift_of_a_model_that_was_replaced_is_no_news(console, engine, product):
@@ -77,23 +77,23 @@ def test_drift_of_a_model_that_was_replaced_is_no_news(console, engine, product)
         old = dict(newest) | {"id": 0, "model_version": "1", "alarm": True, "confirmed": True}
         connection.execute(insert(drift_results).values(old))
     text = page(console, "/")
-    assert headline(text) == "Beacon is well."
+    assert headline(text) == "Beacon is healthy."
     assert "no drift confirmed" in text
 
 
-def test_a_failed_job_and_a_late_one_are_not_well(console, engine, product):
+def test_a_failed_job_and_a_late_one_are_unhealthy(console, engine, product):
     now = datetime.now(UTC)
     add_predictions(engine, product, 100, now)
     add_job(engine, "drift", now - timedelta(hours=7))
     add_job(engine, "retrain", now - timedelta(hours=9))
     add_job(engine, "retrain", now - timedelta(hours=1), "failed", "DataError: no rows")
     text = page(console, "/")
-    assert headline(text) == "Beacon is not well: drift is late: it last succeeded 7\u202fh ago."
+    assert headline(text) == "Beacon is unhealthy: drift is late: it last succeeded 7\u202fh ago."
     assert "The last run of retrain failed" in text
     assert "DataError: no rows" in page(console, "/jobs/3")
 
 
-def test_slow_predictions_are_not_well(console, engine, product):
+def test_slow_predictions_are_unhealthy(console, engine, product):
     now = datetime.now(UTC)
     rows = [prediction_row(product, n, now, "1") | {"latency_seconds": 0.5 if n < 5 else 0.01} for n in range(100)]
     with engine.begin() as connection:
@@ -125,7 +125,7 @@ def test_no_query_of_the_front_page_reads_the_whole_log(engine, product):
         engine, "before_cursor_execute", lambda _c, _k, statement, values, *_: asked.append((statement, values))
     )
     with engine.connect() as connection:
-        overview.gather(connection, product, datetime.now(UTC), None, asked=False)
+        facts.gather(connection, product, datetime.now(UTC), None, inference_asked=False)
         about = [(statement, values) for statement, values in asked if "predictions" in statement]
         plans = [
             step[-1]

@@ -6,8 +6,9 @@ import msgspec
 import pytest
 from support.service import Service
 
+from beacon_core.data.actuals import Actual
 from beacon_inference.app import create
-from beacon_inference.prediction_log.database import Actual, Database
+from beacon_inference.prediction_log.database import Database
 from beacon_inference.prediction_log.record import Record
 
 ACTUALS = "/v1/actuals"

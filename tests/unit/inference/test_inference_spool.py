@@ -9,7 +9,7 @@ from support.waiting import until
 
 from beacon_inference.prediction_log import shipper
 from beacon_inference.prediction_log import spool as spool_module
-from beacon_inference.prediction_log.database import ROWS_A_STATEMENT, Database
+from beacon_inference.prediction_log.database import ROWS_PER_STATEMENT, Database
 from beacon_inference.prediction_log.record import decode_record, encode_record
 from beacon_inference.prediction_log.shipper import PATIENT, RESTS, rest_seconds
 from beacon_inference.prediction_log.spool import Spool
@@ -362,7 +362,7 @@ def test_the_shipper_rests_between_the_statements_of_one_commit_while_requests_c
         return 0.0
 
     monkeypatch.setattr(shipper, "rest_seconds", rest)
-    count = 2 * ROWS_A_STATEMENT + 1
+    count = 2 * ROWS_PER_STATEMENT + 1
     running.database.insert([make("before")])
     running.log.append(make(*[f"a{row}" for row in range(count)]))
     running.log.start()

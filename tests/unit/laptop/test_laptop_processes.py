@@ -10,11 +10,11 @@ import pytest
 
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import ROOT, load_settings
-from beacon_laptop.example import curl_line, questions
+from beacon_laptop.example import curl_command, example_requests
 from beacon_laptop.ports import PORTS
 from beacon_laptop.processes import Process, services, training, variables
+from beacon_laptop.reporter import log_end
 from beacon_laptop.supervision import configuration
-from beacon_laptop.terminal import log_end
 
 STAND_IN = Process("web", "laptop", ("-c", "print('a b')"))
 
@@ -64,12 +64,12 @@ def test_processes_share_the_state_and_skip_the_proxy():
     assert given["no_proxy"] == given["NO_PROXY"]
 
 
-def test_a_process_is_leashed_restarted_and_logged():
+def test_a_process_dies_with_its_parent_is_restarted_and_logged():
     config = configuration([STAND_IN], Path("/s.sock"))
     section = parsed(config.text)["program:web"]
     given = {f"ENV_{name}": value for name, value in config.variables.items()}
     command = shlex.split(section["command"] % given)
-    assert command[2].endswith("leash.py")
+    assert command[2].endswith("die_with_parent.py")
     assert command[3:] == STAND_IN.command
     assert section["directory"] % given == str(ROOT)
     assert section["autorestart"] == "true"
@@ -81,7 +81,7 @@ def test_a_process_is_leashed_restarted_and_logged():
 def test_curl_lines_hold_a_complete_row_and_its_number():
     product = load_product(load_settings({}).product)
     url = "http://127.0.0.1:8080/v1/predict"
-    by_entity, by_features = (shlex.split(curl_line(url, body)) for body in questions(product))
+    by_entity, by_features = (shlex.split(curl_command(url, body)) for body in example_requests(product))
     assert by_entity[2] == url
     assert json.loads(by_entity[-1]) == {"entity": {"tract_id": 1}}
     features = json.loads(by_features[-1])["features"]

@@ -1,6 +1,6 @@
-"""The one thing the console changes: a person's decision on a model that the gate judged.
+"""The one route that changes something: it approves or rejects a model that the gate judged.
 
-Every form carries the token itself, typed by the person: no cookie lets another site act in somebody's name.
+Every form carries the token, typed by the person. No cookie lets another site act in somebody's name.
 """
 
 import hmac
@@ -8,8 +8,8 @@ from typing import Any
 
 from flask import Flask, redirect, request
 
-from beacon_console.reading import Store
 from beacon_core.data import approvals
+from beacon_core.data.client import DatabaseClient
 from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.product import Product
 from beacon_core.platform.settings import Settings
@@ -19,20 +19,20 @@ from beacon_core.web.http import is_utf8
 FORM = frozenset({"application/x-www-form-urlencoded"})
 
 
-def add_decisions(app: Flask, settings: Settings, product: Product, store: Store) -> None:
+def add_approvals(app: Flask, settings: Settings, product: Product, database: DatabaseClient) -> None:
     """Add the route that approves and rejects."""
 
     @app.post("/models/<version>/decision")
     def decide(version: str) -> Any:
         _check_sender(settings)
         given = {name: request.form.get(name, "") for name in ("decision", "person", "reason", "sha256")}
-        with store.writing() as connection:
+        with database.begin() as connection:
             approvals.decide(connection, product.name, version, **given)
         return redirect(f"{root()}/models/{version}#verdict", 303)
 
 
 def _check_sender(settings: Settings) -> None:
-    """Refuse whoever has no token, and what another site sent."""
+    """Reject a request without the token, or from another site."""
     if not settings.console_token:
         raise BeaconError("not_found", "Decisions are switched off here: BEACON_CONSOLE_TOKEN is not set.")
     if request.headers.get("Sec-Fetch-Site", "same-origin") not in {"same-origin", "none"}:

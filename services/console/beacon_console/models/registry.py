@@ -11,7 +11,7 @@ from beacon_core.platform.mlflow import Mlflow, Version
 TIMEOUT_SECONDS = 2.0
 
 
-class Registered(NamedTuple):
+class RegisteredVersion(NamedTuple):
     """A version as MLflow has it. `manifest` and `card` are None, and `damage` says why, where a digest disagrees."""
 
     version: str
@@ -29,14 +29,14 @@ class Registry:
     def __init__(self, address: str) -> None:
         self._mlflow = Mlflow(address, TIMEOUT_SECONDS)
 
-    def find(self, name: str, version: str) -> Registered | None:
+    def find(self, name: str, version: str) -> RegisteredVersion | None:
         """Look a version up; None when MLflow has none (any more). Raises `RegistryUnavailableError`."""
         found = self._mlflow.version(name, version)
         if found is None:
             return None
         aliases = tuple(alias for alias, number in self._mlflow.aliases(name).items() if number == version)
         manifest, card, damage = self._package(found)
-        return Registered(version, aliases, found.run_id, found.tags, manifest, card, damage)
+        return RegisteredVersion(version, aliases, found.run_id, found.tags, manifest, card, damage)
 
     def _package(self, version: Version) -> tuple[Manifest | None, str | None, str | None]:
         if not version.sha256:

@@ -4,10 +4,9 @@ from flask import Flask, render_template
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from beacon_console import traffic
-from beacon_console.models import decisions
 from beacon_console.models.registry import Registry
-from beacon_console.reading import Store
+from beacon_core.data import approvals, traffic, verdicts
+from beacon_core.data.client import DatabaseClient
 from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.masking import word
 from beacon_core.domain.pins import NAME
@@ -15,17 +14,20 @@ from beacon_core.domain.product import Product
 from beacon_core.platform import clock
 from beacon_core.platform.mlflow import RegistryUnavailableError
 
+RECENT = 5
+"""Verdicts that are read of one version."""
 
-def add_models(app: Flask, product: Product, store: Store, registry: Registry) -> None:
+
+def add_models(app: Flask, product: Product, database: DatabaseClient, registry: Registry) -> None:
     """Add the pages of model versions."""
     # Without HTML and links of its own: a card is a text of the registry, not of the console.
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
 
     @app.get("/models")
     def models() -> str:
-        with store.reading() as connection:
-            versions = traffic.versions_of(connection)
-            counts = {version.version: traffic.count_of(connection, version.version) for version in versions}
+        with database.connect() as connection:
+            versions = traffic.versions(connection)
+            counts = {version.version: traffic.count(connection, version.version) for version in versions}
         return render_template("models.html", versions=versions, counts=counts, now=clock.now())
 
     @app.get("/models/<version>")
@@ -33,17 +35,17 @@ def add_models(app: Flask, product: Product, store: Store, registry: Registry) -
         sentence = f"There is no model version {version[:64]}, in the prediction log or in MLflow."
         if not NAME.fullmatch(version):
             raise BeaconError("unknown_model", sentence)
-        with store.reading() as connection:
-            logged = {item.version: item for item in traffic.versions_of(connection)}.get(version)
-            count = 0 if logged is None else traffic.count_of(connection, version)
-            verdicts = decisions.verdicts_of(connection, product, version)
-            decided = decisions.decisions_of(connection, [verdict.sha256 for verdict in verdicts])
+        with database.connect() as connection:
+            logged = {item.version: item for item in traffic.versions(connection)}.get(version)
+            count = 0 if logged is None else traffic.count(connection, version)
+            judged = verdicts.history(connection, product.name, RECENT, version)
+            decided = approvals.history(connection, [verdict.sha256 for verdict in judged])
         registered, failure = None, None
         try:
             registered = registry.find(product.name, version)
         except RegistryUnavailableError as error:
             failure = word(error)
-        if logged is None and registered is None and failure is None and not verdicts:
+        if logged is None and registered is None and failure is None and not judged:
             raise BeaconError("unknown_model", sentence)
         card = None
         if registered is not None and registered.card is not None:
@@ -56,7 +58,7 @@ def add_models(app: Flask, product: Product, store: Store, registry: Registry) -
             registered=registered,
             failure=failure,
             card=card,
-            verdicts=verdicts,
+            verdicts=judged,
             decided=decided,
             now=clock.now(),
         )

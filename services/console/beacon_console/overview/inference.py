@@ -1,4 +1,4 @@
-"""What inference says of itself, out of its metrics; none of it is needed for the page to be shown."""
+"""The status of inference, read from its metrics; the page is shown without it, too."""
 
 import http.client
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 
-class Live(NamedTuple):
+class InferenceStatus(NamedTuple):
     """The running process, counted since it started."""
 
     version: str | None
@@ -23,23 +23,23 @@ class Live(NamedTuple):
     """Predictions that were answered and never logged."""
 
 
-def ask(address: str, timeout_seconds: float) -> Live | None:
+def fetch_status(address: str, timeout_seconds: float) -> InferenceStatus | None:
     """GET the metrics of inference at `address`; None when it does not answer in time, or not with metrics."""
     parts = urlsplit(address)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout_seconds)
     try:
         connection.request("GET", "/metrics", headers={"Accept": "text/plain"})
-        answer = connection.getresponse()
-        if answer.status != http.client.OK:
+        response = connection.getresponse()
+        if response.status != http.client.OK:
             return None
-        return read(answer.read().decode())
+        return parse(response.read().decode())
     except (OSError, http.client.HTTPException, ValueError):
         return None
     finally:
         connection.close()
 
 
-def read(text: str) -> Live:
+def parse(text: str) -> InferenceStatus:
     """Read an exposition; raises ValueError when it is none."""
     families = {family.name: family for family in text_string_to_metric_families(text)}
     models = {
@@ -50,7 +50,7 @@ def read(text: str) -> Live:
         for sample in _samples(families, "http_requests")
         if sample.name.endswith("_total") and sample.labels["method"] == "POST"
     ]
-    return Live(
+    return InferenceStatus(
         version=models.get("champion"),
         shadow=models.get("shadow"),
         requests=sum(count for _, count in statuses),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from beacon_core.domain.masking import word
 from beacon_core.domain.pins import Pin
-from beacon_core.model_package.download import bring
+from beacon_core.model_package.download import download_package
 from beacon_core.model_package.manifest import Package, PackageError, read_package
 from beacon_core.model_package.release import package_folder, read_release
 from beacon_core.platform.files import draft_folder_of
@@ -45,7 +45,7 @@ def fetch(settings: Settings, pin: Pin, cache: Path | None) -> str:
     deadline = time.monotonic() + WAIT_SECONDS
     while True:
         try:
-            bring(settings.mlflow_address, pin, settings.models_dir)
+            download_package(settings.mlflow_address, pin, settings.models_dir)
         except RegistryUnavailableError:
             if time.monotonic() > deadline:
                 raise

@@ -10,8 +10,9 @@ that have one. tests/contract/core/test_which_actual.py holds both ends, and eve
 """
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
+import msgspec
 from sqlalchemy import (
     ColumnElement,
     Connection,
@@ -19,6 +20,7 @@ from sqlalchemy import (
     RowMapping,
     ScalarSelect,
     Subquery,
+    and_,
     exists,
     func,
     select,
@@ -27,6 +29,34 @@ from sqlalchemy import (
 )
 
 from beacon_core.data.tables import actuals, predictions
+
+Outcome = Literal["accepted", "corrected", "duplicate"]
+"""What became of an actual: kept, kept as a later value for the same, or nothing new."""
+
+
+class Actual(msgspec.Struct, frozen=True):
+    """A true value, for one prediction or for an entity at a time. `received_at` orders corrections."""
+
+    value: float
+    observed_at: datetime
+    source: str
+    prediction_id: str | None = None
+    entity: str | None = None
+
+
+def add(connection: Connection, actual: Actual, received_at: datetime) -> Outcome:
+    """Keep an actual, unless its value is what the newest one for the same says."""
+    same = (
+        actuals.c.prediction_id == actual.prediction_id
+        if actual.prediction_id is not None
+        else and_(actuals.c.entity == actual.entity, actuals.c.observed_at == actual.observed_at)
+    )
+    query = select(actuals.c.value).where(same).order_by(actuals.c.id.desc()).limit(1)
+    before = connection.execute(query).scalar()
+    if before == actual.value:
+        return "duplicate"
+    connection.execute(actuals.insert().values(**msgspec.structs.asdict(actual), received_at=received_at))
+    return "accepted" if before is None else "corrected"
 
 
 def actual_of(connection: Connection, prediction_id: str, entity: str | None, time: datetime) -> RowMapping | None:
@@ -84,6 +114,12 @@ def labelled(
         .where(_newest_of(predictions.c.id).is_(None), *wanted)
     )
     return union_all(by_id, by_entity).subquery("labelled")
+
+
+def last_received(connection: Connection) -> datetime | None:
+    """When the newest actual was received; None when there is none."""
+    found: datetime | None = connection.scalar(select(func.max(actuals.c.received_at)))
+    return found
 
 
 def before_newest(connection: Connection, count: int) -> int:

@@ -1,6 +1,8 @@
 """Approvals and rejections of model versions: one rule for the console and `make approve`. Rows are kept for ever."""
 
-from typing import Any
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, insert, select
 
@@ -65,3 +67,22 @@ def _line(name: str, text: str) -> str:
     if not text or len(text) > LENGTHS[name] or not text.isprintable():
         raise BeaconError("invalid_body", f"{name} must be 1 to {LENGTHS[name]} characters on one line.", name)
     return text
+
+
+class ApprovalDecision(NamedTuple):
+    """One approval or rejection, as it stands in the store."""
+
+    id: int
+    decided_at: datetime
+    version: str
+    sha256: str
+    decision: str
+    person: str
+    reason: str
+
+
+def history(connection: Connection, sha256: Sequence[str]) -> list[ApprovalDecision]:
+    """List what was decided on these packages, the newest first."""
+    columns = [approvals.c[name] for name in ApprovalDecision._fields]
+    query = select(*columns).where(approvals.c.sha256.in_(sha256)).order_by(approvals.c.id.desc())
+    return [ApprovalDecision(*row) for row in connection.execute(query)]

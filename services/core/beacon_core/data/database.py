@@ -1,6 +1,7 @@
 """How to open and migrate the database that holds the tables: SQLite on a laptop, PostgreSQL in a cluster."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,18 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, Table, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from beacon_core.domain.errors import ConfigurationError
+from beacon_core.domain.masking import word
 from beacon_core.platform.file_urls import sqlite_file
 from beacon_core.platform.places import DATABASE_RULE
 from beacon_core.platform.settings import SettingsError
 
-__all__ = ["Connection", "DatabaseUnavailableError", "Engine", "SchemaError", "migrate", "open_store", "upsert"]
+__all__ = [
+    "Connection", "DatabaseUnavailableError", "Engine", "SchemaError", "mapped_errors", "migrate", "migrate_at",
+    "open_store", "upsert",
+]  # fmt: skip
 """`Connection` and `Engine` are SQLAlchemy's: services name them from here and import no SQLAlchemy."""
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -30,6 +35,15 @@ class DatabaseUnavailableError(Exception):
 
 class SchemaError(ConfigurationError):
     """Another revision of Beacon wrote the database, and no migration leads from there to here."""
+
+
+@contextmanager
+def mapped_errors() -> Iterator[None]:
+    """Raise a database that does not answer as `DatabaseUnavailableError`."""
+    try:
+        yield
+    except (SQLAlchemyError, OSError) as error:
+        raise DatabaseUnavailableError(word(error)) from error
 
 
 def open_store(url: str) -> Engine:
@@ -82,6 +96,16 @@ def migrate(engine: Engine) -> None:
         _check_schema(connection, config)
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+def migrate_at(url: str) -> None:
+    """Migrate the database at `url`; raises `DatabaseUnavailableError` and `SchemaError`."""
+    with mapped_errors():
+        engine = open_store(url)
+        try:
+            migrate(engine)
+        finally:
+            engine.dispose()
 
 
 def _check_schema(connection: Connection, config: Config) -> None:

@@ -1,14 +1,30 @@
-"""Requests to retrain, as rows of the store: one cause asks once."""
+"""Requests to retrain, as rows of the store: one cause asks once, and one run answers all that are open."""
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import NamedTuple
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, func, insert, select, update
 
 from beacon_core.data.tables import retrain_requests
 
-WAITING, TAKEN = "waiting", "taken"
+WAITING, TAKEN, DONE, REFUSED = STATES = ("waiting", "taken", "done", "refused")
 OPEN = (WAITING, TAKEN)
+
+
+class RetrainRequest(NamedTuple):
+    """One request for a new model, and what came of it."""
+
+    id: int
+    cause: str
+    requested_by: str
+    reason: str
+    created_at: datetime
+    state: str
+    outcome: str | None
+
+
+REQUEST = tuple(retrain_requests.c[name] for name in RetrainRequest._fields)
 
 
 def subjects_of(connection: Connection, requested_by: str, model_version: str) -> set[str]:
@@ -27,6 +43,13 @@ def open_cause(connection: Connection) -> str | None:
     table = retrain_requests.c
     cause: str | None = connection.execute(select(table.cause).where(table.state.in_(OPEN)).limit(1)).scalar()
     return cause
+
+
+def open_causes(connection: Connection) -> list[str]:
+    """List the causes of all requests that wait or are taken, the oldest first."""
+    table = retrain_requests.c
+    query = select(table.cause).where(table.state.in_(OPEN)).order_by(table.id)
+    return list(connection.execute(query).scalars())
 
 
 def last_request_at(connection: Connection) -> datetime | None:
@@ -61,3 +84,37 @@ def add(
         "state": WAITING,
     }
     connection.execute(insert(retrain_requests).values(row))
+
+
+def newest(connection: Connection, most: int, state: str | None = None) -> list[RetrainRequest]:
+    """List the newest requests, the newest first; in one state or in any."""
+    query = select(*REQUEST).order_by(retrain_requests.c.id.desc()).limit(most)
+    if state is not None:
+        query = query.where(retrain_requests.c.state == state)
+    return [RetrainRequest(*row) for row in connection.execute(query)]
+
+
+def counts(connection: Connection) -> dict[str, int]:
+    """Count the requests by state, with 0 for a state that none is in."""
+    query = select(retrain_requests.c.state, func.count()).group_by(retrain_requests.c.state)
+    return dict.fromkeys(STATES, 0) | dict(connection.execute(query).all())
+
+
+def take(connection: Connection, causes: Sequence[str], now: datetime) -> None:
+    """Mark open requests as taken by a run that begins now."""
+    _move(connection, causes, OPEN, state=TAKEN, taken_at=now)
+
+
+def release(connection: Connection, causes: Sequence[str], outcome: str) -> None:
+    """Let taken requests wait for the next run; `outcome` says why this one did not answer them."""
+    _move(connection, causes, (TAKEN,), state=WAITING, ended_at=None, outcome=outcome)
+
+
+def end(connection: Connection, causes: Sequence[str], state: str, outcome: str, now: datetime) -> None:
+    """End taken requests as `DONE` or `REFUSED`."""
+    _move(connection, causes, (TAKEN,), state=state, ended_at=now, outcome=outcome)
+
+
+def _move(connection: Connection, causes: Sequence[str], states: Sequence[str], **values: object) -> None:
+    table = retrain_requests
+    connection.execute(update(table).where(table.c.cause.in_(causes), table.c.state.in_(states)).values(values))

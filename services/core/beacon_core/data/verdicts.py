@@ -1,7 +1,10 @@
 """The verdicts in the store: appended, never changed."""
 
+from datetime import datetime
+from typing import Any, NamedTuple
+
 import msgspec
-from sqlalchemy import Engine, insert, select
+from sqlalchemy import Connection, Engine, insert, select
 
 from beacon_core.data.tables import verdicts
 from beacon_core.domain.times import read_time
@@ -39,3 +42,28 @@ def newest(engine: Engine, product: str, version: str, sha256: str = "") -> Verd
     with engine.connect() as connection:
         found = connection.execute(wanted.order_by(verdicts.c.id.desc()).limit(1)).scalar_one_or_none()
     return None if found is None else msgspec.convert(found, Verdict)
+
+
+class RecordedVerdict(NamedTuple):
+    """A row of the verdicts; `verdict` is the whole of it, as the gate wrote it."""
+
+    id: int
+    moment: datetime
+    version: str
+    sha256: str
+    champion_version: str | None
+    outcome: str
+    verdict: dict[str, Any]
+
+    @property
+    def reason(self) -> str:
+        """The gate's reason, one sentence."""
+        return str(self.verdict.get("reason", ""))
+
+
+def history(connection: Connection, product: str, most: int, version: str | None = None) -> list[RecordedVerdict]:
+    """List the newest verdicts, the newest first; of one version or of all."""
+    query = select(*[verdicts.c[name] for name in RecordedVerdict._fields]).where(verdicts.c.product == product)
+    if version is not None:
+        query = query.where(verdicts.c.version == version)
+    return [RecordedVerdict(*row) for row in connection.execute(query.order_by(verdicts.c.id.desc()).limit(most))]

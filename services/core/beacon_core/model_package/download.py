@@ -1,4 +1,4 @@
-"""Bring a pinned model package from MLflow over plain HTTP; no byte is kept whose digest is not the pinned one."""
+"""Downloads a pinned model package from MLflow over plain HTTP; refuses a file whose digest is not the pinned one."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ class ForeignVersionError(PackageError):
     """A version that somebody else registered: no digest pins its package."""
 
 
-def bring(address: str, pin: Pin, models: Path) -> Package:
+def download_package(address: str, pin: Pin, models: Path) -> Package:
     """Download the package of `pin` to `models`/NAME/VERSION, whole or not at all.
 
     Raises `PackageError` when the registry lacks it or holds other bytes, and `RegistryUnavailableError` when it
@@ -50,7 +50,7 @@ def find_or_bring(address: str, pin: Pin, models: Path) -> Package:
     try:
         return read_package(package_folder(models, pin), pin.sha256)
     except PackageError:
-        return bring(address, pin, models)
+        return download_package(address, pin, models)
 
 
 def pinned_at(mlflow: Mlflow, name: str, alias: str) -> Pin | None:

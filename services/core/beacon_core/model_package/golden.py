@@ -1,4 +1,4 @@
-"""Ask a server that predicts a package's golden question, and hold its answer against the package's own."""
+"""Sends a golden request of a package to a server, and compares the response with the package's own."""
 
 import json
 import math
@@ -12,11 +12,13 @@ from beacon_core.model_package.manifest import Golden, Manifest
 Answer = dict[str, Any]
 
 
-def ask(url: str, features: Mapping[str, float], timeout: float, headers: Mapping[str, str] | None = None) -> Answer:
-    """The answer of a prediction route; of a refusal its status and body. Raises OSError when nobody answers."""
-    given = {"Content-Type": "application/json", **(headers or {})}
+def post_features(
+    url: str, features: Mapping[str, float], timeout: float, headers: Mapping[str, str] | None = None
+) -> Answer:
+    """The response of a prediction route; its status and body where it is no prediction. Raises OSError without one."""
+    sent = {"Content-Type": "application/json", **(headers or {})}
     body = json.dumps({"features": features}).encode()
-    request = urllib.request.Request(url, body, given)  # noqa: S310 - the operator's address
+    request = urllib.request.Request(url, body, sent)  # noqa: S310 - the operator's address
     try:
         with urllib.request.urlopen(request, timeout=timeout) as response:  # noqa: S310
             found: Answer = json.load(response)
@@ -28,13 +30,13 @@ def ask(url: str, features: Mapping[str, float], timeout: float, headers: Mappin
     return found if isinstance(found, dict) else {"status": 200, "body": repr(found)[:1000]}
 
 
-def question(manifest: Manifest, golden: Golden) -> dict[str, float]:
+def golden_features(manifest: Manifest, golden: Golden) -> dict[str, float]:
     """A golden row as the features of a request."""
     return {facts.name: value for facts, value in zip(manifest.features, golden.row, strict=True)}
 
 
-def fault(answer: Answer, manifest: Manifest, golden: Golden) -> str:
-    """Why an answer is not the package's; empty when it is."""
+def find_mismatch(answer: Answer, manifest: Manifest, golden: Golden) -> str:
+    """Why a response is not the package's; empty when it is."""
     model, value = answer.get("model"), answer.get("prediction")
     version = model.get("version") if isinstance(model, dict) else None
     if version != manifest.version:
@@ -42,5 +44,5 @@ def fault(answer: Answer, manifest: Manifest, golden: Golden) -> str:
     if not isinstance(value, float | int) or not math.isclose(
         value, golden.prediction, abs_tol=max(manifest.golden_tolerance, 1e-6)
     ):
-        return f"{question(manifest, golden)}: {value}, not {golden.prediction}"
+        return f"{golden_features(manifest, golden)}: {value}, not {golden.prediction}"
     return ""

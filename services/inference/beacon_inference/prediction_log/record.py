@@ -11,6 +11,8 @@ from typing import Any
 
 import msgspec
 
+from beacon_core.data.predictions import LoggedPrediction, PredictionRow
+
 Values = list[float | None]
 
 
@@ -85,44 +87,17 @@ def _check_shape(record: Record, width: int) -> None:
     if any(len(values) != width for values in features):
         raise ValueError(f"a row has not {width} features")
     for mask in (record.out_of_range, record.from_store):
-        if mask and not all(0 <= row < rows and _are_columns(columns, width) for row, columns in mask.items()):
-            raise ValueError(f"a mask has other rows or columns than {rows} by {width}")
-
-
-def _are_columns(columns: list[int], width: int) -> bool:
-    return all(0 <= column < width for column in columns)
+        for row, columns in (mask or {}).items():
+            if not 0 <= row < rows or (columns and (min(columns) < 0 or max(columns) >= width)):
+                raise ValueError(f"a mask has other rows or columns than {rows} by {width}")
 
 
 def _take(mask: dict[int, list[int]], rows: Sequence[int]) -> dict[int, list[int]]:
     return {new: mask[row] for new, row in enumerate(rows) if row in mask}
 
 
-# The columns of the table `predictions` that a record fills, in the order of `table_rows`.
-TABLE_COLUMNS = (
-    "id",
-    "time",
-    "entity",
-    "features",
-    "from_store",
-    "imputed",
-    "out_of_range",
-    "prediction",
-    "low",
-    "high",
-    "model_version",
-    "model_sha256",
-    "shadow_version",
-    "shadow_prediction",
-    "latency_seconds",
-    "request_id",
-    "trace_id",
-    "input_digest",
-)
-TableRow = tuple[str | float | None, ...]
-
-
-def table_rows(record: Record, names: tuple[str, ...]) -> Iterator[TableRow]:
-    """Build, row by row, what `TABLE_COLUMNS` hold in both databases: times and JSON as text; `names` of features."""
+def table_rows(record: Record, names: tuple[str, ...]) -> Iterator[PredictionRow]:
+    """Build the rows of the table; `names` are those of the features."""
     second, microseconds = divmod(round(record.time * 1e6), 1_000_000)
     time = f"{_second(second)}.{microseconds:06}"
     entities, shadow, digests = record.entities, record.shadow, record.input_digests
@@ -130,7 +105,7 @@ def table_rows(record: Record, names: tuple[str, ...]) -> Iterator[TableRow]:
     for row, values in enumerate(record.features):
         imputed = [name for name, value in zip(names, values, strict=True) if value is None] if None in values else []
         entity = None if entities is None else entities[row]
-        yield (
+        yield PredictionRow(
             record.ids[row],
             time,
             None if entity is None else str(entity),
@@ -152,27 +127,27 @@ def table_rows(record: Record, names: tuple[str, ...]) -> Iterator[TableRow]:
         )
 
 
-def record_of(row: dict[str, Any], names: tuple[str, ...]) -> Record:
+def record_of(row: LoggedPrediction, names: tuple[str, ...]) -> Record:
     """Read a row of the table back into a record of that one prediction."""
-    out_of_range, from_store = _columns(row["out_of_range"], names), row["from_store"]
+    out_of_range, from_store = _columns(row.out_of_range, names), row.from_store
     return Record(
-        ids=[row["id"]],
-        time=row["time"].timestamp(),
-        features=[[row["features"].get(name) for name in names]],
-        prediction=[row["prediction"]],
-        low=[row["low"]],
-        high=[row["high"]],
-        version=row["model_version"],
-        sha256=row["model_sha256"],
-        latency=row["latency_seconds"],
-        request_id=row["request_id"],
-        trace_id=row["trace_id"],
+        ids=[row.id],
+        time=row.time.timestamp(),
+        features=[[row.features.get(name) for name in names]],
+        prediction=[row.prediction],
+        low=[row.low],
+        high=[row.high],
+        version=row.model_version,
+        sha256=row.model_sha256,
+        latency=row.latency_seconds,
+        request_id=row.request_id,
+        trace_id=row.trace_id or "",
         out_of_range=out_of_range,
         from_store=None if from_store is None else _columns(from_store, names),
-        entities=None if row["entity"] is None else [int(row["entity"])],
-        shadow_version=row["shadow_version"],
-        shadow=None if row["shadow_prediction"] is None else [row["shadow_prediction"]],
-        input_digests=None if row["input_digest"] is None else [row["input_digest"]],
+        entities=None if row.entity is None else [int(row.entity)],
+        shadow_version=row.shadow_version,
+        shadow=None if row.shadow_prediction is None else [row.shadow_prediction],
+        input_digests=None if row.input_digest is None else [row.input_digest],
     )
 
 

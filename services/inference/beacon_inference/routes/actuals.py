@@ -4,12 +4,12 @@ import math
 from datetime import datetime
 from typing import Any
 
+from beacon_core.data.actuals import Actual
 from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.product import Product
 from beacon_core.domain.times import error_code, read_past_time
 from beacon_core.platform import clock
 from beacon_inference.prediction.values import check_client_id, explain_value, read_entity
-from beacon_inference.prediction_log.database import Actual
 
 KEYS = ("value", "prediction_id", "entity", "observed_at", "source")
 

@@ -73,7 +73,7 @@ def fetch(
     credentials = find_credentials(environment)
     with tempfile.TemporaryDirectory(prefix=".incoming-", dir=folder.parent) as incoming_folder:
         if credentials is None:
-            source, why = SAMPLE, "no Kaggle credentials are set; using the sample bundled with Beacon"
+            source, why = SAMPLE, "no Kaggle credentials are set; using the sample of product.yaml"
             incoming = Path(shutil.copyfile(product.sample_path, Path(incoming_folder) / product.source.file))
         else:
             source, why = f"kaggle:{product.source.kaggle}", f"Kaggle credentials from {credentials}"

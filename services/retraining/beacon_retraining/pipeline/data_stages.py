@@ -10,7 +10,7 @@ from beacon_core.data.ledger import served_at
 from beacon_core.domain.masking import word
 from beacon_core.domain.pins import Pin
 from beacon_core.model_package import download
-from beacon_core.model_package.download import ForeignVersionError, bring, pinned_at
+from beacon_core.model_package.download import ForeignVersionError, download_package, pinned_at
 from beacon_core.model_package.manifest import PackageError
 from beacon_core.model_package.release import read_release
 from beacon_core.platform import clock
@@ -86,7 +86,7 @@ def _gone(context: Context) -> str | None:
         with tempfile.TemporaryDirectory() as folder:
             if not Mlflow(address).has_run(last.run_id):
                 raise PackageError(f"the run of version {pin.version} was deleted")
-            bring(address, pin, Path(folder))
+            download_package(address, pin, Path(folder))
     except RegistryUnavailableError:
         return None  # the stage package will say so, where it has anything to do
     except PackageError as error:

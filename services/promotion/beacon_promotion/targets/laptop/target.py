@@ -20,7 +20,7 @@ import msgspec
 
 from beacon_core.domain.masking import word
 from beacon_core.domain.pins import Pin
-from beacon_core.model_package.download import bring
+from beacon_core.model_package.download import download_package
 from beacon_core.model_package.manifest import Package, PackageError, read_package
 from beacon_core.model_package.release import Release, ReleaseError, package_folder, read_release, write_release
 from beacon_core.platform import clock
@@ -108,7 +108,7 @@ class Laptop:
         try:
             if package_folder(models, pin).is_dir():
                 return read_package(package_folder(models, pin), pin.sha256)
-            return bring(self._settings.mlflow_address, pin, models)
+            return download_package(self._settings.mlflow_address, pin, models)
         except PackageError as error:
             raise ReleaseFailedError(reason_of(str(error)), str(error)) from error
         except (RegistryUnavailableError, OSError) as error:

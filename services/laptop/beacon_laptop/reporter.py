@@ -1,4 +1,4 @@
-"""What a person at the terminal reads: short lines, and the end of a log where it explains something."""
+"""Reports to the terminal: short lines, and the end of a log where it explains something."""
 
 import contextlib
 import json
@@ -10,19 +10,19 @@ from beacon_core.domain.masking import mask
 
 LAST_LINES = 5
 LAST_BYTES = 65536
-# What a line of the log may say beside its message.
+# Fields of a log line that are shown beside its message.
 FACTS = ("method", "endpoint", "status", "code", "reason", "error")
 QUIET = frozenset({"DEBUG", "INFO"})
 
 
-def say(text: str) -> None:
-    """Print `text`, masked; a terminal that has been closed is no reason to stop half-way through stopping."""
+def report(text: str) -> None:
+    """Print `text`, masked; a closed terminal does not interrupt a shutdown."""
     with contextlib.suppress(OSError):
         print(mask(text), flush=True)
 
 
-def plain(line: str) -> str:
-    """A line of a log (docs/reference/logs.md) as people read it; what is no such line stays as it is."""
+def plain_text(line: str) -> str:
+    """A log line (docs/reference/logs.md) as plain text; any other line stays as it is."""
     record = _record(line)
     if record is None:
         return line
@@ -33,10 +33,10 @@ def plain(line: str) -> str:
     return text if level in QUIET else f"{level.lower()}: {text}"
 
 
-def told(line: str) -> str | None:
-    """What a job's line of log says to the person who waits for the job; None where it is for the log alone."""
+def user_message(line: str) -> str | None:
+    """The message of a job's log line that is shown to the user; None for a line that is for the log alone."""
     logger = str((_record(line) or {}).get("logger", ""))
-    return plain(line) if logger.startswith("beacon") and logger != "beacon.steps" else None
+    return plain_text(line) if logger.startswith("beacon") and logger != "beacon.steps" else None
 
 
 def new_lines(stream: BinaryIO) -> list[str]:
@@ -65,4 +65,4 @@ def log_end(file: Path) -> str:
             lines = whole.decode(errors="replace").splitlines()[-LAST_LINES:]
     except OSError:
         lines = []
-    return "\n".join([f"  log: {file}", *(f"  | {plain(line)}" for line in lines)])
+    return "\n".join([f"  log: {file}", *(f"  | {plain_text(line)}" for line in lines)])

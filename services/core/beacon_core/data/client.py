@@ -1,12 +1,12 @@
-"""The store as the console sees it: opened when first needed, and its failures told as one kind."""
+"""The database as a service reads it: opened when first needed, and every failure raised as one error."""
 
 import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import sqlalchemy
 from alembic.util import CommandError
-from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from beacon_core.data.database import DatabaseUnavailableError, migrate, open_store
@@ -15,25 +15,28 @@ from beacon_core.domain.masking import word
 
 log = logging.getLogger(__name__)
 
+Connection = sqlalchemy.Connection
+"""What the functions of this room read and write with; who only passes it on needs no SQLAlchemy."""
 
-class Store:
-    """Beacon's tables; a store that is down never keeps the console from starting."""
+
+class DatabaseClient:
+    """Beacon's tables; a database that is down never keeps a service from starting."""
 
     def __init__(self, url: str) -> None:
         self._url = url
         self._lock = threading.Lock()
-        self._engine: Engine | None = None
+        self._engine: sqlalchemy.Engine | None = None
 
     @contextmanager
-    def reading(self) -> Iterator[Connection]:
-        """Give a connection to read with, all of it one moment of the store; raises DatabaseUnavailableError."""
-        with self._telling(), self._open().connect() as connection:
+    def connect(self) -> Iterator[Connection]:
+        """Give a connection to read with, in one transaction; raises `DatabaseUnavailableError`."""
+        with self._mapped_errors(), self._open().connect() as connection:
             yield connection
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
-        """Give a connection whose writes are committed at the end of the block; raises DatabaseUnavailableError."""
-        with self._telling(), self._open().begin() as connection:
+    def begin(self) -> Iterator[Connection]:
+        """Give a connection whose writes are committed at the end of the block; raises `DatabaseUnavailableError`."""
+        with self._mapped_errors(), self._open().begin() as connection:
             yield connection
 
     def close(self) -> None:
@@ -42,14 +45,14 @@ class Store:
             self._engine.dispose()
 
     @contextmanager
-    def _telling(self) -> Iterator[None]:
+    def _mapped_errors(self) -> Iterator[None]:
         try:
             yield
         except (SQLAlchemyError, CommandError, ConfigurationError, OSError) as error:
-            log.warning("the store does not answer: %s", word(error))
+            log.warning("the database does not answer: %s", word(error))
             raise DatabaseUnavailableError(type(error).__name__) from error
 
-    def _open(self) -> Engine:
+    def _open(self) -> sqlalchemy.Engine:
         with self._lock:
             if self._engine is None:
                 engine = open_store(self._url)

@@ -1,12 +1,11 @@
-"""The ledger as its pages show it: what served when, how each promotion went, and what decided it."""
+"""The ledger as its pages show it: what served when, how each promotion ended, and why."""
 
 import re
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from sqlalchemy import Connection
-
 from beacon_core.data import ledger
+from beacon_core.data.client import Connection
 from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.ledger_entries import Entry
 from beacon_core.domain.product import Product
@@ -18,7 +17,7 @@ PLUS_AS_BLANK = re.compile(r"(:\d\d(?:[.,]\d+)?) (\d\d:?\d\d)$", re.ASCII)
 """The zone of a time whose + was not written %2B in the address."""
 
 
-class Run(NamedTuple):
+class PromotionRun(NamedTuple):
     """One run of the promotion, its rows in the order in which they were written."""
 
     rows: list[Entry]
@@ -46,7 +45,7 @@ class Run(NamedTuple):
         return self.end.outcome if self.end.step == "end" else "running"
 
 
-class Served(NamedTuple):
+class ServedAt(NamedTuple):
     """What may have answered at a moment, the row in force then, and the row that had brought it about."""
 
     moment: datetime
@@ -54,15 +53,15 @@ class Served(NamedTuple):
     change: Entry | None
 
 
-def grouped(rows: list[Entry]) -> list[Run]:
+def group_runs(rows: list[Entry]) -> list[PromotionRun]:
     """Rows, the newest first, as runs, the one that began last first."""
     runs: dict[str, list[Entry]] = {}
     for row in reversed(rows):
         runs.setdefault(row.run, []).append(row)
-    return [Run(found) for found in reversed(runs.values())]
+    return [PromotionRun(found) for found in reversed(runs.values())]
 
 
-def moment_of(text: str) -> datetime | None:
+def parse_moment(text: str) -> datetime | None:
     """The time that somebody asked about, UTC where it has no zone; BeaconError 422 for what is no time."""
     if not text:
         return None
@@ -72,7 +71,7 @@ def moment_of(text: str) -> datetime | None:
         raise BeaconError("invalid_type", f"at {error}.", "at") from error
 
 
-def served(connection: Connection, product: Product, moment: datetime) -> Served:
+def served_at(connection: Connection, product: Product, moment: datetime) -> ServedAt:
     """What may have answered at a moment, and why."""
     entry = ledger.served_at(connection, product.name, moment)
-    return Served(moment, entry, None if entry is None else ledger.change_of(connection, entry))
+    return ServedAt(moment, entry, None if entry is None else ledger.change_of(connection, entry))

@@ -10,7 +10,7 @@ from beacon_core.web.flask_app import root
 TYPES = {"console.css": "text/css; charset=utf-8", "icon.svg": "image/svg+xml"}
 
 
-def add_files(app: Flask) -> None:
+def add_static_files(app: Flask) -> None:
     """Add the route of the static files, and `static_url` for the templates."""
     folder = resources.files("beacon_console").joinpath("static")
     contents = {name: folder.joinpath(name).read_bytes() for name in TYPES}

@@ -10,7 +10,7 @@ from beacon_core.domain.features import request_features, store_features
 from beacon_core.domain.product import Feature, Product
 
 
-class Value(NamedTuple):
+class FeatureValue(NamedTuple):
     """One feature of a prediction: as the request gave it, and as the feature store served it."""
 
     feature: Feature
@@ -20,11 +20,11 @@ class Value(NamedTuple):
     outside: bool
 
 
-class Found(NamedTuple):
+class FoundPrediction(NamedTuple):
     """A prediction's row, its features in the product's order, and its actual."""
 
     row: RowMapping
-    values: list[Value]
+    values: list[FeatureValue]
     actual: RowMapping | None
 
     @property
@@ -38,7 +38,7 @@ class Found(NamedTuple):
         return None if self.actual is None else bool(self.row["low"] <= self.actual["value"] <= self.row["high"])
 
 
-def find(connection: Connection, product: Product, prediction_id: str) -> Found | None:
+def find_prediction(connection: Connection, product: Product, prediction_id: str) -> FoundPrediction | None:
     """Find a prediction; None when no prediction in the log has this id."""
     row = connection.execute(select(predictions).where(predictions.c.id == prediction_id)).mappings().first()
     if row is None:
@@ -46,7 +46,7 @@ def find(connection: Connection, product: Product, prediction_id: str) -> Found 
     given = request_features(row["features"], row["from_store"])
     served = store_features(row["features"], row["from_store"])
     values = [
-        Value(
+        FeatureValue(
             feature,
             given.get(feature.name),
             served.get(feature.name),
@@ -55,4 +55,4 @@ def find(connection: Connection, product: Product, prediction_id: str) -> Found 
         )
         for feature in product.features
     ]
-    return Found(row, values, actual_of(connection, row["id"], row["entity"], row["time"]))
+    return FoundPrediction(row, values, actual_of(connection, row["id"], row["entity"], row["time"]))

@@ -1,4 +1,4 @@
-"""Run a command that never outlives its parent: `python leash.py COMMAND ARGUMENT ...`.
+"""Run a command that never outlives its parent: `python die_with_parent.py COMMAND ARGUMENT ...`.
 
 The command replaces this process (same pid, same signals), and is sent SIGTERM as soon as the process that started it
 is gone, however that one died. Imports nothing but the standard library, and works under any Python 3.
@@ -11,8 +11,8 @@ import sys
 import time
 
 PR_SET_PDEATHSIG = 1
-PARENT = "LEASH_PARENT"
-"""Environment variable: the pid that must be this process's parent; each leash sets it for those below."""
+PARENT = "DIE_WITH_PARENT_PID"
+"""Environment variable: the pid that must be this process's parent; each such process sets it for its children."""
 WATCH_SECONDS = 0.5
 
 
@@ -25,7 +25,7 @@ def main(command: list[str]) -> None:
         spawn_watcher(parent)
     # The parent may have died before the tie held.
     if os.getppid() != parent:
-        raise SystemExit(f"leash: the parent {parent} is gone, {command[0]} is not started")
+        raise SystemExit(f"the parent {parent} is gone, {command[0]} is not started")
     os.environ[PARENT] = str(os.getpid())
     os.execvp(command[0], command)  # noqa: S606 (no shell is wanted)
 

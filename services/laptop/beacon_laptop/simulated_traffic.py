@@ -1,0 +1,111 @@
+"""The traffic that the demo sends: rows of the product's sample, and what changes about them one day.
+
+From `CHANGE_DAY` on two features drift, and the target falls further than they explain: what the model has learnt is
+wrong. Which features, how far and which way follows from the product spec and its sample, so any product can be played.
+"""
+
+import math
+import random
+import statistics
+from collections.abc import Sequence
+
+import msgspec
+
+from beacon_core.domain.product import Feature, Product
+from beacon_core.platform.data_file import read_rows
+
+CHANGE_DAY = 16
+DRIFTING = 2
+"""Features that drift: the first key features that can."""
+SHIFT = 0.5
+"""How far each of them moves, in standard deviations."""
+TARGET_FALL = 0.75
+"""How far the target falls, in standard deviations."""
+NOISE = 0.15
+"""Standard deviation of the target among equal rows, as a share of that of the sample."""
+BLUR = 0.02
+"""No two rows are quite alike, since training counts a case once. One feature is enough."""
+
+
+class SimulatedRow(msgspec.Struct, frozen=True):
+    """The features of a request, and the actual that will be reported for it."""
+
+    features: dict[str, float | int]
+    actual: float
+
+
+class SimulatedTraffic:
+    """Rows, day by day; the same seed, the same rows."""
+
+    def __init__(self, product: Product, seed: int = 0) -> None:
+        self._random = random.Random(seed)  # noqa: S311 - a simulation
+        self.product = product
+        rows = read_rows(product.sample_path, product)
+        self._sample = [row for row in rows if not math.isnan(row[product.target.name])]
+        self._spread = statistics.pstdev(self._column(product.target.name))
+        self.shifts = self._choose_shifts()
+        """Feature -> what is added to it from `CHANGE_DAY` on."""
+        self.blurred = self._choose_blurred()
+
+    def rows(self, day: int, count: int) -> list[SimulatedRow]:
+        """`count` rows of a day, counted from 1."""
+        return [self._row(day) for _ in range(count)]
+
+    @property
+    def change(self) -> str:
+        """What changes on `CHANGE_DAY`, in words."""
+        moves = [f"{name} {'rises' if shift > 0 else 'falls'}" for name, shift in self.shifts.items()]
+        return ", ".join([*moves, f"and {self.product.target.name} falls further than the model expects"])
+
+    def _row(self, day: int) -> SimulatedRow:
+        line = self._random.choice(self._sample)
+        features: dict[str, float | int] = {}
+        for feature in self.product.features:
+            value = line[feature.name]
+            if math.isnan(value):
+                continue
+            if feature.name == self.blurred:
+                value *= 1 + BLUR * self._random.uniform(-1, 1)
+            if day >= CHANGE_DAY:
+                value += self.shifts.get(feature.name, 0.0)
+            features[feature.name] = _as_valid(feature, value)
+        actual = line[self.product.target.name] + self._random.gauss(0, NOISE * self._spread)
+        if day >= CHANGE_DAY:
+            actual -= TARGET_FALL * self._spread
+        low, high = self.product.target.valid
+        return SimulatedRow(features, min(max(actual, low), high))
+
+    def _choose_shifts(self) -> dict[str, float]:
+        """Each drifting feature moves the way that goes with a lower target."""
+        names = [*self.product.key_features, *self.product.feature_names]
+        movable = [name for name in self._continuous() if len(set(self._column(name))) > 1]
+        drifting = [name for name in dict.fromkeys(names) if name in movable][:DRIFTING]
+        return {name: self._shift(name) for name in drifting}
+
+    def _shift(self, name: str) -> float:
+        target = self.product.target.name
+        pairs = [(row[name], row[target]) for row in self._sample if not math.isnan(row[name])]
+        values, targets = zip(*pairs, strict=True)
+        towards = -1.0 if statistics.covariance(values, targets) > 0 else 1.0
+        spread: float = statistics.pstdev(values)
+        return towards * SHIFT * spread
+
+    def _choose_blurred(self) -> str | None:
+        """The feature with most values, rather one that does not drift; None where none is continuous."""
+        names = self._continuous()
+        names = [name for name in names if name not in self.shifts] or names
+        return max(names, key=lambda name: len(set(self._column(name))), default=None)
+
+    def _continuous(self) -> list[str]:
+        features = self.product.features
+        return [feature.name for feature in features if feature.type == "float" and feature.categories is None]
+
+    def _column(self, name: str) -> Sequence[float]:
+        return [row[name] for row in self._sample if not math.isnan(row[name])]
+
+
+def _as_valid(feature: Feature, value: float) -> float | int:
+    if feature.valid is not None:
+        low, high = feature.valid
+        value = min(max(value, low), high)
+    return round(value) if feature.type == "int" else value
