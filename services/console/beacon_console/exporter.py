@@ -14,7 +14,7 @@ from beacon_core.data import actuals, drift_history, job_runs, ledger, retrain_r
 from beacon_core.data.approvals import PASS
 from beacon_core.data.client import DatabaseClient
 from beacon_core.data.database import Connection, DatabaseUnavailableError
-from beacon_core.data.drift_history import RecordedDriftResult
+from beacon_core.data.drift_results import DriftResult
 from beacon_core.domain import ledger_entries
 from beacon_core.domain.product import Product
 from beacon_core.observability import metrics
@@ -64,7 +64,7 @@ def _drift(connection: Connection) -> list[Family]:
     ]
 
 
-def _rows(results: Iterable[RecordedDriftResult]) -> Samples:
+def _rows(results: Iterable[DriftResult]) -> Samples:
     most: dict[str, int] = {}
     for result in results:
         most[result.window] = max(most.get(result.window, 0), result.rows)

@@ -8,7 +8,7 @@ from markupsafe import Markup
 from beacon_console import charts
 from beacon_console.charts import Axis, ChartPoint
 from beacon_console.formats import number
-from beacon_core.data.drift_history import RecordedFigure
+from beacon_core.data.drift_history import PerformanceFigure
 from beacon_core.data.traffic import HourlyTraffic
 from beacon_core.domain.times import read_time
 
@@ -25,7 +25,7 @@ def traffic(hours: Sequence[HourlyTraffic]) -> tuple[Markup, Axis]:
     return charts.columns(points, axis, f"Predictions per hour over the last day, {total} in all"), axis
 
 
-def error(figures: Sequence[RecordedFigure], limit: float | None, name: str, unit: str) -> tuple[Markup, Axis]:
+def error(figures: Sequence[PerformanceFigure], limit: float | None, name: str, unit: str) -> tuple[Markup, Axis]:
     """A performance figure over the runs, with its confidence band and its limit."""
     times = [read_time(figure.period, UTC) for figure in figures]
     span = max((times[-1] - times[0]).total_seconds(), 1.0) if times else 1.0

@@ -22,6 +22,7 @@ TWO_MEANINGS = {
     # Renames that are still to come.
     # Renames that are still to come.
     # Renames that are still to come.
+    # Renames that are still to come.
 }
 
 NOT_THE_TERM = {

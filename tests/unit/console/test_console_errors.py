@@ -3,13 +3,13 @@
 from datetime import UTC, datetime, timedelta
 
 from beacon_console.overview.facts import one_per_run
-from beacon_core.data.drift_history import RecordedFigure
+from beacon_core.data.drift_history import PerformanceFigure
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 
 
 def figure(version, rows, days_ago, period="p1"):
-    return RecordedFigure(period, "7d", "", version, "mae", 2.0, 1.0, 3.0, rows, NOW - timedelta(days=days_ago))
+    return PerformanceFigure(period, "7d", "", version, "mae", 2.0, 1.0, 3.0, rows, NOW - timedelta(days=days_ago))
 
 
 def test_a_version_that_stopped_answering_gives_way_to_the_one_that_has_newer_actuals():

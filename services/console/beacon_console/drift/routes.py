@@ -5,7 +5,7 @@ from flask import Flask, Response, render_template
 from beacon_console.parameters import MAIN_WINDOW, found_or_404, query_choice, windows_of
 from beacon_core.data import drift_history
 from beacon_core.data.client import DatabaseClient
-from beacon_core.data.drift_history import RecordedDriftResult
+from beacon_core.data.drift_results import DriftResult
 from beacon_core.domain.product import Product
 from beacon_core.platform import clock
 
@@ -54,6 +54,6 @@ def add_drift(app: Flask, product: Product, database: DatabaseClient) -> None:
         return response
 
 
-def excess(result: RecordedDriftResult) -> float:
+def excess(result: DriftResult) -> float:
     """Return the score as a multiple of its threshold."""
     return (result.score or 0.0) / (result.threshold or 1.0)

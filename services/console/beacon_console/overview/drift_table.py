@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from beacon_console.overview.facts import Overview
-from beacon_core.data.drift_history import RecordedDriftResult, ScoreTrend
+from beacon_core.data.drift_history import ScoreTrend
+from beacon_core.data.drift_results import DriftResult
 from beacon_core.domain.product import Product
 
 MAIN_EFFECT = "hellinger"
@@ -17,9 +18,9 @@ class DriftRow(NamedTuple):
     name: str
     title: str
     key: bool
-    main: RecordedDriftResult | None
+    main: DriftResult | None
     """The shift of the distribution; None when this run did not compare it."""
-    others: list[RecordedDriftResult]
+    others: list[DriftResult]
     """Further effects that give an alarm."""
     trend: list[float | None]
     """The main score over the runs."""

@@ -8,7 +8,8 @@ from beacon_console.models.approvals import verdicts_that_wait
 from beacon_console.overview.inference import InferenceStatus
 from beacon_core.data import drift_history, job_runs, ledger, retrain_requests, traffic, verdicts
 from beacon_core.data.database import Connection
-from beacon_core.data.drift_history import RecordedDriftResult, RecordedDriftRun, RecordedFigure
+from beacon_core.data.drift_history import PerformanceFigure
+from beacon_core.data.drift_results import DriftResult, DriftRun
 from beacon_core.data.job_runs import JobStatus
 from beacon_core.data.retrain_requests import RetrainRequest
 from beacon_core.data.traffic import CurrentVersion, HourlyTraffic, VersionTraffic
@@ -47,9 +48,9 @@ class Overview(NamedTuple):
     current: CurrentVersion | None
     hours: list[HourlyTraffic]
     latency: Latency | None
-    run: RecordedDriftRun | None
-    results: list[RecordedDriftResult]
-    figures: list[RecordedFigure]
+    run: DriftRun | None
+    results: list[DriftResult]
+    figures: list[PerformanceFigure]
     jobs: list[JobStatus]
     waiting: list[RecordedVerdict]
     verdicts: list[RecordedVerdict]
@@ -69,7 +70,7 @@ class Overview(NamedTuple):
         return None if self.current is None else self.current.version
 
     @property
-    def compared(self) -> list[RecordedDriftResult]:
+    def compared(self) -> list[DriftResult]:
         """The newest run's comparisons of the version in service: drift of a replaced version does not matter."""
         return of_one_version(self.results, self.model)
 
@@ -129,7 +130,7 @@ def trend_periods(connection: Connection) -> list[str]:
     return list(reversed(newest_first[::step]))
 
 
-VersionedT = TypeVar("VersionedT", RecordedDriftResult, RecordedFigure)
+VersionedT = TypeVar("VersionedT", DriftResult, PerformanceFigure)
 
 
 def of_one_version(rows: Sequence[VersionedT], version: str | None) -> list[VersionedT]:
@@ -141,9 +142,9 @@ def of_one_version(rows: Sequence[VersionedT], version: str | None) -> list[Vers
     return [row for row in rows if row.model_version == wanted]
 
 
-def one_per_run(figures: Sequence[RecordedFigure]) -> list[RecordedFigure]:
+def one_per_run(figures: Sequence[PerformanceFigure]) -> list[PerformanceFigure]:
     """Keep one figure per run: that of the newest actuals; of two versions that share them, the one over more rows."""
-    best: dict[str, RecordedFigure] = {}
+    best: dict[str, PerformanceFigure] = {}
     for figure in figures:
         other = best.get(figure.period)
         if other is None or (figure.until, figure.rows) > (other.until, other.rows):

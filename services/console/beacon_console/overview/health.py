@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from beacon_console.formats import ago, duration, join_words, number, share
 from beacon_console.overview.facts import Overview, of_one_version
-from beacon_core.data.drift_history import RecordedDriftResult
+from beacon_core.data.drift_results import DriftResult
 from beacon_core.data.job_runs import FAILED, RUNNING, JobStatus
 from beacon_core.domain.product import Product
 
@@ -64,7 +64,7 @@ def _model_issues(overview: Overview) -> list[HealthIssue]:
     return issues
 
 
-def _subject(result: RecordedDriftResult) -> str:
+def _subject(result: DriftResult) -> str:
     return {"prediction": "the predictions", "target": "the actuals"}.get(result.kind, result.feature)
 
 

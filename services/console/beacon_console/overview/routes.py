@@ -7,7 +7,7 @@ from beacon_console.overview.drift_table import drift_rows
 from beacon_console.parameters import MAIN_WINDOW, query_choice, windows_of
 from beacon_core.data import drift_history
 from beacon_core.data.client import DatabaseClient
-from beacon_core.data.drift_history import RecordedFigure
+from beacon_core.data.drift_history import PerformanceFigure
 from beacon_core.domain.product import Product
 from beacon_core.platform import clock
 from beacon_core.platform.settings import Settings
@@ -45,7 +45,7 @@ def add_overview(app: Flask, settings: Settings, product: Product, database: Dat
         )
 
 
-def _realised(overview: facts.Overview) -> list[RecordedFigure]:
+def _realised(overview: facts.Overview) -> list[PerformanceFigure]:
     """Pick the front page's figures: of the whole traffic, over the main window."""
     figures = [figure for figure in overview.figures if figure.window == MAIN_WINDOW and figure.segment == ""]
     return facts.of_one_version(figures, overview.model)

@@ -2,45 +2,18 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import Connection, select
 
+from beacon_core.data.drift_results import DriftResult, DriftRun
 from beacon_core.data.tables import drift_results, drift_runs, model_error
 
 # (kind, feature, effect) -> period -> score
 ScoreTrend = dict[tuple[str, str, str], dict[str, float | None]]
 
 
-class RecordedDriftRun(NamedTuple):
-    """One drift run, without its report."""
-
-    period: str
-    created_at: datetime
-    state: str
-    rows: int
-    summary: dict[str, Any]
-
-
-class RecordedDriftResult(NamedTuple):
-    """One comparison with the reference: `score` is the effect's size, an alarm when above `threshold`."""
-
-    window: str
-    model_version: str
-    kind: str
-    feature: str
-    effect: str
-    state: str
-    score: float | None
-    p_value: float | None
-    threshold: float | None
-    rows: int
-    alarm: bool
-    confirmed: bool
-    details: dict[str, Any] | None
-
-
-class RecordedFigure(NamedTuple):
+class PerformanceFigure(NamedTuple):
     """One figure of the realised performance, with its 95 % confidence interval over `rows`."""
 
     period: str
@@ -55,26 +28,26 @@ class RecordedFigure(NamedTuple):
     until: datetime
 
 
-RUN = tuple(drift_runs.c[name] for name in RecordedDriftRun._fields)
-RESULT = tuple(drift_results.c[name] for name in RecordedDriftResult._fields)
-FIGURE = tuple(model_error.c[name] for name in RecordedFigure._fields)
+RUN = tuple(drift_runs.c[name] for name in DriftRun.__struct_fields__)
+RESULT = tuple(drift_results.c[name] for name in DriftResult.__struct_fields__)
+FIGURE = tuple(model_error.c[name] for name in PerformanceFigure._fields)
 
 
-def newest_runs(connection: Connection, most: int) -> list[RecordedDriftRun]:
+def newest_runs(connection: Connection, most: int) -> list[DriftRun]:
     """List the newest runs, the newest first."""
     query = select(*RUN).order_by(drift_runs.c.period.desc()).limit(most)
-    return [RecordedDriftRun(*row) for row in connection.execute(query)]
+    return [DriftRun(*row) for row in connection.execute(query)]
 
 
-def newest_run(connection: Connection) -> RecordedDriftRun | None:
+def newest_run(connection: Connection) -> DriftRun | None:
     """Find the newest run; None before the first one."""
     return next(iter(newest_runs(connection, 1)), None)
 
 
-def run_of(connection: Connection, period: str) -> RecordedDriftRun | None:
+def run_of(connection: Connection, period: str) -> DriftRun | None:
     """Find one run."""
     row = connection.execute(select(*RUN).where(drift_runs.c.period == period)).first()
-    return None if row is None else RecordedDriftRun(*row)
+    return None if row is None else DriftRun(*row)
 
 
 def report_of(connection: Connection, period: str) -> str | None:
@@ -82,16 +55,16 @@ def report_of(connection: Connection, period: str) -> str | None:
     return connection.execute(select(drift_runs.c.report).where(drift_runs.c.period == period)).scalar()
 
 
-def results_of(connection: Connection, period: str) -> list[RecordedDriftResult]:
+def results_of(connection: Connection, period: str) -> list[DriftResult]:
     """List a run's comparisons."""
     query = select(*RESULT).where(drift_results.c.period == period).order_by(drift_results.c.id)
-    return [RecordedDriftResult(*row) for row in connection.execute(query)]
+    return [DriftResult(*row) for row in connection.execute(query)]
 
 
-def figures_of(connection: Connection, period: str) -> list[RecordedFigure]:
+def figures_of(connection: Connection, period: str) -> list[PerformanceFigure]:
     """List a run's performance figures."""
     query = select(*FIGURE).where(model_error.c.period == period).order_by(model_error.c.id)
-    return [RecordedFigure(*row) for row in connection.execute(query)]
+    return [PerformanceFigure(*row) for row in connection.execute(query)]
 
 
 def newest_periods(connection: Connection, most: int) -> list[str]:
@@ -112,7 +85,7 @@ def score_trend(connection: Connection, periods: Sequence[str], window: str) -> 
     return trend
 
 
-def figure_trend(connection: Connection, periods: Sequence[str], window: str, metric: str) -> list[RecordedFigure]:
+def figure_trend(connection: Connection, periods: Sequence[str], window: str, metric: str) -> list[PerformanceFigure]:
     """One performance figure of the whole traffic over the runs, the oldest first."""
     columns = model_error.c
     query = (
@@ -120,4 +93,4 @@ def figure_trend(connection: Connection, periods: Sequence[str], window: str, me
         .where(columns.period.in_(periods), columns.window == window, columns.segment == "", columns.metric == metric)
         .order_by(columns.period)
     )
-    return [RecordedFigure(*row) for row in connection.execute(query)]
+    return [PerformanceFigure(*row) for row in connection.execute(query)]

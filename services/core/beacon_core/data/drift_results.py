@@ -59,20 +59,23 @@ class RealisedFigures(msgspec.Struct, frozen=True):
 
 
 class DriftRun(msgspec.Struct, frozen=True):
-    """One run: a row of `drift_runs`. `report` is the self-contained HTML page."""
+    """One run: a row of `drift_runs`, without its report."""
 
     period: str
     created_at: datetime
     state: str
     rows: int
     summary: dict[str, Any]
-    report: str
 
 
 def write(
-    connection: Connection, run: DriftRun, results: Sequence[DriftResult], realised: Sequence[RealisedFigures]
+    connection: Connection,
+    run: DriftRun,
+    report: str,
+    results: Sequence[DriftResult],
+    realised: Sequence[RealisedFigures],
 ) -> None:
-    """Put the run in the place of an earlier one of the same period; reports that are too old go."""
+    """Put the run and its report in the place of an earlier one of the same period; reports that are too old go."""
     for table in (drift_results, model_error):
         connection.execute(delete(table).where(table.c.period == run.period))
     common = {"period": run.period, "created_at": run.created_at}
@@ -87,7 +90,7 @@ def write(
     ]
     if rows:
         connection.execute(insert(model_error), rows)
-    upsert(connection, drift_runs, ("period",), msgspec.structs.asdict(run))
+    upsert(connection, drift_runs, ("period",), msgspec.structs.asdict(run) | {"report": report})
     old = and_(drift_runs.c.created_at < run.created_at - KEEP_REPORTS, drift_runs.c.report.is_not(None))
     connection.execute(update(drift_runs).where(old).values(report=None))
 
