@@ -20,6 +20,7 @@ from support.products import csv_text, write_product
 
 from beacon_core.data import predictions
 from beacon_core.data.database import open_store
+from beacon_core.data.partitions import Partition
 from beacon_core.data.tables import metadata
 from beacon_core.domain.numbers import NotFiniteError, NumberError, read_number, read_numbers
 from beacon_core.domain.product import Product
@@ -27,6 +28,7 @@ from beacon_core.feature_store import repo
 from beacon_core.platform.data_file import read_columns
 from beacon_core.platform.settings import Settings
 from beacon_core.web.http import Request
+from beacon_drift_profiling.profiling.log import read_partition
 from beacon_inference.prediction.inputs import PredictionInputs
 from beacon_inference.prediction_log.record import Record, decode_record, encode_record, table_rows
 from beacon_inference.protocols.mlflow import mlflow
