@@ -31,7 +31,7 @@ PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-"
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 
 
-class Ids(spans.ChosenIds):
+class Ids(spans.TraceIdGenerator):
     """Chooses also the id of a call's span, which the callee was told."""
 
     def __init__(self) -> None:

@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from prometheus_client import CollectorRegistry, generate_latest
 
-from beacon_core.domain.masking import word
+from beacon_core.domain.masking import message_of
 from beacon_core.domain.pins import NAME, Pin
 from beacon_core.domain.product import Product
 from beacon_core.model_package.download import download_package
@@ -68,7 +68,7 @@ class ManifestCache:
         try:
             manifest = download_package(self._settings.mlflow_address, pin, self._settings.models_dir).manifest
         except (RegistryUnavailableError, PackageError, OSError) as error:
-            log.warning("no golden requests of version %s: %s", pin.version, word(error))
+            log.warning("no golden requests of version %s: %s", pin.version, message_of(error))
             return
         if manifest.golden:
             self._known[pin.sha256] = self.newest = manifest
@@ -89,7 +89,7 @@ class Prober:
         try:
             result = self._send(self.targets[target])
         except OSError as error:
-            result = ProbeResult(f"no answer: {word(error)}")
+            result = ProbeResult(f"no answer: {message_of(error)}")
         if result.problem:
             log.error("%s: %s", target, result.problem)
         registry = CollectorRegistry()

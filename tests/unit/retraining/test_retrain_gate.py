@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from beacon_core.domain.product import Product
-from beacon_core.domain.verdict import Check
+from beacon_core.domain.verdict import GateCheck
 from beacon_retraining.data.dataset import Matrix
 from beacon_retraining.evaluation.gate import (
     Bootstrap,
@@ -40,12 +40,12 @@ def checks(
     old: ModelPredictions | None,
     measurements: PackageMeasurements = MEASUREMENTS,
     **segments: Matrix,
-) -> dict[str, Check]:
+) -> dict[str, GateCheck]:
     found, _ = judge(GateInputs(TARGET, new, old, segments, measurements, 0.0001), limits)
     return {check.name: check for check in found}
 
 
-def outcome(found: dict[str, Check]) -> str:
+def outcome(found: dict[str, GateCheck]) -> str:
     return conclude(tuple(found.values()), first=False)[0]
 
 

@@ -3,7 +3,7 @@
 import argparse
 
 from beacon_core.domain.exit_statuses import TRY_AGAIN
-from beacon_core.domain.masking import word
+from beacon_core.domain.masking import message_of
 from beacon_core.model_package.golden import find_mismatch, golden_features, post_features
 from beacon_core.model_package.manifest import read_package
 from beacon_core.model_package.release import package_folder, read_release
@@ -28,7 +28,7 @@ def main() -> int:
             for golden in manifest.golden
         ]
     except OSError as error:
-        log.error("%s does not answer: %s", given.url, word(error))
+        log.error("%s does not answer: %s", given.url, message_of(error))
         return TRY_AGAIN
     problems = [problem for answer, golden in answers if (problem := find_mismatch(answer, manifest, golden))]
     for problem in problems:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from beacon_core.data.database import Connection, DatabaseUnavailableError, Engine, mapped_errors, migrate, open_store
 from beacon_core.domain.errors import ConfigurationError
-from beacon_core.domain.masking import word
+from beacon_core.domain.masking import message_of
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class DatabaseClient:
             with mapped_errors():
                 yield
         except (DatabaseUnavailableError, ConfigurationError) as error:
-            reason = word(error)
+            reason = message_of(error)
             if self._logs_failures:
                 log.warning("the database does not answer: %s", reason)
             raise DatabaseUnavailableError(reason) from error

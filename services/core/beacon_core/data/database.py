@@ -16,9 +16,9 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from beacon_core.domain.errors import ConfigurationError
 from beacon_core.domain.exit_statuses import TRY_AGAIN
-from beacon_core.domain.masking import word
+from beacon_core.domain.masking import message_of
 from beacon_core.platform.file_urls import sqlite_file
-from beacon_core.platform.places import DATABASE_RULE
+from beacon_core.platform.locations import DATABASE_RULE
 from beacon_core.platform.settings import SettingsError
 
 __all__ = [
@@ -46,7 +46,7 @@ def mapped_errors() -> Iterator[None]:
     try:
         yield
     except (SQLAlchemyError, OSError) as error:
-        raise DatabaseUnavailableError(word(error)) from error
+        raise DatabaseUnavailableError(message_of(error)) from error
 
 
 def open_store(url: str) -> Engine:

@@ -18,7 +18,7 @@ from kubernetes.config.incluster_config import InClusterConfigLoader
 from urllib3.exceptions import HTTPError
 
 from beacon_core.domain.exit_statuses import TRY_AGAIN
-from beacon_core.domain.masking import mask, word_with_type
+from beacon_core.domain.masking import mask, message_with_type
 from beacon_core.platform.pod import ACCOUNT
 
 TIMEOUT_SECONDS = 10
@@ -52,7 +52,7 @@ class Access(msgspec.Struct, frozen=True):
         try:
             answer: dict[str, Any] = json.loads(content)
         except ValueError as error:
-            raise ClusterError(f"{operation.__name__}: {word_with_type(error)}") from error
+            raise ClusterError(f"{operation.__name__}: {message_with_type(error)}") from error
         return answer
 
     def text(self, operation: Callable[..., Any], **arguments: Any) -> str:
@@ -76,7 +76,7 @@ def _worded(error: Exception) -> str:
     """What happened, which urllib3 wraps; of an account that cannot be used, what the client says of its files."""
     if isinstance(error, ConfigException):
         return mask(str(error))
-    return word_with_type(error.__cause__ or error.__context__ or error)
+    return message_with_type(error.__cause__ or error.__context__ or error)
 
 
 def _said(error: ApiException) -> str:

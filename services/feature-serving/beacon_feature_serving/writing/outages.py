@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError
 from redis.exceptions import RedisError
 
 from beacon_core.domain.errors import BeaconError
-from beacon_core.domain.masking import word
+from beacon_core.domain.masking import message_of
 from beacon_core.feature_store.errors import FeatureStoreError
 from beacon_feature_serving.errors import from_feast_error
 
@@ -30,7 +30,7 @@ def outages_as_503() -> Iterator[None]:
         if not _is_outage(error):
             raise
         log.warning("write failed", exc_info=error)
-        raise BeaconError("feature_store_unavailable", f"the store does not answer: {word(error)}") from error
+        raise BeaconError("feature_store_unavailable", f"the store does not answer: {message_of(error)}") from error
 
 
 def _is_outage(error: Exception) -> bool:

@@ -12,11 +12,11 @@ import msgspec
 import numpy as np
 
 from beacon_core.domain.errors import BeaconError
-from beacon_core.domain.masking import word
+from beacon_core.domain.masking import message_of
 from beacon_core.domain.product import Product
 from beacon_core.observability.tracing import SAMPLED, outgoing_headers
 from beacon_core.web.http import Request
-from beacon_core.web.patience import at_most
+from beacon_core.web.timeouts import tick_timeout
 from beacon_inference.matrix import Matrix
 from beacon_inference.prediction.inputs import PredictionInputs
 
@@ -65,7 +65,7 @@ class FeatureClient:
     async def warm(self) -> None:
         """Connect to feature serving, so that no client waits for that; it may be down."""
         with contextlib.suppress(Exception):  # whatever it is, the first lookup raises it
-            async with at_most(WARM_SECONDS), self._open_session().get(f"{self._address}/health") as answer:
+            async with tick_timeout(WARM_SECONDS), self._open_session().get(f"{self._address}/health") as answer:
                 await answer.read()
 
     async def close(self) -> None:
@@ -85,7 +85,7 @@ class FeatureClient:
             self._failures += 1
             if self._failures >= FAILURES_TO_OPEN:
                 self._open_until = time.monotonic() + OPEN_SECONDS
-            raise _unavailable(word(error)) from error
+            raise _unavailable(message_of(error)) from error
         self._failures = 0
         return found
 
@@ -101,7 +101,7 @@ class FeatureClient:
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                timeout=aiohttp.ClientTimeout(total=None),  # `at_most` is the limit
+                timeout=aiohttp.ClientTimeout(total=None),  # `tick_timeout` is the limit
                 connector=aiohttp.TCPConnector(limit=256, keepalive_timeout=30),
             )
         return self._session
@@ -113,7 +113,7 @@ class FeatureClient:
         headers = {"content-type": "application/json", "x-request-id": request.id}
         headers |= outgoing_headers(request.trace, request.trace.parent_id if request.trace.flags & SAMPLED else "")
         request.looked_up = len(entities)
-        async with at_most(self._timeout_seconds):
+        async with tick_timeout(self._timeout_seconds):
             try:
                 return await self._post(body, headers)
             except (aiohttp.ServerDisconnectedError, ConnectionResetError):

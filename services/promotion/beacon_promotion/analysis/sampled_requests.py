@@ -13,7 +13,7 @@ import msgspec
 
 from beacon_core.data.database import DatabaseUnavailableError, Engine
 from beacon_core.data.promotion_evidence import newest_features, newest_labelled
-from beacon_core.domain.masking import word
+from beacon_core.domain.masking import message_of
 from beacon_core.domain.product import Product
 from beacon_core.domain.times import read_time
 from beacon_core.model_package.manifest import FeatureFacts, Manifest
@@ -39,7 +39,9 @@ def sample_requests(engine: Engine, product: Product, manifest: Manifest, count:
         found = _labelled(engine, product, manifest, count // 2)
         found += _newest(engine, product, count - len(found))
     except DatabaseUnavailableError as error:
-        log.warning("the database does not answer: only generated requests are sent", extra={"error": word(error)})
+        log.warning(
+            "the database does not answer: only generated requests are sent", extra={"error": message_of(error)}
+        )
         found = []
     return found + generate_requests(product, manifest, count - len(found))
 

@@ -10,7 +10,7 @@ import msgspec
 
 from beacon_core.data.database import DatabaseUnavailableError, Engine
 from beacon_core.data.promotion_evidence import realised_error
-from beacon_core.domain.masking import word
+from beacon_core.domain.masking import message_of
 from beacon_core.domain.pins import Pin
 from beacon_core.domain.product import Product
 from beacon_core.platform import clock
@@ -104,6 +104,8 @@ def _labels(engine: Engine, watch: Watch, expected: float) -> Labels | None:
         if watch.before is not None:
             was = realised_error(engine, watch.before.version, watch.since - PAST, watch.since).mean
     except DatabaseUnavailableError as fault:
-        log.warning("the database does not answer: the realised error is not judged", extra={"error": word(fault)})
+        log.warning(
+            "the database does not answer: the realised error is not judged", extra={"error": message_of(fault)}
+        )
         return None
     return Labels(rows, error, max(expected, was))

@@ -17,11 +17,11 @@ from pathlib import Path
 from beacon_core.data import ledger
 from beacon_core.data.database import DatabaseUnavailableError, Engine, mapped_errors, migrate, open_store
 from beacon_core.domain.exit_statuses import REFUSED
-from beacon_core.domain.masking import word
+from beacon_core.domain.masking import message_of
 from beacon_core.domain.product import Product
 from beacon_core.domain.times import read_time
 from beacon_core.platform import clock
-from beacon_core.platform.job import ending, log, run_job
+from beacon_core.platform.job import log, map_errors, run_job
 from beacon_core.platform.locks import BusyError
 from beacon_core.platform.pod import is_pod
 from beacon_core.platform.product_file import load_product
@@ -38,7 +38,7 @@ LEFT_ALONE = "promotion left alone, try again"
 STARTERS = "beacon.inference"
 
 
-@ending("promotion refused", LEFT_ALONE, LEFT_ALONE, level=logging.WARNING)
+@map_errors("promotion refused", LEFT_ALONE, LEFT_ALONE, level=logging.WARNING)
 def main() -> int:
     """Do what is asked; a failure is one clear line and an exit status."""
     given = _arguments()
@@ -57,7 +57,7 @@ def main() -> int:
             return follow(reconciler, engine, settings)
         return run_once(reconciler, engine, given)
     except ReleaseFailedError as error:
-        log.error("promotion failed: %s: %s", error.reason, word(error))
+        log.error("promotion failed: %s: %s", error.reason, message_of(error))
         return REFUSED
 
 
@@ -85,7 +85,9 @@ def run_once(reconciler: Reconciler, engine: Engine, given: argparse.Namespace) 
         with mapped_errors():
             migrate(engine)
     except DatabaseUnavailableError as error:
-        log.warning("the database does not answer: %s", word(error))  # what needs no database is done all the same
+        log.warning(
+            "the database does not answer: %s", message_of(error)
+        )  # what needs no database is done all the same
     try:
         ended_or_none = reconciler.reconcile(given.version, given.person if asked else "", given.wait)
     except NoCandidateError as error:
@@ -111,7 +113,7 @@ def follow(reconciler: Reconciler, engine: Engine, settings: Settings) -> int:
             if last != before:
                 log.info(last)
         except (ReleaseFailedError, TargetUnavailableError, DatabaseUnavailableError, OSError) as error:
-            last, before = word(error), last
+            last, before = message_of(error), last
             if last != before:
                 log.warning("try again: %s", last)
         except Exception:  # noqa: BLE001 - a mistake of ours must not end what else `make run` keeps up

@@ -9,7 +9,7 @@ import msgspec
 from beacon_core.data import approvals
 from beacon_core.data.database import DatabaseUnavailableError, Engine, mapped_errors
 from beacon_core.domain.errors import BeaconError
-from beacon_core.domain.masking import word
+from beacon_core.domain.masking import message_of
 from beacon_core.domain.product import Product
 from beacon_core.platform.locks import BusyError
 from beacon_core.platform.mlflow import RegistryUnavailableError
@@ -62,7 +62,7 @@ class Reconciler:
                         self._reconcile_aliases()
                         return ended
             except BusyError as error:
-                self.report(word(error))
+                self.report(message_of(error))
         return None
 
     def roll_back(self, person: str, reason: str) -> Ended:
@@ -131,7 +131,7 @@ class Reconciler:
             with mapped_errors(), self.engine.begin() as connection:
                 approvals.decide(connection, self.product.name, version, approvals.REJECTED, person, reason)
         except (DatabaseUnavailableError, BeaconError) as error:
-            self.report(f"version {version} is not marked as rejected: {word(error)}")
+            self.report(f"version {version} is not marked as rejected: {message_of(error)}")
 
     def _trial(self) -> Intent | None:
         """The promotion that is under way and not decided yet."""
@@ -161,4 +161,4 @@ class Reconciler:
         try:
             self.promoter.reconcile_aliases(self.settings.mlflow_address)
         except RegistryUnavailableError as error:
-            self.report(f"the aliases are moved later: {word(error)}")
+            self.report(f"the aliases are moved later: {message_of(error)}")

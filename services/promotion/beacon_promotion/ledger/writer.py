@@ -13,7 +13,7 @@ from beacon_core.data import ledger
 from beacon_core.data.database import DatabaseUnavailableError, Engine
 from beacon_core.domain.ids import new_ids
 from beacon_core.domain.ledger_entries import Action, Entry, Outcome, Reason, Step
-from beacon_core.domain.masking import word
+from beacon_core.domain.masking import message_of
 from beacon_core.domain.pins import Pin
 from beacon_core.platform import clock
 from beacon_promotion.targets.base.target import StateStore
@@ -39,7 +39,9 @@ class LedgerWriter:
         try:
             ledger.append_all(self.engine, waiting)
         except DatabaseUnavailableError as error:
-            log.warning("the ledger's rows stay in the outbox until the database answers", extra={"error": word(error)})
+            log.warning(
+                "the ledger's rows stay in the outbox until the database answers", extra={"error": message_of(error)}
+            )
             return False
         self.state.write(OUTBOX, None)
         return True

@@ -12,7 +12,7 @@ import sys
 import msgspec
 import requests
 
-from beacon_core.domain.masking import word
+from beacon_core.domain.masking import message_of
 
 
 class DownloadFailure(msgspec.Struct, frozen=True):
@@ -46,7 +46,7 @@ def download(slug: str, folder: str) -> DownloadFailure | None:
     except SystemExit:
         return DownloadFailure(401, "the client found no valid credentials")
     except Exception as error:  # noqa: BLE001 - whatever the client raises is the end of this process
-        return DownloadFailure(-1, word(error))
+        return DownloadFailure(-1, message_of(error))
     return None
 
 

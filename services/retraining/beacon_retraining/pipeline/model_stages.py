@@ -3,10 +3,10 @@
 import msgspec
 
 from beacon_core.domain import verdict
-from beacon_core.domain.masking import word
-from beacon_core.model_package.download import find_or_bring
+from beacon_core.domain.masking import message_of
+from beacon_core.model_package.download import find_or_download
 from beacon_core.model_package.manifest import CARD_FILE, Package, PackageError
-from beacon_core.platform.files import write_whole
+from beacon_core.platform.files import write_atomically
 from beacon_core.platform.job import log
 from beacon_retraining.data.row_counts import DatasetSummary, LabelCounts, rows_section
 from beacon_retraining.evaluation import verdict_report
@@ -24,8 +24,8 @@ def train_model(context: Context) -> str:
     """Compare and fit; writes the model as ONNX and the training's results as JSON."""
     dataset = context.dataset()
     trained = train(dataset, context.product, context.training)
-    write_whole(context.folder / files.MODEL, export_model(dataset, trained))
-    write_whole(context.folder / files.TRAINED, encode(trained))
+    write_atomically(context.folder / files.MODEL, export_model(dataset, trained))
+    write_atomically(context.folder / files.TRAINED, encode(trained))
     best = trained.result
     figures = {"rmse": best.rmse, "pooled_rmse": best.pooled_rmse, "mae": best.mae, "r2": best.r2}
     figures |= {"interval_coverage": trained.measured_coverage, "rows": len(dataset.target)}
@@ -44,14 +44,14 @@ def evaluate_model(context: Context) -> str:
     gate_verdict = evaluate(
         context.settings, context.product, context.dataset(), package, champion, context.training, held_out
     )
-    write_whole(context.folder / files.VERDICT, verdict.encode(gate_verdict))
+    write_atomically(context.folder / files.VERDICT, verdict.encode(gate_verdict))
     table, plot = verdict_report.table(gate_verdict), context.folder / files.VERDICT_PLOT
-    write_whole(context.folder / files.VERDICT_TABLE, table.encode())
+    write_atomically(context.folder / files.VERDICT_TABLE, table.encode())
     verdict_report.plot(gate_verdict, plot)
     title = f"{gate_verdict.product} version {gate_verdict.challenger.version}: {gate_verdict.outcome}"
     card = (package.folder / CARD_FILE).read_text(encoding="utf-8")
     report = page(title, table, plot.read_text(encoding="utf-8"), _rows_section(context) + card)
-    write_whole(context.folder / files.REPORT, report.encode())
+    write_atomically(context.folder / files.REPORT, report.encode())
     return f"{gate_verdict.outcome}: {gate_verdict.reason}"
 
 
@@ -66,9 +66,9 @@ def _champion(context: Context) -> Package | None:
     if pin is None:
         return None
     try:
-        return find_or_bring(context.settings.mlflow_address, pin, context.settings.models_dir)
+        return find_or_download(context.settings.mlflow_address, pin, context.settings.models_dir)
     except PackageError as error:
         # A lost champion cannot be compared with: the challenger has limits of its own, and promotion still compares it
         # with the model in service.
-        log.warning("the champion, version %s, cannot be compared with: %s", pin.version, word(error))
+        log.warning("the champion, version %s, cannot be compared with: %s", pin.version, message_of(error))
         return None

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from beacon_core.data import job_runs, retrain_requests
 from beacon_core.data.database import Engine
 from beacon_core.data.retrain_requests import DONE, REFUSED
-from beacon_core.domain.masking import word
+from beacon_core.domain.masking import message_of
 from beacon_core.domain.product import Product
 from beacon_core.platform import clock
 
@@ -48,9 +48,9 @@ def answering(
     except Exception as error:
         with engine.begin() as connection:
             if is_transient(error):
-                retrain_requests.release(connection, causes, word(error))
+                retrain_requests.release(connection, causes, message_of(error))
             else:
-                retrain_requests.end(connection, causes, REFUSED, word(error), clock.now())
+                retrain_requests.end(connection, causes, REFUSED, message_of(error), clock.now())
         raise
     with engine.begin() as connection:
         retrain_requests.end(connection, causes, DONE, "; ".join(outcome), clock.now())
