@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from beacon_core.domain.pins import Pin
-from beacon_core.model_package.download import CHAMPION, bring, pinned_at
+from beacon_core.model_package.download import CHAMPION, download_package, pinned_at
 from beacon_core.platform.mlflow import Mlflow, RegistryUnavailableError
 
 NAME = "boston-housing"
@@ -67,5 +67,5 @@ def test_it_is_told_and_nothing_is_taken_for_missing(address: str, tmp_path: Pat
         with pytest.raises(RegistryUnavailableError, match=f"^MLflow at {address} answers with "):
             question(Mlflow(address))
     with pytest.raises(RegistryUnavailableError):
-        bring(address, Pin(NAME, "1", "0" * 64), tmp_path)
+        download_package(address, Pin(NAME, "1", "0" * 64), tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from beacon_core.data.database import DatabaseUnavailableError, migrate, open_store
 from beacon_core.domain.errors import ConfigurationError
-from beacon_core.domain.masking import word
+from beacon_core.domain.masking import message_of
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class Store:
         try:
             yield
         except (SQLAlchemyError, CommandError, ConfigurationError, OSError) as error:
-            log.warning("the store does not answer: %s", word(error))
+            log.warning("the store does not answer: %s", message_of(error))
             raise DatabaseUnavailableError(type(error).__name__) from error
 
     def _open(self) -> Engine:

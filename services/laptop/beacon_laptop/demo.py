@@ -22,7 +22,7 @@ from beacon_core.data.tables import drift_runs, predictions, retrain_requests
 from beacon_core.domain import ledger_entries
 from beacon_core.domain.errors import ConfigurationError
 from beacon_core.domain.exit_statuses import TRY_AGAIN
-from beacon_core.domain.masking import word
+from beacon_core.domain.masking import message_of
 from beacon_core.model_package.release import ReleaseError, read_release
 from beacon_core.platform import clock
 from beacon_core.platform.data_file import DataError
@@ -185,7 +185,7 @@ class Demo:
             response = connection.getresponse()
             text = response.read()
         except (OSError, http.client.HTTPException) as error:
-            raise DemoError(f"inference does not answer: {word(error)}") from error
+            raise DemoError(f"inference does not answer: {message_of(error)}") from error
         finally:
             connection.close()
         if response.status != http.client.OK:
@@ -232,7 +232,7 @@ def main() -> int:
         world = World(product, given.seed)
         Demo(settings, world, engine, tuple(given.retrain.split())).play(given.days)
     except (DemoError, ConfigurationError, DataError, ReleaseError) as error:
-        say(f"demo: {word(error)}")
+        say(f"demo: {message_of(error)}")
         return 1
     except KeyboardInterrupt:
         return 128 + signal.SIGINT

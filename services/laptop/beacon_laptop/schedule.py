@@ -17,7 +17,7 @@ from beacon_core.data.database import migrate, open_store
 from beacon_core.data.job_runs import FAILED
 from beacon_core.data.tables import job_runs
 from beacon_core.domain.exit_statuses import TRY_AGAIN
-from beacon_core.domain.masking import word
+from beacon_core.domain.masking import message_of
 from beacon_core.platform import clock
 from beacon_core.platform.settings import ROOT, Settings, load_settings
 from beacon_laptop.processes import Process, promotion, training, variables
@@ -86,7 +86,7 @@ def _record(settings: Settings, job: Process, begun: int, started: datetime, sta
         finally:
             engine.dispose()
     except (SQLAlchemyError, OSError) as error:
-        say(f"the failure of {job.name} cannot be recorded: {word(error)}")
+        say(f"the failure of {job.name} cannot be recorded: {message_of(error)}")
 
 
 def main() -> int:

@@ -18,11 +18,11 @@ from urllib.parse import parse_qs, urlsplit
 
 from prometheus_client import CollectorRegistry, generate_latest
 
-from beacon_core.domain.masking import word
+from beacon_core.domain.masking import message_of
 from beacon_core.domain.pins import NAME, Pin
 from beacon_core.domain.product import Product
-from beacon_core.model_package.download import bring
-from beacon_core.model_package.golden import Answer, ask, fault, question
+from beacon_core.model_package.download import download_package
+from beacon_core.model_package.golden import Answer, golden_features, mismatch, request_prediction
 from beacon_core.model_package.manifest import Manifest, PackageError
 from beacon_core.observability import metrics
 from beacon_core.observability.logs import configure_logging
@@ -66,9 +66,9 @@ class Packages:
 
     def _bring(self, pin: Pin) -> None:
         try:
-            manifest = bring(self._settings.mlflow_address, pin, self._settings.models_dir).manifest
+            manifest = download_package(self._settings.mlflow_address, pin, self._settings.models_dir).manifest
         except (RegistryUnavailableError, PackageError, OSError) as error:
-            log.warning("no golden answers of version %s: %s", pin.version, word(error))
+            log.warning("no golden answers of version %s: %s", pin.version, message_of(error))
             return
         if manifest.golden:
             self._known[pin.sha256] = self.newest = manifest
@@ -89,7 +89,7 @@ class Prober:
         try:
             finding = self._ask(self.targets[target])
         except OSError as error:
-            finding = Finding(f"no answer: {word(error)}")
+            finding = Finding(f"no answer: {message_of(error)}")
         if finding.problem:
             log.error("%s: %s", target, finding.problem)
         registry = CollectorRegistry()
@@ -102,8 +102,8 @@ class Prober:
         for _ in range(TRIES):
             manifest = self._packages.newest
             golden = None if manifest is None else manifest.golden[0]
-            features = self._example if manifest is None or golden is None else question(manifest, golden)
-            answer = ask(url, features, TIMEOUT_SECONDS / TRIES, self._headers)
+            features = self._example if manifest is None or golden is None else golden_features(manifest, golden)
+            answer = request_prediction(url, features, TIMEOUT_SECONDS / TRIES, self._headers)
             pin = _pin(answer)
             if pin is None:
                 return Finding(f"no sound answer: {answer}")
@@ -111,7 +111,7 @@ class Prober:
             if found is None:
                 return Finding("")
             if found is manifest and golden is not None:
-                return Finding(fault(answer, manifest, golden), compared=True)
+                return Finding(mismatch(answer, manifest, golden), compared=True)
         return Finding("")
 
 

@@ -9,7 +9,7 @@ from support.registry import Registry
 
 from beacon_core.domain.pins import Pin
 from beacon_core.domain.product import Product
-from beacon_core.model_package.download import CHAMPION, bring, pinned_at
+from beacon_core.model_package.download import CHAMPION, download_package, pinned_at
 from beacon_core.model_package.manifest import MANIFEST_FILE, PackageError
 from beacon_core.model_package.release import package_folder
 from beacon_core.platform.mlflow import Mlflow, RegistryUnavailableError
@@ -24,7 +24,7 @@ def registry(tmp_path: Path, product: Product) -> Iterator[Registry]:
 
 
 def test_a_package_comes_whole(registry: Registry, tmp_path: Path) -> None:
-    package = bring(registry.address, registry.pin, tmp_path / "models")
+    package = download_package(registry.address, registry.pin, tmp_path / "models")
     assert package.folder == package_folder(tmp_path / "models", registry.pin)
     assert {file.name: file.read_bytes() for file in package.folder.iterdir()} == {
         file.name: file.read_bytes() for file in registry.folder.iterdir()
@@ -36,16 +36,16 @@ def test_other_bytes_are_refused_and_nothing_is_left(name: str, registry: Regist
     with (registry.folder / name).open("ab") as stream:
         stream.write(b" ")
     with pytest.raises(PackageError, match=f"^{name}: MLflow at .* holds other bytes than the pinned"):
-        bring(registry.address, registry.pin, tmp_path / "models")
+        download_package(registry.address, registry.pin, tmp_path / "models")
     assert [file for file in (tmp_path / "models").rglob("*") if file.is_file()] == []
 
 
 def test_what_the_registry_lacks_is_named(registry: Registry, tmp_path: Path) -> None:
     with pytest.raises(PackageError, match="has no boston-housing 9"):
-        bring(registry.address, Pin("boston-housing", "9", registry.pin.sha256), tmp_path)
+        download_package(registry.address, Pin("boston-housing", "9", registry.pin.sha256), tmp_path)
     (registry.folder / "model.onnx").unlink()
     with pytest.raises(PackageError, match=r"has no package/model\.onnx"):
-        bring(registry.address, registry.pin, tmp_path)
+        download_package(registry.address, registry.pin, tmp_path)
 
 
 def test_the_champion_is_pinned_by_its_digest(registry: Registry) -> None:
@@ -59,4 +59,4 @@ def test_a_registry_that_is_away_is_no_missing_model(tmp_path: Path) -> None:
     with pytest.raises(RegistryUnavailableError, match="does not answer"):
         pinned_at(Mlflow(away), "boston-housing", CHAMPION)
     with pytest.raises(RegistryUnavailableError, match="does not answer"):
-        bring(away, Pin("boston-housing", "1", "0" * 64), tmp_path)
+        download_package(away, Pin("boston-housing", "1", "0" * 64), tmp_path)

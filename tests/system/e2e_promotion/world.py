@@ -23,7 +23,7 @@ from support.steady_load import Answer, Door, Load, both, under_load
 from system.chaos.table import PAGE, write
 
 from beacon_core.domain.pins import Pin
-from beacon_core.model_package.download import bring
+from beacon_core.model_package.download import download_package
 from beacon_core.model_package.manifest import MANIFEST_FILE, MODEL_FILE, Manifest, Package
 from beacon_core.model_package.release import package_folder
 from beacon_core.platform.data_file import read_rows
@@ -103,7 +103,7 @@ class Models:
         self._registry = Registry(address)
         self._folder = folder
         self.first = serving()
-        self.base = bring(address, self.first, folder)
+        self.base = download_package(address, self.first, folder)
 
     def good(self, factor: float) -> Pin:
         """One more good model."""

@@ -18,7 +18,7 @@ from support.packages import build_package
 from beacon_console.models.registry import Registry as ConsoleRegistry
 from beacon_core.domain.pins import Pin
 from beacon_core.domain.product import Product
-from beacon_core.model_package.download import CHALLENGER, CHAMPION, ForeignVersionError, bring, pinned_at
+from beacon_core.model_package.download import CHALLENGER, CHAMPION, ForeignVersionError, download_package, pinned_at
 from beacon_core.model_package.manifest import PackageError, read_package
 from beacon_core.model_package.release import package_folder
 from beacon_core.platform.mlflow import Mlflow
@@ -58,7 +58,7 @@ class Shop:
                 break
             except VersionTakenError:
                 assert attempt == 1
-        assert bring(self.address, pin, self.models / "brought").sha256 == pin.sha256
+        assert download_package(self.address, pin, self.models / "brought").sha256 == pin.sha256
         assert Mlflow(self.address).aliases(self.name)[CHALLENGER] == pin.version
         return pin
 
@@ -203,7 +203,7 @@ def test_equal_inputs_are_one_version_only_where_it_is_whole(shop: Shop) -> None
     for file in shop.files_of(known[0]).iterdir():
         file.unlink()
     with pytest.raises(PackageError, match=r" has no package/manifest\.json of run "):
-        bring(shop.address, known[0], shop.models / "again")
+        download_package(shop.address, known[0], shop.models / "again")
 
 
 def test_files_that_somebody_removed_are_put_back_by_the_next_registration_of_the_package(shop: Shop) -> None:
@@ -211,7 +211,7 @@ def test_files_that_somebody_removed_are_put_back_by_the_next_registration_of_th
     shutil.rmtree(shop.files_of(pin))
     package = read_package(package_folder(shop.models, pin), pin.sha256)
     shop.registry.register(shop.product, package, Entry("third", {}, {}), CHALLENGER)
-    assert bring(shop.address, pin, shop.models / "again").sha256 == pin.sha256
+    assert download_package(shop.address, pin, shop.models / "again").sha256 == pin.sha256
     assert shop.versions() == [1, 2, 3]
 
 

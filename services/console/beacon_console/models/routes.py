@@ -9,7 +9,7 @@ from beacon_console.models import decisions
 from beacon_console.models.registry import Registry
 from beacon_console.reading import Store
 from beacon_core.domain.errors import BeaconError
-from beacon_core.domain.masking import word
+from beacon_core.domain.masking import message_of
 from beacon_core.domain.pins import NAME
 from beacon_core.domain.product import Product
 from beacon_core.platform import clock
@@ -42,7 +42,7 @@ def add_models(app: Flask, product: Product, store: Store, registry: Registry) -
         try:
             registered = registry.find(product.name, version)
         except RegistryUnavailableError as error:
-            failure = word(error)
+            failure = message_of(error)
         if logged is None and registered is None and failure is None and not verdicts:
             raise BeaconError("unknown_model", sentence)
         card = None

@@ -14,7 +14,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import ArgumentError
 
 from beacon_core.platform.file_urls import sqlite_file
-from beacon_core.platform.places import DATABASE_RULE
+from beacon_core.platform.locations import DATABASE_RULE
 from beacon_core.platform.settings import SettingsError
 
 MIGRATIONS = Path(__file__).parent / "migrations"

@@ -20,7 +20,7 @@ class ForeignVersionError(PackageError):
     """A version that somebody else registered: no digest pins its package."""
 
 
-def bring(address: str, pin: Pin, models: Path) -> Package:
+def download_package(address: str, pin: Pin, models: Path) -> Package:
     """Download the package of `pin` to `models`/NAME/VERSION, whole or not at all.
 
     Raises `PackageError` when the registry lacks it or holds other bytes, and `RegistryUnavailableError` when it
@@ -45,12 +45,12 @@ def bring(address: str, pin: Pin, models: Path) -> Package:
     return read_package(folder, pin.sha256)
 
 
-def find_or_bring(address: str, pin: Pin, models: Path) -> Package:
-    """The package of `pin` in `models`, downloaded where it is not there, or not whole; raises as `bring`."""
+def find_or_download(address: str, pin: Pin, models: Path) -> Package:
+    """The package of `pin` in `models`, downloaded unless it is there and whole; raises as `download_package`."""
     try:
         return read_package(package_folder(models, pin), pin.sha256)
     except PackageError:
-        return bring(address, pin, models)
+        return download_package(address, pin, models)
 
 
 def pinned_at(mlflow: Mlflow, name: str, alias: str) -> Pin | None:

@@ -7,12 +7,14 @@ import urllib.request
 from collections.abc import Mapping
 from typing import Any
 
-from beacon_core.model_package.manifest import Golden, Manifest
+from beacon_core.model_package.manifest import GoldenRequest, Manifest
 
 Answer = dict[str, Any]
 
 
-def ask(url: str, features: Mapping[str, float], timeout: float, headers: Mapping[str, str] | None = None) -> Answer:
+def request_prediction(
+    url: str, features: Mapping[str, float], timeout: float, headers: Mapping[str, str] | None = None
+) -> Answer:
     """The answer of a prediction route; of a refusal its status and body. Raises OSError when nobody answers."""
     given = {"Content-Type": "application/json", **(headers or {})}
     body = json.dumps({"features": features}).encode()
@@ -28,12 +30,12 @@ def ask(url: str, features: Mapping[str, float], timeout: float, headers: Mappin
     return found if isinstance(found, dict) else {"status": 200, "body": repr(found)[:1000]}
 
 
-def question(manifest: Manifest, golden: Golden) -> dict[str, float]:
+def golden_features(manifest: Manifest, golden: GoldenRequest) -> dict[str, float]:
     """A golden row as the features of a request."""
     return {facts.name: value for facts, value in zip(manifest.features, golden.row, strict=True)}
 
 
-def fault(answer: Answer, manifest: Manifest, golden: Golden) -> str:
+def mismatch(answer: Answer, manifest: Manifest, golden: GoldenRequest) -> str:
     """Why an answer is not the package's; empty when it is."""
     model, value = answer.get("model"), answer.get("prediction")
     version = model.get("version") if isinstance(model, dict) else None
@@ -42,5 +44,5 @@ def fault(answer: Answer, manifest: Manifest, golden: Golden) -> str:
     if not isinstance(value, float | int) or not math.isclose(
         value, golden.prediction, abs_tol=max(manifest.golden_tolerance, 1e-6)
     ):
-        return f"{question(manifest, golden)}: {value}, not {golden.prediction}"
+        return f"{golden_features(manifest, golden)}: {value}, not {golden.prediction}"
     return ""

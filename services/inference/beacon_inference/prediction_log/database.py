@@ -17,7 +17,7 @@ from beacon_core.data.actuals import actual_of
 from beacon_core.data.database import DatabaseUnavailableError, migrate, open_store
 from beacon_core.data.tables import actuals, predictions
 from beacon_core.domain.errors import ConfigurationError
-from beacon_core.domain.masking import word
+from beacon_core.domain.masking import message_of
 from beacon_core.platform import clock
 from beacon_inference.prediction_log.record import TABLE_COLUMNS, Record, TableRow, record_of, table_rows
 
@@ -86,7 +86,7 @@ class Database:
             with self._open().connect() as connection:
                 found = actual_of(connection, record.ids[0], entity, datetime.fromtimestamp(record.time, UTC))
         except SQLAlchemyError as error:
-            raise DatabaseUnavailableError(word(error)) from error
+            raise DatabaseUnavailableError(message_of(error)) from error
         return None if found is None else dict(found)
 
     def add_actuals(self, items: Sequence[Actual]) -> list[str]:
@@ -112,7 +112,7 @@ class Database:
                     connection.execute(actuals.insert().values(**msgspec.structs.asdict(item), received_at=received))
                     outcomes.append("accepted" if before is None else "corrected")
         except SQLAlchemyError as error:
-            raise DatabaseUnavailableError(word(error)) from error
+            raise DatabaseUnavailableError(message_of(error)) from error
         return outcomes
 
     def close(self) -> None:
@@ -125,7 +125,7 @@ class Database:
             with self._open().connect() as connection:
                 return [dict(row) for row in connection.execute(query).mappings()]
         except SQLAlchemyError as error:
-            raise DatabaseUnavailableError(word(error)) from error
+            raise DatabaseUnavailableError(message_of(error)) from error
 
     def _open(self) -> Engine:
         with self._lock:
@@ -135,7 +135,7 @@ class Database:
                     if engine.dialect.name == "sqlite":
                         migrate(engine)  # a laptop has no migration job
                 except (SQLAlchemyError, CommandError, ConfigurationError, OSError) as error:
-                    raise DatabaseUnavailableError(word(error)) from error
+                    raise DatabaseUnavailableError(message_of(error)) from error
                 self._engine = engine
             return self._engine
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 
 from beacon_core.data import verdicts
-from beacon_core.domain.masking import word
-from beacon_core.model_package.download import bring
+from beacon_core.domain.masking import message_of
+from beacon_core.model_package.download import download_package
 from beacon_core.model_package.manifest import Package, PackageError, digest
 from beacon_core.model_package.release import read_release
 from beacon_core.platform import clock
@@ -65,9 +65,9 @@ def _made_before(context: Context, registry: Registry, key: str, models: Path) -
     """The package of equal inputs, where the registry still has it whole; people delete runs and files there."""
     for pin in registry.made_of(context.product.name, key):
         try:
-            package = bring(context.settings.mlflow_address, pin, models)
+            package = download_package(context.settings.mlflow_address, pin, models)
         except PackageError as error:
-            log.warning("version %s is from equal inputs, and is made anew: %s", pin.version, word(error))
+            log.warning("version %s is from equal inputs, and is made anew: %s", pin.version, message_of(error))
             continue
         if package.manifest.version == pin.version:
             return package

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from beacon_core.domain.pins import Pin
-from beacon_core.model_package.download import bring
+from beacon_core.model_package.download import download_package
 from beacon_core.model_package.manifest import Package, PackageError, read_package
 from beacon_core.model_package.release import Release, package_folder
 from beacon_core.platform import clock
@@ -130,7 +130,7 @@ class ClusterTarget:
             except PackageError:
                 continue
         try:
-            return bring(self._settings.mlflow_address, pin, self._settings.models_dir)
+            return download_package(self._settings.mlflow_address, pin, self._settings.models_dir)
         except PackageError as error:
             raise ReleaseFailedError(reason_of(str(error)), str(error)) from error
         except (RegistryUnavailableError, OSError) as error:

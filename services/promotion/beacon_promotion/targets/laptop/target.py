@@ -18,9 +18,9 @@ from typing import Any
 
 import msgspec
 
-from beacon_core.domain.masking import word
+from beacon_core.domain.masking import message_of
 from beacon_core.domain.pins import Pin
-from beacon_core.model_package.download import bring
+from beacon_core.model_package.download import download_package
 from beacon_core.model_package.manifest import Package, PackageError, read_package
 from beacon_core.model_package.release import Release, ReleaseError, package_folder, read_release, write_release
 from beacon_core.platform import clock
@@ -108,7 +108,7 @@ class Laptop:
         try:
             if package_folder(models, pin).is_dir():
                 return read_package(package_folder(models, pin), pin.sha256)
-            return bring(self._settings.mlflow_address, pin, models)
+            return download_package(self._settings.mlflow_address, pin, models)
         except PackageError as error:
             raise ReleaseFailedError(reason_of(str(error)), str(error)) from error
         except (RegistryUnavailableError, OSError) as error:
@@ -224,7 +224,7 @@ def _readiness(url: str) -> tuple[Pin | None, str]:
         with error:
             return None, str(json.load(error).get("error", error.reason))
     except (http.client.HTTPException, ValueError) as error:
-        raise OSError(f"{url}: {word(error)}") from error
+        raise OSError(f"{url}: {message_of(error)}") from error
 
 
 def _free_ports(count: int) -> list[int]:
