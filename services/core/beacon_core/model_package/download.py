@@ -46,7 +46,7 @@ def download_package(address: str, pin: Pin, models: Path) -> Package:
 
 
 def find_or_download(address: str, pin: Pin, models: Path) -> Package:
-    """The package of `pin` in `models`, downloaded where it is not there, or not whole; raises as `download_package`."""
+    """Find the package of `pin` in `models`, or download it there; raises as `download_package` does."""
     try:
         return read_package(package_folder(models, pin), pin.sha256)
     except PackageError:

@@ -105,8 +105,8 @@ def judge(
     rows = Bootstrap(_columns(inputs, limits.large_residual), seed)
     count = len(inputs.target)
     checks = [
-        GateCheck("rows", "rows evaluated", "pass" if count >= promotion.min_rows else "inconclusive", count, "at least",
-              promotion.min_rows),
+        GateCheck("rows", "rows evaluated", "pass" if count >= promotion.min_rows else "inconclusive", count,
+                  "at least", promotion.min_rows),
     ]  # fmt: skip
     slices: tuple[SegmentComparison, ...] = ()
     if inputs.champion is not None:
@@ -226,11 +226,11 @@ def _package_checks(inputs: GateInputs, limits: GateLimits) -> list[GateCheck]:
     parity = measurements.parity <= limits.parity
     fast = measurements.latency_seconds <= promotion.max_latency_seconds
     checks = [
-        GateCheck("parity", "largest difference of ONNX from scikit-learn", _exact(parity), measurements.parity, "at most",
-              limits.parity),
-        GateCheck("latency", "seconds for one row, 99 % of calls", _exact(fast), measurements.latency_seconds, "at most",
-              promotion.max_latency_seconds, challenger=measurements.latency_seconds,
-              champion=inputs.champion_latency_seconds),
+        GateCheck("parity", "largest difference of ONNX from scikit-learn", _exact(parity), measurements.parity,
+                  "at most", limits.parity),
+        GateCheck("latency", "seconds for one row, 99 % of calls", _exact(fast), measurements.latency_seconds,
+                  "at most", promotion.max_latency_seconds, challenger=measurements.latency_seconds,
+                  champion=inputs.champion_latency_seconds),
     ]  # fmt: skip
     for name, direction in promotion.directions.items():
         title = f"mean change of the prediction when {name} rises"
