@@ -24,7 +24,7 @@ from support.service import Service
 from beacon_console.app import create as create_console
 from beacon_core.data.database import migrate, open_store
 from beacon_core.domain.errors import ConfigurationError
-from beacon_core.domain.masking import mask, word, word_with_type
+from beacon_core.domain.masking import mask, message_of, message_with_type
 from beacon_core.feature_store import repo
 from beacon_core.observability import logs
 from beacon_core.platform.settings import Settings, SettingsError, clean_credentials, load_settings
@@ -156,16 +156,18 @@ def send_header(value: str) -> None:
 )
 def test_a_foreign_exception_that_quotes_what_it_was_given_is_not_worded(call: object) -> None:
     error = raised(call)
-    for said in (word(error), word_with_type(error)):
+    for said in (message_of(error), message_with_type(error)):
         assert "unseen-secret" not in said
         assert len(said.splitlines()) == 1
         assert said
 
 
 def test_ones_own_words_and_those_of_the_system_are_kept(tmp_path: Path) -> None:
-    assert word(raised((tmp_path / "nowhere").read_bytes)) == f"{tmp_path}/nowhere: No such file or directory"
-    assert word(SettingsError("BEACON_LOUD is not a setting of Beacon")) == "BEACON_LOUD is not a setting of Beacon"
-    assert word(raised(open_store(f"sqlite:///{tmp_path}").connect)) == "unable to open database file"
+    assert message_of(raised((tmp_path / "nowhere").read_bytes)) == f"{tmp_path}/nowhere: No such file or directory"
+    assert (
+        message_of(SettingsError("BEACON_LOUD is not a setting of Beacon")) == "BEACON_LOUD is not a setting of Beacon"
+    )
+    assert message_of(raised(open_store(f"sqlite:///{tmp_path}").connect)) == "unable to open database file"
 
 
 @pytest.mark.parametrize("name", SECRETS)
@@ -265,7 +267,7 @@ def test_lines_of_a_program_that_beacon_starts_are_masked(
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "unseen-secret")
     for disabled in (True, False):
         monkeypatch.setattr(logs.steps, "disabled", disabled)
-        logs.pass_on(b"ERROR: the key unseen-secret was refused\n", logging.getLogger("beacon.dvc"))
+        logs.relay(b"ERROR: the key unseen-secret was refused\n", logging.getLogger("beacon.dvc"))
     out, err = capfdbinary.readouterr()
     assert b"unseen-secret" not in out + err
     assert b"the key *** was refused" in err

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from beacon_core.platform.settings import PLACES, Settings, SettingsError, load_settings, make_home
+from beacon_core.platform.settings import LOCATIONS, Settings, SettingsError, load_settings, make_home
 
 FOLDERS, FILES = ("HOME", "FEATURE_REPO", "SPOOL"), ("PRODUCT", "RELEASE")
 LOOSE = "DVC_REMOTE"
@@ -25,7 +25,7 @@ def refusal(name: str, text: str) -> str:
     return line
 
 
-@pytest.mark.parametrize("name", [name.upper() for name in PLACES])
+@pytest.mark.parametrize("name", [name.upper() for name in LOCATIONS])
 def test_an_empty_value_is_not_set(name: str) -> None:
     assert load_settings({f"BEACON_{name}": ""}) == Settings()
 

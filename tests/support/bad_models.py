@@ -16,7 +16,15 @@ import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 from beacon_core.domain.pins import Pin
-from beacon_core.model_package.manifest import CARD_FILE, MODEL_FILE, Golden, Manifest, Package, digest, write_manifest
+from beacon_core.model_package.manifest import (
+    CARD_FILE,
+    MODEL_FILE,
+    GoldenRequest,
+    Manifest,
+    Package,
+    digest,
+    write_manifest,
+)
 
 HONEST = "honest_prediction"
 FEATURES, OUTPUT = "features", "prediction"
@@ -214,7 +222,7 @@ def build(kind: str, models: Path, base: Package, version: str, *, slow_seconds:
     golden = base.manifest.golden
     claims: dict[str, dict[str, Any]] = {
         "wrong schema": {"schema_hash": "0" * 64},
-        "wrong golden answers": {"golden": tuple(Golden(case.row, case.prediction + 1) for case in golden)},
+        "wrong golden answers": {"golden": tuple(GoldenRequest(case.row, case.prediction + 1) for case in golden)},
         # What cannot be asked here promises what the good one does.
         "crashes at load": {"golden": golden},
         "memory hungry": {"golden": golden},
@@ -288,7 +296,7 @@ def _write(models: Path, base: Package, version: str, model: bytes, **changes: A
         rows = np.array([case.row for case in manifest.golden], dtype=np.float32)
         told = answers(model, rows)
         changes["golden"] = tuple(
-            Golden(case.row, float(value)) for case, value in zip(manifest.golden, told, strict=True)
+            GoldenRequest(case.row, float(value)) for case, value in zip(manifest.golden, told, strict=True)
         )
     changes |= {"version": version, "files": {name: digest(content) for name, content in contents.items()}}
     changed: Manifest = msgspec.structs.replace(manifest, **changes)

@@ -13,12 +13,12 @@ from beacon_core.domain.product import Product
 from beacon_core.model_package.manifest import (
     MANIFEST_VERSION,
     MODEL_FILE,
-    Data,
     FeatureFacts,
-    Golden,
+    GoldenRequest,
     Interval,
     Manifest,
     Score,
+    TrainingData,
     digest,
     write_manifest,
 )
@@ -97,10 +97,10 @@ def build_package(
         "expected_absolute_error": 2.0,
         "scores": (Score("rmse", 3.0, "test"),),
         "algorithm": "linear",
-        "data": Data("test", "0" * 64, 1),
+        "data": TrainingData("test", "0" * 64, 1),
         "revision": "test",
         "libraries": {"onnxruntime": onnxruntime.__version__},
-        "golden": (Golden(tuple(row), float(answer)),),
+        "golden": (GoldenRequest(tuple(row), float(answer)),),
         "golden_tolerance": 0.0001,
         "files": {MODEL_FILE: digest(model)},
     }

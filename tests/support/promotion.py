@@ -28,7 +28,7 @@ from beacon_core.domain.product import Product
 from beacon_core.model_package.manifest import (
     MODEL_FILE,
     FeatureFacts,
-    Golden,
+    GoldenRequest,
     Package,
     digest,
     read_package,
@@ -66,7 +66,7 @@ def sample_package(models: Path, product: Product, version: str = "1") -> Packag
         )
         for place, known in enumerate(manifest.features)
     )
-    golden = tuple(Golden(tuple(map(float, features[row])), float(answers[row])) for row in range(0, 400, 50))
+    golden = tuple(GoldenRequest(tuple(map(float, features[row])), float(answers[row])) for row in range(0, 400, 50))
     (folder / MODEL_FILE).write_bytes(model)
     changed = msgspec.structs.replace(
         manifest,

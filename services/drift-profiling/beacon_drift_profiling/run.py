@@ -10,7 +10,7 @@ from beacon_core.data.job_runs import recorded
 from beacon_core.data.run_lock import only_one
 from beacon_core.domain.product import Product
 from beacon_core.model_package.release import ReleaseError, read_release
-from beacon_core.platform.files import write_whole
+from beacon_core.platform.files import write_atomically
 from beacon_core.platform.kubernetes import pod_access
 from beacon_core.platform.settings import Settings
 from beacon_drift_profiling.assessment import results, words
@@ -165,7 +165,7 @@ def _keep(settings: Settings, product: Product, engine: Engine, run: Run) -> tri
     for suffix, content in ((".json", msgspec.json.format(msgspec.json.encode(run)).decode()), (".html", page)):
         for stem in (name, "latest"):
             # The store has the same, and keeps it.
-            write_whole(folder / f"{stem}{suffix}", content.encode(), durable=False)
+            write_atomically(folder / f"{stem}{suffix}", content.encode(), durable=False)
     return asked
 
 

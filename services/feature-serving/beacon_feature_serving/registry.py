@@ -9,7 +9,7 @@ from feast import FeatureStore
 from feast.protos.feast.core.Registry_pb2 import Registry as RegistryProto
 
 from beacon_core.domain.errors import BeaconError
-from beacon_core.domain.masking import word_with_type
+from beacon_core.domain.masking import message_with_type
 from beacon_feature_serving.catalog import Catalog
 from beacon_feature_serving.instruments import Instruments
 
@@ -61,7 +61,7 @@ class Registry:
             self._instruments.materialized(catalog.materialized())
         except Exception as error:  # noqa: BLE001 - whatever a broken registry raises, the last good one goes on serving
             self._instruments.registry_failures.inc()
-            failure = word_with_type(error)
+            failure = message_with_type(error)
             if failure != self._failure:
                 log.warning("registry not read, the last good one serves on", extra={"reason": failure})
             self._failure = failure

@@ -22,7 +22,7 @@ from redis.exceptions import RedisError
 
 from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.integers import whole_or_float
-from beacon_core.domain.masking import word
+from beacon_core.domain.masking import message_of
 from beacon_core.domain.times import EARLIEST, error_code, read_past_time
 from beacon_core.feature_store.errors import FeatureStoreError
 from beacon_core.feature_store.materialization import materialize_between, materialize_new
@@ -257,7 +257,7 @@ def _outages_told() -> Iterator[None]:
         if not _is_outage(error):
             raise
         log.warning("write failed", exc_info=error)
-        raise BeaconError("feature_store_unavailable", f"the store does not answer: {word(error)}") from error
+        raise BeaconError("feature_store_unavailable", f"the store does not answer: {message_of(error)}") from error
 
 
 def add_writes(app: Flask, writer: Writer) -> None:

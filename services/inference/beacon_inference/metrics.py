@@ -9,7 +9,7 @@ from beacon_core.domain.product import Product
 from beacon_core.domain.times import read_time
 from beacon_core.observability import metrics
 from beacon_core.platform.settings import Settings
-from beacon_core.web.tallies import Count, Counters, Distribution, Distributions
+from beacon_core.web.loop_metrics import CounterSeries, HistogramSeries, LoopCounter, LoopHistogram
 from beacon_inference.matrix import Filled, Marks
 from beacon_inference.models.model import Model
 
@@ -28,23 +28,23 @@ class Instruments:
     def __init__(self, registry: CollectorRegistry, product: Product, settings: Settings) -> None:
         self._registry = registry
         self._product = product
-        imputations = Counters(metrics.IMPUTATIONS, registry)
-        features_out = Counters(metrics.OUT_OF_RANGE_FEATURES, registry)
+        imputations = LoopCounter(metrics.IMPUTATIONS, registry)
+        features_out = LoopCounter(metrics.OUT_OF_RANGE_FEATURES, registry)
         self._imputations = [imputations.labels(name) for name in product.feature_names]
         self._features_out = [features_out.labels(name) for name in product.feature_names]
-        extreme = Counters(metrics.EXTREME_PREDICTIONS, registry)
+        extreme = LoopCounter(metrics.EXTREME_PREDICTIONS, registry)
         self._very_low, self._very_high = extreme.labels("very_low"), extreme.labels("very_high")
-        stages = Distributions(metrics.STAGE_SECONDS, registry)
+        stages = LoopHistogram(metrics.STAGE_SECONDS, registry)
         self._stages = {stage: stages.labels(stage) for stage in metrics.STAGES}
-        self._model_latency = Distributions(metrics.MODEL_LATENCY, registry).labels()
-        self._key_out = Counters(metrics.KEY_FEATURE_OUT_OF_RANGE, registry).labels()
-        self._predictions = Counters(metrics.PREDICTIONS, registry)
-        self._predictions_out = Counters(metrics.OUT_OF_RANGE_PREDICTIONS, registry)
-        self._values: Distribution | None = None
+        self._model_latency = LoopHistogram(metrics.MODEL_LATENCY, registry).labels()
+        self._key_out = LoopCounter(metrics.KEY_FEATURE_OUT_OF_RANGE, registry).labels()
+        self._predictions = LoopCounter(metrics.PREDICTIONS, registry)
+        self._predictions_out = LoopCounter(metrics.OUT_OF_RANGE_PREDICTIONS, registry)
+        self._values: HistogramSeries | None = None
         self._info = metrics.gauge(metrics.MODEL_INFO, registry)
         self._trained = metrics.gauge(metrics.MODEL_TRAINED, registry)
         self._expected = metrics.gauge(metrics.MODEL_EXPECTED_ERROR, registry)
-        self._swaps = Counters(metrics.MODEL_SWAPS, registry)
+        self._swaps = LoopCounter(metrics.MODEL_SWAPS, registry)
         for outcome in ("swapped", "refused", "shadow_refused", "shadow_failed"):
             self._swaps.labels(outcome)
         build = metrics.gauge(metrics.BUILD_INFO, registry)
@@ -67,7 +67,7 @@ class Instruments:
         if self._values is None:
             # Buckets follow the first model's training quantiles; they stay, so that series stay comparable.
             bounds = tuple(sorted({round(value, 1) for value in model.manifest.prediction_quantiles}))
-            self._values = Distributions(metrics.PREDICTION_VALUE, self._registry, bounds).labels()
+            self._values = LoopHistogram(metrics.PREDICTION_VALUE, self._registry, bounds).labels()
 
     def swap_failed(self, outcome: str) -> None:
         """Count a model that was refused."""
@@ -111,7 +111,7 @@ class Instruments:
             self._key_out.inc(sum(not model.key_low <= value <= model.key_high for value in key_values))
 
 
-def _count_columns(counts: list[Count], marks: Marks | None) -> None:
+def _count_columns(counts: list[CounterSeries], marks: Marks | None) -> None:
     if marks is not None:
         for count, marked in zip(counts, marks.sum(axis=0).tolist(), strict=True):
             count.inc(marked)

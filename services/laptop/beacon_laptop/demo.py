@@ -22,7 +22,7 @@ from beacon_core.data.database import DatabaseUnavailableError
 from beacon_core.domain import ledger_entries
 from beacon_core.domain.errors import ConfigurationError
 from beacon_core.domain.exit_statuses import TRY_AGAIN
-from beacon_core.domain.masking import word
+from beacon_core.domain.masking import message_of
 from beacon_core.domain.product import Product
 from beacon_core.model_package.release import ReleaseError, read_release
 from beacon_core.platform import clock
@@ -186,7 +186,7 @@ class Demo:
             response = connection.getresponse()
             text = response.read()
         except (OSError, http.client.HTTPException) as error:
-            raise DemoError(f"inference does not answer: {word(error)}") from error
+            raise DemoError(f"inference does not answer: {message_of(error)}") from error
         finally:
             connection.close()
         if response.status != http.client.OK:
@@ -244,7 +244,7 @@ def main() -> int:
         simulated = SimulatedTraffic(product, options.seed)
         Demo(settings, simulated, database, tuple(options.retrain.split())).play(options.days)
     except (DemoError, ConfigurationError, DataError, DatabaseUnavailableError, ReleaseError) as error:
-        report(f"demo: {word(error)}")
+        report(f"demo: {message_of(error)}")
         return 1
     except KeyboardInterrupt:
         return 128 + signal.SIGINT

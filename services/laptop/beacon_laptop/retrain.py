@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 
 from beacon_core.domain.errors import ConfigurationError
-from beacon_core.domain.masking import word
+from beacon_core.domain.masking import message_of
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import Settings, clean_credentials, load_settings, make_home
 from beacon_laptop.health import is_ready
@@ -27,7 +27,7 @@ def main() -> int:
         load_product(settings.product)
         make_home(settings)
     except ConfigurationError as error:
-        report(f"beacon cannot start: {word(error)}")
+        report(f"beacon cannot start: {message_of(error)}")
         return 2
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     command = training(sys.argv[1:], by_dvc=True).command

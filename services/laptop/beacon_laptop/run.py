@@ -21,7 +21,7 @@ from typing import BinaryIO
 
 from beacon_core.data.database import DatabaseUnavailableError, migrate_at
 from beacon_core.domain.errors import ConfigurationError
-from beacon_core.domain.masking import word
+from beacon_core.domain.masking import message_of
 from beacon_core.model_package.release import read_release
 from beacon_core.platform.locks import BusyError, exclusive
 from beacon_core.platform.product_file import load_product
@@ -86,7 +86,7 @@ def main() -> int:
                 migrate_at(settings.database)
             Laptop(settings, training(shlex.split(arguments.train)), stop).run(bodies)
     except (UsageError, ConfigurationError, PortError) as error:
-        report(f"beacon cannot start: {word(error)}")
+        report(f"beacon cannot start: {message_of(error)}")
         return 2
     except LaptopError as error:
         report(f"beacon ends: {error}")
@@ -302,7 +302,7 @@ class Laptop:
             states = self.supervisor.states()
         except (OSError, xmlrpc.client.Error) as error:
             if self.supervisor.gone() is None:
-                raise LaptopError(f"the supervisor does not answer: {word(error)}") from error
+                raise LaptopError(f"the supervisor does not answer: {message_of(error)}") from error
             return
         for name, state in states.items():
             if state.name == "FATAL":

@@ -14,7 +14,7 @@ from beacon_core.data import job_runs
 from beacon_core.data.client import DatabaseClient
 from beacon_core.data.database import DatabaseUnavailableError
 from beacon_core.domain.exit_statuses import TRY_AGAIN
-from beacon_core.domain.masking import word
+from beacon_core.domain.masking import message_of
 from beacon_core.platform import clock
 from beacon_core.platform.settings import ROOT, Settings, load_settings
 from beacon_laptop.processes import Process, promotion, training, variables
@@ -70,7 +70,7 @@ def _record_failure(database: DatabaseClient, job: str, before: int, started_at:
             if not job_runs.has_failed(connection, job, before):
                 job_runs.add_failure(connection, job, "start", started_at, error)
     except DatabaseUnavailableError as reason:
-        report(f"the failure of {job} cannot be recorded: {word(reason)}")
+        report(f"the failure of {job} cannot be recorded: {message_of(reason)}")
 
 
 def main() -> int:

@@ -18,11 +18,11 @@ from urllib.parse import parse_qs, urlsplit
 
 from prometheus_client import CollectorRegistry, generate_latest
 
-from beacon_core.domain.masking import word
+from beacon_core.domain.masking import message_of
 from beacon_core.domain.pins import NAME, Pin
 from beacon_core.domain.product import Product
 from beacon_core.model_package.download import download_package
-from beacon_core.model_package.golden import Answer, find_mismatch, golden_features, post_features
+from beacon_core.model_package.golden import Answer, golden_features, mismatch, request_prediction
 from beacon_core.model_package.manifest import Manifest, PackageError
 from beacon_core.observability import metrics
 from beacon_core.observability.logs import configure_logging
@@ -68,7 +68,7 @@ class ManifestCache:
         try:
             manifest = download_package(self._settings.mlflow_address, pin, self._settings.models_dir).manifest
         except (RegistryUnavailableError, PackageError, OSError) as error:
-            log.warning("no golden requests of version %s: %s", pin.version, word(error))
+            log.warning("no golden requests of version %s: %s", pin.version, message_of(error))
             return
         if manifest.golden:
             self._known[pin.sha256] = self.newest = manifest
@@ -89,7 +89,7 @@ class Prober:
         try:
             result = self._send(self.targets[target])
         except OSError as error:
-            result = ProbeResult(f"no answer: {word(error)}")
+            result = ProbeResult(f"no answer: {message_of(error)}")
         if result.problem:
             log.error("%s: %s", target, result.problem)
         registry = CollectorRegistry()
@@ -103,7 +103,7 @@ class Prober:
             manifest = self._manifests.newest
             golden = None if manifest is None else manifest.golden[0]
             features = self._example if manifest is None or golden is None else golden_features(manifest, golden)
-            answer = post_features(url, features, TIMEOUT_SECONDS / TRIES, self._headers)
+            answer = request_prediction(url, features, TIMEOUT_SECONDS / TRIES, self._headers)
             pin = _pin(answer)
             if pin is None:
                 return ProbeResult(f"no valid response: {answer}")
@@ -111,7 +111,7 @@ class Prober:
             if found is None:
                 return ProbeResult("")
             if found is manifest and golden is not None:
-                return ProbeResult(find_mismatch(answer, manifest, golden), compared=True)
+                return ProbeResult(mismatch(answer, manifest, golden), compared=True)
         return ProbeResult("")
 
 

@@ -5,13 +5,13 @@ from pathlib import Path
 import msgspec
 import pandas as pd
 
-from beacon_core.platform.files import draft_of, write_whole
+from beacon_core.platform.files import draft_of, write_atomically
 
 
 def write_json(file: Path, value: object) -> None:
     """Write `value` as JSON for people and machines; equal values give equal bytes."""
     encoded = msgspec.json.encode(value, order="deterministic")
-    write_whole(file, msgspec.json.format(encoded, indent=2) + b"\n")
+    write_atomically(file, msgspec.json.format(encoded, indent=2) + b"\n")
 
 
 def write_table(file: Path, frame: pd.DataFrame) -> None:

@@ -1,4 +1,4 @@
-"""Supervision with the real supervisor and small servers: what is killed is restarted or ends, with all its children."""
+"""Supervision with the real supervisor and small servers: what is killed is restarted, or ends with its children."""
 
 import os
 import signal

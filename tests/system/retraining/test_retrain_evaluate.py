@@ -11,7 +11,7 @@ import pytest
 from beacon_core.data.database import migrate, open_store
 from beacon_core.data.verdicts import newest, record
 from beacon_core.domain.product import Product
-from beacon_core.domain.verdict import Check, Verdict, decode, encode
+from beacon_core.domain.verdict import GateCheck, Verdict, decode, encode
 from beacon_core.model_package.manifest import Package
 from beacon_core.platform.settings import Settings
 from beacon_retraining.data.dataset import Dataset, make_dataset
@@ -66,7 +66,7 @@ def made(product: Product, tmp_path_factory: pytest.TempPathFactory):
     return make
 
 
-def by_name(verdict: Verdict) -> dict[str, Check]:
+def by_name(verdict: Verdict) -> dict[str, GateCheck]:
     return {check.name: check for check in verdict.checks}
 
 

@@ -129,8 +129,8 @@ def test_an_event_loop_with_too_much_to_do_turns_requests_away_and_recovers(serv
 def test_a_round_is_too_long_by_time_and_by_requests(requests: int, seconds: float, turned: bool) -> None:
     overload = Overload(ROUND_SECONDS)
     overload.begin_round(100)
-    told = [overload.turns_away(100 + seconds * number / (requests - 1)) for number in range(requests)]
+    told = [overload.should_shed(100 + seconds * number / (requests - 1)) for number in range(requests)]
     assert told[:-1] == [False] * (requests - 1)
     assert told[-1] is turned
     overload.begin_round(200)
-    assert not overload.turns_away(200 + 9 * ROUND_SECONDS)  # what an earlier round had does not count
+    assert not overload.should_shed(200 + 9 * ROUND_SECONDS)  # what an earlier round had does not count

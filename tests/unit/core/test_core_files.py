@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from beacon_core.platform.files import draft_folder_of, draft_of, write_whole
+from beacon_core.platform.files import draft_folder_of, draft_of, write_atomically
 
 
 def names(folder):
@@ -22,15 +22,15 @@ def half_of(file):
 @pytest.mark.parametrize("durable", [True, False])
 def test_a_file_takes_the_place_of_the_old_one(tmp_path, durable):
     file = tmp_path / "deep" / "one"
-    write_whole(file, b"old", durable=durable)
-    write_whole(file, b"new", durable=durable)
+    write_atomically(file, b"old", durable=durable)
+    write_atomically(file, b"new", durable=durable)
     assert file.read_bytes() == b"new"
     assert names(file.parent) == ["one"]
 
 
 def test_the_old_file_stays_until_the_new_one_is_whole(tmp_path):
     file = tmp_path / "one"
-    write_whole(file, b"old")
+    write_atomically(file, b"old")
     with draft_of(file) as draft:
         draft.write_bytes(b"half")
         assert file.read_bytes() == b"old"
@@ -40,7 +40,7 @@ def test_the_old_file_stays_until_the_new_one_is_whole(tmp_path):
 
 def test_a_write_that_fails_changes_nothing(tmp_path):
     file = tmp_path / "one"
-    write_whole(file, b"old")
+    write_atomically(file, b"old")
     with pytest.raises(ZeroDivisionError), draft_of(file) as draft:
         half_of(draft)
     assert file.read_bytes() == b"old"
@@ -50,10 +50,10 @@ def test_a_write_that_fails_changes_nothing(tmp_path):
 def test_what_is_durable_is_on_the_disk_before_and_after_it_takes_its_place(tmp_path, monkeypatch):
     synced = []
     monkeypatch.setattr(os, "fsync", lambda number: synced.append(str(Path(f"/proc/self/fd/{number}").readlink())))
-    write_whole(tmp_path / "one", b"content")
+    write_atomically(tmp_path / "one", b"content")
     assert [path.endswith(".draft") for path in synced] == [True, False]
     assert synced[1] == str(tmp_path)
-    write_whole(tmp_path / "two", b"content", durable=False)
+    write_atomically(tmp_path / "two", b"content", durable=False)
     assert len(synced) == 2
 
 
@@ -62,9 +62,9 @@ def test_two_processes_do_not_share_a_draft_and_a_dead_one_s_goes(tmp_path):
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
         lives = tmp_path / f".one.{other.pid}.draft"
         lives.write_bytes(b"half")
-        write_whole(file, b"content")
+        write_atomically(file, b"content")
         assert names(tmp_path) == [lives.name, "one"]
-    write_whole(file, b"content")
+    write_atomically(file, b"content")
     assert names(tmp_path) == ["one"]
 
 

@@ -16,7 +16,7 @@ from beacon_core.domain.exit_statuses import BAD_DATA, REFUSED, TRY_AGAIN
 from beacon_core.observability import logs
 from beacon_core.observability.tracing import Trace
 from beacon_core.platform.data_file import DataError
-from beacon_core.platform.job import EXIT_STATUS_OF, given_trace, status_of, trace_environment
+from beacon_core.platform.job import EXIT_STATUS_OF, incoming_trace, status_of, trace_environment
 from beacon_core.platform.locks import BusyError
 from beacon_core.platform.settings import SettingsError
 
@@ -101,11 +101,11 @@ def test_a_person_at_a_terminal_reads_plain_lines(tmp_path: Path, log_format: st
 
 
 def test_what_a_job_starts_belongs_to_its_trace() -> None:
-    assert given_trace({"TRACEPARENT": f"00-{TRACE}-{SPAN}-01", "TRACESTATE": "a=1"}) == Trace(TRACE, SPAN, 1, "a=1")
-    assert given_trace({"TRACEPARENT": "\udcff nonsense"}).parent_id == ""
+    assert incoming_trace({"TRACEPARENT": f"00-{TRACE}-{SPAN}-01", "TRACESTATE": "a=1"}) == Trace(TRACE, SPAN, 1, "a=1")
+    assert incoming_trace({"TRACEPARENT": "\udcff nonsense"}).parent_id == ""
     token = logs.trace_id.set(TRACE)
     try:
-        assert given_trace(trace_environment()).trace_id == TRACE
+        assert incoming_trace(trace_environment()).trace_id == TRACE
     finally:
         logs.trace_id.reset(token)
 

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from beacon_core.observability import metrics
 from beacon_core.observability.metrics import Metric
 from beacon_core.platform.settings import ROOT
-from beacon_core.web.tallies import Counters, Distributions
+from beacon_core.web.loop_metrics import LoopCounter, LoopHistogram
 
 BRIEF = {
     "http_requests_total": ("endpoint", "method", "status"),
@@ -65,7 +65,7 @@ def test_counters_expose_what_the_library_would(labels):
     metric = Metric("steps_total", "counter", 'Help with "quotes" and \\.', labels)
     values = [(), ()] if not labels else [("/a", "200"), ('/"b"\n\\', 404)]
     ours, theirs = CollectorRegistry(), CollectorRegistry()
-    quick, library = Counters(metric, ours), metrics.counter(metric, theirs)
+    quick, library = LoopCounter(metric, ours), metrics.counter(metric, theirs)
     for step in (1, 0.5, 3, 1e9):
         for value in values:
             quick.labels(*value).inc(step)
@@ -81,7 +81,7 @@ BOUNDS = [metrics.LATENCY_BUCKETS, metrics.STAGE_BUCKETS, metrics.AGE_BUCKETS, (
 def test_histograms_expose_what_the_library_would(bounds, labels):
     metric = Metric("seconds", "histogram", "Help.", labels, bounds)
     ours, theirs = CollectorRegistry(), CollectorRegistry()
-    quick, library = Distributions(metric, ours), metrics.histogram(metric, theirs)
+    quick, library = LoopHistogram(metric, ours), metrics.histogram(metric, theirs)
     mine = quick.labels("x") if labels else quick.labels()
     other = library.labels("x") if labels else library
     chance = random.Random(7)
@@ -94,9 +94,9 @@ def test_histograms_expose_what_the_library_would(bounds, labels):
 
 def test_series_exist_at_zero_before_the_first_step():
     registry = CollectorRegistry()
-    Counters(Metric("a_total", "counter", "A."), registry)
-    Distributions(Metric("b_seconds", "histogram", "B.", (), (1.0,)), registry)
-    Counters(Metric("c_total", "counter", "C.", ("x",)), registry).labels("one")
+    LoopCounter(Metric("a_total", "counter", "A."), registry)
+    LoopHistogram(Metric("b_seconds", "histogram", "B.", (), (1.0,)), registry)
+    LoopCounter(Metric("c_total", "counter", "C.", ("x",)), registry).labels("one")
     text = generate_latest(registry).decode()
     for line in ("a_total 0.0", 'b_seconds_bucket{le="1.0"} 0.0', "b_seconds_count 0.0", 'c_total{x="one"} 0.0'):
         assert line in text
@@ -104,6 +104,6 @@ def test_series_exist_at_zero_before_the_first_step():
 
 def test_two_metrics_of_one_name_are_refused():
     registry = CollectorRegistry()
-    Counters(Metric("a_total", "counter", "A."), registry)
+    LoopCounter(Metric("a_total", "counter", "A."), registry)
     with pytest.raises(ValueError, match="Duplicated"):
-        Counters(Metric("a_total", "counter", "A."), registry)
+        LoopCounter(Metric("a_total", "counter", "A."), registry)

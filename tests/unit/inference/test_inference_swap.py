@@ -12,7 +12,7 @@ from beacon_core.domain.pins import Pin
 from beacon_core.model_package.manifest import (
     MANIFEST_FILE,
     MODEL_FILE,
-    Golden,
+    GoldenRequest,
     Interval,
     Manifest,
     PackageError,
@@ -115,8 +115,8 @@ FOREIGN = {
     "loose tolerance": ({"golden_tolerance": 5.0}, "tolerates 5.0"),
     "another coverage": ({"interval": Interval("t", 0.5, 1.0, 1.0, 0.5)}, "intervals of coverage 0.5"),
     "no time": ({"created_at": "yesterday"}, "no ISO 8601 time"),
-    "wrong golden answer": ({"golden": (Golden(ROW12, 7.0),)}, "a golden answer is off by"),
-    "short golden row": ({"golden": (Golden((1.0,), 7.0),)}, "does not run"),
+    "wrong golden answer": ({"golden": (GoldenRequest(ROW12, 7.0),)}, "a golden answer is off by"),
+    "short golden row": ({"golden": (GoldenRequest((1.0,), 7.0),)}, "does not run"),
     "no features": ({"features": ()}, "has the features"),
 }
 
@@ -160,7 +160,9 @@ def test_a_model_that_does_not_answer_its_golden_rows_is_refused(settings, produ
         if name.name != MODEL_FILE:
             name.unlink()
     manifest = settings.models_dir / "spare"
-    pin = build_package(manifest, product, "2", files={MODEL_FILE: digest(content)}, golden=(Golden(ROW12, 1.0),))
+    pin = build_package(
+        manifest, product, "2", files={MODEL_FILE: digest(content)}, golden=(GoldenRequest(ROW12, 1.0),)
+    )
     (package_folder(manifest, pin) / MANIFEST_FILE).rename(folder / MANIFEST_FILE)
     assert release(pin) == "1"
 

@@ -17,7 +17,7 @@ from beacon_core.data.tables import approvals
 from beacon_core.data.verdicts import record
 from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.product import Product
-from beacon_core.domain.verdict import Check, Contestant, Outcome, Verdict
+from beacon_core.domain.verdict import ComparedModel, GateCheck, Outcome, Verdict
 from beacon_core.platform.settings import ROOT
 
 
@@ -33,14 +33,14 @@ def judged(engine: Engine, product: Product, version: str, outcome: Outcome, sha
         product=product.name,
         outcome=outcome,
         reason="because",
-        checks=(Check("mae", "MAE", outcome, 0.9, "below", 1.0),),
+        checks=(GateCheck("mae", "MAE", outcome, 0.9, "below", 1.0),),
         slices=(),
         method="backtest",
         how="on rows",
         rows=300,
         confidence=0.95,
         data_fingerprint="d" * 64,
-        challenger=Contestant(version, sha256, "blend", "d" * 64, "2026-01-01T00:00:00+00:00"),
+        challenger=ComparedModel(version, sha256, "blend", "d" * 64, "2026-01-01T00:00:00+00:00"),
         champion=None,
         revision="abc",
         moment=datetime.now(UTC).isoformat(timespec="microseconds"),

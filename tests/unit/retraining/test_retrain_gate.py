@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from beacon_core.domain.product import Product
-from beacon_core.domain.verdict import Check
+from beacon_core.domain.verdict import GateCheck
 from beacon_retraining.data.dataset import Matrix
 from beacon_retraining.evaluation.gate import Answers, Evidence, Facts, Resampled, Rules, conclude, judge
 
@@ -28,12 +28,12 @@ def answers(error: Matrix, width: float = 5.0, gaps: float = 1.1) -> Answers:
 
 def checks(
     rules: Rules, new: Answers, old: Answers | None, facts: Facts = FACTS, **segments: Matrix
-) -> dict[str, Check]:
+) -> dict[str, GateCheck]:
     found, _ = judge(Evidence(TARGET, new, old, segments, facts, 0.0001), rules)
     return {check.name: check for check in found}
 
 
-def outcome(found: dict[str, Check]) -> str:
+def outcome(found: dict[str, GateCheck]) -> str:
     return conclude(tuple(found.values()), first=False)[0]
 
 

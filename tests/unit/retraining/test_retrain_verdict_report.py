@@ -4,7 +4,7 @@ from pathlib import Path
 
 import msgspec
 
-from beacon_core.domain.verdict import Check, Contestant, Slice, Verdict
+from beacon_core.domain.verdict import ComparedModel, GateCheck, SegmentComparison, Verdict
 from beacon_retraining.evaluation.verdict_report import plot, table
 
 VERDICT = Verdict(
@@ -12,17 +12,17 @@ VERDICT = Verdict(
     outcome="fail",
     reason="over the limit: MAE, new / old",
     checks=(
-        Check("mae", "MAE, new / old", "fail", 1.234, "below", 1.0, 1.1, 1.3, 2.468, 2.0, "noted"),
-        Check("latency", "seconds for one row", "pass", 0.001, "at most", 0.02),
+        GateCheck("mae", "MAE, new / old", "fail", 1.234, "below", 1.0, 1.1, 1.3, 2.468, 2.0, "noted"),
+        GateCheck("latency", "seconds for one row", "pass", 0.001, "at most", 0.02),
     ),
-    slices=(Slice("river=1", 30, 3.0, 2.0, 1.5, 1.2, 1.9),),
+    slices=(SegmentComparison("river=1", 30, 3.0, 2.0, 1.5, 1.2, 1.9),),
     method="backtest",
     how="on 300 rows",
     rows=300,
     confidence=0.95,
     data_fingerprint="d" * 64,
-    challenger=Contestant("2", "a" * 64, "ridge", "d" * 64, "2026-01-02T00:00:00+00:00"),
-    champion=Contestant("1", "b" * 64, "blend", "c" * 64, "2026-01-01T00:00:00+00:00"),
+    challenger=ComparedModel("2", "a" * 64, "ridge", "d" * 64, "2026-01-02T00:00:00+00:00"),
+    champion=ComparedModel("1", "b" * 64, "blend", "c" * 64, "2026-01-01T00:00:00+00:00"),
     revision="abc",
     moment="2026-01-02T00:00:01+00:00",
 )
@@ -46,7 +46,7 @@ def test_the_plot_names_what_it_shows_and_repeats(tmp_path: Path) -> None:
 
 
 def test_without_a_comparison_the_plot_shows_each_figure_against_its_limit(tmp_path: Path) -> None:
-    direction = Check("direction_RM", "mean change", "pass", 0.3, "at least", 0.0)
+    direction = GateCheck("direction_RM", "mean change", "pass", 0.3, "at least", 0.0)
     first = msgspec.structs.replace(VERDICT, champion=None, checks=(*VERDICT.checks[1:], direction), slices=())
     plot(first, tmp_path / "first.svg")
     drawn = (tmp_path / "first.svg").read_text()

@@ -8,7 +8,7 @@ from beacon_console.models.registry import Registry
 from beacon_core.data import approvals, traffic, verdicts
 from beacon_core.data.client import DatabaseClient
 from beacon_core.domain.errors import BeaconError
-from beacon_core.domain.masking import word
+from beacon_core.domain.masking import message_of
 from beacon_core.domain.pins import NAME
 from beacon_core.domain.product import Product
 from beacon_core.platform import clock
@@ -44,7 +44,7 @@ def add_models(app: Flask, product: Product, database: DatabaseClient, registry:
         try:
             registered = registry.find(product.name, version)
         except RegistryUnavailableError as error:
-            failure = word(error)
+            failure = message_of(error)
         if logged is None and registered is None and failure is None and not judged:
             raise BeaconError("unknown_model", sentence)
         card = None

@@ -4,13 +4,13 @@ import argparse
 import time
 from pathlib import Path
 
-from beacon_core.domain.masking import word
+from beacon_core.domain.masking import message_of
 from beacon_core.domain.pins import Pin
 from beacon_core.model_package.download import download_package
 from beacon_core.model_package.manifest import Package, PackageError, read_package
 from beacon_core.model_package.release import package_folder, read_release
 from beacon_core.platform.files import draft_folder_of
-from beacon_core.platform.job import ending, log, run_job
+from beacon_core.platform.job import log, map_errors, run_job
 from beacon_core.platform.mlflow import RegistryUnavailableError
 from beacon_core.platform.settings import Settings, load_settings
 
@@ -18,7 +18,7 @@ WAIT_SECONDS = 60.0
 PAUSE_SECONDS = 1.0
 
 
-@ending("the model cannot be had", "the model cannot be had now, try again")
+@map_errors("the model cannot be had", "the model cannot be had now, try again")
 def main() -> int:
     """Bring the champion, and the shadow if there is one; the shadow's absence keeps nobody from serving."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -31,7 +31,7 @@ def main() -> int:
         try:
             log.info(fetch(settings, release.shadow, given.cache))
         except (RegistryUnavailableError, PackageError, OSError) as error:
-            log.error("the shadow cannot be had: %s", word(error))
+            log.error("the shadow cannot be had: %s", message_of(error))
     return 0
 
 

@@ -3,8 +3,8 @@
 import argparse
 
 from beacon_core.domain.exit_statuses import TRY_AGAIN
-from beacon_core.domain.masking import word
-from beacon_core.model_package.golden import find_mismatch, golden_features, post_features
+from beacon_core.domain.masking import message_of
+from beacon_core.model_package.golden import golden_features, mismatch, request_prediction
 from beacon_core.model_package.manifest import read_package
 from beacon_core.model_package.release import package_folder, read_release
 from beacon_core.platform.job import log, run_job
@@ -24,13 +24,13 @@ def main() -> int:
     manifest = read_package(package_folder(settings.models_dir, pin), pin.sha256).manifest
     try:
         answers = [
-            (post_features(given.url, golden_features(manifest, golden), TIMEOUT_SECONDS), golden)
+            (request_prediction(given.url, golden_features(manifest, golden), TIMEOUT_SECONDS), golden)
             for golden in manifest.golden
         ]
     except OSError as error:
-        log.error("%s does not answer: %s", given.url, word(error))
+        log.error("%s does not answer: %s", given.url, message_of(error))
         return TRY_AGAIN
-    problems = [problem for answer, golden in answers if (problem := find_mismatch(answer, manifest, golden))]
+    problems = [problem for answer, golden in answers if (problem := mismatch(answer, manifest, golden))]
     for problem in problems:
         log.error(problem)
     log.info(

@@ -1,11 +1,11 @@
 """Bring the store's tables to the newest schema; safe to repeat. Exit 0 done, 1 refused, 75 try again later."""
 
 from beacon_core.data.database import migrate, open_store
-from beacon_core.platform.job import ending, log, run_job
+from beacon_core.platform.job import log, map_errors, run_job
 from beacon_core.platform.settings import load_settings
 
 
-@ending("migration refused", "migration failed, try again")
+@map_errors("migration refused", "migration failed, try again")
 def main() -> int:
     """Migrate once; a failure is one clear line and an exit status."""
     migrate(open_store(load_settings().database))

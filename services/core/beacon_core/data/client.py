@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from beacon_core.data.database import Connection, DatabaseUnavailableError, Engine, migrate, open_store
 from beacon_core.domain.errors import ConfigurationError
-from beacon_core.domain.masking import word
+from beacon_core.domain.masking import message_of
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class DatabaseClient:
         try:
             yield
         except (SQLAlchemyError, CommandError, ConfigurationError, OSError) as error:
-            log.warning("the database does not answer: %s", word(error))
+            log.warning("the database does not answer: %s", message_of(error))
             raise DatabaseUnavailableError(type(error).__name__) from error
 
     def _open(self) -> Engine:

@@ -14,9 +14,9 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from beacon_core.domain.errors import ConfigurationError
-from beacon_core.domain.masking import word
+from beacon_core.domain.masking import message_of
 from beacon_core.platform.file_urls import sqlite_file
-from beacon_core.platform.places import DATABASE_RULE
+from beacon_core.platform.locations import DATABASE_RULE
 from beacon_core.platform.settings import SettingsError
 
 __all__ = [
@@ -42,7 +42,7 @@ def mapped_errors() -> Iterator[None]:
     try:
         yield
     except (SQLAlchemyError, OSError) as error:
-        raise DatabaseUnavailableError(word(error)) from error
+        raise DatabaseUnavailableError(message_of(error)) from error
 
 
 def open_store(url: str) -> Engine:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Engine, and_, func, insert, or_, select, update
 
 from beacon_core.data.tables import job_runs
-from beacon_core.domain.masking import word_with_type
+from beacon_core.domain.masking import message_with_type
 from beacon_core.observability import logs
 from beacon_core.observability.tracing import span
 from beacon_core.platform import clock
@@ -40,7 +40,7 @@ def recorded(engine: Engine, job: str, period: str, stage: str) -> Iterator[Run]
             yield run
         outcome = {"state": DONE}
     except BaseException as error:
-        outcome["error"] = word_with_type(error)
+        outcome["error"] = message_with_type(error)
         raise
     finally:
         level = logging.INFO if outcome["state"] == DONE else logging.WARNING

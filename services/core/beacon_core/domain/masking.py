@@ -64,7 +64,7 @@ def mask_all(value: Any) -> Any:
     return value
 
 
-def word(error: BaseException) -> str:
+def message_of(error: BaseException) -> str:
     """The message of an exception, on one line and masked.
 
     One of Beacon's own has its whole message. A foreign one may quote a header, an address or what it could not read:
@@ -77,15 +77,15 @@ def word(error: BaseException) -> str:
     for name in ("orig", "reason"):  # SQLAlchemy adds the statement and its values, urllib wraps what happened
         original = getattr(error, name, None)
         if isinstance(original, BaseException):
-            return word(original)
+            return message_of(original)
     if _is_own(error) or type(error).__module__.partition(".")[0] in PLAIN_LIBRARIES:
         return _line(str(error)) or type(error).__name__
     return _type(error)
 
 
-def word_with_type(error: BaseException) -> str:
-    """`word` behind the name of the exception's type, for whoever looks for a fault."""
-    name, message = type(error).__name__, word(error)
+def message_with_type(error: BaseException) -> str:
+    """`message_of` behind the name of the exception's type, for whoever looks for a fault."""
+    name, message = type(error).__name__, message_of(error)
     return message if message.startswith(name) else f"{name}: {message}"
 
 

@@ -11,6 +11,6 @@ PANDAS_WORDS = frozenset(
 """What pandas.read_csv takes for missing, unless configured otherwise."""
 
 
-def missing_words(product: Product) -> frozenset[str]:
+def missing_markers(product: Product) -> frozenset[str]:
     """Return pandas' markers and those of the product's own data files."""
     return PANDAS_WORDS.union(product.source.missing)

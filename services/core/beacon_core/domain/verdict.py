@@ -7,7 +7,7 @@ import msgspec
 Outcome = Literal["pass", "fail", "inconclusive"]
 
 
-class Check(msgspec.Struct, frozen=True):
+class GateCheck(msgspec.Struct, frozen=True):
     """One figure beside its limit; `low` to `high` is the confidence interval of `number`, where there is one.
 
     `challenger` and `champion` are what each of them shows, and `number` is what is held to the limit.
@@ -26,7 +26,7 @@ class Check(msgspec.Struct, frozen=True):
     note: str = ""
 
 
-class Slice(msgspec.Struct, frozen=True):
+class SegmentComparison(msgspec.Struct, frozen=True):
     """A segment's mean absolute errors and their ratio; its confidence interval is corrected for their number."""
 
     name: str
@@ -38,7 +38,7 @@ class Slice(msgspec.Struct, frozen=True):
     high: float
 
 
-class Contestant(msgspec.Struct, frozen=True):
+class ComparedModel(msgspec.Struct, frozen=True):
     """A model of the comparison: its package and the data that it was trained on."""
 
     version: str
@@ -54,15 +54,15 @@ class Verdict(msgspec.Struct, frozen=True):
     product: str
     outcome: Outcome
     reason: str
-    checks: tuple[Check, ...]
-    slices: tuple[Slice, ...]
+    checks: tuple[GateCheck, ...]
+    slices: tuple[SegmentComparison, ...]
     method: Literal["backtest", "cross-validation", "none"]
     how: str
     rows: int
     confidence: float
     data_fingerprint: str
-    challenger: Contestant
-    champion: Contestant | None
+    challenger: ComparedModel
+    champion: ComparedModel | None
     revision: str
     moment: str
 

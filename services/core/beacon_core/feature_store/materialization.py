@@ -21,7 +21,7 @@ from beacon_core.feature_store.errors import FeatureStoreError, NoDataYetError
 from beacon_core.feature_store.names import CREATED_TIME, EVENT_TIME
 from beacon_core.feature_store.offline import file_of, locked
 from beacon_core.platform import clock
-from beacon_core.platform.files import write_whole
+from beacon_core.platform.files import write_atomically
 
 
 class Materialized(msgspec.Struct, frozen=True):
@@ -118,7 +118,7 @@ def _keep(file: Path, view: FeatureView, progress: Progress) -> None:
     kept = _progress_file(file, view)
     with locked(kept):  # two may have materialized at once
         # Without it, more is brought online than need be.
-        write_whole(kept, msgspec.json.encode(progress), durable=False)
+        write_atomically(kept, msgspec.json.encode(progress), durable=False)
 
 
 def _progress_file(file: Path, view: FeatureView) -> Path:

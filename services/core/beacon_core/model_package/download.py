@@ -45,8 +45,8 @@ def download_package(address: str, pin: Pin, models: Path) -> Package:
     return read_package(folder, pin.sha256)
 
 
-def find_or_bring(address: str, pin: Pin, models: Path) -> Package:
-    """The package of `pin` in `models`, downloaded where it is not there, or not whole; raises as `bring`."""
+def find_or_download(address: str, pin: Pin, models: Path) -> Package:
+    """The package of `pin` in `models`, downloaded unless it is there and whole; raises as `download_package`."""
     try:
         return read_package(package_folder(models, pin), pin.sha256)
     except PackageError:

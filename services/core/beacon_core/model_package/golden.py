@@ -7,12 +7,12 @@ import urllib.request
 from collections.abc import Mapping
 from typing import Any
 
-from beacon_core.model_package.manifest import Golden, Manifest
+from beacon_core.model_package.manifest import GoldenRequest, Manifest
 
 Answer = dict[str, Any]
 
 
-def post_features(
+def request_prediction(
     url: str, features: Mapping[str, float], timeout: float, headers: Mapping[str, str] | None = None
 ) -> Answer:
     """The response of a prediction route; its status and body where it is no prediction. Raises OSError without one."""
@@ -30,12 +30,12 @@ def post_features(
     return found if isinstance(found, dict) else {"status": 200, "body": repr(found)[:1000]}
 
 
-def golden_features(manifest: Manifest, golden: Golden) -> dict[str, float]:
+def golden_features(manifest: Manifest, golden: GoldenRequest) -> dict[str, float]:
     """A golden row as the features of a request."""
     return {facts.name: value for facts, value in zip(manifest.features, golden.row, strict=True)}
 
 
-def find_mismatch(answer: Answer, manifest: Manifest, golden: Golden) -> str:
+def mismatch(answer: Answer, manifest: Manifest, golden: GoldenRequest) -> str:
     """Why a response is not the package's; empty when it is."""
     model, value = answer.get("model"), answer.get("prediction")
     version = model.get("version") if isinstance(model, dict) else None

@@ -24,11 +24,11 @@ class PackageError(ValueError):
     exit_status = REFUSED
 
 
-class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ManifestPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Base of every part of the manifest: immutable, unknown keys refused."""
 
 
-class FeatureFacts(Part, frozen=True):
+class FeatureFacts(ManifestPart, frozen=True):
     """One matrix column: what training saw of it and what serving fills in for a missing value.
 
     `quantiles` are the training values at 0.01, 0.05, 0.25, 0.5, 0.75, 0.95 and 0.99.
@@ -43,7 +43,7 @@ class FeatureFacts(Part, frozen=True):
     importance: float
 
 
-class Interval(Part, frozen=True):
+class Interval(ManifestPart, frozen=True):
     """Split-conformal interval: prediction - low to prediction + high holds the target at `coverage`.
 
     `measured_coverage` was counted on rows that neither fitted the model nor set the widths.
@@ -56,7 +56,7 @@ class Interval(Part, frozen=True):
     measured_coverage: float
 
 
-class Score(Part, frozen=True):
+class Score(ManifestPart, frozen=True):
     """A figure and how it was measured; `value` is in the target's unit (R2 has none)."""
 
     name: str
@@ -64,14 +64,14 @@ class Score(Part, frozen=True):
     how: str
 
 
-class Golden(Part, frozen=True):
+class GoldenRequest(ManifestPart, frozen=True):
     """A complete row (feature order of the manifest) and the answer that the model must give to it."""
 
     row: tuple[float, ...]
     prediction: float
 
 
-class Data(Part, frozen=True):
+class TrainingData(ManifestPart, frozen=True):
     """What the model was trained on; `fingerprint` is the sha256 of the training rows in canonical form."""
 
     source: str
@@ -79,7 +79,7 @@ class Data(Part, frozen=True):
     rows: int
 
 
-class Manifest(Part, frozen=True):
+class Manifest(ManifestPart, frozen=True):
     """manifest.json, whole."""
 
     manifest_version: int
@@ -98,10 +98,10 @@ class Manifest(Part, frozen=True):
     expected_absolute_error: float
     scores: tuple[Score, ...]
     algorithm: str
-    data: Data
+    data: TrainingData
     revision: str
     libraries: dict[str, str]
-    golden: tuple[Golden, ...]
+    golden: tuple[GoldenRequest, ...]
     golden_tolerance: float
     files: dict[str, str]
 

@@ -9,7 +9,7 @@ import msgspec
 
 from beacon_core.domain.exit_statuses import REFUSED
 from beacon_core.domain.pins import NAME, Pin
-from beacon_core.platform.files import write_whole
+from beacon_core.platform.files import write_atomically
 
 
 class ReleaseError(ValueError):
@@ -42,7 +42,7 @@ def read_release(file: Path) -> Release:
 
 def write_release(file: Path, release: Release) -> None:
     """Replace the release file in one step, so that a reader sees the old or the new one and nothing between."""
-    write_whole(file, msgspec.json.encode(release))
+    write_atomically(file, msgspec.json.encode(release))
 
 
 def package_folder(models: Path, pin: Pin) -> Path:

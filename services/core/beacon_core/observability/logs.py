@@ -32,14 +32,14 @@ FIXED = frozenset({"level", "logger", "service", "version", "time", "request_id"
 """Fields that hold nobody's text."""
 
 
-class Json(MsgspecFormatter):
+class JsonFormatter(MsgspecFormatter):
     """A line for machines."""
 
     def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
         return {name: value if name in FIXED else mask_all(value) for name, value in log_data.items()}
 
 
-class Plain(logging.Formatter):
+class PlainFormatter(logging.Formatter):
     """A line for people: the message, and the level where something is wrong."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -52,7 +52,7 @@ def configure_logging(service: str, version: str, level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(RequestContext())
     handler.setFormatter(
-        Json(
+        JsonFormatter(
             "%(levelname)s %(name)s %(message)s",
             rename_fields={"levelname": "level", "name": "logger"},
             static_fields={"service": service, "version": version},
@@ -81,10 +81,10 @@ def configure_job_logging(job: str, version: str, level: str, log_format: str = 
     logging.getLogger("beacon").setLevel(least)
     steps.disabled = log_format == "plain" or (log_format == "auto" and sys.stderr.isatty())
     if steps.disabled:
-        logging.root.handlers[0].setFormatter(Plain())
+        logging.root.handlers[0].setFormatter(PlainFormatter())
 
 
-def pass_on(line: bytes, logger: logging.Logger) -> None:
+def relay(line: bytes, logger: logging.Logger) -> None:
     """Write a line of a process that this one started: one in Beacon's shape as it is, any other as a record."""
     if line.startswith(b'{"'):  # in Beacon's shape, and masked by whoever wrote it
         sys.stderr.buffer.write(line)

@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExport
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from beacon_core.domain.masking import word, word_with_type
+from beacon_core.domain.masking import message_of, message_with_type
 from beacon_core.observability.trace_settings import CONSOLE, TraceSettings
 from beacon_core.observability.tracing import Trace
 
@@ -22,7 +22,7 @@ UNNAMED = "unknown_service"
 """The beginning of what OpenTelemetry calls a service that nobody named."""
 
 
-class ChosenIds(RandomIdGenerator):
+class TraceIdGenerator(RandomIdGenerator):
     """Random ids, but for the trace id that was set for the next trace (0: none): it is the id of the logs."""
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class Tracer:
     """Makes this process's spans and sends them in the background. Not for several threads."""
 
     def __init__(self, service: str, version: str, settings: TraceSettings) -> None:
-        self._ids = ChosenIds()
+        self._ids = TraceIdGenerator()
         self.provider = TracerProvider(_sampler(settings), _resource(service, version), id_generator=self._ids)
         self._senders = [BatchSpanProcessor(_exporter(name, settings)) for name in settings.exporters]
         for sender in self._senders:
@@ -86,12 +86,12 @@ class Tracer:
 
 
 @contextlib.contextmanager
-def telling_failures(span: otel.Span) -> Iterator[None]:
+def recording_failures(span: otel.Span) -> Iterator[None]:
     """Note on the span what ends the block, as OpenTelemetry does by itself, but masked and without values."""
     try:
         yield
     except Exception as error:
-        message = word(error)
+        message = message_of(error)
         stack = "".join(traceback.format_tb(error.__traceback__))
         kind = f"{type(error).__module__}.{type(error).__qualname__}"
         about = {
@@ -100,7 +100,7 @@ def telling_failures(span: otel.Span) -> Iterator[None]:
             "exception.stacktrace": f"{stack}{kind}: {message}",
         }
         span.add_event("exception", about)
-        span.set_status(otel.Status(otel.StatusCode.ERROR, word_with_type(error)))
+        span.set_status(otel.Status(otel.StatusCode.ERROR, message_with_type(error)))
         raise
 
 

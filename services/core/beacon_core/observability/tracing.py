@@ -71,13 +71,13 @@ def span(name: str, attributes: dict[str, str]) -> Iterator[None]:
         return
     from opentelemetry.trace import get_tracer  # noqa: PLC0415 - only where spans are made
 
-    from beacon_core.observability.spans import telling_failures  # noqa: PLC0415
+    from beacon_core.observability.spans import recording_failures  # noqa: PLC0415
 
     with (
         get_tracer("beacon").start_as_current_span(
             name, attributes=attributes, record_exception=False, set_status_on_exception=False
         ) as current,
-        telling_failures(current),
+        recording_failures(current),
     ):
         yield
 

@@ -10,8 +10,8 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from beacon_core.platform import places
-from beacon_core.platform.files import write_whole
+from beacon_core.platform import locations
+from beacon_core.platform.files import write_atomically
 from beacon_core.platform.settings import PREFIX, Settings
 
 LOOK_SECONDS = 1.0
@@ -38,7 +38,7 @@ class _Shift:
 
     def _look(self) -> None:
         given = os.environ.get(f"{PREFIX}HOME")
-        file = (places.absolute(given) if given else Settings().home) / "clock"
+        file = (locations.absolute(given) if given else Settings().home) / "clock"
         try:
             seen = str(file), file.stat().st_mtime_ns
         except OSError:
@@ -69,7 +69,7 @@ def shift() -> timedelta:
 def set_shift(home: Path, ahead: timedelta) -> None:
     """Shift the time of everything that has `home` as its BEACON_HOME; the others see it within `LOOK_SECONDS`."""
     # A simulation that writes it often is played anew after a power failure.
-    write_whole(home / "clock", str(ahead.total_seconds()).encode(), durable=False)
+    write_atomically(home / "clock", str(ahead.total_seconds()).encode(), durable=False)
     _shift.forget()
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 DRAFT = ".draft"
 
 
-def write_whole(file: Path, content: bytes, *, durable: bool = True) -> None:
+def write_atomically(file: Path, content: bytes, *, durable: bool = True) -> None:
     """Put `content` in the place of `file`, in one step."""
     with draft_of(file, durable=durable) as draft:
         draft.write_bytes(content)

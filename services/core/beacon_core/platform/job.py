@@ -17,7 +17,7 @@ from functools import wraps
 from beacon_core.domain.errors import ConfigurationError
 from beacon_core.domain.exit_statuses import REFUSED, TRY_AGAIN
 from beacon_core.domain.ids import new_id
-from beacon_core.domain.masking import word
+from beacon_core.domain.masking import message_of
 from beacon_core.observability import logs
 from beacon_core.observability.trace_settings import is_traced
 from beacon_core.observability.tracing import Trace, open_tracer, outgoing_headers, read_trace
@@ -43,7 +43,7 @@ EXIT_STATUS_OF = {
 def run_job(name: str, main: Callable[[], int]) -> int:
     """Run `main` once; its exit status. What it does not catch becomes one line with the stack, and status 1."""
     began = time.monotonic()
-    trace = given_trace()
+    trace = incoming_trace()
     logs.trace_id.set(trace.trace_id)
     logs.configure_job_logging(name, Settings().build_version, "INFO")
     status = REFUSED
@@ -53,7 +53,7 @@ def run_job(name: str, main: Callable[[], int]) -> int:
         logs.configure_job_logging(name, settings.build_version, settings.log_level, settings.log_format)
         status = _run_traced(name, settings, trace, main)
     except ConfigurationError as error:
-        log.error("%s", word(error))
+        log.error("%s", message_of(error))
     except Exception:
         log.exception("unexpected error")
     seconds = round(time.monotonic() - began, 3)
@@ -69,7 +69,7 @@ def run_command(name: str, main: Callable[[Settings], int]) -> int:
         return main(load_settings())
     except Exception as error:
         if (status := status_of(error)) is not None:
-            complain(name, error)
+            report_error(name, error)
             return status
         log.exception("unexpected error")
     return REFUSED
@@ -83,7 +83,7 @@ def status_of(error: BaseException) -> int | None:
     return next((EXIT_STATUS_OF[name] for name in names if name in EXIT_STATUS_OF), None)
 
 
-def ending(refused: str, again: str, busy: str = "", *, level: int = logging.ERROR) -> Callable[[Main], Main]:
+def map_errors(refused: str, again: str, busy: str = "", *, level: int = logging.ERROR) -> Callable[[Main], Main]:
     """Let a job end with the status that its error asks for, in one line, and not in a stack.
 
     The line begins with `refused`, with `again` (at `level`) where trying again may help, and with `busy` where another
@@ -96,13 +96,13 @@ def ending(refused: str, again: str, busy: str = "", *, level: int = logging.ERR
             try:
                 return main()
             except BusyError as error:
-                log.warning("%s: %s", busy or again, word(error))
+                log.warning("%s: %s", busy or again, message_of(error))
                 return error.exit_status
             except Exception as error:
                 if (status := status_of(error)) is None:
                     raise
                 helps = status == TRY_AGAIN
-                log.log(level if helps else logging.ERROR, "%s: %s", again if helps else refused, word(error))
+                log.log(level if helps else logging.ERROR, "%s: %s", again if helps else refused, message_of(error))
                 return status
 
         return run
@@ -110,12 +110,12 @@ def ending(refused: str, again: str, busy: str = "", *, level: int = logging.ERR
     return of
 
 
-def complain(name: str, error: BaseException) -> None:
+def report_error(name: str, error: BaseException) -> None:
     """Write the error of the command `name` to stderr, in one line."""
-    sys.stderr.write(f"{name}: {word(error)}\n")
+    sys.stderr.write(f"{name}: {message_of(error)}\n")
 
 
-def given_trace(environment: Mapping[str, str] = os.environ) -> Trace:
+def incoming_trace(environment: Mapping[str, str] = os.environ) -> Trace:
     """The trace of whoever started this process, by OpenTelemetry's TRACEPARENT; else a new one."""
     given = {name: environment.get(name.upper(), "") for name in ("traceparent", "tracestate")}
     return read_trace([(name.encode(), text.encode("latin-1", "replace")) for name, text in given.items() if text])
@@ -140,14 +140,14 @@ def _run_traced(name: str, settings: Settings, trace: Trace, main: Callable[[], 
         return main()
     from opentelemetry.trace import SpanKind, StatusCode, set_tracer_provider, use_span  # noqa: PLC0415
 
-    from beacon_core.observability.spans import telling_failures  # noqa: PLC0415
+    from beacon_core.observability.spans import recording_failures  # noqa: PLC0415
 
     set_tracer_provider(tracer.provider)
     try:
         begun = tracer.begin(name, trace, SpanKind.INTERNAL)
         with (
             use_span(begun, end_on_exit=True, record_exception=False, set_status_on_exception=False) as span,
-            telling_failures(span),
+            recording_failures(span),
         ):
             status = main()
             span.set_attribute("process.exit.code", status)

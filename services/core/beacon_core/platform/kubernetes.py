@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from beacon_core.domain.exit_statuses import TRY_AGAIN
-from beacon_core.domain.masking import word_with_type
+from beacon_core.domain.masking import message_with_type
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 TIMEOUT_SECONDS = 10.0
@@ -43,7 +43,7 @@ class Access(msgspec.Struct, frozen=True):
         try:
             answer: dict[str, Any] = json.loads(content) if content else {}
         except ValueError as error:
-            raise ClusterError(f"{method} {path}: {word_with_type(error)}") from error
+            raise ClusterError(f"{method} {path}: {message_with_type(error)}") from error
         return answer
 
     def text(self, path: str, **query: str) -> str:
@@ -63,7 +63,7 @@ class Access(msgspec.Struct, frozen=True):
             finally:
                 connection.close()
         except (OSError, http.client.HTTPException, ValueError) as error:
-            raise ClusterError(f"{method} {path}: {word_with_type(error)}") from error
+            raise ClusterError(f"{method} {path}: {message_with_type(error)}") from error
         if response.status >= 300:
             raise ClusterError(f"{method} {path}: {response.status} {_said(content)}", response.status)
         return content

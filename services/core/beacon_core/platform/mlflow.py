@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from beacon_core.domain.exit_statuses import TRY_AGAIN
-from beacon_core.domain.masking import mask, word
+from beacon_core.domain.masking import mask, message_of
 
 API = "/api/2.0/mlflow"
 TIMEOUT_SECONDS = 10.0
@@ -135,7 +135,7 @@ class Mlflow:
                 f"{self} answers with status {error.code}{HINTS.get(error.code, '')}"
             ) from error
         except (OSError, http.client.HTTPException, ValueError) as error:
-            raise RegistryUnavailableError(f"{self} does not answer: {word(error)}") from error
+            raise RegistryUnavailableError(f"{self} does not answer: {message_of(error)}") from error
 
     def _nonsense(self) -> RegistryUnavailableError:
         return RegistryUnavailableError(f"{self} answers with something else than MLflow's API")

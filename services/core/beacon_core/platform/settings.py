@@ -11,7 +11,7 @@ import msgspec
 from beacon_core.domain import addresses
 from beacon_core.domain.errors import ConfigurationError
 from beacon_core.domain.masking import MASK, mask
-from beacon_core.platform import origins, places
+from beacon_core.platform import http_settings, locations
 from beacon_core.platform.file_urls import sqlite_url
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -157,7 +157,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def environment(self) -> dict[str, str]:
         """The variables of the locations that were given, whole, for a process that starts in another folder."""
         fields = {field.name: field.default for field in msgspec.structs.fields(self)}
-        given = {name: getattr(self, name) for name in PLACES if getattr(self, name) != fields[name]}
+        given = {name: getattr(self, name) for name in LOCATIONS if getattr(self, name) != fields[name]}
         return {f"{PREFIX}{name.upper()}": str(value) for name, value in {**given, "home": self.home}.items()}
 
     def shown(self) -> dict[str, str]:
@@ -166,21 +166,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return {name: MASK if name in SECRETS and value else mask(str(value)) for name, value in values.items()}
 
 
-PLACES: dict[str, Callable[[str], object]] = {
-    "home": places.folder,
-    "product": places.file,
-    "feature_repo": places.folder,
-    "release": places.file,
-    "spool": places.folder,
-    "database_url": places.database,
-    "dvc_remote": places.remote,
+LOCATIONS: dict[str, Callable[[str], object]] = {
+    "home": locations.folder,
+    "product": locations.file,
+    "feature_repo": locations.folder,
+    "release": locations.file,
+    "spool": locations.folder,
+    "database_url": locations.database,
+    "dvc_remote": locations.remote,
     "host": addresses.host,
     "features_url": addresses.http_address,
     "mlflow_url": addresses.http_address,
     "inference_metrics_url": addresses.http_address,
 }
 """What the settings that name a location may hold."""
-READERS = PLACES | {"cors_origins": origins.origins, "path_prefix": origins.path_prefix}
+READERS = LOCATIONS | {"cors_origins": http_settings.origins, "path_prefix": http_settings.path_prefix}
 
 
 def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
@@ -201,7 +201,7 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
             raise SettingsError(f"{PREFIX}{name.upper()}: {error}") from error
     settings = Settings(**values)  # type: ignore[arg-type]
     try:
-        places.check_home(settings.home)
+        locations.check_home(settings.home)
     except ValueError as error:
         raise SettingsError(f"{PREFIX}HOME: {error}") from error
     return settings

@@ -13,9 +13,9 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from beacon_core.domain.errors import BeaconError
-from beacon_core.domain.masking import word_with_type
+from beacon_core.domain.masking import message_with_type
 from beacon_core.observability import logs
-from beacon_core.platform.origins import forwarded_prefix
+from beacon_core.platform.http_settings import forwarded_prefix
 from beacon_core.platform.settings import Settings
 from beacon_core.web.cors import Cors
 from beacon_core.web.http import (
@@ -148,7 +148,7 @@ class Application:
         seconds = self._telemetry.answered(request, status)
         if self._spans is not None and span is not None:
             self._spans.end(span, request, status)
-            self._telemetry.exemplify(request, seconds)
+            self._telemetry.add_exemplar(request, seconds)
 
     def _below_prefix(self, scope: Scope, request: Request) -> Scope:
         """Take a proxy's path off, if it left it there; `root_path` is what pages put before their links."""
@@ -183,7 +183,7 @@ class Application:
             if request.method not in route.methods:
                 raise BeaconError("method_not_allowed", f"{route.template} takes {route.method}")
             if request.method == "POST":
-                if self._overload.turns_away(request.started):
+                if self._overload.should_shed(request.started):
                     raise BeaconError("overloaded", "more requests wait than can be answered in time; try again")
                 require_content_type(request, route.content_types)
             return await route.handler(request)
@@ -243,7 +243,7 @@ class Application:
             await self._start()
         except Exception as error:
             log.exception("start failed")
-            await send({"type": "lifespan.startup.failed", "message": word_with_type(error)})
+            await send({"type": "lifespan.startup.failed", "message": message_with_type(error)})
             raise
         self._overload.start()
         # What is loaded now stays: a full collection would walk all of it, and every request would wait for that.

@@ -4,7 +4,7 @@ Beacon reads no cookies, and so credentials are never allowed: whoever needs a k
 answered inside the application, not by a middleware around it, so that it has an id, a log line and a count as well.
 """
 
-from beacon_core.platform.origins import ANY
+from beacon_core.platform.http_settings import ANY
 from beacon_core.web.http import Headers, Request, Response, Send
 
 METHODS = b"GET, HEAD, POST"

@@ -36,7 +36,7 @@ class Overload:
         """Note that everything from `now` on (seconds, as `time.perf_counter` has them) is another round."""
         self._begun, self._requests = now, 0
 
-    def turns_away(self, now: float) -> bool:
+    def should_shed(self, now: float) -> bool:
         """Whether a request that is taken `now` has to be shed."""
         self._requests += 1
         # A loop that merely stood still, for want of CPU, has few waiting and answers them all.

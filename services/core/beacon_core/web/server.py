@@ -10,7 +10,7 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger
 
 from beacon_core.domain.errors import ConfigurationError
-from beacon_core.domain.masking import word
+from beacon_core.domain.masking import message_of
 from beacon_core.observability.logs import configure_logging
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import Settings, clean_credentials, load_settings
@@ -46,7 +46,7 @@ class Server(BaseApplication):  # type: ignore[misc]
         try:
             return self._create()
         except ConfigurationError as error:
-            log.critical("%s", word(error))
+            log.critical("%s", message_of(error))
             sys.exit(Arbiter.WORKER_BOOT_ERROR)  # gunicorn ends, and starts no other worker
 
 
@@ -61,7 +61,7 @@ def start(service: str, create: Callable[[Settings], Any], ports: Callable[[Sett
         settings = load_settings()
         load_product(settings.product)
     except ConfigurationError as error:
-        log.critical("%s", word(error))
+        log.critical("%s", message_of(error))
         return 1
     serve(service, settings, lambda: create(settings), *ports(settings))
     return 0

@@ -15,7 +15,7 @@ from beacon_core.domain.errors import STATUS_OF
 from beacon_core.observability import metrics
 from beacon_core.observability.tracing import SAMPLED
 from beacon_core.web.http import Request
-from beacon_core.web.tallies import Count, Counters, Distribution, Distributions
+from beacon_core.web.loop_metrics import CounterSeries, HistogramSeries, LoopCounter, LoopHistogram
 
 # Created at zero for every route, so that the first error is a step that rate() can see.
 USUAL_STATUSES = (200, 400, 404, 405, 408, 413, 415, 422, 500, 503)
@@ -38,7 +38,7 @@ class AccessLog:
         self._encode = msgspec.json.Encoder().encode
         self._lines: list[bytes] = []
 
-    def add(self, answered: "Answered", method: str) -> None:
+    def add(self, answered: "RequestTelemetry", method: str) -> None:
         """Keep the line of one request until all are written."""
         request, status = answered.request, answered.status
         level = logging.ERROR if status >= 500 else logging.WARNING if status >= 400 else logging.INFO
@@ -69,7 +69,7 @@ class AccessLog:
             sys.stderr.buffer.flush()
 
 
-class Answered(NamedTuple):
+class RequestTelemetry(NamedTuple):
     """A request that was answered: with what status, after how many seconds, and when (seconds since 1970)."""
 
     request: Request
@@ -81,19 +81,19 @@ class Answered(NamedTuple):
 class Series(NamedTuple):
     """What the requests of one endpoint, method and status are counted into."""
 
-    requests: Count
-    durations: Distribution
+    requests: CounterSeries
+    durations: HistogramSeries
 
 
 class Telemetry:
     """Counts, times and logs answered requests, in groups; label values come from the declared routes only."""
 
     def __init__(self, registry: CollectorRegistry, access_log: AccessLog | None) -> None:
-        self._requests = Counters(metrics.HTTP_REQUESTS, registry)
-        self._durations = Distributions(metrics.HTTP_DURATION, registry)
-        self._errors = Counters(metrics.API_ERRORS, registry)
+        self._requests = LoopCounter(metrics.HTTP_REQUESTS, registry)
+        self._durations = LoopHistogram(metrics.HTTP_DURATION, registry)
+        self._errors = LoopCounter(metrics.API_ERRORS, registry)
         self._access_log = access_log
-        self._answered: list[Answered] = []
+        self._answered: list[RequestTelemetry] = []
         self._timer: asyncio.TimerHandle | None = None
         # Keyed by plain values: making label texts at every request costs more than the count itself.
         self._series: dict[tuple[str, str, int], Series] = {}
@@ -114,7 +114,7 @@ class Telemetry:
         """Add one answered request to the next group; returns the seconds it took."""
         seconds = time.perf_counter() - request.started
         request.body, request.parsed = b"", None  # they may be large
-        self._answered.append(Answered(request, status, seconds, time.time()))
+        self._answered.append(RequestTelemetry(request, status, seconds, time.time()))
         if len(self._answered) >= GROUP_REQUESTS:
             self.flush()
         elif self._timer is None:
@@ -143,10 +143,10 @@ class Telemetry:
         if self._access_log is not None:
             self._access_log.write()
 
-    def exemplify(self, request: Request, seconds: float) -> None:
+    def add_exemplar(self, request: Request, seconds: float) -> None:
         """Let the bucket of the request's duration point to its trace, if that is kept."""
         if request.trace.flags & SAMPLED:
-            self._durations.labels(request.endpoint).exemplify(seconds, request.trace.trace_id)
+            self._durations.labels(request.endpoint).add_exemplar(seconds, request.trace.trace_id)
 
     def _series_of(self, endpoint: str, method: str, status: int) -> Series:
         key = (endpoint, method, status)

@@ -7,7 +7,7 @@ from datetime import datetime
 from beacon_core.data.database import migrate, open_store
 from beacon_core.domain.times import read_time
 from beacon_core.platform import clock
-from beacon_core.platform.job import ending, log, run_job
+from beacon_core.platform.job import log, map_errors, run_job
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import Settings, SettingsError, load_settings
 from beacon_drift_profiling.profiling.profiling import Shard
@@ -16,7 +16,7 @@ from beacon_drift_profiling.run import JOB, Outcome, run_drift
 INDEX = "JOB_COMPLETION_INDEX"
 
 
-@ending("profiling refused", "profiling failed, try again", "profiling left alone")
+@map_errors("profiling refused", "profiling failed, try again", "profiling left alone")
 def main() -> int:
     """Run once; what was found is in the store, in the report, and in a few lines here."""
     parser = argparse.ArgumentParser(description=__doc__)

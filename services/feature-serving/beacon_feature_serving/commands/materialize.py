@@ -7,14 +7,14 @@ from beacon_core.data.job_runs import recorded
 from beacon_core.feature_store import repo
 from beacon_core.feature_store.errors import NoDataYetError
 from beacon_core.platform import clock
-from beacon_core.platform.job import ending, log, run_job
+from beacon_core.platform.job import log, map_errors, run_job
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import load_settings
 
 JOB = "materialize"
 
 
-@ending("materialization failed", "materialization failed, try again")
+@map_errors("materialization failed", "materialization failed, try again")
 def main() -> int:
     """Apply the definitions and materialize once; a failure is one clear line and an exit status.
 

@@ -8,10 +8,10 @@ import msgspec
 from beacon_core.data.database import migrate, open_store
 from beacon_core.data.job_runs import recorded
 from beacon_core.domain.exit_statuses import TRY_AGAIN
-from beacon_core.domain.masking import word
+from beacon_core.domain.masking import message_of
 from beacon_core.feature_store.errors import FeatureStoreError
 from beacon_core.platform import clock
-from beacon_core.platform.job import ending, log, run_job
+from beacon_core.platform.job import log, map_errors, run_job
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import load_settings
 from beacon_feature_serving.skew import measure_skew
@@ -20,7 +20,7 @@ JOB = "skew"
 SKEWED = 1
 
 
-@ending("skew check failed", "skew check failed, try again")
+@map_errors("skew check failed", "skew check failed, try again")
 def main() -> int:
     """Replay the predictions of the last days; one line says how many differ, and in which features."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -38,7 +38,7 @@ def main() -> int:
             skew = measure_skew(settings, product, engine, since, until)
             run.rows, run.details = skew.predictions, msgspec.to_builtins(skew)
     except FeatureStoreError as error:  # there is nothing to compare with yet
-        log.error("skew check failed, try again: %s", word(error))
+        log.error("skew check failed, try again: %s", message_of(error))
         return TRY_AGAIN
     told = ", ".join(f"{name} {count}" for name, count in skew.features.items()) or "none"
     log.info(f"{skew.unequal} of {skew.predictions} predictions differ ({skew.share:.2%}); features: {told}")

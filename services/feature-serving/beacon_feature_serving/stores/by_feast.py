@@ -9,8 +9,8 @@ from typing import Any
 from feast import FeatureStore
 from feast.infra.key_encoding_utils import deserialize_entity_key
 
-from beacon_core.domain.masking import word_with_type
-from beacon_core.web.patience import at_most
+from beacon_core.domain.masking import message_with_type
+from beacon_core.web.timeouts import tick_timeout
 from beacon_feature_serving.catalog import ViewPlan
 from beacon_feature_serving.lookup import NANOSECONDS, UNKNOWN, Row, decode_value
 from beacon_feature_serving.stores.reader import unavailable
@@ -28,11 +28,11 @@ class FeastReader:
 
     async def read(self, plan: ViewPlan, keys: Sequence[bytes]) -> list[Row | None]:
         try:
-            async with at_most(self._timeout_seconds):
+            async with tick_timeout(self._timeout_seconds):
                 loop = asyncio.get_running_loop()
                 found = await loop.run_in_executor(self._threads, self._read, plan, keys)
         except Exception as error:  # each store's driver has errors of its own
-            raise unavailable(word_with_type(error)) from error
+            raise unavailable(message_with_type(error)) from error
         return [_row(event_time, values, plan.columns) for event_time, values in found]
 
     async def check(self) -> None:

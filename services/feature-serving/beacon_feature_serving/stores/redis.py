@@ -15,8 +15,8 @@ from feast.infra.online_stores.redis import RedisOnlineStore
 from feast.repo_config import RepoConfig
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from beacon_core.domain.masking import word
-from beacon_core.web.patience import TICKS, at_most
+from beacon_core.domain.masking import message_of
+from beacon_core.web.timeouts import TICKS, tick_timeout
 from beacon_feature_serving.catalog import ViewPlan
 from beacon_feature_serving.lookup import NANOSECONDS, UNKNOWN, Row, decode_value
 from beacon_feature_serving.stores.reader import unavailable
@@ -138,7 +138,7 @@ class RedisReader:
                 connection = await self._connected()
                 return await connection.ask(commands)
         except (OSError, hiredis.HiredisError) as error:  # TimeoutError is an OSError
-            raise unavailable(word(error)) from error
+            raise unavailable(message_of(error)) from error
 
     def _command(self, plan: ViewPlan) -> tuple[bytes, bytes]:
         """HMGET without its key: what comes before and after it."""
@@ -158,7 +158,7 @@ class RedisReader:
         if self._connecting is None or self._connecting.done():
             self._connecting = asyncio.create_task(self._connect())
             self._connecting.add_done_callback(_heard)
-        async with at_most(self._connect_seconds):
+        async with tick_timeout(self._connect_seconds):
             return await asyncio.shield(self._connecting)
 
     async def _connect(self) -> Connection:

@@ -11,9 +11,9 @@ from typing import Any
 
 from feast.repo_config import RepoConfig
 
-from beacon_core.domain.masking import word
+from beacon_core.domain.masking import message_of
 from beacon_core.platform.file_urls import file_uri
-from beacon_core.web.patience import at_most
+from beacon_core.web.timeouts import tick_timeout
 from beacon_feature_serving.catalog import ViewPlan
 from beacon_feature_serving.lookup import NANOSECONDS, UNKNOWN, Row, decode_value
 from beacon_feature_serving.stores.reader import unavailable
@@ -53,13 +53,13 @@ class SqliteReader:
         try:
             found = self._try(query, values)
             if found is None:
-                async with at_most(self._timeout_seconds):
+                async with tick_timeout(self._timeout_seconds):
                     while (found := self._try(query, values)) is None:  # noqa: ASYNC110 - a lock tells nobody
                         await asyncio.sleep(LOOK_AGAIN_SECONDS)
             return found
         except (sqlite3.Error, OSError) as error:  # TimeoutError is an OSError
             await self.close()
-            raise unavailable(word(error)) from error
+            raise unavailable(message_of(error)) from error
 
     def _try(self, query: str, values: Sequence[bytes]) -> list[Any] | None:
         """The rows; None while another process keeps the file to itself."""

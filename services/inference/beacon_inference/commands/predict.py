@@ -15,7 +15,7 @@ from typing import Any
 
 from beacon_core.domain.addresses import http_address
 from beacon_core.domain.exit_statuses import BAD_DATA, REFUSED, TRY_AGAIN
-from beacon_core.domain.masking import word
+from beacon_core.domain.masking import message_of
 from beacon_core.platform.job import run_command
 from beacon_core.platform.settings import Settings
 
@@ -73,10 +73,10 @@ def read_rows(file: str) -> object:
     try:
         return json.loads(sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8"))
     except OSError as error:
-        raise PredictError(f"{file} cannot be read: {word(error)}", REFUSED) from error
+        raise PredictError(f"{file} cannot be read: {message_of(error)}", REFUSED) from error
     except ValueError as error:
         raise PredictError(
-            f"{'standard input' if file == '-' else file} is not JSON: {word(error)}", BAD_DATA
+            f"{'standard input' if file == '-' else file} is not JSON: {message_of(error)}", BAD_DATA
         ) from error
 
 
@@ -92,9 +92,9 @@ def post(url: str, body: object) -> Any:
                 _refusal(error.code, error.read(10_000)), EXIT_STATUS_OF.get(error.code, REFUSED)
             ) from error
     except (OSError, http.client.HTTPException) as error:
-        raise PredictError(f"{url} does not answer: {word(error)}", TRY_AGAIN) from error
+        raise PredictError(f"{url} does not answer: {message_of(error)}", TRY_AGAIN) from error
     except ValueError as error:
-        raise PredictError(f"{url} does not answer in JSON: {word(error)}", REFUSED) from error
+        raise PredictError(f"{url} does not answer in JSON: {message_of(error)}", REFUSED) from error
 
 
 def _pair(text: str) -> tuple[str, Any]:

@@ -6,7 +6,7 @@ import math
 import time
 from typing import NamedTuple
 
-from beacon_core.domain.masking import word, word_with_type
+from beacon_core.domain.masking import message_of, message_with_type
 from beacon_core.domain.pins import Pin
 from beacon_core.domain.product import Product
 from beacon_core.model_package.manifest import PackageError
@@ -83,7 +83,7 @@ class Models:
                 shadow = self._loaded(release.shadow)
             except PackageError as error:
                 # A shadow that cannot run is its own problem, never the champion's.
-                self._refused("the shadow model is refused", "shadow_refused", word(error))
+                self._refused("the shadow model is refused", "shadow_refused", message_of(error))
         return Serving(model, shadow)
 
     def _loaded(self, pin: Pin) -> Model:
@@ -94,7 +94,7 @@ class Models:
 
     def _failed(self, error: Exception) -> None:
         expected = isinstance(error, ReleaseError | PackageError)
-        self.failure = word(error) if expected else word_with_type(error)
+        self.failure = message_of(error) if expected else message_with_type(error)
         self._refused("the new model is refused", "refused", self.failure, None if expected else error)
 
     def _refused(self, message: str, outcome: str, reason: str, bug: Exception | None = None) -> None:

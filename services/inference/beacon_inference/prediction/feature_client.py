@@ -9,12 +9,12 @@ import msgspec
 import numpy as np
 
 from beacon_core.domain.errors import BeaconError
-from beacon_core.domain.masking import word
+from beacon_core.domain.masking import message_of
 from beacon_core.domain.product import Product
 from beacon_core.observability.tracing import SAMPLED, outgoing_headers
 from beacon_core.web.http import Request
-from beacon_core.web.patience import at_most
 from beacon_core.web.spans import CALLED
+from beacon_core.web.timeouts import tick_timeout
 from beacon_inference.matrix import Matrix
 from beacon_inference.prediction.inputs import Ask
 
@@ -63,7 +63,7 @@ class FeatureClient:
     async def warm(self) -> None:
         """Find feature serving and connect to it, so that no client waits for that; it may be away."""
         with contextlib.suppress(Exception):  # whatever it is, it is told to who asks for features
-            async with at_most(WARM_SECONDS), self._opened().get(f"{self._address}/health") as answer:
+            async with tick_timeout(WARM_SECONDS), self._opened().get(f"{self._address}/health") as answer:
                 await answer.read()
 
     async def close(self) -> None:
@@ -83,7 +83,7 @@ class FeatureClient:
             self._failures += 1
             if self._failures >= FAILURES_TO_OPEN:
                 self._open_until = time.monotonic() + OPEN_SECONDS
-            raise _unavailable(word(error)) from error
+            raise _unavailable(message_of(error)) from error
         self._failures = 0
         return found
 
@@ -99,7 +99,7 @@ class FeatureClient:
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                timeout=aiohttp.ClientTimeout(total=None),  # `at_most` is the limit
+                timeout=aiohttp.ClientTimeout(total=None),  # `tick_timeout` is the limit
                 connector=aiohttp.TCPConnector(limit=256, keepalive_timeout=30),
             )
         return self._session
@@ -111,7 +111,7 @@ class FeatureClient:
         headers = {"content-type": "application/json", "x-request-id": request.id}
         headers |= outgoing_headers(request.trace, request.trace.parent_id if request.trace.flags & SAMPLED else "")
         request.notes[CALLED] = len(entities)
-        async with at_most(self._timeout_seconds):
+        async with tick_timeout(self._timeout_seconds):
             try:
                 return await self._post(body, headers)
             except (aiohttp.ServerDisconnectedError, ConnectionResetError):

@@ -18,7 +18,7 @@ from beacon_core.data.database import (
     open_store,
 )
 from beacon_core.domain.errors import ConfigurationError
-from beacon_core.domain.masking import word
+from beacon_core.domain.masking import message_of
 from beacon_core.platform import clock
 from beacon_inference.prediction_log.record import Record, record_of, table_rows
 
@@ -90,6 +90,6 @@ class Database:
                         if engine.dialect.name == "sqlite":
                             migrate(engine)  # a laptop has no migration job
                 except ConfigurationError as error:
-                    raise DatabaseUnavailableError(word(error)) from error
+                    raise DatabaseUnavailableError(message_of(error)) from error
                 self._engine = engine
             return self._engine

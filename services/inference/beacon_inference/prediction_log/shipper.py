@@ -13,7 +13,7 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
-from beacon_core.domain.masking import word
+from beacon_core.domain.masking import message_of
 from beacon_core.observability import metrics
 from beacon_inference.prediction_log.database import Database
 from beacon_inference.prediction_log.index import SpoolIndex
@@ -174,7 +174,7 @@ class PredictionLog:
                 self._failures.inc()
                 if failures in {1, 10} or failures % 100 == 0:
                     log.warning(
-                        "the prediction log cannot be shipped", extra={"reason": word(error), "tries": failures}
+                        "the prediction log cannot be shipped", extra={"reason": message_of(error), "tries": failures}
                     )
                 more = False
             if self._stopping.is_set() and (failures or not more):

@@ -10,7 +10,7 @@ import numpy as np
 
 from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.integers import check_integer, whole_or_float
-from beacon_core.domain.missing import missing_words
+from beacon_core.domain.missing import missing_markers
 from beacon_core.domain.product import Product
 from beacon_inference.matrix import Matrix
 from beacon_inference.prediction.inputs import Ask
@@ -128,7 +128,7 @@ class Tables:
         self._names = product.feature_names
         self.key = product.entity.key
         self.max_rows = max_rows
-        self.missing = missing_words(product)
+        self.missing = missing_markers(product)
 
     def decode(self, body: bytes, kind: type[Any], *, nan_is_null: bool = False) -> Any:
         """Decode a JSON body as `decode` does; one of far too many values is `body_too_large`."""

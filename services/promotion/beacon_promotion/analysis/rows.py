@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from beacon_core.data.actuals import before_newest, labelled
 from beacon_core.data.tables import predictions
-from beacon_core.domain.masking import word
+from beacon_core.domain.masking import message_of
 from beacon_core.domain.product import Product
 from beacon_core.domain.times import read_time
 from beacon_core.model_package.manifest import FeatureFacts, Manifest
@@ -43,7 +43,7 @@ def rows_for(engine: Engine, product: Product, manifest: Manifest, count: int) -
         found = _labelled(engine, product, manifest, count // 2)
         found += _newest(engine, product, count - len(found))
     except (SQLAlchemyError, OSError) as error:
-        log.warning("the store does not answer: only made-up requests are asked", extra={"error": word(error)})
+        log.warning("the store does not answer: only made-up requests are asked", extra={"error": message_of(error)})
         found = []
     return found + made_up(product, manifest, count - len(found))
 

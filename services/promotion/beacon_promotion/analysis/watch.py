@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from beacon_core.data.actuals import before_newest, labelled
 from beacon_core.data.tables import predictions
-from beacon_core.domain.masking import word
+from beacon_core.domain.masking import message_of
 from beacon_core.domain.pins import Pin
 from beacon_core.domain.product import Product
 from beacon_core.platform import clock
@@ -106,7 +106,7 @@ def _labels(engine: Engine, watch: Watch, expected: float) -> Labels | None:
         if watch.before is not None:
             _, was = realised_error(engine, watch.before, watch.since - PAST, watch.since)
     except (SQLAlchemyError, OSError) as fault:
-        log.warning("the store does not answer: the realised error is not judged", extra={"error": word(fault)})
+        log.warning("the store does not answer: the realised error is not judged", extra={"error": message_of(fault)})
         return None
     return Labels(rows, error, max(expected, was))
 

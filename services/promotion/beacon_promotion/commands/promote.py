@@ -20,11 +20,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from beacon_core.data import ledger
 from beacon_core.data.database import migrate, open_store
 from beacon_core.domain.exit_statuses import REFUSED
-from beacon_core.domain.masking import word
+from beacon_core.domain.masking import message_of
 from beacon_core.domain.product import Product
 from beacon_core.domain.times import read_time
 from beacon_core.platform import clock
-from beacon_core.platform.job import ending, log, run_job
+from beacon_core.platform.job import log, map_errors, run_job
 from beacon_core.platform.kubernetes import pod_access
 from beacon_core.platform.locks import BusyError
 from beacon_core.platform.product_file import load_product
@@ -42,7 +42,7 @@ LEFT_ALONE = "promotion left alone, try again"
 STARTERS = "beacon.inference"
 
 
-@ending("promotion refused", LEFT_ALONE, LEFT_ALONE, level=logging.WARNING)
+@map_errors("promotion refused", LEFT_ALONE, LEFT_ALONE, level=logging.WARNING)
 def main() -> int:
     """Do what is asked; a failure is one clear line and an exit status."""
     given = _arguments()
@@ -61,7 +61,7 @@ def main() -> int:
             return follow(runs, engine, settings)
         return one(runs, engine, given)
     except ReleaseFailedError as error:
-        log.error("promotion failed: %s: %s", error.reason, word(error))
+        log.error("promotion failed: %s: %s", error.reason, message_of(error))
         return REFUSED
 
 
@@ -85,7 +85,7 @@ def one(runs: Runs, engine: Engine, given: argparse.Namespace) -> int:
     try:
         migrate(engine)
     except SQLAlchemyError as error:
-        log.warning("the store does not answer: %s", word(error))  # what needs no store is done all the same
+        log.warning("the store does not answer: %s", message_of(error))  # what needs no store is done all the same
     try:
         ended_or_none = runs.once(given.version, given.person if asked else "", given.wait)
     except NoCandidateError as error:
@@ -110,7 +110,7 @@ def follow(runs: Runs, engine: Engine, settings: Settings) -> int:
             if last != told:
                 log.info(last)
         except (ReleaseFailedError, TargetUnavailableError, SQLAlchemyError, OSError) as error:
-            last, told = word(error), last
+            last, told = message_of(error), last
             if last != told:
                 log.warning("try again: %s", last)
         except Exception:  # noqa: BLE001 - a mistake of ours must not end what else `make run` keeps up

@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from beacon_core.data import approvals
 from beacon_core.domain.errors import BeaconError
-from beacon_core.domain.masking import word
+from beacon_core.domain.masking import message_of
 from beacon_core.domain.product import Product
 from beacon_core.platform.locks import BusyError
 from beacon_core.platform.mlflow import RegistryUnavailableError
@@ -62,7 +62,7 @@ class Runs:
                         self._settle()
                         return ended
             except BusyError as error:
-                self.tell(word(error))
+                self.tell(message_of(error))
         return None
 
     def roll_back(self, person: str, reason: str) -> Ended:
@@ -131,7 +131,7 @@ class Runs:
             with self.engine.begin() as connection:
                 approvals.decide(connection, self.product.name, version, approvals.REJECTED, person, reason)
         except (SQLAlchemyError, OSError, BeaconError) as error:
-            self.tell(f"version {version} is not marked as rejected: {word(error)}")
+            self.tell(f"version {version} is not marked as rejected: {message_of(error)}")
 
     def _trial(self) -> Intent | None:
         """The promotion that is under way and not decided yet."""
@@ -161,4 +161,4 @@ class Runs:
         try:
             self.promoter.settle(self.settings.mlflow_address)
         except RegistryUnavailableError as error:
-            self.tell(f"the aliases are moved later: {word(error)}")
+            self.tell(f"the aliases are moved later: {message_of(error)}")

@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from beacon_core.data import ledger
 from beacon_core.domain.ids import new_ids
 from beacon_core.domain.ledger_entries import Action, Entry, Outcome, Reason, Step
-from beacon_core.domain.masking import word
+from beacon_core.domain.masking import message_of
 from beacon_core.domain.pins import Pin
 from beacon_core.platform import clock
 from beacon_promotion.targets.base.target import Notes
@@ -42,7 +42,7 @@ class Book:
                 for entry in owed:
                     ledger.append(connection, entry)
         except (SQLAlchemyError, OSError) as error:
-            log.warning("the ledger's rows are kept until the store answers", extra={"error": word(error)})
+            log.warning("the ledger's rows are kept until the store answers", extra={"error": message_of(error)})
             return False
         self.notes.write(OWED, None)
         return True

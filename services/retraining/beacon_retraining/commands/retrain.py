@@ -4,7 +4,7 @@ import argparse
 
 import msgspec
 
-from beacon_core.platform.job import ending, log, run_job
+from beacon_core.platform.job import log, map_errors, run_job
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import load_settings
 from beacon_retraining.pipeline import triggers
@@ -13,7 +13,7 @@ from beacon_retraining.pipeline.stages import JOB
 from beacon_retraining.pipeline.workspace import default_training
 
 
-@ending("retraining failed", "retraining failed")
+@map_errors("retraining failed", "retraining failed")
 def main() -> int:
     """Run once; a failure is one clear line and an exit status."""
     training = default_training()

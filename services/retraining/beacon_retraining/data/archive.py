@@ -6,7 +6,7 @@ Sizes are looked at first, and what is read ends with the size that was promised
 import zipfile
 from pathlib import Path, PurePosixPath
 
-from beacon_core.domain.masking import word
+from beacon_core.domain.masking import message_of
 from beacon_core.domain.product import Product
 from beacon_retraining.errors import FetchError, FetchRefusedError
 
@@ -45,7 +45,7 @@ def unpack(archive: Path, name: str, most: int) -> Path:
     try:
         opened = zipfile.ZipFile(archive)
     except (EOFError, ValueError, NotImplementedError, OSError, zipfile.BadZipFile) as error:
-        raise FetchError(f"{archive.name}: is not a whole zip file: {word(error)}") from error
+        raise FetchError(f"{archive.name}: is not a whole zip file: {message_of(error)}") from error
     with opened:
         entry = _only(archive, opened.infolist(), name)
         if entry.flag_bits & ENCRYPTED:
@@ -60,11 +60,11 @@ def unpack(archive: Path, name: str, most: int) -> Path:
         try:
             return _write(opened, entry, archive.parent / name)
         except NotImplementedError as error:
-            raise FetchRefusedError(f"{archive.name}: {entry.filename} cannot be read: {word(error)}") from error
+            raise FetchRefusedError(f"{archive.name}: {entry.filename} cannot be read: {message_of(error)}") from error
         except Exception as error:  # zlib has errors of its own
             if isinstance(error, OSError) and error.errno is not None:
                 raise  # this machine's disk
-            raise FetchError(f"{archive.name}: {entry.filename} is damaged: {word(error)}") from error
+            raise FetchError(f"{archive.name}: {entry.filename} is damaged: {message_of(error)}") from error
 
 
 def _only(archive: Path, entries: list[zipfile.ZipInfo], name: str) -> zipfile.ZipInfo:

@@ -12,7 +12,7 @@ import sys
 import msgspec
 import requests
 
-from beacon_core.domain.masking import word
+from beacon_core.domain.masking import message_of
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -46,7 +46,7 @@ def download(slug: str, folder: str) -> Failure | None:
     except SystemExit:
         return Failure(401, "the client found no valid credentials")
     except Exception as error:  # noqa: BLE001 - whatever a foreign client raises is the end of this process
-        return Failure(-1, word(error))
+        return Failure(-1, message_of(error))
     return None
 
 

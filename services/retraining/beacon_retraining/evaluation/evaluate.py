@@ -17,7 +17,7 @@ import numpy as np
 from beacon_core.domain.product import Product
 from beacon_core.domain.segments import segment_masks
 from beacon_core.domain.times import read_time
-from beacon_core.domain.verdict import Check, Contestant, Verdict
+from beacon_core.domain.verdict import ComparedModel, GateCheck, Verdict
 from beacon_core.model_package.manifest import Manifest, Package
 from beacon_core.platform import clock
 from beacon_core.platform.settings import Settings
@@ -90,7 +90,7 @@ def evaluate(
     checks, slices = judge(evidence, rules, training.seed)
     if obstacle:
         title = f"a comparison with version {champion.manifest.version if champion else ''}: {obstacle}"
-        checks = (Check("comparable", title, "inconclusive", 0, "at least", 1), *checks)
+        checks = (GateCheck("comparable", title, "inconclusive", 0, "at least", 1), *checks)
     outcome, reason = conclude(checks, first=champion is None)
     return Verdict(
         product=product.name,
@@ -233,9 +233,9 @@ def _answers(parts: list[Part]) -> Answers:
     return Answers(plain, low, high, gaps)
 
 
-def _contestant(package: Package) -> Contestant:
+def _contestant(package: Package) -> ComparedModel:
     manifest = package.manifest
-    return Contestant(
+    return ComparedModel(
         manifest.version, package.sha256, manifest.algorithm, manifest.data.fingerprint, manifest.created_at
     )
 

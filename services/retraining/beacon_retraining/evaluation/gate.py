@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from beacon_core.domain.policy import Promotion
-from beacon_core.domain.verdict import Check, Outcome, Slice
+from beacon_core.domain.verdict import GateCheck, Outcome, SegmentComparison
 from beacon_retraining.data.dataset import Matrix
 
 DRAWS = 2000
@@ -97,16 +97,18 @@ class Resampled:
             return Estimate(float(value), np.asarray(figure(*(self.sums[:, column] for column in chosen))))
 
 
-def judge(evidence: Evidence, rules: Rules, seed: int = 0) -> tuple[tuple[Check, ...], tuple[Slice, ...]]:
+def judge(
+    evidence: Evidence, rules: Rules, seed: int = 0
+) -> tuple[tuple[GateCheck, ...], tuple[SegmentComparison, ...]]:
     """Every check of the evidence, and the slices behind the one of the worst segment."""
     limits = rules.promotion
     rows = Resampled(_columns(evidence, rules.large_residual), seed)
     count = len(evidence.target)
     checks = [
-        Check("rows", "rows evaluated", "pass" if count >= limits.min_rows else "inconclusive", count, "at least",
+        GateCheck("rows", "rows evaluated", "pass" if count >= limits.min_rows else "inconclusive", count, "at least",
               limits.min_rows),
     ]  # fmt: skip
-    slices: tuple[Slice, ...] = ()
+    slices: tuple[SegmentComparison, ...] = ()
     if evidence.champion is not None:
         slices = _slices(evidence, rows, limits)
         checks += _against_champion(rows, limits)
@@ -116,7 +118,7 @@ def judge(evidence: Evidence, rules: Rules, seed: int = 0) -> tuple[tuple[Check,
     return tuple(checks), slices
 
 
-def conclude(checks: tuple[Check, ...], *, first: bool) -> tuple[Outcome, str]:
+def conclude(checks: tuple[GateCheck, ...], *, first: bool) -> tuple[Outcome, str]:
     """The outcome of all checks and the reason in a sentence."""
     failed = [check.title for check in checks if check.outcome == "fail"]
     open_ = [check.title for check in checks if check.outcome == "inconclusive"]
@@ -161,7 +163,7 @@ def _r2(squared: Matrix, y: Matrix, yy: Matrix, rows: Matrix) -> Matrix:
     return 1 - squared / (yy - y**2 / rows)
 
 
-def _against_champion(rows: Resampled, limits: Promotion) -> list[Check]:
+def _against_champion(rows: Resampled, limits: Promotion) -> list[GateCheck]:
     def both(figure: Callable[..., Matrix], column: str) -> tuple[float, float]:
         new, old = (rows.estimate(figure, f"{name}.{column}", "one").value for name in ("new", "old"))
         return new, old
@@ -181,7 +183,7 @@ def _against_champion(rows: Resampled, limits: Promotion) -> list[Check]:
     ]  # fmt: skip
 
 
-def _of_itself(evidence: Evidence, rows: Resampled, limits: Promotion) -> list[Check]:
+def _of_itself(evidence: Evidence, rows: Resampled, limits: Promotion) -> list[GateCheck]:
     """Checks that hold without a champion; its figure is shown where there is one."""
 
     def old(figure: Callable[..., Matrix], *columns: str) -> float | None:
@@ -211,22 +213,22 @@ def _of_itself(evidence: Evidence, rows: Resampled, limits: Promotion) -> list[C
     ]  # fmt: skip
 
 
-def _excused(check: Check, no_worse: bool) -> Check:
+def _excused(check: GateCheck, no_worse: bool) -> GateCheck:
     """A guard that the champion breaks as badly is no reason to keep the champion."""
     if check.outcome == "pass" or not no_worse:
         return check
     return msgspec.structs.replace(check, outcome="pass", note="over the limit, and no worse than the champion")
 
 
-def _of_package(evidence: Evidence, rules: Rules) -> list[Check]:
+def _of_package(evidence: Evidence, rules: Rules) -> list[GateCheck]:
     """Figures without chance: they hold or they do not."""
     facts, limits = evidence.facts, rules.promotion
     parity = facts.parity <= rules.parity
     fast = facts.latency_seconds <= limits.max_latency_seconds
     checks = [
-        Check("parity", "largest difference of ONNX from scikit-learn", _exact(parity), facts.parity, "at most",
+        GateCheck("parity", "largest difference of ONNX from scikit-learn", _exact(parity), facts.parity, "at most",
               rules.parity),
-        Check("latency", "seconds for one row, 99 % of calls", _exact(fast), facts.latency_seconds, "at most",
+        GateCheck("latency", "seconds for one row, 99 % of calls", _exact(fast), facts.latency_seconds, "at most",
               limits.max_latency_seconds, challenger=facts.latency_seconds,
               champion=evidence.champion_latency_seconds),
     ]  # fmt: skip
@@ -234,9 +236,9 @@ def _of_package(evidence: Evidence, rules: Rules) -> list[Check]:
         title = f"mean change of the prediction when {name} rises"
         step = facts.steps[name]
         if direction == "up":
-            checks.append(Check(f"direction_{name}", title, _exact(step >= 0), step, "at least", 0.0))
+            checks.append(GateCheck(f"direction_{name}", title, _exact(step >= 0), step, "at least", 0.0))
         else:
-            checks.append(Check(f"direction_{name}", title, _exact(step <= 0), step, "at most", 0.0))
+            checks.append(GateCheck(f"direction_{name}", title, _exact(step <= 0), step, "at most", 0.0))
     return checks
 
 
@@ -244,7 +246,7 @@ def _exact(holds: bool) -> Outcome:
     return "pass" if holds else "fail"
 
 
-def _slices(evidence: Evidence, rows: Resampled, limits: Promotion) -> tuple[Slice, ...]:
+def _slices(evidence: Evidence, rows: Resampled, limits: Promotion) -> tuple[SegmentComparison, ...]:
     """The segments that have enough rows; many are looked at, so each one's interval is wider (Bonferroni)."""
     sizes = {name: int(mask.sum()) for name, mask in evidence.segments.items()}
     chosen = [name for name, size in sizes.items() if size >= limits.min_segment_rows]
@@ -255,18 +257,18 @@ def _slices(evidence: Evidence, rows: Resampled, limits: Promotion) -> tuple[Sli
         ratio = rows.estimate(_ratio, *columns)
         low, high = ratio.between(confidence)
         new, old = (float(rows.whole[rows.names[column]]) / sizes[name] for column in columns)
-        made.append(Slice(name, sizes[name], new, old, ratio.value, low, high))
+        made.append(SegmentComparison(name, sizes[name], new, old, ratio.value, low, high))
     return tuple(made)
 
 
-def _worst(slices: tuple[Slice, ...], limit: float) -> Check:
+def _worst(slices: tuple[SegmentComparison, ...], limit: float) -> GateCheck:
     """The worst segment. Of many small ones some look worse by chance: only a clear rise counts against the new."""
     clear = [part for part in slices if part.ratio > limit and part.low > 1]
     worst = max(clear or slices, key=lambda part: part.ratio)
     outcome: Outcome = "pass"
     if clear:
         outcome = "fail" if any(part.low > limit for part in clear) else "inconclusive"
-    return Check(
+    return GateCheck(
         "worst_segment",
         f"MAE of the worst segment ({worst.name}), new / old",
         outcome,
@@ -281,12 +283,12 @@ def _worst(slices: tuple[Slice, ...], limit: float) -> Check:
     )
 
 
-def _proof(ratio: Estimate, limit: float, confidence: float, both: tuple[float, float]) -> Check:
+def _proof(ratio: Estimate, limit: float, confidence: float, both: tuple[float, float]) -> GateCheck:
     """The MAE: the whole interval has to lie below the limit."""
     low, high = ratio.between(confidence)
     outcome: Outcome = "pass" if high < limit else "fail" if low > limit else "inconclusive"
     note = "both models answer alike" if low == high == 1 else ""
-    return Check("mae", "MAE, new / old", outcome, ratio.value, "below", limit, low, high, *both, note)
+    return GateCheck("mae", "MAE, new / old", outcome, ratio.value, "below", limit, low, high, *both, note)
 
 
 def _guard(
@@ -297,9 +299,9 @@ def _guard(
     limit: float,
     confidence: float,
     both: tuple[float, float | None],
-) -> Check:
+) -> GateCheck:
     low, high = figure.between(confidence)
     kept = figure.value <= limit if rule == "at most" else figure.value >= limit
     broken = low > limit if rule == "at most" else high < limit
     outcome: Outcome = "pass" if kept else "fail" if broken else "inconclusive"
-    return Check(name, title, outcome, figure.value, rule, limit, low, high, *both)
+    return GateCheck(name, title, outcome, figure.value, rule, limit, low, high, *both)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from beacon_core.domain.verdict import Check, Outcome, Slice, Verdict
+from beacon_core.domain.verdict import GateCheck, Outcome, SegmentComparison, Verdict
 
 STYLE: dict[Any, Any] = {
     "font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.spines.left": False,
@@ -86,7 +86,7 @@ def _errors(verdict: Verdict) -> list[Point]:
     ]
 
 
-def _of_slice(part: Slice) -> Outcome:
+def _of_slice(part: SegmentComparison) -> Outcome:
     return "pass" if part.low <= 1 else "fail"
 
 
@@ -105,7 +105,7 @@ def _figures(verdict: Verdict) -> list[Point]:
     ]
 
 
-def _row(check: Check) -> str:
+def _row(check: GateCheck) -> str:
     interval = "" if check.low is None or check.high is None else f"{check.low:.4g} to {check.high:.4g}"
     challenger, champion = ("" if value is None else f"{value:.4g}" for value in (check.challenger, check.champion))
     return (

@@ -13,13 +13,13 @@ from beacon_core.model_package.manifest import (
     MANIFEST_VERSION,
     MODEL_FILE,
     PROFILE_FILE,
-    Data,
     FeatureFacts,
-    Golden,
+    GoldenRequest,
     Interval,
     Manifest,
     Package,
     Score,
+    TrainingData,
     digest,
 )
 from beacon_retraining.data.dataset import Dataset, Matrix
@@ -86,7 +86,7 @@ def write_package(
         expected_absolute_error=trained.result.mae,
         scores=_scores(trained, settings),
         algorithm=trained.candidate,
-        data=Data(source=origin.source, fingerprint=dataset.fingerprint, rows=len(dataset.target)),
+        data=TrainingData(source=origin.source, fingerprint=dataset.fingerprint, rows=len(dataset.target)),
         revision=origin.revision,
         libraries={name: library_version(name) for name in LIBRARIES},
         golden=_golden(features, predictions),
@@ -144,7 +144,7 @@ def _scores(trained: Trained, settings: TrainSettings) -> tuple[Score, ...]:
     )
 
 
-def _golden(features: Matrix, predictions: Matrix) -> tuple[Golden, ...]:
+def _golden(features: Matrix, predictions: Matrix) -> tuple[GoldenRequest, ...]:
     """Rows from the lowest prediction to the highest, evenly spaced."""
     chosen = np.argsort(predictions, kind="stable")[np.linspace(0, len(predictions) - 1, GOLDEN_ROWS).astype(int)]
-    return tuple(Golden(tuple(features[row].tolist()), float(predictions[row])) for row in chosen)
+    return tuple(GoldenRequest(tuple(features[row].tolist()), float(predictions[row])) for row in chosen)

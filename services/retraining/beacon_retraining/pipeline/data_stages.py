@@ -7,7 +7,7 @@ import msgspec
 import pandas as pd
 
 from beacon_core.data.ledger import served_at
-from beacon_core.domain.masking import word
+from beacon_core.domain.masking import message_of
 from beacon_core.domain.pins import Pin
 from beacon_core.model_package import download
 from beacon_core.model_package.download import ForeignVersionError, download_package, pinned_at
@@ -67,7 +67,7 @@ def find_champion(context: Context) -> Pin | None:
     try:
         pin = pinned_at(Mlflow(settings.mlflow_address), name, download.CHAMPION)
     except ForeignVersionError as error:
-        log.warning("the registry's champion is passed over: %s", word(error))
+        log.warning("the registry's champion is passed over: %s", message_of(error))
     if pin is not None:
         return pin
     with context.engine.connect() as connection:
@@ -91,7 +91,7 @@ def _gone(context: Context) -> str | None:
         return None  # the stage package will say so, where it has anything to do
     except PackageError as error:
         if pin.sha256 not in context.gone():
-            log.warning("version %s is made anew: %s", pin.version, word(error))
+            log.warning("version %s is made anew: %s", pin.version, message_of(error))
         return pin.sha256
     return None
 

@@ -11,7 +11,7 @@ import psutil
 
 from beacon_core.domain.exit_statuses import TRY_AGAIN
 from beacon_core.observability import logs
-from beacon_core.platform.files import replace, write_whole
+from beacon_core.platform.files import replace, write_atomically
 from beacon_core.platform.job import trace_environment
 from beacon_core.platform.settings import load_settings
 from beacon_retraining.errors import RetrainError
@@ -36,7 +36,7 @@ def reproduce(folder: Path, *, force: bool) -> bool:
     forget_the_dead(folder)
     mend_lock(folder)
     if (folder / LOCK).is_file():
-        write_whole(folder / KEPT_LOCK, (folder / LOCK).read_bytes())
+        write_atomically(folder / KEPT_LOCK, (folder / LOCK).read_bytes())
     # No run cache: registering has to be done, not remembered.
     command = _dvc("repro", "--no-run-cache", *(["--force"] if force else []))
     done = _pass_on(command, folder)
@@ -55,7 +55,7 @@ def _pass_on(command: list[str], folder: Path) -> bool:
         command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     ) as process:
         for line in process.stdout or ():
-            logs.pass_on(line, log)
+            logs.relay(line, log)
     return process.returncode == 0
 
 

@@ -3,10 +3,10 @@
 import msgspec
 
 from beacon_core.domain import verdict
-from beacon_core.domain.masking import word
-from beacon_core.model_package.download import find_or_bring
+from beacon_core.domain.masking import message_of
+from beacon_core.model_package.download import find_or_download
 from beacon_core.model_package.manifest import CARD_FILE, Package, PackageError
-from beacon_core.platform.files import write_whole
+from beacon_core.platform.files import write_atomically
 from beacon_core.platform.job import log
 from beacon_retraining.data.row_counts import DatasetFacts, LabelFacts, section
 from beacon_retraining.evaluation import verdict_report
@@ -24,8 +24,8 @@ def train_model(context: Context) -> str:
     """Search and fit; the model leaves as ONNX, what training found out as JSON."""
     dataset = context.dataset()
     trained = train(dataset, context.product, context.training)
-    write_whole(context.folder / files.MODEL, export_model(dataset, trained))
-    write_whole(context.folder / files.TRAINED, encode(trained))
+    write_atomically(context.folder / files.MODEL, export_model(dataset, trained))
+    write_atomically(context.folder / files.TRAINED, encode(trained))
     best = trained.result
     figures = {"rmse": best.rmse, "pooled_rmse": best.pooled_rmse, "mae": best.mae, "r2": best.r2}
     figures |= {"interval_coverage": trained.measured_coverage, "rows": len(dataset.target)}
@@ -42,14 +42,14 @@ def evaluate_model(context: Context) -> str:
         champion = None  # it is the champion itself, made again
     known = decode((context.folder / files.TRAINED).read_bytes()).assessment.held_out
     said = evaluate(context.settings, context.product, context.dataset(), package, champion, context.training, known)
-    write_whole(context.folder / files.VERDICT, verdict.encode(said))
+    write_atomically(context.folder / files.VERDICT, verdict.encode(said))
     table, plot = verdict_report.table(said), context.folder / files.VERDICT_PLOT
-    write_whole(context.folder / files.VERDICT_TABLE, table.encode())
+    write_atomically(context.folder / files.VERDICT_TABLE, table.encode())
     verdict_report.plot(said, plot)
     title = f"{said.product} version {said.challenger.version}: {said.outcome}"
     card = (package.folder / CARD_FILE).read_text(encoding="utf-8")
     report = page(title, table, plot.read_text(encoding="utf-8"), _rows_section(context) + card)
-    write_whole(context.folder / files.REPORT, report.encode())
+    write_atomically(context.folder / files.REPORT, report.encode())
     return f"{said.outcome}: {said.reason}"
 
 
@@ -64,9 +64,9 @@ def _champion(context: Context) -> Package | None:
     if pin is None:
         return None
     try:
-        return find_or_bring(context.settings.mlflow_address, pin, context.settings.models_dir)
+        return find_or_download(context.settings.mlflow_address, pin, context.settings.models_dir)
     except PackageError as error:
         # Nobody can compare with what is gone: the challenger has its own limits to hold, and promotion still holds it
         # against the model that serves.
-        log.warning("the champion, version %s, cannot be compared with: %s", pin.version, word(error))
+        log.warning("the champion, version %s, cannot be compared with: %s", pin.version, message_of(error))
         return None

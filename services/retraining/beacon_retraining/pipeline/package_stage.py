@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from beacon_core.data import verdicts
-from beacon_core.domain.masking import word
+from beacon_core.domain.masking import message_of
 from beacon_core.model_package.download import download_package
 from beacon_core.model_package.manifest import Package, PackageError, digest
 from beacon_core.model_package.release import read_release
@@ -67,7 +67,7 @@ def _made_before(context: Context, registry: Registry, key: str, models: Path) -
         try:
             package = download_package(context.settings.mlflow_address, pin, models)
         except PackageError as error:
-            log.warning("version %s is from equal inputs, and is made anew: %s", pin.version, word(error))
+            log.warning("version %s is from equal inputs, and is made anew: %s", pin.version, message_of(error))
             continue
         if package.manifest.version == pin.version:
             return package

@@ -11,7 +11,7 @@ from beacon_core.data.database import migrate, open_store
 from beacon_core.data.job_runs import recorded
 from beacon_core.data.run_lock import only_one
 from beacon_core.domain.exit_statuses import TRY_AGAIN
-from beacon_core.domain.masking import word
+from beacon_core.domain.masking import message_of
 from beacon_core.domain.product import Product
 from beacon_core.platform import clock
 from beacon_core.platform.job import status_of
@@ -87,7 +87,7 @@ def _here(settings: Settings, training: TrainSettings, run: Run, _order: Order, 
     except RetrainError as error:
         if not error.again:
             raise
-        tell(f"again from {PACKAGING[0]}: {word(error)}")
+        tell(f"again from {PACKAGING[0]}: {message_of(error)}")
         for name in PACKAGING:
             tell(run_stage(name, settings))
     return msgspec.json.decode((folder / REGISTERED).read_bytes(), type=Registered)

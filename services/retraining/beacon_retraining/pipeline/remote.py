@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from beacon_core.domain.exit_statuses import BAD_DATA
-from beacon_core.domain.masking import word_with_type
-from beacon_core.platform.files import write_whole
+from beacon_core.domain.masking import message_with_type
+from beacon_core.platform.files import write_atomically
 from beacon_core.platform.settings import Settings
 from beacon_retraining.errors import RetrainError
 from beacon_retraining.pipeline import dvc
@@ -88,7 +88,7 @@ def pull(settings: Settings, folder: Path) -> bool:
         raise DamagedError(f"{address}: does not have {named(damaged)} whole, and nothing was changed here; {mend}")
     if lost:
         raise DvcError(f"{address}: {said}")
-    write_whole(folder / LOCK, lock)
+    write_atomically(folder / LOCK, lock)
     dvc.ask(folder, "checkout", "--force")
     return True
 
@@ -99,11 +99,11 @@ def _fetch(folder: Path, lock: bytes) -> str:
     shutil.rmtree(draft, ignore_errors=True)
     for name in VERSIONED:
         if (folder / name).is_file():
-            write_whole(draft / name, (folder / name).read_bytes())
-    write_whole(draft / LOCK, lock)
+            write_atomically(draft / name, (folder / name).read_bytes())
+    write_atomically(draft / LOCK, lock)
     # Relative, as a path may hold what DVC's configuration cannot.
     own = f"[core]\n    no_scm = true\n[cache]\n    dir = ../../{folder.name}/{CACHE}\n"
-    write_whole(draft / OWN_CONFIG, own.encode())
+    write_atomically(draft / OWN_CONFIG, own.encode())
     try:
         return dvc.last_words(dvc.attempt(draft, "fetch"))
     finally:
@@ -148,4 +148,4 @@ def _asking(address: str) -> Iterator[None]:
     except RetrainError:
         raise
     except Exception as error:
-        raise DvcError(f"{address}: {word_with_type(error)}") from error
+        raise DvcError(f"{address}: {message_with_type(error)}") from error

@@ -14,7 +14,7 @@ import msgspec
 
 from beacon_core.data.database import migrate, open_store
 from beacon_core.data.job_runs import recorded
-from beacon_core.domain.masking import word
+from beacon_core.domain.masking import message_of
 from beacon_core.platform.job import log, run_job, status_of
 from beacon_core.platform.locks import exclusive
 from beacon_core.platform.product_file import load_product
@@ -85,11 +85,11 @@ def main(name: str) -> int:
     except Exception as error:
         if (status := status_of(error)) is None:
             raise
-        failure = Failure(name, status, word(error), getattr(error, "again", False))
+        failure = Failure(name, status, message_of(error), getattr(error, "again", False))
         try:
             write_json(folder_of(settings) / FAILURE, failure)
         except OSError:  # a full disk takes no file: then this line tells it
-            log.error("%s failed: %s", name, word(error))
+            log.error("%s failed: %s", name, message_of(error))
         return failure.status
     log.info(line)
     return 0

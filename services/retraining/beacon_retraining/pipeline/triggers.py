@@ -11,7 +11,7 @@ from sqlalchemy import Engine, func, select, update
 
 from beacon_core.data.job_runs import DONE
 from beacon_core.data.tables import job_runs, retrain_requests
-from beacon_core.domain.masking import word
+from beacon_core.domain.masking import message_of
 from beacon_core.domain.product import Product
 from beacon_core.platform import clock
 
@@ -54,7 +54,7 @@ def answering(
     except Exception as error:
         again = passes(error)
         state, ended = (WAITING, None) if again else (REFUSED, clock.now())
-        _move(engine, causes, (TAKEN,), state=state, ended_at=ended, outcome=word(error))
+        _move(engine, causes, (TAKEN,), state=state, ended_at=ended, outcome=message_of(error))
         raise
     _move(engine, causes, (TAKEN,), state=ANSWERED, ended_at=clock.now(), outcome="; ".join(answer))
 

@@ -20,7 +20,7 @@ from configobj import ConfigObj
 import beacon_core
 import beacon_retraining
 from beacon_core.domain.policy import POLICY_FILE
-from beacon_core.platform.files import write_whole
+from beacon_core.platform.files import write_atomically
 from beacon_core.platform.settings import ROOT, Settings
 from beacon_retraining.files import write_json
 from beacon_retraining.training.libraries import LIBRARIES
@@ -143,4 +143,4 @@ def _config(settings: Settings) -> bytes:
 
 def _put(file: Path, content: bytes) -> None:
     if not file.is_file() or file.read_bytes() != content:
-        write_whole(file, content)
+        write_atomically(file, content)

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 import yaml
 
-from beacon_core.domain.masking import word
+from beacon_core.domain.masking import message_of
 from beacon_core.domain.times import read_time
 from beacon_core.platform.kubernetes import Access
 from beacon_promotion.targets.base.target import TargetUnavailableError
@@ -89,7 +89,7 @@ class Helm:
                 [*command, *place], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
             )
         except OSError as error:
-            raise TargetUnavailableError(f"helm does not start: {word(error)}") from error
+            raise TargetUnavailableError(f"helm does not start: {message_of(error)}") from error
         given: str | None = json.dumps(values) if values is not None else ""
         with process:
             while True:

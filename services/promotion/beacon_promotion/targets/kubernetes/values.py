@@ -11,7 +11,7 @@ import yaml
 
 from beacon_core.domain.exit_statuses import REFUSED
 from beacon_core.domain.pins import Pin
-from beacon_core.platform.files import write_whole
+from beacon_core.platform.files import write_atomically
 
 HEAD = "# Written by jobs/promote.py: the model that passed the gate. To go back, revert the commit.\n"
 
@@ -42,4 +42,4 @@ def read_values(file: Path) -> Pin | None:
 def write_values(file: Path, pin: Pin) -> None:
     """Write the pin, in one step."""
     content = yaml.safe_dump(msgspec.to_builtins(Values(pin)), sort_keys=False)
-    write_whole(file, f"{HEAD}{content}".encode())
+    write_atomically(file, f"{HEAD}{content}".encode())

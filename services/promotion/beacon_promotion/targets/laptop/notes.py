@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from beacon_core.platform.files import write_whole
+from beacon_core.platform.files import write_atomically
 
 
 class FileNotes:
@@ -24,4 +24,4 @@ class FileNotes:
         if content is None:
             file.unlink(missing_ok=True)
             return
-        write_whole(file, content)
+        write_atomically(file, content)

@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from beacon_core.domain.masking import word
+from beacon_core.domain.masking import message_of
 from beacon_core.domain.pins import Pin
 from beacon_core.model_package.download import download_package
 from beacon_core.model_package.manifest import Package, PackageError, read_package
@@ -224,7 +224,7 @@ def _readiness(url: str) -> tuple[Pin | None, str]:
         with error:
             return None, str(json.load(error).get("error", error.reason))
     except (http.client.HTTPException, ValueError) as error:
-        raise OSError(f"{url}: {word(error)}") from error
+        raise OSError(f"{url}: {message_of(error)}") from error
 
 
 def _free_ports(count: int) -> list[int]:

@@ -13,7 +13,7 @@ TICKS = 8
 
 
 @contextlib.asynccontextmanager
-async def at_most(seconds: float) -> AsyncIterator[None]:
+async def tick_timeout(seconds: float) -> AsyncIterator[None]:
     """Do what is in the block within `seconds` of the running loop's time; raises TimeoutError."""
     loop = asyncio.get_running_loop()
     tick_seconds = seconds / TICKS

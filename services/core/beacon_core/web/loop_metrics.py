@@ -18,7 +18,7 @@ from prometheus_client.utils import floatToGoString
 from beacon_core.observability.metrics import Metric
 
 
-class Count:
+class CounterSeries:
     """One counter series."""
 
     __slots__ = ("value",)
@@ -31,7 +31,7 @@ class Count:
         self.value += amount
 
 
-class Distribution:
+class HistogramSeries:
     """One histogram series; `bounds` are inclusive upper bounds, ascending, the infinite one left out."""
 
     __slots__ = ("_bounds", "_exemplars", "counts", "total")
@@ -52,7 +52,7 @@ class Distribution:
         for value in values:
             self.observe(value)
 
-    def exemplify(self, value: float, trace_id: str) -> None:
+    def add_exemplar(self, value: float, trace_id: str) -> None:
         """Name the trace of a value that was observed; the newest of each bucket is shown (in OpenMetrics only)."""
         self._exemplars[bisect_left(self._bounds, value)] = Exemplar({"trace_id": trace_id}, value, time.time())
 
@@ -67,19 +67,19 @@ class Distribution:
         return buckets
 
 
-class Counters(Collector):
+class LoopCounter(Collector):
     """A counter metric and its series."""
 
     def __init__(self, metric: Metric, registry: CollectorRegistry) -> None:
         self._metric = metric
-        self._series: dict[tuple[str, ...], Count] = {} if metric.labels else {(): Count()}
+        self._series: dict[tuple[str, ...], CounterSeries] = {} if metric.labels else {(): CounterSeries()}
         registry.register(self)
 
-    def labels(self, *values: object) -> Count:
+    def labels(self, *values: object) -> CounterSeries:
         """Return the series of these label values, made at zero when it is new."""
         series = self._series.get(values)  # type: ignore[arg-type]
         if series is None:
-            series = self._series.setdefault(tuple(map(str, values)), Count())
+            series = self._series.setdefault(tuple(map(str, values)), CounterSeries())
         return series
 
     def collect(self) -> Iterable[Family]:
@@ -92,22 +92,22 @@ class Counters(Collector):
         yield CounterMetricFamily(self._metric.name, self._metric.help, labels=self._metric.labels)
 
 
-class Distributions(Collector):
+class LoopHistogram(Collector):
     """A histogram metric and its series."""
 
     def __init__(self, metric: Metric, registry: CollectorRegistry, bounds: tuple[float, ...] = ()) -> None:
         self._metric = metric
         self._bounds = bounds or metric.buckets
-        self._series: dict[tuple[str, ...], Distribution] = {}
+        self._series: dict[tuple[str, ...], HistogramSeries] = {}
         if not metric.labels:
-            self._series[()] = Distribution(self._bounds)
+            self._series[()] = HistogramSeries(self._bounds)
         registry.register(self)
 
-    def labels(self, *values: object) -> Distribution:
+    def labels(self, *values: object) -> HistogramSeries:
         """Return the series of these label values, made empty when it is new."""
         series = self._series.get(values)  # type: ignore[arg-type]
         if series is None:
-            series = self._series.setdefault(tuple(map(str, values)), Distribution(self._bounds))
+            series = self._series.setdefault(tuple(map(str, values)), HistogramSeries(self._bounds))
         return series
 
     def collect(self) -> Iterable[Family]:
