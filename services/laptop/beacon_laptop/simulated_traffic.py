@@ -19,10 +19,12 @@ DRIFTING = 2
 """Features that drift: the first key features that can."""
 SHIFT = 0.5
 """How far each of them moves, in standard deviations."""
-TARGET_FALL = 0.75
-"""How far the target falls, in standard deviations."""
-NOISE = 0.15
-"""Standard deviation of the target among equal rows, as a share of that of the sample."""
+TARGET_FALL = 0.3
+"""The share of its height that the target loses. High values fall further than low ones, as prices do."""
+HEIGHT = 2.45
+"""The height of the average target, in standard deviations; so the target falls by 0.735 of them on average."""
+NOISE = 0.07
+"""Standard deviation of the target among equal rows, as a share of its height."""
 BLUR = 0.02
 """No two rows are quite alike, since training counts a case once. One feature is enough."""
 
@@ -42,7 +44,9 @@ class SimulatedTraffic:
         self.product = product
         rows = read_rows(product.sample_path, product)
         self._sample = [row for row in rows if not math.isnan(row[product.target.name])]
-        self._spread = statistics.pstdev(self._column(product.target.name))
+        targets = self._column(product.target.name)
+        self._spread = statistics.pstdev(targets)
+        self._floor = statistics.fmean(targets) - HEIGHT * self._spread
         self.shifts = self._choose_shifts()
         """Feature -> what is added to it from `CHANGE_DAY` on."""
         self.blurred = self._choose_blurred()
@@ -69,9 +73,8 @@ class SimulatedTraffic:
             if day >= CHANGE_DAY:
                 value += self.shifts.get(feature.name, 0.0)
             features[feature.name] = _as_valid(feature, value)
-        actual = line[self.product.target.name] + self._random.gauss(0, NOISE * self._spread)
-        if day >= CHANGE_DAY:
-            actual -= TARGET_FALL * self._spread
+        height = (line[self.product.target.name] - self._floor) * self._random.gauss(1, NOISE)
+        actual = self._floor + height * (1 - TARGET_FALL if day >= CHANGE_DAY else 1)
         low, high = self.product.target.valid
         return SimulatedRow(features, min(max(actual, low), high))
 
