@@ -180,7 +180,7 @@ def by_core(store: Store) -> dict[str, float]:
 def by_console(store: Store) -> dict[str, float]:
     with store.engine.connect() as connection:
         pages = {name: lookup.find_prediction(connection, store.product, name) for name in store.ids}
-    return {name: page.actual["value"] for name, page in pages.items() if page is not None and page.actual is not None}
+    return {name: page.actual.value for name, page in pages.items() if page is not None and page.actual is not None}
 
 
 def by_inference(store: Store) -> dict[str, float]:
