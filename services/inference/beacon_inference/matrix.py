@@ -42,10 +42,9 @@ class Features:
     `out_of_range` are masks of them, None where there is nothing to mask.
     """
 
-    __slots__ = ("from_store", "missing", "out_of_range", "rows", "values")
+    missing: Mask | None = None
+    out_of_range: Mask | None = None
 
     def __init__(self, values: Matrix, from_store: Mask | None = None) -> None:
         self.values = self.rows = values
         self.from_store = from_store
-        self.missing: Mask | None = None
-        self.out_of_range: Mask | None = None

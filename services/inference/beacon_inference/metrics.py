@@ -28,28 +28,18 @@ class PredictionTelemetry:
     The request keeps it until a group of requests is counted, so it holds no more than that needs.
     """
 
-    __slots__ = (
-        "_instruments",
-        "_is_answered",
-        "_predicted",
-        "_timings",
-        "degraded",
-        "model_version",
-        "prediction_id",
-        "replayed",
-        "synthetic",
-    )
+    # Of the class, as most requests set few of them.
+    synthetic = False
+    replayed = False
+    degraded: str | None = None
+    model_version: str | None = None
+    prediction_id: str | None = None
+    _is_answered = False
+    _predicted: Predicted | None = None
 
     def __init__(self, instruments: "Instruments", timings: list[tuple[str, float]]) -> None:
         self._instruments = instruments
         self._timings = timings
-        self._is_answered = False
-        self._predicted: Predicted | None = None
-        self.synthetic = False
-        self.replayed = False
-        self.degraded: str | None = None
-        self.model_version: str | None = None
-        self.prediction_id: str | None = None
 
     def answered(self, model: Model, prediction_id: str, values: list[float], features: Features) -> None:
         """Note what was predicted; the figures of a synthetic request are not counted."""

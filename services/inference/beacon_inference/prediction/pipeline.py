@@ -14,6 +14,7 @@ from beacon_core.web.http import Handler, Request, Response
 from beacon_inference.matrix import Features, Mask, Matrix
 from beacon_inference.metrics import Instruments, PredictionTelemetry
 from beacon_inference.models.hot_swap import Models
+from beacon_inference.models.model import Model
 from beacon_inference.prediction.api_key import check_api_key
 from beacon_inference.prediction.batching import MicroBatcher
 from beacon_inference.prediction.feature_client import FeatureClient, look_up
@@ -68,7 +69,8 @@ class Pipeline:
             timer.end("impute")
             await self.predict(prediction)
             timer.end("predict")
-            await self.shadow(prediction)
+            if prediction.meta.models.shadow is not None:
+                await self.shadow(prediction, prediction.meta.models.shadow)
             self.respond(prediction)
             timer.end("respond")
             logged = self.log(prediction)
@@ -78,7 +80,8 @@ class Pipeline:
     def validate(self, protocol: Protocol, request: Request) -> Prediction:
         """Parse the request and check its values against product.yaml."""
         telemetry = request.details = PredictionTelemetry(self._instruments, request.timings)
-        telemetry.synthetic = self._is_synthetic(request)
+        if self._is_synthetic(request):
+            telemetry.synthetic = True
         prediction = Prediction(protocol(request), PredictionMeta(request, telemetry))
         self._rules.check(prediction.inputs)
         prediction.meta.client_ids = client_ids(request, prediction.inputs)
@@ -116,11 +119,8 @@ class Pipeline:
         values = await self._batcher.predict(model, prediction.features.rows)
         prediction.output = output_of(values, model, self._product.target.valid)
 
-    async def shadow(self, prediction: Prediction) -> None:
-        """Run the shadow model, if there is one; its failures are counted and never reach the client."""
-        shadow = prediction.meta.models.shadow
-        if shadow is None:
-            return
+    async def shadow(self, prediction: Prediction, shadow: Model) -> None:
+        """Run the shadow model; its failures are counted and never reach the client."""
         try:
             prediction.output.shadow = await self._shadow_batcher.predict(shadow, prediction.features.rows)
         except Exception:  # noqa: BLE001 - the shadow's failures are its own

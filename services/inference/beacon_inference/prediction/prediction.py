@@ -26,27 +26,25 @@ SERVER_TIMING = ", ".join(f"{stage};dur=%.3f" for stage in STAGES).encode()
 class PredictionOutput:
     """What the models answered, one item per row, in the target's unit; `shadow` is None where none answered."""
 
-    __slots__ = ("high", "low", "prediction", "shadow")
+    shadow: list[float] | None = None
 
     def __init__(self, prediction: list[float], low: list[float], high: list[float]) -> None:
         self.prediction = prediction
         self.low = low
         self.high = high
-        self.shadow: list[float] | None = None
 
 
 class PredictionMeta:
     """All that a prediction has beside its values: its request, ids, replays, models, and what telemetry says of it."""
 
-    __slots__ = ("client_ids", "models", "replays", "request", "telemetry")
+    models: ModelsInService
+    # Per row, the id that the client made and the record that an earlier try under it left; None where no row has one.
+    client_ids: list[str | None] | None = None
+    replays: list[Record | None] | None = None
 
     def __init__(self, request: Request, telemetry: PredictionTelemetry) -> None:
         self.request = request
         self.telemetry = telemetry
-        # Per row, the id that the client made and the record that an earlier try under it left; None where no row has.
-        self.client_ids: list[str | None] | None = None
-        self.replays: list[Record | None] | None = None
-        self.models: ModelsInService
 
 
 class Prediction:
