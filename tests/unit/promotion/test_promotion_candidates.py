@@ -17,7 +17,8 @@ from beacon_core.platform.settings import Settings
 from beacon_promotion.controller.candidates import NoCandidateError, rejected, select_candidate
 
 AUTO = load_product(Settings().product)
-MANUAL = msgspec.structs.replace(AUTO, promotion=msgspec.structs.replace(AUTO.policy.promotion, mode="manual"))
+BY_HAND = msgspec.structs.replace(AUTO.policy.promotion, mode="manual")
+MANUAL = msgspec.structs.replace(AUTO, policy=msgspec.structs.replace(AUTO.policy, promotion=BY_HAND))
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 OLD, NEW = (Pin(AUTO.name, version, version * 64) for version in ("1", "2"))
 

@@ -15,13 +15,16 @@ PASS = "pass"  # noqa: S105 - the gate's outcome
 LENGTHS = {"person": 64, "reason": 500}
 
 
-class Decision(NamedTuple):
+class ApprovalDecision(NamedTuple):
     """An approval or a rejection of one package, and who decided so, why and when."""
 
+    id: int
+    decided_at: datetime
+    version: str
+    sha256: str
     decision: str
     person: str
     reason: str
-    decided_at: datetime
 
 
 def decide(
@@ -66,12 +69,9 @@ def decide(
     return True
 
 
-def newest(connection: Connection, sha256: str) -> Decision | None:
+def newest(connection: Connection, sha256: str) -> ApprovalDecision | None:
     """What was last decided on a package, or None."""
-    table = approvals.c
-    query = select(table.decision, table.person, table.reason, table.decided_at).where(table.sha256 == sha256)
-    found = connection.execute(query.order_by(table.id.desc()).limit(1)).first()
-    return None if found is None else Decision(*found)
+    return next(iter(history(connection, [sha256])), None)
 
 
 def _line(name: str, text: str) -> str:
@@ -79,18 +79,6 @@ def _line(name: str, text: str) -> str:
     if not text or len(text) > LENGTHS[name] or not text.isprintable():
         raise BeaconError("invalid_body", f"{name} must be 1 to {LENGTHS[name]} characters on one line.", name)
     return text
-
-
-class ApprovalDecision(NamedTuple):
-    """One approval or rejection, as it stands in the store."""
-
-    id: int
-    decided_at: datetime
-    version: str
-    sha256: str
-    decision: str
-    person: str
-    reason: str
 
 
 def history(connection: Connection, sha256: Sequence[str]) -> list[ApprovalDecision]:

@@ -11,16 +11,21 @@ from beacon_core.domain.times import read_time
 from beacon_core.domain.verdict import Verdict
 
 
-class JudgedModel(NamedTuple):
-    """The model that a verdict is about: what the gate said of which package, when, against which champion."""
+class RecordedVerdict(NamedTuple):
+    """A row of the verdicts; `verdict` is the whole of it, as the gate wrote it."""
 
-    number: int
+    id: int
     moment: datetime
     version: str
     sha256: str
     champion_version: str | None
     outcome: str
-    reason: str
+    verdict: dict[str, Any]
+
+    @property
+    def reason(self) -> str:
+        """The gate's reason, one sentence."""
+        return str(self.verdict.get("reason", ""))
 
 
 def record(engine: Engine, verdict: Verdict) -> int:
@@ -56,38 +61,9 @@ def newest(engine: Engine, product: str, version: str, sha256: str = "") -> Verd
     return None if found is None else msgspec.convert(found, Verdict)
 
 
-class RecordedVerdict(NamedTuple):
-    """A row of the verdicts; `verdict` is the whole of it, as the gate wrote it."""
-
-    id: int
-    moment: datetime
-    version: str
-    sha256: str
-    champion_version: str | None
-    outcome: str
-    verdict: dict[str, Any]
-
-    @property
-    def reason(self) -> str:
-        """The gate's reason, one sentence."""
-        return str(self.verdict.get("reason", ""))
-
-
 def history(connection: Connection, product: str, most: int, version: str | None = None) -> list[RecordedVerdict]:
     """List the newest verdicts, the newest first; of one version or of all."""
     query = select(*[verdicts.c[name] for name in RecordedVerdict._fields]).where(verdicts.c.product == product)
     if version is not None:
         query = query.where(verdicts.c.version == version)
     return [RecordedVerdict(*row) for row in connection.execute(query.order_by(verdicts.c.id.desc()).limit(most))]
-
-
-def newest_model(connection: Connection, product: str, version: str = "") -> JudgedModel | None:
-    """The model of the last verdict (on that version, where one is given), or None."""
-    table = verdicts.c
-    query = select(
-        table.id, table.moment, table.version, table.sha256, table.champion_version, table.outcome, table.verdict
-    ).where(table.product == product)
-    if version:
-        query = query.where(table.version == version)
-    found = connection.execute(query.order_by(table.id.desc()).limit(1)).first()
-    return None if found is None else JudgedModel(*found[:-1], reason=found.verdict.get("reason", ""))

@@ -33,7 +33,7 @@ def select_candidate(connection: Connection, product: Product, serving: Pin | No
 
     A person may name a model that a limit rejected before, but none that the gate or a person rejected.
     """
-    found = verdicts.newest_model(connection, product.name, version)
+    found = next(iter(verdicts.history(connection, product.name, 1, version or None)), None)
     if found is None:
         raise NoCandidateError(f"version {version} has no verdict" if version else "there is no verdict yet")
     pin = Pin(product.name, found.version, found.sha256)
@@ -58,7 +58,7 @@ def select_candidate(connection: Connection, product: Product, serving: Pin | No
     since = max(found.moment, decided.decided_at) if approved and decided is not None else found.moment
     if not version and (why := _tried(connection, product, pin, since)):
         raise NoCandidateError(f"{name} {why}")
-    return Candidate(pin, found.number, found.reason, decided.person if approved and decided else None)
+    return Candidate(pin, found.id, found.reason, decided.person if approved and decided else None)
 
 
 def rejected(connection: Connection, pin: Pin) -> tuple[str, str] | None:
