@@ -62,7 +62,7 @@ class ShadowPrediction(Message, frozen=True):
     prediction: float
 
 
-class LoggedActual(Message, frozen=True):
+class LoggedActualResponse(Message, frozen=True):
     """The newest true value of a prediction."""
 
     value: float
@@ -82,7 +82,7 @@ class LoggedPredictionResponse(PredictionResponse, frozen=True):
     latency_seconds: float
     request_id: str
     trace_id: str
-    actual: LoggedActual | None
+    actual: LoggedActualResponse | None
 
 
 class ActualRequest(Message, frozen=True):

@@ -20,7 +20,7 @@ from beacon_inference.prediction_log.record import Record
 from beacon_inference.prediction_log.shipper import PredictionLog
 from beacon_inference.protocols.messages import (
     ActualsResponse,
-    LoggedActual,
+    LoggedActualResponse,
     LoggedPredictionResponse,
     ShadowPrediction,
 )
@@ -93,5 +93,7 @@ def _described(
         latency_seconds=record.latency,
         request_id=record.request_id,
         trace_id=record.trace_id,
-        actual=None if actual is None else LoggedActual(*[actual[key] for key in LoggedActual.__struct_fields__]),
+        actual=None
+        if actual is None
+        else LoggedActualResponse(*[actual[key] for key in LoggedActualResponse.__struct_fields__]),
     )
