@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 import yaml
-from beacon_laptop.world import CHANGE_DAY, World
 from playwright.sync_api import sync_playwright
 from support.on_cluster import ADDRESS, PORTS, PRODUCT, Steps, cluster, secret, sql, until
 from support.receiver import Receiver
@@ -22,8 +21,9 @@ from system.e2e_promotion import world
 
 from beacon_core.domain.pins import Pin
 from beacon_core.platform.settings import ROOT
+from beacon_laptop.simulated_traffic import CHANGE_DAY, SimulatedTraffic
 
-HOMES = 500
+ROWS = 500
 LABELS = 200
 PICTURE = ROOT / "docs" / "images" / "promotions.png"
 ROLLED_BACK = "BeaconPromotionRolledBack"
@@ -63,7 +63,7 @@ def logged(condition: str = "true") -> int:
 def test_the_whole_story(receiver: Receiver) -> None:
     steps, began = Steps(), time.monotonic()
     first, before = world.serving(), len(world.ledger())
-    with steps.timed("the world changes: 500 predictions, and the true prices"):
+    with steps.timed("the world changes: 500 predictions, and their actuals"):
         rows = the_world_changes()
     with steps.timed("three hourly drift runs: confirmed, a retraining started"):
         asked = drift_is_found()
@@ -124,26 +124,26 @@ def test_the_whole_story(receiver: Receiver) -> None:
 
 
 def the_world_changes() -> list[dict[str, float | int]]:
-    """Homes of a changed world are asked for, and sold: what this namespace was asked before is forgotten.
+    """Predict rows of a changed world, and report their actuals; what this namespace was asked before is forgotten.
 
     The first model is made a day older: drift's request waits for the pause after the last retraining.
     """
     sql("update job_runs set ended_at = ended_at - interval '25 hours' where stage = 'run'")
     sql("delete from actuals")
     sql("delete from predictions")
-    homes = World(PRODUCT).homes(CHANGE_DAY, HOMES)
+    rows = SimulatedTraffic(PRODUCT).rows(CHANGE_DAY, ROWS)
     truth = []
-    for start in range(0, HOMES, HOMES // 2):
-        part = homes[start : start + HOMES // 2]
-        answer = post("/v1/predict/batch", {"rows": [{"features": home.features} for home in part]}).json()
+    for start in range(0, ROWS, ROWS // 2):
+        part = rows[start : start + ROWS // 2]
+        answer = post("/v1/predict/batch", {"rows": [{"features": row.features} for row in part]}).json()
         truth += [
-            {"prediction_id": one["prediction_id"], "value": home.price}
-            for home, one in zip(part, answer["predictions"], strict=True)
+            {"prediction_id": one["prediction_id"], "value": row.actual}
+            for row, one in zip(part, answer["predictions"], strict=True)
         ]
-    until(lambda: logged() >= HOMES, "every prediction is logged", 60)
-    for start in range(0, HOMES, HOMES // 2):
-        post("/v1/actuals", {"actuals": truth[start : start + HOMES // 2]})
-    return [home.features for home in homes[:: HOMES // world.USERS][: world.USERS]]
+    until(lambda: logged() >= ROWS, "every prediction is logged", 60)
+    for start in range(0, ROWS, ROWS // 2):
+        post("/v1/actuals", {"actuals": truth[start : start + ROWS // 2]})
+    return [row.features for row in rows[:: ROWS // world.USERS][: world.USERS]]
 
 
 def drift_is_found() -> str:
@@ -154,13 +154,15 @@ def drift_is_found() -> str:
             f"story-{hour}", "beacon-drift-profiling", ["python", "jobs/drift.py", "--at", moment]
         )
         assert status == 0, output
-    assert {"RM", "LSTAT"} <= set(sql("select distinct feature from drift_results where confirmed").split())
+    assert SimulatedTraffic(PRODUCT).shifts.keys() <= set(
+        sql("select distinct feature from drift_results where confirmed").split()
+    )
     jobs = cluster().kubectl("get", "jobs", "--sort-by=.metadata.creationTimestamp", "-o", "name").split()
     return [job for job in jobs if "beacon-retraining-requests-drift-" in job][-1]
 
 
 def the_truth_comes(pin: Pin) -> None:
-    """What homes were sold for is twice what the model had said since it was released."""
+    """The actuals are twice what the model had said since it was released."""
     released = world.ledger()[-1].moment.isoformat()
     mine = f"model_version = '{pin.version}' and time > '{released}'"
     until(lambda: logged(mine) >= LABELS, "enough predictions of it", 120)

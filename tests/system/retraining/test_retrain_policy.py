@@ -15,10 +15,17 @@ from beacon_core.model_package.manifest import read_package
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import ROOT, Settings
 from beacon_retraining.pipeline import dvc
-from beacon_retraining.pipeline.context import Registered
-from beacon_retraining.pipeline.pipeline import Order, retrain
+from beacon_retraining.pipeline.context import RegistrationResult
+from beacon_retraining.pipeline.pipeline import RetrainOptions, retrain
 from beacon_retraining.pipeline.stages import STAGES
-from beacon_retraining.pipeline.workspace import LOCK, Run, code_digest, folder_of, judging_digest, prepare
+from beacon_retraining.pipeline.workspace import (
+    LOCK,
+    Run,
+    evaluation_code_digest,
+    folder_of,
+    model_code_digest,
+    prepare,
+)
 from beacon_retraining.training.settings import TrainSettings
 
 QUICK = TrainSettings(folds=3, repeats=1, coverage_folds=3, jobs=1, candidates=("ridge",))
@@ -49,8 +56,8 @@ def _of_this_home(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterat
         shutil.copy(ROOT / "feature_repo" / name, settings.product.with_name(name))
 
 
-def again(settings: Settings) -> Registered:
-    done = retrain(settings, load_product(settings.product), QUICK, Order(), print)
+def again(settings: Settings) -> RegistrationResult:
+    done = retrain(settings, load_product(settings.product), QUICK, RetrainOptions(), print)
     assert done is not None
     return done
 
@@ -129,7 +136,7 @@ def test_a_retraining_after_a_changed_paging_limit_is_the_same_version_by_the_sa
         found: dict[str, str | bytes] = {name: (folder / name).read_bytes() for name in kept}
         lock = yaml.safe_load((folder / LOCK).read_text(encoding="utf-8"))["stages"]
         found |= {f"stage {name}": json.dumps(lock[name]) for name in STAGES}
-        return found | {"schema": product.schema_hash, "code": code_digest(), "judging": judging_digest()}
+        return found | {"schema": product.schema_hash, "code": model_code_digest(), "judging": evaluation_code_digest()}
 
     first = again(settings)  # whose champion is the version of the very first run
     before = digests()

@@ -150,11 +150,11 @@ def test_a_job_ends_as_its_error_asks_for_in_one_line(
     tmp_path: Path, error: str, status: int, told: tuple[str, str]
 ) -> None:
     body = f"""
-    from beacon_core.platform.job import ending
+    from beacon_core.platform.job import map_errors
     from beacon_core.platform.locks import BusyError
     from beacon_core.platform.settings import SettingsError
 
-    @ending("work refused", "work failed, try again", "work left alone")
+    @map_errors("work refused", "work failed, try again", "work left alone")
     def work():
         raise {error}
 
