@@ -15,8 +15,8 @@ from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from beacon_core.domain.masking import message_of, message_with_type
+from beacon_core.observability.trace_context import Trace
 from beacon_core.observability.trace_settings import CONSOLE, TraceSettings
-from beacon_core.observability.tracing import Trace
 
 UNNAMED = "unknown_service"
 """The beginning of what OpenTelemetry calls a service that nobody named."""

@@ -19,8 +19,9 @@ from beacon_core.domain.exit_statuses import REFUSED, TRY_AGAIN
 from beacon_core.domain.ids import new_id
 from beacon_core.domain.masking import message_of
 from beacon_core.observability import logs
+from beacon_core.observability.trace_context import Trace, outgoing_headers, read_trace
 from beacon_core.observability.trace_settings import is_traced
-from beacon_core.observability.tracing import Trace, open_tracer, outgoing_headers, read_trace
+from beacon_core.observability.tracing import open_tracer
 from beacon_core.platform.locks import BusyError
 from beacon_core.platform.settings import Settings, clean_credentials, load_settings
 

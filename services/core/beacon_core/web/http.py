@@ -13,7 +13,7 @@ import msgspec
 
 from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.ids import is_client_id, new_id
-from beacon_core.observability.tracing import Trace, read_trace
+from beacon_core.observability.trace_context import Trace, read_trace
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]

@@ -3,7 +3,8 @@
 import os
 from typing import TYPE_CHECKING, Any, cast
 
-from beacon_core.observability.tracing import SAMPLED, open_tracer
+from beacon_core.observability.trace_context import SAMPLED
+from beacon_core.observability.tracing import open_tracer
 from beacon_core.web.http import Request
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from beacon_core.domain.errors import STATUS_OF
 from beacon_core.observability import metrics
-from beacon_core.observability.tracing import SAMPLED
+from beacon_core.observability.trace_context import SAMPLED
 from beacon_core.web.http import Request
 from beacon_core.web.loop_metrics import CounterSeries, HistogramSeries, LoopCounter, LoopHistogram
 

@@ -14,7 +14,7 @@ import numpy as np
 from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.masking import message_of
 from beacon_core.domain.product import Product
-from beacon_core.observability.tracing import SAMPLED, outgoing_headers
+from beacon_core.observability.trace_context import SAMPLED, outgoing_headers
 from beacon_core.web.http import Request
 from beacon_core.web.timeouts import tick_timeout
 from beacon_inference.matrix import Matrix

@@ -44,6 +44,17 @@ TABLES = (
 
 
 def upgrade() -> None:
+    _create_prediction_log()
+    _create_jobs()
+    _create_drift()
+    _create_promotion()
+    if op.get_context().dialect.name == 'postgresql':
+        _create_postgresql_triggers()
+    else:
+        _create_sqlite_triggers()
+
+
+def _create_prediction_log() -> None:
     op.create_table('predictions',
     sa.Column('id', sa.String(length=64), nullable=False),
     sa.Column('time', UtcTime, nullable=False),
@@ -93,6 +104,9 @@ def upgrade() -> None:
     op.create_index('ix_actuals_prediction_id', 'actuals', ['prediction_id'])
     op.create_index('ix_actuals_received_at', 'actuals', ['received_at'])
     op.create_index('ix_actuals_entity_observed_at', 'actuals', ['entity', 'observed_at'])
+
+
+def _create_jobs() -> None:
     op.create_table('job_runs',
     sa.Column('id', sa.Integer(), autoincrement=True, nullable=False),
     sa.Column('job', sa.String(length=64), nullable=False),
@@ -107,6 +121,29 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id')
     )
     op.create_index('ix_job_runs_job', 'job_runs', ['job'])
+    op.create_table('watermarks',
+    sa.Column('job', sa.String(length=64), nullable=False),
+    sa.Column('position', Json, nullable=False),
+    sa.Column('updated_at', UtcTime, nullable=False),
+    sa.PrimaryKeyConstraint('job')
+    )
+    op.create_table('retrain_requests',
+    sa.Column('id', sa.Integer(), autoincrement=True, nullable=False),
+    sa.Column('cause', sa.String(length=255), nullable=False),
+    sa.Column('requested_by', sa.String(length=64), nullable=False),
+    sa.Column('reason', sa.String(), nullable=False),
+    sa.Column('details', Json, nullable=True),
+    sa.Column('created_at', UtcTime, nullable=False),
+    sa.Column('state', sa.String(length=16), nullable=False),
+    sa.Column('taken_at', UtcTime, nullable=True),
+    sa.Column('ended_at', UtcTime, nullable=True),
+    sa.Column('outcome', sa.String(), nullable=True),
+    sa.PrimaryKeyConstraint('id'),
+    sa.UniqueConstraint('cause')
+    )
+
+
+def _create_drift() -> None:
     op.create_table('profiles',
     sa.Column('id', sa.Integer(), autoincrement=True, nullable=False),
     sa.Column('model_version', sa.String(length=63), nullable=False),
@@ -164,26 +201,9 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id'),
     sa.UniqueConstraint('period', 'window', 'segment', 'model_version', 'metric')
     )
-    op.create_table('watermarks',
-    sa.Column('job', sa.String(length=64), nullable=False),
-    sa.Column('position', Json, nullable=False),
-    sa.Column('updated_at', UtcTime, nullable=False),
-    sa.PrimaryKeyConstraint('job')
-    )
-    op.create_table('retrain_requests',
-    sa.Column('id', sa.Integer(), autoincrement=True, nullable=False),
-    sa.Column('cause', sa.String(length=255), nullable=False),
-    sa.Column('requested_by', sa.String(length=64), nullable=False),
-    sa.Column('reason', sa.String(), nullable=False),
-    sa.Column('details', Json, nullable=True),
-    sa.Column('created_at', UtcTime, nullable=False),
-    sa.Column('state', sa.String(length=16), nullable=False),
-    sa.Column('taken_at', UtcTime, nullable=True),
-    sa.Column('ended_at', UtcTime, nullable=True),
-    sa.Column('outcome', sa.String(), nullable=True),
-    sa.PrimaryKeyConstraint('id'),
-    sa.UniqueConstraint('cause')
-    )
+
+
+def _create_promotion() -> None:
     op.create_table('verdicts',
     sa.Column('id', sa.Integer(), autoincrement=True, nullable=False),
     sa.Column('moment', UtcTime, nullable=False),
@@ -231,10 +251,6 @@ def upgrade() -> None:
     sa.UniqueConstraint('key')
     )
     op.create_index('ix_promotions_product_moment', 'promotions', ['product', 'moment'])
-    if op.get_context().dialect.name == 'postgresql':
-        _create_postgresql_triggers()
-    else:
-        _create_sqlite_triggers()
 
 
 def _create_postgresql_triggers() -> None:
