@@ -12,7 +12,7 @@ from support.otlp import Receiver, receiving
 
 from beacon_core.observability.trace_settings import read_trace_settings
 from beacon_core.web.http import Request
-from beacon_core.web.spans import open_spans
+from beacon_core.web.middlewares.spans import open_spans
 
 TRACE_ID, PARENT_ID = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 PARENT = f"00-{TRACE_ID}-{PARENT_ID}-01"

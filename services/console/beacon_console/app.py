@@ -14,7 +14,7 @@ from beacon_core.observability import metrics
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import Settings
 from beacon_core.web.asgi import Application
-from beacon_core.web.spans import open_spans
+from beacon_core.web.middlewares.spans import open_spans
 
 
 def create(settings: Settings) -> Application:

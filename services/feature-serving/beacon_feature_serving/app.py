@@ -10,7 +10,7 @@ from beacon_core.feature_store import repo
 from beacon_core.platform.settings import Settings
 from beacon_core.web.asgi import Application
 from beacon_core.web.http import Route
-from beacon_core.web.spans import open_spans
+from beacon_core.web.middlewares.spans import open_spans
 from beacon_feature_serving.catalog.registry import FeatureRegistry
 from beacon_feature_serving.errors import error_body
 from beacon_feature_serving.instruments import Instruments

@@ -12,7 +12,7 @@ from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import Settings
 from beacon_core.web.asgi import Application
 from beacon_core.web.http import Route
-from beacon_core.web.spans import open_spans
+from beacon_core.web.middlewares.spans import open_spans
 from beacon_inference.metrics import Instruments
 from beacon_inference.models.hot_swap import Models
 from beacon_inference.prediction.feature_client import FeatureClient

@@ -11,11 +11,12 @@ from prometheus_client import CollectorRegistry
 from support.service import METRICS_PORT, Answer, Service
 
 from beacon_core.platform.settings import Settings
-from beacon_core.web.asgi import FLASK_QUEUE, FLASK_THREADS, Application
+from beacon_core.web.asgi import Application
 from beacon_core.web.flask_app import create_flask
+from beacon_core.web.flask_bridge import FLASK_QUEUE, FLASK_THREADS
 from beacon_core.web.http import Request, Route
 from beacon_core.web.http import Response as Given
-from beacon_core.web.overload import ROUND_REQUESTS, Overload
+from beacon_core.web.middlewares.overload import ROUND_REQUESTS, Overload
 
 ROUND_SECONDS = Settings().overload_seconds
 PIECES = 40  # more than wait between a thread and the event loop

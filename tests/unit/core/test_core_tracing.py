@@ -4,7 +4,7 @@ import pytest
 
 from beacon_core.domain.ids import new_id
 from beacon_core.observability.trace_context import Trace, outgoing_headers, read_trace
-from beacon_core.web.spans import open_spans
+from beacon_core.web.middlewares.spans import open_spans
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 PARENT = f"00-{TRACE}-{SPAN}-01"

@@ -9,7 +9,7 @@ from support.service import Service
 from beacon_core.domain.errors import STATUS_OF
 from beacon_core.observability.metrics import STAGES
 from beacon_core.platform.settings import Settings
-from beacon_core.web import telemetry
+from beacon_core.web.middlewares import telemetry
 from beacon_inference.app import create
 
 PREDICT = "/v1/predict"

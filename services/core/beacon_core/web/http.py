@@ -1,8 +1,5 @@
-"""What a route sees and gives: `Request`, `Response`, `Route`; and the reading of a bounded body."""
+"""What a route sees and gives: `Request`, `Response`, `Route`."""
 
-import asyncio
-import contextlib
-import gc
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -25,10 +22,9 @@ CHARSET = re.compile(rb";\s*charset\s*=\s*[\"']?([^;\"']*)", re.IGNORECASE)
 CHARSETS = {b"utf-8", b"utf8", b"us-ascii", b"ascii"}
 encode_json = msgspec.json.Encoder().encode
 
-# A body of many pieces that are this small (in bytes, on average) is refused: each costs gunicorn as much as a large
-# one, and more, the more of them wait.
-FEW_PIECES = 256
-SMALL_PIECE = 64
+
+async def _no_client(*_: Any) -> Any:
+    raise RuntimeError("nobody waits for this request any more")
 
 
 class RequestDetails(Protocol):
@@ -44,7 +40,8 @@ class RequestDetails(Protocol):
 class Request:
     """One request on its way through: what came in, and what the log line and the metrics will have of it.
 
-    `id` is the client's X-Request-Id, else the trace's id; `path` holds the path's parameters; `timings` are pairs of
+    `scope`, `receive` and `send` are the server's, as ASGI has them. `id` is the client's X-Request-Id, else the
+    trace's id; `route` is known once it is matched, and `path` holds the path's parameters; `timings` are pairs of
     stage and seconds; `looked_up` is for how many entities the stage `lookup` asked another system, None where it did
     not; `details` are what its route adds to telemetry.
     """
@@ -59,13 +56,22 @@ class Request:
         "looked_up",
         "method",
         "path",
+        "receive",
+        "route",
+        "scope",
+        "send",
         "started",
         "timings",
         "trace",
     )
 
-    def __init__(self, scope: Scope) -> None:
+    route: "Route"
+
+    def __init__(self, scope: Scope, receive: Receive = _no_client, send: Send = _no_client) -> None:
         self.started = time.perf_counter()
+        self.scope = scope
+        self.receive = receive
+        self.send = send
         self.method: str = scope["method"]
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         # Few requests bring a trace: the search for a doubled header is for those.
@@ -82,6 +88,12 @@ class Request:
         self.looked_up: int | None = None
         self.details: RequestDetails | None = None
 
+    def release(self) -> None:
+        """Let go of what only the answer needed: a body may be large, and telemetry keeps the request for a while."""
+        self.body = b""
+        self.scope = {}
+        self.receive = self.send = _no_client
+
     def log_fields(self) -> dict[str, Any]:
         """Return what the log line and the span say of this request alone."""
         fields = {} if self.details is None else self.details.log_fields()
@@ -96,12 +108,13 @@ class Request:
 
 
 class Response(NamedTuple):
-    """An answer: status, body, content type and further headers."""
+    """An answer: status, body, content type and further headers; `complete` headers name type, length and id, too."""
 
     body: bytes
     status: int = 200
     content_type: bytes = JSON
     headers: Headers = ()
+    complete: bool = False
 
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -152,65 +165,3 @@ def media_type(content_type: bytes) -> bytes:
 def is_utf8(content_type: bytes) -> bool:
     """Whether every charset among the parameters is one that UTF-8 includes."""
     return {name.strip().lower().replace(b"_", b"-") for name in CHARSET.findall(content_type)} <= CHARSETS
-
-
-async def read_body(request: Request, receive: Receive, limit: int, seconds: float) -> bytes | None:
-    """Read the whole body, of at most `limit` bytes, within `seconds`; None when the client went away.
-
-    Raises BeaconError `body_too_large` as soon as the limit is passed, before more is read, and `request_timeout`.
-    """
-    length = request.headers.get(b"content-length")
-    if length is not None and length.isdigit() and int(length[:20]) > limit:
-        raise _too_large(limit)
-    # The usual body is there at once. A timer for it would cost more than its reading; gunicorn bounds this one wait.
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    if message["type"] == "http.request" and message.get("more_body"):
-        try:
-            async with asyncio.timeout(seconds):
-                return await _read_on(body, receive, limit)
-        except TimeoutError:
-            raise _too_slow(seconds) from None
-    if message["type"] == "http.disconnect":
-        if time.perf_counter() - request.started > seconds:
-            raise _too_slow(seconds)
-        return None
-    if len(body) > limit:
-        raise _too_large(limit)
-    return body
-
-
-async def _read_on(body: bytes, receive: Receive, limit: int) -> bytes | None:
-    whole, pieces, more = bytearray(body), 1, True
-    while more and len(whole) <= limit and (pieces < FEW_PIECES or len(whole) > pieces * SMALL_PIECE):
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return None
-        whole += message.get("body", b"")
-        pieces += 1
-        more = message.get("more_body", False)
-    if not more and len(whole) <= limit:
-        return bytes(whole)
-    if more:
-        await _forget(receive)
-    # gunicorn's objects of a closed connection hold each other, and the last it read: 256 kB of each such body before.
-    gc.collect()
-    # Raised from no variable: an error that its own frame holds would keep what came until a garbage collection.
-    raise _too_large(limit) if len(whole) > limit else BeaconError("body_too_large", "the body comes in tiny pieces")
-
-
-async def _forget(receive: Receive) -> None:
-    """Take what has arrived of a refused body, and wait for no more."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(0):
-            for _ in range(FEW_PIECES):
-                if not (await receive()).get("more_body"):
-                    return
-
-
-def _too_large(limit: int) -> BeaconError:
-    return BeaconError("body_too_large", f"the body is larger than {limit} bytes")
-
-
-def _too_slow(seconds: float) -> BeaconError:
-    return BeaconError("request_timeout", f"the body did not come within {seconds:g} seconds")

@@ -8,6 +8,11 @@ again.
 import asyncio
 import math
 import time
+from collections.abc import Awaitable
+
+from beacon_core.domain.errors import BeaconError
+from beacon_core.web.http import Handler, Request, Response
+from beacon_core.web.middlewares.chain import Middleware
 
 # A round's end is seen by a timer, this often.
 TICK_SECONDS = 0.02
@@ -41,3 +46,17 @@ class Overload:
         self._requests += 1
         # A loop that merely stood still, for want of CPU, has few waiting and answers them all.
         return self._requests > ROUND_REQUESTS and now - self._begun > self._round_seconds
+
+
+def shed_load(overload: Overload) -> Middleware:
+    """Turn a request away with 503 and Retry-After where it would wait too long."""
+
+    def middleware(handler: Handler) -> Handler:
+        def handle(request: Request) -> Awaitable[Response]:
+            if overload.should_shed(request.started):
+                raise BeaconError("overloaded", "more requests wait than can be answered in time; try again")
+            return handler(request)
+
+        return handle
+
+    return middleware

@@ -14,9 +14,11 @@ from prometheus_client import CollectorRegistry
 from beacon_core.domain.errors import STATUS_OF
 from beacon_core.observability import metrics
 from beacon_core.observability.trace_context import SAMPLED
-from beacon_core.web.http import Request
+from beacon_core.web.http import Handler, Request, Response
 from beacon_core.web.loop_metrics import CounterSeries, HistogramSeries, LoopCounter, LoopHistogram
 
+UNMATCHED = "unmatched"
+"""The metric label of requests that no hot route takes, until the Flask half has named its own."""
 # Created at zero for every route, so that the first error is a step that rate() can see.
 USUAL_STATUSES = (200, 400, 404, 405, 408, 413, 415, 422, 500, 503)
 # Why what comes may be no request at all.
@@ -88,19 +90,20 @@ class Series(NamedTuple):
 class Telemetry:
     """Counts, times and logs answered requests, in groups; label values come from the declared routes only."""
 
-    def __init__(self, registry: CollectorRegistry, access_log: AccessLog | None) -> None:
+    def __init__(self, registry: CollectorRegistry, access_log: AccessLog | None, *, exemplars: bool) -> None:
         self._requests = LoopCounter(metrics.HTTP_REQUESTS, registry)
         self._durations = LoopHistogram(metrics.HTTP_DURATION, registry)
         self._errors = LoopCounter(metrics.API_ERRORS, registry)
         self._access_log = access_log
+        self._exemplars = exemplars
         self._answered: list[RequestTelemetry] = []
         self._timer: asyncio.TimerHandle | None = None
         # Keyed by plain values: making label texts at every request costs more than the count itself.
         self._series: dict[tuple[str, str, int], Series] = {}
-        self.declare("unmatched", "GET", ("not_found", "method_not_allowed", "internal"))
+        self.declare(UNMATCHED, "GET", ("not_found", "method_not_allowed", "internal"))
         for code in UNREAD:
-            self._series_of("unmatched", "OTHER", STATUS_OF[code])
-            self._errors.labels("unmatched", code)
+            self._series_of(UNMATCHED, "OTHER", STATUS_OF[code])
+            self._errors.labels(UNMATCHED, code)
 
     def declare(self, endpoint: str, method: str, codes: Iterable[str] = STATUS_OF) -> None:
         """Create the series of one route at zero."""
@@ -110,10 +113,22 @@ class Telemetry:
         for code in codes:
             self._errors.labels(endpoint, code)
 
+    def record(self, handler: Handler) -> Handler:
+        """Count, time and log each request once its response is sent."""
+
+        async def handle(request: Request) -> Response:
+            response = await handler(request)
+            seconds = self.answered(request, response.status)
+            if self._exemplars:
+                self._add_exemplar(request, seconds)
+            return response
+
+        return handle
+
     def answered(self, request: Request, status: int) -> float:
         """Add one answered request to the next group; returns the seconds it took."""
         seconds = time.perf_counter() - request.started
-        request.body = b""  # it may be large
+        request.release()
         self._answered.append(RequestTelemetry(request, status, seconds, time.time()))
         if len(self._answered) >= GROUP_REQUESTS:
             self.flush()
@@ -143,7 +158,7 @@ class Telemetry:
         if self._access_log is not None:
             self._access_log.write()
 
-    def add_exemplar(self, request: Request, seconds: float) -> None:
+    def _add_exemplar(self, request: Request, seconds: float) -> None:
         """Let the bucket of the request's duration point to its trace, if that is kept."""
         if request.trace.flags & SAMPLED:
             self._durations.labels(request.endpoint).add_exemplar(seconds, request.trace.trace_id)

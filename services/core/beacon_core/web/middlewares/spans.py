@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from beacon_core.observability.trace_context import SAMPLED
 from beacon_core.observability.tracing import open_tracer
-from beacon_core.web.http import Request
+from beacon_core.web.http import Handler, Request, Response
+from beacon_core.web.middlewares.chain import Middleware, not_needed
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
@@ -59,6 +60,23 @@ class Spans:
     def close(self) -> None:
         """Send what is left."""
         self._tracer.close()
+
+
+def record_spans(spans: Spans | None) -> Middleware:
+    """Make the spans of each request, from its begin until its response is sent and counted."""
+    if spans is None:
+        return not_needed
+
+    def middleware(handler: Handler) -> Handler:
+        async def handle(request: Request) -> Response:
+            span = spans.begin(request)
+            response = await handler(request)
+            spans.end(span, request, response.status)
+            return response
+
+        return handle
+
+    return middleware
 
 
 def open_spans(service: str, version: str, **asked: str) -> Spans | None:
