@@ -8,7 +8,7 @@ from markupsafe import Markup
 from beacon_console import charts
 from beacon_console.charts import Axis, ChartPoint
 from beacon_console.formats import number
-from beacon_core.data.drift_history import PerformanceFigure
+from beacon_core.data.drift_results import PerformanceFigure
 from beacon_core.data.traffic import HourlyTraffic
 from beacon_core.domain.times import read_time
 

@@ -157,7 +157,7 @@ def _store(settings: Settings, product: Product, engine: Engine, run: RunResults
     with engine.begin() as connection:
         windows = [f"{days}d" for days in product.policy.drift.windows_days]
         trends = {
-            window: drift_results.score_trends(connection, run.period, run.serving or "", window, TREND_RUNS)
+            window: drift_results.effect_trends(connection, run.period, run.serving or "", window, TREND_RUNS)
             for window in windows
         }
         request = trigger.request_retraining(connection, product, run.serving or "", run.alarms, run.created_at)

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from beacon_console.overview.facts import Overview
-from beacon_core.data.drift_history import ScoreTrend
-from beacon_core.data.drift_results import DriftResult
+from beacon_core.data.drift_results import DriftResult, ScoreTrend
 from beacon_core.domain.product import Product
 
 MAIN_EFFECT = "hellinger"

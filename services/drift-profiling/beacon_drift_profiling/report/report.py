@@ -16,7 +16,7 @@ from beacon_drift_profiling.report.style import PAGE
 from beacon_drift_profiling.retraining_requests.trigger import RequestOutcome
 
 NOTHING = "-"
-Trends = Mapping[str, drift_results.Trend]
+Trends = Mapping[str, drift_results.EffectTrends]
 HEADLINES = {
     drift_results.OK: "Nothing has changed that matters.",
     drift_results.DRIFT: "What the model is asked about has changed.",
