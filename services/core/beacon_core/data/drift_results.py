@@ -90,6 +90,11 @@ RESULT = tuple(drift_results.c[name] for name in DriftResult.__struct_fields__)
 FIGURE = tuple(model_error.c[name] for name in PerformanceFigure._fields)
 
 
+def window_name(days: int) -> str:
+    """Name a window of so many days as the column `window` does."""
+    return f"{days}d"
+
+
 def write(
     connection: Connection,
     run: DriftRun,
