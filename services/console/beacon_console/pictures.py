@@ -59,7 +59,7 @@ def trend(scores: Sequence[float | None], limit: float | None, name: str) -> Mar
 
 
 def interval(low: float, prediction: float, high: float, actual: float | None, unit: str) -> Markup:
-    """A prediction within its interval, and the actual wherever it came to lie."""
+    """A prediction within its interval, and the actual, if there is one."""
     ends = [low, high, prediction, *([] if actual is None else [actual])]
     margin = (max(ends) - min(ends)) * 0.06 or 1.0
     axis = Axis(min(ends) - margin, max(ends) + margin)

@@ -11,7 +11,7 @@ from beacon_core.platform import clock
 
 RECENT = 100
 """Runs shown on the list."""
-# The report brings its own style and pictures, and nothing else; it cannot act in the console's name.
+# The report needs its own inline style and pictures only; the sandbox keeps it from acting as the console.
 REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox"
 
 

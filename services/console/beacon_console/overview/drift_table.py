@@ -31,7 +31,7 @@ class DriftRow(NamedTuple):
 
     @property
     def shown(self) -> bool:
-        """Whether it stands on the front page without being asked for."""
+        """Whether the front page shows it unfolded."""
         return self.key or self.alarm or self.confirmed
 
     @property

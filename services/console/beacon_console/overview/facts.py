@@ -41,8 +41,8 @@ class Overview(NamedTuple):
 
     now: datetime
     inference: InferenceStatus | None
-    inference_asked: bool
-    """Whether inference was asked for its metrics."""
+    inference_configured: bool
+    """Whether an address of inference's metrics is set."""
     versions: list[VersionTraffic]
     current: CurrentVersion | None
     hours: list[HourlyTraffic]
@@ -80,7 +80,7 @@ def gather(
     now: datetime,
     inference: InferenceStatus | None,
     *,
-    inference_asked: bool,
+    inference_configured: bool,
 ) -> Overview:
     """Read everything the front page shows."""
     versions = traffic.versions(connection)
@@ -90,7 +90,7 @@ def gather(
     return Overview(
         now=now,
         inference=inference,
-        inference_asked=inference_asked,
+        inference_configured=inference_configured,
         versions=versions,
         current=traffic.current_version(connection, versions),
         hours=traffic.by_hour(connection, now, DAY_HOURS),

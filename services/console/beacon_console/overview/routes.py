@@ -21,11 +21,11 @@ def add_overview(app: Flask, settings: Settings, product: Product, database: Dat
     def front() -> str:
         window = query_choice("window", windows, MAIN_WINDOW)
         now = clock.now()
-        asked = settings.inference_metrics_url != ""
+        is_configured = settings.inference_metrics_url != ""
         timeout = settings.inference_metrics_timeout_seconds
-        status = inference.fetch_status(settings.inference_metrics_url, timeout) if asked else None
+        status = inference.fetch_status(settings.inference_metrics_url, timeout) if is_configured else None
         with database.connect() as connection:
-            overview = facts.gather(connection, product, now, status, inference_asked=asked)
+            overview = facts.gather(connection, product, now, status, inference_configured=is_configured)
             periods = facts.trend_periods(connection)
             trend = drift_results.score_trend(connection, periods, window)
             errors = drift_results.figure_trend(connection, periods, MAIN_WINDOW, health.ERROR_METRIC)
