@@ -1,4 +1,4 @@
-"""Approve or reject a challenger. Exit 0 written, now or before, 1 refused, 75 try again later."""
+"""Approve or reject a challenger. Exit 0 decided, now or before, 1 refused, 75 try again later."""
 
 import sys
 

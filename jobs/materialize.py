@@ -1,4 +1,4 @@
-"""Bring what is new in the offline store online. Exit 0 done, 1 refused, 75 try again later."""
+"""Copy what is new in the offline store into the online store. Exit 0 done, 1 refused, 75 try again later."""
 
 import sys
 

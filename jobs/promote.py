@@ -1,4 +1,4 @@
-"""Promote what passed the gate, take back what fails, and tell what served when."""
+"""Promote what passed the gate, roll back what fails, and show what served when."""
 
 import sys
 

@@ -1,7 +1,7 @@
 """Install or upgrade Beacon on the cluster of KUBECONFIG: `make deploy`. Needs helm and kubectl; safe to repeat.
 
-Order: what all stand on, the jobs and services, a first model if the registry has none, then inference with it, and
-what watches all. The model of an inference that is installed already is left as it is: changing it is promotion's.
+Order: the platform, the jobs and services, a first model if the registry has none, then inference with it, and the
+monitoring. The model of an inference that is installed already stays: only promotion changes it.
 """
 
 from __future__ import annotations  # it runs on whatever Python 3 the machine has
@@ -32,7 +32,7 @@ RELEASES = (
 IMAGES = {"platform": ("mlflow.image", "retraining"), "monitoring": ("prober.image", "inference")}
 """Where the chart's values name an image of ours, and which; `image` and the release's own elsewhere."""
 DRIVERS = {"inference": "configmap"}
-"""Where Helm keeps a release's history, if not in Secrets: promotion rolls inference's, and may read no Secret."""
+"""Where Helm keeps a release's history, if not in Secrets: promotion reads inference's, and may read no Secret."""
 SECRET = "beacon"  # noqa: S105 - its name
 SECRET_KEYS = ("postgresql-password", "redis-password", "feature-token", "console-token", "api-key")
 POD_SECURITY = "pod-security.kubernetes.io/enforce=restricted"
@@ -68,7 +68,7 @@ class Cluster:
         run(["helm", "dependency", "update", str(CHARTS / name)])
         image, service = IMAGES.get(name, ("image", name))
         file = None if self._values is None else self._values / f"{name}.yaml"
-        # Helm would read a path as a URL, and a comma in it as another file's beginning.
+        # By stdin: Helm would read a path as a URL, and split it at a comma.
         values = file.read_text(encoding="utf-8") if file is not None and file.is_file() else ""
         settings = [
             "--set",
@@ -113,7 +113,7 @@ class Cluster:
 def run(
     command: list[str], given: str | None = None, *, check: bool = True, variables: Mapping[str, str] | None = None
 ) -> str:
-    """Run a program; what it printed. Raises `DeployError` with what it complained about."""
+    """Run a program; returns its output. Raises `DeployError` with its error output."""
     environment = os.environ | (variables or {})
     try:
         done = subprocess.run(  # noqa: S603
@@ -138,7 +138,7 @@ def prepare(cluster: Cluster) -> None:
 
 
 def platform(cluster: Cluster) -> None:
-    """What all stand on; MLflow may go on starting."""
+    """Install the platform and wait for its databases; MLflow may still be starting."""
     cluster.upgrade("platform")
     for name in ("beacon-postgresql", "beacon-redis"):
         if cluster.kubectl("get", "statefulset", name, "-o", "name", "--ignore-not-found"):
@@ -146,7 +146,7 @@ def platform(cluster: Cluster) -> None:
 
 
 def services(cluster: Cluster) -> None:
-    """What inference needs, and what makes its model."""
+    """Install the services that inference needs and the jobs that make its model, and wait for MLflow."""
     for name in RELEASES[1 : RELEASES.index("inference")]:
         cluster.upgrade(name)
     if cluster.kubectl("get", "statefulset", "beacon-mlflow", "-o", "name", "--ignore-not-found"):
@@ -175,7 +175,7 @@ def first_model(cluster: Cluster) -> dict[str, str]:
 
 
 def inference(cluster: Cluster, model: dict[str, str]) -> None:
-    """Inference with its model, what changes it, and every service up."""
+    """Install inference with its model, and promotion, and wait until every service is up."""
     settings = [option for key, value in model.items() for option in ("--set-string", f"model.{key}={value}")]
     cluster.upgrade("inference", *settings, "--wait", "--timeout", "5m")
     cluster.upgrade("promotion")
@@ -183,7 +183,7 @@ def inference(cluster: Cluster, model: dict[str, str]) -> None:
 
 
 def monitoring(cluster: Cluster) -> None:
-    """What watches; the image that it shares with inference is there by now."""
+    """Install the monitoring, after inference, whose image it shares."""
     cluster.upgrade("monitoring", "--wait", "--timeout", "5m")
 
 
@@ -198,7 +198,7 @@ def remove(cluster: Cluster) -> None:
 
 
 def timed(what: str, step: Callable[[], T]) -> T:
-    """Do one step, and say how long it took."""
+    """Run one step, and print how long it took."""
     start = time.monotonic()
     result = step()
     print(f"  {what:<28} {time.monotonic() - start:6.1f} s", flush=True)
@@ -206,7 +206,7 @@ def timed(what: str, step: Callable[[], T]) -> T:
 
 
 def main() -> int:
-    """Deploy or remove; a failure is told with the command that failed."""
+    """Deploy or remove; returns the exit status. A failure prints the command that failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--namespace", default="beacon")
     parser.add_argument("--registry", default="", help="before the images' names, such as registry.example.com/you/")

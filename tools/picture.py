@@ -8,7 +8,7 @@ ROOT = Path(__file__).parents[1]
 PICTURE = ROOT / "docs" / "images" / "system.svg"
 WIDTH, HEIGHT, COLUMN, ROW, MARGIN, TOP = 178, 62, 290, 124, 24, 24
 TIP = 5
-"""What an arrow's line leaves to its head."""
+"""How far an arrow's line ends before its target, so that its head fits."""
 
 
 class Box(NamedTuple):
@@ -122,10 +122,10 @@ def picture() -> str:
     boxes = {box.name: box for box in BOXES}
     width = 2 * MARGIN + max(box.column for box in BOXES) * COLUMN + WIDTH
     height = 2 * TOP + max(box.row for box in BOXES) * ROW + HEIGHT
-    said = "; ".join(f"{arrow.source} to {arrow.target}: {arrow.text}" for arrow in ARROWS)
+    description = "; ".join(f"{arrow.source} to {arrow.target}: {arrow.text}" for arrow in ARROWS)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" role="img">\n'
-        f"<title>The parts of Beacon</title>\n<desc>{escape(said)}.</desc>\n<style>{STYLE}</style>\n"
+        f"<title>The parts of Beacon</title>\n<desc>{escape(description)}.</desc>\n<style>{STYLE}</style>\n"
         f'<defs>{HEAD}<path class="head" d="M0 0L10 5L0 10z"/></marker></defs>\n'
         f'<rect class="ground" width="{width}" height="{height}" rx="12"/>\n'
         + "".join(_arrow(arrow, boxes) for arrow in ARROWS)

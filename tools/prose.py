@@ -42,8 +42,8 @@ def complaints(text: str, words: list[tuple[re.Pattern[str], str]]) -> Iterator[
     read = prose(text)
     for pattern, instead in [*words, (PER, "per")]:
         for match in pattern.finditer(read):
-            said = " ".join(match[0].split())
-            yield read.count("\n", 0, match.start()) + 1, f'"{said}": write {instead}'
+            phrase = " ".join(match[0].split())
+            yield read.count("\n", 0, match.start()) + 1, f'"{phrase}": write {instead}'
 
 
 def texts(root: Path) -> Iterator[tuple[Path, str]]:
@@ -60,7 +60,7 @@ def texts(root: Path) -> Iterator[tuple[Path, str]]:
 
 
 def main() -> int:
-    """Print what to mend; 1 where there is anything."""
+    """Print every complaint; 1 where there is any."""
     words = vocabulary((ROOT / GLOSSARY).read_text(encoding="utf-8"))
     found = [f"{path}:{line}: {why}" for path, text in texts(ROOT) for line, why in sorted(complaints(text, words))]
     print("\n".join([*found, f"{len(found)} words to mend ({GLOSSARY})"] if found else ["prose: nothing to mend"]))

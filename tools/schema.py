@@ -21,10 +21,10 @@ TYPES = {"str": "string", "bool": "boolean", "int": "integer", "float": "number"
 
 
 class Value(NamedTuple):
-    """One key of values.yaml: where, what it means, its default, and the schema that was written for it, if any."""
+    """One key of values.yaml: its path, description and default, and the schema that was written for it, if any."""
 
     path: tuple[str, ...]
-    words: str
+    description: str
     node: yaml.Node
     schema: dict[str, Any] | None
 
@@ -36,7 +36,7 @@ def charts() -> list[Path]:
 
 
 def read(file: Path) -> list[Value]:
-    """Every key with a default, in order; a map is gone into unless a schema was written for it."""
+    """Every key with a default, in order, and the keys of each map that has no schema of its own."""
     text = file.read_text(encoding="utf-8")
     root = yaml.compose(text, Loader=yaml.SafeLoader)
     if not isinstance(root, yaml.MappingNode):
@@ -46,15 +46,15 @@ def read(file: Path) -> list[Value]:
 
 def _values(node: yaml.MappingNode, folder: Path, lines: list[str], path: tuple[str, ...]) -> Iterator[Value]:
     for key, child in node.value:
-        words, schema = _comment(folder, lines, key.start_mark.line)
+        description, schema = _comment(folder, lines, key.start_mark.line)
         here = (*path, key.value)
-        yield Value(here, words, child, schema)
+        yield Value(here, description, child, schema)
         if isinstance(child, yaml.MappingNode) and schema is None:
             yield from _values(child, folder, lines, here)
 
 
 def _comment(folder: Path, lines: list[str], line: int) -> tuple[str, dict[str, Any] | None]:
-    words: list[str] = []
+    comment: list[str] = []
     schema = None
     for above in reversed(lines[:line]):
         text = above.strip()
@@ -65,8 +65,8 @@ def _comment(folder: Path, lines: list[str], line: int) -> tuple[str, dict[str, 
             given = text.removeprefix("schema:").strip()
             schema = json.loads(given if given.startswith("{") else (folder / given).read_text(encoding="utf-8"))
         else:
-            words.insert(0, text)
-    return " ".join(words), schema
+            comment.insert(0, text)
+    return " ".join(comment), schema
 
 
 def schema_of(values: list[Value]) -> dict[str, Any]:
@@ -81,12 +81,12 @@ def schema_of(values: list[Value]) -> dict[str, Any]:
 
 
 def _schema(value: Value) -> dict[str, Any]:
-    told = {"description": value.words} if value.words else {}
+    description = {"description": value.description} if value.description else {}
     if value.schema is not None:
-        return told | value.schema
+        return description | value.schema
     if isinstance(value.node, yaml.MappingNode):
-        return told | {"type": "object", "additionalProperties": False, "properties": {}}
-    return told | {"type": TYPES[value.node.tag.rpartition(":")[2]]}
+        return description | {"type": "object", "additionalProperties": False, "properties": {}}
+    return description | {"type": TYPES[value.node.tag.rpartition(":")[2]]}
 
 
 def table_of(folder: Path, values: list[Value]) -> str:
@@ -98,14 +98,14 @@ def table_of(folder: Path, values: list[Value]) -> str:
         if isinstance(value.node, yaml.MappingNode) and value.schema is None:
             continue
         default = json.dumps(yaml.safe_load(yaml.serialize(value.node)))
-        lines.append(f"| `{'.'.join(value.path)}` | `{default}` | {_words(value, values)} |")
+        lines.append(f"| `{'.'.join(value.path)}` | `{default}` | {_description(value, values)} |")
     return "\n".join(lines) + "\n"
 
 
-def _words(value: Value, values: list[Value]) -> str:
-    """The words of a value; those of the maps that it is in come first."""
-    above = [other.words for other in values if other.path == value.path[: len(other.path)] and other.words]
-    return " ".join(above)
+def _description(value: Value, values: list[Value]) -> str:
+    """The description of a value, after those of the maps that hold it."""
+    holders = [other for other in values if other.path == value.path[: len(other.path)]]
+    return " ".join(other.description for other in holders if other.description)
 
 
 def files_of(folder: Path) -> dict[Path, str]:

@@ -1,4 +1,4 @@
-"""Draw docs/images/console-*.png anew, over a made-up month of traffic: `make screenshots` (needs Chromium)."""
+"""Take docs/images/console-*.png, of a simulated month of traffic: `make screenshots` (needs Chromium)."""
 
 import contextlib
 import os

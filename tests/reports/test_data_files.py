@@ -313,7 +313,7 @@ def test_the_command_says_the_same_in_one_line(
     )
     if said is None:
         assert (done.returncode, done.stderr) == (0, "")
-        assert f"{ROWS} rows looked at, no rule broken" in done.stdout
+        assert f"{ROWS} rows checked, no rule broken" in done.stdout
         return
     assert done.returncode == 65
     assert done.stderr.startswith(f"data: {said}")

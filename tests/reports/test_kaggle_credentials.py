@@ -41,7 +41,7 @@ def test_what_will_not_do_stops_in_one_line_before_anything_is_fetched(
     with pytest.raises(FetchRefusedError) as refused:
         fetch(Settings(home=tmp_path), product, folder, lambda _: None, given)
     said = str(refused.value)
-    assert said.startswith("Kaggle's credentials will not do: ")
+    assert said.startswith("Kaggle's credentials cannot be used: ")
     assert BAD[name].said in said
     assert refused.value.exit_status == REFUSED
     assert len(said.splitlines()) == 1

@@ -45,7 +45,7 @@ def test_it_is_refused_in_one_line(home: Path, name: str) -> None:
     assert len(lines) == 1, lines
     message = json.loads(lines[0])["message"] if lines[0].startswith("{") else lines[0]
     assert f"The database {home / 'beacon.db'} has the schema {OLD}, which this revision of Beacon does" in message
-    assert message.endswith(f"or start anew: move the folder {home} away.")
+    assert message.endswith(f"or start over: move the folder {home} away.")
     engine = open_store(f"sqlite:///{home / 'beacon.db'}")
     with engine.connect() as connection:
         assert connection.scalar(text("SELECT version_num FROM alembic_version")) == OLD

@@ -38,7 +38,7 @@ def document(board: Dashboard) -> dict[str, Any]:
 
 
 def write(folder: Path) -> None:
-    """Write them; one that is no longer made goes."""
+    """Write every dashboard into `folder`, and remove the files of dashboards that no longer exist."""
     folder.mkdir(exist_ok=True)
     made = texts()
     for file in folder.glob("*.json"):

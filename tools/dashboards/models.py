@@ -1,4 +1,4 @@
-"""What the model does: its answers and errors, the drift of what it is asked."""
+"""What the model does: its predictions and errors, and the drift of its inputs."""
 
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
@@ -86,7 +86,7 @@ def model(product: Product) -> Dashboard:
         time_series("R²", "none", realised("r2")),
         time_series("Estimated error, before the actuals", "none", realised("estimated_error")),
     )
-    too_little = "Actual less prediction: above 0, the model says too little."
+    too_little = "Actual less prediction: above 0, the model predicts too little."
     large = f"Residuals above {product.policy.quality.large_residual:g} {unit}"
     residuals = (
         time_series(f"Mean residual ({unit})", "none", realised("bias"), note=too_little),

@@ -1,4 +1,4 @@
-"""Panels and dashboards by Grafana's own SDK, as all of ours look; what the SDK has by default is not said again."""
+"""Panels and dashboards by Grafana's SDK, in one common look; the SDK's defaults are not repeated."""
 
 from collections.abc import Mapping, Sequence
 from typing import TypeVar

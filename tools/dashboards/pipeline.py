@@ -81,7 +81,7 @@ def promotion() -> Dashboard:
 
 
 def _gate() -> tuple[Panel, ...]:
-    """What the gate said last; both who looks at the pipeline and who looks at promotions ask it."""
+    """The gate's newest verdict, on the dashboard of jobs and on that of promotions."""
     checks = by("check", "beacon_gate_verdict", of="min")
     return (
         time_series("Newest verdict of the gate", "none", by("outcome", "beacon_gate_outcome")),

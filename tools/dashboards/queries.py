@@ -52,7 +52,7 @@ def rate(counter: str, legend: str) -> tuple[str, str]:
 
 
 def limit(name: str) -> str:
-    """A limit of product.yaml."""
+    """A limit of policy.yaml, which a service exports as `beacon_threshold`."""
     return f'max(beacon_threshold{{name="{name}"}})'
 
 
@@ -69,7 +69,7 @@ def quantiles(metric: str, *shares: float, labels: str = "", by: str = "") -> li
 
 
 def buckets(metric: str, labels: str = "") -> tuple[str, str]:
-    """What each bucket of a histogram got."""
+    """How many observations each bucket of a histogram got."""
     return f"sum by (le) (increase({metric}_bucket{{{labels}}}{RATE}))", "{{le}}"
 
 

@@ -35,7 +35,7 @@ def service() -> Dashboard:
     now = (
         stat("Availability, 30 days", SHARE, f"1 - {lost}", (None, BAD), (0.99, SO_SO), (0.995, GOOD)),
         stat("Error budget left, 30 days", SHARE, f"1 - ({lost}) / ({budget})", (None, BAD), (0.2, SO_SO), (0.5, GOOD)),
-        stat("Predictions asked for", PER_SECOND, f"sum(rate({ASKED}{RATE}))"),
+        stat("Prediction requests", PER_SECOND, f"sum(rate({ASKED}{RATE}))"),
         stat("99 % answered within", SECONDS, quantiles(DURATION, 0.99, labels=PREDICT)[0][0]),
         stat("Probes that succeed", SHARE, "avg(probe_success)", (None, BAD), (1, GOOD)),
         stat("Alerts that fire", "none", firing, (None, GOOD), (1, BAD)),

@@ -1,4 +1,4 @@
-"""`python -m beacon_console`: show the console until told to stop."""
+"""`python -m beacon_console`: serve the console until SIGTERM."""
 
 import sys
 from typing import Any

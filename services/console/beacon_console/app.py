@@ -1,4 +1,4 @@
-"""Builds the console out of its parts."""
+"""Builds the console from its parts."""
 
 import asyncio
 import contextlib

@@ -15,7 +15,7 @@ WIDTH = 600
 
 
 class ChartPoint(NamedTuple):
-    """One point on a chart: `at` from 0 (left) to 1, `value` or None where nothing is known, `title` for hovering."""
+    """One point on a chart: `at` from 0 (left) to 1, `value` or None where it is missing, `title` for hovering."""
 
     at: float
     value: float | None

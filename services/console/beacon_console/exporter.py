@@ -10,7 +10,7 @@ from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
 from beacon_console.overview.health import JOB_PERIODS
-from beacon_core.data import actuals, drift_history, job_runs, ledger, retrain_requests, verdicts
+from beacon_core.data import actuals, drift_results, job_runs, ledger, retrain_requests, verdicts
 from beacon_core.data.approvals import PASS
 from beacon_core.data.client import DatabaseClient
 from beacon_core.data.database import Connection, DatabaseUnavailableError
@@ -48,9 +48,9 @@ class StoreCollector(Collector):
 
 
 def _drift(connection: Connection) -> list[Family]:
-    newest = drift_history.newest_run(connection)
-    results = [] if newest is None else drift_history.results_of(connection, newest.period)
-    figures = [] if newest is None else drift_history.figures_of(connection, newest.period)
+    newest = drift_results.newest_run(connection)
+    results = [] if newest is None else drift_results.results_of(connection, newest.period)
+    figures = [] if newest is None else drift_results.figures_of(connection, newest.period)
     places = [((result.kind, result.feature, result.effect, result.window), result) for result in results]
     errors = [((figure.metric, figure.window, figure.segment), figure) for figure in figures]
     return [

@@ -4,6 +4,7 @@ from typing import Any
 
 from flask import request
 
+from beacon_core.data.drift_results import window_name
 from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.product import Product
 
@@ -12,7 +13,7 @@ MAIN_WINDOW = "7d"
 
 def windows_of(product: Product) -> tuple[str, ...]:
     """Name the drift windows as the store does."""
-    return tuple(f"{days}d" for days in product.policy.drift.windows_days)
+    return tuple(window_name(days) for days in product.policy.drift.windows_days)
 
 
 def found_or_404(found: Any, sentence: str, code: str = "not_found") -> Any:

@@ -8,7 +8,7 @@ from markupsafe import Markup
 from beacon_console import charts
 from beacon_console.charts import Axis, ChartPoint
 from beacon_console.formats import number
-from beacon_core.data.drift_history import PerformanceFigure
+from beacon_core.data.drift_results import PerformanceFigure
 from beacon_core.data.traffic import HourlyTraffic
 from beacon_core.domain.times import read_time
 
@@ -59,7 +59,7 @@ def trend(scores: Sequence[float | None], limit: float | None, name: str) -> Mar
 
 
 def interval(low: float, prediction: float, high: float, actual: float | None, unit: str) -> Markup:
-    """A prediction within its interval, and the actual wherever it came to lie."""
+    """A prediction within its interval, and the actual, if there is one."""
     ends = [low, high, prediction, *([] if actual is None else [actual])]
     margin = (max(ends) - min(ends)) * 0.06 or 1.0
     axis = Axis(min(ends) - margin, max(ends) + margin)

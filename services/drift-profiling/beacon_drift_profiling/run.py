@@ -45,7 +45,7 @@ class Outcome(msgspec.Struct, frozen=True):
 def run_drift(
     settings: Settings, product: Product, engine: Engine, now: datetime, shard: Shard, per_segment: bool = False
 ) -> Outcome:
-    """RunResults once; raises `BusyError` when the same is under way.
+    """Profile, compare and store once; raises `BusyError` while the same run is at work.
 
     Safe to repeat and to kill: the next run completes it.
     """
@@ -155,9 +155,9 @@ def _summary(
 def _store(settings: Settings, product: Product, engine: Engine, run: RunResults) -> trigger.RequestOutcome:
     """Write everything in one transaction, then the files of a laptop."""
     with engine.begin() as connection:
-        windows = [f"{days}d" for days in product.policy.drift.windows_days]
+        windows = [drift_results.window_name(days) for days in product.policy.drift.windows_days]
         trends = {
-            window: drift_results.score_trends(connection, run.period, run.serving or "", window, TREND_RUNS)
+            window: drift_results.effect_trends(connection, run.period, run.serving or "", window, TREND_RUNS)
             for window in windows
         }
         request = trigger.request_retraining(connection, product, run.serving or "", run.alarms, run.created_at)
@@ -168,20 +168,20 @@ def _store(settings: Settings, product: Product, engine: Engine, run: RunResults
     name = run.period.replace(":", "").replace("+0000", "Z")
     for suffix, content in ((".json", msgspec.json.format(msgspec.json.encode(run)).decode()), (".html", page)):
         for stem in (name, "latest"):
-            # The store has the same, and keeps it.
+            # Not durable: the store keeps the same report.
             write_atomically(folder / f"{stem}{suffix}", content.encode(), durable=False)
     return request
 
 
 def _start_jobs(settings: Settings, engine: Engine) -> None:
-    """On a cluster, start the Job of every request that nobody has taken; a request stays if the API is down."""
+    """On a cluster, start the Job of every request that no run has taken; a request stays if the API is down."""
     if not settings.retrain_cronjob or not is_pod():
         return
     with engine.connect() as connection:
         causes = trigger.waiting_causes(connection)
     if not causes:
         return
-    # Only who starts a Job pays for the cluster's client.
+    # Only a run that starts a Job loads the cluster's client.
     from beacon_core.platform.kubernetes import pod_access  # noqa: PLC0415
     from beacon_drift_profiling.retraining_requests.cluster import start_job  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""`python -m beacon_feature_serving`: serve features until told to stop."""
+"""`python -m beacon_feature_serving`: serve features until SIGTERM."""
 
 import os
 import sys

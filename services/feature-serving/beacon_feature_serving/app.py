@@ -1,4 +1,4 @@
-"""Puts feature serving together: one line per part, in the order in which they are needed."""
+"""Builds feature serving from its parts, in the order in which they are needed."""
 
 import asyncio
 import contextlib
@@ -22,7 +22,7 @@ from beacon_feature_serving.writing.writer import Writer
 
 
 def create(settings: Settings) -> Application:
-    """Build the ASGI application; nothing is read or started before gunicorn's worker asks for it."""
+    """Build the ASGI application; nothing is read or started before gunicorn's worker starts it."""
     collectors = CollectorRegistry()
     for collector in (PROCESS_COLLECTOR, PLATFORM_COLLECTOR, GC_COLLECTOR):
         collectors.register(collector)

@@ -1,4 +1,4 @@
-"""Rows of the online store as the service passes them on: decoded values, and Feast's statuses of those not there."""
+"""Rows of the online store as the service returns them: decoded values, and Feast's statuses for missing ones."""
 
 import struct
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ _double = struct.Struct("<d").unpack_from
 
 
 class UnavailableValue:
-    """Stands in a row for a value that is not there, and holds the status that says why."""
+    """Stands in a row for a missing value, with the status that says why."""
 
     __slots__ = ("status",)
 

@@ -20,7 +20,7 @@ Moment = tuple[int, datetime]  # an entity at a time
 
 
 class Skew(msgspec.Struct, frozen=True):
-    """The replayed predictions, how many of them differ, their share, and by feature how often it was to blame."""
+    """The replayed predictions, how many of them differ, their share, and by feature how often it differed."""
 
     predictions: int
     unequal: int
@@ -31,28 +31,28 @@ class Skew(msgspec.Struct, frozen=True):
 def measure_skew(settings: Settings, product: Product, engine: Engine, since: datetime, until: datetime) -> Skew:
     """Replay the predictions of [since, until) that used stored features. Equal means equal: no tolerance."""
     replayed = unequal = 0
-    blame: Counter[str] = Counter()
+    differing: Counter[str] = Counter()
     with engine.connect() as connection:
         for batch in _batches(product, connection, since, until):
             known = _known(settings, product, batch)
             for row in batch:
                 joined = known.get((int(row.entity), row.time), {})
                 wrong = [name for name in _of_store(row, product) if row.features.get(name) != joined.get(name)]
-                blame.update(wrong)
+                differing.update(wrong)
                 unequal += bool(wrong)
             replayed += len(batch)
-    return Skew(replayed, unequal, unequal / replayed if replayed else 0.0, dict(blame.most_common()))
+    return Skew(replayed, unequal, unequal / replayed if replayed else 0.0, dict(differing.most_common()))
 
 
 def _batches(product: Product, connection: Connection, since: datetime, until: datetime) -> Iterator[list[StoreLookup]]:
     for batch in stream_lookups(connection, since, until, BATCH):
-        # Where the request gave every value, the store was asked in vain.
+        # Where the request had every value, no value came from the store.
         if used := [row for row in batch if _of_store(row, product)]:
             yield used
 
 
 def _of_store(row: StoreLookup, product: Product) -> list[str]:
-    """Name the features that were left to the store: those that came from it, and those that it did not have."""
+    """Name the features that the request lacked: those that came from the store, and those that it did not have."""
     return [name for name in product.feature_names if name in row.from_store or row.features.get(name) is None]
 
 

@@ -1,6 +1,6 @@
-"""The Flask half, which writes, with errors in Feast's shape; and health, which is no part of it.
+"""The Flask app of the write routes, with errors in Feast's shape, and the health routes outside it.
 
-Writes may wait for each other and for a store; health is answered by the event loop, so that they cannot hold it up.
+Writes may wait for each other and for a store; the event loop answers health, so that they cannot block it.
 """
 
 from flask import Flask
@@ -18,7 +18,7 @@ from beacon_feature_serving.writing.writer import Writer
 
 
 def health_routes(registry: FeatureRegistry) -> list[Route]:
-    """Liveness, and readiness as Feast has it: the status says it all.
+    """Liveness, and readiness by status alone, as Feast has it.
 
     The online store is no part of either: its failure is an error of each request.
     """
@@ -33,7 +33,7 @@ def health_routes(registry: FeatureRegistry) -> list[Route]:
 
 
 def create_web(settings: Settings, writer: Writer, materializer: Materializer) -> Flask:
-    """Make the Flask half of feature serving."""
+    """Make the Flask app of feature serving."""
     app = create_flask("beacon_feature_serving")
     app.register_error_handler(BeaconError, _feast_error)
     add_write_routes(app, settings, writer, materializer)

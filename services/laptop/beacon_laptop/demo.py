@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 from tqdm import tqdm
 
-from beacon_core.data import drift_history, ledger, retrain_requests, traffic
+from beacon_core.data import drift_results, ledger, retrain_requests, traffic
 from beacon_core.data.client import DatabaseClient
 from beacon_core.data.database import DatabaseUnavailableError
 from beacon_core.domain import ledger_entries
@@ -122,7 +122,7 @@ class Demo:
         bar.set_postfix_str("drift")
         self.run(self.drift)
         with self.database.connect() as connection:
-            run = drift_history.newest_run(connection)
+            run = drift_results.newest_run(connection)
             waiting = retrain_requests.newest(connection, 1, retrain_requests.WAITING)
         state = "" if run is None else run.state
         if state != self.state:

@@ -172,7 +172,7 @@ def test_a_rollback_amid_another_models_trial_rolls_back_what_users_were_answere
         assert words in done.text
     ends = [(row.after.version, row.outcome, row.message) for row in laptop.rows() if row.step == "end"]
     assert ends[1:] == [
-        ("3", "kept", "ada asked for a rollback meanwhile"),
+        ("3", "kept", "ada requested a rollback meanwhile"),
         ("1", "rolled_back", "prices look odd"),
     ]
     # Judged against the model that was rolled back, it is not promoted automatically.

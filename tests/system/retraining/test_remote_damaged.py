@@ -187,13 +187,13 @@ def test_a_pull_names_the_file_and_a_push_puts_it_right(name: str, pair: Pair) -
     with pytest.raises(DamagedError) as refused:
         pair.pull()
     said = str(refused.value)
-    assert said.startswith(f"{pair.there.dvc_address}: does not have ")
+    assert said.startswith(f"{pair.there.dvc_address}: has no intact copy of ")
     assert [file for file in files if file not in said] == []
     assert len(said.splitlines()) == 1
     assert refused.value.exit_status == BAD_DATA
     pair.assert_untouched()
     told = remote.push(pair.here, pair.source)
-    _, _, mended = told.partition("; what was missing or damaged there is whole again: ")
+    _, _, mended = told.partition("; repaired what was missing or damaged there: ")
     assert mended.endswith("and 1 more") if name == "all" else not [file for file in files if file not in mended]
     assert pair.pull()
     pair.assert_equal()
@@ -209,7 +209,7 @@ def test_a_pull_names_the_file_and_a_push_puts_it_right(name: str, pair: Pair) -
 )
 def test_a_lock_that_is_not_whole_is_named_and_put_right(content: bytes, pair: Pair) -> None:
     pair.system.pipe_file(f"{pair.place}/{LOCK}", content)
-    with pytest.raises(DamagedError, match=r"dvc\.lock: is not whole"):
+    with pytest.raises(DamagedError, match=r"dvc\.lock: is damaged"):
         pair.pull()
     pair.assert_untouched()
     remote.push(pair.here, pair.source)

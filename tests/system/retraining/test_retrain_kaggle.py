@@ -55,7 +55,7 @@ REFUSED = [
     ("401", Answer(b"no", 401), FetchRefusedError, "altavish/boston-housing-dataset: 401"),
     ("403", Answer(b"no", 403), FetchRefusedError, "altavish/boston-housing-dataset: 403"),
     ("404", Answer(b"no", 404), FetchRefusedError, "altavish/boston-housing-dataset: 404"),
-    ("429 for an hour", Answer(b"", 429, {"Retry-After": "3600"}), FetchError, "it asks to wait 3600 s"),
+    ("429 for an hour", Answer(b"", 429, {"Retry-After": "3600"}), FetchError, "Retry-After is 3600 s"),
     ("cut at half", Answer(WHOLE[: len(WHOLE) // 2]), FetchError, "is not a whole zip file"),
     ("wrong bytes", Answer(spoilt(zipped("HousingData.csv", SAMPLE, 0))), FetchError, "HousingData.csv is damaged"),
     ("wrong bytes, packed", Answer(spoilt(WHOLE)), FetchError, "is not a whole zip file|is damaged"),

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from beacon_console.overview.facts import one_per_run
-from beacon_core.data.drift_history import PerformanceFigure
+from beacon_core.data.drift_results import PerformanceFigure
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 

@@ -125,7 +125,7 @@ def test_no_query_of_the_front_page_reads_the_whole_log(engine, product):
         engine, "before_cursor_execute", lambda _c, _k, statement, values, *_: asked.append((statement, values))
     )
     with engine.connect() as connection:
-        facts.gather(connection, product, datetime.now(UTC), None, inference_asked=False)
+        facts.gather(connection, product, datetime.now(UTC), None, inference_configured=False)
         about = [(statement, values) for statement, values in asked if "predictions" in statement]
         plans = [
             step[-1]

@@ -39,7 +39,7 @@ def test_a_schema_that_is_not_known_is_refused_in_one_line_and_left_as_it_is(eng
     folder = Path(engine.url.database).parent
     assert str(refused.value) == (
         f"The database {folder / 'beacon.db'} has the schema {schema}, which this revision of Beacon does not know. "
-        f"Run the revision that wrote it, or start anew: move the folder {folder} away."
+        f"Run the revision that wrote it, or start over: move the folder {folder} away."
     )
     with engine.connect() as connection:
         assert connection.scalar(text("SELECT version_num FROM alembic_version")) == schema

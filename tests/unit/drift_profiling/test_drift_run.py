@@ -37,8 +37,8 @@ def test_a_shift_is_an_alarm_at_once_and_confirmed_by_the_second_run_then_asks_o
     assert second.run.state == drift_results.DRIFT
     assert [alarm.about for alarm in second.run.alarms] == ["drift:LSTAT"]
     assert "LSTAT" in second.run.messages[0]
-    assert second.request.why == "asked"
-    assert third.request.why == "asked before"
+    assert second.request.why == "requested"
+    assert third.request.why == "requested before"
 
 
 def test_a_rerun_changes_nothing(world: World) -> None:

@@ -98,8 +98,12 @@ def test_every_other_change_is_named_with_its_place() -> None:
     more = cluster.other_changes(documents(manifest(OLD)), documents(manifest(NEW, replicas=3)))
     assert more == ["Deployment beacon-inference: spec.replicas"]
     both = documents(manifest(NEW, Release(NEW)))
-    assert cluster.other_changes(documents(manifest(OLD)), both) == ["Deployment beacon-inference-canary would come"]
-    assert cluster.other_changes(both, documents(manifest(OLD))) == ["Deployment beacon-inference-canary would go"]
+    assert cluster.other_changes(documents(manifest(OLD)), both) == [
+        "Deployment beacon-inference-canary would be added"
+    ]
+    assert cluster.other_changes(both, documents(manifest(OLD))) == [
+        "Deployment beacon-inference-canary would be removed"
+    ]
     changed = documents(manifest(NEW))
     changed["Deployment", "beacon-inference"]["spec"]["template"]["spec"]["containers"] = [{"image": "x"}]
     found = cluster.other_changes(documents(manifest(OLD)), changed)

@@ -127,7 +127,7 @@ def test_while_no_user_saw_the_candidate_it_is_the_model_in_service_that_is_gone
     assert place.released.model.version == "1"
     assert "the trial of version 3, which no user saw, was ended" in told
     assert ends(engine)[1:] == [
-        ("promote", "kept", "by_hand", "ada asked for a rollback meanwhile"),
+        ("promote", "kept", "by_hand", "ada requested a rollback meanwhile"),
         ("roll_back", "rolled_back", "by_hand", "prices look odd"),
     ]
     assert decisions(engine) == {"2": ("rejected", "ada", "prices look odd")}
@@ -141,7 +141,7 @@ def test_a_candidate_that_answers_users_is_the_one_that_is_gone_back_from(
     ended = job.roll_back("ada", "prices look odd")
     assert (trial.over().outcome, trial.over().reason) == ("rolled_back", "by_hand")
     assert ended.message == (
-        "version 3 answers nobody any more, version 2 serves; to roll that one back, too, ask again"
+        "version 3 answers nobody any more, version 2 serves; to roll that one back, too, repeat the command"
     )
     assert place.released.model.version == "2"
     assert decisions(engine) == {"3": ("rejected", "ada", "prices look odd")}

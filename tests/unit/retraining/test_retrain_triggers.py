@@ -133,14 +133,14 @@ def test_within_the_pause_nothing_is_done_and_a_request_waits(
         pass
     said: list[str] = []
     assert retrain(settings, product, TrainSettings(), RetrainOptions(trigger), said.append) is None
-    assert "the pause after the last retraining goes on for" in said[0]
+    assert "the cooldown after the last retraining ends in" in said[0]
     assert states(engine) == {"a": ("waiting", None)}
 
 
 def test_without_a_request_nothing_is_done(engine: Engine, settings: Settings, product: Product) -> None:
     said: list[str] = []
     assert retrain(settings, product, TrainSettings(), RetrainOptions(triggers.REQUESTS), said.append) is None
-    assert said == ["nobody has asked for a retraining"]
+    assert said == ["there is no request to retrain"]
 
 
 def test_one_run_at_a_time_and_a_killed_one_holds_nothing(engine: Engine, settings: Settings, product: Product) -> None:

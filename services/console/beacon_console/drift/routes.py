@@ -3,7 +3,7 @@
 from flask import Flask, Response, render_template
 
 from beacon_console.parameters import MAIN_WINDOW, found_or_404, query_choice, windows_of
-from beacon_core.data import drift_history
+from beacon_core.data import drift_results
 from beacon_core.data.client import DatabaseClient
 from beacon_core.data.drift_results import DriftResult
 from beacon_core.domain.product import Product
@@ -11,7 +11,7 @@ from beacon_core.platform import clock
 
 RECENT = 100
 """Runs shown on the list."""
-# The report brings its own style and pictures, and nothing else; it cannot act in the console's name.
+# The report needs its own inline style and pictures only; the sandbox keeps it from acting as the console.
 REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox"
 
 
@@ -22,17 +22,17 @@ def add_drift(app: Flask, product: Product, database: DatabaseClient) -> None:
     @app.get("/drift")
     def drift_runs() -> str:
         with database.connect() as connection:
-            runs = drift_history.newest_runs(connection, RECENT)
+            runs = drift_results.newest_runs(connection, RECENT)
         return render_template("drift_runs.html", runs=runs, now=clock.now())
 
     @app.get("/drift/<period>")
     def drift_run(period: str) -> str:
         window = query_choice("window", windows, MAIN_WINDOW)
         with database.connect() as connection:
-            run = found_or_404(drift_history.run_of(connection, period), f"There is no drift run {period[:64]}.")
-            results = drift_history.results_of(connection, period)
-            figures = drift_history.figures_of(connection, period)
-            has_report = drift_history.report_of(connection, period) is not None
+            run = found_or_404(drift_results.run_of(connection, period), f"There is no drift run {period[:64]}.")
+            results = drift_results.results_of(connection, period)
+            figures = drift_results.figures_of(connection, period)
+            has_report = drift_results.report_of(connection, period) is not None
         return render_template(
             "drift_run.html",
             now=clock.now(),
@@ -47,7 +47,7 @@ def add_drift(app: Flask, product: Product, database: DatabaseClient) -> None:
     @app.get("/drift/<period>/report")
     def drift_report(period: str) -> Response:
         with database.connect() as connection:
-            found = drift_history.report_of(connection, period)
+            found = drift_results.report_of(connection, period)
         report = found_or_404(found, f"There is no report of a drift run {period[:64]}; old ones are not kept.")
         response = Response(report, content_type="text/html; charset=utf-8")
         response.headers["Content-Security-Policy"] = REPORT_POLICY

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from beacon_console.overview.facts import Overview
-from beacon_core.data.drift_history import ScoreTrend
-from beacon_core.data.drift_results import DriftResult
+from beacon_core.data.drift_results import DriftResult, ScoreTrend
 from beacon_core.domain.product import Product
 
 MAIN_EFFECT = "hellinger"
@@ -32,7 +31,7 @@ class DriftRow(NamedTuple):
 
     @property
     def shown(self) -> bool:
-        """Whether it stands on the front page without being asked for."""
+        """Whether the front page shows it unfolded."""
         return self.key or self.alarm or self.confirmed
 
     @property

@@ -6,10 +6,9 @@ from typing import NamedTuple, TypeVar
 
 from beacon_console.models.approvals import verdicts_that_wait
 from beacon_console.overview.inference import InferenceStatus
-from beacon_core.data import drift_history, job_runs, ledger, retrain_requests, traffic, verdicts
+from beacon_core.data import drift_results, job_runs, ledger, retrain_requests, traffic, verdicts
 from beacon_core.data.database import Connection
-from beacon_core.data.drift_history import PerformanceFigure
-from beacon_core.data.drift_results import DriftResult, DriftRun
+from beacon_core.data.drift_results import DriftResult, DriftRun, PerformanceFigure
 from beacon_core.data.job_runs import JobStatus
 from beacon_core.data.retrain_requests import RetrainRequest
 from beacon_core.data.traffic import CurrentVersion, HourlyTraffic, VersionTraffic
@@ -42,8 +41,8 @@ class Overview(NamedTuple):
 
     now: datetime
     inference: InferenceStatus | None
-    inference_asked: bool
-    """Whether inference was asked for its metrics."""
+    inference_configured: bool
+    """Whether an address of inference's metrics is set."""
     versions: list[VersionTraffic]
     current: CurrentVersion | None
     hours: list[HourlyTraffic]
@@ -81,17 +80,17 @@ def gather(
     now: datetime,
     inference: InferenceStatus | None,
     *,
-    inference_asked: bool,
+    inference_configured: bool,
 ) -> Overview:
     """Read everything the front page shows."""
     versions = traffic.versions(connection)
-    run = drift_history.newest_run(connection)
+    run = drift_results.newest_run(connection)
     newest_verdicts = verdicts.history(connection, product.name, RECENT)
     since = now - timedelta(hours=DAY_HOURS)
     return Overview(
         now=now,
         inference=inference,
-        inference_asked=inference_asked,
+        inference_configured=inference_configured,
         versions=versions,
         current=traffic.current_version(connection, versions),
         hours=traffic.by_hour(connection, now, DAY_HOURS),
@@ -99,8 +98,8 @@ def gather(
             traffic.newest_latencies(connection, since, NEWEST_LATENCIES), product.policy.serving.latency_slo_seconds
         ),
         run=run,
-        results=[] if run is None else drift_history.results_of(connection, run.period),
-        figures=[] if run is None else drift_history.figures_of(connection, run.period),
+        results=[] if run is None else drift_results.results_of(connection, run.period),
+        figures=[] if run is None else drift_results.figures_of(connection, run.period),
         jobs=job_runs.statuses(connection),
         waiting=verdicts_that_wait(connection, product, newest_verdicts),
         verdicts=newest_verdicts,
@@ -125,7 +124,7 @@ def _quantile(ascending: Sequence[float], share: float) -> float:
 
 def trend_periods(connection: Connection) -> list[str]:
     """Choose at most `TREND_POINTS` runs of the newest month, evenly spread, the oldest first and the newest last."""
-    newest_first = drift_history.newest_periods(connection, TREND_RUNS)
+    newest_first = drift_results.newest_periods(connection, TREND_RUNS)
     step = max(-(-len(newest_first) // TREND_POINTS), 1)
     return list(reversed(newest_first[::step]))
 

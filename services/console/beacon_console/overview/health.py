@@ -35,7 +35,7 @@ def find_issues(overview: Overview, product: Product) -> list[HealthIssue]:
 def _serving_issues(overview: Overview, product: Product) -> list[HealthIssue]:
     inference, latency = overview.inference, overview.latency
     issues = []
-    if overview.inference_asked and inference is None:
+    if overview.inference_configured and inference is None:
         issues.append(HealthIssue("inference does not answer", "#traffic"))
     if inference is not None and inference.version is None:
         issues.append(HealthIssue("no model is in service", "#model"))
@@ -95,7 +95,7 @@ def _age(job: JobStatus, now: datetime) -> float:
 
 
 def summary(overview: Overview) -> str:
-    """Say in one line what goes on, whether or not the product is healthy."""
+    """Describe the state in one line, whether or not the product is healthy."""
     parts = [f"Model {overview.model} serves" if overview.model else "No model is known to serve"]
     parts.append(f"{number(overview.last_day)} predictions in the last 24 hours")
     if overview.latency is not None:

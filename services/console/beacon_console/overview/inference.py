@@ -40,7 +40,7 @@ def fetch_status(address: str, timeout_seconds: float) -> InferenceStatus | None
 
 
 def parse(text: str) -> InferenceStatus:
-    """Read an exposition; raises ValueError when it is none."""
+    """Read a text in Prometheus' exposition format; raises ValueError for another text."""
     families = {family.name: family for family in text_string_to_metric_families(text)}
     models = {
         sample.labels["role"]: sample.labels["model_version"] for sample in _samples(families, "beacon_model_info")

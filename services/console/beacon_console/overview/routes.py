@@ -5,9 +5,9 @@ from flask import Flask, render_template
 from beacon_console.overview import facts, health, inference
 from beacon_console.overview.drift_table import drift_rows
 from beacon_console.parameters import MAIN_WINDOW, query_choice, windows_of
-from beacon_core.data import drift_history
+from beacon_core.data import drift_results
 from beacon_core.data.client import DatabaseClient
-from beacon_core.data.drift_history import PerformanceFigure
+from beacon_core.data.drift_results import PerformanceFigure
 from beacon_core.domain.product import Product
 from beacon_core.platform import clock
 from beacon_core.platform.settings import Settings
@@ -21,14 +21,14 @@ def add_overview(app: Flask, settings: Settings, product: Product, database: Dat
     def front() -> str:
         window = query_choice("window", windows, MAIN_WINDOW)
         now = clock.now()
-        asked = settings.inference_metrics_url != ""
+        is_configured = settings.inference_metrics_url != ""
         timeout = settings.inference_metrics_timeout_seconds
-        status = inference.fetch_status(settings.inference_metrics_url, timeout) if asked else None
+        status = inference.fetch_status(settings.inference_metrics_url, timeout) if is_configured else None
         with database.connect() as connection:
-            overview = facts.gather(connection, product, now, status, inference_asked=asked)
+            overview = facts.gather(connection, product, now, status, inference_configured=is_configured)
             periods = facts.trend_periods(connection)
-            trend = drift_history.score_trend(connection, periods, window)
-            errors = drift_history.figure_trend(connection, periods, MAIN_WINDOW, health.ERROR_METRIC)
+            trend = drift_results.score_trend(connection, periods, window)
+            errors = drift_results.figure_trend(connection, periods, MAIN_WINDOW, health.ERROR_METRIC)
         return render_template(
             "front.html",
             now=now,

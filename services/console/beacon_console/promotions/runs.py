@@ -46,7 +46,7 @@ class PromotionRun(NamedTuple):
 
 
 class ServedAt(NamedTuple):
-    """What may have answered at a moment, the row in force then, and the row that had brought it about."""
+    """What may have answered at a moment: the row in force then, and the row since which that served."""
 
     moment: datetime
     entry: Entry | None
@@ -62,7 +62,7 @@ def group_runs(rows: list[Entry]) -> list[PromotionRun]:
 
 
 def parse_moment(text: str) -> datetime | None:
-    """The time that somebody asked about, UTC where it has no zone; BeaconError 422 for what is no time."""
+    """The time of the query, UTC where it has no zone; None for an empty text, BeaconError 422 for no time."""
     if not text:
         return None
     try:

@@ -1,4 +1,4 @@
-"""Bring the packages that the release file pins to BEACON_HOME/models. Exit 0 done, 1 refused, 75 try again later."""
+"""Download the packages that the release file pins to BEACON_HOME/models. Exit 0 done, 1 refused, 75 try again."""
 
 import argparse
 import time

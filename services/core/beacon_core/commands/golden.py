@@ -1,4 +1,4 @@
-"""Ask a served model its own golden requests. Exit 0 every answer is right, 1 one is wrong, 75 nobody answers."""
+"""Send a served model its golden requests. Exit 0 every answer is right, 1 one is wrong, 75 nothing answers."""
 
 import argparse
 

@@ -1,1 +1,1 @@
-"""Queries of the store that more than one service asks: one home for each."""
+"""All SQL of the project: tables, migrations and queries, each in one place."""

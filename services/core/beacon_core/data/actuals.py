@@ -1,12 +1,12 @@
-"""Which actual belongs to a prediction: one rule for all who ask.
+"""Which actual belongs to a prediction: one rule for every service.
 
 An actual sent for the prediction's id counts; of several the newest row, since a correction is a later row. Without
-one an actual of the prediction's entity counts. It belongs to the entity's last prediction at or before it was
-observed, and of those that belong to one prediction the first observed counts, again as its newest row says.
+one, an actual of the prediction's entity counts. It belongs to the entity's last prediction at or before it was
+observed. Of those that belong to one prediction, the first observed counts, and of its corrections the newest row.
 
-The rule stands here from both ends, since what is cheap depends on where one begins. `actual_id` begins at predictions:
-at one of them, or at those of an hour. `labelled` begins at the actuals, which are fewer, and finds all predictions
-that have one. tests/contract/core/test_which_actual.py holds both ends, and everyone who asks, to the same answers.
+The rule has two forms, since the cost of a query depends on where it begins. `actual_id` begins at predictions: at one
+of them, or at those of an hour. `labelled` begins at the actuals, which are fewer, and finds all predictions that have
+one. tests/contract/core/test_which_actual.py holds both forms, and every caller, to the same answers.
 """
 
 from datetime import datetime
@@ -31,7 +31,7 @@ from sqlalchemy import (
 from beacon_core.data.tables import actuals, predictions
 
 Outcome = Literal["accepted", "corrected", "duplicate"]
-"""What became of an actual: kept, kept as a later value for the same, or nothing new."""
+"""What became of an actual: stored, stored as a correction, or not stored since nothing is new."""
 
 
 class Actual(msgspec.Struct, frozen=True):
@@ -45,7 +45,7 @@ class Actual(msgspec.Struct, frozen=True):
 
 
 def add(connection: Connection, actual: Actual, received_at: datetime) -> Outcome:
-    """Keep an actual, unless its value is what the newest one for the same says."""
+    """Store an actual, unless the newest one for the same prediction, or entity and time, has the same value."""
     same = (
         actuals.c.prediction_id == actual.prediction_id
         if actual.prediction_id is not None
@@ -75,7 +75,7 @@ class LoggedActual(NamedTuple):
 
 
 def find(connection: Connection, prediction_id: str, entity: str | None, time: datetime) -> LoggedActual | None:
-    """As `actual_of`, typed, and no more of it than people are shown."""
+    """Find the actual of a prediction, as `actual_of`, with the columns that people see."""
     row = actual_of(connection, prediction_id, entity, time)
     return None if row is None else LoggedActual(*[row[name] for name in LoggedActual._fields])
 
@@ -83,7 +83,7 @@ def find(connection: Connection, prediction_id: str, entity: str | None, time: d
 def actual_id(prediction_id: Any, entity: Any, time: Any) -> ColumnElement[int | None]:
     """`actuals.id` of the actual that belongs to a prediction, or null; of each row, where columns are given."""
     by_id = _newest_of(prediction_id)
-    if entity is None:  # compared with, it would find the actuals that have none
+    if entity is None:  # a comparison with it would find the actuals without an entity
         return by_id
     chosen, later = actuals.alias(), predictions.alias()
     following = select(func.min(later.c.time)).where(later.c.entity == entity, later.c.time > time)
@@ -103,8 +103,8 @@ def labelled(
 ) -> Subquery:
     """Every prediction that has an actual: `columns` of `predictions`, and `actual_id`, `value` and `observed_at`.
 
-    `since` (inclusive) and `until` (exclusive) say when the prediction was made, `model_version` by which model.
-    `after` is an `actuals.id`: of the actuals up to it none is looked at.
+    `since` (inclusive) and `until` (exclusive) bound the time of the prediction, `model_version` names its model.
+    `after` is an `actuals.id`: actuals up to it are not read.
     """
     wanted: list[ColumnElement[bool]] = []
     if model_version is not None:
@@ -138,7 +138,7 @@ def last_received(connection: Connection) -> datetime | None:
 
 
 def before_newest(connection: Connection, count: int) -> int:
-    """Find the `actuals.id` that about `count` newer ones follow: what to look `after` when that many are enough."""
+    """Find the `actuals.id` that about `count` newer ones follow, for `labelled(after=...)`."""
     return (connection.scalar(select(func.max(actuals.c.id))) or 0) - count
 
 
@@ -179,7 +179,7 @@ def _of_entities(since: datetime | None, arrived: list[ColumnElement[bool]]) -> 
     """Actuals of entities, each with the time of the prediction that it belongs to."""
     last = last_before(actuals.c.entity, actuals.c.observed_at, inclusive=True)
     found = select(actuals, last.label("time")).where(actuals.c.entity.is_not(None), *arrived)
-    if since is not None:  # follows from the rule, and spares the search for predictions that nobody asked for
+    if since is not None:  # follows from the rule, and spares the search for earlier predictions
         found = found.where(actuals.c.observed_at >= since)
     # An offset changes nothing, but keeps PostgreSQL from joining every prediction of an entity to its every actual.
     return found.offset(0).subquery()

@@ -31,7 +31,7 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 class DatabaseUnavailableError(Exception):
-    """The database does not answer, or has no tables yet; who reads from a service is told so by status 503."""
+    """The database does not answer, or has no tables yet; a service answers with status 503."""
 
     exit_status = TRY_AGAIN
 
@@ -52,7 +52,7 @@ def mapped_errors() -> Iterator[None]:
 def open_store(url: str) -> Engine:
     """Open `url`; SQLite gets write-ahead logging, so that readers and the one writer never block each other.
 
-    Raises `SettingsError` for what is no address of a database.
+    Raises `SettingsError` for a URL that is no database's.
     """
     try:
         return _open(url)
@@ -120,15 +120,15 @@ def _check_schema(connection: Connection, config: Config) -> None:
     url = connection.engine.url
     file = sqlite_file(str(url)) if connection.dialect.name == "sqlite" else None
     place = url.render_as_string(hide_password=True) if file is None else file
-    anew = "use an empty database" if file is None else f"move the folder {file.parent} away"
+    way = "use an empty database" if file is None else f"move the folder {file.parent} away"
     raise SchemaError(
         f"The database {place} has the schema {found}, which this revision of Beacon does not know. "
-        f"Run the revision that wrote it, or start anew: {anew}."
+        f"Run the revision that wrote it, or start over: {way}."
     )
 
 
 def upsert(connection: Connection, table: Table, keys: tuple[str, ...], row: Mapping[str, Any]) -> None:
-    """Insert a row, or put it in the place of the one with the same keys."""
+    """Insert a row, or replace the one with the same keys."""
     insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     values = {name: value for name, value in row.items() if name not in keys}
     connection.execute(insert(table).values(row).on_conflict_do_update(index_elements=keys, set_=values))

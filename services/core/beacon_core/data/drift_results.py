@@ -1,8 +1,8 @@
-"""What drift runs found, as the store keeps it: all rows of a run at once, in place of its earlier ones."""
+"""What drift runs found, as the store keeps it: a run writes all its rows at once, and services read them by run."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from sqlalchemy import Connection, Select, Table, and_, delete, insert, select, update
@@ -16,8 +16,10 @@ KEEP_REPORTS = timedelta(days=31)
 
 ResultKey = tuple[str, str, str, str]
 """Window, kind, feature, effect."""
-Trend = dict[tuple[str, str], list[tuple[str, float | None, float | None]]]
-"""By feature and effect: period, score, threshold."""
+EffectTrends = dict[tuple[str, str], list[tuple[str, float | None, float | None]]]
+"""By feature and effect: period, score and threshold of each run, the oldest first."""
+ScoreTrend = dict[tuple[str, str, str], dict[str, float | None]]
+"""By kind, feature and effect: the score of each period."""
 
 
 class DriftResult(msgspec.Struct, frozen=True):
@@ -39,7 +41,7 @@ class DriftResult(msgspec.Struct, frozen=True):
 
 
 class Figure(msgspec.Struct, frozen=True):
-    """One figure of a window; `value` None: not enough rows."""
+    """One figure of a window with its 95 % confidence interval; `value` None: not enough rows."""
 
     metric: str
     segment: str
@@ -58,6 +60,21 @@ class RealisedFigures(msgspec.Struct, frozen=True):
     figures: list[Figure]
 
 
+class PerformanceFigure(NamedTuple):
+    """A row of `model_error`: a `Figure` with its run, window and version."""
+
+    period: str
+    window: str
+    segment: str
+    model_version: str
+    metric: str
+    value: float | None
+    low: float | None
+    high: float | None
+    rows: int
+    until: datetime
+
+
 class DriftRun(msgspec.Struct, frozen=True):
     """One run: a row of `drift_runs`, without its report."""
 
@@ -66,6 +83,16 @@ class DriftRun(msgspec.Struct, frozen=True):
     state: str
     rows: int
     summary: dict[str, Any]
+
+
+RUN = tuple(drift_runs.c[name] for name in DriftRun.__struct_fields__)
+RESULT = tuple(drift_results.c[name] for name in DriftResult.__struct_fields__)
+FIGURE = tuple(model_error.c[name] for name in PerformanceFigure._fields)
+
+
+def window_name(days: int) -> str:
+    """Name a window of so many days as the column `window` does."""
+    return f"{days}d"
 
 
 def write(
@@ -118,17 +145,80 @@ def earlier_figures(connection: Connection, period: str, model_version: str, run
     return [(window, Figure(*figure)) for window, *figure in rows]
 
 
-def score_trends(connection: Connection, period: str, model_version: str, window: str, runs: int) -> Trend:
+def effect_trends(connection: Connection, period: str, model_version: str, window: str, runs: int) -> EffectTrends:
     """Score and threshold of each effect over the last runs before `period`, the oldest first."""
     table = drift_results.c
     periods = connection.execute(_periods_before(drift_results, period, model_version, runs)).scalars().all()
     query = select(table.feature, table.effect, table.period, table.score, table.threshold).where(
         table.period.in_(periods), table.window == window, table.model_version == model_version
     )
-    trend: Trend = {}
+    trend: EffectTrends = {}
     for feature, effect, earlier, score, threshold in connection.execute(query.order_by(table.period)):
         trend.setdefault((feature, effect), []).append((earlier, score, threshold))
     return trend
+
+
+def newest_runs(connection: Connection, most: int) -> list[DriftRun]:
+    """List the newest runs, the newest first."""
+    query = select(*RUN).order_by(drift_runs.c.period.desc()).limit(most)
+    return [DriftRun(*row) for row in connection.execute(query)]
+
+
+def newest_run(connection: Connection) -> DriftRun | None:
+    """Find the newest run; None before the first one."""
+    return next(iter(newest_runs(connection, 1)), None)
+
+
+def run_of(connection: Connection, period: str) -> DriftRun | None:
+    """Find one run."""
+    row = connection.execute(select(*RUN).where(drift_runs.c.period == period)).first()
+    return None if row is None else DriftRun(*row)
+
+
+def report_of(connection: Connection, period: str) -> str | None:
+    """Return the run's self-contained HTML report; None when there is none, or none any more."""
+    return connection.execute(select(drift_runs.c.report).where(drift_runs.c.period == period)).scalar()
+
+
+def results_of(connection: Connection, period: str) -> list[DriftResult]:
+    """List a run's comparisons."""
+    query = select(*RESULT).where(drift_results.c.period == period).order_by(drift_results.c.id)
+    return [DriftResult(*row) for row in connection.execute(query)]
+
+
+def figures_of(connection: Connection, period: str) -> list[PerformanceFigure]:
+    """List a run's performance figures."""
+    query = select(*FIGURE).where(model_error.c.period == period).order_by(model_error.c.id)
+    return [PerformanceFigure(*row) for row in connection.execute(query)]
+
+
+def newest_periods(connection: Connection, most: int) -> list[str]:
+    """List the periods of the newest runs, the newest first."""
+    query = select(drift_runs.c.period).order_by(drift_runs.c.period.desc()).limit(most)
+    return list(connection.execute(query).scalars())
+
+
+def score_trend(connection: Connection, periods: Sequence[str], window: str) -> ScoreTrend:
+    """Return the scores of some runs in one window."""
+    columns = drift_results.c
+    query = select(columns.kind, columns.feature, columns.effect, columns.period, columns.score).where(
+        columns.period.in_(periods), columns.window == window
+    )
+    trend: ScoreTrend = {}
+    for kind, feature, effect, period, score in connection.execute(query):
+        trend.setdefault((kind, feature, effect), {})[period] = score
+    return trend
+
+
+def figure_trend(connection: Connection, periods: Sequence[str], window: str, metric: str) -> list[PerformanceFigure]:
+    """One performance figure of the whole traffic over the runs, the oldest first."""
+    columns = model_error.c
+    query = (
+        select(*FIGURE)
+        .where(columns.period.in_(periods), columns.window == window, columns.segment == "", columns.metric == metric)
+        .order_by(columns.period)
+    )
+    return [PerformanceFigure(*row) for row in connection.execute(query)]
 
 
 def _periods_before(table: Table, period: str, model_version: str, runs: int) -> Select[Any]:

@@ -1,8 +1,8 @@
 """The ledger of promotions: what served when, and why it changed. Rows are only ever appended.
 
-A run of the promotion is a row a step. Who changes what may answer says so before and after: a row's `serving` holds
-from its moment on, until the next row's. A row that cannot be written while the store is down is kept and shipped later
-with its own moment; its key makes sure that it comes once.
+A run of the promotion has one row per step. A change of what may answer has a row before and after it: a row's
+`serving` holds from its moment on, until the next row's. A row that cannot be written while the store is down waits and
+is written later with its own moment; its key makes sure that it is written once.
 """
 
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ def append(connection: Connection, entry: Entry) -> bool:
 
 
 def append_all(engine: Engine, entries: Sequence[Entry]) -> None:
-    """Write rows in one transaction, but for those that are there already; raises `DatabaseUnavailableError`."""
+    """Write the rows that are not there yet, in one transaction; raises `DatabaseUnavailableError`."""
     with mapped_errors(), engine.begin() as connection:
         for entry in entries:
             append(connection, entry)
@@ -62,7 +62,7 @@ def served_at(connection: Connection, product: str, moment: datetime) -> Entry |
 
 
 def change_of(connection: Connection, entry: Entry) -> Entry:
-    """The row that brought about what `entry` says is serving: the first one in a row of equal ones."""
+    """The row since which the models of `entry.serving` serve: the first of consecutive rows with that value."""
     earlier = _of(entry.product).where(promotions.c.moment <= entry.moment)
     first = entry
     for row in connection.execute(earlier.order_by(promotions.c.moment.desc(), promotions.c.id.desc())):
@@ -74,7 +74,7 @@ def change_of(connection: Connection, entry: Entry) -> Entry:
 
 
 def counts(connection: Connection, product: str) -> list[tuple[str, int, datetime]]:
-    """Of each outcome that a run had: how many, and when the newest one ended."""
+    """For each outcome of runs: the outcome, their number, and when the newest one ended."""
     table = promotions.c
     query = select(table.outcome, func.count(), func.max(table.moment))
     rows = connection.execute(

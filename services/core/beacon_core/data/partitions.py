@@ -1,7 +1,7 @@
 """The prediction log by partition, as drift profiling reads it: which partitions have changed, and what is in one.
 
-A partition has changed when a row of it came, or an actual of one, since the watermark. Both are found by when they
-came and not by when the prediction was made: spools ship late, and clocks differ.
+A partition has changed when a row of it, or an actual of one, arrived since the watermark. Both are found by their
+arrival and not by the prediction's time: spools ship late, and clocks differ.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from beacon_core.data.actuals import actual_id, last_before, of_last_before
 from beacon_core.data.tables import actuals, predictions, traffic
 from beacon_core.data.watermarks import Watermark
 
-# Commits are not in the order of their stamps, and stamps not all of one clock: this much is read again.
+# Commits are not in the order of their timestamps, and clocks differ: rows of this much time are read again.
 OVERLAP = timedelta(minutes=15)
 HOUR = timedelta(hours=1)
 BATCH = 10_000
@@ -39,7 +39,7 @@ class ChangedPartitions(msgspec.Struct, frozen=True):
 
 
 class PartitionRow(NamedTuple):
-    """One prediction as the database has it: SQLite holds its columns to no type, so that any may be damaged.
+    """One prediction as the database has it: SQLite enforces no column types, so any value may be damaged.
 
     `features`, `out_of_range` (both JSON) and `time` are text.
     """
@@ -138,7 +138,7 @@ def _arrived(connection: Connection, logged_since: datetime, received_since: dat
 
 
 def _every_partition(connection: Connection) -> Any:
-    """Every partition. PostgreSQL would cut a look at all of a large log off, and has counted it by partition."""
+    """Every partition. A scan of a large log would run into PostgreSQL's time limit; `traffic` has them counted."""
     table, time = (traffic, traffic.c.hour) if _is_postgresql(connection) else (predictions, predictions.c.time)
     partition = (_hour(connection, time), table.c.model_version)
     return select(*partition, func.count()).group_by(*partition)

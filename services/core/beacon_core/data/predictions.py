@@ -80,7 +80,7 @@ FROM_JSON = (
 def insert(connection: Connection, rows: Sequence[PredictionRow]) -> None:
     """Insert rows in one statement; what is there already stays as it is.
 
-    SQL of its own: the layers that turn Python values into columns cost three times the insert itself.
+    Textual SQL: SQLAlchemy's conversion of Python values costs three times the insert itself.
     """
     if connection.dialect.name == "sqlite":
         connection.exec_driver_sql(_values(len(rows)), tuple(chain.from_iterable(rows)))
@@ -97,7 +97,7 @@ def find(connection: Connection, ids: Sequence[str]) -> list[LoggedPrediction]:
 
 
 def stream_lookups(connection: Connection, since: datetime, until: datetime, size: int) -> Iterator[list[StoreLookup]]:
-    """Read, in batches in the order of time, the predictions of [since, until) for which the store was asked."""
+    """Yield, in batches of `size` in the order of time, the predictions of [since, until) that had a store lookup."""
     table = predictions.c
     query = (
         select(*[table[name] for name in StoreLookup._fields])

@@ -1,4 +1,4 @@
-"""What promotion learns from the prediction log: requests to send again, pairs of a shadow, and the realised error.
+"""What promotion reads from the prediction log: requests to send again, pairs of a shadow, and the realised error.
 
 Each function opens a connection of its own and raises `DatabaseUnavailableError`.
 """
@@ -13,9 +13,9 @@ from beacon_core.data.database import Engine, mapped_errors
 from beacon_core.data.tables import predictions
 
 CORRECTED = 10
-"""Actuals read per prediction that is wanted: some were corrected, or belong to older predictions."""
+"""Actuals to read per prediction: some were corrected, or belong to older predictions."""
 MANY = 100_000
-"""Of more actuals than this only the newest are read: they show the error as well, and in bounded time."""
+"""At most this many actuals are read, the newest ones: they show the error as well, and in bounded time."""
 
 
 class LabelledFeatures(NamedTuple):

@@ -1,4 +1,4 @@
-"""Requests to retrain, as rows of the store: one cause asks once, and one run answers all that are open."""
+"""Requests to retrain, as rows of the store: one per cause, and one run answers all that are open."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -25,7 +25,7 @@ class RetrainRequest(NamedTuple):
 
 
 def subjects_of(connection: Connection, requested_by: str, model_version: str) -> set[str]:
-    """What the requests of one sender about a model version were about, whatever became of them."""
+    """The subjects of one sender's requests about a model version, whatever their state."""
     query = select(retrain_requests.c.details).where(retrain_requests.c.requested_by == requested_by)
     return {
         subject
@@ -113,6 +113,6 @@ def newest(connection: Connection, most: int, state: str | None = None) -> list[
 
 
 def counts(connection: Connection) -> dict[str, int]:
-    """Count the requests by state, with 0 for a state that none is in."""
+    """Count the requests by state, with 0 for a state without any."""
     query = select(retrain_requests.c.state, func.count()).group_by(retrain_requests.c.state)
     return dict.fromkeys(STATES, 0) | dict(connection.execute(query).all())

@@ -1,6 +1,6 @@
 """One run of a job at a time: by an advisory lock of PostgreSQL, for all machines; else by a lock on a file.
 
-Either is taken away from a process that ends, however it ends.
+Either is released when its process ends, however it ends.
 """
 
 import contextlib
@@ -15,7 +15,10 @@ from beacon_core.platform.locks import BusyError, exclusive
 
 @contextlib.contextmanager
 def only_one(engine: Engine, folder: Path, name: str, taken: str = "another run is at work") -> Iterator[None]:
-    """Hold the lock `name`, a file of `folder` where the store has none; raises `BusyError`, which begins `taken`."""
+    """Hold the lock `name`; raises `BusyError`, whose message begins with `taken`, while another process holds it.
+
+    Where the store is not PostgreSQL, the lock is a file of `folder`.
+    """
     if engine.dialect.name == "postgresql":
         with _advisory(engine, zlib.crc32(f"beacon/{name}".encode()), taken):
             yield

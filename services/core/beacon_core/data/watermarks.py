@@ -28,6 +28,6 @@ def read(connection: Connection, job: str) -> Watermark:
 
 
 def write(connection: Connection, job: str, watermark: Watermark) -> None:
-    """Put a job's watermark in the place of the one before."""
+    """Replace a job's watermark."""
     row = {"job": job, "position": msgspec.to_builtins(watermark), "updated_at": clock.now()}
     upsert(connection, watermarks, ("job",), row)

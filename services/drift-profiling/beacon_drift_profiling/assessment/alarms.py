@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from beacon_core.data.drift_results import DriftResult, Figure, RealisedFigures
+from beacon_core.data.drift_results import DriftResult, Figure, RealisedFigures, window_name
 from beacon_core.domain.product import Product
 from beacon_drift_profiling.assessment import messages
 from beacon_drift_profiling.assessment.performance import MAE
@@ -14,7 +14,11 @@ MATTERING_EFFECTS = frozenset({DISTANCE, OUT_OF_RANGE})
 
 
 def drift_alarms(found: Sequence[DriftResult], reference: Reference, product: Product) -> list[Alarm]:
-    """Confirmed drift of features that the model leans on, one alarm per feature."""
+    """Confirmed drift of the important features, one alarm per feature.
+
+    Important are the key features, and those with at least `min_importance` of the model's importance. A higher null
+    rate or an unseen category is no reason to retrain.
+    """
     important = {
         name for name, share in reference.importances.items() if share >= product.policy.drift.min_importance
     } | set(product.key_features)
@@ -33,7 +37,7 @@ def error_alarm(
     product: Product,
 ) -> Alarm | None:
     """Alarm for an error beyond its limit in N of the last M runs; `earlier` are the runs before, the newest first."""
-    window = f"{product.policy.quality.windows_days[0]}d"
+    window = window_name(product.policy.quality.windows_days[0])
     expected = reference.manifest.expected_absolute_error
     now = [
         figure

@@ -10,7 +10,7 @@ import numpy as np
 
 from beacon_core.data import drift_results, profiles
 from beacon_core.data.database import Engine
-from beacon_core.data.drift_results import DriftResult, Figure, RealisedFigures
+from beacon_core.data.drift_results import DriftResult, Figure, RealisedFigures, window_name
 from beacon_core.domain.product import Product
 from beacon_drift_profiling.assessment import performance
 from beacon_drift_profiling.assessment.results import ColumnDistribution
@@ -65,11 +65,6 @@ def assess(
     return VersionAssessment(version, found, realised, distributions, _merged(recent))
 
 
-def name_of(days: int) -> str:
-    """Name a window as results do."""
-    return f"{days}d"
-
-
 def _merged(windows: Sequence[Window]) -> int:
     return max((window.profiles for window in windows), default=0)
 
@@ -122,7 +117,7 @@ def _rows(
 ) -> list[DriftResult]:
     rows = []
     for place, window in enumerate(windows):
-        column, name = finding.column, name_of(window.days)
+        column, name = finding.column, window_name(window.days)
         key = (name, column.kind, column.name, finding.effect)
         alarm, enough = bool(finding.alarm[place]), bool(finding.enough[place])
         history = np.asarray([*(key in alarms for alarms in reversed(earlier)), alarm])
@@ -184,7 +179,7 @@ def _distributions(
 ) -> dict[str, ColumnDistribution]:
     reference = np.asarray(column.counts)
     return {
-        name_of(window.days): ColumnDistribution(
+        window_name(window.days): ColumnDistribution(
             _labels(column),
             tuple((reference / max(reference.sum(), 1)).tolist()),
             tuple((seen.bins[place] / max(seen.bins[place].sum(), 1)).tolist()),
@@ -214,10 +209,10 @@ def _realised(
         if isinstance(reference, Reference):
             found.append(performance.estimate(now.segments, known, reference.manifest, product))
         if now.segments.get(ALL, {}).get("rows"):
-            parts.append(RealisedFigures(name_of(now.days), reference.version, now.end, found))
+            parts.append(RealisedFigures(window_name(now.days), reference.version, now.end, found))
         errors = [figure for figure in performance.figures(then.segments) if figure.metric in performance.OF_ACTUALS]
         if errors:
-            parts.append(RealisedFigures(name_of(then.days), reference.version, then.end, errors))
+            parts.append(RealisedFigures(window_name(then.days), reference.version, then.end, errors))
     return parts
 
 
@@ -229,7 +224,7 @@ def _of_traffic(segments: Mapping[str, dict[str, float]]) -> list[Figure]:
 def _without_reference(reference: NoReference, window: Window) -> DriftResult:
     rows = int(window.segments.get(ALL, {}).get("rows", 0))
     return DriftResult(
-        window=name_of(window.days),
+        window=window_name(window.days),
         model_version=reference.version,
         kind="data",
         feature="",

@@ -5,9 +5,9 @@ from beacon_core.domain.product import Product
 from beacon_drift_profiling.comparison.compare import DISTANCE, NULL_RATE, OUT_OF_RANGE, UNSEEN
 
 ADVICE = {
-    DISTANCE: "Ask whether the world or the data's source changed. If the world did, retrain on new actuals.",
-    NULL_RATE: "Look at where the values come from: something stopped filling them in. Retraining does not help.",
-    UNSEEN: "The model knows nothing of these categories: check the source, then retrain on rows that have them.",
+    DISTANCE: "Check whether the world or the data source changed. If the world did, retrain on new actuals.",
+    NULL_RATE: "Check the data source: it no longer fills in these values. Retraining does not help.",
+    UNSEEN: "Training had no row of these categories: check the data source, then retrain on rows that have them.",
     OUT_OF_RANGE: "The model extrapolates there: check units and source, then retrain on rows from that range.",
 }
 
@@ -19,13 +19,11 @@ def drift_message(result: DriftResult, product: Product) -> str:
     over = f"over {'the last day' if days == '1' else f'{days} days'} ({result.rows} rows)"
     score, threshold = result.score or 0.0, result.threshold or 0.0
     if result.effect == DISTANCE:
-        moved = "is distributed otherwise than in training"
+        moved = "is distributed differently than in training"
         median, known = result.details.get("median"), result.details.get("reference_median")
         if median is not None and known is not None and median != known:
             moved = f"has moved: its median is {median:g}, in training {known:g}"
-        return (
-            f"{title} {moved} {over}. Hellinger distance {score:.2f}; chance and what matters end at {threshold:.2f}."
-        )
+        return f"{title} {moved} {over}. Its Hellinger distance is {score:.2f}; an alarm begins at {threshold:.2f}."
     what = {NULL_RATE: "is missing more often", UNSEEN: "has categories that training never saw"}
     change = what.get(result.effect, "lies outside its training range more often")
     return f"{title} {change} {over}: {score:.1%} more rows than in training; an alarm begins at {threshold:.1%}."

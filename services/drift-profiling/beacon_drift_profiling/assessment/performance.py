@@ -59,7 +59,7 @@ def estimate(
 ) -> Figure:
     """Estimate the mean absolute error of a window's rows before their actuals come.
 
-    It is the error that each band of predictions has shown in `seen` (rows with actuals), drawn to the model's own
+    It is the error that each band of predictions has shown in `seen` (rows with actuals), shrunk towards the model's
     expected absolute error where actuals are few, and weighted by the window's mix of bands. Without any actuals it is
     the expected error. The interval holds the sampling error of both; the share of rows with a feature outside its
     training range, where a model's error is unknown, widens it upwards. Concept drift is not in it: no feature shows
@@ -106,7 +106,7 @@ def _expected_spread(manifest: Manifest) -> float:
 
 
 def wilson(hits: float, rows: float) -> Interval:
-    """Return a share and Wilson's interval."""
+    """Return the share `hits` / `rows` and Wilson's interval, each None without rows."""
     if rows <= 0:
         return NOTHING
     share = hits / rows

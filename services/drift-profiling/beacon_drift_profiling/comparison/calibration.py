@@ -20,7 +20,7 @@ SIZES = (64.0, 4.0, 1.0, 0.5, 0.25, 0.125)
 
 
 def hellinger_quantile(column: ReferenceColumn, rows: Floats, probability: float) -> Floats:
-    """The distance that chance alone exceeds with `probability`, for windows of `rows` (...,) values."""
+    """The distance (...,) that chance alone exceeds with `probability`, for windows of `rows` (...,) values."""
     inverses, squares = _squares(column, probability)
     inverse = 1 / np.maximum(effective_rows(rows, np.asarray(float(column.known))), 1e-9)
     # Asymptotically the square is proportional to 1 / effective rows; between the sizes tried it is nearly so.

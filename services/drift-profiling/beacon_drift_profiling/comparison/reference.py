@@ -1,7 +1,7 @@
 """The reference: how each column was distributed in training, as counts in bins that every later row is put into.
 
 A numeric column has ten bins of about equal weight, between training's least and greatest value, and one on each side
-for what lies outside. A categorical one has a bin a category of product.yaml, and one for everything else.
+for what lies outside. A categorical one has a bin per category of product.yaml, and one for everything else.
 """
 
 from typing import Literal
@@ -38,7 +38,7 @@ class ReferenceColumn(msgspec.Struct, frozen=True):
         return self.rows - self.nulls
 
     def body(self, counts: Floats) -> Floats:
-        """BinCounts (..., bins) as the distances take them: what lies outside joins the outermost bin within."""
+        """Counts (..., bins) as the distances take them: values outside the range join the outermost inner bins."""
         if self.categorical:
             return counts
         inner = counts[..., 1:-1].copy()
@@ -47,7 +47,7 @@ class ReferenceColumn(msgspec.Struct, frozen=True):
         return inner
 
     def outside(self, counts: Floats) -> Floats:
-        """How many values (...,) lie outside training's range; for categories, are of one that training never saw."""
+        """Count the values (...,) outside training's range, or in a category that training never saw."""
         if self.categorical:
             return np.asarray(counts[..., np.asarray(self.counts) == 0].sum(axis=-1))
         return np.asarray(counts[..., 0] + counts[..., -1])

@@ -35,7 +35,7 @@ FIELDS = TRAFFIC + LABELLED
 
 
 class LoggedRows(msgspec.Struct, frozen=True):
-    """LoggedRows of the prediction log as columns of equal length; missing values and missing actuals are NaN.
+    """Rows of the prediction log as columns of equal length (rows,); missing values and missing actuals are NaN.
 
     `features` has shape (rows, features); `latency` and `delay` (from the prediction to its actual's arrival) are in
     seconds; `outside` says whether any feature lies outside its training range.

@@ -1,4 +1,4 @@
-"""whylogs' metric of ours: exact counts of a column's values in the reference's bins, in the profile's own bytes."""
+"""A custom metric for whylogs: exact counts of a column's values in the reference's bins, stored in the profile."""
 
 # mypy: disable-error-code="misc,untyped-decorator"
 # whylogs is untyped: its decorators and base classes are Any.

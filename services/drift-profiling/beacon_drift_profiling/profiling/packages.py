@@ -54,9 +54,9 @@ class NoReference(msgspec.Struct, frozen=True):
 
 
 def load_reference(models: Path, product: Product, version: str, sha256: str) -> Reference | NoReference:
-    """Read the package of a version that answered, pinned by the digest that its answers were logged with."""
+    """Read the package of a version, pinned by the digest that its predictions were logged with."""
     if not NAME.fullmatch(version):
-        return NoReference(version, "its name is none that a package can have")
+        return NoReference(version, "its name is not a valid version name")
     folder = models / product.name / version
     try:
         manifest = read_package(folder, sha256).manifest
@@ -90,7 +90,7 @@ def _column(name: str, kind: Kind, summary: Summary | None, feature: Feature | N
         counts = np.append(counts, summary.known - counts.sum())
     else:
         quantiles = summary.quantiles([0.0, *(np.arange(1, PARTS) / PARTS), 1.0])
-        # As later values are seen: answers rounded as clients get them, and all as a model sees them.
+        # As later values are seen: predictions rounded as clients get them, and all values as a model sees them.
         low, *inner, high = map(single, rounded(quantiles) if kind == "prediction" else quantiles)
         edges = numeric_edges(np.asarray(inner), low, high)
         reach = 0.5 / STEPS if kind == "prediction" else 0.0

@@ -1,4 +1,4 @@
-"""Profiling, behind one small interface: columns of rows to bytes, bytes of many hours to one profile, that to counts.
+"""Profiles by whylogs: rows to a profile, profiles of many hours to one, and a profile to counts per column.
 
 The library is whylogs. Its sketches (quantiles, mean, extremes, nulls) are kept as it makes them; beside them each
 column carries a metric of ours, exact counts in the reference's bins. Sketches are randomized, so that the same rows
@@ -16,7 +16,7 @@ import numpy as np
 from beacon_core.domain.exit_statuses import REFUSED
 from beacon_drift_profiling.comparison.statistics import Floats
 
-os.environ.setdefault("WHYLOGS_NO_ANALYTICS", "1")  # before the import: whylogs would call home
+os.environ.setdefault("WHYLOGS_NO_ANALYTICS", "1")  # before the import: whylogs would report its use
 
 from whylogs.core.metrics import MetricConfig, StandardMetric
 from whylogs.core.preprocessing import NumpyView, PreprocessedColumn
@@ -41,7 +41,7 @@ class ProfileError(ValueError):
 
 
 class Summary:
-    """What a profile says of one column; `bins` is None where it was made without a reference."""
+    """The statistics of one column in a profile; `bins` (bins,) is None where it was made without a reference."""
 
     def __init__(self, column: Any) -> None:
         counts = column.get_metric("counts")
@@ -107,7 +107,7 @@ class Profile:
 def profile_rows(columns: Mapping[str, Floats], hour: datetime, edges: Edges) -> Profile:
     """Profile rows: columns of equal length, missing values as NaN. Columns without edges get no bins.
 
-    whylogs' metrics are fed with arrays: its own way goes through pandas and asks every value for its type.
+    whylogs' metrics are fed with arrays: its own way goes through pandas and checks the type of every value.
     """
     made = {name: _column(np.asarray(values, dtype=np.float64), edges.get(name)) for name, values in columns.items()}
     return Profile(DatasetProfileView(columns=made, dataset_timestamp=hour, creation_timestamp=hour))

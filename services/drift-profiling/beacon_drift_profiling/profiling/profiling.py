@@ -45,7 +45,7 @@ class Shard(msgspec.Struct, frozen=True):
 
 
 class ProfilingCounts(msgspec.Struct):
-    """What a run did. `ahead` counts rows whose hour has not come yet: a clock is ahead."""
+    """What a run did. `ahead` counts rows whose hour lies in the future: a clock is ahead."""
 
     rows: int = 0
     profiles: int = 0
@@ -57,7 +57,7 @@ class ProfilingCounts(msgspec.Struct):
 
 
 class References:
-    """The references of the versions in the log, each loaded once a run, by the digest of its newest answer."""
+    """The references of the versions in the log, each loaded once per run, by the digest of its newest prediction."""
 
     def __init__(self, load: Load) -> None:
         self._load = load
@@ -81,7 +81,10 @@ def profile_log(
     shard: Shard,
     per_segment: bool,
 ) -> ProfilingCounts:
-    """Profile every partition that has changed, and those of the last `span` whose bins are not the reference's."""
+    """Profile every partition that has changed, and those of the last `span` whose bins are not the reference's.
+
+    Moves the watermark at the end. Raises `SQLAlchemyError` where the store fails.
+    """
     with engine.connect() as connection:
         changed = partitions.changed_partitions(connection, watermarks.read(connection, JOB))
         since = now - span

@@ -16,11 +16,11 @@ from beacon_drift_profiling.report.style import PAGE
 from beacon_drift_profiling.retraining_requests.trigger import RequestOutcome
 
 NOTHING = "-"
-Trends = Mapping[str, drift_results.Trend]
+Trends = Mapping[str, drift_results.EffectTrends]
 HEADLINES = {
     drift_results.OK: "Nothing has changed that matters.",
-    drift_results.DRIFT: "What the model is asked about has changed.",
-    drift_results.ERROR: "The model errs more than it promised.",
+    drift_results.DRIFT: "The data that the model gets have changed.",
+    drift_results.ERROR: "The model's error is above its limit.",
     drift_results.WAITING: "There are too few rows to judge.",
 }
 
@@ -58,7 +58,7 @@ def _messages(run: RunResults, mine: Sequence[DriftResult], product: Product) ->
     needed, runs = product.policy.drift.confirm
     if fresh:
         names = ", ".join(dict.fromkeys(f"{result.feature} ({result.window})" for result in fresh))
-        seen += f"<p>Seen, not yet confirmed ({needed} alarms of {runs} runs are): {escape(names)}.</p>"
+        seen += f"<p>Not yet confirmed (that takes {needed} alarms of {runs} runs): {escape(names)}.</p>"
     if run.state == drift_results.WAITING:
         least = product.policy.drift.min_rows
         seen += f"<p>A window is judged from {least} rows on. Until then the figures below are only shown.</p>"

@@ -1,4 +1,4 @@
-"""The report's frame: one page, nothing from elsewhere, light and dark, readable on a phone and on paper."""
+"""The report's HTML template and style: one self-contained page, light and dark, for screens and for paper."""
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -48,7 +48,7 @@ details summary { cursor: pointer; margin-top: 2rem; font-weight: 600; }
 <p class="facts legend"><i style="background:var(--known)"></i> training &nbsp;
 <i style="background:var(--seen)"></i> now &nbsp; below each: its score over the runs, the threshold dashed</p>
 <div class="cards">$cards</div>
-<h2>How the model does</h2>
+<h2>Performance of the model</h2>
 $figures
 <details><summary>Every comparison</summary>$table</details>
 $others

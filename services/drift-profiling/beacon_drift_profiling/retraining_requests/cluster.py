@@ -1,7 +1,7 @@
 """The cluster: start the retraining Job through the Kubernetes API, as the pod's service account.
 
-The Job is made from the CronJob's own template, so that a run asked for by drift is the run of the schedule. Its name
-comes from the cause: asked twice, the API itself says that it is there.
+The Job is made from the CronJob's own template, so that a run requested by drift equals a scheduled run. Its name
+follows from the cause, so the API refuses to create it twice.
 """
 
 import hashlib

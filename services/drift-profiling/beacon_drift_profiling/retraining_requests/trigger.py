@@ -1,4 +1,4 @@
-"""The trigger: a confirmed alarm that matters becomes one request to retrain. One cause asks once; not too often."""
+"""The trigger: a confirmed alarm that matters becomes one request to retrain, once per cause, and after a cooldown."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -33,7 +33,7 @@ def request_retraining(
     known = retrain_requests.subjects_of(connection, REQUESTED_BY, version)
     new = [alarm for alarm in alarms if alarm.about not in known]
     if not new:
-        return RequestOutcome(None, "asked before")
+        return RequestOutcome(None, "requested before")
     waiting = retrain_requests.open_cause(connection)
     if waiting is not None:
         return RequestOutcome(None, f"a request is open: {waiting}")
@@ -46,9 +46,9 @@ def request_retraining(
     cause = f"{product.name}/{version}/{'+'.join(sorted(subjects))}"[:CAUSE_CHARACTERS]
     reason = " ".join(alarm.reason for alarm in new)
     retrain_requests.add(connection, cause, REQUESTED_BY, reason, version, subjects, now)
-    return RequestOutcome(cause, "asked")
+    return RequestOutcome(cause, "requested")
 
 
 def waiting_causes(connection: Connection) -> list[str]:
-    """List the causes of our requests that nobody has taken yet, the oldest first."""
+    """List the causes of drift's requests that no run has taken yet, the oldest first."""
     return retrain_requests.waiting_causes(connection, REQUESTED_BY)

@@ -20,7 +20,7 @@ from beacon_feature_serving.catalog.keys import key_encoder
 from beacon_feature_serving.catalog.plans import LookupPlan, ViewRead
 from beacon_feature_serving.errors import feast_error, from_feast_error
 
-# A client that asks for ever new lists of features must not fill the memory.
+# A client that sends ever new lists of features must not fill the memory.
 MOST_PLANS = 1024
 
 ObjectT = TypeVar("ObjectT")
@@ -57,7 +57,7 @@ class Catalog:
         return plan
 
     def resolve_services(self) -> None:
-        """Resolve every feature service now, so that nobody waits for it; who asks for a broken one gets the error."""
+        """Resolve every feature service now, so that no request waits; one for a broken service gets the error."""
         for name in self._services:
             with contextlib.suppress(Exception):
                 self.plan(name, (), full_names=False)

@@ -1,4 +1,4 @@
-"""Entity keys as Feast's online stores spell them."""
+"""Entity keys as Feast's online stores encode them."""
 
 import struct
 from collections.abc import Callable, Sequence

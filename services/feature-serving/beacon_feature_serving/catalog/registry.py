@@ -1,4 +1,4 @@
-"""Follows the Feast registry: the newest good state serves, and a bad one is counted and passed over."""
+"""Follows the Feast registry: the newest good state serves, and a bad one is counted and ignored."""
 
 import asyncio
 import logging
@@ -19,7 +19,7 @@ POLL_SECONDS = 1.0
 
 
 class RegistryError(RuntimeError):
-    """The registry could be read, but it is not whole."""
+    """The registry could be read, but is incomplete."""
 
 
 class FeatureRegistry:
@@ -70,13 +70,13 @@ class FeatureRegistry:
         log.info("registry read", extra={"views": sorted(catalog.views)})
 
     async def watch(self) -> None:
-        """Look for changes, for ever."""
+        """Refresh every `POLL_SECONDS`, for ever."""
         while True:
             await asyncio.sleep(POLL_SECONDS)
             await asyncio.to_thread(self.refresh)
 
     def _state(self) -> object:
-        """What tells one state of the registry from the next: the file's facts, or for a remote one the time."""
+        """A value that changes with the registry: facts of its file, or for a remote one the time in TTLs."""
         if self._file is None:
             return time.monotonic() // self._ttl
         facts = self._file.stat()

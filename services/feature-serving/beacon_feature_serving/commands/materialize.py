@@ -1,4 +1,4 @@
-"""Bring what is new in the offline store online. Exit 0 done, 1 refused, 75 try again later."""
+"""Copy what is new in the offline store into the online store. Exit 0 done, 1 refused, 75 try again later."""
 
 import argparse
 
@@ -22,7 +22,7 @@ def main() -> int:
     the end.
     """
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--all", action="store_true", help="everything anew, as into a store that was emptied")
+    parser.add_argument("--all", action="store_true", help="all rows, as into a store that was emptied")
     given = parser.parse_args()
     settings = load_settings()
     product = load_product(settings.product)
@@ -47,5 +47,5 @@ def main() -> int:
 
 
 def run() -> int:
-    """Bring what is new in the offline store online."""
+    """Copy what is new in the offline store into the online store."""
     return run_job(JOB, main)

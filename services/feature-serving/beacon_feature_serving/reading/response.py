@@ -50,7 +50,7 @@ def assemble(
     *,
     versions: bool,
 ) -> FeatureResponse:
-    """Put together the response for the entity `columns` (one a key), from the rows of each of the plan's reads.
+    """Build the response for the entity `columns` (one per key), from the rows of each of the plan's reads.
 
     `now` is in seconds since the epoch. A row older than its view's TTL is withheld.
     """

@@ -1,1 +1,1 @@
-"""Readers of the online store: SQLite and Redis read directly, any other store by Feast's own class."""
+"""The readers of the online store, one module per kind of store."""

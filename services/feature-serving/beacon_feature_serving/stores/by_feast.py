@@ -36,7 +36,7 @@ class FeastReader:
         return [_row(event_time, values, view.columns) for event_time, values in found]
 
     async def check(self) -> None:
-        """Feast's stores have no question that costs nothing: whoever writes finds out."""
+        """Do nothing: Feast's stores have no cheap check, and a write to a store that is down fails by itself."""
 
     async def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)

@@ -1,4 +1,4 @@
-"""What a reader of an online store is, and the one way in which it fails."""
+"""The interface of a reader of the online store, and the error that it raises."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -12,7 +12,7 @@ class OnlineStoreReader(Protocol):
     """Reads rows of one online store."""
 
     async def read(self, view: ViewRead, keys: Sequence[bytes]) -> list[FeatureRow | None]:
-        """One row an encoded entity key, None where the store has none; raises `unavailable` within the time limit."""
+        """One row per encoded entity key, None where the store has none; raises `unavailable` within the time limit."""
         ...
 
     async def check(self) -> None:
@@ -20,7 +20,7 @@ class OnlineStoreReader(Protocol):
         ...
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Close the connections."""
         ...
 
 

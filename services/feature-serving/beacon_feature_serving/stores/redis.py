@@ -22,15 +22,15 @@ from beacon_feature_serving.rows import NANOSECONDS, UNKNOWN, FeatureRow, decode
 from beacon_feature_serving.stores.reader import unavailable
 
 CONNECT_SECONDS = 2.0
-# Of the time that a read may take, this share is for the connection, where there is none yet; the rest is for silence.
+# The share of a read's time limit that opening a connection may take; the rest is the limit for silence.
 CONNECT_SHARE = 1 / 3
 
 
 class RedisConnection(asyncio.Protocol):
     """One connection: a queue of sent commands, each batch waiting for its number of replies.
 
-    It is given up when commands wait and nothing at all is heard, not when one reply is late: a store under load is
-    slow, a hung one is silent.
+    It is closed when commands wait and nothing at all arrives, not when one reply is late: a store under load is slow,
+    a hung one is silent.
     """
 
     def __init__(self, silent_seconds: float) -> None:
@@ -39,7 +39,7 @@ class RedisConnection(asyncio.Protocol):
         self._reader = hiredis.Reader()
         self._waiting: deque[tuple[int, list[Any], asyncio.Future[list[Any]]]] = deque()
         self._silent_ticks = 0
-        self._clock: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]
@@ -72,9 +72,9 @@ class RedisConnection(asyncio.Protocol):
         future: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
         self._waiting.append((len(commands), [], future))
         self.transport.write(b"".join(commands))
-        if self._clock is None:
+        if self._timer is None:
             self._silent_ticks = 0
-            self._wind()
+            self._start_timer()
         replies = await future
         for reply in replies:
             if isinstance(reply, hiredis.HiredisError):
@@ -87,16 +87,16 @@ class RedisConnection(asyncio.Protocol):
             self.transport.abort()
             self.connection_lost(error)
 
-    def _wind(self) -> None:
-        self._clock = asyncio.get_running_loop().call_later(self._silent_seconds / TICKS, self._tick)
+    def _start_timer(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(self._silent_seconds / TICKS, self._tick)
 
     def _tick(self) -> None:
-        self._clock = None
+        self._timer = None
         self._silent_ticks += 1
         if self._waiting and self._silent_ticks >= TICKS:
             self.abort(TimeoutError(f"nothing heard for {self._silent_seconds * 1000:.0f} ms"))
         if self._waiting:
-            self._wind()
+            self._start_timer()
 
 
 class RedisReader:
@@ -133,7 +133,7 @@ class RedisReader:
             try:
                 return await connection.ask(commands)
             except ConnectionError:
-                # Redis closes idle connections, and restarts: a read can be asked again, of a new connection, once.
+                # Redis closes idle connections, and restarts: a read is repeated once, on a new connection.
                 connection.abort()
                 connection = await self._connected()
                 return await connection.ask(commands)
@@ -157,12 +157,12 @@ class RedisReader:
             return self._connection
         if self._connecting is None or self._connecting.done():
             self._connecting = asyncio.create_task(self._connect())
-            self._connecting.add_done_callback(_heard)
+            self._connecting.add_done_callback(_read_outcome)
         async with tick_timeout(self._connect_seconds):
             return await asyncio.shield(self._connecting)
 
     async def _connect(self) -> RedisConnection:
-        # Whoever asked may have given up meanwhile: the connection is kept for the next request.
+        # The request may have timed out meanwhile: the connection is kept for the next one.
         async with asyncio.timeout(CONNECT_SECONDS):
             _, connection = await asyncio.get_running_loop().create_connection(
                 lambda: RedisConnection(self._silent_seconds), self._host, self._port, ssl=_tls(self._options)
@@ -191,8 +191,8 @@ def _command(*words: str) -> bytes:
     return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in map(str.encode, words))
 
 
-def _heard(task: asyncio.Task[RedisConnection]) -> None:
-    """Take note of the outcome, also when whoever asked for the connection has given up meanwhile."""
+def _read_outcome(task: asyncio.Task[RedisConnection]) -> None:
+    """Read the outcome, as asyncio warns of one that nobody read: the request may have timed out meanwhile."""
     if not task.cancelled():
         task.exception()
 

@@ -18,10 +18,10 @@ from beacon_feature_serving.catalog.plans import ViewRead
 from beacon_feature_serving.rows import NANOSECONDS, UNKNOWN, FeatureRow, decode_value
 from beacon_feature_serving.stores.reader import unavailable
 
-# Writers do not block readers (WAL); what does, such as another's recovery of the file, is over soon. It is waited for
-# without holding up the event loop.
+# Writers do not block readers (WAL). What does, such as a recovery of the file by another process, is over soon: a read
+# waits for it without blocking the event loop.
 BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
-LOOK_AGAIN_SECONDS = 0.005
+RETRY_SECONDS = 0.005
 
 
 class SqliteReader:
@@ -54,15 +54,15 @@ class SqliteReader:
             found = self._try(query, values)
             if found is None:
                 async with tick_timeout(self._timeout_seconds):
-                    while (found := self._try(query, values)) is None:  # noqa: ASYNC110 - a lock tells nobody
-                        await asyncio.sleep(LOOK_AGAIN_SECONDS)
+                    while (found := self._try(query, values)) is None:  # noqa: ASYNC110 - a file lock has no event
+                        await asyncio.sleep(RETRY_SECONDS)
             return found
         except (sqlite3.Error, OSError) as error:  # TimeoutError is an OSError
             await self.close()
             raise unavailable(message_of(error)) from error
 
     def _try(self, query: str, values: Sequence[bytes]) -> list[Any] | None:
-        """The rows; None while another process keeps the file to itself."""
+        """The rows; None while another process has locked the file."""
         try:
             return self._open().execute(query, values).fetchall()
         except sqlite3.OperationalError as error:
@@ -71,7 +71,7 @@ class SqliteReader:
             raise
 
     def _open(self) -> sqlite3.Connection:
-        """The connection; a new one when the file was replaced, which is looked at once a second."""
+        """The connection; a new one when the file was replaced, which is checked once per second."""
         now = time.monotonic()
         if self._connection is not None and now - self._checked < 1:
             return self._connection

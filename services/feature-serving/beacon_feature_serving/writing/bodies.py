@@ -63,9 +63,9 @@ def read_body(kind: type[BodyT]) -> BodyT:
 
 
 def read_materialize_body() -> MaterializeBody:
-    """Read the body, and refuse each parameter that Feast knows and this server would have to pass over."""
+    """Read the body, and refuse each parameter that Feast knows and this server would have to ignore."""
     if read_flag("force"):
-        rule = "there is nothing to force: a materialization that was killed leaves nothing behind that bars the next"
+        rule = "there is nothing to force: a materialization that was killed does not block the next one"
         raise validation_error("invalid_body", rule, ("query", "force"))
     body = read_body(MaterializeBody)
     if body.version is not None:
@@ -85,7 +85,7 @@ def read_flag(name: str) -> bool:
 
 
 def read_moment(text: str | None, name: str, now: datetime) -> datetime:
-    """Read a time that has come: whoever goes on from a later one would pass over the rows until then."""
+    """Read a time, at most `now`: a later one would let the next materialization skip the rows until then."""
     if text is None:
         raise validation_error("invalid_body", f"{name} is needed", ("body", name))
     try:

@@ -40,7 +40,7 @@ def to_frame(view: FeatureView, columns: dict[str, Any], now: datetime, most_row
     # A row from the future would be served as fresh for ever, and hide later ones.
     times = [_time(event_time, row, value, now) for row, value in enumerate(columns[event_time])]
     given = columns.get(created) or [None] * len(times)
-    # Nothing has arrived later than now, whatever the clock of the one who sent it says.
+    # Nothing has arrived later than now, whatever the sender's clock says.
     arrived = [now if value is None else min(now, _time(created, row, value, now)) for row, value in enumerate(given)]
     data = {name: columns[name] for name in keys}
     data[event_time] = pd.to_datetime(times, utc=True)

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 class Materializer:
-    """Runs materializations; a client that asks for a second one gets 409."""
+    """Runs materializations one at a time; a request for a second one gets 409."""
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
@@ -31,7 +31,7 @@ class Materializer:
         self._background.shutdown()
 
     def materialize(self) -> Response:
-        """Bring the newest rows of an interval online."""
+        """Copy the newest rows of an interval into the online store."""
         body = read_materialize_body()
         views = self._writer.view_names(body.feature_views)
         now = clock.now()
@@ -44,7 +44,7 @@ class Materializer:
         return self._run(views, lambda: materialize_between(self._writer.store, views, start, end))
 
     def materialize_incremental(self) -> Response:
-        """Bring online what has arrived since the last materialization, rows with old event times, too."""
+        """Copy what has arrived since the last materialization online, rows with old event times, too."""
         body = read_materialize_body()
         views = self._writer.view_names(body.feature_views)
         end = read_moment(body.end_ts, "end_ts", clock.now())

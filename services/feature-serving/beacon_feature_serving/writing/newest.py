@@ -1,7 +1,7 @@
 """Keeps late rows out of the online store: what is served is always the newest by event time, as training joins it.
 
-Feast's Redis store sees to that itself between writes, but not within one; SQLite has a trigger for it
-(`beacon_core.feature_store.online`); any other store takes whatever comes last.
+Feast's Redis store does so between writes, but not within one; SQLite has a trigger for it
+(`beacon_core.feature_store.online`); any other store keeps the row that was written last.
 """
 
 from collections.abc import Sequence

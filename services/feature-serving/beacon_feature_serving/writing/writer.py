@@ -1,4 +1,4 @@
-"""Writes through Feast's SDK, one write at a time: Feast's stores share their connections between threads."""
+"""Writes by Feast's SDK, one at a time: Feast's stores share their connections between threads."""
 
 import asyncio
 import contextlib
@@ -20,7 +20,7 @@ from beacon_feature_serving.writing.outages import outages_as_503
 
 # A write waits this long for another one; a materialization may take minutes.
 WAIT_SECONDS = 5.0
-# The reader's own patience ends much earlier.
+# The reader's own time limit is much shorter.
 READ_SECONDS = 5.0
 ReadT = TypeVar("ReadT")
 
@@ -61,7 +61,7 @@ class Writer:
         self._on_loop(self._reader.check())
 
     def newer_rows(self, view: FeatureView, frame: pd.DataFrame) -> pd.DataFrame:
-        """The newest row of each entity, unless the online store has a newer one; its reader says when it is down."""
+        """The newest row of each entity, unless the online store has a newer one; BeaconError where it is down."""
         self._registry.refresh()
         (read,) = self._registry.catalog.plan(None, (f"{view.name}:{view.features[0].name}",), full_names=False).reads
         newest = newest_each(view, frame)
@@ -90,5 +90,5 @@ class Writer:
 
 
 def acquire(lock: threading.Lock, *, wait: bool = True) -> bool:
-    """Take a lock, within the time that a write waits for another one; False if it is not to be had."""
+    """Acquire a lock, within `WAIT_SECONDS` if `wait`; False if it is still held."""
     return lock.acquire(timeout=WAIT_SECONDS if wait else 0)

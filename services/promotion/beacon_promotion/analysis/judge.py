@@ -1,7 +1,7 @@
 """The judgement on a phase: measures and limits in, pass, fail or inconclusive out, with every figure beside its limit.
 
-Pure. A check fails where the new model is worse than the limit allows; what is not worse than the old model's is never
-held against the new one. A phase with too few requests is inconclusive, unless something failed all the same.
+Pure. A check fails where the new model is worse than the limit allows, and never where the old model is as bad. A phase
+with too few requests is inconclusive, unless a check failed.
 """
 
 from collections.abc import Iterator
@@ -42,7 +42,10 @@ class PhaseResult(msgspec.Struct, frozen=True):
 
 
 def judge(measures: Measures, limits: Rollout, slo_seconds: float) -> PhaseResult:
-    """Judge one phase; the checks stand in the order in which they explain a failure best."""
+    """Judge one phase; `slo_seconds` is the limit of a first model's p99.
+
+    The checks stand in the order in which they explain a failure best.
+    """
     checks = tuple(_checks(measures, limits, slo_seconds))
     for outcome in ("fail", "inconclusive"):
         broken = next((check for check in checks if check.outcome == outcome), None)
@@ -59,7 +62,7 @@ def _checks(measures: Measures, limits: Rollout, slo_seconds: float) -> Iterator
         others = sum(pin != new.pin for pin in measures.instances)
         yield _at_most("version_skew", "instances that serve another model", others, 0)
     if measures.golden is not None:
-        yield _at_most("golden_mismatch", "golden requests answered wrong", measures.golden.wrong, 0)
+        yield _at_most("golden_mismatch", "golden requests with a wrong answer", measures.golden.wrong, 0)
     yield from _failures(new, old, limits)
     if new.memory is not None and old is not None and old.memory:
         allowed = max(limits.max_memory_ratio * old.memory, old.memory + limits.min_memory_rise_mb * MB)
@@ -86,7 +89,7 @@ def _failures(new: Side, old: Side | None, limits: Rollout) -> Iterator[LimitChe
     before = 0.0 if old is None else old.failures / max(old.requests, limits.min_requests, 1)
     limit = limits.max_failure_share + before
     for reason, title, count in (
-        ("not_finite", "share of answers that are no finite number", new.not_finite),
+        ("not_finite", "share of answers that are not finite", new.not_finite),
         ("error_rate", "share of requests that failed", new.failures),
     ):
         outcome: Verdict = "fail" if count >= LEAST_FAILURES and count / rows > limit else "pass"
@@ -95,7 +98,7 @@ def _failures(new: Side, old: Side | None, limits: Rollout) -> Iterator[LimitChe
 
 def _latency(new: Side, old: Side | None, limits: Rollout, slo_seconds: float) -> LimitCheck | None:
     """N of M windows must be slow: a busy moment of the machine is not the model's."""
-    many, of = limits.windows
+    needed, of = limits.windows
     if len(new.p99) < of:
         return None
     if old is None:
@@ -105,7 +108,7 @@ def _latency(new: Side, old: Side | None, limits: Rollout, slo_seconds: float) -
     else:
         allowed = [max(limits.max_p99_ratio * was, was + limits.min_p99_rise_seconds) for was in old.p99]
     slow = sum(now > most for now, most in zip(new.p99, allowed, strict=False))
-    outcome: Verdict = "fail" if slow * of >= many * len(new.p99) else "pass"
+    outcome: Verdict = "fail" if slow * of >= needed * len(new.p99) else "pass"
     usual = None if old is None else _middle(old.p99)
     return LimitCheck("latency", "p99 in seconds", outcome, _middle(new.p99), _middle(tuple(allowed)), usual)
 

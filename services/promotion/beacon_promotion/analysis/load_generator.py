@@ -1,6 +1,6 @@
 """The load generator: the same requests to each instance, in turns, each of them twice.
 
-A request's time is the better of its two tries: what the machine does beside it is not the model's.
+A request's time is the better of its two tries, so that other work on the machine does not count.
 """
 
 import http.client
@@ -23,7 +23,7 @@ SECONDS = 10.0
 THREADS = 2
 TRIES = 2
 ROUNDING = 1e-5
-"""What an answer loses on its way: five decimals are sent."""
+"""What rounding takes from an answer: five decimals are sent."""
 NOT_FINITE = "not finite"
 
 
@@ -133,17 +133,17 @@ def send_all(
 
 def send_golden(instances: Sequence[Instance], manifest: Manifest, api_key: str) -> GoldenResults:
     """Send the model's golden requests to every instance; version and value must be the model's own."""
-    generator, asked, wrong, first = LoadGenerator(api_key), 0, 0, ""
+    generator, sent, wrong, first = LoadGenerator(api_key), 0, 0, ""
     names = [feature.name for feature in manifest.features]
     allowed = manifest.golden_tolerance + ROUNDING
     for instance in instances:
         for case in manifest.golden:
             response = generator.predict(instance, dict(zip(names, case.row, strict=True)))
-            asked += 1
+            sent += 1
             right = response.value is not None and abs(response.value - case.prediction) <= allowed
             if right and response.version == manifest.version:
                 continue
             wrong += 1
             found = f"{response.value} of version {response.version}" if response.value is not None else response.body
             first = first or f"{instance.name}: {found or 'no answer'}, not {case.prediction} of {manifest.version}"
-    return GoldenResults(asked, wrong, first)
+    return GoldenResults(sent, wrong, first)

@@ -22,14 +22,14 @@ from beacon_promotion.targets.base.target import Instance, PromotionTarget
 QUIET_SECONDS = 5.0
 """A phase on the users' requests ends when none came for so long."""
 LEAST_WINDOW = 3
-"""Requests of a window; where there are so few, the model is slow or the machine is, which the old one shows."""
+"""Requests per window at least; the old model, on the same machine, shows whether it is the machine that is slow."""
 AGAIN_SECONDS = 2.0
 
 
 class PhaseOptions(msgspec.Struct, frozen=True):
-    """What the phases work with: where, for which product, the old model (None for a first one) and the new one.
+    """The inputs of the phases: target, product, the old model (None for a first one) and the new one.
 
-    `stop` says that somebody asked for a rollback. `api_key` is inference's, where it asks for one.
+    `stop` is true once somebody requested a rollback. `api_key` is inference's, where it requires one.
     """
 
     target: PromotionTarget
@@ -125,7 +125,7 @@ def canary(options: PhaseOptions) -> Measures | None:
 
 
 def verify(options: PhaseOptions) -> Measures:
-    """Golden requests and the version of every instance, once the release is done; empty where nothing runs yet."""
+    """Send golden requests to every instance once the release is done; no requests where nothing runs yet."""
     instances, golden = golden_of(options.target, options.manifest, options.api_key)
     new = Side(pin=options.new, requests=golden.asked)
     return Measures(new=new, golden=golden, instances=tuple(instance.pin for instance in instances))
@@ -162,7 +162,7 @@ def count_windows(options: PhaseOptions, groups: Sequence[Sequence[Instance]]) -
 def _counted_since(
     instances: Sequence[Instance], before: dict[str, scrape.ScrapedCounts | None]
 ) -> scrape.ScrapedCounts:
-    """What the instances counted since `before`, which is brought to now."""
+    """What the instances counted since `before`, which this call updates to now."""
     parts = []
     for instance in instances:
         if (now := scrape.read(instance)) is not None:
@@ -188,7 +188,7 @@ def side_of(pin: Pin, answers: Sequence[Sequence[LoadResponse]], manifest: Manif
 
 
 def p99_of(seconds: Sequence[float], windows: int) -> tuple[float, ...]:
-    """The 99th percentile of each of so many equal parts; none where the parts would be too small."""
+    """The 99th percentile, in seconds, of each of `windows` equal parts; empty where the parts would be too small."""
     size = len(seconds) // windows
     if size < LEAST_WINDOW:
         return ()
@@ -235,7 +235,7 @@ def _value(tries: Sequence[LoadResponse]) -> float | None:
 
 
 def _pause(options: PhaseOptions, seconds: float) -> bool:
-    """Wait; False when somebody asked for a rollback."""
+    """Wait; False when somebody requested a rollback."""
     deadline = time.monotonic() + seconds
     while (left := deadline - time.monotonic()) > 0:
         if options.stop():

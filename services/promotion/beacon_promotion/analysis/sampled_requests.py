@@ -67,7 +67,7 @@ def generate_requests(product: Product, manifest: Manifest, count: int) -> list[
 
 
 def _at(facts: FeatureFacts, level: float) -> float:
-    """The value at a level between 0 and 1, on the straight line between the known ones."""
+    """The feature's value at a quantile level (0 to 1), interpolated between the known ones."""
     points = (facts.min, *facts.quantiles, facts.max)
     place = min(bisect_right(LEVELS, level), len(LEVELS) - 1) - 1
     (low, high), (below, above) = list(pairwise(LEVELS))[place], list(pairwise(points))[place]
@@ -77,8 +77,8 @@ def _at(facts: FeatureFacts, level: float) -> float:
 def _labelled(engine: Engine, product: Product, manifest: Manifest, count: int) -> list[SampledRequest]:
     """The predictions whose actuals came last.
 
-    Only those that were made after the old model: on what it has learnt by heart no other can be as good. What the
-    new one has learnt from them the gate has judged on rows that it had not seen.
+    Only predictions made after the old model was trained: on its own training rows no other model can be as good. What
+    the new model has learnt from them, the gate has judged on rows that it had not seen.
     """
     found = newest_labelled(engine, read_time(manifest.created_at), count)
     rows = [SampledRequest(_known(product, features), actual) for features, actual in found]
@@ -98,6 +98,6 @@ def _known(product: Product, features: dict[str, float | None]) -> dict[str, flo
 
 
 def _is_accepted(product: Product, row: SampledRequest) -> bool:
-    """Whether inference accepts it today; earlier builds accepted fractions of whole numbers."""
+    """Whether inference accepts it now; the log may hold requests that earlier builds accepted."""
     whole = [row.features.get(feature.name, 0) for feature in product.features if feature.is_whole]
     return len(row.features) >= product.min_features and all(float(value).is_integer() for value in whole)

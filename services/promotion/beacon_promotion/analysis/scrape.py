@@ -17,9 +17,9 @@ from beacon_promotion.targets.base.target import Instance
 SECONDS = 5.0
 PREDICT = ("/v1/predict", "/v2/models/", "/v1/models/", "/invocations")
 LEAST_WINDOW = 20
-"""Requests of a window that has a p99: of fewer it is the slowest one, which the machine may have made so."""
-OURS = frozenset({"internal", "model_not_ready"})
-"""Errors that a model can be the cause of; a feature store that is away is not its fault."""
+"""Requests per window at least for a p99: of fewer it is the slowest one, which may be the machine's fault."""
+MODEL_ERRORS = frozenset({"internal", "model_not_ready"})
+"""Errors that a model can cause; an outage of the feature store is none."""
 
 FIELDS = {
     metrics.HTTP_REQUESTS.name: "requests",
@@ -62,7 +62,7 @@ def parse(text: str) -> ScrapedCounts:
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             field = FIELDS.get(sample.name)
-            if field is None or not _counts(sample.labels):
+            if field is None or not _is_counted(sample.labels):
                 continue
             if field in buckets:
                 bound = float(sample.labels["le"])
@@ -72,14 +72,14 @@ def parse(text: str) -> ScrapedCounts:
     return ScrapedCounts(**sums, **buckets)  # type: ignore[arg-type]
 
 
-def _counts(labels: dict[str, str]) -> bool:
-    """Whether a sample is about predictions, and an error one that a model can be the cause of."""
-    ours = labels.get("error_type", "internal") in OURS
-    return ours and labels.get("endpoint", PREDICT[0]).startswith(PREDICT)
+def _is_counted(labels: dict[str, str]) -> bool:
+    """Whether a sample is about predictions and, if about an error, about one that a model can cause."""
+    of_model = labels.get("error_type", "internal") in MODEL_ERRORS
+    return of_model and labels.get("endpoint", PREDICT[0]).startswith(PREDICT)
 
 
 def since(now: ScrapedCounts, before: ScrapedCounts | None) -> ScrapedCounts:
-    """What was counted in between; an instance that started anew meanwhile counts from its start."""
+    """What was counted in between; an instance that restarted counts from its start."""
     if before is None or now.requests < before.requests:
         return now
     return ScrapedCounts(
@@ -127,7 +127,7 @@ def side(pin: Pin, windows: Sequence[ScrapedCounts]) -> Side:
 
 
 def quantile(buckets: dict[float, float], level: float) -> float:
-    """A quantile out of cumulative buckets, on the straight line within one; the last finite bound at most."""
+    """A quantile from cumulative buckets, interpolated within one; at most the last finite bound."""
     bounds = sorted(buckets)
     wanted = level * buckets[bounds[-1]]
     low, below = 0.0, 0.0
@@ -142,9 +142,9 @@ def quantile(buckets: dict[float, float], level: float) -> float:
 
 
 def _spread(buckets: dict[float, float]) -> float:
-    """The least standard deviation that fits the counts: each answer is as near to the others as its bucket lets it be.
+    """The least standard deviation that fits the counts: each answer lies as near to the others as its bucket allows.
 
-    So answers to equal questions show no spread wherever they lie, be it about the edge of two wide buckets.
+    So equal answers show no spread wherever they lie, even at the edge of two wide buckets.
     """
     bounds = [-math.inf, *sorted(buckets)]
     counts = [0.0, *(buckets[bound] for bound in bounds[1:])]

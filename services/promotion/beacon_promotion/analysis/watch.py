@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 KEY = "watch"
 PAST = timedelta(days=30)
-"""What the old model's error is taken from: the time before it was replaced."""
+"""How long before the release the old model's error is taken from."""
 
 
 class Watch(msgspec.Struct, frozen=True):
@@ -95,7 +95,7 @@ def _usual(watch: Watch, product: Product, windows: int) -> Side | None:
 
 
 def _labels(engine: Engine, watch: Watch, expected: float) -> Labels | None:
-    """The realised error since the release, against the larger of what training promised and the old model had."""
+    """The realised error since the release, beside the larger of the expected error and the old model's."""
     try:
         rows, error = realised_error(engine, watch.pin.version, watch.since)
         if not rows:

@@ -34,13 +34,13 @@ from beacon_promotion.targets.kubernetes.values import read_values, write_values
 from beacon_promotion.targets.laptop.target import Laptop
 
 JOB = "promote"
-LEFT_ALONE = "promotion left alone, try again"
+DID_NOT_RUN = "promotion did not run, try again"
 STARTERS = "beacon.inference"
 
 
-@map_errors("promotion refused", LEFT_ALONE, LEFT_ALONE, level=logging.WARNING)
+@map_errors("promotion refused", DID_NOT_RUN, DID_NOT_RUN, level=logging.WARNING)
 def main() -> int:
-    """Do what is asked; a failure is one clear line and an exit status."""
+    """Run the command; a failure is one line and an exit status."""
     given = _arguments()
     # A run that gets SIGTERM leaves through the blocks that clean up after it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
@@ -62,25 +62,25 @@ def main() -> int:
 
 
 def target_of(settings: Settings) -> PromotionTarget:
-    """The place that serves: the cluster whose pod this is, else this machine."""
+    """The promotion target: the cluster whose pod this is, else this machine."""
     if is_pod():
-        # Only a pod pays for the cluster's client.
+        # Only a pod loads the cluster's client.
         from beacon_core.platform.kubernetes import pod_access  # noqa: PLC0415
         from beacon_promotion.targets.kubernetes.target import ClusterTarget  # noqa: PLC0415
 
         return ClusterTarget(settings, pod_access())
-    # Only a laptop has the package that reconciler processes: it offers itself by an entry point.
+    # Only a laptop has the package that runs processes: an entry point offers it.
     (entry,) = entry_points(group=STARTERS, name="start")
     return Laptop(settings, partial(entry.load(), settings))
 
 
 def run_once(reconciler: Reconciler, engine: Engine, given: argparse.Namespace) -> int:
-    """Roll back, or one pass."""
+    """Roll back, or run one reconcile pass; returns the exit status."""
     if given.command == "rollback":
         ended = reconciler.roll_back(given.person, given.reason or "by hand")
         log.info(ended.message)
         return 0
-    asked = given.version != ""
+    by_person = given.version != ""
     try:
         with mapped_errors():
             migrate(engine)
@@ -89,17 +89,17 @@ def run_once(reconciler: Reconciler, engine: Engine, given: argparse.Namespace) 
             "the database does not answer: %s", message_of(error)
         )  # what needs no database is done all the same
     try:
-        ended_or_none = reconciler.reconcile(given.version, given.person if asked else "", given.wait)
+        ended_or_none = reconciler.reconcile(given.version, given.person if by_person else "", given.wait)
     except NoCandidateError as error:
         log.info("nothing to promote: %s", error)
-        return REFUSED if asked else 0
+        return REFUSED if by_person else 0
     if ended_or_none is not None and ended_or_none.outcome == "promoted" and given.watch:
         ended_or_none = reconciler.watch() or ended_or_none
-    return REFUSED if asked and ended_or_none is not None and ended_or_none.outcome != "promoted" else 0
+    return REFUSED if by_person and ended_or_none is not None and ended_or_none.outcome != "promoted" else 0
 
 
 def follow(reconciler: Reconciler, engine: Engine, settings: Settings) -> int:
-    """One pass after the other, for ever; a failure is logged once, until it is another one."""
+    """Run one reconcile pass after the other, for ever; a failure that repeats is logged once."""
     last, migrated = "", False
     while True:
         try:
@@ -116,7 +116,7 @@ def follow(reconciler: Reconciler, engine: Engine, settings: Settings) -> int:
             last, before = message_of(error), last
             if last != before:
                 log.warning("try again: %s", last)
-        except Exception:  # noqa: BLE001 - a mistake of ours must not end what else `make run` keeps up
+        except Exception:  # noqa: BLE001 - a bug here must not end the other processes of `make run`
             log.exception("this pass failed")
         time.sleep(settings.promote_every_seconds)
 
@@ -138,7 +138,7 @@ def write_to_git(engine: Engine, product: Product, given: argparse.Namespace) ->
 
 
 def show(engine: Engine, product: Product, given: argparse.Namespace) -> int:
-    """What served at a time and why, or how the newest reconciler went."""
+    """Print what served at a time and why, or the newest rows of the ledger; returns the exit status."""
     migrate(engine)
     with engine.connect() as connection:
         if given.command == "history":
@@ -158,7 +158,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="one pass: recover, watch, promote")
-    run.add_argument("--version", default="", help="this one, asked for by a person; default: the newest verdict's")
+    run.add_argument("--version", default="", help="the version that a person wants; default: the newest verdict's")
     run.add_argument("--person", default=getpass.getuser(), help="default: who is logged in")
     run.add_argument("--wait", type=float, default=0.0, help="seconds to wait for another run's end")
     run.add_argument("--watch", action="store_true", help="stay for the watch after a promotion")

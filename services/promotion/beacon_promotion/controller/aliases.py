@@ -10,7 +10,7 @@ OUTBOX = "aliases"
 
 
 class Aliases(msgspec.Struct, frozen=True):
-    """Which versions of `name` are to have the aliases; a challenger that became champion is none any more."""
+    """Which versions of `name` get the aliases; a challenger that became champion loses its own."""
 
     name: str
     champion: str

@@ -10,9 +10,8 @@ from beacon_core.domain.ledger_entries import Entry
 from beacon_core.domain.pins import Pin
 from beacon_core.domain.product import Product
 
-MANUAL = "manual"
 AGAIN = frozenset({"interrupted", "target_down", "package_missing"})
-"""Reasons that say nothing about the model: it is tried again."""
+"""Reasons that are not about the model: it is tried again."""
 
 
 class NoCandidateError(Exception):
@@ -29,7 +28,7 @@ class Candidate(msgspec.Struct, frozen=True):
 
 
 def select_candidate(connection: Connection, product: Product, serving: Pin | None, version: str = "") -> Candidate:
-    """The candidate, or the `version` that a person asks for; raises `NoCandidateError`.
+    """The candidate, or the `version` that a person wants; raises `NoCandidateError`.
 
     A person may name a model that a limit rejected before, but none that the gate or a person rejected.
     """
@@ -47,13 +46,13 @@ def select_candidate(connection: Connection, product: Product, serving: Pin | No
     if serving is not None and found.champion_version not in {None, serving.version}:
         raise NoCandidateError(
             f"{name} was judged against version {found.champion_version}, and version {serving.version} serves; "
-            "retrain, and it is judged anew"
+            "retrain, and it is judged again"
         )
     decided = approvals.newest(connection, pin.sha256)
     if decided is not None and decided.decision == approvals.REJECTED:
         raise NoCandidateError(f"{name} was rejected by {decided.person}: {decided.reason}")
     approved = decided is not None and decided.decision == approvals.APPROVED
-    if product.policy.promotion.mode == MANUAL and not approved:
+    if product.policy.promotion.mode == "manual" and not approved:
         raise NoCandidateError(f"{name} passed and waits for a person (make approve VERSION={pin.version} REASON=...)")
     since = max(found.moment, decided.decided_at) if approved and decided is not None else found.moment
     if not version and (why := _tried(connection, product, pin, since)):

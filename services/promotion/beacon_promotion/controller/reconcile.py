@@ -52,7 +52,7 @@ class Reconciler:
                 self._reconcile_aliases()
 
     def watch(self) -> Ended | None:
-        """Watch until the watch is over; how it ended, if it rolled back."""
+        """Watch until the watch is over; returns how the rollback ended, if there was one."""
         while watch.read(self.target.state) is not None:
             time.sleep(WATCH_EVERY_SECONDS)
             try:
@@ -66,9 +66,9 @@ class Reconciler:
         return None
 
     def roll_back(self, person: str, reason: str) -> Ended:
-        """Go back from the model that answers users now; needs neither database nor MLflow.
+        """Roll back the model that answers users now; needs neither database nor MLflow.
 
-        A promotion under way is ended; where its candidate answers users, that is what to go back from.
+        Ends a promotion under way; where its candidate answers users, that is the model that is rolled back.
         Raises `BusyError` when the run at work does not end in time, `TargetUnavailableError`, `ReleaseFailedError`.
         """
         trial: Intent | None = None
@@ -114,7 +114,7 @@ class Reconciler:
         return ended
 
     def _already_rolled_back(self, person: str, reason: str, trial: Intent) -> Ended:
-        """The model that a person asked to roll back serves no more; another rollback would be one too many."""
+        """Report that the model to roll back no longer serves; another rollback would be one too many."""
         bad = trial.after if trial.seen else trial.before
         serves = self.promoter.good()[-1].version
         if bad is not None:
@@ -123,10 +123,10 @@ class Reconciler:
         else:
             state = f"version {serves} serves"
         self._reconcile_aliases()
-        return Ended("rolled_back", "by_hand", f"{state}; to roll that one back, too, ask again")
+        return Ended("rolled_back", "by_hand", f"{state}; to roll that one back, too, repeat the command")
 
     def _reject(self, version: str, person: str, reason: str) -> None:
-        """Reject the model, if the database answers, so that it is not promoted again; the ledger says it, too."""
+        """Reject the model, if the database answers, so that it is not promoted again; the ledger has it, too."""
         try:
             with mapped_errors(), self.engine.begin() as connection:
                 approvals.decide(connection, self.product.name, version, approvals.REJECTED, person, reason)

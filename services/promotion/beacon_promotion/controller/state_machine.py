@@ -28,15 +28,15 @@ from beacon_promotion.ledger.writer import LedgerWriter, Run
 from beacon_promotion.targets.base.target import PromotionTarget, ReleaseFailedError
 
 MOST_GOOD = 12
-"""Models that can be gone back to, one after the other; a target keeps what it needs for so many."""
+"""How many models rollbacks can reach, one after the other; a target keeps what it needs for so many."""
 UNPROVEN = frozenset({"too_few_samples", "by_hand", "interrupted", "target_down"})
 """Reasons that are no evidence against a model: the run ends as kept, and not as refused."""
 
 
 class Intent(msgspec.Struct, frozen=True):
-    """What is under way. `stage`: `trying` may be rolled back, `keeping` is decided and only has to be written.
+    """The run under way. `stage`: `trying` may be rolled back, `keeping` is decided and only has to be written.
 
-    `seen`: users are answered by `after`, some of them or all.
+    `seen`: `after` answers some users, or all.
     """
 
     run: str
@@ -145,7 +145,7 @@ class Promoter:
         return None
 
     def good(self) -> list[Pin]:
-        """The models that were good enough to be kept, in options; the last one is in service."""
+        """The models that were good enough to be kept, in the order of their release; the last one is in service."""
         content = self.state.read(GOOD)
         return [] if content is None else msgspec.json.decode(content, type=list[Pin])
 
@@ -169,7 +169,7 @@ class Promoter:
     def _phase(
         self, run: Run, options: PhaseOptions, name: PhaseName, phase: Callable[[PhaseOptions], Measures | None]
     ) -> Ended | None:
-        """One phase; None where the candidate may go on."""
+        """Run and judge one phase; None where the candidate may go on."""
         serving = () if options.old is None else (options.old,)
         seen = name == "canary" and self.target.splits and options.old is not None
         if seen:
@@ -185,7 +185,7 @@ class Promoter:
             return self._revert(run, options.old, "by_hand", objection, seen=seen)
         if measures is None:
             if seen:
-                run.row("canary", "inconclusive", serving, "no user asked", "too_few_samples")
+                run.row("canary", "inconclusive", serving, "no user sent a request", "too_few_samples")
             return None
         self._known = measures.labels or self._known
         measures = msgspec.structs.replace(measures, labels=self._known)
@@ -234,7 +234,7 @@ class Promoter:
         return Ended("promoted", None, message)
 
     def _revert(self, run: Run, old: Pin | None, reason: Reason | None, message: str, *, seen: bool = False) -> Ended:
-        """End a try: the old model serves alone, as it did before. `seen`: users were answered by the candidate."""
+        """End a trial: the old model serves alone, as it did before. `seen`: the candidate answered users."""
         release = self.target.serving()
         if old is not None and release is not None and release != Release(model=old):
             seen = seen or release.model != old
@@ -286,7 +286,7 @@ class Promoter:
             self._revert(run, intent.before, "interrupted", "the run that promoted it died; it is tried again")
 
     def _adopt(self) -> None:
-        """What serves and was not put there by a promotion is taken as the good model of the moment."""
+        """Take a model that no promotion released, and that serves, as the newest good model."""
         release, good = self.target.serving(), self.good()
         if release is None or (good and good[-1] == release.model):
             return
@@ -303,16 +303,16 @@ class Promoter:
         self.state.write(INTENT, msgspec.json.encode(intent))
 
     def _mark_seen(self, run: Run, options: PhaseOptions) -> None:
-        """Note that users are answered by the candidate from now on."""
+        """Note that the candidate answers users from now on."""
         self._intend(Intent(run.name, "promote", run.actor, options.old, options.new, seen=True))
 
     def _rollback_requested(self) -> bool:
         return self.state.read(STOP) is not None
 
     def _objection(self, pin: Pin) -> str | None:
-        """The rollback or rejection that a person asked for meanwhile; None if nobody objects."""
+        """The rollback that a person requested, or the rejection, during the trial; None if nobody objects."""
         if (person := self.state.read(STOP)) is not None:
-            return f"{person.decode()} asked for a rollback meanwhile"
+            return f"{person.decode()} requested a rollback meanwhile"
         try:
             with mapped_errors(), self.writer.engine.connect() as connection:
                 rejection = rejected(connection, pin)

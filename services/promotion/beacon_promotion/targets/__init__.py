@@ -1,1 +1,1 @@
-"""The places that serve, one folder an adapter."""
+"""The promotion targets, one folder per adapter."""

@@ -19,11 +19,11 @@ from beacon_retraining.pipeline.workspace import Run, default_training, folder_o
 
 
 def check(settings: Settings, product: Product, given: argparse.Namespace) -> None:
-    """Hold a file to the rules of product.yaml: the one given, else the one in force, else the bundled sample."""
+    """Check a file against the rules of product.yaml: the one given, else the one in use, else the bundled sample."""
     in_force = folder_of(settings) / "raw" / product.source.file
     file = given.file or (in_force if in_force.is_file() else product.sample_path)
     rows = validate(file, product, quick=given.quick)
-    print(f"{file}: {len(rows)} rows looked at, no rule broken")
+    print(f"{file}: {len(rows)} rows checked, no rule broken")
 
 
 def pull(settings: Settings, _product: Product, _given: argparse.Namespace) -> None:
@@ -33,7 +33,7 @@ def pull(settings: Settings, _product: Product, _given: argparse.Namespace) -> N
         print(mask(f"{settings.dvc_address}: nothing was pushed there yet"))
         return
     dvc.commit(folder, "pull")
-    print(mask(f"{folder}: as it was pushed to {settings.dvc_address}"))
+    print(mask(f"{folder}: restored as pushed to {settings.dvc_address}"))
 
 
 def push(settings: Settings, _product: Product, _given: argparse.Namespace) -> None:
@@ -50,7 +50,7 @@ def trained_on(settings: Settings, product: Product, given: argparse.Namespace) 
 
 
 def main(settings: Settings) -> int:
-    """Do one of them."""
+    """Run one of the actions; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(required=True)
     for action in (check, pull, push, trained_on):

@@ -102,7 +102,7 @@ def _from_kaggle(
             raise FetchError(f"{name}: {failure.message}, after {number} tries")
         wait = 2.0 ** (number - 1) if failure.retry_after is None else failure.retry_after
         if wait > LONGEST_WAIT_SECONDS:
-            raise FetchError(f"{name}: {failure.message}; it asks to wait {wait:.0f} s, so another run should try")
+            raise FetchError(f"{name}: {failure.message}; Retry-After is {wait:.0f} s, which is left to another run")
         time.sleep(wait)
         number += 1
     archive = folder / f"{product.source.kaggle.split('/')[-1]}.zip"

@@ -43,10 +43,10 @@ def base_rows(settings: Settings, product: Product) -> pd.DataFrame:
         rows = store.get_historical_features(entity_df=targets, features=service).to_df()
     key = product.entity.key
     if len(rows) != len(targets) or set(rows[key]) != set(targets[key]):
-        raise DatasetError(f"Feast gave {len(rows)} rows for {len(targets)} targets")
+        raise DatasetError(f"Feast returned {len(rows)} rows for {len(targets)} targets")
     empty = int(rows[list(product.feature_names)].isna().all(axis=1).sum())
     if empty:
-        raise DatasetError(f"Feast knows no feature of {empty} rows: applied, and features within their TTL?")
+        raise DatasetError(f"Feast has no feature of {empty} rows: was `apply` run, and are they within their TTL?")
     # A row that was corrected is dated a little later in the store; here all of them are of one time.
     rows = rows.assign(**{PREDICTION: "", EVENT_TIME: pd.Timestamp(BASE_EVENT_TIME)})
     return rows.sort_values(key, kind="stable")[row_columns(product)]
@@ -62,9 +62,9 @@ class TrainingRows(NamedTuple):
 def training_rows(settings: Settings, product: Product, labels: pd.DataFrame) -> TrainingRows:
     """Base data and labelled predictions in order of event time, each case once.
 
-    A case is an entity (or none) with its features: what was observed last is its target. A prediction with fewer
-    features than serving asks for is excluded; so is a row with a feature that breaks a rule of
-    the product, as the store may hold what was never checked.
+    A case is an entity (or none) with its features; its target is the actual that was observed last. A prediction with
+    fewer features than serving requires is excluded. So is a row that breaks a rule of the product: the store may hold
+    values that nothing checked.
     """
     base = base_rows(settings, product)
     names = list(product.feature_names)

@@ -38,7 +38,7 @@ def find_credentials(environment: Mapping[str, str] = os.environ) -> str | None:
         problems.append(f"{name}: {problem}")
     if not problems:
         return None
-    raise FetchRefusedError(f"Kaggle's credentials will not do: {'; '.join(problems)}")
+    raise FetchRefusedError(f"Kaggle's credentials cannot be used: {'; '.join(problems)}")
 
 
 def _sources(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
@@ -143,4 +143,4 @@ def _text(file: Path) -> tuple[str, str]:
 
 def _line_problem(text: str) -> str:
     fine = text.isascii() and text.isprintable() and text == text.strip()
-    return VALID if fine else "holds a blank at an end, a line break or a sign that no header can hold"
+    return VALID if fine else "holds a blank at an end, a line break or a character that no header can hold"

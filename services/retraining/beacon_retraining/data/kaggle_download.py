@@ -31,7 +31,7 @@ def download(slug: str, folder: str) -> DownloadFailure | None:
 
             # The import swallows a failure to authenticate; a second call says why, and ends the process.
             kaggle.api.authenticate()
-            # Its own retry appends to what came before the cut, and asks for the rest without its first question.
+            # Its own retry appends to the bytes before the cut, and requests the rest without the query of the first.
             kaggle.api.download_file = functools.partial(kaggle.api.download_file, max_retries=0)
             kaggle.api.dataset_download_files(slug, path=folder, force=True, quiet=True, unzip=False)
     except requests.HTTPError as error:

@@ -22,7 +22,7 @@ def label_columns(product: Product) -> list[str]:
 
 
 def read_labels(engine: Engine, product: Product) -> pd.DataFrame:
-    """Every labelled prediction, in order of time and id; features are those that the request gave, else NaN."""
+    """Every labelled prediction, in order of time and id; only the request's features, NaN for the others."""
     with engine.connect() as connection:
         rows = labelled_predictions(connection)
     features = [request_features(row.features, row.from_store) for row in rows]

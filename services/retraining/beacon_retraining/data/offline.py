@@ -1,7 +1,7 @@
 """Offline: the validated rows as Feast's offline Parquet, and the targets beside them.
 
-The data file carries no dates. Its rows are dated before all of production, and a correction of a row one second after
-what it corrects: so the newest one wins in every store, and a prediction still finds what was known when it was made.
+The data file has no dates. Its rows are dated before all of production, and a corrected row one second after the row
+that it replaces. So every store serves the newest one, and a prediction still joins what was known when it was made.
 """
 
 from datetime import datetime, timedelta

@@ -19,7 +19,7 @@ class ExcludedRows(msgspec.Struct, frozen=True):
     """Rows that are not trained on, by reason: of the data file (`base_`), and labelled predictions.
 
     `base_broken` and `broken` ones break a rule of the product once they are joined with the store; `broken_features`
-    says which one how often. `incomplete` ones have fewer features than serving asks for. `base_repeated` and
+    counts them by feature. `incomplete` ones have fewer features than serving requires. `base_repeated` and
     `repeated` ones are superseded by a later actual of the same case.
     """
 
@@ -50,7 +50,7 @@ class DatasetSummary(msgspec.Struct, frozen=True):
 
 
 class LabelCounts(msgspec.Struct, frozen=True):
-    """What validation.json says of labelled predictions: how many there are, and how many break a rule as they came."""
+    """The counts of validation.json: labelled predictions, and those of them that break a rule before the join."""
 
     labels: int
     labels_refused: int
@@ -64,7 +64,7 @@ def messages(summary: DatasetSummary, min_features: int) -> list[str]:
     phrases = {
         "rows of the data file that are new": file.new,
         "rows of the data file that changed": file.changed,
-        "changed rows that had another number before; an entity is the number of its row, so it now stands for "
+        "changed rows that had another number before; an entity is the number of its row, so it now means "
         "another row (was the file sorted, or a row removed?)": file.moved,
         "rows that are gone from the data file; the store keeps the last features of their entities": file.gone,
         f"rows of the data file not trained on, as {rules}": left_out.base_broken,

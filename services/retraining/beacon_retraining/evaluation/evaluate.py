@@ -3,8 +3,8 @@
 A champion knows the rows that it was trained on: they prove nothing. Two ways are fair (docs/explanation/verdict.md):
 
 - backtest: rows that happened after the champion was made. It predicts them as it is; the challenger's model spec is
-  fitted anew on what came before each block of them, never on what came after.
-- cross-validation, where there are too few such rows: both model specs are fitted anew on the same folds. Equal
+  refitted on what came before each block of them, never on what came after.
+- cross-validation, where there are too few such rows: both model specs are refitted on the same folds. Equal
   specs then predict alike, which is inconclusive: there is nothing new to learn from yet.
 """
 
@@ -45,7 +45,7 @@ BY_NAME = {spec.name: spec for spec in MODEL_SPECS}
 
 
 class EvaluationPlan(msgspec.Struct, frozen=True):
-    """On which splits the models are compared; `champion_unchanged`: it predicts as it is, and is not fitted anew."""
+    """On which splits the models are compared; `champion_unchanged`: it predicts as it is, and is not refitted."""
 
     method: Literal["backtest", "cross-validation"]
     how: str
@@ -76,7 +76,7 @@ def evaluate(
     opponent = None if obstacle else champion
     plan = plan_splits(product, dataset, opponent, training)
     if opponent is not None and not plan.champion_unchanged and not _can_be_fitted(opponent, dataset):
-        obstacle = f"its recipe, {opponent.manifest.algorithm!r}, cannot be fitted anew, and too few rows are new to it"
+        obstacle = f"its spec {opponent.manifest.algorithm!r} cannot be refitted, and too few rows are new to it"
         opponent = None
     same = len(held_out) == len(plan.splits) and all(map(_holds_out, held_out, plan.splits))
     by_fold = list(held_out) if same else _hold_out(product, dataset, BY_NAME[new.algorithm], plan, training)
@@ -128,27 +128,27 @@ def evaluate(
 def plan_splits(
     product: Product, dataset: Dataset, champion: Package | None, training: TrainSettings
 ) -> EvaluationPlan:
-    """Which rows are fair to both."""
+    """The rows, and their splits, that are fair to both models."""
     if champion is not None and dataset.times is not None:
         splits = _backtest_splits(dataset.times, _microseconds(champion.manifest.created_at))
         count = sum(len(test) for _, test in splits)
         if count >= product.policy.promotion.min_rows:
             how = (
                 f"{count} rows that came after the champion was made, in {len(splits)} blocks by time; the champion "
-                "answers as it is, the new recipe is fitted on what came before each block"
+                "predicts as it is, the challenger's model spec is fitted on the rows before each block"
             )
             return EvaluationPlan("backtest", how, tuple(splits), champion_unchanged=True)
     rows = len(dataset.target)
-    how = f"all {rows} rows, each held out once in {training.coverage_folds} folds; every recipe is fitted anew"
+    how = f"all {rows} rows, each held out once in {training.coverage_folds} folds; every model spec is refitted"
     return EvaluationPlan(
         "cross-validation", how, tuple(folds(rows, training.coverage_folds, training.seed)), champion_unchanged=False
     )
 
 
 def measure_package(product: Product, dataset: Dataset, package: Package, seed: int) -> PackageMeasurements:
-    """Parity over all rows, latency, and the direction of the product's directed features.
+    """Measure parity over all rows, latency in seconds, and the steps of the features that have a direction.
 
-    Parity is against the model spec fitted anew: it also shows that the package is what the spec makes of these data.
+    Parity is against the model spec refitted: it also shows that the package is what the spec makes of these data.
     """
     manifest = package.manifest
     fill = np.array([feature.fill for feature in manifest.features])
@@ -167,7 +167,7 @@ def measure_package(product: Product, dataset: Dataset, package: Package, seed: 
 
 
 def latency(package: Package) -> float:
-    """Seconds of one-row calls: 99 % are faster, in the best of some rounds, as a busy machine only adds to it."""
+    """The p99 of one-row calls, in seconds: the best of some rounds, as other work on the machine only adds to it."""
     session = export.open_session(package.model)
     row = np.array([package.manifest.golden[0].row])
     seconds = np.empty((ROUNDS, CALLS))

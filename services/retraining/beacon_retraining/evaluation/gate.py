@@ -22,7 +22,10 @@ Mask = NDArray[np.bool_]
 
 
 class ModelPredictions(msgspec.Struct, frozen=True):
-    """One model's predictions of the evaluated rows, shape (rows,): with their interval, and with values taken away."""
+    """One model's predictions of the evaluated rows, each (rows,), with their interval.
+
+    `missing` are its predictions where a tenth of the values were removed.
+    """
 
     prediction: Matrix
     low: Matrix
@@ -100,7 +103,7 @@ class Bootstrap:
 def judge(
     inputs: GateInputs, limits: GateLimits, seed: int = 0
 ) -> tuple[tuple[GateCheck, ...], tuple[SegmentComparison, ...]]:
-    """Every check of the inputs, and the slices that the check of the worst segment looks at."""
+    """Every check of the inputs, and the segments that the check of the worst segment compares."""
     promotion = limits.promotion
     rows = Bootstrap(_columns(inputs, limits.large_residual), seed)
     count = len(inputs.target)
@@ -214,7 +217,7 @@ def _own_checks(inputs: GateInputs, rows: Bootstrap, promotion: Promotion) -> li
 
 
 def _excuse(check: GateCheck, is_no_worse: bool) -> GateCheck:
-    """Pass a guard that the champion breaks at least as badly: that is no reason to keep the champion."""
+    """Pass a guard that the champion breaks at least as badly: keeping the champion would gain nothing."""
     if check.outcome == "pass" or not is_no_worse:
         return check
     return msgspec.structs.replace(check, outcome="pass", note="over the limit, and no worse than the champion")
@@ -247,7 +250,7 @@ def _exact(holds: bool) -> Outcome:
 
 
 def _slices(inputs: GateInputs, rows: Bootstrap, promotion: Promotion) -> tuple[SegmentComparison, ...]:
-    """The segments that have enough rows; many are looked at, so each one's interval is wider (Bonferroni)."""
+    """The segments with enough rows, each with an interval that is corrected for their number (Bonferroni)."""
     sizes = {name: int(mask.sum()) for name, mask in inputs.segments.items()}
     chosen = [name for name, size in sizes.items() if size >= promotion.min_segment_rows]
     confidence = 1 - (1 - promotion.confidence) / max(1, len(chosen))
@@ -262,7 +265,7 @@ def _slices(inputs: GateInputs, rows: Bootstrap, promotion: Promotion) -> tuple[
 
 
 def _worst(slices: tuple[SegmentComparison, ...], limit: float) -> GateCheck:
-    """The worst segment. Of many small ones some look worse by chance: only a clear rise counts against the new."""
+    """The worst segment. Some of many small ones look worse by chance: only a clear rise counts."""
     clear = [part for part in slices if part.ratio > limit and part.low > 1]
     worst = max(clear or slices, key=lambda part: part.ratio)
     outcome: Outcome = "pass"

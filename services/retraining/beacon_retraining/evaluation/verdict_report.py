@@ -18,7 +18,7 @@ SIGNS = {"at most": "≤", "below": "<", "at least": "≥"}
 
 
 class Point(NamedTuple):
-    """A ratio of the plot, its interval, and what it says of the challenger."""
+    """A ratio in the plot, its interval, and the outcome that gives its colour."""
 
     title: str
     value: float
@@ -28,7 +28,7 @@ class Point(NamedTuple):
 
 
 def table(verdict: Verdict) -> str:
-    """Markdown."""
+    """The verdict as Markdown: a table of checks, and one of segments."""
     old = verdict.champion
     against = f"version {old.version} ({old.algorithm})" if old else "no champion"
     new = verdict.challenger

@@ -39,7 +39,7 @@ The models' own settings were chosen by hand on the bundled sample: on it these 
 ## Interval
 
 From prediction - {low:.2f} to prediction + {high:.2f} ({unit}): {method}.
-It says {coverage:.0%}; measured {measured:.1%}, on rows that set neither the model nor the widths (nested
+It promises {coverage:.0%}; measured {measured:.1%}, on rows that set neither the model nor the widths (nested
 cross-validation). It is an average over all rows, and equally wide everywhere: expensive homes miss it more often.
 
 ## Importances
@@ -53,11 +53,11 @@ missing (absent). The most important is {key}; {key_low:g} to {key_high:g} holds
 
 ## Missing values
 
-Held-out RMSE {rmse:.2f} with the gaps that the data have; with more values taken away at random: {missing}.
+Held-out RMSE {rmse:.2f} with the gaps that the data have; with more values removed at random: {missing}.
 
 ## Limits
 
-- Answers outside {prediction_min:g} to {prediction_max:g} ({unit}) were never seen in training and are flagged.
+- Predictions outside {prediction_min:g} to {prediction_max:g} ({unit}), the range of the training target, are flagged.
 - Values outside a feature's training range are flagged; there the model extrapolates.
 - Importances and the model show association, not cause.
 

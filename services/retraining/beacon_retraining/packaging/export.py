@@ -2,7 +2,7 @@
 
 Input `features` float32 (rows, features), complete: imputation stays outside, in the manifest. Output `prediction`
 float32 (rows, 1). Between the two all is double, as it is in scikit-learn: in float32 a value on a tree's threshold
-may take the other branch, and the sum of some hundred leaves is off by more than `TOLERANCE` in the end.
+may take the other branch, and the sum of some hundred leaves is off by more than `TOLERANCE`.
 
 Why not skl2onnx: it writes trees in float32 alone and no kernel ridge, and with converters of ours for these, one row
 took 7 to 21 % longer (docs/decisions/0012-the-onnx-exporter-stays.md).

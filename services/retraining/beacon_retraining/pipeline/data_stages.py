@@ -67,7 +67,7 @@ def find_champion(context: Context) -> Pin | None:
     try:
         pin = pinned_at(Mlflow(settings.mlflow_address), name, download.CHAMPION)
     except ForeignVersionError as error:
-        log.warning("the registry's champion is passed over: %s", message_of(error))
+        log.warning("the registry's champion is ignored: %s", message_of(error))
     if pin is not None:
         return pin
     with context.engine.connect() as connection:
@@ -91,13 +91,13 @@ def _lost_package(context: Context) -> str | None:
         return None  # the stage package reports it, where it needs the registry
     except PackageError as error:
         if pin.sha256 not in context.lost_packages():
-            log.warning("version %s is made anew: %s", pin.version, message_of(error))
+            log.warning("version %s is made again: %s", pin.version, message_of(error))
         return pin.sha256
     return None
 
 
 def validate_all(context: Context) -> str:
-    """Type and check the raw rows; set aside labelled predictions that break a rule of the product."""
+    """Type and check the raw rows; exclude labelled predictions that break a rule of the product."""
     product, folder = context.product, context.folder
     source = read_source(folder / RAW, product)
     rows = validate(folder / RAW / product.source.file, product)

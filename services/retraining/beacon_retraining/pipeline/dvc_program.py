@@ -1,8 +1,6 @@
-"""DVC's program, `python -m beacon_retraining.pipeline.dvc_program`: in the folder at hand, else in the workspace.
+"""DVC's program, `python -m beacon_retraining.pipeline.dvc_program`: in the current folder, else in the workspace.
 
-The path of either may be any.
-
-DVC words its progress by `str.format` over the cache's path: a `{` in it would end every command.
+DVC formats its progress by `str.format` over the cache's path: a `{` in the path would end every command.
 """
 
 import contextlib
@@ -36,7 +34,7 @@ def run(arguments: list[str]) -> int:
             folder = folder_of(load_settings())
         except SettingsError as error:
             raise SystemExit(f"dvc: {error}") from None
-        with contextlib.suppress(FileNotFoundError):  # nothing ran yet, which DVC says
+        with contextlib.suppress(FileNotFoundError):  # nothing ran yet; DVC reports it
             os.chdir(folder)
     return int(main(arguments))
 

@@ -50,7 +50,7 @@ def package_model(context: Context) -> str:
 
 
 def run_key(context: Context) -> str:
-    """sha256 over all that the model follows from: the data, the parameters, schema and training, the code."""
+    """sha256 over all inputs of the model: the data, the parameters, schema and training, the code."""
     facts = {
         "data": context.dataset().fingerprint,
         "params": params_of(context.training),
@@ -62,12 +62,12 @@ def run_key(context: Context) -> str:
 
 
 def _existing_package(context: Context, registry: Registry, key: str, models: Path) -> Package | None:
-    """The package of equal inputs, where the registry still has an intact copy; people delete runs and files there."""
+    """The package of equal inputs, where the registry still has an intact copy."""
     for pin in registry.versions_of(context.product.name, key):
         try:
             package = download_package(context.settings.mlflow_address, pin, models)
         except PackageError as error:
-            log.warning("version %s is from equal inputs, and is made anew: %s", pin.version, message_of(error))
+            log.warning("version %s is from equal inputs, and is made again: %s", pin.version, message_of(error))
             continue
         if package.manifest.version == pin.version:
             return package

@@ -76,9 +76,9 @@ def _not_due(engine: Engine, product: Product, options: RetrainOptions, causes: 
     if options.trigger == triggers.HAND:
         return ""
     if options.trigger == triggers.REQUESTS and not causes:
-        return "nobody has asked for a retraining"
+        return "there is no request to retrain"
     left = triggers.cooldown_left(engine, JOB, product, now).total_seconds() / 3600
-    return f"the pause after the last retraining goes on for {left:.1f} h" if left > 0 else ""
+    return f"the cooldown after the last retraining ends in {left:.1f} h" if left > 0 else ""
 
 
 def _in_process(
@@ -122,4 +122,4 @@ def _reproduce(folder: Path, *, force: bool) -> StageFailure | None:
     (folder / FAILURE).unlink(missing_ok=True)
     if dvc.reproduce(folder, force=force):
         return None
-    return read_failure(folder) or StageFailure("dvc", TRY_AGAIN, "was ended; its lines above say more")
+    return read_failure(folder) or StageFailure("dvc", TRY_AGAIN, "ended without a reason; see its lines above")

@@ -71,7 +71,7 @@ def push(settings: Settings, folder: Path) -> str:
             raise DvcError(f"{address}: does not keep {file_names(remaining)} as it was pushed")
         remote.write(NEW_LOCK, lock)
         remote.rename(NEW_LOCK, LOCK)
-    message = f"; what was missing or damaged there is whole again: {file_names(repaired)}" if repaired else ""
+    message = f"; repaired what was missing or damaged there: {file_names(repaired)}" if repaired else ""
     return f"pushed to {address}{message}"
 
 
@@ -95,9 +95,9 @@ def pull(settings: Settings, folder: Path) -> bool:
         remote = ObjectStorage(address)
         damaged = [stored for stored in objects(stages, remote) if not remote.is_intact(stored.digest)] if lost else []
     if damaged:
-        hint = "`make data ARGS=push` where they are whole puts it right"
+        hint = "`make data ARGS=push` where they are intact repairs it"
         raise DamagedError(
-            f"{address}: does not have {file_names(damaged)} whole, and nothing was changed here; {hint}"
+            f"{address}: has no intact copy of {file_names(damaged)}, and nothing was changed here; {hint}"
         )
     if lost:
         raise DvcError(f"{address}: {message}")
@@ -129,7 +129,7 @@ def _verified(folder: Path, lock: bytes) -> list[StoredObject]:
     listed = list(objects(_stages(str(folder / LOCK), lock), cache))
     damaged_objects = [stored for stored in listed if not cache.is_intact(stored.digest)]
     if remaining := [stored for stored in damaged_objects if not has_digest(folder / stored.file, stored.digest)]:
-        hint = "`make retrain ARGS=--force` makes it anew"
+        hint = "`make retrain ARGS=--force` makes it again"
         raise DamagedError(
             f"{folder}: {file_names(remaining)} is not what {LOCK} names, in the cache and in the workspace; {hint}"
         )
@@ -141,7 +141,7 @@ def _verified(folder: Path, lock: bytes) -> list[StoredObject]:
 def _stages(place: str, lock: bytes) -> dict[str, dict[str, object]]:
     stages = stages_of(lock)
     if stages is None:
-        raise DamagedError(f"{place}: is not whole; a push where it is whole puts it right")
+        raise DamagedError(f"{place}: is damaged; a push where it is intact repairs it")
     return stages
 
 

@@ -1,9 +1,9 @@
 """The workspace: the folder in BEACON_HOME where the pipeline's files lie, apart from the checkout.
 
-It is DVC's repository. dvc.yaml and params.yaml come from the checkout each time; what else the stages depend on
-(product.yaml, the code) is written as files, so that DVC sees a change. Of policy.yaml only what the verdict
-follows from is among them (dvc.yaml): any other limit lets every stage stand. Where there is git, the workspace has a
-history of its own, one commit per run; an image has no git, and DVC works without.
+It is DVC's repository. dvc.yaml and params.yaml come from the checkout each time; the other inputs of the stages
+(product.yaml, the code) are written as files, so that DVC sees a change. Of policy.yaml, the stages depend only on the
+limits of the verdict (dvc.yaml): another limit reruns no stage. Where there is git, the workspace has a history of its
+own, one commit per run; an image has no git, and DVC works without.
 """
 
 import hashlib

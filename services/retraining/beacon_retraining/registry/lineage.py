@@ -27,7 +27,7 @@ def trace(engine: Engine, registry: Registry, product: Product, prediction_id: s
     if origin.tags.get("sha256") != prediction.model_sha256:
         raise LineageError(
             f"version {prediction.model_version} in MLflow has the digest {origin.tags.get('sha256')}, the prediction "
-            f"was answered by {prediction.model_sha256}: the registry was emptied or is another one"
+            f"was made by {prediction.model_sha256}: the registry was emptied, or is not the one of that time"
         )
     verdict = verdicts.newest(engine, product.name, prediction.model_version, prediction.model_sha256)
     return {

@@ -30,7 +30,7 @@ from beacon_retraining.errors import RetrainError
 
 PACKAGE_TAG = "beacon.package"
 HIGHEST_TAG = "beacon.highest-version"
-"""On the registered model: the highest number that MLflow ever gave, also to a version that is deleted since."""
+"""On the registered model: the highest number that MLflow ever gave, also to a version that was deleted since."""
 DATA = "data"
 TRAINING_ROWS = f"{DATA}/dataset.parquet"
 
@@ -47,7 +47,7 @@ class VersionTakenError(RegistryRefusedError):
 
 
 class RegistryEntry(msgspec.Struct, frozen=True):
-    """What a run logs beside its package: the key of its inputs, parameters, metrics, and files by folder."""
+    """What a run logs beside its package: its run key, parameters, metrics, and files by folder."""
 
     run_key: str
     params: dict[str, str]
@@ -95,7 +95,7 @@ class Registry:
             ]
 
     def origin(self, name: str, version: str) -> VersionOrigin:
-        """What the registry knows of a version; raises `RegistryRefusedError` when there is none."""
+        """The origin of a version; raises `RegistryRefusedError` when there is none."""
         with self._mapped_errors():
             known = self.client.get_model_version(name, version)
             run = self.client.get_run(str(known.run_id))

@@ -1,6 +1,6 @@
 """The cadence study: labelled history simulated day by day, with retrainings by several rules.
 
-It answers how often to retrain, and how fast each feature loses its use for a model that is never retrained.
+It shows how often to retrain, and how fast each feature loses its use for a model that is never retrained.
 """
 
 import msgspec
@@ -158,7 +158,7 @@ def _is_due(
     day: int,
     last: int,
 ) -> bool:
-    """On drift: as policy.yaml has it, the error of the shortest window since the last retraining is too high."""
+    """On drift: the error of the shortest window since the last retraining is above the limit of policy.yaml."""
     if rule.days is not None:
         return day - last >= rule.days
     if not rule.on_drift:
@@ -174,7 +174,7 @@ def _is_due(
 
 
 def _fit(dataset: Dataset, product: Product, spec: ModelSpec, rows: NDArray[np.intp], seed: int) -> FittedModel:
-    """A model of these rows; its expected error is a second model's, on a fifth of the rows, unseen by it."""
+    """A model of these rows; its expected error is that of a second model, on a fifth of the rows held out from it."""
     features, target = dataset.features[rows], dataset.target[rows]
     shuffled = np.random.default_rng(seed).permutation(len(rows))
     known, held_out = np.split(shuffled, [len(rows) * 4 // 5])

@@ -13,7 +13,7 @@ from beacon_retraining.training.interval import covered
 from beacon_retraining.training.model_specs import ModelSpec
 
 SHARES = (0.1, 0.3)
-"""Shares of all values that are taken away; the verdict uses the first one, too."""
+"""Shares of all values that are removed; the verdict uses the first one, too."""
 SHUFFLES = 5
 
 
@@ -21,8 +21,8 @@ class ModelAssessment(msgspec.Struct, frozen=True):
     """Figures over all rows, each held out; RMSEs and their rises in the target's unit.
 
     `coverage`: share of rows inside their interval. `importances` (features): rise of the RMSE when the feature's
-    values change places. `absent` (features): rise when it is always missing. `missing`: RMSE when that share of all
-    values is. `held_out`: the rows' predictions by fold, as they are and with the first of `SHARES` taken away.
+    values are shuffled. `absent` (features): rise when it is always missing. `missing`: RMSE by the share of all values
+    that is missing. `held_out`: the rows' predictions by fold, as they are and with the first of `SHARES` removed.
     """
 
     rmse: float

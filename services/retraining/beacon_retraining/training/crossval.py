@@ -90,7 +90,7 @@ def folds(rows: int, count: int, seed: int) -> list[Split]:
 
 
 def thinned(share: float, seed: int) -> View:
-    """A view in which each value is missing with probability `share`; the same values whatever rows are asked for."""
+    """A view in which each value is missing with probability `share`; which ones does not depend on the rows."""
 
     def view(features: Matrix, rows: Index) -> Matrix:
         gone = np.random.default_rng(seed).random(features.shape) < share

@@ -1,4 +1,4 @@
-"""The libraries whose versions a model follows from."""
+"""The libraries whose versions a model depends on."""
 
 LIBRARIES = ("scikit-learn", "numpy", "onnx", "onnxruntime")
-"""What a model follows from, beside Beacon's own code."""
+"""Their versions are part of a model's code digest, beside Beacon's own code."""

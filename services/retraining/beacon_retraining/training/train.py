@@ -1,8 +1,7 @@
 """Train: compare the model specs by repeated cross-validation, choose one, assess it, fit it on all rows.
 
-The simplest spec is taken that is no more than one standard error behind the best, counted on the same rows: a
-more complex one has to earn its place. Imputation is fitted inside every fold. Everything is seeded: equal data and
-settings give an equal model.
+The simplest spec within one standard error of the best is chosen, both counted on the same rows. Imputation is fitted
+inside every fold. Everything is seeded: equal data and settings give an equal model.
 """
 
 from typing import Any
@@ -48,7 +47,10 @@ class TrainingResult(msgspec.Struct, frozen=True):
 
 
 class TrainedModel(msgspec.Struct, frozen=True):
-    """The chosen model, fitted on all rows, with everything that the package says of it."""
+    """The chosen model, fitted on all rows, with all figures that the package holds.
+
+    `fill` (features). `excess`: for each spec what `excess_over_best` computes.
+    """
 
     algorithm: str
     model: Any

@@ -33,7 +33,7 @@ class Refusal(NamedTuple):
 
 
 def reason_of(message: str) -> Reason:
-    """The ledger's reason for what a service said when it refused a model."""
+    """The ledger's reason for the message with which a service refused a model."""
     return next((reason for text, reason in MESSAGES if text in message), "crash_at_load")
 
 

@@ -1,8 +1,8 @@
-"""What promotion needs of a place that serves: a laptop's processes or a cluster's release.
+"""The interface of a promotion target: a laptop's processes or a cluster's release.
 
 The state machine knows nothing else of it, and no target decides which model serves. Every call that changes something
 waits until it is done, may be repeated, and leaves the old model in service when it fails. Any call may raise
-`TargetUnavailableError` where the place itself cannot be asked (an API server that is away): nothing was decided then.
+`TargetUnavailableError` where the target does not answer (an API server that is down): nothing was decided then.
 """
 
 from collections.abc import Sequence
@@ -19,13 +19,13 @@ from beacon_core.model_package.release import Release
 
 
 class TargetUnavailableError(Exception):
-    """The place cannot be asked or changed now; trying again may help."""
+    """The target does not answer, or cannot be changed now; trying again may help."""
 
     exit_status = TRY_AGAIN
 
 
 class ReleaseFailedError(Exception):
-    """A model cannot be had, does not start or must not be released; `reason` is one of the ledger's."""
+    """A model is missing, does not start or must not be released; `reason` is one of the ledger's."""
 
     exit_status = REFUSED
 
@@ -62,7 +62,7 @@ class StateStore(Protocol):
 
 
 class PromotionTarget(Protocol):
-    """A place that serves. `name` says which in the ledger (`laptop`, `cluster NAMESPACE/RELEASE`)."""
+    """A place that serves models. The ledger has its `name` (`laptop`, `cluster NAMESPACE/RELEASE`)."""
 
     @property
     def name(self) -> str: ...
@@ -99,7 +99,7 @@ class PromotionTarget(Protocol):
         ...
 
     def package(self, pin: Pin) -> Package:
-        """The package as the target's instances would load it, brought from MLflow where it is not there.
+        """The package as the target's instances would load it, downloaded from MLflow where it is missing.
 
         Raises `ReleaseFailedError` (package_missing, digest_mismatch).
         """

@@ -42,7 +42,7 @@ class Revision(msgspec.Struct, frozen=True):
     manifest: str
     begun: datetime
     done: bool
-    """Helm brought it about; one that failed is called superseded, too, once another follows."""
+    """Whether Helm completed it; Helm calls a failed one superseded, too, once another one follows."""
 
     @property
     def pending(self) -> bool:

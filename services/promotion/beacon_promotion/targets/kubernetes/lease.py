@@ -1,4 +1,4 @@
-"""The lock of a cluster: a Lease that its holder renews, and that nobody can hold for long after dying.
+"""The lock of a cluster: a Lease that its holder renews, and that expires soon after its holder died.
 
 The client's own leader election knows locks in ConfigMaps alone, gives none back and never ends (decision 13).
 Clocks are never compared: a holder counts as dead when it did not renew for as long as its Lease lasts, by our clock.

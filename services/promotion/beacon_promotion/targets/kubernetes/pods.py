@@ -145,7 +145,7 @@ class Pods:
 
 
 def dark_pod(name: str, pin: Pin, template: dict[str, Any]) -> Pod:
-    """A pod like those of the template, in the dark: no Service finds it, it knows no secret, and it logs to a file."""
+    """A dark pod like those of the template: no Service finds it, it has no secrets, and logs predictions to a file."""
     spec = deepcopy(template["spec"])
     for kept_by_deployments in ("topologySpreadConstraints", "affinity"):
         spec.pop(kept_by_deployments, None)

@@ -40,9 +40,9 @@ CACHE = Path("/var/cache/beacon/models")
 OUR_REVISION = "helm"
 """The key of the revision that Helm is about to make for us: a hanging one of that number is ours."""
 SHADOW_SHARE = 0.2
-"""Of the requests, where a gateway splits them; the model in service answers them, and asks the candidate, too."""
+"""Share of the requests, where a gateway splits them; the model in service answers, and sends the candidate a copy."""
 HANGING = timedelta(minutes=15)
-"""A person's helm that runs for longer has died."""
+"""A helm that somebody else started and that runs for longer has died."""
 T = TypeVar("T")
 
 
@@ -154,7 +154,7 @@ class ClusterTarget:
         base = _last_clean(history)
         if base is None or (before is not None and _release(base).model != before):
             now = "nothing" if base is None else f"version {_release(base).model.version}"
-            raise ReleaseFailedError("no_way_back", f"Helm's history of {RELEASE_NAME} knows {now} to go back to")
+            raise ReleaseFailedError("no_way_back", f"Helm's history of {RELEASE_NAME} has {now} to roll back to")
         if before is not None:
             try:
                 self.package(before)
@@ -260,7 +260,7 @@ class ClusterTarget:
     def _clean(self) -> Revision:
         found = _last_clean(self._history())
         if found is None:
-            raise ReleaseFailedError("no_way_back", f"{RELEASE_NAME} is not installed: `make deploy` does that")
+            raise ReleaseFailedError("no_way_back", f"{RELEASE_NAME} is not installed; `make deploy` installs it")
         return found
 
     def _history(self) -> list[Revision]:
@@ -275,8 +275,8 @@ class ClusterTarget:
 
 def other_changes(before: dict[tuple[str, str], Document], after: dict[tuple[str, str], Document]) -> list[str]:
     """What differs between two renderings beside the model in service, one line per difference."""
-    found = [f"{kind} {name} would go" for kind, name in before.keys() - after.keys()]
-    found += [f"{kind} {name} would come" for kind, name in after.keys() - before.keys()]
+    found = [f"{kind} {name} would be removed" for kind, name in before.keys() - after.keys()]
+    found += [f"{kind} {name} would be added" for kind, name in after.keys() - before.keys()]
     for key in sorted(before.keys() & after.keys()):
         old, new = before[key], after[key]
         if key == ("Deployment", RELEASE_NAME):
@@ -303,7 +303,7 @@ def _values(base: Revision, pin: Pin) -> dict[str, Any]:
 
 
 def _release(revision: Revision) -> Release:
-    """What a revision serves, and what its canary asks in shadow."""
+    """The model that a revision serves, and the one that its canary has in shadow."""
     rendered = documents(revision.manifest)
     release = _annotated(rendered["Deployment", RELEASE_NAME])
     canary = rendered.get(("Deployment", CANARY_NAME))

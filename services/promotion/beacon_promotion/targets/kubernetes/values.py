@@ -17,7 +17,7 @@ HEAD = "# Written by jobs/promote.py: the model that passed the gate. To go back
 
 
 class ValuesError(ValueError):
-    """The values file says something else than which model serves; the message names the file."""
+    """The values file holds something else than a pin; the message names the file."""
 
     exit_status = REFUSED
 

@@ -14,7 +14,6 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -67,17 +66,17 @@ class Laptop:
         changes = []
         if self._folder.exists():
             shutil.rmtree(self._folder)
-            changes.append("dark instances that were left over are gone")
+            changes.append("removed the dark instances that were left over")
         with contextlib.suppress(ReleaseError):
             release = self.serving()
             if release is None or release.shadow is None:
                 return changes
             write_release(self._settings.release_file, Release(model=release.model))
-            changes.append(f"version {release.shadow.version} was left in shadow and is not any more")
+            changes.append(f"ended the shadow of version {release.shadow.version}, which was left over")
         return changes
 
     def serving(self) -> Release | None:
-        """What the release file says; raises `ReleaseError` where it is damaged."""
+        """The release file's release, None without a file; raises `ReleaseError` where it is damaged."""
         try:
             return read_release(self._settings.release_file)
         except ReleaseError:
@@ -96,7 +95,7 @@ class Laptop:
         return [Instance("inference", urls[0], f"{urls[1]}/metrics", pin)]
 
     def package(self, pin: Pin) -> Package:
-        """The package in the models folder, brought from MLflow where it is not there."""
+        """The package in the models folder, downloaded from MLflow where it is missing."""
         models = self._settings.models_dir
         try:
             if package_folder(models, pin).is_dir():
@@ -145,12 +144,12 @@ class Laptop:
 
     def release(self, pin: Pin) -> None:
         """Write the release file, and wait until inference serves it, where it runs."""
-        self._release(pin, "not_ready")
+        self._release(pin)
 
     def restore(self, pin: Pin) -> None:
         """Write the release file of before; the package must be there."""
         self._way_back(pin)
-        self._release(pin, "not_ready")
+        self._release(pin)
 
     def _way_back(self, pin: Pin) -> None:
         try:
@@ -158,7 +157,7 @@ class Laptop:
         except PackageError as error:
             raise ReleaseFailedError("no_way_back", f"version {pin.version} cannot be restored: {error}") from error
 
-    def _release(self, pin: Pin, reason: Any) -> None:
+    def _release(self, pin: Pin) -> None:
         write_release(self._settings.release_file, Release(model=pin))
         deadline = time.monotonic() + SWAP_SECONDS
         while time.monotonic() < deadline:
@@ -166,7 +165,9 @@ class Laptop:
             if all(instance.pin == pin for instance in instances):
                 return
             time.sleep(POLL_SECONDS)
-        raise ReleaseFailedError(reason, f"inference does not serve version {pin.version} after {SWAP_SECONDS:.0f} s")
+        raise ReleaseFailedError(
+            "not_ready", f"inference does not serve version {pin.version} after {SWAP_SECONDS:.0f} s"
+        )
 
     def _dark(self, number: int, pin: Pin) -> Instance:
         home = self._folder / str(number)

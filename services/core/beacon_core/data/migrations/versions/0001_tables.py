@@ -1,8 +1,8 @@
 """Create every table, index and trigger of the store.
 
-A trigger counts the predictions by hour and model version, whoever logs them: a table with millions of rows takes long
-to count, and the console asks at every look. Others hold the ledger of promotions append-only. In SQLite a trigger is
-the table's: a later migration that copies `predictions` or `promotions` must make it again.
+A trigger counts the predictions by hour and model version, whoever logs them: counting a table of millions of rows
+takes long, and the console needs the count at every visit. Other triggers keep the ledger of promotions append-only.
+SQLite drops a trigger with its table: a migration that copies `predictions` or `promotions` must create it again.
 """
 
 import sqlalchemy as sa
