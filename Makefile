@@ -239,11 +239,11 @@ test-browser: .venv/.stamp .venvs/console.stamp .venvs/inference.stamp ## the co
 
 .PHONY: test-charts
 test-charts: .venv/.stamp dashboards | $(FETCHED_HELM) ## the charts: lint, schemas, hardening, arrows; a cluster's dry run where one answers
-	$(DEV) pytest tests/system/charts --timeout 300
+	$(DEV) pytest tests/system/charts --timeout 300 $(ARGS)
 
 .PHONY: test-rules
 test-rules: .venv/.stamp ## the alerts by promtool: on both sides of `for`, and twins that must not fire
-	$(DEV) pytest tests/system/alerts
+	$(DEV) pytest tests/system/alerts $(ARGS)
 
 .PHONY: mutate-rules
 mutate-rules: .venv/.stamp ## every small change of every rule must be noticed by test-rules (promtool; a minute)

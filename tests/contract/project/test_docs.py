@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from beacon_core.platform.settings import PREFIX, ROOT, Settings
+from tools import settings_page
 from tools.module_maps import current, modules, services
 
 DOCS = ROOT / "docs"
@@ -29,9 +30,17 @@ def links(document: Path) -> list[str]:
 
 
 def test_every_setting_is_documented_and_nothing_else() -> None:
-    text = (DOCS / "reference" / "settings.md").read_text(encoding="utf-8")
+    text = settings_page.PAGE.read_text(encoding="utf-8")
     documented = set(re.findall(rf"^\| `({PREFIX}\w+)`", text, flags=re.MULTILINE))
     assert documented == {f"{PREFIX}{field.name.upper()}" for field in msgspec.structs.fields(Settings)}
+    assert text == settings_page.current(text), "run `python -m tools.settings_page`"
+
+
+def test_a_setting_without_a_docstring_is_refused_by_name() -> None:
+    assert settings_page.meanings('class Settings:\n    port: int = 1\n    """Port."""\n') == {"port": "Port."}
+    for rest in ("", '    host: str = "x"\n    """Host."""\n'):
+        with pytest.raises(ValueError, match="the setting port has no docstring"):
+            settings_page.meanings(f"class Settings:\n    port: int = 1\n{rest}")
 
 
 def test_decisions_are_numbered_without_gaps_and_say_their_status() -> None:

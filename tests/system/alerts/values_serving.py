@@ -116,7 +116,7 @@ def _latency() -> Iterator[Value]:
 def _counted() -> Iterator[Value]:
     for alert, (window, metric, label, least, kinds) in COUNTED.items():
         tick = seconds(window) // SAMPLES
-        others = rose(f'{metric}{{{label}="not_found"}}', 900, 100) if least else {}
+        others = rose(f'{metric}{{{label}="not_found"}}', 900, 100) if label and least else {}
         for more in (0.25, 0):
             series, expected = dict(others), Expected()
             for kind in kinds:

@@ -10,7 +10,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import insert, inspect, select, text
 from sqlalchemy.exc import IntegrityError
 
-from beacon_core.data.database import migrate, open_store
+from beacon_core.data.database import MIGRATIONS, migrate, open_store
 from beacon_core.data.tables import actuals, job_runs, metadata, predictions, traffic
 from beacon_core.domain.errors import ConfigurationError
 
@@ -27,6 +27,15 @@ def test_the_migrated_schema_is_the_metadatas(engine):
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
         assert compare_metadata(context, metadata) == []
+
+
+def test_the_revisions_are_reached_one_after_the_other_and_their_numbers_have_no_gap(engine):
+    revisions = sorted(file.stem for file in (MIGRATIONS / "versions").glob("[0-9]*.py"))
+    assert [int(name[:4]) for name in revisions] == list(range(1, len(revisions) + 1))
+    for revision in revisions:
+        migrate(engine, revision)
+        with engine.connect() as connection:
+            assert connection.scalar(text("SELECT version_num FROM alembic_version")) == revision
 
 
 @pytest.mark.parametrize("schema", ["0001", "0008", "9999_of_later"])

@@ -88,8 +88,11 @@ def _make_folder(folder: Path) -> None:
         raise SettingsError(f"BEACON_HOME, or BEACON_DATABASE_URL: {folder}: {error.strerror}") from error
 
 
-def migrate(engine: Engine) -> None:
-    """Bring the database to the newest schema; safe to repeat. Raises `SchemaError` for a schema that is not known."""
+def migrate(engine: Engine, revision: str = "head") -> None:
+    """Bring the database to the newest schema, or to an older revision's; safe to repeat.
+
+    Raises `SchemaError` for a schema that is not known.
+    """
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))  # Alembic expands %(name)s
     with engine.begin() as connection:
@@ -98,7 +101,7 @@ def migrate(engine: Engine) -> None:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         _check_schema(connection, config)
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        command.upgrade(config, revision)
 
 
 def migrate_at(url: str) -> None:

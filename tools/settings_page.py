@@ -1,0 +1,52 @@
+"""Write the table of docs/reference/settings.md from the settings: `python -m tools.settings_page`."""
+
+import ast
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from beacon_core.platform import settings
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "reference" / "settings.md"
+BEGIN, END = "<!-- settings: written by `python -m tools.settings_page` -->", "<!-- end of settings -->"
+PART = re.compile(rf"{re.escape(BEGIN)}\n.*?{re.escape(END)}\n", re.DOTALL)
+
+
+def meanings(source: str) -> dict[str, str]:
+    """The docstring of each field of `Settings`."""
+    classes = [node for node in ast.parse(source).body if isinstance(node, ast.ClassDef)]
+    [body] = [node.body for node in classes if node.name == "Settings"]
+    found = {}
+    for field, text in zip(body, [*body[1:], None], strict=True):
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
+            if not (isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)):
+                raise ValueError(f"the setting {field.target.id} has no docstring")
+            found[field.target.id] = str(text.value.value)
+    return found
+
+
+def shown(value: Any) -> str:
+    """A default as people write it: a path from the checkout, nothing where it is not set."""
+    if isinstance(value, Path):
+        return f"`{value.relative_to(settings.ROOT)}` in the checkout"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "" if value is None or value == () else str(value)
+
+
+def current(page: str) -> str:
+    """The page as it should be."""
+    texts = meanings(Path(settings.__file__).read_text(encoding="utf-8"))
+    rows = "".join(
+        f"| `{settings.PREFIX}{field.name.upper()}` | {shown(field.default)} | {texts[field.name]} |\n"
+        for field in msgspec.structs.fields(settings.Settings)
+    )
+    table = f"{BEGIN}\n| variable | default | meaning |\n| --- | --- | --- |\n{rows}{END}\n"
+    return PART.sub(lambda _: table, page)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(current(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
