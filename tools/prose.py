@@ -21,7 +21,7 @@ PER = re.compile(
     re.IGNORECASE,
 )
 
-# A sentence ends at a mark that a capital, a figure, a name in code, a link or a quotation follows; "e.g. Feast" and "0.66" end none.
+# A sentence ends at a mark before a capital, a figure, code, a link or a quotation; "e.g. Feast" and "0.66" end none.
 CLOSERS = r"[)\]\"'*_\u201d]*"
 NO_END = r"(?<!\be\.g)(?<!\bi\.e)(?<!\bcf)(?<!\betc)(?<!\bvs)(?<!\bNo)"
 NEXT = re.compile(rf"{NO_END}[.!?]{CLOSERS}[ \t]+(?=[(\[\"'*_\u201c]*[A-Z0-9`])")
