@@ -93,11 +93,19 @@ def texts(root: Path) -> Iterator[tuple[Path, str]]:
         yield path, text
 
 
+def pages(root: Path) -> Iterator[tuple[Path, str]]:
+    """The pages with one sentence per line, by their paths: README.md, SECURITY.md and docs, but not the decisions."""
+    documents = (file for file in sorted((root / "docs").rglob("*.md")) if file.parent.name != "decisions")
+    for file in [root / "README.md", root / "SECURITY.md", *documents]:
+        yield file.relative_to(root), file.read_text(encoding="utf-8")
+
+
 def main() -> int:
     """Print what to mend; 1 where there is anything."""
     words = vocabulary((ROOT / GLOSSARY).read_text(encoding="utf-8"))
     found = [f"{path}:{line}: {why}" for path, text in texts(ROOT) for line, why in sorted(complaints(text, words))]
-    print("\n".join([*found, f"{len(found)} words to mend ({GLOSSARY})"] if found else ["prose: nothing to mend"]))
+    found += [f"{path}:{line}: {why}" for path, text in pages(ROOT) for line, why in unbroken(text)]
+    print("\n".join([*found, f"{len(found)} places to mend ({GLOSSARY})"] if found else ["prose: nothing to mend"]))
     return 1 if found else 0
 
 
