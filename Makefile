@@ -239,11 +239,11 @@ test-browser: .venv/.stamp .venvs/console.stamp .venvs/inference.stamp ## test t
 
 .PHONY: test-charts
 test-charts: .venv/.stamp dashboards | $(FETCHED_HELM) ## test the charts: lint, schemas, hardening, network policies; a dry run if a cluster answers
-	$(DEV) pytest tests/system/charts --timeout 300
+	$(DEV) pytest tests/system/charts --timeout 300 $(ARGS)
 
 .PHONY: test-rules
 test-rules: .venv/.stamp ## test the alert rules with promtool: before and after `for`, and twins that must not fire
-	$(DEV) pytest tests/system/alerts
+	$(DEV) pytest tests/system/alerts $(ARGS)
 
 .PHONY: mutate-rules
 mutate-rules: .venv/.stamp ## check that test-rules detects every small change of every rule (promtool; a minute)
