@@ -41,18 +41,18 @@ SUITES := test-bare lint test-workflows test-rules mutate-rules test test-retrai
 BY_HAND := test-demo test-retrain-whole chaos e2e-promotion e2e-paging coverage
 
 .PHONY: help
-help: ## show what a day needs
+help: ## show the daily targets
 	@awk -v daily=" $(DAILY) " 'BEGIN {FS = ":.*## "} /^##@/ {head = "\n" substr($$0, 5)} \
 	  /^[a-z0-9-]+:.*## / && index(daily, " " $$1 " ") {if (head) print head; head = ""; printf "  make %-18s %s\n", $$1, $$2}' \
 	  $(MAKEFILE_LIST)
-	@printf '\n  make %-18s %s\n' help-all 'all the rest'
+	@printf '\n  make %-18s %s\n' help-all 'show every target'
 
 .PHONY: help-all
 help-all: ## show every target
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {print "\n" substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: suites
-suites: ## the list of what CI runs, as JSON
+suites: ## print the suites of CI, as JSON
 	@echo '[$(subst $(space),$(comma),$(SUITES:%="%"))]'
 
 REFUSE = { echo "make: $(1)" >&2; exit 1; }
@@ -111,7 +111,7 @@ PROJECT := uv.lock pyproject.toml $(wildcard services/*/pyproject.toml) .tools/h
 
 ##@ Use it
 .PHONY: run
-run: $(ENVIRONMENTS:%=.venvs/%.stamp) ## train a first model if there is none, then serve everything on this machine
+run: $(ENVIRONMENTS:%=.venvs/%.stamp) ## train a first model if there is none, and serve everything on this machine
 	@$(STATE); exec .venvs/laptop/bin/python -m beacon_laptop --train="$(TRAIN)"
 
 .PHONY: demo
@@ -119,15 +119,15 @@ demo: .venvs/laptop.stamp .venvs/drift-profiling.stamp .venvs/retraining.stamp #
 	@$(STATE); exec .venvs/laptop/bin/python -m beacon_laptop.demo $(ARGS)
 
 .PHONY: retrain
-retrain: .venvs/laptop.stamp .venvs/retraining.stamp ## data to a new model with a verdict (ARGS=--help: its options)
+retrain: .venvs/laptop.stamp .venvs/retraining.stamp ## train a new model from data and give it a verdict (ARGS=--help: its options)
 	@$(STATE); exec .venvs/laptop/bin/python -m beacon_laptop.retrain $(ARGS)
 
 .PHONY: data
-data: .venvs/retraining.stamp ## retraining's data: ARGS="check", "pull", "push" or "trained-on VERSION"
+data: .venvs/retraining.stamp ## check, push or pull the training data: ARGS="check", "pull", "push" or "trained-on VERSION"
 	@$(STATE); exec .venvs/retraining/bin/python jobs/data.py $(ARGS)
 
 .PHONY: dvc
-dvc: .venvs/retraining.stamp ## DVC on the last run: ARGS="dag", "status", "metrics diff HEAD~1"
+dvc: .venvs/retraining.stamp ## run DVC on the last retraining: ARGS="dag", "status", "metrics diff HEAD~1"
 	@$(STATE); exec .venvs/retraining/bin/python -m beacon_retraining.pipeline.dvc_program $(ARGS)
 
 .PHONY: drift
@@ -135,39 +135,39 @@ drift: .venvs/drift-profiling.stamp ## compare the prediction log with training,
 	@$(STATE); exec .venvs/drift-profiling/bin/python jobs/drift.py $(ARGS)
 
 .PHONY: lineage
-lineage: .venvs/retraining.stamp ## where a prediction's answer comes from: ID=
+lineage: .venvs/retraining.stamp ## show the model, data and code behind a prediction: ID=
 	@$(STATE); exec .venvs/retraining/bin/python jobs/lineage.py "$(ID)"
 
 .PHONY: approve
-approve: .venvs/retraining.stamp ## let a challenger that passed go into service: VERSION= REASON="..." [PERSON=]
+approve: .venvs/retraining.stamp ## approve a challenger that passed: VERSION= REASON="..." [PERSON=]
 	@$(STATE); exec .venvs/retraining/bin/python jobs/approve.py $@ "$(VERSION)" --reason "$(REASON)" $(if $(PERSON),--person "$(PERSON)")
 
 .PHONY: reject
-reject: .venvs/retraining.stamp ## keep a challenger out of service: VERSION= REASON="..." [PERSON=]
+reject: .venvs/retraining.stamp ## reject a challenger: VERSION= REASON="..." [PERSON=]
 	@$(STATE); exec .venvs/retraining/bin/python jobs/approve.py $@ "$(VERSION)" --reason "$(REASON)" $(if $(PERSON),--person "$(PERSON)")
 
 .PHONY: promote
-promote: .venvs/promotion.stamp ## put what passed the gate into service, if it holds there, too (VERSION=)
+promote: .venvs/promotion.stamp ## promote a model that passed the gate, unless it fails a phase (VERSION=)
 	@$(STATE); exec .venvs/promotion/bin/python jobs/promote.py run --wait 180 $(if $(VERSION),--version "$(VERSION)")
 
 .PHONY: rollback
-rollback: .venvs/promotion.stamp ## back to the last good model, now (REASON="..." [PERSON=])
+rollback: .venvs/promotion.stamp ## roll back to the last good model, now (REASON="..." [PERSON=])
 	@$(STATE); exec .venvs/promotion/bin/python jobs/promote.py rollback --reason "$(REASON)" $(if $(PERSON),--person "$(PERSON)")
 
 .PHONY: served
-served: .venvs/promotion.stamp ## which model served at a time, since when and why (AT="2026-01-31T12:00", default now)
+served: .venvs/promotion.stamp ## show which model served at a time, since when and why (AT="2026-01-31T12:00", default now)
 	@$(STATE); exec .venvs/promotion/bin/python jobs/promote.py served $(if $(AT),--at "$(AT)")
 
 .PHONY: history
-history: .venvs/promotion.stamp ## the ledger of promotions, the newest rows first (ARGS="--most 10")
+history: .venvs/promotion.stamp ## show the ledger of promotions, newest rows first (ARGS="--most 10")
 	@$(STATE); exec .venvs/promotion/bin/python jobs/promote.py history $(ARGS)
 
 .PHONY: cadence
-cadence: .venvs/retraining.stamp ## how often to retrain: replay the labelled history (ARGS="--rows FILE --mlflow")
+cadence: .venvs/retraining.stamp ## study how often to retrain, on the labelled history (ARGS="--rows FILE --mlflow")
 	@$(STATE); exec .venvs/retraining/bin/python jobs/cadence.py $(ARGS)
 
 .PHONY: clean
-clean: ## forget the state (models, data, logs); environments stay
+clean: ## delete the state (models, data, logs), but not the environments
 	@if pid=$$(cat .beacon/run/lock 2>/dev/null) && kill -0 "$$pid" 2>/dev/null; then \
 	  echo "make run is at work (pid $$pid); stop it first"; exit 1; fi
 	rm -rf .beacon
@@ -175,7 +175,7 @@ clean: ## forget the state (models, data, logs); environments stay
 
 ##@ Check it
 .PHONY: lint
-lint: .venv/.stamp ## style, types, what may import what, spelling, words
+lint: .venv/.stamp ## check style, types, imports between layers, spelling and prose
 	$(DEV) ruff check .
 	$(DEV) ruff format --check .
 	$(DEV) mypy
@@ -184,91 +184,91 @@ lint: .venv/.stamp ## style, types, what may import what, spelling, words
 	$(DEV) python -m tools.prose
 
 .PHONY: test
-test: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## unit and contract tests (ARGS="-k drift": some of them)
+test: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## run the unit and contract tests (ARGS="-k drift": some of them)
 	@$(WRITABLE)
 	$(DEV) pytest -n 2 --dist loadgroup tests/unit tests/contract tests/reports $(ARGS)
 
 .PHONY: coverage
-coverage: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## what the unit tests run of services/, held to the floor of pyproject.toml
+coverage: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## measure what the unit tests cover of services/, against the floor in pyproject.toml
 	@$(WRITABLE)
 	$(DEV) pytest -n 2 --dist loadgroup tests/unit --cov --cov-report=term:skip-covered $(ARGS)
 
 .PHONY: test-bare
-test-bare: .venv/.stamp ## both commands in a container with Python, make and git (BUILDER=, BARE_IMAGE=; 10 minutes)
+test-bare: .venv/.stamp ## run `make run` and `make test` in a container with Python, make and git (BUILDER=, BARE_IMAGE=; 10 minutes)
 	@test -n "$(BUILDER)" || $(call REFUSE,a container needs docker or podman or buildah)
 	BUILDER=$(BUILDER) BARE_IMAGE=$(BARE_IMAGE) BUILD_OPTIONS="$(BUILD_OPTIONS)" RUN_OPTIONS="$(RUN_OPTIONS)" \
 	  $(DEV) pytest tests/bare -x -rP
 
 .PHONY: test-faults
-test-faults: .venv/.stamp .venvs/inference.stamp .venvs/drift-profiling.stamp ## PostgreSQL down, killed and hung; the disk full; jobs killed
+test-faults: .venv/.stamp .venvs/inference.stamp .venvs/drift-profiling.stamp ## test with PostgreSQL down, killed and hung, a full disk and killed jobs
 	$(DEV) pytest tests/system/faults --timeout 300 -rP
 
 .PHONY: test-clients
-test-clients: .venv/.stamp .venvs/inference.stamp ## KServe's own client, in an environment of its own
+test-clients: .venv/.stamp .venvs/inference.stamp ## test with KServe's own client, in an environment of its own
 	$(DEV) pytest tests/system/clients --timeout 300
 
 .PHONY: test-workflows
-test-workflows: | $(FETCHED_UV) ## the workflows of GitHub by actionlint
+test-workflows: | $(FETCHED_UV) ## check GitHub's workflows with actionlint
 	@if command -v actionlint >/dev/null; then actionlint .github/workflows/*.yml; \
 	else $(GO) run github.com/rhysd/actionlint/cmd/actionlint@v1.7.7 .github/workflows/*.yml; fi && \
 	echo "workflows: nothing to say against them"
 
 .PHONY: test-retrain
-test-retrain: .venv/.stamp ## retraining whole: models, gate, MLflow, Kaggle's client, DVC, kill -9 (minutes)
+test-retrain: .venv/.stamp ## test all of retraining: models, gate, MLflow, Kaggle's client, DVC, kill -9 (minutes)
 	$(DEV) pytest -n 2 --dist loadgroup tests/system/retraining --timeout 300
 
 .PHONY: test-promotion
-test-promotion: .venv/.stamp .venvs/inference.stamp .venvs/promotion.stamp ## promotion on a laptop: bad models, kill -9, two at once (BEACON_PROMOTION_TIMES=20; 4 minutes)
+test-promotion: .venv/.stamp .venvs/inference.stamp .venvs/promotion.stamp ## test promotion on a laptop: bad models, kill -9, two at once (BEACON_PROMOTION_TIMES=20; 4 minutes)
 	$(DEV) pytest tests/system/promotion -rP
 
 .PHONY: test-retrain-whole
-test-retrain-whole: .venv/.stamp .venvs/laptop.stamp .venvs/retraining.stamp ## `make retrain` from a stand-in Kaggle to its report in a browser, against the clock
+test-retrain-whole: .venv/.stamp .venvs/laptop.stamp .venvs/retraining.stamp ## test `make retrain` from a stand-in Kaggle to its report in a browser, within a time limit
 	$(DEV) pytest tests/system/retrain_whole -rP
 
 .PHONY: test-laptop
-test-laptop: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## `make run` itself: train, serve, kill every process in turn
+test-laptop: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## test `make run`: train, serve, kill every process in turn
 	$(DEV) pytest tests/system/e2e_laptop
 
 .PHONY: test-demo
-test-demo: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## `make demo` whole, against a `make run` of its own (7 minutes)
+test-demo: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## test all of `make demo`, with a `make run` of its own (7 minutes)
 	$(DEV) pytest tests/system/demo -rP
 
 .PHONY: test-browser
-test-browser: .venv/.stamp .venvs/console.stamp .venvs/inference.stamp ## the console and the docs page in a real Chromium
+test-browser: .venv/.stamp .venvs/console.stamp .venvs/inference.stamp ## test the console and the docs page in a real Chromium
 	$(DEV) pytest tests/system/browser
 
 .PHONY: test-charts
-test-charts: .venv/.stamp dashboards | $(FETCHED_HELM) ## the charts: lint, schemas, hardening, arrows; a cluster's dry run where one answers
+test-charts: .venv/.stamp dashboards | $(FETCHED_HELM) ## test the charts: lint, schemas, hardening, network policies; a dry run if a cluster answers
 	$(DEV) pytest tests/system/charts --timeout 300 $(ARGS)
 
 .PHONY: test-rules
-test-rules: .venv/.stamp ## the alerts by promtool: on both sides of `for`, and twins that must not fire
+test-rules: .venv/.stamp ## test the alert rules with promtool: before and after `for`, and twins that must not fire
 	$(DEV) pytest tests/system/alerts $(ARGS)
 
 .PHONY: mutate-rules
-mutate-rules: .venv/.stamp ## every small change of every rule must be noticed by test-rules (promtool; a minute)
+mutate-rules: .venv/.stamp ## check that test-rules detects every small change of every rule (promtool; a minute)
 	$(DEV) python -m tests.system.alerts.mutate
 
 .PHONY: test-observe
-test-observe: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## dashboards, logs and traces of a product that runs (needs prometheus; minutes)
+test-observe: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## test dashboards, logs and traces of a running product (needs prometheus; minutes)
 	$(DEV) pytest tests/system/observe --timeout 1800
 
 .PHONY: e2e
-e2e: .venv/.stamp dashboards ## all of it on the cluster of KUBECONFIG, in a namespace of its own (ADDRESS= of the ingress, TAG=)
+e2e: .venv/.stamp dashboards ## test everything on the cluster of KUBECONFIG, in a namespace of its own (ADDRESS= of the ingress, TAG=)
 	TAG=$(TAG) ADDRESS=$(ADDRESS) NAMESPACE=beacon-e2e VALUES=tests/system/e2e/values $(DEV) pytest tests/system/e2e -x -s --timeout 1800
 
 .PHONY: chaos
-chaos: .venv/.stamp dashboards ## rollouts under load and faults on that cluster, an hour; its table goes into docs/reference/reliability.md (ARGS=, NODE=)
+chaos: .venv/.stamp dashboards ## test rollouts under load and faults on that cluster, an hour; writes docs/reference/reliability.md (ARGS=, NODE=)
 	TAG=$(TAG) ADDRESS=$(ADDRESS) NAMESPACE=beacon-chaos VALUES=tests/system/chaos/values NODE=$(NODE) \
 	  $(DEV) pytest tests/system/chaos -s --timeout 1200 $(ARGS)
 
 .PHONY: e2e-promotion
-e2e-promotion: .venv/.stamp dashboards ## promotion under load on that cluster, an hour; its table goes into docs/reference/reliability.md (ARGS="-k killed": a part; DEPLOYED=1)
+e2e-promotion: .venv/.stamp dashboards ## test promotion under load on that cluster, an hour; writes docs/reference/reliability.md (ARGS="-k killed": a part; DEPLOYED=1)
 	TAG=$(TAG) ADDRESS=$(ADDRESS) NAMESPACE=$(if $(filter beacon,$(NAMESPACE)),beacon-promotion,$(NAMESPACE)) \
 	  VALUES=tests/system/e2e_promotion/values $(DEV) pytest tests/system/e2e_promotion -s --timeout 5400 $(ARGS)
 
 .PHONY: e2e-paging
-e2e-paging: .venv/.stamp dashboards ## an hour of health pages nobody, faults page in time (RECEIVER=: address of this machine for pods; MINUTES=, ARGS=)
+e2e-paging: .venv/.stamp dashboards ## test that an hour of health pages nobody and faults page in time (RECEIVER=: address of this machine for pods; MINUTES=, ARGS=)
 	TAG=$(TAG) ADDRESS=$(ADDRESS) NAMESPACE=$(if $(filter beacon,$(NAMESPACE)),beacon-paging,$(NAMESPACE)) VALUES=$$(mktemp -d) \
 	  RECEIVER=$(RECEIVER) MINUTES=$(MINUTES) $(DEV) pytest tests/system/paging -x -s --timeout 5400 $(ARGS)
 
@@ -289,7 +289,7 @@ TAG ?= $(shell git describe --always --dirty --abbrev=12)
 LOAD_IMAGE ?=
 
 .PHONY: images
-images: $(SERVICES:%=image-%) ## one image a service (REGISTRY=, TAG=, LOAD_IMAGE="docker push")
+images: $(SERVICES:%=image-%) ## build one image per service (REGISTRY=, TAG=, LOAD_IMAGE="docker push")
 
 .PHONY: image-%
 image-%:
@@ -299,7 +299,7 @@ image-%:
 	@$(if $(LOAD_IMAGE),$(LOAD_IMAGE) $(REGISTRY)beacon-$*:$(TAG))
 
 .PHONY: charts
-charts: .venv/.stamp ## write the charts' schemas and tables of values anew
+charts: .venv/.stamp ## write the charts' schemas and READMEs from their values
 	$(DEV) python tools/schema.py
 
 # Git has no dashboards: whatever installs the chart monitoring needs them built.
@@ -308,47 +308,47 @@ dashboards: .venvs/dashboards.stamp ## build Grafana's dashboards into the chart
 	@exec .venvs/dashboards/bin/python -m tools.dashboards
 
 .PHONY: deploy
-deploy: dashboards ## install or upgrade all on the cluster of KUBECONFIG (NAMESPACE=, VALUES=FOLDER, REGISTRY=, TAG=)
+deploy: dashboards ## install or upgrade everything on the cluster of KUBECONFIG (NAMESPACE=, VALUES=FOLDER, REGISTRY=, TAG=)
 	@exec $(PYTHON) tools/deploy.py --namespace=$(NAMESPACE) --registry=$(REGISTRY) --tag=$(TAG) $(VALUES:%=--values=%)
 
 .PHONY: undeploy
-undeploy: ## remove all from the cluster, with its data
+undeploy: ## remove everything from the cluster, with its data
 	@exec $(PYTHON) tools/deploy.py --namespace=$(NAMESPACE) --remove
 
 ##@ Draw it
 .PHONY: picture
-picture: ## the README's picture of the system anew, from its table in tools/picture.py
+picture: ## draw the README's picture of the system from its table in tools/picture.py
 	@exec $(PYTHON) tools/picture.py
 
 .PHONY: screenshots
-screenshots: .venv/.stamp .venvs/console.stamp ## the README's screenshots of the console anew (needs Chromium)
+screenshots: .venv/.stamp .venvs/console.stamp ## take the README's screenshots of the console (needs Chromium)
 	@export PYTHONPATH="$$PWD/tests" && exec .venv/bin/python -m tools.screenshots
 
 ##@ Measure it
 .PHONY: gate-check
-gate-check: .venv/.stamp ## whether the gate tells better from worse: 20 worlds each, minutes (ARGS="--cases 4")
+gate-check: .venv/.stamp ## study whether the gate tells better from worse: 20 simulations each, minutes (ARGS="--cases 4")
 	@cd benchmarks && exec ../.venv/bin/python -m retraining.gate_check $(ARGS)
 
 .PHONY: compare-catboost
-compare-catboost: .venv/.stamp ## CatBoost's defaults on the folds of the search, for the model card
+compare-catboost: .venv/.stamp ## score CatBoost's defaults on the folds of the search, for the model card
 	@exec .venv/bin/python benchmarks/retraining/catboost_defaults.py
 
 .PHONY: bench
-bench: .venvs/bench.stamp .venvs/inference.stamp .venvs/feature-serving.stamp .venvs/retraining.stamp ## Beacon beside its peers: 15 minutes (ARGS=--quick: 4)
+bench: .venvs/bench.stamp .venvs/inference.stamp .venvs/feature-serving.stamp .venvs/retraining.stamp ## measure Beacon beside its peers: 15 minutes (ARGS=--quick: 4)
 	@cd benchmarks && exec ../.venvs/bench/bin/python -m harness $(ARGS)
 
 .PHONY: bench-parts
-bench-parts: .venv/.stamp .venvs/retraining.stamp ## where the time of a prediction goes: half a minute
+bench-parts: .venv/.stamp .venvs/retraining.stamp ## measure where the time of a prediction goes: half a minute
 	@exec .venv/bin/python benchmarks/parts.py
 
 .PHONY: drift-study
-drift-study: .venv/.stamp ## how often a drift alarm is false and a shift is found, beside peers: 30 minutes (ARGS=--help)
+drift-study: .venv/.stamp ## study how often drift alarms are false and shifts are found, beside peers: 30 minutes (ARGS=--help)
 	@cd benchmarks && exec ../.venv/bin/python -m drift.study $(ARGS)
 
 .PHONY: console-speed
-console-speed: .venv/.stamp .venvs/console.stamp ## the front page on a million predictions, SQLite and PostgreSQL: minutes (ARGS=--help)
+console-speed: .venv/.stamp .venvs/console.stamp ## measure the front page on a million predictions, with SQLite and PostgreSQL: minutes (ARGS=--help)
 	@export PYTHONPATH="$$PWD/tests" && cd benchmarks && exec ../.venv/bin/python -m console.front_page $(ARGS)
 
 .PHONY: drift-cost
-drift-cost: .venv/.stamp .venvs/drift-profiling.stamp ## what a drift run costs in time and memory, by rows: minutes (ARGS=--help)
+drift-cost: .venv/.stamp .venvs/drift-profiling.stamp ## measure what a drift run costs in time and memory, by rows: minutes (ARGS=--help)
 	@export PYTHONPATH="$$PWD/tests" && cd benchmarks && exec ../.venv/bin/python -m drift.cost $(ARGS)

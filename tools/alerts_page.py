@@ -12,8 +12,9 @@ PAGE = ROOT / "docs" / "reference" / "alerts.md"
 MEANS = {"critical": "pages", "warning": "a ticket", "none": "the heartbeat"}
 HEAD = """# Alerts
 
-Made from charts/monitoring/files/rules by `python -m tools.alerts_page`. Each alert is tested by promtool
-(`make test-rules`): it fires after its wait and not before, and a twin that looks alike does not fire.
+`python -m tools.alerts_page` writes this page from charts/monitoring/files/rules.
+promtool tests each alert (`make test-rules`): it fires after its wait and not before, and a similar case, \
+its twin, does not fire.
 
 | alert | severity | waits | team | meaning | tested | runbook | dashboard |
 | --- | --- | --- | --- | --- | --- | --- | --- |

@@ -1,4 +1,4 @@
-"""Refuse the words that the glossary says to avoid, in what people read: `python -m tools.prose`."""
+"""Hold what people read to the glossary's words and to one sentence per line: `python -m tools.prose`."""
 
 import re
 import sys
@@ -20,6 +20,16 @@ PER = re.compile(
     rf"\b(?:one{GAP}(?:(?!{LINK})\w+{GAP}){{1,2}}a|(?:an?|each){GAP}(?:{THING}){GAP}a){GAP}(?:{COUNTED})\b",
     re.IGNORECASE,
 )
+
+# A sentence ends at a mark before a capital, a figure, code, a link or a quotation; "e.g. Feast" and "0.66" end none.
+CLOSERS = r"[)\]\"'*_\u201d]*"
+NO_END = r"(?<!\be\.g)(?<!\bi\.e)(?<!\bcf)(?<!\betc)(?<!\bvs)(?<!\bNo)"
+NEXT = re.compile(rf"{NO_END}[.!?]{CLOSERS}[ \t]+(?=[(\[\"'*_\u201c]*[A-Z0-9`])")
+RUN_IN = re.compile(r"^\*\*[^*]+[.!?]\*\* ")
+LAST = re.compile(rf"[.!?:]{CLOSERS}$|\|$")
+ITEM = re.compile(r"^\s*(?:[-*+]|\d+\.) ")
+NO_PROSE = re.compile(r"^(?: {4}|\t|#|\||>|<|!\[)")
+FENCED = re.compile(r"^```.*?^```[^\n]*$|<!--.*?-->", re.MULTILINE | re.DOTALL)
 
 
 def vocabulary(glossary: str) -> list[tuple[re.Pattern[str], str]]:
@@ -46,6 +56,30 @@ def complaints(text: str, words: list[tuple[re.Pattern[str], str]]) -> Iterator[
             yield read.count("\n", 0, match.start()) + 1, f'"{phrase}": write {instead}'
 
 
+def paragraphs(text: str) -> Iterator[list[tuple[int, str]]]:
+    """The lines of each paragraph with their numbers; headings, lists, tables, pictures and code are none."""
+    rest = FENCED.sub(lambda match: re.sub(r"[^\n]", "", match[0]), text)
+    lines: list[tuple[int, str]] = []
+    listed = False
+    for number, line in enumerate([*rest.split("\n"), ""], start=1):
+        listed = bool(line.strip()) and (listed or ITEM.match(line) is not None)
+        if line.strip() and not listed and not NO_PROSE.match(line):
+            lines.append((number, re.sub(r"`[^`]*`", lambda match: "`" + "c" * (len(match[0]) - 1), line)))
+        elif lines:
+            yield lines
+            lines = []
+
+
+def unbroken(text: str) -> Iterator[tuple[int, str]]:
+    """Line and complaint, where a line of a paragraph holds two sentences or breaks one."""
+    for lines in paragraphs(text):
+        for at, (number, line) in enumerate(lines):
+            if NEXT.search(RUN_IN.sub("", line)):
+                yield number, "two sentences: write one per line"
+            elif at + 1 < len(lines) and not LAST.search(line.rstrip()):
+                yield number, "a sentence goes on in the next line: write it on one"
+
+
 def texts(root: Path) -> Iterator[tuple[Path, str]]:
     """What people read, by its path; of the change log what is not released, of the glossary its terms."""
     services = sorted(root.glob("services/*/README.md"))
@@ -59,11 +93,19 @@ def texts(root: Path) -> Iterator[tuple[Path, str]]:
         yield path, text
 
 
+def pages(root: Path) -> Iterator[tuple[Path, str]]:
+    """The pages with one sentence per line, by their paths: README.md, SECURITY.md and docs, but not the decisions."""
+    documents = (file for file in sorted((root / "docs").rglob("*.md")) if file.parent.name != "decisions")
+    for file in [root / "README.md", root / "SECURITY.md", *documents]:
+        yield file.relative_to(root), file.read_text(encoding="utf-8")
+
+
 def main() -> int:
     """Print every complaint; 1 where there is any."""
     words = vocabulary((ROOT / GLOSSARY).read_text(encoding="utf-8"))
     found = [f"{path}:{line}: {why}" for path, text in texts(ROOT) for line, why in sorted(complaints(text, words))]
-    print("\n".join([*found, f"{len(found)} words to mend ({GLOSSARY})"] if found else ["prose: nothing to mend"]))
+    found += [f"{path}:{line}: {why}" for path, text in pages(ROOT) for line, why in unbroken(text)]
+    print("\n".join([*found, f"{len(found)} places to mend ({GLOSSARY})"] if found else ["prose: nothing to mend"]))
     return 1 if found else 0
 
 

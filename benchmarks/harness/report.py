@@ -11,47 +11,63 @@ from harness.results import Results
 
 HEAD = """# Benchmarks
 
-Beacon beside what a team would otherwise put into production, on the same model, and beside its own floor: the least
-that the same server can do with the same model. This page is written by `make bench`; the figures are those of one run.
+This page compares Beacon with what a team would otherwise put into production, on the same model.
+It also compares Beacon with its floor: the least that the same server can do with the same model.
+`make bench` writes this page; the figures are those of one run.
 
     make bench                          # everything: about 15 minutes, after a first run that installs the peers
-    make bench ARGS=--quick             # under 4 minutes, to benchmarks/.work: not for publishing
+    make bench ARGS=--quick             # under 4 minutes, into benchmarks/.work: not for publishing
     make bench ARGS="--only beacon --only floor"
 
-It needs two cores and Debian's packages `wrk` and `redis-server` (installed by name when run as root). Close everything
-else first. [results.json](../benchmarks/results.json) holds every figure.
+It needs two cores and Debian's packages `wrk` and `redis-server`, which it installs when it runs as root.
+Close everything else first.
+[results.json](../../benchmarks/results.json) holds every figure.
 """
 OUT_OF_REACH = """
-Five times the best peer's rows/s in batches of 1,000 is out of reach for a server of this model that keeps its log on
-the same core, and so is as much as the peer's. Five times is 1.6 us a row; KServe, with scikit-learn, takes 8 in all
-and keeps nothing. Where Beacon's time goes, `make bench-parts` tells (2026-11-26): of 14 us a row to answer, 8 are ONNX
-Runtime's, and 6 read, check, word and spool. The shipper takes another 12, of which SQLite with these indexes needs 9
-on a core of its own. A log with one row per request, instead of one per prediction, was not tried.
-ONNX Runtime walks the 300 trees as fast as scikit-learn does: its session's options, float trees, the order and depth
-of nodes and the size of a run change that by less than a tenth. What would is another way to ask the same trees: by bit
-masks of the leaves that each threshold excludes, numpy gave the same answers in 2 us a row, but it is a model runtime
-of our own. The shipper rests while requests come, and less, the more predictions wait; with 50,000 waiting batches are
-answered as fast as they are shipped ([decision 4](../decisions/0004-the-prediction-log.md)).
+For batches of 1,000 rows, five times the best peer's rows/s is out of reach for a server that keeps its log \
+on the same core.
+Even the peer's own rows/s is.
+Five times is 1.6 us per row; KServe, with scikit-learn, takes 8 us and keeps no log.
+`make bench-parts` shows where Beacon's time goes (2026-11-26).
+Of 14 us per row for the answer, ONNX Runtime takes 8; parsing, validation, serialization and the spool take 6.
+The shipper takes another 12 us, of which SQLite with these indexes needs 9 on a core of its own.
+A log with one row per request, instead of one per prediction, was not tried.
+
+ONNX Runtime evaluates the 300 trees as fast as scikit-learn does.
+Its session's options, float trees, the order and depth of nodes and the size of a run change that by less than a tenth.
+Another algorithm would help: with bit masks of the leaves that each threshold excludes, numpy gave the same \
+answers in 2 us per row.
+But that would be a model runtime of our own.
+The shipper pauses while requests come, and pauses less the more predictions wait.
+With 50,000 waiting, batches are answered as fast as they are shipped ([decision \
+4](../decisions/0004-the-prediction-log.md)).
 """
 READING = """## How to read it
 
 - **Look at the ratios.** Absolute figures move from machine to machine.
-- Every server has core {server} to itself and one worker; the load comes from core {load}. All serve the same fitted
-  model (`{model}`): the peers with scikit-learn, Beacon and the floor with its ONNX export. Each server's answers are
-  compared with scikit-learn's own (within 0.001) before it is measured, and one answer that is not 2xx ends the run.
-- Beacon runs as in production: validation, imputation, prediction log to disk and database, metrics and access log on.
-  The peers impute and FastAPI checks types; none checks ranges or keeps its predictions. FastAPI's access log is
-  off; MLServer runs its model without worker processes, FastAPI
-  without its thread pool, MLflow without a signature: each is faster so on one core.
-- Closed loop: `wrk` keeps that many connections busy; median of the repetitions after a warm-up. A closed loop waits
-  for a slow server, so that its p99 flatters.
-- Open loop: requests leave at a fixed rate, and latency counts from the time each was due, so that a stall is charged
-  to every request that it held up. "-" is a rate that was not tried, as the server had fallen behind before. It begins
-  2 s after the closed loop: its last batches are answered then, and most of what waits in Beacon's log is shipped.
-- Slow clients each announce a long body and send it a byte every half second.
-- Resident: all processes of the server after the closed loop, shared pages counted once. Environment: the files that
-  the package manager installs, without bytecode caches. MB are 2^20 bytes.
-- First answer: from starting the process to the first right prediction, files in the page cache; median of the starts.
+- Every server has core {server} to itself and one worker; the load comes from core {load}.
+  All serve the same fitted model (`{model}`): the peers with scikit-learn, Beacon and the floor with its ONNX export.
+  Before a server is measured, its answers are compared with scikit-learn's own (within 0.001).
+  One answer that is not 2xx ends the run.
+- Beacon runs as in production: with validation, imputation, prediction log to disk and database, metrics and \
+access log.
+  The peers impute, and FastAPI checks types; none checks ranges or keeps its predictions.
+  FastAPI's access log is off.
+  MLServer runs its model without worker processes, FastAPI without its thread pool, MLflow without a \
+signature: each is faster that way on one core.
+- Closed loop: `wrk` keeps that many connections busy; the figure is the median of the repetitions after a warm-up.
+  A closed loop waits for a slow server, so its p99 flatters.
+- Open loop: requests leave at a fixed rate, and latency counts from the time when each was due.
+  So a stall counts for every request that it delayed.
+  "-" is a rate that was not tried, as the server had fallen behind at a lower one.
+  The open loop begins 2 s after the closed loop, when the last batches are answered and most of Beacon's log \
+is shipped.
+- Slow clients: each announces a long body and sends one byte of it every half second.
+- Resident: the memory of all processes of the server after the closed loop, with shared pages counted once.
+- Environment: the files that the package manager installs, without bytecode caches.
+  MB are 2^20 bytes.
+- First answer: the time from the start of the process to the first right prediction, with files in the page \
+cache; median of the starts.
 """
 
 
@@ -114,7 +130,7 @@ def _batches(servers: dict[str, Measured]) -> str:
             rate = rows_per_second(server, size)
             cells += [f"{rate:,.0f}", f"{rows_per_second(beacon, size) / rate:.1f} x" if beacon else ""]
         rows.append(tuple(cells))
-    header = ("", "rows/s, 100 a request", "Beacon to it", "rows/s, 1,000 a request", "Beacon to it")
+    header = ("", "rows/s, 100 per request", "Beacon to it", "rows/s, 1,000 per request", "Beacon to it")
     return "## Batches, closed loop, best of 1 and 8 connections\n\n" + _table(header, rows)
 
 
@@ -187,10 +203,11 @@ def _features(features: Lookup) -> str:
     keys = ("1 entity", "100 entities")
     header = ("", "store", "first answer, s", *(part for key in keys for part in (key, "p50 / p99 ms")), "lost")
     text = (
-        f"Requests/s for 12 features of an entity, {CONNECTIONS} connections, on the same repository and store; in\n"
-        "brackets Beacon to it.\n"
-        "`feast serve` restarts its worker every 1,000 requests unless told not to; its second row is without that.\n"
-        "The promises are held against the first, which is what its users run.\n\n"
+        f"The table has requests/s for 12 features of an entity, with {CONNECTIONS} connections, "
+        "on the same repository and store.\n"
+        "The ratio of Beacon to each row is in brackets.\n"
+        "By default, `feast serve` restarts its worker every 1,000 requests; its second row is without that.\n"
+        "The promises are compared with the first row, which is what its users run.\n\n"
     )
     close = (
         f"\nA prediction on one connection, p50: {features.features_p50_ms:.2f} ms by its features, "

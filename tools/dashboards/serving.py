@@ -92,7 +92,7 @@ def service() -> Dashboard:
         "Objectives": objectives,
         "Processes": processes,
     }
-    question = "Are users served, and how much may still go wrong?"
+    question = "Are users served, and how much of the error budget is left?"
     return dashboard("beacon-service", "service health and objectives", question, rows)
 
 
@@ -177,4 +177,4 @@ def features() -> Dashboard:
         time_series("Rows materialized", "none", by("job", f"beacon_job_rows{{{job}}}", "rows")),
     )
     rows = {"Reads": reads, "Values": values, "Freshness": freshness}
-    return dashboard("beacon-features", "features and freshness", "Are features there, and are they of today?", rows)
+    return dashboard("beacon-features", "features and freshness", "Are features online, and are they fresh?", rows)
