@@ -61,7 +61,7 @@ def create(settings: Settings) -> Application:
         Route("/v1/predict/batch", pipeline.handler(native.batch(parser, serializer))),
         Route("/v2/models/{name}/infer", infer, content_types=binary),
         Route("/v2/models/{name}/versions/{version}/infer", infer, content_types=binary),
-        Route("/v1/models/{name}:predict", pipeline.handler(v1.v1(product, models, tables))),
+        Route("/v1/models/{name}:predict", pipeline.handler(v1.v1(models, tables))),
         Route(
             "/invocations",
             pipeline.handler(mlflow.mlflow(tables)),

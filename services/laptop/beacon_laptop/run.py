@@ -10,7 +10,6 @@ import http.client
 import os
 import shlex
 import signal
-import subprocess
 import threading
 import time
 import xmlrpc.client
@@ -33,12 +32,11 @@ from beacon_laptop.processes import Process, services, training, variables
 from beacon_laptop.reporter import log_end, new_lines, report, user_message
 from beacon_laptop.supervision import (
     START_SECONDS,
-    STOP_SECONDS,
     Supervisor,
-    kill_group,
     log_file,
     popen,
     socket_folder,
+    terminating,
 )
 
 POLL_SECONDS = 0.25
@@ -204,19 +202,14 @@ class Laptop:
         with file.open("ab") as log, file.open("rb") as written:
             written.seek(0, os.SEEK_END)
             # The log file is always JSON, whatever the setting.
-            job = popen(self.job.command, self.environment | {f"{PREFIX}LOG_FORMAT": "json"}, log)
+            environment = self.environment | {f"{PREFIX}LOG_FORMAT": "json"}
             try:
-                while (status := job.poll()) is None:
-                    self.pause()
-                    self.check_processes()
-                    report_progress(written)
+                with terminating(popen(self.job.command, environment, log)) as job:
+                    while (status := job.poll()) is None:
+                        self.pause()
+                        self.check_processes()
+                        report_progress(written)
             finally:
-                # Also after its end: nothing it started may stay.
-                kill_group(job.pid, signal.SIGTERM)
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    job.wait(timeout=STOP_SECONDS)
-                kill_group(job.pid, signal.SIGKILL)
-                job.wait()
                 report_progress(written)
         if status != 0:
             raise LaptopError(f"training the first model failed (status {status})\n{self.log_of(self.job.name)}")

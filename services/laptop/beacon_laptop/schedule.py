@@ -19,8 +19,7 @@ from beacon_core.platform import clock
 from beacon_core.platform.settings import ROOT, Settings, load_settings
 from beacon_laptop.processes import Process, promotion, training, variables
 from beacon_laptop.reporter import report
-from beacon_laptop.retrain import terminating
-from beacon_laptop.supervision import popen
+from beacon_laptop.supervision import popen, terminating
 
 FIRST_SECONDS = 60.0
 """The services start first, and there is nothing to compare yet."""

@@ -1,5 +1,6 @@
 """The process supervisor: its configuration, and its answers over a socket that only this user can open."""
 
+import contextlib
 import http.client
 import os
 import re
@@ -11,7 +12,7 @@ import sys
 import tempfile
 import time
 import xmlrpc.client
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,19 @@ def kill_group(pid: int, number: int) -> bool:
         # macOS answers "not permitted" for a group of which only a dead leader is left.
         return False
     return True
+
+
+@contextlib.contextmanager
+def terminating(process: "subprocess.Popen[bytes]") -> Iterator["subprocess.Popen[bytes]"]:
+    """Terminate the process group of `process` after the block, however the block ends."""
+    try:
+        yield process
+    finally:
+        kill_group(process.pid, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=STOP_SECONDS)
+        kill_group(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 class Supervisor:

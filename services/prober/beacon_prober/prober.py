@@ -19,7 +19,7 @@ from urllib.parse import parse_qs, urlsplit
 from prometheus_client import CollectorRegistry, generate_latest
 
 from beacon_core.domain.masking import message_of
-from beacon_core.domain.pins import NAME, Pin
+from beacon_core.domain.pins import Pin
 from beacon_core.domain.product import Product
 from beacon_core.model_package.download import download_package
 from beacon_core.model_package.golden import Answer, find_mismatch, golden_features, post_features
@@ -121,7 +121,7 @@ def _pin(answer: Answer) -> Pin | None:
     if not isinstance(value, float | int) or not math.isfinite(value) or not isinstance(model, dict):
         return None
     pin = Pin(*[str(model.get(key)) for key in ("name", "version", "sha256")])
-    return pin if NAME.fullmatch(pin.name) and NAME.fullmatch(pin.version) else None
+    return pin if pin.has_valid_names else None
 
 
 def serve(prober: Prober, host: str, port: int) -> ThreadingHTTPServer:

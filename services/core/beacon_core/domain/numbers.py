@@ -24,6 +24,14 @@ class NotFiniteError(NumberError):
     """The text is infinite, NaN, or beyond the largest double."""
 
 
+def is_finite(value: float) -> bool:
+    """Whether a number is neither NaN nor infinite as a double; False for an int that no double can hold."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
+
+
 def read_number(text: str) -> float:
     """The double nearest to the decimal number that `text` is, blanks around it aside; raises `NumberError`."""
     text = text.strip()

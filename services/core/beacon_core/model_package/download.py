@@ -5,7 +5,15 @@ from pathlib import Path
 import msgspec
 
 from beacon_core.domain.pins import Pin
-from beacon_core.model_package.manifest import MANIFEST_FILE, Manifest, Package, PackageError, digest, read_package
+from beacon_core.model_package.manifest import (
+    MANIFEST_FILE,
+    Manifest,
+    Package,
+    PackageError,
+    check_file_name,
+    digest,
+    read_package,
+)
 from beacon_core.model_package.release import package_folder
 from beacon_core.platform.files import draft_folder_of
 from beacon_core.platform.mlflow import Mlflow
@@ -39,8 +47,7 @@ def download_package(address: str, pin: Pin, models: Path) -> Package:
     with draft_folder_of(folder) as draft:
         (draft / MANIFEST_FILE).write_bytes(content)
         for part, sha256 in files.items():
-            if Path(part).name != part:
-                raise PackageError(f"{part!r}: a package holds no folders")
+            check_file_name(part)
             (draft / part).write_bytes(_file(mlflow, known.run_id, part, sha256))
     return read_package(folder, pin.sha256)
 

@@ -142,9 +142,14 @@ def read_package(folder: Path, sha256: str) -> Package:
     return Package(folder=folder, manifest=manifest, model=contents[MODEL_FILE], sha256=sha256)
 
 
-def _read(folder: Path, name: str, wanted: str) -> bytes:
+def check_file_name(name: str) -> None:
+    """Refuse a name that leads out of the package's folder, or into another one; raises `PackageError`."""
     if Path(name).name != name or "\0" in name:
-        raise PackageError(f"{name!r}: a package holds no folders")
+        raise PackageError(f"{name!r}: a package must not contain folders")
+
+
+def _read(folder: Path, name: str, wanted: str) -> bytes:
+    check_file_name(name)
     try:
         content = (folder / name).read_bytes()
     except OSError as error:

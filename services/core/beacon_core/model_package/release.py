@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from beacon_core.domain.exit_statuses import REFUSED
-from beacon_core.domain.pins import NAME, Pin
+from beacon_core.domain.pins import Pin
 from beacon_core.platform.files import write_atomically
 
 
@@ -34,8 +34,7 @@ def read_release(file: Path) -> Release:
     except msgspec.DecodeError as error:
         raise ReleaseError(f"{file}: {error}") from error
     for pin in (release.model, release.shadow):
-        # Name and version become folder names: nothing but letters, digits, - and _ may pass.
-        if pin is not None and not (NAME.fullmatch(pin.name) and NAME.fullmatch(pin.version)):
+        if pin is not None and not pin.has_valid_names:
             raise ReleaseError(f"{file}: {pin.name!r} version {pin.version!r} is not a valid name")
     return release
 

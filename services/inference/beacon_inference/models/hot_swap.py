@@ -6,6 +6,7 @@ import math
 import time
 from typing import NamedTuple
 
+from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.masking import message_of, message_with_type
 from beacon_core.domain.pins import Pin
 from beacon_core.domain.product import Product
@@ -42,6 +43,23 @@ class Models:
         self._logged: set[str] = set()
         self.in_service: ModelsInService | None = None
         self.failure: str | None = None
+
+    def find(self, name: str, version: str | None = None) -> Model:
+        """The model in service, if it has this name and version (None: any version).
+
+        Raises BeaconError `unknown_model` where it has others, and `model_not_ready` where none is in service.
+        """
+        if name != self._product.name:
+            raise BeaconError(
+                "unknown_model", f"there is no model {name[:64]}; the model is {self._product.name}", "name"
+            )
+        if self.in_service is None:
+            raise BeaconError("model_not_ready", "no model is in service yet")
+        model = self.in_service.model
+        if version not in {None, model.pin.version}:
+            rule = f"version {version[:64]} is not in service; version {model.pin.version} is"
+            raise BeaconError("unknown_model", rule, "version")
+        return model
 
     async def watch(self) -> None:
         """Check the release file once per second; a changed one is loaded beside the models in service."""

@@ -2,7 +2,6 @@
 
 import difflib
 import json
-import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,6 +10,7 @@ import msgspec
 from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.ids import is_client_id
 from beacon_core.domain.integers import KINDS, check_integer, whole_or_float
+from beacon_core.domain.numbers import is_finite
 from beacon_core.domain.product import Product
 
 # Parsed values take many times the room of their text: larger bodies are counted first. A full batch is smaller.
@@ -62,11 +62,7 @@ def explain_value(name: str, value: Any, field: str) -> None:
         return
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise BeaconError("invalid_type", f"{name} must be a number or null, not {KINDS[type(value)]}", field)
-    try:
-        finite = math.isfinite(value)
-    except OverflowError:
-        finite = False
-    if not finite:
+    if not is_finite(value):
         raise BeaconError("not_finite", f"{name} must be finite", field)
 
 

@@ -82,7 +82,7 @@ def open_inference(product: Product, models: Models, tables: TableParser) -> Pro
     """Speak the protocol for the product's one model."""
 
     def parse(request: Request) -> ParsedRequest:
-        check_model(request, product, models)
+        models.find(request.path["name"], request.path.get("version"))
         head, tail = _split(request)
         body: InferRequest = tables.decode(head, InferRequest)
         for output in body.outputs or ():
@@ -91,20 +91,6 @@ def open_inference(product: Product, models: Models, tables: TableParser) -> Pro
         return ParsedRequest(_inputs(body, tail, product, tables), partial(_response, body, product))
 
     return parse
-
-
-def check_model(request: Request, product: Product, models: Models) -> None:
-    """Refuse a model name or version in the path that is not the one in service."""
-    name = request.path.get("name", product.name)
-    serving = models.in_service
-    version = request.path.get("version")
-    if name != product.name:
-        raise BeaconError("unknown_model", f"there is no model {name[:64]}; it is {product.name}", "name")
-    if serving is None:
-        raise BeaconError("model_not_ready", "no model is in service yet")
-    if version is not None and version != serving.model.pin.version:
-        rule = f"version {version[:64]} is not in service; version {serving.model.pin.version} is"
-        raise BeaconError("unknown_model", rule, "version")
 
 
 def _split(request: Request) -> tuple[bytes, bytes]:
