@@ -93,7 +93,7 @@ class Demo:
     def set_clock(self, ahead: timedelta) -> None:
         """Shift the clock, and wait until every process has seen it."""
         clock.set_shift(self.settings.home, ahead)
-        time.sleep(clock.LOOK_SECONDS + 0.1)
+        time.sleep(clock.POLL_SECONDS + 0.1)
 
     def send_requests(self, day: int, count: int) -> None:
         """Request predictions of a day's rows; for some of them an actual will arrive."""

@@ -2,7 +2,7 @@
 
 from beacon_core.domain.product import Product
 
-PANDAS_WORDS = frozenset(
+PANDAS_MARKERS = frozenset(
     {
         *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN"),
         *("<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"),
@@ -13,4 +13,4 @@ PANDAS_WORDS = frozenset(
 
 def missing_markers(product: Product) -> frozenset[str]:
     """Return pandas' markers and those of the product's own data files."""
-    return PANDAS_WORDS.union(product.source.missing)
+    return PANDAS_MARKERS.union(product.source.missing)

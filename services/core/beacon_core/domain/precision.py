@@ -9,7 +9,7 @@ import ctypes
 import math
 from collections.abc import Iterable
 
-STEPS = 1e5
+STEPS_PER_UNIT = 1e5
 """Predictions and their intervals are rounded to steps of this fraction of the target's unit."""
 _SINGLE_STEPS = 2.0**29  # a float32 has 29 binary digits less than a double,
 _LEAST_STEP = 2.0**-149  # and no step is smaller
@@ -17,19 +17,19 @@ _LEAST_STEP = 2.0**-149  # and no step is smaller
 
 def rounded(values: Iterable[float]) -> list[float]:
     """Values as answers have them."""
-    return [round(value * STEPS) / STEPS for value in values]
+    return [round(value * STEPS_PER_UNIT) / STEPS_PER_UNIT for value in values]
 
 
-def single(value: float) -> float:
+def to_float32(value: float) -> float:
     """The float32 nearest to `value`, which is what a model sees of it; infinite beyond the largest."""
     return ctypes.c_float(value).value
 
 
-def half_step(value: float) -> float:
+def float32_radius(value: float) -> float:
     """How far from `value`, a float32, lie the doubles that are rounded to it, at most."""
     return max(math.ulp(value) * _SINGLE_STEPS, _LEAST_STEP) / 2 if math.isfinite(value) else 0.0
 
 
-def alike(low: float, high: float) -> tuple[float, float]:
+def float32_range(low: float, high: float) -> tuple[float, float]:
     """The range from `low` to `high` with all that a model cannot tell from its ends."""
-    return single(low) - half_step(single(low)), single(high) + half_step(single(high))
+    return to_float32(low) - float32_radius(to_float32(low)), to_float32(high) + float32_radius(to_float32(high))

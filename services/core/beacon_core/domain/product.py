@@ -15,7 +15,7 @@ import msgspec
 
 from beacon_core.domain.pins import NAME
 from beacon_core.domain.policy import POLICY_FILE, Policy, parse_policy
-from beacon_core.domain.spec import ProductError, Rule, Spec, check_home, check_rules, convert
+from beacon_core.domain.spec import ProductError, Rule, Spec, check_misplaced_keys, check_rules, convert
 from beacon_core.domain.value_rules import ValueRules
 
 KAGGLE = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
@@ -175,13 +175,13 @@ class Product(msgspec.Struct, frozen=True):
 
 def parse_product(file: Path, raw: object, read_policy: Callable[[Path], object]) -> Product:
     """Check what `file` holds, then the policy beside it; raises `ProductError` naming file, key and rule."""
-    check_home(file, raw, Policy.__struct_fields__, POLICY_FILE)
+    check_misplaced_keys(file, raw, Policy.__struct_fields__, POLICY_FILE)
     entry = convert(file, "", raw, ProductEntry)
     features = tuple(_feature(file, name, spec) for name, spec in entry.features.items())
     check_rules(file, _rules(entry))
     beside = file.with_name(POLICY_FILE)
     raw_policy = read_policy(beside)
-    check_home(beside, raw_policy, ProductEntry.__struct_fields__, file.name)
+    check_misplaced_keys(beside, raw_policy, ProductEntry.__struct_fields__, file.name)
     policy = parse_policy(beside, raw_policy, entry.features)
     fields = {name: getattr(entry, name) for name in entry.__struct_fields__}
     return Product(**fields | {"file": file, "features": features, "policy": policy})

@@ -46,7 +46,7 @@ def check_rules(file: Path, rules: Iterable[Rule]) -> None:
             raise ProductError(file, key, rule)
 
 
-def check_home(file: Path, raw: object, elsewhere: Iterable[str], home: str) -> None:
+def check_misplaced_keys(file: Path, raw: object, elsewhere: Iterable[str], home: str) -> None:
     """Raise `ProductError` for a key that belongs to the other file of the two, `home`."""
     if isinstance(raw, dict) and (key := next((key for key in elsewhere if key in raw), None)):
         raise ProductError(file, key, f"belongs to {home}, beside this file")

@@ -62,7 +62,7 @@ def parse_yaml(content: bytes) -> Any:
         rule = f"{NO_YAML}: line {line} holds the character U+{ord(text[error.position]):04X}"
         raise YamlError("(file)", rule) from error
     except yaml.MarkedYAMLError as error:
-        raise _slip(text, error) from error
+        raise _syntax_error(text, error) from error
     except RecursionError as error:
         raise YamlError("(file)", f"{NO_YAML}: it is nested too deeply") from error
 
@@ -142,7 +142,7 @@ def _plain(text: str, key: str) -> Any:
     return int(number) if "." not in text and number.is_integer() and abs(number) < 10**MOST_DIGITS else number
 
 
-def _slip(text: str, error: yaml.MarkedYAMLError) -> YamlError:
+def _syntax_error(text: str, error: yaml.MarkedYAMLError) -> YamlError:
     """Name the place and the rule of a text that does not parse."""
     mark = error.problem_mark or error.context_mark
     problem = " ".join((error.problem or error.context or "it does not parse").split())
@@ -169,9 +169,9 @@ def explain(error: msgspec.ValidationError, raw: Any, kind: type) -> tuple[str, 
     """Return the key and the rule of what `msgspec.convert(raw, kind)` refused; the key is empty for `raw` itself."""
     rule, _, place = str(error).partition(" - at `$")
     parts = _parts(place.rstrip("`"), raw, kind, str(error))
-    for pattern, words in RULES.items():
+    for pattern, template in RULES.items():
         if match := re.fullmatch(pattern, rule):
-            rule = words.format(KINDS.get(match[1], match[1]), value=_worded(_at(raw, parts)))
+            rule = template.format(KINDS.get(match[1], match[1]), value=_described(_at(raw, parts)))
     key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts).lstrip(".")
     return _shown(key) if key else "", rule
 
@@ -211,7 +211,7 @@ def _fails(raw: Any, kind: type, message: str) -> bool:
     return False
 
 
-def _worded(value: Any) -> str:
+def _described(value: Any) -> str:
     """A value as the file's reader sees it, on one line."""
     if isinstance(value, dict | list):
         return "a mapping" if isinstance(value, dict) else "a list"

@@ -62,11 +62,11 @@ def configure_logging(service: str, version: str, level: str) -> None:
     logging.root.handlers = [handler]
     logging.root.setLevel(level)
     logging.captureWarnings(True)
-    sys.excepthook = _tell_uncaught
-    threading.excepthook = lambda given: _tell_uncaught(given.exc_type, given.exc_value, given.exc_traceback)
+    sys.excepthook = _log_uncaught
+    threading.excepthook = lambda given: _log_uncaught(given.exc_type, given.exc_value, given.exc_traceback)
 
 
-def _tell_uncaught(kind: type[BaseException], error: BaseException | None, stack: TracebackType | None) -> None:
+def _log_uncaught(kind: type[BaseException], error: BaseException | None, stack: TracebackType | None) -> None:
     """What nobody caught is a record, too: Python's own output would go past the mask."""
     if error is None or issubclass(kind, SystemExit | KeyboardInterrupt):
         return

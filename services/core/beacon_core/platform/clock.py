@@ -14,7 +14,7 @@ from beacon_core.platform import locations
 from beacon_core.platform.files import write_atomically
 from beacon_core.platform.settings import PREFIX, Settings
 
-LOOK_SECONDS = 1.0
+POLL_SECONDS = 1.0
 """How often the file is looked at: a prediction must not wait for it."""
 
 
@@ -23,20 +23,20 @@ class _Shift:
 
     def __init__(self) -> None:
         self.seconds = 0.0
-        self._looked = -math.inf
+        self._polled_at = -math.inf
         self._seen: tuple[str, int] | None = None
 
     def read(self) -> float:
         moment = time.monotonic()
-        if moment - self._looked >= LOOK_SECONDS:
-            self._looked = moment
-            self._look()
+        if moment - self._polled_at >= POLL_SECONDS:
+            self._polled_at = moment
+            self._poll()
         return self.seconds
 
-    def forget(self) -> None:
-        self._looked = -math.inf
+    def expire(self) -> None:
+        self._polled_at = -math.inf
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         given = os.environ.get(f"{PREFIX}HOME")
         file = (locations.absolute(given) if given else Settings().home) / "clock"
         try:
@@ -67,10 +67,10 @@ def shift() -> timedelta:
 
 
 def set_shift(home: Path, ahead: timedelta) -> None:
-    """Shift the time of everything that has `home` as its BEACON_HOME; the others see it within `LOOK_SECONDS`."""
+    """Shift the time of everything that has `home` as its BEACON_HOME; the others see it within `POLL_SECONDS`."""
     # A simulation that writes it often is played anew after a power failure.
     write_atomically(home / "clock", str(ahead.total_seconds()).encode(), durable=False)
-    _shift.forget()
+    _shift.expire()
 
 
 def _seconds_in(file: Path) -> float:

@@ -46,9 +46,9 @@ class Access(msgspec.Struct, frozen=True):
         """What the classes of kubernetes.client take; `content_type` says how the PATCH of all of them is meant."""
         return ApiClient(self.configuration, content_type and "Content-Type", content_type)
 
-    def ask(self, operation: Callable[..., Any], **arguments: Any) -> dict[str, Any]:
+    def call(self, operation: Callable[..., Any], **arguments: Any) -> dict[str, Any]:
         """One operation of the client in the namespace; the object that comes back. Raises `ClusterError`."""
-        content = self._asked(operation, arguments)
+        content = self._response_body(operation, arguments)
         try:
             answer: dict[str, Any] = json.loads(content)
         except ValueError as error:
@@ -57,29 +57,29 @@ class Access(msgspec.Struct, frozen=True):
 
     def text(self, operation: Callable[..., Any], **arguments: Any) -> str:
         """What is no object, such as a log. Raises `ClusterError`."""
-        return self._asked(operation, arguments).decode("utf-8", "replace")
+        return self._response_body(operation, arguments).decode("utf-8", "replace")
 
-    def _asked(self, operation: Callable[..., Any], arguments: dict[str, Any]) -> bytes:
+    def _response_body(self, operation: Callable[..., Any], arguments: dict[str, Any]) -> bytes:
         try:
             response = operation(
                 namespace=self.namespace, _preload_content=False, _request_timeout=TIMEOUT_SECONDS, **arguments
             )
             content: bytes = response.data
         except ApiException as error:
-            raise ClusterError(f"{operation.__name__}: {_said(error)}", error.status or None) from error
+            raise ClusterError(f"{operation.__name__}: {_refusal_message(error)}", error.status or None) from error
         except (HTTPError, OSError, ConfigException) as error:
-            raise ClusterError(f"{operation.__name__}: {_worded(error)}") from error
+            raise ClusterError(f"{operation.__name__}: {_failure_message(error)}") from error
         return content
 
 
-def _worded(error: Exception) -> str:
+def _failure_message(error: Exception) -> str:
     """What happened, which urllib3 wraps; of an account that cannot be used, what the client says of its files."""
     if isinstance(error, ConfigException):
         return mask(str(error))
     return message_with_type(error.__cause__ or error.__context__ or error)
 
 
-def _said(error: ApiException) -> str:
+def _refusal_message(error: ApiException) -> str:
     """What a refusal says, an object of the API or not; of a TLS handshake that failed, what the client says."""
     content: bytes = error.body or b""
     try:
@@ -100,5 +100,5 @@ def pod_access(environment: Mapping[str, str] = os.environ, account: Path = ACCO
         loader.load_and_set(configuration)
         namespace = (account / "namespace").read_text(encoding="utf-8").strip()
     except (ConfigException, OSError) as error:
-        raise ClusterError(f"this pod has no access to its cluster: {_worded(error)}") from error
+        raise ClusterError(f"this pod has no access to its cluster: {_failure_message(error)}") from error
     return Access(configuration, namespace)

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[4]
 PREFIX = "BEACON_"
 SECRETS = frozenset({"api_key", "feature_token", "console_token", "database_url"})
 ADDRESSES = frozenset({"features_url", "mlflow_url", "inference_metrics_url", "dvc_remote"})
-OTHERS = ("KAGGLE_", "AWS_", "MLFLOW_TRACKING_", "OTEL_EXPORTER_", "REDIS", "PG")
+LIBRARY_PREFIXES = ("KAGGLE_", "AWS_", "MLFLOW_TRACKING_", "OTEL_EXPORTER_", "REDIS", "PG")
 """Beginnings of the variables of Beacon's libraries that go out in a header or an address."""
 
 
@@ -215,7 +215,7 @@ def clean_credentials(environment: MutableMapping[str, str] = os.environ) -> Non
     """
     for name, text in environment.items():
         own = name.startswith(PREFIX) and name[len(PREFIX) :].lower() in SECRETS | ADDRESSES
-        if own or name.startswith(OTHERS) or name.lower().endswith("_proxy"):
+        if own or name.startswith(LIBRARY_PREFIXES) or name.lower().endswith("_proxy"):
             environment[name] = _clean(name, text)
 
 

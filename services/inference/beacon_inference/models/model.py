@@ -6,7 +6,7 @@ import numpy as np
 import onnxruntime as ort
 
 from beacon_core.domain.pins import Pin
-from beacon_core.domain.precision import alike
+from beacon_core.domain.precision import float32_range
 from beacon_core.domain.product import Product
 from beacon_core.domain.times import read_time
 from beacon_core.model_package.manifest import Manifest, PackageError, read_package
@@ -34,10 +34,10 @@ class Model:
         self._input = session.get_inputs()[0].name
         facts = manifest.features
         self.imputed = np.array([feature.fill for feature in facts])
-        ranges = [alike(feature.min, feature.max) for feature in facts]
+        ranges = [float32_range(feature.min, feature.max) for feature in facts]
         self.bounds = Bounds([low for low, _ in ranges], [high for _, high in ranges])
         self.key = int(np.argmax([feature.importance for feature in facts]))
-        self.key_low, self.key_high = alike(facts[self.key].quantiles[0], facts[self.key].quantiles[-1])
+        self.key_low, self.key_high = float32_range(facts[self.key].quantiles[0], facts[self.key].quantiles[-1])
 
     def predict(self, rows: Matrix) -> list[float]:
         """Predict complete rows (n, features); n values in the target's unit."""
