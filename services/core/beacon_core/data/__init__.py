@@ -1,1 +1,1 @@
-"""Queries of the store that more than one service asks: one home for each."""
+"""Queries of the store that more than one service uses: one home for each."""

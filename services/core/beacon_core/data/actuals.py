@@ -1,4 +1,4 @@
-"""Which actual belongs to a prediction: one rule for all who ask.
+"""Which actual belongs to a prediction: one rule for all readers.
 
 An actual sent for the prediction's id counts; of several the newest row, since a correction is a later row. Without
 one an actual of the prediction's entity counts. It belongs to the entity's last prediction at or before it was
@@ -6,7 +6,7 @@ observed, and of those that belong to one prediction the first observed counts, 
 
 The rule stands here from both ends, since what is cheap depends on where one begins. `actual_id` begins at predictions:
 at one of them, or at those of an hour. `labelled` begins at the actuals, which are fewer, and finds all predictions
-that have one. tests/contract/core/test_which_actual.py holds both ends, and everyone who asks, to the same answers.
+that have one. tests/contract/core/test_which_actual.py holds both ends, and every reader, to the same answers.
 """
 
 from datetime import datetime
@@ -75,7 +75,7 @@ class LoggedActual(NamedTuple):
 
 
 def find(connection: Connection, prediction_id: str, entity: str | None, time: datetime) -> LoggedActual | None:
-    """As `actual_of`, typed, and no more of it than people are shown."""
+    """As `actual_of`, typed, with the columns that people see."""
     row = actual_of(connection, prediction_id, entity, time)
     return None if row is None else LoggedActual(*[row[name] for name in LoggedActual._fields])
 

@@ -1,4 +1,4 @@
-"""The database as a service asks it: opened when first needed, and every failure raised as one error."""
+"""The database as a service uses it: opened when first needed, and every failure raised as one error."""
 
 import logging
 import threading
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 class DatabaseClient:
     """Beacon's tables; a database that is down never keeps a service from starting.
 
-    Without `logs_failures` it is for the caller to log what went wrong: the error says it.
+    Without `logs_failures` the caller logs failures, from the error that is raised.
     """
 
     def __init__(self, url: str, *, logs_failures: bool = True) -> None:
@@ -25,7 +25,7 @@ class DatabaseClient:
         self._engine: Engine | None = None
 
     def open(self) -> None:
-        """Open it now, so that the first who asks does not wait for migrations; raises `DatabaseUnavailableError`."""
+        """Open it now, so that the first request does not wait for migrations; raises `DatabaseUnavailableError`."""
         with self._mapped_errors():
             self._open()
 

@@ -31,7 +31,7 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 class DatabaseUnavailableError(Exception):
-    """The database does not answer, or has no tables yet; who reads from a service is told so by status 503."""
+    """The database does not answer, or has no tables yet; services answer 503 then."""
 
     exit_status = TRY_AGAIN
 
@@ -89,7 +89,7 @@ def _make_folder(folder: Path) -> None:
 
 
 def migrate(engine: Engine) -> None:
-    """Bring the database to the newest schema; safe to repeat. Raises `SchemaError` for a schema that is not known."""
+    """Migrate the database to the newest schema; safe to repeat. Raises `SchemaError` for an unknown schema."""
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))  # Alembic expands %(name)s
     with engine.begin() as connection:

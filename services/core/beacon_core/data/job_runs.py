@@ -52,7 +52,7 @@ def recorded(engine: Engine, job: str, period: str, stage: str) -> Iterator[Run]
 
 
 def last_done_at(connection: Connection, job: str, stage: str) -> datetime | None:
-    """When the newest run of a stage that went well ended."""
+    """When the newest successful run of a stage ended."""
     table = job_runs.c
     query = select(func.max(table.ended_at)).where(table.job == job, table.stage == stage, table.state == DONE)
     last: datetime | None = connection.execute(query).scalar()

@@ -1,8 +1,8 @@
 """The ledger of promotions: what served when, and why it changed. Rows are only ever appended.
 
-A run of the promotion is a row a step. Who changes what may answer says so before and after: a row's `serving` holds
-from its moment on, until the next row's. A row that cannot be written while the store is down is kept and shipped later
-with its own moment; its key makes sure that it comes once.
+A run of the promotion has one row per step. A row is written before and after each change of the models that may
+answer: `serving` is valid from its moment until the next row's. A row that cannot be written while the store is down is
+kept and written later with its own moment; its key keeps it from being written twice.
 """
 
 from collections.abc import Sequence
@@ -55,14 +55,14 @@ def ends(connection: Connection, product: str, most: int = 50) -> list[Entry]:
 
 
 def served_at(connection: Connection, product: str, moment: datetime) -> Entry | None:
-    """The row that was in force at `moment`: its `serving` may have answered then. None before the first one."""
+    """The row that was valid at `moment`: the models in `serving` may have answered then. None before the first one."""
     query = _of(product).where(promotions.c.moment <= moment)
     found = _entries(connection, query.order_by(promotions.c.moment.desc(), promotions.c.id.desc()).limit(1))
     return found[0] if found else None
 
 
 def change_of(connection: Connection, entry: Entry) -> Entry:
-    """The row that brought about what `entry` says is serving: the first one in a row of equal ones."""
+    """The first row of the sequence of rows with the same `serving` as `entry`, up to it."""
     earlier = _of(entry.product).where(promotions.c.moment <= entry.moment)
     first = entry
     for row in connection.execute(earlier.order_by(promotions.c.moment.desc(), promotions.c.id.desc())):

@@ -1,7 +1,7 @@
 """The prediction log by partition, as drift profiling reads it: which partitions have changed, and what is in one.
 
-A partition has changed when a row of it came, or an actual of one, since the watermark. Both are found by when they
-came and not by when the prediction was made: spools ship late, and clocks differ.
+A partition has changed when a row of it, or an actual of one, arrived since the watermark. Both are found by their time
+of arrival and not by the time of the prediction: spools ship late, and clocks differ.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Requests to retrain, as rows of the store: one cause asks once, and one run answers all that are open."""
+"""Retrain requests, as rows of the store: one request per cause, and one run answers all open ones."""
 
 from collections.abc import Sequence
 from datetime import datetime

@@ -1,6 +1,6 @@
 """One run of a job at a time: by an advisory lock of PostgreSQL, for all machines; else by a lock on a file.
 
-Either is taken away from a process that ends, however it ends.
+Both are released when their process ends, however it ends.
 """
 
 import contextlib

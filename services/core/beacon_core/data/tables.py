@@ -103,7 +103,7 @@ actuals = Table(
     Index("ix_actuals_entity_observed_at", "entity", "observed_at"),
 )
 
-# One row a run and stage of a job; `period` is what the run covers, so that a repeat can be recognised.
+# One row per run and stage of a job; `period` is what the run covers, so that a repeat can be recognised.
 job_runs = Table(
     "job_runs",
     metadata,
@@ -119,7 +119,7 @@ job_runs = Table(
     Column("error", String),
 )
 
-# One row a model version, hour (of `predictions.time`) and segment: a serialized whylogs profile, and sums over the
+# One row per model version, hour (of `predictions.time`) and segment: a serialized whylogs profile, and sums over the
 # rows with and without actuals. Segment "" is all, made anew from the log whenever a row of that hour comes; "day" is a
 # whole day, rolled up.
 profiles = Table(
@@ -136,7 +136,7 @@ profiles = Table(
     UniqueConstraint("model_version", "hour", "segment"),
 )
 
-# One row a drift run. ``period` is the hour that the run fell in (ISO 8601); `state` ok, drift, error or waiting
+# One row per drift run. ``period` is the hour that the run fell in (ISO 8601); `state` ok, drift, error or waiting
 # (too few rows); `report` the self-contained HTML page, until it is too old to be kept.
 drift_runs = Table(
     "drift_runs",
@@ -149,7 +149,7 @@ drift_runs = Table(
     Column("report", Text),
 )
 
-# One row a run, window (1d, 7d, 30d), model version, kind (data, prediction, target), feature and effect (hellinger,
+# One row per run, window (1d, 7d, 30d), model version, kind (data, prediction, target), feature and effect (hellinger,
 # null_rate, unseen, out_of_range). `state` is ok, drift, few_rows or no_reference; `confirmed` N alarms of M runs.
 drift_results = Table(
     "drift_results",
@@ -173,7 +173,7 @@ drift_results = Table(
     UniqueConstraint("period", "window", "model_version", "kind", "feature", "effect"),
 )
 
-# One row a run, window, segment ("" is all, or NAME=VALUE), model version and metric; `low` to `high` is a 95 %
+# One row per run, window, segment ("" is all, or NAME=VALUE), model version and metric; `low` to `high` is a 95 %
 # confidence interval over `rows`. `until` ends the window: earlier than the run where actuals come late.
 model_error = Table(
     "model_error",
@@ -202,7 +202,7 @@ watermarks = Table(
     Column("updated_at", UtcTime, nullable=False),
 )
 
-# `cause` is unique, so that one cause asks once. `state`: waiting, taken, done or refused; `outcome` says how it ended.
+# `cause` is unique: one request per cause. `state`: waiting, taken, done or refused; `outcome` says how it ended.
 retrain_requests = Table(
     "retrain_requests",
     metadata,
@@ -218,7 +218,7 @@ retrain_requests = Table(
     Column("outcome", String),
 )
 
-# Append-only: what the gate said of a model version against the champion of the moment; `verdict` is the whole of it.
+# Append-only: the gate's verdict on a model version against the champion of the moment; `verdict` is the whole of it.
 verdicts = Table(
     "verdicts",
     metadata,
@@ -247,7 +247,7 @@ approvals = Table(
     Column("reason", String, nullable=False),
 )
 
-# The ledger of promotions, append-only (triggers hold it): one row a step of a run. `key` is RUN/NUMBER, so that a row
+# The ledger of promotions, append-only (triggers hold it): one row per step of a run. `key` is RUN/NUMBER, so a row
 # that was kept while the store was down is written once. `serving` are the pins that may answer from `moment` on.
 promotions = Table(
     "promotions",

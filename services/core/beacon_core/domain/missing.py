@@ -8,7 +8,7 @@ PANDAS_MARKERS = frozenset(
         *("<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"),
     }
 )
-"""What pandas.read_csv takes for missing, unless configured otherwise."""
+"""What pandas.read_csv reads as missing by default."""
 
 
 def missing_markers(product: Product) -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""What both files of a product spec share: frozen, typed objects, and errors that name file, key and rule."""
+"""What product.yaml and policy.yaml share: frozen, typed objects, and errors that name file, key and rule."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -31,7 +31,7 @@ SpecT = TypeVar("SpecT", bound=msgspec.Struct)
 
 
 def convert(file: Path, prefix: str, raw: object, kind: type[SpecT]) -> SpecT:
-    """`raw`, which is below the key `prefix`, as typed objects; raises `ProductError`."""
+    """Convert `raw`, the content below the key `prefix`, to typed objects; raises `ProductError`."""
     try:
         return msgspec.convert(raw, kind)
     except msgspec.ValidationError as error:

@@ -1,4 +1,4 @@
-"""What the value of a feature may be, as product.yaml says it; the registry of Feast carries it along with the view."""
+"""The rules of product.yaml for the values of a feature; Feast's registry stores them with the feature view."""
 
 import math
 from typing import Literal, NamedTuple

@@ -1,6 +1,6 @@
 """W3C trace context in and out, and the spans of a job.
 
-Where no span is made OpenTelemetry's SDK is not imported: all that is left is parsing one header.
+Where spans are off, OpenTelemetry's SDK is not imported, and only one header is parsed.
 """
 
 import contextlib
@@ -48,7 +48,7 @@ def read_trace(headers: Iterable[tuple[bytes, bytes]]) -> Trace:
         return Trace(new_id())
     state = b",".join(value for name, value in headers if name == b"tracestate").decode("latin-1")
     if len(state) > STATE_LENGTH or state.count(",") >= STATE_MEMBERS:
-        state = ""  # the caller's own matter: it must not make our calls too large to be taken
+        state = ""  # dropped, so that it cannot make our own requests too large
     # Unknown flags are cleared: only `sampled` and `random` are passed on.
     return Trace(trace_id.decode(), parent_id.decode(), int(flags, 16) & 0x03, state)
 
@@ -65,7 +65,7 @@ def outgoing_headers(trace: Trace, span_id: str = "") -> dict[str, str]:
 
 @contextlib.contextmanager
 def span(name: str, attributes: dict[str, str]) -> Iterator[None]:
-    """Make the block a span of the job at hand, and a failed one if it raises; nothing where traces are off."""
+    """Make the block a span of the current job, a failed one if it raises; does nothing where traces are off."""
     if not is_traced():
         yield
         return
@@ -83,7 +83,7 @@ def span(name: str, attributes: dict[str, str]) -> Iterator[None]:
 
 
 def open_tracer(service: str, version: str) -> "Tracer | None":
-    """Return this process's maker of spans, or None where none is made; log what is not supported, a line each."""
+    """Return this process's tracer, or None where traces are off; log each setting that is not supported."""
     settings = read_trace_settings()
     for problem in settings.problems:
         log.warning("%s", problem)
@@ -94,6 +94,6 @@ def open_tracer(service: str, version: str) -> "Tracer | None":
     try:
         return Tracer(service, version, settings)
     except (ValueError, OSError) as error:
-        # A limit of OpenTelemetry's that is no number, a key that cannot be read: predictions go on without traces.
+        # For example a limit that is not a number, or a key that cannot be read: predictions go on without traces.
         log.warning("no traces are sent: OpenTelemetry's settings: %s", error)
         return None

@@ -1,7 +1,7 @@
-"""The time, as every service and job takes it: the machine's, plus a shift of a simulation (docs/tutorials/demo.md).
+"""The clock of every service and job: the machine's, plus the shift of a simulation (docs/tutorials/demo.md).
 
-The shift is a number of seconds in `BEACON_HOME`/clock. Only what is recorded or compared with records is read here;
-durations, timeouts and the time of log lines are the machine's.
+The shift is a number of seconds in `BEACON_HOME`/clock. Times that are recorded, or compared with records, come from
+here; durations, timeouts and the times of log lines are the machine's.
 """
 
 import math
@@ -15,11 +15,11 @@ from beacon_core.platform.files import write_atomically
 from beacon_core.platform.settings import PREFIX, Settings
 
 POLL_SECONDS = 1.0
-"""How often the file is looked at: a prediction must not wait for it."""
+"""How often the file is checked: a prediction must not wait for it."""
 
 
 class _Shift:
-    """The shift in force, read anew when the file has changed."""
+    """The current shift, read again when the file has changed."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -68,13 +68,13 @@ def shift() -> timedelta:
 
 def set_shift(home: Path, ahead: timedelta) -> None:
     """Shift the time of everything that has `home` as its BEACON_HOME; the others see it within `POLL_SECONDS`."""
-    # A simulation that writes it often is played anew after a power failure.
+    # Not durable: after a power failure a simulation starts again.
     write_atomically(home / "clock", str(ahead.total_seconds()).encode(), durable=False)
     _shift.expire()
 
 
 def _seconds_in(file: Path) -> float:
-    # A damaged file must not end a prediction: the machine's time is then the best there is.
+    # A damaged file must not fail a prediction: the machine's time is used instead.
     try:
         seconds = float(file.read_text(encoding="ascii"))
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""MLflow's REST API over plain HTTP: the one client of all who need neither its library nor the seconds it takes.
+"""MLflow's REST API over plain HTTP, for processes that must not spend seconds on importing its library.
 
 Authentication is that of MLflow's own client: a user in the address, else MLFLOW_TRACKING_USERNAME and
 MLFLOW_TRACKING_PASSWORD, else MLFLOW_TRACKING_TOKEN.
@@ -29,7 +29,7 @@ HINTS = {401: CREDENTIALS_HINT, 403: CREDENTIALS_HINT, 404: "; is that MLflow's 
 
 
 class RegistryUnavailableError(RuntimeError):
-    """MLflow does not answer, or not as MLflow does; trying again may help."""
+    """MLflow does not answer, or its answer is not one of MLflow's API; a retry may help."""
 
     exit_status = TRY_AGAIN
 
@@ -65,7 +65,7 @@ class Mlflow:
         return None if found is None else self._version(found)
 
     def move_alias(self, name: str, alias: str, number: str | None) -> None:
-        """Let an alias name a version, or nothing; a version that is not there any more gets none."""
+        """Set an alias to a version, or delete it (`number` None); does nothing where the version was deleted."""
         if number is not None:
             self._call("POST", "registered-models/alias", name=name, alias=alias, version=number)
         elif self.version_at(name, alias) is not None:
@@ -80,7 +80,7 @@ class Mlflow:
             return {}
 
     def has_run(self, run_id: str) -> bool:
-        """Whether a run is there, and nobody has deleted it."""
+        """Whether a run exists and is not deleted."""
         found = self._call("GET", "runs/get", run_id=run_id) if run_id else None
         try:
             return found is not None and found["run"]["info"].get("lifecycle_stage", "active") == "active"
@@ -128,7 +128,7 @@ class Mlflow:
                 return content
         except urllib.error.HTTPError as error:
             with error:
-                # A proxy that has no such path says 404 as well, and MLflow was not asked: its own 404 has a code.
+                # A proxy without such a path answers 404 too; only MLflow's own 404 has a code.
                 if error.code in {400, 404} and _code(error) in MISSING:
                     return None
             raise RegistryUnavailableError(
@@ -138,7 +138,7 @@ class Mlflow:
             raise RegistryUnavailableError(f"{self} does not answer: {message_of(error)}") from error
 
     def _unexpected_answer(self) -> RegistryUnavailableError:
-        return RegistryUnavailableError(f"{self} answers with something else than MLflow's API")
+        return RegistryUnavailableError(f"{self} does not answer as MLflow's API does")
 
     def __str__(self) -> str:
         return mask(f"MLflow at {self.address}")
