@@ -1,4 +1,4 @@
-"""`make retrain`: the job by DVC, with MLflow beside it where none answers. Exit status: the job's."""
+"""`make retrain`: runs the job by DVC, with MLflow beside it where none answers. Exit status: the job's."""
 
 import contextlib
 import signal
@@ -41,7 +41,7 @@ def main() -> int:
 
 @contextlib.contextmanager
 def registry(settings: Settings) -> Iterator[None]:
-    """MLflow, for as long as the block takes, unless one answers already."""
+    """Run MLflow during the block, unless one answers already; raises SystemExit if it does not start."""
     mlflow = services(settings)[0]
     if settings.mlflow_url or is_ready(mlflow.health):
         yield

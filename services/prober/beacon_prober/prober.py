@@ -1,9 +1,9 @@
 """The prober: `python -m beacon_prober.prober service=URL` sends a golden request at each scrape of /probe?target=.
 
-It answers as blackbox_exporter does, with the metrics of one probe; whoever scrapes sets the rate. It sends a golden
-request of the package in service, which it downloads from the registry by the digest that the response names. The
-probe succeeds when the response is the package's golden one. A package that is not available (yet) is no fault of
-the service: then any valid response succeeds, and beacon_probe_compared is 0.
+It answers as blackbox_exporter does, with the metrics of one probe; the scrape interval sets the rate. It sends a
+golden request of the package in service, which it downloads from the registry by the digest in the response. The probe
+succeeds when the response matches the package's golden answer. Before the package is downloaded, any valid response
+succeeds, and beacon_probe_compared is 0.
 """
 
 import argparse
@@ -34,12 +34,12 @@ from beacon_core.platform.settings import Settings
 log = logging.getLogger(__name__)
 
 TIMEOUT_SECONDS = 5.0
-# During a rollout two versions answer in turn: the second or third request meets the version that it is meant for.
+# During a rollout two versions answer in turn: a golden request may need a second try to reach its version.
 TRIES = 3
 
 
 class ProbeResult(NamedTuple):
-    """One probe: why it failed (empty: it did not), and whether its response was compared with a golden one."""
+    """One probe: why it failed (empty for success), and whether its response was compared with a golden answer."""
 
     problem: str
     compared: bool = False
@@ -136,7 +136,7 @@ def serve(prober: Prober, host: str, port: int) -> ThreadingHTTPServer:
             elif url.path == "/probe" and target in prober.targets:
                 self._send(200, prober.probe(target))
             else:
-                self._send(404, f"there is /probe?target=, one of {', '.join(prober.targets)}\n".encode())
+                self._send(404, f"use /probe?target=TARGET with one of {', '.join(prober.targets)}\n".encode())
 
         def _send(self, status: int, body: bytes) -> None:
             self.send_response(status)
@@ -152,7 +152,7 @@ def serve(prober: Prober, host: str, port: int) -> ThreadingHTTPServer:
 
 
 def main(settings: Settings) -> int:
-    """Serve until told to stop."""
+    """Serve until the process is terminated."""
     parser = argparse.ArgumentParser(description="probe the prediction route, as blackbox_exporter would")
     parser.add_argument("targets", nargs="+", metavar="NAME=URL", help="a prediction route and its name")
     parser.add_argument("--port", type=int, default=9115)

@@ -1,4 +1,4 @@
-"""Which models serve: follows the release file, swaps in place, and keeps the old model on any failure."""
+"""Hot swap: follows the release file, replaces the models in service, and keeps the old ones on any failure."""
 
 import asyncio
 import logging
@@ -19,7 +19,7 @@ from beacon_inference.models.model import Model, load_model
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
-# A package may arrive after the release file that names it: a refused one is tried again, at growing intervals.
+# A package may arrive after the release file that names it: a refused one is retried at growing intervals.
 RETRY_SECONDS = (1, 2, 5, 10, 30, 60)
 
 
@@ -68,7 +68,7 @@ class Models:
             await self.refresh()
 
     async def refresh(self) -> None:
-        """Take the release file's models into service if the file changed, or if it is time to try again."""
+        """Take the release file's models into service if the file changed, or if a retry is due."""
         stamp = self._stamp()
         if stamp != self._seen:
             self._seen, self._tries = stamp, 0
@@ -87,7 +87,7 @@ class Models:
     def _swap(self, models: ModelsInService) -> None:
         self.failure = None
         if self._tries and models == self.in_service:
-            return  # only the shadow was tried again, and nothing changed
+            return  # only the shadow was retried, and nothing changed
         self.in_service = models
         self._instruments.swapped(models.model, models.shadow)
         log.info("model in service", extra={"model_version": models.model.pin.version})
@@ -116,7 +116,7 @@ class Models:
         self._refused("the new model is refused", "refused", self.failure, None if expected else error)
 
     def _refused(self, message: str, outcome: str, reason: str, bug: Exception | None = None) -> None:
-        """Plan the next try; a reason is logged and counted once, however often it is met."""
+        """Schedule the next try; each reason is logged and counted once."""
         self._try_again = time.monotonic() + RETRY_SECONDS[min(self._tries, len(RETRY_SECONDS) - 1)]
         if reason in self._logged:
             return

@@ -41,10 +41,10 @@ NUMPY_OF = {
     "FP64": np.float64,
     "BYTES": None,
 }
-# The outputs, and the columns of a record that they are.
+# Output -> column of a record.
 OUTPUTS = {"prediction": "prediction", "low": "low", "high": "high", "prediction_id": "ids"}
 
-# An empty tensor would fit any shape, also one that numpy cannot make.
+# Sizes are bounded, since an empty tensor would fit any shape, even one that numpy cannot create.
 MAX_SIZE = 2**31 - 1
 
 
@@ -79,7 +79,7 @@ class InferRequest(msgspec.Struct):
 
 
 def open_inference(product: Product, models: Models, tables: TableParser) -> Protocol:
-    """Speak the protocol for the product's one model."""
+    """The protocol for the product's one model."""
 
     def parse(request: Request) -> ParsedRequest:
         models.find(request.path["name"], request.path.get("version"))
@@ -110,7 +110,7 @@ def _inputs(body: InferRequest, tail: bytes, product: Product, tables: TablePars
         content, tail = _content(tensor, tail, f"inputs[{index}]")
         contents.append(content)
     if tail:
-        raise BeaconError("invalid_body", f"{len(tail)} bytes are left behind the last input")
+        raise BeaconError("invalid_body", f"{len(tail)} bytes follow the last input")
     first = body.inputs[0]
     if len(contents) == 1 and first.name not in (*product.feature_names, tables.key):
         return tables.of_rows(_matrix(first, contents[0], "inputs[0]"), len(first.shape), "inputs[0].data")
@@ -132,7 +132,7 @@ def _inputs(body: InferRequest, tail: bytes, product: Product, tables: TablePars
 
 
 def _content(tensor: Tensor, tail: bytes, field: str) -> tuple[Content, bytes]:
-    """Check one tensor's description; its values, not yet checked if they are JSON, and the rest of the binary part."""
+    """Check one tensor's description; return its values (JSON is not checked yet) and the rest of the binary part."""
     dtype = NUMPY_OF.get(tensor.datatype)
     if dtype is None:
         raise BeaconError("invalid_type", f"datatype {tensor.datatype[:16]} is not numeric", f"{field}.datatype")
@@ -146,7 +146,9 @@ def _content(tensor: Tensor, tail: bytes, field: str) -> tuple[Content, bytes]:
             rule = "must be the number of this input's bytes"
             raise BeaconError("invalid_body", rule, f"{field}.parameters.binary_data_size")
         if size % np.dtype(dtype).itemsize:
-            raise BeaconError("invalid_shape", f"{size} bytes are no whole number of {tensor.datatype}", field)
+            raise BeaconError(
+                "invalid_shape", f"{size} bytes are not a whole number of {tensor.datatype} values", field
+            )
         return np.frombuffer(tail[:size], dtype=np.dtype(dtype).newbyteorder("<")), tail[size:]
     if not is_present(tensor.data):
         raise BeaconError("invalid_body", "has no data", f"{field}.data")
@@ -164,7 +166,7 @@ def _matrix(tensor: Tensor, content: Content, field: str) -> Matrix:
 
 
 def _keys(tensor: Tensor, content: Content, key: str, field: str) -> list[Any]:
-    """The values as Python has them, none of them rounded; None where one is missing."""
+    """The keys as exact Python numbers; None where one is missing."""
     if isinstance(content, np.ndarray):
         values = [None if math.isnan(value) else whole_or_same(value) for value in content.tolist()]
     else:

@@ -23,7 +23,7 @@ class V1Request(msgspec.Struct):
 
 
 def v1(models: Models, tables: TableParser) -> Protocol:
-    """Speak the protocol for the product's one model."""
+    """The protocol for the product's one model."""
 
     def parse(request: Request) -> ParsedRequest:
         models.find(request.path["name"])

@@ -1,4 +1,4 @@
-"""Metadata routes: which model serves, as each protocol asks for it."""
+"""Metadata routes: the model in service, as each protocol describes it."""
 
 from flask import Flask, Response, jsonify
 
