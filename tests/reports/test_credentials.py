@@ -288,7 +288,7 @@ entity_key_serialization_version: 3
         ("x", "[unseen-secret]", "connection_string"),
         ("x", "{unseen-secret", "is not YAML"),
         ("x", "a: unseen-secret: b", "is not YAML"),
-        ("x", "$ unseen-secret", "a $ alone is written $$"),
+        ("x", "$ unseen-secret", "write $$ for a $"),
     ],
 )
 def test_a_feature_store_that_cannot_be_opened_quotes_no_connection(

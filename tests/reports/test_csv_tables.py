@@ -7,7 +7,7 @@ import pytest
 from pandas._libs.parsers import STR_NA_VALUES
 from support.packages import row_of
 
-from beacon_core.domain.missing import PANDAS_WORDS
+from beacon_core.domain.missing import PANDAS_MARKERS
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import ROOT
 
@@ -70,10 +70,10 @@ def test_too_many_rows_are_told_and_blank_lines_are_not_counted(inference):
 
 
 def test_the_words_are_those_of_the_pandas_at_hand():
-    assert PANDAS_WORDS == STR_NA_VALUES
+    assert PANDAS_MARKERS == STR_NA_VALUES
 
 
-@pytest.mark.parametrize("word", sorted(PANDAS_WORDS))
+@pytest.mark.parametrize("word", sorted(PANDAS_MARKERS))
 def test_pandas_words_for_missing_are_missing(inference, word):
     imputed = inference.post("/v1/predict", json={"features": ROW | {NULLABLE: None}}).json()
     assert imputed["imputed"] == [NULLABLE]
@@ -84,10 +84,10 @@ def test_pandas_words_for_missing_are_missing(inference, word):
         assert answer.headers["beacon-imputed"] == NULLABLE
 
 
-@pytest.mark.parametrize("word", sorted(PANDAS_WORDS))
+@pytest.mark.parametrize("word", sorted(PANDAS_MARKERS))
 def test_a_missing_id_is_no_entity(inference, word):
     text = f"{HEADER},{KEY}\n{LINE},{word}\n{LINE},1\n"
-    headers = CSV | {"Idempotency-Key": f"csv-{sorted(PANDAS_WORDS).index(word)}"}
+    headers = CSV | {"Idempotency-Key": f"csv-{sorted(PANDAS_MARKERS).index(word)}"}
     answer = inference.post("/invocations", content=text.encode(), headers=headers)
     assert answer.status_code == 200, answer.text
     found = [inference.get(f"/v1/predictions/{headers['Idempotency-Key']}{row}").json() for row in ("", ".1")]
@@ -133,7 +133,7 @@ def test_in_json_a_word_is_a_string_and_null_is_missing(inference, path):
     """JSON has a value of its own for it: one reason for all words, at every door."""
     make = JSON_DOORS[path]
     assert inference.post(path, json=make(ROW | {NULLABLE: None})).status_code == 200
-    for word in [*sorted(PANDAS_WORDS), *WORDS]:
+    for word in [*sorted(PANDAS_MARKERS), *WORDS]:
         answer = inference.post(path, json=make(ROW | {NULLABLE: word}))
         assert (answer.status_code, answer.json()["code"]) == (422, "invalid_type"), (word, answer.text)
         assert "must be a number or null, not a string" in answer.json()["error"]

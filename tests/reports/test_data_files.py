@@ -123,7 +123,7 @@ REFUSED: dict[str, tuple[Callable[[str], str | bytes], str]] = {
     "the header and blank lines": (lambda text: text.splitlines()[0] + "\n\n,,\n", "(rows): has 0 rows"),
     "a line of only commas in the middle": (
         lambda text: text.replace("\n", "\n,,\n", 5),
-        "(row 1): holds nothing but commas",
+        "(row 1): contains only commas",
     ),
     "a comma too many in each line": (every(lambda _, line: line + ","), "(header): column 4 has no name"),
     "a comma too many in the rows": (
@@ -145,14 +145,14 @@ REFUSED: dict[str, tuple[Callable[[str], str | bytes], str]] = {
     "tabs": (lambda text: text.replace(",", "\t"), "the delimiter must be a comma"),
     "one column": (lambda text: "size\n1\n2\n", "(header): rooms, price are missing"),
     "UTF-16 with its mark": (lambda text: text.encode("utf-16"), "(file): is UTF-16, must be CSV text in UTF-8"),
-    "UTF-16 without its mark": (lambda text: text.encode("utf-16-be"), "(file): holds zero bytes, in line 1"),
+    "UTF-16 without its mark": (lambda text: text.encode("utf-16-be"), "(file): contains NUL bytes, in line 1"),
     "UTF-32": (lambda text: text.encode("utf-32"), "(file): is UTF-32"),
     "Latin-1": (
         lambda text: every(lambda number, line: f"{line},{'é' if number else 'note'}")(text).encode("latin-1"),
         "(file): must be CSV text in UTF-8, has the byte 0xe9 in line 2",
     ),
-    "a zero byte": (cell(9, 1, "1\0"), "(file): holds zero bytes, in line 10"),
-    "zero bytes at the end": (lambda text: text + "\0" * 512, "(file): holds zero bytes"),
+    "a zero byte": (cell(9, 1, "1\0"), "(file): contains NUL bytes, in line 10"),
+    "zero bytes at the end": (lambda text: text + "\0" * 512, "(file): contains NUL bytes"),
     "a workbook of Excel": (lambda text: b"PK\x03\x04" + text.encode(), "(file): is a zip archive, as a workbook"),
     "gzip": (lambda text: b"\x1f\x8b\x08" + text.encode(), "(file): is gzip"),
     "a page": (lambda text: "\ufeff\n <!doctype html><p>" + text, "(file): is HTML or XML"),

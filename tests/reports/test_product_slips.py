@@ -114,9 +114,9 @@ SLIPS = [
     ("400 digits", "features_ttl_days", "9" * 400, "features_ttl_days", "is too large a number"),
     ("a list", "title", "[a, b]", "title", "must be text (in quotes), is a list"),
     ("a number for a text", "title", "1984", "title", "must be text (in quotes), is 1984"),
-    ("a tag", "title", "!!python/name:os.system x", "title", "tags are not taken"),
+    ("a tag", "title", "!!python/name:os.system x", "title", "tags are not supported"),
     ("an unknown alias", "title", "*base", "title", "undefined alias"),
-    ("a tab", "title", "x\n\tmore: 1", "title", "column 1: a tab, where YAML takes blanks"),
+    ("a tab", "title", "x\n\tmore: 1", "title", "column 1: a tab, where YAML allows only spaces"),
     ("a key twice", "title", "x\ntitle: y", "title", "is given twice, in lines "),
     ("a colon", "title", "homes: and prices", "title", "is not YAML in UTF-8"),
     ("a page for a data set", "kaggle", "https://www.kaggle.com/datasets/a/b", "source.kaggle", "must be OWNER/NAME"),
@@ -153,7 +153,7 @@ FILES = {
         + b"".join(b"%c: &%c [%s]\n" % (c, c, b",".join([b"*%c" % (c - 1)] * 8)) for c in range(98, 108)),
         "aliases of aliases",
     ),
-    "an alias of itself": (b"name: &a [*a]\n", "name[0]: is an alias of what it stands in"),
+    "an alias of itself": (b"name: &a [*a]\n", "name[0]: is an alias of a value that contains it"),
     "a list": (b"- name: a\n", "(top): must be a mapping, is a list"),
 }
 

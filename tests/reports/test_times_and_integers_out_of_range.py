@@ -31,7 +31,7 @@ IN_THE_FUTURE = [
     "2262-04-12T00:00:00Z",
     HALF_AN_HOUR_AHEAD,
 ]
-NEVER = "is no time that can be kept"
+NEVER = "is out of range: the year must be"
 HUGE = [10**400, -(10**400), 10**4299, 2**64, -(2**63) - 1]
 
 

@@ -1,4 +1,4 @@
-"""`python -m beacon_inference`: serve predictions until told to stop."""
+"""`python -m beacon_inference`: serve predictions until SIGTERM."""
 
 import sys
 from typing import Any

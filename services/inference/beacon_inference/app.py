@@ -1,4 +1,4 @@
-"""Puts the inference service together: one line per part, in the order of need."""
+"""Assembles the inference service from its parts."""
 
 import asyncio
 import contextlib
@@ -26,18 +26,18 @@ from beacon_inference.protocols.table import TableParser
 from beacon_inference.routes.health import health_routes
 from beacon_inference.routes.web import create_web
 
-# The shipper's thread must not hold up the event loop for the interpreter's usual 5 ms.
+# The shipper's thread must not block the event loop for the interpreter's default of 5 ms.
 SWITCH_INTERVAL_SECONDS = 0.0005
 
 
 def peak_memory() -> float:
-    """Most resident memory that this process ever had, in bytes: a model may be hungry for a moment only."""
+    """Peak resident memory of this process in bytes, which shows even a short need of memory."""
     peak = float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
     return peak if sys.platform == "darwin" else peak * 1024
 
 
 def create(settings: Settings) -> Application:
-    """Build the ASGI application; nothing is read or started before gunicorn's worker asks for it."""
+    """Build the ASGI application. The model, the connections and the shipper start with gunicorn's worker."""
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
     product = load_product(settings.product)
     registry = CollectorRegistry()
@@ -61,7 +61,7 @@ def create(settings: Settings) -> Application:
         Route("/v1/predict/batch", pipeline.handler(native.batch(parser, serializer))),
         Route("/v2/models/{name}/infer", infer, content_types=binary),
         Route("/v2/models/{name}/versions/{version}/infer", infer, content_types=binary),
-        Route("/v1/models/{name}:predict", pipeline.handler(v1.v1(product, models, tables))),
+        Route("/v1/models/{name}:predict", pipeline.handler(v1.v1(models, tables))),
         Route(
             "/invocations",
             pipeline.handler(mlflow.mlflow(tables)),
@@ -75,7 +75,7 @@ def create(settings: Settings) -> Application:
 
     async def start() -> None:
         nonlocal watcher
-        # Once the service is ready, no request waits for what is done once.
+        # One-time work is done before the service is ready, so that no request waits for it.
         await asyncio.gather(models.refresh(), features.warm(), asyncio.to_thread(database.warm))
         log.start()
         watcher = asyncio.create_task(models.watch())

@@ -23,14 +23,14 @@ class Bounds:
         self._low, self._high = np.array(low), np.array(high)
 
     def contain(self, matrix: Matrix) -> bool:
-        """Whether every value is known and within its bounds."""
+        """Whether every value of `matrix` (rows, features) is known and within its bounds."""
         if len(matrix) > 1:
             return not any_true(~((matrix >= self._low) & (matrix <= self._high)))
         row = matrix[0].tolist()  # the usual case, at a quarter of numpy's cost
         return all(map(le, self._lows, row)) and all(map(le, row, self._highs))
 
     def out_of_range(self, matrix: Matrix) -> Mask:
-        """Mask the values that are out of bounds; a missing value is not."""
+        """The mask (rows, features) of the values that are out of bounds; a missing value is not."""
         return (matrix < self._low) | (matrix > self._high)
 
 
@@ -38,8 +38,8 @@ class Features:
     """The features of a prediction's rows, (rows, features) in the product's order.
 
     `values` are those of the request and the feature store, merged, NaN where neither had one; `from_store` masks the
-    feature store's (None where it was not asked). `rows` are complete: what the model gets. `missing` and
-    `out_of_range` are masks of them, None where there is nothing to mask.
+    feature store's (None where it was not asked). `rows` are complete, for the model. `missing` and
+    `out_of_range` are masks of the same shape, None where they would mask nothing.
     """
 
     missing: Mask | None = None

@@ -1,4 +1,4 @@
-"""Inference's metrics, created at zero, and the counting of a prediction in one place."""
+"""Inference's metrics, which all exist from the start, and the counting of predictions."""
 
 from typing import Any, NamedTuple
 
@@ -23,12 +23,12 @@ class Predicted(NamedTuple):
 
 
 class PredictionTelemetry:
-    """What the access log, the span and the metrics say of a request for predictions, beside what all requests have.
+    """The telemetry of one request for predictions, beside that of all requests: for access log, span and metrics.
 
-    The request keeps it until a group of requests is counted, so it holds no more than that needs.
+    The request keeps it until a group of requests is counted, so it holds no more than counting needs.
     """
 
-    # Of the class, as most requests set few of them.
+    # Class attributes, as most requests set few of them.
     synthetic = False
     replayed = False
     degraded: str | None = None
@@ -42,7 +42,7 @@ class PredictionTelemetry:
         self._timings = timings
 
     def answered(self, model: Model, prediction_id: str, values: list[float], features: Features) -> None:
-        """Note what was predicted; the figures of a synthetic request are not counted."""
+        """Note the predictions for counting; those of a synthetic request are not counted."""
         self._is_answered = True
         self.model_version = model.pin.version
         self.prediction_id = prediction_id
@@ -98,7 +98,7 @@ class Instruments:
             thresholds.labels(name).set(value)
 
     def swapped(self, model: Model, shadow: Model | None) -> None:
-        """Point the metrics at the model now in service."""
+        """Set the metrics of the models now in service."""
         self._swaps.labels("swapped").inc()
         self._info.clear()
         for role, current in (("champion", model), ("shadow", shadow)):
@@ -133,12 +133,12 @@ class Instruments:
             self._count_predictions(*predicted)
 
     def _count_predictions(self, model: Model, values: list[float], features: Features) -> None:
-        # By the model that answered: another one may be in service by the time that the group is counted.
+        # By the model that answered: another one may be in service when the group is counted.
         self._predictions.labels(model.pin.version).inc(len(values))
         manifest, target = model.manifest, self._product.target
         if self._values is not None:
             self._values.observe_all(values)
-        # Most are ordinary, and then the two extremes are enough to know it.
+        # The two extremes show whether any prediction has to be counted; usually none has.
         lowest, highest = min(values), max(values)
         if lowest < target.low:
             self._very_low.inc(sum(value < target.low for value in values))

@@ -1,6 +1,6 @@
-"""`make demo`: sixty days of a product's life, played in minutes through the interfaces of a running `make run`.
+"""`make demo`: sixty simulated days of a product in minutes, through the interfaces of a running `make run`.
 
-Quiet days; then the traffic changes, and the actuals of the changed traffic arrive weeks later. Profiling, retraining,
+After quiet days the traffic changes, and the actuals of the changed traffic arrive weeks later. Profiling, retraining,
 gate and promotion are the real jobs: the demo writes no result itself. See docs/tutorials/demo.md.
 """
 
@@ -42,11 +42,11 @@ ACTUALS_QUIET, ACTUALS_CHANGED = 0.08, 0.8
 """Actuals per day, before and after the change, as a multiple of those that a performance figure needs."""
 DELAY_DAYS = 2
 SILENT_UNTIL = 34
-"""From the change until this day no actual arrives; then all of them do."""
+"""From the change until this day no actual arrives; on this day all of them do."""
 STEPS_OF_LAST_DAY = 12
 BATCH_ROWS = 500
 FEW = 100
-"""Predictions that a state may hold before the demo: its clock is shifted for good."""
+"""Most predictions in a state before the demo, which shifts the state's clock permanently."""
 TRIES = 10
 SWAP_SECONDS = 30.0
 
@@ -64,7 +64,7 @@ class PendingActual(msgspec.Struct, frozen=True):
 
 
 class Demo:
-    """One play: the traffic, the running product, and the actuals that have not arrived yet."""
+    """One run of the demo: the traffic, the running product, and the actuals that have not arrived yet."""
 
     def __init__(
         self, settings: Settings, simulated: SimulatedTraffic, database: DatabaseClient, retrain: tuple[str, ...]
@@ -93,7 +93,7 @@ class Demo:
     def set_clock(self, ahead: timedelta) -> None:
         """Shift the clock, and wait until every process has seen it."""
         clock.set_shift(self.settings.home, ahead)
-        time.sleep(clock.LOOK_SECONDS + 0.1)
+        time.sleep(clock.POLL_SECONDS + 0.1)
 
     def send_requests(self, day: int, count: int) -> None:
         """Request predictions of a day's rows; for some of them an actual will arrive."""
@@ -108,7 +108,7 @@ class Demo:
             left = max(left - len(rows), 0)
 
     def send_actuals(self, day: int) -> int:
-        """Send the actuals that are due; their number."""
+        """Send the actuals that are due, and return their number."""
         due = [actual for actual in self.pending if actual.day <= day]
         self.pending = [actual for actual in self.pending if actual.day > day]
         for first in range(0, len(due), BATCH_ROWS):
@@ -118,7 +118,7 @@ class Demo:
         return len(due)
 
     def run_jobs(self, day: int, bar: "tqdm[Any]") -> None:
-        """Compare as the hourly job does; if that requests a retraining, retrain and promote."""
+        """Run the drift job; if it requests a retraining, retrain and promote."""
         bar.set_postfix_str("drift")
         self.run(self.drift)
         with self.database.connect() as connection:
@@ -151,7 +151,7 @@ class Demo:
         return new
 
     def run(self, job: Process) -> None:
-        """Run a job as the schedule does, again while another run of it is at work; raises `DemoError` if it fails."""
+        """Run a job as the schedule does, with retries while another run holds its lock; raises `DemoError`."""
         for _ in range(TRIES):
             with (self.settings.home / "logs" / "demo.log").open("ab") as output:
                 status = run_job(self.settings, job, output)
@@ -163,7 +163,7 @@ class Demo:
         raise DemoError(f"{job.name} ended with status {status}; {self.settings.home / 'logs' / 'demo.log'} says why")
 
     def serving(self) -> str:
-        """The version in service, once inference has taken the released one; raises `DemoError` when it does not."""
+        """Wait until inference serves the released version, and return it; raises `DemoError` after `SWAP_SECONDS`."""
         released = read_release(self.settings.release_file).model.version
         deadline = time.monotonic() + SWAP_SECONDS
         while (version := str(self.exchange("GET", "/readyz", None)["model"]["version"])) != released:
@@ -200,7 +200,7 @@ def rows_per_day(product: Product) -> int:
 
 
 def actuals_per_day(product: Product, day: int) -> int:
-    """For how many of a day's predictions an actual will arrive."""
+    """The number of a day's predictions for which an actual will arrive."""
     share = ACTUALS_QUIET if day < CHANGE_DAY else ACTUALS_CHANGED
     return min(math.ceil(share * product.policy.drift.min_labels), rows_per_day(product))
 
@@ -211,7 +211,7 @@ def arrival(day: int) -> int:
 
 
 def check(settings: Settings, database: DatabaseClient) -> None:
-    """Raise `DemoError` unless everything runs, on a state that nobody needs."""
+    """Raise `DemoError` unless all services run, on a state with few predictions and an unshifted clock."""
     for process in services(settings):
         if not is_ready(process.health):
             raise DemoError(f"{process.name} does not answer; start `make run` in another terminal and wait for it")
@@ -227,7 +227,7 @@ def check(settings: Settings, database: DatabaseClient) -> None:
 
 
 def main() -> int:
-    """Play sixty days against a running `beacon run`. Exit status: 0 done, 1 it cannot be played or went wrong."""
+    """Play sixty days against a running `beacon run`. Exit status: 0 done, 1 it failed or cannot start."""
     parser = argparse.ArgumentParser(prog="beacon_laptop.demo", description=__doc__)
     parser.add_argument("--days", type=int, default=DAYS)
     parser.add_argument("--seed", type=int, default=0, help="of the simulated traffic")

@@ -1,7 +1,7 @@
 """Run a command that never outlives its parent: `python die_with_parent.py COMMAND ARGUMENT ...`.
 
-The command replaces this process (same pid, same signals), and is sent SIGTERM as soon as the process that started it
-is gone, however that one died. Imports nothing but the standard library, and works under any Python 3.
+The command replaces this process (same pid, same signals), and gets SIGTERM as soon as its parent process is gone,
+however that ended. Imports only the standard library, and works under any Python 3.
 """
 
 import ctypes
@@ -23,7 +23,7 @@ def main(command: list[str]) -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     else:
         spawn_watcher(parent)
-    # The parent may have died before the tie held.
+    # The parent may have died before that.
     if os.getppid() != parent:
         raise SystemExit(f"the parent {parent} is gone, {command[0]} is not started")
     os.environ[PARENT] = str(os.getpid())
@@ -31,7 +31,7 @@ def main(command: list[str]) -> None:
 
 
 def spawn_watcher(parent: int) -> None:
-    """Where the system cannot do it: a grandchild that belongs to nobody watches `parent` for this process."""
+    """Where the system has no such signal: a detached grandchild watches `parent` for this process."""
     target = os.getpid()
     child = os.fork()
     if child:
@@ -39,7 +39,7 @@ def spawn_watcher(parent: int) -> None:
         return
     if os.fork():
         os._exit(0)
-    # A session of its own, and no file of the target's: nobody may wait for the watcher.
+    # A session of its own, and none of the target's open files: nothing may wait for the watcher.
     os.setsid()
     os.closerange(0, 256)
     while alive(parent) and alive(target):

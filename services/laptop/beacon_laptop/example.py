@@ -1,4 +1,4 @@
-"""Example requests to paste: a row of the product's sample, by its features and by its entity."""
+"""Example requests for the terminal: a row of the product's sample, by its features and by its entity."""
 
 import json
 import math
@@ -23,10 +23,10 @@ def curl_command(url: str, body: Body) -> str:
 
 
 def _fullest_row(product: Product) -> tuple[int, Row]:
-    """Number (from 1) and known features of the first row that lacks nothing, else of the one that lacks least.
+    """Number (from 1) and known features of the first complete row, else of the row with the fewest missing values.
 
-    Where the sample cannot be read the examples of product.yaml take its place: the model in service came from
-    elsewhere, and a training on the sample reports what is wrong with it.
+    Where the sample cannot be read, the examples of product.yaml are used: the model in service may come from other
+    data, and a training on the sample reports the error.
     """
     number, fullest = 1, {feature.name: feature.example for feature in product.features}
     most = 0

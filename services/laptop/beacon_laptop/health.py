@@ -1,4 +1,4 @@
-"""Requests to the services of this machine: whether one is ready, and what it responds."""
+"""Requests to the services of this machine, and their readiness."""
 
 import contextlib
 import http.client
@@ -18,7 +18,7 @@ class ProbeResponse(NamedTuple):
 
     @property
     def reason(self) -> str:
-        """Why it was refused: the error message of the service, where its response has one."""
+        """Why the request was refused: the service's error message, else the text of the response."""
         with contextlib.suppress(ValueError, TypeError, KeyError):
             return str(json.loads(self.text)["error"])
         return self.text.strip()
@@ -45,5 +45,5 @@ def probe(
 
 
 def is_ready(url: str) -> bool:
-    """Whether GET `url` answers 200 soon; true for an empty one, which belongs to a process without a port."""
+    """Whether GET `url` answers 200 within `PROBE_SECONDS`; True for an empty URL (a process without a port)."""
     return not url or probe(url).status == http.client.OK

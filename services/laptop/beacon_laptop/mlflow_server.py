@@ -1,13 +1,13 @@
 """MLflow's tracking server in one process (`python -m beacon_laptop.mlflow_server`, in the retraining environment).
 
-`mlflow server` starts the process that serves as a child of its own: it loads MLflow twice, which costs a laptop ten
-seconds, and a killed parent leaves a child behind that holds the port.
+`mlflow server` starts its server as a child process: that loads MLflow twice, which takes ten seconds on a laptop, and
+when the parent is killed the child keeps the port.
 """
 
 import os
 from pathlib import Path
 
-# Nothing is told to anyone, and no job runner is started beside the server. Read when MLflow is imported.
+# No telemetry, and no job runner beside the server. MLflow reads these when it is imported.
 os.environ |= {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def _let_alembic_read_any_folder() -> None:
-    """MLflow tells Alembic its own folder as it is, and Alembic expands `%` in it: the checkout's path may have one."""
+    """Escape `%` in the path of MLflow's migrations, which Alembic would expand."""
     set_option = alembic.config.Config.set_main_option
 
     def set_escaped(self: alembic.config.Config, name: str, value: str) -> None:

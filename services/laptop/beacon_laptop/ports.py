@@ -1,4 +1,4 @@
-"""The ports of a laptop: every one must be free, and a taken one is named with the setting that moves it."""
+"""The ports of a laptop: each must be free, and an error names the setting that changes one."""
 
 import errno
 import socket
@@ -17,18 +17,18 @@ PORTS: dict[str, str] = {
 
 
 class PortError(ValueError):
-    """A port cannot be had; the message names port, use and setting."""
+    """A port cannot be used; the message names port, use and setting."""
 
 
 def check_ports(settings: Settings) -> None:
-    """Raises `PortError` with one line for every port that is taken, forbidden or given twice."""
+    """Raise `PortError` with one line for every port that is taken, forbidden or set twice."""
     problems = []
     seen: dict[int, str] = {}
     for setting, use in PORTS.items():
         port: int = getattr(settings, setting)
-        move = f"{PREFIX}{setting.upper()}=<another port> moves it"
+        move = f"{PREFIX}{setting.upper()}=<another port> changes it"
         if port in seen:
-            problems.append(f"port {port} is given to {seen[port]} and to {use}; {move}")
+            problems.append(f"port {port} is set for both {seen[port]} and {use}; {move}")
         elif problem := _problem(settings.host, port):
             problems.append(f"port {port} ({use}) {problem}; {move}")
         seen.setdefault(port, use)
@@ -41,7 +41,7 @@ def _problem(host: str, port: int) -> str | None:
         return "is not a port (1 to 65535)"
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
-        # As the servers themselves bind: a port that only waits for old connections to fade is free.
+        # As the servers bind: a port whose old connections are in TIME_WAIT is free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))

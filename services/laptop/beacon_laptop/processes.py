@@ -1,4 +1,4 @@
-"""The processes of a laptop: what runs, with which environment, and where it says that it is ready."""
+"""The processes of a laptop: their commands, environments and health URLs."""
 
 import functools
 import os
@@ -13,8 +13,8 @@ import msgspec
 from beacon_core.platform.settings import PREFIX, ROOT, Settings
 
 ENVIRONMENTS = ROOT / ".venvs"
-# A laptop runs everything at once, and other programs too: a slow answer is better than a 503, or than a page that
-# calls the product unhealthy.
+# A laptop runs everything at once, and other programs too: a slow answer is better than a 503, or than a page with a
+# false alarm.
 LAPTOP_LIMITS = {
     f"{PREFIX}FEATURES_TIMEOUT_SECONDS": "10",
     f"{PREFIX}ONLINE_STORE_TIMEOUT_SECONDS": "5",
@@ -30,22 +30,22 @@ class Process(msgspec.Struct, frozen=True):
     environment: str
     arguments: tuple[str, ...]
     health: str = ""
-    """URL that answers 200 once the process does its work; empty for one without a port."""
+    """URL that answers 200 once the process is ready; empty for one without a port."""
 
     @property
     def python(self) -> Path:
-        """The interpreter of the process's environment; this one where there is no such (`uv run beacon`)."""
+        """The interpreter of the process's environment; this one where it does not exist (`uv run beacon`)."""
         own = ENVIRONMENTS / self.environment / "bin" / "python"
         return own if own.exists() else Path(sys.executable)
 
     @property
     def command(self) -> list[str]:
-        """The command line, whole."""
+        """The whole command line."""
         return [str(self.python), *self.arguments]
 
 
 def services(settings: Settings) -> tuple[Process, ...]:
-    """The processes that serve, for as long as the laptop runs."""
+    """The long-running processes."""
     address = f"http://{settings.host}"
     return (
         Process(
@@ -80,7 +80,7 @@ def services(settings: Settings) -> tuple[Process, ...]:
 def training(arguments: Sequence[str] = (), *, by_dvc: bool = False) -> Process:
     """The job that trains, registers and releases a model; it ends by itself. `arguments` are the job's.
 
-    By DVC each stage is a process of its own: that takes twice as long, and leaves a record.
+    With DVC each stage is a process of its own, which takes twice as long and is recorded.
     """
     options = () if by_dvc else ("--here",)
     script = str(ROOT / "jobs" / "retrain.py")
@@ -111,7 +111,7 @@ def variables(settings: Settings, given: Mapping[str, str] = os.environ) -> dict
 
 @functools.cache
 def _revision() -> dict[str, str]:
-    """The checkout's revision, which models and answers name as their code; nothing where git does not know it."""
+    """The checkout's revision as an environment variable; empty where git does not know it."""
     git = shutil.which("git")
     if git is None:
         return {}

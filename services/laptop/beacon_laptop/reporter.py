@@ -1,4 +1,4 @@
-"""Reports to the terminal: short lines, and the end of a log where it explains something."""
+"""Reports to the terminal: short lines, and the end of a log for an error."""
 
 import contextlib
 import json
@@ -40,7 +40,7 @@ def user_message(line: str) -> str | None:
 
 
 def new_lines(stream: BinaryIO) -> list[str]:
-    """The whole lines since the last call; one that is only half written is left for the next."""
+    """The complete lines since the last call; a line that is still being written is left for the next call."""
     begin = stream.tell()
     chunk = stream.read()
     whole = chunk[: chunk.rfind(b"\n") + 1]

@@ -1,8 +1,7 @@
-"""`make retrain`: the job by DVC, with MLflow beside it where none answers. Exit status: the job's."""
+"""`make retrain`: runs the job by DVC, with MLflow beside it where none answers. Exit status: the job's."""
 
 import contextlib
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from beacon_core.platform.settings import Settings, clean_credentials, load_sett
 from beacon_laptop.health import is_ready
 from beacon_laptop.processes import services, training, variables
 from beacon_laptop.reporter import report
-from beacon_laptop.supervision import START_SECONDS, STOP_SECONDS, kill_group, popen
+from beacon_laptop.supervision import START_SECONDS, popen, terminating
 
 POLL_SECONDS = 0.25
 
@@ -42,7 +41,7 @@ def main() -> int:
 
 @contextlib.contextmanager
 def registry(settings: Settings) -> Iterator[None]:
-    """MLflow, for as long as the block takes, unless one answers already."""
+    """Run MLflow during the block, unless one answers already; raises SystemExit if it does not start."""
     mlflow = services(settings)[0]
     if settings.mlflow_url or is_ready(mlflow.health):
         yield
@@ -56,19 +55,6 @@ def registry(settings: Settings) -> Iterator[None]:
                 raise SystemExit(f"{mlflow.name} does not start; {file} says why")
             time.sleep(POLL_SECONDS)
         yield
-
-
-@contextlib.contextmanager
-def terminating(process: "subprocess.Popen[bytes]") -> Iterator["subprocess.Popen[bytes]"]:
-    """Terminate the process group of `process` after the block, however the block ends."""
-    try:
-        yield process
-    finally:
-        kill_group(process.pid, signal.SIGTERM)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=STOP_SECONDS)
-        kill_group(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""`make run`: train a first model if there is none, then serve everything on this machine until told to stop.
+"""`make run`: trains a first model if there is none, then serves everything on this machine until Ctrl-C or SIGTERM.
 
-A process that ends is restarted and named. One that does not stay up, or does not answer, ends everything. Everything
-ends with this process (see die_with_parent.py).
+A process that ends is restarted and reported. One that does not stay up, or does not answer, stops everything.
+Everything ends with this process (see die_with_parent.py).
 """
 
 import argparse
@@ -10,7 +10,6 @@ import http.client
 import os
 import shlex
 import signal
-import subprocess
 import threading
 import time
 import xmlrpc.client
@@ -33,19 +32,18 @@ from beacon_laptop.processes import Process, services, training, variables
 from beacon_laptop.reporter import log_end, new_lines, report, user_message
 from beacon_laptop.supervision import (
     START_SECONDS,
-    STOP_SECONDS,
     Supervisor,
-    kill_group,
     log_file,
     popen,
     socket_folder,
+    terminating,
 )
 
 POLL_SECONDS = 0.25
 PROBE_EVERY_SECONDS = 5.0
 FIRST_ANSWER_SECONDS = 15.0
 PREDICTION_STATUSES = range(200, 500)
-"""Statuses of a response that holds a prediction, or says what is wrong with the request."""
+"""Statuses of a response with a prediction, or with an error of the request."""
 SILENT_SECONDS = 60.0
 """How long a service that once was ready may go without an answer."""
 RESTARTS = 5
@@ -53,11 +51,11 @@ RESTART_WINDOW_SECONDS = 120.0
 
 
 class UsageError(Exception):
-    """It cannot start with these options; nothing was started."""
+    """The laptop cannot start with these options; nothing was started."""
 
 
 class LaptopError(Exception):
-    """Everything has to stop; the message says why."""
+    """A failure that stops everything; the message says why."""
 
 
 class StoppedError(Exception):
@@ -65,9 +63,9 @@ class StoppedError(Exception):
 
 
 def main() -> int:
-    """Serve everything on this machine until told to stop.
+    """Serve everything on this machine until Ctrl-C or SIGTERM.
 
-    Exit status: 0 stopped as asked, 1 something failed, 2 it cannot start like this.
+    Exit status: 0 stopped on request, 1 something failed, 2 it cannot start with these settings.
     """
     parser = argparse.ArgumentParser(prog="beacon_laptop", description=__doc__)
     parser.add_argument("--train", default="", metavar="ARGUMENTS", help="of jobs/retrain.py, for the first model")
@@ -82,14 +80,14 @@ def main() -> int:
         make_home(settings)
         with only_one(settings.home):
             check_ports(settings)
-            with contextlib.suppress(DatabaseUnavailableError):  # who needs it waits for it
+            with contextlib.suppress(DatabaseUnavailableError):  # the services wait for it
                 migrate_at(settings.database)
             Laptop(settings, training(shlex.split(arguments.train)), stop).run(bodies)
     except (UsageError, ConfigurationError, PortError) as error:
         report(f"beacon cannot start: {message_of(error)}")
         return 2
     except LaptopError as error:
-        report(f"beacon ends: {error}")
+        report(f"beacon stops: {error}")
         return 1
     return 0
 
@@ -99,23 +97,23 @@ def only_one(home: Path) -> Iterator[None]:
     """Hold the lock of the state folder; raises `UsageError` when another run holds it."""
     with contextlib.ExitStack() as held:
         try:
-            held.enter_context(exclusive(home / "run" / "lock", f"it already runs on {home}", str(os.getpid())))
+            held.enter_context(exclusive(home / "run" / "lock", f"it is already running on {home}", str(os.getpid())))
         except BusyError as error:
             pid = error.holder
-            message = f"it already runs on {home} (pid {pid}). Stop that one with Ctrl-C or `kill {pid}`"
+            message = f"it is already running on {home} (pid {pid}). Stop that one with Ctrl-C or `kill {pid}`"
             raise UsageError(message) from error
         yield
 
 
 def report_progress(log: BinaryIO) -> None:
-    """Report what a job has logged since the last time, as far as it is meant for the user."""
+    """Report the lines for the user that a job has logged since the last call."""
     for line in new_lines(log):
         if (text := user_message(line)) is not None:
             report(f"  {text}")
 
 
 class Laptop:
-    """One run: the supervisor, the job that trains, and the watch over both."""
+    """One run of the laptop: the supervisor, the training job, and the watch over both."""
 
     def __init__(self, settings: Settings, job: Process, stop: threading.Event) -> None:
         self.settings = settings
@@ -133,7 +131,7 @@ class Laptop:
                 raise UsageError(f"{process.python} does not exist; `make run` builds it")
 
     def run(self, bodies: list[Body]) -> None:
-        """Start, announce, watch; however it ends, nothing is left running. Raises `LaptopError`.
+        """Start all processes, report the addresses and watch; leaves nothing running. Raises `LaptopError`.
 
         `bodies` are the example requests.
         """
@@ -155,7 +153,7 @@ class Laptop:
             report(f"beacon: stopped in {time.monotonic() - began:.1f} s")
 
     def start_services(self) -> None:
-        """Start every service that answers; the ones that need a model wait for the first one to be trained."""
+        """Start every service with a health URL; all but MLflow wait for the training of the first model."""
         self.wait_for_supervisor()
         first, *others = [process for process in self.services if process.health]
         if self.settings.release_file.exists():
@@ -166,7 +164,7 @@ class Laptop:
         self.start(others)
 
     def wait_for_supervisor(self) -> None:
-        """Until the supervisor answers."""
+        """Wait until the supervisor answers; raises `LaptopError` when it does not."""
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             self.pause()
@@ -204,19 +202,14 @@ class Laptop:
         with file.open("ab") as log, file.open("rb") as written:
             written.seek(0, os.SEEK_END)
             # The log file is always JSON, whatever the setting.
-            job = popen(self.job.command, self.environment | {f"{PREFIX}LOG_FORMAT": "json"}, log)
+            environment = self.environment | {f"{PREFIX}LOG_FORMAT": "json"}
             try:
-                while (status := job.poll()) is None:
-                    self.pause()
-                    self.check_processes()
-                    report_progress(written)
+                with terminating(popen(self.job.command, environment, log)) as job:
+                    while (status := job.poll()) is None:
+                        self.pause()
+                        self.check_processes()
+                        report_progress(written)
             finally:
-                # Also after its end: nothing it started may stay.
-                kill_group(job.pid, signal.SIGTERM)
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    job.wait(timeout=STOP_SECONDS)
-                kill_group(job.pid, signal.SIGKILL)
-                job.wait()
                 report_progress(written)
         if status != 0:
             raise LaptopError(f"training the first model failed (status {status})\n{self.log_of(self.job.name)}")
@@ -224,7 +217,7 @@ class Laptop:
             raise LaptopError(f"training ended without a release in {self.settings.release_file}")
 
     def warm_up(self, bodies: list[Body]) -> None:
-        """Send the first requests of a user, so that nobody waits for what is made at its first use.
+        """Send a user's first requests, so that the user does not wait for lazy initialization.
 
         Raises `LaptopError` when there is no response.
         """
@@ -244,11 +237,11 @@ class Laptop:
                 report(f"beacon: the example below is refused, {response.status}: {response.reason}")
         console = f"http://{self.settings.host}:{self.settings.console_port}"
         for page in ("/", f"/models/{read_release(self.settings.release_file).model.version}"):
-            probe(console + page, seconds=FIRST_ANSWER_SECONDS)  # what it shows is up to the page
+            probe(console + page, seconds=FIRST_ANSWER_SECONDS)  # only to warm the page up
         report(f"  first predictions and pages after {time.monotonic() - began:.1f} s")
 
     def announce(self, bodies: list[Body]) -> None:
-        """Report the addresses, and two requests to paste."""
+        """Report the addresses, and two example requests."""
         settings = self.settings
         host = f"http://{settings.host}"
         metrics = (settings.inference_metrics_port, settings.features_metrics_port)
@@ -261,7 +254,7 @@ class Laptop:
             f"  MLflow           {settings.mlflow_address}",
             f"  console          {host}:{settings.console_port}",
             "",
-            "Ask for a prediction, by entity or by features:",
+            "Request a prediction, by entity or by features:",
             "",
             *[curl_command(self.prediction_url, body) for body in bodies],
             "",
@@ -269,7 +262,7 @@ class Laptop:
         report("\n".join(lines))
 
     def watch(self) -> None:
-        """Until a stop is requested; raises `LaptopError` when a service cannot be kept up."""
+        """Watch until a stop is requested; raises `LaptopError` when a service does not stay up or does not answer."""
         answered = dict.fromkeys(self.services, time.monotonic())
         probe_at = 0.0
         while True:
@@ -289,7 +282,7 @@ class Laptop:
     def pause(self) -> None:
         """Wait a moment; raises `StoppedError` when a stop is requested, `LaptopError` when the supervisor is gone."""
         if self.stop.wait(POLL_SECONDS):
-            raise StoppedError("told to stop")
+            raise StoppedError("stop requested")
         # A killed `make` does not stop its children.
         if "MAKELEVEL" in os.environ and os.getppid() != self.parent:
             raise StoppedError("make has ended")
@@ -297,7 +290,7 @@ class Laptop:
             raise LaptopError(f"the supervisor {gone}\n{self.log_of('supervisord')}")
 
     def check_processes(self) -> None:
-        """Name each process that was restarted; raises `LaptopError` for one that cannot be kept up."""
+        """Report each process that was restarted; raises `LaptopError` for one that does not stay up."""
         try:
             states = self.supervisor.states()
         except (OSError, xmlrpc.client.Error) as error:
@@ -315,11 +308,11 @@ class Laptop:
         """Report a restart; raises `LaptopError` when there were too many."""
         times = self.restarts[name]
         times.append(time.monotonic())
-        report(f"beacon: {name} ended ({self.supervisor.last_exit(name)}) and is started again\n{self.log_of(name)}")
+        report(f"beacon: {name} ended ({self.supervisor.last_exit(name)}) and is restarted\n{self.log_of(name)}")
         while times[0] < times[-1] - RESTART_WINDOW_SECONDS:
             times.popleft()
         if len(times) > RESTARTS:
-            raise LaptopError(f"{name} was started {len(times)} times again in {RESTART_WINDOW_SECONDS:.0f} s")
+            raise LaptopError(f"{name} was restarted {len(times)} times in {RESTART_WINDOW_SECONDS:.0f} s")
 
     def no_answer(self, process: Process) -> str:
         """The beginning of a sentence about a service that does not answer."""

@@ -1,7 +1,7 @@
-"""The jobs that run by the clock on a laptop: drift, then retraining if it was asked for, then the promotion.
+"""The scheduled jobs of a laptop: drift, then retraining if it is requested, then promotion.
 
-On a cluster each is a CronJob. Here one process starts them one after the other, each hour; a job ends with that
-process. A job records its own runs; the failure of a job that recorded none is recorded here.
+On a cluster each is a CronJob. Here one process starts them one after the other, each hour; a job ends with this
+process. Jobs record their own runs; the failure of a job that recorded none is recorded here.
 """
 
 import signal
@@ -19,11 +19,10 @@ from beacon_core.platform import clock
 from beacon_core.platform.settings import ROOT, Settings, load_settings
 from beacon_laptop.processes import Process, promotion, training, variables
 from beacon_laptop.reporter import report
-from beacon_laptop.retrain import terminating
-from beacon_laptop.supervision import popen
+from beacon_laptop.supervision import popen, terminating
 
 FIRST_SECONDS = 60.0
-"""The services start first, and there is nothing to compare yet."""
+"""Wait before the first run: the services start first, and there is nothing to compare yet."""
 
 
 def jobs(arguments: tuple[str, ...] = ()) -> tuple[Process, ...]:
@@ -33,12 +32,12 @@ def jobs(arguments: tuple[str, ...] = ()) -> tuple[Process, ...]:
     """
     drift = Process("drift", "drift-profiling", (str(ROOT / "jobs" / "drift.py"),))
     retraining = training(("--trigger", "requests", "--jobs", "1", *arguments))
-    # The promoter may be at work already: this one waits until that has ended.
+    # The promoter may hold the lock already: this run waits for it.
     return (drift, retraining, promotion("run", "--wait", "180"))
 
 
 def run_job(settings: Settings, job: Process, output: BinaryIO | None = None) -> int:
-    """Run a job to its end; its exit status. A failure that left no record gets one."""
+    """Run a job to its end and return its exit status; record a failure that the job did not record."""
     database = DatabaseClient(settings.database)
     try:
         before = _newest_number(database)
@@ -56,7 +55,7 @@ def run_job(settings: Settings, job: Process, output: BinaryIO | None = None) ->
 
 
 def _newest_number(database: DatabaseClient) -> int:
-    """The number of the newest record of any job; 0 where there is none, or no database."""
+    """The number of the newest record of any job; 0 without one, or without a database."""
     try:
         with database.connect() as connection:
             return job_runs.newest_number(connection)

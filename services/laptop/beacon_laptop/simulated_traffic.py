@@ -1,7 +1,7 @@
-"""The traffic that the demo sends: rows of the product's sample, and what changes about them one day.
+"""The traffic of the demo: rows of the product's sample, which change on one day.
 
-From `CHANGE_DAY` on two features drift, and the target falls further than they explain: what the model has learnt is
-wrong. Which features, how far and which way follows from the product spec and its sample, so any product can be played.
+From `CHANGE_DAY` on two features drift, and the target falls further than they explain, so that the model is wrong. The
+features, their shifts and directions follow from the product spec and its sample, so the demo works for any product.
 """
 
 import math
@@ -18,15 +18,15 @@ CHANGE_DAY = 16
 DRIFTING = 2
 """Features that drift: the first key features that can."""
 SHIFT = 0.5
-"""How far each of them moves, in standard deviations."""
+"""The shift of each of them, in standard deviations."""
 TARGET_FALL = 0.3
-"""The share of its height that the target loses. High values fall further than low ones, as prices do."""
+"""The share of its height that the target loses, so that high values fall further than low ones."""
 HEIGHT = 2.45
 """The height of the average target, in standard deviations; so the target falls by 0.735 of them on average."""
 NOISE = 0.07
 """Standard deviation of the target among equal rows, as a share of its height."""
 BLUR = 0.02
-"""No two rows are quite alike, since training counts a case once. One feature is enough."""
+"""Random change of one feature, as a share of its value: training drops equal rows."""
 
 
 class SimulatedRow(msgspec.Struct, frozen=True):
@@ -37,7 +37,7 @@ class SimulatedRow(msgspec.Struct, frozen=True):
 
 
 class SimulatedTraffic:
-    """Rows, day by day; the same seed, the same rows."""
+    """Rows, day by day; the same seed makes the same rows."""
 
     def __init__(self, product: Product, seed: int = 0) -> None:
         self._random = random.Random(seed)  # noqa: S311 - a simulation
@@ -57,7 +57,7 @@ class SimulatedTraffic:
 
     @property
     def change(self) -> str:
-        """What changes on `CHANGE_DAY`, in words."""
+        """Text that describes the change on `CHANGE_DAY`."""
         moves = [f"{name} {'rises' if shift > 0 else 'falls'}" for name, shift in self.shifts.items()]
         return ", ".join([*moves, f"and {self.product.target.name} falls further than the model expects"])
 
@@ -79,7 +79,7 @@ class SimulatedTraffic:
         return SimulatedRow(features, min(max(actual, low), high))
 
     def _choose_shifts(self) -> dict[str, float]:
-        """Each drifting feature moves the way that goes with a lower target."""
+        """Shift each drifting feature in the direction of a lower target."""
         names = [*self.product.key_features, *self.product.feature_names]
         movable = [name for name in self._continuous() if len(set(self._column(name))) > 1]
         drifting = [name for name in dict.fromkeys(names) if name in movable][:DRIFTING]
@@ -94,7 +94,7 @@ class SimulatedTraffic:
         return towards * SHIFT * spread
 
     def _choose_blurred(self) -> str | None:
-        """The feature with most values, rather one that does not drift; None where none is continuous."""
+        """The continuous feature with the most values, if possible one that does not drift; None without one."""
         names = self._continuous()
         names = [name for name in names if name not in self.shifts] or names
         return max(names, key=lambda name: len(set(self._column(name))), default=None)

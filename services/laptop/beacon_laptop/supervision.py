@@ -1,5 +1,6 @@
-"""The process supervisor: its configuration, and its answers over a socket that only this user can open."""
+"""The process supervisor: its configuration, and its API on a socket that only this user can open."""
 
+import contextlib
 import http.client
 import os
 import re
@@ -11,7 +12,7 @@ import sys
 import tempfile
 import time
 import xmlrpc.client
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from beacon_laptop.processes import Process
 DIE_WITH_PARENT = (sys.executable, "-I", str(Path(die_with_parent.__file__)))
 GROUP = "beacon"
 START_SECONDS = 300.0
-"""How long a service may take to be ready: seconds, more than enough on an idle machine."""
+"""How long a service may take to be ready; on an idle machine it takes seconds."""
 CONFIG_FILE = "supervisord.conf"
 PLAIN = re.compile(r"[\w./-]+", re.ASCII)
 MOST_FOLDER = 60
@@ -35,24 +36,24 @@ ANSWER_SECONDS = 30.0
 
 
 class State(msgspec.Struct, frozen=True):
-    """What the supervisor says about one process; `pid` is 0 while there is none, `name` its state's name."""
+    """The supervisor's state of one process; `pid` is 0 while it does not run, `name` is the name of the state."""
 
     pid: int
     name: str
 
 
 class Configuration(msgspec.Struct, frozen=True):
-    """Supervisord's configuration: the file, and the variables by which it gets what the file cannot hold."""
+    """Supervisord's configuration: the file, and the variables for values that the file cannot express."""
 
     text: str
     variables: dict[str, str]
 
 
 def configuration(processes: Sequence[Process], sock: Path) -> Configuration:
-    """The configuration, for a supervisord that starts in the folder `run` beside `logs`.
+    """The configuration of a supervisord that starts in the folder `run` beside `logs`.
 
-    Nothing starts by itself: a first model may have to be trained first. A path may hold what the file takes for a
-    comment or an expansion: it is relative here, or comes by a variable.
+    No process starts automatically: a first model may have to be trained first. Paths are relative or in a variable,
+    since in the file they could contain the sign of a comment or an expansion.
     """
     head = f"""\
 [supervisord]
@@ -103,7 +104,7 @@ stdout_logfile_backups = 2
 
 
 def socket_folder() -> "tempfile.TemporaryDirectory[str]":
-    """A folder for the socket: its path has room for about 100 characters, and is plain enough for supervisord."""
+    """A folder for the socket with a short and plain path: a socket's path has about 100 characters at most."""
     usual = tempfile.gettempdir()
     plain = len(usual) <= MOST_FOLDER and PLAIN.fullmatch(usual)
     return tempfile.TemporaryDirectory(prefix="beacon-", dir=usual if plain else "/tmp")  # noqa: S108 - a name of its own
@@ -137,6 +138,19 @@ def kill_group(pid: int, number: int) -> bool:
         # macOS answers "not permitted" for a group of which only a dead leader is left.
         return False
     return True
+
+
+@contextlib.contextmanager
+def terminating(process: "subprocess.Popen[bytes]") -> Iterator["subprocess.Popen[bytes]"]:
+    """Terminate the process group of `process` after the block, however the block ends."""
+    try:
+        yield process
+    finally:
+        kill_group(process.pid, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=STOP_SECONDS)
+        kill_group(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 class Supervisor:
@@ -173,7 +187,7 @@ class Supervisor:
         self.call("startProcess", f"{GROUP}:{name}", False)
 
     def states(self) -> dict[str, State]:
-        """State of every process. What a process that is gone has left of its group is killed on the way."""
+        """The state of every process; also kills what is left of the process group of one that ended."""
         found = {
             info["name"]: State(pid=info["pid"], name=info["statename"]) for info in self.call("getAllProcessInfo")
         }
@@ -186,12 +200,12 @@ class Supervisor:
         return found
 
     def last_exit(self, name: str) -> str:
-        """How the process `name` ended last, as the supervisor's log words it, which alone keeps it."""
+        """How the process `name` ended last, in the words of the supervisor's log; empty where it did not end."""
         log = log_file(self.logs, "supervisord").read_text(encoding="utf-8", errors="replace")
         return log.rpartition(f" exited: {name} (")[2].partition(";")[0].partition(")")[0] if name in log else ""
 
     def stop(self) -> None:
-        """Stop every process, then supervisord; what does not stop in time is killed."""
+        """Stop every process, then supervisord; kill those that do not stop in time."""
         if self.gone() is None:
             self.process.terminate()
             try:
@@ -199,7 +213,7 @@ class Supervisor:
             except subprocess.TimeoutExpired:
                 kill_group(self.process.pid, signal.SIGKILL)
                 self.process.wait()
-        # Those that lost a killed supervisor got SIGTERM from the kernel; they get the same time to stop.
+        # If the supervisor was killed, the kernel sent its processes SIGTERM; they get the same time to stop.
         deadline = time.monotonic() + STOP_SECONDS
         groups = [pid for pid in self.groups.values() if pid]
         while any(kill_group(pid, 0) for pid in groups) and time.monotonic() < deadline:

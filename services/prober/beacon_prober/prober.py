@@ -1,9 +1,9 @@
 """The prober: `python -m beacon_prober.prober service=URL` sends a golden request at each scrape of /probe?target=.
 
-It answers as blackbox_exporter does, with the metrics of one probe; whoever scrapes sets the rate. It sends a golden
-request of the package in service, which it downloads from the registry by the digest that the response names. The
-probe succeeds when the response is the package's golden one. A package that is not available (yet) is no fault of
-the service: then any valid response succeeds, and beacon_probe_compared is 0.
+It answers as blackbox_exporter does, with the metrics of one probe; the scrape interval sets the rate. It sends a
+golden request of the package in service, which it downloads from the registry by the digest in the response. The probe
+succeeds when the response matches the package's golden answer. Before the package is downloaded, any valid response
+succeeds, and beacon_probe_compared is 0.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from urllib.parse import parse_qs, urlsplit
 from prometheus_client import CollectorRegistry, generate_latest
 
 from beacon_core.domain.masking import message_of
-from beacon_core.domain.pins import NAME, Pin
+from beacon_core.domain.pins import Pin
 from beacon_core.domain.product import Product
 from beacon_core.model_package.download import download_package
 from beacon_core.model_package.golden import Answer, find_mismatch, golden_features, post_features
@@ -34,12 +34,12 @@ from beacon_core.platform.settings import Settings
 log = logging.getLogger(__name__)
 
 TIMEOUT_SECONDS = 5.0
-# During a rollout two versions answer in turn: the second or third request meets the version that it is meant for.
+# During a rollout two versions answer in turn: a golden request may need a second try to reach its version.
 TRIES = 3
 
 
 class ProbeResult(NamedTuple):
-    """One probe: why it failed (empty: it did not), and whether its response was compared with a golden one."""
+    """One probe: why it failed (empty for success), and whether its response was compared with a golden answer."""
 
     problem: str
     compared: bool = False
@@ -121,7 +121,7 @@ def _pin(answer: Answer) -> Pin | None:
     if not isinstance(value, float | int) or not math.isfinite(value) or not isinstance(model, dict):
         return None
     pin = Pin(*[str(model.get(key)) for key in ("name", "version", "sha256")])
-    return pin if NAME.fullmatch(pin.name) and NAME.fullmatch(pin.version) else None
+    return pin if pin.has_valid_names else None
 
 
 def serve(prober: Prober, host: str, port: int) -> ThreadingHTTPServer:
@@ -136,7 +136,7 @@ def serve(prober: Prober, host: str, port: int) -> ThreadingHTTPServer:
             elif url.path == "/probe" and target in prober.targets:
                 self._send(200, prober.probe(target))
             else:
-                self._send(404, f"there is /probe?target=, one of {', '.join(prober.targets)}\n".encode())
+                self._send(404, f"use /probe?target=TARGET with one of {', '.join(prober.targets)}\n".encode())
 
         def _send(self, status: int, body: bytes) -> None:
             self.send_response(status)
@@ -152,7 +152,7 @@ def serve(prober: Prober, host: str, port: int) -> ThreadingHTTPServer:
 
 
 def main(settings: Settings) -> int:
-    """Serve until told to stop."""
+    """Serve until the process is terminated."""
     parser = argparse.ArgumentParser(description="probe the prediction route, as blackbox_exporter would")
     parser.add_argument("targets", nargs="+", metavar="NAME=URL", help="a prediction route and its name")
     parser.add_argument("--port", type=int, default=9115)

@@ -123,10 +123,10 @@ def access(server: str) -> Access:
 
 def test_a_query_is_encoded_and_a_patch_merges(access: Access) -> None:
     core = CoreV1Api(access.client())
-    asked = access.ask(core.list_namespaced_pod, label_selector="a=b,c in (d)")
+    asked = access.call(core.list_namespaced_pod, label_selector="a=b,c in (d)")
     assert asked["asked"] == f"{PODS}?labelSelector=a%3Db%2Cc+in+%28d%29"
     assert (asked["by"], asked["type"]) == ("GET", "application/json")
-    patched = access.ask(core.patch_namespaced_pod, name="x", body={"a": None})
+    patched = access.call(core.patch_namespaced_pod, name="x", body={"a": None})
     assert (patched["by"], patched["type"]) == ("PATCH", "application/strategic-merge-patch+json")
     assert json.loads(patched["body"]) == {"a": None}
 
@@ -134,7 +134,7 @@ def test_a_query_is_encoded_and_a_patch_merges(access: Access) -> None:
 def test_an_apply_is_the_servers(access: Access) -> None:
     core = CoreV1Api(access.client("application/apply-patch+yaml"))
     apply = core.patch_namespaced_config_map
-    asked = access.ask(apply, name="x", body={"kind": "ConfigMap"}, field_manager="beacon", force=True)
+    asked = access.call(apply, name="x", body={"kind": "ConfigMap"}, field_manager="beacon", force=True)
     assert asked["asked"] == "/api/v1/namespaces/beacon/configmaps/x?fieldManager=beacon&force=True"
     assert (asked["type"], json.loads(asked["body"])) == ("application/apply-patch+yaml", {"kind": "ConfigMap"})
 
@@ -143,7 +143,7 @@ def test_a_refusal_says_what_the_api_said(access: Access) -> None:
     batch = BatchV1Api(access.client())
     named = 'create_namespaced_job: 409 jobs.batch "retrain-drift-1" already exists'
     with pytest.raises(ClusterError, match=named) as refused:
-        access.ask(batch.create_namespaced_job, body={})
+        access.call(batch.create_namespaced_job, body={})
     assert refused.value.status == CONFLICT
     assert refused.value.exit_status == TRY_AGAIN
 
@@ -151,18 +151,18 @@ def test_a_refusal_says_what_the_api_said(access: Access) -> None:
 def test_no_answer_and_no_json_are_told(access: Access) -> None:
     core = CoreV1Api(access.client())
     with pytest.raises(ClusterError, match="read_namespaced_pod: JSONDecodeError") as broken:
-        access.ask(core.read_namespaced_pod, name="broken")
+        access.call(core.read_namespaced_pod, name="broken")
     assert broken.value.status is None
     nowhere = access_to("http://127.0.0.1:1")
     with pytest.raises(ClusterError, match="ConnectionRefused") as refused:
-        nowhere.ask(CoreV1Api(nowhere.client()).read_namespaced_pod, name="x")
+        nowhere.call(CoreV1Api(nowhere.client()).read_namespaced_pod, name="x")
     assert refused.value.status is None
 
 
 def test_a_request_that_fails_is_sent_once(access: Access) -> None:
     before = Api.requests
     with pytest.raises(ClusterError, match="read_namespaced_pod: RemoteDisconnected"):
-        access.ask(CoreV1Api(access.client()).read_namespaced_pod, name="cut")
+        access.call(CoreV1Api(access.client()).read_namespaced_pod, name="cut")
     assert Api.requests == before + 1
 
 
@@ -172,7 +172,7 @@ def test_an_api_that_does_not_answer_in_time_is_told(access: Access, monkeypatch
     assert kubernetes.TIMEOUT_SECONDS == 10
     monkeypatch.setattr(kubernetes, "TIMEOUT_SECONDS", 1)
     with pytest.raises(ClusterError, match="it took too long") as late:
-        access.ask(CoreV1Api(access.client()).read_namespaced_pod, name="hangs")
+        access.call(CoreV1Api(access.client()).read_namespaced_pod, name="hangs")
     assert late.value.status is None
 
 
@@ -206,7 +206,7 @@ def test_no_proxy_stands_between_a_pod_and_its_api(
     for name in ("HTTPS_PROXY", "HTTP_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     access = pod_access(*pod)
-    assert access.ask(CoreV1Api(access.client()).list_namespaced_pod)["asked"] == PODS
+    assert access.call(CoreV1Api(access.client()).list_namespaced_pod)["asked"] == PODS
 
 
 def test_an_api_of_another_authority_is_told_nothing(pod: tuple[dict[str, str], Path]) -> None:
@@ -214,7 +214,7 @@ def test_an_api_of_another_authority_is_told_nothing(pod: tuple[dict[str, str], 
     access.configuration.ssl_ca_cert = access.configuration.refresh_api_key_hook = None
     core, before = CoreV1Api(access.client()), Api.requests
     with pytest.raises(ClusterError, match=r"list_namespaced_pod: SSLError.*CERTIFICATE_VERIFY_FAILED") as refused:
-        access.ask(core.list_namespaced_pod)
+        access.call(core.list_namespaced_pod)
     assert refused.value.status is None
     assert Api.requests == before
 
@@ -224,15 +224,15 @@ def test_the_token_is_read_anew_before_the_kubelet_replaces_it(
 ) -> None:
     access, token = pod_access(*pod), pod[1] / "token"
     core = CoreV1Api(access.client())
-    assert access.ask(core.list_namespaced_pod)["as"] == "bearer first"
+    assert access.call(core.list_namespaced_pod)["as"] == "bearer first"
     token.write_text("second")
     monkeypatch.setattr(incluster_config, "datetime", in_seconds(61))
-    assert access.ask(core.list_namespaced_pod)["as"] == "bearer second"
+    assert access.call(core.list_namespaced_pod)["as"] == "bearer second"
     # Without a token no request goes out.
     monkeypatch.setattr(incluster_config, "datetime", in_seconds(180))
     token.write_text("")
     with pytest.raises(ClusterError, match="list_namespaced_pod: Token file exists but empty"):
-        access.ask(core.list_namespaced_pod)
+        access.call(core.list_namespaced_pod)
 
 
 def in_seconds(seconds: float) -> SimpleNamespace:

@@ -1,4 +1,4 @@
-"""A port that is taken is named, together with the setting that moves it."""
+"""A port that is taken is named, together with the setting that changes it."""
 
 import socket
 
@@ -35,7 +35,7 @@ def test_a_port_open_on_every_address_is_taken_too(free):
 
 
 def test_one_port_for_two_uses_is_refused():
-    with pytest.raises(PortError, match=r"is given to inference and to MLflow; BEACON_MLFLOW_PORT=.* moves it"):
+    with pytest.raises(PortError, match=r"is set for both inference and MLflow; BEACON_MLFLOW_PORT=.* changes it"):
         check_ports(Settings(mlflow_port=8080))
 
 

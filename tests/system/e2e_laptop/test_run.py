@@ -125,13 +125,13 @@ def test_the_first_run_trains_and_everything_killed_comes_back(start):
             pids = whole_again(run, command, pids, killed=[pids[position]] if position else pids)
     assert len(run.predictions()) == 2
     for name in ("mlflow", "feature-serving", "inference", "console", "schedule", "promoter"):
-        told = f"beacon: {name} ended (terminated by SIGKILL) and is started again\n  log: "
+        told = f"beacon: {name} ended (terminated by SIGKILL) and is restarted\n  log: "
         until(lambda told=told: told in run.text(), f"the end of {name} is told\n{run.text()}")
 
     (supervisord,) = run.find("-m supervisor.supervisord")
     kill(supervisord)
     assert run.wait_for_end() != 0
-    assert "beacon ends: the supervisor was killed by SIGKILL" in run.text()
+    assert "beacon stops: the supervisor was killed by SIGKILL" in run.text()
     assert "Traceback" not in run.text()
 
 
@@ -144,7 +144,7 @@ def test_the_next_run_is_quick_and_the_only_one(start, home, folder):
 
     other = start()
     assert other.make.wait(120) != 0
-    assert re.search(r"beacon cannot start: it already runs on .* \(pid \d+\)", other.text())
+    assert re.search(r"beacon cannot start: it is already running on .* \(pid \d+\)", other.text())
     assert run.all_ready()
 
     # The jobs by hand, and beside it nothing that some program took the paths for.

@@ -14,9 +14,9 @@ MOMENT = timedelta(seconds=5)
 @pytest.fixture
 def home(tmp_path, monkeypatch):
     monkeypatch.setenv("BEACON_HOME", str(tmp_path))
-    clock._shift.forget()
+    clock._shift.expire()
     yield tmp_path
-    clock._shift.forget()
+    clock._shift.expire()
 
 
 def test_without_a_file_it_is_the_machines(home):
@@ -29,7 +29,7 @@ def test_a_shift_holds_for_every_reading(home):
     assert abs(clock.now() - datetime.now(UTC) - DAYS) < MOMENT
     assert abs(clock.timestamp() - clock.now().timestamp()) < 1
     (home / "clock").unlink()
-    clock._shift.forget()
+    clock._shift.expire()
     assert clock.shift() == timedelta(0)
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beacon_core.domain.precision import alike, rounded, single
+from beacon_core.domain.precision import float32_range, rounded, to_float32
 
 LARGEST = float(np.finfo(np.float32).max)
 DOUBLES = st.floats(-1e38, 1e38)
@@ -15,12 +15,12 @@ DOUBLES = st.floats(-1e38, 1e38)
 
 @given(DOUBLES)
 def test_a_single_is_numpys_float32(value: float) -> None:
-    assert single(value) == float(np.float32(value))
+    assert to_float32(value) == float(np.float32(value))
 
 
 @given(DOUBLES)
 def test_what_a_model_cannot_tell_from_the_ends_is_within_and_what_it_can_is_not(end: float) -> None:
-    low, high = alike(end, end)
+    low, high = float32_range(end, end)
     assert low <= end <= high
     seen = np.float32(end)
     least, most = (float(np.nextafter(seen, np.float32(way))) for way in (-np.inf, np.inf))
@@ -33,8 +33,8 @@ def test_what_a_model_cannot_tell_from_the_ends_is_within_and_what_it_can_is_not
 
 
 def test_beyond_float32_nothing_becomes_nan() -> None:
-    assert alike(-1e300, 1e300) == (-math.inf, math.inf)
-    assert alike(LARGEST, 1e300)[0] <= LARGEST
+    assert float32_range(-1e300, 1e300) == (-math.inf, math.inf)
+    assert float32_range(LARGEST, 1e300)[0] <= LARGEST
 
 
 @pytest.mark.parametrize(("value", "told"), [(1.234565, 1.23456), (-0.000004, -0.0), (22.53123474, 22.53123)])

@@ -66,7 +66,9 @@ def test_a_pod_says_why_it_does_not_serve() -> None:
         refusal = of_pod(pod(**state))
         assert refusal is not None
         assert (refusal.reason, refusal.message) == ("memory", "p: inference was killed for its memory")
-    ended = {"terminated": {"exitCode": 1, "message": "the model cannot be had: model.onnx: sha256 is a, expected b\n"}}
+    ended = {
+        "terminated": {"exitCode": 1, "message": "the model cannot be fetched: model.onnx: sha256 is a, expected b\n"}
+    }
     refusal = of_pod(pod(state=ended))
     assert refusal is not None
     assert refusal.reason == "digest_mismatch"

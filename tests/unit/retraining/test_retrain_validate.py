@@ -117,7 +117,7 @@ BAD_BYTES = [
     (lambda content: content[:-20], "(row 506)", "cut off at the end"),
     (lambda content: content[: len(content) // 2], "(row", "fields, the header has 14"),
     (lambda content: content.decode().encode("utf-16"), "(file)", "is UTF-16"),
-    (lambda content: content.decode().encode("utf-16-le"), "(file)", "holds zero bytes"),
+    (lambda content: content.decode().encode("utf-16-le"), "(file)", "contains NUL bytes"),
     (lambda content: b"\x93" + content, "(file)", "UTF-8"),
     (lambda content: b"<html><body>sign in</body></html>", "(file)", "is HTML"),
     (lambda content: b"PK\x03\x04" + content, "(file)", "is a zip archive"),

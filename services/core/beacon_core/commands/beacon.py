@@ -1,6 +1,6 @@
 """The command line `beacon`: `beacon COMMAND ARGUMENT ...` for each command of the installed packages of Beacon.
 
-A package brings a command by an entry point of the group `beacon.commands`: a function that returns the exit status.
+A package adds a command by an entry point of the group `beacon.commands`: a function that returns the exit status.
 The first sentence of its docstring is the summary that `beacon` alone lists.
 """
 

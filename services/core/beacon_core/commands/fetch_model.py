@@ -1,4 +1,4 @@
-"""Download the packages that the release file pins to BEACON_HOME/models. Exit 0 done, 1 refused, 75 try again."""
+"""Fetch the packages that the release file pins to BEACON_HOME/models. Exit 0 done, 1 refused, 75 try again later."""
 
 import argparse
 import time
@@ -18,11 +18,11 @@ WAIT_SECONDS = 60.0
 PAUSE_SECONDS = 1.0
 
 
-@map_errors("the model cannot be had", "the model cannot be had now, try again")
+@map_errors("the model cannot be fetched", "the model cannot be fetched now, try again")
 def main() -> int:
-    """Bring the champion, and the shadow if there is one; the shadow's absence keeps nobody from serving."""
+    """Fetch the champion, and the shadow if there is one; a shadow that cannot be fetched is only logged."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cache", type=Path, help="a folder of packages that is looked into before MLflow is asked")
+    parser.add_argument("--cache", type=Path, help="a folder of packages that is searched before MLflow")
     given = parser.parse_args()
     settings = load_settings()
     release = read_release(settings.release_file)
@@ -31,13 +31,16 @@ def main() -> int:
         try:
             log.info(fetch(settings, release.shadow, given.cache))
         except (RegistryUnavailableError, PackageError, OSError) as error:
-            log.error("the shadow cannot be had: %s", message_of(error))
+            log.error("the shadow model cannot be fetched: %s", message_of(error))
     return 0
 
 
 def fetch(settings: Settings, pin: Pin, cache: Path | None) -> str:
-    """One package, from the cache or else from MLflow, verified either way; returns from where."""
-    for models, place in ((settings.models_dir, "here already"), (cache, "from the cache")):
+    """Fetch one package from the cache, else from MLflow, and verify it; returns a message that names the source.
+
+    Raises `PackageError`, and `RegistryUnavailableError` when MLflow does not answer for `WAIT_SECONDS`.
+    """
+    for models, place in ((settings.models_dir, "already present"), (cache, "from the cache")):
         if models is not None and (package := _read(models, pin)) is not None:
             if models != settings.models_dir:
                 _copy(package, settings.models_dir, pin)
@@ -68,5 +71,5 @@ def _copy(package: Package, models: Path, pin: Pin) -> None:
 
 
 def run() -> int:
-    """Download the packages that the release file pins."""
+    """Fetch the packages that the release file pins."""
     return run_job("fetch-model", main)

@@ -1,4 +1,4 @@
-"""Send a served model its golden requests. Exit 0 every answer is right, 1 one is wrong, 75 nothing answers."""
+"""Send the released package's golden requests to a server. Exit 0 all answers match, 1 one differs, 75 no answer."""
 
 import argparse
 
@@ -15,7 +15,7 @@ TIMEOUT_SECONDS = 10.0
 
 
 def main() -> int:
-    """Post each golden row of the released package; value and version must be the package's."""
+    """Send each golden row of the released package; the answers must have its values and version."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("url", help="of the prediction route")
     given = parser.parse_args()
@@ -40,5 +40,5 @@ def main() -> int:
 
 
 def run() -> int:
-    """Ask a served model its own golden requests."""
+    """Send the released package's golden requests to a server."""
     return run_job("golden", main)

@@ -1,4 +1,4 @@
-"""Bring the store's tables to the newest schema; safe to repeat. Exit 0 done, 1 refused, 75 try again later."""
+"""Migrate the store's tables to the newest schema; safe to repeat. Exit 0 done, 1 refused, 75 try again later."""
 
 from beacon_core.data.database import migrate, open_store
 from beacon_core.platform.job import log, map_errors, run_job
@@ -7,12 +7,12 @@ from beacon_core.platform.settings import load_settings
 
 @map_errors("migration refused", "migration failed, try again")
 def main() -> int:
-    """Migrate once; a failure is one clear line and an exit status."""
+    """Migrate once; a failure is one log line and an exit status."""
     migrate(open_store(load_settings().database))
     log.info("the store has the newest schema")
     return 0
 
 
 def run() -> int:
-    """Bring the store's tables to the newest schema."""
+    """Migrate the store's tables to the newest schema."""
     return run_job("migrate", main)

@@ -13,7 +13,7 @@ from beacon_core.data.tables import profiles
 from beacon_core.platform import clock
 
 WHOLE, DAY_ROLL = "", "day"
-"""Segments that are none: all rows of a partition, and those of a whole day."""
+"""Names that stand in the place of a segment: all rows of a partition, and all rows of a day."""
 
 Aggregates = dict[str, float]
 """Sums over rows, by name (beacon_drift_profiling.profiling.aggregates)."""

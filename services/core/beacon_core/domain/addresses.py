@@ -1,4 +1,4 @@
-"""What counts as an address. Each function raises `ValueError` with the rule, and quotes no address."""
+"""Checks of hosts and URLs. Each function raises `ValueError` with the rule, and quotes no address."""
 
 import unicodedata
 from urllib.parse import urlsplit
@@ -16,7 +16,7 @@ def http_address(text: str) -> str:
     """The address of a service, without a slash at its end."""
     parts = urlsplit(http_url(text))
     if parts.query or parts.fragment:
-        raise ValueError("is an address with a query or a fragment; http://HOST:PORT is wanted")
+        raise ValueError("has a query or a fragment; it must be http://HOST:PORT")
     return text.rstrip("/")
 
 
@@ -34,9 +34,9 @@ def http_url(text: str) -> str:
 
 
 def check_text(text: str) -> None:
-    """Refuse what comes of a file read whole, a copied line or a wrong encoding."""
+    """Refuse spaces around a text, control characters and text that is not UTF-8."""
     if text != text.strip():
-        raise ValueError("begins or ends with a blank or a line break")
-    # Cs: what is no UTF-8, as Python keeps it.
+        raise ValueError("begins or ends with a space or a line break")
+    # Cs: surrogates, by which Python keeps bytes that are not UTF-8.
     if any(unicodedata.category(sign) in {"Cc", "Cs"} for sign in text):
-        raise ValueError("holds a line break, or what is no text in UTF-8")
+        raise ValueError("contains a control character, or is not text in UTF-8")

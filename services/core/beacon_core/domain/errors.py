@@ -43,7 +43,7 @@ STATUS_OF: dict[str, int] = {
 
 
 class ConfigurationError(ValueError):
-    """What an operator wrote breaks a rule; the message names the place and the rule, and no stack helps."""
+    """Configuration breaks a rule; the message names the place and the rule, so no stack trace is needed."""
 
     exit_status = REFUSED
 

@@ -1,12 +1,11 @@
-"""How a job ends: 0 when it is done, else by what the next try would meet.
+"""Exit statuses of jobs: 0 for success, else what a retry would do.
 
-An error of ours has the status in its attribute `exit_status`; those of libraries have a table in
-platform/job.py.
+Beacon's errors have their status in the attribute `exit_status`; platform/job.py has a table for those of libraries.
 """
 
 REFUSED = 1
-"""It is not done, and the same again will not be."""
+"""The job failed, and a retry will fail too."""
 BAD_DATA = 65
 """The data break a rule (EX_DATAERR)."""
 TRY_AGAIN = 75
-"""Trying again later may help: something is away, or another run is at work (EX_TEMPFAIL)."""
+"""A retry may help: a dependency is down, or another run holds the lock (EX_TEMPFAIL)."""

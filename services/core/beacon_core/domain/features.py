@@ -1,7 +1,7 @@
 """How the features of a request and those of the feature store become one row: the request's value wins.
 
 Inference merges them once, before imputation. The prediction log keeps the merged row and its source mask, which names
-the features that came from the feature store. What is missing is not there, None or NaN.
+the features that came from the feature store. A missing value is absent, None or NaN.
 """
 
 from collections.abc import Collection, Mapping
@@ -11,9 +11,10 @@ ValueT = TypeVar("ValueT")
 
 
 def merge(request: Any, store: Any | None) -> tuple[Any, Any | None]:
-    """Merge numpy's matrices of the same shape, and mask what came from the store; None where it was not asked.
+    """Merge two matrices (rows, features); return the merged one, and the mask of the values from the store.
 
-    Neither matrix is changed, and the domain loads no numpy for it.
+    `store` and the mask are None where the feature store was not asked. NaN is a missing value. Neither matrix is
+    changed. The types are Any so that the domain does not import numpy.
     """
     if store is None:
         return request, None

@@ -1,4 +1,4 @@
-"""Identifiers: 32 hex digits that sort by the time they were made, so that database indexes stay compact."""
+"""Identifiers: 32 hex digits that sort by creation time, so that database indexes stay compact."""
 
 import re
 import time

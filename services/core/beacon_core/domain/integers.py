@@ -1,4 +1,4 @@
-"""Whole numbers that no float has touched: an entity's key has 64 bits, and a float is exact below 2**53 only."""
+"""Exact whole numbers: an entity's key has 64 bits, and a float is exact only below 2**53."""
 
 from decimal import Decimal
 from typing import Any
@@ -6,15 +6,15 @@ from typing import Any
 INT64 = range(-(2**63), 2**63)
 EXACT_BELOW = 2**53
 KINDS = {bool: "a boolean", str: "a string", list: "a list", dict: "an object", type(None): "null"}
-"""Values of JSON that are no numbers, as an error names them."""
+"""Types of JSON values that are not numbers, as error messages name them."""
 
 
 def whole_or_float(text: str) -> int | float:
     """Read a number with a fraction or an exponent, as JSON has it: an int where it is whole, and below 2**53.
 
-    JSON decoders call it for each decimal (`float_hook`, `parse_float`), so that 17.0 and 1e3 are whole numbers, and
-    what only looks whole as a float, such as 4503599627370497.5, is none. Larger ones stay floats, which are no keys:
-    whoever wrote them had them as floats, which may have rounded them.
+    JSON decoders call it for each decimal (`float_hook`, `parse_float`). So 17.0 and 1e3 are whole numbers, and
+    4503599627370497.5, which is whole only as a float, is not. Larger ones stay floats, which are never keys: the
+    client may have rounded them.
     """
     value = float(text)
     whole: int | float = whole_or_same(value)
@@ -25,14 +25,14 @@ def whole_or_float(text: str) -> int | float:
 
 
 def whole_or_same(value: Any) -> Any:
-    """Return an int in place of a float that is whole and that no other number was rounded to; else what was given."""
+    """Convert a whole float below 2**53 to an int; return any other value unchanged."""
     if isinstance(value, float) and value.is_integer() and -EXACT_BELOW < value < EXACT_BELOW:
         return int(value)
     return value
 
 
 def check_integer(value: object) -> int:
-    """Return `value`, a whole number of 64 bits; raises ValueError with the rule that it breaks."""
+    """Return `value` if it is a whole number of 64 bits; raises ValueError with the rule that it breaks."""
     if type(value) is int:
         if value in INT64:
             return value

@@ -1,4 +1,4 @@
-"""The entries of the ledger of promotions: what may stand in a row."""
+"""The entries of the ledger of promotions: the values of a row."""
 
 from datetime import datetime
 from typing import Any, Literal, get_args
@@ -8,15 +8,15 @@ import msgspec
 from beacon_core.domain.pins import Pin
 
 Action = Literal["promote", "roll_back", "recover", "watch", "adopt"]
-"""`adopt`: what serves was put there by somebody else, and the ledger takes note."""
+"""`adopt`: somebody else put the model into service, and the ledger records that."""
 
 
 Step = Literal["adopt", "begin", "check", "dark", "shadow", "canary", "release", "verify", "watch", "end"]
 
 
 Outcome = Literal["begun", "pass", "fail", "inconclusive", "promoted", "rolled_back", "kept", "refused"]
-"""Of a row. A run's last row has the step `end` and says `promoted`, `rolled_back` (users had seen the model),
-`refused` (it broke a limit before they did) or `kept` (the old one serves on, nothing was proven)."""
+"""Of a row. A run's last row has the step `end` and one of `promoted`, `rolled_back` (users had seen the model),
+`refused` (it broke a limit before they did) or `kept` (inconclusive, the old model stays in service)."""
 
 
 Reason = Literal[
@@ -44,7 +44,7 @@ Reason = Literal[
     "by_hand",
     "target_down",
 ]
-"""Why a model was rejected or rolled back; the closed set that the page and the tests go by."""
+"""Why a model was rejected or rolled back: a closed set."""
 
 
 REASONS: tuple[str, ...] = get_args(Reason)
@@ -54,9 +54,10 @@ ENDS: tuple[str, ...] = ("promoted", "rolled_back", "kept", "refused")
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """One row: who or what (`actor`) did which step, with which outcome and evidence, and what may answer since.
+    """One row: who or what (`actor`) did which step, with which outcome and evidence.
 
-    The run is about `before` and `after`: the candidate, or what a rollback goes back to.
+    The run replaces `before` by `after`: the candidate, or the model that a rollback restores. `serving` are the models
+    that may answer from `moment` on.
     """
 
     key: str

@@ -1,8 +1,8 @@
-"""No credential leaves a process: what is masked, and the message of an exception. The one home of both.
+"""Masking of credentials, and the message of an exception: no credential leaves a process.
 
-`mask` stands before everything that leaves a process for people: log lines, failures in the store, pages, texts in
-the registry, spans. It knows the credentials of this process's environment in the spellings that libraries quote,
-and the forms in which credentials commonly stand in a text.
+`mask` is applied to everything that people read: log lines, failures in the store, pages, texts in the registry, spans.
+It masks the credentials of this process's environment, in every spelling that libraries quote, and the usual forms of
+credentials in a text.
 """
 
 import base64
@@ -22,9 +22,9 @@ SECRET_NAME = re.compile(
 )
 """A variable is a credential when one of these is among the words of its name."""
 LEAST_LENGTH = 4
-"""A shorter one cannot be told from ordinary text."""
+"""A shorter credential cannot be distinguished from ordinary text."""
 WORD_LENGTH = 8
-"""A shorter one is masked where it stands alone: `root` is, and stays in `rooted`."""
+"""A shorter credential is masked only as a whole word: in `root`, but not in `rooted`."""
 IN_URL = re.compile(r"[a-z][a-z0-9+.-]*://([^\s/?#'\"<>]+)@", re.IGNORECASE)
 ASSIGNED = re.compile(
     r"(?P<before>(?:password|passwd|\bpwd|passphrase|secret|token|[-_]key|key[-_]id|(?:api|account|access)key|credential"
@@ -33,7 +33,7 @@ ASSIGNED = re.compile(
     r"(?:(?:Bearer|Basic)\s+)?[^\s,;&'\"\\<>{}()]+",
     re.IGNORECASE,
 )
-"""`password=...`, `'token': '...'`, `Authorization: ...`; what only speaks of a token is left."""
+"""`password=...`, `'token': '...'`, `Authorization: ...`; a mere mention of a token is left alone."""
 SCHEMES = re.compile(r"\b(?P<scheme>Bearer|bearer|Basic)\s+[\w.~+/=-]{4,}")
 ISSUED = re.compile(r"\b(?:KGAT_\w+|(?:AKIA|ASIA)[A-Z0-9]{12,}|gh[pousr]_\w{20,}|eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]*)")
 OWN = ("beacon_", "feature_repo", "__main__")
@@ -67,8 +67,8 @@ def mask_all(value: Any) -> Any:
 def message_of(error: BaseException) -> str:
     """The message of an exception, on one line and masked.
 
-    One of Beacon's own has its whole message. A foreign one may quote a header, an address or what it could not read:
-    it has its message where its kind is known to quote nothing, and is its type alone elsewhere.
+    Beacon's own exceptions have their whole message. Others may quote a header, an address or the input: those of
+    `PLAIN_LIBRARIES` have their message, and all others only their type.
     """
     if isinstance(error, OSError) and error.errno is not None and error.strerror:
         return _line(error.strerror if error.filename is None else f"{error.filename}: {error.strerror}")
@@ -84,7 +84,7 @@ def message_of(error: BaseException) -> str:
 
 
 def message_with_type(error: BaseException) -> str:
-    """`message_of` behind the name of the exception's type, for whoever looks for a fault."""
+    """`message_of` after the name of the exception's type, for debugging."""
     name, message = type(error).__name__, message_of(error)
     return message if message.startswith(name) else f"{name}: {message}"
 
@@ -137,7 +137,7 @@ def _in_address(text: str) -> set[str]:
 
 
 def _parts(headers: str) -> Iterable[str]:
-    """The values of OpenTelemetry's `NAME=VALUE,NAME=VALUE`, and what stands behind `Bearer`."""
+    """The values of OpenTelemetry's `NAME=VALUE,NAME=VALUE`, and what follows `Bearer`."""
     for item in headers.split(","):
         value = item.partition("=")[2]
         for text in (value, unquote_plus(value)):
@@ -162,7 +162,7 @@ def _standing(spelling: str) -> str:
 
 
 def _spellings(text: str) -> Iterable[str]:
-    """How a credential may stand in a text: whole, line by line, quoted for Python, JSON, HTML or an address."""
+    """How a credential may appear in a text: whole, line by line, quoted for Python, JSON, HTML or an address."""
     for part in {text, text.strip(), *re.split(r"[\x00-\x1f\x7f\x85\u2028\u2029]+", text)}:
         plain = part.strip()
         yield plain

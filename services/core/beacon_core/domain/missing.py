@@ -2,15 +2,15 @@
 
 from beacon_core.domain.product import Product
 
-PANDAS_WORDS = frozenset(
+PANDAS_MARKERS = frozenset(
     {
         *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN"),
         *("<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"),
     }
 )
-"""What pandas.read_csv takes for missing, unless configured otherwise."""
+"""What pandas.read_csv reads as missing by default."""
 
 
 def missing_markers(product: Product) -> frozenset[str]:
     """Return pandas' markers and those of the product's own data files."""
-    return PANDAS_WORDS.union(product.source.missing)
+    return PANDAS_MARKERS.union(product.source.missing)

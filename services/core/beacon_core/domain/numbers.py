@@ -1,7 +1,7 @@
-"""Numbers as text: what counts as one in a file or a request, and its exact value.
+"""Numbers as text: which texts are numbers in a file or a request, and their exact value.
 
-`float` reads to the nearest double, and takes more than people mean by a number: `1_000`, `nan`, digits of other
-scripts. pandas' parsers take less, and lose the last digits of long decimals.
+`float` reads the nearest double, but also accepts `1_000`, `nan` and digits of other scripts. pandas' parsers accept
+less, and lose the last digits of long decimals.
 """
 
 import math
@@ -17,15 +17,23 @@ _CHARACTERS = "+-.0123456789Ee"
 
 
 class NumberError(ValueError):
-    """The text is no number."""
+    """The text is not a number."""
 
 
 class NotFiniteError(NumberError):
     """The text is infinite, NaN, or beyond the largest double."""
 
 
+def is_finite(value: float) -> bool:
+    """Whether a number is neither NaN nor infinite as a double; False for an int that no double can hold."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
+
+
 def read_number(text: str) -> float:
-    """The double nearest to the decimal number that `text` is, blanks around it aside; raises `NumberError`."""
+    """The double nearest to the decimal number in `text`, spaces around it ignored; raises `NumberError`."""
     text = text.strip()
     if _NUMBER.fullmatch(text) is None:
         raise (NotFiniteError if _NOT_FINITE.fullmatch(text) else NumberError)(text)
@@ -36,7 +44,7 @@ def read_number(text: str) -> float:
 
 
 def read_numbers(texts: Sequence[str]) -> list[float] | None:
-    """What `read_number` makes of each text, or None where one of them needs a closer look; several times as fast."""
+    """`read_number` of all texts, several times as fast; None where one of them has to be read on its own."""
     if "".join(texts).strip(_CHARACTERS):
         return None
     try:

@@ -1,7 +1,7 @@
 """The policy of a product: policy.yaml, beside product.yaml, as frozen, typed objects.
 
-It says how a model is judged, promoted and watched, and when people are told. No model follows from it: a changed
-limit retrains nothing. What a model follows from is in domain/product.py.
+It says how a model is judged, promoted and watched, and when people are alerted. A changed limit retrains nothing:
+all that determines a model is in domain/product.py.
 """
 
 from collections.abc import Collection
@@ -14,7 +14,7 @@ from beacon_core.domain.spec import ProductError, Rule, Spec, check_rules, conve
 
 POLICY_FILE = "policy.yaml"
 MOVED = {"min_features": "min_features", "interval_coverage": "training.interval_coverage"}
-"""Keys of product.yaml that were in the section `serving`: a request is held to the one, a model has the other."""
+"""Keys that were in the section `serving` and are in product.yaml now, with their new names."""
 
 
 class Serving(Spec, frozen=True):
@@ -81,11 +81,11 @@ class Rollout(Spec, frozen=True):
 
 
 class Drift(Spec, frozen=True):
-    """When drift is an alarm, and when an alarm asks for a retraining; docs/explanation/drift.md explains every limit.
+    """When drift is an alarm, and when an alarm requests a retraining; docs/explanation/drift.md explains every limit.
 
     `hellinger`, `null_rate`, `unseen` and `out_of_range` are the smallest effects that matter (distance, or rise of a
     share). `fdr` bounds the false discoveries among the features of one comparison, `false_alarms` how often the
-    reference, split by chance, may reach a threshold. `confirm` is N alarms of M runs. The rest decides what asks for
+    reference, split by chance, may reach a threshold. `confirm` is N alarms of M runs. The rest decides what requests
     a retraining: actuals in a window, its error against the expected one, and a feature's share of all importance.
     """
 
@@ -104,7 +104,7 @@ class Drift(Spec, frozen=True):
 
 
 class Retraining(Spec, frozen=True):
-    """When to retrain: a cron schedule (UTC), the pause after a run, the new labels that make a run worth it."""
+    """When to retrain: a cron schedule (UTC), the pause after a run, the fewest new labels for a run."""
 
     schedule: str
     cooldown_hours: float
@@ -112,7 +112,7 @@ class Retraining(Spec, frozen=True):
 
 
 class Monitoring(Spec, frozen=True):
-    """When people are told; alerts (docs/reference/alerts.md) read each limit as beacon_threshold.
+    """When people are alerted; alerts (docs/reference/alerts.md) read each limit as beacon_threshold.
 
     Shares (0 to 1) are of the predictions of a short window, which must be `min_predictions` at least: those outside
     the target's training range (page, and ticket), those below target.low or above target.high, those with one feature
@@ -144,7 +144,7 @@ class Policy(Spec, frozen=True):
 
 
 def parse_policy(file: Path, raw: object, features: Collection[str]) -> Policy:
-    """Check what `file` holds for a product with these features; raises `ProductError` naming file, key and rule."""
+    """Check the content of `file` for a product with these features; raises `ProductError` that names key and rule."""
     serving = raw.get("serving") if isinstance(raw, dict) else None
     if isinstance(serving, dict) and (key := next((key for key in MOVED if key in serving), None)):
         raise ProductError(file, f"serving.{key}", f"belongs to product.yaml, beside this file, as {MOVED[key]}")
@@ -178,7 +178,11 @@ def _drift_rules(limits: Drift) -> list[Rule]:
     days = limits.windows_days
     shares = ("hellinger", "null_rate", "unseen", "out_of_range", "fdr", "false_alarms", "min_importance")
     return [
-        ("drift.windows_days", bool(days) and days[0] > 0 and sorted(set(days)) == list(days), "must be days, rising"),
+        (
+            "drift.windows_days",
+            bool(days) and days[0] > 0 and sorted(set(days)) == list(days),
+            "must be days in ascending order",
+        ),
         ("drift.min_rows", limits.min_rows >= 2, "must be at least 2"),
         ("drift.min_labels", limits.min_labels >= 2, "must be at least 2"),
         ("drift.confirm", 1 <= alarms <= runs, "must be N alarms of M runs, N at most M"),

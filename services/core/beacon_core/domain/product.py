@@ -1,4 +1,4 @@
-"""The product spec: product.yaml as frozen, typed objects, and with it the policy that lies beside it.
+"""The product spec: product.yaml, and the policy beside it, as frozen, typed objects.
 
 Everything that depends on the data (validation, Feast definitions, imputation, model features) is built from
 `Product`. A mistake in the file is a `ProductError` that names the file, the key and the rule.
@@ -15,13 +15,13 @@ import msgspec
 
 from beacon_core.domain.pins import NAME
 from beacon_core.domain.policy import POLICY_FILE, Policy, parse_policy
-from beacon_core.domain.spec import ProductError, Rule, Spec, check_home, check_rules, convert
+from beacon_core.domain.spec import ProductError, Rule, Spec, check_misplaced_keys, check_rules, convert
 from beacon_core.domain.value_rules import ValueRules
 
 KAGGLE = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 
 MOST_TTL_DAYS = 36_500
-"""A century. Longer ones reach back to years that Feast cannot compute with."""
+"""A century. Feast cannot compute with the years that longer ones reach back to."""
 
 
 class RowLimits(Spec, frozen=True):
@@ -91,12 +91,12 @@ class Feature(FeatureEntry, frozen=True, kw_only=True):
 
     @property
     def is_whole(self) -> bool:
-        """Whether its values are whole numbers, each of which is fine (categories say themselves which are)."""
+        """Whether its values are whole numbers; False for categories, which list their own values."""
         return self.type == "int" and self.categories is None
 
     @property
     def rules(self) -> ValueRules:
-        """What its values may be, and nothing else of it."""
+        """The rules for its values alone."""
         return ValueRules(type=self.type, valid=self.valid, categories=self.categories, nullable=self.nullable)
 
 
@@ -108,7 +108,7 @@ class Segment(Spec, frozen=True):
 
 
 class Training(Spec, frozen=True):
-    """How a model is made: the share of values that its intervals are to hold."""
+    """How a model is trained: the share of values that its intervals should contain."""
 
     interval_coverage: float
 
@@ -174,14 +174,14 @@ class Product(msgspec.Struct, frozen=True):
 
 
 def parse_product(file: Path, raw: object, read_policy: Callable[[Path], object]) -> Product:
-    """Check what `file` holds, then the policy beside it; raises `ProductError` naming file, key and rule."""
-    check_home(file, raw, Policy.__struct_fields__, POLICY_FILE)
+    """Check the content of `file`, then the policy beside it; raises `ProductError` that names file, key and rule."""
+    check_misplaced_keys(file, raw, Policy.__struct_fields__, POLICY_FILE)
     entry = convert(file, "", raw, ProductEntry)
     features = tuple(_feature(file, name, spec) for name, spec in entry.features.items())
     check_rules(file, _rules(entry))
     beside = file.with_name(POLICY_FILE)
     raw_policy = read_policy(beside)
-    check_home(beside, raw_policy, ProductEntry.__struct_fields__, file.name)
+    check_misplaced_keys(beside, raw_policy, ProductEntry.__struct_fields__, file.name)
     policy = parse_policy(beside, raw_policy, entry.features)
     fields = {name: getattr(entry, name) for name in entry.__struct_fields__}
     return Product(**fields | {"file": file, "features": features, "policy": policy})

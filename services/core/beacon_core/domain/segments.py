@@ -1,4 +1,4 @@
-"""The segments of the product spec over rows: which rows are in each, for whoever judges a model by segment."""
+"""The segments of the product spec: which rows belong to each of them."""
 
 from collections.abc import Iterator
 from itertools import pairwise
@@ -11,7 +11,7 @@ MISSING = "missing"
 
 
 def segment_masks(product: Product, features: Any, prediction: Any) -> dict[str, Any]:
-    """The rows of each segment, by `NAME=VALUE`: masks (rows,) over numpy's `features` (rows, features).
+    """The masks (rows,) of each segment, by `NAME=VALUE`, from `features` (rows, features) and `prediction` (rows,).
 
     Rows whose value is missing are a segment of their own, which may be empty.
     """

@@ -1,4 +1,4 @@
-"""What both files of a product spec share: frozen, typed objects, and errors that name file, key and rule."""
+"""What product.yaml and policy.yaml share: frozen, typed objects, and errors that name file, key and rule."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -31,7 +31,7 @@ SpecT = TypeVar("SpecT", bound=msgspec.Struct)
 
 
 def convert(file: Path, prefix: str, raw: object, kind: type[SpecT]) -> SpecT:
-    """`raw`, which is below the key `prefix`, as typed objects; raises `ProductError`."""
+    """Convert `raw`, the content below the key `prefix`, to typed objects; raises `ProductError`."""
     try:
         return msgspec.convert(raw, kind)
     except msgspec.ValidationError as error:
@@ -46,7 +46,7 @@ def check_rules(file: Path, rules: Iterable[Rule]) -> None:
             raise ProductError(file, key, rule)
 
 
-def check_home(file: Path, raw: object, elsewhere: Iterable[str], home: str) -> None:
+def check_misplaced_keys(file: Path, raw: object, elsewhere: Iterable[str], home: str) -> None:
     """Raise `ProductError` for a key that belongs to the other file of the two, `home`."""
     if isinstance(raw, dict) and (key := next((key for key in elsewhere if key in raw), None)):
         raise ProductError(file, key, f"belongs to {home}, beside this file")

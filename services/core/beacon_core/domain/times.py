@@ -1,6 +1,6 @@
-"""Times as people and programs write them: one parser for all who take one.
+"""Times as people and programs write them: one parser for all of Beacon.
 
-It takes RFC 3339 and the rest of ISO 8601 that Python reads, and gives UTC.
+It accepts RFC 3339 and the rest of ISO 8601 that Python reads, and returns UTC.
 """
 
 import re
@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 
 EXAMPLE = "2026-01-31T12:00:00Z"
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
-"""Feast's value for "never". pandas ends in 1677: an older time in a table would stop all that reads it later."""
+"""Feast's value for "never". pandas cannot represent times before 1677: one in a table breaks every later reader."""
 MOST_AHEAD = timedelta(minutes=5)
 """A client's clock may run a little ahead of ours; what lies further ahead is a mistake."""
 HOUR_24 = re.compile(r"(.{7,10}[T ])24(?=(?::?00(?::?00(?:[.,]0+)?)?)?(?:[-+ Z]|$))", re.ASCII)
@@ -16,13 +16,13 @@ LEAP_SECOND = re.compile(r"(.{7,10}[T ]\d\d:?\d\d:?)60", re.ASCII)
 
 
 class TimeRangeError(ValueError):
-    """A time that is too early or too late to be kept."""
+    """A time that is too early or too late to be stored."""
 
 
 def read_time(text: object, zone: tzinfo | None = None) -> datetime:
-    """Read a time into UTC; `zone` is that of a text that names none. Raises ValueError with the rule.
+    """Read a time as UTC; a text without a zone is in `zone`. Raises ValueError with the rule.
 
-    Digits behind the microsecond are cut off. 24:00 is 0:00 of the next day. A leap second is the second that follows
+    Digits after the microsecond are dropped. 24:00 is 0:00 of the next day. A leap second is the second that follows
     it, as in POSIX and PostgreSQL: no clock here has a 61st second.
     """
     if not isinstance(text, str):
@@ -44,7 +44,7 @@ def read_time(text: object, zone: tzinfo | None = None) -> datetime:
     try:
         moment = moment.astimezone(UTC) + timedelta(days=1 if whole_day else 0, seconds=1 if leap_second else 0)
     except OverflowError:
-        raise TimeRangeError("is no time that can be kept: it must lie in the years 1 to 9999, in UTC") from None
+        raise TimeRangeError("is out of range: the year must be 1 to 9999 in UTC") from None
     if leap_second and (moment.day, moment.hour, moment.minute, moment.second) != (1, 0, 0, 0):
         raise ValueError("has a leap second (:60) that does not end a month in UTC")
     return moment

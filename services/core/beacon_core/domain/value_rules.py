@@ -1,9 +1,11 @@
-"""What the value of a feature may be, as product.yaml says it; the registry of Feast carries it along with the view."""
+"""The rules of product.yaml for the values of a feature; Feast's registry stores them with the feature view."""
 
 import math
 from typing import Literal, NamedTuple
 
 import msgspec
+
+from beacon_core.domain.numbers import is_finite
 
 
 class Problem(NamedTuple):
@@ -27,7 +29,7 @@ class ValueRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             return None if self.nullable else Problem("invalid_type", "must not be null")
         if isinstance(value, bool) or not isinstance(value, int | float):
             return Problem("invalid_type", "must be a number" + (" or null" if self.nullable else ""))
-        if not _is_finite(value):
+        if not is_finite(value):
             return Problem("not_finite", "must be finite")
         if self.categories is not None and value not in self.categories:
             return Problem("unknown_category", f"must be one of {', '.join(map(str, self.categories))}, is {value:g}")
@@ -37,10 +39,3 @@ class ValueRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         if self.type == "int" and value != math.floor(value):
             return Problem("invalid_type", f"must be a whole number, is {value!r}")
         return None
-
-
-def _is_finite(value: float) -> bool:
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # an integer that no float can hold
-        return False

@@ -10,7 +10,7 @@ Outcome = Literal["pass", "fail", "inconclusive"]
 class GateCheck(msgspec.Struct, frozen=True):
     """One figure beside its limit; `low` to `high` is the confidence interval of `number`, where there is one.
 
-    `challenger` and `champion` are what each of them shows, and `number` is what is held to the limit.
+    `challenger` and `champion` are the figures of the two models, and `number` is what is compared with the limit.
     """
 
     name: str
@@ -73,5 +73,5 @@ def encode(verdict: Verdict) -> bytes:
 
 
 def decode(content: bytes | str) -> Verdict:
-    """The verdict of `encode`; raises msgspec.ValidationError."""
+    """Read what `encode` wrote; raises msgspec.ValidationError."""
     return msgspec.json.decode(content, type=Verdict)

@@ -1,7 +1,7 @@
-"""YAML as people write it: what a plain word means, and one line for every slip.
+"""YAML as people write it: plain scalars as in YAML 1.2, and each mistake reported in one line.
 
-PyYAML speaks YAML 1.1: `NO` is false, `010` is 8, `12:30` is 750, `1e3` is text, and of two equal keys the last one
-counts. Here a plain word is null, true, false, a decimal number, or else the text that it is, as in YAML 1.2.
+PyYAML implements YAML 1.1: `NO` is false, `010` is 8, `12:30` is 750, `1e3` is text, and the last of two equal keys
+wins. Here a plain scalar is null, true, false or a decimal number, and any other is text, as in YAML 1.2.
 """
 
 import math
@@ -13,7 +13,7 @@ import yaml
 from yaml import Node, ScalarNode, SequenceNode
 
 MOST_VALUES = 100_000
-"""Above this, a few aliases of aliases are at work, or it is no file for people."""
+"""More values than this come from nested aliases, or from a file that no person wrote."""
 MOST_DIGITS = 18
 CONSTANTS: dict[str, Any] = {"": None, "~": None, "null": None, "true": True, "false": False}
 NUMBER = re.compile(r"[-+]?(\.\d+|\d+(\.\d*)?)(e[-+]?\d+)?", re.ASCII | re.IGNORECASE)
@@ -32,14 +32,14 @@ RULES = {
     r"Expected `(\w+)`, got `null`": "must be {0}, is empty",
     r"Expected `(\w+)`, got `\w+`": "must be {0}, is {value}",
     r"Object missing required field `(\S+)`": "lacks the key `{0}`",
-    r"Object contains unknown field `(\S+)`": "has a key that is unknown here: `{0}`",
+    r"Object contains unknown field `(\S+)`": "has the unknown key `{0}`",
 }
 PLACE = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
 DEFAULT_TAGS = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map"))
 
 
 class YamlError(ValueError):
-    """A slip in a YAML file: the key where it is, such as `features.RM.valid[0]`, and the rule that it breaks."""
+    """A mistake in a YAML file: its key, such as `features.RM.valid[0]`, and the rule that it breaks."""
 
     def __init__(self, key: str, rule: str) -> None:
         super().__init__(f"{key}: {rule}")
@@ -62,35 +62,35 @@ def parse_yaml(content: bytes) -> Any:
         rule = f"{NO_YAML}: line {line} holds the character U+{ord(text[error.position]):04X}"
         raise YamlError("(file)", rule) from error
     except yaml.MarkedYAMLError as error:
-        raise _slip(text, error) from error
+        raise _syntax_error(text, error) from error
     except RecursionError as error:
         raise YamlError("(file)", f"{NO_YAML}: it is nested too deeply") from error
 
 
 class _Loader(yaml.SafeLoader):
-    """Nodes as they are written: no plain word is taken for anything yet."""
+    """Composes nodes without resolving plain scalars."""
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - the base class's own attribute
 
 
 class _Reader:
-    """Makes values of nodes, and knows where it is."""
+    """Converts nodes to values, and keeps the key of each for error messages."""
 
     def __init__(self) -> None:
         self._made = 0
         self._open: set[int] = set()
 
     def value(self, node: Node, key: str) -> Any:
-        """Return what the node at `key` says."""
+        """Convert the node at `key`."""
         self._made += 1
         if self._made > MOST_VALUES:
             raise YamlError("(file)", f"has more than {MOST_VALUES} values: aliases of aliases?")
         if node.tag not in DEFAULT_TAGS:
-            raise YamlError(_shown(key), f"has the tag {node.tag}; tags are not taken")
+            raise YamlError(_shown(key), f"has the tag {node.tag}; tags are not supported")
         if isinstance(node, ScalarNode):
             return node.value if node.style else _plain(node.value, key)
         if id(node) in self._open:
-            raise YamlError(_shown(key), "is an alias of what it stands in")
+            raise YamlError(_shown(key), "is an alias of a value that contains it")
         self._open.add(id(node))
         try:
             if isinstance(node, SequenceNode):
@@ -105,7 +105,7 @@ class _Reader:
         lines: dict[str, int] = {}
         for name_node, node_of in node.value:
             if not isinstance(name_node, ScalarNode):
-                raise YamlError(_shown(key), f"line {_line(name_node)}: a key must be a word")
+                raise YamlError(_shown(key), f"line {_line(name_node)}: a key must be plain text")
             name = name_node.value
             place = f"{key}.{name}" if key else name
             if name in lines:
@@ -123,7 +123,7 @@ class _Reader:
 
 
 def _plain(text: str, key: str) -> Any:
-    """Return what a word without quotes means."""
+    """Convert a scalar without quotes."""
     if text in CONSTANTS or (text.lower() in CONSTANTS and (text.isupper() or text.istitle())):
         return CONSTANTS[text.lower()]
     if NOT_FINITE.fullmatch(text):
@@ -138,19 +138,19 @@ def _plain(text: str, key: str) -> Any:
         raise YamlError(_shown(key), f"is too large a number (more than {MOST_DIGITS} digits)")
     if digits.isdecimal():
         return int(text)
-    # 1e3 is how people write 1000, also where a whole number is wanted.
+    # People write 1e3 for 1000, also where a whole number is expected.
     return int(number) if "." not in text and number.is_integer() and abs(number) < 10**MOST_DIGITS else number
 
 
-def _slip(text: str, error: yaml.MarkedYAMLError) -> YamlError:
-    """Name the place and the rule of a text that does not parse."""
+def _syntax_error(text: str, error: yaml.MarkedYAMLError) -> YamlError:
+    """Describe a text that does not parse, by its key and the rule."""
     mark = error.problem_mark or error.context_mark
     problem = " ".join((error.problem or error.context or "it does not parse").split())
     if mark is None:
         return YamlError("(file)", f"{NO_YAML}: {problem}")
     lines = text.splitlines()
     if "'\\t'" in problem:
-        problem = "a tab, where YAML takes blanks"
+        problem = "a tab, where YAML allows only spaces"
     above = (TOP_KEY.match(line) for line in reversed(lines[: mark.line + 1]))
     key = next((match[1] for match in above if match), "(file)")
     return YamlError(_shown(key), f"{NO_YAML}: line {mark.line + 1}, column {mark.column + 1}: {problem}")
@@ -166,18 +166,18 @@ def _shown(key: str) -> str:
 
 
 def explain(error: msgspec.ValidationError, raw: Any, kind: type) -> tuple[str, str]:
-    """Return the key and the rule of what `msgspec.convert(raw, kind)` refused; the key is empty for `raw` itself."""
+    """Return key and rule of the error of `msgspec.convert(raw, kind)`; the key is empty for `raw` itself."""
     rule, _, place = str(error).partition(" - at `$")
     parts = _parts(place.rstrip("`"), raw, kind, str(error))
-    for pattern, words in RULES.items():
+    for pattern, template in RULES.items():
         if match := re.fullmatch(pattern, rule):
-            rule = words.format(KINDS.get(match[1], match[1]), value=_worded(_at(raw, parts)))
+            rule = template.format(KINDS.get(match[1], match[1]), value=_described(_at(raw, parts)))
     key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts).lstrip(".")
     return _shown(key) if key else "", rule
 
 
 def _parts(place: str, raw: Any, kind: type, message: str) -> list[str | int]:
-    """The way to a place as msgspec words it, where `[...]` is some key of a mapping."""
+    """Split msgspec's path to a value into keys and indexes; its `[...]` stands for some key of a mapping."""
     parts: list[str | int] = []
     for match in PLACE.finditer(place):
         name, number = match.groups()
@@ -211,7 +211,7 @@ def _fails(raw: Any, kind: type, message: str) -> bool:
     return False
 
 
-def _worded(value: Any) -> str:
+def _described(value: Any) -> str:
     """A value as the file's reader sees it, on one line."""
     if isinstance(value, dict | list):
         return "a mapping" if isinstance(value, dict) else "a list"

@@ -1,7 +1,7 @@
 """Feast's objects, built from product.yaml.
 
-The names carry the schema version, so that while one version replaces another both are served side by side: the old
-model reads its own view, the new model the new one.
+The names contain the schema version. So while one version replaces another both are served: the old model reads its
+own view, the new model the new one.
 """
 
 from datetime import timedelta
@@ -32,7 +32,7 @@ def push_source_name(product: Product) -> str:
 
 
 def rules_of(view: FeatureView) -> dict[str, ValueRules]:
-    """What the values of the view's features may be, by name; nothing for a view that carries no rules."""
+    """The rules of the view's features, by name; empty for a view without rules."""
     return msgspec.json.decode(view.tags.get(RULES, "{}"), type=dict[str, ValueRules])
 
 

@@ -1,4 +1,4 @@
-"""How the feature store may fail."""
+"""Errors of the feature store."""
 
 from beacon_core.domain.errors import ConfigurationError
 
@@ -8,4 +8,4 @@ class FeatureStoreError(ConfigurationError):
 
 
 class NoDataYetError(FeatureStoreError):
-    """Nothing has ever been written or brought online: the first retraining is still to come."""
+    """Nothing has ever been written or materialized: there was no retraining yet."""

@@ -1,7 +1,7 @@
-"""Materialization: what has arrived in the offline file since the last run comes online, however late it is.
+"""Materialization: brings online the rows that arrived in the offline file since the last run, however late.
 
-Feast's own increment goes by event times alone. It passes over rows that arrive late, and over all rows once a run has
-claimed to reach into the future.
+Feast's own increment selects by event time alone. It misses rows that arrive late, and all rows after a run whose end
+lay in the future.
 """
 
 import contextlib
@@ -35,7 +35,7 @@ class MaterializationResult(msgspec.Struct, frozen=True):
 
 
 class MaterializationProgress(msgspec.Struct, frozen=True):
-    """How far a view has come: so many rows of its file, in their order of arrival, with event times up to `end`."""
+    """Progress of a view: the number of rows of its file, in order of arrival, read with event times up to `end`."""
 
     rows: int
     end: datetime
@@ -46,12 +46,12 @@ def materialize_new(
 ) -> MaterializationResult:
     """Bring online what has arrived in the view `name` since the last run, with event times up to `end`.
 
-    Repeating it changes nothing. `everything` brings all anew, as into a store that was emptied. Raises
-    `NoDataYetError` when there is no data yet, `FeatureStoreError` when they are gone and for an `end` in the future.
+    Safe to repeat. `everything` brings all rows online again, as for a store that was emptied. Raises
+    `NoDataYetError` when there is no data yet, `FeatureStoreError` when its file is gone or `end` lies in the future.
     """
     now = clock.now()
     if end > now + MOST_AHEAD:
-        raise FeatureStoreError(f"{name}: {end.isoformat()} lies in the future, and rows may come until then")
+        raise FeatureStoreError(f"{name}: {end.isoformat()} lies in the future, and more rows may arrive until then")
     end = min(end, now)
     view = store.get_feature_view(name)
     file = _rows_file(store, view)
@@ -69,7 +69,7 @@ def materialize_new(
 
 
 def materialize_between(store: FeatureStore, names: Sequence[str], start: datetime, end: datetime) -> None:
-    """Bring online the newest rows with event times from `start` to `end`; `materialize_new` goes on where it was."""
+    """Bring online the newest rows with event times from `start` to `end`; leaves the progress unchanged."""
     for name in names:
         file = _rows_file(store, store.get_feature_view(name))
         with locked(file, shared=True), contextlib.redirect_stdout(io.StringIO()):
@@ -77,7 +77,7 @@ def materialize_between(store: FeatureStore, names: Sequence[str], start: dateti
 
 
 def last_end(view: FeatureView, now: datetime) -> datetime | None:
-    """When the view's last materialization ended; one that claims to have reached the future says nothing."""
+    """When the view's last materialization ended; ends in the future are ignored."""
     ends = [end for _, end in view.materialization_intervals]
     return max((end for end in ends if end <= now + MOST_AHEAD), default=None)
 
@@ -85,11 +85,11 @@ def last_end(view: FeatureView, now: datetime) -> datetime | None:
 def _first_event(times: pa.Table, before: MaterializationProgress | None, view: FeatureView, end: datetime) -> datetime:
     """The event time from which on there may be rows that are not online."""
     first: datetime = max(EARLIEST, end - view.ttl) if view.ttl else EARLIEST
-    if before is None or before.rows > len(times):  # an older file was put in the place of ours
+    if before is None or before.rows > len(times):  # the file was replaced by an older one
         return first
     event, created = times[EVENT_TIME], times[CREATED_TIME]
-    # By its place in the file, as a sender may date a row back; by its `created`, as a whole file
-    # may have been put in the place of ours.
+    # By its position in the file, as a sender may backdate a row; by its `created`, as the whole file may have been
+    # replaced.
     arrived = event.slice(before.rows), event.filter(pc.greater_equal(created, before.end))
     firsts: list[datetime] = [time for part in arrived if (time := pc.min(part).as_py()) is not None]
     return max(first, min([before.end, end, *firsts]))
@@ -105,21 +105,21 @@ def _rows_file(store: FeatureStore, view: FeatureView) -> Path:
 
 
 def _progress(file: Path, view: FeatureView, rows: int, now: datetime) -> MaterializationProgress | None:
-    """How far the last run has come; None where nobody knows, so that everything is brought."""
+    """The progress of the last run; None where it is unknown, so that all rows are brought online."""
     try:
         kept = msgspec.json.decode(_progress_file(file, view).read_bytes(), type=MaterializationProgress)
     except (FileNotFoundError, msgspec.DecodeError):
         known = last_end(view, now)
         return None if known is None else MaterializationProgress(rows, known)
-    # Of this registry, and of this clock: another one's may have filled another online store.
+    # Only progress of this registry and this clock counts: another one may have filled another online store.
     of_this = any(end == kept.end for _, end in view.materialization_intervals)
     return kept if of_this and kept.end <= now + MOST_AHEAD else None
 
 
 def _keep(file: Path, view: FeatureView, progress: MaterializationProgress) -> None:
     kept = _progress_file(file, view)
-    with locked(kept):  # two may have materialized at once
-        # Without it, more is brought online than need be.
+    with locked(kept):  # two processes may materialize at once
+        # Not durable: without it, more rows than necessary are brought online.
         write_atomically(kept, msgspec.json.encode(progress), durable=False)
 
 

@@ -1,4 +1,4 @@
-"""Names that data carry with and without Feast: importing Feast takes seconds."""
+"""Column names, for code that must not spend seconds on importing Feast."""
 
 EVENT_TIME = "event_timestamp"
 CREATED_TIME = "created"

@@ -1,4 +1,4 @@
-"""Feast's Parquet offline store with safe writes: a push never loses another's rows, or shows a reader half of them."""
+"""Feast's Parquet offline store with safe writes: concurrent pushes lose no rows, and readers see whole files."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -25,7 +25,7 @@ class ParquetOfflineStoreConfig(DaskOfflineStoreConfig):
 
 
 class ParquetOfflineStore(DaskOfflineStore):
-    """Reads as Feast's own; writes under a lock, to a new file that takes the old one's place."""
+    """Reads as Feast's own store; writes under a lock to a new file that replaces the old one."""
 
     @staticmethod
     def offline_write_batch(
@@ -46,21 +46,22 @@ class ParquetOfflineStore(DaskOfflineStore):
 def locked(file: Path, *, shared: bool = False) -> AbstractContextManager[None]:
     """Hold the lock of a Parquet file, against other threads and processes; `shared` among readers.
 
-    Readers need it, too: pyarrow and dask open a file once for its schema and once more for its rows.
+    Readers need it too: pyarrow and dask open a file once for its schema and once more for its rows.
     """
     return wait_for(file.with_suffix(".lock"), shared=shared)
 
 
 def replace(file: Path, table: pa.Table) -> None:
-    """Put `table` in the file's place in one step; a push waits for it, and not for the disk."""
+    """Replace the file by `table` in one step. Not durable, since a push waits for it."""
     with draft_of(file, durable=False) as draft:
         pq.write_table(table, draft)
 
 
 def without_repeats(before: pa.Table, new: pa.Table, keys: list[str], created: str) -> pa.Table:
-    """The rows of `new` that change anything, as a client's retry does not: it repeats the last values.
+    """The rows of `new` that differ from the last values of the same keys, which a client's retry repeats.
 
-    A repeat of values before those is a change back. `keys` are the entity and the event time.
+    A row that repeats earlier values is a change back, and is kept. `keys` are the entity and the event time, `created`
+    the column by which rows are ordered.
     """
     wanted = pd.MultiIndex.from_frame(new.select(keys).to_pandas())
     known = before.select(keys).to_pandas()
@@ -74,7 +75,7 @@ def without_repeats(before: pa.Table, new: pa.Table, keys: list[str], created: s
 
 
 def file_source(view: FeatureView) -> FileSource:
-    """What the view's offline rows are read from."""
+    """The file source of the view's offline rows; raises TypeError for another kind of source."""
     if not isinstance(view.batch_source, FileSource):
         raise TypeError(f"{view.name}: this offline store holds files, not {type(view.batch_source).__name__}")
     return view.batch_source

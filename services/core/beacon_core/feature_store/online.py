@@ -1,4 +1,4 @@
-"""Feast's SQLite online store keeps whatever is written last; a trigger makes it keep what is newest."""
+"""A trigger that makes Feast's SQLite online store keep the newest row; by itself it keeps the last write."""
 
 import contextlib
 import sqlite3
@@ -12,8 +12,8 @@ from feast.repo_config import RepoConfig
 def keep_newest(config: RepoConfig, view: object) -> None:
     """Let no row of `view` be replaced by one with an earlier event time, whoever writes it; safe to repeat.
 
-    A push that arrives while a materialization runs is newer than all that the latter has read. Other stores are left
-    as they are: Redis sees to it by itself.
+    A push that arrives during a materialization is newer than the rows that the materialization read. Other stores are
+    left as they are: Feast's Redis store compares the times by itself.
     """
     online = config.online_store
     if not isinstance(online, SqliteOnlineStoreConfig):

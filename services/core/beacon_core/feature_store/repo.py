@@ -29,32 +29,35 @@ from beacon_core.platform.yaml_file import read_yaml
 CONFIG_FILE = "feature_store.yaml"
 OFFLINE_STORE = f"{ParquetOfflineStore.__module__}.{ParquetOfflineStore.__name__}"
 FORMER_OFFLINE_STORE = "feature_repo.offline.ParquetOfflineStore"
-"""What feature_store.yaml named before the class moved: files of users may name it still."""
+"""The name before the class moved, which a user's feature_store.yaml may still have."""
 
 
 def data_file(settings: Settings) -> Path:
-    """Home of the offline rows: entity key, event_timestamp, created (UTC), every feature as float64."""
+    """The file of the offline rows: entity key, event_timestamp, created (UTC), every feature as float64."""
     return settings.home / "data" / "features.parquet"
 
 
 def load_config(settings: Settings) -> RepoConfig:
-    """Read feature_store.yaml; ${NAME} is an environment variable, ${BEACON_HOME} the home in force."""
+    """Read feature_store.yaml; ${NAME} is an environment variable, and ${BEACON_HOME} always has a value.
+
+    Raises `FeatureStoreError`.
+    """
     file = settings.feature_repo / CONFIG_FILE
     try:
         raw = read_yaml(file)
         _check_offline_store(raw)
         config = RepoConfig(**_filled(raw, {**os.environ, "BEACON_HOME": str(settings.home)}))
-    except (YamlError, FeastError) as error:  # Feast's: for one, of a class that is not there
+    except (YamlError, FeastError) as error:  # for example Feast's, for a class that does not exist
         raise FeatureStoreError(f"{file}: {error}") from error
     except KeyError as error:
         raise FeatureStoreError(f"{file}: the environment variable {error.args[0]} is not set") from error
     except TypeError as error:
         raise FeatureStoreError(f"{file}: must be a mapping") from error
-    except ValidationError as error:  # whose own message quotes what it refuses, a connection string for one
+    except ValidationError as error:  # its own message would quote the value, such as a connection string
         faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
         raise FeatureStoreError(f"{file}: {faults}") from error
     except ValueError as error:
-        raise FeatureStoreError(f"{file}: holds a $ that names no variable; a $ alone is written $$") from error
+        raise FeatureStoreError(f"{file}: has a $ without the name of a variable; write $$ for a $") from error
     config.repo_path = settings.feature_repo
     return config
 
@@ -66,7 +69,7 @@ def _check_offline_store(raw: Any) -> None:
 
 
 def _filled(value: Any, variables: Mapping[str, str]) -> Any:
-    """The texts of `value` with ${NAME} replaced by a variable, as it was meant: without the line break at its end."""
+    """The texts of `value` with ${NAME} replaced by a variable, stripped of spaces and line breaks."""
     if isinstance(value, dict):
         return {key: _filled(item, variables) for key, item in value.items()}
     if isinstance(value, list):
@@ -88,7 +91,7 @@ def open_store(settings: Settings) -> FeatureStore:
 
 
 def apply(settings: Settings, product: Product) -> None:
-    """Bring the registry and the online store to product.yaml; safe to repeat, other schema versions stay."""
+    """Update the registry and the online store to product.yaml; safe to repeat, other schema versions stay."""
     with contextlib.redirect_stdout(io.StringIO()):  # Feast prints; progress is the caller's to show
         store = open_store(settings)
         store.apply(definitions.build(product, data_file(settings)))
@@ -98,9 +101,9 @@ def apply(settings: Settings, product: Product) -> None:
 def known_at(settings: Settings, product: Product, moments: pd.DataFrame) -> pd.DataFrame:
     """The product's features as they were known at each moment: `moments` has the entity key and event_timestamp.
 
-    Joined is the newest row by event time among those that had arrived by then (`created`), so that neither the future
-    nor what was reported late leaks in. A moment before an entity's first row is left out, as Feast does; other columns
-    of `moments` are kept.
+    Each moment is joined to the newest row by event time among those that had arrived by then (`created`), so that no
+    later knowledge leaks in. As in Feast, moments before an entity's first row are dropped; other columns of `moments`
+    are kept.
     """
     store = open_store(settings)
     service = store.get_feature_service(product.feature_service)

@@ -1,11 +1,19 @@
-"""Downloads a pinned model package from MLflow over plain HTTP; refuses a file whose digest is not the pinned one."""
+"""Downloads a pinned model package from MLflow over plain HTTP, and verifies the digest of every file."""
 
 from pathlib import Path
 
 import msgspec
 
 from beacon_core.domain.pins import Pin
-from beacon_core.model_package.manifest import MANIFEST_FILE, Manifest, Package, PackageError, digest, read_package
+from beacon_core.model_package.manifest import (
+    MANIFEST_FILE,
+    Manifest,
+    Package,
+    PackageError,
+    check_file_name,
+    digest,
+    read_package,
+)
 from beacon_core.model_package.release import package_folder
 from beacon_core.platform.files import draft_folder_of
 from beacon_core.platform.mlflow import Mlflow
@@ -13,17 +21,17 @@ from beacon_core.platform.mlflow import Mlflow
 ARTIFACTS = "package"
 """The folder of a run's artifacts in which its package lies."""
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
-"""The registry's aliases: what serves, what waits for its promotion, what a rollback goes back to."""
+"""The registry's aliases: of the model in service, the one that awaits promotion, and the one a rollback restores."""
 
 
 class ForeignVersionError(PackageError):
-    """A version that somebody else registered: no digest pins its package."""
+    """A version that Beacon did not register, so that no digest pins its package."""
 
 
 def download_package(address: str, pin: Pin, models: Path) -> Package:
-    """Download the package of `pin` to `models`/NAME/VERSION, whole or not at all.
+    """Download the package of `pin` to `models`/NAME/VERSION, completely or not at all.
 
-    Raises `PackageError` when the registry lacks it or holds other bytes, and `RegistryUnavailableError` when it
+    Raises `PackageError` when the registry lacks it or has other bytes, and `RegistryUnavailableError` when it
     does not answer.
     """
     mlflow = Mlflow(address)
@@ -39,8 +47,7 @@ def download_package(address: str, pin: Pin, models: Path) -> Package:
     with draft_folder_of(folder) as draft:
         (draft / MANIFEST_FILE).write_bytes(content)
         for part, sha256 in files.items():
-            if Path(part).name != part:
-                raise PackageError(f"{part!r}: a package holds no folders")
+            check_file_name(part)
             (draft / part).write_bytes(_file(mlflow, known.run_id, part, sha256))
     return read_package(folder, pin.sha256)
 
@@ -54,9 +61,9 @@ def find_or_download(address: str, pin: Pin, models: Path) -> Package:
 
 
 def pinned_at(mlflow: Mlflow, name: str, alias: str) -> Pin | None:
-    """What an alias names, pinned by the digest that it was registered with; None where there is none.
+    """The version with this alias, pinned by the digest that it was registered with; None where there is none.
 
-    Raises `ForeignVersionError` for a version that is not Beacon's, and `RegistryUnavailableError` when
+    Raises `ForeignVersionError` for a version that Beacon did not register, and `RegistryUnavailableError` when
     MLflow does not answer.
     """
     found = mlflow.version_at(name, alias)
@@ -64,7 +71,7 @@ def pinned_at(mlflow: Mlflow, name: str, alias: str) -> Pin | None:
         return None
     if not found.sha256:
         raise ForeignVersionError(
-            f"version {found.number} of {name} is {alias} in MLflow, and not registered by Beacon (no tag sha256)"
+            f"version {found.number} of {name} is {alias} in MLflow, but Beacon did not register it (no tag sha256)"
         )
     return Pin(name, found.number, found.sha256)
 

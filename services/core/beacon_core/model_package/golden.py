@@ -1,4 +1,4 @@
-"""Sends a golden request of a package to a server, and compares the response with the package's own."""
+"""Sends a golden request of a package to a server, and compares the response with the package's answer."""
 
 import json
 import math
@@ -15,7 +15,10 @@ Answer = dict[str, Any]
 def post_features(
     url: str, features: Mapping[str, float], timeout: float, headers: Mapping[str, str] | None = None
 ) -> Answer:
-    """The response of a prediction route; its status and body where it is no prediction. Raises OSError without one."""
+    """POST the features to a prediction route and return its JSON, or `status` and `body` of an error.
+
+    `timeout` is in seconds. Raises OSError where there is no response.
+    """
     sent = {"Content-Type": "application/json", **(headers or {})}
     body = json.dumps({"features": features}).encode()
     request = urllib.request.Request(url, body, sent)  # noqa: S310 - the operator's address
@@ -26,7 +29,7 @@ def post_features(
         with error:
             return {"status": error.code, "body": error.read(1000).decode(errors="replace")}
     except ValueError as error:
-        return {"status": 200, "body": f"is no JSON: {error}"}
+        return {"status": 200, "body": f"is not JSON: {error}"}
     return found if isinstance(found, dict) else {"status": 200, "body": repr(found)[:1000]}
 
 
@@ -36,7 +39,7 @@ def golden_features(manifest: Manifest, golden: GoldenRequest) -> dict[str, floa
 
 
 def find_mismatch(answer: Answer, manifest: Manifest, golden: GoldenRequest) -> str:
-    """Why a response is not the package's; empty when it is."""
+    """How a response differs from the package's golden answer; empty when it does not."""
     model, value = answer.get("model"), answer.get("prediction")
     version = model.get("version") if isinstance(model, dict) else None
     if version != manifest.version:

@@ -1,4 +1,4 @@
-"""The model package: what retraining hands to inference, and the checks both sides hold it to.
+"""The model package: what retraining hands to inference, and the checks that both sides make.
 
 A package is a folder of `model.onnx`, `manifest.json`, `reference.profile` and `MODEL_CARD.md`. Its digest is the
 sha256 of manifest.json, which holds the sha256 of every other file, so one digest pins every byte.
@@ -19,7 +19,7 @@ MANIFEST_VERSION = 1
 
 
 class PackageError(ValueError):
-    """The package is damaged, foreign or does not fit; the message says which file and why."""
+    """The package is damaged, not the pinned one, or does not fit the product; the message names file and cause."""
 
     exit_status = REFUSED
 
@@ -29,7 +29,7 @@ class ManifestPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class FeatureFacts(ManifestPart, frozen=True):
-    """One matrix column: what training saw of it and what serving fills in for a missing value.
+    """One matrix column: its range and quantiles in training, and the value `fill` for a missing one.
 
     `quantiles` are the training values at 0.01, 0.05, 0.25, 0.5, 0.75, 0.95 and 0.99.
     """
@@ -80,7 +80,7 @@ class TrainingData(ManifestPart, frozen=True):
 
 
 class Manifest(ManifestPart, frozen=True):
-    """manifest.json, whole."""
+    """The content of manifest.json."""
 
     manifest_version: int
     product: str
@@ -142,9 +142,14 @@ def read_package(folder: Path, sha256: str) -> Package:
     return Package(folder=folder, manifest=manifest, model=contents[MODEL_FILE], sha256=sha256)
 
 
-def _read(folder: Path, name: str, wanted: str) -> bytes:
+def check_file_name(name: str) -> None:
+    """Refuse a name that leads out of the package's folder, or into another one; raises `PackageError`."""
     if Path(name).name != name or "\0" in name:
-        raise PackageError(f"{name!r}: a package holds no folders")
+        raise PackageError(f"{name!r}: a package must not contain folders")
+
+
+def _read(folder: Path, name: str, wanted: str) -> bytes:
+    check_file_name(name)
     try:
         content = (folder / name).read_bytes()
     except OSError as error:

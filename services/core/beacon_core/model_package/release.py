@@ -1,4 +1,4 @@
-"""The release file: which model version inference serves, pinned by digest, and which one answers in shadow.
+"""The release file: the model version that inference serves, pinned by digest, and the one that answers in shadow.
 
 Promotion writes it (a local file on a laptop, a mounted ConfigMap in a cluster); inference watches it.
 """
@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from beacon_core.domain.exit_statuses import REFUSED
-from beacon_core.domain.pins import NAME, Pin
+from beacon_core.domain.pins import Pin
 from beacon_core.platform.files import write_atomically
 
 
@@ -19,7 +19,7 @@ class ReleaseError(ValueError):
 
 
 class Release(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What serves (`model`) and what answers in shadow (`shadow`), if anything does."""
+    """The pin of the model in service, and of the one that answers in shadow, if there is one."""
 
     model: Pin
     shadow: Pin | None = None
@@ -34,14 +34,13 @@ def read_release(file: Path) -> Release:
     except msgspec.DecodeError as error:
         raise ReleaseError(f"{file}: {error}") from error
     for pin in (release.model, release.shadow):
-        # Name and version become folder names: nothing but letters, digits, - and _ may pass.
-        if pin is not None and not (NAME.fullmatch(pin.name) and NAME.fullmatch(pin.version)):
+        if pin is not None and not pin.has_valid_names:
             raise ReleaseError(f"{file}: {pin.name!r} version {pin.version!r} is not a valid name")
     return release
 
 
 def write_release(file: Path, release: Release) -> None:
-    """Replace the release file in one step, so that a reader sees the old or the new one and nothing between."""
+    """Replace the release file atomically: a reader sees the old one or the new one."""
     write_atomically(file, msgspec.json.encode(release))
 
 

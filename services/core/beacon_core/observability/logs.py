@@ -15,11 +15,11 @@ request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 trace_id: ContextVar[str | None] = ContextVar("trace_id", default=None)
 
 steps = logging.getLogger("beacon.steps")
-"""Where job and stages log that they ended, for machines; disabled where a person reads the lines of the job itself."""
+"""The log of ended jobs and stages, for machines; disabled where a job logs plain lines for a person."""
 
 
 class RequestContext(logging.Filter):
-    """Puts the ids of the request at hand on every record that does not carry its own."""
+    """Adds the current request's ids to every record that has none."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         for name, value in (("request_id", request_id.get()), ("trace_id", trace_id.get()), ("prediction_id", None)):
@@ -29,18 +29,18 @@ class RequestContext(logging.Filter):
 
 
 FIXED = frozenset({"level", "logger", "service", "version", "time", "request_id", "trace_id", "prediction_id"})
-"""Fields that hold nobody's text."""
+"""Fields that need no masking."""
 
 
 class JsonFormatter(MsgspecFormatter):
-    """A line for machines."""
+    """Formats a record as a JSON line, masked."""
 
     def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
         return {name: value if name in FIXED else mask_all(value) for name, value in log_data.items()}
 
 
 class PlainFormatter(logging.Formatter):
-    """A line for people: the message, and the level where something is wrong."""
+    """Formats a record as a plain line: the message, with its level from WARNING on."""
 
     def format(self, record: logging.LogRecord) -> str:
         text = mask(super().format(record))
@@ -62,19 +62,19 @@ def configure_logging(service: str, version: str, level: str) -> None:
     logging.root.handlers = [handler]
     logging.root.setLevel(level)
     logging.captureWarnings(True)
-    sys.excepthook = _tell_uncaught
-    threading.excepthook = lambda given: _tell_uncaught(given.exc_type, given.exc_value, given.exc_traceback)
+    sys.excepthook = _log_uncaught
+    threading.excepthook = lambda given: _log_uncaught(given.exc_type, given.exc_value, given.exc_traceback)
 
 
-def _tell_uncaught(kind: type[BaseException], error: BaseException | None, stack: TracebackType | None) -> None:
-    """What nobody caught is a record, too: Python's own output would go past the mask."""
+def _log_uncaught(kind: type[BaseException], error: BaseException | None, stack: TracebackType | None) -> None:
+    """Log an uncaught exception: Python's own output would not be masked."""
     if error is None or issubclass(kind, SystemExit | KeyboardInterrupt):
         return
     logging.getLogger("beacon").critical("unexpected error", exc_info=(kind, error, stack))
 
 
 def configure_job_logging(job: str, version: str, level: str, log_format: str = "auto") -> None:
-    """The same for a job, whose libraries log from WARNING on; or plain lines, see `Settings.log_format`."""
+    """Configure the logs of a job: libraries log from WARNING on; for plain lines see `Settings.log_format`."""
     configure_logging(job, version, level)
     least = logging.getLevelNamesMapping()[level]
     logging.root.setLevel(max(least, logging.WARNING))
@@ -85,8 +85,8 @@ def configure_job_logging(job: str, version: str, level: str, log_format: str = 
 
 
 def relay(line: bytes, logger: logging.Logger) -> None:
-    """Write a line of a process that this one started: one in Beacon's shape as it is, any other as a record."""
-    if line.startswith(b'{"'):  # in Beacon's shape, and masked by whoever wrote it
+    """Write a child process's log line: one in Beacon's JSON shape unchanged, any other as a record."""
+    if line.startswith(b'{"'):  # in Beacon's shape, and masked by the child
         sys.stderr.buffer.write(line)
         sys.stderr.buffer.flush()
     elif steps.disabled:

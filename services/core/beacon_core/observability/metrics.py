@@ -9,7 +9,7 @@ import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics import MetricWrapperBase
 
-# Seconds; 0.05 to 0.25 bracket the latency promise of 200 ms, the finer ones show what an answer really takes.
+# Seconds; 0.05 to 0.25 bracket the latency objective of 200 ms, the finer ones show typical latencies.
 LATENCY_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.25, 0.5, 1.0, 2.5, 5.0)
 STAGE_BUCKETS = (0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.2, 1.0)
 AGE_BUCKETS = (60.0, 600.0, 3600.0, 21600.0, 86400.0, 604800.0, 2592000.0, 31536000.0)
@@ -43,7 +43,7 @@ STAGE_SECONDS = Metric(
 MODEL_LATENCY = Metric(
     "model_inference_latency_seconds",
     "histogram",
-    "Time of one run of the model, which requests that came together share.",
+    "Time of one run of the model, which concurrent requests share.",
     (),
     STAGE_BUCKETS,
 )
@@ -73,16 +73,16 @@ MODEL_INFO = Metric(
 MODEL_EXPECTED_ERROR = Metric(
     "beacon_model_expected_error", "gauge", "Mean absolute error that the serving model's training expects."
 )
-MODEL_SWAPS = Metric("beacon_model_swaps_total", "counter", "Tries to take a new model into service.", ("outcome",))
+MODEL_SWAPS = Metric("beacon_model_swaps_total", "counter", "Attempts to take a new model into service.", ("outcome",))
 MODEL_TRAINED = Metric("beacon_model_trained_timestamp_seconds", "gauge", "When the serving model was trained.")
 
-PEAK_MEMORY = Metric("beacon_peak_memory_bytes", "gauge", "Most resident memory that the process ever had.")
+PEAK_MEMORY = Metric("beacon_peak_memory_bytes", "gauge", "Peak resident memory of the process.")
 
 SPOOL_RECORDS = Metric("beacon_prediction_log_spool_records", "gauge", "Records in the spool, not yet in the database.")
 LOG_DROPPED = Metric("beacon_prediction_log_dropped_total", "counter", "Records lost, spool full or unwritable.")
 LOG_SHIPPED = Metric("beacon_prediction_log_shipped_total", "counter", "Records committed to the database.")
 LOG_QUARANTINED = Metric("beacon_prediction_log_quarantined_total", "counter", "Spool lines that do not parse.")
-LOG_SHIP_FAILURES = Metric("beacon_prediction_log_ship_failures_total", "counter", "Failed tries to ship a batch.")
+LOG_SHIP_FAILURES = Metric("beacon_prediction_log_ship_failures_total", "counter", "Failed attempts to ship a batch.")
 
 FEATURE_LOOKUPS = Metric("beacon_feature_lookups_total", "counter", "Feature values looked up.", ("status",))
 FEATURE_AGE = Metric("beacon_feature_age_seconds", "histogram", "Age of the values served.", (), AGE_BUCKETS)
@@ -105,28 +105,28 @@ FIGURE = ("metric", "window", "segment")
 MODEL_ERROR = Metric("beacon_model_error", "gauge", "Realised figures of the model, where actuals are known.", FIGURE)
 MODEL_ERROR_ROWS = Metric("beacon_model_error_rows", "gauge", "Rows behind a realised figure.", FIGURE)
 JOB_LAST_SUCCESS = Metric(
-    "beacon_job_last_success_timestamp_seconds", "gauge", "When a job last got through a stage.", ("job",)
+    "beacon_job_last_success_timestamp_seconds", "gauge", "When a stage of a job last succeeded.", ("job",)
 )
 JOB_DURATION = Metric("beacon_job_duration_seconds", "gauge", "How long a job's newest run took.", ("job",))
-JOB_PERIOD = Metric("beacon_job_period_seconds", "gauge", "How often a job is to succeed.", ("job",))
+JOB_PERIOD = Metric("beacon_job_period_seconds", "gauge", "How often a job should succeed.", ("job",))
 JOB_ROWS = Metric("beacon_job_rows", "gauge", "Rows that a job's newest run worked on.", ("job",))
-JOB_RUNS = Metric("beacon_job_runs_total", "counter", "Ended runs of a job, its stages counted, too.", ("job",))
+JOB_RUNS = Metric("beacon_job_runs_total", "counter", "Ended runs of a job, including its stages.", ("job",))
 JOB_FAILURES = Metric("beacon_job_failures_total", "counter", "Failed runs of a job.", ("job",))
 JOB_STAGE = Metric("beacon_job_stage_seconds", "gauge", "How long a job's stage last took.", ("job", "stage"))
-RETRAIN_REQUESTS = Metric("beacon_retrain_requests", "gauge", "Requests to retrain, by how they stand.", ("state",))
+RETRAIN_REQUESTS = Metric("beacon_retrain_requests", "gauge", "Requests to retrain, by state.", ("state",))
 GATE_VERDICT = Metric("beacon_gate_verdict", "gauge", "1 where the newest verdict's check passed.", ("check",))
 GATE_OUTCOME = Metric("beacon_gate_outcome", "gauge", "1 for the newest verdict's outcome.", ("outcome",))
-PROMOTIONS = Metric("beacon_promotion_total", "counter", "Runs of the promotion, by how they ended.", ("outcome",))
+PROMOTIONS = Metric("beacon_promotion_total", "counter", "Runs of the promotion, by outcome.", ("outcome",))
 PROMOTION_LAST = Metric(
-    "beacon_promotion_last_timestamp_seconds", "gauge", "When the newest run of that end ended.", ("outcome",)
+    "beacon_promotion_last_timestamp_seconds", "gauge", "When the newest run with this outcome ended.", ("outcome",)
 )
-ACTUAL_LAST = Metric("beacon_actual_last_timestamp_seconds", "gauge", "When the newest actual came.")
+ACTUAL_LAST = Metric("beacon_actual_last_timestamp_seconds", "gauge", "When the newest actual arrived.")
 STORE_UP = Metric("beacon_store_up", "gauge", "1 while the store answers the console.")
 
-PROBE_SUCCESS = Metric("probe_success", "gauge", "1 where the prober's question was answered rightly.")
-PROBE_SECONDS = Metric("probe_duration_seconds", "gauge", "Time until the prober's question was answered.")
+PROBE_SUCCESS = Metric("probe_success", "gauge", "1 where the prober's request was answered correctly.")
+PROBE_SECONDS = Metric("probe_duration_seconds", "gauge", "Time until the prober's request was answered.")
 PROBE_COMPARED = Metric(
-    "beacon_probe_compared", "gauge", "1 where the prober held a golden answer against the answer; 0: it has none yet."
+    "beacon_probe_compared", "gauge", "1 where the prober compared the answer with a golden one; 0: it has none yet."
 )
 
 MetricT = TypeVar("MetricT", bound=MetricWrapperBase)
@@ -134,17 +134,17 @@ ALL: tuple[Metric, ...] = tuple(value for value in list(globals().values()) if i
 
 
 def counter(metric: Metric, registry: CollectorRegistry) -> Counter:
-    """The counter, registered."""
+    """Register and return the counter; raises TypeError for a metric of another kind."""
     return _create(Counter, metric, registry)
 
 
 def gauge(metric: Metric, registry: CollectorRegistry) -> Gauge:
-    """The gauge, registered."""
+    """Register and return the gauge; raises TypeError for a metric of another kind."""
     return _create(Gauge, metric, registry)
 
 
 def histogram(metric: Metric, registry: CollectorRegistry, buckets: tuple[float, ...] = ()) -> Histogram:
-    """The histogram, registered; `buckets` where they are known only at run time."""
+    """Register and return the histogram; `buckets` are given where they are known only at run time."""
     bounds = buckets or metric.buckets
     return Histogram(metric.name, metric.help, metric.labels, registry=registry, buckets=bounds)
 

@@ -19,11 +19,11 @@ from beacon_core.observability.trace_context import Trace
 from beacon_core.observability.trace_settings import CONSOLE, TraceSettings
 
 UNNAMED = "unknown_service"
-"""The beginning of what OpenTelemetry calls a service that nobody named."""
+"""The prefix of OpenTelemetry's default name for a service."""
 
 
 class TraceIdGenerator(RandomIdGenerator):
-    """Random ids, but for the trace id that was set for the next trace (0: none): it is the id of the logs."""
+    """Random ids, except for `next_trace` (0: none): the next trace gets this id, which the logs have too."""
 
     def __init__(self) -> None:
         self.next_trace = 0
@@ -34,7 +34,7 @@ class TraceIdGenerator(RandomIdGenerator):
 
 
 class Tracer:
-    """Makes this process's spans and sends them in the background. Not for several threads."""
+    """Makes this process's spans and sends them in the background. Not thread-safe."""
 
     def __init__(self, service: str, version: str, settings: TraceSettings) -> None:
         self._ids = TraceIdGenerator()
@@ -46,7 +46,7 @@ class Tracer:
         self._scope = InstrumentationScope("beacon")
 
     def begin(self, name: str, trace: Trace, kind: otel.SpanKind) -> otel.Span:
-        """Start the first span of this process, within the caller's trace or as the beginning of its own."""
+        """Start the first span of this process, in the caller's trace or as the root of a new one."""
         context = Context()
         if trace.parent_id:
             flags = otel.TraceFlags(trace.flags)
@@ -61,7 +61,7 @@ class Tracer:
     def add(self, parent: otel.Span, name: str, begin: int, end: int, call_id: int = 0, **attributes: str) -> None:
         """Send a span that is over, from `begin` to `end` in nanoseconds; `call_id` makes it a call of that span id.
 
-        Made as the exporter reads it, not started and ended: that costs more (decision 15).
+        It is built as the exporter reads it: starting and ending a span costs more (decision 15).
         """
         above = parent.get_span_context()
         ids = above.trace_id, call_id or self._ids.generate_span_id()
@@ -87,7 +87,7 @@ class Tracer:
 
 @contextlib.contextmanager
 def recording_failures(span: otel.Span) -> Iterator[None]:
-    """Note on the span what ends the block, as OpenTelemetry does by itself, but masked and without values."""
+    """Record on the span the exception that ends the block, as OpenTelemetry does, but masked and without values."""
     try:
         yield
     except Exception as error:
@@ -105,7 +105,7 @@ def recording_failures(span: otel.Span) -> Iterator[None]:
 
 
 def _resource(service: str, version: str) -> Resource:
-    """OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES, and our names where they are not set."""
+    """OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES, with Beacon's defaults where they are not set."""
     found = Resource.create()
     name = str(found.attributes[SERVICE_NAME]).strip()
     own = {SERVICE_NAME: name if name and not name.startswith(UNNAMED) else f"beacon-{service}"}
@@ -124,7 +124,7 @@ def _sampler(settings: TraceSettings) -> sampling.Sampler:
 
 def _exporter(name: str, settings: TraceSettings) -> SpanExporter:
     if name == CONSOLE:
-        # Beside the logs, one line per span: a job's standard output is for who reads its answer.
+        # To stderr, one line per span, like the logs: a job's standard output is for its result.
         return ConsoleSpanExporter(out=sys.stderr, formatter=_line)
     return OTLPSpanExporter(timeout=settings.timeout_seconds)
 
@@ -134,6 +134,6 @@ def _line(span: ReadableSpan) -> str:
 
 
 def trace_of(span: otel.Span) -> Trace:
-    """The span as the parent of what comes of it."""
+    """The trace context of a span, as the parent of further spans."""
     context = span.get_span_context()
     return Trace(f"{context.trace_id:032x}", f"{context.span_id:016x}", int(context.trace_flags))

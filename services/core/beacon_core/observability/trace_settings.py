@@ -1,7 +1,7 @@
-"""OpenTelemetry's variables as Beacon takes them (docs/reference/traces.md), read without its SDK.
+"""OpenTelemetry's variables as Beacon reads them (docs/reference/traces.md), without its SDK.
 
-What is not supported becomes a line of `problems`, and nothing ends: no telemetry is worth a prediction. A value that
-may hold a credential is never quoted.
+A value that is not supported becomes a line of `problems` and never an error: telemetry must not stop predictions. A
+value that may contain a credential is never quoted.
 """
 
 import math
@@ -30,14 +30,14 @@ Report = Callable[[str], object]
 
 
 class TraceSettings(msgspec.Struct, frozen=True):
-    """How spans are made: where they go (nowhere: none is made), how long an export may take, which are kept."""
+    """How spans are made: their exporters (none: no spans), the timeout of an export, and the sampling."""
 
     exporters: tuple[str, ...]
     timeout_seconds: float
     sampler: str
     ratio: float
     problems: tuple[str, ...]
-    """What was asked for and is not done, a line each."""
+    """The settings that are not supported, one line each."""
 
 
 def is_traced(environment: Environment = os.environ) -> bool:
@@ -46,13 +46,13 @@ def is_traced(environment: Environment = os.environ) -> bool:
 
 
 def propagates(environment: Environment = os.environ) -> bool:
-    """Whether a caller's trace is continued and passed on. Asked with each request that brings or makes one."""
+    """Whether a caller's trace is continued and passed on. Called for each request."""
     given = environment.get("OTEL_PROPAGATORS")
     return not given or TRACE_CONTEXT in (names := _names(given)) or not names
 
 
 def read_trace_settings(environment: Environment = os.environ) -> TraceSettings:
-    """Everything in force, with what is not."""
+    """Read the settings of traces, and list those that are not supported."""
     problems: list[str] = []
     report = problems.append
     exporters = _exporters(environment, report)
@@ -63,7 +63,7 @@ def read_trace_settings(environment: Environment = os.environ) -> TraceSettings:
 
 
 def _quiet(_problem: str) -> None:
-    """Report nothing: for callers that only ask whether spans are made."""
+    """Report nothing: for callers that only need to know whether spans are made."""
 
 
 def _names(text: str) -> list[str]:
@@ -75,7 +75,7 @@ def _exporters(environment: Environment, report: Report) -> tuple[str, ...]:
     if disabled == "true":
         return ()
     if disabled not in {"", "false"}:
-        report(f"OTEL_SDK_DISABLED: {disabled!r} is neither true nor false, and switches nothing off")
+        report(f"OTEL_SDK_DISABLED: {disabled!r} is neither true nor false, and is ignored")
     name, address = _first(environment, "ENDPOINT")
     names = _names(environment.get("OTEL_TRACES_EXPORTER", ""))
     if not names:
@@ -85,7 +85,7 @@ def _exporters(environment: Environment, report: Report) -> tuple[str, ...]:
         report(f"OTEL_TRACES_EXPORTER: {unknown!r} is not supported and gets no traces; use otlp, console or none")
     if NONE in names:
         if len(names) > 1:
-            report("OTEL_TRACES_EXPORTER: 'none' beside others means none")
+            report("OTEL_TRACES_EXPORTER: 'none' among others means none")
         return ()
     if OTLP in names:
         for problem in _otlp_problems(environment, name, address):
@@ -120,7 +120,7 @@ def _is_header(text: str) -> bool:
 
 
 def _first(environment: Environment, part: str) -> tuple[str, str]:
-    """The variable of the traces, else that of all signals, and its value."""
+    """Name and value of the variable for traces, else of the one for all signals."""
     name, other = f"OTEL_EXPORTER_OTLP_TRACES_{part}", f"OTEL_EXPORTER_OTLP_{part}"
     return (name, environment[name]) if environment.get(name) else (other, environment.get(other, ""))
 
@@ -129,21 +129,21 @@ def _check_propagators(environment: Environment, report: Report) -> None:
     names = _names(environment.get("OTEL_PROPAGATORS", ""))
     others = [name for name in names if name not in {TRACE_CONTEXT, NONE}]
     if others:
-        rest = f"{TRACE_CONTEXT} holds" if propagates(environment) else "no trace is continued or passed on"
+        rest = f"{TRACE_CONTEXT} is used" if propagates(environment) else "no trace is continued or passed on"
         report(f"OTEL_PROPAGATORS: {', '.join(map(repr, others))} not supported, only {TRACE_CONTEXT} is; {rest}")
 
 
 def _sampler(environment: Environment, report: Report) -> tuple[str, float]:
     sampler = environment.get("OTEL_TRACES_SAMPLER", "").strip().lower() or USUAL_SAMPLER
     if sampler not in SAMPLERS:
-        report(f"OTEL_TRACES_SAMPLER: {sampler!r} is not supported; {USUAL_SAMPLER} holds. Use {', '.join(SAMPLERS)}")
+        report(f"OTEL_TRACES_SAMPLER: {sampler!r} is not supported; {USUAL_SAMPLER} is used. Use {', '.join(SAMPLERS)}")
         return USUAL_SAMPLER, 1.0
     text = environment.get("OTEL_TRACES_SAMPLER_ARG", "").strip()
     if sampler not in RATIO_SAMPLERS or not text:
         return sampler, 1.0
     ratio = _number(text)
     if not 0 <= ratio <= 1:
-        report(f"OTEL_TRACES_SAMPLER_ARG: {text!r} is no share from 0 to 1; all is kept")
+        report(f"OTEL_TRACES_SAMPLER_ARG: {text!r} is not a share from 0 to 1; all traces are kept")
         return sampler, 1.0
     return sampler, ratio
 
@@ -155,7 +155,7 @@ def _timeout(environment: Environment, report: Report) -> float:
     seconds = _number(text)
     if not 0 < seconds <= MOST_SECONDS:
         # OpenTelemetry for Python counts seconds where others count milliseconds.
-        report(f"{name}: {text!r} is no number of seconds up to {MOST_SECONDS:.0f}; {USUAL_SECONDS:.0f} hold")
+        report(f"{name}: {text!r} is not a number of seconds up to {MOST_SECONDS:.0f}; {USUAL_SECONDS:.0f} are used")
         return USUAL_SECONDS
     return seconds
 

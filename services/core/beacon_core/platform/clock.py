@@ -1,7 +1,7 @@
-"""The time, as every service and job takes it: the machine's, plus a shift of a simulation (docs/tutorials/demo.md).
+"""The clock of every service and job: the machine's, plus the shift of a simulation (docs/tutorials/demo.md).
 
-The shift is a number of seconds in `BEACON_HOME`/clock. Only what is recorded or compared with records is read here;
-durations, timeouts and the time of log lines are the machine's.
+The shift is a number of seconds in `BEACON_HOME`/clock. Times that are recorded, or compared with records, come from
+here; durations, timeouts and the times of log lines are the machine's.
 """
 
 import math
@@ -14,29 +14,29 @@ from beacon_core.platform import locations
 from beacon_core.platform.files import write_atomically
 from beacon_core.platform.settings import PREFIX, Settings
 
-LOOK_SECONDS = 1.0
-"""How often the file is looked at: a prediction must not wait for it."""
+POLL_SECONDS = 1.0
+"""How often the file is checked: a prediction must not wait for it."""
 
 
 class _Shift:
-    """The shift in force, read anew when the file has changed."""
+    """The current shift, read again when the file has changed."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
-        self._looked = -math.inf
+        self._polled_at = -math.inf
         self._seen: tuple[str, int] | None = None
 
     def read(self) -> float:
         moment = time.monotonic()
-        if moment - self._looked >= LOOK_SECONDS:
-            self._looked = moment
-            self._look()
+        if moment - self._polled_at >= POLL_SECONDS:
+            self._polled_at = moment
+            self._poll()
         return self.seconds
 
-    def forget(self) -> None:
-        self._looked = -math.inf
+    def expire(self) -> None:
+        self._polled_at = -math.inf
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         given = os.environ.get(f"{PREFIX}HOME")
         file = (locations.absolute(given) if given else Settings().home) / "clock"
         try:
@@ -67,14 +67,14 @@ def shift() -> timedelta:
 
 
 def set_shift(home: Path, ahead: timedelta) -> None:
-    """Shift the time of everything that has `home` as its BEACON_HOME; the others see it within `LOOK_SECONDS`."""
-    # A simulation that writes it often is played anew after a power failure.
+    """Shift the time of everything that has `home` as its BEACON_HOME; the others see it within `POLL_SECONDS`."""
+    # Not durable: after a power failure a simulation starts again.
     write_atomically(home / "clock", str(ahead.total_seconds()).encode(), durable=False)
-    _shift.forget()
+    _shift.expire()
 
 
 def _seconds_in(file: Path) -> float:
-    # A damaged file must not end a prediction: the machine's time is then the best there is.
+    # A damaged file must not fail a prediction: the machine's time is used instead.
     try:
         seconds = float(file.read_text(encoding="ascii"))
     except (OSError, ValueError):

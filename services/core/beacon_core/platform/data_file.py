@@ -1,10 +1,10 @@
-"""The data file of a product: CSV text to columns of exact numbers, or a refusal that names the column and the rule.
+"""The data file of a product: CSV text to columns of exact numbers, or an error that names the column and the rule.
 
-Everything that reads the table reads it here: retraining, its checks, what `make run` prints, the demo, the benchmarks.
-First the file's form (encoding, delimiter, header, whole rows), then each cell. Columns may come in any order; excluded
-ones may be there, and nobody looks at their cells. No library is needed, so that every environment has the reader.
+Everything that reads the table uses this module: retraining, its checks, `make run`, the demo, the benchmarks. It
+checks the file's form first (encoding, delimiter, header, whole rows), then each cell. Columns may have any order; the
+cells of excluded columns are not read. It needs no library, so that every environment can use it.
 
-Blank lines are no rows. A row is counted from 1: its number is the entity's key.
+Blank lines are not rows. A row is counted from 1: its number is the entity's key.
 """
 
 import csv
@@ -58,7 +58,7 @@ class DataError(ValueError):
 def read_columns(file: Path, product: Product, *, rows: int | None = None) -> Columns:
     """The features in the product's order, then the target; NaN where a value is missing. Raises `DataError`.
 
-    With `rows`, the form of the whole file is looked at, and the cells of its first rows only.
+    With `rows`, the form of the whole file is checked, but only the cells of its first `rows` rows.
     """
     columns = _columns(product)
     for block in _blocks(file, product):
@@ -71,7 +71,7 @@ def read_columns(file: Path, product: Product, *, rows: int | None = None) -> Co
 
 
 def read_rows(file: Path, product: Product) -> Iterator[dict[str, float]]:
-    """The same, row by row: a file is read and checked as far as rows are asked for."""
+    """The same values, row by row; the file is read and checked only as far as the caller iterates."""
     names = (*product.feature_names, product.target.name)
     columns = _columns(product)
     for block in _blocks(file, product):
@@ -84,7 +84,7 @@ def read_rows(file: Path, product: Product) -> Iterator[dict[str, float]]:
 
 
 def examples(found: Iterable[tuple[int, ValueT]], count: int) -> str:
-    """Offending values with the numbers of their rows: the first few of `count`."""
+    """List the first offending values with the numbers of their rows, and how many more of `count` there are."""
     shown = ", ".join(f"{_shown(value)} in row {row}" for row, value in islice(found, SHOWN))
     return shown + (f" and {count - SHOWN} more" if count > SHOWN else "")
 
@@ -101,9 +101,9 @@ class _Column:
         self._count = 0
 
     def add(self, cells: tuple[str, ...]) -> None:
-        """Read some cells more."""
+        """Read the next cells."""
         values = read_numbers(cells)
-        # A mark of a missing value may itself be a number, as -999.
+        # The marker of a missing value may itself be a number, such as -999.
         if values is None or not self._missing.isdisjoint(cells) or not self._hold(values):
             first = len(self.values) + 1
             values = [self._read(row, cell.strip()) for row, cell in enumerate(cells, first)]
@@ -195,7 +195,7 @@ def _rows(file: str, records: Iterator[list[str]], width: int, product: Product)
             empty = empty or count + 1
             continue
         if empty:  # at the end of a file a spreadsheet leaves such lines; here a row was emptied, and keys would shift
-            raise DataError(file, f"(row {empty})", "holds nothing but commas; remove the line")
+            raise DataError(file, f"(row {empty})", "contains only commas; remove the line")
         count += 1
         if len(record) != width:
             cut = "" if any(True for _ in records) else ", cut off at the end"
@@ -226,7 +226,7 @@ def _records(file: Path) -> Iterator[list[str]]:
 def _lines(file: str, text: Iterable[str]) -> Iterator[str]:
     for number, line in enumerate(text, 1):
         if "\0" in line:
-            raise DataError(file, FILE, f"holds zero bytes, in line {number}: must be CSV text in UTF-8")
+            raise DataError(file, FILE, f"contains NUL bytes, in line {number}: must be CSV text in UTF-8")
         if not line.isascii() and (wrong := NOT_UTF8.search(line)):
             byte = ord(wrong[0]) - 0xDC00
             raise DataError(file, FILE, f"must be CSV text in UTF-8, has the byte 0x{byte:02x} in line {number}")

@@ -1,6 +1,6 @@
-"""Paths as other programs want them: the one home of "path to SQLite URL" and "path to file URI".
+"""Conversions from paths to SQLite URLs and file URIs.
 
-A path may hold `?`, `#` and `%`, which mean something else in a URL.
+A path may contain `?`, `#` and `%`, which have a meaning of their own in a URL.
 """
 
 from pathlib import Path
@@ -9,12 +9,12 @@ from urllib.parse import quote
 
 def sqlite_url(file: Path) -> str:
     """SQLAlchemy's URL of a SQLite file."""
-    # As SQLAlchemy's URL.create writes it; importing that takes longer than most that reads the settings.
+    # As SQLAlchemy's URL.create writes it, without the time that its import takes.
     return f"sqlite:///{quote(str(file), safe=' +/')}"
 
 
 def sqlite_file(url: str) -> Path | None:
-    """The file of a SQLite URL; None where SQLite itself makes of it what it likes, and for another database."""
+    """The file of a SQLite URL; None for a database in memory, a `file:` URI and another database."""
     from sqlalchemy import make_url  # noqa: PLC0415 - see above
 
     parts = make_url(url)
@@ -31,5 +31,5 @@ def at_file(url: str, file: Path) -> str:
 
 
 def file_uri(path: Path) -> str:
-    """The file URI of a path, which may be relative to the folder at hand."""
+    """The file URI of a path, which may be relative to the working directory."""
     return path.absolute().as_uri()

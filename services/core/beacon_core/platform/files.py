@@ -1,7 +1,7 @@
-"""Write a file or a folder whole: a reader finds the old one or the new one, and never half of one.
+"""Atomic writes of files and folders: a reader finds the old one or the new one, never half of one.
 
-What is written lies beside its place until it is whole. A run that fails removes it; what a killed one left goes with
-the next write to the same place.
+The content is written to a draft beside its place. A write that fails removes its draft; the draft of a killed process
+is removed by the next write to the same place.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ def write_atomically(file: Path, content: bytes, *, durable: bool = True) -> Non
 
 @contextlib.contextmanager
 def draft_of(file: Path, *, durable: bool = True) -> Iterator[Path]:
-    """A file to write; it takes the place of `file` in one step after the block, and is gone when that fails."""
+    """Yield a draft file that replaces `file` in one step after the block; it is removed if the block fails."""
     file.parent.mkdir(parents=True, exist_ok=True)
     _remove_drafts_of_the_dead(file)
     # Two processes may write the same file at once: each has a draft of its own.
@@ -39,8 +39,8 @@ def draft_of(file: Path, *, durable: bool = True) -> Iterator[Path]:
 def replace(draft: Path, file: Path, *, durable: bool = True) -> None:
     """Put `draft` in the place of `file`, in one step.
 
-    `durable`: both the content and the name are on the disk when this returns, so that they outlive a power failure.
-    That costs milliseconds, and is left out where a request waits or where the file can be made again.
+    `durable`: both the content and the name are on the disk when this returns, so that they survive a power failure.
+    That costs milliseconds: leave it out where a request waits or where the file can be written again.
     """
     if durable:
         _sync(draft)
@@ -51,9 +51,9 @@ def replace(draft: Path, file: Path, *, durable: bool = True) -> None:
 
 @contextlib.contextmanager
 def draft_folder_of(folder: Path) -> Iterator[Path]:
-    """A folder to fill; it takes the place of `folder` after the block, and is gone when that fails."""
+    """Yield a draft folder that replaces `folder` after the block; it is removed if the block fails."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    # The temporary folder is open to its owner only, the one in it to whom the umask says.
+    # The temporary folder is private to its owner; the folder inside it has the mode of the umask.
     with tempfile.TemporaryDirectory(prefix=f"{DRAFT}-", dir=folder.parent) as beside:
         draft = Path(beside) / folder.name
         draft.mkdir()

@@ -1,4 +1,4 @@
-"""What settings of HTTP may hold: CORS origins, and the path below which a proxy shows a service.
+"""Checks of HTTP settings: CORS origins, and the path below which a proxy serves a service.
 
 Each function raises `ValueError` with the rule.
 """
@@ -13,23 +13,25 @@ PATH = re.compile(r"(?:/[A-Za-z0-9_~.-]+)+")
 
 
 def origins(text: str) -> tuple[str, ...]:
-    """Origins as browsers send them, parted by commas; or `*` alone, for every one."""
+    """Origins as browsers send them, separated by commas; or `*` alone, for all origins."""
     given = [each.strip().lower() for each in text.split(",") if each.strip()]
     if ANY in given and len(given) > 1:
-        raise ValueError("* stands for every origin, and so alone")
+        raise ValueError("* allows every origin, so it must be the only entry")
     return tuple(each if each == ANY else _origin(each) for each in given)
 
 
 def _origin(text: str) -> str:
     parts = ORIGIN.fullmatch(text)
     if parts is None or int(parts[3] or 0) > 65535:
-        raise ValueError(f"{text[:64]!r} is no origin: write https://HOST or https://HOST:PORT, without a path, or *")
+        raise ValueError(
+            f"{text[:64]!r} is not an origin: write https://HOST or https://HOST:PORT, without a path, or *"
+        )
     scheme, host, port = parts.groups()
     return f"{scheme}://{host}" if port in {None, USUAL_PORTS[scheme]} else f"{scheme}://{host}:{port}"
 
 
 def forwarded_prefix(header: bytes) -> str:
-    """The path that proxies took off, as they say in X-Forwarded-Prefix, the outer one first; empty if it is none."""
+    """The path that proxies stripped, from X-Forwarded-Prefix, the outer proxy first; empty if it is invalid."""
     try:
         return "".join(path_prefix(part) for part in header.decode("latin-1").split(","))
     except ValueError:
@@ -37,8 +39,8 @@ def forwarded_prefix(header: bytes) -> str:
 
 
 def path_prefix(text: str) -> str:
-    """A path such as /beacon, as it begins in an address; empty for / alone."""
+    """A path prefix such as /beacon, without a slash at its end; empty for / alone."""
     path = text.strip().rstrip("/")
     if path and (PATH.fullmatch(path) is None or {".", ".."} & set(path.split("/"))):
-        raise ValueError(f"{text[:64]!r} is no path such as /beacon: letters, digits and _~.- between slashes")
+        raise ValueError(f"{text[:64]!r} is not a path such as /beacon: letters, digits and _~.- between slashes")
     return path

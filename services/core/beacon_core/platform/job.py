@@ -1,4 +1,4 @@
-"""A job as a process: its logs, its trace, and how it ended; and a command that a person calls.
+"""Runs a job or a command as a process: its logs, its trace and its exit status.
 
     if __name__ == "__main__":
         sys.exit(run_job("drift", main))
@@ -37,11 +37,11 @@ EXIT_STATUS_OF = {
     "sqlite3.Error": REFUSED,
     "google.protobuf.message.DecodeError": REFUSED,
 }
-"""What the errors of libraries ask for, by name, so that no job loads a library for its errors alone."""
+"""The exit statuses of libraries' errors, by name, so that no job imports a library only for its errors."""
 
 
 def run_job(name: str, main: Callable[[], int]) -> int:
-    """Run `main` once; its exit status. What it does not catch becomes one line with the stack, and status 1."""
+    """Run `main` once and return its exit status. An uncaught error is logged with its stack, and the status is 1."""
     began = time.monotonic()
     trace = incoming_trace()
     logs.trace_id.set(trace.trace_id)
@@ -62,7 +62,7 @@ def run_job(name: str, main: Callable[[], int]) -> int:
 
 
 def run_command(name: str, main: Callable[[Settings], int]) -> int:
-    """Run what a person calls; its exit status. A failure is one line on stderr, a mistake of ours its stack."""
+    """Run a command and return its exit status. An expected error is one line on stderr, a bug its stack."""
     logs.configure_logging(name, Settings().build_version, "WARNING")
     try:
         clean_credentials()
@@ -76,7 +76,7 @@ def run_command(name: str, main: Callable[[Settings], int]) -> int:
 
 
 def status_of(error: BaseException) -> int | None:
-    """The exit status that an error asks for; None for one that is a mistake of ours."""
+    """The exit status for an error; None for an unexpected one, which is a bug."""
     if (own := getattr(error, "exit_status", None)) is not None:
         return int(own)
     names = (f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__)
@@ -84,13 +84,13 @@ def status_of(error: BaseException) -> int | None:
 
 
 def map_errors(refused: str, again: str, busy: str = "", *, level: int = logging.ERROR) -> Callable[[Main], Main]:
-    """Let a job end with the status that its error asks for, in one line, and not in a stack.
+    """Map the errors of a job to its exit status, each logged in one line without a stack.
 
-    The line begins with `refused`, with `again` (at `level`) where trying again may help, and with `busy` where another
-    run is at work. A mistake of ours is left to `run_job`.
+    The line begins with `refused`, with `again` (at `level`) where a retry may help, and with `busy` where another run
+    holds the lock. `run_job` handles unexpected errors.
     """
 
-    def of(main: Main) -> Main:
+    def decorate(main: Main) -> Main:
         @wraps(main)
         def run() -> int:
             try:
@@ -107,7 +107,7 @@ def map_errors(refused: str, again: str, busy: str = "", *, level: int = logging
 
         return run
 
-    return of
+    return decorate
 
 
 def report_error(name: str, error: BaseException) -> None:
@@ -116,13 +116,13 @@ def report_error(name: str, error: BaseException) -> None:
 
 
 def incoming_trace(environment: Mapping[str, str] = os.environ) -> Trace:
-    """The trace of whoever started this process, by OpenTelemetry's TRACEPARENT; else a new one."""
+    """The trace of the parent process, from OpenTelemetry's variable TRACEPARENT; else a new one."""
     given = {name: environment.get(name.upper(), "") for name in ("traceparent", "tracestate")}
     return read_trace([(name.encode(), text.encode("latin-1", "replace")) for name, text in given.items() if text])
 
 
 def trace_environment() -> dict[str, str]:
-    """The variables by which a process that this one starts belongs to the same trace, below the span at hand."""
+    """The variables by which a child process joins this trace, below the current span."""
     trace = Trace(logs.trace_id.get() or new_id())
     if is_traced():
         from opentelemetry.trace import get_current_span  # noqa: PLC0415 - only where spans are made

@@ -1,7 +1,7 @@
-"""The Kubernetes API by the official client, asked as a pod's own service account.
+"""The Kubernetes API by the official client, as a pod's own service account.
 
-Importing this loads the client, which takes a second and 80 MB: who may run elsewhere asks `pod.is_pod` first.
-Answers are the API's own JSON and not the client's models, which drop each field that their release does not know.
+Importing this loads the client, which takes a second and 80 MB: code that may run elsewhere checks `pod.is_pod` first.
+Answers are the API's own JSON, not the client's models, which drop the fields that their release does not know.
 """
 
 import json
@@ -22,12 +22,12 @@ from beacon_core.domain.masking import mask, message_with_type
 from beacon_core.platform.pod import ACCOUNT
 
 TIMEOUT_SECONDS = 10
-"""An int: the client takes a float for no timeout at all."""
+"""An int: the client ignores a timeout that is a float."""
 NOT_FOUND, CONFLICT = 404, 409
 
 
 class ClusterError(RuntimeError):
-    """The API did not answer, or refused; `status` is its answer's, None where there was none."""
+    """The API did not answer, or refused; `status` is that of its answer, None where there was none."""
 
     exit_status = TRY_AGAIN
 
@@ -37,18 +37,18 @@ class ClusterError(RuntimeError):
 
 
 class Access(msgspec.Struct, frozen=True):
-    """Where the API is and who asks, as the client takes it, and the namespace that is asked about."""
+    """The client's configuration (address and credentials), and the namespace of all calls."""
 
     configuration: Configuration
     namespace: str
 
     def client(self, content_type: str | None = None) -> ApiClient:
-        """What the classes of kubernetes.client take; `content_type` says how the PATCH of all of them is meant."""
+        """The argument of the classes of kubernetes.client; `content_type` is the type of their PATCH requests."""
         return ApiClient(self.configuration, content_type and "Content-Type", content_type)
 
-    def ask(self, operation: Callable[..., Any], **arguments: Any) -> dict[str, Any]:
-        """One operation of the client in the namespace; the object that comes back. Raises `ClusterError`."""
-        content = self._asked(operation, arguments)
+    def call(self, operation: Callable[..., Any], **arguments: Any) -> dict[str, Any]:
+        """Call one operation of the client in the namespace, and return its object. Raises `ClusterError`."""
+        content = self._response_body(operation, arguments)
         try:
             answer: dict[str, Any] = json.loads(content)
         except ValueError as error:
@@ -56,31 +56,31 @@ class Access(msgspec.Struct, frozen=True):
         return answer
 
     def text(self, operation: Callable[..., Any], **arguments: Any) -> str:
-        """What is no object, such as a log. Raises `ClusterError`."""
-        return self._asked(operation, arguments).decode("utf-8", "replace")
+        """Call an operation whose answer is text, such as a log. Raises `ClusterError`."""
+        return self._response_body(operation, arguments).decode("utf-8", "replace")
 
-    def _asked(self, operation: Callable[..., Any], arguments: dict[str, Any]) -> bytes:
+    def _response_body(self, operation: Callable[..., Any], arguments: dict[str, Any]) -> bytes:
         try:
             response = operation(
                 namespace=self.namespace, _preload_content=False, _request_timeout=TIMEOUT_SECONDS, **arguments
             )
             content: bytes = response.data
         except ApiException as error:
-            raise ClusterError(f"{operation.__name__}: {_said(error)}", error.status or None) from error
+            raise ClusterError(f"{operation.__name__}: {_refusal_message(error)}", error.status or None) from error
         except (HTTPError, OSError, ConfigException) as error:
-            raise ClusterError(f"{operation.__name__}: {_worded(error)}") from error
+            raise ClusterError(f"{operation.__name__}: {_failure_message(error)}") from error
         return content
 
 
-def _worded(error: Exception) -> str:
-    """What happened, which urllib3 wraps; of an account that cannot be used, what the client says of its files."""
+def _failure_message(error: Exception) -> str:
+    """The cause, which urllib3 wraps; or the client's own message about the files of the service account."""
     if isinstance(error, ConfigException):
         return mask(str(error))
     return message_with_type(error.__cause__ or error.__context__ or error)
 
 
-def _said(error: ApiException) -> str:
-    """What a refusal says, an object of the API or not; of a TLS handshake that failed, what the client says."""
+def _refusal_message(error: ApiException) -> str:
+    """The message of a refusal, from the API's object or plain text; or of a failed TLS handshake."""
     content: bytes = error.body or b""
     try:
         message = str(json.loads(content)["message"])
@@ -92,13 +92,13 @@ def _said(error: ApiException) -> str:
 def pod_access(environment: Mapping[str, str] = os.environ, account: Path = ACCOUNT) -> Access:
     """Return the access that Kubernetes gives each pod; raises `ClusterError` where this is none (`pod.is_pod`)."""
     configuration = Configuration()
-    # A failure is told at once, and nobody stands between a pod and its API, whatever HTTPS_PROXY says.
+    # Failures are raised at once, and no proxy is used between a pod and its API, whatever HTTPS_PROXY is.
     configuration.retries, configuration.proxy = False, None
     try:
-        # The token is read anew each minute: the kubelet replaces it before it runs out.
+        # The token is read again each minute: the kubelet replaces it before it expires.
         loader = InClusterConfigLoader(str(account / "token"), str(account / "ca.crt"), environ=environment)
         loader.load_and_set(configuration)
         namespace = (account / "namespace").read_text(encoding="utf-8").strip()
     except (ConfigException, OSError) as error:
-        raise ClusterError(f"this pod has no access to its cluster: {_worded(error)}") from error
+        raise ClusterError(f"this pod has no access to its cluster: {_failure_message(error)}") from error
     return Access(configuration, namespace)

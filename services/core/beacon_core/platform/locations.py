@@ -10,7 +10,7 @@ from beacon_core.domain.addresses import check_text
 from beacon_core.platform.file_urls import at_file, sqlite_file
 
 PATTERNS = ("*", "::")
-"""What Feast's reader of Parquet files takes for a pattern, or for a chain of file systems, whatever one does."""
+"""What Feast's reader of Parquet files always reads as a pattern, or as a chain of file systems."""
 
 DATABASE_RULE = (
     "is not DIALECT://USER:PASSWORD@HOST:PORT/NAME of a database that Beacon has a driver for (PostgreSQL, or SQLite: "
@@ -19,21 +19,21 @@ DATABASE_RULE = (
 
 
 def absolute(text: str) -> Path:
-    """The path that `text` names from the folder at hand, `~` read as a shell does."""
+    """The absolute path of `text`, relative to the working directory, with `~` expanded."""
     if text.startswith("~"):
         try:
             text = str(Path(text).expanduser())
         except RuntimeError:
-            raise ValueError(f"{text}: nobody's folder is known by that name; ./{text} is a folder here") from None
-    # Two slashes at the beginning are a host's name to whoever reads a path as a URL.
+            raise ValueError(f"{text}: there is no such user; write ./{text} for a folder of this name") from None
+    # In a URL two slashes at the beginning would introduce a host's name.
     return Path(os.sep + text.lstrip(os.sep) if text.startswith(os.sep * 2) else text).absolute()
 
 
 def folder(text: str) -> Path:
-    """A folder, there or to be made."""
+    """The path of a folder, which need not exist yet."""
     path, there = _path(text)
     if there and not path.is_dir():
-        raise ValueError(f"{path} is a file; a folder is wanted")
+        raise ValueError(f"{path} is a file, must be a folder")
     return path
 
 
@@ -41,14 +41,14 @@ def check_home(path: Path) -> None:
     """Refuse a folder of state that Feast could not read from."""
     for sign in PATTERNS:
         if sign in str(path):
-            raise ValueError(f"{path}: {sign!r} in the path is more than the feature store can read")
+            raise ValueError(f"{path}: {sign!r} in the path: the feature store cannot read it")
 
 
 def file(text: str) -> Path:
-    """A file, there or to be written."""
+    """The path of a file, which need not exist yet."""
     path, there = _path(text)
     if there and path.is_dir():
-        raise ValueError(f"{path} is a folder; a file is wanted")
+        raise ValueError(f"{path} is a folder, must be a file")
     return path
 
 
@@ -71,7 +71,7 @@ def database(text: str) -> str:
 def remote(text: str) -> str:
     """A URL such as s3://BUCKET/FOLDER, or a folder."""
     if "%(" in text:
-        raise ValueError("holds '%(', which DVC reads as a variable's beginning")
+        raise ValueError("contains '%(', which DVC reads as the start of a variable")
     if "://" not in text:
         return str(folder(text))
     check_text(text)
@@ -79,7 +79,7 @@ def remote(text: str) -> str:
 
 
 def _path(text: str) -> tuple[Path, bool]:
-    """The path, and whether it is there."""
+    """The path, and whether it exists."""
     check_text(text)
     path = absolute(text)
     try:
@@ -88,7 +88,7 @@ def _path(text: str) -> tuple[Path, bool]:
                 raise ValueError(f"{path} lies below {above}, which is a file")
         there = path.exists()
         if path.is_symlink() and not there:
-            raise ValueError(f"{path} is a symbolic link to something that is not there")
+            raise ValueError(f"{path} is a broken symbolic link")
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}") from error
     return path, there

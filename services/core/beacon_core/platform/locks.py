@@ -1,4 +1,4 @@
-"""One at a time, by a lock on a file, which the system takes away from a process that ends, however it ends."""
+"""Locks on files, which the operating system releases when their process ends, however it ends."""
 
 import contextlib
 import fcntl
@@ -9,7 +9,7 @@ from beacon_core.domain.exit_statuses import TRY_AGAIN
 
 
 class BusyError(RuntimeError):
-    """Somebody else holds the lock; the message and `holder` name who, as far as it is known."""
+    """Another process holds the lock; the message and `holder` name it, as far as it is known."""
 
     exit_status = TRY_AGAIN
 
@@ -22,7 +22,7 @@ class BusyError(RuntimeError):
 def exclusive(file: Path, taken: str, holder: str = "") -> Iterator[None]:
     """Hold the lock of `file` for the block; raises `BusyError`, which begins with `taken`, where another holds it.
 
-    `holder` stands in the file meanwhile, so that the error of a second one names it.
+    `holder` is written into the file meanwhile, so that the error of a second process names it.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("a+", encoding="utf-8") as stream:
@@ -43,7 +43,7 @@ def exclusive(file: Path, taken: str, holder: str = "") -> Iterator[None]:
 
 @contextlib.contextmanager
 def wait_for(file: Path, *, shared: bool = False) -> Iterator[None]:
-    """Hold the lock of `file` for the block, as soon as nobody else does; `shared` among those who say so."""
+    """Wait for the lock of `file` and hold it for the block; `shared` holders do not exclude each other."""
     with file.open("a+", encoding="utf-8") as stream:
         fcntl.flock(stream, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
         yield

@@ -1,4 +1,4 @@
-"""MLflow's REST API over plain HTTP: the one client of all who need neither its library nor the seconds it takes.
+"""MLflow's REST API over plain HTTP, for processes that must not spend seconds on importing its library.
 
 Authentication is that of MLflow's own client: a user in the address, else MLFLOW_TRACKING_USERNAME and
 MLFLOW_TRACKING_PASSWORD, else MLFLOW_TRACKING_TOKEN.
@@ -24,12 +24,12 @@ TIMEOUT_SECONDS = 10.0
 MISSING = frozenset({"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"})
 """How MLflow says that there is no such model, version, run or file (404) or alias (400)."""
 
-WHO_ASKS = "; is MLFLOW_TRACKING_USERNAME (or _TOKEN) right?"
-HINTS = {401: WHO_ASKS, 403: WHO_ASKS, 404: "; is that MLflow's address?"}
+CREDENTIALS_HINT = "; is MLFLOW_TRACKING_USERNAME (or _TOKEN) right?"
+HINTS = {401: CREDENTIALS_HINT, 403: CREDENTIALS_HINT, 404: "; is that MLflow's address?"}
 
 
 class RegistryUnavailableError(RuntimeError):
-    """MLflow does not answer, or not as MLflow does; trying again may help."""
+    """MLflow does not answer, or its answer is not one of MLflow's API; a retry may help."""
 
     exit_status = TRY_AGAIN
 
@@ -56,36 +56,36 @@ class Mlflow:
 
     def version(self, name: str, number: str) -> Version | None:
         """A version by its number; None where there is none (any more)."""
-        found = self.ask("GET", "model-versions/get", name=name, version=number)
+        found = self._call("GET", "model-versions/get", name=name, version=number)
         return None if found is None else self._version(found)
 
     def version_at(self, name: str, alias: str) -> Version | None:
         """The version that an alias names; None where there is no such model or alias."""
-        found = self.ask("GET", "registered-models/alias", name=name, alias=alias)
+        found = self._call("GET", "registered-models/alias", name=name, alias=alias)
         return None if found is None else self._version(found)
 
     def move_alias(self, name: str, alias: str, number: str | None) -> None:
-        """Let an alias name a version, or nothing; a version that is not there any more gets none."""
+        """Set an alias to a version, or delete it (`number` None); does nothing where the version was deleted."""
         if number is not None:
-            self.ask("POST", "registered-models/alias", name=name, alias=alias, version=number)
+            self._call("POST", "registered-models/alias", name=name, alias=alias, version=number)
         elif self.version_at(name, alias) is not None:
-            self.ask("DELETE", "registered-models/alias", name=name, alias=alias)
+            self._call("DELETE", "registered-models/alias", name=name, alias=alias)
 
     def aliases(self, name: str) -> dict[str, str]:
         """The number of the version that each alias names."""
-        found = self.ask("GET", "registered-models/get", name=name) or {}
+        found = self._call("GET", "registered-models/get", name=name) or {}
         try:
             return {item["alias"]: str(item["version"]) for item in found["registered_model"].get("aliases", [])}
         except (KeyError, TypeError, AttributeError):
             return {}
 
     def has_run(self, run_id: str) -> bool:
-        """Whether a run is there, and nobody has deleted it."""
-        found = self.ask("GET", "runs/get", run_id=run_id) if run_id else None
+        """Whether a run exists and is not deleted."""
+        found = self._call("GET", "runs/get", run_id=run_id) if run_id else None
         try:
             return found is not None and found["run"]["info"].get("lifecycle_stage", "active") == "active"
         except (KeyError, TypeError, AttributeError) as error:
-            raise self._nonsense() from error
+            raise self._unexpected_answer() from error
 
     def artifact(self, run_id: str, path: str) -> bytes | None:
         """A file of a run; None where the run has none of that name, or is gone."""
@@ -93,7 +93,7 @@ class Mlflow:
             return None
         return self._send("GET", "/get-artifact", {"path": path, "run_uuid": run_id})
 
-    def ask(self, method: str, route: str, **fields: str) -> dict[str, Any] | None:
+    def _call(self, method: str, route: str, **fields: str) -> dict[str, Any] | None:
         """One call of the API; None where MLflow knows no such model, version or alias."""
         content = self._send(method, f"{API}/{route}", fields)
         if content is None:
@@ -101,9 +101,9 @@ class Mlflow:
         try:
             answer = json.loads(content)
         except ValueError as error:
-            raise self._nonsense() from error
+            raise self._unexpected_answer() from error
         if not isinstance(answer, dict):
-            raise self._nonsense()
+            raise self._unexpected_answer()
         return answer
 
     def _version(self, answer: dict[str, Any]) -> Version:
@@ -112,7 +112,7 @@ class Mlflow:
             tags = {tag["key"]: tag.get("value", "") for tag in facts.get("tags", [])}
             return Version(str(facts["version"]), str(facts.get("run_id", "")), tags)
         except (KeyError, TypeError, AttributeError) as error:
-            raise self._nonsense() from error
+            raise self._unexpected_answer() from error
 
     def _send(self, method: str, path: str, fields: Mapping[str, str]) -> bytes | None:
         url, body = f"{self.address}{path}", None
@@ -128,7 +128,7 @@ class Mlflow:
                 return content
         except urllib.error.HTTPError as error:
             with error:
-                # A proxy that has no such path says 404 as well, and MLflow was not asked: its own 404 has a code.
+                # A proxy without such a path answers 404 too; only MLflow's own 404 has a code.
                 if error.code in {400, 404} and _code(error) in MISSING:
                     return None
             raise RegistryUnavailableError(
@@ -137,8 +137,8 @@ class Mlflow:
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise RegistryUnavailableError(f"{self} does not answer: {message_of(error)}") from error
 
-    def _nonsense(self) -> RegistryUnavailableError:
-        return RegistryUnavailableError(f"{self} answers with something else than MLflow's API")
+    def _unexpected_answer(self) -> RegistryUnavailableError:
+        return RegistryUnavailableError(f"{self} does not answer as MLflow's API does")
 
     def __str__(self) -> str:
         return mask(f"MLflow at {self.address}")

@@ -1,4 +1,4 @@
-"""product.yaml and policy.yaml as files: read, and held to the rules of the product spec."""
+"""Reads product.yaml and policy.yaml, and checks them by the rules of the product spec."""
 
 from pathlib import Path
 from typing import Any

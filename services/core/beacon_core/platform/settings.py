@@ -18,8 +18,8 @@ ROOT = Path(__file__).resolve().parents[4]
 PREFIX = "BEACON_"
 SECRETS = frozenset({"api_key", "feature_token", "console_token", "database_url"})
 ADDRESSES = frozenset({"features_url", "mlflow_url", "inference_metrics_url", "dvc_remote"})
-OTHERS = ("KAGGLE_", "AWS_", "MLFLOW_TRACKING_", "OTEL_EXPORTER_", "REDIS", "PG")
-"""Beginnings of the variables of Beacon's libraries that go out in a header or an address."""
+LIBRARY_PREFIXES = ("KAGGLE_", "AWS_", "MLFLOW_TRACKING_", "OTEL_EXPORTER_", "REDIS", "PG")
+"""Prefixes of the variables of libraries whose values are sent in a header or an address."""
 
 
 class SettingsError(ConfigurationError):
@@ -94,7 +94,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     cors_origins: tuple[str, ...] = ()
     """Origins whose pages may ask inference from a browser (https://app.example.com,...), or *; empty: none."""
     path_prefix: str = ""
-    """Path below which a proxy shows inference and the console, such as /beacon; it may take it off or leave it."""
+    """Path below which a proxy serves inference and the console, such as /beacon; the proxy may strip it or not."""
 
     max_body_bytes: int = 2_000_000
     """Largest request body taken."""
@@ -155,7 +155,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return self.dvc_remote or str(self.home / "dvc-remote")
 
     def environment(self) -> dict[str, str]:
-        """The variables of the locations that were given, whole, for a process that starts in another folder."""
+        """The variables of all given locations, as absolute paths, for a process that starts in another folder."""
         fields = {field.name: field.default for field in msgspec.structs.fields(self)}
         given = {name: getattr(self, name) for name in LOCATIONS if getattr(self, name) != fields[name]}
         return {f"{PREFIX}{name.upper()}": str(value) for name, value in {**given, "home": self.home}.items()}
@@ -179,7 +179,7 @@ LOCATIONS: dict[str, Callable[[str], object]] = {
     "mlflow_url": addresses.http_address,
     "inference_metrics_url": addresses.http_address,
 }
-"""What the settings that name a location may hold."""
+"""The check of each setting that names a location."""
 READERS = LOCATIONS | {"cors_origins": http_settings.origins, "path_prefix": http_settings.path_prefix}
 
 
@@ -192,7 +192,7 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         if name not in types:
             raise SettingsError(f"{PREFIX}{name.upper()} is not a setting of Beacon")
         if name in SECRETS | ADDRESSES:
-            text = _clean(f"{PREFIX}{name.upper()}", text)  # noqa: PLW2901 - as it was meant
+            text = _clean(f"{PREFIX}{name.upper()}", text)  # noqa: PLW2901 - stripped
         if text == "":
             continue
         try:
@@ -208,14 +208,14 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
 
 
 def clean_credentials(environment: MutableMapping[str, str] = os.environ) -> None:
-    """Rid every credential of the blanks and line breaks around it that files and secrets bring along.
+    """Strip every credential of the spaces and line breaks that files and secrets add.
 
-    Libraries put them into headers as they are, and quote the whole header when it cannot be sent. So what is no header
-    is refused here: raises `SettingsError`.
+    Libraries put credentials into headers unchanged, and quote the whole header when it cannot be sent. So raises
+    `SettingsError` here for a value that is not valid in a header.
     """
     for name, text in environment.items():
         own = name.startswith(PREFIX) and name[len(PREFIX) :].lower() in SECRETS | ADDRESSES
-        if own or name.startswith(OTHERS) or name.lower().endswith("_proxy"):
+        if own or name.startswith(LIBRARY_PREFIXES) or name.lower().endswith("_proxy"):
             environment[name] = _clean(name, text)
 
 
@@ -227,7 +227,7 @@ def _clean(name: str, text: str) -> str:
 
 
 def make_home(settings: Settings) -> None:
-    """Make the folder of all state; raises `SettingsError` where nothing can be written in it."""
+    """Create the folder of all state; raises `SettingsError` if it cannot be written to."""
     try:
         settings.home.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=settings.home):

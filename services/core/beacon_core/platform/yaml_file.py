@@ -1,4 +1,4 @@
-"""A file of YAML as people write it."""
+"""Reads a YAML file."""
 
 from pathlib import Path
 from typing import Any

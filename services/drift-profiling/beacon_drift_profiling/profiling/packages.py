@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from beacon_core.domain.pins import NAME
-from beacon_core.domain.precision import STEPS, alike, half_step, rounded, single
+from beacon_core.domain.precision import STEPS_PER_UNIT, float32_radius, float32_range, rounded, to_float32
 from beacon_core.domain.product import Feature, Product
 from beacon_core.model_package.manifest import PROFILE_FILE, Manifest, PackageError, read_package
 from beacon_drift_profiling.comparison.reference import PARTS, PREDICTION, Kind, ReferenceColumn, numeric_edges
@@ -41,9 +41,9 @@ class Reference(msgspec.Struct, frozen=True):
         """The most important feature, and training's quantiles 1 % and 99 % of it."""
         first = next(iter(self.importances))
         facts = next(facts for facts in self.manifest.features if facts.name == first)
-        return (
-            NormalRange(names.index(first), *alike(facts.quantiles[0], facts.quantiles[-1])) if first in names else None
-        )
+        if first not in names:
+            return None
+        return NormalRange(names.index(first), *float32_range(facts.quantiles[0], facts.quantiles[-1]))
 
 
 class NoReference(msgspec.Struct, frozen=True):
@@ -91,10 +91,10 @@ def _column(name: str, kind: Kind, summary: Summary | None, feature: Feature | N
     else:
         quantiles = summary.quantiles([0.0, *(np.arange(1, PARTS) / PARTS), 1.0])
         # As later values are seen: predictions rounded as clients get them, and all values as a model sees them.
-        low, *inner, high = map(single, rounded(quantiles) if kind == "prediction" else quantiles)
+        low, *inner, high = map(to_float32, rounded(quantiles) if kind == "prediction" else quantiles)
         edges = numeric_edges(np.asarray(inner), low, high)
-        reach = 0.5 / STEPS if kind == "prediction" else 0.0
-        least = [edge - max(half_step(edge), reach) for edge in edges[1:-1]]
+        reach = 0.5 / STEPS_PER_UNIT if kind == "prediction" else 0.0
+        least = [edge - max(float32_radius(edge), reach) for edge in edges[1:-1]]
         below = summary.below(np.asarray(least)) if least else np.empty(0)
         counts = np.diff(np.concatenate([[0.0, 0.0], below, [summary.known, summary.known]]))
     return ReferenceColumn(

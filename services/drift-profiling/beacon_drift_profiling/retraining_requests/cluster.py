@@ -20,7 +20,7 @@ def job_name(cron_job: str, cause: str) -> str:
 def start_job(access: Access, cron_job: str, cause: str) -> bool:
     """Start the Job; False when it was started before. Raises `ClusterError`."""
     batch = BatchV1Api(access.client())
-    found = access.ask(batch.read_namespaced_cron_job, name=cron_job)
+    found = access.call(batch.read_namespaced_cron_job, name=cron_job)
     template = found["spec"]["jobTemplate"]
     meta = template.get("metadata", {})
     owner = {
@@ -43,7 +43,7 @@ def start_job(access: Access, cron_job: str, cause: str) -> bool:
         "spec": template["spec"],
     }
     try:
-        access.ask(batch.create_namespaced_job, body=job)
+        access.call(batch.create_namespaced_job, body=job)
     except ClusterError as error:
         if error.status == CONFLICT:
             return False

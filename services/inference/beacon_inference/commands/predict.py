@@ -1,4 +1,4 @@
-"""Ask a running inference for predictions. Exit 0 answered, 1 refused, 65 bad data, 75 try again later.
+"""Request predictions from a running inference. Exit 0 answered, 1 refused, 65 bad data, 75 try again later.
 
 The row is NAME=VALUE pairs, an entity, or both. Without them, FILE holds JSON: one row, or a list of rows. A row is
 {"features": {...}, "entity": {...}}, or an object of features alone.
@@ -37,7 +37,7 @@ class PredictError(Exception):
 
 
 def main(settings: Settings) -> int:
-    """Ask once, and print the answer as JSON."""
+    """Send one request, and print the answer as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("features", nargs="*", metavar="NAME=VALUE", help="of a feature")
     parser.add_argument("--entity", metavar="KEY=VALUE", help="whose other features come from the feature store")
@@ -60,7 +60,7 @@ def row_of(features: list[str], entity: str | None) -> dict[str, Any]:
 
 
 def request_of(rows: object) -> tuple[str, Any]:
-    """Route and body for one row or a list of rows; what rows may hold is the API's to say."""
+    """Route and body for one row or a list of rows; the API checks their content."""
     if isinstance(rows, dict) and set(rows) == {"rows"}:
         rows = rows["rows"]
     if isinstance(rows, list):
@@ -69,7 +69,7 @@ def request_of(rows: object) -> tuple[str, Any]:
 
 
 def read_rows(file: str) -> object:
-    """What a file of JSON holds; raises `PredictError`."""
+    """Read a JSON file, or standard input for `-`; raises `PredictError`."""
     try:
         return json.loads(sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8"))
     except OSError as error:
@@ -113,7 +113,7 @@ def _row(row: object) -> object:
 
 
 def _refusal(status: int, text: bytes) -> str:
-    """The error of an answer in one line; of a proxy's, which is not Beacon's JSON, its first words."""
+    """The error of an answer in one line; for one that is not Beacon's JSON (a proxy's) the beginning of its text."""
     try:
         found = json.loads(text)
         message, code, field = found["error"], found["code"], found["field"]
@@ -123,5 +123,5 @@ def _refusal(status: int, text: bytes) -> str:
 
 
 def run() -> int:
-    """Ask a running inference for predictions."""
+    """Request predictions from a running inference."""
     return run_command("predict", main)

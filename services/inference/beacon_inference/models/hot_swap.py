@@ -1,4 +1,4 @@
-"""Which models serve: follows the release file, swaps in place, and keeps the old model on any failure."""
+"""Hot swap: follows the release file, replaces the models in service, and keeps the old ones on any failure."""
 
 import asyncio
 import logging
@@ -6,6 +6,7 @@ import math
 import time
 from typing import NamedTuple
 
+from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.masking import message_of, message_with_type
 from beacon_core.domain.pins import Pin
 from beacon_core.domain.product import Product
@@ -18,7 +19,7 @@ from beacon_inference.models.model import Model, load_model
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
-# A package may arrive after the release file that names it: a refused one is tried again, at growing intervals.
+# A package may arrive after the release file that names it: a refused one is retried at growing intervals.
 RETRY_SECONDS = (1, 2, 5, 10, 30, 60)
 
 
@@ -43,6 +44,23 @@ class Models:
         self.in_service: ModelsInService | None = None
         self.failure: str | None = None
 
+    def find(self, name: str, version: str | None = None) -> Model:
+        """The model in service, if it has this name and version (None: any version).
+
+        Raises BeaconError `unknown_model` where it has others, and `model_not_ready` where none is in service.
+        """
+        if name != self._product.name:
+            raise BeaconError(
+                "unknown_model", f"there is no model {name[:64]}; the model is {self._product.name}", "name"
+            )
+        if self.in_service is None:
+            raise BeaconError("model_not_ready", "no model is in service yet")
+        model = self.in_service.model
+        if version not in {None, model.pin.version}:
+            rule = f"version {version[:64]} is not in service; version {model.pin.version} is"
+            raise BeaconError("unknown_model", rule, "version")
+        return model
+
     async def watch(self) -> None:
         """Check the release file once per second; a changed one is loaded beside the models in service."""
         while True:
@@ -50,7 +68,7 @@ class Models:
             await self.refresh()
 
     async def refresh(self) -> None:
-        """Take the release file's models into service if the file changed, or if it is time to try again."""
+        """Take the release file's models into service if the file changed, or if a retry is due."""
         stamp = self._stamp()
         if stamp != self._seen:
             self._seen, self._tries = stamp, 0
@@ -69,7 +87,7 @@ class Models:
     def _swap(self, models: ModelsInService) -> None:
         self.failure = None
         if self._tries and models == self.in_service:
-            return  # only the shadow was tried again, and nothing changed
+            return  # only the shadow was retried, and nothing changed
         self.in_service = models
         self._instruments.swapped(models.model, models.shadow)
         log.info("model in service", extra={"model_version": models.model.pin.version})
@@ -98,7 +116,7 @@ class Models:
         self._refused("the new model is refused", "refused", self.failure, None if expected else error)
 
     def _refused(self, message: str, outcome: str, reason: str, bug: Exception | None = None) -> None:
-        """Plan the next try; a reason is logged and counted once, however often it is met."""
+        """Schedule the next try; each reason is logged and counted once."""
         self._try_again = time.monotonic() + RETRY_SECONDS[min(self._tries, len(RETRY_SECONDS) - 1)]
         if reason in self._logged:
             return

@@ -6,16 +6,16 @@ import numpy as np
 import onnxruntime as ort
 
 from beacon_core.domain.pins import Pin
-from beacon_core.domain.precision import alike
+from beacon_core.domain.precision import float32_range
 from beacon_core.domain.product import Product
 from beacon_core.domain.times import read_time
 from beacon_core.model_package.manifest import Manifest, PackageError, read_package
 from beacon_core.model_package.release import package_folder
 from beacon_inference.matrix import Bounds, Matrix
 
-# A package may ask for an accuracy, but not for one so loose that any model would pass.
+# A package sets its own tolerance, but not one so loose that any model would pass.
 LARGEST_TOLERANCE = 0.001
-# A kernel's intermediate results take 4 kB per row each: in parts of this size they are no slower and take a quarter.
+# Larger runs are no faster, and need more memory: a kernel's intermediate results take 4 kB per row.
 ROWS_PER_RUN = 256
 
 
@@ -34,10 +34,10 @@ class Model:
         self._input = session.get_inputs()[0].name
         facts = manifest.features
         self.imputed = np.array([feature.fill for feature in facts])
-        ranges = [alike(feature.min, feature.max) for feature in facts]
+        ranges = [float32_range(feature.min, feature.max) for feature in facts]
         self.bounds = Bounds([low for low, _ in ranges], [high for _, high in ranges])
         self.key = int(np.argmax([feature.importance for feature in facts]))
-        self.key_low, self.key_high = alike(facts[self.key].quantiles[0], facts[self.key].quantiles[-1])
+        self.key_low, self.key_high = float32_range(facts[self.key].quantiles[0], facts[self.key].quantiles[-1])
 
     def predict(self, rows: Matrix) -> list[float]:
         """Predict complete rows (n, features); n values in the target's unit."""
@@ -50,7 +50,7 @@ class Model:
 
 
 def load_model(models: Path, pin: Pin, product: Product) -> Model:
-    """Load the pinned version; `PackageError` unless it is whole, fits the product and answers its golden rows."""
+    """Load the pinned version; raises `PackageError` if it is damaged, unfit for the product or fails its self-test."""
     package = read_package(package_folder(models, pin), pin.sha256)
     manifest = package.manifest
     _check_fit(manifest, pin, product)
@@ -58,7 +58,7 @@ def load_model(models: Path, pin: Pin, product: Product) -> Model:
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    # ONNX Runtime's arena keeps what the largest batch once needed: 15 MB, for no gain in time.
+    # ONNX Runtime's arena keeps the memory of the largest batch, 15 MB, and is no faster.
     options.enable_cpu_mem_arena = False
     try:
         session = ort.InferenceSession(package.model, options, providers=["CPUExecutionProvider"])
@@ -100,7 +100,7 @@ def _self_test(model: Model) -> None:
     golden = model.manifest.golden
     rows = np.array([case.row for case in golden])
     wanted = np.array([case.prediction for case in golden])
-    for row in rows:  # one by one, as requests come: this warms the session up, too
+    for row in rows:  # one by one, as in requests: this also warms up the session
         model.predict(row[None])
     # All of them twice in one batch: a model that answers a batch with one value must not pass.
     answers, wanted = np.array(model.predict(np.concatenate([rows, rows]))), np.concatenate([wanted, wanted])

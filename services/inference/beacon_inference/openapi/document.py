@@ -1,4 +1,4 @@
-"""Operations as OpenAPI 3.1: the schemas are msgspec's, the rest is put around them."""
+"""Builds the OpenAPI 3.1 document from operations, with msgspec's schemas."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, NamedTuple
@@ -32,7 +32,7 @@ class OneOf(NamedTuple):
 
 
 class Operation(NamedTuple):
-    """A route: what it takes, by content type, and what it answers, by content type; `codes` are all its errors.
+    """A route: its request and answer types by content type; `codes` are all its errors.
 
     `other` are its further answers, by status: content type and type.
     """

@@ -1,16 +1,16 @@
 """What each error code means, and the groups of codes that several routes share."""
 
 MEANING = {
-    "invalid_request": "the bytes are no HTTP/1.1 request",
+    "invalid_request": "the bytes are not an HTTP/1.1 request",
     "invalid_json": "the body is not JSON",
-    "invalid_body": "the body is JSON of another shape",
+    "invalid_body": "the body is JSON, but not of the expected shape",
     "invalid_type": "a value is of the wrong type",
     "not_finite": "a number is NaN or infinite",
     "out_of_valid_range": "a value lies outside its valid range",
-    "unknown_category": "a value is none of the categories",
+    "unknown_category": "a value is not one of the categories",
     "unknown_feature": "the product has no such feature",
-    "missing_feature": "a feature that must be known is not",
-    "too_few_features": "too few features are known to be worth an answer",
+    "missing_feature": "a feature that is never imputed has no value",
+    "too_few_features": "too few features are known for a prediction",
     "invalid_entity": "the entity is not one whole number",
     "invalid_shape": "rows, columns and values do not fit together",
     "invalid_id": "an id is not 1 to 64 letters, digits or ._:-",
@@ -23,7 +23,7 @@ MEANING = {
     "not_found": "there is no such route",
     "method_not_allowed": "the route takes another method",
     "request_timeout": "the body (or the head) did not arrive in time",
-    "request_in_progress": "a request with this id is under way",
+    "request_in_progress": "a request with this id is in progress",
     "verdict_not_passed": "the model's verdict is not pass, so it cannot be approved (the console's)",
     "body_too_large": "the body is larger than the limit",
     "uri_too_long": "the request line is too long",
@@ -36,7 +36,7 @@ MEANING = {
     "internal": "a bug",
 }
 
-# What any body can be refused for, and what any rows can be.
+# The codes of any body, and of any rows.
 BODY = ("invalid_json", "invalid_body", "request_timeout", "body_too_large", "unsupported_media_type")
 ROWS = (
     "invalid_type",

@@ -1,4 +1,4 @@
-"""Examples of requests and their answers. Errors are raised by the code that raises them in service."""
+"""Examples of requests and their answers. Error examples come from the code that raises the errors in service."""
 
 from collections.abc import Callable
 from hashlib import sha256
@@ -72,7 +72,7 @@ class Examples:
                 "a value outside its valid range",
                 {"features": {**self.features, ranged.name: (ranged.valid or (0, 0))[1] + 1}},
             ),
-            self._refused("too_few", "too few features to be worth an answer", {"features": {first: some[first]}}),
+            self._refused("too_few", "too few features for a prediction", {"features": {first: some[first]}}),
             _error(
                 "unknown_entity",
                 f"a {product.entity.name} without known features",

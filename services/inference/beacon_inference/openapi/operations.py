@@ -1,4 +1,4 @@
-"""The routes as data: what each takes, answers, refuses and shows."""
+"""The routes as data: requests, answers, error codes and examples of each."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -40,7 +40,7 @@ TRACE_HEADERS = [REQUEST_ID, parameter("header", "traceparent", "W3C trace conte
 IDEMPOTENCY_KEY = parameter(
     "header",
     "Idempotency-Key",
-    "Makes a retry safe: the same answer, one record. It becomes the prediction's id.",
+    "Makes a retry safe: the same answer and one record. It becomes the prediction's id.",
     Annotated[str, CLIENT_ID],
 )
 SYNTHETIC = parameter(
@@ -75,7 +75,7 @@ def operations(product: Product, settings: Settings, shapes: Shapes, examples: E
 
 
 def _fixed(tag: str, error: Type, path: str, summary: str, answer: Any, *parameters: Json, **more: Any) -> Operation:
-    """A route that gives one body."""
+    """A GET route with a constant answer."""
     shown = [Example("answer", "", None, answer)]
     return Operation(
         "get", path, tag, summary, {JSON: type(answer)}, error, examples=shown, parameters=parameters, **more
@@ -144,7 +144,7 @@ def _native(product: Product, settings: Settings, shapes: Shapes, examples: Exam
             examples.batch(),
             ("batch_too_large",),
             summary=f"Predict up to {most} rows",
-            description="One bad row refuses the whole batch.",
+            description="One bad row rejects the whole batch.",
         ),
         log(
             "post",

@@ -1,7 +1,7 @@
-"""The Structs of requests and answers as the document shows them: with what product.yaml says of their fields.
+"""The Structs of requests and answers for the OpenAPI document, with the ranges, categories and units of product.yaml.
 
-`described` is the one place where a field gets its range, its categories or its unit. What msgspec has no type for
-stays JSON schema: either of two lists (it allows one list in a union), and exactly one of several fields.
+`described` is the one place that adds them to a field. Where msgspec has no type, the schema is written by hand: either
+of two lists (it allows one list in a union), and exactly one of several fields.
 """
 
 from collections.abc import Collection, Iterable
@@ -20,7 +20,7 @@ Source = Annotated[str, Meta(extra_json_schema={"enum": ["request", "store"]})]
 
 
 class Shapes(NamedTuple):
-    """The types that product.yaml says something of."""
+    """The types that depend on product.yaml."""
 
     row: Type
     batch: Type
@@ -37,7 +37,7 @@ class Shapes(NamedTuple):
 
 
 def shapes(product: Product, settings: Settings) -> Shapes:
-    """Describe them all."""
+    """Build the types for a product."""
     entity = entity_type(product)
     row = row_type(product, entity)
     many = Meta(min_length=1, max_length=settings.max_batch_rows)
@@ -73,7 +73,7 @@ def shapes(product: Product, settings: Settings) -> Shapes:
 
 
 def described(struct: type[msgspec.Struct], **types: Type) -> Type:
-    """The Struct, with types that say more (or what the Raw JSON holds) of the fields that are named here."""
+    """Copy the Struct with other types for the named fields: more precise ones, or those of Raw JSON."""
     fields: list[tuple[str, Type] | tuple[str, Type, Any]] = []
     for field in msgspec.structs.fields(struct):
         kind = types.pop(field.name, field.type)
@@ -91,7 +91,7 @@ def described(struct: type[msgspec.Struct], **types: Type) -> Type:
 
 
 def annotated(kind: Type, more: Meta) -> Type:
-    """The type, with more said of it."""
+    """The type with further metadata."""
     return Annotated[kind, more]
 
 
@@ -101,20 +101,17 @@ def list_of(kind: Type, more: Meta | None = None) -> Type:
 
 
 def one_of(values: Iterable[str], description: str | None = None) -> Type:
-    """One of these words."""
+    """One of these strings."""
     return Annotated[str, Meta(description=description, extra_json_schema={"enum": list(values)})]
 
 
 def either(*types: Type) -> Type:
-    """One of these types, also two kinds of list."""
+    """One of these types, even if two of them are lists."""
     return Annotated[Any, Meta(extra_json_schema={"anyOf": [msgspec.json.schema(kind) for kind in types]})]
 
 
 def exactly_one(*groups: Collection[str]) -> Meta:
-    """Require that the fields of one group are there and not null, and the first of each other is not there, or null.
-
-    Of several groups the first field names the group.
-    """
+    """Require the fields of one group, not null, and that the first field of every other group is absent or null."""
     some, none = {"not": {"type": "null"}}, {"type": "null"}
     rules = [
         {

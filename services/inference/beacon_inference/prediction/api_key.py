@@ -6,7 +6,7 @@ from beacon_core.domain.errors import BeaconError
 
 
 def check_api_key(key: str, header: str | None, authorization: str | None) -> None:
-    """Hold the headers X-API-Key or Authorization (Bearer) against the key, where one is set; raises BeaconError."""
+    """Compare X-API-Key or Authorization (Bearer) with `key`, if one is set; raises BeaconError `unauthorized`."""
     if not key:
         return
     sent = header or (authorization or "").removeprefix("Bearer ")

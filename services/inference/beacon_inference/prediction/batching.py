@@ -2,8 +2,8 @@
 
 The event loop reads all that has arrived in one iteration. Each request adds its rows to the open batch and yields to
 the loop; the first that continues runs the model for all of them. Eight rows in one run cost little more than one, and
-what every request does before and after stays in the processor's caches. No request waits for one that has not
-arrived. After a while of batches of one request, only every 16th request yields, to see whether others arrive with it.
+the code before and after the run stays in the processor's caches. No request waits for one that has not arrived. After
+16 batches of one request each, only every 16th request yields, to check whether others arrive with it.
 """
 
 import time
@@ -15,12 +15,12 @@ import numpy as np
 from beacon_inference.matrix import Matrix
 from beacon_inference.models.model import ROWS_PER_RUN, Model
 
-# After so many batches of one request the next do not yield; every so many of them still does.
+# After this many batches of one request the next do not yield; every n-th of them still does.
 SINGLE_BATCHES = 16
 
 
 class _Batch:
-    """Rows that share a run of the model, and its answers, once there are any."""
+    """Rows that share a run of the model, and its answers after the run."""
 
     __slots__ = ("answers", "failed", "model", "rows", "size")
 
@@ -33,7 +33,7 @@ class _Batch:
 
 
 class MicroBatcher:
-    """Runs a model for the requests of one event loop; `observe` gets the seconds of every run."""
+    """Runs a model for the requests of one event loop; `observe` is called with the seconds of every run."""
 
     def __init__(self, observe: Callable[[float], None]) -> None:
         self._observe = observe
@@ -41,7 +41,7 @@ class MicroBatcher:
         self._singles = 0
 
     async def predict(self, model: Model, rows: Matrix) -> list[float]:
-        """Predict complete rows (n, features), n values in the target's unit; raises what the model does."""
+        """Predict complete rows (n, features); return n values in the target's unit. Raises the model's exceptions."""
         if self._open is None and self._is_alone():
             return self._run(model, rows)
         batch = self._open
@@ -62,7 +62,7 @@ class MicroBatcher:
         return self._run(model, rows) if batch.answers is None else batch.answers[first:last]
 
     def _is_alone(self) -> bool:
-        """Whether the last batches had one request each, and this one need not yield to find out again."""
+        """Whether the last batches had one request each, and this request need not yield to check again."""
         if self._singles < SINGLE_BATCHES or self._singles % SINGLE_BATCHES == 0:
             return False
         self._singles += 1

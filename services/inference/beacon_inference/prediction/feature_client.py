@@ -1,6 +1,6 @@
 """Features of an entity, from feature serving, within a time limit.
 
-While feature serving is down, a circuit breaker spares requests that time.
+While feature serving is down, a circuit breaker fails requests at once.
 """
 
 import contextlib
@@ -22,11 +22,11 @@ from beacon_inference.prediction.inputs import PredictionInputs
 
 FAILURES_TO_OPEN = 5
 OPEN_SECONDS = 1.0
-# The longest that a start waits for the first connection: feature serving is no part of being ready.
+# The longest wait for the first connection at start: inference is ready without feature serving.
 WARM_SECONDS = 1.0
 FOUND = "PRESENT"
 UNKNOWN = "NOT_FOUND"
-# What may go wrong with feature serving, from no connection to an answer that cannot be read.
+# Errors of a lookup, from no connection to an answer that cannot be read.
 FAULTS = (aiohttp.ClientError, TimeoutError, msgspec.DecodeError, ValueError)
 
 
@@ -44,7 +44,7 @@ class FeatureNames(msgspec.Struct):
 
 
 class OnlineFeaturesResponse(msgspec.Struct):
-    """Feast's answer to /get-online-features, as far as inference needs it."""
+    """Feast's answer to /get-online-features, with the parts that inference needs."""
 
     metadata: FeatureNames
     results: list[FeatureColumn]
@@ -63,7 +63,7 @@ class FeatureClient:
         self._open_until = 0.0
 
     async def warm(self) -> None:
-        """Connect to feature serving, so that no client waits for that; it may be down."""
+        """Connect to feature serving, so that no request waits for the connection; it may be down."""
         with contextlib.suppress(Exception):  # whatever it is, the first lookup raises it
             async with tick_timeout(WARM_SECONDS), self._open_session().get(f"{self._address}/health") as answer:
                 await answer.read()
@@ -74,9 +74,9 @@ class FeatureClient:
             await self._session.close()
 
     async def features(self, entities: Sequence[int], request: Request) -> tuple[Matrix, set[int]]:
-        """Look up (entities, features), NaN where the store has no value; and the entities that it does not know.
+        """Look up a matrix (entities, features), NaN where the store has no value, and the set of unknown entities.
 
-        Raises BeaconError `feature_store_unavailable` when it does not answer in time, or its answer is wrong.
+        Raises BeaconError `feature_store_unavailable` without a valid answer of feature serving in time.
         """
         self._check_breaker()
         try:
@@ -90,12 +90,12 @@ class FeatureClient:
         return found
 
     def _check_breaker(self) -> None:
-        """Raise BeaconError while it is open; then let one request try for all, however long it may have to wait."""
+        """Raise BeaconError while the breaker is open; afterwards let one request per `OPEN_SECONDS` try."""
         if self._failures < FAILURES_TO_OPEN:
             return
         now = time.monotonic()
         if now < self._open_until:
-            raise _unavailable("it failed just now")
+            raise _unavailable("its last requests failed")
         self._open_until = now + OPEN_SECONDS
 
     def _open_session(self) -> aiohttp.ClientSession:
@@ -117,7 +117,7 @@ class FeatureClient:
             try:
                 return await self._post(body, headers)
             except (aiohttp.ServerDisconnectedError, ConnectionResetError):
-                # A kept connection that the other side had just closed: the request was never read.
+                # The server had just closed the idle connection, so it never read the request.
                 return await self._post(body, headers)
 
     async def _post(self, body: bytes, headers: dict[str, str]) -> OnlineFeaturesResponse:
@@ -135,7 +135,7 @@ class FeatureClient:
             raise ValueError(f"it does not serve {missing[0]}")
         wanted = [columns[name] for name in self._product.feature_names]
         if any(not len(column.values) == len(column.statuses) == len(entities) for column in wanted):
-            raise ValueError("it answered for another number of entities")
+            raise ValueError("it answered for a different number of entities")
         unknown = {
             entity for row, entity in enumerate(entities) if all(column.statuses[row] == UNKNOWN for column in wanted)
         }
@@ -151,7 +151,7 @@ def _unavailable(reason: str) -> BeaconError:
 
 
 async def look_up(client: FeatureClient, inputs: PredictionInputs, key: str, request: Request) -> Matrix:
-    """Look up a matrix for rows of which only some name an entity; one call for all of them.
+    """Look up the store features (rows, features) in one call, NaN in rows without an entity.
 
     Raises BeaconError `unknown_entity`, which names the row, and `feature_store_unavailable`.
     """

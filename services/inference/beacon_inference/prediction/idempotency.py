@@ -1,4 +1,4 @@
-"""Idempotency: the ids that a client made for its rows, and the replay of what a request under them was answered."""
+"""Idempotency: a client's ids for its rows, and the replay of the first answer to each of them."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,10 @@ DATABASE_SECONDS = 1.0
 
 
 def client_ids(request: Request, inputs: PredictionInputs) -> list[str | None] | None:
-    """Ids that the client made: its prediction ids, or its Idempotency-Key (later rows of a batch add their index)."""
+    """The client's ids per row: its prediction ids, or its Idempotency-Key (later rows of a batch add an index).
+
+    None where it sent neither. Raises BeaconError `invalid_id`.
+    """
     key = request.header(b"idempotency-key")
     if key is not None:
         key = key.strip('"')
@@ -32,15 +35,15 @@ def client_ids(request: Request, inputs: PredictionInputs) -> list[str | None] |
 
 
 def input_digest(inputs: PredictionInputs, row: int) -> str:
-    """sha256 of a row's inputs, so that a retry is told from another request under the same id."""
+    """sha256 of a row's inputs, which distinguishes a retry from another request with the same id."""
     entity = None if inputs.entities is None else inputs.entities[row]
-    # Under one key a batch is one request; under ids of its own each row is.
+    # With an Idempotency-Key a batch is one request; with prediction ids each row is.
     rows = len(inputs.matrix) if inputs.prediction_ids is None else 1
     return sha256(inputs.matrix[row].tobytes() + repr((entity, rows)).encode()).hexdigest()
 
 
 class InFlightIds:
-    """Ids whose request is under way; a second request with one of them gets 409 and may be retried."""
+    """Ids of requests in progress; a second request with one of them gets 409 and may be retried."""
 
     def __init__(self) -> None:
         self._ids: set[str] = set()
@@ -52,7 +55,7 @@ class InFlightIds:
     @contextlib.contextmanager
     def _hold(self, ids: set[str]) -> Iterator[None]:
         if ids & self._ids:
-            raise BeaconError("request_in_progress", "a request with this id is under way", "prediction_id")
+            raise BeaconError("request_in_progress", "a request with this id is in progress", "prediction_id")
         self._ids |= ids
         try:
             yield
@@ -67,7 +70,7 @@ async def find_replays(log: PredictionLog, ids: Sequence[str | None], inputs: Pr
     """Find the record that an earlier request left, for each row; None where there is none.
 
     Raises BeaconError `idempotency_conflict` when an id was used with other values. While the database is down only
-    the spool can tell, and the database itself refuses the second record later.
+    the spool is searched; the database itself ignores a second record with the same id later.
     """
     names = [name for name in ids if name is not None]
     found = log.find_waiting(names)

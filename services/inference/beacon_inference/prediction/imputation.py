@@ -1,4 +1,4 @@
-"""What is still missing gets the value that training fitted; what is outside its training range is masked."""
+"""Imputation: missing values get the value that training fitted, and values out of range are masked."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from beacon_inference.prediction.validation import ValidationRules
 
 
 def impute(features: Features, inputs: PredictionInputs, model: Model, rules: ValidationRules) -> None:
-    """Fill what neither the request nor the store had; raises BeaconError when too little is known."""
+    """Fill the values that neither the request nor the store has; raises BeaconError when too few are known."""
     values = features.values
     if model.bounds.contain(values):
         return

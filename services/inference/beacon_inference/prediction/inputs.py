@@ -1,4 +1,4 @@
-"""What a protocol makes of a request: the inputs of a prediction, and the way to answer it."""
+"""The result of a protocol's parser: the inputs of a prediction, and the function that makes the response."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from beacon_inference.prediction_log.record import Record
 class PredictionInputs(NamedTuple):
     """Rows to predict.
 
-    `matrix` is (rows, features) in the product's feature order, NaN where the request gave nothing. `entities` and
+    `matrix` is (rows, features) in the product's feature order, NaN where the request has no value. `entities` and
     `prediction_ids` have one item per row or are None when no row has one. The paths say how the protocol names a
     value, an entity's key and a prediction id in an error: they are formatted with `row` and `feature`.
     """
@@ -25,7 +25,7 @@ class PredictionInputs(NamedTuple):
 
 
 class ParsedRequest(NamedTuple):
-    """A request as its protocol read it. `respond` makes the answer from records, in the order of the rows.
+    """A parsed request. `respond` makes the response from records, in the order of the rows.
 
     One record holds all rows, unless some of them are a retry.
     """
@@ -35,4 +35,4 @@ class ParsedRequest(NamedTuple):
 
 
 Protocol = Callable[[Request], ParsedRequest]
-"""One way to ask for predictions; raises BeaconError."""
+"""The parser of one protocol; raises BeaconError."""

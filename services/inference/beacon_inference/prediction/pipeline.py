@@ -1,6 +1,6 @@
-"""A prediction, start to end: validate -> lookup -> impute -> predict -> respond -> log.
+"""The pipeline of a prediction: validate -> lookup -> impute -> predict -> respond -> log.
 
-Every protocol runs through here: it brings a function that parses the request and knows how to answer it.
+Every protocol uses it, with a function of its own that parses the request and makes the response.
 """
 
 from functools import partial
@@ -29,7 +29,7 @@ SYNTHETIC_HEADER = "Beacon-Synthetic"
 
 
 class Pipeline:
-    """The stages of a prediction and what they need; each stage fills a part of the prediction."""
+    """The stages of a prediction and their dependencies; each stage fills a part of the prediction."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Pipeline:
         return partial(self.run, protocol)
 
     async def run(self, protocol: Protocol, request: Request) -> Response:
-        """Answer one request, whatever number of rows it has; raises BeaconError."""
+        """Answer one request of any number of rows; raises BeaconError."""
         timer = StageTimer(request)
         prediction = self.validate(protocol, request)
         timer.end("validate")
@@ -88,7 +88,7 @@ class Pipeline:
         return prediction
 
     async def replay(self, prediction: Prediction) -> bool:
-        """Find the rows that were answered before; whether all were, and then the answer is that of before."""
+        """Find the rows that were answered before; True if all were, and then the response is the first one again."""
         meta = prediction.meta
         found = await find_replays(self._log, meta.client_ids or [], prediction.inputs)
         records = [record for record in found if record is not None]
@@ -100,17 +100,20 @@ class Pipeline:
         return False
 
     async def lookup(self, prediction: Prediction) -> None:
-        """Merge the features of the entities into the request's; without them where the store is down."""
+        """Merge the entities' store features into the request's; without them if feature serving is down.
+
+        Raises BeaconError, for example `unknown_entity` and `model_not_ready`.
+        """
         inputs = prediction.inputs
         stored = None if inputs.entities is None else await self._store_features(prediction)
         prediction.features = Features(*merge(inputs.matrix, stored))
-        # Taken once: a swap in the middle of a request must not mix two models.
+        # Read once: a swap during a request must not mix two models.
         if self._models.in_service is None:
             raise BeaconError("model_not_ready", "no model is in service yet")
         prediction.meta.models = self._models.in_service
 
     def impute(self, prediction: Prediction) -> None:
-        """Fill what is missing; raises BeaconError when too little is known."""
+        """Fill missing values; raises BeaconError when too few are known."""
         impute(prediction.features, prediction.inputs, prediction.meta.models.model, self._rules)
 
     async def predict(self, prediction: Prediction) -> None:
@@ -127,18 +130,18 @@ class Pipeline:
             self._instruments.shadow_failed()
 
     def respond(self, prediction: Prediction) -> None:
-        """Make the record and the answer; a row that was answered before keeps its record, and is not logged again."""
+        """Make the record and the response; a row that was answered before keeps its first record."""
         replays, record = prediction.meta.replays, record_of(prediction)
         records = [record] if replays is None else [old or record.take([row]) for row, old in enumerate(replays)]
         prediction.record = record
         prediction.response = prediction.respond(records)
 
     def log(self, prediction: Prediction) -> bool:
-        """Append the record to the prediction log, and hand telemetry what it counts; whether it is in the log."""
+        """Append the record to the prediction log, and give telemetry its figures; False if nothing was logged."""
         meta, record = prediction.meta, prediction.record
         telemetry, replays, model = meta.telemetry, meta.replays, meta.models.model
         telemetry.answered(model, record.ids[0], prediction.output.prediction, prediction.features)
-        # A prober's request is no traffic: it must not enter the log, and so the drift, nor the model's figures.
+        # A prober's request is not traffic: it must not count in the log, in drift or in the model's figures.
         if telemetry.synthetic:
             return False
         if replays is not None:
@@ -146,7 +149,7 @@ class Pipeline:
         return self._log.append(record)
 
     def with_headers(self, prediction: Prediction, timer: StageTimer, *, logged: bool) -> Response:
-        """Add the headers that every protocol's answer has."""
+        """Add the headers that the answers of all protocols have."""
         response, missing = prediction.response, prediction.features.missing
         headers = [
             (b"beacon-model-version", prediction.record.version.encode()),
@@ -159,21 +162,21 @@ class Pipeline:
         return Response(response.body, response.status, response.content_type, headers)
 
     def _is_synthetic(self, request: Request) -> bool:
-        """Whether a prober asks; where an API key is set it is needed, so that no client hides from the log."""
+        """Whether a prober sent the request; it needs the API key, if one is set, so that no client avoids the log."""
         value = request.header(b"beacon-synthetic")
         if value is None:
             return False
         if value != "true":
-            raise BeaconError("invalid_body", "must be true, or absent", SYNTHETIC_HEADER)
+            raise BeaconError("invalid_body", "must be true or absent", SYNTHETIC_HEADER)
         check_api_key(self._api_key, request.header(b"x-api-key"), request.header(b"authorization"))
         return True
 
     def _names_of(self, missing: Mask) -> bytes:
-        """Name the features that some row lacks, for the protocols whose answers have no place for it."""
+        """The names of the features that were imputed in some row, for the header Beacon-Imputed."""
         return ", ".join(self._product.feature_names[column] for column in np.flatnonzero(missing.any(axis=0))).encode()
 
     async def _store_features(self, prediction: Prediction) -> Matrix | None:
-        """Features of the entities; None where the store is down and the request itself has enough."""
+        """Features of the entities; None where feature serving is down and the request itself has enough."""
         inputs, meta = prediction.inputs, prediction.meta
         try:
             return await look_up(self._feature_client, inputs, self._product.entity.key, meta.request)
@@ -183,6 +186,6 @@ class Pipeline:
             try:
                 self._rules.check_enough(~np.isnan(inputs.matrix), inputs)
             except BeaconError:
-                raise error from None  # what is missing is missing because of the store: no fault of the client
+                raise error from None  # features are missing because of the store, not by the client's fault
             meta.telemetry.degraded = error.code
             return None

@@ -1,4 +1,4 @@
-"""The prediction: one object for a request on its way, which the stages fill."""
+"""The prediction: the object of one request, which the stages fill."""
 
 import math
 import time
@@ -24,7 +24,7 @@ SERVER_TIMING = ", ".join(f"{stage};dur=%.3f" for stage in STAGES).encode()
 
 
 class PredictionOutput:
-    """What the models answered, one item per row, in the target's unit; `shadow` is None where none answered."""
+    """The models' answers, one item per row, in the target's unit; `shadow` is None without a shadow's answer."""
 
     shadow: list[float] | None = None
 
@@ -35,10 +35,10 @@ class PredictionOutput:
 
 
 class PredictionMeta:
-    """All that a prediction has beside its values: its request, ids, replays, models, and what telemetry says of it."""
+    """What belongs to a prediction beside its values: request, client ids, replays, models and telemetry."""
 
     models: ModelsInService
-    # Per row, the id that the client made and the record that an earlier try under it left; None where no row has one.
+    # Per row, the client's id, and the record of an earlier request with this id; None where no row has one.
     client_ids: list[str | None] | None = None
     replays: list[Record | None] | None = None
 
@@ -85,14 +85,17 @@ class StageTimer:
 
 
 def output_of(values: list[float], model: Model, valid: tuple[float, float]) -> PredictionOutput:
-    """Put the conformal interval around the model's values; raises BeaconError where one is not finite."""
+    """Add the conformal interval to the model's values (rows,), within the target's range `valid`.
+
+    Raises BeaconError `internal` where a value is not finite.
+    """
     if not all(map(math.isfinite, values)):
         raise BeaconError("internal", "the model's answer is not finite")
     interval, (lowest, highest) = model.manifest.interval, valid
     prediction = rounded(values)
     low = rounded([value - interval.low for value in values])
     high = rounded([value + interval.high for value in values])
-    # A model may answer less or more than the target's valid range; the interval holds its answer all the same.
+    # A model may answer outside the target's valid range; the interval contains its answer even then.
     if min(low) < lowest:
         low = [min(value, max(bound, lowest)) for value, bound in zip(prediction, low, strict=True)]
     if max(high) > highest:

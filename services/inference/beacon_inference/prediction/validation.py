@@ -1,4 +1,4 @@
-"""The rules of product.yaml, checked on a whole matrix at once, for every protocol."""
+"""Checks of the rules of product.yaml on a whole matrix at once, for every protocol."""
 
 from math import isnan
 
@@ -12,7 +12,7 @@ from beacon_inference.prediction.inputs import PredictionInputs
 
 
 class ValidationRules:
-    """Valid ranges, categories, whole numbers, the smallest number of features and those that must be known."""
+    """The rules: valid ranges, categories, whole numbers, the fewest known features, features that are never null."""
 
     def __init__(self, product: Product) -> None:
         self._features = product.features
@@ -28,7 +28,7 @@ class ValidationRules:
         ]
 
     def check(self, inputs: PredictionInputs) -> None:
-        """Raise BeaconError for the first value that is infinite, out of range, of no known category or not whole."""
+        """Raise BeaconError for the first value that is infinite, out of range, not a category or not whole."""
         matrix = inputs.matrix
         if (
             self._valid.contain(matrix)
@@ -47,7 +47,7 @@ class ValidationRules:
             raise self._error(inputs, first_row, first_column)
 
     def check_enough(self, known: np.ndarray, inputs: PredictionInputs) -> None:
-        """Raise BeaconError when a row of `known` (rows, features; bool) lacks too many, or one that is never null.
+        """Raise BeaconError when a row of the mask `known` (rows, features) has too few, or not all that are needed.
 
         Complete rows need no check.
         """

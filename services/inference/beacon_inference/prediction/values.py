@@ -1,8 +1,7 @@
-"""Values, entities and ids as bodies hold them: what is valid, and the error that names the field and the rule."""
+"""Checks of the values, entities and ids in a body, with errors that name the field and the rule."""
 
 import difflib
 import json
-import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,20 +10,21 @@ import msgspec
 from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.ids import is_client_id
 from beacon_core.domain.integers import KINDS, check_integer, whole_or_float
+from beacon_core.domain.numbers import is_finite
 from beacon_core.domain.product import Product
 
-# Parsed values take many times the room of their text: larger bodies are counted first. A full batch is smaller.
+# Parsed values take many times the memory of their text, so the values of larger bodies are counted first.
 COUNTED_BYTES = 256 << 10
 MAX_VALUES = 20_000
 MAX_NAMES_LISTED = 10
 VALUES_PER_ROW = 40
 
-# All that msgspec raises for a body that it cannot decode.
+# All exceptions of msgspec for a body that it cannot decode.
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def check_values(body: bytes, rows: int = 1) -> None:
-    """Refuse a large body of more values than `rows` rows can have, before they fill the memory; commas part values."""
+    """Raise BeaconError `body_too_large` for a large body with more commas, so values, than `rows` rows can have."""
     if len(body) > COUNTED_BYTES and body.count(b",") > max(MAX_VALUES, VALUES_PER_ROW * rows):
         raise BeaconError("body_too_large", "the body has more values than the largest batch")
 
@@ -45,7 +45,7 @@ def entity_key(value: Any, key: str, field: str) -> int:
 
 
 def explain_features(features: Any, product: Product, field: str) -> None:
-    """Raise the first reason why `features` is not an object of known features and finite numbers."""
+    """Raise BeaconError for the first reason why `features` is not an object of known features and finite numbers."""
     if features is None:
         return
     if not isinstance(features, dict):
@@ -57,21 +57,17 @@ def explain_features(features: Any, product: Product, field: str) -> None:
 
 
 def explain_value(name: str, value: Any, field: str) -> None:
-    """Raise the reason why `value` is not a finite number or null."""
+    """Raise BeaconError `invalid_type` or `not_finite` where `value` is not a finite number or null."""
     if value is None:
         return
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise BeaconError("invalid_type", f"{name} must be a number or null, not {KINDS[type(value)]}", field)
-    try:
-        finite = math.isfinite(value)
-    except OverflowError:
-        finite = False
-    if not finite:
+    if not is_finite(value):
         raise BeaconError("not_finite", f"{name} must be finite", field)
 
 
 def unknown_features(names: Iterable[str], product: Product, field: str) -> BeaconError | None:
-    """Return one error for all names below `field` that are no features; None where all are features."""
+    """Return one BeaconError for all names below `field` that are not features; None where all are."""
     unknown = [name for name in dict.fromkeys(names) if name not in product.feature_names]
     if not unknown:
         return None
@@ -83,7 +79,7 @@ def unknown_features(names: Iterable[str], product: Product, field: str) -> Beac
 
 
 def _unknown(name: str, product: Product) -> str:
-    """Say why a feature is excluded, or which name was perhaps meant."""
+    """The message on an unknown name: why the feature is excluded, or the nearest name."""
     if name in product.excluded:
         return f"{name} is excluded: {product.excluded[name]}"
     spelt = {feature.casefold(): feature for feature in product.feature_names}
@@ -93,15 +89,15 @@ def _unknown(name: str, product: Product) -> str:
 
 
 def check_client_id(name: str, field: str) -> None:
-    """Refuse an id of a client that has other characters or is too long."""
+    """Raise BeaconError `invalid_id` for a client's id that is too long or has other characters."""
     if not is_client_id(name):
         raise BeaconError("invalid_id", f"{field} must be 1 to 64 letters, digits or ._:- and begin with one", field)
 
 
 def read_leniently(body: bytes, cause: Exception) -> Any:
-    """Read JSON as Python does, with NaN and 1e999, so that a walk can name the field; `cause` is why that is needed.
+    """Read JSON as Python does, with NaN and 1e999, so that the caller can name the offending field.
 
-    Raises BeaconError `invalid_json`.
+    `cause` is the error of the strict decoder. Raises BeaconError `invalid_json`.
     """
     if not body.strip():
         raise BeaconError("invalid_json", "the body is empty") from cause

@@ -13,7 +13,7 @@ from beacon_core.data.database import DatabaseUnavailableError
 from beacon_core.platform import clock
 from beacon_inference.prediction_log.record import Record, record_of, table_rows
 
-# A statement of many rows costs less for each, but the event loop may have to wait until it is through.
+# Larger statements cost less per row, but block the event loop for longer.
 ROWS_PER_STATEMENT = 50
 
 
@@ -25,12 +25,12 @@ class Database:
         self._client = DatabaseClient(url, logs_failures=False)
 
     def warm(self) -> None:
-        """Open it now, so that the first prediction's log does not wait for migrations; one that is down stays down."""
+        """Open the database now, so that the first record does not wait for migrations; it may be down."""
         with contextlib.suppress(DatabaseUnavailableError):
             self._client.open()
 
     def insert(self, records: Sequence[Record], rest: Callable[[], None] = lambda: None) -> None:
-        """Commit the records, in small steps with a `rest` before each; what is there already stays as it is."""
+        """Commit the records in small steps, with a call of `rest` before each; rows that exist stay as they are."""
         if not records:
             return
         rows = chain.from_iterable(table_rows(record, self.names) for record in records)
@@ -40,7 +40,7 @@ class Database:
                 predictions.insert(connection, some)
 
     def find(self, ids: Sequence[str]) -> dict[str, Record]:
-        """Find those of the predictions that are there, each as a record of its own."""
+        """Find the predictions that are in the database, each as a record of its own."""
         with self._client.connect() as connection:
             return {row.id: record_of(row, self.names) for row in predictions.find(connection, ids)}
 
@@ -52,11 +52,11 @@ class Database:
             return None if found is None else found._asdict()
 
     def add_actuals(self, items: Sequence[Actual]) -> list[Outcome]:
-        """Keep actuals, all or none; what became of each."""
+        """Store actuals, all or none; return the outcome of each."""
         received = clock.now()
         with self._client.begin() as connection:
             return [actuals.add(connection, item, received) for item in items]
 
     def close(self) -> None:
-        """Close what was opened."""
+        """Close the database."""
         self._client.close()

@@ -1,7 +1,7 @@
-"""Where in the spool a prediction lies, kept so that the many that are never read cost little.
+"""The index of the spool: where the line of a prediction is, at little cost for the many that are never read.
 
-The ids that Beacon makes begin with the time, and so the lines of a segment are in the ids' order: a mark every 32 kB
-tells where to look. The ids that clients make have an entry each, and so has what came after the clock went back.
+Beacon's own ids begin with the time, so the lines of a segment are in the order of the ids, and one mark per 32 kB is
+enough. Each id of a client has an entry of its own, and so has each id that was made after the clock went back.
 """
 
 from bisect import bisect_left, bisect_right
@@ -63,14 +63,14 @@ class SpoolIndex:
         self._segments: dict[int, _Segment] = {}
 
     def note(self, record: Record, position: Position) -> None:
-        """Keep where a record was written."""
+        """Note where a record was written."""
         segment = self._segments.get(position.segment)
         if segment is None:
             segment = self._segments.setdefault(position.segment, _Segment())
         segment.note(record, position.offset)
 
     def ranges(self, prediction_id: str) -> Iterator[Range]:
-        """Lines among which the prediction is, if it is in the spool."""
+        """The ranges of lines that have the prediction, if it is in the spool."""
         for number, segment in list(self._segments.items()):
             for offset, size in segment.ranges(prediction_id):
                 yield Range(number, offset, size)

@@ -1,7 +1,7 @@
-"""The predictions of one request as they are logged; answers are made from them, so that a retry is given the same one.
+"""The record: the logged predictions of one request. Answers are made from it, so that a retry gets the same one.
 
-A request of one row and one of a thousand are the same: columns, of one item per row. Only the database has
-one row per prediction.
+A request of one row or a thousand is one record of columns, with one item per row. Only the database has one row per
+prediction.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,7 +22,7 @@ class Record(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     An item of `features` has one value per feature, in the product's order, as the model saw it before imputation: null
     where neither the request nor the feature store had one. `from_store` lists, by row, the columns that came from the
     feature store (None where it was not asked), `out_of_range` those outside their training range. `time` is in
-    seconds since 1970, `latency` in seconds; `input_digests` are the sha256 of what was asked under a client's own id.
+    seconds since 1970, `latency` in seconds; `input_digests` are those of the rows that have a client's id.
     """
 
     ids: list[str]
@@ -70,7 +70,7 @@ def decode_record(line: bytes, width: int) -> Record:
 
 
 def decode_records(lines: bytes, width: int) -> list[Record]:
-    """Read whole lines of the spool at once; raises `ValueError` when one of them is not as they are written today."""
+    """Read whole lines of the spool at once; raises `ValueError` when one of them is not a valid record."""
     records = _decoder.decode_lines(lines)
     for record in records:
         _check_shape(record, width)
@@ -85,11 +85,11 @@ def _check_shape(record: Record, width: int) -> None:
         if column is not None and len(column) != rows:
             raise ValueError("the columns are of unequal length")
     if any(len(values) != width for values in features):
-        raise ValueError(f"a row has not {width} features")
+        raise ValueError(f"a row does not have {width} features")
     for mask in (record.out_of_range, record.from_store):
         for row, columns in (mask or {}).items():
             if not 0 <= row < rows or (columns and (min(columns) < 0 or max(columns) >= width)):
-                raise ValueError(f"a mask has other rows or columns than {rows} by {width}")
+                raise ValueError(f"a mask has rows or columns outside {rows} by {width}")
 
 
 def _take(mask: dict[int, list[int]], rows: Sequence[int]) -> dict[int, list[int]]:
@@ -161,14 +161,14 @@ def _columns(masked: list[str], names: tuple[str, ...]) -> dict[int, list[int]]:
     return {0: columns} if columns else {}
 
 
-@lru_cache(maxsize=8)  # neighbours in the log are of the same second
+@lru_cache(maxsize=8)  # neighbouring records have the same second
 def _second(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 @cache
 def _named(names: tuple[str, ...]) -> Any:
-    """A struct of the features: it is encoded as an object that has no nulls, faster than a dictionary is."""
+    """A Struct of the features: it is encoded, faster than a dictionary, as an object without nulls."""
     return msgspec.defstruct("Named", [(name, float | None, None) for name in names], omit_defaults=True, gc=False)
 
 

@@ -2,7 +2,8 @@
 
     append -> spool -> ship -> database
 
-A full or broken spool never fails a prediction: it is counted in beacon_prediction_log_dropped_total, and paged.
+A full or broken spool never fails a prediction: lost records are counted in beacon_prediction_log_dropped_total, which
+has an alert.
 """
 
 import logging
@@ -23,32 +24,32 @@ from beacon_inference.prediction_log.spool import Position, Spool
 log = logging.getLogger(__name__)
 
 SHIP_SECONDS = 0.25
-# Small, as SQLite has one writer at a time; not smaller, as each commit writes the last page of every index anew.
+# Small, as SQLite has one writer at a time; not smaller, as each commit rewrites the last page of every index.
 SHIP_BYTES = 128 << 10
 RETRY_SECONDS = (0.5, 1, 2, 5)
-# While requests arrive, the shipper works in small steps and rests after each, as it shares a core with them: so many
-# times as long as the step took, and less, the more predictions wait. With so large a backlog it does not rest: a pod
-# that ends has seconds to ship what is left.
+# While requests arrive, the shipper works in small steps and rests after each, as it shares a core with them. It rests
+# REST_FACTOR times as long as the step took, less the larger the backlog is, and not at all above BACKLOG_WITHOUT_REST:
+# a pod that terminates has only seconds to ship the rest.
 REST_FACTOR = 19
 BACKLOG_WITHOUT_REST = 50_000
-# Every drop is counted; the log has a line of it this often.
+# Every drop is counted, but logged only this often.
 DROPS_LOG_SECONDS = 60
 
 
 class PredictionLog:
-    """Every acknowledged prediction, from the moment it was sent until it is in the database."""
+    """Every acknowledged prediction, from its answer until it is in the database."""
 
     def __init__(self, folder: Path, max_bytes: int, database: Database, registry: CollectorRegistry) -> None:
         self._database = database
         self._quarantine = folder / "quarantine.txt"
         self._spool = Spool(folder, max_bytes)
         self._index = SpoolIndex()
-        # Segment -> so many bytes of it are in the database.
+        # Segment -> number of its bytes that are in the database.
         self._offsets: dict[int, int] = {}
-        # Two counts of predictions, each written by one thread alone; what is between them waits.
+        # Two counts of predictions, each written by one thread alone; their difference is the backlog.
         self._appended = 0
         self._taken = 0
-        # The shipper's own time, and the first of these counts, at its last rest.
+        # The shipper's CPU time and `_appended` at its last rest.
         self._rested, self._seen = 0.0, 0
         self._newest_read: tuple[Position, Record] | None = None
         self._silent_until = 0.0
@@ -62,7 +63,7 @@ class PredictionLog:
         self._recover()
 
     def start(self) -> None:
-        """Begin to ship."""
+        """Start the shipper's thread."""
         self._thread.start()
 
     def stop(self, timeout: float = 5.0) -> None:
@@ -103,14 +104,14 @@ class PredictionLog:
     def find(self, ids: Sequence[str]) -> dict[str, Record]:
         """Find predictions in the spool or the database.
 
-        Raises DatabaseUnavailableError when only the latter could tell.
+        Raises DatabaseUnavailableError when some are not in the spool and the database does not answer.
         """
         found = self.find_waiting(ids)
         others = [name for name in ids if name not in found]
         return (found | self._database.find(others)) if others else found
 
     def _find_one(self, name: str) -> Record | None:
-        if self._newest_read is not None:  # a client that reads one row of a record often reads all
+        if self._newest_read is not None:  # a client that reads one row of a record often reads the others
             position, record = self._newest_read
             if self._waits(position) and name in record.ids:
                 return record
@@ -135,7 +136,7 @@ class PredictionLog:
             return None
 
     def _decode_all(self, chunk: bytes) -> tuple[list[Record], list[bytes]]:
-        """Read whole lines; the second list has those that are no records."""
+        """Read whole lines; the second list has the lines that are not records."""
         try:
             return decode_records(chunk, len(self._database.names)), []
         except (ValueError, RecursionError):
@@ -156,7 +157,7 @@ class PredictionLog:
                     offset += len(line) + 1
         if unreadable:
             log.error(
-                "the spool has lines that are no records of this revision: they are kept in quarantine.txt, and not "
+                "the spool has lines that are not records of this revision: they are kept in quarantine.txt, and not "
                 "shipped; the revision that wrote them can read them",
                 extra={"lines": unreadable, "file": str(self._quarantine)},
             )
@@ -168,7 +169,7 @@ class PredictionLog:
                 more = self._ship_once()
                 failures = 0
             except Exception as error:  # noqa: BLE001 - nothing may end this thread
-                # Whatever is wrong with the database, the spool keeps the records and this thread goes on.
+                # While the database fails, the spool keeps the records and this thread retries.
                 failures += 1
                 self._failures.inc()
                 if failures in {1, 10} or failures % 100 == 0:
@@ -182,7 +183,7 @@ class PredictionLog:
                 self._stopping.wait(RETRY_SECONDS[min(failures, len(RETRY_SECONDS)) - 1] if failures else SHIP_SECONDS)
 
     def _ship_once(self) -> bool:
-        """Ship one batch of the oldest segment that has one; whether there may be more."""
+        """Ship one batch of the oldest segment that has one; True if there may be more."""
         for segment in self._spool.segments():
             sealed = self._spool.is_sealed(segment)
             offset = self._offsets.get(segment, 0)

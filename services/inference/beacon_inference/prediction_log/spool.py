@@ -1,7 +1,7 @@
 """The spool: acknowledged predictions on disk, in append-only segments, until they are in the database.
 
 A record is acknowledged once its line was handed to the kernel: one write, no fsync, so that it survives the death of
-the process (not of the machine). A line cut short by a crash was never acknowledged, and is left out.
+the process (not of the machine). A line that a crash truncated was never acknowledged, and is skipped.
 """
 
 import os
@@ -30,12 +30,12 @@ class Spool:
         self._sizes = {int(path.stem): path.stat().st_size for path in folder.glob("*.jsonl")}
         self._bytes = sum(self._sizes.values())
         self._file = -1
-        self._spoilt = False  # whether half a line is at the end, which no other may follow
-        # Never append to what an earlier process left: its last line may be cut short.
+        self._spoilt = False  # whether the segment ends in half a line, so that no line may follow
+        # Never append to a segment of an earlier process: its last line may be truncated.
         self._open(max(self._sizes, default=0) + 1)
 
     def append(self, lines: bytes) -> Position | None:
-        """Write whole lines; None when the spool is full or the disk refuses, and then nothing was kept."""
+        """Write whole lines; None when the spool is full or the write fails, and then nothing was written."""
         if self._bytes + len(lines) > self._max_bytes:
             return None
         try:
@@ -78,7 +78,7 @@ class Spool:
         return chunk[: chunk.rfind(b"\n") + 1]
 
     def drop(self, segment: int) -> None:
-        """Forget a segment whose records are all committed."""
+        """Delete a segment whose records are all committed."""
         self._path(segment).unlink(missing_ok=True)
         with self._lock:
             self._bytes -= self._sizes.pop(segment, 0)

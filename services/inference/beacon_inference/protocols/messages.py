@@ -1,8 +1,8 @@
-"""The body of each answer, as a Struct, and of the request that is read value by value: an actual.
+"""The body of each answer as a Struct, and that of an actual's request.
 
 The OpenAPI document is made from them, and a test decodes real answers.
 
-`msgspec.Raw` stands for JSON that is kept and reused from answer to answer; `openapi/shapes.py` says what it holds.
+`msgspec.Raw` is JSON that is encoded once and reused in further answers; `openapi/shapes.py` has its types.
 """
 
 from datetime import datetime
@@ -17,7 +17,7 @@ Time = Annotated[datetime, Meta(tz=True)]
 
 
 class Message(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
-    """What all of them have in common: an answer has these fields and no other."""
+    """Base of all messages: unknown fields are refused."""
 
 
 class ModelPin(Message, frozen=True):
@@ -76,8 +76,8 @@ class LoggedPredictionResponse(PredictionResponse, frozen=True):
 
     time: Time
     entity: dict[str, int] | None
-    features: Annotated[dict[str, float | None], Meta(description="those that the request gave")]
-    served: Annotated[dict[str, float | None] | None, Meta(description="those that the feature store gave")]
+    features: Annotated[dict[str, float | None], Meta(description="features of the request")]
+    served: Annotated[dict[str, float | None] | None, Meta(description="features of the feature store")]
     shadow: ShadowPrediction | None
     latency_seconds: float
     request_id: str
@@ -92,13 +92,13 @@ class ActualRequest(Message, frozen=True):
     prediction_id: str | None = None
     entity: Any = None
     observed_at: Annotated[
-        Time | None, Meta(description="when the value was true; now, where it goes by prediction id")
+        Time | None, Meta(description="when the value was observed; the default is now, and only by prediction id")
     ] = None
     source: str | None = None
 
 
 class ActualsResponse(Message, frozen=True):
-    """What became of each actual."""
+    """The outcome of each actual."""
 
     outcomes: list[Outcome]
     accepted: int
@@ -137,7 +137,7 @@ class OutputTensor(Message, frozen=True):
 
 
 class InferResponse(Message, frozen=True):
-    """The outputs that were asked for, all by default."""
+    """The requested outputs, all by default."""
 
     model_name: str
     model_version: str
@@ -185,7 +185,7 @@ class ModelReady(Message, frozen=True):
 
 
 class V1Status(Message, frozen=True):
-    """V1 tells errors here."""
+    """The error of a version in V1; `OK` and empty without one."""
 
     error_code: str
     error_message: str

@@ -24,7 +24,7 @@ CONTENT_TYPES = frozenset({JSON, CSV})
 FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
 
-# Python reads no integer of more digits than this without being asked to.
+# By default Python refuses to read integers of a few more digits than this.
 LONGEST_INTEGER = 4000
 LARGER_THAN_ANY_KEY = 1 << 64
 
@@ -48,7 +48,7 @@ class Invocation(msgspec.Struct):
 
 
 def mlflow(tables: TableParser) -> Protocol:
-    """Speak MLflow's scoring protocol."""
+    """MLflow's scoring protocol."""
 
     def parse(request: Request) -> ParsedRequest:
         if media_type(request.headers.get(b"content-type", b"")) == CSV:
@@ -106,7 +106,7 @@ def _csv(body: bytes, tables: TableParser) -> PredictionInputs:
 
 
 def _check_names(columns: list[str], tables: TableParser) -> None:
-    """Refuse a header's columns without a name, by their places, and those of unknown names, all at once."""
+    """Raise one BeaconError for all columns of a header that have no name or an unknown one."""
     nameless = [place for place, name in enumerate(columns, 1) if not name]
     unknown = tables.unknown([name for name in columns if name and name != tables.key], "rows")
     if nameless:
@@ -117,12 +117,12 @@ def _check_names(columns: list[str], tables: TableParser) -> None:
 
 
 def _is_blank(line: list[str]) -> bool:
-    """Whether nothing is on the line: a row of one missing value is quotes, or a word."""
+    """Whether the line is blank. A row of one missing value is not: it has quotes or a marker such as NA."""
     return not line or (len(line) == 1 and line[0].isspace())
 
 
 def _key(text: str, missing: frozenset[str]) -> int | float | str | None:
-    """Read an entity's key as in JSON, without a float between. Text that is no number is refused later."""
+    """Read an entity's key exactly, as in JSON. Text that is not a number is refused later."""
     text = text.strip()
     if text in missing:
         return None

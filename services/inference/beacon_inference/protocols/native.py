@@ -11,7 +11,7 @@ from beacon_inference.protocols.serializer import Serializer
 
 
 def one(parser: NativeParser, serializer: Serializer) -> Protocol:
-    """One row in, one answer out."""
+    """The protocol of /v1/predict: one row, one prediction."""
 
     def respond(records: Sequence[Record]) -> Response:
         (answer,) = serializer.responses(records[0])
@@ -24,7 +24,7 @@ def one(parser: NativeParser, serializer: Serializer) -> Protocol:
 
 
 def batch(parser: NativeParser, serializer: Serializer) -> Protocol:
-    """Rows in, answers out, in the same order."""
+    """The protocol of /v1/predict/batch: rows, and predictions in the same order."""
 
     def respond(records: Sequence[Record]) -> Response:
         answers = [answer for record in records for answer in serializer.responses(record)]

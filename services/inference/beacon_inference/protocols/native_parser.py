@@ -1,7 +1,7 @@
-"""Beacon's own JSON bodies, one row and batches: one parse, straight into the matrix.
+"""Parses Beacon's own JSON bodies, one row and batches, directly into the matrix.
 
-The parser is built from product.yaml and checks types alone. When it refuses a body, the body is walked once more,
-slowly, to name the field and the rule.
+The parser is built from product.yaml and checks types alone. When it refuses a body, a second and slower pass finds the
+field and the rule.
 """
 
 from collections.abc import Callable, Mapping
@@ -130,7 +130,7 @@ def _check_distinct_ids(prediction_ids: list[str | None]) -> None:
         field = f"rows[{index}].prediction_id"
         check_client_id(name, field)
         if name in seen:
-            raise BeaconError("invalid_id", f"prediction_id is that of rows[{seen[name]}] too", field)
+            raise BeaconError("invalid_id", f"prediction_id is the same as in rows[{seen[name]}]", field)
         seen[name] = index
 
 

@@ -1,7 +1,7 @@
-"""The types of Beacon's own requests, made from product.yaml: the parser decodes into them, the document shows them.
+"""The types of Beacon's own requests, made from product.yaml, for the parser and for the OpenAPI document.
 
-Ranges and categories are said in `extra_json_schema`, which the decoder does not check: validation checks them, for
-every protocol, and names the rule.
+Ranges and categories are in `extra_json_schema`, which the decoder ignores: validation checks them for every protocol,
+and names the rule.
 """
 
 from typing import Annotated, Any
@@ -23,7 +23,7 @@ ClientId = Annotated[str | None, CLIENT_ID]
 
 
 def closed(name: str, doc: str, fields: list[tuple[str, Type] | tuple[str, Type, Any]]) -> Type:
-    """Make a Struct that takes these fields and no other."""
+    """Make a Struct that accepts these fields and no other."""
     return msgspec.defstruct(
         name, fields, namespace={"__doc__": doc}, forbid_unknown_fields=True, frozen=True, gc=False
     )
@@ -42,7 +42,7 @@ def feature_type(feature: Feature) -> Type:
 
 
 def entity_type(product: Product) -> Type:
-    """The entity: its key is read by a rule of its own, which takes 17.0 too."""
+    """The entity. `domain/integers.py` reads its key, and accepts 17.0 too."""
     rule = {"type": "integer", "minimum": INT64[0], "maximum": INT64[-1]}
     doc = (
         f"The {product.entity.name} whose features are looked up. A key written with a fraction or an exponent, such "

@@ -41,10 +41,10 @@ NUMPY_OF = {
     "FP64": np.float64,
     "BYTES": None,
 }
-# The outputs, and the columns of a record that they are.
+# Output -> column of a record.
 OUTPUTS = {"prediction": "prediction", "low": "low", "high": "high", "prediction_id": "ids"}
 
-# An empty tensor would fit any shape, also one that numpy cannot make.
+# Sizes are bounded, since an empty tensor would fit any shape, even one that numpy cannot create.
 MAX_SIZE = 2**31 - 1
 
 
@@ -79,10 +79,10 @@ class InferRequest(msgspec.Struct):
 
 
 def open_inference(product: Product, models: Models, tables: TableParser) -> Protocol:
-    """Speak the protocol for the product's one model."""
+    """The protocol for the product's one model."""
 
     def parse(request: Request) -> ParsedRequest:
-        check_model(request, product, models)
+        models.find(request.path["name"], request.path.get("version"))
         head, tail = _split(request)
         body: InferRequest = tables.decode(head, InferRequest)
         for output in body.outputs or ():
@@ -91,20 +91,6 @@ def open_inference(product: Product, models: Models, tables: TableParser) -> Pro
         return ParsedRequest(_inputs(body, tail, product, tables), partial(_response, body, product))
 
     return parse
-
-
-def check_model(request: Request, product: Product, models: Models) -> None:
-    """Refuse a model name or version in the path that is not the one in service."""
-    name = request.path.get("name", product.name)
-    serving = models.in_service
-    version = request.path.get("version")
-    if name != product.name:
-        raise BeaconError("unknown_model", f"there is no model {name[:64]}; it is {product.name}", "name")
-    if serving is None:
-        raise BeaconError("model_not_ready", "no model is in service yet")
-    if version is not None and version != serving.model.pin.version:
-        rule = f"version {version[:64]} is not in service; version {serving.model.pin.version} is"
-        raise BeaconError("unknown_model", rule, "version")
 
 
 def _split(request: Request) -> tuple[bytes, bytes]:
@@ -124,7 +110,7 @@ def _inputs(body: InferRequest, tail: bytes, product: Product, tables: TablePars
         content, tail = _content(tensor, tail, f"inputs[{index}]")
         contents.append(content)
     if tail:
-        raise BeaconError("invalid_body", f"{len(tail)} bytes are left behind the last input")
+        raise BeaconError("invalid_body", f"{len(tail)} bytes follow the last input")
     first = body.inputs[0]
     if len(contents) == 1 and first.name not in (*product.feature_names, tables.key):
         return tables.of_rows(_matrix(first, contents[0], "inputs[0]"), len(first.shape), "inputs[0].data")
@@ -146,7 +132,7 @@ def _inputs(body: InferRequest, tail: bytes, product: Product, tables: TablePars
 
 
 def _content(tensor: Tensor, tail: bytes, field: str) -> tuple[Content, bytes]:
-    """Check one tensor's description; its values, not yet checked if they are JSON, and the rest of the binary part."""
+    """Check one tensor's description; return its values (JSON is not checked yet) and the rest of the binary part."""
     dtype = NUMPY_OF.get(tensor.datatype)
     if dtype is None:
         raise BeaconError("invalid_type", f"datatype {tensor.datatype[:16]} is not numeric", f"{field}.datatype")
@@ -160,7 +146,9 @@ def _content(tensor: Tensor, tail: bytes, field: str) -> tuple[Content, bytes]:
             rule = "must be the number of this input's bytes"
             raise BeaconError("invalid_body", rule, f"{field}.parameters.binary_data_size")
         if size % np.dtype(dtype).itemsize:
-            raise BeaconError("invalid_shape", f"{size} bytes are no whole number of {tensor.datatype}", field)
+            raise BeaconError(
+                "invalid_shape", f"{size} bytes are not a whole number of {tensor.datatype} values", field
+            )
         return np.frombuffer(tail[:size], dtype=np.dtype(dtype).newbyteorder("<")), tail[size:]
     if not is_present(tensor.data):
         raise BeaconError("invalid_body", "has no data", f"{field}.data")
@@ -178,7 +166,7 @@ def _matrix(tensor: Tensor, content: Content, field: str) -> Matrix:
 
 
 def _keys(tensor: Tensor, content: Content, key: str, field: str) -> list[Any]:
-    """The values as Python has them, none of them rounded; None where one is missing."""
+    """The keys as exact Python numbers; None where one is missing."""
     if isinstance(content, np.ndarray):
         values = [None if math.isnan(value) else whole_or_same(value) for value in content.tolist()]
     else:

@@ -24,7 +24,7 @@ class Sources(NamedTuple):
 
 
 class Serializer:
-    """Makes answers of records. What repeats from row to row is cached as JSON: the model, and the sources."""
+    """Makes answers from records. The model and the sources, which repeat from row to row, are cached as JSON."""
 
     def __init__(self, product: Product) -> None:
         self._product = product

@@ -1,4 +1,4 @@
-"""Rows and named columns, as the protocols of others send them, into the matrix."""
+"""Parses rows and named columns, as standard protocols send them, into the matrix."""
 
 import math
 import re
@@ -43,12 +43,12 @@ def decode(body: bytes, kind: type[Any]) -> Any:
 
 
 def is_present(raw: msgspec.Raw) -> bool:
-    """Whether an optional part of the body is there: null says that it is not."""
+    """Whether an optional part of the body is present; null counts as absent."""
     return bytes(raw) not in {b"", b"null"}
 
 
 def nan_as_null(body: bytes) -> bytes:
-    """Put null for each bare NaN, which is no JSON: MLflow's client writes missing values so; its server reads them."""
+    """Replace each bare NaN, which is not JSON, by null: MLflow's client writes missing values so."""
     if b"NaN" not in body:
         return body
     return NAN.sub(lambda found: b"null" if found[0] == b"NaN" else found[0], body)
@@ -57,8 +57,8 @@ def nan_as_null(body: bytes) -> bytes:
 def plain(raw: msgspec.Raw, *, exactly: bool = False) -> Any:
     """Decode a part of the body that `decode` only skipped; raises BeaconError `invalid_json`.
 
-    Numbers that are too large become infinities, so that the check that follows can name them. `exactly` tells
-    which decimals are whole numbers, which takes several times as long.
+    Numbers that are too large become infinities, so that the check that follows can name them. `exactly`
+    reads decimals that are whole numbers as int, which takes several times as long.
     """
     try:
         return (_decode_exactly if exactly else _decode_plain)(raw)
@@ -67,13 +67,13 @@ def plain(raw: msgspec.Raw, *, exactly: bool = False) -> Any:
 
 
 def keys_in(decoded: Any, raw: msgspec.Raw, pick: Callable[[Any], list[Any]]) -> list[Any]:
-    """Take the entities' keys out of what `raw` is decoded to, as `pick` does; decimals among them by their text."""
+    """The entities' keys that `pick` selects from `decoded`; if one is a float, `raw` is decoded again exactly."""
     keys = pick(decoded)
     return pick(plain(raw, exactly=True)) if float in map(type, keys) else keys
 
 
 def _refuse_infinite(body: Any) -> None:
-    """Name the first NaN or infinity, as Python reads them out of NaN and 1e999."""
+    """Raise BeaconError `not_finite` for a NaN or infinity, which Python reads from NaN and 1e999."""
     waiting = [("", body)]
     while waiting:
         path, value = waiting.pop()
@@ -86,7 +86,10 @@ def _refuse_infinite(body: Any) -> None:
 
 
 def numbers(raw: msgspec.Raw, field: str) -> tuple[Matrix, int]:
-    """Read a list, or a list of lists, of numbers and nulls: the array and its dimensions (1 or 2)."""
+    """Read a list, or a list of lists, of numbers and nulls: an array (n,) or (rows, columns), and its dimensions.
+
+    Raises BeaconError `invalid_type`, `not_finite` or `invalid_shape`.
+    """
     try:
         return np.array(_decode_flat(raw), dtype=np.float64), 1
     except UNREADABLE:
@@ -102,7 +105,7 @@ def numbers(raw: msgspec.Raw, field: str) -> tuple[Matrix, int]:
 
 
 def as_numbers(values: Any, field: str) -> Matrix:
-    """Check that `values`, as JSON decodes them, are lists of numbers and nulls; the array of two dimensions."""
+    """Convert decoded lists of numbers and nulls to an array (rows, columns); raises BeaconError."""
     try:
         return np.array(msgspec.convert(values, list[Values]), dtype=np.float64)
     except msgspec.ValidationError as error:
@@ -131,7 +134,7 @@ class TableParser:
         self.missing = missing_markers(product)
 
     def decode(self, body: bytes, kind: type[Any], *, nan_is_null: bool = False) -> Any:
-        """Decode a JSON body as `decode` does; one of far too many values is `body_too_large`."""
+        """Decode a JSON body as `decode` does; raises BeaconError `body_too_large` for one with too many values."""
         check_values(body, self.max_rows)
         return decode(nan_as_null(body) if nan_is_null else body, kind)
 
@@ -155,7 +158,7 @@ class TableParser:
             raise unknown
         for position, name in enumerate(columns):
             if columns.index(name) != position or (name == self.key and keys is not None):
-                raise BeaconError("invalid_shape", f"column {name[:64]} is there twice", f"{field}.{name}"[:128])
+                raise BeaconError("invalid_shape", f"column {name[:64]} appears twice", f"{field}.{name}"[:128])
             matrix[:, self._names.index(name)] = data[:, position]
         entities = None if keys is None else self._entities(keys, field)
         path = field + "[{row}].{feature}"
@@ -212,10 +215,10 @@ class TableParser:
             ]
 
     def unknown(self, columns: Iterable[str], field: str) -> BeaconError | None:
-        """Return one error for all columns that are no features; None where there are none."""
+        """Return one BeaconError for all columns that are not features; None where all are."""
         return unknown_features(columns, self._product, field)
 
     def check_count(self, count: int, field: str) -> None:
-        """Refuse a request without rows, or with too many."""
+        """Raise BeaconError for a request without rows, or with too many."""
         if not 1 <= count <= self.max_rows:
             raise BeaconError("batch_too_large" if count else "invalid_body", f"send 1 to {self.max_rows} rows", field)

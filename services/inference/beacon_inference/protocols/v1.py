@@ -6,13 +6,11 @@ from typing import Any
 import msgspec
 
 from beacon_core.domain.errors import BeaconError
-from beacon_core.domain.product import Product
 from beacon_core.web.http import Request, Response, encode_json
 from beacon_inference.models.hot_swap import Models
 from beacon_inference.prediction.inputs import ParsedRequest, PredictionInputs, Protocol
 from beacon_inference.prediction_log.record import Record
 from beacon_inference.protocols.messages import PredictionsResponse
-from beacon_inference.protocols.open_inference import check_model
 from beacon_inference.protocols.table import TableParser, is_present, numbers
 
 
@@ -24,11 +22,11 @@ class V1Request(msgspec.Struct):
     signature_name: str | None = None
 
 
-def v1(product: Product, models: Models, tables: TableParser) -> Protocol:
-    """Speak the protocol for the product's one model."""
+def v1(models: Models, tables: TableParser) -> Protocol:
+    """The protocol for the product's one model."""
 
     def parse(request: Request) -> ParsedRequest:
-        check_model(request, product, models)
+        models.find(request.path["name"])
         body: V1Request = tables.decode(request.body, V1Request)
         has_instances, has_inputs = is_present(body.instances), is_present(body.inputs)
         if has_instances == has_inputs:

@@ -1,4 +1,4 @@
-"""True values as clients send them: one or many, by prediction id or by entity and time."""
+"""Parses the actuals of a request: one or many, by prediction id or by entity and time."""
 
 import math
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""Health, as every protocol asks for it. Answered on the event loop: a hung database may hold every Flask thread."""
+"""Health routes of every protocol, answered on the event loop: a hung database may block every Flask thread."""
 
 from beacon_core.domain.errors import BeaconError
 from beacon_core.web.http import Request, Response, Route, encode_json
@@ -9,7 +9,7 @@ LIVE = encode_json(LiveResponse())
 
 
 def health_routes(models: Models) -> list[Route]:
-    """Ready means that a model serves; nothing that others share is asked."""
+    """The routes. Ready means that a model is in service; no shared dependency is checked."""
 
     async def live(_: Request) -> Response:
         return Response(LIVE)
@@ -26,7 +26,7 @@ def health_routes(models: Models) -> list[Route]:
         return Response(encode_json(ReadyResponse(ready)), 200 if ready else 503)
 
     async def ping(_: Request) -> Response:
-        # As MLflow answers it, but for the type: a line feed is no JSON.
+        # As MLflow answers, except for the content type: a line feed is not JSON.
         return Response(b"\n", 404 if models.in_service is None else 200, b"text/plain")
 
     handlers = {

@@ -1,8 +1,7 @@
-"""Metadata routes: which model serves, as each protocol asks for it."""
+"""Metadata routes: the model in service, as each protocol describes it."""
 
 from flask import Flask, Response, jsonify
 
-from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.product import Product
 from beacon_core.platform.settings import Settings
 from beacon_inference.models.hot_swap import Models
@@ -18,18 +17,8 @@ from beacon_inference.protocols.messages import (
 )
 
 
-def add_metadata(app: Flask, settings: Settings, product: Product, models: Models) -> None:  # noqa: C901 - a list
+def add_metadata(app: Flask, settings: Settings, product: Product, models: Models) -> None:
     """Add the routes."""
-
-    def version_in_service(name: str, version: str | None) -> str:
-        if name != product.name:
-            raise BeaconError("unknown_model", f"there is no model {name[:64]}; it is {product.name}", "name")
-        if models.in_service is None:
-            raise BeaconError("model_not_ready", "no model is in service yet")
-        serving = models.in_service.model.pin.version
-        if version not in {None, serving}:
-            raise BeaconError("unknown_model", f"version {version} is not in service; {serving} is", "version")
-        return serving
 
     @app.get("/version")
     def version() -> Response:
@@ -46,7 +35,7 @@ def add_metadata(app: Flask, settings: Settings, product: Product, models: Model
     @app.get("/v2/models/<name>", defaults={"version": None})
     @app.get("/v2/models/<name>/versions/<version>")
     def v2_model(name: str, version: str | None) -> Response:
-        serving = version_in_service(name, version)
+        serving = models.find(name, version).pin.version
         inputs = [TensorMetadata("features", "FP64", [-1, len(product.features)])]
         numbers = [TensorMetadata(output, "FP64", [-1]) for output in ("prediction", "low", "high")]
         outputs = [*numbers, TensorMetadata("prediction_id", "BYTES", [-1])]
@@ -55,7 +44,7 @@ def add_metadata(app: Flask, settings: Settings, product: Product, models: Model
     @app.get("/v2/models/<name>/ready", defaults={"version": None})
     @app.get("/v2/models/<name>/versions/<version>/ready")
     def v2_model_ready(name: str, version: str | None) -> Response:
-        version_in_service(name, version)
+        models.find(name, version)
         return jsonify(ModelReady(name, ready=True))
 
     @app.get("/v1/models")
@@ -64,6 +53,6 @@ def add_metadata(app: Flask, settings: Settings, product: Product, models: Model
 
     @app.get("/v1/models/<name>")
     def v1_model(name: str) -> Response:
-        serving = version_in_service(name, None)
+        serving = models.find(name).pin.version
         versions = [V1Version(serving, "AVAILABLE", V1Status("OK", ""))]
         return jsonify(V1Model(name, ready=True, model_version_status=versions))

@@ -31,7 +31,7 @@ from beacon_inference.routes.actuals import parse_actuals
 def add_log(
     app: Flask, settings: Settings, product: Product, log: PredictionLog, database: Database, serializer: Serializer
 ) -> None:
-    """Add the routes; they ask for the API key when one is set."""
+    """Add the routes; they need the API key when one is set."""
 
     @app.errorhandler(DatabaseUnavailableError)
     def database_down(_: DatabaseUnavailableError) -> Response:
@@ -47,7 +47,7 @@ def add_log(
         try:
             actual = database.find_actual(record)
         except DatabaseUnavailableError:
-            actual = None  # the record came out of the spool; its actual cannot be anywhere yet
+            actual = None  # the record is still in the spool, so it cannot have an actual yet
         return jsonify(_described(record, actual, serializer, product))
 
     @app.post("/v1/actuals")
@@ -76,7 +76,7 @@ def _unknown(prediction_id: str, field: str) -> BeaconError:
 def _described(
     record: Record, actual: dict[str, Any] | None, serializer: Serializer, product: Product
 ) -> LoggedPredictionResponse:
-    """Everything that is known of one prediction: the answer that was given, and what was kept beside it."""
+    """The answer that was given, and the rest of the record of one prediction."""
     names = product.feature_names
     (answer,), (values,) = serializer.responses(record), record.features
     known = dict(zip(names, values, strict=True))

@@ -20,7 +20,7 @@ from beacon_inference.routes.prediction_log import add_log
 def create_web(
     settings: Settings, product: Product, models: Models, log: PredictionLog, database: Database, serializer: Serializer
 ) -> Flask:
-    """Make the Flask half of inference."""
+    """Create the Flask app of inference."""
     app = create_flask("beacon_inference")
     add_metadata(app, settings, product, models)
     _add_docs(app, settings, product)
@@ -34,7 +34,7 @@ def _add_docs(app: Flask, settings: Settings, product: Product) -> None:
 
     @app.get("/openapi.json")
     def openapi_json() -> Any:
-        # "." is the folder of this document: right also below a path that is not configured.
+        # "." is the folder of this document: correct also below a path prefix that is not configured.
         return document | {"servers": [{"url": root() or "."}]}
 
     @app.get("/docs")

@@ -59,7 +59,7 @@ class Helm:
     def history(self) -> list[Revision]:
         """Every revision that Helm still keeps, the newest first."""
         selector = f"owner=helm,name={self._name}"
-        found = self._access.ask(self._core.list_namespaced_config_map, label_selector=selector)
+        found = self._access.call(self._core.list_namespaced_config_map, label_selector=selector)
         revisions = [_revision(item) for item in found.get("items", [])]
         return sorted(revisions, key=lambda revision: -revision.number)
 

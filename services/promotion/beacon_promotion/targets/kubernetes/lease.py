@@ -92,7 +92,7 @@ class Lease:
 
     def _read(self) -> Document | None:
         try:
-            return self._access.ask(self._leases.read_namespaced_lease, name=self._name)
+            return self._access.call(self._leases.read_namespaced_lease, name=self._name)
         except ClusterError as error:
             if error.status == NOT_FOUND:
                 return None
@@ -115,10 +115,10 @@ class Lease:
         body = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": meta, "spec": spec}
         try:
             if found is None:
-                self._access.ask(self._leases.create_namespaced_lease, body=body)
+                self._access.call(self._leases.create_namespaced_lease, body=body)
             else:
                 meta["resourceVersion"] = found["metadata"]["resourceVersion"]
-                self._access.ask(self._leases.replace_namespaced_lease, name=self._name, body=body)
+                self._access.call(self._leases.replace_namespaced_lease, name=self._name, body=body)
         except ClusterError as error:
             if error.status == CONFLICT:
                 raise BusyError("another run took the lock at the same moment") from error

@@ -89,7 +89,7 @@ class Pods:
         try:
             names = [f"beacon-{DARK}-{number}" for number in range(len(pins))]
             for name, pin in zip(names, pins, strict=True):
-                self._access.ask(self._core.create_namespaced_pod, body=dark_pod(name, pin, template))
+                self._access.call(self._core.create_namespaced_pod, body=dark_pod(name, pin, template))
             yield [self._when_ready(name) for name in names]
         finally:
             self.remove_dark()
@@ -100,7 +100,7 @@ class Pods:
         names = [str(pod["metadata"]["name"]) for pod in self._list(selector)]
         for name in names:
             try:
-                self._access.ask(self._core.delete_namespaced_pod, name=name, grace_period_seconds=0)
+                self._access.call(self._core.delete_namespaced_pod, name=name, grace_period_seconds=0)
             except ClusterError as error:
                 if error.status != NOT_FOUND:
                     raise
@@ -112,11 +112,11 @@ class Pods:
         return names
 
     def _list(self, selector: str) -> list[Pod]:
-        found: list[Pod] = self._access.ask(self._core.list_namespaced_pod, label_selector=selector).get("items", [])
+        found: list[Pod] = self._access.call(self._core.list_namespaced_pod, label_selector=selector).get("items", [])
         return found
 
     def _read(self, name: str) -> Pod:
-        return self._access.ask(self._core.read_namespaced_pod, name=name)
+        return self._access.call(self._core.read_namespaced_pod, name=name)
 
     def _when_ready(self, name: str) -> Instance:
         end = time.monotonic() + READY_SECONDS

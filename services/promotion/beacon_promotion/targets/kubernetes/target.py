@@ -57,7 +57,7 @@ class ConfigMapStateStore:
     def read(self, name: str) -> bytes | None:
         """What was written under the name last, or None."""
         try:
-            found = self._access.ask(self._core.read_namespaced_config_map, name=STATE_NAME)
+            found = self._access.call(self._core.read_namespaced_config_map, name=STATE_NAME)
         except ClusterError as error:
             if error.status == NOT_FOUND:
                 return None
@@ -71,7 +71,7 @@ class ConfigMapStateStore:
             if content is None:
                 # By a merge: an apply would leave what another manager of fields wrote.
                 body: Document = {"binaryData": {name: None}}
-                self._access.ask(self._core.patch_namespaced_config_map, name=STATE_NAME, body=body)
+                self._access.call(self._core.patch_namespaced_config_map, name=STATE_NAME, body=body)
             else:
                 self._apply(name, content)
         except ClusterError as error:
@@ -89,7 +89,7 @@ class ConfigMapStateStore:
         }
         manager = f"beacon-promotion-{name}"
         apply = self._applied.patch_namespaced_config_map
-        self._access.ask(apply, name=STATE_NAME, body=body, field_manager=manager, force=True)
+        self._access.call(apply, name=STATE_NAME, body=body, field_manager=manager, force=True)
 
 
 class ClusterTarget:
@@ -175,7 +175,7 @@ class ClusterTarget:
     def dark(self, pins: Sequence[Pin]) -> Iterator[list[Instance]]:
         """Pods that no user reaches, of the Deployment's own template, one per pin; raises `ReleaseFailedError`."""
         read = AppsV1Api(self._access.client()).read_namespaced_deployment
-        template = self._mapped(lambda: self._access.ask(read, name=RELEASE_NAME))["spec"]["template"]
+        template = self._mapped(lambda: self._access.call(read, name=RELEASE_NAME))["spec"]["template"]
         self._hold()
         try:
             with self._pods.dark(pins, template) as instances:
