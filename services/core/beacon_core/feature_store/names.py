@@ -1,4 +1,5 @@
 """Names that data carry with and without Feast: importing Feast takes seconds."""
 
-EVENT_TIME = "event_timestamp"
-CREATED_TIME = "created"
+from beacon_core.domain.product import CREATED_TIME, EVENT_TIME
+
+__all__ = ("CREATED_TIME", "EVENT_TIME")
