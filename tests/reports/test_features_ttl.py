@@ -6,8 +6,7 @@ import pytest
 import yaml
 from support.products import copy_policy
 
-from beacon_core.domain.product import MOST_TTL_DAYS
-from beacon_core.domain.spec import ProductError
+from beacon_core.domain.spec import MOST_DAYS, ProductError
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import ROOT
 
@@ -27,7 +26,7 @@ BAD = [
     ".nan",
     ".inf",
 ]
-BAD += ["", "~", "[3650]", "{days: 3650}", str(MOST_TTL_DAYS + 1)]
+BAD += ["", "~", "[3650]", "{days: 3650}", str(MOST_DAYS + 1)]
 
 
 def written(folder: Path, value: str) -> Path:
@@ -45,7 +44,7 @@ def test_a_value_that_makes_no_sense_is_refused_by_name(tmp_path: Path, value: s
         load_product(written(tmp_path, value))
 
 
-@pytest.mark.parametrize("days", [1, 30, 3650, MOST_TTL_DAYS])
+@pytest.mark.parametrize("days", [1, 30, 3650, MOST_DAYS])
 def test_days_are_taken(tmp_path: Path, days: int) -> None:
     assert load_product(written(tmp_path, str(days))).features_ttl_days == days
 
@@ -62,9 +61,9 @@ def test_a_century_can_be_materialized(tmp_path: Path) -> None:
 
     product = items(tmp_path / "product")
     text = product.file.read_text(encoding="utf-8")
-    product.file.write_text(text.replace("features_ttl_days: 3650", f"features_ttl_days: {MOST_TTL_DAYS}"), "utf-8")
+    product.file.write_text(text.replace("features_ttl_days: 3650", f"features_ttl_days: {MOST_DAYS}"), "utf-8")
     product = load_product(product.file)
-    assert product.features_ttl_days == MOST_TTL_DAYS
+    assert product.features_ttl_days == MOST_DAYS
     with feature_home(tmp_path, "sqlite") as settings:
         fill_from_file(settings, product)
         with features_of(settings, product) as features:

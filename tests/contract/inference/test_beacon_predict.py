@@ -73,8 +73,18 @@ def test_an_entity_without_a_feature_store_is_to_be_tried_again(url: str, produc
     ("arguments", "given", "status", "line"),
     [
         (("no pair",), "", BAD_DATA, "predict: 'no pair' is not NAME=VALUE\n"),
-        (("--file", "/nowhere.json"), "", REFUSED, "predict: /nowhere.json cannot be read: "),
-        ((), "not JSON", BAD_DATA, "predict: standard input is not JSON: "),
+        (
+            ("--file", "/nowhere.json"),
+            "",
+            REFUSED,
+            "predict: /nowhere.json cannot be read: No such file or directory\n",
+        ),
+        ((), "not JSON", BAD_DATA, "predict: standard input is not JSON: line 1, column 1: Expecting value\n"),
+        ((), '{"a":\n 1,}', BAD_DATA, "predict: standard input is not JSON: line 2, column 4: "),
+        ((), "[" * 100_000, BAD_DATA, "predict: standard input is not JSON: it is nested too deeply\n"),
+        ((), "9" * 5_000, BAD_DATA, "predict: standard input is not JSON: it has a number that is too long\n"),
+        (("a=1", "b=2", "a=3"), "", BAD_DATA, "predict: a has more than one value\n"),
+        (("a=NaN",), "", BAD_DATA, "predict: unknown_feature: "),
         (("nonsense=1",), "", BAD_DATA, "predict: unknown_feature: "),
         ((), '{"features": {"nonsense": 1}}', BAD_DATA, "predict: unknown_feature: "),
         ((), "[]", BAD_DATA, "predict: invalid_body: "),
@@ -85,6 +95,24 @@ def test_an_error_is_one_line(url: str, arguments: tuple[str, ...], given: str, 
     done = called("--url", url, *arguments, given=given)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (status, "", 1), done.stderr
     assert done.stderr.startswith(line)
+
+
+def test_a_file_may_begin_with_a_byte_order_mark(url: str, row: Row, tmp_path: Path) -> None:
+    file = tmp_path / "row.json"
+    file.write_text(json.dumps(row), encoding="utf-8-sig")
+    assert answer_of(called("--url", url, "--file", str(file)))["prediction"] == expected(row)
+    file.write_bytes(b'{"a": "\xff"}')
+    done = called("--url", url, "--file", str(file))
+    assert (done.returncode, done.stderr) == (BAD_DATA, f"predict: {file} is not JSON: it is not text in UTF-8\n")
+
+
+def test_arguments_that_make_no_sense_are_refused_with_the_rule() -> None:
+    done = called("a=1", "--file", "rows.json")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith("not from both\n")
+    done = called("--url", "nonsense", "a=1")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith("argument --url: is not an address such as http://HOST:PORT\n")
 
 
 def test_a_wrong_address_is_told(url: str) -> None:

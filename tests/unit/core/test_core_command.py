@@ -50,10 +50,14 @@ def test_an_unknown_command_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: 
 
 @pytest.mark.parametrize(
     ("command", "given"),
-    [("rollback", "--reason"), ("approve", "version"), ("history", "--most"), ("predict", "--url")],
+    [
+        *(("rollback", "--reason"), ("approve", "version"), ("reject", "version"), ("history", "--most")),
+        *(("served", "--at"), ("values", "--version"), ("promote", "--wait"), ("predict", "--url")),
+    ],
 )
 def test_a_command_takes_its_own_arguments(command: str, given: str) -> None:
     beacon = Path(sys.executable).with_name("beacon")
     done = subprocess.run([beacon, command, "--help"], capture_output=True, text=True, check=True)
-    assert done.stdout.startswith(f"usage: beacon {command}")
+    assert done.stdout.startswith(f"usage: beacon {command} [-h]")
     assert given in done.stdout
+    assert "{approve,reject}" not in done.stdout

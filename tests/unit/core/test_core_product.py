@@ -132,6 +132,29 @@ RULES = [
     ("features.RM.impute", "most_frequent", "features.RM.impute", "median is for ranges"),
     ("name", "Boston Housing", "name", "lower-case"),
     ("name", "../etc", "name", "lower-case"),
+    ("schema_version", 0, "schema_version", "at least 1"),
+    ("source.sample", "", "source.sample", "a file's path"),
+    ("entity.key", "RM", "entity.key", "must not be a feature"),
+    ("entity.key", "MEDV", "entity.key", "must not be a feature or the target"),
+    ("entity.key", " tract_id", "entity.key", "must be a name"),
+    ("entity.name", "", "entity.name", "must be a name"),
+    ("target.name", "", "target.name", "must be a name"),
+    ("segments", {"": {"of": "CHAS"}}, "segments.", "must be a name"),
+    ("key_features", ["RM", "TAX", "RM"], "key_features.RM", "is there twice"),
+    ("segments.price_band.bounds", [25, 15], "segments.price_band.bounds", "must be rising"),
+    ("segments.price_band.bounds", [15, 15], "segments.price_band.bounds", "must be rising"),
+    ("segments.price_band.bounds", [], "segments.price_band.bounds", "must be given for bands"),
+    ("segments.rooms", {"of": "RM"}, "segments.rooms.bounds", "must be given for bands"),
+    ("serving.latency_slo_seconds", 0, "serving.latency_slo_seconds", "must be above 0"),
+    ("quality.large_residual", -1, "quality.large_residual", "must be above 0"),
+    *(
+        (f"{section}.windows_days", days, f"{section}.windows_days", "must be days, rising")
+        for section in ("quality", "drift")
+        for days in ([], [0, 7], [7, 1], [7, 7], [36_501])
+    ),
+    ("retraining.cooldown_hours", 1e300, "retraining.cooldown_hours", "must be 0 to 876000"),
+    ("rollout.phase_seconds", 0, "rollout.phase_seconds", "must be above 0"),
+    ("rollout.watch_seconds", 1e300, "rollout.watch_seconds", "must be above 0, and"),
 ]
 
 
@@ -153,8 +176,22 @@ TYPES = [
     ("features.RAD.categories", ["a"], "features.RAD.categories[0]", "whole number"),
     ("target.low", "eight", "target.low", "must be a number"),
     ("target", ..., "(top)", "target"),
-    ("entity.from", "uuid", "entity.from", "uuid"),
+    ("entity.from", "uuid", "entity.from", "must be row_number, is the text 'uuid'"),
+    ("promotion.mode", "manuel", "promotion.mode", "must be auto or manual, is the text 'manuel'"),
+    ("promotion.directions.RM", "sideways", "promotion.directions.RM", "must be down or up, is the text 'sideways'"),
+    ("drift.confirm", [1, 2, 3], "drift.confirm", "must be a list of length 2, has 3"),
 ]
+
+
+@pytest.mark.parametrize("name", ["event_timestamp", "created", "prediction", "", " RM", "R\nM"])
+def test_a_feature_has_a_name_of_its_own_on_one_line(tmp_path: Path, name: str) -> None:
+    features = SPECS["product.yaml"]["features"]
+    file = specs(
+        tmp_path, SPECS["product.yaml"] | {"features": features | {name: features["CHAS"]}}, SPECS["policy.yaml"]
+    )
+    with pytest.raises(ProductError, match=r"features\..*: must be a name") as caught:
+        load_product(file)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(("path", "value", "key", "rule"), TYPES)

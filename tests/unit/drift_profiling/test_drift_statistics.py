@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from beacon_drift_profiling.assessment.assess import median
+from beacon_drift_profiling.assessment.assess import bin_labels, median
 from beacon_drift_profiling.comparison import statistics
 from beacon_drift_profiling.comparison.calibration import hellinger_quantile
 from beacon_drift_profiling.comparison.compare import confirmed
@@ -99,3 +99,15 @@ def test_bins_hold_every_value_once() -> None:
     assert tally(values, edges, False).tolist() == [2, 2, 1, 1, 2, 2]
     assert tally(np.array([7.0, 7, 8]), (7.0, 7.0), False).sum() == 3
     assert tally(np.array([1.0, 4, 24, 5]), (1.0, 4.0, 24.0), True).tolist() == [1, 1, 1, 1]
+
+
+def test_edges_are_shown_as_people_write_numbers() -> None:
+    edges = (0.0123456, 1650.4, 16_204.0, 190_000.0)
+    column = ReferenceColumn("x", "data", False, edges, (0.0, 1.0, 1.0, 1.0, 0.0), 3, 0)
+    assert bin_labels(column) == (
+        "below 0.0123",
+        "0.0123 to 1650",
+        "1650 to 16200",
+        "16200 to 190000",
+        "above 190000",
+    )

@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 GROUP = "beacon.commands"
+PROGRAM = "beacon "
 
 
 def main() -> int:
@@ -24,9 +25,14 @@ def main() -> int:
     if name not in commands:
         print(f"beacon: {name!r} is not a command\n\n{_listed(commands)}", file=sys.stderr)
         return 2
-    sys.argv[:2] = [f"beacon {name}"]
+    sys.argv[:2] = [PROGRAM + name]
     program: Callable[[], int] = commands[name].load()
     return program()
+
+
+def usage_name() -> str | None:
+    """The name that usage shows for a command which is a subcommand of another program; None for argparse's own."""
+    return sys.argv[0] if sys.argv[0].startswith(PROGRAM) else None
 
 
 def summary(entry: EntryPoint) -> str:

@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from beacon_core.domain.spec import ProductError, Rule, Spec, check_rules, convert
+from beacon_core.domain.spec import MOST_DAYS, ProductError, Rule, Spec, check_rules, convert, is_rising
 
 POLICY_FILE = "policy.yaml"
 MOVED = {"min_features": "min_features", "interval_coverage": "training.interval_coverage"}
@@ -151,6 +151,7 @@ def parse_policy(file: Path, raw: object, features: Collection[str]) -> Policy:
     policy = convert(file, "", raw, Policy)
     rules = [
         *_serving_rules(policy.serving),
+        *_quality_rules(policy.quality),
         *_retraining_rules(policy.retraining),
         *_drift_rules(policy.drift),
         *_promotion_rules(policy.promotion, features),
@@ -162,27 +163,43 @@ def parse_policy(file: Path, raw: object, features: Collection[str]) -> Policy:
 
 
 def _serving_rules(limits: Serving) -> list[Rule]:
-    return [("serving.availability_slo", 0 < limits.availability_slo < 1, "must be between 0 and 1")]
+    return [
+        ("serving.latency_slo_seconds", limits.latency_slo_seconds > 0, "must be above 0"),
+        ("serving.availability_slo", 0 < limits.availability_slo < 1, "must be between 0 and 1"),
+    ]
+
+
+def _quality_rules(limits: Quality) -> list[Rule]:
+    return [
+        ("quality.large_residual", limits.large_residual > 0, "must be above 0"),
+        _windows_rule("quality.windows_days", limits.windows_days),
+    ]
+
+
+def _windows_rule(key: str, days: tuple[int, ...]) -> Rule:
+    holds = bool(days) and days[0] > 0 and days[-1] <= MOST_DAYS and is_rising(days)
+    return key, holds, f"must be days, rising, from 1 to {MOST_DAYS}"
+
+
+def _length_rule(key: str, length: float, *, per_day: float) -> Rule:
+    """A length of time, in a unit that a day has `per_day` of."""
+    most = MOST_DAYS * per_day
+    return key, 0 < length <= most, f"must be above 0, and {most:.0f} at most"
 
 
 def _retraining_rules(limits: Retraining) -> list[Rule]:
     return [
         ("retraining.schedule", len(limits.schedule.split()) == 5, "must be cron's five fields"),
-        ("retraining.cooldown_hours", limits.cooldown_hours >= 0, "must not be negative"),
+        ("retraining.cooldown_hours", 0 <= limits.cooldown_hours <= MOST_DAYS * 24, f"must be 0 to {MOST_DAYS * 24}"),
         ("retraining.min_new_labels", limits.min_new_labels >= 0, "must not be negative"),
     ]
 
 
 def _drift_rules(limits: Drift) -> list[Rule]:
     alarms, runs = limits.confirm
-    days = limits.windows_days
     shares = ("hellinger", "null_rate", "unseen", "out_of_range", "fdr", "false_alarms", "min_importance")
     return [
-        (
-            "drift.windows_days",
-            bool(days) and days[0] > 0 and sorted(set(days)) == list(days),
-            "must be days in ascending order",
-        ),
+        _windows_rule("drift.windows_days", limits.windows_days),
         ("drift.min_rows", limits.min_rows >= 2, "must be at least 2"),
         ("drift.min_labels", limits.min_labels >= 2, "must be at least 2"),
         ("drift.confirm", 1 <= alarms <= runs, "must be N alarms of M runs, N at most M"),
@@ -209,13 +226,15 @@ def _promotion_rules(limits: Promotion, features: Collection[str]) -> list[Rule]
 def _rollout_rules(limits: Rollout) -> list[Rule]:
     many, of = limits.windows
     shares = ("canary_share", "max_failure_share", "max_mean_shift", "max_out_of_range_rise", "min_agreement")
-    above = ("phase_seconds", "watch_seconds", "min_p99_rise_seconds", "min_spread_ratio", "min_memory_rise_mb")
+    above = ("min_p99_rise_seconds", "min_spread_ratio", "min_memory_rise_mb")
+    lengths = ("phase_seconds", "watch_seconds")
     ratios = ("max_p99_ratio", "max_memory_ratio", "max_error_ratio")
     counts = {"min_requests": 20, "min_labels": 2, "tries": 1}
     return [
         ("rollout.windows", 1 <= many <= of, "must be N of M, N at most M"),
         *((f"rollout.{name}", 0 < getattr(limits, name) < 1, "must be between 0 and 1") for name in shares),
         *((f"rollout.{name}", getattr(limits, name) > 0, "must be above 0") for name in above),
+        *(_length_rule(f"rollout.{name}", getattr(limits, name), per_day=86_400) for name in lengths),
         *((f"rollout.{name}", getattr(limits, name) > 1, "must be above 1") for name in ratios),
         *(
             (f"rollout.{name}", getattr(limits, name) >= least, f"must be at least {least}")

@@ -15,13 +15,23 @@ import msgspec
 
 from beacon_core.domain.pins import NAME
 from beacon_core.domain.policy import POLICY_FILE, Policy, parse_policy
-from beacon_core.domain.spec import ProductError, Rule, Spec, check_misplaced_keys, check_rules, convert
+from beacon_core.domain.spec import (
+    MOST_DAYS,
+    ProductError,
+    Rule,
+    Spec,
+    check_misplaced_keys,
+    check_rules,
+    convert,
+    is_rising,
+)
 from beacon_core.domain.value_rules import ValueRules
 
+EVENT_TIME = "event_timestamp"
+CREATED_TIME = "created"
+RESERVED = frozenset((EVENT_TIME, CREATED_TIME, "prediction"))
+"""Columns that stand beside the features' in data, profiles and segments."""
 KAGGLE = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
-
-MOST_TTL_DAYS = 36_500
-"""A century. Feast cannot compute with the years that longer ones reach back to."""
 
 
 class RowLimits(Spec, frozen=True):
@@ -211,13 +221,14 @@ def _rules(product: ProductEntry) -> list[Rule]:
             bool(NAME.fullmatch(product.name)),
             "must be lower-case letters, digits, - and _",
         ),
+        ("schema_version", product.schema_version >= 1, "must be at least 1"),
         ("features", bool(names), "must name at least one feature"),
         ("target.valid", product.target.valid[0] < product.target.valid[1], "the low end must be below the high end"),
         ("target.low", product.target.low < product.target.high, "must be below target.high"),
         ("target.name", product.target.name not in names, "must not be a feature"),
         ("min_features", 1 <= product.min_features <= len(names), f"must be 1 to {len(names)}"),
         ("training.interval_coverage", 0 < product.training.interval_coverage < 1, "must be between 0 and 1"),
-        ("features_ttl_days", 1 <= product.features_ttl_days <= MOST_TTL_DAYS, f"must be 1 to {MOST_TTL_DAYS} days"),
+        ("features_ttl_days", 1 <= product.features_ttl_days <= MOST_DAYS, f"must be 1 to {MOST_DAYS} days"),
         (
             "source.kaggle",
             bool(KAGGLE.fullmatch(product.source.kaggle)),
@@ -228,6 +239,8 @@ def _rules(product: ProductEntry) -> list[Rule]:
             product.source.file not in {"", ".."} and Path(product.source.file).name == product.source.file,
             "must be a file's name, without a folder",
         ),
+        ("source.sample", bool(product.source.sample.strip()), "must be a file's path"),
+        ("entity.key", product.entity.key not in names | {product.target.name}, "must not be a feature or the target"),
         ("source.rows", 0 < product.source.rows.min <= product.source.rows.max, "min must be 1 to max"),
     ]
     rules += [
@@ -237,8 +250,33 @@ def _rules(product: ProductEntry) -> list[Rule]:
     rules += [(f"excluded.{name}", name not in names, "is excluded and a feature at once") for name in product.excluded]
     rules += [(f"excluded.{name}", bool(why.strip()), "needs a reason") for name, why in product.excluded.items()]
     rules += [(f"key_features.{name}", name in names, "is not a feature") for name in product.key_features]
-    rules += [
-        (f"segments.{name}.of", segment.of in names | {"prediction"}, "must be a feature or `prediction`")
-        for name, segment in product.segments.items()
-    ]
+    keys = product.key_features
+    rules += [(f"key_features.{name}", keys.count(name) == 1, "is there twice") for name in keys]
+    return rules + _name_rules(product) + _segment_rules(product)
+
+
+def _name_rules(product: ProductEntry) -> list[Rule]:
+    """Names are columns of files, labels of metrics and words on pages."""
+    rule = f"must be a name on one line, without blanks around it, and none of {', '.join(sorted(RESERVED))}"
+    named = {"entity.name": product.entity.name, "entity.key": product.entity.key, "target.name": product.target.name}
+    named |= {f"features.{name}": name for name in product.features}
+    named |= {f"segments.{name}": name for name in product.segments}
+    return [(key, _is_name(name), rule) for key, name in named.items()]
+
+
+def _is_name(text: str) -> bool:
+    return bool(text) and text.isprintable() and text == text.strip() and text not in RESERVED
+
+
+def _segment_rules(product: ProductEntry) -> list[Rule]:
+    """Bands need bounds: each value of a measurement would be a segment of its own."""
+    measured = {name for name, entry in product.features.items() if entry["type"] == "float"} | {"prediction"}
+    rules: list[Rule] = []
+    for name, segment in product.segments.items():
+        known = segment.of in product.features or segment.of == "prediction"
+        rules += [
+            (f"segments.{name}.of", known, "must be a feature or `prediction`"),
+            (f"segments.{name}.bounds", is_rising(segment.bounds), "must be rising"),
+            (f"segments.{name}.bounds", bool(segment.bounds) or segment.of not in measured, "must be given for bands"),
+        ]
     return rules

@@ -9,6 +9,7 @@ import re
 from typing import Any
 
 import msgspec
+import msgspec.inspect
 import yaml
 from yaml import Node, ScalarNode, SequenceNode
 
@@ -33,6 +34,8 @@ RULES = {
     r"Expected `(\w+)`, got `\w+`": "must be {0}, is {value}",
     r"Object missing required field `(\S+)`": "lacks the key `{0}`",
     r"Object contains unknown field `(\S+)`": "has the unknown key `{0}`",
+    r"Expected `array` of length (\d+), got (\d+)": "must be a list of length {0}, has {1}",
+    r"Invalid enum value .*": "must be {allowed}, is {value}",
 }
 PLACE = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
 DEFAULT_TAGS = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map"))
@@ -86,11 +89,11 @@ class _Reader:
         if self._made > MOST_VALUES:
             raise YamlError("(file)", f"has more than {MOST_VALUES} values: aliases of aliases?")
         if node.tag not in DEFAULT_TAGS:
-            raise YamlError(_shown(key), f"has the tag {node.tag}; tags are not supported")
+            raise YamlError(shown_key(key), f"has the tag {node.tag}; tags are not supported")
         if isinstance(node, ScalarNode):
             return node.value if node.style else _plain(node.value, key)
         if id(node) in self._open:
-            raise YamlError(_shown(key), "is an alias of a value that contains it")
+            raise YamlError(shown_key(key), "is an alias of a value that contains it")
         self._open.add(id(node))
         try:
             if isinstance(node, SequenceNode):
@@ -105,11 +108,11 @@ class _Reader:
         lines: dict[str, int] = {}
         for name_node, node_of in node.value:
             if not isinstance(name_node, ScalarNode):
-                raise YamlError(_shown(key), f"line {_line(name_node)}: a key must be plain text")
+                raise YamlError(shown_key(key), f"line {_line(name_node)}: a key must be plain text")
             name = name_node.value
             place = f"{key}.{name}" if key else name
             if name in lines:
-                raise YamlError(_shown(place), f"is given twice, in lines {lines[name]} and {_line(name_node)}")
+                raise YamlError(shown_key(place), f"is given twice, in lines {lines[name]} and {_line(name_node)}")
             lines[name] = _line(name_node)
             value = self.value(node_of, place)
             if name != "<<" or name_node.style:
@@ -117,7 +120,7 @@ class _Reader:
                 continue
             for other in value if isinstance(value, list) else [value]:
                 if not isinstance(other, dict):
-                    raise YamlError(_shown(place), "must be a mapping, or a list of them")
+                    raise YamlError(shown_key(place), "must be a mapping, or a list of them")
                 merged = other | merged  # of several, the first one counts
         return merged | own
 
@@ -127,15 +130,15 @@ def _plain(text: str, key: str) -> Any:
     if text in CONSTANTS or (text.lower() in CONSTANTS and (text.isupper() or text.istitle())):
         return CONSTANTS[text.lower()]
     if NOT_FINITE.fullmatch(text):
-        raise YamlError(_shown(key), f"must be finite, is {text}")
+        raise YamlError(shown_key(key), f"must be finite, is {text}")
     if not NUMBER.fullmatch(text):
         return text
     digits = text.lstrip("+-")
     if digits[0] == "0" and digits[1:2].isdigit():
-        raise YamlError(_shown(key), f"is {text}: a number must not begin with 0 (for text, write it in quotes)")
+        raise YamlError(shown_key(key), f"is {text}: a number must not begin with 0 (for text, write it in quotes)")
     number = float(text)
     if not math.isfinite(number) or (digits.isdecimal() and len(digits) > MOST_DIGITS):
-        raise YamlError(_shown(key), f"is too large a number (more than {MOST_DIGITS} digits)")
+        raise YamlError(shown_key(key), f"is too large a number (more than {MOST_DIGITS} digits)")
     if digits.isdecimal():
         return int(text)
     # People write 1e3 for 1000, also where a whole number is expected.
@@ -153,14 +156,14 @@ def _syntax_error(text: str, error: yaml.MarkedYAMLError) -> YamlError:
         problem = "a tab, where YAML allows only spaces"
     above = (TOP_KEY.match(line) for line in reversed(lines[: mark.line + 1]))
     key = next((match[1] for match in above if match), "(file)")
-    return YamlError(_shown(key), f"{NO_YAML}: line {mark.line + 1}, column {mark.column + 1}: {problem}")
+    return YamlError(shown_key(key), f"{NO_YAML}: line {mark.line + 1}, column {mark.column + 1}: {problem}")
 
 
 def _line(node: Node) -> int:
     return int(node.start_mark.line) + 1
 
 
-def _shown(key: str) -> str:
+def shown_key(key: str) -> str:
     """A key on one line."""
     return (key if key.isprintable() else repr(key)) or "(top)"
 
@@ -171,9 +174,12 @@ def explain(error: msgspec.ValidationError, raw: Any, kind: type) -> tuple[str, 
     parts = _parts(place.rstrip("`"), raw, kind, str(error))
     for pattern, template in RULES.items():
         if match := re.fullmatch(pattern, rule):
-            rule = template.format(KINDS.get(match[1], match[1]), value=_described(_at(raw, parts)))
+            found = [KINDS.get(group, group) for group in match.groups()]
+            rule = template.format(
+                *found, value=_described(_at(raw, parts)), allowed=" or ".join(_allowed(kind, parts))
+            )
     key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts).lstrip(".")
-    return _shown(key) if key else "", rule
+    return shown_key(key) if key else "", rule
 
 
 def _parts(place: str, raw: Any, kind: type, message: str) -> list[str | int]:
@@ -209,6 +215,17 @@ def _fails(raw: Any, kind: type, message: str) -> bool:
     except msgspec.ValidationError as error:
         return str(error) == message
     return False
+
+
+def _allowed(kind: type, parts: list[str | int]) -> list[str]:
+    """The few values that the type of a place lists."""
+    place = msgspec.inspect.type_info(kind)
+    for part in parts:
+        if isinstance(place, msgspec.inspect.StructType):
+            place = next(field.type for field in place.fields if field.encode_name == part)
+        elif isinstance(place, msgspec.inspect.DictType):
+            place = place.value_type
+    return [str(value) for value in place.values] if isinstance(place, msgspec.inspect.LiteralType) else []
 
 
 def _described(value: Any) -> str:

@@ -1,4 +1,5 @@
 """Column names, for code that must not spend seconds on importing Feast."""
 
-EVENT_TIME = "event_timestamp"
-CREATED_TIME = "created"
+from beacon_core.domain.product import CREATED_TIME, EVENT_TIME
+
+__all__ = ("CREATED_TIME", "EVENT_TIME")

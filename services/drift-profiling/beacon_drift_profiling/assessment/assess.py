@@ -180,7 +180,7 @@ def _distributions(
     reference = np.asarray(column.counts)
     return {
         window_name(window.days): ColumnDistribution(
-            _labels(column),
+            bin_labels(column),
             tuple((reference / max(reference.sum(), 1)).tolist()),
             tuple((seen.bins[place] / max(seen.bins[place].sum(), 1)).tolist()),
         )
@@ -188,10 +188,11 @@ def _distributions(
     }
 
 
-def _labels(column: ReferenceColumn) -> tuple[str, ...]:
+def bin_labels(column: ReferenceColumn) -> tuple[str, ...]:
+    """Names of the bins of a distribution, with edges to three digits."""
     if column.categorical:
         return (*(f"{value:g}" for value in column.edges), "other")
-    edges = [f"{value:.3g}" for value in column.edges]
+    edges = [f"{float(f'{value:.3g}'):.9g}" for value in column.edges]  # 1650 and not 1.65e+03
     inner = [f"{low} to {high}" for low, high in pairwise(edges)] or [edges[0]]
     return (f"below {edges[0]}", *inner, f"above {edges[-1]}")[: len(column.counts)]
 

@@ -10,6 +10,7 @@ import json
 import sys
 import urllib.error
 import urllib.request
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +42,15 @@ def main(settings: Settings) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("features", nargs="*", metavar="NAME=VALUE", help="of a feature")
     parser.add_argument("--entity", metavar="KEY=VALUE", help="whose other features come from the feature store")
-    parser.add_argument("--file", default="-", help="JSON (-: standard input, which is the default)")
-    parser.add_argument("--url", type=http_address, help="of inference (default: the laptop's)")
+    parser.add_argument("--file", help="JSON (-: standard input, which is the default)")
+    parser.add_argument("--url", type=_address, help="of inference (default: the laptop's)")
     given = parser.parse_args()
     if given.features or given.entity:
+        if given.file is not None:
+            parser.error("a row comes from its NAME=VALUE pairs and its entity, or from --file, not from both")
         path, body = request_of(row_of(given.features, given.entity))
     else:
-        path, body = request_of(read_rows(given.file))
+        path, body = request_of(read_rows("-" if given.file is None else given.file))
     answer = post((given.url or f"http://{settings.host}:{settings.inference_port}") + path, body)
     print(json.dumps(answer, indent=2, ensure_ascii=False))
     return 0
@@ -55,7 +58,10 @@ def main(settings: Settings) -> int:
 
 def row_of(features: list[str], entity: str | None) -> dict[str, Any]:
     """The row of NAME=VALUE pairs; raises `PredictError`."""
-    row: dict[str, Any] = {"features": dict(_pair(text) for text in features)} if features else {}
+    pairs = [_pair(text) for text in features]
+    if twice := next((name for name, count in Counter(name for name, _ in pairs).items() if count > 1), None):
+        raise PredictError(f"{twice} has more than one value", BAD_DATA)
+    row: dict[str, Any] = {"features": dict(pairs)} if pairs else {}
     return row | ({"entity": dict([_pair(entity)])} if entity else {})
 
 
@@ -70,14 +76,22 @@ def request_of(rows: object) -> tuple[str, Any]:
 
 def read_rows(file: str) -> object:
     """Read a JSON file, or standard input for `-`; raises `PredictError`."""
+    name = "standard input" if file == "-" else file
     try:
-        return json.loads(sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8"))
+        content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
     except OSError as error:
-        raise PredictError(f"{file} cannot be read: {message_of(error)}", REFUSED) from error
-    except ValueError as error:
-        raise PredictError(
-            f"{'standard input' if file == '-' else file} is not JSON: {message_of(error)}", BAD_DATA
-        ) from error
+        raise PredictError(f"{name} cannot be read: {error.strerror or message_of(error)}", REFUSED) from error
+    try:
+        return json.loads(content.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise PredictError(f"{name} is not JSON: it is not text in UTF-8", BAD_DATA) from error
+    except json.JSONDecodeError as error:
+        problem = f"line {error.lineno}, column {error.colno}: {error.msg}"
+        raise PredictError(f"{name} is not JSON: {problem}", BAD_DATA) from error
+    except RecursionError as error:
+        raise PredictError(f"{name} is not JSON: it is nested too deeply", BAD_DATA) from error
+    except ValueError as error:  # Python's limit of an integer's digits
+        raise PredictError(f"{name} is not JSON: it has a number that is too long", BAD_DATA) from error
 
 
 def post(url: str, body: object) -> Any:
@@ -106,6 +120,13 @@ def _pair(text: str) -> tuple[str, Any]:
         return name, json.loads(value)
     except ValueError:
         return name, value
+
+
+def _address(text: str) -> str:
+    try:
+        return http_address(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _row(row: object) -> object:

@@ -20,7 +20,7 @@ TAGS = {
     "prediction log": "Logged predictions, and the true values that belong to them.",
     "open inference v2": "The Open Inference Protocol, as KServe, Triton, Seldon and MLServer speak it.",
     "v1": "TensorFlow Serving's and KServe's V1 protocol.",
-    "mlflow": "MLflow's scoring protocol.",
+    "MLflow": "MLflow's scoring protocol.",
     "service": "Health and this documentation.",
 }
 
@@ -228,7 +228,7 @@ def _v1(product: Product, shapes: Shapes, examples: Examples) -> list[Operation]
 
 
 def _mlflow(shapes: Shapes, examples: Examples) -> list[Operation]:
-    tag, error, line = "mlflow", shapes.error, constant("\n", "A model is in service.")
+    tag, error, line = "MLflow", shapes.error, constant("\n", "A model is in service.")
     takes, answers = {JSON: shapes.invocation, CSV: CsvTable}, {JSON: messages.PredictionsResponse}
     none = {404: ("No model is in service yet.", TEXT, line)}
     predict = partial(_predict, shapes.mlflow_error, "/invocations", tag, "invocations")

@@ -14,6 +14,7 @@ from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
 
+from beacon_core.commands.beacon import usage_name
 from beacon_core.data import ledger
 from beacon_core.data.database import DatabaseUnavailableError, Engine, mapped_errors, migrate, open_store
 from beacon_core.domain.exit_statuses import REFUSED
@@ -157,21 +158,22 @@ def show(engine: Engine, product: Product, given: argparse.Namespace) -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    run = commands.add_parser("run", help="one pass: recover, watch, promote")
+    add = partial(commands.add_parser, prog=usage_name())
+    run = add("run", help="one pass: recover, watch, promote")
     run.add_argument("--version", default="", help="the version that a person wants; default: the newest verdict's")
     run.add_argument("--person", default=getpass.getuser(), help="default: who is logged in")
     run.add_argument("--wait", type=float, default=0.0, help="seconds to wait for another run's end")
     run.add_argument("--watch", action="store_true", help="stay for the watch after a promotion")
-    commands.add_parser("follow", help="one pass after the other, as a laptop does")
-    back = commands.add_parser("rollback", help="back to the last good model")
+    add("follow", help="one pass after the other, as a laptop does")
+    back = add("rollback", help="back to the last good model")
     back.add_argument("--reason", default="")
     back.add_argument("--person", default=getpass.getuser(), help="default: who is logged in")
-    values = commands.add_parser("values", help="write what passed the gate into a values file, for git")
+    values = add("values", help="write what passed the gate into a values file, for git")
     values.add_argument("file", type=Path)
     values.add_argument("--version", default="", help="this one; default: the newest verdict's")
-    served = commands.add_parser("served", help="what served at a time, and why")
+    served = add("served", help="what served at a time, and why")
     served.add_argument("--at", type=_moment, default=None, help="ISO 8601, UTC where it has no zone; default: now")
-    history = commands.add_parser("history", help="the ledger, the newest rows first")
+    history = add("history", help="the ledger, the newest rows first")
     history.add_argument("--most", type=int, default=50)
     return parser.parse_args()
 

@@ -4,6 +4,7 @@ import argparse
 import getpass
 import sys
 
+from beacon_core.commands.beacon import usage_name
 from beacon_core.data.approvals import APPROVED, REJECTED, decide
 from beacon_core.data.database import migrate, open_store
 from beacon_core.platform.job import run_command
@@ -16,10 +17,12 @@ DECISIONS = {"approve": APPROVED, "reject": REJECTED}
 def main(settings: Settings) -> int:
     """Decide once."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("decision", choices=tuple(DECISIONS))
-    parser.add_argument("version")
-    parser.add_argument("--reason", default="")
-    parser.add_argument("--person", default=getpass.getuser(), help="default: who is logged in")
+    commands = parser.add_subparsers(dest="decision", required=True)
+    for name in DECISIONS:
+        command = commands.add_parser(name, prog=usage_name(), help=f"{name} a challenger")
+        command.add_argument("version")
+        command.add_argument("--reason", default="")
+        command.add_argument("--person", default=getpass.getuser(), help="default: who is logged in")
     given = parser.parse_args()
     product = load_product(settings.product)
     decision = DECISIONS[given.decision]

@@ -13,8 +13,8 @@ It predicts the {target_title} ({target}) in {unit}.
 
 ## Intended use
 
-An estimate of the {target_title} of one {entity}, with an interval, for people who study or monitor such data. Not for
-decisions about a person, a loan or a sale: the data are {rows} rows of one place and time, prices of long ago.
+An estimate of the {target_title} of one {entity}, with an interval, for people who study or monitor such data. Not
+by itself for decisions about people or money: the model knows {rows} rows, and the place and time that they come from.
 
 ## Data
 
@@ -28,7 +28,7 @@ decisions about a person, a loan or a sale: the data are {rows} rows of one plac
 From simple to complex, the first is taken that is at most one standard error behind the best, row by row:
 **{algorithm}**.
 RMSE, MAE and R2 are means over the folds +- their standard deviation; the pooled RMSE is over all held-out rows.
-The models' own settings were chosen by hand on the bundled sample: on it these figures are somewhat too good.
+The models' own settings were chosen by hand on the data that Beacon ships with, where these figures are too good.
 
 | model | RMSE | pooled RMSE | MAE | R2 | squared error above the best |
 | --- | --- | --- | --- | --- | --- |
@@ -40,7 +40,7 @@ The models' own settings were chosen by hand on the bundled sample: on it these 
 
 From prediction - {low:.2f} to prediction + {high:.2f} ({unit}): {method}.
 It promises {coverage:.0%}; measured {measured:.1%}, on rows that set neither the model nor the widths (nested
-cross-validation). It is an average over all rows, and equally wide everywhere: expensive homes miss it more often.
+cross-validation). It is an average over all rows, and equally wide everywhere: where errors are larger, more miss it.
 
 ## Importances
 
