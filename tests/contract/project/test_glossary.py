@@ -18,11 +18,6 @@ TWO_MEANINGS = {
     "Run": "a run of a job: each service has the part that it writes",
     "Laptop": "promotion's target, and the service that runs it",
     "Instruments": "each server's metrics, by one name",
-    # Renames that are still to come.
-    # Renames that are still to come.
-    # Renames that are still to come.
-    # Renames that are still to come.
-    # Renames that are still to come.
 }
 
 NOT_THE_TERM = {
