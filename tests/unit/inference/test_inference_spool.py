@@ -218,7 +218,7 @@ def test_a_spool_of_another_revision_is_kept_and_logged_in_one_line(open_log, ma
     assert (after.folder / "quarantine.txt").read_bytes() == OLD + OLD
     (told,) = caplog.records
     assert (told.levelname, told.lines, told.file) == ("ERROR", 2, str(after.folder / "quarantine.txt"))
-    assert "no records of this revision" in told.message
+    assert "not records of this revision" in told.message
 
 
 @pytest.fixture

@@ -35,22 +35,17 @@ def _look_often(monkeypatch):
 def release(service, settings, row):
     """Writes a release and waits until it was looked at; the version that serves then."""
 
-    def service_metrics():
-        return service._app._registry
-
-    def tried(registry):
-        return sum(
-            registry.get_sample_value("beacon_model_swaps_total", {"outcome": outcome})
-            for outcome in ("swapped", "refused")
-        )
+    def tried():
+        counted = service.metrics()
+        return sum(counted[SWAPS % outcome] for outcome in ("swapped", "refused"))
 
     def write(model, shadow=None):
-        before = tried(service_metrics())
+        before = tried()
         if isinstance(model, bytes):
             settings.release_file.write_bytes(model)
         else:
             write_release(settings.release_file, Release(model, shadow))
-        service.until(lambda: tried(service_metrics()) > before, "the release file is looked at")
+        service.until(lambda: tried() > before, "the release file is looked at")
         return service.post("/v1/predict", {"features": row}).json()["model"]["version"]
 
     return write
