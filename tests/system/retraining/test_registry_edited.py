@@ -237,7 +237,8 @@ def test_a_champion_that_is_not_beacons_is_told_as_that(shop: Shop) -> None:
     number = shop.of_a_person()
     shop.client.set_registered_model_alias(shop.name, CHAMPION, number)
     with pytest.raises(
-        ForeignVersionError, match=f"version {number} of {shop.name} is champion in MLflow, and not regist"
+        ForeignVersionError,
+        match=f"version {number} of {shop.name} is champion in MLflow, but Beacon did not register it",
     ):
         pinned_at(mlflow, shop.name, CHAMPION)
     shop.client.delete_model_version(shop.name, number)

@@ -185,7 +185,7 @@ def test_an_alias_that_names_a_persons_version(
     with pytest.raises(SystemExit) as ended:
         runpy.run_path(str(ROOT / "jobs" / "champion.py"), run_name="__main__")
     assert ended.value.code == 1
-    assert f"version {theirs} of {product.name} is champion in MLflow, and not" in capsys.readouterr().err
+    assert f"version {theirs} of {product.name} is champion in MLflow, but Beacon did not" in capsys.readouterr().err
     other = Home(address, product, tmp_path, by_dvc=False)
     served = read_release(other.settings.release_file).model.version
     assert home.mlflow.aliases(product.name)[CHAMPION] == served

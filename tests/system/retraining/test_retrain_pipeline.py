@@ -183,7 +183,7 @@ def test_a_predictions_lineage_ends_at_data_and_code(road: Road, address: str, p
     assert steps["code"].startswith(f"revision {manifest.revision}, inputs ")
     with pytest.raises(LineageError, match="no prediction 'p9'"):
         trace(engine, registry, product, "p9")
-    with pytest.raises(LineageError, match="answered by 0000"):
+    with pytest.raises(LineageError, match="made by 0000"):
         trace(engine, registry, product, "p2")
 
 
