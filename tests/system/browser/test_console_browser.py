@@ -216,4 +216,5 @@ def test_a_person_decides(open_page, console):
     page.wait_for_url(f"{console.address}/models/3#verdict")
     expect(page.get_by_text("approved by Ada")).to_be_visible()
     page.goto(console.address)
-    assert page.get_by_text("waits for approval").count() == 0
+    expect(page.get_by_text("No model waits for approval.")).to_be_visible()
+    assert page.get_by_role("link", name="Put model 3 into service?").count() == 0
