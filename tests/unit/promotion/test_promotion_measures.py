@@ -11,7 +11,7 @@ from support.history import prediction_row
 from support.packages import build_package, row_of
 from support.service import METRICS_PORT, Service
 
-from beacon_core.data.database import migrate, open_store
+from beacon_core.data.database import open_store
 from beacon_core.data.tables import actuals, predictions
 from beacon_core.domain.pins import Pin
 from beacon_core.model_package.manifest import read_package
@@ -33,14 +33,6 @@ PIN = Pin("boston-housing", "1", "1" * 64)
 def manifest(tmp_path):
     pin = build_package(tmp_path / "models", PRODUCT)
     return read_package(package_folder(tmp_path / "models", pin), pin.sha256).manifest
-
-
-@pytest.fixture
-def engine(tmp_path):
-    engine = open_store(f"sqlite:///{tmp_path / 'beacon.db'}")
-    migrate(engine)
-    yield engine
-    engine.dispose()
 
 
 def test_made_up_rows_are_valid_requests_and_always_the_same(manifest):

@@ -11,7 +11,6 @@ from unit.promotion.memory_target import MemoryTarget
 
 from beacon_core.data import approvals, ledger
 from beacon_core.data import tables as store
-from beacon_core.data.database import migrate, open_store
 from beacon_core.domain.pins import Pin
 from beacon_core.model_package.manifest import read_package
 from beacon_core.model_package.release import package_folder
@@ -24,14 +23,6 @@ from beacon_promotion.controller.reconcile import Reconciler
 from beacon_promotion.targets.base.target import ReleaseFailedError
 
 PRODUCT = load_product(Settings().product)
-
-
-@pytest.fixture
-def engine(tmp_path):
-    engine = open_store(f"sqlite:///{tmp_path / 'beacon.db'}")
-    migrate(engine)
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture

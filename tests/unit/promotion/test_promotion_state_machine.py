@@ -6,7 +6,6 @@ from support.packages import build_package
 from unit.promotion.memory_target import Killed, MemoryTarget
 
 from beacon_core.data import ledger
-from beacon_core.data.database import migrate, open_store
 from beacon_core.model_package.manifest import read_package
 from beacon_core.model_package.release import package_folder
 from beacon_core.platform.product_file import load_product
@@ -22,14 +21,6 @@ from beacon_promotion.ledger.writer import LedgerWriter
 from beacon_promotion.targets.base.target import ReleaseFailedError
 
 PRODUCT = load_product(Settings().product)
-
-
-@pytest.fixture
-def engine(tmp_path):
-    engine = open_store(f"sqlite:///{tmp_path / 'beacon.db'}")
-    migrate(engine)
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture

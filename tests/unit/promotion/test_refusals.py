@@ -4,12 +4,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from support import bad_models
 from support.packages import build_package
 
-from beacon_core.domain.ledger_entries import REASONS
+from beacon_core.domain.ledger_entries import Reason
 from beacon_core.domain.pins import Pin
 from beacon_core.domain.product import Product
 from beacon_core.model_package.manifest import PackageError, read_package
@@ -47,8 +48,8 @@ def test_a_package_that_is_not_there_is_named(tmp_path: Path, product: Product) 
 
 
 def test_every_reason_is_one_of_the_ledger() -> None:
-    assert {reason for _, reason in MESSAGES} <= set(REASONS)
-    assert {reason for kind in bad_models.KINDS.values() for reason in kind.reasons} <= set(REASONS)
+    assert {reason for _, reason in MESSAGES} <= set(get_args(Reason))
+    assert {reason for kind in bad_models.KINDS.values() for reason in kind.reasons} <= set(get_args(Reason))
 
 
 def pod(phase: str = "Running", **container: object) -> dict[str, object]:

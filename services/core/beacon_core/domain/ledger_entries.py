@@ -1,7 +1,7 @@
 """The entries of the ledger of promotions: the values of a row."""
 
 from datetime import datetime
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import msgspec
 
@@ -45,9 +45,6 @@ Reason = Literal[
     "target_down",
 ]
 """Why a model was rejected or rolled back: a closed set."""
-
-
-REASONS: tuple[str, ...] = get_args(Reason)
 
 
 ENDS: tuple[str, ...] = ("promoted", "rolled_back", "kept", "refused")
