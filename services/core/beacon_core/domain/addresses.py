@@ -1,15 +1,22 @@
 """Checks of hosts and URLs. Each function raises `ValueError` with the rule, and quotes no address."""
 
+import ipaddress
 import unicodedata
 from urllib.parse import urlsplit
 
 
 def host(text: str) -> str:
-    """A host's name or address."""
+    """A host's name or address; an address of IPv6 without the brackets that it may have."""
     check_text(text)
-    if any(sign.isspace() for sign in text) or "/" in text:
-        raise ValueError("is not a host's name or address")
-    return text
+    bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    if any(sign.isspace() for sign in bare) or "/" in bare or (":" in bare and not _is_ipv6(bare)):
+        raise ValueError("is not a host's name or address, such as localhost, 0.0.0.0 or ::")
+    return bare
+
+
+def in_url(host: str) -> str:
+    """A host's name or address as URLs have it: an address of IPv6 in brackets."""
+    return f"[{host}]" if ":" in host else host
 
 
 def http_address(text: str) -> str:
@@ -40,3 +47,11 @@ def check_text(text: str) -> None:
     # Cs: surrogates, by which Python keeps bytes that are not UTF-8.
     if any(unicodedata.category(sign) in {"Cc", "Cs"} for sign in text):
         raise ValueError("contains a control character, or is not text in UTF-8")
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True

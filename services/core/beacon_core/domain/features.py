@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, TypeVar
 
 ValueT = TypeVar("ValueT")
+CellT = TypeVar("CellT", bound=tuple[int, int])
 
 
 def merge(request: Any, store: Any | None) -> tuple[Any, Any | None]:
@@ -22,6 +23,11 @@ def merge(request: Any, store: Any | None) -> tuple[Any, Any | None]:
     merged = request.copy()
     merged[from_store] = store[from_store]
     return merged, from_store
+
+
+def merge_texts(request: Mapping[CellT, str], store: Mapping[CellT, str], from_store: Any) -> Mapping[CellT, str]:
+    """Merge the texts beside two matrices, by row and column; `from_store` is the mask of `merge`."""
+    return {**request, **{cell: text for cell, text in store.items() if from_store[cell]}} if store else request
 
 
 def request_features(features: Mapping[str, ValueT], from_store: Collection[str] | None) -> dict[str, ValueT]:

@@ -13,4 +13,4 @@ PANDAS_MARKERS = frozenset(
 
 def missing_markers(product: Product) -> frozenset[str]:
     """Return pandas' markers and those of the product's own data files."""
-    return PANDAS_MARKERS.union(product.source.missing)
+    return PANDAS_MARKERS.union(*(source.format.missing or () for source in product.sources))

@@ -10,9 +10,12 @@ from typing import Literal
 
 import msgspec
 
+from beacon_core.domain.schedule import cron_problem
 from beacon_core.domain.spec import MOST_DAYS, ProductError, Rule, Spec, check_rules, convert, is_rising
 
 POLICY_FILE = "policy.yaml"
+LARGE_RESIDUAL = 2.5
+"""A residual of so many expected absolute errors is large, where policy.yaml does not say."""
 MOVED = {"min_features": "min_features", "interval_coverage": "training.interval_coverage"}
 """Keys that were in the section `serving` and are in product.yaml now, with their new names."""
 
@@ -20,15 +23,22 @@ MOVED = {"min_features": "min_features", "interval_coverage": "training.interval
 class Serving(Spec, frozen=True):
     """What clients are promised: latency and availability."""
 
-    latency_slo_seconds: float
-    availability_slo: float
+    latency_slo_seconds: float = 0.2
+    """Promise: 99 % of requests are answered within it."""
+    availability_slo: float = 0.995
+    """Promise: share of requests that are answered."""
 
 
 class Quality(Spec, frozen=True):
-    """What counts as a large residual (in units of the target) and over which windows errors are watched."""
+    """What counts as a large residual, and over which windows errors are watched.
 
-    large_residual: float
-    windows_days: tuple[int, ...]
+    `large_residual` is in units of the target; without it, it is LARGE_RESIDUAL times the model's expected error.
+    """
+
+    large_residual: float | None = None
+    """In units of the target; null: 2.5 times the model's expected error."""
+    windows_days: tuple[int, ...] = (7, 30)
+    """Windows over which errors are shown."""
 
 
 class Promotion(Spec, frozen=True):
@@ -37,19 +47,32 @@ class Promotion(Spec, frozen=True):
     `mode` manual waits for a person's approval. Ratios and rises are the new model's figure against the old one's.
     """
 
-    mode: Literal["auto", "manual"]
-    confidence: float
-    min_rows: int
-    min_segment_rows: int
-    max_mae_ratio: float
-    max_rmse_ratio: float
-    min_r2: float
-    max_large_residual_rise: float
-    max_segment_mae_ratio: float
-    min_coverage: float
-    max_missing_ratio: float
-    max_latency_seconds: float
-    directions: dict[str, Literal["up", "down"]]
+    mode: Literal["auto", "manual"] = "auto"
+    """auto, or manual: a person approves."""
+    confidence: float = 0.95
+    """Of the comparisons."""
+    min_rows: int = 200
+    """Labelled rows for a verdict; fewer are inconclusive."""
+    min_segment_rows: int = 25
+    """Labelled rows for a segment to count."""
+    max_mae_ratio: float = 1.0
+    """Mean absolute error, new to old."""
+    max_rmse_ratio: float = 1.05
+    """Root mean squared error, new to old."""
+    min_r2: float = 0.0
+    """R2 of the new model."""
+    max_large_residual_rise: float = 0.02
+    """Rise of the share of large residuals."""
+    max_segment_mae_ratio: float = 1.25
+    """Mean absolute error in a segment, new to old."""
+    min_coverage: float = 0.85
+    """Share of actuals inside the interval."""
+    max_missing_ratio: float = 1.35
+    """Error with values missing to error without."""
+    max_latency_seconds: float = 0.02
+    """Of one prediction."""
+    directions: dict[str, Literal["up", "down"]] = msgspec.field(default_factory=dict)
+    """Features that must raise (up) or lower (down) the prediction."""
 
 
 class Rollout(Spec, frozen=True):
@@ -61,23 +84,40 @@ class Rollout(Spec, frozen=True):
     candidate is tried again by itself.
     """
 
-    phase_seconds: float
-    watch_seconds: float
-    canary_share: float
-    min_requests: int
-    min_labels: int
-    max_failure_share: float
-    max_p99_ratio: float
-    min_p99_rise_seconds: float
-    windows: tuple[int, int]
-    max_mean_shift: float
-    min_agreement: float
-    min_spread_ratio: float
-    max_out_of_range_rise: float
-    max_memory_ratio: float
-    min_memory_rise_mb: float
-    max_error_ratio: float
-    tries: int
+    phase_seconds: float = 60
+    """Length of each phase."""
+    watch_seconds: float = 300
+    """Length of the watch after the release."""
+    canary_share: float = 0.2
+    """Share of requests that the canary answers."""
+    min_requests: int = 400
+    """Requests for a phase; fewer are inconclusive."""
+    min_labels: int = 100
+    """Actuals for a comparison of errors."""
+    max_failure_share: float = 0.005
+    """Share of requests that fail."""
+    max_p99_ratio: float = 2.0
+    """99th percentile of latency, new to old."""
+    min_p99_rise_seconds: float = 0.002
+    """A smaller rise of it does not count."""
+    windows: tuple[int, int] = (3, 4)
+    """N of M parts of a phase that must show a latency."""
+    max_mean_shift: float = 0.25
+    """Shift of the mean answer, in standard deviations."""
+    min_agreement: float = 0.5
+    """Rank correlation of the answers, new with old."""
+    min_spread_ratio: float = 0.2
+    """Spread of the answers, new to old."""
+    max_out_of_range_rise: float = 0.05
+    """Rise of the share of answers out of range."""
+    max_memory_ratio: float = 2.0
+    """Memory, new to old."""
+    min_memory_rise_mb: float = 200
+    """A smaller rise of it does not count."""
+    max_error_ratio: float = 1.3
+    """Error in the watch, new to expected."""
+    tries: int = 3
+    """How often an inconclusive model is tried again."""
 
 
 class Drift(Spec, frozen=True):
@@ -89,26 +129,41 @@ class Drift(Spec, frozen=True):
     a retraining: actuals in a window, its error against the expected one, and a feature's share of all importance.
     """
 
-    windows_days: tuple[int, ...]
-    min_rows: int
-    hellinger: float
-    null_rate: float
-    unseen: float
-    out_of_range: float
-    fdr: float
-    false_alarms: float
-    confirm: tuple[int, int]
-    min_labels: int
-    max_mae_ratio: float
-    min_importance: float
+    windows_days: tuple[int, ...] = (1, 7, 30)
+    """Windows that are compared with the training."""
+    min_rows: int = 200
+    """Predictions for a comparison."""
+    hellinger: float = 0.12
+    """Smallest distance that matters."""
+    null_rate: float = 0.05
+    """Smallest rise of missing values that matters."""
+    unseen: float = 0.01
+    """Smallest share of unseen levels that matters."""
+    out_of_range: float = 0.05
+    """Smallest rise of values out of range that matters."""
+    fdr: float = 0.001
+    """False discoveries among the features of a comparison."""
+    false_alarms: float = 0.001
+    """How often the reference itself may reach a threshold."""
+    confirm: tuple[int, int] = (2, 3)
+    """N alarms of M runs confirm drift."""
+    min_labels: int = 100
+    """Actuals for a retraining that is requested."""
+    max_mae_ratio: float = 1.3
+    """Error to the expected one; above it, an alarm."""
+    min_importance: float = 0.05
+    """Share of importance of a feature whose drift requests a retraining."""
 
 
 class Retraining(Spec, frozen=True):
     """When to retrain: a cron schedule (UTC), the pause after a run, the fewest new labels for a run."""
 
-    schedule: str
-    cooldown_hours: float
-    min_new_labels: int
+    schedule: str = "0 3 * * 0"
+    """When to retrain (cron, UTC)."""
+    cooldown_hours: float = 24
+    """Pause after a run."""
+    min_new_labels: int = 100
+    """New actuals for a run."""
 
 
 class Monitoring(Spec, frozen=True):
@@ -119,32 +174,57 @@ class Monitoring(Spec, frozen=True):
     outside its range or imputed, and those with nearly one value. Ages are of the newest model, features and actual.
     """
 
-    min_predictions: int
-    out_of_range_page: float
-    out_of_range_share: float
-    extreme_share: float
-    input_out_of_range_share: float
-    imputed_share: float
-    collapse_share: float
-    model_age_days: float
-    feature_age_hours: float
-    actual_age_days: float
+    min_predictions: int = 200
+    """Predictions for an alert."""
+    out_of_range_page: float = 0.25
+    """Share outside the target's training range that pages."""
+    out_of_range_share: float = 0.05
+    """Share of the same that opens a ticket."""
+    extreme_share: float = 0.25
+    """Share below target.low or above target.high."""
+    input_out_of_range_share: float = 0.2
+    """Share with a feature out of range."""
+    imputed_share: float = 0.3
+    """Share with an imputed feature."""
+    collapse_share: float = 0.95
+    """Share with nearly one value."""
+    model_age_days: float = 21
+    """Age of the newest model."""
+    feature_age_hours: float = 49
+    """Age of the newest features."""
+    actual_age_days: float = 7
+    """Age of the newest actual."""
 
 
 class Policy(Spec, frozen=True):
     """policy.yaml's top level."""
 
-    serving: Serving
-    quality: Quality
-    drift: Drift
-    retraining: Retraining
-    promotion: Promotion
-    rollout: Rollout
-    monitoring: Monitoring
+    serving: Serving = Serving()
+    """What clients are promised."""
+    quality: Quality = Quality()
+    """Which residuals are large."""
+    drift: Drift = Drift()
+    """When drift is an alarm."""
+    retraining: Retraining = Retraining()
+    """When to retrain."""
+    promotion: Promotion = Promotion()
+    """What a new model must show."""
+    rollout: Rollout = Rollout()
+    """What it must show while it goes into service."""
+    monitoring: Monitoring = Monitoring()
+    """When people are alerted."""
 
 
-def parse_policy(file: Path, raw: object, features: Collection[str]) -> Policy:
-    """Check the content of `file` for a product with these features; raises `ProductError` that names key and rule."""
+def large_residual(limits: Quality, expected_error: float) -> float:
+    """The residual above which one is large, in units of the target, for a model that expects `expected_error`."""
+    return LARGE_RESIDUAL * expected_error if limits.large_residual is None else limits.large_residual
+
+
+def parse_policy(file: Path, raw: object, features: Collection[str], measured: Collection[str]) -> Policy:
+    """Check the content of `file` for a product with these features; raises `ProductError` that names key and rule.
+
+    `measured` are the features whose values have an order and distances: only those have a direction.
+    """
     serving = raw.get("serving") if isinstance(raw, dict) else None
     if isinstance(serving, dict) and (key := next((key for key in MOVED if key in serving), None)):
         raise ProductError(file, f"serving.{key}", f"belongs to product.yaml, beside this file, as {MOVED[key]}")
@@ -154,7 +234,7 @@ def parse_policy(file: Path, raw: object, features: Collection[str]) -> Policy:
         *_quality_rules(policy.quality),
         *_retraining_rules(policy.retraining),
         *_drift_rules(policy.drift),
-        *_promotion_rules(policy.promotion, features),
+        *_promotion_rules(policy.promotion, features, measured),
         *_rollout_rules(policy.rollout),
         *_monitoring_rules(policy.monitoring),
     ]
@@ -171,7 +251,7 @@ def _serving_rules(limits: Serving) -> list[Rule]:
 
 def _quality_rules(limits: Quality) -> list[Rule]:
     return [
-        ("quality.large_residual", limits.large_residual > 0, "must be above 0"),
+        ("quality.large_residual", limits.large_residual is None or limits.large_residual > 0, "must be above 0"),
         _windows_rule("quality.windows_days", limits.windows_days),
     ]
 
@@ -188,8 +268,9 @@ def _length_rule(key: str, length: float, *, per_day: float) -> Rule:
 
 
 def _retraining_rules(limits: Retraining) -> list[Rule]:
+    problem = cron_problem(limits.schedule)
     return [
-        ("retraining.schedule", len(limits.schedule.split()) == 5, "must be cron's five fields"),
+        ("retraining.schedule", problem is None, problem or ""),
         ("retraining.cooldown_hours", 0 <= limits.cooldown_hours <= MOST_DAYS * 24, f"must be 0 to {MOST_DAYS * 24}"),
         ("retraining.min_new_labels", limits.min_new_labels >= 0, "must not be negative"),
     ]
@@ -208,7 +289,7 @@ def _drift_rules(limits: Drift) -> list[Rule]:
     ]
 
 
-def _promotion_rules(limits: Promotion, features: Collection[str]) -> list[Rule]:
+def _promotion_rules(limits: Promotion, features: Collection[str], measured: Collection[str]) -> list[Rule]:
     shares = {name: getattr(limits, name) for name in ("max_large_residual_rise", "min_coverage")}
     ratios = ("max_mae_ratio", "max_rmse_ratio", "max_segment_mae_ratio", "max_missing_ratio")
     return [
@@ -220,6 +301,10 @@ def _promotion_rules(limits: Promotion, features: Collection[str]) -> list[Rule]
         *((f"promotion.{name}", 0 <= share <= 1, "must be 0 to 1") for name, share in shares.items()),
         *((f"promotion.{name}", getattr(limits, name) > 0, "must be above 0") for name in ratios),
         *((f"promotion.directions.{name}", name in features, "is not a feature") for name in limits.directions),
+        *(
+            (f"promotion.directions.{name}", name in measured, "is no measurement: only a float or an int can rise")
+            for name in limits.directions
+        ),
     ]
 
 

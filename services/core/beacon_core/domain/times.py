@@ -4,7 +4,7 @@ It accepts RFC 3339 and the rest of ISO 8601 that Python reads, and returns UTC.
 """
 
 import re
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
 
 EXAMPLE = "2026-01-31T12:00:00Z"
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
@@ -48,6 +48,11 @@ def read_time(text: object, zone: tzinfo | None = None) -> datetime:
     if leap_second and (moment.day, moment.hour, moment.minute, moment.second) != (1, 0, 0, 0):
         raise ValueError("has a leap second (:60) that does not end a month in UTC")
     return moment
+
+
+def read_date(text: str) -> date:
+    """Read a date such as 2026-01-31, blanks around it ignored; raises ValueError."""
+    return date.fromisoformat(text.strip())
 
 
 def read_past_time(text: object, now: datetime, zone: tzinfo | None = None) -> datetime:

@@ -1,10 +1,13 @@
 """The verdict: whether a new model may replace the one in service, with every figure beside its limit."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
 
 Outcome = Literal["pass", "fail", "inconclusive"]
+SCHEMA_CHECK = "schema"
+"""The gate's check that is inconclusive where the schema has a breaking change."""
 
 
 class GateCheck(msgspec.Struct, frozen=True):
@@ -65,6 +68,21 @@ class Verdict(msgspec.Struct, frozen=True):
     champion: ComparedModel | None
     revision: str
     moment: str
+
+
+def may_be_approved(outcome: str, checks: Sequence[tuple[str, str]]) -> bool:
+    """Whether a person may approve a model; `checks` are the names and outcomes of the gate's checks.
+
+    One that passed, and one of a breaking change of the schema: the two models cannot be compared, and no check failed.
+    """
+    return outcome == "pass" or needs_approval(outcome, checks)
+
+
+def needs_approval(outcome: str, checks: Sequence[tuple[str, str]]) -> bool:
+    """Whether only a person can let a model into service, since its schema has a breaking change."""
+    if outcome != "inconclusive" or any(result == "fail" for _, result in checks):
+        return False
+    return (SCHEMA_CHECK, "inconclusive") in checks
 
 
 def encode(verdict: Verdict) -> bytes:

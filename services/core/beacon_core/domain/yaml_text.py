@@ -30,8 +30,8 @@ KINDS = {
     "array": "a list",
 }
 RULES = {
-    r"Expected `(\w+)`, got `null`": "must be {0}, is empty",
-    r"Expected `(\w+)`, got `\w+`": "must be {0}, is {value}",
+    r"Expected `([\w |]+)`, got `null`": "must be {0}, is empty",
+    r"Expected `([\w |]+)`, got `\w+`": "must be {0}, is {value}",
     r"Object missing required field `(\S+)`": "lacks the key `{0}`",
     r"Object contains unknown field `(\S+)`": "has the unknown key `{0}`",
     r"Expected `array` of length (\d+), got (\d+)": "must be a list of length {0}, has {1}",
@@ -174,12 +174,20 @@ def explain(error: msgspec.ValidationError, raw: Any, kind: type) -> tuple[str, 
     parts = _parts(place.rstrip("`"), raw, kind, str(error))
     for pattern, template in RULES.items():
         if match := re.fullmatch(pattern, rule):
-            found = [KINDS.get(group, group) for group in match.groups()]
+            found = [_kinds(group) for group in match.groups()]
             rule = template.format(
                 *found, value=_described(_at(raw, parts)), allowed=" or ".join(_allowed(kind, parts))
             )
     key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts).lstrip(".")
     return shown_key(key) if key else "", rule
+
+
+def _kinds(names: str) -> str:
+    """What people call msgspec's types, such as `float | null`; null goes without saying."""
+    kinds = [name for name in names.split(" | ") if name != "null"]
+    if "float" in kinds:
+        kinds = [name for name in kinds if name != "int"]
+    return " or ".join(KINDS.get(name, name) for name in kinds)
 
 
 def _parts(place: str, raw: Any, kind: type, message: str) -> list[str | int]:

@@ -7,13 +7,18 @@ import urllib.request
 from collections.abc import Mapping
 from typing import Any
 
-from beacon_core.model_package.manifest import GoldenRequest, Manifest
+from beacon_core.domain.feature import Feature
+from beacon_core.domain.schema import Schema
+from beacon_core.domain.value_rules import Value
+from beacon_core.model_package.manifest import FeatureFacts, GoldenRequest, Manifest
 
 Answer = dict[str, Any]
+UNSEEN = "(unseen)"
+"""A text that is no level of any package."""
 
 
 def post_features(
-    url: str, features: Mapping[str, float], timeout: float, headers: Mapping[str, str] | None = None
+    url: str, features: Mapping[str, Value], timeout: float, headers: Mapping[str, str] | None = None
 ) -> Answer:
     """POST the features to a prediction route and return its JSON, or `status` and `body` of an error.
 
@@ -33,9 +38,29 @@ def post_features(
     return found if isinstance(found, dict) else {"status": 200, "body": repr(found)[:1000]}
 
 
-def golden_features(manifest: Manifest, golden: GoldenRequest) -> dict[str, float]:
-    """A golden row as the features of a request."""
-    return {facts.name: value for facts, value in zip(manifest.features, golden.row, strict=True)}
+def golden_features(manifest: Manifest, golden: GoldenRequest) -> dict[str, Value]:
+    """A golden row as the features of a request: values as clients send them."""
+    facts = zip(manifest.schema.features, manifest.features, golden.row, strict=True)
+    values = {feature.name: package_value(feature, known, number) for feature, known, number in facts}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def package_value(feature: Feature, facts: FeatureFacts, number: float) -> Value | None:
+    """The value of a number of the package's rows; a level that the package does not list is `UNSEEN`."""
+    if facts.levels is None or number != number:  # noqa: PLR0124 - NaN
+        return feature.to_value(number)
+    place = int(number)
+    return facts.levels[place] if place < len(facts.levels) else UNSEEN
+
+
+def counts_ages(schema: Schema) -> bool:
+    """Whether the model's answers change with the time of the request: then no golden answer can be compared."""
+    return any("age" in feature.parts for feature in schema.features)
+
+
+def golden_tolerance(manifest: Manifest) -> float:
+    """How far an answer may be from the golden one: the package's tolerance, and what rounding takes."""
+    return manifest.golden_tolerance + 10.0**-manifest.decimals
 
 
 def find_mismatch(answer: Answer, manifest: Manifest, golden: GoldenRequest) -> str:
@@ -44,8 +69,10 @@ def find_mismatch(answer: Answer, manifest: Manifest, golden: GoldenRequest) -> 
     version = model.get("version") if isinstance(model, dict) else None
     if version != manifest.version:
         return f"version {version} answers, not {manifest.version}: {answer}"
+    if counts_ages(manifest.schema):
+        return "" if isinstance(value, float | int) else f"{value} is no number"
     if not isinstance(value, float | int) or not math.isclose(
-        value, golden.prediction, abs_tol=max(manifest.golden_tolerance, 1e-6)
+        value, golden.prediction, abs_tol=golden_tolerance(manifest)
     ):
         return f"{golden_features(manifest, golden)}: {value}, not {golden.prediction}"
     return ""

@@ -10,6 +10,8 @@ from pathlib import Path
 import msgspec
 
 from beacon_core.domain.exit_statuses import REFUSED
+from beacon_core.domain.schema import Schema
+from beacon_core.domain.value_rules import Level
 
 MANIFEST_FILE = "manifest.json"
 MODEL_FILE = "model.onnx"
@@ -29,18 +31,19 @@ class ManifestPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class FeatureFacts(ManifestPart, frozen=True):
-    """One matrix column: its range and quantiles in training, and the value `fill` for a missing one.
+    """One feature: its range and quantiles in training, and the value `fill` for a missing one.
 
-    `quantiles` are the training values at 0.01, 0.05, 0.25, 0.5, 0.75, 0.95 and 0.99.
+    `quantiles` are the training values at 0.01, 0.05, 0.25, 0.5, 0.75, 0.95 and 0.99. `levels` are those of a
+    category of text in training: a level's number is its position in this list.
     """
 
     name: str
-    type: str
     fill: float
     min: float
     max: float
     quantiles: tuple[float, float, float, float, float, float, float]
     importance: float
+    levels: tuple[Level, ...] | None = None
 
 
 class Interval(ManifestPart, frozen=True):
@@ -80,17 +83,19 @@ class TrainingData(ManifestPart, frozen=True):
 
 
 class Manifest(ManifestPart, frozen=True):
-    """The content of manifest.json."""
+    """The content of manifest.json; answers are rounded to `decimals`.
+
+    Quantiles of the training target and of the predictions are at the same shares as those of the features.
+    """
 
     manifest_version: int
     product: str
     version: str
     created_at: str
-    schema_version: int
-    schema_hash: str
+    schema: Schema
     features: tuple[FeatureFacts, ...]
-    target: str
-    unit: str
+    decimals: int
+    target_quantiles: tuple[float, float, float, float, float, float, float]
     prediction_min: float
     prediction_max: float
     prediction_quantiles: tuple[float, ...]

@@ -15,9 +15,7 @@ def load_product(file: Path) -> Product:
 
 
 def _read_policy(file: Path) -> Any:
-    if not file.exists():
-        raise ProductError(file, "(file)", "is missing: the product's limits are in it, beside product.yaml")
-    return _read(file)
+    return _read(file) if file.exists() else None
 
 
 def _read(file: Path) -> Any:

@@ -15,6 +15,7 @@ from beacon_core.platform import http_settings, locations
 from beacon_core.platform.file_urls import sqlite_url
 
 ROOT = Path(__file__).resolve().parents[4]
+MAX_BODY_BYTES = 2_000_000
 PREFIX = "BEACON_"
 SECRETS = frozenset({"api_key", "feature_token", "console_token", "database_url"})
 ADDRESSES = frozenset({"features_url", "mlflow_url", "inference_metrics_url", "dvc_remote"})
@@ -96,8 +97,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     path_prefix: str = ""
     """Path below which a proxy serves inference and the console, such as /beacon; the proxy may strip it or not."""
 
-    max_body_bytes: int = 2_000_000
-    """Largest request body taken."""
+    max_body_bytes: int = MAX_BODY_BYTES
+    """Largest request body taken; inference's default is more where the largest batch of a wide product needs it."""
     body_timeout_seconds: float = 10.0
     """How long a client may take to send its body, once it has begun; one that sends nothing of it has 30 seconds."""
     head_timeout_seconds: float = 30.0
@@ -142,12 +143,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def features_address(self) -> str:
         """Feature serving's URL in force."""
-        return self.features_url or f"http://{self.host}:{self.features_port}"
+        return self.features_url or f"http://{addresses.in_url(self.host)}:{self.features_port}"
 
     @property
     def mlflow_address(self) -> str:
         """MLflow's URL in force."""
-        return self.mlflow_url or f"http://{self.host}:{self.mlflow_port}"
+        return self.mlflow_url or f"http://{addresses.in_url(self.host)}:{self.mlflow_port}"
 
     @property
     def dvc_address(self) -> str:
@@ -156,7 +157,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     def environment(self) -> dict[str, str]:
         """The variables of all given locations, as absolute paths, for a process that starts in another folder."""
-        fields = {field.name: field.default for field in msgspec.structs.fields(self)}
+        fields = {field.name: field.default for field in msgspec.structs.fields(Settings)}
         given = {name: getattr(self, name) for name in LOCATIONS if getattr(self, name) != fields[name]}
         return {f"{PREFIX}{name.upper()}": str(value) for name, value in {**given, "home": self.home}.items()}
 
