@@ -1,0 +1,201 @@
+"""The dialect of a file: what product.yaml says of it, and what was found; one line shows all of it."""
+
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from beacon_core.domain.data_errors import FILE, HEADER, DataError, listed, shown_value, without_a_name
+from beacon_core.domain.source import Format
+from beacon_core.sources.spelling import PLAIN, Spelling, find_spelling
+
+DELIMITERS = ",;\t|"
+SAMPLE_RECORDS = 5000
+INDEX_NAME = re.compile(r"Unnamed: 0(\.\d+)?|__index_level_\d+__|\.\.\.1")
+NUMBER = re.compile(r"[+-]?[\d.,]+(?:[eE][+-]?\d+)?", re.ASCII)
+WHOLE = re.compile(r"\d+", re.ASCII)
+KINDS = {"csv": "CSV", "parquet": "Parquet", "jsonlines": "JSON lines", "sql": "SQL"}
+ENCODINGS = {"utf-8-sig": "UTF-8", "cp1252": "Windows-1252", "latin-1": "Latin-1"}
+
+
+class Dialect(msgspec.Struct, frozen=True, kw_only=True):
+    """How a table is written. `missing` is None where product.yaml says no marks; `found` are those that were met."""
+
+    kind: str
+    encoding: str = "utf-8-sig"
+    compression: str = "none"
+    delimiter: str = ","
+    quote: str = '"'
+    spelling: Spelling = PLAIN
+    has_header: bool = True
+    names: tuple[str, ...] = ()
+    index: tuple[str, ...] = ()
+    missing: tuple[str, ...] | None = None
+    found: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """One line for people."""
+        parts = [KINDS[self.kind]]
+        parts += [self.compression] * (self.compression != "none")
+        if self.kind == "csv":
+            parts.append(ENCODINGS.get(self.encoding, self.encoding))
+            parts.append(f"delimiter {shown_value(self.delimiter)}")
+            parts += [f"quote {shown_value(self.quote)}"] * (self.quote != '"')
+            parts += ["no header"] * (not self.has_header)
+        if self.spelling.decimal != ".":
+            parts.append("decimal comma")
+        if self.spelling.thousands:
+            parts.append(f"thousands {shown_value(self.spelling.thousands)}")
+        parts.append(f"{len(self.names)} columns")
+        marks = self.found if self.missing is None else self.missing
+        if marks:
+            parts.append(f"missing {', '.join(mark or 'an empty cell' for mark in marks)}")
+        if self.index:
+            parts.append(f"left out as an index: {', '.join(name or 'the first column' for name in self.index)}")
+        return ", ".join(parts)
+
+    @property
+    def format(self) -> dict[str, Any]:
+        """What of it is unlike the plainest CSV, as `format` of product.yaml says it."""
+        facts = {
+            "delimiter": (self.delimiter, ","),
+            "decimal": (self.spelling.decimal, "."),
+            "thousands": (self.spelling.thousands, ""),
+            "encoding": (self.encoding, "utf-8-sig"),
+            "missing": (list(self.found if self.missing is None else self.missing), []),
+            "index": (list(self.index), []),
+        }
+        return {name: value for name, (value, plain) in facts.items() if value != plain}
+
+
+class Head(NamedTuple):
+    """What the beginning of a CSV text tells: its dialect, and where its rows begin, in characters."""
+
+    dialect: Dialect
+    body: int
+
+
+def sniff(text: str, name: str, given: Format, *, encoding: str, compression: str, is_whole: bool) -> Head:
+    """Find the dialect of a CSV text by its beginning; raises `DataError`."""
+    quote = '"' if given.quote is None else given.quote
+    delimiter = given.delimiter or _find_delimiter(text, quote, is_whole)
+    records = _records(text, delimiter, quote, is_whole)
+    first = next((record for record in records if _has_content(record)), None)
+    if first is None:
+        raise DataError(name, FILE, "is empty")
+    rows = [record for record in records[records.index(first) + given.header :] if _has_content(record)]
+    names = _names(name, given, [cell.strip() for cell in first])
+    columns = [[row[place] for row in rows if place < len(row)] for place in range(len(names))]
+    spelling = find_spelling(columns, delimiter, given.decimal, given.thousands)
+    if spelling.unclear:
+        cell = spelling.unclear
+        rule = f"the number {cell!r} may be {cell.replace(',', '.')} or {cell.replace(',', '')}"
+        raise DataError(name, FILE, f"{rule}: say format.decimal or format.thousands in product.yaml")
+    dialect = Dialect(
+        kind="csv",
+        encoding=encoding,
+        compression=compression,
+        delimiter=delimiter,
+        quote=quote,
+        spelling=spelling,
+        has_header=given.header,
+        names=tuple(names),
+        index=_index(names, columns) if given.index is None else given.index,
+        missing=given.missing,
+    )
+    return Head(dialect, _body(text, delimiter, quote) if given.header else 0)
+
+
+def check_header(name: str, dialect: Dialect) -> None:
+    """Raise `DataError` for a header that does not name the columns."""
+    names = dialect.names
+    twice = [shown_value(column) for column, count in Counter(names).items() if column and count > 1]
+    nameless = [place for place, column in enumerate(names, 1) if not column and column not in dialect.index]
+    faults = [
+        listed(twice, "is in the header twice", "are in the header twice"),
+        f"{without_a_name(nameless)}: a delimiter too many, or an index?" if nameless else "",
+        _only_numbers(names),
+    ]
+    if any(faults):
+        raise DataError(name, HEADER, "; ".join(filter(None, faults)))
+
+
+def _only_numbers(names: Sequence[str]) -> str:
+    if not all(NUMBER.fullmatch(column) for column in names):
+        return ""
+    rule = f"has only numbers ({', '.join(names[:4])}): where the first line is data"
+    return f"{rule}, say format.header: false and format.names in product.yaml"
+
+
+def _names(name: str, given: Format, first: list[str]) -> list[str]:
+    if given.header:
+        return first
+    if len(given.names) != len(first):
+        rule = f"format.names of product.yaml names {len(given.names)} columns, the first line has {len(first)}"
+        raise DataError(name, HEADER, rule)
+    return list(given.names)
+
+
+def _find_delimiter(text: str, quote: str, is_whole: bool) -> str:
+    """The delimiter by which the most records have as many fields as the first one, which has several."""
+    votes: list[tuple[float, int, str]] = []
+    for delimiter in DELIMITERS:
+        records = [record for record in _records(text, delimiter, quote, is_whole) if _has_content(record)]
+        width = len(records[0]) if records else 0
+        if width > 1:
+            share = sum(len(record) == width for record in records) / len(records)
+            votes.append((round(share, 2), width, delimiter))
+    return max(votes, key=lambda vote: vote[:2])[2] if votes else ","
+
+
+def _records(text: str, delimiter: str, quote: str, is_whole: bool) -> list[list[str]]:
+    """The first records; the last one is left out where the text goes on behind it."""
+    reader = _reader(io.StringIO(text, newline=""), delimiter, quote)
+    records: list[list[str]] = []
+    try:
+        for record in reader:
+            records.append(record)
+            if len(records) > SAMPLE_RECORDS:
+                return records
+    except csv.Error:
+        pass  # told with its line when the rows are read
+    return records if is_whole or len(records) < 2 else records[:-1]
+
+
+def _body(text: str, delimiter: str, quote: str) -> int:
+    """Where the text goes on behind its header."""
+    read = 0
+
+    def lines() -> Any:
+        nonlocal read
+        for line in io.StringIO(text, newline=""):
+            read += len(line)
+            yield line
+
+    for record in _reader(lines(), delimiter, quote):
+        if _has_content(record):
+            break
+    return read
+
+
+def _reader(lines: Any, delimiter: str, quote: str) -> Any:
+    quoting: Any = csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE
+    return csv.reader(lines, delimiter=delimiter, quotechar=quote or None, quoting=quoting)
+
+
+def _has_content(record: Sequence[str]) -> bool:
+    return len(record) > 1 or bool("".join(record).strip())
+
+
+def _index(names: list[str], columns: list[list[str]]) -> tuple[str, ...]:
+    """The first column, where it numbers the rows as pandas and R write it."""
+    name = names[0]
+    if len(names) < 2 or (name and not INDEX_NAME.fullmatch(name)):
+        return ()
+    cells = [cell.strip() for cell in columns[0]]
+    return (name,) if cells and all(map(WHOLE.fullmatch, cells)) and len(set(cells)) == len(cells) else ()
