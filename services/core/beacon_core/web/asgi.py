@@ -14,10 +14,11 @@ from beacon_core.platform.settings import Settings
 from beacon_core.web.flask_bridge import FlaskBridge
 from beacon_core.web.http import Receive, Request, Response, Route, Scope, Send, error_body
 from beacon_core.web.metrics_port import metrics_handler
-from beacon_core.web.middlewares.body import ClientDisconnectedError, limit_body
+from beacon_core.web.middlewares.body import ClientDisconnectedError, end_after_body, limit_body
 from beacon_core.web.middlewares.chain import compose
 from beacon_core.web.middlewares.cors import allow_origins
 from beacon_core.web.middlewares.errors import failure, map_errors
+from beacon_core.web.middlewares.head import check_head
 from beacon_core.web.middlewares.log_context import log_context
 from beacon_core.web.middlewares.overload import Overload, shed_load
 from beacon_core.web.middlewares.path_prefix import strip_path_prefix
@@ -36,7 +37,7 @@ class Application:
 
     `routes` are the hot routes; a template's `{name}` matches one path segment. `start` runs before the first request
     is taken, `stop` after the last one was answered. Browsers let pages of `origins` ask. `head_seconds` and
-    `idle_seconds` are what a connection may rest.
+    `idle_seconds` are what a connection may rest. `promised_seconds` is the service's promise to answer.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Application:
         registry: CollectorRegistry,
         spans: Spans | None,
         origins: tuple[str, ...] = (),
+        promised_seconds: float | None = None,
         start: Callable[[], Awaitable[None]],
         stop: Callable[[], Awaitable[None]],
     ) -> None:
@@ -60,7 +62,9 @@ class Application:
         self._start = start
         self._stop = stop
         access_log = AccessLog(service, settings.build_version, settings.log_level) if settings.access_log else None
-        self._telemetry = Telemetry(registry, access_log, exemplars=spans is not None)
+        self._telemetry = Telemetry(
+            registry, access_log, exemplars=spans is not None, promised_seconds=promised_seconds
+        )
         self._overload = Overload(settings.overload_seconds)
         self._flask = FlaskBridge(flask)
         routes = list(routes)
@@ -77,6 +81,7 @@ class Application:
                 self._telemetry.record,
                 send_response,
                 map_errors,
+                check_head,
                 limit_body(settings.max_body_bytes, settings.body_timeout_seconds),
             ),
             call_route,
@@ -101,13 +106,13 @@ class Application:
         if scope["type"] == "http":
             answer = self._answer_metrics if scope["server"][1] == self._metrics_port else self._answer
             try:
-                await answer(Request(scope, receive, send))
+                response = await answer(Request(scope, receive, send))
             except ClientDisconnectedError:
                 return
-        elif scope["type"] == "lifespan":
-            await self._live(receive, send)
+            if not response.last:
+                await end_after_body(receive, send)
         else:
-            await send({"type": "websocket.close"})
+            await self._live(receive, send)
 
     def refuse(self, error: BeaconError) -> Response:
         """The response to what could not be read as a request, counted."""

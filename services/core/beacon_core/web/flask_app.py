@@ -10,6 +10,7 @@ from werkzeug.exceptions import HTTPException
 
 from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.integers import whole_or_float
+from beacon_core.web.bounds import check_values
 from beacon_core.web.http import JSON, Request, require_content_type
 
 log = logging.getLogger(__name__)
@@ -58,14 +59,19 @@ def create_flask(name: str) -> Flask:
     return app
 
 
-def json_body() -> Any:
-    """The request's JSON; BeaconError `invalid_json` or `unsupported_media_type` where it is none."""
+def json_body(rows: int) -> Any:
+    """The request's JSON; BeaconError `invalid_json` or `unsupported_media_type` where it is none.
+
+    BeaconError `body_too_large` where it has more values than so many rows.
+    """
     if not request.headers.get("Content-Type"):
         # A page of another site can send such a body without asking first.
         raise BeaconError("unsupported_media_type", "send application/json", "Content-Type")
     require_content_type(current_request(), frozenset({JSON}))
+    body = request.get_data()
+    check_values(body, rows)
     try:
-        return _decode(request.get_data())
+        return _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BeaconError("invalid_json", f"the body is not JSON: {error}") from error
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from typing import Any, cast
+from urllib.parse import quote_from_bytes
 
 from a2wsgi import WSGIMiddleware
 from flask import Flask
@@ -12,6 +13,9 @@ from beacon_core.web.http import Request, Response
 # Requests that wait for a Flask thread; more are shed.
 FLASK_THREADS = 8
 FLASK_QUEUE = 64
+FRAMING = {b"content-length", b"transfer-encoding"}
+# All that may be in a query, and what clients send there besides; bytes beyond ASCII are quoted, as a2wsgi needs it.
+QUERY_SIGNS = "".join(sign for sign in map(chr, range(0x21, 0x7F)) if not sign.isalnum())
 LAST_PAGES_SECONDS = 5.0
 
 
@@ -41,13 +45,16 @@ class FlaskBridge:
 
         # a2wsgi takes `root_path` off the path again.
         path = request.scope.get("root_path", "") + request.scope["path"]
-        scope = request.scope | {"beacon.request": request, "path": path}
+        # The body is whole by now: WSGI reads as much of it as its length says, and of one in chunks nothing.
+        headers = [field for field in request.scope["headers"] if field[0] not in FRAMING]
+        headers.append((b"content-length", str(len(request.body)).encode()))
+        query = quote_from_bytes(request.scope["query_string"], safe=QUERY_SIGNS).encode()
+        scope = request.scope | {"beacon.request": request, "path": path, "headers": headers, "query_string": query}
         # Also to its end when the client goes away: the thread would wait for ever to hand over its answer.
         running = asyncio.create_task(self._flask(scope, receive_whole, keep))
         self._running.add(running)
         running.add_done_callback(self._running.discard)
         await asyncio.shield(running)
-        # In one go, as the last thing: gunicorn forgets a request that comes in while the one before still runs.
         headers = [*start["headers"], (b"x-request-id", request.id.encode())]
         return Response(b"".join(chunks), int(start["status"]), headers=headers, complete=True)
 

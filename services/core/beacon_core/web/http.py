@@ -19,6 +19,7 @@ Headers = Sequence[tuple[bytes, bytes]]
 
 JSON = b"application/json"
 CHARSET = re.compile(rb";\s*charset\s*=\s*[\"']?([^;\"']*)", re.IGNORECASE)
+IDENTITY = {b"identity", b""}
 CHARSETS = {b"utf-8", b"utf8", b"us-ascii", b"ascii"}
 encode_json = msgspec.json.Encoder().encode
 
@@ -108,13 +109,17 @@ class Request:
 
 
 class Response(NamedTuple):
-    """An answer: status, body, content type and further headers; `complete` headers name type, length and id, too."""
+    """An answer: status, body, content type and further headers; `complete` headers name type, length and id, too.
+
+    `last` is False where the rest of the request's body is still to come, after which the connection ends.
+    """
 
     body: bytes
     status: int = 200
     content_type: bytes = JSON
     headers: Headers = ()
     complete: bool = False
+    last: bool = True
 
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -143,7 +148,7 @@ class Route(NamedTuple):
 
 def require_content_type(request: Request, allowed: frozenset[bytes]) -> None:
     """Refuse a body of another type with 415; a body without a type is taken as the route's own."""
-    if request.headers.get(b"content-encoding", b"identity") != b"identity":
+    if request.headers.get(b"content-encoding", b"identity").lower() not in IDENTITY:
         raise BeaconError("unsupported_media_type", "compressed bodies are not taken", "Content-Encoding")
     given = request.headers.get(b"content-type")
     if given is None or given in allowed:

@@ -37,5 +37,5 @@ def failure(error: BeaconError, request: Request, body: ErrorBody) -> Response:
     elif error.code == "method_not_allowed":
         headers = ((b"allow", ", ".join(request.route.methods).encode()),)
     elif isinstance(error, UnreadBodyError):
-        headers = ((b"connection", b"close"),)
+        return Response(body(error, request), error.status, JSON, ((b"connection", b"close"),), last=False)
     return Response(body(error, request), error.status, JSON, headers)

@@ -19,7 +19,7 @@ def send_response(handler: Handler) -> Handler:
             ]
         await request.send({"type": "http.response.start", "status": response.status, "headers": headers})
         body = b"" if request.method == "HEAD" else response.body
-        await request.send({"type": "http.response.body", "body": body})
+        await request.send({"type": "http.response.body", "body": body, "more_body": not response.last})
         return response
 
     return handle

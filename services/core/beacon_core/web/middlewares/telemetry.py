@@ -1,7 +1,8 @@
-"""Telemetry of every request: three metrics and one log line."""
+"""Telemetry of every request: metrics and one log line."""
 
 import asyncio
 import logging
+import math
 import sys
 import time
 from collections.abc import Iterable
@@ -85,14 +86,27 @@ class Series(NamedTuple):
 
     requests: CounterSeries
     durations: HistogramSeries
+    slow: CounterSeries
 
 
 class Telemetry:
-    """Counts, times and logs answered requests, in groups; label values come from the declared routes only."""
+    """Counts, times and logs answered requests, in groups; label values come from the declared routes only.
 
-    def __init__(self, registry: CollectorRegistry, access_log: AccessLog | None, *, exemplars: bool) -> None:
+    Where the service promises to answer within `promised_seconds`, those that took longer are counted.
+    """
+
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        access_log: AccessLog | None,
+        *,
+        exemplars: bool,
+        promised_seconds: float | None = None,
+    ) -> None:
         self._requests = LoopCounter(metrics.HTTP_REQUESTS, registry)
         self._durations = LoopHistogram(metrics.HTTP_DURATION, registry)
+        self._promised = math.inf if promised_seconds is None else promised_seconds
+        self._slow = LoopCounter(metrics.HTTP_SLOW, CollectorRegistry() if promised_seconds is None else registry)
         self._errors = LoopCounter(metrics.API_ERRORS, registry)
         self._access_log = access_log
         self._exemplars = exemplars
@@ -149,6 +163,8 @@ class Telemetry:
             series = self._series_of(request.endpoint, method, answered.status)
             series.requests.inc()
             series.durations.observe(answered.seconds)
+            if answered.seconds > self._promised:
+                series.slow.inc()
             if request.error_code is not None:
                 self._errors.labels(request.endpoint, request.error_code).inc()
             if request.details is not None:
@@ -167,6 +183,7 @@ class Telemetry:
         key = (endpoint, method, status)
         series = self._series.get(key)
         if series is None:
-            series = Series(self._requests.labels(*key), self._durations.labels(endpoint))
+            durations, slow = self._durations.labels(endpoint), self._slow.labels(endpoint)
+            series = Series(self._requests.labels(*key), durations, slow)
             self._series[key] = series
         return series
