@@ -4,6 +4,8 @@ import os
 import sys
 from typing import Any
 
+from beacon_core.domain.product import Product
+from beacon_core.feature_store.errors import FeatureStoreError
 from beacon_core.platform.settings import Settings
 from beacon_core.web.server import start
 
@@ -22,7 +24,16 @@ def create(settings: Settings) -> Any:
     return create_application(settings)
 
 
+def check(product: Product) -> None:
+    """Refuse a product whose rows cannot be asked for again."""
+    if product.entity is None:
+        raise FeatureStoreError(f"{product.name} has no entity, so there are no features to serve")
+
+
+def ports(settings: Settings) -> tuple[int, int]:
+    """The ports of the application and of its metrics."""
+    return settings.features_port, settings.features_metrics_port
+
+
 if __name__ == "__main__":
-    sys.exit(
-        start("feature-serving", create, lambda settings: (settings.features_port, settings.features_metrics_port))
-    )
+    sys.exit(start("feature-serving", create, ports, check))

@@ -6,14 +6,21 @@ from typing import TypeVar
 
 import msgspec
 
+from beacon_core.web.bounds import VALUES_PER_ROW, check_values
 from beacon_feature_serving.errors import validation_error
 
 BodyT = TypeVar("BodyT")
 PATH_PARTS = re.compile(r"\w+")
 
 
-def decode_body(body: bytes, decode: Callable[[bytes], BodyT]) -> BodyT:
-    """Decode a JSON body; raises `FeastResponseError` for one that is not of its type."""
+def decode_body(
+    body: bytes, decode: Callable[[bytes], BodyT], rows: int, values_per_row: int = VALUES_PER_ROW
+) -> BodyT:
+    """Decode a JSON body; raises `FeastResponseError` for one that is not of its type.
+
+    BeaconError `body_too_large` for one with more values than so many rows have.
+    """
+    check_values(body, rows, values_per_row)
     try:
         return decode(body)
     except msgspec.ValidationError as error:

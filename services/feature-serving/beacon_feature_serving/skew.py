@@ -1,22 +1,25 @@
 """Skew: what serving returned, replayed from the prediction log through the path that training takes."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import datetime
 
 import msgspec
-import pandas as pd
+import pyarrow as pa
 
 from beacon_core.data.database import Connection, Engine
 from beacon_core.data.predictions import StoreLookup, stream_lookups
-from beacon_core.domain.product import Product
+from beacon_core.domain.entity_key import EntityKey, EntityKeyError, parse_key
+from beacon_core.domain.product import Entity, Product
+from beacon_core.domain.value_rules import Value
 from beacon_core.feature_store import repo
+from beacon_core.feature_store.columns import KEY_TYPES, TIME, shown_values
 from beacon_core.feature_store.names import EVENT_TIME
 from beacon_core.platform.settings import Settings
 
 BATCH = 10_000
 
-Moment = tuple[int, datetime]  # an entity at a time
+Moment = tuple[EntityKey, datetime]
 
 
 class Skew(msgspec.Struct, frozen=True):
@@ -32,15 +35,19 @@ def measure_skew(settings: Settings, product: Product, engine: Engine, since: da
     """Replay the predictions of [since, until) that used stored features. Equal means equal: no tolerance."""
     replayed = unequal = 0
     differing: Counter[str] = Counter()
+    entity = product.entity
+    if entity is None:
+        return Skew(0, 0, 0.0, {})
     with engine.connect() as connection:
         for batch in _batches(product, connection, since, until):
-            known = _known(settings, product, batch)
-            for row in batch:
-                joined = known.get((int(row.entity), row.time), {})
+            keyed = [(key, row) for row in batch if (key := _key(entity, row.entity)) is not None]
+            known = _known(settings, product, {(key, row.time) for key, row in keyed})
+            for key, row in keyed:
+                joined = known[key, row.time]
                 wrong = [name for name in _of_store(row, product) if row.features.get(name) != joined.get(name)]
                 differing.update(wrong)
                 unequal += bool(wrong)
-            replayed += len(batch)
+            replayed += len(keyed)
     return Skew(replayed, unequal, unequal / replayed if replayed else 0.0, dict(differing.most_common()))
 
 
@@ -51,26 +58,29 @@ def _batches(product: Product, connection: Connection, since: datetime, until: d
             yield used
 
 
+def _key(entity: Entity, text: str) -> EntityKey | None:
+    """The key; None for one of an earlier schema, which cannot be replayed."""
+    try:
+        return parse_key(entity, text)
+    except EntityKeyError:
+        return None
+
+
 def _of_store(row: StoreLookup, product: Product) -> list[str]:
-    """Name the features that the request lacked: those that came from the store, and those that it did not have."""
-    return [name for name in product.feature_names if name in row.from_store or row.features.get(name) is None]
+    """Name the features that the request lacked: those that came from the store, and those that it did not have.
+
+    Lags are left out: they move with time, and are served as of the last materialization.
+    """
+    names = [feature.name for feature in product.features if feature.lag is None]
+    return [name for name in names if name in row.from_store or row.features.get(name) is None]
 
 
-def _known(settings: Settings, product: Product, batch: Sequence[StoreLookup]) -> dict[Moment, dict[str, float | None]]:
-    """What training would join at each moment; nothing for one before its entity was known."""
-    key = product.entity.key
-    # Distinct ones: Feast joins two equal moments, such as two rows of one batch, into one.
-    moments = sorted({(int(row.entity), row.time) for row in batch})
-    frame = pd.DataFrame(
-        {
-            key: pd.array([entity for entity, _ in moments], dtype="int64"),
-            EVENT_TIME: pd.to_datetime([time for _, time in moments], utc=True),
-        }
-    )
-    joined = repo.known_at(settings, product, frame)
-    times = (time.to_pydatetime() for time in joined[EVENT_TIME])
-    rows = joined[list(product.feature_names)].to_dict("records")
-    return {
-        (int(entity), time): {str(name): None if pd.isna(value) else value for name, value in row.items()}
-        for entity, time, row in zip(joined[key], times, rows, strict=True)
-    }
+def _known(settings: Settings, product: Product, moments: set[Moment]) -> dict[Moment, dict[str, Value | None]]:
+    """What training would join at each moment; None for what was not known."""
+    ordered = sorted(moments, key=lambda moment: moment[1])
+    columns = product.entity.columns if product.entity else ()
+    keys = [pa.array([key[place] for key, _ in ordered], KEY_TYPES[kind]) for place, (_, kind) in enumerate(columns)]
+    times = pa.array([time for _, time in ordered], TIME)
+    joined = repo.known_at(settings, product, pa.table([*keys, times], names=[*product.keys, EVENT_TIME]))
+    values = {name: shown_values(joined[name]) for name in product.feature_names}
+    return {moment: {name: column[place] for name, column in values.items()} for place, moment in enumerate(ordered)}

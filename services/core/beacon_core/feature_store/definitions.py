@@ -2,27 +2,36 @@
 
 The names contain the schema version. So while one version replaces another both are served: the old model reads its
 own view, the new model the new one.
+
+A feature that is also a column of the key is no feature of the view: every answer has the key's columns already.
 """
 
 from datetime import timedelta
 from pathlib import Path
 
 import msgspec
+import pyarrow as pa
 from feast import Entity, FeatureService, FeatureView, Field, FileSource, PushSource
 from feast.feast_object import FeastObject
-from feast.types import Float64, Int64
+from feast.types import Bool, Float64, Int64, PrimitiveFeastType, String
 from feast.value_type import ValueType
 
-from beacon_core.domain.product import Product
-from beacon_core.domain.value_rules import ValueRules
+from beacon_core.domain.product import Feature, Product
+from beacon_core.domain.product_entry import NOW
+from beacon_core.feature_store.columns import arrow_type
+from beacon_core.feature_store.errors import FeatureStoreError
 from beacon_core.feature_store.names import CREATED_TIME, EVENT_TIME
+from beacon_core.feature_store.stored_view import ARRIVALS, LAGS, RULES, UNDATED
 
-# Feast's types know neither ranges nor `not null`: the view carries product.yaml's rules into the registry in this tag.
-RULES = "rules"
+FEAST_TYPES: dict[pa.DataType, PrimitiveFeastType] = {pa.float64(): Float64, pa.int64(): Int64, pa.bool_(): Bool}
+"""Feast's types of the offline columns; all others are text online."""
+KEY_TYPES = {"int64": (ValueType.INT64, Int64), "text": (ValueType.STRING, String)}
 
 
 def view_name(product: Product) -> str:
-    """Name of the feature view that serves this schema version."""
+    """Name of the feature view that serves this schema version; raises `FeatureStoreError` without an entity."""
+    if product.entity is None:
+        raise FeatureStoreError(f"{product.name} has no entity: there are no features to look up")
     return f"{product.entity.name}_features_v{product.schema_version}"
 
 
@@ -31,47 +40,73 @@ def push_source_name(product: Product) -> str:
     return f"{view_name(product)}_push"
 
 
-def rules_of(view: FeatureView) -> dict[str, ValueRules]:
-    """The rules of the view's features, by name; empty for a view without rules."""
-    return msgspec.json.decode(view.tags.get(RULES, "{}"), type=dict[str, ValueRules])
+def view_features(product: Product) -> list[Feature]:
+    """The features of the view: all but those that are columns of the key."""
+    return [feature for feature in product.features if feature.name not in product.keys]
 
 
 def build(product: Product, data: Path) -> list[FeastObject]:
-    """Entity, sources, feature view and feature service over the Parquet file `data`.
+    """Entities (one per column of the key), sources, feature view and feature service over the Parquet file `data`.
 
-    All features are Float64: a missing value is NaN offline, and categories are whole numbers.
+    Raises `FeatureStoreError` without an entity.
     """
-    entity = Entity(
-        name=product.entity.name,
-        join_keys=[product.entity.key],
-        value_type=ValueType.INT64,
-        description=f"{product.title}: one {product.entity.name}",
-    )
+    name, features = view_name(product), view_features(product)
+    entities = _entities(product)
     rows = FileSource(
-        name=f"{view_name(product)}_file",
+        name=f"{name}_file",
         path=str(data),
         timestamp_field=EVENT_TIME,
         created_timestamp_column=CREATED_TIME,
     )
     pushed = PushSource(name=push_source_name(product), batch_source=rows)
     view = FeatureView(
-        name=view_name(product),
-        entities=[entity],
+        name=name,
+        entities=entities,
         ttl=timedelta(days=product.features_ttl_days),
-        schema=[
-            Field(name=product.entity.key, dtype=Int64),
-            *(
-                Field(
-                    name=feature.name,
-                    dtype=Float64,
-                    description=f"{feature.title} ({feature.unit})",
-                )
-                for feature in product.features
-            ),
-        ],
+        schema=[*_key_fields(product), *map(_field, features)],
         source=pushed,
         online=True,
-        tags={RULES: msgspec.json.encode({feature.name: feature.rules for feature in product.features}).decode()},
+        tags=_tags(product, features),
     )
     service = FeatureService(name=product.feature_service, features=[view])
-    return [entity, rows, pushed, view, service]
+    return [*entities, rows, pushed, view, service]
+
+
+def _entities(product: Product) -> list[Entity]:
+    """Feast's entities, each with one join key. Text keys have names of their own: a type must not change."""
+    entity = product.entity
+    if entity is None:
+        return []
+    single = len(entity.columns) == 1
+    return [
+        Entity(
+            name=(entity.name if single else f"{entity.name}_{key}") + ("" if kind == "int64" else "_text"),
+            join_keys=[key],
+            value_type=KEY_TYPES[kind][0],
+            description=f"{product.title}: one {entity.name}",
+        )
+        for key, kind in entity.columns
+    ]
+
+
+def _key_fields(product: Product) -> list[Field]:
+    columns = product.entity.columns if product.entity else ()
+    return [Field(name=key, dtype=KEY_TYPES[kind][1]) for key, kind in columns]
+
+
+def _field(feature: Feature) -> Field:
+    dtype = FEAST_TYPES.get(arrow_type(feature), String)
+    return Field(name=feature.name, dtype=dtype, description=f"{feature.title} ({feature.unit})")
+
+
+def _tags(product: Product, features: list[Feature]) -> dict[str, str]:
+    rules = {feature.name: feature.rules for feature in features}
+    lags = {feature.name: feature.lag for feature in features if feature.lag is not None}
+    tags = {RULES: msgspec.json.encode(rules).decode()}
+    if lags:
+        tags[LAGS] = msgspec.json.encode(lags).decode()
+    if product.time.event is None:
+        tags[UNDATED] = "true"
+    if product.time.created != NOW:
+        tags[ARRIVALS] = "true"
+    return tags

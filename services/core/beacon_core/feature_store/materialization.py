@@ -1,25 +1,30 @@
 """Materialization: brings online the rows that arrived in the offline file since the last run, however late.
 
 Feast's own increment selects by event time alone. It misses rows that arrive late, and all rows after a run whose end
-lay in the future.
+lay in the future. It also holds all rows and their messages in memory; here only keys and times are, and the rows
+themselves are read and written some thousand at a time.
 """
 
 import contextlib
 import io
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from feast import FeatureStore, FeatureView
 
 from beacon_core.domain.times import EARLIEST, MOST_AHEAD
+from beacon_core.feature_store.columns import TIME, aligned
 from beacon_core.feature_store.errors import FeatureStoreError, NoDataYetError
-from beacon_core.feature_store.names import CREATED_TIME, EVENT_TIME
-from beacon_core.feature_store.offline import file_of, locked
+from beacon_core.feature_store.offline import file_of, locked, read_rows
+from beacon_core.feature_store.online import BATCH_ROWS, write_online
+from beacon_core.feature_store.point_in_time import Ints, join, key_codes, times_of
+from beacon_core.feature_store.stored_view import StoredView, stored_view
 from beacon_core.platform import clock
 from beacon_core.platform.files import write_atomically
 
@@ -46,24 +51,24 @@ def materialize_new(
 ) -> MaterializationResult:
     """Bring online what has arrived in the view `name` since the last run, with event times up to `end`.
 
-    Safe to repeat. `everything` brings all rows online again, as for a store that was emptied. Raises
-    `NoDataYetError` when there is no data yet, `FeatureStoreError` when its file is gone or `end` lies in the future.
+    Safe to repeat. `everything` brings all rows online again, as for a store that was emptied. A view with lags is
+    always brought whole: they change with time. Raises `NoDataYetError` when there is no data yet,
+    `FeatureStoreError` when its file is gone or `end` lies in the future.
     """
     now = clock.now()
     if end > now + MOST_AHEAD:
         raise FeatureStoreError(f"{name}: {end.isoformat()} lies in the future, and more rows may arrive until then")
     end = min(end, now)
     view = store.get_feature_view(name)
-    file = _rows_file(store, view)
+    stored, file = stored_view(view), _rows_file(store, view)
     with locked(file, shared=True):
-        times = pq.read_table(file, columns=[EVENT_TIME, CREATED_TIME])
-        before = None if everything else _progress(file, view, len(times), now)
-        start = _first_event(times, before, view, end)
-        with contextlib.redirect_stdout(io.StringIO()):  # Feast prints
-            store.materialize(start, end, [name])
+        times = _index(file, stored)
+        before = None if everything or stored.lags else _progress(file, view, len(times), now)
+        start = _first_event(times, before, stored, end)
+        _bring_online(store, view, times, start, end)
         if before is None or before.end <= end:
             _keep(file, view, MaterializationProgress(len(times), end))
-    event = times[EVENT_TIME]
+    event = times[stored.event_time]
     rows = event.filter(pc.and_(pc.greater_equal(event, start), pc.less_equal(event, end)))
     return MaterializationResult(view=name, start=start, end=end, rows=len(rows), newest=pc.max(rows).as_py())
 
@@ -71,9 +76,18 @@ def materialize_new(
 def materialize_between(store: FeatureStore, names: Sequence[str], start: datetime, end: datetime) -> None:
     """Bring online the newest rows with event times from `start` to `end`; leaves the progress unchanged."""
     for name in names:
-        file = _rows_file(store, store.get_feature_view(name))
-        with locked(file, shared=True), contextlib.redirect_stdout(io.StringIO()):
-            store.materialize(start, end, [name])
+        view = store.get_feature_view(name)
+        file = _rows_file(store, view)
+        with locked(file, shared=True):
+            _bring_online(store, view, _index(file, stored_view(view)), start, end)
+
+
+def lags_at(stored: StoredView, file: Path, keys: pa.Table, moment: datetime) -> dict[str, pa.ChunkedArray]:
+    """The view's lags of the entities `keys` as of `moment`, computed from the offline rows."""
+    if not stored.lags:
+        return {}
+    moments = keys.select(stored.keys).append_column(stored.event_time, pa.array([moment] * len(keys), TIME))
+    return join(stored, read_rows(file, stored), moments, list(stored.lags), as_known=False)
 
 
 def last_end(view: FeatureView, now: datetime) -> datetime | None:
@@ -82,12 +96,66 @@ def last_end(view: FeatureView, now: datetime) -> datetime | None:
     return max((end for end in ends if end <= now + MOST_AHEAD), default=None)
 
 
-def _first_event(times: pa.Table, before: MaterializationProgress | None, view: FeatureView, end: datetime) -> datetime:
+def _bring_online(store: FeatureStore, view: FeatureView, index: pa.Table, start: datetime, end: datetime) -> None:
+    stored, file = stored_view(view), file_of(store.config, view)
+    places = _newest(index, stored, start, end)
+    lags = lags_at(stored, file, index.take(places), end)
+    done = 0
+    for batch in _batches(file, stored, places):
+        rows = batch
+        for name, column in lags.items():
+            rows = rows.append_column(name, column.slice(done, len(batch)))
+        write_online(store, view, rows)
+        done += len(batch)
+    with contextlib.redirect_stdout(io.StringIO()):  # Feast prints
+        store.registry.apply_materialization(view, store.project, start, end)
+
+
+def _index(file: Path, stored: StoredView) -> pa.Table:
+    """Keys and times of all rows."""
+    schema = pa.schema([stored.schema.field(name) for name in (*stored.keys, stored.event_time, stored.created)])
+    known = pq.read_schema(file).names
+    return aligned(pq.read_table(file, columns=[name for name in schema.names if name in known]), schema)
+
+
+def _newest(index: pa.Table, stored: StoredView, start: datetime, end: datetime) -> Ints:
+    """The places of the newest row of each entity, among those with event times from `start` to `end`; sorted."""
+    event = index[stored.event_time]
+    chosen = pc.and_(pc.greater_equal(event, start), pc.less_equal(event, end))
+    for key in stored.keys:  # null in rows of another key
+        chosen = pc.and_(chosen, pc.is_valid(index[key]))
+    places = np.flatnonzero(chosen.to_numpy())
+    some = index.take(places)
+    codes = key_codes([some[key] for key in stored.keys])
+    order = np.lexsort((times_of(some[stored.created]), times_of(some[stored.event_time]), codes))
+    last = np.ones(len(order), bool)
+    last[:-1] = codes[order][1:] != codes[order][:-1]
+    found: Ints = np.sort(places[order[last]])
+    return found
+
+
+def _batches(file: Path, stored: StoredView, places: Ints) -> Iterator[pa.Table]:
+    """The rows at `places`, some at a time; only those are in memory."""
+    known = pq.read_schema(file).names
+    columns = [name for name in stored.schema.names if name in known]
+    first = 0
+    with pq.ParquetFile(file) as parquet:
+        for batch in parquet.iter_batches(BATCH_ROWS, columns=columns):
+            low, high = np.searchsorted(places, [first, first + len(batch)])
+            if low < high:
+                rows = pa.table(batch).take(places[low:high] - first)
+                yield aligned(rows, stored.schema)
+            first += len(batch)
+
+
+def _first_event(times: pa.Table, before: MaterializationProgress | None, view: StoredView, end: datetime) -> datetime:
     """The event time from which on there may be rows that are not online."""
-    first: datetime = max(EARLIEST, end - view.ttl) if view.ttl else EARLIEST
+    # Rows without a time of their own do not age.
+    is_aging = view.ttl is not None and not view.undated
+    first: datetime = max(EARLIEST, end - (view.ttl or timedelta())) if is_aging else EARLIEST
     if before is None or before.rows > len(times):  # the file was replaced by an older one
         return first
-    event, created = times[EVENT_TIME], times[CREATED_TIME]
+    event, created = times[view.event_time], times[view.created]
     # By its position in the file, as a sender may backdate a row; by its `created`, as the whole file may have been
     # replaced.
     arrived = event.slice(before.rows), event.filter(pc.greater_equal(created, before.end))

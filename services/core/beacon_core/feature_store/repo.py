@@ -9,7 +9,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-import pandas as pd
+import pyarrow as pa
 from feast import FeatureStore
 from feast.errors import FeastError
 from feast.repo_config import RepoConfig
@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from beacon_core.domain.product import Product
 from beacon_core.domain.yaml_text import YamlError
 from beacon_core.feature_store import definitions
+from beacon_core.feature_store.entity_keys import VERSION
 from beacon_core.feature_store.errors import FeatureStoreError
 from beacon_core.feature_store.materialization import MaterializationResult, materialize_new
 from beacon_core.feature_store.offline import ParquetOfflineStore, locked
@@ -33,7 +34,7 @@ FORMER_OFFLINE_STORE = "feature_repo.offline.ParquetOfflineStore"
 
 
 def data_file(settings: Settings) -> Path:
-    """The file of the offline rows: entity key, event_timestamp, created (UTC), every feature as float64."""
+    """The file of the offline rows: key, event_timestamp, created (UTC), and the features as `columns` types them."""
     return settings.home / "data" / "features.parquet"
 
 
@@ -58,6 +59,8 @@ def load_config(settings: Settings) -> RepoConfig:
         raise FeatureStoreError(f"{file}: {faults}") from error
     except ValueError as error:
         raise FeatureStoreError(f"{file}: has a $ without the name of a variable; write $$ for a $") from error
+    if config.entity_key_serialization_version != VERSION:
+        raise FeatureStoreError(f"{file}: entity_key_serialization_version: must be {VERSION}")
     config.repo_path = settings.feature_repo
     return config
 
@@ -98,17 +101,23 @@ def apply(settings: Settings, product: Product) -> None:
         keep_newest(store.config, store.get_feature_view(definitions.view_name(product)))
 
 
-def known_at(settings: Settings, product: Product, moments: pd.DataFrame) -> pd.DataFrame:
-    """The product's features as they were known at each moment: `moments` has the entity key and event_timestamp.
+def known_at(settings: Settings, product: Product, moments: pa.Table) -> pa.Table:
+    """The product's features as they were known at each moment: `moments` has the key's columns and event_timestamp.
 
     Each moment is joined to the newest row by event time among those that had arrived by then (`created`), so that no
-    later knowledge leaks in. As in Feast, moments before an entity's first row are dropped; other columns of `moments`
-    are kept.
+    later knowledge leaks in. The features are null where nothing was known; the columns of `moments` are kept, and so
+    is their order.
     """
+    return features_at(settings, product, moments, as_known=True)
+
+
+def features_at(settings: Settings, product: Product, moments: pa.Table, *, as_known: bool) -> pa.Table:
+    """As `known_at`; without `as_known`, whenever a row arrived."""
     store = open_store(settings)
     service = store.get_feature_service(product.feature_service)
     with locked(data_file(settings), shared=True):
-        return store.get_historical_features(moments, service, filter_by_created_timestamp=True).to_df()
+        job = store.get_historical_features(moments, service, filter_by_created_timestamp=as_known)
+        return job.to_arrow()
 
 
 def materialize(

@@ -15,8 +15,9 @@ from feast.repo_config import RepoConfig
 from feast.utils import _parse_feature_ref
 
 from beacon_core.feature_store.materialization import last_end
+from beacon_core.feature_store.stored_view import UNDATED
 from beacon_core.platform import clock
-from beacon_feature_serving.catalog.keys import key_encoder
+from beacon_feature_serving.catalog.keys import key_reader
 from beacon_feature_serving.catalog.plans import LookupPlan, ViewRead
 from beacon_feature_serving.errors import feast_error, from_feast_error
 
@@ -133,8 +134,9 @@ class Catalog:
             prefix=compute_versioned_name(view, self._versioning),
             columns=tuple(requested.columns),
             keys=tuple(mapped.get(key, key) for key in join_keys),
-            encode=key_encoder({key: types[key] for key in join_keys}, self._config.entity_key_serialization_version),
+            read_keys=key_reader({key: types[key] for key in join_keys}),
             ttl_seconds=ttl.total_seconds() or float("inf"),
+            undated=UNDATED in view.tags,
         )
 
 

@@ -4,13 +4,14 @@ from typing import NamedTuple
 
 from feast import FeatureView
 
-from beacon_feature_serving.catalog.keys import KeyEncoder
+from beacon_feature_serving.catalog.keys import KeyReader
 
 
 class ViewRead(NamedTuple):
     """One read of one view: `columns` are the features wanted, `keys` the request's entity columns to read them by.
 
     `table` is the view's name in SQLite, `prefix` its name in Redis; `ttl_seconds` is infinite where none is set.
+    `undated`: the rows at the base time have no time of their own, and do not age.
     """
 
     view: FeatureView
@@ -18,8 +19,9 @@ class ViewRead(NamedTuple):
     prefix: str
     columns: tuple[str, ...]
     keys: tuple[str, ...]
-    encode: KeyEncoder
+    read_keys: KeyReader
     ttl_seconds: float
+    undated: bool = False
 
 
 class LookupPlan(NamedTuple):

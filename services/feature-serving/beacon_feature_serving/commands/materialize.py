@@ -26,6 +26,9 @@ def main() -> int:
     given = parser.parse_args()
     settings = load_settings()
     product = load_product(settings.product)
+    if product.entity is None:
+        log.info("nothing to do: %s has no entity", product.name)
+        return 0
     end = clock.now()
     engine = open_store(settings.database)
     migrate(engine)

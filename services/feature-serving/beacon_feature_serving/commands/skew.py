@@ -29,6 +29,9 @@ def main() -> int:
     arguments = parser.parse_args()
     settings = load_settings()
     product = load_product(settings.product)
+    if product.entity is None:
+        log.info("nothing to do: %s has no entity", product.name)
+        return 0
     until = clock.now()
     since = until - timedelta(days=arguments.days)
     try:

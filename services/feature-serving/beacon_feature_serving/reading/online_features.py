@@ -35,7 +35,7 @@ _decode = msgspec.json.Decoder(FeatureRequest, float_hook=whole_or_float).decode
 
 def parse(body: bytes, most_entities: int) -> FeatureRequest:
     """Read the body and hold it to the rules that need no registry; raises `FeastResponseError`."""
-    query = decode_body(body, _decode)
+    query = decode_body(body, _decode, most_entities)
     if not query.feature_service and not query.features:
         raise feast_error("invalid_body", "name a feature_service, or at least one feature", "features")
     if not query.entities:
@@ -78,7 +78,7 @@ def get_online_features(
         by_key = dict(zip(plan.keys, columns, strict=True))
         reads = []
         for view in plan.reads:
-            keys = view.encode([by_key[key] for key in view.keys], view.keys)
+            keys = view.read_keys([by_key[key] for key in view.keys], view.keys)
             reads.append(reader.read(view, keys))
         if len(reads) == 1:
             return [await reads[0]]

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from beacon_core.feature_store.names import BASE_END, BASE_EVENT_TIME
 from beacon_feature_serving.catalog.plans import LookupPlan, ViewRead
 from beacon_feature_serving.rows import (
     NANOSECONDS,
@@ -18,6 +19,8 @@ from beacon_feature_serving.rows import (
 )
 
 NEVER = "1970-01-01T00:00:00Z"
+
+UNDATED_FROM, UNDATED_TO = (int(time.timestamp()) * NANOSECONDS for time in (BASE_EVENT_TIME, BASE_END))
 
 # Types of the values that are not shown.
 NOT_SHOWN = frozenset({UnavailableValue, type(None)})
@@ -89,7 +92,7 @@ def _add_view(
             continue
         age = now - row.event_time / NANOSECONDS
         times.append(rfc3339(row.event_time))
-        if age > read.ttl_seconds:
+        if age > read.ttl_seconds and not (read.undated and _is_undated(row.event_time)):
             cells.append((STALE,) * width)
         else:
             cells.append(row.values)
@@ -108,6 +111,10 @@ def _add_view(
             present += length
         results.append({"values": shown, "statuses": column, "event_timestamps": times})
     statuses[PRESENT] += present
+
+
+def _is_undated(event_time: int) -> bool:
+    return UNDATED_FROM <= event_time < UNDATED_TO
 
 
 def _status(value: Any) -> str:

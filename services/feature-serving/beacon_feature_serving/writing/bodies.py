@@ -9,6 +9,7 @@ from flask import request
 
 from beacon_core.domain.integers import whole_or_float
 from beacon_core.domain.times import error_code, read_past_time
+from beacon_core.web.bounds import VALUES_PER_ROW
 from beacon_core.web.flask_app import current_request
 from beacon_core.web.http import JSON, require_content_type
 from beacon_feature_serving.errors import validation_error
@@ -50,8 +51,8 @@ class MaterializeBody(msgspec.Struct, forbid_unknown_fields=True):
     version: str | None = None
 
 
-def read_body(kind: type[BodyT]) -> BodyT:
-    """Read the body; a member that is null is not given."""
+def read_body(kind: type[BodyT], rows: int = 1, values_per_row: int = VALUES_PER_ROW) -> BodyT:
+    """Read the body, of at most so many rows; a member that is null is not given."""
     require_content_type(current_request(), frozenset({JSON}))
 
     def decode(text: bytes) -> BodyT:
@@ -59,7 +60,7 @@ def read_body(kind: type[BodyT]) -> BodyT:
         given = {name: v for name, v in found.items() if v is not None} if isinstance(found, dict) else found
         return msgspec.convert(given, kind)
 
-    return decode_body(request.get_data(), decode)
+    return decode_body(request.get_data(), decode, rows, values_per_row)
 
 
 def read_materialize_body() -> MaterializeBody:

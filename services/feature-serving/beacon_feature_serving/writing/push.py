@@ -6,7 +6,7 @@ from feast.errors import PushSourceNotFoundException
 from beacon_core.platform import clock
 from beacon_feature_serving.errors import feast_error
 from beacon_feature_serving.writing.bodies import PUSH_MODES, PushBody, WriteBody
-from beacon_feature_serving.writing.frames import to_frame
+from beacon_feature_serving.writing.tables import to_table
 from beacon_feature_serving.writing.writer import Writer
 
 
@@ -23,20 +23,22 @@ def push(writer: Writer, body: PushBody, most_rows: int) -> None:
         if not views:
             message = str(PushSourceNotFoundException(body.push_source_name))
             raise feast_error("not_found", message, "push_source_name", kind=PushSourceNotFoundException.__name__)
-        frame = to_frame(views[0], body.df, clock.now(), most_rows)
+        table = to_table(views[0], body.df, clock.now(), most_rows)
         to = PUSH_MODES[body.to]
         # An online store that does not answer is found out by this read, before anything is written.
-        newer = frame if to is PushMode.OFFLINE else writer.newer_rows(views[0], frame)
+        newer = table if to is PushMode.OFFLINE else writer.newer_rows(views[0], table)
         # Offline first: what serving has shown, training must be able to see. A retry repeats no row.
-        for mode, rows in ((PushMode.OFFLINE, frame), (PushMode.ONLINE, newer)):
-            if to in {mode, PushMode.ONLINE_AND_OFFLINE} and len(rows):
-                writer.store.push(body.push_source_name, rows, body.allow_registry_cache, mode)
+        for view in views:
+            if to is not PushMode.ONLINE:
+                writer.write_offline(view, table)
+            if to is not PushMode.OFFLINE and len(newer):
+                writer.write_online(view, newer)
 
 
 def write_online(writer: Writer, body: WriteBody, most_rows: int) -> None:
     """Write rows of one view to the online store."""
     with writer.exclusive():
         view = writer.view(body.feature_view_name, cached=body.allow_registry_cache)
-        rows = writer.newer_rows(view, to_frame(view, body.df, clock.now(), most_rows))
+        rows = writer.newer_rows(view, to_table(view, body.df, clock.now(), most_rows))
         if len(rows):
-            writer.store.write_to_online_store(view.name, rows, allow_registry_cache=body.allow_registry_cache)
+            writer.write_online(view, rows)

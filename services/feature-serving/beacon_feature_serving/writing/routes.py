@@ -18,11 +18,11 @@ def add_write_routes(app: Flask, settings: Settings, writer: Writer, materialize
     most_rows = settings.max_batch_rows
 
     def push_rows() -> Response:
-        push.push(writer, read_body(PushBody), most_rows)
+        push.push(writer, read_body(PushBody, most_rows, writer.values_per_row), most_rows)
         return Response(status=200)
 
     def write_online() -> Response:
-        push.write_online(writer, read_body(WriteBody), most_rows)
+        push.write_online(writer, read_body(WriteBody, most_rows, writer.values_per_row), most_rows)
         return Response(b"null", 200, content_type="application/json")
 
     def guarded(handle: Callable[[], Response]) -> Callable[[], Response]:

@@ -1,4 +1,4 @@
-"""Writes by Feast's SDK, one at a time: Feast's stores share their connections between threads."""
+"""Writes to Feast's stores, one at a time: Feast's stores share their connections between threads."""
 
 import asyncio
 import contextlib
@@ -6,12 +6,18 @@ import threading
 from collections.abc import Coroutine, Iterator
 from typing import Any, TypeVar
 
-import pandas as pd
+import pyarrow as pa
 from feast import FeatureStore, FeatureView
 from feast.errors import FeatureViewNotFoundException
 
 from beacon_core.domain.errors import BeaconError
 from beacon_core.feature_store.errors import FeatureStoreError
+from beacon_core.feature_store.materialization import lags_at
+from beacon_core.feature_store.offline import file_of, locked
+from beacon_core.feature_store.online import write_online
+from beacon_core.feature_store.stored_view import stored_view
+from beacon_core.platform import clock
+from beacon_core.web.bounds import VALUES_PER_ROW
 from beacon_feature_serving.catalog.registry import FeatureRegistry
 from beacon_feature_serving.errors import from_feast_error
 from beacon_feature_serving.stores.reader import OnlineStoreReader
@@ -22,6 +28,9 @@ from beacon_feature_serving.writing.outages import outages_as_503
 WAIT_SECONDS = 5.0
 # The reader's own time limit is much shorter.
 READ_SECONDS = 5.0
+TIME_COLUMNS = 2
+VALUES_PER_COLUMN = 3
+"""So many commas a body may have for each column and row: texts have commas, too."""
 ReadT = TypeVar("ReadT")
 
 
@@ -56,17 +65,39 @@ class Writer:
         finally:
             self._writing.release()
 
+    @property
+    def values_per_row(self) -> int:
+        """How many values a row may have in a body: as the widest view needs, and at least `VALUES_PER_ROW`."""
+        views = self._registry.catalog.views.values() if self._registry.loaded else ()
+        widths = [len(view.entity_columns) + len(view.features) + TIME_COLUMNS for view in views]
+        return max(VALUES_PER_ROW, VALUES_PER_COLUMN * max(widths, default=0))
+
     def check(self) -> None:
         """Raise BeaconError `feature_store_unavailable` if the online store does not answer."""
         self._on_loop(self._reader.check())
 
-    def newer_rows(self, view: FeatureView, frame: pd.DataFrame) -> pd.DataFrame:
+    def newer_rows(self, view: FeatureView, table: pa.Table) -> pa.Table:
         """The newest row of each entity, unless the online store has a newer one; BeaconError where it is down."""
         self._registry.refresh()
         (read,) = self._registry.catalog.plan(None, (f"{view.name}:{view.features[0].name}",), full_names=False).reads
-        newest = newest_each(view, frame)
-        keys = read.encode([newest[name].tolist() for name in read.keys], read.keys)
-        return newer_than(view, newest, self._on_loop(self._reader.read(read, keys)))
+        stored = stored_view(view)
+        newest = newest_each(stored, table)
+        keys = read.read_keys([newest[name].to_pylist() for name in read.keys], read.keys)
+        return newer_than(stored, newest, self._on_loop(self._reader.read(read, keys)))
+
+    def write_offline(self, view: FeatureView, table: pa.Table) -> None:
+        """Add rows to the offline store."""
+        self.store._get_provider().ingest_df_to_offline_store(view, table)
+
+    def write_online(self, view: FeatureView, table: pa.Table) -> None:
+        """Write rows to the online store, each entity once, with the view's lags as of now."""
+        stored = stored_view(view)
+        if stored.lags:
+            file = file_of(self.store.config, view)
+            with locked(file, shared=True):
+                for name, column in lags_at(stored, file, table, clock.now()).items():
+                    table = table.append_column(name, column)
+        write_online(self.store, view, table)
 
     def view(self, name: str, *, cached: bool) -> FeatureView:
         """Find a view by its name; raises `FeastResponseError`."""
