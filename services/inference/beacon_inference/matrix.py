@@ -1,6 +1,6 @@
 """Rows as a float matrix, masks over it, and bounds of its columns."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from operator import le
 
 import numpy as np
@@ -8,6 +8,11 @@ from numpy.typing import NDArray
 
 Matrix = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+Texts = Mapping[tuple[int, int], str]
+"""Texts beside a matrix, by row and column: of the values that its numbers do not tell."""
+
+
+NO_TEXTS: Texts = {}
 
 
 def any_true(mask: Mask) -> bool:
@@ -37,14 +42,15 @@ class Bounds:
 class Features:
     """The features of a prediction's rows, (rows, features) in the product's order.
 
-    `values` are those of the request and the feature store, merged, NaN where neither had one; `from_store` masks the
-    feature store's (None where it was not asked). `rows` are complete, for the model. `missing` and
-    `out_of_range` are masks of the same shape, None where they would mask nothing.
+    `values`, and the `texts` beside them, are those of the request and the feature store, merged, NaN where neither had
+    one; `from_store` masks the feature store's (None where it was not asked). `missing` and `out_of_range` are masks of
+    the same shape, None where they would mask nothing. `rows` are complete rows of the model's own features.
     """
 
     missing: Mask | None = None
     out_of_range: Mask | None = None
 
-    def __init__(self, values: Matrix, from_store: Mask | None = None) -> None:
+    def __init__(self, values: Matrix, from_store: Mask | None = None, texts: Texts = NO_TEXTS) -> None:
         self.values = self.rows = values
         self.from_store = from_store
+        self.texts = texts

@@ -5,19 +5,27 @@ from typing import Any, NamedTuple
 import msgspec
 from prometheus_client import CollectorRegistry
 
+from beacon_core.domain.policy import large_residual
+from beacon_core.domain.precision import decimals_of
 from beacon_core.domain.product import Product
 from beacon_core.domain.times import read_time
+from beacon_core.model_package.manifest import Manifest
 from beacon_core.observability import metrics
 from beacon_core.platform.settings import Settings
 from beacon_core.web.loop_metrics import CounterSeries, HistogramSeries, LoopCounter, LoopHistogram
 from beacon_inference.matrix import Features, Mask
 from beacon_inference.models.model import Model
+from beacon_inference.per_product import PerProduct
+
+SPARE_DIGITS = 2
+"""So many digits fewer than an answer has the end of a bucket."""
 
 
 class Predicted(NamedTuple):
     """The predictions of one request, and what they were made from."""
 
     model: Model
+    product: Product
     values: list[float]
     features: Features
 
@@ -41,13 +49,13 @@ class PredictionTelemetry:
         self._instruments = instruments
         self._timings = timings
 
-    def answered(self, model: Model, prediction_id: str, values: list[float], features: Features) -> None:
+    def answered(self, predicted: Predicted, prediction_id: str) -> None:
         """Note the predictions for counting; those of a synthetic request are not counted."""
         self._is_answered = True
-        self.model_version = model.pin.version
+        self.model_version = predicted.model.pin.version
         self.prediction_id = prediction_id
         if not self.synthetic:
-            self._predicted = Predicted(model, values, features)
+            self._predicted = predicted
 
     def log_fields(self) -> dict[str, Any]:
         """Return the fields that apply."""
@@ -71,11 +79,12 @@ class Instruments:
 
     def __init__(self, registry: CollectorRegistry, product: Product, settings: Settings) -> None:
         self._registry = registry
-        self._product = product
         imputations = LoopCounter(metrics.IMPUTATIONS, registry)
         features_out = LoopCounter(metrics.OUT_OF_RANGE_FEATURES, registry)
-        self._imputations = [imputations.labels(name) for name in product.feature_names]
-        self._features_out = [features_out.labels(name) for name in product.feature_names]
+        self._imputations = _by_feature(imputations)
+        self._features_out = _by_feature(features_out)
+        self._imputations(product)
+        self._features_out(product)
         extreme = LoopCounter(metrics.EXTREME_PREDICTIONS, registry)
         self._very_low, self._very_high = extreme.labels("very_low"), extreme.labels("very_high")
         stages = LoopHistogram(metrics.STAGE_SECONDS, registry)
@@ -93,12 +102,16 @@ class Instruments:
             self._swaps.labels(outcome)
         build = metrics.gauge(metrics.BUILD_INFO, registry)
         build.labels("inference", settings.build_version, settings.build_revision).set(1)
-        thresholds = metrics.gauge(metrics.THRESHOLD, registry)
-        for name, value in _thresholds(product).items():
-            thresholds.labels(name).set(value)
+        self._thresholds = metrics.gauge(metrics.THRESHOLD, registry)
+        self._set_thresholds(_thresholds(product))
 
-    def swapped(self, model: Model, shadow: Model | None) -> None:
-        """Set the metrics of the models now in service."""
+    def _set_thresholds(self, limits: dict[str, float | None]) -> None:
+        for name, value in limits.items():
+            if value is not None:
+                self._thresholds.labels(name).set(value)
+
+    def swapped(self, model: Model, shadow: Model | None, product: Product) -> None:
+        """Set the metrics of the models now in service, which answer requests of `product`."""
         self._swaps.labels("swapped").inc()
         self._info.clear()
         for role, current in (("champion", model), ("shadow", shadow)):
@@ -108,10 +121,12 @@ class Instruments:
         self._expected.set(model.manifest.expected_absolute_error)
         self._predictions.labels(model.pin.version)
         self._predictions_out.labels(model.pin.version)
+        self._set_thresholds(_thresholds(product) | _model_thresholds(product, model.manifest))
+        self._imputations(product)
+        self._features_out(product)
         if self._values is None:
             # Buckets follow the first model's training quantiles; they stay, so that series stay comparable.
-            bounds = tuple(sorted({round(value, 1) for value in model.manifest.prediction_quantiles}))
-            self._values = LoopHistogram(metrics.PREDICTION_VALUE, self._registry, bounds).labels()
+            self._values = LoopHistogram(metrics.PREDICTION_VALUE, self._registry, buckets(model.manifest)).labels()
 
     def swap_failed(self, outcome: str) -> None:
         """Count a model that was refused, by outcome."""
@@ -132,24 +147,27 @@ class Instruments:
         if predicted is not None:
             self._count_predictions(*predicted)
 
-    def _count_predictions(self, model: Model, values: list[float], features: Features) -> None:
+    def _count_predictions(self, model: Model, product: Product, values: list[float], features: Features) -> None:
         # By the model that answered: another one may be in service when the group is counted.
         self._predictions.labels(model.pin.version).inc(len(values))
-        manifest, target = model.manifest, self._product.target
+        manifest = model.manifest
+        low, high = extremes(product, manifest)
         if self._values is not None:
             self._values.observe_all(values)
         # The two extremes show whether any prediction has to be counted; usually none has.
         lowest, highest = min(values), max(values)
-        if lowest < target.low:
-            self._very_low.inc(sum(value < target.low for value in values))
-        if highest > target.high:
-            self._very_high.inc(sum(value > target.high for value in values))
+        if lowest < low:
+            self._very_low.inc(sum(value < low for value in values))
+        if highest > high:
+            self._very_high.inc(sum(value > high for value in values))
         if lowest < manifest.prediction_min or highest > manifest.prediction_max:
             self._predictions_out.labels(model.pin.version).inc(
                 sum(not manifest.prediction_min <= value <= manifest.prediction_max for value in values)
             )
-        _count_columns(self._imputations, features.missing)
-        _count_columns(self._features_out, features.out_of_range)
+        _count_columns(self._imputations(product), features.missing)
+        _count_columns(self._features_out(product), features.out_of_range)
+        if model.key is None:
+            return
         key_values = features.rows[:, model.key].tolist()
         if min(key_values) < model.key_low or max(key_values) > model.key_high:
             self._key_out.inc(sum(not model.key_low <= value <= model.key_high for value in key_values))
@@ -161,7 +179,38 @@ def _count_columns(counts: list[CounterSeries], mask: Mask | None) -> None:
             count.inc(masked)
 
 
-def _thresholds(product: Product) -> dict[str, float]:
+def extremes(product: Product, manifest: Manifest) -> tuple[float, float]:
+    """Predictions below the first or above the second are extreme: by product.yaml, else by training."""
+    target, quantiles = product.target, manifest.target_quantiles
+    return quantiles[0] if target.low is None else target.low, quantiles[-1] if target.high is None else target.high
+
+
+def buckets(manifest: Manifest) -> tuple[float, ...]:
+    """Upper ends for the histogram of predictions, two at least: the quantiles of training, short enough to be read."""
+    for quantiles in (manifest.prediction_quantiles, manifest.target_quantiles):
+        decimals = decimals_of(max(quantiles) - min(quantiles)) - SPARE_DIGITS
+        ends = sorted({round(value, decimals) for value in quantiles})
+        if len(ends) > 1:
+            return tuple(ends)
+    value = manifest.target_quantiles[0]  # the target is constant
+    return (value - abs(value) / 10, value + abs(value) / 10) if value else (-1.0, 1.0)
+
+
+def _by_feature(counter: LoopCounter) -> PerProduct[list[CounterSeries]]:
+    return PerProduct(lambda product: [counter.labels(name) for name in product.feature_names])
+
+
+def _model_thresholds(product: Product, manifest: Manifest) -> dict[str, float | None]:
+    """The limits that product.yaml and policy.yaml leave to the model."""
+    low, high = extremes(product, manifest)
+    return {
+        "large_residual": large_residual(product.policy.quality, manifest.expected_absolute_error),
+        "target_low": low,
+        "target_high": high,
+    }
+
+
+def _thresholds(product: Product) -> dict[str, float | None]:
     return {
         "latency_slo_seconds": product.policy.serving.latency_slo_seconds,
         "interval_coverage": product.training.interval_coverage,

@@ -7,7 +7,9 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, insert, select
 
 from beacon_core.data.tables import approvals, verdicts
+from beacon_core.data.verdicts import check_outcomes
 from beacon_core.domain.errors import BeaconError
+from beacon_core.domain.verdict import may_be_approved
 from beacon_core.platform import clock
 
 APPROVED, REJECTED = "approved", "rejected"
@@ -39,14 +41,15 @@ def decide(
 ) -> bool:
     """Write the decision on the package that the newest verdict is about; False when the newest one is the same.
 
-    Approving takes a verdict that passed, rejecting takes any. `sha256` is the package that the person read
+    Approving takes a verdict that passed, or one that could not be reached since the schema has a breaking change;
+    rejecting takes any. `sha256` is the package that the person read
     about, where that is known. Raises `BeaconError`: invalid_body, not_found (no verdict), verdict_not_passed,
     idempotency_conflict (another package).
     """
     if decision not in {APPROVED, REJECTED}:
         raise BeaconError("invalid_body", f"decision must be {APPROVED} or {REJECTED}.", "decision")
     person, reason = _line("person", person), _line("reason", reason)
-    judged = select(verdicts.c.sha256, verdicts.c.outcome).where(
+    judged = select(verdicts.c.sha256, verdicts.c.outcome, verdicts.c.verdict).where(
         verdicts.c.product == product, verdicts.c.version == version
     )
     found = connection.execute(judged.order_by(verdicts.c.id.desc()).limit(1)).first()
@@ -54,8 +57,11 @@ def decide(
         raise BeaconError(
             "not_found", f"Model {version[:64]} has no verdict, so there is nothing to decide.", "version"
         )
-    if decision == APPROVED and found.outcome != PASS:
-        rule = f"Model {version} has the verdict {found.outcome}; only {PASS} can be approved."
+    if decision == APPROVED and not may_be_approved(found.outcome, check_outcomes(found.verdict)):
+        rule = (
+            f"Model {version} has the verdict {found.outcome}; only {PASS} can be approved, "
+            "or a breaking change of the schema where no check failed."
+        )
         raise BeaconError("verdict_not_passed", rule, "version")
     if sha256 is not None and sha256 != found.sha256:
         rule = f"Another package of model {version} was judged meanwhile. Read its verdict first."

@@ -175,6 +175,17 @@ def run_of(connection: Connection, period: str) -> DriftRun | None:
     return None if row is None else DriftRun(*row)
 
 
+def large_residual_of(connection: Connection, model_version: str) -> float | None:
+    """The residual above which one of a version is large, as its newest drift run says; None where that is not known.
+
+    Only policy.yaml's own limit is known without the model's package, which the drift job reads.
+    """
+    run = newest_run(connection)
+    facts = {} if run is None else run.summary.get("versions", {}).get(model_version, {})
+    limit = facts.get("large_residual")
+    return None if limit is None else float(limit)
+
+
 def report_of(connection: Connection, period: str) -> str | None:
     """Return the run's self-contained HTML report; None when there is none, or none any more."""
     return connection.execute(select(drift_runs.c.report).where(drift_runs.c.period == period)).scalar()

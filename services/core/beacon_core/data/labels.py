@@ -7,6 +7,7 @@ from sqlalchemy import Connection, select
 
 from beacon_core.data.actuals import labelled
 from beacon_core.data.tables import predictions
+from beacon_core.domain.value_rules import Value
 
 
 class LabelledPrediction(NamedTuple):
@@ -15,7 +16,7 @@ class LabelledPrediction(NamedTuple):
     id: str
     entity: str | None
     time: datetime
-    features: dict[str, float]
+    features: dict[str, Value]
     from_store: list[str] | None
     value: float
     observed_at: datetime

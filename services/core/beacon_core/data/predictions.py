@@ -10,6 +10,7 @@ import msgspec
 from sqlalchemy import JSON, Connection, select
 
 from beacon_core.data.tables import predictions
+from beacon_core.domain.value_rules import Value
 
 
 class PredictionRow(NamedTuple):
@@ -41,7 +42,7 @@ class LoggedPrediction(NamedTuple):
     id: str
     time: datetime
     entity: str | None
-    features: dict[str, float]
+    features: dict[str, Value]
     from_store: list[str] | None
     imputed: list[str]
     out_of_range: list[str]
@@ -64,7 +65,7 @@ class StoreLookup(NamedTuple):
     id: str
     time: datetime
     entity: str
-    features: dict[str, float]
+    features: dict[str, Value]
     from_store: list[str]
 
 

@@ -11,6 +11,7 @@ from sqlalchemy import func, select
 from beacon_core.data.actuals import before_newest, labelled
 from beacon_core.data.database import Engine, mapped_errors
 from beacon_core.data.tables import predictions
+from beacon_core.domain.value_rules import Value
 
 CORRECTED = 10
 """Actuals to read per prediction: some were corrected, or belong to older predictions."""
@@ -21,7 +22,7 @@ MANY = 100_000
 class LabelledFeatures(NamedTuple):
     """The features that a prediction was made from, and its actual."""
 
-    features: dict[str, float | None]
+    features: dict[str, Value | None]
     actual: float
 
 
@@ -48,7 +49,7 @@ def newest_labelled(engine: Engine, since: datetime, count: int) -> list[Labelle
         return [LabelledFeatures(features, value) for features, value in connection.execute(query)]
 
 
-def newest_features(engine: Engine, count: int) -> list[dict[str, float | None]]:
+def newest_features(engine: Engine, count: int) -> list[dict[str, Value | None]]:
     """Read the features of the newest predictions, the newest first."""
     query = select(predictions.c.features).order_by(predictions.c.time.desc()).limit(count)
     with mapped_errors(), engine.connect() as connection:

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Engine, insert, select
 
 from beacon_core.data.tables import verdicts
 from beacon_core.domain.times import read_time
-from beacon_core.domain.verdict import Verdict
+from beacon_core.domain.verdict import Verdict, may_be_approved, needs_approval
 
 
 class RecordedVerdict(NamedTuple):
@@ -26,6 +26,21 @@ class RecordedVerdict(NamedTuple):
     def reason(self) -> str:
         """The gate's reason, one sentence."""
         return str(self.verdict.get("reason", ""))
+
+    @property
+    def needs_approval(self) -> bool:
+        """Whether only a person can let the model into service."""
+        return needs_approval(self.outcome, check_outcomes(self.verdict))
+
+    @property
+    def may_be_approved(self) -> bool:
+        """Whether a person may approve the model."""
+        return may_be_approved(self.outcome, check_outcomes(self.verdict))
+
+
+def check_outcomes(verdict: dict[str, Any]) -> list[tuple[str, str]]:
+    """The name and the outcome of each check of a verdict, as the column `verdict` has it."""
+    return [(str(check.get("name")), str(check.get("outcome"))) for check in verdict.get("checks", ())]
 
 
 def record(engine: Engine, verdict: Verdict) -> int:

@@ -1,7 +1,7 @@
 """Request predictions from a running inference. Exit 0 answered, 1 refused, 65 bad data, 75 try again later.
 
-The row is NAME=VALUE pairs, an entity, or both. Without them, FILE holds JSON: one row, or a list of rows. A row is
-{"features": {...}, "entity": {...}}, or an object of features alone.
+The row is NAME=VALUE pairs, an entity, or both; product.yaml says which values are text. Without them, FILE holds
+JSON: one row, or a list of rows. A row is {"features": {...}, "entity": {...}}, or an object of features alone.
 """
 
 import argparse
@@ -11,16 +11,21 @@ import sys
 import urllib.error
 import urllib.request
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from beacon_core.domain.addresses import http_address
+from beacon_core.domain.errors import ConfigurationError
 from beacon_core.domain.exit_statuses import BAD_DATA, REFUSED, TRY_AGAIN
 from beacon_core.domain.masking import message_of
 from beacon_core.platform.job import run_command
+from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import Settings
 
 TIMEOUT_SECONDS = 30.0
+FLAGS = {"True": True, "False": False, "TRUE": True, "FALSE": False}
+"""Spellings of true and false that are not JSON's."""
 EXIT_STATUS_OF = {400: BAD_DATA, 413: BAD_DATA, 422: BAD_DATA, 408: TRY_AGAIN, 409: TRY_AGAIN, 502: TRY_AGAIN} | {
     503: TRY_AGAIN,
     504: TRY_AGAIN,
@@ -41,14 +46,20 @@ def main(settings: Settings) -> int:
     """Send one request, and print the answer as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("features", nargs="*", metavar="NAME=VALUE", help="of a feature")
-    parser.add_argument("--entity", metavar="KEY=VALUE", help="whose other features come from the feature store")
+    parser.add_argument(
+        "--entity",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="whose other features come from the feature store; once for each column of its key",
+    )
     parser.add_argument("--file", help="JSON (-: standard input, which is the default)")
     parser.add_argument("--url", type=_address, help="of inference (default: the laptop's)")
     given = parser.parse_args()
     if given.features or given.entity:
         if given.file is not None:
             parser.error("a row comes from its NAME=VALUE pairs and its entity, or from --file, not from both")
-        path, body = request_of(row_of(given.features, given.entity))
+        path, body = request_of(row_of(given.features, given.entity, text_names(settings.product)))
     else:
         path, body = request_of(read_rows("-" if given.file is None else given.file))
     answer = post((given.url or f"http://{settings.host}:{settings.inference_port}") + path, body)
@@ -56,13 +67,32 @@ def main(settings: Settings) -> int:
     return 0
 
 
-def row_of(features: list[str], entity: str | None) -> dict[str, Any]:
-    """The row of NAME=VALUE pairs; raises `PredictError`."""
-    pairs = [_pair(text) for text in features]
+def row_of(features: list[str], entity: list[str], texts: Collection[str] = ()) -> dict[str, Any]:
+    """The row of NAME=VALUE pairs; values of the names in `texts` are text. Raises `PredictError`."""
+    sections = {"features": _pairs(features, texts), "entity": _pairs(entity, texts)}
+    return {name: section for name, section in sections.items() if section}
+
+
+def text_names(file: Path) -> frozenset[str]:
+    """The features and keys of a product.yaml that are text: 17 is text there. None where it cannot be read.
+
+    The server may be elsewhere, and its product another one; then its answer says what it wants.
+    """
+    try:
+        product = load_product(file)
+    except ConfigurationError:
+        return frozenset()
+    keys = product.entity.columns if product.entity else ()
+    return frozenset(feature.name for feature in product.features if feature.is_text) | {
+        name for name, kind in keys if kind == "text"
+    }
+
+
+def _pairs(given: list[str], texts: Collection[str]) -> dict[str, Any]:
+    pairs = [_pair(text, texts) for text in given]
     if twice := next((name for name, count in Counter(name for name, _ in pairs).items() if count > 1), None):
         raise PredictError(f"{twice} has more than one value", BAD_DATA)
-    row: dict[str, Any] = {"features": dict(pairs)} if pairs else {}
-    return row | ({"entity": dict([_pair(entity)])} if entity else {})
+    return dict(pairs)
 
 
 def request_of(rows: object) -> tuple[str, Any]:
@@ -111,15 +141,16 @@ def post(url: str, body: object) -> Any:
         raise PredictError(f"{url} does not answer in JSON: {message_of(error)}", REFUSED) from error
 
 
-def _pair(text: str) -> tuple[str, Any]:
-    """NAME and value; what is not JSON is text, which the API refuses where it wants a number."""
+def _pair(text: str, texts: Collection[str]) -> tuple[str, Any]:
+    """NAME and value. What is not JSON is text, and so is all but null where text is wanted, unless it is in quotes."""
     name, sign, value = text.partition("=")
     if not (name and sign):
         raise PredictError(f"{text!r} is not NAME=VALUE", BAD_DATA)
     try:
-        return name, json.loads(value)
+        found = json.loads(value)
     except ValueError:
-        return name, value
+        return name, value if name in texts else FLAGS.get(value, value)
+    return name, found if name not in texts or found is None or isinstance(found, str) else value
 
 
 def _address(text: str) -> str:

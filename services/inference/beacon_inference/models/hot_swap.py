@@ -10,11 +10,12 @@ from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.masking import message_of, message_with_type
 from beacon_core.domain.pins import Pin
 from beacon_core.domain.product import Product
+from beacon_core.domain.schema import is_breaking
 from beacon_core.model_package.manifest import PackageError
 from beacon_core.model_package.release import Release, ReleaseError, read_release
 from beacon_core.platform.settings import Settings
 from beacon_inference.metrics import Instruments
-from beacon_inference.models.model import Model, load_model
+from beacon_inference.models.model import Model, load_model, product_in_service
 
 log = logging.getLogger(__name__)
 
@@ -24,10 +25,14 @@ RETRY_SECONDS = (1, 2, 5, 10, 30, 60)
 
 
 class ModelsInService(NamedTuple):
-    """The model that answers and the one that answers in shadow; replaced together, in one assignment."""
+    """The model that answers and the one that answers in shadow; replaced together, in one assignment.
+
+    `product` is the one that requests follow while this model answers.
+    """
 
     model: Model
     shadow: Model | None
+    product: Product
 
 
 class Models:
@@ -43,6 +48,11 @@ class Models:
         self._logged: set[str] = set()
         self.in_service: ModelsInService | None = None
         self.failure: str | None = None
+
+    @property
+    def product(self) -> Product:
+        """The product that requests follow now: the file's, until a model is in service."""
+        return self._product if self.in_service is None else self.in_service.product
 
     def find(self, name: str, version: str | None = None) -> Model:
         """The model in service, if it has this name and version (None: any version).
@@ -89,20 +99,36 @@ class Models:
         if self._tries and models == self.in_service:
             return  # only the shadow was retried, and nothing changed
         self.in_service = models
-        self._instruments.swapped(models.model, models.shadow)
-        log.info("model in service", extra={"model_version": models.model.pin.version})
+        self._instruments.swapped(models.model, models.shadow, models.product)
+        version = models.model.pin.version
+        log.info("model in service", extra={"model_version": version})
+        if models.product.schema != self._product.schema:
+            log.warning(
+                "product.yaml has a breaking change: requests follow the schema of the model in service until a model "
+                "of the new one is released",
+                extra={"model_version": version},
+            )
 
     def _load(self) -> ModelsInService:
         release: Release = read_release(self._settings.release_file)
         model = self._load_model(release.model)
+        product = product_in_service(self._product, model.manifest)
+        if self.in_service is not None and product == self.in_service.product:
+            product = self.in_service.product  # what was made of it is kept
         shadow: Model | None = None
         if release.shadow is not None:
             try:
-                shadow = self._load_model(release.shadow)
+                shadow = self._load_shadow(release.shadow, product)
             except PackageError as error:
                 # A shadow that cannot run must not keep the champion from service.
                 self._refused("the shadow model is refused", "shadow_refused", message_of(error))
-        return ModelsInService(model, shadow)
+        return ModelsInService(model, shadow, product)
+
+    def _load_shadow(self, pin: Pin, product: Product) -> Model:
+        shadow = self._load_model(pin)
+        if is_breaking(shadow.manifest.schema, product.schema):
+            raise PackageError(f"{pin.name} {pin.version}: cannot answer requests of the model in service")
+        return shadow
 
     def _load_model(self, pin: Pin) -> Model:
         for current in () if self.in_service is None else (self.in_service.model, self.in_service.shadow):

@@ -2,18 +2,23 @@
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import onnxruntime as ort
 
 from beacon_core.domain.pins import Pin
 from beacon_core.domain.precision import float32_range
 from beacon_core.domain.product import Product
+from beacon_core.domain.schema import is_breaking
 from beacon_core.domain.times import read_time
 from beacon_core.model_package.manifest import Manifest, PackageError, read_package
+from beacon_core.model_package.model_inputs import FeatureMap, to_columns
 from beacon_core.model_package.release import package_folder
-from beacon_inference.matrix import Bounds, Matrix
+from beacon_core.platform.clock import timestamp
+from beacon_inference.matrix import Bounds, Mask, Matrix, Texts
+from beacon_inference.per_product import PerProduct
 
-# A package sets its own tolerance, but not one so loose that any model would pass.
+# A package sets its own tolerance, but not one so loose that any model would pass: a share of the target's spread.
 LARGEST_TOLERANCE = 0.001
 # Larger runs are no faster, and need more memory: a kernel's intermediate results take 4 kB per row.
 ROWS_PER_RUN = 256
@@ -22,8 +27,9 @@ ROWS_PER_RUN = 256
 class Model:
     """A model that passed its self-test.
 
-    `imputed` has the value that a missing feature gets, in matrix column order; `bounds` are the training range; `key`
-    is the most important feature's column and `key_low`, `key_high` its normal range (1 % to 99 %).
+    Its rows are of its own features: `rows_of` makes them of a product's. `bounds` are the training range, for what is
+    measured; `key` is the column of the most important measured feature (None without one), and `key_low`, `key_high`
+    its normal range (1 % to 99 %).
     """
 
     def __init__(self, pin: Pin, manifest: Manifest, session: ort.InferenceSession) -> None:
@@ -32,15 +38,52 @@ class Model:
         self._session = session
         self._outputs = [session.get_outputs()[0].name]
         self._input = session.get_inputs()[0].name
-        facts = manifest.features
-        self.imputed = np.array([feature.fill for feature in facts])
-        ranges = [float32_range(feature.min, feature.max) for feature in facts]
+        schema, facts = manifest.schema, manifest.features
+        levels = {feature.name: feature.levels for feature in facts if feature.levels is not None}
+        self._maps = PerProduct(lambda product: FeatureMap(product.features, schema, levels))
+        self._fill = np.array([feature.fill for feature in facts])
+        self._computes_columns = bool(schema.derived) or any(feature.parts for feature in schema.features)
+        measured = [feature.is_measured for feature in schema.features]
+        ranges = [
+            float32_range(fact.min, fact.max) if is_measured else (-np.inf, np.inf)
+            for fact, is_measured in zip(facts, measured, strict=True)
+        ]
         self.bounds = Bounds([low for low, _ in ranges], [high for _, high in ranges])
-        self.key = int(np.argmax([feature.importance for feature in facts]))
-        self.key_low, self.key_high = float32_range(facts[self.key].quantiles[0], facts[self.key].quantiles[-1])
+        self.key: int | None = None
+        self.key_low, self.key_high = -np.inf, np.inf
+        if any(measured):
+            shares = [fact.importance if known else -1.0 for fact, known in zip(facts, measured, strict=True)]
+            self.key = int(np.argmax(shares))
+            quantiles = facts[self.key].quantiles
+            self.key_low, self.key_high = float32_range(quantiles[0], quantiles[-1])
 
-    def predict(self, rows: Matrix) -> list[float]:
-        """Predict complete rows (n, features); n values in the target's unit."""
+    def rows_of(self, product: Product, values: Matrix, texts: Texts) -> Matrix:
+        """Make rows of the model's features, NaN where missing, from those of the product's (rows, features)."""
+        return self._maps(product)(values, texts)
+
+    def fill(self, rows: Matrix) -> Matrix:
+        """Give each missing value of the model's rows the value that training fitted."""
+        return np.where(np.isnan(rows), self._fill, rows)
+
+    def out_of_range(self, product: Product, rows: Matrix) -> Mask:
+        """The mask (rows, features of the product) of values that are out of the training range."""
+        mask, feature_map = self.bounds.out_of_range(rows), self._maps(product)
+        if feature_map.is_identity:
+            return mask
+        found = np.zeros((len(rows), len(product.features)), dtype=bool)
+        for column, source in enumerate(feature_map.sources):
+            if source is not None:
+                found[:, source] = mask[:, column]
+        return found
+
+    def predict(self, rows: Matrix, seconds: float | None = None) -> list[float]:
+        """Predict complete rows (n, features); n values in the target's unit.
+
+        `seconds` since 1970 are the moment to which ages are counted; the default is now.
+        """
+        if self._computes_columns:
+            moment = timestamp() if seconds is None else seconds
+            rows = to_columns(rows, self.manifest.schema, np.full(len(rows), moment))
         values: list[float] = []
         for first in range(0, len(rows), ROWS_PER_RUN):
             some = rows[first : first + ROWS_PER_RUN].astype(np.float32)
@@ -50,7 +93,10 @@ class Model:
 
 
 def load_model(models: Path, pin: Pin, product: Product) -> Model:
-    """Load the pinned version; raises `PackageError` if it is damaged, unfit for the product or fails its self-test."""
+    """Load the pinned version; raises `PackageError` if it is damaged, of another product or fails its self-test.
+
+    The schema that it was trained on may differ from the product's (`product_in_service`).
+    """
     package = read_package(package_folder(models, pin), pin.sha256)
     manifest = package.manifest
     _check_fit(manifest, pin, product)
@@ -71,24 +117,45 @@ def load_model(models: Path, pin: Pin, product: Product) -> Model:
     return model
 
 
+def product_in_service(product: Product, manifest: Manifest) -> Product:
+    """The product as requests must have it while this model answers.
+
+    Without a breaking change, that is the product itself: the model gets its own features out of the request's. After
+    a breaking change, the schema of the package holds, until a model of the new one is released. Intervals always have
+    the coverage that the package was made for.
+    """
+    schema, training = (
+        manifest.schema,
+        msgspec.structs.replace(product.training, interval_coverage=manifest.interval.coverage),
+    )
+    if not is_breaking(schema, product.schema):
+        return product if training == product.training else msgspec.structs.replace(product, training=training)
+    return msgspec.structs.replace(
+        product,
+        schema_version=schema.version,
+        entity=schema.entity,
+        target=schema.target,
+        features=schema.features,
+        derived=schema.derived,
+        min_features=schema.min_features,
+        training=training,
+    )
+
+
 def _check_fit(manifest: Manifest, pin: Pin, product: Product) -> None:
     names = tuple(feature.name for feature in manifest.features)
     built, installed = manifest.libraries.get("onnxruntime", "0"), ort.__version__
+    spread = manifest.target_quantiles[-1] - manifest.target_quantiles[0]
     rules = [
         (manifest.product == pin.name == product.name, f"is of product {manifest.product}, not {product.name}"),
         (manifest.version == pin.version, f"says that it is version {manifest.version}"),
-        (manifest.schema_hash == product.schema_hash, "was trained on another schema than product.yaml has now"),
-        (names == product.feature_names, f"has the features {', '.join(names)}"),
+        (names == manifest.schema.feature_names, f"has the features {', '.join(names)}, which its schema has not"),
         (_release(built) <= _release(installed), f"was checked with onnxruntime {built}, this is {installed}"),
         (bool(manifest.golden), "has no golden requests"),
         (_is_time(manifest.created_at), f"was made at {manifest.created_at!r}, which is no ISO 8601 time"),
         (
-            manifest.interval.coverage == product.training.interval_coverage,
-            f"has intervals of coverage {manifest.interval.coverage}, not {product.training.interval_coverage}",
-        ),
-        (
-            manifest.golden_tolerance <= LARGEST_TOLERANCE,
-            f"tolerates {manifest.golden_tolerance} in its golden answers",
+            manifest.golden_tolerance <= LARGEST_TOLERANCE * spread or manifest.golden_tolerance == 0,
+            f"tolerates {manifest.golden_tolerance:g} in its golden answers, of a target that spreads over {spread:g}",
         ),
     ]
     for holds, rule in rules:
@@ -97,13 +164,14 @@ def _check_fit(manifest: Manifest, pin: Pin, product: Product) -> None:
 
 
 def _self_test(model: Model) -> None:
-    golden = model.manifest.golden
+    golden, made = model.manifest.golden, read_time(model.manifest.created_at).timestamp()
     rows = np.array([case.row for case in golden])
     wanted = np.array([case.prediction for case in golden])
     for row in rows:  # one by one, as in requests: this also warms up the session
-        model.predict(row[None])
+        model.predict(row[None], made)
     # All of them twice in one batch: a model that answers a batch with one value must not pass.
-    answers, wanted = np.array(model.predict(np.concatenate([rows, rows]))), np.concatenate([wanted, wanted])
+    answers = np.array(model.predict(np.concatenate([rows, rows]), made))
+    wanted = np.concatenate([wanted, wanted])
     if answers.shape != wanted.shape:
         raise PackageError(f"{model.pin.name} {model.pin.version}: gives {answers.size} answers to {wanted.size} rows")
     worst = float(np.abs(answers - wanted).max())

@@ -18,6 +18,8 @@ from beacon_inference.openapi.shapes import shapes
 def openapi(product: Product, settings: Settings) -> dict[str, Any]:
     """Describe every public route."""
     target, limit = product.target, settings.max_body_bytes
+    what = target.name if target.title == target.name else f"{target.name}, the {target.title}"
+    unit = f", in {target.unit}" if target.unit else ""
     described = operations(product, settings, shapes(product, settings), Examples(product))
     paths, schemas = paths_and_schemas(described)
     key = {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "Asked for when one is set."}
@@ -28,7 +30,7 @@ def openapi(product: Product, settings: Settings) -> dict[str, Any]:
             "version": settings.build_version,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
             "description": (
-                f"Predicts {target.name}, the {target.title}, in {target.unit}. Values are checked against their valid "
+                f"Predicts {what}{unit}. Values are checked against their valid "
                 "range, missing ones are imputed and named in the answer, and every prediction comes with its interval "
                 f"and is kept in the prediction log. A body has up to {limit:,} bytes. An error always has the same "
                 "shape, with a stable code; a 500 (code `internal`) is a bug. A 503 may be tried again after the "

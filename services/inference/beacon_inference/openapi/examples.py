@@ -1,6 +1,6 @@
 """Examples of requests and their answers. Error examples come from the code that raises the errors in service."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from typing import Any
 
@@ -9,17 +9,27 @@ import numpy as np
 
 from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.product import Product
+from beacon_core.domain.value_rules import ValueRules
 from beacon_inference.openapi.document import Example, Json
+from beacon_inference.openapi.example_values import (
+    beyond,
+    csv_text,
+    entity_example,
+    ordinary_prediction,
+    unknown_entity,
+    unknown_level,
+    unknown_name,
+)
 from beacon_inference.prediction.inputs import PredictionInputs
 from beacon_inference.prediction.validation import ValidationRules
+from beacon_inference.prediction.values import parse_target_value
 from beacon_inference.protocols.messages import InferResponse, OutputTensor, PredictionsResponse
 from beacon_inference.protocols.mlflow import FORMS
 from beacon_inference.protocols.native_parser import NativeParser
+from beacon_inference.protocols.tensor_data import datatype_of
 
 REQUEST_ID = "5f1c9d2e7a3b48c6901e4d7f2a6b8c05"
 PREDICTION_ID = "example-1"
-ENTITY = 17
-NO_ENTITY = 999_999_999
 MOMENT = "2026-01-31T12:00:00Z"
 VERSION = "1"
 
@@ -31,74 +41,109 @@ class Examples:
         self._product = product
         self._parser = NativeParser(product, max_rows=10)
         self._rules = ValidationRules(product)
-        self.features = {feature.name: _plain(feature.example) for feature in product.features}
+        self.features = {feature.name: feature.example for feature in product.features}
         self.values = list(self.features.values())
-        self.prediction = round((product.target.low + product.target.high) / 2, 1)
+        self.prediction, self.low, self.high = ordinary_prediction(product.target)
+        needed = [feature.name for feature in product.features if not feature.nullable]
+        names = [*needed, *(name for name in self.features if name not in needed)]
+        self._some = {name: self.features[name] for name in names[: max(product.min_features, len(needed))]}
+        self._unknown_name = unknown_name(product)
 
     def one(self) -> list[Example]:
         """Examples of /v1/predict."""
-        product, first = self._product, self._product.features[0].name
-        needed = [feature.name for feature in sorted(product.features, key=lambda feature: feature.nullable)]
-        some = {name: self.features[name] for name in needed[: product.min_features]}
-        key, entity = product.entity.key, {product.entity.key: ENTITY}
-        ranged = next(feature for feature in product.features if feature.valid is not None)
-        unknown = {product.entity.key: NO_ENTITY}
-        rule = f"no features are known for {key} {NO_ENTITY}"
+        some = self._some
+        few = dict(list(some.items())[: max(self._product.min_features - 1, 0)])
         return [
-            Example("features", "all features", {"features": self.features}, self._answer()),
+            Example("features", "all features", {"features": self.features}, self._answer(self.features)),
             Example(
                 "imputed",
                 "some features: the others are imputed, and the answer says so",
                 {"features": some},
                 self._answer(some),
             ),
-            Example("entity", f"features of a {product.entity.name}, looked up", {"entity": entity}, self._answer({})),
-            Example(
-                "entity_and_features",
-                "both: the request's values win",
-                {"entity": entity, "features": {first: self.features[first]}},
-                self._answer({first: 0}),
-            ),
+            *self._with_entity(),
             Example(
                 "own_id",
                 "with an id of your own: sent again, it gets the same answer and makes no second record",
                 {"features": self.features, "prediction_id": PREDICTION_ID},
-                self._answer() | {"prediction_id": PREDICTION_ID},
+                self._answer(self.features) | {"prediction_id": PREDICTION_ID},
             ),
-            self._refused("misspelt", "a misspelt feature", {"features": {**some, f"{first}M": 1}}),
-            self._refused("wrong_type", "a string where a number belongs", {"features": {first: "12"}}),
-            self._refused(
-                "out_of_range",
-                "a value outside its valid range",
-                {"features": {**self.features, ranged.name: (ranged.valid or (0, 0))[1] + 1}},
+            self._refused("misspelt", "a misspelt feature", {"features": {**some, self._unknown_name: 1}}),
+            self._wrong_type(),
+            *self._wrong_values(),
+            self._refused("too_few", "too few features for a prediction", {"features": few}),
+        ]
+
+    def _with_entity(self) -> list[Example]:
+        entity = self._product.entity
+        if entity is None:
+            return []
+        first = self._product.features[0].name
+        known, unknown = entity_example(entity), unknown_entity(entity)
+        shown = ", ".join(f"{name} {value}" for name, value in unknown.items())
+        field = f"entity.{entity.keys[0]}" if len(entity.keys) == 1 else "entity"
+        return [
+            Example(
+                "entity",
+                f"features of a {entity.name}, looked up",
+                {"entity": known},
+                self._answer({}, stored=True),
             ),
-            self._refused("too_few", "too few features for a prediction", {"features": {first: some[first]}}),
+            Example(
+                "entity_and_features",
+                "both: the request's values win",
+                {"entity": known, "features": {first: self.features[first]}},
+                self._answer({first: 0}, stored=True),
+            ),
             _error(
                 "unknown_entity",
-                f"a {product.entity.name} without known features",
+                f"a {entity.name} without known features",
                 {"entity": unknown},
-                BeaconError("unknown_entity", rule, f"entity.{key}"),
+                BeaconError("unknown_entity", f"no features are known for {shown}", field),
             ),
         ]
 
+    def _wrong_type(self) -> Example:
+        """Text where a number belongs, or a number where text belongs."""
+        feature = next((f for f in self._product.features if not f.is_text), self._product.features[0])
+        summary = "a number where text belongs" if feature.is_text else "a string where a number belongs"
+        value = 12 if feature.is_text else "12"
+        if feature.type == "bool":
+            summary = "a string where true or false belongs"
+        return self._refused("wrong_type", summary, {"features": {feature.name: value}})
+
+    def _wrong_values(self) -> list[Example]:
+        """A value out of its range and a level that is not known, as far as the product has such features."""
+        ranged = {f.name: value for f in self._product.features if (value := beyond(f)) is not None}
+        levels = {f.name: unknown_level(f) for f in self._product.features if f.known_levels and f.other is None}
+        found = []
+        for name, summary, wrong in (
+            ("out_of_range", "a value outside its valid range", ranged),
+            ("unknown_level", "a value that is not one of the levels", levels),
+        ):
+            if wrong:
+                feature, value = next(iter(wrong.items()))
+                found.append(self._refused(name, summary, {"features": {**self.features, feature: value}}))
+        return found
+
     def batch(self) -> list[Example]:
         """Examples of /v1/predict/batch."""
-        some = dict(list(self.features.items())[: self._product.min_features])
+        some = self._some
         rows = [{"features": self.features}, {"features": some}]
-        bad = {"rows": [*rows, {"features": {**some, "price": 1}}]}
+        bad = {"rows": [*rows, {"features": {**some, self._unknown_name: 1}}]}
+        answers = [self._answer(self.features), self._answer(some)]
         return [
-            Example("rows", "two rows", {"rows": rows}, {"predictions": [self._answer(), self._answer(some)]}),
+            Example("rows", "two rows", {"rows": rows}, {"predictions": answers}),
             self._refused("bad_row", "a bad row is named by its index, counted from 0", bad),
         ]
 
     def _logged(self) -> Json:
         """The record of the example with an id of its own."""
-        names = self._product.feature_names
-        return self._answer() | {
+        return self._answer(self.features) | {
             "prediction_id": PREDICTION_ID,
             "time": MOMENT,
             "entity": None,
-            "features": dict(zip(names, self.values, strict=True)),
+            "features": self.features,
             "served": None,
             "shadow": None,
             "latency_seconds": 0.0004,
@@ -107,18 +152,16 @@ class Examples:
             "actual": {"value": self.prediction, "observed_at": MOMENT, "received_at": MOMENT, "source": "api"},
         }
 
-    def _answer(self, features: dict[str, Any] | None = None) -> Json:
-        """Make the answer to these request features; None means that the request had all of them."""
-        product, prediction = self._product, self.prediction
-        names = product.feature_names if features is None else tuple(features)
-        sources = dict.fromkeys(names, "request")
-        # With an entity, and that is what few features mean here, the store has the rest.
-        if features is not None and len(features) < product.min_features:
+    def _answer(self, features: Mapping[str, Any], *, stored: bool = False) -> Json:
+        """Make the answer to these request features; the feature store has the others, or nothing has."""
+        product = self._product
+        sources = {name: "request" for name in product.feature_names if name in features}
+        if stored:
             sources = {name: sources.get(name, "store") for name in product.feature_names}
         return {
-            "prediction": prediction,
+            "prediction": self.prediction,
             "unit": product.target.unit,
-            "interval": {"low": prediction - 3, "high": prediction + 4, "coverage": product.training.interval_coverage},
+            "interval": {"low": self.low, "high": self.high, "coverage": product.training.interval_coverage},
             "prediction_id": "0199f2c4a1b27d3e5f60718293a4b5c6",
             "model": {"name": product.name, "version": VERSION, "sha256": sha256(product.name.encode()).hexdigest()},
             "imputed": [name for name in product.feature_names if name not in sources],
@@ -130,20 +173,23 @@ class Examples:
         """Examples of /v1/actuals."""
         product, value = self._product, self.prediction
         by_id = {"prediction_id": PREDICTION_ID, "value": value, "observed_at": MOMENT}
-        by_entity = {"entity": {product.entity.key: ENTITY}, "observed_at": MOMENT, "value": value}
         kept = {"outcomes": ["accepted"], "accepted": 1}
-        low, high = product.target.valid
-        too_high = f"value is {high + 1:g}, valid is {low:g} to {high:g} {product.target.unit}"
-        return [
-            Example("by_prediction", "the true value of one prediction", by_id, kept),
-            Example("by_entity", f"true values of {product.entity.name}s at a time", {"actuals": [by_entity]}, kept),
-            _error(
-                "out_of_range",
-                "a value outside the target's valid range",
-                by_id | {"value": high + 1},
-                BeaconError("out_of_valid_range", too_high, "value"),
-            ),
-        ]
+        found = [Example("by_prediction", "the true value of one prediction", by_id, kept)]
+        if product.entity is not None:
+            by_entity = {"entity": entity_example(product.entity), "observed_at": MOMENT, "value": value}
+            summary = f"true values of {product.entity.name}s at a time"
+            found.append(Example("by_entity", summary, {"actuals": [by_entity]}, kept))
+        wrong = beyond(ValueRules(valid=product.target.valid))
+        if wrong is not None:
+            found.append(
+                _error(
+                    "out_of_range",
+                    "a value outside the target's valid range",
+                    by_id | {"value": wrong},
+                    _refusal(lambda: parse_target_value(wrong, product, "value")),
+                )
+            )
+        return found
 
     def prediction_log(self) -> list[Example]:
         """Examples of /v1/predictions/{prediction_id}."""
@@ -155,28 +201,21 @@ class Examples:
 
     def infer(self) -> list[Example]:
         """Examples of Open Inference's /infer."""
-        name, value = self._product.name, self.prediction
-        tensor = {"name": "input-0", "shape": [1, len(self.values)], "datatype": "FP64", "data": [self.values]}
-        one = {"shape": [1], "datatype": "FP64"}
-        columns = [{"name": feature, **one, "data": [given]} for feature, given in self.features.items()]
-        entity = {"name": self._product.entity.key, "shape": [1], "datatype": "INT64", "data": [ENTITY]}
-        numbers = {"prediction": value, "low": value - 3, "high": value + 4}
+        product, name = self._product, self._product.name
+        numbers = {"prediction": self.prediction, "low": self.low, "high": self.high}
         outputs = [OutputTensor(output, "FP64", [1], data=[number]) for output, number in numbers.items()]
         every = [*outputs, OutputTensor("prediction_id", "BYTES", [1], data=[REQUEST_ID])]
-        return [
-            Example(
-                "tensor",
-                "one tensor, values in feature order",
-                {"inputs": [tensor]},
-                InferResponse(name, VERSION, every),
-            ),
+        columns = [
+            {"name": feature.name, "shape": [1], "datatype": datatype_of(feature), "data": [feature.example]}
+            for feature in product.features
+        ]
+        found = [
             Example(
                 "columns",
                 "one named tensor per feature, and only the output that is wanted",
                 {"id": "a-1", "inputs": columns, "outputs": [{"name": "prediction"}]},
                 InferResponse(name, VERSION, outputs[:1], "a-1"),
             ),
-            Example("entity", "features looked up", {"inputs": [entity]}, InferResponse(name, VERSION, every)),
             _error(
                 "no_inputs",
                 "nothing to predict",
@@ -184,6 +223,22 @@ class Examples:
                 BeaconError("invalid_body", "send at least one input", "inputs"),
             ),
         ]
+        if all(feature.is_number for feature in product.features):
+            tensor = {"name": "input-0", "shape": [1, len(self.values)], "datatype": "FP64", "data": [self.values]}
+            summary = "one tensor, values in feature order"
+            found.append(Example("tensor", summary, {"inputs": [tensor]}, InferResponse(name, VERSION, every)))
+        if product.entity is not None:
+            keys = [
+                {
+                    "name": key,
+                    "shape": [1],
+                    "datatype": "BYTES" if isinstance(value, str) else "INT64",
+                    "data": [value],
+                }
+                for key, value in entity_example(product.entity).items()
+            ]
+            found.append(Example("entity", "features looked up", {"inputs": keys}, InferResponse(name, VERSION, every)))
+        return found
 
     def v1(self) -> list[Example]:
         """Examples of V1's :predict."""
@@ -203,7 +258,7 @@ class Examples:
     def mlflow(self) -> list[Example]:
         """Examples of /invocations."""
         names, values, answer = list(self.features), self.values, PredictionsResponse([self.prediction])
-        csv = f"{','.join(names)}\n{','.join(map(str, values))}\n"
+        csv = csv_text(names, values)
         rule = f"send exactly one of {', '.join(FORMS)}"
         two_forms = BeaconError("invalid_body", rule).body(REQUEST_ID) | {"error_code": "BAD_REQUEST", "message": rule}
         split = {"dataframe_split": {"columns": names, "data": [values]}}
@@ -233,14 +288,9 @@ def _error(name: str, summary: str, body: Any, error: BeaconError) -> Example:
     return Example(name, summary, body, error.body(REQUEST_ID), error.status)
 
 
-def _refusal(check: Callable[[], None]) -> BeaconError:
+def _refusal(check: Callable[[], object]) -> BeaconError:
     try:
         check()
     except BeaconError as error:
         return error
     raise AssertionError("an example of an error is no error")
-
-
-def _plain(value: float) -> float:
-    """Write 4, not 4.0: it is read by people."""
-    return int(value) if float(value).is_integer() else value

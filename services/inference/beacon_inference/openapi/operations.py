@@ -31,7 +31,7 @@ CsvTable = Annotated[
     str,
     Meta(
         description="A header line and rows; blank lines are skipped. A missing value is empty, or a word that pandas "
-        "reads so: NA, NaN, null, None, #N/A and the others. An entity's key is a whole number."
+        "reads so: NA, NaN, null, None, #N/A and the others. True and false are those words, or 1 and 0."
     ),
 ]
 
@@ -56,7 +56,7 @@ PREDICTED_HEADERS: Json = {
     "Beacon-Model-Version": {"description": "The version that answered.", "schema": {"type": "string"}},
     "Beacon-Logged": {"description": "Whether the prediction is in the log.", "schema": {"enum": ["true", "false"]}},
     "Beacon-Imputed": {
-        "description": "Features that were filled in for some row; absent when none was.",
+        "description": "Features that were filled in for some row, as far as they fit; absent when none was.",
         "schema": {"type": "string"},
     },
     "Server-Timing": {"description": "Milliseconds of each stage.", "schema": {"type": "string"}},
@@ -123,7 +123,8 @@ def _native(product: Product, settings: Settings, shapes: Shapes, examples: Exam
         examples={"known": {"value": PREDICTION_ID}, "unknown": {"value": "nobody"}},
     )
     predict, log = partial(_predict, shapes.error), partial(Operation, tag="prediction log", error=shapes.error)
-    one, most = f"Predict {product.target.name} for one {product.entity.name}", settings.max_batch_rows
+    what = product.entity.name if product.entity else "row"
+    one, most = f"Predict {product.target.name} for one {what}", settings.max_batch_rows
     value_codes = ("invalid_type", "not_finite", "out_of_valid_range", "invalid_entity", "invalid_id")
     return [
         predict(

@@ -15,6 +15,7 @@ from beacon_core.domain.product import Product
 from beacon_core.platform.settings import Settings
 from beacon_inference.protocols import messages, mlflow, open_inference, v1
 from beacon_inference.protocols.native_types import CLIENT_ID, ClientId, Type, batch_type, entity_type, row_type
+from beacon_inference.protocols.tensor_data import DTYPE_OF
 
 Source = Annotated[str, Meta(extra_json_schema={"enum": ["request", "store"]})]
 
@@ -45,24 +46,24 @@ def shapes(product: Product, settings: Settings) -> Shapes:
     prediction = _prediction(product)
     response = described(messages.PredictionResponse, **prediction)
     low, high = product.target.valid
+    unit = f" ({product.target.unit})" if product.target.unit else ""
+    by_id, by_entity = ("prediction_id",), ("entity", "observed_at")
     actual = annotated(
         described(
             messages.ActualRequest,
-            value=Annotated[float, Meta(ge=low, le=high, description=f"true value ({product.target.unit})")],
+            value=Annotated[float, Meta(ge=low, le=high, description=f"true value{unit}")],
             prediction_id=ClientId,
-            entity=entity | None,
+            entity=None if entity is None else entity | None,
             source=ClientId,
         ),
-        exactly_one(("prediction_id",), ("entity", "observed_at")),
+        exactly_one(by_id, by_entity) if product.entity else exactly_one(by_id),
     )
     return Shapes(
         row=row,
         batch=batch_type(row, settings.max_batch_rows),
         prediction=response,
         predictions=described(messages.BatchResponse, predictions=list_of(response)),
-        logged=described(
-            messages.LoggedPredictionResponse, **prediction, entity=described_entity(product.entity.key) | None
-        ),
+        logged=described(messages.LoggedPredictionResponse, **prediction),
         actual=actual,
         actuals=msgspec.defstruct("Actuals", [("actuals", list_of(actual, many))], forbid_unknown_fields=True),
         error=described(messages.ErrorResponse, **error),
@@ -124,11 +125,6 @@ def exactly_one(*groups: Collection[str]) -> Meta:
     return Meta(extra_json_schema={"oneOf": rules})
 
 
-def described_entity(key: str) -> Type:
-    """The entity, as answers name it."""
-    return msgspec.defstruct("LoggedEntity", [(key, int)], forbid_unknown_fields=True)
-
-
 def _prediction(product: Product) -> dict[str, Type]:
     target = product.target
     names = one_of(product.feature_names)
@@ -144,9 +140,9 @@ def _prediction(product: Product) -> dict[str, Type]:
 
 
 def _infer() -> Type:
-    numeric = one_of(name for name, dtype in open_inference.NUMPY_OF.items() if dtype is not None)
+    datatype = one_of(DTYPE_OF)
     shape = Annotated[list[int], Meta(min_length=1, max_length=2)]
-    tensor = described(open_inference.Tensor, shape=shape, datatype=numeric, data=list[Any])
+    tensor = described(open_inference.Tensor, shape=shape, datatype=datatype, data=list[Any])
     output = described(open_inference.RequestedOutput, name=one_of(open_inference.OUTPUTS))
     inputs = list_of(tensor, Meta(min_length=1))
     return described(open_inference.InferRequest, inputs=inputs, outputs=list_of(output) | None)
@@ -155,11 +151,17 @@ def _infer() -> Type:
 def _tables(product: Product, many: Meta) -> dict[str, Type]:
     """Rows and columns, as V1 and MLflow send them."""
     count = len(product.features)
-    column = one_of([*product.feature_names, product.entity.key])
-    names = Meta(extra_json_schema={"propertyNames": {"enum": [*product.feature_names, product.entity.key]}})
-    values = list[float | None]
+    known = list(dict.fromkeys((*product.feature_names, *product.keys)))
+    column = one_of(known)
+    names = Meta(extra_json_schema={"propertyNames": {"enum": known}})
+    texts = any(feature.is_text for feature in product.features) or any(
+        kind == "text" for _, kind in (product.entity.columns if product.entity else ())
+    )
+    flags = any(feature.type == "bool" for feature in product.features)
+    cell = float | (str if texts else None) | (bool if flags else None) | None
+    values = list[cell]  # type: ignore[valid-type]
     lists = Annotated[list[Annotated[values, Meta(min_length=count, max_length=count)]], many]
-    records = Annotated[list[Annotated[dict[str, float | None], names]], many]
+    records = Annotated[list[Annotated[dict[str, cell], names]], many]  # type: ignore[valid-type]
     columns = Annotated[dict[str, Annotated[values, many]], names]
     split = described(mlflow.Split, columns=list_of(column), data=Annotated[list[values], many])
     instances, inputs = either(lists, records, None), either(lists, records, columns, None)

@@ -39,7 +39,9 @@ def input_digest(inputs: PredictionInputs, row: int) -> str:
     entity = None if inputs.entities is None else inputs.entities[row]
     # With an Idempotency-Key a batch is one request; with prediction ids each row is.
     rows = len(inputs.matrix) if inputs.prediction_ids is None else 1
-    return sha256(inputs.matrix[row].tobytes() + repr((entity, rows)).encode()).hexdigest()
+    texts = [(column, text) for (at, column), text in inputs.texts.items() if at == row]
+    others = (entity, rows, sorted(texts)) if texts else (entity, rows)
+    return sha256(inputs.matrix[row].tobytes() + repr(others).encode("utf-8", "replace")).hexdigest()
 
 
 class InFlightIds:

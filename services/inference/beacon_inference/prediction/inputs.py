@@ -3,25 +3,29 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from beacon_core.domain.entity_key import EntityKey
+from beacon_core.domain.product import Product
 from beacon_core.web.http import Request, Response
-from beacon_inference.matrix import Matrix
+from beacon_inference.matrix import NO_TEXTS, Matrix, Texts
 from beacon_inference.prediction_log.record import Record
 
 
 class PredictionInputs(NamedTuple):
     """Rows to predict.
 
-    `matrix` is (rows, features) in the product's feature order, NaN where the request has no value. `entities` and
-    `prediction_ids` have one item per row or are None when no row has one. The paths say how the protocol names a
-    value, an entity's key and a prediction id in an error: they are formatted with `row` and `feature`.
+    `matrix` is (rows, features) in the product's feature order, NaN where the request has no value; `texts` are those
+    beside it. `entities` and `prediction_ids` have one item per row or are None when no row has one. The paths say how
+    the protocol names a value, an entity's key and a prediction id in an error: they are formatted with `row` and
+    `feature`.
     """
 
     matrix: Matrix
-    entities: list[int | None] | None = None
+    entities: list[EntityKey | None] | None = None
     prediction_ids: list[str | None] | None = None
     path: str = "features.{feature}"
     entity_path: str = "entity.{feature}"
     id_path: str = "prediction_id"
+    texts: Texts = NO_TEXTS
 
 
 class ParsedRequest(NamedTuple):
@@ -34,5 +38,5 @@ class ParsedRequest(NamedTuple):
     respond: Callable[[Sequence[Record]], Response]
 
 
-Protocol = Callable[[Request], ParsedRequest]
-"""The parser of one protocol; raises BeaconError."""
+Protocol = Callable[[Request, Product], ParsedRequest]
+"""The parser of one protocol, for requests of the product that answers; raises BeaconError."""

@@ -4,20 +4,23 @@ Every protocol uses it, with a function of its own that parses the request and m
 """
 
 from functools import partial
+from urllib.parse import quote
 
 import numpy as np
 
 from beacon_core.domain.errors import BeaconError
-from beacon_core.domain.features import merge
+from beacon_core.domain.features import merge, merge_texts
 from beacon_core.domain.product import Product
 from beacon_core.web.http import Handler, Request, Response
-from beacon_inference.matrix import Features, Mask, Matrix
-from beacon_inference.metrics import Instruments, PredictionTelemetry
+from beacon_inference.matrix import Features, Mask
+from beacon_inference.metrics import Instruments, Predicted, PredictionTelemetry
 from beacon_inference.models.hot_swap import Models
 from beacon_inference.models.model import Model
+from beacon_inference.per_product import PerProduct
 from beacon_inference.prediction.api_key import check_api_key
 from beacon_inference.prediction.batching import MicroBatcher
-from beacon_inference.prediction.feature_client import FeatureClient, look_up
+from beacon_inference.prediction.encoding import ValueEncoder
+from beacon_inference.prediction.feature_client import FeatureClient, StoreFeatures, look_up
 from beacon_inference.prediction.idempotency import InFlightIds, client_ids, find_replays
 from beacon_inference.prediction.imputation import impute
 from beacon_inference.prediction.inputs import Protocol
@@ -26,6 +29,9 @@ from beacon_inference.prediction.validation import ValidationRules
 from beacon_inference.prediction_log.shipper import PredictionLog
 
 SYNTHETIC_HEADER = "Beacon-Synthetic"
+LONGEST_HEADER = 2000
+PLAIN = " ()/#&+$"
+"""Characters of names that the header Beacon-Imputed has as they are, beside letters, digits and - . _ ~."""
 
 
 class Pipeline:
@@ -33,15 +39,14 @@ class Pipeline:
 
     def __init__(
         self,
-        product: Product,
         models: Models,
         features: FeatureClient,
         log: PredictionLog,
         instruments: Instruments,
         api_key: str,
     ) -> None:
-        self._product = product
-        self._rules = ValidationRules(product)
+        self._rules = PerProduct(ValidationRules)
+        self._encoders = PerProduct(ValueEncoder)
         self._models = models
         self._feature_client = features
         self._log = log
@@ -78,12 +83,14 @@ class Pipeline:
         return self.with_headers(prediction, timer, logged=logged)
 
     def validate(self, protocol: Protocol, request: Request) -> Prediction:
-        """Parse the request and check its values against product.yaml."""
+        """Parse the request and check its values against the product that the model in service answers for."""
         telemetry = request.details = PredictionTelemetry(self._instruments, request.timings)
         if self._is_synthetic(request):
             telemetry.synthetic = True
-        prediction = Prediction(protocol(request), PredictionMeta(request, telemetry))
-        self._rules.check(prediction.inputs)
+        # Read once: a swap during a request must not mix two models, or two products.
+        product, in_service = self._models.product, self._models.in_service
+        prediction = Prediction(protocol(request, product), PredictionMeta(request, telemetry, product, in_service))
+        self._rules(product).check(prediction.inputs)
         prediction.meta.client_ids = client_ids(request, prediction.inputs)
         return prediction
 
@@ -106,32 +113,40 @@ class Pipeline:
         """
         inputs = prediction.inputs
         stored = None if inputs.entities is None else await self._store_features(prediction)
-        prediction.features = Features(*merge(inputs.matrix, stored))
-        # Read once: a swap during a request must not mix two models.
-        if self._models.in_service is None:
+        if stored is None:
+            prediction.features = Features(inputs.matrix, None, inputs.texts)
+        else:
+            values, from_store = merge(inputs.matrix, stored.matrix)
+            texts = merge_texts(inputs.texts, stored.texts, from_store)
+            prediction.features = Features(values, from_store, texts)
+        if prediction.meta.in_service is None:
             raise BeaconError("model_not_ready", "no model is in service yet")
-        prediction.meta.models = self._models.in_service
+        prediction.meta.models = prediction.meta.in_service
 
     def impute(self, prediction: Prediction) -> None:
         """Fill missing values; raises BeaconError when too few are known."""
-        impute(prediction.features, prediction.inputs, prediction.meta.models.model, self._rules)
+        product, model = prediction.meta.product, prediction.meta.models.model
+        impute(prediction.features, prediction.inputs, product, model, self._rules(product))
 
     async def predict(self, prediction: Prediction) -> None:
         """Run the model."""
         model = prediction.meta.models.model
         values = await self._batcher.predict(model, prediction.features.rows)
-        prediction.output = output_of(values, model, self._product.target.valid)
+        prediction.output = output_of(values, model, prediction.meta.product.target.bounds)
 
     async def shadow(self, prediction: Prediction, shadow: Model) -> None:
         """Run the shadow model; its failures are counted and never reach the client."""
+        features = prediction.features
         try:
-            prediction.output.shadow = await self._shadow_batcher.predict(shadow, prediction.features.rows)
+            rows = shadow.fill(shadow.rows_of(prediction.meta.product, features.values, features.texts))
+            prediction.output.shadow = await self._shadow_batcher.predict(shadow, rows)
         except Exception:  # noqa: BLE001 - the shadow's failures are its own
             self._instruments.shadow_failed()
 
     def respond(self, prediction: Prediction) -> None:
         """Make the record and the response; a row that was answered before keeps its first record."""
-        replays, record = prediction.meta.replays, record_of(prediction)
+        replays = prediction.meta.replays
+        record = record_of(prediction, self._encoders(prediction.meta.product))
         records = [record] if replays is None else [old or record.take([row]) for row, old in enumerate(replays)]
         prediction.record = record
         prediction.response = prediction.respond(records)
@@ -140,7 +155,8 @@ class Pipeline:
         """Append the record to the prediction log, and give telemetry its figures; False if nothing was logged."""
         meta, record = prediction.meta, prediction.record
         telemetry, replays, model = meta.telemetry, meta.replays, meta.models.model
-        telemetry.answered(model, record.ids[0], prediction.output.prediction, prediction.features)
+        predicted = Predicted(model, meta.product, prediction.output.prediction, prediction.features)
+        telemetry.answered(predicted, record.ids[0])
         # A prober's request is not traffic: it must not count in the log, in drift or in the model's figures.
         if telemetry.synthetic:
             return False
@@ -158,7 +174,7 @@ class Pipeline:
             *response.headers,
         ]
         if missing is not None:
-            headers.append((b"beacon-imputed", self._names_of(missing)))
+            headers.append((b"beacon-imputed", _names_of(missing, prediction.meta.product)))
         return Response(response.body, response.status, response.content_type, headers)
 
     def _is_synthetic(self, request: Request) -> bool:
@@ -171,21 +187,29 @@ class Pipeline:
         check_api_key(self._api_key, request.header(b"x-api-key"), request.header(b"authorization"))
         return True
 
-    def _names_of(self, missing: Mask) -> bytes:
-        """The names of the features that were imputed in some row, for the header Beacon-Imputed."""
-        return ", ".join(self._product.feature_names[column] for column in np.flatnonzero(missing.any(axis=0))).encode()
-
-    async def _store_features(self, prediction: Prediction) -> Matrix | None:
+    async def _store_features(self, prediction: Prediction) -> StoreFeatures | None:
         """Features of the entities; None where feature serving is down and the request itself has enough."""
         inputs, meta = prediction.inputs, prediction.meta
         try:
-            return await look_up(self._feature_client, inputs, self._product.entity.key, meta.request)
+            return await look_up(self._feature_client, meta.product, inputs, meta.request)
         except BeaconError as error:
             if error.code != "feature_store_unavailable":
                 raise
             try:
-                self._rules.check_enough(~np.isnan(inputs.matrix), inputs)
+                self._rules(meta.product).check_enough(~np.isnan(inputs.matrix), inputs)
             except BeaconError:
                 raise error from None  # features are missing because of the store, not by the client's fault
             meta.telemetry.degraded = error.code
             return None
+
+
+def _names_of(missing: Mask, product: Product) -> bytes:
+    """The names of the features that were imputed in some row, for the header Beacon-Imputed.
+
+    Percent signs, and characters that a header cannot hold, are escaped as in a URL. Too many names are cut off.
+    """
+    names = [product.feature_names[column] for column in np.flatnonzero(missing.any(axis=0))]
+    shown = ", ".join(quote(name, safe=PLAIN) for name in names)
+    if len(shown) > LONGEST_HEADER:
+        shown = shown[:LONGEST_HEADER].rpartition(",")[0] + ", ..."
+    return shown.encode()

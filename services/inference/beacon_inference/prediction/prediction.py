@@ -6,19 +6,22 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from beacon_core.domain.entity_key import key_text
 from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.ids import new_ids
 from beacon_core.domain.precision import rounded
+from beacon_core.domain.product import Product
 from beacon_core.observability.metrics import STAGES
 from beacon_core.platform.clock import timestamp
 from beacon_core.web.http import Request, Response
-from beacon_inference.matrix import Features, Mask, Matrix
+from beacon_inference.matrix import Features, Mask
 from beacon_inference.metrics import PredictionTelemetry
 from beacon_inference.models.hot_swap import ModelsInService
 from beacon_inference.models.model import Model
+from beacon_inference.prediction.encoding import ValueEncoder
 from beacon_inference.prediction.idempotency import input_digest
 from beacon_inference.prediction.inputs import ParsedRequest, PredictionInputs
-from beacon_inference.prediction_log.record import Record
+from beacon_inference.prediction_log.record import Record, Values
 
 SERVER_TIMING = ", ".join(f"{stage};dur=%.3f" for stage in STAGES).encode()
 
@@ -35,16 +38,20 @@ class PredictionOutput:
 
 
 class PredictionMeta:
-    """What belongs to a prediction beside its values: request, client ids, replays, models and telemetry."""
+    """What belongs to a prediction beside its values: request, product, client ids, replays, models, telemetry."""
 
     models: ModelsInService
     # Per row, the client's id, and the record of an earlier request with this id; None where no row has one.
     client_ids: list[str | None] | None = None
     replays: list[Record | None] | None = None
 
-    def __init__(self, request: Request, telemetry: PredictionTelemetry) -> None:
+    def __init__(
+        self, request: Request, telemetry: PredictionTelemetry, product: Product, in_service: ModelsInService | None
+    ) -> None:
         self.request = request
         self.telemetry = telemetry
+        self.product = product
+        self.in_service = in_service
 
 
 class Prediction:
@@ -92,9 +99,10 @@ def output_of(values: list[float], model: Model, valid: tuple[float, float]) -> 
     if not all(map(math.isfinite, values)):
         raise BeaconError("internal", "the model's answer is not finite")
     interval, (lowest, highest) = model.manifest.interval, valid
-    prediction = rounded(values)
-    low = rounded([value - interval.low for value in values])
-    high = rounded([value + interval.high for value in values])
+    decimals = model.manifest.decimals
+    prediction = rounded(values, decimals)
+    low = rounded([value - interval.low for value in values], decimals)
+    high = rounded([value + interval.high for value in values], decimals)
     # A model may answer outside the target's valid range; the interval contains its answer even then.
     if min(low) < lowest:
         low = [min(value, max(bound, lowest)) for value, bound in zip(prediction, low, strict=True)]
@@ -103,7 +111,7 @@ def output_of(values: list[float], model: Model, valid: tuple[float, float]) -> 
     return PredictionOutput(prediction, low, high)
 
 
-def record_of(prediction: Prediction) -> Record:
+def record_of(prediction: Prediction, encoder: ValueEncoder) -> Record:
     """Make the record of all rows, as the prediction log keeps it."""
     inputs, features, output, meta = prediction.inputs, prediction.features, prediction.output, prediction.meta
     request, client_ids, pin, shadow = meta.request, meta.client_ids, meta.models.model.pin, meta.models.shadow
@@ -111,7 +119,8 @@ def record_of(prediction: Prediction) -> Record:
     return Record(
         ids=made if client_ids is None else [chosen or own for chosen, own in zip(client_ids, made, strict=True)],
         time=timestamp(),
-        features=_with_none(features.values, features.missing),
+        names=meta.product.feature_names,
+        features=_values_of(features, encoder),
         prediction=output.prediction,
         low=output.low,
         high=output.high,
@@ -122,7 +131,9 @@ def record_of(prediction: Prediction) -> Record:
         trace_id=request.trace.trace_id,
         out_of_range={} if features.out_of_range is None else _columns_of(features.out_of_range),
         from_store=None if features.from_store is None else _columns_of(features.from_store),
-        entities=inputs.entities,
+        entities=None
+        if inputs.entities is None
+        else [None if key is None else key_text(key) for key in inputs.entities],
         shadow_version=None if shadow is None else shadow.pin.version,
         shadow=output.shadow,
         input_digests=None if client_ids is None else _input_digests(inputs, client_ids),
@@ -141,8 +152,10 @@ def _columns_of(mask: Mask) -> dict[int, list[int]]:
     return found
 
 
-def _with_none(matrix: Matrix, missing: Mask | None) -> list[list[float | None]]:
-    rows: list[list[float | None]] = matrix.tolist()
-    if missing is not None:
-        return [[None if value != value else value for value in row] for row in rows]  # noqa: PLR0124 - NaN
+def _values_of(features: Features, encoder: ValueEncoder) -> list[Values]:
+    """The merged values as clients have them."""
+    rows: list[Values] = features.values.tolist()
+    if features.missing is not None:
+        rows = [[None if value != value else value for value in row] for row in rows]  # noqa: PLR0124 - NaN
+    encoder.decode(rows, features.texts)
     return rows

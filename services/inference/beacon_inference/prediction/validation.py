@@ -1,47 +1,54 @@
 """Checks of the rules of product.yaml on a whole matrix at once, for every protocol."""
 
-from math import isnan
+import math
 
 import numpy as np
 
 from beacon_core.domain.errors import BeaconError
-from beacon_core.domain.numbers import WHOLE_RULE
-from beacon_core.domain.product import Feature, Product
+from beacon_core.domain.product import Product
 from beacon_inference.matrix import Bounds, any_true
 from beacon_inference.prediction.inputs import PredictionInputs
 
+LARGEST = float(np.finfo(np.float64).max)
+FLAGS = frozenset((0.0, 1.0))
+"""The numbers of false and true."""
+
 
 class ValidationRules:
-    """The rules: valid ranges, categories, whole numbers, the fewest known features, features that are never null."""
+    """The rules: valid ranges, levels, whole numbers, the fewest known features, features that are never null."""
 
     def __init__(self, product: Product) -> None:
+        columns = list(enumerate(product.features))
         self._features = product.features
         self._minimum = product.min_features
-        self._whole = [column for column, feature in enumerate(product.features) if feature.is_whole]
-        self._needed = [column for column, feature in enumerate(product.features) if not feature.nullable]
-        bounds = [_bounds(feature) for feature in product.features]
+        self._whole = [column for column, feature in columns if feature.is_whole]
+        self._needed = [column for column, feature in columns if not feature.nullable]
+        # Where a range is open, infinities must not pass.
+        bounds = [(max(low, -LARGEST), min(high, LARGEST)) for low, high in (f.bounds for f in product.features)]
         self._valid = Bounds([low for low, _ in bounds], [high for _, high in bounds])
-        self._categories = [
-            (column, frozenset(feature.categories))
-            for column, feature in enumerate(product.features)
-            if feature.categories is not None
+        # A level that is text was checked when it became a number.
+        self._levels = [
+            (column, FLAGS if feature.type == "bool" else frozenset(map(float, feature.known_levels)))
+            for column, feature in columns
+            if feature.type == "bool" or feature.has_number_levels
         ]
 
     def check(self, inputs: PredictionInputs) -> None:
-        """Raise BeaconError for the first value that is infinite, out of range, not a category or not whole."""
+        """Raise BeaconError for the first value that is infinite, out of range, not a level or not whole."""
         matrix = inputs.matrix
         if (
             self._valid.contain(matrix)
-            and all(known.issuperset(matrix[:, column].tolist()) for column, known in self._categories)
+            and all(known.issuperset(matrix[:, column].tolist()) for column, known in self._levels)
             and all(all(map(float.is_integer, matrix[:, column].tolist())) for column in self._whole)
         ):
             return
         # NaN compares false, so a missing value passes; infinities fail.
         wrong = self._valid.out_of_range(matrix)
-        for column, known in self._categories:
-            wrong[:, column] |= [value not in known and not isnan(value) for value in matrix[:, column].tolist()]
+        for column, known in self._levels:
+            wrong[:, column] |= [value not in known and not math.isnan(value) for value in matrix[:, column].tolist()]
         for column in self._whole:
-            wrong[:, column] |= [not value.is_integer() and not isnan(value) for value in matrix[:, column].tolist()]
+            values = matrix[:, column].tolist()
+            wrong[:, column] |= [not value.is_integer() and not math.isnan(value) for value in values]
         if any_true(wrong):
             first_row, first_column = np.argwhere(wrong)[0].tolist()
             raise self._error(inputs, first_row, first_column)
@@ -61,29 +68,20 @@ class ValidationRules:
             row = int(np.argmin(counts))
             raise BeaconError(
                 "too_few_features",
-                f"{int(counts[row])} features are known, at least {self._minimum} are needed",
+                f"{_features_are(int(counts[row]))} known, at least {self._minimum} "
+                f"{'is' if self._minimum == 1 else 'are'} needed",
                 inputs.path.format(row=row, feature="").rstrip("."),
             )
 
     def _error(self, inputs: PredictionInputs, row: int, column: int) -> BeaconError:
-        feature = self._features[column]
-        value = float(inputs.matrix[row, column])
+        feature, number = self._features[column], float(inputs.matrix[row, column])
+        problem = feature.problem_of_number(number)
+        if problem is None:
+            raise AssertionError(f"{feature.name}: {number} breaks no rule")
         field = inputs.path.format(row=row, feature=feature.name)
-        if not np.isfinite(value):
-            return BeaconError("not_finite", f"{feature.name} must be finite", field)
-        low, high = _bounds(feature)
-        if feature.is_whole and low <= value <= high:
-            return BeaconError("invalid_type", f"{feature.name} is {value!r}, must be {WHOLE_RULE}", field)
-        if feature.valid is not None:
-            rule = f"{feature.name} is {value:g}, valid is {low:g} to {high:g} {feature.unit}"
-            return BeaconError("out_of_valid_range", rule, field)
-        allowed = ", ".join(str(category) for category in feature.categories or ())
-        return BeaconError("unknown_category", f"{feature.name} is {value:g}, known are {allowed}", field)
+        unit = f" {feature.unit}" if problem.code == "out_of_valid_range" and feature.unit else ""
+        return BeaconError(problem.code, f"{feature.name} {problem.rule}{unit}", field)
 
 
-def _bounds(feature: Feature) -> tuple[float, float]:
-    if feature.valid is not None:
-        return feature.valid
-    # Categories are checked one by one; here only the infinities must not pass.
-    finite = np.finfo(np.float64)
-    return (float(finite.min), float(finite.max))
+def _features_are(count: int) -> str:
+    return "1 feature is" if count == 1 else f"{count or 'no'} features are"

@@ -1,74 +1,79 @@
 """Checks of the values, entities and ids in a body, with errors that name the field and the rule."""
 
-import difflib
 import json
 from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
+from beacon_core.domain import entity_key
+from beacon_core.domain.entity_key import EntityKey, EntityKeyError
 from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.ids import is_client_id
-from beacon_core.domain.integers import KINDS, check_integer, whole_or_float
-from beacon_core.domain.numbers import is_finite
+from beacon_core.domain.integers import whole_or_float
 from beacon_core.domain.product import Product
+from beacon_core.domain.text import close_match
+from beacon_core.domain.value_rules import ValueRules
+from beacon_core.web.bounds import check_values
+from beacon_inference.prediction.encoding import encode_value
 
-# Parsed values take many times the memory of their text, so the values of larger bodies are counted first.
-COUNTED_BYTES = 256 << 10
-MAX_VALUES = 20_000
+VALUES_PER_FEATURE = 3
+"""So many commas a body may have for each feature and row: texts have commas, too."""
 MAX_NAMES_LISTED = 10
-VALUES_PER_ROW = 40
 
+NO_ENTITY = "the product has no entity"
+ANY_NUMBER = ValueRules()
 # All exceptions of msgspec for a body that it cannot decode.
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
-def check_values(body: bytes, rows: int = 1) -> None:
-    """Raise BeaconError `body_too_large` for a large body with more commas, so values, than `rows` rows can have."""
-    if len(body) > COUNTED_BYTES and body.count(b",") > max(MAX_VALUES, VALUES_PER_ROW * rows):
-        raise BeaconError("body_too_large", "the body has more values than the largest batch")
+def check_body_values(body: bytes, product: Product, rows: int = 1, separators: bytes = b",") -> None:
+    """Raise BeaconError `body_too_large` for a large body with more values than `rows` rows of the product can have."""
+    check_values(body, rows, VALUES_PER_FEATURE * (len(product.features) + len(product.keys) + 1), separators)
 
 
-def read_entity(entity: Any, key: str, field: str) -> int:
-    """Return the key out of `{KEY: number}`; raises BeaconError `invalid_entity`."""
-    if not isinstance(entity, dict) or set(entity) != {key}:
-        raise BeaconError("invalid_entity", f'entity must be {{"{key}": number}}', field)
-    return entity_key(entity[key], key, field)
-
-
-def entity_key(value: Any, key: str, field: str) -> int:
-    """Return the `key` of the entity at `field`, a whole number of 64 bits; raises BeaconError `invalid_entity`."""
+def read_entity(entity: Any, product: Product, field: str) -> EntityKey:
+    """Return the key out of `{KEY: value, ...}`; raises BeaconError `invalid_entity`."""
+    if product.entity is None:
+        raise BeaconError("invalid_entity", NO_ENTITY, field)
     try:
-        return check_integer(value)
-    except ValueError as error:
-        raise BeaconError("invalid_entity", f"{key} {error}", f"{field}.{key}") from None
+        return entity_key.read_entity(product.entity, entity)
+    except EntityKeyError as error:
+        raise BeaconError("invalid_entity", str(error), f"{field}.{error.column}" if error.column else field) from None
 
 
 def explain_features(features: Any, product: Product, field: str) -> None:
-    """Raise BeaconError for the first reason why `features` is not an object of known features and finite numbers."""
+    """Raise BeaconError for the first reason why `features` is not an object of known features and their values."""
     if features is None:
         return
     if not isinstance(features, dict):
-        raise BeaconError("invalid_type", "features must be an object of numbers", field)
+        raise BeaconError("invalid_type", "features must be an object of names and values", field)
     if unknown := unknown_features(features, product, field):
         raise unknown
-    for name, value in features.items():
-        explain_value(name, value, f"{field}.{name}")
+    for feature in product.features:
+        encode_value(feature, features.get(feature.name), f"{field}.{{feature}}", 0)
 
 
-def explain_value(name: str, value: Any, field: str) -> None:
+def explain_number(name: str, value: Any, field: str) -> None:
     """Raise BeaconError `invalid_type` or `not_finite` where `value` is not a finite number or null."""
-    if value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise BeaconError("invalid_type", f"{name} must be a number or null, not {KINDS[type(value)]}", field)
-    if not is_finite(value):
-        raise BeaconError("not_finite", f"{name} must be finite", field)
+    if problem := ANY_NUMBER.problem(value):
+        raise BeaconError(problem.code, f"{name} {problem.rule}", field)
+
+
+def parse_target_value(value: Any, product: Product, field: str) -> float:
+    """A true value of the target; raises BeaconError where it is no number, or not valid."""
+    target = product.target
+    problem = ValueRules(valid=target.valid, nullable=False).problem(value)
+    if problem is not None:
+        unit = f" {target.unit}" if problem.code == "out_of_valid_range" and target.unit else ""
+        raise BeaconError(problem.code, f"value {problem.rule}{unit}", field)
+    return float(value)
 
 
 def unknown_features(names: Iterable[str], product: Product, field: str) -> BeaconError | None:
     """Return one BeaconError for all names below `field` that are not features; None where all are."""
-    unknown = [name for name in dict.fromkeys(names) if name not in product.feature_names]
+    known = frozenset(product.feature_names)
+    unknown = [name for name in dict.fromkeys(names) if name not in known]
     if not unknown:
         return None
     messages = [_unknown(name, product) for name in unknown[:MAX_NAMES_LISTED]]
@@ -79,13 +84,13 @@ def unknown_features(names: Iterable[str], product: Product, field: str) -> Beac
 
 
 def _unknown(name: str, product: Product) -> str:
-    """The message on an unknown name: why the feature is excluded, or the nearest name."""
+    """The message on an unknown name: why it is none of the request, or the nearest name."""
     if name in product.excluded:
         return f"{name} is excluded: {product.excluded[name]}"
-    spelt = {feature.casefold(): feature for feature in product.feature_names}
-    near = difflib.get_close_matches(name.casefold()[:64], spelt, n=1)
-    hint = f"; did you mean {spelt[near[0]]}?" if near else ""
-    return f"unknown feature {name[:64]}{hint}"
+    if any(name == column.name for column in product.derived):
+        return f"{name} is computed from other features"
+    near = close_match(name, product.feature_names)
+    return f"unknown feature {name[:64]}" + (f"; did you mean {near}?" if near else "")
 
 
 def check_client_id(name: str, field: str) -> None:

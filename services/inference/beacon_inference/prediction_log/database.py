@@ -18,10 +18,13 @@ ROWS_PER_STATEMENT = 50
 
 
 class Database:
-    """Records in the store. Every method but `warm` and `close` raises DatabaseUnavailableError."""
+    """Records in the store; those that are read have their features in `order`, as far as it has them.
 
-    def __init__(self, url: str, names: tuple[str, ...]) -> None:
-        self.names = names
+    Every method but `warm` and `close` raises DatabaseUnavailableError.
+    """
+
+    def __init__(self, url: str, order: tuple[str, ...]) -> None:
+        self._order = order
         self._client = DatabaseClient(url, logs_failures=False)
 
     def warm(self) -> None:
@@ -33,7 +36,7 @@ class Database:
         """Commit the records in small steps, with a call of `rest` before each; rows that exist stay as they are."""
         if not records:
             return
-        rows = chain.from_iterable(table_rows(record, self.names) for record in records)
+        rows = chain.from_iterable(table_rows(record) for record in records)
         with self._client.begin() as connection:
             while some := list(islice(rows, ROWS_PER_STATEMENT)):
                 rest()
@@ -42,11 +45,11 @@ class Database:
     def find(self, ids: Sequence[str]) -> dict[str, Record]:
         """Find the predictions that are in the database, each as a record of its own."""
         with self._client.connect() as connection:
-            return {row.id: record_of(row, self.names) for row in predictions.find(connection, ids)}
+            return {row.id: record_of(row, self._order) for row in predictions.find(connection, ids)}
 
     def find_actual(self, record: Record) -> dict[str, Any] | None:
         """Find the newest actual that belongs to the prediction (a record of one row)."""
-        entity = None if record.entities is None else str(record.entities[0])
+        entity = None if record.entities is None else record.entities[0]
         with self._client.connect() as connection:
             found = actuals.find(connection, record.ids[0], entity, datetime.fromtimestamp(record.time, UTC))
             return None if found is None else found._asdict()

@@ -4,29 +4,32 @@ A request of one row or a thousand is one record of columns, with one item per r
 prediction.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any
 
 import msgspec
 
 from beacon_core.data.predictions import LoggedPrediction, PredictionRow
 
-Values = list[float | None]
+Values = list[float | bool | str | None]
+"""The values of a row, as clients have them: numbers, true and false, text."""
 
 
 class Record(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One JSON line of the spool.
 
-    An item of `features` has one value per feature, in the product's order, as the model saw it before imputation: null
-    where neither the request nor the feature store had one. `from_store` lists, by row, the columns that came from the
-    feature store (None where it was not asked), `out_of_range` those outside their training range. `time` is in
-    seconds since 1970, `latency` in seconds; `input_digests` are those of the rows that have a client's id.
+    An item of `features` has one value per feature, in the order of `names`, before imputation: null where neither the
+    request nor the feature store had one. The names are those of the product at that time. `from_store` lists, by row,
+    the columns that came from the feature store (None where it was not asked), `out_of_range` those outside their
+    training range. `entities` are keys as text. `time` is in seconds since 1970, `latency` in seconds; `input_digests`
+    are those of the rows that have a client's id.
     """
 
     ids: list[str]
     time: float
+    names: tuple[str, ...]
     features: list[Values]
     prediction: list[float]
     low: list[float]
@@ -38,7 +41,7 @@ class Record(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     trace_id: str
     out_of_range: dict[int, list[int]] = {}
     from_store: dict[int, list[int]] | None = None
-    entities: list[int | None] | None = None
+    entities: list[str | None] | None = None
     shadow_version: str | None = None
     shadow: list[float] | None = None
     input_digests: list[str | None] | None = None
@@ -62,23 +65,23 @@ encode_record = msgspec.json.Encoder().encode
 _decoder = msgspec.json.Decoder(Record)
 
 
-def decode_record(line: bytes, width: int) -> Record:
-    """Read a line of the spool; raises `ValueError` (of which msgspec's errors are) unless it has `width` features."""
+def decode_record(line: bytes) -> Record:
+    """Read a line of the spool; raises `ValueError` (of which msgspec's errors are)."""
     record = _decoder.decode(line)
-    _check_shape(record, width)
+    _check_shape(record)
     return record
 
 
-def decode_records(lines: bytes, width: int) -> list[Record]:
+def decode_records(lines: bytes) -> list[Record]:
     """Read whole lines of the spool at once; raises `ValueError` when one of them is not a valid record."""
     records = _decoder.decode_lines(lines)
     for record in records:
-        _check_shape(record, width)
+        _check_shape(record)
     return records
 
 
-def _check_shape(record: Record, width: int) -> None:
-    rows, features = len(record.ids), record.features
+def _check_shape(record: Record) -> None:
+    rows, features, width = len(record.ids), record.features, len(record.names)
     if not rows or not rows == len(features) == len(record.prediction) == len(record.low) == len(record.high):
         raise ValueError("the columns are of unequal length")
     for column in (record.entities, record.shadow, record.input_digests):
@@ -96,11 +99,12 @@ def _take(mask: dict[int, list[int]], rows: Sequence[int]) -> dict[int, list[int
     return {new: mask[row] for new, row in enumerate(rows) if row in mask}
 
 
-def table_rows(record: Record, names: tuple[str, ...]) -> Iterator[PredictionRow]:
-    """Build the rows of the table; `names` are those of the features."""
+def table_rows(record: Record) -> Iterator[PredictionRow]:
+    """Build the rows of the table."""
     second, microseconds = divmod(round(record.time * 1e6), 1_000_000)
     time = f"{_second(second)}.{microseconds:06}"
     entities, shadow, digests = record.entities, record.shadow, record.input_digests
+    names = record.names
     named = _named(names)
     for row, values in enumerate(record.features):
         imputed = [name for name, value in zip(names, values, strict=True) if value is None] if None in values else []
@@ -108,7 +112,7 @@ def table_rows(record: Record, names: tuple[str, ...]) -> Iterator[PredictionRow
         yield PredictionRow(
             record.ids[row],
             time,
-            None if entity is None else str(entity),
+            entity,
             _text(named(*values)),
             None if record.from_store is None else _masked(record.from_store, row, names),
             _text(imputed) if imputed else "[]",
@@ -127,12 +131,17 @@ def table_rows(record: Record, names: tuple[str, ...]) -> Iterator[PredictionRow
         )
 
 
-def record_of(row: LoggedPrediction, names: tuple[str, ...]) -> Record:
-    """Read a row of the table back into a record of that one prediction."""
+def record_of(row: LoggedPrediction, order: tuple[str, ...]) -> Record:
+    """Read a row of the table back into a record of that one prediction, its features in `order` where that has them.
+
+    The table does not keep their order.
+    """
+    names = tuple(sorted((*row.features, *row.imputed), key=_places(order)))
     out_of_range, from_store = _columns(row.out_of_range, names), row.from_store
     return Record(
         ids=[row.id],
         time=row.time.timestamp(),
+        names=names,
         features=[[row.features.get(name) for name in names]],
         prediction=[row.prediction],
         low=[row.low],
@@ -144,7 +153,7 @@ def record_of(row: LoggedPrediction, names: tuple[str, ...]) -> Record:
         trace_id=row.trace_id or "",
         out_of_range=out_of_range,
         from_store=None if from_store is None else _columns(from_store, names),
-        entities=None if row.entity is None else [int(row.entity)],
+        entities=None if row.entity is None else [row.entity],
         shadow_version=row.shadow_version,
         shadow=None if row.shadow_prediction is None else [row.shadow_prediction],
         input_digests=None if row.input_digest is None else [row.input_digest],
@@ -156,8 +165,8 @@ def _masked(mask: dict[int, list[int]], row: int, names: tuple[str, ...]) -> str
 
 
 def _columns(masked: list[str], names: tuple[str, ...]) -> dict[int, list[int]]:
-    """Build the mask of one row; a feature that the product no longer has is left out."""
-    columns = [names.index(name) for name in masked if name in names]
+    """Build the mask of one row."""
+    columns = [names.index(name) for name in masked]
     return {0: columns} if columns else {}
 
 
@@ -166,10 +175,18 @@ def _second(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
-@cache
+@lru_cache(maxsize=8)
+def _places(order: tuple[str, ...]) -> Callable[[str], int]:
+    places = {name: place for place, name in enumerate(order)}
+    return lambda name: places.get(name, len(places))
+
+
+@lru_cache(maxsize=8)  # the product's, and those of records from before a change
 def _named(names: tuple[str, ...]) -> Any:
     """A Struct of the features: it is encoded, faster than a dictionary, as an object without nulls."""
-    return msgspec.defstruct("Named", [(name, float | None, None) for name in names], omit_defaults=True, gc=False)
+    fields = [(f"f{column}", Any, None) for column in range(len(names))]
+    rename = {f"f{column}": name for column, name in enumerate(names)}
+    return msgspec.defstruct("Named", fields, rename=rename, omit_defaults=True, gc=False)
 
 
 def _text(value: Any) -> str:

@@ -131,14 +131,14 @@ class PredictionLog:
 
     def _decode(self, line: bytes) -> Record | None:
         try:
-            return decode_record(line, len(self._database.names))
+            return decode_record(line)
         except (ValueError, RecursionError):
             return None
 
     def _decode_all(self, chunk: bytes) -> tuple[list[Record], list[bytes]]:
         """Read whole lines; the second list has the lines that are not records."""
         try:
-            return decode_records(chunk, len(self._database.names)), []
+            return decode_records(chunk), []
         except (ValueError, RecursionError):
             parsed = [(line, self._decode(line)) for line in _lines(chunk)]
             return [record for _, record in parsed if record is not None], [line for line, r in parsed if r is None]

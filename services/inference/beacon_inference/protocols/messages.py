@@ -13,6 +13,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from beacon_core.data.actuals import Outcome
 
+Value = float | bool | str
 Time = Annotated[datetime, Meta(tz=True)]
 
 
@@ -75,9 +76,9 @@ class LoggedPredictionResponse(PredictionResponse, frozen=True):
     """One prediction as the prediction log has it."""
 
     time: Time
-    entity: dict[str, int] | None
-    features: Annotated[dict[str, float | None], Meta(description="features of the request")]
-    served: Annotated[dict[str, float | None] | None, Meta(description="features of the feature store")]
+    entity: dict[str, int | str] | None
+    features: Annotated[dict[str, Value | None], Meta(description="features of the request")]
+    served: Annotated[dict[str, Value | None] | None, Meta(description="features of the feature store")]
     shadow: ShadowPrediction | None
     latency_seconds: float
     request_id: str

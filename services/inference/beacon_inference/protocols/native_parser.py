@@ -8,17 +8,17 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
-import numpy as np
 
+from beacon_core.domain.entity_key import EntityKey
 from beacon_core.domain.errors import BeaconError
-from beacon_core.domain.integers import check_integer, whole_or_float
+from beacon_core.domain.integers import whole_or_float
 from beacon_core.domain.product import Product
+from beacon_inference.prediction.encoding import ValueEncoder
 from beacon_inference.prediction.inputs import PredictionInputs
 from beacon_inference.prediction.values import (
     UNREADABLE,
+    check_body_values,
     check_client_id,
-    check_values,
-    entity_key,
     explain_features,
     read_entity,
     read_leniently,
@@ -31,47 +31,51 @@ class NativeParser:
 
     def __init__(self, product: Product, max_rows: int) -> None:
         self._product = product
-        self._names = product.feature_names
-        self._key = product.entity.key
+        self._encoder = ValueEncoder(product)
         self._max_rows = max_rows
         row = row_type(product, entity_type(product))
         batch = batch_type(row, max_rows)
         self._decode_row: Callable[[bytes], Any] = msgspec.json.Decoder(row, float_hook=whole_or_float).decode
         self._decode_batch: Callable[[bytes], Any] = msgspec.json.Decoder(batch, float_hook=whole_or_float).decode
-        self._nothing = (None,) * len(self._names)
+        self._nothing = (None,) * len(product.features)
 
     def row(self, body: bytes) -> PredictionInputs:
         """Parse one row; raises BeaconError."""
-        check_values(body)
+        check_body_values(body, self._product)
         try:
             row = self._decode_row(body)
         except UNREADABLE as error:
             self._explain_row(read_leniently(body, error), "")
             raise BeaconError("invalid_body", str(error)) from error
         values = self._nothing if row.features is None else msgspec.structs.astuple(row.features)
-        entity = None if row.entity is None else entity_key(getattr(row.entity, self._key), self._key, "entity")
+        matrix, texts = self._encoder.encode([values], "features.{feature}")
         if row.prediction_id is not None:
             check_client_id(row.prediction_id, "prediction_id")
         return PredictionInputs(
-            np.array([values], dtype=np.float64),
-            None if entity is None else [entity],
+            matrix,
+            None if row.entity is None else [self._entity(row.entity, "entity")],
             None if row.prediction_id is None else [row.prediction_id],
+            texts=texts,
         )
 
     def batch(self, body: bytes) -> PredictionInputs:
         """Parse up to `max_rows` rows; raises BeaconError that names a bad row by its index."""
-        check_values(body, self._max_rows)
+        check_body_values(body, self._product, self._max_rows)
         try:
             rows = self._decode_batch(body).rows
         except UNREADABLE as error:
             self._explain_batch(read_leniently(body, error))
             raise BeaconError("invalid_body", str(error)) from error
         self._check_count(len(rows))
-        nothing, astuple = self._nothing, msgspec.structs.astuple
-        matrix = np.array([nothing if r.features is None else astuple(r.features) for r in rows], dtype=np.float64)
+        nothing, astuple, path = self._nothing, msgspec.structs.astuple, "rows[{row}].features.{feature}"
+        values = [nothing if row.features is None else astuple(row.features) for row in rows]
+        matrix, texts = self._encoder.encode(values, path)
         entities = prediction_ids = None
         if any(row.entity is not None for row in rows):
-            entities = self._entity_keys([row.entity for row in rows])
+            entities = [
+                None if row.entity is None else self._entity(row.entity, f"rows[{index}].entity")
+                for index, row in enumerate(rows)
+            ]
         if any(row.prediction_id is not None for row in rows):
             prediction_ids = [row.prediction_id for row in rows]
             _check_distinct_ids(prediction_ids)
@@ -79,26 +83,21 @@ class NativeParser:
             matrix,
             entities,
             prediction_ids,
-            path="rows[{row}].features.{feature}",
+            path=path,
             entity_path="rows[{row}].entity.{feature}",
             id_path="rows[{row}].prediction_id",
+            texts=texts,
         )
+
+    def _entity(self, entity: Any, field: str) -> EntityKey:
+        named = dict(zip(self._product.keys, msgspec.structs.astuple(entity), strict=True))
+        return read_entity(named, self._product, field)
 
     def _check_count(self, count: int) -> None:
         if not 1 <= count <= self._max_rows:
             raise BeaconError(
                 "batch_too_large" if count else "invalid_body", f"send 1 to {self._max_rows} rows", "rows"
             )
-
-    def _entity_keys(self, entities: list[Any]) -> list[int | None]:
-        key = self._key
-        try:
-            return [None if entity is None else check_integer(getattr(entity, key)) for entity in entities]
-        except ValueError:  # walk the rows once more, to name the bad one
-            return [
-                None if entity is None else entity_key(getattr(entity, key), key, f"rows[{row}].entity")
-                for row, entity in enumerate(entities)
-            ]
 
     def _explain_batch(self, body: Any) -> None:
         if not isinstance(body, dict):
@@ -117,7 +116,7 @@ class NativeParser:
         _refuse_unknown(row, ("features", "entity", "prediction_id"), prefix)
         explain_features(row.get("features"), self._product, f"{prefix}features")
         if row.get("entity") is not None:
-            read_entity(row["entity"], self._key, f"{prefix}entity")
+            read_entity(row["entity"], self._product, f"{prefix}entity")
         if not isinstance(row.get("prediction_id"), str | None):
             raise BeaconError("invalid_type", "prediction_id must be a string", f"{prefix}prediction_id")
 

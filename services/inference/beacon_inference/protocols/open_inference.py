@@ -1,7 +1,7 @@
 """Open Inference Protocol v2, REST, with the binary tensor extension.
 
-Inputs are one tensor (rows, features) or one named tensor per feature. An input named as the entity's key looks
-features up.
+Inputs are one named tensor per feature or, where all features are numbers, one tensor (rows, features). Inputs named as
+the columns of the entity's key look features up.
 """
 
 import math
@@ -15,32 +15,21 @@ from msgspec import UNSET
 
 from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.integers import whole_or_same
-from beacon_core.domain.product import Product
+from beacon_core.domain.product import Feature, Product
 from beacon_core.web.http import JSON, Request, Response, encode_json
 from beacon_inference.matrix import Matrix
 from beacon_inference.models.hot_swap import Models
+from beacon_inference.per_product import PerProduct
 from beacon_inference.prediction.inputs import ParsedRequest, PredictionInputs, Protocol
+from beacon_inference.prediction.values import explain_number
 from beacon_inference.prediction_log.record import Record
+from beacon_inference.protocols.json_text import flat, flat_numbers, is_present
 from beacon_inference.protocols.messages import InferResponse, OutputTensor
-from beacon_inference.protocols.table import TableParser, is_present, keys_in, numbers, plain
+from beacon_inference.protocols.table import Column, TableParser
+from beacon_inference.protocols.tensor_data import DTYPE_OF, decoded_texts, read_binary, write_binary
 
 BINARY = b"application/octet-stream"
 HEADER_LENGTH = b"inference-header-content-length"
-NUMPY_OF = {
-    "BOOL": None,
-    "UINT8": np.uint8,
-    "UINT16": np.uint16,
-    "UINT32": np.uint32,
-    "UINT64": np.uint64,
-    "INT8": np.int8,
-    "INT16": np.int16,
-    "INT32": np.int32,
-    "INT64": np.int64,
-    "FP16": np.float16,
-    "FP32": np.float32,
-    "FP64": np.float64,
-    "BYTES": None,
-}
 # Output -> column of a record.
 OUTPUTS = {"prediction": "prediction", "low": "low", "high": "high", "prediction_id": "ids"}
 
@@ -48,8 +37,8 @@ OUTPUTS = {"prediction": "prediction", "low": "low", "high": "high", "prediction
 MAX_SIZE = 2**31 - 1
 
 
-# The data of a tensor: JSON that is not yet decoded, or an array from the binary part.
-Content = msgspec.Raw | np.ndarray[Any, Any]
+# The data of a tensor: JSON that is not yet decoded, or what the binary part has.
+Content = msgspec.Raw | np.ndarray[Any, Any] | list[str | None]
 
 
 class Tensor(msgspec.Struct):
@@ -78,17 +67,18 @@ class InferRequest(msgspec.Struct):
     outputs: list[RequestedOutput] | None = None
 
 
-def open_inference(product: Product, models: Models, tables: TableParser) -> Protocol:
+def open_inference(models: Models, parsers: PerProduct[TableParser]) -> Protocol:
     """The protocol for the product's one model."""
 
-    def parse(request: Request) -> ParsedRequest:
+    def parse(request: Request, product: Product) -> ParsedRequest:
         models.find(request.path["name"], request.path.get("version"))
         head, tail = _split(request)
+        tables = parsers(product)
         body: InferRequest = tables.decode(head, InferRequest)
         for output in body.outputs or ():
             if output.name not in OUTPUTS:
                 raise BeaconError("invalid_body", f"outputs are {', '.join(OUTPUTS)}", f"outputs.{output.name}"[:128])
-        return ParsedRequest(_inputs(body, tail, product, tables), partial(_response, body, product))
+        return ParsedRequest(_inputs(body, tail, tables), partial(_response, body, product))
 
     return parse
 
@@ -97,12 +87,12 @@ def _split(request: Request) -> tuple[bytes, bytes]:
     length = request.header(HEADER_LENGTH)
     if length is None:
         return request.body, b""
-    if not length.isdigit() or int(length[:10]) > len(request.body):
+    if not (length.isascii() and length.isdigit()) or int(length[:10]) > len(request.body):
         raise BeaconError("invalid_body", "must be the length of the JSON part", "Inference-Header-Content-Length")
     return request.body[: int(length)], request.body[int(length) :]
 
 
-def _inputs(body: InferRequest, tail: bytes, product: Product, tables: TableParser) -> PredictionInputs:
+def _inputs(body: InferRequest, tail: bytes, tables: TableParser) -> PredictionInputs:
     if not body.inputs:
         raise BeaconError("invalid_body", "send at least one input", "inputs")
     contents: list[Content] = []
@@ -112,30 +102,46 @@ def _inputs(body: InferRequest, tail: bytes, product: Product, tables: TablePars
     if tail:
         raise BeaconError("invalid_body", f"{len(tail)} bytes follow the last input")
     first = body.inputs[0]
-    if len(contents) == 1 and first.name not in (*product.feature_names, tables.key):
-        return tables.of_rows(_matrix(first, contents[0], "inputs[0]"), len(first.shape), "inputs[0].data")
-    names, columns, keys = [], [], None
+    if len(contents) == 1 and tables.feature(first.name) is None and not tables.is_key(first.name):
+        return _one_tensor(first, contents[0], tables)
+    columns: dict[str, Column] = {}
+    keys: dict[str, list[Any]] = {}
     for index, (tensor, content) in enumerate(zip(body.inputs, contents, strict=True)):
+        field = f"inputs[{index}]"
         if tensor.shape[1:] not in ([], [1]):
             raise BeaconError(
                 "invalid_shape", "a named column must be [rows] or [rows, 1]", f"inputs.{tensor.name}"[:128]
             )
-        if tensor.name == tables.key and keys is None:
-            keys = _keys(tensor, content, tables.key, f"inputs[{index}]")
-        else:
-            names.append(tensor.name)
-            columns.append(_matrix(tensor, content, f"inputs[{index}]").reshape(-1))
+        if tensor.name in columns:
+            raise BeaconError(
+                "invalid_shape", f"column {tensor.name[:64]} appears twice", f"inputs.{tensor.name}"[:128]
+            )
+        feature = tables.feature(tensor.name)
+        if tables.is_key(tensor.name):
+            keys[tensor.name] = _keys(tensor, content, field)
+        columns[tensor.name] = (
+            keys.get(tensor.name, []) if feature is None else _column(tensor, content, feature, field)
+        )
     if len({tensor.shape[0] for tensor in body.inputs}) > 1:
         raise BeaconError("invalid_shape", "the inputs are of unequal length", "inputs")
-    data = np.stack(columns, axis=1) if columns else np.empty((first.shape[0], 0))
-    return tables.of_columns(names, data, "inputs", keys)
+    return tables.of_columns(list(columns), list(columns.values()), first.shape[0], "inputs", keys.__getitem__)
+
+
+def _one_tensor(tensor: Tensor, content: Content, tables: TableParser) -> PredictionInputs:
+    """The rows of a tensor (rows, features) that has all features, which must be numbers."""
+    if DTYPE_OF[tensor.datatype] is None:
+        rule = "one tensor holds all features only where all are numbers: send one named tensor per feature"
+        raise BeaconError("invalid_type", rule, "inputs[0].datatype")
+    if len(tensor.shape) == 1:
+        tensor.shape = [1, *tensor.shape]
+    return tables.of_matrix(_matrix(tensor, content, "inputs[0]"), "inputs[0].data")
 
 
 def _content(tensor: Tensor, tail: bytes, field: str) -> tuple[Content, bytes]:
     """Check one tensor's description; return its values (JSON is not checked yet) and the rest of the binary part."""
-    dtype = NUMPY_OF.get(tensor.datatype)
-    if dtype is None:
-        raise BeaconError("invalid_type", f"datatype {tensor.datatype[:16]} is not numeric", f"{field}.datatype")
+    if tensor.datatype not in DTYPE_OF:
+        rule = f"datatype {tensor.datatype[:16]} is none of {', '.join(DTYPE_OF)}"
+        raise BeaconError("invalid_type", rule, f"{field}.datatype")
     tensor.shape = [whole_or_same(size) for size in tensor.shape]
     if not 1 <= len(tensor.shape) <= 2 or not all(type(s) is int and 0 <= s <= MAX_SIZE for s in tensor.shape):
         raise BeaconError("invalid_shape", "shape must be [rows] or [rows, columns]", f"{field}.shape")
@@ -145,37 +151,68 @@ def _content(tensor: Tensor, tail: bytes, field: str) -> tuple[Content, bytes]:
         if isinstance(size, bool) or not isinstance(size, int) or not 0 <= size <= len(tail):
             rule = "must be the number of this input's bytes"
             raise BeaconError("invalid_body", rule, f"{field}.parameters.binary_data_size")
-        if size % np.dtype(dtype).itemsize:
-            raise BeaconError(
-                "invalid_shape", f"{size} bytes are not a whole number of {tensor.datatype} values", field
-            )
-        return np.frombuffer(tail[:size], dtype=np.dtype(dtype).newbyteorder("<")), tail[size:]
+        return read_binary(tail[:size], tensor.datatype, field), tail[size:]
     if not is_present(tensor.data):
         raise BeaconError("invalid_body", "has no data", f"{field}.data")
     return tensor.data, tail
 
 
 def _matrix(tensor: Tensor, content: Content, field: str) -> Matrix:
-    """The values as float64, in the tensor's shape."""
+    """The numbers as float64, in the tensor's shape."""
     if isinstance(content, np.ndarray):
-        flat = content.astype(np.float64)
+        numbers = content.astype(np.float64)
+    elif isinstance(content, list):
+        raise BeaconError("invalid_type", f"datatype {tensor.datatype} is not numeric", f"{field}.datatype")
     else:
-        flat = numbers(content, f"{field}.data")[0].reshape(-1)
-    _check_size(tensor, flat.size, field)
-    return flat.reshape(tensor.shape)
+        found = flat_numbers(content)
+        if found is None:
+            _explain_numbers(content, f"{field}.data")
+            raise BeaconError("invalid_type", "must be a list of numbers", f"{field}.data")
+        numbers = found
+    _check_size(tensor, numbers.size, field)
+    return numbers.reshape(tensor.shape)
 
 
-def _keys(tensor: Tensor, content: Content, key: str, field: str) -> list[Any]:
-    """The keys as exact Python numbers; None where one is missing."""
+def _explain_numbers(content: msgspec.Raw, field: str) -> None:
+    """Raise BeaconError for the first value that is not a finite number or null."""
+    for index, value in enumerate(flat(content, field)):
+        explain_number("the value", value, f"{field}[{index}]")
+
+
+def _column(tensor: Tensor, content: Content, feature: Feature, field: str) -> Column:
+    """The values of a feature's tensor, as its clients have them."""
+    column: Column
     if isinstance(content, np.ndarray):
-        values = [None if math.isnan(value) else whole_or_same(value) for value in content.tolist()]
+        column = content.astype(np.float64) if content.dtype != np.bool_ else content.tolist()
+    elif isinstance(content, list):
+        column = content
+    elif feature.is_text or feature.type == "bool":
+        column = decoded_texts(flat(content, f"{field}.data"), tensor.parameters)
     else:
-        values = keys_in(plain(content), content, lambda found: _flat(found, f"{field}.data"))
+        numbers = flat_numbers(content)
+        column = flat(content, f"{field}.data") if numbers is None else numbers
+    _check_size(tensor, len(column), field)
+    return column
+
+
+def _keys(tensor: Tensor, content: Content, field: str) -> list[Any]:
+    """The keys as text or exact Python numbers; None where one is missing."""
+    if isinstance(content, np.ndarray):
+        values = [None if value != value else whole_or_same(value) for value in content.tolist()]  # noqa: PLR0124 - NaN
+    elif isinstance(content, list):
+        values = content
+    else:
+        values = decoded_texts(flat(content, f"{field}.data"), tensor.parameters)
+        if float in map(type, values):
+            values = flat(content, f"{field}.data", exactly=True)
     _check_size(tensor, len(values), field)
-    exact = _exact_integers(np.dtype(NUMPY_OF[tensor.datatype]))
+    dtype = DTYPE_OF[tensor.datatype]
+    if dtype is None or dtype is np.bool_:
+        return values
+    exact = _exact_integers(np.dtype(dtype))
     for index, value in enumerate(values):
         if type(value) is int and value not in exact:
-            rule = f"{key} may be rounded in {tensor.datatype}, or does not fit: send INT64"
+            rule = f"{tensor.name} may be rounded in {tensor.datatype}, or does not fit: send INT64"
             raise BeaconError("invalid_entity", rule, f"{field}.data[{index}]")
     return values
 
@@ -186,14 +223,6 @@ def _exact_integers(dtype: np.dtype[Any]) -> range:
         bound = 2 ** (np.finfo(dtype).nmant + 1)
         return range(1 - bound, bound)
     return range(int(np.iinfo(dtype).min), int(np.iinfo(dtype).max) + 1)
-
-
-def _flat(values: Any, field: str) -> list[Any]:
-    if not isinstance(values, list):
-        raise BeaconError("invalid_type", "must be a list of numbers", field)
-    if list not in map(type, values):
-        return values
-    return [item for value in values for item in (value if isinstance(value, list) else [value])]
 
 
 def _check_size(tensor: Tensor, size: int, field: str) -> None:
@@ -211,7 +240,7 @@ def _response(body: InferRequest, product: Product, records: Sequence[Record]) -
         kind, shape = "BYTES" if output.name == "prediction_id" else "FP64", [len(values)]
         binary = (output.parameters or {}).get("binary_data")
         if binary is True or (binary is None and all_binary):
-            content = _binary(values, kind)
+            content = write_binary(values, kind)
             tails.append(content)
             outputs.append(OutputTensor(output.name, kind, shape, parameters={"binary_data_size": len(content)}))
         else:
@@ -222,12 +251,6 @@ def _response(body: InferRequest, product: Product, records: Sequence[Record]) -
         return Response(head)
     length = (HEADER_LENGTH, str(len(head)).encode())
     return Response(head + b"".join(tails), content_type=BINARY, headers=(length,))
-
-
-def _binary(values: list[Any], kind: str) -> bytes:
-    if kind == "FP64":
-        return np.array(values, dtype="<f8").tobytes()
-    return b"".join(len(value).to_bytes(4, "little") + value.encode() for value in values)
 
 
 CONTENT_TYPES = frozenset({JSON, BINARY})

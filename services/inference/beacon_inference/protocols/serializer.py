@@ -9,8 +9,8 @@ from beacon_core.domain.product import Product
 from beacon_inference.prediction_log.record import Record, Values
 from beacon_inference.protocols.messages import PredictionInterval, PredictionResponse
 
-# Which features a row lacks, and the columns that came from the feature store.
-Pattern = tuple[tuple[bool, ...], tuple[int, ...]]
+# The names of the features, which of them a row lacks, and the columns that came from the feature store.
+Pattern = tuple[tuple[str, ...], tuple[bool, ...], tuple[int, ...]]
 
 CACHED_PATTERNS = 4096
 CACHED_MODELS = 16
@@ -28,20 +28,21 @@ class Serializer:
 
     def __init__(self, product: Product) -> None:
         self._product = product
-        self._names = product.feature_names
         self._cache: dict[Pattern, Sources] = {}
-        self._complete = self._encode(((False,) * len(self._names), ()))
+        names = product.feature_names
+        self._complete = names, self._encode((names, (False,) * len(names), ()))
         self._models: dict[str, msgspec.Raw] = {}
 
     def responses(self, record: Record) -> list[PredictionResponse]:
         """Build the answer to each row."""
         unit, coverage = self._product.target.unit, self._product.training.interval_coverage
         model = self._models.get(record.sha256) or self._model(record)
-        from_store, answers = record.from_store or {}, []
+        from_store, answers, names = record.from_store or {}, [], record.names
+        complete = self._complete[1] if names == self._complete[0] else None
         for row, values in enumerate(record.features):
             stored = from_store.get(row, ())
-            found = self._complete if not stored and None not in values else self._sources(values, stored)
-            out_of_range = [self._names[column] for column in record.out_of_range.get(row, ())]
+            found = complete if complete and not stored and None not in values else self._sources(names, values, stored)
+            out_of_range = [names[column] for column in record.out_of_range.get(row, ())]
             interval = PredictionInterval(record.low[row], record.high[row], coverage)
             prediction, name = record.prediction[row], record.ids[row]
             answers.append(
@@ -49,18 +50,18 @@ class Serializer:
             )
         return answers
 
-    def _sources(self, values: Values, from_store: Sequence[int]) -> Sources:
-        pattern = tuple([value is None for value in values]), tuple(from_store)
+    def _sources(self, names: tuple[str, ...], values: Values, from_store: Sequence[int]) -> Sources:
+        pattern = names, tuple([value is None for value in values]), tuple(from_store)
         return self._cache.get(pattern) or self._encode(pattern)
 
     def _encode(self, pattern: Pattern) -> Sources:
-        missing, from_store = pattern
+        names, missing, from_store = pattern
         sources = {
             name: "store" if column in from_store else "request"
-            for column, name in enumerate(self._names)
+            for column, name in enumerate(names)
             if not missing[column]
         }
-        imputed = [name for name in self._names if name not in sources]
+        imputed = [name for name in names if name not in sources]
         found = Sources(msgspec.Raw(msgspec.json.encode(imputed)), msgspec.Raw(msgspec.json.encode(sources)))
         if len(self._cache) < CACHED_PATTERNS:
             self._cache[pattern] = found

@@ -6,12 +6,15 @@ from typing import Any
 import msgspec
 
 from beacon_core.domain.errors import BeaconError
+from beacon_core.domain.product import Product
 from beacon_core.web.http import Request, Response, encode_json
 from beacon_inference.models.hot_swap import Models
+from beacon_inference.per_product import PerProduct
 from beacon_inference.prediction.inputs import ParsedRequest, PredictionInputs, Protocol
 from beacon_inference.prediction_log.record import Record
+from beacon_inference.protocols.json_text import is_present
 from beacon_inference.protocols.messages import PredictionsResponse
-from beacon_inference.protocols.table import TableParser, is_present, numbers
+from beacon_inference.protocols.table import TableParser
 
 
 class V1Request(msgspec.Struct):
@@ -22,11 +25,12 @@ class V1Request(msgspec.Struct):
     signature_name: str | None = None
 
 
-def v1(models: Models, tables: TableParser) -> Protocol:
+def v1(models: Models, parsers: PerProduct[TableParser]) -> Protocol:
     """The protocol for the product's one model."""
 
-    def parse(request: Request) -> ParsedRequest:
+    def parse(request: Request, product: Product) -> ParsedRequest:
         models.find(request.path["name"])
+        tables = parsers(product)
         body: V1Request = tables.decode(request.body, V1Request)
         has_instances, has_inputs = is_present(body.instances), is_present(body.inputs)
         if has_instances == has_inputs:
@@ -38,14 +42,11 @@ def v1(models: Models, tables: TableParser) -> Protocol:
 
 
 def instances(raw: msgspec.Raw, tables: TableParser, field: str) -> PredictionInputs:
-    """Rows: lists in feature order, or objects of names and numbers."""
+    """Rows: lists in feature order, or objects of names and values."""
     text = bytes(raw).lstrip()
     if text[:1] == b"[" and text[1:].lstrip()[:1] == b"{":
         return tables.of_records(raw, field)
-    matrix, dimensions = numbers(raw, field)
-    if dimensions == 1 and matrix.size:
-        raise BeaconError("invalid_shape", "every instance must be a list or an object", field)
-    return tables.of_rows(matrix, 2, field)
+    return tables.of_rows(raw, field)
 
 
 def inputs(raw: msgspec.Raw, tables: TableParser) -> PredictionInputs:

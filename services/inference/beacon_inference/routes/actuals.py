@@ -1,15 +1,15 @@
 """Parses the actuals of a request: one or many, by prediction id or by entity and time."""
 
-import math
 from datetime import datetime
 from typing import Any
 
 from beacon_core.data.actuals import Actual
+from beacon_core.domain.entity_key import key_text
 from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.product import Product
 from beacon_core.domain.times import error_code, read_past_time
 from beacon_core.platform import clock
-from beacon_inference.prediction.values import check_client_id, explain_value, read_entity
+from beacon_inference.prediction.values import NO_ENTITY, check_client_id, parse_target_value, read_entity
 from beacon_inference.protocols.messages import ActualRequest
 
 KEYS = ActualRequest.__struct_fields__
@@ -36,6 +36,8 @@ def _actual(item: Any, product: Product, prefix: str) -> Actual:
         if key not in KEYS:
             raise BeaconError("invalid_body", f"unknown key; known are {', '.join(KEYS)}", f"{prefix}{key}"[:128])
     item = {key: value for key, value in item.items() if value is not None}
+    if "entity" in item and product.entity is None:
+        raise BeaconError("invalid_entity", NO_ENTITY, f"{prefix}entity")
     by_id, by_entity = "prediction_id" in item, "entity" in item
     if by_id == by_entity:
         raise BeaconError(
@@ -49,11 +51,11 @@ def _actual(item: Any, product: Product, prefix: str) -> Actual:
     if by_entity and observed_at is None:
         raise BeaconError("invalid_body", "an actual of an entity needs its time", f"{prefix}observed_at")
     return Actual(
-        value=_value(item.get("value"), product, f"{prefix}value"),
+        value=parse_target_value(item.get("value"), product, f"{prefix}value"),
         observed_at=observed_at or clock.now(),
         source=source,
         prediction_id=_id(item["prediction_id"], f"{prefix}prediction_id") if by_id else None,
-        entity=str(read_entity(item["entity"], product.entity.key, f"{prefix}entity")) if by_entity else None,
+        entity=key_text(read_entity(item["entity"], product, f"{prefix}entity")) if by_entity else None,
     )
 
 
@@ -62,17 +64,6 @@ def _id(prediction_id: Any, field: str) -> str:
         raise BeaconError("invalid_type", "must be a string", field)
     check_client_id(prediction_id, field)
     return prediction_id
-
-
-def _value(value: Any, product: Product, field: str) -> float:
-    if value is None:
-        raise BeaconError("invalid_type", "value must be a number", field)
-    explain_value("value", value, field)
-    low, high = product.target.valid
-    if not low <= value <= high or not math.isfinite(value):
-        rule = f"value is {value:g}, valid is {low:g} to {high:g} {product.target.unit}"
-        raise BeaconError("out_of_valid_range", rule, field)
-    return float(value)
 
 
 def _time(text: Any, field: str) -> datetime:

@@ -15,10 +15,19 @@ from beacon_inference.protocols.messages import (
     V1Status,
     V1Version,
 )
+from beacon_inference.protocols.tensor_data import datatype_of
 
 
-def add_metadata(app: Flask, settings: Settings, product: Product, models: Models) -> None:
+def inputs_of(product: Product) -> list[TensorMetadata]:
+    """The model's inputs: one tensor where all features are numbers, else one named tensor per feature."""
+    if all(feature.is_number for feature in product.features):
+        return [TensorMetadata("features", "FP64", [-1, len(product.features)])]
+    return [TensorMetadata(feature.name, datatype_of(feature), [-1]) for feature in product.features]
+
+
+def add_metadata(app: Flask, settings: Settings, models: Models) -> None:
     """Add the routes."""
+    name_of_model = models.product.name
 
     @app.get("/version")
     def version() -> Response:
@@ -30,16 +39,16 @@ def add_metadata(app: Flask, settings: Settings, product: Product, models: Model
 
     @app.get("/v2/models")
     def v2_models() -> Response:
-        return jsonify(ModelList([product.name]))
+        return jsonify(ModelList([name_of_model]))
 
     @app.get("/v2/models/<name>", defaults={"version": None})
     @app.get("/v2/models/<name>/versions/<version>")
     def v2_model(name: str, version: str | None) -> Response:
         serving = models.find(name, version).pin.version
-        inputs = [TensorMetadata("features", "FP64", [-1, len(product.features)])]
+        inputs = inputs_of(models.product)
         numbers = [TensorMetadata(output, "FP64", [-1]) for output in ("prediction", "low", "high")]
         outputs = [*numbers, TensorMetadata("prediction_id", "BYTES", [-1])]
-        return jsonify(ModelMetadata(product.name, [serving], "onnxruntime_onnx", inputs, outputs))
+        return jsonify(ModelMetadata(name_of_model, [serving], "onnxruntime_onnx", inputs, outputs))
 
     @app.get("/v2/models/<name>/ready", defaults={"version": None})
     @app.get("/v2/models/<name>/versions/<version>/ready")
@@ -49,7 +58,7 @@ def add_metadata(app: Flask, settings: Settings, product: Product, models: Model
 
     @app.get("/v1/models")
     def v1_models() -> Response:
-        return jsonify(ModelList([product.name]))
+        return jsonify(ModelList([name_of_model]))
 
     @app.get("/v1/models/<name>")
     def v1_model(name: str) -> Response:

@@ -7,14 +7,16 @@ import msgspec
 from flask import Flask, Response, jsonify, request
 
 from beacon_core.data.database import DatabaseUnavailableError
+from beacon_core.domain.entity_key import EntityKeyError, KeyValue, parse_key
 from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.features import request_features, store_features
 from beacon_core.domain.ids import is_client_id
 from beacon_core.domain.product import Product
 from beacon_core.platform.settings import Settings
 from beacon_core.web.flask_app import beacon_error, json_body
+from beacon_inference.models.hot_swap import Models
+from beacon_inference.per_product import PerProduct
 from beacon_inference.prediction.api_key import check_api_key
-from beacon_inference.prediction.values import check_values
 from beacon_inference.prediction_log.database import Database
 from beacon_inference.prediction_log.record import Record
 from beacon_inference.prediction_log.shipper import PredictionLog
@@ -29,7 +31,12 @@ from beacon_inference.routes.actuals import parse_actuals
 
 
 def add_log(
-    app: Flask, settings: Settings, product: Product, log: PredictionLog, database: Database, serializer: Serializer
+    app: Flask,
+    settings: Settings,
+    models: Models,
+    log: PredictionLog,
+    database: Database,
+    serializers: PerProduct[Serializer],
 ) -> None:
     """Add the routes; they need the API key when one is set."""
 
@@ -48,13 +55,14 @@ def add_log(
             actual = database.find_actual(record)
         except DatabaseUnavailableError:
             actual = None  # the record is still in the spool, so it cannot have an actual yet
-        return jsonify(_described(record, actual, serializer, product))
+        product = models.product
+        return jsonify(_described(record, actual, serializers(product), product))
 
     @app.post("/v1/actuals")
     def actuals() -> Any:
         _check_key(settings)
-        check_values(request.get_data(cache=True), settings.max_batch_rows)
-        body = json_body()
+        product = models.product
+        body = json_body(settings.max_batch_rows)
         items = parse_actuals(body, product, settings.max_batch_rows)
         known = log.find([item.prediction_id for item in items if item.prediction_id is not None])
         for index, item in enumerate(items):
@@ -77,16 +85,15 @@ def _described(
     record: Record, actual: dict[str, Any] | None, serializer: Serializer, product: Product
 ) -> LoggedPredictionResponse:
     """The answer that was given, and the rest of the record of one prediction."""
-    names = product.feature_names
+    names = record.names  # the product may have others by now
     (answer,), (values,) = serializer.responses(record), record.features
     known = dict(zip(names, values, strict=True))
     stored = None if record.from_store is None else [names[column] for column in record.from_store.get(0, ())]
-    entity = None if record.entities is None else record.entities[0]
     shadow = None if record.shadow is None else ShadowPrediction(str(record.shadow_version), record.shadow[0])
     return LoggedPredictionResponse(
         **msgspec.structs.asdict(answer),
         time=datetime.fromtimestamp(record.time, UTC),
-        entity=None if entity is None else {product.entity.key: entity},
+        entity=_entity(record, product),
         features=dict.fromkeys(names) | request_features(known, stored),
         served=None if stored is None else dict.fromkeys(names) | store_features(known, stored),
         shadow=shadow,
@@ -97,3 +104,16 @@ def _described(
         if actual is None
         else LoggedActualResponse(*[actual[key] for key in LoggedActualResponse.__struct_fields__]),
     )
+
+
+def _entity(record: Record, product: Product) -> dict[str, KeyValue] | None:
+    """The entity by the columns of its key; a key of an earlier product is one text."""
+    text = None if record.entities is None else record.entities[0]
+    if text is None:
+        return None
+    try:
+        return (
+            dict(zip(product.keys, parse_key(product.entity, text), strict=True)) if product.entity else {"key": text}
+        )
+    except EntityKeyError:
+        return {"key": text}

@@ -1,15 +1,17 @@
 """The routes where speed does not matter: model metadata, docs, the prediction log, actuals."""
 
+from functools import partial
+from html import escape
 from importlib import resources
 from typing import Any
 
 from flask import Flask, Response
 
-from beacon_core.domain.product import Product
 from beacon_core.platform.settings import Settings
 from beacon_core.web.flask_app import create_flask, root
 from beacon_inference.models.hot_swap import Models
 from beacon_inference.openapi import openapi
+from beacon_inference.per_product import PerProduct
 from beacon_inference.prediction_log.database import Database
 from beacon_inference.prediction_log.shipper import PredictionLog
 from beacon_inference.protocols.serializer import Serializer
@@ -18,28 +20,30 @@ from beacon_inference.routes.prediction_log import add_log
 
 
 def create_web(
-    settings: Settings, product: Product, models: Models, log: PredictionLog, database: Database, serializer: Serializer
+    settings: Settings, models: Models, log: PredictionLog, database: Database, serializers: PerProduct[Serializer]
 ) -> Flask:
     """Create the Flask app of inference."""
     app = create_flask("beacon_inference")
-    add_metadata(app, settings, product, models)
-    _add_docs(app, settings, product)
-    add_log(app, settings, product, log, database, serializer)
+    add_metadata(app, settings, models)
+    _add_docs(app, settings, models)
+    add_log(app, settings, models, log, database, serializers)
     return app
 
 
-def _add_docs(app: Flask, settings: Settings, product: Product) -> None:
-    document = openapi(product, settings)
+def _add_docs(app: Flask, settings: Settings, models: Models) -> None:
+    documents = PerProduct(partial(openapi, settings=settings))
     page = resources.files("beacon_inference").joinpath("docs.html").read_text(encoding="utf-8")
 
     @app.get("/openapi.json")
     def openapi_json() -> Any:
         # "." is the folder of this document: correct also below a path prefix that is not configured.
-        return document | {"servers": [{"url": root() or "."}]}
+        return documents(models.product) | {"servers": [{"url": root() or "."}]}
 
     @app.get("/docs")
     def docs() -> Response:
-        return Response(page.replace("{{title}}", product.title), content_type="text/html; charset=utf-8")
+        return Response(
+            page.replace("{{title}}", escape(models.product.title)), content_type="text/html; charset=utf-8"
+        )
 
     @app.get("/")
     def index() -> Response:
