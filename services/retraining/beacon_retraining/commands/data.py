@@ -13,17 +13,35 @@ from beacon_core.platform import clock
 from beacon_core.platform.job import run_command
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import Settings
-from beacon_retraining.data.validate import validate
+from beacon_core.sources.rows import STORED
+from beacon_core.sources.table import LoadedTable, as_file, load_table, read_stored, table_name
+from beacon_retraining.data.validate import QUICK_ROWS, validate_table
 from beacon_retraining.pipeline import dvc, remote
 from beacon_retraining.pipeline.workspace import Run, default_training, folder_of, prepare
 
 
 def check(settings: Settings, product: Product, given: argparse.Namespace) -> None:
-    """Check a file against the rules of product.yaml: the one given, else the one in use, else the bundled sample."""
-    in_force = folder_of(settings) / "raw" / product.source.file
-    file = given.file or (in_force if in_force.is_file() else product.sample_path)
-    rows = validate(file, product, quick=given.quick)
-    print(f"{file}: {len(rows)} rows checked, no rule broken")
+    """Check a file against the rules of product.yaml: the one given, else the table in use, else the sources."""
+    in_force = settings.home / STORED
+    rows = QUICK_ROWS if given.quick else None
+    if given.file is None and in_force.is_file():
+        place, loaded = str(in_force), LoadedTable(read_stored(in_force, product), ())
+    elif given.file is None:
+        place, loaded = _place(product), load_table(product, rows=rows)
+    else:
+        first, *others = product.sources
+        place, loaded = str(given.file), load_table(product, sources=(as_file(first, given.file), *others), rows=rows)
+    for line in loaded.descriptions:
+        print(mask(line))
+    name = table_name(product) if given.file is None else given.file.name
+    checked = validate_table(loaded.table, product, name, quick=given.quick)
+    print(f"{place}: {len(checked)} rows checked, no rule broken")
+
+
+def _place(product: Product) -> str:
+    """The first source: a file or folder by its path, another by its address as product.yaml spells it."""
+    first = product.sources[0]
+    return str(first.sample_path or (first.path if first.kind in {"file", "folder"} else first.name))
 
 
 def pull(settings: Settings, _product: Product, _given: argparse.Namespace) -> None:
@@ -58,7 +76,7 @@ def main(settings: Settings) -> int:
         command.set_defaults(action=action)
         if action is check:
             command.add_argument("file", nargs="?", type=Path)
-            command.add_argument("--quick", action="store_true", help="the form of all rows, the values of the first")
+            command.add_argument("--quick", action="store_true", help="the first rows only")
         if action is trained_on:
             command.add_argument("version")
     given = parser.parse_args()

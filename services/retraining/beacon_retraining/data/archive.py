@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from beacon_core.domain.masking import message_of
 from beacon_core.domain.product import Product
-from beacon_retraining.errors import FetchError, FetchRefusedError
+from beacon_core.sources.errors import FetchError, FetchRefusedError
 
 BLOCK = 1 << 20
 ENCRYPTED = 0x1
@@ -32,9 +32,9 @@ NAMES_SHOWN = 5
 
 
 def max_file_bytes(product: Product) -> int:
-    """The limit of the data file's size: `source.rows.max` large rows."""
+    """The limit of the data file's size: `data.rows.max` large rows."""
     columns = len(product.features) + len(product.excluded) + 1
-    return MIN_BYTES + product.source.rows.max * (ROW_BYTES + CELL_BYTES * columns)
+    return MIN_BYTES + product.data.rows.max * (ROW_BYTES + CELL_BYTES * columns)
 
 
 def unpack(archive: Path, name: str, max_bytes: int) -> Path:
@@ -55,7 +55,7 @@ def unpack(archive: Path, name: str, max_bytes: int) -> Path:
             rule = f"{entry.filename} is packed by {method}, which is not read; Deflate is"
             raise FetchRefusedError(f"{archive.name}: {rule}")
         if entry.file_size > max_bytes:
-            limit = f"{max_bytes} bytes is the limit that source.rows.max of product.yaml sets"
+            limit = f"{max_bytes} bytes is the limit that data.rows.max of product.yaml sets"
             raise FetchRefusedError(f"{archive.name}: {entry.filename} unpacks to {entry.file_size} bytes; {limit}")
         try:
             return _write(opened, entry, archive.parent / name)

@@ -1,46 +1,162 @@
-"""Dataset: the training rows as a matrix and a target, with their fingerprint."""
+"""Dataset: the training rows as a matrix of a model's features and a target, with their fingerprint."""
 
 import hashlib
 import json
-from datetime import UTC, datetime
+from collections.abc import Mapping
 
 import msgspec
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from beacon_core.domain.product import Product
-from beacon_core.feature_store.names import EVENT_TIME
+from beacon_core.domain.product import Feature, Product
+from beacon_core.domain.schema import Schema
+from beacon_core.domain.text import text_code
+from beacon_core.domain.value_rules import Level, other_code
+from beacon_core.feature_store.names import BASE_EVENT_TIME, EVENT_TIME
+from beacon_core.model_package.model_inputs import FeatureMap, Texts
+from beacon_retraining.data.encoding import encode_column, factorize, texts_of
 
 Matrix = NDArray[np.float64]
 Times = NDArray[np.datetime64]
-# The base data carries no dates. One fixed instant, so that runs reproduce, and before any production row.
-BASE_EVENT_TIME = datetime(2024, 1, 1, tzinfo=UTC)
+Groups = NDArray[np.intp]
+Levels = Mapping[str, tuple[Level, ...]]
+MOST_LEVELS = 2000
+"""So many levels of a category of many a model knows, the most frequent ones; the others are one level, `other`."""
 
 
 class Dataset(msgspec.Struct, frozen=True):
-    """`features` (rows, features; NaN where missing, the product's order), `target` (rows) and their fingerprint.
+    """`features` (rows, features; NaN where missing, in the order of `schema`), `target` (rows) and their fingerprint.
 
-    `times` are the rows' event times (rows; UTC, datetime64[us]), or None where the data carry no times.
+    `levels` are the lists of text categories: a level's number is its position, and `other` is the number after the
+    last. `others` are the texts of those, by row and column. `times` are event times (rows; UTC, datetime64[us]),
+    `weights` (rows) and `groups` (rows; numbers of groups) are None where the product has none.
     """
 
     features: Matrix
     target: Matrix
     fingerprint: str
+    schema: Schema
+    levels: Levels = {}
+    others: Texts = {}
     times: Times | None = None
+    weights: Matrix | None = None
+    groups: Groups | None = None
+
+    @property
+    def spread(self) -> float:
+        """The standard deviation of the target: what tolerances and errors are relative to."""
+        return float(self.target.std())
+
+    @property
+    def row_weights(self) -> Matrix:
+        """The weights, 1 where there are none."""
+        return np.ones(len(self.target)) if self.weights is None else self.weights
+
+    @property
+    def seconds(self) -> Matrix:
+        """The event times in seconds since 1970."""
+        if self.times is None:
+            return np.full(len(self.target), BASE_EVENT_TIME.timestamp())
+        return self.times.astype("datetime64[us]").astype(np.int64) / 1e6
 
 
 def make_dataset(product: Product, features: Matrix, target: Matrix, times: Times | None = None) -> Dataset:
-    """The dataset with its fingerprint: sha256 over names, shape and values (float64, little-endian, one NaN)."""
-    names = json.dumps([*product.feature_names, product.target.name, *features.shape], separators=(",", ":"))
-    table = np.column_stack([features, target]).astype("<f8")
-    table[np.isnan(table)] = np.nan
-    table[table == 0] = 0.0  # -0 and 0 are one value
-    return Dataset(features, target, hashlib.sha256(names.encode() + table.tobytes()).hexdigest(), times)
+    """The dataset of numbers that need no levels, with its fingerprint."""
+    return _with_fingerprint(Dataset(features, target, "", product.schema, times=times))
 
 
 def dataset_of(product: Product, rows: pd.DataFrame) -> Dataset:
-    """The training rows as matrix, target and event times, with their fingerprint; the order is kept."""
-    features = rows[list(product.feature_names)].to_numpy(np.float64)
+    """The training rows, columns of typed values, as a dataset; the order is kept."""
+    levels: dict[str, tuple[Level, ...]] = {}
+    others: dict[tuple[int, int], str] = {}
+    columns: list[Matrix] = []
+    for at, feature in enumerate(product.features):
+        values = rows[feature.name]
+        if feature.type != "category" or feature.has_number_levels:
+            columns.append(encode_column(values, feature))
+            continue
+        places, texts = texts_of(values)
+        known = _levels(feature, places, texts)
+        numbers = {text: float(code) for code, text in enumerate(known)}
+        other = other_code(known)
+        columns.append(np.array([*(numbers.get(text, other) for text in texts), np.nan])[places])
+        levels[feature.name] = known
+        others |= {(int(row), at): texts[places[row]] for row in np.flatnonzero(columns[-1] == other)}
     times = rows[EVENT_TIME].dt.tz_convert("UTC").dt.tz_localize(None).to_numpy("datetime64[us]")
-    return make_dataset(product, features, rows[product.target.name].to_numpy(np.float64), times)
+    dataset = Dataset(
+        features=np.column_stack(columns),
+        target=rows[product.target.name].to_numpy(np.float64),
+        fingerprint="",
+        schema=product.schema,
+        levels=levels,
+        others=others,
+        times=times,
+        weights=_weights(product, rows),
+        groups=_groups(product, rows),
+    )
+    return _with_fingerprint(dataset)
+
+
+def product_rows(product: Product, dataset: Dataset) -> Matrix:
+    """The features as a request has them: in the numbers of product.yaml. Their texts are `dataset.others`."""
+    values = dataset.features.copy()
+    for at, feature in enumerate(product.features):
+        if feature.has_many_levels:
+            codes = np.array([*(text_code(str(level)) for level in dataset.levels[feature.name]), np.nan, np.nan])
+            known = len(codes) - 2  # then `other`, whose text counts, and a missing value
+            values[:, at] = codes[np.nan_to_num(values[:, at], nan=known + 1).astype(int)]
+            for (row, column), text in dataset.others.items():
+                if column == at:
+                    values[row, at] = text_code(text)
+    return values
+
+
+def as_seen_by(product: Product, dataset: Dataset, schema: Schema, levels: Levels) -> Dataset:
+    """The same rows in the features of another model, as inference gives them to it."""
+    mapped = FeatureMap(product.features, schema, levels)(product_rows(product, dataset), dataset.others)
+    return msgspec.structs.replace(dataset, features=mapped, schema=schema, levels=levels)
+
+
+def _levels(feature: Feature, places: NDArray[np.intp], texts: list[str]) -> tuple[Level, ...]:
+    """product.yaml's levels; of a category of many, the most frequent ones in the data, equals in order of text."""
+    if not feature.has_many_levels:
+        return feature.known_levels
+    counts = np.bincount(places[places >= 0], minlength=len(texts))
+    ranked = sorted(range(len(texts)), key=lambda at: (-counts[at], texts[at]))
+    return tuple(texts[at] for at in ranked[:MOST_LEVELS])
+
+
+def _weights(product: Product, rows: pd.DataFrame) -> Matrix | None:
+    """The rows' weights about 1; a row without one, as a labelled prediction is, has the middle one."""
+    if product.target.weight is None:
+        return None
+    weights = rows[product.target.weight].to_numpy(np.float64, na_value=np.nan)
+    weights = np.where(np.isnan(weights), np.nanmedian(weights), weights)
+    return np.asarray(weights / weights.mean())
+
+
+def _groups(product: Product, rows: pd.DataFrame) -> Groups | None:
+    """The number of each row's group; a row without one is a group of its own."""
+    if product.time.group is None:
+        return None
+    places, distinct = factorize(rows[product.time.group])
+    own = np.cumsum(places < 0) + len(distinct) - 1
+    return np.where(places < 0, own, places)
+
+
+def _with_fingerprint(dataset: Dataset) -> Dataset:
+    """Set sha256 over names, shape and values (float64, little-endian, one NaN), and all else that a model follows."""
+    schema = dataset.schema
+    names = json.dumps([*schema.feature_names, schema.target.name, *dataset.features.shape], separators=(",", ":"))
+    table = np.column_stack([dataset.features, dataset.target]).astype("<f8")
+    table[np.isnan(table)] = np.nan
+    table[table == 0] = 0.0  # -0 and 0 are one value
+    found = hashlib.sha256(names.encode())
+    found.update(table.tobytes())
+    if dataset.levels:
+        found.update(msgspec.json.encode([dataset.levels, sorted(dataset.others.items())]))
+    for more in (dataset.weights, dataset.groups):
+        if more is not None:
+            found.update(more.tobytes())
+    return msgspec.structs.replace(dataset, fingerprint=found.hexdigest())

@@ -1,10 +1,10 @@
-"""Fetch: the raw data file, from Kaggle when there are credentials, else the bundled sample.
+"""Fetch: the product's table, read from its sources and kept as one Parquet file.
 
-A new file is checked first, and then replaces the last good one in one step.
+A Kaggle data set is downloaded where there are credentials; else its bundled sample is read. A new table is checked
+first, and then replaces the last good one in one step.
 """
 
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -13,45 +13,55 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from beacon_core.domain.product import Product
+from beacon_core.domain.source import Source
 from beacon_core.model_package.manifest import digest
 from beacon_core.platform.files import replace
 from beacon_core.platform.settings import Settings, clean_credentials
+from beacon_core.sources.errors import FetchError, FetchRefusedError
+from beacon_core.sources.rows import STORED
+from beacon_core.sources.table import as_file, load_table
 from beacon_retraining.data.archive import max_file_bytes, unpack
 from beacon_retraining.data.kaggle_credentials import find_credentials
 from beacon_retraining.data.kaggle_download import DownloadFailure
-from beacon_retraining.errors import FetchError, FetchRefusedError
 from beacon_retraining.files import write_json
 
 SAMPLE = "sample"
 TRIES = 5
 LONGEST_WAIT_SECONDS = 60.0
+TABLE_FILE = STORED.name
 SOURCE_FILE = "source.json"
 
 
 class RawFileInfo(msgspec.Struct, frozen=True):
-    """source.json, beside the raw file: its source (`sample` or `kaggle:OWNER/NAME`), sha256 and size in bytes."""
+    """source.json, beside the table: where it is from, its file's sha256 and size in bytes, its sources' formats.
+
+    `source` is `sample`, `kaggle:OWNER/NAME`, or the places of the sources, joined by ` + `.
+    """
 
     source: str
     sha256: str
     size: int
+    format: tuple[str, ...] = ()
 
 
 class FetchResult(msgspec.Struct, frozen=True):
-    """The raw file now in force, its source and why that source was used."""
+    """The table's file now in force, its source and why that source was used."""
 
     file: Path
     source: str
     why: str
 
 
-def read_source(folder: Path, product: Product) -> RawFileInfo:
-    """The source of the raw file in `folder`; raises `FetchError` when the bytes have changed since."""
+def read_source(folder: Path) -> RawFileInfo:
+    """The source of the table in `folder`; raises `FetchError` when the bytes have changed since."""
     info = msgspec.json.decode((folder / SOURCE_FILE).read_bytes(), type=RawFileInfo)
-    content = (folder / product.source.file).read_bytes()
+    content = (folder / TABLE_FILE).read_bytes()
     if digest(content) != info.sha256:
-        raise FetchError(f"{folder / product.source.file}: is not the file that was fetched from {info.source}")
+        raise FetchError(f"{folder / TABLE_FILE}: is not the file that was fetched from {info.source}")
     return info
 
 
@@ -59,43 +69,66 @@ def fetch(
     settings: Settings,
     product: Product,
     folder: Path,
-    check: Callable[[Path], object],
+    check: Callable[[pa.Table], object],
     environment: Mapping[str, str] = os.environ,
 ) -> FetchResult:
-    """Fetch the raw file and its source into `folder`; `check` raises for a bad one.
+    """Fetch the table and its source into `folder`; `check` raises for a bad one.
 
-    Raises `FetchError` or what `check` raises; then `folder` is as it was. An unchanged file changes nothing.
+    Raises `FetchError`, `DataError` or what `check` raises; then `folder` is as it was. An unchanged table changes
+    nothing.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    target = folder / product.source.file
+    target = folder / TABLE_FILE
+    with tempfile.TemporaryDirectory(prefix=".incoming-", dir=folder.parent) as incoming_folder:
+        incoming = Path(incoming_folder) / TABLE_FILE
+        sources, place, why = _resolve(settings, product, Path(incoming_folder), environment)
+        loaded = load_table(product, sources=sources)
+        check(loaded.table)
+        pq.write_table(loaded.table, incoming)
+        content = incoming.read_bytes()
+        info = RawFileInfo(place, digest(content), len(content), loaded.descriptions)
+        replace(incoming, target)
+        write_json(folder / SOURCE_FILE, info)
+    return FetchResult(target, place, "; ".join(filter(None, (why, *loaded.descriptions))))
+
+
+def _resolve(
+    settings: Settings, product: Product, folder: Path, environment: Mapping[str, str]
+) -> tuple[tuple[Source, ...], str, str]:
+    """The sources with Kaggle's data downloaded, where they are from, and why."""
+    if not any(source.kind == "kaggle" for source in product.sources):
+        return product.sources, " + ".join(source.name for source in product.sources), ""
     environment = dict(environment)
     clean_credentials(environment)
     credentials = find_credentials(environment)
-    with tempfile.TemporaryDirectory(prefix=".incoming-", dir=folder.parent) as incoming_folder:
-        if credentials is None:
-            source, why = SAMPLE, "no Kaggle credentials are set; using the sample of product.yaml"
-            incoming = Path(shutil.copyfile(product.sample_path, Path(incoming_folder) / product.source.file))
-        else:
-            source, why = f"kaggle:{product.source.kaggle}", f"Kaggle credentials from {credentials}"
-            incoming = _from_kaggle(settings, product, Path(incoming_folder), environment, credentials)
-        check(incoming)
-        content = incoming.read_bytes()
-        info = RawFileInfo(source, digest(content), len(content))
-        replace(incoming, target)
-        write_json(folder / SOURCE_FILE, info)
-    return FetchResult(target, source, why)
+    if credentials is None:
+        return product.sources, SAMPLE, "no Kaggle credentials are set; using the sample of product.yaml"
+    sources = tuple(
+        as_file(source, _from_kaggle(settings, product, source, folder / str(number), environment, credentials))
+        if source.kind == "kaggle"
+        else source
+        for number, source in enumerate(product.sources)
+    )
+    place = " + ".join(source.name for source in product.sources)
+    return sources, place, f"Kaggle credentials from {credentials}"
 
 
 def _from_kaggle(
-    settings: Settings, product: Product, folder: Path, environment: Mapping[str, str], credentials: str
+    settings: Settings,
+    product: Product,
+    source: Source,
+    folder: Path,
+    environment: Mapping[str, str],
+    credentials: str,
 ) -> Path:
     """Download and unpack, with retries of transient failures.
 
     Raises `FetchError`, or `FetchRefusedError` for a permanent failure.
     """
-    name = f"kaggle:{product.source.kaggle}"
+    folder.mkdir()
+    name = source.name
     number = 1
-    while (failure := _download(settings, product, folder, environment)) is not None:
+    while (failure := _download(settings, source, folder, environment)) is not None:
         if 400 <= failure.status < 500 and failure.status not in {408, 429}:
             raise FetchRefusedError(f"{name}: {failure.message}, with {credentials}")
         if failure.status < 0 or number == TRIES:
@@ -105,15 +138,15 @@ def _from_kaggle(
             raise FetchError(f"{name}: {failure.message}; Retry-After is {wait:.0f} s, which is left to another run")
         time.sleep(wait)
         number += 1
-    archive = folder / f"{product.source.kaggle.split('/')[-1]}.zip"
-    return unpack(archive, product.source.file, max_file_bytes(product))
+    archive = folder / f"{source.place.split('/')[-1]}.zip"
+    return unpack(archive, source.file, max_file_bytes(product))
 
 
 def _download(
-    settings: Settings, product: Product, folder: Path, environment: Mapping[str, str]
+    settings: Settings, source: Source, folder: Path, environment: Mapping[str, str]
 ) -> DownloadFailure | None:
     """One attempt, with a time limit."""
-    command = [sys.executable, "-m", "beacon_retraining.data.kaggle_download", product.source.kaggle, str(folder)]
+    command = [sys.executable, "-m", "beacon_retraining.data.kaggle_download", source.place, str(folder)]
     limit = settings.kaggle_timeout_seconds
     try:
         done = subprocess.run(command, env=dict(environment), capture_output=True, timeout=limit, check=False)  # noqa: S603

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from beacon_retraining.errors import FetchRefusedError
+from beacon_core.sources.errors import FetchRefusedError
 
 TOKENS = ("access_token", "access_token.txt")
 LEGACY, OAUTH = "kaggle.json", "credentials.json"

@@ -1,44 +1,75 @@
 """Labels: the predictions whose actual has arrived, as a table."""
 
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from datetime import datetime
 
-import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from beacon_core.data.database import Engine
-from beacon_core.data.labels import labelled_predictions
+from beacon_core.data.labels import LabelledPrediction, labelled_predictions
+from beacon_core.domain.entity_key import EntityKey, EntityKeyError, parse_key
 from beacon_core.domain.features import request_features
-from beacon_core.domain.product import Product
+from beacon_core.domain.product import Entity, Product
+from beacon_core.feature_store.columns import KEY_TYPES, TIME, column_of, to_frame
 from beacon_core.feature_store.names import EVENT_TIME
 
 PREDICTION = "prediction_id"
 OBSERVED = "observed_at"
-NO_ENTITY = -1
 
 
 def label_columns(product: Product) -> list[str]:
-    """The columns of the labels: prediction, entity (-1: none), its time, the request's features, target, its time."""
-    return [PREDICTION, product.entity.key, EVENT_TIME, *product.feature_names, product.target.name, OBSERVED]
+    """The columns of the labels: prediction, key (null: none), its time, the request's features, target, its time."""
+    names = (PREDICTION, *product.keys, EVENT_TIME, *product.feature_names, product.target.name, OBSERVED)
+    return list(dict.fromkeys(names))
 
 
 def read_labels(engine: Engine, product: Product) -> pd.DataFrame:
-    """Every labelled prediction, in order of time and id; only the request's features, NaN for the others."""
+    """Every labelled prediction, in order of time and id; only the request's features, missing for the others.
+
+    The columns are as `beacon_core.feature_store.columns` types them; a key of whole numbers is Int64, since a
+    prediction may have none. A column that is a feature too has the feature's type, and the key's value where the
+    request lacks one.
+    """
     with engine.connect() as connection:
         rows = labelled_predictions(connection)
-    features = [request_features(row.features, row.from_store) for row in rows]
-    labels = pd.DataFrame.from_records(features, columns=list(product.feature_names))
-    labels = labels.astype("float64")
-    labels[PREDICTION] = pd.Series([row.id for row in rows], dtype="str")
-    # Never by way of a float: it would round a long key.
-    entities = [NO_ENTITY if row.entity is None else int(row.entity) for row in rows]
-    labels[product.entity.key] = pd.Series(entities, dtype="int64")
-    labels[EVENT_TIME] = _times([row.time for row in rows])
-    labels[product.target.name] = pd.Series([row.value for row in rows], dtype="float64")
-    labels[OBSERVED] = _times([row.observed_at for row in rows])
-    return labels[label_columns(product)]
+    given = [request_features(row.features, row.from_store) for row in rows]
+    columns: dict[str, pa.Array] = {PREDICTION: pa.array([row.id for row in rows], pa.string())}
+    columns[EVENT_TIME] = _times([row.time for row in rows])
+    keys = _keys(product.entity, rows)
+    for feature in product.features:
+        others = keys[feature.name].to_pylist() if feature.name in keys else [None] * len(rows)
+        values = [
+            other if row.get(feature.name) is None else row[feature.name]
+            for row, other in zip(given, others, strict=True)
+        ]
+        # The log may be of an earlier schema.
+        columns[feature.name] = column_of(values, feature.rules, lenient=True)
+    columns = keys | columns
+    columns[product.target.name] = pa.array([row.value for row in rows], pa.float64())
+    columns[OBSERVED] = _times([row.observed_at for row in rows])
+    return to_frame(pa.table(columns).select(label_columns(product)), product.keys)
 
 
-def _times(moments: list[datetime]) -> pd.Series:
+def _keys(entity: Entity | None, rows: Sequence[LabelledPrediction]) -> dict[str, pa.Array]:
+    """The key's columns; never by way of a float, which would round a long key."""
+    if entity is None:
+        return {}
+    keys = [_key(entity, row.entity) for row in rows]
+    return {
+        name: pa.array([None if key is None else key[place] for key in keys], KEY_TYPES[kind])
+        for place, (name, kind) in enumerate(entity.columns)
+    }
+
+
+def _key(entity: Entity, text: str | None) -> EntityKey | None:
+    """The key; None where there is none, or one of an earlier schema."""
+    try:
+        return None if text is None else parse_key(entity, text)
+    except EntityKeyError:
+        return None
+
+
+def _times(moments: list[datetime]) -> pa.Array:
     """Times in UTC; not by way of nanoseconds, which end in 1677: the log may hold an older time."""
-    plain = [moment.astimezone(UTC).replace(tzinfo=None) for moment in moments]
-    return pd.Series(np.array(plain, dtype="datetime64[us]")).dt.tz_localize(UTC)
+    return pa.array(moments, TIME)

@@ -1,85 +1,202 @@
 """Offline: the validated rows as Feast's offline Parquet, and the targets beside them.
 
-The data file has no dates. Its rows are dated before all of production, and a corrected row one second after the row
-that it replaces. So every store serves the newest one, and a prediction still joins what was known when it was made.
+Where product.yaml names a column of event times, each row is of its time, and rows of one entity are its history. A
+corrected row has the same time and arrives later.
+
+Without one, all rows are dated before all of production, and a corrected row one second after the row that it
+replaces. So every store serves the newest one, and a prediction still joins what was known when it was made. Such rows
+have no time of their own, and do not age.
 """
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from beacon_core.domain.product import Product
 from beacon_core.feature_store import repo
-from beacon_core.feature_store.names import CREATED_TIME, EVENT_TIME
-from beacon_core.feature_store.offline import locked, replace
+from beacon_core.feature_store.columns import KEY_TYPES, TIME, aligned, arrow_type, to_table
+from beacon_core.feature_store.definitions import view_features
+from beacon_core.feature_store.names import BASE_END, BASE_EVENT_TIME, CREATED_TIME, EVENT_TIME
+from beacon_core.feature_store.offline import locked, read_all, replace
+from beacon_core.feature_store.point_in_time import Ints, key_codes, times_of
 from beacon_core.platform.settings import Settings
-from beacon_retraining.data.dataset import BASE_EVENT_TIME
 from beacon_retraining.data.row_counts import FileChanges
+from beacon_retraining.data.row_rules import check_keys, moved_rows, row_times
 
-# Corrections of one row that have room before production's first day.
-BASE_END = BASE_EVENT_TIME + timedelta(days=1)
-ONE_LATER = pd.Timedelta(seconds=1)
-TIME = "datetime64[us, UTC]"
+SECOND = 1_000_000
 
 
 def targets_file(settings: Settings) -> Path:
-    """The file of the targets: entity key, event time (UTC) of its features, and the target's value."""
+    """The file of the targets: the key, the event time (UTC) of its features, the target, weight and group.
+
+    Without an entity there is no feature store, and this file has the features, too.
+    """
     return repo.data_file(settings).with_name("targets.parquet")
 
 
-def write_offline(settings: Settings, product: Product, rows: pd.DataFrame, now: datetime) -> FileChanges:
+def target_columns(product: Product) -> list[str]:
+    """The columns of a row beside its key, time and features: the target, and what training weighs and groups by."""
+    others = (product.target.name, product.target.weight, product.time.group)
+    taken = {*product.keys, *product.feature_names}
+    return list(dict.fromkeys(name for name in others if name is not None and name not in taken))
+
+
+def write_offline(
+    settings: Settings, product: Product, rows: pd.DataFrame, now: datetime, *, accept_moved: bool = False
+) -> FileChanges:
     """Add what is new in `rows` to the offline features, as known from `now` on, and write the targets.
 
     Nothing is removed: an unchanged row keeps its dates, the old version of a changed or removed row stays, and so do
-    rows that were pushed to feature serving.
+    rows that were pushed to feature serving. Raises `DataError` for times that cannot be, for keys that repeat, and,
+    unless `accept_moved`, for a file without a key of its own whose rows have moved.
     """
-    key, names = product.entity.key, list(product.feature_names)
+    times = row_times(product, rows, now)
+    names = dict.fromkeys([*target_columns(product), *(product.feature_names if product.entity is None else ())])
+    others = rows[[name for name in names if name in rows]].reset_index(drop=True)
+    repo.data_file(settings).parent.mkdir(parents=True, exist_ok=True)
+    if product.entity is None:
+        _replace(_with_times(others, times[EVENT_TIME]), targets_file(settings))
+        return FileChanges()
+    check_keys(product, rows, times)
+    schema = _schema(product)
+    values = rows.reset_index(drop=True).drop(columns=[EVENT_TIME, CREATED_TIME], errors="ignore")
+    new = to_table(values.join(times), schema)
     file = repo.data_file(settings)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    features = rows[[key, *names]].reset_index(drop=True)
     with locked(file):
-        stored = pd.read_parquet(file) if file.is_file() else None
-        newest = _newest(stored, key, names)
-        before = newest.reindex(features[key]).reset_index(drop=True)
-        known = before[EVENT_TIME].notna()
-        same = known & _equal(before[names], features[names])
-        dates = before[EVENT_TIME].where(same, before[EVENT_TIME] + ONE_LATER).fillna(pd.Timestamp(BASE_EVENT_TIME))
-        keys = features[[key]].assign(**{EVENT_TIME: dates, CREATED_TIME: pd.Timestamp(now)})
-        keys = keys.astype({EVENT_TIME: TIME, CREATED_TIME: TIME})
-        added = keys.join(features[names])[~same]
-        if len(added):
-            _replace(added if stored is None else pd.concat([stored, added], ignore_index=True), file)
-    targets = keys[[key, EVENT_TIME]].join(rows[[product.target.name]].reset_index(drop=True))
-    removed = _removed(settings, targets[key])
-    _replace(targets, targets_file(settings))
-    changed = known & ~same
-    moved = _digests(features[names][changed]).isin(_digests(newest[names]))
-    return FileChanges(int((~known).sum()) if len(newest) else 0, int(changed.sum()), removed, int(moved.sum()))
+        before = read_all(_of_this_key(file, product), schema)
+        found = _compare(product, before, new)
+        if product.entity.row_number and found.moved and not accept_moved:
+            raise moved_rows(product, found.moved)
+        if len(found.added):
+            replace(file, pa.concat_tables([before, aligned(found.added, before.schema)]))
+    removed = _removed(settings, product, new)
+    keys = rows[list(product.keys)].reset_index(drop=True)
+    _replace(_with_times(keys.join(others), found.times), targets_file(settings))
+    return FileChanges(found.new, found.changed, removed, found.moved)
 
 
-def _newest(stored: pd.DataFrame | None, key: str, names: list[str]) -> pd.DataFrame:
-    """What the store knows of each entity of the data file, by its key."""
-    columns = [key, EVENT_TIME, CREATED_TIME, *names]
-    if stored is None:
-        return pd.DataFrame({EVENT_TIME: pd.Series(dtype=TIME)}, columns=columns[1:])
-    base = stored[(stored[EVENT_TIME] >= BASE_EVENT_TIME) & (stored[EVENT_TIME] < BASE_END)]
-    base = base.sort_values([EVENT_TIME, CREATED_TIME], kind="stable").drop_duplicates(key, keep="last")
-    return base.reindex(columns=columns).set_index(key)  # features may have come or gone
+class _Comparison(NamedTuple):
+    """The rows to add, the event times of all rows, and how many are new, changed and moved."""
+
+    added: pa.Table
+    times: pd.Series
+    new: int
+    changed: int
+    moved: int
 
 
-def _equal(one: pd.DataFrame, other: pd.DataFrame) -> pd.Series:
-    return ((one == other) | (one.isna() & other.isna())).all(axis=1)
+def _schema(product: Product) -> pa.Schema:
+    """The columns of the offline file: key, times, the features that are not computed, and what lags are of."""
+    columns: dict[str, pa.DataType] = {}
+    if product.entity is not None:
+        columns |= {name: KEY_TYPES[kind] for name, kind in product.entity.columns}
+    columns |= {EVENT_TIME: TIME, CREATED_TIME: TIME}
+    columns |= {feature.name: arrow_type(feature) for feature in view_features(product) if feature.lag is None}
+    columns |= {feature.lag.lag: pa.float64() for feature in product.features if feature.lag is not None}
+    return pa.schema(list(columns.items()))
 
 
-def _digests(rows: pd.DataFrame) -> pd.Series:
-    return pd.util.hash_pandas_object(rows.astype("float64"), index=False)
+def _compare(product: Product, before: pa.Table, new: pa.Table) -> _Comparison:
+    """Match each row of the file with the last version of it that is stored."""
+    keys, is_dated = list(product.keys), product.time.event is not None
+    names = [name for name in _schema(product).names if name not in {*keys, EVENT_TIME, CREATED_TIME}]
+    known_schema = new.schema
+    both = pa.concat_tables([aligned(before, known_schema), new])
+    old = len(before)
+    event, created = times_of(both[EVENT_TIME]), times_of(both[CREATED_TIME])
+    by_key = key_codes([both[key] for key in keys])
+    content = key_codes([both[name] for name in names])
+    if is_dated:
+        base = np.ones(old, bool)
+        matched = latest(key_codes([both[name] for name in (*keys, EVENT_TIME)]), (event, created), base)
+    else:
+        base = (event[:old] >= _microseconds(BASE_EVENT_TIME)) & (event[:old] < _microseconds(BASE_END))
+        matched = latest(by_key, (event, created), base)
+    is_known = matched >= 0
+    is_same = is_known & (content[matched] == content[old:])
+    is_changed = is_known & ~is_same
+    times, arrived = event[old:].copy(), created[old:].copy()
+    if is_dated:
+        arrived[is_known] = np.maximum(arrived, created[matched])[is_known]
+    else:
+        times[is_known] = np.where(is_same, event[matched], event[matched] + SECOND)[is_known]
+    moved = _moved(latest(by_key, (created, event), base), _newest(by_key, (created, event), base), by_key, content)
+    dated = new.set_column(new.schema.get_field_index(EVENT_TIME), EVENT_TIME, _times(times))
+    dated = dated.set_column(new.schema.get_field_index(CREATED_TIME), CREATED_TIME, _times(arrived))
+    return _Comparison(
+        added=dated.filter(pa.array(~is_same)),
+        times=_times(times).to_pandas(),
+        new=int((~is_known).sum()) if base.any() else 0,
+        changed=int(is_changed.sum()),
+        moved=moved,
+    )
 
 
-def _removed(settings: Settings, entities: pd.Series) -> int:
+def latest(codes: Ints, times: tuple[Ints, ...], chosen: NDArray[np.bool_]) -> Ints:
+    """For each code after the stored rows, the place of the last `chosen` one of them by `times`, else -1."""
+    places = np.flatnonzero(chosen)
+    order = places[np.lexsort((places, *(time[places] for time in reversed(times)), codes[places]))]
+    last = np.full(int(codes.max(initial=-1)) + 1, -1)
+    last[codes[order]] = order  # of equal codes numpy keeps the last
+    found: Ints = last[codes[len(chosen) :]]
+    return found
+
+
+def _newest(codes: Ints, times: tuple[Ints, ...], chosen: NDArray[np.bool_]) -> Ints:
+    """The places of the last `chosen` stored row of each code."""
+    stored = codes[: len(chosen)]
+    places = latest(np.concatenate([stored, stored]), tuple(time[: len(chosen)] for time in times), chosen)
+    return np.unique(places[places >= 0])
+
+
+def _moved(matched: Ints, newest: Ints, by_key: Ints, content: Ints) -> int:
+    """How many rows have the features that another entity had last, and no longer has."""
+    old = len(by_key) - len(matched)
+    is_known = matched >= 0
+    is_changed = is_known & (content[matched] != content[old:])
+    kept = by_key[old:][is_known & ~is_changed]
+    left = newest[~np.isin(by_key[newest], kept)]
+    return int(np.isin(content[old:][is_changed], content[left]).sum())
+
+
+def _of_this_key(file: Path, product: Product) -> Path:
+    """The file, unless its rows are of another key: those are put aside under another name."""
+    if file.is_file() and product.entity is not None:
+        stored = pq.read_schema(file)
+        kinds = {name: KEY_TYPES[kind] for name, kind in product.entity.columns}
+        if any(name not in stored.names or stored.field(name).type != kind for name, kind in kinds.items()):
+            file.replace(file.with_name(f"{file.stem}.former-key{file.suffix}"))
+    return file
+
+
+def _removed(settings: Settings, product: Product, new: pa.Table) -> int:
+    """How many rows of the last file are gone; 0 where it had another key."""
     file = targets_file(settings)
-    return int((~pd.read_parquet(file)[entities.name].isin(entities)).sum()) if file.is_file() else 0
+    names = [*product.keys, *([EVENT_TIME] if product.time.event is not None else ())]
+    if not file.is_file() or not set(names) <= set(pq.read_schema(file).names):
+        return 0
+    new = new.select(names)
+    both = pa.concat_tables([aligned(pq.read_table(file, columns=names), new.schema), new])
+    codes = key_codes([both[name] for name in names])
+    return int((~np.isin(codes[: -len(new) or None], codes[len(both) - len(new) :])).sum())
+
+
+def _with_times(frame: pd.DataFrame, times: pd.Series) -> pd.DataFrame:
+    return frame.assign(**{EVENT_TIME: times.to_numpy()}).astype({EVENT_TIME: "datetime64[us, UTC]"})
+
+
+def _times(microseconds: Ints) -> pa.Array:
+    return pa.array(microseconds).cast(TIME)
+
+
+def _microseconds(time: datetime) -> int:
+    return int(time.timestamp()) * SECOND
 
 
 def _replace(frame: pd.DataFrame, file: Path) -> None:

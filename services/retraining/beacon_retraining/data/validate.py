@@ -1,47 +1,93 @@
-"""Validate: a raw CSV becomes typed rows, or is rejected with the column and the rule.
+"""Validate: the typed rows of a table, or a `DataError` that names the column and the rule.
 
-First the file's form and its cells (`beacon_core.platform.data_file`), then its values by a pandera schema built from
-product.yaml, then the table as a whole (repeated rows, leaks of the target, distance from the last accepted data).
+`beacon_core.sources` reads the table and checks its form and its cells, `table_rules` its values and the table as a
+whole. Here is the order of the checks, the distance from the last accepted data, and the rules for rows of the store.
 """
 
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pandera.pandas as pa
+import pyarrow
 
-from beacon_core.domain.product import Feature, Product
-from beacon_core.platform.data_file import DataError, examples, read_columns
+from beacon_core.domain.data_errors import DataError
+from beacon_core.domain.product import Product
+from beacon_core.sources.table import as_file, load_table, table_name
+from beacon_retraining.data.encoding import Matrix, encode_column
+from beacon_retraining.data.frames import frame_of
+from beacon_retraining.data.table_rules import (
+    check_keys,
+    check_leaks,
+    check_repeats,
+    check_target,
+    check_times,
+    check_values,
+    is_invalid,
+)
 
 QUICK_ROWS = 1000
-RULES = {"not_nullable": "must not be missing"}  # pandera's message, in plain words
 
 
 def validate(file: Path, product: Product, *, quick: bool = False) -> pd.DataFrame:
-    """The rows of `file`: the entity key (row number from 1), the features as float64 with NaN, and the target.
+    """The checked rows of `file`, in the format of the product's first source; see `validate_table`.
 
-    `quick` checks the form of the whole file, and the values of its first rows only. Raises `DataError`.
+    `quick` reads and checks the first rows only.
     """
-    columns = read_columns(file, product, rows=QUICK_ROWS if quick else None)
-    frame = pd.DataFrame({name: np.frombuffer(values) for name, values in columns.items()})
-    _check_values(file.name, frame, product)
+    first, *others = product.sources
+    sources = (as_file(first, file), *others)
+    table = load_table(product, sources=sources, rows=QUICK_ROWS if quick else None).table
+    return validate_table(table, product, file.name, quick=quick)
+
+
+def validate_table(table: pyarrow.Table, product: Product, name: str = "", *, quick: bool = False) -> pd.DataFrame:
+    """The checked rows of a table of `load_table`, as `frame_of` makes them: keys, times, features, target.
+
+    `name` is what errors call the table; `quick` leaves out what a part of the rows cannot tell. Raises `DataError`.
+    """
+    name = name or table_name(product)
+    frame = frame_of(table, product, name)
+    numbers = check_values(name, frame, product)
+    check_keys(name, frame, product)
+    check_times(name, frame, product)
     if not quick:
-        _check_repeats(file.name, frame, product)
-        _check_leaks(file.name, frame, product)
-    frame.insert(0, product.entity.key, np.arange(1, len(frame) + 1, dtype=np.int64))
+        check_target(name, frame, numbers, product)
+        check_repeats(name, frame, numbers, product)
+        check_leaks(name, numbers, product)
     return frame
 
 
 def check_shift(file: str, rows: pd.DataFrame, last: pd.DataFrame, product: Product) -> None:
-    """Reject rows with a column too far from the last accepted rows; raises `DataError`."""
+    """Reject rows with a column too far from the last accepted rows; raises `DataError`.
+
+    The distance of numbers is Kolmogorov and Smirnov's, that of categories half the sum of their levels' differences.
+    """
+    limit = product.data.limits.shift
+    for feature in product.features:
+        if feature.lag is None:
+            pair = encode_column(rows[feature.name], feature), encode_column(last[feature.name], feature)
+            distance = _category_distance(*pair) if feature.is_category else _distance(*pair)
+            _check_distance(file, feature.name, distance, limit)
+    target = product.target.name
+    pair = rows[target].to_numpy(np.float64), last[target].to_numpy(np.float64)
+    _check_distance(file, target, _distance(*pair), limit)
+
+
+def _check_distance(file: str, name: str, distance: float, limit: float) -> None:
+    if distance > limit:
+        rule = f"is distributed unlike the last accepted data (distance {distance:.2f}, at most {limit:g})"
+        raise DataError(file, name, f"{rule}: other units? Where it is true, retrain with --accept-shift")
+
+
+def _distance(one: Matrix, other: Matrix) -> float:
     from scipy.stats import ks_2samp  # noqa: PLC0415 - takes a second, and only fetch needs it
 
-    limit = product.source.limits.shift
-    for name in (*product.feature_names, product.target.name):
-        distance = float(ks_2samp(rows[name].dropna(), last[name].dropna()).statistic)
-        if distance > limit:
-            rule = f"is distributed unlike the last accepted data (distance {distance:.2f}, at most {limit:g})"
-            raise DataError(file, name, f"{rule}: other units? Where it is true, retrain with --accept-shift")
+    known = one[~np.isnan(one)], other[~np.isnan(other)]
+    return float(ks_2samp(*known).statistic) if all(map(len, known)) else 0.0
+
+
+def _category_distance(one: Matrix, other: Matrix) -> float:
+    shares = [pd.Series(values).dropna().value_counts(normalize=True) for values in (one, other)]
+    return float(shares[0].sub(shares[1], fill_value=0).abs().sum() / 2) if all(map(len, shares)) else 0.0
 
 
 def valid_rows(rows: pd.DataFrame, product: Product) -> pd.Series:
@@ -51,92 +97,10 @@ def valid_rows(rows: pd.DataFrame, product: Product) -> pd.Series:
 
 def invalid_values(rows: pd.DataFrame, product: Product) -> pd.DataFrame:
     """Which values break a rule of the product, by feature and for the target."""
-    columns = {feature.name: _is_invalid(rows[feature.name], feature) for feature in product.features}
-    columns[product.target.name] = ~rows[product.target.name].between(*product.target.valid)
-    return pd.DataFrame(columns)
-
-
-def _is_invalid(values: pd.Series, feature: Feature) -> pd.Series:
-    valid = values.isna()
-    if feature.categories is not None:
-        valid |= values.isin(feature.categories)
-    if feature.valid is not None:
-        valid |= values.between(*feature.valid)
-    if feature.is_whole:
-        valid &= (values % 1 == 0) | values.isna()
-    return ~valid
-
-
-def schema(product: Product) -> pa.DataFrameSchema:
-    """The pandera schema of the features and the target."""
-    columns = {feature.name: _column(feature, product) for feature in product.features}
-    columns[product.target.name] = pa.Column(float, _between(product.target.valid), nullable=False)
-    return pa.DataFrameSchema(columns, strict=True)
-
-
-def _column(feature: Feature, product: Product) -> pa.Column:
-    most = product.source.limits.null_share
-    checks = [
-        pa.Check(lambda values: bool(values.notna().any()), error="holds no value at all", ignore_na=False),
-        pa.Check(
-            lambda values: bool(values.isna().mean() <= most),
-            error=f"must have a value in at least {1 - most:.0%} of the rows",
-            ignore_na=False,
-        ),
-    ]
-    if feature.categories is not None:
-        known = ", ".join(map(str, feature.categories))
-        checks.append(pa.Check.isin(feature.categories, error=f"must be one of {known}"))
-    if feature.valid is not None:
-        checks.append(_between(feature.valid))
-    return pa.Column(float, checks, nullable=feature.nullable)
-
-
-def _between(valid: tuple[float, float]) -> pa.Check:
-    low, high = valid
-    return pa.Check.in_range(low, high, error=f"must be between {low:.15g} and {high:.15g}")
-
-
-def _check_values(file: str, frame: pd.DataFrame, product: Product) -> None:
-    try:
-        schema(product).validate(frame, lazy=True)
-    except pa.errors.SchemaErrors as error:
-        cases = error.failure_cases
-        column = str(cases["column"].iloc[0])
-        of_column = cases[cases["column"] == column]
-        rule = str(of_column["check"].iloc[0])
-        wrong = frame.index.isin(of_column.loc[of_column["check"] == rule, "index"].dropna())
-        examples = f", has {_examples(frame[column], wrong)}" if wrong.any() else ""
-        raise DataError(file, column, RULES.get(rule, rule) + examples) from error
-
-
-def _check_repeats(file: str, frame: pd.DataFrame, product: Product) -> None:
-    repeats = frame.duplicated()
-    limit = product.source.limits.duplicate_share
-    if repeats.mean() > limit:
-        raise DataError(
-            file,
-            "(rows)",
-            f"{int(repeats.sum())} of {len(frame)} rows repeat an earlier one (first: row {repeats.idxmax() + 1}), "
-            f"at most {limit:.0%} may",
-        )
-
-
-def _check_leaks(file: str, frame: pd.DataFrame, product: Product) -> None:
-    """A feature that ranks the rows as the target does is derived from the target."""
-    limit = product.source.limits.target_correlation
-    ranks = frame.corr(method="spearman")[product.target.name].abs()
-    for name in product.feature_names:
-        if ranks[name] > limit:
-            raise DataError(
-                file,
-                name,
-                f"leaks the target: its rank correlation with {product.target.name} is {ranks[name]:.2f}, "
-                f"at most {limit:g} may be",
-            )
-
-
-def _examples(values: pd.Series, chosen: pd.Series) -> str:
-    """The first few invalid values with their rows, counted from 1."""
-    found = values[chosen]
-    return examples(((index + 1, value) for index, value in found.items()), len(found))
+    columns = {
+        feature.name: is_invalid(encode_column(rows[feature.name], feature), feature) for feature in product.features
+    }
+    target = rows[product.target.name].to_numpy(np.float64, na_value=np.nan)
+    low, high = product.target.bounds
+    columns[product.target.name] = ~((target >= low) & (target <= high) & np.isfinite(target))
+    return pd.DataFrame(columns, index=rows.index)

@@ -13,16 +13,20 @@ from typing import Literal
 
 import msgspec
 import numpy as np
+from onnxruntime import InferenceSession
 
+from beacon_core.domain.policy import large_residual
 from beacon_core.domain.product import Product
+from beacon_core.domain.schema import Schema, changes
 from beacon_core.domain.segments import segment_masks
 from beacon_core.domain.times import read_time
 from beacon_core.domain.verdict import ComparedModel, GateCheck, Verdict
 from beacon_core.model_package.manifest import Manifest, Package
 from beacon_core.platform import clock
 from beacon_core.platform.settings import Settings
-from beacon_retraining.data.dataset import Dataset, Times
+from beacon_retraining.data.dataset import Dataset, Levels, Matrix, Times, as_seen_by
 from beacon_retraining.evaluation.gate import (
+    SCHEMA,
     GateInputs,
     GateLimits,
     ModelPredictions,
@@ -32,15 +36,18 @@ from beacon_retraining.evaluation.gate import (
 )
 from beacon_retraining.packaging import export
 from beacon_retraining.training.assess import SHARES
-from beacon_retraining.training.crossval import FoldPredictions, Index, Split, folds, hold_out, thinned
-from beacon_retraining.training.imputation import impute
+from beacon_retraining.training.crossval import FoldPredictions, hold_out, thinned
+from beacon_retraining.training.effort import effort_of
+from beacon_retraining.training.fitting import fit
+from beacon_retraining.training.imputation import model_columns
 from beacon_retraining.training.model_specs import MODEL_SPECS, ModelSpec
 from beacon_retraining.training.settings import TrainSettings
-from beacon_retraining.training.train import fit
+from beacon_retraining.training.splits import Index, Split, split_rows, splits_text
 
 BLOCKS = 5  # the first one is trained on and not evaluated
 MISSING_SHARE = SHARES[0]
 ROUNDS, CALLS = 5, 200
+BREAKING = "breaking schema change"
 BY_NAME = {spec.name: spec for spec in MODEL_SPECS}
 
 
@@ -72,8 +79,9 @@ def evaluate(
         raise ValueError(f"version {new.version} was trained on data {new.data.fingerprint[:12]}, not on these")
     if new.algorithm not in BY_NAME:
         raise ValueError(f"version {new.version}: no model spec is called {new.algorithm!r}")
-    obstacle = _why_incomparable(product, champion)
-    opponent = None if obstacle else champion
+    breaking = "" if champion is None else _breaking(champion.manifest.schema, product.schema)
+    opponent = None if breaking else champion
+    obstacle = ""
     plan = plan_splits(product, dataset, opponent, training)
     if opponent is not None and not plan.champion_unchanged and not _can_be_fitted(opponent, dataset):
         obstacle = f"its spec {opponent.manifest.algorithm!r} cannot be refitted, and too few rows are new to it"
@@ -100,9 +108,13 @@ def evaluate(
         segments=segment_masks(product, dataset.features[rows], band_values),
         measurements=measure_package(product, dataset, challenger, training.seed),
         champion_latency_seconds=None if opponent is None else latency(opponent),
+        weights=None if dataset.weights is None else dataset.weights[rows],
     )
-    limits = GateLimits(product.policy.promotion, product.policy.quality.large_residual, new.golden_tolerance)
+    large = large_residual(product.policy.quality, new.expected_absolute_error)
+    limits = GateLimits(product.policy.promotion, large, new.golden_tolerance)
     checks, slices = judge(inputs, limits, training.seed)
+    if breaking:
+        checks = (GateCheck(SCHEMA, f"{BREAKING}: {breaking}", "inconclusive", 0, "at least", 1), *checks)
     if obstacle:
         title = f"a comparison with version {champion.manifest.version if champion else ''}: {obstacle}"
         checks = (GateCheck("comparable", title, "inconclusive", 0, "at least", 1), *checks)
@@ -138,11 +150,12 @@ def plan_splits(
                 "predicts as it is, the challenger's model spec is fitted on the rows before each block"
             )
             return EvaluationPlan("backtest", how, tuple(splits), champion_unchanged=True)
-    rows = len(dataset.target)
-    how = f"all {rows} rows, each held out once in {training.coverage_folds} folds; every model spec is refitted"
-    return EvaluationPlan(
-        "cross-validation", how, tuple(folds(rows, training.coverage_folds, training.seed)), champion_unchanged=False
-    )
+    rows = np.arange(len(dataset.target))
+    count = effort_of(len(rows), training).coverage_folds
+    splits = split_rows(dataset, product, rows, count, training.seed)
+    held_out = sum(len(test) for _, test in splits)
+    how = f"{splits_text(product, count)}, {held_out} of {len(rows)} rows held out; every model spec is refitted"
+    return EvaluationPlan("cross-validation", how, tuple(splits), champion_unchanged=False)
 
 
 def measure_package(product: Product, dataset: Dataset, package: Package, seed: int) -> PackageMeasurements:
@@ -151,25 +164,27 @@ def measure_package(product: Product, dataset: Dataset, package: Package, seed: 
     Parity is against the model spec refitted: it also shows that the package is what the spec makes of these data.
     """
     manifest = package.manifest
-    fill = np.array([feature.fill for feature in manifest.features])
-    features = impute(dataset.features, fill)
     session = export.open_session(package.model)
-    exported = export.run(session, features).astype(np.float64)
-    refitted = fit(BY_NAME[manifest.algorithm], features, dataset.target, seed).predict(features)
+    exported = _run(package, session, dataset.features, dataset.seconds)
+    refitted = fit(BY_NAME[manifest.algorithm], dataset, seed).predict(dataset.features, dataset.seconds)
+    names = dataset.schema.feature_names
     steps = {}
     for name in product.policy.promotion.directions:
-        column = product.feature_names.index(name)
-        quantiles = manifest.features[column].quantiles
-        moved = features.copy()
-        moved[:, column] = np.minimum(moved[:, column] + quantiles[4] - quantiles[3], manifest.features[column].max)
-        steps[name] = float((export.run(session, moved).astype(np.float64) - exported).mean())
+        column = names.index(name)
+        facts = manifest.features[column]
+        moved = dataset.features.copy()
+        moved[:, column] = np.where(np.isnan(moved[:, column]), facts.fill, moved[:, column])
+        moved[:, column] = np.minimum(moved[:, column] + facts.quantiles[4] - facts.quantiles[3], facts.max)
+        steps[name] = float((_run(package, session, moved, dataset.seconds) - exported).mean())
     return PackageMeasurements(latency(package), float(np.abs(exported - refitted).max()), steps)
 
 
 def latency(package: Package) -> float:
     """The p99 of one-row calls, in seconds: the best of some rounds, as other work on the machine only adds to it."""
     session = export.open_session(package.model)
-    row = np.array([package.manifest.golden[0].row])
+    manifest = package.manifest
+    fill, now = np.array([facts.fill for facts in manifest.features]), np.zeros(1)
+    row = model_columns(np.array([manifest.golden[0].row]), fill, manifest.schema, now)
     seconds = np.empty((ROUNDS, CALLS))
     for round_and_call in np.ndindex(seconds.shape):
         start = time.perf_counter()
@@ -183,10 +198,20 @@ def _can_be_fitted(package: Package, dataset: Dataset) -> bool:
     return spec is not None and spec.is_applicable(dataset)
 
 
-def _why_incomparable(product: Product, champion: Package | None) -> str:
-    if champion is not None and champion.manifest.schema_hash != product.schema_hash:
-        return "it was made for another schema"
-    return ""
+def _breaking(old: Schema, new: Schema) -> str:
+    """The breaking changes from the champion's schema; empty where each model can answer for the same rows."""
+    return "; ".join(f"{change.key} {change.text}" for change in changes(old, new) if change.kind == "breaking")
+
+
+def _levels(manifest: Manifest) -> Levels:
+    return {facts.name: facts.levels for facts in manifest.features if facts.levels is not None}
+
+
+def _run(package: Package, session: InferenceSession, features: Matrix, seconds: Matrix) -> Matrix:
+    """A package's predictions of rows of its own features, shape (rows,)."""
+    manifest = package.manifest
+    fill = np.array([facts.fill for facts in manifest.features])
+    return export.run_all(session, model_columns(features, fill, manifest.schema, seconds))
 
 
 def _backtest_splits(times: Times, made: np.datetime64) -> list[Split]:
@@ -216,7 +241,7 @@ def _hold_out(
         spec,
         plan.splits,
         views=(thinned(MISSING_SHARE, training.seed),),
-        inner_folds=training.coverage_folds,
+        inner_folds=effort_of(len(dataset.target), training).inner_folds,
         seed=training.seed,
         jobs=training.jobs,
         title="verdict",
@@ -233,16 +258,17 @@ def _champion_predictions(
     rows: Index,
     training: TrainSettings,
 ) -> ModelPredictions:
+    """The champion's, each row as inference would give it to that model."""
     old = champion.manifest
+    seen = as_seen_by(product, dataset, old.schema, _levels(old))
     if plan.champion_unchanged:
-        fill = np.array([feature.fill for feature in old.features])
         session = export.open_session(champion.model)
-        variants = dataset.features[rows], thinned(MISSING_SHARE, training.seed)(dataset.features, rows)
-        complete, with_gaps = (export.run(session, impute(variant, fill)).astype(np.float64) for variant in variants)
+        variants = seen.features[rows], thinned(MISSING_SHARE, training.seed)(seen.features, rows)
+        complete, with_gaps = (_run(champion, session, variant, seen.seconds[rows]) for variant in variants)
         return ModelPredictions(complete, complete - old.interval.low, complete + old.interval.high, with_gaps)
-    if old.algorithm == new.algorithm:
+    if old.algorithm == new.algorithm and old.schema.digest == new.schema.digest:
         return new_predictions
-    return _predictions(_hold_out(product, dataset, BY_NAME[old.algorithm], plan, training))
+    return _predictions(_hold_out(product, seen, BY_NAME[old.algorithm], plan, training))
 
 
 def _predictions(by_fold: list[FoldPredictions]) -> ModelPredictions:

@@ -46,7 +46,7 @@ def table(verdict: Verdict) -> str:
     if verdict.slices:
         lines += ["", "| segment | rows | MAE challenger | MAE champion | ratio | interval |", "| --- |" + " --- |" * 5]
         lines += [
-            f"| {part.name} | {part.rows} | {part.challenger:.2f} | {part.champion:.2f} | {part.ratio:.3f} "
+            f"| {part.name} | {part.rows} | {part.challenger:.4g} | {part.champion:.4g} | {part.ratio:.3f} "
             f"| {part.low:.3f} to {part.high:.3f} |"
             for part in verdict.slices
         ]

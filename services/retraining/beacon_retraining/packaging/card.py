@@ -1,34 +1,39 @@
 """The model card: what a person should know before trusting the model."""
 
-from beacon_core.domain.product import Product
-from beacon_core.model_package.manifest import Manifest
+import math
+from collections.abc import Iterable
+
+from beacon_core.domain.product import Feature, Product
+from beacon_core.domain.value_rules import Level
+from beacon_core.model_package.manifest import FeatureFacts, Manifest
 from beacon_retraining.packaging.baseline import Baseline
-from beacon_retraining.training.train import TrainedModel, TrainingResult
+from beacon_retraining.training.train import SIMPLICITY, TrainedModel, TrainingResult
 
 TEMPLATE = """\
 # {title}: model {version}
 
 {algorithm} on {width} features, trained {created_at} on {rows} rows ({source}).
-It predicts the {target_title} ({target}) in {unit}.
+It predicts the {target_title} ({target}){in_unit}.
 
 ## Intended use
 
-An estimate of the {target_title} of one {entity}, with an interval, for people who study or monitor such data. Not
+An estimate of the {target_title}, for one {entity} and with an interval, for people who study or monitor such data. Not
 by itself for decisions about people or money: the model knows {rows} rows, and the place and time that they come from.
 
 ## Data
 
 - source: {source}; fingerprint (sha256) `{fingerprint}`
 - missing values are filled with the training rows' median, or the most frequent value for categories: {imputed}
-{excluded}
+{data_notes}
 
 ## Models compared
 
 {how}.
-From simple to complex, the first is taken that is at most one standard error behind the best, row by row:
-**{algorithm}**.
+From simple to complex, the first is taken that is at most one standard error behind the best, row by row, and whose
+pooled RMSE is at most {simplicity:.0%} above it: **{algorithm}**.
 RMSE, MAE and R2 are means over the folds +- their standard deviation; the pooled RMSE is over all held-out rows.
-The models' own settings were chosen by hand on the data that Beacon ships with, where these figures are too good.
+The models' own settings are Beacon's, and were chosen on other data, except for the data that Beacon ships with: there
+these figures are too good.
 
 | model | RMSE | pooled RMSE | MAE | R2 | squared error above the best |
 | --- | --- | --- | --- | --- | --- |
@@ -38,26 +43,26 @@ The models' own settings were chosen by hand on the data that Beacon ships with,
 
 ## Interval
 
-From prediction - {low:.2f} to prediction + {high:.2f} ({unit}): {method}.
+From prediction - {low} to prediction + {high}{unit_note}: {method}.
 It promises {coverage:.0%}; measured {measured:.1%}, on rows that set neither the model nor the widths (nested
 cross-validation). It is an average over all rows, and equally wide everywhere: where errors are larger, more miss it.
 
 ## Importances
 
-Rise of the RMSE ({unit}) on held-out rows when one feature's values are shuffled (importance), and when it is always
-missing (absent). The most important is {key}; {key_low:g} to {key_high:g} holds 98 % of its training values.
+Rise of the RMSE{unit_note} on held-out rows when one feature's values are shuffled (importance), and when it is always
+missing (absent). The most important is {key}{key_range}.
 
-| feature | importance | absent | training range | fill |
+| feature | importance | absent | training values | fill |
 | --- | --- | --- | --- | --- |
 {importances}
 
 ## Missing values
 
-Held-out RMSE {rmse:.2f} with the gaps that the data have; with more values removed at random: {missing}.
+Held-out RMSE {rmse} with the gaps that the data have; with more values removed at random: {missing}.
 
 ## Limits
 
-- Predictions outside {prediction_min:g} to {prediction_max:g} ({unit}), the range of the training target, are flagged.
+- Predictions outside {prediction_min} to {prediction_max}{unit_note}, the range of the training target, are flagged.
 - Values outside a feature's training range are flagged; there the model extrapolates.
 - Importances and the model show association, not cause.
 
@@ -65,14 +70,27 @@ Held-out RMSE {rmse:.2f} with the gaps that the data have; with more values remo
 
 Revision {revision}; {libraries}. Equal data, settings and libraries give an equal model.onnx.
 """
+LEVELS_SHOWN = 12
+SIGNIFICANT = 4
+MOST_DECIMALS = 9
+
+
+def figure(value: float) -> str:
+    """A figure of any size in `SIGNIFICANT` digits."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    decimals = SIGNIFICANT - 1 - math.floor(math.log10(abs(value)))
+    return f"{value:.{max(decimals, 0)}f}" if decimals <= MOST_DECIMALS else f"{value:.{SIGNIFICANT}g}"
 
 
 def model_card(product: Product, trained: TrainedModel, manifest: Manifest, baseline: Baseline | None) -> str:
     """MODEL_CARD.md, every figure taken from the training at hand, and `baseline` measured on the same folds."""
     results = sorted(trained.results, key=lambda result: result.rmse)
-    ranked = sorted(manifest.features, key=lambda feature: -feature.importance)
-    absent = dict(zip(product.feature_names, trained.assessment.absent.tolist(), strict=True))
-    excluded = [f"- excluded: **{name}**, because it {why}" for name, why in product.excluded.items()]
+    pairs = list(zip(manifest.schema.features, manifest.features, strict=True))
+    ranked = sorted(pairs, key=lambda pair: -pair[1].importance)
+    absent = dict(zip(manifest.schema.feature_names, trained.assessment.absent.tolist(), strict=True))
+    target = manifest.schema.target
+    key, key_facts = ranked[0]
     return TEMPLATE.format(
         title=product.title,
         version=manifest.version,
@@ -82,35 +100,100 @@ def model_card(product: Product, trained: TrainedModel, manifest: Manifest, base
         rows=manifest.data.rows,
         source=manifest.data.source,
         fingerprint=manifest.data.fingerprint,
-        target=manifest.target,
-        target_title=product.target.title,
-        unit=manifest.unit,
-        entity=product.entity.name,
-        imputed=", ".join(f"{feature.name} {feature.fill:g}" for feature in manifest.features),
-        excluded="\n".join(excluded),
-        how=manifest.scores[0].how.partition(";")[0].capitalize(),
+        target=target.name,
+        target_title=target.title,
+        in_unit=f" in {target.unit}" if target.unit else "",
+        unit_note=f" ({target.unit})" if target.unit else "",
+        entity=product.entity.name if product.entity else "case",
+        imputed=", ".join(f"{feature.name} {value_text(feature, facts, facts.fill)}" for feature, facts in pairs),
+        data_notes="\n".join(_data_notes(product, manifest)),
+        how=_how(trained, manifest),
+        simplicity=SIMPLICITY - 1,
         table="\n".join(_row(result, trained.excess[result.name]) for result in results),
         baseline=_against(trained.result, baseline),
-        low=manifest.interval.low,
-        high=manifest.interval.high,
+        low=figure(manifest.interval.low),
+        high=figure(manifest.interval.high),
         method=manifest.interval.method,
         coverage=manifest.interval.coverage,
         measured=manifest.interval.measured_coverage,
         importances="\n".join(
-            f"| {feature.name} | {feature.importance:.2f} | {absent[feature.name]:.2f} "
-            f"| {feature.min:g} to {feature.max:g} | {feature.fill:g} |"
-            for feature in ranked
+            f"| {feature.name} | {figure(facts.importance)} | {figure(absent[feature.name])} "
+            f"| {_training_values(feature, facts)} | {value_text(feature, facts, facts.fill)} |"
+            for feature, facts in ranked
         ),
-        key=ranked[0].name,
-        key_low=ranked[0].quantiles[0],
-        key_high=ranked[0].quantiles[-1],
-        rmse=trained.assessment.rmse,
-        missing=", ".join(f"{share:.0%} {rmse:.2f}" for share, rmse in trained.assessment.missing.items()),
-        prediction_min=manifest.prediction_min,
-        prediction_max=manifest.prediction_max,
+        key=key.name,
+        key_range=_key_range(key, key_facts),
+        rmse=figure(trained.assessment.rmse),
+        missing=", ".join(f"{share:.0%} {figure(rmse)}" for share, rmse in trained.assessment.missing.items()),
+        prediction_min=_target_text(manifest.prediction_min, manifest),
+        prediction_max=_target_text(manifest.prediction_max, manifest),
         revision=manifest.revision,
         libraries=", ".join(f"{name} {version}" for name, version in sorted(manifest.libraries.items())),
     )
+
+
+def value_text(feature: Feature, facts: FeatureFacts, number: float) -> str:
+    """A number of the model's rows as the value that it stands for."""
+    if facts.levels is not None:
+        at = int(number)
+        return _cell(str(facts.levels[at])) if at < len(facts.levels) else "other"
+    if feature.type == "bool":
+        return "true" if number else "false"
+    value = feature.to_value(number)
+    return value if isinstance(value, str) else f"{number:g}"
+
+
+def _training_values(feature: Feature, facts: FeatureFacts) -> str:
+    """The range of a measurement, the levels of a category."""
+    if feature.type == "bool":
+        return "true, false"
+    if feature.is_category:
+        return _listed(facts.levels or feature.known_levels)
+    return f"{value_text(feature, facts, facts.min)} to {value_text(feature, facts, facts.max)}"
+
+
+def _listed(levels: tuple[Level, ...]) -> str:
+    more = len(levels) - LEVELS_SHOWN
+    shown = ", ".join(_cell(str(level)) for level in levels[:LEVELS_SHOWN])
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+def _cell(text: str) -> str:
+    """A text that is no end of a table's cell."""
+    return text.replace("|", "\\|")
+
+
+def _key_range(feature: Feature, facts: FeatureFacts) -> str:
+    if feature.is_category:
+        return ""
+    low, high = (value_text(feature, facts, facts.quantiles[at]) for at in (0, -1))
+    return f"; {low} to {high} holds 98 % of its training values"
+
+
+def _target_text(value: float, manifest: Manifest) -> str:
+    return f"{value:.{manifest.decimals}f}".rstrip("0").rstrip(".") if manifest.decimals else f"{value:.0f}"
+
+
+def _data_notes(product: Product, manifest: Manifest) -> Iterable[str]:
+    """What was left out, computed, transformed and weighted."""
+    yield from (f"- excluded: **{name}**, because it {why}" for name, why in product.excluded.items())
+    yield from (f"- computed: **{column.name}** is {column.formula.text}" for column in manifest.schema.derived)
+    yield from (
+        f"- of **{feature.name}** the model has {', '.join(feature.parts)}"
+        for feature in manifest.schema.features
+        if feature.parts
+    )
+    if manifest.schema.target.weight:
+        yield f"- rows are weighted by **{manifest.schema.target.weight}**, in the fit and in every figure"
+
+
+def _how(trained: TrainedModel, manifest: Manifest) -> str:
+    """How the models were compared; of many rows, the search was on some of them."""
+    how = manifest.scores[0].how.partition(";")[0].capitalize()
+    searched, known = len(trained.results[0].rows), len(trained.result.rows)
+    notes = [f"the search compared the models on {searched} of the rows, by chance"] if searched < known else []
+    notes += [f"{name} cannot be used: {reason}" for name, reason in trained.rejected.items()]
+    return "; ".join([how, *notes])
 
 
 def _against(result: TrainingResult, baseline: Baseline | None) -> str:
@@ -119,15 +202,15 @@ def _against(result: TrainingResult, baseline: Baseline | None) -> str:
         return "CatBoost's defaults were not measured on these data and folds (`make compare-catboost` does it)."
     return (
         f"On the same folds, {baseline.name} {baseline.version} as it comes: "
-        f"RMSE {baseline.rmse:.3f} +- {baseline.rmse_spread:.2f}, pooled {baseline.pooled_rmse:.3f}, "
-        f"MAE {baseline.mae:.3f}, R2 {baseline.r2:.3f}; this model's RMSE is "
+        f"RMSE {figure(baseline.rmse)} +- {figure(baseline.rmse_spread)}, pooled {figure(baseline.pooled_rmse)}, "
+        f"MAE {figure(baseline.mae)}, R2 {baseline.r2:.3f}; this model's RMSE is "
         f"{result.rmse / baseline.rmse:.1%} of that (`make compare-catboost`)."
     )
 
 
 def _row(result: TrainingResult, excess: tuple[float, float]) -> str:
     return (
-        f"| {result.name} | {result.rmse:.3f} +- {result.rmse_spread:.2f} | {result.pooled_rmse:.3f} "
-        f"| {result.mae:.3f} +- {result.mae_spread:.2f} | {result.r2:.3f} +- {result.r2_spread:.2f} "
-        f"| {excess[0]:.2f} +- {excess[1]:.2f} |"
+        f"| {result.name} | {figure(result.rmse)} +- {figure(result.rmse_spread)} | {figure(result.pooled_rmse)} "
+        f"| {figure(result.mae)} +- {figure(result.mae_spread)} | {result.r2:.3f} +- {result.r2_spread:.2f} "
+        f"| {figure(excess[0])} +- {figure(excess[1])} |"
     )

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+from onnxruntime import InferenceSession
 
+from beacon_core.domain.precision import decimals_of
 from beacon_core.domain.product import Product
+from beacon_core.domain.value_rules import other_code
 from beacon_core.model_package.manifest import (
     CARD_FILE,
     MANIFEST_VERSION,
@@ -28,11 +31,15 @@ from beacon_retraining.packaging.baseline import find_baseline
 from beacon_retraining.packaging.card import model_card
 from beacon_retraining.packaging.install import place
 from beacon_retraining.packaging.profile import reference_profile
-from beacon_retraining.training.imputation import impute
+from beacon_retraining.training.effort import effort_of
+from beacon_retraining.training.fitting import FittedModel
+from beacon_retraining.training.imputation import impute, model_columns
 from beacon_retraining.training.libraries import LIBRARIES
 from beacon_retraining.training.settings import TrainSettings
+from beacon_retraining.training.splits import splits_text
 from beacon_retraining.training.train import TrainedModel
 
+UNSEEN_ROWS = 100
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 GOLDEN_ROWS = 8
 INTERVAL_METHOD = "conformal, from the signed residuals of the cross-validation"
@@ -60,19 +67,22 @@ def write_package(
 
     `model` is the result of an earlier `export_model`. A package of that version that was never registered is replaced.
     """
-    model = export_model(dataset, trained) if model is None else model
-    features = impute(dataset.features, trained.fill)
-    predictions = export.run(export.open_session(model), features).astype(np.float64)
+    if model is None:
+        if trained.model is None:
+            raise ValueError("a training that was read from its file has no model to export")
+        model = export_model(dataset, FittedModel(trained.model, trained.fill, dataset.schema))
+    session = export.open_session(model)
+    columns = model_columns(dataset.features, trained.fill, dataset.schema, dataset.seconds)
+    predictions = export.run_all(session, columns)
     manifest = Manifest(
         manifest_version=MANIFEST_VERSION,
         product=product.name,
         version=origin.version,
         created_at=origin.created_at.astimezone(UTC).isoformat(timespec="seconds"),
-        schema_version=product.schema_version,
-        schema_hash=product.schema_hash,
-        features=_features(product, dataset, trained),
-        target=product.target.name,
-        unit=product.target.unit,
+        schema=dataset.schema,
+        features=_features(dataset, trained),
+        decimals=_decimals(product, dataset),
+        target_quantiles=_quantiles(dataset.target),
         prediction_min=float(dataset.target.min()),
         prediction_max=float(dataset.target.max()),
         prediction_quantiles=_quantiles(predictions),
@@ -84,13 +94,13 @@ def write_package(
             measured_coverage=trained.measured_coverage,
         ),
         expected_absolute_error=trained.result.mae,
-        scores=_scores(trained, settings),
+        scores=_scores(product, dataset, trained, settings),
         algorithm=trained.algorithm,
         data=TrainingData(source=origin.source, fingerprint=dataset.fingerprint, rows=len(dataset.target)),
         revision=origin.revision,
         libraries={name: library_version(name) for name in LIBRARIES},
-        golden=_golden(features, predictions),
-        golden_tolerance=export.TOLERANCE,
+        golden=_golden(session, trained.fill, dataset, predictions, origin.created_at),
+        golden_tolerance=export.RELATIVE_TOLERANCE * dataset.spread,
         files={},
     )
     contents = {
@@ -102,30 +112,46 @@ def write_package(
     return place(models / product.name / origin.version, contents, manifest)
 
 
-def export_model(dataset: Dataset, trained: TrainedModel) -> bytes:
-    """The model as ONNX; raises `ParityError` when it differs from scikit-learn."""
-    features = impute(dataset.features, trained.fill)
-    model = export.to_onnx(trained.model, features.shape[1])
-    export.check_parity(model, trained.model, features)
+def export_model(dataset: Dataset, fitted: FittedModel) -> bytes:
+    """The model as ONNX; raises `ParityError` when it differs from scikit-learn, `ModelSizeError`.
+
+    Compared are all training rows, and some with levels that no training row has.
+    """
+    features, seconds = dataset.features, dataset.seconds
+    unseen = features[:UNSEEN_ROWS].copy()
+    for at, feature in enumerate(dataset.schema.features):
+        if feature.name in dataset.levels:
+            unseen[:, at] = other_code(dataset.levels[feature.name])
+    columns = fitted.columns(np.concatenate([features, unseen]), np.concatenate([seconds, seconds[:UNSEEN_ROWS]]))
+    model = export.to_onnx(fitted.regressor, columns.shape[1])
+    export.check_size(model)
+    export.check_parity(model, fitted.regressor, columns, dataset.spread)
     return model
 
 
-def _features(product: Product, dataset: Dataset, trained: TrainedModel) -> tuple[FeatureFacts, ...]:
+def _features(dataset: Dataset, trained: TrainedModel) -> tuple[FeatureFacts, ...]:
     facts = []
-    for i, feature in enumerate(product.features):
+    for i, feature in enumerate(dataset.schema.features):
         known = dataset.features[:, i][~np.isnan(dataset.features[:, i])]
+        known = known if len(known) else trained.fill[[i]]
         facts.append(
             FeatureFacts(
                 name=feature.name,
-                type=feature.type,
                 fill=float(trained.fill[i]),
                 min=float(known.min()),
                 max=float(known.max()),
                 quantiles=_quantiles(known),
                 importance=float(trained.importances[i]),
+                levels=dataset.levels.get(feature.name),
             )
         )
     return tuple(facts)
+
+
+def _decimals(product: Product, dataset: Dataset) -> int:
+    """The product's decimals, else those that the target's spread needs."""
+    stated = product.target.decimals
+    return decimals_of(dataset.spread) if stated is None else stated
 
 
 def _quantiles(values: Matrix) -> tuple[float, float, float, float, float, float, float]:
@@ -133,18 +159,35 @@ def _quantiles(values: Matrix) -> tuple[float, float, float, float, float, float
     return a, b, c, d, e, f, g
 
 
-def _scores(trained: TrainedModel, settings: TrainSettings) -> tuple[Score, ...]:
-    result = trained.result
-    folds = f"{settings.folds}-fold cross-validation, repeated {settings.repeats} times, imputation fitted inside"
+def _scores(product: Product, dataset: Dataset, trained: TrainedModel, settings: TrainSettings) -> tuple[Score, ...]:
+    result, how = trained.result, _how(product, dataset, settings)
     return (
-        Score("rmse", result.rmse, f"{folds}; mean over the folds"),
-        Score("pooled_rmse", result.pooled_rmse, f"{folds}; over all held-out rows at once"),
-        Score("mae", result.mae, f"{folds}; mean over the folds"),
-        Score("r2", result.r2, f"{folds}; mean over the folds"),
+        Score("rmse", result.rmse, f"{how}; mean over the folds"),
+        Score("pooled_rmse", result.pooled_rmse, f"{how}; over all held-out rows at once"),
+        Score("mae", result.mae, f"{how}; mean over the folds"),
+        Score("r2", result.r2, f"{how}; mean over the folds"),
     )
 
 
-def _golden(features: Matrix, predictions: Matrix) -> tuple[GoldenRequest, ...]:
-    """Rows from the lowest prediction to the highest, evenly spaced."""
+def _how(product: Product, dataset: Dataset, settings: TrainSettings) -> str:
+    """How the chosen model's figures were measured."""
+    effort = effort_of(len(dataset.target), settings)
+    all_searched = effort.search_rows == len(dataset.target)
+    folds = splits_text(product, effort.folds if all_searched else effort.coverage_folds)
+    repeated = (
+        f", repeated {effort.repeats} times"
+        if all_searched and effort.repeats > 1 and product.time.split != "time"
+        else ""
+    )
+    return f"{folds}{repeated}, imputation and encoding fitted inside"
+
+
+def _golden(
+    session: InferenceSession, fill: Matrix, dataset: Dataset, predictions: Matrix, now: datetime
+) -> tuple[GoldenRequest, ...]:
+    """Rows from the lowest prediction to the highest, evenly spaced; ages are counted to the package's `created_at`."""
     chosen = np.argsort(predictions, kind="stable")[np.linspace(0, len(predictions) - 1, GOLDEN_ROWS).astype(int)]
-    return tuple(GoldenRequest(tuple(features[row].tolist()), float(predictions[row])) for row in chosen)
+    rows = impute(dataset.features[chosen], fill)
+    seconds = np.full(len(rows), now.replace(microsecond=0).timestamp())
+    answers = export.run(session, model_columns(rows, fill, dataset.schema, seconds))
+    return tuple(GoldenRequest(tuple(row), float(answer)) for row, answer in zip(rows.tolist(), answers, strict=True))

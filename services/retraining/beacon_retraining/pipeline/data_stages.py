@@ -5,8 +5,10 @@ from pathlib import Path
 
 import msgspec
 import pandas as pd
+import pyarrow as pa
 
 from beacon_core.data.ledger import served_at
+from beacon_core.domain.data_errors import DataError
 from beacon_core.domain.masking import message_of
 from beacon_core.domain.pins import Pin
 from beacon_core.model_package import download
@@ -14,12 +16,12 @@ from beacon_core.model_package.download import ForeignVersionError, download_pac
 from beacon_core.model_package.manifest import PackageError
 from beacon_core.model_package.release import read_release
 from beacon_core.platform import clock
-from beacon_core.platform.data_file import DataError
 from beacon_core.platform.job import log
 from beacon_core.platform.mlflow import Mlflow, RegistryUnavailableError
-from beacon_retraining.data.fetch import fetch, read_source
+from beacon_core.sources.table import read_stored, table_name
+from beacon_retraining.data.fetch import TABLE_FILE, fetch, read_source
 from beacon_retraining.data.labels import PREDICTION, read_labels
-from beacon_retraining.data.validate import check_shift, valid_rows, validate
+from beacon_retraining.data.validate import check_shift, valid_rows, validate_table
 from beacon_retraining.files import write_json, write_table
 from beacon_retraining.pipeline import triggers
 from beacon_retraining.pipeline.context import (
@@ -40,10 +42,10 @@ def fetch_all(context: Context) -> str:
     settings, product, folder = context.settings, context.product, context.folder
     last = _last_accepted(context)
 
-    def check(file: Path) -> None:
-        rows = validate(file, product)
+    def check(table: pa.Table) -> None:
+        rows = validate_table(table, product)
         if last is not None and not context.run.accept_shift:
-            check_shift(product.source.file, rows, last, product)
+            check_shift(table_name(product), rows, last, product)
 
     fetched = fetch(settings, product, folder / RAW, check)
     labels = _labels_to_use(context, read_labels(context.engine, product))
@@ -99,8 +101,8 @@ def _lost_package(context: Context) -> str | None:
 def validate_all(context: Context) -> str:
     """Type and check the raw rows; exclude labelled predictions that break a rule of the product."""
     product, folder = context.product, context.folder
-    source = read_source(folder / RAW, product)
-    rows = validate(folder / RAW / product.source.file, product)
+    source = read_source(folder / RAW)
+    rows = validate_table(read_stored(folder / RAW / TABLE_FILE, product), product)
     labels = pd.read_parquet(folder / LABELS)
     valid = labels[valid_rows(labels, product)]
     write_table(folder / ROWS, rows)
@@ -123,8 +125,8 @@ def _labels_to_use(context: Context, labels: pd.DataFrame) -> pd.DataFrame:
 
 
 def _last_accepted(context: Context) -> pd.DataFrame | None:
-    file = context.folder / RAW / context.product.source.file
+    file = context.folder / RAW / TABLE_FILE
     try:
-        return validate(file, context.product)
-    except (OSError, DataError):  # none yet, or accepted under other rules
+        return validate_table(read_stored(file, context.product), context.product)
+    except DataError:  # none yet, or accepted under other rules
         return None

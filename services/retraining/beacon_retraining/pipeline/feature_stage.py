@@ -17,12 +17,15 @@ from beacon_retraining.pipeline.context import DATASET, DATASET_SUMMARY, PRODUCT
 def build_features(context: Context) -> str:
     """Fill the feature store with the base data, and join the training rows as of their times."""
     settings, product, folder = context.settings, context.product, context.folder
-    changes = write_offline(settings, product, pd.read_parquet(folder / ROWS), clock.now())
-    try:
-        repo.apply(settings, product)
-        online = repo.materialize(settings, product).rows
-    except FeatureStoreError as error:
-        raise DatasetError(str(error)) from error
+    file_rows = pd.read_parquet(folder / ROWS)
+    changes = write_offline(settings, product, file_rows, clock.now(), accept_moved=context.run.accept_shift)
+    online = "no entity, so no feature store"
+    if product.entity is not None:
+        try:
+            repo.apply(settings, product)
+            online = f"{repo.materialize(settings, product).rows} rows online"
+        except FeatureStoreError as error:
+            raise DatasetError(str(error)) from error
     rows, excluded = training_rows(settings, product, pd.read_parquet(folder / PRODUCTION))
     write_table(folder / DATASET, rows)
     summary = DatasetSummary(
@@ -34,5 +37,5 @@ def build_features(context: Context) -> str:
         file=changes,
     )
     write_json(folder / DATASET_SUMMARY, summary)
-    line = f"{online} rows online; {summary.rows} rows to train on, {summary.production_rows} of them from production"
+    line = f"{online}; {summary.rows} rows to train on, {summary.production_rows} of them from production"
     return "; ".join([line, *messages(summary, product.min_features)])

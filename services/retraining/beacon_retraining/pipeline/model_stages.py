@@ -13,6 +13,7 @@ from beacon_retraining.evaluation import verdict_report
 from beacon_retraining.evaluation.evaluate import evaluate
 from beacon_retraining.evaluation.report import page
 from beacon_retraining.files import write_json
+from beacon_retraining.packaging.card import figure
 from beacon_retraining.packaging.package import export_model
 from beacon_retraining.pipeline import context as files
 from beacon_retraining.pipeline.context import Context
@@ -23,15 +24,20 @@ from beacon_retraining.training.trained_file import decode, encode
 def train_model(context: Context) -> str:
     """Compare and fit; writes the model as ONNX and the training's results as JSON."""
     dataset = context.dataset()
-    trained = train(dataset, context.product, context.training)
-    write_atomically(context.folder / files.MODEL, export_model(dataset, trained))
+    models: list[bytes] = []
+    trained = train(
+        dataset, context.product, context.training, lambda fitted: models.append(export_model(dataset, fitted))
+    )
+    for name, reason in trained.rejected.items():
+        log.warning("%s cannot be used, the next best is: %s", name, reason)
+    write_atomically(context.folder / files.MODEL, models[-1])
     write_atomically(context.folder / files.TRAINED, encode(trained))
     best = trained.result
     figures = {"rmse": best.rmse, "pooled_rmse": best.pooled_rmse, "mae": best.mae, "r2": best.r2}
     figures |= {"interval_coverage": trained.measured_coverage, "rows": len(dataset.target)}
     figures |= {f"candidates/{result.name}/rmse": result.rmse for result in trained.results}
     write_json(context.folder / files.METRICS, figures)
-    return f"{trained.algorithm}, cross-validated RMSE {best.rmse:.2f}"
+    return f"{trained.algorithm}, cross-validated RMSE {figure(best.rmse)}"
 
 
 def evaluate_model(context: Context) -> str:

@@ -39,7 +39,7 @@ def package_model(context: Context) -> str:
     else:
         version = registry.next_version(product.name, above=_highest_known(context))
         origin = PackageOrigin(
-            version, read_source(folder / files.RAW, product).source, context.settings.build_revision, clock.now()
+            version, read_source(folder / files.RAW).source, context.settings.build_revision, clock.now()
         )
         trained = decode((folder / files.TRAINED).read_bytes())
         model = (folder / files.MODEL).read_bytes()
@@ -54,7 +54,7 @@ def run_key(context: Context) -> str:
     facts = {
         "data": context.dataset().fingerprint,
         "params": params_of(context.training),
-        "schema": context.product.schema_hash,
+        "schema": context.product.schema.digest,
         "training": context.product.training,
         "code": (context.folder / CODE).read_text(),
     }

@@ -33,14 +33,19 @@ VERSIONED = (PIPELINE, PARAMS, LOCK, PRODUCT, POLICY_FILE, CODE, EVALUATION_CODE
 MODEL_ROOMS = ("data", "training", "packaging")
 CORE_MODULES = (
     "data/labels.py",
+    "domain/derived.py",
+    "domain/feature.py",
     "domain/numbers.py",
     "domain/product.py",
+    "domain/product_entry.py",
+    "domain/schema.py",
+    "domain/text.py",
     "domain/value_rules.py",
     "model_package/manifest.py",
-    "platform/data_file.py",
+    "model_package/model_inputs.py",
 )
-CORE_ROOM = "feature_store"
-"""The code that a model follows from: rooms of this package, modules of core and a room of core."""
+CORE_ROOMS = ("feature_store", "sources")
+"""The code that a model follows from: rooms of this package, modules and rooms of core."""
 
 EVALUATION_ROOMS = ("evaluation",)
 """The code that a verdict follows from."""
@@ -114,7 +119,7 @@ def model_code_files() -> list[Path]:
     return [
         *_files_of_rooms(MODEL_ROOMS),
         *(core / name for name in CORE_MODULES),
-        *sorted((core / CORE_ROOM).rglob("*.py")),
+        *(file for room in CORE_ROOMS for file in sorted((core / room).rglob("*.py"))),
     ]
 
 

@@ -205,7 +205,7 @@ class Registry:
             "sha256": package.sha256,
             "run_key": entry.run_key,
             "data_fingerprint": manifest.data.fingerprint,
-            "schema_hash": manifest.schema_hash,
+            "schema_hash": manifest.schema.digest,
             "revision": manifest.revision,
         }
         wanted, given = int(manifest.version), 0

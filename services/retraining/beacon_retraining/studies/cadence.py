@@ -11,9 +11,8 @@ from beacon_core.domain.exit_statuses import BAD_DATA
 from beacon_core.domain.product import Product
 from beacon_retraining.data.dataset import Dataset, Matrix, Times
 from beacon_retraining.errors import RetrainError
-from beacon_retraining.training.imputation import fit_fill, impute
+from beacon_retraining.training.fitting import FittedModel, fit
 from beacon_retraining.training.model_specs import ModelSpec
-from beacon_retraining.training.train import fit
 
 DAY = np.timedelta64(1, "D")
 FIRST_SHARE = 0.15
@@ -73,17 +72,15 @@ class CadenceStudy(msgspec.Struct, frozen=True):
     usefulness: Matrix
 
 
-class FittedModel(msgspec.Struct, frozen=True):
-    """A fitted model, its fill values, and the mean absolute error to expect of it on rows of its own time."""
+class StudyModel(msgspec.Struct, frozen=True):
+    """A fitted model, and the mean absolute error to expect of it on rows of its own time."""
 
-    regressor: object
-    fill: Matrix
+    fitted: FittedModel
     expected: float
 
-    def predict(self, features: Matrix) -> Matrix:
+    def predict(self, features: Matrix, seconds: Matrix) -> Matrix:
         """Predictions, shape (rows,)."""
-        predictions: Matrix = self.regressor.predict(impute(features, self.fill))  # type: ignore[attr-defined]
-        return predictions
+        return self.fitted.predict(features, seconds)
 
 
 def run_study(
@@ -100,7 +97,7 @@ def run_study(
     if span < MIN_DAYS:
         raise HistoryError(f"the labelled history spans {span} days, the study needs {MIN_DAYS}")
     start = np.datetime64(dated.min(), "D") + int(span * FIRST_SHARE)
-    first = _fit(dataset, product, spec, _before(dataset.times, start), seed)
+    first = _fit(dataset, spec, _before(dataset.times, start), seed)
     simulated = np.flatnonzero(dataset.times >= start)
     days = ((dataset.times[simulated] - start.astype("M8[us]")) // DAY).astype(np.int64)
     runs = tuple(
@@ -124,7 +121,7 @@ def rolling(days: NDArray[np.int64], errors: Matrix, window: int) -> tuple[NDArr
 
 def _run(
     rule: RetrainingRule,
-    model: FittedModel,
+    model: StudyModel,
     dataset: Dataset,
     product: Product,
     spec: ModelSpec,
@@ -139,20 +136,20 @@ def _run(
     last = 0
     for day in range(int(days.max()) + 1):
         if _is_due(rule, product, model, days, errors, day, last):
-            model = _fit(dataset, product, spec, _before(times, start + day), seed)
+            model = _fit(dataset, spec, _before(times, start + day), seed)
             retrained.append(day)
             last = day
         today = np.flatnonzero(days == day)
         rows = simulated[today]
         if len(rows):
-            errors[today] = np.abs(dataset.target[rows] - model.predict(dataset.features[rows]))
+            errors[today] = np.abs(dataset.target[rows] - model.predict(dataset.features[rows], dataset.seconds[rows]))
     return StudyRun(rule, errors, tuple(retrained))
 
 
 def _is_due(
     rule: RetrainingRule,
     product: Product,
-    model: FittedModel,
+    model: StudyModel,
     days: NDArray[np.int64],
     errors: Matrix,
     day: int,
@@ -173,15 +170,13 @@ def _is_due(
     return float(errors[seen].mean()) > product.policy.drift.max_mae_ratio * model.expected
 
 
-def _fit(dataset: Dataset, product: Product, spec: ModelSpec, rows: NDArray[np.intp], seed: int) -> FittedModel:
+def _fit(dataset: Dataset, spec: ModelSpec, rows: NDArray[np.intp], seed: int) -> StudyModel:
     """A model of these rows; its expected error is that of a second model, on a fifth of the rows held out from it."""
-    features, target = dataset.features[rows], dataset.target[rows]
-    shuffled = np.random.default_rng(seed).permutation(len(rows))
+    shuffled = np.random.default_rng(seed).permutation(rows)
     known, held_out = np.split(shuffled, [len(rows) * 4 // 5])
-    fill = fit_fill(features, product)
-    held_out_model = fit(spec, impute(features[known], fill), target[known], seed)
-    expected = float(np.abs(target[held_out] - held_out_model.predict(impute(features[held_out], fill))).mean())
-    return FittedModel(fit(spec, impute(features, fill), target, seed), fill, expected)
+    predictions = fit(spec, dataset, seed, known).predict(dataset.features[held_out], dataset.seconds[held_out])
+    expected = float(np.abs(dataset.target[held_out] - predictions).mean())
+    return StudyModel(fit(spec, dataset, seed, rows), expected)
 
 
 def _before(times: Times, moment: np.datetime64) -> NDArray[np.intp]:
@@ -189,7 +184,7 @@ def _before(times: Times, moment: np.datetime64) -> NDArray[np.intp]:
 
 
 def _usefulness_by_period(
-    model: FittedModel, dataset: Dataset, simulated: NDArray[np.intp], periods: NDArray[np.int64], seed: int
+    model: StudyModel, dataset: Dataset, simulated: NDArray[np.intp], periods: NDArray[np.int64], seed: int
 ) -> Matrix:
     random = np.random.default_rng(seed)
     width = dataset.features.shape[1]
@@ -198,13 +193,13 @@ def _usefulness_by_period(
         rows = simulated[periods == period]
         if not len(rows):
             continue
-        features, target = dataset.features[rows], dataset.target[rows]
-        plain = np.abs(target - model.predict(features)).mean()
+        features, target, seconds = dataset.features[rows], dataset.target[rows], dataset.seconds[rows]
+        plain = np.abs(target - model.predict(features, seconds)).mean()
         for column in range(width):
             rises = []
             for _ in range(SHUFFLES):
                 mixed = features.copy()
                 mixed[:, column] = random.permutation(mixed[:, column])
-                rises.append(np.abs(target - model.predict(mixed)).mean() - plain)
+                rises.append(np.abs(target - model.predict(mixed, seconds)).mean() - plain)
             usefulness[period, column] = float(np.mean(rises))
     return usefulness

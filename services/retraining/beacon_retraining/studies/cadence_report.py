@@ -30,14 +30,14 @@ def tables(study: CadenceStudy, product: Product) -> str:
         "| --- | --- | --- | --- | --- | --- |",
     ]
     lines += [
-        f"| {run.rule.name} | {run.mae:.2f} | {run.mae / never:.0%} "
-        f"| {np.nanmax(worst[run.rule.name]):.2f} | {len(run.retrained)} | {_days(run.retrained)} |"
+        f"| {run.rule.name} | {run.mae:.3g} | {run.mae / never:.0%} "
+        f"| {np.nanmax(worst[run.rule.name]):.3g} | {len(run.retrained)} | {_days(run.retrained)} |"
         for run in study.runs
     ]
     ages = [f"{number * study.period_days} to {(number + 1) * study.period_days}" for number in _periods(study)]
     lines += ["", f"| feature | {' | '.join(f'{age} days' for age in ages)} |", f"|{' --- |' * (len(ages) + 1)}"]
     lines += [
-        f"| {study.features[column]} | {' | '.join(f'{value:.2f}' for value in study.usefulness[:, column])} |"
+        f"| {study.features[column]} | {' | '.join(f'{value:.3g}' for value in study.usefulness[:, column])} |"
         for column in _by_use(study)
     ]
     return "\n".join(lines) + "\n"
@@ -55,7 +55,7 @@ def _draw_errors(study: CadenceStudy, product: Product, folder: Path) -> Path:
     axes = figure.subplots()
     for run, colour in zip(study.runs, COLOURS, strict=False):
         days, errors = rolling(study.days, run.errors, WINDOW_DAYS)
-        axes.plot(days, errors, color=colour, linewidth=1.6, label=f"{run.rule.name}: {run.mae:.2f}")
+        axes.plot(days, errors, color=colour, linewidth=1.6, label=f"{run.rule.name}: {run.mae:.3g}")
     on_drift = next(run for run in study.runs if run.rule.on_drift)
     axes.plot(on_drift.retrained, [axes.get_ylim()[0]] * len(on_drift.retrained), "^", color=COLOURS[4], clip_on=False)
     axes.set(

@@ -8,17 +8,18 @@ import numpy as np
 
 from beacon_core.domain.product import Product
 from beacon_retraining.data.dataset import Dataset, Matrix
-from beacon_retraining.training.crossval import FoldPredictions, View, folds, hold_out, shuffled, thinned, without
+from beacon_retraining.training.crossval import FoldPredictions, View, hold_out, shuffled, thinned, without
+from beacon_retraining.training.effort import Effort
 from beacon_retraining.training.interval import covered
 from beacon_retraining.training.model_specs import ModelSpec
+from beacon_retraining.training.splits import split_rows
 
 SHARES = (0.1, 0.3)
 """Shares of all values that are removed; the verdict uses the first one, too."""
-SHUFFLES = 5
 
 
 class ModelAssessment(msgspec.Struct, frozen=True):
-    """Figures over all rows, each held out; RMSEs and their rises in the target's unit.
+    """Figures over the rows held out; RMSEs and their rises in the target's unit.
 
     `coverage`: share of rows inside their interval. `importances` (features): rise of the RMSE when the feature's
     values are shuffled. `absent` (features): rise when it is always missing. `missing`: RMSE by the share of all values
@@ -34,34 +35,49 @@ class ModelAssessment(msgspec.Struct, frozen=True):
 
 
 def assess(
-    dataset: Dataset, product: Product, spec: ModelSpec, *, fold_count: int, seed: int, jobs: int
+    dataset: Dataset, product: Product, spec: ModelSpec, *, effort: Effort, seed: int, jobs: int
 ) -> ModelAssessment:
-    """Assess the spec by one nested cross-validation of `fold_count` folds."""
-    width = dataset.features.shape[1]
-    views: list[View] = [thinned(share, seed) for share in SHARES]
-    views += [without(column) for column in range(width)]
-    views += [shuffled(column, seed + number) for column in range(width) for number in range(SHUFFLES)]
-    splits = folds(len(dataset.target), fold_count, seed)
+    """Assess the spec by one nested cross-validation."""
+    width, times = dataset.features.shape[1], effort.shuffles
+    few_views: list[View] = [without(column) for column in range(width)]
+    few_views += [shuffled(column, seed + number) for column in range(width) for number in range(times)]
     parts = hold_out(
         dataset,
         product,
         spec,
-        splits,
-        views=tuple(views),
-        inner_folds=fold_count,
+        split_rows(dataset, product, np.arange(len(dataset.target)), effort.coverage_folds, seed),
+        views=tuple(thinned(share, seed) for share in SHARES),
+        few_views=tuple(few_views),
+        few_rows=effort.view_rows,
+        inner_folds=effort.inner_folds,
         seed=seed,
         jobs=jobs,
         title="interval",
     )
-    residuals = np.concatenate([dataset.target[part.rows] - part.predictions for part in parts], axis=1)
-    inside = np.concatenate([covered(dataset.target[part.rows] - part.predictions[0], part.widths) for part in parts])
-    rmse, *others = np.sqrt(np.mean(residuals**2, axis=1)).tolist()
-    gaps, rest = others[: len(SHARES)], np.array(others[len(SHARES) :])
+    residuals = [dataset.target[part.rows] - part.predictions for part in parts]
+    weights = np.concatenate([dataset.row_weights[part.rows] for part in parts])
+    inside = np.concatenate([covered(own[0], part.widths) for own, part in zip(residuals, parts, strict=True)])
+    rmse, *gaps = _rmse(np.concatenate(residuals, axis=1), weights)
+    # What shuffling adds is counted on the same rows with and without it.
+    few = [part.rows[: part.few.shape[1]] for part in parts]
+    few_weights = np.concatenate([dataset.row_weights[rows] for rows in few])
+    plain = [own[:1, : len(rows)] for own, rows in zip(residuals, few, strict=True)]
+    changed = [dataset.target[rows] - part.few for rows, part in zip(few, parts, strict=True)]
+    base, *rest = _rmse(
+        np.concatenate([np.vstack(pair) for pair in zip(plain, changed, strict=True)], axis=1), few_weights
+    )
+    rises = np.array(rest) - base
     return ModelAssessment(
         rmse=rmse,
-        coverage=float(inside.mean()),
-        importances=rest[width:].reshape(width, SHUFFLES).mean(axis=1) - rmse,
-        absent=rest[:width] - rmse,
+        coverage=float(np.average(inside, weights=weights)),
+        importances=rises[width:].reshape(width, times).mean(axis=1),
+        absent=rises[:width],
         missing=dict(zip(SHARES, gaps, strict=True)),
-        held_out=tuple(FoldPredictions(part.rows, part.predictions[:2], part.widths) for part in parts),
+        held_out=tuple(FoldPredictions(part.rows, part.predictions[:2], part.widths, part.few[:0]) for part in parts),
     )
+
+
+def _rmse(residuals: Matrix, weights: Matrix) -> list[float]:
+    """The RMSE of each view (views, rows)."""
+    found: list[float] = np.sqrt(np.average(residuals**2, axis=1, weights=weights)).tolist()
+    return found

@@ -9,50 +9,56 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 import numpy as np
 from joblib import Parallel, delayed
-from numpy.typing import NDArray
-from sklearn.model_selection import KFold
-from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from beacon_core.domain.product import Product
 from beacon_retraining.data.dataset import Dataset, Matrix
-from beacon_retraining.training.imputation import fit_fill, impute
+from beacon_retraining.training.fitting import fit
 from beacon_retraining.training.interval import Widths, widths
 from beacon_retraining.training.model_specs import ModelSpec
+from beacon_retraining.training.splits import Index, Split, inner_splits
 
-Index = NDArray[np.intp]
-Split = tuple[Index, Index]
-PREDICTION_BATCH_ROWS = 2000
-"""Rows: a call has overhead, and a kernel's matrix is as wide as the training rows."""
 View = Callable[[Matrix, Index], Matrix]
 """A variant of the held-out rows: (all features, the rows' numbers) -> their features, changed."""
 
 
 class Task(msgspec.Struct, frozen=True):
-    """Fit `spec` to the split's first rows, predict its second ones: as they are, then by each view."""
+    """Fit `spec` to the split's first rows, predict its second ones: as they are, then by each view.
+
+    `few_views` are of the first `few_rows` of the held-out rows only, or of all (None).
+    """
 
     spec: ModelSpec
     split: Split
     views: tuple[View, ...] = ()
+    few_views: tuple[View, ...] = ()
+    few_rows: int | None = None
+
+
+class TaskResult(msgspec.Struct, frozen=True):
+    """A task's predictions: (1 + views, held-out rows), and (few views, few rows)."""
+
+    predictions: Matrix
+    few: Matrix
 
 
 class FoldPredictions(msgspec.Struct, frozen=True):
     """Held-out rows: their numbers, `predictions` (1 + views, rows), and the interval's widths.
 
-    The widths come from residuals inside the training part: the rows set neither the model nor the widths.
+    `few` (few views, few rows) are of the first of the rows. The widths come from residuals inside the training part:
+    the rows set neither the model nor the widths.
     """
 
     rows: Index
     predictions: Matrix
     widths: Widths
+    few: Matrix
 
 
-def fit_all(
-    dataset: Dataset, product: Product, tasks: Sequence[Task], seed: int, jobs: int, title: str
-) -> list[Matrix]:
-    """Each task's predictions, shape (1 + views, held-out rows), in order, with a progress bar on a terminal."""
-    calls = (delayed(_fit_one)(dataset, product, seed, task) for task in tasks)
-    answers: Iterable[Matrix] = Parallel(n_jobs=jobs, return_as="generator", batch_size=1)(calls)
+def fit_all(dataset: Dataset, tasks: Sequence[Task], seed: int, jobs: int, title: str) -> list[TaskResult]:
+    """Each task's predictions, in order, with a progress bar on a terminal."""
+    calls = (delayed(_fit_one)(dataset, seed, task) for task in tasks)
+    answers: Iterable[TaskResult] = Parallel(n_jobs=jobs, return_as="generator", batch_size=1)(calls)
     return list(tqdm(answers, total=len(tasks), desc=title, unit="fit", leave=False, disable=None))
 
 
@@ -63,30 +69,29 @@ def hold_out(
     splits: Sequence[Split],
     *,
     views: tuple[View, ...] = (),
+    few_views: tuple[View, ...] = (),
+    few_rows: int | None = None,
     inner_folds: int = 5,
     seed: int = 0,
     jobs: int = -1,
     title: str = "held out",
 ) -> list[FoldPredictions]:
     """For each split its held-out predictions, with the widths of an inner cross-validation of its training part."""
-    inner = KFold(inner_folds, shuffle=True, random_state=seed + 1)
+    inner = [inner_splits(dataset, product, train, inner_folds, seed + 1) for train, _ in splits]
     tasks: list[Task] = []
-    for train, test in splits:
-        tasks.append(Task(spec, (train, test), views))
-        tasks += [Task(spec, (train[a], train[b])) for a, b in inner.split(train)]
-    answers = iter(fit_all(dataset, product, tasks, seed, jobs, title))
+    for split, inside in zip(splits, inner, strict=True):
+        tasks.append(Task(spec, split, views, few_views, few_rows))
+        tasks += [Task(spec, part) for part in inside]
+    answers = iter(fit_all(dataset, tasks, seed, jobs, title))
     parts = []
-    for train, test in splits:
-        predictions = next(answers)
-        residuals = [dataset.target[train[b]] - next(answers)[0] for _, b in inner.split(train)]
-        interval = widths(np.concatenate(residuals), product.training.interval_coverage)
-        parts.append(FoldPredictions(test, predictions, interval))
+    for (_, test), inside in zip(splits, inner, strict=True):
+        found = next(answers)
+        residuals = [dataset.target[held] - next(answers).predictions[0] for _, held in inside]
+        held_rows = np.concatenate([held for _, held in inside])
+        weights = None if dataset.weights is None else dataset.weights[held_rows]
+        interval = widths(np.concatenate(residuals), product.training.interval_coverage, weights)
+        parts.append(FoldPredictions(test, found.predictions, interval, found.few))
     return parts
-
-
-def folds(rows: int, count: int, seed: int) -> list[Split]:
-    """`count` shuffled folds over `rows` rows."""
-    return list(KFold(count, shuffle=True, random_state=seed).split(np.empty(rows)))
 
 
 def thinned(share: float, seed: int) -> View:
@@ -121,12 +126,16 @@ def shuffled(column: int, seed: int) -> View:
     return view
 
 
-def _fit_one(dataset: Dataset, product: Product, seed: int, task: Task) -> Matrix:
+def _fit_one(dataset: Dataset, seed: int, task: Task) -> TaskResult:
     train, test = task.split
-    fill = fit_fill(dataset.features[train], product)
-    with threadpool_limits(1):  # the last bits of a matrix product depend on the number of threads
-        model = task.spec.build(seed).fit(impute(dataset.features[train], fill), dataset.target[train])
-        variants = [dataset.features[test], *(view(dataset.features, test) for view in task.views)]
-        rows = impute(np.concatenate(variants), fill)
-        answers = [model.predict(part) for part in np.array_split(rows, -(-len(rows) // PREDICTION_BATCH_ROWS))]
-        return np.concatenate(answers).reshape(len(variants), len(test))
+    model = fit(task.spec, dataset, seed, train)
+    few = test[: task.few_rows]
+
+    def predictions(rows: Index, variants: list[Matrix]) -> Matrix:
+        if not variants:
+            return np.empty((0, len(rows)))
+        seconds = np.tile(dataset.seconds[rows], len(variants))
+        return model.predict(np.concatenate(variants), seconds).reshape(len(variants), len(rows))
+
+    whole = [dataset.features[test], *(view(dataset.features, test) for view in task.views)]
+    return TaskResult(predictions(test, whole), predictions(few, [v(dataset.features, few) for v in task.few_views]))

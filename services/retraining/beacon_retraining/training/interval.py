@@ -14,16 +14,22 @@ class Widths(msgspec.Struct, frozen=True):
     high: float
 
 
-def widths(residuals: Matrix, coverage: float) -> Widths:
+def widths(residuals: Matrix, coverage: float, weights: Matrix | None = None) -> Widths:
     """Widths that leave (1 - coverage) / 2 of the residuals (target - prediction) out on each side.
 
-    Residuals have shape (rows,) or (repeats, rows); the finite-sample correction counts rows only, since repeats are
-    not new evidence.
+    Residuals have shape (rows,) or (repeats, rows), `weights` (rows,); the finite-sample correction counts rows only,
+    since repeats are not new evidence.
     """
     rows = residuals.shape[-1]
     level = min(1.0, (rows + 1) * (1 + coverage) / 2 / rows)
-    low = float(np.quantile(-residuals, level, method="higher"))
-    high = float(np.quantile(residuals, level, method="higher"))
+    if weights is None:
+        low = float(np.quantile(-residuals, level, method="higher"))
+        high = float(np.quantile(residuals, level, method="higher"))
+    else:
+        flat, own = residuals.ravel(), np.broadcast_to(weights, residuals.shape).ravel()
+        chosen = own > 0
+        flat, own = flat[chosen], own[chosen]
+        low, high = (float(np.quantile(side, level, method="inverted_cdf", weights=own)) for side in (-flat, flat))
     return Widths(max(low, 0.0), max(high, 0.0))
 
 

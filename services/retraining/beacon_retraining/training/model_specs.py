@@ -1,74 +1,100 @@
-"""The model specs that training compares, from simple to complex, each seeded and exactly convertible to ONNX."""
+"""The model specs that training compares, from simple to complex, each seeded and exactly convertible to ONNX.
+
+No setting depends on a product's units: categories are encoded, features and target standardized, and what has a
+reach (the kernel) takes it from the data.
+"""
 
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any
 
 import msgspec
 import numpy as np
-from sklearn.base import BaseEstimator, RegressorMixin, TransformerMixin, clone
-from sklearn.ensemble import ExtraTreesRegressor, GradientBoostingRegressor, VotingRegressor
-from sklearn.kernel_ridge import KernelRidge
-from sklearn.linear_model import Ridge
+from scipy.stats import skew
+from sklearn.ensemble import ExtraTreesRegressor, GradientBoostingRegressor, HistGradientBoostingRegressor
+from sklearn.linear_model import RidgeCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from beacon_core.domain.exit_statuses import REFUSED
+from beacon_core.domain.product import Product
+from beacon_core.domain.schema import Schema
 from beacon_retraining.data.dataset import Dataset, Matrix
+from beacon_retraining.errors import RetrainError
+from beacon_retraining.training.encoder import ColumnEncoder, layout_of
+from beacon_retraining.training.estimators import Asinh, Blend, MedianKernelRidge, TableModel
+
+KERNEL_MAX_ROWS = 4000
+"""A kernel's matrix is rows x rows: 128 MB of these; its time grows with the cube."""
+FOREST_MAX_ROWS = 4000
+"""A forest grows with its rows: 100 trees of these take some 40 MB as ONNX."""
+BOOSTING_MAX_ROWS = 4000
+"""Above, boosting over bins of values is as good, and many times faster."""
+BINNED_MIN_ROWS = 2000
+SKEWED = 0.5
+"""A positive target so skewed, or more, is predicted by its logarithm, where that is less skewed."""
+RIDGE_ALPHAS = tuple(float(alpha) for alpha in np.logspace(-2, 4, 13))
 
 
-class Asinh(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """asinh of every value: a logarithm that also takes zero and negative values, for skewed features."""
+class TransformError(RetrainError):
+    """The target cannot be transformed as product.yaml says."""
 
-    def fit(self, features: Matrix, _target: Matrix | None = None) -> Self:
-        """Learn nothing but the width."""
-        self.n_features_in_ = features.shape[1]
-        return self
-
-    def transform(self, features: Matrix) -> Matrix:
-        """The transformed matrix, of the same shape."""
-        return np.arcsinh(features)
-
-
-class LogTarget(RegressorMixin, BaseEstimator):  # type: ignore[misc]
-    """A regressor of the target's logarithm about its mean: errors count relative, and answers stay positive."""
-
-    def __init__(self, regressor: Any) -> None:
-        self.regressor = regressor
-
-    def fit(self, features: Matrix, target: Matrix) -> Self:
-        """Fit a clone of the regressor; the target must be positive."""
-        self.mean_ = float(np.log(target).mean())
-        self.regressor_ = clone(self.regressor).fit(features, np.log(target) - self.mean_)
-        self.n_features_in_ = features.shape[1]
-        return self
-
-    def predict(self, features: Matrix) -> Matrix:
-        """Predictions in the target's unit, shape (rows,)."""
-        predictions: Matrix = np.exp(self.regressor_.predict(features) + self.mean_)
-        return predictions
+    exit_status = REFUSED
 
 
 class ModelSpec(msgspec.Struct, frozen=True):
-    """One kind of model and how to build it.
+    """One kind of model; `make` builds its regressor of standardized values from a seed.
 
-    `log_target` ones need a positive target, and none is fitted to more than `max_rows`.
-    `blend_of` names the log-target specs that a blend averages by weight: its cross-validation follows from their
-    predictions, without a fit of its own.
+    None is fitted to fewer than `min_rows` or more than `max_rows`. `is_linear` ones predict the target's logarithm
+    only where product.yaml says so. `blend_of` names the specs that a blend averages by weight: its cross-validation
+    follows from their predictions, without a fit of its own.
     """
 
     name: str
-    build: Callable[[int], Any]
-    log_target: bool = False
+    make: Callable[[int], Any]
+    min_rows: int = 0
     max_rows: int | None = None
+    is_linear: bool = False
     blend_of: tuple[tuple[str, float], ...] = ()
 
     def is_applicable(self, dataset: Dataset) -> bool:
         """Whether it can be fitted to these rows."""
-        few_enough = self.max_rows is None or len(dataset.target) <= self.max_rows
-        return few_enough and (not self.log_target or bool(dataset.target.min() > 0))
+        rows = len(dataset.target)
+        return rows >= self.min_rows and (self.max_rows is None or rows <= self.max_rows)
+
+    def takes_logarithm(self, dataset: Dataset) -> bool:
+        """Whether it predicts the target's logarithm."""
+        stated = dataset.schema.target.transform
+        return stated == "log" or (stated == "auto" and not self.is_linear and is_skewed(dataset.target))
+
+    def build(self, seed: int, dataset: Dataset) -> TableModel:
+        """The unfitted model for a dataset of these columns; raises `EncodingError`."""
+        layout = layout_of(dataset)
+        encoder = ColumnEncoder(layout, seed) if layout.has_categories else None
+        return TableModel(self.make(seed), encoder, self.takes_logarithm(dataset))
+
+
+def is_skewed(target: Matrix) -> bool:
+    """Whether the target's logarithm exists and is the better scale."""
+    if target.min() <= 0 or target.max() == target.min():
+        return False
+    own = float(skew(target))
+    return own > SKEWED and abs(float(skew(np.log(target)))) < own
+
+
+def check_target(dataset: Dataset, schema: Product | Schema) -> None:
+    """Refuse what no model can be fitted to; raises `TransformError`."""
+    name, target = schema.target.name, dataset.target
+    if not len(target) or target.max() == target.min():
+        raise TransformError(f"{name}: all training rows have one value, {target[0] if len(target) else 'none'}")
+    if schema.target.transform == "log" and target.min() <= 0:
+        row = int(target.argmin())
+        raise TransformError(
+            f"target.transform: log needs values above 0, {name} is {target[row]:g} in training row {row + 1}"
+        )
 
 
 def _ridge(_seed: int) -> Any:
-    return make_pipeline(StandardScaler(), Ridge(alpha=3.0))
+    return make_pipeline(StandardScaler(), RidgeCV(alphas=RIDGE_ALPHAS))
 
 
 def _forest(seed: int) -> Any:
@@ -87,24 +113,29 @@ def _boosting(seed: int) -> Any:
     )
 
 
+def _binned(seed: int) -> Any:
+    return HistGradientBoostingRegressor(
+        max_iter=300, learning_rate=0.1, max_leaf_nodes=31, early_stopping=False, random_state=seed
+    )
+
+
 def _kernel(_seed: int) -> Any:
-    return make_pipeline(Asinh(), StandardScaler(), KernelRidge(kernel="rbf", gamma=1 / 32, alpha=1 / 40))
+    return make_pipeline(Asinh(), StandardScaler(), MedianKernelRidge())
 
 
-KERNEL_MAX_ROWS = 4000
-"""A kernel's matrix is rows x rows: 128 MB of these; its time grows with the cube."""
 BLEND = (("boosting", 0.5), ("kernel-ridge", 0.5))
 
 
 def _blend(seed: int) -> Any:
-    members = [("boosting", _boosting(seed)), ("kernel-ridge", _kernel(seed))]
-    return LogTarget(VotingRegressor(members, weights=np.array([weight for _, weight in BLEND])))
+    makers = {"boosting": _boosting, "kernel-ridge": _kernel}
+    return Blend([(makers[name](seed), weight) for name, weight in BLEND])
 
 
 MODEL_SPECS: tuple[ModelSpec, ...] = (
-    ModelSpec("ridge", _ridge),
-    ModelSpec("extra-trees", lambda seed: LogTarget(_forest(seed)), log_target=True),
-    ModelSpec("kernel-ridge", lambda seed: LogTarget(_kernel(seed)), log_target=True, max_rows=KERNEL_MAX_ROWS),
-    ModelSpec("boosting", lambda seed: LogTarget(_boosting(seed)), log_target=True),
-    ModelSpec("blend", _blend, log_target=True, max_rows=KERNEL_MAX_ROWS, blend_of=BLEND),
+    ModelSpec("ridge", _ridge, is_linear=True),
+    ModelSpec("extra-trees", _forest, max_rows=FOREST_MAX_ROWS),
+    ModelSpec("kernel-ridge", _kernel, max_rows=KERNEL_MAX_ROWS),
+    ModelSpec("boosting", _boosting, max_rows=BOOSTING_MAX_ROWS),
+    ModelSpec("hist-boosting", _binned, min_rows=BINNED_MIN_ROWS),
+    ModelSpec("blend", _blend, max_rows=min(KERNEL_MAX_ROWS, BOOSTING_MAX_ROWS), blend_of=BLEND),
 )

@@ -2,7 +2,7 @@
 
 import msgspec
 
-MODEL_SPEC_NAMES = ("ridge", "extra-trees", "kernel-ridge", "boosting", "blend")
+MODEL_SPEC_NAMES = ("ridge", "extra-trees", "kernel-ridge", "boosting", "hist-boosting", "blend")
 """The names of model_specs.py, from simple to complex."""
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from beacon_retraining.training.crossval import Index
+from beacon_retraining.training.splits import Index
 from beacon_retraining.training.train import TrainedModel
 
 

@@ -1,0 +1,132 @@
+"""Check a product before anything trains: product.yaml, policy.yaml, the table, and the model in service.
+
+All of the data's mistakes are listed, warnings apart from errors. Exit 0 no rule is broken, 1 product.yaml or
+policy.yaml breaks one, 65 the data breaks one, 75 the data cannot be had now.
+"""
+
+import argparse
+from collections import Counter
+from pathlib import Path
+
+from beacon_core.commands.beacon import usage_name
+from beacon_core.domain.errors import ConfigurationError
+from beacon_core.domain.exit_statuses import BAD_DATA, REFUSED
+from beacon_core.domain.masking import mask
+from beacon_core.domain.product import Product
+from beacon_core.domain.schema import Change, Schema, changes
+from beacon_core.model_package.manifest import PackageError, read_package
+from beacon_core.model_package.release import ReleaseError, package_folder, read_release
+from beacon_core.platform.job import run_command
+from beacon_core.platform.product_file import load_product
+from beacon_core.platform.settings import Settings
+
+PRODUCT_FILE = "product.yaml"
+MEANINGS = {
+    "compatible": "holds at once; the model in service goes on",
+    "follows": "the next trained model has it; the model in service goes on",
+    "breaking": "needs a new schema_version; a person approves the new model",
+}
+MOST_WARNINGS = 20
+
+
+def main(settings: Settings) -> int:
+    """Check the product that the argument names, else the one of BEACON_PRODUCT."""
+    parser = argparse.ArgumentParser(prog=usage_name(), description=__doc__)
+    parser.add_argument(
+        "product", nargs="?", type=Path, metavar="PRODUCT", help="a folder with product.yaml, or that file"
+    )
+    parser.add_argument("--spec", action="store_true", help="the two files alone, without the data")
+    given = parser.parse_args()
+    product = load_product(product_file(given.product or settings.product))
+    _print_spec(product)
+    broken = _check_schema(settings, product)
+    if given.spec:
+        return REFUSED if broken else 0
+    return _check_data(product, broken=broken)
+
+
+def product_file(path: Path) -> Path:
+    """product.yaml, where its folder is named; raises `ConfigurationError` where there is neither."""
+    file = path / PRODUCT_FILE if path.is_dir() else path
+    if not file.is_file():
+        raise ConfigurationError(f"{path}: is neither a product.yaml nor a folder with one; `beacon new` writes it")
+    return file
+
+
+def _print_spec(product: Product) -> None:
+    kinds = Counter(feature.type for feature in product.features)
+    shown = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+    derived = f", {len(product.derived)} derived" if product.derived else ""
+    entity = "none" if product.entity is None else f"{product.entity.name} ({', '.join(product.keys)})"
+    print(f"{product.file}: {product.name}, schema version {product.schema_version}")
+    print(f"  features  {len(product.features)} ({shown}{derived}), at least {product.min_features} of a row")
+    print(f"  target    {product.target.name}{f' in {product.target.unit}' if product.target.unit else ''}")
+    print(f"  entity    {entity}; rows are held out by {product.time.split}")
+    print(f"  segments  {', '.join(product.segments) or 'none'}")
+
+
+def _check_schema(settings: Settings, product: Product) -> bool:
+    """Show what changed since the model in service was trained; whether a breaking change has no new number."""
+    schema = _schema_in_service(settings, product)
+    if schema is None:
+        return False
+    found = changes(schema, product.schema)
+    if not found:
+        print("  schema    as the model in service has it")
+        return False
+    print(f"  schema    {len(found)} changes since the model in service was trained")
+    for change in found:
+        print(f"    {change.kind:<10} {change.key}: {change.text}; {MEANINGS[change.kind]}")
+    return _lacks_number(found, schema, product)
+
+
+def _lacks_number(found: list[Change], schema: Schema, product: Product) -> bool:
+    breaking = any(change.kind == "breaking" for change in found)
+    if not breaking or product.schema_version > schema.version:
+        return False
+    rule = f"must be above {schema.version}: a change is breaking (docs/explanation/schema-changes.md)"
+    print(f"  error     {product.file}: schema_version: {rule}, is {product.schema_version}")
+    return True
+
+
+def _schema_in_service(settings: Settings, product: Product) -> Schema | None:
+    """The schema of the released package; None without one of this product."""
+    try:
+        pin = read_release(settings.release_file).model
+    except ReleaseError:
+        print("  schema    no model is in service")
+        return None
+    if pin.name != product.name:
+        print(f"  schema    the model in service is another product's, {pin.name}")
+        return None
+    try:
+        return read_package(package_folder(settings.models_dir, pin), pin.sha256).manifest.schema
+    except PackageError as error:
+        print(f"  schema    the package in service cannot be read: {error}")
+        return None
+
+
+def _check_data(product: Product, *, broken: bool) -> int:
+    from beacon_retraining.data.findings import find_all  # noqa: PLC0415 - pandera takes seconds, and spec mistakes come first
+
+    found = find_all(product)
+    for line in found.descriptions:
+        print(f"  source    {mask(line)}")
+    if found.rows is not None:
+        print(f"  rows      {found.rows}")
+    for column, text in found.warnings[:MOST_WARNINGS]:
+        print(f"  warning   {column}: {text}")
+    if len(found.warnings) > MOST_WARNINGS:
+        print(f"  warning   {len(found.warnings) - MOST_WARNINGS} more")
+    for error in found.errors:
+        print(f"  error     {mask(str(error))}")
+    errors = len(found.errors) + broken
+    print(
+        f"{errors or 'no'} error{'s' * (errors != 1)}, {len(found.warnings)} warning{'s' * (len(found.warnings) != 1)}"
+    )
+    return BAD_DATA if found.errors else REFUSED if broken else 0
+
+
+def run() -> int:
+    """Check a product and its data before anything trains."""
+    return run_command("check", main)

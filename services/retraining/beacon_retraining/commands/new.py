@@ -1,0 +1,71 @@
+"""Write a product for a table: products/NAME/product.yaml and policy.yaml, each line with the reason for it.
+
+Exit 0 written, 1 refused, 65 bad data, 75 try again later.
+"""
+
+import argparse
+from pathlib import Path
+
+from beacon_core.commands.beacon import usage_name
+from beacon_core.domain.errors import ConfigurationError
+from beacon_core.domain.product import Product
+from beacon_core.platform.job import run_command
+from beacon_core.platform.settings import Settings
+from beacon_core.sources.raw import read_raw
+from beacon_retraining.proposal.propose import Proposal, Wanted, check_name, propose
+from beacon_retraining.proposal.write import existing, place_of, source_now, write_product
+
+MOST_SHOWN = 12
+
+
+class NewProductError(ConfigurationError):
+    """What the command was asked for cannot be done."""
+
+
+def main(_settings: Settings) -> int:
+    """Propose a product and write it."""
+    given = _arguments()
+    if rule := check_name(given.name):
+        raise NewProductError(f"NAME {rule}, is {given.name!r}")
+    folder = given.products / given.name
+    data = place_of(given.data, folder)
+    there = existing(folder, data)
+    if there and not given.force:
+        raise NewProductError(f"{there[0]} exists; --force writes over it")
+    raw = read_raw(source_now(data, folder))
+    proposal = propose(raw, Wanted(given.target, tuple(given.key), given.time))
+    product = write_product(folder, given.name, data, raw, proposal)
+    _report(product, proposal)
+    return 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog=usage_name(), description=__doc__)
+    parser.add_argument("name", metavar="NAME", help="of the product: lower-case letters, digits, - and _")
+    parser.add_argument("--data", required=True, metavar="FILE", help="the table: a file, a folder, an address")
+    parser.add_argument("--target", required=True, metavar="COLUMN", help="the column to predict")
+    parser.add_argument("--key", nargs="+", default=[], metavar="COLUMN", help="the columns that entities are known by")
+    parser.add_argument("--time", metavar="COLUMN", help="the column that says when a row was so")
+    parser.add_argument("--products", type=Path, default=Path("products"), metavar="FOLDER", help="of all products")
+    parser.add_argument("--force", action="store_true", help="write over a product that exists")
+    return parser.parse_args()
+
+
+def _report(product: Product, proposal: Proposal) -> None:
+    folder = product.file.parent
+    names = [feature.name for feature in proposal.features]
+    more = f" and {len(names) - MOST_SHOWN} more" if len(names) > MOST_SHOWN else ""
+    print(f"{product.file}: {proposal.rows} rows, target {product.target.name}")
+    print(f"  {len(names)} features: {', '.join(names[:MOST_SHOWN])}{more}")
+    for name, why in list(proposal.excluded.items())[:MOST_SHOWN]:
+        print(f"  left out: {name}: {why}")
+    if len(proposal.excluded) > MOST_SHOWN:
+        print(f"  left out: {len(proposal.excluded) - MOST_SHOWN} more, see `excluded`")
+    for note in proposal.notes:
+        print(f"  check: {note}")
+    print(f"next: read {product.file}; then\n  make check PRODUCT={folder}\n  make run PRODUCT={folder}")
+
+
+def run() -> int:
+    """Write a product for a table: product.yaml and policy.yaml, with reasons."""
+    return run_command("new", main)

@@ -1,0 +1,184 @@
+"""A quick model of a table: how well the target can be predicted, by which columns, and which column gives it away."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from beacon_retraining.proposal.column import Matrix, TableColumn
+
+MOST_CELLS = 2_000_000
+MOST_ROWS = 20_000
+MOST_TESTED = 2000
+MOST_BINS = 254
+LEAK_RANKS = 0.995
+"""A rank correlation with the target above this, and `LEAK_R2`, make a leak."""
+LEAK_R2 = 0.98
+SUSPECT_R2 = 0.95
+DAY_SECONDS = 86_400.0
+YEAR_DAYS = 365.2425
+FEWEST_RANKED = 10
+MISSING_SHARE = 0.1
+BETTER = 0.4
+"""The squared error of the model that will be trained, as a share of the quick one's: so good it may become."""
+
+
+class QuickModel(msgspec.Struct, frozen=True):
+    """Its figures on held-out rows.
+
+    They are R2, absolute residuals (target's unit), importances (rise of the squared error) and `missing_ratio`: how
+    many times as large the error of a better model may be with a tenth of the values missing.
+    """
+
+    r2: float
+    residuals: Matrix
+    importances: dict[str, float]
+    missing_ratio: float
+
+    def ranked(self) -> list[str]:
+        """The columns that matter, the most important first."""
+        return [name for name, rise in sorted(self.importances.items(), key=lambda item: -item[1]) if rise > 0]
+
+
+class Closeness(msgspec.Struct, frozen=True):
+    """How closely one column tells the target: rank correlation (0 to 1), and R2 of a tree on rows it has not seen."""
+
+    ranks: float
+    r2: float
+
+    @property
+    def is_leak(self) -> bool:
+        """Whether the column holds the answer."""
+        return self.ranks >= LEAK_RANKS and self.r2 >= LEAK_R2
+
+
+def closeness(column: TableColumn, target: TableColumn) -> Closeness:
+    """Compare a column with the target, on the sampled rows that have both."""
+    from sklearn.tree import DecisionTreeRegressor  # noqa: PLC0415 - it takes seconds; a mistake in the table comes first
+
+    both = ~np.isnan(column.values) & ~np.isnan(target.values)
+    values, answers = column.values[both][:MOST_ROWS], target.values[both][:MOST_ROWS]
+    if len(values) < FEWEST_RANKED or not np.ptp(values) or not np.ptp(answers):
+        return Closeness(0.0, 0.0)
+    ordered = column.is_measured or column.is_time or column.kind == "bool"
+    ranks = abs(float(np.corrcoef(_ranks(values), _ranks(answers))[0, 1])) if ordered else 0.0
+    if ranks < 0.8 and ordered:
+        return Closeness(ranks, 0.0)
+    train, test = _halves(len(values))
+    tree = DecisionTreeRegressor(min_samples_leaf=2, random_state=0).fit(values[train, None], answers[train])
+    return Closeness(ranks, _r2(answers[test], tree.predict(values[test, None])))
+
+
+def fit_quick(columns: Sequence[TableColumn], target: TableColumn, *, by_time: Matrix | None) -> QuickModel:
+    """Fit on three quarters of the sampled rows, the older ones by the times `by_time`; the figures are of the rest."""
+    from sklearn.ensemble import HistGradientBoostingRegressor  # noqa: PLC0415 - as above
+
+    rows = np.flatnonzero(~np.isnan(target.values))
+    most = max(min(MOST_ROWS, MOST_CELLS // max(len(columns), 1)), 200)
+    if len(rows) > most:
+        rows = np.sort(np.random.default_rng(0).choice(rows, most, replace=False))
+    if by_time is not None:
+        rows = rows[np.argsort(by_time[rows], kind="stable")]
+    else:
+        rows = np.random.default_rng(0).permutation(rows)
+    features, categories = _matrix(columns)
+    features, answers = features[rows], target.values[rows]
+    cut = max(len(rows) * 3 // 4, 1)
+    test = slice(cut, cut + MOST_TESTED)
+    model = HistGradientBoostingRegressor(
+        categorical_features=categories,
+        min_samples_leaf=max(2, min(20, cut // 20)),
+        learning_rate=0.1,
+        max_iter=100,
+        early_stopping=False,
+        random_state=0,
+    )
+    with threadpool_limits(1):
+        model.fit(features[:cut], answers[:cut])
+        predictions = model.predict(features[test])
+        error = float(np.mean((answers[test] - predictions) ** 2))
+        importances = {
+            column.name: _rise(model, features[test], answers[test], places, error)
+            for column, places in zip(columns, _places(columns), strict=True)
+        }
+        thin = _thinned(features[:cut], features[test], categories)
+        risen = max(float(np.mean((answers[test] - model.predict(thin)) ** 2)) - error, 0.0)
+    ratio = float(np.sqrt(1 + risen / (BETTER * error))) if error else 1.0
+    return QuickModel(_r2(answers[test], predictions), np.abs(answers[test] - predictions), importances, ratio)
+
+
+def _matrix(columns: Sequence[TableColumn]) -> tuple[Matrix, list[int]]:
+    parts: list[Matrix] = []
+    categories: list[int] = []
+    for column in columns:
+        if column.is_time:
+            days = column.values if column.kind == "date" else column.values / DAY_SECONDS
+            angle = 2 * np.pi * (days % YEAR_DAYS) / YEAR_DAYS
+            parts += [days, np.sin(angle), np.cos(angle), np.floor(days) % 7]
+            continue
+        if column.kind in {"category", "many"}:
+            categories.append(len(parts))
+            parts.append(_most_frequent(column.values))
+            continue
+        parts.append(column.values)
+    return np.column_stack(parts), categories
+
+
+def _thinned(train: Matrix, test: Matrix, categories: Sequence[int]) -> Matrix:
+    """The test rows with a tenth of the values replaced as imputation will: the median, or the most frequent level."""
+    fill = np.array([0.0 if at in categories else _median(train[:, at]) for at in range(train.shape[1])])
+    gone = np.random.default_rng(0).random(test.shape) < MISSING_SHARE
+    return np.where(gone, fill, test)
+
+
+def _median(values: Matrix) -> float:
+    known = values[~np.isnan(values)]
+    return float(np.median(known)) if len(known) else 0.0
+
+
+def _places(columns: Sequence[TableColumn]) -> list[list[int]]:
+    """The matrix's columns of each column."""
+    places: list[list[int]] = []
+    at = 0
+    for column in columns:
+        width = 4 if column.is_time else 1
+        places.append(list(range(at, at + width)))
+        at += width
+    return places
+
+
+def _most_frequent(codes: Matrix) -> Matrix:
+    """The most frequent codes, numbered from 0; the rest is missing."""
+    known, inverse, counts = np.unique(codes[~np.isnan(codes)], return_inverse=True, return_counts=True)
+    order = np.full(len(known), np.nan)
+    kept = np.argsort(-counts, kind="stable")[:MOST_BINS]
+    order[kept] = np.arange(len(kept))
+    found = np.full(len(codes), np.nan)
+    found[~np.isnan(codes)] = order[inverse]
+    return found
+
+
+def _rise(model: Any, features: Matrix, answers: Matrix, places: list[int], error: float) -> float:
+    shuffled = features.copy()
+    shuffled[:, places] = np.random.default_rng(0).permutation(shuffled[:, places])
+    return float(np.mean((answers - model.predict(shuffled)) ** 2)) - error
+
+
+def _ranks(values: Matrix) -> Matrix:
+    """The rank of each value; equal ones share the mean of theirs."""
+    _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ranks: Matrix = (np.cumsum(counts) - (counts - 1) / 2)[places]
+    return ranks
+
+
+def _halves(count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    order = np.random.default_rng(0).permutation(count)
+    return order[: count // 2], order[count // 2 :]
+
+
+def _r2(answers: Matrix, predictions: Matrix) -> float:
+    spread = float(np.sum((answers - answers.mean()) ** 2))
+    return 1 - float(np.sum((answers - predictions) ** 2)) / spread if spread else 0.0
