@@ -8,15 +8,15 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from beacon_core.platform.product_file import load_product
-from beacon_core.platform.settings import ROOT
+from beacon_core.platform.settings import ROOT, load_settings
 from tools.dashboards import models, pipeline, serving
 
 FOLDER = ROOT / "charts" / "monitoring" / "files" / "dashboards"
 
 
 def boards() -> tuple[Dashboard, ...]:
-    """Every dashboard; features and segments are those of product.yaml, limits those of policy.yaml."""
-    product = load_product(ROOT / "feature_repo" / "product.yaml")
+    """Every dashboard; features and segments are those of BEACON_PRODUCT, limits those of the policy beside it."""
+    product = load_product(load_settings().product)
     return (
         *(serving.service(), serving.requests(), serving.features()),
         *(models.model(product), models.drift(product)),

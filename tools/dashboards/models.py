@@ -1,7 +1,11 @@
 """What the model does: its predictions and errors, and the drift of its inputs."""
 
+import re
+
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
+from beacon_core.domain.policy import LARGE_RESIDUAL
+from beacon_core.domain.precision import compact, with_unit
 from beacon_core.domain.product import Product
 from tools.dashboards.panels import (
     BAD,
@@ -21,8 +25,10 @@ from tools.dashboards.queries import (
     buckets,
     by,
     limit,
+    most,
     of_predictions,
     quantiles,
+    quoted,
     rates,
     realised,
     since,
@@ -31,12 +37,12 @@ from tools.dashboards.queries import (
 
 def model(product: Product) -> Dashboard:
     """What the model answers, and how right it was."""
-    unit = product.target.unit
+    unit = f" ({product.target.unit})" if product.target.unit else ""
     predicted = rates("model_version", "model_predictions_total", "version {{model_version}}")
     predictions = (
         time_series("Predictions", "ops", predicted),
-        time_series(f"Predicted values ({unit})", "none", *quantiles("model_prediction_value", 0.1, 0.5, 0.9)),
-        heatmap(f"Distribution of predictions ({unit})", "none", buckets("model_prediction_value")),
+        time_series(f"Predicted values{unit}", "none", *quantiles("model_prediction_value", 0.1, 0.5, 0.9)),
+        heatmap(f"Distribution of predictions{unit}", "none", buckets("model_prediction_value")),
     )
     ranges = (
         time_series(
@@ -44,7 +50,7 @@ def model(product: Product) -> Dashboard:
             SHARE,
             of_predictions("model_extreme_predictions_total", "side"),
             (limit("extreme_share"), "limit"),
-            note=f"Below {product.target.low:g} or above {product.target.high:g} {unit}; of half an hour.",
+            note=_extremes(product),
         ),
         time_series(
             "Outside the range of the training target",
@@ -63,33 +69,36 @@ def model(product: Product) -> Dashboard:
         time_series(
             "Imputed, by feature",
             SHARE,
-            of_predictions("model_imputations_total", "feature"),
+            most(of_predictions("model_imputations_total", "feature")),
             (limit("imputed_share"), "limit"),
         ),
         time_series(
             "Out of training's range, by feature",
             SHARE,
-            of_predictions("model_out_of_range_features_total", "feature"),
+            most(of_predictions("model_out_of_range_features_total", "feature")),
             (limit("input_out_of_range_share"), "limit"),
         ),
     )
     expected = "min(beacon_model_expected_error)"
     error = (
         time_series(
-            f"Mean absolute error, rolling ({unit})",
+            f"Mean absolute error, rolling{unit}",
             "none",
             realised("mae"),
             (expected, "expected by training"),
             (f"scalar({limit('max_mae_ratio')}) * {expected}", "limit"),
         ),
-        time_series(f"Root mean squared error ({unit})", "none", realised("rmse")),
+        time_series(f"Root mean squared error{unit}", "none", realised("rmse")),
         time_series("R²", "none", realised("r2")),
         time_series("Estimated error, before the actuals", "none", realised("estimated_error")),
     )
     too_little = "Actual less prediction: above 0, the model predicts too little."
-    large = f"Residuals above {product.policy.quality.large_residual:g} {unit}"
+    limit_of_large = product.policy.quality.large_residual
+    large = f"Residuals above {LARGE_RESIDUAL:g} expected errors"
+    if limit_of_large is not None:
+        large = f"Residuals above {with_unit(compact(limit_of_large, 6), product.target.unit)}"
     residuals = (
-        time_series(f"Mean residual ({unit})", "none", realised("bias"), note=too_little),
+        time_series(f"Mean residual{unit}", "none", realised("bias"), note=too_little),
         time_series(large, SHARE, realised("large_residual_share")),
         time_series(
             "Actuals within the interval",
@@ -122,8 +131,18 @@ def model(product: Product) -> Dashboard:
 
 
 def _segment(name: str, unit: str) -> Panel:
-    errors = by("segment, window", f'beacon_model_error{{metric="mae", segment=~"{name}=.*"}}')
-    return time_series(f"Mean absolute error by {name} ({unit})", "none", errors)
+    pattern = quoted(f"{re.escape(name)}=.*")
+    errors = most(by("segment, window", f'beacon_model_error{{metric="mae", segment=~"{pattern}"}}'))
+    return time_series(f"Mean absolute error by {name}{unit}", "none", errors)
+
+
+def _extremes(product: Product) -> str:
+    """Which predictions count as very low or very high."""
+    low, high = (
+        "training's quantile 1 %" if product.target.low is None else compact(product.target.low, 6),
+        "training's quantile 99 %" if product.target.high is None else compact(product.target.high, 6),
+    )
+    return f"Below {low} or above {with_unit(high, product.target.unit)}; of half an hour."
 
 
 def drift(product: Product) -> Dashboard:
@@ -141,7 +160,7 @@ def drift(product: Product) -> Dashboard:
         stat("Requests to retrain that wait", "none", 'sum(beacon_retrain_requests{state="waiting"})'),
     )
     features = (
-        bar_gauge("Largest shift of each feature, as a share of its threshold", SHARE, of_features, *near),
+        bar_gauge("Largest shift of each feature, as a share of its threshold", SHARE, most(of_features), *near),
         table("Every shift; 1: confirmed", confirmed),
     )
     answers = (
@@ -157,7 +176,9 @@ def drift(product: Product) -> Dashboard:
     )
     titles = {feature.name: feature.title for feature in product.features}
     rows: dict[str, tuple[Panel, ...]] = {"Now": now, "Features": features, "Answers": answers}
-    rows |= {f"{name}: {titles[name]}": _feature(name) for name in product.key_features}
+    rows |= {
+        name if titles[name] == name else f"{name}: {titles[name]}": _feature(name) for name in product.key_features
+    }
     question = "Does the world still look like the training data?"
     return dashboard("beacon-drift", "drift and important features", question, rows)
 
@@ -168,7 +189,8 @@ def _shift(labels: str) -> list[tuple[str, str]]:
     return [by("window", score), by("window", threshold, "threshold {{window}}")]
 
 
-def _feature(name: str) -> tuple[Panel, ...]:
+def _feature(feature: str) -> tuple[Panel, ...]:
+    name = quoted(feature)
     imputed = of_predictions(f'model_imputations_total{{feature="{name}"}}', legend="imputed")
     outside = of_predictions(f'model_out_of_range_features_total{{feature="{name}"}}', legend="out of training's range")
     others = by("effect, window", f'beacon_drift_score{{feature="{name}", effect!="hellinger"}}')

@@ -10,6 +10,8 @@ Query = str | tuple[str, str]
 PREDICT = 'endpoint=~".*(predict|predict/batch|infer)|/invocations"'
 """Predictions only, as in the rules: probes, scrapes and unknown paths would dilute a share."""
 RATE = "[$__rate_interval]"
+MOST_SERIES = 20
+"""So many lines a panel shows of features or segments."""
 SHARE, SECONDS, PER_SECOND = "percentunit", "s", "reqps"
 
 _ASKED = f"sum(rate(http_requests_total{{{PREDICT}}}{RATE}))"
@@ -39,6 +41,17 @@ def _chosen(match: re.Match[str]) -> str:
 def by(labels: str, expr: str, legend: str = "", *, of: str = "max") -> tuple[str, str]:
     """The largest (`of`: another aggregate) for each value of the labels, which name the series."""
     return f"{of} by ({labels}) ({expr})", legend or ", ".join(f"{{{{{label}}}}}" for label in labels.split(", "))
+
+
+def most(query: tuple[str, str], series: int = MOST_SERIES) -> tuple[str, str]:
+    """The largest series of a query: a product may have hundreds of features and segments."""
+    expr, legend = query
+    return f"topk({series}, {expr})", legend
+
+
+def quoted(text: str) -> str:
+    """A text as it stands between the quotes of PromQL."""
+    return text.replace("\\", "\\\\").replace('"', '\\"')
 
 
 def rates(labels: str, counter: str, legend: str = "") -> tuple[str, str]:

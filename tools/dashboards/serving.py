@@ -15,6 +15,7 @@ from tools.dashboards.queries import (
     buckets,
     by,
     limit,
+    most,
     of_predictions,
     quantiles,
     rate,
@@ -51,8 +52,8 @@ def service() -> Dashboard:
             note="Codes of 4xx are the clients'; the line without a name is the sum.",
         ),
     )
-    fast = f'sum(rate({DURATION}_bucket{{{PREDICT}, le="0.2"}}{RATE}))'
-    within = f"{fast} / sum(rate({DURATION}_count{{{PREDICT}}}{RATE}))"
+    slow = f"sum(rate(http_slow_requests_total{{{PREDICT}}}{RATE}))"
+    within = f"1 - {slow} / sum(rate({DURATION}_count{{{PREDICT}}}{RATE}))"
     latency = (
         time_series(
             "Time to answer",
@@ -131,7 +132,7 @@ def _of_stages() -> dict[str, tuple[Panel, ...]]:
                 rate(f'api_errors_total{{error_type="{store}"}}', store),
             ),
         ),
-        "impute": (time_series("Values imputed", "ops", rates("feature", "model_imputations_total")),),
+        "impute": (time_series("Values imputed", "ops", most(rates("feature", "model_imputations_total"))),),
         "predict": (
             time_series("Time in the model", SECONDS, *quantiles("model_inference_latency_seconds", 0.5, 0.99)),
             time_series("Rows predicted", "ops", predicted),
@@ -164,7 +165,7 @@ def features() -> Dashboard:
     values = (
         time_series("Values by status", SHARE, (shares, legend)),
         time_series("Age of the values served", SECONDS, *quantiles("beacon_feature_age_seconds", 0.5, 0.99)),
-        time_series("Imputed, by feature", SHARE, of_predictions("model_imputations_total", "feature")),
+        time_series("Imputed, by feature", SHARE, most(of_predictions("model_imputations_total", "feature"))),
     )
     age = since("min by (view) (beacon_feature_materialized_timestamp_seconds)")
     too_old = f"3600 * {limit('feature_age_hours')}"

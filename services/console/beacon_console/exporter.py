@@ -14,13 +14,15 @@ from beacon_core.data import actuals, drift_results, job_runs, ledger, retrain_r
 from beacon_core.data.approvals import PASS
 from beacon_core.data.client import DatabaseClient
 from beacon_core.data.database import Connection, DatabaseUnavailableError
-from beacon_core.data.drift_results import DriftResult
+from beacon_core.data.drift_results import DriftResult, PerformanceFigure
 from beacon_core.domain import ledger_entries
 from beacon_core.domain.product import Product
 from beacon_core.observability import metrics
 from beacon_core.observability.metrics import Metric
 
 OUTCOMES = (PASS, "inconclusive", "fail")
+MOST_FEATURES, MOST_SEGMENTS = 100, 50
+"""So many features and segments have series of their own: labels must not grow with the data."""
 Samples = Iterable[tuple[tuple[str, ...], float | None]]
 
 
@@ -51,8 +53,15 @@ def _drift(connection: Connection) -> list[Family]:
     newest = drift_results.newest_run(connection)
     results = [] if newest is None else drift_results.results_of(connection, newest.period)
     figures = [] if newest is None else drift_results.figures_of(connection, newest.period)
-    places = [((result.kind, result.feature, result.effect, result.window), result) for result in results]
-    errors = [((figure.metric, figure.window, figure.segment), figure) for figure in figures]
+    features, segments = _worst_features(results), _largest_segments(figures)
+    places = [
+        ((result.kind, result.feature, result.effect, result.window), result)
+        for result in results
+        if result.kind != "data" or result.feature in features
+    ]
+    errors = [
+        ((figure.metric, figure.window, figure.segment), figure) for figure in figures if figure.segment in segments
+    ]
     return [
         _family(metrics.DRIFT_SCORE, ((labels, result.score) for labels, result in places)),
         _family(metrics.DRIFT_THRESHOLD, ((labels, result.threshold) for labels, result in places)),
@@ -62,6 +71,24 @@ def _drift(connection: Connection) -> list[Family]:
         _family(metrics.ACTUAL_LAST, [((), _seconds(actuals.last_received(connection)))]),
         _family(metrics.MODEL_ERROR_ROWS, ((labels, float(figure.rows)) for labels, figure in errors)),
     ]
+
+
+def _worst_features(results: Iterable[DriftResult]) -> frozenset[str]:
+    """The features nearest to an alarm, at most `MOST_FEATURES`: each is some dozen series."""
+    worst: dict[str, float] = {}
+    for result in results:
+        share = (result.score or 0.0) / (result.threshold or 1.0) + result.confirmed
+        worst[result.feature] = max(worst.get(result.feature, 0.0), share)
+    return frozenset(sorted(worst, key=lambda name: (-worst[name], name))[:MOST_FEATURES])
+
+
+def _largest_segments(figures: Iterable[PerformanceFigure]) -> frozenset[str]:
+    """The whole traffic, and the segments with the most rows, at most `MOST_SEGMENTS`."""
+    most: dict[str, int] = {}
+    for figure in figures:
+        most[figure.segment] = max(most.get(figure.segment, 0), figure.rows)
+    most.pop("", None)
+    return frozenset(["", *sorted(most, key=lambda name: (-most[name], name))[:MOST_SEGMENTS]])
 
 
 def _rows(results: Iterable[DriftResult]) -> Samples:

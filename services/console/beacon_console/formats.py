@@ -9,7 +9,9 @@ import msgspec
 from markupsafe import Markup
 
 from beacon_core.domain.masking import mask
+from beacon_core.domain.precision import significant
 from beacon_core.domain.times import read_time
+from beacon_core.domain.value_rules import Value
 
 NOTHING = "\N{EN DASH}"
 THIN = "\N{NARROW NO-BREAK SPACE}"
@@ -22,15 +24,19 @@ def number(value: Any, digits: int = 3) -> str:
         return NOTHING if value is None else str(value)
     if isinstance(value, int) or abs(value) >= 10**digits:
         return f"{value:,.0f}".replace(",", THIN)
-    if value == 0:
-        return "0"
-    decimals = min(max(digits - 1 - math.floor(math.log10(abs(value))), 0), 6)
-    return f"{value:.{decimals}f}"
+    return significant(value, digits)
 
 
-def plain(value: float | None) -> str:
-    """Write a value as it was given, without a tail of zeros."""
-    return NOTHING if value is None else f"{value:.6g}"
+def plain(value: Value | None) -> str:
+    """Write a feature's value as it was given: a number without a tail of zeros, true or false, text."""
+    if value is None or isinstance(value, str):
+        return NOTHING if value is None else value
+    return str(value).lower() if isinstance(value, bool) else f"{value:.15g}"
+
+
+def in_unit(text: str, unit: str) -> str:
+    """A sentence's end with the target's unit, if it has one: `text, unit`."""
+    return ", ".join(filter(None, (text, unit)))
 
 
 def share(value: float | None, digits: int = 1) -> str:
@@ -97,6 +103,7 @@ def pretty_json(value: Any) -> str:
 FILTERS: dict[str, Callable[..., Any]] = {
     "number": number,
     "plain": plain,
+    "in_unit": in_unit,
     "share": share,
     "duration": duration,
     "moment": moment,

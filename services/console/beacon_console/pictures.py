@@ -10,6 +10,7 @@ from beacon_console.charts import Axis, ChartPoint
 from beacon_console.formats import number
 from beacon_core.data.drift_results import PerformanceFigure
 from beacon_core.data.traffic import HourlyTraffic
+from beacon_core.domain.precision import with_unit
 from beacon_core.domain.times import read_time
 
 
@@ -33,7 +34,7 @@ def error(figures: Sequence[PerformanceFigure], limit: float | None, name: str, 
         ChartPoint(
             (time - times[0]).total_seconds() / span,
             figure.value,
-            f"{time:%Y-%m-%d %H:%M}: {number(figure.value)} {unit}, "
+            f"{time:%Y-%m-%d %H:%M}: {with_unit(number(figure.value), unit)}, "
             f"{number(figure.low)} to {number(figure.high)} over {number(figure.rows)} actuals",
             figure.low,
             figure.high,
@@ -66,7 +67,7 @@ def interval(low: float, prediction: float, high: float, actual: float | None, u
     places = {
         name: axis.height(value) * charts.WIDTH for name, value in (("low", low), ("high", high), ("at", prediction))
     }
-    name = f"Prediction {number(prediction)} {unit}, interval {number(low)} to {number(high)}"
+    name = f"Prediction {with_unit(number(prediction), unit)}, interval {number(low)} to {number(high)}"
     parts = [
         Markup('<line class="span" x1="{low:.1f}" x2="{high:.1f}" y1="20" y2="20"/>').format(**places),
         Markup('<polyline class="dot" points="{at:.1f},20 {at:.1f},20"/>').format(**places),

@@ -29,7 +29,9 @@ HEADERS = {
     "Referrer-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-TITLES = {401: "Not allowed", 404: "Not found", 503: "Not now"}
+MOST_FORM_BYTES = 64 << 10
+"""The largest body that the console reads: a form of a few lines."""
+TITLES = {401: "Not allowed", 404: "Not found", 413: "Too large", 503: "Not now"}
 
 
 def create_web(
@@ -37,6 +39,7 @@ def create_web(
 ) -> Flask:
     """Make the Flask app."""
     app = create_flask("beacon_console")
+    app.config["MAX_CONTENT_LENGTH"] = MOST_FORM_BYTES
     app.jinja_env.undefined = StrictUndefined
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.filters |= formats.FILTERS

@@ -1,5 +1,6 @@
 """One run, in one screen: profile what has changed, compare, judge, store, request a retraining."""
 
+import math
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ from beacon_core.data.database import Engine
 from beacon_core.data.job_runs import recorded
 from beacon_core.data.partitions import HOUR
 from beacon_core.data.run_lock import only_one
+from beacon_core.domain.policy import large_residual
 from beacon_core.domain.product import Product
 from beacon_core.model_package.release import ReleaseError, read_release
 from beacon_core.platform.files import write_atomically
@@ -24,6 +26,7 @@ from beacon_drift_profiling.profiling.profiling import (
     References,
     Shard,
     all_shards_done,
+    expected_error,
     hour_of,
     profile_log,
 )
@@ -99,7 +102,7 @@ def _judge(settings: Settings, product: Product, engine: Engine, references: Ref
         realised=[part for assessment in assessed.values() for part in assessment.realised],
         distributions=mine.distributions if mine else {},
         alarms=raised,
-        summary=_summary(serving, assessed, found, state, raised),
+        summary=_summary(product, serving, assessed, found, state, raised),
     )
 
 
@@ -129,6 +132,7 @@ def _state(assessment: VersionAssessment | None, drifts: bool, error: bool) -> s
 
 
 def _summary(
+    product: Product,
     serving: str | None,
     assessed: dict[str, VersionAssessment],
     found: dict[str, Reference | NoReference],
@@ -143,6 +147,7 @@ def _summary(
                 "rows": _rows(assessment),
                 "profiles_merged": assessment.profiles,
                 "reference": reference.reason if isinstance(reference, NoReference) else "ok",
+                "large_residual": _large_residual(product, reference),
                 "confirmed": sorted({result.feature for result in assessment.results if result.confirmed}),
             }
             for version, assessment in assessed.items()
@@ -150,6 +155,12 @@ def _summary(
         },
         "alarms": [msgspec.to_builtins(alarm) for alarm in raised],
     }
+
+
+def _large_residual(product: Product, reference: Reference | NoReference) -> float | None:
+    """The residual above which one of a version is large; None where its expected error is not known."""
+    limit = large_residual(product.policy.quality, expected_error(reference))
+    return limit if math.isfinite(limit) else None
 
 
 def _store(settings: Settings, product: Product, engine: Engine, run: RunResults) -> trigger.RequestOutcome:

@@ -12,10 +12,15 @@ from beacon_core.domain.product import Product
 def verdicts_that_wait(
     connection: Connection, product: Product, newest: Sequence[RecordedVerdict]
 ) -> list[RecordedVerdict]:
-    """The newest verdict, where it passed, the product requires approvals, and nobody decided yet; else nothing.
+    """The newest verdict, where it waits for a person and nobody decided yet; else nothing.
+
+    It waits where it passed and the product requires approvals, or where the schema has a breaking change.
 
     An older one is outdated: its challenger was compared with an earlier champion, on earlier data.
     """
-    if product.policy.promotion.mode != "manual" or not newest or newest[0].outcome != PASS:
+    if not newest:
+        return []
+    passed = newest[0].outcome == PASS and product.policy.promotion.mode == "manual"
+    if not (passed or newest[0].needs_approval):
         return []
     return [] if approvals.history(connection, [newest[0].sha256]) else [newest[0]]

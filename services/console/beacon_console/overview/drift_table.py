@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from beacon_console.formats import in_unit
 from beacon_console.overview.facts import Overview
 from beacon_core.data.drift_results import DriftResult, ScoreTrend
 from beacon_core.domain.product import Product
@@ -47,8 +48,8 @@ def drift_rows(
     titles = {feature.name: feature.title for feature in product.features}
     others = [name for name in product.feature_names if name not in product.key_features]
     subjects = [("data", name, titles[name], name in product.key_features) for name in (*product.key_features, *others)]
-    subjects += [("prediction", "Predictions", f"what the model answers, {product.target.unit}", True)]
-    subjects += [("target", "Actuals", f"{product.target.title}, {product.target.unit}", True)]
+    subjects += [("prediction", "Predictions", in_unit("what the model answers", product.target.unit), True)]
+    subjects += [("target", "Actuals", in_unit(product.target.title, product.target.unit), True)]
     results = [result for result in overview.compared if result.window == window]
     rows = []
     for kind, name, title, key in subjects:

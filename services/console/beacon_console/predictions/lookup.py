@@ -2,35 +2,54 @@
 
 from typing import NamedTuple
 
-from beacon_core.data import actuals, predictions
+from beacon_core.data import actuals, drift_results, predictions
 from beacon_core.data.actuals import LoggedActual
 from beacon_core.data.database import Connection
 from beacon_core.data.predictions import LoggedPrediction
+from beacon_core.domain.entity_key import EntityKeyError, parse_key
 from beacon_core.domain.features import request_features, store_features
-from beacon_core.domain.product import Feature, Product
+from beacon_core.domain.product import Entity, Product
+from beacon_core.domain.value_rules import Value
 
 
 class FeatureValue(NamedTuple):
-    """One feature of a prediction: its value in the request, and its value in the feature store."""
+    """One feature of a prediction: its value in the request, and its value in the feature store.
 
-    feature: Feature
-    in_request: float | None
-    in_store: float | None
+    `title` and `unit` are product.yaml's, empty for a feature that it no longer has.
+    """
+
+    name: str
+    title: str
+    unit: str
+    in_request: Value | None
+    in_store: Value | None
     imputed: bool
     out_of_range: bool
 
 
 class FoundPrediction(NamedTuple):
-    """A prediction's row, its features in the product's order, and its actual."""
+    """A prediction's row, its features in the product's order, and its actual.
+
+    `large_residual` is the limit of the model's residuals, in units of the target; None where it is not known.
+    """
 
     row: LoggedPrediction
+    entity: str
     values: list[FeatureValue]
     actual: LoggedActual | None
+    large_residual: float | None
 
     @property
     def residual(self) -> float | None:
         """Actual minus prediction."""
         return None if self.actual is None else float(self.actual.value - self.row.prediction)
+
+    @property
+    def is_large(self) -> bool:
+        """Whether the residual is a large one, as far as that is known."""
+        return (
+            self.residual is not None and self.large_residual is not None and abs(self.residual) > self.large_residual
+        )
 
     @property
     def covered(self) -> bool | None:
@@ -46,14 +65,39 @@ def find_prediction(connection: Connection, product: Product, prediction_id: str
     (row,) = rows
     in_request = request_features(row.features, row.from_store)
     in_store = store_features(row.features, row.from_store)
+    known = {feature.name: feature for feature in product.features}
+    logged = {*row.features, *row.imputed}
+    # A feature that is new in product.yaml is not in older rows; one that is gone is.
+    names = [name for name in known if name in logged] + sorted(logged - set(known))
     values = [
         FeatureValue(
-            feature,
-            in_request.get(feature.name),
-            in_store.get(feature.name),
-            feature.name in row.imputed,
-            feature.name in row.out_of_range,
+            name,
+            known[name].title if name in known else "",
+            known[name].unit if name in known else "",
+            in_request.get(name),
+            in_store.get(name),
+            name in row.imputed,
+            name in row.out_of_range,
         )
-        for feature in product.features
+        for name in names
     ]
-    return FoundPrediction(row, values, actuals.find(connection, row.id, row.entity, row.time))
+    actual = actuals.find(connection, row.id, row.entity, row.time)
+    limit = product.policy.quality.large_residual
+    if limit is None and actual is not None:
+        limit = drift_results.large_residual_of(connection, row.model_version)
+    return FoundPrediction(row, entity_text(product.entity, row.entity), values, actual, limit)
+
+
+def entity_text(entity: Entity | None, key: str | None) -> str:
+    """The entity of a row for people: the columns of its key with their values; empty without one."""
+    if key is None:
+        return ""
+    try:
+        values = None if entity is None else parse_key(entity, key)
+    except EntityKeyError:  # a key of an earlier product.yaml
+        values = None
+    if entity is None or values is None:
+        return key
+    if len(values) == 1:
+        return f"{entity.name} {values[0]}"
+    return f"{entity.name} " + ", ".join(f"{name} {value}" for name, value in zip(entity.keys, values, strict=True))

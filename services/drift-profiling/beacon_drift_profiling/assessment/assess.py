@@ -11,18 +11,33 @@ import numpy as np
 from beacon_core.data import drift_results, profiles
 from beacon_core.data.database import Engine
 from beacon_core.data.drift_results import DriftResult, Figure, RealisedFigures, window_name
+from beacon_core.domain.precision import compact
 from beacon_core.domain.product import Product
+from beacon_core.domain.text import text_code
 from beacon_drift_profiling.assessment import performance
 from beacon_drift_profiling.assessment.results import ColumnDistribution
-from beacon_drift_profiling.comparison.compare import DISTANCE, NULL_RATE, BinCounts, DriftFinding, compare, confirmed
-from beacon_drift_profiling.comparison.reference import ReferenceColumn
+from beacon_drift_profiling.comparison.compare import (
+    DISTANCE,
+    NULL_RATE,
+    UNSEEN,
+    BinCounts,
+    DriftFinding,
+    compare,
+    confirmed,
+)
+from beacon_drift_profiling.comparison.reference import REST, ReferenceColumn
 from beacon_drift_profiling.comparison.statistics import Floats, psi
 from beacon_drift_profiling.profiling.aggregates import ALL
 from beacon_drift_profiling.profiling.packages import NoReference, Reference
+from beacon_drift_profiling.profiling.profile import Summary
 from beacon_drift_profiling.profiling.windows import Window, windows
 
 LOOK_BACK = timedelta(days=366)
 """How late actuals may come and still be judged."""
+
+
+MOST_UNSEEN = 3
+"""So many unseen levels are named."""
 
 
 class VersionAssessment(msgspec.Struct, frozen=True):
@@ -61,6 +76,8 @@ def assess(
                 continue  # a missing actual is late, not wrong
             found += _rows(finding, seen[finding.column.name], chosen, reference, product, earlier)
         for column in columns:
+            if not column.counts:
+                continue
             distributions[column.name] = _distributions(column, seen[column.name], chosen)
     return VersionAssessment(version, found, realised, distributions, _merged(recent))
 
@@ -154,6 +171,8 @@ def _details(
     if column.kind == "data":
         details |= {"key": column.name in product.key_features, "importance": reference.importances.get(column.name)}
     summary = None if window.profile is None else window.profile.columns().get(column.name)
+    if finding.effect == UNSEEN and summary is not None and column.is_text and finding.alarm[place]:
+        details["unseen"] = unseen_levels(column, summary)
     if finding.effect != DISTANCE or summary is None:
         return details
     details["psi"] = float(psi(column.body(seen.bins[place]), column.body(np.asarray(column.counts))))
@@ -163,6 +182,15 @@ def _details(
         details["median"] = median(column, seen.bins[place])
         details["reference_median"] = median(column, np.asarray(column.counts))
     return details
+
+
+def unseen_levels(column: ReferenceColumn, summary: Summary) -> list[str]:
+    """The most frequent texts of a window that training never saw, each with its share of the values."""
+    reference = np.asarray(column.counts)
+    known = {edge for edge, count in zip(column.edges, reference, strict=False) if count}
+    known.update(column.bins.rest)
+    found = [(text, count) for text, count in summary.levels().items() if text_code(text) not in known]
+    return [f"{text} {count / max(summary.known, 1):.1%}" for text, count in found[:MOST_UNSEEN]]
 
 
 def median(column: ReferenceColumn, counts: Floats) -> float:
@@ -177,22 +205,36 @@ def median(column: ReferenceColumn, counts: Floats) -> float:
 def _distributions(
     column: ReferenceColumn, seen: BinCounts, windows: Sequence[Window]
 ) -> dict[str, ColumnDistribution]:
-    reference = np.asarray(column.counts)
+    order = _bin_order(column)
+    labels = bin_labels(column)
     return {
         window_name(window.days): ColumnDistribution(
-            bin_labels(column),
-            tuple((reference / max(reference.sum(), 1)).tolist()),
-            tuple((seen.bins[place] / max(seen.bins[place].sum(), 1)).tolist()),
+            tuple(labels[place] for place in order),
+            _shares(np.asarray(column.counts)[order]),
+            _shares(seen.bins[place][order]),
         )
         for place, window in enumerate(windows)
     }
 
 
+def _shares(counts: Floats) -> tuple[float, ...]:
+    return tuple((counts / max(counts.sum(), 1)).tolist())
+
+
+def _bin_order(column: ReferenceColumn) -> list[int]:
+    """The order in which bins are shown: as they are, but texts by their frequency, with those of others at the end."""
+    places = list(range(len(column.counts)))
+    if not column.is_text:
+        return places
+    last = {place for place, edge in enumerate(column.edges) if edge == REST} | {len(column.edges)}
+    return sorted(places, key=lambda place: (place in last, place if place in last else -column.counts[place]))
+
+
 def bin_labels(column: ReferenceColumn) -> tuple[str, ...]:
     """Names of the bins of a distribution, with edges to three digits."""
     if column.categorical:
-        return (*(f"{value:g}" for value in column.edges), "other")
-    edges = [f"{float(f'{value:.3g}'):.9g}" for value in column.edges]  # 1650 and not 1.65e+03
+        return (*column.labels, "unseen")
+    edges = [compact(value) for value in column.edges]
     inner = [f"{low} to {high}" for low, high in pairwise(edges)] or [edges[0]]
     return (f"below {edges[0]}", *inner, f"above {edges[-1]}")[: len(column.counts)]
 

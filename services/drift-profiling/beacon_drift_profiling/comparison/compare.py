@@ -68,8 +68,10 @@ def confirmed(alarms: Flags, limits: Drift) -> Flags:
 
 
 def _effects(column: ReferenceColumn, seen: BinCounts, limits: Drift) -> list[DriftFinding]:
-    effects = [_distance(column, seen, limits), _nulls(column, seen, limits)]
-    return [*effects, _outside(column, seen, limits)]
+    missing = _nulls(column, seen, limits)
+    if not column.counts:
+        return [missing]
+    return [_distance(column, seen, limits), missing, _outside(column, seen, limits)]
 
 
 def _distance(column: ReferenceColumn, seen: BinCounts, limits: Drift) -> DriftFinding:
@@ -90,10 +92,18 @@ def _nulls(column: ReferenceColumn, seen: BinCounts, limits: Drift) -> DriftFind
 
 
 def _outside(column: ReferenceColumn, seen: BinCounts, limits: Drift) -> DriftFinding:
+    floor: float | Floats
     effect, floor = (UNSEEN, limits.unseen) if column.categorical else (OUT_OF_RANGE, limits.out_of_range)
     # A row from the same population lies below the least or above the greatest of `known` others with 2 / (known + 1).
     hits = _number(0 if column.categorical else 2)
     hit, rows = column.outside(seen.bins), seen.bins.sum(axis=-1)
+    if column.categorical:
+        # A level may be unseen since the reference is small: then its share is small, too.
+        missed = statistics.missed_share(column.levels, column.known, limits.false_alarms)
+        reached = statistics.share_quantile(
+            rows, _number(missed * column.known), _number(column.known), limits.false_alarms
+        )
+        floor = np.maximum(floor, missed + reached)
     return _share(column, effect, (hit, rows), (hits, _number(column.known)), floor, limits)
 
 
@@ -102,7 +112,7 @@ def _share(
     effect: str,
     seen: tuple[Floats, Floats],
     known: tuple[Floats, Floats],
-    floor: float,
+    floor: float | Floats,
     limits: Drift,
 ) -> DriftFinding:
     rise, p_value = statistics.share_rise(*seen, *known)

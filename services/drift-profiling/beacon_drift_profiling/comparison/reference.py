@@ -1,9 +1,16 @@
 """The reference: how each column was distributed in training, as counts in bins that every later row is put into.
 
 A numeric column has ten bins of about equal weight, between training's least and greatest value, and one on each side
-for what lies outside. A categorical one has a bin per category of product.yaml, and one for everything else.
+for what lies outside. A categorical one has a bin per level, and one for everything else. Of many levels only the most
+frequent have bins of their own; those that training saw less often share one. A date has no bins: time always moves on,
+so only its missing values are compared.
+
+A text level's number is its `text_code`, here and in profiles. So the same bins mean the same levels whatever the order
+in product.yaml or in a package.
 """
 
+import math
+from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
@@ -15,22 +22,58 @@ from beacon_drift_profiling.comparison.statistics import Floats
 Kind = Literal["data", "prediction", "target"]
 PREDICTION = "prediction"
 PARTS = 10
+TOP_LEVELS, ROWS_PER_LEVEL, LEAST_LEVELS = 30, 30, 3
+"""At most so many levels of a category have bins of their own, one for so many rows, and at least so many: chance alone
+moves many bins of a small reference further than a shift that matters."""
+REST = -math.inf
+"""The number of every level that training saw and that has no bin of its own."""
+
+
+class Bins(msgspec.Struct, frozen=True):
+    """The bins of one column, without counts.
+
+    `edges` of a numeric column are its least value, the inner edges and its greatest value; a bin holds its lower edge,
+    the last one also its upper. Of a categorical column they are the numbers of its levels, rising. `rest` are the
+    numbers of the levels that fall into the bin `REST`, rising.
+    """
+
+    edges: tuple[float, ...] = ()
+    categorical: bool = False
+    rest: tuple[float, ...] = ()
+
+    def fold(self, values: Floats) -> Floats:
+        """The values (no NaN), those of `rest` as `REST`."""
+        if not self.rest:
+            return values
+        known = np.asarray(self.rest)
+        near = np.clip(np.searchsorted(known, values), 0, len(known) - 1)
+        return np.where(known[near] == values, REST, values)
 
 
 class ReferenceColumn(msgspec.Struct, frozen=True):
     """One column of the reference; `counts` has shape (bins,), with the outer bins, and sums to rows - nulls.
 
-    `edges` of a numeric column are its least value, the inner edges and its greatest value; a bin holds its lower edge,
-    the last one also its upper. Of a categorical column they are the categories, rising.
+    `labels` are the texts of a category's levels, in the order of the edges. A column without bins has no counts.
     """
 
     name: str
     kind: Kind
-    categorical: bool
-    edges: tuple[float, ...]
+    bins: Bins
     counts: tuple[float, ...]
     rows: int
     nulls: int
+    labels: tuple[str, ...] = ()
+    is_text: bool = False
+
+    @property
+    def categorical(self) -> bool:
+        """Whether its bins are levels."""
+        return self.bins.categorical
+
+    @property
+    def edges(self) -> tuple[float, ...]:
+        """The edges of its bins."""
+        return self.bins.edges
 
     @property
     def known(self) -> int:
@@ -46,8 +89,14 @@ class ReferenceColumn(msgspec.Struct, frozen=True):
         inner[..., -1] += counts[..., -1]
         return inner
 
+    @property
+    def levels(self) -> int:
+        """How many levels training saw."""
+        own = sum(count > 0 and edge != REST for edge, count in zip(self.edges, self.counts, strict=False))
+        return own + len(self.bins.rest)
+
     def outside(self, counts: Floats) -> Floats:
-        """Count the values (...,) outside training's range, or in a category that training never saw."""
+        """Count the values (...,) outside training's range, or of a level that training never saw."""
         if self.categorical:
             return np.asarray(counts[..., np.asarray(self.counts) == 0].sum(axis=-1))
         return np.asarray(counts[..., 0] + counts[..., -1])
@@ -76,3 +125,47 @@ def numeric_edges(quantiles: Floats, low: float, high: float) -> tuple[float, ..
     """Edges from inner quantiles and the range; values that are heaped on one point get fewer bins."""
     inner = np.unique(quantiles[(quantiles > low) & (quantiles < high)])
     return (low, *inner.tolist(), high)
+
+
+def level_column(
+    name: str,
+    numbers: Mapping[str, float],
+    counts: Mapping[str, float],
+    rows: int,
+    nulls: int,
+    *,
+    is_text: bool,
+) -> ReferenceColumn:
+    """The reference column of a category: `numbers` of the levels by their text, and how often training saw them.
+
+    Where the counts are not of all rows, the profile's sketch left out rare levels: a level without a count was one.
+    """
+    # Names decide between equal counts, so that the same training gives the same bins.
+    most = min(TOP_LEVELS, max((rows - nulls) // ROWS_PER_LEVEL, LEAST_LEVELS))
+    order = sorted(numbers, key=lambda text: (-counts.get(text, 0.0), text))
+    uncounted = max(rows - nulls - sum(counts.get(text, 0.0) for text in order), 0.0)
+    if uncounted >= 1:
+        top = [text for text in order[:most] if counts.get(text)]
+        others = [text for text in order if text not in top]
+    else:
+        top, others = order[:most], [text for text in order[most:] if counts.get(text)]
+    bins = sorted((numbers[text], text, counts.get(text, 0.0)) for text in top)
+    beyond = uncounted
+    if others:
+        label = f"{len(others)} other level{'' if len(others) == 1 else 's'}"
+        bins.insert(0, (REST, label, uncounted + sum(counts.get(text, 0.0) for text in others)))
+        beyond = 0.0
+    return ReferenceColumn(
+        name=name,
+        kind="data",
+        bins=Bins(
+            tuple(number for number, _, _ in bins),
+            categorical=True,
+            rest=tuple(sorted(numbers[text] for text in others)),
+        ),
+        counts=tuple(float(round(count)) for count in (*(hits for _, _, hits in bins), beyond)),
+        rows=rows,
+        nulls=nulls,
+        labels=tuple(text for _, text, _ in bins),
+        is_text=is_text,
+    )

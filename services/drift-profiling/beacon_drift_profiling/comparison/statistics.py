@@ -64,6 +64,11 @@ def share_quantile(rows: Floats, known_hits: Floats, known_rows: Floats, probabi
     return np.asarray(-ndtri(probability) * _share_spread(rows, known_hits, known_rows)[1])
 
 
+def missed_share(levels: int, known_rows: float, probability: float) -> float:
+    """The share of a level that a reference of so many rows misses with this `probability`, out of so many levels."""
+    return min(float(np.log(max(levels, 1) / probability)) / max(known_rows, 1.0), 1.0)
+
+
 def discoveries(p_values: Floats, rate: float) -> NDArray[np.bool_]:
     """Benjamini and Hochberg's choice along the last axis: of those chosen, at most `rate` are false on average."""
     tests = p_values.shape[-1]

@@ -37,11 +37,13 @@ FIELDS = TRAFFIC + LABELLED
 class LoggedRows(msgspec.Struct, frozen=True):
     """Rows of the prediction log as columns of equal length (rows,); missing values and missing actuals are NaN.
 
-    `features` has shape (rows, features); `latency` and `delay` (from the prediction to its actual's arrival) are in
-    seconds; `outside` says whether any feature lies outside its training range.
+    `features` (rows, features) are those that the model was trained on. `segmented` (rows, features of the product) has
+    the values of features that have segments, as product.yaml numbers them. `latency` and `delay` (from the prediction
+    to its actual's arrival) are in seconds; `outside` says whether any feature lies outside its training range.
     """
 
     features: Floats
+    segmented: Floats
     prediction: Floats
     low: Floats
     high: Floats
@@ -59,11 +61,16 @@ class NormalRange(msgspec.Struct, frozen=True):
     high: float
 
 
-def aggregates_of(rows: LoggedRows, product: Product, normal: NormalRange | None) -> dict[str, Aggregates]:
-    """Aggregate the rows by segment (`NAME=VALUE`, or "" for all); only segments with rows."""
-    parts = _parts(rows, product, normal)
+def aggregates_of(
+    rows: LoggedRows, product: Product, normal: NormalRange | None, large_residual: float
+) -> dict[str, Aggregates]:
+    """Aggregate the rows by segment (`NAME=VALUE`, or "" for all); only segments with rows.
+
+    Residuals above `large_residual`, in units of the target, are large.
+    """
+    parts = _parts(rows, product, normal, large_residual)
     matrix = np.column_stack([parts[name] for name in FIELDS])
-    masks = {ALL: np.ones(len(matrix), dtype=bool)} | segment_masks(product, rows.features, rows.prediction)
+    masks = {ALL: np.ones(len(matrix), dtype=bool)} | segment_masks(product, rows.segmented, rows.prediction)
     return {
         name: dict(zip(FIELDS, matrix[mask].sum(axis=0).tolist(), strict=True))
         for name, mask in masks.items()
@@ -79,7 +86,7 @@ def add(total: dict[str, Aggregates], more: Mapping[str, Mapping[str, float]]) -
             own[name] += aggregates.get(name, 0.0)
 
 
-def _parts(rows: LoggedRows, product: Product, normal: NormalRange | None) -> dict[str, Any]:
+def _parts(rows: LoggedRows, product: Product, normal: NormalRange | None, large_residual: float) -> dict[str, Any]:
     labelled = ~np.isnan(rows.actual)
     actual = np.where(labelled, rows.actual, 0.0)
     error = np.where(labelled, actual - rows.prediction, 0.0)
@@ -104,7 +111,7 @@ def _parts(rows: LoggedRows, product: Product, normal: NormalRange | None) -> di
         "actual_4": actual**4,
         "square_actual": square * actual,
         "square_actual_2": square * actual**2,
-        "large": labelled & (np.abs(error) > product.policy.quality.large_residual),
+        "large": labelled & (np.abs(error) > large_residual),
         "covered": labelled & (rows.actual >= rows.low) & (rows.actual <= rows.high),
         "delay": np.where(labelled, rows.delay, 0.0),
     }

@@ -5,6 +5,7 @@ Every partition is the work of one shard, so that any number of shards leaves th
 """
 
 import hashlib
+import math
 import zlib
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -17,14 +18,14 @@ from beacon_core.data.database import Connection, Engine
 from beacon_core.data.partitions import HOUR, Partition
 from beacon_core.data.profiles import ProfileContent
 from beacon_core.data.watermarks import Watermark
+from beacon_core.domain.policy import large_residual
 from beacon_core.domain.product import Product
 from beacon_core.domain.segments import segment_masks
 from beacon_drift_profiling.comparison.reference import PREDICTION
-from beacon_drift_profiling.comparison.statistics import Floats
 from beacon_drift_profiling.profiling.aggregates import ALL, aggregates_of
 from beacon_drift_profiling.profiling.log import PartitionRows, read_partition
 from beacon_drift_profiling.profiling.packages import NoReference, Reference
-from beacon_drift_profiling.profiling.profile import profile_rows
+from beacon_drift_profiling.profiling.profile import profile_rows, rows_of
 
 JOB = "profile"
 NAMED = 20
@@ -136,7 +137,8 @@ def _profile_partition(
 ) -> int:
     with engine.connect() as connection:
         reference = references.of(connection, partition.model_version)
-        read = read_partition(connection, partition, product.feature_names)
+        features = reference.features if isinstance(reference, Reference) else product.features
+        read = read_partition(connection, partition, product, features)
         stored = profiles.digest_of(connection, partition)
     done.set_aside += len(read.set_aside)
     done.set_aside_ids += read.set_aside[: NAMED - len(done.set_aside_ids)]
@@ -147,31 +149,34 @@ def _profile_partition(
         # Rows that the log no longer holds stay profiled.
         done.unchanged += 1
         return len(read.ids)
-    normal = reference.normal_range(product.feature_names) if isinstance(reference, Reference) else None
-    segments = aggregates_of(read.rows, product, normal)
+    normal = reference.normal_range() if isinstance(reference, Reference) else None
+    large = large_residual(product.policy.quality, expected_error(reference))
+    segments = aggregates_of(read.rows, product, normal, large)
     labelled = segments.get(ALL, {}).get("labelled", 0.0)
     content = ProfileContent(digest, bins_digest, len(read.set_aside), labelled, segments)
     masks = {profiles.WHOLE: np.ones(len(read.ids), dtype=bool)}
     if per_segment:
         masks |= {
             name: mask
-            for name, mask in segment_masks(product, read.rows.features, read.rows.prediction).items()
+            for name, mask in segment_masks(product, read.rows.segmented, read.rows.prediction).items()
             if mask.any()
         }
-    edges = reference.edges if isinstance(reference, Reference) else {}
+    bins = reference.bins if isinstance(reference, Reference) else {}
+    target = (reference.manifest.schema if isinstance(reference, Reference) else product).target.name
+    whole = read.columns | {PREDICTION: read.rows.prediction, target: read.rows.actual}
     # The whole comes last: its digest says that the partition is done.
     for name, mask in reversed(masks.items()):
-        columns = {key: values[mask] for key, values in _columns(read, product).items()}
+        columns = {key: rows_of(column, mask) for key, column in whole.items()}
         own = content if name == profiles.WHOLE else msgspec.structs.replace(content, segments={ALL: segments[name]})
-        serialized = profile_rows(columns, partition.hour, edges).serialize()
+        serialized = profile_rows(columns, partition.hour, bins).serialize()
         profiles.put(engine, partition, name, serialized, int(mask.sum()), own)
         done.profiles += 1
     return len(read.ids)
 
 
-def _columns(read: PartitionRows, product: Product) -> dict[str, Floats]:
-    columns = {name: read.rows.features[:, place] for place, name in enumerate(product.feature_names)}
-    return columns | {PREDICTION: read.rows.prediction, product.target.name: read.rows.actual}
+def expected_error(reference: Reference | NoReference) -> float:
+    """The mean absolute error that a version expects of itself; infinite where that is not known."""
+    return reference.manifest.expected_absolute_error if isinstance(reference, Reference) else math.inf
 
 
 def _bins_digest(reference: Reference | NoReference) -> str:

@@ -6,6 +6,7 @@ from string import Template
 
 from beacon_core.data import drift_results
 from beacon_core.data.drift_results import DriftResult, Figure, RealisedFigures
+from beacon_core.domain.precision import significant, with_unit
 from beacon_core.domain.product import Product
 from beacon_drift_profiling.assessment.messages import ADVICE
 from beacon_drift_profiling.assessment.performance import ESTIMATE, TITLES
@@ -127,11 +128,11 @@ def _formatted(figure: Figure, product: Product) -> tuple[str, str]:
             return f"{value:.1%}"
         if figure.metric.endswith("seconds"):
             return f"{value / 86400:.1f} d" if value >= 86400 else f"{value / 3600:.1f} h"
-        return f"{value:.2f}"
+        return significant(value)
 
-    unit = f" {product.target.unit}" if figure.metric in {"mae", "rmse", "bias", ESTIMATE} else ""
+    unit = product.target.unit if figure.metric in {"mae", "rmse", "bias", ESTIMATE} else ""
     interval = NOTHING if figure.low is None else f"{one(figure.low)} to {one(figure.high)}"
-    return one(figure.value) + escape(unit), interval
+    return escape(with_unit(one(figure.value), unit)), interval
 
 
 def _table(mine: Sequence[DriftResult]) -> str:
