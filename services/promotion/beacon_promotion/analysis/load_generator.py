@@ -4,6 +4,7 @@ A request's time is the better of its two tries, so that other work on the machi
 """
 
 import http.client
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -13,17 +14,17 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from beacon_core.domain.schema import Schema
+from beacon_core.model_package.golden import counts_ages, golden_features, golden_tolerance
 from beacon_core.model_package.manifest import Manifest
 from beacon_promotion.analysis.measurements import GoldenResults
-from beacon_promotion.analysis.sampled_requests import SampledRequest
+from beacon_promotion.analysis.sampled_requests import Features, SampledRequest
 from beacon_promotion.targets.base.target import Instance
 
 ROUTE = "/v1/predict"
 SECONDS = 10.0
 THREADS = 2
 TRIES = 2
-ROUNDING = 1e-5
-"""What rounding takes from an answer: five decimals are sent."""
 NOT_FINITE = "not finite"
 
 
@@ -57,7 +58,7 @@ class LoadGenerator:
         if api_key:
             self._headers["X-API-Key"] = api_key
 
-    def predict(self, instance: Instance, features: dict[str, float]) -> LoadResponse:
+    def predict(self, instance: Instance, features: Features) -> LoadResponse:
         """Send one request for a prediction."""
         body = msgspec.json.encode({"features": features})
         began = time.perf_counter()
@@ -101,14 +102,14 @@ class LoadGenerator:
 
 def send_all(
     instances: Sequence[Instance],
-    requests: Sequence[SampledRequest],
+    requests: Sequence[Sequence[SampledRequest]],
     seconds: float,
     stop: Callable[[], bool],
     api_key: str,
 ) -> list[list[list[LoadResponse]]]:
-    """Send each request `TRIES` times to each instance; responses by request, instance and try.
+    """Send requests `TRIES` times to each instance; responses by request, instance and try.
 
-    Ends early after `seconds`.
+    An item of `requests` has one request per instance. Ends early after `seconds`.
     """
     generator = LoadGenerator(api_key)
     deadline = time.monotonic() + seconds
@@ -121,7 +122,7 @@ def send_all(
         order = list(range(len(instances)))
         for turn in range(TRIES):
             for side in order if (place + turn) % 2 else reversed(order):
-                found[side].append(generator.predict(instances[side], requests[place].features))
+                found[side].append(generator.predict(instances[side], requests[place][side].features))
         return found
 
     with ThreadPoolExecutor(THREADS) as pool:
@@ -131,14 +132,18 @@ def send_all(
             left.set()  # a run that was stopped does not wait for the rest
 
 
-def send_golden(instances: Sequence[Instance], manifest: Manifest, api_key: str) -> GoldenResults:
-    """Send the model's golden requests to every instance; version and value must be the model's own."""
+def send_golden(instances: Sequence[Instance], manifest: Manifest, schema: Schema, api_key: str) -> GoldenResults:
+    """Send the model's golden requests to every instance; version and value must be the model's own.
+
+    Those that requests of `schema` cannot hold are left out.
+    """
     generator, sent, wrong, first = LoadGenerator(api_key), 0, 0, ""
-    names = [feature.name for feature in manifest.features]
-    allowed = manifest.golden_tolerance + ROUNDING
+    allowed = math.inf if counts_ages(manifest.schema) else golden_tolerance(manifest)
+    cases = [(case, golden_features(manifest, case)) for case in manifest.golden]
+    cases = [(case, features) for case, features in cases if _can_be_sent(features, schema)]
     for instance in instances:
-        for case in manifest.golden:
-            response = generator.predict(instance, dict(zip(names, case.row, strict=True)))
+        for case, features in cases:
+            response = generator.predict(instance, features)
             sent += 1
             right = response.value is not None and abs(response.value - case.prediction) <= allowed
             if right and response.version == manifest.version:
@@ -147,3 +152,10 @@ def send_golden(instances: Sequence[Instance], manifest: Manifest, api_key: str)
             found = f"{response.value} of version {response.version}" if response.value is not None else response.body
             first = first or f"{instance.name}: {found or 'no answer'}, not {case.prediction} of {manifest.version}"
     return GoldenResults(sent, wrong, first)
+
+
+def _can_be_sent(features: Features, schema: Schema) -> bool:
+    """Whether requests of the schema can hold the features: a changed product.yaml may have other ones."""
+    if not features.keys() <= set(schema.feature_names):
+        return False
+    return all(feature.problem(features.get(feature.name)) is None for feature in schema.features)

@@ -11,6 +11,7 @@ from beacon_core.data.database import DatabaseUnavailableError, Engine
 from beacon_core.data.promotion_evidence import shadow_pairs
 from beacon_core.domain.pins import Pin
 from beacon_core.domain.product import Product
+from beacon_core.domain.schema import Schema
 from beacon_core.model_package.manifest import Manifest
 from beacon_core.platform import clock
 from beacon_promotion.analysis import scrape
@@ -29,7 +30,8 @@ AGAIN_SECONDS = 2.0
 class PhaseOptions(msgspec.Struct, frozen=True):
     """The inputs of the phases: target, product, the old model (None for a first one) and the new one.
 
-    `stop` is true once somebody requested a rollback. `api_key` is inference's, where it requires one.
+    `stop` is true once somebody requested a rollback. `api_key` is inference's, where it requires one. `breaking`: no
+    request can be answered by both models, since the schema has a breaking change.
     """
 
     target: PromotionTarget
@@ -40,17 +42,27 @@ class PhaseOptions(msgspec.Struct, frozen=True):
     manifest: Manifest
     stop: Callable[[], bool]
     api_key: str = ""
+    breaking: bool = False
 
 
 def dark(options: PhaseOptions) -> Measures:
-    """Both models in instances of their own, on the same requests; no user is answered. Raises `ReleaseFailedError`."""
+    """Both models in instances of their own, on the same requests; no user is answered. Raises `ReleaseFailedError`.
+
+    After a breaking change of the schema, each gets requests of its own schema, and their answers are not compared.
+    """
     limits, old = options.product.policy.rollout, options.old
     pins = [options.new] if old is None else [options.new, old]
     manifests = {pin: options.target.package(pin).manifest for pin in pins}
-    rows = sample_requests(options.engine, options.product, manifests[pins[-1]], limits.min_requests)
+    schema, engine = options.product.schema, options.engine
+    if options.breaking:
+        own = [sample_requests(engine, manifests[pin].schema, manifests[pin], limits.min_requests) for pin in pins]
+        requests = [list(row) for row in zip(*own, strict=True)]
+    else:
+        rows = sample_requests(engine, schema, manifests[pins[-1]], limits.min_requests)
+        requests = [[row] * len(pins) for row in rows]
     with options.target.dark(pins) as instances:
-        golden = send_golden(instances[:1], options.manifest, options.api_key)
-        found = send_all(instances, rows, limits.phase_seconds, options.stop, options.api_key)
+        golden = send_golden(instances[:1], options.manifest, schema, options.api_key)
+        found = send_all(instances, requests, limits.phase_seconds, options.stop, options.api_key)
         if (died := options.target.ended(instances[0])) is not None:
             raise died
         counts = [scrape.read(instance) for instance in instances]
@@ -64,6 +76,9 @@ def dark(options: PhaseOptions) -> Measures:
     ]
     if old is None:
         return Measures(new=sides[0], golden=golden)
+    if options.breaking:
+        other = msgspec.structs.replace(sides[1], mean=None, spread=None, out_of_range=None)
+        return Measures(new=sides[0], old=other, golden=golden)
     pairs = [
         (new, was)
         for answers in found
@@ -75,13 +90,13 @@ def dark(options: PhaseOptions) -> Measures:
         golden=golden,
         pairs=len(pairs) * len(found[0][0]) if pairs else 0,
         agreement=correlation(pairs),
-        labels=labels_of(rows, found),
+        labels=labels_of([row[0] for row in requests], found),
     )
 
 
 def shadow(options: PhaseOptions) -> Measures | None:
     """The candidate beside the released model on the users' requests; None without traffic or database."""
-    if options.old is None:
+    if options.old is None or options.breaking:
         return None
     options.target.shadow(options.new)
     try:
@@ -106,14 +121,14 @@ def shadow(options: PhaseOptions) -> Measures | None:
 
 def canary(options: PhaseOptions) -> Measures | None:
     """The candidate answers a share of the users; None without traffic, or where the target cannot split."""
-    if not options.target.splits or options.old is None:
+    if not options.target.splits or options.old is None or options.breaking:
         return None
     options.target.canary(options.new, options.product.policy.rollout.canary_share)
     try:
         instances = options.target.instances()
         mine = [instance for instance in instances if instance.pin == options.new]
         others = [instance for instance in instances if instance.pin == options.old]
-        golden = send_golden(mine, options.manifest, options.api_key)
+        golden = send_golden(mine, options.manifest, options.product.schema, options.api_key)
         windows = count_windows(options, (mine, others))
         for instance in mine:
             if (died := options.target.ended(instance)) is not None:
@@ -126,16 +141,19 @@ def canary(options: PhaseOptions) -> Measures | None:
 
 def verify(options: PhaseOptions) -> Measures:
     """Send golden requests to every instance once the release is done; no requests where nothing runs yet."""
-    instances, golden = golden_of(options.target, options.manifest, options.api_key)
+    schema = options.product.schema
+    instances, golden = golden_of(options.target, options.manifest, schema, options.api_key)
     new = Side(pin=options.new, requests=golden.asked)
     return Measures(new=new, golden=golden, instances=tuple(instance.pin for instance in instances))
 
 
-def golden_of(target: PromotionTarget, manifest: Manifest, api_key: str) -> tuple[list[Instance], GoldenResults]:
+def golden_of(
+    target: PromotionTarget, manifest: Manifest, schema: Schema, api_key: str
+) -> tuple[list[Instance], GoldenResults]:
     """Send every instance the golden requests; wrong responses count if a second try has them, too."""
     for pause in (AGAIN_SECONDS, 0.0):
         instances = target.instances()
-        golden = send_golden(instances, manifest, api_key)
+        golden = send_golden(instances, manifest, schema, api_key)
         if not golden.wrong:
             break
         time.sleep(pause)

@@ -13,6 +13,7 @@ from beacon_core.data.promotion_evidence import realised_error
 from beacon_core.domain.masking import message_of
 from beacon_core.domain.pins import Pin
 from beacon_core.domain.product import Product
+from beacon_core.model_package.manifest import Manifest
 from beacon_core.platform import clock
 from beacon_promotion.analysis import scrape
 from beacon_promotion.analysis.measurements import Labels, Measures, Side
@@ -68,7 +69,7 @@ def marks_of(target: PromotionTarget) -> dict[str, ScrapedCounts]:
 def measure(target: PromotionTarget, product: Product, engine: Engine, watch: Watch, api_key: str) -> Measures:
     """One pass: golden requests of every instance, what they counted since the release, and the realised error."""
     manifest = target.package(watch.pin).manifest
-    instances, golden = golden_of(target, manifest, api_key)
+    instances, golden = golden_of(target, manifest, product.schema, api_key)
     now = marks_of(target)
     window = scrape.together([scrape.since(counts, watch.marks.get(name)) for name, counts in now.items()])
     watch = msgspec.structs.replace(watch, marks=watch.marks | now, windows=(*watch.windows, window))
@@ -78,7 +79,7 @@ def measure(target: PromotionTarget, product: Product, engine: Engine, watch: Wa
         new=new,
         old=_usual(watch, product, len(new.p99)),
         golden=golden,
-        labels=_labels(engine, watch, manifest.expected_absolute_error),
+        labels=_labels(engine, watch, manifest.expected_absolute_error, _is_comparable(target, watch, manifest)),
         instances=tuple(instance.pin for instance in instances if instance.pin is not None),
     )
 
@@ -94,14 +95,22 @@ def _usual(watch: Watch, product: Product, windows: int) -> Side | None:
     return msgspec.structs.replace(side, p99=side.p99 * windows, memory=None, mean=None, out_of_range=None)
 
 
-def _labels(engine: Engine, watch: Watch, expected: float) -> Labels | None:
+def _is_comparable(target: PromotionTarget, watch: Watch, manifest: Manifest) -> bool:
+    """Whether the errors of the old model are of the same target, in the same unit."""
+    if watch.before is None:
+        return False
+    old, new = target.package(watch.before).manifest.schema.target, manifest.schema.target
+    return (old.name, old.unit) == (new.name, new.unit)
+
+
+def _labels(engine: Engine, watch: Watch, expected: float, comparable: bool) -> Labels | None:
     """The realised error since the release, beside the larger of the expected error and the old model's."""
     try:
         rows, error = realised_error(engine, watch.pin.version, watch.since)
         if not rows:
             return None
         was = 0.0
-        if watch.before is not None:
+        if watch.before is not None and comparable:
             was = realised_error(engine, watch.before.version, watch.since - PAST, watch.since).mean
     except DatabaseUnavailableError as fault:
         log.warning(

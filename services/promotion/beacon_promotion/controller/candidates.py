@@ -1,4 +1,7 @@
-"""Candidate selection: the newest verdict's model, if it passed and nobody rejected it."""
+"""Candidate selection: the newest verdict's model, if it passed and nobody rejected it.
+
+A model whose schema has a breaking change cannot be compared, so it cannot pass: a person approves it.
+"""
 
 from datetime import datetime
 
@@ -41,7 +44,7 @@ def select_candidate(connection: Connection, product: Product, serving: Pin | No
         raise NoCandidateError(
             f"{name}, the newest with a verdict, serves already" if not version else f"{name} serves already"
         )
-    if found.outcome != approvals.PASS:
+    if not found.may_be_approved:
         raise NoCandidateError(f"{name} has the verdict {found.outcome}: {found.reason}")
     if serving is not None and found.champion_version not in {None, serving.version}:
         raise NoCandidateError(
@@ -52,8 +55,9 @@ def select_candidate(connection: Connection, product: Product, serving: Pin | No
     if decided is not None and decided.decision == approvals.REJECTED:
         raise NoCandidateError(f"{name} was rejected by {decided.person}: {decided.reason}")
     approved = decided is not None and decided.decision == approvals.APPROVED
-    if product.policy.promotion.mode == "manual" and not approved:
-        raise NoCandidateError(f"{name} passed and waits for a person (make approve VERSION={pin.version} REASON=...)")
+    if (product.policy.promotion.mode == "manual" or found.needs_approval) and not approved:
+        why = "has a breaking change of the schema" if found.needs_approval else "passed"
+        raise NoCandidateError(f"{name} {why} and waits for a person (make approve VERSION={pin.version} REASON=...)")
     since = max(found.moment, decided.decided_at) if approved and decided is not None else found.moment
     if not version and (why := _tried(connection, product, pin, since)):
         raise NoCandidateError(f"{name} {why}")

@@ -13,6 +13,7 @@ from beacon_core.data.database import DatabaseUnavailableError, mapped_errors
 from beacon_core.domain.ledger_entries import Action, Reason
 from beacon_core.domain.pins import Pin
 from beacon_core.domain.product import Product
+from beacon_core.domain.schema import is_breaking
 from beacon_core.model_package.release import Release, ReleaseError
 from beacon_core.observability.tracing import span
 from beacon_core.platform import clock
@@ -29,6 +30,10 @@ from beacon_promotion.targets.base.target import PromotionTarget, ReleaseFailedE
 
 MOST_GOOD = 12
 """How many models rollbacks can reach, one after the other; a target keeps what it needs for so many."""
+NOT_COMPARED = (
+    "the schema has a breaking change: each model gets requests of its own schema; their answers and errors are not "
+    "compared, and no user's request is shared by shadow or canary"
+)
 UNPROVEN = frozenset({"too_few_samples", "by_hand", "interrupted", "target_down"})
 """Reasons that are no evidence against a model: the run ends as kept, and not as refused."""
 
@@ -92,16 +97,28 @@ class Promoter:
         run.row("begin", "begun", serving, f"version {new.version}: {candidate.reason}", evidence=evidence)
         try:
             manifest = self.target.package(new).manifest
-            if manifest.schema_hash != self.product.schema_hash:
-                raise ReleaseFailedError("schema_mismatch", f"version {new.version} was trained on another schema")
+            if is_breaking(manifest.schema, self.product.schema):
+                text = f"version {new.version} was trained on another schema than product.yaml has now; retrain"
+                raise ReleaseFailedError("schema_mismatch", text)
+            breaking = old is not None and is_breaking(self.target.package(old).manifest.schema, manifest.schema)
             self.target.check(old, new)
         except ReleaseFailedError as error:
             run.row("check", "fail", serving, str(error), error.reason)
             return self._end_rejected(run, serving, "refused", error.reason, str(error))
         run.row("check", "pass", serving, "the package is whole, and there is a way back")
         options = PhaseOptions(
-            self.target, self.product, self.writer.engine, old, new, manifest, self._rollback_requested, self.api_key
+            target=self.target,
+            product=self.product,
+            engine=self.writer.engine,
+            old=old,
+            new=new,
+            manifest=manifest,
+            stop=self._rollback_requested,
+            api_key=self.api_key,
+            breaking=breaking,
         )
+        if breaking:
+            run.row("dark", "begun", serving, NOT_COMPARED)
         self._intend(Intent(run.name, "promote", actor, old, new))
         try:
             for name, phase in PHASES:
@@ -171,7 +188,7 @@ class Promoter:
     ) -> Ended | None:
         """Run and judge one phase; None where the candidate may go on."""
         serving = () if options.old is None else (options.old,)
-        seen = name == "canary" and self.target.splits and options.old is not None
+        seen = name == "canary" and self.target.splits and options.old is not None and not options.breaking
         if seen:
             self._mark_seen(run, options)
             run.row("canary", "begun", (*serving, options.new), "the candidate answers a share of the users")
