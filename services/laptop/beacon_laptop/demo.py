@@ -20,15 +20,17 @@ from beacon_core.data import drift_results, ledger, retrain_requests, traffic
 from beacon_core.data.client import DatabaseClient
 from beacon_core.data.database import DatabaseUnavailableError
 from beacon_core.domain import ledger_entries
+from beacon_core.domain.data_errors import DataError
 from beacon_core.domain.errors import ConfigurationError
 from beacon_core.domain.exit_statuses import TRY_AGAIN
 from beacon_core.domain.masking import message_of
 from beacon_core.domain.product import Product
-from beacon_core.model_package.release import ReleaseError, read_release
+from beacon_core.model_package.manifest import PackageError, read_package
+from beacon_core.model_package.release import ReleaseError, package_folder, read_release
 from beacon_core.platform import clock
-from beacon_core.platform.data_file import DataError
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import Settings, clean_credentials, load_settings
+from beacon_core.sources.errors import FetchError
 from beacon_laptop.health import is_ready
 from beacon_laptop.processes import Process, services
 from beacon_laptop.reporter import report
@@ -226,6 +228,12 @@ def check(settings: Settings, database: DatabaseClient) -> None:
         )
 
 
+def expected_error(settings: Settings) -> float:
+    """The mean absolute error that the model in service promises; raises `ReleaseError`, `PackageError`."""
+    pin = read_release(settings.release_file).model
+    return read_package(package_folder(settings.models_dir, pin), pin.sha256).manifest.expected_absolute_error
+
+
 def main() -> int:
     """Play sixty days against a running `beacon run`. Exit status: 0 done, 1 it failed or cannot start."""
     parser = argparse.ArgumentParser(prog="beacon_laptop.demo", description=__doc__)
@@ -241,9 +249,17 @@ def main() -> int:
         product = load_product(settings.product)
         database = DatabaseClient(settings.database)
         check(settings, database)
-        simulated = SimulatedTraffic(product, options.seed)
+        simulated = SimulatedTraffic(product, options.seed, settings.home, expected_error(settings))
         Demo(settings, simulated, database, tuple(options.retrain.split())).play(options.days)
-    except (DemoError, ConfigurationError, DataError, DatabaseUnavailableError, ReleaseError) as error:
+    except (
+        DemoError,
+        ConfigurationError,
+        DataError,
+        FetchError,
+        DatabaseUnavailableError,
+        ReleaseError,
+        PackageError,
+    ) as error:
         report(f"demo: {message_of(error)}")
         return 1
     except KeyboardInterrupt:

@@ -1,20 +1,29 @@
-"""Example requests for the terminal: a row of the product's sample, by its features and by its entity."""
+"""Example requests for the terminal: a row of the product's table, by its features and by its entity."""
 
 import json
-import math
 import shlex
+from pathlib import Path
+from typing import Any
 
+from beacon_core.domain.data_errors import DataError
 from beacon_core.domain.product import Product
-from beacon_core.platform.data_file import DataError, read_rows
+from beacon_core.sources.errors import FetchError
+from beacon_core.sources.rows import read_rows
 
-Row = dict[str, float | int]
+Row = dict[str, Any]
 Body = dict[str, object]
+ROWS = 1000
+"""So many rows are looked at for one without a gap."""
 
 
-def example_requests(product: Product) -> list[Body]:
-    """Two requests for a prediction."""
-    number, features = _fullest_row(product)
-    return [{"entity": {product.entity.key: number}}, {"features": features}]
+def example_requests(product: Product, home: Path | None = None) -> list[Body]:
+    """Requests for a prediction: by entity, where the product has one and its table can be read, and by features."""
+    row = _fullest_row(product, home)
+    known = {name: row[name] for name in product.feature_names if row.get(name) is not None}
+    by_features: Body = {"features": known}
+    if not product.keys or any(row.get(key) is None for key in product.keys):
+        return [by_features]
+    return [{"entity": {key: row[key] for key in product.keys}}, by_features]
 
 
 def curl_command(url: str, body: Body) -> str:
@@ -22,22 +31,15 @@ def curl_command(url: str, body: Body) -> str:
     return shlex.join(["curl", "-s", url, "-H", "content-type: application/json", "-d", json.dumps(body)])
 
 
-def _fullest_row(product: Product) -> tuple[int, Row]:
-    """Number (from 1) and known features of the first complete row, else of the row with the fewest missing values.
+def _fullest_row(product: Product, home: Path | None) -> Row:
+    """The first complete row, else the one with the fewest missing values.
 
-    Where the sample cannot be read, the examples of product.yaml are used: the model in service may come from other
-    data, and a training on the sample reports the error.
+    Where the table cannot be read, the examples of product.yaml are used: a training on it reports the error.
     """
-    number, fullest = 1, {feature.name: feature.example for feature in product.features}
-    most = 0
     try:
-        for place, row in enumerate(read_rows(product.sample_path, product), start=1):
-            known = {name: row[name] for name in product.feature_names if not math.isnan(row[name])}
-            if len(known) > most:
-                number, fullest, most = place, known, len(known)
-            if most == len(product.features):
-                break
-    except (DataError, OSError):
-        pass
-    kinds = {feature.name: float if feature.type == "float" else int for feature in product.features}
-    return number, {name: kinds[name](value) for name, value in fullest.items()}
+        rows = read_rows(product, rows=ROWS, home=home)
+    except (DataError, FetchError, OSError):
+        rows = []
+    if not rows:
+        return {feature.name: feature.example for feature in product.features}
+    return max(rows, key=lambda row: sum(row.get(name) is not None for name in product.feature_names))

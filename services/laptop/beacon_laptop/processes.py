@@ -10,9 +10,11 @@ from pathlib import Path
 
 import msgspec
 
+from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import PREFIX, ROOT, Settings
 
 ENVIRONMENTS = ROOT / ".venvs"
+FEATURE_SERVING = "feature-serving"
 # A laptop runs everything at once, and other programs too: a slow answer is better than a 503, or than a page with a
 # false alarm.
 LAPTOP_LIMITS = {
@@ -45,9 +47,10 @@ class Process(msgspec.Struct, frozen=True):
 
 
 def services(settings: Settings) -> tuple[Process, ...]:
-    """The long-running processes."""
+    """The long-running processes; feature serving only for a product with an entity. Raises `ProductError`."""
     address = f"http://{settings.host}"
-    return (
+    has_entity = load_product(settings.product).entity is not None
+    processes = (
         Process(
             "mlflow",
             "retraining",
@@ -55,7 +58,7 @@ def services(settings: Settings) -> tuple[Process, ...]:
             f"{settings.mlflow_address}/health",
         ),
         Process(
-            "feature-serving",
+            FEATURE_SERVING,
             "feature-serving",
             ("-m", "beacon_feature_serving"),
             f"{address}:{settings.features_port}/health",
@@ -75,6 +78,7 @@ def services(settings: Settings) -> tuple[Process, ...]:
         Process("schedule", "laptop", ("-m", "beacon_laptop.schedule")),
         promotion("follow", name="promoter"),
     )
+    return tuple(process for process in processes if has_entity or process.name != FEATURE_SERVING)
 
 
 def training(arguments: Sequence[str] = (), *, by_dvc: bool = False) -> Process:

@@ -21,6 +21,7 @@ from typing import BinaryIO
 from beacon_core.data.database import DatabaseUnavailableError, migrate_at
 from beacon_core.domain.errors import ConfigurationError
 from beacon_core.domain.masking import message_of
+from beacon_core.domain.product import Product
 from beacon_core.model_package.release import read_release
 from beacon_core.platform.locks import BusyError, exclusive
 from beacon_core.platform.product_file import load_product
@@ -28,7 +29,7 @@ from beacon_core.platform.settings import PREFIX, Settings, clean_credentials, l
 from beacon_laptop.example import Body, curl_command, example_requests
 from beacon_laptop.health import is_ready, probe
 from beacon_laptop.ports import PortError, check_ports
-from beacon_laptop.processes import Process, services, training, variables
+from beacon_laptop.processes import FEATURE_SERVING, Process, services, training, variables
 from beacon_laptop.reporter import log_end, new_lines, report, user_message
 from beacon_laptop.supervision import (
     START_SECONDS,
@@ -76,13 +77,13 @@ def main() -> int:
     try:
         clean_credentials()
         settings = load_settings()
-        bodies = example_requests(load_product(settings.product))
+        product = load_product(settings.product)
         make_home(settings)
         with only_one(settings.home):
             check_ports(settings)
             with contextlib.suppress(DatabaseUnavailableError):  # the services wait for it
                 migrate_at(settings.database)
-            Laptop(settings, training(shlex.split(arguments.train)), stop).run(bodies)
+            Laptop(settings, training(shlex.split(arguments.train)), stop).run(product)
     except (UsageError, ConfigurationError, PortError) as error:
         report(f"beacon cannot start: {message_of(error)}")
         return 2
@@ -130,17 +131,15 @@ class Laptop:
             if not process.python.exists():
                 raise UsageError(f"{process.python} does not exist; `make run` builds it")
 
-    def run(self, bodies: list[Body]) -> None:
-        """Start all processes, report the addresses and watch; leaves nothing running. Raises `LaptopError`.
-
-        `bodies` are the example requests.
-        """
+    def run(self, product: Product) -> None:
+        """Start all processes, report the addresses and watch; leaves nothing running. Raises `LaptopError`."""
         with socket_folder() as folder:
             self.supervisor = Supervisor(
                 self.services, self.environment, self.settings.home, Path(folder) / "supervisor.sock"
             )
             try:
                 self.start_services()
+                bodies = example_requests(product, self.settings.home)  # of the table that the training has read
                 self.warm_up(bodies)
                 self.start([process for process in self.services if not process.health])
                 self.announce(bodies)
@@ -246,15 +245,17 @@ class Laptop:
         host = f"http://{settings.host}"
         metrics = (settings.inference_metrics_port, settings.features_metrics_port)
         ready = time.monotonic() - self.began
+        has_features = any(process.name == FEATURE_SERVING for process in self.services)
+        features = f"{host}:{settings.features_port}   (metrics on {metrics[1]})" if has_features else "none: no entity"
         lines = [
             f"\nbeacon is ready after {ready:.1f} s. State and logs: {settings.home}. Ctrl-C stops everything.",
             "",
             f"  predictions      {host}:{settings.inference_port}/docs   (metrics on {metrics[0]})",
-            f"  features         {host}:{settings.features_port}   (metrics on {metrics[1]})",
+            f"  features         {features}",
             f"  MLflow           {settings.mlflow_address}",
             f"  console          {host}:{settings.console_port}",
             "",
-            "Request a prediction, by entity or by features:",
+            f"Request a prediction, {'by entity or ' if has_features else ''}by features:",
             "",
             *[curl_command(self.prediction_url, body) for body in bodies],
             "",
