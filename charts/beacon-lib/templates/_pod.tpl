@@ -1,19 +1,30 @@
 {{/*
 The template of a pod, hardened: not root, a read-only root, no capability, no token unless `account` names one.
 `pod`: a pod's spec whose containers need only say what is their own; `reaches`: the components it may open connections
-to; `uid`: 10001 unless the image wants another; `account`: a service account whose token is mounted.
+to; `uid`: 10001 unless the image wants another; `account`: a service account whose token is mounted; `product`: it reads the
+product (_product.tpl).
 */}}
 {{- define "beacon.podTemplate" -}}
 {{- $values := .root.Values -}}
 {{- $image := include "beacon.image" (dict "image" (.image | default $values.image)) -}}
 {{- $policy := (.image | default $values.image).pullPolicy -}}
 {{- $uid := .uid | default 10001 -}}
+{{- $product := .product | default false -}}
+{{- $annotations := .annotations | default dict -}}
+{{- if $product -}}
+{{- $annotations = merge (dict "beacon/product" (printf "%s%s" $values.product.spec $values.product.policy | sha256sum)) $annotations -}}
+{{- end -}}
+{{- $root := . -}}
 {{- range concat (.pod.initContainers | default list) .pod.containers -}}
 {{- $_ := set . "image" (.image | default $image) -}}
 {{- $_ := set . "imagePullPolicy" $policy -}}
 {{- $_ := set . "terminationMessagePolicy" "FallbackToLogsOnError" -}}
 {{- $_ := set . "securityContext" (dict "allowPrivilegeEscalation" false "readOnlyRootFilesystem" true "capabilities" (dict "drop" (list "ALL"))) -}}
 {{- $_ := set . "volumeMounts" (append (.volumeMounts | default list) (dict "name" "tmp" "mountPath" "/tmp")) -}}
+{{- if $product -}}
+{{- $_ := set . "volumeMounts" (append .volumeMounts (include "beacon.productMount" $root | fromYaml)) -}}
+{{- $_ := set . "env" (prepend (.env | default list) (include "beacon.productEnv" $root | fromYaml)) -}}
+{{- end -}}
 {{- end -}}
 metadata:
   labels:
@@ -21,7 +32,7 @@ metadata:
     {{- range .reaches }}
     reach.beacon/{{ . }}: "true"
     {{- end }}
-  {{- with merge (.annotations | default dict) ($values.podAnnotations | default dict) }}
+  {{- with merge $annotations ($values.podAnnotations | default dict) }}
   annotations: {{- toYaml . | nindent 4 }}
   {{- end }}
 spec:
@@ -49,6 +60,9 @@ spec:
   volumes:
     {{- with .pod.volumes }}
     {{- toYaml . | nindent 4 }}
+    {{- end }}
+    {{- if $product }}
+    - {{- include "beacon.productVolume" . | nindent 6 }}
     {{- end }}
     - name: tmp
       emptyDir: {sizeLimit: {{ .tmp | default "256Mi" }}}

@@ -123,7 +123,7 @@ spec:
 {{- define "beacon.migration" -}}
 {{- $container := dict "name" "migrate" "command" (list "python" "jobs/migrate.py") "env" (include "beacon.databaseEnv" . | fromYamlArray) "resources" (dict "requests" (dict "cpu" "50m" "memory" "96Mi") "limits" (dict "memory" "256Mi")) -}}
 {{- $pod := dict "restartPolicy" "Never" "containers" (list $container) -}}
-{{- $context := merge (dict "pod" $pod "suffix" "migration" "reaches" (list "postgresql") "name" (printf "%s-migration" .name)) (omit . "account") -}}
+{{- $context := merge (dict "pod" $pod "suffix" "migration" "reaches" (list "postgresql") "name" (printf "%s-migration" .name)) (omit . "account" "product") -}}
 apiVersion: batch/v1
 kind: Job
 metadata:
