@@ -33,12 +33,12 @@ ENVIRONMENTS := $(SERVICES) laptop
 DEV := uv run --locked --no-sync
 
 # What a day needs; `make help-all` shows the rest. (A test holds that each is a target, and that they stay few.)
-DAILY := run demo retrain drift promote rollback clean lint test coverage deploy bench
+DAILY := run new check demo retrain drift promote rollback clean lint test coverage deploy bench
 # What must hold, in CI's order: .ci/run and GitHub's CI run this list, read by `make suites`.
 SUITES := test-bare lint test-workflows test-rules mutate-rules test test-retrain test-promotion test-observe test-faults \
-  test-clients test-browser test-laptop test-charts e2e
+  test-http test-clients test-browser test-laptop test-charts e2e
 # What is run by hand: an hour of a cluster each, or against the clock. A test holds that every check is in one of the lists.
-BY_HAND := test-demo test-retrain-whole chaos e2e-promotion e2e-paging coverage
+BY_HAND := test-demo test-products test-retrain-whole chaos e2e-promotion e2e-paging coverage
 
 .PHONY: help
 help: ## show the daily targets
@@ -57,9 +57,15 @@ suites: ## print the suites of CI, as JSON
 
 REFUSE = { echo "make: $(1)" >&2; exit 1; }
 WRITABLE = test -w . || $(call REFUSE,$$PWD is not yours to write to; clone the repository for yourself)
+# PRODUCT= names another product than feature_repo's: a folder with product.yaml, or that file. What the product is called says
+# where its state lies, so that two of them do not mix. make gives what is on its command line to the recipes' shells.
+CHOOSE = if [[ -n "$${PRODUCT:-}" ]]; then file="$$PRODUCT"; [[ ! -d $$file ]] || file="$$file/product.yaml"; \
+  [[ -f $$file ]] || $(call REFUSE,PRODUCT=$$PRODUCT is neither a product.yaml nor a folder with one); \
+  name=$$(awk -F '[: "]+' '$$1 == "name" {print $$2; exit}' "$$file"); \
+  export BEACON_PRODUCT="$$file" BEACON_HOME="$${BEACON_HOME:-$$PWD/.beacon/products/$$name}"; fi
 # Where the state lies, what is done to it needs a folder to write to.
 # What `~` or a blank around it means is told by who reads the settings.
-STATE = state="$${BEACON_HOME:-.beacon}"; [[ $$state == "~"* || $$state == [[:space:]]* || $$state == *[[:space:]] ]] || \
+STATE = $(CHOOSE); state="$${BEACON_HOME:-.beacon}"; [[ $$state == "~"* || $$state == [[:space:]]* || $$state == *[[:space:]] ]] || \
   { mkdir -p -- "$$state" 2>/dev/null; [[ -d $$state && -w $$state ]]; } || \
   $(call REFUSE,$$state is no folder that you may write to; BEACON_HOME names another)
 
@@ -111,8 +117,17 @@ PROJECT := uv.lock pyproject.toml $(wildcard services/*/pyproject.toml) .tools/h
 
 ##@ Use it
 .PHONY: run
-run: $(ENVIRONMENTS:%=.venvs/%.stamp) ## train a first model if there is none, and serve everything on this machine
+run: $(ENVIRONMENTS:%=.venvs/%.stamp) ## train a first model if there is none, and serve everything on this machine (PRODUCT=products/NAME)
 	@$(STATE); exec .venvs/laptop/bin/python -m beacon_laptop --train="$(TRAIN)"
+
+.PHONY: new
+new: .venvs/retraining.stamp ## write a product for a table (NAME= DATA=FILE TARGET=COLUMN [KEY="COLUMN ..."] [TIME=COLUMN] [FORCE=1])
+	@$(WRITABLE); exec .venvs/retraining/bin/python jobs/new.py "$(NAME)" --data "$(DATA)" --target "$(TARGET)" \
+	  $(if $(KEY),--key $(KEY)) $(if $(TIME),--time "$(TIME)") $(if $(FORCE),--force)
+
+.PHONY: check
+check: .venvs/retraining.stamp ## check a product and its data before anything trains (PRODUCT=products/NAME)
+	@$(STATE); exec .venvs/retraining/bin/python jobs/check.py $(if $(PRODUCT),"$(PRODUCT)")
 
 .PHONY: demo
 demo: .venvs/laptop.stamp .venvs/drift-profiling.stamp .venvs/retraining.stamp ## play 60 days against a running `make run`, in minutes (ARGS=--help: its options)
@@ -167,11 +182,14 @@ cadence: .venvs/retraining.stamp ## study how often to retrain, on the labelled 
 	@$(STATE); exec .venvs/retraining/bin/python jobs/cadence.py $(ARGS)
 
 .PHONY: clean
-clean: ## delete the state (models, data, logs), but not the environments
-	@if pid=$$(cat .beacon/run/lock 2>/dev/null) && kill -0 "$$pid" 2>/dev/null; then \
-	  echo "make run is at work (pid $$pid); stop it first"; exit 1; fi
-	rm -rf .beacon
-	@if [ -n "$$BEACON_HOME" ]; then echo "BEACON_HOME is set: $$BEACON_HOME is yours to remove"; fi
+clean: ## delete the state (models, data, logs), but not the environments, and no other product's (PRODUCT=)
+	@given="$${BEACON_HOME:-}"; $(CHOOSE); state=".beacon$${PRODUCT:+/products/$$name}"; \
+	if pid=$$(cat "$$state/run/lock" 2>/dev/null) && kill -0 "$$pid" 2>/dev/null; then \
+	  echo "make run is at work (pid $$pid); stop it first"; exit 1; fi; \
+	echo "deleting $$state"; \
+	if [[ -d $$state ]]; then find "$$state" -mindepth 1 -maxdepth 1 ! -name products -exec rm -rf {} +; \
+	  rmdir "$$state" .beacon/products .beacon 2>/dev/null || true; fi; \
+	if [[ -n $$given ]]; then echo "BEACON_HOME is set: $$given is yours to remove"; fi
 
 ##@ Check it
 .PHONY: lint
@@ -203,12 +221,17 @@ test-bare: .venv/.stamp ## run `make run` and `make test` in a container with Py
 test-faults: .venv/.stamp .venvs/inference.stamp .venvs/drift-profiling.stamp ## test with PostgreSQL down, killed and hung, a full disk and killed jobs
 	$(DEV) pytest tests/system/faults --timeout 300 -rP
 
+.PHONY: test-http
+test-http: .venv/.stamp .venvs/inference.stamp .venvs/feature-serving.stamp .venvs/console.stamp ## test every form of an HTTP request against every service
+	$(DEV) pytest -n 2 --dist loadgroup tests/system/http --timeout 300
+
 .PHONY: test-clients
 test-clients: .venv/.stamp .venvs/inference.stamp ## test with KServe's own client, in an environment of its own
 	$(DEV) pytest tests/system/clients --timeout 300
 
 .PHONY: test-workflows
-test-workflows: | $(FETCHED_UV) ## check GitHub's workflows with actionlint
+test-workflows: .venv/.stamp | $(FETCHED_UV) ## check GitHub's workflows with actionlint, and their schedule against policy.yaml
+	@$(DEV) python -m tools.retrain_schedule --check
 	@if command -v actionlint >/dev/null; then actionlint .github/workflows/*.yml; \
 	else $(GO) run github.com/rhysd/actionlint/cmd/actionlint@v1.7.7 .github/workflows/*.yml; fi && \
 	echo "workflows: nothing to say against them"
@@ -228,6 +251,10 @@ test-retrain-whole: .venv/.stamp .venvs/laptop.stamp .venvs/retraining.stamp ## 
 .PHONY: test-laptop
 test-laptop: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## test `make run`: train, serve, kill every process in turn
 	$(DEV) pytest tests/system/e2e_laptop
+
+.PHONY: test-products
+test-products: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) dashboards | $(FETCHED_HELM) ## test two other products, each from `beacon new` to a rollback, its console and its charts (4 minutes)
+	$(DEV) pytest tests/system/products -rP --timeout 1800
 
 .PHONY: test-demo
 test-demo: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## test all of `make demo`, with a `make run` of its own (7 minutes)
@@ -302,18 +329,26 @@ image-%:
 charts: .venv/.stamp ## write the charts' schemas and READMEs from their values
 	$(DEV) python tools/schema.py
 
+.PHONY: retrain-schedule
+retrain-schedule: .venv/.stamp ## write policy.yaml's schedule of retraining into GitHub's workflow
+	@$(DEV) python -m tools.retrain_schedule
+
 # Git has no dashboards: whatever installs the chart monitoring needs them built.
 .PHONY: dashboards
-dashboards: .venvs/dashboards.stamp ## build Grafana's dashboards into the chart monitoring
-	@exec .venvs/dashboards/bin/python -m tools.dashboards
+dashboards: .venvs/dashboards.stamp ## build Grafana's dashboards into the chart monitoring (PRODUCT=)
+	@$(CHOOSE); exec .venvs/dashboards/bin/python -m tools.dashboards
 
 .PHONY: deploy
-deploy: dashboards ## install or upgrade everything on the cluster of KUBECONFIG (NAMESPACE=, VALUES=FOLDER, REGISTRY=, TAG=)
-	@exec $(PYTHON) tools/deploy.py --namespace=$(NAMESPACE) --registry=$(REGISTRY) --tag=$(TAG) $(VALUES:%=--values=%)
+deploy: dashboards ## install or upgrade everything on the cluster of KUBECONFIG (PRODUCT=, NAMESPACE=, VALUES=FOLDER, REGISTRY=, TAG=)
+	@$(CHOOSE); exec .venvs/dashboards/bin/python tools/deploy.py --namespace=$(NAMESPACE) --registry=$(REGISTRY) --tag=$(TAG) $(VALUES:%=--values=%)
+
+.PHONY: product-data
+product-data: .venvs/dashboards.stamp ## bring the product's small data files into the cluster, as `make deploy` does (PRODUCT=, NAMESPACE=)
+	@$(CHOOSE); exec .venvs/dashboards/bin/python tools/deploy.py --namespace=$(NAMESPACE) --data
 
 .PHONY: undeploy
-undeploy: ## remove everything from the cluster, with its data
-	@exec $(PYTHON) tools/deploy.py --namespace=$(NAMESPACE) --remove
+undeploy: .venvs/dashboards.stamp ## remove everything from the cluster, with its data
+	@exec .venvs/dashboards/bin/python tools/deploy.py --namespace=$(NAMESPACE) --remove
 
 ##@ Draw it
 .PHONY: picture

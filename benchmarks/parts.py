@@ -102,9 +102,10 @@ def insert(settings: Settings, product: Product, rows: Sequence[Row]) -> float:
 
 
 def _record(row: Row, product: Product) -> Record:
-    features = [[row[name] for name in product.feature_names]]
+    names = product.feature_names
+    features = [[row[name] for name in names]]
     name = new_id()
-    return Record(new_ids(1), time.time(), features, [22.1], [20.1], [24.9], "1", "a" * 64, 1e-4, name, name)
+    return Record(new_ids(1), time.time(), names, features, [22.1], [20.1], [24.9], "1", "a" * 64, 1e-4, name, name)
 
 
 if __name__ == "__main__":

@@ -1,21 +1,30 @@
 """Install or upgrade Beacon on the cluster of KUBECONFIG: `make deploy`. Needs helm and kubectl; safe to repeat.
 
-Order: the platform, the jobs and services, a first model if the registry has none, then inference with it, and the
-monitoring. The model of an inference that is installed already stays: only promotion changes it.
+Order: the platform, the product's data, the jobs and services, a first model if the registry has none, then inference
+with it, and the monitoring. The model of an inference that is installed already stays: only promotion changes it. The
+product is that of BEACON_PRODUCT: every chart gets the text of its files.
 """
 
-from __future__ import annotations  # it runs on whatever Python 3 the machine has
-
 import argparse
+import base64
 import json
 import os
 import secrets
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
+
+from beacon_core.domain.policy import POLICY_FILE
+from beacon_core.domain.product import Product
+from beacon_core.domain.source import Source
+from beacon_core.domain.spec import ProductError
+from beacon_core.platform.product_file import load_product
+from beacon_core.platform.settings import SettingsError, load_settings
+from beacon_core.sources.places import folder_files
 
 CHARTS = Path(__file__).parents[1] / "charts"
 RELEASES = (
@@ -35,6 +44,12 @@ DRIVERS = {"inference": "configmap"}
 """Where Helm keeps a release's history, if not in Secrets: promotion reads inference's, and may read no Secret."""
 SECRET = "beacon"  # noqa: S105 - its name
 SECRET_KEYS = ("postgresql-password", "redis-password", "feature-token", "console-token", "api-key")
+NEED_NO_PRODUCT = frozenset({"platform"})
+NEED_AN_ENTITY = frozenset({"feature-serving"})
+"""Without an entity there are no features to look up."""
+DATA_CONFIG_MAP = "beacon-product-data"
+DATA_BYTES = 900_000
+"""What a ConfigMap holds of data files: it is 1 MiB at most, names and all."""
 POD_SECURITY = "pod-security.kubernetes.io/enforce=restricted"
 JOB_SECONDS = 1800
 NO_CHAMPION = 3
@@ -48,20 +63,35 @@ class DeployError(Exception):
 class Cluster:
     """Helm and kubectl on one namespace, with the images and values of one deployment."""
 
-    def __init__(self, namespace: str, registry: str, tag: str, values: Path | None) -> None:
+    def __init__(self, namespace: str, registry: str, tag: str, values: Path | None, product: Product | None) -> None:
         self.namespace = namespace
+        self.product = product
         self._registry = registry
         self._tag = tag
         self._values = values
+
+    @property
+    def left_out(self) -> frozenset[str]:
+        """Releases that are not for this product."""
+        return NEED_AN_ENTITY if self.product is not None and self.product.entity is None else frozenset()
 
     def kubectl(self, *arguments: str, given: str | None = None, check: bool = True) -> str:
         """Run kubectl in the namespace; its output. Raises `DeployError`."""
         return run(["kubectl", "-n", self.namespace, *arguments], given, check=check)
 
-    def helm(self, verb: str, name: str, *arguments: str, given: str | None = None, check: bool = True) -> str:
-        """Run helm's `verb` on one release; its output. Raises `DeployError`."""
+    def helm(
+        self,
+        verb: str,
+        name: str,
+        *arguments: str,
+        given: str | None = None,
+        folder: Path | None = None,
+        check: bool = True,
+    ) -> str:
+        """Run helm's `verb` on one release, in `folder`; its output. Raises `DeployError`."""
         command = ["helm", *verb.split(), f"beacon-{name}", *arguments, "-n", self.namespace]
-        return run(command, given, check=check, variables={"HELM_DRIVER": DRIVERS.get(name, "secret")})
+        variables = {"HELM_DRIVER": DRIVERS.get(name, "secret")}
+        return run(command, given, check=check, variables=variables, folder=folder)
 
     def upgrade(self, name: str, *options: str) -> None:
         """Install or upgrade one release."""
@@ -76,7 +106,25 @@ class Cluster:
             "--set-string",
             f"{image}.tag={self._tag}",
         ]
-        self.helm("upgrade", name, str(CHARTS / name), "--install", "--values=-", *settings, *options, given=values)
+        with tempfile.TemporaryDirectory() as folder:
+            # By a bare name, for the same reason.
+            own = Path(folder, "product.json")
+            own.write_text(json.dumps(self.product_values(name)), encoding="utf-8")
+            command = ["--install", f"--values={own.name}", "--values=-", *settings, *options]
+            self.helm("upgrade", name, str(CHARTS.resolve() / name), *command, given=values, folder=own.parent)
+
+    def product_values(self, name: str) -> dict[str, Any]:
+        """What the release's chart is told of the product."""
+        if self.product is None or name in NEED_NO_PRODUCT:
+            return {}
+        policy = self.product.file.with_name(POLICY_FILE)
+        told: dict[str, Any] = {"spec": self.product.file.read_text(encoding="utf-8")}
+        if policy.is_file():
+            told["policy"] = policy.read_text(encoding="utf-8")
+        if name == "retraining":
+            files = {key: path.as_posix() for key, path in data_files(self.product).items()}
+            told["data"] = {"configMap": DATA_CONFIG_MAP, "files": files}
+        return {"product": told}
 
     def rolled_out(self, *workloads: str, seconds: int = 300) -> None:
         """Wait until each workload (KIND/NAME) is up."""
@@ -111,13 +159,18 @@ class Cluster:
 
 
 def run(
-    command: list[str], given: str | None = None, *, check: bool = True, variables: Mapping[str, str] | None = None
+    command: list[str],
+    given: str | None = None,
+    *,
+    check: bool = True,
+    variables: Mapping[str, str] | None = None,
+    folder: Path | None = None,
 ) -> str:
-    """Run a program; returns its output. Raises `DeployError` with its error output."""
+    """Run a program in `folder`; returns its output. Raises `DeployError` with its error output."""
     environment = os.environ | (variables or {})
     try:
         done = subprocess.run(  # noqa: S603
-            command, input=given, capture_output=True, text=True, check=False, env=environment
+            command, input=given, capture_output=True, text=True, check=False, env=environment, cwd=folder
         )
     except FileNotFoundError as error:
         raise DeployError(f"{command[0]} is needed and not found") from error
@@ -145,10 +198,54 @@ def platform(cluster: Cluster) -> None:
             cluster.rolled_out(f"statefulset/{name}")
 
 
+def data_files(product: Product) -> dict[str, Path]:
+    """The data files of all sources that a ConfigMap can bring to pods, by its keys: paths beside product.yaml.
+
+    None where a file is missing or lies elsewhere, or where they are too large together.
+    """
+    folder = product.file.parent.resolve()
+    files = list(dict.fromkeys(file.resolve() for source in product.sources for file in _local_files(source)))
+    if not all(file.is_file() and file.is_relative_to(folder) for file in files):
+        return {}
+    if sum(file.stat().st_size for file in files) > DATA_BYTES:
+        return {}
+    return {f"data-{number}": file.relative_to(folder) for number, file in enumerate(files)}
+
+
+def _local_files(source: Source) -> list[Path]:
+    """What the source reads of this machine's files: nothing where it names an address or a query."""
+    if source.kind == "kaggle":
+        return [source.sample_path] if source.sample_path else []
+    if source.kind == "file":
+        return [source.path]
+    if source.kind == "folder":
+        return folder_files(source.path, source.pattern)
+    return []
+
+
+def product_data(cluster: Cluster) -> None:
+    """Bring the product's data files into the cluster, in a ConfigMap that retraining mounts beside product.yaml."""
+    product = cluster.product
+    files = data_files(product) if product is not None else {}
+    if product is None or not files:
+        print(f"  no data file goes to the cluster, which takes {DATA_BYTES // 1000} KB: its pods need another source")
+        return
+    texts = {key: base64.b64encode((product.file.parent / path).read_bytes()).decode() for key, path in files.items()}
+    labels = {"app.kubernetes.io/part-of": "beacon"}
+    config_map = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": DATA_CONFIG_MAP, "labels": labels}}
+    # By the server: what the client would note of itself in the object has a limit of a quarter of this.
+    command = ["apply", "--server-side", "--force-conflicts", "-f", "-"]
+    cluster.kubectl(*command, given=json.dumps(config_map | {"binaryData": texts}))
+
+
 def services(cluster: Cluster) -> None:
     """Install the services that inference needs and the jobs that make its model, and wait for MLflow."""
     for name in RELEASES[1 : RELEASES.index("inference")]:
-        cluster.upgrade(name)
+        if name in cluster.left_out:
+            print(f"  beacon-{name} is left out: the product has no entity")
+            cluster.helm("uninstall", name, "--ignore-not-found", "--wait")
+        else:
+            cluster.upgrade(name)
     if cluster.kubectl("get", "statefulset", "beacon-mlflow", "-o", "name", "--ignore-not-found"):
         cluster.rolled_out("statefulset/beacon-mlflow")
 
@@ -179,7 +276,8 @@ def inference(cluster: Cluster, model: dict[str, str]) -> None:
     settings = [option for key, value in model.items() for option in ("--set-string", f"model.{key}={value}")]
     cluster.upgrade("inference", *settings, "--wait", "--timeout", "5m")
     cluster.upgrade("promotion")
-    cluster.rolled_out("deployment/beacon-feature-serving", "deployment/beacon-console")
+    served = [name for name in ("feature-serving", "console") if name not in cluster.left_out]
+    cluster.rolled_out(*(f"deployment/beacon-{name}" for name in served))
 
 
 def monitoring(cluster: Cluster) -> None:
@@ -213,15 +311,25 @@ def main() -> int:
     parser.add_argument("--tag", default="", help="of the images")
     parser.add_argument("--values", type=Path, help="a folder of NAME.yaml, one for each release that needs values")
     parser.add_argument("--remove", action="store_true", help="uninstall everything, with its data")
+    parser.add_argument("--data", action="store_true", help="bring the product's data files into the cluster, no more")
     given = parser.parse_args()
-    cluster = Cluster(given.namespace, given.registry, given.tag, given.values)
+    try:
+        product = None if given.remove else load_product(load_settings().product)
+    except (ProductError, SettingsError) as error:
+        print(f"deploy refused: {error}", file=sys.stderr)
+        return 1
+    cluster = Cluster(given.namespace, given.registry, given.tag, given.values, product)
     start = time.monotonic()
     try:
+        if given.data:
+            product_data(cluster)
+            return 0
         if given.remove:
             timed("everything removed", lambda: remove(cluster))
             return 0
         timed("namespace and secret", lambda: prepare(cluster))
         timed("PostgreSQL and Redis up", lambda: platform(cluster))
+        timed("the product's data", lambda: product_data(cluster))
         timed("services, jobs, MLflow up", lambda: services(cluster))
         model = timed("a model to serve", lambda: first_model(cluster))
         timed("inference up", lambda: inference(cluster, model))

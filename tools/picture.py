@@ -46,7 +46,7 @@ BOXES = (
     Box("drift-profiling", 1, 2, "service", "profiles and alarms"),
     Box("retraining", 2, 2, "service", "data to model and verdict"),
     Box("MLflow", 3, 2, "store", "runs, registered models"),
-    Box("data", 2, 3, "outside", "Kaggle, or the sample"),
+    Box("data", 2, 3, "outside", "the product's source"),
 )
 ARROWS = (
     Arrow("client", "inference", "predict"),

@@ -15,6 +15,7 @@ from support.server import CONSOLE, serving
 
 from beacon_core.data.database import migrate, open_store
 from beacon_core.platform.product_file import load_product
+from beacon_core.platform.settings import load_settings
 
 ROOT = Path(__file__).parents[1]
 IMAGES = ROOT / "docs" / "images"
@@ -26,14 +27,13 @@ ROWS = 3000
 @contextlib.contextmanager
 def console(home: Path) -> Iterator[str]:
     """The address of a console over the month, with its state in `home`."""
-    file = ROOT / "feature_repo" / "product.yaml"
-    product = load_product(file)
+    product = load_product(load_settings().product)
     engine = open_store(f"sqlite:///{home / 'beacon.db'}")
     migrate(engine)
     month(engine, product, ROWS, HIGH)
     add_promotion(engine, product, datetime.now(UTC))
     engine.dispose()
-    with serving(home, CONSOLE, product=file, console_token="a token") as server:  # noqa: S106 (it guards nothing)
+    with serving(home, CONSOLE, product=product.file, console_token="a token") as server:  # noqa: S106 (it guards nothing)
         yield server.address
 
 

@@ -7,14 +7,13 @@ the store between them is left out.
 import json
 import sys
 from datetime import UTC, datetime
-from pathlib import Path
 
 import numpy as np
 from drift.streams import DAYS, Floats, Population, Stream
 
 from beacon_core.domain.product import Product
 from beacon_core.platform.product_file import load_product
-from beacon_core.platform.settings import ROOT
+from beacon_core.platform.settings import load_settings
 from beacon_drift_profiling.comparison.compare import BinCounts, compare, confirmed
 from beacon_drift_profiling.comparison.reference import ReferenceColumn, tally
 from beacon_drift_profiling.profiling.packages import columns_of
@@ -30,7 +29,7 @@ def judge(product: Product, stream: Stream) -> dict[str, dict[str, object]]:
     quiet = {column.name: _hourly(column, stream, stream.quiet, DAYS) for column in columns}
     alarm = bool(_confirmed(product, columns, quiet))
     found = {}
-    for feature in product.key_features:
+    for feature in stream.population.shiftable:
         moved = stream.shifted(feature)
         both = {
             column.name: np.concatenate([quiet[column.name], _hourly(column, stream, moved, 1)]) for column in columns
@@ -40,9 +39,9 @@ def judge(product: Product, stream: Stream) -> dict[str, dict[str, object]]:
 
 
 def _reference(product: Product, stream: Stream) -> tuple[ReferenceColumn, ...]:
-    names = stream.population.columns
-    profile = profile_rows(dict(zip(names, stream.reference.T, strict=True)), EPOCH, {})
-    return columns_of(profile.columns(), product)
+    population = stream.population
+    columns = {name: population.column(stream.reference, name) for name in population.columns}
+    return columns_of(profile_rows(columns, EPOCH, {}).columns(), product.schema, {}, 0)
 
 
 def _hourly(column: ReferenceColumn, stream: Stream, rows: Floats, days: int) -> Floats:
@@ -51,7 +50,9 @@ def _hourly(column: ReferenceColumn, stream: Stream, rows: Floats, days: int) ->
     hours = []
     for part in np.array_split(values, days * HOURS):
         known = part[~np.isnan(part)]
-        counts = tally(known, column.edges, column.categorical)
+        counts: list[int] = []
+        if column.counts:
+            counts = tally(column.bins.fold(known), column.edges, column.categorical).tolist()
         hours.append([len(part), len(part) - len(known), *counts])
     return np.asarray(hours, dtype=np.float64)
 
@@ -76,7 +77,7 @@ def _confirmed(
 
 
 def main() -> None:
-    product = load_product(Path(ROOT) / "feature_repo" / "product.yaml")
+    product = load_product(load_settings().product)
     population = Population(product)
     for seed in map(int, sys.argv[1:]):
         stream = Stream(population, seed)

@@ -133,16 +133,18 @@ class Log:
 
     def _record(self, row: Floats, moment: datetime) -> Record:
         self.count += 1
-        features = [None if np.isnan(value) else float(value) for value in row[:-1]]
+        names = self.product.feature_names
+        features = [self.population.value(name, float(number)) for name, number in zip(names, row, strict=False)]
         value = float(row[-1]) + self.random.normal(0, 2.5)
         found = [column for column, known in enumerate(features) if known is not None]
         from_store = None if self.count % 2 else {0: found}  # some ask by entity only
         return Record(
             ids=[f"{self.count * 2654435761 % 2**32:08x}{self.count:08x}"],  # in no order, as real ids are
             time=moment.timestamp(),
+            names=names,
             features=[features],
             from_store=from_store,
-            entities=[self.count % 506 + 1],
+            entities=[str(self.count % 506 + 1)],
             prediction=[value],
             low=[value - 5],
             high=[value + 5],

@@ -16,7 +16,7 @@ DATASET_SHARE = 0.5
 
 def drifted(product: Product, reference: Floats, window: Floats) -> dict[str, set[str]]:
     """Name the drifted columns; for the whole data set all of them, if they are enough, else none."""
-    categorical = [feature.categories is not None for feature in product.features] + [False]
+    categorical = [feature.is_category for feature in product.features] + [False]
     names = [*product.feature_names, product.target.name]
     found = set()
     for place, name in enumerate(names):

@@ -1,7 +1,9 @@
-"""Generated traffic with known answers: rows of the bundled sample, drawn with replacement and smoothed.
+"""Generated traffic with known answers: rows of the product's sample, drawn with replacement and smoothed.
 
 The smoothed sample is the population. Each seed draws its own reference from it, as large as the sample, and its own
 traffic, so that the reference's sampling error is part of what is measured.
+
+Rows are numbers, as profiles have them: a text is its `text_code`.
 """
 
 import hashlib
@@ -10,7 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from beacon_core.domain.product import Product
-from beacon_core.platform.data_file import read_columns
+from beacon_core.domain.value_rules import Value
+from beacon_core.sources.rows import read_rows
+from beacon_drift_profiling.profiling.log import FeatureReader
+from beacon_drift_profiling.profiling.profile import Column
 
 Floats = NDArray[np.float64]
 DAYS, ROWS_A_DAY = 30, 1000
@@ -18,6 +23,9 @@ SHIFT = 0.5
 """In standard deviations of the shifted feature."""
 SMOOTHING = 0.1
 """Standard deviation of the noise, in standard deviations of the feature."""
+DISTANCE = float(np.sqrt(1 - np.exp(-(SHIFT**2) / 8)))
+"""The Hellinger distance of two normal distributions that far apart: so far the shares of a category are shifted."""
+GOLDEN = 0.6180339887498949
 
 
 class Population:
@@ -25,24 +33,57 @@ class Population:
 
     def __init__(self, product: Product) -> None:
         self.columns = (*product.feature_names, product.target.name)
-        columns = read_columns(product.sample_path, product)
-        self.rows: Floats = np.column_stack([np.frombuffer(columns[name]) for name in self.columns])
-        smooth = [feature.categories is None for feature in product.features] + [True]
-        self.deviation = np.where(smooth, np.nanstd(self.rows, axis=0), 0.0)
-        self.low, self.high = np.nanmin(self.rows, axis=0), np.nanmax(self.rows, axis=0)
+        self._readers = {feature.name: FeatureReader(feature) for feature in product.features}
+        table = read_rows(product)
+        # A lag is no column of the table: the feature store has it.
+        known = [[reader.read(row.get(name)) for row in table] for name, reader in self._readers.items()]
+        target = [np.nan if (value := row[product.target.name]) is None else value for row in table]
+        self.rows: Floats = np.array([*known, target], dtype=np.float64).T
+        smooth = [feature.is_measured and feature.lag is None for feature in product.features] + [True]
+        self._whole = np.array([feature.is_whole for feature in product.features] + [False])
+        self.deviation = np.array(
+            [np.nanstd(column) if on else 0.0 for column, on in zip(self.rows.T, smooth, strict=True)]
+        )
+        self.low = np.array([np.min(column[~np.isnan(column)], initial=np.inf) for column in self.rows.T])
+        self.high = np.array([np.max(column[~np.isnan(column)], initial=-np.inf) for column in self.rows.T])
+
+    @property
+    def shiftable(self) -> tuple[str, ...]:
+        """The features that a shift is tried on: all but times, and those with one value alone."""
+        return tuple(
+            name
+            for name, reader in self._readers.items()
+            if not reader.feature.is_time and self.low[place := self.columns.index(name)] < self.high[place]
+        )
 
     def draw(self, random: np.random.Generator, count: int) -> Floats:
         """Draw rows, shape (count, columns), missing values as NaN."""
         rows = self.rows[random.integers(0, len(self.rows), count)]
         rows += random.standard_normal(rows.shape, dtype=np.float32) * (SMOOTHING * self.deviation)
+        rows[:, self._whole] = np.round(rows[:, self._whole])
         return np.clip(rows, self.low, self.high)
 
     def shift(self, rows: Floats, name: str, deviations: float) -> Floats:
-        """Return the rows with one column moved by so many standard deviations."""
+        """Return the rows with one column moved by so many standard deviations; a category's shares as by `SHIFT`."""
         moved = rows.copy()
         place = self.columns.index(name)
-        moved[:, place] += deviations * self.deviation[place]
+        if self.deviation[place]:
+            moved[:, place] += deviations * self.deviation[place]
+        else:
+            moved[:, place] = _other_shares(moved[:, place], self.rows[:, place])
+        if self._whole[place]:
+            moved[:, place] = np.round(moved[:, place])
         return moved
+
+    def column(self, rows: Floats, name: str) -> Column:
+        """One column of rows, as a profile takes it."""
+        values = rows[:, self.columns.index(name)]
+        return self._readers[name].column(values) if name in self._readers else values
+
+    def value(self, name: str, number: float) -> Value | None:
+        """The value of a number of a row, as clients send it."""
+        reader = self._readers[name]
+        return reader.feature.to_value(number, reader.texts.get(number))
 
 
 class Stream:
@@ -66,3 +107,19 @@ class Stream:
     def digest(self) -> str:
         """Name the rows, so that rules that ran in different environments can be seen to have judged the same ones."""
         return hashlib.sha256(self.reference.tobytes() + self.quiet.tobytes() + self.after.tobytes()).hexdigest()[:16]
+
+
+def _other_shares(values: Floats, known: Floats) -> Floats:
+    """The values, some of them replaced by the second most frequent level: `DISTANCE` away from the known shares."""
+    levels, counts = np.unique(known[~np.isnan(known)], return_counts=True)
+    shares = counts / counts.sum()
+    level = int(np.argsort(-counts, kind="stable")[min(1, len(levels) - 1)])
+    low, high = 0.0, 1.0
+    for _ in range(40):
+        part = (low + high) / 2
+        after = shares * (1 - part)
+        after[level] += part
+        near = 1 - float(np.sqrt(shares * after).sum()) < DISTANCE**2
+        low, high = (part, high) if near else (low, part)
+    moves = (np.arange(len(values)) * GOLDEN) % 1 < low  # spread evenly over the day
+    return np.where(moves & ~np.isnan(values), levels[level], values)

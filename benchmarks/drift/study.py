@@ -21,7 +21,7 @@ DOCUMENT = ROOT / "docs" / "explanation" / "drift.md"
 WORK = ROOT / "benchmarks" / ".work" / "drift-study"
 BEGIN, END = "<!-- study -->", "<!-- end of study -->"
 Z = 1.959963984540054
-EVIDENTLY = ("evidently==0.7.23", "pandas<3", "msgspec", "pyyaml")  # it does not import beside pandas 3
+EVIDENTLY = ("evidently==0.7.23", "pandas<3", "msgspec", "pyyaml", "pyarrow")  # it does not import beside pandas 3
 Lines = list[dict[str, Any]]
 
 

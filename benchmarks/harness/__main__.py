@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 
 from harness.features import measure_features
+from harness.http_servers import measure_http_servers, table
 from harness.limits import limits
 from harness.machine import ROOT, WORK, BenchError, facts, prepare, say
 from harness.measure import FULL, QUICK, Measured, measure
@@ -31,12 +32,15 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="fewer and shorter runs; not for publishing")
     parser.add_argument("--only", action="append", choices=NAMES, metavar="NAME", help="one of " + ", ".join(NAMES))
     parser.add_argument("--report", action="store_true", help="measure nothing: write the page anew from results.json")
+    parser.add_argument("--http-servers", action="store_true", help="only the servers that could run inference")
     options = parser.parse_args()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _terminated)
     try:
         if options.report:
             _publish(read_results(PUBLISHED), PUBLISHED)
+        elif options.http_servers:
+            _compare_http_servers()
         else:
             _run(options.only or NAMES, options.quick, complete=not (options.quick or options.only))
     except BenchError as error:
@@ -81,6 +85,15 @@ def _run(names: list[str], quick: bool, complete: bool) -> None:
     say(f"{time.monotonic() - began:.0f} s; written to {file.relative_to(ROOT)}")
     if problems:
         raise BenchError("not published: " + "; ".join(problems))
+
+
+def _compare_http_servers() -> None:
+    prepare()
+    figures = measure_http_servers(make_model())
+    file = WORK / "results" / "http-servers.md"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(table(figures))
+    say(f"\n{file.read_text()}\nwritten to {file.relative_to(ROOT)}")
 
 
 def _publish(results: Results, file: Path) -> None:

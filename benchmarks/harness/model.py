@@ -15,7 +15,7 @@ SERVICES = ROOT / "services"
 MADE_OF = (
     *sorted((SERVICES / "retraining").rglob("*.py")),
     *sorted((ROOT / "feature_repo").glob("*.*")),
-    ROOT / "feature_repo" / "sample" / "HousingData.csv",
+    *sorted((ROOT / "feature_repo" / "sample").glob("*")),
     *sorted((SERVICES / "core" / "beacon_core" / "feature_store").rglob("*.py")),
     SERVICES / "core" / "beacon_core" / "model_package" / "manifest.py",
     TRAINER,

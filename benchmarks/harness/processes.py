@@ -64,6 +64,23 @@ def memory(pid: int) -> Memory:
     return Memory(total=sum(pss for pss, _ in sizes), largest=max((rss for _, rss in sizes), default=0.0))
 
 
+def cpu_seconds(pid: int) -> float:
+    """Processor time that the process and all it started have taken so far."""
+    fields = [_stat(member) for member in _family(pid)]
+    return sum(int(of[11]) + int(of[12]) for of in fields if of) / os.sysconf("SC_CLK_TCK")
+
+
+def largest_child(pid: int) -> int:
+    """The descendant with the most memory: the worker of a server that has a process to watch over it."""
+    return max((member for member in _family(pid) if member != pid), key=lambda member: _smaps(member)[1])
+
+
+def ended(pid: int) -> bool:
+    """Whether the process is gone, or only waits for its exit code to be read."""
+    fields = _stat(pid)
+    return not fields or fields[0] == "Z"
+
+
 def _stop(process: "subprocess.Popen[bytes]") -> None:
     # Some servers start their workers in sessions of their own, and leave them behind.
     family = _family(process.pid)

@@ -18,6 +18,7 @@ It also compares Beacon with its floor: the least that the same server can do wi
     make bench                          # everything: about 15 minutes, after a first run that installs the peers
     make bench ARGS=--quick             # under 4 minutes, into benchmarks/.work: not for publishing
     make bench ARGS="--only beacon --only floor"
+    make bench ARGS=--http-servers      # only the HTTP servers that could run inference, as decision 16 has them
 
 It needs two cores and Debian's packages `wrk` and `redis-server`, which it installs when it runs as root.
 Close everything else first.

@@ -161,7 +161,7 @@ def beacon(model: Model) -> Server:
         name="beacon",
         title="**Beacon**",
         environment=environment,
-        packages=["gunicorn", "uvloop", "onnxruntime", "numpy", "msgspec"],
+        packages=["gunicorn", "uvicorn", "httptools", "uvloop", "onnxruntime", "numpy", "msgspec"],
         command=lambda _: [str(environment / "bin" / "python"), "-m", "beacon_inference"],
         variables=variables,
         folder=ROOT,
@@ -174,12 +174,12 @@ def floor(model: Model) -> Server:
     """A bare ASGI function on Beacon's server, with Beacon's model and bodies, and nothing else."""
     environment = ROOT / ".venvs" / "inference"
     variables = {"BENCH_ONNX": str(model.onnx), "BENCH_FEATURES": ",".join(model.names)}
-    start = [str(environment / "bin" / "gunicorn"), "-k", "asgi", "--asgi-loop", "uvloop"]
+    start = [str(environment / "bin" / "gunicorn"), "-k", "uvicorn_worker.UvicornWorker"]
     return Server(
         name="floor",
         title="floor: bare ASGI function",
         environment=environment,
-        packages=["gunicorn", "uvloop", "onnxruntime"],
+        packages=["gunicorn", "uvicorn", "httptools", "uvloop", "onnxruntime"],
         command=lambda port: [*start, "-w", "1", "-b", f"127.0.0.1:{port}", "--no-control-socket", "floor:app"],
         variables=lambda _: variables,
         folder=ROOT / "benchmarks" / "floor",

@@ -25,7 +25,7 @@ from beacon_retraining.data.history import load_dataset
 from beacon_retraining.data.offline import write_offline
 from beacon_retraining.data.validate import validate
 from beacon_retraining.packaging.package import PackageOrigin, write_package
-from beacon_retraining.training import model_specs
+from beacon_retraining.training import encoder, estimators
 from beacon_retraining.training.settings import TrainSettings
 from beacon_retraining.training.train import TrainedModel, train
 
@@ -38,7 +38,8 @@ def main(folder: Path) -> None:
     trained, package = _train(settings, product)
     pipeline = _as_scikit_learn(trained)
     # The few classes of our own travel inside the file, so that it loads where Beacon's code is not.
-    cloudpickle.register_pickle_by_value(model_specs)
+    for module in (estimators, encoder):
+        cloudpickle.register_pickle_by_value(module)
     (folder / "pipeline.joblib").write_bytes(cloudpickle.dumps(pipeline))
     (folder / "model.onnx").write_bytes((package.folder / MODEL_FILE).read_bytes())
     # Only rows that lack nothing: a null has no place in some peers' protocols.
@@ -52,7 +53,7 @@ def main(folder: Path) -> None:
         "home": str(settings.home),
         "algorithm": trained.algorithm,
         "names": product.feature_names,
-        "entity": product.entity.key,
+        "entity": product.keys[0],
         "feature_service": product.feature_service,
         "entities": [int(i) + 1 for i in chosen],
         "rows": [dict(zip(product.feature_names, row, strict=True)) for row in rows],

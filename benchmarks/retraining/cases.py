@@ -21,7 +21,7 @@ from beacon_retraining.evaluation.evaluate import evaluate
 from beacon_retraining.packaging import export
 from beacon_retraining.packaging.export import ParityError
 from beacon_retraining.packaging.package import PackageOrigin, write_package
-from beacon_retraining.training.imputation import impute
+from beacon_retraining.training.imputation import model_columns
 from beacon_retraining.training.settings import TrainSettings
 from beacon_retraining.training.train import train
 
@@ -92,5 +92,6 @@ def true_error(world: World, package: Package, seed: int) -> float:
     days = np.full(FRESH, float(DAYS))
     homes = world.homes(np.random.default_rng(seed + 1_000_000), days)
     fill = np.array([feature.fill for feature in package.manifest.features])
-    answers = export.run(export.open_session(package.model), impute(homes, fill))
+    columns = model_columns(homes, fill, package.manifest.schema, np.zeros(len(homes)))
+    answers = export.run(export.open_session(package.model), columns)
     return float(np.abs(answers - world.prices(homes, days)).mean())

@@ -12,8 +12,9 @@ from beacon_retraining.data.dataset import Dataset, Matrix, make_dataset
 from beacon_retraining.data.validate import validate
 from beacon_retraining.files import write_json
 from beacon_retraining.packaging.baseline import FILE, Baseline
-from beacon_retraining.training.crossval import Split
+from beacon_retraining.training.effort import effort_of
 from beacon_retraining.training.settings import TrainSettings
+from beacon_retraining.training.splits import Split
 from beacon_retraining.training.train import score, search_splits
 
 
@@ -24,12 +25,13 @@ def main() -> None:
     rows = validate(product.sample_path, product)
     features = rows[list(product.feature_names)].to_numpy(np.float64)
     dataset = make_dataset(product, features, rows[product.target.name].to_numpy(np.float64))
-    splits = search_splits(len(dataset.target), settings)
+    effort = effort_of(len(dataset.target), settings)
+    _, splits = search_splits(dataset, product, effort, settings.seed)
     answers = Parallel(n_jobs=-1)(delayed(held_out)(dataset, split) for split in splits)
     table = np.empty((settings.repeats, len(dataset.target)))
     for number, ((_, test), answer) in enumerate(zip(splits, answers, strict=True)):
         table[number // settings.folds, test] = answer
-    found = score("CatBoost", table, dataset.target, splits, settings.folds)
+    found = score("CatBoost", table, dataset, splits)
     baseline = Baseline(
         name=found.name,
         version=version("catboost"),

@@ -13,14 +13,14 @@ import numpy as np
 import pandas as pd
 
 from beacon_core.domain.product import Product
-from beacon_core.feature_store.names import EVENT_TIME
+from beacon_core.feature_store.names import BASE_EVENT_TIME, EVENT_TIME
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import load_settings
-from beacon_retraining.data.dataset import BASE_EVENT_TIME, Dataset, Matrix, make_dataset
+from beacon_retraining.data.dataset import Dataset, Matrix, make_dataset
 from beacon_retraining.data.validate import validate
-from beacon_retraining.training.imputation import fit_fill, impute
+from beacon_retraining.training.fitting import fit
+from beacon_retraining.training.imputation import impute
 from beacon_retraining.training.model_specs import MODEL_SPECS
-from beacon_retraining.training.train import fit
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 SMOOTHING = 0.1
@@ -55,11 +55,11 @@ class World:
         self.product, self.drifts = product, drifts
         self.features: Matrix = table[list(product.feature_names)].to_numpy(np.float64)
         self.target: Matrix = table[product.target.name].to_numpy(np.float64)
-        self.fill = fit_fill(self.features, product)
         self.deviation = np.nanstd(self.features, axis=0)
-        self.smooth = np.array([feature.categories is None for feature in product.features])
+        self.smooth = np.array([not feature.is_category for feature in product.features])
         truth = next(spec for spec in MODEL_SPECS if spec.name == TRUTH)
-        self.truth = fit(truth, impute(self.features, self.fill), self.target, 0)
+        self.truth = fit(truth, make_dataset(product, self.features, self.target), 0)
+        self.fill = self.truth.fill
 
     def homes(self, random: np.random.Generator, days: Matrix) -> Matrix:
         """One home a day given, shape (days, features), missing values as NaN."""
@@ -80,7 +80,7 @@ class World:
             for name, share in drift.faded.items():
                 column = self.product.feature_names.index(name)
                 complete[:, column] += share * drift.share(days) * (self.fill[column] - complete[:, column])
-        prices: Matrix = self.truth.predict(complete)
+        prices: Matrix = self.truth.predict(complete, np.zeros(len(complete)))
         for drift in self.drifts:
             prices = prices * (1 + drift.level * drift.share(days))
         return prices
@@ -91,7 +91,7 @@ class World:
         moments = np.sort(random.uniform(0, days, days * per_day))
         homes = self.homes(random, moments)
         prices = self.prices(homes, moments)
-        target = np.clip(prices * (1 + NOISE * random.standard_normal(len(prices))), *self.product.target.valid)
+        target = np.clip(prices * (1 + NOISE * random.standard_normal(len(prices))), *self.product.target.bounds)
         times = np.datetime64(START.replace(tzinfo=None), "us") + (moments * 86400e6).astype("m8[us]")
         base = np.full(len(self.target), np.datetime64(BASE_EVENT_TIME.replace(tzinfo=None), "us"))
         return make_dataset(
