@@ -8,16 +8,19 @@ from pathlib import Path
 import pytest
 import pytest_socket
 from support.packages import release_package, row_of
+from support.products import SPEC
 from support.service import METRICS_PORT, PORT, Service
+from support.settings import Settings
 
 from beacon_core.domain.product import Product
 from beacon_core.platform import clock
 from beacon_core.platform.product_file import load_product
-from beacon_core.platform.settings import ROOT, Settings
 
 TESTS = Path(__file__).parent
 ON_CLUSTER = ("e2e", "e2e_promotion", "chaos", "paging")
 LOOPBACK = ["127.0.0.1", "localhost", "::1"]
+# What a test starts runs on the tests' product, too, whatever lies in feature_repo.
+os.environ["BEACON_PRODUCT"] = str(SPEC)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -38,7 +41,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.fixture(autouse=True)
 def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith(("BEACON_", "OTEL_"))]:
+    for name in [name for name in os.environ if name.startswith(("BEACON_", "OTEL_")) and name != "BEACON_PRODUCT"]:
         monkeypatch.delenv(name)
     # A demo may have shifted the clock of the checkout's own state.
     unshifted = clock._Shift()
@@ -48,8 +51,8 @@ def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def product() -> Product:
-    """The product spec, the real one."""
-    return load_product(ROOT / "feature_repo" / "product.yaml")
+    """The product spec of the tests."""
+    return load_product(SPEC)
 
 
 @pytest.fixture

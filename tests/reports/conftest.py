@@ -11,9 +11,9 @@ import pytest
 from support.packages import release_package
 from support.ports import free_ports
 from support.server import Server, serving
+from support.settings import Settings
 
 from beacon_core.domain.product import Product
-from beacon_core.platform.settings import Settings
 
 
 @pytest.fixture(scope="session")

@@ -18,8 +18,8 @@ from support.kaggle import spoilt, zipped
 
 from beacon_core.domain.exit_statuses import REFUSED, TRY_AGAIN
 from beacon_core.domain.product import Product
+from beacon_core.sources.errors import FetchError, FetchRefusedError
 from beacon_retraining.data.archive import max_file_bytes, unpack
-from beacon_retraining.errors import FetchError, FetchRefusedError
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
@@ -175,4 +175,4 @@ def test_a_bomb_that_says_it_is_small_takes_no_memory(method: int, tmp_path: Pat
 
 def test_the_limit_grows_with_the_rows_that_the_product_may_have(product: Product) -> None:
     assert max_file_bytes(product) > 10 * product.sample_path.stat().st_size
-    assert max_file_bytes(product) < 200 * product.source.rows.max * (len(product.features) + len(product.excluded) + 9)
+    assert max_file_bytes(product) < 200 * product.data.rows.max * (len(product.features) + len(product.excluded) + 9)

@@ -4,16 +4,17 @@ import json
 
 import pytest
 from support.packages import row_of
+from support.products import SPEC
 from support.service import Service
+from support.settings import Settings
 
 from beacon_core.feature_store.definitions import push_source_name
 from beacon_core.feature_store.names import EVENT_TIME
 from beacon_core.platform.product_file import load_product
-from beacon_core.platform.settings import ROOT, Settings
 
 pytestmark = pytest.mark.xdist_group("reports")
 
-PRODUCT = load_product(ROOT / "feature_repo" / "product.yaml")
+PRODUCT = load_product(SPEC)
 KEY, VALUES = PRODUCT.entity.key, row_of(PRODUCT)
 ROW = dict(zip(PRODUCT.feature_names, VALUES, strict=True))
 TENSOR = {"name": "features", "shape": [1, len(VALUES)], "datatype": "FP64", "data": VALUES}

@@ -5,14 +5,15 @@ import socket
 import httpx
 import pytest
 from support.packages import release_package, row_of
+from support.products import SPEC
 from support.server import serving
 
 from beacon_core.platform.product_file import load_product
-from beacon_core.platform.settings import ROOT, SettingsError, load_settings
+from beacon_core.platform.settings import SettingsError, load_settings
 
 pytestmark = pytest.mark.xdist_group("reports")
 
-PRODUCT = load_product(ROOT / "feature_repo" / "product.yaml")
+PRODUCT = load_product(SPEC)
 ROW = dict(zip(PRODUCT.feature_names, row_of(PRODUCT), strict=True))
 APP, LOCAL = "https://app.example.com", "http://localhost:3000"
 ROUTES = [

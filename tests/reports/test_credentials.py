@@ -20,6 +20,7 @@ import requests
 from support.history import add_job
 from support.otlp import receiving
 from support.service import Service
+from support.settings import Settings
 
 from beacon_console.app import create as create_console
 from beacon_core.data.database import migrate, open_store
@@ -27,7 +28,7 @@ from beacon_core.domain.errors import ConfigurationError
 from beacon_core.domain.masking import mask, message_of, message_with_type
 from beacon_core.feature_store import repo
 from beacon_core.observability import logs
-from beacon_core.platform.settings import Settings, SettingsError, clean_credentials, load_settings
+from beacon_core.platform.settings import SettingsError, clean_credentials, load_settings
 
 SECRETS = {
     "KAGGLE_KEY": ("c0ffee-kaggle-key", "c0ffee-kaggle-key"),

@@ -6,14 +6,14 @@ import pandas as pd
 import pytest
 from pandas._libs.parsers import STR_NA_VALUES
 from support.packages import row_of
+from support.products import SPEC
 
 from beacon_core.domain.missing import PANDAS_MARKERS
 from beacon_core.platform.product_file import load_product
-from beacon_core.platform.settings import ROOT
 
 pytestmark = pytest.mark.xdist_group("reports")
 
-PRODUCT = load_product(ROOT / "feature_repo" / "product.yaml")
+PRODUCT = load_product(SPEC)
 KEY, ROW = PRODUCT.entity.key, dict(zip(PRODUCT.feature_names, row_of(PRODUCT), strict=True))
 NULLABLE = next(feature.name for feature in PRODUCT.features if feature.nullable)
 EXCLUDED = next(iter(PRODUCT.excluded))

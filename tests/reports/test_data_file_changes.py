@@ -12,11 +12,11 @@ import pytest
 from sqlalchemy import Engine
 from support.feature_homes import Features, feature_home, features_of, fill_from_file, items, offline
 from support.labels import Log
+from support.settings import Settings
 
 from beacon_core.data.database import migrate, open_store
 from beacon_core.domain.product import Product
 from beacon_core.feature_store.names import CREATED_TIME, EVENT_TIME
-from beacon_core.platform.settings import Settings
 from beacon_feature_serving.skew import measure_skew
 from beacon_retraining.data.history import base_rows, load_dataset, training_rows
 from beacon_retraining.data.labels import PREDICTION, read_labels
@@ -112,7 +112,9 @@ def edit(product: Product, apply: Callable[[Table], None]) -> None:
 
 def file_rows(product: Product) -> list[dict[str, Any]]:
     """The file's features, row by row."""
-    frame = pd.read_csv(product.sample_path, na_values=list(product.source.missing))[list(product.feature_names)]
+    frame = pd.read_csv(product.sample_path, na_values=list(product.sources[0].format.missing or ()))[
+        list(product.feature_names)
+    ]
     return [{name: None if np.isnan(v) else v for name, v in row.items()} for row in frame.to_dict("records")]
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 from support.packages import row_of
+from support.products import SPEC
 from support.waiting import until
 
 from beacon_core.data.database import open_store
@@ -16,11 +17,10 @@ from beacon_core.domain.integers import check_integer, whole_or_float
 from beacon_core.feature_store.definitions import push_source_name
 from beacon_core.feature_store.names import EVENT_TIME
 from beacon_core.platform.product_file import load_product
-from beacon_core.platform.settings import ROOT
 
 pytestmark = pytest.mark.xdist_group("reports")
 
-PRODUCT = load_product(ROOT / "feature_repo" / "product.yaml")
+PRODUCT = load_product(SPEC)
 KEY, ROW = PRODUCT.entity.key, dict(zip(PRODUCT.feature_names, row_of(PRODUCT), strict=True))
 FIRST = next(feature for feature in PRODUCT.features if feature.valid is not None)
 # What the request leaves out comes from the store, and tells whose features those are.

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.products import csv_text, write_product
+from support.settings import Settings
 
 from beacon_core.data import predictions
 from beacon_core.data.database import open_store
@@ -25,10 +26,10 @@ from beacon_core.data.tables import metadata
 from beacon_core.domain.numbers import NotFiniteError, NumberError, read_number, read_numbers
 from beacon_core.domain.product import Product
 from beacon_core.feature_store import repo
-from beacon_core.platform.data_file import read_columns
-from beacon_core.platform.settings import Settings
+from beacon_core.sources.table import read_table
 from beacon_core.web.http import Request
 from beacon_drift_profiling.profiling.log import read_partition
+from beacon_inference.per_product import PerProduct
 from beacon_inference.prediction.inputs import PredictionInputs
 from beacon_inference.prediction_log.record import Record, decode_record, encode_record, table_rows
 from beacon_inference.protocols.mlflow import mlflow
@@ -80,8 +81,8 @@ def many() -> Rows:
 @given(rows=TABLES)
 def test_the_data_file(product: Product, rows: Rows) -> None:
     product.sample_path.write_text(csv_text(table(rows)))
-    found = read_columns(product.sample_path, product)
-    assert {name: bits(values) for name, values in found.items()} == {
+    found = read_table(product)
+    assert {name: bits(found[name]) for name in (*NAMES, "price")} == {
         name: bits(values) for name, values in table(rows).items()
     }
 
@@ -117,11 +118,11 @@ def request(content_type: str, body: str) -> Request:
 
 def doors(product: Product) -> dict[str, Callable[[Rows], PredictionInputs]]:
     """Every way to send rows of features that has a parser of numbers of its own."""
-    parser, protocol = NativeParser(product, 1000), mlflow(TableParser(product, 1000))
+    parser, protocol = NativeParser(product, 1000), mlflow(PerProduct(lambda of: TableParser(of, 1000)))
     columns = json.dumps(NAMES)
 
     def parse(request: Request) -> PredictionInputs:
-        return protocol(request).inputs
+        return protocol(request, product).inputs
 
     def records(rows: Rows) -> list[dict[str, float]]:
         return [dict(zip(NAMES, row, strict=True)) for row in rows]
@@ -158,6 +159,7 @@ def test_the_prediction_log_from_the_spool_to_the_drift_job(product: Product, tm
     record = Record(
         ids=[f"p{number:04}" for number in range(len(rows))],
         time=hour.timestamp(),
+        names=NAMES,
         features=[list(row[:3]) for row in rows],
         prediction=figures[0],
         low=figures[1],
@@ -168,14 +170,14 @@ def test_the_prediction_log_from_the_spool_to_the_drift_job(product: Product, tm
         request_id="r",
         trace_id="0" * 32,
     )
-    read = decode_record(encode_record(record), len(NAMES))
+    read = decode_record(encode_record(record))
     assert bits(read.features) == bits(record.features)
     assert bits(read.prediction) == bits(record.prediction)
     engine = open_store(f"sqlite:///{tmp_path / 'beacon.db'}")
     metadata.create_all(engine)
     with engine.begin() as connection:
-        predictions.insert(connection, list(table_rows(read, NAMES)))
-        logged = read_partition(connection, Partition(hour, "1"), NAMES)
+        predictions.insert(connection, list(table_rows(read)))
+        logged = read_partition(connection, Partition(hour, "1"), product, product.features)
     engine.dispose()
     assert not logged.set_aside
     assert bits(logged.rows.features) == bits([row[:3] for row in rows])

@@ -4,13 +4,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from support.products import copy_policy
+from support.products import SPEC, copy_policy
 
 from beacon_core.domain.spec import MOST_DAYS, ProductError
 from beacon_core.platform.product_file import load_product
-from beacon_core.platform.settings import ROOT
 
-TEXT = (ROOT / "feature_repo" / "product.yaml").read_text(encoding="utf-8")
+TEXT = SPEC.read_text(encoding="utf-8")
 BAD = [
     "0",
     "-5",
@@ -49,11 +48,10 @@ def test_days_are_taken(tmp_path: Path, days: int) -> None:
     assert load_product(written(tmp_path, str(days))).features_ttl_days == days
 
 
-def test_without_it_the_key_is_named(tmp_path: Path) -> None:
+def test_without_it_features_last_ten_years(tmp_path: Path) -> None:
     file = written(tmp_path, "1")
     file.write_text(file.read_text(encoding="utf-8").replace("features_ttl_days: 1\n", ""), encoding="utf-8")
-    with pytest.raises(ProductError, match="features_ttl_days"):
-        load_product(file)
+    assert load_product(file).features_ttl_days == 3650
 
 
 def test_a_century_can_be_materialized(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ import threading
 import types
 
 import pytest
+from support.settings import Settings
 
-from beacon_core.platform.settings import Settings
 from beacon_laptop.processes import Process
 from beacon_laptop.reporter import log_end, new_lines, plain_text, user_message
 from beacon_laptop.run import Laptop, LaptopError

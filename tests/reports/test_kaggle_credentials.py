@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 from support.kaggle_homes import BAD, BOTH, GOOD, SECRET, TOKEN
+from support.settings import Settings
 
 from beacon_core.domain.exit_statuses import REFUSED
 from beacon_core.domain.product import Product
-from beacon_core.platform.settings import Settings, SettingsError, clean_credentials
+from beacon_core.platform.settings import SettingsError, clean_credentials
+from beacon_core.sources.errors import FetchRefusedError
 from beacon_retraining.data.fetch import fetch
 from beacon_retraining.data.kaggle_credentials import find_credentials
-from beacon_retraining.errors import FetchRefusedError
 
 
 @pytest.mark.parametrize("name", GOOD)

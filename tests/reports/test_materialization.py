@@ -12,12 +12,12 @@ import pytest
 from feast.data_source import PushMode
 from support.feature_homes import Features, feature_home, features_of, fill_from_file, items, offline
 from support.service import Answer
+from support.settings import Settings
 
 from beacon_core.domain.product import Product
 from beacon_core.feature_store import definitions, repo
 from beacon_core.feature_store.errors import FeatureStoreError
 from beacon_core.platform import clock
-from beacon_core.platform.settings import Settings
 
 pytestmark = [pytest.mark.xdist_group("data"), pytest.mark.timeout(600)]
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)

@@ -5,15 +5,15 @@ import json
 import numpy as np
 import pytest
 from support.packages import row_of
+from support.products import SPEC
 
 from beacon_core.feature_store.definitions import push_source_name, view_name
 from beacon_core.feature_store.names import CREATED_TIME, EVENT_TIME
 from beacon_core.platform.product_file import load_product
-from beacon_core.platform.settings import ROOT
 
 pytestmark = pytest.mark.xdist_group("reports")
 
-PRODUCT = load_product(ROOT / "feature_repo" / "product.yaml")
+PRODUCT = load_product(SPEC)
 KEY, VALUES = PRODUCT.entity.key, row_of(PRODUCT)
 ROW = dict(zip(PRODUCT.feature_names, VALUES, strict=True))
 V2, V1, MLFLOW = f"/v2/models/{PRODUCT.name}/infer", f"/v1/models/{PRODUCT.name}:predict", "/invocations"

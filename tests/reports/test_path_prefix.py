@@ -9,16 +9,17 @@ import httpx
 import pytest
 from support.history import add_promotion, month
 from support.packages import release_package, row_of
+from support.products import SPEC
 from support.proxy import below
 from support.server import CONSOLE, serving
 
 from beacon_core.data.database import migrate, open_store
 from beacon_core.platform.product_file import load_product
-from beacon_core.platform.settings import ROOT, SettingsError, load_settings
+from beacon_core.platform.settings import SettingsError, load_settings
 
 pytestmark = pytest.mark.xdist_group("reports")
 
-PRODUCT = load_product(ROOT / "feature_repo" / "product.yaml")
+PRODUCT = load_product(SPEC)
 ROW = dict(zip(PRODUCT.feature_names, row_of(PRODUCT), strict=True))
 LINKS = re.compile(r'\b(?:href|src|action)="([^"]*)"')
 # (the proxy's path, whether it takes it off, whether it tells of it, the setting)

@@ -8,7 +8,7 @@ import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
-import pandas as pd
+import pyarrow as pa
 import pytest
 from sqlalchemy import URL, create_engine, make_url
 from support.checkout import copy_checkout
@@ -65,7 +65,7 @@ def test_the_store_lies_in_the_home(tmp_path: Path, name: str) -> None:
 def test_the_feature_store_lies_in_the_home(tmp_path: Path, product: Product, name: str) -> None:
     settings = load_settings({"BEACON_HOME": str(tmp_path / name / "home")})
     fill(settings, product)
-    moments = pd.DataFrame({product.entity.key: [1, 2], "event_timestamp": [datetime.now(UTC)] * 2})
+    moments = pa.table({product.entity.key: [1, 2], "event_timestamp": [datetime.now(UTC)] * 2})
     assert len(repo.known_at(settings, product, moments)) == 2
     reader = SqliteReader(repo.open_store(settings).config, 60)
     asyncio.run(reader.check())
@@ -95,11 +95,11 @@ def test_the_supervisor_starts_what_lies_there(tmp_path: Path, monkeypatch: pyte
     assert names_in(tmp_path) == [name]
 
 
-def make(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+def make(folder: Path, *arguments: str, **given: str) -> "subprocess.CompletedProcess[str]":
     """Make there, as at a terminal of its own."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     return subprocess.run(
-        ["make", *arguments], cwd=folder, env=kept, capture_output=True, text=True, check=False, timeout=250
+        ["make", *arguments], cwd=folder, env=kept | given, capture_output=True, text=True, check=False, timeout=250
     )
 
 
@@ -127,9 +127,10 @@ def test_a_path_that_no_list_of_paths_can_hold_is_refused_by_make(tmp_path: Path
 
 def test_a_checkout_of_such_a_name_does_its_jobs(tmp_path: Path, product: Product) -> None:
     folder = copy_checkout(tmp_path / "b é%20 ?#'x" / 'c%(a)s "$D" [e] {f};&\\')
+    file = folder / product.file.relative_to(ROOT)
     for arguments in (("drift",), ("history",), ("data", "ARGS=check")):
-        done = make(folder, *arguments)
+        done = make(folder, *arguments, BEACON_PRODUCT=str(file))
         assert done.returncode == 0, done.stderr
-    assert str(folder / "feature_repo" / "sample" / product.source.file) in done.stdout
+    assert str(file.parent / product.sources[0].sample) in done.stdout
     assert (folder / ".beacon" / "beacon.db").is_file()
     assert names_in(tmp_path) == ["b é%20 ?#'x"]

@@ -13,14 +13,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.products import POLICY, copy_policy
+from support.products import POLICY, SPEC, copy_policy
 
 from beacon_core.domain.product import Product
 from beacon_core.domain.spec import ProductError
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import ROOT
 
-REAL = ROOT / "feature_repo" / "product.yaml"
+REAL = SPEC
 LINES = REAL.read_text(encoding="utf-8").splitlines()
 POLICY_LINES = POLICY.read_text(encoding="utf-8").splitlines()
 IN_POLICY = {"min_predictions", "phase_seconds", "min_p99_rise_seconds"}
@@ -121,8 +121,7 @@ SLIPS = [
     ("a colon", "title", "homes: and prices", "title", "is not YAML in UTF-8"),
     ("a page for a data set", "kaggle", "https://www.kaggle.com/datasets/a/b", "source.kaggle", "must be OWNER/NAME"),
     ("a data set without its owner", "kaggle", "boston", "source.kaggle", "must be OWNER/NAME"),
-    ("a folder before the file", "file", "data/homes.csv", "source.file", "must be a file's name, without a folder"),
-    ("a way out of the folder", "file", "../homes.csv", "source.file", "must be a file's name, without a folder"),
+    ("a way out of the archive", "file", "../items.csv", "source.file", "must be a file's name, without a folder"),
     ("a folder for the file", "file", "..", "source.file", "must be a file's name, without a folder"),
     ("no file", "file", '""', "source.file", "must be a file's name, without a folder"),
 ]

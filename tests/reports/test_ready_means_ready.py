@@ -24,10 +24,11 @@ from support.packages import release_package
 from support.ports import free_port
 from support.server import FEATURES, serving
 from support.service import METRICS_PORT, Service
+from support.settings import Settings
 
 from beacon_core.domain.pins import Pin
 from beacon_core.model_package.release import Release, write_release
-from beacon_core.platform.settings import PREFIX, ROOT, Settings, load_settings
+from beacon_core.platform.settings import PREFIX, ROOT, load_settings
 from beacon_inference.app import create
 from beacon_inference.prediction.feature_client import FAILURES_TO_OPEN, OPEN_SECONDS
 from beacon_laptop.processes import training, variables

@@ -144,5 +144,5 @@ def test_corrections_take_no_place_among_what_a_candidate_is_asked(
         (value, 2, name if entity is None else None, entity) for name, _, entity in asked for value in (85, 60, 40, 25)
     ]
     fill(engine, product, asked, told)
-    rows = sample_requests(engine, product, manifest, 40)
+    rows = sample_requests(engine, product.schema, manifest, 40)
     assert [row.actual for row in rows if row.actual is not None] == [25.0] * 20

@@ -7,11 +7,12 @@ from urllib.parse import quote
 
 import pytest
 from support.service import Service
+from support.settings import Settings
 
 from beacon_core.domain.times import TimeRangeError, read_time
 from beacon_core.feature_store.definitions import push_source_name
 from beacon_core.feature_store.names import CREATED_TIME, EVENT_TIME
-from beacon_core.platform.settings import ROOT, Settings
+from beacon_core.platform.settings import ROOT
 from beacon_drift_profiling.commands import drift
 from beacon_promotion.commands import promote
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from support.feature_homes import Features, feature_home, features_of, fill_from_file, items, offline
 from support.service import Answer, Service
+from support.settings import Settings
 
 from beacon_core.domain.product import Product
 from beacon_core.feature_store import definitions, repo
-from beacon_core.platform.settings import Settings
 
 pytestmark = [pytest.mark.xdist_group("data"), pytest.mark.timeout(600)]
 NOW = datetime.now(UTC).replace(microsecond=0)

@@ -21,6 +21,7 @@ from sklearn.datasets import load_diabetes
 from sqlalchemy import select
 from support.products import write_product
 from support.service import Service
+from support.settings import Settings
 
 from beacon_core.data import drift_results
 from beacon_core.data.database import open_store
@@ -30,8 +31,6 @@ from beacon_core.domain.product import Product
 from beacon_core.feature_store import repo
 from beacon_core.model_package.manifest import Manifest
 from beacon_core.model_package.release import Release, write_release
-from beacon_core.platform.data_file import read_columns
-from beacon_core.platform.settings import Settings
 from beacon_drift_profiling.profiling.profiling import Shard
 from beacon_drift_profiling.run import run_drift
 from beacon_inference.app import create
@@ -93,7 +92,7 @@ def train_on(folder: Path, frame: pd.DataFrame) -> Trained:
         "Feast's offline file": pd.read_parquet(repo.data_file(settings)),
         "the point-in-time join": base,
         "the online store": online,
-        "what a version was trained on, as CSV": pd.DataFrame(read_columns(folder / "items.csv", product)),
+        "what a version was trained on, as CSV": validate(folder / "items.csv", product),
         "targets": pd.read_parquet(targets_file(settings)),
     }
     lines = [[str(cell) for cell in row] for row in frame.to_numpy().tolist()]
@@ -102,7 +101,7 @@ def train_on(folder: Path, frame: pd.DataFrame) -> Trained:
 
 def _online(settings: Settings, product: Product, count: int) -> pd.DataFrame:
     store = repo.open_store(settings)
-    keys = [{product.entity.key: number} for number in range(1, count + 1)]
+    keys = [{product.keys[0]: number} for number in range(1, count + 1)]
     service = store.get_feature_service(product.feature_service)
     return pd.DataFrame(store.get_online_features(service, keys).to_dict())
 

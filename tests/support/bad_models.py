@@ -184,7 +184,7 @@ def foreign(graph: Graph) -> None:
 KINDS: dict[str, Kind] = {
     "crashes at load": Kind("an operator that no runtime has", frozenset({"crash_at_load"})),
     "wrong digest": Kind("a byte of the model changed after it was pinned", frozenset({"digest_mismatch"})),
-    "wrong schema": Kind("trained on another schema than product.yaml's", frozenset({"schema_mismatch"})),
+    "wrong schema": Kind("has other features than its schema", frozenset({"schema_mismatch"})),
     "20 % errors": Kind("fails on a fifth of the rows", frozenset({"error_rate"})),
     "5 times slower": Kind("takes five times as long as its limit allows", frozenset({"latency"})),
     "constant": Kind("answers the same to everything", frozenset({"output_collapse"})),
@@ -219,9 +219,9 @@ def out_of_range(models: Path, base: Package, version: str, share: float = 0.3) 
 
 def build(kind: str, models: Path, base: Package, version: str, *, slow_seconds: float = 0.08) -> Pin:
     """Write the bad package below `models`, made from a good one; its pin. `slow_seconds`: of one slow prediction."""
-    golden = base.manifest.golden
+    golden, schema = base.manifest.golden, base.manifest.schema
     claims: dict[str, dict[str, Any]] = {
-        "wrong schema": {"schema_hash": "0" * 64},
+        "wrong schema": {"schema": msgspec.structs.replace(schema, features=schema.features[1:])},
         "wrong golden answers": {"golden": tuple(GoldenRequest(case.row, case.prediction + 1) for case in golden)},
         # What cannot be asked here promises what the good one does.
         "crashes at load": {"golden": golden},

@@ -21,7 +21,7 @@ class Question(NamedTuple):
 
 def forms(product: Product, entity: int) -> list[Question]:
     """The same question in each form."""
-    key, name = product.entity.key, product.name
+    (key,), name = product.keys, product.name
     tensor = {"name": key, "shape": [1, 1], "datatype": "INT64", "data": [entity]}
     return [
         Question("/v1/predict", {"entity": {key: entity}}),

@@ -12,11 +12,12 @@ from support.features import PATIENT_SECONDS, TOKEN, Redis, by_name
 from support.ports import free_port
 from support.products import write_product
 from support.service import METRICS_PORT, Answer, Service
+from support.settings import Settings
 
 from beacon_core.domain.product import Product
 from beacon_core.feature_store import definitions, repo
 from beacon_core.feature_store.names import EVENT_TIME
-from beacon_core.platform.settings import ROOT, Settings
+from beacon_core.platform.settings import ROOT
 from beacon_retraining.data.offline import write_offline
 from beacon_retraining.data.row_counts import FileChanges
 from beacon_retraining.data.validate import validate
@@ -57,16 +58,16 @@ def items(folder: Path) -> Product:
     features: dict[str, dict[str, Any]] = {
         "size": {"valid": [0, 100]},
         "rooms": {"type": "int", "valid": [0, 9]},
-        "kind": {"type": "int", "valid": None, "categories": [1, 2, 5], "impute": "most_frequent"},
+        "kind": {"type": "category", "valid": None, "levels": [1, 2, 5], "impute": "most_frequent"},
         "must": {"nullable": False},
     }
     return write_product(folder, table, "price", columns=features)
 
 
 def fill_from_file(settings: Settings, product: Product) -> FileChanges:
-    """What retraining does with the product's data file: offline, the definitions, online."""
+    """What retraining does with the data file, also where its rows moved: offline, the definitions, online."""
     rows = validate(product.sample_path, product)
-    changes = write_offline(settings, product, rows, datetime.now(UTC))
+    changes = write_offline(settings, product, rows, datetime.now(UTC), accept_moved=True)
     repo.apply(settings, product)
     repo.materialize(settings, product)
     return changes
@@ -88,7 +89,7 @@ class Features:
         """The columns of a write of one row: each feature's example, but for `values`."""
         row = {feature.name: [feature.example] for feature in self.product.features}
         times = {EVENT_TIME: [time.isoformat()]}
-        return row | {self.product.entity.key: [entity]} | times | {name: [value] for name, value in values.items()}
+        return row | {self.product.keys[0]: [entity]} | times | {name: [value] for name, value in values.items()}
 
     def push(self, df: dict[str, list[Any]], to: str = "online_and_offline") -> Answer:
         """POST /push."""
@@ -106,7 +107,7 @@ class Features:
 
     def read(self, *entities: int) -> list[dict[str, Any]]:
         """What is served of each entity; None for what is not."""
-        body = {"feature_service": self.product.feature_service, "entities": {self.product.entity.key: list(entities)}}
+        body = {"feature_service": self.product.feature_service, "entities": {self.product.keys[0]: list(entities)}}
         columns = by_name(self.service.post("/get-online-features", body).json())
         return [{name: columns[name][0][at] for name in self.product.feature_names} for at in range(len(entities))]
 

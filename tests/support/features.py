@@ -17,6 +17,7 @@ from typing import Any, Self
 
 import pandas as pd
 import pytest
+from support.products import SPEC
 
 from beacon_core.domain.product import Product
 from beacon_core.feature_store import definitions, repo
@@ -33,8 +34,8 @@ PATIENT_SECONDS = 60.0
 
 def frame_of(product: Product, entities: Iterable[int], event_time: datetime, created: datetime) -> pd.DataFrame:
     """The sample's rows of these entities, as Feast's offline store holds them."""
-    rows = validate(product.sample_path, product)[[product.entity.key, *product.feature_names]]
-    chosen = rows[rows[product.entity.key].isin(list(entities))].reset_index(drop=True)
+    rows = validate(product.sample_path, product)[[product.keys[0], *product.feature_names]]
+    chosen = rows[rows[product.keys[0]].isin(list(entities))].reset_index(drop=True)
     chosen[EVENT_TIME] = pd.Timestamp(event_time).as_unit("us")
     chosen[CREATED_TIME] = pd.Timestamp(created).as_unit("us")
     return chosen
@@ -48,7 +49,7 @@ def fill(settings: Settings, product: Product) -> None:
     frame_of(product, range(1, 507), hour_ago, hour_ago).to_parquet(file, index=False)
     repo.apply(settings, product)
     repo.materialize(settings, product)
-    old = frame_of(product, [1], datetime(2010, 1, 1, tzinfo=UTC), hour_ago).assign(**{product.entity.key: STALE})
+    old = frame_of(product, [1], datetime(2010, 1, 1, tzinfo=UTC), hour_ago).assign(**{product.keys[0]: STALE})
     repo.open_store(settings).write_to_online_store(definitions.view_name(product), old)
 
 
@@ -86,7 +87,7 @@ class Process:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("BEACON_")}
         self._process = subprocess.Popen(
             command,
-            env=inherited | (environment or {}),
+            env=inherited | {"BEACON_PRODUCT": str(SPEC)} | (environment or {}),
             stdout=self._log,
             stderr=subprocess.STDOUT,
             cwd=folder,
@@ -157,7 +158,7 @@ def serve_features(settings: Settings, folder: Path) -> Process:
     """`python -m beacon_feature_serving`, ready."""
     environment = {
         f"BEACON_{name.upper()}": str(getattr(settings, name))
-        for name in ("home", "feature_repo", "features_port", "features_metrics_port", "feature_token")
+        for name in ("home", "product", "feature_repo", "features_port", "features_metrics_port", "feature_token")
     }
     process = Process([sys.executable, "-m", "beacon_feature_serving"], folder, environment)
     process.wait_until(lambda: _healthy(settings.features_port), 90)

@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 import yaml
+from support.products import SPEC
 
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import ROOT
@@ -22,7 +23,7 @@ from tools.deploy import Cluster
 ADDRESS = os.environ.get("ADDRESS") or "http://127.0.0.1"
 NAMESPACE = os.environ["NAMESPACE"]
 TAG = os.environ["TAG"]
-PRODUCT = load_product(ROOT / "feature_repo" / "product.yaml")
+PRODUCT = load_product(SPEC)
 ROW = {feature.name: feature.example for feature in PRODUCT.features}
 PREDICT = f"{ADDRESS}/v1/predict"
 BODY: dict[str, Any] = {"features": ROW}
@@ -74,7 +75,7 @@ class Steps:
 
 
 def cluster() -> Cluster:
-    return Cluster(NAMESPACE, "", TAG, VALUES)
+    return Cluster(NAMESPACE, "", TAG, VALUES, PRODUCT)
 
 
 def make(target: str, values: Path = VALUES) -> subprocess.CompletedProcess[str]:
@@ -144,7 +145,7 @@ def open_from(labels: dict[str, str], namespace: str = NAMESPACE) -> set[End]:
     # The policies learn of the pod while it sleeps.
     command = ["sh", "-c", 'sleep 5; exec python -c "$0" "$@"', PROBE, *ends]
     with pod_of(labels, command, namespace) as name:
-        there = Cluster(namespace, "", TAG, None)
+        there = Cluster(namespace, "", TAG, None, None)
         there.kubectl("wait", f"pod/{name}", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=180s")
         lines = there.kubectl("logs", name).split("\n")
     return {ends[line] for line in lines if line}
@@ -172,7 +173,7 @@ def pod_of(
     pod_security = {"runAsNonRoot": True, "runAsUser": 10001, "seccompProfile": {"type": "RuntimeDefault"}}
     spec = {"restartPolicy": "Never", "securityContext": pod_security, "containers": [container]}
     name = f"probe-{secrets.token_hex(3)}"
-    there = Cluster(namespace, "", TAG, None)
+    there = Cluster(namespace, "", TAG, None, None)
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels}, "spec": spec}
     there.kubectl("create", "-f", "-", given=json.dumps(pod))
     try:

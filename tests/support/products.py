@@ -1,4 +1,4 @@
-"""Other products than the one that Beacon ships with: product.yaml, policy.yaml and a data file, made from a table."""
+"""The product of the tests, and others, made from a table: product.yaml, policy.yaml and a data file."""
 
 import shutil
 from collections.abc import Mapping, Sequence
@@ -13,12 +13,16 @@ from beacon_core.platform.settings import ROOT
 
 Cells = Sequence[Any]
 Section = Mapping[str, Any]
-SPEC, POLICY = (ROOT / "feature_repo" / name for name in ("product.yaml", "policy.yaml"))
-"""The two files of the product that Beacon ships with."""
+SPEC, POLICY = (ROOT / "tests" / "products" / "boston" / name for name in ("product.yaml", "policy.yaml"))
+"""The two files of the tests' own product: the checkout's, in feature_repo, is whatever its people put there."""
+SAMPLE_FILE = SPEC.parent / "sample" / "HousingData.csv"
+"""Its data."""
+MIXED = SPEC.parents[1] / "mixed" / "product.yaml"
+"""A product with a feature of each type, and an entity with a text key."""
 
 
 def copy_policy(folder: Path) -> Path:
-    """Put the shipped policy.yaml into `folder`, beside a product.yaml of the test's own."""
+    """Put the tests' policy.yaml into `folder`, beside a product.yaml of the test's own."""
     return Path(shutil.copy(POLICY, folder))
 
 
@@ -42,14 +46,14 @@ def write_product(
 
     Each column but the target is a float feature with a range that is wider than its values. `columns` changes what is
     said of some (None: leaves a key out), `source` changes keys of that section, `changes` are whole sections of
-    product.yaml. The policy is the shipped one, without the directions of its features.
+    product.yaml. The policy is the tests' one, without the directions of its features.
     """
     raw = yaml.safe_load(SPEC.read_text(encoding="utf-8"))
     policy = yaml.safe_load(POLICY.read_text(encoding="utf-8"))
     changed = columns or {}
-    limits = dict.fromkeys(raw["source"]["limits"], 1.0)
-    raw["source"] |= {"file": "items.csv", "sample": "items.csv", "limits": limits}
-    raw["source"] |= {"rows": {"min": 1, "max": 1_000_000}, **(source or {})}
+    limits = dict.fromkeys(raw["data"]["limits"], 1.0)
+    raw["source"] = {"file": "items.csv", "format": {"missing": ["NA"]}, **(source or {})}
+    raw["data"] = {"limits": limits, "rows": {"min": 1, "max": 1_000_000}}
     raw["target"] |= {"name": target, "title": target, "unit": "units", "valid": _range(table[target])}
     raw["target"] |= changed.get(target, {})
     raw["features"] = {name: _feature(name, table[name], changed.get(name, {})) for name in table if name != target}
@@ -58,7 +62,7 @@ def write_product(
     raw |= {
         "name": "items",
         "title": "items",
-        "entity": {"name": "item", "key": "item_id", "from": "row_number"},
+        "entity": {"name": "item", "key": "item_id", "row_number": True},
         "excluded": {},
         "segments": {},
         "key_features": list(raw["features"])[:1],
@@ -84,3 +88,12 @@ def _range(cells: Cells) -> list[float]:
 
 def _numbers(cells: Cells) -> list[float]:
     return [cell for cell in cells if isinstance(cell, int | float)]
+
+
+def write_spec(folder: Path, features: Mapping[str, Section], **changes: Any) -> Product:
+    """Write a product.yaml alone, without data: `features` and, in `changes`, other sections; no entity by itself."""
+    raw = {"name": "spec", "source": {"file": "items.csv"}, "target": {"name": "outcome"}, "features": dict(features)}
+    file = folder / "product.yaml"
+    folder.mkdir(parents=True, exist_ok=True)
+    file.write_text(yaml.safe_dump(raw | changes, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    return load_product(file)

@@ -56,13 +56,13 @@ def sample_package(models: Path, product: Product, version: str = "1") -> Packag
     quantiles = np.quantile(features, LEVELS, axis=0)
     facts = tuple(
         FeatureFacts(
-            known.name,
-            known.type,
-            float(np.median(features[:, place])),
-            float(features[:, place].min()),
-            float(features[:, place].max()),
-            _seven(quantiles[:, place]),
-            known.importance,
+            name=known.name,
+            fill=float(np.median(features[:, place])),
+            min=float(features[:, place].min()),
+            max=float(features[:, place].max()),
+            quantiles=_seven(quantiles[:, place]),
+            importance=known.importance,
+            levels=known.levels,
         )
         for place, known in enumerate(manifest.features)
     )

@@ -4,6 +4,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -16,8 +17,8 @@ KUBE_VERSION = "--kube-version=1.34.0"
 CASES = [(folder.name, file.name) for folder in charts() for file in sorted((folder / "ci").glob("*-values.yaml"))]
 
 
-def helm(*arguments: str, given: str | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([HELM, *arguments], input=given, capture_output=True, text=True, check=False, cwd=ROOT)
+def helm(*arguments: str, given: str | None = None, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([HELM, *arguments], input=given, capture_output=True, text=True, check=False, cwd=folder)
 
 
 def template(chart: str, *arguments: str) -> subprocess.CompletedProcess[str]:

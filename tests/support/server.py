@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import httpx
 from support.ports import free_ports
+from support.products import SPEC
 
 from beacon_core.platform.settings import ROOT
 
@@ -42,7 +43,7 @@ class Server:
         ports = {f"{program.ports}_PORT": self.port}
         if program is not CONSOLE:  # which shows its metrics on its own port
             ports[f"{program.ports}_METRICS_PORT"] = self.metrics_port
-        named = {"HOME": home} | ports | {name.upper(): value for name, value in settings.items()}
+        named = {"HOME": home, "PRODUCT": SPEC} | ports | {name.upper(): value for name, value in settings.items()}
         self._environment = {f"BEACON_{name}": str(value) for name, value in named.items()}
         self._environment |= {"PATH": os.environ["PATH"]}
         self._environment |= environment or {}

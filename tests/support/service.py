@@ -107,7 +107,9 @@ class Service:
         names = {name for name, _ in given}
         if method == "POST" and b"content-type" not in names:
             given.append((b"content-type", b"application/json"))
-        if not chunks and b"content-length" not in names:
+        if chunks:
+            given.append((b"transfer-encoding", b"chunked"))
+        elif b"content-length" not in names:
             given.append((b"content-length", str(len(content)).encode()))
         parts = [content[at : at + 1024] for at in range(0, len(content), 1024)] if chunks else [content]
         return await self.send(method, path, given, parts or [b""], port)
@@ -120,12 +122,16 @@ class Service:
         sent: list[dict[str, Any]] = []
 
         async def receive() -> dict[str, Any]:
+            if not waiting:
+                return {"type": "http.disconnect"}
             return {"type": "http.request", "body": waiting.pop(0), "more_body": bool(waiting)}
 
         async def send(message: dict[str, Any]) -> None:
             sent.append(message)
 
-        await self._app(_scope(method, path, headers, port), receive, send)
+        if b"host" not in {name for name, _ in headers}:
+            headers = [(b"host", b"beacon"), *headers]
+        await self._app(scope_of(method, path, headers, port), receive, send)
         start, rest = sent[0], sent[1:]
         return Answer(
             start["status"],
@@ -154,7 +160,8 @@ def samples(text: str) -> dict[str, float]:
     return found
 
 
-def _scope(method: str, target: str, headers: list[tuple[bytes, bytes]], port: int) -> dict[str, Any]:
+def scope_of(method: str, target: str, headers: list[tuple[bytes, bytes]], port: int = PORT) -> dict[str, Any]:
+    """The scope of a request, as a server makes it."""
     path, _, query = target.partition("?")
     return {
         "type": "http",

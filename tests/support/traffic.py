@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 import numpy as np
 from drift.streams import Population
-from sqlalchemy import insert, inspect, select
+from sqlalchemy import insert, inspect, select, update
+from support import settings as own
 from support.packages import build_package
 
 from beacon_core.data.database import open_store
@@ -40,7 +41,7 @@ def release_profiled(
     folder = settings.models_dir / pin.name / version
     if rows:
         seen = population.draw(random, rows)
-        columns = dict(zip(population.columns, seen.T, strict=True)) | {"prediction": seen[:, -1]}
+        columns = {name: population.column(seen, name) for name in population.columns} | {"prediction": seen[:, -1]}
         content = profile_rows(columns, EPOCH, {}).serialize()
         (folder / PROFILE_FILE).write_bytes(content)
         manifest = msgspec.json.decode((folder / MANIFEST_FILE).read_bytes(), type=Manifest)
@@ -55,7 +56,7 @@ class World:
 
     def __init__(self, home: Path, product: Product, seed: int = 7, database_url: str = "") -> None:
         self.product = product
-        self.settings = Settings(home=home, database_url=database_url)
+        self.settings: Settings = own.Settings(home=home, database_url=database_url)
         self.engine = open_store(self.settings.database)
         if not inspect(self.engine).has_table(predictions.name):
             metadata.create_all(self.engine)  # much faster than the migrations
@@ -91,8 +92,8 @@ class World:
             self.logged += 1
             moment = begin + timedelta(milliseconds=self.logged % 1000)
             value = float(np.nan_to_num(row[-1], nan=20.0)) + (1 if self.logged % 2 else -1)
-            features: Mapping[str, float | None] = {
-                name: None if np.isnan(item) else float(item)
+            features = {
+                name: self.population.value(name, float(item))
                 for name, item in zip(self.product.feature_names, row, strict=False)
             }
             record = {
@@ -116,6 +117,16 @@ class World:
         with self.engine.begin() as connection:
             connection.execute(insert(predictions), records)
         return [str(record["id"]) for record in records]
+
+    def change_features(self, ids: list[str], changes: Mapping[str, Any]) -> None:
+        """Put other values into logged rows."""
+        with self.engine.begin() as connection:
+            chosen = predictions.c.id.in_(ids)
+            for name, features in connection.execute(
+                select(predictions.c.id, predictions.c.features).where(chosen)
+            ).all():
+                changed = {**features, **changes}
+                connection.execute(update(predictions).where(predictions.c.id == name).values(features=changed))
 
     def report_actuals(self, ids: list[str], values: np.ndarray, hour: float) -> None:
         """Send actuals that come `hour` hours after the epoch."""

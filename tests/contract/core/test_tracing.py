@@ -12,10 +12,11 @@ from support.features import fill, serve_features
 from support.inference import PYTHON, Inference
 from support.otlp import Receiver, receiving
 from support.ports import free_port
+from support.products import SPEC
+from support.settings import Settings
 
 from beacon_core.domain.product import Product
 from beacon_core.observability.metrics import HTTP_DURATION, STAGES
-from beacon_core.platform.settings import Settings
 
 TRACE_ID, PARENT_ID = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 QUIET_ID = PARENT_ID * 2
@@ -147,6 +148,7 @@ print(any(name.startswith("opentelemetry.") for name in sys.modules))
 """
     environment = {
         "BEACON_HOME": str(tmp_path),
+        "BEACON_PRODUCT": str(SPEC),
         "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
     }
     run = subprocess.run([str(PYTHON), "-c", code], env=environment, capture_output=True, text=True, check=True)

@@ -198,7 +198,7 @@ def by_drift(store: Store) -> dict[str, float]:
     with store.engine.connect() as connection:
         for one in store.asked:
             hour = at(one.hours).replace(minute=0)
-            read = read_partition(connection, Partition(hour, version(one.id)), store.product.feature_names)
+            read = read_partition(connection, Partition(hour, version(one.id)), store.product, store.product.features)
             assert read.ids == (one.id,)
             found[one.id] = float(read.rows.actual[0])
     return {name: value for name, value in found.items() if value == value}
@@ -213,7 +213,11 @@ def by_retraining(store: Store) -> dict[str, float]:
 def by_trial(store: Store) -> dict[str, float]:
     """What a candidate is asked before users are."""
     first = store.product.feature_names[0]
-    rows = [row for row in sample_requests(store.engine, store.product, store.manifest, MANY) if row.actual is not None]
+    rows = [
+        row
+        for row in sample_requests(store.engine, store.product.schema, store.manifest, MANY)
+        if row.actual is not None
+    ]
     found = {store.ids[int(row.features[first])]: row.actual for row in rows}
     assert len(found) == len(rows)
     return found

@@ -25,10 +25,10 @@ from support.features import (
     serve_features,
 )
 from support.ports import free_port
+from support.settings import Settings
 
 from beacon_core.domain.product import Product
 from beacon_core.feature_store import definitions, repo
-from beacon_core.platform.settings import Settings
 
 pytestmark = [pytest.mark.xdist_group("features"), pytest.mark.timeout(240)]
 

@@ -7,16 +7,18 @@ import msgspec
 import pytest
 from feast import Entity, FeatureService, FeatureView
 from feast.types import Float64, Int64
+from support.products import SPEC
+from support.settings import Settings
 
 from beacon_core.domain.product import Product
 from beacon_core.feature_store import definitions, repo
 from beacon_core.platform.product_file import load_product
-from beacon_core.platform.settings import ROOT, Settings
+from beacon_core.platform.settings import ROOT
 
 
 @pytest.fixture
 def product() -> Product:
-    return load_product(ROOT / "feature_repo" / "product.yaml")
+    return load_product(SPEC)
 
 
 def only(kind: type, product: Product):

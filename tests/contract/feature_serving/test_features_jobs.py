@@ -14,12 +14,12 @@ import pandas as pd
 import pytest
 from sqlalchemy import Engine, insert, select
 from support.features import frame_of
+from support.settings import Settings
 
 from beacon_core.data.database import migrate, open_store
 from beacon_core.data.tables import job_runs, predictions
 from beacon_core.domain.product import Product
 from beacon_core.feature_store import repo
-from beacon_core.platform.settings import Settings
 
 pytestmark = pytest.mark.xdist_group("features")
 NOW = datetime.now(UTC).replace(microsecond=0)

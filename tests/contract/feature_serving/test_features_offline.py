@@ -5,15 +5,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from feast.data_source import PushMode
 from support.features import frame_of
+from support.settings import Settings
 
 from beacon_core.domain.product import Product
 from beacon_core.feature_store import definitions, repo
 from beacon_core.feature_store.offline import locked
-from beacon_core.platform.settings import Settings
 from beacon_retraining.data.offline import write_offline
 
 pytestmark = pytest.mark.xdist_group("features")
@@ -65,8 +66,8 @@ def test_a_repeat_adds_no_row_and_a_change_back_does(settings: Settings, product
         told = row.assign(RM=rm, **{definitions.CREATED_TIME: created})
         repo.open_store(settings).push(definitions.push_source_name(product), told, to=PushMode.OFFLINE)
         assert entities(settings, product).count(901) == rows
-        moment = pd.DataFrame({product.entity.key: [901], definitions.EVENT_TIME: [NOW + timedelta(minutes=1)]})
-        assert repo.known_at(settings, product, moment)["RM"].tolist() == [rm]
+        moment = pa.table({product.entity.key: [901], definitions.EVENT_TIME: [NOW + timedelta(minutes=1)]})
+        assert repo.known_at(settings, product, moment)["RM"].to_pylist() == [rm]
 
 
 def test_pushes_at_once_lose_no_row_and_readers_see_whole_files(settings: Settings, product: Product) -> None:

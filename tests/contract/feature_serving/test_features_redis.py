@@ -12,10 +12,11 @@ import pytest
 from support.features import Redis, by_name, fill
 from support.ports import free_port
 from support.service import METRICS_PORT, Answer, Service
+from support.settings import Settings
 from support.waiting import until
 
 from beacon_core.domain.product import Product
-from beacon_core.platform.settings import ROOT, Settings
+from beacon_core.platform.settings import ROOT
 
 pytestmark = pytest.mark.xdist_group("features")
 PATH = "/get-online-features"

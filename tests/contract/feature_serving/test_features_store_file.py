@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.settings import Settings
 
 from beacon_core.feature_store import repo
-from beacon_core.platform.settings import ROOT, Settings
+from beacon_core.platform.settings import ROOT
 
 NEW = "beacon_core.feature_store.offline.ParquetOfflineStore"
 OLD = "feature_repo.offline.ParquetOfflineStore"

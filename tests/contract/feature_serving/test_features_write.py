@@ -6,14 +6,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 from support.features import PATIENT_SECONDS, TOKEN, Redis, fill, frame_of
 from support.ports import free_port
 from support.service import METRICS_PORT, Answer, Service
+from support.settings import Settings
 
 from beacon_core.domain.product import Product
 from beacon_core.feature_store import definitions, repo
-from beacon_core.platform.settings import ROOT, Settings
+from beacon_core.platform.settings import ROOT
 
 pytestmark = pytest.mark.xdist_group("features")
 BEARER = [("authorization", f"Bearer {TOKEN}")]
@@ -122,10 +124,9 @@ def test_training_sees_what_was_known_at_each_prediction(features: Service, stor
         assert push(features, product, df).status == 200
     second = timedelta(seconds=1)
     moments = [steps[0][0] - second, *(time + second for time, _ in steps), steps[2][0], steps[2][0] - second]
-    joined = repo.known_at(store, product, pd.DataFrame({key: 804, definitions.EVENT_TIME: moments}))
-    known = dict(zip(joined[definitions.EVENT_TIME], joined["RM"], strict=True))
-    # Before the first row nothing was known, and Feast leaves the moment out.
-    assert known == dict(zip(map(pd.Timestamp, moments[1:]), [5.0, 6.0, 7.0, 7.0, 6.0], strict=True))
+    joined = repo.known_at(store, product, pa.table({key: [804] * 6, definitions.EVENT_TIME: moments}))
+    # Before the first row nothing was known.
+    assert joined["RM"].to_pylist() == [None, 5.0, 6.0, 7.0, 7.0, 6.0]
 
 
 def test_training_does_not_see_what_was_reported_late(features: Service, store: Settings, product: Product) -> None:
@@ -135,9 +136,8 @@ def test_training_does_not_see_what_was_reported_late(features: Service, store: 
     late = rows(product, 809, NOW - 3 * day, RM=[9.0])
     for df in (first, late):
         assert push(features, product, df).status == 200
-    moments = pd.DataFrame({key: 809, definitions.EVENT_TIME: [NOW - day, NOW + timedelta(hours=1)]})
-    joined = repo.known_at(store, product, moments).sort_values(definitions.EVENT_TIME)
-    assert joined["RM"].tolist() == [5.0, 9.0]
+    moments = pa.table({key: [809] * 2, definitions.EVENT_TIME: [NOW - day, NOW + timedelta(hours=1)]})
+    assert repo.known_at(store, product, moments)["RM"].to_pylist() == [5.0, 9.0]
 
 
 def test_a_late_row_does_not_replace_a_newer_one(features: Service, store: Settings, product: Product) -> None:

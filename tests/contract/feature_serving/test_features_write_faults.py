@@ -14,12 +14,13 @@ import pytest
 from support.features import TOKEN, Redis, by_name, fill, frame_of
 from support.ports import free_port
 from support.service import METRICS_PORT, Answer, Service
+from support.settings import Settings
 from support.waiting import until
 
 from beacon_core.domain.product import Product
 from beacon_core.feature_store import definitions, repo
 from beacon_core.feature_store.offline import locked
-from beacon_core.platform.settings import ROOT, Settings
+from beacon_core.platform.settings import ROOT
 
 pytestmark = pytest.mark.xdist_group("features")
 BEARER = [("authorization", f"Bearer {TOKEN}")]

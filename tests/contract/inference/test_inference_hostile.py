@@ -3,6 +3,7 @@
 import contextlib
 import json
 import socket
+import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -164,13 +165,16 @@ def test_ten_megabytes_in_chunks_are_refused_and_the_memory_is_bounded(server: S
     assert httpx.post(f"{server.address}{PREDICT}", json={"features": row}).status_code == 200
 
 
-def test_connections_that_close_leave_nothing(server: Server, row: dict[str, float]) -> None:
+@pytest.mark.parametrize("end", ["closed", "reset"])
+def test_connections_that_end_leave_nothing(server: Server, row: dict[str, float], end: str) -> None:
     content = whole(json.dumps({"features": row}).encode())
     before = memory(server, "VmRSS")
     for _ in range(4000):
         with connect(server) as client:
             client.sendall(content)
             assert answer(client)[0] == 200
+            if end == "reset":
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     after = memory(server, "VmRSS") - before
     print(f"+{after / MEBI:.1f} MiB after 4,000 connections")
     assert after < 20 * MEBI  # before: 50
@@ -179,7 +183,7 @@ def test_connections_that_close_leave_nothing(server: Server, row: dict[str, flo
 def test_a_body_in_tiny_pieces_holds_nobody_up(server: Server, row: dict[str, float]) -> None:
     status, seconds = send(server, head(None) + b"1\r\n \r\n" * 1_000_000)
     print(f"refused after {seconds:.2f} s")  # before: half a minute, and the arbiter killed the worker
-    assert status == 413
+    assert status in {400, 408}  # it is not too large: read, or given up by its time
     assert seconds < 3
     assert httpx.post(f"{server.address}{PREDICT}", json={"features": row}).status_code == 200
 

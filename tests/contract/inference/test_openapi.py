@@ -19,11 +19,12 @@ from support.features import fill, serve_features
 from support.inference import Inference, Reply
 from support.packages import release_package
 from support.ports import free_port
+from support.products import SPEC
+from support.settings import Settings
 
 from beacon_core.domain.errors import STATUS_OF
 from beacon_core.domain.product import Product
 from beacon_core.platform.product_file import load_product
-from beacon_core.platform.settings import ROOT, Settings
 from beacon_inference.openapi import openapi
 from beacon_inference.openapi.document import JSON
 from beacon_inference.openapi.error_codes import MEANING
@@ -33,7 +34,7 @@ from beacon_inference.openapi.shapes import described, shapes
 from beacon_inference.protocols.messages import ModelPin
 
 pytestmark = pytest.mark.xdist_group("openapi")
-PRODUCT = load_product(ROOT / "feature_repo" / "product.yaml")
+PRODUCT = load_product(SPEC)
 DOCUMENT: dict[str, Any] = json.loads(json.dumps(openapi(PRODUCT, Settings())))
 OPERATIONS = {
     (method, path): operation for path, item in DOCUMENT["paths"].items() for method, operation in item.items()
@@ -224,7 +225,7 @@ def test_features_are_described_as_product_yaml_has_them(product: Product) -> No
         if feature.valid is not None:
             assert (described[feature.name]["minimum"], described[feature.name]["maximum"]) == feature.valid
         else:
-            assert described[feature.name]["enum"] == [*(feature.categories or ()), None]
+            assert described[feature.name]["enum"] == [*(feature.known_levels or ()), None]
 
 
 def test_the_page_and_the_document_come_without_asking_anybody_else(server: Inference) -> None:

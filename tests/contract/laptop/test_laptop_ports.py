@@ -4,8 +4,8 @@ import socket
 
 import pytest
 from support.ports import free_ports
+from support.settings import Settings
 
-from beacon_core.platform.settings import Settings
 from beacon_laptop.ports import PORTS, PortError, check_ports
 
 

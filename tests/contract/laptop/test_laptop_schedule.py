@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import select
+from support.settings import Settings
 from support.waiting import until
 
 from beacon_core.data.database import open_store
 from beacon_core.data.tables import job_runs
-from beacon_core.platform.settings import Settings
 from beacon_laptop.processes import Process
 from beacon_laptop.schedule import jobs, run_job
 

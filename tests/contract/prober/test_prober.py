@@ -12,10 +12,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from support.packages import build_package
 from support.registry import Registry
 from support.server import serving
+from support.settings import Settings
 from support.waiting import until
 
 from beacon_core.model_package.release import Release, package_folder, write_release
-from beacon_core.platform.settings import Settings
 from beacon_prober.prober import Prober, serve
 
 pytestmark = pytest.mark.xdist_group("inference-server")

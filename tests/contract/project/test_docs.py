@@ -7,9 +7,10 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from support.settings import Settings
 
-from beacon_core.platform.settings import PREFIX, ROOT, Settings
-from tools import settings_page
+from beacon_core.platform.settings import PREFIX, ROOT
+from tools import product_reference, settings_page
 from tools.module_maps import current, modules, services
 
 DOCS = ROOT / "docs"
@@ -41,6 +42,20 @@ def test_a_setting_without_a_docstring_is_refused_by_name() -> None:
     for rest in ("", '    host: str = "x"\n    """Host."""\n'):
         with pytest.raises(ValueError, match="the setting port has no docstring"):
             settings_page.meanings(f"class Settings:\n    port: int = 1\n{rest}")
+
+
+def test_product_and_policy_are_documented_key_by_key() -> None:
+    for name, content in product_reference.pages().items():
+        assert (product_reference.FOLDER / name).read_text(encoding="utf-8") == content, (
+            "run `python -m tools.product_reference`"
+        )
+
+
+def test_a_key_without_a_docstring_is_refused_by_name() -> None:
+    documented = 'class Part:\n    """A part."""\n    width: float = 1.0\n    """Its width."""\n'
+    assert product_reference.meanings_in(documented) == {"width": "Its width."}
+    with pytest.raises(ValueError, match=r"Part\.depth has no docstring"):
+        product_reference.meanings_in(f"{documented}    depth: float = 1.0\n")
 
 
 def test_decisions_are_numbered_without_gaps_and_say_their_status() -> None:

@@ -4,8 +4,9 @@ import json
 import re
 
 import yaml
+from support.settings import Settings
 
-from beacon_core.platform.settings import ROOT, Settings
+from beacon_core.platform.settings import ROOT
 
 GITHUB = ROOT / ".github"
 

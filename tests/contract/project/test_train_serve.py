@@ -10,16 +10,16 @@ import httpx
 import numpy as np
 import pytest
 from support.server import FEATURES, serving
+from support.settings import Settings
 
 from beacon_core.domain.pins import Pin
 from beacon_core.feature_store import repo
 from beacon_core.model_package.release import Release, write_release
-from beacon_core.platform.settings import Settings
 from beacon_retraining.data.history import load_dataset
 from beacon_retraining.data.offline import write_offline
 from beacon_retraining.data.validate import validate
 from beacon_retraining.packaging.package import PackageOrigin, write_package
-from beacon_retraining.training.imputation import impute
+from beacon_retraining.training.imputation import model_columns
 from beacon_retraining.training.settings import TrainSettings
 from beacon_retraining.training.train import train
 
@@ -42,7 +42,7 @@ def trained_home(tmp_path_factory, product):
     origin = PackageOrigin("1", "sample", "test", datetime.now(UTC))
     package = write_package(settings.models_dir, product, dataset, trained, QUICK, origin)
     write_release(settings.release_file, Release(Pin(product.name, "1", package.sha256)))
-    return home, trained.model.predict(impute(dataset.features, trained.fill))
+    return home, trained.model.predict(model_columns(dataset.features, trained.fill, dataset.schema, dataset.seconds))
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,10 @@ def sample(product):
     with product.sample_path.open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     return [
-        {name: None if row[name] in product.source.missing else float(row[name]) for name in product.feature_names}
+        {
+            name: None if row[name] in (product.sources[0].format.missing or ()) else float(row[name])
+            for name in product.feature_names
+        }
         for row in rows
     ]
 

@@ -3,7 +3,8 @@
 from typing import NamedTuple
 
 PREDICT = 'http_requests_total{endpoint="/v1/predict",method="POST",status="%s"}'
-SECONDS = 'http_request_duration_seconds_%s{endpoint="/v1/predict"%s}'
+SECONDS = 'http_request_duration_seconds_count{endpoint="/v1/predict"}'
+SLOW = 'http_slow_requests_total{endpoint="/v1/predict"}'
 SLO = {'beacon_threshold{name="availability_slo"}': "0.995x10000"}
 LIMITS = {'beacon_threshold{name="min_coverage"}': "0.85x300", 'beacon_threshold{name="min_labels"}': "100x300"}
 
@@ -25,7 +26,7 @@ def _requests(good: int, bad: int, minutes: int, **more: str) -> dict[str, str]:
 
 
 def _slow(fast: int, minutes: int) -> dict[str, str]:
-    counts = {SECONDS % ("bucket", ',le="0.2"'): f"0+{fast}x{minutes}", SECONDS % ("count", ""): f"0+100x{minutes}"}
+    counts = {SLOW: f"0+{100 - fast}x{minutes}", SECONDS: f"0+100x{minutes}"}
     return counts | {PREDICT % 200: f"0+100x{minutes}"}
 
 
@@ -94,7 +95,6 @@ READY = "model_not_ready"
 DROPPED, STORE = "beacon_prediction_log_dropped_total", "beacon_store_up"
 DRIFT, JOB = 'beacon_drift_confirmed{kind="data",feature="RM"}', 'beacon_job_failures_total{job="drift"}'
 FEATURES = "feature-serving"
-LE = ',le="0.2"'
 GONE = "0 20000x700"
 FEW = SLO | {PREDICT % 200: "0+0.1x700", PREDICT % 503: "0+0.01x700"}
 PROBE = 'probe_success{job="beacon-probe",instance="%s"}'
@@ -152,7 +152,7 @@ CASES = (
         _slow(80, 60),
         2,
         30,
-        _slow(80, 60) | {SECONDS % ("bucket", LE): "0+50x10 600+100x50"},
+        _slow(80, 60) | {SLOW: "0+50x10 500+0x50"},
     ),
     Case("BeaconLatencyBudgetBurn", "", _slow(80, 60), 2, 10, _slow(90, 60)),
     Case("BeaconDependencyErrors", "", {ERRORS % READY: "0+9x60"}, 7, 9, {ERRORS % "not_found": "0+9x60"}),

@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from support.products import SPEC
+
 from beacon_core.observability import metrics
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import ROOT
@@ -43,12 +45,13 @@ def test_rules_read_metrics_that_exist() -> None:
 def test_every_threshold_that_is_read_is_exported() -> None:
     read = set(re.findall(r'beacon_threshold{name="(\w+)"}', "\n".join(RULES.values())))
     exported = (ROOT / "services/inference/beacon_inference/metrics.py").read_text()
-    product = load_product(ROOT / "feature_repo/product.yaml")
+    product = load_product(SPEC)
     assert len(read) > 8
     assert {name for name in read if f'"{name}":' not in exported} <= set(product.policy.monitoring.__struct_fields__)
 
 
-def test_the_latency_promise_is_the_bucket_that_the_rules_read() -> None:
-    promised = load_product(ROOT / "feature_repo/product.yaml").policy.serving.latency_slo_seconds
-    assert promised in metrics.LATENCY_BUCKETS
-    assert set(re.findall(r'le="([^"]+)"', RULES["sli.yaml"])) == {f"{promised:g}"}
+def test_the_rules_follow_any_promise_of_latency() -> None:
+    """Inference counts what is later than its policy promises; a bucket or a time here would be one product's."""
+    text = "\n".join(RULES.values())
+    assert metrics.HTTP_SLOW.name in text
+    assert re.findall(r"\ble=|\d ms", text) == []

@@ -8,11 +8,11 @@ from typing import Any
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 from support.dashboards import documents, shown
+from support.products import SPEC
 
 from beacon_core.observability import metrics
 from beacon_core.observability.metrics import STAGES, Metric
 from beacon_core.platform.product_file import load_product
-from beacon_core.platform.settings import ROOT
 from tests.system.alerts.promtool import alerts, rules_of
 from tools.dashboards.__main__ import document, write
 from tools.dashboards.panels import ANNOTATIONS
@@ -95,7 +95,7 @@ def test_every_selector_is_of_the_chosen_namespaces() -> None:
 
 
 def test_the_dashboards_are_of_the_product() -> None:
-    product = load_product(ROOT / "feature_repo/product.yaml")
+    product = load_product(SPEC)
     rows = {
         uid: [panel["title"] for panel in board["panels"] if panel["type"] == "row"]
         for uid, board in documents().items()

@@ -11,7 +11,7 @@ EDITS = (
     ('absent(beacon_build_info{service="inference', 'count(beacon_build_info{service="inference'),
     ('status=~"5.."', 'status=~"4.."'),
     ('endpoint=~".*(predict|predict/batch|infer)|/invocations"', 'endpoint=~".+"'),
-    ("1 - sum", "0 + sum"),
+    ("http_slow_requests_total", "http_requests_total"),
     ("> 20 * (1", "> 45 * (1"),
     ("> 20 * (1", "> 14.4 * (1"),
     ("> 14.4 * (1", "> 40 * (1"),
@@ -47,7 +47,7 @@ EDITS = (
     ("> 3 * max by (job)", "> 2 * max by (job)"),
 )
 
-WHEREVER = {'status=~"5.."', "1 - sum", 'endpoint=~".*(predict|predict/batch|infer)|/invocations"'}
+WHEREVER = {'status=~"5.."', "http_slow_requests_total", 'endpoint=~".*(predict|predict/batch|infer)|/invocations"'}
 """Edits of every rule that holds it."""
 
 

@@ -68,12 +68,11 @@ def _sli() -> Iterator[Value]:
 def _slow() -> Iterator[Value]:
     for window in ("5m", "1h"):
         record, tick = f"beacon:slow:ratio{window}", seconds(window) // SAMPLES
-        for fast, every, share in ((30, 40, 0.25), (0.25, 0.5, 0.5), (0, 0, None)):
+        for slow, every, share in ((10, 40, 0.25), (0.25, 0.5, 0.5), (0, 0, None)):
             answered: Series = {}
             for place, endpoint in enumerate(ENDPOINTS):
-                for bound, count in (("0.1", 0), ("0.2", fast), ("+Inf", every)):
-                    bucket = f'http_request_duration_seconds_bucket{{endpoint="{endpoint}",le="{bound}"}}'
-                    answered |= rose(bucket, count * 2**place, count * 2**place * 3)
+                late = f'http_slow_requests_total{{endpoint="{endpoint}"}}'
+                answered |= rose(late, slow * 2**place, slow * 2**place * 3)
                 counts = f'http_request_duration_seconds_count{{endpoint="{endpoint}"}}'
                 answered |= rose(counts, every * 2**place * 3, every * 2**place)
             yield Value(record, answered, {} if share is None else {"{}": share}, tick)

@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 import pytest
 from playwright.sync_api import Browser, Page, expect
 from support.history import HIGH, add_drift, add_promotion, month
+from support.products import SPEC
 from support.server import CONSOLE, Server, serving
 from support.waiting import until
 
 from beacon_core.data.database import migrate, open_store
 from beacon_core.domain.product import Product
-from beacon_core.platform.settings import ROOT
 
 expect.set_options(timeout=60_000)
 WIDE, PHONE = (1280, 900), (390, 844)
@@ -48,7 +48,7 @@ def console(tmp_path_factory: pytest.TempPathFactory, product: Product) -> Itera
     """The console over a month that ends in drift, with a verdict that waits for approval."""
     home = tmp_path_factory.mktemp("console")
     repo = home / "repo"
-    shutil.copytree(ROOT / "feature_repo", repo, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(SPEC.parent, repo)
     file = repo / "policy.yaml"
     file.write_text(file.read_text().replace("mode: auto", "mode: manual"))
     engine = open_store(f"sqlite:///{home / 'beacon.db'}")

@@ -2,16 +2,19 @@
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from support.rendering import CASES, KUBE_VERSION, containers, helm, pods, rendered, template
 
-from beacon_core.platform.settings import ROOT
-from tools.deploy import IMAGES, RELEASES
+from beacon_core.platform.product_file import load_product
+from beacon_core.platform.settings import ROOT, Settings
+from tools.deploy import IMAGES, RELEASES, Cluster
 from tools.schema import charts, files_of, read
 
+SHIPPED = load_product(Settings().product)
 # The arrows of docs/explanation/architecture.md: who opens a connection to whom.
 ARROWS = {
     "inference": {"feature-serving", "postgresql", "mlflow"},
@@ -236,7 +239,8 @@ def test_promotion_has_exactly_the_rights_that_were_decided() -> None:
             kind, name = document["kind"].lower(), document["metadata"]["name"]
             plural = re.sub("y$", "ie", kind) + "s" if not kind.endswith("ss") else f"{kind}es"
             group = document["apiVersion"].rpartition("/")[0]
-            assert "get patch" in PROMOTION_RIGHTS.get((group, plural, name), ""), f"{kind} {name}"
+            allowed = PROMOTION_RIGHTS.get((group, plural, name)) or PROMOTION_RIGHTS[group, plural, ""]
+            assert {"get", "patch"} <= set(allowed.split()), f"{kind} {name}"
 
 
 def test_a_canary_is_one_more_deployment_and_changes_nothing_of_the_others() -> None:
@@ -312,21 +316,29 @@ def test_charts_services_images_skaffold_and_documents_name_the_same() -> None:
 
 
 @pytest.mark.parametrize("chart", RELEASES)
-def test_skaffold_installs_what_make_deploy_installs(chart: str) -> None:
+def test_skaffold_installs_what_make_deploy_installs(chart: str, tmp_path: Path) -> None:
     skaffold = yaml.safe_load((ROOT / "skaffold.yaml").read_text())
     release = next(item for item in skaffold["deploy"]["helm"]["releases"] if item["name"] == f"beacon-{chart}")
     image, service = IMAGES.get(chart, ("image", chart))
     given = {"BEACON_MODEL_VERSION": "7", "BEACON_MODEL_SHA256": "b" * 64}
     given |= {f"IMAGE_REPO_beacon_{service.replace('-', '_')}": f"beacon-{service}"}
     given |= {f"IMAGE_TAG_beacon_{service.replace('-', '_')}": "t1"}
-    by_skaffold = []
+    by_skaffold = [
+        word for key, file in release.get("setFiles", {}).items() for word in ("--set-file", f"{key}={file}")
+    ]
+    by_skaffold += [
+        word for key, value in release.get("setValues", {}).items() for word in ("--set-string", f"{key}={value}")
+    ]
     for key, text in release["setValueTemplates"].items():
         value = re.sub(r"{{[.](\w+)}}", lambda match: given[match[1]], text)
         by_skaffold += ["--set-string", f"{key}={value}"]
     by_deploy = ["--set", f"{image}.repository=beacon-{service}", "--set-string", f"{image}.tag=t1"]
     if chart == "inference":
         by_deploy += ["--set-string", "model.version=7", "--set-string", f"model.sha256={'b' * 64}"]
-        by_deploy += ["--set-string", "model.name=boston-housing"]
+        by_deploy += ["--set-string", f"model.name={SHIPPED.name}"]
+    told = Cluster("beacon", "", "t1", None, SHIPPED).product_values(chart)
+    (tmp_path / "product.json").write_text(json.dumps(told), encoding="utf-8")
+    by_deploy += ["--values", str(tmp_path / "product.json")]
     one, other = template(chart, *by_skaffold), template(chart, *by_deploy)
     assert one.returncode == 0, one.stderr
     assert one.stdout == other.stdout

@@ -37,7 +37,6 @@ from support.on_cluster import (
 )
 from support.steady_load import both, under_load
 
-from beacon_core.platform.settings import ROOT
 from tools.deploy import run
 
 READY = timedelta(seconds=5)
@@ -62,7 +61,7 @@ def test_make_deploy_ends_with_a_prediction_through_the_ingress(steps: Steps) ->
         until(answers, "a prediction through the ingress", 120)
     answer = predict(BODY).json()
     assert answer["model"]["version"] == "1"
-    assert PRODUCT.target.valid[0] < answer["interval"]["low"] < answer["prediction"] < answer["interval"]["high"]
+    assert PRODUCT.target.bounds[0] < answer["interval"]["low"] < answer["prediction"] < answer["interval"]["high"]
 
 
 def test_inference_is_ready_seconds_after_its_container_starts(steps: Steps) -> None:
@@ -79,18 +78,20 @@ def test_inference_is_ready_seconds_after_its_container_starts(steps: Steps) -> 
     assert min(taken) <= READY
 
 
-def test_a_tract_is_looked_up_in_redis(steps: Steps) -> None:
-    with steps.timed("lookup by tract_id"):
-        answer = predict({"entity": {"tract_id": 17}})
+def test_an_entity_is_looked_up_in_redis(steps: Steps) -> None:
+    (key,) = PRODUCT.keys
+    known, unknown = {"entity": {key: 17}}, {"entity": {key: 100_000}}
+    with steps.timed(f"lookup by {key}"):
+        answer = predict(known)
         assert answer.status_code == 200
         assert set(answer.json()["sources"].values()) == {"store"}
-        assert predict({"entity": {"tract_id": 100_000}}).status_code == 404
+        assert predict(unknown).status_code == 404
     cluster().kubectl("exec", "beacon-redis-0", "--", "redis-cli", "flushall")
-    assert predict({"entity": {"tract_id": 17}}).status_code == 404
+    assert predict(known).status_code == 404
     with steps.timed("Redis emptied: the next materialization fills it again"):
         status, output = cluster().job("materialize-by-hand", "beacon-materialize")
         assert status == 0, output
-        assert predict({"entity": {"tract_id": 17}}).status_code == 200
+        assert predict(known).status_code == 200
 
 
 def test_only_public_routes_are_reached_from_outside() -> None:
@@ -246,8 +247,8 @@ def kaggle_within_reach() -> Iterator[StandIn]:
         link.connect((urlsplit(ADDRESS).hostname, 80))  # sends nothing; says by which address the cluster sees us
         own = link.getsockname()[0]
     with StandIn(own) as kaggle:
-        sample = (ROOT / "feature_repo" / PRODUCT.source.sample).read_bytes()
-        kaggle.answers = [Answer(zipped(PRODUCT.source.file, sample))]
+        sample = PRODUCT.sample_path.read_bytes()
+        kaggle.answers = [Answer(zipped(PRODUCT.sources[0].file, sample))]
         rule = {"to": [{"ipBlock": {"cidr": f"{own}/32"}}], "ports": [{"port": kaggle.server_address[1]}]}
         pods = {"matchLabels": {"app.kubernetes.io/name": "retraining"}}
         policy = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "kaggle"}}

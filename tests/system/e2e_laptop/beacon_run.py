@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from support.ports import free_ports
+from support.products import SPEC
 from support.waiting import until
 
 from beacon_core.platform.settings import PREFIX, ROOT, Settings, load_settings
@@ -32,13 +33,14 @@ def ports_of_a_run() -> dict[str, str]:
 class Run:
     """`make run` on the state folder `home`, in a process group of its own, as a terminal would have it."""
 
-    def __init__(self, home: Path, ports: dict[str, str], checkout: Path = ROOT) -> None:
+    def __init__(self, home: Path, ports: dict[str, str], checkout: Path = ROOT, product: Path = SPEC) -> None:
         self.home = home
         self.checkout = checkout
         self.ports = ports
         self.output = Path(tempfile.mkdtemp(dir=home.parent)) / "terminal.out"
         given = {name: value for name, value in os.environ.items() if not name.startswith((PREFIX, "MAKE"))}
-        self.environment = {**given, **ports, f"{PREFIX}HOME": str(home)}
+        self.given = {**ports, f"{PREFIX}HOME": str(home), f"{PREFIX}PRODUCT": str(product)}
+        self.environment = {**given, **self.given}
         with self.output.open("wb") as stream:
             self.make = subprocess.Popen(
                 ["make", "run", "TRAIN=--repeats 1 --folds 3"],
@@ -52,7 +54,7 @@ class Run:
 
     @property
     def settings(self) -> Settings:
-        return load_settings({**self.ports, f"{PREFIX}HOME": str(self.home)})
+        return load_settings(self.given)
 
     def do(self, *arguments: str) -> str:
         """The output of make, beside the run and on its state."""

@@ -38,7 +38,7 @@ def run(home):
 
 def assert_answered(run, clients):
     product = load_product(run.settings.product)
-    asked = questions(product, range(1, product.source.rows.min + 1), REQUESTS)
+    asked = questions(product, range(1, product.data.rows.min + 1), REQUESTS)
     failed = failures(run.settings.inference_port, asked, clients)
     assert not failed, f"{len(failed)} of {REQUESTS} failed, such as\n" + "\n".join(failed[:5])
 

@@ -167,7 +167,7 @@ def the_truth_comes(pin: Pin) -> None:
     mine = f"model_version = '{pin.version}' and time > '{released}'"
     until(lambda: logged(mine) >= LABELS, "enough predictions of it", 120)
     lines = sql(f"select id, prediction from predictions where {mine} order by time limit {LABELS}").splitlines()
-    most = PRODUCT.target.valid[1]
+    most = PRODUCT.target.bounds[1]
     truth = [
         {"prediction_id": number, "value": min(most, 2 * float(value))}
         for number, value in (line.split("|") for line in lines)

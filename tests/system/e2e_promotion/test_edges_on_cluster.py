@@ -20,9 +20,9 @@ GATEWAY = {"enabled": "true", "name": "contour", "namespace": "projectcontour", 
 @pytest.fixture(scope="module", autouse=True)
 def guarded() -> Iterator[None]:
     """Inference behind the cluster's Gateway, and the policy that holds promotion to inference's objects."""
-    world.phases(20, 60)
     world.install(*(part for key, value in GATEWAY.items() for part in ("--set", f"gateway.{key}={value}")))
     cluster().upgrade("promotion", "--set", "admissionPolicy.enabled=true")
+    world.phases(20, 60)
     until(lambda: "beacon-inference-other" in denied(configmap("beacon-inference-other")), "the policy holds", 60)
     yield
     cluster().upgrade("promotion")

@@ -1,7 +1,6 @@
 """A namespace with what a promotion needs, and what the tests do there: models, verdicts, runs, the ledger."""
 
 import json
-import math
 import os
 import subprocess
 import tempfile
@@ -19,6 +18,7 @@ import yaml
 from support import bad_models
 from support.on_cluster import ADDRESS, NAMESPACE, PRODUCT, ROW, cluster, sql, until
 from support.ports import free_ports
+from support.products import POLICY
 from support.steady_load import Answer, Door, Load, both, under_load
 from system.chaos.table import PAGE, write
 
@@ -26,8 +26,7 @@ from beacon_core.domain.pins import Pin
 from beacon_core.model_package.download import download_package
 from beacon_core.model_package.manifest import MANIFEST_FILE, MODEL_FILE, Manifest, Package
 from beacon_core.model_package.release import package_folder
-from beacon_core.platform.data_file import read_rows
-from beacon_core.platform.settings import ROOT
+from beacon_core.sources.rows import read_rows
 from beacon_retraining.registry.register import Registry, RegistryEntry
 from tools import deploy
 
@@ -37,7 +36,7 @@ RATE = float(os.environ.get("RATE") or 20)
 CRON_JOB = "beacon-promotion"
 USERS = 400
 """How many different requests the load makes: to equal ones no model could show what it is."""
-LIMITS = "short-phases"
+LIMITS = "beacon-promotion-product"
 
 
 def doors(rows: Sequence[dict[str, Any]] = (), host: str = HOST) -> list[Door]:
@@ -49,32 +48,32 @@ def doors(rows: Sequence[dict[str, Any]] = (), host: str = HOST) -> list[Door]:
 
 def sample() -> list[dict[str, Any]]:
     """Rows of the bundled sample."""
-    table = read_rows(PRODUCT.sample_path, PRODUCT)
-    rows = [{name: row[name] for name in ROW if not math.isnan(row[name])} for row in table]
+    table = read_rows(PRODUCT)
+    rows = [{name: row[name] for name in ROW if row[name] is not None} for row in table]
     return rows[:: len(rows) // USERS][:USERS]
 
 
 def phases(seconds: float, requests: int, watch: float = 20) -> None:
     """How long the phases of the next runs are, how many requests they need, and how long the watch is."""
-    limits = yaml.safe_load((ROOT / "feature_repo" / "policy.yaml").read_text())
+    limits = yaml.safe_load(POLICY.read_text())
     limits["rollout"] |= {"phase_seconds": seconds, "min_requests": requests, "watch_seconds": watch}
     # The node does a cluster's work beside the pods, and a window holds ten requests: its p99 is the slowest of them.
     limits["rollout"]["min_p99_rise_seconds"] = 0.02
-    policy = {"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": LIMITS}}
     data = {"policy.yaml": yaml.safe_dump(limits, sort_keys=False)}
-    cluster().kubectl("apply", "-f", "-", given=json.dumps(policy | {"data": data}))
+    cluster().kubectl("patch", "configmap", LIMITS, "--type=merge", f"--patch={json.dumps({'data': data})}")
 
 
 def set_up() -> None:
     """Everything but the services that a promotion has nothing to do with; safe to repeat."""
     here = cluster()
     deploy.prepare(here)
-    phases(20, 100)
     deploy.platform(here)
+    deploy.product_data(here)
     here.upgrade("retraining")
     here.rolled_out("statefulset/beacon-mlflow", seconds=600)
     install()
     here.upgrade("promotion")
+    phases(20, 100)
     until(answers, "an answer through the ingress", 60)
 
 

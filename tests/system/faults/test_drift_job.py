@@ -87,7 +87,7 @@ def left(world: World) -> tuple[object, ...]:
 
 
 def start(world: World, index: int = 0, count: int = 1) -> "subprocess.Popen[bytes]":
-    environment = {"PATH": os.environ["PATH"]}
+    environment = {"PATH": os.environ["PATH"], "BEACON_PRODUCT": str(world.settings.product)}
     environment |= {"BEACON_HOME": str(world.settings.home), "BEACON_DATABASE_URL": world.settings.database_url}
     environment |= {"BEACON_DRIFT_SHARDS": str(count), "JOB_COMPLETION_INDEX": str(index)}
     moment = (EPOCH + HOURS * HOUR).isoformat()

@@ -13,10 +13,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from support.features import frame_of
+from support.settings import Settings
 
 from beacon_core.domain.product import Product
 from beacon_core.feature_store import definitions, repo
-from beacon_core.platform.settings import ROOT, Settings
+from beacon_core.platform.settings import ROOT
 
 ENTITIES = 2000
 KILLS = int(os.environ.get("BEACON_MATERIALIZE_KILLS", "3"))
@@ -25,7 +26,7 @@ KILLS = int(os.environ.get("BEACON_MATERIALIZE_KILLS", "3"))
 def write_rows(settings: Settings, product: Product, moment: datetime, rm: float) -> None:
     """One row an entity, all of which say the same RM, added to what is there."""
     row = frame_of(product, [1], moment, datetime.now(UTC))
-    rows = pd.concat([row] * ENTITIES, ignore_index=True).assign(**{product.entity.key: range(ENTITIES), "RM": rm})
+    rows = pd.concat([row] * ENTITIES, ignore_index=True).assign(**{product.keys[0]: range(ENTITIES), "RM": rm})
     file = repo.data_file(settings)
     file.parent.mkdir(exist_ok=True)
     before = [pd.read_parquet(file)] if file.exists() else []
@@ -33,7 +34,7 @@ def write_rows(settings: Settings, product: Product, moment: datetime, rm: float
 
 
 def start_job(settings: Settings) -> subprocess.Popen[bytes]:
-    environment = {"BEACON_HOME": str(settings.home)}
+    environment = {"BEACON_HOME": str(settings.home), "BEACON_PRODUCT": str(settings.product)}
     environment |= {"PATH": os.environ["PATH"], "FEAST_USAGE": "False"}
     return subprocess.Popen(
         [sys.executable, str(ROOT / "jobs" / "materialize.py")], env=environment, stderr=-1, stdout=-1
@@ -84,7 +85,7 @@ def test_killed_at_any_moment_it_leaves_whole_rows_and_the_next_run_completes_it
     assert state["event_ts"].nunique() == 1
     store = repo.open_store(settings)
     answer = store.get_online_features(
-        store.get_feature_service(product.feature_service), {product.entity.key: [0, ENTITIES // 2, ENTITIES - 1]}
+        store.get_feature_service(product.feature_service), {product.keys[0]: [0, ENTITIES // 2, ENTITIES - 1]}
     ).to_dict()
     assert answer["RM"] == [6.0 + number / 100] * 3
     print(f"{partial} of {number} runs killed, {ENTITIES} entities, whole run {whole:.1f} s")

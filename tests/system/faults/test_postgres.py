@@ -16,11 +16,11 @@ from support.load import PREDICT, start_loads, under_load
 from support.postgres import Postgres, postgres
 from support.server import Server, serving
 from support.service import samples
+from support.settings import Settings
 from support.waiting import until
 
 from beacon_core.data.database import open_store
 from beacon_core.platform.product_file import load_product
-from beacon_core.platform.settings import Settings
 from beacon_inference.prediction_log.database import Database
 from beacon_inference.prediction_log.record import Record
 
@@ -110,6 +110,7 @@ def test_a_record_with_every_column_survives_the_table(database: Postgres) -> No
     odd = Record(
         ids=["quote'\"\\", "plain"],
         time=1_700_000_000.123456,
+        names=names,
         features=[[0.1 + 0.2, None, 4.0, *[2.0] * 9], [1e-7, *[3.5] * 11]],
         from_store={0: [2]},
         prediction=[21.50001, 0.1],
@@ -121,7 +122,7 @@ def test_a_record_with_every_column_survives_the_table(database: Postgres) -> No
         request_id="%s ° {}",
         trace_id="0" * 32,
         out_of_range={0: [0, 3]},
-        entities=[17, None],
+        entities=["17", None],
         shadow_version="2",
         shadow=[3.5, -1.0],
         input_digests=["b" * 64, None],

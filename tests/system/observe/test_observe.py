@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from support.dashboards import documents, shown
+from support.products import SPEC
 from support.prometheus import Prometheus
 from support.waiting import until
 
@@ -33,7 +34,7 @@ STAGES_OF = {
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Whole, Prometheus]]:
-    product = load_product(ROOT / "feature_repo" / "product.yaml")
+    product = load_product(SPEC)
     with product_whole(tmp_path_factory.mktemp("whole"), product) as both:
         yield both
 

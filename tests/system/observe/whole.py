@@ -53,7 +53,12 @@ class Whole:
         environment, file = JOBS[job]
         command = Process(job, environment, (str(ROOT / "jobs" / file), *arguments)).command
         given = {f"BEACON_{name.upper()}": str(value) for name, value in self.settings.items()}
-        given |= {"BEACON_HOME": str(self.home), "FEAST_USAGE": "False", "WHYLOGS_NO_ANALYTICS": "1"}
+        given |= {
+            "BEACON_HOME": str(self.home),
+            "BEACON_PRODUCT": str(self.product.file),
+            "FEAST_USAGE": "False",
+            "WHYLOGS_NO_ANALYTICS": "1",
+        }
         given |= self.environment
         with (self.folder / f"{job}.log").open("ab") as log:
             status = subprocess.run(
@@ -106,8 +111,8 @@ class Whole:
         for first in range(0, ROWS, 50):
             predicted += self.post("/v1/predict/batch", {"rows": rows[first : first + 50]})["predictions"]
         for entity in range(1, 40):
-            self.post("/v1/predict", {"entity": {self.product.entity.key: entity}})
-        for body in ({"features": {"RM": "six"}}, {"features": {"RM": 5}}, {"entity": {self.product.entity.key: -1}}):
+            self.post("/v1/predict", {"entity": {self.product.keys[0]: entity}})
+        for body in ({"features": {"RM": "six"}}, {"features": {"RM": 5}}, {"entity": {self.product.keys[0]: -1}}):
             self.post("/v1/predict", body)
         actuals = [
             {"prediction_id": answer["prediction_id"], "value": row.actual}

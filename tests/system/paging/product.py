@@ -3,7 +3,6 @@
 import base64
 import io
 import json
-import math
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +15,7 @@ from support.steady_load import Door
 from beacon_core.domain.pins import Pin
 from beacon_core.model_package.manifest import Package, read_package
 from beacon_core.model_package.release import package_folder
-from beacon_core.platform.data_file import read_rows
+from beacon_core.sources.rows import read_rows
 
 EDGE = f"edge.{NAMESPACE}.svc.cluster.local"
 INGRESS = ADDRESS.removeprefix("http://")
@@ -102,8 +101,8 @@ def prepare(receiver: str) -> None:
 
 def sample() -> list[dict[str, float]]:
     """The rows of the bundled sample as features; missing values are left out."""
-    rows, names = read_rows(PRODUCT.sample_path, PRODUCT), PRODUCT.feature_names
-    return [{name: row[name] for name in names if not math.isnan(row[name])} for row in rows]
+    rows, names = read_rows(PRODUCT), PRODUCT.feature_names
+    return [{name: row[name] for name in names if row[name] is not None} for row in rows]
 
 
 def doors(by_entity: float = 0.2) -> list[Door]:

@@ -17,6 +17,7 @@ from mlflow.tracking import MlflowClient
 from support.bad_models import KINDS, build, good
 from support.mlflow import mlflow_server
 from support.postgres import postgres
+from support.products import SPEC
 from support.promotion import Place, kill, place, users
 from support.waiting import until
 
@@ -24,7 +25,6 @@ from beacon_core.data import approvals
 from beacon_core.domain.product import Product
 from beacon_core.model_package.release import package_folder, read_release
 from beacon_core.platform.product_file import load_product
-from beacon_core.platform.settings import ROOT
 
 TIMES = int(os.environ.get("BEACON_PROMOTION_TIMES", "2"))
 MOST_SECONDS = 120.0
@@ -38,7 +38,7 @@ pytestmark = pytest.mark.timeout(1800)
 def product(tmp_path_factory: pytest.TempPathFactory) -> Product:
     """The product with short phases."""
     repo = tmp_path_factory.mktemp("product") / "repo"
-    shutil.copytree(ROOT / "feature_repo", repo, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(SPEC.parent, repo)
     file = repo / "policy.yaml"
     spec = yaml.safe_load(file.read_text(encoding="utf-8"))
     spec["rollout"] |= SHORT

@@ -12,12 +12,14 @@ import pytest
 from playwright.sync_api import sync_playwright
 from support.kaggle import Answer, StandIn, at_port_80, zipped
 from support.ports import free_port
+from support.products import SAMPLE_FILE, SPEC
+from support.settings import Settings
 
 from beacon_core.model_package.release import read_release
-from beacon_core.platform.settings import PREFIX, ROOT, Settings
+from beacon_core.platform.settings import PREFIX, ROOT
 from beacon_retraining.pipeline.workspace import LOCK
 
-SAMPLE = (ROOT / "feature_repo/sample/HousingData.csv").read_bytes()
+SAMPLE = SAMPLE_FILE.read_bytes()
 LIMIT_SECONDS = 180
 pytestmark = pytest.mark.timeout(1500)
 
@@ -27,7 +29,12 @@ def make_retrain(home: Path, kaggle: StandIn, *options: str) -> tuple[str, float
     given = {name: value for name, value in os.environ.items() if not name.startswith((PREFIX, "MAKE", "KAGGLE"))}
     asked = kaggle.environment(home)
     given |= {name: asked[name] for name in asked if name.startswith("KAGGLE")}
-    given |= {f"{PREFIX}HOME": str(home), f"{PREFIX}MLFLOW_PORT": str(free_port()), "HOME": str(home)}
+    given |= {
+        f"{PREFIX}PRODUCT": str(SPEC),
+        f"{PREFIX}HOME": str(home),
+        f"{PREFIX}MLFLOW_PORT": str(free_port()),
+        "HOME": str(home),
+    }
     given.pop("PYTHONDONTWRITEBYTECODE", None)
     before, begin = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     command = ["make", "retrain", f"ARGS={' '.join(options)}"]

@@ -5,12 +5,14 @@ from pathlib import Path
 import pytest
 from support.kaggle import Answer, StandIn, zipped
 from support.kaggle_homes import BAD, GOOD, SECRET, TOKEN, Form
+from support.settings import Settings
 
 from beacon_core.domain.product import Product
-from beacon_core.platform.settings import Settings, SettingsError, clean_credentials
+from beacon_core.platform.settings import SettingsError, clean_credentials
+from beacon_core.sources.errors import FetchError, FetchRefusedError
+from beacon_core.sources.table import read_stored, read_table
 from beacon_retraining.data.fetch import _download, fetch
 from beacon_retraining.data.kaggle_download import DownloadFailure
-from beacon_retraining.errors import FetchError, FetchRefusedError
 
 
 @pytest.fixture
@@ -22,11 +24,11 @@ def tried(form: Form, product: Product, home: Path, content: bytes) -> tuple[Dow
     """Beacon's process with the real client, past all checks of ours."""
     settings = Settings(home=home, kaggle_timeout_seconds=250)
     with StandIn() as kaggle:
-        kaggle.answers, kaggle.tokens = [Answer(zipped(product.source.file, content))], {TOKEN}
+        kaggle.answers, kaggle.tokens = [Answer(zipped(product.sources[0].file, content))], {TOKEN}
         environment = kaggle.environment(home, form.variables_at(home))
         clean_credentials(environment)
         (home / "out").mkdir()
-        return _download(settings, product, home / "out", environment), kaggle
+        return _download(settings, product.sources[0], home / "out", environment), kaggle
 
 
 @pytest.mark.parametrize("name", GOOD)
@@ -73,7 +75,9 @@ def test_a_header_that_cannot_be_sent_is_not_quoted(product: Product, tmp_path: 
     with StandIn() as kaggle:
         given = kaggle.environment(tmp_path, environment)
         (tmp_path / "out").mkdir()
-        failure = _download(Settings(home=tmp_path, kaggle_timeout_seconds=250), product, tmp_path / "out", given)
+        failure = _download(
+            Settings(home=tmp_path, kaggle_timeout_seconds=250), product.sources[0], tmp_path / "out", given
+        )
         assert failure == DownloadFailure(-1, "ValueError in http.client")
         with pytest.raises(SettingsError, match=r"^KAGGLE_API_TOKEN: "):
             fetch(Settings(home=tmp_path), product, tmp_path / "raw", lambda _: None, given)
@@ -88,11 +92,12 @@ def test_a_zip_that_comes_from_kaggle(
     name: str, said: str | None, product: Product, tmp_path: Path, content: bytes
 ) -> None:
     with StandIn() as kaggle:
-        kaggle.answers = [Answer(zipped(name.format(product.source.file), content))]
+        kaggle.answers = [Answer(zipped(name.format(product.sources[0].file), content))]
         given = kaggle.environment(tmp_path)
         settings = Settings(home=tmp_path, kaggle_timeout_seconds=250)
         if said is None:
-            assert fetch(settings, product, tmp_path / "raw", lambda _: None, given).file.read_bytes() == content
+            fetched = fetch(settings, product, tmp_path / "raw", lambda _: None, given)
+            assert read_stored(fetched.file, product).equals(read_table(product))
             return
         with pytest.raises(FetchError, match=said):
             fetch(settings, product, tmp_path / "raw", lambda _: None, given)

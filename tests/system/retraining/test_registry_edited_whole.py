@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from mlflow.tracking import MlflowClient
 from support.mlflow import mlflow_server
+from support.settings import Settings
 
 from beacon_core.data import ledger
 from beacon_core.data.database import open_store
@@ -23,7 +24,7 @@ from beacon_core.model_package.download import CHALLENGER, CHAMPION
 from beacon_core.model_package.release import read_release
 from beacon_core.platform import clock
 from beacon_core.platform.mlflow import Mlflow
-from beacon_core.platform.settings import ROOT, Settings
+from beacon_core.platform.settings import ROOT
 from beacon_retraining.pipeline.context import RegistrationResult
 from beacon_retraining.pipeline.pipeline import RetrainOptions, retrain
 from beacon_retraining.training.settings import TrainSettings

@@ -12,9 +12,9 @@ from urllib.request import Request, urlopen
 import fsspec
 import pytest
 from moto.server import ThreadedMotoServer
+from support.settings import Settings
 
 from beacon_core.domain.exit_statuses import BAD_DATA
-from beacon_core.platform.settings import Settings
 from beacon_retraining.pipeline import dvc, remote
 from beacon_retraining.pipeline.dvc import DvcError
 from beacon_retraining.pipeline.remote import DamagedError

@@ -10,13 +10,13 @@ import msgspec
 import pytest
 from support.disk import small_disk
 from support.mlflow import mlflow_server
+from support.settings import Settings
 
 from beacon_core.domain.exit_statuses import TRY_AGAIN
 from beacon_core.domain.product import Product
 from beacon_core.model_package.release import read_release
 from beacon_core.platform.job import status_of
 from beacon_core.platform.mlflow import Mlflow
-from beacon_core.platform.settings import Settings
 from beacon_retraining.pipeline.pipeline import RetrainOptions, retrain
 from beacon_retraining.pipeline.stages import STAGES, run_stage
 from beacon_retraining.pipeline.workspace import Run, prepare
@@ -80,7 +80,7 @@ def test_a_full_disk_costs_the_run_and_nothing_else(product: Product, tmp_path: 
                 failed.append(stage)
                 assert status_of(error) == TRY_AGAIN, error
                 assert "No space left on device" in str(error), error
-            assert kept["raw/HousingData.csv"] == before["raw/HousingData.csv"]
+            assert kept["raw/table.parquet"] == before["raw/table.parquet"]
             assert not [name for name in kept if "draft" in name or "incoming" in name]
             assert Mlflow(address).aliases(product.name)["champion"] == first.version
             assert settings.release_file.read_bytes() == served

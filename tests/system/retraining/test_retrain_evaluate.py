@@ -7,13 +7,13 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from support.settings import Settings
 
 from beacon_core.data.database import migrate, open_store
 from beacon_core.data.verdicts import newest, record
 from beacon_core.domain.product import Product
 from beacon_core.domain.verdict import GateCheck, Verdict, decode, encode
 from beacon_core.model_package.manifest import Package
-from beacon_core.platform.settings import Settings
 from beacon_retraining.data.dataset import Dataset, make_dataset
 from beacon_retraining.data.validate import validate
 from beacon_retraining.evaluation.evaluate import evaluate, plan_splits
@@ -135,10 +135,13 @@ def test_a_first_model_and_one_of_another_schema(product: Product, old_world: Da
     challenger = made(old_world, "kernel-ridge", "7")
     first = evaluate(SETTINGS, product, old_world, challenger, None, quick("kernel-ridge"))
     assert (first.outcome, first.champion) == ("pass", None)
-    manifest = msgspec.structs.replace(challenger.manifest, schema_hash="0" * 64)
+    schema = challenger.manifest.schema
+    another = msgspec.structs.replace(schema, target=msgspec.structs.replace(schema.target, unit="EUR"))
+    manifest = msgspec.structs.replace(challenger.manifest, schema=another)
     foreign = msgspec.structs.replace(challenger, manifest=manifest)
     verdict = evaluate(SETTINGS, product, old_world, challenger, foreign, quick("kernel-ridge"))
-    assert (verdict.outcome, by_name(verdict)["comparable"].outcome) == ("inconclusive", "inconclusive")
+    assert (verdict.outcome, by_name(verdict)["schema"].outcome) == ("inconclusive", "inconclusive")
+    assert verdict.reason.startswith("breaking schema change: ")
 
 
 def test_a_package_that_is_not_what_its_spec_makes_fails_parity(product: Product, old_world: Dataset, made) -> None:

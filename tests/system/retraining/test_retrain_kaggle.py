@@ -5,14 +5,17 @@ from pathlib import Path
 
 import pytest
 from support.kaggle import Answer, StandIn, spoilt, zipped
+from support.products import SAMPLE_FILE
+from support.settings import Settings
 
+from beacon_core.domain.data_errors import DataError
 from beacon_core.domain.product import Product
-from beacon_core.platform.data_file import DataError
-from beacon_core.platform.settings import ROOT, Settings
-from beacon_retraining.data.fetch import FetchError, FetchRefusedError, FetchResult, fetch, read_source
-from beacon_retraining.data.validate import validate
+from beacon_core.sources.errors import FetchError, FetchRefusedError
+from beacon_core.sources.table import read_stored, read_table
+from beacon_retraining.data.fetch import FetchResult, fetch, read_source
+from beacon_retraining.data.validate import validate_table
 
-SAMPLE = (ROOT / "feature_repo/sample/HousingData.csv").read_bytes()
+SAMPLE = SAMPLE_FILE.read_bytes()
 WHOLE = zipped("HousingData.csv", SAMPLE)
 OTHER = zipped("HousingData.csv", SAMPLE.replace(b"15.3", b"15.4"))
 
@@ -25,19 +28,24 @@ def kaggle() -> Iterator[StandIn]:
 
 def run(kaggle: StandIn, product: Product, home: Path, timeout: float = 250) -> FetchResult:
     settings = Settings(home=home, kaggle_timeout_seconds=timeout)
-    return fetch(settings, product, home / "raw", lambda file: validate(file, product), kaggle.environment(home))
+    environment = kaggle.environment(home)
+    return fetch(settings, product, home / "raw", lambda table: validate_table(table, product), environment)
+
+
+def is_the_sample(fetched: FetchResult, product: Product) -> bool:
+    return bool(read_stored(fetched.file, product).equals(read_table(product)))
 
 
 def test_credentials_bring_kaggles_file(kaggle: StandIn, product: Product, tmp_path: Path) -> None:
     kaggle.answers = [Answer(WHOLE)]
     fetched = run(kaggle, product, tmp_path)
     assert fetched.source == "kaggle:altavish/boston-housing-dataset"
-    assert fetched.why == "Kaggle credentials from KAGGLE_USERNAME and KAGGLE_KEY"
+    assert fetched.why.startswith("Kaggle credentials from KAGGLE_USERNAME and KAGGLE_KEY; HousingData.csv: CSV, UTF-8")
     assert len(kaggle.asked) == 1
     assert kaggle.asked[0].endswith("DatasetApiService/DownloadDataset altavish/boston-housing-dataset")
     assert kaggle.authorization is not None
-    assert fetched.file.read_bytes() == SAMPLE
-    assert read_source(tmp_path / "raw", product).source == fetched.source
+    assert is_the_sample(fetched, product)
+    assert read_source(tmp_path / "raw").source == fetched.source
 
 
 @pytest.mark.parametrize(
@@ -47,7 +55,7 @@ def test_credentials_bring_kaggles_file(kaggle: StandIn, product: Product, tmp_p
 )
 def test_what_passes_is_tried_again(first: Answer, kaggle: StandIn, product: Product, tmp_path: Path) -> None:
     kaggle.answers = [first, Answer(WHOLE)]
-    assert run(kaggle, product, tmp_path).file.read_bytes() == SAMPLE
+    assert is_the_sample(run(kaggle, product, tmp_path), product)
     assert len(kaggle.asked) == 2
 
 
@@ -70,7 +78,7 @@ REFUSED = [
 def test_a_failure_keeps_the_last_good_file_and_never_falls_back_to_the_sample(
     answer: Answer, kind: type[Exception], said: str, kaggle: StandIn, product: Product, tmp_path: Path
 ) -> None:
-    good = tmp_path / "raw/HousingData.csv"
+    good = tmp_path / "raw/table.parquet"
     good.parent.mkdir(parents=True)
     good.write_text("the last good data")
     kaggle.answers = [answer]

@@ -16,6 +16,7 @@ from mlflow.tracking import MlflowClient
 from sqlalchemy import insert
 from support.mlflow import mlflow_server
 from support.ports import free_port
+from support.settings import Settings
 
 from beacon_core.data.database import open_store
 from beacon_core.data.tables import predictions
@@ -26,7 +27,7 @@ from beacon_core.model_package.download import ARTIFACTS, CHALLENGER, CHAMPION
 from beacon_core.model_package.manifest import MANIFEST_FILE, Package, digest, read_package
 from beacon_core.model_package.release import package_folder, read_release
 from beacon_core.platform.mlflow import Mlflow
-from beacon_core.platform.settings import ROOT, Settings
+from beacon_core.platform.settings import ROOT
 from beacon_retraining.data.dataset import dataset_of
 from beacon_retraining.data.history import load_dataset
 from beacon_retraining.packaging import export
@@ -36,7 +37,7 @@ from beacon_retraining.pipeline.pipeline import RetrainOptions, retrain
 from beacon_retraining.pipeline.stages import STAGES
 from beacon_retraining.registry.lineage import LineageError, trace
 from beacon_retraining.registry.register import Registry
-from beacon_retraining.training.imputation import impute
+from beacon_retraining.training.imputation import model_columns
 from beacon_retraining.training.settings import TrainSettings
 from beacon_retraining.training.train import train
 
@@ -88,7 +89,7 @@ def test_the_release_pins_a_package_that_verifies_and_answers_its_golden_rows(ro
 def test_the_manifest_tells_what_training_saw(road: Road, product: Product) -> None:
     manifest = road.package.manifest
     dataset = load_dataset(road.settings, product)
-    assert (manifest.product, manifest.version, manifest.schema_hash) == (product.name, "1", product.schema_hash)
+    assert (manifest.product, manifest.version, manifest.schema.digest) == (product.name, "1", product.schema.digest)
     assert (manifest.data.source, manifest.data.fingerprint) == ("sample", dataset.fingerprint)
     assert manifest.data.rows == 506
     assert [feature.name for feature in manifest.features] == list(product.feature_names)
@@ -122,7 +123,7 @@ def test_the_registry_holds_the_version_the_alias_and_the_same_bytes(
     assert str(version.version) == "1"
     assert version.tags["sha256"] == road.package.sha256
     assert version.tags["data_fingerprint"] == road.package.manifest.data.fingerprint
-    assert version.tags["schema_hash"] == product.schema_hash
+    assert version.tags["schema_hash"] == product.schema.digest
     run = client.get_run(version.run_id)
     assert run.info.status == "FINISHED"
     assert run.data.params["candidate"] == "kernel-ridge"
@@ -215,7 +216,9 @@ def test_a_registry_that_is_down_is_said_so_with_an_exit_that_asks_for_a_retry(
 def test_the_package_answers_every_row_that_feast_gives(road: Road, product: Product) -> None:
     dataset = load_dataset(road.settings, product)
     fill = np.array([feature.fill for feature in road.package.manifest.features])
-    predictions = export.run(export.open_session(road.package.model), impute(dataset.features, fill))
+    predictions = export.run(
+        export.open_session(road.package.model), model_columns(dataset.features, fill, dataset.schema, dataset.seconds)
+    )
     assert np.isfinite(predictions).all()
     assert np.corrcoef(predictions, dataset.target)[0, 1] > 0.9
 

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 import yaml
 from support.mlflow import mlflow_server
+from support.products import SPEC
+from support.settings import Settings
 
 from beacon_core.model_package.manifest import read_package
 from beacon_core.platform.product_file import load_product
-from beacon_core.platform.settings import ROOT, Settings
 from beacon_retraining.pipeline import dvc
 from beacon_retraining.pipeline.context import RegistrationResult
 from beacon_retraining.pipeline.pipeline import RetrainOptions, retrain
@@ -37,7 +38,7 @@ pytestmark = [pytest.mark.xdist_group("retrain-policy"), pytest.mark.timeout(900
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """A home, and a product of its own, in which one retraining by DVC went well."""
     home = tmp_path_factory.mktemp("policy")
-    shutil.copytree(ROOT / "feature_repo", home / "repo", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(SPEC.parent, home / "repo")
     with mlflow_server(home) as address, pytest.MonkeyPatch.context() as patch:
         made = Settings(home=home / "home", mlflow_url=address, product=home / "repo" / "product.yaml")
         for name in ("home", "mlflow_url", "product"):
@@ -53,7 +54,7 @@ def _of_this_home(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterat
         monkeypatch.setenv(f"BEACON_{name.upper()}", str(getattr(settings, name)))
     yield
     for name in FILES:
-        shutil.copy(ROOT / "feature_repo" / name, settings.product.with_name(name))
+        shutil.copy(SPEC.with_name(name), settings.product.with_name(name))
 
 
 def again(settings: Settings) -> RegistrationResult:
@@ -136,7 +137,11 @@ def test_a_retraining_after_a_changed_paging_limit_is_the_same_version_by_the_sa
         found: dict[str, str | bytes] = {name: (folder / name).read_bytes() for name in kept}
         lock = yaml.safe_load((folder / LOCK).read_text(encoding="utf-8"))["stages"]
         found |= {f"stage {name}": json.dumps(lock[name]) for name in STAGES}
-        return found | {"schema": product.schema_hash, "code": model_code_digest(), "judging": evaluation_code_digest()}
+        return found | {
+            "schema": product.schema.digest,
+            "code": model_code_digest(),
+            "judging": evaluation_code_digest(),
+        }
 
     first = again(settings)  # whose champion is the version of the very first run
     before = digests()

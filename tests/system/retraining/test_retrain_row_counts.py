@@ -10,11 +10,11 @@ from feast.data_source import PushMode
 from mlflow.tracking import MlflowClient
 from support.labels import Log
 from support.mlflow import mlflow_server
+from support.settings import Settings
 
 from beacon_core.data.database import migrate, open_store
 from beacon_core.domain.product import Product
 from beacon_core.feature_store import definitions, repo
-from beacon_core.platform.settings import Settings
 from beacon_retraining.pipeline.pipeline import RetrainOptions, retrain
 from beacon_retraining.training.settings import TrainSettings
 

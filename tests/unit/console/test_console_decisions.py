@@ -7,12 +7,13 @@ from urllib.parse import urlencode
 import pytest
 from sqlalchemy import select
 from support.history import SHA, add_verdict
+from support.products import SPEC
 from support.service import Service
+from support.settings import Settings
 
 from beacon_console.app import create
 from beacon_core.data.database import migrate, open_store
 from beacon_core.data.tables import approvals
-from beacon_core.platform.settings import ROOT, Settings
 
 TOKEN = "a token"
 FORM = {"token": TOKEN, "decision": "approved", "sha256": SHA["3"], "person": "Ada", "reason": "it is better"}
@@ -31,7 +32,7 @@ def engine(tmp_path):
 def settings(tmp_path):
     """A product that asks for an approval."""
     folder = tmp_path / "repo"
-    shutil.copytree(ROOT / "feature_repo", folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(SPEC.parent, folder)
     file = folder / "policy.yaml"
     text = file.read_text()
     assert "mode: auto" in text

@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from support.history import HIGH, add_job, month
 from support.service import Service, samples
+from support.settings import Settings
 
 from beacon_console.app import create
 from beacon_console.overview import inference
 from beacon_core.data.database import migrate, open_store
-from beacon_core.platform.settings import Settings
 
 
 @pytest.fixture

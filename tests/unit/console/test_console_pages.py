@@ -7,12 +7,12 @@ import pytest
 from sqlalchemy import event, insert, select
 from support.history import HIGH, add_drift, add_job, add_predictions, month, prediction_row
 from support.service import Service
+from support.settings import Settings
 
 from beacon_console.app import create
 from beacon_console.overview import facts
 from beacon_core.data.database import migrate, open_store
 from beacon_core.data.tables import actuals, drift_results, predictions
-from beacon_core.platform.settings import Settings
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 import pytest
 from sqlalchemy import insert
 from support.service import Service
+from support.settings import Settings
 
 from beacon_console.app import create
 from beacon_core.data import ledger
@@ -14,7 +15,6 @@ from beacon_core.data.database import migrate, open_store
 from beacon_core.data.tables import verdicts
 from beacon_core.domain.ledger_entries import Entry
 from beacon_core.domain.pins import Pin
-from beacon_core.platform.settings import Settings
 
 ONE, TWO = Pin("boston-housing", "1", "1" * 64), Pin("boston-housing", "2", "2" * 64)
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)

@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 from support import bad_models
 from support.packages import build_package, row_of
+from support.products import SPEC
 
 from beacon_core.domain.pins import Pin
 from beacon_core.domain.product import Product
 from beacon_core.model_package.manifest import Package, PackageError, read_package
 from beacon_core.model_package.release import package_folder
 from beacon_core.platform.product_file import load_product
-from beacon_core.platform.settings import ROOT
 from beacon_inference.models.model import Model, load_model
 
 REFUSED = {
     "crashes at load": "the model does not run: .*Nothing",
     "wrong digest": "model.onnx: sha256 is",
-    "wrong schema": "was trained on another schema",
+    "wrong schema": "has the features .*, which its schema has not",
     "wrong golden answers": "a golden answer is off by 1 ",
     "one answer to a batch": "gives 1 answers to 2 rows",
 }
@@ -28,7 +28,7 @@ REFUSED = {
 
 @pytest.fixture(scope="module")
 def product() -> Product:
-    return load_product(ROOT / "feature_repo" / "product.yaml")
+    return load_product(SPEC)
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import pytest
 from flask import Response
 from prometheus_client import CollectorRegistry
 from support.service import METRICS_PORT, Answer, Service
+from support.settings import Settings
 
-from beacon_core.platform.settings import Settings
 from beacon_core.web.asgi import Application
 from beacon_core.web.flask_app import create_flask
 from beacon_core.web.flask_bridge import FLASK_QUEUE, FLASK_THREADS

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy.exc import OperationalError
 
+from beacon_core.domain.data_errors import DataError
 from beacon_core.domain.exit_statuses import BAD_DATA, REFUSED, TRY_AGAIN
 from beacon_core.observability import logs
 from beacon_core.observability.trace_context import Trace
-from beacon_core.platform.data_file import DataError
 from beacon_core.platform.job import EXIT_STATUS_OF, incoming_trace, status_of, trace_environment
 from beacon_core.platform.locks import BusyError
 from beacon_core.platform.settings import SettingsError

@@ -8,9 +8,9 @@ import msgspec
 import pytest
 from flask import Flask
 from prometheus_client import CollectorRegistry
-from support.service import METRICS_PORT, Service
+from support.service import METRICS_PORT, Service, scope_of
+from support.settings import Settings
 
-from beacon_core.platform.settings import Settings
 from beacon_core.web.asgi import Application
 from beacon_core.web.flask_app import create_flask
 from beacon_core.web.http import Handler, Request, Response, Route
@@ -18,7 +18,7 @@ from beacon_core.web.middlewares.chain import Middleware, compose, not_needed
 
 ORIGIN = "https://app.example.com"
 MOST_BYTES = 1000
-SCOPE = {"type": "http", "method": "POST", "path": "/echo", "headers": [], "server": ("127.0.0.1", 8080)}
+SCOPE = scope_of("POST", "/echo", [(b"host", b"beacon"), (b"transfer-encoding", b"chunked")])
 Messages = list[dict[str, Any]]
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beacon_core.domain.precision import float32_range, rounded, to_float32
+from beacon_core.domain.precision import decimals_of, float32_range, rounded, to_float32
 
 LARGEST = float(np.finfo(np.float32).max)
 DOUBLES = st.floats(-1e38, 1e38)
@@ -37,6 +37,23 @@ def test_beyond_float32_nothing_becomes_nan() -> None:
     assert float32_range(LARGEST, 1e300)[0] <= LARGEST
 
 
-@pytest.mark.parametrize(("value", "told"), [(1.234565, 1.23456), (-0.000004, -0.0), (22.53123474, 22.53123)])
-def test_answers_are_told_in_steps(value: float, told: float) -> None:
-    assert rounded([value]) == [told]
+@pytest.mark.parametrize(
+    ("value", "decimals", "told"),
+    [
+        (1.234565, 5, 1.23456),
+        (-0.000004, 5, -0.0),
+        (22.53123474, 5, 22.53123),
+        (1234.5, 0, 1234.0),
+        (1.26e-6, 8, 1.26e-6),
+    ],
+)
+def test_answers_are_rounded(value: float, decimals: int, told: float) -> None:
+    assert rounded([value], decimals) == [told]
+
+
+@pytest.mark.parametrize(
+    ("spread", "decimals"),
+    [(9.2, 5), (99.0, 4), (1e-6, 11), (2e5, 0), (1e9, 0), (1e-300, 15), (0.0, 6), (math.inf, 6), (math.nan, 6)],
+)
+def test_decimals_show_six_digits_of_the_spread(spread: float, decimals: int) -> None:
+    assert decimals_of(spread) == decimals

@@ -6,13 +6,12 @@ from typing import Any
 
 import pytest
 import yaml
-from support.products import copy_policy
+from support.products import SPEC, copy_policy
 
 from beacon_core.domain.spec import ProductError
 from beacon_core.platform.product_file import load_product
-from beacon_core.platform.settings import ROOT
 
-REAL = ROOT / "feature_repo" / "product.yaml"
+REAL = SPEC
 POLICY = REAL.with_name("policy.yaml")
 SPECS = {file.name: yaml.safe_load(file.read_text(encoding="utf-8")) for file in (REAL, POLICY)}
 SECTIONS = list(SPECS["policy.yaml"])
@@ -76,11 +75,11 @@ def test_a_key_of_the_product_in_policy_yaml_is_sent_to_its_file(tmp_path: Path)
         assert rule in str(caught.value)
 
 
-def test_a_missing_policy_is_named_once_the_product_holds(tmp_path: Path) -> None:
-    file = specs(tmp_path, SPECS["product.yaml"], None)
-    with pytest.raises(ProductError, match=r"policy\.yaml: \(file\): is missing: the product's limits are in it"):
-        load_product(file)
-    assert refusal(specs(tmp_path, SPECS["product.yaml"] | {"schema_version": "one"}, None))[0] == "schema_version"
+def test_without_a_policy_all_limits_have_their_defaults(tmp_path: Path) -> None:
+    directions = {"promotion": {"directions": {}}}
+    product = load_product(specs(tmp_path, SPECS["product.yaml"], None))
+    assert product.policy == load_product(specs(tmp_path, SPECS["product.yaml"], directions)).policy
+    assert product.policy.quality.large_residual is None
 
 
 def test_the_real_product_is_what_its_file_says(product):
@@ -99,12 +98,12 @@ def test_the_real_product_is_what_its_file_says(product):
         "PTRATIO",
         "LSTAT",
     )
-    assert product.features[3].categories == (0, 1)
+    assert product.features[3].levels == (0, 1)
     assert product.features[5].valid == (1, 20)
     assert "race" in product.excluded["B"]
     assert product.feature_service == "boston_housing_v1"
     assert product.sample_path.is_file()
-    assert (product.entity.key, product.entity.origin) == ("tract_id", "row_number")
+    assert (product.entity.key, product.entity.row_number) == ("tract_id", True)
 
 
 RULES = [
@@ -114,22 +113,21 @@ RULES = [
     ("min_features", 0, "min_features", "must be 1 to 12"),
     ("min_features", 13, "min_features", "must be 1 to 12"),
     ("training.interval_coverage", 1.0, "training.interval_coverage", "between 0 and 1"),
-    ("source.rows", {"min": 10, "max": 9}, "source.rows", "min must be 1 to max"),
-    ("source.rows", {"min": 0, "max": 9}, "source.rows", "min must be 1 to max"),
+    ("data.rows", {"min": 10, "max": 9}, "data.rows", "min must be 1 to max"),
+    ("data.rows", {"min": 0, "max": 9}, "data.rows", "min must be 1 to max"),
     ("excluded.RM", "a reason", "excluded.RM", "excluded and a feature"),
     ("excluded.B", "  ", "excluded.B", "needs a reason"),
     ("key_features", ["RM", "ROOMS"], "key_features.ROOMS", "is not a feature"),
     ("segments.river.of", "CHARLES", "segments.river.of", "must be a feature"),
     ("features", {}, "features", "at least one"),
-    ("features.RM.valid", ..., "features.RM", "either valid (a range) or categories"),
-    ("features.RM.categories", [1, 2], "features.RM", "either valid (a range) or categories"),
+    ("features.RM.levels", [1, 2], "features.RM.levels", "is for a category, not for a float"),
     ("features.RM.valid", [20, 1], "features.RM.valid", "low end must be below"),
     ("features.RM.valid", [1, float("inf")], "features.RM.valid[1]", "must be finite"),
     ("features.RM.valid", [float("nan"), 1], "features.RM.valid[0]", "must be finite"),
     ("target.valid", [0, float("inf")], "target.valid[1]", "must be finite"),
-    ("features.RAD.categories", [1, 2, 1], "features.RAD.categories", "holds a value twice"),
+    ("features.RAD.levels", [1, 2, 1], "features.RAD.levels", "holds a value twice"),
     ("features.RAD.impute", "median", "features.RAD.impute", "most_frequent for categories"),
-    ("features.RM.impute", "most_frequent", "features.RM.impute", "median is for ranges"),
+    ("features.RM.impute", "most_frequent", "features.RM.impute", "median is for measurements"),
     ("name", "Boston Housing", "name", "lower-case"),
     ("name", "../etc", "name", "lower-case"),
     ("schema_version", 0, "schema_version", "at least 1"),
@@ -137,7 +135,7 @@ RULES = [
     ("entity.key", "RM", "entity.key", "must not be a feature"),
     ("entity.key", "MEDV", "entity.key", "must not be a feature or the target"),
     ("entity.key", " tract_id", "entity.key", "must be a name"),
-    ("entity.name", "", "entity.name", "must be a name"),
+    ("entity.name", "", "entity.name", "must be lower-case letters"),
     ("target.name", "", "target.name", "must be a name"),
     ("segments", {"": {"of": "CHAS"}}, "segments.", "must be a name"),
     ("key_features", ["RM", "TAX", "RM"], "key_features.RM", "is there twice"),
@@ -171,12 +169,14 @@ TYPES = [
     ("features.RM.vald", [1, 20], "features.RM", "vald"),
     ("features.RM.type", "double", "features.RM.type", "double"),
     ("features.RM.valid", [1], "features.RM.valid", "length 2"),
-    ("features.RM.valid", ["a", 2], "features.RM.valid[0]", "must be a number, is the text 'a'"),
+    ("features.RM.valid", ["a", 2], "features.RM.valid", "must be a number or null, not a string"),
+    ("features.RM.valid", [True, 2], "features.RM.valid[0]", "must be a number or text (in quotes), is true"),
+    ("features.RAD.levels", [None], "features.RAD.levels[0]", "must be a number or text (in quotes), is empty"),
     ("features.RM", 7, "features.RM", "must be a mapping, is 7"),
-    ("features.RAD.categories", ["a"], "features.RAD.categories[0]", "whole number"),
+    ("features.RAD.levels", ["a", 1], "features.RAD.levels", "must be all text (in quotes) or all numbers"),
     ("target.low", "eight", "target.low", "must be a number"),
     ("target", ..., "(top)", "target"),
-    ("entity.from", "uuid", "entity.from", "must be row_number, is the text 'uuid'"),
+    ("entity.row_number", "yes", "entity.row_number", "must be true or false, is the text 'yes'"),
     ("promotion.mode", "manuel", "promotion.mode", "must be auto or manual, is the text 'manuel'"),
     ("promotion.directions.RM", "sideways", "promotion.directions.RM", "must be down or up, is the text 'sideways'"),
     ("drift.confirm", [1, 2, 3], "drift.confirm", "must be a list of length 2, has 3"),
@@ -189,7 +189,7 @@ def test_a_feature_has_a_name_of_its_own_on_one_line(tmp_path: Path, name: str) 
     file = specs(
         tmp_path, SPECS["product.yaml"] | {"features": features | {name: features["CHAS"]}}, SPECS["policy.yaml"]
     )
-    with pytest.raises(ProductError, match=r"features\..*: must be a name") as caught:
+    with pytest.raises(ProductError, match=r"features\..*: (must be a name|is a name that Beacon uses)") as caught:
         load_product(file)
     assert "\n" not in str(caught.value)
 
@@ -229,10 +229,10 @@ def test_a_feature_that_yaml_takes_for_a_boolean_is_a_feature(tmp_path):
     assert "NO" in product.key_features
 
 
-def test_the_schema_hash_follows_what_a_model_depends_on_and_nothing_else(tmp_path, product):
-    assert load_product(changed(tmp_path, "title", "Other")).schema_hash == product.schema_hash
+def test_the_schemas_digest_follows_what_a_model_depends_on_and_nothing_else(tmp_path, product):
+    assert load_product(changed(tmp_path, "title", "Other")).schema.digest == product.schema.digest
     for path, value in [("features.RM.valid", [1, 21]), ("target.unit", "USD"), ("schema_version", 2)]:
-        assert load_product(changed(tmp_path, path, value)).schema_hash != product.schema_hash
+        assert load_product(changed(tmp_path, path, value)).schema.digest != product.schema.digest
 
 
 @pytest.mark.parametrize(

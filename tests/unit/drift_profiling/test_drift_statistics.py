@@ -8,7 +8,7 @@ from beacon_drift_profiling.assessment.assess import bin_labels, median
 from beacon_drift_profiling.comparison import statistics
 from beacon_drift_profiling.comparison.calibration import hellinger_quantile
 from beacon_drift_profiling.comparison.compare import confirmed
-from beacon_drift_profiling.comparison.reference import ReferenceColumn, numeric_edges, tally
+from beacon_drift_profiling.comparison.reference import Bins, ReferenceColumn, numeric_edges, tally
 
 
 def test_hellinger_is_0_for_equal_shares_and_1_for_disjoint_ones() -> None:
@@ -64,7 +64,7 @@ def test_discoveries_hold_the_false_discovery_rate() -> None:
 
 
 def test_the_threshold_is_what_chance_reaches_as_often_as_said() -> None:
-    column = ReferenceColumn("x", "data", False, tuple(range(11)), (0, *[50.0] * 10, 0), 500, 0)
+    column = ReferenceColumn("x", "data", Bins(tuple(range(11))), (0, *[50.0] * 10, 0), 500, 0)
     limit = float(hellinger_quantile(column, np.asarray(300.0), 0.01))
     random = np.random.default_rng(11)
     shares = np.full(10, 0.1)
@@ -84,11 +84,11 @@ def test_two_alarms_of_three_runs_confirm(product, history: str, wanted: str) ->
 def test_the_median_is_numpys_as_far_as_the_bins_tell() -> None:
     values = np.random.default_rng(5).normal(6, 1, 5000)
     edges = numeric_edges(np.quantile(values, np.arange(0.1, 1, 0.1)), values.min(), values.max())
-    column = ReferenceColumn("x", "data", False, edges, tuple(tally(values, edges, False)), len(values), 0)
+    column = ReferenceColumn("x", "data", Bins(edges), tuple(tally(values, edges, False)), len(values), 0)
     moved = tally(values + 0.5, edges, False).astype(float)
     assert median(column, np.asarray(column.counts, dtype=float)) == pytest.approx(np.median(values), abs=0.01)
     assert median(column, moved) == pytest.approx(np.median(values) + 0.5, abs=0.05)
-    constant = ReferenceColumn("x", "data", False, (7.0, 7.0), (0.0, 3.0, 0.0), 3, 0)
+    constant = ReferenceColumn("x", "data", Bins((7.0, 7.0)), (0.0, 3.0, 0.0), 3, 0)
     assert median(constant, np.asarray(constant.counts)) == 7
 
 
@@ -103,7 +103,7 @@ def test_bins_hold_every_value_once() -> None:
 
 def test_edges_are_shown_as_people_write_numbers() -> None:
     edges = (0.0123456, 1650.4, 16_204.0, 190_000.0)
-    column = ReferenceColumn("x", "data", False, edges, (0.0, 1.0, 1.0, 1.0, 0.0), 3, 0)
+    column = ReferenceColumn("x", "data", Bins(edges), (0.0, 1.0, 1.0, 1.0, 0.0), 3, 0)
     assert bin_labels(column) == (
         "below 0.0123",
         "0.0123 to 1650",

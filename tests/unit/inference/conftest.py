@@ -17,7 +17,8 @@ def make(product):
     def record(*ids, **changes):
         count = len(ids)
         fields = {
-            "ids": list(ids), "time": 1_700_000_000.123456, "features": [features] * count,
+            "ids": list(ids), "time": 1_700_000_000.123456, "names": product.feature_names,
+            "features": [features] * count,
             "prediction": [21.5] * count,
             "low": [18.5] * count, "high": [25.5] * count, "version": "1", "sha256": "a" * 64, "latency": 0.001,
             "request_id": "r", "trace_id": "0" * 32, "input_digests": ["b" * 64] * count,

@@ -90,8 +90,9 @@ def record(product, name, hours, entity):
     moment = (NOON + timedelta(hours=hours)).timestamp()
     given = [1.0] * len(product.feature_names)
     return Record(
-        [name], moment, [given], [20.0], [18.0], [22.0], "1", "a" * 64, 0.001, "r", "0" * 32, entities=[entity]
-    )
+        [name], moment, product.feature_names, [given], [20.0], [18.0], [22.0], "1", "a" * 64, 0.001, "r", "0" * 32,
+        entities=[str(entity)],
+    )  # fmt: skip
 
 
 @pytest.fixture

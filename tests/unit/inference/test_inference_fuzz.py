@@ -7,13 +7,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.packages import row_of
+from support.products import SPEC
 
 from beacon_core.platform.product_file import load_product
-from beacon_core.platform.settings import ROOT
 
 FEW = 150
 CASES = int(os.environ.get("BEACON_FUZZ_CASES", FEW))
-PRODUCT = load_product(ROOT / "feature_repo" / "product.yaml")
+PRODUCT = load_product(SPEC)
 NAMES = PRODUCT.feature_names
 FUZZ = settings(
     max_examples=CASES,

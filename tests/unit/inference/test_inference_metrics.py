@@ -1,14 +1,18 @@
 """Metrics: there at zero before the first request, counted exactly, and never a label that a client chose."""
 
 import json
+import shutil
 
 import pytest
+import yaml
 from support.packages import release_package, row_of
+from support.products import POLICY
 from support.service import Service
+from support.settings import Settings
 
 from beacon_core.domain.errors import STATUS_OF
+from beacon_core.domain.policy import LARGE_RESIDUAL
 from beacon_core.observability.metrics import STAGES
-from beacon_core.platform.settings import Settings
 from beacon_core.web.middlewares import telemetry
 from beacon_inference.app import create
 
@@ -49,6 +53,33 @@ def test_everything_is_there_at_zero(service, product):
     assert {name: metrics.get(name) for name in zeros} == dict.fromkeys(zeros, 0.0)
     assert metrics["beacon_build_info{revision=unknown,service=inference,version=0.1.0}"] == 1
     assert metrics["beacon_threshold{name=latency_slo_seconds}"] == product.policy.serving.latency_slo_seconds
+
+
+@pytest.mark.parametrize(("stated", "limit"), [(5, 5), (None, LARGE_RESIDUAL * 0.75)])
+def test_a_residual_is_large_by_the_policy_or_by_the_models_error(tmp_path, product, stated, limit):
+    shutil.copy(product.file, tmp_path)
+    policy = yaml.safe_load(POLICY.read_text())
+    policy["quality"]["large_residual"] = stated
+    (tmp_path / POLICY.name).write_text(yaml.safe_dump(policy))
+    release_package(tmp_path, product, expected_absolute_error=0.75)
+    with Service(create(Settings(home=tmp_path, product=tmp_path / product.file.name))) as service:
+        assert service.metrics()["beacon_threshold{name=large_residual}"] == limit
+
+
+@pytest.mark.parametrize(("promised", "slow"), [(1e-9, 1), (1e9, None)])
+def test_what_is_later_than_the_policy_promises_is_counted(tmp_path, product, row, promised, slow):
+    """Whatever the promise is: no bucket of a histogram has to be at it."""
+    shutil.copy(product.file, tmp_path)
+    policy = yaml.safe_load(POLICY.read_text())
+    policy["serving"]["latency_slo_seconds"] = promised
+    (tmp_path / POLICY.name).write_text(yaml.safe_dump(policy))
+    release_package(tmp_path, product)
+    with Service(create(Settings(home=tmp_path, product=tmp_path / product.file.name))) as service:
+        before = service.metrics()
+        assert before["http_slow_requests_total{endpoint=/v1/predict}"] == 0
+        assert service.post(PREDICT, {"features": row}).status == 200
+        change = grown(before, service.metrics())
+    assert change.get("http_slow_requests_total{endpoint=/v1/predict}") == slow
 
 
 def test_a_prediction_is_counted(service, row):
@@ -95,8 +126,8 @@ def test_the_key_features_range_is_watched(service, product, row):
 @pytest.mark.parametrize(
     ("bias", "side", "outside"), [(2.0, "very_low", 1), (44.0, "very_high", 0), (60.0, "very_high", 1)]
 )
-def test_extreme_prices_are_counted(tmp_path, product, bias, side, outside):
-    release_package(tmp_path, product, bias=bias)
+def test_extreme_predictions_are_counted(tmp_path, product, bias, side, outside):
+    release_package(tmp_path, product, bias=bias, prediction_min=5.0, prediction_max=50.0)
     with Service(create(Settings(home=tmp_path))) as service:
         service.post(PREDICT, {"features": dict(zip(product.feature_names, row_of(product), strict=True))})
         metrics = service.metrics()

@@ -5,11 +5,11 @@ import json
 import msgspec
 import pytest
 from support.packages import release_package
-from support.products import copy_policy
+from support.products import SPEC, copy_policy
 from support.service import Service
+from support.settings import Settings
 
 from beacon_core.platform.product_file import load_product
-from beacon_core.platform.settings import ROOT, Settings
 from beacon_inference.app import create
 from beacon_inference.openapi import openapi
 from beacon_inference.prediction.feature_client import FeatureClient
@@ -19,7 +19,7 @@ from beacon_inference.prediction.feature_client import FeatureClient
 def strict_settings(tmp_path_factory):
     """The real product, but RM and RAD are never null."""
     home = tmp_path_factory.mktemp("strict")
-    text = (ROOT / "feature_repo" / "product.yaml").read_text()
+    text = SPEC.read_text()
     lines = [
         line.replace("nullable: true", "nullable: false") if line.startswith(("  RM:", "  RAD:")) else line
         for line in text.splitlines()

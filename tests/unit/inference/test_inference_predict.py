@@ -3,8 +3,8 @@
 import pytest
 from support.packages import release_package, row_of
 from support.service import Service
+from support.settings import Settings
 
-from beacon_core.platform.settings import Settings
 from beacon_inference.app import create
 
 

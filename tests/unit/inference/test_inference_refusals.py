@@ -6,8 +6,10 @@ import time
 
 import msgspec
 import pytest
+from support.service import scope_of
 
 PREDICT, BATCH = "/v1/predict", "/v1/predict/batch"
+CHUNKED = [(b"host", b"beacon"), (b"transfer-encoding", b"chunked")]
 
 
 @pytest.fixture
@@ -76,9 +78,9 @@ def test_a_bad_value_in_a_batch_is_named_with_its_row(service, row, name, value,
 
 def test_the_rule_that_was_broken_is_named(service, row):
     range_ = service.post(PREDICT, {"features": row | {"RM": 21}}).json()["error"]
-    assert range_ == "RM is 21, valid is 1 to 20 rooms"
+    assert range_ == "RM must be between 1 and 20, is 21 rooms"
     category = service.post(PREDICT, {"features": row | {"RAD": 9}}).json()["error"]
-    assert category == "RAD is 9, known are 1, 2, 3, 4, 5, 6, 7, 8, 24"
+    assert category == "RAD must be one of 1, 2, 3, 4, 5, 6, 7, 8, 24, is 9"
 
 
 def test_too_few_features_are_not_worth_an_answer(service, row):
@@ -218,7 +220,7 @@ def test_a_client_that_disconnects_in_the_middle_is_no_error(service):
         async def send(message):
             sent.append(message)
 
-        scope = {"type": "http", "method": "POST", "path": PREDICT, "headers": [], "server": ("127.0.0.1", 8080)}
+        scope = scope_of("POST", PREDICT, CHUNKED)
         await service._app(scope, receive, send)
         return sent
 
@@ -239,23 +241,22 @@ def test_a_body_that_does_not_come_in_time_is_408_and_counted(settings):
         sent = []
 
         async def receive():
-            if pieces is None:
-                await asyncio.sleep(0.15)
-                return {"type": "http.disconnect"}  # gunicorn's word for a long silence
-            await asyncio.sleep(0.02)
+            if sent:
+                return {"type": "http.disconnect"}
+            await asyncio.sleep(60 if pieces is None else 0.02)
             return {"type": "http.request", "body": b" " * pieces, "more_body": True}
 
         async def send(message):
             sent.append(message)
 
-        scope = {"type": "http", "method": "POST", "path": path, "headers": [], "server": ("127.0.0.1", 8080)}
+        scope = scope_of("POST", path, CHUNKED)
         await service._app(scope, receive, send)
         return sent
 
     with Service(create(msgspec.structs.replace(settings, body_timeout_seconds=0.1))) as service:
         for path in (PREDICT, "/invocations", "/v1/actuals"):
             for pieces in (None, 0, 1):
-                start, body = service.run(trickled(service, path, pieces))
+                start, body, _ = service.run(trickled(service, path, pieces))
                 assert start["status"] == 408
                 assert (b"connection", b"close") in start["headers"], "what is left of the body is not read"
                 assert json.loads(body["body"])["code"] == "request_timeout"

@@ -17,13 +17,13 @@ from beacon_inference.protocols.serializer import Serializer
 
 SPARSE = [None, 4.0, *[None] * 10]
 STORED = {"from_store": {0: [0, 2]}}
-FULL = {"out_of_range": {0: [0, 3]}, "entities": [17], "shadow_version": "2", "shadow": [3.5]}
+FULL = {"out_of_range": {0: [0, 3]}, "entities": ["17"], "shadow_version": "2", "shadow": [3.5]}
 
 
 @pytest.mark.parametrize("changes", [{}, {"input_digests": None}, FULL, FULL | STORED, {"from_store": {}}])
 def test_a_record_survives_the_spool_and_the_table(make, product, changes, tmp_path):
     record = make("a", **changes)
-    assert decode_record(encode_record(record), len(product.feature_names)) == record
+    assert decode_record(encode_record(record)) == record
     database = Database(f"sqlite:///{tmp_path / 'beacon.db'}", product.feature_names)
     database.insert([record])
     found = database.find(["a"])["a"]
@@ -37,12 +37,13 @@ def test_the_rows_of_a_record_are_distinct_everywhere(open_log, make, product):
     other = [3.5] * len(product.feature_names)
     both = make(
         "a", "b", features=[other, SPARSE], prediction=[1.0, 2.0], low=[0.5, 1.5], high=[1.5, 2.5],
-        out_of_range={1: [2]}, from_store={0: [3], 1: [1]}, entities=[None, 18], shadow_version="2", shadow=[5.0, 6.0],
+        out_of_range={1: [2]}, from_store={0: [3], 1: [1]}, entities=[None, "18"],
+        shadow_version="2", shadow=[5.0, 6.0],
         input_digests=[None, "c" * 64],
     )  # fmt: skip
     alone = make(
         "b", features=[SPARSE], prediction=[2.0], low=[1.5], high=[2.5], out_of_range={0: [2]}, from_store={0: [1]},
-        entities=[18], shadow_version="2", shadow=[6.0], input_digests=["c" * 64],
+        entities=["18"], shadow_version="2", shadow=[6.0], input_digests=["c" * 64],
     )  # fmt: skip
     assert both.take([1]) == alone
     assert both.take([0, 1]) == both

@@ -4,8 +4,9 @@ import random
 import statistics
 
 import pytest
-from support.products import write_product
+from support.products import MIXED, write_product
 
+from beacon_core.platform.product_file import load_product
 from beacon_laptop import demo
 from beacon_laptop.simulated_traffic import CHANGE_DAY, SimulatedTraffic
 
@@ -16,14 +17,21 @@ def other_product(folder):
     warm = [chance.gauss(20, 4) for _ in range(300)]
     load = [chance.gauss(-3, 0.01) for _ in range(300)]
     table = {
-        "label": [1, 2, 3] * 100,
+        "label": ["low" if value > -3 else chance.choice(["middle", "high"]) for value in load],
         "warmth": [None if row % 50 == 0 else value for row, value in enumerate(warm)],
         "load": load,
         "constant": [1.5] * 300,
         "noise": [chance.random() for _ in range(300)],
         "gain": [value - 100 * other - 400 for value, other in zip(warm, load, strict=True)],
     }
-    categories = {"type": "int", "categories": [1, 2, 3], "valid": None, "impute": "most_frequent"}
+    categories = {
+        "type": "category",
+        "levels": ["low", "middle", "high"],
+        "valid": None,
+        "unit": "",
+        "impute": "most_frequent",
+        "example": "low",
+    }
     valid = {"valid": [-200.0, 200.0]}
     return write_product(
         folder,
@@ -43,9 +51,20 @@ def column(rows, name):
     return [row.features[name] for row in rows if name in row.features]
 
 
-def test_rows_are_what_the_api_takes(traffic):
+def distance(before, after):
+    """The largest distance of the two distribution functions; of levels, half the sum of their shares' differences."""
+    if isinstance(before[0], str):
+        levels = {*before, *after}
+        return sum(abs(before.count(it) / len(before) - after.count(it) / len(after)) for it in levels) / 2
+    return max(
+        abs(sum(value <= edge for value in before) / len(before) - sum(value <= edge for value in after) / len(after))
+        for edge in sorted(set(before))[:: max(len(set(before)) // 50, 1)]
+    )
+
+
+def assert_valid(traffic):
     product = traffic.product
-    low, high = product.target.valid
+    low, high = product.target.bounds
     rules = {feature.name: feature for feature in product.features}
     for day in (1, CHANGE_DAY):
         for row in traffic.rows(day, 500):
@@ -55,16 +74,26 @@ def test_rows_are_what_the_api_takes(traffic):
                 assert rules[name].problem(value) is None, name
 
 
+def test_rows_are_what_the_api_takes(traffic):
+    assert_valid(traffic)
+
+
+def test_rows_with_values_of_each_type_are_what_the_api_takes():
+    traffic = SimulatedTraffic(load_product(MIXED))
+    assert_valid(traffic)
+    assert {type(value) for row in traffic.rows(CHANGE_DAY, 50) for value in row.features.values()} == {
+        bool,
+        float,
+        int,
+        str,
+    }
+
+
 def test_the_change_moves_two_features_and_leaves_the_others(traffic):
     product = traffic.product
     before, after = traffic.rows(CHANGE_DAY - 1, 4000), traffic.rows(CHANGE_DAY, 4000)
-    moved = {
-        name
-        for name in product.feature_names
-        if abs(statistics.mean(column(after, name)) - statistics.mean(column(before, name)))
-        > 0.2 * statistics.stdev(column(before, name))
-    }
-    assert moved == traffic.shifts.keys()
+    moved = {name for name in product.feature_names if distance(column(before, name), column(after, name)) > 0.1}
+    assert moved == traffic.shifts.keys() | traffic.levels.keys()
     assert len(moved) == 2
     spread = statistics.stdev(row.actual for row in before)
     fall = statistics.mean(row.actual for row in before) - statistics.mean(row.actual for row in after)
@@ -74,8 +103,9 @@ def test_the_change_moves_two_features_and_leaves_the_others(traffic):
 def test_the_features_move_as_if_to_explain_the_fall(product, tmp_path):
     assert {name: shift < 0 for name, shift in SimulatedTraffic(product).shifts.items()} == {"RM": True, "LSTAT": False}
     other = SimulatedTraffic(other_product(tmp_path))
-    assert {name: shift < 0 for name, shift in other.shifts.items()} == {"warmth": True, "load": False}
-    assert other.change == "warmth falls, load rises, and gain falls further than the model expects"
+    assert {name: shift < 0 for name, shift in other.shifts.items()} == {"warmth": True}
+    assert other.levels == {"label": "low"}
+    assert other.change == "warmth falls, label is more often low, and gain falls further than the model expects"
 
 
 def test_hardly_two_rows_are_alike(traffic):
@@ -83,11 +113,31 @@ def test_hardly_two_rows_are_alike(traffic):
     assert len({tuple(row.features.items()) for row in rows}) > 0.99 * len(rows)
 
 
+def test_a_model_that_is_seldom_wrong_gets_less_noise(tmp_path):
+    table = {"a": [1.0, 2.0, 3.0, 4.0], "y": [10.0, 20.0, 30.0, 40.0]}
+    product = write_product(tmp_path, table, "y", columns={"a": {"type": "float", "valid": [0, 9]}})
+
+    def error(traffic):
+        return statistics.fmean(abs(row.actual - 10 * round(row.features["a"])) for row in traffic.rows(1, 2000))
+
+    assert error(SimulatedTraffic(product)) > 1.2
+    assert 0.25 < error(SimulatedTraffic(product, expected_error=0.5)) < 0.5
+
+
+def test_rows_of_a_quiet_day_are_within_the_range_of_the_table(tmp_path):
+    table = {"a": [1.0, 2.0, 3.0, 4.0], "y": [1.0, 2.0, 3.0, 4.0]}
+    traffic = SimulatedTraffic(write_product(tmp_path, table, "y", columns={"a": {"type": "float", "valid": [0, 9]}}))
+    values = column(traffic.rows(1, 200), "a")
+    assert 1 <= min(values) < max(values) <= 4
+    assert len(set(values)) == 200
+
+
 def test_a_product_without_a_continuous_feature_can_be_played(tmp_path):
     whole = {"type": "int", "valid": [0, 10]}
     table = {"a": [1, 2, 3, 4], "b": [4, 3, 1, 2], "y": [1.0, 2.0, 3.0, 4.0]}
     traffic = SimulatedTraffic(write_product(tmp_path, table, "y", columns={"a": whole, "b": whole}))
-    assert (traffic.shifts, traffic.blurred) == ({}, None)
+    assert (traffic.shifts.keys(), traffic.blurred) == ({"a", "b"}, None)
+    assert {type(value) for row in traffic.rows(CHANGE_DAY, 50) for value in row.features.values()} == {int}
     assert all(type(value) is int for row in traffic.rows(CHANGE_DAY, 50) for value in row.features.values())
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import ROOT, load_settings
 from beacon_laptop.example import curl_command, example_requests
 from beacon_laptop.ports import PORTS
@@ -78,8 +77,7 @@ def test_a_process_dies_with_its_parent_is_restarted_and_logged():
     assert section["stdout_logfile_maxbytes"] == "10MB"
 
 
-def test_curl_lines_hold_a_complete_row_and_its_number():
-    product = load_product(load_settings({}).product)
+def test_curl_lines_hold_a_complete_row_and_its_number(product):
     url = "http://127.0.0.1:8080/v1/predict"
     by_entity, by_features = (shlex.split(curl_command(url, body)) for body in example_requests(product))
     assert by_entity[2] == url

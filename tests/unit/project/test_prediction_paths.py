@@ -4,9 +4,11 @@ import re
 
 import pytest
 import yaml
+from support.products import SPEC
+from support.settings import Settings
 
 from beacon_core.platform.product_file import load_product
-from beacon_core.platform.settings import ROOT, Settings
+from beacon_core.platform.settings import ROOT
 from beacon_inference.openapi import openapi
 from beacon_inference.openapi.operations import IDEMPOTENCY_KEY
 from beacon_promotion.analysis import scrape
@@ -14,7 +16,7 @@ from tools.dashboards.queries import PREDICT
 
 PATHS = [
     path
-    for path, item in openapi(load_product(ROOT / "feature_repo" / "product.yaml"), Settings())["paths"].items()
+    for path, item in openapi(load_product(SPEC), Settings())["paths"].items()
     if IDEMPOTENCY_KEY in item.get("post", {}).get("parameters", ())
 ]
 

@@ -5,15 +5,16 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 from sqlalchemy import insert
+from support.settings import Settings
 
 from beacon_core.data import ledger
-from beacon_core.data.approvals import APPROVED, REJECTED
+from beacon_core.data.approvals import APPROVED, REJECTED, decide
 from beacon_core.data.database import migrate, open_store
 from beacon_core.data.tables import approvals, verdicts
+from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.ledger_entries import Entry
 from beacon_core.domain.pins import Pin
 from beacon_core.platform.product_file import load_product
-from beacon_core.platform.settings import Settings
 from beacon_promotion.controller.candidates import NoCandidateError, rejected, select_candidate
 
 AUTO = load_product(Settings().product)
@@ -32,10 +33,11 @@ def connection(tmp_path):
     engine.dispose()
 
 
-def judged(connection, pin=NEW, outcome="pass", champion="1", minutes=0):
+def judged(connection, pin=NEW, outcome="pass", champion="1", minutes=0, checks=()):
     row = {"moment": NOON + timedelta(minutes=minutes), "product": pin.name, "version": pin.version}
     row |= {"sha256": pin.sha256, "champion_version": champion, "outcome": outcome}
-    connection.execute(insert(verdicts).values(row | {"data_fingerprint": "0", "verdict": {"reason": "so it is"}}))
+    verdict = {"reason": "so it is", "checks": [{"name": name, "outcome": found} for name, found in checks]}
+    connection.execute(insert(verdicts).values(row | {"data_fingerprint": "0", "verdict": verdict}))
 
 
 def decided(connection, decision, pin=NEW, minutes=1):
@@ -156,3 +158,25 @@ def test_an_inconclusive_try_is_repeated_so_many_times(connection):
         assert select_candidate(connection, AUTO, OLD).pin == NEW
         ended(connection, "kept", "too_few_samples", number + 2)
     assert f"was inconclusive {AUTO.policy.rollout.tries} times" in why_not(connection)
+
+
+BREAKING = (("schema", "inconclusive"), ("rows", "inconclusive"))
+
+
+@pytest.mark.parametrize("product", [AUTO, MANUAL])
+def test_a_breaking_change_of_the_schema_waits_for_a_person_in_every_mode(connection, product):
+    judged(connection, outcome="inconclusive", checks=BREAKING)
+    why = why_not(connection, product)
+    assert (
+        why
+        == "version 2 has a breaking change of the schema and waits for a person (make approve VERSION=2 REASON=...)"
+    )
+    assert decide(connection, AUTO.name, "2", APPROVED, "ada", "the unit is EUR from now on")
+    assert select_candidate(connection, product, OLD).approved_by == "ada"
+
+
+def test_only_a_breaking_change_without_a_failed_check_can_be_approved(connection):
+    for number, checks in enumerate([(("rows", "inconclusive"),), (*BREAKING, ("parity", "fail"))]):
+        judged(connection, outcome="inconclusive", checks=checks, minutes=number)
+        with pytest.raises(BeaconError, match="has the verdict inconclusive; only pass can be approved"):
+            decide(connection, AUTO.name, "2", APPROVED, "ada", "a good reason")

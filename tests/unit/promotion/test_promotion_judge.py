@@ -6,10 +6,10 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.settings import Settings
 
 from beacon_core.domain.pins import Pin
 from beacon_core.platform.product_file import load_product
-from beacon_core.platform.settings import Settings
 from beacon_promotion.analysis.judge import judge
 from beacon_promotion.analysis.measurements import GoldenResults, Labels, Measures, Side
 

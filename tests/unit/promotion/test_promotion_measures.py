@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from sqlalchemy import insert
 from support.history import prediction_row
 from support.packages import build_package, row_of
+from support.products import MIXED
 from support.service import METRICS_PORT, Service
+from support.settings import Settings
 
 from beacon_core.data.database import open_store
 from beacon_core.data.tables import actuals, predictions
@@ -17,7 +19,6 @@ from beacon_core.domain.pins import Pin
 from beacon_core.model_package.manifest import read_package
 from beacon_core.model_package.release import package_folder
 from beacon_core.platform.product_file import load_product
-from beacon_core.platform.settings import Settings
 from beacon_inference.app import create
 from beacon_promotion.analysis import scrape
 from beacon_promotion.analysis.judge import judge
@@ -36,20 +37,37 @@ def manifest(tmp_path):
 
 
 def test_made_up_rows_are_valid_requests_and_always_the_same(manifest):
-    rows = generate_requests(PRODUCT, manifest, 500)
-    assert rows == generate_requests(PRODUCT, manifest, 500)
+    rows = generate_requests(PRODUCT.schema, manifest, 500)
+    assert rows == generate_requests(PRODUCT.schema, manifest, 500)
     facts = {feature.name: feature for feature in manifest.features}
     for row in rows:
         assert len(row.features) >= PRODUCT.min_features
         for feature in PRODUCT.features:
             if (value := row.features.get(feature.name)) is None:
                 assert feature.nullable
-            elif feature.categories is not None:
-                assert value in feature.categories
+            elif feature.is_category:
+                assert value in feature.known_levels
             else:
                 assert facts[feature.name].min <= value <= facts[feature.name].max
     missing = sum(len(PRODUCT.features) - len(row.features) for row in rows) / (500 * len(PRODUCT.features))
     assert 0.02 < missing < 0.08
+
+
+def test_made_up_rows_hold_values_of_each_type_as_clients_send_them(tmp_path):
+    mixed = load_product(MIXED)
+    pin = build_package(tmp_path / "models", mixed)
+    rows = generate_requests(
+        mixed.schema, read_package(package_folder(tmp_path / "models", pin), pin.sha256).manifest, 200
+    )
+    kinds = {
+        feature.name: {type(row.features[feature.name]) for row in rows if feature.name in row.features}
+        for feature in mixed.features
+    }
+    for feature in mixed.features:
+        assert all(feature.problem(row.features.get(feature.name)) is None for row in rows), feature.name
+        assert kinds[feature.name] == {bool if feature.type == "bool" else str if feature.is_text else float}
+    assert {row.features.get("pieces", 1.0).is_integer() for row in rows} == {True}
+    assert len({row.features.get("insured") for row in rows}) == 3, "both, and missing"
 
 
 def test_users_requests_come_first_and_those_with_a_known_truth_before_all(engine, manifest):
@@ -64,11 +82,11 @@ def test_users_requests_come_first_and_those_with_a_known_truth_before_all(engin
     with engine.begin() as connection:
         connection.execute(insert(predictions), logged)
         connection.execute(insert(actuals), known)
-    rows = sample_requests(engine, PRODUCT, manifest, 40)
+    rows = sample_requests(engine, PRODUCT.schema, manifest, 40)
     assert len(rows) == 40
     assert rows[0].actual == 21.5, "the newest correction counts"
     assert [row.actual for row in rows[1:]] == [None] * 39
-    assert rows[31:] == generate_requests(PRODUCT, manifest, 9)
+    assert rows[31:] == generate_requests(PRODUCT.schema, manifest, 9)
 
 
 def test_what_the_old_model_has_learnt_by_heart_is_no_truth_to_compare_on(engine, manifest):
@@ -83,7 +101,7 @@ def test_what_the_old_model_has_learnt_by_heart_is_no_truth_to_compare_on(engine
     with engine.begin() as connection:
         connection.execute(insert(predictions), rows)
         connection.execute(insert(actuals), known)
-    found = sample_requests(engine, PRODUCT, manifest, 40)
+    found = sample_requests(engine, PRODUCT.schema, manifest, 40)
     assert [row.features["CRIM"] for row in found if row.actual is not None] == [1.0]
     assert 0.0 in [row.features["CRIM"] for row in found[:3]], "it is asked all the same"
 
@@ -93,12 +111,12 @@ def test_a_request_that_users_repeat_is_asked_once(engine, manifest):
     one = prediction_row(PRODUCT, 1, now, "1")
     with engine.begin() as connection:
         connection.execute(insert(predictions), [one | {"id": f"again-{number}"} for number in range(50)])
-    assert sample_requests(engine, PRODUCT, manifest, 40)[1:] == generate_requests(PRODUCT, manifest, 39)
+    assert sample_requests(engine, PRODUCT.schema, manifest, 40)[1:] == generate_requests(PRODUCT.schema, manifest, 39)
 
 
 def test_a_store_that_is_down_leaves_made_up_rows(tmp_path, manifest):
     engine = open_store(f"sqlite:///{tmp_path / 'empty.db'}")  # without tables
-    assert sample_requests(engine, PRODUCT, manifest, 25) == generate_requests(PRODUCT, manifest, 25)
+    assert sample_requests(engine, PRODUCT.schema, manifest, 25) == generate_requests(PRODUCT.schema, manifest, 25)
     engine.dispose()
 
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import insert, select
 from support.packages import build_package
+from support.settings import Settings
 from unit.promotion.memory_target import MemoryTarget
 
 from beacon_core.data import approvals, ledger
@@ -15,7 +16,6 @@ from beacon_core.domain.pins import Pin
 from beacon_core.model_package.manifest import read_package
 from beacon_core.model_package.release import package_folder
 from beacon_core.platform.product_file import load_product
-from beacon_core.platform.settings import Settings
 from beacon_promotion.analysis.measurements import GoldenResults, Measures, Side
 from beacon_promotion.controller import aliases, reconcile, state_machine
 from beacon_promotion.controller.candidates import Candidate

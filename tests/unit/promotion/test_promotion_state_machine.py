@@ -3,13 +3,13 @@
 import msgspec
 import pytest
 from support.packages import build_package
+from support.settings import Settings
 from unit.promotion.memory_target import Killed, MemoryTarget
 
 from beacon_core.data import ledger
 from beacon_core.model_package.manifest import read_package
 from beacon_core.model_package.release import package_folder
 from beacon_core.platform.product_file import load_product
-from beacon_core.platform.settings import Settings
 from beacon_promotion.analysis import phases
 from beacon_promotion.analysis.judge import PhaseResult
 from beacon_promotion.analysis.measurements import GoldenResults, Labels, Measures, Side
@@ -353,3 +353,43 @@ def test_a_damaged_release_without_a_good_model_has_no_way_back(promoter, place)
     with pytest.raises(ReleaseFailedError, match="no good model is known") as refused:
         promoter.recover()
     assert refused.value.reason == "no_way_back"
+
+
+def _other_unit(place, version):
+    """The product after the unit of its target changed, and the package of a model of it."""
+    target = msgspec.structs.replace(PRODUCT.target, unit="something else")
+    changed = msgspec.structs.replace(PRODUCT, target=target, schema_version=PRODUCT.schema_version + 1)
+    pin = next(pin for pin in place.packages if pin.version == version)
+    package = place.packages[pin]
+    manifest = msgspec.structs.replace(package.manifest, schema=changed.schema)
+    place.packages[pin] = msgspec.structs.replace(package, manifest=manifest)
+    return changed
+
+
+def test_a_breaking_change_is_promoted_and_rolled_back_and_the_ledger_says_what_was_not_compared(place, engine):
+    changed = _other_unit(place, "2")
+    promoter = Promoter(place, LedgerWriter(engine, place.state, PRODUCT.name, "memory", lambda _: None), changed)
+    promoter.recover()
+    assert promoter.promote(candidate(place), "ada").outcome == "promoted"
+    (row,) = [row for row in rows(engine, step="dark") if row.outcome == "begun"]
+    assert "their answers and errors are not compared" in row.message
+    assert promoter.roll_back("ada", "by_hand", "too early").outcome == "rolled_back"
+    assert serves(place) == "1"
+
+
+def test_a_model_of_an_earlier_schema_is_refused_and_the_one_in_service_stays(place, engine):
+    changed = _other_unit(place, "2")
+    promoter = Promoter(place, LedgerWriter(engine, place.state, PRODUCT.name, "memory", lambda _: None), changed)
+    promoter.recover()
+    ended = promoter.promote(candidate(place, "3"), "the gate")
+    assert (ended.outcome, ended.reason, serves(place)) == ("refused", "schema_mismatch", "1")
+
+
+def test_a_wider_range_and_a_new_feature_need_nobody(place, engine):
+    wider = msgspec.structs.replace(PRODUCT.features[0], valid=None)
+    new = msgspec.structs.replace(PRODUCT.features[1], name="NEW")
+    changed = msgspec.structs.replace(PRODUCT, features=(wider, *PRODUCT.features[1:], new))
+    promoter = Promoter(place, LedgerWriter(engine, place.state, PRODUCT.name, "memory", lambda _: None), changed)
+    promoter.recover()
+    assert promoter.promote(candidate(place), "the gate").outcome == "promoted"
+    assert [row.outcome for row in rows(engine, step="dark")] == ["pass"]

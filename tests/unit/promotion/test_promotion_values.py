@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import pytest
 import yaml
 from sqlalchemy import insert
+from support.products import SPEC
 
 from beacon_core.data.database import migrate, open_store
 from beacon_core.data.tables import verdicts
@@ -45,7 +46,7 @@ def test_the_job_writes_what_passed_and_words_the_commit(tmp_path):
 
     def job():
         command = [sys.executable, str(ROOT / "jobs" / "promote.py"), "values", str(file)]
-        environment = {"BEACON_HOME": str(tmp_path)}
+        environment = {"BEACON_HOME": str(tmp_path), "BEACON_PRODUCT": str(SPEC)}
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
     empty = job()

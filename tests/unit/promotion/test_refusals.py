@@ -9,6 +9,7 @@ from typing import get_args
 import pytest
 from support import bad_models
 from support.packages import build_package
+from support.products import SPEC
 
 from beacon_core.domain.ledger_entries import Reason
 from beacon_core.domain.pins import Pin
@@ -16,7 +17,6 @@ from beacon_core.domain.product import Product
 from beacon_core.model_package.manifest import PackageError, read_package
 from beacon_core.model_package.release import package_folder
 from beacon_core.platform.product_file import load_product
-from beacon_core.platform.settings import ROOT
 from beacon_inference.models.model import load_model
 from beacon_promotion.targets.base.refusals import MESSAGES, of_log, of_pod, reason_of
 
@@ -25,7 +25,7 @@ AT_LOAD = ("crashes at load", "wrong digest", "wrong schema", "wrong golden answ
 
 @pytest.fixture(scope="module")
 def product() -> Product:
-    return load_product(ROOT / "feature_repo" / "product.yaml")
+    return load_product(SPEC)
 
 
 @pytest.mark.parametrize("kind", AT_LOAD)
@@ -83,8 +83,8 @@ def test_a_pod_says_why_it_does_not_serve() -> None:
 # as far as to open a port.
 KILLED = """
 import os, signal
-from beacon_core.web.server import serve
 from beacon_core.platform.settings import Settings
+from beacon_core.web.server import serve
 serve("inference", Settings(), lambda: os.kill(os.getpid(), signal.SIGKILL), 0, None)
 """
 

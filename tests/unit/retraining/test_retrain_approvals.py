@@ -125,7 +125,10 @@ def test_the_job_approves_once_and_refuses_in_one_line(product: Product, tmp_pat
     assert (bad.returncode, bad.stderr) == (1, "approve: reason must be 1 to 500 characters on one line.\n")
     judged(engine, product, "3", "inconclusive")
     refused = make("approve", tmp_path, "read the report", "3")
-    said = "approve: Model 3 has the verdict inconclusive; only pass can be approved.\n"
+    said = (
+        "approve: Model 3 has the verdict inconclusive; only pass can be approved, "
+        "or a breaking change of the schema where no check failed.\n"
+    )
     assert (refused.returncode, refused.stderr) == (1, said)
     assert written(engine) == []
     done = make("approve", tmp_path, "read the report")

@@ -140,6 +140,23 @@ def test_a_limit_that_the_champion_breaks_as_badly_does_not_keep_the_champion(li
     assert checks(limits, predictions(2 * NOISE, width=1.0), None)["coverage"].outcome == "fail"
 
 
+@pytest.mark.parametrize(
+    ("spread", "gaps", "expected"),
+    [
+        (0.4, 4.0, "pass"),  # R2 0.998 falls to 0.96
+        (0.4, 7.0, "fail"),  # to 0.88
+        (2.0, 1.7, "fail"),  # R2 0.94 falls to 0.82
+    ],
+)
+def test_an_exact_model_may_lose_much_by_missing_values_while_it_keeps_nearly_all_of_its_r2(
+    limits: GateLimits, spread: float, gaps: float, expected: str
+) -> None:
+    found = checks(limits, predictions(spread * NOISE, gaps=gaps), None)["missing"]
+    assert (found.number, found.limit) == (pytest.approx(gaps), limits.promotion.max_missing_ratio)
+    assert found.outcome == expected
+    assert found.note == ("over the limit, and 90% of its R2 are kept" if expected == "pass" else "")
+
+
 def test_too_few_rows_show_nothing(limits: GateLimits) -> None:
     few = slice(0, limits.promotion.min_rows - 1)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from sqlalchemy import Engine, insert
+from support.feature_products import dated
 
 from beacon_core.data.actuals import actual_of
 from beacon_core.data.database import migrate, open_store
@@ -28,7 +29,7 @@ def engine(tmp_path: Path) -> Engine:
     return engine
 
 
-def predict(engine: Engine, id_: str, hours: float, entity: str | None = None, **features: float) -> None:
+def predict(engine: Engine, id_: str, hours: float, entity: str | None = None, **features: float | str) -> None:
     row = {
         "id": id_,
         "time": at(hours),
@@ -101,7 +102,8 @@ def test_labels_carry_what_the_request_gave(engine: Engine, product: Product) ->
     tell(engine, 30, 4, id_="b")
     labels = read_labels(engine, product)
     assert labels[PREDICTION].tolist() == ["b", "a"]
-    assert labels["tract_id"].tolist() == [-1, 7]
+    assert labels["tract_id"].tolist()[1:] == [7]
+    assert labels["tract_id"].isna().tolist() == [True, False]
     assert labels["RM"].isna().tolist() == [True, False]
     assert labels["LSTAT"].tolist()[0] == 4.0
     assert labels["event_timestamp"].tolist() == [pd.Timestamp(at(2)), pd.Timestamp(at(3))]
@@ -157,6 +159,15 @@ def test_entities_keep_every_digit_beside_labels_without_one(engine: Engine, pro
     for name, entity in [("none", None), *((str(number), str(number)) for number in ids)]:
         predict(engine, name, 0, entity=entity, RM=6.0)
         tell(engine, 20.0, 1, id_=name)
-    labels = read_labels(engine, product).set_index(PREDICTION)[product.entity.key]
+    labels = read_labels(engine, product).set_index(PREDICTION)[product.keys[0]]
     assert {number: labels[str(number)] for number in ids} == {number: number for number in ids}
-    assert labels["none"] == -1
+    assert pd.isna(labels["none"])
+
+
+def test_a_key_that_is_a_feature_has_the_requests_value_or_else_the_entitys(engine: Engine) -> None:
+    predict(engine, "a", 0, day="2026-01-05", size=1.0)
+    predict(engine, "b", 1, entity="2026-01-06", size=2.0)
+    for id_ in ("a", "b"):
+        tell(engine, 1.0, 2, id_=id_)
+    labels = read_labels(engine, dated().product)
+    assert labels["day"].tolist() == [pd.Timestamp("2026-01-05"), pd.Timestamp("2026-01-06")]

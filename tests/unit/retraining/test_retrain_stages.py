@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from support.settings import Settings
 
 import beacon_core
 import beacon_retraining
-from beacon_core.platform.settings import ROOT, Settings
+from beacon_core.platform.settings import ROOT
 from beacon_retraining.pipeline import context
 from beacon_retraining.pipeline.dvc import HOLDERS, KEPT_LOCK, remove_stale_holders, restore_lock
 from beacon_retraining.pipeline.stages import STAGES
@@ -144,12 +145,14 @@ def test_what_training_found_out_survives_as_json() -> None:
     from beacon_retraining.training.trained_file import decode, encode
 
     rng = np.random.default_rng(0)
-    part = FoldPredictions(np.array([2, 0]), rng.random((2, 2)), Widths(0.5, 1 / 3))
+    part = FoldPredictions(np.array([2, 0]), rng.random((2, 2)), Widths(0.5, 1 / 3), np.empty((0, 2)))
+    result = TrainingResult("ridge", 1 / 3, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, np.arange(4), rng.random((2, 4)))
     found = TrainedModel(
         algorithm="ridge",
         model=None,
         fill=rng.random(3),
-        results=(TrainingResult("ridge", 1 / 3, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, rng.random((2, 4))),),
+        results=(result,),
+        result=result,
         excess={"ridge": (0.0, 0.0)},
         widths=Widths(1.0, 2.0),
         assessment=ModelAssessment(1.5, 0.9, rng.random(3), rng.random(3), {0.1: 2.0, 0.3: 3.0}, (part,)),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, insert, select
+from support.settings import Settings
 
 from beacon_core.data.database import migrate, open_store
 from beacon_core.data.job_runs import recorded
@@ -19,8 +20,7 @@ from beacon_core.domain.exit_statuses import TRY_AGAIN
 from beacon_core.domain.product import Product
 from beacon_core.platform.job import status_of
 from beacon_core.platform.locks import BusyError
-from beacon_core.platform.settings import Settings
-from beacon_retraining.data.fetch import FetchError, FetchRefusedError
+from beacon_core.sources.errors import FetchError, FetchRefusedError
 from beacon_retraining.pipeline import triggers
 from beacon_retraining.pipeline.pipeline import RetrainOptions, retrain
 from beacon_retraining.pipeline.stages import JOB

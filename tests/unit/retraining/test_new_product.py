@@ -1,0 +1,262 @@
+"""`beacon new`: what it proposes for a table loads, and says why; what no product can be made of is refused by name."""
+
+import csv
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from support.settings import Settings
+
+from beacon_core.domain.data_errors import DataError
+from beacon_core.domain.product import Product
+from beacon_core.platform.product_file import load_product
+from beacon_core.platform.yaml_file import read_yaml
+from beacon_core.sources.raw import read_raw
+from beacon_retraining.commands import new as new_command
+from beacon_retraining.proposal import write
+from beacon_retraining.proposal.propose import Proposal, Wanted, propose
+from beacon_retraining.proposal.write import place_of, source_now, write_product
+
+ROWS = 120
+RANDOM = np.random.default_rng(1)
+SIZES = RANDOM.normal(50, 10, ROWS).round(3)
+GRADES = RANDOM.integers(0, 5, ROWS)
+VALUES = (SIZES * 2 + GRADES * 3 + RANDOM.normal(0, 4, ROWS)).round(2)
+
+
+def cycle(values: Sequence[Any]) -> list[Any]:
+    return [values[number % len(values)] for number in range(ROWS)]
+
+
+def new(folder: Path, columns: Mapping[str, Sequence[Any]], **wanted: Any) -> tuple[Product, Proposal]:
+    """The product of a table with these columns beside `size`, `grade` and the target `value`."""
+    table = {"size": SIZES, "grade": GRADES, **columns, "value": VALUES} if "value" not in columns else columns
+    file = folder / "table.csv"
+    with file.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(table)
+        writer.writerows(zip(*table.values(), strict=True))
+    home = folder / "products" / "goods"
+    data = place_of(str(file), home)
+    raw = read_raw(source_now(data, home))
+    proposal = propose(raw, Wanted("value", **wanted))
+    return write_product(home, "goods", data, raw, proposal), proposal
+
+
+def refused(folder: Path, columns: Mapping[str, Sequence[Any]], **wanted: Any) -> DataError:
+    with pytest.raises(DataError) as caught:
+        new(folder, columns, **wanted)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind", "levels"),
+    [
+        (["yes", "no"], "bool", None),
+        (["True", "False"], "bool", None),
+        ([0, 1], "bool", None),
+        ([1, 2, 7], "int", None),
+        ([1.5, 2, 7], "float", None),
+        (["red", "green", "blue"], "category", ("blue", "green", "red")),
+        (["yes", "no", "null", "true", "0"], "category", ("0", "no", "true", "yes")),
+        (["é", "e\u0301", "z "], "category", ("z", "é")),
+        (["Red", "red", "blue"], "category", "many"),
+        ([f"sku{number}" for number in range(60)], "category", "many"),
+        (["01", "02", "17"], "category", ("01", "02", "17")),
+        (["2020/01/31", "2021/02/01"], "date", None),
+        (["2020-01-31 10:00", "2021-02-01 11:30"], "timestamp", None),
+    ],
+)
+def test_types(tmp_path: Path, cells: list[Any], kind: str, levels: object) -> None:
+    product, _ = new(tmp_path, {"thing": cycle(cells)})
+    [thing] = [feature for feature in product.features if feature.name == "thing"]
+    assert (thing.type, thing.levels) == (kind, levels)
+    assert thing.problem(thing.example) is None
+
+
+@pytest.mark.parametrize(
+    ("columns", "reason"),
+    [
+        ({"no": [f"u{number}" for number in range(ROWS)]}, "identifier"),
+        ({"no": range(7, ROWS + 7)}, "identifier"),
+        ({"no": range(2**62, 2**62 + ROWS)}, "identifier"),
+        ({"no": [5] * ROWS}, "constant"),
+        ({"no": [""] * ROWS}, "no value"),
+        ({"no": SIZES}, "says the same as size"),
+        ({"no": VALUES * 1.19}, "leaks the target"),
+        ({"no": np.log(VALUES)}, "leaks the target"),
+        ({"no": cycle(["x" * 300, "y"])}, "free text"),
+        ({"no": cycle(["02/05/2020", "03/04/2020"])}, "day or with the month"),
+        ({"prediction": cycle([1, 2, 7])}, "Beacon uses"),
+        ({"a:b": cycle([1, 2, 7])}, "characters"),
+        ({"Size": cycle([1, 2, 7])}, "upper and lower case"),
+    ],
+)
+def test_columns_that_are_no_features(tmp_path: Path, columns: dict[str, Any], reason: str) -> None:
+    product, _ = new(tmp_path, columns)
+    [name] = columns
+    assert reason in product.excluded[name]
+    assert name not in product.feature_names
+
+
+def test_a_strong_feature_is_no_leak(tmp_path: Path) -> None:
+    """It ranks the rows nearly as the target does, and the target is not computed from it."""
+    close = VALUES + RANDOM.normal(0, 3, ROWS)
+    assert np.corrcoef(close, VALUES)[0, 1] > 0.95
+    product, _ = new(tmp_path, {"close": close})
+    assert "close" in product.feature_names
+
+
+def test_a_date_after_the_event_is_excluded(tmp_path: Path) -> None:
+    sold, paid = cycle(["2020-01-31", "2020-03-01"]), cycle(["2020-04-01", "2020-05-01"])
+    product, _ = new(tmp_path, {"sold": sold, "paid": paid}, time="sold")
+    assert "later than sold" in product.excluded["paid"]
+    assert (product.time.event, product.time.split) == ("sold", "time")
+
+
+@pytest.mark.parametrize(
+    ("columns", "kinds"),
+    [
+        ({"id": [f"u{number}" for number in range(ROWS)]}, ("text",)),
+        ({"id": range(1, ROWS + 1)}, ("int64",)),
+        ({"shop": [n // 10 for n in range(ROWS)], "sku": [f"k{n % 10}" for n in range(ROWS)]}, ("int64", "text")),
+    ],
+)
+def test_keys(tmp_path: Path, columns: dict[str, Any], kinds: tuple[str, ...]) -> None:
+    product, _ = new(tmp_path, columns, keys=tuple(columns))
+    assert product.entity is not None
+    assert product.entity.columns == tuple(zip(columns, kinds, strict=True))
+
+
+def test_no_key_is_no_entity_and_its_candidates_are_named(tmp_path: Path) -> None:
+    product, proposal = new(tmp_path, {"code": [f"u{number}" for number in range(ROWS)]})
+    assert product.entity is None
+    assert proposal.key_candidates == ("code",)
+    assert "code" in product.file.read_text()
+
+
+@pytest.mark.parametrize(
+    ("columns", "wanted", "rule"),
+    [
+        ({"id": cycle([1, 2])}, {"keys": ("id",)}, "repeats"),
+        ({"id": [1.5 * number for number in range(ROWS)]}, {"keys": ("id",)}, "whole numbers or text"),
+        ({"id": ["", *range(1, ROWS)]}, {"keys": ("id",)}, "no value in 1 rows"),
+        ({}, {"keys": ("sise",)}, "did you mean size?"),
+        ({"day": cycle(["2019-01-01", "2039-01-01"])}, {"time": "day"}, "in the future"),
+        ({"day": ["", *cycle(["2019-01-01", "2019-02-01"])[1:]]}, {"time": "day"}, "no value in 1 rows"),
+        ({"day": ["2020-01-31", *cycle(["31.12.2020"])[1:]]}, {"time": "day"}, "changes its format in row 2"),
+        ({}, {"time": "size"}, "must be dates"),
+        ({"size": SIZES, "value": cycle(["a", "b"])}, {}, "must be numbers"),
+        ({"size": SIZES, "value": [7] * ROWS}, {}, "nothing to predict"),
+        ({"value": VALUES}, {}, "no column is left"),
+    ],
+)
+def test_what_is_refused(tmp_path: Path, columns: dict[str, Any], wanted: dict[str, Any], rule: str) -> None:
+    assert rule in refused(tmp_path, columns, **wanted).rule
+    assert not (tmp_path / "products").exists()
+
+
+def test_too_few_rows_and_too_many_columns(tmp_path: Path) -> None:
+    assert "at least 20" in refused(tmp_path, {"size": [1, 2], "value": [3, 4]}).rule
+    many = {f"c{number}": [1] for number in range(5000)} | {"value": [2]}
+    assert "at most 2000 features" in refused(tmp_path, many).rule
+
+
+def test_unusual_marks_are_read_as_missing(tmp_path: Path) -> None:
+    odd = ["unknown" if number % 20 == 0 else number / 7 for number in range(ROWS)]
+    product, _ = new(tmp_path, {"odd": odd, "none": cycle(["NA", 1.5, 2.5])})
+    assert product.sources[0].format.missing == ("", "NA", "unknown")
+    assert [feature.type for feature in product.features if feature.name in {"odd", "none"}] == ["float", "float"]
+
+
+def test_ranges_never_cross_zero_and_units_come_from_names(tmp_path: Path) -> None:
+    product, _ = new(
+        tmp_path,
+        {"cost_usd": cycle([100, 250, 900]), "share %": cycle([5.5, 70, 99]), "net (kg)": cycle([-3.5, 2, 8])},
+    )
+    of = {feature.name: feature for feature in product.features}
+    assert of["cost_usd"].valid == (0, 1700)
+    assert of["share %"].valid == (0, 100)
+    assert of["net (kg)"].valid == (-15, 20)
+    assert [of[name].unit for name in ("cost_usd", "share %", "net (kg)")] == ["USD", "%", "kg"]
+
+
+def test_yaml_words_stay_text_for_every_reader(tmp_path: Path) -> None:
+    """Names and levels that YAML 1.1 takes for booleans, nulls or numbers are quoted."""
+    yaml = pytest.importorskip("yaml")
+    words = ["yes", "no", "on", "1e3", "0", "12:30", "~x"]
+    product, _ = new(tmp_path, {"null": cycle([1.5, 2, 7]), "no": cycle(words), "größe": cycle([1, 2, 7])})
+    text = product.file.read_text()
+    ours, others = read_yaml(product.file), yaml.safe_load(text)
+    assert ours == others
+    assert set(ours["features"]["no"]["levels"]) == set(words)
+
+
+def test_limits_fit_the_data(tmp_path: Path) -> None:
+    product, proposal = new(tmp_path, {"gaps": [1.5 if number % 2 else "" for number in range(ROWS - 1)] + [7]})
+    assert product.data.rows.min == ROWS // 2
+    assert product.data.limits.null_share == pytest.approx(0.6, abs=0.02)
+    assert product.target.low is not None
+    assert product.target.low < product.target.high < VALUES.max()
+    assert 0 < product.policy.promotion.min_r2 < proposal.r2
+    assert product.policy.quality.large_residual == proposal.large_residual
+    assert 1.35 < product.policy.promotion.max_missing_ratio < 10, "size tells nearly all, so its gaps cost much"
+    assert product.key_features[0] == "size"
+    assert product.segments["value_band"].of == "prediction"
+
+
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """`beacon new goods` on a table in `tmp_path`."""
+    rows = "\n".join(f"{size},{value}" for size, value in zip(SIZES, VALUES, strict=True))
+    (tmp_path / "table.csv").write_text(f"size,value\n{rows}\n")
+    monkeypatch.chdir(tmp_path)
+
+    def run(*options: str, name: str = "goods") -> int:
+        given = ["new", name, "--data", "table.csv", "--target", "value", *options]
+        monkeypatch.setattr(sys, "argv", given)
+        return new_command.main(Settings())
+
+    return run
+
+
+def test_the_command_writes_copies_and_says_what_is_next(
+    tmp_path: Path, command: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command() == 0
+    said = capsys.readouterr().out
+    assert "make check PRODUCT=products/goods" in said
+    assert {file.name for file in (tmp_path / "products" / "goods").iterdir()} == {
+        "product.yaml",
+        "policy.yaml",
+        "table.csv",
+    }
+
+
+def test_nothing_is_written_over_without_force(tmp_path: Path, command: Callable[..., int]) -> None:
+    command()
+    file = tmp_path / "products" / "goods" / "product.yaml"
+    file.write_text("mine")
+    with pytest.raises(ValueError, match="exists; --force writes over it"):
+        command()
+    assert file.read_text() == "mine"
+    assert command("--force") == 0
+    assert file.read_text() != "mine"
+
+
+def test_a_large_file_is_named_and_not_copied(
+    tmp_path: Path, command: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(write, "MOST_COPIED", 10)
+    assert command() == 0
+    product = load_product(tmp_path / "products" / "goods" / "product.yaml")
+    assert product.sources[0].path.resolve() == tmp_path / "table.csv"
+    assert not (product.file.parent / "table.csv").exists()
+
+
+def test_a_name_that_no_product_may_have_is_refused(command: Callable[..., int]) -> None:
+    with pytest.raises(ValueError, match="NAME must be lower-case letters"):
+        command(name="My Goods")
