@@ -15,7 +15,7 @@ from beacon_core.platform.settings import ROOT
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 USE = MAKEFILE[MAKEFILE.index("##@ Use it") : MAKEFILE.index("##@ Check it")]
 USED = re.findall(r"^([a-z]+):.* ## ", USE, re.MULTILINE)
-NEED_NO_STATE = {"clean"}
+NEED_NO_STATE = {"clean", "new"}
 FOR_THE_RECIPES = ("bash", "sh", "make", "mkdir", "touch", "awk", "test")
 
 

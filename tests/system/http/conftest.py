@@ -8,9 +8,9 @@ from support.features import TOKEN, fill
 from support.http_targets import Target, console_doors, feature_doors, inference_doors
 from support.packages import release_package
 from support.server import CONSOLE, FEATURES, INFERENCE, serving
+from support.settings import Settings
 
 from beacon_core.domain.product import Product
-from beacon_core.platform.settings import Settings
 
 BODY_SECONDS = 2.0
 NOBODY = "http://127.0.0.1:9"

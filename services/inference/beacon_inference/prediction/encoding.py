@@ -17,7 +17,7 @@ from beacon_core.domain.value_rules import Value, ValueRuleError
 from beacon_inference.matrix import NO_TEXTS, Matrix, Texts
 
 
-class TextColumn:
+class TextEncoder:
     """A column of the matrix whose values are text."""
 
     def __init__(self, position: int, feature: Feature) -> None:
@@ -45,7 +45,7 @@ class ValueEncoder:
 
     def __init__(self, product: Product) -> None:
         columns = list(enumerate(product.features))
-        self.texts = {at: TextColumn(at, feature) for at, feature in columns if feature.is_text}
+        self.texts = {at: TextEncoder(at, feature) for at, feature in columns if feature.is_text}
         self._decoders = [(at, _decoder(feature)) for at, feature in columns if not feature.is_number]
 
     def encode(self, rows: Sequence[Sequence[Any]], path: str) -> tuple[Matrix, Texts]:
