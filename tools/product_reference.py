@@ -18,6 +18,7 @@ from beacon_core.domain.derived import Formula, Lag
 from beacon_core.domain.feature import FeatureEntry
 from beacon_core.domain.product_entry import Entity, ProductEntry, Segment, Target, Times, Training
 from beacon_core.domain.source import DataLimits, Format, RowLimits, SourceEntry, SqlQuery
+from tools.field_docstrings import field_docstrings
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs" / "reference"
@@ -78,13 +79,12 @@ def meanings(kind: Struct) -> dict[str, str]:
 
 def meanings_in(source: str) -> dict[str, str]:
     """The docstring of each field of the class in `source`; raises ValueError for a field without one."""
-    found: dict[str, str] = {}
     [(name, body)] = [(node.name, node.body) for node in ast.parse(source).body if isinstance(node, ast.ClassDef)]
-    for field, text in zip(body, [*body[1:], None], strict=True):
-        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
-            if not (isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)):
-                raise ValueError(f"{name}.{field.target.id} has no docstring")
-            found[field.target.id] = str(text.value.value)
+    found: dict[str, str] = {}
+    for field, text in field_docstrings(body).items():
+        if text is None:
+            raise ValueError(f"{name}.{field} has no docstring")
+        found[field] = text
     return found
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from beacon_core.platform import settings
+from tools.field_docstrings import field_docstrings
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "reference" / "settings.md"
@@ -19,12 +20,11 @@ def meanings(source: str) -> dict[str, str]:
     """The docstring of each field of `Settings`."""
     classes = [node for node in ast.parse(source).body if isinstance(node, ast.ClassDef)]
     [body] = [node.body for node in classes if node.name == "Settings"]
-    found = {}
-    for field, text in zip(body, [*body[1:], None], strict=True):
-        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
-            if not (isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)):
-                raise ValueError(f"the setting {field.target.id} has no docstring")
-            found[field.target.id] = str(text.value.value)
+    found: dict[str, str] = {}
+    for field, text in field_docstrings(body).items():
+        if text is None:
+            raise ValueError(f"the setting {field} has no docstring")
+        found[field] = text
     return found
 
 

@@ -15,10 +15,10 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from moto.server import ThreadedMotoServer
 from sqlalchemy import create_engine, text
 from support.postgres import postgres
 from support.products import POLICY
+from support.s3 import s3_bucket
 
 from beacon_core.domain.data_errors import DataError
 from beacon_core.domain.product import Product, parse_product
@@ -147,21 +147,12 @@ def web(monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
 
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[str]:
-    """A bucket of a real S3 server; its address for s3fs, and the environment that leads there."""
-    server = ThreadedMotoServer("127.0.0.1", 0)
-    server.start()
-    with pytest.MonkeyPatch.context() as patch:
-        _host, port = server.get_host_and_port()
-        patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
-        patch.setenv("AWS_ACCESS_KEY_ID", "one")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "two")
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    """A bucket with the table, plain and compressed; its address for s3fs."""
+    with s3_bucket("tables") as address:
         system = fsspec.filesystem("s3", skip_instance_cache=True)
-        system.mkdir("tables")
         for name, content in (("items.csv", CSV.encode()), ("items.csv.gz", gzip.compress(CSV.encode()))):
             system.pipe(f"tables/{name}", content)
-        yield "s3://tables"
-    server.stop()
+        yield address
 
 
 @pytest.fixture(scope="module")

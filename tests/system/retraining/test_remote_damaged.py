@@ -7,11 +7,10 @@ the list of its folder is there, and `Everything is up to date` is all that is s
 import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from urllib.request import Request, urlopen
 
 import fsspec
 import pytest
-from moto.server import ThreadedMotoServer
+from support.s3 import s3_bucket
 from support.settings import Settings
 
 from beacon_core.domain.exit_statuses import BAD_DATA
@@ -40,17 +39,8 @@ FILES = ("raw/data.csv", "raw/deep/source.json", "table.parquet", "model.onnx", 
 
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[str]:
-    server = ThreadedMotoServer("127.0.0.1", 0)
-    server.start()
-    with pytest.MonkeyPatch.context() as patch:
-        _host, port = server.get_host_and_port()
-        patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
-        patch.setenv("AWS_ACCESS_KEY_ID", "one")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "two")
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        urlopen(Request(f"http://127.0.0.1:{port}/beacon-data", method="PUT"), timeout=60).close()
-        yield "s3://beacon-data"
-    server.stop()
+    with s3_bucket("beacon-data") as address:
+        yield address
 
 
 class Pair:

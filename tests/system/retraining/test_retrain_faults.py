@@ -8,17 +8,16 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.request import Request, urlopen
 
 import msgspec
 import pytest
 from mlflow.tracking import MlflowClient
-from moto.server import ThreadedMotoServer
 from sqlalchemy import func, select
 from support.kaggle import Answer, StandIn, spoilt, zipped
 from support.mlflow import mlflow_server
 from support.ports import free_port
 from support.products import SAMPLE_FILE
+from support.s3 import s3_bucket
 from support.settings import Settings
 
 from beacon_core.data.database import migrate, open_store
@@ -194,22 +193,9 @@ def test_mlflow_away_at_registration_keeps_the_package_and_the_next_run_register
     assert len(versions(address, product)) == len(known) + 1
 
 
-def test_what_is_pushed_to_s3_is_pulled_elsewhere(
-    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    server = ThreadedMotoServer("127.0.0.1", 0)
-    server.start()
-    try:
-        _host, port = server.get_host_and_port()
-        for name, value in {
-            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
-            "AWS_ACCESS_KEY_ID": "one",
-            "AWS_SECRET_ACCESS_KEY": "two",
-            "AWS_DEFAULT_REGION": "us-east-1",
-        }.items():
-            monkeypatch.setenv(name, value)
-        urlopen(Request(f"http://127.0.0.1:{port}/beacon-data", method="PUT"), timeout=60).close()
-        here = msgspec.structs.replace(settings, dvc_remote="s3://beacon-data/retraining")
+def test_what_is_pushed_to_s3_is_pulled_elsewhere(settings: Settings, tmp_path: Path) -> None:
+    with s3_bucket("beacon-data") as bucket:
+        here = msgspec.structs.replace(settings, dvc_remote=f"{bucket}/retraining")
         folder = prepare(here, QUICK, Run("push", "push", jobs=1))
         there_too = msgspec.structs.replace(here, home=tmp_path / "early")
         assert not remote.pull(there_too, prepare(there_too, QUICK, Run("pull", "pull", jobs=1)))
@@ -217,8 +203,6 @@ def test_what_is_pushed_to_s3_is_pulled_elsewhere(
         there = msgspec.structs.replace(here, home=tmp_path)
         pulled = prepare(there, QUICK, Run("pull", "pull", jobs=1))
         assert remote.pull(there, pulled)
-    finally:
-        server.stop()
     for name in (LOCK, "raw/table.parquet", "dataset.parquet", "model.onnx", "package.json"):
         assert (pulled / name).read_bytes() == (folder / name).read_bytes(), name
 

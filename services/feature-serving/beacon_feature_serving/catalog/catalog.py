@@ -1,7 +1,6 @@
 """What the registry names, resolved once: which views, keys and columns a request reads."""
 
 import contextlib
-import difflib
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple, TypeVar
@@ -14,6 +13,7 @@ from feast.protos.feast.core.Registry_pb2 import Registry as RegistryProto
 from feast.repo_config import RepoConfig
 from feast.utils import _parse_feature_ref
 
+from beacon_core.domain.text import close_match
 from beacon_core.feature_store.materialization import last_end
 from beacon_core.feature_store.stored_view import UNDATED
 from beacon_core.platform import clock
@@ -110,8 +110,8 @@ class Catalog:
             view = self._view(view_name)
             known = [field.name for field in view.features]
             if feature not in known:
-                near = difflib.get_close_matches(feature, known, 1)
-                hint = f"; did you mean {near[0]}?" if near else ""
+                near = close_match(feature, known)
+                hint = f"; did you mean {near}?" if near else ""
                 raise feast_error("unknown_feature", f"Feature {feature} not found in {view_name}{hint}", "features")
             requested.setdefault(view_name, RequestedFeatures(view.projection, [])).columns.append(feature)
         return list(requested.values())

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from beacon_core.domain.policy import LARGE_RESIDUAL, Drift, Promotion
+from beacon_core.domain import policy
+from beacon_core.domain.policy import Drift, Promotion, Quality
 from beacon_core.domain.source import DataLimits
 from beacon_retraining.proposal.column import Matrix, TableColumn
 from beacon_retraining.proposal.quick_model import QuickModel
@@ -42,7 +43,8 @@ def large_residual(model: QuickModel) -> float | None:
     """A residual that few held-out rows of the quick model have, in the target's unit."""
     if not len(model.residuals):
         return None
-    limit = max(float(np.quantile(model.residuals, 1 - LARGE_SHARE)), LARGE_RESIDUAL * float(model.residuals.mean()))
+    usual = policy.large_residual(Quality(), float(model.residuals.mean()))
+    limit = max(float(np.quantile(model.residuals, 1 - LARGE_SHARE)), usual)
     return round_up(limit) or None
 
 
