@@ -100,8 +100,8 @@ class Promoter:
             if is_breaking(manifest.schema, self.product.schema):
                 text = f"version {new.version} was trained on another schema than product.yaml has now; retrain"
                 raise ReleaseFailedError("schema_mismatch", text)
-            breaking = old is not None and is_breaking(self.target.package(old).manifest.schema, manifest.schema)
             self.target.check(old, new)
+            breaking = old is not None and is_breaking(self.target.package(old).manifest.schema, manifest.schema)
         except ReleaseFailedError as error:
             run.row("check", "fail", serving, str(error), error.reason)
             return self._end_rejected(run, serving, "refused", error.reason, str(error))
