@@ -67,7 +67,7 @@ class Run:
     def text(self) -> str:
         return self.output.read_text(errors="replace")
 
-    def wait_for(self, words: str, seconds: float = 300) -> None:
+    def wait_for(self, words: str, seconds: float = 900) -> None:
         """Until `words` are on the terminal."""
 
         def said() -> bool:
