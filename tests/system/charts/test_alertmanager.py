@@ -328,7 +328,6 @@ def live(receiver: Receiver, mailbox: Mailbox, tmp_path: Path) -> Iterator[Live]
 
     mail = {"to": "oncall@example.com", "from": "beacon@example.com", "requireTls": False}
     values = {
-        "prober": {"image": {"tag": "1"}},
         "receivers": {
             "page": [
                 {"webhook": {"url": f"{receiver.address}/page", "secret": secret("token")}},
@@ -342,7 +341,9 @@ def live(receiver: Receiver, mailbox: Mailbox, tmp_path: Path) -> Iterator[Live]
         },
     }
     (tmp_path / "values.yaml").write_text(yaml.safe_dump(values))
-    done = template("monitoring", f"--values={tmp_path / 'values.yaml'}")
+    done = template(
+        "monitoring", "--values=charts/monitoring/ci/default-values.yaml", f"--values={tmp_path / 'values.yaml'}"
+    )
     assert done.returncode == 0, done.stderr
     documents = [item for item in yaml.safe_load_all(done.stdout) if item]
     alertmanager = Live(config_of(documents)["alertmanager.yml"], tmp_path)
