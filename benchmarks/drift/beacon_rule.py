@@ -15,7 +15,7 @@ from beacon_core.domain.product import Product
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import load_settings
 from beacon_drift_profiling.comparison.compare import BinCounts, compare, confirmed
-from beacon_drift_profiling.comparison.reference import ReferenceColumn, tally
+from beacon_drift_profiling.comparison.reference import ReferenceColumn, bin_of
 from beacon_drift_profiling.profiling.packages import columns_of
 from beacon_drift_profiling.profiling.profile import profile_rows
 
@@ -27,15 +27,19 @@ def judge(product: Product, stream: Stream) -> dict[str, dict[str, object]]:
     """Whether the quiet run had a confirmed alarm, and which shifts had one on their feature within 24 hours."""
     columns = _reference(product, stream)
     quiet = {column.name: _hourly(column, stream, stream.quiet, DAYS) for column in columns}
-    alarm = bool(_confirmed(product, columns, quiet))
+    alarms = _confirmed(product, columns, quiet)
+    month = {
+        column.name: np.concatenate([quiet[column.name], _hourly(column, stream, stream.after, 1)])
+        for column in columns
+    }
     found = {}
-    for feature in stream.population.shiftable:
-        moved = stream.shifted(feature)
-        both = {
-            column.name: np.concatenate([quiet[column.name], _hourly(column, stream, moved, 1)]) for column in columns
-        }
-        found[feature] = feature in _confirmed(product, columns, both, since=DAYS * HOURS)
-    return {"Beacon": {"alarm": alarm, "found": found}}
+    for column in columns:
+        if column.name not in stream.population.shiftable:
+            continue
+        moved = _hourly(column, stream, stream.shifted(column.name), 1)
+        both = month | {column.name: np.concatenate([quiet[column.name], moved])}
+        found[column.name] = column.name in {name for name, _ in _confirmed(product, columns, both, DAYS * HOURS)}
+    return {"Beacon": {"alarm": bool(alarms), "alarms": sorted(alarms), "found": found}}
 
 
 def _reference(product: Product, stream: Stream) -> tuple[ReferenceColumn, ...]:
@@ -47,33 +51,37 @@ def _reference(product: Product, stream: Stream) -> tuple[ReferenceColumn, ...]:
 def _hourly(column: ReferenceColumn, stream: Stream, rows: Floats, days: int) -> Floats:
     """Rows, nulls and counts in each bin by the hour, shape (hours, 2 + bins)."""
     values = rows[:, stream.population.columns.index(column.name)]
-    hours = []
-    for part in np.array_split(values, days * HOURS):
-        known = part[~np.isnan(part)]
-        counts: list[int] = []
-        if column.counts:
-            counts = tally(column.bins.fold(known), column.edges, column.categorical).tolist()
-        hours.append([len(part), len(part) - len(known), *counts])
-    return np.asarray(hours, dtype=np.float64)
+    hours = days * HOURS
+    hour, known = np.arange(len(values)) * hours // len(values), ~np.isnan(values)
+    bins = np.empty((hours, 0))
+    if column.counts:
+        place = bin_of(column.bins.fold(values[known]), column.edges, column.categorical)
+        width = len(column.counts)
+        bins = np.bincount(hour[known] * width + place, minlength=hours * width).reshape(hours, width)
+    sums = [np.bincount(hour, minlength=hours), np.bincount(hour[~known], minlength=hours)]
+    return np.column_stack([*sums, bins]).astype(np.float64)
 
 
 def _confirmed(
     product: Product, columns: tuple[ReferenceColumn, ...], hourly: dict[str, Floats], since: int = 0
-) -> set[str]:
-    """Columns with a confirmed alarm in the runs from `since` on, whatever the effect and the window."""
-    found = set()
-    first = max(since - product.policy.drift.confirm[1], 0)
-    for days in product.policy.drift.windows_days:
-        seen = {}
-        for name, counts in hourly.items():
-            total = np.cumsum(counts, axis=0)
-            before = np.concatenate([np.zeros((days * HOURS, counts.shape[1])), total])[: len(total)]
-            window = (total - before)[first:]
-            seen[name] = BinCounts(window[:, 0], window[:, 1], window[:, 2:])
-        for finding in compare(columns, seen, product.policy.drift):
-            if confirmed(finding.alarm, product.policy.drift)[since - first :].any():
-                found.add(finding.column.name)
-    return found
+) -> set[tuple[str, str]]:
+    """Columns with a confirmed alarm in the runs from `since` on, each with its effect, whatever the window."""
+    limits = product.policy.drift
+    first = max(since - limits.confirm[1], 0)
+    seen = {name: _windows(counts, limits.windows_days, first) for name, counts in hourly.items()}
+    return {
+        (finding.column.name, finding.effect)
+        for finding in compare(columns, seen, limits.windows_days, limits)
+        if confirmed(finding.alarm, limits)[since - first :].any()
+    }
+
+
+def _windows(counts: Floats, days: tuple[int, ...], first: int) -> BinCounts:
+    """The windows that end with each hour from `first` on, shape (hours, windows)."""
+    total = np.cumsum(counts, axis=0)
+    ended = [np.concatenate([np.zeros((length * HOURS, counts.shape[1])), total])[: len(total)] for length in days]
+    window = np.stack([(total - before)[first:] for before in ended], axis=1)
+    return BinCounts(window[..., 0], window[..., 1], window[..., 2:])
 
 
 def main() -> None:

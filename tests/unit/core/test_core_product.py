@@ -250,7 +250,7 @@ def test_the_schemas_digest_follows_what_a_model_depends_on_and_nothing_else(tmp
         ("drift.min_labels", 0, "drift.min_labels"),
         ("drift.confirm", [3, 2], "drift.confirm"),
         ("drift.max_mae_ratio", 0, "drift.max_mae_ratio"),
-        ("drift.fdr", 1, "drift.fdr"),
+        ("drift.false_alarms", 1, "drift.false_alarms"),
         ("drift.hellinger", 0, "drift.hellinger"),
     ],
 )

@@ -6,7 +6,6 @@ from scipy import stats
 
 from beacon_drift_profiling.assessment.assess import bin_labels, median
 from beacon_drift_profiling.comparison import statistics
-from beacon_drift_profiling.comparison.calibration import hellinger_quantile
 from beacon_drift_profiling.comparison.compare import confirmed
 from beacon_drift_profiling.comparison.reference import Bins, ReferenceColumn, numeric_edges, tally
 
@@ -22,12 +21,40 @@ def test_hellinger_of_two_normals_is_the_formula() -> None:
     assert statistics.hellinger(first, second) == pytest.approx(np.sqrt(1 - np.exp(-1 / 8)), abs=1e-3)
 
 
-def test_chi_square_is_scipys() -> None:
+def test_the_g_test_is_scipys() -> None:
     table = np.array([[30.0, 14, 6, 50], [130, 84, 36, 150]])
-    statistic, p_value = statistics.chi_square(table[0], table[1])
-    known = stats.chi2_contingency(table)
+    statistic, p_value = statistics.homogeneity(table[0], table[1])
+    known = stats.chi2_contingency(table, lambda_="log-likelihood")
     assert float(statistic) == pytest.approx(known.statistic)
     assert float(p_value) == pytest.approx(known.pvalue)
+
+
+def test_levels_that_one_sample_has_few_of_by_chance_are_tested_together_whichever_sample_it_is() -> None:
+    random = np.random.default_rng(4)
+    shares = np.full(60, 1 / 60)
+    known, seen = (random.multinomial(rows, shares, 2000).astype(float) for rows in (300, 1000))
+    p_values = np.array([statistics.homogeneity(*both)[1] for both in zip(seen, known, strict=True)])
+    assert (p_values < 0.01).mean() < 0.03
+
+
+def test_the_rank_sum_is_mann_whitneys() -> None:
+    random = np.random.default_rng(5)
+    for shift in (0.0, 0.6):
+        seen, known = random.integers(0, 9, 300) + shift > 4, random.integers(0, 9, 500) > 4
+        counts = [np.bincount(values.astype(int), minlength=2).astype(float) for values in (seen, known)]
+        exact = stats.mannwhitneyu(seen, known, method="asymptotic", use_continuity=False)
+        assert float(statistics.rank_sum(*counts)[1]) == pytest.approx(exact.pvalue, rel=0.01)
+
+
+def test_one_rare_level_of_many_is_found_and_chance_is_not() -> None:
+    random = np.random.default_rng(6)
+    shares = np.full(30, 1 / 30)
+    known = random.multinomial(300, shares).astype(float)
+    moved = shares * 0.86 + np.where(np.arange(30) == 7, 0.14, 0.0)
+    assert (statistics.largest_change(random.multinomial(1000, moved, 200).astype(float), known) < 1e-5).mean() > 0.95
+    quiet = [random.multinomial(rows, shares, 4000).astype(float) for rows in (1000, 300)]
+    p_values = np.array([statistics.largest_change(*both) for both in zip(*quiet, strict=True)])
+    assert (p_values < 0.01).mean() < 0.02
 
 
 def test_kolmogorov_smirnov_is_near_scipys_and_never_smaller() -> None:
@@ -57,19 +84,46 @@ def test_a_share_that_rose_is_found_and_one_that_fell_is_not() -> None:
     assert float(p_value) > 0.99
 
 
+def test_the_p_value_of_a_rise_holds_in_the_tail_and_for_few_hits() -> None:
+    for hits, known_hits in ((12.0, 0.0), (25.0, 1.0), (150.0, 10.0)):
+        _, p_value = statistics.share_rise(*map(np.asarray, (hits, 1000.0, known_hits, 300.0)))
+        exact = stats.fisher_exact([[hits, 1000 - hits], [known_hits, 300 - known_hits]], alternative="greater").pvalue
+        assert 0.2 < float(p_value) / exact < 2
+
+
 def test_discoveries_hold_the_false_discovery_rate() -> None:
     p_values = np.array([0.001, 0.5, 0.02, 0.9, 0.012])
     assert statistics.discoveries(p_values, 0.05).tolist() == (stats.false_discovery_control(p_values) <= 0.05).tolist()
     assert not statistics.discoveries(np.full(5, 0.2), 0.05).any()
 
 
-def test_the_threshold_is_what_chance_reaches_as_often_as_said() -> None:
-    column = ReferenceColumn("x", "data", Bins(tuple(range(11))), (0, *[50.0] * 10, 0), 500, 0)
-    limit = float(hellinger_quantile(column, np.asarray(300.0), 0.01))
+def test_chance_makes_the_distance_that_a_threshold_allows_for() -> None:
     random = np.random.default_rng(11)
     shares = np.full(10, 0.1)
-    seen, known = (random.multinomial(rows, shares, 20_000).astype(float) for rows in (300, 500))
-    assert (statistics.hellinger(seen, known) > limit).mean() == pytest.approx(0.01, abs=0.004)
+    seen, known = (random.multinomial(rows, shares, 4000).astype(float) for rows in (300, 500))
+    expected = float(statistics.chance_distance(known[0], np.asarray(300.0)))
+    assert (statistics.hellinger(seen, known) ** 2).mean() == pytest.approx(expected, rel=0.05)
+
+
+@pytest.mark.parametrize("days", [1, 7])
+def test_a_month_of_overlapping_windows_has_as_many_looks_as_said(days: int) -> None:
+    random = np.random.default_rng(12)
+    hours, score = days * 24, 3.5
+    total = np.cumsum(random.standard_normal((1500, statistics.MONTH_HOURS)), axis=-1)
+    ended = total[:, hours:] - total[:, :-hours]
+    reached = ((ended / np.sqrt(hours)).max(axis=-1) > score).mean()
+    said = float(statistics.looks(days, np.asarray(1.0))) * stats.norm.sf(score)
+    assert said / 3 < reached < said * 1.1
+
+
+def test_a_reference_that_is_all_of_the_noise_is_looked_at_once() -> None:
+    assert float(statistics.looks(1, np.asarray(0.0))) == 1
+
+
+@pytest.mark.parametrize(("once", "twice"), [(0, 0), (40, 20), (300, 80)])
+def test_the_more_levels_training_saw_once_the_more_it_misses(once: int, twice: int) -> None:
+    share = statistics.unseen_share(400, once, twice, 1000.0, 0.01)
+    assert once / 1000 < share < once / 1000 + 0.08
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import ROOT
 from beacon_drift_profiling.assessment.assess import bin_labels
 from beacon_drift_profiling.comparison.compare import DISTANCE, NULL_RATE, UNSEEN, BinCounts, compare
-from beacon_drift_profiling.comparison.reference import REST, ROWS_PER_LEVEL, TOP_LEVELS, level_column, tally
+from beacon_drift_profiling.comparison.reference import REST, TOP_LEVELS, ReferenceColumn, level_column, tally
 
 MIXED = ROOT / "tests" / "products" / "mixed" / "product.yaml"
 
@@ -134,10 +134,68 @@ def test_levels_that_a_sketch_left_out_are_no_unseen_ones() -> None:
 def test_a_small_reference_that_missed_a_rare_level_by_chance_is_no_drift() -> None:
     listed = {f"level {number}": text_code(f"level {number}") for number in range(29)}
     made = level_column("x", listed, dict.fromkeys(listed, 10.0), 290, 0, is_text=True)
-    assert len(made.counts) == 290 // ROWS_PER_LEVEL + 2
+    assert len(made.counts) == 29 + 1
     assert made.levels == 29
     for unseen, alarm in ((20.0, False), (80.0, True)):
         bins = np.array([[*(np.asarray(made.counts[:-1]) / 290 * (1000 - unseen)), unseen]])
         seen = BinCounts(np.array([1000.0]), np.array([0.0]), bins)
-        found = {one.effect: bool(one.alarm[0]) for one in compare([made], {"x": seen}, Drift())}
+        found = {one.effect: bool(one.alarm[0]) for one in compare([made], {"x": seen}, [1], Drift())}
         assert found[UNSEEN] is alarm
+
+
+def of_levels(shares: np.ndarray, rows: int, random: np.random.Generator) -> ReferenceColumn:
+    """The reference of a text with these shares of its levels, of which training saw so many rows."""
+    counts = random.multinomial(rows, shares).astype(float)
+    seen = {f"level {place}": count for place, count in enumerate(counts) if count}
+    return level_column("x", {text: text_code(text) for text in seen}, seen, rows, 0, is_text=True)
+
+
+def window(column: ReferenceColumn, shares: np.ndarray, rows: int, random: np.random.Generator) -> BinCounts:
+    numbers = np.array([text_code(f"level {place}") for place in range(len(shares))])
+    values = np.repeat(numbers, random.multinomial(rows, shares))
+    bins = tally(column.bins.fold(values), column.edges, True).astype(float)
+    return BinCounts(np.array([float(rows)]), np.array([0.0]), bins[np.newaxis])
+
+
+def alarm_effects(column: ReferenceColumn, seen: BinCounts) -> set[str]:
+    return {one.effect for one in compare([column], {"x": seen}, [1], Drift()) if one.alarm[0]}
+
+
+ZIPF = 1 / np.arange(1, 401)
+SHARES = {
+    "30 alike": np.full(30, 1 / 30),
+    "100 alike": np.full(100, 1 / 100),
+    "1000 alike": np.full(1000, 1 / 1000),
+    "400 by Zipf": ZIPF / ZIPF.sum(),
+}
+
+
+@pytest.mark.parametrize("levels", SHARES)
+@pytest.mark.parametrize("rows", [300, 2000])
+def test_that_training_chose_the_levels_with_bins_is_no_drift(levels: str, rows: int) -> None:
+    random = np.random.default_rng(8)
+    found = set()
+    for _ in range(40):
+        column = of_levels(SHARES[levels], rows, random)
+        for _ in range(5):
+            found |= alarm_effects(column, window(column, SHARES[levels], 1000, random))
+    assert found == set()
+
+
+def test_a_shift_to_any_of_thirty_levels_is_found_in_a_small_reference() -> None:
+    random = np.random.default_rng(9)
+    usual, found = SHARES["30 alike"], []
+    for level in [*range(30)] * 2:
+        column = of_levels(usual, 300, random)
+        moved = usual * 0.84 + np.where(np.arange(30) == level, 0.16, 0.0)
+        found.append(DISTANCE in alarm_effects(column, window(column, moved, 1000, random)))
+    assert np.mean(found) >= 0.95
+
+
+def test_traffic_that_moves_from_the_frequent_levels_to_the_rest_is_found() -> None:
+    random = np.random.default_rng(10)
+    usual = np.array([0.5, 0.2, *np.full(60, 0.005)])
+    moved = np.array([0.25, 0.1, *np.full(60, 0.65 / 60)])
+    column = of_levels(usual, 1000, random)
+    assert column.compares_rest
+    assert alarm_effects(column, window(column, moved, 1000, random)) == {DISTANCE}

@@ -124,9 +124,9 @@ class Drift(Spec, frozen=True):
     """When drift is an alarm, and when an alarm requests a retraining; docs/explanation/drift.md explains every limit.
 
     `hellinger`, `null_rate`, `unseen` and `out_of_range` are the smallest effects that matter (distance, or rise of a
-    share). `fdr` bounds the false discoveries among the features of one comparison, `false_alarms` how often the
-    reference, split by chance, may reach a threshold. `confirm` is N alarms of M runs. The rest decides what requests
-    a retraining: actuals in a window, its error against the expected one, and a feature's share of all importance.
+    share). `false_alarms` bounds how often 30 quiet days have a false alarm, over all that is compared in them.
+    `confirm` is N alarms of M runs. The rest decides what requests a retraining: actuals in a window, its error against
+    the expected one, and a feature's share of all importance.
     """
 
     windows_days: tuple[int, ...] = (1, 7, 30)
@@ -141,10 +141,8 @@ class Drift(Spec, frozen=True):
     """Smallest share of unseen levels that matters."""
     out_of_range: float = 0.05
     """Smallest rise of values out of range that matters."""
-    fdr: float = 0.001
-    """False discoveries among the features of a comparison."""
-    false_alarms: float = 0.001
-    """How often the reference itself may reach a threshold."""
+    false_alarms: float = 0.01
+    """How often 30 quiet days may have a false alarm."""
     confirm: tuple[int, int] = (2, 3)
     """N alarms of M runs confirm drift."""
     min_labels: int = 100
@@ -278,7 +276,7 @@ def _retraining_rules(limits: Retraining) -> list[Rule]:
 
 def _drift_rules(limits: Drift) -> list[Rule]:
     alarms, runs = limits.confirm
-    shares = ("hellinger", "null_rate", "unseen", "out_of_range", "fdr", "false_alarms", "min_importance")
+    shares = ("hellinger", "null_rate", "unseen", "out_of_range", "false_alarms", "min_importance")
     return [
         _windows_rule("drift.windows_days", limits.windows_days),
         ("drift.min_rows", limits.min_rows >= 2, "must be at least 2"),

@@ -1,7 +1,8 @@
 """The comparison: the counts of windows against the reference, for all columns; pure, and for any number of windows.
 
-An alarm needs enough rows, an effect above its threshold, and a p-value that survives the false discovery rate over
-the columns of its window. N alarms of M runs confirm it.
+An alarm needs enough rows, an effect above its threshold, and a p-value among the discoveries of its run. The rate of
+discoveries is such that all runs of 30 quiet days together, over all columns, effects and windows, have a false alarm
+with the probability `false_alarms` at most. N alarms of M runs confirm it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,11 +13,12 @@ from numpy.typing import NDArray
 
 from beacon_core.domain.policy import Drift
 from beacon_drift_profiling.comparison import statistics
-from beacon_drift_profiling.comparison.calibration import hellinger_quantile
 from beacon_drift_profiling.comparison.reference import ReferenceColumn
 from beacon_drift_profiling.comparison.statistics import Floats
 
 Flags = NDArray[np.bool_]
+CERTAIN = 1e9
+"""So many rows know a share without error."""
 DISTANCE, NULL_RATE, UNSEEN, OUT_OF_RANGE = "hellinger", "null_rate", "unseen", "out_of_range"
 
 
@@ -43,14 +45,19 @@ class DriftFinding(msgspec.Struct, frozen=True):
     statistic: Floats
 
 
-def compare(columns: Sequence[ReferenceColumn], seen: Mapping[str, BinCounts], limits: Drift) -> list[DriftFinding]:
-    """Compare what was seen of the columns with the reference; a column without reference or counts is left out."""
+def compare(
+    columns: Sequence[ReferenceColumn], seen: Mapping[str, BinCounts], days: Sequence[int], limits: Drift
+) -> list[DriftFinding]:
+    """Compare what was seen of the columns with the reference; a column without reference or counts is left out.
+
+    `days` are the lengths of the windows, which are the last axis of what was seen.
+    """
     present = [column for column in columns if column.name in seen and column.known > 0]
     if not present:
         return []
     measured = [finding for column in present for finding in _effects(column, seen[column.name], limits)]
-    p_values = np.stack([np.where(finding.enough, finding.p_value, 1.0) for finding in measured], axis=-1)
-    found = statistics.discoveries(p_values, limits.fdr)
+    chances = [np.where(finding.enough, _in_a_month(finding, days, limits), 1.0) for finding in measured]
+    found = statistics.discoveries(np.stack(chances, axis=-1), limits.false_alarms)
     return [
         msgspec.structs.replace(
             finding, alarm=found[..., place] & finding.enough & (finding.score >= finding.threshold)
@@ -67,6 +74,18 @@ def confirmed(alarms: Flags, limits: Drift) -> Flags:
     return np.asarray(alarms & (recent >= needed))
 
 
+def _in_a_month(finding: DriftFinding, days: Sequence[int], limits: Drift) -> Floats:
+    """The p-value times the looks of 30 days, at all windows: how often chance has such a p-value in one of them."""
+    every = sum(float(statistics.looks(length, _number(1))) for length in limits.windows_days)
+    known = finding.column.known
+    fresh = known / np.maximum(finding.rows + known, 1)
+    parts = [
+        statistics.looks(length, fresh[..., place]) / statistics.looks(length, _number(1))
+        for place, length in enumerate(days)
+    ]
+    return np.minimum(finding.p_value * every * np.stack(parts, axis=-1), 1.0)
+
+
 def _effects(column: ReferenceColumn, seen: BinCounts, limits: Drift) -> list[DriftFinding]:
     missing = _nulls(column, seen, limits)
     if not column.counts:
@@ -75,14 +94,18 @@ def _effects(column: ReferenceColumn, seen: BinCounts, limits: Drift) -> list[Dr
 
 
 def _distance(column: ReferenceColumn, seen: BinCounts, limits: Drift) -> DriftFinding:
-    known = np.asarray(column.counts)
-    body, reference = column.body(seen.bins), column.body(known)
-    test = statistics.chi_square if column.categorical else statistics.kolmogorov_smirnov
-    statistic, p_value = test(body, reference)
-    rows = seen.bins.sum(axis=-1)
-    noise = hellinger_quantile(column, rows, limits.false_alarms)
-    name = "chi-square" if column.categorical else "Kolmogorov-Smirnov"
-    score, threshold = statistics.hellinger(body, reference), np.maximum(limits.hellinger, noise)
+    body, reference = column.body(seen.bins), column.body(np.asarray(column.counts))
+    if column.categorical:
+        name, (statistic, anywhere) = "G-test", statistics.homogeneity(body, reference)
+        usual = statistics.largest_change(body, reference)
+    else:
+        name, (statistic, anywhere) = "Kolmogorov-Smirnov", statistics.kolmogorov_smirnov(body, reference)
+        _, usual = statistics.rank_sum(body, reference)
+    p_value = np.minimum(2 * np.minimum(anywhere, usual), 1.0)
+    # Chance adds to a distance: without its part the threshold would be lower for a small window than for a large one.
+    chance = statistics.chance_distance(reference, body.sum(axis=-1))
+    threshold = np.minimum(np.sqrt(limits.hellinger**2 + chance), 1.0)
+    rows, score = seen.bins.sum(axis=-1), statistics.hellinger(body, reference)
     return _finding(column, DISTANCE, rows, score, threshold, p_value, limits, name, statistic)
 
 
@@ -92,19 +115,14 @@ def _nulls(column: ReferenceColumn, seen: BinCounts, limits: Drift) -> DriftFind
 
 
 def _outside(column: ReferenceColumn, seen: BinCounts, limits: Drift) -> DriftFinding:
-    floor: float | Floats
-    effect, floor = (UNSEEN, limits.unseen) if column.categorical else (OUT_OF_RANGE, limits.out_of_range)
-    # A row from the same population lies below the least or above the greatest of `known` others with 2 / (known + 1).
-    hits = _number(0 if column.categorical else 2)
-    hit, rows = column.outside(seen.bins), seen.bins.sum(axis=-1)
-    if column.categorical:
-        # A level may be unseen since the reference is small: then its share is small, too.
-        missed = statistics.missed_share(column.levels, column.known, limits.false_alarms)
-        reached = statistics.share_quantile(
-            rows, _number(missed * column.known), _number(column.known), limits.false_alarms
-        )
-        floor = np.maximum(floor, missed + reached)
-    return _share(column, effect, (hit, rows), (hits, _number(column.known)), floor, limits)
+    hit, known = (column.outside(seen.bins), seen.bins.sum(axis=-1)), float(column.known)
+    if not column.categorical:
+        # A row of the same population is below the least or above the greatest of `known` others at 2 / (known + 1).
+        return _share(column, OUT_OF_RANGE, hit, (_number(2), _number(known)), limits.out_of_range, limits)
+    # Levels may be unseen since the reference is small: only what is beyond the most that it may miss is a rise.
+    missed = statistics.unseen_share(column.levels, column.once, column.twice, known, limits.false_alarms)
+    found = _share(column, UNSEEN, hit, (_number(missed * CERTAIN), _number(CERTAIN)), limits.unseen, limits)
+    return msgspec.structs.replace(found, score=found.statistic, threshold=found.threshold + missed)
 
 
 def _share(
@@ -112,13 +130,13 @@ def _share(
     effect: str,
     seen: tuple[Floats, Floats],
     known: tuple[Floats, Floats],
-    floor: float | Floats,
+    least: float,
     limits: Drift,
 ) -> DriftFinding:
     rise, p_value = statistics.share_rise(*seen, *known)
-    noise = statistics.share_quantile(seen[1], *known, limits.false_alarms)
     share = np.where(seen[1] > 0, seen[0] / np.maximum(seen[1], 1), 0.0)
-    return _finding(column, effect, seen[1], rise, np.maximum(floor, noise), p_value, limits, "rise of a share", share)
+    threshold = np.full_like(rise, least)
+    return _finding(column, effect, seen[1], rise, threshold, p_value, limits, "rise of a share", share)
 
 
 def _finding(

@@ -2,7 +2,13 @@
 
 A numeric column has ten bins of about equal weight, between training's least and greatest value, and one on each side
 for what lies outside. A categorical one has a bin per level, and one for everything else. Of many levels only the most
-frequent have bins of their own; those that training saw less often share one. A date has no bins: time always moves on,
+frequent have bins of their own; those that training saw less often share one.
+
+Which levels are the most frequent is known from the reference alone, so by chance it has too many rows of those that it
+chose, and later rows have fewer. That must not look like drift. So the choice ends where a level is surely more
+frequent than the next one; where there is no such place, the levels with bins are compared among themselves.
+
+A date has no bins: time always moves on,
 so only its missing values are compared.
 
 A text level's number is its `text_code`, here and in profiles. So the same bins mean the same levels whatever the order
@@ -10,7 +16,7 @@ in product.yaml or in a package.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import msgspec
@@ -22,9 +28,10 @@ from beacon_drift_profiling.comparison.statistics import Floats
 Kind = Literal["data", "prediction", "target"]
 PREDICTION = "prediction"
 PARTS = 10
-TOP_LEVELS, ROWS_PER_LEVEL, LEAST_LEVELS = 30, 30, 3
-"""At most so many levels of a category have bins of their own, one for so many rows, and at least so many: chance alone
-moves many bins of a small reference further than a shift that matters."""
+TOP_LEVELS = 30
+"""At most so many levels of a category have bins of their own."""
+SURELY = 3.0
+"""Standard deviations between the counts of two levels of which one is surely more frequent."""
 REST = -math.inf
 """The number of every level that training saw and that has no bin of its own."""
 
@@ -54,6 +61,8 @@ class ReferenceColumn(msgspec.Struct, frozen=True):
     """One column of the reference; `counts` has shape (bins,), with the outer bins, and sums to rows - nulls.
 
     `labels` are the texts of a category's levels, in the order of the edges. A column without bins has no counts.
+    `once` and `twice` count the levels that training saw so often. Without `compares_rest` the levels with bins are
+    compared among themselves.
     """
 
     name: str
@@ -64,6 +73,9 @@ class ReferenceColumn(msgspec.Struct, frozen=True):
     nulls: int
     labels: tuple[str, ...] = ()
     is_text: bool = False
+    once: int = 0
+    twice: int = 0
+    compares_rest: bool = True
 
     @property
     def categorical(self) -> bool:
@@ -81,9 +93,17 @@ class ReferenceColumn(msgspec.Struct, frozen=True):
         return self.rows - self.nulls
 
     def body(self, counts: Floats) -> Floats:
-        """Counts (..., bins) as the distances take them: values outside the range join the outermost inner bins."""
+        """Counts (..., bins) as the distances take them: values outside the range join the outermost inner bins.
+
+        Unseen levels join the rest, or are left out: their share is an effect of its own.
+        """
         if self.categorical:
-            return counts
+            known, rest = np.asarray(self.counts) > 0, np.asarray([*self.edges, 0.0]) == REST
+            own = counts[..., known & ~rest]
+            if not (rest.any() and self.compares_rest):
+                return own
+            others = counts[..., ~known | rest].sum(axis=-1, keepdims=True)
+            return np.concatenate([own, others], axis=-1)
         inner = counts[..., 1:-1].copy()
         inner[..., 0] += counts[..., 0]
         inner[..., -1] += counts[..., -1]
@@ -108,7 +128,12 @@ def bin_count(edges: tuple[float, ...]) -> int:
 
 
 def tally(values: Floats, edges: tuple[float, ...], categorical: bool) -> NDArray[np.int64]:
-    """Count the values (no NaN) in each bin; numbers that a model cannot tell apart fall into one."""
+    """Count the values (no NaN) in each bin."""
+    return np.bincount(bin_of(values, edges, categorical), minlength=bin_count(edges))
+
+
+def bin_of(values: Floats, edges: tuple[float, ...], categorical: bool) -> NDArray[np.int64]:
+    """The bin of each value (no NaN); numbers that a model cannot tell apart fall into one."""
     places = np.asarray(edges)
     if categorical:
         near = np.clip(np.searchsorted(places, values), 0, len(places) - 1)
@@ -118,7 +143,7 @@ def tally(values: Floats, edges: tuple[float, ...], categorical: bool) -> NDArra
             values, places = values.astype(np.float32), places.astype(np.float32)
         index = np.searchsorted(places, values, side="right")
         index[values == places[-1]] = max(len(places) - 1, 1)
-    return np.bincount(index, minlength=bin_count(edges))
+    return index
 
 
 def numeric_edges(quantiles: Floats, low: float, high: float) -> tuple[float, ...]:
@@ -141,14 +166,15 @@ def level_column(
     Where the counts are not of all rows, the profile's sketch left out rare levels: a level without a count was one.
     """
     # Names decide between equal counts, so that the same training gives the same bins.
-    most = min(TOP_LEVELS, max((rows - nulls) // ROWS_PER_LEVEL, LEAST_LEVELS))
     order = sorted(numbers, key=lambda text: (-counts.get(text, 0.0), text))
     uncounted = max(rows - nulls - sum(counts.get(text, 0.0) for text in order), 0.0)
-    if uncounted >= 1:
-        top = [text for text in order[:most] if counts.get(text)]
-        others = [text for text in order if text not in top]
-    else:
-        top, others = order[:most], [text for text in order[most:] if counts.get(text)]
+    hits = [counts.get(text, 0.0) for text in order]
+    most = sum(hit > 0 for hit in hits[:TOP_LEVELS]) if uncounted >= 1 else TOP_LEVELS
+    cut = None
+    if uncounted >= 1 or any(hits[most:]):
+        cut = _sure_cut([*hits, 0.0], most)
+    top = order[: most if cut is None else cut]
+    others = [text for text in order[len(top) :] if uncounted >= 1 or counts.get(text)]
     bins = sorted((numbers[text], text, counts.get(text, 0.0)) for text in top)
     beyond = uncounted
     if others:
@@ -163,9 +189,21 @@ def level_column(
             categorical=True,
             rest=tuple(sorted(numbers[text] for text in others)),
         ),
-        counts=tuple(float(round(count)) for count in (*(hits for _, _, hits in bins), beyond)),
+        counts=tuple(float(round(count)) for count in (*(hit for _, _, hit in bins), beyond)),
         rows=rows,
         nulls=nulls,
         labels=tuple(text for _, text, _ in bins),
         is_text=is_text,
+        once=sum(hit == 1 or (uncounted >= 1 and hit == 0) for hit in hits),
+        twice=sum(hit == 2 for hit in hits),
+        compares_rest=not others or cut is not None,
     )
+
+
+def _sure_cut(counts: Sequence[float], most: int) -> int | None:
+    """After how many levels, `most` at most, the next one is surely less frequent; counts fall."""
+    for place in range(min(most, len(counts) - 1), 0, -1):
+        before, after = counts[place - 1], counts[place]
+        if before - after >= SURELY * math.sqrt(before + after):
+            return place
+    return None
