@@ -141,7 +141,7 @@ class Drift(Spec, frozen=True):
     """Smallest share of unseen levels that matters."""
     out_of_range: float = 0.05
     """Smallest rise of values out of range that matters."""
-    false_alarms: float = 0.01
+    false_alarms: float = 0.02
     """How often 30 quiet days may have a false alarm."""
     confirm: tuple[int, int] = (2, 3)
     """N alarms of M runs confirm drift."""
