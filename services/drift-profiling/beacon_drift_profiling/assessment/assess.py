@@ -71,8 +71,8 @@ def assess(
         chosen = [window for window in of_kinds if window.days in product.policy.drift.windows_days]
         columns = [column for column in reference.columns if column.kind in kinds]
         seen = {column.name: _counts(column, chosen) for column in columns}
-        days = [window.days for window in chosen]
-        for finding in compare(columns, seen, days, product.policy.drift):
+        lengths = [window.days for window in chosen]
+        for finding in compare(columns, seen, lengths, product.policy.drift):
             if finding.column.kind == "target" and finding.effect == NULL_RATE:
                 continue  # a missing actual is late, not wrong
             found += _rows(finding, seen[finding.column.name], chosen, reference, product, earlier)

@@ -78,7 +78,7 @@ def largest_change(counts: Floats, reference: Floats) -> Floats:
     n, m = counts.sum(axis=-1, keepdims=True), reference.sum(axis=-1, keepdims=True)
     levels = max(int(np.count_nonzero(reference)), 1)
     score = np.abs(_share_score(counts, n, reference, m)).max(axis=-1, initial=0.0)
-    return np.minimum(2 * levels * ndtr(-score), 1.0)
+    return np.asarray(np.minimum(2 * levels * ndtr(-score), 1.0))
 
 
 def share_rise(hits: Floats, rows: Floats, known_hits: Floats, known_rows: Floats) -> tuple[Floats, Floats]:
@@ -95,7 +95,8 @@ def unseen_share(levels: int, once: int, twice: int, known_rows: float, probabil
     level that is missed although it is not rare, out of so many.
     """
     singles = once - float(ndtri(probability)) * np.sqrt(once + 2 * twice)
-    return min((singles + float(np.log(max(levels, 1) / probability))) / max(known_rows, 1.0), 1.0)
+    missed = singles + np.log(max(levels, 1) / probability)
+    return min(float(missed) / max(known_rows, 1.0), 1.0)
 
 
 def chance_distance(reference: Floats, rows: Floats) -> Floats:
@@ -148,7 +149,7 @@ def _likelihood(hits: Floats, rows: Floats) -> Floats:
 def _share_score(hits: Floats, rows: Floats, known_hits: Floats, known_rows: Floats) -> Floats:
     """How far a share is above the reference's, in standard deviations: the signed root of the likelihood ratio.
 
-    Unlike the difference divided by its spread, it holds in the tail and for few hits. Half a hit less is the continuity
+    Unlike the difference divided by its spread, it holds in the tail and for few hits. The half is the continuity
     correction.
     """
     both, total = hits + known_hits, np.maximum(rows + known_rows, 1)
