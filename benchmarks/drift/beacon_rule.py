@@ -57,7 +57,8 @@ def _hourly(column: ReferenceColumn, stream: Stream, rows: Floats, days: int) ->
     if column.counts:
         place = bin_of(column.bins.fold(values[known]), column.edges, column.categorical)
         width = len(column.counts)
-        bins = np.bincount(hour[known] * width + place, minlength=hours * width).reshape(hours, width)
+        found = np.bincount(hour[known] * width + place, minlength=hours * width)
+        bins = found.reshape(hours, width).astype(np.float64)
     sums = [np.bincount(hour, minlength=hours), np.bincount(hour[~known], minlength=hours)]
     return np.column_stack([*sums, bins]).astype(np.float64)
 

@@ -66,20 +66,22 @@ def assess(
     if isinstance(reference, NoReference):
         found = [_without_reference(reference, window) for window in recent]
         return VersionAssessment(version, found, realised, {}, _merged(recent))
-    found, distributions = [], {}
-    for kinds, of_kinds in ((("data", "prediction"), recent), (("target",), labelled)):
-        chosen = [window for window in of_kinds if window.days in product.policy.drift.windows_days]
-        columns = [column for column in reference.columns if column.kind in kinds]
-        seen = {column.name: _counts(column, chosen) for column in columns}
-        lengths = [window.days for window in chosen]
-        for finding in compare(columns, seen, lengths, product.policy.drift):
-            if finding.column.kind == "target" and finding.effect == NULL_RATE:
-                continue  # a missing actual is late, not wrong
-            found += _rows(finding, seen[finding.column.name], chosen, reference, product, earlier)
-        for column in columns:
-            if not column.counts:
-                continue
-            distributions[column.name] = _distributions(column, seen[column.name], chosen)
+    of_kind = {"data": recent, "prediction": recent, "target": labelled}
+    lengths = product.policy.drift.windows_days
+    chosen = {kind: [window for window in some if window.days in lengths] for kind, some in of_kind.items()}
+    seen = {column.name: _counts(column, chosen[column.kind]) for column in reference.columns}
+    found = []
+    # All at once: the false alarms of a month are bounded over all columns together.
+    for finding in compare(reference.columns, seen, [window.days for window in chosen["data"]], product.policy.drift):
+        kind, name = finding.column.kind, finding.column.name
+        if kind == "target" and finding.effect == NULL_RATE:
+            continue  # a missing actual is late, not wrong
+        found += _rows(finding, seen[name], chosen[kind], reference, product, earlier)
+    distributions = {
+        column.name: _distributions(column, seen[column.name], chosen[column.kind])
+        for column in reference.columns
+        if column.counts
+    }
     return VersionAssessment(version, found, realised, distributions, _merged(recent))
 
 
