@@ -72,7 +72,8 @@ class Population:
         else:
             moved[:, place] = _other_shares(moved[:, place], self.rows[:, place])
         if self._whole[place]:
-            moved[:, place] = np.round(moved[:, place])
+            # Up or down in proportion: rounded to the nearest, a shift of less than one half would be none at all.
+            moved[:, place] = np.floor(moved[:, place] + _spread(len(moved)))
         return moved
 
     def column(self, rows: Floats, name: str) -> Column:
@@ -121,5 +122,10 @@ def _other_shares(values: Floats, known: Floats) -> Floats:
         after[level] += part
         near = 1 - float(np.sqrt(shares * after).sum()) < DISTANCE**2
         low, high = (part, high) if near else (low, part)
-    moves = (np.arange(len(values)) * GOLDEN) % 1 < low  # spread evenly over the day
+    moves = _spread(len(values)) < low
     return np.where(moves & ~np.isnan(values), levels[level], values)
+
+
+def _spread(count: int) -> Floats:
+    """Numbers from 0 to 1, spread evenly over any part of them."""
+    return np.asarray((np.arange(count) * GOLDEN) % 1)
