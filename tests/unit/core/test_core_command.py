@@ -55,9 +55,19 @@ def test_an_unknown_command_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: 
         *(("served", "--at"), ("values", "--version"), ("promote", "--wait"), ("predict", "--url")),
     ],
 )
-def test_a_command_takes_its_own_arguments(command: str, given: str) -> None:
+def test_a_command_takes_its_own_arguments(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str, given: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        called(monkeypatch, command, "--help")
+    assert ended.value.code == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"usage: beacon {command} [-h]")
+    assert given in shown
+    assert "{approve,reject}" not in shown
+
+
+def test_the_installed_program_runs_a_command() -> None:
     beacon = Path(sys.executable).with_name("beacon")
-    done = subprocess.run([beacon, command, "--help"], capture_output=True, text=True, check=True)
-    assert done.stdout.startswith(f"usage: beacon {command} [-h]")
-    assert given in done.stdout
-    assert "{approve,reject}" not in done.stdout
+    done = subprocess.run([beacon, "predict", "--help"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("usage: beacon predict [-h]")

@@ -56,7 +56,8 @@ class ModelPredictions(msgspec.Struct, frozen=True):
 class PackageMeasurements(msgspec.Struct, frozen=True):
     """What was measured of a package itself.
 
-    `latency_seconds`: 99 % of one-row calls are faster. `parity`: largest difference from scikit-learn over all rows.
+    `latency_seconds`: 99 % of one-row calls take less of a core. `parity`: largest difference from scikit-learn over
+    all rows.
     `steps`: mean change of the prediction when a feature rises by the distance from median to upper quartile.
     """
 
@@ -281,7 +282,7 @@ def _package_checks(inputs: GateInputs, limits: GateLimits) -> list[GateCheck]:
     checks = [
         GateCheck("parity", "largest difference of ONNX from scikit-learn", _exact(parity), measurements.parity,
                   "at most", limits.parity),
-        GateCheck("latency", "seconds for one row, 99 % of calls", _exact(fast), measurements.latency_seconds,
+        GateCheck("latency", "processor seconds for one row, 99 % of calls", _exact(fast), measurements.latency_seconds,
                   "at most", promotion.max_latency_seconds, challenger=measurements.latency_seconds,
                   champion=inputs.champion_latency_seconds),
     ]  # fmt: skip
