@@ -164,3 +164,10 @@ def test_all_targets_are_shown_by_help_all() -> None:
     targets = set(re.findall(r"^\.PHONY: ([a-z0-9-]+)$", MAKEFILE, re.MULTILINE)) - {"always"}
     assert targets
     assert set(re.findall(r"^  make ([a-z0-9-]+) ", shown("help-all"), re.MULTILINE)) == targets
+
+
+@pytest.mark.xdist_group("together")
+def test_tests_of_a_group_go_to_one_worker(request: pytest.FixtureRequest) -> None:
+    """Where the mark has no effect nothing fails, but each worker starts every server and trains every model."""
+    if request.config.getoption("loadgroup", default=False):
+        assert request.node.nodeid.endswith("@together")
