@@ -10,6 +10,7 @@ import httpx
 import pytest
 from support.load import under_load
 from support.logged import logged_ids
+from support.packages import release_package
 from support.server import serving
 from support.service import samples
 
@@ -20,6 +21,15 @@ pytestmark = pytest.mark.xdist_group("inference-server")
 
 @pytest.fixture
 def server(home):
+    with serving(home, access_log="false") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def shared_server(tmp_path_factory, product):
+    """One server for the tests that neither end it nor count what it was asked."""
+    home = tmp_path_factory.mktemp("shared")
+    release_package(home, product)
     with serving(home, access_log="false") as running:
         yield running
 
@@ -82,16 +92,16 @@ def raw(server, content, seconds=30.0):
         return received
 
 
-def test_clients_that_trickle_do_not_hold_up_the_others(server, row):
+def test_clients_that_trickle_do_not_hold_up_the_others(shared_server, row):
     def p99():
-        with under_load(server.address, row, 1) as loads:
+        with under_load(shared_server.address, row, 1) as loads:
             loads.wait_for(200)
         assert (loads.total("failed"), loads.total("broken")) == (0, 0)
         return loads[0].p99
 
     def held_up():
         quiet = p99()
-        with trickling(server):
+        with trickling(shared_server):
             busy = p99()
         print(f"p99 quiet {quiet * 1000:.1f} ms, with 200 slow clients {busy * 1000:.1f} ms")
         # The limit of the figure is twice; on a test machine that others share, 50 ms more may pass.
@@ -130,14 +140,14 @@ def trickling(server):
 @pytest.mark.parametrize(
     "path", ["/%ff", "/%ed%a0%80", "/v1/predictions/%ff%00", "/v2/models/%2e%2e%2f/infer", "/v1/models/%00:predict"]
 )
-def test_odd_paths_are_404(server, path):
+def test_odd_paths_are_404(shared_server, path):
     for method in ("GET", "POST"):
         head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-        status = int(raw(server, head.encode()).split(b" ")[1])
+        status = int(raw(shared_server, head.encode()).split(b" ")[1])
         assert 400 <= status < 500
 
 
-def test_bytes_that_are_no_http_are_refused_and_the_server_goes_on(server, row):
+def test_bytes_that_are_no_http_are_refused_and_the_server_goes_on(shared_server, row):
     smuggled = b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n"
     odd = [
         b"\x16\x03\x01\x02\x00\x01\x00",
@@ -149,14 +159,14 @@ def test_bytes_that_are_no_http_are_refused_and_the_server_goes_on(server, row):
         b"GET /livez HTTP/1.1\r\nHost: x\r\nA: b\r\n c\r\n\r\n",
     ]
     for content in odd:
-        answer = raw(server, content, 2.0)
+        answer = raw(shared_server, content, 2.0)
         assert answer == b"" or 400 <= int(answer.split(b" ")[1]) < 600, (content[:60], answer[:60])
         assert b"200 OK" not in answer
-    assert httpx.post(f"{server.address}{PREDICT}", json={"features": row}).status_code == 200
+    assert httpx.post(f"{shared_server.address}{PREDICT}", json={"features": row}).status_code == 200
 
 
-def test_an_oversized_body_is_refused_before_it_was_sent(server, row):
+def test_an_oversized_body_is_refused_before_it_was_sent(shared_server, row):
     head = b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99999999\r\n\r\n"
-    answer = raw(server, head)  # and no body, however long it waits
+    answer = raw(shared_server, head)  # and no body, however long it waits
     assert b" 413 " in answer.split(b"\r\n")[0]
-    assert httpx.post(f"{server.address}{PREDICT}", json={"features": row}).status_code == 200
+    assert httpx.post(f"{shared_server.address}{PREDICT}", json={"features": row}).status_code == 200

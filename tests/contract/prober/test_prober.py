@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from support.packages import build_package
+from support.packages import build_package, release_package
 from support.registry import Registry
 from support.server import serving
 from support.settings import Settings
@@ -22,7 +22,15 @@ pytestmark = pytest.mark.xdist_group("inference-server")
 KEY = "open-sesame"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def home(tmp_path_factory, product):
+    """A home in which version 1 is released, for all tests that do not change it."""
+    folder = tmp_path_factory.mktemp("probed")
+    release_package(folder, product)
+    return folder
+
+
+@pytest.fixture(scope="module")
 def server(home):
     with serving(home, access_log="false", api_key=KEY) as running:
         yield running
@@ -57,7 +65,7 @@ class RunningProber:
         self._thread.join()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def wrong(server):
     """The server's route with something between that makes every prediction a little wrong."""
 
@@ -87,8 +95,8 @@ def wrong(server):
 def start(tmp_path, product, server, wrong):
     made = []
 
-    def make(registry, **options):
-        made.append(RunningProber(tmp_path / f"prober-{len(made)}", product, server, wrong, registry, **options))
+    def make(registry, asked=server, **options):
+        made.append(RunningProber(tmp_path / f"prober-{len(made)}", product, asked, wrong, registry, **options))
         return made[-1]
 
     yield make
@@ -97,7 +105,7 @@ def start(tmp_path, product, server, wrong):
 
 
 @pytest.fixture
-def registries(home, product):
+def registries():
     """Serve the package of a version in `folder`."""
     made = []
 
@@ -125,13 +133,16 @@ def test_the_golden_response_of_the_package_in_service(start, registries, home):
     assert compared(prober) == (1, 1)
 
 
-def test_a_new_version_is_compared_with_its_own_package(start, registries, home, product, tmp_path):
-    prober = start(registries(released(home), home / "models"))
-    compared(prober)
-    pin = build_package(home / "models", product, version="2", bias=30.0)
-    write_release(home / "release.json", Release(pin))
-    # The registry knows version 1 alone: a valid response is enough.
-    until(lambda: prober.probe() == (1, 0), "version 2 answers")
+def test_a_new_version_is_compared_with_its_own_package(start, registries, product, tmp_path):
+    own = tmp_path / "home"
+    release_package(own, product)
+    with serving(own, access_log="false", api_key=KEY) as server:
+        prober = start(registries(released(own), own / "models"), server)
+        compared(prober)
+        pin = build_package(own / "models", product, version="2", bias=30.0)
+        write_release(own / "release.json", Release(pin))
+        # The registry knows version 1 alone: a valid response is enough.
+        until(lambda: prober.probe() == (1, 0), "version 2 answers")
 
 
 def test_an_answer_that_is_not_the_packages_fails(start, registries, home):
