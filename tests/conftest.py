@@ -12,6 +12,7 @@ from support.products import SPEC
 from support.service import METRICS_PORT, PORT, Service
 from support.settings import Settings
 
+import beacon_core.feature_store  # noqa: F401 - before any test imports Feast itself
 from beacon_core.domain.product import Product
 from beacon_core.platform import clock
 from beacon_core.platform.product_file import load_product

@@ -14,11 +14,7 @@ def create(settings: Settings) -> Any:
     """Import the application in the worker only: gunicorn's own process stays small, and Feast is imported once."""
     os.environ.setdefault("TQDM_DISABLE", "1")  # Feast draws progress bars, and stderr is for the log
     import prometheus_client  # noqa: F401, PLC0415 - before Feast, which switches it to files shared by processes
-    import typeguard  # noqa: PLC0415
 
-    # Feast instruments ten of its classes with typeguard when it is imported, which takes longer than the rest of
-    # its import together. The checks are for those who write definitions, and they have run by then.
-    typeguard.typechecked = lambda target: target  # type: ignore[assignment]
     from beacon_feature_serving.app import create as create_application  # noqa: PLC0415
 
     return create_application(settings)

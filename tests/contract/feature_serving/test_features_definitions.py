@@ -64,3 +64,8 @@ def test_a_variable_that_is_not_set_is_named(tmp_path: Path, monkeypatch: pytest
     monkeypatch.delenv("REDIS_CONNECTION", raising=False)
     with pytest.raises(repo.FeatureStoreError, match="REDIS_CONNECTION"):
         repo.load_config(Settings(home=tmp_path, feature_repo=ROOT / "feature_repo" / "redis"))
+
+
+def test_importing_feast_instruments_none_of_its_classes() -> None:
+    """Two thirds of the processor time of the import, in each service, job and test worker."""
+    assert not {"TypeCheckMemo", "check_argument_types"} & set(Entity.__init__.__code__.co_names)
