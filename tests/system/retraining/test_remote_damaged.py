@@ -5,6 +5,7 @@ the list of its folder is there, and `Everything is up to date` is all that is s
 """
 
 import hashlib
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from beacon_core.domain.exit_statuses import BAD_DATA
 from beacon_retraining.pipeline import dvc, remote
 from beacon_retraining.pipeline.dvc import DvcError
 from beacon_retraining.pipeline.remote import DamagedError
-from beacon_retraining.pipeline.workspace import LOCK, Run, prepare
+from beacon_retraining.pipeline.workspace import LOCK, Run, folder_of, prepare
 from beacon_retraining.training.settings import TrainSettings
 
 pytestmark = [pytest.mark.xdist_group("remote"), pytest.mark.timeout(900)]
@@ -43,15 +44,30 @@ def bucket() -> Iterator[str]:
         yield address
 
 
+def workspace(settings: Settings) -> Path:
+    folder = prepare(settings, TrainSettings(), Run("now", "hand"))
+    (folder / "dvc.yaml").write_text(PIPELINE)
+    (folder / "make.py").write_text(MAKE)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace in which DVC has run, for each pair to copy."""
+    folder = workspace(Settings(home=tmp_path_factory.mktemp("made")))
+    dvc.git_init(folder)
+    dvc.output_of(folder, "repro")
+    return folder
+
+
 class Pair:
     """A workspace that was pushed, its remote, and another workspace that is to pull."""
 
-    def __init__(self, folder: Path, address: str) -> None:
+    def __init__(self, folder: Path, address: str, made: Path) -> None:
         self.here = Settings(home=folder / "here", dvc_remote=address)
         self.there = Settings(home=folder / "there", dvc_remote=address)
-        self.source, self.target = (self._workspace(settings) for settings in (self.here, self.there))
-        dvc.git_init(self.source)
-        dvc.output_of(self.source, "repro")
+        shutil.copytree(made, folder_of(self.here))
+        self.source, self.target = (workspace(settings) for settings in (self.here, self.there))
         self.lock = (self.source / LOCK).read_bytes()
         self.digests = {name: digest(self.source / name) for name in FILES}
         (self.target / "raw").mkdir()
@@ -59,12 +75,6 @@ class Pair:
         (self.target / LOCK).write_bytes(b"# and its lock\n")
         self.system, self.place = fsspec.core.url_to_fs(address)
         remote.push(self.here, self.source)
-
-    def _workspace(self, settings: Settings) -> Path:
-        folder = prepare(settings, TrainSettings(), Run("now", "hand"))
-        (folder / "dvc.yaml").write_text(PIPELINE)
-        (folder / "make.py").write_text(MAKE)
-        return folder
 
     def object_of(self, name: str) -> str:
         """Where the remote has a file, or the list of a folder."""
@@ -100,10 +110,10 @@ def digest(file: Path) -> str:
 
 
 @pytest.fixture
-def pair(request: pytest.FixtureRequest, tmp_path: Path) -> Pair:
+def pair(request: pytest.FixtureRequest, tmp_path: Path, made: Path) -> Pair:
     if request.param == "folder":
-        return Pair(tmp_path, str(tmp_path / "remote"))
-    return Pair(tmp_path, f"{request.getfixturevalue('bucket')}/{tmp_path.name}")
+        return Pair(tmp_path, str(tmp_path / "remote"), made)
+    return Pair(tmp_path, f"{request.getfixturevalue('bucket')}/{tmp_path.name}", made)
 
 
 def truncate(pair: Pair) -> None:
@@ -207,8 +217,8 @@ def test_a_lock_that_is_not_whole_is_named_and_put_right(content: bytes, pair: P
     pair.assert_equal()
 
 
-def test_what_is_damaged_in_the_cache_of_who_pushes_never_leaves_it(tmp_path: Path) -> None:
-    pair = Pair(tmp_path, str(tmp_path / "remote"))
+def test_what_is_damaged_in_the_cache_of_who_pushes_never_leaves_it(tmp_path: Path, made: Path) -> None:
+    pair = Pair(tmp_path, str(tmp_path / "remote"), made)
     lose_all(pair)
     cached = pair.source / ".dvc/cache/files/md5" / pair.digests["model.onnx"][:2] / pair.digests["model.onnx"][2:]
     cached.chmod(0o644)
@@ -224,8 +234,8 @@ def test_what_is_damaged_in_the_cache_of_who_pushes_never_leaves_it(tmp_path: Pa
     assert pair.pull(), "and the remote has it still"
 
 
-def test_what_is_damaged_in_the_cache_of_who_pulls_is_brought_again(tmp_path: Path) -> None:
-    pair = Pair(tmp_path, str(tmp_path / "remote"))
+def test_what_is_damaged_in_the_cache_of_who_pulls_is_brought_again(tmp_path: Path, made: Path) -> None:
+    pair = Pair(tmp_path, str(tmp_path / "remote"), made)
     assert pair.pull()
     cached = pair.target / ".dvc/cache/files/md5" / pair.digests["model.onnx"][:2] / pair.digests["model.onnx"][2:]
     cached.chmod(0o644)
