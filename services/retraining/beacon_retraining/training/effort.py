@@ -1,19 +1,22 @@
 """How thorough a training is, by the number of its rows: of many rows, fewer fits measure a model as well.
 
-| | up to `FEW_ROWS` | above |
-| --- | --- | --- |
-| rows that the search compares the specs on | all | `SEARCH_ROWS`, by chance |
-| folds, repeats | the settings' | at most 5, 1 |
-| folds of the assessment | the settings' | at most 3 |
-| widths of an interval from | as many folds inside | a fifth of the rows, held out |
-| shuffles of a feature, rows of a fold for them | 5, all | 1, `VIEW_ROWS` |
+| | up to `FEW_ROWS` | up to `MANY_ROWS` | above |
+| --- | --- | --- | --- |
+| rows that the search compares the specs on | all | all | `SEARCH_ROWS`, by chance |
+| folds | the settings' | the settings' | at most 5 |
+| repeats, at most the settings' | as many as hold out `HELD_OUT_ROWS` | the same, at least 1 | 1 |
+| folds of the assessment | the settings' | the settings' | at most 3 |
+| widths of an interval from | as many folds inside | a fifth of the rows, held out | the same |
+| shuffles of a feature, rows of a fold for them | 5, all | 5, all | 1, `VIEW_ROWS` |
 """
 
 import msgspec
 
 from beacon_retraining.training.settings import TrainSettings
 
-FEW_ROWS = 4000
+FEW_ROWS = 1500
+MANY_ROWS = 4000
+HELD_OUT_ROWS = 4500
 SEARCH_ROWS = 8000
 VIEW_ROWS = 4000
 
@@ -32,6 +35,8 @@ class Effort(msgspec.Struct, frozen=True):
 
 def effort_of(rows: int, settings: TrainSettings) -> Effort:
     """The effort for so many rows."""
-    if rows <= FEW_ROWS:
-        return Effort(settings.folds, settings.repeats, rows, settings.coverage_folds, settings.coverage_folds, 5, None)
+    if rows <= MANY_ROWS:
+        repeats = min(settings.repeats, max(1, HELD_OUT_ROWS // max(rows, 1)))
+        inner_folds = settings.coverage_folds if rows <= FEW_ROWS else 1
+        return Effort(settings.folds, repeats, rows, settings.coverage_folds, inner_folds, 5, None)
     return Effort(min(settings.folds, 5), 1, min(rows, SEARCH_ROWS), min(settings.coverage_folds, 3), 1, 1, VIEW_ROWS)
