@@ -98,7 +98,6 @@ WATCHING = [
 
 @pytest.mark.parametrize(("path", "value"), WATCHING, ids=[path for path, _ in WATCHING])
 def test_a_limit_that_watches_makes_no_stage_run_again(settings: Settings, path: str, value: object) -> None:
-    assert stale(settings) == []
     change(settings, "policy.yaml", path, value)
     load_product(settings.product)
     assert stale(settings) == []
