@@ -70,7 +70,7 @@ class Promotion(Spec, frozen=True):
     max_missing_ratio: float = 1.35
     """Error with values missing to error without."""
     max_latency_seconds: float = 0.02
-    """Of one prediction."""
+    """Processor seconds of one prediction, 99 % of calls."""
     directions: dict[str, Literal["up", "down"]] = msgspec.field(default_factory=dict)
     """Features that must raise (up) or lower (down) the prediction."""
 
