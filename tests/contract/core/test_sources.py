@@ -19,12 +19,11 @@ from sqlalchemy import create_engine, text
 from support.postgres import postgres
 from support.products import POLICY
 from support.s3 import s3_bucket
+from support.source_products import product_of, put
 
 from beacon_core.domain.data_errors import DataError
-from beacon_core.domain.product import Product, parse_product
 from beacon_core.domain.spec import ProductError
 from beacon_core.platform.product_file import load_product
-from beacon_core.platform.yaml_file import read_yaml
 from beacon_core.sources import places
 from beacon_core.sources.errors import FetchError, FetchRefusedError
 from beacon_core.sources.raw import read_raw
@@ -67,28 +66,6 @@ JSON = """{"id": 9223372036854775807, "seen": "2024-01-31T12:00:00Z", "amount": 
 {"id": 3, "seen": "1999-01-01T00:00:00Z", "price": 1e9}
 """
 QUERY = "select id, seen, amount, name, new, day, price from items order by place"
-FEATURES = {
-    "amount": {"type": "float"},
-    "name": {"type": "category"},
-    "new": {"type": "bool"},
-    "day": {"type": "date"},
-}
-
-
-def product_of(folder: Path, source: object, **changes: Any) -> Product:
-    """A product of these columns whose table comes from `source`."""
-    raw = {
-        "name": "items",
-        "source": source,
-        "data": {"rows": {"min": 1, "max": 1000}},
-        "entity": {"name": "item", "key": "id"},
-        "time": {"event": "seen"},
-        "target": {"name": "price"},
-        "features": FEATURES,
-    }
-    policy = read_yaml(POLICY)
-    policy["promotion"] |= {"directions": {}}
-    return parse_product(folder / "product.yaml", raw | changes, lambda _: policy)
 
 
 class Pages(BaseHTTPRequestHandler):
@@ -184,13 +161,6 @@ def sqlite(folder: Path) -> str:
     connection.commit()
     connection.close()
     return "sqlite:///items.db"
-
-
-def put(folder: Path, name: str, content: str | bytes) -> str:
-    file = folder / name
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(content.encode() if isinstance(content, str) else content)
-    return name
 
 
 def parquet(folder: Path) -> str:
@@ -357,37 +327,6 @@ def test_credentials_come_from_the_environment_and_are_never_told(
 def test_a_credential_in_product_yaml_is_refused(source: object, tmp_path: Path) -> None:
     with pytest.raises(ProductError, match=r"holds a credential; write \$\{NAME\}"):
         product_of(tmp_path, source)
-
-
-STORES = "store,city\nA,Bonn\nB,Köln\nC,Essen\n"
-SALES = "id,seen,shop,store,price\n1,2024-01-01Z,x,B,1\n2,2024-01-01Z,y,A,2\n3,2024-01-01Z,z,,3\n4,2024-01-01Z,z,D,4\n"
-JOINED: dict[str, Any] = {"features": {"city": {"type": "category"}, "shop": {"type": "category"}}}
-
-
-def test_a_later_source_adds_columns_by_its_keys(tmp_path: Path) -> None:
-    put(tmp_path, "sales.csv", SALES.replace("2024-01-01Z", "2024-01-01"))
-    put(tmp_path, "stores.csv", STORES)
-    source = [{"file": "sales.csv"}, {"file": "stores.csv", "join": ["store"]}]
-    table = read_table(product_of(tmp_path, source, **JOINED))
-    assert table["id"].to_pylist() == [1, 2, 3, 4]
-    assert table["city"].to_pylist() == ["Köln", "Bonn", None, None]
-    assert table.column_names == ["id", "seen", "city", "shop", "price"]
-
-
-JOIN_FAULTS = {
-    "a key twice": (STORES + "A,Ulm\n", "stores.csv: store: is there more than once .store A, again in row 4"),
-    "no key": (STORES.replace("store", "place"), "stores.csv: .header.: store is missing; 'place' is not a column"),
-    "a column that both have": (STORES.replace("city", "city,shop").replace("n\n", "n,q\n"), "is also in stores.csv"),
-}
-
-
-@pytest.mark.parametrize(("stores", "rule"), JOIN_FAULTS.values(), ids=JOIN_FAULTS)
-def test_a_join_that_is_none_is_refused(stores: str, rule: str, tmp_path: Path) -> None:
-    put(tmp_path, "sales.csv", SALES.replace("2024-01-01Z", "2024-01-01"))
-    put(tmp_path, "stores.csv", stores)
-    source = [{"file": "sales.csv"}, {"file": "stores.csv", "join": ["store"]}]
-    with pytest.raises(DataError, match=rule):
-        read_table(product_of(tmp_path, source, **JOINED))
 
 
 def test_files_of_a_folder_have_the_same_columns(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 `source` is one mapping, or a list of them. Each names one place (a file, a folder, an address, a query, a Kaggle data
 set) and, where it is needed, the format of its text. What is not said of the format is found from the file. A later
-source with `join` adds columns to the first one; without `join` it adds rows.
+source with `join` adds columns to the first one; without `join` it adds rows. Where two sources have a row of one key
+(and event time), the newest counts: the one with the last `time.created`, else that of the later source.
 """
 
 import codecs
@@ -47,7 +48,7 @@ class DataLimits(Spec, frozen=True):
     """
 
     null_share: float = 0.5
-    """Share of missing values in a column."""
+    """Share of missing values in a column. Rows without a target are allowed, too: they are not trained on."""
     duplicate_share: float = 0.1
     """Share of rows that repeat an earlier one."""
     target_correlation: float = 0.995
@@ -135,7 +136,7 @@ class SourceEntry(Spec, frozen=True, kw_only=True):
     sample: str | None = None
     """File that is read where no Kaggle credentials are set."""
     join: tuple[str, ...] = ()
-    """Columns by which this source adds columns to the first one; none: it adds rows."""
+    """Columns by which this source adds columns to the first one; none: it adds rows; the newest of a key counts."""
     format: Format = Format()
     """How its text is written; what is not said is found."""
 

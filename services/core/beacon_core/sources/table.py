@@ -15,6 +15,7 @@ from beacon_core.domain.source import Format, Source
 from beacon_core.sources.column_types import ColumnType
 from beacon_core.sources.dialect import NUMBER, Dialect
 from beacon_core.sources.join import join_left
+from beacon_core.sources.newest import newest_rows
 from beacon_core.sources.places import LocalFile
 from beacon_core.sources.raw import open_file, streams
 from beacon_core.sources.stream import Stream
@@ -25,7 +26,7 @@ KEY_TYPES = {"int64": ColumnType("int"), "text": ColumnType("text")}
 
 
 class LoadedTable(NamedTuple):
-    """The table, and one line per file that says how it is written."""
+    """The table, and one line per file that says how it is written; then one on rows that newer ones supersede."""
 
     table: pa.Table
     descriptions: tuple[str, ...]
@@ -68,25 +69,33 @@ def load_table(
 
     float is float64, int is int64, bool is bool, text is string (stripped, Unicode NFC), dates are date32, timestamps
     are UTC in microseconds; a category of numbers is float64. A missing value is null. `columns` are those to read of
-    the product's; `rows` ends the reading after so many. A Kaggle data set is read from its sample. Raises `DataError`
-    for the data, `FetchError` or `FetchRefusedError` for the place.
+    the product's; `rows` ends the reading after so many. Of the rows of one key in several sources the newest counts.
+    A Kaggle data set is read from its sample. Raises `DataError` for the data, `FetchError` or `FetchRefusedError` for
+    the place.
     """
     types = column_types(product)
     chosen = set(types) if columns is None else set(columns)
     first, *others = product.sources if sources is None else sources
     reading = _Reading(product, {name: kind for name, kind in types.items() if name in chosen}, rows)
     joined = [(other, reading.read_joined(other)) for other in others if other.join]
-    parts = [reading.read_rows(source) for source in (first, *(other for other in others if not other.join))]
-    table = pa.concat_tables(parts).slice(0, rows)
+    given = [first, *(other for other in others if not other.join)]
+    parts = [reading.read_rows(source) for source in given]
+    table = pa.concat_tables(parts)
+    for other, part in joined:
+        table = join_left(table, part, other.join, other.name)
+    table = table.select([name for name in types if name in chosen])
+    count = len(table)
+    lengths = [(source.name, len(part)) for source, part in zip(given, parts, strict=True)]
+    table = newest_rows(table, product, lengths).slice(0, rows)
     limits = product.data.rows
     if rows is None and len(table) < limits.min:
         rule = f"has {len(table)} rows, must have at least {limits.min} (data.rows.min): truncated?"
         raise DataError(reading.name, ROWS, rule)
     if len(table) > limits.max:
         raise DataError(reading.name, ROWS, f"must have at most {limits.max} rows (data.rows.max), has {len(table)}")
-    for other, part in joined:
-        table = join_left(table, part, other.join, other.name)
-    table = table.select([name for name in types if name in chosen])
+    if rows is None and len(table) < count:
+        text = f"{count - len(table)} of {count} rows are superseded by a newer row of the same key"
+        reading.descriptions.append(text)
     if product.entity is not None and product.entity.row_number:
         numbers = pa.array(range(1, len(table) + 1), pa.int64())
         table = table.add_column(0, product.keys[0], numbers)

@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from beacon_core.domain.data_errors import ROWS, DataError, examples
 from beacon_core.domain.numbers import WHOLE_RULE
 from beacon_core.domain.product import Feature, Product
-from beacon_core.domain.product_entry import NOW
 from beacon_core.domain.text import close_match, normal_text
 from beacon_core.domain.value_rules import MOST_LISTED
 from beacon_core.platform import clock
+from beacon_core.sources.newest import identity
 from beacon_retraining.data.encoding import WRONG, Matrix, encode_column, factorize
+from beacon_retraining.data.row_rules import check_unlabelled
 
 Numbers = Mapping[str, Matrix]
 HASH_FACTOR = np.uint64(1_000_003)
@@ -40,7 +41,7 @@ def schema(product: Product) -> pa.DataFrameSchema:
     low, high = product.target.bounds
     bounds = pa.Check.in_range(low, high, error=_range_rule(low, high))
     finite = pa.Check(np.isfinite, error="must be finite")
-    columns[product.target.name] = pa.Column(float, [finite, bounds], nullable=False)
+    columns[product.target.name] = pa.Column(float, [finite, bounds], nullable=True)
     return pa.DataFrameSchema(columns, strict=True)
 
 
@@ -74,10 +75,10 @@ def is_invalid(numbers: Matrix, feature: Feature) -> NDArray[np.bool_]:
 
 def check_keys(file: str, frame: pd.DataFrame, product: Product) -> None:
     """A key is there once, or once per event time; raises `DataError`."""
-    if product.entity is None or product.entity.row_number or product.time.created != NOW:
+    columns = identity(product)
+    if not columns:
         return
     event = product.time.event
-    columns = [*product.keys, *([] if event is None else [event])]
     repeated = frame.duplicated(columns, keep=False).to_numpy()
     if not repeated.any():
         return
@@ -85,15 +86,15 @@ def check_keys(file: str, frame: pd.DataFrame, product: Product) -> None:
     same = np.flatnonzero((frame[columns] == frame.loc[first, columns]).all(axis=1))
     shown = ", ".join(str(_plain(frame[name].iloc[same[0]])) for name in product.keys)
     advice = (
-        "name the column of their times as time.event"
+        "where a key may have several rows, name the column of their times as time.event"
         if event is None
-        else "name the column of when each became known as time.created"
+        else "where later ones are corrections, make them a source of their own: between sources the newest row counts"
     )
     raise DataError(
         file,
         " and ".join(columns),
         f"must be one row per key{'' if event is None else ' and time'}, has {shown!r} in rows {same[0] + 1} and "
-        f"{same[1] + 1} ({int(repeated.sum())} such rows); where a key may have several rows, {advice}",
+        f"{same[1] + 1} ({int(repeated.sum())} such rows); {advice}",
     )
 
 
@@ -111,19 +112,25 @@ def check_times(file: str, frame: pd.DataFrame, product: Product) -> None:
 
 
 def check_target(file: str, frame: pd.DataFrame, numbers: Numbers, product: Product) -> None:
-    """The target varies, weights are usable, and there are groups to hold out; raises `DataError`."""
-    target = numbers[product.target.name]
+    """Enough rows have a target, it varies, weights are usable, and there are groups to hold out.
+
+    Raises `DataError`. Weights and groups count where there is a target: the other rows are not trained on.
+    """
+    name = product.target.name
+    labelled = ~np.isnan(numbers[name])
+    check_unlabelled(file, name, len(labelled), int((~labelled).sum()), product.data)
+    target = numbers[name][labelled]
     if target.min() == target.max():
-        raise DataError(file, product.target.name, f"has one value only, {target[0]:g}: there is nothing to predict")
+        raise DataError(file, name, f"has one value only, {target[0]:g}: there is nothing to predict")
     weight, group = product.target.weight, product.time.group
     if weight is not None:
         weights = frame[weight].to_numpy(np.float64, na_value=np.nan)
-        wrong = ~(np.isfinite(weights) & (weights >= 0))
+        wrong = labelled & ~(np.isfinite(weights) & (weights >= 0))
         if wrong.any():
             raise DataError(file, weight, f"is a weight: must be at least 0, has {_examples(frame[weight], wrong)}")
-        if not weights.any():
+        if not weights[labelled].any():
             raise DataError(file, weight, "is a weight: must be above 0 in some row")
-    if group is not None and (count := frame[group].nunique()) < 2:
+    if group is not None and (count := frame.loc[labelled, group].nunique()) < 2:
         raise DataError(file, group, f"has {count} group, time.split: group needs at least 2")
 
 
@@ -166,7 +173,7 @@ def check_leaks(file: str, numbers: Numbers, product: Product) -> None:
 
 def _rank_correlation(numbers: Matrix, target: Matrix, feature: Feature) -> float:
     """Spearman's, without its sign; of levels without an order, that of their mean targets in the other half."""
-    known = ~np.isnan(numbers)
+    known = ~(np.isnan(numbers) | np.isnan(target))
     numbers, target = numbers[known], target[known]
     if feature.type == "category" and not feature.ordered:
         _, level = np.unique(numbers, return_inverse=True)
