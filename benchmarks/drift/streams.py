@@ -34,10 +34,10 @@ class Population:
     def __init__(self, product: Product) -> None:
         self.columns = (*product.feature_names, product.target.name)
         self._readers = {feature.name: FeatureReader(feature) for feature in product.features}
-        table = read_rows(product)
+        table = [row for row in read_rows(product) if row[product.target.name] is not None]
         # A lag is no column of the table: the feature store has it.
         known = [[reader.read(row.get(name)) for row in table] for name, reader in self._readers.items()]
-        target = [np.nan if (value := row[product.target.name]) is None else value for row in table]
+        target = [row[product.target.name] for row in table]
         self.rows: Floats = np.array([*known, target], dtype=np.float64).T
         smooth = [feature.is_measured and feature.lag is None for feature in product.features] + [True]
         self._whole = np.array([feature.is_whole for feature in product.features] + [False])

@@ -165,6 +165,19 @@ def test_too_few_rows_and_too_many_columns(tmp_path: Path) -> None:
     assert "at most 2000 features" in refused(tmp_path, many).rule
 
 
+def test_rows_without_a_target_are_left_out_and_said(tmp_path: Path) -> None:
+    gaps = [None if number % 10 == 4 else value for number, value in enumerate(VALUES)]
+    product, proposal = new(tmp_path, {"size": SIZES, "grade": GRADES, "value": gaps})
+    assert "12 rows have no value, and are not trained on" in proposal.notes
+    assert "12 of 120 rows have none: not trained on." in product.file.read_text()
+    most = [None] * 61 + list(VALUES[61:])
+    error = refused(tmp_path, {"size": SIZES, "grade": GRADES, "value": most})
+    assert (error.column, error.rule) == (
+        "value",
+        "is the target, and has no value in 61 of 120 rows; at most 50% may lack it (data.limits.null_share)",
+    )
+
+
 def test_unusual_marks_are_read_as_missing(tmp_path: Path) -> None:
     odd = ["unknown" if number % 20 == 0 else number / 7 for number in range(ROWS)]
     product, _ = new(tmp_path, {"odd": odd, "none": cycle(["NA", 1.5, 2.5])})

@@ -19,6 +19,7 @@ from beacon_core.model_package.release import ReleaseError, package_folder, read
 from beacon_core.platform.job import run_command
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import Settings
+from beacon_retraining.data.row_counts import unlabelled_text
 
 PRODUCT_FILE = "product.yaml"
 MEANINGS = {
@@ -113,7 +114,7 @@ def _check_data(product: Product, *, broken: bool) -> int:
     for line in found.descriptions:
         print(f"  source    {mask(line)}")
     if found.rows is not None:
-        print(f"  rows      {found.rows}")
+        print(f"  rows      {found.rows}{unlabelled_text(found.unlabelled)}")
     for column, text in found.warnings[:MOST_WARNINGS]:
         print(f"  warning   {column}: {text}")
     if len(found.warnings) > MOST_WARNINGS:

@@ -15,6 +15,7 @@ from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import Settings
 from beacon_core.sources.rows import STORED
 from beacon_core.sources.table import LoadedTable, as_file, load_table, read_stored, table_name
+from beacon_retraining.data.row_counts import unlabelled_text
 from beacon_retraining.data.validate import QUICK_ROWS, validate_table
 from beacon_retraining.pipeline import dvc, remote
 from beacon_retraining.pipeline.workspace import Run, default_training, folder_of, prepare
@@ -35,7 +36,8 @@ def check(settings: Settings, product: Product, given: argparse.Namespace) -> No
         print(mask(line))
     name = table_name(product) if given.file is None else given.file.name
     checked = validate_table(loaded.table, product, name, quick=given.quick)
-    print(f"{place}: {len(checked)} rows checked, no rule broken")
+    unlabelled = int(checked[product.target.name].isna().sum())
+    print(f"{place}: {len(checked)} rows checked, no rule broken{unlabelled_text(unlabelled)}")
 
 
 def _place(product: Product) -> str:

@@ -39,6 +39,7 @@ SOURCE_FILE = "source.json"
 class RawFileInfo(msgspec.Struct, frozen=True):
     """source.json, beside the table: where it is from, its file's sha256 and size in bytes, its sources' formats.
 
+    `unlabelled` of its rows have no target.
     `source` is `sample`, `kaggle:OWNER/NAME`, or the places of the sources, joined by ` + `.
     """
 
@@ -46,6 +47,7 @@ class RawFileInfo(msgspec.Struct, frozen=True):
     sha256: str
     size: int
     format: tuple[str, ...] = ()
+    unlabelled: int = 0
 
 
 class FetchResult(msgspec.Struct, frozen=True):
@@ -86,7 +88,8 @@ def fetch(
         check(loaded.table)
         pq.write_table(loaded.table, incoming)
         content = incoming.read_bytes()
-        info = RawFileInfo(place, digest(content), len(content), loaded.descriptions)
+        unlabelled = loaded.table[product.target.name].null_count
+        info = RawFileInfo(place, digest(content), len(content), loaded.descriptions, unlabelled)
         replace(incoming, target)
         write_json(folder / SOURCE_FILE, info)
     return FetchResult(target, place, "; ".join(filter(None, (why, *loaded.descriptions))))

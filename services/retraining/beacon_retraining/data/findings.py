@@ -32,12 +32,16 @@ NEAR = 0.8
 
 
 class Findings(NamedTuple):
-    """Errors, warnings as (column, text), one line per file, and the number of rows; None where none can be read."""
+    """Errors, warnings as (column, text), one line per file, the numbers of rows and of those without a target.
+
+    `rows` is None where none can be read.
+    """
 
     errors: list[DataError]
     warnings: list[tuple[str, str]]
     descriptions: tuple[str, ...]
     rows: int | None
+    unlabelled: int = 0
 
 
 def find_all(product: Product) -> Findings:
@@ -47,7 +51,9 @@ def find_all(product: Product) -> Findings:
     if table is None:
         return Findings(errors, [], (), None)
     _check(table, product, errors)
-    return Findings(errors, _warnings(table, product), descriptions, len(table))
+    target = product.target.name
+    unlabelled = table[target].null_count if target in table.column_names else 0
+    return Findings(errors, _warnings(table, product), descriptions, len(table), unlabelled)
 
 
 def _read(product: Product, errors: list[DataError]) -> tuple[tuple[str, ...], pa.Table | None]:
@@ -148,15 +154,16 @@ def _keeping(errors: list[DataError]) -> Iterator[None]:
 def _warnings(table: pa.Table, product: Product) -> list[tuple[str, str]]:
     found = []
     limits = product.data.limits
+    for name in (*product.feature_names, product.target.name):
+        if name not in table.column_names:
+            continue
+        share = table[name].null_count / len(table) if len(table) else 0.0
+        if NEAR * limits.null_share < share <= limits.null_share:
+            found.append((name, f"is missing in {share:.0%} of the rows, near the limit of {limits.null_share:.0%}"))
     for feature in product.features:
         if feature.name not in table.column_names:
             continue
         column = table[feature.name]
-        share = column.null_count / len(column) if len(column) else 0.0
-        if NEAR * limits.null_share < share <= limits.null_share:
-            found.append(
-                (feature.name, f"is missing in {share:.0%} of the rows, near the limit of {limits.null_share:.0%}")
-            )
         unseen = _unseen_levels(column, feature)
         if unseen:
             found.append((feature.name, listed(unseen, "is a level without a row", "are levels without a row")))
@@ -164,8 +171,6 @@ def _warnings(table: pa.Table, product: Product) -> list[tuple[str, str]]:
             found.append(
                 (feature.name, f"is {shown_value(column.drop_null()[0].as_py())} in every row that has a value")
             )
-    if product.target.name in table.column_names and (none := table[product.target.name].null_count):
-        found.append((product.target.name, f"is the target, and has no value in {none} rows"))
     return found
 
 

@@ -1,7 +1,7 @@
 """History: the training rows, each with the features that were known at its event time.
 
-They are the base data, as Feast returns them, and the predictions whose actual has arrived. Without an entity there is
-no feature store, and the base data are the table itself.
+They are the base data that have a target, as Feast returns them, and the predictions whose actual has arrived. Without
+an entity there is no feature store, and the base data are the table itself.
 """
 
 from typing import NamedTuple
@@ -44,14 +44,20 @@ def load_dataset(settings: Settings, product: Product) -> Dataset:
 
 
 def base_rows(settings: Settings, product: Product) -> pd.DataFrame:
-    """Point-in-time features for every target row of the base data, in order of entity and time."""
-    targets = pq.read_table(targets_file(settings))
+    """Point-in-time features for every target of the base data, in order of entity and time."""
+    targets = pq.read_table(targets_file(settings)).filter(pc.field(product.target.name).is_valid())
     rows = targets if product.entity is None else _joined(settings, product, targets)
     frame = to_frame(rows, product.keys).assign(**{PREDICTION: ""})
     if product.time.event is None:
         # A row that was corrected is dated a little later in the store; here all of them are of one time.
         frame[EVENT_TIME] = pd.Series(BASE_EVENT_TIME, index=frame.index).astype("datetime64[us, UTC]")
     return frame.sort_values([*product.keys, EVENT_TIME], kind="stable")[row_columns(product)]
+
+
+def _unlabelled(settings: Settings, product: Product) -> int:
+    """How many rows of the base data have no target."""
+    name = product.target.name
+    return int(pq.read_table(targets_file(settings), columns=[name])[name].null_count)
 
 
 def _joined(settings: Settings, product: Product, targets: pa.Table) -> pa.Table:
@@ -74,8 +80,9 @@ def training_rows(settings: Settings, product: Product, labels: pd.DataFrame) ->
     """Base data and labelled predictions in order of event time, each case once.
 
     A case is an entity (or none) with its features; its target is the actual that was observed last. Where the base
-    data have times, each of their rows is a case of its own. A prediction with fewer features than serving requires is
-    excluded. So is a row that breaks a rule of the product: the store may hold values that nothing checked.
+    data have times, each of their rows is a case of its own. A row without a target is excluded, and so is a prediction
+    with fewer features than serving requires, and a row that breaks a rule of the product: the store may hold values
+    that nothing checked.
     """
     base = base_rows(settings, product)
     names = list(product.feature_names)
@@ -91,6 +98,7 @@ def training_rows(settings: Settings, product: Product, labels: pd.DataFrame) ->
     rows = pd.concat([current, _like(kept, product, base)], ignore_index=True) if len(kept) else current
     counts = base_wrong.sum() + wrong.sum()
     excluded = ExcludedRows(
+        base_unlabelled=_unlabelled(settings, product),
         base_broken=int(base_wrong.any(axis=1).sum()),
         base_repeated=len(base) - len(current),
         broken=int(wrong.any(axis=1).sum()),

@@ -33,7 +33,7 @@ SECOND = 1_000_000
 
 
 def targets_file(settings: Settings) -> Path:
-    """The file of the targets: the key, the event time (UTC) of its features, the target, weight and group.
+    """The file of the targets: the key, the event time (UTC) of its features, the target (or null), weight and group.
 
     Without an entity there is no feature store, and this file has the features, too.
     """

@@ -18,11 +18,12 @@ class FileChanges(msgspec.Struct, frozen=True):
 class ExcludedRows(msgspec.Struct, frozen=True):
     """Rows that are not trained on, by reason: of the data file (`base_`), and labelled predictions.
 
-    `base_broken` and `broken` ones break a rule of the product once they are joined with the store; `broken_features`
-    counts them by feature. `incomplete` ones have fewer features than serving requires. `base_repeated` and
-    `repeated` ones are superseded by a later actual of the same case.
+    `base_unlabelled` ones have no target. `base_broken` and `broken` ones break a rule of the product once they are
+    joined with the store; `broken_features` counts them by feature. `incomplete` ones have fewer features than serving
+    requires. `base_repeated` and `repeated` ones are superseded by a later actual of the same case.
     """
 
+    base_unlabelled: int = 0
     base_broken: int = 0
     base_repeated: int = 0
     broken: int = 0
@@ -56,6 +57,11 @@ class LabelCounts(msgspec.Struct, frozen=True):
     labels_refused: int
 
 
+def unlabelled_text(unlabelled: int) -> str:
+    """What follows the number of a table's rows: how many of them are not trained on; empty for none."""
+    return f", {unlabelled} of them without a target, which are not trained on" if unlabelled else ""
+
+
 def messages(summary: DatasetSummary, min_features: int) -> list[str]:
     """One message per count that is not zero."""
     file, left_out = summary.file, summary.left_out
@@ -67,6 +73,7 @@ def messages(summary: DatasetSummary, min_features: int) -> list[str]:
         "changed rows that had another number before; an entity is the number of its row, so it now means "
         "another row (was the file sorted, or a row removed?)": file.moved,
         "rows that are gone from the data file; the store keeps the last features of their entities": file.gone,
+        "rows of the data file not trained on, as they have no target": left_out.base_unlabelled,
         f"rows of the data file not trained on, as {rules}": left_out.base_broken,
         "rows of the data file superseded by an actual of the same case": left_out.base_repeated,
         f"labelled predictions not trained on, as {rules}": left_out.broken,

@@ -1,7 +1,9 @@
-"""The rules of a table's keys and times, which no schema of single values can state.
+"""The rules of a table's keys, times and missing targets, which no schema of single values can state.
 
 A time is of the past: a row from the future would be served as fresh for ever, and hide later ones. Feast's value for
 "never" is 1970, so no row is older.
+
+A row without a target is unlabelled: the feature store has it, and nothing is trained on it.
 """
 
 from collections.abc import Iterable
@@ -12,6 +14,7 @@ import pandas as pd
 from beacon_core.domain.data_errors import ROWS, SHOWN, DataError, examples
 from beacon_core.domain.product import Product
 from beacon_core.domain.product_entry import NOW
+from beacon_core.domain.source import DataRules, RowLimits
 from beacon_core.domain.times import EARLIEST, MOST_AHEAD
 from beacon_core.feature_store.names import BASE_EVENT_TIME, CREATED_TIME, EVENT_TIME
 
@@ -49,6 +52,16 @@ def check_keys(product: Product, rows: pd.DataFrame, times: pd.DataFrame) -> Non
     else:
         rule = f"an entity has one row where product.yaml names no time.event: {key} is in {_rows(same)}"
     raise DataError(_name(product), column, f"{rule}; {int(repeats.sum())} rows repeat a key")
+
+
+def check_unlabelled(file: str, target: str, rows: int, unlabelled: int, limits: DataRules) -> None:
+    """Raise `DataError` where too many of the rows have no target, or too few have one."""
+    most, least = limits.limits.null_share, min(limits.rows.min, RowLimits().min)
+    rule = f"is the target, and has no value in {unlabelled} of {rows} rows"
+    if unlabelled > most * rows:
+        raise DataError(file, target, f"{rule}; at most {most:.0%} may lack it (data.limits.null_share)")
+    if rows - unlabelled < least:
+        raise DataError(file, target, f"{rule}; a model needs at least {least} with one")
 
 
 def moved_rows(product: Product, moved: int) -> DataError:

@@ -91,7 +91,7 @@ def _category_distance(one: Matrix, other: Matrix) -> float:
 
 
 def valid_rows(rows: pd.DataFrame, product: Product) -> pd.Series:
-    """Which rows break no rule of the product; a missing feature is allowed, a missing target is not."""
+    """Which labelled rows break no rule of the product; a missing feature is allowed, a missing target is not."""
     return ~invalid_values(rows, product).any(axis=1)
 
 

@@ -83,8 +83,13 @@ def figure(value: float) -> str:
     return f"{value:.{max(decimals, 0)}f}" if decimals <= MOST_DECIMALS else f"{value:.{SIGNIFICANT}g}"
 
 
-def model_card(product: Product, trained: TrainedModel, manifest: Manifest, baseline: Baseline | None) -> str:
-    """MODEL_CARD.md, every figure taken from the training at hand, and `baseline` measured on the same folds."""
+def model_card(
+    product: Product, trained: TrainedModel, manifest: Manifest, baseline: Baseline | None, unlabelled: int = 0
+) -> str:
+    """MODEL_CARD.md, every figure taken from the training at hand, and `baseline` measured on the same folds.
+
+    `unlabelled` rows of the data have no target, and were left out.
+    """
     results = sorted(trained.results, key=lambda result: result.rmse)
     pairs = list(zip(manifest.schema.features, manifest.features, strict=True))
     ranked = sorted(pairs, key=lambda pair: -pair[1].importance)
@@ -106,7 +111,7 @@ def model_card(product: Product, trained: TrainedModel, manifest: Manifest, base
         unit_note=f" ({target.unit})" if target.unit else "",
         entity=product.entity.name if product.entity else "case",
         imputed=", ".join(f"{feature.name} {value_text(feature, facts, facts.fill)}" for feature, facts in pairs),
-        data_notes="\n".join(_data_notes(product, manifest)),
+        data_notes="\n".join(_data_notes(product, manifest, unlabelled)),
         how=_how(trained, manifest),
         simplicity=SIMPLICITY - 1,
         table="\n".join(_row(result, trained.excess[result.name]) for result in results),
@@ -174,8 +179,10 @@ def _target_text(value: float, manifest: Manifest) -> str:
     return f"{value:.{manifest.decimals}f}".rstrip("0").rstrip(".") if manifest.decimals else f"{value:.0f}"
 
 
-def _data_notes(product: Product, manifest: Manifest) -> Iterable[str]:
+def _data_notes(product: Product, manifest: Manifest, unlabelled: int) -> Iterable[str]:
     """What was left out, computed, transformed and weighted."""
+    if unlabelled:
+        yield f"- not trained on: {unlabelled} more rows, which have no {product.target.name}"
     yield from (f"- excluded: **{name}**, because it {why}" for name, why in product.excluded.items())
     yield from (f"- computed: **{column.name}** is {column.formula.text}" for column in manifest.schema.derived)
     yield from (

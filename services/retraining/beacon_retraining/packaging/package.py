@@ -46,12 +46,16 @@ INTERVAL_METHOD = "conformal, from the signed residuals of the cross-validation"
 
 
 class PackageOrigin(msgspec.Struct, frozen=True):
-    """The origin of a package: the registry's version, the data's source, the code's revision, the time."""
+    """The origin of a package: the registry's version, the data's source, the code's revision, the time.
+
+    `unlabelled` rows of the source have no target, and were left out.
+    """
 
     version: str
     source: str
     revision: str
     created_at: datetime
+    unlabelled: int = 0
 
 
 def write_package(
@@ -103,10 +107,11 @@ def write_package(
         golden_tolerance=export.RELATIVE_TOLERANCE * dataset.spread,
         files={},
     )
+    baseline = find_baseline(dataset.fingerprint, settings)
     contents = {
         MODEL_FILE: model,
         PROFILE_FILE: reference_profile(product, dataset, predictions),
-        CARD_FILE: model_card(product, trained, manifest, find_baseline(dataset.fingerprint, settings)).encode(),
+        CARD_FILE: model_card(product, trained, manifest, baseline, origin.unlabelled).encode(),
     }
     manifest = msgspec.structs.replace(manifest, files={name: digest(content) for name, content in contents.items()})
     return place(models / product.name / origin.version, contents, manifest)

@@ -21,6 +21,7 @@ from beacon_core.platform.mlflow import Mlflow, RegistryUnavailableError
 from beacon_core.sources.table import read_stored, table_name
 from beacon_retraining.data.fetch import TABLE_FILE, fetch, read_source
 from beacon_retraining.data.labels import PREDICTION, read_labels
+from beacon_retraining.data.row_counts import unlabelled_text
 from beacon_retraining.data.validate import check_shift, valid_rows, validate_table
 from beacon_retraining.files import write_json, write_table
 from beacon_retraining.pipeline import triggers
@@ -108,9 +109,11 @@ def validate_all(context: Context) -> str:
     write_table(folder / ROWS, rows)
     write_table(folder / PRODUCTION, valid)
     shares = {name: float(rows[name].isna().mean()) for name in product.feature_names}
-    facts = {"source": source, "rows": len(rows), "labels": len(labels), "labels_refused": len(labels) - len(valid)}
-    write_json(folder / VALIDATION, facts | {"missing": shares})
-    return f"{len(rows)} rows, {len(valid)} of {len(labels)} labelled predictions"
+    unlabelled = int(rows[product.target.name].isna().sum())
+    facts = {"source": source, "rows": len(rows), "unlabelled": unlabelled}
+    facts |= {"labels": len(labels), "labels_refused": len(labels) - len(valid), "missing": shares}
+    write_json(folder / VALIDATION, facts)
+    return f"{len(rows)} rows{unlabelled_text(unlabelled)}; {len(valid)} of {len(labels)} labelled predictions"
 
 
 def _labels_to_use(context: Context, labels: pd.DataFrame) -> pd.DataFrame:

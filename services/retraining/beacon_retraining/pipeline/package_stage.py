@@ -38,9 +38,9 @@ def package_model(context: Context) -> str:
         message = f"version {package.manifest.version} is from equal data, parameters and code already"
     else:
         version = registry.next_version(product.name, above=_highest_known(context))
-        origin = PackageOrigin(
-            version, read_source(folder / files.RAW).source, context.settings.build_revision, clock.now()
-        )
+        source = read_source(folder / files.RAW)
+        revision = context.settings.build_revision
+        origin = PackageOrigin(version, source.source, revision, clock.now(), source.unlabelled)
         trained = decode((folder / files.TRAINED).read_bytes())
         model = (folder / files.MODEL).read_bytes()
         package = write_package(models, product, context.dataset(), trained, context.training, origin, model)

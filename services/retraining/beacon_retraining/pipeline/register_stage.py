@@ -59,6 +59,7 @@ def _entry(context: Context, packaged: PackagingResult) -> RegistryEntry:
     summary = msgspec.json.decode((folder / files.DATASET_SUMMARY).read_bytes(), type=DatasetSummary)
     params = {name: str(value) for name, value in params_of(context.training).items()}
     params |= {"data.fingerprint": summary.fingerprint, "data.rows": str(summary.rows), "trigger": context.run.trigger}
+    params |= {"data.unlabelled_rows": str(summary.left_out.base_unlabelled)}
     params |= {"data.production_rows": str(summary.production_rows), "schema_hash": context.product.schema.digest}
     params |= {"candidate": context.package().manifest.algorithm}
     metrics = msgspec.json.decode((folder / files.METRICS).read_bytes(), type=dict[str, float])

@@ -110,6 +110,8 @@ def _target(proposal: Proposal) -> str:
     valid = [0.0, None] if target.low >= 0 else [None, None]
     entry: dict[str, Any] = {"name": target.name, "unit": unit_of(target.name), "valid": valid}
     seen = f"Seen: {shown(target.low)} to {shown(target.high)}. `valid` is what an actual may be (null: open)."
+    if target.missing:
+        seen += f" {target.missing} of {proposal.rows} rows have none: not trained on."
     unit = "" if entry["unit"] else " No name tells the unit: fill it in."
     if proposal.target_ends is not None:
         entry["low"], entry["high"] = proposal.target_ends

@@ -13,10 +13,11 @@ from beacon_core.domain.data_errors import HEADER, ROWS, DataError, shown_value
 from beacon_core.domain.integers import INT64
 from beacon_core.domain.pins import NAME
 from beacon_core.domain.product_rules import MOST_FEATURES
-from beacon_core.domain.source import RowLimits
+from beacon_core.domain.source import DataRules, RowLimits
 from beacon_core.domain.text import close_match
 from beacon_core.platform import clock
 from beacon_core.sources.raw import RawTable
+from beacon_retraining.data.row_rules import check_unlabelled
 from beacon_retraining.proposal import exclusions, limits
 from beacon_retraining.proposal.column import Matrix, TableColumn, describe
 from beacon_retraining.proposal.features import FeatureProposal, moment, propose_feature
@@ -185,6 +186,7 @@ def _check_target(raw: RawTable, target: TableColumn, wanted: Wanted) -> TableCo
         raise DataError(raw.name, target.name, f"is {target.low:.15g} in every row: there is nothing to predict")
     if target.name == wanted.time:
         raise DataError(raw.name, target.name, "is the target and the time at once")
+    check_unlabelled(raw.name, target.name, len(raw.table), target.missing, DataRules())
     return target
 
 
@@ -298,7 +300,7 @@ def _repeats(chosen: Sequence[TableColumn], target: TableColumn) -> float:
 def _notes(target: TableColumn, model: QuickModel, event: TableColumn | None, wanted: Wanted) -> tuple[str, ...]:
     found = []
     if target.missing:
-        found.append(f"{target.missing} rows have no {target.name}: leave them out of the table, a check refuses them")
+        found.append(f"{target.missing} rows have no {target.name}, and are not trained on")
     if model.r2 > 0.99:
         found.append(f"a quick model's R2 is {model.r2:.3f}: is a feature only known after {target.name}?")
     if model.r2 < 0.1:

@@ -30,6 +30,8 @@ def trace(engine: Engine, registry: Registry, product: Product, prediction_id: s
             f"was made by {prediction.model_sha256}: the registry was emptied, or is not the one of that time"
         )
     verdict = verdicts.newest(engine, product.name, prediction.model_version, prediction.model_sha256)
+    unlabelled = int(origin.params.get("data.unlabelled_rows", "0"))
+    left_out = f"; {unlabelled} more have no target" if unlabelled else ""
     return {
         "prediction": f"{prediction.id}: {prediction.prediction:g} {product.target.unit}",
         "answered": prediction.time.isoformat(),
@@ -41,7 +43,7 @@ def trace(engine: Engine, registry: Registry, product: Product, prediction_id: s
         "run": f"{registry.address}/#/experiments/{origin.experiment_id}/runs/{origin.run_id}",
         "algorithm": origin.params.get("candidate", "-"),
         "data": f"sha256 {origin.tags['data_fingerprint']}, {origin.params.get('data.rows', '?')} rows, "
-        f"{origin.params.get('data.production_rows', '?')} of them from production",
+        f"{origin.params.get('data.production_rows', '?')} of them from production{left_out}",
         "rows": f'make data ARGS="trained-on {prediction.model_version}"',
         "schema": origin.tags["schema_hash"],
         "code": f"revision {origin.tags['revision']}, inputs {origin.tags['run_key']}",
