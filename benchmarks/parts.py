@@ -27,7 +27,7 @@ from beacon_core.domain.product import Product  # noqa: E402
 from beacon_core.model_package.release import read_release  # noqa: E402
 from beacon_core.observability import metrics  # noqa: E402
 from beacon_core.platform.product_file import load_product  # noqa: E402
-from beacon_core.platform.settings import Settings  # noqa: E402
+from beacon_core.platform.settings import Settings, load_settings  # noqa: E402
 from beacon_inference.app import create  # noqa: E402
 from beacon_inference.models.model import load_model  # noqa: E402
 from beacon_inference.prediction_log.database import Database  # noqa: E402
@@ -40,10 +40,12 @@ ROWS_A_COMMIT = 300
 
 def main() -> None:
     """Measure the parts and print them."""
-    product = load_product(ROOT / "feature_repo" / "product.yaml")
+    product = load_product(load_settings().product)
     model = make_model()
     with tempfile.TemporaryDirectory() as folder:
-        bench, linear = (Settings(home=Path(folder) / name, access_log=False) for name in ("bench", "linear"))
+        bench, linear = (
+            Settings(home=Path(folder) / name, product=product.file, access_log=False) for name in ("bench", "linear")
+        )
         shutil.copytree(model.home, bench.home)
         release_package(linear.home, product)
         for title, settings in ((f"the bench's model, {model.algorithm}", bench), ("a linear model", linear)):

@@ -23,7 +23,7 @@ from support.service import Service  # noqa: E402
 
 from beacon_core.observability import spans  # noqa: E402
 from beacon_core.platform.product_file import load_product  # noqa: E402
-from beacon_core.platform.settings import Settings  # noqa: E402
+from beacon_core.platform.settings import Settings, load_settings  # noqa: E402
 from beacon_inference.app import create  # noqa: E402
 
 REQUESTS, ROUNDS = 1500, 9
@@ -53,16 +53,16 @@ def add_by_sdk(self, parent, name, begin, end, call_id=0, **attributes):
 
 def main() -> None:
     """Measure the ways and print them."""
-    product = load_product(ROOT / "feature_repo" / "product.yaml")
+    product = load_product(load_settings().product)
     body = {"features": dict(zip(product.feature_names, row_of(product), strict=True))}
     own = spans.Tracer.add
     with tempfile.TemporaryDirectory() as folder, mock.patch.object(spans, "ChosenIds", Ids):
         home = Path(folder)
         release_package(home, product)
         os.environ.pop(ENDPOINT, None)
-        with Service(create(Settings(home=home, spool=home / "a"))) as off:
+        with Service(create(Settings(home=home, product=product.file, spool=home / "a"))) as off:
             os.environ |= {ENDPOINT: "http://127.0.0.1:9", "OTEL_BSP_SCHEDULE_DELAY": "3600000"}
-            with Service(create(Settings(home=home, spool=home / "b"))) as on:
+            with Service(create(Settings(home=home, product=product.file, spool=home / "b"))) as on:
                 ways = {
                     "off": (off, "01", own),
                     "on, unsampled": (on, "00", own),

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from playwright.sync_api import Browser, ViewportSize, sync_playwright
-from support.history import HIGH, add_promotion, month
+from support.history import add_promotion, high_drift, month
 from support.server import CONSOLE, serving
 
 from beacon_core.data.database import migrate, open_store
@@ -30,7 +30,7 @@ def console(home: Path) -> Iterator[str]:
     product = load_product(load_settings().product)
     engine = open_store(f"sqlite:///{home / 'beacon.db'}")
     migrate(engine)
-    month(engine, product, ROWS, HIGH)
+    month(engine, product, ROWS, high_drift(product))
     add_promotion(engine, product, datetime.now(UTC))
     engine.dispose()
     with serving(home, CONSOLE, product=product.file, console_token="a token") as server:  # noqa: S106 (it guards nothing)

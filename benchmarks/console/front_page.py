@@ -18,7 +18,16 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, Integer, Interval, Text, bindparam, cast, func, insert, literal, select
-from support.history import HIGH, add_actuals, add_drift, add_job, add_request, add_verdict, prediction_row
+from support.history import (
+    ENTITIES,
+    add_actuals,
+    add_drift,
+    add_job,
+    add_request,
+    add_verdict,
+    high_drift,
+    prediction_row,
+)
 from support.postgres import postgres
 from support.server import CONSOLE, Server, serving
 
@@ -26,7 +35,7 @@ from beacon_core.data.database import migrate, open_store
 from beacon_core.data.tables import UtcTime, predictions
 from beacon_core.domain.product import Product
 from beacon_core.platform.product_file import load_product
-from beacon_core.platform.settings import ROOT
+from beacon_core.platform.settings import ROOT, load_settings
 
 DOCUMENT = ROOT / "docs" / "how-to" / "scaling.md"
 BEGIN, END = "<!-- front page -->", "<!-- end of front page -->"
@@ -44,14 +53,14 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=ROWS)
     parser.add_argument("--no-write", action="store_true", help="leave docs/how-to/scaling.md alone")
     options = parser.parse_args()
-    product = load_product(ROOT / "feature_repo" / "product.yaml")
+    product = load_product(load_settings().product)
     stores = {"SQLite": _sqlite, "PostgreSQL": _postgresql}
     lines, slow = [], False
     for name, opened in stores.items():
         for span_name, span in SPANS.items():
             with tempfile.TemporaryDirectory() as folder, opened(Path(folder)) as url:
                 _fill(url, product, options.rows, span)
-                first, others = _ask(Path(folder), url)
+                first, others = _ask(Path(folder), url, product)
             slow |= max(others) > LIMIT_SECONDS
             figures = [first, statistics.median(others), max(others)]
             lines.append([name, f"{options.rows:,} in {span_name}".replace(",", " "), *map(_milliseconds, figures)])
@@ -77,13 +86,13 @@ def _fill(url: str, product: Product, rows: int, span: timedelta) -> None:
     migrate(engine)
     now = datetime.now(UTC)
     _add_predictions(engine, product, rows, now - span, span / rows)
-    add_actuals(engine, now, range(1000))
-    add_drift(engine, product, DRIFT_RUNS, now, HIGH)
+    add_actuals(engine, product, now, range(1000))
+    add_drift(engine, product, DRIFT_RUNS, now, high_drift(product))
     for back in range(DRIFT_RUNS - 1, -1, -1):
         add_job(engine, "drift", now - timedelta(hours=back))
     add_job(engine, "materialize", now)
     add_verdict(engine, product, now)
-    add_request(engine, now)
+    add_request(engine, product, now)
     engine.dispose()
 
 
@@ -96,7 +105,7 @@ def _add_predictions(engine: Engine, product: Product, rows: int, begin: datetim
         name: bindparam(name, value, type_=predictions.c[name].type)
         for name, value in prediction_row(product, 0, begin, "2").items()
     }
-    made |= {"id": literal("p", Text).concat(cast(number, Text)), "entity": cast(number % 506 + 1, Text)}
+    made |= {"id": literal("p", Text).concat(cast(number, Text)), "entity": cast(number % ENTITIES + 1, Text)}
     made["time"] = _moment(engine, begin, number, step)
     made["logged_at"] = made["time"]
     statement = insert(predictions).from_select(list(made), select(*made.values()))
@@ -112,9 +121,9 @@ def _moment(engine: Engine, begin: datetime, number: Any, step: timedelta) -> An
     return bindparam("begin", begin, type_=UtcTime) + number * bindparam("step", step, type_=Interval)
 
 
-def _ask(folder: Path, url: str) -> tuple[float, list[float]]:
+def _ask(folder: Path, url: str, product: Product) -> tuple[float, list[float]]:
     """Seconds of the first answer, and of each later one."""
-    with serving(folder, CONSOLE, database_url=url, inference_metrics_url="") as server:
+    with serving(folder, CONSOLE, product=product.file, database_url=url, inference_metrics_url="") as server:
         return _page(server), [_page(server) for _ in range(ASKED)]
 
 

@@ -28,7 +28,7 @@ from beacon_core.data.tables import actuals, job_runs
 from beacon_core.domain.pins import Pin
 from beacon_core.domain.product import Product
 from beacon_core.platform.product_file import load_product
-from beacon_core.platform.settings import ROOT, Settings
+from beacon_core.platform.settings import ROOT, Settings, load_settings
 from beacon_inference.prediction_log.database import Database
 from beacon_inference.prediction_log.record import Record
 
@@ -70,7 +70,7 @@ def main() -> int:
     parser.add_argument("--most", type=int, default=WINDOWS[-1], help="rows in the largest window")
     parser.add_argument("--no-write", action="store_true", help="leave docs/ alone")
     options = parser.parse_args()
-    product = load_product(ROOT / "feature_repo" / "product.yaml")
+    product = load_product(load_settings().product)
     at_once = {"SQLite": _at_once(product, "", options.rows)}
     with postgres() as cluster:
         at_once["PostgreSQL"] = _at_once(product, cluster.url, options.rows)
@@ -87,7 +87,7 @@ class Log:
     """A home whose prediction log is filled; the clock stands at the end of an hour."""
 
     def __init__(self, home: Path, product: Product, database_url: str = "") -> None:
-        self.settings = Settings(home=home, database_url=database_url)
+        self.settings = Settings(home=home, product=product.file, database_url=database_url)
         self.product = product
         self.population = Population(product)
         self.random = np.random.default_rng(7)
@@ -116,7 +116,7 @@ class Log:
     def run(self) -> Cost:
         """Run the job once, and see what it cost."""
         python = ROOT / ".venvs" / "drift-profiling" / "bin" / "python"
-        environment = {"PATH": os.environ["PATH"]}
+        environment = {"PATH": os.environ["PATH"], "BEACON_PRODUCT": str(self.settings.product)}
         environment |= {"BEACON_HOME": str(self.settings.home), "BEACON_DATABASE_URL": self.settings.database_url}
         job = [str(python), str(ROOT / "jobs" / "drift.py"), "--at", self.now.isoformat()]
         launch = [sys.executable, "-I", "-S", "-c", LAUNCH, *job]

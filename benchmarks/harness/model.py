@@ -12,10 +12,11 @@ from harness.machine import PEERS, ROOT, WORK, BenchError, say
 
 TRAINER = Path(__file__).with_name("train.py")
 SERVICES = ROOT / "services"
+PRODUCT = Path(os.environ.get("BEACON_PRODUCT") or ROOT / "feature_repo" / "product.yaml")
 MADE_OF = (
     *sorted((SERVICES / "retraining").rglob("*.py")),
-    *sorted((ROOT / "feature_repo").glob("*.*")),
-    *sorted((ROOT / "feature_repo" / "sample").glob("*")),
+    *sorted(file for file in PRODUCT.parent.rglob("*") if file.is_file()),
+    *sorted((ROOT / "feature_repo").glob("*.py")),
     *sorted((SERVICES / "core" / "beacon_core" / "feature_store").rglob("*.py")),
     SERVICES / "core" / "beacon_core" / "model_package" / "manifest.py",
     TRAINER,

@@ -1,5 +1,6 @@
 """The servers under measurement: how each is installed, started, asked and understood."""
 
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -48,7 +49,7 @@ def fastapi(model: Model) -> Server:
         environment=environment,
         packages=["fastapi", "uvicorn", "scikit-learn"],
         command=lambda port: [*start, "--port", str(port)],
-        variables=lambda _: {"BENCH_MODEL": str(model.pipeline)},
+        variables=lambda _: {"BENCH_MODEL": str(model.pipeline), "BENCH_NAMES": json.dumps(model.names)},
         folder=PEERS / "fastapi",
         one=Call("/predict", lambda rows: rows[0], lambda answer: [answer["prediction"]]),
         many=Call("/predict/batch", lambda rows: {"rows": rows}, lambda answer: answer["predictions"]),
@@ -70,7 +71,7 @@ def mlserver(model: Model) -> Server:
             "MLSERVER_MODEL_URI": str(model.pipeline),
         }
 
-    call = Call("/v2/models/houses/infer", _open_inference, lambda answer: answer["outputs"][0]["data"])
+    call = Call("/v2/models/table/infer", _open_inference, lambda answer: answer["outputs"][0]["data"])
     return Server(
         name="mlserver",
         title="MLServer (V2)",
@@ -87,7 +88,7 @@ def mlserver(model: Model) -> Server:
 def kserve(model: Model) -> Server:
     """KServe's python Model by the V1 protocol."""
     environment = peer_environment("kserve")
-    call = Call("/v1/models/houses:predict", lambda rows: {"instances": _values(rows)}, lambda a: a["predictions"])
+    call = Call("/v1/models/table:predict", lambda rows: {"instances": _values(rows)}, lambda a: a["predictions"])
     return Server(
         name="kserve",
         title="KServe, a python Model (V1)",
@@ -105,7 +106,7 @@ def bentoml(model: Model) -> Server:
     """BentoML's service class by its JSON API."""
     environment = peer_environment("bentoml")
     call = Call("/predict", lambda rows: {"rows": _values(rows)}, lambda answer: answer)
-    start = [str(environment / "bin" / "bentoml"), "serve", "service:Houses"]
+    start = [str(environment / "bin" / "bentoml"), "serve", "service:Table"]
     variables = {
         "BENCH_MODEL": str(model.pipeline),
         "BENTOML_DO_NOT_TRACK": "True",

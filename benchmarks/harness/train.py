@@ -21,9 +21,10 @@ from beacon_core.model_package.manifest import MODEL_FILE, Package
 from beacon_core.model_package.release import Release, write_release
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import Settings, load_settings
-from beacon_retraining.data.history import load_dataset
+from beacon_core.sources.table import load_table
+from beacon_retraining.data.history import base_rows, load_dataset
 from beacon_retraining.data.offline import write_offline
-from beacon_retraining.data.validate import validate
+from beacon_retraining.data.validate import validate_table
 from beacon_retraining.packaging.package import PackageOrigin, write_package
 from beacon_retraining.training import encoder, estimators
 from beacon_retraining.training.settings import TrainSettings
@@ -35,6 +36,7 @@ ROWS = 1000
 def main(folder: Path) -> None:
     settings = load_settings()
     product = load_product(settings.product)
+    _check(product)
     trained, package = _train(settings, product)
     pipeline = _as_scikit_learn(trained)
     # The few classes of our own travel inside the file, so that it loads where Beacon's code is not.
@@ -45,6 +47,7 @@ def main(folder: Path) -> None:
     # Only rows that lack nothing: a null has no place in some peers' protocols.
     features = load_dataset(settings, product).features
     complete = np.flatnonzero(~np.isnan(features).any(axis=1))
+    keys = base_rows(settings, product)[product.keys[0]].to_numpy()
     chosen = np.random.default_rng(0).choice(complete, ROWS)
     whole = [feature.type == "int" for feature in product.features]
     rows = [[int(v) if w else float(v) for v, w in zip(features[i], whole, strict=True)] for i in chosen]
@@ -55,16 +58,25 @@ def main(folder: Path) -> None:
         "names": product.feature_names,
         "entity": product.keys[0],
         "feature_service": product.feature_service,
-        "entities": [int(i) + 1 for i in chosen],
+        "entities": [int(key) for key in keys[chosen]],
         "rows": [dict(zip(product.feature_names, row, strict=True)) for row in rows],
         "expected": pipeline.predict(features[chosen]).tolist(),
     }
     (folder / "model.json").write_text(json.dumps(facts))
 
 
+def _check(product: Product) -> None:
+    """End where the peers' protocols cannot ask for the product: they take matrices of numbers."""
+    text = [feature.name for feature in product.features if not feature.is_number]
+    if text:
+        raise SystemExit(f"{product.file}: the benchmark compares answers to numbers; text or times: {', '.join(text)}")
+    if product.entity is None or [kind for _, kind in product.entity.columns] != ["int64"]:
+        raise SystemExit(f"{product.file}: the benchmark needs an entity with one key of whole numbers (entity.key)")
+
+
 def _train(settings: Settings, product: Product) -> tuple[TrainedModel, Package]:
-    """The stages of the retraining job, from the bundled sample and without a registry."""
-    write_offline(settings, product, validate(product.sample_path, product), datetime.now(UTC))
+    """The stages of the retraining job, from the product's table and without a registry."""
+    write_offline(settings, product, validate_table(load_table(product).table, product), datetime.now(UTC))
     repo.apply(settings, product)
     repo.materialize(settings, product)
     dataset = load_dataset(settings, product)

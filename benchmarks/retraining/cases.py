@@ -2,7 +2,7 @@
 
 Each is a world of its own seed with a history of 120 days. The champion was made on day 30 and the challenger on
 day 120; packages, rows and verdict are the pipeline's own. Which of the two is better is measured, not supposed: on
-4,000 new homes of the last day, against their true prices without noise.
+4,000 new cases of the last day, against their true targets without noise.
 """
 
 import tempfile
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-from retraining.world import START, Drift, World
+from retraining.world import Drift, World
 
 from beacon_core.domain.product import Product
 from beacon_core.model_package.manifest import Package
@@ -29,10 +29,10 @@ DAYS, MADE, PER_DAY, FRESH = 120, 30, 8, 4000
 STRONG, WEAKER = "kernel-ridge", ("extra-trees", "ridge")
 UNPACKAGED = "unpackaged"
 DRIFTS = (
-    Drift(begin=30, end=40, level=0.2),
-    Drift(begin=30, end=40, level=-0.15),
-    Drift(begin=30, end=40, faded={"LSTAT": 0.8}),
-    Drift(begin=30, end=40, faded={"RM": 0.5}, level=0.1),
+    Drift(begin=30, end=40, level=0.5),
+    Drift(begin=30, end=40, level=-0.4),
+    Drift(begin=30, end=40, faded=(0.8,)),
+    Drift(begin=30, end=40, faded=(0.0, 0.5), level=0.25),
 )
 
 
@@ -66,8 +66,8 @@ def run(product: Product, kind: str, seed: int) -> Case:
     with tempfile.TemporaryDirectory() as folder:
         models = Path(folder)
         try:
-            champion = make(models, product, world.until(history, MADE), STRONG, "1", MADE, seed)
-            challenger = make(models, product, history, recipe, "2", DAYS, seed)
+            champion = make(models, world, world.until(history, MADE), STRONG, "1", MADE, seed)
+            challenger = make(models, world, history, recipe, "2", DAYS, seed)
         except ParityError as error:
             return Case(kind, seed, np.nan, np.nan, UNPACKAGED, str(error))
         said = evaluate(Settings(), product, history, challenger, champion, quick(recipe, seed))
@@ -80,18 +80,18 @@ def quick(recipe: str, seed: int) -> TrainSettings:
     return TrainSettings(folds=3, repeats=1, coverage_folds=3, seed=seed, jobs=1, candidates=(recipe,))
 
 
-def make(models: Path, product: Product, rows: Dataset, recipe: str, version: str, day: int, seed: int) -> Package:
+def make(models: Path, world: World, rows: Dataset, recipe: str, version: str, day: int, seed: int) -> Package:
     """A package as the pipeline makes it, dated to `day`."""
     settings = quick(recipe, seed)
-    origin = PackageOrigin(version, "generated", "unknown", START + timedelta(days=day))
-    return write_package(models, product, rows, train(rows, product, settings), settings, origin)
+    origin = PackageOrigin(version, "generated", "unknown", world.start + timedelta(days=day))
+    return write_package(models, world.product, rows, train(rows, world.product, settings), settings, origin)
 
 
 def true_error(world: World, package: Package, seed: int) -> float:
-    """MAE on new homes of the last day, against their true prices."""
+    """MAE on new cases of the last day, against their true targets."""
     days = np.full(FRESH, float(DAYS))
-    homes = world.homes(np.random.default_rng(seed + 1_000_000), days)
+    cases = world.draw(np.random.default_rng(seed + 1_000_000), days)
     fill = np.array([feature.fill for feature in package.manifest.features])
-    columns = model_columns(homes, fill, package.manifest.schema, np.zeros(len(homes)))
+    columns = model_columns(cases.features, fill, package.manifest.schema, world.seconds(days))
     answers = export.run(export.open_session(package.model), columns)
-    return float(np.abs(answers - world.prices(homes, days)).mean())
+    return float(np.abs(answers - world.targets(cases, days)).mean())

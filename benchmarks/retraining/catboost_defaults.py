@@ -1,15 +1,16 @@
-"""CatBoost as it comes, on the folds of our search over the bundled sample: writes packaging/catboost.json."""
+"""CatBoost as it comes, on the folds of our search over the product's table: writes packaging/catboost.json."""
 
 from importlib.metadata import version
 
 import numpy as np
+import pandas as pd
 from catboost import CatBoostRegressor
 from joblib import Parallel, delayed
+from retraining.base import base_dataset
 
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import load_settings
-from beacon_retraining.data.dataset import Dataset, Matrix, make_dataset
-from beacon_retraining.data.validate import validate
+from beacon_retraining.data.dataset import Dataset, Matrix
 from beacon_retraining.files import write_json
 from beacon_retraining.packaging.baseline import FILE, Baseline
 from beacon_retraining.training.effort import effort_of
@@ -22,9 +23,7 @@ def main() -> None:
     """Measure, write, and say what came out."""
     settings = TrainSettings()
     product = load_product(load_settings().product)
-    rows = validate(product.sample_path, product)
-    features = rows[list(product.feature_names)].to_numpy(np.float64)
-    dataset = make_dataset(product, features, rows[product.target.name].to_numpy(np.float64))
+    dataset = base_dataset(product)
     effort = effort_of(len(dataset.target), settings)
     _, splits = search_splits(dataset, product, effort, settings.seed)
     answers = Parallel(n_jobs=-1)(delayed(held_out)(dataset, split) for split in splits)
@@ -53,10 +52,15 @@ def main() -> None:
 
 
 def held_out(dataset: Dataset, split: Split) -> Matrix:
-    """Its answers to the split's second rows; missing values are left to it, as it knows what to do with them."""
+    """Its answers to the split's second rows; missing values and text are left to it."""
     train, test = split
-    model = CatBoostRegressor(verbose=False, allow_writing_files=False, thread_count=1)
-    answer: Matrix = model.fit(dataset.features[train], dataset.target[train]).predict(dataset.features[test])
+    columns = pd.DataFrame(dataset.features, columns=dataset.schema.feature_names).astype(
+        dict.fromkeys(dataset.levels, "str")
+    )
+    model = CatBoostRegressor(
+        verbose=False, allow_writing_files=False, thread_count=1, cat_features=list(dataset.levels)
+    )
+    answer: Matrix = model.fit(columns.iloc[train], dataset.target[train]).predict(columns.iloc[test])
     return answer
 
 

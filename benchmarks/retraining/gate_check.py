@@ -29,7 +29,7 @@ def main() -> int:
     for case in cases:
         found.append(case)
         print(
-            f"{case.kind:<7}{case.seed:>3}  true MAE {case.champion:.2f} -> {case.challenger:.2f}  "
+            f"{case.kind:<7}{case.seed:>3}  true MAE {case.champion:.4g} -> {case.challenger:.4g}  "
             f"{'right' if case.right else 'WRONG'}{'' if case.clear else ', NOT CLEAR'}: {case.outcome}, {case.reason}",
             flush=True,
         )

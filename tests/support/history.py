@@ -1,5 +1,6 @@
 """A store with a month behind it: predictions, actuals, drift runs, jobs and verdicts, as the services leave them."""
 
+import itertools
 import math
 import random
 from datetime import UTC, datetime, timedelta
@@ -24,8 +25,9 @@ from beacon_core.domain.product import Product
 
 BATCH = 50_000
 SHA = {version: f"{version}" * 64 for version in ("1", "2", "3")}
-HIGH = {"RM": 0.31, "LSTAT": 0.27}
+SCORES = (0.31, 0.27)
 THRESHOLD = 0.15
+ENTITIES = 500
 
 
 Told = tuple[
@@ -39,22 +41,47 @@ Told = tuple[
 """Run, step, outcome, reason, message and evidence of a row of the ledger."""
 
 
+def high_drift(product: Product) -> dict[str, float]:
+    """The two features that drift, and their scores: the first ones that pages show."""
+    return dict(zip(product.key_features, SCORES, strict=False))
+
+
+def _scale(product: Product) -> tuple[float, float]:
+    """The middle of the target, and a deviation, by product.yaml."""
+    low, high = product.target.low, product.target.high
+    return (0.0, 1.0) if low is None or high is None else ((low + high) / 2, (high - low) / 6)
+
+
+def _segments(product: Product) -> list[str]:
+    """Two values of the first segment, as model errors name them; none without segments."""
+    for name, segment in product.segments.items():
+        levels = [level for feature in product.features if feature.name == segment.of for level in feature.known_levels]
+        ends = [-math.inf, *segment.bounds, math.inf]
+        bands = (
+            [f"{low:g}..{high:g}" for low, high in itertools.pairwise(ends)] if segment.bounds else ["true", "false"]
+        )
+        return [f"{name}={value}" for value in (levels or bands)[:2]]
+    return []
+
+
 def prediction_row(product: Product, number: int, moment: datetime, version: str) -> dict[str, Any]:
     """One row of the prediction log."""
     chance = random.Random(number)
-    features = {feature.name: feature.example for feature in product.features} | {"RM": None}
-    value = 22 + chance.gauss(0, 6)
+    absent, outside = product.key_features[0], product.key_features[-1]
+    features = {feature.name: feature.example for feature in product.features} | {absent: None}
+    middle, deviation = _scale(product)
+    value = middle + chance.gauss(0, deviation)
     return {
         "id": f"p{number:08d}",
         "time": moment,
-        "entity": str(number % 506 + 1),
+        "entity": str(number % ENTITIES + 1),
         "features": features,
         "from_store": None,
-        "imputed": ["RM"],
-        "out_of_range": ["TAX"] if number % 7 == 0 else [],
+        "imputed": [absent],
+        "out_of_range": [outside] if number % 7 == 0 else [],
         "prediction": value,
-        "low": value - 5,
-        "high": value + 5,
+        "low": value - deviation,
+        "high": value + deviation,
         "model_version": version,
         "model_sha256": SHA[version],
         "latency_seconds": 0.002 * math.exp(chance.gauss(0, 0.5)),
@@ -76,12 +103,13 @@ def add_predictions(engine: Engine, product: Product, count: int, now: datetime,
             connection.execute(insert(predictions), rows)
 
 
-def add_actuals(engine: Engine, now: datetime, numbers: range) -> None:
+def add_actuals(engine: Engine, product: Product, now: datetime, numbers: range) -> None:
     """Actuals for some predictions, by their id."""
+    middle, deviation = _scale(product)
     rows = [
         {
             "prediction_id": f"p{number:08d}",
-            "value": 22.0 + random.Random(number).gauss(0, 6) + 0.5,
+            "value": middle + random.Random(number).gauss(0, deviation) + deviation / 12,
             "observed_at": now,
             "received_at": now,
             "source": "test",
@@ -95,6 +123,8 @@ def add_actuals(engine: Engine, now: datetime, numbers: range) -> None:
 def add_drift(engine: Engine, product: Product, runs: int, now: datetime, high: dict[str, float] | None = None) -> str:
     """Hourly drift runs up to `now`; the features in `high` end there, confirmed. Returns the newest period."""
     high = {} if high is None else high
+    segments = _segments(product)
+    _, deviation = _scale(product)
     begin = now.replace(minute=0, second=0, microsecond=0)
     period = ""
     for back in range(runs - 1, -1, -1):
@@ -112,8 +142,8 @@ def add_drift(engine: Engine, product: Product, runs: int, now: datetime, high: 
         figures = [
             _figure(period, hour, window, segment, metric, value, share)
             for window in ("7d", "30d")
-            for segment in ("", "river=0", "river=1")
-            for metric, value in (("mae", 2.3), ("rmse", 3.4), ("r2", 0.86), ("coverage", 0.91))
+            for segment in ("", *segments)
+            for metric, value in (("mae", 0.4 * deviation), ("rmse", 0.6 * deviation), ("r2", 0.86), ("coverage", 0.91))
         ]
         run = {"period": period, "created_at": hour, "state": "drift" if high else "ok", "rows": 4000}
         with engine.begin() as connection:
@@ -176,7 +206,7 @@ def add_verdict(engine: Engine, product: Product, moment: datetime, version: str
     """What the gate says, in the shape that retraining writes."""
     check = {"name": "mae", "title": "mean absolute error, ratio", "outcome": outcome, "number": 0.91, "rule": "below"}
     check |= {"limit": 1.0, "low": 0.85, "high": 0.97, "challenger": 2.1, "champion": 2.3, "note": ""}
-    whole = {"reason": "clearly better, and within every limit", "how": "on 506 rows", "checks": [check]}
+    whole = {"reason": "clearly better, and within every limit", "how": "on 500 rows", "checks": [check]}
     row = {"moment": moment, "product": product.name, "version": version, "sha256": SHA[version]}
     row |= {"champion_version": "2", "outcome": outcome, "data_fingerprint": "f" * 64, "verdict": whole}
     with engine.begin() as connection:
@@ -227,9 +257,11 @@ def add_promotion(engine: Engine, product: Product, moment: datetime) -> None:
             ledger.append(connection, row)
 
 
-def add_request(engine: Engine, moment: datetime) -> None:
+def add_request(engine: Engine, product: Product, moment: datetime) -> None:
     """A wish for a new model."""
-    row = {"cause": "drift:RM", "requested_by": "drift", "reason": "drift in RM and LSTAT", "state": "waiting"}
+    names = list(high_drift(product))
+    row = {"cause": f"drift:{names[0]}", "requested_by": "drift", "reason": f"drift in {' and '.join(names)}"}
+    row |= {"state": "waiting"}
     with engine.begin() as connection:
         connection.execute(insert(retrain_requests).values(row | {"created_at": moment}))
 
@@ -238,10 +270,10 @@ def month(engine: Engine, product: Product, count: int = 3000, high: dict[str, f
     """Fill the store with all of it; the moment it was done for."""
     now = datetime.now(UTC)
     add_predictions(engine, product, count, now)
-    add_actuals(engine, now, range(count - 200, count - 100))
+    add_actuals(engine, product, now, range(count - 200, count - 100))
     add_drift(engine, product, 24, now, high)
     for job in ("materialize", "drift"):
         add_job(engine, job, now - timedelta(minutes=12))
     add_verdict(engine, product, now - timedelta(minutes=3))
-    add_request(engine, now - timedelta(minutes=9))
+    add_request(engine, product, now - timedelta(minutes=9))
     return now

@@ -8,7 +8,7 @@ import numpy as np
 
 
 @bentoml.service(workers=1)
-class Houses:
+class Table:
     def __init__(self) -> None:
         self.pipeline = joblib.load(os.environ["BENCH_MODEL"])
 

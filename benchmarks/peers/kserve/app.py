@@ -8,9 +8,9 @@ import numpy as np
 from kserve import Model, ModelServer
 
 
-class Houses(Model):
+class Table(Model):
     def __init__(self) -> None:
-        super().__init__("houses")
+        super().__init__("table")
         self.load()
 
     def load(self) -> bool:
@@ -24,5 +24,5 @@ class Houses(Model):
 
 if __name__ == "__main__":
     ModelServer(http_port=int(os.environ["BENCH_PORT"]), enable_grpc=False, workers=1, enable_docs_url=False).start(
-        [Houses()]
+        [Table()]
     )

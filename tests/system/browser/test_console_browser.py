@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
-from support.history import HIGH, add_drift, add_promotion, month
+from support.history import add_drift, add_promotion, high_drift, month
 from support.products import SPEC
 from support.server import CONSOLE, Server, serving
 from support.waiting import until
@@ -53,7 +53,7 @@ def console(tmp_path_factory: pytest.TempPathFactory, product: Product) -> Itera
     file.write_text(file.read_text().replace("mode: auto", "mode: manual"))
     engine = open_store(f"sqlite:///{home / 'beacon.db'}")
     migrate(engine)
-    month(engine, product, high=HIGH)
+    month(engine, product, high=high_drift(product))
     add_promotion(engine, product, datetime.now(UTC))
     engine.dispose()
     with serving(

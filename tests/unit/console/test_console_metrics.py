@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from support.history import HIGH, add_job, month
+from support.history import add_job, high_drift, month
 from support.service import Service, samples
 from support.settings import Settings
 
@@ -41,7 +41,7 @@ def test_an_empty_store_is_up_and_has_no_results(console):
 
 
 def test_the_newest_results_are_exported(console, engine, product):
-    now = month(engine, product, high=HIGH)
+    now = month(engine, product, high=high_drift(product))
     found = scraped(console)
     place = "{effect=hellinger,feature=RM,kind=data,window=7d}"
     assert found[f"beacon_drift_score{place}"] == pytest.approx(0.33)

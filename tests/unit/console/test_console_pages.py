@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import event, insert, select
-from support.history import HIGH, add_drift, add_job, add_predictions, month, prediction_row
+from support.history import add_drift, add_job, add_predictions, high_drift, month, prediction_row
 from support.service import Service
 from support.settings import Settings
 
@@ -66,7 +66,7 @@ def test_a_quiet_month_is_healthy(console, engine, product):
 
 
 def test_confirmed_drift_is_the_headline(console, engine, product):
-    month(engine, product, high=HIGH)
+    month(engine, product, high=high_drift(product))
     assert headline(page(console, "/")) == "Beacon is unhealthy: drift is confirmed in LSTAT and RM."
 
 
@@ -137,7 +137,7 @@ def test_no_query_of_the_front_page_reads_the_whole_log(engine, product):
 
 
 def test_a_drift_run_and_its_report(console, engine, product):
-    period = add_drift(engine, product, 2, datetime.now(UTC), HIGH)
+    period = add_drift(engine, product, 2, datetime.now(UTC), high_drift(product))
     assert period[:10] in page(console, "/drift")
     text = page(console, f"/drift/{period}")
     rows = re.findall(r'<tr><th scope="row">(\w+)', text)

@@ -63,7 +63,7 @@ class Dataset(msgspec.Struct, frozen=True):
 
 def make_dataset(product: Product, features: Matrix, target: Matrix, times: Times | None = None) -> Dataset:
     """The dataset of numbers that need no levels, with its fingerprint."""
-    return _with_fingerprint(Dataset(features, target, "", product.schema, times=times))
+    return refingerprinted(Dataset(features, target, "", product.schema, times=times))
 
 
 def dataset_of(product: Product, rows: pd.DataFrame) -> Dataset:
@@ -95,7 +95,7 @@ def dataset_of(product: Product, rows: pd.DataFrame) -> Dataset:
         weights=_weights(product, rows),
         groups=_groups(product, rows),
     )
-    return _with_fingerprint(dataset)
+    return refingerprinted(dataset)
 
 
 def product_rows(product: Product, dataset: Dataset) -> Matrix:
@@ -145,8 +145,11 @@ def _groups(product: Product, rows: pd.DataFrame) -> Groups | None:
     return np.where(places < 0, own, places)
 
 
-def _with_fingerprint(dataset: Dataset) -> Dataset:
-    """Set sha256 over names, shape and values (float64, little-endian, one NaN), and all else that a model follows."""
+def refingerprinted(dataset: Dataset) -> Dataset:
+    """The dataset with its fingerprint, the sha256 of all that a model follows.
+
+    That is names, shape and values (float64, little-endian, one NaN), levels, texts, weights and groups.
+    """
     schema = dataset.schema
     names = json.dumps([*schema.feature_names, schema.target.name, *dataset.features.shape], separators=(",", ":"))
     table = np.column_stack([dataset.features, dataset.target]).astype("<f8")
