@@ -342,6 +342,10 @@ dashboards: .venvs/dashboards.stamp ## build Grafana's dashboards into the chart
 deploy: dashboards ## install or upgrade everything on the cluster of KUBECONFIG (PRODUCT=, NAMESPACE=, VALUES=FOLDER, REGISTRY=, TAG=)
 	@$(CHOOSE); exec .venvs/dashboards/bin/python tools/deploy.py --namespace=$(NAMESPACE) --registry=$(REGISTRY) --tag=$(TAG) $(VALUES:%=--values=%)
 
+.PHONY: product-values
+product-values: .venvs/dashboards.stamp ## write what the charts are told of the product to .beacon/product-values, for skaffold (PRODUCT=)
+	@$(CHOOSE); exec .venvs/dashboards/bin/python tools/deploy.py --write-values=.beacon/product-values
+
 .PHONY: product-data
 product-data: .venvs/dashboards.stamp ## bring the product's small data files into the cluster, as `make deploy` does (PRODUCT=, NAMESPACE=)
 	@$(CHOOSE); exec .venvs/dashboards/bin/python tools/deploy.py --namespace=$(NAMESPACE) --data
@@ -361,16 +365,16 @@ screenshots: .venv/.stamp .venvs/console.stamp ## take the README's screenshots 
 
 ##@ Measure it
 .PHONY: gate-check
-gate-check: .venv/.stamp ## study whether the gate tells better from worse: 20 simulations each, minutes (ARGS="--cases 4")
-	@cd benchmarks && exec ../.venv/bin/python -m retraining.gate_check $(ARGS)
+gate-check: .venv/.stamp ## study whether the gate tells better from worse: 20 simulations each, minutes (PRODUCT=, ARGS="--cases 4")
+	@$(CHOOSE); export PYTHONPATH="$$PWD/benchmarks"; exec .venv/bin/python -m retraining.gate_check $(ARGS)
 
 .PHONY: compare-catboost
-compare-catboost: .venv/.stamp ## score CatBoost's defaults on the folds of the search, for the model card
-	@exec .venv/bin/python benchmarks/retraining/catboost_defaults.py
+compare-catboost: .venv/.stamp ## score CatBoost's defaults on the folds of the search, for the model card (PRODUCT=)
+	@$(CHOOSE); export PYTHONPATH="$$PWD/benchmarks"; exec .venv/bin/python -m retraining.catboost_defaults
 
 .PHONY: bench
-bench: .venvs/bench.stamp .venvs/inference.stamp .venvs/feature-serving.stamp .venvs/retraining.stamp ## measure Beacon beside its peers: 15 minutes (ARGS=--quick: 4)
-	@cd benchmarks && exec ../.venvs/bench/bin/python -m harness $(ARGS)
+bench: .venvs/bench.stamp .venvs/inference.stamp .venvs/feature-serving.stamp .venvs/retraining.stamp ## measure Beacon beside its peers: 15 minutes (PRODUCT=, ARGS=--quick: 4)
+	@$(CHOOSE); export PYTHONPATH="$$PWD/benchmarks"; exec .venvs/bench/bin/python -m harness $(ARGS)
 
 .PHONY: bench-parts
 bench-parts: .venv/.stamp .venvs/retraining.stamp ## measure where the time of a prediction goes: half a minute

@@ -238,6 +238,15 @@ def product_data(cluster: Cluster) -> None:
     cluster.kubectl(*command, given=json.dumps(config_map | {"binaryData": texts}))
 
 
+def write_values(cluster: Cluster, folder: Path) -> None:
+    """Write what each release is told of the product into `folder`, for another program than this one: NAME.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in RELEASES:
+        if name not in NEED_NO_PRODUCT:
+            text = json.dumps(cluster.product_values(name), indent=1)
+            (folder / f"{name}.json").write_text(f"{text}\n", encoding="utf-8")
+
+
 def services(cluster: Cluster) -> None:
     """Install the services that inference needs and the jobs that make its model, and wait for MLflow."""
     for name in RELEASES[1 : RELEASES.index("inference")]:
@@ -312,6 +321,7 @@ def main() -> int:
     parser.add_argument("--values", type=Path, help="a folder of NAME.yaml, one for each release that needs values")
     parser.add_argument("--remove", action="store_true", help="uninstall everything, with its data")
     parser.add_argument("--data", action="store_true", help="bring the product's data files into the cluster, no more")
+    parser.add_argument("--write-values", type=Path, help="write what the charts are told of the product, no more")
     given = parser.parse_args()
     try:
         product = None if given.remove else load_product(load_settings().product)
@@ -321,6 +331,9 @@ def main() -> int:
     cluster = Cluster(given.namespace, given.registry, given.tag, given.values, product)
     start = time.monotonic()
     try:
+        if given.write_values:
+            write_values(cluster, given.write_values)
+            return 0
         if given.data:
             product_data(cluster)
             return 0
