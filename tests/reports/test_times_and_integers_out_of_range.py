@@ -49,7 +49,7 @@ def served(
 
 def written(text: str) -> str:
     """The time as it is sent; one that moves must not name a test."""
-    return (NOW + timedelta(minutes=30)).isoformat() if text == HALF_AN_HOUR_AHEAD else text
+    return (datetime.now(UTC) + timedelta(minutes=30)).isoformat() if text == HALF_AN_HOUR_AHEAD else text
 
 
 def feasts(answer: Answer) -> str:

@@ -1,6 +1,7 @@
 """This checkout once more, in a folder of another name."""
 
 import shutil
+import subprocess
 from pathlib import Path
 
 from beacon_core.platform.settings import ROOT
@@ -9,6 +10,13 @@ MAY_LACK = frozenset({"feature_repo/policy.yaml"})
 """What documents name and a checkout may lack: a product needs no policy.yaml, as every limit has a default."""
 ENVIRONMENTS = ".venvs"
 NOT_OURS = (ENVIRONMENTS, ".venv", ".git", ".tools", ".beacon", ".work", "__pycache__", ".*_cache", ".hypothesis")
+
+
+def tracked(*patterns: str) -> list[Path]:
+    """The files of the checkout, without what git ignores; new ones too."""
+    command = ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *patterns]
+    names = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split("\0")
+    return [ROOT / name for name in names if name and (ROOT / name).is_file()]
 
 
 def copy_checkout(folder: Path) -> Path:

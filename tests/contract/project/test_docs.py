@@ -1,13 +1,12 @@
 """Documents that must not fall behind the code."""
 
 import re
-import subprocess
 from itertools import pairwise
 from pathlib import Path
 
 import msgspec
 import pytest
-from support.checkout import MAY_LACK
+from support.checkout import MAY_LACK, tracked
 from support.settings import Settings
 
 from beacon_core.platform.settings import PREFIX, ROOT
@@ -18,13 +17,6 @@ DOCS = ROOT / "docs"
 DECISION = re.compile(r"(\d{4})-[a-z0-9-]+\.md")
 PARTS = {"tutorials", "how-to", "reference", "explanation"}
 OTHERS = {"decisions", "runbooks", "figures", "images"}
-
-
-def tracked(*patterns: str) -> list[Path]:
-    """The files of the checkout, without what git ignores; new ones too."""
-    command = ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *patterns]
-    names = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split("\0")
-    return [ROOT / name for name in names if name and (ROOT / name).is_file()]
 
 
 def links(document: Path) -> list[str]:

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
+from support.checkout import tracked
 from support.products import POLICY, SPEC
 
 from beacon_core.domain.product import Product
@@ -22,6 +23,7 @@ from beacon_retraining.data.validate import validate_table
 from tools.dashboards.__main__ import texts
 
 SHIPPED = Settings().product
+CODE = {".py", ".yaml", ".yml", ".tpl", ".html", ".lua", ".toml"}
 FAR = {"https", "s3", "url", "sql"}
 DEFAULTS = {
     "tests/system/charts/test_charts.py",
@@ -95,3 +97,16 @@ def test_every_test_has_a_product_of_its_own() -> None:
     sources = {file.relative_to(ROOT).as_posix(): file.read_text(encoding="utf-8") for file in files}
     found = {name for name, text in sources.items() if of_core.search(text) or shipped.search(text)}
     assert found - DEFAULTS == set()
+
+
+def test_no_code_names_a_column_of_the_tests_product() -> None:
+    """What Beacon needs to know of a table is in product.yaml."""
+    own = load_product(SPEC)
+    assert own.entity is not None
+    names = [*own.feature_names, *own.excluded, own.target.name, own.entity.name, *own.keys]
+    named = re.compile(rf"\b(?:{'|'.join(name for name in names if len(name) > 1)})\b")
+    folders = ("services", "jobs", "tools", "benchmarks", "charts", ".github")
+    files = [file for folder in folders for file in tracked(folder) if file.suffix in CODE]
+    assert len(files) > 300
+    texts_of = {file.relative_to(ROOT).as_posix(): file.read_text(encoding="utf-8") for file in files}
+    assert {name: found[0] for name, text in texts_of.items() if (found := named.search(text))} == {}

@@ -51,7 +51,7 @@ class ConfigurationError(ValueError):
 class BeaconError(Exception):
     """An error with a stable `code`, sent to the client as `{"error", "code", "field", "request_id"}`.
 
-    `field` is the path of the offending value (`features.RM`, `rows[3].entity`) or None.
+    `field` is the path of the offending value (`features.size`, `rows[3].entity`) or None.
     """
 
     exit_status = REFUSED

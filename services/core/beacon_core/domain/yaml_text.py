@@ -42,7 +42,7 @@ DEFAULT_TAGS = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", 
 
 
 class YamlError(ValueError):
-    """A mistake in a YAML file: its key, such as `features.RM.valid[0]`, and the rule that it breaks."""
+    """A mistake in a YAML file: its key, such as `features.size.valid[0]`, and the rule that it breaks."""
 
     def __init__(self, key: str, rule: str) -> None:
         super().__init__(f"{key}: {rule}")
