@@ -39,7 +39,7 @@ def without_targets(folder: Path) -> Product:
 def test_what_is_not_trained_on_is_told_everywhere(tmp_path: Path) -> None:
     product = without_targets(tmp_path / "product")
     with mlflow_server(tmp_path) as address:
-        settings = Settings(home=tmp_path / "home", mlflow_url=address)
+        settings = Settings(home=tmp_path / "home", product=product.file, mlflow_url=address)
         lines: list[str] = []
         first = retrain(settings, product, QUICK, RetrainOptions(by_dvc=False), lines.append)
         assert first is not None
