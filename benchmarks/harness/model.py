@@ -15,8 +15,8 @@ SERVICES = ROOT / "services"
 PRODUCT = Path(os.environ.get("BEACON_PRODUCT") or ROOT / "feature_repo" / "product.yaml")
 MADE_OF = (
     *sorted((SERVICES / "retraining").rglob("*.py")),
-    *sorted(file for file in PRODUCT.parent.rglob("*") if file.is_file()),
-    *sorted((ROOT / "feature_repo").glob("*.py")),
+    *sorted(file for pattern in ("*", "*/*") for file in PRODUCT.parent.glob(pattern) if file.is_file()),
+    ROOT / "feature_repo" / "feature_store.yaml",
     *sorted((SERVICES / "core" / "beacon_core" / "feature_store").rglob("*.py")),
     SERVICES / "core" / "beacon_core" / "model_package" / "manifest.py",
     TRAINER,

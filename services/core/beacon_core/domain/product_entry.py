@@ -120,7 +120,7 @@ class ProductEntry(Spec, frozen=True, kw_only=True):
     schema_version: int = 1
     """It rises with a breaking change alone."""
     source: Any
-    """One source or a list of them."""
+    """One source or a list of them: of the rows of one key in several sources the newest counts."""
     data: DataRules = DataRules()
     """Limits of the table as a whole."""
     entity: Entity | Literal["none"] = NO_ENTITY
