@@ -82,6 +82,26 @@ DIALECTS = {
         {"index": ["row"]},
         "left out as an index: row",
     ),
+    "names of rows, as R writes them": (
+        "\n".join(f'"{"" if not number else f"row {number}"}",{line}' for number, line in enumerate(PLAIN.splitlines())),
+        {},
+        "left out as an index: the first column, which has no name",
+    ),
+    "delimiters at the ends of the lines": (
+        PLAIN.replace("\n", ",,\n"),
+        {},
+        "left out as an index: columns without a name",
+    ),
+    "aligned columns": (
+        'name   size rooms\tnew\n  Ann 1.5   3\tyes\n"Bo, Jr" 1234.25\t12 no  \nCé ? ? ?\nD   -0.125 7 yes',
+        {},
+        "delimiter blanks",
+    ),
+    "aligned columns that are said": (
+        "name size rooms new\nAnn  1.5 3 yes\n'Bo, Jr' 1234.25 12 no\nCé - - -\nD -0.125 7 yes\n",
+        {"delimiter": " ", "quote": "'", "missing": ["-"]},
+        "delimiter blanks",
+    ),
     "Windows line ends": (PLAIN.replace("\n", "\r\n"), {}, ""),
     "blanks around cells": (PLAIN.replace(",1.5,", " , 1.5 ,"), {}, ""),
 }

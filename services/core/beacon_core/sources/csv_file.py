@@ -5,23 +5,27 @@ the middle, where a row was emptied.
 """
 
 import csv
-from collections.abc import Iterator
+import re
+import tempfile
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
+import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
 from beacon_core.domain.data_errors import FILE, DataError
 from beacon_core.domain.source import Format
-from beacon_core.sources.dialect import Dialect, sniff
+from beacon_core.sources.dialect import BLANKS, Dialect, sniff
 from beacon_core.sources.stream import Stream
 from beacon_core.sources.text_bytes import Utf8File, check_format, read_head, utf8_file
 
 SAMPLE_BYTES = 1 << 20
 BLOCK_BYTES = 1 << 23
+
 
 
 @contextmanager
@@ -36,7 +40,25 @@ def open_csv(file: Path, name: str, given: Format, compression: str) -> Iterator
         beginning = sample.decode("utf-8", "ignore")
         head = sniff(beginning, name, given, encoding=text.encoding, compression=compression, is_whole=is_whole)
         body = text.start + len(beginning[: head.body].encode())
-        yield Stream(name, head.dialect, _Rows(text, name, head.dialect, body).blocks())
+        if head.dialect.delimiter != BLANKS:
+            yield Stream(name, head.dialect, _Rows(text, name, head.dialect, body).blocks())
+            return
+        with tempfile.NamedTemporaryFile(prefix="beacon-text-") as copy:
+            with text.path.open("rb") as stream:
+                stream.seek(body)
+                copy.writelines(_with_tabs(stream, head.dialect.quote))
+            copy.flush()
+            tabbed = msgspec.structs.replace(head.dialect, delimiter="\t", has_header=False)
+            rows = _Rows(text._replace(path=Path(copy.name)), name, tabbed, 0)
+            yield Stream(name, head.dialect, rows.blocks())
+
+
+def _with_tabs(lines: Iterable[bytes], quote: str) -> Iterator[bytes]:
+    """Lines of aligned columns, whose fields stand apart by any number of blanks, with one tab between fields."""
+    mark = re.escape(quote.encode())
+    quoted = rb"%b(?:[^%b\n]|%b%b)*%b|" % ((mark,) * 5) if quote else b""
+    field = re.compile(quoted + rb"\S+")
+    return (b"\t".join(field.findall(line)) + b"\n" for line in lines)
 
 
 class _Rows:

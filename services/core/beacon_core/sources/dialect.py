@@ -14,6 +14,10 @@ from beacon_core.domain.source import Format
 from beacon_core.sources.spelling import PLAIN, Spelling, find_spelling
 
 DELIMITERS = ",;\t|"
+BLANKS = " "
+"""The delimiter of aligned columns: any number of blanks and tabs."""
+FEW_BROKEN = 0.9
+"""A delimiter that fewer records agree on is none."""
 SAMPLE_RECORDS = 5000
 INDEX_NAME = re.compile(r"Unnamed: 0(\.\d+)?|__index_level_\d+__|\.\.\.1")
 NUMBER = re.compile(r"[+-]?[\d.,]+(?:[eE][+-]?\d+)?", re.ASCII)
@@ -44,7 +48,7 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
         parts += [self.compression] * (self.compression != "none")
         if self.kind == "csv":
             parts.append(ENCODINGS.get(self.encoding, self.encoding))
-            parts.append(f"delimiter {shown_value(self.delimiter)}")
+            parts.append("delimiter blanks" if self.delimiter == BLANKS else f"delimiter {shown_value(self.delimiter)}")
             parts += [f"quote {shown_value(self.quote)}"] * (self.quote != '"')
             parts += ["no header"] * (not self.has_header)
         if self.spelling.decimal != ".":
@@ -56,8 +60,12 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
         if marks:
             parts.append(f"missing {', '.join(mark or 'an empty cell' for mark in marks)}")
         if self.index:
-            parts.append(f"left out as an index: {', '.join(name or 'the first column' for name in self.index)}")
+            parts.append(f"left out as an index: {', '.join(name or self._nameless for name in self.index)}")
         return ", ".join(parts)
+
+    @property
+    def _nameless(self) -> str:
+        return "columns without a name" if self.names[0] else "the first column, which has no name"
 
     @property
     def format(self) -> dict[str, Any]:
@@ -150,12 +158,18 @@ def _find_delimiter(text: str, quote: str, is_whole: bool) -> str:
         if width > 1:
             share = sum(len(record) == width for record in records) / len(records)
             votes.append((round(share, 2), width, delimiter))
-    return max(votes, key=lambda vote: vote[:2])[2] if votes else ","
+    best = max(votes, key=lambda vote: vote[:2], default=(0.0, 1, ","))
+    if best[0] < FEW_BROKEN:
+        widths = set(map(len, filter(_has_content, _records(text, BLANKS, quote, is_whole))))
+        if len(widths) == 1 and max(widths) > 1:
+            return BLANKS
+    return best[2]
 
 
 def _records(text: str, delimiter: str, quote: str, is_whole: bool) -> list[list[str]]:
     """The first records; the last one is left out where the text goes on behind it."""
-    reader = _reader(io.StringIO(text, newline=""), delimiter, quote)
+    lines = io.StringIO(text, newline="")
+    reader = _reader(map(_aligned, lines) if delimiter == BLANKS else lines, delimiter, quote)
     records: list[list[str]] = []
     try:
         for record in reader:
@@ -185,7 +199,14 @@ def _body(text: str, delimiter: str, quote: str) -> int:
 
 def _reader(lines: Any, delimiter: str, quote: str) -> Any:
     quoting: Any = csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE
-    return csv.reader(lines, delimiter=delimiter, quotechar=quote or None, quoting=quoting)
+    is_aligned = delimiter == BLANKS
+    return csv.reader(
+        lines, delimiter=delimiter, quotechar=quote or None, quoting=quoting, skipinitialspace=is_aligned
+    )
+
+
+def _aligned(line: str) -> str:
+    return line.strip().replace("\t", BLANKS) + "\n"
 
 
 def _has_content(record: Sequence[str]) -> bool:
@@ -193,9 +214,11 @@ def _has_content(record: Sequence[str]) -> bool:
 
 
 def _index(names: list[str], columns: list[list[str]]) -> tuple[str, ...]:
-    """The first column, where it numbers the rows as pandas and R write it."""
+    """The first column, where it numbers or names the rows as pandas and R write it; else nameless empty columns."""
     name = names[0]
-    if len(names) < 2 or (name and not INDEX_NAME.fullmatch(name)):
-        return ()
     cells = [cell.strip() for cell in columns[0]]
-    return (name,) if cells and all(map(WHOLE.fullmatch, cells)) and len(set(cells)) == len(cells) else ()
+    if len(names) > 1 and (not name or INDEX_NAME.fullmatch(name)) and cells and len(set(cells)) == len(cells):
+        is_named = not name and "" not in cells
+        return (name,) if is_named or all(map(WHOLE.fullmatch, cells)) else ()
+    nameless = [place for place, each in enumerate(names) if not each]
+    return ("",) if nameless and not any(cell.strip() for place in nameless for cell in columns[place]) else ()
