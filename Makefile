@@ -121,9 +121,9 @@ run: $(ENVIRONMENTS:%=.venvs/%.stamp) ## train a first model if there is none, a
 	@$(STATE); exec .venvs/laptop/bin/python -m beacon_laptop --train="$(TRAIN)"
 
 .PHONY: new
-new: .venvs/retraining.stamp ## write a product for a table (NAME= DATA=FILE TARGET=COLUMN [KEY="COLUMN ..."] [TIME=COLUMN] [FORCE=1])
-	@$(WRITABLE); exec .venvs/retraining/bin/python jobs/new.py "$(NAME)" --data "$(DATA)" --target "$(TARGET)" \
-	  $(if $(KEY),--key $(KEY)) $(if $(TIME),--time "$(TIME)") $(if $(FORCE),--force)
+new: .venvs/retraining.stamp ## write a product for a table (NAME= DATA=FILE TARGET=COLUMN [KEY="COLUMN ..."] [TIME=COLUMN] [FORMAT=YAML] [FORCE=1])
+	@$(WRITABLE); exec .venvs/retraining/bin/python jobs/new.py "$$NAME" --data "$$DATA" --target "$$TARGET" \
+	  $(if $(KEY),--key "$$KEY") $(if $(TIME),--time "$$TIME") $(if $(FORMAT),--format "$$FORMAT") $(if $(FORCE),--force)
 
 .PHONY: check
 check: .venvs/retraining.stamp ## check a product and its data before anything trains (PRODUCT=products/NAME)

@@ -83,7 +83,9 @@ DIALECTS = {
         "left out as an index: row",
     ),
     "names of rows, as R writes them": (
-        "\n".join(f'"{"" if not number else f"row {number}"}",{line}' for number, line in enumerate(PLAIN.splitlines())),
+        "\n".join(
+            f'"{"" if not number else f"row {number}"}",{line}' for number, line in enumerate(PLAIN.splitlines())
+        ),
         {},
         "left out as an index: the first column, which has no name",
     ),
@@ -229,6 +231,10 @@ TIMES = {
     "digits": (["20240131", "20240201"], ["2024-01-31", "2024-02-01"]),
     "words": (["31 Jan 2024", "1 February 2024"], ["2024-01-31", "2024-02-01"]),
     "American words": (["Jan 31, 2024", "Feb 1, 2024"], ["2024-01-31", "2024-02-01"]),
+    "words of spreadsheets": (["5-Jan-20", "17-Feb-99"], ["2020-01-05", "1999-02-17"]),
+    "digits at midnight": (["20140502T000000", "20140503T0000"], ["2014-05-02", "2014-05-03"]),
+    "months": (["1749-01", "2024-12"], ["1749-01-01", "2024-12-01"]),
+    "months in words": (["Jan 2024", "December 2024"], ["2024-01-01", "2024-12-01"]),
     "at midnight": (["2024-01-31 00:00:00", "2024-02-01T00:00"], ["2024-01-31", "2024-02-01"]),
     "equal either way": (["01/01/2024", "02/02/2024"], ["2024-01-01", "2024-02-02"]),
 }
@@ -246,6 +252,8 @@ def test_timestamps_with_zones_without_and_with_halves_of_the_day(tmp_path: Path
     noon = datetime(2024, 7, 1, 12, tzinfo=UTC)
     assert column(tmp_path, ["2024-07-01T12:00:00Z", "2024-07-01 14:00+02:00"], "timestamp") == [noon, noon]
     assert column(tmp_path, ["2024-07-01 12:00:00.0000009"], "timestamp") == [noon]
+    assert column(tmp_path, ["20240701T120000", "20240731T0930"], "timestamp")[0] == noon
+    assert column(tmp_path, ["20240701T120000Z", "20240701 14:00+0200"], "timestamp") == [noon, noon]
     assert column(tmp_path, ["7/1/2024 12:00 PM", "7/31/2024 1:30 am"], "timestamp")[0] == noon
     found = source(tmp_path, "x,y\n2024-07-01 14:00,1\n")
     zone = ColumnType("timestamp", zone="Europe/Berlin")

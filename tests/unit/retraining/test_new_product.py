@@ -1,6 +1,7 @@
 """`beacon new`: what it proposes for a table loads, and says why; what no product can be made of is refused by name."""
 
 import csv
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,10 +13,13 @@ from support.settings import Settings
 
 from beacon_core.domain.data_errors import DataError
 from beacon_core.domain.product import Product
+from beacon_core.domain.source import parse_sources
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.yaml_file import read_yaml
 from beacon_core.sources.raw import read_raw
+from beacon_core.sources.table import load_table
 from beacon_retraining.commands import new as new_command
+from beacon_retraining.data.findings import find_all
 from beacon_retraining.proposal import write
 from beacon_retraining.proposal.propose import Proposal, Wanted, propose
 from beacon_retraining.proposal.write import place_of, source_now, write_product
@@ -183,6 +187,63 @@ def test_unusual_marks_are_read_as_missing(tmp_path: Path) -> None:
     product, _ = new(tmp_path, {"odd": odd, "none": cycle(["NA", 1.5, 2.5])})
     assert product.sources[0].format.missing == ("", "NA", "unknown")
     assert [feature.type for feature in product.features if feature.name in {"odd", "none"}] == ["float", "float"]
+
+
+def test_an_unusual_mark_leaves_the_usual_ones_and_levels_of_its_name(tmp_path: Path) -> None:
+    """It is said for all columns, so the others' marks must be said too, and a level keeps its name."""
+    odd = ["unknown" if number % 20 == 0 else number / 7 for number in range(ROWS)]
+    dashed = ["-" if number % 9 == 0 else number / 3 for number in range(ROWS)]
+    product, _ = new(tmp_path, {"odd": odd, "dashed": dashed, "kind": cycle(["unknown", "known"])})
+    table = load_table(product).table
+    assert [table[name].null_count for name in ("odd", "dashed", "kind")] == [6, 14, 0]
+    assert find_all(product).errors == []
+
+
+def test_what_the_file_does_not_tell_is_said(tmp_path: Path, command: Callable[..., int]) -> None:
+    """A table without a header, whose dates are in a form of its own."""
+    rows = [
+        f"{n % 28 + 1:02d}/03/19,K{n},{size},{value}" for n, (size, value) in enumerate(zip(SIZES, VALUES, strict=True))
+    ]
+    (tmp_path / "table.csv").write_text("\n".join(rows))
+    form = "{header: false, names: [sold on, lot no., size, value], dates: {sold on: '%d/%m/%y'}}"
+    assert command("--format", form, "--key", "sold", "on", "lot", "no.", "--time", "sold on") == 0
+    product = load_product(tmp_path / "products" / "goods" / "product.yaml")
+    assert (product.keys, product.time.event) == (("sold on", "lot no."), "sold on")
+    assert [(feature.name, feature.type) for feature in product.features] == [("sold on", "date"), ("size", "float")]
+    assert find_all(product).errors == []
+
+
+@pytest.mark.parametrize(
+    ("form", "rule"),
+    [
+        ("[1, 2]", "must be a mapping"),
+        ("{header: [", "is not YAML"),
+        ("{headers: false}", "source.format: has the unknown key `headers`"),
+        ("{header: false, names: [a]}", "names 1 columns, the first line has 2"),
+    ],
+)
+def test_a_form_that_is_none(form: str, rule: str, command: Callable[..., int]) -> None:
+    with pytest.raises(ValueError, match=re.escape(rule)):
+        command("--format", form)
+
+
+def test_a_header_that_is_half_a_row(tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_text("".join(f"{'MFI'[n % 3]},{size}\n" for n, size in enumerate(SIZES)))
+    [source] = parse_sources(tmp_path / "product.yaml", {"file": "table.csv"})
+    with pytest.raises(DataError, match=r"\(header\): looks like a row \(M, "):
+        read_raw(source)
+
+
+def test_years_and_seasons_are_no_numbers_of_rows_and_no_months(tmp_path: Path) -> None:
+    seasons = [f"{1980 + n % 19}-{81 + n % 19}" for n in range(ROWS)]
+    product, _ = new(
+        tmp_path, {"time": range(1900, 1900 + ROWS), "season": seasons, "month": cycle(["1999-11", "1999-12"])}
+    )
+    assert [(each.name, each.type) for each in product.features[2:]] == [
+        ("time", "int"),
+        ("season", "category"),
+        ("month", "date"),
+    ]
 
 
 def test_ranges_never_cross_zero_and_units_come_from_names(tmp_path: Path) -> None:

@@ -27,7 +27,6 @@ SAMPLE_BYTES = 1 << 20
 BLOCK_BYTES = 1 << 23
 
 
-
 @contextmanager
 def open_csv(file: Path, name: str, given: Format, compression: str) -> Iterator[Stream]:
     """Open a CSV file; raises `DataError`, also while the blocks are read."""

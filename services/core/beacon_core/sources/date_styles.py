@@ -15,21 +15,25 @@ TIME = (
     r"(?:[T ,]+(?P<h>\d{1,2}):(?P<mi>\d\d)(?::(?P<s>\d\d)(?:[.,](?P<f>\d{1,9}))?)?(?: ?(?P<half>[AaPp])\.?[Mm]\.?)?"
     r"(?P<zone> ?(?:[Zz]|UTC|[+-]\d\d:?\d\d))?)?"
 )
+COMPACT = TIME.replace(r"(?P<h>\d{1,2}):(?P<mi>\d\d)(?::", r"(?P<h>\d\d|\d(?=:)):?(?P<mi>\d\d)(?::?")
+"""A time of day whose colons may be left out, as ISO 8601 allows behind a date without dashes."""
 DAY, MONTH, YEAR, WORD = r"(?P<d>\d{1,2})", r"(?P<m>\d{1,2})", r"(?P<y>\d{4})", r"(?P<w>[A-Za-z]{3,9})\.?"
-ISO = "2026-01-31"
+ISO, DIGITS = "2026-01-31", "20260131"
 STYLES = {
-    style: re.compile(pattern + TIME, re.ASCII)
+    style: re.compile(pattern + (COMPACT if style == DIGITS else TIME), re.ASCII)
     for style, pattern in {
         ISO: r"(?P<y>\d{4})-(?P<m>\d\d)-(?P<d>\d\d)",
         "2026/01/31": rf"{YEAR}/{MONTH}/{DAY}",
         "2026.01.31": rf"{YEAR}\.{MONTH}\.{DAY}",
-        "20260131": r"(?P<y>(?:1[5-9]|2[01])\d\d)(?P<m>\d\d)(?P<d>\d\d)",
+        DIGITS: r"(?P<y>(?:1[5-9]|2[01])\d\d)(?P<m>\d\d)(?P<d>\d\d)",
         "31/01/2026": rf"{DAY}/{MONTH}/{YEAR}",
         "01/31/2026": rf"{MONTH}/{DAY}/{YEAR}",
         "31.01.2026": rf"{DAY}\.{MONTH}\.{YEAR}",
         "31-01-2026": rf"{DAY}-{MONTH}-{YEAR}",
         "01-31-2026": rf"{MONTH}-{DAY}-{YEAR}",
-        "31 Jan 2026": rf"{DAY}[ -]{WORD}[ -]{YEAR}",
+        "31 Jan 2026": rf"{DAY}[ -]{WORD}[ -](?P<y>\d{{4}}|\d\d)",
+        "2026-01": r"(?P<y>\d{4})-(?P<m>\d\d)",
+        "Jan 2026": rf"{WORD}[ -]{YEAR}",
         "Jan 31, 2026": rf"{WORD} {DAY},? {YEAR}",
     }.items()
 }
@@ -108,7 +112,10 @@ def _moment(match: "re.Match[str]", zone: tzinfo) -> Moment:
             raise ValueError("an hour of a half day is 1 to 12")
         hour = hour % 12 + 12 * (half.lower() == "p")
     micro = int((parts["f"] or "0")[:6].ljust(6, "0"))
-    found = datetime(int(parts["y"]), month, int(parts["d"]), hour, int(parts["mi"] or 0), int(parts["s"] or 0), micro)
+    year = int(parts["y"])
+    if len(parts["y"]) == 2:  # as strptime does
+        year += 2000 if year < 69 else 1900
+    found = datetime(year, month, int(parts.get("d") or 1), hour, int(parts["mi"] or 0), int(parts["s"] or 0), micro)
     own = parts["zone"]
     return _in_utc(found, _zone(own.strip()) if own else zone)
 

@@ -40,6 +40,8 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     index: tuple[str, ...] = ()
     missing: tuple[str, ...] | None = None
     found: tuple[str, ...] = ()
+    is_data: bool = False
+    """Whether the header looks like a row: its numbers are numbers, and each text of it stands below itself."""
 
     @property
     def text(self) -> str:
@@ -115,6 +117,7 @@ def sniff(text: str, name: str, given: Format, *, encoding: str, compression: st
         names=tuple(names),
         index=_index(names, columns) if given.index is None else given.index,
         missing=given.missing,
+        is_data=given.header and _is_data(names, columns),
     )
     return Head(dialect, _body(text, delimiter, quote) if given.header else 0)
 
@@ -127,17 +130,21 @@ def check_header(name: str, dialect: Dialect) -> None:
     faults = [
         listed(twice, "is in the header twice", "are in the header twice"),
         f"{without_a_name(nameless)}: a delimiter too many, or an index?" if nameless else "",
-        _only_numbers(names),
+        _first_row(names) if dialect.is_data else "",
     ]
     if any(faults):
         raise DataError(name, HEADER, "; ".join(filter(None, faults)))
 
 
-def _only_numbers(names: Sequence[str]) -> str:
-    if not all(NUMBER.fullmatch(column) for column in names):
-        return ""
-    rule = f"has only numbers ({', '.join(names[:4])}): where the first line is data"
-    return f"{rule}, say format.header: false and format.names in product.yaml"
+def _is_data(names: Sequence[str], columns: Sequence[Sequence[str]]) -> bool:
+    """Whether a header is a row: numbers alone, or numbers and texts that are cells of their columns."""
+    texts = [place for place, name in enumerate(names) if not NUMBER.fullmatch(name)]
+    return len(texts) < len(names) and all(names[place] in map(str.strip, columns[place]) for place in texts)
+
+
+def _first_row(names: Sequence[str]) -> str:
+    rule = f"looks like a row ({', '.join(names[:4])}): where the first line is data"
+    return f"{rule}, say header: false and names, in format of product.yaml or by --format of beacon new"
 
 
 def _names(name: str, given: Format, first: list[str]) -> list[str]:
@@ -200,9 +207,7 @@ def _body(text: str, delimiter: str, quote: str) -> int:
 def _reader(lines: Any, delimiter: str, quote: str) -> Any:
     quoting: Any = csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE
     is_aligned = delimiter == BLANKS
-    return csv.reader(
-        lines, delimiter=delimiter, quotechar=quote or None, quoting=quoting, skipinitialspace=is_aligned
-    )
+    return csv.reader(lines, delimiter=delimiter, quotechar=quote or None, quoting=quoting, skipinitialspace=is_aligned)
 
 
 def _aligned(line: str) -> str:

@@ -23,11 +23,13 @@ class RawTable(msgspec.Struct, frozen=True):
 
     Columns that number the rows are left out. `dialect.text` says in one line how it is written; its `found` are the
     marks of missing values that were met, where the source names none. In a column of text a missing value is a mark.
+    `given` is what the source says of its form.
     """
 
     name: str
     table: pa.Table
     dialect: Dialect
+    given: Format = Format()
 
 
 def read_raw(source: Source, *, rows: int | None = None) -> RawTable:
@@ -51,7 +53,7 @@ def read_raw(source: Source, *, rows: int | None = None) -> RawTable:
     table = table.select([name for name in table.column_names if name not in dialect.index])
     found = _marks(table) if dialect.missing is None else ()
     kept = table if rows is None else table.slice(0, rows)
-    return RawTable(source.name, kept, msgspec.structs.replace(dialect, found=found))
+    return RawTable(source.name, kept, msgspec.structs.replace(dialect, found=found), source.format)
 
 
 @contextmanager

@@ -32,7 +32,8 @@ class _Column:
         self.found: set[str] = set()
         said = dialect.missing
         usual = TEXT_MARKS if kind.type == "text" else NUMBER_MARKS
-        marks = [mark.strip() for mark in said] if said is not None else [m for m in usual if m not in kind.levels]
+        # A level that product.yaml lists is one, whatever the word stands for in other columns.
+        marks = [mark for each in (usual if said is None else said) if (mark := each.strip()) not in kind.levels]
         self._marks = pa.array(sorted(set(marks)), pa.string())
         self._said = "" if not said else " or ".join(mark or "an empty cell" for mark in sorted(set(marks)))
         is_time = kind.type in {"date", "timestamp"}

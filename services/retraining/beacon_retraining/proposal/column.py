@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from datetime import UTC
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -16,7 +16,7 @@ from beacon_core.domain.integers import EXACT_BELOW
 from beacon_core.domain.text import normal_text
 from beacon_core.domain.value_rules import MOST_CHARACTERS
 from beacon_core.sources.column_types import ColumnType
-from beacon_core.sources.date_styles import styles_of
+from beacon_core.sources.date_styles import Moment, reader_of, styles_of
 from beacon_core.sources.marks import NUMBER_MARKS, TEXT_MARKS
 from beacon_core.sources.spelling import PLAIN, Spelling, number_pattern
 from beacon_core.sources.time_column import TimeColumn
@@ -34,7 +34,30 @@ MOST_UNUSUAL = 3
 NUMBER_SHARE = 0.8
 CONTROL = r"[\x00-\x1f\x7f]"
 DATE_DIGITS = r"^(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])$"
+SEASON = re.compile(r"(\d{4})-(\d\d)", re.ASCII)
 DATE_NAME = re.compile(r"date|day|time|datum|tag", re.IGNORECASE)
+
+
+class Form(NamedTuple):
+    """How cells are written: numbers, the zone of times without one, marks of missing values and a pattern of dates.
+
+    `missing` are the only marks, where the source says any; None for the usual ones.
+    """
+
+    spelling: Spelling = PLAIN
+    zone: str = "UTC"
+    missing: tuple[str, ...] | None = None
+    pattern: str | None = None
+
+    @property
+    def number_marks(self) -> pa.Array:
+        """What stands for a missing number or time."""
+        return pa.array(NUMBER_MARKS if self.missing is None else self.missing, pa.string())
+
+    @property
+    def text_marks(self) -> pa.Array:
+        """What stands for a missing text."""
+        return pa.array(TEXT_MARKS if self.missing is None else self.missing, pa.string())
 
 
 class TableColumn(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,7 +65,7 @@ class TableColumn(msgspec.Struct, frozen=True, kw_only=True):
 
     `values` are numbers of the sampled rows, NaN where one is missing: the number itself, 1 for true, a level's
     position in `levels` (by first appearance), days or seconds since 1970. `low`, `high` and `distinct` are of all
-    rows. `marks` are unusual marks of a missing value, `notes` what a person should check, `problem` is why it cannot
+    rows. `marks` are unusual marks of a missing value, `usual` the others of a column of numbers, `notes` what a person should check, `problem` is why it cannot
     be read.
     """
 
@@ -57,6 +80,7 @@ class TableColumn(msgspec.Struct, frozen=True, kw_only=True):
     levels: tuple[str, ...] = ()
     counts: tuple[int, ...] = ()
     marks: tuple[str, ...] = ()
+    usual: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     problem: str = ""
 
@@ -81,9 +105,7 @@ class TableColumn(msgspec.Struct, frozen=True, kw_only=True):
         return self.missing / self.rows if self.rows else 0.0
 
 
-def describe(
-    name: str, cells: pa.ChunkedArray, sample: NDArray[np.int64], spelling: Spelling, zone: str
-) -> TableColumn:
+def describe(name: str, cells: pa.ChunkedArray, sample: NDArray[np.int64], form: Form) -> TableColumn:
     """Describe a column; `sample` are the numbers of the rows whose values are kept."""
     cells = cells.combine_chunks() if isinstance(cells, pa.ChunkedArray) else cells
     cells = pa.concat_arrays(cells.chunks) if isinstance(cells, pa.ChunkedArray) else cells
@@ -102,10 +124,10 @@ def describe(
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
         return _numeric(name, _floats(cells.cast(pa.float64(), safe=False)), sample, fractions=False)
     if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
-        return _times(name, cells, sample, zone)
+        return _times(name, cells, sample, form)
     if not pa.types.is_string(kind):
         cells = cells.cast(pa.string())
-    return _text(name, _normal(cells), sample, spelling, zone)
+    return _text(name, _normal(cells), sample, form)
 
 
 def _normal(cells: pa.Array) -> pa.Array:
@@ -117,16 +139,20 @@ def _normal(cells: pa.Array) -> pa.Array:
     return cells
 
 
-def _text(name: str, cells: pa.Array, sample: NDArray[np.int64], spelling: Spelling, zone: str) -> TableColumn:
+def _text(name: str, cells: pa.Array, sample: NDArray[np.int64], form: Form) -> TableColumn:
     encoded = cells.dictionary_encode()
     texts = encoded.dictionary
     places = np.asarray(encoded.indices.fill_null(len(texts)).to_numpy(zero_copy_only=False), dtype=np.int64)
     counts = np.bincount(places, minlength=len(texts) + 1)[: len(texts)]
-    is_mark = _flags(pc.is_in(texts, value_set=pa.array(NUMBER_MARKS)))
+    is_mark = _flags(pc.is_in(texts, value_set=form.number_marks))
     if bool(is_mark.all()):
         return _empty(name, len(cells), len(sample))
-    if as_date := _digits_date(name, texts, is_mark, places, sample, zone):
+    if form.pattern is not None:
+        as_date = _text_times(name, texts, np.flatnonzero(~is_mark), places, sample, form)
+        return as_date or _unreadable(name, len(cells), sample, f"no date in the form {form.pattern}")
+    if as_date := _digits_date(name, texts, is_mark, places, sample, form):
         return as_date
+    spelling = form.spelling
     is_number = _flags(pc.match_substring_regex(texts, number_pattern(spelling))) & ~is_mark
     unusual = ~is_number & ~is_mark
     share = counts[is_number].sum() / max(counts[~is_mark].sum(), 1)
@@ -140,11 +166,13 @@ def _text(name: str, cells: pa.Array, sample: NDArray[np.int64], spelling: Spell
             max(abs(column.low), abs(column.high)) >= EXACT_BELOW
         ):  # floats hold no such number apart from its neighbours
             column = msgspec.structs.replace(column, distinct=int(is_number.sum()))
+        used = tuple(texts.filter(pa.array(is_mark & (counts > 0))).to_pylist())
+        column = msgspec.structs.replace(column, usual=used)
         marks = tuple(texts.filter(pa.array(unusual)).to_pylist())
         rows = int(counts[unusual].sum())
         note = f"{', '.join(map(shown_value, marks))} in {rows} rows is read as missing (source.format.missing)"
         return msgspec.structs.replace(column, marks=marks, notes=(*column.notes, note)) if marks else column
-    return _words(name, texts, places, counts, sample, zone, padded=bool(padded.any()))
+    return _words(name, texts, places, counts, sample, form, padded=bool(padded.any()))
 
 
 def _words(
@@ -153,12 +181,12 @@ def _words(
     places: NDArray[np.int64],
     counts: NDArray[np.int64],
     sample: NDArray[np.int64],
-    zone: str,
+    form: Form,
     *,
     padded: bool,
 ) -> TableColumn:
     """A column of text that is no number: flags, dates, or levels."""
-    is_mark = _flags(pc.is_in(texts, value_set=pa.array(TEXT_MARKS)))
+    is_mark = _flags(pc.is_in(texts, value_set=form.text_marks))
     known = np.flatnonzero(~is_mark)
     words = texts.take(pa.array(known)).to_pylist() if len(known) <= 10 * MOST_LEVELS else []
     rows = len(places)
@@ -169,7 +197,7 @@ def _words(
             truths[place] = float(word.lower() in {"true", "yes", "y", "t"})
         column = _numeric(name, truths[places], sample, is_flag=True)
         return msgspec.structs.replace(column, notes=(f"spelt {' and '.join(sorted(words))}",))
-    if as_date := _text_times(name, texts, known, places, sample, zone):
+    if as_date := _text_times(name, texts, known, places, sample, form):
         return as_date
     if problem := _text_problem(texts.take(pa.array(known))):
         return TableColumn(
@@ -245,13 +273,13 @@ def _digits_date(
     is_mark: NDArray[np.bool_],
     places: NDArray[np.int64],
     sample: NDArray[np.int64],
-    zone: str,
+    form: Form,
 ) -> TableColumn | None:
     """Dates such as 20260131, where the column's name says so too."""
     known = np.flatnonzero(~is_mark)
     if not DATE_NAME.search(name) or not _flags(pc.match_substring_regex(texts, DATE_DIGITS))[known].all():
         return None
-    return _text_times(name, texts, known, places, sample, zone)
+    return _text_times(name, texts, known, places, sample, form)
 
 
 def _text_times(
@@ -260,30 +288,48 @@ def _text_times(
     known: NDArray[np.int64],
     places: NDArray[np.int64],
     sample: NDArray[np.int64],
-    zone: str,
+    form: Form,
 ) -> TableColumn | None:
     """Dates or timestamps as text; None where the texts are none, a column with a `problem` where they disagree."""
     tried = known[np.linspace(0, len(known) - 1, min(len(known), MOST_TRIED)).astype(np.int64)]
-    readings = [styles_of(texts[int(place)].as_py(), UTC) for place in tried]
-    if not readings or not all(readings):
+    readings = [_readings(texts[int(place)].as_py(), form.pattern) for place in tried]
+    if not readings or not all(readings) or (form.pattern is None and _are_seasons(texts, known)):
         return None
     sampled = texts.take(pa.array(places[sample], mask=places[sample] >= len(texts)))
-    usable = pc.if_else(pc.is_in(sampled, value_set=pa.array(NUMBER_MARKS)), pa.scalar(None, pa.string()), sampled)
-    is_timed = any(moment.has_time for reading in readings for moment in reading.values())
-    column = _times(name, usable, np.arange(len(sample)), zone, is_timed=is_timed)
+    usable = pc.if_else(pc.is_in(sampled, value_set=form.number_marks), pa.scalar(None, pa.string()), sampled)
+    is_timed = any(moment.has_time for reading in readings for moment in reading)
+    column = _times(name, usable, np.arange(len(sample)), form, is_timed=is_timed)
     is_known = np.isin(places, known)
     return msgspec.structs.replace(column, rows=len(places), missing=int((~is_known).sum()), distinct=len(known))
 
 
+def _readings(text: str, pattern: str | None) -> list[Moment]:
+    """What a text may mean as a time."""
+    if pattern is None:
+        return list(styles_of(text, UTC).values())
+    try:
+        return [reader_of(pattern, UTC)(text)]
+    except (ValueError, OverflowError, OSError):
+        return []
+
+
+def _are_seasons(texts: pa.Array, known: NDArray[np.int64]) -> bool:
+    """Whether texts such as 2009-10 are years that overlap, and not months: each ends with the year after its first."""
+    return all(
+        (match := SEASON.fullmatch(texts[int(place)].as_py())) and (int(match[1]) + 1) % 100 == int(match[2])
+        for place in known
+    )
+
+
 def _times(
-    name: str, cells: pa.Array, sample: NDArray[np.int64], zone: str, *, is_timed: bool | None = None
+    name: str, cells: pa.Array, sample: NDArray[np.int64], form: Form, *, is_timed: bool | None = None
 ) -> TableColumn:
     """Dates or timestamps of Arrow's or text, in days or seconds."""
     problem = ""
     for kind in ("date", "timestamp"):
         if kind == "date" and is_timed:
             continue
-        reader = TimeColumn(name, ColumnType(kind, zone=zone), None)
+        reader = TimeColumn(name, ColumnType(kind, zone=form.zone), form.pattern)
         try:
             reader.add(cells)
             found = reader.finish("", "").combine_chunks()
@@ -326,6 +372,10 @@ def _flags(values: Any) -> NDArray[np.bool_]:
 
 def _nothing(sample: Sequence[int] | NDArray[np.int64]) -> Matrix:
     return np.full(len(sample), np.nan)
+
+
+def _unreadable(name: str, rows: int, sample: NDArray[np.int64], problem: str) -> TableColumn:
+    return TableColumn(name=name, kind="unreadable", values=_nothing(sample), rows=rows, problem=problem)
 
 
 def _empty(name: str, rows: int, sampled: int) -> TableColumn:

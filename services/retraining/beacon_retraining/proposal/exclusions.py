@@ -15,7 +15,7 @@ TEXT_SHARE = 0.5
 """A text with more different values than this share of the rows is free text or an identifier."""
 FEWEST_ROWS = 100
 ID_NAME = re.compile(r"(?:^|[\W_])(?:id|uuid|guid)$|[a-z]I[Dd]$", re.IGNORECASE)
-YEAR_NAME = re.compile(r"year|yr|jahr|age", re.IGNORECASE)
+YEAR_NAME = re.compile(r"year|yr|jahr|age|time|date|period", re.IGNORECASE)
 LATER_SHARE = 0.9
 
 

@@ -1,6 +1,6 @@
 """From a table and what a person says of it to a proposal: features, exclusions, key, times, segments and limits."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -19,7 +19,7 @@ from beacon_core.platform import clock
 from beacon_core.sources.raw import RawTable
 from beacon_retraining.data.row_rules import check_unlabelled
 from beacon_retraining.proposal import exclusions, limits
-from beacon_retraining.proposal.column import Matrix, TableColumn, describe
+from beacon_retraining.proposal.column import Form, Matrix, TableColumn, describe
 from beacon_retraining.proposal.features import FeatureProposal, moment, propose_feature
 from beacon_retraining.proposal.quick_model import Closeness, QuickModel, closeness, fit_quick
 from beacon_retraining.proposal.ranges import unit_of
@@ -77,8 +77,10 @@ def propose(raw: RawTable, wanted: Wanted) -> Proposal:
     _check_names(raw, wanted)
     rows = len(table)
     sample = _sample(rows)
+    form = Form(raw.dialect.spelling, wanted.zone, raw.given.missing)
     columns = {
-        name: describe(name, table[name], sample, raw.dialect.spelling, wanted.zone) for name in table.column_names
+        name: describe(name, table[name], sample, form._replace(pattern=raw.given.dates.get(name)))
+        for name in table.column_names
     }
     target = _check_target(raw, columns[wanted.target], wanted)
     key_types = {key: _key_type(raw, columns[key]) for key in wanted.keys}
@@ -125,9 +127,16 @@ def propose(raw: RawTable, wanted: Wanted) -> Proposal:
         max_missing_ratio=limits.max_missing_ratio(model),
         drift=limits.drift_limits(pace),
         promotion_rows=limits.promotion_rows(rows),
-        marks=tuple(dict.fromkeys(mark for column in columns.values() for mark in column.marks)),
+        marks=_marks(columns),
         notes=_notes(target, model, event, wanted),
     )
+
+
+def _marks(columns: Mapping[str, TableColumn]) -> tuple[str, ...]:
+    """The marks of a missing value that product.yaml must say: where one is unusual, all of them."""
+    unusual = {mark for column in columns.values() for mark in column.marks}
+    usual = {mark for column in columns.values() for mark in column.usual}
+    return tuple(sorted(unusual | usual)) if unusual else ()
 
 
 def _check_shape(raw: RawTable) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,8 +29,17 @@ class Data(NamedTuple):
     copied: Path | None = None
 
 
-def place_of(data: str, folder: Path) -> Data:
-    """The source that --data names: an address, a folder, or a file, which is copied into `folder` if small."""
+def place_of(data: str, folder: Path, form: Mapping[str, Any] | None = None) -> Data:
+    """The source that --data names: an address, a folder, or a file, which is copied into `folder` if small.
+
+    `form` is what a person says of its format.
+    """
+    found = _place(data, folder)
+    said = {"format": dict(form)} if form else {}
+    return found._replace(entry=found.entry | said, now=found.now | said)
+
+
+def _place(data: str, folder: Path) -> Data:
     if match := SCHEME.match(data):
         scheme = match[1].lower()
         kind = "s3" if scheme == "s3" else "https" if scheme in {"http", "https"} else "url"
@@ -51,7 +61,8 @@ def source_now(data: Data, folder: Path) -> Source:
 
 def write_product(folder: Path, name: str, data: Data, raw: RawTable, proposal: Proposal) -> Product:
     """Write all files of the product into `folder`, once they load; the product, as it loads."""
-    entry = data.entry | ({"format": form} if (form := _format(raw, proposal)) else {})
+    form = _format(raw, proposal) | data.entry.get("format", {})
+    entry = data.entry | ({"format": form} if form else {})
     texts = {
         PRODUCT_FILE: product_text(name, entry, raw.dialect.text, proposal),
         POLICY_FILE: policy_text(proposal),
