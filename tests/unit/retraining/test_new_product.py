@@ -67,6 +67,7 @@ def refused(folder: Path, columns: Mapping[str, Sequence[Any]], **wanted: Any) -
         (["red", "green", "blue"], "category", ("blue", "green", "red")),
         (["yes", "no", "null", "true", "0"], "category", ("0", "no", "true", "yes")),
         (["é", "e\u0301", "z "], "category", ("z", "é")),
+        (["a b", "a\u00a0b", "z"], "category", ("a b", "z")),
         (["Red", "red", "blue"], "category", "many"),
         ([f"sku{number}" for number in range(60)], "category", "many"),
         (["01", "02", "17"], "category", ("01", "02", "17")),
@@ -95,7 +96,11 @@ def test_types(tmp_path: Path, cells: list[Any], kind: str, levels: object) -> N
         ({"no": cycle(["x" * 300, "y"])}, "free text"),
         ({"no": cycle(["02/05/2020", "03/04/2020"])}, "day or with the month"),
         ({"prediction": cycle([1, 2, 7])}, "Beacon uses"),
-        ({"a:b": cycle([1, 2, 7])}, "characters"),
+        ({"a:b": cycle([1, 2, 7])}, "its name has ':'"),
+        ({"-ab": cycle([1, 2, 7])}, "its name begins with '-'"),
+        ({"a" * 65: cycle([1, 2, 7])}, "more than 64 characters"),
+        ({"no": cycle(["a\u200bb", "ab"])}, "characters that nobody sees, such as 'a\\u200bb'"),
+        ({"no": cycle([1.5, 2e300, 7])}, "beyond 3.4e+38"),
         ({"Size": cycle([1, 2, 7])}, "upper and lower case"),
     ],
 )
@@ -104,6 +109,28 @@ def test_columns_that_are_no_features(tmp_path: Path, columns: dict[str, Any], r
     [name] = columns
     assert reason in product.excluded[name]
     assert name not in product.feature_names
+
+
+@pytest.mark.parametrize(
+    ("cells", "note"),
+    [
+        (["$1,234.50", "$12.00", "$7.25"], "numbers with a sign or a unit, such as '$1,234.50'"),
+        (["5%", "12.5%", "70%"], "numbers with a sign or a unit, such as '5%'"),
+        ([1.5, 2.5, 3.5, 9.0, -200], "-200 in 20.0% of the rows, the only number below 0"),
+        ([1.5, 2.5, 3.5, 9.0, 999], "999 in 20.0% of the rows, far from all others"),
+    ],
+)
+def test_what_a_person_should_check(tmp_path: Path, cells: list[Any], note: str) -> None:
+    product, _ = new(tmp_path, {"thing": cycle(cells)})
+    assert note in " ".join(product.file.read_text().replace("\n  #", "").split())
+
+
+def test_a_category_that_names_the_target_leaks_it(tmp_path: Path) -> None:
+    """The check of the data refuses it, so a proposal must not make it a feature."""
+    steps = np.round(VALUES / 8)
+    product, _ = new(tmp_path, {"size": SIZES, "town": [f"town {step}" for step in steps], "value": steps})
+    assert "leaks the target" in product.excluded["town"]
+    assert find_all(product).errors == []
 
 
 def test_a_strong_feature_is_no_leak(tmp_path: Path) -> None:
@@ -135,6 +162,16 @@ def test_keys(tmp_path: Path, columns: dict[str, Any], kinds: tuple[str, ...]) -
     assert product.entity.columns == tuple(zip(columns, kinds, strict=True))
 
 
+def test_a_target_that_moves_on_with_time_has_limits_that_it_can_keep(tmp_path: Path) -> None:
+    """Training holds out each block of time from what came before it, so the proposal must."""
+    days = [f"{2020 + n // 336}-{n // 28 % 12 + 1:02d}-{n % 28 + 1:02d}" for n in range(ROWS)]
+    product, proposal = new(tmp_path, {"day": days, "size": SIZES, "value": SIZES + np.arange(ROWS)}, time="day")
+    assert proposal.r2 < 0.5, "no tree knows values to come"
+    assert product.policy.promotion.min_coverage < 0.6
+    assert product.policy.promotion.min_r2 <= max(proposal.r2, 0)
+    assert any("newer rows are unlike the older ones" in note for note in proposal.notes)
+
+
 def test_no_key_is_no_entity_and_its_candidates_are_named(tmp_path: Path) -> None:
     product, proposal = new(tmp_path, {"code": [f"u{number}" for number in range(ROWS)]})
     assert product.entity is None
@@ -155,6 +192,8 @@ def test_no_key_is_no_entity_and_its_candidates_are_named(tmp_path: Path) -> Non
         ({}, {"time": "size"}, "must be dates"),
         ({"size": SIZES, "value": cycle(["a", "b"])}, {}, "must be numbers"),
         ({"size": SIZES, "value": [7] * ROWS}, {}, "nothing to predict"),
+        ({"size": SIZES, "value": VALUES * 1e300}, {}, "beyond 3.4e+38"),
+        ({"day": cycle(["05/02/14", "13/06/14"])}, {"time": "day"}, "by --format: {dates: {day: '%d/%m/%y'}}"),
         ({"value": VALUES}, {}, "no column is left"),
     ],
 )

@@ -47,6 +47,10 @@ def compact(value: float, digits: int = 3) -> str:
     return f"{Decimal(text).normalize():f}" if 1e-10 < abs(value) < 1e15 else text
 
 
+LARGEST_FLOAT32 = 3.4e38
+"""A model computes with no larger number."""
+
+
 def to_float32(value: float) -> float:
     """The float32 nearest to `value`, as a model sees it; infinite beyond the largest float32."""
     return ctypes.c_float(value).value

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from beacon_core.domain.data_errors import ROWS, DataError, examples
 from beacon_core.domain.numbers import WHOLE_RULE
+from beacon_core.domain.precision import LARGEST_FLOAT32
 from beacon_core.domain.product import Feature, Product
 from beacon_core.domain.text import close_match, normal_text
 from beacon_core.domain.value_rules import MOST_LISTED
@@ -200,7 +201,10 @@ def _column(feature: Feature, product: Product) -> pa.Column:
             ignore_na=False,
         ),
         pa.Check(lambda values: values != WRONG, error=_type_rule(feature)),
-        pa.Check(np.isfinite, error="must be finite"),
+        pa.Check(
+            lambda values: values.abs() <= LARGEST_FLOAT32,
+            error=f"must be finite, and within {LARGEST_FLOAT32:g}: a model computes with no larger number",
+        ),
     ]
     if feature.has_number_levels:
         checks.append(pa.Check.isin(feature.known_levels, error=_type_rule(feature)))

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from beacon_core.domain.data_errors import DataError, shown_value
+from beacon_core.domain.data_errors import SHOWN_CHARACTERS, DataError, shown_value
 from beacon_core.domain.integers import EXACT_BELOW
 from beacon_core.domain.text import normal_text
 from beacon_core.domain.value_rules import MOST_CHARACTERS
@@ -32,6 +32,11 @@ MOST_TRIED = 50
 MOST_UNUSUAL = 3
 """So many texts among numbers may be marks of a missing value; of more, the column is text."""
 NUMBER_SHARE = 0.8
+SIGNED = r"^[+-]?[$€£¥₹]\s?[+-]?\d[\d.,'\s]*$|^[+-]?\d[\d.,'\s]*[%€$£¥°a-zA-Zµ²³/]{1,5}$"
+"""A number with a currency or a unit."""
+FAR = 3.0
+"""Times the spread of all other values: a repeated end that lies further off may be a mark of a missing value."""
+MARK_SHARE, FEWEST_MARKS = 0.005, 3
 CONTROL = r"[\x00-\x1f\x7f]"
 DATE_DIGITS = r"^(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])$"
 SEASON = re.compile(r"(\d{4})-(\d\d)", re.ASCII)
@@ -65,8 +70,8 @@ class TableColumn(msgspec.Struct, frozen=True, kw_only=True):
 
     `values` are numbers of the sampled rows, NaN where one is missing: the number itself, 1 for true, a level's
     position in `levels` (by first appearance), days or seconds since 1970. `low`, `high` and `distinct` are of all
-    rows. `marks` are unusual marks of a missing value, `usual` the others of a column of numbers, `notes` what a person should check, `problem` is why it cannot
-    be read.
+    rows. `marks` are unusual marks of a missing value, `usual` the others of a column of numbers. `notes` are what a
+    person should check, `problem` is why it cannot be read.
     """
 
     name: str
@@ -209,6 +214,12 @@ def _words(
     is_listed = distinct <= MOST_LEVELS and (distinct <= 20 or 10 * distinct <= rows)
     notes = ["codes with leading zeros, so text and not numbers"] if padded else []
     used = [texts[int(place)].as_py() for place in np.flatnonzero(is_mark & (counts > 0)) if texts[int(place)].as_py()]
+    signed = float(counts[known][_flags(pc.match_substring_regex(texts.take(pa.array(known)), SIGNED))].sum())
+    if signed >= NUMBER_SHARE * counts[known].sum():
+        example = shown_value(texts[int(known[0])].as_py())
+        notes.append(
+            f"numbers with a sign or a unit, such as {example}, so text: write plain numbers to have them measured"
+        )
     notes += (
         [f"{', '.join(map(shown_value, used))} is read as missing; list it as a level if it is one"] if used else []
     )
@@ -235,8 +246,12 @@ def _text_problem(texts: pa.Array) -> str:
     """Why texts cannot be levels; empty where they can."""
     if pc.max(pc.utf8_length(texts)).as_py() > MOST_CHARACTERS:
         return f"free text: some cells have more than {MOST_CHARACTERS} characters"
+    if pc.any(pc.match_substring_regex(texts, CONTROL)).as_py():
+        return "free text: some cells have several lines or tabs"
+    others = texts.filter(pc.invert(pc.string_is_ascii(texts))).to_pylist()
+    odd = next((text for text in others if not text.isprintable()), None)
     return (
-        "free text: some cells have several lines" if pc.any(pc.match_substring_regex(texts, CONTROL)).as_py() else ""
+        "" if odd is None else f"some cells have characters that nobody sees, such as {ascii(odd)[:SHOWN_CHARACTERS]}"
     )
 
 
@@ -254,6 +269,8 @@ def _numeric(
     if is_flag or (len(distinct) == 2 and kind == "int" and set(distinct.tolist()) == {0.0, 1.0}):
         kind = "bool"
         notes = () if is_flag else ("0 and 1 only: say int if it counts something",)
+    elif odd := _far_end(known, distinct):
+        notes = (odd,)
     return TableColumn(
         name=name,
         kind=kind,
@@ -265,6 +282,19 @@ def _numeric(
         high=float(distinct[-1]),
         notes=notes,
     )
+
+
+def _far_end(known: Matrix, distinct: Matrix) -> str:
+    """A word on an end that many rows have and that lies far from all other values, such as -999."""
+    if len(distinct) < 3:
+        return ""
+    for end, next_, other in ((distinct[0], distinct[1], distinct[-1]), (distinct[-1], distinct[-2], distinct[0])):
+        share = float(np.mean(known == end))
+        is_far = abs(end - next_) > FAR * abs(next_ - other) or end < 0 <= next_
+        if share >= MARK_SHARE and is_far and known.size * share >= FEWEST_MARKS:
+            why = "the only number below 0" if end < 0 <= next_ else "far from all others"
+            return f"{end:.15g} in {share:.1%} of the rows, {why}: a mark of a missing value (source.format.missing)?"
+    return ""
 
 
 def _digits_date(

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from beacon_core.domain.integers import EXACT_BELOW
+from beacon_core.domain.precision import LARGEST_FLOAT32
 from beacon_core.domain.product_rules import COLUMN, MOST_CHARACTERS, RESERVED
 from beacon_retraining.proposal.column import TableColumn
 from beacon_retraining.proposal.quick_model import SUSPECT_R2, Closeness
@@ -25,8 +26,11 @@ def name_problem(name: str, taken: Iterable[str]) -> str:
         return "has no name"
     if name in RESERVED:
         return "its name is one that Beacon uses; rename it in the table to use it"
-    if len(name) > MOST_CHARACTERS or not COLUMN.fullmatch(name):
-        return "its name has characters that a feature's name may not have; rename it in the table to use it"
+    if len(name) > MOST_CHARACTERS:
+        return f"its name has more than {MOST_CHARACTERS} characters; rename it in the table to use it"
+    if not COLUMN.fullmatch(name):
+        odd = next((f"has {char!r}" for char in name if not COLUMN.fullmatch(f"a{char}a")), f"begins with {name[0]!r}")
+        return f"its name {odd}, which a feature's name may not have; rename it in the table to use it"
     other = next((each for each in taken if each.casefold() == name.casefold()), None)
     return (
         f"its name differs from {other} only in upper and lower case; rename it in the table to use it" if other else ""
@@ -39,6 +43,8 @@ def reason(column: TableColumn) -> str:
         return f"cannot be read: {column.problem}"
     if column.kind == "empty":
         return "holds no value at all"
+    if column.is_measured and max(abs(column.low), abs(column.high)) > LARGEST_FLOAT32:
+        return f"has numbers beyond {LARGEST_FLOAT32:g}, which no model computes with"
     if column.distinct == 1:
         return "constant: one value in all rows" if not column.missing else "constant: one value, or none"
     if column.missing_share > MOST_MISSING:

@@ -17,6 +17,8 @@ EXTREME = 0.02
 LARGE_SHARE = 0.05
 R2_MARGIN = 0.15
 MISSING_MARGIN = 1.2
+ENOUGH_COVERAGE, COVERAGE_MARGIN = 0.88, 0.15
+"""Of a quick model: so much lets the usual limit stand, and by so much the trained one may be below it."""
 WINDOWS_DAYS = (1, 7, 30, 90, 365)
 FEW_ROWS = 400
 
@@ -51,6 +53,13 @@ def large_residual(model: QuickModel) -> float | None:
 def min_r2(model: QuickModel) -> float:
     """The R2 that a new model must have: the quick one's, less a margin; 0 where it has none to lose."""
     return max(math.floor((model.r2 - R2_MARGIN) * 20) / 20, Promotion().min_r2)
+
+
+def min_coverage(model: QuickModel) -> float | None:
+    """The share of actuals in their intervals, where newer rows are so unlike that the usual one is too much."""
+    if model.coverage is None or model.coverage >= ENOUGH_COVERAGE:
+        return None
+    return max(math.floor((model.coverage - COVERAGE_MARGIN) * 20) / 20, 0.05)
 
 
 def max_missing_ratio(model: QuickModel) -> float | None:

@@ -46,6 +46,9 @@ def policy_text(proposal: Proposal) -> str:
     if proposal.min_r2 > 0:
         why = f"A quick model's R2 on held-out rows is {proposal.r2:.2f}; this is less by a margin."
         promotion.append(("min_r2", proposal.min_r2, why))
+    if proposal.min_coverage is not None:
+        why = f"Newer rows are unlike the older ones: a quick model's intervals hold {proposal.coverage:.0%} of them."
+        promotion.append(("min_coverage", proposal.min_coverage, why))
     if proposal.max_missing_ratio is not None:
         why = "RMSE with a tenth of the values missing to RMSE with none: here single features tell much."
         promotion.append(("max_missing_ratio", proposal.max_missing_ratio, why))

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from beacon_core.domain.data_errors import HEADER, ROWS, DataError, shown_value
 from beacon_core.domain.integers import INT64
 from beacon_core.domain.pins import NAME
+from beacon_core.domain.precision import LARGEST_FLOAT32
+from beacon_core.domain.product_entry import Training
 from beacon_core.domain.product_rules import MOST_FEATURES
 from beacon_core.domain.source import DataRules, RowLimits
 from beacon_core.domain.text import close_match
@@ -63,6 +65,8 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
     large_residual: float | None
     r2: float
     min_r2: float
+    coverage: float | None
+    min_coverage: float | None
     max_missing_ratio: float | None
     drift: dict[str, Any]
     promotion_rows: int | None
@@ -91,7 +95,7 @@ def propose(raw: RawTable, wanted: Wanted) -> Proposal:
     if not chosen:
         raise DataError(raw.name, HEADER, f"no column is left as a feature: {_reasons(excluded)}")
     days = None if event is None else event.values * SECONDS[event.kind] / 86_400.0
-    model = fit_quick(chosen, target, by_time=days)
+    model = fit_quick(chosen, target, by_time=days, event=None if event is None else event.name)
     features = tuple(
         propose_feature(
             column,
@@ -124,6 +128,8 @@ def propose(raw: RawTable, wanted: Wanted) -> Proposal:
         large_residual=limits.large_residual(model),
         r2=model.r2,
         min_r2=limits.min_r2(model),
+        coverage=model.coverage,
+        min_coverage=limits.min_coverage(model),
         max_missing_ratio=limits.max_missing_ratio(model),
         drift=limits.drift_limits(pace),
         promotion_rows=limits.promotion_rows(rows),
@@ -191,6 +197,9 @@ def _check_target(raw: RawTable, target: TableColumn, wanted: Wanted) -> TableCo
         what = {"empty": "holds no value at all", "unreadable": target.problem}.get(target.kind, "")
         found = what or f"is a {target.kind if target.kind != 'many' else 'text'}, such as {_first(raw, target)}"
         raise DataError(raw.name, target.name, f"{found}; a target must be numbers: Beacon predicts numbers")
+    if max(abs(target.low), abs(target.high)) > LARGEST_FLOAT32:
+        rule = f"has numbers beyond {LARGEST_FLOAT32:g}, which no model computes with: choose a larger unit"
+        raise DataError(raw.name, target.name, rule)
     if target.distinct == 1:
         raise DataError(raw.name, target.name, f"is {target.low:.15g} in every row: there is nothing to predict")
     if target.name == wanted.time:
@@ -231,7 +240,8 @@ def _event(raw: RawTable, columns: dict[str, TableColumn], wanted: Wanted) -> Ta
         return found
     column = columns[wanted.time]
     if not column.is_time:
-        rule = column.problem or f"must be dates or timestamps, has {_first(raw, column)}"
+        hint = f"; say its form by --format: {{dates: {{{column.name}: '%d/%m/%y'}}}}"
+        rule = column.problem or f"must be dates or timestamps, has {_first(raw, column)}{hint}"
         raise DataError(raw.name, column.name, f"is the time: {rule}")
     if column.missing:
         raise DataError(raw.name, column.name, f"is the time, and has no value in {column.missing} rows")
@@ -314,6 +324,11 @@ def _notes(target: TableColumn, model: QuickModel, event: TableColumn | None, wa
         found.append(f"a quick model's R2 is {model.r2:.3f}: is a feature only known after {target.name}?")
     if model.r2 < 0.1:
         found.append(f"a quick model's R2 is {model.r2:.2f}: the features say little about {target.name}")
+    if (least := limits.min_coverage(model)) is not None:
+        found.append(
+            f"newer rows are unlike the older ones: a quick model's intervals of {Training().interval_coverage:.0%} hold "
+            f"{model.coverage:.0%} of them, so promotion.min_coverage is {least:g}"
+        )
     if event is not None and wanted.time is None:
         found.append(f"{event.name} is the table's only date, so it is the event's time, and rows are split by it")
     if unit_of(target.name) == "":
