@@ -326,8 +326,8 @@ def _notes(target: TableColumn, model: QuickModel, event: TableColumn | None, wa
         found.append(f"a quick model's R2 is {model.r2:.2f}: the features say little about {target.name}")
     if (least := limits.min_coverage(model)) is not None:
         found.append(
-            f"newer rows are unlike the older ones: a quick model's intervals of {Training().interval_coverage:.0%} hold "
-            f"{model.coverage:.0%} of them, so promotion.min_coverage is {least:g}"
+            "newer rows are unlike the older ones: a quick model's intervals of "
+            f"{Training().interval_coverage:.0%} hold {model.coverage:.0%} of them, so promotion.min_coverage is {least:g}"
         )
     if event is not None and wanted.time is None:
         found.append(f"{event.name} is the table's only date, so it is the event's time, and rows are split by it")

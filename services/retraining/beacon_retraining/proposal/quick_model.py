@@ -75,9 +75,22 @@ def closeness(column: TableColumn, target: TableColumn) -> Closeness:
     if ranks < 0.8 and ordered:
         return Closeness(ranks, 0.0)
     train, test = _halves(len(values))
+    if not ordered:
+        return _by_levels(values, answers, train, test)
     tree = DecisionTreeRegressor(min_samples_leaf=2, random_state=0).fit(values[train, None], answers[train])
-    told = tree.predict(values[test, None])
-    return Closeness(ranks if ordered else _rank_correlation(told, answers[test]), _r2(answers[test], told))
+    return Closeness(ranks, _r2(answers[test], tree.predict(values[test, None])))
+
+
+def _by_levels(values: Matrix, answers: Matrix, train: NDArray[np.int64], test: NDArray[np.int64]) -> Closeness:
+    """How well the levels' mean targets in the other half of the rows tell the target."""
+    _, levels = np.unique(values, return_inverse=True)
+    counts = np.bincount(levels[train], minlength=levels.max() + 1)
+    test = test[counts[levels[test]] > 0]
+    if len(test) < FEWEST_RANKED:
+        return Closeness(0.0, 0.0)
+    means = np.bincount(levels[train], answers[train], minlength=len(counts)) / np.maximum(counts, 1)
+    told = means[levels[test]]
+    return Closeness(_rank_correlation(told, answers[test]), _r2(answers[test], told))
 
 
 def fit_quick(
