@@ -125,6 +125,22 @@ def test_what_a_person_should_check(tmp_path: Path, cells: list[Any], note: str)
     assert note in " ".join(product.file.read_text().replace("\n  #", "").split())
 
 
+def test_an_odd_target_is_named_at_the_terminal(tmp_path: Path) -> None:
+    marked = [-200 if number % 10 == 0 else value for number, value in enumerate(np.abs(VALUES))]
+    _, proposal = new(tmp_path, {"size": SIZES, "value": marked})
+    assert any("value: -200 in 10.0% of the rows, the only number below 0" in note for note in proposal.notes)
+
+
+def test_columns_that_add_up_to_the_target_may_miss_much(tmp_path: Path) -> None:
+    """A linear model is then far better than a tree, so gaps cost it many times its error."""
+    parts = RANDOM.uniform(0, 50, (4, ROWS))
+    table = {f"part{number}": part for number, part in enumerate(parts)}
+    product, _ = new(tmp_path, table | {"value": parts.sum(axis=0) + RANDOM.normal(0, 0.5, ROWS)})
+    assert product.policy.promotion.max_missing_ratio > 10
+    exact, _ = new(tmp_path, table | {"value": parts.sum(axis=0)})
+    assert exact.policy.promotion.max_missing_ratio >= 1e12
+
+
 def test_a_category_that_names_the_target_leaks_it(tmp_path: Path) -> None:
     """The check of the data refuses it, so a proposal must not make it a feature."""
     steps = np.round(VALUES / 8)

@@ -322,12 +322,14 @@ def _notes(target: TableColumn, model: QuickModel, event: TableColumn | None, wa
         found.append(f"{target.missing} rows have no {target.name}, and are not trained on")
     if model.r2 > 0.99:
         found.append(f"a quick model's R2 is {model.r2:.3f}: is a feature only known after {target.name}?")
+    found += [f"{target.name}: {note}" for note in target.notes]
     if model.r2 < 0.1:
-        found.append(f"a quick model's R2 is {model.r2:.2f}: the features say little about {target.name}")
+        more = "" if model.r2 > 0 else ", and a model may not reach promotion.min_r2"
+        found.append(f"a quick model's R2 is {model.r2:.2f}: the features say little about {target.name}{more}")
     if (least := limits.min_coverage(model)) is not None:
         found.append(
             "newer rows are unlike the older ones: a quick model's intervals of "
-            f"{Training().interval_coverage:.0%} hold {model.coverage:.0%} of them, so promotion.min_coverage is {least:g}"
+            f"{Training().interval_coverage:.0%} hold {model.coverage:.0%} of them: promotion.min_coverage is {least:g}"
         )
     if event is not None and wanted.time is None:
         found.append(f"{event.name} is the table's only date, so it is the event's time, and rows are split by it")

@@ -18,6 +18,9 @@ MOST_TESTED = 2000
 FEW_ROWS = 2000
 """Of no more rows each one is held out once."""
 FOLDS = 3
+EXACT_SHARE, ANY_RATIO = 1e-3, 1e12
+"""An error that is a smaller share of the target's spread is as good as none; then no ratio tells anything."""
+Rows = slice | NDArray[np.int64]
 MOST_BINS = 254
 LEAK_RANKS = 0.995
 """A rank correlation with the target above this, and `LEAK_R2`, make a leak."""
@@ -128,13 +131,15 @@ def fit_quick(
         thin = _thinned(features[train], features[test], categories)
         risen = max(float(np.mean((answers[test] - model.predict(thin)) ** 2)) - error, 0.0)
     ratio = float(np.sqrt(1 + risen / (BETTER * error))) if error else 1.0
+    plain = [at for at in range(features.shape[1]) if at not in categories]
+    ratio = max(ratio, _linear_ratio(features[:, plain], answers, train, test, thin[:, plain]))
     known = np.concatenate([answers[test] for _, test in splits])
     residuals = np.concatenate(held_out)
     coverage = float(np.mean(np.concatenate(inside))) if inside else None
     return QuickModel(_r2(known, known - residuals), np.abs(residuals), importances, ratio, coverage)
 
 
-def _splits(count: int, *, by_time: bool) -> list[tuple[slice | NDArray[np.int64], slice | NDArray[np.int64]]]:
+def _splits(count: int, *, by_time: bool) -> list[tuple[Rows, Rows]]:
     """Rows to fit and rows to hold out: by time each block from what came before it; of many rows the last quarter."""
     if by_time:
         ends = [max(count * block // (FOLDS + 1), 1) for block in range(1, FOLDS + 2)]
@@ -193,6 +198,28 @@ def _thinned(train: Matrix, test: Matrix, categories: Sequence[int]) -> Matrix:
     fill = np.array([0.0 if at in categories else _median(train[:, at]) for at in range(train.shape[1])])
     gone = np.random.default_rng(0).random(test.shape) < MISSING_SHARE
     return np.where(gone, fill, test)
+
+
+def _linear_ratio(features: Matrix, answers: Matrix, train: Rows, test: Rows, thin: Matrix) -> float:
+    """How many times as large a linear model's error is with values missing.
+
+    Columns that add up to the target make it far better than any tree, and their gaps far worse.
+    """
+    if not features.shape[1]:
+        return 1.0
+    middle = np.array([_median(column) for column in features[train].T])
+    spread = np.array(
+        [np.nanstd(column) if len(column) > np.isnan(column).sum() else 0.0 for column in features[train].T]
+    )
+    parts = [
+        np.nan_to_num((each - middle) / np.where(spread > 0, spread, 1.0))
+        for each in (features[train], features[test], thin)
+    ]
+    fit, full, thinned = (np.column_stack([part, np.ones(len(part))]) for part in parts)
+    weights = np.linalg.lstsq(fit, answers[train], rcond=None)[0]
+    errors = [float(np.sqrt(np.mean((answers[test] - each @ weights) ** 2))) for each in (full, thinned)]
+    is_exact = errors[0] <= EXACT_SHARE * float(np.std(answers[test]))
+    return ANY_RATIO if is_exact else errors[1] / errors[0]
 
 
 def _median(values: Matrix) -> float:
