@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from datetime import UTC
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -17,13 +17,11 @@ from beacon_core.domain.text import normal_text
 from beacon_core.domain.value_rules import MOST_CHARACTERS
 from beacon_core.sources.column_types import ColumnType
 from beacon_core.sources.date_styles import Moment, reader_of, styles_of
-from beacon_core.sources.marks import NUMBER_MARKS, TEXT_MARKS
 from beacon_core.sources.spelling import PLAIN, Spelling, number_pattern
 from beacon_core.sources.time_column import TimeColumn
 from beacon_core.sources.value_column import CONVERTERS
+from beacon_retraining.proposal.table_column import Form, Kind, Matrix, TableColumn
 
-Matrix = NDArray[np.float64]
-Kind = Literal["float", "int", "bool", "category", "many", "date", "timestamp", "empty", "unreadable"]
 FLAG_PAIRS = ({"true", "false"}, {"yes", "no"}, {"y", "n"}, {"t", "f"})
 MOST_LEVELS = 50
 """A category of more levels is one of `many`."""
@@ -41,73 +39,6 @@ CONTROL = r"[\x00-\x1f\x7f]"
 DATE_DIGITS = r"^(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])$"
 SEASON = re.compile(r"(\d{4})-(\d\d)", re.ASCII)
 DATE_NAME = re.compile(r"date|day|time|datum|tag", re.IGNORECASE)
-
-
-class Form(NamedTuple):
-    """How cells are written: numbers, the zone of times without one, marks of missing values and a pattern of dates.
-
-    `missing` are the only marks, where the source says any; None for the usual ones.
-    """
-
-    spelling: Spelling = PLAIN
-    zone: str = "UTC"
-    missing: tuple[str, ...] | None = None
-    pattern: str | None = None
-
-    @property
-    def number_marks(self) -> pa.Array:
-        """What stands for a missing number or time."""
-        return pa.array(NUMBER_MARKS if self.missing is None else self.missing, pa.string())
-
-    @property
-    def text_marks(self) -> pa.Array:
-        """What stands for a missing text."""
-        return pa.array(TEXT_MARKS if self.missing is None else self.missing, pa.string())
-
-
-class TableColumn(msgspec.Struct, frozen=True, kw_only=True):
-    """A column: its type and what tells it.
-
-    `values` are numbers of the sampled rows, NaN where one is missing: the number itself, 1 for true, a level's
-    position in `levels` (by first appearance), days or seconds since 1970. `low`, `high` and `distinct` are of all
-    rows. `marks` are unusual marks of a missing value, `usual` the others of a column of numbers. `notes` are what a
-    person should check, `problem` is why it cannot be read.
-    """
-
-    name: str
-    kind: Kind
-    values: Matrix
-    rows: int
-    missing: int = 0
-    distinct: int = 0
-    low: float = 0.0
-    high: float = 0.0
-    levels: tuple[str, ...] = ()
-    counts: tuple[int, ...] = ()
-    marks: tuple[str, ...] = ()
-    usual: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    problem: str = ""
-
-    @property
-    def is_measured(self) -> bool:
-        """Whether its values are measurements."""
-        return self.kind in {"float", "int"}
-
-    @property
-    def is_time(self) -> bool:
-        """Whether its values are dates or timestamps."""
-        return self.kind in {"date", "timestamp"}
-
-    @property
-    def is_unique(self) -> bool:
-        """Whether each row has a value of its own."""
-        return self.distinct == self.rows
-
-    @property
-    def missing_share(self) -> float:
-        """The share of rows without a value."""
-        return self.missing / self.rows if self.rows else 0.0
 
 
 def describe(name: str, cells: pa.ChunkedArray, sample: NDArray[np.int64], form: Form) -> TableColumn:

@@ -8,8 +8,8 @@ import numpy as np
 from beacon_core.domain.integers import EXACT_BELOW
 from beacon_core.domain.precision import LARGEST_FLOAT32
 from beacon_core.domain.product_rules import COLUMN, MOST_CHARACTERS, RESERVED
-from beacon_retraining.proposal.column import TableColumn
 from beacon_retraining.proposal.quick_model import SUSPECT_R2, Closeness
+from beacon_retraining.proposal.table_column import TableColumn
 
 MOST_MISSING = 0.95
 TEXT_SHARE = 0.5

@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from beacon_retraining.proposal.column import TableColumn
 from beacon_retraining.proposal.ranges import range_of, unit_of
+from beacon_retraining.proposal.table_column import TableColumn
 
 FEW_NUMBERS = 12
 OTHER_ABOVE = 12

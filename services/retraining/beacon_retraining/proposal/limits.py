@@ -8,9 +8,9 @@ import numpy as np
 from beacon_core.domain import policy
 from beacon_core.domain.policy import Drift, Promotion, Quality
 from beacon_core.domain.source import DataLimits
-from beacon_retraining.proposal.column import Matrix, TableColumn
 from beacon_retraining.proposal.quick_model import QuickModel
 from beacon_retraining.proposal.ranges import round_down, round_up
+from beacon_retraining.proposal.table_column import Matrix, TableColumn
 
 EXTREME = 0.02
 """The share of the target's values at each end that count as extreme."""

@@ -21,10 +21,11 @@ from beacon_core.platform import clock
 from beacon_core.sources.raw import RawTable
 from beacon_retraining.data.row_rules import check_unlabelled
 from beacon_retraining.proposal import exclusions, limits
-from beacon_retraining.proposal.column import Form, Matrix, TableColumn, describe
+from beacon_retraining.proposal.column import describe
 from beacon_retraining.proposal.features import FeatureProposal, moment, propose_feature
 from beacon_retraining.proposal.quick_model import Closeness, QuickModel, closeness, fit_quick
 from beacon_retraining.proposal.ranges import unit_of
+from beacon_retraining.proposal.table_column import Form, Matrix, TableColumn
 
 SAMPLE_ROWS = 50_000
 MOST_SEGMENTS = 3

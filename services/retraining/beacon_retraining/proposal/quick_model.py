@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from beacon_core.domain.product_entry import Training
-from beacon_retraining.proposal.column import Matrix, TableColumn
+from beacon_retraining.proposal.table_column import Matrix, TableColumn
 
 MOST_CELLS = 2_000_000
 MOST_ROWS = 20_000

@@ -3,7 +3,7 @@
 import math
 import re
 
-from beacon_retraining.proposal.column import TableColumn
+from beacon_retraining.proposal.table_column import TableColumn
 
 Range = tuple[float | None, float | None]
 SHARE_NAME = re.compile(r"(?:^|[\W_])(?:pct|percent|percentage)(?:$|[\W_])|%", re.IGNORECASE)
