@@ -224,6 +224,13 @@ def test_too_few_rows_and_too_many_columns(tmp_path: Path) -> None:
     assert "at most 2000 features" in refused(tmp_path, many).rule
 
 
+def test_the_parts_of_a_key_are_said_to_be_no_features(tmp_path: Path) -> None:
+    places = {"place": GRADES, "number": range(ROWS), "size": SIZES}
+    product, proposal = new(tmp_path, places | {"value": VALUES}, keys=("place", "number"))
+    assert [feature.name for feature in product.features] == ["size"]
+    assert any("of the key, place, number is no feature" in note for note in proposal.notes)
+
+
 def test_rows_without_a_target_are_left_out_and_said(tmp_path: Path) -> None:
     gaps = [None if number % 10 == 4 else value for number, value in enumerate(VALUES)]
     product, proposal = new(tmp_path, {"size": SIZES, "grade": GRADES, "value": gaps})

@@ -334,6 +334,9 @@ def _notes(target: TableColumn, model: QuickModel, event: TableColumn | None, wa
         )
     if event is not None and wanted.time is None:
         found.append(f"{event.name} is the table's only date, so it is the event's time, and rows are split by it")
+    if len(wanted.keys) > 1:
+        parts = ", ".join(key for key in wanted.keys if event is None or key != event.name)
+        found.append(f"of the key, {parts} is no feature: to learn by it, copy it to a column of another name")
     if unit_of(target.name) == "":
         found.append(f"target.unit is empty: no name tells the unit of {target.name}")
     return tuple(found)
