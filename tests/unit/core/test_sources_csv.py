@@ -284,7 +284,7 @@ def test_a_date_has_no_time_of_day(tmp_path: Path) -> None:
 
 
 def test_a_header_of_numbers_is_no_header(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"\(header\): has only numbers .*say format.header: false"):
+    with pytest.raises(DataError, match=r"\(header\): looks like a row .*say header: false"):
         read_raw(source(tmp_path, "1.5,2\n2.5,3\n"))
     with pytest.raises(DataError, match=r"names 1 columns, the first line has 2"):
         read_raw(source(tmp_path, "1.5,2\n2.5,3\n", header=False, names=["a"]))
