@@ -117,6 +117,8 @@ AS_MEANT: dict[str, Callable[[str], str | bytes]] = {
     ),
     "an index without a name": every(lambda number, line: f"{number or ''},{line}"),
     "pandas' index, written and read and written": every(lambda number, line: f"{number or 'Unnamed: 0'},{line}"),
+    "a comma too many in each line": every(lambda _, line: line + ","),
+    "two empty columns without a name": every(lambda _, line: f",{line},"),
     "semicolons": lambda text: text.replace(",", ";"),
     "semicolons and decimal commas": lambda text: text.replace(",", ";").replace(".", ","),
     "tabs": lambda text: text.replace(",", "\t"),
@@ -157,13 +159,11 @@ REFUSED: dict[str, tuple[Callable[[str], str | bytes], str]] = {
         lambda text: text.replace("\n", "\n,,\n", 5),
         "(row 1): contains only delimiters",
     ),
-    "a comma too many in each line": (every(lambda _, line: line + ","), "(header): column 4 has no name"),
     "a comma too many in the rows": (
         every(lambda number, line: line + "," * (number > 0)),
         "(row 1): has 4 fields, the header has 3",
     ),
-    "a comma too many in the header": (cell(0, 2, "price,"), "(header): column 4 has no name"),
-    "two columns without a name": (every(lambda _, line: f",{line},"), "(header): columns 1, 5 have no name"),
+    "a comma too many in the header": (cell(0, 2, "price,"), "(row 1): has 3 fields, the header has 4"),
     "everything about the header": (
         cell(0, 0, "SIZE,,note,note,garden"),
         "(header): size is missing; 'SIZE', 'garden' are not columns of this product; 'note' is in the header twice; "

@@ -4,15 +4,14 @@ Reported again and again of YAML 1.1 (`NO` is Norway, `010` is 8, `1e3` is text,
 """
 
 import json
-import logging
 import runpy
 import sys
-import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.log_setup import kept_log_setup
 from support.products import POLICY, SPEC, copy_policy
 
 from beacon_core.domain.product import Product
@@ -197,19 +196,10 @@ COMMANDS = {
 
 
 @pytest.fixture
-def _as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _as_it_was() -> Iterator[None]:
     """A command sets up the logs of its process, which is ours here."""
-    handlers, level, hook, of_threads = (
-        logging.root.handlers[:],
-        logging.root.level,
-        sys.excepthook,
-        threading.excepthook,
-    )
-    yield
-    logging.captureWarnings(False)
-    logging.root.handlers, sys.excepthook, threading.excepthook = handlers, hook, of_threads
-    logging.root.setLevel(level)
-    logging.getLogger("beacon").setLevel(logging.NOTSET)
+    with kept_log_setup():
+        yield
 
 
 def run(program: str) -> None:

@@ -1,6 +1,5 @@
 """The road from the sample to a registered, released package, against a real MLflow server and a real Feast store."""
 
-import logging
 import runpy
 import sys
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ import pandas as pd
 import pytest
 from mlflow.tracking import MlflowClient
 from sqlalchemy import insert
+from support.log_setup import kept_log_setup
 from support.mlflow import mlflow_server
 from support.ports import free_port
 from support.settings import Settings
@@ -204,13 +204,8 @@ def test_a_registry_that_is_down_is_said_so_with_an_exit_that_asks_for_a_retry(
     monkeypatch.setenv("BEACON_MLFLOW_URL", url)
     monkeypatch.setenv("BEACON_HOME", str(tmp_path))
     monkeypatch.setattr(sys, "argv", ["retrain.py", "--here"])
-    handlers = list(logging.root.handlers)
-    try:
-        with pytest.raises(SystemExit) as exit_:
-            runpy.run_path(str(ROOT / "jobs" / "retrain.py"), run_name="__main__")
-    finally:
-        logging.captureWarnings(False)
-        logging.root.handlers = handlers
+    with kept_log_setup(), pytest.raises(SystemExit) as exit_:
+        runpy.run_path(str(ROOT / "jobs" / "retrain.py"), run_name="__main__")
     assert exit_.value.code == 75
     assert f"retraining failed: MLflow at {url} does not answer" in capsys.readouterr().err
     assert not (tmp_path / "models").exists()
@@ -240,13 +235,8 @@ def test_a_cadence_replay_is_a_run_of_its_own_in_mlflow(
     monkeypatch.setenv("BEACON_HOME", str(tmp_path))
     options = ["--rows", str(history), "--out", str(out), "--candidate", "ridge", "--mlflow"]
     monkeypatch.setattr(sys, "argv", ["cadence.py", *options])
-    handlers = list(logging.root.handlers)
-    try:
-        with pytest.raises(SystemExit) as exit_:
-            runpy.run_path(str(ROOT / "jobs" / "cadence.py"), run_name="__main__")
-    finally:
-        logging.captureWarnings(False)
-        logging.root.handlers = handlers
+    with kept_log_setup(), pytest.raises(SystemExit) as exit_:
+        runpy.run_path(str(ROOT / "jobs" / "cadence.py"), run_name="__main__")
     assert not exit_.value.code
     client = MlflowClient(address, address)
     experiment = client.get_experiment_by_name(f"{product.name}-cadence")

@@ -6,6 +6,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
+from support.log_setup import kept_log_setup
 
 from beacon_core.commands.beacon import GROUP, main, summary
 
@@ -58,7 +59,7 @@ def test_an_unknown_command_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: 
 def test_a_command_takes_its_own_arguments(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str, given: str
 ) -> None:
-    with pytest.raises(SystemExit) as ended:
+    with kept_log_setup(), pytest.raises(SystemExit) as ended:
         called(monkeypatch, command, "--help")
     assert ended.value.code == 0
     shown = capsys.readouterr().out

@@ -7,6 +7,7 @@ import warnings
 
 import msgspec
 import pytest
+from support.log_setup import kept_log_setup
 
 from beacon_core.domain.errors import STATUS_OF, BeaconError
 from beacon_core.domain.ids import TIME_DIGITS, is_client_id, new_id, new_ids
@@ -72,17 +73,14 @@ def test_plain_words_are_client_ids(text):
 @pytest.fixture
 def written(capfd):
     """Runs some code under JSON logs, and gives the lines it wrote."""
-    handlers, level = logging.root.handlers, logging.root.level
 
     def run(work):
         logs.configure_logging("inference", "1.2", "INFO")
         work()
         return [json.loads(line) for line in capfd.readouterr().err.splitlines()]
 
-    yield run
-    logging.captureWarnings(False)
-    logging.root.handlers = handlers
-    logging.root.setLevel(level)
+    with kept_log_setup():
+        yield run
 
 
 def test_a_record_is_one_json_line_with_the_ids_of_its_request(written):
