@@ -35,7 +35,7 @@ DEV := uv run --locked --no-sync
 # What a day needs; `make help-all` shows the rest. (A test holds that each is a target, and that they stay few.)
 DAILY := run new check demo retrain drift promote rollback clean lint test coverage deploy bench
 # What must hold, in CI's order: .ci/run and GitHub's CI run this list, read by `make suites`.
-SUITES := test-bare lint test-workflows test-rules mutate-rules test test-retrain test-promotion test-observe test-faults \
+SUITES := test-bare lint test-workflows test-rules mutate-rules test test-reports test-retrain test-promotion test-observe test-faults \
   test-http test-clients test-browser test-laptop test-charts e2e
 # What is run by hand: an hour of a cluster each, or against the clock. A test holds that every check is in one of the lists.
 BY_HAND := test-demo test-products test-retrain-whole chaos e2e-promotion e2e-paging coverage
@@ -204,7 +204,11 @@ lint: .venv/.stamp ## check style, types, imports between layers, spelling and p
 .PHONY: test
 test: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## run the unit and contract tests (ARGS="-k drift": some of them)
 	@$(WRITABLE)
-	$(DEV) pytest -n 2 --dist loadgroup tests/unit tests/contract tests/reports $(ARGS)
+	$(DEV) pytest -n 2 --dist loadgroup tests/unit tests/contract $(ARGS)
+
+.PHONY: test-reports
+test-reports: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## test every form of the faults that users reported (docs/reference/reliability.md; minutes)
+	$(DEV) pytest -n 2 --dist loadgroup tests/reports $(ARGS)
 
 .PHONY: coverage
 coverage: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## measure what the unit tests cover of services/, against the floor in pyproject.toml
