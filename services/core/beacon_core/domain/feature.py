@@ -1,6 +1,7 @@
 """A feature: what product.yaml says of it, with the defaults of what it leaves out."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -130,8 +131,8 @@ def _rules(entry: FeatureEntry) -> list[Rule]:
 
 def _level_rules(levels: tuple[Level, ...]) -> list[tuple[bool, str]]:
     texts = [level for level in levels if isinstance(level, str)]
-    folded = [text.casefold() for text in texts]
-    double = next((text for text in texts if folded.count(text.casefold()) > 1), "") if texts else ""
+    spellings = Counter(text.casefold() for text in texts)
+    double = next((text for text in texts if spellings[text.casefold()] > 1), "")
     return [
         (not any(isinstance(level, bool) for level in levels), "are true and false: its type must be bool"),
         (len(texts) in {0, len(levels)}, "must be all text (in quotes) or all numbers"),

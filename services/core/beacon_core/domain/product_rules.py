@@ -1,6 +1,7 @@
 """The rules of product.yaml that span several keys: names, columns, segments, derived features."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def _top_rules(product: ProductEntry, features: Mapping[str, object], inputs: Ma
     low, high = product.target.valid
     names = f"must be 1 to {len(inputs)}, the number of features"
     target = product.target
-    keys = product.key_features
+    keys = Counter(product.key_features)
     return [
         ("name", bool(NAME.fullmatch(product.name)), "must be lower-case letters, digits, - and _"),
         ("schema_version", product.schema_version >= 1, "must be at least 1"),
@@ -60,7 +61,7 @@ def _top_rules(product: ProductEntry, features: Mapping[str, object], inputs: Ma
         *((f"excluded.{name}", bool(why.strip()), "needs a reason") for name, why in product.excluded.items()),
         *((f"excluded.{name}", name not in features, "is excluded and a feature at once") for name in product.excluded),
         *((f"key_features.{name}", name in inputs, "is not a feature") for name in keys),
-        *((f"key_features.{name}", keys.count(name) == 1, "is there twice") for name in keys),
+        *((f"key_features.{name}", count == 1, "is there twice") for name, count in keys.items()),
         *_time_rules(product),
     ]
 

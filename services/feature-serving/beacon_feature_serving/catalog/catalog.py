@@ -1,6 +1,7 @@
 """What the registry names, resolved once: which views, keys and columns a request reads."""
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple, TypeVar
@@ -77,9 +78,10 @@ class Catalog:
             for each in requested
             for column in each.columns
         ]
-        if len(set(titles)) < len(titles):
+        counts = Counter(titles)
+        if len(counts) < len(titles):
             refs = [f"{each.projection.name_to_use()}:{column}" for each in requested for column in each.columns]
-            twice = [ref for ref, title in zip(refs, titles, strict=True) if titles.count(title) > 1]
+            twice = [ref for ref, title in zip(refs, titles, strict=True) if counts[title] > 1]
             raise from_feast_error(FeatureNameCollisionError(twice, full_names), "features")
         entities = [self._entities[name] for read in reads for name in read.view.entities]
         aliases = {entity.name: entity.join_key for entity in entities} | {key: key for key in keys}
