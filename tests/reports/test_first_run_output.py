@@ -4,7 +4,6 @@ Reported of a first `make run`: the training printed its JSON log to the termina
 """
 
 import json
-import threading
 import types
 
 import pytest
@@ -13,6 +12,7 @@ from support.settings import Settings
 from beacon_laptop.processes import Process
 from beacon_laptop.reporter import log_end, new_lines, plain_text, user_message
 from beacon_laptop.run import Laptop, LaptopError
+from beacon_laptop.stop_request import StopRequest
 
 JOB = """
 import logging, sys, time, warnings
@@ -49,7 +49,7 @@ def train(tmp_path, monkeypatch):
     def run(how, environment=()):
         (tmp_path / "job.py").write_text(JOB.replace("HOW", how))
         job = Process("retrain", "retraining", (str(tmp_path / "job.py"),))
-        laptop = Laptop(Settings(home=tmp_path), job, threading.Event())
+        laptop = Laptop(Settings(home=tmp_path), job, StopRequest())
         laptop.environment |= dict(environment)
         laptop.supervisor = types.SimpleNamespace(gone=lambda: None, logs=tmp_path / "logs")
         (tmp_path / "release.json").touch()

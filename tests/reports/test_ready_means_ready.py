@@ -33,6 +33,7 @@ from beacon_inference.app import create
 from beacon_inference.prediction.feature_client import FAILURES_TO_OPEN, OPEN_SECONDS
 from beacon_laptop.processes import training, variables
 from beacon_laptop.run import Laptop, LaptopError
+from beacon_laptop.stop_request import StopRequest
 
 pytestmark = pytest.mark.xdist_group("features")
 ENTITY = 17
@@ -222,7 +223,7 @@ def runner(tmp_path, monkeypatch):
     given = Settings(home=tmp_path, inference_port=free_port(), console_port=free_port(), api_key="a key")
     monkeypatch.setattr(Laptop, "check_processes", lambda _: None)
     write_release(given.release_file, Release(Pin("any", "7", "a" * 64)))
-    return Laptop(given, training(), threading.Event())
+    return Laptop(given, training(), StopRequest())
 
 
 @contextlib.contextmanager

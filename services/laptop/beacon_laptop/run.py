@@ -9,8 +9,6 @@ import contextlib
 import http.client
 import os
 import shlex
-import signal
-import threading
 import time
 import xmlrpc.client
 from collections import Counter, deque
@@ -31,6 +29,7 @@ from beacon_laptop.health import is_ready, probe
 from beacon_laptop.ports import PortError, check_ports
 from beacon_laptop.processes import FEATURE_SERVING, Process, services, training, variables
 from beacon_laptop.reporter import log_end, new_lines, report, user_message
+from beacon_laptop.stop_request import StopRequest, stop_on_signals
 from beacon_laptop.supervision import (
     START_SECONDS,
     Supervisor,
@@ -71,9 +70,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="beacon_laptop", description=__doc__)
     parser.add_argument("--train", default="", metavar="ARGUMENTS", help="of jobs/retrain.py, for the first model")
     arguments = parser.parse_args()
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: stop.set())
+    stop = stop_on_signals()
     try:
         clean_credentials()
         settings = load_settings()
@@ -116,7 +113,7 @@ def report_progress(log: BinaryIO) -> None:
 class Laptop:
     """One run of the laptop: the supervisor, the training job, and the watch over both."""
 
-    def __init__(self, settings: Settings, job: Process, stop: threading.Event) -> None:
+    def __init__(self, settings: Settings, job: Process, stop: StopRequest) -> None:
         self.settings = settings
         self.job = job
         self.stop = stop
@@ -282,7 +279,8 @@ class Laptop:
 
     def pause(self) -> None:
         """Wait a moment; raises `StoppedError` when a stop is requested, `LaptopError` when the supervisor is gone."""
-        if self.stop.wait(POLL_SECONDS):
+        time.sleep(POLL_SECONDS)
+        if self.stop.is_made:
             raise StoppedError("stop requested")
         # A killed `make` does not stop its children.
         if "MAKELEVEL" in os.environ and os.getppid() != self.parent:
