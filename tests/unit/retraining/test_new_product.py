@@ -80,6 +80,7 @@ def test_types(tmp_path: Path, cells: list[Any], kind: str, levels: object) -> N
     [thing] = [feature for feature in product.features if feature.name == "thing"]
     assert (thing.type, thing.levels) == (kind, levels)
     assert thing.problem(thing.example) is None
+    assert levels != "many" or thing.example in cells
 
 
 @pytest.mark.parametrize(

@@ -169,6 +169,7 @@ def _words(
         high=float(max(distinct - 1, 0)),
         levels=tuple(words) if is_listed else (),
         counts=tuple(counts[known].tolist()) if is_listed else (),
+        common=texts[int(known[counts[known].argmax()])].as_py(),
         notes=tuple(notes),
     )
 

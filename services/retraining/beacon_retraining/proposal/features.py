@@ -104,12 +104,10 @@ def _example(column: TableColumn) -> Any:
     known = column.values[~np.isnan(column.values)]
     if not len(known):
         return None
-    if column.kind in {"bool", "category", "many"}:
-        values, counts = np.unique(known, return_counts=True)
-        value = float(values[counts.argmax()])
-        if column.kind == "bool":
-            return bool(value)
-        return column.levels[int(value)] if column.levels else None
+    if column.kind == "bool":
+        return bool(2 * known.sum() > len(known))
+    if column.kind in {"category", "many"}:
+        return column.common
     middle = float(np.quantile(known, 0.5, method="lower"))
     if column.is_time:
         return moment(column, middle)

@@ -41,8 +41,8 @@ class TableColumn(msgspec.Struct, frozen=True, kw_only=True):
 
     `values` are numbers of the sampled rows, NaN where one is missing: the number itself, 1 for true, a level's
     position in `levels` (by first appearance), days or seconds since 1970. `low`, `high` and `distinct` are of all
-    rows. `marks` are unusual marks of a missing value, `usual` the others of a column of numbers. `notes` are what a
-    person should check, `problem` is why it cannot be read.
+    rows. `common` is the most frequent level. `marks` are unusual marks of a missing value, `usual` the others of a
+    column of numbers. `notes` are what a person should check, `problem` is why it cannot be read.
     """
 
     name: str
@@ -55,6 +55,7 @@ class TableColumn(msgspec.Struct, frozen=True, kw_only=True):
     high: float = 0.0
     levels: tuple[str, ...] = ()
     counts: tuple[int, ...] = ()
+    common: str = ""
     marks: tuple[str, ...] = ()
     usual: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
