@@ -36,9 +36,9 @@ DEV := uv run --locked --no-sync
 DAILY := run new check demo retrain drift promote rollback clean lint test coverage deploy bench
 # What must hold, in CI's order: .ci/run and GitHub's CI run this list, read by `make suites`.
 SUITES := test-bare lint test-workflows test-rules mutate-rules test test-reports test-retrain test-promotion test-observe test-faults \
-  test-http test-clients test-browser test-laptop test-charts e2e
+  test-http test-clients test-browser test-laptop test-products test-charts e2e
 # What is run by hand: an hour of a cluster each, or against the clock. A test holds that every check is in one of the lists.
-BY_HAND := test-demo test-products test-retrain-whole chaos e2e-promotion e2e-paging coverage
+BY_HAND := test-demo test-retrain-whole chaos e2e-promotion e2e-paging coverage
 
 .PHONY: help
 help: ## show the daily targets
@@ -257,7 +257,7 @@ test-laptop: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## test `make run`: t
 	$(DEV) pytest tests/system/e2e_laptop
 
 .PHONY: test-products
-test-products: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) dashboards | $(FETCHED_HELM) ## test two other products, each from `beacon new` to a rollback, its console and its charts (4 minutes)
+test-products: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) dashboards | $(FETCHED_HELM) ## test two other products, each from `beacon new` to a rollback, its console and its charts (8 minutes)
 	$(DEV) pytest tests/system/products -rP --timeout 1800
 
 .PHONY: test-demo
