@@ -7,12 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from support.settings import Settings
 
 from beacon_core.domain.data_errors import DataError
 from beacon_core.domain.product import Product
+from beacon_core.domain.product_entry import FEATURES_TTL_DAYS
 from beacon_core.domain.source import parse_sources
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.yaml_file import read_yaml
@@ -230,6 +232,19 @@ def test_the_parts_of_a_key_are_said_to_be_no_features(tmp_path: Path) -> None:
     product, proposal = new(tmp_path, places | {"value": VALUES}, keys=("place", "number"))
     assert [feature.name for feature in product.features] == ["size"]
     assert any("of the key, place, number is no feature" in note for note in proposal.notes)
+
+
+@pytest.mark.parametrize(("day", "enough"), [("2001-05-01", False), ("2025-05-01", True)])
+def test_features_of_old_rows_are_served(tmp_path: Path, day: str, enough: bool) -> None:
+    """A table of long ago is as good as another: its features must not be too old on the day it is brought."""
+    days = np.datetime64(day) + np.arange(ROWS)
+    product, _ = new(tmp_path, {"day": days, "key": range(ROWS)}, keys=("key",), time="day")
+    assert (product.features_ttl_days == FEATURES_TTL_DAYS) == enough
+    assert find_all(product).warnings == []
+    short = msgspec.structs.replace(product, features_ttl_days=30)
+    assert ("day", "is older than features_ttl_days (30) in 120 rows: by entity they are not served") in (
+        find_all(short).warnings
+    )
 
 
 def test_rows_without_a_target_are_left_out_and_said(tmp_path: Path) -> None:

@@ -10,6 +10,9 @@ from beacon_core.domain.spec import Spec
 NO_ENTITY: Literal["none"] = "none"
 NOW = "now"
 
+FEATURES_TTL_DAYS = 3650
+"""How old a feature of the store may be, where product.yaml does not say."""
+
 
 class Entity(Spec, frozen=True):
     """What a prediction is about: `keys` are the columns of its key, whole numbers of 64 bits (int64) or text.
@@ -139,7 +142,7 @@ class ProductEntry(Spec, frozen=True, kw_only=True):
     """Slices in which errors are shown and judged too."""
     min_features: int | None = None
     """So many features of a row must be known; null: half of them."""
-    features_ttl_days: int = 3650
+    features_ttl_days: int = FEATURES_TTL_DAYS
     """How old a feature of the store may be."""
     training: Training = Training()
     """How a model is trained."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import NamedTuple
 
 import pandas as pd
@@ -12,6 +13,7 @@ from msgspec.structs import replace
 from beacon_core.domain.data_errors import DataError, listed, shown_value
 from beacon_core.domain.product import Feature, Product
 from beacon_core.domain.product_entry import NOW, Times
+from beacon_core.platform import clock
 from beacon_core.sources.table import column_types, load_table, table_name
 from beacon_retraining.data.encoding import Matrix
 from beacon_retraining.data.frames import frame_of
@@ -152,7 +154,7 @@ def _keeping(errors: list[DataError]) -> Iterator[None]:
 
 
 def _warnings(table: pa.Table, product: Product) -> list[tuple[str, str]]:
-    found = []
+    found = _too_old(table, product)
     limits = product.data.limits
     for name in (*product.feature_names, product.target.name):
         if name not in table.column_names:
@@ -172,6 +174,20 @@ def _warnings(table: pa.Table, product: Product) -> list[tuple[str, str]]:
                 (feature.name, f"is {shown_value(column.drop_null()[0].as_py())} in every row that has a value")
             )
     return found
+
+
+def _too_old(table: pa.Table, product: Product) -> list[tuple[str, str]]:
+    """Of rows that the feature store has and does not serve."""
+    event = product.time.event
+    if product.entity is None or event is None or event not in table.column_names:
+        return []
+    oldest = clock.now().replace(tzinfo=None) - timedelta(days=product.features_ttl_days)
+    times = table[event].cast(pa.timestamp("us"))
+    count = pc.sum(pc.less(times, pa.scalar(oldest, pa.timestamp("us")))).as_py() or 0
+    rule = (
+        f"is older than features_ttl_days ({product.features_ttl_days}) in {count} rows: by entity they are not served"
+    )
+    return [(event, rule)] if count else []
 
 
 def _unseen_levels(column: pa.ChunkedArray, feature: Feature) -> list[str]:

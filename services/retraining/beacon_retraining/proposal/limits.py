@@ -7,7 +7,9 @@ import numpy as np
 
 from beacon_core.domain import policy
 from beacon_core.domain.policy import Drift, Promotion, Quality
+from beacon_core.domain.product_entry import FEATURES_TTL_DAYS
 from beacon_core.domain.source import DataLimits
+from beacon_core.domain.spec import MOST_DAYS
 from beacon_retraining.proposal.quick_model import QuickModel
 from beacon_retraining.proposal.ranges import round_down, round_up
 from beacon_retraining.proposal.table_column import Matrix, TableColumn
@@ -39,6 +41,13 @@ def band_bounds(target: TableColumn) -> list[float]:
     known = target.values[~np.isnan(target.values)]
     bounds = [_rounded(float(np.quantile(known, share)), 2) for share in (0.25, 0.5, 0.75)]
     return sorted(set(bounds))
+
+
+def features_ttl_days(age_days: float) -> int | None:
+    """How long features are to be served, where the oldest row is too old for the usual time; None where it is not."""
+    if age_days <= FEATURES_TTL_DAYS / 2:
+        return None
+    return min(math.ceil(age_days) + FEATURES_TTL_DAYS, MOST_DAYS)
 
 
 def large_residual(model: QuickModel) -> float | None:

@@ -105,7 +105,13 @@ def _time(proposal: Proposal) -> str:
     if proposal.time is None:
         return ""
     why = "When a row was so. Times without a zone are UTC. The newest rows are held out, as the future will be."
-    return comment(why) + f"time: {flow({'event': proposal.time, 'split': 'time'})}\n\n"
+    text = comment(why) + f"time: {flow({'event': proposal.time, 'split': 'time'})}\n\n"
+    if proposal.features_ttl_days is not None:
+        why = (
+            "By entity only features younger than this are served; the oldest rows would be too old for the usual time."
+        )
+        text += comment(why) + f"features_ttl_days: {proposal.features_ttl_days}\n\n"
+    return text
 
 
 def _target(proposal: Proposal) -> str:

@@ -59,6 +59,7 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
     key_types: dict[str, str]
     key_candidates: tuple[str, ...]
     time: str | None
+    features_ttl_days: int | None
     key_features: tuple[str, ...]
     segments: dict[str, dict[str, Any]]
     target_ends: tuple[float, float] | None
@@ -118,6 +119,7 @@ def propose(raw: RawTable, wanted: Wanted) -> Proposal:
             name for name, column in others.items() if exclusions.can_be_key(column) and not _bad_key(column)
         ),
         time=None if event is None else event.name,
+        features_ttl_days=None if event is None or not wanted.keys else limits.features_ttl_days(_age_days(event)),
         key_features=tuple(ranked[:MOST_KEY_FEATURES]),
         segments=_segments(chosen, target, ranked),
         target_ends=limits.target_ends(target),
@@ -137,6 +139,11 @@ def propose(raw: RawTable, wanted: Wanted) -> Proposal:
         marks=_marks(columns),
         notes=_notes(target, model, event, wanted),
     )
+
+
+def _age_days(event: TableColumn) -> float:
+    """How old the oldest row is."""
+    return (clock.now().timestamp() - event.low * SECONDS[event.kind]) / SECONDS["date"]
 
 
 def _marks(columns: Mapping[str, TableColumn]) -> tuple[str, ...]:
