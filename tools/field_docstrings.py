@@ -8,6 +8,6 @@ def field_docstrings(body: list[ast.stmt]) -> dict[str, str | None]:
     found: dict[str, str | None] = {}
     for field, text in zip(body, [*body[1:], None], strict=True):
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
-            is_text = isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
-            found[field.target.id] = str(text.value.value) if is_text else None  # type: ignore[union-attr]
+            said = text.value if isinstance(text, ast.Expr) else None
+            found[field.target.id] = str(said.value) if isinstance(said, ast.Constant) else None
     return found

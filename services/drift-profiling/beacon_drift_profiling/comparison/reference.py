@@ -8,8 +8,7 @@ Which levels are the most frequent is known from the reference alone, so by chan
 chose, and later rows have fewer. That must not look like drift. So the choice ends where a level is surely more
 frequent than the next one; where there is no such place, the levels with bins are compared among themselves.
 
-A date has no bins: time always moves on,
-so only its missing values are compared.
+A date has no bins: time always moves on, so only its missing values are compared.
 
 A text level's number is its `text_code`, here and in profiles. So the same bins mean the same levels whatever the order
 in product.yaml or in a package.
