@@ -17,6 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from beacon_core.domain.pins import Pin
 from beacon_core.model_package.manifest import (
+    BATCH_FILE,
     CARD_FILE,
     MODEL_FILE,
     GoldenRequest,
@@ -287,7 +288,9 @@ def _write(models: Path, base: Package, version: str, model: bytes, **changes: A
     manifest = base.manifest
     folder = models / manifest.product / version
     folder.mkdir(parents=True)
-    contents = {name: (base.folder / name).read_bytes() for name in manifest.files} | {MODEL_FILE: model}
+    # The form for batches is of the good model.
+    names = set(manifest.files) - {BATCH_FILE}
+    contents = {name: (base.folder / name).read_bytes() for name in names} | {MODEL_FILE: model}
     if CARD_FILE in contents:
         contents[CARD_FILE] += f"\nVersion {version}, made for a test.\n".encode()
     for name, content in contents.items():

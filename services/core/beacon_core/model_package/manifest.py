@@ -1,7 +1,8 @@
 """The model package: what retraining hands to inference, and the checks that both sides make.
 
-A package is a folder of `model.onnx`, `manifest.json`, `reference.profile` and `MODEL_CARD.md`. Its digest is the
-sha256 of manifest.json, which holds the sha256 of every other file, so one digest pins every byte.
+A package is a folder of `model.onnx`, `manifest.json`, `reference.profile` and `MODEL_CARD.md`, and of `batch.onnx`
+where the model has a form for batches. Its digest is the sha256 of manifest.json, which holds the sha256 of every other
+file, so one digest pins every byte.
 """
 
 import hashlib
@@ -15,6 +16,7 @@ from beacon_core.domain.value_rules import Level
 
 MANIFEST_FILE = "manifest.json"
 MODEL_FILE = "model.onnx"
+BATCH_FILE = "batch.onnx"
 PROFILE_FILE = "reference.profile"
 CARD_FILE = "MODEL_CARD.md"
 MANIFEST_VERSION = 1
@@ -112,12 +114,16 @@ class Manifest(ManifestPart, frozen=True):
 
 
 class Package(msgspec.Struct, frozen=True):
-    """A verified package: the manifest, the model's bytes exactly as digested, and the package digest."""
+    """A verified package: the manifest, the model's bytes exactly as digested, and the package digest.
+
+    `batch` is the model's form for batches, None where it has none.
+    """
 
     folder: Path
     manifest: Manifest
     model: bytes
     sha256: str
+    batch: bytes | None = None
 
 
 def digest(content: bytes) -> str:
@@ -144,7 +150,7 @@ def read_package(folder: Path, sha256: str) -> Package:
     if MODEL_FILE not in manifest.files:
         raise PackageError(f"{MANIFEST_FILE}: files: does not list {MODEL_FILE}")
     contents = {name: _read(folder, name, wanted) for name, wanted in manifest.files.items()}
-    return Package(folder=folder, manifest=manifest, model=contents[MODEL_FILE], sha256=sha256)
+    return Package(folder, manifest, contents[MODEL_FILE], sha256, contents.get(BATCH_FILE))
 
 
 def check_file_name(name: str) -> None:

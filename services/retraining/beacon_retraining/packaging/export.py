@@ -36,6 +36,7 @@ BATCH_ROWS = 2000
 MOST_BYTES = 100_000_000
 """The largest model: inference has it in memory, once per worker."""
 TREES = "ai.onnx.ml"
+TREE_OPERATOR = "TreeEnsembleRegressor"
 OPSETS = {"": 18, TREES: 3}
 IR_VERSION = 8
 
@@ -253,7 +254,7 @@ def _trees(graph: Graph, members: list[tuple[Any, float]], columns: str) -> str:
     node_id = np.concatenate([np.arange(size) for size in sizes])
     values = np.concatenate([tree.weight * tree.value for tree in trees])
     answers = graph.node(
-        "TreeEnsembleRegressor",
+        TREE_OPERATOR,
         columns,
         domain=TREES,
         n_targets=1,

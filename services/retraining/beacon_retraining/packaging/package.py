@@ -12,6 +12,7 @@ from beacon_core.domain.precision import decimals_of
 from beacon_core.domain.product import Product
 from beacon_core.domain.value_rules import other_code
 from beacon_core.model_package.manifest import (
+    BATCH_FILE,
     CARD_FILE,
     MANIFEST_VERSION,
     MODEL_FILE,
@@ -28,6 +29,7 @@ from beacon_core.model_package.manifest import (
 from beacon_retraining.data.dataset import Dataset, Matrix
 from beacon_retraining.packaging import export
 from beacon_retraining.packaging.baseline import find_baseline
+from beacon_retraining.packaging.batch_form import make_batch_form
 from beacon_retraining.packaging.card import model_card
 from beacon_retraining.packaging.install import place
 from beacon_retraining.packaging.profile import reference_profile
@@ -113,6 +115,9 @@ def write_package(
         PROFILE_FILE: reference_profile(product, dataset, predictions),
         CARD_FILE: model_card(product, trained, manifest, baseline, origin.unlabelled).encode(),
     }
+    batch = make_batch_form(model, columns, predictions)
+    if batch is not None:
+        contents[BATCH_FILE] = batch
     manifest = msgspec.structs.replace(manifest, files={name: digest(content) for name, content in contents.items()})
     return place(models / product.name / origin.version, contents, manifest)
 

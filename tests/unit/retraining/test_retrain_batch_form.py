@@ -1,0 +1,134 @@
+"""The form for batches answers as ONNX Runtime does, on random ensembles, and exists only where it can."""
+
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+from sklearn.ensemble import ExtraTreesRegressor, GradientBoostingRegressor, HistGradientBoostingRegressor
+from sklearn.linear_model import RidgeCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from beacon_core.model_package.tree_masks import BLOCK_ROWS
+from beacon_retraining.packaging import batch_form, export
+from beacon_retraining.packaging.batch_form import make_batch_form, open_batch_model, to_batch_form
+from beacon_retraining.training.encoder import Column, ColumnEncoder, ColumnLayout
+from beacon_retraining.training.estimators import Blend, TableModel
+
+COLUMNS = 6
+REGRESSORS: dict[str, Any] = {
+    "stumps": GradientBoostingRegressor(n_estimators=7, max_depth=1, random_state=0),
+    "one tree": GradientBoostingRegressor(n_estimators=1, max_depth=4, random_state=0),
+    "depth 5, all 32 leaves": GradientBoostingRegressor(n_estimators=40, max_depth=5, random_state=0),
+    "by leaves": HistGradientBoostingRegressor(max_iter=40, max_leaf_nodes=31, random_state=0),
+    "forest": ExtraTreesRegressor(n_estimators=20, max_leaf_nodes=20, random_state=0),
+    "blend": Blend(
+        [
+            (GradientBoostingRegressor(n_estimators=30, random_state=0), 0.6),
+            (make_pipeline(StandardScaler(), RidgeCV()), 0.4),
+        ]
+    ),
+}
+
+
+def data(seed: int, rows: int = 400) -> tuple[np.ndarray, np.ndarray]:
+    """Rows whose second column is whole numbers, and whose third has few values; and a target above 0."""
+    random = np.random.default_rng(seed)
+    features = random.normal(size=(rows, COLUMNS)).astype(np.float32).astype(np.float64)
+    features[:, 1] = random.integers(0, 9, rows)
+    features[:, 2] = random.choice([0.0, 1.0, 2.5], rows)
+    target = np.exp(features[:, 0] + 0.2 * features[:, 1] * (features[:, 2] > 1) + random.normal(0, 0.1, rows))
+    return features, target
+
+
+def exported(regressor: Any, *, seed: int = 0, log: bool = False, layout: ColumnLayout | None = None) -> bytes:
+    features, target = data(seed)
+    encoder = None if layout is None else ColumnEncoder(layout, 0)
+    return export.to_onnx(TableModel(regressor, encoder, log).fit(features, target), COLUMNS)
+
+
+def answers(model: bytes, rows: np.ndarray) -> np.ndarray:
+    return export.run(export.open_session(model), rows)
+
+
+@pytest.mark.parametrize("log", [False, True])
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("kind", REGRESSORS)
+def test_the_form_for_batches_gives_the_models_own_answers(kind: str, seed: int, log: bool) -> None:
+    model = exported(REGRESSORS[kind], seed=seed, log=log)
+    batch = to_batch_form(model)
+    assert batch is not None
+    rows, _ = data(seed + 100, 300)
+    # As they are, each value on a threshold or beside one, and beyond all of them.
+    rows = np.concatenate([rows, thresholds(model), np.nextafter(thresholds(model).astype(np.float32), np.float32(9))])
+    rows = np.concatenate([rows, np.full((1, COLUMNS), 3e38), np.full((1, COLUMNS), -3e38)])
+    given = open_batch_model(batch).predict(rows.astype(np.float32))
+    np.testing.assert_allclose(given, answers(model, rows), rtol=1e-14)
+
+
+def thresholds(model: bytes) -> np.ndarray:
+    """Rows whose values are the model's thresholds."""
+    (node,) = [node for node in onnx.load_from_string(model).graph.node if node.op_type == export.TREE_OPERATOR]
+    found = {attribute.name: attribute for attribute in node.attribute}
+    values = numpy_helper.to_array(found["nodes_values_as_tensor"].t)
+    columns = np.array(found["nodes_featureids"].ints)
+    rows, _ = data(7, len(values))
+    rows[np.arange(len(values)), columns] = values
+    return rows
+
+
+def test_encoded_categories_go_through_the_graph() -> None:
+    levels = tuple(map(float, range(9)))
+    layout = ColumnLayout(as_is=(0, 3, 4, 5), onehot=(Column(2, (0.0, 1.0, 2.5)),), target=(Column(1, levels),))
+    for regressor in REGRESSORS.values():
+        model = exported(regressor, layout=layout)
+        batch = to_batch_form(model)
+        assert batch is not None
+        rows, _ = data(5, 200)
+        np.testing.assert_allclose(
+            open_batch_model(batch).predict(rows.astype(np.float32)), answers(model, rows), rtol=1e-14
+        )
+
+
+@pytest.mark.parametrize("count", [1, 2, BLOCK_ROWS - 1, BLOCK_ROWS, BLOCK_ROWS + 1, 300])
+def test_any_number_of_rows_is_answered(count: int) -> None:
+    model = exported(REGRESSORS["by leaves"])
+    batch = to_batch_form(model)
+    assert batch is not None
+    rows, _ = data(1, count)
+    np.testing.assert_array_equal(open_batch_model(batch).predict(rows.astype(np.float32)), answers(model, rows))
+
+
+@pytest.mark.parametrize(
+    "regressor",
+    [
+        make_pipeline(StandardScaler(), RidgeCV()),
+        ExtraTreesRegressor(n_estimators=3, random_state=0),
+        GradientBoostingRegressor(n_estimators=3, max_depth=6, min_samples_leaf=1, random_state=0),
+    ],
+    ids=["no trees", "trees of hundreds of leaves", "33 leaves and more"],
+)
+def test_other_models_have_no_form_for_batches(regressor: Any) -> None:
+    assert to_batch_form(exported(regressor)) is None
+
+
+def test_tables_that_need_too_much_memory_are_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = exported(REGRESSORS["by leaves"])
+    monkeypatch.setattr(batch_form, "MOST_TABLE_BYTES", 1000)
+    assert to_batch_form(model) is None
+
+
+def test_a_form_that_differs_from_the_model_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    model = exported(REGRESSORS["stumps"])
+    rows, _ = data(0)
+    predictions = answers(model, rows)
+    assert make_batch_form(model, rows, predictions) is not None
+    predictions[3] += 1e-3
+    assert make_batch_form(model, rows, predictions) is None
+    assert "differs from the model by 0.001" in caplog.text
+
+
+def test_equal_models_give_equal_bytes() -> None:
+    assert to_batch_form(exported(REGRESSORS["blend"])) == to_batch_form(exported(REGRESSORS["blend"]))
