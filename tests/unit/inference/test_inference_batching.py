@@ -136,3 +136,25 @@ def test_requests_that_arrive_together_share_a_run_in_the_service(service, row, 
     alone = [service.post("/v1/predict", {"features": row | {first: number / 10}}) for number in range(5)]
     assert [answer.json()["prediction"] for answer in answers] == [one.json()["prediction"] for one in alone]
     assert len({answer.json()["prediction_id"] for answer in answers}) == 5
+
+
+def test_others_have_their_turn_between_the_runs_of_many_rows():
+    model = Doubling()
+    batcher = MicroBatcher(lambda _: None)
+    many = list(range(100, 100 + 3 * ROWS_PER_RUN + 1))
+
+    async def run():
+        order = []
+
+        async def one(name, values):
+            answers = await batcher.predict(model, rows_of(*values))
+            order.append(name)
+            return answers
+
+        answers = await asyncio.gather(one("many", many), one("single", [1]))
+        return order, answers
+
+    order, answers = asyncio.run(run())
+    assert order == ["single", "many"]
+    assert answers == [[2 * value for value in many], [2]]
+    assert sorted(model.runs) == [1, 1, ROWS_PER_RUN, ROWS_PER_RUN, ROWS_PER_RUN]

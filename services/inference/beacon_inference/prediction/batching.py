@@ -4,6 +4,8 @@ The event loop reads all that has arrived in one iteration. Each request adds it
 the loop; the first that continues runs the model for all of them. Eight rows in one run cost little more than one, and
 the code before and after the run stays in the processor's caches. No request waits for one that has not arrived. After
 16 batches of one request each, only every 16th request yields, to check whether others arrive with it.
+
+Many rows of one request are several runs, and other requests have their turn in between.
 """
 
 import time
@@ -42,6 +44,8 @@ class MicroBatcher:
 
     async def predict(self, model: Model, rows: Matrix) -> list[float]:
         """Predict complete rows (n, features); return n values in the target's unit. Raises the model's exceptions."""
+        if len(rows) > ROWS_PER_RUN:
+            return await self._predict_in_parts(model, rows)
         if self._open is None and self._is_alone():
             return self._run(model, rows)
         batch = self._open
@@ -60,6 +64,13 @@ class MicroBatcher:
             except Exception:  # noqa: BLE001 - whatever it was, the rows of one request must not fail the others
                 batch.failed = True
         return self._run(model, rows) if batch.answers is None else batch.answers[first:last]
+
+    async def _predict_in_parts(self, model: Model, rows: Matrix) -> list[float]:
+        answers = self._run(model, rows[:ROWS_PER_RUN])
+        for first in range(ROWS_PER_RUN, len(rows), ROWS_PER_RUN):
+            await _yield_to_event_loop()
+            answers += self._run(model, rows[first : first + ROWS_PER_RUN])
+        return answers
 
     def _is_alone(self) -> bool:
         """Whether the last batches had one request each, and this request need not yield to check again."""
