@@ -35,7 +35,9 @@ from support.on_cluster import (
     until,
     watched,
 )
+from support.request_forms import CHUNKED, FORMS
 from support.steady_load import both, under_load
+from support.wire import Door, chunked, head, whole, wired
 
 from tools.deploy import run
 
@@ -98,6 +100,53 @@ def test_only_public_routes_are_reached_from_outside() -> None:
     assert httpx.get(f"{ADDRESS}/openapi.json", timeout=30).status_code == 200
     for path in ("/metrics", "/readyz", "/livez", "/get-online-features", "/api/2.0/mlflow/experiments/search", "/"):
         assert httpx.get(f"{ADDRESS}{path}", timeout=30).status_code == 404, path
+
+
+# What Envoy answers itself is left out: it opens no websockets and no h2c, and takes no port but its own.
+THROUGH_THE_INGRESS = (
+    "one chunk",
+    "many chunks",
+    "chunks with extensions",
+    "chunks and a trailer",
+    "a chunked body after Expect",
+    "names in capitals",
+    "zeros before the length",
+    "a query",
+    "a media type in capitals",
+    "a media type with a parameter",
+    "the coding identity in capitals",
+    "keep-alive in so many words",
+    "many headers",
+)
+
+
+def test_every_form_of_a_request_is_answered_through_the_ingress(steps: Steps) -> None:
+    door = Door(PREDICT, json.dumps(BODY).encode(), 200)
+    host = urlsplit(ADDRESS).hostname or ""
+    wanted = predict(BODY).json()["prediction"]
+    with steps.timed(f"{len(THROUGH_THE_INGRESS)} forms of a request through the ingress"):
+        for form in THROUGH_THE_INGRESS:
+            with wired(80, host) as wire:
+                wire.send(FORMS[form](door), whole(door))
+                for reply in (wire.final(), wire.final()):
+                    assert (form, reply.status) == (form, 200)
+                    assert json.loads(reply.body)["prediction"] == wanted
+
+
+def test_the_ingress_has_what_the_server_leaves_to_it(steps: Steps) -> None:
+    """HTTP/1.0 with keep-alive, which uvicorn closes, and a body that is refused while it still comes."""
+    door = Door(PREDICT, json.dumps(BODY).encode(), 200)
+    host = urlsplit(ADDRESS).hostname or ""
+    with steps.timed("HTTP/1.0 that stays open, and 413 for far too much, through the ingress"):
+        with wired(80, host) as wire:
+            for _ in range(3):
+                wire.send(whole(door, "Connection: keep-alive", version="1.0"))
+                assert wire.final().status == 200
+        for framing in (["Content-Length: 30000000"], [CHUNKED]):
+            with wired(80, host) as wire:
+                content = b" " * 30_000_000
+                wire.send(head(door, *framing), content if framing != [CHUNKED] else chunked(content))
+                assert wire.final().status == 413
 
 
 def test_helm_test_finds_the_golden_answers(steps: Steps) -> None:
