@@ -37,7 +37,9 @@ def prepare() -> None:
     if missing:
         say(f"installing {', '.join(missing)}")
         subprocess.run(["apt-get", "update", "-qq"], check=True)
-        subprocess.run(["apt-get", "install", "-qq", "-y", *missing], check=True, stdout=subprocess.DEVNULL)
+        # Another program may hold apt's lock for a while.
+        install = ["apt-get", "-o", "DPkg::Lock::Timeout=300", "install", "-qq", "-y", *missing]
+        subprocess.run(install, check=True, stdout=subprocess.DEVNULL)
     os.sched_setaffinity(0, {LOAD_CORE})
 
 
