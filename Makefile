@@ -377,7 +377,7 @@ compare-catboost: .venv/.stamp ## score CatBoost's defaults on the folds of the 
 	@$(CHOOSE); export PYTHONPATH="$$PWD/benchmarks"; exec .venv/bin/python -m retraining.catboost_defaults
 
 .PHONY: bench
-bench: .venvs/bench.stamp .venvs/inference.stamp .venvs/feature-serving.stamp .venvs/retraining.stamp ## measure Beacon beside its peers: 15 minutes (PRODUCT=, ARGS=--quick: 4)
+bench: .venvs/bench.stamp .venvs/inference.stamp .venvs/feature-serving.stamp .venvs/retraining.stamp ## measure Beacon beside its peers: 25 minutes (PRODUCT=, ARGS=--quick: 7, --http-servers: 10)
 	@$(CHOOSE); export PYTHONPATH="$$PWD/benchmarks"; exec .venvs/bench/bin/python -m harness $(ARGS)
 
 .PHONY: bench-parts

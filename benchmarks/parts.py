@@ -1,8 +1,8 @@
 """Where the time of a prediction goes: `make bench-parts` prints processor time by part, in microseconds a row.
 
-The real application in one process, without sockets: with the model of `make bench`, and with a linear one, which costs
-next to nothing; its access log is off. Its event loop is this thread, which answers; the others ship, until nothing
-waits. The least of the rounds is told, as other work only adds.
+The real application in one process, without sockets: with the models of `make bench`, and with a linear one, which
+costs next to nothing; its access log is off. Its event loop is this thread, which answers; the others ship, until
+nothing waits. The least of the rounds is told, as other work only adds.
 """
 
 import json
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = map(str, (ROOT, ROOT / "benchmarks", ROOT / "tests"))
 
 import numpy as np  # noqa: E402
-from harness.model import make_model  # noqa: E402
+from harness.model import PRODUCT, make_models  # noqa: E402
 from harness.servers import Row  # noqa: E402
 from support.packages import release_package  # noqa: E402
 from support.service import Service  # noqa: E402
@@ -41,22 +41,24 @@ ROWS_A_COMMIT = 300
 def main() -> None:
     """Measure the parts and print them."""
     product = load_product(load_settings().product)
-    model = make_model()
+    models = make_models()
     with tempfile.TemporaryDirectory() as folder:
-        bench, linear = (
-            Settings(home=Path(folder) / name, product=product.file, access_log=False) for name in ("bench", "linear")
-        )
-        shutil.copytree(model.home, bench.home)
-        release_package(linear.home, product)
-        for title, settings in ((f"the bench's model, {model.algorithm}", bench), ("a linear model", linear)):
-            print(title)
-            with Service(create(settings)) as service:
+        homes = {name: Path(folder) / name for name in (*models, "a linear model")}
+        for name, model in models.items():
+            shutil.copytree(model.home, homes[name])
+        release_package(homes["a linear model"], product)
+        rows = models[PRODUCT].rows
+        settings = {name: Settings(home=home, product=product.file, access_log=False) for name, home in homes.items()}
+        for name, own in settings.items():
+            print(models[name].title if name in models else name)
+            with Service(create(own)) as service:
                 for count in (1, 100, 1000):
-                    answering, shipping = serve(service, model.rows[:count])
+                    answering, shipping = serve(service, rows[:count])
                     print(f"  {count:5} rows a request: {answering:6.1f} to answer, {shipping:5.1f} to ship")
         print("alone")
-        print(f"  ONNX Runtime, 1,000 rows: {predict(bench, product, model.rows):6.1f}")
-        print(f"  SQLite, {ROWS_A_COMMIT} rows a commit: {insert(bench, product, model.rows):6.1f}")
+        for name, model in models.items():
+            print(f"  the model, 1,000 rows, {model.title}: {predict(settings[name], product, rows):6.1f}")
+        print(f"  SQLite, {ROWS_A_COMMIT} rows a commit: {insert(settings[PRODUCT], product, rows):6.1f}")
 
 
 def serve(service: Service, rows: Sequence[Row]) -> tuple[float, float]:

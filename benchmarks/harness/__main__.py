@@ -15,8 +15,9 @@ from harness.features import measure_features
 from harness.http_servers import measure_http_servers, table
 from harness.limits import limits
 from harness.machine import ROOT, WORK, BenchError, facts, prepare, say
-from harness.measure import FULL, QUICK, Measured, measure
-from harness.model import make_model
+from harness.measure import Measured, measure
+from harness.model import PRODUCT, make_models
+from harness.plan import FULL, QUICK
 from harness.plot import draw
 from harness.report import write_report
 from harness.results import Results, read_results, write_results
@@ -55,7 +56,8 @@ def main() -> int:
 def _run(names: list[str], quick: bool, complete: bool) -> None:
     began = time.monotonic()
     prepare()
-    model = make_model()
+    models = make_models()
+    titles = {name: model.title for name, model in models.items()}
     plan = QUICK if quick else FULL
     measured: dict[str, Measured] = {}
     features = None
@@ -64,24 +66,25 @@ def _run(names: list[str], quick: bool, complete: bool) -> None:
         say(f"[{number}/{len(names)}] {name} ({time.monotonic() - began:.0f} s)")
         try:
             if name == FEATURES:
-                features = measure_features(model, plan)
+                features = measure_features(models[PRODUCT], plan)
             else:
-                measured[name] = measure(SERVERS[name](model), model, plan)
+                measured[name] = measure(SERVERS[name], models, plan)
         except BenchError as error:  # one server's failure must not cost the figures of the others
             problems.append(f"{name}: {error}")
             say(f"  {problems[-1]}")
     results = Results(
         facts=facts(sys.argv[1:]),
-        model=model.algorithm,
+        models=titles,
         servers=measured,
         features=features,
-        limits=limits(measured, features),
+        limits=limits(titles, measured, features),
     )
     file = PUBLISHED if complete and not problems else WORK / "results" / "results.json"
     write_results(file, results)
     _publish(results, file)
     for item in results.limits:
-        say(f"{'holds ' if item.holds else 'BROKEN'}  {item.what}: {item.limit}: {item.measured}")
+        what = f"{item.model}: {item.what}" if item.model else item.what
+        say(f"{'holds ' if item.holds else 'BROKEN'}  {what}: {item.limit}: {item.measured}")
     say(f"{time.monotonic() - began:.0f} s; written to {file.relative_to(ROOT)}")
     if problems:
         raise BenchError("not published: " + "; ".join(problems))
@@ -89,7 +92,7 @@ def _run(names: list[str], quick: bool, complete: bool) -> None:
 
 def _compare_http_servers() -> None:
     prepare()
-    figures = measure_http_servers(make_model())
+    figures = measure_http_servers(make_models()[PRODUCT])
     file = WORK / "results" / "http-servers.md"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(table(figures))
@@ -103,8 +106,8 @@ def _publish(results: Results, file: Path) -> None:
     published = file == PUBLISHED
     page = ROOT / "docs" / "reference" if published else file.parent
     picture = (ROOT / "docs" if published else page) / "images" / "benchmarks.svg"
-    draw(picture, results.servers)
-    draw(WORK / "results" / "benchmarks.png", results.servers)
+    draw(picture, results.servers, results.models)
+    draw(WORK / "results" / "benchmarks.png", results.servers, results.models)
     write_report(page / "benchmarks.md", results, os.path.relpath(picture, page))
 
 

@@ -12,33 +12,52 @@ from harness.machine import WORK, BenchError
 from harness.model import Model
 from harness.processes import free_port, running
 from harness.servers import Call, Server
+from harness.tensors import HEAD_LENGTH, BinaryBodies, Tensors, decode, encode, write_requests
 
 TOLERANCE = 1e-3
 START_SECONDS = 90.0
-BODIES = {1: 200, 100: 20, 1000: 4}
+BODIES = {1: 200, 10: 100, 100: 20, 1000: 4}
 """How many different bodies are sent in turn, by rows a request."""
 
 
 def ask(port: int, path: str, body: Any, timeout: float = 10) -> Any:
-    """One POST on a connection of its own; raises `OSError` or `BenchError` unless the answer is 200."""
+    """One POST of JSON on a connection of its own; raises `OSError` or `BenchError` unless the answer is 200."""
+    content, _ = _post(port, path, json.dumps(body).encode(), {"Content-Type": "application/json"}, timeout)
+    return json.loads(content)
+
+
+def check(port: int, call: Call, model: Model, rows: int) -> None:
+    """The answer must be scikit-learn's own, so that nobody is measured on errors; raises `BenchError`."""
+    _compare(call.path, call.decode(ask(port, call.path, call.encode(list(model.rows[:rows])))), model, rows)
+
+
+def check_tensors(port: int, tensors: Tensors, model: Model, rows: int) -> None:
+    """The same for binary tensors, whose answer must be binary as well."""
+    head, tensor = encode(model.rows[:rows], tensors.output)
+    headers = {"Content-Type": "application/octet-stream", HEAD_LENGTH: str(len(head))}
+    content, answered = _post(port, tensors.path, head + tensor, headers, 10)
+    _compare(tensors.path, decode(content, int(answered.get(HEAD_LENGTH, 0)), tensors.output), model, rows)
+
+
+def _post(
+    port: int, path: str, body: bytes, headers: dict[str, str], timeout: float
+) -> tuple[bytes, http.client.HTTPMessage]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
     try:
-        connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
+        connection.request("POST", path, body, headers)
         response = connection.getresponse()
         content = response.read()
     finally:
         connection.close()
     if response.status != 200:
         raise BenchError(f"{path}: {response.status}: {content[:500].decode(errors='replace')}")
-    return json.loads(content)
+    return content, response.headers
 
 
-def check(port: int, call: Call, model: Model, rows: int) -> None:
-    """The answer must be scikit-learn's own, so that nobody is measured on errors; raises `BenchError`."""
-    answers = call.decode(ask(port, call.path, call.encode(list(model.rows[:rows]))))
+def _compare(path: str, answers: list[float], model: Model, rows: int) -> None:
     expected = model.expected[:rows]
     if len(answers) != rows or any(abs(a - b) > TOLERANCE for a, b in zip(answers, expected, strict=True)):
-        raise BenchError(f"{call.path}: wrong answer: {answers[:3]}, scikit-learn says {expected[:3]}")
+        raise BenchError(f"{path}: wrong answer: {answers[:3]}, scikit-learn says {expected[:3]}")
 
 
 @contextmanager
@@ -93,3 +112,8 @@ def prediction_bodies(server: Server, model: Model, rows: int) -> Path:
     """A file of prediction requests of `rows` rows each."""
     call = server.one if rows == 1 else server.many
     return write_bodies(f"{server.name}-{rows}", [call.encode(batch) for batch in batches(model.rows, rows)])
+
+
+def tensor_bodies(server: Server, tensors: Tensors, model: Model, rows: int) -> BinaryBodies:
+    """The same requests as binary tensors."""
+    return write_requests(f"{server.name}-{rows}", batches(model.rows, rows), tensors.output)

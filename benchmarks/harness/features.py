@@ -15,9 +15,10 @@ from harness import servers
 from harness.asking import TOLERANCE, ask, batches, check, started, write_bodies
 from harness.closedloop import Loaded, closed_loop
 from harness.machine import ROOT, WORK, BenchError, say, versions
-from harness.measure import Plan, shown
 from harness.model import Model
+from harness.plan import Plan
 from harness.processes import free_port, running
+from harness.served import shown
 
 Store = Literal["sqlite", "redis"]
 STORES: tuple[Store, ...] = ("sqlite", "redis")

@@ -1,12 +1,31 @@
 -- wrk's script: sends the bodies of a file in turn, and ends with one line of JSON.
+-- Arguments: path, file, and for binary tensors the bytes of each body's head and of each body.
 local requests, turn = {}, 0
 
-function init(args)
-  local path, file = args[1], args[2]
-  wrk.method = "POST"
+local function json_bodies(path, file)
   wrk.headers["Content-Type"] = "application/json"
   for body in io.lines(file) do
     requests[#requests + 1] = wrk.format(nil, path, nil, body)
+  end
+end
+
+local function binary_bodies(path, file, head_bytes, body_bytes)
+  wrk.headers["Content-Type"] = "application/octet-stream"
+  wrk.headers["Inference-Header-Content-Length"] = head_bytes
+  local content = assert(io.open(file, "rb"))
+  local body = content:read(body_bytes)
+  while body do
+    requests[#requests + 1] = wrk.format(nil, path, nil, body)
+    body = content:read(body_bytes)
+  end
+end
+
+function init(args)
+  wrk.method = "POST"
+  if args[3] then
+    binary_bodies(args[1], args[2], args[3], tonumber(args[4]))
+  else
+    json_bodies(args[1], args[2])
   end
 end
 

@@ -1,8 +1,9 @@
-"""Everything measured of one server: right answers first, then start, load, slow clients and size."""
+"""Everything measured of one server: right answers first, then start, load, mixed traffic, slow clients and size."""
 
 import statistics
 import sys
 import time
+from collections.abc import Callable
 
 import msgspec
 
@@ -11,60 +12,19 @@ from harness.closedloop import Loaded, closed_loop
 from harness.machine import LOAD_CORE, ROOT, megabytes, say, versions
 from harness.model import Model
 from harness.openloop import Paced, open_loop
+from harness.plan import CROWD, SETTLE_SECONDS, SLOW_CLIENTS, STEADY_RATE, Plan
 from harness.processes import Memory, memory, running
+from harness.served import (
+    Served,
+    beside_batches,
+    binary_loops,
+    check_answers,
+    closed_loops,
+    median_p99,
+    shown,
+    steady,
+)
 from harness.servers import Server
-
-CROWD = 500
-"""Clients that come at once and all ask without a pause."""
-SLOW_CLIENTS = 200
-SLOW_RATE = 200
-SETTLE_SECONDS = 2
-"""Large batches are still under way when the closed loop ends, and must not be charged to the next phase's requests."""
-LARGE_ROWS, LARGE_SECONDS = 1000, 3
-"""Large batches need this long to be counted."""
-
-
-class Plan(msgspec.Struct, frozen=True):
-    """How long and how often."""
-
-    starts: int
-    seconds: float
-    repetitions: int
-    sizes: dict[int, tuple[int, ...]]
-    """Connections of the closed loop, by rows a request."""
-    rates: tuple[int, ...]
-    open_seconds: float
-    slow_repetitions: int
-    slow_seconds: float
-    feature_seconds: float
-    steady_feast: bool
-    """Whether `feast serve` is also measured without its restarts."""
-
-
-FULL = Plan(
-    starts=3,
-    seconds=2,
-    repetitions=3,
-    sizes={1: (1, 8), 100: (1, 8), 1000: (1, 8)},
-    rates=(200, 500, 1000, 2000, 4000, 8000),
-    open_seconds=3,
-    slow_repetitions=3,
-    slow_seconds=2,
-    feature_seconds=3,
-    steady_feast=True,
-)
-QUICK = Plan(
-    starts=1,
-    seconds=1,
-    repetitions=1,
-    sizes={1: (1, 8), 100: (8,), 1000: (8,)},
-    rates=(500, 2000),
-    open_seconds=1,
-    slow_repetitions=1,
-    slow_seconds=1,
-    feature_seconds=2,
-    steady_feast=False,
-)
 
 
 class Slow(msgspec.Struct, frozen=True):
@@ -78,7 +38,7 @@ class Slow(msgspec.Struct, frozen=True):
 
 
 class Measured(msgspec.Struct, frozen=True):
-    """One server's figures. `closed` is keyed `ROWSxCONNECTIONS`."""
+    """One server's figures; those of `models` are by model, the others were taken with the first of them."""
 
     name: str
     title: str
@@ -86,13 +46,31 @@ class Measured(msgspec.Struct, frozen=True):
     first_answer_seconds: float
     memory: Memory
     environment_mb: float | None
-    closed: dict[str, Loaded]
     open: tuple[Paced, ...]
     crowd: Loaded
     slow: Slow
+    models: dict[str, Served]
 
 
-def measure(server: Server, model: Model, plan: Plan) -> Measured:
+def measure(make: Callable[[Model], Server], models: dict[str, Model], plan: Plan) -> Measured:
+    """Measure everything with the first model, and with the others what depends on the model."""
+    first, *others = models.values()
+    measured = _measure(make(first), first, plan)
+    for model in others:
+        server = make(model)
+        say(f"  {server.name}: {model.title}")
+        with serving(server, model) as (pid, port, _):
+            check_answers(server, port, model, plan)
+            closed, cpu = closed_loops(server, pid, port, model, plan)
+            binary = binary_loops(server, port, model, plan)
+            time.sleep(SETTLE_SECONDS)
+            beside = beside_batches(server, port, model, plan, steady(server, port, model, plan))
+            check(port, server.one, model, 1)
+        measured.models[model.name] = Served(closed, binary, cpu, beside)
+    return measured
+
+
+def _measure(server: Server, model: Model, plan: Plan) -> Measured:
     """Start the server as often as the plan says, and measure the last one started."""
     first_answers = []
     for _ in range(plan.starts - 1):
@@ -101,24 +79,18 @@ def measure(server: Server, model: Model, plan: Plan) -> Measured:
     with serving(server, model) as (pid, port, seconds):
         first_answers.append(seconds)
         say(f"  {server.name}: first answer after {statistics.median(first_answers):.2f} s")
-        for call, rows in ((server.one, 1), (server.many, 100), (server.many, 1000)):
-            check(port, call, model, rows)
-        closed = {}
-        for rows, connection_counts in plan.sizes.items():
-            call = server.one if rows == 1 else server.many
-            bodies = prediction_bodies(server, model, rows)
-            for connections in connection_counts:
-                span = max(plan.seconds, LARGE_SECONDS) if rows >= LARGE_ROWS else plan.seconds
-                loaded = closed_loop(port, call.path, bodies, connections, span, plan.repetitions)
-                closed[f"{rows}x{connections}"] = loaded
-                say(f"  {server.name}: {rows} rows, {connections} connections: {shown(loaded)}")
+        check_answers(server, port, model, plan)
+        closed, cpu = closed_loops(server, pid, port, model, plan)
+        binary = binary_loops(server, port, model, plan)
         resident = memory(pid)
         time.sleep(SETTLE_SECONDS)
         paced = _open_loops(server, port, model, plan)
         bodies = prediction_bodies(server, model, 1)
         crowd = closed_loop(port, server.one.path, bodies, CROWD, plan.seconds, plan.repetitions, may_lose=True)
         say(f"  {server.name}: {CROWD} clients at once: {shown(crowd)}, lost: {crowd.lost}")
-        slow = _slow_clients(server, port, model, plan)
+        quiet = steady(server, port, model, plan)
+        slow = _slow_clients(server, port, model, plan, quiet)
+        beside = beside_batches(server, port, model, plan, quiet)
         check(port, server.one, model, 1)
     return Measured(
         name=server.name,
@@ -127,10 +99,10 @@ def measure(server: Server, model: Model, plan: Plan) -> Measured:
         first_answer_seconds=statistics.median(first_answers),
         memory=resident,
         environment_mb=megabytes(server.environment) if server.environment_counts else None,
-        closed=closed,
         open=paced,
         crowd=crowd,
         slow=slow,
+        models={model.name: Served(closed, binary, cpu, beside)},
     )
 
 
@@ -147,31 +119,18 @@ def _open_loops(server: Server, port: int, model: Model, plan: Plan) -> tuple[Pa
     return tuple(done)
 
 
-def _slow_clients(server: Server, port: int, model: Model, plan: Plan) -> Slow:
-    bodies = prediction_bodies(server, model, 1).read_bytes().splitlines()
-
-    def paced() -> list[Paced]:
-        return [
-            open_loop(port, server.one.path, bodies, SLOW_RATE, plan.slow_seconds) for _ in range(plan.slow_repetitions)
-        ]
-
-    quiet = paced()
+def _slow_clients(server: Server, port: int, model: Model, plan: Plan, quiet: list[Paced]) -> Slow:
     trickle = [sys.executable, "-m", "harness.trickle", str(port), server.one.path, str(SLOW_CLIENTS)]
     with running("trickle", trickle, {}, ROOT / "benchmarks", core=LOAD_CORE):
         time.sleep(1.5)
-        beside = paced()
+        beside = steady(server, port, model, plan)
     slow = Slow(
         clients=SLOW_CLIENTS,
-        rate=SLOW_RATE,
-        quiet_p99_ms=statistics.median(run.p99_ms for run in quiet),
-        slow_p99_ms=statistics.median(run.p99_ms for run in beside),
+        rate=STEADY_RATE,
+        quiet_p99_ms=median_p99(quiet),
+        slow_p99_ms=median_p99(beside),
         failed=sum(run.failed for run in beside),
     )
     change = f"p99 {slow.quiet_p99_ms:.2f} -> {slow.slow_p99_ms:.2f} ms, failed {slow.failed}"
     say(f"  {server.name}: {SLOW_CLIENTS} slow clients: {change}")
     return slow
-
-
-def shown(loaded: Loaded) -> str:
-    """One measurement in a line of progress."""
-    return f"{loaded.per_second:,.0f} requests/s, p50 {loaded.p50_ms:.2f} p99 {loaded.p99_ms:.2f} ms"

@@ -1,4 +1,7 @@
-"""The one model that every server serves: Beacon's own, trained here once and kept until code or data change."""
+"""The models that every server serves, trained here once and kept until code or data change.
+
+One is the product's own, and one is the plain boosting that a user would pick instead.
+"""
 
 import hashlib
 import os
@@ -12,10 +15,10 @@ from harness.machine import PEERS, ROOT, WORK, BenchError, say
 
 TRAINER = Path(__file__).with_name("train.py")
 SERVICES = ROOT / "services"
-PRODUCT = Path(os.environ.get("BEACON_PRODUCT") or ROOT / "feature_repo" / "product.yaml")
+PRODUCT_FILE = Path(os.environ.get("BEACON_PRODUCT") or ROOT / "feature_repo" / "product.yaml")
 MADE_OF = (
     *sorted((SERVICES / "retraining").rglob("*.py")),
-    *sorted(file for pattern in ("*", "*/*") for file in PRODUCT.parent.glob(pattern) if file.is_file()),
+    *sorted(file for pattern in ("*", "*/*") for file in PRODUCT_FILE.parent.glob(pattern) if file.is_file()),
     ROOT / "feature_repo" / "feature_store.yaml",
     *sorted((SERVICES / "core" / "beacon_core" / "feature_store").rglob("*.py")),
     SERVICES / "core" / "beacon_core" / "model_package" / "manifest.py",
@@ -24,9 +27,18 @@ MADE_OF = (
 )
 
 
-class Model(msgspec.Struct, frozen=True):
-    """The model's files and 1,000 complete rows, their entities, and scikit-learn's own answer to each."""
+PRODUCT, PLAIN = "product", "plain"
+"""The models' names, which key all results; what does not depend on the model is measured with the first."""
 
+
+class Model(msgspec.Struct, frozen=True):
+    """A model's files and 1,000 complete rows, their entities, and scikit-learn's own answer to each.
+
+    `product` is the name by which Beacon's clients ask for it.
+    """
+
+    name: str
+    product: str
     folder: str
     home: str
     algorithm: str
@@ -36,6 +48,11 @@ class Model(msgspec.Struct, frozen=True):
     entities: tuple[int, ...]
     rows: tuple[dict[str, float], ...]
     expected: tuple[float, ...]
+
+    @property
+    def title(self) -> str:
+        """What the page calls it."""
+        return self.algorithm if self.name == PLAIN else f"the product's {self.algorithm}"
 
     @property
     def pipeline(self) -> Path:
@@ -61,25 +78,26 @@ class Model(msgspec.Struct, frozen=True):
             raise BenchError(f"mlflow could not save the model: {done.stderr.strip()}")
 
 
-def make_model() -> Model:
-    """The model of this code and data; trained in the retraining service's environment when it is not there yet."""
+def make_models() -> dict[str, Model]:
+    """The models of this code and data; trained in the retraining service's environment when they are not there yet."""
     made_of = hashlib.sha256()
     for file in MADE_OF:
         made_of.update(file.read_bytes())
-    folder = WORK / "model"
+    folder = WORK / "models"
     stamp = folder / "made-of"
     if not stamp.exists() or stamp.read_text() != made_of.hexdigest():
-        say("training Beacon's model (once)")
+        say("training the models (once)")
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         _train(folder)
         stamp.write_text(made_of.hexdigest())
-    return msgspec.json.decode((folder / "model.json").read_bytes(), type=Model)
+    files = {name: folder / name / "model.json" for name in (PRODUCT, PLAIN)}
+    return {name: msgspec.json.decode(file.read_bytes(), type=Model) for name, file in files.items()}
 
 
 def _train(folder: Path) -> None:
     variables = {
-        "BEACON_HOME": str(folder / "home"),
+        "BEACON_HOME": str(folder / PRODUCT / "home"),
         "OMP_NUM_THREADS": "1",
     }
     python = ROOT / ".venvs" / "retraining" / "bin" / "python"
@@ -91,4 +109,4 @@ def _train(folder: Path) -> None:
         env={**os.environ, **variables},
     )
     if done.returncode:
-        raise BenchError(f"the model could not be trained: {done.stderr.strip()}")
+        raise BenchError(f"the models could not be trained: {done.stderr.strip()}")

@@ -6,6 +6,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from harness.measure import Measured
+from harness.model import PLAIN, PRODUCT
 
 COLOURS = {
     "beacon": "#0b6e4f",
@@ -18,17 +19,24 @@ COLOURS = {
 }
 
 
-def draw(file: Path, servers: dict[str, Measured]) -> None:
-    """Write the picture; the file's suffix says whether as SVG or PNG."""
+def draw(file: Path, servers: dict[str, Measured], models: dict[str, str]) -> None:
+    """Write the picture; the file's suffix says whether as SVG or PNG. `models` are titles by name."""
     mpl.rcParams["svg.hashsalt"] = "beacon"
     figure = Figure(figsize=(11, 4.2), layout="constrained", facecolor="white")
     left, right = figure.subplots(1, 2)
-    ordered = sorted(servers.values(), key=lambda server: server.closed["1x8"].per_second)
-    rates = [server.closed["1x8"].per_second for server in ordered]
+    ordered = sorted(servers.values(), key=lambda server: server.models[PRODUCT].closed["1x8"].per_second)
     titles = [server.title.replace("*", "").replace("`", "") for server in ordered]
-    bars = left.barh(titles, rates, color=[COLOURS[server.name] for server in ordered])
-    left.bar_label(bars, [f"{rate:,.0f}" for rate in rates], padding=4)
-    left.set_xlim(0, max(rates) * 1.15)
+    colours = [COLOURS[server.name] for server in ordered]
+    most = 0.0
+    for shift, opacity, name in ((0.2, 1.0, PRODUCT), (-0.2, 0.5, PLAIN)):
+        rates = [server.models[name].closed["1x8"].per_second for server in ordered]
+        places = [place + shift for place in range(len(ordered))]
+        bars = left.barh(places, rates, height=0.38, color=colours, alpha=opacity, label=models[name])
+        left.bar_label(bars, [f"{rate:,.0f}" for rate in rates], padding=4, fontsize=8)
+        most = max(most, *rates)
+    left.set_yticks(range(len(ordered)), titles)
+    left.legend(fontsize=8, loc="lower right")
+    left.set_xlim(0, most * 1.15)
     left.locator_params(axis="x", nbins=5)
     left.xaxis.set_major_formatter("{x:,.0f}")
     left.set_title("requests/s, one row, 8 connections")

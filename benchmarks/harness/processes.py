@@ -5,6 +5,7 @@ import random
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -14,6 +15,8 @@ import msgspec
 from harness.machine import LOGS, SERVER_CORE
 
 STOP_SECONDS = 10
+IDLE_SHARE, IDLE_PROBE_SECONDS, IDLE_WAIT_SECONDS = 0.1, 0.25, 5.0
+"""A server is idle when it takes less than this share of a core over a probe; the wait for that has an end."""
 PORTS = 3
 
 
@@ -68,6 +71,16 @@ def cpu_seconds(pid: int) -> float:
     """Processor time that the process and all it started have taken so far."""
     fields = [_stat(member) for member in _family(pid)]
     return sum(int(of[11]) + int(of[12]) for of in fields if of) / os.sysconf("SC_CLK_TCK")
+
+
+def wait_until_idle(pid: int) -> None:
+    """Until the server is done with what it does behind its answers, such as shipping a log."""
+    end = time.monotonic() + IDLE_WAIT_SECONDS
+    while time.monotonic() < end:
+        before = cpu_seconds(pid)
+        time.sleep(IDLE_PROBE_SECONDS)
+        if cpu_seconds(pid) - before < IDLE_SHARE * IDLE_PROBE_SECONDS:
+            return
 
 
 def largest_child(pid: int) -> int:

@@ -4,52 +4,41 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from harness.features import CONNECTIONS, SIZES, STORES, Lookup
-from harness.limits import LARGE_BATCHES, rows_per_second
+from harness.limits import rows_per_second
 from harness.machine import LOAD_CORE, SERVER_CORE
-from harness.measure import CROWD, Measured
+from harness.measure import Measured
+from harness.model import PLAIN, PRODUCT
+from harness.plan import CPU_ROWS, CROWD, LARGE_ROWS, STEADY_RATE
 from harness.results import Results
 
 HEAD = """# Benchmarks
 
-This page compares Beacon with what a team would otherwise put into production, on the same model.
+This page compares Beacon with what a team would otherwise put into production, on the same models.
 It also compares Beacon with its floor: the least that the same server can do with the same model.
 `make bench` writes this page; the figures are those of one run.
 
-    make bench                          # everything: about 15 minutes, after a first run that installs the peers
-    make bench ARGS=--quick             # under 4 minutes, into benchmarks/.work: not for publishing
+    make bench                          # everything: about 25 minutes, after a first run that installs the peers
+    make bench ARGS=--quick             # about 7 minutes, into benchmarks/.work: not for publishing
     make bench ARGS="--only beacon --only floor"
-    make bench ARGS=--http-servers      # only the HTTP servers that could run inference, as decision 16 has them
+    make bench ARGS=--http-servers      # only the HTTP servers that could run inference (decision 16): 10 minutes
 
 It needs two cores and Debian's packages `wrk` and `redis-server`, which it installs when it runs as root.
 Close everything else first.
 [results.json](../../benchmarks/results.json) holds every figure.
 """
-OUT_OF_REACH = """
-For batches of 1,000 rows, five times the best peer's rows/s is out of reach for a server that keeps its log \
-on the same core.
-Even the peer's own rows/s is.
-Five times is 1.6 us per row; KServe, with scikit-learn, takes 8 us and keeps no log.
-`make bench-parts` shows where Beacon's time goes (2026-11-26).
-Of 14 us per row for the answer, ONNX Runtime takes 8; parsing, validation, serialization and the spool take 6.
-The shipper takes another 12 us, of which SQLite with these indexes needs 9 on a core of its own.
-A log with one row per request, instead of one per prediction, was not tried.
-
-ONNX Runtime evaluates the 300 trees as fast as scikit-learn does.
-Its session's options, float trees, the order and depth of nodes and the size of a run change that by less than a tenth.
-Another algorithm would help: with bit masks of the leaves that each threshold excludes, numpy gave the same \
-answers in 2 us per row.
-But that would be a model runtime of our own.
-The shipper pauses while requests come, and pauses less the more predictions wait.
-With 50,000 waiting, batches are answered as fast as they are shipped ([decision \
-4](../decisions/0004-the-prediction-log.md)).
-"""
+BATCHES_TEXT = ""
+"""Prose about batches, below the promises: to be written from the run that is published. Empty: nothing is said."""
 READING = """## How to read it
 
 - **Look at the ratios.** Absolute figures move from machine to machine.
 - Every server has core {server} to itself and one worker; the load comes from core {load}.
-  All serve the same fitted model (`{model}`): the peers with scikit-learn, Beacon and the floor with its ONNX export.
-  Before a server is measured, its answers are compared with scikit-learn's own (within 0.001).
+  All serve the same fitted models: the peers with scikit-learn, Beacon and the floor with the exported package.
+  Before a server is measured, its answers are compared with scikit-learn's own (within 0.001), in every form that \
+is measured.
   One answer that is not 2xx ends the run.
+- Two models: {product} is what Beacon trains for this product; {plain} is scikit-learn's \
+`GradientBoostingRegressor` with 300 trees of depth 4, which a team would fit first.
+  Start, open loop, crowd, slow clients and sizes are measured with the first.
 - Beacon runs as in production: with validation, imputation, prediction log to disk and database, metrics and \
 access log.
   The peers impute, and FastAPI checks types; none checks ranges or keeps its predictions.
@@ -58,11 +47,17 @@ access log.
 signature: each is faster that way on one core.
 - Closed loop: `wrk` keeps that many connections busy; the figure is the median of the repetitions after a warm-up.
   A closed loop waits for a slow server, so its p99 flatters.
+- Binary tensors: requests and answers of the Open Inference Protocol in FP64, without JSON numbers.
+  KServe's REST API takes them; MLServer takes them by gRPC alone, the others not at all.
+- Beside batches: single rows at a fixed rate (open loop), while another client sends batches of 1,000 rows on one \
+connection without a pause; the last column is what that client got meanwhile.
+- CPU: processor time of all processes of the server for the closed loop with 8 connections, until the server is \
+idle again, per million predictions.
+  So it includes work behind the answers, such as shipping Beacon's log.
 - Open loop: requests leave at a fixed rate, and latency counts from the time when each was due.
   So a stall counts for every request that it delayed.
   "-" is a rate that was not tried, as the server had fallen behind at a lower one.
-  The open loop begins 2 s after the closed loop, when the last batches are answered and most of Beacon's log \
-is shipped.
+  The open loop begins 2 s after the closed loop, when the last batches are answered.
 - Slow clients: each announces a long body and sends one byte of it every half second.
 - Resident: the memory of all processes of the server after the closed loop, with shared pages counted once.
 - Environment: the files that the package manager installs, without bytecode caches.
@@ -74,22 +69,31 @@ cache; median of the starts.
 
 def write_report(file: Path, results: Results, plot: str) -> None:
     """Write the page; `plot` is the picture's path as seen from it."""
+    servers, models = results.servers, results.models
     parts = [
         HEAD,
         _machine(results),
         _limits(results),
         f"![Requests per second, and p99 by rate]({plot})\n",
-        _one_row(results.servers),
-        _batches(results.servers),
-        _open_loop(results.servers),
-        _crowd(results.servers),
-        _rest(results.servers),
+        "## One row per request, closed loop\n",
+        *(_one_row(servers, name, title) for name, title in models.items()),
+        "## Rows/s of batches, closed loop\n",
+        "JSON at the better of 1 and 8 connections, 10 rows and binary tensors at 8.\n"
+        "The ratio of Beacon to each row is in brackets.\n",
+        *(_batches(servers, name, title) for name, title in models.items()),
+        f"## p99 of single rows beside batches of {LARGE_ROWS:,}\n",
+        *(_beside(servers, name, title) for name, title in models.items()),
+        _cpu(servers, models),
+        _open_loop(servers),
+        _crowd(servers),
+        _rest(servers),
     ]
     if results.features:
         parts.append(_features(results.features))
-    parts += [READING.format(model=results.model, server=SERVER_CORE, load=LOAD_CORE), _versions(results)]
+    reading = READING.format(server=SERVER_CORE, load=LOAD_CORE, product=models[PRODUCT], plain=models[PLAIN])
+    parts += [reading, _versions(results)]
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text("\n".join(parts))
+    file.write_text("\n".join(part for part in parts if part))
 
 
 def _machine(results: Results) -> str:
@@ -97,42 +101,68 @@ def _machine(results: Results) -> str:
 
 
 def _limits(results: Results) -> str:
-    rows = [(item.what, item.limit, item.measured, "yes" if item.holds else "**no**") for item in results.limits]
-    table = "## Promises\n\n" + _table(("", "limit", "measured", "holds"), rows)
-    broken = {item.what for item in results.limits if not item.holds}
-    return table + OUT_OF_REACH if LARGE_BATCHES in broken else table
+    rows = [
+        (item.model or "any", item.what, item.limit, item.measured, "yes" if item.holds else "**no**")
+        for item in results.limits
+    ]
+    return "## Promises\n\n" + _table(("model", "", "limit", "measured", "holds"), rows) + BATCHES_TEXT
 
 
-def _one_row(servers: dict[str, Measured]) -> str:
-    beacon, floor = servers.get("beacon"), servers.get("floor")
+def _one_row(servers: dict[str, Measured], model: str, title: str) -> str:
+    loads = {name: server.models[model].closed for name, server in servers.items()}
+    beacon, floor = loads.get("beacon"), loads.get("floor")
     rows = []
-    for server in servers.values():
-        one, eight = server.closed["1x1"], server.closed["1x8"]
+    for name, closed in loads.items():
+        one, eight = closed["1x1"], closed["1x8"]
         rows.append(
             (
-                server.title,
+                servers[name].title,
                 f"{one.per_second:,.0f}",
                 f"{eight.per_second:,.0f}",
                 f"{eight.p50_ms:.2f} / {eight.p99_ms:.2f}",
-                f"{beacon.closed['1x8'].per_second / eight.per_second:.1f} x" if beacon else "",
-                f"{eight.per_second / floor.closed['1x8'].per_second:.0%}" if floor else "",
+                f"{beacon['1x8'].per_second / eight.per_second:.1f} x" if beacon else "",
+                f"{eight.per_second / floor['1x8'].per_second:.0%}" if floor else "",
             )
         )
     header = ("", "requests/s, 1 connection", "8 connections", "p50 / p99 ms at 8", "Beacon to it", "of the floor")
-    return "## One row per request, closed loop\n\n" + _table(header, rows)
+    return f"### With {title}\n\n" + _table(header, rows)
 
 
-def _batches(servers: dict[str, Measured]) -> str:
-    beacon = servers.get("beacon")
+def _batches(servers: dict[str, Measured], model: str, title: str) -> str:
+    columns = [(10, False), (100, False), (1000, False), (100, True), (1000, True)]
+    served = {name: server.models[model] for name, server in servers.items()}
+    rows = []
+    for name, own in served.items():
+        cells = [servers[name].title]
+        for size, binary in columns:
+            rate = rows_per_second(own, size, binary)
+            ours = rows_per_second(served["beacon"], size, binary) if "beacon" in served else None
+            ratio = f" ({ours / rate:.1f} x)" if ours and rate else ""
+            cells.append("-" if rate is None else f"{rate:,.0f}{ratio}")
+        rows.append(tuple(cells))
+    header = ("", *(f"{size:,} per request, {'binary' if binary else 'JSON'}" for size, binary in columns))
+    return f"### With {title}\n\n" + _table(header, rows)
+
+
+def _beside(servers: dict[str, Measured], model: str, title: str) -> str:
     rows = []
     for server in servers.values():
-        cells = [server.title]
-        for size in (100, 1000):
-            rate = rows_per_second(server, size)
-            cells += [f"{rate:,.0f}", f"{rows_per_second(beacon, size) / rate:.1f} x" if beacon else ""]
-        rows.append(tuple(cells))
-    header = ("", "rows/s, 100 per request", "Beacon to it", "rows/s, 1,000 per request", "Beacon to it")
-    return "## Batches, closed loop, best of 1 and 8 connections\n\n" + _table(header, rows)
+        of = server.models[model].beside
+        ratio = f"{of.beside_p99_ms / of.quiet_p99_ms:.1f} x"
+        figures = (f"{of.quiet_p99_ms:.2f}", f"{of.beside_p99_ms:.2f}", ratio, str(of.failed))
+        rows.append((server.title, *figures, f"{of.rows_per_second:,.0f}"))
+    header = ("", f"p99 ms at {STEADY_RATE}/s, quiet", "beside batches", "ratio", "failed", "rows/s of the batches")
+    return f"### With {title}\n\n" + _table(header, rows)
+
+
+def _cpu(servers: dict[str, Measured], models: dict[str, str]) -> str:
+    columns = [(name, size) for name in models for size in CPU_ROWS]
+    rows = [
+        (server.title, *(f"{server.models[name].cpu_seconds[size]:.1f}" for name, size in columns))
+        for server in servers.values()
+    ]
+    header = ("", *(f"{models[name]}, {size:,} per request" for name, size in columns))
+    return "## CPU seconds per million predictions\n\n" + _table(header, rows)
 
 
 def _open_loop(servers: dict[str, Measured]) -> str:

@@ -10,10 +10,10 @@ from harness.measure import Measured
 
 
 class Results(msgspec.Struct, frozen=True):
-    """One run. `limits` say whether the promises held in it."""
+    """One run. `models` has each model's title by its name; `limits` say whether the promises held."""
 
     facts: dict[str, str]
-    model: str
+    models: dict[str, str]
     servers: dict[str, Measured]
     features: Lookup | None
     limits: tuple[Limit, ...]

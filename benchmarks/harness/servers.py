@@ -12,6 +12,7 @@ import msgspec
 
 from harness.machine import PEERS, ROOT, WORK, peer_environment
 from harness.model import Model
+from harness.tensors import Tensors
 
 Row = dict[str, float]
 
@@ -25,7 +26,10 @@ class Call(msgspec.Struct, frozen=True):
 
 
 class Server(msgspec.Struct, frozen=True):
-    """One server: `command` and `variables` take the port and start it in `folder`."""
+    """One server: `command` and `variables` take the port and start it in `folder`.
+
+    `tensors` is None where the server's REST API takes no binary tensors.
+    """
 
     name: str
     title: str
@@ -37,6 +41,7 @@ class Server(msgspec.Struct, frozen=True):
     one: Call
     many: Call
     environment_counts: bool = True
+    tensors: Tensors | None = None
 
 
 def fastapi(model: Model) -> Server:
@@ -57,7 +62,10 @@ def fastapi(model: Model) -> Server:
 
 
 def mlserver(model: Model) -> Server:
-    """MLServer's scikit-learn runtime by the Open Inference Protocol, its model in the serving process."""
+    """MLServer's scikit-learn runtime by the Open Inference Protocol, its model in the serving process.
+
+    It takes binary tensors by gRPC alone.
+    """
     environment = peer_environment("mlserver")
 
     def variables(port: int) -> dict[str, str]:
@@ -86,7 +94,7 @@ def mlserver(model: Model) -> Server:
 
 
 def kserve(model: Model) -> Server:
-    """KServe's python Model by the V1 protocol."""
+    """KServe's python Model by the V1 protocol; binary tensors come by the Open Inference Protocol."""
     environment = peer_environment("kserve")
     call = Call("/v1/models/table:predict", lambda rows: {"instances": _values(rows)}, lambda a: a["predictions"])
     return Server(
@@ -99,6 +107,7 @@ def kserve(model: Model) -> Server:
         folder=PEERS / "kserve",
         one=call,
         many=call,
+        tensors=Tensors("/v2/models/table/infer", "predict"),
     )
 
 
@@ -168,6 +177,7 @@ def beacon(model: Model) -> Server:
         folder=ROOT,
         one=Call("/v1/predict", _beacon_one, lambda answer: [answer["prediction"]]),
         many=Call("/v1/predict/batch", _beacon_many, _beacon_predictions),
+        tensors=Tensors(f"/v2/models/{model.product}/infer", "prediction"),
     )
 
 

@@ -1,6 +1,8 @@
-"""Train Beacon's model as its job does, and hand the same fitted model to the peers as a scikit-learn pipeline.
+"""Train the bench's two models, each as a Beacon package and, for the peers, as a scikit-learn pipeline.
 
-Runs in the retraining service's environment: `python train.py FOLDER`, with BEACON_HOME the state to fill.
+The product's model is trained as the retraining job does it; the plain boosting is what a user would fit instead.
+Runs in the retraining service's environment: `python train.py FOLDER`, with BEACON_HOME the state to fill. Each model's
+files are in a folder of its own below FOLDER, with the facts in model.json.
 """
 
 import json
@@ -10,59 +12,78 @@ from pathlib import Path
 from typing import Any
 
 import cloudpickle  # type: ignore[import-untyped]
+import msgspec
 import numpy as np
+from sklearn.ensemble import GradientBoostingRegressor
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 
 from beacon_core.domain.pins import Pin
 from beacon_core.domain.product import Product
 from beacon_core.feature_store import repo
-from beacon_core.model_package.manifest import MODEL_FILE, Package
+from beacon_core.model_package.manifest import MODEL_FILE
 from beacon_core.model_package.release import Release, write_release
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import Settings, load_settings
 from beacon_core.sources.table import load_table
+from beacon_retraining.data.dataset import Dataset, Matrix
 from beacon_retraining.data.history import base_rows, load_dataset
 from beacon_retraining.data.offline import write_offline
 from beacon_retraining.data.validate import validate_table
 from beacon_retraining.packaging.package import PackageOrigin, write_package
 from beacon_retraining.training import encoder, estimators
+from beacon_retraining.training.estimators import TableModel
+from beacon_retraining.training.imputation import impute
 from beacon_retraining.training.settings import TrainSettings
 from beacon_retraining.training.train import TrainedModel, train
 
 ROWS = 1000
+TREES, DEPTH = 300, 4
+"""Of the plain boosting; all else is scikit-learn's default."""
+
+
+class Rows(msgspec.Struct, frozen=True):
+    """The rows that clients send: complete ones, as a null has no place in some peers' protocols.
+
+    `features` (ROWS, features); `entities` are their keys.
+    """
+
+    features: Matrix
+    entities: list[int]
 
 
 def main(folder: Path) -> None:
     settings = load_settings()
     product = load_product(settings.product)
     _check(product)
-    trained, package = _train(settings, product)
-    pipeline = _as_scikit_learn(trained)
     # The few classes of our own travel inside the file, so that it loads where Beacon's code is not.
     for module in (estimators, encoder):
         cloudpickle.register_pickle_by_value(module)
-    (folder / "pipeline.joblib").write_bytes(cloudpickle.dumps(pipeline))
-    (folder / "model.onnx").write_bytes((package.folder / MODEL_FILE).read_bytes())
-    # Only rows that lack nothing: a null has no place in some peers' protocols.
-    features = load_dataset(settings, product).features
-    complete = np.flatnonzero(~np.isnan(features).any(axis=1))
-    keys = base_rows(settings, product)[product.keys[0]].to_numpy()
-    chosen = np.random.default_rng(0).choice(complete, ROWS)
-    whole = [feature.type == "int" for feature in product.features]
-    rows = [[int(v) if w else float(v) for v, w in zip(features[i], whole, strict=True)] for i in chosen]
-    facts = {
-        "folder": str(folder),
-        "home": str(settings.home),
-        "algorithm": trained.algorithm,
-        "names": product.feature_names,
-        "entity": product.keys[0],
-        "feature_service": product.feature_service,
-        "entities": [int(key) for key in keys[chosen]],
-        "rows": [dict(zip(product.feature_names, row, strict=True)) for row in rows],
-        "expected": pipeline.predict(features[chosen]).tolist(),
-    }
-    (folder / "model.json").write_text(json.dumps(facts))
+    dataset = _prepare(settings, product)
+    rows = _choose(settings, product, dataset)
+    training = TrainSettings(repeats=1)  # the fitted model is the same; fewer repeats only measure it less well
+    blend = train(dataset, product, training)
+    boosting, regressor = _plain(dataset, blend)
+    for name, trained, model, home in (
+        ("product", blend, blend.model, settings.home),
+        ("plain", boosting, regressor, folder / "plain" / "home"),
+    ):
+        own = folder / name
+        own.mkdir(parents=True, exist_ok=True)
+        origin = PackageOrigin("1", "sample", settings.build_revision, datetime.now(UTC))
+        package = write_package(home / "models", product, dataset, trained, training, origin)
+        write_release(home / "release.json", Release(model=Pin(product.name, "1", package.sha256)))
+        pipeline = make_pipeline(SimpleImputer(strategy="median").fit(trained.fill.reshape(1, -1)), model)
+        (own / "pipeline.joblib").write_bytes(cloudpickle.dumps(pipeline))
+        (own / "model.onnx").write_bytes((package.folder / MODEL_FILE).read_bytes())
+        facts = {
+            "name": name,
+            "folder": str(own),
+            "home": str(home),
+            "algorithm": trained.algorithm,
+            "expected": pipeline.predict(rows.features).tolist(),
+        }
+        (own / "model.json").write_text(json.dumps(facts | _facts(product, rows)))
 
 
 def _check(product: Product) -> None:
@@ -74,24 +95,52 @@ def _check(product: Product) -> None:
         raise SystemExit(f"{product.file}: the benchmark needs an entity with one key of whole numbers (entity.key)")
 
 
-def _train(settings: Settings, product: Product) -> tuple[TrainedModel, Package]:
-    """The stages of the retraining job, from the product's table and without a registry."""
+def _prepare(settings: Settings, product: Product) -> Dataset:
+    """The stages of the retraining job before training, from the product's table."""
     write_offline(settings, product, validate_table(load_table(product).table, product), datetime.now(UTC))
     repo.apply(settings, product)
     repo.materialize(settings, product)
-    dataset = load_dataset(settings, product)
-    training = TrainSettings(repeats=1)  # the fitted model is the same; fewer repeats only measure it less well
-    trained = train(dataset, product, training)
-    origin = PackageOrigin("1", "sample", settings.build_revision, datetime.now(UTC))
-    package = write_package(settings.models_dir, product, dataset, trained, training, origin)
-    write_release(settings.release_file, Release(model=Pin(product.name, "1", package.sha256)))
-    return trained, package
+    return load_dataset(settings, product)
 
 
-def _as_scikit_learn(trained: TrainedModel) -> Any:
-    """Imputer and model in one pipeline."""
-    imputer = SimpleImputer(strategy="median").fit(trained.fill.reshape(1, -1))
-    return make_pipeline(imputer, trained.model)
+def _choose(settings: Settings, product: Product, dataset: Dataset) -> Rows:
+    complete = np.flatnonzero(~np.isnan(dataset.features).any(axis=1))
+    keys = base_rows(settings, product)[product.keys[0]].to_numpy()
+    chosen = np.random.default_rng(0).choice(complete, ROWS)
+    return Rows(dataset.features[chosen], [int(key) for key in keys[chosen]])
+
+
+def _plain(dataset: Dataset, trained: TrainedModel) -> tuple[TrainedModel, Any]:
+    """A plain boosting as Beacon packages it, and as scikit-learn has it: the same trees, with nothing around them.
+
+    Its package has the scores and intervals of `trained`: they cost the same to serve, and say nothing of this model.
+    """
+    columns = impute(dataset.features, trained.fill)
+    regressor = GradientBoostingRegressor(n_estimators=TREES, max_depth=DEPTH, random_state=0)
+    regressor.fit(columns, dataset.target)
+    model = TableModel(regressor)
+    model.mean_, model.scale_, model.encoder_, model.regressor_ = 0.0, 1.0, None, regressor
+    model.n_features_in_ = columns.shape[1]
+    return msgspec.structs.replace(trained, algorithm="plain boosting", model=model), regressor
+
+
+def _facts(product: Product, rows: Rows) -> dict[str, Any]:
+    """What both models' clients have to know."""
+    whole = [feature.type == "int" for feature in product.features]
+    return {
+        "product": product.name,
+        "names": product.feature_names,
+        "entity": product.keys[0],
+        "feature_service": product.feature_service,
+        "entities": rows.entities,
+        "rows": [
+            {
+                name: int(value) if as_int else float(value)
+                for name, value, as_int in zip(product.feature_names, row, whole, strict=True)
+            }
+            for row in rows.features
+        ],
+    }
 
 
 if __name__ == "__main__":

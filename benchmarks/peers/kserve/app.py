@@ -1,11 +1,11 @@
-"""KServe's documented custom model: a python `Model` behind its ModelServer, asked by the V1 protocol."""
+"""KServe's documented custom model: a python `Model` behind its ModelServer, asked by the V1 and V2 protocols."""
 
 import os
 from typing import Any
 
 import joblib
 import numpy as np
-from kserve import Model, ModelServer
+from kserve import InferOutput, InferRequest, InferResponse, Model, ModelServer
 
 
 class Table(Model):
@@ -18,8 +18,12 @@ class Table(Model):
         self.ready = True
         return self.ready
 
-    async def predict(self, payload: dict[str, Any], headers: Any = None, response_headers: Any = None) -> Any:  # noqa: ARG002
-        return {"predictions": self.pipeline.predict(np.array(payload["instances"], dtype=float)).tolist()}
+    async def predict(self, payload: Any, headers: Any = None, response_headers: Any = None) -> Any:  # noqa: ARG002
+        if not isinstance(payload, InferRequest):
+            return {"predictions": self.pipeline.predict(np.array(payload["instances"], dtype=float)).tolist()}
+        predictions = self.pipeline.predict(payload.inputs[0].as_numpy())
+        output = InferOutput("predict", list(predictions.shape), "FP64", predictions)
+        return InferResponse(payload.id, self.name, [output], requested_outputs=payload.request_outputs)
 
 
 if __name__ == "__main__":
