@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from types import FrameType
 
+from harness import http_servers
 from harness.features import measure_features
 from harness.http_servers import measure_http_servers, table
 from harness.limits import limits
@@ -41,7 +42,7 @@ def main() -> int:
         if options.report:
             _publish(read_results(PUBLISHED), PUBLISHED)
         elif options.http_servers:
-            _compare_http_servers()
+            _compare_http_servers(options.quick)
         else:
             _run(options.only or NAMES, options.quick, complete=not (options.quick or options.only))
     except BenchError as error:
@@ -90,13 +91,14 @@ def _run(names: list[str], quick: bool, complete: bool) -> None:
         raise BenchError("not published: " + "; ".join(problems))
 
 
-def _compare_http_servers() -> None:
+def _compare_http_servers(quick: bool) -> None:
+    began = time.monotonic()
     prepare()
-    figures = measure_http_servers(make_models()[PRODUCT])
+    figures = measure_http_servers(make_models()[PRODUCT], http_servers.QUICK if quick else http_servers.FULL)
     file = WORK / "results" / "http-servers.md"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(table(figures))
-    say(f"\n{file.read_text()}\nwritten to {file.relative_to(ROOT)}")
+    say(f"\n{file.read_text()}\n{time.monotonic() - began:.0f} s; written to {file.relative_to(ROOT)}")
 
 
 def _publish(results: Results, file: Path) -> None:

@@ -4,17 +4,17 @@ The header Inference-Header-Content-Length tells the server where the head ends.
 """
 
 import json
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from harness.machine import WORK
 
 HEAD_LENGTH = "Inference-Header-Content-Length"
-DATATYPE, DTYPE = "FP64", "<f8"
+DATATYPE = "FP64"
 
 
 class Tensors(msgspec.Struct, frozen=True):
@@ -34,16 +34,17 @@ class BinaryBodies(msgspec.Struct, frozen=True):
 
 def encode(rows: Sequence[dict[str, float]], output: str) -> tuple[bytes, bytes]:
     """A request's head and its tensor, all features of a row side by side; the answer is wanted in binary as well."""
-    tensor = np.array([list(row.values()) for row in rows], DTYPE)
+    values = [value for row in rows for value in row.values()]
+    tensor = struct.pack(f"<{len(values)}d", *values)
     described = {
         "name": "rows",
-        "shape": list(tensor.shape),
+        "shape": [len(rows), len(rows[0])],
         "datatype": DATATYPE,
-        "parameters": {"binary_data_size": tensor.nbytes},
+        "parameters": {"binary_data_size": len(tensor)},
     }
     wanted = {"name": output, "parameters": {"binary_data": True}}
     head = json.dumps({"inputs": [described], "outputs": [wanted]}, separators=(",", ":"))
-    return head.encode(), tensor.tobytes()
+    return head.encode(), tensor
 
 
 def decode(content: bytes, head_bytes: int, output: str) -> list[float]:
@@ -53,8 +54,7 @@ def decode(content: bytes, head_bytes: int, output: str) -> list[float]:
     for described in json.loads(content[:head_bytes])["outputs"]:
         size = int(described.get("parameters", {}).get("binary_data_size", 0))
         if described["name"] == output and described["datatype"] == DATATYPE and size:
-            found: list[float] = np.frombuffer(content[at : at + size], DTYPE).tolist()
-            return found
+            return list(struct.unpack(f"<{size // 8}d", content[at : at + size]))
         at += size
     raise ValueError(f"the answer has no binary output {output} of {DATATYPE}")
 
