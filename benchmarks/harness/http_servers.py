@@ -23,7 +23,7 @@ from harness.hostile import AMBIGUOUS, try_sockets
 from harness.machine import LOAD_CORE, ROOT, WORK, say, uv
 from harness.model import Model
 from harness.openloop import open_loop
-from harness.plan import SETTLE_SECONDS, SLOW_CLIENTS, STEADY_RATE
+from harness.plan import SLOW_CLIENTS, STEADY_RATE
 from harness.processes import cpu_seconds, memory, running, wait_until_idle
 from harness.servers import Server, beacon
 
@@ -119,7 +119,7 @@ def _measure(server: Server, model: Model, effort: Effort) -> Figures:
     with serving(server, model) as (pid, port, seconds):
         values["first answer, s"] = seconds
         _closed_loops(server, model, pid, port, effort, values)
-        _many_clients(server, model, port, effort, values)
+        _many_clients(server, model, pid, port, effort, values)
         body = prediction_bodies(server, model, 1).read_bytes().splitlines()[0]
         sockets = try_sockets(port, server.one.path, body)
         wrong = set(sockets.wrong)
@@ -162,7 +162,7 @@ def _closed_loops(server: Server, model: Model, pid: int, port: int, effort: Eff
             values[f"CPU us per row, {rows:,} rows per request"] = cpu / max(1, loaded.answered) / rows * 1e6
 
 
-def _many_clients(server: Server, model: Model, port: int, effort: Effort, values: dict[str, float]) -> None:
+def _many_clients(server: Server, model: Model, pid: int, port: int, effort: Effort, values: dict[str, float]) -> None:
     """Open loops, clients that come at once, and slow clients."""
     bodies = prediction_bodies(server, model, 1)
     lines = bodies.read_bytes().splitlines()
@@ -178,7 +178,7 @@ def _many_clients(server: Server, model: Model, port: int, effort: Effort, value
         values[f"good answers/s, {where}"] = loaded.per_second
         values[f"p99 ms, {where}"] = loaded.p99_ms
         values[f"shed or lost, {where}"] = loaded.lost
-    time.sleep(SETTLE_SECONDS)
+    wait_until_idle(pid)
     values[f"p99 ms at {STEADY_RATE}/s"] = open_loop(port, path, lines, STEADY_RATE, effort.seconds).p99_ms
     trickle = [sys.executable, "-m", "harness.trickle", str(port), path, str(SLOW_CLIENTS)]
     with running("trickle", trickle, {}, ROOT / "benchmarks", core=LOAD_CORE):

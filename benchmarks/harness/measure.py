@@ -12,8 +12,8 @@ from harness.closedloop import Loaded, closed_loop
 from harness.machine import LOAD_CORE, ROOT, megabytes, say, versions
 from harness.model import Model
 from harness.openloop import Paced, open_loop
-from harness.plan import CROWD, SETTLE_SECONDS, SLOW_CLIENTS, STEADY_RATE, Plan
-from harness.processes import Memory, memory, running
+from harness.plan import CROWD, SLOW_CLIENTS, STEADY_RATE, Plan
+from harness.processes import Memory, memory, running, wait_until_idle
 from harness.served import (
     Served,
     beside_batches,
@@ -61,9 +61,9 @@ def measure(make: Callable[[Model], Server], models: dict[str, Model], plan: Pla
         say(f"  {server.name}: {model.title}")
         with serving(server, model) as (pid, port, _):
             check_answers(server, port, model, plan)
-            closed, cpu = closed_loops(server, pid, port, model, plan)
+            closed, cpu = closed_loops(server, pid, port, model, plan, plan.other_sizes)
             binary = binary_loops(server, port, model, plan)
-            time.sleep(SETTLE_SECONDS)
+            wait_until_idle(pid)
             beside = beside_batches(server, port, model, plan, steady(server, port, model, plan))
             check(port, server.one, model, 1)
         measured.models[model.name] = Served(closed, binary, cpu, beside)
@@ -80,14 +80,15 @@ def _measure(server: Server, model: Model, plan: Plan) -> Measured:
         first_answers.append(seconds)
         say(f"  {server.name}: first answer after {statistics.median(first_answers):.2f} s")
         check_answers(server, port, model, plan)
-        closed, cpu = closed_loops(server, pid, port, model, plan)
+        closed, cpu = closed_loops(server, pid, port, model, plan, plan.sizes)
         binary = binary_loops(server, port, model, plan)
         resident = memory(pid)
-        time.sleep(SETTLE_SECONDS)
+        wait_until_idle(pid)
         paced = _open_loops(server, port, model, plan)
         bodies = prediction_bodies(server, model, 1)
         crowd = closed_loop(port, server.one.path, bodies, CROWD, plan.seconds, plan.repetitions, may_lose=True)
         say(f"  {server.name}: {CROWD} clients at once: {shown(crowd)}, lost: {crowd.lost}")
+        wait_until_idle(pid)
         quiet = steady(server, port, model, plan)
         slow = _slow_clients(server, port, model, plan, quiet)
         beside = beside_batches(server, port, model, plan, quiet)

@@ -9,8 +9,6 @@ STEADY_RATE = 200
 """Single rows/s beside slow clients, beside batches, and alone."""
 LARGE_ROWS = 1000
 CPU_ROWS, CPU_CONNECTIONS = (1, LARGE_ROWS), 8
-SETTLE_SECONDS = 2
-"""Large batches are still under way when the closed loop ends, and must not be charged to the next phase's requests."""
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -20,7 +18,9 @@ class Plan(msgspec.Struct, frozen=True):
     seconds: float
     repetitions: int
     sizes: dict[int, tuple[int, ...]]
-    """Connections of the closed loop, by rows a request."""
+    """Connections of the closed loop, by rows a request, with the product's model."""
+    other_sizes: dict[int, tuple[int, ...]]
+    """The same, with the other models."""
     tensors: dict[int, tuple[int, ...]]
     """The same, for binary tensors."""
     rates: tuple[int, ...]
@@ -36,10 +36,11 @@ FULL = Plan(
     starts=3,
     seconds=2,
     repetitions=3,
-    sizes={1: (1, 8), 10: (8,), 100: (1, 8), 1000: (1, 8)},
+    sizes={1: (1, 8), 10: (8,), 100: (8,), 1000: (1, 8)},
+    other_sizes={1: (8,), 10: (8,), 100: (8,), 1000: (1, 8)},
     tensors={100: (8,), 1000: (8,)},
     rates=(200, 500, 1000, 2000, 4000, 8000),
-    open_seconds=3,
+    open_seconds=2,
     steady_repetitions=3,
     steady_seconds=2,
     feature_seconds=3,
@@ -50,6 +51,7 @@ QUICK = Plan(
     seconds=1,
     repetitions=1,
     sizes={1: (1, 8), 10: (8,), 100: (8,), 1000: (8,)},
+    other_sizes={1: (8,), 10: (8,), 100: (8,), 1000: (8,)},
     tensors={100: (8,), 1000: (8,)},
     rates=(500, 2000),
     open_seconds=1,

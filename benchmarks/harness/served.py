@@ -50,12 +50,12 @@ def check_answers(server: Server, port: int, model: Model, plan: Plan) -> None:
 
 
 def closed_loops(
-    server: Server, pid: int, port: int, model: Model, plan: Plan
+    server: Server, pid: int, port: int, model: Model, plan: Plan, sizes: dict[int, tuple[int, ...]]
 ) -> tuple[dict[str, Loaded], dict[int, float]]:
-    """JSON by rows and connections, and the processor time of some."""
+    """JSON by rows and connections, as `sizes` has them, and the processor time of some."""
     closed: dict[str, Loaded] = {}
     cpu: dict[int, float] = {}
-    for rows, connection_counts in plan.sizes.items():
+    for rows, connection_counts in sizes.items():
         call = server.one if rows == 1 else server.many
         bodies = prediction_bodies(server, model, rows)
         for connections in connection_counts:
