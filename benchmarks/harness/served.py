@@ -17,7 +17,8 @@ from harness.servers import Server
 class Beside(msgspec.Struct, frozen=True):
     """p99 of single rows at a steady rate: alone, and while another client sends batches of 1,000 without a pause.
 
-    `rows_per_second` is what that client got meanwhile; `failed` counts single rows.
+    `rows_per_second` is what that client got meanwhile; `failed` counts single rows. `sender_late_p99_ms` is how late
+    the generator was, whose core the other client shares: a share of `beside_p99_ms` that is not the server's.
     """
 
     rate: int
@@ -25,6 +26,7 @@ class Beside(msgspec.Struct, frozen=True):
     beside_p99_ms: float
     failed: int
     rows_per_second: float
+    sender_late_p99_ms: float
 
 
 class Served(msgspec.Struct, frozen=True):
@@ -112,6 +114,7 @@ def beside_batches(server: Server, port: int, model: Model, plan: Plan, quiet: l
         beside_p99_ms=median_p99(runs),
         failed=sum(run.failed for run in runs),
         rows_per_second=batches.requests / batches.seconds * LARGE_ROWS,
+        sender_late_p99_ms=statistics.median(run.sender_late_p99_ms for run in runs),
     )
     change = f"p99 {beside.quiet_p99_ms:.2f} -> {beside.beside_p99_ms:.2f} ms, failed {beside.failed}"
     say(f"  {server.name}: beside batches of {LARGE_ROWS:,} ({beside.rows_per_second:,.0f} rows/s): {change}")

@@ -29,7 +29,7 @@ def served(
         "1000x8": loaded(thousand / 2000),
     }
     tensors = {"100x8": loaded(1.0), "1000x8": loaded(binary / 1000)} if binary else {}
-    return Served(closed, tensors, {1: 100.0, 1000: 10.0}, Beside(200, 1.0, beside, 0, 1000.0))
+    return Served(closed, tensors, {1: 100.0, 1000: 10.0}, Beside(200, 1.0, beside, 0, 1000.0, 0.0))
 
 
 def server(name: str, models: dict[str, Served]) -> Measured:
