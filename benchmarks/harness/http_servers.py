@@ -32,7 +32,7 @@ AT_ONCE = 16
 """Connections that are opened at the same time, of the many."""
 
 
-class Effort(msgspec.Struct, frozen=True):
+class ServerPlan(msgspec.Struct, frozen=True):
     """How long and how often; `connections` are opened one after the other to see what memory they leave."""
 
     seconds: float
@@ -41,8 +41,8 @@ class Effort(msgspec.Struct, frozen=True):
     connections: int
 
 
-FULL = Effort(seconds=2, repetitions=3, rates=(500, 1000, 2000, 4000, 8000), connections=40_000)
-QUICK = Effort(seconds=1, repetitions=1, rates=(500, 8000), connections=4_000)
+FULL = ServerPlan(seconds=2, repetitions=3, rates=(500, 1000, 2000, 4000, 8000), connections=40_000)
+QUICK = ServerPlan(seconds=1, repetitions=1, rates=(500, 8000), connections=4_000)
 
 
 class Figures(msgspec.Struct):
@@ -107,19 +107,19 @@ def _extra_packages(environment: Path) -> Path:
     return folder
 
 
-def measure_http_servers(model: Model, effort: Effort) -> list[Figures]:
+def measure_http_servers(model: Model, plan: ServerPlan) -> list[Figures]:
     """Every candidate, one after the other: the machine must be quiet."""
-    return [_measure(server, model, effort) for server in http_servers(model).values()]
+    return [_measure(server, model, plan) for server in http_servers(model).values()]
 
 
-def _measure(server: Server, model: Model, effort: Effort) -> Figures:
+def _measure(server: Server, model: Model, plan: ServerPlan) -> Figures:
     say(server.name)
     figures = Figures(server.title)
     values = figures.values
     with serving(server, model) as (pid, port, seconds):
         values["first answer, s"] = seconds
-        _closed_loops(server, model, pid, port, effort, values)
-        _many_clients(server, model, pid, port, effort, values)
+        _closed_loops(server, model, pid, port, plan, values)
+        _many_clients(server, model, pid, port, plan, values)
         body = prediction_bodies(server, model, 1).read_bytes().splitlines()[0]
         sockets = try_sockets(port, server.one.path, body)
         wrong = set(sockets.wrong)
@@ -127,9 +127,9 @@ def _measure(server: Server, model: Model, effort: Effort) -> Figures:
         values[f"good forms answered, of {sockets.good}"] = sockets.good - len(wrong - set(AMBIGUOUS))
         figures.wrong = sockets.wrong
         values["resident memory, MB"] = memory(pid).total
-        _connect(port, server.one.path, body, effort.connections)
+        _connect(port, server.one.path, body, plan.connections)
         wait_until_idle(pid)
-        values[f"resident after {effort.connections:,} connections, MB"] = memory(pid).total
+        values[f"resident after {plan.connections:,} connections, MB"] = memory(pid).total
     with serving(server, model) as (pid, port, _):  # with the small memory of a new one
         found = faults(server, model, pid, port)
     values["requests failed by kill -9 of the worker"] = found.failed_by_kill
@@ -140,7 +140,9 @@ def _measure(server: Server, model: Model, effort: Effort) -> Figures:
     return figures
 
 
-def _closed_loops(server: Server, model: Model, pid: int, port: int, effort: Effort, values: dict[str, float]) -> None:
+def _closed_loops(
+    server: Server, model: Model, pid: int, port: int, plan: ServerPlan, values: dict[str, float]
+) -> None:
     """One row at 1, 8 and 64 connections, and 1,000 rows at 8; answers that are lost or not 2xx do not count."""
     for rows, connections in ((1, 1), (1, 8), (1, 64), (1000, 8)):
         call = server.one if rows == 1 else server.many
@@ -148,7 +150,7 @@ def _closed_loops(server: Server, model: Model, pid: int, port: int, effort: Eff
         wait_until_idle(pid)
         before = cpu_seconds(pid)
         loaded = closed_loop(
-            port, call.path, bodies, connections, effort.seconds, effort.repetitions, may_lose=True, may_fail=True
+            port, call.path, bodies, connections, plan.seconds, plan.repetitions, may_lose=True, may_fail=True
         )
         wait_until_idle(pid)
         cpu = cpu_seconds(pid) - before
@@ -162,28 +164,28 @@ def _closed_loops(server: Server, model: Model, pid: int, port: int, effort: Eff
             values[f"CPU us per row, {rows:,} rows per request"] = cpu / max(1, loaded.answered) / rows * 1e6
 
 
-def _many_clients(server: Server, model: Model, pid: int, port: int, effort: Effort, values: dict[str, float]) -> None:
+def _many_clients(
+    server: Server, model: Model, pid: int, port: int, plan: ServerPlan, values: dict[str, float]
+) -> None:
     """Open loops, clients that come at once, and slow clients."""
     bodies = prediction_bodies(server, model, 1)
     lines = bodies.read_bytes().splitlines()
     path = server.one.path
-    for rate in effort.rates:
-        paced = open_loop(port, path, lines, rate, effort.seconds)
+    for rate in plan.rates:
+        paced = open_loop(port, path, lines, rate, plan.seconds)
         values[f"p99 ms at {rate:,}/s"] = paced.p99_ms if paced.held else float("nan")
     for crowd in (500, 3000):
         where = f"{crowd:,} clients at once"
-        loaded = closed_loop(
-            port, path, bodies, crowd, effort.seconds, effort.repetitions, may_lose=True, may_fail=True
-        )
+        loaded = closed_loop(port, path, bodies, crowd, plan.seconds, plan.repetitions, may_lose=True, may_fail=True)
         values[f"good answers/s, {where}"] = loaded.per_second
         values[f"p99 ms, {where}"] = loaded.p99_ms
         values[f"shed or lost, {where}"] = loaded.lost
     wait_until_idle(pid)
-    values[f"p99 ms at {STEADY_RATE}/s"] = open_loop(port, path, lines, STEADY_RATE, effort.seconds).p99_ms
+    values[f"p99 ms at {STEADY_RATE}/s"] = open_loop(port, path, lines, STEADY_RATE, plan.seconds).p99_ms
     trickle = [sys.executable, "-m", "harness.trickle", str(port), path, str(SLOW_CLIENTS)]
     with running("trickle", trickle, {}, ROOT / "benchmarks", core=LOAD_CORE):
         time.sleep(1.5)
-        paced = open_loop(port, path, lines, STEADY_RATE, effort.seconds)
+        paced = open_loop(port, path, lines, STEADY_RATE, plan.seconds)
     values[f"p99 ms at {STEADY_RATE}/s beside {SLOW_CLIENTS} slow clients"] = paced.p99_ms
     values["failed beside slow clients"] = paced.failed
 

@@ -42,7 +42,7 @@ TREES, DEPTH = 300, 4
 """Of the plain boosting; all else is scikit-learn's default."""
 
 
-class Rows(msgspec.Struct, frozen=True):
+class SentRows(msgspec.Struct, frozen=True):
     """The rows that clients send: complete ones, as a null has no place in some peers' protocols.
 
     `features` (ROWS, features); `entities` are their keys.
@@ -103,11 +103,11 @@ def _prepare(settings: Settings, product: Product) -> Dataset:
     return load_dataset(settings, product)
 
 
-def _choose(settings: Settings, product: Product, dataset: Dataset) -> Rows:
+def _choose(settings: Settings, product: Product, dataset: Dataset) -> SentRows:
     complete = np.flatnonzero(~np.isnan(dataset.features).any(axis=1))
     keys = base_rows(settings, product)[product.keys[0]].to_numpy()
     chosen = np.random.default_rng(0).choice(complete, ROWS)
-    return Rows(dataset.features[chosen], [int(key) for key in keys[chosen]])
+    return SentRows(dataset.features[chosen], [int(key) for key in keys[chosen]])
 
 
 def _plain(dataset: Dataset, trained: TrainedModel) -> tuple[TrainedModel, Any]:
@@ -124,7 +124,7 @@ def _plain(dataset: Dataset, trained: TrainedModel) -> tuple[TrainedModel, Any]:
     return msgspec.structs.replace(trained, algorithm="plain boosting", model=model), regressor
 
 
-def _facts(product: Product, rows: Rows) -> dict[str, Any]:
+def _facts(product: Product, rows: SentRows) -> dict[str, Any]:
     """What both models' clients have to know."""
     whole = [feature.type == "int" for feature in product.features]
     return {
