@@ -21,7 +21,7 @@ MADE_OF = (
     *sorted(file for pattern in ("*", "*/*") for file in PRODUCT_FILE.parent.glob(pattern) if file.is_file()),
     ROOT / "feature_repo" / "feature_store.yaml",
     *sorted((SERVICES / "core" / "beacon_core" / "feature_store").rglob("*.py")),
-    SERVICES / "core" / "beacon_core" / "model_package" / "manifest.py",
+    *sorted((SERVICES / "core" / "beacon_core" / "model_package").rglob("*.py")),
     TRAINER,
     ROOT / "uv.lock",
 )
