@@ -66,10 +66,10 @@ class MicroBatcher:
         return self._run(model, rows) if batch.answers is None else batch.answers[first:last]
 
     async def _predict_in_parts(self, model: Model, rows: Matrix) -> list[float]:
-        answers = self._run(model, rows[:ROWS_PER_RUN])
-        for first in range(ROWS_PER_RUN, len(rows), ROWS_PER_RUN):
-            await _yield_to_event_loop()
+        answers: list[float] = []
+        for first in range(0, len(rows), ROWS_PER_RUN):
             answers += self._run(model, rows[first : first + ROWS_PER_RUN])
+            await _yield_to_event_loop()  # behind the last run, too: making the response takes as long as a run
         return answers
 
     def _is_alone(self) -> bool:
