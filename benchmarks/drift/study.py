@@ -21,7 +21,9 @@ DOCUMENT = ROOT / "docs" / "explanation" / "drift.md"
 WORK = ROOT / "benchmarks" / ".work" / "drift-study"
 BEGIN, END = "<!-- study -->", "<!-- end of study -->"
 Z = 1.959963984540054
-EVIDENTLY = ("evidently==0.7.23", "pandas<3", "msgspec", "pyyaml", "pyarrow")  # it does not import beside pandas 3
+EVIDENTLY = ("evidently==0.7.23", "pandas<3")  # it does not import beside pandas 3
+OURS = ("core", "drift-profiling")
+"""Services that the streams need, in Evidently's environment too."""
 Lines = list[dict[str, Any]]
 
 
@@ -33,7 +35,9 @@ def main() -> int:
     options = parser.parse_args()
     python = [sys.executable, "-m"]
     isolated = [os.environ.get("UV", "uv"), "run", "--quiet", "--isolated", "--no-project", "--python", sys.executable]
-    isolated += [part for package in EVIDENTLY for part in ("--with", package)] + ["python", "-m"]
+    isolated += [part for package in EVIDENTLY for part in ("--with", package)]
+    isolated += [part for name in OURS for part in ("--with-editable", str(ROOT / "services" / name))]
+    isolated += ["python", "-m"]
     beacon, whylogs, evidently = (
         Work(command, options.seeds, WORK / f"{name}.jsonl", options.resume)
         for name, command in (
