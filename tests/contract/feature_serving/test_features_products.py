@@ -17,9 +17,9 @@ from support.feature_products import FIRST, LONG, ROWS, TableProduct, composite,
 from support.features import as_we_word_it, by_name
 from support.settings import Settings
 
-from beacon_core.feature_store import definitions, repo
+from beacon_core.feature_store import definitions, materialization, online, repo
 from beacon_core.feature_store.names import CREATED_TIME, EVENT_TIME
-from beacon_core.feature_store.online import write_online
+from beacon_core.feature_store.stored_view import stored_view
 from beacon_retraining.data.history import base_rows
 from beacon_retraining.data.offline import write_offline
 
@@ -300,12 +300,29 @@ def test_a_batch_of_any_size_is_written(
     features: Features, table: TableProduct, monkeypatch: pytest.MonkeyPatch, settings: Settings
 ) -> None:
     """In small batches the same comes online as in large ones."""
-    from beacon_core.feature_store import materialization, online
-
     keys = {key: newest(table)[key].tolist() for key in table.product.keys}
     before = values(features, keys)
+    monkeypatch.setattr(materialization, "MOST_VALUES", 1)
     monkeypatch.setattr(materialization, "BATCH_ROWS", 7)
     monkeypatch.setattr(online, "BATCH_ROWS", 3)
+    monkeypatch.setattr(online, "FEATURES_PER_STATEMENT", 2)
     repo.materialize(settings, table.product, everything=True)
     assert values(features, keys) == before
-    assert write_online is not None
+
+
+def test_rows_are_written_in_the_order_of_their_keys(
+    store: str, table: TableProduct, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In any other order SQLite needs minutes for some hundred thousand entities."""
+    if store != "sqlite":
+        pytest.skip("SQLite alone keeps its rows in an order")
+    written: list[list[bytes]] = []
+
+    def watch(_store: Any, view: Any, rows: pa.Table) -> None:
+        written.append(online.encoded_keys(view, stored_view(view), rows))
+
+    monkeypatch.setattr(materialization, "write_online", watch)
+    repo.materialize(settings, table.product, everything=True)
+    keys = [key for batch in written for key in batch]
+    assert len(keys) > 1
+    assert keys == sorted(keys)

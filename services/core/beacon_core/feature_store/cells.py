@@ -4,10 +4,10 @@ Feast makes a protobuf message of each cell. Here a double is packed as its nine
 distinct value is serialized once; the bytes are the same.
 """
 
-import struct
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from feast.protos.feast.types.Value_pb2 import Value
@@ -17,13 +17,19 @@ from beacon_core.feature_store.columns import shown_values
 MISSING = Value().SerializeToString()
 DOUBLE = b"\x29"
 """The tag of a `Value` that holds a double and nothing else; eight bytes follow."""
+PACKED = np.dtype([("tag", "u1"), ("double", "<f8")])
 
 
 def to_cells(column: pa.ChunkedArray) -> list[bytes]:
     """The column's values, serialized; `MISSING` for null and NaN."""
     if pa.types.is_floating(column.type):
-        pack = struct.Struct("<cd").pack
-        return [MISSING if value is None else pack(DOUBLE, value) for value in _numbers(column)]
+        numbers = column.to_numpy()
+        packed = np.empty(len(numbers), PACKED)
+        packed["tag"], packed["double"] = DOUBLE[0], numbers
+        cells: list[bytes] = packed.view(f"V{PACKED.itemsize}").tolist()
+        for place in np.flatnonzero(np.isnan(numbers)):
+            cells[place] = MISSING
+        return cells
     encoded = column.combine_chunks().dictionary_encode()
     make = _maker(column.type)
     known = [make(value).SerializeToString() for value in shown_values(encoded.dictionary)]

@@ -9,9 +9,11 @@ import sqlite3
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
+from itertools import repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 from feast import FeatureStore, FeatureView
 from feast.infra.online_stores.helpers import _mmh3, compute_table_id, compute_versioned_name
@@ -23,10 +25,12 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from beacon_core.feature_store.cells import to_cells, to_texts, to_values
 from beacon_core.feature_store.entity_keys import key_encoder
-from beacon_core.feature_store.point_in_time import times_of
+from beacon_core.feature_store.point_in_time import Ints, times_of
 from beacon_core.feature_store.stored_view import StoredView, stored_view
 
 BATCH_ROWS = 5000
+FEATURES_PER_STATEMENT = 100
+"""Within the 999 values that any build of SQLite takes."""
 MICROSECONDS = 1_000_000
 
 
@@ -92,10 +96,21 @@ def keep_newest(config: RepoConfig, view: object) -> None:
         )
 
 
-def _rows(view: FeatureView, stored: StoredView, table: pa.Table) -> Rows:
+def key_order(view: FeatureView, stored: StoredView, table: pa.Table) -> Ints:
+    """The order of the rows of `table` by their keys, as the online store holds them."""
+    keys = encoded_keys(view, stored, table)
+    return np.array(sorted(range(len(keys)), key=keys.__getitem__), np.int64)
+
+
+def encoded_keys(view: FeatureView, stored: StoredView, table: pa.Table) -> list[bytes]:
+    """The key of each row as the online stores hold it."""
     types = {column.name: column.dtype.to_value_type() for column in view.entity_columns}
+    return key_encoder(types)([table[key].to_pylist() for key in stored.keys])
+
+
+def _rows(view: FeatureView, stored: StoredView, table: pa.Table) -> Rows:
     return Rows(
-        keys=key_encoder(types)([table[key].to_pylist() for key in stored.keys]),
+        keys=encoded_keys(view, stored, table),
         times=times_of(table[stored.event_time]).tolist(),
         created=times_of(table[stored.created]).tolist() if stored.created else [0] * len(table),
         features={name: table[name] for name in stored.features},
@@ -107,25 +122,35 @@ def _write_sqlite(store: FeatureStore, view: FeatureView, rows: Rows) -> None:
     connection = feast.online_store._get_conn(store.config)
     times = [_wall_clock(time // MICROSECONDS) for time in rows.times]
     created = [_wall_clock(time // MICROSECONDS) for time in rows.created]
+    names = list(rows.features)
+    with connection:
+        for first in range(0, len(names), FEATURES_PER_STATEMENT):
+            some = names[first : first + FEATURES_PER_STATEMENT]
+            columns = [
+                cells
+                for name in some
+                for cells in (repeat(name, len(times)), to_cells(rows.features[name]), to_texts(rows.features[name]))
+            ]
+            # In order of key: so fewer pages of the tables' trees are touched.
+            entities = sorted(zip(rows.keys, times, created, *columns, strict=True))
+            connection.executemany(_upsert(_table(store.config, view), len(some)), entities)
+
+
+@lru_cache
+def _upsert(table: str, features: int) -> str:
+    """The statement that writes so many features of one entity: its key and times, then each name, cell and text.
+
+    Features together take little more than half of the time that they take one by one.
+    """
+    cells = (f"(?1, ?{place}, ?{place + 1}, ?{place + 2}, ?2, ?3)" for place in range(4, 4 + 3 * features, 3))
     # The table's name is Feast's own, the values are bound.
-    statement = (
-        f'INSERT INTO "{_table(store.config, view)}"'  # noqa: S608
-        " (entity_key, feature_name, value, value_text, event_ts, created_ts) VALUES (?, ?, ?, ?, ?, ?)"
+    return (
+        f'INSERT INTO "{table}"'  # noqa: S608
+        " (entity_key, feature_name, value, value_text, event_ts, created_ts)"
+        f" VALUES {', '.join(cells)}"
         " ON CONFLICT(entity_key, feature_name) DO UPDATE SET value = excluded.value,"
         " value_text = excluded.value_text, event_ts = excluded.event_ts, created_ts = excluded.created_ts"
     )
-    columns = [
-        [
-            (key, name, cell, text, time, made)
-            for key, cell, text, time, made in zip(
-                rows.keys, to_cells(column), to_texts(column), times, created, strict=True
-            )
-        ]
-        for name, column in rows.features.items()
-    ]
-    with connection:
-        # Row by row and in order of key: so fewer pages of the tables' trees are touched.
-        connection.executemany(statement, (cell for row in sorted(zip(*columns, strict=True)) for cell in row))
 
 
 @lru_cache(maxsize=4096)
