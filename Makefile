@@ -384,6 +384,11 @@ bench: .venvs/bench.stamp .venvs/inference.stamp .venvs/feature-serving.stamp .v
 bench-parts: .venv/.stamp .venvs/retraining.stamp ## measure where the time of a prediction goes: half a minute
 	@exec .venv/bin/python benchmarks/parts.py
 
+.PHONY: bench-products
+bench-products: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## measure what any table costs: minutes (FILE= TARGET= [KEY=] [TIME=]: your own; ARGS="--parts check")
+	@export PYTHONPATH="$$PWD/benchmarks:$$PWD/tests"; exec .venv/bin/python -m any_table $(if $(FILE),--file "$$FILE") \
+	  $(if $(TARGET),--target "$$TARGET") $(if $(KEY),--key "$$KEY") $(if $(TIME),--time "$$TIME") $(ARGS)
+
 .PHONY: drift-study
 drift-study: .venv/.stamp ## study how often drift alarms are false and shifts are found, beside peers: 30 minutes (ARGS=--help)
 	@cd benchmarks && exec ../.venv/bin/python -m drift.study $(ARGS)

@@ -1,0 +1,1 @@
+"""What any table costs: from `beacon new` to its requests."""
