@@ -1,6 +1,7 @@
 """From `beacon new` to the first answer: what a person waits for."""
 
 import json
+import math
 import time
 from pathlib import Path
 
@@ -21,7 +22,7 @@ def measure(table: Table, folder: Path) -> str:
     finally:
         run.clear()
     first = answers[0]["prediction"]
-    low, high = product.target.valid
-    if not low <= first <= high:
+    low, high = product.target.valid  # either end may be open
+    if not (-math.inf if low is None else low) <= first <= (math.inf if high is None else high):
         raise SystemExit(f"{table.name}: answered {json.dumps(answers[0])}, outside {product.target.valid}")
     return f"{seconds:.0f} s"
