@@ -6,6 +6,7 @@ Reported again and again of YAML 1.1 (`NO` is Norway, `010` is 8, `1e3` is text,
 import json
 import runpy
 import sys
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -231,3 +232,21 @@ def test_every_command_says_it_in_one_line(
         f"{file.with_name('policy.yaml')}: monitoring.min_predictions: must be a whole number, is the text 'NO'" in said
     )
     assert not (tmp_path / "home" / "mlflow.log").exists()
+
+
+def test_five_thousand_features_are_refused_within_two_seconds(file: Path) -> None:
+    """PyYAML's own parser alone took longer."""
+    text = REAL.read_text(encoding="utf-8")
+    features = "".join(f"  f{number}: {{type: float, valid: [0, 1], example: 0.5}}\n" for number in range(5000))
+    file.write_text(text.replace("\nfeatures:\n", f"\nfeatures:\n{features}"), encoding="utf-8")
+    began = time.process_time()
+    with pytest.raises(ProductError, match=r"features: must be at most 2000"):
+        load_product(file)
+    assert time.process_time() - began < 1.2
+
+
+@pytest.mark.parametrize("text", ["[" * 2_000_000, "a: " + "{a: " * 200_000, "- " * 500_000])
+def test_nothing_that_nests_deeply_crashes_the_reader(text: str, file: Path) -> None:
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(ProductError, match="is nested too deeply"):
+        load_product(file)
