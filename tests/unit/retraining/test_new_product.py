@@ -115,6 +115,16 @@ def test_columns_that_are_no_features(tmp_path: Path, columns: dict[str, Any], r
 
 
 @pytest.mark.parametrize(
+    ("name", "is_feature"),
+    [("humid", True), ("bid", True), ("userid", False), ("user id", False), ("userId", False), ("ID", False)],
+)
+def test_identifiers_by_their_name(tmp_path: Path, name: str, is_feature: bool) -> None:
+    product, _ = new(tmp_path, {name: cycle([1, 2, 7])})
+    assert (name in product.feature_names) == is_feature
+    assert is_feature or "identifier" in product.excluded[name]
+
+
+@pytest.mark.parametrize(
     ("cells", "note"),
     [
         (["$1,234.50", "$12.00", "$7.25"], "numbers with a sign or a unit, such as '$1,234.50'"),

@@ -15,7 +15,12 @@ MOST_MISSING = 0.95
 TEXT_SHARE = 0.5
 """A text with more different values than this share of the rows is free text or an identifier."""
 FEWEST_ROWS = 100
-ID_NAME = re.compile(r"(?:^|[\W_])(?:id|uuid|guid)$|[a-z]I[Dd]$", re.IGNORECASE)
+THINGS = (
+    "account|case|client|cust|customer|device|emp|employee|item|order|passenger|patient|person|prod|product|record|row|"
+    "sensor|shop|station|store|subject|trip|user"
+)
+ID_NAME = re.compile(rf"(?i:(?:^|[\W_]|{THINGS})(?:id|uuid|guid)$)|[a-z]I[Dd]$")
+"""`user_id`, `userId` and `userid`; not `humid`, `bid` or `paid`."""
 YEAR_NAME = re.compile(r"year|yr|jahr|age|time|date|period", re.IGNORECASE)
 LATER_SHARE = 0.9
 
