@@ -10,6 +10,7 @@ from support.kaggle import zipped
 
 from beacon_core.domain.data_errors import DataError
 from beacon_core.domain.source import Source, parse_sources
+from beacon_core.domain.spec import ProductError
 from beacon_core.sources.column_types import ColumnType
 from beacon_core.sources.raw import read_raw, streams
 from beacon_core.sources.typed import read_typed
@@ -302,3 +303,38 @@ def test_rows_beyond_one_block_keep_their_numbers(tmp_path: Path) -> None:
     found = source(tmp_path, "x,y\n" + "".join(f"{cell},{'z' * 90}\n" for cell in cells))
     with pytest.raises(DataError, match=r"\(row 99991\): has 3 fields, the header has 2"):
         typed(found, {"x": ColumnType("float")})
+
+
+@pytest.mark.parametrize(
+    ("cells", "sign", "wanted"),
+    [
+        (["$1.5", "-$2", "$-3", "+$4", "$ 5"], "$", [1.5, -2, -3, 4, 5]),
+        (["5%", "12.5 %", "-7\u00a0%", "NA"], "%", [5, 12.5, -7, None]),
+        (['"$1,234.50"', '"US$"', "US$7"], "US$", "with the sign 'US$' (format.signs)"),
+        (["$5", "€6"], "$", "has '€6' in row 2"),
+        (["$5", "6"], "$", "has '6' in row 2"),
+        (["--$5", "$$6", "$7$", "$"], "$", "'--$5' in row 1, '$$6' in row 2, '$7$' in row 3"),
+        (["$5"], "", "can be said, as format.signs: {x: '$'}"),
+    ],
+)
+def test_numbers_with_a_sign(tmp_path: Path, cells: list[str], sign: str, wanted: object) -> None:
+    said = {"signs": {"x": sign}} if sign else {}
+    if isinstance(wanted, list):
+        assert column(tmp_path, cells, "float", **said) == wanted
+        return
+    with pytest.raises(DataError) as caught:
+        column(tmp_path, cells, "float", **said)
+    assert str(wanted) in caught.value.rule
+
+
+def test_signs_hide_no_marks_of_thousands(tmp_path: Path) -> None:
+    cells = ["$1,234.50", "$12.00", "-$1,000,000.25"]
+    assert column(tmp_path, cells, "float", signs={"x": "$"}) == [1234.5, 12, -1000000.25]
+    cells = ["1.234,50 €", "12,00 €", "-1.000.000,25 €"]
+    assert column(tmp_path, cells, "float", signs={"x": "€"}) == [1234.5, 12, -1000000.25]
+
+
+@pytest.mark.parametrize("sign", ["", "1", "a b", ".", "123456789"])
+def test_what_is_no_sign(tmp_path: Path, sign: str) -> None:
+    with pytest.raises(ProductError, match=r"signs\.x: must be a currency"):
+        source(tmp_path, "x,y\n1,2\n", signs={"x": sign})

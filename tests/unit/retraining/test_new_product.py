@@ -9,6 +9,8 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from support.settings import Settings
 
@@ -127,8 +129,9 @@ def test_identifiers_by_their_name(tmp_path: Path, name: str, is_feature: bool) 
 @pytest.mark.parametrize(
     ("cells", "note"),
     [
-        (["$1,234.50", "$12.00", "$7.25"], "numbers with a sign or a unit, such as '$1,234.50'"),
-        (["5%", "12.5%", "70%"], "numbers with a sign or a unit, such as '5%'"),
+        (["$1,234.50", "€12.00", "$7.25"], "numbers with a sign or a unit, such as '$1,234.50'"),
+        (["5 kg", "12.5 lb", "70 kg"], "numbers with a sign or a unit, such as '5 kg'"),
+        (["5%", "12.5%", "70%"], "'%' at each number is left out (source.format.signs)"),
         ([1.5, 2.5, 3.5, 9.0, -200], "-200 in 20.0% of the rows, the only number below 0"),
         ([1.5, 2.5, 3.5, 9.0, 999], "999 in 20.0% of the rows, far from all others"),
     ],
@@ -136,6 +139,24 @@ def test_identifiers_by_their_name(tmp_path: Path, name: str, is_feature: bool) 
 def test_what_a_person_should_check(tmp_path: Path, cells: list[Any], note: str) -> None:
     product, _ = new(tmp_path, {"thing": cycle(cells)})
     assert note in " ".join(product.file.read_text().replace("\n  #", "").split())
+
+
+def test_numbers_with_a_currency_are_numbers(tmp_path: Path) -> None:
+    """Also the target; a key stays text."""
+    prices = [f"${value * 1000:,.2f}" for value in VALUES]
+    keys = [f"{number}A" for number in range(ROWS)]
+    fees = [f"{size} €" if number % 9 else "" for number, size in enumerate(SIZES)]
+    columns = {"key": keys, "fee": fees, "share": [f"{grade}%" for grade in GRADES], "value": prices}
+    product, proposal = new(tmp_path, columns, keys=("key",))
+    assert product.sources[0].format.signs == {"fee": "€", "share": "%", "value": "$"}
+    assert [(each.name, each.type, each.unit) for each in product.features] == [
+        ("fee", "float", "€"),
+        ("share", "int", "%"),
+    ]
+    assert (product.target.unit, product.entity.type) == ("$", "text")
+    assert proposal.target.high == pytest.approx(1000 * VALUES.max())
+    assert find_all(product).errors == []
+    assert load_table(product).table["value"].to_pylist() == pytest.approx((1000 * VALUES).round(2))
 
 
 def test_an_odd_target_is_named_at_the_terminal(tmp_path: Path) -> None:
@@ -168,6 +189,23 @@ def test_a_strong_feature_is_no_leak(tmp_path: Path) -> None:
     assert np.corrcoef(close, VALUES)[0, 1] > 0.95
     product, _ = new(tmp_path, {"close": close})
     assert "close" in product.feature_names
+
+
+@pytest.mark.parametrize("keys", [(), ("meter",)])
+def test_what_the_target_was_before_is_no_leak(tmp_path: Path, keys: tuple[str, ...]) -> None:
+    """Of meters whose levels differ, the value of an hour before tells nearly all of the target."""
+    hours = np.repeat(np.arange(ROWS // 2), 2) if keys else np.arange(ROWS)
+    times = [f"2024-01-{1 + hour // 24:02d} {hour % 24:02d}:00" for hour in hours]
+    meters = cycle(["a", "b"]) if keys else ["a"] * ROWS
+    load = np.arange(ROWS) * 10 + VALUES
+    step = 2 if keys else 1
+    before = ["", "", *load[:-2]] if keys else ["", *load[:-1]]
+    later = [*load[step:], *[""] * step]
+    columns = {"meter": meters, "time": times, "size": SIZES, "before": before, "later": later, "value": load}
+    product, _ = new(tmp_path, columns, keys=keys, time="time")
+    assert "before" in product.feature_names
+    assert "leaks the target" in product.excluded["later"]
+    assert find_all(product).errors == []
 
 
 def test_a_date_after_the_event_is_excluded(tmp_path: Path) -> None:
@@ -241,7 +279,7 @@ def test_the_parts_of_a_key_are_said_to_be_no_features(tmp_path: Path) -> None:
     places = {"place": GRADES, "number": range(ROWS), "size": SIZES}
     product, proposal = new(tmp_path, places | {"value": VALUES}, keys=("place", "number"))
     assert [feature.name for feature in product.features] == ["size"]
-    assert any("of the key, place, number is no feature" in note for note in proposal.notes)
+    assert any("of the key, place, number are no feature" in note for note in proposal.notes)
 
 
 @pytest.mark.parametrize(("day", "enough"), [("2001-05-01", False), ("2025-05-01", True)])
@@ -422,3 +460,16 @@ def test_a_large_file_is_named_and_not_copied(
 def test_a_name_that_no_product_may_have_is_refused(command: Callable[..., int]) -> None:
     with pytest.raises(ValueError, match="NAME must be lower-case letters"):
         command(name="My Goods")
+
+
+def test_a_duration_is_left_out(tmp_path: Path) -> None:
+    """Also the check of the data reads none."""
+    file = tmp_path / "table.parquet"
+    columns = {"size": SIZES, "lasted": pa.array(range(ROWS), pa.duration("s")), "value": VALUES}
+    pq.write_table(pa.table(columns), file)
+    home = tmp_path / "products" / "goods"
+    data = place_of(str(file), home)
+    raw = read_raw(source_now(data, home))
+    product = write_product(home, "goods", data, raw, propose(raw, Wanted("value")))
+    assert "is of the type duration[s]" in product.excluded["lasted"]
+    assert find_all(product).errors == []

@@ -28,6 +28,7 @@ SCHEMES = {"https": ("https", "http"), "s3": ("s3",)}
 USER_INFO = re.compile(r"://([^/?#]*)@")
 UNIX = {"unix": 1, "unix_ms": 1000}
 """What `format.dates` may say beside a pattern: seconds or milliseconds since 1970."""
+MOST_SIGN = 8
 SEPARATORS = "., '_\u00a0\u202f\u2019"
 
 
@@ -69,7 +70,7 @@ class Format(Spec, frozen=True, kw_only=True):
 
     `type` is the file's format. `header` is false where the first line is data; `names` are its columns then. `missing`
     are the marks of a missing value. `index` are columns to leave out, an empty name for one without a name. `dates`
-    are `strptime` patterns of columns.
+    are `strptime` patterns of columns. `signs` are what each number of a column is written with.
     """
 
     type: Literal["csv", "parquet", "jsonlines"] | None = None
@@ -96,6 +97,8 @@ class Format(Spec, frozen=True, kw_only=True):
     """Of the file."""
     dates: dict[str, str] = msgspec.field(default_factory=dict)
     """Patterns (strptime) of columns, or unix and unix_ms."""
+    signs: dict[str, str] = msgspec.field(default_factory=dict)
+    """The currency, percent sign or unit that each number of a column is written with, such as {price: $}."""
 
 
 class SqlQuery(Spec, frozen=True):
@@ -363,11 +366,23 @@ def _format_rules(key: str, given: Format) -> list[Rule]:
             )
             for name, pattern in given.dates.items()
         ),
+        *(
+            (f"{key}.signs.{name}", _is_sign(sign), "must be a currency, a percent sign or a unit, such as $")
+            for name, sign in given.signs.items()
+        ),
     ]
 
 
 def _is_mark(mark: str | None) -> bool:
     return mark is None or (len(mark) == 1 and mark not in "\r\n\0")
+
+
+def _is_sign(sign: str) -> bool:
+    return (
+        0 < len(sign) <= MOST_SIGN
+        and sign.isprintable()
+        and not any(each in " .,+-" or each.isdigit() for each in sign)
+    )
 
 
 def _is_encoding(name: str) -> bool:

@@ -6,6 +6,7 @@ from functools import cache
 from typing import NamedTuple
 
 from beacon_core.domain.source import SEPARATORS
+from beacon_core.sources.signs import bare
 
 LOOKS = re.compile(rf"[+-]?[\d{re.escape(SEPARATORS)}]*\d[\d{re.escape(SEPARATORS)}]*(?:[eE][+-]?\d+)?", re.ASCII)
 WIDE = " '\u00a0\u202f\u2019"
@@ -64,8 +65,13 @@ def find_spelling(
 def _numbers(column: Sequence[str]) -> list[str]:
     """The distinct cells of a column that look like numbers, if most of them do."""
     cells = {stripped for cell in column if (stripped := cell.strip())}
+    found = _looking(cells) or _looking({bare(cell) for cell in cells})
+    return sorted(found)
+
+
+def _looking(cells: set[str]) -> list[str]:
     found = [cell for cell in cells if LOOKS.fullmatch(cell)]
-    return sorted(found) if 2 * len(found) > len(cells) else []
+    return found if 2 * len(found) > len(cells) else []
 
 
 def _fits(spelling: Spelling, cells: Sequence[str]) -> bool:

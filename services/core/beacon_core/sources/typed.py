@@ -38,7 +38,11 @@ class _Column:
         self._said = "" if not said else " or ".join(mark or "an empty cell" for mark in sorted(set(marks)))
         is_time = kind.type in {"date", "timestamp"}
         pattern = given.dates.get(name)
-        self._values = TimeColumn(name, kind, pattern) if is_time else ValueColumn(name, kind, dialect.spelling)
+        self._values = (
+            TimeColumn(name, kind, pattern)
+            if is_time
+            else ValueColumn(name, kind, dialect.spelling, given.signs.get(name, ""))
+        )
 
     def add(self, file: str, cells: pa.Array) -> None:
         """Take the next cells; raises `DataError` for a type of Arrow that no column is read as."""

@@ -12,11 +12,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from beacon_core.domain.data_errors import SHOWN, DataError, examples
+from beacon_core.domain.data_errors import SHOWN, DataError, examples, shown_value
 from beacon_core.domain.integers import EXACT_BELOW, INT64
 from beacon_core.domain.numbers import NUMBER_RULE, WHOLE_RULE, NumberError, read_number
 from beacon_core.domain.text import normal_text
 from beacon_core.sources.column_types import ARROW, ColumnType
+from beacon_core.sources.signs import SIGNED, UNREAD, without_sign
 from beacon_core.sources.spelling import LOOKS, Spelling, number_pattern
 
 FLAGS = {"true": True, "t": True, "yes": True, "y": True, "1": True, "1.0": True}
@@ -27,18 +28,21 @@ RULES = {
     "bool": "true or false (or yes and no, t and f, 1 and 0)",
     "text": "text",
 }
+NUMBERS = frozenset({"float", "int"})
 MOST_DIGITS = 25
-UNREAD = "\0"
-"""Stands for a number in another spelling than the column's."""
 
 
 class ValueColumn:
-    """One column: its values so far, and the first of the cells that break its rule."""
+    """One column: its values so far, and the first of the cells that break its rule.
 
-    def __init__(self, name: str, kind: ColumnType, spelling: Spelling) -> None:
+    `sign` is what each number is written with; empty: none.
+    """
+
+    def __init__(self, name: str, kind: ColumnType, spelling: Spelling, sign: str = "") -> None:
         self._name = name
         self._type = kind.type
         self._spelling = spelling
+        self._sign = sign if kind.type in NUMBERS else ""
         self._chunks: list[pa.Array] = []
         self._rows = 0
         self._wrong: list[tuple[int, Any]] = []
@@ -46,7 +50,9 @@ class ValueColumn:
 
     def add(self, cells: pa.Array) -> None:
         """Convert the next cells: text without blanks around it, or a type of Arrow; null where one is missing."""
-        values, wrong = CONVERTERS[self._type](cells, self._spelling)
+        is_signed = self._sign and pa.types.is_string(cells.type)
+        bare = without_sign(cells, self._sign) if is_signed else cells
+        values, wrong = CONVERTERS[self._type](bare, self._spelling)
         if wrong is not None and len(rows := pc.indices_nonzero(wrong)):
             self._count += len(rows)
             for row in rows[: SHOWN - len(self._wrong)].to_pylist():
@@ -57,14 +63,18 @@ class ValueColumn:
     def finish(self, file: str, marks: str) -> pa.ChunkedArray:
         """The column; raises `DataError` where a cell breaks the rule, which names the `marks` of a missing value."""
         if self._count:
-            rule = f"must be {RULES[self._type]}{marks}, has {examples(self._wrong, self._count)}"
+            signed = f" with the sign {shown_value(self._sign)} (format.signs)" if self._sign else ""
+            rule = f"must be {RULES[self._type]}{signed}{marks}, has {examples(self._wrong, self._count)}"
             raise DataError(file, self._name, rule + self._hint())
         return pa.chunked_array(self._chunks, ARROW[self._type])
 
     def _hint(self) -> str:
-        """Text that is a number in another spelling."""
+        """Text that is a number in another spelling, or with a sign."""
         cell = str(self._wrong[0][1])
-        is_other = self._type in {"float", "int"} and not cell.isdecimal() and LOOKS.fullmatch(cell)
+        if self._type in NUMBERS and not self._sign and (signed := SIGNED.fullmatch(cell)):
+            sign = signed["before"] or signed["behind"]
+            return f"; a sign that each number has can be said, as format.signs: {{{self._name}: {sign!r}}}"
+        is_other = self._type in NUMBERS and not cell.isdecimal() and LOOKS.fullmatch(cell)
         marks = any(mark in cell for mark in ", '_\u00a0\u202f\u2019") or cell.count(".") > 1
         return "; other marks can be said, as format.decimal and format.thousands" if is_other and marks else ""
 

@@ -17,6 +17,7 @@ from beacon_core.domain.text import normal_text
 from beacon_core.domain.value_rules import MOST_CHARACTERS
 from beacon_core.sources.column_types import ColumnType
 from beacon_core.sources.date_styles import Moment, reader_of, styles_of
+from beacon_core.sources.signs import sign_of, without_sign
 from beacon_core.sources.spelling import PLAIN, Spelling, number_pattern
 from beacon_core.sources.time_column import TimeColumn
 from beacon_core.sources.value_column import CONVERTERS
@@ -50,7 +51,7 @@ def describe(name: str, cells: pa.ChunkedArray, sample: NDArray[np.int64], form:
     kind = cells.type
     if pa.types.is_null(kind):
         return _empty(name, len(cells), len(sample))
-    if pa.types.is_nested(kind) or pa.types.is_binary(kind):
+    if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_duration(kind):
         return TableColumn(
             name=name, kind="unreadable", values=_nothing(sample), rows=len(cells), problem=f"is of the type {kind}"
         )
@@ -89,26 +90,39 @@ def _text(name: str, cells: pa.Array, sample: NDArray[np.int64], form: Form) -> 
     if as_date := _digits_date(name, texts, is_mark, places, sample, form):
         return as_date
     spelling = form.spelling
-    is_number = _flags(pc.match_substring_regex(texts, number_pattern(spelling))) & ~is_mark
+    sign = _sign(texts.filter(pa.array(~is_mark)), form)
+    bare = without_sign(texts, sign) if sign else texts
+    is_number = _flags(pc.match_substring_regex(bare, number_pattern(spelling))) & ~is_mark
     unusual = ~is_number & ~is_mark
     share = counts[is_number].sum() / max(counts[~is_mark].sum(), 1)
     padded = _flags(pc.match_substring_regex(texts, r"^0\d+$"))
     if is_number.any() and share >= NUMBER_SHARE and unusual.sum() <= MOST_UNUSUAL and not padded.any():
-        numbers = _numbers(texts, is_number, spelling)
+        numbers = _numbers(bare, is_number, spelling)
         values = np.append(numbers, np.nan)[places]
-        pointed = bool(_flags(pc.match_substring(texts.filter(pa.array(is_number)), spelling.decimal)).all())
+        pointed = bool(_flags(pc.match_substring(bare.filter(pa.array(is_number)), spelling.decimal)).all())
         column = _numeric(name, values, sample, fractions=pointed and not is_mark.any())
         if (
             max(abs(column.low), abs(column.high)) >= EXACT_BELOW
         ):  # floats hold no such number apart from its neighbours
             column = msgspec.structs.replace(column, distinct=int(is_number.sum()))
         used = tuple(texts.filter(pa.array(is_mark & (counts > 0))).to_pylist())
-        column = msgspec.structs.replace(column, usual=used)
+        notes = (*column.notes, f"{shown_value(sign)} at each number is left out (source.format.signs)")
+        column = msgspec.structs.replace(column, usual=used, sign=sign, notes=notes if sign else column.notes)
         marks = tuple(texts.filter(pa.array(unusual)).to_pylist())
         rows = int(counts[unusual].sum())
         note = f"{', '.join(map(shown_value, marks))} in {rows} rows is read as missing (source.format.missing)"
         return msgspec.structs.replace(column, marks=marks, notes=(*column.notes, note)) if marks else column
     return _words(name, texts, places, counts, sample, form, padded=bool(padded.any()))
+
+
+def _sign(texts: pa.Array, form: Form) -> str:
+    """The sign that the numbers are written with; none where some are written without it."""
+    if form.sign is not None:
+        return form.sign
+    words = texts.to_pylist()
+    sign = sign_of(words, NUMBER_SHARE)
+    plain = re.compile(number_pattern(form.spelling))
+    return "" if sign and any(map(plain.match, words)) else sign
 
 
 def _words(

@@ -27,7 +27,7 @@ def propose_feature(column: TableColumn, *, is_event: bool, has_event: bool, not
     entry, seen = FORMS[column.kind](column)
     if column.is_time:
         entry["parts"] = _parts(column, is_event=is_event, has_event=has_event)
-    if unit := unit_of(column.name) if column.is_measured else "":
+    if unit := unit_of(column) if column.is_measured else "":
         entry["unit"] = unit
     example = _example(column)
     if example is not None:

@@ -117,7 +117,7 @@ def _time(proposal: Proposal) -> str:
 def _target(proposal: Proposal) -> str:
     target = proposal.target
     valid = [0.0, None] if target.low >= 0 else [None, None]
-    entry: dict[str, Any] = {"name": target.name, "unit": unit_of(target.name), "valid": valid}
+    entry: dict[str, Any] = {"name": target.name, "unit": unit_of(target), "valid": valid}
     seen = f"Seen: {shown(target.low)} to {shown(target.high)}. `valid` is what an actual may be (null: open)."
     if target.missing:
         seen += f" {target.missing} of {proposal.rows} rows have none: not trained on."

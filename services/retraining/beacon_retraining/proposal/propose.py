@@ -22,6 +22,7 @@ from beacon_core.sources.raw import RawTable
 from beacon_retraining.data.row_rules import check_unlabelled
 from beacon_retraining.proposal import exclusions, limits
 from beacon_retraining.proposal.column import describe
+from beacon_retraining.proposal.earlier_target import order_of, steps_behind
 from beacon_retraining.proposal.features import FeatureProposal, moment, propose_feature
 from beacon_retraining.proposal.quick_model import Closeness, QuickModel, closeness, fit_quick
 from beacon_retraining.proposal.ranges import unit_of
@@ -73,6 +74,7 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
     drift: dict[str, Any]
     promotion_rows: int | None
     marks: tuple[str, ...]
+    signs: dict[str, str]
     notes: tuple[str, ...]
 
 
@@ -85,7 +87,9 @@ def propose(raw: RawTable, wanted: Wanted) -> Proposal:
     sample = _sample(rows)
     form = Form(raw.dialect.spelling, wanted.zone, raw.given.missing)
     columns = {
-        name: describe(name, table[name], sample, form._replace(pattern=raw.given.dates.get(name)))
+        name: describe(
+            name, table[name], sample, form._replace(pattern=raw.given.dates.get(name), sign=raw.given.signs.get(name))
+        )
         for name in table.column_names
     }
     target = _check_target(raw, columns[wanted.target], wanted)
@@ -137,6 +141,7 @@ def propose(raw: RawTable, wanted: Wanted) -> Proposal:
         drift=limits.drift_limits(pace),
         promotion_rows=limits.promotion_rows(rows),
         marks=_marks(columns),
+        signs={column.name: column.sign for column in (*chosen, target) if column.sign},
         notes=_notes(target, model, event, wanted),
     )
 
@@ -231,7 +236,7 @@ def _key_type(raw: RawTable, column: TableColumn) -> str:
         raise DataError(raw.name, column.name, f"is the key, and has no value in {column.missing} rows")
     if column.kind in {"float", "unreadable", "empty"}:
         raise DataError(raw.name, column.name, f"is the key: must be whole numbers or text, is {column.kind}")
-    is_whole = column.kind == "int" and column.low >= INT64.start and column.high < INT64.stop
+    is_whole = column.kind == "int" and not column.sign and column.low >= INT64.start and column.high < INT64.stop
     return "int64" if is_whole else "text"
 
 
@@ -295,7 +300,13 @@ def _choose(
         excluded |= exclusions.later_dates(columns, event)
     chosen = [column for column in chosen if column.name not in excluded]
     close = {column.name: closeness(column, target) for column in chosen}
-    excluded |= {name: why for name, each in close.items() if (why := exclusions.leak_reason(each, target.name))}
+    leaks = {name: why for name, each in close.items() if (why := exclusions.leak_reason(each, target.name))}
+    if leaks and event is not None and len(target.values) == target.rows:
+        order, groups = order_of(event, [columns[key] for key in keys if key != event.name])
+        known = (name for name in leaks if columns[name].is_measured)
+        early = {name for name in known if steps_behind(columns[name], target, order, groups)}
+        leaks = {name: why for name, why in leaks.items() if name not in early}
+    excluded |= leaks
     in_order = {name: excluded[name] for name in columns if name in excluded}
     chosen = [column for column in chosen if column.name not in excluded]
     return in_order, chosen, {column.name: close[column.name] for column in chosen}
@@ -327,7 +338,8 @@ def _repeats(chosen: Sequence[TableColumn], target: TableColumn) -> float:
 def _notes(target: TableColumn, model: QuickModel, event: TableColumn | None, wanted: Wanted) -> tuple[str, ...]:
     found = []
     if target.missing:
-        found.append(f"{target.missing} rows have no {target.name}, and are not trained on")
+        rows = "1 row has" if target.missing == 1 else f"{target.missing} rows have"
+        found.append(f"{rows} no {target.name}, and {'is' if target.missing == 1 else 'are'} not trained on")
     if model.r2 > 0.99:
         found.append(f"a quick model's R2 is {model.r2:.3f}: is a feature only known after {target.name}?")
     found += [f"{target.name}: {note}" for note in target.notes]
@@ -341,10 +353,12 @@ def _notes(target: TableColumn, model: QuickModel, event: TableColumn | None, wa
         )
     if event is not None and wanted.time is None:
         found.append(f"{event.name} is the table's only date, so it is the event's time, and rows are split by it")
-    if len(wanted.keys) > 1:
-        parts = ", ".join(key for key in wanted.keys if event is None or key != event.name)
-        found.append(f"of the key, {parts} is no feature: to learn by it, copy it to a column of another name")
-    if unit_of(target.name) == "":
+    parts = [key for key in wanted.keys if event is None or key != event.name]
+    if parts and (len(wanted.keys) > 1 or event is not None):
+        names, verb = ", ".join(parts), "are" if len(parts) > 1 else "is"
+        again = "copy them to columns of other names" if len(parts) > 1 else "copy it to a column of another name"
+        found.append(f"of the key, {names} {verb} no feature: to learn by it, {again}")
+    if unit_of(target) == "":
         found.append(f"target.unit is empty: no name tells the unit of {target.name}")
     return tuple(found)
 

@@ -26,8 +26,12 @@ LARGEST = 1e15
 IN_BRACKETS = re.compile(r"[(\[]([^()\[\]]{1,16})[)\]]\s*$")
 
 
-def unit_of(name: str) -> str:
-    """The unit that a name tells, or nothing."""
+def unit_of(column: TableColumn) -> str:
+    """The unit that a column's name tells, or the sign of its numbers, or nothing."""
+    return _named_unit(column.name) or UNITS.get(column.sign.lower(), column.sign)
+
+
+def _named_unit(name: str) -> str:
     if match := IN_BRACKETS.search(name):
         word = match[1].strip()
         return UNITS.get(word.lower(), word)
@@ -43,7 +47,7 @@ def range_of(column: TableColumn) -> Range:
     It never crosses zero where no value does. Percentages end at 100.
     """
     low, high = column.low, column.high
-    if SHARE_NAME.search(column.name) and low >= 0 and high <= 100:
+    if (column.sign == "%" or SHARE_NAME.search(column.name)) and low >= 0 and high <= 100:
         return 0.0, 100.0
     spread = (high - low) or abs(high) or 1.0
     if abs(low) + abs(high) + spread > LARGEST:

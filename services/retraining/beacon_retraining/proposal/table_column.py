@@ -15,7 +15,7 @@ Kind = Literal["float", "int", "bool", "category", "many", "date", "timestamp", 
 
 
 class Form(NamedTuple):
-    """How cells are written: numbers, the zone of times without one, marks of missing values and a pattern of dates.
+    """How cells are written: numbers and their sign, the zone of times without one, marks, a pattern of dates.
 
     `missing` are the only marks, where the source says any; None for the usual ones.
     """
@@ -24,6 +24,7 @@ class Form(NamedTuple):
     zone: str = "UTC"
     missing: tuple[str, ...] | None = None
     pattern: str | None = None
+    sign: str | None = None
 
     @property
     def number_marks(self) -> pa.Array:
@@ -42,7 +43,8 @@ class TableColumn(msgspec.Struct, frozen=True, kw_only=True):
     `values` are numbers of the sampled rows, NaN where one is missing: the number itself, 1 for true, a level's
     position in `levels` (by first appearance), days or seconds since 1970. `low`, `high` and `distinct` are of all
     rows. `common` is the most frequent level. `marks` are unusual marks of a missing value, `usual` the others of a
-    column of numbers. `notes` are what a person should check, `problem` is why it cannot be read.
+    column of numbers, `sign` is what each of its numbers is written with. `notes` are what a person should check,
+    `problem` is why it cannot be read.
     """
 
     name: str
@@ -58,6 +60,7 @@ class TableColumn(msgspec.Struct, frozen=True, kw_only=True):
     common: str = ""
     marks: tuple[str, ...] = ()
     usual: tuple[str, ...] = ()
+    sign: str = ""
     notes: tuple[str, ...] = ()
     problem: str = ""
 

@@ -92,6 +92,8 @@ def _format(raw: RawTable, proposal: Proposal) -> dict[str, Any]:
     found = {name: value for name, value in raw.dialect.format.items() if name != "missing"}
     if proposal.marks:
         found["missing"] = sorted({*raw.dialect.found, *proposal.marks, ""})
+    if proposal.signs:
+        found["signs"] = proposal.signs
     return found
 
 
