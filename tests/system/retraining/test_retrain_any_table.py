@@ -104,6 +104,7 @@ def test_a_request_gets_the_answer_that_training_computed(tmp_path: Path) -> Non
     assert np.abs(answers - expected).max() < manifest.golden_tolerance
     card = (package.folder / CARD_FILE).read_text()
     assert "low, mid, high" in card
+    assert "It predicts sales." in card, "without a title of its own it is named once"
     assert "**load** is weight kg / size" in card
     assert "28 more" in card  # of 40 shops
 

@@ -61,6 +61,7 @@ def test_a_quiet_month_is_healthy(console, engine, product):
     assert headline(text) == "Beacon is healthy."
     assert "Model 2 serves; " in text
     assert "no drift confirmed" in text
+    assert re.search(rf"mean absolute error [\d.\s]+{product.target.unit} over", text)
     for name in product.key_features:
         assert f'<th scope="row">{name}<small>' in text.split("<details>")[0], f"{name} is shown without a click"
 

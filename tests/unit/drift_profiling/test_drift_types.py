@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from support.traffic import World
@@ -13,6 +14,7 @@ from beacon_core.domain.text import text_code
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import ROOT
 from beacon_drift_profiling.assessment.assess import bin_labels
+from beacon_drift_profiling.assessment.messages import drift_message
 from beacon_drift_profiling.comparison.compare import DISTANCE, NULL_RATE, UNSEEN, BinCounts, compare
 from beacon_drift_profiling.comparison.reference import REST, TOP_LEVELS, ReferenceColumn, level_column, tally
 
@@ -199,3 +201,21 @@ def test_traffic_that_moves_from_the_frequent_levels_to_the_rest_is_found() -> N
     column = of_levels(usual, 1000, random)
     assert column.compares_rest
     assert alarm_effects(column, window(column, moved, 1000, random)) == {DISTANCE}
+
+
+@pytest.mark.parametrize(
+    ("title", "details", "begins"),
+    [
+        ("", {"importance": 0.25}, "size (25% of the model's importance) has moved"),
+        ("", {}, "size has moved"),
+        ("how large", {"importance": 0.25}, "size (how large, 25% of the model's importance) has moved"),
+    ],
+)
+def test_a_feature_without_a_title_is_named_once(
+    mixed: Product, title: str, details: dict[str, float], begins: str
+) -> None:
+    features = [msgspec.structs.replace(each, name="size", title=title or "size") for each in mixed.features[:1]]
+    product = msgspec.structs.replace(mixed, features=tuple(features))
+    facts = details | {"median": 3.0, "reference_median": 5.0}
+    result = DriftResult("7d", "1", "data", "size", DISTANCE, "drift", 0.3, 0.0, 0.1, 900, True, True, facts)
+    assert drift_message(result, product).startswith(begins)

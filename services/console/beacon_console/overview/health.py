@@ -7,6 +7,7 @@ from beacon_console.formats import ago, duration, join_words, number, share
 from beacon_console.overview.facts import Overview, of_one_version
 from beacon_core.data.drift_results import DriftResult
 from beacon_core.data.job_runs import FAILED, RUNNING, JobStatus
+from beacon_core.domain.precision import with_unit
 from beacon_core.domain.product import Product
 
 STUCK_SECONDS = 6 * 3600.0
@@ -94,8 +95,8 @@ def _age(job: JobStatus, now: datetime) -> float:
     return (now - job.newest.started_at).total_seconds()
 
 
-def summary(overview: Overview) -> str:
-    """Describe the state in one line, whether or not the product is healthy."""
+def summary(overview: Overview, unit: str) -> str:
+    """Describe the state in one line, whether or not the product is healthy; `unit` is the target's."""
     parts = [f"Model {overview.model} serves" if overview.model else "No model is known to serve"]
     parts.append(f"{number(overview.last_day)} predictions in the last 24 hours")
     if overview.latency is not None:
@@ -107,7 +108,7 @@ def summary(overview: Overview) -> str:
     errors = [figure for figure in overview.figures if (figure.metric, figure.segment) == (ERROR_METRIC, "")]
     if errors:
         newest = of_one_version(errors, overview.model)[-1]
-        parts.append(f"mean absolute error {number(newest.value)} over {number(newest.rows)} actuals")
+        parts.append(f"mean absolute error {with_unit(number(newest.value), unit)} over {number(newest.rows)} actuals")
     else:
         parts.append("no actuals yet")
     return "; ".join(parts) + "."

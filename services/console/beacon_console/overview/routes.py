@@ -36,7 +36,7 @@ def add_overview(app: Flask, settings: Settings, product: Product, database: Dat
             issues=health.find_issues(overview, product),
             window=window,
             windows_of=windows,
-            summary=health.summary(overview),
+            summary=health.summary(overview, product.target.unit),
             rows=drift_rows(overview, product, window, periods, trend),
             errors=facts.one_per_run(errors),
             realised=_realised(overview),

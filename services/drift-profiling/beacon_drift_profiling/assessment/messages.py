@@ -49,7 +49,8 @@ def _title(result: DriftResult, product: Product) -> str:
         return "The prediction"
     if result.kind == "target":
         return f"The actual value ({product.target.title})"
-    titles = {feature.name: feature.title for feature in product.features}
+    title = next((feature.title for feature in product.features if feature.name == result.feature), "")
     importance = result.details.get("importance")
-    weight = "" if importance is None else f", {importance:.0%} of the model's importance"
-    return f"{result.feature} ({titles.get(result.feature, '')}{weight})"
+    weight = "" if importance is None else f"{importance:.0%} of the model's importance"
+    facts = ", ".join(filter(None, ["" if title == result.feature else title, weight]))
+    return f"{result.feature} ({facts})" if facts else result.feature

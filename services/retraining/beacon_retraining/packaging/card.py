@@ -13,11 +13,11 @@ TEMPLATE = """\
 # {title}: model {version}
 
 {algorithm} on {width} features, trained {created_at} on {rows} rows ({source}).
-It predicts the {target_title} ({target}){in_unit}.
+It predicts {target}{target_name}{in_unit}.
 
 ## Intended use
 
-An estimate of the {target_title}, for one {entity} and with an interval, for people who study or monitor such data. Not
+An estimate of {target}, for one {entity} and with an interval, for people who study or monitor such data. Not
 by itself for decisions about people or money: the model knows {rows} rows, and the place and time that they come from.
 
 ## Data
@@ -105,8 +105,8 @@ def model_card(
         rows=manifest.data.rows,
         source=manifest.data.source,
         fingerprint=manifest.data.fingerprint,
-        target=target.name,
-        target_title=target.title,
+        target=target.name if target.title == target.name else f"the {target.title}",
+        target_name="" if target.title == target.name else f" ({target.name})",
         in_unit=f" in {target.unit}" if target.unit else "",
         unit_note=f" ({target.unit})" if target.unit else "",
         entity=product.entity.name if product.entity else "case",
