@@ -63,6 +63,12 @@ DIALECTS = {
     "UTF-16": (PLAIN.encode("utf-16"), {}, "utf-16"),
     "Windows": (PLAIN.encode("cp1252"), {}, "Windows-1252"),
     "an encoding that is said": (PLAIN.encode("cp437"), {"encoding": "cp437"}, "cp437"),
+    "a line for Excel": ("sep=,\r\n" + PLAIN, {}, "CSV, UTF-8, delimiter ',', 4 columns"),
+    "a line for Excel, and no header": (
+        "\ufeffsep=,\n" + PLAIN.partition("\n")[2],
+        {"header": False, "names": ["name", "size", "rooms", "new"]},
+        "no header",
+    ),
     "gzip": (gzip.compress(PLAIN.encode()), {}, "gzip"),
     "zip": (zipped("inside.csv", PLAIN.encode()), {}, "zip"),
     "question marks": (PLAIN.replace(",,,", ",?,?,?"), {}, "missing ?"),
@@ -338,3 +344,9 @@ def test_signs_hide_no_marks_of_thousands(tmp_path: Path) -> None:
 def test_what_is_no_sign(tmp_path: Path, sign: str) -> None:
     with pytest.raises(ProductError, match=r"signs\.x: must be a currency"):
         source(tmp_path, "x,y\n1,2\n", signs={"x": sign})
+
+
+def test_a_fault_below_a_line_for_excel_is_found_in_its_row(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        typed(source(tmp_path, "sep=;\nx;y\n1;2\n3;4;5\n6;7\n"), {"x": ColumnType("int")})
+    assert (caught.value.column, caught.value.rule) == ("(row 2)", "has 3 fields, the header has 2")

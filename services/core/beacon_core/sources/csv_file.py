@@ -19,7 +19,7 @@ import pyarrow.csv
 
 from beacon_core.domain.data_errors import FILE, DataError
 from beacon_core.domain.source import Format
-from beacon_core.sources.dialect import BLANKS, Dialect, sniff
+from beacon_core.sources.dialect import BLANKS, SEP_LINE, Dialect, sniff
 from beacon_core.sources.stream import Stream
 from beacon_core.sources.text_bytes import Utf8File, check_format, read_head, utf8_file
 
@@ -152,6 +152,8 @@ class _Rows:
     def _explain(self) -> None:
         """Read the file again by a strict parser, and raise `DataError` with the line or the row."""
         with self._text.path.open(encoding="utf-8-sig", newline="") as lines:
+            if not SEP_LINE.fullmatch(lines.readline()):
+                lines.seek(0)
             _check_records(self._name, self._dialect, lines)
 
 

@@ -21,6 +21,8 @@ FEW_BROKEN = 0.9
 SAMPLE_RECORDS = 5000
 INDEX_NAME = re.compile(r"Unnamed: 0(\.\d+)?|__index_level_\d+__|\.\.\.1")
 NUMBER = re.compile(r"[+-]?[\d.,]+(?:[eE][+-]?\d+)?", re.ASCII)
+SEP_LINE = re.compile(r"sep=([,;|\t])\r?\n", re.IGNORECASE)
+"""A first line that tells Excel the delimiter; it is no row."""
 WHOLE = re.compile(r"\d+", re.ASCII)
 KINDS = {"csv": "CSV", "parquet": "Parquet", "jsonlines": "JSON lines", "sql": "SQL"}
 ENCODINGS = {"utf-8-sig": "UTF-8", "cp1252": "Windows-1252", "latin-1": "Latin-1"}
@@ -93,7 +95,10 @@ class Head(NamedTuple):
 def sniff(text: str, name: str, given: Format, *, encoding: str, compression: str, is_whole: bool) -> Head:
     """Find the dialect of a CSV text by its beginning; raises `DataError`."""
     quote = '"' if given.quote is None else given.quote
-    delimiter = given.delimiter or _find_delimiter(text, quote, is_whole)
+    hint = SEP_LINE.match(text)
+    skipped = hint.end() if hint else 0
+    text = text[skipped:]
+    delimiter = given.delimiter or (hint[1] if hint else "") or _find_delimiter(text, quote, is_whole)
     records = _records(text, delimiter, quote, is_whole)
     first = next((record for record in records if _has_content(record)), None)
     if first is None:
@@ -119,7 +124,7 @@ def sniff(text: str, name: str, given: Format, *, encoding: str, compression: st
         missing=given.missing,
         is_data=given.header and _is_data(names, columns),
     )
-    return Head(dialect, _body(text, delimiter, quote) if given.header else 0)
+    return Head(dialect, skipped + (_body(text, delimiter, quote) if given.header else 0))
 
 
 def check_header(name: str, dialect: Dialect) -> None:
