@@ -20,7 +20,7 @@ def boards() -> tuple[Dashboard, ...]:
     return (
         *(serving.service(), serving.requests(), serving.features()),
         *(models.model(product), models.drift(product)),
-        *(pipeline.jobs(), pipeline.promotion()),
+        *(pipeline.jobs(), pipeline.promotion(models.in_unit(product))),
     )
 
 

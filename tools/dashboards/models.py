@@ -35,9 +35,14 @@ from tools.dashboards.queries import (
 )
 
 
+def in_unit(product: Product) -> str:
+    """The target's unit, for a title."""
+    return f" ({product.target.unit})" if product.target.unit else ""
+
+
 def model(product: Product) -> Dashboard:
     """What the model answers, and how right it was."""
-    unit = f" ({product.target.unit})" if product.target.unit else ""
+    unit = in_unit(product)
     predicted = rates("model_version", "model_predictions_total", "version {{model_version}}")
     predictions = (
         time_series("Predictions", "ops", predicted),
@@ -90,7 +95,7 @@ def model(product: Product) -> Dashboard:
         ),
         time_series(f"Root mean squared error{unit}", "none", realised("rmse")),
         time_series("R²", "none", realised("r2")),
-        time_series("Estimated error, before the actuals", "none", realised("estimated_error")),
+        time_series(f"Estimated error, before the actuals{unit}", "none", realised("estimated_error")),
     )
     too_little = "Actual less prediction: above 0, the model predicts too little."
     limit_of_large = product.policy.quality.large_residual

@@ -40,7 +40,7 @@ def jobs() -> Dashboard:
     return dashboard("beacon-jobs", "jobs and pipeline", "Do the jobs run, and what do they cost?", rows)
 
 
-def promotion() -> Dashboard:
+def promotion(unit: str) -> Dashboard:
     """Which model served when, and what promotions came to."""
     champions = 'beacon_model_info{role="champion"}'
     newest_end = f"{since('max(beacon_promotion_last_timestamp_seconds)')} or vector(0)"
@@ -73,8 +73,8 @@ def promotion() -> Dashboard:
     effect = (
         time_series("Failures", SHARE, FAILURES),
         time_series("Slowest 1 %", SECONDS, *quantiles("http_request_duration_seconds", 0.99, labels=PREDICT)),
-        time_series("Predicted values", "none", *quantiles("model_prediction_value", 0.1, 0.5, 0.9)),
-        time_series("Mean absolute error", "none", realised("mae")),
+        time_series(f"Predicted values{unit}", "none", *quantiles("model_prediction_value", 0.1, 0.5, 0.9)),
+        time_series(f"Mean absolute error{unit}", "none", realised("mae")),
     )
     rows = {"Now": now, "History": history, "Effect": effect, "Gate": _gate()}
     return dashboard("beacon-promotion", "promotions", "Which model serves, since when, and was it better?", rows)

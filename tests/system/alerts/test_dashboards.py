@@ -102,6 +102,11 @@ def test_the_dashboards_are_of_the_product() -> None:
     }
     assert [title.partition(":")[0] for title in rows["beacon-drift"][3:]] == list(product.key_features)
     assert rows["beacon-requests"][1:] == list(STAGES)
+    of_target = re.compile(r"Predicted values|(Root )?[Mm]ean (absolute|squared) error|Estimated error|Mean residual")
+    titles = [panel["title"] for board in documents().values() for panel in board["panels"]]
+    found = [title for title in titles if of_target.match(title)]
+    assert len(found) >= 7
+    assert [title for title in found if f"({product.target.unit})" not in title] == []
 
 
 def test_panels_have_places_and_numbers_of_their_own() -> None:
