@@ -87,7 +87,7 @@ def test_every_spec_answers_alike_in_both_runtimes_also_for_what_it_has_not_seen
 
 def test_a_request_gets_the_answer_that_training_computed(tmp_path: Path) -> None:
     """The road of a request: product.yaml's numbers, the package's levels, fill, derived columns, the graph."""
-    product = product_of()
+    product = product_of(excluded={"no": "identifier, by its name"})
     dataset = dataset_of(product, table())
     trained = train(dataset, product, QUICK)
     origin = PackageOrigin("1", "x.csv", "abc", MADE)
@@ -104,6 +104,7 @@ def test_a_request_gets_the_answer_that_training_computed(tmp_path: Path) -> Non
     assert np.abs(answers - expected).max() < manifest.golden_tolerance
     card = (package.folder / CARD_FILE).read_text()
     assert "low, mid, high" in card
+    assert "- excluded: **no**: identifier, by its name" in card
     assert "It predicts sales." in card, "without a title of its own it is named once"
     assert "**load** is weight kg / size" in card
     assert "28 more" in card  # of 40 shops

@@ -229,6 +229,14 @@ def test_keys(tmp_path: Path, columns: dict[str, Any], kinds: tuple[str, ...]) -
     assert product.entity.columns == tuple(zip(columns, kinds, strict=True))
 
 
+def test_times_are_no_key_features(tmp_path: Path) -> None:
+    """They are not compared with training, so a chart of them would stay empty."""
+    hours = [f"2020-01-{1 + n // 24:02d} {n % 24:02d}:00" for n in range(ROWS)]
+    load = SIZES / 10 + [50 * (n % 24 > 11) for n in range(ROWS)]
+    product, _ = new(tmp_path, {"hour": hours, "size": SIZES, "value": load}, time="hour")
+    assert product.key_features == ("size",)
+
+
 def test_a_target_that_moves_on_with_time_has_limits_that_it_can_keep(tmp_path: Path) -> None:
     """Training holds out each block of time from what came before it, so the proposal must."""
     days = [f"{2020 + n // 336}-{n // 28 % 12 + 1:02d}-{n % 28 + 1:02d}" for n in range(ROWS)]

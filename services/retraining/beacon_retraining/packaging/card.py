@@ -183,7 +183,7 @@ def _data_notes(product: Product, manifest: Manifest, unlabelled: int) -> Iterab
     """What was left out, computed, transformed and weighted."""
     if unlabelled:
         yield f"- not trained on: {unlabelled} more rows, which have no {product.target.name}"
-    yield from (f"- excluded: **{name}**, because it {why}" for name, why in product.excluded.items())
+    yield from (f"- excluded: **{name}**: {why}" for name, why in product.excluded.items())
     yield from (f"- computed: **{column.name}** is {column.formula.text}" for column in manifest.schema.derived)
     yield from (
         f"- of **{feature.name}** the model has {', '.join(feature.parts)}"

@@ -124,7 +124,7 @@ def propose(raw: RawTable, wanted: Wanted) -> Proposal:
         ),
         time=None if event is None else event.name,
         features_ttl_days=None if event is None or not wanted.keys else limits.features_ttl_days(_age_days(event)),
-        key_features=tuple(ranked[:MOST_KEY_FEATURES]),
+        key_features=_key_features(ranked, columns),
         segments=_segments(chosen, target, ranked),
         target_ends=limits.target_ends(target),
         data_limits=limits.data_limits(
@@ -144,6 +144,12 @@ def propose(raw: RawTable, wanted: Wanted) -> Proposal:
         signs={column.name: column.sign for column in (*chosen, target) if column.sign},
         notes=_notes(target, model, event, wanted),
     )
+
+
+def _key_features(ranked: Sequence[str], columns: Mapping[str, TableColumn]) -> tuple[str, ...]:
+    """The most important features, without times: these are not compared with training, so their charts stay empty."""
+    lasting = [name for name in ranked if not columns[name].is_time]
+    return tuple((lasting or ranked)[:MOST_KEY_FEATURES])
 
 
 def _age_days(event: TableColumn) -> float:
