@@ -71,8 +71,9 @@ class ValueColumn:
     def _hint(self) -> str:
         """Text that is a number in another spelling, or with a sign."""
         cell = str(self._wrong[0][1])
-        if self._type in NUMBERS and not self._sign and (signed := SIGNED.fullmatch(cell)):
-            sign = signed["before"] or signed["behind"]
+        signed = SIGNED.fullmatch(cell) if self._type in NUMBERS and not self._sign else None
+        sign = (signed["before"] or signed["behind"]) if signed else ""
+        if sign and not sign.isalpha():  # `21x` is a slip
             return f"; a sign that each number has can be said, as format.signs: {{{self._name}: {sign!r}}}"
         is_other = self._type in NUMBERS and not cell.isdecimal() and LOOKS.fullmatch(cell)
         marks = any(mark in cell for mark in ", '_\u00a0\u202f\u2019") or cell.count(".") > 1
