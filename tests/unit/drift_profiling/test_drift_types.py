@@ -1,5 +1,6 @@
 """Text, flags, whole numbers and dates on a real store: what is drift of them, and what is none."""
 
+import re
 from pathlib import Path
 
 import msgspec
@@ -15,8 +16,10 @@ from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import ROOT
 from beacon_drift_profiling.assessment.assess import bin_labels
 from beacon_drift_profiling.assessment.messages import drift_message
+from beacon_drift_profiling.assessment.results import ColumnDistribution
 from beacon_drift_profiling.comparison.compare import DISTANCE, NULL_RATE, UNSEEN, BinCounts, compare
 from beacon_drift_profiling.comparison.reference import REST, TOP_LEVELS, ReferenceColumn, level_column, tally
+from beacon_drift_profiling.report.charts import distribution_chart
 
 MIXED = ROOT / "tests" / "products" / "mixed" / "product.yaml"
 
@@ -219,3 +222,20 @@ def test_a_feature_without_a_title_is_named_once(
     facts = details | {"median": 3.0, "reference_median": 5.0}
     result = DriftResult("7d", "1", "data", "size", DISTANCE, "drift", 0.3, 0.0, 0.1, 900, True, True, facts)
     assert drift_message(result, product).startswith(begins)
+
+
+def test_names_below_a_chart_do_not_overlap(mixed: Product) -> None:
+    """Long levels are cut, their whole name is the bar's title; of many levels the two last bars are both named."""
+    levels = [f"a level with a long name, no. {number}" for number in range(7)]
+    few = _chart((*levels, "unseen"))
+    shown = re.findall(r"<text[^>]*>([^<]*)</text>", few)
+    assert len(shown) == 8
+    assert max(map(len, shown)) <= 6
+    assert all(f"{level}:" in few for level in levels)
+    many = _chart((*(f"level {number}" for number in range(20)), "the rest", "unseen"))
+    assert re.findall(r"<text[^>]*>([^<]*)</text>", many) == ["level 0", "the rest, unseen"]
+
+
+def _chart(labels: tuple[str, ...]) -> str:
+    shares = tuple(1 / len(labels) for _ in labels)
+    return distribution_chart(ColumnDistribution(labels, shares, shares))

@@ -4,10 +4,15 @@ from collections.abc import Sequence
 from html import escape
 
 from beacon_drift_profiling.assessment.results import ColumnDistribution
+from beacon_drift_profiling.comparison.compare import UNSEEN
 
 WIDTH, HEIGHT = 320.0, 132.0
 FLOOR = 104.0
 TOP = 8.0
+MOST_NAMED = 10
+CHARACTER = 6.5
+"""The width of a character, about."""
+MOST_CHARACTERS = 24
 
 
 def distribution_chart(distribution: ColumnDistribution) -> str:
@@ -23,13 +28,20 @@ def distribution_chart(distribution: ColumnDistribution) -> str:
         bars = _bar(left + step * 0.10, step * 0.38, known / highest, "known")
         bars += _bar(left + step * 0.50, step * 0.38, seen / highest, "seen")
         parts.append(f"<g><title>{title}</title>{bars}</g>")
-    first, last = distribution.labels[0], distribution.labels[-1]
-    names = [(0.0, "start", first), (WIDTH, "end", last)]
-    if len(distribution.labels) <= 10:
-        names = [((place + 0.5) * step, "middle", label) for place, label in enumerate(distribution.labels)]
-    texts = "".join(_text(*name) for name in names)
+    texts = "".join(_text(*name) for name in _names(distribution.labels, step))
     axis = f'<line class="axis" x1="0" y1="{FLOOR}" x2="{WIDTH}" y2="{FLOOR}"/>'
     return _svg("distribution, now beside training", "".join(parts) + axis + texts)
+
+
+def _names(labels: Sequence[str], step: float) -> list[tuple[float, str, str]]:
+    """What stands below the bars, each with its place and anchor: all names where they have room, else the ends'."""
+    if len(labels) <= MOST_NAMED:
+        room = max(int(step / CHARACTER), 2)
+        short = [label if len(label) <= room else f"{label[: room - 1]}…" for label in labels]
+        return [((place + 0.5) * step, "middle", label) for place, label in enumerate(short)]
+    # The bars of all other levels and of unseen ones stand side by side, so that one name would be taken for the other.
+    last = f"{labels[-2]}, {labels[-1]}" if labels[-1] == UNSEEN else labels[-1]
+    return [(0.0, "start", labels[0][:MOST_CHARACTERS]), (WIDTH, "end", last)]
 
 
 def trend_chart(points: Sequence[tuple[str, float | None, float | None]]) -> str:
