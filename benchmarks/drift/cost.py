@@ -7,7 +7,6 @@ of its own environment, from its start to its end.
 import argparse
 import contextlib
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from pathlib import Path
 import matplotlib as mpl
 import msgspec
 import numpy as np
+import process_cost
 from drift.streams import Floats, Population
 from matplotlib.figure import Figure
 from sqlalchemy import Engine, insert, select, text
@@ -41,16 +41,6 @@ BATCH = 5_000
 LABELLED = 100
 """One row in so many has an actual."""
 LIMIT_SECONDS, LIMIT_MEGABYTES = 10.0, 400.0
-
-
-# A process inherits its parent's height of memory, so a small one starts the job.
-LAUNCH = """
-import os, subprocess, sys, time
-began = time.perf_counter()
-process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-_, status, usage = os.wait4(process.pid, 0)
-print(status, time.perf_counter() - began, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
-"""
 
 
 class Cost(msgspec.Struct, frozen=True):
@@ -119,13 +109,9 @@ class Log:
         environment = {"PATH": os.environ["PATH"], "BEACON_PRODUCT": str(self.settings.product)}
         environment |= {"BEACON_HOME": str(self.settings.home), "BEACON_DATABASE_URL": self.settings.database_url}
         job = [str(python), str(ROOT / "jobs" / "drift.py"), "--at", self.now.isoformat()]
-        launch = [sys.executable, "-I", "-S", "-c", LAUNCH, *job]
-        figures = subprocess.run(launch, env=environment, check=True, capture_output=True, text=True).stdout
-        status, seconds, processor, megabytes = map(float, figures.split())
-        if status:
-            raise SystemExit("the job failed")
+        cost = process_cost.run(job, environment)
         stages = self._stages()
-        return Cost(seconds, processor, megabytes, stages["profile"], stages["compare"])
+        return Cost(*cost, stages["profile"], stages["compare"])
 
     def close(self) -> None:
         """Close what was opened."""

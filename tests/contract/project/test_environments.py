@@ -66,8 +66,8 @@ def python(environment: str, code: str, *folders: Path) -> subprocess.CompletedP
 def test_a_service_imports_all_of_its_own_with_what_it_asks_for(environment: str) -> None:
     own = [name for name in modules(PACKAGES[environment]) if name not in ELSEWHERE]
     without = {"web", "feature_store", "kubernetes", "sources"} - extras_of_core(environment)
-    # The columns of a model's graph are computed where models run and are trained, and numpy is there.
-    without |= set() if environment in {"inference", "retraining"} else {"model_inputs"}
+    # A model's columns and trees are computed where models run and are trained, and numpy is there.
+    without |= set() if environment in {"inference", "retraining"} else {"model_inputs", "batch_model", "tree_masks"}
     core = [name for name in modules(CORE) if not without & set(name.split("."))]
     assert len(own) >= 3
     # First, so that nothing of the service's own has imported for it what it needs.
