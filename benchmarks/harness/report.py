@@ -26,8 +26,15 @@ It needs two cores and Debian's packages `wrk` and `redis-server`, which it inst
 Close everything else first.
 [results.json](../../benchmarks/results.json) holds every figure.
 """
-BATCHES_TEXT = ""
-"""Prose about batches, below the promises: to be written from the run that is published. Empty: nothing is said."""
+BATCHES_TEXT = """
+Batches are bounded by the log.
+`make bench-parts` shows where Beacon's time goes: a row in the database costs more than the model's answer, and both \
+share one core here.
+Peers keep no log, so their rows/s are out of reach as long as each prediction is a row of SQLite on the same core \
+([decision 4](../decisions/0004-the-prediction-log.md)).
+The model itself is answered by bit masks ([decision 19](../decisions/0019-batches-by-bit-masks.md)).
+"""
+"""Prose about batches, below the promises."""
 READING = """## How to read it
 
 - **Look at the ratios.** Absolute figures move from machine to machine.
