@@ -29,9 +29,8 @@ Close everything else first.
 BATCHES_TEXT = """
 Batches are bounded by the log.
 `make bench-parts` shows where Beacon's time goes: a row in the database costs more than the model's answer, and both \
-share one core here.
-Peers keep no log, so their rows/s are out of reach as long as each prediction is a row of SQLite on the same core \
-([decision 4](../decisions/0004-the-prediction-log.md)).
+share one core here ([decision 4](../decisions/0004-the-prediction-log.md)).
+Peers keep no log.
 The model itself is answered by bit masks ([decision 19](../decisions/0019-batches-by-bit-masks.md)).
 """
 """Prose about batches, below the promises."""
