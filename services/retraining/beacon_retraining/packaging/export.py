@@ -21,14 +21,13 @@ from sklearn.ensemble import ExtraTreesRegressor, GradientBoostingRegressor, His
 from sklearn.linear_model import RidgeCV
 from sklearn.pipeline import Pipeline
 
+from beacon_core.model_package.batch_model import FEATURES, PREDICTION
 from beacon_retraining.data.dataset import Matrix
 from beacon_retraining.errors import RetrainError
 from beacon_retraining.training.encoder import ColumnEncoder, onehot_columns, target_columns
 from beacon_retraining.training.estimators import Blend, MedianKernelRidge, TableModel
 from beacon_retraining.training.fitting import predict
 
-INPUT = "features"
-OUTPUT = "prediction"
 RELATIVE_TOLERANCE = 1e-5
 """How far ONNX may be from scikit-learn, in standard deviations of the training target."""
 BATCH_ROWS = 2000
@@ -92,20 +91,20 @@ class Graph:
 def to_onnx(model: TableModel, width: int) -> bytes:
     """The model as serialized ONNX; the same model gives the same bytes. TypeError: no model spec is of this kind."""
     graph = Graph()
-    columns = graph.double(INPUT if model.encoder_ is None else _encoded(graph, model.encoder_))
+    columns = graph.double(FEATURES if model.encoder_ is None else _encoded(graph, model.encoder_))
     scaled = _regressor(graph, model.regressor_, columns)
     values = graph.node("Mul", scaled, graph.constant(np.array([model.scale_])))
     mean = graph.constant(np.array([model.mean_]))
     if model.log:
-        graph.node("Exp", graph.node("Add", values, mean), output=OUTPUT)
+        graph.node("Exp", graph.node("Add", values, mean), output=PREDICTION)
     else:
-        graph.node("Add", values, mean, output=OUTPUT)
+        graph.node("Add", values, mean, output=PREDICTION)
     exported = helper.make_model(
         helper.make_graph(
             graph.nodes,
             "beacon",
-            [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, [None, width])],
-            [helper.make_tensor_value_info(OUTPUT, TensorProto.DOUBLE, [None, 1])],
+            [helper.make_tensor_value_info(FEATURES, TensorProto.FLOAT, [None, width])],
+            [helper.make_tensor_value_info(PREDICTION, TensorProto.DOUBLE, [None, 1])],
             graph.constants,
         ),
         opset_imports=[helper.make_opsetid(domain, version) for domain, version in OPSETS.items()],
@@ -126,7 +125,7 @@ def open_session(content: bytes) -> InferenceSession:
 
 def run(session: InferenceSession, columns: Matrix) -> Matrix:
     """Predictions of columns (rows, columns), shape (rows,)."""
-    predictions: Matrix = session.run([OUTPUT], {INPUT: columns.astype(np.float32)})[0]
+    predictions: Matrix = session.run([PREDICTION], {FEATURES: columns.astype(np.float32)})[0]
     return predictions[:, 0]
 
 
@@ -162,7 +161,7 @@ def _encoded(graph: Graph, encoder: ColumnEncoder) -> str:
     layout = encoder.layout
     parts = []
     if layout.as_is:
-        parts.append(graph.node("Gather", INPUT, graph.constant(np.array(layout.as_is, np.int64)), axis=1))
+        parts.append(graph.node("Gather", FEATURES, graph.constant(np.array(layout.as_is, np.int64)), axis=1))
     if layout.onehot:
         parts.append(_flags(graph, *onehot_columns(layout)))
     if layout.target:
@@ -178,7 +177,7 @@ def _encoded(graph: Graph, encoder: ColumnEncoder) -> str:
 
 def _flags(graph: Graph, places: NDArray[np.int64], values: Matrix) -> str:
     """1 where the category at a place has the value, else 0; float32 (rows, values)."""
-    picked = graph.node("Gather", INPUT, graph.constant(places), axis=1)
+    picked = graph.node("Gather", FEATURES, graph.constant(places), axis=1)
     return graph.float(graph.node("Equal", picked, graph.constant(values.astype(np.float32)[None])))
 
 
