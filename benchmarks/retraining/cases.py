@@ -15,6 +15,7 @@ from retraining.world import Drift, World
 
 from beacon_core.domain.product import Product
 from beacon_core.model_package.manifest import Package
+from beacon_core.model_package.session import open_session
 from beacon_core.platform.settings import Settings
 from beacon_retraining.data.dataset import Dataset
 from beacon_retraining.evaluation.evaluate import evaluate
@@ -93,5 +94,5 @@ def true_error(world: World, package: Package, seed: int) -> float:
     cases = world.draw(np.random.default_rng(seed + 1_000_000), days)
     fill = np.array([feature.fill for feature in package.manifest.features])
     columns = model_columns(cases.features, fill, package.manifest.schema, world.seconds(days))
-    answers = export.run(export.open_session(package.model), columns)
+    answers = export.run(open_session(package.model), columns)
     return float(np.abs(answers - world.targets(cases, days)).mean())

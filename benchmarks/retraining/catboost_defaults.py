@@ -14,9 +14,10 @@ from beacon_retraining.data.dataset import Dataset, Matrix
 from beacon_retraining.files import write_json
 from beacon_retraining.packaging.baseline import FILE, Baseline
 from beacon_retraining.training.effort import effort_of
+from beacon_retraining.training.selection import score
 from beacon_retraining.training.settings import TrainSettings
 from beacon_retraining.training.splits import Split
-from beacon_retraining.training.train import score, search_splits
+from beacon_retraining.training.train import search_splits
 
 
 def main() -> None:

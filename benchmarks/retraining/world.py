@@ -19,7 +19,7 @@ from beacon_core.platform.settings import load_settings
 from beacon_retraining.data.dataset import Dataset, Matrix, Times
 from beacon_retraining.training.fitting import fit
 from beacon_retraining.training.imputation import impute
-from beacon_retraining.training.model_specs import MODEL_SPECS
+from beacon_retraining.training.recipes import recipe_for
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 """The first day of a table without times; one with times goes on where it ends."""
@@ -72,7 +72,7 @@ class World:
         )
         self.smooth = np.array([feature.is_measured for feature in product.features])
         self.whole = np.array([feature.is_whole for feature in product.features])
-        truth = next(spec for spec in MODEL_SPECS if spec.name == TRUTH)
+        truth = recipe_for(TRUTH, self.base)
         self.truth = fit(truth, self.base, 0)
         self.fill = self.truth.fill
         self.leading = self._leading()

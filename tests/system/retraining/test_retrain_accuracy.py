@@ -7,11 +7,12 @@ from beacon_core.domain.product import Product
 from beacon_retraining.data.dataset import make_dataset
 from beacon_retraining.data.validate import validate
 from beacon_retraining.training.interval import covered, widths
-from beacon_retraining.training.model_specs import BLEND, MODEL_SPECS
+from beacon_retraining.training.search import plan_of
+from beacon_retraining.training.selection import choose, excess_over_best
 from beacon_retraining.training.settings import TrainSettings
-from beacon_retraining.training.train import choose, compare, excess_over_best
+from beacon_retraining.training.train import compare
 
-NEEDED = {"blend", *(name for name, _ in BLEND)}
+NEEDED = ("boosting", "kernel-ridge", "blend")
 
 
 def test_the_blend_keeps_the_promised_error_and_coverage(product: Product) -> None:
@@ -20,10 +21,10 @@ def test_the_blend_keeps_the_promised_error_and_coverage(product: Product) -> No
     assert "B" not in product.feature_names
     assert np.isnan(features).any()
     dataset = make_dataset(product, features, rows[product.target.name].to_numpy())
-    candidates = [spec for spec in MODEL_SPECS if spec.name in NEEDED]
-    settings = TrainSettings()
+    settings = TrainSettings(candidates=NEEDED)
     assert (settings.folds, settings.repeats) == (10, 3)
-    results = {result.name: result for result in compare(dataset, product, settings, candidates)}
+    compared = compare(dataset, product, settings, plan_of(product, settings))
+    results = {result.name: result for result in compared.results}
     assert results["blend"].rmse <= 2.85
     ordered = tuple(results.values())
     assert choose(ordered, excess_over_best(ordered, dataset.target)).name == "blend"

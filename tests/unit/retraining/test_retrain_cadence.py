@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from beacon_core.domain.product import Product
+from beacon_core.model_package.recipe import Member, Recipe
 from beacon_retraining.data.dataset import Dataset, make_dataset
 from beacon_retraining.studies.cadence import HistoryError, rolling, run_study
 from beacon_retraining.studies.cadence_report import tables
-from beacon_retraining.training.model_specs import MODEL_SPECS
 
-RIDGE = next(spec for spec in MODEL_SPECS if spec.name == "ridge")
+RIDGE = Recipe((Member("ridge"),))
 DAYS, PER_DAY, BREAK = 100, 20, 60
 
 

@@ -12,13 +12,13 @@ from support.packages import build_package
 from beacon_core.domain.product import Product
 from beacon_core.model_package.manifest import Package, read_package
 from beacon_core.model_package.release import package_folder
-from beacon_retraining.evaluation import evaluate
+from beacon_retraining.evaluation import measurements
 from beacon_retraining.packaging import export
 
 
 @pytest.fixture
 def package(tmp_path: Path, product: Product, monkeypatch: pytest.MonkeyPatch) -> Package:
-    monkeypatch.setattr(evaluate, "CALLS", 20)
+    monkeypatch.setattr(measurements, "CALLS", 20)
     pin = build_package(tmp_path, product)
     return read_package(package_folder(tmp_path, pin), pin.sha256)
 
@@ -31,11 +31,11 @@ def test_time_that_others_have_the_core_for_does_not_count(package: Package, mon
         return run(*given)
 
     monkeypatch.setattr(export, "run", suspended)
-    assert evaluate.latency(package) < 0.02
+    assert measurements.latency(package) < 0.02
 
 
 def test_a_slow_model_is_slow(package: Package) -> None:
     graph = bad_models.Graph(package.model)
     bad_models.slow(graph, 100)
     slow = msgspec.structs.replace(package, model=graph.bytes())
-    assert evaluate.latency(slow) > 5 * evaluate.latency(package)
+    assert measurements.latency(slow) > 5 * measurements.latency(package)

@@ -27,22 +27,24 @@ class TimeColumn:
         self._pattern = pattern
         self._reader: Reader | None = reader_of(pattern, self._zone) if pattern else None
         self._chunks: list[pa.Array] = []
+        self._before = self._rows = 0
 
     def add(self, cells: pa.Array) -> None:
         """Take the next cells: text, dates or timestamps; null where a value is missing."""
         self._chunks.append(cells)
 
     def finish(self, file: str, marks: str) -> pa.ChunkedArray:
-        """The column; raises `DataError`."""
+        """The cells that were added since the last call; raises `DataError`."""
         wanted = ARROW[self._kind.type]
-        kinds = {chunk.type for chunk in self._chunks} or {pa.string()}
+        chunks, self._chunks = self._chunks, []
+        self._before, self._rows = self._rows, self._rows + sum(map(len, chunks))
+        kinds = {chunk.type for chunk in chunks} or {pa.string()}
         if kinds == {pa.string()}:
-            return self._read_texts(file, marks)
-        chunks = [self._convert(file, chunk) for chunk in self._chunks]
-        return pa.chunked_array(chunks, wanted)
+            return self._read_texts(chunks, file, marks)
+        return pa.chunked_array([self._convert(file, chunk) for chunk in chunks], wanted)
 
-    def _read_texts(self, file: str, marks: str) -> pa.ChunkedArray:
-        encoded = pa.chunked_array(self._chunks, pa.string()).combine_chunks().dictionary_encode()
+    def _read_texts(self, chunks: list[pa.Array], file: str, marks: str) -> pa.ChunkedArray:
+        encoded = pa.chunked_array(chunks, pa.string()).combine_chunks().dictionary_encode()
         if isinstance(encoded, pa.ChunkedArray):
             encoded = encoded.combine_chunks()
         texts = encoded.dictionary.to_pylist()
@@ -51,7 +53,7 @@ class TimeColumn:
         wrong = {place for place, value in enumerate(values) if value is None}
         if wrong:
             rows = pc.indices_nonzero(pc.is_in(encoded.indices, value_set=pa.array(sorted(wrong), pa.int32())))
-            shown = [(row + 1, texts[encoded.indices[row].as_py()]) for row in rows[:SHOWN].to_pylist()]
+            shown = [(self._before + row + 1, texts[encoded.indices[row].as_py()]) for row in rows[:SHOWN].to_pylist()]
             hint = self._hint([text for _, text in shown])
             rule = f"must be {RULES[self._kind.type]}{marks}, has {examples(shown, len(rows))}{hint}"
             raise DataError(file, self._name, rule)

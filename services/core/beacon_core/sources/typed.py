@@ -1,6 +1,6 @@
 """The typed step: columns of a stream as exact values of the types that are asked for."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -56,7 +56,7 @@ class _Column:
         self._values.add(cells)
 
     def finish(self, file: str) -> pa.ChunkedArray:
-        """The column; raises `DataError`."""
+        """The cells that were added since the last call; raises `DataError`."""
         return self._values.finish(file, f", or {self._said}" if self._said else "")
 
 
@@ -90,6 +90,25 @@ def read_typed(
     found = set().union(*(column.found for column in columns))
     marks = tuple(sorted(found)) if stream.dialect.missing is None else ()
     return TypedTable(table, msgspec.structs.replace(stream.dialect, found=marks))
+
+
+def typed_blocks(
+    stream: Stream, types: Mapping[str, ColumnType], given: Format, *, skip: int = 0
+) -> Iterator[pa.Table]:
+    """Yield the columns of `types` block by block; raises `DataError`, which counts rows from the stream's first.
+
+    The first `skip` blocks are not converted: they have null columns of their length. A column of times must have one
+    form in each block.
+    """
+    names = stream.dialect.names
+    columns = [_Column(name, kind, stream.dialect, given) for name, kind in types.items()]
+    for number, block in enumerate(stream.blocks):
+        if number < skip:
+            yield pa.table({column.name: pa.nulls(len(block[0])) for column in columns})
+            continue
+        for column in columns:
+            column.add(stream.name, block[names.index(column.name)])
+        yield pa.table({column.name: column.finish(stream.name) for column in columns})
 
 
 def _simple(file: str, name: str, cells: pa.Array) -> pa.Array:

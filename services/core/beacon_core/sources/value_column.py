@@ -61,12 +61,16 @@ class ValueColumn:
         self._rows += len(cells)
 
     def finish(self, file: str, marks: str) -> pa.ChunkedArray:
-        """The column; raises `DataError` where a cell breaks the rule, which names the `marks` of a missing value."""
+        """The cells that were added since the last call.
+
+        Raises `DataError` where one breaks the rule, which names the `marks` of a missing value.
+        """
         if self._count:
             signed = f" with the sign {shown_value(self._sign)} (format.signs)" if self._sign else ""
             rule = f"must be {RULES[self._type]}{signed}{marks}, has {examples(self._wrong, self._count)}"
             raise DataError(file, self._name, rule + self._hint())
-        return pa.chunked_array(self._chunks, ARROW[self._type])
+        chunks, self._chunks = self._chunks, []
+        return pa.chunked_array(chunks, ARROW[self._type])
 
     def _hint(self) -> str:
         """Text that is a number in another spelling, or with a sign."""

@@ -16,22 +16,22 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
-from onnxruntime import InferenceSession, SessionOptions
+from onnxruntime import InferenceSession
 from sklearn.ensemble import ExtraTreesRegressor, GradientBoostingRegressor, HistGradientBoostingRegressor
 from sklearn.linear_model import RidgeCV
 from sklearn.pipeline import Pipeline
 
-from beacon_core.model_package.batch_model import FEATURES, PREDICTION
+from beacon_core.model_package.batch_model import FEATURES, PREDICTION, ROWS_PER_RUN
+from beacon_core.model_package.session import open_session
 from beacon_retraining.data.dataset import Matrix
 from beacon_retraining.errors import RetrainError
+from beacon_retraining.training.batches import over_batches
 from beacon_retraining.training.encoder import ColumnEncoder, onehot_columns, target_columns
-from beacon_retraining.training.estimators import Blend, MedianKernelRidge, TableModel
-from beacon_retraining.training.fitting import predict
+from beacon_retraining.training.estimators import Blend, LogMean, MedianKernelRidge, TableModel
+from beacon_retraining.training.xgboost_trees import XGBoostTrees
 
 RELATIVE_TOLERANCE = 1e-5
 """How far ONNX may be from scikit-learn, in standard deviations of the training target."""
-BATCH_ROWS = 2000
-"""Rows of one call: a kernel's matrix is as wide as the training rows."""
 MOST_BYTES = 100_000_000
 """The largest model: inference has it in memory, once per worker."""
 TREES = "ai.onnx.ml"
@@ -61,22 +61,24 @@ class Tree(NamedTuple):
 
 
 class Graph:
-    """An ONNX graph under construction: `node` and `constant` return the names of what they add."""
+    """An ONNX graph under construction: `node` and `constant` return the names of what they add, with the prefix."""
 
-    def __init__(self) -> None:
+    def __init__(self, prefix: str = "") -> None:
+        self.prefix = prefix
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
 
     def constant(self, values: NDArray[Any]) -> str:
         """A tensor of the model's own."""
-        name = f"constant_{len(self.constants)}"
+        name = f"{self.prefix}constant_{len(self.constants)}"
         self.constants.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
         return name
 
     def node(self, kind: str, *inputs: str, output: str = "", **attributes: Any) -> str:
         """One operator; the name of its output."""
-        output = output or f"{kind.lower()}_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(kind, inputs, [output], f"{kind}_{len(self.nodes)}", **attributes))
+        name = f"{self.prefix}{kind}_{len(self.nodes)}"
+        output = output or name.lower()
+        self.nodes.append(helper.make_node(kind, inputs, [output], name, **attributes))
         return output
 
     def double(self, name: str) -> str:
@@ -89,16 +91,16 @@ class Graph:
 
 
 def to_onnx(model: TableModel, width: int) -> bytes:
-    """The model as serialized ONNX; the same model gives the same bytes. TypeError: no model spec is of this kind."""
+    """The model as serialized ONNX; the same model gives the same bytes. TypeError: no family is of this kind."""
     graph = Graph()
     columns = graph.double(FEATURES if model.encoder_ is None else _encoded(graph, model.encoder_))
     scaled = _regressor(graph, model.regressor_, columns)
     values = graph.node("Mul", scaled, graph.constant(np.array([model.scale_])))
     mean = graph.constant(np.array([model.mean_]))
-    if model.log:
-        graph.node("Exp", graph.node("Add", values, mean), output=PREDICTION)
-    else:
+    if model.scale == "none":
         graph.node("Add", values, mean, output=PREDICTION)
+    else:
+        graph.node("Exp", graph.node("Add", values, mean), output=PREDICTION)
     exported = helper.make_model(
         helper.make_graph(
             graph.nodes,
@@ -115,14 +117,6 @@ def to_onnx(model: TableModel, width: int) -> bytes:
     return bytes(exported.SerializeToString(deterministic=True))
 
 
-def open_session(content: bytes) -> InferenceSession:
-    """The model in ONNX Runtime, on one thread, as serving opens it."""
-    options = SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    return InferenceSession(content, options, providers=["CPUExecutionProvider"])
-
-
 def run(session: InferenceSession, columns: Matrix) -> Matrix:
     """Predictions of columns (rows, columns), shape (rows,)."""
     predictions: Matrix = session.run([PREDICTION], {FEATURES: columns.astype(np.float32)})[0]
@@ -131,8 +125,7 @@ def run(session: InferenceSession, columns: Matrix) -> Matrix:
 
 def run_all(session: InferenceSession, columns: Matrix) -> Matrix:
     """Predictions of any number of rows, shape (rows,)."""
-    parts = np.array_split(columns, max(1, -(-len(columns) // BATCH_ROWS)))
-    return np.concatenate([run(session, part) for part in parts])
+    return np.concatenate(over_batches(len(columns), ROWS_PER_RUN, lambda part: run(session, columns[part])))
 
 
 def check_parity(content: bytes, model: TableModel, columns: Matrix, spread: float) -> float:
@@ -140,7 +133,13 @@ def check_parity(content: bytes, model: TableModel, columns: Matrix, spread: flo
 
     `spread` is the standard deviation of the training target: the limit is relative to it.
     """
-    difference = np.abs(run_all(open_session(content), columns) - predict(model, columns))
+    session = open_session(content)
+
+    def differences(part: slice) -> Matrix:
+        found: Matrix = np.abs(run(session, columns[part]) - model.predict(columns[part]))
+        return found
+
+    difference = np.concatenate(over_batches(len(columns), ROWS_PER_RUN, differences))
     worst, limit = int(difference.argmax()), RELATIVE_TOLERANCE * spread
     if not difference[worst] <= limit:
         raise ParityError(
@@ -186,12 +185,15 @@ def _regressor(graph: Graph, regressor: Any, columns: str) -> str:
     members = list(_members(regressor))
     trees = [member for member in members if not isinstance(member[0], Pipeline)]
     parts = [_pipeline(graph, member, weight, columns) for member, weight in members if isinstance(member, Pipeline)]
-    parts += [_trees(graph, trees, columns)] if trees else []
+    parts += [add_trees(graph, trees, columns)] if trees else []
     return parts[0] if len(parts) == 1 else graph.node("Sum", *parts)
 
 
 def _members(model: Any, weight: float = 1.0) -> Iterator[tuple[Any, float]]:
     """The models whose weighted sum the model is."""
+    if isinstance(model, LogMean):
+        yield model.model_, weight
+        return
     if not isinstance(model, Blend):
         yield model, weight
         return
@@ -239,8 +241,8 @@ def _kernel(graph: Graph, model: Pipeline, weight: float, columns: str) -> str:
     return graph.node("MatMul", kernel, graph.constant(weight * ridge.dual_coef_.reshape(-1, 1)))
 
 
-def _trees(graph: Graph, members: list[tuple[Any, float]], columns: str) -> str:
-    """The weighted trees of all members."""
+def add_trees(graph: Graph, members: list[tuple[Any, float]], columns: str) -> str:
+    """The weighted trees of all members: the name of their sum, double (rows, 1)."""
     offset = sum(weight * _base(model) for model, weight in members)
     trees = [tree for model, weight in members for tree in _trees_of(model, weight)]
     sizes = [len(tree.feature) for tree in trees]
@@ -282,6 +284,10 @@ def _base(model: Any) -> float:
 
 
 def _trees_of(model: Any, weight: float) -> Iterator[Tree]:
+    if isinstance(model, XGBoostTrees):
+        for tree in model.trees_:
+            yield Tree(*tree, weight)
+        return
     if isinstance(model, HistGradientBoostingRegressor):
         for (predictor,) in model._predictors:
             nodes = predictor.nodes
@@ -297,8 +303,8 @@ def _trees_of(model: Any, weight: float) -> Iterator[Tree]:
     else:
         raise TypeError(f"{type(model).__name__} has no trees that can be exported")
     for estimator in trees:
-        tree = estimator.tree_
+        grown = estimator.tree_
         yield Tree(
-            tree.feature, tree.threshold, tree.children_left, tree.children_right,
-            tree.children_left < 0, tree.value[:, 0, 0], weight,
+            grown.feature, grown.threshold, grown.children_left, grown.children_right,
+            grown.children_left < 0, grown.value[:, 0, 0], weight,
         )  # fmt: skip

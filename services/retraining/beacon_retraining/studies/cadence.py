@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from beacon_core.domain.exit_statuses import BAD_DATA
 from beacon_core.domain.product import Product
+from beacon_core.model_package.recipe import Recipe
 from beacon_retraining.data.dataset import Dataset, Matrix, Times
 from beacon_retraining.errors import RetrainError
 from beacon_retraining.training.fitting import FittedModel, fit
-from beacon_retraining.training.model_specs import ModelSpec
 
 DAY = np.timedelta64(1, "D")
 FIRST_SHARE = 0.15
@@ -84,7 +84,7 @@ class StudyModel(msgspec.Struct, frozen=True):
 
 
 def run_study(
-    dataset: Dataset, product: Product, spec: ModelSpec, *, period_days: int = 30, seed: int = 0
+    dataset: Dataset, product: Product, recipe: Recipe, *, period_days: int = 30, seed: int = 0
 ) -> CadenceStudy:
     """Simulate the history under every rule; raises `HistoryError` when it spans less than `MIN_DAYS` days.
 
@@ -97,11 +97,11 @@ def run_study(
     if span < MIN_DAYS:
         raise HistoryError(f"the labelled history spans {span} days, the study needs {MIN_DAYS}")
     start = np.datetime64(dated.min(), "D") + int(span * FIRST_SHARE)
-    first = _fit(dataset, spec, _before(dataset.times, start), seed)
+    first = _fit(dataset, recipe, _before(dataset.times, start), seed)
     simulated = np.flatnonzero(dataset.times >= start)
     days = ((dataset.times[simulated] - start.astype("M8[us]")) // DAY).astype(np.int64)
     runs = tuple(
-        _run(rule, first, dataset, product, spec, dataset.times, start, simulated, days, seed)
+        _run(rule, first, dataset, product, recipe, dataset.times, start, simulated, days, seed)
         for rule in RETRAINING_RULES
     )
     usefulness = _usefulness_by_period(first, dataset, simulated, days // period_days, seed)
@@ -124,7 +124,7 @@ def _run(
     model: StudyModel,
     dataset: Dataset,
     product: Product,
-    spec: ModelSpec,
+    recipe: Recipe,
     times: Times,
     start: np.datetime64,
     simulated: NDArray[np.intp],
@@ -136,7 +136,7 @@ def _run(
     last = 0
     for day in range(int(days.max()) + 1):
         if _is_due(rule, product, model, days, errors, day, last):
-            model = _fit(dataset, spec, _before(times, start + day), seed)
+            model = _fit(dataset, recipe, _before(times, start + day), seed)
             retrained.append(day)
             last = day
         today = np.flatnonzero(days == day)
@@ -170,13 +170,13 @@ def _is_due(
     return float(errors[seen].mean()) > product.policy.drift.max_mae_ratio * model.expected
 
 
-def _fit(dataset: Dataset, spec: ModelSpec, rows: NDArray[np.intp], seed: int) -> StudyModel:
+def _fit(dataset: Dataset, recipe: Recipe, rows: NDArray[np.intp], seed: int) -> StudyModel:
     """A model of these rows; its expected error is that of a second model, on a fifth of the rows held out from it."""
     shuffled = np.random.default_rng(seed).permutation(rows)
     known, held_out = np.split(shuffled, [len(rows) * 4 // 5])
-    predictions = fit(spec, dataset, seed, known).predict(dataset.features[held_out], dataset.seconds[held_out])
+    predictions = fit(recipe, dataset, seed, known).predict(dataset.features[held_out], dataset.seconds[held_out])
     expected = float(np.abs(dataset.target[held_out] - predictions).mean())
-    return StudyModel(fit(spec, dataset, seed, rows), expected)
+    return StudyModel(fit(recipe, dataset, seed, rows), expected)
 
 
 def _before(times: Times, moment: np.datetime64) -> NDArray[np.intp]:

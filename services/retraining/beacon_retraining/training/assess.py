@@ -7,11 +7,10 @@ import msgspec
 import numpy as np
 
 from beacon_core.domain.product import Product
+from beacon_core.model_package.recipe import Recipe
 from beacon_retraining.data.dataset import Dataset, Matrix
 from beacon_retraining.training.crossval import FoldPredictions, View, hold_out, shuffled, thinned, without
 from beacon_retraining.training.effort import Effort
-from beacon_retraining.training.interval import covered
-from beacon_retraining.training.model_specs import ModelSpec
 from beacon_retraining.training.splits import split_rows
 
 SHARES = (0.1, 0.3)
@@ -35,16 +34,16 @@ class ModelAssessment(msgspec.Struct, frozen=True):
 
 
 def assess(
-    dataset: Dataset, product: Product, spec: ModelSpec, *, effort: Effort, seed: int, jobs: int
+    dataset: Dataset, product: Product, recipe: Recipe, *, effort: Effort, seed: int, jobs: int
 ) -> ModelAssessment:
-    """Assess the spec by one nested cross-validation."""
+    """Assess the recipe by one nested cross-validation."""
     width, times = dataset.features.shape[1], effort.shuffles
     few_views: list[View] = [without(column) for column in range(width)]
     few_views += [shuffled(column, seed + number) for column in range(width) for number in range(times)]
     parts = hold_out(
         dataset,
         product,
-        spec,
+        recipe,
         split_rows(dataset, product, np.arange(len(dataset.target)), effort.coverage_folds, seed),
         views=tuple(thinned(share, seed) for share in SHARES),
         few_views=tuple(few_views),
@@ -56,7 +55,7 @@ def assess(
     )
     residuals = [dataset.target[part.rows] - part.predictions for part in parts]
     weights = np.concatenate([dataset.row_weights[part.rows] for part in parts])
-    inside = np.concatenate([covered(own[0], part.widths) for own, part in zip(residuals, parts, strict=True)])
+    inside = np.concatenate([part.covered(dataset.target[part.rows]) for part in parts])
     rmse, *gaps = _rmse(np.concatenate(residuals, axis=1), weights)
     # What shuffling adds is counted on the same rows with and without it.
     few = [part.rows[: part.few.shape[1]] for part in parts]
@@ -73,7 +72,9 @@ def assess(
         importances=rises[width:].reshape(width, times).mean(axis=1),
         absent=rises[:width],
         missing=dict(zip(SHARES, gaps, strict=True)),
-        held_out=tuple(FoldPredictions(part.rows, part.predictions[:2], part.widths, part.few[:0]) for part in parts),
+        held_out=tuple(
+            msgspec.structs.replace(part, predictions=part.predictions[:2], few=part.few[:0]) for part in parts
+        ),
     )
 
 

@@ -14,14 +14,16 @@ from beacon_core.domain.exit_statuses import REFUSED
 from beacon_core.domain.feature import Feature
 from beacon_retraining.data.dataset import Dataset, Matrix
 from beacon_retraining.errors import RetrainError
+from beacon_retraining.training.batches import batches
 
 MOST_ONEHOT = 20
-"""Levels of a category without order that become a column each, where product.yaml does not say; above: the target's
-mean per level."""
+"""Levels of a category without order that become a column each, where neither product.yaml nor the recipe says; above:
+the target's mean per level."""
 MOST_ONEHOT_STATED = 500
 """Levels that product.yaml may ask one-hot columns for: a matrix of more would not fit into memory."""
 
 TARGET_FOLDS = 5
+BATCH_ROWS = 20_000
 
 
 class EncodingError(RetrainError):
@@ -49,11 +51,17 @@ class ColumnLayout(msgspec.Struct, frozen=True):
         """Whether any column is encoded."""
         return bool(self.onehot or self.target)
 
+    @property
+    def width(self) -> int:
+        """How many columns the encoded matrix has."""
+        return len(self.as_is) + sum(len(column.values) for column in self.onehot) + len(self.target)
 
-def layout_of(dataset: Dataset) -> ColumnLayout:
+
+def layout_of(dataset: Dataset, most_onehot: int = MOST_ONEHOT) -> ColumnLayout:
     """The layout of a dataset's columns; raises `EncodingError`.
 
-    Ordered levels, flags and two numbers stay as they are: their numbers have an order.
+    Of up to `most_onehot` levels a category without order has a column each, where product.yaml does not say. Ordered
+    levels, flags and two numbers stay as they are: their numbers have an order.
     """
     as_is: list[int] = []
     onehot: list[Column] = []
@@ -61,7 +69,7 @@ def layout_of(dataset: Dataset) -> ColumnLayout:
     place = 0
     for feature in dataset.schema.features:
         values = _values(feature, dataset)
-        how = _encoding(feature, len(values))
+        how = _encoding(feature, len(values), most_onehot)
         if how == "ordinal":
             width = len(part_columns(feature.name, feature.parts)) if feature.parts else 1
             as_is += range(place, place + width)
@@ -80,7 +88,7 @@ def _values(feature: Feature, dataset: Dataset) -> tuple[float, ...]:
     return tuple(map(float, range(len(dataset.levels.get(feature.name, ())) + 1)))
 
 
-def _encoding(feature: Feature, count: int) -> str:
+def _encoding(feature: Feature, count: int, most_onehot: int) -> str:
     if feature.type != "category":
         return "ordinal"
     if feature.encode == "onehot" and count > MOST_ONEHOT_STATED:
@@ -92,7 +100,7 @@ def _encoding(feature: Feature, count: int) -> str:
         return feature.encode
     if feature.ordered or (feature.has_number_levels and count <= 2):
         return "ordinal"
-    return "onehot" if count <= MOST_ONEHOT + 1 else "target"
+    return "onehot" if count <= most_onehot + 1 else "target"
 
 
 class ColumnEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -131,9 +139,14 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def _joined(self, features: Matrix, means: Matrix) -> Matrix:
         places, values = onehot_columns(self.layout)
-        flags = (features[:, places] == values).astype(np.float64)
-        # As float32, which is what trees compare and what the graph has.
-        return np.hstack([features[:, list(self.layout.as_is)], flags, means.astype(np.float32).astype(np.float64)])
+        as_is = list(self.layout.as_is)
+        joined = np.empty((len(features), self.layout.width))
+        for part in batches(len(features), BATCH_ROWS):
+            rows = features[part]
+            # As float32, which is what trees compare and what the graph has.
+            own = means[part].astype(np.float32)
+            np.concatenate([rows[:, as_is], rows[:, places] == values, own], axis=1, out=joined[part])
+        return joined
 
 
 def onehot_columns(layout: ColumnLayout) -> tuple[NDArray[np.int64], Matrix]:

@@ -7,6 +7,9 @@ from beacon_core.domain.product import Product
 from beacon_core.domain.schema import Schema
 from beacon_core.model_package.model_inputs import to_columns
 from beacon_retraining.data.dataset import Matrix
+from beacon_retraining.training.batches import batches
+
+BATCH_ROWS = 20_000
 
 
 def fit_fill(features: Matrix, schema: Product | Schema) -> Matrix:
@@ -27,6 +30,19 @@ def model_columns(features: Matrix, fill: Matrix, schema: Schema, seconds: Matri
 
     `seconds` are the event times (rows) since 1970.
     """
+    parts = batches(len(features), BATCH_ROWS)
+    if len(parts) == 1:
+        return _columns(features, fill, schema, seconds)
+    # Its steps make a copy each: of many rows, never of all of them at once.
+    first = _columns(features[parts[0]], fill, schema, seconds[parts[0]])
+    columns = np.empty((len(features), first.shape[1]))
+    columns[parts[0]] = first
+    for part in parts[1:]:
+        columns[part] = _columns(features[part], fill, schema, seconds[part])
+    return columns
+
+
+def _columns(features: Matrix, fill: Matrix, schema: Schema, seconds: Matrix) -> Matrix:
     return to_columns(impute(features, fill), schema, seconds).astype(np.float32).astype(np.float64)
 
 

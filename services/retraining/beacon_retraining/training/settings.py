@@ -2,16 +2,19 @@
 
 import msgspec
 
-MODEL_SPEC_NAMES = ("ridge", "extra-trees", "kernel-ridge", "boosting", "hist-boosting", "blend")
-"""The names of model_specs.py, from simple to complex."""
-
 
 class TrainSettings(msgspec.Struct, frozen=True):
-    """How thorough the search is; `jobs` processes, -1 for one per core."""
+    """How a model is measured and searched for; `jobs` processes, -1 for one per core.
+
+    `candidates`, `budget_seconds` and `trials` stand in for product.yaml's training.models, training.budget_seconds and
+    training.trials; None leaves them as they are there. A training from code tunes nothing unless it says so.
+    """
 
     folds: int = 10
     repeats: int = 3
     coverage_folds: int = 5
     seed: int = 0
     jobs: int = -1
-    candidates: tuple[str, ...] = MODEL_SPEC_NAMES
+    candidates: tuple[str, ...] | None = None
+    budget_seconds: float | None = 0.0
+    trials: int | None = None

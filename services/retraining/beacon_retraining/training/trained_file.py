@@ -10,8 +10,10 @@ from beacon_retraining.training.train import TrainedModel
 
 
 def encode(trained: TrainedModel) -> bytes:
-    """All but the model."""
-    return msgspec.json.encode(msgspec.structs.replace(trained, model=None), enc_hook=_as_list)
+    """All but the model and the spread's trees."""
+    spread = msgspec.structs.replace(trained.interval.spread, trees=None)
+    interval = msgspec.structs.replace(trained.interval, spread=spread)
+    return msgspec.json.encode(msgspec.structs.replace(trained, model=None, interval=interval), enc_hook=_as_list)
 
 
 def decode(content: bytes) -> TrainedModel:

@@ -1,0 +1,1 @@
+"""How well intervals hold and how narrow they are, on any tables, beside intervals of one width."""

@@ -1,0 +1,1 @@
+"""Beacon's search beside CatBoost, FLAML and AutoGluon, on any tables."""

@@ -1,0 +1,1 @@
+"""What a whole retraining of a large table costs: seconds and memory by stage."""
