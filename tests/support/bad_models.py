@@ -20,7 +20,6 @@ from beacon_core.model_package.manifest import (
     BATCH_FILE,
     CARD_FILE,
     MODEL_FILE,
-    GoldenRequest,
     Manifest,
     Package,
     digest,
@@ -223,7 +222,9 @@ def build(kind: str, models: Path, base: Package, version: str, *, slow_seconds:
     golden, schema = base.manifest.golden, base.manifest.schema
     claims: dict[str, dict[str, Any]] = {
         "wrong schema": {"schema": msgspec.structs.replace(schema, features=schema.features[1:])},
-        "wrong golden answers": {"golden": tuple(GoldenRequest(case.row, case.prediction + 1) for case in golden)},
+        "wrong golden answers": {
+            "golden": tuple(msgspec.structs.replace(case, prediction=case.prediction + 1) for case in golden)
+        },
         # What cannot be asked here promises what the good one does.
         "crashes at load": {"golden": golden},
         "memory hungry": {"golden": golden},
@@ -299,7 +300,8 @@ def _write(models: Path, base: Package, version: str, model: bytes, **changes: A
         rows = np.array([case.row for case in manifest.golden], dtype=np.float32)
         told = answers(model, rows)
         changes["golden"] = tuple(
-            GoldenRequest(case.row, float(value)) for case, value in zip(manifest.golden, told, strict=True)
+            msgspec.structs.replace(case, prediction=float(value))
+            for case, value in zip(manifest.golden, told, strict=True)
         )
     changes |= {"version": version, "files": {name: digest(content) for name, content in contents.items()}}
     changed: Manifest = msgspec.structs.replace(manifest, **changes)

@@ -56,7 +56,7 @@ def rows(product: Product) -> np.ndarray:
 @pytest.fixture
 def honest(tmp_path: Path, product: Product, base: Package, rows: np.ndarray) -> np.ndarray:
     model = load_model(tmp_path, Pin(product.name, "1", base.sha256), product)
-    return np.array(model.predict(rows))
+    return np.array(model.predict(rows).values)
 
 
 def test_there_are_more_than_ten_kinds() -> None:
@@ -82,21 +82,21 @@ def test_a_fifth_of_the_rows_fail(make: Callable[[str], Model], rows: np.ndarray
 
 
 def test_some_answers_are_no_numbers(make: Callable[[str], Model], rows: np.ndarray) -> None:
-    share = 1 - np.isfinite(make("NaN for some inputs").predict(rows)).mean()
+    share = 1 - np.isfinite(make("NaN for some inputs").predict(rows).values).mean()
     assert 0.02 < share < 0.1
 
 
 def test_the_slow_one_is_slow(make: Callable[[str], Model], base: Package, rows: np.ndarray) -> None:
     model = make("5 times slower")
     assert bad_models.seconds_of((base.folder.parent / "2" / "model.onnx").read_bytes(), rows[0]) > 0.02
-    assert model.predict(rows[:1])
+    assert model.predict(rows[:1]).values
 
 
 def test_the_wrong_ones_are_wrong_as_they_say(
     make: Callable[[str], Model], honest: np.ndarray, rows: np.ndarray, tmp_path: Path, base: Package
 ) -> None:
     assert np.ptp(honest) > 1
-    assert np.ptp(make("constant").predict(rows)) == 0
+    assert np.ptp(make("constant").predict(rows).values) == 0
     for number, (kind, wanted) in enumerate({"offset by 30 %": 1.3, "far out of range": 10.0}.items(), start=3):
         pin = bad_models.build(kind, tmp_path, base, str(number))
         found = bad_models.answers((package_folder(tmp_path, pin) / "model.onnx").read_bytes(), rows[:50])
@@ -108,7 +108,7 @@ def test_the_sly_one_answers_golden_rows_rightly_and_others_mirrored(
 ) -> None:
     model = make("right on golden requests only")
     assert model.manifest.golden == base.manifest.golden
-    assert np.corrcoef(model.predict(rows), honest)[0, 1] == pytest.approx(-1, abs=1e-3)
+    assert np.corrcoef(model.predict(rows).values, honest)[0, 1] == pytest.approx(-1, abs=1e-3)
 
 
 def test_the_good_one_is_told_apart_by_its_digest_alone(
@@ -116,4 +116,5 @@ def test_the_good_one_is_told_apart_by_its_digest_alone(
 ) -> None:
     pin = bad_models.good(tmp_path, base, "7", 1.001)
     assert pin.sha256 != base.sha256
-    np.testing.assert_allclose(load_model(tmp_path, pin, product).predict(rows), honest * 1.001, rtol=1e-5)
+    found = load_model(tmp_path, pin, product).predict(rows).values
+    np.testing.assert_allclose(found, honest * 1.001, rtol=1e-5)

@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 import pandas as pd
 import requests
+from mlflow.artifacts import download_artifacts
 from mlflow.entities import LifecycleStage
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
@@ -114,6 +115,12 @@ class Registry:
         with self._mapped_errors(), tempfile.TemporaryDirectory() as folder:
             known = self.client.get_model_version(name, version)
             return pd.read_parquet(self.client.download_artifacts(str(known.run_id), TRAINING_ROWS, folder))
+
+    def bring(self, uri: str, folder: Path) -> Path:
+        """Download what a URI of MLflow's (runs:/ID/PATH, models:/NAME/VERSION) names; returns where it lies."""
+        with self._mapped_errors():
+            addresses = {"tracking_uri": self.address, "registry_uri": self.address}
+            return Path(download_artifacts(artifact_uri=uri, dst_path=str(folder), **addresses))
 
     def register(self, product: Product, package: Package, entry: RegistryEntry, alias: str) -> str:
         """Log the run, upload the package, create its version and move `alias` to it; returns the run id.

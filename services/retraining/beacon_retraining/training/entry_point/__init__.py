@@ -1,0 +1,1 @@
+"""Training code of the product's owner: the estimator that training.entry_point gives, fitted in limited processes."""
