@@ -98,6 +98,27 @@ def gauge(value: float, limit: float, name: str, *, bad: bool) -> Markup:
     ).format(width, height, name, name, width, "fill bad" if bad else "fill", size, at, at)
 
 
+def contribution(value: float, axis: Axis, name: str) -> Markup:
+    """Draw what is added as a bar to the right of 0, and what is taken away to the left."""
+    width, height = 200, 14
+    zero, end = axis.height(0.0) * width, axis.height(value) * width
+    return Markup(
+        '<svg class="gauge" viewBox="0 0 {} {}" preserveAspectRatio="none" role="img" aria-label="{}"><title>{}</title>'
+        '<rect class="{}" x="{:.1f}" width="{:.1f}" height="10" y="2" rx="1"/>'
+        '<line class="limit" x1="{:.1f}" x2="{:.1f}" y1="0" y2="14"/></svg>'
+    ).format(
+        width,
+        height,
+        name,
+        name,
+        "less" if value < 0 else "fill",
+        min(zero, end),
+        max(abs(end - zero), 0.5 if value else 0.0),
+        zero,
+        zero,
+    )
+
+
 def spark(values: Sequence[float | None], limit: float | None, name: str) -> Markup:
     """Draw a small line with its limit, for a table's row."""
     last = max(len(values) - 1, 1)

@@ -1,13 +1,14 @@
 """The pages' pictures: facts of the store as points on a chart."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC
 
 from markupsafe import Markup
 
 from beacon_console import charts
 from beacon_console.charts import Axis, ChartPoint
-from beacon_console.formats import number
+from beacon_console.formats import number, signed
+from beacon_console.predictions.explanation import ShownContribution, ShownExplanation
 from beacon_core.data.drift_results import PerformanceFigure
 from beacon_core.data.traffic import HourlyTraffic
 from beacon_core.domain.precision import with_unit
@@ -57,6 +58,15 @@ def trend(scores: Sequence[float | None], limit: float | None, name: str) -> Mar
     if len([value for value in scores if value is not None]) < 2:
         return Markup()
     return charts.spark(scores, limit, name)
+
+
+def contributions(explained: ShownExplanation) -> Callable[[ShownContribution], Markup]:
+    """The bar of each contribution, all on one axis from the largest that takes away to the largest that adds."""
+    sizes = [each.contribution for each in explained.contributions]
+    axis = Axis(min(*sizes, 0.0, 0.0), max(*sizes, 0.0, 0.0))
+    return lambda each: charts.contribution(
+        each.contribution, axis, f"{each.feature}: {with_unit(signed(each.contribution), explained.unit)}"
+    )
 
 
 def interval(low: float, prediction: float, high: float, actual: float | None, unit: str) -> Markup:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import msgspec
 
 from beacon_core.model_package.download import ARTIFACTS
-from beacon_core.model_package.manifest import CARD_FILE, MANIFEST_FILE, Manifest, digest
+from beacon_core.model_package.manifest import CARD_FILE, EFFECTS_FILE, MANIFEST_FILE, Manifest, digest
 from beacon_core.platform.mlflow import Mlflow, Version
 
 TIMEOUT_SECONDS = 2.0
@@ -37,6 +37,18 @@ class Registry:
         aliases = tuple(alias for alias, number in self._mlflow.aliases(name).items() if number == version)
         manifest, card, damage = self._package(found)
         return RegisteredVersion(version, aliases, found.run_id, found.tags, manifest, card, damage)
+
+    def picture(self, name: str, version: str) -> bytes | None:
+        """The picture of the version's effects; None without one that was registered.
+
+        Raises `RegistryUnavailableError`.
+        """
+        found = self._mlflow.version(name, version)
+        manifest = None if found is None else self._package(found)[0]
+        if found is None or manifest is None or EFFECTS_FILE not in manifest.files:
+            return None
+        content = self._file(found, EFFECTS_FILE)
+        return content if content is not None and digest(content) == manifest.files[EFFECTS_FILE] else None
 
     def _package(self, version: Version) -> tuple[Manifest | None, str | None, str | None]:
         if not version.sha256:

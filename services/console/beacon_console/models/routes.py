@@ -1,6 +1,6 @@
 """The pages of model versions."""
 
-from flask import Flask, render_template
+from flask import Flask, Response, render_template
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
@@ -11,6 +11,7 @@ from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.masking import message_of
 from beacon_core.domain.pins import NAME
 from beacon_core.domain.product import Product
+from beacon_core.model_package.manifest import EFFECTS_FILE
 from beacon_core.platform import clock
 from beacon_core.platform.mlflow import RegistryUnavailableError
 
@@ -49,7 +50,9 @@ def add_models(app: Flask, product: Product, database: DatabaseClient, registry:
             raise BeaconError("unknown_model", sentence)
         card = None
         if registered is not None and registered.card is not None:
-            card = Markup(markdown.render(registered.card))  # noqa: S704 - the renderer escapes HTML
+            # A page's own pictures lie below its address.
+            text = markdown.render(registered.card).replace(f'src="{EFFECTS_FILE}"', f'src="{version}/{EFFECTS_FILE}"')
+            card = Markup(text)  # noqa: S704 - the renderer escapes HTML
         return render_template(
             "model.html",
             version=version,
@@ -62,3 +65,14 @@ def add_models(app: Flask, product: Product, database: DatabaseClient, registry:
             decided=decided,
             now=clock.now(),
         )
+
+    @app.get(f"/models/<version>/{EFFECTS_FILE}")
+    def effects(version: str) -> Response:
+        """The picture of the card; as an image, it runs nothing."""
+        try:
+            picture = registry.picture(product.name, version) if NAME.fullmatch(version) else None
+        except RegistryUnavailableError as error:
+            raise BeaconError("registry_unavailable", message_of(error)) from error
+        if picture is None:
+            raise BeaconError("unknown_model", f"MLflow has no picture of the effects of version {version[:64]}.")
+        return Response(picture, content_type="image/svg+xml")

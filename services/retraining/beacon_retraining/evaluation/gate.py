@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from beacon_core.domain.policy import Promotion
 from beacon_core.domain.verdict import GateCheck, Outcome, SegmentComparison
 from beacon_retraining.data.dataset import Matrix
+from beacon_retraining.training.interval import interval_scores
 
 DRAWS = 2000
 CHUNK = 2_000_000  # weights drawn at once: 16 MB
@@ -30,6 +31,8 @@ KEYS = {
     "rmse": "max_rmse_ratio",
     "large_residuals": "max_large_residual_rise",
     "worst_segment": "max_segment_mae_ratio",
+    "worst_slice": "max_segment_mae_ratio",
+    "interval_score": "max_interval_score_ratio",
     "r2": "min_r2",
     "coverage": "min_coverage",
     "missing": "max_missing_ratio",
@@ -69,7 +72,8 @@ class PackageMeasurements(msgspec.Struct, frozen=True):
 class GateInputs(msgspec.Struct, frozen=True):
     """The inputs of the gate; `segments` are slices of the rows, and `champion` is None for a first model.
 
-    `weights` (rows) say how much each row counts; None: all alike.
+    `weights` (rows) say how much each row counts; None: all alike. `found` are slices where the challenger looked worse
+    on other rows than these. `coverage` is what the intervals promise.
     """
 
     target: Matrix
@@ -79,6 +83,8 @@ class GateInputs(msgspec.Struct, frozen=True):
     measurements: PackageMeasurements
     champion_latency_seconds: float | None = None
     weights: Matrix | None = None
+    found: Mapping[str, Mask] = {}
+    coverage: float = 0.9
 
 
 class GateLimits(msgspec.Struct, frozen=True):
@@ -131,7 +137,7 @@ class Bootstrap:
 def judge(
     inputs: GateInputs, limits: GateLimits, seed: int = 0
 ) -> tuple[tuple[GateCheck, ...], tuple[SegmentComparison, ...]]:
-    """Every check of the inputs, and the segments that the check of the worst segment compares."""
+    """Every check of the inputs, and the segments and slices that the checks of the worst ones compare."""
     promotion = limits.promotion
     rows = Bootstrap(_columns(inputs, limits.large_residual), seed)
     count = len(inputs.target)
@@ -141,9 +147,14 @@ def judge(
     ]  # fmt: skip
     slices: tuple[SegmentComparison, ...] = ()
     if inputs.champion is not None:
-        slices = _slices(inputs, rows, promotion)
         checks += _comparison_checks(rows, promotion)
-        checks += [_worst(slices, promotion.max_segment_mae_ratio)] if slices else []
+        for name, kind, masks in (
+            ("worst_segment", "segment", inputs.segments),
+            ("worst_slice", "slice found", inputs.found),
+        ):
+            compared = _slices(masks, rows, promotion)
+            checks += [_worst(compared, promotion.max_segment_mae_ratio, name, kind)] if compared else []
+            slices += compared
     checks += _own_checks(inputs, rows, promotion)
     checks += _package_checks(inputs, limits)
     return tuple(checks), slices
@@ -173,6 +184,7 @@ def _columns(inputs: GateInputs, large: float) -> dict[str, Matrix]:
     # About its mean: R2 does not depend on it, and the squares of a target far from zero lose all digits.
     target = inputs.target - inputs.target.mean()
     columns = {"one": np.ones(len(target)), "y": target, "yy": target**2}
+    parts = {**inputs.segments, **inputs.found}
     for name, answers in (("new", inputs.challenger), ("old", inputs.champion)):
         if answers is None:
             continue
@@ -183,10 +195,11 @@ def _columns(inputs: GateInputs, large: float) -> dict[str, Matrix]:
         columns[f"{name}.large"] = (error > large).astype(np.float64)
         columns[f"{name}.inside"] = inside.astype(np.float64)
         columns[f"{name}.missing"] = (inputs.target - answers.missing) ** 2
-        for segment, mask in inputs.segments.items():
+        columns[f"{name}.score"] = interval_scores(inputs.target, answers.low, answers.high, inputs.coverage)
+        for segment, mask in parts.items():
             columns[f"{name}.absolute.{segment}"] = error * mask
     if inputs.weights is not None:
-        columns |= {f"rows.{segment}": mask.astype(np.float64) for segment, mask in inputs.segments.items()}
+        columns |= {f"rows.{segment}": mask.astype(np.float64) for segment, mask in parts.items()}
         columns = {name: values * inputs.weights for name, values in columns.items()}
     return columns
 
@@ -227,6 +240,10 @@ def _comparison_checks(rows: Bootstrap, promotion: Promotion) -> list[GateCheck]
             "large_residuals", "rise of the share of large residuals",
             rows.estimate(_rise, "new.large", "old.large", "one"), "at most", promotion.max_large_residual_rise,
             promotion.confidence, both(_ratio, "large"),
+        ),
+        _guard(
+            "interval_score", "score of the intervals, new / old", rows.estimate(_ratio, "new.score", "old.score"),
+            "at most", promotion.max_interval_score_ratio, promotion.confidence, both(_ratio, "score"),
         ),
     ]  # fmt: skip
 
@@ -280,7 +297,7 @@ def _package_checks(inputs: GateInputs, limits: GateLimits) -> list[GateCheck]:
     parity = measurements.parity <= limits.parity
     fast = measurements.latency_seconds <= promotion.max_latency_seconds
     checks = [
-        GateCheck("parity", "largest difference of ONNX from scikit-learn", _exact(parity), measurements.parity,
+        GateCheck("parity", "largest difference of ONNX from the original", _exact(parity), measurements.parity,
                   "at most", limits.parity),
         GateCheck("latency", "processor seconds for one row, 99 % of calls", _exact(fast), measurements.latency_seconds,
                   "at most", promotion.max_latency_seconds, challenger=measurements.latency_seconds,
@@ -300,9 +317,9 @@ def _exact(holds: bool) -> Outcome:
     return "pass" if holds else "fail"
 
 
-def _slices(inputs: GateInputs, rows: Bootstrap, promotion: Promotion) -> tuple[SegmentComparison, ...]:
-    """The segments with enough rows, each with an interval that is corrected for their number (Bonferroni)."""
-    sizes = {name: int(mask.sum()) for name, mask in inputs.segments.items()}
+def _slices(masks: Mapping[str, Mask], rows: Bootstrap, promotion: Promotion) -> tuple[SegmentComparison, ...]:
+    """Those with enough rows, each with an interval that is corrected for their number (Bonferroni)."""
+    sizes = {name: int(mask.sum()) for name, mask in masks.items()}
     chosen = [name for name, size in sizes.items() if size >= promotion.min_segment_rows]
     confidence = 1 - (1 - promotion.confidence) / max(1, len(chosen))
     made = []
@@ -317,16 +334,16 @@ def _slices(inputs: GateInputs, rows: Bootstrap, promotion: Promotion) -> tuple[
     return tuple(made)
 
 
-def _worst(slices: tuple[SegmentComparison, ...], limit: float) -> GateCheck:
-    """The worst segment. Some of many small ones look worse by chance: only a clear rise counts."""
+def _worst(slices: tuple[SegmentComparison, ...], limit: float, check: str, kind: str) -> GateCheck:
+    """The worst of a kind. Some of many small ones look worse by chance: only a clear rise counts."""
     clear = [part for part in slices if part.ratio > limit and part.low > 1]
     worst = max(clear or slices, key=lambda part: part.ratio)
     outcome: Outcome = "pass"
     if clear:
         outcome = "fail" if any(part.low > limit for part in clear) else "inconclusive"
     return GateCheck(
-        "worst_segment",
-        f"MAE of the worst segment ({worst.name}), new / old",
+        check,
+        f"MAE of the worst {kind} ({worst.name}), new / old",
         outcome,
         worst.ratio,
         "at most",

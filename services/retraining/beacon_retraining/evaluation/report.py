@@ -1,8 +1,11 @@
 """The report of a retraining: the verdict, its plot and the model card as one page that needs nothing else."""
 
+import re
 from html import escape
 
 from markdown_it import MarkdownIt
+
+from beacon_core.model_package.manifest import EFFECTS_FILE
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -35,9 +38,18 @@ figure svg {{ display: block; height: auto; width: 100%; }}
 """
 
 
-def page(title: str, verdict: str, plot: str, card: str) -> str:
-    """HTML of the two Markdown texts and the SVG file between them."""
+CARDS_PICTURE = re.compile(rf'<p><img src="{EFFECTS_FILE}"[^>]*></p>')
+
+
+def page(title: str, verdict: str, plot: str, card: str, effects: str = "") -> str:
+    """HTML of the two Markdown texts and the SVG file between them; `effects` is the SVG that the card shows, or ""."""
     # Without HTML of their own: names and notes in them come from data.
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
-    drawing = plot[plot.index("<svg") :]
-    return PAGE.format(title=escape(title), verdict=markdown.render(verdict), plot=drawing, card=markdown.render(card))
+    shown = markdown.render(card)
+    if effects:
+        shown = CARDS_PICTURE.sub(lambda _: f"<figure>{_drawing(effects)}</figure>", shown)
+    return PAGE.format(title=escape(title), verdict=markdown.render(verdict), plot=_drawing(plot), card=shown)
+
+
+def _drawing(svg: str) -> str:
+    return svg[svg.index("<svg") :]

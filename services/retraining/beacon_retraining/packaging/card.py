@@ -1,13 +1,17 @@
 """The model card: what a person should know before trusting the model."""
 
-import math
 from collections.abc import Iterable
 
 from beacon_core.domain.product import Feature, Product
 from beacon_core.domain.value_rules import Level
-from beacon_core.model_package.manifest import FeatureFacts, Manifest
+from beacon_core.model_package.manifest import EFFECTS_FILE, FeatureFacts, Manifest
+from beacon_retraining.data.dataset import Dataset
 from beacon_retraining.packaging.baseline import Baseline
-from beacon_retraining.training.train import SIMPLICITY, TrainedModel, TrainingResult
+from beacon_retraining.packaging.effects import Effects
+from beacon_retraining.packaging.figures import figure
+from beacon_retraining.packaging.interval_section import interval_text, slices_text
+from beacon_retraining.training.selection import SIMPLICITY, TrainingResult
+from beacon_retraining.training.train import TrainedModel
 
 TEMPLATE = """\
 # {title}: model {version}
@@ -32,8 +36,7 @@ by itself for decisions about people or money: the model knows {rows} rows, and 
 From simple to complex, the first is taken that is at most one standard error behind the best, row by row, and whose
 pooled RMSE is at most {simplicity:.0%} above it: **{algorithm}**.
 RMSE, MAE and R2 are means over the folds +- their standard deviation; the pooled RMSE is over all held-out rows.
-The models' own settings are Beacon's, and were chosen on other data, except for the data that Beacon ships with: there
-these figures are too good.
+{search}
 
 | model | RMSE | pooled RMSE | MAE | R2 | squared error above the best |
 | --- | --- | --- | --- | --- | --- |
@@ -43,9 +46,11 @@ these figures are too good.
 
 ## Interval
 
-From prediction - {low} to prediction + {high}{unit_note}: {method}.
-It promises {coverage:.0%}; measured {measured:.1%}, on rows that set neither the model nor the widths (nested
-cross-validation). It is an average over all rows, and equally wide everywhere: where errors are larger, more miss it.
+{interval}
+
+## Segments and slices
+
+{slices}
 
 ## Importances
 
@@ -55,6 +60,10 @@ missing (absent). The most important is {key}{key_range}.
 | feature | importance | absent | training values | fill |
 | --- | --- | --- | --- | --- |
 {importances}
+
+## Effects
+
+{effects}
 
 ## Missing values
 
@@ -70,21 +79,18 @@ Held-out RMSE {rmse} with the gaps that the data have; with more values removed 
 
 Revision {revision}; {libraries}. Equal data, settings and libraries give an equal model.onnx.
 """
+EFFECTS_TEXT = "Contributions, partial dependence and the strongest interaction"
 LEVELS_SHOWN = 12
-SIGNIFICANT = 4
-MOST_DECIMALS = 9
-
-
-def figure(value: float) -> str:
-    """A figure of any size in `SIGNIFICANT` digits."""
-    if value == 0 or not math.isfinite(value):
-        return f"{value:g}"
-    decimals = SIGNIFICANT - 1 - math.floor(math.log10(abs(value)))
-    return f"{value:.{max(decimals, 0)}f}" if decimals <= MOST_DECIMALS else f"{value:.{SIGNIFICANT}g}"
 
 
 def model_card(
-    product: Product, trained: TrainedModel, manifest: Manifest, baseline: Baseline | None, unlabelled: int = 0
+    product: Product,
+    dataset: Dataset,
+    trained: TrainedModel,
+    manifest: Manifest,
+    effects: Effects,
+    baseline: Baseline | None,
+    unlabelled: int = 0,
 ) -> str:
     """MODEL_CARD.md, every figure taken from the training at hand, and `baseline` measured on the same folds.
 
@@ -113,19 +119,18 @@ def model_card(
         imputed=", ".join(f"{feature.name} {value_text(feature, facts, facts.fill)}" for feature, facts in pairs),
         data_notes="\n".join(_data_notes(product, manifest, unlabelled)),
         how=_how(trained, manifest),
+        search=_search(trained),
         simplicity=SIMPLICITY - 1,
         table="\n".join(_row(result, trained.excess[result.name]) for result in results),
         baseline=_against(trained.result, baseline),
-        low=figure(manifest.interval.low),
-        high=figure(manifest.interval.high),
-        method=manifest.interval.method,
-        coverage=manifest.interval.coverage,
-        measured=manifest.interval.measured_coverage,
+        interval=interval_text(trained, manifest),
+        slices=slices_text(product, dataset, trained.assessment.held_out),
         importances="\n".join(
             f"| {feature.name} | {figure(facts.importance)} | {figure(absent[feature.name])} "
-            f"| {_training_values(feature, facts)} | {value_text(feature, facts, facts.fill)} |"
+            f"| {training_values(feature, facts)} | {value_text(feature, facts, facts.fill)} |"
             for feature, facts in ranked
         ),
+        effects="\n".join(effects_text(effects, manifest)),
         key=key.name,
         key_range=_key_range(key, key_facts),
         rmse=figure(trained.assessment.rmse),
@@ -148,7 +153,7 @@ def value_text(feature: Feature, facts: FeatureFacts, number: float) -> str:
     return value if isinstance(value, str) else f"{number:g}"
 
 
-def _training_values(feature: Feature, facts: FeatureFacts) -> str:
+def training_values(feature: Feature, facts: FeatureFacts) -> str:
     """The range of a measurement, the levels of a category."""
     if feature.type == "bool":
         return "true, false"
@@ -194,6 +199,27 @@ def _data_notes(product: Product, manifest: Manifest, unlabelled: int) -> Iterab
         yield f"- rows are weighted by **{manifest.schema.target.weight}**, in the fit and in every figure"
 
 
+def effects_text(effects: Effects, manifest: Manifest) -> Iterable[str]:
+    """How much each feature contributes to the predictions, which two interact, and the picture."""
+    unit = f" ({manifest.schema.target.unit})" if manifest.schema.target.unit else ""
+    how = "exact" if effects.is_exact else "sampled"
+    yield (
+        f"Mean size of each feature's contribution{unit} to the predictions of {effects.rows} training rows "
+        f"({how} Shapley values, as `POST /v1/explain` gives them):"
+    )
+    sizes = [f"{name} {figure(size)}" for name, size in effects.contributions.items() if size]
+    yield ", ".join(sizes) + "." if sizes else "none."
+    found = effects.interaction
+    if found is not None:
+        first, second = (manifest.schema.features[at].name for at in (found.first, found.second))
+        yield (
+            f"Of the features that contribute most, {first} and {second} interact most: {figure(found.size)}{unit} of "
+            f"their common effect is not the sum of their own ({found.share:.0%}, Friedman's and Popescu's H)."
+        )
+    yield "In the picture, grey bars are the shares of the training rows with a value."
+    yield f"\n![{EFFECTS_TEXT}]({EFFECTS_FILE})"
+
+
 def _how(trained: TrainedModel, manifest: Manifest) -> str:
     """How the models were compared; of many rows, the search was on some of them."""
     how = manifest.scores[0].how.partition(";")[0].capitalize()
@@ -201,6 +227,23 @@ def _how(trained: TrainedModel, manifest: Manifest) -> str:
     notes = [f"the search compared the models on {searched} of the rows, by chance"] if searched < known else []
     notes += [f"{name} cannot be used: {reason}" for name, reason in trained.rejected.items()]
     return "; ".join([how, *notes])
+
+
+def _search(trained: TrainedModel) -> str:
+    """How the settings were found, and what that does to the figures."""
+    summary, entry_point = trained.summary, trained.recipe.entry_point
+    if entry_point is not None:
+        return (
+            f"The estimator is that of `{entry_point.function}` (`training.entry_point`), of the code with "
+            f"sha256 {entry_point.sha256[:12]}: nothing else was compared."
+        )
+    if not summary.trials:
+        return "No setting was tuned on these data (`training.budget_seconds`)."
+    cut = f" The clock ended it: `training.trials: {summary.trials}` makes this model again." if summary.is_cut else ""
+    return (
+        f"The search tried {summary.trials} settings ({summary.pruned} ended early, {summary.failed} failed).{cut}\n"
+        "They were chosen on these rows, so the figures of tuned models and of the blend are a little too good."
+    )
 
 
 def _against(result: TrainingResult, baseline: Baseline | None) -> str:

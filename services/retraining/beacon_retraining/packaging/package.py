@@ -1,8 +1,9 @@
 """Package: the fitted model as the folder that inference serves, with its manifest, profile and card."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
-from importlib.metadata import version as library_version
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -11,9 +12,12 @@ from onnxruntime import InferenceSession
 from beacon_core.domain.precision import decimals_of
 from beacon_core.domain.product import Product
 from beacon_core.domain.value_rules import other_code
+from beacon_core.model_package.explanation.explainer import Explainer
 from beacon_core.model_package.manifest import (
     BATCH_FILE,
     CARD_FILE,
+    EFFECTS_FILE,
+    EXPLANATION_FILE,
     MANIFEST_VERSION,
     MODEL_FILE,
     PROFILE_FILE,
@@ -26,17 +30,25 @@ from beacon_core.model_package.manifest import (
     TrainingData,
     digest,
 )
+from beacon_core.model_package.recipe import Recipe
+from beacon_core.model_package.session import open_session
 from beacon_retraining.data.dataset import Dataset, Matrix
 from beacon_retraining.packaging import export
 from beacon_retraining.packaging.baseline import find_baseline
 from beacon_retraining.packaging.batch_form import make_batch_form
 from beacon_retraining.packaging.card import model_card
+from beacon_retraining.packaging.effects import Effects, find_effects
+from beacon_retraining.packaging.effects_plot import effects_plot
+from beacon_retraining.packaging.entry_point import export_entry_point
+from beacon_retraining.packaging.explanation import make_explanation
 from beacon_retraining.packaging.install import place
 from beacon_retraining.packaging.profile import reference_profile
+from beacon_retraining.packaging.spread_output import add_spread, check_spread, run_with_spread
+from beacon_retraining.training.columns import columns_of
 from beacon_retraining.training.effort import effort_of
+from beacon_retraining.training.entry_point.model import EntryPointModel
 from beacon_retraining.training.fitting import FittedModel
 from beacon_retraining.training.imputation import impute, model_columns
-from beacon_retraining.training.libraries import LIBRARIES
 from beacon_retraining.training.settings import TrainSettings
 from beacon_retraining.training.splits import splits_text
 from beacon_retraining.training.train import TrainedModel
@@ -45,6 +57,9 @@ UNSEEN_ROWS = 100
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 GOLDEN_ROWS = 8
 INTERVAL_METHOD = "conformal, from the signed residuals of the cross-validation"
+SPREAD_METHOD = (
+    "normalized conformal, from the signed residuals of the cross-validation over each row's spread ({kind})"
+)
 
 
 class PackageOrigin(msgspec.Struct, frozen=True):
@@ -60,6 +75,25 @@ class PackageOrigin(msgspec.Struct, frozen=True):
     unlabelled: int = 0
 
 
+class PackageParts(msgspec.Struct, frozen=True):
+    """What a package holds of its model, whoever trained it: the graph, and the figures that were measured of it.
+
+    `fill` and `importances` are by feature; the absolute error is in the target's unit. `card` writes the model card.
+    `recipe` is None for a model that Beacon did not train.
+    """
+
+    model: bytes
+    fill: Matrix
+    importances: Matrix
+    interval: Interval
+    expected_absolute_error: float
+    scores: tuple[Score, ...]
+    algorithm: str
+    libraries: dict[str, str]
+    card: Callable[[Manifest, Effects], str]
+    recipe: Recipe | None = None
+
+
 def write_package(
     models: Path,
     product: Product,
@@ -71,51 +105,100 @@ def write_package(
 ) -> Package:
     """Write `models`/NAME/VERSION in one step and return it, read back and verified.
 
-    `model` is the result of an earlier `export_model`. A package of that version that was never registered is replaced.
+    `model` is what `export_model` and `export_spread` made earlier.
+    A package of that version that was never registered is replaced.
     """
     if model is None:
         if trained.model is None:
             raise ValueError("a training that was read from its file has no model to export")
         model = export_model(dataset, FittedModel(trained.model, trained.fill, dataset.schema))
-    session = export.open_session(model)
-    columns = model_columns(dataset.features, trained.fill, dataset.schema, dataset.seconds)
-    predictions = export.run_all(session, columns)
+        model = export_spread(model, dataset, trained)
+    return assemble(models, product, dataset, parts_of(product, dataset, trained, settings, model, origin), origin)
+
+
+def parts_of(
+    product: Product,
+    dataset: Dataset,
+    trained: TrainedModel,
+    settings: TrainSettings,
+    model: bytes,
+    origin: PackageOrigin,
+) -> PackageParts:
+    """The parts of a model that Beacon trained."""
+    baseline = find_baseline(dataset.fingerprint, settings)
+    spread, widths = trained.interval.spread, trained.interval.widths
+    return PackageParts(
+        model=model,
+        fill=trained.fill,
+        importances=trained.importances,
+        interval=Interval(
+            method=INTERVAL_METHOD if spread.is_constant else SPREAD_METHOD.format(kind=spread.kind),
+            coverage=product.training.interval_coverage,
+            low=widths.low,
+            high=widths.high,
+            measured_coverage=trained.measured_coverage,
+            follows_row=not spread.is_constant,
+        ),
+        expected_absolute_error=trained.result.mae,
+        scores=_scores(product, dataset, trained, settings),
+        algorithm=trained.algorithm,
+        libraries=trained.libraries,
+        recipe=trained.recipe,
+        card=lambda manifest, effects: model_card(
+            product, dataset, trained, manifest, effects, baseline, origin.unlabelled
+        ),
+    )
+
+
+def assemble(models: Path, product: Product, dataset: Dataset, parts: PackageParts, origin: PackageOrigin) -> Package:
+    """Write the package of a model of any origin, described by the rows of `dataset`, and read it back."""
+    model, session = parts.model, open_session(parts.model)
+    columns = model_columns(dataset.features, parts.fill, dataset.schema, dataset.seconds)
+    predictions, spreads = run_with_spread(session, columns)
     manifest = Manifest(
         manifest_version=MANIFEST_VERSION,
         product=product.name,
         version=origin.version,
         created_at=origin.created_at.astimezone(UTC).isoformat(timespec="seconds"),
         schema=dataset.schema,
-        features=_features(dataset, trained),
+        features=_features(dataset, parts.fill, parts.importances),
         decimals=_decimals(product, dataset),
         target_quantiles=_quantiles(dataset.target),
         prediction_min=float(dataset.target.min()),
         prediction_max=float(dataset.target.max()),
         prediction_quantiles=_quantiles(predictions),
-        interval=Interval(
-            method=INTERVAL_METHOD,
-            coverage=product.training.interval_coverage,
-            low=trained.widths.low,
-            high=trained.widths.high,
-            measured_coverage=trained.measured_coverage,
-        ),
-        expected_absolute_error=trained.result.mae,
-        scores=_scores(product, dataset, trained, settings),
-        algorithm=trained.algorithm,
+        interval=parts.interval,
+        expected_absolute_error=parts.expected_absolute_error,
+        scores=parts.scores,
+        algorithm=parts.algorithm,
         data=TrainingData(source=origin.source, fingerprint=dataset.fingerprint, rows=len(dataset.target)),
         revision=origin.revision,
-        libraries={name: library_version(name) for name in LIBRARIES},
-        golden=_golden(session, trained.fill, dataset, predictions, origin.created_at),
+        libraries=parts.libraries,
+        golden=_golden(session, parts.fill, dataset, predictions, origin.created_at),
         golden_tolerance=export.RELATIVE_TOLERANCE * dataset.spread,
         files={},
+        recipe=parts.recipe,
     )
-    baseline = find_baseline(dataset.fingerprint, settings)
+    batch = make_batch_form(model, columns, predictions, spreads)
+    explanation = make_explanation(model, dataset.schema, columns, predictions)
+    explainer = Explainer(Package(models, manifest, model, "", batch, explanation))
+    effects = find_effects(
+        explainer,
+        dataset.schema.features,
+        impute(dataset.features, parts.fill),
+        columns,
+        dataset.seconds,
+        lambda rows, times: explainer.predictions(
+            model_columns(rows, parts.fill, dataset.schema, times).astype(np.float32)
+        ),
+    )
     contents = {
         MODEL_FILE: model,
         PROFILE_FILE: reference_profile(product, dataset, predictions),
-        CARD_FILE: model_card(product, trained, manifest, baseline, origin.unlabelled).encode(),
+        CARD_FILE: parts.card(manifest, effects).encode(),
+        EXPLANATION_FILE: explanation,
+        EFFECTS_FILE: effects_plot(effects, manifest).encode(),
     }
-    batch = make_batch_form(model, columns, predictions)
     if batch is not None:
         contents[BATCH_FILE] = batch
     manifest = msgspec.structs.replace(manifest, files={name: digest(content) for name, content in contents.items()})
@@ -123,6 +206,18 @@ def write_package(
 
 
 def export_model(dataset: Dataset, fitted: FittedModel) -> bytes:
+    """The model as ONNX; see `export_compared`."""
+    return export_compared(dataset, fitted).content
+
+
+class ExportedModel(NamedTuple):
+    """The model as ONNX, and its largest difference from scikit-learn, in the target's unit."""
+
+    content: bytes
+    parity: float
+
+
+def export_compared(dataset: Dataset, fitted: FittedModel) -> ExportedModel:
     """The model as ONNX; raises `ParityError` when it differs from scikit-learn, `ModelSizeError`.
 
     Compared are all training rows, and some with levels that no training row has.
@@ -133,25 +228,37 @@ def export_model(dataset: Dataset, fitted: FittedModel) -> bytes:
         if feature.name in dataset.levels:
             unseen[:, at] = other_code(dataset.levels[feature.name])
     columns = fitted.columns(np.concatenate([features, unseen]), np.concatenate([seconds, seconds[:UNSEEN_ROWS]]))
+    if isinstance(fitted.regressor, EntryPointModel):
+        return ExportedModel(*export_entry_point(fitted.regressor, columns, dataset.spread))
     model = export.to_onnx(fitted.regressor, columns.shape[1])
     export.check_size(model)
-    export.check_parity(model, fitted.regressor, columns, dataset.spread)
-    return model
+    return ExportedModel(model, export.check_parity(model, fitted.regressor, columns, dataset.spread))
 
 
-def _features(dataset: Dataset, trained: TrainedModel) -> tuple[FeatureFacts, ...]:
+def export_spread(model: bytes, dataset: Dataset, trained: TrainedModel) -> bytes:
+    """The exported model with the spread of its intervals; raises `ParityError` when that differs from scikit-learn."""
+    spread = trained.interval.spread
+    content = add_spread(model, spread)
+    columns = model_columns(dataset.features, trained.fill, dataset.schema, dataset.seconds)
+    levels = [at for at, column in enumerate(columns_of(dataset.schema, dataset.levels)) if column.kind == "text"]
+    check_spread(content, spread, columns, levels)
+    export.check_size(content)
+    return content
+
+
+def _features(dataset: Dataset, fill: Matrix, importances: Matrix) -> tuple[FeatureFacts, ...]:
     facts = []
     for i, feature in enumerate(dataset.schema.features):
         known = dataset.features[:, i][~np.isnan(dataset.features[:, i])]
-        known = known if len(known) else trained.fill[[i]]
+        known = known if len(known) else fill[[i]]
         facts.append(
             FeatureFacts(
                 name=feature.name,
-                fill=float(trained.fill[i]),
+                fill=float(fill[i]),
                 min=float(known.min()),
                 max=float(known.max()),
                 quantiles=_quantiles(known),
-                importance=float(trained.importances[i]),
+                importance=float(importances[i]),
                 levels=dataset.levels.get(feature.name),
             )
         )
@@ -199,5 +306,8 @@ def _golden(
     chosen = np.argsort(predictions, kind="stable")[np.linspace(0, len(predictions) - 1, GOLDEN_ROWS).astype(int)]
     rows = impute(dataset.features[chosen], fill)
     seconds = np.full(len(rows), now.replace(microsecond=0).timestamp())
-    answers = export.run(session, model_columns(rows, fill, dataset.schema, seconds))
-    return tuple(GoldenRequest(tuple(row), float(answer)) for row, answer in zip(rows.tolist(), answers, strict=True))
+    answers, spreads = run_with_spread(session, model_columns(rows, fill, dataset.schema, seconds))
+    return tuple(
+        GoldenRequest(tuple(row), float(answer), float(spread))
+        for row, answer, spread in zip(rows.tolist(), answers, spreads, strict=True)
+    )

@@ -9,8 +9,10 @@ from whylogs.core import DatasetProfile
 from beacon_core.domain.product import Feature, Product
 from beacon_core.feature_store.names import BASE_EVENT_TIME
 from beacon_retraining.data.dataset import Dataset, Matrix
+from beacon_retraining.training.batches import batches
 
 PREDICTION_COLUMN = "prediction"
+BATCH_ROWS = 50_000
 
 
 def reference_profile(product: Product, dataset: Dataset, predictions: Matrix) -> bytes:
@@ -19,26 +21,28 @@ def reference_profile(product: Product, dataset: Dataset, predictions: Matrix) -
     Text levels are text, flags true or false, times their numbers; a missing value is null. Its timestamps are fixed:
     equal rows give equal bytes.
     """
-    columns = {feature.name: _values(feature, at, dataset) for at, feature in enumerate(product.features)}
-    frame = pd.DataFrame(columns, dtype=object)
-    frame[product.target.name] = dataset.target
-    frame[PREDICTION_COLUMN] = predictions
     profile = DatasetProfile(dataset_timestamp=BASE_EVENT_TIME, creation_timestamp=BASE_EVENT_TIME)
-    profile.track(frame)
+    # An object for each value takes many times the matrix: they are made batch by batch.
+    for part in batches(len(predictions), BATCH_ROWS):
+        columns = {feature.name: _values(feature, at, dataset, part) for at, feature in enumerate(product.features)}
+        frame = pd.DataFrame(columns, dtype=object)
+        frame[product.target.name] = dataset.target[part]
+        frame[PREDICTION_COLUMN] = predictions[part]
+        profile.track(frame)
     return bytes(profile.view().serialize())
 
 
-def _values(feature: Feature, at: int, dataset: Dataset) -> Any:
-    """A column's values as objects (rows,)."""
-    numbers = dataset.features[:, at]
+def _values(feature: Feature, at: int, dataset: Dataset, part: slice) -> Any:
+    """A column's values of some rows, as objects (rows,)."""
+    numbers = dataset.features[part, at]
     missing = np.isnan(numbers)
     if feature.name in dataset.levels:
         # `other` is not known by its number.
         values = np.array([*dataset.levels[feature.name], None, None], dtype=object)
         found = values[np.where(missing, len(values) - 1, np.nan_to_num(numbers)).astype(int)]
         for (row, column), text in dataset.others.items():
-            if column == at:
-                found[row] = text
+            if column == at and part.start <= row < part.stop:
+                found[row - part.start] = text
         return found
     found = (numbers == 1).astype(object) if feature.type == "bool" else numbers.astype(object)
     found[missing] = None

@@ -1,0 +1,1 @@
+"""Explanations of predictions, by a process of their own."""
