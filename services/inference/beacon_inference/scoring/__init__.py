@@ -1,0 +1,1 @@
+"""Batch scoring: a table in, its predictions out, as the server answers."""
