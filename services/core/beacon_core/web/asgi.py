@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from flask import Flask
 from prometheus_client import CollectorRegistry
@@ -11,9 +11,11 @@ from prometheus_client import CollectorRegistry
 from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.masking import message_with_type
 from beacon_core.platform.settings import Settings
+from beacon_core.web.access import AccessControl
 from beacon_core.web.flask_bridge import FlaskBridge
-from beacon_core.web.http import Receive, Request, Response, Route, Scope, Send, error_body
+from beacon_core.web.http import ErrorBody, Receive, Request, Response, Route, Scope, Send, error_body
 from beacon_core.web.metrics_port import metrics_handler
+from beacon_core.web.middlewares.access import check_access
 from beacon_core.web.middlewares.body import ClientDisconnectedError, end_after_body, limit_body
 from beacon_core.web.middlewares.chain import compose
 from beacon_core.web.middlewares.cors import allow_origins
@@ -37,7 +39,9 @@ class Application:
 
     `routes` are the hot routes; a template's `{name}` matches one path segment. `start` runs before the first request
     is taken, `stop` after the last one was answered. Browsers let pages of `origins` ask. `head_seconds` and
-    `idle_seconds` are what a connection may rest. `promised_seconds` is the service's promise to answer.
+    `idle_seconds` are what a connection may rest. `promised_seconds` is the service's promise to answer. `access`
+    checks the API keys of routes that have a scope; `flask_scopes` has those of the Flask half, by its
+    rules, whose errors before Flask has them are of `flask_error_body`.
     """
 
     def __init__(
@@ -50,6 +54,9 @@ class Application:
         flask: Flask,
         registry: CollectorRegistry,
         spans: Spans | None,
+        access: AccessControl | None = None,
+        flask_scopes: Mapping[str, str] = {},
+        flask_error_body: ErrorBody = error_body,
         origins: tuple[str, ...] = (),
         promised_seconds: float | None = None,
         start: Callable[[], Awaitable[None]],
@@ -69,19 +76,25 @@ class Application:
         self._flask = FlaskBridge(flask)
         routes = list(routes)
         self._declare(routes, flask)
+        matched = [self._checked(route) for route in routes]
+        matched += [
+            Route(rule, self._flask.handle, error_body=flask_error_body, scope=scope)
+            for rule, scope in flask_scopes.items()
+        ]
 
         # Every request passes these on its way in, from the first to the last, and its response on the way out.
         self._answer = compose(
             (
                 log_context,
                 strip_path_prefix(settings.path_prefix),
-                match_route([self._checked(route) for route in routes], Route(UNMATCHED, self._flask.handle)),
+                match_route(matched, Route(UNMATCHED, self._flask.handle)),
                 allow_origins(origins),
                 record_spans(spans),
                 self._telemetry.record,
                 send_response,
                 map_errors,
                 check_head,
+                check_access(access, settings.body_timeout_seconds),
                 limit_body(settings.max_body_bytes, settings.body_timeout_seconds),
             ),
             call_route,

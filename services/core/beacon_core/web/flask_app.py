@@ -11,7 +11,7 @@ from werkzeug.exceptions import HTTPException
 from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.integers import whole_or_float
 from beacon_core.web.bounds import check_values
-from beacon_core.web.http import JSON, Request, require_content_type
+from beacon_core.web.http import CHALLENGES, JSON, Request, require_content_type
 
 log = logging.getLogger(__name__)
 
@@ -86,8 +86,10 @@ def beacon_error(error: BeaconError) -> Response:
     context = current_request()
     context.error_code = error.code
     response = Response(msgspec.json.encode(error.body(context.id)), error.status, content_type="application/json")
-    if error.status == 503:
-        response.headers["Retry-After"] = "1"
+    if error.retry_after is not None:
+        response.headers["Retry-After"] = str(error.retry_after)
+    if error.status in CHALLENGES:
+        response.headers["WWW-Authenticate"] = CHALLENGES[error.status].decode()
     return response
 
 

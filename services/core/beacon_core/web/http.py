@@ -20,6 +20,8 @@ Headers = Sequence[tuple[bytes, bytes]]
 JSON = b"application/json"
 CHARSET = re.compile(rb";\s*charset\s*=\s*[\"']?([^;\"']*)", re.IGNORECASE)
 IDENTITY = {b"identity", b""}
+CHALLENGES = {401: b"Bearer", 403: b'Bearer error="insufficient_scope"'}
+"""The header WWW-Authenticate of errors that another API key would help with (RFC 6750)."""
 CHARSETS = {b"utf-8", b"utf8", b"us-ascii", b"ascii"}
 encode_json = msgspec.json.Encoder().encode
 
@@ -44,16 +46,20 @@ class Request:
     `scope`, `receive` and `send` are the server's, as ASGI has them. `id` is the client's X-Request-Id, else the
     trace's id; `route` is known once it is matched, and `path` holds the path's parameters; `timings` are pairs of
     stage and seconds; `looked_up` is for how many entities the stage `lookup` asked another system, None where it did
-    not; `details` are what its route adds to telemetry.
+    not; `client` is the name of its API key, "anonymous" without one, and empty where its route asks for none;
+    `details` are what its route adds to telemetry; `is_unread` is whether some of its body is still to come, after
+    which the connection cannot be used again.
     """
 
     __slots__ = (
         "body",
+        "client",
         "details",
         "endpoint",
         "error_code",
         "headers",
         "id",
+        "is_unread",
         "looked_up",
         "method",
         "path",
@@ -87,7 +93,9 @@ class Request:
         self.body = b""
         self.timings: list[tuple[str, float]] = []
         self.looked_up: int | None = None
+        self.client = ""
         self.details: RequestDetails | None = None
+        self.is_unread = False
 
     def release(self) -> None:
         """Let go of what only the answer needed: a body may be large, and telemetry keeps the request for a while."""
@@ -100,6 +108,8 @@ class Request:
         fields = {} if self.details is None else self.details.log_fields()
         if self.looked_up is not None:
             fields["looked_up"] = self.looked_up
+        if self.client:
+            fields["client"] = self.client
         return fields
 
     def header(self, name: bytes) -> str | None:
@@ -132,13 +142,17 @@ def error_body(error: BeaconError, request: Request) -> bytes:
 
 
 class Route(NamedTuple):
-    """A hot route: its template (the metric label `endpoint`), method, handler, and the body of its errors."""
+    """A hot route: its template (the metric label `endpoint`), method, handler, and the body of its errors.
+
+    `scope` is what an API key needs for it; None: everybody may ask.
+    """
 
     template: str
     handler: Handler
     method: str = "POST"
     error_body: ErrorBody = error_body
     content_types: frozenset[bytes] = frozenset({JSON})
+    scope: str | None = None
 
     @property
     def methods(self) -> tuple[str, ...]:

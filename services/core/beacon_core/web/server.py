@@ -19,6 +19,7 @@ from beacon_core.domain.product import Product
 from beacon_core.observability.logs import configure_logging
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import Settings, clean_credentials, load_settings
+from beacon_core.web.access import check_api_keys
 from beacon_core.web.connection import Connection
 
 log = logging.getLogger(__name__)
@@ -97,6 +98,7 @@ def start(
         clean_credentials()
         settings = load_settings()
         check(load_product(settings.product))
+        check_api_keys(settings)
         _check_host(settings.host)
     except ConfigurationError as error:
         log.critical("%s", message_of(error))

@@ -7,12 +7,10 @@ from beacon_core.domain.errors import BeaconError
 from beacon_core.web.http import Handler, Receive, Request, Response, Send
 from beacon_core.web.middlewares.chain import Middleware
 
+SMALL_BODY_BYTES = 65_536
+"""A body of so many bytes is read before its request is refused, so that the client can go on with its connection."""
 LINGER_SECONDS = 10.0
 """How long a client that was refused may go on sending, so that it comes to read why."""
-
-
-class UnreadBodyError(BeaconError):
-    """The rest of the body was not read: the connection cannot be used again."""
 
 
 class ClientDisconnectedError(Exception):
@@ -24,14 +22,27 @@ def limit_body(most_bytes: int, seconds: float) -> Middleware:
 
     def middleware(handler: Handler) -> Handler:
         async def handle(request: Request) -> Response:
-            headers = request.headers
-            if b"content-length" in headers or b"transfer-encoding" in headers:
+            if _has_body(request):
                 request.body = await _read_body(request, most_bytes, seconds)
             return await handler(request)
 
         return handle
 
     return middleware
+
+
+async def leave_body(request: Request, error: BeaconError, seconds: float) -> Response:
+    """Raise the error of a request whose body is still to come, and read no more of that than is small."""
+    length = request.headers.get(b"content-length", b"")
+    if length.isdigit() and int(length[:20]) <= SMALL_BODY_BYTES:
+        await _read_body(request, SMALL_BODY_BYTES, seconds)
+    else:
+        request.is_unread = _has_body(request)
+    raise error
+
+
+def _has_body(request: Request) -> bool:
+    return b"content-length" in request.headers or b"transfer-encoding" in request.headers
 
 
 async def end_after_body(receive: Receive, send: Send) -> None:
@@ -52,13 +63,17 @@ async def _read_body(request: Request, limit: int, seconds: float) -> bytes:
     Raises `body_too_large` as soon as the limit is passed, before more is read, and `request_timeout`.
     """
     length = request.headers.get(b"content-length")
-    if length is not None and length.isdigit() and int(length[:20]) > limit:
-        raise _too_large(limit)
     try:
+        if length is not None and length.isdigit() and int(length[:20]) > limit:
+            raise _too_large(limit)
         async with asyncio.timeout(seconds):
             return await _read_within(request.receive, limit)
     except TimeoutError:
-        raise UnreadBodyError("request_timeout", f"the body did not come within {seconds:g} seconds") from None
+        request.is_unread = True
+        raise BeaconError("request_timeout", f"the body did not come within {seconds:g} seconds") from None
+    except BeaconError:
+        request.is_unread = True
+        raise
 
 
 async def _read_within(receive: Receive, limit: int) -> bytes:
@@ -78,5 +93,5 @@ async def _read_within(receive: Receive, limit: int) -> bytes:
     raise _too_large(limit)
 
 
-def _too_large(limit: int) -> UnreadBodyError:
-    return UnreadBodyError("body_too_large", f"the body is larger than {limit} bytes")
+def _too_large(limit: int) -> BeaconError:
+    return BeaconError("body_too_large", f"the body is larger than {limit} bytes")

@@ -3,8 +3,8 @@
 import logging
 
 from beacon_core.domain.errors import BeaconError
-from beacon_core.web.http import JSON, ErrorBody, Handler, Headers, Request, Response
-from beacon_core.web.middlewares.body import ClientDisconnectedError, UnreadBodyError
+from beacon_core.web.http import CHALLENGES, JSON, ErrorBody, Handler, Request, Response
+from beacon_core.web.middlewares.body import ClientDisconnectedError
 
 log = logging.getLogger(__name__)
 
@@ -31,11 +31,13 @@ def map_errors(handler: Handler) -> Handler:
 def failure(error: BeaconError, request: Request, body: ErrorBody) -> Response:
     """The response to an error, whose code the request's telemetry gets."""
     request.error_code = error.code
-    headers: Headers = ()
-    if error.status == 503:
-        headers = ((b"retry-after", b"1"),)
-    elif error.code == "method_not_allowed":
-        headers = ((b"allow", ", ".join(request.route.methods).encode()),)
-    elif isinstance(error, UnreadBodyError):
-        return Response(body(error, request), error.status, JSON, ((b"connection", b"close"),), last=False)
-    return Response(body(error, request), error.status, JSON, headers)
+    headers: list[tuple[bytes, bytes]] = []
+    if error.retry_after is not None:
+        headers.append((b"retry-after", b"%d" % error.retry_after))
+    if error.status in CHALLENGES:
+        headers.append((b"www-authenticate", CHALLENGES[error.status]))
+    if error.code == "method_not_allowed":
+        headers.append((b"allow", ", ".join(request.route.methods).encode()))
+    if request.is_unread:
+        headers.append((b"connection", b"close"))
+    return Response(body(error, request), error.status, JSON, headers, last=not request.is_unread)

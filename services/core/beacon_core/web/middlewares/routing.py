@@ -13,7 +13,7 @@ def match_route(routes: Iterable[Route], otherwise: Route) -> Middleware:
     exact: dict[str, Route] = {}
     patterns: list[tuple[re.Pattern[str], Route]] = []
     for route in routes:
-        if "{" in route.template:
+        if "{" in route.template or "<" in route.template:
             patterns.append((_pattern(route.template), route))
         else:
             exact[route.template] = route
@@ -72,4 +72,5 @@ def check_content_type(route: Route) -> Middleware:
 
 
 def _pattern(template: str) -> re.Pattern[str]:
-    return re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(template)))
+    """Of a hot route's template, or of a rule of Flask."""
+    return re.compile(re.sub(r"\\{(\w+)\\}|<(\w+)>", r"(?P<\1\2>[^/]+)", re.escape(template)))

@@ -108,6 +108,7 @@ class Telemetry:
         self._promised = math.inf if promised_seconds is None else promised_seconds
         self._slow = LoopCounter(metrics.HTTP_SLOW, CollectorRegistry() if promised_seconds is None else registry)
         self._errors = LoopCounter(metrics.API_ERRORS, registry)
+        self._clients = LoopCounter(metrics.CLIENT_REQUESTS, registry)
         self._access_log = access_log
         self._exemplars = exemplars
         self._answered: list[RequestTelemetry] = []
@@ -167,6 +168,8 @@ class Telemetry:
                 series.slow.inc()
             if request.error_code is not None:
                 self._errors.labels(request.endpoint, request.error_code).inc()
+            if request.client:  # from the file of API keys, so that there are only so many
+                self._clients.labels(request.client, str(answered.status)).inc()
             if request.details is not None:
                 request.details.count()
             if self._access_log is not None:

@@ -1,0 +1,73 @@
+"""Who may ask: a missing Secret opens no service, MLflow answers to its own names alone, Redis hides its password."""
+
+import os
+import subprocess
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+import yaml
+from redis import Redis
+from redis.backoff import ConstantBackoff
+from redis.exceptions import AuthenticationError
+from redis.retry import Retry
+from support.features import redis_server
+from support.ports import free_port
+from support.rendering import containers, pods, template
+
+OWN = ("beacon-mlflow:5000", "beacon-mlflow.beacon.svc.cluster.local:5000", "localhost:8080", "127.0.0.1:5000")
+# A web page whose name was made to mean the forwarded port.
+FOREIGN = ("evil.example:5000", "localhost.evil.example", "beacon-mlflow.evil.example")
+
+
+def lines(chart: str, *arguments: str) -> list[str]:
+    done = template(chart, "--values", f"charts/{chart}/ci/default-values.yaml", *arguments)
+    assert done.returncode == 0, done.stderr
+    return [line.strip() for line in done.stdout.splitlines()]
+
+
+@pytest.mark.parametrize(("arguments", "optional"), [((), "false"), (("--set", "apiKey.required=false"), "true")])
+def test_without_its_key_inference_starts_only_where_it_may(arguments: tuple[str, ...], optional: str) -> None:
+    told = lines("inference", *arguments)
+    place = next(place for place, line in enumerate(told) if line.endswith("key: api-key"))
+    assert f"optional: {optional}" in told[place - 2 : place + 3]
+
+
+def test_mlflow_answers_to_its_own_names() -> None:
+    told = lines("platform", "--set", "mlflow.allowedHosts={mlflow.example.org}")
+    (hosts,) = [line for line in told if "localhost:*" in line]
+    allowed = yaml.safe_load(hosts)[0].split(",")
+
+    def is_allowed(host: str) -> bool:  # as MLflow 3 matches a Host
+        return any(fnmatch(host, name) for name in allowed)
+
+    assert list(filter(is_allowed, (*OWN, "mlflow.example.org", *FOREIGN))) == [*OWN, "mlflow.example.org"]
+
+
+@pytest.mark.parametrize("password", ["plain", 'a"b\\c d$(e)`f`', "'#;"])
+def test_redis_takes_its_password_from_no_command_line(tmp_path: Path, password: str) -> None:
+    done = template("platform", "--values", "charts/platform/ci/default-values.yaml")
+    (redis,) = [
+        container
+        for _, spec in pods([document for document in yaml.safe_load_all(done.stdout) if document])
+        for container in containers(spec)
+        if container["name"] == "redis"
+    ]
+    program, port = Path(redis_server()), free_port()
+    arguments = [str(tmp_path) if each == "/data" else each for each in redis["args"]]
+    environment = {"PATH": f"{program.parent}{os.pathsep}{os.environ['PATH']}", "REDISCLI_AUTH": password}
+    running = subprocess.Popen(
+        [*redis["command"], *arguments, "--port", str(port)], env=environment, stdout=subprocess.DEVNULL
+    )
+    try:
+        client = Redis(port=port, password=password, retry=Retry(ConstantBackoff(0.2), 100))
+        assert client.ping()
+        with pytest.raises(AuthenticationError):
+            Redis(port=port).ping()
+        line = Path(f"/proc/{running.pid}/cmdline").read_bytes()
+        assert line.startswith(b"redis-server"), "it gets the signals itself"
+        assert password.encode() not in line
+        client.close()
+    finally:
+        running.terminate()
+        assert running.wait(30) == 0

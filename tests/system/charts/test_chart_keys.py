@@ -1,0 +1,80 @@
+"""Named API keys on a cluster: the Secret with their file, mounted so that a change of it is seen."""
+
+from typing import Any
+
+import pytest
+import yaml
+from support.rendering import containers, pods, template
+
+FILE = "/etc/beacon-keys/clients.yaml"
+
+
+def service(chart: str, *arguments: str, values: str = "default") -> tuple[dict[str, Any], dict[str, Any]]:
+    """The pod of a chart's service and its container."""
+    given = ["keys.name=clients", "keys.key=clients.yaml", *arguments]
+    done = template(
+        chart, f"--values=charts/{chart}/ci/{values}-values.yaml", *(part for each in given for part in ("--set", each))
+    )
+    assert done.returncode == 0, done.stderr
+    for labels, spec in pods([document for document in yaml.safe_load_all(done.stdout) if document]):
+        if labels["app.kubernetes.io/name"] == chart:
+            return spec, containers(spec)[-1]
+    raise AssertionError("no pod")
+
+
+def variables(container: dict[str, Any]) -> dict[str, Any]:
+    return {each["name"]: each.get("value", each.get("valueFrom")) for each in container["env"]}
+
+
+@pytest.mark.parametrize(
+    ("chart", "scope"), [("inference", "predict"), ("inference", "explain"), ("feature-serving", "features")]
+)
+def test_the_file_is_a_mounted_folder_and_has_to_be_there(chart: str, scope: str) -> None:
+    spec, container = service(chart, f"keys.requiredFor={{{scope}}}")
+    found = variables(container)
+    assert (found["BEACON_API_KEYS_FILE"], found["BEACON_CLOSED_SCOPES"]) == (FILE, scope)
+    (mount,) = [each for each in container["volumeMounts"] if each["name"] == "keys"]
+    # A file that is mounted by subPath never changes.
+    assert mount == {"name": "keys", "mountPath": "/etc/beacon-keys", "readOnly": True}
+    (volume,) = [each for each in spec["volumes"] if each["name"] == "keys"]
+    items = [{"key": "clients.yaml", "path": "clients.yaml"}]
+    assert volume["secret"] == {"secretName": "clients", "items": items}, "not optional"
+
+
+def test_with_named_keys_the_single_one_may_be_missing_or_left_out() -> None:
+    _, container = service("inference")
+    assert variables(container)["BEACON_API_KEY"]["secretKeyRef"]["optional"] is True
+    _, container = service("inference", "apiKey.name=")
+    assert "BEACON_API_KEY" not in variables(container)
+
+
+def test_no_key_at_all_has_to_be_said() -> None:
+    values = "--values=charts/inference/ci/default-values.yaml"
+    done = template("inference", values, "--set", "apiKey.name=")
+    assert done.returncode != 0
+    assert "apiKey.name or keys.name" in done.stderr
+    assert template("inference", values, "--set", "apiKey.name=", "--set", "apiKey.required=false").returncode == 0
+
+
+@pytest.mark.parametrize("chart", ["console", "feature-serving", "inference", "promotion", "retraining"])
+def test_a_variable_may_lie_in_a_secret(chart: str) -> None:
+    secret = {"name": "collector", "key": "headers"}
+    given = [f"secretEnv.OTEL_EXPORTER_OTLP_HEADERS.{name}={value}" for name, value in secret.items()]
+    done = template(
+        chart, f"--values=charts/{chart}/ci/default-values.yaml", *(part for each in given for part in ("--set", each))
+    )
+    assert done.returncode == 0, done.stderr
+    documents = [document for document in yaml.safe_load_all(done.stdout) if document]
+    found = [variables(each) for _, spec in pods(documents) for each in containers(spec) if each.get("env")]
+    told = [each["OTEL_EXPORTER_OTLP_HEADERS"] for each in found if "OTEL_EXPORTER_OTLP_HEADERS" in each]
+    assert told
+    assert all(each == {"secretKeyRef": secret} for each in told)
+
+
+def test_promotions_policy_lets_inference_mount_its_keys_and_no_other_secret() -> None:
+    values = ("--values=charts/promotion/ci/default-values.yaml", "--set", "admissionPolicy.enabled=true")
+    named, none = (template("promotion", *values, *more).stdout for more in (("--set", "inferenceKeys=clients"), ()))
+    allowed = "request.resource.resource == 'deployments' && v.secret.secretName == 'clients'"
+    assert allowed in named
+    assert "secretName ==" not in none
+    assert "!has(v.secret)" in none
