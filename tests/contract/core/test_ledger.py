@@ -6,35 +6,14 @@ import msgspec
 import pytest
 from sqlalchemy import delete, text, update
 from sqlalchemy.exc import DatabaseError
-from support.postgres import postgres
 
 from beacon_core.data import ledger
-from beacon_core.data.database import migrate, open_store
 from beacon_core.data.tables import promotions
 from beacon_core.domain.ledger_entries import Entry
 from beacon_core.domain.pins import Pin
 
 ONE, TWO = Pin("boston-housing", "1", "1" * 64), Pin("boston-housing", "2", "2" * 64)
 NOON = datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=UTC)
-
-
-@pytest.fixture(
-    params=[
-        "sqlite",
-        pytest.param("postgresql", marks=pytest.mark.xdist_group("postgres")),
-    ]
-)
-def engine(request, tmp_path):
-    if request.param == "sqlite":
-        engine = open_store(f"sqlite:///{tmp_path / 'beacon.db'}")
-        migrate(engine)
-        yield engine
-        engine.dispose()
-        return
-    with postgres() as cluster:
-        engine = open_store(cluster.url)
-        yield engine
-        engine.dispose()
 
 
 def entry(number, minutes, serving, **changes):

@@ -13,6 +13,11 @@ from sqlalchemy import Engine, text
 from beacon_core.platform.locks import BusyError, exclusive
 
 
+def lock_key(name: str) -> int:
+    """The number of the advisory lock `name`, of which PostgreSQL has one space for a whole database."""
+    return zlib.crc32(f"beacon/{name}".encode())
+
+
 @contextlib.contextmanager
 def only_one(engine: Engine, folder: Path, name: str, taken: str = "another run is at work") -> Iterator[None]:
     """Hold the lock `name`; raises `BusyError`, whose message begins with `taken`, while another process holds it.
@@ -20,7 +25,7 @@ def only_one(engine: Engine, folder: Path, name: str, taken: str = "another run 
     Where the store is not PostgreSQL, the lock is a file of `folder`.
     """
     if engine.dialect.name == "postgresql":
-        with _advisory(engine, zlib.crc32(f"beacon/{name}".encode()), taken):
+        with _advisory(engine, lock_key(name), taken):
             yield
         return
     with exclusive(folder / f"{name.replace('/', '-')}.lock", taken):

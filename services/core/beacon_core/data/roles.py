@@ -1,0 +1,143 @@
+"""The database roles: one for each service that reads or writes the store, and what each may do with which table.
+
+The one table of grants. The migration gives them (`grant_all`), on PostgreSQL alone. `python -m tools.database_roles`
+writes the page of docs and the statements that make the roles (charts/platform/files/roles.sql) from the names here.
+Where the server has none of these roles, as on a laptop, nobody is granted anything, and one user does everything.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from beacon_core.data.run_lock import lock_key
+
+SELECT, INSERT, UPDATE, DELETE = VERBS = ("SELECT", "INSERT", "UPDATE", "DELETE")
+READ = (SELECT,)
+APPEND = (SELECT, INSERT)
+"""A writer reads, too: PostgreSQL asks for SELECT where a row's number comes back, or a conflict is skipped."""
+CHANGE = (SELECT, INSERT, UPDATE)
+REPLACE = (SELECT, INSERT, DELETE)
+
+OWNER = "beacon_owner"
+"""It owns the tables, and nobody but migrations logs in as it."""
+MLFLOW = "beacon_mlflow"
+"""It owns MLflow's database, and has no rights in Beacon's."""
+
+SCHEMA_VERSION = "alembic_version"
+GRANTS: dict[str, dict[str, tuple[str, ...]]] = {
+    "beacon_inference": {"predictions": APPEND, "actuals": APPEND},
+    "beacon_feature_serving": {"predictions": READ, "job_runs": CHANGE, SCHEMA_VERSION: READ},
+    "beacon_drift_profiling": {
+        "predictions": READ,
+        "traffic": READ,
+        "actuals": READ,
+        "job_runs": CHANGE,
+        "profiles": CHANGE,
+        "drift_runs": CHANGE,
+        "drift_results": REPLACE,
+        "model_error": REPLACE,
+        "watermarks": CHANGE,
+        "retrain_requests": APPEND,
+        SCHEMA_VERSION: READ,
+    },
+    "beacon_retraining": {
+        "predictions": READ,
+        "actuals": READ,
+        "job_runs": CHANGE,
+        "retrain_requests": (SELECT, UPDATE),
+        "verdicts": APPEND,
+        "promotions": READ,
+        SCHEMA_VERSION: READ,
+    },
+    "beacon_promotion": {
+        "predictions": READ,
+        "actuals": READ,
+        "verdicts": READ,
+        "approvals": APPEND,
+        "promotions": APPEND,
+        SCHEMA_VERSION: READ,
+    },
+    "beacon_console": {
+        "predictions": READ,
+        "traffic": READ,
+        "actuals": READ,
+        "job_runs": READ,
+        "drift_runs": READ,
+        "drift_results": READ,
+        "model_error": READ,
+        "retrain_requests": READ,
+        "verdicts": READ,
+        "approvals": APPEND,
+        "promotions": READ,
+        SCHEMA_VERSION: READ,
+    },
+}
+"""By role and table: the verbs. `traffic` has no writer, since a trigger of the owner counts; promotion rejects the
+model that it is told to roll back."""
+
+LOGINS = (OWNER, *GRANTS, MLFLOW)
+"""Every role that logs in."""
+
+COUNTER = "count_predictions"
+"""The trigger's function that counts `traffic`."""
+
+
+def short_name(role: str) -> str:
+    """The role's name as values and Secrets have it."""
+    return role.removeprefix("beacon_").replace("_", "-")
+
+
+def may_migrate(connection: Connection) -> bool:
+    """Whether this user may change the schema: the owner may, or one user who does everything; a service may not."""
+    return bool(connection.scalar(text("SELECT has_schema_privilege(current_schema(), 'CREATE')")))
+
+
+def lock_migrations(connection: Connection) -> None:
+    """Wait until no other migration is at work, until the transaction ends: several releases begin with one."""
+    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": lock_key("migrate")})
+
+
+def grant_all(connection: Connection) -> None:
+    """Give every role of the server that is one of ours its rights in the schema, and no other; safe to repeat."""
+    schema = connection.scalar(text("SELECT quote_ident(current_schema())"))
+    _count_as_owner(connection, schema)
+    roles = _names(connection, "SELECT rolname FROM pg_roles WHERE rolname = ANY(:names)", names=list(GRANTS))
+    if not roles:
+        return
+    tables = _names(connection, "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()")
+    everyone = ", ".join(("PUBLIC", *sorted(roles)))
+    for kind in ("TABLES", "SEQUENCES"):
+        connection.exec_driver_sql(f"REVOKE ALL ON ALL {kind} IN SCHEMA {schema} FROM {everyone}")
+    for role in sorted(roles):
+        for table in sorted(GRANTS[role].keys() & tables):
+            verbs = GRANTS[role][table]
+            connection.exec_driver_sql(f"GRANT {', '.join(verbs)} ON {schema}.{table} TO {role}")
+            if INSERT in verbs:
+                for sequence in _sequences(connection, f"{schema}.{table}"):
+                    connection.exec_driver_sql(f"GRANT USAGE ON SEQUENCE {sequence} TO {role}")
+
+
+def _count_as_owner(connection: Connection, schema: str | None) -> None:
+    """Let the trigger count with its owner's rights, so that nobody who logs predictions can change the counts."""
+    function = f"{schema}.{COUNTER}()"
+    found = text("SELECT prosecdef FROM pg_proc WHERE oid = to_regprocedure(:function)")
+    if connection.scalar(found, {"function": function}) is False:
+        # Its own path: a function with another's rights must find no table of the caller's.
+        path = f"pg_catalog, {schema}, pg_temp"
+        connection.exec_driver_sql(f"ALTER FUNCTION {function} SECURITY DEFINER SET search_path = {path}")
+        connection.exec_driver_sql(f"REVOKE ALL ON FUNCTION {function} FROM PUBLIC")
+
+
+def _sequences(connection: Connection, table: str) -> Iterable[str]:
+    """The sequences that number a table's rows."""
+    query = (
+        "SELECT pg_get_serial_sequence(:table, attname) FROM pg_attribute "
+        "WHERE attrelid = to_regclass(:table) AND attnum > 0 AND NOT attisdropped "
+        "AND pg_get_serial_sequence(:table, attname) IS NOT NULL"
+    )
+    return sorted(_names(connection, query, table=table))
+
+
+def _names(connection: Connection, query: str, **parameters: Any) -> set[str]:
+    return set(connection.execute(text(query), parameters).scalars())

@@ -1,0 +1,120 @@
+"""Each pod logs in to the database as a role of its own, and knows no other password of it."""
+
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from sqlalchemy import create_engine, text
+from support.postgres import postgres
+from support.rendering import containers, pods, rendered, template
+from support.waiting import until
+
+from beacon_core.data.database import DatabaseUnavailableError, migrate_at
+from beacon_core.data.roles import GRANTS, LOGINS, MLFLOW, OWNER, short_name
+from beacon_core.platform.settings import ROOT
+from tools.deploy import DATABASE_SECRETS, RELEASES, SECRET
+
+OWN = "postgresql-password"
+"""The key of the superuser's password."""
+
+
+def documents_of(chart: str, *settings: str) -> list[dict[str, Any]]:
+    values = f"--values=charts/{chart}/ci/default-values.yaml"
+    done = template(chart, values, *(part for each in settings for part in ("--set", each)))
+    assert done.returncode == 0, done.stderr
+    return [document for document in yaml.safe_load_all(done.stdout) if document]
+
+
+def passwords(container: dict[str, Any]) -> set[tuple[str, str]]:
+    """The Secrets and keys that a container takes a password of the database from."""
+    found = [variable.get("valueFrom", {}).get("secretKeyRef", {}) for variable in container.get("env", [])]
+    pairs = {(each["name"], each["key"]) for each in found if each}
+    return {(name, key) for name, key in pairs if name in DATABASE_SECRETS or key == OWN}
+
+
+def user(container: dict[str, Any]) -> str | None:
+    """Whom a container logs in as, by the URL that it gets."""
+    urls = [
+        variable["value"]
+        for variable in container.get("env", [])
+        if variable["name"] in {"BEACON_DATABASE_URL", "MLFLOW_BACKEND_STORE_URI"}
+    ]
+    return str(urls[0]).partition("://")[2].partition("@")[0] if urls else None
+
+
+def test_each_pod_holds_its_own_password_of_the_database_alone() -> None:
+    users: dict[str, str] = {}
+    for chart in RELEASES:
+        for labels, spec in pods(rendered(chart, "default-values.yaml")):
+            name = labels["app.kubernetes.io/name"]
+            held = set().union(*(passwords(container) for container in containers(spec)))
+            mounted = {volume["secret"]["secretName"] for volume in spec["volumes"] if "secret" in volume}
+            assert not mounted & {SECRET, *DATABASE_SECRETS}, name
+            if name == "postgresql":  # the server, which has them all
+                assert held == {(secret, "password") for secret in DATABASE_SECRETS} | {(SECRET, OWN)}
+                continue
+            logins = {login for container in containers(spec) if (login := user(container)) is not None}
+            assert held == {(f"beacon-database-{short_name(login)}", "password") for login in logins}, name
+            assert len(logins) <= 1, name
+            users |= dict.fromkeys([name], *logins) if logins else {}
+    own = {short_name(role): role for role in GRANTS if role != "beacon_feature_serving"}
+    hooks = {name: OWNER for name in users if name.endswith("-migration")}
+    assert len(hooks) == 4
+    assert users == own | hooks | {"materialize": "beacon_feature_serving", "mlflow": MLFLOW}
+
+
+def test_the_secrets_of_the_charts_are_those_that_deploy_makes() -> None:
+    assert set(DATABASE_SECRETS) == {f"beacon-database-{short_name(role)}" for role in LOGINS}
+    values = yaml.safe_load((ROOT / "charts/platform/values.yaml").read_text(encoding="utf-8"))["postgresql"]["roles"]
+    names = [short_name(role) for role in LOGINS]
+    assert values == {name: {"name": f"beacon-database-{name}", "key": "password"} for name in names}
+
+
+@pytest.mark.parametrize("chart", sorted({*RELEASES} - {"platform", "monitoring"}))
+def test_one_user_may_do_everything_by_values(chart: str) -> None:
+    one = ["user=all", "secret.name=one", "secret.key=word"]
+    given = [f"database.{each}" for each in one]
+    if chart not in {"console", "feature-serving"}:
+        given += [f"database.owner.{each}" for each in one]
+    for _, spec in pods(documents_of(chart, *given)):
+        for container in containers(spec):
+            assert user(container) in {None, "all"}
+            assert not passwords(container)
+
+
+def test_the_container_beside_the_server_makes_the_roles(tmp_path: Path) -> None:
+    """Its script as the chart renders it, with a real server, and passwords asked for."""
+    documents = rendered("platform", "default-values.yaml")
+    ((_, spec),) = [pair for pair in pods(documents) if pair[0]["app.kubernetes.io/name"] == "postgresql"]
+    (container,) = [each for each in containers(spec) if each["name"] == "roles"]
+    (script,) = [each["data"] for each in documents if each["metadata"]["name"] == "beacon-postgresql-roles"]
+    (tmp_path / "roles.sql").write_text(script["roles.sql"], encoding="utf-8")
+    made = tmp_path / "made"
+    arguments = container["args"][0].replace("/roles/", f"{tmp_path}/").replace("/tmp/roles", str(made))
+    command = [*container["command"], arguments]
+    variables = {each["name"]: each.get("value", f"word of {each['name']}") for each in container["env"]}
+    with postgres() as cluster:
+        cluster.query(f"ALTER ROLE beacon PASSWORD '{variables['PGPASSWORD']}'")
+        environment = variables | {"PATH": f"{cluster.programs}:{os.environ['PATH']}", "PGPORT": str(cluster.port)}
+        with cluster.asking_for_passwords(), (tmp_path / "log").open("wb") as log:
+            running = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+            try:
+                until(made.exists, "the roles are made", 60)
+                assert (tmp_path / "log").read_text() == "made\n"
+                running.terminate()
+                assert running.wait(10) == 0
+            finally:
+                running.kill()
+            word = f"word of {short_name(OWNER).upper()}_PASSWORD"
+            url = cluster.url_of(OWNER).replace(f"{OWNER}@", f"{OWNER}:{word.replace(' ', '%20')}@")
+            migrate_at(url)
+            with pytest.raises(DatabaseUnavailableError, match="no password supplied"):
+                migrate_at(cluster.url_of(OWNER))
+        engine = create_engine(cluster.url_of("beacon"))
+        with engine.connect() as connection:
+            query = "SELECT has_table_privilege('beacon_inference', 'predictions', 'INSERT')"
+            assert connection.scalar(text(query)) is True
+        engine.dispose()

@@ -1,0 +1,125 @@
+"""Write the statements that make the database's roles, and their page of docs: `python -m tools.database_roles`."""
+
+import re
+from pathlib import Path
+
+from beacon_core.data.roles import GRANTS, LOGINS, MLFLOW, OWNER, VERBS, short_name
+from beacon_core.data.tables import metadata
+
+ROOT = Path(__file__).parents[1]
+SCRIPT = ROOT / "charts" / "platform" / "files" / "roles.sql"
+PAGE = ROOT / "docs" / "reference" / "database-roles.md"
+BEGIN, END = "<!-- roles: written by `python -m tools.database_roles` -->", "<!-- end of roles -->"
+PART = re.compile(rf"{re.escape(BEGIN)}\n.*?{re.escape(END)}\n", re.DOTALL)
+
+HEAD = f"""-- The roles of Beacon and of MLflow, and their databases; safe to repeat.
+-- `python -m tools.database_roles` writes this file.
+-- An administrator runs it by psql 14 or later: a superuser, or a role that may create roles and databases.
+--   psql "host=HOST user=ADMINISTRATOR dbname=postgres" -f roles.sql
+-- A variable gives each role its password (OWNER_PASSWORD, INFERENCE_PASSWORD, ...); without one it stays as it is.
+-- `-v database=NAME` and `-v mlflow_database=NAME` name other databases.
+-- Migrations, which log in as {OWNER}, give the services their rights on the tables.
+\\set ON_ERROR_STOP on
+\\if :{{?database}}
+\\else
+\\set database beacon
+\\endif
+\\if :{{?mlflow_database}}
+\\else
+\\set mlflow_database mlflow
+\\endif
+\\set services '{", ".join(GRANTS)}'
+
+-- Roles, without any right that is not given here.
+"""
+
+DATABASES = """
+-- Databases. Who gives something away to a role has to be its member; at the end no longer.
+GRANT {owner}, {mlflow} TO CURRENT_USER;
+"""
+
+DATABASE = """SELECT format('CREATE DATABASE %I OWNER {role}', :'{name}')
+WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = :'{name}') \\gexec
+ALTER DATABASE :"{name}" OWNER TO {role};
+"""
+
+CONNECT = """
+-- Who may log in where; in one transaction, since services may be at work.
+BEGIN;
+REVOKE ALL ON DATABASE :"database", :"mlflow_database" FROM PUBLIC, {owner}, {mlflow}, :services;
+GRANT ALL ON DATABASE :"database" TO {owner};
+GRANT ALL ON DATABASE :"mlflow_database" TO {mlflow};
+GRANT CONNECT ON DATABASE :"database" TO :services;
+COMMIT;
+-- On a server of one's own nobody but its owner has a reason to log in to the other databases.
+SELECT format('REVOKE ALL ON DATABASE %I FROM PUBLIC', datname) FROM pg_database
+WHERE datname IN ('postgres', 'template1') AND pg_has_role(datdba, 'USAGE') \\gexec
+"""
+
+OBJECTS = """
+-- What is in this database. An installation of one user had another owner of it all.
+\\connect :{name}
+REVOKE ALL ON SCHEMA public FROM PUBLIC;
+GRANT USAGE, CREATE ON SCHEMA public TO {role};
+SELECT format('ALTER TABLE %s OWNER TO {role}', oid::regclass) FROM pg_class AS c
+WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND relowner <> '{role}'::regrole
+AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = c.oid AND d.deptype = 'e') \\gexec
+SELECT format('ALTER FUNCTION %s OWNER TO {role}', oid::regprocedure) FROM pg_proc AS p
+WHERE pronamespace = 'public'::regnamespace AND prokind = 'f' AND proowner <> '{role}'::regrole
+AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = p.oid AND d.deptype = 'e') \\gexec
+"""
+
+
+def password_variable(role: str) -> str:
+    """The environment variable that gives a role its password."""
+    return f"{short_name(role).replace('-', '_').upper()}_PASSWORD"
+
+
+def script() -> str:
+    """The statements, for psql."""
+    parts = [
+        HEAD,
+        *map(_role, LOGINS),
+        DATABASES.format(owner=OWNER, mlflow=MLFLOW),
+        DATABASE.format(name="database", role=OWNER),
+        DATABASE.format(name="mlflow_database", role=MLFLOW),
+        CONNECT.format(owner=OWNER, mlflow=MLFLOW),
+        OBJECTS.format(name="database", role=OWNER),
+        "GRANT USAGE ON SCHEMA public TO :services;\n",
+        OBJECTS.format(name="mlflow_database", role=MLFLOW),
+        f"\nREVOKE {OWNER}, {MLFLOW} FROM CURRENT_USER;\n",
+    ]
+    return "".join(parts)
+
+
+def _role(name: str) -> str:
+    """Make a role where there is none, and give it its password where the environment has one."""
+    return (
+        f"SELECT 'CREATE ROLE {name} LOGIN' WHERE to_regrole('{name}') IS NULL \\gexec\n"
+        f"\\getenv password {password_variable(name)}\n"
+        f"\\if :{{?password}}\nALTER ROLE {name} PASSWORD :'password';\n\\unset password\n\\endif\n"
+    )
+
+
+def table() -> str:
+    """The table of grants: a row per table, a column per role."""
+    roles = list(GRANTS)
+    head = "| table | " + " | ".join(f"`{role}`" for role in roles) + " |\n"
+    rule = "| --- |" + " --- |" * len(roles) + "\n"
+    names = [*metadata.tables, *sorted({name for given in GRANTS.values() for name in given} - set(metadata.tables))]
+    rows = []
+    for name in names:
+        cells = [", ".join(verb for verb in VERBS if verb in GRANTS[role].get(name, ())) for role in roles]
+        rows.append(f"| `{name}` | " + " | ".join(cells) + " |\n")
+    return head + rule + "".join(rows)
+
+
+def current(page: str) -> str:
+    """The page as it should be."""
+    return PART.sub(lambda _: f"{BEGIN}\n{table()}{END}\n", page)
+
+
+if __name__ == "__main__":
+    SCRIPT.parent.mkdir(exist_ok=True)
+    SCRIPT.write_text(script(), encoding="utf-8")
+    PAGE.write_text(current(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
