@@ -9,11 +9,10 @@ import msgspec
 import pytest
 from sqlalchemy import Engine, delete, insert
 from support.packages import build_package, row_of
-from support.postgres import postgres
+from support.stores import new_store
 
 from beacon_console.predictions import lookup
 from beacon_core.data.actuals import actual_of
-from beacon_core.data.database import migrate, open_store
 from beacon_core.data.partitions import Partition
 from beacon_core.data.promotion_evidence import realised_error
 from beacon_core.data.tables import actuals, predictions
@@ -198,7 +197,9 @@ def by_drift(store: Store) -> dict[str, float]:
     with store.engine.connect() as connection:
         for one in store.asked:
             hour = at(one.hours).replace(minute=0)
-            read = read_partition(connection, Partition(hour, version(one.id)), store.product, store.product.features)
+            (read,) = read_partition(
+                connection, Partition(hour, version(one.id)), store.product, store.product.features
+            )
             assert read.ids == (one.id,)
             found[one.id] = float(read.rows.actual[0])
     return {name: value for name, value in found.items() if value == value}
@@ -247,16 +248,8 @@ def manifest(tmp_path_factory: pytest.TempPathFactory, product: Product) -> Mani
 
 @pytest.fixture(scope="module", params=["SQLite", "PostgreSQL"])
 def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    if request.param == "SQLite":
-        engine = open_store(f"sqlite:///{tmp_path_factory.mktemp('store') / 'beacon.db'}")
-        migrate(engine)
+    with new_store(request.param, tmp_path_factory.mktemp("store")) as engine:
         yield engine
-        engine.dispose()
-        return
-    with postgres() as cluster:
-        engine = open_store(cluster.url)
-        yield engine
-        engine.dispose()
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import delete, func, select
-from support.postgres import postgres
+from support.postgres import postgres_with_roles
 from support.traffic import EPOCH, HOUR, World
 
 from beacon_core.data.database import migrate, open_store
@@ -51,7 +51,7 @@ def world(
 @contextmanager
 def _database(kind: str, home: Path) -> Iterator[str]:
     if kind == "postgresql":
-        with postgres() as cluster:
+        with postgres_with_roles() as cluster:
             yield cluster.url
         return
     url = f"sqlite:///{home / 'beacon.db'}"
@@ -88,7 +88,8 @@ def left(world: World) -> tuple[object, ...]:
 
 def start(world: World, index: int = 0, count: int = 1) -> "subprocess.Popen[bytes]":
     environment = {"PATH": os.environ["PATH"], "BEACON_PRODUCT": str(world.settings.product)}
-    environment |= {"BEACON_HOME": str(world.settings.home), "BEACON_DATABASE_URL": world.settings.database_url}
+    as_service = world.settings.database_url.replace("://beacon@", "://beacon_drift_profiling@")
+    environment |= {"BEACON_HOME": str(world.settings.home), "BEACON_DATABASE_URL": as_service}
     environment |= {"BEACON_DRIFT_SHARDS": str(count), "JOB_COMPLETION_INDEX": str(index)}
     moment = (EPOCH + HOURS * HOUR).isoformat()
     with (world.settings.home / "job.log").open("ab") as log:

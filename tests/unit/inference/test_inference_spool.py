@@ -10,17 +10,18 @@ from support.waiting import until
 from beacon_inference.prediction_log import shipper
 from beacon_inference.prediction_log import spool as spool_module
 from beacon_inference.prediction_log.database import ROWS_PER_STATEMENT, Database
-from beacon_inference.prediction_log.record import decode_record, encode_record
+from beacon_inference.prediction_log.record import decode_record, encode_record, made_at
 from beacon_inference.prediction_log.shipper import BACKLOG_WITHOUT_REST, REST_FACTOR, rest_seconds
 from beacon_inference.prediction_log.spool import Spool
 from beacon_inference.protocols.serializer import Serializer
 
 SPARSE = [None, 4.0, *[None] * 10]
 STORED = {"from_store": {0: [0, 2]}}
+NAMED = {"client": "web-shop"}
 FULL = {"out_of_range": {0: [0, 3]}, "entities": ["17"], "shadow_version": "2", "shadow": [3.5]}
 
 
-@pytest.mark.parametrize("changes", [{}, {"input_digests": None}, FULL, FULL | STORED, {"from_store": {}}])
+@pytest.mark.parametrize("changes", [{}, {"input_digests": None}, FULL, FULL | STORED, {"from_store": {}}, NAMED])
 def test_a_record_survives_the_spool_and_the_table(make, product, changes, tmp_path):
     record = make("a", **changes)
     assert decode_record(encode_record(record)) == record
@@ -33,17 +34,27 @@ def test_a_record_survives_the_spool_and_the_table(make, product, changes, tmp_p
     assert msgspec.json.encode(serializer.responses(found)) == msgspec.json.encode(serializer.responses(record))
 
 
+def test_a_record_has_the_same_time_before_it_is_in_the_table_and_after(make, product, tmp_path):
+    database = Database(f"sqlite:///{tmp_path / 'beacon.db'}", product.feature_names)
+    # A clock's times are no whole microseconds; an actual of the time that was answered must join.
+    made = [make(f"p{step}", time=1_764_400_000 + step * 0.731_234_56, input_digests=None) for step in range(200)]
+    database.insert(made)
+    found = database.find([record.ids[0] for record in made])
+    database.close()
+    assert [made_at(found[record.ids[0]]) for record in made] == [made_at(record) for record in made]
+
+
 def test_the_rows_of_a_record_are_distinct_everywhere(open_log, make, product):
     other = [3.5] * len(product.feature_names)
     both = make(
         "a", "b", features=[other, SPARSE], prediction=[1.0, 2.0], low=[0.5, 1.5], high=[1.5, 2.5],
         out_of_range={1: [2]}, from_store={0: [3], 1: [1]}, entities=[None, "18"],
         shadow_version="2", shadow=[5.0, 6.0],
-        input_digests=[None, "c" * 64],
+        input_digests=[None, "c" * 64], **NAMED,
     )  # fmt: skip
     alone = make(
         "b", features=[SPARSE], prediction=[2.0], low=[1.5], high=[2.5], out_of_range={0: [2]}, from_store={0: [1]},
-        entities=["18"], shadow_version="2", shadow=[6.0], input_digests=["c" * 64],
+        entities=["18"], shadow_version="2", shadow=[6.0], input_digests=["c" * 64], **NAMED,
     )  # fmt: skip
     assert both.take([1]) == alone
     assert both.take([0, 1]) == both
@@ -131,6 +142,7 @@ def test_segments_rotate_and_go_once_they_are_shipped(open_log, make, monkeypatc
         running.log.append(make(f"a-{number}"))
     assert len(list(running.folder.glob("*.jsonl"))) > 5
     running.log.start()
+    until(lambda: running.waiting() == 0, "the spool is shipped, and so is the segment that is written to")
     until(lambda: len(list(running.folder.glob("*.jsonl"))) == 1, "old segments are dropped")
     assert len(set(running.rows())) == len(running.rows()) == 30
     assert running.log.find(["a-0"]) == {"a-0": make("a-0")}

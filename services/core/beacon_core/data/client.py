@@ -5,7 +5,15 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from beacon_core.data.database import Connection, DatabaseUnavailableError, Engine, mapped_errors, migrate, open_store
+from beacon_core.data.database import (
+    REQUEST_SECONDS,
+    Connection,
+    DatabaseUnavailableError,
+    Engine,
+    mapped_errors,
+    migrate,
+    open_store,
+)
 from beacon_core.domain.errors import ConfigurationError
 from beacon_core.domain.masking import message_of
 
@@ -60,7 +68,7 @@ class DatabaseClient:
     def _open(self) -> Engine:
         with self._lock:
             if self._engine is None:
-                engine = open_store(self._url)
+                engine = open_store(self._url, REQUEST_SECONDS)
                 if engine.dialect.name == "sqlite":
                     migrate(engine)  # a laptop has no migration job
                 self._engine = engine

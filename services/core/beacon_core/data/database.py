@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine, Table, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
+from beacon_core.data import roles
 from beacon_core.domain.errors import ConfigurationError
 from beacon_core.domain.exit_statuses import TRY_AGAIN
 from beacon_core.domain.masking import message_of
@@ -28,6 +29,10 @@ __all__ = [
 """`Connection` and `Engine` are SQLAlchemy's: services name them from here and import no SQLAlchemy."""
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+REQUEST_SECONDS = 10.0
+"""How long one statement of a request may take in PostgreSQL."""
+JOB_SECONDS = 3600.0
+"""The same of a job, which may read the whole log; a migration has no limit."""
 
 
 class DatabaseUnavailableError(Exception):
@@ -49,18 +54,18 @@ def mapped_errors() -> Iterator[None]:
         raise DatabaseUnavailableError(message_of(error)) from error
 
 
-def open_store(url: str) -> Engine:
+def open_store(url: str, statement_seconds: float = JOB_SECONDS) -> Engine:
     """Open `url`; SQLite gets write-ahead logging, so that readers and the one writer never block each other.
 
-    Raises `SettingsError` for a URL that is no database's.
+    PostgreSQL ends a statement after `statement_seconds`. Raises `SettingsError` for a URL that is no database's.
     """
     try:
-        return _open(url)
+        return _open(url, statement_seconds)
     except (ArgumentError, ValueError, ImportError) as error:  # none of which says more without quoting the password
         raise SettingsError(f"BEACON_DATABASE_URL: {DATABASE_RULE}") from error
 
 
-def _open(url: str) -> Engine:
+def _open(url: str, statement_seconds: float) -> Engine:
     if url.startswith("sqlite"):
         if (file := sqlite_file(url)) is not None:
             _make_folder(file.parent)
@@ -69,16 +74,25 @@ def _open(url: str) -> Engine:
         )
         event.listen(engine, "connect", _sqlite_pragmas)
         return engine
-    options = {"connect_timeout": 3, "options": "-c statement_timeout=10000"}
-    return create_engine(
+    engine = create_engine(
         url,
         pool_pre_ping=True,
         pool_size=2,
         max_overflow=2,
         pool_timeout=5,
-        connect_args=options,
+        connect_args={"connect_timeout": 3},
         json_serializer=_json_text,
     )
+    limit = f"SET LOCAL statement_timeout = {round(statement_seconds * 1000)}"
+
+    def limit_statements(connection: Connection) -> None:
+        # In each transaction, and not in the connection's options: a pooler that gives each transaction another
+        # connection refuses those, or would give them to somebody else.
+        if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
+            connection.exec_driver_sql(limit)
+
+    event.listen(engine, "begin", limit_statements)
+    return engine
 
 
 def _make_folder(folder: Path) -> None:
@@ -91,7 +105,9 @@ def _make_folder(folder: Path) -> None:
 def migrate(engine: Engine, revision: str = "head") -> None:
     """Bring the database to the newest schema, or to an older revision's; safe to repeat.
 
-    Raises `SchemaError` for a schema that is not known.
+    In PostgreSQL the roles of the services get their rights. A service, which may change no schema, only makes sure
+    that it is the newest one. Raises `SchemaError` for a schema that is not known, and `DatabaseUnavailableError` for
+    an old one that this user may not change.
     """
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))  # Alembic expands %(name)s
@@ -99,9 +115,17 @@ def migrate(engine: Engine, revision: str = "head") -> None:
         if engine.dialect.name == "sqlite":
             # Python begins no transaction for DDL: a process killed in the middle would leave half a schema for ever.
             connection.exec_driver_sql("BEGIN IMMEDIATE")
+        else:
+            connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+            if not roles.may_migrate(connection):
+                _check_newest(connection, config)
+                return
+            roles.lock_migrations(connection)
         _check_schema(connection, config)
         config.attributes["connection"] = connection
         command.upgrade(config, revision)
+        if engine.dialect.name == "postgresql":
+            roles.grant_all(connection)
 
 
 def migrate_at(url: str) -> None:
@@ -112,6 +136,18 @@ def migrate_at(url: str) -> None:
             migrate(engine)
         finally:
             engine.dispose()
+
+
+def _check_newest(connection: Connection, config: Config) -> None:
+    """Refuse a schema that is not the newest one, to a user who may not change it."""
+    _check_schema(connection, config)
+    found = MigrationContext.configure(connection).get_current_revision()
+    newest = ScriptDirectory.from_config(config).get_current_head()
+    if found != newest:
+        raise DatabaseUnavailableError(
+            f"the database needs a migration from {found or 'nothing'} to {newest}, which the user "
+            f"{connection.engine.url.username} may not run: run it as the owner of the tables"
+        )
 
 
 def _check_schema(connection: Connection, config: Config) -> None:

@@ -1,11 +1,13 @@
 """Labels: the predictions whose actual has arrived, as retraining reads them."""
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import NamedTuple
 
 from sqlalchemy import Connection, select
 
 from beacon_core.data.actuals import labelled
+from beacon_core.data.partitions import BATCH
 from beacon_core.data.tables import predictions
 from beacon_core.domain.value_rules import Value
 
@@ -22,10 +24,10 @@ class LabelledPrediction(NamedTuple):
     observed_at: datetime
 
 
-def labelled_predictions(connection: Connection) -> list[LabelledPrediction]:
-    """Every labelled prediction, in order of time and id."""
+def labelled_predictions(connection: Connection) -> Iterator[list[LabelledPrediction]]:
+    """Yield every labelled prediction in batches, in no order: databases sort text each in its own way."""
     table = predictions.c
     found = labelled(table.id, table.entity, table.time, table.features, table.from_store)
-    columns = [found.c[name] for name in LabelledPrediction._fields]
-    rows = [LabelledPrediction(*row) for row in connection.execute(select(*columns))]
-    return sorted(rows, key=lambda row: (row.time, row.id))  # not in SQL: databases sort text each in its own way
+    query = select(*[found.c[name] for name in LabelledPrediction._fields])
+    for batch in connection.execute(query, execution_options={"yield_per": BATCH}).partitions():
+        yield [LabelledPrediction(*row) for row in batch]

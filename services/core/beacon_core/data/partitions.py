@@ -41,7 +41,8 @@ class ChangedPartitions(msgspec.Struct, frozen=True):
 class PartitionRow(NamedTuple):
     """One prediction as the database has it: SQLite enforces no column types, so any value may be damaged.
 
-    `features`, `out_of_range` (both JSON) and `time` are text.
+    `features`, `out_of_range` (both JSON) and `time` are text. `actual` is the value that belongs to it, and
+    `received_at` when that arrived; None without one.
     """
 
     id: str
@@ -52,13 +53,8 @@ class PartitionRow(NamedTuple):
     high: Any
     latency_seconds: Any
     time: Any
-
-
-class PartitionActual(NamedTuple):
-    """The actual of one prediction, and when it arrived."""
-
-    value: float
-    received_at: datetime
+    actual: float | None
+    received_at: datetime | None
 
 
 def changed_partitions(connection: Connection, since: Watermark) -> ChangedPartitions:
@@ -81,8 +77,9 @@ def changed_partitions(connection: Connection, since: Watermark) -> ChangedParti
 
 
 def rows_of(connection: Connection, partition: Partition) -> Iterator[list[PartitionRow]]:
-    """Yield one partition's rows in batches, in order of their ids."""
+    """Yield one partition's rows in batches, in order of their ids, each with its actual."""
     columns = predictions.c
+    own = actuals.c.id == actual_id(columns.id, columns.entity, columns.time)
     query = select(
         columns.id,
         cast(columns.features, Text),
@@ -92,19 +89,12 @@ def rows_of(connection: Connection, partition: Partition) -> Iterator[list[Parti
         columns.high,
         columns.latency_seconds,
         cast(columns.time, Text),
-    )
+        actuals.c.value,
+        actuals.c.received_at,
+    ).outerjoin_from(predictions, actuals, own)
     query = query.where(*_within(partition)).order_by(columns.id)
     for batch in connection.execute(query, execution_options={"yield_per": BATCH}).partitions():
         yield [PartitionRow(*row) for row in batch]
-
-
-def actuals_of(connection: Connection, partition: Partition) -> dict[str, PartitionActual]:
-    """Map each prediction of a partition that has an actual to it, by prediction id."""
-    columns = predictions.c
-    own = actuals.c.id == actual_id(columns.id, columns.entity, columns.time)
-    query = select(columns.id, actuals.c.value, actuals.c.received_at).join_from(predictions, actuals, own)
-    found = connection.execute(query.where(*_within(partition)))
-    return {prediction: PartitionActual(float(value), received_at) for prediction, value, received_at in found}
 
 
 def newest_digest(connection: Connection, model_version: str) -> str | None:

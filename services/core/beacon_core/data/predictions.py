@@ -34,6 +34,7 @@ class PredictionRow(NamedTuple):
     request_id: str
     trace_id: str | None
     input_digest: str | None
+    client: str | None
 
 
 class LoggedPrediction(NamedTuple):
@@ -57,6 +58,7 @@ class LoggedPrediction(NamedTuple):
     request_id: str
     trace_id: str | None
     input_digest: str | None
+    client: str | None
 
 
 class StoreLookup(NamedTuple):

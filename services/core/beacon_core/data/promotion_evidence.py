@@ -1,8 +1,9 @@
-"""What promotion reads from the prediction log: requests to send again, pairs of a shadow, and the realised error.
+"""What promotion reads from the prediction log: requests to send again, answers of a shadow, and the realised error.
 
 Each function opens a connection of its own and raises `DatabaseUnavailableError`.
 """
 
+import math
 from datetime import datetime
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from beacon_core.domain.value_rules import Value
 
 CORRECTED = 10
 """Actuals to read per prediction: some were corrected, or belong to older predictions."""
+ROUNDING = 1e-12
 MANY = 100_000
 """At most this many actuals are read, the newest ones: they show the error as well, and in bounded time."""
 
@@ -26,11 +28,19 @@ class LabelledFeatures(NamedTuple):
     actual: float
 
 
-class ShadowPair(NamedTuple):
-    """The answers of the candidate and of the model in service to one request."""
+class ShadowAnswers(NamedTuple):
+    """The answers of the candidate and of the model in service to the same `rows` requests.
 
-    new: float
-    old: float
+    Means and spreads (standard deviations) are in the target's unit; `correlation` is Pearson's, None where one side
+    does not vary.
+    """
+
+    rows: int
+    new_mean: float
+    old_mean: float
+    new_spread: float
+    old_spread: float
+    correlation: float | None
 
 
 class RealisedError(NamedTuple):
@@ -56,16 +66,38 @@ def newest_features(engine: Engine, count: int) -> list[dict[str, Value | None]]
         return list(connection.execute(query).scalars())
 
 
-def shadow_pairs(engine: Engine, version: str, since: datetime) -> list[ShadowPair]:
-    """Read what `version` answered in shadow since then, beside what the user was answered."""
-    table = predictions.c
-    query = (
-        select(table.shadow_prediction, table.prediction)
-        .where(table.time >= since, table.shadow_version == version)
-        .where(table.shadow_prediction.is_not(None))
-    )
+def shadow_answers(engine: Engine, version: str, since: datetime) -> ShadowAnswers | None:
+    """Compare what `version` answered in shadow since then with what the users were answered; None without any.
+
+    The database adds up: its memory and ours do not grow with the traffic.
+    """
+    new, old = predictions.c.shadow_prediction, predictions.c.prediction
+    rows = (predictions.c.time >= since, predictions.c.shadow_version == version, new.is_not(None))
     with mapped_errors(), engine.connect() as connection:
-        return [ShadowPair(float(new), float(old)) for new, old in connection.execute(query)]
+        near_new, near_old = connection.execute(select(func.avg(new), func.avg(old)).where(*rows)).one()
+        if near_new is None:
+            return None
+        # About their means: the squares of values far from zero would lose all digits.
+        x, y = new - float(near_new), old - float(near_old)
+        sums = (x, y, x * x, y * y, x * y)
+        count, *found = connection.execute(select(func.count(), *map(func.sum, sums)).where(*rows)).one()
+    mean_x, mean_y, xx, yy, xy = (float(one) / count for one in found)
+    new_spread, old_spread = _spread(xx - mean_x**2, near_new), _spread(yy - mean_y**2, near_old)
+    both = new_spread * old_spread
+    return ShadowAnswers(
+        rows=int(count),
+        new_mean=float(near_new) + mean_x,
+        old_mean=float(near_old) + mean_y,
+        new_spread=new_spread,
+        old_spread=old_spread,
+        correlation=(xy - mean_x * mean_y) / both if both else None,
+    )
+
+
+def _spread(variance: float, mean: float) -> float:
+    """The standard deviation; 0 for values that are one value, but for the rounding of their mean."""
+    found = math.sqrt(max(variance, 0.0))
+    return found if found > ROUNDING * abs(mean) else 0.0
 
 
 def realised_error(engine: Engine, version: str, since: datetime, until: datetime | None = None) -> RealisedError:

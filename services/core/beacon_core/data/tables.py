@@ -51,7 +51,8 @@ HAS_ENTITY = text("entity IS NOT NULL")
 
 # `features` are what the model saw before imputation; `from_store` names those that came from the feature store (null:
 # no lookup), `imputed` those that neither had. `time` is when the prediction was made; `logged_at` when its row
-# came, by the database's clock (spools ship late).
+# came, by the database's clock (spools ship late). `client` is the name of the API key that was sent; null without a
+# key, or with one that is not accepted.
 predictions = Table(
     "predictions",
     metadata,
@@ -73,6 +74,7 @@ predictions = Table(
     Column("request_id", String(64), nullable=False),
     Column("trace_id", String(32)),
     Column("input_digest", String(64)),
+    Column("client", String(63)),
     Column("logged_at", UtcTime, nullable=False, server_default=func.now(), index=True),
     Index("ix_predictions_model_version_time", "model_version", "time"),
     Index("ix_predictions_entity_time", "entity", "time", postgresql_where=HAS_ENTITY, sqlite_where=HAS_ENTITY),

@@ -1,10 +1,10 @@
-"""One partition of the prediction log, read for profiling: its rows with their actuals, as columns.
+"""One partition of the prediction log, read for profiling in batches: rows with their actuals, as columns.
 
 The log has features as clients see them: numbers, text, true and false, dates. A row that does not parse is set aside.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -12,7 +12,7 @@ import numpy as np
 
 from beacon_core.data import partitions
 from beacon_core.data.database import Connection
-from beacon_core.data.partitions import Partition, PartitionActual, PartitionRow
+from beacon_core.data.partitions import Partition, PartitionRow
 from beacon_core.domain.feature import Feature
 from beacon_core.domain.product import Product
 from beacon_core.domain.text import text_code
@@ -29,7 +29,7 @@ FIGURES = 7
 
 
 class PartitionRows(msgspec.Struct, frozen=True):
-    """The rows of one partition in order of their ids, and the ids that were set aside.
+    """Some rows of one partition in order of their ids, and the ids that were set aside.
 
     `columns` are the features as they are profiled, by name.
     """
@@ -77,38 +77,36 @@ class FeatureReader:
 
 def read_partition(
     connection: Connection, partition: Partition, product: Product, features: Sequence[Feature]
-) -> PartitionRows:
-    """Read one partition's rows and their actuals; `features` are those that the model was trained on."""
-    actuals = partitions.actuals_of(connection, partition)
+) -> Iterator[PartitionRows]:
+    """Yield one partition's rows and their actuals in batches; `features` are those that the model was trained on."""
     readers = [FeatureReader(feature) for feature in features]
     slices = {segment.of for segment in product.segments.values()}
     segmented = [feature for feature in product.features if feature.name in slices]
-    width, sliced = len(readers), len(segmented)
-    ids: list[str] = []
-    parsed: list[list[float]] = []
-    set_aside: list[str] = []
-    blocks = [np.empty((0, width + sliced + FIGURES))]
     for batch in partitions.rows_of(connection, partition):
+        ids: list[str] = []
+        parsed: list[list[float]] = []
+        set_aside: list[str] = []
         for row in batch:
             try:
-                parsed.append(_parse(row, readers, segmented, actuals.get(row.id)))
+                parsed.append(_parse(row, readers, segmented))
                 ids.append(row.id)
             except (ValueError, TypeError):
                 set_aside.append(str(row.id))
-        blocks.append(np.asarray(parsed, dtype=np.float64).reshape(len(parsed), width + sliced + FIGURES))
-        parsed.clear()
-    matrix = np.concatenate(blocks)
+        rows = _as_columns(parsed, len(readers), segmented, product)
+        columns = {reader.feature.name: reader.column(rows.features[:, at]) for at, reader in enumerate(readers)}
+        yield PartitionRows(tuple(ids), rows, columns, tuple(set_aside))
+
+
+def _as_columns(parsed: list[list[float]], width: int, segmented: Sequence[Feature], product: Product) -> LoggedRows:
+    sliced = len(segmented)
+    matrix = np.asarray(parsed, dtype=np.float64).reshape(len(parsed), width + sliced + FIGURES)
     own, of_segments, rest = matrix[:, :width], matrix[:, width : width + sliced], matrix[:, width + sliced :].T
     in_product = np.full((len(matrix), len(product.features)), np.nan)
     in_product[:, [product.feature_names.index(feature.name) for feature in segmented]] = of_segments
-    rows = LoggedRows(own, in_product, rest[0], rest[1], rest[2], rest[3], rest[4] > 0, rest[5], rest[6])
-    columns = {reader.feature.name: reader.column(own[:, place]) for place, reader in enumerate(readers)}
-    return PartitionRows(tuple(ids), rows, columns, tuple(set_aside))
+    return LoggedRows(own, in_product, rest[0], rest[1], rest[2], rest[3], rest[4] > 0, rest[5], rest[6])
 
 
-def _parse(
-    row: PartitionRow, readers: Sequence[FeatureReader], segmented: Sequence[Feature], actual: PartitionActual | None
-) -> list[float]:
+def _parse(row: PartitionRow, readers: Sequence[FeatureReader], segmented: Sequence[Feature]) -> list[float]:
     """Return one row's features, those of segments, then its figures; raises ValueError or TypeError."""
     known = _decode(row.features)
     values = [reader.read(known.get(reader.feature.name)) for reader in readers]
@@ -117,9 +115,9 @@ def _parse(
     if not np.isfinite(numbers).all():
         raise ValueError("not finite")
     value = delay = float("nan")
-    if actual is not None:
-        value = actual.value
-        delay = max((actual.received_at - _utc(row.time)).total_seconds(), 0.0)
+    if row.actual is not None and row.received_at is not None:
+        value = float(row.actual)
+        delay = max((row.received_at - _utc(row.time)).total_seconds(), 0.0)
     return [*values, *numbers, float(bool(_decode_names(row.out_of_range))), value, delay]
 
 

@@ -4,14 +4,12 @@ Each profile is made of all rows of its partition, so that a second time, an ove
 Every partition is the work of one shard, so that any number of shards leaves the same profiles.
 """
 
-import hashlib
 import math
 import zlib
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import msgspec
-import numpy as np
 
 from beacon_core.data import partitions, profiles, watermarks
 from beacon_core.data.database import Connection, Engine
@@ -20,17 +18,12 @@ from beacon_core.data.profiles import ProfileContent
 from beacon_core.data.watermarks import Watermark
 from beacon_core.domain.policy import large_residual
 from beacon_core.domain.product import Product
-from beacon_core.domain.segments import segment_masks
-from beacon_drift_profiling.comparison.reference import PREDICTION
-from beacon_drift_profiling.profiling.aggregates import ALL, aggregates_of
-from beacon_drift_profiling.profiling.log import PartitionRows, read_partition
+from beacon_drift_profiling.profiling.aggregates import ALL
+from beacon_drift_profiling.profiling.log import read_partition
 from beacon_drift_profiling.profiling.packages import NoReference, Reference
-from beacon_drift_profiling.profiling.profile import profile_rows, rows_of
+from beacon_drift_profiling.profiling.partition_profile import NAMED, PartitionProfile, ProfileBounds
 
 JOB = "profile"
-NAMED = 20
-"""How many ids of rows that were set aside a run names."""
-
 Load = Callable[[str, str], Reference | NoReference]
 
 
@@ -138,40 +131,36 @@ def _profile_partition(
     with engine.connect() as connection:
         reference = references.of(connection, partition.model_version)
         features = reference.features if isinstance(reference, Reference) else product.features
-        read = read_partition(connection, partition, product, features)
+        made = PartitionProfile(partition.hour, product, _bounds(reference, product), per_segment)
+        for batch in read_partition(connection, partition, product, features):
+            made.add(batch)
         stored = profiles.digest_of(connection, partition)
-    done.set_aside += len(read.set_aside)
-    done.set_aside_ids += read.set_aside[: NAMED - len(done.set_aside_ids)]
-    done.rows += len(read.ids)
+    done.set_aside += made.set_aside
+    done.set_aside_ids += made.set_aside_ids[: NAMED - len(done.set_aside_ids)]
+    done.rows += made.rows
     bins_digest = _bins_digest(reference)
-    digest = _digest(read, bins_digest, per_segment)
-    if digest == stored or (stored is not None and not read.ids and not read.set_aside):
+    digest = made.digest(bins_digest)
+    if digest == stored or (stored is not None and not made.rows and not made.set_aside):
         # Rows that the log no longer holds stay profiled.
         done.unchanged += 1
-        return len(read.ids)
-    normal = reference.normal_range() if isinstance(reference, Reference) else None
-    large = large_residual(product.policy.quality, expected_error(reference))
-    segments = aggregates_of(read.rows, product, normal, large)
-    labelled = segments.get(ALL, {}).get("labelled", 0.0)
-    content = ProfileContent(digest, bins_digest, len(read.set_aside), labelled, segments)
-    masks = {profiles.WHOLE: np.ones(len(read.ids), dtype=bool)}
-    if per_segment:
-        masks |= {
-            name: mask
-            for name, mask in segment_masks(product, read.rows.segmented, read.rows.prediction).items()
-            if mask.any()
-        }
-    bins = reference.bins if isinstance(reference, Reference) else {}
-    target = (reference.manifest.schema if isinstance(reference, Reference) else product).target.name
-    whole = read.columns | {PREDICTION: read.rows.prediction, target: read.rows.actual}
+        return made.rows
+    labelled = made.segments.get(ALL, {}).get("labelled", 0.0)
+    content = ProfileContent(digest, bins_digest, made.set_aside, labelled, made.segments)
     # The whole comes last: its digest says that the partition is done.
-    for name, mask in reversed(masks.items()):
-        columns = {key: rows_of(column, mask) for key, column in whole.items()}
-        own = content if name == profiles.WHOLE else msgspec.structs.replace(content, segments={ALL: segments[name]})
-        serialized = profile_rows(columns, partition.hour, bins).serialize()
-        profiles.put(engine, partition, name, serialized, int(mask.sum()), own)
+    for name, profile in sorted(made.profiles().items(), key=lambda item: item[0] == profiles.WHOLE):
+        aggregates = made.segments.get(name, {})
+        own = content if name == profiles.WHOLE else msgspec.structs.replace(content, segments={ALL: aggregates})
+        profiles.put(engine, partition, name, profile.serialize(), int(aggregates.get("rows", 0)), own)
         done.profiles += 1
-    return len(read.ids)
+    return made.rows
+
+
+def _bounds(reference: Reference | NoReference, product: Product) -> ProfileBounds:
+    large = large_residual(product.policy.quality, expected_error(reference))
+    if isinstance(reference, Reference):
+        target = reference.manifest.schema.target.name
+        return ProfileBounds(target, reference.bins, reference.normal_range(), large)
+    return ProfileBounds(product.target.name, {}, None, large)
 
 
 def expected_error(reference: Reference | NoReference) -> float:
@@ -181,13 +170,6 @@ def expected_error(reference: Reference | NoReference) -> float:
 
 def _bins_digest(reference: Reference | NoReference) -> str:
     return reference.bins_digest if isinstance(reference, Reference) else ""
-
-
-def _digest(read: PartitionRows, bins_digest: str, per_segment: bool) -> str:
-    """Name what a profile is made of: the rows, their actuals, the bins."""
-    content = hashlib.sha256("\n".join([bins_digest, str(per_segment), *read.ids, "", *read.set_aside]).encode())
-    content.update(read.rows.actual.tobytes())
-    return content.hexdigest()[:32]
 
 
 def _shard_job(shard: Shard) -> str:

@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from itertools import chain, islice
 from typing import Any
 
@@ -11,7 +10,7 @@ from beacon_core.data.actuals import Actual, Outcome
 from beacon_core.data.client import DatabaseClient
 from beacon_core.data.database import DatabaseUnavailableError
 from beacon_core.platform import clock
-from beacon_inference.prediction_log.record import Record, record_of, table_rows
+from beacon_inference.prediction_log.record import Record, made_at, record_of, table_rows
 
 # Larger statements cost less per row, but block the event loop for longer.
 ROWS_PER_STATEMENT = 50
@@ -51,7 +50,7 @@ class Database:
         """Find the newest actual that belongs to the prediction (a record of one row)."""
         entity = None if record.entities is None else record.entities[0]
         with self._client.connect() as connection:
-            found = actuals.find(connection, record.ids[0], entity, datetime.fromtimestamp(record.time, UTC))
+            found = actuals.find(connection, record.ids[0], entity, made_at(record))
             return None if found is None else found._asdict()
 
     def add_actuals(self, items: Sequence[Actual]) -> list[Outcome]:

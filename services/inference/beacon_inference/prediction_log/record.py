@@ -24,7 +24,7 @@ class Record(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     request nor the feature store had one. The names are those of the product at that time. `from_store` lists, by row,
     the columns that came from the feature store (None where it was not asked), `out_of_range` those outside their
     training range. `entities` are keys as text. `time` is in seconds since 1970, `latency` in seconds; `input_digests`
-    are those of the rows that have a client's id.
+    are those of the rows that have a client's id. `client` is the name of the API key, None where none was accepted.
     """
 
     ids: list[str]
@@ -45,6 +45,7 @@ class Record(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     shadow_version: str | None = None
     shadow: list[float] | None = None
     input_digests: list[str | None] | None = None
+    client: str | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -99,10 +100,14 @@ def _take(mask: dict[int, list[int]], rows: Sequence[int]) -> dict[int, list[int
     return {new: mask[row] for new, row in enumerate(rows) if row in mask}
 
 
+def made_at(record: Record) -> datetime:
+    """The time of the record, in whole microseconds: the same before it is in the table and after."""
+    return datetime.fromtimestamp(record.time, UTC)
+
+
 def table_rows(record: Record) -> Iterator[PredictionRow]:
     """Build the rows of the table."""
-    second, microseconds = divmod(round(record.time * 1e6), 1_000_000)
-    time = f"{_second(second)}.{microseconds:06}"
+    time = made_at(record).replace(tzinfo=None).isoformat(" ", "microseconds")
     entities, shadow, digests = record.entities, record.shadow, record.input_digests
     names = record.names
     named = _named(names)
@@ -128,6 +133,7 @@ def table_rows(record: Record) -> Iterator[PredictionRow]:
             record.request_id,
             record.trace_id,
             None if digests is None else digests[row],
+            record.client,
         )
 
 
@@ -157,6 +163,7 @@ def record_of(row: LoggedPrediction, order: tuple[str, ...]) -> Record:
         shadow_version=row.shadow_version,
         shadow=None if row.shadow_prediction is None else [row.shadow_prediction],
         input_digests=None if row.input_digest is None else [row.input_digest],
+        client=row.client,
     )
 
 
@@ -168,11 +175,6 @@ def _columns(masked: list[str], names: tuple[str, ...]) -> dict[int, list[int]]:
     """Build the mask of one row."""
     columns = [names.index(name) for name in masked]
     return {0: columns} if columns else {}
-
-
-@lru_cache(maxsize=8)  # neighbouring records have the same second
-def _second(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 @lru_cache(maxsize=8)

@@ -60,6 +60,8 @@ class PredictionLog:
         self._quarantined = metrics.counter(metrics.LOG_QUARANTINED, registry)
         self._failures = metrics.counter(metrics.LOG_SHIP_FAILURES, registry)
         metrics.gauge(metrics.SPOOL_RECORDS, registry).set_function(self._count_waiting)
+        metrics.gauge(metrics.SPOOL_BYTES, registry).set_function(self._spool.size)
+        metrics.gauge(metrics.SPOOL_MAX_BYTES, registry).set(max_bytes)
         self._recover()
 
     def start(self) -> None:

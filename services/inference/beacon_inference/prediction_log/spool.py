@@ -56,6 +56,10 @@ class Spool:
             self._bytes += written
         return position
 
+    def size(self) -> int:
+        """The size of all segments."""
+        return self._bytes
+
     def segments(self) -> list[int]:
         """Numbers of the segments on disk, oldest first."""
         with self._lock:

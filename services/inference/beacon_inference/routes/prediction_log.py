@@ -1,24 +1,24 @@
 """The routes of the prediction log: one prediction by its id, and the actuals that join it."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from flask import Flask, Response, jsonify, request
+from flask import Flask, Response, jsonify
 
 from beacon_core.data.database import DatabaseUnavailableError
+from beacon_core.domain.api_keys import Scope
 from beacon_core.domain.entity_key import EntityKeyError, KeyValue, parse_key
 from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.features import request_features, store_features
 from beacon_core.domain.ids import is_client_id
 from beacon_core.domain.product import Product
 from beacon_core.platform.settings import Settings
-from beacon_core.web.flask_app import beacon_error, json_body
+from beacon_core.web.access import AccessControl
+from beacon_core.web.flask_app import beacon_error, current_request, json_body
 from beacon_inference.models.hot_swap import Models
 from beacon_inference.per_product import PerProduct
-from beacon_inference.prediction.api_key import check_api_key
 from beacon_inference.prediction_log.database import Database
-from beacon_inference.prediction_log.record import Record
+from beacon_inference.prediction_log.record import Record, made_at
 from beacon_inference.prediction_log.shipper import PredictionLog
 from beacon_inference.protocols.messages import (
     ActualsResponse,
@@ -29,16 +29,20 @@ from beacon_inference.protocols.messages import (
 from beacon_inference.protocols.serializer import Serializer
 from beacon_inference.routes.actuals import parse_actuals
 
+FLASK_SCOPES: dict[str, Scope] = {"/v1/predictions/<prediction_id>": "read_log", "/v1/actuals": "actuals"}
+"""What an API key needs for each of the routes."""
+
 
 def add_log(
     app: Flask,
     settings: Settings,
+    access: AccessControl,
     models: Models,
     log: PredictionLog,
     database: Database,
     serializers: PerProduct[Serializer],
 ) -> None:
-    """Add the routes; they need the API key when one is set."""
+    """Add the routes; they need an API key when one is set."""
 
     @app.errorhandler(DatabaseUnavailableError)
     def database_down(_: DatabaseUnavailableError) -> Response:
@@ -46,7 +50,7 @@ def add_log(
 
     @app.get("/v1/predictions/<prediction_id>")
     def prediction(prediction_id: str) -> Any:
-        _check_key(settings)
+        access.check(current_request(), "read_log")
         found = log.find([prediction_id]) if is_client_id(prediction_id) else {}
         record = found.get(prediction_id)
         if record is None:
@@ -60,7 +64,7 @@ def add_log(
 
     @app.post("/v1/actuals")
     def actuals() -> Any:
-        _check_key(settings)
+        access.check(current_request(), "actuals")
         product = models.product
         body = json_body(settings.max_batch_rows)
         items = parse_actuals(body, product, settings.max_batch_rows)
@@ -71,10 +75,6 @@ def add_log(
                 raise _unknown(item.prediction_id, f"{prefix}prediction_id")
         outcomes = database.add_actuals(items)
         return jsonify(ActualsResponse(outcomes, len(outcomes) - outcomes.count("duplicate")))
-
-
-def _check_key(settings: Settings) -> None:
-    check_api_key(settings.api_key, request.headers.get("X-API-Key"), request.headers.get("Authorization"))
 
 
 def _unknown(prediction_id: str, field: str) -> BeaconError:
@@ -92,7 +92,7 @@ def _described(
     shadow = None if record.shadow is None else ShadowPrediction(str(record.shadow_version), record.shadow[0])
     return LoggedPredictionResponse(
         **msgspec.structs.asdict(answer),
-        time=datetime.fromtimestamp(record.time, UTC),
+        time=made_at(record),
         entity=_entity(record, product),
         features=dict.fromkeys(names) | request_features(known, stored),
         served=None if stored is None else dict.fromkeys(names) | store_features(known, stored),
@@ -100,6 +100,7 @@ def _described(
         latency_seconds=record.latency,
         request_id=record.request_id,
         trace_id=record.trace_id,
+        client=record.client,
         actual=None
         if actual is None
         else LoggedActualResponse(*[actual[key] for key in LoggedActualResponse.__struct_fields__]),

@@ -3,10 +3,12 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from pathlib import Path
 
 import msgspec
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from beacon_core.domain.product import Feature, Product
@@ -21,6 +23,7 @@ Matrix = NDArray[np.float64]
 Times = NDArray[np.datetime64]
 Groups = NDArray[np.intp]
 Levels = Mapping[str, tuple[Level, ...]]
+HASHED_ROWS = 20_000
 MOST_LEVELS = 2000
 """So many levels of a category of many a model knows, the most frequent ones; the others are one level, `other`."""
 
@@ -66,26 +69,39 @@ def make_dataset(product: Product, features: Matrix, target: Matrix, times: Time
     return refingerprinted(Dataset(features, target, "", product.schema, times=times))
 
 
-def dataset_of(product: Product, rows: pd.DataFrame) -> Dataset:
+class StoredRows:
+    """The training rows of a Parquet file, read column by column: beside the matrix, one column is in memory."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def __len__(self) -> int:
+        return int(pq.read_metadata(self._file).num_rows)
+
+    def __getitem__(self, name: str) -> pd.Series:
+        return pd.read_parquet(self._file, columns=[name])[name]
+
+
+def dataset_of(product: Product, rows: pd.DataFrame | StoredRows) -> Dataset:
     """The training rows, columns of typed values, as a dataset; the order is kept."""
     levels: dict[str, tuple[Level, ...]] = {}
     others: dict[tuple[int, int], str] = {}
-    columns: list[Matrix] = []
+    features = np.empty((len(rows), len(product.features)))
     for at, feature in enumerate(product.features):
         values = rows[feature.name]
         if feature.type != "category" or feature.has_number_levels:
-            columns.append(encode_column(values, feature))
+            features[:, at] = encode_column(values, feature)
             continue
         places, texts = texts_of(values)
         known = _levels(feature, places, texts)
         numbers = {text: float(code) for code, text in enumerate(known)}
         other = other_code(known)
-        columns.append(np.array([*(numbers.get(text, other) for text in texts), np.nan])[places])
+        features[:, at] = np.array([*(numbers.get(text, other) for text in texts), np.nan])[places]
         levels[feature.name] = known
-        others |= {(int(row), at): texts[places[row]] for row in np.flatnonzero(columns[-1] == other)}
+        others |= {(int(row), at): texts[places[row]] for row in np.flatnonzero(features[:, at] == other)}
     times = rows[EVENT_TIME].dt.tz_convert("UTC").dt.tz_localize(None).to_numpy("datetime64[us]")
     dataset = Dataset(
-        features=np.column_stack(columns),
+        features=features,
         target=rows[product.target.name].to_numpy(np.float64),
         fingerprint="",
         schema=product.schema,
@@ -127,7 +143,7 @@ def _levels(feature: Feature, places: NDArray[np.intp], texts: list[str]) -> tup
     return tuple(texts[at] for at in ranked[:MOST_LEVELS])
 
 
-def _weights(product: Product, rows: pd.DataFrame) -> Matrix | None:
+def _weights(product: Product, rows: pd.DataFrame | StoredRows) -> Matrix | None:
     """The rows' weights about 1; a row without one, as a labelled prediction is, has the middle one."""
     if product.target.weight is None:
         return None
@@ -136,7 +152,7 @@ def _weights(product: Product, rows: pd.DataFrame) -> Matrix | None:
     return np.asarray(weights / weights.mean())
 
 
-def _groups(product: Product, rows: pd.DataFrame) -> Groups | None:
+def _groups(product: Product, rows: pd.DataFrame | StoredRows) -> Groups | None:
     """The number of each row's group; a row without one is a group of its own."""
     if product.time.group is None:
         return None
@@ -152,11 +168,13 @@ def refingerprinted(dataset: Dataset) -> Dataset:
     """
     schema = dataset.schema
     names = json.dumps([*schema.feature_names, schema.target.name, *dataset.features.shape], separators=(",", ":"))
-    table = np.column_stack([dataset.features, dataset.target]).astype("<f8")
-    table[np.isnan(table)] = np.nan
-    table[table == 0] = 0.0  # -0 and 0 are one value
     found = hashlib.sha256(names.encode())
-    found.update(table.tobytes())
+    for first in range(0, len(dataset.target), HASHED_ROWS):
+        part = slice(first, first + HASHED_ROWS)
+        table = np.column_stack([dataset.features[part], dataset.target[part]]).astype("<f8")
+        table[np.isnan(table)] = np.nan
+        table[table == 0] = 0.0  # -0 and 0 are one value
+        found.update(table.tobytes())
     if dataset.levels:
         found.update(msgspec.json.encode([dataset.levels, sorted(dataset.others.items())]))
     for more in (dataset.weights, dataset.groups):

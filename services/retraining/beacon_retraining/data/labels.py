@@ -32,7 +32,15 @@ def read_labels(engine: Engine, product: Product) -> pd.DataFrame:
     request lacks one.
     """
     with engine.connect() as connection:
-        rows = labelled_predictions(connection)
+        parts = [_to_table(rows, product) for rows in labelled_predictions(connection)]
+    labels = pa.concat_tables([_to_table([], product), *parts])
+    # By code points, as Python compares texts: databases sort them each in its own way.
+    labels = labels.sort_by([(EVENT_TIME, "ascending"), (PREDICTION, "ascending")])
+    return to_frame(labels, product.keys)
+
+
+def _to_table(rows: Sequence[LabelledPrediction], product: Product) -> pa.Table:
+    """Some of the rows, typed, without the objects that a database gives for each."""
     given = [request_features(row.features, row.from_store) for row in rows]
     columns: dict[str, pa.Array] = {PREDICTION: pa.array([row.id for row in rows], pa.string())}
     columns[EVENT_TIME] = _times([row.time for row in rows])
@@ -48,7 +56,7 @@ def read_labels(engine: Engine, product: Product) -> pd.DataFrame:
     columns = keys | columns
     columns[product.target.name] = pa.array([row.value for row in rows], pa.float64())
     columns[OBSERVED] = _times([row.observed_at for row in rows])
-    return to_frame(pa.table(columns).select(label_columns(product)), product.keys)
+    return pa.table(columns).select(label_columns(product))
 
 
 def _keys(entity: Entity | None, rows: Sequence[LabelledPrediction]) -> dict[str, pa.Array]:

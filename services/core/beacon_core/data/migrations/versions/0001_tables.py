@@ -74,6 +74,7 @@ def _create_prediction_log() -> None:
     sa.Column('request_id', sa.String(length=64), nullable=False),
     sa.Column('trace_id', sa.String(length=32), nullable=True),
     sa.Column('input_digest', sa.String(length=64), nullable=True),
+    sa.Column('client', sa.String(length=63), nullable=True),
     sa.Column('logged_at', UtcTime, server_default=sa.func.now(), nullable=False),
     sa.PrimaryKeyConstraint('id')
     )
