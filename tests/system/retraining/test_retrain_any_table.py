@@ -13,16 +13,19 @@ from beacon_core.domain.value_rules import other_code
 from beacon_core.feature_store.names import BASE_EVENT_TIME, EVENT_TIME
 from beacon_core.model_package.manifest import CARD_FILE, Package
 from beacon_core.model_package.model_inputs import FeatureMap, column_names, to_columns
+from beacon_core.model_package.session import open_session
 from beacon_core.platform.settings import Settings
 from beacon_retraining.data.dataset import Dataset, dataset_of, product_rows
 from beacon_retraining.evaluation.evaluate import evaluate
 from beacon_retraining.packaging import export
 from beacon_retraining.packaging.export import ParityError
 from beacon_retraining.packaging.package import PackageOrigin, export_model, write_package
+from beacon_retraining.training.families import FAMILIES
 from beacon_retraining.training.fitting import FittedModel, fit
 from beacon_retraining.training.imputation import impute
-from beacon_retraining.training.model_specs import MODEL_SPECS, TransformError
+from beacon_retraining.training.recipes import recipe_for
 from beacon_retraining.training.settings import TrainSettings
+from beacon_retraining.training.target_scale import TransformError
 from beacon_retraining.training.train import NoApplicableModelError, train
 
 ROWS = 400
@@ -71,16 +74,16 @@ def packaged(product: Product, dataset: Dataset, folder: Path, version: str = "1
     return write_package(folder, product, dataset, trained, QUICK, PackageOrigin(version, "x.csv", "abc", MADE))
 
 
-@pytest.mark.parametrize("spec", MODEL_SPECS, ids=lambda spec: spec.name)
-def test_every_spec_answers_alike_in_both_runtimes_also_for_what_it_has_not_seen(spec: object) -> None:
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_family_answers_alike_in_both_runtimes_also_for_what_it_has_not_seen(name: str) -> None:
     dataset = dataset_of(product_of(), table())
-    model = fit(spec, dataset, 0)
+    model = fit(recipe_for(name, dataset), dataset, 0)
     content = export_model(dataset, model)  # checks parity, too
     unseen = dataset.features.copy()
     for at, feature in enumerate(dataset.schema.features):
         if feature.name in dataset.levels:
             unseen[:, at] = other_code(dataset.levels[feature.name])
-    answers = export.run_all(export.open_session(content), model.columns(unseen, dataset.seconds))
+    answers = export.run_all(open_session(content), model.columns(unseen, dataset.seconds))
     assert np.abs(answers - model.predict(unseen, dataset.seconds)).max() < 1e-5 * dataset.spread
     assert not np.allclose(answers, model.predict(dataset.features, dataset.seconds))
 
@@ -98,7 +101,7 @@ def test_a_request_gets_the_answer_that_training_computed(tmp_path: Path) -> Non
     filled = impute(rows, np.array([facts.fill for facts in manifest.features]))
     columns = to_columns(filled, manifest.schema, dataset.seconds)
     assert columns.shape[1] == len(column_names(manifest.schema))
-    answers = export.run_all(export.open_session(package.model), columns)
+    answers = export.run_all(open_session(package.model), columns)
     assert trained.model is not None
     expected = FittedModel(trained.model, trained.fill, dataset.schema).predict(dataset.features, dataset.seconds)
     assert np.abs(answers - expected).max() < manifest.golden_tolerance
@@ -152,7 +155,7 @@ def test_weights_decide_what_counts() -> None:
     assert even.result.rmse == pytest.approx(train(dataset_of(plain, rows), plain, QUICK).result.rmse)
     heavy = train(dataset_of(weighted, rows.assign(w=np.where(rows["open"], 100.0, 0.01))), weighted, QUICK)
     assert heavy.result.rmse < 0.5 * even.result.rmse
-    assert heavy.widths.high < 0.5 * even.widths.high
+    assert heavy.interval.widths.high < 0.5 * even.interval.widths.high
 
 
 def test_a_model_that_cannot_be_exported_gives_way_to_the_next_best() -> None:

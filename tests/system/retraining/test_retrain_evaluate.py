@@ -93,7 +93,7 @@ def test_a_world_that_moved_wants_the_new_model_judged_on_rows_after_the_old(
     engine.dispose()
 
 
-def test_a_weaker_model_spec_is_refused_on_folds_fair_to_both(product: Product, old_world: Dataset, made) -> None:
+def test_a_weaker_recipe_is_refused_on_folds_fair_to_both(product: Product, old_world: Dataset, made) -> None:
     champion, challenger = made(old_world, "kernel-ridge", "4"), made(old_world, "ridge", "5")
     verdict = evaluate(SETTINGS, product, old_world, challenger, champion, quick("ridge"))
     assert (verdict.method, verdict.rows, verdict.outcome) == ("cross-validation", 506, "fail")
@@ -124,7 +124,7 @@ def test_what_training_held_out_gives_the_verdict_that_a_second_time_would(
     assert evaluate(SETTINGS, product, old_world, package, None, settings, worse).outcome == "fail"
 
 
-def test_the_same_model_spec_on_the_same_rows_is_a_draw(product: Product, old_world: Dataset, made) -> None:
+def test_the_same_recipe_on_the_same_rows_is_a_draw(product: Product, old_world: Dataset, made) -> None:
     champion = made(old_world, "kernel-ridge", "6")
     verdict = evaluate(SETTINGS, product, old_world, champion, champion, quick("kernel-ridge"))
     assert verdict.outcome == "inconclusive"
@@ -144,7 +144,7 @@ def test_a_first_model_and_one_of_another_schema(product: Product, old_world: Da
     assert verdict.reason.startswith("breaking schema change: ")
 
 
-def test_a_package_that_is_not_what_its_spec_makes_fails_parity(product: Product, old_world: Dataset, made) -> None:
+def test_a_package_that_is_not_what_its_recipe_makes_fails_parity(product: Product, old_world: Dataset, made) -> None:
     challenger, other = made(old_world, "kernel-ridge", "8"), made(old_world, "ridge", "9")
     swapped = msgspec.structs.replace(challenger, model=other.model)
     verdict = evaluate(SETTINGS, product, old_world, swapped, None, quick("kernel-ridge"))

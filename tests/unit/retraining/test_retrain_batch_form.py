@@ -11,9 +11,10 @@ from sklearn.linear_model import RidgeCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from beacon_core.model_package.session import open_batch_model, open_session
 from beacon_core.model_package.tree_masks import BLOCK_ROWS
 from beacon_retraining.packaging import batch_form, export
-from beacon_retraining.packaging.batch_form import make_batch_form, open_batch_model, to_batch_form
+from beacon_retraining.packaging.batch_form import make_batch_form, to_batch_form
 from beacon_retraining.training.encoder import Column, ColumnEncoder, ColumnLayout
 from beacon_retraining.training.estimators import Blend, TableModel
 
@@ -46,11 +47,15 @@ def data(seed: int, rows: int = 400) -> tuple[np.ndarray, np.ndarray]:
 def exported(regressor: Any, *, seed: int = 0, log: bool = False, layout: ColumnLayout | None = None) -> bytes:
     features, target = data(seed)
     encoder = None if layout is None else ColumnEncoder(layout, 0)
-    return export.to_onnx(TableModel(regressor, encoder, log).fit(features, target), COLUMNS)
+    return export.to_onnx(TableModel(regressor, encoder, "log" if log else "none").fit(features, target), COLUMNS)
 
 
 def answers(model: bytes, rows: np.ndarray) -> np.ndarray:
-    return export.run(export.open_session(model), rows)
+    return export.run(open_session(model), rows)
+
+
+def in_batch(batch: bytes, rows: np.ndarray) -> np.ndarray:
+    return open_batch_model(batch).predict(rows.astype(np.float32))
 
 
 @pytest.mark.parametrize(("seed", "log"), [(0, False), (1, True)])
@@ -63,7 +68,7 @@ def test_the_form_for_batches_gives_the_models_own_answers(kind: str, seed: int,
     # As they are, each value on a threshold or beside one, and beyond all of them.
     rows = np.concatenate([rows, thresholds(model), np.nextafter(thresholds(model).astype(np.float32), np.float32(9))])
     rows = np.concatenate([rows, np.full((1, COLUMNS), 3e38), np.full((1, COLUMNS), -3e38)])
-    given = open_batch_model(batch).predict(rows.astype(np.float32))
+    given = in_batch(batch, rows)
     np.testing.assert_allclose(given, answers(model, rows), rtol=1e-14)
 
 
@@ -78,6 +83,33 @@ def thresholds(model: bytes) -> np.ndarray:
     return rows
 
 
+@pytest.mark.parametrize("kind", ["BRANCH_LT", "BRANCH_GT", "BRANCH_GTE"])
+def test_every_comparison_is_read_as_onnx_runtime_has_it(kind: str) -> None:
+    """Values on a threshold and beside it."""
+    model = onnx.load_from_string(exported(REGRESSORS["by leaves"]))
+    for node in model.graph.node:
+        for attribute in node.attribute:
+            if attribute.name == "nodes_modes":
+                attribute.strings[:] = [kind.encode() if mode == b"BRANCH_LEQ" else mode for mode in attribute.strings]
+    content = model.SerializeToString()
+    batch = to_batch_form(content)
+    assert batch is not None
+    rows = thresholds(content)
+    rows = np.concatenate([rows, np.nextafter(rows.astype(np.float32), np.float32(9))])
+    np.testing.assert_allclose(in_batch(batch, rows), answers(content, rows), rtol=1e-14)
+
+
+def test_trees_that_add_up_in_float32_have_no_form_for_batches() -> None:
+    model = onnx.load_from_string(exported(REGRESSORS["stumps"]))
+    (node,) = [node for node in model.graph.node if node.op_type == export.TREE_OPERATOR]
+    for name in ("nodes_values", "target_weights", "base_values"):
+        (tensor,) = [attribute for attribute in node.attribute if attribute.name == f"{name}_as_tensor"]
+        values = numpy_helper.to_array(tensor.t).astype(np.float32).tolist()
+        node.attribute.remove(tensor)
+        node.attribute.append(onnx.helper.make_attribute(name, values))
+    assert to_batch_form(model.SerializeToString()) is None
+
+
 def test_encoded_categories_go_through_the_graph() -> None:
     levels = tuple(map(float, range(9)))
     layout = ColumnLayout(as_is=(0, 3, 4, 5), onehot=(Column(2, (0.0, 1.0, 2.5)),), target=(Column(1, levels),))
@@ -86,9 +118,7 @@ def test_encoded_categories_go_through_the_graph() -> None:
         batch = to_batch_form(model)
         assert batch is not None
         rows, _ = data(5, 200)
-        np.testing.assert_allclose(
-            open_batch_model(batch).predict(rows.astype(np.float32)), answers(model, rows), rtol=1e-14
-        )
+        np.testing.assert_allclose(in_batch(batch, rows), answers(model, rows), rtol=1e-14)
 
 
 @pytest.mark.parametrize("count", [1, 2, BLOCK_ROWS - 1, BLOCK_ROWS, BLOCK_ROWS + 1, 300])
@@ -97,7 +127,7 @@ def test_any_number_of_rows_is_answered(count: int) -> None:
     batch = to_batch_form(model)
     assert batch is not None
     rows, _ = data(1, count)
-    np.testing.assert_array_equal(open_batch_model(batch).predict(rows.astype(np.float32)), answers(model, rows))
+    np.testing.assert_array_equal(in_batch(batch, rows), answers(model, rows))
 
 
 @pytest.mark.parametrize(
@@ -122,10 +152,10 @@ def test_tables_that_need_too_much_memory_are_not_made(monkeypatch: pytest.Monke
 def test_a_form_that_differs_from_the_model_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
     model = exported(REGRESSORS["stumps"])
     rows, _ = data(0)
-    predictions = answers(model, rows)
-    assert make_batch_form(model, rows, predictions) is not None
+    predictions, ones = answers(model, rows), np.ones(len(rows))
+    assert make_batch_form(model, rows, predictions, ones) is not None
     predictions[3] += 1e-3
-    assert make_batch_form(model, rows, predictions) is None
+    assert make_batch_form(model, rows, predictions, ones) is None
     assert "differs from the model by 0.001" in caplog.text
 
 

@@ -124,6 +124,29 @@ def test_a_better_model_that_harms_one_segment_fails_and_a_small_segment_is_not_
     assert checks(limits, predictions(2 * NOISE), OLD, river=river, rest=~river)["worst_segment"].outcome == "pass"
 
 
+def test_a_slice_that_was_found_is_judged_as_a_segment_is(limits: GateLimits) -> None:
+    few = np.arange(ROWS) < 100
+    harmful, harmless = predictions(np.where(few, 4.0, 1.8) * NOISE), predictions(2 * NOISE)
+    for new, wanted in ((harmful, "fail"), (harmless, "pass")):
+        inputs = GateInputs(TARGET, new, OLD, {}, MEASUREMENTS, 0.0001, found={"x over 3": few})
+        made, slices = judge(inputs, limits)
+        found = {check.name: check for check in made}
+        assert found["worst_slice"].outcome == wanted
+        assert "x over 3" in found["worst_slice"].title
+        assert [part.name for part in slices] == ["x over 3"]
+        assert outcome(found) == wanted
+
+
+def test_a_model_that_pays_with_its_intervals_fails(limits: GateLimits) -> None:
+    assert checks(limits, predictions(2 * NOISE, width=5.0), OLD)["interval_score"].outcome == "pass"
+    for width in (20.0, 1.0):
+        score = checks(limits, predictions(2 * NOISE, width=width), OLD)["interval_score"]
+        assert (score.outcome, score.limit) == ("fail", limits.promotion.max_interval_score_ratio)
+    widths = [np.mean(np.maximum(np.abs(scale * NOISE) - 5.0, 0)) * 20 + 10 for scale in (2.0, 2.5)]
+    found = checks(limits, predictions(2 * NOISE), OLD)["interval_score"]
+    assert (found.challenger, found.champion) == (pytest.approx(widths[0]), pytest.approx(widths[1]))
+
+
 def test_a_limit_that_the_champion_breaks_as_badly_does_not_keep_the_champion(limits: GateLimits) -> None:
     narrow = predictions(2.5 * NOISE, width=1.0)
     found = checks(limits, predictions(2 * NOISE, width=1.0), narrow)

@@ -85,7 +85,8 @@ def test_a_stage_reads_no_file_that_dvc_does_not_know_of(pipeline: dict[str, Any
 
 
 def test_params_yaml_holds_the_defaults() -> None:
-    assert default_training() == TrainSettings()
+    """All but the budget, which product.yaml states: a training from code, as in tests, tunes nothing by itself."""
+    assert default_training() == TrainSettings(budget_seconds=None)
     assert "jobs" not in params_of(TrainSettings())
 
 
@@ -138,24 +139,44 @@ def test_every_file_that_makes_a_model_is_there() -> None:
 
 
 def test_what_training_found_out_survives_as_json() -> None:
+    from beacon_core.model_package.recipe import Member, Recipe
     from beacon_retraining.training.assess import ModelAssessment
     from beacon_retraining.training.crossval import FoldPredictions
     from beacon_retraining.training.interval import Widths
-    from beacon_retraining.training.train import TrainedModel, TrainingResult
+    from beacon_retraining.training.search import SearchSummary, Trial
+    from beacon_retraining.training.selection import TrainingResult
+    from beacon_retraining.training.spread import Calibration, Spread
+    from beacon_retraining.training.train import TrainedModel
     from beacon_retraining.training.trained_file import decode, encode
 
     rng = np.random.default_rng(0)
-    part = FoldPredictions(np.array([2, 0]), rng.random((2, 2)), Widths(0.5, 1 / 3), np.empty((0, 2)))
+    part = FoldPredictions(
+        np.array([2, 0]),
+        rng.random((2, 2)),
+        Widths(0.5, 1 / 3),
+        np.empty((0, 2)),
+        rng.random(2),
+        Widths(0.5, 0.5),
+        "trees",
+    )
     result = TrainingResult("ridge", 1 / 3, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, np.arange(4), rng.random((2, 4)))
+    recipe = Recipe((Member("boosting", {"learning_rate": 1 / 3, "subsample": 1.0, "loss": "squared"}, 0.1),), "log")
+    trial = Trial(0, recipe, "complete", 1 / 3, 10, 0.5)
     found = TrainedModel(
         algorithm="ridge",
+        recipe=recipe,
         model=None,
         fill=rng.random(3),
         results=(result,),
         result=result,
         excess={"ridge": (0.0, 0.0)},
-        widths=Widths(1.0, 2.0),
+        interval=Calibration(
+            Widths(1.0, 2.0), Spread("prediction", 1 / 3, 0.1), Widths(1.0, 3.0), {"constant": 2.0, "prediction": 1 / 3}
+        ),
         assessment=ModelAssessment(1.5, 0.9, rng.random(3), rng.random(3), {0.1: 2.0, 0.3: 3.0}, (part,)),
+        libraries={"numpy": "2"},
+        trials=(trial,),
+        summary=SearchSummary(complete=1),
     )
     again = decode(encode(found))
     assert again.results[0].held_out.tobytes() == found.results[0].held_out.tobytes()
@@ -163,8 +184,11 @@ def test_what_training_found_out_survives_as_json() -> None:
     assert (held_out.rows.dtype, held_out.rows.tolist(), held_out.widths) == (np.intp, [2, 0], part.widths)
     assert held_out.predictions.tobytes() == part.predictions.tobytes()
     assert again.assessment.missing == found.assessment.missing
+    assert (again.recipe, again.trials, again.summary) == (recipe, (trial,), found.summary)
+    assert isinstance(again.recipe.members[0].parameters["subsample"], float)
     assert again.fill.tobytes() == found.fill.tobytes()
-    assert (again.excess, again.widths, again.result.rmse) == (found.excess, found.widths, 1 / 3)
+    assert held_out.spread.tobytes() == part.spread.tobytes()
+    assert (again.excess, again.interval, again.result.rmse) == (found.excess, found.interval, 1 / 3)
 
 
 @pytest.mark.parametrize(

@@ -16,21 +16,21 @@ from beacon_retraining.pipeline.context import DATASET
 from beacon_retraining.pipeline.workspace import folder_of
 from beacon_retraining.studies.cadence import run_study
 from beacon_retraining.studies.cadence_report import draw, tables
-from beacon_retraining.training.model_specs import MODEL_SPECS
+from beacon_retraining.training.families import FAMILIES
+from beacon_retraining.training.recipes import recipe_for
 
 
 def main(settings: Settings) -> int:
     """Run the study once."""
-    by_name = {spec.name: spec for spec in MODEL_SPECS}
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=Path, default=folder_of(settings) / DATASET, help="Parquet of labelled rows")
     parser.add_argument("--out", type=Path, default=settings.home / "cadence", help="folder of tables and plots")
-    parser.add_argument("--candidate", choices=tuple(by_name), default="blend")
+    parser.add_argument("--candidate", choices=tuple(FAMILIES), default="kernel-ridge")
     parser.add_argument("--mlflow", action="store_true", help="log them as a run, too")
     given = parser.parse_args()
     product = load_product(settings.product)
     dataset = dataset_of(product, pd.read_parquet(given.rows))
-    study = run_study(dataset, product, by_name[given.candidate])
+    study = run_study(dataset, product, recipe_for(given.candidate, dataset))
     report = tables(study, product)
     files = draw(study, product, given.out)
     table = given.out / "cadence.md"

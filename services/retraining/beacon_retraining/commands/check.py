@@ -19,6 +19,7 @@ from beacon_core.model_package.release import ReleaseError, package_folder, read
 from beacon_core.platform.job import run_command
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import Settings
+from beacon_core.platform.training_code import TrainingCodeError
 from beacon_retraining.data.row_counts import unlabelled_text
 
 PRODUCT_FILE = "product.yaml"
@@ -40,7 +41,7 @@ def main(settings: Settings) -> int:
     given = parser.parse_args()
     product = load_product(product_file(given.product or settings.product))
     _print_spec(product)
-    broken = _check_schema(settings, product)
+    broken = _check_schema(settings, product) | _check_entry_point(product)
     if given.spec:
         return REFUSED if broken else 0
     return _check_data(product, broken=broken)
@@ -88,6 +89,25 @@ def _lacks_number(found: list[Change], schema: Schema, product: Product) -> bool
     rule = f"must be above {schema.version}: a change is breaking (docs/explanation/schema-changes.md)"
     print(f"  error     {product.file}: schema_version: {rule}, is {product.schema_version}")
     return True
+
+
+def _check_entry_point(product: Product) -> bool:
+    """Import the owner's training code and build its estimator; whether it breaks a rule."""
+    if product.training.entry_point is None:
+        return False
+    from beacon_retraining.training.entry_point.code import entry_point_of  # noqa: PLC0415 - scikit-learn takes seconds
+    from beacon_retraining.training.entry_point.errors import EntryPointError  # noqa: PLC0415
+    from beacon_retraining.training.entry_point.probe import try_code  # noqa: PLC0415
+
+    try:
+        code = entry_point_of(product)
+        if code is not None:
+            try_code(code, product, 0)
+    except (EntryPointError, TrainingCodeError) as error:
+        print(f"  error     {error}")
+        return True
+    print(f"  training  {product.training.entry_point}, which gives an estimator")
+    return False
 
 
 def _schema_in_service(settings: Settings, product: Product) -> Schema | None:

@@ -4,6 +4,7 @@ import argparse
 
 import msgspec
 
+from beacon_core.domain.product_entry import MODEL_NAMES
 from beacon_core.platform.job import log, map_errors, run_job
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import load_settings
@@ -27,7 +28,17 @@ def main() -> int:
     parser.add_argument("--folds", type=int, default=training.folds, help="of the cross-validation")
     parser.add_argument("--repeats", type=int, default=training.repeats, help="of the cross-validation")
     parser.add_argument("--seed", type=int, default=training.seed, help="of everything random")
-    parser.add_argument("--candidates", nargs="+", default=training.candidates, help="to choose from")
+    parser.add_argument(
+        "--candidates",
+        nargs="+",
+        choices=MODEL_NAMES,
+        default=training.candidates,
+        help="to choose from (training.models)",
+    )
+    parser.add_argument(
+        "--budget-seconds", type=_not_negative, default=training.budget_seconds, help="for tuning; 0: none is tuned"
+    )
+    parser.add_argument("--trials", type=int, default=training.trials, help="so many, whatever the budget says")
     parser.add_argument("--jobs", type=int, default=training.jobs, help="processes; -1: one per core")
     given = parser.parse_args()
     settings = load_settings()
@@ -36,12 +47,21 @@ def main() -> int:
         folds=given.folds,
         repeats=given.repeats,
         seed=given.seed,
-        candidates=tuple(given.candidates),
+        candidates=None if given.candidates is None else tuple(given.candidates),
+        budget_seconds=given.budget_seconds,
+        trials=given.trials,
         jobs=given.jobs,
     )
     options = RetrainOptions(given.trigger, by_dvc=not given.here, force=given.force, accept_shift=given.accept_shift)
     retrain(settings, load_product(settings.product), training, options, log.info)
     return 0
+
+
+def _not_negative(text: str) -> float:
+    seconds = float(text)
+    if not 0 <= seconds < float("inf"):
+        raise argparse.ArgumentTypeError("must be 0 or more seconds")
+    return seconds
 
 
 def run() -> int:

@@ -3,14 +3,12 @@
 from pathlib import Path
 
 import msgspec
-import pandas as pd
 
 from beacon_core.data.database import Engine
 from beacon_core.domain.pins import Pin
 from beacon_core.domain.product import Product
 from beacon_core.model_package.manifest import Package, read_package
 from beacon_core.platform.settings import Settings
-from beacon_retraining.data.dataset import Dataset, dataset_of
 from beacon_retraining.files import write_json
 from beacon_retraining.pipeline.workspace import Run
 from beacon_retraining.training.settings import TrainSettings
@@ -27,6 +25,7 @@ DATASET_SUMMARY = "dataset.json"
 MODEL = "model.onnx"
 TRAINED = "trained.json"
 METRICS = "metrics.json"
+TRIALS = "trials.json"
 PACKAGE = "package"
 PACKAGED = "package.json"
 VERDICT = "verdict.json"
@@ -62,10 +61,6 @@ class Context(msgspec.Struct, frozen=True):
     folder: Path
     training: TrainSettings
     run: Run
-
-    def dataset(self) -> Dataset:
-        """The training rows of this run."""
-        return dataset_of(self.product, pd.read_parquet(self.folder / DATASET))
 
     def packaged(self) -> PackagingResult:
         """Which package this run made."""

@@ -7,6 +7,7 @@ import msgspec
 import pandas as pd
 import pyarrow as pa
 
+from beacon_core.data.database import Engine
 from beacon_core.data.ledger import served_at
 from beacon_core.domain.data_errors import DataError
 from beacon_core.domain.masking import message_of
@@ -18,6 +19,7 @@ from beacon_core.model_package.release import read_release
 from beacon_core.platform import clock
 from beacon_core.platform.job import log
 from beacon_core.platform.mlflow import Mlflow, RegistryUnavailableError
+from beacon_core.platform.settings import Settings
 from beacon_core.sources.table import read_stored, table_name
 from beacon_retraining.data.fetch import TABLE_FILE, fetch, read_source
 from beacon_retraining.data.labels import PREDICTION, read_labels
@@ -51,19 +53,18 @@ def fetch_all(context: Context) -> str:
     fetched = fetch(settings, product, folder / RAW, check)
     labels = _labels_to_use(context, read_labels(context.engine, product))
     write_table(folder / LABELS, labels)
-    champion = find_champion(context)
+    champion = find_champion(settings, product.name, context.engine)
     write_json(folder / CHAMPION, champion)
     context.add_lost_package(_lost_package(context))
     champion_message = f"champion is version {champion.version}" if champion else "there is no champion yet"
     return f"{fetched.source}: {fetched.why}; {len(labels)} labelled predictions; {champion_message}"
 
 
-def find_champion(context: Context) -> Pin | None:
+def find_champion(settings: Settings, name: str, engine: Engine) -> Pin | None:
     """The model in service: by the release file, where this machine has it, else by the registry's alias.
 
     Where the alias is missing, or names a version that Beacon did not make: by the ledger of promotions.
     """
-    settings, name = context.settings, context.product.name
     if settings.release_file.exists():
         return read_release(settings.release_file).model
     pin = None
@@ -73,7 +74,7 @@ def find_champion(context: Context) -> Pin | None:
         log.warning("the registry's champion is ignored: %s", message_of(error))
     if pin is not None:
         return pin
-    with context.engine.connect() as connection:
+    with engine.connect() as connection:
         entry = served_at(connection, name, clock.now())
     return None if entry is None or not entry.serving else entry.serving[0]
 

@@ -12,6 +12,7 @@ from beacon_retraining.data.offline import write_offline
 from beacon_retraining.data.row_counts import DatasetSummary, messages
 from beacon_retraining.files import write_json, write_table
 from beacon_retraining.pipeline.context import DATASET, DATASET_SUMMARY, PRODUCTION, ROWS, Context
+from beacon_retraining.pipeline.run_dataset import dataset_of_run
 
 
 def build_features(context: Context) -> str:
@@ -29,7 +30,7 @@ def build_features(context: Context) -> str:
     rows, excluded = training_rows(settings, product, pd.read_parquet(folder / PRODUCTION))
     write_table(folder / DATASET, rows)
     summary = DatasetSummary(
-        fingerprint=context.dataset().fingerprint,
+        fingerprint=dataset_of_run(context).fingerprint,
         rows=len(rows),
         production_rows=int((rows[PREDICTION] != "").sum()),
         newest=rows[EVENT_TIME].max().isoformat(),

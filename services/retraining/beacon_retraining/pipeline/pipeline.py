@@ -20,6 +20,7 @@ from beacon_retraining.pipeline import dvc, remote, triggers
 from beacon_retraining.pipeline.context import REGISTERED, RegistrationResult
 from beacon_retraining.pipeline.stages import FAILURE, JOB, PACKAGING, STAGES, StageFailure, read_failure, run_stage
 from beacon_retraining.pipeline.workspace import Run, prepare
+from beacon_retraining.training.entry_point.code import TrainingCode, entry_point_of
 from beacon_retraining.training.settings import TrainSettings
 
 Reporter = Callable[[str], None]
@@ -57,11 +58,16 @@ def retrain(
         if reason := _not_due(engine, product, options, causes, now):
             report(reason)
             return None
+        entry_point = entry_point_of(product)
+        if entry_point is not None:
+            from beacon_retraining.pipeline.preflight import check_entry_point  # noqa: PLC0415 - it takes seconds
+
+            check_entry_point(entry_point, product, training)
         run = Run(now.isoformat(), options.trigger, training.jobs, options.accept_shift)
         with triggers.answering(engine, causes, now, _is_transient) as outcome:
             with recorded(engine, JOB, run.period, triggers.WHOLE_RUN) as record:
                 run_stages = _by_dvc if options.by_dvc else _in_process
-                result = run_stages(settings, training, run, options, report)
+                result = run_stages(settings, training, run, entry_point, options, report)
                 record.details = {"trigger": options.trigger, "causes": causes} | msgspec.to_builtins(result)
             outcome.append(f"version {result.version}: {result.verdict}")
         return result
@@ -82,10 +88,15 @@ def _not_due(engine: Engine, product: Product, options: RetrainOptions, causes: 
 
 
 def _in_process(
-    settings: Settings, training: TrainSettings, run: Run, _options: RetrainOptions, report: Reporter
+    settings: Settings,
+    training: TrainSettings,
+    run: Run,
+    entry_point: TrainingCode | None,
+    _options: RetrainOptions,
+    report: Reporter,
 ) -> RegistrationResult:
     """All stages in this process: DVC would double the time of a laptop's first start."""
-    folder = prepare(settings, training, run)
+    folder = prepare(settings, training, run, entry_point)
     try:
         for name in STAGES:
             report(run_stage(name, settings))
@@ -99,10 +110,15 @@ def _in_process(
 
 
 def _by_dvc(
-    settings: Settings, training: TrainSettings, run: Run, options: RetrainOptions, report: Reporter
+    settings: Settings,
+    training: TrainSettings,
+    run: Run,
+    entry_point: TrainingCode | None,
+    options: RetrainOptions,
+    report: Reporter,
 ) -> RegistrationResult:
     """The changed stages, each in a process of its own; then the comparison with the last run, and the push."""
-    folder = prepare(settings, training, run)
+    folder = prepare(settings, training, run, entry_point)
     failure = _reproduce(folder, force=options.force)
     if failure is not None and failure.again:
         report(f"again from {PACKAGING[0]}: {failure.message}")

@@ -23,11 +23,14 @@ from beacon_core.domain.policy import POLICY_FILE
 from beacon_core.platform.files import write_atomically
 from beacon_core.platform.settings import ROOT, Settings
 from beacon_retraining.files import write_json
+from beacon_retraining.training.entry_point.code import TrainingCode, digest_of
 from beacon_retraining.training.libraries import LIBRARIES
 from beacon_retraining.training.settings import TrainSettings
 
 PIPELINE, PARAMS, LOCK = "dvc.yaml", "params.yaml", "dvc.lock"
 PRODUCT, CODE, EVALUATION_CODE, RUN = "product.yaml", "code.json", "judge.json", "run.json"
+ENTRY_POINT = "entry_point.json"
+"""The training code as it was when the run began; code.json has its digest."""
 VERSIONED = (PIPELINE, PARAMS, LOCK, PRODUCT, POLICY_FILE, CODE, EVALUATION_CODE, ".dvc/config", ".gitignore")
 
 MODEL_ROOMS = ("data", "training", "packaging")
@@ -43,6 +46,8 @@ CORE_MODULES = (
     "domain/value_rules.py",
     "model_package/manifest.py",
     "model_package/model_inputs.py",
+    "model_package/recipe.py",
+    "platform/training_code.py",
 )
 CORE_ROOMS = ("feature_store", "sources")
 """The code that a model follows from: rooms of this package, modules and rooms of core."""
@@ -65,15 +70,19 @@ def folder_of(settings: Settings) -> Path:
     return settings.home / "pipeline"
 
 
-def prepare(settings: Settings, training: TrainSettings, run: Run) -> Path:
-    """Update the workspace to the checkout and the parameters; an unchanged file is not written."""
+def prepare(settings: Settings, training: TrainSettings, run: Run, entry_point: TrainingCode | None = None) -> Path:
+    """Update the workspace to the checkout, the parameters and the training code; an unchanged file is not written."""
     folder = folder_of(settings)
     folder.mkdir(parents=True, exist_ok=True)
     _write_if_changed(folder / PIPELINE, (ROOT / PIPELINE).read_bytes())
     _write_if_changed(folder / PARAMS, yaml.safe_dump({"train": params_of(training)}, sort_keys=False).encode())
     _write_if_changed(folder / PRODUCT, settings.product.read_bytes())
     _write_if_changed(folder / POLICY_FILE, settings.product.with_name(POLICY_FILE).read_bytes())
-    _write_if_changed(folder / CODE, msgspec.json.encode({"sha256": model_code_digest()}))
+    code = {"sha256": model_code_digest()}
+    if entry_point is not None:
+        code["entry_point"] = digest_of(entry_point)
+    _write_if_changed(folder / CODE, msgspec.json.encode(code))
+    _write_if_changed(folder / ENTRY_POINT, msgspec.json.encode(entry_point))
     _write_if_changed(folder / EVALUATION_CODE, msgspec.json.encode({"sha256": evaluation_code_digest()}))
     write_json(folder / RUN, run)
     _write_if_changed(folder / ".dvc" / "config", _config(settings))
@@ -96,6 +105,11 @@ def read_training(folder: Path) -> TrainSettings:
     """The parameters of this run."""
     raw = yaml.safe_load((folder / PARAMS).read_text(encoding="utf-8"))
     return msgspec.structs.replace(msgspec.convert(raw["train"], TrainSettings), jobs=read_run(folder).jobs)
+
+
+def read_entry_point(folder: Path) -> TrainingCode | None:
+    """The training code of this run."""
+    return msgspec.json.decode((folder / ENTRY_POINT).read_bytes(), type=TrainingCode | None)
 
 
 def read_run(folder: Path) -> Run:
