@@ -69,6 +69,10 @@ STATE = $(CHOOSE); state="$${BEACON_HOME:-.beacon}"; [[ $$state == "~"* || $$sta
   { mkdir -p -- "$$state" 2>/dev/null; [[ -d $$state && -w $$state ]]; } || \
   $(call REFUSE,$$state is no folder that you may write to; BEACON_HOME names another)
 
+# A product's own training code has an environment with its libraries. A comment taken for the key costs an environment at most.
+OWN_CODE = grep -qE '^[^\#]*entry_point:' "$${BEACON_PRODUCT:-feature_repo/product.yaml}" 2>/dev/null
+TRAINER = ! $(OWN_CODE) || $(MAKE) --no-print-directory .venvs/training.stamp
+
 # uv from PyPI, when the machine has none. An old pip stumbles over options that it does not know, not over variables.
 .tools/bin/uv:
 	@$(WRITABLE)
@@ -103,7 +107,7 @@ PROJECT := uv.lock pyproject.toml $(wildcard services/*/pyproject.toml) .tools/h
 	@UV_PROJECT_ENVIRONMENT=.venvs/$* uv sync --quiet --locked --package beacon-$* --all-extras --no-default-groups --python $(PYTHON_VERSION)
 	@touch $@
 
-.venvs/bench.stamp .venvs/dashboards.stamp: .venvs/%.stamp: $(PROJECT) | .tools/python.stamp
+.venvs/bench.stamp .venvs/dashboards.stamp .venvs/foreign.stamp .venvs/training.stamp: .venvs/%.stamp: $(PROJECT) | .tools/python.stamp
 	@$(WRITABLE)
 	@echo "environment: $*"
 	@UV_PROJECT_ENVIRONMENT=.venvs/$* uv sync --quiet --locked --only-group $* --python $(PYTHON_VERSION)
@@ -118,7 +122,7 @@ PROJECT := uv.lock pyproject.toml $(wildcard services/*/pyproject.toml) .tools/h
 ##@ Use it
 .PHONY: run
 run: $(ENVIRONMENTS:%=.venvs/%.stamp) ## train a first model if there is none, and serve everything on this machine (PRODUCT=products/NAME)
-	@$(STATE); exec .venvs/laptop/bin/python -m beacon_laptop --train="$(TRAIN)"
+	@$(STATE); $(TRAINER) && exec .venvs/laptop/bin/python -m beacon_laptop --train="$(TRAIN)"
 
 .PHONY: new
 new: .venvs/retraining.stamp ## write a product for a table (NAME= DATA=FILE TARGET=COLUMN [KEY="COLUMN ..."] [TIME=COLUMN] [FORMAT=YAML] [FORCE=1])
@@ -127,15 +131,24 @@ new: .venvs/retraining.stamp ## write a product for a table (NAME= DATA=FILE TAR
 
 .PHONY: check
 check: .venvs/retraining.stamp ## check a product and its data before anything trains (PRODUCT=products/NAME)
-	@$(STATE); exec .venvs/retraining/bin/python jobs/check.py $(if $(PRODUCT),"$(PRODUCT)")
+	@$(STATE); $(TRAINER) && exec .venvs/$$($(OWN_CODE) && echo training || echo retraining)/bin/python jobs/check.py $(if $(PRODUCT),"$(PRODUCT)")
 
 .PHONY: demo
 demo: .venvs/laptop.stamp .venvs/drift-profiling.stamp .venvs/retraining.stamp ## play 60 days against a running `make run`, in minutes (ARGS=--help: its options)
-	@$(STATE); exec .venvs/laptop/bin/python -m beacon_laptop.demo $(ARGS)
+	@$(STATE); $(TRAINER) && exec .venvs/laptop/bin/python -m beacon_laptop.demo $(ARGS)
 
 .PHONY: retrain
 retrain: .venvs/laptop.stamp .venvs/retraining.stamp ## train a new model from data and give it a verdict (ARGS=--help: its options)
-	@$(STATE); exec .venvs/laptop/bin/python -m beacon_laptop.retrain $(ARGS)
+	@$(STATE); $(TRAINER) && exec .venvs/laptop/bin/python -m beacon_laptop.retrain $(ARGS)
+
+.PHONY: score
+score: .venvs/retraining.stamp ## score a table by the model in service: INPUT=FILE OUT=FILE.parquet (ARGS=--help: its options)
+	@$(STATE); exec .venvs/retraining/bin/python jobs/score.py "$(INPUT)" --out "$(OUT)" $(ARGS)
+
+.PHONY: register
+register: .venvs/foreign.stamp ## bring a finished model, while `make run` is at work (MODEL= ROWS=FILE [TRAINING_ROWS=FILE] [NOTE=] [TRUST_PICKLE=1])
+	@$(STATE); exec .venvs/foreign/bin/python jobs/register.py "$$MODEL" --rows "$$ROWS" \
+	  $(if $(TRAINING_ROWS),--training-rows "$$TRAINING_ROWS") $(if $(NOTE),--note "$$NOTE") $(if $(TRUST_PICKLE),--trust-pickle)
 
 .PHONY: data
 data: .venvs/retraining.stamp ## check, push or pull the training data: ARGS="check", "pull", "push" or "trained-on VERSION"
@@ -376,6 +389,10 @@ gate-check: .venv/.stamp ## study whether the gate tells better from worse: 20 s
 compare-catboost: .venv/.stamp ## score CatBoost's defaults on the folds of the search, for the model card (PRODUCT=)
 	@$(CHOOSE); export PYTHONPATH="$$PWD/benchmarks"; exec .venv/bin/python -m retraining.catboost_defaults
 
+.PHONY: model-study
+model-study: .venv/.stamp ## compare the search with CatBoost, FLAML and AutoGluon on tables: hours (ARGS="--table FILE TARGET --seconds 60 --page")
+	@export PYTHONPATH="$$PWD/benchmarks:$$PWD"; exec .venv/bin/python -m model_study $(ARGS)
+
 .PHONY: bench
 bench: .venvs/bench.stamp .venvs/inference.stamp .venvs/feature-serving.stamp .venvs/retraining.stamp ## measure Beacon beside its peers: 25 minutes (PRODUCT=, ARGS=--quick: 7, --http-servers: 10)
 	@$(CHOOSE); export PYTHONPATH="$$PWD/benchmarks"; exec .venvs/bench/bin/python -m harness $(ARGS)
@@ -384,10 +401,24 @@ bench: .venvs/bench.stamp .venvs/inference.stamp .venvs/feature-serving.stamp .v
 bench-parts: .venv/.stamp .venvs/retraining.stamp ## measure where the time of a prediction goes: half a minute
 	@exec .venv/bin/python benchmarks/parts.py
 
+.PHONY: bench-explain
+bench-explain: .venv/.stamp .venvs/inference.stamp ## measure what an explanation costs, and what predictions lose beside it: 3 minutes (FILE= TARGET= [TIME=]: your own table, ARGS=--help)
+	@export PYTHONPATH="$$PWD/benchmarks:$$PWD/tests:$$PWD"; exec .venv/bin/python -m explaining $(if $(FILE),--file "$$FILE") \
+	  $(if $(TARGET),--target "$$TARGET") $(if $(TIME),--time "$$TIME") $(ARGS)
+
 .PHONY: bench-products
 bench-products: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## measure what any table costs: minutes (FILE= TARGET= [KEY=] [TIME=]: your own; ARGS="--parts check")
 	@export PYTHONPATH="$$PWD/benchmarks:$$PWD/tests"; exec .venv/bin/python -m any_table $(if $(FILE),--file "$$FILE") \
 	  $(if $(TARGET),--target "$$TARGET") $(if $(KEY),--key "$$KEY") $(if $(TIME),--time "$$TIME") $(ARGS)
+
+.PHONY: retrain-size
+retrain-size: .venv/.stamp .venvs/retraining.stamp ## measure a whole retraining of a million rows, stage by stage (ARGS="--rows 50000", ARGS=--help)
+	@export PYTHONPATH="$$PWD/benchmarks:$$PWD/tests:$$PWD"; exec .venv/bin/python -m retrain_size $(ARGS)
+
+.PHONY: interval-study
+interval-study: .venv/.stamp ## study whether intervals hold, beside those of one width; writes docs/reference/interval-study.md (FILE= TARGET= [TIME=], ARGS=--help)
+	@export PYTHONPATH="$$PWD/benchmarks:$$PWD/tests"; exec .venv/bin/python -m intervals.study $(if $(FILE),--file "$$FILE") \
+	  $(if $(TARGET),--target "$$TARGET") $(if $(TIME),--time "$$TIME") $(ARGS)
 
 .PHONY: drift-study
 drift-study: .venv/.stamp ## study how often drift alarms are false and shifts are found, beside peers: 30 minutes (ARGS=--help)

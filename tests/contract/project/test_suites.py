@@ -51,6 +51,27 @@ def listed() -> list[str]:
     return suites
 
 
+def of_lane(suites: list[str], *, waiting: bool) -> list[str]:
+    """Those that mostly wait and run beside the others, or the others, in their order."""
+    lane = re.search(r'^WAITING="(.*)"$', (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
+    assert lane, "CI has two lanes"
+    assert set(lane[1].split()) <= set(listed())
+    return [name for name in suites if (name in lane[1].split()) is waiting]
+
+
+def assert_ran(ran: Path, suites: list[str]) -> None:
+    """Each of them once, after the environments were made, and each lane in the order of the list."""
+    found = [name for name in ran.read_text().split() if name != ".venv/.stamp"]
+    assert sorted(found) == sorted(suites)
+    for waiting in (True, False):
+        assert of_lane(found, waiting=waiting) == of_lane(suites, waiting=waiting)
+
+
+def run_beside_the_container() -> list[str]:
+    """What CI runs where it has a bare machine: test-bare has run all of `make test`."""
+    return [name for name in listed() if name != "test"]
+
+
 def variable(name: str) -> list[str]:
     match = re.search(rf"^{name} := ((?:.*\\\n)*.*)$", MAKEFILE, re.MULTILINE)
     assert match, name
@@ -68,6 +89,7 @@ def test_every_check_is_a_suite_of_ci_or_said_to_be_run_by_hand() -> None:
 def ran(tmp_path: Path) -> Path:
     """A checkout whose `make` notes what it is asked for, and a PATH with what .ci/run would install."""
     (tmp_path / ".ci").mkdir()
+    (tmp_path / "services" / "inference").mkdir(parents=True)
     shutil.copy2(ROOT / ".ci" / "run", tmp_path / ".ci")
     shutil.copy2(ROOT / "Makefile", tmp_path)
     programs = tmp_path / "programs"
@@ -103,30 +125,47 @@ def run_ci(ran: Path, *, cluster: bool, **variables: str) -> subprocess.Complete
 def test_ci_runs_the_list_in_its_order_and_ends_with_closing_lines(ran: Path) -> None:
     done = run_ci(ran, cluster=True)
     assert done.returncode == 0, done.stderr
-    assert ran.read_text().split() == listed()
+    assert_ran(ran, run_beside_the_container())
     closing = done.stdout.partition("== all passed\n")[2].splitlines()
-    assert [line.split()[0] for line in closing[:-1]] == listed()
-    assert all(line.endswith(": closing line") for line in closing[:-1])
+    others, waiting = (of_lane(listed(), waiting=waiting) for waiting in (False, True))
+    assert [line.split()[0] for line in closing[:-1]] == others + waiting
+    of_container = f"{'test':15} passed in the container of test-bare"
+    assert [line for line in closing[:-1] if not line.endswith(": closing line")] == [of_container]
     assert closing[-1] == "the cluster is down"
 
 
 def test_ci_without_images_and_cluster_runs_all_the_others(ran: Path) -> None:
     done = run_ci(ran, cluster=False)
     assert done.returncode == 0, done.stderr
-    assert ran.read_text().split() == [name for name in listed() if name not in NEED_A_CLUSTER | NEED_AN_IMAGE]
+    assert_ran(ran, [name for name in listed() if name not in NEED_A_CLUSTER | NEED_AN_IMAGE])
 
 
-@pytest.mark.parametrize("name", ["test-bare", "lint", "test", "test-charts", "e2e"])
+@pytest.mark.parametrize("name", ["test-bare", "lint", "test-reports", "test-charts", "e2e"])
 def test_a_suite_that_fails_ends_ci(ran: Path, name: str) -> None:
     done = run_ci(ran, cluster=True, FAILS=name)
     assert done.returncode != 0
     assert "== all passed" not in done.stdout
-    assert ran.read_text().split() == listed()[: listed().index(name) + 1]
+    suites, found = of_lane(run_beside_the_container(), waiting=False), ran.read_text().split()
+    found = of_lane([suite for suite in found if suite != ".venv/.stamp"], waiting=False)
+    assert found == suites[: suites.index(name) + 1]
     assert "the cluster is down" in done.stdout
 
 
-def test_ci_that_is_ended_ends_its_suite_and_its_cluster(ran: Path) -> None:
-    with start_ci(ran, cluster=True, HANGS="test") as process:
+@pytest.mark.parametrize("name", ["test-promotion", "test-products"])
+def test_a_suite_that_fails_beside_the_others_ends_ci(ran: Path, name: str) -> None:
+    done = run_ci(ran, cluster=True, FAILS=name, HANGS="e2e")
+    assert done.returncode != 0
+    assert "== all passed" not in done.stdout
+    assert f"{name}: closing line" in done.stdout
+    suites = of_lane(listed(), waiting=True)
+    found = of_lane([suite for suite in ran.read_text().split() if suite != ".venv/.stamp"], waiting=True)
+    assert found == suites[: suites.index(name) + 1]
+    assert "the cluster is down" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["test-rules", "test-faults"], ids=["of one lane", "of the other"])
+def test_ci_that_is_ended_ends_its_suite_and_its_cluster(ran: Path, name: str) -> None:
+    with start_ci(ran, cluster=True, HANGS=name) as process:
         file = ran.parent / "pid"
         until(lambda: file.exists() and file.read_text(), "the suite runs")
         process.terminate()

@@ -26,14 +26,15 @@ def home(tmp_path_factory):
 
 @pytest.fixture
 def run(home):
-    """`make run`, ready a moment ago, beside processes that burn both cores."""
-    with burning(BURNERS):
-        started = Run(home, ports_of_a_run())
-        try:
+    """`make run`, ready a moment ago, beside processes that burn both cores since the first model was trained."""
+    started = Run(home, ports_of_a_run())
+    try:
+        started.wait_for("feature-serving, inference, console")
+        with burning(BURNERS):
             started.wait_for(READY, START_SECONDS)
             yield started
-        finally:
-            started.clear()
+    finally:
+        started.clear()
 
 
 def assert_answered(run, clients):

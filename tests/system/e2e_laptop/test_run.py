@@ -149,7 +149,7 @@ def test_the_next_run_is_quick_and_the_only_one(start, home, folder):
 
     # The jobs by hand, and beside it nothing that some program took the paths for.
     assert "retraining: " in run.do("drift")
-    assert "register" in run.do("retrain", "ARGS=--repeats 1 --folds 3 --force")
+    assert "register" in run.do("retrain", "ARGS=--repeats 1 --folds 3 --budget-seconds 0 --force")
     assert "evaluate" in run.do("dvc", "ARGS=dag")
     assert {path.name for path in folder.iterdir()} == {"state", CHECKOUT}
     assert [path.name for path in home.parent.iterdir() if not path.name.startswith("tmp")] == [HOME]

@@ -59,7 +59,7 @@ def test_every_command_of_the_page_works(tmp_path: Path) -> None:
         for ask in asks:
             assert json.loads(run(ask))["prediction"] > 0, ask
         for command in SHOWN.findall(text):
-            run(command if "retrain" not in command else f"{command} ARGS='--folds 3 --repeats 1'")
+            run(command if "retrain" not in command else f"{command} ARGS='--folds 3 --repeats 1 --budget-seconds 0'")
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         process.wait(120)

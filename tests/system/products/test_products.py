@@ -109,7 +109,7 @@ def test_quiet_days_raise_no_alarm_and_a_change_is_found(life: Life) -> None:
 def test_it_is_retrained_promoted_and_rolled_back(life: Life) -> None:
     assert life.version() == "1"
     with life.users() as statuses:
-        said = life.run.do("retrain", "ARGS=--folds 3 --repeats 1")
+        said = life.run.do("retrain", "ARGS=--folds 3 --repeats 1 --budget-seconds 0")
         assert "pass" in said, said
         until(lambda: life.version() == "2", f"version 2 serves after\n{said}", 180)
         assert "version 2" in life.run.do("served")
