@@ -177,7 +177,7 @@ def test_the_prediction_log_from_the_spool_to_the_drift_job(product: Product, tm
     metadata.create_all(engine)
     with engine.begin() as connection:
         predictions.insert(connection, list(table_rows(read)))
-        logged = read_partition(connection, Partition(hour, "1"), product, product.features)
+        (logged,) = read_partition(connection, Partition(hour, "1"), product, product.features)
     engine.dispose()
     assert not logged.set_aside
     assert bits(logged.rows.features) == bits([row[:3] for row in rows])

@@ -223,7 +223,7 @@ def runner(tmp_path, monkeypatch):
     given = Settings(home=tmp_path, inference_port=free_port(), console_port=free_port(), api_key="a key")
     monkeypatch.setattr(Laptop, "check_processes", lambda _: None)
     write_release(given.release_file, Release(Pin("any", "7", "a" * 64)))
-    return Laptop(given, training(), StopRequest())
+    return Laptop(given, training(given), StopRequest())
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from beacon_core.platform.settings import LOCATIONS, Settings, SettingsError, lo
 FOLDERS, FILES = ("HOME", "FEATURE_REPO", "SPOOL"), ("PRODUCT", "RELEASE")
 LOOSE = "DVC_REMOTE"
 """A folder or a URL: blanks around a URL say nothing, and are left out."""
-ADDRESSES = ("FEATURES_URL", "MLFLOW_URL", "INFERENCE_METRICS_URL")
+ADDRESSES = ("FEATURES_URL", "MLFLOW_URL", "INFERENCE_URL", "INFERENCE_METRICS_URL")
 PASSWORD = "s3cr3t"
 DATABASE = f"postgresql+psycopg://u:{PASSWORD}@db/beacon"
 

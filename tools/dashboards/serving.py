@@ -111,6 +111,7 @@ def requests() -> Dashboard:
         title = f"Time to {stage}" if stage != "lookup" else "Time to look up"
         times = quantiles("beacon_stage_seconds", 0.5, 0.9, 0.99, labels=f'stage="{stage}"')
         rows[stage] = (time_series(title, SECONDS, *times), *own[stage])
+    rows["Clients"] = _of_clients()
     question = "Where is the time spent, and where do requests fail?"
     return dashboard("beacon-requests", "the way of a request", question, rows)
 
@@ -136,10 +137,24 @@ def _of_stages() -> dict[str, tuple[Panel, ...]]:
         "predict": (
             time_series("Time in the model", SECONDS, *quantiles("model_inference_latency_seconds", 0.5, 0.99)),
             time_series("Rows predicted", "ops", predicted),
+            time_series(
+                "Rows explained",
+                "ops",
+                rates("method", "beacon_explanations_total"),
+                rate("beacon_explainer_starts_total", "starts of the process that explains"),
+            ),
+            time_series("Time of an explanation", SECONDS, *quantiles("beacon_explanation_seconds", 0.5, 0.99)),
         ),
         "respond": (time_series("Answers", PER_SECOND, answered),),
         "log": (
             time_series("Records that wait in the spool", "none", (f"sum({log}_spool_records)", "records")),
+            time_series(
+                "Fullest spool, and room on volumes",
+                "percentunit",
+                (f"max({log}_spool_bytes / {log}_spool_max_bytes)", "spool, used"),
+                ("min by (volume) (beacon_volume_free_bytes / beacon_volume_size_bytes)", "{{volume}}, free"),
+            ),
+            time_series("Database", "bytes", ("max(beacon_database_bytes)", "on disk")),
             time_series(
                 "Records shipped",
                 "ops",
@@ -150,6 +165,22 @@ def _of_stages() -> dict[str, tuple[Panel, ...]]:
             ),
         ),
     }
+
+
+def _of_clients() -> tuple[Panel, ...]:
+    """Who asks, where an API key is set, and the state of the keys."""
+    left, client = by("client", "beacon_api_key_expires_timestamp_seconds")
+    failed = "sum(increase(beacon_api_keys_file_failures_total[1h]))"
+    return (
+        time_series(
+            "Requests of each client", PER_SECOND, most(rates("client, status", "beacon_client_requests_total"))
+        ),
+        time_series(
+            "Rejected over a quota", PER_SECOND, most(rates("client, quota", "beacon_client_quota_rejections_total"))
+        ),
+        time_series("API keys", "none", by("job", "beacon_api_keys"), (failed, "failed reads of the file, an hour")),
+        time_series("Time until a client's last key expires", SECONDS, (f"{left} - time()", client)),
+    )
 
 
 def features() -> Dashboard:

@@ -68,13 +68,17 @@ spec:
       emptyDir: {sizeLimit: {{ .tmp | default "256Mi" }}}
 {{- end -}}
 
-{{/* How a container reaches the store: libpq takes the password from PGPASSWORD, so no URL holds a secret. */}}
+{{/*
+How a container reaches the store: libpq takes the password from PGPASSWORD, so no URL holds a secret. `login`: the values'
+user and Secret, if not those of the service.
+*/}}
 {{- define "beacon.databaseEnv" -}}
+{{- $login := .login | default .root.Values.database -}}
 {{- with .root.Values.database -}}
 - name: PGPASSWORD
-  valueFrom: {secretKeyRef: {name: {{ .secret.name }}, key: {{ .secret.key }}}}
+  valueFrom: {secretKeyRef: {name: {{ $login.secret.name }}, key: {{ $login.secret.key }}}}
 - name: BEACON_DATABASE_URL
-  value: postgresql+psycopg://{{ .user }}@{{ .host }}:{{ .port }}/{{ .name }}{{ with .options }}?{{ . }}{{ end }}
+  value: postgresql+psycopg://{{ $login.user }}@{{ .host }}:{{ .port }}/{{ .name }}{{ with .options }}?{{ . }}{{ end }}
 {{- end -}}
 {{- end -}}
 
@@ -101,6 +105,10 @@ spec:
 {{- range $name, $value := .root.Values.env }}
 - name: {{ $name }}
   value: {{ $value | quote }}
+{{- end }}
+{{- range $name, $secret := .root.Values.secretEnv }}
+- name: {{ $name }}
+  valueFrom: {secretKeyRef: {name: {{ $secret.name }}, key: {{ $secret.key }}}}
 {{- end }}
 {{- end -}}
 

@@ -119,9 +119,12 @@ spec:
       template: {{- include "beacon.podTemplate" (set . "pod" $pod) | nindent 8 }}
 {{- end -}}
 
-{{/* A Job that runs before the chart's own objects change, and is safe to repeat: the store's newest schema. */}}
+{{/*
+A Job that runs before the chart's own objects change, and is safe to repeat: the store's newest schema, and the rights of the
+services' roles. It alone logs in as the owner of the tables.
+*/}}
 {{- define "beacon.migration" -}}
-{{- $container := dict "name" "migrate" "command" (list "python" "jobs/migrate.py") "env" (include "beacon.databaseEnv" . | fromYamlArray) "resources" (dict "requests" (dict "cpu" "50m" "memory" "96Mi") "limits" (dict "memory" "256Mi")) -}}
+{{- $container := dict "name" "migrate" "command" (list "python" "jobs/migrate.py") "env" (include "beacon.databaseEnv" (dict "root" .root "login" .root.Values.database.owner) | fromYamlArray) "resources" (dict "requests" (dict "cpu" "50m" "memory" "96Mi") "limits" (dict "memory" "256Mi")) -}}
 {{- $pod := dict "restartPolicy" "Never" "containers" (list $container) -}}
 {{- $context := merge (dict "pod" $pod "suffix" "migration" "reaches" (list "postgresql") "name" (printf "%s-migration" .name)) (omit . "account" "product") -}}
 apiVersion: batch/v1

@@ -15,6 +15,7 @@ from beacon_core.data.approvals import PASS
 from beacon_core.data.client import DatabaseClient
 from beacon_core.data.database import Connection, DatabaseUnavailableError
 from beacon_core.data.drift_results import DriftResult, PerformanceFigure
+from beacon_core.data.size import database_bytes
 from beacon_core.domain import ledger_entries
 from beacon_core.domain.product import Product
 from beacon_core.observability import metrics
@@ -43,6 +44,7 @@ class StoreCollector(Collector):
             with self._database.connect() as connection:
                 families = [*_drift(connection), *_jobs(connection), *_verdicts(connection, self._product)]
                 families += _promotions(connection, self._product)
+                families.append(_family(metrics.DATABASE_BYTES, [((), database_bytes(connection))]))
             up = 1.0
         except DatabaseUnavailableError:
             families, up = [], 0.0

@@ -27,6 +27,12 @@ def number(value: Any, digits: int = 3) -> str:
     return significant(value, digits)
 
 
+def signed(value: float, digits: int = 3) -> str:
+    """Write a figure as `number` does, with its sign."""
+    sign = "+" if value > 0 else "\N{MINUS SIGN}" if value < 0 else ""
+    return sign + number(abs(value), digits)
+
+
 def plain(value: Value | None) -> str:
     """Write a feature's value as it was given: a number without a tail of zeros, true or false, text."""
     if value is None or isinstance(value, str):
@@ -102,6 +108,7 @@ def pretty_json(value: Any) -> str:
 
 FILTERS: dict[str, Callable[..., Any]] = {
     "number": number,
+    "signed": signed,
     "plain": plain,
     "in_unit": in_unit,
     "share": share,

@@ -27,6 +27,6 @@ def add_pages(app: Flask, settings: Settings, product: Product, database: Databa
     add_drift(app, product, database)
     add_jobs(app, database)
     add_models(app, product, database, registry)
-    add_predictions(app, product, database)
+    add_predictions(app, settings, product, database)
     add_promotions(app, product, database)
     add_approvals(app, settings, product, database)

@@ -5,9 +5,12 @@ import contextlib
 
 from prometheus_client import GC_COLLECTOR, PLATFORM_COLLECTOR, PROCESS_COLLECTOR, CollectorRegistry
 
+from beacon_core.domain.api_keys import FEATURE_TOKEN, Scope
 from beacon_core.domain.errors import BeaconError
 from beacon_core.feature_store import repo
+from beacon_core.observability.volumes import watch_volumes
 from beacon_core.platform.settings import Settings
+from beacon_core.web.access import AccessControl
 from beacon_core.web.asgi import Application
 from beacon_core.web.http import Route
 from beacon_core.web.middlewares.spans import open_spans
@@ -18,7 +21,10 @@ from beacon_feature_serving.reading.online_features import get_online_features
 from beacon_feature_serving.stores.factory import open_reader
 from beacon_feature_serving.web import create_web, health_routes
 from beacon_feature_serving.writing.materialize import Materializer
+from beacon_feature_serving.writing.routes import FLASK_SCOPES
 from beacon_feature_serving.writing.writer import Writer
+
+SCOPES: frozenset[Scope] = frozenset({"features", "push", "materialize"})
 
 
 def create(settings: Settings) -> Application:
@@ -26,26 +32,27 @@ def create(settings: Settings) -> Application:
     collectors = CollectorRegistry()
     for collector in (PROCESS_COLLECTOR, PLATFORM_COLLECTOR, GC_COLLECTOR):
         collectors.register(collector)
+    watch_volumes({"home": settings.home}, collectors)
     instruments = Instruments(collectors, settings)
+    access = AccessControl(settings, SCOPES, (FEATURE_TOKEN, settings.feature_token), collectors)
     store = repo.open_store(settings)
     registry = FeatureRegistry(store, instruments)
     reader = open_reader(store, settings.online_store_timeout_seconds)
     writer = Writer(store, registry, reader)
     materializer = Materializer(writer)
-    read = get_online_features(registry, reader, instruments, settings.max_batch_rows)
-    web = create_web(settings, writer, materializer)
-    watcher: asyncio.Task[None] | None = None
+    read = get_online_features(access, registry, reader, instruments, settings.max_batch_rows)
+    web = create_web(settings, access, writer, materializer)
+    watchers: list[asyncio.Task[None]] = []
 
     async def start() -> None:
-        nonlocal watcher
         writer.start(asyncio.get_running_loop())
         await asyncio.to_thread(registry.refresh)
         with contextlib.suppress(BeaconError):  # each request to a store that is down gets the error
             await reader.check()
-        watcher = asyncio.create_task(registry.watch())
+        watchers.extend(map(asyncio.create_task, (registry.watch(), access.watch())))
 
     async def stop() -> None:
-        if watcher is not None:
+        for watcher in watchers:
             watcher.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await watcher
@@ -56,9 +63,12 @@ def create(settings: Settings) -> Application:
         service="feature-serving",
         settings=settings,
         metrics_port=settings.features_metrics_port,
-        routes=[Route("/get-online-features", read, error_body=error_body), *health_routes(registry)],
+        routes=[Route("/get-online-features", read, error_body=error_body, scope="features"), *health_routes(registry)],
         flask=web,
         registry=collectors,
+        access=access,
+        flask_scopes=FLASK_SCOPES,
+        flask_error_body=error_body,
         spans=open_spans("feature-serving", settings.build_version, db__system__name=store.config.online_store.type),
         start=start,
         stop=stop,

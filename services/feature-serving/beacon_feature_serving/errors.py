@@ -33,7 +33,7 @@ def feast_error(
 def from_feast_error(error: FeastError, field: str | None = None) -> FeastResponseError:
     """Feast's own error, its status kept where it is the client's fault; what Feast answers with 500 becomes 422."""
     status = error.http_status_code()
-    code = {404: "not_found", 403: "unauthorized"}.get(status, "invalid_body")
+    code = {404: "not_found", 403: "forbidden"}.get(status, "invalid_body")
     return feast_error(code, str(error), field, kind=type(error).__name__, status=status if status < 500 else 422)
 
 
@@ -47,5 +47,5 @@ def error_body(error: BeaconError, request: Request) -> bytes:
     """The body of any error on a Feast route."""
     if isinstance(error, FeastResponseError):
         return encode_json(error.detail)
-    kind = "FeastPermissionError" if error.code == "unauthorized" else "FeastError"
+    kind = "FeastPermissionError" if error.code in {"unauthorized", "forbidden"} else "FeastError"
     return encode_json(feast_detail(kind, f"{error.message} (request {request.id})"))

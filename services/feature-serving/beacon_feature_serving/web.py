@@ -8,8 +8,9 @@ from flask import Response as FlaskResponse
 
 from beacon_core.domain.errors import BeaconError
 from beacon_core.platform.settings import Settings
+from beacon_core.web.access import AccessControl
 from beacon_core.web.flask_app import create_flask, current_request
-from beacon_core.web.http import Request, Response, Route
+from beacon_core.web.http import CHALLENGES, Request, Response, Route
 from beacon_feature_serving.catalog.registry import FeatureRegistry
 from beacon_feature_serving.errors import error_body
 from beacon_feature_serving.writing.materialize import Materializer
@@ -32,11 +33,11 @@ def health_routes(registry: FeatureRegistry) -> list[Route]:
     return [Route("/livez", livez, "GET"), *(Route(path, health, "GET") for path in ("/health", "/readyz"))]
 
 
-def create_web(settings: Settings, writer: Writer, materializer: Materializer) -> Flask:
+def create_web(settings: Settings, access: AccessControl, writer: Writer, materializer: Materializer) -> Flask:
     """Make the Flask app of feature serving."""
     app = create_flask("beacon_feature_serving")
     app.register_error_handler(BeaconError, _feast_error)
-    add_write_routes(app, settings, writer, materializer)
+    add_write_routes(app, settings, access, writer, materializer)
     return app
 
 
@@ -46,6 +47,6 @@ def _feast_error(error: BeaconError) -> FlaskResponse:
     response = FlaskResponse(error_body(error, context), error.status, content_type="application/json")
     if error.status == 503:
         response.headers["Retry-After"] = "1"
-    if error.status == 401:
-        response.headers["WWW-Authenticate"] = "Bearer"
+    if error.status in CHALLENGES:
+        response.headers["WWW-Authenticate"] = CHALLENGES[error.status].decode()
     return response

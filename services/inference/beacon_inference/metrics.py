@@ -42,6 +42,7 @@ class PredictionTelemetry:
     degraded: str | None = None
     model_version: str | None = None
     prediction_id: str | None = None
+    explained_rows = 0
     _is_answered = False
     _predicted: Predicted | None = None
 
@@ -65,6 +66,7 @@ class PredictionTelemetry:
             "replayed": self.replayed,
             "synthetic": self.synthetic,
             "degraded": self.degraded,
+            "explained_rows": self.explained_rows,
         }
         return {name: value for name, value in fields.items() if value}
 
@@ -94,6 +96,10 @@ class Instruments:
         self._predictions = LoopCounter(metrics.PREDICTIONS, registry)
         self._predictions_out = LoopCounter(metrics.OUT_OF_RANGE_PREDICTIONS, registry)
         self._values: HistogramSeries | None = None
+        explanations = LoopCounter(metrics.EXPLANATIONS, registry)
+        self._explanations = {method: explanations.labels(method) for method in ("exact", "sampled")}
+        self._explanation_seconds = LoopHistogram(metrics.EXPLANATION_SECONDS, registry).labels()
+        self._explainer_starts = LoopCounter(metrics.EXPLAINER_STARTS, registry).labels()
         self._info = metrics.gauge(metrics.MODEL_INFO, registry)
         self._trained = metrics.gauge(metrics.MODEL_TRAINED, registry)
         self._expected = metrics.gauge(metrics.MODEL_EXPECTED_ERROR, registry)
@@ -135,6 +141,16 @@ class Instruments:
     def shadow_failed(self) -> None:
         """Count a failed run of the shadow model."""
         self._swaps.labels("shadow_failed").inc()
+
+    def explainer_started(self) -> None:
+        """Count a start of the process that explains."""
+        self._explainer_starts.inc()
+
+    def explained(self, methods: list[str], seconds: float) -> None:
+        """Count one request's explanations by their method, and their time."""
+        for method in methods:
+            self._explanations[method].inc()
+        self._explanation_seconds.observe(seconds)
 
     def observe_model_run(self, seconds: float) -> None:
         """Count one run of the model."""

@@ -72,7 +72,7 @@ class Demo:
         self, settings: Settings, simulated: SimulatedTraffic, database: DatabaseClient, retrain: tuple[str, ...]
     ) -> None:
         self.settings, self.simulated, self.database = settings, simulated, database
-        self.drift, *self.reactions = jobs(retrain)
+        self.drift, *self.reactions = jobs(settings, retrain)
         self.pending: list[PendingActual] = []
         self.state = ""
         self.reported: set[str] = set()

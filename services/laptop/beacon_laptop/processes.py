@@ -81,14 +81,16 @@ def services(settings: Settings) -> tuple[Process, ...]:
     return tuple(process for process in processes if has_entity or process.name != FEATURE_SERVING)
 
 
-def training(arguments: Sequence[str] = (), *, by_dvc: bool = False) -> Process:
+def training(settings: Settings, arguments: Sequence[str] = (), *, by_dvc: bool = False) -> Process:
     """The job that trains, registers and releases a model; it ends by itself. `arguments` are the job's.
 
-    With DVC each stage is a process of its own, which takes twice as long and is recorded.
+    With DVC each stage is a process of its own, which takes twice as long and is recorded. A product's own training
+    code has an environment with its libraries. Raises `ProductError`.
     """
     options = () if by_dvc else ("--here",)
     script = str(ROOT / "jobs" / "retrain.py")
-    return Process("retrain", "retraining", (script, *options, *arguments))
+    own_code = load_product(settings.product).training.entry_point is not None
+    return Process("retrain", "training" if own_code else "retraining", (script, *options, *arguments))
 
 
 def promotion(*arguments: str, name: str = "promote") -> Process:

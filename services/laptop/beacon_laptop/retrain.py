@@ -29,7 +29,7 @@ def main() -> int:
         report(f"beacon cannot start: {message_of(error)}")
         return 2
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    command = training(sys.argv[1:], by_dvc=True).command
+    command = training(settings, sys.argv[1:], by_dvc=True).command
     with (
         contextlib.suppress(KeyboardInterrupt),
         registry(settings),

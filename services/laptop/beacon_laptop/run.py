@@ -40,6 +40,8 @@ from beacon_laptop.supervision import (
 )
 
 POLL_SECONDS = 0.25
+UNTUNED = ("--budget-seconds", "0")
+"""Of the first model: the first answer comes sooner, and the next retraining tunes."""
 PROBE_EVERY_SECONDS = 5.0
 FIRST_ANSWER_SECONDS = 15.0
 PREDICTION_STATUSES = range(200, 500)
@@ -80,7 +82,7 @@ def main() -> int:
             check_ports(settings)
             with contextlib.suppress(DatabaseUnavailableError):  # the services wait for it
                 migrate_at(settings.database)
-            Laptop(settings, training(shlex.split(arguments.train)), stop).run(product)
+            Laptop(settings, training(settings, (*UNTUNED, *shlex.split(arguments.train))), stop).run(product)
     except (UsageError, ConfigurationError, PortError) as error:
         report(f"beacon cannot start: {message_of(error)}")
         return 2

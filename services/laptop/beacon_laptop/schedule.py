@@ -25,13 +25,13 @@ FIRST_SECONDS = 60.0
 """Wait before the first run: the services start first, and there is nothing to compare yet."""
 
 
-def jobs(arguments: tuple[str, ...] = ()) -> tuple[Process, ...]:
+def jobs(settings: Settings, arguments: tuple[str, ...] = ()) -> tuple[Process, ...]:
     """The jobs in the order in which they build on each other; `arguments` are further ones of the retraining.
 
     Processes below a job are not tied to it, so the retraining makes none.
     """
     drift = Process("drift", "drift-profiling", (str(ROOT / "jobs" / "drift.py"),))
-    retraining = training(("--trigger", "requests", "--jobs", "1", *arguments))
+    retraining = training(settings, ("--trigger", "requests", "--jobs", "1", *arguments))
     # The promoter may hold the lock already: this run waits for it.
     return (drift, retraining, promotion("run", "--wait", "180"))
 
@@ -77,9 +77,10 @@ def main() -> int:
     settings = load_settings()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     time.sleep(min(FIRST_SECONDS, settings.drift_every_seconds))
+    own_jobs = jobs(settings)
     while True:
         began = time.monotonic()
-        for job in jobs():
+        for job in own_jobs:
             run_job(settings, job)
         time.sleep(max(1.0, began + settings.drift_every_seconds - time.monotonic()))
 

@@ -3,16 +3,20 @@
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pytest
+from msgspec import structs
+from support.api_keys import entry, write_keys
 from support.features import PATIENT_SECONDS, TOKEN, Redis, fill, frame_of
 from support.ports import free_port
 from support.service import METRICS_PORT, Answer, Service
 from support.settings import Settings
 
+from beacon_core.domain.api_keys import new_key
 from beacon_core.domain.product import Product
 from beacon_core.feature_store import definitions, repo
 from beacon_core.platform.settings import ROOT
@@ -164,6 +168,33 @@ def test_writes_need_the_token(features: Service, product: Product) -> None:
             assert answer.status == 401
             assert json.loads(answer.json())["class"] == "FeastPermissionError"
             assert TOKEN not in answer.body.decode()
+
+
+def test_entities_and_writes_count_for_a_clients_quota(store: Settings, product: Product, tmp_path: Path) -> None:
+    from beacon_feature_serving.app import create
+
+    key = new_key()
+    quotas = {"rows_per_second": 0.001, "requests_per_second": 3}
+    file = write_keys(tmp_path / "keys.json", entry("shop", key, "features", "push") | quotas)
+    with Service(create(structs.replace(store, api_keys_file=file, feature_token=""))) as running:
+
+        def answer(path: str, body: Any) -> tuple[int, str]:
+            given = running.post(path, body, [("x-api-key", key)])
+            return given.status, given.headers.get("retry-after", "")
+
+        lookup = {"feature_service": product.feature_service, "entities": {product.entity.key: [1, 2, 3]}}
+        assert answer("/get-online-features", lookup) == (200, "")
+        assert answer("/get-online-features", lookup)[0] == 429
+        rejected = running.post("/get-online-features", lookup, [("x-api-key", key)])
+        assert rejected.status == 429
+        message = json.loads(rejected.json())
+        assert message["class"] == "FeastError"
+        assert message["message"].startswith("the API key of shop may send 0.001 rows per second; try again in ")
+    quotas = {"requests_per_second": 0.001}
+    write_keys(file, entry("shop", key, "push") | quotas)
+    with Service(create(structs.replace(store, api_keys_file=file, feature_token=""))) as running:
+        assert [answer("/push", {})[0] for _ in range(2)] == [422, 429]
+        assert running.metrics()["beacon_client_quota_rejections_total{client=shop,quota=requests_per_second}"] == 1
 
 
 def test_without_a_token_the_write_routes_are_off(store: Settings, product: Product) -> None:

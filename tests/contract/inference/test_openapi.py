@@ -50,7 +50,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inference]:
     """Inference and the feature serving that it asks, both as processes."""
     folder = tmp_path_factory.mktemp("openapi")
     home = folder / "home"
-    release_package(home, PRODUCT)
+    release_package(home, PRODUCT, explained=True)
     features = Settings(home=home, features_port=free_port(), features_metrics_port=free_port())
     fill(features, PRODUCT)
     (folder / "inference").mkdir()

@@ -13,6 +13,7 @@ from support.waiting import until
 
 from beacon_core.data.database import open_store
 from beacon_core.data.tables import job_runs
+from beacon_core.platform.settings import load_settings
 from beacon_laptop.processes import Process
 from beacon_laptop.schedule import jobs, run_job
 
@@ -50,7 +51,7 @@ def test_a_job_that_recorded_its_failure_is_not_recorded_twice(settings):
 
 
 def test_each_job_is_there_and_the_retraining_makes_no_processes():
-    drift, retrain, *others = jobs()
+    drift, retrain, *others = jobs(load_settings({}))
     assert retrain.arguments[1:] == ("--here", "--trigger", "requests", "--jobs", "1")
     for job in (drift, retrain, *others):
         assert Path(job.arguments[0]).is_file(), job.name
@@ -66,7 +67,7 @@ def test_a_job_ends_with_the_schedule(tmp_path, number):
         "from beacon_laptop import schedule\n"
         "from beacon_laptop.processes import Process\n"
         "schedule.FIRST_SECONDS = 0.0\n"
-        f"schedule.jobs = lambda: (Process('own', 'laptop', ('-c', {sleeper!r})),)\n"
+        f"schedule.jobs = lambda *_: (Process('own', 'laptop', ('-c', {sleeper!r})),)\n"
         "schedule.main()"
     )
     environment = {**os.environ, "BEACON_HOME": str(tmp_path)}

@@ -10,7 +10,7 @@ from support.checkout import MAY_LACK, tracked
 from support.settings import Settings
 
 from beacon_core.platform.settings import PREFIX, ROOT
-from tools import product_reference, settings_page
+from tools import database_roles, product_reference, settings_page
 from tools.module_maps import current, modules, services
 
 DOCS = ROOT / "docs"
@@ -28,6 +28,13 @@ def test_every_setting_is_documented_and_nothing_else() -> None:
     documented = set(re.findall(rf"^\| `({PREFIX}\w+)`", text, flags=re.MULTILINE))
     assert documented == {f"{PREFIX}{field.name.upper()}" for field in msgspec.structs.fields(Settings)}
     assert text == settings_page.current(text), "run `python -m tools.settings_page`"
+
+
+def test_the_roles_of_the_database_are_documented_and_made_as_they_are_granted() -> None:
+    text, again = database_roles.PAGE.read_text(encoding="utf-8"), "run `python -m tools.database_roles`"
+    assert text == database_roles.current(text), again
+    assert database_roles.BEGIN in text
+    assert database_roles.SCRIPT.read_text(encoding="utf-8") == database_roles.script(), again
 
 
 def test_a_setting_without_a_docstring_is_refused_by_name() -> None:

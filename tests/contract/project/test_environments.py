@@ -14,8 +14,15 @@ SERVICES = ROOT / "services"
 ENVIRONMENTS = ("inference", "feature-serving", "retraining", "console", "drift-profiling", "promotion", "laptop")
 PACKAGES = {name: SERVICES / name / f"beacon_{name.replace('-', '_')}" for name in (*ENVIRONMENTS, "prober")}
 CORE = SERVICES / "core" / "beacon_core"
-# The laptop's MLflow runs where MLflow is, and the prober in inference's image.
-ELSEWHERE = {"beacon_laptop.mlflow_server": "retraining", "beacon_prober.prober": "inference"}
+# The laptop's MLflow runs where MLflow is, the prober in inference's image, and batch scoring where tables are read.
+SCORING = ("commands.score", "scoring.columns", "scoring.entities", "scoring.parts", "scoring.score")
+OF_MODELS = {"model_inputs", "batch_model", "tree_masks", "session", "explanation"}
+"""Modules of core that compute with numpy and ONNX Runtime: only where models run and are trained are these there."""
+NEEDS_CONVERTERS = {"beacon_retraining.packaging.conversion.convert_sklearn"}
+"""What the root's group `foreign` alone has libraries for; tests/system/retraining imports it."""
+ELSEWHERE = {"beacon_laptop.mlflow_server": "retraining", "beacon_prober.prober": "inference"} | {
+    f"beacon_inference.{name}": "retraining" for name in SCORING
+}
 NOT_FOR_INFERENCE = ("pandas", "sklearn", "mlflow", "feast", "scipy", "onnx", "pyarrow", "kubernetes")
 SHIPS = {"inference": {"beacon_prober"}}
 
@@ -64,10 +71,9 @@ def python(environment: str, code: str, *folders: Path) -> subprocess.CompletedP
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_a_service_imports_all_of_its_own_with_what_it_asks_for(environment: str) -> None:
-    own = [name for name in modules(PACKAGES[environment]) if name not in ELSEWHERE]
+    own = [name for name in modules(PACKAGES[environment]) if name not in ELSEWHERE and name not in NEEDS_CONVERTERS]
     without = {"web", "feature_store", "kubernetes", "sources"} - extras_of_core(environment)
-    # A model's columns and trees are computed where models run and are trained, and numpy is there.
-    without |= set() if environment in {"inference", "retraining"} else {"model_inputs", "batch_model", "tree_masks"}
+    without |= set() if environment in {"inference", "retraining"} else OF_MODELS
     core = [name for name in modules(CORE) if not without & set(name.split("."))]
     assert len(own) >= 3
     # First, so that nothing of the service's own has imported for it what it needs.
@@ -88,8 +94,11 @@ def test_an_environment_holds_its_own_packages_and_no_other_services(environment
     names = {package.name for package in PACKAGES.values()}
     code = f"from importlib.util import find_spec\nprint(*[n for n in {sorted(names)!r} if find_spec(n)])"
     expected = {PACKAGES[environment].name, *SHIPS.get(environment, set())}
-    if environment in {"retraining", "promotion"}:  # by their extra `laptop`, which images do without
+    # By their extras `laptop` and `score`, which images do without.
+    if environment in {"retraining", "promotion"}:
         expected.add("beacon_laptop")
+    if environment == "retraining":
+        expected |= {"beacon_inference", "beacon_prober"}
     assert set(python(environment, code).stdout.split()) == expected
 
 

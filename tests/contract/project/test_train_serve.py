@@ -3,6 +3,7 @@
 import csv
 import os
 import signal
+import sys
 import time
 from datetime import UTC, datetime
 
@@ -15,6 +16,7 @@ from support.settings import Settings
 from beacon_core.domain.pins import Pin
 from beacon_core.feature_store import repo
 from beacon_core.model_package.release import Release, write_release
+from beacon_inference.commands.score import main as score_main
 from beacon_retraining.data.history import load_dataset
 from beacon_retraining.data.offline import write_offline
 from beacon_retraining.data.validate import validate
@@ -94,6 +96,23 @@ def test_all_rows_by_features_by_entity_and_scikit_learn_agree(trained_home, add
         assert one["imputed"] == two["imputed"]
         assert set(one["sources"].values()) <= {"request"}
         assert set(two["sources"].values()) <= {"store"}
+
+
+def test_a_table_of_keys_is_scored_as_the_server_answers(
+    trained_home, features_server, address, product, tmp_path, monkeypatch
+):
+    file, out = tmp_path / "keys.csv", tmp_path / "out.csv"
+    file.write_text("tract_id\n" + "".join(f"{number}\n" for number in (506, 3, 9999, 17)))
+    monkeypatch.setattr(sys, "argv", ["score", str(file), "--out", str(out), "--by-entity", "--bad-rows", "mark"])
+    home, seconds = trained_home[0], 20.0
+    settings = Settings(home=home, features_url=features_server.address, features_timeout_seconds=seconds)
+    assert score_main(settings) == 0
+    with out.open(encoding="utf-8") as rows:
+        found = list(csv.DictReader(rows))
+    served = answers(address, [{"entity": {"tract_id": number}} for number in (506, 3, 17)])
+    assert [row["tract_id"] for row in found] == ["506", "3", "9999", "17"]
+    assert [float(row["prediction"]) for row in found if row["prediction"]] == [one["prediction"] for one in served]
+    assert [row["problem"] for row in found] == ["", "", "no features are known for tract_id 9999", ""]
 
 
 def test_the_requests_values_win_over_the_stores(address, sample):

@@ -93,11 +93,29 @@ ERRORS = 'api_errors_total{error_type="%s"}'
 BUILD = 'beacon_build_info{service="%s"}'
 READY = "model_not_ready"
 DROPPED, STORE = "beacon_prediction_log_dropped_total", "beacon_store_up"
+KEYS = "beacon_api_keys_file_failures_total"
 DRIFT, JOB = 'beacon_drift_confirmed{kind="data",feature="RM"}', 'beacon_job_failures_total{job="drift"}'
 FEATURES = "feature-serving"
 GONE = "0 20000x700"
 FEW = SLO | {PREDICT % 200: "0+0.1x700", PREDICT % 503: "0+0.01x700"}
 PROBE = 'probe_success{job="beacon-probe",instance="%s"}'
+
+
+def _full(used: float, most: float = 10e6) -> dict[str, str]:
+    spool = "beacon_prediction_log_spool"
+    return {f"{spool}_bytes": f"{used:g}x60", f"{spool}_max_bytes": f"{most:g}x60"}
+
+
+def _room(volume: str, percent: float) -> dict[str, str]:
+    names = (f'beacon_volume_{kind}_bytes{{volume="{volume}"}}' for kind in ("free", "size"))
+    return dict(zip(names, (f"{percent:g}x60", "100x60"), strict=True))
+
+
+def _claim(name: str, percent: float) -> dict[str, str]:
+    names = (f'kubelet_volume_stats_{of}_bytes{{persistentvolumeclaim="{name}"}}' for of in ("available", "capacity"))
+    return dict(zip(names, (f"{percent:g}x60", "100x60"), strict=True))
+
+
 SHIP, SPOOL = "beacon_prediction_log_ship_failures_total", "beacon_prediction_log_spool_records"
 NOTIFY = 'alertmanager_notifications_failed_total{integration="webhook"}'
 LOW = 'model_extreme_predictions_total{side="very_low"}'
@@ -167,6 +185,8 @@ CASES = (
     Case("BeaconPredictionLogDropping", "", {DROPPED: "0 0 0 1x30"}, 1, 4, {DROPPED: "5x40"}),
     # It goes on for half an hour after ten minutes without a loss.
     Case("BeaconPredictionLogDropping", "", {DROPPED: "0x11 1x60"}, 11, 50, {DROPPED: "0x6 1x60"}),
+    # A file that is being written is no fault; one that stays wrong is looked at each second.
+    Case("BeaconApiKeysStale", "", {KEYS: "0 0 0+60x30"}, 2, 6, {KEYS: "0 0 20x30"}),
     Case("BeaconStoreDown", "", {STORE: "0x20"}, 4, 5, {STORE: "1x20"}),
     Case("BeaconPredictionsOutOfRange", 'severity="critical"', _out(30), 6, 9, _out(20)),
     Case("BeaconPredictionsOutOfRange", 'severity="critical"', _out(30), 4, 12, _out(30, volume=2)),
@@ -207,6 +227,11 @@ CASES = (
     Case("BeaconClientsRefused", "", _refused(60, 400), 14, 20, _refused(60, 400) | _limit("min_predictions", 1e6)),
     Case("BeaconPredictionLogStuck", "", {SHIP: "0+1x60", SPOOL: "9x60"}, 9, 14, {SHIP: "0+1x60", SPOOL: "0x60"}),
     Case("BeaconPredictionLogStuck", "", {SHIP: "0+1x60", SPOOL: "9x60"}, 9, 14, {SHIP: "5x60", SPOOL: "9x60"}),
+    Case("BeaconSpoolFilling", "", _full(9e6), 4, 8, _full(5e6)),
+    Case("BeaconSpoolFilling", "", _full(6e6), 4, 8, _full(6e6, most=12e6)),
+    Case("BeaconVolumeFilling", "", _room("spool", 9), 9, 14, _room("spool", 11)),
+    Case("BeaconVolumeFilling", "", _claim("data-beacon-postgresql-0", 9), 9, 14, _claim("data-beacon-redis-0", 11)),
+    Case("BeaconVolumeFilling", "", _claim("beacon-files", 9), 9, 14, _claim("data-of-others-0", 9)),
     Case("BeaconNotificationsFailing", "", {NOTIFY: "0+1x60"}, 4, 8, {NOTIFY: "4x60"}),
     Case("BeaconPredictionsExtreme", "", _share(LOW, "extreme_share", 0.3), 9, 20, _share(LOW, "extreme_share", 0.1)),
     Case("BeaconPredictionsExtreme", "", _share(LOW, "extreme_share", 0.3), 9, 20, _share(LOW, "extreme_share", 1, 3)),

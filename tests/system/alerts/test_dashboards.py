@@ -101,7 +101,7 @@ def test_the_dashboards_are_of_the_product() -> None:
         for uid, board in documents().items()
     }
     assert [title.partition(":")[0] for title in rows["beacon-drift"][3:]] == list(product.key_features)
-    assert rows["beacon-requests"][1:] == list(STAGES)
+    assert rows["beacon-requests"][1:] == [*STAGES, "Clients"]
     of_target = re.compile(r"Predicted values|(Root )?[Mm]ean (absolute|squared) error|Estimated error|Mean residual")
     titles = [panel["title"] for board in documents().values() for panel in board["panels"]]
     found = [title for title in titles if of_target.match(title)]

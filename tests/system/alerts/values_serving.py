@@ -20,6 +20,7 @@ BURN = (("2m", "", 20), ("1h", "5m", 14.4), ("6h", "30m", 6), ("1d", "2h", 3), (
 """Long and short window, and how many times the budget."""
 COUNTED = {
     "BeaconPredictionLogDropping": ("10m", "beacon_prediction_log_dropped_total", "", 0, ("some",)),
+    "BeaconApiKeysStale": ("10m", "beacon_api_keys_file_failures_total", "", 30, ("some",)),
     "BeaconNotificationsFailing": (
         "15m",
         "alertmanager_notifications_failed_total",
@@ -32,7 +33,7 @@ COUNTED = {
         "api_errors_total",
         "error_type",
         20,
-        ("feature_store_unavailable", "prediction_log_unavailable", "model_not_ready"),
+        ("feature_store_unavailable", "prediction_log_unavailable", "model_not_ready", "explainer_unavailable"),
     ),
     "BeaconInternalErrors": ("10m", "api_errors_total", "error_type", 5, ("internal", "overloaded")),
 }
@@ -41,7 +42,7 @@ COUNTED = {
 
 def values() -> Iterator[Value]:
     """All of them."""
-    for part in (_sli, _slow, _burn, _latency, _counted, _stuck, _refused, _states):
+    for part in (_sli, _slow, _burn, _latency, _counted, _stuck, _full, _refused, _states):
         yield from part()
 
 
@@ -131,6 +132,26 @@ def _stuck() -> Iterator[Value]:
         series = rose("beacon_prediction_log_ship_failures_total", failures * 0.25, failures * 0.75)
         series |= gauge("beacon_prediction_log_spool_records", *waiting)
         yield Value("BeaconPredictionLogStuck", series, {"{}": failures} if fires else {}, tick)
+
+
+def _full() -> Iterator[Value]:
+    for used, fires in ((0.53125, True), (0.5, False)):
+        # The fullest of two counts; the other one has more bytes, and more room for them.
+        spools = gauge("beacon_prediction_log_spool_bytes", used * 1024, 2048)
+        spools |= gauge("beacon_prediction_log_spool_max_bytes", 1024, 8192)
+        yield Value("BeaconSpoolFilling", spools, {"{}": used} if fires else {})
+    free, size = "beacon_volume_free_bytes", "beacon_volume_size_bytes"
+    for left, fires in ((0.0625, True), (0.1, False)):
+        volumes = gauge(f'{free}{{volume="spool"}}', left, 1) | gauge(f'{size}{{volume="spool"}}', 1, 8)
+        volumes |= gauge(f'{free}{{volume="models"}}', 5) | gauge(f'{size}{{volume="models"}}', 8)
+        yield Value("BeaconVolumeFilling", volumes, {'{volume="spool"}': left} if fires else {})
+        claims: Series = {}
+        # A claim is seen on each node that has had it; one of them tells an older figure.
+        for claim, room in (("data-beacon-redis-0", left), ("beacon-files", 0.5), ("of-others", 0)):
+            for kind, values in (("available", (room, 0.75)), ("capacity", (1, 1))):
+                claims |= gauge(f'kubelet_volume_stats_{kind}_bytes{{persistentvolumeclaim="{claim}"}}', *values)
+        expected = {'{persistentvolumeclaim="data-beacon-redis-0"}': left} if fires else {}
+        yield Value("BeaconVolumeFilling", claims, expected)
 
 
 def _refused() -> Iterator[Value]:

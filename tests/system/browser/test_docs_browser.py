@@ -55,6 +55,15 @@ def test_the_docs_page_works_below_a_path(page: Page, server: Server, path: str,
         page.wait_for_url(f"{address}/openapi.json")
 
 
+def test_the_docs_page_runs_no_script_but_its_own(page: Page, server: Server) -> None:
+    page.goto(f"{server.address}/docs")
+    page.evaluate(
+        "const script = document.createElement('script'); script.textContent = 'document.title = \"run\"';"
+        "document.body.append(script)"
+    )
+    assert page.title() != "run"
+
+
 def test_the_docs_page_works_at_the_root(page: Page, server: Server) -> None:
     try_prediction(page, server.address)
 

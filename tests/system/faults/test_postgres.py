@@ -13,7 +13,7 @@ import pytest
 from msgspec import structs
 from sqlalchemy import text
 from support.load import PREDICT, start_loads, under_load
-from support.postgres import Postgres, postgres
+from support.postgres import Postgres, postgres_with_roles
 from support.server import Server, serving
 from support.service import samples
 from support.settings import Settings
@@ -24,6 +24,7 @@ from beacon_core.platform.product_file import load_product
 from beacon_inference.prediction_log.database import Database
 from beacon_inference.prediction_log.record import Record
 
+ROLE = "beacon_inference"
 HUNG_SECONDS = 8.0
 # For sixty thousand records.
 LONG_SECONDS = 200.0
@@ -31,7 +32,7 @@ LONG_SECONDS = 200.0
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Postgres]:
-    with postgres() as running:
+    with postgres_with_roles() as running:
         yield running
 
 
@@ -48,7 +49,7 @@ def database(cluster: Postgres) -> Postgres:
 
 @pytest.fixture
 def server(home: Path, database: Postgres) -> Iterator[Server]:
-    with serving(home, access_log="false", database_url=database.url) as running:
+    with serving(home, access_log="false", database_url=database.url_of(ROLE)) as running:
         yield running
 
 
@@ -126,8 +127,9 @@ def test_a_record_with_every_column_survives_the_table(database: Postgres) -> No
         shadow_version="2",
         shadow=[3.5, -1.0],
         input_digests=["b" * 64, None],
+        client="web-shop",
     )
-    ours = Database(database.url, names)
+    ours = Database(database.url_of(ROLE), names)
     ours.insert([odd])
     ours.insert([odd])
     found = ours.find(odd.ids)
@@ -175,7 +177,7 @@ def test_while_postgres_is_down_no_prediction_fails_and_none_is_lost(
 
 def test_a_server_starts_and_serves_without_its_database(home: Path, database: Postgres, row: dict[str, float]) -> None:
     database.kill()
-    with serving(home, access_log="false", database_url=database.url) as server:
+    with serving(home, access_log="false", database_url=database.url_of(ROLE)) as server:
         for number in range(50):
             assert predict(server, row, prediction_id=f"k-{number}").headers["beacon-logged"] == "true"
         assert server.stop() == 0

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from support.api_keys import entry, write_keys
 from support.mlflow import mlflow_server
 from support.otlp import Receiver, receiving
 from support.ports import free_port
@@ -17,6 +18,7 @@ from support.server import CONSOLE, FEATURES, INFERENCE, Server
 from support.service import samples
 from support.waiting import until
 
+from beacon_core.domain.api_keys import new_key
 from beacon_core.domain.product import Product
 from beacon_core.platform.settings import ROOT
 from beacon_laptop.processes import Process
@@ -44,7 +46,8 @@ class Whole:
         self.folder, self.product, self.receiver = folder, product, receiver
         self.home = folder / "home"
         self.home.mkdir()
-        self.settings = {"mlflow_url": mlflow, "features_timeout_seconds": 20}
+        self.settings = {"mlflow_url": mlflow, "features_timeout_seconds": 20, "api_key": new_key()}
+        self.key = new_key()
         self.environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url}
         self.servers: dict[str, Server] = {}
 
@@ -73,11 +76,17 @@ class Whole:
             for name, program in (("feature-serving", FEATURES), ("inference", INFERENCE), ("console", CONSOLE)):
                 if name == "inference":
                     self.settings["features_url"] = self.servers["feature-serving"].address
-                server = Server(self.home, program, self.environment, **self.settings)
+                keys = {"api_keys_file": self.keys_file()} if name == "inference" else {}
+                server = Server(self.home, program, self.environment, **self.settings, **keys)
                 server.start()
                 stack.callback(server.stop)
                 self.servers[name] = server
             yield
+
+    def keys_file(self) -> Path:
+        """The key of a client that may do all that `live` does, for a time."""
+        notebook = entry("notebook", self.key, "actuals", "read_log", expires="2999-01-01T00:00:00Z")
+        return write_keys(self.folder / "keys.json", notebook | {"requests_per_day": 1_000_000})
 
     @contextlib.contextmanager
     def probing(self) -> Iterator[int]:
@@ -85,7 +94,8 @@ class Whole:
         port = free_port()
         target = f"service={self.servers['inference'].address}/v1/predict"
         program = Process("prober", "inference", ("-m", "beacon_prober.prober", target, "--port", str(port)))
-        given = {"BEACON_HOME": str(self.folder / "prober"), "BEACON_MLFLOW_URL": str(self.settings["mlflow_url"])}
+        given = {f"BEACON_{name.upper()}": str(self.settings[name]) for name in ("mlflow_url", "api_key")}
+        given["BEACON_HOME"] = str(self.folder / "prober")
         with (self.folder / "prober.log").open("wb") as log:
             process = subprocess.Popen(program.command, env=os.environ | given, stdout=log, stderr=log)
         try:
@@ -101,7 +111,7 @@ class Whole:
         return Prometheus(self.folder, ports | {"console": console.port}, probes)
 
     def live(self) -> None:
-        """A day of it: predictions by features and by entity, refusals, gaps, odd values, actuals; then the jobs."""
+        """A day of it: predictions and explanations, refusals, gaps, odd values, actuals; then the jobs."""
         simulated = SimulatedTraffic(self.product, seed=1).rows(1, ROWS)
         rows = [{"features": row.features} for row in simulated]
         for number, row in enumerate(rows[: ROWS // 10]):
@@ -114,6 +124,8 @@ class Whole:
             self.post("/v1/predict", {"entity": {self.product.keys[0]: entity}})
         for body in ({"features": {"RM": "six"}}, {"features": {"RM": 5}}, {"entity": {self.product.keys[0]: -1}}):
             self.post("/v1/predict", body)
+        for body in (rows[-1], {"prediction_id": predicted[-1]["prediction_id"]}):
+            self.post("/v1/explain", body)
         actuals = [
             {"prediction_id": answer["prediction_id"], "value": row.actual}
             for row, answer in zip(simulated[:ACTUALS], predicted, strict=False)
@@ -129,7 +141,10 @@ class Whole:
 
     def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """One request to inference; its answer, an error's, too."""
-        url, headers = self.servers["inference"].address + path, {"Content-Type": "application/json"}
+        url, headers = (
+            self.servers["inference"].address + path,
+            {"Content-Type": "application/json", "X-API-Key": self.key},
+        )
         question = urllib.request.Request(url, json.dumps(body).encode(), headers)
         try:
             with urllib.request.urlopen(question, timeout=60) as answer:

@@ -33,6 +33,7 @@ def scraped(console):
 def test_an_empty_store_is_up_and_has_no_results(console):
     found = scraped(console)
     assert found["beacon_store_up"] == 1
+    assert found["beacon_database_bytes"] > 10_000
     assert not [
         name
         for name in found

@@ -157,6 +157,18 @@ def test_a_prediction_with_all_that_is_known_of_it(console, engine, product):
     assert re.search(r"RM<small>.*?imputed", text, re.DOTALL)
     assert f"tract {row['entity']}" in text
     assert "not known yet" in page(console, "/predictions/p00000007")
+    assert "<dt>Client</dt><dd>without an API key</dd>" in text
+
+
+def test_a_prediction_names_its_client(console, engine, product):
+    now = datetime.now(UTC)
+    names = ["web-shop", "<b>&shop", None]
+    with engine.begin() as connection:
+        rows = [prediction_row(product, n, now, "1") | {"client": name} for n, name in enumerate(names)]
+        connection.execute(insert(predictions), rows)
+    shown = ["web-shop", "&lt;b&gt;&amp;shop", "without an API key"]
+    for number, name in enumerate(shown):
+        assert f"<dt>Client</dt><dd>{name}</dd>" in page(console, f"/predictions/p{number:08d}")
 
 
 def test_an_actual_of_the_entity_counts_until_its_next_prediction(console, engine, product):

@@ -18,6 +18,8 @@ SERVER_FAULTS = {
     "feature_store_unavailable": 503,
     "model_not_ready": 503,
     "prediction_log_unavailable": 503,
+    "registry_unavailable": 503,
+    "explainer_unavailable": 503,
     "internal": 500,
 }
 

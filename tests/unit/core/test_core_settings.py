@@ -53,8 +53,11 @@ def test_a_misspelt_name_or_wrong_value_is_refused_by_name(name, text, word):
 
 
 def test_secrets_are_never_shown():
-    settings = Settings(api_key="k-1", feature_token="t-2", console_token="c-4", database_url="postgresql://u:p-3@h/d")
+    given = {"api_key": "k-1", "feature_token": "t-2", "features_key": "f-5", "console_token": "c-4"}
+    settings = Settings(**given, database_url="postgresql://u:p-3@h/d")
     shown = settings.shown()
     assert {name for name, value in shown.items() if value == "***"} == SECRETS
-    assert not {"k-1", "t-2", "p-3", "c-4"} & set(" ".join(shown.values()).replace(":", " ").replace("@", " ").split())
+    assert not {"k-1", "t-2", "p-3", "c-4", "f-5"} & set(
+        " ".join(shown.values()).replace(":", " ").replace("@", " ").split()
+    )
     assert Settings().shown()["api_key"] == "", "an unset secret is seen to be unset"

@@ -7,6 +7,7 @@ from sklearn.ensemble import GradientBoostingRegressor
 from support.packages import build_package
 
 from beacon_core.domain.pins import Pin
+from beacon_core.model_package.batch_model import BATCH_FROM, ROWS_PER_RUN
 from beacon_core.model_package.manifest import (
     BATCH_FILE,
     MODEL_FILE,
@@ -17,7 +18,8 @@ from beacon_core.model_package.manifest import (
     write_manifest,
 )
 from beacon_core.model_package.release import package_folder
-from beacon_inference.models.model import BATCH_FROM, ROWS_PER_RUN, load_model
+from beacon_core.model_package.session import open_session
+from beacon_inference.models.model import load_model
 from beacon_retraining.packaging import export
 from beacon_retraining.packaging.batch_form import to_batch_form
 from beacon_retraining.training.estimators import TableModel
@@ -48,7 +50,7 @@ def package(tmp_path, product, rows, model):
         contents = {MODEL_FILE: model, BATCH_FILE: batch}
         for name, content in contents.items():
             (folder / name).write_bytes(content)
-        told = export.run(export.open_session(model), rows[:8])
+        told = export.run(open_session(model), rows[:8])
         golden = tuple(
             GoldenRequest(tuple(row), float(answer)) for row, answer in zip(rows.tolist(), told, strict=False)
         )
@@ -63,14 +65,14 @@ def package(tmp_path, product, rows, model):
 @pytest.mark.parametrize("count", [1, BATCH_FROM - 1, BATCH_FROM, ROWS_PER_RUN, ROWS_PER_RUN + 50])
 def test_a_row_has_the_same_answer_alone_and_in_a_batch(tmp_path, product, package, model, rows, count):
     loaded = load_model(tmp_path, package(to_batch_form(model)), product)
-    alone = [loaded.predict(row[None])[0] for row in rows[:count]]
-    assert loaded.predict(rows[:count]) == alone
+    alone = [loaded.predict(row[None]).values[0] for row in rows[:count]]
+    assert loaded.predict(rows[:count]).values == alone
 
 
 def test_batches_go_through_their_form(tmp_path, product, package, model, rows, monkeypatch):
     loaded = load_model(tmp_path, package(to_batch_form(model)), product)
     monkeypatch.setattr(loaded, "_session", None)
-    assert len(loaded.predict(rows[:BATCH_FROM])) == BATCH_FROM
+    assert len(loaded.predict(rows[:BATCH_FROM]).values) == BATCH_FROM
 
 
 def test_a_form_of_another_model_is_refused(tmp_path, product, package, rows):

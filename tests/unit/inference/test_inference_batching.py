@@ -5,12 +5,16 @@ import asyncio
 import numpy as np
 import pytest
 
-from beacon_inference.models.model import ROWS_PER_RUN, Model
+from beacon_core.model_package.batch_model import ROWS_PER_RUN
+from beacon_inference.models.model import Model, ModelAnswers
 from beacon_inference.prediction.batching import SINGLE_BATCHES, MicroBatcher
 
 
 class Doubling:
-    """Stands for a model: answers twice the first feature, notes the sizes of its runs, and refuses a row of 13."""
+    """Stands for a model: answers twice the first feature, notes the sizes of its runs, and refuses a row of 13.
+
+    The spread of an answer is the feature itself.
+    """
 
     def __init__(self):
         self.runs = []
@@ -19,17 +23,26 @@ class Doubling:
         self.runs.append(len(rows))
         if 13 in rows[:, 0]:
             raise ValueError("unlucky")
-        return (2 * rows[:, 0]).tolist()
+        return ModelAnswers((2 * rows[:, 0]).tolist(), rows[:, 0].tolist())
 
 
 def rows_of(*values):
     return np.array([[value, 0.0] for value in values])
 
 
+def values_of(answers):
+    """The values of answers, each of which has the spread of its own row; errors as they are."""
+    found = [answer for answer in answers if isinstance(answer, ModelAnswers)]
+    assert all(answer.values == [2 * spread for spread in answer.spreads] for answer in found)
+    return [answer.values if isinstance(answer, ModelAnswers) else answer for answer in answers]
+
+
 async def ask(batcher, *asked):
     """Ask at once; each item is a model and its values."""
-    return await asyncio.gather(
-        *(batcher.predict(model, rows_of(*values)) for model, values in asked), return_exceptions=True
+    return values_of(
+        await asyncio.gather(
+            *(batcher.predict(model, rows_of(*values)) for model, values in asked), return_exceptions=True
+        )
     )
 
 
@@ -47,7 +60,7 @@ def test_a_batch_does_not_wait_for_later_requests():
     batcher = MicroBatcher(lambda _: None)
 
     async def one_after_the_other():
-        return [await batcher.predict(model, rows_of(value)) for value in (1, 2)]
+        return values_of([await batcher.predict(model, rows_of(value)) for value in (1, 2)])
 
     assert asyncio.run(one_after_the_other()) == [[2], [4]]
     assert model.runs == [1, 1]
@@ -63,7 +76,7 @@ def test_after_single_batches_a_request_does_not_yield_until_others_arrive_again
         task = asyncio.create_task(batcher.predict(model, rows_of(1)))
         await asyncio.sleep(0)
         waited = len(model.runs) == before
-        assert await task == [2]
+        assert values_of([await task]) == [[2]]
         return waited
 
     async def run():
@@ -115,7 +128,7 @@ def test_a_client_that_disconnects_costs_no_other_its_answer(leaves):
         tasks = [asyncio.create_task(batcher.predict(model, rows_of(value))) for value in (1, 2, 3)]
         await asyncio.sleep(0)
         tasks[leaves].cancel()
-        return await asyncio.gather(*tasks, return_exceptions=True)
+        return values_of(await asyncio.gather(*tasks, return_exceptions=True))
 
     answers = asyncio.run(run())
     assert isinstance(answers.pop(leaves), asyncio.CancelledError)
@@ -152,7 +165,7 @@ def test_others_have_their_turn_between_the_runs_of_many_rows():
             return answers
 
         answers = await asyncio.gather(one("many", many), one("single", [1]))
-        return order, answers
+        return order, values_of(answers)
 
     order, answers = asyncio.run(run())
     assert order == ["single", "many"]

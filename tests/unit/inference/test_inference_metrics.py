@@ -48,11 +48,25 @@ def test_everything_is_there_at_zero(service, product):
         "model_prediction_value_count",
         "beacon_prediction_log_dropped_total",
         "beacon_prediction_log_spool_records",
+        "beacon_prediction_log_spool_bytes",
         "beacon_model_swaps_total{outcome=refused}",
     ]
     assert {name: metrics.get(name) for name in zeros} == dict.fromkeys(zeros, 0.0)
     assert metrics["beacon_build_info{revision=unknown,service=inference,version=0.1.0}"] == 1
     assert metrics["beacon_threshold{name=latency_slo_seconds}"] == product.policy.serving.latency_slo_seconds
+    for volume in ("spool", "models"):
+        assert metrics[f"beacon_volume_free_bytes{{volume={volume}}}"] > 0
+        assert (
+            metrics[f"beacon_volume_free_bytes{{volume={volume}}}"]
+            <= metrics[f"beacon_volume_size_bytes{{volume={volume}}}"]
+        )
+
+
+def test_the_spool_tells_how_full_it_is(service, row):
+    before = service.metrics()["beacon_prediction_log_spool_max_bytes"]
+    assert before == Settings().spool_max_bytes
+    service.post(PREDICT, {"features": row})
+    service.until(lambda: service.metrics()["beacon_prediction_log_spool_bytes"] > 0, "the record is in the spool")
 
 
 @pytest.mark.parametrize(("stated", "limit"), [(5, 5), (None, LARGE_RESIDUAL * 0.75)])

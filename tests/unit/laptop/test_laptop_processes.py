@@ -42,7 +42,9 @@ def test_services_are_asked_where_the_settings_put_them():
     }
 
 
-@pytest.mark.parametrize("process", [*services(load_settings({})), training()], ids=lambda process: process.name)
+@pytest.mark.parametrize(
+    "process", [*services(load_settings({})), training(load_settings({}))], ids=lambda process: process.name
+)
 def test_each_process_has_an_environment_of_its_own(process):
     python, *_ = process.command
     assert Path(python) == ROOT / ".venvs" / process.environment / "bin" / "python"

@@ -125,11 +125,16 @@ def test_a_dark_pod_is_reached_by_nobody_and_knows_no_secret() -> None:
             secret,
             {"name": "BEACON_DATABASE_URL", "value": "postgresql://x"},
             {"name": "BEACON_SPOOL", "value": "/s"},
+            {"name": "BEACON_API_KEYS_FILE", "value": "/etc/beacon-keys/keys.yaml"},
+            {"name": "BEACON_CLOSED_SCOPES", "value": "predict"},
         ],
+        "volumeMounts": [{"name": "spool", "mountPath": "/s"}, {"name": "keys", "mountPath": "/etc/beacon-keys"}],
         "lifecycle": {"preStop": {}},
     }
     labels = {"app.kubernetes.io/name": "inference", "reach.beacon/postgresql": "true"}
+    volumes = [{"name": "spool", "emptyDir": {}}, {"name": "keys", "secret": {"secretName": "clients"}}]
     spec = {"containers": [container], "topologySpreadConstraints": [{}], "securityContext": {"runAsNonRoot": True}}
+    spec |= {"volumes": volumes}
     template = {"metadata": {"labels": labels, "annotations": {"a": "b", "beacon/release": "old"}}, "spec": spec}
     pod = dark_pod("beacon-inference-dark-0", NEW, template)
     assert pod["metadata"]["labels"]["app.kubernetes.io/name"] == DARK
@@ -141,6 +146,8 @@ def test_a_dark_pod_is_reached_by_nobody_and_knows_no_secret() -> None:
         "BEACON_DATABASE_URL": "sqlite:////tmp/dark.db",
         "BEACON_ACCESS_LOG": "false",
     }
+    assert pod["spec"]["volumes"] == volumes[:1]
+    assert pod["spec"]["containers"][0]["volumeMounts"] == [{"name": "spool", "mountPath": "/s"}]
     assert pod["spec"]["activeDeadlineSeconds"] > 0
     assert pod["spec"]["restartPolicy"] == "Never"
     assert pod["spec"]["securityContext"] == {"runAsNonRoot": True}

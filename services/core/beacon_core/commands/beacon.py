@@ -26,7 +26,11 @@ def main() -> int:
         print(f"beacon: {name!r} is not a command\n\n{_listed(commands)}", file=sys.stderr)
         return 2
     sys.argv[:2] = [PROGRAM + name]
-    program: Callable[[], int] = commands[name].load()
+    try:
+        program: Callable[[], int] = commands[name].load()
+    except ModuleNotFoundError as error:
+        print(f"beacon {name}: needs {error.name}, which this environment has not", file=sys.stderr)
+        return 1
     return program()
 
 

@@ -22,9 +22,10 @@ def main() -> int:
     settings = load_settings()
     pin = read_release(settings.release_file).model
     manifest = read_package(package_folder(settings.models_dir, pin), pin.sha256).manifest
+    headers = {"X-API-Key": settings.api_key} if settings.api_key else {}
     try:
         answers = [
-            (post_features(given.url, golden_features(manifest, golden), TIMEOUT_SECONDS), golden)
+            (post_features(given.url, golden_features(manifest, golden), TIMEOUT_SECONDS, headers), golden)
             for golden in manifest.golden
         ]
     except OSError as error:

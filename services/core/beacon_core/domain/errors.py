@@ -22,6 +22,7 @@ STATUS_OF: dict[str, int] = {
     "batch_too_large": 422,
     "idempotency_conflict": 422,
     "unauthorized": 401,
+    "forbidden": 403,
     "unknown_entity": 404,
     "unknown_model": 404,
     "unknown_prediction": 404,
@@ -29,17 +30,25 @@ STATUS_OF: dict[str, int] = {
     "method_not_allowed": 405,
     "request_timeout": 408,
     "request_in_progress": 409,
+    "model_gone": 409,
     "verdict_not_passed": 409,
     "body_too_large": 413,
     "uri_too_long": 414,
     "unsupported_media_type": 415,
+    "quota_exceeded": 429,
     "headers_too_large": 431,
     "overloaded": 503,
     "feature_store_unavailable": 503,
     "model_not_ready": 503,
     "prediction_log_unavailable": 503,
+    "registry_unavailable": 503,
+    "explainer_unavailable": 503,
     "internal": 500,
 }
+
+
+UNAVAILABLE_SECONDS = 1
+"""After which a client may try again what the service could not do."""
 
 
 class ConfigurationError(ValueError):
@@ -51,17 +60,19 @@ class ConfigurationError(ValueError):
 class BeaconError(Exception):
     """An error with a stable `code`, sent to the client as `{"error", "code", "field", "request_id"}`.
 
-    `field` is the path of the offending value (`features.size`, `rows[3].entity`) or None.
+    `field` is the path of the offending value (`features.size`, `rows[3].entity`) or None; `retry_after` the seconds
+    after which the same request may pass, None where it will not.
     """
 
     exit_status = REFUSED
 
-    def __init__(self, code: str, message: str, field: str | None = None) -> None:
+    def __init__(self, code: str, message: str, field: str | None = None, *, retry_after: int | None = None) -> None:
         super().__init__(message)
         self.code = code
         self.status = STATUS_OF[code]
         self.message = message
         self.field = field
+        self.retry_after = UNAVAILABLE_SECONDS if retry_after is None and self.status == 503 else retry_after
 
     def body(self, request_id: str) -> dict[str, Any]:
         """The error's JSON shape, the same on every route of every service."""

@@ -35,7 +35,10 @@ ASSIGNED = re.compile(
 )
 """`password=...`, `'token': '...'`, `Authorization: ...`; a mere mention of a token is left alone."""
 SCHEMES = re.compile(r"\b(?P<scheme>Bearer|bearer|Basic)\s+[\w.~+/=-]{4,}")
-ISSUED = re.compile(r"\b(?:KGAT_\w+|(?:AKIA|ASIA)[A-Z0-9]{12,}|gh[pousr]_\w{20,}|eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]*)")
+ISSUED = re.compile(
+    r"\b(?:KGAT_\w+|(?:AKIA|ASIA)[A-Z0-9]{12,}|gh[pousr]_\w{20,}|beacon-key-[\w-]{20,}"
+    r"|eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]*)"
+)
 OWN = ("beacon_", "feature_repo", "__main__")
 PLAIN_LIBRARIES = frozenset(("alembic", "feast", "msgspec", "psycopg", "redis", "sqlite3", "yaml"))
 """Libraries whose exceptions say what went wrong and quote no credential."""

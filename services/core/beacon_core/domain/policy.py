@@ -64,7 +64,9 @@ class Promotion(Spec, frozen=True):
     max_large_residual_rise: float = 0.02
     """Rise of the share of large residuals."""
     max_segment_mae_ratio: float = 1.25
-    """Mean absolute error in a segment, new to old."""
+    """Mean absolute error in a segment or a slice that was found, new to old."""
+    max_interval_score_ratio: float = 1.1
+    """Winkler score of the intervals (narrow, and with few targets outside), new to old."""
     min_coverage: float = 0.85
     """Share of actuals inside the interval."""
     max_missing_ratio: float = 1.35
@@ -289,7 +291,9 @@ def _drift_rules(limits: Drift) -> list[Rule]:
 
 def _promotion_rules(limits: Promotion, features: Collection[str], measured: Collection[str]) -> list[Rule]:
     shares = {name: getattr(limits, name) for name in ("max_large_residual_rise", "min_coverage")}
-    ratios = ("max_mae_ratio", "max_rmse_ratio", "max_segment_mae_ratio", "max_missing_ratio")
+    ratios = (
+        "max_mae_ratio", "max_rmse_ratio", "max_segment_mae_ratio", "max_interval_score_ratio", "max_missing_ratio",
+    )  # fmt: skip
     return [
         ("promotion.confidence", 0.5 < limits.confidence < 1, "must be between 0.5 and 1"),
         ("promotion.min_rows", limits.min_rows >= 2, "must be at least 2"),

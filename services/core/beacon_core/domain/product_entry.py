@@ -1,6 +1,6 @@
 """The keys of product.yaml, as frozen, typed objects; domain/product.py makes the product of them."""
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -9,7 +9,11 @@ from beacon_core.domain.spec import Spec
 
 NO_ENTITY: Literal["none"] = "none"
 NOW = "now"
+ModelName = Literal["ridge", "extra-trees", "kernel-ridge", "boosting", "hist-boosting", "xgboost", "blend"]
+MODEL_NAMES: tuple[ModelName, ...] = get_args(ModelName)
+"""What a model can be, from simple to complex: a family of regressors, or a blend of several fits."""
 
+FIT_SECONDS = 300.0
 FEATURES_TTL_DAYS = 3650
 """How old a feature of the store may be, where product.yaml does not say."""
 
@@ -107,10 +111,38 @@ class Segment(Spec, frozen=True):
 
 
 class Training(Spec, frozen=True):
-    """How a model is trained: the share of values that its intervals should contain."""
+    """How a model is trained: what its intervals should contain, and how it is searched for.
+
+    The search (docs/explanation/retraining.md) tries each of `models` as it comes, then tunes them. `budget_seconds` is
+    turned into a number of trials by a model of their cost, so that equal data give an equal model on any machine;
+    `trials` states the number itself. No family gets more than 100 of them.
+
+    With an `entry_point` there is nothing to search for: your function says which estimator is fitted
+    (docs/how-to/bring-your-own-model.md).
+    """
 
     interval_coverage: float = 0.9
     """Share of actuals that the interval of an answer should contain."""
+    budget_seconds: float = 20
+    """For tuning, on two cores; 0 compares the models as they come, and tunes none."""
+    metric: Literal["rmse", "mae"] = "rmse"
+    """What the search makes small: rmse or mae."""
+    models: tuple[ModelName, ...] = MODEL_NAMES
+    """What to choose from."""
+    trials: int | None = None
+    """So many trials, whatever they cost; null: as many as the budget has room for."""
+    monotone: dict[str, Literal["up", "down"]] = msgspec.field(default_factory=dict)
+    """Measurements that may only raise (up) or lower (down) the prediction, held by the fit itself."""
+    entry_point: str | None = None
+    """Your own training code: package.module:function in the folder training beside product.yaml. It gives the
+    scikit-learn estimator that is fitted; null: Beacon searches."""
+    fit_seconds: float | None = None
+    """How long one step of the entry point's code, such as a fit, may take; null: 300."""
+
+    @property
+    def most_fit_seconds(self) -> float:
+        """`fit_seconds` in force."""
+        return FIT_SECONDS if self.fit_seconds is None else self.fit_seconds
 
 
 class ProductEntry(Spec, frozen=True, kw_only=True):

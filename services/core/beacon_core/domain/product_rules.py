@@ -8,7 +8,7 @@ from pathlib import Path
 from beacon_core.domain.derived import Formula, Lag
 from beacon_core.domain.feature import FeatureEntry
 from beacon_core.domain.pins import NAME
-from beacon_core.domain.product_entry import NO_ENTITY, Entity, ProductEntry
+from beacon_core.domain.product_entry import NO_ENTITY, Entity, ProductEntry, Training
 from beacon_core.domain.source import check_data_rules
 from beacon_core.domain.spec import MOST_DAYS, Rule, check_rules, is_rising
 
@@ -19,7 +19,18 @@ RESERVED = frozenset((EVENT_TIME, CREATED_TIME, PREDICTION, "prediction_id", "ob
 """Columns that stand beside the features' in data, profiles and segments."""
 COLUMN = re.compile(r"\w(?:[\w .%()/#&+°$€-]*[\w.%)/#+°$€-])?")
 MOST_CHARACTERS = 64
+MOST_SECONDS, MOST_TRIALS = 86_400, 100_000
+"""Of a search: a day."""
 MOST_FEATURES = 2000
+ENTRY_POINT = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
+SEARCH_ALONE = {
+    "models": "its estimator is the only one",
+    "budget_seconds": "nothing is tuned; tune inside the estimator",
+    "trials": "nothing is tuned; tune inside the estimator",
+    "metric": "there is nothing to choose from; the estimator's own loss decides",
+    "monotone": "give the estimator its constraints (such as monotonic_cst)",
+}
+"""Keys of the section training that are the search's alone, and what to do instead."""
 NAME_RULE = (
     "must be a name of letters, digits, blanks and _ . % ( ) / # & + - that begins with a letter, digit or _, "
     f"1 to {MOST_CHARACTERS} characters"
@@ -35,6 +46,7 @@ def check_product(file: Path, product: ProductEntry, features: Mapping[str, Feat
         check_rules(file, _entity_rules(product.entity))
     check_rules(file, _column_rules(product, features))
     check_rules(file, _derived_rules(product, features, inputs))
+    check_rules(file, _training_rules(product, features, inputs))
     check_rules(file, _segment_rules(product, inputs))
 
 
@@ -56,13 +68,87 @@ def _top_rules(product: ProductEntry, features: Mapping[str, object], inputs: Ma
         ),
         ("target.decimals", target.decimals is None or 0 <= target.decimals <= 12, "must be 0 to 12"),
         ("min_features", product.min_features is None or 1 <= product.min_features <= len(inputs), names),
-        ("training.interval_coverage", 0 < product.training.interval_coverage < 1, "must be between 0 and 1"),
         ("features_ttl_days", 1 <= product.features_ttl_days <= MOST_DAYS, f"must be 1 to {MOST_DAYS} days"),
         *((f"excluded.{name}", bool(why.strip()), "needs a reason") for name, why in product.excluded.items()),
         *((f"excluded.{name}", name not in features, "is excluded and a feature at once") for name in product.excluded),
         *((f"key_features.{name}", name in inputs, "is not a feature") for name in keys),
         *((f"key_features.{name}", count == 1, "is there twice") for name, count in keys.items()),
         *_time_rules(product),
+    ]
+
+
+def _training_rules(
+    product: ProductEntry, features: Mapping[str, FeatureEntry], inputs: Mapping[str, FeatureEntry]
+) -> list[Rule]:
+    training = product.training
+    computed = {
+        operand: name
+        for name, entry in features.items()
+        if isinstance(entry.derived, Formula)
+        for operand in entry.derived.operands
+    }
+    return [
+        ("training.interval_coverage", 0 < training.interval_coverage < 1, "must be between 0 and 1"),
+        ("training.budget_seconds", 0 <= training.budget_seconds <= MOST_SECONDS, f"must be 0 to {MOST_SECONDS}"),
+        (
+            "training.trials",
+            training.trials is None or 0 <= training.trials <= MOST_TRIALS,
+            f"must be 0 to {MOST_TRIALS}",
+        ),
+        ("training.models", bool(set(training.models) - {"blend"}), "must name a family beside blend"),
+        ("training.models", len(set(training.models)) == len(training.models), "holds a name twice"),
+        *((f"training.monotone.{name}", name in inputs, "is not a feature") for name in training.monotone),
+        *(
+            (
+                f"training.monotone.{name}",
+                inputs[name].is_measured,
+                "is no measurement: only a float or an int can rise",
+            )
+            for name in training.monotone
+            if name in inputs
+        ),
+        *(
+            (
+                f"training.monotone.{name}",
+                name not in computed,
+                f"{computed.get(name)} is computed from it, and would move too",
+            )
+            for name in training.monotone
+        ),
+        *_entry_point_rules(product, features),
+    ]
+
+
+def _entry_point_rules(product: ProductEntry, features: Mapping[str, FeatureEntry]) -> list[Rule]:
+    """What training.entry_point must be, and what the search's keys must not say beside it."""
+    training, default = product.training, Training()
+    if training.entry_point is None:
+        return [("training.fit_seconds", training.fit_seconds is None, "is for training.entry_point, and only there")]
+    unused = "has no effect with training.entry_point: "
+    return [
+        (
+            "training.entry_point",
+            bool(ENTRY_POINT.fullmatch(training.entry_point)),
+            "must be package.module:function, names of Python",
+        ),
+        (
+            "training.fit_seconds",
+            0 < training.most_fit_seconds <= MOST_SECONDS,
+            f"must be above 0, at most {MOST_SECONDS}",
+        ),
+        *(
+            (f"training.{name}", getattr(training, name) == getattr(default, name), f"{unused}{why}")
+            for name, why in SEARCH_ALONE.items()
+        ),
+        (
+            "target.transform",
+            product.target.transform != "log",
+            f"{unused}wrap the estimator in TransformedTargetRegressor(func=np.log, inverse_func=np.exp)",
+        ),
+        *(
+            (f"features.{name}.encode", entry.encode == "auto", f"{unused}the estimator encodes text")
+            for name, entry in features.items()
+        ),
     ]
 
 

@@ -59,7 +59,7 @@ class Verdict(msgspec.Struct, frozen=True):
     reason: str
     checks: tuple[GateCheck, ...]
     slices: tuple[SegmentComparison, ...]
-    method: Literal["backtest", "cross-validation", "none"]
+    method: Literal["backtest", "cross-validation", "given rows", "none"]
     how: str
     rows: int
     confidence: float

@@ -51,8 +51,8 @@ class YamlError(ValueError):
         self.rule = rule
 
 
-def parse_yaml(content: bytes) -> Any:
-    """Read a file's one document; raises `YamlError`."""
+def parse_yaml(content: bytes, most_values: int = MOST_VALUES) -> Any:
+    """Read a file's one document, of at most so many values; raises `YamlError`."""
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -60,7 +60,7 @@ def parse_yaml(content: bytes) -> Any:
         raise YamlError("(file)", f"{NO_YAML}: line {line} holds the byte 0x{content[error.start]:02x}") from error
     try:
         node = _compose(text)
-        return None if node is None else _Reader().value(node, "")
+        return None if node is None else _Reader(most_values).value(node, "")
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         rule = f"{NO_YAML}: line {line} holds the character U+{ord(text[error.position]):04X}"
@@ -103,15 +103,16 @@ class _FastLoader(Composer, yaml.CSafeLoader):
 class _Reader:
     """Converts nodes to values, and keeps the key of each for error messages."""
 
-    def __init__(self) -> None:
+    def __init__(self, most_values: int) -> None:
+        self._most = most_values
         self._made = 0
         self._open: set[int] = set()
 
     def value(self, node: Node, key: str) -> Any:
         """Convert the node at `key`."""
         self._made += 1
-        if self._made > MOST_VALUES:
-            raise YamlError("(file)", f"has more than {MOST_VALUES} values: aliases of aliases?")
+        if self._made > self._most:
+            raise YamlError("(file)", f"has more than {self._most} values: aliases of aliases?")
         if node.tag not in DEFAULT_TAGS:
             raise YamlError(shown_key(key), f"has the tag {node.tag}; tags are not supported")
         if isinstance(node, ScalarNode):
@@ -257,6 +258,8 @@ def _allowed(kind: type, parts: list[str | int]) -> list[str]:
             place = next(field.type for field in place.fields if field.encode_name == part)
         elif isinstance(place, msgspec.inspect.DictType):
             place = place.value_type
+        elif isinstance(place, msgspec.inspect.VarTupleType | msgspec.inspect.ListType):
+            place = place.item_type
     return [str(value) for value in place.values] if isinstance(place, msgspec.inspect.LiteralType) else []
 
 

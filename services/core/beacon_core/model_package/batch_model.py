@@ -2,7 +2,8 @@
 
 The graph is that of the model with its trees cut out. What the trees take is an output (`COLUMNS`, double, absent where
 they take the features), what they answer is an input (`TREES`, float32 (rows, 1)), and the trees' tables are outputs
-that are constant.
+that are constant. The trees of the intervals' spread are cut out in the same way: they take the features, and their
+input and tables have names of their own.
 """
 
 from collections.abc import Sequence
@@ -17,7 +18,15 @@ FEATURES = "features"
 TREES = "trees"
 COLUMNS = "columns"
 PREDICTION = "prediction"
+SPREAD = "spread"
 TABLES = tuple(f"table_{field}" for field in TreeTables._fields)
+SPREAD_TREES = "spread_trees"
+SPREAD_TABLES = tuple(f"spread_{name}" for name in TABLES)
+
+ROWS_PER_RUN = 256
+"""Larger runs are no faster, and need more memory: a kernel's intermediate results take 4 kB per row."""
+BATCH_FROM = 8
+"""From so many rows on, the form for batches is faster."""
 
 Matrix = NDArray[np.float64]
 
@@ -36,19 +45,36 @@ class BatchModel:
     def __init__(self, session: Session, parts_only: Any) -> None:
         self._session = session
         self._parts_only = parts_only
-        self._has_columns = COLUMNS in [output.name for output in session.get_outputs()]
+        outputs = [output.name for output in session.get_outputs()]
+        self.outputs = [name for name in (PREDICTION, SPREAD) if name in outputs]
+        self._has_columns = COLUMNS in outputs
         width = session.get_inputs()[0].shape[1]
-        tables = self._run(TABLES, np.zeros((1, width), np.float32), np.zeros((1, 1), np.float32))
-        self._trees = TreeMasks(TreeTables(*tables))
+        feeds = {
+            item.name: np.zeros((1, width if item.name == FEATURES else 1), np.float32) for item in session.get_inputs()
+        }
+        self._trees = TreeMasks(TreeTables(*self._run(TABLES, feeds)))
+        has_spread = SPREAD_TREES in feeds
+        self._spread_trees = TreeMasks(TreeTables(*self._run(SPREAD_TABLES, feeds))) if has_spread else None
 
     def predict(self, features: NDArray[np.float32]) -> Matrix:
-        """Predictions (rows,) of complete rows of the graph's columns (rows, columns)."""
-        trees = np.zeros((len(features), 1), np.float32)
-        columns = self._run((COLUMNS,), features, trees)[0] if self._has_columns else features.astype(np.float64)
-        # float32, as ONNX Runtime's trees answer: a row's answer is the same alone and in a batch.
-        trees[:, 0] = self._trees(columns)
-        answers: Matrix = self._run((PREDICTION,), features, trees)[0]
-        return answers[:, 0]
+        """The predictions alone, (rows,)."""
+        predictions: Matrix = self.answers(features)[0][:, 0]
+        return predictions
 
-    def _run(self, names: Sequence[str], features: NDArray[np.float32], trees: NDArray[np.float32]) -> list[Any]:
-        return self._session.run(names, {FEATURES: features, TREES: trees}, self._parts_only)
+    def answers(self, features: NDArray[np.float32]) -> list[Matrix]:
+        """The answers of `outputs`, each (rows, 1), to complete rows of the graph's columns (rows, columns)."""
+        feeds = {FEATURES: features, TREES: np.zeros((len(features), 1), np.float32)}
+        doubles = features.astype(np.float64)
+        if self._spread_trees is not None:
+            feeds[SPREAD_TREES] = _sums(self._spread_trees, doubles)
+        columns = self._run((COLUMNS,), feeds)[0] if self._has_columns else doubles
+        feeds[TREES] = _sums(self._trees, columns)
+        return self._run(self.outputs, feeds)
+
+    def _run(self, names: Sequence[str], feeds: dict[str, NDArray[np.float32]]) -> list[Any]:
+        return self._session.run(names, feeds, self._parts_only)
+
+
+def _sums(trees: TreeMasks, columns: Matrix) -> NDArray[np.float32]:
+    """In float32, as ONNX Runtime's trees answer: a row's answer is the same alone and in a batch."""
+    return trees(columns).astype(np.float32)[:, None]

@@ -1,8 +1,8 @@
 """The model package: what retraining hands to inference, and the checks that both sides make.
 
-A package is a folder of `model.onnx`, `manifest.json`, `reference.profile` and `MODEL_CARD.md`, and of `batch.onnx`
-where the model has a form for batches. Its digest is the sha256 of manifest.json, which holds the sha256 of every other
-file, so one digest pins every byte.
+A package is a folder of `model.onnx`, `manifest.json`, `reference.profile`, `MODEL_CARD.md` with its picture
+`effects.svg`, and `explanation.npz`, and of `batch.onnx` where the model has a form for batches. Its digest is the
+sha256 of manifest.json, which holds the sha256 of every other file, so one digest pins every byte.
 """
 
 import hashlib
@@ -13,12 +13,15 @@ import msgspec
 from beacon_core.domain.exit_statuses import REFUSED
 from beacon_core.domain.schema import Schema
 from beacon_core.domain.value_rules import Level
+from beacon_core.model_package.recipe import Recipe
 
 MANIFEST_FILE = "manifest.json"
 MODEL_FILE = "model.onnx"
 BATCH_FILE = "batch.onnx"
+EXPLANATION_FILE = "explanation.npz"
 PROFILE_FILE = "reference.profile"
 CARD_FILE = "MODEL_CARD.md"
+EFFECTS_FILE = "effects.svg"
 MANIFEST_VERSION = 1
 
 
@@ -49,9 +52,10 @@ class FeatureFacts(ManifestPart, frozen=True):
 
 
 class Interval(ManifestPart, frozen=True):
-    """Split-conformal interval: prediction - low to prediction + high holds the target at `coverage`.
+    """Conformal interval: prediction - low * spread to prediction + high * spread holds the target at `coverage`.
 
-    `measured_coverage` was counted on rows that neither fitted the model nor set the widths.
+    The spread is the graph's second output where `follows_row`, about 1 on average, and else 1.
+    `measured_coverage` was counted on rows that neither fitted the model nor set the interval.
     """
 
     method: str
@@ -59,6 +63,7 @@ class Interval(ManifestPart, frozen=True):
     low: float
     high: float
     measured_coverage: float
+    follows_row: bool = False
 
 
 class Score(ManifestPart, frozen=True):
@@ -70,10 +75,11 @@ class Score(ManifestPart, frozen=True):
 
 
 class GoldenRequest(ManifestPart, frozen=True):
-    """A complete row (feature order of the manifest) and the answer that the model must give to it."""
+    """A complete row (feature order of the manifest), and the answer and its spread that the model must give to it."""
 
     row: tuple[float, ...]
     prediction: float
+    spread: float = 1.0
 
 
 class TrainingData(ManifestPart, frozen=True):
@@ -87,7 +93,8 @@ class TrainingData(ManifestPart, frozen=True):
 class Manifest(ManifestPart, frozen=True):
     """The content of manifest.json; answers are rounded to `decimals`.
 
-    Quantiles of the training target and of the predictions are at the same shares as those of the features.
+    Quantiles of the training target and of the predictions are at the same shares as those of the features. `recipe`
+    fits the model again; None for a model that Beacon did not train.
     """
 
     manifest_version: int
@@ -111,12 +118,13 @@ class Manifest(ManifestPart, frozen=True):
     golden: tuple[GoldenRequest, ...]
     golden_tolerance: float
     files: dict[str, str]
+    recipe: Recipe | None = None
 
 
 class Package(msgspec.Struct, frozen=True):
     """A verified package: the manifest, the model's bytes exactly as digested, and the package digest.
 
-    `batch` is the model's form for batches, None where it has none.
+    `batch` is the model's form for batches, None where it has none, and so is `explanation`: the model taken apart.
     """
 
     folder: Path
@@ -124,6 +132,7 @@ class Package(msgspec.Struct, frozen=True):
     model: bytes
     sha256: str
     batch: bytes | None = None
+    explanation: bytes | None = None
 
 
 def digest(content: bytes) -> str:
@@ -150,7 +159,9 @@ def read_package(folder: Path, sha256: str) -> Package:
     if MODEL_FILE not in manifest.files:
         raise PackageError(f"{MANIFEST_FILE}: files: does not list {MODEL_FILE}")
     contents = {name: _read(folder, name, wanted) for name, wanted in manifest.files.items()}
-    return Package(folder, manifest, contents[MODEL_FILE], sha256, contents.get(BATCH_FILE))
+    return Package(
+        folder, manifest, contents[MODEL_FILE], sha256, contents.get(BATCH_FILE), contents.get(EXPLANATION_FILE)
+    )
 
 
 def check_file_name(name: str) -> None:

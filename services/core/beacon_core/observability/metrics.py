@@ -40,6 +40,27 @@ HTTP_SLOW = Metric(
     ("endpoint",),
 )
 API_ERRORS = Metric("api_errors_total", "counter", "Errors answered, by code.", ("endpoint", "error_type"))
+CLIENT_REQUESTS = Metric(
+    "beacon_client_requests_total",
+    "counter",
+    "Requests of routes that API keys are for, by the name of the key; anonymous: no key that is known.",
+    ("client", "status"),
+)
+CLIENT_QUOTA_REJECTIONS = Metric(
+    "beacon_client_quota_rejections_total",
+    "counter",
+    "Requests that were rejected because their client had used up a quota of its API key.",
+    ("client", "quota"),
+)
+API_KEYS = Metric(
+    "beacon_api_keys", "gauge", "API keys that are accepted; 0: no key is set, and no route of inference needs one."
+)
+API_KEYS_FAILURES = Metric(
+    "beacon_api_keys_file_failures_total", "counter", "Failed reads of the file of API keys; the last good keys count."
+)
+API_KEY_EXPIRES = Metric(
+    "beacon_api_key_expires_timestamp_seconds", "gauge", "When the last API key of a name expires.", ("client",)
+)
 BUILD_INFO = Metric("beacon_build_info", "gauge", "1; the build is in the labels.", ("service", "version", "revision"))
 THRESHOLD = Metric("beacon_threshold", "gauge", "Thresholds of product.yaml and policy.yaml.", ("name",))
 STAGE_SECONDS = Metric(
@@ -73,6 +94,11 @@ KEY_FEATURE_OUT_OF_RANGE = Metric(
     "Rows whose most important feature is outside its normal range (training quantiles 1 % to 99 %).",
 )
 PREDICTION_VALUE = Metric("model_prediction_value", "histogram", "Predicted values, in the target's unit.")
+EXPLANATIONS = Metric("beacon_explanations_total", "counter", "Rows explained, by method.", ("method",))
+EXPLANATION_SECONDS = Metric(
+    "beacon_explanation_seconds", "histogram", "Time of the explanation of one request's rows.", (), LATENCY_BUCKETS
+)
+EXPLAINER_STARTS = Metric("beacon_explainer_starts_total", "counter", "Starts of the process that explains.")
 MODEL_INFO = Metric(
     "beacon_model_info", "gauge", "1 for a model in service.", ("name", "model_version", "sha256", "role")
 )
@@ -84,7 +110,13 @@ MODEL_TRAINED = Metric("beacon_model_trained_timestamp_seconds", "gauge", "When 
 
 PEAK_MEMORY = Metric("beacon_peak_memory_bytes", "gauge", "Peak resident memory of the process.")
 
+VOLUME_SIZE = Metric("beacon_volume_size_bytes", "gauge", "Size of a volume that the service writes to.", ("volume",))
+VOLUME_FREE = Metric("beacon_volume_free_bytes", "gauge", "Bytes of the volume that are free.", ("volume",))
+DATABASE_BYTES = Metric("beacon_database_bytes", "gauge", "Room that the database takes on disk.")
+
 SPOOL_RECORDS = Metric("beacon_prediction_log_spool_records", "gauge", "Records in the spool, not yet in the database.")
+SPOOL_BYTES = Metric("beacon_prediction_log_spool_bytes", "gauge", "Bytes of the spool.")
+SPOOL_MAX_BYTES = Metric("beacon_prediction_log_spool_max_bytes", "gauge", "Bytes that the spool may have.")
 LOG_DROPPED = Metric("beacon_prediction_log_dropped_total", "counter", "Records lost, spool full or unwritable.")
 LOG_SHIPPED = Metric("beacon_prediction_log_shipped_total", "counter", "Records committed to the database.")
 LOG_QUARANTINED = Metric("beacon_prediction_log_quarantined_total", "counter", "Spool lines that do not parse.")

@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from beacon_core.domain import addresses
+from beacon_core.domain import addresses, api_keys
 from beacon_core.domain.errors import ConfigurationError
 from beacon_core.domain.masking import MASK, mask
 from beacon_core.platform import http_settings, locations
@@ -17,8 +17,8 @@ from beacon_core.platform.file_urls import sqlite_url
 ROOT = Path(__file__).resolve().parents[4]
 MAX_BODY_BYTES = 2_000_000
 PREFIX = "BEACON_"
-SECRETS = frozenset({"api_key", "feature_token", "console_token", "database_url"})
-ADDRESSES = frozenset({"features_url", "mlflow_url", "inference_metrics_url", "dvc_remote"})
+SECRETS = frozenset({"api_key", "feature_token", "features_key", "console_token", "database_url"})
+ADDRESSES = frozenset({"features_url", "mlflow_url", "inference_url", "inference_metrics_url", "dvc_remote"})
 LIBRARY_PREFIXES = ("KAGGLE_", "AWS_", "MLFLOW_TRACKING_", "OTEL_EXPORTER_", "REDIS", "PG")
 """Prefixes of the variables of libraries whose values are sent in a header or an address."""
 
@@ -68,6 +68,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How long feature serving waits for the online store; `make run` gives it more."""
     mlflow_url: str = ""
     """MLflow, as retraining and the console see it; empty means `host`:`mlflow_port`."""
+    inference_url: str = ""
+    """Inference's API, as the console sees it; empty means `host`:`inference_port`."""
     inference_metrics_url: str = ""
     """Inference's metrics, as the console sees them (http://HOST:PORT); empty: errors are not shown."""
     inference_metrics_timeout_seconds: float = 0.1
@@ -86,9 +88,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """CronJob that a drift alarm starts a Job of, on a cluster; empty: the request waits in the store."""
 
     api_key: str = ""
-    """Key asked of clients that write actuals or read the prediction log; empty asks for none."""
+    """Key of inference with all scopes, beside those of `api_keys_file`; its own clients in Beacon send it."""
+    api_keys_file: Path | None = None
+    """File of named API keys (docs/how-to/api-keys.md), read again when it changes; empty: `api_key` alone."""
+    closed_scopes: tuple[api_keys.Scope, ...] = ()
+    """Scopes that are open by default and need a key here: predict, explain, features; empty: none of them."""
     feature_token: str = ""
-    """Token asked of clients that write features; empty switches the write routes off."""
+    """Key of feature serving with all its scopes; without it and `api_keys_file`, the write routes are off."""
+    features_key: str = ""
+    """Key that inference sends to feature serving, where that asks for one."""
     console_token: str = ""
     """Token asked of people who approve or reject in the console; empty switches the buttons off."""
 
@@ -146,6 +154,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return self.features_url or f"http://{addresses.in_url(self.host)}:{self.features_port}"
 
     @property
+    def inference_address(self) -> str:
+        """Inference's URL in force."""
+        return self.inference_url or f"http://{addresses.in_url(self.host)}:{self.inference_port}"
+
+    @property
     def mlflow_address(self) -> str:
         """MLflow's URL in force."""
         return self.mlflow_url or f"http://{addresses.in_url(self.host)}:{self.mlflow_port}"
@@ -173,15 +186,21 @@ LOCATIONS: dict[str, Callable[[str], object]] = {
     "feature_repo": locations.folder,
     "release": locations.file,
     "spool": locations.folder,
+    "api_keys_file": locations.file,
     "database_url": locations.database,
     "dvc_remote": locations.remote,
     "host": addresses.host,
     "features_url": addresses.http_address,
     "mlflow_url": addresses.http_address,
+    "inference_url": addresses.http_address,
     "inference_metrics_url": addresses.http_address,
 }
 """The check of each setting that names a location."""
-READERS = LOCATIONS | {"cors_origins": http_settings.origins, "path_prefix": http_settings.path_prefix}
+READERS = LOCATIONS | {
+    "cors_origins": http_settings.origins,
+    "path_prefix": http_settings.path_prefix,
+    "closed_scopes": api_keys.read_optional_scopes,
+}
 
 
 def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:

@@ -9,6 +9,7 @@ import msgspec
 
 from beacon_core.domain.integers import whole_or_float
 from beacon_core.platform import clock
+from beacon_core.web.access import AccessControl
 from beacon_core.web.http import Handler, Request, Response, encode_json
 from beacon_feature_serving.catalog.plans import LookupPlan
 from beacon_feature_serving.catalog.registry import FeatureRegistry
@@ -70,7 +71,11 @@ def columns_of(plan: LookupPlan, entities: dict[str, list[Any]]) -> list[list[An
 
 
 def get_online_features(
-    registry: FeatureRegistry, reader: OnlineStoreReader, instruments: Instruments, most_entities: int
+    access: AccessControl,
+    registry: FeatureRegistry,
+    reader: OnlineStoreReader,
+    instruments: Instruments,
+    most_entities: int,
 ) -> Handler:
     """Make the hot route."""
 
@@ -86,6 +91,7 @@ def get_online_features(
 
     async def handle(request: Request) -> Response:
         query = parse(request.body, most_entities)
+        access.take_rows(request, len(next(iter(query.entities.values()))))
         plan = registry.catalog.plan(query.feature_service, query.features or [], query.full_feature_names is True)
         columns = columns_of(plan, query.entities)
         begun = time.perf_counter()

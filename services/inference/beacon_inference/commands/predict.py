@@ -26,7 +26,8 @@ from beacon_core.platform.settings import Settings
 TIMEOUT_SECONDS = 30.0
 FLAGS = {"True": True, "False": False, "TRUE": True, "FALSE": False}
 """Spellings of true and false that are not JSON's."""
-EXIT_STATUS_OF = {400: BAD_DATA, 413: BAD_DATA, 422: BAD_DATA, 408: TRY_AGAIN, 409: TRY_AGAIN, 502: TRY_AGAIN} | {
+EXIT_STATUS_OF = {400: BAD_DATA, 413: BAD_DATA, 422: BAD_DATA, 408: TRY_AGAIN, 409: TRY_AGAIN, 429: TRY_AGAIN} | {
+    502: TRY_AGAIN,
     503: TRY_AGAIN,
     504: TRY_AGAIN,
 }
@@ -62,7 +63,7 @@ def main(settings: Settings) -> int:
         path, body = request_of(row_of(given.features, given.entity, text_names(settings.product)))
     else:
         path, body = request_of(read_rows("-" if given.file is None else given.file))
-    answer = post((given.url or f"http://{settings.host}:{settings.inference_port}") + path, body)
+    answer = post((given.url or f"http://{settings.host}:{settings.inference_port}") + path, body, settings.api_key)
     print(json.dumps(answer, indent=2, ensure_ascii=False))
     return 0
 
@@ -124,9 +125,10 @@ def read_rows(file: str) -> object:
         raise PredictError(f"{name} is not JSON: it has a number that is too long", BAD_DATA) from error
 
 
-def post(url: str, body: object) -> Any:
-    """The answer to a request for predictions; raises `PredictError`."""
-    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})  # noqa: S310
+def post(url: str, body: object, key: str = "") -> Any:
+    """The answer to a request for predictions, with an API key if there is one; raises `PredictError`."""
+    headers = {"Content-Type": "application/json"} | ({"X-API-Key": key} if key else {})
+    request = urllib.request.Request(url, json.dumps(body).encode(), headers)  # noqa: S310
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:  # noqa: S310 - the caller's address
             return json.load(response)

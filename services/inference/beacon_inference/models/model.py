@@ -1,6 +1,7 @@
 """A model in service: a verified package in ONNX Runtime, self-tested before it answers a request."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -11,20 +12,33 @@ from beacon_core.domain.precision import float32_range
 from beacon_core.domain.product import Product
 from beacon_core.domain.schema import is_breaking
 from beacon_core.domain.times import read_time
-from beacon_core.model_package.batch_model import BatchModel
+from beacon_core.model_package.batch_model import BATCH_FROM, ROWS_PER_RUN, SPREAD, BatchModel
 from beacon_core.model_package.manifest import Manifest, PackageError, read_package
 from beacon_core.model_package.model_inputs import FeatureMap, to_columns
 from beacon_core.model_package.release import package_folder
+from beacon_core.model_package.session import open_batch_model, open_session
 from beacon_core.platform.clock import timestamp
 from beacon_inference.matrix import Bounds, Mask, Matrix, Texts
 from beacon_inference.per_product import PerProduct
 
 # A package sets its own tolerance, but not one so loose that any model would pass: a share of the target's spread.
 LARGEST_TOLERANCE = 0.001
-# Larger runs are no faster, and need more memory: a kernel's intermediate results take 4 kB per row.
-ROWS_PER_RUN = 256
-# From so many rows on, the form for batches is faster.
-BATCH_FROM = 8
+# The spread of a golden answer may differ by this share of it: trees answer in float32.
+SPREAD_TOLERANCE = 1e-4
+
+
+class ModelAnswers(NamedTuple):
+    """A model's predictions, one per row, in the target's unit, and the spreads of their intervals.
+
+    `spreads` are None where they are 1 for every row.
+    """
+
+    values: list[float]
+    spreads: list[float] | None
+
+    def part(self, first: int, last: int) -> "ModelAnswers":
+        """The answers to some of the rows."""
+        return ModelAnswers(self.values[first:last], self.spreads and self.spreads[first:last])
 
 
 class Model:
@@ -32,7 +46,7 @@ class Model:
 
     Its rows are of its own features: `rows_of` makes them of a product's. `bounds` are the training range, for what is
     measured; `key` is the column of the most important measured feature (None without one), and `key_low`, `key_high`
-    its normal range (1 % to 99 %).
+    its normal range (1 % to 99 %). `has_spread`: its intervals follow the row.
     """
 
     def __init__(
@@ -42,7 +56,10 @@ class Model:
         self.manifest = manifest
         self._session = session
         self._batch = batch
-        self._outputs = [session.get_outputs()[0].name]
+        outputs = [output.name for output in session.get_outputs()]
+        # The prediction is the first output, whatever its name is.
+        self.has_spread = SPREAD in outputs[1:]
+        self._outputs = [outputs[0], SPREAD] if self.has_spread else [outputs[0]]
         self._input = session.get_inputs()[0].name
         schema, facts = manifest.schema, manifest.features
         levels = {feature.name: feature.levels for feature in facts if feature.levels is not None}
@@ -82,8 +99,8 @@ class Model:
                 found[:, source] = mask[:, column]
         return found
 
-    def predict(self, rows: Matrix, seconds: float | None = None) -> list[float]:
-        """Predict complete rows (n, features); n values in the target's unit.
+    def predict(self, rows: Matrix, seconds: float | None = None) -> ModelAnswers:
+        """Predict complete rows (n, features).
 
         `seconds` since 1970 are the moment to which ages are counted; the default is now.
         """
@@ -91,14 +108,17 @@ class Model:
             moment = timestamp() if seconds is None else seconds
             rows = to_columns(rows, self.manifest.schema, np.full(len(rows), moment))
         values: list[float] = []
+        spreads: list[float] = []
         for first in range(0, len(rows), ROWS_PER_RUN):
             some = rows[first : first + ROWS_PER_RUN].astype(np.float32)
             if self._batch is not None and len(some) >= BATCH_FROM:
-                values += self._batch.predict(some).tolist()
+                answers = self._batch.answers(some)
             else:
-                [answers] = self._session.run(self._outputs, {self._input: some})
-                values += answers.ravel().tolist()
-        return values
+                answers = self._session.run(self._outputs, {self._input: some})
+            values += answers[0].ravel().tolist()
+            if len(answers) > 1:
+                spreads += answers[1].ravel().tolist()
+        return ModelAnswers(values, spreads if self.has_spread else None)
 
 
 def load_model(models: Path, pin: Pin, product: Product) -> Model:
@@ -110,30 +130,15 @@ def load_model(models: Path, pin: Pin, product: Product) -> Model:
     manifest = package.manifest
     _check_fit(manifest, pin, product)
     try:
-        batch = None if package.batch is None else BatchModel(_open(package.batch), _parts_only())
-        model = Model(pin, manifest, _open(package.model), batch)
+        batch = None if package.batch is None else open_batch_model(package.batch)
+        model = Model(pin, manifest, open_session(package.model), batch)
+        _check_outputs(model, batch)
         _self_test(model)
     except PackageError:
         raise
     except Exception as error:  # ONNX Runtime's exceptions have no common base
         raise PackageError(f"{pin.name} {pin.version}: the model does not run: {error}") from error
     return model
-
-
-def _open(content: bytes) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    # ONNX Runtime's arena keeps the memory of the largest batch, 15 MB, and is no faster.
-    options.enable_cpu_mem_arena = False
-    return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-
-
-def _parts_only() -> ort.RunOptions:
-    options = ort.RunOptions()
-    options.only_execute_path_to_fetches = True
-    return options
 
 
 def product_in_service(product: Product, manifest: Manifest) -> Product:
@@ -182,6 +187,20 @@ def _check_fit(manifest: Manifest, pin: Pin, product: Product) -> None:
             raise PackageError(f"{pin.name} {pin.version}: {rule}")
 
 
+def _check_outputs(model: Model, batch: BatchModel | None) -> None:
+    """The graph, its form for batches and the manifest must agree on whether intervals follow the row."""
+    wanted = model.manifest.interval.follows_row
+    forms = {"model": model.has_spread}
+    if batch is not None:
+        forms["form for batches"] = SPREAD in batch.outputs
+    for what, has_spread in forms.items():
+        if has_spread != wanted:
+            raise PackageError(
+                f"{model.pin.name} {model.pin.version}: the manifest's interval.follows_row is {str(wanted).lower()}, "
+                f"and the {what} has {'an' if has_spread else 'no'} output {SPREAD}"
+            )
+
+
 def _self_test(model: Model) -> None:
     golden, made = model.manifest.golden, read_time(model.manifest.created_at).timestamp()
     rows = np.array([case.row for case in golden])
@@ -189,8 +208,8 @@ def _self_test(model: Model) -> None:
     for row in rows:  # one by one, as in requests: this also warms up the session
         model.predict(row[None], made)
     # All of them twice in one batch: a model that answers a batch with one value must not pass.
-    answers = np.array(model.predict(np.concatenate([rows, rows]), made))
-    wanted = np.concatenate([wanted, wanted])
+    found = model.predict(np.concatenate([rows, rows]), made)
+    answers, wanted = np.array(found.values), np.concatenate([wanted, wanted])
     if answers.shape != wanted.shape:
         raise PackageError(f"{model.pin.name} {model.pin.version}: gives {answers.size} answers to {wanted.size} rows")
     worst = float(np.abs(answers - wanted).max())
@@ -199,6 +218,14 @@ def _self_test(model: Model) -> None:
             f"{model.pin.name} {model.pin.version}: a golden answer is off by {worst:g} "
             f"(allowed {model.manifest.golden_tolerance:g})"
         )
+    if found.spreads is not None:
+        spreads = np.array([case.spread for case in golden] * 2)
+        off = float(np.abs(np.array(found.spreads) / spreads - 1).max())
+        if not off <= SPREAD_TOLERANCE:
+            raise PackageError(
+                f"{model.pin.name} {model.pin.version}: the spread of a golden answer is off by {off:.2%} of it "
+                f"(allowed {SPREAD_TOLERANCE:.2%})"
+            )
 
 
 def _is_time(text: str) -> bool:

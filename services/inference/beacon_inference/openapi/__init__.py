@@ -22,7 +22,7 @@ def openapi(product: Product, settings: Settings) -> dict[str, Any]:
     unit = f", in {target.unit}" if target.unit else ""
     described = operations(product, settings, shapes(product, settings), Examples(product))
     paths, schemas = paths_and_schemas(described)
-    key = {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "Asked for when one is set."}
+    key = {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "Also as a Bearer token."}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -33,8 +33,8 @@ def openapi(product: Product, settings: Settings) -> dict[str, Any]:
                 f"Predicts {what}{unit}. Values are checked against their valid "
                 "range, missing ones are imputed and named in the answer, and every prediction comes with its interval "
                 f"and is kept in the prediction log. A body has up to {limit:,} bytes. An error always has the same "
-                "shape, with a stable code; a 500 (code `internal`) is a bug. A 503 may be tried again after the "
-                "seconds in Retry-After."
+                "shape, with a stable code; a 500 (code `internal`) is a bug. A 429 or 503 may be tried again after "
+                "the seconds in Retry-After."
             ),
         },
         "servers": [{"url": "."}],

@@ -34,7 +34,7 @@ class OneOf(NamedTuple):
 class Operation(NamedTuple):
     """A route: its request and answer types by content type; `codes` are all its errors.
 
-    `other` are its further answers, by status: content type and type.
+    `other` are its further answers, by status: content type and type. `takes_key`: it may need an API key.
     """
 
     method: str
@@ -50,7 +50,7 @@ class Operation(NamedTuple):
     headers: Mapping[str, Any] = {}
     id: str | None = None
     description: str | None = None
-    needs_key: bool = False
+    takes_key: bool = False
     other: Mapping[int, tuple[str, str, Type]] = {}
 
 
@@ -90,7 +90,7 @@ def _operation(operation: Operation, schemas: Iterator[Json]) -> Json:
         found["operationId"] = operation.id
     if operation.description is not None:
         found["description"] = operation.description
-    if operation.needs_key:
+    if operation.takes_key:
         found["security"] = [{}, {"key": []}]
     found["parameters"] = [*operation.parameters]
     if operation.takes:
@@ -116,7 +116,7 @@ def _responses(operation: Operation, schemas: Iterator[Json]) -> Json:
         retry = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "string"}}}
         found[str(status)] = {
             "description": "; ".join(f"`{code}`: {MEANING[code]}" for code in wanted),
-            "headers": request_id | (retry if status == 503 else {}),
+            "headers": request_id | (retry if status in {429, 503} else {}),
             "content": {JSON: {"schema": schema} | _answers(operation, status)},
         }
     for status, (description, content_type, _) in operation.other.items():

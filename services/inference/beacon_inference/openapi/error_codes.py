@@ -16,7 +16,8 @@ MEANING = {
     "invalid_id": "an id is not 1 to 64 letters, digits or ._:-",
     "batch_too_large": "more rows than one request may have",
     "idempotency_conflict": "the id was used before with other values",
-    "unauthorized": "the API key is missing or wrong",
+    "unauthorized": "the API key is missing, unknown or expired",
+    "forbidden": "the API key has not the scope that the route needs",
     "unknown_entity": "no features are known for the entity",
     "unknown_model": "no such model or version is in service",
     "unknown_prediction": "no prediction has this id",
@@ -24,15 +25,19 @@ MEANING = {
     "method_not_allowed": "the route takes another method",
     "request_timeout": "the body (or the head) did not arrive in time",
     "request_in_progress": "a request with this id is in progress",
+    "model_gone": "the package of the model that made the prediction is not kept any more",
     "verdict_not_passed": "the model's verdict is not pass, so it cannot be approved (the console's)",
     "body_too_large": "the body is larger than the limit",
     "uri_too_long": "the request line is too long",
     "unsupported_media_type": "the content type (or encoding) is not supported",
+    "quota_exceeded": "the client has used up a quota of its API key",
     "headers_too_large": "too many header fields, or one that is too long",
     "overloaded": "too many requests wait",
     "feature_store_unavailable": "feature serving does not answer",
     "model_not_ready": "no model is in service yet",
     "prediction_log_unavailable": "the prediction log's database does not answer",
+    "registry_unavailable": "the package of an old model is not here, and MLflow does not answer",
+    "explainer_unavailable": "the process that explains died or took too long",
     "internal": "a bug",
 }
 
@@ -55,7 +60,11 @@ ROWS = (
     "model_not_ready",
     "overloaded",
     "unauthorized",
+    "forbidden",
+    "quota_exceeded",
 )
+EXPLAINER = ("model_gone", "registry_unavailable", "explainer_unavailable")
+EXPLAINED = ("batch_too_large", "unknown_prediction", "prediction_log_unavailable", *EXPLAINER)
 TABLE = ("invalid_shape", "batch_too_large")
-LOG = ("overloaded", "prediction_log_unavailable", "unauthorized")
+LOG = ("overloaded", "prediction_log_unavailable", "unauthorized", "forbidden", "quota_exceeded")
 MODEL = ("unknown_model", "model_not_ready", "overloaded")

@@ -10,6 +10,7 @@ import numpy as np
 from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.product import Product
 from beacon_core.domain.value_rules import ValueRules
+from beacon_inference.explanation.handler import ID_ALONE
 from beacon_inference.openapi.document import Example, Json
 from beacon_inference.openapi.example_values import (
     beyond,
@@ -32,6 +33,7 @@ REQUEST_ID = "5f1c9d2e7a3b48c6901e4d7f2a6b8c05"
 PREDICTION_ID = "example-1"
 MOMENT = "2026-01-31T12:00:00Z"
 VERSION = "1"
+OK = 200
 
 
 class Examples:
@@ -137,6 +139,69 @@ class Examples:
             self._refused("bad_row", "a bad row is named by its index, counted from 0", bad),
         ]
 
+    def explain(self) -> list[Example]:
+        """Examples of /v1/explain."""
+        some, names = self._some, self._product.feature_names
+        unknown = BeaconError("unknown_prediction", "no prediction has the id nobody", "prediction_id")
+        both = {"features": some, "prediction_id": PREDICTION_ID}
+        return [
+            Example("features", "a row, as /v1/predict has it", {"features": self.features}, _whys(self._why(names))),
+            Example(
+                "rows",
+                "several rows",
+                {"rows": [{"features": self.features}, {"features": some}]},
+                _whys(self._why(names), self._why(tuple(some))),
+            ),
+            *self._explained_entity(),
+            Example(
+                "logged",
+                "a logged prediction, by the model that made it",
+                {"prediction_id": PREDICTION_ID},
+                _whys(self._why(names) | {"prediction_id": PREDICTION_ID}),
+            ),
+            self._refused("misspelt", "a misspelt feature", {"features": {**some, self._unknown_name: 1}}),
+            _error("unknown", "an unknown id", {"prediction_id": "nobody"}, unknown),
+            _error("both", "an id and features", both, BeaconError("invalid_body", ID_ALONE, "prediction_id")),
+        ]
+
+    def _explained_entity(self) -> list[Example]:
+        entity = self._product.entity
+        if entity is None:
+            return []
+        why = self._why(())
+        for contribution in why["contributions"]:
+            contribution["source"] = "store"
+        summary = f"features of a {entity.name}, looked up"
+        return [Example("entity", summary, {"entity": entity_example(entity)}, _whys(why))]
+
+    def _why(self, known: tuple[str, ...]) -> Json:
+        """An explanation of a row with these features: each adds the same."""
+        names = self._product.feature_names
+        base, decimals = self.low, 6
+        step = round((self.prediction - base) / len(names), decimals)
+        contributions = [
+            {
+                "feature": name,
+                "contribution": step,
+                "standard_error": None,
+                "value": self.features[name],
+                "source": "request" if name in known else "imputed",
+            }
+            for name in names
+        ]
+        answer = self._answer({})
+        return {
+            "prediction": self.prediction,
+            "base": base,
+            "unit": answer["unit"],
+            "contributions": contributions,
+            "method": "exact",
+            "samples": None,
+            "scale": "linear",
+            "prediction_id": None,
+            "model": answer["model"],
+        }
+
     def _logged(self) -> Json:
         """The record of the example with an id of its own."""
         return self._answer(self.features) | {
@@ -149,6 +214,7 @@ class Examples:
             "latency_seconds": 0.0004,
             "request_id": REQUEST_ID,
             "trace_id": REQUEST_ID,
+            "client": None,
             "actual": {"value": self.prediction, "observed_at": MOMENT, "received_at": MOMENT, "source": "api"},
         }
 
@@ -216,6 +282,18 @@ class Examples:
                 {"id": "a-1", "inputs": columns, "outputs": [{"name": "prediction"}]},
                 InferResponse(name, VERSION, outputs[:1], "a-1"),
             ),
+            Example(
+                "explained",
+                "and what each feature adds to the prediction",
+                {"inputs": columns, "parameters": {"explain": True}},
+                InferResponse(name, VERSION, [*every, *self._explained_outputs()]),
+            ),
+            _error(
+                "explain_what",
+                "a parameter that is neither true nor false",
+                {"inputs": columns, "parameters": {"explain": "yes"}},
+                BeaconError("invalid_type", "explain must be true or false", "parameters.explain"),
+            ),
             _error(
                 "no_inputs",
                 "nothing to predict",
@@ -240,6 +318,16 @@ class Examples:
             found.append(Example("entity", "features looked up", {"inputs": keys}, InferResponse(name, VERSION, every)))
         return found
 
+    def _explained_outputs(self) -> list[OutputTensor]:
+        why = self._why(self._product.feature_names)
+        sizes = [each["contribution"] for each in why["contributions"]]
+        names = [each["feature"] for each in why["contributions"]]
+        return [
+            OutputTensor("base", "FP64", [1], data=[why["base"]]),
+            OutputTensor("contributions", "FP64", [1, len(sizes)], data=sizes),
+            OutputTensor("contribution_features", "BYTES", [len(names)], data=names),
+        ]
+
     def v1(self) -> list[Example]:
         """Examples of V1's :predict."""
         columns, answer = self._columns(), PredictionsResponse([self.prediction])
@@ -253,6 +341,14 @@ class Examples:
                 {},
                 BeaconError("invalid_body", "send either instances or inputs", "instances"),
             ),
+        ]
+
+    def v1_explain(self) -> list[Example]:
+        """Examples of V1's :explain."""
+        answer = {"predictions": [self.prediction]} | _whys(self._why(self._product.feature_names))
+        return [
+            Example("instances", "rows in feature order", {"instances": [self.values]}, answer),
+            *(example for example in self.v1() if example.status != OK),
         ]
 
     def mlflow(self) -> list[Example]:
@@ -282,6 +378,10 @@ class Examples:
     def _check(self, inputs: PredictionInputs) -> None:
         self._rules.check(inputs)
         self._rules.check_enough(~np.isnan(inputs.matrix), inputs)
+
+
+def _whys(*explanations: Json) -> Json:
+    return {"explanations": list(explanations)}
 
 
 def _error(name: str, summary: str, body: Any, error: BeaconError) -> Example:

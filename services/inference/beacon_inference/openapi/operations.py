@@ -9,9 +9,10 @@ from msgspec import Meta
 from beacon_core.domain.product import Product
 from beacon_core.platform.settings import Settings
 from beacon_inference.openapi.document import JSON, Example, Json, OneOf, Operation, constant, parameter
-from beacon_inference.openapi.error_codes import BODY, LOG, MODEL, ROWS, TABLE
+from beacon_inference.openapi.error_codes import BODY, EXPLAINED, EXPLAINER, LOG, MODEL, ROWS, TABLE
 from beacon_inference.openapi.examples import PREDICTION_ID, VERSION, Examples
 from beacon_inference.openapi.shapes import Shapes
+from beacon_inference.prediction.inputs import MOST_EXPLAINED_ROWS
 from beacon_inference.protocols import messages
 from beacon_inference.protocols.native_types import CLIENT_ID, Type
 
@@ -24,6 +25,9 @@ TAGS = {
     "service": "Health and this documentation.",
 }
 
+NO_RETRY = frozenset({"idempotency_conflict", "request_in_progress"})
+"""Codes of retries, which an explanation needs no care for."""
+EXPLAINED_ROWS = tuple(code for code in ROWS if code not in NO_RETRY)
 BINARY, CSV, TEXT, HTML = "application/octet-stream", "text/csv", "text/plain", "text/html"
 Name = Annotated[str, Meta(min_length=1)]
 Binary = Annotated[str, Meta(extra_json_schema={"format": "binary"})]
@@ -46,7 +50,7 @@ IDEMPOTENCY_KEY = parameter(
 SYNTHETIC = parameter(
     "header",
     "Beacon-Synthetic",
-    "A prober's request: answered, and neither logged nor counted as traffic. Needs the API key.",
+    "A prober's request: answered, and neither logged nor counted. Needs a key with the scope `synthetic`.",
     Annotated[str, Meta(extra_json_schema={"enum": ["true"]})],
 )
 HEADER_LENGTH = parameter(
@@ -61,6 +65,7 @@ PREDICTED_HEADERS: Json = {
     },
     "Server-Timing": {"description": "Milliseconds of each stage.", "schema": {"type": "string"}},
 }
+EXPLAINED_HEADERS: Json = {"Beacon-Model-Version": PREDICTED_HEADERS["Beacon-Model-Version"]}
 
 
 def operations(product: Product, settings: Settings, shapes: Shapes, examples: Examples) -> list[Operation]:
@@ -111,6 +116,7 @@ def _predict(
         headers=PREDICTED_HEADERS,
         id=operation_id,
         description=description,
+        takes_key=True,
     )
 
 
@@ -147,6 +153,26 @@ def _native(product: Product, settings: Settings, shapes: Shapes, examples: Exam
             summary=f"Predict up to {most} rows",
             description="One bad row rejects the whole batch.",
         ),
+        Operation(
+            "post",
+            "/v1/explain",
+            "predict",
+            "Why a prediction is what it is",
+            {JSON: shapes.explanations},
+            shapes.error,
+            (*BODY, *EXPLAINED_ROWS, *EXPLAINED),
+            takes={JSON: OneOf(shapes.explain)},
+            examples=examples.explain(),
+            parameters=(SYNTHETIC, *TRACE_HEADERS),
+            headers=EXPLAINED_HEADERS,
+            id="explain",
+            takes_key=True,
+            description="What each feature adds to a prediction, of features, an entity or up to "
+            f"{MOST_EXPLAINED_ROWS} rows as /v1/predict has them, or of a logged prediction by its id alone: the model "
+            "that made it explains it, and this needs a key with the scope `read_log`. "
+            "The base and all contributions add up to the prediction, but for rounding. "
+            "An explanation is not logged as a prediction.",
+        ),
         log(
             "post",
             "/v1/actuals",
@@ -158,7 +184,7 @@ def _native(product: Product, settings: Settings, shapes: Shapes, examples: Exam
             parameters=TRACE_HEADERS,
             id="actuals",
             description="A later value for the same prediction corrects the earlier one.",
-            needs_key=True,
+            takes_key=True,
         ),
         log(
             "get",
@@ -169,7 +195,7 @@ def _native(product: Product, settings: Settings, shapes: Shapes, examples: Exam
             codes=("unknown_prediction", *LOG),
             parameters=[prediction_id, *TRACE_HEADERS],
             id="prediction",
-            needs_key=True,
+            takes_key=True,
         ),
     ]
 
@@ -185,7 +211,13 @@ def _open_inference(product: Product, build: str, shapes: Shapes, examples: Exam
     not_ready = "No model is in service yet, or too many requests wait."
     refusal = (not_ready, JSON, OneOf((messages.ReadyResponse, shapes.error)))
     ready, model_ready = messages.ReadyResponse(ready=True), messages.ModelReady(product.name, ready=True)
-    binary = "Tensors may be sent and returned in binary, behind the JSON (the binary tensor extension)."
+    about = (
+        "Tensors may be sent and returned in binary, behind the JSON (the binary tensor extension). With the parameter "
+        f"`explain: true`, for up to {MOST_EXPLAINED_ROWS} rows, three more outputs say why: `base`, FP64 [rows], "
+        "is the answer where nothing is known of the row; `contributions`, FP64 [rows, features], is what each feature "
+        "adds to it; `contribution_features`, BYTES [features], names the columns of `contributions`. The base and "
+        "a row's contributions add up to its prediction, but for rounding."
+    )
     found = [
         fixed("/v2", "The server", messages.ServerMetadata("beacon", build, ["binary_tensor_data"])),
         fixed("/v2/health/live", "Is the server alive?", messages.LiveResponse()),
@@ -207,9 +239,9 @@ def _open_inference(product: Product, build: str, shapes: Shapes, examples: Exam
                 {JSON: shapes.infer, BINARY: Binary},
                 {JSON: messages.InferResponse, BINARY: Binary},
                 examples.infer(),
-                (*TABLE, "unknown_model"),
+                (*TABLE, "unknown_model", *EXPLAINER),
                 [*parameters, HEADER_LENGTH],
-                description=binary,
+                description=about,
             ),
         ]
     return found
@@ -225,6 +257,21 @@ def _v1(product: Product, shapes: Shapes, examples: Examples) -> list[Operation]
         fixed("/v1/models", "The models", messages.ModelList([product.name])),
         fixed("/v1/models/{name}", "State of the model", model, name, codes=MODEL),
         _predict(shapes.error, path, "v1", "v1_predict", takes, answers, examples.v1(), codes, [name]),
+        Operation(
+            "post",
+            "/v1/models/{name}:explain",
+            "v1",
+            "Why predictions are what they are",
+            {JSON: shapes.v1_explanations},
+            shapes.error,
+            (*BODY, *EXPLAINED_ROWS, *codes, *EXPLAINER),
+            takes=takes,
+            examples=examples.v1_explain(),
+            parameters=[name, SYNTHETIC, *TRACE_HEADERS],
+            headers=EXPLAINED_HEADERS,
+            id="v1_explain",
+            description=f"As /v1/explain, for up to {MOST_EXPLAINED_ROWS} rows as :predict has them.",
+        ),
     ]
 
 

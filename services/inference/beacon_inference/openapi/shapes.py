@@ -13,8 +13,17 @@ from msgspec import Meta
 from beacon_core.domain.errors import STATUS_OF
 from beacon_core.domain.product import Product
 from beacon_core.platform.settings import Settings
+from beacon_inference.prediction.inputs import MOST_EXPLAINED_ROWS
 from beacon_inference.protocols import messages, mlflow, open_inference, v1
-from beacon_inference.protocols.native_types import CLIENT_ID, ClientId, Type, batch_type, entity_type, row_type
+from beacon_inference.protocols.native_types import (
+    CLIENT_ID,
+    ClientId,
+    Type,
+    batch_type,
+    closed,
+    entity_type,
+    row_type,
+)
 from beacon_inference.protocols.tensor_data import DTYPE_OF
 
 Source = Annotated[str, Meta(extra_json_schema={"enum": ["request", "store"]})]
@@ -28,6 +37,9 @@ class Shapes(NamedTuple):
     prediction: Type
     predictions: Type
     logged: Type
+    explain: tuple[Type, ...]
+    explanations: Type
+    v1_explanations: Type
     actual: Type
     actuals: Type
     error: Type
@@ -58,12 +70,16 @@ def shapes(product: Product, settings: Settings) -> Shapes:
         ),
         exactly_one(by_id, by_entity) if product.entity else exactly_one(by_id),
     )
+    explanations = list_of(_explanation(product))
     return Shapes(
         row=row,
         batch=batch_type(row, settings.max_batch_rows),
         prediction=response,
         predictions=described(messages.BatchResponse, predictions=list_of(response)),
         logged=described(messages.LoggedPredictionResponse, **prediction),
+        explain=_explain(row),
+        explanations=described(messages.ExplanationsResponse, explanations=explanations),
+        v1_explanations=described(messages.V1ExplanationsResponse, explanations=explanations),
         actual=actual,
         actuals=msgspec.defstruct("Actuals", [("actuals", list_of(actual, many))], forbid_unknown_fields=True),
         error=described(messages.ErrorResponse, **error),
@@ -139,13 +155,42 @@ def _prediction(product: Product) -> dict[str, Type]:
     }
 
 
+def _explain(row: Type) -> tuple[Type, ...]:
+    """The three forms of a request for explanations: a row as /v1/predict has it, several, a logged prediction."""
+    fields = [field for field in msgspec.structs.fields(row) if field.name != "prediction_id"]
+    one = closed("ExplainRequest", str(row.__doc__), [(field.name, field.type, None) for field in fields])
+    rows = Annotated[list[one], Meta(extra_json_schema={"minItems": 1, "maxItems": MOST_EXPLAINED_ROWS})]  # type: ignore[valid-type]
+    logged = Annotated[str, CLIENT_ID]
+    return (
+        one,
+        closed("ExplainRowsRequest", "Rows.", [("rows", rows)]),
+        closed("ExplainLoggedRequest", "A logged prediction.", [("prediction_id", logged)]),
+    )
+
+
+def _explanation(product: Product) -> Type:
+    names = one_of([*product.feature_names, *(column.name for column in product.derived)])
+    contribution = described(messages.Contribution, feature=names)
+    return described(
+        messages.ExplanationResponse,
+        unit=Annotated[str, Meta(extra_json_schema={"const": product.target.unit})],
+        contributions=list_of(contribution, Meta(description="in the order of product.yaml")),
+    )
+
+
 def _infer() -> Type:
     datatype = one_of(DTYPE_OF)
     shape = Annotated[list[int], Meta(min_length=1, max_length=2)]
     tensor = described(open_inference.Tensor, shape=shape, datatype=datatype, data=list[Any])
-    output = described(open_inference.RequestedOutput, name=one_of(open_inference.OUTPUTS))
+    names = (*open_inference.OUTPUTS, *open_inference.EXPLAINED_OUTPUTS)
+    output = described(open_inference.RequestedOutput, name=one_of(names))
     inputs = list_of(tensor, Meta(min_length=1))
-    return described(open_inference.InferRequest, inputs=inputs, outputs=list_of(output) | None)
+    flags = {"explain": "add base, contributions and their features", "binary_data_output": "answer in binary"}
+    known = {name: {"type": "boolean", "description": text} for name, text in flags.items()}
+    parameters = Annotated[dict[str, Any], Meta(extra_json_schema={"properties": known})]
+    return described(
+        open_inference.InferRequest, inputs=inputs, parameters=parameters | None, outputs=list_of(output) | None
+    )
 
 
 def _tables(product: Product, many: Meta) -> dict[str, Type]:

@@ -14,8 +14,9 @@ from types import coroutine
 
 import numpy as np
 
+from beacon_core.model_package.batch_model import ROWS_PER_RUN
 from beacon_inference.matrix import Matrix
-from beacon_inference.models.model import ROWS_PER_RUN, Model
+from beacon_inference.models.model import Model, ModelAnswers
 
 # After this many batches of one request the next do not yield; every n-th of them still does.
 SINGLE_BATCHES = 16
@@ -30,7 +31,7 @@ class _Batch:
         self.model = model
         self.rows: list[Matrix] = []
         self.size = 0
-        self.answers: list[float] | None = None
+        self.answers: ModelAnswers | None = None
         self.failed = False
 
 
@@ -42,8 +43,8 @@ class MicroBatcher:
         self._open: _Batch | None = None
         self._singles = 0
 
-    async def predict(self, model: Model, rows: Matrix) -> list[float]:
-        """Predict complete rows (n, features); return n values in the target's unit. Raises the model's exceptions."""
+    async def predict(self, model: Model, rows: Matrix) -> ModelAnswers:
+        """Predict complete rows (n, features). Raises the model's exceptions."""
         if len(rows) > ROWS_PER_RUN:
             return await self._predict_in_parts(model, rows)
         if self._open is None and self._is_alone():
@@ -63,14 +64,17 @@ class MicroBatcher:
                 batch.answers = self._run(model, np.concatenate(batch.rows))
             except Exception:  # noqa: BLE001 - whatever it was, the rows of one request must not fail the others
                 batch.failed = True
-        return self._run(model, rows) if batch.answers is None else batch.answers[first:last]
+        return self._run(model, rows) if batch.answers is None else batch.answers.part(first, last)
 
-    async def _predict_in_parts(self, model: Model, rows: Matrix) -> list[float]:
-        answers: list[float] = []
+    async def _predict_in_parts(self, model: Model, rows: Matrix) -> ModelAnswers:
+        values: list[float] = []
+        spreads: list[float] = []
         for first in range(0, len(rows), ROWS_PER_RUN):
-            answers += self._run(model, rows[first : first + ROWS_PER_RUN])
+            answers = self._run(model, rows[first : first + ROWS_PER_RUN])
+            values += answers.values
+            spreads += answers.spreads or ()
             await _yield_to_event_loop()  # behind the last run, too: making the response takes as long as a run
-        return answers
+        return ModelAnswers(values, spreads or None)
 
     def _is_alone(self) -> bool:
         """Whether the last batches had one request each, and this request need not yield to check again."""
@@ -79,7 +83,7 @@ class MicroBatcher:
         self._singles += 1
         return True
 
-    def _run(self, model: Model, rows: Matrix) -> list[float]:
+    def _run(self, model: Model, rows: Matrix) -> ModelAnswers:
         began = time.perf_counter()
         answers = model.predict(rows)
         self._observe(time.perf_counter() - began)

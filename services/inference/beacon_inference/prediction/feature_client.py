@@ -65,9 +65,10 @@ class StoreFeatures(NamedTuple):
 class FeatureClient:
     """Reads features of a product's feature service from feature serving."""
 
-    def __init__(self, address: str, timeout_seconds: float) -> None:
+    def __init__(self, address: str, timeout_seconds: float, key: str = "") -> None:
         self._address = address.rstrip("/")
         self._timeout_seconds = timeout_seconds
+        self._key = {"x-api-key": key} if key else {}
         self._decode = msgspec.json.Decoder(OnlineFeaturesResponse).decode
         self._session: aiohttp.ClientSession | None = None
         self._failures = 0
@@ -124,7 +125,7 @@ class FeatureClient:
     ) -> OnlineFeaturesResponse:
         keys = {name: [entity[at] for entity in entities] for at, name in enumerate(product.keys)}
         body = msgspec.json.encode({"feature_service": product.feature_service, "entities": keys})
-        headers = {"content-type": "application/json", "x-request-id": request.id}
+        headers = {"content-type": "application/json", "x-request-id": request.id, **self._key}
         headers |= outgoing_headers(request.trace, request.trace.parent_id if request.trace.flags & SAMPLED else "")
         request.looked_up = len(entities)
         async with tick_timeout(self._timeout_seconds):

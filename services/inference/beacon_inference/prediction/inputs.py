@@ -1,6 +1,6 @@
 """The result of a protocol's parser: the inputs of a prediction, and the function that makes the response."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
 from beacon_core.domain.entity_key import EntityKey
@@ -8,6 +8,9 @@ from beacon_core.domain.product import Product
 from beacon_core.web.http import Request, Response
 from beacon_inference.matrix import NO_TEXTS, Matrix, Texts
 from beacon_inference.prediction_log.record import Record
+
+MOST_EXPLAINED_ROWS = 16
+"""Rows of one request whose predictions are explained."""
 
 
 class PredictionInputs(NamedTuple):
@@ -31,11 +34,13 @@ class PredictionInputs(NamedTuple):
 class ParsedRequest(NamedTuple):
     """A parsed request. `respond` makes the response from records, in the order of the rows.
 
-    One record holds all rows, unless some of them are a retry.
+    One record holds all rows, unless some of them are a retry. Where explanations were asked for, `explain` makes the
+    response instead.
     """
 
     inputs: PredictionInputs
     respond: Callable[[Sequence[Record]], Response]
+    explain: Callable[[Sequence[Record]], Awaitable[Response]] | None = None
 
 
 Protocol = Callable[[Request, Product], ParsedRequest]

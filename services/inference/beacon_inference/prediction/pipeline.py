@@ -11,13 +11,13 @@ import numpy as np
 from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.features import merge, merge_texts
 from beacon_core.domain.product import Product
+from beacon_core.web.access import AccessControl
 from beacon_core.web.http import Handler, Request, Response
 from beacon_inference.matrix import Features, Mask
 from beacon_inference.metrics import Instruments, Predicted, PredictionTelemetry
 from beacon_inference.models.hot_swap import Models
 from beacon_inference.models.model import Model
 from beacon_inference.per_product import PerProduct
-from beacon_inference.prediction.api_key import check_api_key
 from beacon_inference.prediction.batching import MicroBatcher
 from beacon_inference.prediction.encoding import ValueEncoder
 from beacon_inference.prediction.feature_client import FeatureClient, StoreFeatures, look_up
@@ -26,16 +26,22 @@ from beacon_inference.prediction.imputation import impute
 from beacon_inference.prediction.inputs import Protocol
 from beacon_inference.prediction.prediction import Prediction, PredictionMeta, StageTimer, output_of, record_of
 from beacon_inference.prediction.validation import ValidationRules
+from beacon_inference.prediction_log.record import Record
 from beacon_inference.prediction_log.shipper import PredictionLog
 
 SYNTHETIC_HEADER = "Beacon-Synthetic"
 LONGEST_HEADER = 2000
+EXPLAIN_ENDPOINT = "/v1/explain"
+"""Requests that are explained are counted as this one: they take longer than predictions promise to."""
 PLAIN = " ()/#&+$"
 """Characters of names that the header Beacon-Imputed has as they are, beside letters, digits and - . _ ~."""
 
 
 class Pipeline:
-    """The stages of a prediction and their dependencies; each stage fills a part of the prediction."""
+    """The stages of a prediction and their dependencies; each stage fills a part of the prediction.
+
+    `requests` counts those for predictions alone, which explanations must not slow down.
+    """
 
     def __init__(
         self,
@@ -43,7 +49,7 @@ class Pipeline:
         features: FeatureClient,
         log: PredictionLog,
         instruments: Instruments,
-        api_key: str,
+        access: AccessControl,
     ) -> None:
         self._rules = PerProduct(ValidationRules)
         self._encoders = PerProduct(ValueEncoder)
@@ -51,8 +57,9 @@ class Pipeline:
         self._feature_client = features
         self._log = log
         self._instruments = instruments
-        self._api_key = api_key
+        self._access = access
         self._in_flight = InFlightIds()
+        self.requests = 0
         self._batcher = MicroBatcher(instruments.observe_model_run)
         self._shadow_batcher = MicroBatcher(lambda _: None)
 
@@ -65,6 +72,10 @@ class Pipeline:
         timer = StageTimer(request)
         prediction = self.validate(protocol, request)
         timer.end("validate")
+        if prediction.explain is None:
+            self.requests += 1
+        else:
+            self._access.check(request, "explain")
         with self._in_flight.hold(prediction.meta.client_ids):
             if prediction.meta.client_ids is not None and await self.replay(prediction):
                 return prediction.response
@@ -76,8 +87,11 @@ class Pipeline:
             timer.end("predict")
             if prediction.meta.models.shadow is not None:
                 await self.shadow(prediction, prediction.meta.models.shadow)
-            self.respond(prediction)
+            records = self.respond(prediction)
             timer.end("respond")
+            if prediction.explain is not None:
+                await self.explain(prediction, records)
+                timer.skip()
             logged = self.log(prediction)
             timer.end("log")
         return self.with_headers(prediction, timer, logged=logged)
@@ -90,6 +104,7 @@ class Pipeline:
         # Read once: a swap during a request must not mix two models, or two products.
         product, in_service = self._models.product, self._models.in_service
         prediction = Prediction(protocol(request, product), PredictionMeta(request, telemetry, product, in_service))
+        self._access.take_rows(request, len(prediction.inputs.matrix))
         self._rules(product).check(prediction.inputs)
         prediction.meta.client_ids = client_ids(request, prediction.inputs)
         return prediction
@@ -101,7 +116,10 @@ class Pipeline:
         records = [record for record in found if record is not None]
         if len(records) == len(found):
             meta.telemetry.replayed = True
-            prediction.response = prediction.respond(records)
+            if prediction.explain is not None:
+                await self.explain(prediction, records)
+            else:
+                prediction.response = prediction.respond(records)
             return True
         meta.replays = found if records else None
         return False
@@ -131,25 +149,40 @@ class Pipeline:
     async def predict(self, prediction: Prediction) -> None:
         """Run the model."""
         model = prediction.meta.models.model
-        values = await self._batcher.predict(model, prediction.features.rows)
-        prediction.output = output_of(values, model, prediction.meta.product.target.bounds)
+        answers = await self._batcher.predict(model, prediction.features.rows)
+        prediction.output = output_of(answers, model, prediction.meta.product.target.bounds)
 
     async def shadow(self, prediction: Prediction, shadow: Model) -> None:
         """Run the shadow model; its failures are counted and never reach the client."""
         features = prediction.features
         try:
             rows = shadow.fill(shadow.rows_of(prediction.meta.product, features.values, features.texts))
-            prediction.output.shadow = await self._shadow_batcher.predict(shadow, rows)
+            prediction.output.shadow = (await self._shadow_batcher.predict(shadow, rows)).values
         except Exception:  # noqa: BLE001 - the shadow's failures are its own
             self._instruments.shadow_failed()
 
-    def respond(self, prediction: Prediction) -> None:
-        """Make the record and the response; a row that was answered before keeps its first record."""
+    def respond(self, prediction: Prediction) -> list[Record]:
+        """Make the record, and the response from the records that it returns.
+
+        A row that was answered before keeps its first record. A response with explanations is made by `explain`.
+        """
         replays = prediction.meta.replays
         record = record_of(prediction, self._encoders(prediction.meta.product))
         records = [record] if replays is None else [old or record.take([row]) for row, old in enumerate(replays)]
         prediction.record = record
-        prediction.response = prediction.respond(records)
+        if prediction.explain is None:
+            prediction.response = prediction.respond(records)
+        return records
+
+    async def explain(self, prediction: Prediction, records: list[Record]) -> None:
+        """Make the response with explanations; raises BeaconError before anything is logged.
+
+        It is no stage: the figures of predictions are without it, and so is the recorded latency.
+        """
+        assert prediction.explain is not None  # noqa: S101 - the caller asked
+        prediction.meta.telemetry.explained_rows = len(prediction.inputs.matrix)
+        prediction.meta.request.endpoint = EXPLAIN_ENDPOINT
+        prediction.response = await prediction.explain(records)
 
     def log(self, prediction: Prediction) -> bool:
         """Append the record to the prediction log, and give telemetry its figures; False if nothing was logged."""
@@ -178,13 +211,13 @@ class Pipeline:
         return Response(response.body, response.status, response.content_type, headers)
 
     def _is_synthetic(self, request: Request) -> bool:
-        """Whether a prober sent the request; it needs the API key, if one is set, so that no client avoids the log."""
+        """Whether a prober sent the request; it needs a key, if one is set, so that no client avoids the log."""
         value = request.header(b"beacon-synthetic")
         if value is None:
             return False
         if value != "true":
             raise BeaconError("invalid_body", "must be true or absent", SYNTHETIC_HEADER)
-        check_api_key(self._api_key, request.header(b"x-api-key"), request.header(b"authorization"))
+        self._access.check(request, "synthetic")
         return True
 
     async def _store_features(self, prediction: Prediction) -> StoreFeatures | None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from beacon_core.domain.api_keys import known_client
 from beacon_core.domain.entity_key import key_text
 from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.ids import new_ids
@@ -17,7 +18,7 @@ from beacon_core.web.http import Request, Response
 from beacon_inference.matrix import Features, Mask
 from beacon_inference.metrics import PredictionTelemetry
 from beacon_inference.models.hot_swap import ModelsInService
-from beacon_inference.models.model import Model
+from beacon_inference.models.model import Model, ModelAnswers
 from beacon_inference.prediction.encoding import ValueEncoder
 from beacon_inference.prediction.idempotency import input_digest
 from beacon_inference.prediction.inputs import ParsedRequest, PredictionInputs
@@ -60,7 +61,7 @@ class Prediction:
     respond fills `response` and `record`, which log appends to the prediction log.
     """
 
-    __slots__ = ("features", "inputs", "meta", "output", "record", "respond", "response")
+    __slots__ = ("explain", "features", "inputs", "meta", "output", "record", "respond", "response")
 
     features: Features
     output: PredictionOutput
@@ -70,6 +71,7 @@ class Prediction:
     def __init__(self, parsed: ParsedRequest, meta: PredictionMeta) -> None:
         self.inputs: PredictionInputs = parsed.inputs
         self.respond = parsed.respond
+        self.explain = parsed.explain
         self.meta = meta
 
 
@@ -86,23 +88,35 @@ class StageTimer:
         self._timings.append((stage, now - self._last))
         self._last = now
 
+    def skip(self) -> None:
+        """Leave what was done since the last stage's end out of all stages."""
+        self._last = time.perf_counter()
+
     def server_timing(self) -> bytes:
         """Format the stages for the header Server-Timing, in milliseconds."""
         return SERVER_TIMING % tuple([seconds * 1000 for _, seconds in self._timings])
 
 
-def output_of(values: list[float], model: Model, valid: tuple[float, float]) -> PredictionOutput:
-    """Add the conformal interval to the model's values (rows,), within the target's range `valid`.
+def output_of(answers: ModelAnswers, model: Model, valid: tuple[float, float]) -> PredictionOutput:
+    """Add the conformal interval of each row to the model's answers, within the target's range `valid`.
 
-    Raises BeaconError `internal` where a value is not finite.
+    Raises BeaconError `internal` where a value is not finite, or a spread is not above 0.
     """
+    values, spreads = answers
     if not all(map(math.isfinite, values)):
         raise BeaconError("internal", "the model's answer is not finite")
+    if spreads is not None and not all(0 < spread < math.inf for spread in spreads):
+        raise BeaconError("internal", "the spread of the model's interval is not above 0 and finite")
     interval, (lowest, highest) = model.manifest.interval, valid
     decimals = model.manifest.decimals
     prediction = rounded(values, decimals)
-    low = rounded([value - interval.low for value in values], decimals)
-    high = rounded([value + interval.high for value in values], decimals)
+    if spreads is None:
+        low = rounded([value - interval.low for value in values], decimals)
+        high = rounded([value + interval.high for value in values], decimals)
+    else:
+        rows = list(zip(values, spreads, strict=True))
+        low = rounded([value - interval.low * spread for value, spread in rows], decimals)
+        high = rounded([value + interval.high * spread for value, spread in rows], decimals)
     # A model may answer outside the target's valid range; the interval contains its answer even then.
     if min(low) < lowest:
         low = [min(value, max(bound, lowest)) for value, bound in zip(prediction, low, strict=True)]
@@ -137,6 +151,7 @@ def record_of(prediction: Prediction, encoder: ValueEncoder) -> Record:
         shadow_version=None if shadow is None else shadow.pin.version,
         shadow=output.shadow,
         input_digests=None if client_ids is None else _input_digests(inputs, client_ids),
+        client=known_client(request.client),
     )
 
 

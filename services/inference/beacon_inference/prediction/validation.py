@@ -6,7 +6,7 @@ import numpy as np
 
 from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.product import Product
-from beacon_inference.matrix import Bounds, any_true
+from beacon_inference.matrix import Bounds, Mask, Matrix, any_true
 from beacon_inference.prediction.inputs import PredictionInputs
 
 LARGEST = float(np.finfo(np.float64).max)
@@ -35,13 +35,19 @@ class ValidationRules:
 
     def check(self, inputs: PredictionInputs) -> None:
         """Raise BeaconError for the first value that is infinite, out of range, not a level or not whole."""
-        matrix = inputs.matrix
+        wrong = self.wrong(inputs.matrix)
+        if wrong is not None and any_true(wrong):
+            first_row, first_column = np.argwhere(wrong)[0].tolist()
+            raise self._error(inputs, first_row, first_column)
+
+    def wrong(self, matrix: Matrix) -> Mask | None:
+        """The mask (rows, features) of the values that break a rule; None, quickly, where none is missing or wrong."""
         if (
             self._valid.contain(matrix)
             and all(known.issuperset(matrix[:, column].tolist()) for column, known in self._levels)
             and all(all(map(float.is_integer, matrix[:, column].tolist())) for column in self._whole)
         ):
-            return
+            return None
         # NaN compares false, so a missing value passes; infinities fail.
         wrong = self._valid.out_of_range(matrix)
         for column, known in self._levels:
@@ -49,9 +55,12 @@ class ValidationRules:
         for column in self._whole:
             values = matrix[:, column].tolist()
             wrong[:, column] |= [not value.is_integer() and not math.isnan(value) for value in values]
-        if any_true(wrong):
-            first_row, first_column = np.argwhere(wrong)[0].tolist()
-            raise self._error(inputs, first_row, first_column)
+        return wrong
+
+    def has_enough(self, known: Mask) -> Mask:
+        """Which rows of the mask `known` (rows, features) have enough values, and all that are never imputed."""
+        enough: Mask = (known.sum(axis=1) >= self._minimum) & known[:, self._needed].all(axis=1)
+        return enough
 
     def check_enough(self, known: np.ndarray, inputs: PredictionInputs) -> None:
         """Raise BeaconError when a row of the mask `known` (rows, features) has too few, or not all that are needed.

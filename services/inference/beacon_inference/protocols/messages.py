@@ -56,6 +56,46 @@ class BatchResponse(Message, frozen=True):
     predictions: list[PredictionResponse]
 
 
+class Contribution(Message, frozen=True):
+    """What one feature adds to the prediction, in the target's unit, and the value that it had."""
+
+    feature: Annotated[str, Meta(description="a feature, or a column that is computed from several features")]
+    contribution: float
+    standard_error: Annotated[float | None, Meta(description="of a sampled contribution; null where it is exact")]
+    value: Annotated[Value | None, Meta(description="the value that the model had")]
+    source: Annotated[Literal["request", "store", "imputed", "computed"], Meta(description="where the value came from")]
+
+
+class ExplanationResponse(Message, frozen=True):
+    """Why a prediction is what it is: `base` and all contributions add up to it, but for rounding."""
+
+    prediction: float
+    base: Annotated[float, Meta(description="the answer where nothing is known of the row")]
+    unit: str
+    contributions: Annotated[list[Contribution], Meta(description="in the order of product.yaml")]
+    method: Literal["exact", "sampled"]
+    samples: Annotated[int | None, Meta(description="pairs of walks behind sampled contributions; null where exact")]
+    scale: Annotated[
+        Literal["linear", "logarithmic"],
+        Meta(description="logarithmic: the model predicts the logarithm, whose contributions were converted"),
+    ]
+    prediction_id: Annotated[str | None, Meta(description="the logged prediction that is explained")]
+    model: ModelPin
+
+
+class ExplanationsResponse(Message, frozen=True):
+    """Explanations, in the order of the request's rows."""
+
+    explanations: list[ExplanationResponse]
+
+
+class V1ExplanationsResponse(Message, frozen=True):
+    """Predictions and why they are what they are, in the order of the request's rows."""
+
+    predictions: list[float]
+    explanations: list[ExplanationResponse]
+
+
 class ShadowPrediction(Message, frozen=True):
     """What the shadow model predicted."""
 
@@ -83,6 +123,7 @@ class LoggedPredictionResponse(PredictionResponse, frozen=True):
     latency_seconds: float
     request_id: str
     trace_id: str
+    client: Annotated[str | None, Meta(description="the name of the API key that was sent; null without one")]
     actual: LoggedActualResponse | None
 
 

@@ -2,12 +2,15 @@
 
 Inputs are one named tensor per feature or, where all features are numbers, one tensor (rows, features). Inputs named as
 the columns of the entity's key look features up.
+
+With `explain` among the parameters, outputs say what each feature adds to each prediction. They are only there then, so
+the model's metadata does not list them.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -20,11 +23,11 @@ from beacon_core.web.http import JSON, Request, Response, encode_json
 from beacon_inference.matrix import Matrix
 from beacon_inference.models.hot_swap import Models
 from beacon_inference.per_product import PerProduct
-from beacon_inference.prediction.inputs import ParsedRequest, PredictionInputs, Protocol
+from beacon_inference.prediction.inputs import MOST_EXPLAINED_ROWS, ParsedRequest, PredictionInputs, Protocol
 from beacon_inference.prediction.values import explain_number
 from beacon_inference.prediction_log.record import Record
 from beacon_inference.protocols.json_text import flat, flat_numbers, is_present
-from beacon_inference.protocols.messages import InferResponse, OutputTensor
+from beacon_inference.protocols.messages import ExplanationResponse, InferResponse, OutputTensor
 from beacon_inference.protocols.table import Column, TableParser
 from beacon_inference.protocols.tensor_data import DTYPE_OF, decoded_texts, read_binary, write_binary
 
@@ -32,11 +35,16 @@ BINARY = b"application/octet-stream"
 HEADER_LENGTH = b"inference-header-content-length"
 # Output -> column of a record.
 OUTPUTS = {"prediction": "prediction", "low": "low", "high": "high", "prediction_id": "ids"}
+EXPLAINED_OUTPUTS = ("base", "contributions", "contribution_features")
+"""FP64 (rows), FP64 (rows, features), and BYTES (features): the name of each column of `contributions`."""
+TEXT_OUTPUTS = frozenset({"prediction_id", "contribution_features"})
 
 # Sizes are bounded, since an empty tensor would fit any shape, even one that numpy cannot create.
 MAX_SIZE = 2**31 - 1
 
 
+Explain = Callable[[Sequence[Record]], Awaitable[list[ExplanationResponse]]]
+"""Explains the rows of records; raises BeaconError."""
 # The data of a tensor: JSON that is not yet decoded, or what the binary part has.
 Content = msgspec.Raw | np.ndarray[Any, Any] | list[str | None]
 
@@ -67,7 +75,14 @@ class InferRequest(msgspec.Struct):
     outputs: list[RequestedOutput] | None = None
 
 
-def open_inference(models: Models, parsers: PerProduct[TableParser]) -> Protocol:
+class Output(NamedTuple):
+    """Values of an answer, one row after the other, and their shape."""
+
+    values: list[Any]
+    shape: list[int]
+
+
+def open_inference(models: Models, parsers: PerProduct[TableParser], explain: Explain) -> Protocol:
     """The protocol for the product's one model."""
 
     def parse(request: Request, product: Product) -> ParsedRequest:
@@ -75,10 +90,26 @@ def open_inference(models: Models, parsers: PerProduct[TableParser]) -> Protocol
         head, tail = _split(request)
         tables = parsers(product)
         body: InferRequest = tables.decode(head, InferRequest)
+        is_explained = body.parameters is not None and _is_explained(body.parameters)
+        known = (*OUTPUTS, *EXPLAINED_OUTPUTS) if is_explained else OUTPUTS
         for output in body.outputs or ():
-            if output.name not in OUTPUTS:
-                raise BeaconError("invalid_body", f"outputs are {', '.join(OUTPUTS)}", f"outputs.{output.name}"[:128])
-        return ParsedRequest(_inputs(body, tail, tables), partial(_response, body, product))
+            if output.name not in known:
+                rule = f"outputs are {', '.join(known)}"
+                if output.name in EXPLAINED_OUTPUTS:
+                    rule += f"; {output.name} needs the parameter explain: true"
+                raise BeaconError("invalid_body", rule, f"outputs.{output.name}"[:128])
+        inputs = _inputs(body, tail, tables)
+        respond = partial(_response, body, product)
+        if not is_explained or not _wants_explanations(body):
+            return ParsedRequest(inputs, respond)
+        if len(inputs.matrix) > MOST_EXPLAINED_ROWS:
+            rule = f"send 1 to {MOST_EXPLAINED_ROWS} rows where explain is true"
+            raise BeaconError("batch_too_large", rule, "inputs")
+
+        async def respond_explained(records: Sequence[Record]) -> Response:
+            return respond(records, _explained_outputs(await explain(records)))
+
+        return ParsedRequest(inputs, respond, respond_explained)
 
     return parse
 
@@ -231,20 +262,48 @@ def _check_size(tensor: Tensor, size: int, field: str) -> None:
         raise BeaconError("invalid_shape", rule, f"{field}.shape")
 
 
-def _response(body: InferRequest, product: Product, records: Sequence[Record]) -> Response:
-    wanted = body.outputs or [RequestedOutput(name) for name in OUTPUTS]
+def _is_explained(parameters: dict[str, Any]) -> bool:
+    found = parameters.get("explain", False)
+    if not isinstance(found, bool):
+        raise BeaconError("invalid_type", "explain must be true or false", "parameters.explain")
+    return found
+
+
+def _wants_explanations(body: InferRequest) -> bool:
+    """A client that names other outputs alone needs none."""
+    return not body.outputs or any(output.name in EXPLAINED_OUTPUTS for output in body.outputs)
+
+
+def _explained_outputs(found: Sequence[ExplanationResponse]) -> dict[str, Output]:
+    """The outputs of explained rows, whose columns are those of all rows: retries may have been by several models."""
+    rows = [{each.feature: each.contribution for each in one.contributions} for one in found]
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    base = Output([one.base for one in found], [len(rows)])
+    contributions = Output([row.get(name, 0.0) for row in rows for name in names], [len(rows), len(names)])
+    return dict(zip(EXPLAINED_OUTPUTS, (base, contributions, Output(names, [len(names)])), strict=True))
+
+
+def _response(
+    body: InferRequest, product: Product, records: Sequence[Record], explained: dict[str, Output] | None = None
+) -> Response:
+    wanted = body.outputs or [RequestedOutput(name) for name in (*OUTPUTS, *(explained or ()))]
     all_binary = (body.parameters or {}).get("binary_data_output") is True
     outputs, tails = [], []
     for output in wanted:
-        values = [value for record in records for value in getattr(record, OUTPUTS[output.name])]
-        kind, shape = "BYTES" if output.name == "prediction_id" else "FP64", [len(values)]
+        name = output.name
+        if name in OUTPUTS:
+            values = [value for record in records for value in getattr(record, OUTPUTS[name])]
+            shape = [len(values)]
+        else:
+            values, shape = (explained or {})[name]
+        kind = "BYTES" if name in TEXT_OUTPUTS else "FP64"
         binary = (output.parameters or {}).get("binary_data")
         if binary is True or (binary is None and all_binary):
             content = write_binary(values, kind)
             tails.append(content)
-            outputs.append(OutputTensor(output.name, kind, shape, parameters={"binary_data_size": len(content)}))
+            outputs.append(OutputTensor(name, kind, shape, parameters={"binary_data_size": len(content)}))
         else:
-            outputs.append(OutputTensor(output.name, kind, shape, data=values))
+            outputs.append(OutputTensor(name, kind, shape, data=values))
     reply = InferResponse(product.name, records[0].version, outputs, UNSET if body.id is None else body.id)
     head = encode_json(reply)
     if not tails:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from beacon_core.data.database import DatabaseUnavailableError, Engine
-from beacon_core.data.promotion_evidence import shadow_pairs
+from beacon_core.data.promotion_evidence import shadow_answers
 from beacon_core.domain.pins import Pin
 from beacon_core.domain.product import Product
 from beacon_core.domain.schema import Schema
@@ -103,19 +103,18 @@ def shadow(options: PhaseOptions) -> Measures | None:
         began = clock.now()
         count_windows(options, (options.target.instances(),))
         try:
-            pairs = shadow_pairs(options.engine, options.new.version, began)
+            found = shadow_answers(options.engine, options.new.version, began)
         except DatabaseUnavailableError:
             return None
     finally:
         options.target.shadow(None)
-    if not pairs:
+    if found is None:
         return None
-    new, old = ([pair[place] for pair in pairs] for place in (0, 1))
     return Measures(
-        new=_of_values(options.new, new),
-        old=_of_values(options.old, old),
-        pairs=len(pairs),
-        agreement=correlation(pairs),
+        new=Side(pin=options.new, requests=found.rows, mean=found.new_mean, spread=found.new_spread),
+        old=Side(pin=options.old, requests=found.rows, mean=found.old_mean, spread=found.old_spread),
+        pairs=found.rows,
+        agreement=found.correlation,
     )
 
 

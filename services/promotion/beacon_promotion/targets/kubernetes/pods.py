@@ -23,6 +23,8 @@ DARK_SECONDS = 1800
 """Kubernetes ends a dark pod after this long, whatever became of the run that made it."""
 DARK_OWN = {"BEACON_DATABASE_URL": "sqlite:////tmp/dark.db", "BEACON_ACCESS_LOG": "false"}
 """The settings of a dark pod that differ from those of the pods that answer users."""
+DARK_NOT = {"BEACON_FEATURES_URL", "BEACON_API_KEYS_FILE", "BEACON_CLOSED_SCOPES"}
+"""Settings that a dark pod does not have: only promotion reaches it, and it needs no key there."""
 READY_SECONDS = 180
 POLL_SECONDS = 0.5
 ASK_SECONDS = 3.0
@@ -150,10 +152,14 @@ def dark_pod(name: str, pin: Pin, template: dict[str, Any]) -> Pod:
     for kept_by_deployments in ("topologySpreadConstraints", "affinity"):
         spec.pop(kept_by_deployments, None)
     spec |= {"restartPolicy": "Never", "activeDeadlineSeconds": DARK_SECONDS, "terminationGracePeriodSeconds": 1}
+    secret = {volume["name"] for volume in spec.get("volumes", []) if "secret" in volume}
+    spec["volumes"] = [volume for volume in spec.get("volumes", []) if volume["name"] not in secret]
     for container in spec["containers"]:
         container.pop("lifecycle", None)
+        mounts = container.get("volumeMounts", [])
+        container["volumeMounts"] = [mount for mount in mounts if mount["name"] not in secret]
         own = [variable for variable in container["env"] if "valueFrom" not in variable]
-        kept = [variable for variable in own if variable["name"] not in {*DARK_OWN, "BEACON_FEATURES_URL"}]
+        kept = [variable for variable in own if variable["name"] not in {*DARK_OWN, *DARK_NOT}]
         container["env"] = [*kept, *({"name": name, "value": value} for name, value in DARK_OWN.items())]
     labels = {
         "app.kubernetes.io/name": DARK,

@@ -1,0 +1,15 @@
+"""A migrated store on each database: what both of them must do alike takes the fixture `engine`."""
+
+import pytest
+from support.stores import new_store
+
+
+@pytest.fixture(
+    params=[
+        "sqlite",
+        pytest.param("postgresql", marks=pytest.mark.xdist_group("postgres")),
+    ]
+)
+def engine(request, tmp_path):
+    with new_store(request.param, tmp_path) as engine:
+        yield engine
