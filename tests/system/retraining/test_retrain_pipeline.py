@@ -32,7 +32,7 @@ from beacon_core.platform.settings import ROOT
 from beacon_retraining.data.dataset import dataset_of
 from beacon_retraining.data.history import load_dataset
 from beacon_retraining.packaging import export
-from beacon_retraining.packaging.package import export_model, export_spread
+from beacon_retraining.packaging.graph import export_model, export_spread
 from beacon_retraining.pipeline.context import DATASET, RegistrationResult
 from beacon_retraining.pipeline.pipeline import RetrainOptions, retrain
 from beacon_retraining.pipeline.stages import STAGES

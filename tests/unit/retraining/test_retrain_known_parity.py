@@ -13,7 +13,8 @@ from beacon_core.model_package.manifest import Package, digest
 from beacon_retraining.data.dataset import Dataset, make_dataset
 from beacon_retraining.evaluation import measurements
 from beacon_retraining.evaluation.measurements import measure_package
-from beacon_retraining.packaging.package import PackageOrigin, export_compared, write_package
+from beacon_retraining.packaging.graph import export_compared
+from beacon_retraining.packaging.package import PackageOrigin, write_package
 from beacon_retraining.training import effort
 from beacon_retraining.training.fitting import FittedModel, fit
 from beacon_retraining.training.settings import TrainSettings

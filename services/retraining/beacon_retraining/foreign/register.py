@@ -33,9 +33,10 @@ from beacon_retraining.packaging.package import PackageOrigin, PackageParts, ass
 from beacon_retraining.pipeline import context as files
 from beacon_retraining.pipeline.context import RegistrationResult
 from beacon_retraining.pipeline.data_stages import find_champion
-from beacon_retraining.pipeline.model_stages import read_champion, rows_known_to, write_reports
+from beacon_retraining.pipeline.evaluate_stage import read_champion, write_reports
 from beacon_retraining.pipeline.package_stage import existing_package, highest_known
 from beacon_retraining.pipeline.publish import publish
+from beacon_retraining.pipeline.registered_rows import rows_known_to
 from beacon_retraining.pipeline.stages import JOB
 from beacon_retraining.registry import register as registering
 from beacon_retraining.registry.register import Registry, RegistryEntry

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -11,7 +10,6 @@ from onnxruntime import InferenceSession
 
 from beacon_core.domain.precision import decimals_of
 from beacon_core.domain.product import Product
-from beacon_core.domain.value_rules import other_code
 from beacon_core.model_package.explanation.explainer import Explainer
 from beacon_core.model_package.manifest import (
     BATCH_FILE,
@@ -39,21 +37,18 @@ from beacon_retraining.packaging.batch_form import make_batch_form
 from beacon_retraining.packaging.card import model_card
 from beacon_retraining.packaging.effects import Effects, find_effects
 from beacon_retraining.packaging.effects_plot import effects_plot
-from beacon_retraining.packaging.entry_point import export_entry_point
 from beacon_retraining.packaging.explanation import make_explanation
+from beacon_retraining.packaging.graph import export_model, export_spread
 from beacon_retraining.packaging.install import place
 from beacon_retraining.packaging.profile import reference_profile
-from beacon_retraining.packaging.spread_output import add_spread, check_spread, run_with_spread
-from beacon_retraining.training.columns import columns_of
+from beacon_retraining.packaging.spread_output import run_with_spread
 from beacon_retraining.training.effort import effort_of
-from beacon_retraining.training.entry_point.model import EntryPointModel
 from beacon_retraining.training.fitting import FittedModel
 from beacon_retraining.training.imputation import impute, model_columns
 from beacon_retraining.training.settings import TrainSettings
 from beacon_retraining.training.splits import splits_text
 from beacon_retraining.training.train import TrainedModel
 
-UNSEEN_ROWS = 100
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 GOLDEN_ROWS = 8
 INTERVAL_METHOD = "conformal, from the signed residuals of the cross-validation"
@@ -203,47 +198,6 @@ def assemble(models: Path, product: Product, dataset: Dataset, parts: PackagePar
         contents[BATCH_FILE] = batch
     manifest = msgspec.structs.replace(manifest, files={name: digest(content) for name, content in contents.items()})
     return place(models / product.name / origin.version, contents, manifest)
-
-
-def export_model(dataset: Dataset, fitted: FittedModel) -> bytes:
-    """The model as ONNX; see `export_compared`."""
-    return export_compared(dataset, fitted).content
-
-
-class ExportedModel(NamedTuple):
-    """The model as ONNX, and its largest difference from scikit-learn, in the target's unit."""
-
-    content: bytes
-    parity: float
-
-
-def export_compared(dataset: Dataset, fitted: FittedModel) -> ExportedModel:
-    """The model as ONNX; raises `ParityError` when it differs from scikit-learn, `ModelSizeError`.
-
-    Compared are all training rows, and some with levels that no training row has.
-    """
-    features, seconds = dataset.features, dataset.seconds
-    unseen = features[:UNSEEN_ROWS].copy()
-    for at, feature in enumerate(dataset.schema.features):
-        if feature.name in dataset.levels:
-            unseen[:, at] = other_code(dataset.levels[feature.name])
-    columns = fitted.columns(np.concatenate([features, unseen]), np.concatenate([seconds, seconds[:UNSEEN_ROWS]]))
-    if isinstance(fitted.regressor, EntryPointModel):
-        return ExportedModel(*export_entry_point(fitted.regressor, columns, dataset.spread))
-    model = export.to_onnx(fitted.regressor, columns.shape[1])
-    export.check_size(model)
-    return ExportedModel(model, export.check_parity(model, fitted.regressor, columns, dataset.spread))
-
-
-def export_spread(model: bytes, dataset: Dataset, trained: TrainedModel) -> bytes:
-    """The exported model with the spread of its intervals; raises `ParityError` when that differs from scikit-learn."""
-    spread = trained.interval.spread
-    content = add_spread(model, spread)
-    columns = model_columns(dataset.features, trained.fill, dataset.schema, dataset.seconds)
-    levels = [at for at, column in enumerate(columns_of(dataset.schema, dataset.levels)) if column.kind == "text"]
-    check_spread(content, spread, columns, levels)
-    export.check_size(content)
-    return content
 
 
 def _features(dataset: Dataset, fill: Matrix, importances: Matrix) -> tuple[FeatureFacts, ...]:

@@ -30,9 +30,9 @@ STAGES = {
     "fetch": "data_stages:fetch_all",
     "validate": "data_stages:validate_all",
     "features": "feature_stage:build_features",
-    "train": "model_stages:train_model",
+    "train": "train_stage:train_model",
     "package": "package_stage:package_model",
-    "evaluate": "model_stages:evaluate_model",
+    "evaluate": "evaluate_stage:evaluate_model",
     "register": "register_stage:register_model",
 }
 """Module and function of each stage; a module is imported when its stage runs, as Feast and MLflow take seconds."""
