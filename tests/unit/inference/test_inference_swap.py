@@ -65,6 +65,13 @@ def test_a_new_version_is_taken_while_the_service_runs(service, settings, produc
     assert info == [f"beacon_model_info{{model_version=2,name=boston-housing,role=champion,sha256={pin.sha256}}}"]
 
 
+def test_what_loading_a_model_took_is_given_back(service, settings, product, release, monkeypatch):
+    released = []
+    monkeypatch.setattr(models_module, "release_freed_memory", lambda: released.append(True))
+    assert release(build_package(settings.models_dir, product, version="2")) == "2"
+    service.until(lambda: released, "the memory is given back")
+
+
 def test_it_can_go_back(service, settings, product, release):
     first = read_release(settings.release_file).model
     second = build_package(settings.models_dir, product, version="2")

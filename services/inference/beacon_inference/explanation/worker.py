@@ -17,6 +17,7 @@ import numpy as np
 from beacon_core.domain.masking import message_with_type
 from beacon_core.model_package.explanation.explainer import Explainer
 from beacon_core.model_package.manifest import PackageError, read_package
+from beacon_core.platform.memory import release_freed_memory
 from beacon_inference.explanation.job import LENGTH, Answer, Job, decode_job, framed
 
 MODELS = 2
@@ -47,6 +48,7 @@ class Explainers:
         found = self._held.pop(job.sha256, None)
         if found is None:
             found = Explainer(read_package(Path(job.folder), job.sha256))
+            release_freed_memory()
         self._held[job.sha256] = found
         while len(self._held) > MODELS:
             self._held.popitem(last=False)

@@ -13,6 +13,7 @@ from beacon_core.domain.product import Product
 from beacon_core.domain.schema import is_breaking
 from beacon_core.model_package.manifest import PackageError
 from beacon_core.model_package.release import Release, ReleaseError, read_release
+from beacon_core.platform.memory import release_freed_memory
 from beacon_core.platform.settings import Settings
 from beacon_inference.metrics import Instruments
 from beacon_inference.models.model import Model, load_model, product_in_service
@@ -92,6 +93,7 @@ class Models:
             self._failed(error)
         else:
             self._swap(models)
+        await asyncio.to_thread(release_freed_memory)
         self._tries += 1
 
     def _swap(self, models: ModelsInService) -> None:
