@@ -111,9 +111,9 @@ def test_it_is_retrained_promoted_and_rolled_back(life: Life) -> None:
     with life.users() as statuses:
         said = life.run.do("retrain", "ARGS=--folds 3 --repeats 1 --budget-seconds 0")
         assert "pass" in said, said
-        until(lambda: life.version() == "2", f"version 2 serves after\n{said}", 180)
+        life.wait_for_version("2", 600)
         assert "version 2" in life.run.do("served")
-        until(lambda: "watch" not in life.run.do("served"), "the watch ends", 180)
+        until(lambda: "watch" not in life.run.do("served"), "the watch ends", 300)
         life.run.do("rollback", "REASON=a drill")
         assert life.version() == "1"
     assert set(statuses) == {200}
