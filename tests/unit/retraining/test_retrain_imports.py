@@ -1,4 +1,4 @@
-"""The process that starts the stages loads no library that only a stage needs: it also asks, each half hour, whether a
+"""The process that starts the stages loads no library that only a stage needs: it also asks, every five minutes, whether a
 retraining is due.
 """
 
