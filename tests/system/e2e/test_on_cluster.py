@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from support.account_attempts import asking_as, otherwise
 from support.kaggle import CREDENTIALS, Answer, StandIn, zipped
 from support.on_cluster import (
     ADDRESS,
@@ -35,6 +36,7 @@ from support.on_cluster import (
     until,
     watched,
 )
+from support.promotion_attempts import needed, not_needed, read_world, without_rights
 from support.request_forms import CHUNKED, FORMS
 from support.steady_load import both, under_load
 from support.wire import Door, chunked, head, whole, wired
@@ -237,6 +239,22 @@ def without_policies() -> Iterator[None]:
     finally:
         again = json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
         cluster().kubectl("create", "-f", "-", given=again)
+
+
+def test_no_account_gets_more_than_it_needs(steps: Steps) -> None:
+    """Each tries with its own token, by server-side dry run: promotion's is held by its Role and by the policies."""
+    world = read_world(cluster())
+    accounts = cluster().kubectl("get", "serviceaccounts", "-o", "name").split()
+    # Drift profiling reads what clients sent, and had an account that might create Jobs.
+    assert set(accounts) == {"serviceaccount/beacon-promotion", "serviceaccount/default"}
+    tried = {"beacon-promotion": [*needed(world), *not_needed(world)], "default": without_rights(world)}
+    count = sum(map(len, tried.values()))
+    with steps.timed(f"{count} attempts of the service accounts, as many refused as there should be"):
+        wrong = {}
+        for account, attempts in tried.items():
+            with asking_as(cluster(), account) as access:
+                wrong |= {f"{account}: {what}": said for what, said in otherwise(access, attempts).items()}
+        assert wrong == {}
 
 
 def test_injected_drift_is_found_and_its_request_is_answered_by_a_retraining(steps: Steps) -> None:
