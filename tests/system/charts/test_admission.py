@@ -35,7 +35,7 @@ def policies(*arguments: str) -> dict[str, dict[str, Any]]:
     assert all(each["validationActions"] == ["Deny"] for each in bound)
     for each in found.values():
         assert each["failurePolicy"] == "Fail"
-        # Nobody else is asked anything. A parameter that is missing would be everybody's refusal, before the conditions.
+        # Nobody else is asked anything. A parameter that is missing would be everybody's refusal.
         assert [one["expression"] for one in each["matchConditions"]] == [IS_PROMOTION]
         assert "paramKind" not in each
     return found

@@ -1,5 +1,6 @@
-"""The process that starts the stages loads no library that only a stage needs: it also asks, every five minutes, whether a
-retraining is due.
+"""The process that starts the stages loads no library that only a stage needs.
+
+It also asks, every five minutes, whether a retraining is due.
 """
 
 import subprocess
