@@ -42,6 +42,8 @@ RELEASES = (
 """In the order of installation; each is the chart of that name, released as beacon-NAME."""
 IMAGES = {"platform": ("mlflow.image", "retraining"), "monitoring": ("prober.image", "inference")}
 """Where the chart's values name an image of ours, and which; `image` and the release's own elsewhere."""
+POLICIES = ("validatingadmissionpolicies", "validatingadmissionpolicybindings")
+"""What the chart promotion installs outside its namespace, where the cluster has it and the user may."""
 DRIVERS = {"inference": "configmap"}
 """Where Helm keeps a release's history, if not in Secrets: promotion reads inference's, and may read no Secret."""
 SECRET = "beacon"  # noqa: S105 - its name
@@ -113,7 +115,8 @@ class Cluster:
         with tempfile.TemporaryDirectory() as folder:
             # By a bare name, for the same reason.
             own = Path(folder, "product.json")
-            own.write_text(json.dumps(self.product_values(name)), encoding="utf-8")
+            told = self.product_values(name) | self.cluster_values(name)
+            own.write_text(json.dumps(told), encoding="utf-8")
             command = ["--install", f"--values={own.name}", "--values=-", *settings, *options]
             self.helm("upgrade", name, str(CHARTS.resolve() / name), *command, given=values, folder=own.parent)
 
@@ -129,6 +132,29 @@ class Cluster:
             files = {key: path.as_posix() for key, path in data_files(self.product).items()}
             told["data"] = {"configMap": DATA_CONFIG_MAP, "files": files}
         return {"product": told}
+
+    def cluster_values(self, name: str) -> dict[str, Any]:
+        """What the release's chart is told of the cluster; prints what promotion's cannot have there."""
+        if name != "promotion":
+            return {}
+        if (why := self._no_policies()) is not None:
+            print(f"  no admission policy holds promotion's account, which may create any pod: {why}", flush=True)
+            return {"admissionPolicy": {"enabled": False}}
+        installed = self.helm("get values", "inference", "--all", "-o", "json", check=False)
+        return {"inference": inference_has(json.loads(installed))} if installed else {}
+
+    def _no_policies(self) -> str | None:
+        """Why this user cannot install admission policies on this cluster; None where that is possible."""
+        group = "admissionregistration.k8s.io"
+        served = self.kubectl("api-resources", f"--api-group={group}", "--output=name").split()
+        names = [f"{kind}.{group}" for kind in POLICIES]
+        if not set(names) <= set(served):
+            return "the cluster has no ValidatingAdmissionPolicies"
+        for verb in ("get", "create", "patch"):
+            for name in names:
+                if self.kubectl("auth", "can-i", verb, name, check=False).strip() != "yes":
+                    return f"you may not {verb} {name}"
+        return None
 
     def rolled_out(self, *workloads: str, seconds: int = 300) -> None:
         """Wait until each workload (KIND/NAME) is up."""
@@ -184,6 +210,18 @@ def run(
     if check and done.returncode != 0:
         raise DeployError(f"{' '.join(command)}\n{done.stderr.strip()[-3000:]}")
     return done.stdout
+
+
+def inference_has(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What the values of inference say that its pods have, as promotion's chart takes it."""
+    named = [values["database"]["secret"], values["apiKey"], values["featuresKey"], *values["secretEnv"].values()]
+    keys = {"name": values["keys"]["name"], "key": values["keys"]["key"]}
+    return {
+        "image": values["image"]["repository"],
+        "claim": values["packagesClaim"],
+        "secrets": [{"name": one["name"], "key": one["key"]} for one in (*named, keys) if one["name"]],
+        "variables": sorted({*values["env"], *values["secretEnv"]}),
+    }
 
 
 def prepare(cluster: Cluster) -> None:

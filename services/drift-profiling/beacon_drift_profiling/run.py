@@ -15,7 +15,6 @@ from beacon_core.domain.policy import large_residual
 from beacon_core.domain.product import Product
 from beacon_core.model_package.release import ReleaseError, read_release
 from beacon_core.platform.files import write_atomically
-from beacon_core.platform.pod import is_pod
 from beacon_core.platform.settings import Settings
 from beacon_drift_profiling.assessment import alarms, messages
 from beacon_drift_profiling.assessment.assess import VersionAssessment, assess
@@ -65,7 +64,6 @@ def run_drift(
         with only_one(engine, locks, f"{JOB}-compare"), recorded(engine, JOB, period, "compare") as note:
             run = _judge(settings, product, engine, references, now)
             request = _store(settings, product, engine, run)
-            _start_jobs(settings, engine)
             note.rows, note.details = run.rows, run.summary | {"retraining": request.why}
     return Outcome(profiled, run, request)
 
@@ -182,20 +180,3 @@ def _store(settings: Settings, product: Product, engine: Engine, run: RunResults
             # Not durable: the store keeps the same report.
             write_atomically(folder / f"{stem}{suffix}", content.encode(), durable=False)
     return request
-
-
-def _start_jobs(settings: Settings, engine: Engine) -> None:
-    """On a cluster, start the Job of every request that no run has taken; a request stays if the API is down."""
-    if not settings.retrain_cronjob or not is_pod():
-        return
-    with engine.connect() as connection:
-        causes = trigger.waiting_causes(connection)
-    if not causes:
-        return
-    # Only a run that starts a Job loads the cluster's client.
-    from beacon_core.platform.kubernetes import pod_access  # noqa: PLC0415
-    from beacon_drift_profiling.retraining_requests.cluster import start_job  # noqa: PLC0415
-
-    access = pod_access()
-    for cause in causes:
-        start_job(access, settings.retrain_cronjob, cause)

@@ -159,7 +159,6 @@ ON_CONNECTIONS: dict[str, Callable[[Connection], object]] = {
     "retrain_requests.open_cause": retrain_requests.open_cause,
     "retrain_requests.open_causes": retrain_requests.open_causes,
     "retrain_requests.subjects_of": lambda c: retrain_requests.subjects_of(c, "drift", "1"),
-    "retrain_requests.waiting_causes": lambda c: retrain_requests.waiting_causes(c, "drift"),
     "job_runs.last_done_at": lambda c: job_runs.last_done_at(c, "drift", "profile"),
     "job_runs.newest_stages": lambda c: job_runs.newest_stages(c, 3),
     "job_runs.run_of": lambda c: job_runs.run_of(c, 1),

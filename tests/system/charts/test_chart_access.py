@@ -13,7 +13,7 @@ from redis.exceptions import AuthenticationError
 from redis.retry import Retry
 from support.features import redis_server
 from support.ports import free_port
-from support.rendering import containers, pods, template
+from support.rendering import CASES, containers, pods, rendered, template
 
 OWN = ("beacon-mlflow:5000", "beacon-mlflow.beacon.svc.cluster.local:5000", "localhost:8080", "127.0.0.1:5000")
 # A web page whose name was made to mean the forwarded port.
@@ -42,6 +42,20 @@ def test_mlflow_answers_to_its_own_names() -> None:
         return any(fnmatch(host, name) for name in allowed)
 
     assert list(filter(is_allowed, (*OWN, "mlflow.example.org", *FOREIGN))) == [*OWN, "mlflow.example.org"]
+
+
+def test_promotion_alone_has_rights_on_the_cluster() -> None:
+    kinds = {"ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"}
+    found = {chart: {each["kind"] for each in rendered(chart, values)} & kinds for chart, values in CASES}
+    assert {chart for chart, rights in found.items() if rights} == {"promotion"}
+
+
+def test_who_reads_what_clients_sent_reaches_no_api() -> None:
+    """Drift profiling parses the log: it opens connections to the database alone, and to no address outside."""
+    (policy,) = [each for each in rendered("drift-profiling", "default-values.yaml") if each["kind"] == "NetworkPolicy"]
+    told = [(rule.get("to"), [each["port"] for each in rule["ports"]]) for rule in policy["spec"]["egress"]]
+    labels = {"app.kubernetes.io/name": "postgresql", "app.kubernetes.io/part-of": "beacon"}
+    assert told == [(None, [53, 53]), ([{"podSelector": {"matchLabels": labels}}], [5432])]
 
 
 @pytest.mark.parametrize("password", ["plain", 'a"b\\c d$(e)`f`', "'#;"])

@@ -69,12 +69,3 @@ def test_a_variable_may_lie_in_a_secret(chart: str) -> None:
     told = [each["OTEL_EXPORTER_OTLP_HEADERS"] for each in found if "OTEL_EXPORTER_OTLP_HEADERS" in each]
     assert told
     assert all(each == {"secretKeyRef": secret} for each in told)
-
-
-def test_promotions_policy_lets_inference_mount_its_keys_and_no_other_secret() -> None:
-    values = ("--values=charts/promotion/ci/default-values.yaml", "--set", "admissionPolicy.enabled=true")
-    named, none = (template("promotion", *values, *more).stdout for more in (("--set", "inferenceKeys=clients"), ()))
-    allowed = "request.resource.resource == 'deployments' && v.secret.secretName == 'clients'"
-    assert allowed in named
-    assert "secretName ==" not in none
-    assert "!has(v.secret)" in none

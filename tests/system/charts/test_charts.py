@@ -40,8 +40,8 @@ ARROWS = {
 }
 DARK = {"inference-dark": {"mlflow"}}
 """Pods that promotion makes itself, and the arrows that its chart draws for them."""
-TOKENS = {"drift-profiling", "promotion"}
-"""Who asks the Kubernetes API, and so has a token."""
+TOKENS = {"promotion"}
+"""Who asks the Kubernetes API, and so has a token and rights."""
 # What promotion may do, whole: a right more or less is a decision. No right is on Secrets.
 INFERENCE, CANARY = "beacon-inference", "beacon-inference-canary"
 PROMOTION_RIGHTS = {

@@ -26,10 +26,7 @@ WAIVED = {
     "CKV_K8S_11": ("a limit of CPU only slows a pod whose node is idle; requests share a busy one out", None),
     "CKV_K8S_15": ("tags name one build, never another later: pulling again brings nothing", None),
     "CKV_K8S_35": ("libpq, Redis' and Kaggle's clients take passwords from variables; no URL holds one", None),
-    "CKV_K8S_38": (
-        "drift starts retraining through the API, promotion rolls inference",
-        {"beacon-drift-profiling", "beacon-promotion"},
-    ),
+    "CKV_K8S_38": ("promotion rolls inference through the API", {"beacon-promotion"}),
     "CKV_K8S_40": ("the uid of the official images, which own their folders", {"beacon-postgresql", "beacon-redis"}),
     "CKV_K8S_43": ("a digest is a value of every image; `make images` builds them where the charts are read", None),
     "CKV2_K8S_6": (

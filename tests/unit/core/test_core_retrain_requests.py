@@ -44,17 +44,15 @@ def test_a_sender_finds_its_own_requests_and_a_run_those_of_all(connection: Conn
     ask(connection, "a", requested_by="console", hours=2)
     ask(connection, "c", version="2")
     assert retrain_requests.open_causes(connection) == ["b", "a", "c"]
-    assert retrain_requests.waiting_causes(connection, "drift") == ["b", "c"]
     assert retrain_requests.subjects_of(connection, "drift", "1") == {"about b"}
     assert retrain_requests.last_request_at(connection) == NOW + timedelta(hours=2)
 
 
-def test_a_taken_request_is_open_and_waits_no_more(connection: Connection) -> None:
+def test_a_taken_request_is_open_until_it_ends(connection: Connection) -> None:
     ask(connection, "a")
     retrain_requests.take(connection, ["a"], NOW)
     assert states(connection) == {"a": (TAKEN, None)}
     assert retrain_requests.open_cause(connection) == "a"
-    assert retrain_requests.waiting_causes(connection, "drift") == []
     retrain_requests.release(connection, ["a"], "Kaggle is down")
     assert states(connection) == {"a": (WAITING, "Kaggle is down")}
 

@@ -110,6 +110,40 @@ def test_every_other_change_is_named_with_its_place() -> None:
     assert found == ["Deployment beacon-inference: spec.template.spec.containers"]
 
 
+def test_a_rollback_brings_back_pods_and_product_but_no_route_or_policy() -> None:
+    def holding(model: Pin, *documents: dict[str, Any], replicas: int = 2) -> Revision:
+        text = f"{manifest(model, replicas=replicas)}---\n{yaml.safe_dump_all(documents)}"
+        return Revision(1, "superseded", {}, text, datetime.now(UTC), True)
+
+    def some(kind: str, content: object) -> dict[str, Any]:
+        return {"kind": kind, "metadata": {"name": "beacon-inference"}, "spec": content}
+
+    before = (some("Ingress", 1), some("ConfigMap", 1))
+    back = holding(OLD, *before)
+    assert not cluster.changes_held(holding(NEW, *before, replicas=3), back)
+    assert not cluster.changes_held(holding(NEW, before[0], some("ConfigMap", 2)), back)
+    for kind in ("Ingress", "NetworkPolicy", "PodDisruptionBudget", "HorizontalPodAutoscaler", "HTTPRoute", "Service"):
+        there = (*before, some(kind, 3))
+        assert cluster.changes_held(holding(NEW, *there), back), kind
+        assert cluster.changes_held(holding(NEW, *there), holding(OLD, *before, some(kind, 4))), kind
+
+
+@pytest.mark.parametrize(("changed", "way"), [("ConfigMap", "roll back to 1"), ("Ingress", "release 1")])
+def test_a_changed_route_stays_and_the_old_model_comes(changed: str, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def one(number: int, status: str, model: Pin) -> Revision:
+        more = {"kind": changed, "metadata": {"name": "beacon-inference"}, "spec": number}
+        text = f"{manifest(model)}---\n{yaml.safe_dump(more)}"
+        return Revision(number, status, {}, text, datetime.now(UTC), True)
+
+    history, done = [one(2, "deployed", NEW), one(1, "superseded", OLD)], []
+    target = object.__new__(cluster.ClusterTarget)
+    monkeypatch.setattr(target, "_history", lambda: history)
+    monkeypatch.setattr(target, "_roll_back", lambda back: done.append(f"roll back to {back.number}"))
+    monkeypatch.setattr(target, "release", lambda pin: done.append(f"release {pin.version}"))
+    target.restore(OLD)
+    assert done == [way]
+
+
 def test_values_of_a_promotion_differ_in_the_model_alone() -> None:
     base = Revision(1, "deployed", {"replicas": 4, "model": {"name": "x", "version": "1"}}, "", datetime.now(UTC), True)
     values = cluster._values(base, NEW)

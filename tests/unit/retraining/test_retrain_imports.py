@@ -1,5 +1,6 @@
-"""A process loads no library that it does not need: each stage of a retraining is one, and the command that starts them
-asks each half hour whether a retraining is due.
+"""A process loads no library that it does not need.
+
+Each stage of a retraining is one, and the command that starts them asks every five minutes whether a retraining is due.
 """
 
 import subprocess

@@ -152,6 +152,12 @@ def test_one_run_at_a_time_and_a_killed_one_holds_nothing(engine: Engine, settin
         assert holder.stdout.readline() == b"held\n"
         with pytest.raises(BusyError, match="another retraining is at work"):
             retrain(settings, product, TrainSettings(), RetrainOptions(), lambda line: None)
+        # The look for requests, every five minutes, fails only where there is one.
+        look = RetrainOptions(triggers.REQUESTS)
+        assert retrain(settings, product, TrainSettings(), look, lambda line: None) is None
+        ask(engine, "a")
+        with pytest.raises(BusyError, match="another retraining is at work"):
+            retrain(settings, product, TrainSettings(), look, lambda line: None)
         holder.kill()
     with only_one(engine, locks, JOB):
         pass

@@ -55,13 +55,6 @@ def last_request_at(connection: Connection) -> datetime | None:
     return newest
 
 
-def waiting_causes(connection: Connection, requested_by: str) -> list[str]:
-    """List the causes of one sender's requests that nobody has taken yet, the oldest first."""
-    table = retrain_requests.c
-    query = select(table.cause).where(table.requested_by == requested_by, table.state == WAITING)
-    return list(connection.execute(query.order_by(table.id)).scalars())
-
-
 def add(
     connection: Connection,
     cause: str,

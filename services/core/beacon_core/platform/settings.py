@@ -84,8 +84,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How often a laptop's promoter looks for a verdict, an approval and a breach of the watch."""
     drift_shards: int = 1
     """How many processes of an Indexed Job share the profiling (their number comes as JOB_COMPLETION_INDEX)."""
-    retrain_cronjob: str = ""
-    """CronJob that a drift alarm starts a Job of, on a cluster; empty: the request waits in the store."""
 
     api_key: str = ""
     """Key of inference with all scopes, beside those of `api_keys_file`; its own clients in Beacon send it."""

@@ -47,8 +47,3 @@ def request_retraining(
     reason = " ".join(alarm.reason for alarm in new)
     retrain_requests.add(connection, cause, REQUESTED_BY, reason, version, subjects, now)
     return RequestOutcome(cause, "requested")
-
-
-def waiting_causes(connection: Connection) -> list[str]:
-    """List the causes of drift's requests that no run has taken yet, the oldest first."""
-    return retrain_requests.waiting_causes(connection, REQUESTED_BY)

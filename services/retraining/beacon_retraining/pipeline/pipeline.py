@@ -23,6 +23,7 @@ from beacon_retraining.pipeline.workspace import Run, prepare
 from beacon_retraining.training.entry_point.code import TrainingCode, entry_point_of
 from beacon_retraining.training.settings import TrainSettings
 
+NO_REQUEST = "there is no request to retrain"
 Reporter = Callable[[str], None]
 
 
@@ -52,6 +53,10 @@ def retrain(
     """
     engine = open_store(settings.database)
     migrate(engine)
+    # Before the lock: a look for requests does not fail because a retraining is at work.
+    if options.trigger == triggers.REQUESTS and not triggers.open_causes(engine):
+        report(NO_REQUEST)
+        return None
     with only_one(engine, settings.home / "run", JOB, "another retraining is at work"):
         now = clock.now()
         causes = triggers.open_causes(engine) if options.trigger == triggers.REQUESTS else []
@@ -82,7 +87,7 @@ def _not_due(engine: Engine, product: Product, options: RetrainOptions, causes: 
     if options.trigger == triggers.HAND:
         return ""
     if options.trigger == triggers.REQUESTS and not causes:
-        return "there is no request to retrain"
+        return NO_REQUEST
     left = triggers.cooldown_left(engine, JOB, product, now).total_seconds() / 3600
     return f"the cooldown after the last retraining ends in {left:.1f} h" if left > 0 else ""
 

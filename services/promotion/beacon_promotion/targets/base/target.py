@@ -141,7 +141,7 @@ class PromotionTarget(Protocol):
         ...
 
     def restore(self, pin: Pin) -> None:
-        """Go back to the release that served `pin`, its configuration included; raises `ReleaseFailedError`.
+        """Go back to the release that served `pin`, with what it may of its configuration; raises `ReleaseFailedError`.
 
         Needs neither the database nor MLflow nor Prometheus.
         """

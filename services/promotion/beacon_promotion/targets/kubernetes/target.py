@@ -41,6 +41,8 @@ OUR_REVISION = "helm"
 """The key of the revision that Helm is about to make for us: a hanging one of that number is ours."""
 SHADOW_SHARE = 0.2
 """Share of the requests, where a gateway splits them; the model in service answers, and sends the candidate a copy."""
+FREE = {"Deployment", "ConfigMap"}
+"""Kinds whose older form a rollback may bring back; the admission policies hold promotion to all others as they are."""
 HANGING = timedelta(minutes=15)
 """A helm that somebody else started and that runs for longer has died."""
 T = TypeVar("T")
@@ -202,12 +204,18 @@ class ClusterTarget:
         self._upgrade(_values(base, pin), pin, lambda release: release == Release(pin))
 
     def restore(self, pin: Pin) -> None:
-        """Go back to the newest revision that served `pin` alone; raises `ReleaseFailedError`."""
+        """Go back to the newest revision that served `pin` alone; raises `ReleaseFailedError`.
+
+        Where a deployment has changed more than Deployments and ConfigMaps since, its configuration stays.
+        """
         history = self._history()
         back = next((item for item in history if _is_clean(item) and _release(item).model == pin), None)
         if back is None:
             raise ReleaseFailedError("no_way_back", f"Helm keeps no revision that served version {pin.version}")
-        if history[0].number != back.number:
+        base = _last_clean(history)
+        if base is not None and changes_held(base, back):
+            self.release(pin)
+        elif history[0].number != back.number:
             self._roll_back(back)
         else:
             self._mapped(lambda: self._pods.wait_until_all(lambda release: release == Release(pin)))
@@ -284,6 +292,12 @@ def other_changes(before: dict[tuple[str, str], Document], after: dict[tuple[str
                 document["spec"]["template"]["metadata"]["annotations"][RELEASE] = ""
         found += [f"{key[0]} {key[1]}: {path}" for path in _paths(old, new, "")]
     return sorted(found)
+
+
+def changes_held(now: Revision, back: Revision) -> bool:
+    """Whether to go back from one revision to another changes an object that promotion may not change."""
+    changes = other_changes(documents(now.manifest), documents(back.manifest))
+    return any(change.partition(" ")[0] not in FREE for change in changes)
 
 
 def _paths(old: Any, new: Any, path: str) -> list[str]:
