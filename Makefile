@@ -206,11 +206,12 @@ clean: ## delete the state (models, data, logs), but not the environments, and n
 
 ##@ Check it
 .PHONY: lint
-lint: .venv/.stamp ## check style, types, imports between layers, spelling and prose
+lint: .venv/.stamp ## check style, types, faults of security, imports between layers, secrets, spelling and prose
 	$(DEV) ruff check .
 	$(DEV) ruff format --check .
 	$(DEV) mypy
 	$(DEV) lint-imports --no-cache
+	$(DEV) python -m tools.secret_scan
 	git ls-files -z '*.md' | xargs -0 $(DEV) codespell
 	$(DEV) python -m tools.prose
 
