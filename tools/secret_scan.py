@@ -84,10 +84,7 @@ def main(folder: Path = ROOT) -> int:
     for path, line, rule in found:
         print(f"{path}:{line}: looks like a secret: {rule}")
     if found:
-        print(
-            "take it out, and give out another; what is none, ends with `kingfisher:ignore` in a comment",
-            file=sys.stderr,
-        )
+        print("take each out and replace it; a line that holds none ends with # kingfisher:ignore", file=sys.stderr)
     return 1 if found else 0
 
 
