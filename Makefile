@@ -37,8 +37,9 @@ DAILY := run new check demo retrain drift promote rollback clean lint test cover
 # What must hold, in CI's order: .ci/run and GitHub's CI run this list, read by `make suites`.
 SUITES := test-bare lint test-workflows test-rules mutate-rules test test-reports test-retrain test-promotion test-observe test-faults \
   test-http test-clients test-browser test-laptop test-products test-charts e2e
-# What is run by hand: an hour of a cluster each, or against the clock. A test holds that every check is in one of the lists.
-BY_HAND := test-demo test-retrain-whole chaos e2e-promotion e2e-paging coverage
+# What is run by hand: an hour of a cluster each, against the clock, or by a workflow of its own as it needs the Internet.
+# A test holds that every check is in one of the lists.
+BY_HAND := test-demo test-retrain-whole chaos e2e-promotion e2e-paging coverage audit
 
 .PHONY: help
 help: ## show the daily targets
@@ -206,11 +207,12 @@ clean: ## delete the state (models, data, logs), but not the environments, and n
 
 ##@ Check it
 .PHONY: lint
-lint: .venv/.stamp ## check style, types, imports between layers, spelling and prose
+lint: .venv/.stamp ## check style, types, faults of security, imports between layers, secrets, spelling and prose
 	$(DEV) ruff check .
 	$(DEV) ruff format --check .
 	$(DEV) mypy
 	$(DEV) lint-imports --no-cache
+	$(DEV) python -m tools.secret_scan
 	git ls-files -z '*.md' | xargs -0 $(DEV) codespell
 	$(DEV) python -m tools.prose
 
@@ -252,6 +254,10 @@ test-workflows: .venv/.stamp | $(FETCHED_UV) ## check GitHub's workflows with ac
 	@if command -v actionlint >/dev/null; then actionlint .github/workflows/*.yml; \
 	else $(GO) run github.com/rhysd/actionlint/cmd/actionlint@v1.7.7 .github/workflows/*.yml; fi && \
 	echo "workflows: nothing to say against them"
+
+.PHONY: audit
+audit: | $(FETCHED_UV) ## look up every locked package in OSV, the database of known vulnerabilities (needs the network; ARGS="--service-url URL": a mirror)
+	uv audit --locked --preview-features audit-command $(ARGS)
 
 .PHONY: test-retrain
 test-retrain: .venv/.stamp ## test all of retraining: models, gate, MLflow, Kaggle's client, DVC, kill -9 (minutes)
@@ -328,6 +334,7 @@ NAMESPACE ?= beacon
 VALUES ?=
 NODE ?=
 REGISTRY ?=
+SBOM ?= .tools/sbom
 TAG ?= $(shell git describe --always --dirty --abbrev=12)
 # What brings an image to the cluster, such as `docker push` or `kind load docker-image`; it is given the image's name.
 LOAD_IMAGE ?=
@@ -341,6 +348,15 @@ image-%:
 	$(BUILDER) build $(BUILD_OPTIONS) -f services/$*/Dockerfile -t $(REGISTRY)beacon-$*:$(TAG) \
 	  --build-arg REVISION=$(TAG) .
 	@$(if $(LOAD_IMAGE),$(LOAD_IMAGE) $(REGISTRY)beacon-$*:$(TAG))
+
+# What an image holds from PyPI, by the command that its Dockerfile installs with; the laptop has the extras, too.
+.PHONY: sbom
+sbom: | $(FETCHED_UV) ## write a bill of materials (CycloneDX) per service and for the laptop, from the lock (SBOM=FOLDER)
+	@mkdir -p -- "$(SBOM)"
+	@for name in $(ENVIRONMENTS); do \
+	  uv export --quiet --locked --preview-features sbom-export --format cyclonedx1.5 --package beacon-$$name --no-default-groups \
+	    $$([[ $$name != laptop ]] || echo --all-extras) --output-file "$(SBOM)/beacon-$$name.cdx.json" || exit; done
+	@echo "bills of materials are in $(SBOM)"
 
 .PHONY: charts
 charts: .venv/.stamp ## write the charts' schemas and READMEs from their values

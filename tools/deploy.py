@@ -202,7 +202,7 @@ def run(
     """Run a program in `folder`; returns its output. Raises `DeployError` with its error output."""
     environment = os.environ | (variables or {})
     try:
-        done = subprocess.run(  # noqa: S603
+        done = subprocess.run(  # noqa: S603 - kubectl and helm, without a shell
             command, input=given, capture_output=True, text=True, check=False, env=environment, cwd=folder
         )
     except FileNotFoundError as error:

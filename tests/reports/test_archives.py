@@ -4,20 +4,28 @@ Reported of data sets that were packed by Windows (Deflate64, backslashes), by m
 and of archives that are meant to harm.
 """
 
+import bz2
 import contextlib
+import gzip
 import io
+import lzma
 import struct
 import tracemalloc
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
 import pytest
 from support.kaggle import spoilt, zipped
 
+from beacon_core.domain.data_errors import DataError
 from beacon_core.domain.exit_statuses import REFUSED, TRY_AGAIN
 from beacon_core.domain.product import Product
+from beacon_core.domain.source import Format
+from beacon_core.sources import text_bytes
 from beacon_core.sources.errors import FetchError, FetchRefusedError
 from beacon_retraining.data.archive import max_file_bytes, unpack
 
@@ -176,3 +184,35 @@ def test_a_bomb_that_says_it_is_small_takes_no_memory(method: int, tmp_path: Pat
 def test_the_limit_grows_with_the_rows_that_the_product_may_have(product: Product) -> None:
     assert max_file_bytes(product) > 10 * product.sample_path.stat().st_size
     assert max_file_bytes(product) < 200 * product.data.rows.max * (len(product.features) + len(product.excluded) + 9)
+
+
+PACKED: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": gzip.compress,
+    "bz2": bz2.compress,
+    "xz": lzma.compress,
+    "zstd": lambda content: pa.compress(content, "zstd", asbytes=True),
+    "zip": lambda content: packed((NAME, content)),
+}
+
+
+@pytest.mark.parametrize("kind", PACKED)
+def test_a_packed_source_is_unpacked_no_further_than_a_table_would_be(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(text_bytes, "SMALL_BYTES", 1 << 16)
+    file, content = tmp_path / "table.csv.packed", b"a,b\n" + b"0,0\n" * (16 << 20)
+    file.write_bytes(PACKED[kind](content))
+    assert text_bytes.MOST_TIMES * file.stat().st_size < len(content)
+    tracemalloc.start()
+    try:
+        with (
+            pytest.raises(DataError, match=r"unpacks to more than 100 times its size"),
+            text_bytes.utf8_file(file, file.name, kind, Format()),
+        ):
+            pass
+        assert tracemalloc.get_traced_memory()[1] < 64 << 20
+    finally:
+        tracemalloc.stop()
+    file.write_bytes(PACKED[kind](content[: 1 << 16]))
+    with text_bytes.utf8_file(file, file.name, kind, Format()) as text:
+        assert text.path.stat().st_size == 1 << 16

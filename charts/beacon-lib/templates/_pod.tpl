@@ -82,13 +82,13 @@ user and Secret, if not those of the service.
 {{- end -}}
 {{- end -}}
 
-{{/* Feast's connection string of Redis. */}}
+{{/* Feast's connection string of Redis. The services put the password in, as a comma in it has to be quoted. */}}
 {{- define "beacon.redisEnv" -}}
 {{- with .root.Values.redis -}}
 - name: REDIS_PASSWORD
   valueFrom: {secretKeyRef: {name: {{ .secret.name }}, key: {{ .secret.key }}}}
 - name: REDIS_CONNECTION
-  value: {{ .host }}:{{ .port }},password=$(REDIS_PASSWORD){{ with .options }},{{ . }}{{ end }}
+  value: {{ .host }}:{{ .port }}{{ with .options }},{{ . }}{{ end }}
 - name: BEACON_FEATURE_REPO
   value: /app/feature_repo/redis
 {{- end -}}

@@ -318,10 +318,10 @@ def test_credentials_come_from_the_environment_and_are_never_told(
 @pytest.mark.parametrize(
     "source",
     [
-        {"https": "https://me:word@host/items.csv"},
+        {"https": "https://me:word@host/items.csv"},  # kingfisher:ignore
         {"https": "https://host/items.csv?api_key=abc"},
-        {"sql": {"url": "postgresql://me:word@host/x", "query": "select 1"}},
-        {"url": "ftp://me:word@host/items.csv"},
+        {"sql": {"url": "postgresql://me:word@host/x", "query": "select 1"}},  # kingfisher:ignore
+        {"url": "ftp://me:word@host/items.csv"},  # kingfisher:ignore
     ],
 )
 def test_a_credential_in_product_yaml_is_refused(source: object, tmp_path: Path) -> None:

@@ -6,10 +6,12 @@ from pathlib import Path
 import msgspec
 import pytest
 from feast import Entity, FeatureService, FeatureView
+from feast.infra.online_stores.redis import RedisOnlineStore
 from feast.types import Float64, Int64
 from support.products import SPEC
 from support.settings import Settings
 
+from beacon_core.domain.masking import mask
 from beacon_core.domain.product import Product
 from beacon_core.feature_store import definitions, repo
 from beacon_core.platform.product_file import load_product
@@ -64,6 +66,31 @@ def test_a_variable_that_is_not_set_is_named(tmp_path: Path, monkeypatch: pytest
     monkeypatch.delenv("REDIS_CONNECTION", raising=False)
     with pytest.raises(repo.FeatureStoreError, match="REDIS_CONNECTION"):
         repo.load_config(Settings(home=tmp_path, feature_repo=ROOT / "feature_repo" / "redis"))
+
+
+@pytest.mark.parametrize(
+    "password", ["plain", "a,b=c", ",ssl=true", "1e5", "true", 'say "\\x"', "schön ${HOME}", " edge\n"]
+)
+def test_any_password_of_redis_reaches_it_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, password: str) -> None:
+    monkeypatch.setenv("REDIS_CONNECTION", "127.0.0.1:6379,db=3")
+    monkeypatch.setenv("REDIS_PASSWORD", password)
+    config = repo.load_config(Settings(home=tmp_path, feature_repo=ROOT / "feature_repo" / "redis"))
+    nodes, options = RedisOnlineStore._parse_connection_string(config.online_store.connection_string)
+    assert nodes == [{"host": "127.0.0.1", "port": "6379"}]
+    assert options == {"db": 3, "password": password.strip(), "socket_timeout": 1, "socket_connect_timeout": 1}
+    assert mask(f"no answer: {config.online_store.connection_string}") == (
+        'no answer: 127.0.0.1:6379,db=3,password="***",socket_timeout=1,socket_connect_timeout=1'
+    )
+
+
+def test_a_password_in_the_connection_string_is_the_one_that_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REDIS_CONNECTION", "127.0.0.1:6379,password=its-own")
+    monkeypatch.setenv("REDIS_PASSWORD", "another")
+    config = repo.load_config(Settings(home=tmp_path, feature_repo=ROOT / "feature_repo" / "redis"))
+    _, options = RedisOnlineStore._parse_connection_string(config.online_store.connection_string)
+    assert options["password"] == "its-own"
 
 
 def test_importing_feast_instruments_none_of_its_classes() -> None:

@@ -150,11 +150,12 @@ def test_redis_with_a_password_and_a_database(
     from beacon_feature_serving.app import create
 
     port = free_port()
-    monkeypatch.setenv("REDIS_CONNECTION", f"127.0.0.1:{port},password=secret,db=3")
+    monkeypatch.setenv("REDIS_CONNECTION", f"127.0.0.1:{port},db=3")
+    monkeypatch.setenv("REDIS_PASSWORD", "sec,ret")
     settings = Settings(home=tmp_path, feature_repo=FOLDER, features_metrics_port=METRICS_PORT)
     with Redis(tmp_path, port):
         with socket.create_connection(("127.0.0.1", port)) as admin:
-            admin.sendall(b"CONFIG SET requirepass secret\r\n")
+            admin.sendall(b"CONFIG SET requirepass sec,ret\r\n")
             assert admin.recv(64) == b"+OK\r\n"
         fill(settings, product)
         with Service(create(settings)) as running:

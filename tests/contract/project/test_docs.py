@@ -145,3 +145,14 @@ def test_every_target_of_the_recipes_is_one() -> None:
     named = re.findall(r"(?:`|^    )make ([a-z][a-z-]*)", text, flags=re.MULTILINE)
     assert len(set(named)) > 5
     assert [name for name in named if not re.search(rf"^{name}:", makefile, flags=re.MULTILINE)] == []
+
+
+def test_the_threat_model_names_files_and_tests_that_are_there_and_every_finding_once() -> None:
+    page = (DOCS / "explanation" / "threat-model.md").read_text(encoding="utf-8")
+    named = re.findall(r"`((?:tests|services|charts|\.github)/[\w/.-]+)(?:::(\w+))?`", page)
+    assert len(named) > 40
+    for path, test in named:
+        assert (ROOT / path).exists(), path
+        assert not test or f"def {test}(" in (ROOT / path).read_text(encoding="utf-8"), f"{path}::{test}"
+    assert re.findall(r"^\| (S\d+) \|", page, re.MULTILINE) == [f"S{number}" for number in range(1, 20)]
+    assert [line for line in page.splitlines() if line.startswith("| S") and line.count(" | ") != 3] == []

@@ -58,6 +58,14 @@ def test_who_reads_what_clients_sent_reaches_no_api() -> None:
     assert told == [(None, [53, 53]), ([{"podSelector": {"matchLabels": labels}}], [5432])]
 
 
+@pytest.mark.parametrize("chart", ["feature-serving", "retraining"])
+def test_the_password_of_redis_is_in_a_variable_of_its_own(chart: str) -> None:
+    """The connection string would be cut at a comma of the password: the services put it in, quoted."""
+    told = lines(chart, "--set-string", "redis.options=ssl=true")
+    assert "value: beacon-redis:6379,ssl=true" in told
+    assert not [line for line in told if "$(REDIS_PASSWORD)" in line]
+
+
 @pytest.mark.parametrize("password", ["plain", 'a"b\\c d$(e)`f`', "'#;"])
 def test_redis_takes_its_password_from_no_command_line(tmp_path: Path, password: str) -> None:
     done = template("platform", "--values", "charts/platform/ci/default-values.yaml")

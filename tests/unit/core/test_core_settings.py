@@ -54,7 +54,7 @@ def test_a_misspelt_name_or_wrong_value_is_refused_by_name(name, text, word):
 
 def test_secrets_are_never_shown():
     given = {"api_key": "k-1", "feature_token": "t-2", "features_key": "f-5", "console_token": "c-4"}
-    settings = Settings(**given, database_url="postgresql://u:p-3@h/d")
+    settings = Settings(**given, database_url="postgresql://u:p-3@h/d")  # kingfisher:ignore
     shown = settings.shown()
     assert {name for name, value in shown.items() if value == "***"} == SECRETS
     assert not {"k-1", "t-2", "p-3", "c-4", "f-5"} & set(

@@ -39,6 +39,8 @@ ISSUED = re.compile(
     r"\b(?:KGAT_\w+|(?:AKIA|ASIA)[A-Z0-9]{12,}|gh[pousr]_\w{20,}|beacon-key-[\w-]{20,}"
     r"|eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]*)"
 )
+JSON_COMMA = r"\u002c"
+"""A comma in JSON, where a plain one would end the value."""
 OWN = ("beacon_", "feature_repo", "__main__")
 PLAIN_LIBRARIES = frozenset(("alembic", "feast", "msgspec", "psycopg", "redis", "sqlite3", "yaml"))
 """Libraries whose exceptions say what went wrong and quote no credential."""
@@ -172,5 +174,6 @@ def _spellings(text: str) -> Iterable[str]:
         yield repr(part)[1:-1]
         yield repr(part.encode("utf-8", "replace"))[2:-1]
         yield from (json.dumps(part)[1:-1], json.dumps(part, ensure_ascii=False)[1:-1])
+        yield json.dumps(part)[1:-1].replace(",", JSON_COMMA)
         yield html.escape(plain)
         yield from (quote(plain, safe=""), quote_plus(plain))

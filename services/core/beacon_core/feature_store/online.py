@@ -145,7 +145,7 @@ def _upsert(table: str, features: int) -> str:
     cells = (f"(?1, ?{place}, ?{place + 1}, ?{place + 2}, ?2, ?3)" for place in range(4, 4 + 3 * features, 3))
     # The table's name is Feast's own, the values are bound.
     return (
-        f'INSERT INTO "{table}"'  # noqa: S608
+        f'INSERT INTO "{table}"'  # noqa: S608 - Feast's name, bound values
         " (entity_key, feature_name, value, value_text, event_ts, created_ts)"
         f" VALUES {', '.join(cells)}"
         " ON CONFLICT(entity_key, feature_name) DO UPDATE SET value = excluded.value,"

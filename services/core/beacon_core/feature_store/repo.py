@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import os
 from collections.abc import Mapping
 from datetime import datetime
@@ -15,6 +16,7 @@ from feast.errors import FeastError
 from feast.repo_config import RepoConfig
 from pydantic import ValidationError
 
+from beacon_core.domain.masking import JSON_COMMA
 from beacon_core.domain.product import Product
 from beacon_core.domain.yaml_text import YamlError
 from beacon_core.feature_store import definitions
@@ -47,7 +49,7 @@ def load_config(settings: Settings) -> RepoConfig:
     try:
         raw = read_yaml(file)
         _check_offline_store(raw)
-        config = RepoConfig(**_filled(raw, {**os.environ, "BEACON_HOME": str(settings.home)}))
+        config = RepoConfig(**_filled(raw, _variables(settings)))
     except (YamlError, FeastError) as error:  # for example Feast's, for a class that does not exist
         raise FeatureStoreError(f"{file}: {error}") from error
     except KeyError as error:
@@ -63,6 +65,16 @@ def load_config(settings: Settings) -> RepoConfig:
         raise FeatureStoreError(f"{file}: entity_key_serialization_version: must be {VERSION}")
     config.repo_path = settings.feature_repo
     return config
+
+
+def _variables(settings: Settings) -> dict[str, str]:
+    """The environment's variables; REDIS_CONNECTION has the password of REDIS_PASSWORD, if it has none of its own."""
+    variables = {**os.environ, "BEACON_HOME": str(settings.home)}
+    connection, password = (variables.get(name, "").strip() for name in ("REDIS_CONNECTION", "REDIS_PASSWORD"))
+    if connection and password and "password=" not in connection:
+        # Feast splits at commas and reads each value as JSON: a plain `1e5` would be a number.
+        variables["REDIS_CONNECTION"] = f"{connection},password={json.dumps(password).replace(',', JSON_COMMA)}"
+    return variables
 
 
 def _check_offline_store(raw: Any) -> None:

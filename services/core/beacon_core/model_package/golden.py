@@ -28,7 +28,7 @@ def post_features(
     body = json.dumps({"features": features}).encode()
     request = urllib.request.Request(url, body, sent)  # noqa: S310 - the operator's address
     try:
-        with urllib.request.urlopen(request, timeout=timeout) as response:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=timeout) as response:  # noqa: S310 - the operator's address
             found: Answer = json.load(response)
     except urllib.error.HTTPError as error:
         with error:

@@ -123,7 +123,7 @@ class Mlflow:
         headers = {"Content-Type": "application/json"} | self._headers
         try:
             request = urllib.request.Request(url, body, headers, method=method)  # noqa: S310 - the operator's address
-            with urllib.request.urlopen(request, timeout=self._timeout) as answer:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=self._timeout) as answer:  # noqa: S310 - the operator's address
                 content: bytes = answer.read()
                 return content
         except urllib.error.HTTPError as error:

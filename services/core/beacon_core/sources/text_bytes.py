@@ -43,6 +43,8 @@ OTHERS = {
 }
 UNDEFINED = {0x81, 0x8D, 0x8F, 0x90, 0x9D}
 """Bytes that Windows-1252 has no character for."""
+SMALL_BYTES, MOST_TIMES = 1 << 30, 100
+"""What a packed file may unpack to: so many bytes, or so many times its own size where that is more."""
 UNPACK_ERRORS = (EOFError, OSError, ValueError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, NotImplementedError)
 PARQUET = b"PAR1"
 
@@ -69,28 +71,36 @@ def opened(file: Path, name: str, compression: str) -> Iterator["Unpacked"]:
     """The file's content, unpacked; raises `DataError` for one that is damaged or cannot be read."""
     with ExitStack() as stack:
         try:
-            yield Unpacked(_open(file, name, compression, stack), name, compression)
+            limit = max(SMALL_BYTES, MOST_TIMES * file.stat().st_size)
+            yield Unpacked(_open(file, name, compression, stack), name, compression, limit)
         except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
             raise DataError(name, FILE, f"cannot be read: {error.strerror}") from error
 
 
 class Unpacked:
-    """A stream of unpacked bytes."""
+    """A stream of unpacked bytes, which ends with an error where a packed file has more than `limit` of them."""
 
-    def __init__(self, stream: Any, name: str, compression: str) -> None:
+    def __init__(self, stream: Any, name: str, compression: str, limit: int) -> None:
         self._stream = stream
         self._name = name
         self._compression = compression
+        self._limit = limit
+        self._count = 0
 
     def read(self, size: int) -> bytes:
         """The next bytes; raises `DataError`."""
         if self._compression == "none":
             return bytes(self._stream.read(size))
         try:
-            return bytes(self._stream.read(size))
+            block = bytes(self._stream.read(size))
         except UNPACK_ERRORS as error:
             rule = f"is not whole {self._compression}: {error or type(error).__name__}"
             raise DataError(self._name, FILE, rule) from error
+        self._count += len(block)
+        if self._count > self._limit:
+            rule = f"unpacks to more than {MOST_TIMES} times its size, and to more than {self._limit} bytes"
+            raise DataError(self._name, FILE, f"{rule}: unpack it yourself, if that is right")
+        return block
 
     def blocks(self) -> Iterator[bytes]:
         """All bytes."""

@@ -38,7 +38,7 @@ class SqliteReader:
     async def read(self, view: ViewRead, keys: Sequence[bytes]) -> list[FeatureRow | None]:
         marks = ",".join("?" * len(keys))
         # The table's name is Feast's own, the values are bound.
-        query = f'SELECT entity_key, feature_name, value, event_ts FROM "{view.table}" WHERE entity_key IN ({marks})'  # noqa: S608
+        query = f'SELECT entity_key, feature_name, value, event_ts FROM "{view.table}" WHERE entity_key IN ({marks})'  # noqa: S608 - Feast's name, bound values
         return _rows(await self._query(query, keys), view.columns, keys)
 
     async def check(self) -> None:

@@ -128,7 +128,7 @@ def read_rows(file: str) -> object:
 def post(url: str, body: object, key: str = "") -> Any:
     """The answer to a request for predictions, with an API key if there is one; raises `PredictError`."""
     headers = {"Content-Type": "application/json"} | ({"X-API-Key": key} if key else {})
-    request = urllib.request.Request(url, json.dumps(body).encode(), headers)  # noqa: S310
+    request = urllib.request.Request(url, json.dumps(body).encode(), headers)  # noqa: S310 - the caller's address
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:  # noqa: S310 - the caller's address
             return json.load(response)

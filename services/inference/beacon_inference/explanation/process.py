@@ -108,7 +108,7 @@ class ExplainerProcess:
         try:
             process = await self._running()
             assert process.stdin is not None  # noqa: S101 - both are pipes
-            assert process.stdout is not None  # noqa: S101
+            assert process.stdout is not None  # noqa: S101 - as above
             process.stdin.write(framed(job))
             await process.stdin.drain()
             (size,) = LENGTH.unpack(await process.stdout.readexactly(LENGTH.size))

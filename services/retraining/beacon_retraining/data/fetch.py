@@ -152,7 +152,7 @@ def _download(
     command = [sys.executable, "-m", "beacon_retraining.data.kaggle_download", source.place, str(folder)]
     limit = settings.kaggle_timeout_seconds
     try:
-        done = subprocess.run(command, env=dict(environment), capture_output=True, timeout=limit, check=False)  # noqa: S603
+        done = subprocess.run(command, env=dict(environment), capture_output=True, timeout=limit, check=False)  # noqa: S603 - this Python, and a module of ours
     except subprocess.TimeoutExpired:
         return DownloadFailure(-1, f"the download was not done after {limit:g} s")
     if done.returncode == 0:

@@ -50,8 +50,8 @@ def _run_logged(command: list[str], folder: Path) -> bool:
     environment = _environment() | trace_environment()
     if logs.steps.disabled:
         environment["BEACON_LOG_FORMAT"] = "plain"
-        return subprocess.run(command, cwd=folder, env=environment, check=False).returncode == 0  # noqa: S603
-    with subprocess.Popen(  # noqa: S603
+        return subprocess.run(command, cwd=folder, env=environment, check=False).returncode == 0  # noqa: S603 - a command of our own
+    with subprocess.Popen(  # noqa: S603 - a command of our own
         command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     ) as process:
         for line in process.stdout or ():
@@ -139,7 +139,7 @@ def output_of(folder: Path, *arguments: str) -> str:
 
 def run(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     """Run a command of DVC in `folder`, however it ends."""
-    return subprocess.run(  # noqa: S603
+    return subprocess.run(  # noqa: S603 - a command of our own
         _dvc(*arguments), cwd=folder, env=_environment(), capture_output=True, text=True, check=False
     )
 
@@ -153,7 +153,7 @@ def error_message(done: "subprocess.CompletedProcess[str]") -> str:
 
 def _git(folder: Path, *arguments: str) -> bool:
     command = ["git", *arguments]
-    done = subprocess.run(command, cwd=folder, env=_environment(), capture_output=True, check=False)  # noqa: S603
+    done = subprocess.run(command, cwd=folder, env=_environment(), capture_output=True, check=False)  # noqa: S603 - a command of our own
     return done.returncode == 0
 
 
