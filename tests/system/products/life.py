@@ -30,12 +30,7 @@ from beacon_laptop.demo import expected_error
 from beacon_laptop.simulated_traffic import CHANGE_DAY, SimulatedRow, SimulatedTraffic
 
 BATCH_ROWS = 100
-<<<<<<< HEAD
 # Phases as short as a test needs: few requests decide them, and no latency does, as other suites keep the machine busy.
-=======
-# Phases as short as a test needs. Few requests decide them and no latency does: on a machine that other suites keep
-# busy, two processes on the same cores differ by what they wait for.
->>>>>>> closed
 SHORT = {
     "rollout": {"phase_seconds": 5, "watch_seconds": 5, "min_requests": 20, "min_p99_rise_seconds": 30.0},
     "promotion": {"min_rows": 100},
