@@ -253,4 +253,5 @@ def test_the_distance_is_scipys(decimals: int) -> None:
     gaps = np.array([np.nan, np.nan])
     found = kolmogorov_smirnov(np.concatenate([one, gaps]), np.concatenate([gaps, other]))
     assert found == pytest.approx(ks_2samp(one, other).statistic, abs=1e-12)
+    assert kolmogorov_smirnov(other, one) == found
     assert kolmogorov_smirnov(one, one) == kolmogorov_smirnov(one, gaps) == 0
