@@ -1,5 +1,7 @@
 """The store: migrations make exactly the tables of the metadata, and times come back as they went in, in UTC."""
 
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -89,6 +91,16 @@ def test_migrating_again_changes_nothing(engine):
     assert inspect(engine).get_table_names() == before
     with engine.connect() as connection:
         assert len(connection.execute(select(job_runs)).all()) == 1
+
+
+def test_a_process_that_finds_the_newest_schema_loads_no_alembic(engine):
+    migrate(engine)
+    code = (
+        "import sys; from beacon_core.data.database import migrate, open_store; "
+        "migrate(open_store(sys.argv[1])); print('alembic' in sys.modules)"
+    )
+    command_line = [sys.executable, "-c", code, str(engine.url)]
+    assert subprocess.run(command_line, capture_output=True, text=True, check=True).stdout.strip() == "False"
 
 
 def test_readers_do_not_wait_for_the_writer(engine):

@@ -8,20 +8,33 @@ import sys
 
 import pytest
 
-HEAVY = ("pandas", "sklearn", "scipy", "pyarrow", "onnx", "onnxruntime", "optuna", "mlflow", "feast", "dvc")
+HEAVY = ("pandas", "sklearn", "scipy", "pyarrow", "onnx", "onnxruntime", "optuna", "mlflow", "feast", "dvc", "alembic")
 
 
 FREE_OF = {
     "commands.retrain": HEAVY,
-    "pipeline.data_stages": ("sklearn", "onnx", "mlflow", "whylogs", "matplotlib", "feast"),
-    "pipeline.train_stage": ("mlflow", "whylogs", "matplotlib", "feast"),
-    "pipeline.evaluate_stage": ("mlflow", "whylogs", "feast"),
-    "pipeline.register_stage": ("sklearn", "onnx", "whylogs", "matplotlib", "feast"),
+    "pipeline.stages": HEAVY,
+    "pipeline.data_stages": ("sklearn", "scipy.stats", "onnx", "mlflow", "whylogs", "matplotlib", "feast", "alembic"),
+    "pipeline.feature_stage": ("sklearn", "onnx", "mlflow", "whylogs", "matplotlib", "alembic"),
+    "pipeline.train_stage": ("mlflow", "whylogs", "matplotlib", "feast", "alembic"),
+    "pipeline.package_stage": ("mlflow", "feast", "alembic"),
+    "pipeline.evaluate_stage": ("mlflow", "whylogs", "feast", "alembic"),
+    "pipeline.register_stage": ("sklearn", "onnx", "whylogs", "matplotlib", "feast", "alembic"),
 }
 
 
 @pytest.mark.parametrize("module", FREE_OF)
 def test_a_process_imports_no_library_that_it_does_not_need(module: str) -> None:
-    code = f"import sys, beacon_retraining.{module}; print([n for n in {FREE_OF[module]} if n in sys.modules])"
+    assert loaded_of(FREE_OF[module], f"import beacon_retraining.{module}") == "[]"
+
+
+def test_a_request_of_mlflows_client_loads_no_feast() -> None:
+    code = "import beacon_retraining.registry.register, mlflow.tracking.request_header.registry"
+    assert loaded_of(("feast",), code) == "[]"
+
+
+def loaded_of(names: tuple[str, ...], code: str) -> str:
+    """Which of the modules a process has that ran `code`."""
+    code += f"; import sys; print([n for n in {names} if n in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    return done.stdout.strip()

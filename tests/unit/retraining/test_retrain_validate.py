@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import ks_2samp
 
 from beacon_core.domain.data_errors import DataError
 from beacon_core.domain.product import Product
-from beacon_retraining.data.validate import check_shift, validate
+from beacon_retraining.data.validate import check_shift, kolmogorov_smirnov, validate
 
 Table = list[list[str]]
 
@@ -243,3 +244,14 @@ def test_the_quick_mode_sees_the_form_of_all_and_the_values_of_the_first_rows(
     table[-1].pop()
     with pytest.raises(DataError, match="cut off at the end"):
         validate(write(tmp_path, table), product, quick=True)
+
+
+@pytest.mark.parametrize("decimals", [0, 1, 6])
+def test_the_distance_is_scipys(decimals: int) -> None:
+    generator = np.random.default_rng(decimals)
+    one, other = (np.round(generator.normal(mean, 1, size), decimals) for mean, size in ((0, 301), (0.3, 170)))
+    gaps = np.array([np.nan, np.nan])
+    found = kolmogorov_smirnov(np.concatenate([one, gaps]), np.concatenate([gaps, other]))
+    assert found == pytest.approx(ks_2samp(one, other).statistic, abs=1e-12)
+    assert kolmogorov_smirnov(other, one) == found
+    assert kolmogorov_smirnov(one, one) == kolmogorov_smirnov(one, gaps) == 0

@@ -6,11 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, Table, create_engine, event
+from sqlalchemy import Connection, Engine, Table, create_engine, event, inspect, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
@@ -109,8 +105,6 @@ def migrate(engine: Engine, revision: str = "head") -> None:
     that it is the newest one. Raises `SchemaError` for a schema that is not known, and `DatabaseUnavailableError` for
     an old one that this user may not change.
     """
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))  # Alembic expands %(name)s
     with engine.begin() as connection:
         if engine.dialect.name == "sqlite":
             # Python begins no transaction for DDL: a process killed in the middle would leave half a schema for ever.
@@ -118,12 +112,12 @@ def migrate(engine: Engine, revision: str = "head") -> None:
         else:
             connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
             if not roles.may_migrate(connection):
-                _check_newest(connection, config)
+                _check_newest(connection)
                 return
             roles.lock_migrations(connection)
-        _check_schema(connection, config)
-        config.attributes["connection"] = connection
-        command.upgrade(config, revision)
+        found, newest = _check_schema(connection)
+        if found != newest:
+            _upgrade(connection, revision)
         if engine.dialect.name == "postgresql":
             roles.grant_all(connection)
 
@@ -138,11 +132,20 @@ def migrate_at(url: str) -> None:
             engine.dispose()
 
 
-def _check_newest(connection: Connection, config: Config) -> None:
+def _upgrade(connection: Connection, revision: str) -> None:
+    # Each stage of a retraining and each job makes sure of the tables, and only the first of them has any to make.
+    from alembic import command  # noqa: PLC0415 - see above
+    from alembic.config import Config  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))  # Alembic expands %(name)s
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)
+
+
+def _check_newest(connection: Connection) -> None:
     """Refuse a schema that is not the newest one, to a user who may not change it."""
-    _check_schema(connection, config)
-    found = MigrationContext.configure(connection).get_current_revision()
-    newest = ScriptDirectory.from_config(config).get_current_head()
+    found, newest = _check_schema(connection)
     if found != newest:
         raise DatabaseUnavailableError(
             f"the database needs a migration from {found or 'nothing'} to {newest}, which the user "
@@ -150,12 +153,16 @@ def _check_newest(connection: Connection, config: Config) -> None:
         )
 
 
-def _check_schema(connection: Connection, config: Config) -> None:
-    """Refuse what Alembic would take for a part of a known revision's name, or not know how to leave."""
-    found = MigrationContext.configure(connection).get_current_revision()
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+def _check_schema(connection: Connection) -> tuple[str | None, str]:
+    """The schema's revision, None before the first, and the newest one.
+
+    Refuses what Alembic would take for a part of a known revision's name, or not know how to leave.
+    """
+    has_revision = inspect(connection).has_table(roles.SCHEMA_VERSION)
+    found = connection.scalar(text(f"SELECT version_num FROM {roles.SCHEMA_VERSION}")) if has_revision else None  # noqa: S608 - a name of ours
+    known = sorted(file.stem for file in (MIGRATIONS / "versions").glob("[0-9]*.py"))
     if found is None or found in known:
-        return
+        return found, known[-1]
     url = connection.engine.url
     file = sqlite_file(str(url)) if connection.dialect.name == "sqlite" else None
     place = url.render_as_string(hide_password=True) if file is None else file

@@ -21,6 +21,8 @@ from beacon_core.domain.masking import mask, message_of
 
 API = "/api/2.0/mlflow"
 TIMEOUT_SECONDS = 10.0
+MOST_VERSIONS = "10000"
+"""How many versions a search lists, as many as MLflow's own client does."""
 MISSING = frozenset({"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"})
 """How MLflow says that there is no such model, version, run or file (404) or alias (400)."""
 
@@ -59,6 +61,16 @@ class Mlflow:
         found = self._call("GET", "model-versions/get", name=name, version=number)
         return None if found is None else self._version(found)
 
+    def versions(self, chosen: str) -> list[Version]:
+        """The versions that a filter of MLflow's chooses."""
+        found = self._call("GET", "model-versions/search", filter=chosen, max_results=MOST_VERSIONS)
+        if found is None:
+            raise self._unexpected_answer()
+        try:
+            return [self._version({"model_version": facts}) for facts in found.get("model_versions", [])]
+        except TypeError as error:
+            raise self._unexpected_answer() from error
+
     def version_at(self, name: str, alias: str) -> Version | None:
         """The version that an alias names; None where there is no such model or alias."""
         found = self._call("GET", "registered-models/alias", name=name, alias=alias)
@@ -78,6 +90,14 @@ class Mlflow:
             return {item["alias"]: str(item["version"]) for item in found["registered_model"].get("aliases", [])}
         except (KeyError, TypeError, AttributeError):
             return {}
+
+    def model_tags(self, name: str) -> dict[str, str]:
+        """The tags of a registered model; none where there is no such model."""
+        found = self._call("GET", "registered-models/get", name=name)
+        try:
+            return {} if found is None else _tags(found["registered_model"])
+        except (KeyError, TypeError, AttributeError) as error:
+            raise self._unexpected_answer() from error
 
     def has_run(self, run_id: str) -> bool:
         """Whether a run exists and is not deleted."""
@@ -109,8 +129,7 @@ class Mlflow:
     def _version(self, answer: dict[str, Any]) -> Version:
         try:
             facts = answer["model_version"]
-            tags = {tag["key"]: tag.get("value", "") for tag in facts.get("tags", [])}
-            return Version(str(facts["version"]), str(facts.get("run_id", "")), tags)
+            return Version(str(facts["version"]), str(facts.get("run_id", "")), _tags(facts))
         except (KeyError, TypeError, AttributeError) as error:
             raise self._unexpected_answer() from error
 
@@ -163,6 +182,10 @@ def sign_in(address: str, environment: Mapping[str, str] = os.environ) -> tuple[
         return plain, {"Authorization": f"Basic {user}"}
     token = environment.get("MLFLOW_TRACKING_TOKEN", "")
     return plain, {"Authorization": f"Bearer {token}"} if token else {}
+
+
+def _tags(facts: dict[str, Any]) -> dict[str, str]:
+    return {tag["key"]: tag.get("value", "") for tag in facts.get("tags", [])}
 
 
 def _code(error: urllib.error.HTTPError) -> str:

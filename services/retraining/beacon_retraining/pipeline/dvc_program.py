@@ -13,6 +13,7 @@ from dvc.cli import main
 from dvc_data.hashfile import _progress
 
 from beacon_core.platform.settings import SettingsError, load_settings
+from beacon_retraining.pipeline.collector import collect_rarely
 from beacon_retraining.pipeline.workspace import folder_of
 
 
@@ -40,4 +41,5 @@ def run(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    collect_rarely()
     sys.exit(run(sys.argv[1:]))

@@ -23,7 +23,7 @@ from beacon_retraining.pipeline import context as files
 from beacon_retraining.pipeline.context import Context, PackagingResult
 from beacon_retraining.pipeline.run_dataset import dataset_of_run
 from beacon_retraining.pipeline.workspace import CODE, params_of
-from beacon_retraining.registry.register import Registry
+from beacon_retraining.registry.versions import ListedVersions
 from beacon_retraining.training.trained_file import decode
 
 
@@ -33,7 +33,7 @@ def package_model(context: Context) -> str:
     Equal data, parameters and code are one model: where the registry has it, its package is used.
     """
     product, folder = context.product, context.folder
-    registry = Registry(context.settings.mlflow_address)
+    registry = ListedVersions(context.settings.mlflow_address)
     models = folder / files.PACKAGE
     shutil.rmtree(models, ignore_errors=True)
     key = run_key(context)
@@ -65,7 +65,7 @@ def run_key(context: Context) -> str:
     return hashlib.sha256(msgspec.json.encode(facts, order="deterministic")).hexdigest()
 
 
-def existing_package(settings: Settings, registry: Registry, name: str, key: str, models: Path) -> Package | None:
+def existing_package(settings: Settings, registry: ListedVersions, name: str, key: str, models: Path) -> Package | None:
     """The package of equal inputs, where the registry still has an intact copy."""
     for pin in registry.versions_of(name, key):
         try:

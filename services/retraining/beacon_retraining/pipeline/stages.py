@@ -20,6 +20,7 @@ from beacon_core.platform.locks import exclusive
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import Settings, load_settings
 from beacon_retraining.files import write_json
+from beacon_retraining.pipeline.collector import collect_rarely
 from beacon_retraining.pipeline.context import Context
 from beacon_retraining.pipeline.workspace import folder_of, read_run, read_training
 
@@ -96,4 +97,5 @@ def main(name: str) -> int:
 
 
 if __name__ == "__main__":
+    collect_rarely()
     sys.exit(run_job(JOB, lambda: main(sys.argv[1])))

@@ -6,6 +6,7 @@ runs, experiments and whole models there, and make versions of their own: none o
 """
 
 import contextlib
+import importlib.metadata
 import os
 import tempfile
 from collections.abc import Iterator
@@ -16,24 +17,31 @@ import pandas as pd
 import requests
 from mlflow.artifacts import download_artifacts
 from mlflow.entities import LifecycleStage
-from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
+from mlflow.utils import plugins
 
 from beacon_core.domain.exit_statuses import TRY_AGAIN
 from beacon_core.domain.masking import mask, mask_all
-from beacon_core.domain.pins import Pin
 from beacon_core.domain.product import Product
 from beacon_core.model_package.download import ARTIFACTS
 from beacon_core.model_package.manifest import Package
-from beacon_core.platform.mlflow import Mlflow, RegistryUnavailableError, user_of
+from beacon_core.platform.mlflow import RegistryUnavailableError, user_of
 from beacon_retraining.errors import RetrainError
+from beacon_retraining.registry.versions import HIGHEST_TAG, ListedVersions
 
 PACKAGE_TAG = "beacon.package"
-HIGHEST_TAG = "beacon.highest-version"
-"""On the registered model: the highest number that MLflow ever gave, also to a version that was deleted since."""
 DATA = "data"
 TRAINING_ROWS = f"{DATA}/dataset.parquet"
+
+
+def _plugins_but_feasts(group: str) -> list[importlib.metadata.EntryPoint]:
+    return [plugin for plugin in importlib.metadata.entry_points(group=group) if not plugin.value.startswith("feast.")]
+
+
+# Feast brings a plugin with which MLflow's first request loads all of Feast, as slow as typeguard makes it. It adds a
+# header to requests that Feast itself sends, and those of this process are none.
+plugins._get_entry_points = _plugins_but_feasts
 
 
 class RegistryRefusedError(RetrainError):
@@ -65,7 +73,7 @@ class VersionOrigin(msgspec.Struct, frozen=True):
     params: dict[str, str]
 
 
-class Registry:
+class Registry(ListedVersions):
     """MLflow's server at `address`. Methods raise `RegistryUnavailableError` and `RegistryRefusedError`."""
 
     def __init__(self, address: str) -> None:
@@ -73,27 +81,8 @@ class Registry:
         if user:
             os.environ |= {"MLFLOW_TRACKING_USERNAME": user, "MLFLOW_TRACKING_PASSWORD": password}
         os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # stdout is the job's own
-        self.mlflow = Mlflow(address)
+        super().__init__(address)
         self.client = MlflowClient(tracking_uri=self.address, registry_uri=self.address)
-
-    def next_version(self, name: str, above: int = 0) -> str:
-        """The number for the next version of `name`: above `above` and all numbers that the registry has given.
-
-        It does not list deleted versions, and never gives their numbers again.
-        """
-        with self._mapped_errors():
-            listed = [int(version.version) for version in self.client.search_model_versions(f"name = '{name}'")]
-            return str(max([above, self._highest(name), *listed]) + 1)
-
-    def versions_of(self, name: str, run_key: str) -> list[Pin]:
-        """The versions of equal inputs whose run still exists, the newest first."""
-        with self._mapped_errors():
-            found = self._tagged(name, "run_key", run_key)
-            return [
-                Pin(name, str(version.version), version.tags["sha256"])
-                for version in found
-                if "sha256" in version.tags and self.mlflow.has_run(str(version.run_id))
-            ]
 
     def origin(self, name: str, version: str) -> VersionOrigin:
         """The origin of a version; raises `RegistryRefusedError` when there is none."""
@@ -131,11 +120,8 @@ class Registry:
         with self._mapped_errors():
             experiment_id = self._experiment(name)
             self._end_killed_runs(experiment_id)
-            found = {str(version.version): version for version in self._tagged(name, "sha256", package.sha256)}
-            if number in found:
-                run_id = str(found[number].run_id)
-            else:
-                run_id = self._upload(experiment_id, product, package, entry)
+            found = {version.number: version.run_id for version in self.tagged(name, "sha256", package.sha256)}
+            run_id = found[number] if number in found else self._upload(experiment_id, product, package, entry)
             self.client.set_registered_model_alias(name, alias, number)
             if self.mlflow.has_run(run_id):
                 self.client.log_artifacts(run_id, str(package.folder), ARTIFACTS)  # again, if somebody removed a file
@@ -155,11 +141,6 @@ class Registry:
             self.client.set_terminated(run_id)
             return run_id
 
-    def _tagged(self, name: str, tag: str, value: str) -> list[ModelVersion]:
-        """The versions that have the tag, the newest first."""
-        found = self.client.search_model_versions(f"name = '{name}' and tags.`{tag}` = '{value}'")
-        return sorted(found, key=lambda version: -int(version.version))
-
     def _experiment(self, name: str) -> str:
         """The id of the experiment `name`; a deleted one is restored, as MLflow keeps its name."""
         experiment = self.client.get_experiment_by_name(name)
@@ -168,12 +149,6 @@ class Registry:
         if experiment.lifecycle_stage == LifecycleStage.DELETED:
             self.client.restore_experiment(experiment.experiment_id)
         return str(experiment.experiment_id)
-
-    def _highest(self, name: str) -> int:
-        """The highest number that the registered model's tag holds; 0 where there is none."""
-        known = self.client.search_registered_models(f"name = '{name}'")
-        text = known[0].tags.get(HIGHEST_TAG, "") if known else ""
-        return int(text) if text.isdecimal() else 0
 
     def _end_killed_runs(self, experiment_id: str) -> None:
         """End other runs in the state RUNNING: one runs at a time, so they were killed."""
