@@ -82,7 +82,7 @@ def read_partition(
     readers = [FeatureReader(feature) for feature in features]
     slices = {segment.of for segment in product.segments.values()}
     segmented = [feature for feature in product.features if feature.name in slices]
-    for batch in partitions.rows_of(connection, partition):
+    for batch in partitions.rows_of(connection, partition, product.policy.evidence):
         ids: list[str] = []
         parsed: list[list[float]] = []
         set_aside: list[str] = []

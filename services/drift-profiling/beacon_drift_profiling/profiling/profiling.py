@@ -80,7 +80,8 @@ def profile_log(
     Moves the watermark at the end. Raises `SQLAlchemyError` where the store fails.
     """
     with engine.connect() as connection:
-        changed = partitions.changed_partitions(connection, watermarks.read(connection, JOB))
+        watermark = watermarks.read(connection, JOB)
+        changed = partitions.changed_partitions(connection, watermark, product.policy.evidence)
         since = now - span
         names = {partition.model_version for partition in changed.partitions}
         names.update(profiles.versions(connection, since, now + HOUR))
