@@ -123,9 +123,9 @@ def test_a_prediction_is_counted(service, row):
 
 def test_rows_are_counted_by_client_and_those_out_of_range_once(service, row):
     before = service.metrics()
-    odd = row | {"TAX": 1, "RM": 0.1}
+    odd = row | {"TAX": 1, "DIS": 49}
     service.post("/v1/predict/batch", {"rows": [{"features": odd}, {"features": row}, {"features": odd}]})
-    service.post(PREDICT, {"features": odd}, {"Beacon-Synthetic": "true"})
+    service.post(PREDICT, {"features": odd}, [("Beacon-Synthetic", "true")])
     change = grown(before, service.metrics())
     assert change["model_client_predictions_total{client=anonymous}"] == 3
     assert change["model_client_out_of_range_predictions_total{client=anonymous}"] == 2
