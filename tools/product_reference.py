@@ -44,6 +44,7 @@ POLICY: tuple[tuple[str, Struct, str], ...] = (
     ("serving", policy.Serving, ""),
     ("quality", policy.Quality, ""),
     ("drift", policy.Drift, "[Drift](../explanation/drift.md) explains every limit."),
+    ("evidence", policy.Evidence, "[API keys](../how-to/api-keys.md) says what a key is."),
     ("retraining", policy.Retraining, ""),
     ("promotion", policy.Promotion, "[The verdict](../explanation/verdict.md) explains every limit."),
     ("rollout", policy.Rollout, "[Promotion](../explanation/promotion.md) explains every limit."),

@@ -12,6 +12,7 @@ from support.packages import build_package
 from unit.promotion.memory_target import MemoryTarget
 
 from beacon_core.data.database import migrate, open_store
+from beacon_core.data.evidence import EVERYTHING
 from beacon_core.data.tables import actuals, predictions
 from beacon_core.domain.pins import Pin
 from beacon_core.domain.product import Product
@@ -144,5 +145,5 @@ def test_corrections_take_no_place_among_what_a_candidate_is_asked(
         (value, 2, name if entity is None else None, entity) for name, _, entity in asked for value in (85, 60, 40, 25)
     ]
     fill(engine, product, asked, told)
-    rows = sample_requests(engine, product.schema, manifest, 40)
+    rows = sample_requests(engine, EVERYTHING, product.schema, manifest, 40)
     assert [row.actual for row in rows if row.actual is not None] == [25.0] * 20

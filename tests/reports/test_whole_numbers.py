@@ -16,6 +16,7 @@ from support.service import Answer, Service
 from support.settings import Settings
 
 from beacon_core.data.database import open_store
+from beacon_core.data.evidence import EVERYTHING
 from beacon_core.data.tables import metadata, predictions
 from beacon_core.domain.product import Product
 from beacon_core.domain.spec import ProductError
@@ -114,7 +115,7 @@ def test_what_a_promotion_asks_is_answered(service: Service, product: Product, t
         row["features"] = {"size": 11.0 + number, "rooms": number / 2}
     with engine.begin() as connection:
         connection.execute(insert(predictions), logged)
-    rows = sample_requests(engine, product.schema, manifest, 60)
+    rows = sample_requests(engine, EVERYTHING, product.schema, manifest, 60)
     engine.dispose()
     assert len(rows) == 60
     assert sum(row.features["size"] == 11 + 2 * row.features.get("rooms", -1) for row in rows) == 10

@@ -83,6 +83,18 @@ def model(product: Product) -> Dashboard:
             most(of_predictions("model_out_of_range_features_total", "feature")),
             (limit("input_out_of_range_share"), "limit"),
         ),
+        time_series(
+            "Rows with a feature out of training's range, by client",
+            SHARE,
+            most(
+                by(
+                    "client",
+                    "sum by (client) (increase(model_client_out_of_range_predictions_total[30m]))"
+                    " / (sum by (client) (increase(model_client_predictions_total[30m])) > 0)",
+                )
+            ),
+            (limit("input_out_of_range_share"), "limit"),
+        ),
     )
     expected = "min(beacon_model_expected_error)"
     error = (

@@ -85,7 +85,7 @@ def _judge(settings: Settings, product: Product, engine: Engine, references: Ref
             runs = product.policy.drift.confirm[1] - 1
             earlier = drift_results.earlier_figures(connection, period, mine.version, runs)
         drift = alarms.drift_alarms(mine.results, reference, product)
-        error = alarms.error_alarm(mine.realised, earlier, reference, product)
+        error = alarms.error_alarm(mine.realised, earlier, reference, product, mine.error_client)
     raised = drift + ([error] if error else [])
     state = _state(mine, bool(confirmed), error is not None)
     return RunResults(

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import msgspec
 from prometheus_client import CollectorRegistry
 
+from beacon_core.domain.api_keys import ANONYMOUS
 from beacon_core.domain.policy import large_residual
 from beacon_core.domain.precision import decimals_of
 from beacon_core.domain.product import Product
@@ -22,12 +23,13 @@ SPARE_DIGITS = 2
 
 
 class Predicted(NamedTuple):
-    """The predictions of one request, and what they were made from."""
+    """The predictions of one request, what they were made from, and whose request it was."""
 
     model: Model
     product: Product
     values: list[float]
     features: Features
+    client: str
 
 
 class PredictionTelemetry:
@@ -95,6 +97,10 @@ class Instruments:
         self._key_out = LoopCounter(metrics.KEY_FEATURE_OUT_OF_RANGE, registry).labels()
         self._predictions = LoopCounter(metrics.PREDICTIONS, registry)
         self._predictions_out = LoopCounter(metrics.OUT_OF_RANGE_PREDICTIONS, registry)
+        self._of_clients = LoopCounter(metrics.CLIENT_PREDICTIONS, registry)
+        self._clients_out = LoopCounter(metrics.CLIENT_OUT_OF_RANGE, registry)
+        for counter in (self._of_clients, self._clients_out):
+            counter.labels(ANONYMOUS)
         self._values: HistogramSeries | None = None
         explanations = LoopCounter(metrics.EXPLANATIONS, registry)
         self._explanations = {method: explanations.labels(method) for method in ("exact", "sampled")}
@@ -163,7 +169,9 @@ class Instruments:
         if predicted is not None:
             self._count_predictions(*predicted)
 
-    def _count_predictions(self, model: Model, product: Product, values: list[float], features: Features) -> None:
+    def _count_predictions(
+        self, model: Model, product: Product, values: list[float], features: Features, client: str
+    ) -> None:
         # By the model that answered: another one may be in service when the group is counted.
         self._predictions.labels(model.pin.version).inc(len(values))
         manifest = model.manifest
@@ -182,6 +190,9 @@ class Instruments:
             )
         _count_columns(self._imputations(product), features.missing)
         _count_columns(self._features_out(product), features.out_of_range)
+        outside = 0 if features.out_of_range is None else int(features.out_of_range.any(axis=1).sum())
+        self._of_clients.labels(client).inc(len(values))
+        self._clients_out.labels(client).inc(outside)
         if model.key is None:
             return
         key_values = features.rows[:, model.key].tolist()

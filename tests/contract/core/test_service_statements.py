@@ -37,6 +37,7 @@ from beacon_core.data import (
     watermarks,
 )
 from beacon_core.data.database import Connection, open_store
+from beacon_core.data.evidence import EVERYTHING
 from beacon_core.data.roles import GRANTS
 from beacon_core.domain.ledger_entries import Entry
 from beacon_core.domain.pins import Pin
@@ -87,7 +88,7 @@ def row(name: str, minutes: float = 0) -> predictions.PredictionRow:
 
 def _partitions(connection: Connection) -> object:
     since = watermarks.Watermark(LONG_AGO, LONG_AGO, LONG_AGO)
-    return [partitions.changed_partitions(connection, each) for each in (watermarks.Watermark(), since)]
+    return [partitions.changed_partitions(connection, each, EVERYTHING) for each in (watermarks.Watermark(), since)]
 
 
 def _drift(connection: Connection) -> None:
@@ -123,10 +124,10 @@ ON_CONNECTIONS: dict[str, Callable[[Connection], object]] = {
     "actuals.add": _actuals,
     "actuals.find": lambda c: actuals.find(c, "one", "car-1", NOW),
     "actuals.last_received": actuals.last_received,
-    "labels.labelled_predictions": lambda c: list(labels.labelled_predictions(c)),
+    "labels.labelled_predictions": lambda c: list(labels.labelled_predictions(c, EVERYTHING)),
     "partitions.changed_partitions": _partitions,
     "partitions.newest_digest": lambda c: partitions.newest_digest(c, "1"),
-    "partitions.rows_of": lambda c: list(partitions.rows_of(c, PARTITION)),
+    "partitions.rows_of": lambda c: list(partitions.rows_of(c, PARTITION, EVERYTHING)),
     "profiles.digest_of": lambda c: profiles.digest_of(c, PARTITION),
     "profiles.digests": lambda c: profiles.digests(c, "1", "b", LONG_AGO, NOW),
     "profiles.get": lambda c: profiles.get(c, PARTITION),
@@ -187,10 +188,10 @@ ON_ENGINES: dict[str, Callable[[Engine], object]] = {
     "verdicts.newest": lambda e: verdicts.newest(e, PRODUCT, "1", SHA),
     "verdicts.versions": lambda e: verdicts.versions(e, PRODUCT),
     "ledger.append_all": lambda e: [ledger.append_all(e, [ENTRY]) for _ in range(2)],  # a row that is there stays
-    "promotion_evidence.newest_features": lambda e: promotion_evidence.newest_features(e, 3),
-    "promotion_evidence.newest_labelled": lambda e: promotion_evidence.newest_labelled(e, LONG_AGO, 3),
-    "promotion_evidence.realised_error": lambda e: promotion_evidence.realised_error(e, "1", LONG_AGO),
-    "promotion_evidence.shadow_answers": lambda e: promotion_evidence.shadow_answers(e, "2", LONG_AGO),
+    "promotion_evidence.newest_features": lambda e: promotion_evidence.newest_features(e, EVERYTHING, 3),
+    "promotion_evidence.newest_labelled": lambda e: promotion_evidence.newest_labelled(e, EVERYTHING, LONG_AGO, 3),
+    "promotion_evidence.realised_error": lambda e: promotion_evidence.realised_error(e, EVERYTHING, "1", LONG_AGO),
+    "promotion_evidence.shadow_answers": lambda e: promotion_evidence.shadow_answers(e, EVERYTHING, "2", LONG_AGO),
 }
 
 

@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import Engine
 
 from beacon_core.data import predictions
+from beacon_core.data.evidence import EVERYTHING
 from beacon_core.data.predictions import PredictionRow
 from beacon_core.data.promotion_evidence import shadow_answers
 
@@ -32,7 +33,7 @@ def test_the_sums_are_the_figures_of_the_answers(engine: Engine, level: float) -
     step = max(abs(level), 1.0) * 1e-6  # far smaller than the level: squares alone would have no digit left
     pairs = [(level + step * (number % 7), level + step * (number % 5)) for number in range(200)]
     log(engine, pairs)
-    found = shadow_answers(engine, "2", NOON)
+    found = shadow_answers(engine, EVERYTHING, "2", NOON)
     new, old = zip(*pairs, strict=True)
     assert found is not None
     assert found.rows == 200
@@ -44,17 +45,17 @@ def test_the_sums_are_the_figures_of_the_answers(engine: Engine, level: float) -
 
 
 def test_only_this_shadow_since_then_counts(engine: Engine) -> None:
-    assert shadow_answers(engine, "2", NOON) is None
+    assert shadow_answers(engine, EVERYTHING, "2", NOON) is None
     log(engine, [(1.0, 2.0), (None, 5.0)])
     log(engine, [(100.0, 200.0)], NOON - timedelta(seconds=1))
     log(engine, [(100.0, 200.0)], version="3")
-    found = shadow_answers(engine, "2", NOON)
+    found = shadow_answers(engine, EVERYTHING, "2", NOON)
     assert found is not None
     assert (found.rows, found.new_mean, found.old_mean) == (1, 1.0, 2.0)
 
 
 def test_a_side_that_does_not_vary_has_no_correlation(engine: Engine) -> None:
     log(engine, [(0.1, float(number)) for number in range(30)])
-    found = shadow_answers(engine, "2", NOON)
+    found = shadow_answers(engine, EVERYTHING, "2", NOON)
     assert found is not None
     assert (found.new_spread, found.correlation) == (0.0, None)

@@ -13,6 +13,7 @@ from support.stores import new_store
 
 from beacon_console.predictions import lookup
 from beacon_core.data.actuals import actual_of
+from beacon_core.data.evidence import EVERYTHING
 from beacon_core.data.partitions import Partition
 from beacon_core.data.promotion_evidence import realised_error
 from beacon_core.data.tables import actuals, predictions
@@ -216,7 +217,7 @@ def by_trial(store: Store) -> dict[str, float]:
     first = store.product.feature_names[0]
     rows = [
         row
-        for row in sample_requests(store.engine, store.product.schema, store.manifest, MANY)
+        for row in sample_requests(store.engine, EVERYTHING, store.product.schema, store.manifest, MANY)
         if row.actual is not None
     ]
     found = {store.ids[int(row.features[first])]: row.actual for row in rows}
@@ -228,7 +229,7 @@ def by_watch(store: Store) -> dict[str, float]:
     """Every prediction is 0 and of a model of its own: the mean error is the actual."""
     found = {}
     for name in store.ids:
-        rows, error = realised_error(store.engine, version(name), at(-1))
+        rows, error = realised_error(store.engine, EVERYTHING, version(name), at(-1))
         assert rows in (0, 1)
         found |= {name: error} if rows else {}
     return found

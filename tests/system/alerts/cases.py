@@ -61,6 +61,15 @@ def _share(metric: str, limit: str, share: float, per_minute: int = 100) -> dict
     return _limit(limit, 0.2) | _volume(per_minute) | {metric: f"0+{share * per_minute:g}x400"}
 
 
+def _of_clients(*shares: float, per_minute: int = 100) -> dict[str, str]:
+    """Clients that send as many rows each, and the share of theirs that are odd."""
+    series = _limit("input_out_of_range_share", 0.2) | _volume()
+    for number, share in enumerate(shares):
+        series[f'model_client_predictions_total{{client="c{number}"}}'] = f"0+{per_minute}x400"
+        series[f'model_client_out_of_range_predictions_total{{client="c{number}"}}'] = f"0+{share * per_minute:g}x400"
+    return series
+
+
 def _buckets(*cumulative: int) -> dict[str, str]:
     """Predictions a minute at most 15, 20 and 25."""
     name = 'model_prediction_value_bucket{le="%s"}'
@@ -237,6 +246,11 @@ CASES = (
     Case("BeaconPredictionsExtreme", "", _share(LOW, "extreme_share", 0.3), 9, 20, _share(LOW, "extreme_share", 1, 3)),
     Case("BeaconInputsOutOfRange", "", _share(*OUTSIDE, 0.3), 14, 24, _share(*OUTSIDE, 0.1)),
     Case("BeaconInputsOutOfRange", "", _share(*OUTSIDE, 0.3), 14, 24, _share(*OUTSIDE, 1, 3)),
+    Case("BeaconOddRowsOfOneClient", "", _of_clients(0.3, 0.1), 14, 24, _of_clients(0.1, 0)),
+    Case("BeaconOddRowsOfOneClient", "", _of_clients(0.3, 0.1), 14, 24, _of_clients(0.3, 0.3)),
+    Case("BeaconOddRowsOfOneClient", "", _of_clients(0.3, 0.1), 14, 24, _of_clients(1, 0, per_minute=3)),
+    # Who is alone cannot be told from the others.
+    Case("BeaconOddRowsOfOneClient", "", _of_clients(0.3, 0.1), 14, 24, _of_clients(0.3)),
     Case("BeaconImputationHigh", "", _share(*IMPUTED, 0.3), 14, 24, _share(*IMPUTED, 0.1)),
     Case("BeaconImputationHigh", "", _share(*IMPUTED, 0.3), 14, 24, _share(*IMPUTED, 1, 3)),
     Case("BeaconOutputCollapse", "", _buckets(1, 99, 100), 9, 20, _buckets(5, 99, 100)),

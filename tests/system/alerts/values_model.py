@@ -42,7 +42,7 @@ RARE = {
 
 def values() -> Iterator[Value]:
     """All of them."""
-    for part in (_shares, _out_of_range_now, _collapse, _rare, _figures, _ages, _actuals, _states):
+    for part in (_shares, _of_one_client, _out_of_range_now, _collapse, _rare, _figures, _ages, _actuals, _states):
         yield from part()
 
 
@@ -60,6 +60,24 @@ def _shares() -> Iterator[Value]:
             expected = {f'{{{label}="above"}}': 0.26} if fires else {}
             picked = 'severity="warning"' if label == "model_version" else ""
             yield Value(alert, series | limit("min_predictions", least), expected, seconds(window) // SAMPLES, picked)
+
+
+def _of_one_client() -> Iterator[Value]:
+    """Rows of two clients, and how many of them are odd: the share of one is above 25 %, and that of the other not."""
+    sent, odd = "model_client_predictions_total", "model_client_out_of_range_predictions_total"
+    for mine, others, least, fires in (
+        ((1000, 260), (4000, 100), 1000, True),
+        ((1000, 260), (4000, 1000), 900, True),
+        ((1000, 260), (4000, 100), 1001, False),
+        ((1000, 260), (4000, 1004), 1000, False),
+        ((1000, 250), (4000, 100), 1000, False),
+        ((1000, 260), (0, 0), 1000, False),
+    ):
+        series = limit("input_out_of_range_share", 0.25) | limit("min_predictions", least)
+        for client, (rows, strange) in (("one", mine), ("other", others)):
+            series |= rose(f'{sent}{{client="{client}"}}', rows * 0.25, rows * 0.75)
+            series |= rose(f'{odd}{{client="{client}"}}', strange * 0.75, strange * 0.25)
+        yield Value("BeaconOddRowsOfOneClient", series, {'{client="one"}': 0.26} if fires else {}, HOUR // SAMPLES)
 
 
 def _out_of_range_now() -> Iterator[Value]:

@@ -180,6 +180,11 @@ TYPES = [
     ("promotion.mode", "manuel", "promotion.mode", "must be auto or manual, is the text 'manuel'"),
     ("promotion.directions.RM", "sideways", "promotion.directions.RM", "must be down or up, is the text 'sideways'"),
     ("drift.confirm", [1, 2, 3], "drift.confirm", "must be a list of length 2, has 3"),
+    ("evidence.clients", "keys", "evidence.clients", "must be all or keyed or a list, is the text 'keys'"),
+    ("evidence.clients", 3, "evidence.clients", "must be text (in quotes) or a list, is 3"),
+    ("evidence.clients", [], "evidence.clients", "must name a client, or be all or keyed"),
+    ("evidence.clients", ["shop", "anonymous"], "evidence.clients", "'anonymous' is no name that an API key can have"),
+    ("evidence.clients", ["Web Shop"], "evidence.clients", "'Web Shop' is no name that an API key can have"),
 ]
 
 

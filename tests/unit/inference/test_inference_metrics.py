@@ -42,6 +42,8 @@ def test_everything_is_there_at_zero(service, product):
         *[f"beacon_stage_seconds_count{{stage={stage}}}" for stage in STAGES],
         *[f"model_extreme_predictions_total{{side={side}}}" for side in ("very_low", "very_high")],
         "model_predictions_total{model_version=1}",
+        "model_client_predictions_total{client=anonymous}",
+        "model_client_out_of_range_predictions_total{client=anonymous}",
         "model_out_of_range_predictions_total{model_version=1}",
         "model_inference_latency_seconds_count",
         "model_key_feature_out_of_range_total",
@@ -117,6 +119,16 @@ def test_a_prediction_is_counted(service, row):
         f"beacon_stage_seconds_count{{stage={stage}}}" for stage in STAGES
     }
     assert "model_key_feature_out_of_range_total" not in change
+
+
+def test_rows_are_counted_by_client_and_those_out_of_range_once(service, row):
+    before = service.metrics()
+    odd = row | {"TAX": 1, "DIS": 49}
+    service.post("/v1/predict/batch", {"rows": [{"features": odd}, {"features": row}, {"features": odd}]})
+    service.post(PREDICT, {"features": odd}, [("Beacon-Synthetic", "true")])
+    change = grown(before, service.metrics())
+    assert change["model_client_predictions_total{client=anonymous}"] == 3
+    assert change["model_client_out_of_range_predictions_total{client=anonymous}"] == 2
 
 
 def test_a_batch_counts_every_row(service, row):

@@ -14,6 +14,7 @@ from support.service import METRICS_PORT, Service
 from support.settings import Settings
 
 from beacon_core.data.database import open_store
+from beacon_core.data.evidence import EVERYTHING
 from beacon_core.data.tables import actuals, predictions
 from beacon_core.domain.pins import Pin
 from beacon_core.model_package.manifest import read_package
@@ -82,7 +83,7 @@ def test_users_requests_come_first_and_those_with_a_known_truth_before_all(engin
     with engine.begin() as connection:
         connection.execute(insert(predictions), logged)
         connection.execute(insert(actuals), known)
-    rows = sample_requests(engine, PRODUCT.schema, manifest, 40)
+    rows = sample_requests(engine, EVERYTHING, PRODUCT.schema, manifest, 40)
     assert len(rows) == 40
     assert rows[0].actual == 21.5, "the newest correction counts"
     assert [row.actual for row in rows[1:]] == [None] * 39
@@ -101,7 +102,7 @@ def test_what_the_old_model_has_learnt_by_heart_is_no_truth_to_compare_on(engine
     with engine.begin() as connection:
         connection.execute(insert(predictions), rows)
         connection.execute(insert(actuals), known)
-    found = sample_requests(engine, PRODUCT.schema, manifest, 40)
+    found = sample_requests(engine, EVERYTHING, PRODUCT.schema, manifest, 40)
     assert [row.features["CRIM"] for row in found if row.actual is not None] == [1.0]
     assert 0.0 in [row.features["CRIM"] for row in found[:3]], "it is asked all the same"
 
@@ -111,12 +112,16 @@ def test_a_request_that_users_repeat_is_asked_once(engine, manifest):
     one = prediction_row(PRODUCT, 1, now, "1")
     with engine.begin() as connection:
         connection.execute(insert(predictions), [one | {"id": f"again-{number}"} for number in range(50)])
-    assert sample_requests(engine, PRODUCT.schema, manifest, 40)[1:] == generate_requests(PRODUCT.schema, manifest, 39)
+    assert sample_requests(engine, EVERYTHING, PRODUCT.schema, manifest, 40)[1:] == generate_requests(
+        PRODUCT.schema, manifest, 39
+    )
 
 
 def test_a_store_that_is_down_leaves_made_up_rows(tmp_path, manifest):
     engine = open_store(f"sqlite:///{tmp_path / 'empty.db'}")  # without tables
-    assert sample_requests(engine, PRODUCT.schema, manifest, 25) == generate_requests(PRODUCT.schema, manifest, 25)
+    assert sample_requests(engine, EVERYTHING, PRODUCT.schema, manifest, 25) == generate_requests(
+        PRODUCT.schema, manifest, 25
+    )
     engine.dispose()
 
 

@@ -7,6 +7,9 @@ observed. Of those that belong to one prediction, the first observed counts, and
 The rule has two forms, since the cost of a query depends on where it begins. `actual_id` begins at predictions: at one
 of them, or at those of an hour. `labelled` begins at the actuals, which are fewer, and finds all predictions that have
 one. tests/contract/core/test_which_actual.py holds both forms, and every caller, to the same answers.
+
+Where only some clients' predictions count (`beacon_core.data.evidence`), the others are as if they had not been made:
+they have no actual, and take none from an earlier prediction of their entity.
 """
 
 from datetime import datetime
@@ -28,7 +31,9 @@ from sqlalchemy import (
     union_all,
 )
 
+from beacon_core.data.evidence import EVERYTHING, counts
 from beacon_core.data.tables import actuals, predictions
+from beacon_core.domain.policy import Evidence
 
 Outcome = Literal["accepted", "corrected", "duplicate"]
 """What became of an actual: stored, stored as a correction, or not stored since nothing is new."""
@@ -80,13 +85,18 @@ def find(connection: Connection, prediction_id: str, entity: str | None, time: d
     return None if row is None else LoggedActual(*[row[name] for name in LoggedActual._fields])
 
 
-def actual_id(prediction_id: Any, entity: Any, time: Any) -> ColumnElement[int | None]:
-    """`actuals.id` of the actual that belongs to a prediction, or null; of each row, where columns are given."""
+def actual_id(prediction_id: Any, entity: Any, time: Any, evidence: Evidence = EVERYTHING) -> ColumnElement[int | None]:
+    """`actuals.id` of the actual that belongs to a prediction, or null; of each row, where columns are given.
+
+    The prediction itself is taken to count.
+    """
     by_id = _newest_of(prediction_id)
     if entity is None:  # a comparison with it would find the actuals without an entity
         return by_id
     chosen, later = actuals.alias(), predictions.alias()
-    following = select(func.min(later.c.time)).where(later.c.entity == entity, later.c.time > time)
+    following = select(func.min(later.c.time)).where(
+        later.c.entity == entity, later.c.time > time, counts(later, evidence)
+    )
     before_following = chosen.c.observed_at < following.correlate_except(later).scalar_subquery()
     by_entity = select(chosen.c.id).where(
         chosen.c.id == _first_observed(entity, time), func.coalesce(before_following, true())
@@ -96,17 +106,19 @@ def actual_id(prediction_id: Any, entity: Any, time: Any) -> ColumnElement[int |
 
 def labelled(
     *columns: ColumnElement[Any],
+    evidence: Evidence,
     model_version: str | None = None,
     since: datetime | None = None,
     until: datetime | None = None,
     after: int | None = None,
 ) -> Subquery:
-    """Every prediction that has an actual: `columns` of `predictions`, and `actual_id`, `value` and `observed_at`.
+    """Every prediction that counts and has an actual: `columns`, and `actual_id`, `value` and `observed_at`.
 
-    `since` (inclusive) and `until` (exclusive) bound the time of the prediction, `model_version` names its model.
+    `columns` are of `predictions`. `since` (inclusive) and `until` (exclusive) bound the time of the prediction,
+    `model_version` names its model.
     `after` is an `actuals.id`: actuals up to it are not read.
     """
-    wanted: list[ColumnElement[bool]] = []
+    wanted = [counts(predictions, evidence)]
     if model_version is not None:
         wanted.append(predictions.c.model_version == model_version)
     if since is not None:
@@ -121,7 +133,7 @@ def labelled(
         .join_from(actuals, predictions, predictions.c.id == actuals.c.prediction_id)
         .where(~superseded, *arrived, *wanted)
     )
-    found = _of_entities(since, arrived)
+    found = _of_entities(since, arrived, evidence)
     by_entity = (
         select(*columns, *_facts(found))
         .join_from(found, predictions, (predictions.c.entity == found.c.entity) & (predictions.c.time == found.c.time))
@@ -142,17 +154,17 @@ def before_newest(connection: Connection, count: int) -> int:
     return (connection.scalar(select(func.max(actuals.c.id))) or 0) - count
 
 
-def of_last_before() -> ColumnElement[bool]:
+def of_last_before(evidence: Evidence) -> ColumnElement[bool]:
     """Join `actuals` of entities to the prediction that each belongs to; to several, where these are of one moment."""
-    last = last_before(actuals.c.entity, actuals.c.observed_at, inclusive=True)
+    last = last_before(actuals.c.entity, actuals.c.observed_at, evidence, inclusive=True)
     return (predictions.c.entity == actuals.c.entity) & (predictions.c.time == last)
 
 
-def last_before(entity: Any, moment: Any, *, inclusive: bool) -> ScalarSelect[datetime | None]:
-    """When the entity's last prediction before a moment was made."""
+def last_before(entity: Any, moment: Any, evidence: Evidence, *, inclusive: bool) -> ScalarSelect[datetime | None]:
+    """When the entity's last prediction that counts was made before a moment."""
     earlier = predictions.alias()
     before = earlier.c.time <= moment if inclusive else earlier.c.time < moment
-    newest = select(func.max(earlier.c.time)).where(earlier.c.entity == entity, before)
+    newest = select(func.max(earlier.c.time)).where(earlier.c.entity == entity, before, counts(earlier, evidence))
     return newest.correlate_except(earlier).scalar_subquery()
 
 
@@ -175,9 +187,9 @@ def _newest_of(prediction_id: Any) -> ScalarSelect[int | None]:
     return newest.correlate_except(own).scalar_subquery()
 
 
-def _of_entities(since: datetime | None, arrived: list[ColumnElement[bool]]) -> Subquery:
+def _of_entities(since: datetime | None, arrived: list[ColumnElement[bool]], evidence: Evidence) -> Subquery:
     """Actuals of entities, each with the time of the prediction that it belongs to."""
-    last = last_before(actuals.c.entity, actuals.c.observed_at, inclusive=True)
+    last = last_before(actuals.c.entity, actuals.c.observed_at, evidence, inclusive=True)
     found = select(actuals, last.label("time")).where(actuals.c.entity.is_not(None), *arrived)
     if since is not None:  # follows from the rule, and spares the search for earlier predictions
         found = found.where(actuals.c.observed_at >= since)

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, select
 from beacon_core.data.actuals import labelled
 from beacon_core.data.partitions import BATCH
 from beacon_core.data.tables import predictions
+from beacon_core.domain.policy import Evidence
 from beacon_core.domain.value_rules import Value
 
 
@@ -24,10 +25,10 @@ class LabelledPrediction(NamedTuple):
     observed_at: datetime
 
 
-def labelled_predictions(connection: Connection) -> Iterator[list[LabelledPrediction]]:
-    """Yield every labelled prediction in batches, in no order: databases sort text each in its own way."""
+def labelled_predictions(connection: Connection, evidence: Evidence) -> Iterator[list[LabelledPrediction]]:
+    """Yield every labelled prediction that counts, in batches, in no order: databases sort text each in its own way."""
     table = predictions.c
-    found = labelled(table.id, table.entity, table.time, table.features, table.from_store)
+    found = labelled(table.id, table.entity, table.time, table.features, table.from_store, evidence=evidence)
     query = select(*[found.c[name] for name in LabelledPrediction._fields])
     for batch in connection.execute(query, execution_options={"yield_per": BATCH}).partitions():
         yield [LabelledPrediction(*row) for row in batch]

@@ -1,5 +1,7 @@
 """The prediction log by partition, as drift profiling reads it: which partitions have changed, and what is in one.
 
+Only rows that count are read (`beacon_core.data.evidence`).
+
 A partition has changed when a row of it, or an actual of one, arrived since the watermark. Both are found by their
 arrival and not by the prediction's time: spools ship late, and clocks differ.
 """
@@ -12,8 +14,10 @@ import msgspec
 from sqlalchemy import ColumnElement, Connection, Text, cast, func, select
 
 from beacon_core.data.actuals import actual_id, last_before, of_last_before
+from beacon_core.data.evidence import counts
 from beacon_core.data.tables import actuals, predictions, traffic
 from beacon_core.data.watermarks import Watermark
+from beacon_core.domain.policy import Evidence
 
 # Commits are not in the order of their timestamps, and clocks differ: rows of this much time are read again.
 OVERLAP = timedelta(minutes=15)
@@ -53,16 +57,17 @@ class PartitionRow(NamedTuple):
     high: Any
     latency_seconds: Any
     time: Any
+    client: Any
     actual: float | None
     received_at: datetime | None
 
 
-def changed_partitions(connection: Connection, since: Watermark) -> ChangedPartitions:
+def changed_partitions(connection: Connection, since: Watermark, evidence: Evidence) -> ChangedPartitions:
     """Find the partitions that have changed since the watermark; an empty one reads the whole log."""
     if since.logged_at is None:
         queries = [_every_partition(connection)]
     else:
-        queries = _arrived(connection, since.logged_at, since.received_at)
+        queries = _arrived(connection, since.logged_at, since.received_at, evidence)
     partitions, undated = set(), 0
     for place, query in enumerate(queries):
         for text, version, count in connection.execute(query):
@@ -76,10 +81,10 @@ def changed_partitions(connection: Connection, since: Watermark) -> ChangedParti
     return ChangedPartitions(frozenset(partitions), logged, received, undated)
 
 
-def rows_of(connection: Connection, partition: Partition) -> Iterator[list[PartitionRow]]:
+def rows_of(connection: Connection, partition: Partition, evidence: Evidence) -> Iterator[list[PartitionRow]]:
     """Yield one partition's rows in batches, in order of their ids, each with its actual."""
     columns = predictions.c
-    own = actuals.c.id == actual_id(columns.id, columns.entity, columns.time)
+    own = actuals.c.id == actual_id(columns.id, columns.entity, columns.time, evidence)
     query = select(
         columns.id,
         cast(columns.features, Text),
@@ -89,10 +94,11 @@ def rows_of(connection: Connection, partition: Partition) -> Iterator[list[Parti
         columns.high,
         columns.latency_seconds,
         cast(columns.time, Text),
+        columns.client,
         actuals.c.value,
         actuals.c.received_at,
     ).outerjoin_from(predictions, actuals, own)
-    query = query.where(*_within(partition)).order_by(columns.id)
+    query = query.where(*_within(partition), counts(predictions, evidence)).order_by(columns.id)
     for batch in connection.execute(query, execution_options={"yield_per": BATCH}).partitions():
         yield [PartitionRow(*row) for row in batch]
 
@@ -105,7 +111,9 @@ def newest_digest(connection: Connection, model_version: str) -> str | None:
     return digest
 
 
-def _arrived(connection: Connection, logged_since: datetime, received_since: datetime | None) -> list[Any]:
+def _arrived(
+    connection: Connection, logged_since: datetime, received_since: datetime | None, evidence: Evidence
+) -> list[Any]:
     """Query by what the partitions have changed.
 
     By rows, by actuals of an id, by actuals of an entity, and by rows that take over an actual of an earlier row.
@@ -116,15 +124,15 @@ def _arrived(connection: Connection, logged_since: datetime, received_since: dat
     counted = select(*partition, func.count())
     by_id = counted.join_from(actuals, predictions, predictions.c.id == actuals.c.prediction_id)
     # A prediction that comes late may take an actual of its entity from the one before.
-    by_entity = counted.join_from(actuals, predictions, of_last_before())
+    by_entity = counted.join_from(actuals, predictions, of_last_before(evidence))
     late = predictions.alias("late")
-    before = last_before(late.c.entity, late.c.time, inclusive=False)
+    before = last_before(late.c.entity, late.c.time, evidence, inclusive=False)
     same = (predictions.c.entity == late.c.entity) & (predictions.c.time == before)
     follows = select(actuals.c.id).where(actuals.c.entity == late.c.entity, actuals.c.observed_at >= late.c.time)
     taken = counted.join_from(late, predictions, same)
-    taken = taken.where(follows.exists(), late.c.logged_at >= logged_since - OVERLAP)
+    taken = taken.where(follows.exists(), late.c.logged_at >= logged_since - OVERLAP, counts(late, evidence))
     queries = (of_rows, by_id.where(*labelled), by_entity.where(*labelled), taken)
-    return [query.group_by(*partition) for query in queries]
+    return [query.where(counts(predictions, evidence)).group_by(*partition) for query in queries]
 
 
 def _every_partition(connection: Connection) -> Any:

@@ -19,10 +19,18 @@ Aggregates = dict[str, float]
 """Sums over rows, by name (beacon_drift_profiling.profiling.aggregates)."""
 
 
+class ClientRows(msgspec.Struct, frozen=True):
+    """What the rows of one client add to a profile: their aggregates, and by column their counts in the bins."""
+
+    sums: Aggregates
+    bins: dict[str, list[float]]
+
+
 class ProfileContent(msgspec.Struct, frozen=True):
     """What the column `sums` holds: what the profile was made of, and the aggregates by segment.
 
-    `digest` is of the rows that went in; `bins_digest` names the bins ("" is none).
+    `digest` is of the rows that went in; `bins_digest` names the bins ("" is none). `clients` are those with the most
+    rows, by name.
     """
 
     digest: str
@@ -30,6 +38,7 @@ class ProfileContent(msgspec.Struct, frozen=True):
     set_aside: int
     labelled: float
     segments: dict[str, Aggregates]
+    clients: dict[str, ClientRows] = {}
 
 
 def put(

@@ -1,6 +1,7 @@
 """What promotion reads from the prediction log: requests to send again, answers of a shadow, and the realised error.
 
-Each function opens a connection of its own and raises `DatabaseUnavailableError`.
+Only rows that count are read (`beacon_core.data.evidence`). Each function opens a connection of its own and raises
+`DatabaseUnavailableError`.
 """
 
 import math
@@ -11,14 +12,16 @@ from sqlalchemy import func, select
 
 from beacon_core.data.actuals import before_newest, labelled
 from beacon_core.data.database import Engine, mapped_errors
+from beacon_core.data.evidence import counts
 from beacon_core.data.tables import predictions
+from beacon_core.domain.policy import Evidence
 from beacon_core.domain.value_rules import Value
 
 CORRECTED = 10
 """Actuals to read per prediction: some were corrected, or belong to older predictions."""
 ROUNDING = 1e-12
 MANY = 100_000
-"""At most this many actuals are read, the newest ones: they show the error as well, and in bounded time."""
+"""At most this many actuals or predictions are read, the newest ones: they show as much, and in bounded time."""
 
 
 class LabelledFeatures(NamedTuple):
@@ -50,29 +53,32 @@ class RealisedError(NamedTuple):
     mean: float
 
 
-def newest_labelled(engine: Engine, since: datetime, count: int) -> list[LabelledFeatures]:
+def newest_labelled(engine: Engine, evidence: Evidence, since: datetime, count: int) -> list[LabelledFeatures]:
     """Read the predictions made since then whose actuals came last, the newest first."""
     with mapped_errors(), engine.connect() as connection:
         after = before_newest(connection, CORRECTED * count)
-        found = labelled(predictions.c.id, predictions.c.features, since=since, after=after)
+        found = labelled(predictions.c.id, predictions.c.features, evidence=evidence, since=since, after=after)
         query = select(found.c.features, found.c.value).order_by(found.c.actual_id.desc(), found.c.id).limit(count)
         return [LabelledFeatures(features, value) for features, value in connection.execute(query)]
 
 
-def newest_features(engine: Engine, count: int) -> list[dict[str, Value | None]]:
+def newest_features(engine: Engine, evidence: Evidence, count: int) -> list[dict[str, Value | None]]:
     """Read the features of the newest predictions, the newest first."""
-    query = select(predictions.c.features).order_by(predictions.c.time.desc()).limit(count)
+    columns = predictions.c
+    newest = select(columns.features, columns.client, columns.time).order_by(columns.time.desc()).limit(MANY).subquery()
+    query = select(newest.c.features).where(counts(newest, evidence)).order_by(newest.c.time.desc()).limit(count)
     with mapped_errors(), engine.connect() as connection:
         return list(connection.execute(query).scalars())
 
 
-def shadow_answers(engine: Engine, version: str, since: datetime) -> ShadowAnswers | None:
+def shadow_answers(engine: Engine, evidence: Evidence, version: str, since: datetime) -> ShadowAnswers | None:
     """Compare what `version` answered in shadow since then with what the users were answered; None without any.
 
     The database adds up: its memory and ours do not grow with the traffic.
     """
     new, old = predictions.c.shadow_prediction, predictions.c.prediction
-    rows = (predictions.c.time >= since, predictions.c.shadow_version == version, new.is_not(None))
+    shown = (predictions.c.time >= since, predictions.c.shadow_version == version, new.is_not(None))
+    rows = (*shown, counts(predictions, evidence))
     with mapped_errors(), engine.connect() as connection:
         near_new, near_old = connection.execute(select(func.avg(new), func.avg(old)).where(*rows)).one()
         if near_new is None:
@@ -100,11 +106,15 @@ def _spread(variance: float, mean: float) -> float:
     return found if found > ROUNDING * abs(mean) else 0.0
 
 
-def realised_error(engine: Engine, version: str, since: datetime, until: datetime | None = None) -> RealisedError:
+def realised_error(
+    engine: Engine, evidence: Evidence, version: str, since: datetime, until: datetime | None = None
+) -> RealisedError:
     """Compute the error of the predictions that a model made since then, and before `until`."""
     with mapped_errors(), engine.connect() as connection:
         after = before_newest(connection, MANY)
-        found = labelled(predictions.c.prediction, model_version=version, since=since, until=until, after=after)
+        found = labelled(
+            predictions.c.prediction, evidence=evidence, model_version=version, since=since, until=until, after=after
+        )
         mean_error = func.avg(func.abs(found.c.prediction - found.c.value))
         rows, mean = connection.execute(select(func.count(), mean_error).select_from(found)).one()
     return RealisedError(int(rows), float(mean or 0.0))

@@ -10,6 +10,7 @@ from typing import Literal
 
 import msgspec
 
+from beacon_core.domain.api_keys import ANONYMOUS, NAME
 from beacon_core.domain.schedule import cron_problem
 from beacon_core.domain.spec import MOST_DAYS, ProductError, Rule, Spec, check_rules, convert, is_rising
 
@@ -155,6 +156,13 @@ class Drift(Spec, frozen=True):
     """Share of importance of a feature whose drift requests a retraining."""
 
 
+class Evidence(Spec, frozen=True):
+    """Whose rows of the prediction log count: for drift, for what retraining learns from, and for promotion."""
+
+    clients: Literal["all", "keyed"] | tuple[str, ...] = "all"
+    """all; keyed: rows that were sent with an API key; or a list of the names of such keys."""
+
+
 class Retraining(Spec, frozen=True):
     """When to retrain: a cron schedule (UTC), the pause after a run, the fewest new labels for a run."""
 
@@ -203,6 +211,8 @@ class Policy(Spec, frozen=True):
     """What clients are promised."""
     quality: Quality = Quality()
     """Which residuals are large."""
+    evidence: Evidence = Evidence()
+    """Whose predictions count."""
     drift: Drift = Drift()
     """When drift is an alarm."""
     retraining: Retraining = Retraining()
@@ -234,6 +244,7 @@ def parse_policy(file: Path, raw: object, features: Collection[str], measured: C
         *_quality_rules(policy.quality),
         *_retraining_rules(policy.retraining),
         *_drift_rules(policy.drift),
+        *_evidence_rules(policy.evidence),
         *_promotion_rules(policy.promotion, features, measured),
         *_rollout_rules(policy.rollout),
         *_monitoring_rules(policy.monitoring),
@@ -286,6 +297,16 @@ def _drift_rules(limits: Drift) -> list[Rule]:
         ("drift.confirm", 1 <= alarms <= runs, "must be N alarms of M runs, N at most M"),
         ("drift.max_mae_ratio", limits.max_mae_ratio > 0, "must be above 0"),
         *((f"drift.{name}", 0 < getattr(limits, name) < 1, "must be between 0 and 1") for name in shares),
+    ]
+
+
+def _evidence_rules(limits: Evidence) -> list[Rule]:
+    if isinstance(limits.clients, str):
+        return []
+    wrong = next((name for name in limits.clients if not NAME.fullmatch(name) or name == ANONYMOUS), None)
+    return [
+        ("evidence.clients", bool(limits.clients), "must name a client, or be all or keyed"),
+        ("evidence.clients", wrong is None, f"{str(wrong)[:64]!r} is no name that an API key can have"),
     ]
 
 

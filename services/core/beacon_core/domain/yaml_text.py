@@ -260,7 +260,9 @@ def _allowed(kind: type, parts: list[str | int]) -> list[str]:
             place = place.value_type
         elif isinstance(place, msgspec.inspect.VarTupleType | msgspec.inspect.ListType):
             place = place.item_type
-    return [str(value) for value in place.values] if isinstance(place, msgspec.inspect.LiteralType) else []
+    kinds = place.types if isinstance(place, msgspec.inspect.UnionType) else (place,)
+    listed = [str(value) for one in kinds if isinstance(one, msgspec.inspect.LiteralType) for value in one.values]
+    return listed + ["a list"] * any(isinstance(one, msgspec.inspect.VarTupleType) for one in kinds[1:])
 
 
 def _described(value: Any) -> str:

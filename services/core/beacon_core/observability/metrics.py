@@ -46,6 +46,18 @@ CLIENT_REQUESTS = Metric(
     "Requests of routes that API keys are for, by the name of the key; anonymous: no key that is known.",
     ("client", "status"),
 )
+CLIENT_PREDICTIONS = Metric(
+    "model_client_predictions_total",
+    "counter",
+    "Predictions, by the API key's name; anonymous: none.",
+    ("client",),
+)
+CLIENT_OUT_OF_RANGE = Metric(
+    "model_client_out_of_range_predictions_total",
+    "counter",
+    "Predictions from a feature outside its training range, by the name of the API key; anonymous: none.",
+    ("client",),
+)
 CLIENT_QUOTA_REJECTIONS = Metric(
     "beacon_client_quota_rejections_total",
     "counter",

@@ -17,7 +17,7 @@ def drift_alarms(found: Sequence[DriftResult], reference: Reference, product: Pr
     """Confirmed drift of the important features, one alarm per feature.
 
     Important are the key features, and those with at least `min_importance` of the model's importance. A higher null
-    rate or an unseen category is no reason to retrain.
+    rate or an unseen category is no reason to retrain. Drift that several clients show goes before that of one alone.
     """
     important = {
         name for name, share in reference.importances.items() if share >= product.policy.drift.min_importance
@@ -25,8 +25,12 @@ def drift_alarms(found: Sequence[DriftResult], reference: Reference, product: Pr
     alarms: dict[str, Alarm] = {}
     for result in worst_first(found):
         matters = result.kind == "data" and result.feature in important and result.effect in MATTERING_EFFECTS
-        if result.confirmed and matters and result.feature not in alarms:
-            alarms[result.feature] = Alarm(f"drift:{result.feature}", messages.drift_message(result, product))
+        if not (result.confirmed and matters):
+            continue
+        client, known = result.details.get("client"), alarms.get(result.feature)
+        if known is None or (known.client is not None and client is None):
+            message = messages.drift_message(result, product)
+            alarms[result.feature] = Alarm(f"drift:{result.feature}", message, client)
     return list(alarms.values())
 
 
@@ -35,8 +39,12 @@ def error_alarm(
     earlier: Sequence[tuple[str, Figure]],
     reference: Reference,
     product: Product,
+    client: str | None,
 ) -> Alarm | None:
-    """Alarm for an error beyond its limit in N of the last M runs; `earlier` are the runs before, the newest first."""
+    """Alarm for an error beyond its limit in N of the last M runs; `earlier` are the runs before, the newest first.
+
+    `client` is the one whose actuals alone make it so high.
+    """
     window = window_name(product.policy.quality.windows_days[0])
     expected = reference.manifest.expected_absolute_error
     now = [
@@ -52,7 +60,7 @@ def error_alarm(
     before = [figure for name, figure in earlier if name == window and figure.metric == MAE][: runs - 1]
     if 1 + sum(_exceeds_limit(figure, expected, product) for figure in before) < needed:
         return None
-    return Alarm("error:mae", messages.error_message(now[0], expected, product))
+    return Alarm("error:mae", messages.error_message(now[0], expected, product, client), client)
 
 
 def _exceeds_limit(figure: Figure, expected: float, product: Product) -> bool:

@@ -14,7 +14,7 @@ from beacon_core.data.drift_results import DriftResult, Figure, RealisedFigures,
 from beacon_core.domain.precision import compact
 from beacon_core.domain.product import Product
 from beacon_core.domain.text import text_code
-from beacon_drift_profiling.assessment import performance
+from beacon_drift_profiling.assessment import one_client, performance
 from beacon_drift_profiling.assessment.results import ColumnDistribution
 from beacon_drift_profiling.comparison.compare import (
     DISTANCE,
@@ -41,13 +41,17 @@ MOST_UNSEEN = 3
 
 
 class VersionAssessment(msgspec.Struct, frozen=True):
-    """One version judged; `distributions` by column and window, `profiles` the most that a window merged."""
+    """One version judged; `distributions` by column and window, `profiles` the most that a window merged.
+
+    `error_client` is the client whose actuals alone make the error of the shortest window as high as it is.
+    """
 
     version: str
     results: list[DriftResult]
     realised: list[RealisedFigures]
     distributions: dict[str, dict[str, ColumnDistribution]]
     profiles: int
+    error_client: str | None = None
 
 
 def assess(
@@ -82,7 +86,12 @@ def assess(
         for column in reference.columns
         if column.counts
     }
-    return VersionAssessment(version, found, realised, distributions, _merged(recent))
+    error_client = one_client.of_error(
+        next(window for window in labelled if window.days == product.policy.quality.windows_days[0]),
+        product.policy.drift.max_mae_ratio * reference.manifest.expected_absolute_error,
+        product.policy.drift.min_labels,
+    )
+    return VersionAssessment(version, found, realised, distributions, _merged(recent), error_client)
 
 
 def _merged(windows: Sequence[Window]) -> int:
@@ -141,6 +150,11 @@ def _rows(
         key = (name, column.kind, column.name, finding.effect)
         alarm, enough = bool(finding.alarm[place]), bool(finding.enough[place])
         history = np.asarray([*(key in alarms for alarms in reversed(earlier)), alarm])
+        sure = bool(confirmed(history, product.policy.drift)[-1])
+        details = _details(finding, place, seen, window, reference, product)
+        if sure and column.kind == "data" and finding.effect != NULL_RATE:
+            client = one_client.of_effect(finding, place, seen, windows, product.policy.drift)
+            details |= {} if client is None else {"client": client}
         rows.append(
             DriftResult(
                 window=name,
@@ -154,8 +168,8 @@ def _rows(
                 threshold=float(finding.threshold[place]),
                 rows=int(finding.rows[place]),
                 alarm=alarm,
-                confirmed=bool(confirmed(history, product.policy.drift)[-1]),
-                details=_details(finding, place, seen, window, reference, product),
+                confirmed=sure,
+                details=details,
             )
         )
     return rows

@@ -15,32 +15,41 @@ ADVICE = {
 }
 
 
+def _alone(client: str | None) -> str:
+    return "" if client is None else f" Only rows of the client {client} show it."
+
+
 def drift_message(result: DriftResult, product: Product) -> str:
     """Describe one effect in one window."""
     title = _title(result, product)
     days = result.window.removesuffix("d")
     over = f"over {'the last day' if days == '1' else f'{days} days'} ({result.rows} rows)"
     score, threshold = result.score or 0.0, result.threshold or 0.0
+    alone = _alone(result.details.get("client"))
     if result.effect == DISTANCE:
         moved = "is distributed differently than in training"
         median, known = result.details.get("median"), result.details.get("reference_median")
         if median is not None and known is not None and median != known:
             moved = f"has moved: its median is {compact(median)}, in training {compact(known)}"
-        return f"{title} {moved} {over}. Its Hellinger distance is {score:.2f}; an alarm begins at {threshold:.2f}."
+        return (
+            f"{title} {moved} {over}. Its Hellinger distance is {score:.2f}; an alarm begins at {threshold:.2f}.{alone}"
+        )
     unseen = ", ".join(result.details.get("unseen", ()))
     levels = "levels that training never saw" + (f" ({unseen})" if unseen else "")
     what = {NULL_RATE: "is missing more often", UNSEEN: f"has {levels} more often"}
     change = what.get(result.effect, "lies outside its training range more often")
-    return f"{title} {change} {over}: {score:.1%} more rows than in training; an alarm begins at {threshold:.1%}."
+    return (
+        f"{title} {change} {over}: {score:.1%} more rows than in training; an alarm begins at {threshold:.1%}.{alone}"
+    )
 
 
-def error_message(figure: Figure, expected: float, product: Product) -> str:
+def error_message(figure: Figure, expected: float, product: Product, client: str | None = None) -> str:
     """Describe a mean absolute error beside the one that the model promised."""
     value, low, high = (math.nan if found is None else found for found in (figure.value, figure.low, figure.high))
     return (
         f"The mean absolute error over {product.policy.quality.windows_days[0]} days is"
         f" {with_unit(significant(value), product.target.unit)} ({significant(low)} to {significant(high)},"
-        f" {figure.rows} actuals); the model promised {significant(expected)}."
+        f" {figure.rows} actuals); the model promised {significant(expected)}.{_alone(client)}"
     )
 
 

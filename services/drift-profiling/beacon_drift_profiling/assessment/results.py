@@ -18,14 +18,18 @@ class ColumnDistribution(msgspec.Struct, frozen=True):
 
 
 class Alarm(msgspec.Struct, frozen=True):
-    """Why a retraining is requested: the subject that it is about, and the reason as a message."""
+    """Why a retraining is requested: the subject that it is about, and the reason as a message.
+
+    None is requested where one client's rows alone are the reason: then `client` is its name.
+    """
 
     about: str
     reason: str
+    client: str | None = None
 
 
 class RunResults(msgspec.Struct, frozen=True):
-    """All that a run found. `serving` is the version that it judges; `alarms` are those that request a retraining."""
+    """All that a run found. `serving` is the version that it judges; `alarms` are reasons for a retraining."""
 
     period: str
     product: str

@@ -68,9 +68,20 @@ def aggregates_of(
 
     Residuals above `large_residual`, in units of the target, are large.
     """
+    masks = {ALL: np.ones(len(rows.actual), dtype=bool)} | segment_masks(product, rows.segmented, rows.prediction)
+    return aggregates_by(masks, rows, product, normal, large_residual)
+
+
+def aggregates_by(
+    masks: Mapping[str, NDArray[np.bool_]],
+    rows: LoggedRows,
+    product: Product,
+    normal: NormalRange | None,
+    large_residual: float,
+) -> dict[str, Aggregates]:
+    """Aggregate the rows of each mask (rows,) that has some, as `aggregates_of`."""
     parts = _parts(rows, product, normal, large_residual)
     matrix = np.column_stack([parts[name] for name in FIELDS])
-    masks = {ALL: np.ones(len(matrix), dtype=bool)} | segment_masks(product, rows.segmented, rows.prediction)
     return {
         name: dict(zip(FIELDS, matrix[mask].sum(axis=0).tolist(), strict=True))
         for name, mask in masks.items()

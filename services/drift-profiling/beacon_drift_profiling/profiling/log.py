@@ -13,6 +13,7 @@ import numpy as np
 from beacon_core.data import partitions
 from beacon_core.data.database import Connection
 from beacon_core.data.partitions import Partition, PartitionRow
+from beacon_core.domain.api_keys import ANONYMOUS
 from beacon_core.domain.feature import Feature
 from beacon_core.domain.product import Product
 from beacon_core.domain.text import text_code
@@ -31,13 +32,14 @@ FIGURES = 7
 class PartitionRows(msgspec.Struct, frozen=True):
     """Some rows of one partition in order of their ids, and the ids that were set aside.
 
-    `columns` are the features as they are profiled, by name.
+    `columns` are the features as they are profiled, by name. `clients` says who sent each row.
     """
 
     ids: tuple[str, ...]
     rows: LoggedRows
     columns: dict[str, Column]
     set_aside: tuple[str, ...]
+    clients: tuple[str, ...]
 
 
 class FeatureReader:
@@ -82,19 +84,21 @@ def read_partition(
     readers = [FeatureReader(feature) for feature in features]
     slices = {segment.of for segment in product.segments.values()}
     segmented = [feature for feature in product.features if feature.name in slices]
-    for batch in partitions.rows_of(connection, partition):
+    for batch in partitions.rows_of(connection, partition, product.policy.evidence):
         ids: list[str] = []
+        clients: list[str] = []
         parsed: list[list[float]] = []
         set_aside: list[str] = []
         for row in batch:
             try:
                 parsed.append(_parse(row, readers, segmented))
                 ids.append(row.id)
+                clients.append(ANONYMOUS if row.client is None else str(row.client))
             except (ValueError, TypeError):
                 set_aside.append(str(row.id))
         rows = _as_columns(parsed, len(readers), segmented, product)
         columns = {reader.feature.name: reader.column(rows.features[:, at]) for at, reader in enumerate(readers)}
-        yield PartitionRows(tuple(ids), rows, columns, tuple(set_aside))
+        yield PartitionRows(tuple(ids), rows, columns, tuple(set_aside), tuple(clients))
 
 
 def _as_columns(parsed: list[list[float]], width: int, segmented: Sequence[Feature], product: Product) -> LoggedRows:

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from beacon_core.data.evidence import EVERYTHING
 from beacon_core.domain.pins import NAME
 from beacon_core.domain.precision import float32_radius, float32_range, rounded, to_float32
 from beacon_core.domain.product import Feature, Product
@@ -30,7 +31,10 @@ from beacon_drift_profiling.profiling.profile import MOST_CHARACTERS, Profile, P
 
 
 class Reference(msgspec.Struct, frozen=True):
-    """What a model version is compared with; `bins_digest` tells profiles made with other bins from its own."""
+    """What a model version is compared with; `bins_digest` tells profiles made with other bins from its own.
+
+    It tells those of other clients' rows, too.
+    """
 
     version: str
     manifest: Manifest
@@ -89,6 +93,9 @@ def load_reference(models: Path, product: Product, version: str, sha256: str) ->
     except (PackageError, ProfileError, OSError) as error:
         return NoReference(version, str(error))
     places = [[column.name, *msgspec.structs.astuple(column.bins)] for column in columns]
+    if product.policy.evidence != EVERYTHING:
+        # Profiles of other rows are no more use than those with other bins: the log is profiled anew.
+        places.append(["evidence", product.policy.evidence.clients])
     bins_digest = hashlib.sha256(json.dumps(places).encode()).hexdigest()[:16]
     return Reference(version, manifest, columns, bins_digest)
 

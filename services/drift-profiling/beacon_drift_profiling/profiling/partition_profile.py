@@ -8,11 +8,12 @@ import msgspec
 import numpy as np
 
 from beacon_core.data import profiles
-from beacon_core.data.profiles import Aggregates
+from beacon_core.data.profiles import Aggregates, ClientRows
 from beacon_core.domain.product import Product
 from beacon_core.domain.segments import segment_masks
 from beacon_drift_profiling.comparison.reference import PREDICTION, Bins
-from beacon_drift_profiling.profiling.aggregates import NormalRange, add, aggregates_of
+from beacon_drift_profiling.profiling.aggregates import NormalRange, add, aggregates_by, aggregates_of
+from beacon_drift_profiling.profiling.client_rows import bin_counts, client_masks, merge
 from beacon_drift_profiling.profiling.log import PartitionRows
 from beacon_drift_profiling.profiling.profile import Profile, profile_rows, rows_of
 
@@ -44,6 +45,7 @@ class PartitionProfile:
         self.set_aside = 0
         self.set_aside_ids: list[str] = []
         self.segments: dict[str, Aggregates] = {}
+        self.clients: dict[str, ClientRows] = {}
 
     def add(self, batch: PartitionRows) -> None:
         """Add the next rows of the partition, in order of their ids."""
@@ -54,7 +56,12 @@ class PartitionProfile:
         self._ids.update("\n".join((*batch.ids, "")).encode())
         self._actuals.update(rows.actual.tobytes())
         self._unread.update("\n".join((*batch.set_aside, "")).encode())
-        add(self.segments, aggregates_of(rows, self._product, self._bounds.normal, self._bounds.large_residual))
+        limits = (self._product, self._bounds.normal, self._bounds.large_residual)
+        add(self.segments, aggregates_of(rows, *limits))
+        senders = client_masks(batch.clients)
+        for client, sums in aggregates_by(senders, rows, *limits).items():
+            counts = bin_counts(batch.columns, self._bounds.bins, senders[client])
+            merge(self.clients, {client: ClientRows(sums, counts)})
         masks = {profiles.WHOLE: np.ones(len(batch.ids), dtype=bool)}
         if self._per_segment:
             masks |= segment_masks(self._product, rows.segmented, rows.prediction)

@@ -19,6 +19,7 @@ from beacon_core.data.watermarks import Watermark
 from beacon_core.domain.policy import large_residual
 from beacon_core.domain.product import Product
 from beacon_drift_profiling.profiling.aggregates import ALL
+from beacon_drift_profiling.profiling.client_rows import largest
 from beacon_drift_profiling.profiling.log import read_partition
 from beacon_drift_profiling.profiling.packages import NoReference, Reference
 from beacon_drift_profiling.profiling.partition_profile import NAMED, PartitionProfile, ProfileBounds
@@ -80,7 +81,8 @@ def profile_log(
     Moves the watermark at the end. Raises `SQLAlchemyError` where the store fails.
     """
     with engine.connect() as connection:
-        changed = partitions.changed_partitions(connection, watermarks.read(connection, JOB))
+        watermark = watermarks.read(connection, JOB)
+        changed = partitions.changed_partitions(connection, watermark, product.policy.evidence)
         since = now - span
         names = {partition.model_version for partition in changed.partitions}
         names.update(profiles.versions(connection, since, now + HOUR))
@@ -145,11 +147,13 @@ def _profile_partition(
         done.unchanged += 1
         return made.rows
     labelled = made.segments.get(ALL, {}).get("labelled", 0.0)
-    content = ProfileContent(digest, bins_digest, made.set_aside, labelled, made.segments)
+    content = ProfileContent(digest, bins_digest, made.set_aside, labelled, made.segments, largest(made.clients))
     # The whole comes last: its digest says that the partition is done.
     for name, profile in sorted(made.profiles().items(), key=lambda item: item[0] == profiles.WHOLE):
         aggregates = made.segments.get(name, {})
-        own = content if name == profiles.WHOLE else msgspec.structs.replace(content, segments={ALL: aggregates})
+        own = content
+        if name != profiles.WHOLE:
+            own = msgspec.structs.replace(content, segments={ALL: aggregates}, clients={})
         profiles.put(engine, partition, name, profile.serialize(), int(aggregates.get("rows", 0)), own)
         done.profiles += 1
     return made.rows

@@ -8,8 +8,9 @@ import msgspec
 from beacon_core.data import profiles
 from beacon_core.data.database import Connection, Engine
 from beacon_core.data.partitions import Partition
-from beacon_core.data.profiles import Aggregates, ProfileContent
+from beacon_core.data.profiles import Aggregates, ClientRows, ProfileContent
 from beacon_drift_profiling.profiling.aggregates import ALL, add
+from beacon_drift_profiling.profiling.client_rows import largest, merge
 from beacon_drift_profiling.profiling.profile import Profile, ProfileError
 
 DAY = timedelta(days=1)
@@ -23,29 +24,40 @@ class Window(msgspec.Struct, frozen=True):
     profile: Profile | None
     segments: dict[str, Aggregates]
     profiles: int
+    clients: dict[str, ClientRows] = {}
 
 
 def windows(engine: Engine, version: str, bins_digest: str, end: datetime, days: tuple[int, ...]) -> list[Window]:
     """Merge the version's profiles into the windows of `days` before `end`; hours with other bins are left out."""
     merged: Profile | None = None
     segments: dict[str, Aggregates] = {}
+    clients: dict[str, ClientRows] = {}
     made, count = [], 0
     starts = {end - DAY * length: length for length in days}
     reached = end
     for start, profile, content in _pieces(engine, version, bins_digest, end, sorted(starts)):
         passed = sorted((edge for edge in starts if start < edge <= reached), reverse=True)
-        made += [_window(starts[edge], end, merged, segments, count) for edge in passed]
+        made += [_window(starts[edge], end, merged, segments, clients, count) for edge in passed]
         reached = min(start, reached)
         merged = profile if merged is None else merged.merge(profile)
         add(segments, content.segments)
+        merge(clients, content.clients)
         count += 1
     done = {window.days for window in made}
-    made += [_window(length, end, merged, segments, count) for length in days if length not in done]
+    made += [_window(length, end, merged, segments, clients, count) for length in days if length not in done]
     return sorted(made, key=lambda window: window.days)
 
 
-def _window(days: int, end: datetime, merged: Profile | None, segments: dict[str, Aggregates], count: int) -> Window:
-    return Window(days, end, merged, {name: dict(aggregates) for name, aggregates in segments.items()}, count)
+def _window(
+    days: int,
+    end: datetime,
+    merged: Profile | None,
+    segments: dict[str, Aggregates],
+    clients: dict[str, ClientRows],
+    count: int,
+) -> Window:
+    own = {name: dict(aggregates) for name, aggregates in segments.items()}
+    return Window(days, end, merged, own, count, largest(clients))
 
 
 def _pieces(
@@ -78,9 +90,11 @@ def _day(
         parts = [_get(connection, Partition(hour, version)) for hour in hours]
     profile = parts[0][0]
     segments: dict[str, Aggregates] = {}
+    clients: dict[str, ClientRows] = {}
     for place, (part, content) in enumerate(parts):
         profile = profile if place == 0 else profile.merge(part)
         add(segments, content.segments)
+        merge(clients, content.clients)
     contents = [content for _, content in parts]
     whole = ProfileContent(
         digest=digest,
@@ -88,6 +102,7 @@ def _day(
         set_aside=sum(content.set_aside for content in contents),
         labelled=sum(content.labelled for content in contents),
         segments=segments,
+        clients=largest(clients),
     )
     rows = int(segments.get(ALL, {}).get("rows", 0))
     profiles.put(engine, partition, profiles.DAY_ROLL, profile.serialize(), rows, whole)

@@ -26,12 +26,16 @@ def request_retraining(
 ) -> RequestOutcome:
     """Write a request for what no earlier one of this model version was about.
 
-    Not while another request is open, nor within the cooldown after the last one.
+    Not for what one client alone shows, nor while another request is open or within the cooldown after the last one.
     """
     if not alarms:
         return RequestOutcome(None, "nothing that matters")
+    shared = [alarm for alarm in alarms if alarm.client is None]
+    if not shared:
+        names = ", ".join(sorted({alarm.client for alarm in alarms if alarm.client is not None}))
+        return RequestOutcome(None, f"only rows of one client show it: {names}")
     known = retrain_requests.subjects_of(connection, REQUESTED_BY, version)
-    new = [alarm for alarm in alarms if alarm.about not in known]
+    new = [alarm for alarm in shared if alarm.about not in known]
     if not new:
         return RequestOutcome(None, "requested before")
     waiting = retrain_requests.open_cause(connection)

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import numpy as np
 
+from beacon_core.domain.api_keys import ANONYMOUS
 from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.features import merge, merge_texts
 from beacon_core.domain.product import Product
@@ -188,7 +189,8 @@ class Pipeline:
         """Append the record to the prediction log, and give telemetry its figures; False if nothing was logged."""
         meta, record = prediction.meta, prediction.record
         telemetry, replays, model = meta.telemetry, meta.replays, meta.models.model
-        predicted = Predicted(model, meta.product, prediction.output.prediction, prediction.features)
+        client = meta.request.client or ANONYMOUS
+        predicted = Predicted(model, meta.product, prediction.output.prediction, prediction.features, client)
         telemetry.answered(predicted, record.ids[0])
         # A prober's request is not traffic: it must not count in the log, in drift or in the model's figures.
         if telemetry.synthetic:

@@ -53,12 +53,15 @@ def dark(options: PhaseOptions) -> Measures:
     limits, old = options.product.policy.rollout, options.old
     pins = [options.new] if old is None else [options.new, old]
     manifests = {pin: options.target.package(pin).manifest for pin in pins}
-    schema, engine = options.product.schema, options.engine
+    schema, engine, evidence = options.product.schema, options.engine, options.product.policy.evidence
     if options.breaking:
-        own = [sample_requests(engine, manifests[pin].schema, manifests[pin], limits.min_requests) for pin in pins]
+        own = [
+            sample_requests(engine, evidence, manifests[pin].schema, manifests[pin], limits.min_requests)
+            for pin in pins
+        ]
         requests = [list(row) for row in zip(*own, strict=True)]
     else:
-        rows = sample_requests(engine, schema, manifests[pins[-1]], limits.min_requests)
+        rows = sample_requests(engine, evidence, schema, manifests[pins[-1]], limits.min_requests)
         requests = [[row] * len(pins) for row in rows]
     with options.target.dark(pins) as instances:
         golden = send_golden(instances[:1], options.manifest, schema, options.api_key)
@@ -103,7 +106,7 @@ def shadow(options: PhaseOptions) -> Measures | None:
         began = clock.now()
         count_windows(options, (options.target.instances(),))
         try:
-            found = shadow_answers(options.engine, options.new.version, began)
+            found = shadow_answers(options.engine, options.product.policy.evidence, options.new.version, began)
         except DatabaseUnavailableError:
             return None
     finally:

@@ -17,6 +17,7 @@ from beacon_core.data.database import DatabaseUnavailableError, Engine
 from beacon_core.data.promotion_evidence import newest_features, newest_labelled
 from beacon_core.domain.feature import Feature
 from beacon_core.domain.masking import message_of
+from beacon_core.domain.policy import Evidence
 from beacon_core.domain.schema import Schema
 from beacon_core.domain.times import read_time
 from beacon_core.domain.value_rules import Value
@@ -39,11 +40,16 @@ class SampledRequest(msgspec.Struct, frozen=True):
     actual: float | None = None
 
 
-def sample_requests(engine: Engine, schema: Schema, manifest: Manifest, count: int) -> list[SampledRequest]:
-    """`count` requests: at most half of them with an actual, then others of the log, then generated."""
+def sample_requests(
+    engine: Engine, evidence: Evidence, schema: Schema, manifest: Manifest, count: int
+) -> list[SampledRequest]:
+    """`count` requests: at most half of them with an actual, then others of the log, then generated.
+
+    Of the log, only those that count as evidence.
+    """
     try:
-        found = _labelled(engine, schema, manifest, count // 2)
-        found += _newest(engine, schema, count - len(found))
+        found = _labelled(engine, evidence, schema, manifest, count // 2)
+        found += _newest(engine, evidence, schema, count - len(found))
     except DatabaseUnavailableError as error:
         log.warning(
             "the database does not answer: only generated requests are sent", extra={"error": message_of(error)}
@@ -96,19 +102,21 @@ def _at(facts: FeatureFacts, level: float) -> float:
     return below + (above - below) * (level - low) / (high - low)
 
 
-def _labelled(engine: Engine, schema: Schema, manifest: Manifest, count: int) -> list[SampledRequest]:
+def _labelled(
+    engine: Engine, evidence: Evidence, schema: Schema, manifest: Manifest, count: int
+) -> list[SampledRequest]:
     """The predictions whose actuals came last.
 
     Only predictions made after the old model was trained: on its own training rows no other model can be as good. What
     the new model has learnt from them, the gate has judged on rows that it had not seen.
     """
-    found = newest_labelled(engine, read_time(manifest.created_at), count)
+    found = newest_labelled(engine, evidence, read_time(manifest.created_at), count)
     rows = [SampledRequest(_known(schema, features), actual) for features, actual in found]
     return [row for row in rows if _is_accepted(schema, row)]
 
 
-def _newest(engine: Engine, schema: Schema, count: int) -> list[SampledRequest]:
-    found = [SampledRequest(_known(schema, features)) for features in newest_features(engine, count)]
+def _newest(engine: Engine, evidence: Evidence, schema: Schema, count: int) -> list[SampledRequest]:
+    found = [SampledRequest(_known(schema, features)) for features in newest_features(engine, evidence, count)]
     # A repeated request shows nothing new: a generated one in its place may.
     different = {tuple(row.features.items()): row for row in found}
     return [row for row in different.values() if _is_accepted(schema, row)]

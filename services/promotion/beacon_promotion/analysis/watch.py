@@ -12,6 +12,7 @@ from beacon_core.data.database import DatabaseUnavailableError, Engine
 from beacon_core.data.promotion_evidence import realised_error
 from beacon_core.domain.masking import message_of
 from beacon_core.domain.pins import Pin
+from beacon_core.domain.policy import Evidence
 from beacon_core.domain.product import Product
 from beacon_core.model_package.manifest import Manifest
 from beacon_core.platform import clock
@@ -79,7 +80,13 @@ def measure(target: PromotionTarget, product: Product, engine: Engine, watch: Wa
         new=new,
         old=_usual(watch, product, len(new.p99)),
         golden=golden,
-        labels=_labels(engine, watch, manifest.expected_absolute_error, _is_comparable(target, watch, manifest)),
+        labels=_labels(
+            engine,
+            product.policy.evidence,
+            watch,
+            manifest.expected_absolute_error,
+            _is_comparable(target, watch, manifest),
+        ),
         instances=tuple(instance.pin for instance in instances if instance.pin is not None),
     )
 
@@ -103,15 +110,15 @@ def _is_comparable(target: PromotionTarget, watch: Watch, manifest: Manifest) ->
     return (old.name, old.unit) == (new.name, new.unit)
 
 
-def _labels(engine: Engine, watch: Watch, expected: float, comparable: bool) -> Labels | None:
+def _labels(engine: Engine, evidence: Evidence, watch: Watch, expected: float, comparable: bool) -> Labels | None:
     """The realised error since the release, beside the larger of the expected error and the old model's."""
     try:
-        rows, error = realised_error(engine, watch.pin.version, watch.since)
+        rows, error = realised_error(engine, evidence, watch.pin.version, watch.since)
         if not rows:
             return None
         was = 0.0
         if watch.before is not None and comparable:
-            was = realised_error(engine, watch.before.version, watch.since - PAST, watch.since).mean
+            was = realised_error(engine, evidence, watch.before.version, watch.since - PAST, watch.since).mean
     except DatabaseUnavailableError as fault:
         log.warning(
             "the database does not answer: the realised error is not judged", extra={"error": message_of(fault)}

@@ -25,14 +25,14 @@ def label_columns(product: Product) -> list[str]:
 
 
 def read_labels(engine: Engine, product: Product) -> pd.DataFrame:
-    """Every labelled prediction, in order of time and id; only the request's features, missing for the others.
+    """Every labelled prediction that counts, in order of time and id; only the request's features.
 
-    The columns are as `beacon_core.feature_store.columns` types them; a key of whole numbers is Int64, since a
-    prediction may have none. A column that is a feature too has the feature's type, and the key's value where the
-    request lacks one.
+    Those that it lacks are missing. The columns are as `beacon_core.feature_store.columns` types them; a key of whole
+    numbers is Int64, since a prediction may have none. A column that is a feature too has the feature's type, and the
+    key's value where the request lacks one.
     """
     with engine.connect() as connection:
-        parts = [_to_table(rows, product) for rows in labelled_predictions(connection)]
+        parts = [_to_table(rows, product) for rows in labelled_predictions(connection, product.policy.evidence)]
     labels = pa.concat_tables([_to_table([], product), *parts])
     # By code points, as Python compares texts: databases sort them each in its own way.
     labels = labels.sort_by([(EVENT_TIME, "ascending"), (PREDICTION, "ascending")])
