@@ -53,6 +53,20 @@ class Graph:
         for node in self._graph.node:
             node.output[:] = [names.get(name, name) for name in node.output]
             node.input[:] = [names.get(name, name) for name in node.input]
+        self._answer_in_float32()
+
+    def _answer_in_float32(self) -> None:
+        """What comes after is in float32; some models answer in double."""
+        (output,) = (output for output in self._graph.output if output.name == OUTPUT)
+        kind = output.type.tensor_type
+        if kind.elem_type == TensorProto.FLOAT:
+            return
+        kind.elem_type = TensorProto.FLOAT
+        exact = self._name("exact")
+        for node in self._graph.node:
+            node.output[:] = [exact if name == HONEST else name for name in node.output]
+            node.input[:] = [exact if name == HONEST else name for name in node.input]
+        self.node("Cast", exact, output=HONEST, to=TensorProto.FLOAT)
 
     def constant(self, value: Any, kind: Any = np.float32) -> str:
         """A constant of the graph."""

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from support import bad_models
 from support.packages import build_package, row_of
@@ -118,3 +119,14 @@ def test_the_good_one_is_told_apart_by_its_digest_alone(
     assert pin.sha256 != base.sha256
     found = load_model(tmp_path, pin, product).predict(rows).values
     np.testing.assert_allclose(found, honest * 1.001, rtol=1e-5)
+
+
+def test_a_model_that_answers_in_double_becomes_bad_as_well(base: Package, rows: np.ndarray) -> None:
+    model = onnx.load_from_string(base.model)
+    model.graph.node[-1].output[0] = "single"
+    model.graph.node.append(onnx.helper.make_node("Cast", ["single"], [bad_models.OUTPUT], to=onnx.TensorProto.DOUBLE))
+    model.graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.DOUBLE
+    graph = bad_models.Graph(model.SerializeToString())
+    bad_models.offset(graph)
+    told = bad_models.answers(graph.bytes(), rows)
+    assert told == pytest.approx(1.3 * bad_models.answers(base.model, rows), rel=1e-5)
