@@ -159,9 +159,7 @@ def test_a_rollback_amid_a_canary_takes_the_candidate_from_the_users(models: wor
     assert world.serving() == good
     assert world.inconsistencies() == []
     assert (end.outcome, end.reason) == ("rolled_back", "by_hand")
-    words = (
-        f"version {pin.version} answers nobody any more, version {good.version} serves; to go back from that one, too"
-    )
+    words = f"version {pin.version} answers nobody any more, version {good.version} serves; to roll that one back, too"
     assert words in taken.output
     assert "was rejected by ada: prices look odd" in world.promote("not-again").output
     assert answered > 0
