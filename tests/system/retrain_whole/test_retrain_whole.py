@@ -64,7 +64,7 @@ def test_a_retraining_from_kaggle_to_its_report(tmp_path: Path) -> None:
     print(f"from Kaggle to a verdict: {clock:.0f} s, {used:.0f} s of CPU, load {os.getloadavg()[0]:.1f}")
     print(f"the same again: {clock_again:.0f} s, {used_again:.0f} s of CPU")
     print(f"RMSE {figures['rmse']:.3f}, coverage {figures['interval_coverage']:.3f}")
-    assert figures["rmse"] <= 2.85
+    assert figures["rmse"] <= 2.80
     assert json.loads(first["verdict.json"])["outcome"] == "pass"
     assert read_release(settings.release_file).model.version == "1"
     assert "Stage 'train' didn't change" in again
@@ -87,11 +87,14 @@ def look_at(report: Path) -> None:
         headings = page.locator("h1").all_inner_texts()
         assert headings[0].startswith("Verdict on boston-housing version 1")
         assert headings[1] == "Boston house prices: model 1"
-        assert page.locator("table").count() == 3
+        assert page.locator("table").count() == 4  # the checks, the models compared, the segments, the importances
         checks = page.locator("table").first.locator("tbody tr")
         assert {row.locator("td").nth(1).inner_text() for row in checks.all()} <= {"pass", "inconclusive"}
-        box = page.locator("figure svg").bounding_box()
-        assert box is not None
-        assert box["width"] > 300
+        pictures = page.locator("figure svg").all()
+        assert len(pictures) == 2  # the verdict's and the effects'
+        for picture in pictures:
+            box = picture.bounding_box()
+            assert box is not None
+            assert box["width"] > 300
         assert "CatBoost" in page.locator("body").inner_text()
         browser.close()
