@@ -12,6 +12,8 @@ from pathlib import Path
 from types import FrameType
 
 from harness import http_servers
+from harness.closedloop import Loaded
+from harness.families import measure_families
 from harness.features import measure_features
 from harness.http_servers import measure_http_servers, table
 from harness.limits import limits
@@ -25,7 +27,8 @@ from harness.results import Results, read_results, write_results
 from harness.servers import SERVERS
 
 FEATURES = "features"
-NAMES = [*SERVERS, FEATURES]
+FAMILIES = "families"
+NAMES = [*SERVERS, FEATURES, FAMILIES]
 PUBLISHED = ROOT / "benchmarks" / "results.json"
 
 
@@ -58,18 +61,21 @@ def _run(names: list[str], quick: bool, complete: bool) -> None:
     began = time.monotonic()
     prepare()
     models = make_models()
-    titles = {name: model.title for name, model in models.items()}
+    titles = {name: model.title for name, model in models.compared.items()}
     plan = QUICK if quick else FULL
     measured: dict[str, Measured] = {}
     features = None
+    families: dict[str, dict[str, Loaded]] = {}
     problems = []
     for number, name in enumerate(names, start=1):
         say(f"[{number}/{len(names)}] {name} ({time.monotonic() - began:.0f} s)")
         try:
             if name == FEATURES:
-                features = measure_features(models[PRODUCT], plan)
+                features = measure_features(models.compared[PRODUCT], plan)
+            elif name == FAMILIES:
+                families = measure_families(models.families, plan)
             else:
-                measured[name] = measure(SERVERS[name], models, plan)
+                measured[name] = measure(SERVERS[name], models.compared, plan)
         except BenchError as error:  # one server's failure must not cost the figures of the others
             problems.append(f"{name}: {error}")
             say(f"  {problems[-1]}")
@@ -78,7 +84,8 @@ def _run(names: list[str], quick: bool, complete: bool) -> None:
         models=titles,
         servers=measured,
         features=features,
-        limits=limits(titles, measured, features),
+        families=families,
+        limits=limits(titles, measured, features, families),
     )
     file = PUBLISHED if complete and not problems else WORK / "results" / "results.json"
     write_results(file, results)
@@ -94,7 +101,7 @@ def _run(names: list[str], quick: bool, complete: bool) -> None:
 def _compare_http_servers(quick: bool) -> None:
     began = time.monotonic()
     prepare()
-    figures = measure_http_servers(make_models()[PRODUCT], http_servers.QUICK if quick else http_servers.FULL)
+    figures = measure_http_servers(make_models().compared[PRODUCT], http_servers.QUICK if quick else http_servers.FULL)
     file = WORK / "results" / "http-servers.md"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(table(figures))

@@ -1,5 +1,6 @@
 """Feature serving beside `feast serve`, on the same repository and store; and what an entity costs inference."""
 
+import math
 import os
 import shutil
 import statistics
@@ -12,7 +13,7 @@ from typing import Any, Literal
 import msgspec
 
 from harness import servers
-from harness.asking import TOLERANCE, ask, batches, check, started, write_bodies
+from harness.asking import ask, batches, check, started, tolerance, write_bodies
 from harness.closedloop import Loaded, closed_loop
 from harness.machine import ROOT, WORK, BenchError, say, versions
 from harness.model import Model
@@ -171,7 +172,7 @@ def _check(port: int, model: Model, count: int) -> None:
     for name in model.names:
         values = served[name]["values"]
         for value, row in zip(values, model.rows[:count], strict=True):
-            if value is None or abs(value - row[name]) > TOLERANCE:
+            if value is None or not math.isclose(value, row[name], rel_tol=1e-6):
                 raise BenchError(f"{PATH}: {name} is {value}, was stored as {row[name]}")
 
 
@@ -188,7 +189,7 @@ def _inference(model: Model, plan: Plan, variables: dict[str, str]) -> tuple[flo
     def ready() -> None:
         check(port, by_features.one, model, 1)
         [answer] = by_entity.decode(ask(port, by_entity.path, by_entity.encode([{model.entity: model.entities[0]}])))
-        if abs(answer - model.expected[0]) > TOLERANCE:
+        if abs(answer - model.expected[0]) > tolerance(model):
             raise BenchError(f"by entity: {answer}, by features: {model.expected[0]}")
 
     p50 = {}

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from harness.closedloop import Loaded
 from harness.features import STORES, Lookup
 from harness.measure import Measured
 from harness.model import PLAIN, PRODUCT
@@ -32,13 +33,20 @@ class Limit(msgspec.Struct, frozen=True):
     holds: bool
 
 
-def limits(models: dict[str, str], servers: dict[str, Measured], features: Lookup | None) -> tuple[Limit, ...]:
+def limits(
+    models: dict[str, str],
+    servers: dict[str, Measured],
+    features: Lookup | None,
+    families: dict[str, dict[str, Loaded]],
+) -> tuple[Limit, ...]:
     """Every promise that this run can judge; `models` are titles by name."""
     found: list[Limit] = []
     if "beacon" in servers:
         for name, title in models.items():
             found += _of_model(name, title, servers)
         found += _of_server(servers["beacon"])
+    for family, loads in families.items():
+        found += _of_family(family, loads)
     return (*found, *(_features(features) if features else ()))
 
 
@@ -89,6 +97,16 @@ def _of_model(name: str, title: str, servers: dict[str, Measured]) -> Iterator[L
         _change(beside.beside_p99_ms, beside.quiet_p99_ms, beside.failed),
         beside.beside_p99_ms <= BESIDE_BATCHES * beside.quiet_p99_ms and not beside.failed,
     )
+
+
+def _of_family(family: str, loads: dict[str, Loaded]) -> Iterator[Limit]:
+    """What the plain boosting promises for single rows, by which a family is offered."""
+    one = loads["beacon"]
+    for peer, (factor, _) in SINGLE_ROWS[PLAIN].items():
+        if peer in loads:
+            ratio = one.per_second / loads[peer].per_second
+            what = "one row, 8 connections, requests/s"
+            yield Limit(family, what, f"at least {factor} x {peer}", f"{ratio:.1f} x", ratio >= factor)
 
 
 def _ratio(

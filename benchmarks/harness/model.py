@@ -1,6 +1,7 @@
 """The models that every server serves, trained here once and kept until code or data change.
 
-One is the product's own, and one is the plain boosting that a user would pick instead.
+One is the product's own, and one is the plain boosting that a user would pick instead. Of each family that the search
+may choose there is one more, for single rows alone.
 """
 
 import hashlib
@@ -78,7 +79,14 @@ class Model(msgspec.Struct, frozen=True):
             raise BenchError(f"mlflow could not save the model: {done.stderr.strip()}")
 
 
-def make_models() -> dict[str, Model]:
+class Models(msgspec.Struct, frozen=True):
+    """`compared` are those that every server is measured with, by name; `families` one of each family, by its name."""
+
+    compared: dict[str, Model]
+    families: dict[str, Model]
+
+
+def make_models() -> Models:
     """The models of this code and data; trained in the retraining service's environment when they are not there yet."""
     made_of = hashlib.sha256()
     for file in MADE_OF:
@@ -91,8 +99,13 @@ def make_models() -> dict[str, Model]:
         folder.mkdir(parents=True)
         _train(folder)
         stamp.write_text(made_of.hexdigest())
-    files = {name: folder / name / "model.json" for name in (PRODUCT, PLAIN)}
-    return {name: msgspec.json.decode(file.read_bytes(), type=Model) for name, file in files.items()}
+    compared = [folder / name / "model.json" for name in (PRODUCT, PLAIN)]
+    return Models(_read(compared), _read(sorted((folder / "families").glob("*/model.json"))))
+
+
+def _read(files: list[Path]) -> dict[str, Model]:
+    models = [msgspec.json.decode(file.read_bytes(), type=Model) for file in files]
+    return {model.name: model for model in models}
 
 
 def _train(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+from harness.closedloop import Loaded
 from harness.features import CONNECTIONS, SIZES, STORES, Lookup
 from harness.limits import rows_per_second
 from harness.machine import LOAD_CORE, SERVER_CORE
@@ -39,8 +40,8 @@ READING = """## How to read it
 - **Look at the ratios.** Absolute figures move from machine to machine.
 - Every server has core {server} to itself and one worker; the load comes from core {load}.
   All serve the same fitted models: the peers with scikit-learn, Beacon and the floor with the exported package.
-  Before a server is measured, its answers are compared with scikit-learn's own (within 0.001), in every form that \
-is measured.
+  Before a server is measured, its answers are compared with scikit-learn's own, in every form that is measured \
+(within 0.0001 of their spread).
   One answer that is not 2xx ends the run, except with 500 clients at once: a server may shed some of these, and they \
 are counted.
 - Two models: {product} is what Beacon trains for this product; {plain} is scikit-learn's \
@@ -95,6 +96,8 @@ def write_report(file: Path, results: Results, plot: str) -> None:
         _crowd(servers),
         _rest(servers),
     ]
+    if results.families:
+        parts.append(_families(results.families))
     if results.features:
         parts.append(_features(results.features))
     reading = READING.format(server=SERVER_CORE, load=LOAD_CORE, product=models[PRODUCT], plain=models[PLAIN])
@@ -141,6 +144,24 @@ def _one_row(servers: dict[str, Measured], model: str, title: str) -> str:
         "of the floor",
     )
     return f"### With {title}\n\n" + _table(header, rows)
+
+
+def _families(families: dict[str, dict[str, Loaded]]) -> str:
+    names = list(dict.fromkeys(name for loads in families.values() for name in loads))
+    rows = []
+    for family, loads in families.items():
+        beacon = loads["beacon"].per_second
+        cells = [
+            f"{loads[name].per_second:,.0f} ({beacon / loads[name].per_second:.1f} x)" if name in loads else "-"
+            for name in names
+        ]
+        rows.append((family, *cells, f"{loads['beacon'].p99_ms:.2f}"))
+    text = (
+        "Requests/s of one row at 8 connections, with one model of each family, as the search tries it first.\n"
+        "The ratio of Beacon to each server is in brackets.\n"
+        '"-" is a model that the peer cannot load with scikit-learn alone.\n\n'
+    )
+    return "## Each family that the search may choose\n\n" + text + _table(("", *names, "Beacon's p99 ms"), rows)
 
 
 def _batches(servers: dict[str, Measured], model: str, title: str) -> str:

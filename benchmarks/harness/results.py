@@ -4,18 +4,23 @@ from pathlib import Path
 
 import msgspec
 
+from harness.closedloop import Loaded
 from harness.features import Lookup
 from harness.limits import Limit
 from harness.measure import Measured
 
 
 class Results(msgspec.Struct, frozen=True):
-    """One run. `models` has each model's title by its name; `limits` say whether the promises held."""
+    """One run. `models` has each model's title by its name; `limits` say whether the promises held.
+
+    `families` has single rows at 8 connections, by family and server.
+    """
 
     facts: dict[str, str]
     models: dict[str, str]
     servers: dict[str, Measured]
     features: Lookup | None
+    families: dict[str, dict[str, Loaded]]
     limits: tuple[Limit, ...]
 
 

@@ -1,6 +1,7 @@
-"""Train the bench's two models, each as a Beacon package and, for the peers, as a scikit-learn pipeline.
+"""Train the bench's models, each as a Beacon package and, for the peers, as a scikit-learn pipeline.
 
-The product's model is trained as the retraining job does it; the plain boosting is what a user would fit instead.
+The product's model is trained as the retraining job does it; the plain boosting is what a user would fit instead; and
+there is one of each family that the search may choose for this product, with its first settings.
 Runs in the retraining service's environment: `python train.py FOLDER`, with BEACON_HOME the state to fill. Each model's
 files are in a folder of its own below FOLDER, with the facts in model.json.
 """
@@ -34,10 +35,14 @@ from beacon_retraining.packaging.package import PackageOrigin, write_package
 from beacon_retraining.training import encoder, estimators
 from beacon_retraining.training.estimators import TableModel
 from beacon_retraining.training.imputation import impute
+from beacon_retraining.training.recipes import offered
+from beacon_retraining.training.search import plan_of
 from beacon_retraining.training.settings import TrainSettings
 from beacon_retraining.training.train import TrainedModel, train
 
 ROWS = 1000
+FAMILIES = "families"
+"""The folder with a model of each family."""
 TREES, DEPTH = 300, 4
 """Of the plain boosting; all else is scikit-learn's default."""
 
@@ -63,27 +68,43 @@ def main(folder: Path) -> None:
     rows = _choose(settings, product, dataset)
     training = TrainSettings(repeats=1)  # the fitted model is the same; fewer repeats only measure it less well
     blend = train(dataset, product, training)
+    _write(folder, "product", settings.home, product, rows, dataset, blend, blend.model)
     boosting, regressor = _plain(dataset, blend)
-    for name, trained, model, home in (
-        ("product", blend, blend.model, settings.home),
-        ("plain", boosting, regressor, folder / "plain" / "home"),
-    ):
-        own = folder / name
-        own.mkdir(parents=True, exist_ok=True)
-        origin = PackageOrigin("1", "sample", settings.build_revision, datetime.now(UTC))
-        package = write_package(home / "models", product, dataset, trained, training, origin)
-        write_release(home / "release.json", Release(model=Pin(product.name, "1", package.sha256)))
-        pipeline = make_pipeline(SimpleImputer(strategy="median").fit(trained.fill.reshape(1, -1)), model)
-        (own / "pipeline.joblib").write_bytes(cloudpickle.dumps(pipeline))
-        (own / "model.onnx").write_bytes((package.folder / MODEL_FILE).read_bytes())
-        facts = {
-            "name": name,
-            "folder": str(own),
-            "home": str(home),
-            "algorithm": trained.algorithm,
-            "expected": pipeline.predict(rows.features).tolist(),
-        }
-        (own / "model.json").write_text(json.dumps(facts | _facts(product, rows)))
+    _write(folder, "plain", folder / "plain" / "home", product, rows, dataset, boosting, regressor)
+    plan = plan_of(product, training)
+    for family in offered(plan.models, dataset, plan.monotone):
+        own = train(dataset, product, msgspec.structs.replace(training, candidates=(family.name,)))
+        home = folder / FAMILIES / family.name / "home"
+        _write(folder / FAMILIES, family.name, home, product, rows, dataset, own, own.model)
+
+
+def _write(
+    folder: Path,
+    name: str,
+    home: Path,
+    product: Product,
+    rows: SentRows,
+    dataset: Dataset,
+    trained: TrainedModel,
+    model: Any,
+) -> None:
+    """Write a model's package into its `home`, and what peers and clients need of it into its folder."""
+    own = folder / name
+    own.mkdir(parents=True, exist_ok=True)
+    origin = PackageOrigin("1", "sample", load_settings().build_revision, datetime.now(UTC))
+    package = write_package(home / "models", product, dataset, trained, TrainSettings(repeats=1), origin)
+    write_release(home / "release.json", Release(model=Pin(product.name, "1", package.sha256)))
+    pipeline = make_pipeline(SimpleImputer(strategy="median").fit(trained.fill.reshape(1, -1)), model)
+    (own / "pipeline.joblib").write_bytes(cloudpickle.dumps(pipeline))
+    (own / "model.onnx").write_bytes((package.folder / MODEL_FILE).read_bytes())
+    facts = {
+        "name": name,
+        "folder": str(own),
+        "home": str(home),
+        "algorithm": trained.algorithm,
+        "expected": pipeline.predict(rows.features).tolist(),
+    }
+    (own / "model.json").write_text(json.dumps(facts | _facts(product, rows)))
 
 
 def _check(product: Product) -> None:

@@ -27,11 +27,11 @@ def with_beside(servers: Servers, model: str, **changed: Any) -> None:
 
 
 def broken(servers: Servers) -> list[Limit]:
-    return [item for item in limits(TITLES, servers, None) if not item.holds]
+    return [item for item in limits(TITLES, servers, None, {}) if not item.holds]
 
 
 def test_what_is_at_its_limit_holds() -> None:
-    found = limits(TITLES, servers_at_their_limits(), None)
+    found = limits(TITLES, servers_at_their_limits(), None, {})
     assert all(item.holds for item in found), found
     for title in TITLES.values():
         assert len([item for item in found if item.model == title]) == 8
@@ -84,9 +84,9 @@ def test_start_and_size_are_promises_of_the_server() -> None:
 
 def test_a_partial_run_judges_what_it_measured() -> None:
     whole = servers_at_their_limits()
-    assert limits(TITLES, {}, None) == ()
-    assert limits(TITLES, {"fastapi": whole["fastapi"]}, None) == ()
-    found = limits(TITLES, {"beacon": whole["beacon"], "fastapi": whole["fastapi"]}, None)
+    assert limits(TITLES, {}, None, {}) == ()
+    assert limits(TITLES, {"fastapi": whole["fastapi"]}, None, {}) == ()
+    found = limits(TITLES, {"beacon": whole["beacon"], "fastapi": whole["fastapi"]}, None, {})
     assert not any("binary" in item.what or "floor" in item.limit for item in found)
     assert any("fastapi" in item.limit for item in found)
 

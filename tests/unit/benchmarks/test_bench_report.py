@@ -12,9 +12,14 @@ from harness.report import write_report
 from harness.results import Results, read_results, write_results
 from support.bench_run import TITLES, loaded, servers_at_their_limits
 
+FAMILIES = {
+    "ridge": {"beacon": loaded(1000.0), "floor": loaded(2000.0), "fastapi": loaded(125.0), "mlserver": loaded(100.0)},
+    "xgboost": {"beacon": loaded(700.0), "floor": loaded(2000.0), "mlserver": loaded(100.0)},
+}
+
 
 def results_of(servers: dict[str, Measured]) -> Results:
-    return Results({"date": "today"}, TITLES, servers, None, limits(TITLES, servers, None))
+    return Results({"date": "today"}, TITLES, servers, None, FAMILIES, limits(TITLES, servers, None, FAMILIES))
 
 
 def page(folder: Path, results: Results) -> str:
@@ -54,8 +59,18 @@ def test_a_broken_promise_is_told_with_its_model(tmp_path: Path) -> None:
     servers["fastapi"].models[PLAIN].closed["1x8"] = loaded(200.0, 40.0)
     rows = section(page(tmp_path, results_of(servers)), "Promises")
     assert [(row[0], row[2], row[3]) for row in rows if row[-1] == "**no**"] == [
-        ("plain boosting", "at least 8 x fastapi (aim: 12 x)", "5.0 x")
+        ("plain boosting", "at least 8 x fastapi (aim: 12 x)", "5.0 x"),
+        ("xgboost", "at least 10 x mlserver", "7.0 x"),
     ]
+
+
+def test_each_family_is_told_beside_the_servers_that_could_load_it(tmp_path: Path) -> None:
+    text = page(tmp_path, results_of(servers_at_their_limits()))
+    assert section(text, "Each family") == [
+        ["ridge", "1,000 (1.0 x)", "2,000 (0.5 x)", "125 (8.0 x)", "100 (10.0 x)", "10.00"],
+        ["xgboost", "700 (1.0 x)", "2,000 (0.3 x)", "-", "100 (7.0 x)", "10.00"],
+    ]
+    assert [row[0] for row in section(text, "Promises") if row[-1] == "**no**"] == ["xgboost"]
 
 
 def test_a_run_without_beacon_has_a_page_without_ratios(tmp_path: Path) -> None:
