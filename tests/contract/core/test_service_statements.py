@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
+from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -23,22 +24,22 @@ from beacon_core.data import (
     approvals,
     drift_results,
     job_runs,
-    labels,
     ledger,
-    partitions,
+    prediction_log,
     predictions,
     profiles,
-    promotion_evidence,
     retrain_requests,
     run_lock,
     size,
-    traffic,
     verdicts,
     watermarks,
 )
 from beacon_core.data.database import Connection, open_store
 from beacon_core.data.evidence import EVERYTHING
+from beacon_core.data.prediction_log import labels, partitions, traffic, which_actual
+from beacon_core.data.prediction_log import promotion_evidence as promotion
 from beacon_core.data.roles import GRANTS
+from beacon_core.data.tables import predictions as predictions_table
 from beacon_core.domain.ledger_entries import Entry
 from beacon_core.domain.pins import Pin
 from beacon_core.domain.verdict import ComparedModel, Verdict
@@ -119,15 +120,15 @@ def _actuals(connection: Connection) -> None:
 
 ON_CONNECTIONS: dict[str, Callable[[Connection], object]] = {
     "predictions.insert": lambda c: [predictions.insert(c, [row("one"), row("two", 1)]) for _ in range(2)],
-    "predictions.find": lambda c: predictions.find(c, ["one"]),
-    "predictions.stream_lookups": lambda c: list(predictions.stream_lookups(c, LONG_AGO, NOW, 10)),
+    "prediction_log.find": lambda c: prediction_log.find(c, ["one"]),
+    "prediction_log.scan": lambda c: list(prediction_log.scan(c, prediction_log.Rows(looked_up=True), ["id"])),
     "actuals.add": _actuals,
-    "actuals.find": lambda c: actuals.find(c, "one", "car-1", NOW),
+    "prediction_log.which_actual.find": lambda c: which_actual.find(c, "one", "car-1", NOW),
     "actuals.last_received": actuals.last_received,
-    "labels.labelled_predictions": lambda c: list(labels.labelled_predictions(c, EVERYTHING)),
-    "partitions.changed_partitions": _partitions,
-    "partitions.newest_digest": lambda c: partitions.newest_digest(c, "1"),
-    "partitions.rows_of": lambda c: list(partitions.rows_of(c, PARTITION, EVERYTHING)),
+    "prediction_log.labels.labelled_predictions": lambda c: list(labels.labelled_predictions(c, EVERYTHING)),
+    "prediction_log.partitions.changed_partitions": _partitions,
+    "prediction_log.partitions.newest_digest": lambda c: partitions.newest_digest(c, "1"),
+    "prediction_log.partitions.rows_of": lambda c: list(partitions.rows_of(c, PARTITION, EVERYTHING)),
     "profiles.digest_of": lambda c: profiles.digest_of(c, PARTITION),
     "profiles.digests": lambda c: profiles.digests(c, "1", "b", LONG_AGO, NOW),
     "profiles.get": lambda c: profiles.get(c, PARTITION),
@@ -173,11 +174,11 @@ ON_CONNECTIONS: dict[str, Callable[[Connection], object]] = {
     "ledger.ends": lambda c: ledger.ends(c, PRODUCT),
     "ledger.history": lambda c: ledger.history(c, PRODUCT),
     "ledger.served_at": lambda c: ledger.served_at(c, PRODUCT, NOW),
-    "traffic.by_hour": lambda c: traffic.by_hour(c, NOW, 3),
-    "traffic.count": traffic.count,
-    "traffic.current_version": lambda c: traffic.current_version(c, traffic.versions(c)),
-    "traffic.newest_latencies": lambda c: traffic.newest_latencies(c, LONG_AGO, 3),
-    "traffic.versions": traffic.versions,
+    "prediction_log.traffic.by_hour": lambda c: traffic.by_hour(c, NOW, 3),
+    "prediction_log.traffic.count": traffic.count,
+    "prediction_log.traffic.current_version": lambda c: traffic.current_version(c, traffic.versions(c)),
+    "prediction_log.traffic.newest_latencies": lambda c: traffic.newest_latencies(c, LONG_AGO, 3),
+    "prediction_log.traffic.versions": traffic.versions,
     "size.database_bytes": size.database_bytes,
 }  # fmt: skip
 ON_ENGINES: dict[str, Callable[[Engine], object]] = {
@@ -188,10 +189,16 @@ ON_ENGINES: dict[str, Callable[[Engine], object]] = {
     "verdicts.newest": lambda e: verdicts.newest(e, PRODUCT, "1", SHA),
     "verdicts.versions": lambda e: verdicts.versions(e, PRODUCT),
     "ledger.append_all": lambda e: [ledger.append_all(e, [ENTRY]) for _ in range(2)],  # a row that is there stays
-    "promotion_evidence.newest_features": lambda e: promotion_evidence.newest_features(e, EVERYTHING, 3),
-    "promotion_evidence.newest_labelled": lambda e: promotion_evidence.newest_labelled(e, EVERYTHING, LONG_AGO, 3),
-    "promotion_evidence.realised_error": lambda e: promotion_evidence.realised_error(e, EVERYTHING, "1", LONG_AGO),
-    "promotion_evidence.shadow_answers": lambda e: promotion_evidence.shadow_answers(e, EVERYTHING, "2", LONG_AGO),
+    "prediction_log.promotion_evidence.newest_features": lambda e: promotion.newest_features(e, EVERYTHING, 3),
+    "prediction_log.promotion_evidence.newest_labelled": lambda e: promotion.newest_labelled(
+        e, EVERYTHING, LONG_AGO, 3
+    ),
+    "prediction_log.promotion_evidence.realised_error": lambda e: promotion.realised_error(
+        e, EVERYTHING, "1", LONG_AGO
+    ),
+    "prediction_log.promotion_evidence.shadow_answers": lambda e: promotion.shadow_answers(
+        e, EVERYTHING, "2", LONG_AGO
+    ),
 }
 
 
@@ -211,8 +218,10 @@ def _called_in(tree: ast.Module) -> set[str]:
         if isinstance(node, ast.ImportFrom) and node.module == room:
             modules |= {name.asname or name.name: name.name for name in node.names}
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"{room}."):
-            names = {f"{str(node.module).removeprefix(f'{room}.')}.{name.name}" for name in node.names}
-            found |= {name for name in names if _is_function(name)}
+            inside = str(node.module).removeprefix(f"{room}.")
+            names = {name.asname or name.name: f"{inside}.{name.name}" for name in node.names}
+            modules |= {own: name for own, name in names.items() if _is_module(name)}
+            found |= {name for name in names.values() if _is_function(name)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules:
             name = f"{modules[node.value.id]}.{node.attr}"
@@ -221,8 +230,17 @@ def _called_in(tree: ast.Module) -> set[str]:
 
 
 def _is_function(name: str) -> bool:
-    module, _, attribute = name.partition(".")
-    return inspect.isfunction(getattr(import_module(f"beacon_core.data.{module}"), attribute))
+    module, _, attribute = name.rpartition(".")
+    return inspect.isfunction(getattr(import_module(f"beacon_core.data.{module}"), attribute, None))
+
+
+def _is_module(name: str) -> bool:
+    return find_spec(f"beacon_core.data.{name}") is not None if _is_package(name) else False
+
+
+def _is_package(name: str) -> bool:
+    """Whether what a name lies in has modules at all."""
+    return hasattr(import_module(f"beacon_core.data.{name.rpartition('.')[0]}"), "__path__")
 
 
 CALLS = [(package, name) for package in sorted(SERVICES) for name in sorted(called(package))]
@@ -304,12 +322,12 @@ def _is_refused(engine: Engine, name: str) -> bool:
 
 def test_predictions_are_counted_though_nobody_may_count(cluster: Postgres) -> None:
     with logged_in(cluster, "beacon_console") as reader:
-        before = run(reader, "traffic.count")
+        before = run(reader, "prediction_log.traffic.count")
         with logged_in(cluster, "beacon_inference") as engine, engine.begin() as connection:
             predictions.insert(connection, [row("three", 2), row("four", 3)])
-        assert run(reader, "traffic.count") == before + 2
+        assert run(reader, "prediction_log.traffic.count") == before + 2
         with reader.connect() as connection:
-            assert connection.scalar(select(func.count()).select_from(predictions.predictions)) >= before + 2
+            assert connection.scalar(select(func.count()).select_from(predictions_table)) >= before + 2
 
 
 def test_a_model_cannot_approve_itself(cluster: Postgres) -> None:
