@@ -49,6 +49,7 @@ POLICY: tuple[tuple[str, Struct, str], ...] = (
     ("promotion", policy.Promotion, "[The verdict](../explanation/verdict.md) explains every limit."),
     ("rollout", policy.Rollout, "[Promotion](../explanation/promotion.md) explains every limit."),
     ("monitoring", policy.Monitoring, "[Alerts](alerts.md) read them as `beacon_threshold`."),
+    ("retention", policy.Retention, "[Retention](../how-to/retention.md) says what each of them deletes, and when."),
 )
 HEADS = {
     "product.md": (
@@ -60,7 +61,7 @@ HEADS = {
     ),
     "policy.md": (
         "# policy.yaml, key by key",
-        "How a model is judged, promoted and watched.\n"
+        "How a model is judged, promoted and watched, and how long data is kept.\n"
         "The file lies beside product.yaml; every key may be left out, and the file too.\n"
         "No model follows from it, so a changed limit retrains nothing.\n"
         "`python -m tools.product_reference` writes this page from the code.\n",

@@ -73,7 +73,7 @@ class Demo:
         self, settings: Settings, simulated: SimulatedTraffic, database: DatabaseClient, retrain: tuple[str, ...]
     ) -> None:
         self.settings, self.simulated, self.database = settings, simulated, database
-        self.drift, *self.reactions = jobs(settings, retrain)
+        self.drift, *self.reactions, _retention = jobs(settings, retrain)
         self.pending: list[PendingActual] = []
         self.state = ""
         self.reported: set[str] = set()

@@ -110,6 +110,13 @@ def newest_digest(connection: Connection, model_version: str) -> str | None:
     return next((digest for batch in newest for (digest,) in batch), None)
 
 
+def last_logged(connection: Connection, partition: Partition) -> datetime | None:
+    """When the last row of a partition came into the log; None where it has none."""
+    newest = select(func.max(predictions.c.logged_at)).where(*_within(partition))
+    found: datetime | None = connection.execute(newest).scalar()
+    return found
+
+
 def _arrived(
     connection: Connection, logged_since: datetime, received_since: datetime | None, evidence: Evidence
 ) -> list[Any]:

@@ -43,13 +43,14 @@ class LoggedPrediction(NamedTuple):
 
 
 class Rows(msgspec.Struct, frozen=True):
-    """Some rows of the log: made in [since, until), by one model version, that count, and that used stored features."""
+    """Some rows: made in [since, until), by a version, that count, that used stored features, logged since a moment."""
 
     since: datetime | None = None
     until: datetime | None = None
     model_version: str | None = None
     evidence: Evidence = EVERYTHING
     looked_up: bool = False
+    logged_since: datetime | None = None
 
 
 class ForgottenRow(NamedTuple):

@@ -82,6 +82,8 @@ def _conditions(rows: Rows) -> list[ColumnElement[bool]]:
         wanted.append(table.time < rows.until)
     if rows.model_version is not None:
         wanted.append(table.model_version == rows.model_version)
+    if rows.logged_since is not None:
+        wanted.append(table.logged_at >= rows.logged_since)
     if rows.looked_up:
         wanted += [table.from_store.is_not(None), table.entity.is_not(None)]
     return wanted
