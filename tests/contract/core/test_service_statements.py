@@ -23,11 +23,14 @@ from beacon_core.data import (
     actuals,
     approvals,
     drift_results,
+    erasure,
     job_runs,
     ledger,
     prediction_log,
     predictions,
     profiles,
+    removals,
+    retention,
     retrain_requests,
     run_lock,
     size,
@@ -42,13 +45,23 @@ from beacon_core.data.roles import GRANTS
 from beacon_core.data.tables import predictions as predictions_table
 from beacon_core.domain.ledger_entries import Entry
 from beacon_core.domain.pins import Pin
+from beacon_core.domain.policy import Retention
 from beacon_core.domain.verdict import ComparedModel, Verdict
 from beacon_core.platform.settings import ROOT
 
 pytestmark = pytest.mark.xdist_group("postgres")
 SERVICES = {f"beacon_{role.removeprefix('beacon_')}": role for role in GRANTS}
 """By package: they are called alike."""
-NO_STATEMENT = {"drift_results.window_name", "database.open_store", "database.mapped_errors", "database.migrate"}
+RETENTION = "beacon_retention"
+"""The role of two jobs, which are no package."""
+RETENTION_SOURCES = ("core/beacon_core/commands/expire.py", "core/beacon_core/commands/forget.py")
+NO_STATEMENT = {
+    "removals.digests_of",
+    "drift_results.window_name",
+    "database.open_store",
+    "database.mapped_errors",
+    "database.migrate",
+}
 """Functions that ask nothing of a table, and the migration, which test_database_roles.py is about."""
 BY_A_PERSON = {"beacon_retraining/commands/approve.py"}
 """Commands that run with the login of somebody else: a person approves as the console does, where there are roles."""
@@ -77,6 +90,10 @@ RUN = drift_results.DriftRun("2026-11-30T08", NOW, "drift", 10, {})
 
 
 VALUES = count()
+GONE = count()
+KEPT = Retention(predictions_days=9000, actuals_days=9000, drift_days=9000)
+"""Of which no row here is too old: the statements run, and delete nothing that another function needs."""
+REMOVAL = removals.Removal("run", NOW, PRODUCT, "erasure", "begun", "Ann", "so", {"entity": [], "ids": []})
 
 
 def row(name: str, minutes: float = 0) -> predictions.PredictionRow:
@@ -105,6 +122,13 @@ def _recorded(engine: Engine) -> None:
 def _locked(engine: Engine) -> None:
     with run_lock.only_one(engine, Path(), "drift"):
         pass
+
+
+def _erase(engine: Engine) -> None:
+    """A prediction of its own goes, and drift reads its hour again."""
+    with engine.begin() as connection:
+        watermarks.write(connection, erasure.PROFILE_JOB, watermarks.Watermark(NOW + timedelta(days=90_000)))
+    erasure.erase(engine, erasure.Subject(ids=(f"gone-{next(GONE)}",)))
 
 
 def _decide(connection: Connection) -> None:
@@ -180,11 +204,20 @@ ON_CONNECTIONS: dict[str, Callable[[Connection], object]] = {
     "prediction_log.traffic.newest_latencies": lambda c: traffic.newest_latencies(c, LONG_AGO, 3),
     "prediction_log.traffic.versions": traffic.versions,
     "size.database_bytes": size.database_bytes,
+    "removals.append": lambda c: removals.append(c, REMOVAL),
+    "removals.newest": removals.newest,
+    "removals.erasures_since": lambda c: list(removals.erasures_since(c, PRODUCT, LONG_AGO)),
 }  # fmt: skip
 ON_ENGINES: dict[str, Callable[[Engine], object]] = {
     "job_runs.recorded": _recorded,
     "run_lock.only_one": _locked,
     "profiles.put": lambda e: [profiles.put(e, PARTITION, profiles.WHOLE, b"", 1, CONTENT) for _ in range(2)],
+    "retention.count": lambda e: retention.count(e, KEPT, NOW),
+    "retention.expire": lambda e: retention.expire(e, KEPT, NOW),
+    "erasure.count": lambda e: erasure.count(e, erasure.Subject(entity="nobody")),
+    "erasure.erase": _erase,
+    "erasure.erase_late_rows": lambda e: erasure.erase_late_rows(e, PRODUCT, NOW),
+    "erasure.compact": erasure.compact,
     "verdicts.record": lambda e: verdicts.record(e, VERDICT),
     "verdicts.newest": lambda e: verdicts.newest(e, PRODUCT, "1", SHA),
     "verdicts.versions": lambda e: verdicts.versions(e, PRODUCT),
@@ -204,11 +237,14 @@ ON_ENGINES: dict[str, Callable[[Engine], object]] = {
 
 def called(package: str) -> set[str]:
     """The functions of the data room that a service's sources call, as MODULE.FUNCTION."""
-    (folder,) = (ROOT / "services").glob(f"*/{package}")
+    files = [ROOT / "services" / source for source in RETENTION_SOURCES]
+    if package != RETENTION:
+        (folder,) = (ROOT / "services").glob(f"*/{package}")
+        named = {file: file.relative_to(folder.parent).as_posix() for file in folder.rglob("*.py")}
+        files = [file for file, name in named.items() if name not in BY_A_PERSON]
     found = set()
-    for file in folder.rglob("*.py"):
-        if file.relative_to(folder.parent).as_posix() not in BY_A_PERSON:
-            found |= _called_in(ast.parse(file.read_text(encoding="utf-8")))
+    for file in files:
+        found |= _called_in(ast.parse(file.read_text(encoding="utf-8")))
     return found - NO_STATEMENT
 
 
@@ -254,6 +290,9 @@ def cluster() -> Iterator[Postgres]:
             with administrator.begin() as connection:
                 for name in ("predictions.insert", "actuals.add", "drift_results.write", "watermarks.write"):
                     ON_CONNECTIONS[name](connection)
+                long_ago = LONG_AGO.isoformat()
+                gone = [row(f"gone-{number}")._replace(time=long_ago, model_version="9") for number in range(500)]
+                predictions.insert(connection, gone)
                 retrain_requests.add(connection, "cause", "drift", "why", "1", ["doors"], NOW)
             for name in ("profiles.put", "verdicts.record", "ledger.append_all", "job_runs.recorded"):
                 ON_ENGINES[name](administrator)

@@ -7,6 +7,7 @@ go, too, and the watermark of drift goes back, so that its next run makes them a
 import time
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Protocol
 
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Engine, delete, func, select
@@ -16,6 +17,8 @@ from beacon_core.data.prediction_log import ForgottenRow, Rows
 from beacon_core.data.prediction_log.partitions import Partition, last_logged
 from beacon_core.data.profiles import DAY_ROLL
 from beacon_core.data.tables import actuals, profiles
+from beacon_core.domain.product import Product
+from beacon_core.platform.settings import Settings
 
 STEP_ROWS = 500
 PROFILE_JOB = "profile"
@@ -32,6 +35,25 @@ class Subject(msgspec.Struct, frozen=True):
 
     entity: str | None = None
     ids: tuple[str, ...] = ()
+
+
+class ErasedPlace(msgspec.Struct, frozen=True):
+    """What went from a place, or would go: how many rows by what held them, and by place what cannot be removed."""
+
+    removed: dict[str, int] = {}
+    remains: dict[str, list[str]] = {}
+
+
+class Eraser(Protocol):
+    """Erases a subject from one place; a package adds one by an entry point of the group `beacon.erasers`.
+
+    Safe to repeat and to kill. With `dry_run` it only counts.
+    """
+
+    def __call__(
+        self, settings: Settings, product: Product, engine: Engine, subject: Subject, *, dry_run: bool
+    ) -> ErasedPlace:
+        """Erase it, or raise an error of its own; `status_of` says whether a repeat may help."""
 
 
 class ErasedRows(msgspec.Struct, frozen=True):
