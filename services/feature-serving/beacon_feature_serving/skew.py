@@ -9,7 +9,7 @@ import msgspec
 import pyarrow as pa
 
 from beacon_core.data.database import Connection, Engine
-from beacon_core.data.prediction_log import Rows, scan
+from beacon_core.data.prediction_log import LogSlice, scan
 from beacon_core.domain.entity_key import EntityKey, EntityKeyError, parse_key
 from beacon_core.domain.product import Entity, Product
 from beacon_core.domain.value_rules import Value
@@ -63,7 +63,7 @@ def measure_skew(settings: Settings, product: Product, engine: Engine, since: da
 
 
 def _batches(product: Product, connection: Connection, since: datetime, until: datetime) -> Iterator[list[StoreLookup]]:
-    rows = Rows(since, until, looked_up=True)
+    rows = LogSlice(since, until, looked_up=True)
     for batch in scan(connection, rows, StoreLookup._fields, size=BATCH):
         # Where the request had every value, no value came from the store.
         if used := [row for row in map(StoreLookup._make, batch) if _of_store(row, product)]:

@@ -56,7 +56,7 @@ PERSON, NAMESAKE, OTHER = "zq-person-77", "zq-person-777", "A-0003"
 NOW = datetime.now(UTC)
 HOUR = NOW.replace(minute=0, second=0, microsecond=0) - timedelta(hours=2)
 SPOOL_BYTES = 1 << 20
-WAIT_SECONDS = 30.0
+WAIT_SECONDS = 180.0
 SHA = "a" * 64
 
 

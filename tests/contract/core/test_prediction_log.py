@@ -10,20 +10,20 @@ import pytest
 from support.stores import new_store
 
 from beacon_core.data import predictions
-from beacon_core.data.prediction_log import PredictionLog, Rows, sql
+from beacon_core.data.prediction_log import LogSlice, LogStore, sql
 from beacon_core.data.predictions import PredictionRow
 from beacon_core.domain.policy import Evidence
 from beacon_core.platform.settings import ROOT
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MANY = 100
-EVERY_ROW = Rows()
+EVERY_ROW = LogSlice()
 
 
 class Store(NamedTuple):
     """A store under test: how to open it for a while, and how rows come into it."""
 
-    log: PredictionLog[Any]
+    log: LogStore[Any]
     open: Callable[[], AbstractContextManager[Any]]
     insert: Callable[[Any, list[PredictionRow]], None]
 
@@ -51,7 +51,7 @@ def fill(store: Store, *rows: PredictionRow) -> None:
         store.insert(handle, list(rows))
 
 
-def ids(store: Store, rows: Rows = EVERY_ROW, **options: Any) -> list[str]:
+def ids(store: Store, rows: LogSlice = EVERY_ROW, **options: Any) -> list[str]:
     with store.open() as handle:
         return [name for batch in store.log.scan(handle, rows, ["id"], **options) for (name,) in batch]
 
@@ -86,14 +86,14 @@ def test_the_rows_of_an_entity(store: Store) -> None:
 
 
 WINDOWS = {
-    "all": (Rows(), ["e", "a", "b", "c", "d"]),
-    "since, inclusive": (Rows(since=NOON + timedelta(minutes=1)), ["a", "b", "c", "d"]),
-    "until, exclusive": (Rows(until=NOON + timedelta(minutes=1)), ["e"]),
-    "of a version": (Rows(model_version="2"), ["c", "d"]),
-    "of keyed clients": (Rows(evidence=Evidence("keyed")), ["a", "d"]),
-    "of a client": (Rows(evidence=Evidence(("shop",))), ["a"]),
-    "that asked the feature store": (Rows(looked_up=True), ["c"]),
-    "none": (Rows(since=NOON + timedelta(minutes=2), model_version="1"), []),
+    "all": (LogSlice(), ["e", "a", "b", "c", "d"]),
+    "since, inclusive": (LogSlice(since=NOON + timedelta(minutes=1)), ["a", "b", "c", "d"]),
+    "until, exclusive": (LogSlice(until=NOON + timedelta(minutes=1)), ["e"]),
+    "of a version": (LogSlice(model_version="2"), ["c", "d"]),
+    "of keyed clients": (LogSlice(evidence=Evidence("keyed")), ["a", "d"]),
+    "of a client": (LogSlice(evidence=Evidence(("shop",))), ["a"]),
+    "that asked the feature store": (LogSlice(looked_up=True), ["c"]),
+    "none": (LogSlice(since=NOON + timedelta(minutes=2), model_version="1"), []),
 }
 
 
@@ -118,7 +118,7 @@ def test_a_scan_has_the_rows_of_its_window(store: Store, name: str) -> None:
 def test_a_scan_comes_in_batches(store: Store) -> None:
     fill(store, *[row(f"p{number:03d}", number) for number in range(MANY)])
     with store.open() as handle:
-        batches = list(store.log.scan(handle, Rows(), ["id", "time"], size=30))
+        batches = list(store.log.scan(handle, LogSlice(), ["id", "time"], size=30))
     assert [len(batch) for batch in batches] == [30, 30, 30, 10]
     assert [name for batch in batches for name, _ in batch] == [f"p{number:03d}" for number in range(MANY)]
     assert batches[0][1] == ("p001", NOON + timedelta(minutes=1))

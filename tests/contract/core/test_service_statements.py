@@ -145,7 +145,7 @@ def _actuals(connection: Connection) -> None:
 ON_CONNECTIONS: dict[str, Callable[[Connection], object]] = {
     "predictions.insert": lambda c: [predictions.insert(c, [row("one"), row("two", 1)]) for _ in range(2)],
     "prediction_log.find": lambda c: prediction_log.find(c, ["one"]),
-    "prediction_log.scan": lambda c: list(prediction_log.scan(c, prediction_log.Rows(looked_up=True), ["id"])),
+    "prediction_log.scan": lambda c: list(prediction_log.scan(c, prediction_log.LogSlice(looked_up=True), ["id"])),
     "actuals.add": _actuals,
     "prediction_log.which_actual.find": lambda c: which_actual.find(c, "one", "car-1", NOW),
     "actuals.last_received": actuals.last_received,

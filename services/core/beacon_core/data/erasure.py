@@ -13,7 +13,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Connection, Engine, delete, func, select
 
 from beacon_core.data import prediction_log, removals, watermarks
-from beacon_core.data.prediction_log import ForgottenRow, Rows
+from beacon_core.data.prediction_log import ForgottenRow, LogSlice
 from beacon_core.data.prediction_log.partitions import Partition, last_logged
 from beacon_core.data.profiles import DAY_ROLL
 from beacon_core.data.tables import actuals, profiles
@@ -174,7 +174,7 @@ def _hour(moment: datetime) -> datetime:
 
 def _late(connection: Connection, removal: removals.Removal) -> list[str]:
     known = {name: set(removal.subject.get(name, ())) for name in ("entity", "ids")}
-    rows = Rows(logged_since=removal.moment - COMMIT, until=removal.moment)
+    rows = LogSlice(logged_since=removal.moment - COMMIT, until=removal.moment)
     found = []
     for batch in prediction_log.scan(connection, rows, ["id", "entity"]):
         for name, entity in batch:

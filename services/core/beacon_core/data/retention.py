@@ -73,7 +73,7 @@ def _of_table(table: Table, key: Column[Any], moment: Column[datetime]) -> Kind:
 
 PREDICTIONS = Kind(
     "predictions",
-    lambda connection, before: prediction_log.count(connection, prediction_log.Rows(until=before)),
+    lambda connection, before: prediction_log.count(connection, prediction_log.LogSlice(until=before)),
     prediction_log.expire,
 )
 ACTUALS = _of_table(actuals, actuals.c.id, actuals.c.received_at)

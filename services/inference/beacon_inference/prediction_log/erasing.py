@@ -21,7 +21,7 @@ from beacon_core.platform.settings import Settings
 from beacon_inference.prediction_log.record import Record, decode_record, encode_record
 
 
-class Change(NamedTuple):
+class LineChange(NamedTuple):
     """Bytes to write in a segment, and how many predictions go by it."""
 
     offset: int
@@ -41,7 +41,7 @@ def erase(settings: Settings, _product: Product, _engine: Engine, subject: Subje
     return ErasedPlace({"spool": rows, "quarantine": quarantined})
 
 
-def _changes(content: bytes, subject: Subject) -> Iterator[Change]:
+def _changes(content: bytes, subject: Subject) -> Iterator[LineChange]:
     """The changes of a segment; lines next to each other of which no row is left go by one change."""
     marks = _marks(subject)
     offset = begin = rows = 0
@@ -56,7 +56,7 @@ def _changes(content: bytes, subject: Subject) -> Iterator[Change]:
             if rows:
                 yield _blanks(begin, offset, rows)
             if rest is not None:
-                yield Change(offset, rest, len(gone))
+                yield LineChange(offset, rest, len(gone))
             rows = 0
         offset += len(line) + 1
     if rows:
@@ -70,11 +70,11 @@ def _without(record: Record, gone: list[int], size: int) -> bytes | None:
     return rest.ljust(size) if left and len(rest) <= size else None
 
 
-def _blanks(begin: int, end: int, rows: int) -> Change:
+def _blanks(begin: int, end: int, rows: int) -> LineChange:
     """Blanks in place of the lines in [begin, end): with the line break before them or, of the first, that after."""
     if begin:
-        return Change(begin - 1, b" " * (end - begin), rows)
-    return Change(0, b" " * end, rows)
+        return LineChange(begin - 1, b" " * (end - begin), rows)
+    return LineChange(0, b" " * end, rows)
 
 
 def _read(line: bytes) -> Record | None:
@@ -96,7 +96,7 @@ def _marks(subject: Subject) -> list[bytes]:
     return [msgspec.json.encode(name) for name in names]
 
 
-def _write(segment: Path, changes: list[Change]) -> None:
+def _write(segment: Path, changes: list[LineChange]) -> None:
     try:
         file = os.open(segment, os.O_WRONLY)
     except FileNotFoundError:  # all of it is in the database by now

@@ -7,14 +7,14 @@ log is. tests/contract/core/test_prediction_log.py holds every store of the log 
 Rows come in by `beacon_core.data.predictions.insert`.
 """
 
-from beacon_core.data.prediction_log.port import ForgottenRow, LoggedPrediction, PredictionLog, Rows
+from beacon_core.data.prediction_log.port import ForgottenRow, LoggedPrediction, LogSlice, LogStore
 from beacon_core.data.prediction_log.sql import count, expire, find, forget, of_entity, scan
 
 __all__ = [
     "ForgottenRow",
+    "LogSlice",
+    "LogStore",
     "LoggedPrediction",
-    "PredictionLog",
-    "Rows",
     "count",
     "expire",
     "find",

@@ -14,7 +14,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Connection, Text, cast, func, select
 
 from beacon_core.data.evidence import counts
-from beacon_core.data.prediction_log.port import BATCH, Rows
+from beacon_core.data.prediction_log.port import BATCH, LogSlice
 from beacon_core.data.prediction_log.sql import scan
 from beacon_core.data.prediction_log.which_actual import actual_id, last_before, of_last_before
 from beacon_core.data.tables import actuals, predictions, traffic
@@ -106,7 +106,7 @@ def rows_of(connection: Connection, partition: Partition, evidence: Evidence) ->
 
 def newest_digest(connection: Connection, model_version: str) -> str | None:
     """Return the package digest of a version's newest prediction; None where no row of it is in the log."""
-    newest = scan(connection, Rows(model_version=model_version), ["model_sha256"], newest_first=True, limit=1)
+    newest = scan(connection, LogSlice(model_version=model_version), ["model_sha256"], newest_first=True, limit=1)
     return next((digest for batch in newest for (digest,) in batch), None)
 
 

@@ -42,7 +42,7 @@ class LoggedPrediction(NamedTuple):
     client: str | None
 
 
-class Rows(msgspec.Struct, frozen=True):
+class LogSlice(msgspec.Struct, frozen=True):
     """Some rows: made in [since, until), by a version, that count, that used stored features, logged since a moment."""
 
     since: datetime | None = None
@@ -64,7 +64,7 @@ class ForgottenRow(NamedTuple):
 Handle_contra = TypeVar("Handle_contra", contravariant=True)
 
 
-class PredictionLog(Protocol[Handle_contra]):
+class LogStore(Protocol[Handle_contra]):
     """A store of the log. Rows come back by the time of the prediction, then by id."""
 
     def find(self, handle: Handle_contra, ids: Sequence[str], /) -> list[LoggedPrediction]:
@@ -78,7 +78,7 @@ class PredictionLog(Protocol[Handle_contra]):
     def scan(
         self,
         handle: Handle_contra,
-        rows: Rows,
+        rows: LogSlice,
         columns: Sequence[str],
         /,
         *,
@@ -88,7 +88,7 @@ class PredictionLog(Protocol[Handle_contra]):
     ) -> Iterator[list[Any]]:
         """Yield those columns of the rows, in batches of tuples; a `limit` bounds all of them together."""
 
-    def count(self, handle: Handle_contra, rows: Rows, /) -> int:
+    def count(self, handle: Handle_contra, rows: LogSlice, /) -> int:
         """Count the rows."""
 
     def forget(

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, delete, func, select
 
 from beacon_core.data.evidence import counts
-from beacon_core.data.prediction_log.port import BATCH, ForgottenRow, LoggedPrediction, Rows
+from beacon_core.data.prediction_log.port import BATCH, ForgottenRow, LoggedPrediction, LogSlice
 from beacon_core.data.tables import predictions
 
 WHOLE = tuple(predictions.c[name] for name in LoggedPrediction._fields)
@@ -33,7 +33,7 @@ def of_entity(
 
 def scan(
     connection: Connection,
-    rows: Rows,
+    rows: LogSlice,
     columns: Sequence[str],
     /,
     *,
@@ -48,7 +48,7 @@ def scan(
         yield [tuple(row) for row in batch]
 
 
-def count(connection: Connection, rows: Rows, /) -> int:
+def count(connection: Connection, rows: LogSlice, /) -> int:
     """Count the rows."""
     query = select(func.count()).select_from(predictions).where(*_conditions(rows))
     return int(connection.execute(query).scalar_one())
@@ -73,7 +73,7 @@ def expire(connection: Connection, before: datetime, most: int, /) -> int:
     return connection.execute(delete(predictions).where(predictions.c.id.in_(oldest))).rowcount
 
 
-def _conditions(rows: Rows) -> list[ColumnElement[bool]]:
+def _conditions(rows: LogSlice) -> list[ColumnElement[bool]]:
     table = predictions.c
     wanted = [counts(predictions, rows.evidence)]
     if rows.since is not None:
