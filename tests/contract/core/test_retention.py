@@ -29,7 +29,7 @@ from beacon_core.data.tables import (
     profiles,
     traffic,
 )
-from beacon_core.domain.policy import Retention
+from beacon_core.domain.retention import Retention
 from beacon_core.domain.spec import ProductError
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import ROOT

@@ -45,7 +45,7 @@ from beacon_core.data.roles import GRANTS
 from beacon_core.data.tables import predictions as predictions_table
 from beacon_core.domain.ledger_entries import Entry
 from beacon_core.domain.pins import Pin
-from beacon_core.domain.policy import Retention
+from beacon_core.domain.retention import Retention
 from beacon_core.domain.verdict import ComparedModel, Verdict
 from beacon_core.platform.settings import ROOT
 

@@ -14,7 +14,7 @@ from sqlalchemy import Column, Connection, Engine, Table, delete, func, select
 
 from beacon_core.data import prediction_log
 from beacon_core.data.tables import actuals, drift_results, drift_runs, model_error, profiles
-from beacon_core.domain.policy import Retention
+from beacon_core.domain.retention import Retention
 
 STEP_ROWS = 1000
 REST_SECONDS = 0.05

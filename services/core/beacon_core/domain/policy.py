@@ -12,6 +12,7 @@ from typing import Literal
 import msgspec
 
 from beacon_core.domain.api_keys import ANONYMOUS, NAME
+from beacon_core.domain.retention import DaysRead, Retention, retention_rules
 from beacon_core.domain.schedule import cron_problem
 from beacon_core.domain.spec import MOST_DAYS, ProductError, Rule, Spec, check_rules, convert, is_rising
 
@@ -205,20 +206,6 @@ class Monitoring(Spec, frozen=True):
     """Age of the newest actual."""
 
 
-class Retention(Spec, frozen=True):
-    """How long data is kept, in days; docs/how-to/retention.md explains each. null: for ever.
-
-    A limit is refused where drift or retraining would lose rows that they still read.
-    """
-
-    predictions_days: int | None = None
-    """Rows of the prediction log, by when they were made."""
-    actuals_days: int | None = None
-    """Actuals, by when they were received."""
-    drift_days: int | None = None
-    """Profiles, results and reports of drift."""
-
-
 class Policy(Spec, frozen=True):
     """policy.yaml's top level."""
 
@@ -265,10 +252,20 @@ def parse_policy(file: Path, raw: object, features: Collection[str], measured: C
         *_promotion_rules(policy.promotion, features, measured),
         *_rollout_rules(policy.rollout),
         *_monitoring_rules(policy.monitoring),
-        *_retention_rules(policy),
+        *retention_rules(policy.retention, _days_read(policy)),
     ]
     check_rules(file, rules)
     return policy
+
+
+def _days_read(policy: Policy) -> DaysRead:
+    """A label must live until a retraining has read it: until the newest model is too old, plus an actual's delay."""
+    learning = policy.monitoring.model_age_days + policy.monitoring.actual_age_days
+    return DaysRead(
+        # One more than a window: it ends today.
+        windows=max((0, *policy.drift.windows_days, *policy.quality.windows_days)) + 1,
+        learning=math.ceil(learning) if math.isfinite(learning) else 0,  # another rule refuses it
+    )
 
 
 def _serving_rules(limits: Serving) -> list[Rule]:
@@ -375,47 +372,4 @@ def _monitoring_rules(limits: Monitoring) -> list[Rule]:
     return [
         *((f"monitoring.{name}", 0 < share < 1, "must be between 0 and 1") for name, share in shares.items()),
         *((f"monitoring.{name}", numbers[name] > 0, "must be above 0") for name in numbers if name not in shares),
-    ]
-
-
-def shortest_retention(policy: Policy) -> dict[str, int]:
-    """The fewest days that a limit of `retention` may have, by its name; one more than a window, as it ends today.
-
-    A label must live until a retraining has read it: until the newest model is too old, plus the delay of an actual.
-    """
-    windows = max((0, *policy.drift.windows_days, *policy.quality.windows_days)) + 1
-    learning = policy.monitoring.model_age_days + policy.monitoring.actual_age_days
-    learning = math.ceil(learning) if math.isfinite(learning) else 0  # another rule refuses it
-    return {
-        "predictions_days": max(windows, learning),
-        "actuals_days": max(windows, learning),
-        "drift_days": windows,
-    }
-
-
-def _retention_rules(policy: Policy) -> list[Rule]:
-    limits = msgspec.structs.asdict(policy.retention)
-    predictions, actuals = policy.retention.predictions_days, policy.retention.actuals_days
-    reads = {
-        "drift_days": "the longest window of drift.windows_days and quality.windows_days, and the day that it ends in",
-    }
-    learning = (
-        f"{reads['drift_days']}, and monitoring.model_age_days plus monitoring.actual_age_days, "
-        "so that a retraining reads every label"
-    )
-    covers = predictions is not None and actuals is not None and actuals >= predictions
-    return [
-        *(
-            (
-                f"retention.{name}",
-                limits[name] is None or least <= limits[name] <= MOST_DAYS,
-                f"must be {least} to {MOST_DAYS}, or null (for ever): it must cover {reads.get(name, learning)}",
-            )
-            for name, least in shortest_retention(policy).items()
-        ),
-        (
-            "retention.actuals_days",
-            actuals is None or covers,
-            "must be at least retention.predictions_days: a prediction would lose its actual, or take a later one",
-        ),
     ]
