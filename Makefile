@@ -159,6 +159,15 @@ data: .venvs/retraining.stamp ## check, push or pull the training data: ARGS="ch
 dvc: .venvs/retraining.stamp ## run DVC on the last retraining: ARGS="dag", "status", "metrics diff HEAD~1"
 	@$(STATE); exec .venvs/retraining/bin/python -m beacon_retraining.pipeline.dvc_program $(ARGS)
 
+.PHONY: forget
+forget: .venvs/retraining.stamp ## erase an entity from all that Beacon keeps: ENTITY= or PREDICTION=ID, REASON="..." [DRY_RUN=1]
+	@$(STATE); exec .venvs/retraining/bin/python jobs/forget.py $(if $(ENTITY),--entity "$$ENTITY") $(if $(PREDICTION),--prediction "$$PREDICTION") \
+	  --reason "$$REASON" $(if $(DRY_RUN),--dry-run)
+
+.PHONY: expire
+expire: .venvs/retraining.stamp ## delete what `retention` of policy.yaml no longer keeps (ARGS=--dry-run: count it)
+	@$(STATE); exec .venvs/retraining/bin/python jobs/expire.py $(ARGS)
+
 .PHONY: drift
 drift: .venvs/drift-profiling.stamp ## compare the prediction log with training, once (ARGS=--help: its options)
 	@$(STATE); exec .venvs/drift-profiling/bin/python jobs/drift.py $(ARGS)

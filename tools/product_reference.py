@@ -17,6 +17,7 @@ from beacon_core.domain import policy
 from beacon_core.domain.derived import Formula, Lag
 from beacon_core.domain.feature import FeatureEntry
 from beacon_core.domain.product_entry import Entity, ProductEntry, Segment, Target, Times, Training
+from beacon_core.domain.retention import Retention
 from beacon_core.domain.source import DataLimits, Format, RowLimits, SourceEntry, SqlQuery
 from tools.field_docstrings import field_docstrings
 
@@ -49,6 +50,7 @@ POLICY: tuple[tuple[str, Struct, str], ...] = (
     ("promotion", policy.Promotion, "[The verdict](../explanation/verdict.md) explains every limit."),
     ("rollout", policy.Rollout, "[Promotion](../explanation/promotion.md) explains every limit."),
     ("monitoring", policy.Monitoring, "[Alerts](alerts.md) read them as `beacon_threshold`."),
+    ("retention", Retention, "[Retention](../how-to/retention.md) says what each of them deletes, and when."),
 )
 HEADS = {
     "product.md": (
@@ -60,7 +62,7 @@ HEADS = {
     ),
     "policy.md": (
         "# policy.yaml, key by key",
-        "How a model is judged, promoted and watched.\n"
+        "How a model is judged, promoted and watched, and how long data is kept.\n"
         "The file lies beside product.yaml; every key may be left out, and the file too.\n"
         "No model follows from it, so a changed limit retrains nothing.\n"
         "`python -m tools.product_reference` writes this page from the code.\n",

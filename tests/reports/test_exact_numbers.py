@@ -21,7 +21,7 @@ from support.settings import Settings
 
 from beacon_core.data import predictions
 from beacon_core.data.database import open_store
-from beacon_core.data.partitions import Partition
+from beacon_core.data.prediction_log.partitions import Partition
 from beacon_core.data.tables import metadata
 from beacon_core.domain.numbers import NotFiniteError, NumberError, read_number, read_numbers
 from beacon_core.domain.product import Product

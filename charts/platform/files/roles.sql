@@ -14,7 +14,7 @@
 \else
 \set mlflow_database mlflow
 \endif
-\set services 'beacon_inference, beacon_feature_serving, beacon_drift_profiling, beacon_retraining, beacon_promotion, beacon_console'
+\set services 'beacon_inference, beacon_feature_serving, beacon_drift_profiling, beacon_retraining, beacon_retention, beacon_promotion, beacon_console'
 
 -- Roles, without any right that is not given here.
 SELECT 'CREATE ROLE beacon_owner LOGIN' WHERE to_regrole('beacon_owner') IS NULL \gexec
@@ -45,6 +45,12 @@ SELECT 'CREATE ROLE beacon_retraining LOGIN' WHERE to_regrole('beacon_retraining
 \getenv password RETRAINING_PASSWORD
 \if :{?password}
 ALTER ROLE beacon_retraining PASSWORD :'password';
+\unset password
+\endif
+SELECT 'CREATE ROLE beacon_retention LOGIN' WHERE to_regrole('beacon_retention') IS NULL \gexec
+\getenv password RETENTION_PASSWORD
+\if :{?password}
+ALTER ROLE beacon_retention PASSWORD :'password';
 \unset password
 \endif
 SELECT 'CREATE ROLE beacon_promotion LOGIN' WHERE to_regrole('beacon_promotion') IS NULL \gexec

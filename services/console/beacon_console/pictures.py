@@ -10,7 +10,7 @@ from beacon_console.charts import Axis, ChartPoint
 from beacon_console.formats import number, signed
 from beacon_console.predictions.explanation import ShownContribution, ShownExplanation
 from beacon_core.data.drift_results import PerformanceFigure
-from beacon_core.data.traffic import HourlyTraffic
+from beacon_core.data.prediction_log.traffic import HourlyTraffic
 from beacon_core.domain.precision import with_unit
 from beacon_core.domain.times import read_time
 

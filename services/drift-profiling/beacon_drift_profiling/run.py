@@ -9,7 +9,7 @@ import msgspec
 from beacon_core.data import drift_results, profiles
 from beacon_core.data.database import Engine
 from beacon_core.data.job_runs import recorded
-from beacon_core.data.partitions import HOUR
+from beacon_core.data.prediction_log.partitions import HOUR
 from beacon_core.data.run_lock import only_one
 from beacon_core.domain.policy import large_residual
 from beacon_core.domain.product import Product

@@ -3,12 +3,13 @@
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
+from typing import NamedTuple
 
 import msgspec
 import pyarrow as pa
 
 from beacon_core.data.database import Connection, Engine
-from beacon_core.data.predictions import StoreLookup, stream_lookups
+from beacon_core.data.prediction_log import LogSlice, scan
 from beacon_core.domain.entity_key import EntityKey, EntityKeyError, parse_key
 from beacon_core.domain.product import Entity, Product
 from beacon_core.domain.value_rules import Value
@@ -29,6 +30,16 @@ class Skew(msgspec.Struct, frozen=True):
     unequal: int
     share: float
     features: dict[str, int]
+
+
+class StoreLookup(NamedTuple):
+    """What a prediction saw of an entity in the feature store: the features that `from_store` names."""
+
+    id: str
+    time: datetime
+    entity: str
+    features: dict[str, Value]
+    from_store: list[str]
 
 
 def measure_skew(settings: Settings, product: Product, engine: Engine, since: datetime, until: datetime) -> Skew:
@@ -52,9 +63,10 @@ def measure_skew(settings: Settings, product: Product, engine: Engine, since: da
 
 
 def _batches(product: Product, connection: Connection, since: datetime, until: datetime) -> Iterator[list[StoreLookup]]:
-    for batch in stream_lookups(connection, since, until, BATCH):
+    rows = LogSlice(since, until, looked_up=True)
+    for batch in scan(connection, rows, StoreLookup._fields, size=BATCH):
         # Where the request had every value, no value came from the store.
-        if used := [row for row in batch if _of_store(row, product)]:
+        if used := [row for row in map(StoreLookup._make, batch) if _of_store(row, product)]:
             yield used
 
 

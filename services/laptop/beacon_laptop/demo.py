@@ -16,9 +16,10 @@ from typing import Any
 import msgspec
 from tqdm import tqdm
 
-from beacon_core.data import drift_results, ledger, retrain_requests, traffic
+from beacon_core.data import drift_results, ledger, retrain_requests
 from beacon_core.data.client import DatabaseClient
 from beacon_core.data.database import DatabaseUnavailableError
+from beacon_core.data.prediction_log import traffic
 from beacon_core.domain import ledger_entries
 from beacon_core.domain.data_errors import DataError
 from beacon_core.domain.errors import ConfigurationError
@@ -72,7 +73,7 @@ class Demo:
         self, settings: Settings, simulated: SimulatedTraffic, database: DatabaseClient, retrain: tuple[str, ...]
     ) -> None:
         self.settings, self.simulated, self.database = settings, simulated, database
-        self.drift, *self.reactions = jobs(settings, retrain)
+        self.drift, *self.reactions, _retention = jobs(settings, retrain)
         self.pending: list[PendingActual] = []
         self.state = ""
         self.reported: set[str] = set()

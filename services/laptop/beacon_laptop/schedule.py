@@ -1,4 +1,4 @@
-"""The scheduled jobs of a laptop: drift, then retraining if it is requested, then promotion.
+"""The scheduled jobs of a laptop: drift, then retraining if it is requested, then promotion, then retention.
 
 On a cluster each is a CronJob. Here one process starts them one after the other, each hour; a job ends with this
 process. Jobs record their own runs; the failure of a job that recorded none is recorded here.
@@ -33,7 +33,8 @@ def jobs(settings: Settings, arguments: tuple[str, ...] = ()) -> tuple[Process, 
     drift = Process("drift", "drift-profiling", (str(ROOT / "jobs" / "drift.py"),))
     retraining = training(settings, ("--trigger", "requests", "--jobs", "1", *arguments))
     # The promoter may hold the lock already: this run waits for it.
-    return (drift, retraining, promotion("run", "--wait", "180"))
+    retention = Process("expire", "retraining", (str(ROOT / "jobs" / "expire.py"),))
+    return (drift, retraining, promotion("run", "--wait", "180"), retention)
 
 
 def run_job(settings: Settings, job: Process, output: BinaryIO | None = None) -> int:

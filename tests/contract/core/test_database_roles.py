@@ -24,8 +24,10 @@ WRITERS = {
     "verdicts": {"beacon_retraining"},
     "approvals": {"beacon_console", "beacon_promotion"},  # a rollback by hand is a rejection, too
     "promotions": {"beacon_promotion"},
+    "data_removals": {"beacon_retention"},
     "alembic_version": set(),
 }
+DELETERS = {"predictions": {"beacon_retention"}, "actuals": {"beacon_retention"}}
 """Tables that others judge by: who appends to each, written down apart from the table of grants."""
 
 ON_TABLES = {
@@ -226,7 +228,8 @@ def test_nobody_logs_in_to_the_database_of_another(cluster: Postgres, role: str)
 def test_who_writes_what_others_judge_by_only_appends_to_it() -> None:
     for table, writers in WRITERS.items():
         found = {role for role in SERVICES if set(GRANTS[role].get(table, ())) - {"SELECT"}}
-        assert found == writers, table
+        assert found == writers | DELETERS.get(table, set()), table
+        assert all(set(GRANTS[role][table]) == {"SELECT", "DELETE"} for role in DELETERS.get(table, ())), table
         assert all(set(GRANTS[role][table]) == {"SELECT", "INSERT"} for role in writers), table
     assert all(set(verbs) <= set(PRIVILEGES[:4]) for given in GRANTS.values() for verbs in given.values())
     assert {table for given in GRANTS.values() for table in given} <= set(TABLES)

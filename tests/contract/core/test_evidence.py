@@ -10,8 +10,8 @@ from sqlalchemy import Engine, insert
 from support.packages import build_package, row_of
 from support.stores import new_store
 
-from beacon_core.data import promotion_evidence as promotion
-from beacon_core.data.partitions import Partition, changed_partitions
+from beacon_core.data.prediction_log import promotion_evidence as promotion
+from beacon_core.data.prediction_log.partitions import Partition, changed_partitions
 from beacon_core.data.tables import actuals, predictions
 from beacon_core.data.watermarks import Watermark
 from beacon_core.domain.policy import Evidence

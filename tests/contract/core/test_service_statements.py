@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
+from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -22,32 +23,45 @@ from beacon_core.data import (
     actuals,
     approvals,
     drift_results,
+    erasure,
     job_runs,
-    labels,
     ledger,
-    partitions,
+    prediction_log,
     predictions,
     profiles,
-    promotion_evidence,
+    removals,
+    retention,
     retrain_requests,
     run_lock,
     size,
-    traffic,
     verdicts,
     watermarks,
 )
 from beacon_core.data.database import Connection, open_store
 from beacon_core.data.evidence import EVERYTHING
+from beacon_core.data.prediction_log import labels, partitions, traffic, which_actual
+from beacon_core.data.prediction_log import promotion_evidence as promotion
 from beacon_core.data.roles import GRANTS
+from beacon_core.data.tables import predictions as predictions_table
 from beacon_core.domain.ledger_entries import Entry
 from beacon_core.domain.pins import Pin
+from beacon_core.domain.retention import Retention
 from beacon_core.domain.verdict import ComparedModel, Verdict
 from beacon_core.platform.settings import ROOT
 
 pytestmark = pytest.mark.xdist_group("postgres")
 SERVICES = {f"beacon_{role.removeprefix('beacon_')}": role for role in GRANTS}
 """By package: they are called alike."""
-NO_STATEMENT = {"drift_results.window_name", "database.open_store", "database.mapped_errors", "database.migrate"}
+RETENTION = "beacon_retention"
+"""The role of two jobs, which are no package."""
+RETENTION_SOURCES = ("core/beacon_core/commands/expire.py", "core/beacon_core/commands/forget.py")
+NO_STATEMENT = {
+    "removals.digests_of",
+    "drift_results.window_name",
+    "database.open_store",
+    "database.mapped_errors",
+    "database.migrate",
+}
 """Functions that ask nothing of a table, and the migration, which test_database_roles.py is about."""
 BY_A_PERSON = {"beacon_retraining/commands/approve.py"}
 """Commands that run with the login of somebody else: a person approves as the console does, where there are roles."""
@@ -76,6 +90,10 @@ RUN = drift_results.DriftRun("2026-11-30T08", NOW, "drift", 10, {})
 
 
 VALUES = count()
+GONE = count()
+KEPT = Retention(predictions_days=9000, actuals_days=9000, drift_days=9000)
+"""Of which no row here is too old: the statements run, and delete nothing that another function needs."""
+REMOVAL = removals.Removal("run", NOW, PRODUCT, "erasure", "begun", "Ann", "so", {"entity": [], "ids": []})
 
 
 def row(name: str, minutes: float = 0) -> predictions.PredictionRow:
@@ -106,6 +124,13 @@ def _locked(engine: Engine) -> None:
         pass
 
 
+def _erase(engine: Engine) -> None:
+    """A prediction of its own goes, and drift reads its hour again."""
+    with engine.begin() as connection:
+        watermarks.write(connection, erasure.PROFILE_JOB, watermarks.Watermark(NOW + timedelta(days=90_000)))
+    erasure.erase(engine, erasure.Subject(ids=(f"gone-{next(GONE)}",)))
+
+
 def _decide(connection: Connection) -> None:
     for decision in (approvals.APPROVED, approvals.REJECTED):
         approvals.decide(connection, PRODUCT, "1", decision, "Ann", "so")
@@ -119,15 +144,15 @@ def _actuals(connection: Connection) -> None:
 
 ON_CONNECTIONS: dict[str, Callable[[Connection], object]] = {
     "predictions.insert": lambda c: [predictions.insert(c, [row("one"), row("two", 1)]) for _ in range(2)],
-    "predictions.find": lambda c: predictions.find(c, ["one"]),
-    "predictions.stream_lookups": lambda c: list(predictions.stream_lookups(c, LONG_AGO, NOW, 10)),
+    "prediction_log.find": lambda c: prediction_log.find(c, ["one"]),
+    "prediction_log.scan": lambda c: list(prediction_log.scan(c, prediction_log.LogSlice(looked_up=True), ["id"])),
     "actuals.add": _actuals,
-    "actuals.find": lambda c: actuals.find(c, "one", "car-1", NOW),
+    "prediction_log.which_actual.find": lambda c: which_actual.find(c, "one", "car-1", NOW),
     "actuals.last_received": actuals.last_received,
-    "labels.labelled_predictions": lambda c: list(labels.labelled_predictions(c, EVERYTHING)),
-    "partitions.changed_partitions": _partitions,
-    "partitions.newest_digest": lambda c: partitions.newest_digest(c, "1"),
-    "partitions.rows_of": lambda c: list(partitions.rows_of(c, PARTITION, EVERYTHING)),
+    "prediction_log.labels.labelled_predictions": lambda c: list(labels.labelled_predictions(c, EVERYTHING)),
+    "prediction_log.partitions.changed_partitions": _partitions,
+    "prediction_log.partitions.newest_digest": lambda c: partitions.newest_digest(c, "1"),
+    "prediction_log.partitions.rows_of": lambda c: list(partitions.rows_of(c, PARTITION, EVERYTHING)),
     "profiles.digest_of": lambda c: profiles.digest_of(c, PARTITION),
     "profiles.digests": lambda c: profiles.digests(c, "1", "b", LONG_AGO, NOW),
     "profiles.get": lambda c: profiles.get(c, PARTITION),
@@ -173,35 +198,53 @@ ON_CONNECTIONS: dict[str, Callable[[Connection], object]] = {
     "ledger.ends": lambda c: ledger.ends(c, PRODUCT),
     "ledger.history": lambda c: ledger.history(c, PRODUCT),
     "ledger.served_at": lambda c: ledger.served_at(c, PRODUCT, NOW),
-    "traffic.by_hour": lambda c: traffic.by_hour(c, NOW, 3),
-    "traffic.count": traffic.count,
-    "traffic.current_version": lambda c: traffic.current_version(c, traffic.versions(c)),
-    "traffic.newest_latencies": lambda c: traffic.newest_latencies(c, LONG_AGO, 3),
-    "traffic.versions": traffic.versions,
+    "prediction_log.traffic.by_hour": lambda c: traffic.by_hour(c, NOW, 3),
+    "prediction_log.traffic.count": traffic.count,
+    "prediction_log.traffic.current_version": lambda c: traffic.current_version(c, traffic.versions(c)),
+    "prediction_log.traffic.newest_latencies": lambda c: traffic.newest_latencies(c, LONG_AGO, 3),
+    "prediction_log.traffic.versions": traffic.versions,
     "size.database_bytes": size.database_bytes,
+    "removals.append": lambda c: removals.append(c, REMOVAL),
+    "removals.newest": removals.newest,
+    "removals.erasures_since": lambda c: list(removals.erasures_since(c, PRODUCT, LONG_AGO)),
 }  # fmt: skip
 ON_ENGINES: dict[str, Callable[[Engine], object]] = {
     "job_runs.recorded": _recorded,
     "run_lock.only_one": _locked,
     "profiles.put": lambda e: [profiles.put(e, PARTITION, profiles.WHOLE, b"", 1, CONTENT) for _ in range(2)],
+    "retention.count": lambda e: retention.count(e, KEPT, NOW),
+    "retention.expire": lambda e: retention.expire(e, KEPT, NOW),
+    "erasure.count": lambda e: erasure.count(e, erasure.Subject(entity="nobody")),
+    "erasure.erase": _erase,
+    "erasure.erase_late_rows": lambda e: erasure.erase_late_rows(e, PRODUCT, NOW),
+    "erasure.compact": erasure.compact,
     "verdicts.record": lambda e: verdicts.record(e, VERDICT),
     "verdicts.newest": lambda e: verdicts.newest(e, PRODUCT, "1", SHA),
     "verdicts.versions": lambda e: verdicts.versions(e, PRODUCT),
     "ledger.append_all": lambda e: [ledger.append_all(e, [ENTRY]) for _ in range(2)],  # a row that is there stays
-    "promotion_evidence.newest_features": lambda e: promotion_evidence.newest_features(e, EVERYTHING, 3),
-    "promotion_evidence.newest_labelled": lambda e: promotion_evidence.newest_labelled(e, EVERYTHING, LONG_AGO, 3),
-    "promotion_evidence.realised_error": lambda e: promotion_evidence.realised_error(e, EVERYTHING, "1", LONG_AGO),
-    "promotion_evidence.shadow_answers": lambda e: promotion_evidence.shadow_answers(e, EVERYTHING, "2", LONG_AGO),
+    "prediction_log.promotion_evidence.newest_features": lambda e: promotion.newest_features(e, EVERYTHING, 3),
+    "prediction_log.promotion_evidence.newest_labelled": lambda e: promotion.newest_labelled(
+        e, EVERYTHING, LONG_AGO, 3
+    ),
+    "prediction_log.promotion_evidence.realised_error": lambda e: promotion.realised_error(
+        e, EVERYTHING, "1", LONG_AGO
+    ),
+    "prediction_log.promotion_evidence.shadow_answers": lambda e: promotion.shadow_answers(
+        e, EVERYTHING, "2", LONG_AGO
+    ),
 }
 
 
 def called(package: str) -> set[str]:
     """The functions of the data room that a service's sources call, as MODULE.FUNCTION."""
-    (folder,) = (ROOT / "services").glob(f"*/{package}")
+    files = [ROOT / "services" / source for source in RETENTION_SOURCES]
+    if package != RETENTION:
+        (folder,) = (ROOT / "services").glob(f"*/{package}")
+        named = {file: file.relative_to(folder.parent).as_posix() for file in folder.rglob("*.py")}
+        files = [file for file, name in named.items() if name not in BY_A_PERSON]
     found = set()
-    for file in folder.rglob("*.py"):
-        if file.relative_to(folder.parent).as_posix() not in BY_A_PERSON:
-            found |= _called_in(ast.parse(file.read_text(encoding="utf-8")))
+    for file in files:
+        found |= _called_in(ast.parse(file.read_text(encoding="utf-8")))
     return found - NO_STATEMENT
 
 
@@ -211,8 +254,10 @@ def _called_in(tree: ast.Module) -> set[str]:
         if isinstance(node, ast.ImportFrom) and node.module == room:
             modules |= {name.asname or name.name: name.name for name in node.names}
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"{room}."):
-            names = {f"{str(node.module).removeprefix(f'{room}.')}.{name.name}" for name in node.names}
-            found |= {name for name in names if _is_function(name)}
+            inside = str(node.module).removeprefix(f"{room}.")
+            names = {name.asname or name.name: f"{inside}.{name.name}" for name in node.names}
+            modules |= {own: name for own, name in names.items() if _is_module(name)}
+            found |= {name for name in names.values() if _is_function(name)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules:
             name = f"{modules[node.value.id]}.{node.attr}"
@@ -221,8 +266,17 @@ def _called_in(tree: ast.Module) -> set[str]:
 
 
 def _is_function(name: str) -> bool:
-    module, _, attribute = name.partition(".")
-    return inspect.isfunction(getattr(import_module(f"beacon_core.data.{module}"), attribute))
+    module, _, attribute = name.rpartition(".")
+    return inspect.isfunction(getattr(import_module(f"beacon_core.data.{module}"), attribute, None))
+
+
+def _is_module(name: str) -> bool:
+    return find_spec(f"beacon_core.data.{name}") is not None if _is_package(name) else False
+
+
+def _is_package(name: str) -> bool:
+    """Whether what a name lies in has modules at all."""
+    return hasattr(import_module(f"beacon_core.data.{name.rpartition('.')[0]}"), "__path__")
 
 
 CALLS = [(package, name) for package in sorted(SERVICES) for name in sorted(called(package))]
@@ -236,6 +290,9 @@ def cluster() -> Iterator[Postgres]:
             with administrator.begin() as connection:
                 for name in ("predictions.insert", "actuals.add", "drift_results.write", "watermarks.write"):
                     ON_CONNECTIONS[name](connection)
+                long_ago = LONG_AGO.isoformat()
+                gone = [row(f"gone-{number}")._replace(time=long_ago, model_version="9") for number in range(500)]
+                predictions.insert(connection, gone)
                 retrain_requests.add(connection, "cause", "drift", "why", "1", ["doors"], NOW)
             for name in ("profiles.put", "verdicts.record", "ledger.append_all", "job_runs.recorded"):
                 ON_ENGINES[name](administrator)
@@ -303,13 +360,16 @@ def _is_refused(engine: Engine, name: str) -> bool:
 
 
 def test_predictions_are_counted_though_nobody_may_count(cluster: Postgres) -> None:
+    """Counted as they are made: the rows that retention deleted stay counted."""
+    rows = select(func.count()).select_from(predictions_table)
     with logged_in(cluster, "beacon_console") as reader:
-        before = run(reader, "traffic.count")
+        with reader.connect() as connection:
+            before, stored = traffic.count(connection), connection.scalar(rows) or 0
         with logged_in(cluster, "beacon_inference") as engine, engine.begin() as connection:
             predictions.insert(connection, [row("three", 2), row("four", 3)])
-        assert run(reader, "traffic.count") == before + 2
         with reader.connect() as connection:
-            assert connection.scalar(select(func.count()).select_from(predictions.predictions)) >= before + 2
+            assert traffic.count(connection) == before + 2
+            assert connection.scalar(rows) == stored + 2
 
 
 def test_a_model_cannot_approve_itself(cluster: Postgres) -> None:

@@ -8,8 +8,8 @@ from sqlalchemy import Engine
 
 from beacon_core.data import predictions
 from beacon_core.data.evidence import EVERYTHING
+from beacon_core.data.prediction_log.promotion_evidence import shadow_answers
 from beacon_core.data.predictions import PredictionRow
-from beacon_core.data.promotion_evidence import shadow_answers
 
 NOON = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
 

@@ -12,10 +12,10 @@ from support.packages import build_package, row_of
 from support.stores import new_store
 
 from beacon_console.predictions import lookup
-from beacon_core.data.actuals import actual_of
 from beacon_core.data.evidence import EVERYTHING
-from beacon_core.data.partitions import Partition
-from beacon_core.data.promotion_evidence import realised_error
+from beacon_core.data.prediction_log.partitions import Partition
+from beacon_core.data.prediction_log.promotion_evidence import realised_error
+from beacon_core.data.prediction_log.which_actual import actual_of
 from beacon_core.data.tables import actuals, predictions
 from beacon_core.domain.product import Product
 from beacon_core.model_package.manifest import Manifest, read_package

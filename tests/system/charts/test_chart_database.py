@@ -79,6 +79,8 @@ def test_one_user_may_do_everything_by_values(chart: str) -> None:
     given = [f"database.{each}" for each in one]
     if chart not in {"console", "feature-serving"}:
         given += [f"database.owner.{each}" for each in one]
+    if chart == "retraining":
+        given += [f"database.retention.{each}" for each in one]
     for _, spec in pods(documents_of(chart, *given)):
         for container in containers(spec):
             assert user(container) in {None, "all"}

@@ -11,7 +11,7 @@ from support.traffic import EPOCH, World
 
 from beacon_core.data import drift_results, profiles, retrain_requests
 from beacon_core.data.drift_results import DriftResult
-from beacon_core.data.partitions import Partition
+from beacon_core.data.prediction_log.partitions import Partition
 from beacon_core.data.tables import profiles as profile_table
 from beacon_core.domain.api_keys import ANONYMOUS
 from beacon_core.domain.policy import Evidence

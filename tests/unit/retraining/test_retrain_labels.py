@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import Engine, insert
 from support.feature_products import dated
 
-from beacon_core.data.actuals import actual_of
 from beacon_core.data.database import migrate, open_store
+from beacon_core.data.prediction_log.which_actual import actual_of
 from beacon_core.data.tables import actuals, predictions
 from beacon_core.domain.product import Product
 from beacon_retraining.data.labels import OBSERVED, PREDICTION, label_columns, read_labels

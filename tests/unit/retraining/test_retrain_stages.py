@@ -109,7 +109,7 @@ def test_the_workspace_carries_the_run_and_leaves_alone_what_stays(tmp_path: Pat
         ("beacon_retraining/training/deeper/still.py", True, False),
         ("beacon_retraining/packaging/card.py", True, False),
         ("beacon_core/domain/value_rules.py", True, False),
-        ("beacon_core/data/labels.py", True, False),
+        ("beacon_core/data/prediction_log/labels.py", True, False),
         ("beacon_core/data/retrain_requests.py", False, False),
         ("beacon_core/feature_store/offline.py", True, False),
         ("beacon_retraining/evaluation/report.py", False, True),

@@ -5,8 +5,9 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from beacon_console.models.registry import Registry
-from beacon_core.data import approvals, traffic, verdicts
+from beacon_core.data import approvals, verdicts
 from beacon_core.data.client import DatabaseClient
+from beacon_core.data.prediction_log import traffic
 from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.masking import message_of
 from beacon_core.domain.pins import NAME

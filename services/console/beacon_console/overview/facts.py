@@ -6,12 +6,13 @@ from typing import NamedTuple, TypeVar
 
 from beacon_console.models.approvals import verdicts_that_wait
 from beacon_console.overview.inference import InferenceStatus
-from beacon_core.data import drift_results, job_runs, ledger, retrain_requests, traffic, verdicts
+from beacon_core.data import drift_results, job_runs, ledger, retrain_requests, verdicts
 from beacon_core.data.database import Connection
 from beacon_core.data.drift_results import DriftResult, DriftRun, PerformanceFigure
 from beacon_core.data.job_runs import JobStatus
+from beacon_core.data.prediction_log import traffic
+from beacon_core.data.prediction_log.traffic import CurrentVersion, HourlyTraffic, VersionTraffic
 from beacon_core.data.retrain_requests import RetrainRequest
-from beacon_core.data.traffic import CurrentVersion, HourlyTraffic, VersionTraffic
 from beacon_core.data.verdicts import RecordedVerdict
 from beacon_core.domain.ledger_entries import Entry
 from beacon_core.domain.product import Product

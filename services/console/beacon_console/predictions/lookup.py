@@ -2,10 +2,10 @@
 
 from typing import NamedTuple
 
-from beacon_core.data import actuals, drift_results, predictions
-from beacon_core.data.actuals import LoggedActual
+from beacon_core.data import drift_results, prediction_log
 from beacon_core.data.database import Connection
-from beacon_core.data.predictions import LoggedPrediction
+from beacon_core.data.prediction_log import LoggedPrediction, which_actual
+from beacon_core.data.prediction_log.which_actual import LoggedActual
 from beacon_core.domain.entity_key import EntityKeyError, parse_key
 from beacon_core.domain.features import request_features, store_features
 from beacon_core.domain.product import Entity, Product
@@ -59,7 +59,7 @@ class FoundPrediction(NamedTuple):
 
 def find_prediction(connection: Connection, product: Product, prediction_id: str) -> FoundPrediction | None:
     """Find a prediction; None when no prediction in the log has this id."""
-    rows = predictions.find(connection, [prediction_id])
+    rows = prediction_log.find(connection, [prediction_id])
     if not rows:
         return None
     (row,) = rows
@@ -81,7 +81,7 @@ def find_prediction(connection: Connection, product: Product, prediction_id: str
         )
         for name in names
     ]
-    actual = actuals.find(connection, row.id, row.entity, row.time)
+    actual = which_actual.find(connection, row.id, row.entity, row.time)
     limit = product.policy.quality.large_residual
     if limit is None and actual is not None:
         limit = drift_results.large_residual_of(connection, row.model_version)

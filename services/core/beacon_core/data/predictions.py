@@ -1,16 +1,14 @@
-"""The prediction log: rows in, in statements of many, and rows out."""
+"""The prediction log: rows in, in statements of many. `prediction_log` reads them and deletes them."""
 
-from collections.abc import Iterator, Sequence
-from datetime import datetime
+from collections.abc import Sequence
 from functools import cache
 from itertools import chain
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import JSON, Connection, select
+from sqlalchemy import JSON, Connection
 
 from beacon_core.data.tables import predictions
-from beacon_core.domain.value_rules import Value
 
 
 class PredictionRow(NamedTuple):
@@ -37,40 +35,6 @@ class PredictionRow(NamedTuple):
     client: str | None
 
 
-class LoggedPrediction(NamedTuple):
-    """A row as it is read. A feature that had no value is not there."""
-
-    id: str
-    time: datetime
-    entity: str | None
-    features: dict[str, Value]
-    from_store: list[str] | None
-    imputed: list[str]
-    out_of_range: list[str]
-    prediction: float
-    low: float
-    high: float
-    model_version: str
-    model_sha256: str
-    shadow_version: str | None
-    shadow_prediction: float | None
-    latency_seconds: float
-    request_id: str
-    trace_id: str | None
-    input_digest: str | None
-    client: str | None
-
-
-class StoreLookup(NamedTuple):
-    """What a prediction saw of an entity in the feature store: the features that `from_store` names."""
-
-    id: str
-    time: datetime
-    entity: str
-    features: dict[str, Value]
-    from_store: list[str]
-
-
 JSON_COLUMNS = [column.name for column in predictions.columns if isinstance(column.type, JSON)]
 COLUMNS = ", ".join(PredictionRow._fields)
 KEEP = "ON CONFLICT (id) DO NOTHING"
@@ -91,26 +55,6 @@ def insert(connection: Connection, rows: Sequence[PredictionRow]) -> None:
     # psycopg takes 38 us per row for so many parameters; one parameter of JSON takes 5.
     encoded = msgspec.json.encode([_as_object(row) for row in rows]).decode()
     connection.exec_driver_sql(FROM_JSON, (encoded,))
-
-
-def find(connection: Connection, ids: Sequence[str]) -> list[LoggedPrediction]:
-    """Find those of the predictions that are there."""
-    columns = [predictions.c[name] for name in LoggedPrediction._fields]
-    return [LoggedPrediction(*row) for row in connection.execute(select(*columns).where(predictions.c.id.in_(ids)))]
-
-
-def stream_lookups(connection: Connection, since: datetime, until: datetime, size: int) -> Iterator[list[StoreLookup]]:
-    """Yield, in batches of `size` in the order of time, the predictions of [since, until) that had a store lookup."""
-    table = predictions.c
-    query = (
-        select(*[table[name] for name in StoreLookup._fields])
-        .where(table.time >= since, table.time < until)
-        .where(table.from_store.is_not(None), table.entity.is_not(None))
-        .order_by(table.time)
-        .execution_options(yield_per=size)
-    )
-    for batch in connection.execute(query).partitions(size):
-        yield [StoreLookup(*row) for row in batch]
 
 
 @cache

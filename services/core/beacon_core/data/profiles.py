@@ -8,7 +8,7 @@ import msgspec
 from sqlalchemy import Connection, Engine, and_, func, select
 
 from beacon_core.data.database import upsert
-from beacon_core.data.partitions import Partition
+from beacon_core.data.prediction_log.partitions import Partition
 from beacon_core.data.tables import profiles
 from beacon_core.platform import clock
 

@@ -50,6 +50,18 @@ GRANTS: dict[str, dict[str, tuple[str, ...]]] = {
         "promotions": READ,
         SCHEMA_VERSION: READ,
     },
+    "beacon_retention": {
+        "predictions": (SELECT, DELETE),
+        "actuals": (SELECT, DELETE),
+        "profiles": (SELECT, DELETE),
+        "drift_runs": (SELECT, DELETE),
+        "drift_results": (SELECT, DELETE),
+        "model_error": (SELECT, DELETE),
+        "watermarks": CHANGE,
+        "job_runs": CHANGE,
+        "data_removals": APPEND,
+        SCHEMA_VERSION: READ,
+    },
     "beacon_promotion": {
         "predictions": READ,
         "actuals": READ,
@@ -74,7 +86,8 @@ GRANTS: dict[str, dict[str, tuple[str, ...]]] = {
     },
 }
 """By role and table: the verbs. `traffic` has no writer, since a trigger of the owner counts; promotion rejects the
-model that it is told to roll back."""
+model that it is told to roll back. `beacon_retention` is the login of two jobs, expire and forget: it alone deletes
+predictions and actuals."""
 
 LOGINS = (OWNER, *GRANTS, MLFLOW)
 """Every role that logs in."""

@@ -273,3 +273,22 @@ promotions = Table(
     Column("evidence", Json),
     Index("ix_promotions_product_moment", "product", "moment"),
 )
+
+# The audit trail of what was deleted, append-only (triggers hold it): one row when an erasure begins, and one when a
+# run of erasure or retention ends. `subject` has digests of what was to be erased, never the names; `removed` counts
+# rows by place, and `remains` says what cannot be removed.
+data_removals = Table(
+    "data_removals",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("run", String(64), nullable=False),
+    Column("moment", UtcTime, nullable=False, index=True),
+    Column("product", String(63), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("outcome", String(16), nullable=False),
+    Column("actor", String(64), nullable=False),
+    Column("reason", String, nullable=False),
+    Column("subject", Json, nullable=False),
+    Column("removed", Json, nullable=False),
+    Column("remains", Json, nullable=False),
+)

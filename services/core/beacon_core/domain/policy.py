@@ -4,6 +4,7 @@ It says how a model is judged, promoted and watched, and when people are alerted
 all that determines a model is in domain/product.py.
 """
 
+import math
 from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
@@ -11,6 +12,7 @@ from typing import Literal
 import msgspec
 
 from beacon_core.domain.api_keys import ANONYMOUS, NAME
+from beacon_core.domain.retention import DaysRead, Retention, retention_rules
 from beacon_core.domain.schedule import cron_problem
 from beacon_core.domain.spec import MOST_DAYS, ProductError, Rule, Spec, check_rules, convert, is_rising
 
@@ -223,6 +225,8 @@ class Policy(Spec, frozen=True):
     """What it must show while it goes into service."""
     monitoring: Monitoring = Monitoring()
     """When people are alerted."""
+    retention: Retention = Retention()
+    """How long data is kept."""
 
 
 def large_residual(limits: Quality, expected_error: float) -> float:
@@ -248,9 +252,20 @@ def parse_policy(file: Path, raw: object, features: Collection[str], measured: C
         *_promotion_rules(policy.promotion, features, measured),
         *_rollout_rules(policy.rollout),
         *_monitoring_rules(policy.monitoring),
+        *retention_rules(policy.retention, _days_read(policy)),
     ]
     check_rules(file, rules)
     return policy
+
+
+def _days_read(policy: Policy) -> DaysRead:
+    """A label must live until a retraining has read it: until the newest model is too old, plus an actual's delay."""
+    learning = policy.monitoring.model_age_days + policy.monitoring.actual_age_days
+    return DaysRead(
+        # One more than a window: it ends today.
+        windows=max((0, *policy.drift.windows_days, *policy.quality.windows_days)) + 1,
+        learning=math.ceil(learning) if math.isfinite(learning) else 0,  # another rule refuses it
+    )
 
 
 def _serving_rules(limits: Serving) -> list[Rule]:

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from feast import FeatureStore, FeatureView
+from numpy.typing import NDArray
 
 from beacon_core.domain.times import EARLIEST, MOST_AHEAD
 from beacon_core.feature_store.columns import TIME, aligned
@@ -84,6 +85,15 @@ def materialize_between(store: FeatureStore, names: Sequence[str], start: dateti
         file = _rows_file(store, view)
         with locked(file, shared=True):
             _bring_online(store, view, _index(file, stored_view(view)), start, end)
+
+
+def forget_rows(file: Path, gone: NDArray[np.bool_]) -> None:
+    """Count the progress of the views of `file` anew, from which some rows were removed."""
+    for kept in file.parent.glob("*.progress.json"):
+        with locked(kept):
+            progress = msgspec.json.decode(kept.read_bytes(), type=MaterializationProgress)
+            rows = progress.rows - int(gone[: progress.rows].sum())
+            write_atomically(kept, msgspec.json.encode(msgspec.structs.replace(progress, rows=rows)))
 
 
 def lags_at(stored: StoredView, file: Path, keys: pa.Table, moment: datetime) -> dict[str, pa.ChunkedArray]:

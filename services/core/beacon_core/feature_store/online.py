@@ -78,6 +78,39 @@ def is_plain_redis(config: RepoConfig) -> bool:
     )
 
 
+def delete_online(store: FeatureStore, view: FeatureView, keys: pa.Table, *, dry_run: bool) -> int | None:
+    """Delete what is online of the entities `keys` in a view, and count it: cells in SQLite, entities in Redis.
+
+    None for another store: Feast has no deletion of one entity. Redis holds all views of an entity in one value, which
+    is deleted whole.
+    """
+    encoded = encoded_keys(view, stored_view(view), keys)
+    config = store.config
+    if is_plain_sqlite(config):
+        return _delete_sqlite(config, view, encoded, dry_run)
+    if isinstance(config.online_store, RedisOnlineStoreConfig):
+        feast: Any = store._get_provider()
+        client = feast.online_store._get_client(config.online_store)
+        names = [key + config.project.encode() for key in encoded]
+        return sum(int(client.exists(name) if dry_run else client.delete(name)) for name in names)
+    return None
+
+
+def _delete_sqlite(config: RepoConfig, view: FeatureView, keys: Sequence[bytes], dry_run: bool) -> int:
+    file, table = Path(config.repo_path or ".") / config.online_store.path, _table(config, view)
+    if not file.is_file():
+        return 0
+    verb = "SELECT count(*)" if dry_run else "DELETE"
+    with contextlib.closing(sqlite3.connect(file, timeout=10)) as connection, connection:
+        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone():
+            return 0
+        found = 0
+        for key in keys:  # the table's name is Feast's own, the values are bound
+            cursor = connection.execute(f'{verb} FROM "{table}" WHERE entity_key = ?', (key,))
+            found += cursor.fetchone()[0] if dry_run else cursor.rowcount
+    return found
+
+
 def keep_newest(config: RepoConfig, view: object) -> None:
     """Let no row of `view` in SQLite be replaced by one with an earlier event time, whoever writes it.
 

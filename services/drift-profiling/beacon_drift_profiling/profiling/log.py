@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 import msgspec
 import numpy as np
 
-from beacon_core.data import partitions
 from beacon_core.data.database import Connection
-from beacon_core.data.partitions import Partition, PartitionRow
+from beacon_core.data.prediction_log import partitions
+from beacon_core.data.prediction_log.partitions import Partition, PartitionRow
 from beacon_core.domain.api_keys import ANONYMOUS
 from beacon_core.domain.feature import Feature
 from beacon_core.domain.product import Product

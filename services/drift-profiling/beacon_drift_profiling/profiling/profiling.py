@@ -11,9 +11,10 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from beacon_core.data import partitions, profiles, watermarks
+from beacon_core.data import profiles, watermarks
 from beacon_core.data.database import Connection, Engine
-from beacon_core.data.partitions import HOUR, Partition
+from beacon_core.data.prediction_log import partitions
+from beacon_core.data.prediction_log.partitions import HOUR, Partition
 from beacon_core.data.profiles import ProfileContent
 from beacon_core.data.watermarks import Watermark
 from beacon_core.domain.policy import large_residual

@@ -7,7 +7,7 @@ import msgspec
 
 from beacon_core.data import profiles
 from beacon_core.data.database import Connection, Engine
-from beacon_core.data.partitions import Partition
+from beacon_core.data.prediction_log.partitions import Partition
 from beacon_core.data.profiles import Aggregates, ClientRows, ProfileContent
 from beacon_drift_profiling.profiling.aggregates import ALL, add
 from beacon_drift_profiling.profiling.client_rows import largest, merge

@@ -5,10 +5,11 @@ from collections.abc import Callable, Sequence
 from itertools import chain, islice
 from typing import Any
 
-from beacon_core.data import actuals, predictions
+from beacon_core.data import actuals, prediction_log, predictions
 from beacon_core.data.actuals import Actual, Outcome
 from beacon_core.data.client import DatabaseClient
 from beacon_core.data.database import DatabaseUnavailableError
+from beacon_core.data.prediction_log import which_actual
 from beacon_core.platform import clock
 from beacon_inference.prediction_log.record import Record, made_at, record_of, table_rows
 
@@ -44,13 +45,13 @@ class Database:
     def find(self, ids: Sequence[str]) -> dict[str, Record]:
         """Find the predictions that are in the database, each as a record of its own."""
         with self._client.connect() as connection:
-            return {row.id: record_of(row, self._order) for row in predictions.find(connection, ids)}
+            return {row.id: record_of(row, self._order) for row in prediction_log.find(connection, ids)}
 
     def find_actual(self, record: Record) -> dict[str, Any] | None:
         """Find the newest actual that belongs to the prediction (a record of one row)."""
         entity = None if record.entities is None else record.entities[0]
         with self._client.connect() as connection:
-            found = actuals.find(connection, record.ids[0], entity, made_at(record))
+            found = which_actual.find(connection, record.ids[0], entity, made_at(record))
             return None if found is None else found._asdict()
 
     def add_actuals(self, items: Sequence[Actual]) -> list[Outcome]:

@@ -11,7 +11,8 @@ from typing import Any
 
 import msgspec
 
-from beacon_core.data.predictions import LoggedPrediction, PredictionRow
+from beacon_core.data.prediction_log import LoggedPrediction
+from beacon_core.data.predictions import PredictionRow
 
 Values = list[float | bool | str | None]
 """The values of a row, as clients have them: numbers, true and false, text."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from beacon_core.data.database import DatabaseUnavailableError, Engine
-from beacon_core.data.promotion_evidence import shadow_answers
+from beacon_core.data.prediction_log.promotion_evidence import shadow_answers
 from beacon_core.domain.pins import Pin
 from beacon_core.domain.product import Product
 from beacon_core.domain.schema import Schema

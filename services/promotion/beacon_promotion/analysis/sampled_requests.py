@@ -14,7 +14,7 @@ from itertools import pairwise
 import msgspec
 
 from beacon_core.data.database import DatabaseUnavailableError, Engine
-from beacon_core.data.promotion_evidence import newest_features, newest_labelled
+from beacon_core.data.prediction_log.promotion_evidence import newest_features, newest_labelled
 from beacon_core.domain.feature import Feature
 from beacon_core.domain.masking import message_of
 from beacon_core.domain.policy import Evidence

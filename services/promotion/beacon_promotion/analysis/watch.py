@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from beacon_core.data.database import DatabaseUnavailableError, Engine
-from beacon_core.data.promotion_evidence import realised_error
+from beacon_core.data.prediction_log.promotion_evidence import realised_error
 from beacon_core.domain.masking import message_of
 from beacon_core.domain.pins import Pin
 from beacon_core.domain.policy import Evidence

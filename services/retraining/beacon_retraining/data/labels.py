@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow as pa
 
 from beacon_core.data.database import Engine
-from beacon_core.data.labels import LabelledPrediction, labelled_predictions
+from beacon_core.data.prediction_log.labels import LabelledPrediction, labelled_predictions
 from beacon_core.domain.entity_key import EntityKey, EntityKeyError, parse_key
 from beacon_core.domain.features import request_features
 from beacon_core.domain.product import Entity, Product

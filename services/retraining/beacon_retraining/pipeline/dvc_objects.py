@@ -50,6 +50,12 @@ class ObjectStorage:
         """The path of an object, below the root."""
         return f"files/md5/{digest[:2]}/{digest[2:]}"
 
+    def digests(self) -> list[str]:
+        """The digests of all objects."""
+        root = f"{self._folder}/files/md5"
+        names = self._system.find(root) if self._system.exists(root) else []
+        return sorted("".join(name.rsplit("/", 2)[1:]) for name in names)
+
     def has(self, digest: str) -> bool:
         """Whether the object exists."""
         return bool(self._system.exists(f"{self._folder}/{self.path(digest)}"))

@@ -35,7 +35,7 @@ VERSIONED = (PIPELINE, PARAMS, LOCK, PRODUCT, POLICY_FILE, CODE, EVALUATION_CODE
 
 MODEL_ROOMS = ("data", "training", "packaging")
 CORE_MODULES = (
-    "data/labels.py",
+    "data/prediction_log/labels.py",
     "domain/derived.py",
     "domain/feature.py",
     "domain/numbers.py",

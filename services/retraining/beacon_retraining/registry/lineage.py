@@ -1,6 +1,6 @@
 """Lineage: from a prediction's id to the model version, its run, its data and its code."""
 
-from beacon_core.data import predictions, verdicts
+from beacon_core.data import prediction_log, verdicts
 from beacon_core.data.database import Engine
 from beacon_core.domain.product import Product
 from beacon_retraining.errors import RetrainError
@@ -19,7 +19,7 @@ def trace(engine: Engine, registry: Registry, product: Product, prediction_id: s
     The log's digest decides: a version number whose package is another one is an error, never a guess.
     """
     with engine.connect() as connection:
-        found = predictions.find(connection, [prediction_id])
+        found = prediction_log.find(connection, [prediction_id])
     if not found:
         raise LineageError(f"no prediction {prediction_id!r} is in the log (it is shipped seconds after the answer)")
     (prediction,) = found

@@ -16,7 +16,7 @@ import msgspec
 import pandas as pd
 import requests
 from mlflow.artifacts import download_artifacts
-from mlflow.entities import LifecycleStage
+from mlflow.entities import LifecycleStage, ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.utils import plugins
@@ -32,6 +32,7 @@ from beacon_retraining.registry.versions import HIGHEST_TAG, ListedVersions
 
 PACKAGE_TAG = "beacon.package"
 DATA = "data"
+PAGE = 1000
 TRAINING_ROWS = f"{DATA}/dataset.parquet"
 
 
@@ -104,6 +105,32 @@ class Registry(ListedVersions):
         with self._mapped_errors(), tempfile.TemporaryDirectory() as folder:
             known = self.client.get_model_version(name, version)
             return pd.read_parquet(self.client.download_artifacts(str(known.run_id), TRAINING_ROWS, folder))
+
+    def runs_of(self, name: str) -> list[str]:
+        """The ids of all runs of the experiment `name`, those that were deleted too."""
+        with self._mapped_errors():
+            experiment = self.client.get_experiment_by_name(name)
+            if experiment is None:
+                return []
+            found, token = [], None
+            while token != "":
+                page = self.client.search_runs([experiment.experiment_id], "", ViewType.ALL, PAGE, page_token=token)
+                found += [str(run.info.run_id) for run in page]
+                token = page.token or ""
+            return found
+
+    def artifact(self, run_id: str, path: str, folder: Path) -> Path | None:
+        """Download a file of a run into a folder; None where the run has none."""
+        with self._mapped_errors():
+            listed = self.client.list_artifacts(run_id, path.rpartition("/")[0])
+            if path not in {file.path for file in listed}:
+                return None
+            return Path(self.client.download_artifacts(run_id, path, str(folder)))
+
+    def replace_artifact(self, run_id: str, file: Path, folder: str) -> None:
+        """Upload a file in place of a run's."""
+        with self._mapped_errors():
+            self.client.log_artifact(run_id, str(file), folder)
 
     def bring(self, uri: str, folder: Path) -> Path:
         """Download what a URI of MLflow's (runs:/ID/PATH, models:/NAME/VERSION) names; returns where it lies."""

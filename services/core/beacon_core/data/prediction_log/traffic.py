@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, func, select
 
+from beacon_core.data.prediction_log.port import LogSlice
+from beacon_core.data.prediction_log.sql import scan
 from beacon_core.data.tables import predictions, traffic
 
 
@@ -51,13 +53,8 @@ def by_hour(connection: Connection, now: datetime, hours: int) -> list[HourlyTra
 
 def newest_latencies(connection: Connection, since: datetime, most: int) -> list[float]:
     """Latencies in seconds of the newest predictions since a moment, at most so many."""
-    query = (
-        select(predictions.c.latency_seconds)
-        .where(predictions.c.time >= since)
-        .order_by(predictions.c.time.desc())
-        .limit(most)
-    )
-    return list(connection.execute(query).scalars())
+    newest = scan(connection, LogSlice(since=since), ["latency_seconds"], newest_first=True, limit=most)
+    return [latency for batch in newest for (latency,) in batch]
 
 
 def versions(connection: Connection) -> list[VersionTraffic]:

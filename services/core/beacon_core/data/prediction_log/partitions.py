@@ -13,8 +13,10 @@ from typing import Any, NamedTuple
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Text, cast, func, select
 
-from beacon_core.data.actuals import actual_id, last_before, of_last_before
 from beacon_core.data.evidence import counts
+from beacon_core.data.prediction_log.port import BATCH, LogSlice
+from beacon_core.data.prediction_log.sql import scan
+from beacon_core.data.prediction_log.which_actual import actual_id, last_before, of_last_before
 from beacon_core.data.tables import actuals, predictions, traffic
 from beacon_core.data.watermarks import Watermark
 from beacon_core.domain.policy import Evidence
@@ -22,7 +24,6 @@ from beacon_core.domain.policy import Evidence
 # Commits are not in the order of their timestamps, and clocks differ: rows of this much time are read again.
 OVERLAP = timedelta(minutes=15)
 HOUR = timedelta(hours=1)
-BATCH = 10_000
 HOUR_DIGITS = 13
 
 
@@ -105,10 +106,15 @@ def rows_of(connection: Connection, partition: Partition, evidence: Evidence) ->
 
 def newest_digest(connection: Connection, model_version: str) -> str | None:
     """Return the package digest of a version's newest prediction; None where no row of it is in the log."""
-    columns = predictions.c
-    query = select(columns.model_sha256).where(columns.model_version == model_version)
-    digest: str | None = connection.execute(query.order_by(columns.time.desc()).limit(1)).scalar()
-    return digest
+    newest = scan(connection, LogSlice(model_version=model_version), ["model_sha256"], newest_first=True, limit=1)
+    return next((digest for batch in newest for (digest,) in batch), None)
+
+
+def last_logged(connection: Connection, partition: Partition) -> datetime | None:
+    """When the last row of a partition came into the log; None where it has none."""
+    newest = select(func.max(predictions.c.logged_at)).where(*_within(partition))
+    found: datetime | None = connection.execute(newest).scalar()
+    return found
 
 
 def _arrived(

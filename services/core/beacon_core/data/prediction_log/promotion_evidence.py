@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 from sqlalchemy import func, select
 
-from beacon_core.data.actuals import before_newest, labelled
+from beacon_core.data.actuals import before_newest
 from beacon_core.data.database import Engine, mapped_errors
 from beacon_core.data.evidence import counts
+from beacon_core.data.prediction_log.which_actual import labelled
 from beacon_core.data.tables import predictions
 from beacon_core.domain.policy import Evidence
 from beacon_core.domain.value_rules import Value

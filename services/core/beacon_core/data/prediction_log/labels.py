@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, select
 
-from beacon_core.data.actuals import labelled
-from beacon_core.data.partitions import BATCH
+from beacon_core.data.prediction_log.port import BATCH
+from beacon_core.data.prediction_log.which_actual import labelled
 from beacon_core.data.tables import predictions
 from beacon_core.domain.policy import Evidence
 from beacon_core.domain.value_rules import Value
