@@ -22,8 +22,11 @@ from beacon_inference.models.model import Model, ModelAnswers
 from beacon_inference.prediction.encoding import ValueEncoder
 from beacon_inference.prediction.idempotency import input_digest
 from beacon_inference.prediction.inputs import ParsedRequest, PredictionInputs
-from beacon_inference.prediction_log.record import Record, Values
+from beacon_inference.prediction_log.block import Block, Values
+from beacon_inference.prediction_log.record import Record
 
+BLOCK_FROM = 10
+"""From so many rows on, a record has its features by columns."""
 SERVER_TIMING = ", ".join(f"{stage};dur=%.3f" for stage in STAGES).encode()
 
 
@@ -167,8 +170,10 @@ def _columns_of(mask: Mask) -> dict[int, list[int]]:
     return found
 
 
-def _values_of(features: Features, encoder: ValueEncoder) -> list[Values]:
+def _values_of(features: Features, encoder: ValueEncoder) -> list[Values] | Block:
     """The merged values as clients have them."""
+    if len(features.values) >= BLOCK_FROM:
+        return encoder.block(features.values, features.texts)
     rows: list[Values] = features.values.tolist()
     if features.missing is not None:
         rows = [[None if value != value else value for value in row] for row in rows]  # noqa: PLR0124 - NaN

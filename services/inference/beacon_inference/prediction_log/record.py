@@ -4,24 +4,23 @@ A request of one row or a thousand is one record of columns, with one item per r
 prediction.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
+from itertools import repeat
 from typing import Any
 
 import msgspec
 
 from beacon_core.data.predictions import LoggedPrediction, PredictionRow
-
-Values = list[float | bool | str | None]
-"""The values of a row, as clients have them: numbers, true and false, text."""
+from beacon_inference.prediction_log.block import Block, Values
 
 
 class Record(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One JSON line of the spool.
 
     An item of `features` has one value per feature, in the order of `names`, before imputation: null where neither the
-    request nor the feature store had one. The names are those of the product at that time. `from_store` lists, by row,
+    request nor the feature store had one. Those of many rows are a block of columns. The names are those of the product at that time. `from_store` lists, by row,
     the columns that came from the feature store (None where it was not asked), `out_of_range` those outside their
     training range. `entities` are keys as text. `time` is in seconds since 1970, `latency` in seconds; `input_digests`
     are those of the rows that have a client's id. `client` is the name of the API key, None where none was accepted.
@@ -30,7 +29,7 @@ class Record(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     ids: list[str]
     time: float
     names: tuple[str, ...]
-    features: list[Values]
+    features: list[Values] | Block
     prediction: list[float]
     low: list[float]
     high: list[float]
@@ -50,6 +49,22 @@ class Record(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     def __len__(self) -> int:
         return len(self.ids)
 
+    def values(self, rows: Sequence[int] | None = None) -> list[Values]:
+        """The values of some of the rows, or of all."""
+        if isinstance(self.features, Block):
+            return self.features.rows(len(self.names), rows)
+        return self.features if rows is None else [self.features[row] for row in rows]
+
+    def lacking(self) -> dict[int, tuple[bool, ...]]:
+        """Which features each row lacks, for the rows that lack any."""
+        if isinstance(self.features, Block):
+            return self.features.lacking(len(self.names))
+        return {
+            row: tuple([value is None for value in values])
+            for row, values in enumerate(self.features)
+            if None in values
+        }
+
     def take(self, rows: Sequence[int]) -> "Record":
         """Build the record of some of the rows."""
         taken: dict[str, Any] = {
@@ -57,13 +72,16 @@ class Record(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         }
         out_of_range = _take(self.out_of_range, rows)
         from_store = None if self.from_store is None else _take(self.from_store, rows)
-        return msgspec.structs.replace(self, out_of_range=out_of_range, from_store=from_store, **taken)
+        return msgspec.structs.replace(
+            self, features=self.values(rows), out_of_range=out_of_range, from_store=from_store, **taken
+        )
 
 
-COLUMNS = ("ids", "features", "prediction", "low", "high", "entities", "shadow", "input_digests")
+COLUMNS = ("ids", "prediction", "low", "high", "entities", "shadow", "input_digests")
 
 encode_record = msgspec.json.Encoder().encode
 _decoder = msgspec.json.Decoder(Record)
+_encode_lines = msgspec.json.Encoder().encode_lines
 
 
 def decode_record(line: bytes) -> Record:
@@ -83,13 +101,15 @@ def decode_records(lines: bytes) -> list[Record]:
 
 def _check_shape(record: Record) -> None:
     rows, features, width = len(record.ids), record.features, len(record.names)
-    if not rows or not rows == len(features) == len(record.prediction) == len(record.low) == len(record.high):
+    if not rows or not rows == len(record.prediction) == len(record.low) == len(record.high):
         raise ValueError("the columns are of unequal length")
     for column in (record.entities, record.shadow, record.input_digests):
         if column is not None and len(column) != rows:
             raise ValueError("the columns are of unequal length")
-    if any(len(values) != width for values in features):
-        raise ValueError(f"a row does not have {width} features")
+    if isinstance(features, Block):
+        features.check_shape(rows, width)
+    elif len(features) != rows or any(len(values) != width for values in features):
+        raise ValueError(f"there are not {width} features for each of {rows} rows")
     for mask in (record.out_of_range, record.from_store):
         for row, columns in (mask or {}).items():
             if not 0 <= row < rows or (columns and (min(columns) < 0 or max(columns) >= width)):
@@ -107,34 +127,46 @@ def made_at(record: Record) -> datetime:
 
 def table_rows(record: Record) -> Iterator[PredictionRow]:
     """Build the rows of the table."""
+    shared, rows = table_columns(record)
+    return (PredictionRow(*row, *shared) for row in rows)
+
+
+def table_columns(record: Record) -> tuple[tuple[Any, ...], Iterator[tuple[Any, ...]]]:
+    """Build the rows of the table in two parts: what they share, and what each has of its own."""
     time = made_at(record).replace(tzinfo=None).isoformat(" ", "microseconds")
-    entities, shadow, digests = record.entities, record.shadow, record.input_digests
-    names = record.names
+    names, rows, lacking = record.names, range(len(record)), record.lacking()
     named = _named(names)
-    for row, values in enumerate(record.features):
-        imputed = [name for name, value in zip(names, values, strict=True) if value is None] if None in values else []
-        entity = None if entities is None else entities[row]
-        yield PredictionRow(
-            record.ids[row],
-            time,
-            entity,
-            _text(named(*values)),
-            None if record.from_store is None else _masked(record.from_store, row, names),
-            _text(imputed) if imputed else "[]",
-            _masked(record.out_of_range, row, names),
-            record.prediction[row],
-            record.low[row],
-            record.high[row],
-            record.version,
-            record.sha256,
-            record.shadow_version,
-            None if shadow is None else shadow[row],
-            record.latency,
-            record.request_id,
-            record.trace_id,
-            None if digests is None else digests[row],
-            record.client,
-        )
+    # A line of JSON has no line feed: text escapes it.
+    texts = _encode_lines([named(*values) for values in record.values()]).decode().split("\n")
+    imputed = {
+        row: _text([name for name, is_missing in zip(names, missing, strict=True) if is_missing])
+        for row, missing in lacking.items()
+    }
+    own = zip(
+        record.ids,
+        _or_none(record.entities),
+        texts,
+        repeat(None) if record.from_store is None else _masked(record.from_store, rows, names),
+        [imputed.get(row, "[]") for row in rows] if imputed else repeat("[]"),
+        _masked(record.out_of_range, rows, names),
+        record.prediction,
+        record.low,
+        record.high,
+        _or_none(record.shadow),
+        _or_none(record.input_digests),
+        strict=False,  # the last text is empty, and some have no end
+    )
+    shared = (
+        time,
+        record.version,
+        record.sha256,
+        record.shadow_version,
+        record.latency,
+        record.request_id,
+        record.trace_id,
+        record.client,
+    )
+    return shared, own
 
 
 def record_of(row: LoggedPrediction, order: tuple[str, ...]) -> Record:
@@ -167,8 +199,15 @@ def record_of(row: LoggedPrediction, order: tuple[str, ...]) -> Record:
     )
 
 
-def _masked(mask: dict[int, list[int]], row: int, names: tuple[str, ...]) -> str:
-    return _text([names[column] for column in mask[row]]) if row in mask else "[]"
+def _or_none(column: Iterable[Any] | None) -> Iterable[Any]:
+    return repeat(None) if column is None else column
+
+
+def _masked(mask: dict[int, list[int]], rows: range, names: tuple[str, ...]) -> Iterable[str]:
+    """The names of the columns that are masked, by row."""
+    if not mask:
+        return repeat("[]")
+    return [_text([names[column] for column in mask[row]]) if row in mask else "[]" for row in rows]
 
 
 def _columns(masked: list[str], names: tuple[str, ...]) -> dict[int, list[int]]:
