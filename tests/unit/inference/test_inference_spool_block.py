@@ -84,7 +84,7 @@ def test_a_block_of_another_shape_is_no_record(features):
     rows = [[1.0, "a"], [2.0, None]]
     line = encode_record(record(rows, block(rows, [1])))
     assert decode_records(line + b"\n" + line + b"\n")
-    with pytest.raises(ValueError, match="features|column"):
+    with pytest.raises(ValueError, match=r"features|column"):
         decode_record(encode_record(record(rows, features)))
 
 
@@ -167,7 +167,9 @@ def test_the_answers_as_text_are_those_as_structs(product, make, count):
         assert len({json.loads(text)["prediction_id"] for text in serializer.texts(each)}) == count
 
 
-def test_a_retry_of_a_large_batch_is_given_the_same_bytes_from_the_spool_and_from_the_table(settings, row, stopped_shipper):
+def test_a_retry_of_a_large_batch_is_given_the_same_bytes_before_and_after_it_is_shipped(
+    settings, row, stopped_shipper
+):
     from support.service import Service
 
     from beacon_inference.app import create

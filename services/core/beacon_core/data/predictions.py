@@ -74,7 +74,16 @@ class StoreLookup(NamedTuple):
     from_store: list[str]
 
 
-SHARED = ("time", "model_version", "model_sha256", "shadow_version", "latency_seconds", "request_id", "trace_id", "client")
+SHARED = (
+    "time",
+    "model_version",
+    "model_sha256",
+    "shadow_version",
+    "latency_seconds",
+    "request_id",
+    "trace_id",
+    "client",
+)
 JSON_COLUMNS = [column.name for column in predictions.columns if isinstance(column.type, JSON)]
 COLUMNS = ", ".join(PredictionRow._fields)
 KEEP = "ON CONFLICT (id) DO NOTHING"
@@ -119,7 +128,7 @@ def stream_lookups(connection: Connection, since: datetime, until: datetime, siz
 
 
 @cache
-def _values(rows: int, are_parts: bool) -> str:  # noqa: FBT001 - a key of the cache
+def _values(rows: int, are_parts: bool) -> str:
     """The statement for so many rows; what they share is bound once, as a third of an insert's time is binding."""
     names, shared = PredictionRow._fields, SHARED if are_parts else ()
     own = len(names) - len(shared)

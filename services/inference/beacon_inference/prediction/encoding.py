@@ -46,6 +46,7 @@ class ValueEncoder:
 
     def __init__(self, product: Product) -> None:
         columns = list(enumerate(product.features))
+        self.names = product.feature_names
         self.texts = {at: TextEncoder(at, feature) for at, feature in columns if feature.is_text}
         self._decoders = [(at, _decoder(feature)) for at, feature in columns if not feature.is_number]
 

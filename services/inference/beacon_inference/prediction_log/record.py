@@ -20,10 +20,11 @@ class Record(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One JSON line of the spool.
 
     An item of `features` has one value per feature, in the order of `names`, before imputation: null where neither the
-    request nor the feature store had one. Those of many rows are a block of columns. The names are those of the product at that time. `from_store` lists, by row,
-    the columns that came from the feature store (None where it was not asked), `out_of_range` those outside their
-    training range. `entities` are keys as text. `time` is in seconds since 1970, `latency` in seconds; `input_digests`
-    are those of the rows that have a client's id. `client` is the name of the API key, None where none was accepted.
+    request nor the feature store had one. Those of many rows are a block of columns. The names are those of the product
+    at that time. `from_store` lists, by row, the columns that came from the feature store (None where it was not
+    asked), `out_of_range` those outside their training range. `entities` are keys as text. `time` is in seconds since
+    1970, `latency` in seconds; `input_digests` are those of the rows that have a client's id. `client` is the name of
+    the API key, None where none was accepted.
     """
 
     ids: list[str]
