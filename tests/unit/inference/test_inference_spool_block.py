@@ -167,9 +167,7 @@ def test_the_answers_as_text_are_those_as_structs(product, make, count):
         assert len({json.loads(text)["prediction_id"] for text in serializer.texts(each)}) == count
 
 
-def test_a_retry_of_a_large_batch_is_given_the_same_bytes_before_and_after_it_is_shipped(
-    settings, row, stopped_shipper
-):
+def test_a_retry_of_a_large_batch_is_given_the_same_bytes_before_and_after_shipping(settings, row, stopped_shipper):
     from support.service import Service
 
     from beacon_inference.app import create

@@ -16,7 +16,7 @@ from beacon_core.domain.value_rules import Value
 class PredictionRow(NamedTuple):
     """A row as both databases take it: times as text in UTC, lists and objects as JSON.
 
-    The last fields, those of `SHARED`, are the same in all rows of a request.
+    The fields from `time` on are the same in all rows of a request.
     """
 
     id: str
@@ -74,16 +74,8 @@ class StoreLookup(NamedTuple):
     from_store: list[str]
 
 
-SHARED = (
-    "time",
-    "model_version",
-    "model_sha256",
-    "shadow_version",
-    "latency_seconds",
-    "request_id",
-    "trace_id",
-    "client",
-)
+SHARED = PredictionRow._fields[PredictionRow._fields.index("time") :]
+"""The fields that are the same in all rows of a request."""
 JSON_COLUMNS = [column.name for column in predictions.columns if isinstance(column.type, JSON)]
 COLUMNS = ", ".join(PredictionRow._fields)
 KEEP = "ON CONFLICT (id) DO NOTHING"

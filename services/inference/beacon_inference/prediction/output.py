@@ -43,7 +43,7 @@ def output_of(answers: ModelAnswers, model: Model, valid: tuple[float, float]) -
         high = rounded_column(column + interval.high * spread, decimals)
     else:
         widths = [1.0] * len(values) if spreads is None else spreads
-        _check(all(map(math.isfinite, values)), all([0 < width < math.inf for width in widths]))
+        _check(all(map(math.isfinite, values)), all(0 < width < math.inf for width in widths))
         prediction = rounded(values, decimals)
         below, above = interval.low, interval.high
         low = rounded([value - below * width for value, width in zip(values, widths, strict=True)], decimals)
