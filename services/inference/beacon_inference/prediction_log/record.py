@@ -4,15 +4,15 @@ A request of one row or a thousand is one record of columns, with one item per r
 prediction.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
-from itertools import repeat
+from itertools import compress, repeat
 from typing import Any
 
 import msgspec
 
-from beacon_core.data.predictions import LoggedPrediction, PredictionRow
+from beacon_core.data.predictions import LoggedPrediction
 from beacon_inference.prediction_log.block import Block, Values
 
 
@@ -126,39 +126,57 @@ def made_at(record: Record) -> datetime:
     return datetime.fromtimestamp(record.time, UTC)
 
 
-def table_rows(record: Record) -> Iterator[PredictionRow]:
-    """Build the rows of the table."""
-    shared, rows = table_columns(record)
-    return (PredictionRow(*row, *shared) for row in rows)
+def table_rows(record: Record) -> Iterator[tuple[Any, ...]]:
+    """Build the rows of the table, as PredictionRow has their fields: the way for few rows."""
+    shared, names = _shared(record), record.names
+    named = _named(names)
+    entities, shadow, digests = record.entities, record.shadow, record.input_digests
+    for row, values in enumerate(record.values()):
+        imputed = [name for name, value in zip(names, values, strict=True) if value is None] if None in values else []
+        yield (
+            record.ids[row],
+            None if entities is None else entities[row],
+            _text(named(*values)),
+            None if record.from_store is None else _masked(record.from_store, row, names),
+            _text(imputed) if imputed else "[]",
+            _masked(record.out_of_range, row, names),
+            record.prediction[row],
+            record.low[row],
+            record.high[row],
+            None if shadow is None else shadow[row],
+            None if digests is None else digests[row],
+            *shared,
+        )
 
 
 def table_columns(record: Record) -> tuple[tuple[Any, ...], Iterator[tuple[Any, ...]]]:
-    """Build the rows of the table in two parts: what they share, and what each has of its own."""
-    time = made_at(record).replace(tzinfo=None).isoformat(" ", "microseconds")
+    """Build the same rows in two parts, what they share and what each has of its own: the way for many rows."""
     names, rows, lacking = record.names, range(len(record)), record.lacking()
     named = _named(names)
     # A line of JSON has no line feed: text escapes it.
     texts = _encode_lines([named(*values) for values in record.values()]).decode().split("\n")
-    imputed = {
-        row: _text([name for name, is_missing in zip(names, missing, strict=True) if is_missing])
-        for row, missing in lacking.items()
-    }
+    imputed = {row: _text(list(compress(names, missing))) for row, missing in lacking.items()}
+    none, stored, out_of_range = repeat(None), record.from_store, record.out_of_range
     own = zip(
         record.ids,
-        _or_none(record.entities),
+        record.entities or none,
         texts,
-        repeat(None) if record.from_store is None else _masked(record.from_store, rows, names),
+        none if stored is None else [_masked(stored, row, names) for row in rows],
         [imputed.get(row, "[]") for row in rows] if imputed else repeat("[]"),
-        _masked(record.out_of_range, rows, names),
+        [_masked(out_of_range, row, names) for row in rows] if out_of_range else repeat("[]"),
         record.prediction,
         record.low,
         record.high,
-        _or_none(record.shadow),
-        _or_none(record.input_digests),
+        record.shadow or none,
+        record.input_digests or none,
         strict=False,  # the last text is empty, and some have no end
     )
-    shared = (
-        time,
+    return _shared(record), own
+
+
+def _shared(record: Record) -> tuple[Any, ...]:
+    return (
+        made_at(record).replace(tzinfo=None).isoformat(" ", "microseconds"),
         record.version,
         record.sha256,
         record.shadow_version,
@@ -167,7 +185,6 @@ def table_columns(record: Record) -> tuple[tuple[Any, ...], Iterator[tuple[Any, 
         record.trace_id,
         record.client,
     )
-    return shared, own
 
 
 def record_of(row: LoggedPrediction, order: tuple[str, ...]) -> Record:
@@ -200,15 +217,8 @@ def record_of(row: LoggedPrediction, order: tuple[str, ...]) -> Record:
     )
 
 
-def _or_none(column: Iterable[Any] | None) -> Iterable[Any]:
-    return repeat(None) if column is None else column
-
-
-def _masked(mask: dict[int, list[int]], rows: range, names: tuple[str, ...]) -> Iterable[str]:
-    """The names of the columns that are masked, by row."""
-    if not mask:
-        return repeat("[]")
-    return [_text([names[column] for column in mask[row]]) if row in mask else "[]" for row in rows]
+def _masked(mask: dict[int, list[int]], row: int, names: tuple[str, ...]) -> str:
+    return _text([names[column] for column in mask[row]]) if row in mask else "[]"
 
 
 def _columns(masked: list[str], names: tuple[str, ...]) -> dict[int, list[int]]:

@@ -22,7 +22,7 @@ def one(parsers: PerProduct[NativeParser], serializers: PerProduct[Serializer]) 
         serializer = serializers(product)
 
         def respond(records: Sequence[Record]) -> Response:
-            return Response(serializer.texts(records[0])[0])
+            return Response(serializer.text(records[0]))
 
         return ParsedRequest(parsers(product).row(request.body), respond)
 

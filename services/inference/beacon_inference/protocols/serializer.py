@@ -44,6 +44,12 @@ class Serializer:
         columns = zip(record.prediction, record.low, record.high, record.ids, strict=True)
         return [self._response(common, *own) for common, own in zip(self._commons(record), columns, strict=False)]
 
+    def text(self, record: Record) -> bytes:
+        """The answer of a record of one row, as JSON."""
+        begin, unit, to, coverage, end = next(self._commons(record)).json
+        low, high, name = encode(record.low[0]), encode(record.high[0]), encode(record.ids[0])
+        return b"".join((begin, encode(record.prediction[0]), unit, low, to, high, coverage, name, end))
+
     def texts(self, record: Record) -> list[bytes]:
         """The answers as JSON: what encoding `responses` gives, at a third of its cost."""
         # No number and no id has a comma.
@@ -66,9 +72,10 @@ class Serializer:
             made = self._models.setdefault(record.sha256, Commons())
         names, lacking = record.names, record.lacking()
         if not lacking and not record.from_store and not record.out_of_range:
-            if made.usual is None or made.usual[0] != names:
-                made.usual = names, self._common(record, (names, (False,) * len(names), (), ()))
-            return repeat(made.usual[1])
+            usual = made.usual
+            if usual is None or (usual[0] is not names and usual[0] != names):
+                usual = made.usual = names, self._common(record, (names, (False,) * len(names), (), ()))
+            return repeat(usual[1])
         return map(made.rows.__getitem__, self._kinds(record, lacking, made))
 
     def _kinds(self, record: Record, lacking: dict[int, tuple[bool, ...]], made: "Commons") -> Iterator[Kind]:
