@@ -44,7 +44,7 @@ def main() -> None:
 def _measure(server: Server, model: Model, pid: int, port: int, case: str) -> None:
     rows = CASES[case]
     path, bodies = _sent(server, model, case)
-    wrk(port, path, bodies, CONNECTIONS, 1.0)
+    wrk(port, path, bodies, CONNECTIONS, SECONDS)
     found = []
     for _ in range(ROUNDS):
         _settle(server, pid, port)

@@ -6,7 +6,7 @@ Here one thread writes, so that a list item is enough; the registry and the text
 
 import time
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
@@ -47,8 +47,12 @@ class HistogramSeries:
         self.counts[bisect_left(self._bounds, value)] += 1
         self.total += value
 
-    def observe_all(self, values: Iterable[float]) -> None:
+    def observe_all(self, values: Sequence[float]) -> None:
         """Count each value into its bucket."""
+        if len(values) < len(self._bounds):
+            for value in values:
+                self.observe(value)
+            return
         ordered = sorted(values)
         before = 0
         for place, bound in enumerate(self._bounds):  # a walk over the buckets, not over the values
