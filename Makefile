@@ -426,6 +426,10 @@ bench: .venvs/bench.stamp .venvs/inference.stamp .venvs/feature-serving.stamp .v
 bench-parts: .venv/.stamp .venvs/retraining.stamp ## measure where the time of a prediction goes: half a minute
 	@exec .venv/bin/python benchmarks/parts.py
 
+.PHONY: bench-requests
+bench-requests: .venv/.stamp .venvs/inference.stamp .venvs/retraining.stamp ## measure the processor time of a request, by thread, beside the floor's: 3 minutes (ARGS="--only beacon --case json-1000")
+	@exec .venv/bin/python benchmarks/request_cost.py $(ARGS)
+
 .PHONY: bench-explain
 bench-explain: .venv/.stamp .venvs/inference.stamp ## measure what an explanation costs, and what predictions lose beside it: 3 minutes (FILE= TARGET= [TIME=]: your own table, ARGS=--help)
 	@export PYTHONPATH="$$PWD/benchmarks:$$PWD/tests:$$PWD"; exec .venv/bin/python -m explaining $(if $(FILE),--file "$$FILE") \

@@ -29,7 +29,9 @@ from beacon_core.observability import metrics  # noqa: E402
 from beacon_core.platform.product_file import load_product  # noqa: E402
 from beacon_core.platform.settings import Settings, load_settings  # noqa: E402
 from beacon_inference.app import create  # noqa: E402
+from beacon_inference.matrix import Matrix  # noqa: E402
 from beacon_inference.models.model import load_model  # noqa: E402
+from beacon_inference.prediction_log.block import block_of  # noqa: E402
 from beacon_inference.prediction_log.database import Database  # noqa: E402
 from beacon_inference.prediction_log.record import Record  # noqa: E402
 
@@ -58,7 +60,9 @@ def main() -> None:
         print("alone")
         for name, model in models.items():
             print(f"  the model, 1,000 rows, {model.title}: {predict(settings[name], product, rows):6.1f}")
-        print(f"  SQLite, {ROWS_A_COMMIT} rows a commit: {insert(settings[PRODUCT], product, rows):6.1f}")
+        for count in (1, 1000):
+            took = insert(settings[PRODUCT], product, rows, count)
+            print(f"  SQLite, {count:5} rows a request: {took:6.1f}")
 
 
 def serve(service: Service, rows: Sequence[Row]) -> tuple[float, float]:
@@ -91,25 +95,30 @@ def predict(settings: Settings, product: Product, rows: Sequence[Row]) -> float:
     return min(took) / len(rows) * 1e6
 
 
-def insert(settings: Settings, product: Product, rows: Sequence[Row]) -> float:
-    """Microseconds a row of the database, with nothing else on the core."""
+def insert(settings: Settings, product: Product, rows: Sequence[Row], count: int) -> float:
+    """Microseconds a row of the database, with nothing else on the core: `ROWS_A_COMMIT`, or whole requests."""
     database = Database(f"sqlite:///{settings.home / 'alone.db'}", product.feature_names)
     took = []
     for _ in range(ROUNDS):
-        records = [_record(rows[number % len(rows)], product) for number in range(ROWS_A_ROUND)]
+        matrix = np.array([[row[name] for name in product.feature_names] for row in rows])
+        records = [_record(matrix, number % len(rows), count, product) for number in range(ROWS_A_ROUND // count)]
+        at_once = max(1, ROWS_A_COMMIT // count)
         began = time.thread_time()
-        for first in range(0, ROWS_A_ROUND, ROWS_A_COMMIT):
-            database.insert(records[first : first + ROWS_A_COMMIT])
+        for first in range(0, len(records), at_once):
+            database.insert(records[first : first + at_once])
         took.append(time.thread_time() - began)
     database.close()
     return min(took) / ROWS_A_ROUND * 1e6
 
 
-def _record(row: Row, product: Product) -> Record:
-    names = product.feature_names
-    features = [[row[name] for name in names]]
-    name = new_id()
-    return Record(new_ids(1), time.time(), names, features, [22.1], [20.1], [24.9], "1", "a" * 64, 1e-4, name, name)
+def _record(matrix: Matrix, first: int, count: int, product: Product) -> Record:
+    some = matrix[first : first + count] if count == 1 else matrix[:count]
+    features = some.tolist() if count == 1 else block_of(some, ())
+    name, values = new_id(), [22.1] * count
+    return Record(
+        new_ids(count), time.time(), product.feature_names, features, values, [20.1] * count, [24.9] * count,
+        "1", "a" * 64, 1e-4, name, name,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -63,13 +63,13 @@ def running(
 
 def memory(pid: int) -> Memory:
     """What the process and all it started keep resident."""
-    sizes = [_smaps(member) for member in _family(pid)]
+    sizes = [_smaps(member) for member in family(pid)]
     return Memory(total=sum(pss for pss, _ in sizes), largest=max((rss for _, rss in sizes), default=0.0))
 
 
 def cpu_seconds(pid: int) -> float:
     """Processor time that the process and all it started have taken so far."""
-    fields = [_stat(member) for member in _family(pid)]
+    fields = [_stat(member) for member in family(pid)]
     return sum(int(of[11]) + int(of[12]) for of in fields if of) / os.sysconf("SC_CLK_TCK")
 
 
@@ -85,7 +85,7 @@ def wait_until_idle(pid: int) -> None:
 
 def largest_child(pid: int) -> int:
     """The descendant with the most memory: the worker of a server that has a process to watch over it."""
-    return max((member for member in _family(pid) if member != pid), key=lambda member: _smaps(member)[1])
+    return max((member for member in family(pid) if member != pid), key=lambda member: _smaps(member)[1])
 
 
 def ended(pid: int) -> bool:
@@ -96,20 +96,20 @@ def ended(pid: int) -> bool:
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:
     # Some servers start their workers in sessions of their own, and leave them behind.
-    family = _family(process.pid)
+    members = family(process.pid)
     process.terminate()
     try:
         process.wait(STOP_SECONDS)
     except subprocess.TimeoutExpired:
         pass
     finally:
-        for member, born in family.items():
+        for member, born in members.items():
             if _born(member) == born:
                 os.kill(member, signal.SIGKILL)
         process.wait()
 
 
-def _family(ancestor: int) -> dict[int, str]:
+def family(ancestor: int) -> dict[int, str]:
     """The process and its descendants, each with the time it was born."""
     children: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():

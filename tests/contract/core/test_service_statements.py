@@ -99,8 +99,8 @@ REMOVAL = removals.Removal("run", NOW, PRODUCT, "erasure", "begun", "Ann", "so",
 def row(name: str, minutes: float = 0) -> predictions.PredictionRow:
     time = (NOW + timedelta(minutes=minutes)).isoformat()
     return predictions.PredictionRow(
-        name, time, "car-1", '{"doors": 4}', '["doors"]', "[]", "[]", 1.0, 0.0, 2.0, "1", SHA, "2", 1.5, 0.01, "q",
-        None, None, None,
+        name, "car-1", '{"doors": 4}', '["doors"]', "[]", "[]", 1.0, 0.0, 2.0, 1.5, None,
+        time, "1", SHA, "2", 0.01, "q", None, None,
     )  # fmt: skip
 
 

@@ -107,3 +107,16 @@ def test_two_metrics_of_one_name_are_refused():
     LoopCounter(Metric("a_total", "counter", "A."), registry)
     with pytest.raises(ValueError, match="Duplicated"):
         LoopCounter(Metric("a_total", "counter", "A."), registry)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 4, 5, 1000])
+def test_many_values_at_once_are_counted_as_one_by_one(count):
+    values = [random.Random(count + at).choice([-1.0, 1.0, 1.5, 2.0, 2.5, 7.0]) for at in range(count)]
+    registries = [CollectorRegistry(), CollectorRegistry()]
+    together, each = (
+        LoopHistogram(metrics.PREDICTION_VALUE, registry, (0.0, 1.0, 2.0, 3.0)).labels() for registry in registries
+    )
+    together.observe_all(values)
+    for value in values:
+        each.observe(value)
+    assert exposition(registries[0]) == exposition(registries[1])

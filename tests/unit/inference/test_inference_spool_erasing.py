@@ -4,6 +4,7 @@ from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 
+import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 from sqlalchemy import select
@@ -12,6 +13,7 @@ from support.settings import Settings
 from beacon_core.data.database import migrate, open_store
 from beacon_core.data.erasure import Subject
 from beacon_core.data.tables import predictions
+from beacon_inference.prediction_log.block import block_of
 from beacon_inference.prediction_log.database import Database
 from beacon_inference.prediction_log.erasing import erase
 from beacon_inference.prediction_log.record import Record, encode_record
@@ -20,11 +22,12 @@ from beacon_inference.prediction_log.shipper import PredictionLog
 MINE, OTHER = "mine", "other"
 
 
-def record(name: str, entities: str) -> Record:
+def record(name: str, entities: str, *, in_block: bool = False) -> Record:
     """A request; a row of each letter of `entities`, M for mine."""
     rows = len(entities)
+    features = block_of(np.full((rows, 1), 1 / 3), ()) if in_block else [[1 / 3]] * rows
     return Record(
-        ids=[f"{name}-{row}" for row in range(rows)], time=1e9, names=("area",), features=[[1.5]] * rows,
+        ids=[f"{name}-{row}" for row in range(rows)], time=1e9, names=("area",), features=features,
         prediction=[1.0] * rows, low=[0.0] * rows, high=[2.0] * rows, version="1", sha256="a", latency=0.1,
         request_id=name, trace_id="t", entities=[MINE if letter == "M" else OTHER for letter in entities],
         input_digests=["d"] * rows,
@@ -60,11 +63,12 @@ SHAPES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("in_block", [False, True])
+@pytest.mark.parametrize("shape", [*SHAPES, "O" * 40 + "M" + "O" * 40])
 def test_only_the_rows_of_the_entity_go(
-    spool: Callable[..., Settings], caplog: pytest.LogCaptureFixture, shape: str
+    spool: Callable[..., Settings], caplog: pytest.LogCaptureFixture, shape: str, in_block: bool
 ) -> None:
-    records = [record(f"r{number}", entities) for number, entities in enumerate(shape.split(","))]
+    records = [record(f"r{number}", entities, in_block=in_block) for number, entities in enumerate(shape.split(","))]
     lines = [encode_record(each) + b"\n" for each in records]
     settings = spool(*lines)
     segment = settings.spool_dir / "00000001.jsonl"

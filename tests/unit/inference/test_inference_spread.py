@@ -22,7 +22,7 @@ from beacon_core.model_package.release import Release, package_folder, write_rel
 from beacon_core.model_package.session import open_session
 from beacon_inference.app import create
 from beacon_inference.models.model import BATCH_FROM, ModelAnswers, load_model
-from beacon_inference.prediction.prediction import output_of
+from beacon_inference.prediction.output import output_of
 from beacon_retraining.packaging import export
 from beacon_retraining.packaging.batch_form import to_batch_form
 from beacon_retraining.packaging.spread_output import add_spread, run_with_spread

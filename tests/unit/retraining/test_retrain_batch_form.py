@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from beacon_core.model_package.session import open_batch_model, open_session
-from beacon_core.model_package.tree_masks import BLOCK_ROWS
+from beacon_core.model_package.tree_masks import MOST_BLOCK_ROWS, TREES_PER_TABLE
 from beacon_retraining.packaging import batch_form, export
 from beacon_retraining.packaging.batch_form import make_batch_form, to_batch_form
 from beacon_retraining.training.encoder import Column, ColumnEncoder, ColumnLayout
@@ -23,6 +23,7 @@ REGRESSORS: dict[str, Any] = {
     "stumps": GradientBoostingRegressor(n_estimators=7, max_depth=1, random_state=0),
     "one tree": GradientBoostingRegressor(n_estimators=1, max_depth=4, random_state=0),
     "depth 5, all 32 leaves": GradientBoostingRegressor(n_estimators=40, max_depth=5, random_state=0),
+    "trees of two tables": GradientBoostingRegressor(n_estimators=TREES_PER_TABLE + 5, random_state=0),
     "by leaves": HistGradientBoostingRegressor(max_iter=15, max_leaf_nodes=31, random_state=0),
     "forest": ExtraTreesRegressor(n_estimators=20, max_leaf_nodes=20, random_state=0),
     "blend": Blend(
@@ -121,7 +122,7 @@ def test_encoded_categories_go_through_the_graph() -> None:
         np.testing.assert_allclose(in_batch(batch, rows), answers(model, rows), rtol=1e-14)
 
 
-@pytest.mark.parametrize("count", [1, 2, BLOCK_ROWS - 1, BLOCK_ROWS, BLOCK_ROWS + 1, 300])
+@pytest.mark.parametrize("count", [1, 2, MOST_BLOCK_ROWS - 1, MOST_BLOCK_ROWS, MOST_BLOCK_ROWS + 1, 300])
 def test_any_number_of_rows_is_answered(count: int) -> None:
     model = exported(REGRESSORS["by leaves"])
     batch = to_batch_form(model)

@@ -2,6 +2,7 @@
 
 import re
 import time
+from functools import lru_cache
 from random import getrandbits
 
 # What a client may choose as a request id, prediction id or idempotency key.
@@ -19,7 +20,12 @@ def new_id() -> str:
 def new_ids(count: int) -> list[str]:
     """Make the ids of one request's rows: they share a stem, and sort in the rows' order."""
     stem = _digits(getrandbits(64), 64)
-    return [f"{stem}{row:04x}" for row in range(count)]
+    return [stem + end for end in _ends(count)]
+
+
+@lru_cache(maxsize=64)
+def _ends(count: int) -> list[str]:
+    return [f"{row:04x}" for row in range(count)]
 
 
 def _digits(random: int, bits: int) -> str:

@@ -5,6 +5,7 @@ column, a table has the leaves that remain after all thresholds below a value, s
 the first leaf that all of them leave is the tree's answer. After QuickScorer (Lucchese et al., SIGIR 2015).
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -13,8 +14,11 @@ from numpy.typing import NDArray
 MOST_LEAVES = 32
 """Leaves of one tree: the bits of a mask."""
 ALL_LEAVES = np.uint32(0xFFFFFFFF)
-BLOCK_ROWS = 64
-"""Rows at a time, so that their masks stay in the processor's cache."""
+TREES_PER_TABLE = 300
+"""Each so many trees have tables of their own, whose lines are of these trees' thresholds alone: half the memory."""
+MASKS_PER_BLOCK = 40_000
+MOST_BLOCK_ROWS = 256
+"""Rows are taken in blocks of so many masks, which stay in the processor's cache."""
 # The exponent of a double is the place of its highest bit: a mask fits into one exactly.
 MANTISSA_BITS, EXPONENT_BIAS = 52, 1023
 
@@ -37,35 +41,52 @@ class TreeTables(NamedTuple):
 
 def table_bytes(tables: TreeTables) -> int:
     """The memory that `TreeMasks` needs for these trees."""
-    lines = len(np.unique(tables.column)) + sum(
-        len(np.unique(tables.threshold[tables.column == column])) for column in np.unique(tables.column)
-    )
-    return lines * len(tables.leaves) * ALL_LEAVES.nbytes
+    return sum(_lines(part) * len(part.leaves) for part in _parts(tables)) * ALL_LEAVES.nbytes
 
 
 class TreeMasks:
     """An ensemble of trees, ready for batches."""
 
     def __init__(self, tables: TreeTables) -> None:
-        trees = len(tables.leaves)
+        self._parts = [_Part(part) for part in _parts(tables)]
+        self._trees = len(tables.leaves)
+
+    def __call__(self, columns: Matrix) -> Matrix:
+        """The sum of the trees' answers, (rows,), for complete `columns` (rows, columns)."""
+        answers = np.empty((len(columns), self._trees))
+        first = 0
+        for part in self._parts:
+            part.answer(columns, answers[:, first : first + part.trees])
+            first += part.trees
+        sums: Matrix = answers.sum(axis=1)
+        return sums
+
+
+class _Part:
+    """Some of the trees."""
+
+    def __init__(self, tables: TreeTables) -> None:
+        self.trees = len(tables.leaves)
+        self._block_rows = max(1, min(MASKS_PER_BLOCK // self.trees, MOST_BLOCK_ROWS))
         self._columns: list[tuple[int, Matrix, NDArray[np.uint32]]] = []
         for column in np.unique(tables.column).tolist():
             own = tables.column == column
             thresholds, place = np.unique(tables.threshold[own], return_inverse=True)
-            remaining = np.full((len(thresholds) + 1, trees), ALL_LEAVES)
+            remaining = np.full((len(thresholds) + 1, self.trees), ALL_LEAVES)
             np.bitwise_and.at(remaining, (place + 1, tables.tree[own]), tables.mask[own])
             np.bitwise_and.accumulate(remaining, axis=0, out=remaining)
             self._columns.append((column, thresholds, remaining))
         self._leaves = tables.leaves.ravel()
-        self._first = np.arange(trees) * MOST_LEAVES - EXPONENT_BIAS
+        self._first = np.arange(self.trees) * MOST_LEAVES - EXPONENT_BIAS
 
-    def __call__(self, columns: Matrix) -> Matrix:
-        """The sum of the trees' answers, (rows,), for complete `columns` (rows, columns)."""
-        blocks = range(0, len(columns), BLOCK_ROWS)
-        return np.concatenate([self._block(columns[first : first + BLOCK_ROWS]) for first in blocks])
+    def answer(self, columns: Matrix, answers: Matrix) -> None:
+        """Write each tree's answer to each row into `answers` (rows, trees)."""
+        for first in range(0, len(columns), self._block_rows):
+            rows = slice(first, first + self._block_rows)
+            answers[rows] = self._leaves.take(self._leaf(columns[rows]))
 
-    def _block(self, columns: Matrix) -> Matrix:
-        remaining = np.full((len(columns), len(self._first)), ALL_LEAVES)
+    def _leaf(self, columns: Matrix) -> NDArray[np.int64]:
+        remaining = np.full((len(columns), self.trees), ALL_LEAVES)
         found = np.empty_like(remaining)
         for column, thresholds, table in self._columns:
             # The number of thresholds below each value. mode: with `out`, numpy else makes a copy.
@@ -73,5 +94,16 @@ class TreeMasks:
             np.bitwise_and(remaining, found, out=remaining)
         leaf = remaining.astype(np.float64).view(np.int64) >> MANTISSA_BITS
         leaf += self._first
-        sums: Matrix = self._leaves.take(leaf).sum(axis=1)
-        return sums
+        return leaf
+
+
+def _parts(tables: TreeTables) -> Iterator[TreeTables]:
+    for first in range(0, len(tables.leaves), TREES_PER_TABLE):
+        own = (tables.tree >= first) & (tables.tree < first + TREES_PER_TABLE)
+        leaves = tables.leaves[first : first + TREES_PER_TABLE]
+        yield TreeTables(tables.column[own], tables.threshold[own], tables.tree[own] - first, tables.mask[own], leaves)
+
+
+def _lines(tables: TreeTables) -> int:
+    columns = np.unique(tables.column)
+    return len(columns) + sum(len(np.unique(tables.threshold[tables.column == column])) for column in columns)

@@ -5,8 +5,8 @@ Here one thread writes, so that a list item is enough; the registry and the text
 """
 
 import time
-from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
@@ -47,10 +47,20 @@ class HistogramSeries:
         self.counts[bisect_left(self._bounds, value)] += 1
         self.total += value
 
-    def observe_all(self, values: Iterable[float]) -> None:
+    def observe_all(self, values: Sequence[float]) -> None:
         """Count each value into its bucket."""
-        for value in values:
-            self.observe(value)
+        if len(values) < len(self._bounds):
+            for value in values:
+                self.observe(value)
+            return
+        ordered = sorted(values)
+        before = 0
+        for place, bound in enumerate(self._bounds):  # a walk over the buckets, not over the values
+            below = bisect_right(ordered, bound, before)
+            self.counts[place] += below - before
+            before = below
+        self.counts[-1] += len(ordered) - before
+        self.total += sum(ordered)
 
     def add_exemplar(self, value: float, trace_id: str) -> None:
         """Name the trace of a value that was observed; the newest of each bucket is shown (in OpenMetrics only)."""

@@ -37,7 +37,8 @@ from beacon_inference.prediction.encoding import ValueEncoder
 from beacon_inference.prediction.inputs import MOST_EXPLAINED_ROWS, ParsedRequest, Protocol
 from beacon_inference.prediction.pipeline import Pipeline
 from beacon_inference.prediction.prediction import Prediction
-from beacon_inference.prediction_log.record import Record, Values
+from beacon_inference.prediction_log.block import Values
+from beacon_inference.prediction_log.record import Record
 from beacon_inference.prediction_log.shipper import PredictionLog
 from beacon_inference.protocols.messages import ExplanationResponse, ExplanationsResponse, V1ExplanationsResponse
 from beacon_inference.protocols.native_parser import NativeParser
@@ -185,14 +186,14 @@ class Explanations:
             package.manifest,
             str(package.folder),
             filled(rows_of(record, package.manifest, product), package.manifest),
-            [dict(zip(record.names, values, strict=True)) for values in record.features],
+            [dict(zip(record.names, values, strict=True)) for values in record.values()],
             [
                 {
                     name: "store" if at in stored.get(row, ()) else "request"
                     for at, (name, value) in enumerate(zip(record.names, values, strict=True))
                     if value is not None
                 }
-                for row, values in enumerate(record.features)
+                for row, values in enumerate(record.values())
             ],
             record.time,
             record.ids,

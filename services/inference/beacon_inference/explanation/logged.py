@@ -95,7 +95,7 @@ def rows_of(record: Record, manifest: Manifest, product: Product) -> Matrix:
 
     The values follow the product of their time: that of the model, or the one that is in force.
     """
-    known = [dict(zip(record.names, row, strict=True)) for row in record.features]
+    known = [dict(zip(record.names, row, strict=True)) for row in record.values()]
     schema = manifest.schema
     levels = {facts.name: facts.levels for facts in manifest.features if facts.levels is not None}
     of_model = msgspec.structs.replace(product, features=schema.features)

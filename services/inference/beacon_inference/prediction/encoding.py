@@ -15,6 +15,7 @@ from beacon_core.domain.product import Feature, Product
 from beacon_core.domain.text import normal_text
 from beacon_core.domain.value_rules import Value, ValueRuleError
 from beacon_inference.matrix import NO_TEXTS, Matrix, Texts
+from beacon_inference.prediction_log.block import Block, Values, block_of
 
 
 class TextEncoder:
@@ -45,6 +46,7 @@ class ValueEncoder:
 
     def __init__(self, product: Product) -> None:
         columns = list(enumerate(product.features))
+        self.names = product.feature_names
         self.texts = {at: TextEncoder(at, feature) for at, feature in columns if feature.is_text}
         self._decoders = [(at, _decoder(feature)) for at, feature in columns if not feature.is_number]
 
@@ -69,6 +71,16 @@ class ValueEncoder:
                 values[position] = decode(values[position])
         for (row, position), text in texts.items():
             rows[row][position] = text
+
+    def block(self, matrix: Matrix, texts: Texts) -> Block:
+        """The values that a matrix of many rows, and the texts beside it, stand for."""
+        others: dict[int, Values] = {}
+        for position, decode in self._decoders:
+            column = matrix[:, position].tolist()
+            others[position] = [None if value != value else decode(value) for value in column]  # noqa: PLR0124 - NaN
+        for (row, position), text in texts.items():
+            others[position][row] = text
+        return block_of(matrix, others.items())
 
 
 def encode_value(feature: Feature, value: object, path: str, row: int) -> float:

@@ -25,7 +25,8 @@ from beacon_inference.prediction.feature_client import FeatureClient, StoreFeatu
 from beacon_inference.prediction.idempotency import InFlightIds, client_ids, find_replays
 from beacon_inference.prediction.imputation import impute
 from beacon_inference.prediction.inputs import Protocol
-from beacon_inference.prediction.prediction import Prediction, PredictionMeta, StageTimer, output_of, record_of
+from beacon_inference.prediction.output import output_of
+from beacon_inference.prediction.prediction import Prediction, PredictionMeta, StageTimer, record_of
 from beacon_inference.prediction.validation import ValidationRules
 from beacon_inference.prediction_log.record import Record
 from beacon_inference.prediction_log.shipper import PredictionLog
@@ -151,7 +152,7 @@ class Pipeline:
         """Run the model."""
         model = prediction.meta.models.model
         answers = await self._batcher.predict(model, prediction.features.rows)
-        prediction.output = output_of(answers, model, prediction.meta.product.target.bounds)
+        prediction.output = output_of(answers, model, self._rules(prediction.meta.product).target_bounds)
 
     async def shadow(self, prediction: Prediction, shadow: Model) -> None:
         """Run the shadow model; its failures are counted and never reach the client."""

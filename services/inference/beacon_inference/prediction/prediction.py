@@ -1,6 +1,5 @@
 """The prediction: the object of one request, which the stages fill."""
 
-import math
 import time
 from collections.abc import Sequence
 
@@ -8,9 +7,7 @@ import numpy as np
 
 from beacon_core.domain.api_keys import known_client
 from beacon_core.domain.entity_key import key_text
-from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.ids import new_ids
-from beacon_core.domain.precision import rounded
 from beacon_core.domain.product import Product
 from beacon_core.observability.metrics import STAGES
 from beacon_core.platform.clock import timestamp
@@ -18,24 +15,16 @@ from beacon_core.web.http import Request, Response
 from beacon_inference.matrix import Features, Mask
 from beacon_inference.metrics import PredictionTelemetry
 from beacon_inference.models.hot_swap import ModelsInService
-from beacon_inference.models.model import Model, ModelAnswers
 from beacon_inference.prediction.encoding import ValueEncoder
 from beacon_inference.prediction.idempotency import input_digest
 from beacon_inference.prediction.inputs import ParsedRequest, PredictionInputs
-from beacon_inference.prediction_log.record import Record, Values
+from beacon_inference.prediction.output import PredictionOutput
+from beacon_inference.prediction_log.block import Block, Values
+from beacon_inference.prediction_log.record import Record
 
+BLOCK_FROM = 10
+"""From so many rows on, a record has its features by columns."""
 SERVER_TIMING = ", ".join(f"{stage};dur=%.3f" for stage in STAGES).encode()
-
-
-class PredictionOutput:
-    """The models' answers, one item per row, in the target's unit; `shadow` is None without a shadow's answer."""
-
-    shadow: list[float] | None = None
-
-    def __init__(self, prediction: list[float], low: list[float], high: list[float]) -> None:
-        self.prediction = prediction
-        self.low = low
-        self.high = high
 
 
 class PredictionMeta:
@@ -97,34 +86,6 @@ class StageTimer:
         return SERVER_TIMING % tuple([seconds * 1000 for _, seconds in self._timings])
 
 
-def output_of(answers: ModelAnswers, model: Model, valid: tuple[float, float]) -> PredictionOutput:
-    """Add the conformal interval of each row to the model's answers, within the target's range `valid`.
-
-    Raises BeaconError `internal` where a value is not finite, or a spread is not above 0.
-    """
-    values, spreads = answers
-    if not all(map(math.isfinite, values)):
-        raise BeaconError("internal", "the model's answer is not finite")
-    if spreads is not None and not all(0 < spread < math.inf for spread in spreads):
-        raise BeaconError("internal", "the spread of the model's interval is not above 0 and finite")
-    interval, (lowest, highest) = model.manifest.interval, valid
-    decimals = model.manifest.decimals
-    prediction = rounded(values, decimals)
-    if spreads is None:
-        low = rounded([value - interval.low for value in values], decimals)
-        high = rounded([value + interval.high for value in values], decimals)
-    else:
-        rows = list(zip(values, spreads, strict=True))
-        low = rounded([value - interval.low * spread for value, spread in rows], decimals)
-        high = rounded([value + interval.high * spread for value, spread in rows], decimals)
-    # A model may answer outside the target's valid range; the interval contains its answer even then.
-    if min(low) < lowest:
-        low = [min(value, max(bound, lowest)) for value, bound in zip(prediction, low, strict=True)]
-    if max(high) > highest:
-        high = [max(value, min(bound, highest)) for value, bound in zip(prediction, high, strict=True)]
-    return PredictionOutput(prediction, low, high)
-
-
 def record_of(prediction: Prediction, encoder: ValueEncoder) -> Record:
     """Make the record of all rows, as the prediction log keeps it."""
     inputs, features, output, meta = prediction.inputs, prediction.features, prediction.output, prediction.meta
@@ -133,7 +94,7 @@ def record_of(prediction: Prediction, encoder: ValueEncoder) -> Record:
     return Record(
         ids=made if client_ids is None else [chosen or own for chosen, own in zip(client_ids, made, strict=True)],
         time=timestamp(),
-        names=meta.product.feature_names,
+        names=encoder.names,
         features=_values_of(features, encoder),
         prediction=output.prediction,
         low=output.low,
@@ -167,8 +128,10 @@ def _columns_of(mask: Mask) -> dict[int, list[int]]:
     return found
 
 
-def _values_of(features: Features, encoder: ValueEncoder) -> list[Values]:
+def _values_of(features: Features, encoder: ValueEncoder) -> list[Values] | Block:
     """The merged values as clients have them."""
+    if len(features.values) >= BLOCK_FROM:
+        return encoder.block(features.values, features.texts)
     rows: list[Values] = features.values.tolist()
     if features.missing is not None:
         rows = [[None if value != value else value for value in row] for row in rows]  # noqa: PLR0124 - NaN

@@ -19,6 +19,7 @@ class ValidationRules:
 
     def __init__(self, product: Product) -> None:
         columns = list(enumerate(product.features))
+        self.target_bounds = product.target.bounds
         self._features = product.features
         self._minimum = product.min_features
         self._whole = [column for column, feature in columns if feature.is_whole]

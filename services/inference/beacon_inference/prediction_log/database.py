@@ -1,20 +1,22 @@
 """Inference's reads and writes of the store: predictions in, predictions and actuals out."""
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, islice
 from typing import Any
 
 from beacon_core.data import actuals, prediction_log, predictions
 from beacon_core.data.actuals import Actual, Outcome
 from beacon_core.data.client import DatabaseClient
-from beacon_core.data.database import DatabaseUnavailableError
+from beacon_core.data.database import Connection, DatabaseUnavailableError
 from beacon_core.data.prediction_log import which_actual
 from beacon_core.platform import clock
-from beacon_inference.prediction_log.record import Record, made_at, record_of, table_rows
+from beacon_inference.prediction_log.record import Record, made_at, record_of, table_columns, table_rows
 
 # Larger statements cost less per row, but block the event loop for longer.
 ROWS_PER_STATEMENT = 50
+LARGE_RECORD_ROWS = 10
+"""From so many rows on, a record has statements of its own: what its rows share is bound once."""
 
 
 class Database:
@@ -36,11 +38,13 @@ class Database:
         """Commit the records in small steps, with a call of `rest` before each; rows that exist stay as they are."""
         if not records:
             return
-        rows = chain.from_iterable(table_rows(record) for record in records)
         with self._client.begin() as connection:
-            while some := list(islice(rows, ROWS_PER_STATEMENT)):
-                rest()
-                predictions.insert(connection, some)
+            small = chain.from_iterable(table_rows(record) for record in records if len(record) < LARGE_RECORD_ROWS)
+            _insert(connection, small, (), rest)
+            for record in records:
+                if len(record) >= LARGE_RECORD_ROWS:
+                    shared, rows = table_columns(record)
+                    _insert(connection, rows, shared, rest)
 
     def find(self, ids: Sequence[str]) -> dict[str, Record]:
         """Find the predictions that are in the database, each as a record of its own."""
@@ -63,3 +67,11 @@ class Database:
     def close(self) -> None:
         """Close the database."""
         self._client.close()
+
+
+def _insert(
+    connection: Connection, rows: Iterator[tuple[Any, ...]], shared: tuple[Any, ...], rest: Callable[[], None]
+) -> None:
+    while some := list(islice(rows, ROWS_PER_STATEMENT)):
+        rest()
+        predictions.insert(connection, some, shared)

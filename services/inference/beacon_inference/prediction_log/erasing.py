@@ -64,10 +64,14 @@ def _changes(content: bytes, subject: Subject) -> Iterator[LineChange]:
 
 
 def _without(record: Record, gone: list[int], size: int) -> bytes | None:
-    """The line without some rows, in the same number of bytes; None where no row is left, or it takes more."""
+    """The line without some rows, in the same number of bytes; None where no row is left."""
     left = [row for row in range(len(record)) if row not in gone]
-    rest = encode_record(record.take(left)) if left else b""
-    return rest.ljust(size) if left and len(rest) <= size else None
+    if not left:
+        return None
+    rest = encode_record(record.take(left))
+    if len(rest) > size:  # a line that another program wrote more briefly: its other rows must not go with it
+        raise ValueError(f"a record of {size} bytes would take {len(rest)} without the erased rows")
+    return rest.ljust(size)
 
 
 def _blanks(begin: int, end: int, rows: int) -> LineChange:

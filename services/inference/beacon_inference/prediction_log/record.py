@@ -7,31 +7,30 @@ prediction.
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
+from itertools import compress, repeat
 from typing import Any
 
 import msgspec
 
 from beacon_core.data.prediction_log import LoggedPrediction
-from beacon_core.data.predictions import PredictionRow
-
-Values = list[float | bool | str | None]
-"""The values of a row, as clients have them: numbers, true and false, text."""
+from beacon_inference.prediction_log.block import Block, Values
 
 
 class Record(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One JSON line of the spool.
 
     An item of `features` has one value per feature, in the order of `names`, before imputation: null where neither the
-    request nor the feature store had one. The names are those of the product at that time. `from_store` lists, by row,
-    the columns that came from the feature store (None where it was not asked), `out_of_range` those outside their
-    training range. `entities` are keys as text. `time` is in seconds since 1970, `latency` in seconds; `input_digests`
-    are those of the rows that have a client's id. `client` is the name of the API key, None where none was accepted.
+    request nor the feature store had one. Those of many rows are a block of columns. The names are those of the product
+    at that time. `from_store` lists, by row, the columns that came from the feature store (None where it was not
+    asked), `out_of_range` those outside their training range. `entities` are keys as text. `time` is in seconds since
+    1970, `latency` in seconds; `input_digests` are those of the rows that have a client's id. `client` is the name of
+    the API key, None where none was accepted.
     """
 
     ids: list[str]
     time: float
     names: tuple[str, ...]
-    features: list[Values]
+    features: list[Values] | Block
     prediction: list[float]
     low: list[float]
     high: list[float]
@@ -51,6 +50,22 @@ class Record(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     def __len__(self) -> int:
         return len(self.ids)
 
+    def values(self, rows: Sequence[int] | None = None) -> list[Values]:
+        """The values of some of the rows, or of all."""
+        if isinstance(self.features, Block):
+            return self.features.rows(len(self.names), rows)
+        return self.features if rows is None else [self.features[row] for row in rows]
+
+    def lacking(self) -> dict[int, tuple[bool, ...]]:
+        """Which features each row lacks, for the rows that lack any."""
+        if isinstance(self.features, Block):
+            return self.features.lacking(len(self.names))
+        return {
+            row: tuple([value is None for value in values])
+            for row, values in enumerate(self.features)
+            if None in values
+        }
+
     def take(self, rows: Sequence[int]) -> "Record":
         """Build the record of some of the rows."""
         taken: dict[str, Any] = {
@@ -58,13 +73,17 @@ class Record(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         }
         out_of_range = _take(self.out_of_range, rows)
         from_store = None if self.from_store is None else _take(self.from_store, rows)
-        return msgspec.structs.replace(self, out_of_range=out_of_range, from_store=from_store, **taken)
+        features = self.features.take(len(self.names), rows) if isinstance(self.features, Block) else self.values(rows)
+        return msgspec.structs.replace(
+            self, features=features, out_of_range=out_of_range, from_store=from_store, **taken
+        )
 
 
-COLUMNS = ("ids", "features", "prediction", "low", "high", "entities", "shadow", "input_digests")
+COLUMNS = ("ids", "prediction", "low", "high", "entities", "shadow", "input_digests")
 
 encode_record = msgspec.json.Encoder().encode
 _decoder = msgspec.json.Decoder(Record)
+_encode_lines = msgspec.json.Encoder().encode_lines
 
 
 def decode_record(line: bytes) -> Record:
@@ -84,13 +103,15 @@ def decode_records(lines: bytes) -> list[Record]:
 
 def _check_shape(record: Record) -> None:
     rows, features, width = len(record.ids), record.features, len(record.names)
-    if not rows or not rows == len(features) == len(record.prediction) == len(record.low) == len(record.high):
+    if not rows or not rows == len(record.prediction) == len(record.low) == len(record.high):
         raise ValueError("the columns are of unequal length")
     for column in (record.entities, record.shadow, record.input_digests):
         if column is not None and len(column) != rows:
             raise ValueError("the columns are of unequal length")
-    if any(len(values) != width for values in features):
-        raise ValueError(f"a row does not have {width} features")
+    if isinstance(features, Block):
+        features.check_shape(rows, width)
+    elif len(features) != rows or any(len(values) != width for values in features):
+        raise ValueError(f"there are not {width} features for each of {rows} rows")
     for mask in (record.out_of_range, record.from_store):
         for row, columns in (mask or {}).items():
             if not 0 <= row < rows or (columns and (min(columns) < 0 or max(columns) >= width)):
@@ -106,19 +127,16 @@ def made_at(record: Record) -> datetime:
     return datetime.fromtimestamp(record.time, UTC)
 
 
-def table_rows(record: Record) -> Iterator[PredictionRow]:
-    """Build the rows of the table."""
-    time = made_at(record).replace(tzinfo=None).isoformat(" ", "microseconds")
-    entities, shadow, digests = record.entities, record.shadow, record.input_digests
-    names = record.names
+def table_rows(record: Record) -> Iterator[tuple[Any, ...]]:
+    """Build the rows of the table, as PredictionRow has their fields: the way for few rows."""
+    shared, names = _shared(record), record.names
     named = _named(names)
-    for row, values in enumerate(record.features):
+    entities, shadow, digests = record.entities, record.shadow, record.input_digests
+    for row, values in enumerate(record.values()):
         imputed = [name for name, value in zip(names, values, strict=True) if value is None] if None in values else []
-        entity = None if entities is None else entities[row]
-        yield PredictionRow(
+        yield (
             record.ids[row],
-            time,
-            entity,
+            None if entities is None else entities[row],
             _text(named(*values)),
             None if record.from_store is None else _masked(record.from_store, row, names),
             _text(imputed) if imputed else "[]",
@@ -126,16 +144,48 @@ def table_rows(record: Record) -> Iterator[PredictionRow]:
             record.prediction[row],
             record.low[row],
             record.high[row],
-            record.version,
-            record.sha256,
-            record.shadow_version,
             None if shadow is None else shadow[row],
-            record.latency,
-            record.request_id,
-            record.trace_id,
             None if digests is None else digests[row],
-            record.client,
+            *shared,
         )
+
+
+def table_columns(record: Record) -> tuple[tuple[Any, ...], Iterator[tuple[Any, ...]]]:
+    """Build the same rows in two parts, what they share and what each has of its own: the way for many rows."""
+    names, rows, lacking = record.names, range(len(record)), record.lacking()
+    named = _named(names)
+    # A line of JSON has no line feed: text escapes it.
+    texts = _encode_lines([named(*values) for values in record.values()]).decode().split("\n")
+    imputed = {row: _text(list(compress(names, missing))) for row, missing in lacking.items()}
+    none, stored, out_of_range = repeat(None), record.from_store, record.out_of_range
+    own = zip(
+        record.ids,
+        record.entities or none,
+        texts,
+        none if stored is None else [_masked(stored, row, names) for row in rows],
+        [imputed.get(row, "[]") for row in rows] if imputed else repeat("[]"),
+        [_masked(out_of_range, row, names) for row in rows] if out_of_range else repeat("[]"),
+        record.prediction,
+        record.low,
+        record.high,
+        record.shadow or none,
+        record.input_digests or none,
+        strict=False,  # the last text is empty, and some have no end
+    )
+    return _shared(record), own
+
+
+def _shared(record: Record) -> tuple[Any, ...]:
+    return (
+        made_at(record).replace(tzinfo=None).isoformat(" ", "microseconds"),
+        record.version,
+        record.sha256,
+        record.shadow_version,
+        record.latency,
+        record.request_id,
+        record.trace_id,
+        record.client,
+    )
 
 
 def record_of(row: LoggedPrediction, order: tuple[str, ...]) -> Record:

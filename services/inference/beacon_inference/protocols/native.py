@@ -1,6 +1,9 @@
 """Beacon's own protocol: /v1/predict and /v1/predict/batch."""
 
 from collections.abc import Sequence
+from typing import Any
+
+import msgspec
 
 from beacon_core.domain.product import Product
 from beacon_core.web.http import Request, Response, encode_json
@@ -19,8 +22,7 @@ def one(parsers: PerProduct[NativeParser], serializers: PerProduct[Serializer]) 
         serializer = serializers(product)
 
         def respond(records: Sequence[Record]) -> Response:
-            (answer,) = serializer.responses(records[0])
-            return Response(encode_json(answer))
+            return Response(serializer.text(records[0]))
 
         return ParsedRequest(parsers(product).row(request.body), respond)
 
@@ -34,8 +36,8 @@ def batch(parsers: PerProduct[NativeParser], serializers: PerProduct[Serializer]
         serializer = serializers(product)
 
         def respond(records: Sequence[Record]) -> Response:
-            answers = [answer for record in records for answer in serializer.responses(record)]
-            return Response(encode_json(BatchResponse(answers)))
+            answers: Any = msgspec.Raw(b",".join([text for record in records for text in serializer.texts(record)]))
+            return Response(encode_json(BatchResponse([answers])))
 
         return ParsedRequest(parsers(product).batch(request.body), respond)
 

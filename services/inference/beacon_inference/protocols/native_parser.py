@@ -71,13 +71,15 @@ class NativeParser:
         values = [nothing if row.features is None else astuple(row.features) for row in rows]
         matrix, texts = self._encoder.encode(values, path)
         entities = prediction_ids = None
-        if any(row.entity is not None for row in rows):
+        given = [row.entity for row in rows]
+        if given.count(None) < len(rows):
             entities = [
-                None if row.entity is None else self._entity(row.entity, f"rows[{index}].entity")
-                for index, row in enumerate(rows)
+                None if entity is None else self._entity(entity, f"rows[{index}].entity")
+                for index, entity in enumerate(given)
             ]
-        if any(row.prediction_id is not None for row in rows):
-            prediction_ids = [row.prediction_id for row in rows]
+        names = [row.prediction_id for row in rows]
+        if names.count(None) < len(rows):
+            prediction_ids = names
             _check_distinct_ids(prediction_ids)
         return PredictionInputs(
             matrix,

@@ -86,7 +86,7 @@ def _described(
 ) -> LoggedPredictionResponse:
     """The answer that was given, and the rest of the record of one prediction."""
     names = record.names  # the product may have others by now
-    (answer,), (values,) = serializer.responses(record), record.features
+    (answer,), (values,) = serializer.responses(record), record.values()
     known = dict(zip(names, values, strict=True))
     stored = None if record.from_store is None else [names[column] for column in record.from_store.get(0, ())]
     shadow = None if record.shadow is None else ShadowPrediction(str(record.shadow_version), record.shadow[0])

@@ -19,7 +19,7 @@ from beacon_inference.models.model import Model
 from beacon_inference.prediction.feature_client import StoreFeatures
 from beacon_inference.prediction.imputation import impute
 from beacon_inference.prediction.inputs import PredictionInputs
-from beacon_inference.prediction.prediction import PredictionOutput, output_of
+from beacon_inference.prediction.output import PredictionOutput, output_of
 from beacon_inference.prediction.validation import ValidationRules
 from beacon_inference.scoring.columns import ScoredRows
 

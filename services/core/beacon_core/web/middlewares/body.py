@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+from collections.abc import Coroutine, Generator
+from typing import Any
 
 from beacon_core.domain.errors import BeaconError
 from beacon_core.web.http import Handler, Receive, Request, Response, Send
@@ -66,14 +68,36 @@ async def _read_body(request: Request, limit: int, seconds: float) -> bytes:
     try:
         if length is not None and length.isdigit() and int(length[:20]) > limit:
             raise _too_large(limit)
+        reading = _read_within(request.receive, limit)
+        try:
+            waits_for = reading.send(None)  # most bodies have come with their head: a timer costs more than they do
+        except StopIteration as done:
+            body: bytes = done.value
+            return body
         async with asyncio.timeout(seconds):
-            return await _read_within(request.receive, limit)
+            return await _Begun(reading, waits_for)
     except TimeoutError:
         request.is_unread = True
         raise BeaconError("request_timeout", f"the body did not come within {seconds:g} seconds") from None
     except BeaconError:
         request.is_unread = True
         raise
+
+
+class _Begun:
+    """A coroutine that has begun, and waits for something."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, bytes], waits_for: Any) -> None:
+        self._coroutine = coroutine
+        self._waits_for = waits_for
+
+    def __await__(self) -> Generator[Any, Any, bytes]:
+        try:
+            yield self._waits_for
+        except BaseException as error:
+            self._coroutine.throw(error)  # which raises it: reading a body catches nothing
+            raise
+        return (yield from self._coroutine.__await__())
 
 
 async def _read_within(receive: Receive, limit: int) -> bytes:
