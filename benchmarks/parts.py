@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = map(str, (ROOT, ROOT / "benchmarks", ROOT / "tests"))
 
 import numpy as np  # noqa: E402
+from access_cost import measure_access  # noqa: E402
 from harness.model import PRODUCT, make_models  # noqa: E402
 from harness.servers import Row  # noqa: E402
 from support.packages import release_package  # noqa: E402
@@ -59,6 +60,7 @@ def main() -> None:
         for name, model in models.items():
             print(f"  the model, 1,000 rows, {model.title}: {predict(settings[name], product, rows):6.1f}")
         print(f"  SQLite, {ROWS_A_COMMIT} rows a commit: {insert(settings[PRODUCT], product, rows):6.1f}")
+        measure_access(Path(folder))
 
 
 def serve(service: Service, rows: Sequence[Row]) -> tuple[float, float]:

@@ -10,9 +10,9 @@ from typing import Literal
 
 import msgspec
 
-from beacon_core.domain.api_keys import ANONYMOUS, NAME
 from beacon_core.domain.schedule import cron_problem
 from beacon_core.domain.spec import MOST_DAYS, ProductError, Rule, Spec, check_rules, convert, is_rising
+from beacon_core.domain.token_clients import is_client_name
 
 POLICY_FILE = "policy.yaml"
 LARGE_RESIDUAL = 2.5
@@ -303,10 +303,10 @@ def _drift_rules(limits: Drift) -> list[Rule]:
 def _evidence_rules(limits: Evidence) -> list[Rule]:
     if isinstance(limits.clients, str):
         return []
-    wrong = next((name for name in limits.clients if not NAME.fullmatch(name) or name == ANONYMOUS), None)
+    wrong = next((name for name in limits.clients if not is_client_name(name)), None)
     return [
         ("evidence.clients", bool(limits.clients), "must name a client, or be all or keyed"),
-        ("evidence.clients", wrong is None, f"{str(wrong)[:64]!r} is no name that an API key can have"),
+        ("evidence.clients", wrong is None, f"{str(wrong)[:64]!r} is no name that an API key or a JWT can have"),
     ]
 
 

@@ -8,9 +8,10 @@ from typing import Literal
 
 import msgspec
 
-from beacon_core.domain import addresses, api_keys
+from beacon_core.domain import addresses, api_keys, token_clients
 from beacon_core.domain.errors import ConfigurationError
 from beacon_core.domain.masking import MASK, mask
+from beacon_core.domain.quotas import UNLIMITED, Quota
 from beacon_core.platform import http_settings, locations
 from beacon_core.platform.file_urls import sqlite_url
 
@@ -91,6 +92,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """File of named API keys (docs/how-to/api-keys.md), read again when it changes; empty: `api_key` alone."""
     closed_scopes: tuple[api_keys.Scope, ...] = ()
     """Scopes that are open by default and need a key here: predict, explain, features; empty: none of them."""
+    jwt_issuer: str = ""
+    """Issuer of JWTs that count beside API keys (their `iss`); empty: none do (docs/how-to/api-keys.md)."""
+    jwt_audience: str = ""
+    """What their `aud` has to name."""
+    jwt_jwks_url: str = ""
+    """Where the issuer's public keys are (JWKS)."""
+    jwt_scopes: token_clients.TheirScopes = ()
+    """Scopes of the issuer and ours, such as beacon.read=read_log,... ; empty: those with our names."""
+    jwt_quota: Quota = UNLIMITED
+    """Quota of each client with a JWT, such as requests_per_second=20,rows_per_day=1000000; empty: none."""
+    jwt_leeway_seconds: float = 30.0
+    """How far the issuer's clock may be from this one's."""
     feature_token: str = ""
     """Key of feature serving with all its scopes; without it and `api_keys_file`, the write routes are off."""
     features_key: str = ""
@@ -198,6 +211,10 @@ READERS = LOCATIONS | {
     "cors_origins": http_settings.origins,
     "path_prefix": http_settings.path_prefix,
     "closed_scopes": api_keys.read_optional_scopes,
+    "jwt_jwks_url": addresses.http_url,
+    "jwt_scopes": token_clients.read_scope_map,
+    "jwt_quota": token_clients.read_quota,
+    "jwt_leeway_seconds": token_clients.read_leeway,
 }
 
 
