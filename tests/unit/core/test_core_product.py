@@ -187,7 +187,7 @@ TYPES = [
         "evidence.clients",
         ["shop", "anonymous"],
         "evidence.clients",
-        "'anonymous' is no name that an API key or a JWT can have",
+        "'anonymous' is no name that an API key or a JWT",
     ),
     ("evidence.clients", ["Web Shop"], "evidence.clients", "'Web Shop' is no name that an API key or a JWT can have"),
 ]

@@ -78,6 +78,13 @@ class Promotion(Spec, frozen=True):
     """Features that must raise (up) or lower (down) the prediction."""
 
 
+class Approvals(Spec, frozen=True):
+    """Who decides on a model, where a person has to."""
+
+    people: int = 1
+    """How many people have to approve a model: 1, or 2 different ones. One is enough to reject it."""
+
+
 class Rollout(Spec, frozen=True):
     """What a model must show while it goes into service, and after; docs/explanation/promotion.md explains every limit.
 
@@ -219,6 +226,8 @@ class Policy(Spec, frozen=True):
     """When to retrain."""
     promotion: Promotion = Promotion()
     """What a new model must show."""
+    approvals: Approvals = Approvals()
+    """Who decides on it, where a person has to."""
     rollout: Rollout = Rollout()
     """What it must show while it goes into service."""
     monitoring: Monitoring = Monitoring()
@@ -247,6 +256,7 @@ def parse_policy(file: Path, raw: object, features: Collection[str], measured: C
         *_evidence_rules(policy.evidence),
         *_promotion_rules(policy.promotion, features, measured),
         *_rollout_rules(policy.rollout),
+        ("approvals.people", policy.approvals.people in {1, 2}, "must be 1 or 2"),
         *_monitoring_rules(policy.monitoring),
     ]
     check_rules(file, rules)
