@@ -32,6 +32,9 @@ ALGORITHMS = {
 }
 
 
+read_key: Any = import_key  # its types know no keys of cryptography, which it takes
+
+
 class Key(NamedTuple):
     """A private key, and how it is named."""
 
@@ -41,7 +44,7 @@ class Key(NamedTuple):
 
     def public(self) -> dict[str, Any]:
         """Its entry of the JWKS."""
-        facts: dict[str, Any] = import_key(self.private.public_key(), self.kind).as_dict(private=False)
+        facts: dict[str, Any] = read_key(self.private.public_key(), self.kind).as_dict(private=False)
         return facts | {"kid": self.name, "use": "sig", "alg": self.algorithm}
 
     @property
@@ -133,7 +136,6 @@ class Issuer:
 
     def __enter__(self) -> Self:
         self._server = make_server("127.0.0.1", self.port, self._app(), threaded=True)
-        self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
         return self
@@ -239,7 +241,7 @@ def _open_id(issuer: Issuer) -> OpenIDCode:
 def _token_generator(issuer: Issuer) -> JWTBearerTokenGenerator:
     class Generator(JWTBearerTokenGenerator):  # type: ignore[misc]
         def get_jwks(self) -> KeySet:
-            private = [import_key(key.private, key.kind, {"kid": key.name}) for key in issuer.keys]
+            private = [read_key(key.private, key.kind, {"kid": key.name}) for key in issuer.keys]
             return KeySet(private)
 
         def get_audiences(self, *_: Any) -> str:

@@ -171,6 +171,18 @@ def test_a_wrong_setting_is_refused(name, text):
         load_settings({f"BEACON_{name}": text})
 
 
+@pytest.mark.parametrize(
+    ("target", "path"),
+    [
+        ("/drift?window=7d#x", "/drift?window=7d#x"),
+        *[(each, "/") for each in ("", "drift", "//e.example", "///e.example", "/\\e.example", "https://e.example/")],
+        *[(each, "/") for each in ("javascript:alert(1)", "/a\nb", "https:///e.example", "/\t/e.example")],
+    ],
+)
+def test_a_login_leads_to_a_path_of_the_console_alone(target, path):
+    assert local_path(target) == path
+
+
 @fuzzing(max_examples=1500, deadline=None)
 @given(
     st.lists(

@@ -56,7 +56,7 @@ def add_oidc(app: Flask, settings: Settings) -> None:
             raise _failed() from error
         if not found:
             raise _failed()
-        target = local_path(session.get(NEXT, ""))
+        target = session.get(NEXT, "/")
         sessions.begin(dict(found), settings)
         return redirect(f"{root()}{target}", 303)
 
