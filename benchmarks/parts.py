@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = map(str, (ROOT, ROOT / "benchmarks", ROOT / "tests"))
 
 import numpy as np  # noqa: E402
+from access_cost import measure_access  # noqa: E402
 from harness.model import PRODUCT, make_models  # noqa: E402
 from harness.servers import Row  # noqa: E402
 from support.packages import release_package  # noqa: E402
@@ -43,7 +44,7 @@ ROWS_A_COMMIT = 300
 def main() -> None:
     """Measure the parts and print them."""
     product = load_product(load_settings().product)
-    models = make_models()
+    models = make_models().compared
     with tempfile.TemporaryDirectory() as folder:
         homes = {name: Path(folder) / name for name in (*models, "a linear model")}
         for name, model in models.items():
@@ -63,6 +64,7 @@ def main() -> None:
         for count in (1, 1000):
             took = insert(settings[PRODUCT], product, rows, count)
             print(f"  SQLite, {count:5} rows a request: {took:6.1f}")
+        measure_access(Path(folder))
 
 
 def serve(service: Service, rows: Sequence[Row]) -> tuple[float, float]:

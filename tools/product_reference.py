@@ -48,6 +48,7 @@ POLICY: tuple[tuple[str, Struct, str], ...] = (
     ("evidence", policy.Evidence, "[API keys](../how-to/api-keys.md) says what a key is."),
     ("retraining", policy.Retraining, ""),
     ("promotion", policy.Promotion, "[The verdict](../explanation/verdict.md) explains every limit."),
+    ("approvals", policy.Approvals, "[Logins](../how-to/logins.md) says whose names count."),
     ("rollout", policy.Rollout, "[Promotion](../explanation/promotion.md) explains every limit."),
     ("monitoring", policy.Monitoring, "[Alerts](alerts.md) read them as `beacon_threshold`."),
     ("retention", Retention, "[Retention](../how-to/retention.md) says what each of them deletes, and when."),

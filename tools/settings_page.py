@@ -34,7 +34,7 @@ def shown(value: Any) -> str:
         return f"`{value.relative_to(settings.ROOT)}` in the checkout"
     if isinstance(value, bool):
         return str(value).lower()
-    return "" if value is None or value == () else str(value)
+    return "" if value is None or (isinstance(value, tuple) and not any(value)) else str(value)
 
 
 def current(page: str) -> str:

@@ -40,9 +40,7 @@ class Server:
         self._log_file = home / f"{program.module}.log"
         self.port, self.metrics_port = free_ports(2)
         self.address = f"http://127.0.0.1:{self.port}"
-        ports = {f"{program.ports}_PORT": self.port}
-        if program is not CONSOLE:  # which shows its metrics on its own port
-            ports[f"{program.ports}_METRICS_PORT"] = self.metrics_port
+        ports = {f"{program.ports}_PORT": self.port, f"{program.ports}_METRICS_PORT": self.metrics_port}
         named = {"HOME": home, "PRODUCT": SPEC} | ports | {name.upper(): value for name, value in settings.items()}
         self._environment = {f"BEACON_{name}": str(value) for name, value in named.items()}
         self._environment |= {"PATH": os.environ["PATH"]}

@@ -38,7 +38,7 @@ inference-dark-metrics: 9090
 feature-serving: 6566
 feature-serving-metrics: 9091
 console: 8090
-console-metrics: 8090
+console-metrics: 9092
 mlflow: 5000
 postgresql: 5432
 redis: 6379

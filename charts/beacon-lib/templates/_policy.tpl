@@ -1,7 +1,7 @@
 {{/*
 The arrows of one component: who may open a connection to it is a pod that says so (reach.beacon/NAME), whoever the
 values name, and a scraper to its metrics; it opens connections to what it `reaches`, and asks DNS. Nothing else.
-`metrics`: the metrics' port; `public`: an ingress controller may come; `api`: it asks HTTPS servers, such as the Kubernetes API or Kaggle.
+`issuer`: the address of who gives out its people's or clients' tokens, which has to be reached; `metrics`: the metrics' port; `public`: an ingress controller may come; `api`: it asks HTTPS servers, such as the Kubernetes API or Kaggle.
 */}}
 {{- define "beacon.networkPolicy" -}}
 {{- $ports := include "beacon.ports" . | fromYaml -}}
@@ -45,6 +45,9 @@ spec:
     {{- end }}
     {{- if $.api }}
     - ports: [{port: 443}, {port: 6443}]
+    {{- end }}
+    {{- with $.issuer }}
+    - ports: [{port: {{ include "beacon.portOf" . }}}]
     {{- end }}
     {{- with .egress }}
     {{- toYaml . | nindent 4 }}

@@ -15,4 +15,4 @@ def create(settings: Settings) -> Any:
 
 
 if __name__ == "__main__":
-    sys.exit(start("console", create, lambda settings: (settings.console_port, None)))
+    sys.exit(start("console", create, lambda settings: (settings.console_port, settings.console_metrics_port)))

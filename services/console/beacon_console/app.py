@@ -27,7 +27,7 @@ def create(settings: Settings) -> Application:
     build.labels("console", settings.build_version, settings.build_revision).set(1)
     database = DatabaseClient(settings.database)
     StoreCollector(database, product, collectors)
-    web = create_web(settings, product, database, Registry(settings.mlflow_address), collectors)
+    web = create_web(settings, product, database, Registry(settings.mlflow_address))
 
     def warm() -> None:
         """Do at the start what the first reader would wait for; a database that is down does not prevent the start."""
@@ -45,7 +45,7 @@ def create(settings: Settings) -> Application:
     return Application(
         service="console",
         settings=settings,
-        metrics_port=None,
+        metrics_port=settings.console_metrics_port,
         routes=[],
         flask=web,
         registry=collectors,

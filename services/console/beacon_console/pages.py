@@ -15,7 +15,7 @@ from beacon_core.data.client import DatabaseClient
 from beacon_core.domain.product import Product
 from beacon_core.platform.settings import Settings
 
-ROOMS = ("overview", "drift", "jobs", "models", "predictions", "promotions")
+ROOMS = ("login", "overview", "drift", "jobs", "models", "predictions", "promotions")
 
 
 def add_pages(app: Flask, settings: Settings, product: Product, database: DatabaseClient, registry: Registry) -> None:

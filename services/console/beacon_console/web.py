@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from flask import Flask, Response, render_template, request
+from flask import Flask, Response, render_template
+from flask_wtf.csrf import CSRFError
 from jinja2 import StrictUndefined
-from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import choose_encoder
 from werkzeug.exceptions import HTTPException
 
 from beacon_console import formats, pages, pictures
+from beacon_console.login.guard import add_login
 from beacon_console.models.registry import Registry
 from beacon_console.static_files import add_static_files
 from beacon_core.data.client import DatabaseClient
@@ -31,12 +31,11 @@ HEADERS = {
 }
 MOST_FORM_BYTES = 64 << 10
 """The largest body that the console reads: a form of a few lines."""
-TITLES = {401: "Not allowed", 404: "Not found", 413: "Too large", 503: "Not now"}
+RETRY_SECONDS = 5
+TITLES = {401: "Not allowed", 403: "Not allowed", 429: "Not now", 404: "Not found", 413: "Too large", 503: "Not now"}
 
 
-def create_web(
-    settings: Settings, product: Product, database: DatabaseClient, registry: Registry, collectors: CollectorRegistry
-) -> Flask:
+def create_web(settings: Settings, product: Product, database: DatabaseClient, registry: Registry) -> Flask:
     """Make the Flask app."""
     app = create_flask("beacon_console")
     app.config["MAX_CONTENT_LENGTH"] = MOST_FORM_BYTES
@@ -51,7 +50,8 @@ def create_web(
         "root": root,
     }
     _add_failures(app)
-    _add_health(app, collectors)
+    _add_health(app)
+    add_login(app, settings)
     add_static_files(app)
     pages.add_pages(app, settings, product, database, registry)
 
@@ -64,7 +64,7 @@ def create_web(
     return app
 
 
-def _add_health(app: Flask, collectors: CollectorRegistry) -> None:
+def _add_health(app: Flask) -> None:
     @app.get("/livez")
     def livez() -> Any:
         return {"live": True}
@@ -73,11 +73,6 @@ def _add_health(app: Flask, collectors: CollectorRegistry) -> None:
     def readyz() -> Any:
         # Without its database the console still serves a page that says so, and its metrics: a restart would not help.
         return {"ready": True}
-
-    @app.get("/metrics")
-    def metrics() -> Response:
-        encode, kind = choose_encoder(request.headers.get("Accept", ""))
-        return Response(encode(collectors), content_type=kind)
 
 
 def _add_failures(app: Flask) -> None:
@@ -88,6 +83,11 @@ def _add_failures(app: Flask) -> None:
                 "prediction_log_unavailable", "The store does not answer, so there is nothing to show. Try again."
             )
         )
+
+    @app.errorhandler(CSRFError)
+    def forged(_: CSRFError) -> Response:
+        rule = "This form is not of a page that was shown to you, or of an earlier login. Nothing was done. Try again."
+        return _failure(BeaconError("forbidden", rule))
 
     @app.errorhandler(BeaconError)
     def refused(error: BeaconError) -> Response:
@@ -117,6 +117,6 @@ def _failure(error: BeaconError) -> Response:
     title = TITLES.get(error.status, "Not possible" if error.status < 500 else "Failed")
     page = render_template("failure.html", title=title, error=error, request_id=context.id)
     response = Response(page, error.status, content_type="text/html; charset=utf-8")
-    if error.status == 503:
-        response.headers["Retry-After"] = "5"
+    if error.status in {429, 503}:
+        response.headers["Retry-After"] = str(RETRY_SECONDS if error.status == 503 else error.retry_after)
     return response

@@ -12,6 +12,7 @@ from beacon_core.domain.product import Product
 from beacon_core.domain.times import read_time
 from beacon_core.model_package.manifest import Manifest
 from beacon_core.observability import metrics
+from beacon_core.observability.client_labels import ClientLabels
 from beacon_core.platform.settings import Settings
 from beacon_core.web.loop_metrics import CounterSeries, HistogramSeries, LoopCounter, LoopHistogram
 from beacon_inference.matrix import Features, Mask
@@ -99,6 +100,7 @@ class Instruments:
         self._predictions_out = LoopCounter(metrics.OUT_OF_RANGE_PREDICTIONS, registry)
         self._of_clients = LoopCounter(metrics.CLIENT_PREDICTIONS, registry)
         self._clients_out = LoopCounter(metrics.CLIENT_OUT_OF_RANGE, registry)
+        self._client_labels = ClientLabels()
         for counter in (self._of_clients, self._clients_out):
             counter.labels(ANONYMOUS)
         self._values: HistogramSeries | None = None
@@ -191,8 +193,9 @@ class Instruments:
         _count_columns(self._imputations(product), features.missing)
         _count_columns(self._features_out(product), features.out_of_range)
         outside = 0 if features.out_of_range is None else int(features.out_of_range.any(axis=1).sum())
-        self._of_clients.labels(client).inc(len(values))
-        self._clients_out.labels(client).inc(outside)
+        label = self._client_labels.of(client)
+        self._of_clients.labels(label).inc(len(values))
+        self._clients_out.labels(label).inc(outside)
         if model.key is None:
             return
         key_values = features.rows[:, model.key].tolist()

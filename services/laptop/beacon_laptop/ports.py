@@ -12,6 +12,7 @@ PORTS: dict[str, str] = {
     "features_metrics_port": "feature-serving's metrics",
     "mlflow_port": "MLflow",
     "console_port": "the console",
+    "console_metrics_port": "the console's metrics",
 }
 """Setting -> what listens there."""
 

@@ -6,6 +6,10 @@ import pytest
 import yaml
 from support.rendering import containers, pods, template
 
+from beacon_console.login.guard import check_login
+from beacon_core.platform.settings import load_settings
+from beacon_core.web.access import check_api_keys
+
 FILE = "/etc/beacon-keys/clients.yaml"
 
 
@@ -54,6 +58,68 @@ def test_no_key_at_all_has_to_be_said() -> None:
     assert done.returncode != 0
     assert "apiKey.name or keys.name" in done.stderr
     assert template("inference", values, "--set", "apiKey.name=", "--set", "apiKey.required=false").returncode == 0
+
+
+@pytest.mark.parametrize("chart", ["inference", "feature-serving"])
+def test_the_issuer_of_jwts_is_named_and_can_be_reached(chart: str) -> None:
+    issuer = ("jwt.issuer=https://i.example", "jwt.audience=beacon", "jwt.jwksUrl=https://i.example:8443/jwks")
+    more = (r"jwt.scopes.beacon\.read=predict", "jwt.quota.rows_per_day=1000000000")
+    _, container = service(chart, *issuer, *more)
+    found = {name: value for name, value in variables(container).items() if name.startswith("BEACON_JWT_")}
+    settings = load_settings(found)
+    assert settings.jwt_issuer == "https://i.example"
+    assert settings.jwt_jwks_url == "https://i.example:8443/jwks"
+    assert settings.jwt_scopes == (("beacon.read", "predict"),)
+    assert settings.jwt_quota.rows_per_day == 10**9
+    check_api_keys(settings)
+    assert {"ports": [{"port": 8443}]} in egress(chart, *issuer)
+    assert {"ports": [{"port": 443}]} in egress(chart, *issuer[:2], "jwt.jwksUrl=https://[::1]/jwks")
+    assert {"ports": [{"port": 80}]} in egress(chart, *issuer[:2], "jwt.jwksUrl=http://dex/keys")
+
+
+def test_the_consoles_login_is_as_its_values_say() -> None:
+    done = template("console", "--values=charts/console/ci/login-values.yaml")
+    assert done.returncode == 0, done.stderr
+    [(_, spec)] = pods([each for each in yaml.safe_load_all(done.stdout) if each])
+    found = variables(containers(spec)[-1])
+    secrets = {name: value for name, value in found.items() if isinstance(value, dict) and "LOGIN" not in name}
+    assert secrets["BEACON_CONSOLE_SESSION_KEY"]["secretKeyRef"] == {
+        "name": "beacon-console-login",
+        "key": "session-key",
+        "optional": False,
+    }
+    texts = {name: value for name, value in found.items() if name.startswith("BEACON_") and name not in secrets}
+    settings = load_settings(texts | {"BEACON_CONSOLE_SESSION_KEY": "k" * 32, "BEACON_OIDC_CLIENT_SECRET": "s"})
+    check_login(settings)
+    assert (settings.console_viewers, settings.proxy_networks) == (("*",), ("10.0.0.0/8",))
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (("login.mode=oidc",), "login.oidc.issuer"),
+        (("login.mode=proxy",), "proxyNetworks: the networks"),
+        (("login.mode=ldap",), "login"),
+        (("login.oidc.issuer=http://i.example",), "issuer"),
+        (("login.oidc.redirectUrl=https://c.example/",), "redirectUrl"),
+    ],
+)
+def test_half_a_login_is_refused_by_its_value(values: tuple[str, ...], words: str) -> None:
+    sets = (part for each in values for part in ("--set", each))
+    done = template("console", "--values=charts/console/ci/default-values.yaml", *sets)
+    assert done.returncode != 0
+    assert words in done.stderr
+
+
+def egress(chart: str, *arguments: str) -> list[dict[str, Any]]:
+    sets = (part for each in arguments for part in ("--set", each))
+    done = template(chart, f"--values=charts/{chart}/ci/default-values.yaml", *sets)
+    assert done.returncode == 0, done.stderr
+    for document in yaml.safe_load_all(done.stdout):
+        if document and document["kind"] == "NetworkPolicy":
+            rules: list[dict[str, Any]] = document["spec"]["egress"]
+            return rules
+    raise AssertionError("no network policy")
 
 
 @pytest.mark.parametrize("chart", ["console", "feature-serving", "inference", "promotion", "retraining"])

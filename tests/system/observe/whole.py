@@ -106,9 +106,8 @@ class Whole:
 
     def watched(self, probes: dict[str, int]) -> Prometheus:
         """A Prometheus that scrapes all of it."""
-        console = self.servers["console"]
-        ports = {name: server.metrics_port for name, server in self.servers.items() if server is not console}
-        return Prometheus(self.folder, ports | {"console": console.port}, probes)
+        ports = {name: server.metrics_port for name, server in self.servers.items()}
+        return Prometheus(self.folder, ports, probes)
 
     def live(self) -> None:
         """A day of it: predictions and explanations, refusals, gaps, odd values, actuals; then the jobs."""

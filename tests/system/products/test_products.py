@@ -166,11 +166,11 @@ def test_the_rules_hold_for_it(life: Life) -> None:
     checked = subprocess.run(["promtool", "check", "rules", str(file)], capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stdout + checked.stderr
     names = set(re.findall(r'beacon_threshold\{[^}]*name="(\w+)"', file.read_text()))
-    status = life.run.console("/metrics")
+    status = _metrics(life.run.settings.console_metrics_port)
     assert names
-    assert all(f'name="{name}"' in status + _metrics(life) for name in names)
+    assert all(f'name="{name}"' in status + _metrics(life.run.settings.inference_metrics_port) for name in names)
 
 
-def _metrics(life: Life) -> str:
-    with urlopen(f"http://127.0.0.1:{life.run.settings.inference_metrics_port}/metrics", timeout=30) as answer:
+def _metrics(port: int) -> str:
+    with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
         return str(answer.read().decode())

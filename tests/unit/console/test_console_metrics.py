@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from support.history import add_job, high_drift, month
-from support.service import Service, samples
+from support.service import METRICS_PORT, Service
 from support.settings import Settings
 
 from beacon_console.app import create
@@ -22,12 +22,12 @@ def engine(tmp_path):
 
 @pytest.fixture
 def console(tmp_path):
-    with Service(create(Settings(home=tmp_path))) as running:
+    with Service(create(Settings(home=tmp_path, console_metrics_port=METRICS_PORT))) as running:
         yield running
 
 
 def scraped(console):
-    return samples(console.get("/metrics").body.decode())
+    return console.metrics()
 
 
 def test_an_empty_store_is_up_and_has_no_results(console):

@@ -20,6 +20,7 @@ SERVER_FAULTS = {
     "prediction_log_unavailable": 503,
     "registry_unavailable": 503,
     "explainer_unavailable": 503,
+    "issuer_unavailable": 503,
     "internal": 500,
 }
 

@@ -183,8 +183,13 @@ TYPES = [
     ("evidence.clients", "keys", "evidence.clients", "must be all or keyed or a list, is the text 'keys'"),
     ("evidence.clients", 3, "evidence.clients", "must be text (in quotes) or a list, is 3"),
     ("evidence.clients", [], "evidence.clients", "must name a client, or be all or keyed"),
-    ("evidence.clients", ["shop", "anonymous"], "evidence.clients", "'anonymous' is no name that an API key can have"),
-    ("evidence.clients", ["Web Shop"], "evidence.clients", "'Web Shop' is no name that an API key can have"),
+    (
+        "evidence.clients",
+        ["shop", "anonymous"],
+        "evidence.clients",
+        "'anonymous' is no name that an API key or a JWT",
+    ),
+    ("evidence.clients", ["Web Shop"], "evidence.clients", "'Web Shop' is no name that an API key or a JWT can have"),
 ]
 
 

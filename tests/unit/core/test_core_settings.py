@@ -54,6 +54,7 @@ def test_a_misspelt_name_or_wrong_value_is_refused_by_name(name, text, word):
 
 def test_secrets_are_never_shown():
     given = {"api_key": "k-1", "feature_token": "t-2", "features_key": "f-5", "console_token": "c-4"}
+    given |= {"console_session_key": "s-6", "oidc_client_secret": "o-7"}
     settings = Settings(**given, database_url="postgresql://u:p-3@h/d")  # kingfisher:ignore
     shown = settings.shown()
     assert {name for name, value in shown.items() if value == "***"} == SECRETS

@@ -14,6 +14,7 @@ from beacon_core.data.tables import approvals, verdicts
 from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.ledger_entries import Entry
 from beacon_core.domain.pins import Pin
+from beacon_core.domain.policy import Approvals
 from beacon_core.platform.product_file import load_product
 from beacon_promotion.controller.candidates import NoCandidateError, rejected, select_candidate
 
@@ -180,3 +181,13 @@ def test_only_a_breaking_change_without_a_failed_check_can_be_approved(connectio
         judged(connection, outcome="inconclusive", checks=checks, minutes=number)
         with pytest.raises(BeaconError, match="has the verdict inconclusive; only pass can be approved"):
             decide(connection, AUTO.name, "2", APPROVED, "ada", "a good reason")
+
+
+def test_a_model_that_two_people_have_to_approve_waits_for_the_second(connection):
+    policy = msgspec.structs.replace(MANUAL.policy, approvals=Approvals(people=2))
+    product = msgspec.structs.replace(MANUAL, policy=policy)
+    judged(connection)
+    assert decide(connection, product.name, "2", APPROVED, "ada", "good", people=2)
+    assert "passed and waits for a second person than ada" in why_not(connection, product)
+    assert decide(connection, product.name, "2", APPROVED, "bob", "good", people=2)
+    assert select_candidate(connection, product, OLD).approved_by == "ada and bob"

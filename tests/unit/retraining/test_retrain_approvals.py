@@ -48,9 +48,11 @@ def judged(engine: Engine, product: Product, version: str, outcome: Outcome, sha
     record(engine, verdict)
 
 
-def decide(engine: Engine, product: Product, version: str, decision: str, person: str, reason: str) -> bool:
+def decide(
+    engine: Engine, product: Product, version: str, decision: str, person: str, reason: str, people: int = 1
+) -> bool:
     with engine.begin() as connection:
-        return decide_in(connection, product.name, version, decision, person, reason)
+        return decide_in(connection, product.name, version, decision, person, reason, people=people)
 
 
 def newest(engine: Engine, sha256: str) -> str | None:
@@ -103,6 +105,25 @@ def test_what_cannot_be_approved_is_said_and_not_written(
         decide(engine, product, version, APPROVED, person, reason)
     assert (refused.value.code, refused.value.status) == (code, BeaconError(code, "").status)
     assert written(engine) == []
+
+
+def test_two_people_approve_and_one_rejects(engine: Engine, product: Product) -> None:
+    judged(engine, product, "2", "pass")
+    assert decide(engine, product, "2", APPROVED, "ada", "good", 2)
+    for again in ("ada", " Ada "):
+        with pytest.raises(BeaconError, match="asks for 2 different people") as refused:
+            decide(engine, product, "2", APPROVED, again, "good", 2)
+        assert (refused.value.code, refused.value.status) == ("second_person_needed", 409)
+    assert decide(engine, product, "2", APPROVED, "bob", "good", 2)
+    assert not decide(engine, product, "2", APPROVED, "eve", "good, too", 2), "it is approved already"
+    assert decide(engine, product, "2", REJECTED, "ada", "second thoughts", 2)
+    assert decide(engine, product, "2", APPROVED, "bob", "good after all", 2), "a rejection ends what was before it"
+    assert [row[2:] for row in written(engine)] == [
+        ("approved", "ada"),
+        ("approved", "bob"),
+        ("rejected", "ada"),
+        ("approved", "bob"),
+    ]
 
 
 def test_any_verdict_may_be_rejected(engine: Engine, product: Product) -> None:

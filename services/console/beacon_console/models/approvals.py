@@ -12,7 +12,7 @@ from beacon_core.domain.product import Product
 def verdicts_that_wait(
     connection: Connection, product: Product, newest: Sequence[RecordedVerdict]
 ) -> list[RecordedVerdict]:
-    """The newest verdict, where it waits for a person and nobody decided yet; else nothing.
+    """The newest verdict, where it waits for a person and is not decided yet; else nothing.
 
     It waits where it passed and the product requires approvals, or where the schema has a breaking change.
 
@@ -23,4 +23,6 @@ def verdicts_that_wait(
     passed = newest[0].outcome == PASS and product.policy.promotion.mode == "manual"
     if not (passed or newest[0].needs_approval):
         return []
-    return [] if approvals.history(connection, [newest[0].sha256]) else [newest[0]]
+    past = approvals.history(connection, [newest[0].sha256])
+    is_rejected = bool(past) and past[0].decision != approvals.APPROVED
+    return [] if is_rejected or approvals.is_approved(past, product.policy.approvals.people) else [newest[0]]

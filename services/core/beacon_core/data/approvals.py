@@ -38,13 +38,14 @@ def decide(
     reason: str,
     *,
     sha256: str | None = None,
+    people: int = 1,
 ) -> bool:
-    """Write the decision on the package that the newest verdict is about; False when the newest one is the same.
+    """Write the decision on the package that the newest verdict is about; False when it is decided so already.
 
     Approving takes a verdict that passed, or one that could not be reached since the schema has a breaking change;
     rejecting takes any. `sha256` is the package that the person read
-    about, where that is known. Raises `BeaconError`: invalid_body, not_found (no verdict), verdict_not_passed,
-    idempotency_conflict (another package).
+    about, where that is known; `people` is how many have to approve it. Raises `BeaconError`: invalid_body, not_found
+    (no verdict), verdict_not_passed, idempotency_conflict (another package), second_person_needed.
     """
     if decision not in {APPROVED, REJECTED}:
         raise BeaconError("invalid_body", f"decision must be {APPROVED} or {REJECTED}.", "decision")
@@ -66,8 +67,12 @@ def decide(
     if sha256 is not None and sha256 != found.sha256:
         rule = f"Another package of model {version} was judged meanwhile. Read its verdict first."
         raise BeaconError("idempotency_conflict", rule, "sha256")
-    last = newest(connection, found.sha256)
-    if last is not None and last.decision == decision:
+    past = history(connection, [found.sha256])
+    if decision == APPROVED and not is_approved(past, people):
+        if any(_is_same(person, each.person) for each in approvals_of(past)):
+            rule = f"{person} approved it already; approvals.people of policy.yaml asks for {people} different people."
+            raise BeaconError("second_person_needed", rule, "person")
+    elif past and past[0].decision == decision:
         return False
     row: dict[str, Any] = {"product": product, "version": version, "sha256": found.sha256, "decision": decision}
     row |= {"person": person, "reason": reason, "decided_at": clock.now()}
@@ -78,6 +83,26 @@ def decide(
 def newest(connection: Connection, sha256: str) -> ApprovalDecision | None:
     """What was last decided on a package, or None."""
     return next(iter(history(connection, [sha256])), None)
+
+
+def approvals_of(past: Sequence[ApprovalDecision]) -> list[ApprovalDecision]:
+    """The approvals that count, one of each person, the newest first; a rejection ends all before it."""
+    counting: list[ApprovalDecision] = []
+    for each in past:
+        if each.decision != APPROVED:
+            break
+        if not any(_is_same(each.person, other.person) for other in counting):
+            counting.append(each)
+    return counting
+
+
+def is_approved(past: Sequence[ApprovalDecision], people: int) -> bool:
+    """Whether so many people approved a package whose decisions these are, the newest first."""
+    return len(approvals_of(past)) >= people
+
+
+def _is_same(one: str, other: str) -> bool:
+    return one.strip().casefold() == other.strip().casefold()
 
 
 def _line(name: str, text: str) -> str:

@@ -40,6 +40,15 @@ def http_url(text: str) -> str:
     return text
 
 
+def is_loopback(url: str) -> bool:
+    """Whether a URL is of this machine alone."""
+    name = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return name == "localhost"
+
+
 def check_text(text: str) -> None:
     """Refuse spaces around a text, control characters and text that is not UTF-8."""
     if text != text.strip():

@@ -32,10 +32,12 @@ STATUS_OF: dict[str, int] = {
     "request_in_progress": 409,
     "model_gone": 409,
     "verdict_not_passed": 409,
+    "second_person_needed": 409,
     "body_too_large": 413,
     "uri_too_long": 414,
     "unsupported_media_type": 415,
     "quota_exceeded": 429,
+    "too_many_attempts": 429,
     "headers_too_large": 431,
     "overloaded": 503,
     "feature_store_unavailable": 503,
@@ -43,6 +45,7 @@ STATUS_OF: dict[str, int] = {
     "prediction_log_unavailable": 503,
     "registry_unavailable": 503,
     "explainer_unavailable": 503,
+    "issuer_unavailable": 503,
     "internal": 500,
 }
 

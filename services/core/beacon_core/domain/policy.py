@@ -11,10 +11,10 @@ from typing import Literal
 
 import msgspec
 
-from beacon_core.domain.api_keys import ANONYMOUS, NAME
 from beacon_core.domain.retention import DaysRead, Retention, retention_rules
 from beacon_core.domain.schedule import cron_problem
 from beacon_core.domain.spec import MOST_DAYS, ProductError, Rule, Spec, check_rules, convert, is_rising
+from beacon_core.domain.token_clients import is_client_name
 
 POLICY_FILE = "policy.yaml"
 LARGE_RESIDUAL = 2.5
@@ -78,6 +78,13 @@ class Promotion(Spec, frozen=True):
     """Processor seconds of one prediction, 99 % of calls."""
     directions: dict[str, Literal["up", "down"]] = msgspec.field(default_factory=dict)
     """Features that must raise (up) or lower (down) the prediction."""
+
+
+class Approvals(Spec, frozen=True):
+    """Who decides on a model, where a person has to."""
+
+    people: int = 1
+    """How many people have to approve a model: 1, or 2 different ones. One is enough to reject it."""
 
 
 class Rollout(Spec, frozen=True):
@@ -221,6 +228,8 @@ class Policy(Spec, frozen=True):
     """When to retrain."""
     promotion: Promotion = Promotion()
     """What a new model must show."""
+    approvals: Approvals = Approvals()
+    """Who decides on it, where a person has to."""
     rollout: Rollout = Rollout()
     """What it must show while it goes into service."""
     monitoring: Monitoring = Monitoring()
@@ -251,6 +260,7 @@ def parse_policy(file: Path, raw: object, features: Collection[str], measured: C
         *_evidence_rules(policy.evidence),
         *_promotion_rules(policy.promotion, features, measured),
         *_rollout_rules(policy.rollout),
+        ("approvals.people", policy.approvals.people in {1, 2}, "must be 1 or 2"),
         *_monitoring_rules(policy.monitoring),
         *retention_rules(policy.retention, _days_read(policy)),
     ]
@@ -318,10 +328,10 @@ def _drift_rules(limits: Drift) -> list[Rule]:
 def _evidence_rules(limits: Evidence) -> list[Rule]:
     if isinstance(limits.clients, str):
         return []
-    wrong = next((name for name in limits.clients if not NAME.fullmatch(name) or name == ANONYMOUS), None)
+    wrong = next((name for name in limits.clients if not is_client_name(name)), None)
     return [
         ("evidence.clients", bool(limits.clients), "must name a client, or be all or keyed"),
-        ("evidence.clients", wrong is None, f"{str(wrong)[:64]!r} is no name that an API key can have"),
+        ("evidence.clients", wrong is None, f"{str(wrong)[:64]!r} is no name that an API key or a JWT can have"),
     ]
 
 

@@ -51,9 +51,12 @@ class Account:
         self._day = NO_DAY
         self._taken = 0
 
-    def seconds_to_wait(self, amount: int, rate: float, now: float) -> float:
-        """How long until so many may be taken of `rate` per second; 0 where they may be now."""
-        burst = max(rate, 1.0)
+    def seconds_to_wait(self, amount: int, rate: float, now: float, burst: float | None = None) -> float:
+        """How long until so many may be taken of `rate` per second; 0 where they may be now.
+
+        `burst` may be taken at once: by default a second's.
+        """
+        burst = max(rate, 1.0) if burst is None else burst
         wait = max(self._paid - now, 0.0) + (min(amount, burst) - burst) / rate
         return wait if wait > TOLERANCE_SECONDS else 0.0
 

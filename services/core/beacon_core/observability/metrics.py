@@ -73,6 +73,12 @@ API_KEYS_FAILURES = Metric(
 API_KEY_EXPIRES = Metric(
     "beacon_api_key_expires_timestamp_seconds", "gauge", "When the last API key of a name expires.", ("client",)
 )
+ISSUER_KEYS = Metric(
+    "beacon_jwt_issuer_keys", "gauge", "Public keys of the JWTs' issuer; 0: none could be fetched, and no JWT counts."
+)
+ISSUER_KEYS_FAILURES = Metric(
+    "beacon_jwt_issuer_keys_failures_total", "counter", "Failed fetches of the issuer's keys; the last ones count."
+)
 BUILD_INFO = Metric("beacon_build_info", "gauge", "1; the build is in the labels.", ("service", "version", "revision"))
 THRESHOLD = Metric("beacon_threshold", "gauge", "Thresholds of product.yaml and policy.yaml.", ("name",))
 STAGE_SECONDS = Metric(

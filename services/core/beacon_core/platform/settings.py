@@ -8,16 +8,20 @@ from typing import Literal
 
 import msgspec
 
-from beacon_core.domain import addresses, api_keys
+from beacon_core.domain import addresses, api_keys, token_clients
 from beacon_core.domain.errors import ConfigurationError
 from beacon_core.domain.masking import MASK, mask
+from beacon_core.domain.quotas import UNLIMITED, Quota
 from beacon_core.platform import http_settings, locations
 from beacon_core.platform.file_urls import sqlite_url
 
 ROOT = Path(__file__).resolve().parents[4]
 MAX_BODY_BYTES = 2_000_000
 PREFIX = "BEACON_"
-SECRETS = frozenset({"api_key", "feature_token", "features_key", "console_token", "database_url"})
+SECRETS = frozenset(
+    {"api_key", "feature_token", "features_key", "console_token", "console_session_key", "oidc_client_secret"}
+    | {"database_url"}
+)
 ADDRESSES = frozenset({"features_url", "mlflow_url", "inference_url", "inference_metrics_url", "dvc_remote"})
 LIBRARY_PREFIXES = ("KAGGLE_", "AWS_", "MLFLOW_TRACKING_", "OTEL_EXPORTER_", "REDIS", "PG")
 """Prefixes of the variables of libraries whose values are sent in a header or an address."""
@@ -58,7 +62,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     mlflow_port: int = 5000
     """Port of MLflow."""
     console_port: int = 8090
-    """Port of the console, its metrics included."""
+    """Port of the console."""
+    console_metrics_port: int = 9092
+    """Port of the console's metrics."""
 
     features_url: str = ""
     """Feature serving, as inference sees it; empty means `host`:`features_port`."""
@@ -91,12 +97,56 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """File of named API keys (docs/how-to/api-keys.md), read again when it changes; empty: `api_key` alone."""
     closed_scopes: tuple[api_keys.Scope, ...] = ()
     """Scopes that are open by default and need a key here: predict, explain, features; empty: none of them."""
+    jwt_issuer: str = ""
+    """Issuer of JWTs that count beside API keys (their `iss`); empty: none do (docs/how-to/api-keys.md)."""
+    jwt_audience: str = ""
+    """What their `aud` has to name."""
+    jwt_jwks_url: str = ""
+    """Where the issuer's public keys are (JWKS)."""
+    jwt_scopes: token_clients.TheirScopes = ()
+    """Scopes of the issuer and ours, such as beacon.read=read_log,... ; empty: those with our names."""
+    jwt_quota: Quota = UNLIMITED
+    """Quota of each client with a JWT, such as requests_per_second=20,rows_per_day=1000000; empty: none."""
+    jwt_leeway_seconds: float = 30.0
+    """How far the issuer's clock may be from this one's."""
     feature_token: str = ""
     """Key of feature serving with all its scopes; without it and `api_keys_file`, the write routes are off."""
     features_key: str = ""
     """Key that inference sends to feature serving, where that asks for one."""
     console_token: str = ""
-    """Token asked of people who approve or reject in the console; empty switches the buttons off."""
+    """Token asked of people who approve or reject in a console without a login; empty switches the buttons off."""
+    console_login: Literal["off", "oidc", "proxy"] = "off"
+    """How people log in to the console: at an OpenID provider, or at a proxy before it (docs/how-to/logins.md)."""
+    console_session_key: str = ""
+    """Key that signs sessions: 32 random characters or more, the same for all pods."""
+    console_session_hours: float = 8.0
+    """How long a login lasts."""
+    console_viewers: tuple[str, ...] = ()
+    """Groups whose members may see the console; * for whoever can log in."""
+    console_approvers: tuple[str, ...] = ()
+    """Groups whose members may approve and reject models, too."""
+    console_operators: tuple[str, ...] = ()
+    """Groups whose members may start what the console can start, too."""
+    oidc_issuer: str = ""
+    """The OpenID provider."""
+    oidc_client_id: str = ""
+    """The console's name at it."""
+    oidc_client_secret: str = ""
+    """The console's secret at it."""
+    oidc_redirect_url: str = ""
+    """The console's own address, ending in /login/callback, as it is known to the provider."""
+    oidc_scopes: str = "openid profile email"
+    """What the console asks of it."""
+    oidc_person_claim: str = "email"
+    """Claim of the ID token that names a person in approvals; one that people cannot change themselves."""
+    oidc_groups_claim: str = "groups"
+    """Claim of the ID token with the person's groups."""
+    proxy_networks: tuple[str, ...] = ()
+    """Networks of the proxies before the console, such as 10.0.0.0/8; what others say in headers counts for nothing."""
+    proxy_user_header: str = "X-Forwarded-User"
+    """Header in which the proxy names who logged in."""
+    proxy_groups_header: str = "X-Forwarded-Groups"
+    """Header with their groups, separated by commas."""
 
     cors_origins: tuple[str, ...] = ()
     """Origins whose pages may ask inference from a browser (https://app.example.com,...), or *; empty: none."""
@@ -198,6 +248,19 @@ READERS = LOCATIONS | {
     "cors_origins": http_settings.origins,
     "path_prefix": http_settings.path_prefix,
     "closed_scopes": api_keys.read_optional_scopes,
+    "jwt_jwks_url": addresses.http_url,
+    "oidc_issuer": addresses.http_address,
+    "oidc_redirect_url": addresses.http_address,
+    "console_viewers": http_settings.names,
+    "console_approvers": http_settings.names,
+    "console_operators": http_settings.names,
+    "console_session_hours": http_settings.session_hours,
+    "proxy_networks": http_settings.networks,
+    "proxy_user_header": http_settings.header_name,
+    "proxy_groups_header": http_settings.header_name,
+    "jwt_scopes": token_clients.read_scope_map,
+    "jwt_quota": token_clients.read_quota,
+    "jwt_leeway_seconds": token_clients.read_leeway,
 }
 
 

@@ -27,6 +27,7 @@ MEANING = {
     "request_in_progress": "a request with this id is in progress",
     "model_gone": "the package of the model that made the prediction is not kept any more",
     "verdict_not_passed": "the model's verdict is not pass, so it cannot be approved (the console's)",
+    "second_person_needed": "another person has to approve the model (the console's)",
     "body_too_large": "the body is larger than the limit",
     "uri_too_long": "the request line is too long",
     "unsupported_media_type": "the content type (or encoding) is not supported",
@@ -38,6 +39,8 @@ MEANING = {
     "prediction_log_unavailable": "the prediction log's database does not answer",
     "registry_unavailable": "the package of an old model is not here, and MLflow does not answer",
     "explainer_unavailable": "the process that explains died or took too long",
+    "issuer_unavailable": "who logs people in does not answer (the console's)",
+    "too_many_attempts": "too many wrong tokens; Retry-After says when to try again (the console's)",
     "internal": "a bug",
 }
 

@@ -51,17 +51,19 @@ def select_candidate(connection: Connection, product: Product, serving: Pin | No
             f"{name} was judged against version {found.champion_version}, and version {serving.version} serves; "
             "retrain, and it is judged again"
         )
-    decided = approvals.newest(connection, pin.sha256)
-    if decided is not None and decided.decision == approvals.REJECTED:
-        raise NoCandidateError(f"{name} was rejected by {decided.person}: {decided.reason}")
-    approved = decided is not None and decided.decision == approvals.APPROVED
+    past = approvals.history(connection, [pin.sha256])
+    if past and past[0].decision == approvals.REJECTED:
+        raise NoCandidateError(f"{name} was rejected by {past[0].person}: {past[0].reason}")
+    approved = approvals.is_approved(past, product.policy.approvals.people)
     if (product.policy.promotion.mode == "manual" or found.needs_approval) and not approved:
         why = "has a breaking change of the schema" if found.needs_approval else "passed"
-        raise NoCandidateError(f"{name} {why} and waits for a person (make approve VERSION={pin.version} REASON=...)")
-    since = max(found.moment, decided.decided_at) if approved and decided is not None else found.moment
+        whom = f"a second person than {past[0].person}" if past else "a person"
+        raise NoCandidateError(f"{name} {why} and waits for {whom} (make approve VERSION={pin.version} REASON=...)")
+    since = max(found.moment, past[0].decided_at) if approved else found.moment
     if not version and (why := _tried(connection, product, pin, since)):
         raise NoCandidateError(f"{name} {why}")
-    return Candidate(pin, found.id, found.reason, decided.person if approved and decided else None)
+    people = [each.person for each in reversed(approvals.approvals_of(past))]
+    return Candidate(pin, found.id, found.reason, " and ".join(people) if approved else None)
 
 
 def rejected(connection: Connection, pin: Pin) -> tuple[str, str] | None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import msgspec
 
 from beacon_core.data import approvals
+from beacon_core.data.approvals import LENGTHS
 from beacon_core.data.database import DatabaseUnavailableError, Engine, mapped_errors
 from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.masking import message_of
@@ -155,7 +156,8 @@ class Reconciler:
         release = self.target.serving()
         with mapped_errors(), self.engine.connect() as connection:
             candidate = select_candidate(connection, self.product, release.model if release else None, version)
-        return self.promoter.promote(candidate, actor or candidate.approved_by or GATE)
+        # Two names may be longer than the ledger's column; its evidence has them whole.
+        return self.promoter.promote(candidate, (actor or candidate.approved_by or GATE)[: LENGTHS["person"]])
 
     def _reconcile_aliases(self) -> None:
         try:

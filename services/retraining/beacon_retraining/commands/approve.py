@@ -29,7 +29,8 @@ def main(settings: Settings) -> int:
     engine = open_store(settings.database)
     migrate(engine)
     with engine.begin() as connection:
-        new = decide(connection, product.name, given.version, decision, given.person, given.reason)
+        people = product.policy.approvals.people
+        new = decide(connection, product.name, given.version, decision, given.person, given.reason, people=people)
     print(
         f"{product.name} version {given.version} is {decision} by {given.person}" if new else f"was {decision} before"
     )

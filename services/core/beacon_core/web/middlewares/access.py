@@ -3,6 +3,7 @@
 from collections.abc import Awaitable
 
 from beacon_core.domain.errors import BeaconError
+from beacon_core.domain.token_clients import UnknownKeyError
 from beacon_core.web.access import AccessControl
 from beacon_core.web.http import Handler, Request, Response
 from beacon_core.web.middlewares.body import leave_body
@@ -15,10 +16,22 @@ def check_access(access: AccessControl | None, body_seconds: float) -> Middlewar
         return not_needed
 
     def middleware(handler: Handler) -> Handler:
+        async def handle_later(request: Request, scope: str) -> Response:
+            """Ask the issuer for the key of a token, and look again."""
+            await access.ask_issuer()
+            try:
+                access.admit(request, scope, asked=True)
+            except BeaconError as error:
+                return await leave_body(request, error, body_seconds)
+            return await handler(request)
+
         def handle(request: Request) -> Awaitable[Response]:
-            if request.route.scope is not None:
+            scope = request.route.scope
+            if scope is not None:
                 try:
-                    access.admit(request, request.route.scope)
+                    access.admit(request, scope)
+                except UnknownKeyError:
+                    return handle_later(request, scope)
                 except BeaconError as error:
                     return leave_body(request, error, body_seconds)
             return handler(request)

@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from beacon_core.domain.errors import STATUS_OF
 from beacon_core.observability import metrics
+from beacon_core.observability.client_labels import ClientLabels
 from beacon_core.observability.trace_context import SAMPLED
 from beacon_core.web.http import Handler, Request, Response
 from beacon_core.web.loop_metrics import CounterSeries, HistogramSeries, LoopCounter, LoopHistogram
@@ -109,6 +110,7 @@ class Telemetry:
         self._slow = LoopCounter(metrics.HTTP_SLOW, CollectorRegistry() if promised_seconds is None else registry)
         self._errors = LoopCounter(metrics.API_ERRORS, registry)
         self._clients = LoopCounter(metrics.CLIENT_REQUESTS, registry)
+        self._client_labels = ClientLabels()
         self._access_log = access_log
         self._exemplars = exemplars
         self._answered: list[RequestTelemetry] = []
@@ -168,8 +170,8 @@ class Telemetry:
                 series.slow.inc()
             if request.error_code is not None:
                 self._errors.labels(request.endpoint, request.error_code).inc()
-            if request.client:  # from the file of API keys, so that there are only so many
-                self._clients.labels(request.client, str(answered.status)).inc()
+            if request.client:
+                self._clients.labels(self._client_labels.of(request.client), str(answered.status)).inc()
             if request.details is not None:
                 request.details.count()
             if self._access_log is not None:
