@@ -18,9 +18,10 @@ from support.packages import build_package
 from beacon_console.models.registry import Registry as ConsoleRegistry
 from beacon_core.domain.pins import Pin
 from beacon_core.domain.product import Product
-from beacon_core.model_package.download import CHALLENGER, CHAMPION, ForeignVersionError, download_package, pinned_at
+from beacon_core.model_package.download import CHALLENGER, CHAMPION, download_package
 from beacon_core.model_package.manifest import PackageError, read_package
 from beacon_core.model_package.release import package_folder
+from beacon_core.model_package.signature import DIGEST_ALONE
 from beacon_core.platform.mlflow import Mlflow
 from beacon_promotion.controller import aliases
 from beacon_retraining.registry.register import HIGHEST_TAG, Registry, RegistryEntry, VersionTakenError
@@ -60,7 +61,7 @@ class Shop:
                 break
             except VersionTakenError:
                 assert attempt == 1
-        assert download_package(self.address, pin, self.models / "brought").sha256 == pin.sha256
+        assert download_package(self.address, pin, self.models / "brought", DIGEST_ALONE).sha256 == pin.sha256
         assert Mlflow(self.address).aliases(self.name)[CHALLENGER] == pin.version
         return pin
 
@@ -205,7 +206,7 @@ def test_equal_inputs_are_one_version_only_where_it_is_whole(shop: Shop) -> None
     for file in shop.files_of(known[0]).iterdir():
         file.unlink()
     with pytest.raises(PackageError, match=r" has no package/manifest\.json of run "):
-        download_package(shop.address, known[0], shop.models / "again")
+        download_package(shop.address, known[0], shop.models / "again", DIGEST_ALONE)
 
 
 def test_files_that_somebody_removed_are_put_back_by_the_next_registration_of_the_package(shop: Shop) -> None:
@@ -213,7 +214,7 @@ def test_files_that_somebody_removed_are_put_back_by_the_next_registration_of_th
     shutil.rmtree(shop.files_of(pin))
     package = read_package(package_folder(shop.models, pin), pin.sha256)
     shop.registry.register(shop.product, package, RegistryEntry("third", {}, {}), CHALLENGER)
-    assert download_package(shop.address, pin, shop.models / "again").sha256 == pin.sha256
+    assert download_package(shop.address, pin, shop.models / "again", DIGEST_ALONE).sha256 == pin.sha256
     assert shop.versions() == [1, 2, 3]
 
 
@@ -228,21 +229,6 @@ def test_what_a_kill_between_create_and_delete_left_is_not_taken_for_the_version
     assert shop.registry.register(shop.product, package, RegistryEntry("third", {}, {}), CHALLENGER) == run
     assert Mlflow(shop.address).aliases(shop.name)[CHALLENGER] == "3"
     assert shop.register("fourth").version == "5"
-
-
-def test_a_champion_that_is_not_beacons_is_told_as_that(shop: Shop) -> None:
-    mlflow = Mlflow(shop.address)
-    assert pinned_at(mlflow, shop.name, CHAMPION) is None
-    assert pinned_at(mlflow, "no-such-model", CHAMPION) is None
-    number = shop.of_a_person()
-    shop.client.set_registered_model_alias(shop.name, CHAMPION, number)
-    with pytest.raises(
-        ForeignVersionError,
-        match=f"version {number} of {shop.name} is champion in MLflow, but Beacon did not register it",
-    ):
-        pinned_at(mlflow, shop.name, CHAMPION)
-    shop.client.delete_model_version(shop.name, number)
-    assert pinned_at(mlflow, shop.name, CHAMPION) is None
 
 
 def test_the_console_tells_what_is_wrong_with_each(shop: Shop) -> None:
