@@ -42,7 +42,7 @@ sslmode=verify-full&sslrootcert={{ if include "beacon.hasCa" . }}{{ include "bea
 {{- end }}
 {{- end }}
 {{- if ($values.tls | default dict).mlflow }}
-{{- if not (hasPrefix "https://" ($values.mlflowUrl | default $values.prober.mlflowUrl)) }}
+{{- if not (hasPrefix "https://" ($values.mlflowUrl | default ($values.prober | default dict).mlflowUrl)) }}
 {{- fail "tls.mlflow: mlflowUrl must begin with https://" }}
 {{- end }}
 {{- if include "beacon.hasCa" . }}

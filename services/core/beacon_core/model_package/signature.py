@@ -76,9 +76,7 @@ def trust_of(settings: Settings) -> Trust:
     file, said = settings.trusted_keys_file, settings.model_signatures
     if settings.model_keys_file is None and not file.exists():
         if said == "required":
-            raise SigningKeyError(
-                f"{file}: is not there, and BEACON_MODEL_SIGNATURES is required"
-            )
+            raise SigningKeyError(f"{file}: is not there, and BEACON_MODEL_SIGNATURES is required")
         return DIGEST_ALONE
     return Trust(read_public_keys(file), required=said != "allowed")
 
