@@ -81,7 +81,7 @@ def cluster() -> Cluster:
     return Cluster(NAMESPACE, "", TAG, VALUES, PRODUCT)
 
 
-def secret(name: str, key: str) -> str:
+def secret_text(name: str, key: str) -> str:
     """The text that a Secret has under a key."""
     data = json.loads(cluster().kubectl("get", "secret", name, "-o", "json"))["data"]
     return base64.b64decode(data[key]).decode()
@@ -91,7 +91,7 @@ def signing_key(folder: Path) -> SigningKey:
     """The key that signs models there; its file comes into `folder`."""
     file = folder / SIGNING_KEY
     file.touch(0o600)
-    file.write_text(secret(SIGNING_SECRET, SIGNING_KEY))
+    file.write_text(secret_text(SIGNING_SECRET, SIGNING_KEY))
     return read_private_key(file)
 
 

@@ -16,7 +16,7 @@ import httpx
 import msgspec
 import yaml
 from support import bad_models
-from support.on_cluster import ADDRESS, NAMESPACE, PRODUCT, ROW, cluster, secret, signing_key, sql, until
+from support.on_cluster import ADDRESS, NAMESPACE, PRODUCT, ROW, cluster, secret_text, signing_key, sql, until
 from support.ports import free_ports
 from support.products import POLICY
 from support.steady_load import Answer, Door, Load, both, under_load
@@ -100,7 +100,7 @@ class Models:
     """Packages made on this machine out of the champion, registered in the cluster's MLflow."""
 
     def __init__(self, address: str, folder: Path) -> None:
-        login = address.replace("://", f"://beacon-writer:{secret('beacon-mlflow-writer', 'password')}@")
+        login = address.replace("://", f"://beacon-writer:{secret_text('beacon-mlflow-writer', 'password')}@")
         self._registry = Registry(login)
         self._folder = folder
         self._key = signing_key(folder)

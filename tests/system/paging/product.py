@@ -38,7 +38,8 @@ with tempfile.TemporaryDirectory() as folder:
     run = client.create_run(number)
     client.log_artifacts(run.info.run_id, folder, "package")
 source = f"{{run.info.artifact_uri}}/package"
-print(client.create_model_version(name, source, run.info.run_id, tags={{"sha256": sha256}}, await_creation_for=0).version)
+tags = {{"sha256": sha256}}
+print(client.create_model_version(name, source, run.info.run_id, tags=tags, await_creation_for=0).version)
 """
 # In a pod of inference: prints a folder as an archive.
 SHOW = """
