@@ -145,7 +145,8 @@ class Mlflow:
         headers = {"Content-Type": "application/json"} | self._headers
         try:
             request = urllib.request.Request(url, body, headers, method=method)  # noqa: S310 - the operator's address
-            with urllib.request.urlopen(request, timeout=self._timeout, context=self._tls()) as answer:  # noqa: S310
+            tls = self._tls()
+            with urllib.request.urlopen(request, timeout=self._timeout, context=tls) as answer:  # noqa: S310 - as above
                 content: bytes = answer.read()
                 return content
         except urllib.error.HTTPError as error:
