@@ -13,12 +13,15 @@ from beacon_laptop.reporter import report
 
 
 def prepare_keys(settings: Settings, product: str) -> None:
-    """Make the pair in the state folder where there is none and the settings name no other.
+    """Make the pair in the state folder where there is none, the settings name no other, and MLflow is this machine's.
+
+    In a registry that others write to, too, their packages would be signed by keys that nobody here knows.
 
     What this machine has made before is signed then: the packages that the release file or a verdict of the store pins.
     """
     private, public = settings.signing_key_file, settings.trusted_keys_file
-    own = settings.model_keys_file is None and settings.model_signing_key_file is None
+    named = settings.model_keys_file, settings.model_signing_key_file, settings.mlflow_url or None
+    own = all(each is None for each in named)
     if not own or private.exists() or public.exists():
         return
     key = write_key_pair(private, public)

@@ -199,10 +199,13 @@ def test_a_laptop_makes_its_pair_once_and_signs_what_it_has(tmp_path: Path, prod
     assert settings.signing_key_file.read_bytes() == before
 
 
-def test_a_laptop_makes_no_pair_where_the_settings_name_keys(tmp_path: Path, product: Product) -> None:
+def test_a_laptop_makes_no_pair_where_the_settings_name_keys_or_a_registry_of_others(
+    tmp_path: Path, product: Product
+) -> None:
     from beacon_laptop.signing import prepare_keys
 
-    write_key_pair(tmp_path / "private.pem", tmp_path / "public.pem")
-    settings = Settings(home=tmp_path / "home", model_keys_file=tmp_path / "public.pem")
-    prepare_keys(settings, product.name)
-    assert not (tmp_path / "home" / "keys").exists()
+    home, public = tmp_path / "home", tmp_path / "public.pem"
+    write_key_pair(tmp_path / "private.pem", public)
+    for settings in (Settings(home=home, model_keys_file=public), Settings(home=home, mlflow_url="http://mlflow.test")):
+        prepare_keys(settings, product.name)
+        assert not (home / "keys").exists()
