@@ -154,6 +154,7 @@ def test_openssls_keys_are_read_and_ours_are_by_it(tmp_path: Path) -> None:
         (public_pem([b"1" * 31]), "a PUBLIC KEY is not of Ed25519"),
         ("-----BEGIN PUBLIC KEY-----\n!\n-----END PUBLIC KEY-----\n", "a PUBLIC KEY is not base64"),
     ],
+    ids=["nothing", "a private key", "a short key", "no base64"],  # keys differ in each process of the tests
 )
 def test_a_bad_file_of_keys_is_refused_with_file_and_rule(tmp_path: Path, text: str, rule: str) -> None:
     file = tmp_path / "keys.pem"
