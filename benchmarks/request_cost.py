@@ -31,7 +31,7 @@ def main() -> None:
     """Measure each case and print it."""
     options = _options()
     LOGS.mkdir(parents=True, exist_ok=True)
-    for model in make_models().values():
+    for model in make_models().compared.values():
         for name in options.only:
             server = SERVERS[name](model)
             with serving(server, model) as (pid, port, _):

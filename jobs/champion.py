@@ -1,4 +1,4 @@
-"""Print the registry's champion as a release file (JSON). Exit 0 done, 3 none yet, 1 refused, 75 try again."""
+"""Print the model in service as a release file (JSON). Exit 0 done, 3 none yet, 1 refused, 75 try again."""
 
 import sys
 

@@ -9,7 +9,6 @@ import argparse
 import base64
 import json
 import os
-import secrets
 import subprocess
 import sys
 import tempfile
@@ -18,7 +17,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from beacon_core.data.roles import LOGINS, short_name
 from beacon_core.domain.policy import POLICY_FILE
 from beacon_core.domain.product import Product
 from beacon_core.domain.source import Source
@@ -27,6 +25,8 @@ from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import SettingsError, load_settings
 from beacon_core.platform.training_code import CODE_FOLDER, code_files
 from beacon_core.sources.places import folder_files
+from tools.cluster_facts import cluster_values
+from tools.cluster_secrets import HalfAPairError, make_secrets, remove_secrets
 
 CHARTS = Path(__file__).parents[1] / "charts"
 RELEASES = (
@@ -42,14 +42,8 @@ RELEASES = (
 """In the order of installation; each is the chart of that name, released as beacon-NAME."""
 IMAGES = {"platform": ("mlflow.image", "retraining"), "monitoring": ("prober.image", "inference")}
 """Where the chart's values name an image of ours, and which; `image` and the release's own elsewhere."""
-POLICIES = ("validatingadmissionpolicies", "validatingadmissionpolicybindings")
-"""What the chart promotion installs outside its namespace, where the cluster has it and the user may."""
 DRIVERS = {"inference": "configmap"}
 """Where Helm keeps a release's history, if not in Secrets: promotion reads inference's, and may read no Secret."""
-SECRET = "beacon"  # noqa: S105 - its name
-SECRET_KEYS = ("postgresql-password", "redis-password", "feature-token", "console-token", "api-key")
-DATABASE_SECRETS = tuple(f"beacon-database-{short_name(role)}" for role in LOGINS)
-"""A Secret per role of the database, so that each service's can be replaced alone; its one key is `password`."""
 NEED_NO_PRODUCT = frozenset({"platform"})
 NEED_AN_ENTITY = frozenset({"feature-serving"})
 """Without an entity there are no features to look up."""
@@ -115,7 +109,7 @@ class Cluster:
         with tempfile.TemporaryDirectory() as folder:
             # By a bare name, for the same reason.
             own = Path(folder, "product.json")
-            told = self.product_values(name) | self.cluster_values(name)
+            told = self.product_values(name) | cluster_values(self, name)
             own.write_text(json.dumps(told), encoding="utf-8")
             command = ["--install", f"--values={own.name}", "--values=-", *settings, *options]
             self.helm("upgrade", name, str(CHARTS.resolve() / name), *command, given=values, folder=own.parent)
@@ -132,29 +126,6 @@ class Cluster:
             files = {key: path.as_posix() for key, path in data_files(self.product).items()}
             told["data"] = {"configMap": DATA_CONFIG_MAP, "files": files}
         return {"product": told}
-
-    def cluster_values(self, name: str) -> dict[str, Any]:
-        """What the release's chart is told of the cluster; prints what promotion's cannot have there."""
-        if name != "promotion":
-            return {}
-        if (why := self._no_policies()) is not None:
-            print(f"  no admission policy holds promotion's account, which may create any pod: {why}", flush=True)
-            return {"admissionPolicy": {"enabled": False}}
-        installed = self.helm("get values", "inference", "--all", "-o", "json", check=False)
-        return {"inference": inference_has(json.loads(installed))} if installed else {}
-
-    def _no_policies(self) -> str | None:
-        """Why this user cannot install admission policies on this cluster; None where that is possible."""
-        group = "admissionregistration.k8s.io"
-        served = self.kubectl("api-resources", f"--api-group={group}", "--output=name").split()
-        names = [f"{kind}.{group}" for kind in POLICIES]
-        if not set(names) <= set(served):
-            return "the cluster has no ValidatingAdmissionPolicies"
-        for verb in ("get", "create", "patch"):
-            for name in names:
-                if self.kubectl("auth", "can-i", verb, name, check=False).strip() != "yes":
-                    return f"you may not {verb} {name}"
-        return None
 
     def rolled_out(self, *workloads: str, seconds: int = 300) -> None:
         """Wait until each workload (KIND/NAME) is up."""
@@ -212,30 +183,30 @@ def run(
     return done.stdout
 
 
-def inference_has(values: Mapping[str, Any]) -> dict[str, Any]:
-    """What the values of inference say that its pods have, as promotion's chart takes it."""
-    named = [values["database"]["secret"], values["apiKey"], values["featuresKey"], *values["secretEnv"].values()]
-    keys = {"name": values["keys"]["name"], "key": values["keys"]["key"]}
-    return {
-        "image": values["image"]["repository"],
-        "claim": values["packagesClaim"],
-        "secrets": [{"name": one["name"], "key": one["key"]} for one in (*named, keys) if one["name"]],
-        "variables": sorted({*values["env"], *values["secretEnv"]}),
-    }
+def prepare(cluster: Cluster) -> bool:
+    """The namespace, held to the restricted Pod Security Standard, and the Secrets, random where there are none.
 
-
-def prepare(cluster: Cluster) -> None:
-    """The namespace, held to the restricted Pod Security Standard, and the Secrets, random where there are none."""
+    Returns whether the keys that sign models are new.
+    """
     found = run(["kubectl", "get", "namespace", cluster.namespace, "-o", "name"], check=False)
     if not found:
         run(["kubectl", "create", "namespace", cluster.namespace])
     run(["kubectl", "label", "--overwrite", "namespace", cluster.namespace, POD_SECURITY])
-    wanted = {SECRET: SECRET_KEYS, **dict.fromkeys(DATABASE_SECRETS, ("password",))}
-    there = cluster.kubectl("get", "secret", *wanted, "-o", "name", "--ignore-not-found").split()
-    for name, keys in wanted.items():
-        if f"secret/{name}" not in there:
-            literals = [f"--from-literal={key}={secrets.token_hex(24)}" for key in keys]
-            cluster.kubectl("create", "secret", "generic", name, *literals)
+    try:
+        return make_secrets(cluster)
+    except HalfAPairError as error:
+        raise DeployError(str(error)) from error
+
+
+def sign_what_is_there(cluster: Cluster) -> None:
+    """Sign the packages of an installation from before there were keys: its pods would refuse them."""
+    if not cluster.helm("get values", "inference", "-o", "json", check=False):
+        return
+    status, output = cluster.job("beacon-sign", "beacon-retraining", ["python", "jobs/sign.py"])
+    print(output.strip())
+    if status != 0:
+        raise DeployError("not every package that is registered could be signed; the lines above say which")
+    cluster.kubectl("delete", "job", "beacon-sign", "--ignore-not-found")
 
 
 def platform(cluster: Cluster) -> None:
@@ -340,7 +311,7 @@ def first_model(cluster: Cluster) -> dict[str, str]:
         status, output = cluster.job("beacon-champion", "beacon-retraining", ask)
     cluster.kubectl("delete", "job", "beacon-champion", "--ignore-not-found")
     if status != 0:
-        raise DeployError(f"the registry names no champion: {output.strip()}")
+        raise DeployError(f"the store names no model in service: {output.strip()}")
     champion: dict[str, str] = json.loads(output.strip().splitlines()[-1])["model"]
     return champion
 
@@ -363,10 +334,10 @@ def remove(cluster: Cluster) -> None:
     """Uninstall every release, with its data, its Secrets and its ended jobs."""
     for name in reversed(RELEASES):
         cluster.helm("uninstall", name, "--ignore-not-found", "--wait")
-    kinds = "job,pod,secret,configmap,lease"
+    kinds = "job,pod,secret,configmap,lease,networkpolicy"
     cluster.kubectl("delete", kinds, "--selector=app.kubernetes.io/part-of=beacon", "--ignore-not-found")
-    cluster.kubectl("delete", "job", "beacon-first-model", "beacon-champion", "--ignore-not-found")
-    cluster.kubectl("delete", "secret", SECRET, *DATABASE_SECRETS, "--ignore-not-found")
+    cluster.kubectl("delete", "job", "beacon-first-model", "beacon-champion", "beacon-sign", "--ignore-not-found")
+    remove_secrets(cluster)
 
 
 def timed(what: str, step: Callable[[], T]) -> T:
@@ -405,10 +376,12 @@ def main() -> int:
         if given.remove:
             timed("everything removed", lambda: remove(cluster))
             return 0
-        timed("namespace and secret", lambda: prepare(cluster))
+        new_keys = timed("namespace and secret", lambda: prepare(cluster))
         timed("PostgreSQL and Redis up", lambda: platform(cluster))
         timed("the product's data", lambda: product_data(cluster))
         timed("services, jobs, MLflow up", lambda: services(cluster))
+        if new_keys:
+            timed("what is there is signed", lambda: sign_what_is_there(cluster))
         model = timed("a model to serve", lambda: first_model(cluster))
         timed("inference up", lambda: inference(cluster, model))
         timed("monitoring up", lambda: monitoring(cluster))

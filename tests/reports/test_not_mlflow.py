@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from beacon_core.domain.pins import Pin
-from beacon_core.model_package.download import CHAMPION, download_package, pinned_at
+from beacon_core.model_package.download import CHAMPION, download_package
+from beacon_core.model_package.signature import DIGEST_ALONE
 from beacon_core.platform.mlflow import Mlflow, RegistryUnavailableError
 
 NAME = "boston-housing"
@@ -34,7 +35,7 @@ QUESTIONS: dict[str, Callable[[Mlflow], object]] = {
     "a version": lambda mlflow: mlflow.version(NAME, "1"),
     "an alias": lambda mlflow: mlflow.version_at(NAME, CHAMPION),
     "a run": lambda mlflow: mlflow.has_run("0" * 32),
-    "the champion": lambda mlflow: pinned_at(mlflow, NAME, CHAMPION),
+    "the champion": lambda mlflow: mlflow.version_at(NAME, CHAMPION),
 }
 
 
@@ -70,5 +71,5 @@ def test_it_is_told_and_nothing_is_taken_for_missing(address: str, tmp_path: Pat
         with pytest.raises(RegistryUnavailableError, match=TOLD % address):
             question(Mlflow(address))
     with pytest.raises(RegistryUnavailableError):
-        download_package(address, Pin(NAME, "1", "0" * 64), tmp_path)
+        download_package(address, Pin(NAME, "1", "0" * 64), tmp_path, DIGEST_ALONE)
     assert list(tmp_path.iterdir()) == []

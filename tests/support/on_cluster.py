@@ -1,5 +1,6 @@
 """What the tests know of the cluster: commands on one namespace. `make e2e` and `make chaos` say which."""
 
+import base64
 import json
 import os
 import re
@@ -18,6 +19,8 @@ from support.products import SPEC
 
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import ROOT
+from beacon_core.platform.signing_keys import SigningKey, read_private_key
+from tools.cluster_secrets import SIGNING_KEY, SIGNING_SECRET
 from tools.deploy import Cluster
 
 ADDRESS = os.environ.get("ADDRESS") or "http://127.0.0.1"
@@ -76,6 +79,20 @@ class Steps:
 
 def cluster() -> Cluster:
     return Cluster(NAMESPACE, "", TAG, VALUES, PRODUCT)
+
+
+def secret_text(name: str, key: str) -> str:
+    """The text that a Secret has under a key."""
+    data = json.loads(cluster().kubectl("get", "secret", name, "-o", "json"))["data"]
+    return base64.b64decode(data[key]).decode()
+
+
+def signing_key(folder: Path) -> SigningKey:
+    """The key that signs models there; its file comes into `folder`."""
+    file = folder / SIGNING_KEY
+    file.touch(0o600)
+    file.write_text(secret_text(SIGNING_SECRET, SIGNING_KEY))
+    return read_private_key(file)
 
 
 def make(target: str, values: Path = VALUES) -> subprocess.CompletedProcess[str]:

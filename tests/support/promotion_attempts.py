@@ -161,7 +161,7 @@ def _pods(world: World) -> list[Attempt]:
             "dark: inference's Secret",
             "create",
             dark(world, lambda it: first(it)["env"].append(secret)),
-            "a dark pod none at all",
+            "of its login to MLflow alone",
         ),
         Attempt(
             "dark: found by inference's Service",

@@ -2,7 +2,7 @@
 The template of a pod, hardened: not root, a read-only root, no capability, no token unless `account` names one.
 `pod`: a pod's spec whose containers need only say what is their own; `reaches`: the components it may open connections
 to; `uid`: 10001 unless the image wants another; `account`: a service account whose token is mounted; `product`: it reads the
-product (_product.tpl).
+product (_product.tpl); `reads`, `signs`, `mlflow`: what it trusts and has (_trust.tpl).
 */}}
 {{- define "beacon.podTemplate" -}}
 {{- $values := .root.Values -}}
@@ -15,12 +15,19 @@ product (_product.tpl).
 {{- $annotations = merge (dict "beacon/product" (printf "%s%s" $values.product.spec $values.product.policy | sha256sum)) $annotations -}}
 {{- end -}}
 {{- $root := . -}}
+{{- $trustEnv := include "beacon.trustEnv" . | fromYamlArray -}}
+{{- $trustMounts := include "beacon.trustMounts" . | fromYamlArray -}}
 {{- range concat (.pod.initContainers | default list) .pod.containers -}}
+{{- $container := . -}}
 {{- $_ := set . "image" (.image | default $image) -}}
 {{- $_ := set . "imagePullPolicy" $policy -}}
 {{- $_ := set . "terminationMessagePolicy" "FallbackToLogsOnError" -}}
 {{- $_ := set . "securityContext" (dict "allowPrivilegeEscalation" false "readOnlyRootFilesystem" true "capabilities" (dict "drop" (list "ALL"))) -}}
 {{- $_ := set . "volumeMounts" (append (.volumeMounts | default list) (dict "name" "tmp" "mountPath" "/tmp")) -}}
+{{- $_ := set . "volumeMounts" (concat .volumeMounts $trustMounts) -}}
+{{- with $trustEnv -}}
+{{- $_ := set $container "env" (concat . ($container.env | default list)) -}}
+{{- end -}}
 {{- if $product -}}
 {{- $_ := set . "volumeMounts" (append .volumeMounts (include "beacon.productMount" $root | fromYaml)) -}}
 {{- $_ := set . "env" (prepend (.env | default list) (include "beacon.productEnv" $root | fromYaml)) -}}
@@ -64,6 +71,7 @@ spec:
     {{- if $product }}
     - {{- include "beacon.productVolume" . | nindent 6 }}
     {{- end }}
+    {{- include "beacon.trustVolumes" . | nindent 4 }}
     - name: tmp
       emptyDir: {sizeLimit: {{ .tmp | default "256Mi" }}}
 {{- end -}}
@@ -74,21 +82,29 @@ user and Secret, if not those of the service.
 */}}
 {{- define "beacon.databaseEnv" -}}
 {{- $login := .login | default .root.Values.database -}}
+{{- $options := compact (list .root.Values.database.options (include "beacon.databaseTls" .)) | join "&" -}}
 {{- with .root.Values.database -}}
 - name: PGPASSWORD
   valueFrom: {secretKeyRef: {name: {{ $login.secret.name }}, key: {{ $login.secret.key }}}}
 - name: BEACON_DATABASE_URL
-  value: postgresql+psycopg://{{ $login.user }}@{{ .host }}:{{ .port }}/{{ .name }}{{ with .options }}?{{ . }}{{ end }}
+  value: postgresql+psycopg://{{ $login.user }}@{{ .host }}:{{ .port }}/{{ .name }}{{ with $options }}?{{ . }}{{ end }}
 {{- end -}}
 {{- end -}}
 
 {{/* Feast's connection string of Redis. The services put the password in, as a comma in it has to be quoted. */}}
 {{- define "beacon.redisEnv" -}}
+{{- $tls := "" -}}
+{{- if .root.Values.tls.redis -}}
+{{- $tls = "ssl=true,ssl_cert_reqs=required,ssl_check_hostname=true" -}}
+{{- if include "beacon.hasCa" . -}}
+{{- $tls = printf "%s,ssl_ca_certs=%s" $tls (include "beacon.caFile" .) -}}
+{{- end -}}
+{{- end -}}
 {{- with .root.Values.redis -}}
 - name: REDIS_PASSWORD
   valueFrom: {secretKeyRef: {name: {{ .secret.name }}, key: {{ .secret.key }}}}
 - name: REDIS_CONNECTION
-  value: {{ .host }}:{{ .port }}{{ with .options }},{{ . }}{{ end }}
+  value: {{ .host }}:{{ .port }}{{ range compact (list .options $tls) }},{{ . }}{{ end }}
 - name: BEACON_FEATURE_REPO
   value: /app/feature_repo/redis
 {{- end -}}

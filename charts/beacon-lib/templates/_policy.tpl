@@ -1,8 +1,22 @@
 {{/*
 The arrows of one component: who may open a connection to it is a pod that says so (reach.beacon/NAME), whoever the
 values name, and a scraper to its metrics; it opens connections to what it `reaches`, and asks DNS. Nothing else.
-`issuer`: the address of who gives out its people's or clients' tokens, which has to be reached; `metrics`: the metrics' port; `public`: an ingress controller may come; `api`: it asks HTTPS servers, such as the Kubernetes API or Kaggle.
+`issuer`: the address of who gives out its people's or clients' tokens, which has to be reached; `metrics`: the metrics' port; `public`: an
+ingress controller may come; `api`: it asks the Kubernetes API; `https`: it asks servers outside by HTTPS, such as Kaggle; `hook`: the
+policy is one of a hook, comes before its pod and goes with it.
 */}}
+{{/* Everywhere but the addresses at which clouds give instances their credentials. */}}
+{{- define "beacon.anywhere" -}}
+- ipBlock: {cidr: 0.0.0.0/0, except: [169.254.169.254/32, 169.254.170.2/32, 169.254.170.23/32, 100.100.100.200/32]}
+- ipBlock: {cidr: "::/0", except: ["fd00:ec2::254/128", "fd00:ec2::23/128", "fd20:ce::254/128"]}
+{{- end -}}
+
+{{- define "beacon.cidrs" -}}
+{{- range . }}
+- ipBlock: {cidr: {{ . | quote }}}
+{{- end }}
+{{- end -}}
+
 {{- define "beacon.networkPolicy" -}}
 {{- $ports := include "beacon.ports" . | fromYaml -}}
 {{- $own := index $ports .name -}}
@@ -10,7 +24,14 @@ values name, and a scraper to its metrics; it opens connections to what it `reac
 {{- if .enabled }}
 apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
-metadata: {{- include "beacon.metadata" $ | nindent 2 }}
+metadata:
+  {{- include "beacon.metadata" $ | nindent 2 }}
+  {{- with $.hook }}
+  annotations:
+    helm.sh/hook: {{ . }}
+    helm.sh/hook-weight: "-5"
+    helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+  {{- end }}
 spec:
   podSelector:
     matchLabels: {{- include "beacon.component" $ | nindent 6 }}
@@ -38,13 +59,32 @@ spec:
       ports: [{port: {{ $.metrics }}}]
     {{- end }}
   egress:
-    - ports: [{port: 53, protocol: UDP}, {port: 53, protocol: TCP}]
+    - to:
+        {{- with .dns }}
+        {{- toYaml . | nindent 8 }}
+        {{- else }}
+        - namespaceSelector: {}
+        {{- include "beacon.anywhere" $ | nindent 8 }}
+        {{- end }}
+      ports: [{port: 53, protocol: UDP}, {port: 53, protocol: TCP}]
     {{- range $.reaches }}
     - to: [{podSelector: {matchLabels: {app.kubernetes.io/name: {{ trimSuffix "-metrics" . }}, app.kubernetes.io/part-of: beacon}}}]
       ports: [{port: {{ index $ports . }}}]
     {{- end }}
     {{- if $.api }}
     - ports: [{port: 443}, {port: 6443}]
+      {{- with .apiServer }}
+      to: {{- include "beacon.cidrs" . | nindent 8 }}
+      {{- end }}
+    {{- end }}
+    {{- if $.https }}
+    - ports: [{port: 443}]
+      to:
+        {{- with .https }}
+        {{- include "beacon.cidrs" . | nindent 8 }}
+        {{- else }}
+        {{- include "beacon.anywhere" $ | nindent 8 }}
+        {{- end }}
     {{- end }}
     {{- with $.issuer }}
     - ports: [{port: {{ include "beacon.portOf" . }}}]

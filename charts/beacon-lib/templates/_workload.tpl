@@ -126,7 +126,9 @@ services' roles. It alone logs in as the owner of the tables.
 {{- define "beacon.migration" -}}
 {{- $container := dict "name" "migrate" "command" (list "python" "jobs/migrate.py") "env" (include "beacon.databaseEnv" (dict "root" .root "login" .root.Values.database.owner) | fromYamlArray) "resources" (dict "requests" (dict "cpu" "50m" "memory" "96Mi") "limits" (dict "memory" "256Mi")) -}}
 {{- $pod := dict "restartPolicy" "Never" "containers" (list $container) -}}
-{{- $context := merge (dict "pod" $pod "suffix" "migration" "reaches" (list "postgresql") "name" (printf "%s-migration" .name)) (omit . "account" "product") -}}
+{{- $context := merge (dict "pod" $pod "suffix" "migration" "reaches" (list "postgresql") "name" (printf "%s-migration" .name)) (omit . "account" "product" "reads" "signs" "mlflow") -}}
+{{ include "beacon.networkPolicy" (merge (dict "hook" "pre-install,pre-upgrade") (omit $context "suffix" "metrics" "public" "api" "https")) }}
+---
 apiVersion: batch/v1
 kind: Job
 metadata:
@@ -145,6 +147,8 @@ spec:
 {{/* A pod of `helm test`. `suffix`: what it tests. */}}
 {{- define "beacon.test" -}}
 {{- $template := include "beacon.podTemplate" (set . "pod" (merge (dict "restartPolicy" "Never") .pod)) | fromYaml -}}
+{{ include "beacon.networkPolicy" (merge (dict "hook" "test") .) }}
+---
 apiVersion: v1
 kind: Pod
 metadata:

@@ -30,3 +30,10 @@ labels: {{- include "beacon.labels" (dict "root" .root "name" "promotion") | nin
 {{- end -}}
 {{- toJson $found -}}
 {{- end -}}
+
+{{/* The login of inference to MLflow, in the same form. */}}
+{{- define "promotion.inferenceLogin" -}}
+{{- with .Values.inference.mlflowLogin -}}
+{{- if .name }}{{ list (printf "%s/%s" .name .key) | toJson }}{{ else }}[]{{ end -}}
+{{- end -}}
+{{- end -}}

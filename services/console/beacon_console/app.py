@@ -10,6 +10,7 @@ from beacon_console.models.registry import Registry
 from beacon_console.web import create_web
 from beacon_core.data.client import DatabaseClient
 from beacon_core.data.database import DatabaseUnavailableError
+from beacon_core.model_package.signature import trust_of
 from beacon_core.observability import metrics
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import Settings
@@ -27,7 +28,7 @@ def create(settings: Settings) -> Application:
     build.labels("console", settings.build_version, settings.build_revision).set(1)
     database = DatabaseClient(settings.database)
     StoreCollector(database, product, collectors)
-    web = create_web(settings, product, database, Registry(settings.mlflow_address))
+    web = create_web(settings, product, database, Registry(settings.mlflow_address, trust_of(settings)))
 
     def warm() -> None:
         """Do at the start what the first reader would wait for; a database that is down does not prevent the start."""

@@ -14,6 +14,7 @@ from beacon_core.data.run_lock import only_one
 from beacon_core.domain.policy import large_residual
 from beacon_core.domain.product import Product
 from beacon_core.model_package.release import ReleaseError, read_release
+from beacon_core.model_package.signature import trust_of
 from beacon_core.platform.files import write_atomically
 from beacon_core.platform.settings import Settings
 from beacon_drift_profiling.assessment import alarms, messages
@@ -53,7 +54,8 @@ def run_drift(
     """
     period = hour_of(now).isoformat()
     span = timedelta(days=max(*product.policy.drift.windows_days, *product.policy.quality.windows_days) + 1)
-    references = References(lambda version, sha256: load_reference(settings.models_dir, product, version, sha256))
+    models, trust = settings.models_dir, trust_of(settings)
+    references = References(lambda version, sha256: load_reference(models, product, version, sha256, trust))
     locks = settings.home / "run"
     with only_one(engine, locks, f"{JOB}-profile/{shard.index}/{shard.count}"):
         with recorded(engine, JOB, period, "profile") as note:

@@ -26,8 +26,9 @@ from beacon_core.domain.errors import ConfigurationError
 from beacon_core.domain.exit_statuses import TRY_AGAIN
 from beacon_core.domain.masking import message_of
 from beacon_core.domain.product import Product
-from beacon_core.model_package.manifest import PackageError, read_package
+from beacon_core.model_package.manifest import PackageError
 from beacon_core.model_package.release import ReleaseError, package_folder, read_release
+from beacon_core.model_package.signature import read_trusted, trust_of
 from beacon_core.platform import clock
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import Settings, clean_credentials, load_settings
@@ -232,7 +233,9 @@ def check(settings: Settings, database: DatabaseClient) -> None:
 def expected_error(settings: Settings) -> float:
     """The mean absolute error that the model in service promises; raises `ReleaseError`, `PackageError`."""
     pin = read_release(settings.release_file).model
-    return read_package(package_folder(settings.models_dir, pin), pin.sha256).manifest.expected_absolute_error
+    return read_trusted(
+        package_folder(settings.models_dir, pin), pin.sha256, trust_of(settings)
+    ).manifest.expected_absolute_error
 
 
 def main() -> int:

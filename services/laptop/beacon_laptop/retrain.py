@@ -13,6 +13,7 @@ from beacon_core.platform.settings import Settings, clean_credentials, load_sett
 from beacon_laptop.health import is_ready
 from beacon_laptop.processes import services, training, variables
 from beacon_laptop.reporter import report
+from beacon_laptop.signing import prepare_keys
 from beacon_laptop.supervision import START_SECONDS, popen, terminating
 
 POLL_SECONDS = 0.25
@@ -23,8 +24,9 @@ def main() -> int:
     try:
         clean_credentials()
         settings = load_settings()
-        load_product(settings.product)
+        product = load_product(settings.product)
         make_home(settings)
+        prepare_keys(settings, product.name)
     except ConfigurationError as error:
         report(f"beacon cannot start: {message_of(error)}")
         return 2

@@ -29,6 +29,7 @@ from beacon_laptop.health import is_ready, probe
 from beacon_laptop.ports import PortError, check_ports
 from beacon_laptop.processes import FEATURE_SERVING, Process, services, training, variables
 from beacon_laptop.reporter import log_end, new_lines, report, user_message
+from beacon_laptop.signing import prepare_keys
 from beacon_laptop.stop_request import StopRequest, stop_on_signals
 from beacon_laptop.supervision import (
     START_SECONDS,
@@ -82,6 +83,7 @@ def main() -> int:
             check_ports(settings)
             with contextlib.suppress(DatabaseUnavailableError):  # the services wait for it
                 migrate_at(settings.database)
+            prepare_keys(settings, product.name)
             Laptop(settings, training(settings, (*UNTUNED, *shlex.split(arguments.train))), stop).run(product)
     except (UsageError, ConfigurationError, PortError) as error:
         report(f"beacon cannot start: {message_of(error)}")

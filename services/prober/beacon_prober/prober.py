@@ -26,12 +26,14 @@ from beacon_core.domain.product import Product
 from beacon_core.model_package.download import download_package
 from beacon_core.model_package.golden import Answer, find_mismatch, golden_features, post_features
 from beacon_core.model_package.manifest import Manifest, PackageError
+from beacon_core.model_package.signature import trust_of
 from beacon_core.observability import metrics
 from beacon_core.observability.logs import configure_logging
 from beacon_core.platform.job import run_command
 from beacon_core.platform.mlflow import RegistryUnavailableError
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import Settings
+from beacon_core.platform.signing_keys import SigningKeyError
 
 log = logging.getLogger(__name__)
 
@@ -69,8 +71,9 @@ class ManifestCache:
 
     def _fetch(self, pin: Pin) -> None:
         try:
-            manifest = download_package(self._settings.mlflow_address, pin, self._settings.models_dir).manifest
-        except (RegistryUnavailableError, PackageError, OSError) as error:
+            trust = trust_of(self._settings)
+            manifest = download_package(self._settings.mlflow_address, pin, self._settings.models_dir, trust).manifest
+        except (RegistryUnavailableError, PackageError, SigningKeyError, OSError) as error:
             log.warning("no golden requests of version %s: %s", pin.version, message_of(error))
             return
         if manifest.golden:

@@ -14,7 +14,8 @@ from support.promotion_attempts import World, needed, not_needed
 from support.rendering import KUBE_VERSION, containers, helm, rendered, template
 
 from beacon_core.platform.settings import ROOT
-from tools.deploy import Cluster, inference_has
+from tools.cluster_facts import cluster_values, inference_has
+from tools.deploy import Cluster
 
 SERVED = "--api-versions=admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy"
 VALUES = "--values=charts/promotion/ci/default-values.yaml"
@@ -157,7 +158,9 @@ def test_make_deploy_finds_all_that_inference_has(file: Path) -> None:
     secrets |= {(each["secretName"], item["key"]) for each in mounted for item in each["items"]}
     assert secrets <= {(each["name"], each["key"]) for each in has["secrets"]}
     foreign = {each["name"] for each in variables if not each["name"].startswith(("BEACON_", "OTEL_"))}
-    assert foreign <= {"PGPASSWORD", *has["variables"]}
+    assert foreign <= {"PGPASSWORD", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", *has["variables"]}
+    config_maps = {each["configMap"]["name"] for each in spec["volumes"] if "configMap" in each}
+    assert config_maps == set(has["configMaps"])
     claims = {each["persistentVolumeClaim"]["claimName"] for each in spec["volumes"] if "persistentVolumeClaim" in each}
     assert claims <= {has["claim"]}
     assert all(re.match(f"{has['image']}[:@]", container["image"]) for container in containers(spec))
@@ -207,11 +210,11 @@ def test_make_deploy_asks_whether_it_may(
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     monkeypatch.setenv("SERVES", serves)
     monkeypatch.setenv("MAY", may)
-    told = Cluster("beacon", "", "1", None, None).cluster_values("promotion")
+    told = cluster_values(Cluster("beacon", "", "1", None, None), "promotion")
     said = capsys.readouterr().out
     if line:
         assert told == {"admissionPolicy": {"enabled": False}}
         assert re.fullmatch(f"  no admission policy holds promotion's account, .*: {line}.*\n", said)
     else:
         assert (told["inference"]["claim"], said) == ("other", "")
-    assert Cluster("beacon", "", "1", None, None).cluster_values("inference") == {}
+    assert cluster_values(Cluster("beacon", "", "1", None, None), "inference") == {}

@@ -52,10 +52,16 @@ def test_promotion_alone_has_rights_on_the_cluster() -> None:
 
 def test_who_reads_what_clients_sent_reaches_no_api() -> None:
     """Drift profiling parses the log: it opens connections to the database alone, and to no address outside."""
-    (policy,) = [each for each in rendered("drift-profiling", "default-values.yaml") if each["kind"] == "NetworkPolicy"]
-    told = [(rule.get("to"), [each["port"] for each in rule["ports"]]) for rule in policy["spec"]["egress"]]
+    policies = [each for each in rendered("drift-profiling", "default-values.yaml") if each["kind"] == "NetworkPolicy"]
     labels = {"app.kubernetes.io/name": "postgresql", "app.kubernetes.io/part-of": "beacon"}
-    assert told == [(None, [53, 53]), ([{"podSelector": {"matchLabels": labels}}], [5432])]
+    for policy in policies:
+        names, database = policy["spec"]["egress"]
+        assert [each["port"] for each in names["ports"]] == [53, 53]
+        assert database == {"to": [{"podSelector": {"matchLabels": labels}}], "ports": [{"port": 5432}]}
+    assert {policy["metadata"]["name"] for policy in policies} == {
+        "beacon-drift-profiling",
+        "beacon-drift-profiling-migration",
+    }
 
 
 @pytest.mark.parametrize("chart", ["feature-serving", "retraining"])

@@ -15,7 +15,8 @@ from support.waiting import until
 from beacon_core.data.database import DatabaseUnavailableError, migrate_at
 from beacon_core.data.roles import GRANTS, LOGINS, MLFLOW, OWNER, short_name
 from beacon_core.platform.settings import ROOT
-from tools.deploy import DATABASE_SECRETS, RELEASES, SECRET
+from tools.cluster_secrets import DATABASE_SECRETS, SECRET
+from tools.deploy import RELEASES
 
 OWN = "postgresql-password"
 """The key of the superuser's password."""

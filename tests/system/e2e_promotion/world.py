@@ -16,7 +16,7 @@ import httpx
 import msgspec
 import yaml
 from support import bad_models
-from support.on_cluster import ADDRESS, NAMESPACE, PRODUCT, ROW, cluster, sql, until
+from support.on_cluster import ADDRESS, NAMESPACE, PRODUCT, ROW, cluster, secret_text, signing_key, sql, until
 from support.ports import free_ports
 from support.products import POLICY
 from support.steady_load import Answer, Door, Load, both, under_load
@@ -26,6 +26,7 @@ from beacon_core.domain.pins import Pin
 from beacon_core.model_package.download import download_package
 from beacon_core.model_package.manifest import MANIFEST_FILE, MODEL_FILE, Manifest, Package
 from beacon_core.model_package.release import package_folder
+from beacon_core.model_package.signature import DIGEST_ALONE, sign
 from beacon_core.sources.rows import read_rows
 from beacon_retraining.registry.register import Registry, RegistryEntry
 from tools import deploy
@@ -99,10 +100,12 @@ class Models:
     """Packages made on this machine out of the champion, registered in the cluster's MLflow."""
 
     def __init__(self, address: str, folder: Path) -> None:
-        self._registry = Registry(address)
+        login = address.replace("://", f"://beacon-writer:{secret_text('beacon-mlflow-writer', 'password')}@")
+        self._registry = Registry(login)
         self._folder = folder
+        self._key = signing_key(folder)
         self.first = serving()
-        self.base = download_package(address, self.first, folder)
+        self.base = download_package(login, self.first, folder, DIGEST_ALONE)
 
     def good(self, factor: float) -> Pin:
         """One more good model."""
@@ -118,7 +121,8 @@ class Models:
         folder = package_folder(self._folder, pin)
         manifest = msgspec.json.decode((folder / MANIFEST_FILE).read_bytes(), type=Manifest)
         package = Package(folder, manifest, (folder / MODEL_FILE).read_bytes(), pin.sha256)
-        self._registry.register(PRODUCT, package, RegistryEntry(pin.sha256, {}, {}), "challenger")
+        signature = sign(self._key, pin.sha256)
+        self._registry.register(PRODUCT, package, RegistryEntry(pin.sha256, {}, {}), "challenger", signature)
         return pin
 
 

@@ -9,18 +9,24 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from support.on_cluster import ADDRESS, NAMESPACE, PRODUCT, cluster
+from support.on_cluster import ADDRESS, NAMESPACE, PRODUCT, cluster, signing_key
 from support.steady_load import Door
 
 from beacon_core.domain.pins import Pin
 from beacon_core.model_package.manifest import Package, read_package
 from beacon_core.model_package.release import package_folder
+from beacon_core.model_package.signature import sign_folder
 from beacon_core.sources.rows import read_rows
 
 EDGE = f"edge.{NAMESPACE}.svc.cluster.local"
 INGRESS = ADDRESS.removeprefix("http://")
 # In the pod of MLflow, which has its client: takes a package, registers it, and prints the version it got.
-REGISTER = """
+LOGIN = """
+import os
+os.environ["MLFLOW_TRACKING_USERNAME"] = os.environ["MLFLOW_WRITER_USERNAME"]
+os.environ["MLFLOW_TRACKING_PASSWORD"] = os.environ["MLFLOW_WRITER_PASSWORD"]
+"""
+REGISTER = f"""{LOGIN}
 import base64, io, sys, tarfile, tempfile
 from mlflow import MlflowClient
 name, sha256 = sys.argv[1:]
@@ -31,8 +37,9 @@ with tempfile.TemporaryDirectory() as folder:
     number = experiment.experiment_id if experiment else client.create_experiment("paging")
     run = client.create_run(number)
     client.log_artifacts(run.info.run_id, folder, "package")
-source = f"{run.info.artifact_uri}/package"
-print(client.create_model_version(name, source, run.info.run_id, tags={"sha256": sha256}, await_creation_for=0).version)
+source = f"{{run.info.artifact_uri}}/package"
+tags = {{"sha256": sha256}}
+print(client.create_model_version(name, source, run.info.run_id, tags=tags, await_creation_for=0).version)
 """
 # In a pod of inference: prints a folder as an archive.
 SHOW = """
@@ -42,7 +49,7 @@ with tarfile.open(fileobj=buffer, mode="w") as archive:
     archive.add(sys.argv[1], ".")
 print(base64.b64encode(buffer.getvalue()).decode())
 """
-NEWEST = """
+NEWEST = f"""{LOGIN}
 from mlflow import MlflowClient
 found = MlflowClient("http://127.0.0.1:5000").search_model_versions("name = '%s'")
 print(max(int(version.version) for version in found))
@@ -140,9 +147,11 @@ def register(make: Callable[[Path, Package, str], Pin], folder: Path) -> Pin:
     newest = cluster().kubectl("exec", "beacon-mlflow-0", "--", "python", "-c", NEWEST % PRODUCT.name)
     version = str(int(newest) + 1)
     pin = make(folder / "made", served(folder / "served"), version)
+    made = package_folder(folder / "made", pin)
+    sign_folder(made, signing_key(folder), pin.sha256)
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
-        archive.add(package_folder(folder / "made", pin), ".")
+        archive.add(made, ".")
     content = base64.b64encode(buffer.getvalue()).decode()
     command = ["exec", "-i", "beacon-mlflow-0", "--", "python", "-c", REGISTER, pin.name, pin.sha256]
     given = cluster().kubectl(*command, given=content).split()[-1]

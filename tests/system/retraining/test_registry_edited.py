@@ -12,17 +12,26 @@ from pathlib import Path
 import msgspec
 import pytest
 from mlflow.tracking import MlflowClient
+from sqlalchemy import insert
 from support.mlflow import mlflow_server
 from support.packages import build_package
+from support.settings import Settings
 
 from beacon_console.models.registry import Registry as ConsoleRegistry
+from beacon_core.data.database import migrate, open_store
+from beacon_core.data.tables import verdicts
+from beacon_core.domain.errors import ConfigurationError
 from beacon_core.domain.pins import Pin
 from beacon_core.domain.product import Product
-from beacon_core.model_package.download import CHALLENGER, CHAMPION, ForeignVersionError, download_package, pinned_at
+from beacon_core.model_package.download import CHALLENGER, CHAMPION, download_package
 from beacon_core.model_package.manifest import PackageError, read_package
 from beacon_core.model_package.release import package_folder
+from beacon_core.model_package.signature import DIGEST_ALONE, SignatureError, Trust, sign, trust_of
+from beacon_core.platform import clock
 from beacon_core.platform.mlflow import Mlflow
+from beacon_core.platform.signing_keys import new_private_key, public_of, write_key_pair
 from beacon_promotion.controller import aliases
+from beacon_retraining.commands.sign import main as sign_command
 from beacon_retraining.registry.register import HIGHEST_TAG, Registry, RegistryEntry, VersionTakenError
 
 pytestmark = pytest.mark.xdist_group("edited")
@@ -60,7 +69,7 @@ class Shop:
                 break
             except VersionTakenError:
                 assert attempt == 1
-        assert download_package(self.address, pin, self.models / "brought").sha256 == pin.sha256
+        assert download_package(self.address, pin, self.models / "brought", DIGEST_ALONE).sha256 == pin.sha256
         assert Mlflow(self.address).aliases(self.name)[CHALLENGER] == pin.version
         return pin
 
@@ -205,7 +214,7 @@ def test_equal_inputs_are_one_version_only_where_it_is_whole(shop: Shop) -> None
     for file in shop.files_of(known[0]).iterdir():
         file.unlink()
     with pytest.raises(PackageError, match=r" has no package/manifest\.json of run "):
-        download_package(shop.address, known[0], shop.models / "again")
+        download_package(shop.address, known[0], shop.models / "again", DIGEST_ALONE)
 
 
 def test_files_that_somebody_removed_are_put_back_by_the_next_registration_of_the_package(shop: Shop) -> None:
@@ -213,8 +222,51 @@ def test_files_that_somebody_removed_are_put_back_by_the_next_registration_of_th
     shutil.rmtree(shop.files_of(pin))
     package = read_package(package_folder(shop.models, pin), pin.sha256)
     shop.registry.register(shop.product, package, RegistryEntry("third", {}, {}), CHALLENGER)
-    assert download_package(shop.address, pin, shop.models / "again").sha256 == pin.sha256
+    assert download_package(shop.address, pin, shop.models / "again", DIGEST_ALONE).sha256 == pin.sha256
     assert shop.versions() == [1, 2, 3]
+
+
+def test_a_version_comes_with_its_signature_and_gets_another_one_by_the_command(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Signed at registration, then by a new key; what is signed is what the verdict pins, whatever a tag says."""
+    old, new = new_private_key(), tmp_path / "home" / "keys" / "model-signing.pem"
+    made = build_package(shop.models, shop.product, shop.registry.next_version(shop.name))
+    package = read_package(package_folder(shop.models, made), made.sha256)
+    shop.registry.register(shop.product, package, RegistryEntry("k", {}, {}), CHALLENGER, sign(old, made.sha256))
+    unsigned = shop.register("unsigned")
+    trust = Trust({old.id: public_of(old.seed)}, required=True)
+    assert download_package(shop.address, made, shop.models / "signed", trust).sha256 == made.sha256
+    with pytest.raises(SignatureError, match="is not signed"):
+        download_package(shop.address, unsigned, shop.models / "unsigned", trust)
+
+    spec = tmp_path / "product" / "product.yaml"
+    shutil.copytree(shop.product.file.parent, spec.parent)
+    spec.write_text(spec.read_text().replace("name: boston-housing", f"name: {shop.name}", 1))
+    settings = Settings(home=tmp_path / "home", product=spec, mlflow_url=shop.address)
+    key = write_key_pair(new, settings.trusted_keys_file)
+    engine = open_store(settings.database)
+    migrate(engine)
+    for pin in (made, unsigned, Pin(shop.name, "77", "7" * 64)):
+        row = {"moment": clock.now(), "product": shop.name, "version": pin.version, "sha256": pin.sha256}
+        with engine.begin() as connection:
+            connection.execute(
+                insert(verdicts).values(row | {"outcome": "pass", "data_fingerprint": "", "verdict": {}})
+            )
+    engine.dispose()
+    shop.client.set_model_version_tag(shop.name, made.version, "sha256", "0" * 64)
+    monkeypatch.setattr("sys.argv", ["beacon sign"])
+    assert sign_command(settings) == 1
+    told = capsys.readouterr().out.splitlines()
+    assert told[:2] == [f"version {pin.version}: signed by key {key.id}" for pin in (made, unsigned)]
+    assert told[2].startswith("version 77: not in MLflow: ")
+    for pin in (made, unsigned):
+        assert download_package(shop.address, pin, shop.models / "again", trust_of(settings)).sha256 == pin.sha256
+    with pytest.raises(SignatureError, match=f"is signed by key '{key.id}'"):
+        download_package(shop.address, made, shop.models / "old", trust)
+    monkeypatch.setattr("sys.argv", ["beacon sign", "9"])
+    with pytest.raises(ConfigurationError, match="version 9 has no verdict here"):
+        sign_command(settings)
 
 
 def test_what_a_kill_between_create_and_delete_left_is_not_taken_for_the_version(shop: Shop) -> None:
@@ -228,21 +280,6 @@ def test_what_a_kill_between_create_and_delete_left_is_not_taken_for_the_version
     assert shop.registry.register(shop.product, package, RegistryEntry("third", {}, {}), CHALLENGER) == run
     assert Mlflow(shop.address).aliases(shop.name)[CHALLENGER] == "3"
     assert shop.register("fourth").version == "5"
-
-
-def test_a_champion_that_is_not_beacons_is_told_as_that(shop: Shop) -> None:
-    mlflow = Mlflow(shop.address)
-    assert pinned_at(mlflow, shop.name, CHAMPION) is None
-    assert pinned_at(mlflow, "no-such-model", CHAMPION) is None
-    number = shop.of_a_person()
-    shop.client.set_registered_model_alias(shop.name, CHAMPION, number)
-    with pytest.raises(
-        ForeignVersionError,
-        match=f"version {number} of {shop.name} is champion in MLflow, but Beacon did not register it",
-    ):
-        pinned_at(mlflow, shop.name, CHAMPION)
-    shop.client.delete_model_version(shop.name, number)
-    assert pinned_at(mlflow, shop.name, CHAMPION) is None
 
 
 def test_the_console_tells_what_is_wrong_with_each(shop: Shop) -> None:

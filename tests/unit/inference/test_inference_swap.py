@@ -19,6 +19,8 @@ from beacon_core.model_package.manifest import (
     write_manifest,
 )
 from beacon_core.model_package.release import Release, package_folder, read_release, write_release
+from beacon_core.model_package.signature import sign_folder
+from beacon_core.platform.signing_keys import write_key_pair
 from beacon_inference.models import hot_swap as models_module
 
 SWAPS = "beacon_model_swaps_total{outcome=%s}"
@@ -70,6 +72,18 @@ def test_what_loading_a_model_took_is_given_back(service, settings, product, rel
     monkeypatch.setattr(models_module, "release_freed_memory", lambda: released.append(True))
     assert release(build_package(settings.models_dir, product, version="2")) == "2"
     service.until(lambda: released, "the memory is given back")
+
+
+def test_a_version_that_no_trusted_key_signed_is_not_taken(service, settings, product, release, caplog):
+    """The keys are read at each load: a file that comes while the service runs holds for the next model."""
+    key = write_key_pair(settings.signing_key_file, settings.trusted_keys_file)
+    pin = build_package(settings.models_dir, product, version="2")
+    assert release(pin) == "1"
+    wanted = f"boston-housing 2: is not signed; one of {key.id} must have signed it (BEACON_MODEL_SIGNATURES=required)"
+    (told,) = [record for record in caplog.records if "refused" in record.message]
+    assert told.reason == wanted
+    sign_folder(package_folder(settings.models_dir, pin), key, pin.sha256)
+    service.until(lambda: service.get("/readyz").json()["model"]["version"] == "2", "it is taken once it is signed")
 
 
 def test_it_can_go_back(service, settings, product, release):

@@ -145,7 +145,7 @@ def test_the_model_that_is_gone_back_to_is_not_blamed(connection):
     assert select_candidate(connection, AUTO, NEW).pin == OLD
 
 
-@pytest.mark.parametrize("reason", ["interrupted", "target_down", "package_missing"])
+@pytest.mark.parametrize("reason", ["interrupted", "target_down", "package_missing", "not_signed"])
 def test_what_says_nothing_of_the_model_is_tried_again(connection, reason):
     judged(connection)
     for minutes in range(2, 9):

@@ -1,4 +1,4 @@
-"""Model versions in MLflow: facts and files over plain HTTP, every byte checked against the package's digest."""
+"""Model versions in MLflow: facts and files over HTTP, every byte checked by the package's signature and digest."""
 
 from typing import NamedTuple
 
@@ -6,6 +6,7 @@ import msgspec
 
 from beacon_core.model_package.download import ARTIFACTS
 from beacon_core.model_package.manifest import CARD_FILE, EFFECTS_FILE, MANIFEST_FILE, Manifest, digest
+from beacon_core.model_package.signature import DIGEST_ALONE, SIGNATURE_FILE, SignatureError, Trust
 from beacon_core.platform.mlflow import Mlflow, Version
 
 TIMEOUT_SECONDS = 2.0
@@ -24,10 +25,11 @@ class RegisteredVersion(NamedTuple):
 
 
 class Registry:
-    """MLflow's server at `address`."""
+    """MLflow's server at `address`; what `trust` misses a signature of is not parsed."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, trust: Trust = DIGEST_ALONE) -> None:
         self._mlflow = Mlflow(address, TIMEOUT_SECONDS)
+        self._trust = trust
 
     def find(self, name: str, version: str) -> RegisteredVersion | None:
         """Look a version up; None when MLflow has none (any more). Raises `RegistryUnavailableError`."""
@@ -53,6 +55,10 @@ class Registry:
     def _package(self, version: Version) -> tuple[Manifest | None, str | None, str | None]:
         if not version.sha256:
             return None, None, "It was not registered by Beacon: it has no tag sha256"
+        try:
+            self._trust.check(f"Version {version.number}", version.sha256, self._file(version, SIGNATURE_FILE))
+        except SignatureError as error:
+            return None, None, str(error)
         content = self._file(version, MANIFEST_FILE)
         if content is None:
             return None, None, f"{MANIFEST_FILE} is not among its files"

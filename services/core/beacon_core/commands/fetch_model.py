@@ -7,8 +7,9 @@ from pathlib import Path
 from beacon_core.domain.masking import message_of
 from beacon_core.domain.pins import Pin
 from beacon_core.model_package.download import download_package
-from beacon_core.model_package.manifest import Package, PackageError, read_package
+from beacon_core.model_package.manifest import Package, PackageError
 from beacon_core.model_package.release import package_folder, read_release
+from beacon_core.model_package.signature import SignatureError, Trust, read_trusted, trust_of
 from beacon_core.platform.files import draft_folder_of
 from beacon_core.platform.job import log, map_errors, run_job
 from beacon_core.platform.mlflow import RegistryUnavailableError
@@ -40,15 +41,16 @@ def fetch(settings: Settings, pin: Pin, cache: Path | None) -> str:
 
     Raises `PackageError`, and `RegistryUnavailableError` when MLflow does not answer for `WAIT_SECONDS`.
     """
+    trust = trust_of(settings)
     for models, place in ((settings.models_dir, "already present"), (cache, "from the cache")):
-        if models is not None and (package := _read(models, pin)) is not None:
+        if models is not None and (package := _read(models, pin, trust)) is not None:
             if models != settings.models_dir:
                 _copy(package, settings.models_dir, pin)
             return f"{pin.name} version {pin.version}: {place}"
     deadline = time.monotonic() + WAIT_SECONDS
     while True:
         try:
-            download_package(settings.mlflow_address, pin, settings.models_dir)
+            download_package(settings.mlflow_address, pin, settings.models_dir, trust)
         except RegistryUnavailableError:
             if time.monotonic() > deadline:
                 raise
@@ -57,9 +59,12 @@ def fetch(settings: Settings, pin: Pin, cache: Path | None) -> str:
             return f"{pin.name} version {pin.version}: from {settings.mlflow_address}"
 
 
-def _read(models: Path, pin: Pin) -> Package | None:
+def _read(models: Path, pin: Pin, trust: Trust) -> Package | None:
     try:
-        return read_package(package_folder(models, pin), pin.sha256)
+        return read_trusted(package_folder(models, pin), pin.sha256, trust)
+    except SignatureError as error:
+        log.warning("%s: %s", models, message_of(error))  # it may have been signed since, and lie in MLflow
+        return None
     except PackageError:
         return None
 

@@ -5,8 +5,8 @@ import argparse
 from beacon_core.domain.exit_statuses import TRY_AGAIN
 from beacon_core.domain.masking import message_of
 from beacon_core.model_package.golden import find_mismatch, golden_features, post_features
-from beacon_core.model_package.manifest import read_package
 from beacon_core.model_package.release import package_folder, read_release
+from beacon_core.model_package.signature import read_trusted, trust_of
 from beacon_core.platform.job import log, run_job
 from beacon_core.platform.settings import load_settings
 
@@ -21,7 +21,7 @@ def main() -> int:
     given = parser.parse_args()
     settings = load_settings()
     pin = read_release(settings.release_file).model
-    manifest = read_package(package_folder(settings.models_dir, pin), pin.sha256).manifest
+    manifest = read_trusted(package_folder(settings.models_dir, pin), pin.sha256, trust_of(settings)).manifest
     headers = {"X-API-Key": settings.api_key} if settings.api_key else {}
     try:
         answers = [

@@ -7,6 +7,7 @@ import msgspec
 from sqlalchemy import Connection, Engine, insert, select
 
 from beacon_core.data.tables import verdicts
+from beacon_core.domain.pins import Pin
 from beacon_core.domain.times import read_time
 from beacon_core.domain.verdict import Verdict, may_be_approved, needs_approval
 
@@ -64,6 +65,12 @@ def versions(engine: Engine, product: str) -> list[str]:
     """Every version that was ever judged."""
     with engine.connect() as connection:
         return list(connection.execute(select(verdicts.c.version).where(verdicts.c.product == product)).scalars())
+
+
+def pins(connection: Connection, product: str) -> list[Pin]:
+    """Every package that was ever judged, each once, the oldest verdict first."""
+    query = select(verdicts.c.version, verdicts.c.sha256).where(verdicts.c.product == product).order_by(verdicts.c.id)
+    return list(dict.fromkeys(Pin(product, version, sha256) for version, sha256 in connection.execute(query)))
 
 
 def newest(engine: Engine, product: str, version: str, sha256: str = "") -> Verdict | None:

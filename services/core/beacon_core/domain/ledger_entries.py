@@ -22,6 +22,7 @@ Outcome = Literal["begun", "pass", "fail", "inconclusive", "promoted", "rolled_b
 Reason = Literal[
     "package_missing",
     "digest_mismatch",
+    "not_signed",
     "schema_mismatch",
     "crash_at_load",
     "golden_mismatch",

@@ -1,13 +1,15 @@
-"""MLflow's REST API over plain HTTP, for processes that must not spend seconds on importing its library.
+"""MLflow's REST API over HTTP, for processes that must not spend seconds on importing its library.
 
 Authentication is that of MLflow's own client: a user in the address, else MLFLOW_TRACKING_USERNAME and
-MLFLOW_TRACKING_PASSWORD, else MLFLOW_TRACKING_TOKEN.
+MLFLOW_TRACKING_PASSWORD, else MLFLOW_TRACKING_TOKEN. So is the trust in its certificate: the authorities of the file
+MLFLOW_TRACKING_SERVER_CERT_PATH, else those of the system, and always its name.
 """
 
 import base64
 import http.client
 import json
 import os
+import ssl
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -26,6 +28,7 @@ MOST_VERSIONS = "10000"
 MISSING = frozenset({"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"})
 """How MLflow says that there is no such model, version, run or file (404) or alias (400)."""
 
+CERTIFICATES = "MLFLOW_TRACKING_SERVER_CERT_PATH"
 CREDENTIALS_HINT = "; is MLFLOW_TRACKING_USERNAME (or _TOKEN) right?"
 HINTS = {401: CREDENTIALS_HINT, 403: CREDENTIALS_HINT, 404: "; is that MLflow's address?"}
 
@@ -142,7 +145,8 @@ class Mlflow:
         headers = {"Content-Type": "application/json"} | self._headers
         try:
             request = urllib.request.Request(url, body, headers, method=method)  # noqa: S310 - the operator's address
-            with urllib.request.urlopen(request, timeout=self._timeout) as answer:  # noqa: S310 - the operator's address
+            tls = self._tls()
+            with urllib.request.urlopen(request, timeout=self._timeout, context=tls) as answer:  # noqa: S310 - as above
                 content: bytes = answer.read()
                 return content
         except urllib.error.HTTPError as error:
@@ -155,6 +159,16 @@ class Mlflow:
             ) from error
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise RegistryUnavailableError(f"{self} does not answer: {message_of(error)}") from error
+
+    def _tls(self) -> ssl.SSLContext | None:
+        """How the certificate is verified; the file of authorities is read anew, as it may be replaced."""
+        if not self.address.startswith("https:"):
+            return None
+        authorities = os.environ.get(CERTIFICATES) or None
+        try:
+            return ssl.create_default_context(cafile=authorities)
+        except OSError as error:
+            raise RegistryUnavailableError(f"{CERTIFICATES}: {authorities}: {message_of(error)}") from error
 
     def _unexpected_answer(self) -> RegistryUnavailableError:
         return RegistryUnavailableError(f"{self} does not answer as MLflow's API does")

@@ -148,6 +148,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     proxy_groups_header: str = "X-Forwarded-Groups"
     """Header with their groups, separated by commas."""
 
+    model_keys_file: Path | None = None
+    """Public keys (PEM) whose signatures of model packages are trusted; empty means `home`/keys/model-keys.pem."""
+    model_signing_key_file: Path | None = None
+    """Private key that signs packages, where they are made; empty means `home`/keys/model-signing.pem."""
+    model_signatures: Literal["required", "allowed"] | None = None
+    """Whether a package must be signed by a trusted key; empty means required where there is a file of keys."""
+
     cors_origins: tuple[str, ...] = ()
     """Origins whose pages may ask inference from a browser (https://app.example.com,...), or *; empty: none."""
     path_prefix: str = ""
@@ -197,6 +204,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return self.home / "models"
 
     @property
+    def trusted_keys_file(self) -> Path:
+        """The file of trusted public keys in force."""
+        return self.model_keys_file or self.home / "keys" / "model-keys.pem"
+
+    @property
+    def signing_key_file(self) -> Path:
+        """The file of the private key in force."""
+        return self.model_signing_key_file or self.home / "keys" / "model-signing.pem"
+
+    @property
     def features_address(self) -> str:
         """Feature serving's URL in force."""
         return self.features_url or f"http://{addresses.in_url(self.host)}:{self.features_port}"
@@ -235,6 +252,8 @@ LOCATIONS: dict[str, Callable[[str], object]] = {
     "release": locations.file,
     "spool": locations.folder,
     "api_keys_file": locations.file,
+    "model_keys_file": locations.file,
+    "model_signing_key_file": locations.file,
     "database_url": locations.database,
     "dvc_remote": locations.remote,
     "host": addresses.host,

@@ -16,7 +16,8 @@ from beacon_core.domain.product import Feature, Product
 from beacon_core.domain.schema import Schema
 from beacon_core.domain.text import text_code
 from beacon_core.domain.value_rules import Level
-from beacon_core.model_package.manifest import PROFILE_FILE, Manifest, PackageError, read_package
+from beacon_core.model_package.manifest import PROFILE_FILE, Manifest, PackageError
+from beacon_core.model_package.signature import DIGEST_ALONE, Trust, read_trusted
 from beacon_drift_profiling.comparison.reference import (
     PARTS,
     PREDICTION,
@@ -75,13 +76,15 @@ class NoReference(msgspec.Struct, frozen=True):
     reason: str
 
 
-def load_reference(models: Path, product: Product, version: str, sha256: str) -> Reference | NoReference:
+def load_reference(
+    models: Path, product: Product, version: str, sha256: str, trust: Trust = DIGEST_ALONE
+) -> Reference | NoReference:
     """Read the package of a version, pinned by the digest that its predictions were logged with."""
     if not NAME.fullmatch(version):
         return NoReference(version, "its name is not a valid version name")
     folder = models / product.name / version
     try:
-        manifest = read_package(folder, sha256).manifest
+        manifest = read_trusted(folder, sha256, trust).manifest
         if PROFILE_FILE not in manifest.files:
             return NoReference(version, f"its package holds no {PROFILE_FILE}")
         summaries = Profile.read((folder / PROFILE_FILE).read_bytes()).columns()

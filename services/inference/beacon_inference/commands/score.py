@@ -24,6 +24,7 @@ from beacon_core.domain.product import Product
 from beacon_core.domain.source import Format, Source
 from beacon_core.model_package.manifest import MANIFEST_FILE, digest
 from beacon_core.model_package.release import read_release
+from beacon_core.model_package.signature import trust_of
 from beacon_core.platform import clock
 from beacon_core.platform.job import run_command
 from beacon_core.platform.product_file import load_product
@@ -72,7 +73,7 @@ def main(settings: Settings) -> int:
     given = parser.parse_args(sys.argv[1:])
     product = load_product(settings.product)
     _check(given, product)
-    model = load_model(settings.models_dir, _pin(settings, product, given.version), product)
+    model = load_model(settings.models_dir, _pin(settings, product, given.version), product, trust_of(settings))
     product = product_in_service(product, model.manifest)
     parts = Parts(given.out, _facts(given, product, model))
     scorer = Scorer(product, model, clock.timestamp(), given.bad_rows)

@@ -16,11 +16,13 @@ from beacon_core.domain.masking import message_of
 from beacon_core.domain.pins import Pin
 from beacon_core.domain.product import Product
 from beacon_core.model_package.download import download_package
-from beacon_core.model_package.manifest import Manifest, Package, PackageError, read_package
+from beacon_core.model_package.manifest import Manifest, Package, PackageError
 from beacon_core.model_package.model_inputs import FeatureMap
 from beacon_core.model_package.release import package_folder
+from beacon_core.model_package.signature import SignatureError, read_trusted, trust_of
 from beacon_core.platform.mlflow import RegistryUnavailableError
 from beacon_core.platform.settings import Settings
+from beacon_core.platform.signing_keys import SigningKeyError
 from beacon_inference.explanation.turns import Turns
 from beacon_inference.matrix import Matrix
 from beacon_inference.prediction.encoding import ValueEncoder
@@ -71,15 +73,22 @@ class Packages:
             self._downloads.cleanup()
 
     def _find(self, pin: Pin) -> Package:
+        try:
+            trust = trust_of(self._settings)
+        except SigningKeyError as error:
+            raise BeaconError("model_gone", f"version {pin.version} cannot be trusted: {message_of(error)}") from error
         with contextlib.suppress(PackageError):
-            return read_package(package_folder(self._settings.models_dir, pin), pin.sha256)
+            return read_trusted(package_folder(self._settings.models_dir, pin), pin.sha256, trust)
         gone = f"the model that made the prediction, version {pin.version}, is not here any more"
         try:
             if self._downloads is None:
                 self._downloads = tempfile.TemporaryDirectory(prefix="beacon-explained-")
-            return download_package(self._settings.mlflow_address, pin, Path(self._downloads.name))
+            return download_package(self._settings.mlflow_address, pin, Path(self._downloads.name), trust)
         except RegistryUnavailableError as error:
             raise BeaconError("registry_unavailable", f"{gone}, and MLflow does not answer") from error
+        except SignatureError as error:
+            refused = f"version {pin.version} is not explained: {message_of(error)}"
+            raise BeaconError("model_gone", refused) from error
         except PackageError as error:
             raise BeaconError("model_gone", f"{gone}: {message_of(error)}") from error
         except OSError as error:

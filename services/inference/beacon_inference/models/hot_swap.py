@@ -13,8 +13,10 @@ from beacon_core.domain.product import Product
 from beacon_core.domain.schema import is_breaking
 from beacon_core.model_package.manifest import PackageError
 from beacon_core.model_package.release import Release, ReleaseError, read_release
+from beacon_core.model_package.signature import trust_of
 from beacon_core.platform.memory import release_freed_memory
 from beacon_core.platform.settings import Settings
+from beacon_core.platform.signing_keys import SigningKeyError
 from beacon_inference.metrics import Instruments
 from beacon_inference.models.model import Model, load_model, product_in_service
 
@@ -136,10 +138,10 @@ class Models:
         for current in () if self.in_service is None else (self.in_service.model, self.in_service.shadow):
             if current is not None and current.pin == pin:
                 return current
-        return load_model(self._settings.models_dir, pin, self._product)
+        return load_model(self._settings.models_dir, pin, self._product, trust_of(self._settings))
 
     def _failed(self, error: Exception) -> None:
-        expected = isinstance(error, ReleaseError | PackageError)
+        expected = isinstance(error, ReleaseError | PackageError | SigningKeyError)
         self.failure = message_of(error) if expected else message_with_type(error)
         self._refused("the new model is refused", "refused", self.failure, None if expected else error)
 

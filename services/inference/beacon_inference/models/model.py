@@ -13,10 +13,11 @@ from beacon_core.domain.product import Product
 from beacon_core.domain.schema import is_breaking
 from beacon_core.domain.times import read_time
 from beacon_core.model_package.batch_model import BATCH_FROM, ROWS_PER_RUN, SPREAD, BatchModel
-from beacon_core.model_package.manifest import Manifest, PackageError, read_package
+from beacon_core.model_package.manifest import Manifest, PackageError
 from beacon_core.model_package.model_inputs import FeatureMap, to_columns
 from beacon_core.model_package.release import package_folder
 from beacon_core.model_package.session import open_batch_model, open_session
+from beacon_core.model_package.signature import DIGEST_ALONE, Trust, read_trusted
 from beacon_core.platform.clock import timestamp
 from beacon_inference.matrix import Bounds, Mask, Matrix, Texts
 from beacon_inference.per_product import PerProduct
@@ -121,12 +122,14 @@ class Model:
         return ModelAnswers(values, spreads if self.has_spread else None)
 
 
-def load_model(models: Path, pin: Pin, product: Product) -> Model:
+def load_model(models: Path, pin: Pin, product: Product, trust: Trust = DIGEST_ALONE) -> Model:
     """Load the pinned version; raises `PackageError` if it is damaged, of another product or fails its self-test.
+
+    So it does where `trust` misses a signature.
 
     The schema that it was trained on may differ from the product's (`product_in_service`).
     """
-    package = read_package(package_folder(models, pin), pin.sha256)
+    package = read_trusted(package_folder(models, pin), pin.sha256, trust)
     manifest = package.manifest
     _check_fit(manifest, pin, product)
     try:

@@ -13,7 +13,7 @@ from beacon_core.domain.ledger_entries import Entry
 from beacon_core.domain.pins import Pin
 from beacon_core.domain.product import Product
 
-AGAIN = frozenset({"interrupted", "target_down", "package_missing"})
+AGAIN = frozenset({"interrupted", "target_down", "package_missing", "not_signed"})
 """Reasons that are not about the model: it is tried again."""
 
 

@@ -1,13 +1,16 @@
-"""Print the registry's champion as a release file (JSON). Exit 0 done, 3 none yet, 1 refused, 75 try again."""
+"""Print the model in service as a release file (JSON). Exit 0 done, 3 none yet, 1 refused, 75 try again.
+
+The store says which it is: its ledger of promotions, and before the first one its verdict on the first model.
+"""
 
 import sys
 
 import msgspec
 
-from beacon_core.model_package.download import CHAMPION, pinned_at
+from beacon_core.data.champion import champion
+from beacon_core.data.database import mapped_errors, migrate, open_store
 from beacon_core.model_package.release import Release
 from beacon_core.platform.job import run_command
-from beacon_core.platform.mlflow import Mlflow
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import Settings
 
@@ -15,9 +18,12 @@ NONE_YET = 3
 
 
 def main(settings: Settings) -> int:
-    """Ask MLflow; nothing is downloaded."""
+    """Ask the store; nothing is downloaded."""
     product = load_product(settings.product)
-    pin = pinned_at(Mlflow(settings.mlflow_address), product.name, CHAMPION)
+    engine = open_store(settings.database)
+    migrate(engine)
+    with mapped_errors():
+        pin = champion(engine, product.name)
     if pin is None:
         print(f"{product.name} has no champion yet", file=sys.stderr)
         return NONE_YET
@@ -26,5 +32,5 @@ def main(settings: Settings) -> int:
 
 
 def run() -> int:
-    """Print the registry's champion as a release file."""
+    """Print the model in service as a release file."""
     return run_command("champion", main)

@@ -14,8 +14,9 @@ from beacon_core.domain.exit_statuses import BAD_DATA, REFUSED
 from beacon_core.domain.masking import mask
 from beacon_core.domain.product import Product
 from beacon_core.domain.schema import Change, Schema, changes
-from beacon_core.model_package.manifest import PackageError, read_package
+from beacon_core.model_package.manifest import PackageError
 from beacon_core.model_package.release import ReleaseError, package_folder, read_release
+from beacon_core.model_package.signature import read_trusted, trust_of
 from beacon_core.platform.job import run_command
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import Settings
@@ -121,7 +122,7 @@ def _schema_in_service(settings: Settings, product: Product) -> Schema | None:
         print(f"  schema    the model in service is another product's, {pin.name}")
         return None
     try:
-        return read_package(package_folder(settings.models_dir, pin), pin.sha256).manifest.schema
+        return read_trusted(package_folder(settings.models_dir, pin), pin.sha256, trust_of(settings)).manifest.schema
     except PackageError as error:
         print(f"  schema    the package in service cannot be read: {error}")
         return None

@@ -5,6 +5,7 @@ import argparse
 import msgspec
 
 from beacon_core.domain.product_entry import MODEL_NAMES
+from beacon_core.model_package.signature import signer_of
 from beacon_core.platform.job import log, map_errors, run_job
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import load_settings
@@ -53,6 +54,7 @@ def main() -> int:
         jobs=given.jobs,
     )
     options = RetrainOptions(given.trigger, by_dvc=not given.here, force=given.force, accept_shift=given.accept_shift)
+    signer_of(settings)  # a model that nobody would take need not be trained
     retrain(settings, load_product(settings.product), training, options, log.info)
     return 0
 

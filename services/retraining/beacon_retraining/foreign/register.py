@@ -15,6 +15,7 @@ from beacon_core.domain.product import Product
 from beacon_core.domain.schema import Schema
 from beacon_core.model_package.manifest import Package
 from beacon_core.model_package.session import open_session
+from beacon_core.model_package.signature import signer_of
 from beacon_core.platform import clock
 from beacon_core.platform.settings import Settings
 from beacon_retraining.data.dataset import Matrix
@@ -62,6 +63,7 @@ class RegisterOptions(msgspec.Struct, frozen=True):
 
 def register(settings: Settings, product: Product, options: RegisterOptions, report: Reporter) -> RegistrationResult:
     """Register the model; raises `ForeignModelError`, `DataError`, `BusyError` and the registry's errors."""
+    signer_of(settings)  # a model that nobody would take need not be tried
     registry = Registry(settings.mlflow_address)
     with open_model(options.model, registry) as file:
         check_trust(file, trust_pickle=options.trust_pickle)

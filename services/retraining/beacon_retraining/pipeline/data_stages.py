@@ -7,16 +7,15 @@ import msgspec
 import pandas as pd
 import pyarrow as pa
 
+from beacon_core.data.champion import champion as recorded_champion
 from beacon_core.data.database import Engine
-from beacon_core.data.ledger import served_at
 from beacon_core.domain.data_errors import DataError
 from beacon_core.domain.masking import message_of
 from beacon_core.domain.pins import Pin
-from beacon_core.model_package import download
-from beacon_core.model_package.download import ForeignVersionError, download_package, pinned_at
+from beacon_core.model_package.download import download_package
 from beacon_core.model_package.manifest import PackageError
 from beacon_core.model_package.release import read_release
-from beacon_core.platform import clock
+from beacon_core.model_package.signature import DIGEST_ALONE
 from beacon_core.platform.job import log
 from beacon_core.platform.mlflow import Mlflow, RegistryUnavailableError
 from beacon_core.platform.settings import Settings
@@ -61,22 +60,10 @@ def fetch_all(context: Context) -> str:
 
 
 def find_champion(settings: Settings, name: str, engine: Engine) -> Pin | None:
-    """The model in service: by the release file, where this machine has it, else by the registry's alias.
-
-    Where the alias is missing, or names a version that Beacon did not make: by the ledger of promotions.
-    """
+    """The model in service: by the release file, where this machine has it, else by the store."""
     if settings.release_file.exists():
         return read_release(settings.release_file).model
-    pin = None
-    try:
-        pin = pinned_at(Mlflow(settings.mlflow_address), name, download.CHAMPION)
-    except ForeignVersionError as error:
-        log.warning("the registry's champion is ignored: %s", message_of(error))
-    if pin is not None:
-        return pin
-    with engine.connect() as connection:
-        entry = served_at(connection, name, clock.now())
-    return None if entry is None or not entry.serving else entry.serving[0]
+    return recorded_champion(engine, name)
 
 
 def _lost_package(context: Context) -> str | None:
@@ -90,7 +77,7 @@ def _lost_package(context: Context) -> str | None:
         with tempfile.TemporaryDirectory() as folder:
             if not Mlflow(address).has_run(last.run_id):
                 raise PackageError(f"the run of version {pin.version} was deleted")
-            download_package(address, pin, Path(folder))
+            download_package(address, pin, Path(folder), DIGEST_ALONE)  # its bytes alone are in question
     except RegistryUnavailableError:
         return None  # the stage package reports it, where it needs the registry
     except PackageError as error:

@@ -10,6 +10,7 @@ from beacon_core.domain.pins import Pin
 from beacon_core.domain.verdict import Verdict
 from beacon_core.model_package.download import find_or_download
 from beacon_core.model_package.manifest import CARD_FILE, EFFECTS_FILE, Package, PackageError
+from beacon_core.model_package.signature import trust_of
 from beacon_core.platform.files import write_atomically
 from beacon_core.platform.job import log
 from beacon_core.platform.settings import Settings
@@ -85,7 +86,7 @@ def read_champion(settings: Settings, pin: Pin | None) -> Package | None:
     if pin is None:
         return None
     try:
-        return find_or_download(settings.mlflow_address, pin, settings.models_dir)
+        return find_or_download(settings.mlflow_address, pin, settings.models_dir, trust_of(settings))
     except PackageError as error:
         # A lost champion cannot be compared with: the challenger has limits of its own, and promotion still compares it
         # with the model in service.

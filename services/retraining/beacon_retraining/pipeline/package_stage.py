@@ -13,6 +13,7 @@ from beacon_core.domain.product import Product
 from beacon_core.model_package.download import download_package
 from beacon_core.model_package.manifest import Package, PackageError, digest
 from beacon_core.model_package.release import read_release
+from beacon_core.model_package.signature import trust_of
 from beacon_core.platform import clock
 from beacon_core.platform.job import log
 from beacon_core.platform.settings import Settings
@@ -69,7 +70,7 @@ def existing_package(settings: Settings, registry: ListedVersions, name: str, ke
     """The package of equal inputs, where the registry still has an intact copy."""
     for pin in registry.versions_of(name, key):
         try:
-            package = download_package(settings.mlflow_address, pin, models)
+            package = download_package(settings.mlflow_address, pin, models, trust_of(settings))
         except PackageError as error:
             log.warning("version %s is from equal inputs, and is made again: %s", pin.version, message_of(error))
             continue

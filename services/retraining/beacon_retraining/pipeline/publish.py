@@ -10,6 +10,7 @@ from beacon_core.domain.verdict import Verdict
 from beacon_core.model_package.download import CHALLENGER, CHAMPION
 from beacon_core.model_package.manifest import Package
 from beacon_core.model_package.release import Release, write_release
+from beacon_core.model_package.signature import sign, signer_of
 from beacon_core.platform.settings import Settings
 from beacon_retraining.errors import RetrainError
 from beacon_retraining.packaging.install import install
@@ -36,16 +37,21 @@ def publish(
     verdict: Verdict,
     champion: Pin | None,
 ) -> Published:
-    """Register a package with its verdict; raises `RegistrationRefusedError`, and the registry's errors.
+    """Sign a package and register it with its verdict.
+
+    Raises `RegistrationRefusedError`, `SigningKeyError`, and the registry's errors.
 
     The first model goes into service unless the gate failed it; a later one waits for promotion.
     """
     version, sha256 = package.manifest.version, package.sha256
     in_service = champion is not None and champion.sha256 == sha256
     released = champion is None and verdict.outcome != "fail"
+    key = signer_of(settings)
+    signature = None if key is None else sign(key, sha256)
     registry = Registry(settings.mlflow_address)
-    run_id = registry.register(product, package, entry, CHAMPION if released or in_service else CHALLENGER)
-    install(package, settings.models_dir)
+    alias = CHAMPION if released or in_service else CHALLENGER
+    run_id = registry.register(product, package, entry, alias, signature)
+    install(package, settings.models_dir, signature)
     registry.tag(product.name, version, verdict=verdict.outcome)
     if verdicts.newest(engine, product.name, version, sha256) != verdict:
         verdicts.record(engine, verdict)

@@ -26,6 +26,7 @@ from beacon_core.domain.masking import mask, mask_all
 from beacon_core.domain.product import Product
 from beacon_core.model_package.download import ARTIFACTS
 from beacon_core.model_package.manifest import Package
+from beacon_core.model_package.signature import SIGNATURE_FILE
 from beacon_core.platform.mlflow import RegistryUnavailableError, user_of
 from beacon_retraining.errors import RetrainError
 from beacon_retraining.registry.versions import HIGHEST_TAG, ListedVersions
@@ -138,7 +139,9 @@ class Registry(ListedVersions):
             addresses = {"tracking_uri": self.address, "registry_uri": self.address}
             return Path(download_artifacts(artifact_uri=uri, dst_path=str(folder), **addresses))
 
-    def register(self, product: Product, package: Package, entry: RegistryEntry, alias: str) -> str:
+    def register(
+        self, product: Product, package: Package, entry: RegistryEntry, alias: str, signature: bytes | None = None
+    ) -> str:
         """Log the run, upload the package, create its version and move `alias` to it; returns the run id.
 
         The version appears only when every file is up, and once, however often this is repeated.
@@ -148,10 +151,11 @@ class Registry(ListedVersions):
             experiment_id = self._experiment(name)
             self._end_killed_runs(experiment_id)
             found = {version.number: version.run_id for version in self.tagged(name, "sha256", package.sha256)}
-            run_id = found[number] if number in found else self._upload(experiment_id, product, package, entry)
+            known = found.get(number)
+            run_id = self._upload(experiment_id, product, package, entry, signature) if known is None else known
             self.client.set_registered_model_alias(name, alias, number)
             if self.mlflow.has_run(run_id):
-                self.client.log_artifacts(run_id, str(package.folder), ARTIFACTS)  # again, if somebody removed a file
+                self._log_package(run_id, package, signature)  # again, if somebody removed a file
                 self.client.set_terminated(run_id)
         return run_id
 
@@ -183,7 +187,21 @@ class Registry(ListedVersions):
             if PACKAGE_TAG in run.data.tags:
                 self.client.set_terminated(run.info.run_id, "KILLED")
 
-    def _upload(self, experiment_id: str, product: Product, package: Package, entry: RegistryEntry) -> str:
+    def add_signature(self, run_id: str, signature: bytes) -> None:
+        """Put a signature beside the package of a run, in the place of the one that was there."""
+        with self._mapped_errors(), tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, SIGNATURE_FILE)
+            file.write_bytes(signature)
+            self.client.log_artifact(run_id, str(file), ARTIFACTS)
+
+    def _log_package(self, run_id: str, package: Package, signature: bytes | None) -> None:
+        self.client.log_artifacts(run_id, str(package.folder), ARTIFACTS)
+        if signature is not None:
+            self.add_signature(run_id, signature)
+
+    def _upload(
+        self, experiment_id: str, product: Product, package: Package, entry: RegistryEntry, signature: bytes | None
+    ) -> str:
         manifest = package.manifest
         tags = {PACKAGE_TAG: package.sha256}
         run = self.client.create_run(experiment_id, tags=tags, run_name=f"{product.name}-{manifest.version}")
@@ -196,7 +214,7 @@ class Registry(ListedVersions):
             for folder, files in entry.files.items():
                 for file in files:
                     self.client.log_artifact(run_id, str(file), folder)
-            self.client.log_artifacts(run_id, str(package.folder), ARTIFACTS)
+            self._log_package(run_id, package, signature)
             self._create_version(product, package, entry, run_id, f"{run.info.artifact_uri}/{ARTIFACTS}")
         except BaseException:
             with contextlib.suppress(MlflowException, requests.RequestException):

@@ -4,9 +4,10 @@ from typing import Any, NamedTuple
 
 from beacon_core.domain.ledger_entries import Reason
 
-# The first text that is found decides. The texts are those of beacon_core.model_package (manifest, download) and of
-# beacon_inference.models.model, and a test holds them to the real messages.
+# The first text that is found decides. The texts are those of beacon_core.model_package (signature, manifest, download)
+# and of beacon_inference.models.model, and a test holds them to the real messages.
 MESSAGES: tuple[tuple[str, Reason], ...] = (
+    ("must have signed it", "not_signed"),
     ("sha256 is ", "digest_mismatch"),
     ("holds other bytes", "digest_mismatch"),
     ("trained on another schema", "schema_mismatch"),

@@ -25,6 +25,8 @@ DARK_OWN = {"BEACON_DATABASE_URL": "sqlite:////tmp/dark.db", "BEACON_ACCESS_LOG"
 """The settings of a dark pod that differ from those of the pods that answer users."""
 DARK_NOT = {"BEACON_FEATURES_URL", "BEACON_API_KEYS_FILE", "BEACON_CLOSED_SCOPES"}
 """Settings that a dark pod does not have: only promotion reaches it, and it needs no key there."""
+LOGIN = "MLFLOW_TRACKING_PASSWORD"
+"""The one variable of a Secret that a dark pod has: it reads packages where no volume has them."""
 READY_SECONDS = 180
 POLL_SECONDS = 0.5
 ASK_SECONDS = 3.0
@@ -147,18 +149,23 @@ class Pods:
 
 
 def dark_pod(name: str, pin: Pin, template: dict[str, Any]) -> Pod:
-    """A dark pod like those of the template: no Service finds it, it has no secrets, and logs predictions to a file."""
+    """A dark pod like those of the template: no Service finds it, and it logs predictions to a file.
+
+    Of the secrets it has one alone, the login that reads MLflow.
+    """
     spec = deepcopy(template["spec"])
     for kept_by_deployments in ("topologySpreadConstraints", "affinity"):
         spec.pop(kept_by_deployments, None)
     spec |= {"restartPolicy": "Never", "activeDeadlineSeconds": DARK_SECONDS, "terminationGracePeriodSeconds": 1}
     secret = {volume["name"] for volume in spec.get("volumes", []) if "secret" in volume}
     spec["volumes"] = [volume for volume in spec.get("volumes", []) if volume["name"] not in secret]
+    for container in spec.get("initContainers", []):
+        container["env"] = [variable for variable in container.get("env", []) if _may_be_dark(variable)]
     for container in spec["containers"]:
         container.pop("lifecycle", None)
         mounts = container.get("volumeMounts", [])
         container["volumeMounts"] = [mount for mount in mounts if mount["name"] not in secret]
-        own = [variable for variable in container["env"] if "valueFrom" not in variable]
+        own = [variable for variable in container["env"] if _may_be_dark(variable)]
         kept = [variable for variable in own if variable["name"] not in {*DARK_OWN, *DARK_NOT}]
         container["env"] = [*kept, *({"name": name, "value": value} for name, value in DARK_OWN.items())]
     labels = {
@@ -170,6 +177,10 @@ def dark_pod(name: str, pin: Pin, template: dict[str, Any]) -> Pod:
     annotations = template["metadata"].get("annotations", {}) | {RELEASE: msgspec.json.encode(Release(pin)).decode()}
     metadata = {"name": name, "labels": labels, "annotations": annotations}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+
+
+def _may_be_dark(variable: dict[str, Any]) -> bool:
+    return "valueFrom" not in variable or variable["name"] == LOGIN
 
 
 def release_of(pod: Pod) -> Release:

@@ -18,8 +18,9 @@ from kubernetes.client import AppsV1Api, CoreV1Api
 
 from beacon_core.domain.pins import Pin
 from beacon_core.model_package.download import download_package
-from beacon_core.model_package.manifest import Package, PackageError, read_package
+from beacon_core.model_package.manifest import Package, PackageError
 from beacon_core.model_package.release import Release, package_folder
+from beacon_core.model_package.signature import read_trusted, trust_of
 from beacon_core.platform import clock
 from beacon_core.platform.kubernetes import NOT_FOUND, Access, ClusterError
 from beacon_core.platform.locks import BusyError
@@ -138,13 +139,14 @@ class ClusterTarget:
 
     def package(self, pin: Pin) -> Package:
         """The package from the shared files, else from MLflow; raises `ReleaseFailedError`."""
+        trust = trust_of(self._settings)
         for models in (self._settings.models_dir, CACHE):
             try:
-                return read_package(package_folder(models, pin), pin.sha256)
+                return read_trusted(package_folder(models, pin), pin.sha256, trust)
             except PackageError:
                 continue
         try:
-            return download_package(self._settings.mlflow_address, pin, self._settings.models_dir)
+            return download_package(self._settings.mlflow_address, pin, self._settings.models_dir, trust)
         except PackageError as error:
             raise ReleaseFailedError(reason_of(str(error)), str(error)) from error
         except (RegistryUnavailableError, OSError) as error:

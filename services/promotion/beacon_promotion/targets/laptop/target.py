@@ -20,8 +20,9 @@ import msgspec
 from beacon_core.domain.masking import message_of
 from beacon_core.domain.pins import Pin
 from beacon_core.model_package.download import download_package
-from beacon_core.model_package.manifest import Package, PackageError, read_package
+from beacon_core.model_package.manifest import Package, PackageError
 from beacon_core.model_package.release import Release, ReleaseError, package_folder, read_release, write_release
+from beacon_core.model_package.signature import read_trusted, trust_of
 from beacon_core.platform import clock
 from beacon_core.platform.locks import exclusive
 from beacon_core.platform.mlflow import RegistryUnavailableError
@@ -96,11 +97,11 @@ class Laptop:
 
     def package(self, pin: Pin) -> Package:
         """The package in the models folder, downloaded from MLflow where it is missing."""
-        models = self._settings.models_dir
+        models, trust = self._settings.models_dir, trust_of(self._settings)
         try:
             if package_folder(models, pin).is_dir():
-                return read_package(package_folder(models, pin), pin.sha256)
-            return download_package(self._settings.mlflow_address, pin, models)
+                return read_trusted(package_folder(models, pin), pin.sha256, trust)
+            return download_package(self._settings.mlflow_address, pin, models, trust)
         except PackageError as error:
             raise ReleaseFailedError(reason_of(str(error)), str(error)) from error
         except (RegistryUnavailableError, OSError) as error:
@@ -153,7 +154,7 @@ class Laptop:
 
     def _way_back(self, pin: Pin) -> None:
         try:
-            read_package(package_folder(self._settings.models_dir, pin), pin.sha256)
+            read_trusted(package_folder(self._settings.models_dir, pin), pin.sha256, trust_of(self._settings))
         except PackageError as error:
             raise ReleaseFailedError("no_way_back", f"version {pin.version} cannot be restored: {error}") from error
 
@@ -187,6 +188,8 @@ class Laptop:
             "BEACON_INFERENCE_METRICS_PORT": str(ports[1]),
             "BEACON_ACCESS_LOG": "false",
             "BEACON_FEATURES_URL": self._settings.features_address,
+            # Its home is another one, and the keys that are trusted are not.
+            "BEACON_MODEL_KEYS_FILE": str(keys) if (keys := self._settings.trusted_keys_file).exists() else "",
         }
         name = f"version {pin.version} in the dark"
         process = self._start(own, home / "log")
