@@ -93,7 +93,7 @@ def _partitions(connection: Connection) -> object:
 
 def _drift(connection: Connection) -> None:
     for _ in range(2):  # the second run stands in for the first
-        drift_results.write(connection, RUN, "<html>", [RESULT], [FIGURES])
+        drift_results.write(connection, RUN, "<html>", [RESULT], [FIGURES], {})
 
 
 def _recorded(engine: Engine) -> None:
