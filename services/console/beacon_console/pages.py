@@ -4,6 +4,7 @@ from flask import Flask
 from jinja2 import ChoiceLoader, PackageLoader
 
 from beacon_console.drift.routes import add_drift
+from beacon_console.features.routes import add_features
 from beacon_console.jobs.routes import add_jobs
 from beacon_console.models.approval_routes import add_approvals
 from beacon_console.models.registry import Registry
@@ -15,7 +16,7 @@ from beacon_core.data.client import DatabaseClient
 from beacon_core.domain.product import Product
 from beacon_core.platform.settings import Settings
 
-ROOMS = ("overview", "drift", "jobs", "models", "predictions", "promotions")
+ROOMS = ("overview", "drift", "features", "jobs", "models", "predictions", "promotions")
 
 
 def add_pages(app: Flask, settings: Settings, product: Product, database: DatabaseClient, registry: Registry) -> None:
@@ -25,6 +26,7 @@ def add_pages(app: Flask, settings: Settings, product: Product, database: Databa
     )
     add_overview(app, settings, product, database)
     add_drift(app, product, database)
+    add_features(app, product, database, registry)
     add_jobs(app, database)
     add_models(app, product, database, registry)
     add_predictions(app, settings, product, database)

@@ -63,7 +63,10 @@ def test_a_quiet_month_is_healthy(console, engine, product):
     assert "no drift confirmed" in text
     assert re.search(rf"mean absolute error [\d.\s]+{product.target.unit} over", text)
     for name in product.key_features:
-        assert f'<th scope="row">{name}<small>' in text.split("<details>")[0], f"{name} is shown without a click"
+        link = f'<th scope="row"><a href="/features/{name}">{name}</a><small>'
+        assert link in text.split("<details>")[0], f"{name} is shown without a click"
+            f"{name} is shown without a click"
+        )
 
 
 def test_confirmed_drift_is_the_headline(console, engine, product):
@@ -141,7 +144,7 @@ def test_a_drift_run_and_its_report(console, engine, product):
     period = add_drift(engine, product, 2, datetime.now(UTC), high_drift(product))
     assert period[:10] in page(console, "/drift")
     text = page(console, f"/drift/{period}")
-    rows = re.findall(r'<tr><th scope="row">(\w+)', text)
+    rows = re.findall(r'<tr><th scope="row">(?:<a [^>]*>)?(\w+)', text)
     assert rows[:2] == ["RM", "LSTAT"], "the worst first"
     report = console.get(f"/drift/{period}/report")
     assert report.body == b"<h1>Report</h1>"
@@ -154,7 +157,7 @@ def test_a_prediction_with_all_that_is_known_of_it(console, engine, product):
     text = page(console, f"/predictions/{row['id']}")
     assert row["trace_id"] in text
     assert "within the interval" in text
-    assert re.search(r"RM<small>.*?imputed", text, re.DOTALL)
+    assert re.search(r"RM</a><small>.*?imputed", text, re.DOTALL)
     assert f"tract {row['entity']}" in text
     assert "not known yet" in page(console, "/predictions/p00000007")
     assert "<dt>Client</dt><dd>without an API key</dd>" in text

@@ -9,6 +9,8 @@ from beacon_core.model_package.manifest import CARD_FILE, EFFECTS_FILE, MANIFEST
 from beacon_core.platform.mlflow import Mlflow, Version
 
 TIMEOUT_SECONDS = 2.0
+MOST_KEPT = 4
+"""Manifests that are kept: of the version in service, and of a few before it."""
 
 
 class RegisteredVersion(NamedTuple):
@@ -28,6 +30,7 @@ class Registry:
 
     def __init__(self, address: str) -> None:
         self._mlflow = Mlflow(address, TIMEOUT_SECONDS)
+        self._manifests: dict[str, Manifest] = {}
 
     def find(self, name: str, version: str) -> RegisteredVersion | None:
         """Look a version up; None when MLflow has none (any more). Raises `RegistryUnavailableError`."""
@@ -37,6 +40,25 @@ class Registry:
         aliases = tuple(alias for alias, number in self._mlflow.aliases(name).items() if number == version)
         manifest, card, damage = self._package(found)
         return RegisteredVersion(version, aliases, found.run_id, found.tags, manifest, card, damage)
+
+    def manifest(self, name: str, version: str, sha256: str) -> Manifest | None:
+        """The manifest of the package with this digest, read once; None where MLflow does not have it (any more).
+
+        Raises `RegistryUnavailableError`.
+        """
+        if sha256 not in self._manifests:
+            found = self._mlflow.version(name, version)
+            content = None if found is None or found.sha256 != sha256 else self._file(found, MANIFEST_FILE)
+            if content is None or digest(content) != sha256:
+                return None
+            try:
+                manifest = msgspec.json.decode(content, type=Manifest)
+            except msgspec.DecodeError:
+                return None
+            if len(self._manifests) >= MOST_KEPT:
+                self._manifests.clear()
+            self._manifests[sha256] = manifest
+        return self._manifests[sha256]
 
     def picture(self, name: str, version: str) -> bytes | None:
         """The picture of the version's effects; None without one that was registered.

@@ -75,6 +75,16 @@ class PerformanceFigure(NamedTuple):
     until: datetime
 
 
+class EffectPoint(NamedTuple):
+    """An effect on a feature in one run."""
+
+    period: str
+    model_version: str
+    score: float | None
+    threshold: float | None
+    alarm: bool
+
+
 class DriftRun(msgspec.Struct, frozen=True):
     """One run: a row of `drift_runs`, without its report."""
 
@@ -228,9 +238,11 @@ def distributions_of(connection: Connection, column: str) -> dict[str, ColumnDis
     return msgspec.convert(found, dict[str, ColumnDistribution], strict=False)
 
 
-def results_of(connection: Connection, period: str) -> list[DriftResult]:
-    """List a run's comparisons."""
+def results_of(connection: Connection, period: str, feature: str | None = None) -> list[DriftResult]:
+    """List a run's comparisons, of one feature or of all."""
     query = select(*RESULT).where(drift_results.c.period == period).order_by(drift_results.c.id)
+    if feature is not None:
+        query = query.where(drift_results.c.feature == feature)
     return [DriftResult(*row) for row in connection.execute(query)]
 
 
@@ -256,6 +268,20 @@ def score_trend(connection: Connection, periods: Sequence[str], window: str) -> 
     for kind, feature, effect, period, score in connection.execute(query):
         trend.setdefault((kind, feature, effect), {})[period] = score
     return trend
+
+
+def trends_of(
+    connection: Connection, periods: Sequence[str], window: str, feature: str
+) -> dict[str, list[EffectPoint]]:
+    """A feature's score and threshold by effect over some runs, the oldest first."""
+    columns = drift_results.c
+    query = select(columns.effect, *[columns[name] for name in EffectPoint._fields]).where(
+        columns.period.in_(periods), columns.window == window, columns.kind == "data", columns.feature == feature
+    )
+    trends: dict[str, list[EffectPoint]] = {}
+    for effect, *point in connection.execute(query.order_by(columns.period, columns.id)):
+        trends.setdefault(effect, []).append(EffectPoint(*point))
+    return trends
 
 
 def figure_trend(connection: Connection, periods: Sequence[str], window: str, metric: str) -> list[PerformanceFigure]:
