@@ -27,6 +27,6 @@ def pages(console: Server, page: Page) -> list[str]:
         "/promotions/tried",
         "/jobs",
         "/jobs/1",
-        "/predictions",
+        "/predictions?out_of_range=yes",
         "/predictions/p00002850",
     ]

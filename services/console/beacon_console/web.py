@@ -9,6 +9,7 @@ from prometheus_client.exposition import choose_encoder
 from werkzeug.exceptions import HTTPException
 
 from beacon_console import formats, pages, pictures
+from beacon_console.live import add_live
 from beacon_console.models.registry import Registry
 from beacon_console.static_files import add_static_files
 from beacon_core.data.client import DatabaseClient
@@ -53,6 +54,7 @@ def create_web(
     _add_failures(app)
     _add_health(app, collectors)
     add_static_files(app)
+    add_live(app)
     pages.add_pages(app, settings, product, database, registry)
 
     @app.after_request

@@ -65,8 +65,6 @@ def test_a_quiet_month_is_healthy(console, engine, product):
     for name in product.key_features:
         link = f'<th scope="row"><a href="/features/{name}">{name}</a><small>'
         assert link in text.split("<details>")[0], f"{name} is shown without a click"
-            f"{name} is shown without a click"
-        )
 
 
 def test_confirmed_drift_is_the_headline(console, engine, product):

@@ -1,13 +1,17 @@
 """The pages of single predictions."""
 
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
-from flask import Flask, redirect, render_template, request
+from flask import Flask, Response, redirect, render_template, request
 
+from beacon_console.downloads.answer import Form, file_answer
 from beacon_console.parameters import found_or_404
 from beacon_console.predictions.explanation import Failure, fetch_explanation
-from beacon_console.predictions.lookup import FoundPrediction, find_prediction
+from beacon_console.predictions.filters import BOTH_WAYS, position_text, read_filter, read_position
+from beacon_console.predictions.lookup import FoundPrediction, entity_text, find_prediction
+from beacon_console.predictions.table import most_lines, read_lines, table_of
+from beacon_core.data import log_pages
 from beacon_core.data.client import DatabaseClient
 from beacon_core.domain.ids import is_client_id
 from beacon_core.domain.product import Product
@@ -17,6 +21,8 @@ from beacon_core.web.flask_app import root
 
 MOST_SHOWN = 20
 """Contributions that the page shows at once; the others are a click away."""
+ON_A_PAGE = 50
+"""Predictions on a page of the list."""
 
 
 def add_predictions(app: Flask, settings: Settings, product: Product, database: DatabaseClient) -> None:
@@ -37,7 +43,31 @@ def add_predictions(app: Flask, settings: Settings, product: Product, database: 
         wanted = request.args.get("id", "").strip()
         if wanted:
             return redirect(f"{root()}/predictions/{quote(wanted, safe='')}", 303)
-        return render_template("predictions.html", now=clock.now())
+        chosen, after = read_filter(product.entity), read_position()
+        with database.connect() as connection:
+            page = log_pages.page_of(connection, chosen.wanted, after, ON_A_PAGE)
+        following = None if page.following is None else position_text(page.following)
+        return render_template(
+            "predictions.html",
+            page=page,
+            entities={line.id: entity_text(product.entity, line.entity) for line in page.lines},
+            given=chosen.given,
+            ways=BOTH_WAYS,
+            is_first=after is None,
+            query=urlencode(chosen.given),
+            next_query=urlencode(chosen.given | {"after": following}) if following else "",
+            most=most_lines(product),
+            now=clock.now(),
+        )
+
+    @app.get("/predictions.<any(csv, parquet):form>")
+    def predictions_file(form: Form) -> Response:
+        """What the list's filter lets pass, the newest first; the file's name says where it was cut."""
+        chosen, after = read_filter(product.entity), read_position()
+        with database.connect() as connection:
+            lines, following = read_lines(connection, chosen.wanted, after, most_lines(product))
+        name = "predictions" if following is None else f"predictions-newest-{len(lines)}"
+        return file_answer(table_of(product, lines), form, name)
 
     @app.get("/predictions/<path:prediction_id>")
     def prediction(prediction_id: str) -> str:

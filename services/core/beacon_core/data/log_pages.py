@@ -4,7 +4,6 @@ A page begins at a key, not at an offset, so that the last page costs what the f
 looked for among a bounded number of rows; the page says how far back it looked, and the next one goes on from there.
 """
 
-from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -106,7 +105,8 @@ def page_of(connection: Connection, wanted: LogFilter, after: LogPosition | None
     inner = inner.order_by(table.time.desc(), table.id.desc())
     found = inner.limit(most if wanted.needs_actuals else size + 1).subquery()
     belonging = actuals.c.id == actual_id(found.c.id, found.c.entity, found.c.time)
-    query = select(*found.c, actuals.c.value, actuals.c.observed_at).select_from(found.outerjoin(actuals, belonging))
+    facts: tuple[Any, ...] = (*found.c, actuals.c.value, actuals.c.observed_at)
+    query = select(*facts).select_from(found.outerjoin(actuals, belonging))
     if wanted.has_actual is not None:
         query = query.where(actuals.c.id.is_not(None) if wanted.has_actual else actuals.c.id.is_(None))
     if wanted.error_above is not None:
@@ -117,20 +117,6 @@ def page_of(connection: Connection, wanted: LogFilter, after: LogPosition | None
         last = lines[size - 1]
         return LogPage(lines[:size], LogPosition(last.time, last.id), None)
     return LogPage(lines, None if end is None else LogPosition(end.time, end.id), None if end is None else end.time)
-
-
-def lines_of(
-    connection: Connection, wanted: LogFilter, after: LogPosition | None, most: int, size: int
-) -> Iterator[list[LogLine]]:
-    """Yield pages of a filter, at most `most` lines in all, and of at most as many searches as lines."""
-    left, searches = most, max(most // size, 1)
-    while left > 0 and searches > 0:
-        page = page_of(connection, wanted, after, min(size, left))
-        if page.lines:
-            yield page.lines
-        left, searches, after = left - len(page.lines), searches - 1, page.following
-        if after is None:
-            return
 
 
 def newest_values(connection: Connection, feature: str, most: int) -> list[LoggedValue]:
