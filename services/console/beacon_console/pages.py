@@ -12,11 +12,12 @@ from beacon_console.models.routes import add_models
 from beacon_console.overview.routes import add_overview
 from beacon_console.predictions.routes import add_predictions
 from beacon_console.promotions.routes import add_promotions
+from beacon_console.what_if.routes import add_what_if
 from beacon_core.data.client import DatabaseClient
 from beacon_core.domain.product import Product
 from beacon_core.platform.settings import Settings
 
-ROOMS = ("overview", "drift", "features", "jobs", "models", "predictions", "promotions")
+ROOMS = ("overview", "drift", "features", "jobs", "models", "predictions", "promotions", "what_if")
 
 
 def add_pages(app: Flask, settings: Settings, product: Product, database: DatabaseClient, registry: Registry) -> None:
@@ -31,4 +32,5 @@ def add_pages(app: Flask, settings: Settings, product: Product, database: Databa
     add_models(app, product, database, registry)
     add_predictions(app, settings, product, database)
     add_promotions(app, product, database)
+    add_what_if(app, settings, product, database)
     add_approvals(app, settings, product, database)

@@ -9,7 +9,7 @@ from beacon_console import charts
 from beacon_console.charts import Axis, ChartPoint
 from beacon_console.features.distribution import ShownBin
 from beacon_console.formats import number, signed
-from beacon_console.predictions.explanation import ShownContribution, ShownExplanation
+from beacon_console.inference_api import ShownContribution, ShownExplanation
 from beacon_core.data.drift_results import EffectPoint, PerformanceFigure
 from beacon_core.data.traffic import HourlyTraffic
 from beacon_core.domain.precision import with_unit

@@ -8,15 +8,13 @@ from typing import Any
 
 from flask import Flask, redirect, request
 
+from beacon_console.forms import check_form
 from beacon_core.data import approvals
 from beacon_core.data.client import DatabaseClient
 from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.product import Product
 from beacon_core.platform.settings import Settings
 from beacon_core.web.flask_app import root
-from beacon_core.web.http import is_utf8
-
-FORM = frozenset({"application/x-www-form-urlencoded"})
 
 
 def add_approvals(app: Flask, settings: Settings, product: Product, database: DatabaseClient) -> None:
@@ -35,9 +33,6 @@ def _check_sender(settings: Settings) -> None:
     """Reject a request without the token, or from another site."""
     if not settings.console_token:
         raise BeaconError("not_found", "Decisions are switched off here: BEACON_CONSOLE_TOKEN is not set.")
-    if request.headers.get("Sec-Fetch-Site", "same-origin") not in {"same-origin", "none"}:
-        raise BeaconError("unauthorized", "This form was sent by another site.")
-    if request.mimetype not in FORM or not is_utf8(request.headers["Content-Type"].encode("latin-1")):
-        raise BeaconError("unsupported_media_type", "Send the form of the model's page.", "Content-Type")
+    check_form()
     if not hmac.compare_digest(request.form.get("token", "").encode(), settings.console_token.encode()):
         raise BeaconError("unauthorized", "The token is not the right one. Nothing was decided.", "token")

@@ -6,8 +6,8 @@ from urllib.parse import quote, urlencode
 from flask import Flask, Response, redirect, render_template, request
 
 from beacon_console.downloads.answer import Form, file_answer
+from beacon_console.inference_api import Failure, InferenceApi
 from beacon_console.parameters import found_or_404
-from beacon_console.predictions.explanation import Failure, fetch_explanation
 from beacon_console.predictions.filters import BOTH_WAYS, position_text, read_filter, read_position
 from beacon_console.predictions.lookup import FoundPrediction, entity_text, find_prediction
 from beacon_console.predictions.table import most_lines, read_lines, table_of
@@ -27,6 +27,7 @@ ON_A_PAGE = 50
 
 def add_predictions(app: Flask, settings: Settings, product: Product, database: DatabaseClient) -> None:
     """Add the pages of predictions."""
+    inference = InferenceApi(settings.inference_address, settings.api_key)
 
     def find(prediction_id: str) -> FoundPrediction:
         with database.connect() as connection:
@@ -77,7 +78,7 @@ def add_predictions(app: Flask, settings: Settings, product: Product, database: 
     def explanation(prediction_id: str) -> str:
         """A page of its own: an explanation takes work, which only who wants it should ask for."""
         found = find(prediction_id)
-        explained = fetch_explanation(settings.inference_address, settings.api_key, found.row.id)
+        explained = inference.explain_logged(found.row.id)
         failure = explained if isinstance(explained, Failure) else None
         return render_template(
             "explanation.html",
