@@ -441,7 +441,7 @@ drift-study: .venv/.stamp ## study how often drift alarms are false and shifts a
 	@cd benchmarks && exec ../.venv/bin/python -m drift.study $(ARGS)
 
 .PHONY: console-speed
-console-speed: .venv/.stamp .venvs/console.stamp ## measure the front page on a million predictions, with SQLite and PostgreSQL: minutes (ARGS=--help)
+console-speed: .venv/.stamp .venvs/console.stamp ## measure the console's pages on a million predictions, with SQLite and PostgreSQL: minutes (ARGS=--help)
 	@export PYTHONPATH="$$PWD/tests" && cd benchmarks && exec ../.venv/bin/python -m console.front_page $(ARGS)
 
 .PHONY: drift-cost

@@ -3,6 +3,7 @@
 from flask import Flask
 from jinja2 import ChoiceLoader, PackageLoader
 
+from beacon_console.comparison.routes import add_comparison
 from beacon_console.drift.routes import add_drift
 from beacon_console.features.routes import add_features
 from beacon_console.jobs.routes import add_jobs
@@ -17,7 +18,7 @@ from beacon_core.data.client import DatabaseClient
 from beacon_core.domain.product import Product
 from beacon_core.platform.settings import Settings
 
-ROOMS = ("overview", "drift", "features", "jobs", "models", "predictions", "promotions", "what_if")
+ROOMS = ("overview", "comparison", "drift", "features", "jobs", "models", "predictions", "promotions", "what_if")
 
 
 def add_pages(app: Flask, settings: Settings, product: Product, database: DatabaseClient, registry: Registry) -> None:
@@ -26,6 +27,7 @@ def add_pages(app: Flask, settings: Settings, product: Product, database: Databa
         [PackageLoader("beacon_console"), *(PackageLoader(f"beacon_console.{room}") for room in ROOMS)]
     )
     add_overview(app, settings, product, database)
+    add_comparison(app, product, database)
     add_drift(app, product, database)
     add_features(app, product, database, registry)
     add_jobs(app, database)

@@ -124,6 +124,7 @@ ON_CONNECTIONS: dict[str, Callable[[Connection], object]] = {
     "predictions.stream_lookups": lambda c: list(predictions.stream_lookups(c, LONG_AGO, NOW, 10)),
     "log_pages.newest_values": lambda c: log_pages.newest_values(c, "doors", 3),
     "log_pages.page_of": lambda c: log_pages.page_of(c, log_pages.LogFilter(has_actual=True), None, 3),
+    "log_pages.shadow_pairs": lambda c: log_pages.shadow_pairs(c, "1", "2", ["doors"], 3),
     "actuals.add": _actuals,
     "actuals.find": lambda c: actuals.find(c, "one", "car-1", NOW),
     "actuals.last_received": actuals.last_received,

@@ -4,6 +4,7 @@ A page begins at a key, not at an offset, so that the last page costs what the f
 looked for among a bounded number of rows; the page says how far back it looked, and the next one goes on from there.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -87,6 +88,18 @@ class LoggedValue(NamedTuple):
     is_out_of_range: bool
 
 
+class ShadowPair(NamedTuple):
+    """A row that two models answered: one in service, one in shadow."""
+
+    id: str
+    time: datetime
+    entity: str | None
+    prediction: float
+    shadow_prediction: float
+    features: dict[str, Value | None]
+    actual: float | None
+
+
 OF_LOG = LogLine._fields[:-2]
 
 
@@ -117,6 +130,34 @@ def page_of(connection: Connection, wanted: LogFilter, after: LogPosition | None
         last = lines[size - 1]
         return LogPage(lines[:size], LogPosition(last.time, last.id), None)
     return LogPage(lines, None if end is None else LogPosition(end.time, end.id), None if end is None else end.time)
+
+
+def shadow_pairs(
+    connection: Connection, version: str, shadow: str, features: Sequence[str], most: int
+) -> list[ShadowPair]:
+    """The newest rows that `version` answered while `shadow` answered them in shadow; of some features alone.
+
+    They are looked for among the newest `MOST_SEARCHED` rows of the version.
+    """
+    table = predictions.c
+    own = table.model_version == version
+    end = connection.execute(
+        select(table.time).where(own).order_by(table.time.desc()).offset(MOST_SEARCHED - 1).limit(1)
+    ).scalar()
+    columns = (table.id, table.time, table.entity, table.prediction, table.shadow_prediction)
+    named = [table.features[name].label(f"feature_{place}") for place, name in enumerate(features)]
+    inner = select(*columns, *named).where(own, table.shadow_version == shadow, table.shadow_prediction.is_not(None))
+    if end is not None:
+        inner = inner.where(table.time >= end)
+    found = inner.order_by(table.time.desc()).limit(most).subquery()
+    belonging = actuals.c.id == actual_id(found.c.id, found.c.entity, found.c.time)
+    facts: tuple[Any, ...] = (*found.c, actuals.c.value)
+    query = select(*facts).select_from(found.outerjoin(actuals, belonging)).order_by(found.c.time.desc(), found.c.id)
+    count = len(columns)
+    return [
+        ShadowPair(*row[:count], dict(zip(features, row[count:-1], strict=True)), row[-1])
+        for row in connection.execute(query)
+    ]
 
 
 def newest_values(connection: Connection, feature: str, most: int) -> list[LoggedValue]:
