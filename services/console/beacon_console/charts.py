@@ -92,6 +92,27 @@ def pairs(bins: Sequence[ShownBin], name: str, height: int = 140) -> Markup:
     return drawing(name, height, Markup().join(parts))
 
 
+def place(bins: Sequence[ShownBin], name: str) -> Markup:
+    """Draw training's columns small, for a table's row, and the one that holds a value in another colour."""
+    width, height = 160, 24
+    step, top = width / max(len(bins), 1), max([each.then for each in bins], default=0.0) or 1.0
+    parts = [
+        Markup('<rect class="{}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/>').format(
+            "fill bad" if each.here and not each.then else "fill" if each.here else "known",
+            at * step + 1,
+            height - size,
+            max(step - 2, 1.0),
+            size,
+        )
+        for at, each in enumerate(bins)
+        for size in [max(each.then / top * height, 3.0 if each.here else 1.0)]
+    ]
+    return Markup(
+        '<svg class="gauge place" viewBox="0 0 {} {}" preserveAspectRatio="none" role="img" aria-label="{}">'
+        "<title>{}</title>{}</svg>"
+    ).format(width, height, name, name, Markup().join(parts))
+
+
 def _bin_title(each: ShownBin) -> str:
     here = ", here is this value" if each.here else ""
     return f"{each.label}: {each.now:.1%} now, {each.then:.1%} in training{here}"

@@ -8,7 +8,7 @@ from markupsafe import Markup
 from beacon_console import charts
 from beacon_console.charts import Axis, ChartPoint
 from beacon_console.features.distribution import ShownBin
-from beacon_console.formats import number, signed
+from beacon_console.formats import number, share, signed
 from beacon_console.inference_api import ShownContribution, ShownExplanation
 from beacon_core.data.drift_results import EffectPoint, PerformanceFigure
 from beacon_core.data.traffic import HourlyTraffic
@@ -64,6 +64,14 @@ def trend(scores: Sequence[float | None], limit: float | None, name: str) -> Mar
 def distribution(bins: Sequence[ShownBin], name: str) -> Markup:
     """A column's shares in training beside those of a window."""
     return charts.pairs(bins, f"Distribution of {name}, now beside training")
+
+
+def place(bins: Sequence[ShownBin], name: str) -> Markup:
+    """Where a value lies in training's distribution."""
+    here = next((each for each in bins if each.here), None)
+    if here is None:
+        return Markup()
+    return charts.place(bins, f"{name} lies in {here.label}, with {share(here.then)} of training")
 
 
 def effect_trend(points: Sequence[EffectPoint], name: str) -> tuple[Markup, Axis]:

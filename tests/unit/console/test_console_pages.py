@@ -13,6 +13,7 @@ from beacon_console.app import create
 from beacon_console.overview import facts
 from beacon_core.data.database import migrate, open_store
 from beacon_core.data.tables import actuals, drift_results, predictions
+from beacon_core.domain.ids import new_id
 
 
 @pytest.fixture
@@ -249,3 +250,24 @@ def test_every_page_is_guarded_and_brings_everything_itself(console, engine, pro
         assert not re.findall(r'(?:src|href|action)="(?:https?:)?//', text)
         for file in re.findall(r'(?:src|href)="(/static/[^"]+)"', text):
             assert "immutable" in console.get(file).headers["cache-control"]
+
+
+def test_a_prediction_shows_where_its_values_lie(console, engine, product):
+    month(engine, product)
+    text = page(console, "/predictions/p00000100")
+    feature = next(each for each in product.features if each.is_measured and each.name != product.key_features[0])
+    lies = re.search(rf'aria-label="{feature.name} lies in ([^"]*), with ([^"]*) of training"', text)
+    assert lies is not None
+    assert f"<small>{lies[1]}: {lies[2]}</small>" in text
+    assert ">missing</span>" in text, "one is imputed"
+    assert "Model 2 answers now; the explanation is by model 1" in text
+    assert re.search(r"not known yet, \d+\u202fd after the prediction", text)
+    assert "answers now" not in page(console, "/predictions/p00002850")
+
+
+def test_an_id_that_is_older_than_the_log_is_not_kept(console, engine, product):
+    add_predictions(engine, product, 20, datetime.now(UTC))
+    old, new = f"{int(datetime(2020, 5, 1, tzinfo=UTC).timestamp() * 1000):012x}{0:020x}", new_id()
+    assert "It was made on 2020-05-01, and the log begins on" in page(console, f"/predictions/{old}", 404)
+    assert "A new one comes into the log within seconds" in page(console, f"/predictions/{new}", 404)
+    assert "A new one comes into the log within seconds" in page(console, "/predictions/nope", 404)

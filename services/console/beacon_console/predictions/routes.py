@@ -9,9 +9,9 @@ from beacon_console.downloads.answer import Form, file_answer
 from beacon_console.inference_api import Failure, InferenceApi
 from beacon_console.parameters import found_or_404
 from beacon_console.predictions.filters import BOTH_WAYS, position_text, read_filter, read_position
-from beacon_console.predictions.lookup import FoundPrediction, entity_text, find_prediction
+from beacon_console.predictions.lookup import FoundPrediction, entity_text, find_prediction, missing_sentence
 from beacon_console.predictions.table import most_lines, read_lines, table_of
-from beacon_core.data import log_pages
+from beacon_core.data import log_pages, traffic
 from beacon_core.data.client import DatabaseClient
 from beacon_core.domain.ids import is_client_id
 from beacon_core.domain.product import Product
@@ -32,11 +32,8 @@ def add_predictions(app: Flask, settings: Settings, product: Product, database: 
     def find(prediction_id: str) -> FoundPrediction:
         with database.connect() as connection:
             found = find_prediction(connection, product, prediction_id) if is_client_id(prediction_id) else None
-        known: FoundPrediction = found_or_404(
-            found,
-            f"No prediction in the log has the id {prediction_id[:64]}. A new one comes into the log within seconds.",
-            "unknown_prediction",
-        )
+            why_not = "" if found is not None else missing_sentence(connection, prediction_id)
+        known: FoundPrediction = found_or_404(found, why_not, "unknown_prediction")
         return known
 
     @app.get("/predictions")
@@ -72,7 +69,10 @@ def add_predictions(app: Flask, settings: Settings, product: Product, database: 
 
     @app.get("/predictions/<path:prediction_id>")
     def prediction(prediction_id: str) -> str:
-        return render_template("prediction.html", found=find(prediction_id), now=clock.now())
+        found = find(prediction_id)
+        with database.connect() as connection:
+            current = traffic.current_version(connection, traffic.versions(connection))
+        return render_template("prediction.html", found=found, current=current, now=clock.now())
 
     @app.get("/predictions/<prediction_id>/explanation")
     def explanation(prediction_id: str) -> str:

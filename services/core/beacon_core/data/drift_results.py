@@ -233,9 +233,13 @@ def report_of(connection: Connection, period: str) -> str | None:
 
 def distributions_of(connection: Connection, column: str) -> dict[str, ColumnDistribution]:
     """A column's distribution in each window of the newest run that compared it; empty where none did."""
-    query = select(drift_runs.c.distributions).order_by(drift_runs.c.period.desc()).limit(1)
-    found = (connection.scalar(query) or {}).get(column, {})
-    return msgspec.convert(found, dict[str, ColumnDistribution], strict=False)
+    return msgspec.convert(_newest_distributions(connection).get(column, {}), dict[str, ColumnDistribution])
+
+
+def distributions_in(connection: Connection, window: str) -> dict[str, ColumnDistribution]:
+    """The distribution of every column in a window of the newest run."""
+    found = {name: of[window] for name, of in _newest_distributions(connection).items() if window in of}
+    return msgspec.convert(found, dict[str, ColumnDistribution])
 
 
 def results_of(connection: Connection, period: str, feature: str | None = None) -> list[DriftResult]:
@@ -308,6 +312,11 @@ def _shortened(distributions: Distributions) -> dict[str, Any]:
         }
         for name, windows in distributions.items()
     }
+
+
+def _newest_distributions(connection: Connection) -> dict[str, Any]:
+    query = select(drift_runs.c.distributions).order_by(drift_runs.c.period.desc()).limit(1)
+    return connection.scalar(query) or {}
 
 
 def _periods_before(table: Table, period: str, model_version: str, runs: int) -> Select[Any]:

@@ -153,11 +153,16 @@ def shadow_pairs(
     belonging = actuals.c.id == actual_id(found.c.id, found.c.entity, found.c.time)
     facts: tuple[Any, ...] = (*found.c, actuals.c.value)
     query = select(*facts).select_from(found.outerjoin(actuals, belonging)).order_by(found.c.time.desc(), found.c.id)
-    count = len(columns)
     return [
-        ShadowPair(*row[:count], dict(zip(features, row[count:-1], strict=True)), row[-1])
-        for row in connection.execute(query)
+        ShadowPair(name, time, entity, answer, other, dict(zip(features, values, strict=True)), actual)
+        for name, time, entity, answer, other, *values, actual in connection.execute(query)
     ]
+
+
+def oldest_time(connection: Connection) -> datetime | None:
+    """When the oldest prediction of the log was made; None where it is empty."""
+    found: datetime | None = connection.scalar(select(func.min(predictions.c.time)))
+    return found
 
 
 def newest_values(connection: Connection, feature: str, most: int) -> list[LoggedValue]:
