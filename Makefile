@@ -393,7 +393,7 @@ picture: ## draw the README's picture of the system from its table in tools/pict
 	@exec $(PYTHON) tools/picture.py
 
 .PHONY: screenshots
-screenshots: .venv/.stamp .venvs/console.stamp ## take the README's screenshots of the console (needs Chromium)
+screenshots: .venv/.stamp .venvs/console.stamp ## take the screenshots of the console that the README and the docs show (needs Chromium)
 	@export PYTHONPATH="$$PWD/tests" && exec .venv/bin/python -m tools.screenshots
 
 ##@ Measure it
