@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from beacon_console.features.distribution import ShownBin
+from beacon_console.distributions import ShownBin
 
 WIDTH = 600
 """Units across a chart; its height is in the same units, and both are stretched."""

@@ -39,7 +39,7 @@ class ShownContribution(msgspec.Struct, frozen=True):
     source: str
 
 
-class Pin(msgspec.Struct, frozen=True):
+class AnsweringModel(msgspec.Struct, frozen=True):
     """The model that answered."""
 
     version: str
@@ -75,7 +75,7 @@ class ShownAnswer(msgspec.Struct, frozen=True):
 
     prediction: float
     interval: ShownInterval
-    model: Pin
+    model: AnsweringModel
     imputed: list[str]
     out_of_range: list[str]
 

@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from beacon_console import charts
 from beacon_console.charts import Axis, ChartPoint
-from beacon_console.features.distribution import ShownBin
+from beacon_console.distributions import ShownBin
 from beacon_console.formats import number, share, signed
 from beacon_console.inference_api import ShownContribution, ShownExplanation
 from beacon_core.data.drift_results import EffectPoint, PerformanceFigure

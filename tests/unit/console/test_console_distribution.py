@@ -1,6 +1,6 @@
 """Where a value lies in a distribution."""
 
-from beacon_console.features.distribution import bin_of, bins_of
+from beacon_console.distributions import bin_of, bins_of
 from beacon_core.data.drift_results import ColumnDistribution
 
 

@@ -11,7 +11,7 @@ MOST_CELLS = 1_000_000
 """The file is made in memory: about 20 MB of CSV."""
 
 
-class Column(NamedTuple):
+class TableColumn(NamedTuple):
     """A column, and what its cells are."""
 
     name: str
@@ -21,7 +21,7 @@ class Column(NamedTuple):
 class Table(NamedTuple):
     """A table: each batch holds rows of one cell per column."""
 
-    columns: Sequence[Column]
+    columns: Sequence[TableColumn]
     batches: Iterable[Sequence[Sequence[Cell]]]
 
 

@@ -2,23 +2,23 @@
 
 from collections.abc import Iterator, Sequence
 
-from beacon_console.downloads.table import Cell, Column, Table, most_rows
+from beacon_console.downloads.table import Cell, Table, TableColumn, most_rows
 from beacon_core.data.drift_results import DriftResult
 
 COLUMNS = (
-    Column("period", "text"),
-    Column("window", "text"),
-    Column("model_version", "text"),
-    Column("kind", "text"),
-    Column("feature", "text"),
-    Column("effect", "text"),
-    Column("state", "text"),
-    Column("score", "number"),
-    Column("p_value", "number"),
-    Column("threshold", "number"),
-    Column("rows", "number"),
-    Column("alarm", "bool"),
-    Column("confirmed", "bool"),
+    TableColumn("period", "text"),
+    TableColumn("window", "text"),
+    TableColumn("model_version", "text"),
+    TableColumn("kind", "text"),
+    TableColumn("feature", "text"),
+    TableColumn("effect", "text"),
+    TableColumn("state", "text"),
+    TableColumn("score", "number"),
+    TableColumn("p_value", "number"),
+    TableColumn("threshold", "number"),
+    TableColumn("rows", "number"),
+    TableColumn("alarm", "bool"),
+    TableColumn("confirmed", "bool"),
 )
 
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+from beacon_console.drift.trend import trend_periods
 from beacon_console.models.registry import Registry
-from beacon_console.overview.facts import trend_periods
 from beacon_core.data import drift_results, log_pages, traffic
 from beacon_core.data.database import Connection
 from beacon_core.data.drift_results import ColumnDistribution, DriftResult, DriftRun, EffectPoint

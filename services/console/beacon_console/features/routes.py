@@ -4,8 +4,8 @@ from urllib.parse import quote
 
 from flask import Flask, render_template
 
+from beacon_console.distributions import bins_of
 from beacon_console.features import facts
-from beacon_console.features.distribution import bins_of
 from beacon_console.models.registry import Registry
 from beacon_console.parameters import MAIN_WINDOW, found_or_404, query_choice, windows_of
 from beacon_core.data.client import DatabaseClient

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from beacon_console.features.distribution import ShownBin, bins_of
+from beacon_console.distributions import ShownBin, bins_of
 from beacon_console.parameters import MAIN_WINDOW
 from beacon_core.data import actuals, drift_results, log_pages, predictions
 from beacon_core.data.actuals import LoggedActual

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from beacon_console.downloads.table import Cell, Column, Kind, Table, most_rows
+from beacon_console.downloads.table import Cell, Kind, Table, TableColumn, most_rows
 from beacon_core.data import log_pages
 from beacon_core.data.database import Connection
 from beacon_core.data.log_pages import LogFilter, LogLine, LogPosition
@@ -10,19 +10,19 @@ from beacon_core.domain.feature import Feature
 from beacon_core.domain.product import Product
 
 OF_LOG = (
-    Column("id", "text"),
-    Column("time", "time"),
-    Column("entity", "text"),
-    Column("client", "text"),
-    Column("model_version", "text"),
-    Column("prediction", "number"),
-    Column("low", "number"),
-    Column("high", "number"),
-    Column("actual", "number"),
-    Column("observed_at", "time"),
-    Column("error", "number"),
-    Column("imputed", "text"),
-    Column("out_of_range", "text"),
+    TableColumn("id", "text"),
+    TableColumn("time", "time"),
+    TableColumn("entity", "text"),
+    TableColumn("client", "text"),
+    TableColumn("model_version", "text"),
+    TableColumn("prediction", "number"),
+    TableColumn("low", "number"),
+    TableColumn("high", "number"),
+    TableColumn("actual", "number"),
+    TableColumn("observed_at", "time"),
+    TableColumn("error", "number"),
+    TableColumn("imputed", "text"),
+    TableColumn("out_of_range", "text"),
 )
 OF_FEATURES = "features."
 """Before the name of a feature, which may be called like a column of the log."""
@@ -52,7 +52,7 @@ def read_lines(
 
 def table_of(product: Product, lines: Sequence[LogLine]) -> Table:
     """The lines as a table."""
-    columns = [*OF_LOG, *(Column(OF_FEATURES + feature.name, _kind(feature)) for feature in product.features)]
+    columns = [*OF_LOG, *(TableColumn(OF_FEATURES + feature.name, _kind(feature)) for feature in product.features)]
     return Table(columns, _batches(product, lines))
 
 

@@ -14,9 +14,9 @@ from beacon_core.data.actuals import actual_id
 from beacon_core.data.tables import actuals, predictions
 from beacon_core.domain.value_rules import Value
 
-MOST_SEARCHED = 20_000
+MOST_SEARCHED = 10_000
 """Rows that one page looks at for a filter without an index."""
-MOST_JOINED = 2_000
+MOST_JOINED = 1_000
 """Rows of which one page looks up the actuals, which takes several steps in indexes each."""
 NO_NAMES = "[]"
 
@@ -109,10 +109,11 @@ def page_of(connection: Connection, wanted: LogFilter, after: LogPosition | None
     indexed = _indexed(wanted, after)
     most = MOST_JOINED if wanted.needs_actuals else MOST_SEARCHED
     end = None
-    if wanted.needs_actuals or wanted.is_out_of_range is not None or wanted.entity is not None:
+    residual = _residual(wanted)
+    if residual or wanted.needs_actuals:
         places = select(table.time, table.id).where(*indexed).order_by(table.time.desc(), table.id.desc())
         end = connection.execute(places.offset(most - 1).limit(1)).first()
-    inner = select(*[table[name] for name in OF_LOG]).where(*indexed, *_residual(wanted))
+    inner = select(*[table[name] for name in OF_LOG]).where(*indexed, *residual)
     if end is not None:
         inner = inner.where(table.time >= end.time, or_(table.time > end.time, table.id >= end.id))
     inner = inner.order_by(table.time.desc(), table.id.desc())
