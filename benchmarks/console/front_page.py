@@ -48,6 +48,7 @@ ASKED_OTHERS = 10
 PAGES = (
     "/predictions",
     "/predictions?version=1",
+    "/predictions?version=2",
     "/predictions?version=2&out_of_range=yes",
     "/predictions?out_of_range=no",
     "/predictions?entity=7",

@@ -1,6 +1,7 @@
 """The page of a feature: training beside now, what is missing, drift over time; for every type and any name."""
 
 import html
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -113,3 +114,27 @@ def test_an_unknown_feature_is_not_found(tmp_path: Path, engine: Engine, odd_pro
 
 def test_a_window_that_is_none_is_refused(tmp_path: Path, engine: Engine, odd_product: Product) -> None:
     assert "window must be" in page(tmp_path, odd_product, f"/features/{quote(ODD, safe='')}?window=%00", 422)
+
+
+def test_two_hundred_features_have_their_pages(tmp_path: Path, engine: Engine) -> None:
+    """And the form, the list and the files, each with all of them."""
+    folder = tmp_path / "wide"
+    folder.mkdir()
+    names = [f"x {place}" for place in range(200)]
+    (folder / "rows.csv").write_text(",".join([*names, "y"]) + "\n" + ",".join(["1"] * 201) + "\n", encoding="utf-8")
+    lines = "".join(f"  {name}: {{type: float, example: {place}}}\n" for place, name in enumerate(names))
+    (folder / "product.yaml").write_text(
+        "name: wide\nschema_version: 1\nsource: {file: rows.csv}\nentity: none\ntarget: {name: y}\nfeatures:\n" + lines,
+        encoding="utf-8",
+    )
+    wide = load_product(folder / "product.yaml")
+    month(engine, wide, 60)
+    assert "A feature of type float" in page(tmp_path, wide, "/features/x 199")
+    shown = page(tmp_path, wide, "/predictions/p00000007")
+    assert shown.count(" lies in ") == 2 * 199, "each but the one that is imputed, as a label and as a title"
+    form = page(tmp_path, wide, "/what-if?from=p00000007")
+    assert "180 more features" in form
+    assert len(set(re.findall(r'name="(feature-\d+)"', form))) == 200
+    assert "at most 4\N{NARROW NO-BREAK SPACE}694 rows" in page(tmp_path, wide, "/predictions")
+    header = page(tmp_path, wide, "/predictions.csv").partition("\r\n")[0]
+    assert header.count(",features.x ") == 200

@@ -31,6 +31,9 @@ def engine(
             for n in range(ROWS)
         ]
         for n, row in enumerate(rows):
+            row |= {"shadow_version": None, "shadow_prediction": None}
+            if n % 4 == 0:
+                row |= {"shadow_version": "3", "shadow_prediction": row["prediction"] + n}
             row["features"] |= {ODD: "x" if n % 3 else None}
         by_id = [
             {"prediction_id": row["id"], "value": row["prediction"] + n} for n, row in enumerate(rows) if n % 5 == 0
@@ -112,3 +115,24 @@ def test_the_newest_values_of_a_feature_of_any_name(engine: Engine, feature: str
     assert len(values) == 60
     found: set[Any] = {each.value for each in values}
     assert found == ({"x", None} if feature == ODD else {None})
+
+
+@pytest.mark.parametrize("most", [4, 1000])
+def test_the_pairs_of_a_shadow(engine: Engine, most: int) -> None:
+    """The newest first, with the actual of each."""
+    with engine.connect() as connection:
+        pairs = log_pages.shadow_pairs(connection, "2", "3", [ODD], most)
+        assert log_pages.shadow_pairs(connection, "1", "3", [ODD], most) == []
+    numbers = [int(pair.id[1:]) for pair in pairs]
+    assert len(numbers) == min(most, len(range(0, ROWS, 4)))
+    assert [pair.time for pair in pairs] == sorted((pair.time for pair in pairs), reverse=True)
+    for n, pair in zip(numbers, pairs, strict=True):
+        assert n % 4 == 0
+        assert pair.shadow_prediction == pytest.approx(pair.prediction + n)
+        assert pair.features == {ODD: "x" if n % 3 else None}
+        assert (pair.actual is not None) == (n % 5 == 0)
+
+
+def test_the_oldest_prediction(engine: Engine) -> None:
+    with engine.connect() as connection:
+        assert log_pages.oldest_time(connection) == NOW - timedelta(hours=2)

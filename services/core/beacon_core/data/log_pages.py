@@ -4,7 +4,8 @@ A page begins at a key, not at an offset, so that the last page costs what the f
 looked for among a bounded number of rows; the page says how far back it looked, and the next one goes on from there.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -100,11 +101,30 @@ class ShadowPair(NamedTuple):
     actual: float | None
 
 
+@contextmanager
+def _in_index_order(connection: Connection) -> Iterator[None]:
+    """Let PostgreSQL read rows in the order of an index, and stop, rather than read all that fit and sort them.
+
+    Where its statistics are old it takes a version for one of many with few rows each, and sorted a million: a second.
+    """
+    if connection.dialect.name != "postgresql":
+        yield
+        return
+    connection.exec_driver_sql("SET LOCAL enable_sort = off")
+    yield
+    connection.exec_driver_sql("SET LOCAL enable_sort = on")
+
+
 OF_LOG = LogLine._fields[:-2]
 
 
 def page_of(connection: Connection, wanted: LogFilter, after: LogPosition | None, size: int) -> LogPage:
     """The predictions that a filter lets pass, beginning behind `after`, at most `size` of them."""
+    with _in_index_order(connection):
+        return _page_of(connection, wanted, after, size)
+
+
+def _page_of(connection: Connection, wanted: LogFilter, after: LogPosition | None, size: int) -> LogPage:
     table = predictions.c
     indexed = _indexed(wanted, after)
     most = MOST_JOINED if wanted.needs_actuals else MOST_SEARCHED
@@ -140,6 +160,13 @@ def shadow_pairs(
 
     They are looked for among the newest `MOST_SEARCHED` rows of the version.
     """
+    with _in_index_order(connection):
+        return _shadow_pairs(connection, version, shadow, features, most)
+
+
+def _shadow_pairs(
+    connection: Connection, version: str, shadow: str, features: Sequence[str], most: int
+) -> list[ShadowPair]:
     table = predictions.c
     own = table.model_version == version
     end = connection.execute(
