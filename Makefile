@@ -402,7 +402,7 @@ picture: ## draw the README's picture of the system from its table in tools/pict
 	@exec $(PYTHON) tools/picture.py
 
 .PHONY: screenshots
-screenshots: .venv/.stamp .venvs/console.stamp ## take the README's screenshots of the console (needs Chromium)
+screenshots: .venv/.stamp .venvs/console.stamp ## take the screenshots of the console that the README and the docs show (needs Chromium)
 	@export PYTHONPATH="$$PWD/tests" && exec .venv/bin/python -m tools.screenshots
 
 ##@ Measure it
@@ -454,7 +454,7 @@ drift-study: .venv/.stamp ## study how often drift alarms are false and shifts a
 	@cd benchmarks && exec ../.venv/bin/python -m drift.study $(ARGS)
 
 .PHONY: console-speed
-console-speed: .venv/.stamp .venvs/console.stamp ## measure the front page on a million predictions, with SQLite and PostgreSQL: minutes (ARGS=--help)
+console-speed: .venv/.stamp .venvs/console.stamp ## measure the console's pages on a million predictions, with SQLite and PostgreSQL: minutes (ARGS=--help)
 	@export PYTHONPATH="$$PWD/tests" && cd benchmarks && exec ../.venv/bin/python -m console.front_page $(ARGS)
 
 .PHONY: drift-cost

@@ -1,4 +1,4 @@
-"""Take docs/images/console-*.png, of a simulated month of traffic: `make screenshots` (needs Chromium)."""
+"""Take docs/images/console-*.png of a simulated month of traffic: `make screenshots` (needs Chromium)."""
 
 import contextlib
 import os
@@ -22,6 +22,11 @@ IMAGES = ROOT / "docs" / "images"
 SIZE = ViewportSize(width=1120, height=800)
 # More rows than this make the same pictures, later.
 ROWS = 3000
+PAGES = {
+    "feature": "/features/LSTAT",
+    "predictions": "/predictions?actual=yes",
+    "prediction": f"/predictions/p{ROWS - 150:08d}",
+}
 
 
 @contextlib.contextmanager
@@ -38,7 +43,7 @@ def console(home: Path) -> Iterator[str]:
 
 
 def draw(browser: Browser, address: str, folder: Path) -> list[Path]:
-    """The front page, and the newest drift run."""
+    """The front page, the newest drift run, a feature, the list of predictions, and one of them."""
     page = browser.new_context(viewport=SIZE, color_scheme="light").new_page()
     page.goto(address)
     overview = folder / "console-overview.png"
@@ -47,7 +52,12 @@ def draw(browser: Browser, address: str, folder: Path) -> list[Path]:
     page.goto(f"{address}{page.locator('tbody a').first.get_attribute('href')}")
     drift = folder / "console-drift.png"
     page.screenshot(path=drift)
-    return [overview, drift]
+    drawn = [overview, drift]
+    for name, path in PAGES.items():
+        page.goto(f"{address}{path}")
+        drawn.append(folder / f"console-{name}.png")
+        page.screenshot(path=drawn[-1])
+    return drawn
 
 
 def main() -> int:

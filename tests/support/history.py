@@ -146,11 +146,38 @@ def add_drift(engine: Engine, product: Product, runs: int, now: datetime, high: 
             for metric, value in (("mae", 0.4 * deviation), ("rmse", 0.6 * deviation), ("r2", 0.86), ("coverage", 0.91))
         ]
         run = {"period": period, "created_at": hour, "state": "drift" if high else "ok", "rows": 4000}
+        run |= {"summary": {}, "report": "<h1>Report</h1>", "distributions": None if back else _distributions(product)}
         with engine.begin() as connection:
-            connection.execute(insert(drift_runs).values(run | {"summary": {}, "report": "<h1>Report</h1>"}))
+            connection.execute(insert(drift_runs).values(run))
             connection.execute(insert(drift_results), results)
             connection.execute(insert(model_error), figures)
     return period
+
+
+def _distributions(product: Product) -> dict[str, Any]:
+    """What a run keeps of each column that has bins: a feature's example lies in one of them."""
+    found = {}
+    for feature in product.features:
+        if feature.is_time:
+            continue
+        if feature.is_category:
+            edges: list[float] = []
+            levels = feature.known_levels or (feature.example,)
+            labels = ["false", "true"] if feature.type == "bool" else [f"{level}" for level in levels]
+            labels.append("unseen")
+        else:
+            middle = feature.to_number(feature.example)
+            edges = [middle + step for step in (-2.0, -1.0, 1.0, 2.0)]
+            inner = [f"{low:.3g} to {high:.3g}" for low, high in itertools.pairwise(edges)]
+            labels = [f"below {edges[0]:.3g}", *inner, f"above {edges[-1]:.3g}"]
+        weights = [float(place + 1) for place in range(len(labels))]
+        shares = [weight / sum(weights) for weight in weights]
+        found[feature.name] = {
+            window: {"labels": labels, "reference": shares[::-1], "seen": shares, "edges": edges}
+            | {"rows": 4000, "nulls": 200, "reference_rows": 900, "reference_nulls": 9}
+            for window in ("1d", "7d", "30d")
+        }
+    return found
 
 
 def _result(
@@ -206,7 +233,10 @@ def add_verdict(engine: Engine, product: Product, moment: datetime, version: str
     """What the gate says, in the shape that retraining writes."""
     check = {"name": "mae", "title": "mean absolute error, ratio", "outcome": outcome, "number": 0.91, "rule": "below"}
     check |= {"limit": 1.0, "low": 0.85, "high": 0.97, "challenger": 2.1, "champion": 2.3, "note": ""}
+    part = {"rows": 90, "challenger": 2.0, "champion": 2.5, "ratio": 0.8, "low": 0.7, "high": 0.9}
+    slices = [{"name": name} | part for name in _segments(product)]
     whole = {"reason": "clearly better, and within every limit", "how": "on 500 rows", "checks": [check]}
+    whole |= {"slices": slices}
     row = {"moment": moment, "product": product.name, "version": version, "sha256": SHA[version]}
     row |= {"champion_version": "2", "outcome": outcome, "data_fingerprint": "f" * 64, "verdict": whole}
     with engine.begin() as connection:

@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
+from beacon_console.distributions import ShownBin
+
 WIDTH = 600
 """Units across a chart; its height is in the same units, and both are stretched."""
 
@@ -65,6 +67,55 @@ def columns(points: Sequence[ChartPoint], axis: Axis, name: str, height: int = 1
             )
         )
     return drawing(name, height, Markup().join(parts))
+
+
+def pairs(bins: Sequence[ShownBin], name: str, height: int = 140) -> Markup:
+    """Draw two columns per bin, training's beside the window's; the bin that holds a value has a mark below."""
+    step = WIDTH / max(len(bins), 1)
+    top = max([*(each.then for each in bins), *(each.now for each in bins), 1e-9])
+    parts = []
+    for place, each in enumerate(bins):
+        left = place * step
+        parts.append(
+            Markup(
+                '<g class="spot"><title>{}</title><rect class="hit{}" x="{:.1f}" y="0" width="{:.1f}" height="{}"/>'
+            ).format(_bin_title(each), " here" if each.here else "", left, step, height)
+        )
+        for kind, share, at in (("known", each.then, 0.1), ("column", each.now, 0.5)):
+            size = max(share / top * height, 1.5) if share else 0.0
+            parts.append(
+                Markup('<rect class="{}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/>').format(
+                    kind, left + step * at, height - size, step * 0.4, size
+                )
+            )
+        parts.append(Markup("</g>"))
+    return drawing(name, height, Markup().join(parts))
+
+
+def place(bins: Sequence[ShownBin], name: str) -> Markup:
+    """Draw training's columns small, for a table's row, and the one that holds a value in another colour."""
+    width, height = 160, 24
+    step, top = width / max(len(bins), 1), max([each.then for each in bins], default=0.0) or 1.0
+    parts = [
+        Markup('<rect class="{}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/>').format(
+            "fill bad" if each.here and not each.then else "fill" if each.here else "known",
+            at * step + 1,
+            height - size,
+            max(step - 2, 1.0),
+            size,
+        )
+        for at, each in enumerate(bins)
+        for size in [max(each.then / top * height, 3.0 if each.here else 1.0)]
+    ]
+    return Markup(
+        '<svg class="gauge place" viewBox="0 0 {} {}" preserveAspectRatio="none" role="img" aria-label="{}">'
+        "<title>{}</title>{}</svg>"
+    ).format(width, height, name, name, Markup().join(parts))
+
+
+def _bin_title(each: ShownBin) -> str:
+    here = ", here is this value" if each.here else ""
+    return f"{each.label}: {each.now:.1%} now, {each.then:.1%} in training{here}"
 
 
 def line(points: Sequence[ChartPoint], axis: Axis, name: str, limit: float | None = None, height: int = 120) -> Markup:

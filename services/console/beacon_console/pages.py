@@ -3,7 +3,9 @@
 from flask import Flask
 from jinja2 import ChoiceLoader, PackageLoader
 
+from beacon_console.comparison.routes import add_comparison
 from beacon_console.drift.routes import add_drift
+from beacon_console.features.routes import add_features
 from beacon_console.jobs.routes import add_jobs
 from beacon_console.models.approval_routes import add_approvals
 from beacon_console.models.registry import Registry
@@ -11,11 +13,23 @@ from beacon_console.models.routes import add_models
 from beacon_console.overview.routes import add_overview
 from beacon_console.predictions.routes import add_predictions
 from beacon_console.promotions.routes import add_promotions
+from beacon_console.what_if.routes import add_what_if
 from beacon_core.data.client import DatabaseClient
 from beacon_core.domain.product import Product
 from beacon_core.platform.settings import Settings
 
-ROOMS = ("login", "overview", "drift", "jobs", "models", "predictions", "promotions")
+ROOMS = (
+    "login",
+    "overview",
+    "comparison",
+    "drift",
+    "features",
+    "jobs",
+    "models",
+    "predictions",
+    "promotions",
+    "what_if",
+)
 
 
 def add_pages(app: Flask, settings: Settings, product: Product, database: DatabaseClient, registry: Registry) -> None:
@@ -24,9 +38,12 @@ def add_pages(app: Flask, settings: Settings, product: Product, database: Databa
         [PackageLoader("beacon_console"), *(PackageLoader(f"beacon_console.{room}") for room in ROOMS)]
     )
     add_overview(app, settings, product, database)
+    add_comparison(app, product, database)
     add_drift(app, product, database)
+    add_features(app, product, database, registry)
     add_jobs(app, database)
     add_models(app, product, database, registry)
     add_predictions(app, settings, product, database)
     add_promotions(app, product, database)
+    add_what_if(app, settings, product, database)
     add_approvals(app, settings, product, database)

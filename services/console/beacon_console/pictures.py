@@ -7,9 +7,10 @@ from markupsafe import Markup
 
 from beacon_console import charts
 from beacon_console.charts import Axis, ChartPoint
-from beacon_console.formats import number, signed
-from beacon_console.predictions.explanation import ShownContribution, ShownExplanation
-from beacon_core.data.drift_results import PerformanceFigure
+from beacon_console.distributions import ShownBin
+from beacon_console.formats import number, share, signed
+from beacon_console.inference_api import ShownContribution, ShownExplanation
+from beacon_core.data.drift_results import EffectPoint, PerformanceFigure
 from beacon_core.data.prediction_log.traffic import HourlyTraffic
 from beacon_core.domain.precision import with_unit
 from beacon_core.domain.times import read_time
@@ -58,6 +59,35 @@ def trend(scores: Sequence[float | None], limit: float | None, name: str) -> Mar
     if len([value for value in scores if value is not None]) < 2:
         return Markup()
     return charts.spark(scores, limit, name)
+
+
+def distribution(bins: Sequence[ShownBin], name: str) -> Markup:
+    """A column's shares in training beside those of a window."""
+    return charts.pairs(bins, f"Distribution of {name}, now beside training")
+
+
+def place(bins: Sequence[ShownBin], name: str) -> Markup:
+    """Where a value lies in training's distribution."""
+    here = next((each for each in bins if each.here), None)
+    if here is None:
+        return Markup()
+    return charts.place(bins, f"{name} lies in {here.label}, with {share(here.then)} of training")
+
+
+def effect_trend(points: Sequence[EffectPoint], name: str) -> tuple[Markup, Axis]:
+    """A drift score over the runs, with its newest threshold."""
+    times = [read_time(point.period, UTC) for point in points]
+    span = max((times[-1] - times[0]).total_seconds(), 1.0)
+    shown = [
+        ChartPoint(
+            (time - times[0]).total_seconds() / span,
+            point.score,
+            f"{time:%Y-%m-%d %H:%M}: {number(point.score)}, threshold {number(point.threshold)}",
+        )
+        for time, point in zip(times, points, strict=True)
+    ]
+    axis = charts.axis_of(shown, points[-1].threshold)
+    return charts.line(shown, axis, name, points[-1].threshold), axis
 
 
 def contributions(explained: ShownExplanation) -> Callable[[ShownContribution], Markup]:

@@ -8,6 +8,7 @@ from jinja2 import StrictUndefined
 from werkzeug.exceptions import HTTPException
 
 from beacon_console import formats, pages, pictures
+from beacon_console.live import add_live
 from beacon_console.login.guard import add_login
 from beacon_console.models.registry import Registry
 from beacon_console.static_files import add_static_files
@@ -53,6 +54,7 @@ def create_web(settings: Settings, product: Product, database: DatabaseClient, r
     _add_health(app)
     add_login(app, settings)
     add_static_files(app)
+    add_live(app)
     pages.add_pages(app, settings, product, database, registry)
 
     @app.after_request

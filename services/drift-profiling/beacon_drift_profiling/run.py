@@ -174,7 +174,7 @@ def _store(settings: Settings, product: Product, engine: Engine, run: RunResults
         request = trigger.request_retraining(connection, product, run.serving or "", run.alarms, run.created_at)
         page = report.page(run, product, trends, request)
         row = drift_results.DriftRun(run.period, run.created_at, run.state, run.rows, run.summary)
-        drift_results.write(connection, row, page, run.results, run.realised)
+        drift_results.write(connection, row, page, run.results, run.realised, run.distributions)
     folder = settings.home / "reports" / "drift"
     name = run.period.replace(":", "").replace("+0000", "Z")
     for suffix, content in ((".json", msgspec.json.format(msgspec.json.encode(run)).decode()), (".html", page)):

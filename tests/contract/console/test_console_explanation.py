@@ -6,61 +6,30 @@ import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import httpx
 import msgspec
 import pytest
-from support.packages import build_package, release_package, row_of
+from support.console_place import KEY, PRODUCT, Place, place_with_prediction
+from support.packages import build_package
 from support.ports import free_port
 from support.products import MIXED
 from support.registry import Registry
-from support.server import Server, serving
+from support.server import serving
 from support.service import Service
-from support.settings import Settings
 from support.waiting import until
 
 from beacon_console.app import create
 from beacon_console.formats import number, plain, signed
-from beacon_core.domain.pins import Pin
 from beacon_core.model_package.release import Release, package_folder, write_release
-from beacon_core.platform.product_file import load_product
 
 pytestmark = pytest.mark.xdist_group("explain")
-PRODUCT = load_product(MIXED)
-KEY = "open-sesame"
-
-
-class Place(NamedTuple):
-    """A real inference, and a prediction that it made of `row` and logged."""
-
-    server: Server
-    settings: Settings
-    pin: Pin
-    row: dict[str, Any]
-    prediction: dict[str, Any]
-
-    @property
-    def path(self) -> str:
-        return f"/predictions/{self.prediction['prediction_id']}/explanation"
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    home = tmp_path_factory.mktemp("explained")
-    pin = release_package(home, PRODUCT, explained=True)
-    nobody = f"http://127.0.0.1:{free_port()}"
-    with serving(home, product=MIXED, api_key=KEY, mlflow_url=nobody) as server:
-        settings = Settings(home=home, product=MIXED, api_key=KEY, inference_url=server.address, mlflow_url=nobody)
-        row = dict(zip(PRODUCT.feature_names, row_of(PRODUCT), strict=True))
-        del row[next(feature.name for feature in PRODUCT.features if feature.nullable)]
-        made = httpx.post(f"{server.address}/v1/predict", json={"features": row}, timeout=60).json()
-        place = Place(server, settings, pin, row, made)
-        actual = {"prediction_id": made["prediction_id"], "value": made["prediction"] + 1}
-        sent = httpx.post(f"{server.address}/v1/actuals", json=actual, headers={"X-API-Key": KEY}, timeout=60)
-        assert sent.json()["accepted"] == 1
-        with Service(create(settings)) as console:
-            until(lambda: console.get(place.path.rpartition("/")[0]).status == 200, "the prediction is in the store")
+    with place_with_prediction(tmp_path_factory.mktemp("explained")) as place:
         yield place
 
 
@@ -120,7 +89,7 @@ def test_what_answers_may_be_something_else(place: Place, tmp_path: Path, reques
     request.addfinalizer(registry.close)
     assert "What answers is not inference." in page(place, inference_url=registry.address)
     metrics = f"http://127.0.0.1:{place.server.metrics_port}"
-    assert "Inference could not explain the prediction." in page(place, inference_url=metrics)
+    assert "Inference could not do it." in page(place, inference_url=metrics)
 
 
 def test_a_wrong_key_is_told(place: Place) -> None:

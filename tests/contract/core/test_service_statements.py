@@ -39,7 +39,7 @@ from beacon_core.data import (
 )
 from beacon_core.data.database import Connection, open_store
 from beacon_core.data.evidence import EVERYTHING
-from beacon_core.data.prediction_log import labels, partitions, traffic, which_actual
+from beacon_core.data.prediction_log import labels, log_pages, partitions, traffic, which_actual
 from beacon_core.data.prediction_log import promotion_evidence as promotion
 from beacon_core.data.roles import GRANTS
 from beacon_core.data.tables import predictions as predictions_table
@@ -111,7 +111,7 @@ def _partitions(connection: Connection) -> object:
 
 def _drift(connection: Connection) -> None:
     for _ in range(2):  # the second run stands in for the first
-        drift_results.write(connection, RUN, "<html>", [RESULT], [FIGURES])
+        drift_results.write(connection, RUN, "<html>", [RESULT], [FIGURES], {})
 
 
 def _recorded(engine: Engine) -> None:
@@ -146,6 +146,10 @@ ON_CONNECTIONS: dict[str, Callable[[Connection], object]] = {
     "predictions.insert": lambda c: [predictions.insert(c, [row("one"), row("two", 1)]) for _ in range(2)],
     "prediction_log.find": lambda c: prediction_log.find(c, ["one"]),
     "prediction_log.scan": lambda c: list(prediction_log.scan(c, prediction_log.LogSlice(looked_up=True), ["id"])),
+    "prediction_log.log_pages.oldest_time": log_pages.oldest_time,
+    "prediction_log.log_pages.newest_values": lambda c: log_pages.newest_values(c, "doors", 3),
+    "prediction_log.log_pages.page_of": lambda c: log_pages.page_of(c, log_pages.LogFilter(has_actual=True), None, 3),
+    "prediction_log.log_pages.shadow_pairs": lambda c: log_pages.shadow_pairs(c, "1", "2", ["doors"], 3),
     "actuals.add": _actuals,
     "prediction_log.which_actual.find": lambda c: which_actual.find(c, "one", "car-1", NOW),
     "actuals.last_received": actuals.last_received,
@@ -160,6 +164,9 @@ ON_CONNECTIONS: dict[str, Callable[[Connection], object]] = {
     "profiles.versions": lambda c: profiles.versions(c, LONG_AGO, NOW),
     "profiles.with_other_bins": lambda c: profiles.with_other_bins(c, LONG_AGO, {}),
     "drift_results.write": _drift,
+    "drift_results.distributions_in": lambda c: drift_results.distributions_in(c, "7d"),
+    "drift_results.distributions_of": lambda c: drift_results.distributions_of(c, "doors"),
+    "drift_results.trends_of": lambda c: drift_results.trends_of(c, [RUN.period], "7d", "doors"),
     "drift_results.earlier_alarms": lambda c: drift_results.earlier_alarms(c, "2027", "1", 3),
     "drift_results.earlier_figures": lambda c: drift_results.earlier_figures(c, "2027", "1", 3),
     "drift_results.effect_trends": lambda c: drift_results.effect_trends(c, "2027", "1", "7d", 3),

@@ -1,23 +1,18 @@
 """The console in a real Chromium: legible on every screen, in both colour schemes, without script, by keyboard."""
 
-import shutil
-from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
-from support.history import add_drift, add_promotion, high_drift, month
-from support.products import SPEC
-from support.server import CONSOLE, Server, serving
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
+from support.console_pages import NARROW, PHONE, TOKEN, WIDE, pages
+from support.history import add_drift
 from support.waiting import until
 
-from beacon_core.data.database import migrate, open_store
-from beacon_core.domain.product import Product
+from beacon_core.data.database import open_store
 
 expect.set_options(timeout=60_000)
-WIDE, PHONE = (1280, 900), (390, 844)
-TOKEN = "a token"
-ABORTED = "net::ERR_ABORTED"
+SERIOUS = {"serious", "critical"}
 # Every text with its colour and the first opaque background below it; the ratio as WCAG has it.
 CONTRAST = """() => {
   const canvas = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
@@ -43,81 +38,36 @@ CONTRAST = """() => {
 }"""
 
 
-@pytest.fixture(scope="module")
-def console(tmp_path_factory: pytest.TempPathFactory, product: Product) -> Iterator[Server]:
-    """The console over a month that ends in drift, with a verdict that waits for approval."""
-    home = tmp_path_factory.mktemp("console")
-    repo = home / "repo"
-    shutil.copytree(SPEC.parent, repo)
-    file = repo / "policy.yaml"
-    file.write_text(file.read_text().replace("mode: auto", "mode: manual"))
-    engine = open_store(f"sqlite:///{home / 'beacon.db'}")
-    migrate(engine)
-    month(engine, product, high=high_drift(product))
-    add_promotion(engine, product, datetime.now(UTC))
-    engine.dispose()
-    with serving(
-        home, CONSOLE, product=repo / "product.yaml", console_token=TOKEN, mlflow_url="http://127.0.0.1:9"
-    ) as server:
-        yield server
-
-
-@pytest.fixture
-def open_page(browser: Browser, console: Server) -> Iterator[object]:
-    """Open a path of the console; afterwards nothing may have failed or been blocked in the browser."""
-    contexts, complaints = [], []
-
-    def _open(path: str = "/", size: tuple[int, int] = WIDE, scheme: str = "light", script: bool = True) -> Page:
-        viewport = {"width": size[0], "height": size[1]}
-        context = browser.new_context(viewport=viewport, color_scheme=scheme, java_script_enabled=script)
-        context.set_default_timeout(60_000)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        # An icon may still be on its way when a test leaves the page: the browser itself drops that request.
-        page.on("requestfailed", lambda request: request.failure == ABORTED or complaints.append(request.url))
-        answer = page.goto(console.address + path)
-        assert answer is not None
-        assert answer.status == 200
-        return page
-
-    yield _open
-    for context in contexts:
-        context.close()
-    assert [text for text in complaints if "401" not in text] == []
-
-
-def pages(console: Server, page: Page) -> list[str]:
-    """One of each kind of page."""
-    page.goto(f"{console.address}/drift")
-    run = page.locator("tbody a").first.get_attribute("href")
-    return [
-        "/",
-        "/drift",
-        run,
-        "/models",
-        "/models/2",
-        "/models/3",
-        "/promotions",
-        "/promotions?at=2020-01-01",
-        "/promotions/tried",
-        "/jobs",
-        "/jobs/1",
-        "/predictions",
-        "/predictions/p00002850",
-    ]
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
+@pytest.mark.parametrize("size", [WIDE, PHONE, NARROW], ids=["wide", "phone", "narrow"])
 def test_every_page_fits_its_screen_and_can_be_read(open_page, console, scheme, size):
     page = open_page("/", size, scheme)
+    too_wide = []
     for path in pages(console, page):
         page.goto(console.address + path)
         page.evaluate("document.querySelectorAll('details').forEach(item => item.open = true)")
-        assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, f"{path} is too wide"
+        beyond = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        too_wide += [(path, beyond)] if beyond else []
         assert page.evaluate(CONTRAST) == [], path
+    assert too_wide == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
+def test_axe_finds_nothing_serious_on_any_page(open_page, console, scheme, size):
+    page, axe, found = open_page("/", size, scheme), Axe(), []
+    for path in pages(console, page):
+        page.goto(console.address + path)
+        page.evaluate("document.querySelectorAll('details').forEach(item => item.open = true)")
+        answer = axe.run(page).response
+        assert answer["passes"], "axe looked at nothing"
+        found += [
+            (path, item["id"], node["target"], node["failureSummary"])
+            for item in answer["violations"]
+            if item["impact"] in SERIOUS
+            for node in item["nodes"]
+        ]
+    assert found == []
 
 
 def test_every_page_is_built_for_those_who_hear_it(open_page, console):

@@ -1,4 +1,4 @@
-"""`make screenshots` takes the pictures that the README shows."""
+"""`make screenshots` takes the pictures that the README and the how-to page show."""
 
 import re
 import struct
@@ -10,13 +10,14 @@ from beacon_core.platform.settings import ROOT
 from tools.screenshots import SIZE, console, draw
 
 
-def test_the_pictures_are_those_of_the_readme(browser: Browser, tmp_path: Path) -> None:
+def test_the_pictures_are_those_of_the_pages(browser: Browser, tmp_path: Path) -> None:
     with console(tmp_path) as address:
         drawn = draw(browser, address, tmp_path)
-    shown = re.findall(r"docs/images/(console-[\w-]+\.png)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    texts = [(ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/how-to/console.md")]
+    shown = [name for text in texts for name in re.findall(r"images/(console-[\w-]+\.png)", text)]
     assert sorted(picture.name for picture in drawn) == sorted(shown)
     for picture in drawn:
         head = picture.read_bytes()[:24]
         assert head[:8] == b"\x89PNG\r\n\x1a\n"
         assert struct.unpack(">II", head[16:]) == (SIZE["width"], SIZE["height"])
-    assert len({picture.read_bytes() for picture in drawn}) == 2
+    assert len({picture.read_bytes() for picture in drawn}) == len(drawn)

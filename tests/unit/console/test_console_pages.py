@@ -13,6 +13,7 @@ from beacon_console.app import create
 from beacon_console.overview import facts
 from beacon_core.data.database import migrate, open_store
 from beacon_core.data.tables import actuals, drift_results, predictions
+from beacon_core.domain.ids import new_id
 
 
 @pytest.fixture
@@ -63,7 +64,8 @@ def test_a_quiet_month_is_healthy(console, engine, product):
     assert "no drift confirmed" in text
     assert re.search(rf"mean absolute error [\d.\s]+{product.target.unit} over", text)
     for name in product.key_features:
-        assert f'<th scope="row">{name}<small>' in text.split("<details>")[0], f"{name} is shown without a click"
+        link = f'<th scope="row"><a href="/features/{name}">{name}</a><small>'
+        assert link in text.split("<details>")[0], f"{name} is shown without a click"
 
 
 def test_confirmed_drift_is_the_headline(console, engine, product):
@@ -141,7 +143,7 @@ def test_a_drift_run_and_its_report(console, engine, product):
     period = add_drift(engine, product, 2, datetime.now(UTC), high_drift(product))
     assert period[:10] in page(console, "/drift")
     text = page(console, f"/drift/{period}")
-    rows = re.findall(r'<tr><th scope="row">(\w+)', text)
+    rows = re.findall(r'<tr><th scope="row">(?:<a [^>]*>)?(\w+)', text)
     assert rows[:2] == ["RM", "LSTAT"], "the worst first"
     report = console.get(f"/drift/{period}/report")
     assert report.body == b"<h1>Report</h1>"
@@ -154,7 +156,7 @@ def test_a_prediction_with_all_that_is_known_of_it(console, engine, product):
     text = page(console, f"/predictions/{row['id']}")
     assert row["trace_id"] in text
     assert "within the interval" in text
-    assert re.search(r"RM<small>.*?imputed", text, re.DOTALL)
+    assert re.search(r"RM</a><small>.*?imputed", text, re.DOTALL)
     assert f"tract {row['entity']}" in text
     assert "not known yet" in page(console, "/predictions/p00000007")
     assert "<dt>Client</dt><dd>without an API key</dd>" in text
@@ -248,3 +250,24 @@ def test_every_page_is_guarded_and_brings_everything_itself(console, engine, pro
         assert not re.findall(r'(?:src|href|action)="(?:https?:)?//', text)
         for file in re.findall(r'(?:src|href)="(/static/[^"]+)"', text):
             assert "immutable" in console.get(file).headers["cache-control"]
+
+
+def test_a_prediction_shows_where_its_values_lie(console, engine, product):
+    month(engine, product)
+    text = page(console, "/predictions/p00000100")
+    feature = next(each for each in product.features if each.is_measured and each.name != product.key_features[0])
+    lies = re.search(rf'aria-label="{feature.name} lies in ([^"]*), with ([^"]*) of training"', text)
+    assert lies is not None
+    assert f"<small>{lies[1]}: {lies[2]}</small>" in text
+    assert ">missing</span>" in text, "one is imputed"
+    assert "Model 2 answers now; the explanation is by model 1" in text
+    assert re.search(r"not known yet, \d+\u202fd after the prediction", text)
+    assert "answers now" not in page(console, "/predictions/p00002850")
+
+
+def test_an_id_that_is_older_than_the_log_is_not_kept(console, engine, product):
+    add_predictions(engine, product, 20, datetime.now(UTC))
+    old, new = f"{int(datetime(2020, 5, 1, tzinfo=UTC).timestamp() * 1000):012x}{0:020x}", new_id()
+    assert "It was made on 2020-05-01, and the log begins on" in page(console, f"/predictions/{old}", 404)
+    assert "A new one comes into the log within seconds" in page(console, f"/predictions/{new}", 404)
+    assert "A new one comes into the log within seconds" in page(console, "/predictions/nope", 404)

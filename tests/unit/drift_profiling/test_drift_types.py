@@ -6,9 +6,11 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from sqlalchemy import select
 from support.traffic import World
 
-from beacon_core.data.drift_results import DriftResult
+from beacon_core.data.drift_results import ColumnDistribution, DriftResult, distributions_of
+from beacon_core.data.tables import drift_runs
 from beacon_core.domain.policy import Drift
 from beacon_core.domain.product import Product
 from beacon_core.domain.text import text_code
@@ -16,7 +18,6 @@ from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import ROOT
 from beacon_drift_profiling.assessment.assess import bin_labels
 from beacon_drift_profiling.assessment.messages import drift_message
-from beacon_drift_profiling.assessment.results import ColumnDistribution
 from beacon_drift_profiling.comparison.compare import DISTANCE, NULL_RATE, UNSEEN, BinCounts, compare
 from beacon_drift_profiling.comparison.reference import REST, TOP_LEVELS, ReferenceColumn, level_column, tally
 from beacon_drift_profiling.report.charts import distribution_chart
@@ -112,6 +113,28 @@ def test_the_report_shows_levels_as_people_write_them(world: World) -> None:
     assert labels["colour"][-1] == "unseen"
     page = (world.settings.home / "reports" / "drift" / "latest.html").read_text()
     assert "<title>medium: " in page
+
+
+def test_the_store_keeps_the_distributions_of_the_newest_run_alone(world: World) -> None:
+    """By column and window, with the edges of numbers, and what was missing then and now."""
+    rows = world.draw(300)
+    rows[:30, column(world, "area")] = np.nan
+    world.log_rows(rows)
+    run = world.run().run
+    assert run is not None
+    with world.engine.connect() as connection:
+        area, grade, date = (distributions_of(connection, name) for name in ("area", "grade", "made_on"))
+        assert distributions_of(connection, "no such column") == {}
+    assert (area["1d"].rows, area["1d"].nulls) == (300, 30)
+    assert len(area["1d"].labels) == len(area["1d"].seen) == len(area["1d"].edges) + 1
+    assert sum(area["1d"].seen) == pytest.approx(1, abs=0.01)
+    assert grade["30d"].labels == run.distributions["grade"]["30d"].labels
+    assert grade["30d"].edges == ()
+    assert date == {}, "a date has no bins"
+    world.run(1)
+    with world.engine.connect() as connection:
+        kept = connection.execute(select(drift_runs.c.period).where(drift_runs.c.distributions.is_not(None)))
+        assert len(kept.all()) == 1
 
 
 def test_of_thousands_of_levels_the_most_frequent_have_bins_and_the_rest_one() -> None:

@@ -1,7 +1,11 @@
 """The pages of drift: the runs, one run, and its report."""
 
+import re
+
 from flask import Flask, Response, render_template
 
+from beacon_console.downloads.answer import Form, file_answer
+from beacon_console.drift.table import table_of
 from beacon_console.parameters import MAIN_WINDOW, found_or_404, query_choice, windows_of
 from beacon_core.data import drift_results
 from beacon_core.data.client import DatabaseClient
@@ -9,6 +13,7 @@ from beacon_core.data.drift_results import DriftResult
 from beacon_core.domain.product import Product
 from beacon_core.platform import clock
 
+FILE_NAME = re.compile(r"[^A-Za-z0-9]+")
 RECENT = 100
 """Runs shown on the list."""
 # The report needs its own inline style and pictures only; the sandbox keeps it from acting as the console.
@@ -43,6 +48,14 @@ def add_drift(app: Flask, product: Product, database: DatabaseClient) -> None:
             figures=figures,
             has_report=has_report,
         )
+
+    @app.get("/drift/<period>/results.<any(csv, parquet):form>")
+    def drift_file(period: str, form: Form) -> Response:
+        """Every comparison of the run, in all windows."""
+        with database.connect() as connection:
+            found_or_404(drift_results.run_of(connection, period), f"There is no drift run {period[:64]}.")
+            results = drift_results.results_of(connection, period)
+        return file_answer(table_of(period, results), form, f"drift-{FILE_NAME.sub('-', period)}")
 
     @app.get("/drift/<period>/report")
     def drift_report(period: str) -> Response:

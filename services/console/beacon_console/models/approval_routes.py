@@ -8,6 +8,7 @@ from typing import Any
 
 from flask import Flask, redirect, request
 
+from beacon_console.forms import check_form
 from beacon_console.login.attempts import Attempts
 from beacon_console.login.people import current_person, require_role
 from beacon_console.login.proxies import client_address
@@ -17,9 +18,6 @@ from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.product import Product
 from beacon_core.platform.settings import Settings
 from beacon_core.web.flask_app import current_request, root
-from beacon_core.web.http import is_utf8
-
-FORM = frozenset({"application/x-www-form-urlencoded"})
 
 
 def add_approvals(app: Flask, settings: Settings, product: Product, database: DatabaseClient) -> None:
@@ -28,7 +26,7 @@ def add_approvals(app: Flask, settings: Settings, product: Product, database: Da
 
     @app.post("/models/<version>/decision")
     def decide(version: str) -> Any:
-        _check_form()
+        check_form()
         person = require_role("approver")
         if person is None:
             _check_token(settings, attempts)
@@ -45,14 +43,6 @@ def add_approvals(app: Flask, settings: Settings, product: Product, database: Da
         return bool(settings.console_token) if person is None else person.may("approver")
 
     app.jinja_env.globals["may_decide"] = may_decide
-
-
-def _check_form() -> None:
-    """Reject a request from another site, or without a form."""
-    if request.headers.get("Sec-Fetch-Site", "same-origin") not in {"same-origin", "none"}:
-        raise BeaconError("unauthorized", "This form was sent by another site.")
-    if request.mimetype not in FORM or not is_utf8(request.headers["Content-Type"].encode("latin-1")):
-        raise BeaconError("unsupported_media_type", "Send the form of the model's page.", "Content-Type")
 
 
 def _check_token(settings: Settings, attempts: Attempts) -> None:

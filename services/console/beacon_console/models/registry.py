@@ -10,6 +10,8 @@ from beacon_core.model_package.signature import DIGEST_ALONE, SIGNATURE_FILE, Si
 from beacon_core.platform.mlflow import Mlflow, Version
 
 TIMEOUT_SECONDS = 2.0
+MOST_KEPT = 4
+"""Manifests that are kept: of the version in service, and of a few before it."""
 
 
 class RegisteredVersion(NamedTuple):
@@ -30,6 +32,7 @@ class Registry:
     def __init__(self, address: str, trust: Trust = DIGEST_ALONE) -> None:
         self._mlflow = Mlflow(address, TIMEOUT_SECONDS)
         self._trust = trust
+        self._manifests: dict[str, Manifest] = {}
 
     def find(self, name: str, version: str) -> RegisteredVersion | None:
         """Look a version up; None when MLflow has none (any more). Raises `RegistryUnavailableError`."""
@@ -39,6 +42,21 @@ class Registry:
         aliases = tuple(alias for alias, number in self._mlflow.aliases(name).items() if number == version)
         manifest, card, damage = self._package(found)
         return RegisteredVersion(version, aliases, found.run_id, found.tags, manifest, card, damage)
+
+    def manifest(self, name: str, version: str, sha256: str) -> Manifest | None:
+        """The manifest of the package with this digest, read once; None where MLflow does not have it (any more).
+
+        Raises `RegistryUnavailableError`.
+        """
+        if sha256 not in self._manifests:
+            found = self._mlflow.version(name, version)
+            manifest = None if found is None or found.sha256 != sha256 else self._package(found)[0]
+            if manifest is None:
+                return None
+            if len(self._manifests) >= MOST_KEPT:
+                self._manifests.clear()
+            self._manifests[sha256] = manifest
+        return self._manifests[sha256]
 
     def picture(self, name: str, version: str) -> bytes | None:
         """The picture of the version's effects; None without one that was registered.

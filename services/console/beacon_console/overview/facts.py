@@ -22,9 +22,6 @@ NEWEST_LATENCIES = 5000
 """Latency quantiles are taken over this many of the newest predictions of the last day."""
 RECENT = 5
 """Verdicts, promotions and retrain requests on the front page."""
-TREND_POINTS = 48
-"""Runs in a trend, spread evenly over the newest `TREND_RUNS`."""
-TREND_RUNS = 30 * 24
 
 
 class Latency(NamedTuple):
@@ -121,13 +118,6 @@ def latency_of(seconds: Sequence[float], promise: float) -> Latency | None:
 
 def _quantile(ascending: Sequence[float], share: float) -> float:
     return ascending[min(int(share * len(ascending)), len(ascending) - 1)]
-
-
-def trend_periods(connection: Connection) -> list[str]:
-    """Choose at most `TREND_POINTS` runs of the newest month, evenly spread, the oldest first and the newest last."""
-    newest_first = drift_results.newest_periods(connection, TREND_RUNS)
-    step = max(-(-len(newest_first) // TREND_POINTS), 1)
-    return list(reversed(newest_first[::step]))
 
 
 VersionedT = TypeVar("VersionedT", DriftResult, PerformanceFigure)

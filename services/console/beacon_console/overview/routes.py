@@ -2,6 +2,7 @@
 
 from flask import Flask, render_template
 
+from beacon_console.drift.trend import trend_periods
 from beacon_console.overview import facts, health, inference
 from beacon_console.overview.drift_table import drift_rows
 from beacon_console.parameters import MAIN_WINDOW, query_choice, windows_of
@@ -26,7 +27,7 @@ def add_overview(app: Flask, settings: Settings, product: Product, database: Dat
         status = inference.fetch_status(settings.inference_metrics_url, timeout) if is_configured else None
         with database.connect() as connection:
             overview = facts.gather(connection, product, now, status, inference_configured=is_configured)
-            periods = facts.trend_periods(connection)
+            periods = trend_periods(connection)
             trend = drift_results.score_trend(connection, periods, window)
             errors = drift_results.figure_trend(connection, periods, MAIN_WINDOW, health.ERROR_METRIC)
         return render_template(

@@ -2,12 +2,16 @@
 
 from typing import NamedTuple
 
+from beacon_console.distributions import ShownBin, bins_of
+from beacon_console.parameters import MAIN_WINDOW
 from beacon_core.data import drift_results, prediction_log
 from beacon_core.data.database import Connection
-from beacon_core.data.prediction_log import LoggedPrediction, which_actual
+from beacon_core.data.drift_results import ColumnDistribution
+from beacon_core.data.prediction_log import LoggedPrediction, log_pages, which_actual
 from beacon_core.data.prediction_log.which_actual import LoggedActual
 from beacon_core.domain.entity_key import EntityKeyError, parse_key
 from beacon_core.domain.features import request_features, store_features
+from beacon_core.domain.ids import time_of
 from beacon_core.domain.product import Entity, Product
 from beacon_core.domain.value_rules import Value
 
@@ -25,6 +29,8 @@ class FeatureValue(NamedTuple):
     in_store: Value | None
     imputed: bool
     out_of_range: bool
+    bins: list[ShownBin]
+    """Training's distribution with the value's bin marked; empty where there is none, or no value."""
 
 
 class FoundPrediction(NamedTuple):
@@ -67,6 +73,7 @@ def find_prediction(connection: Connection, product: Product, prediction_id: str
     in_store = store_features(row.features, row.from_store)
     known = {feature.name: feature for feature in product.features}
     logged = {*row.features, *row.imputed}
+    distributions = drift_results.distributions_in(connection, MAIN_WINDOW)
     # A feature that is new in product.yaml is not in older rows; one that is gone is.
     names = [name for name in known if name in logged] + sorted(logged - set(known))
     values = [
@@ -78,6 +85,7 @@ def find_prediction(connection: Connection, product: Product, prediction_id: str
             in_store.get(name),
             name in row.imputed,
             name in row.out_of_range,
+            _bins(distributions.get(name), row.features.get(name)),
         )
         for name in names
     ]
@@ -86,6 +94,23 @@ def find_prediction(connection: Connection, product: Product, prediction_id: str
     if limit is None and actual is not None:
         limit = drift_results.large_residual_of(connection, row.model_version)
     return FoundPrediction(row, entity_text(product.entity, row.entity), values, actual, limit)
+
+
+def missing_sentence(connection: Connection, prediction_id: str) -> str:
+    """Why no prediction has this id, as far as the id tells: one of Beacon's own holds its time."""
+    sentence = f"No prediction in the log has the id {prediction_id[:64]}."
+    made, oldest = time_of(prediction_id), log_pages.oldest_time(connection)
+    if made is None or oldest is None or made >= oldest:
+        return f"{sentence} A new one comes into the log within seconds."
+    return (
+        f"{sentence} It was made on {made:%Y-%m-%d}, and the log begins on {oldest:%Y-%m-%d}: it is not kept any more."
+    )
+
+
+def _bins(distribution: ColumnDistribution | None, value: Value | None) -> list[ShownBin]:
+    if distribution is None or value is None:
+        return []
+    return bins_of(distribution, value)
 
 
 def entity_text(entity: Entity | None, key: str | None) -> str:

@@ -1,8 +1,9 @@
 """The ledger's pages."""
 
-from flask import Flask, render_template, request
+from flask import Flask, render_template
 
-from beacon_console.promotions.runs import ROWS, PromotionRun, group_runs, parse_moment, served_at
+from beacon_console.parameters import query_time
+from beacon_console.promotions.runs import ROWS, PromotionRun, group_runs, served_at
 from beacon_core.data import ledger
 from beacon_core.data.client import DatabaseClient
 from beacon_core.domain.errors import BeaconError
@@ -16,7 +17,7 @@ def add_promotions(app: Flask, product: Product, database: DatabaseClient) -> No
     @app.get("/promotions")
     def promotions() -> str:
         now = clock.now()
-        moment = parse_moment(request.args.get("at", "").strip())
+        moment = query_time("at")
         with database.connect() as connection:
             runs = group_runs(ledger.history(connection, product.name, ROWS))
             current = served_at(connection, product, now)

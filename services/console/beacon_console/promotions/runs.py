@@ -1,20 +1,15 @@
 """The ledger as its pages show it: what served when, how each promotion ended, and why."""
 
-import re
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import NamedTuple
 
 from beacon_core.data import ledger
 from beacon_core.data.database import Connection
-from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.ledger_entries import Entry
 from beacon_core.domain.product import Product
-from beacon_core.domain.times import read_time
 
 ROWS = 1000
 """Newest rows that the page groups into runs."""
-PLUS_AS_BLANK = re.compile(r"(:\d\d(?:[.,]\d+)?) (\d\d:?\d\d)$", re.ASCII)
-"""The zone of a time whose + was not written %2B in the address."""
 
 
 class PromotionRun(NamedTuple):
@@ -59,16 +54,6 @@ def group_runs(rows: list[Entry]) -> list[PromotionRun]:
     for row in reversed(rows):
         runs.setdefault(row.run, []).append(row)
     return [PromotionRun(found) for found in reversed(runs.values())]
-
-
-def parse_moment(text: str) -> datetime | None:
-    """The time of the query, UTC where it has no zone; None for an empty text, BeaconError 422 for no time."""
-    if not text:
-        return None
-    try:
-        return read_time(PLUS_AS_BLANK.sub(r"\1+\2", text), UTC)
-    except ValueError as error:
-        raise BeaconError("invalid_type", f"at {error}.", "at") from error
 
 
 def served_at(connection: Connection, product: Product, moment: datetime) -> ServedAt:

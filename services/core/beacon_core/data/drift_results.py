@@ -1,11 +1,11 @@
 """What drift runs found, as the store keeps it: a run writes all its rows at once, and services read them by run."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, Select, Table, and_, delete, insert, select, update
+from sqlalchemy import Connection, Select, Table, and_, delete, insert, null, select, update
 
 from beacon_core.data.database import upsert
 from beacon_core.data.tables import drift_results, drift_runs, model_error
@@ -75,6 +75,16 @@ class PerformanceFigure(NamedTuple):
     until: datetime
 
 
+class EffectPoint(NamedTuple):
+    """An effect on a feature in one run."""
+
+    period: str
+    model_version: str
+    score: float | None
+    threshold: float | None
+    alarm: bool
+
+
 class DriftRun(msgspec.Struct, frozen=True):
     """One run: a row of `drift_runs`, without its report."""
 
@@ -83,6 +93,29 @@ class DriftRun(msgspec.Struct, frozen=True):
     state: str
     rows: int
     summary: dict[str, Any]
+
+
+class ColumnDistribution(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A column's distribution in a window beside its reference: shares in the same bins, and what the bins are.
+
+    `edges` of a numeric column are its bins' edges: the first label is below the first edge, the last one above the
+    last. `nulls` of `rows` had no value, and `reference_nulls` of `reference_rows` in training.
+    """
+
+    labels: tuple[str, ...]
+    reference: tuple[float, ...]
+    seen: tuple[float, ...]
+    edges: tuple[float, ...] = ()
+    rows: int = 0
+    nulls: int = 0
+    reference_rows: int = 0
+    reference_nulls: int = 0
+
+
+Distributions = Mapping[str, Mapping[str, ColumnDistribution]]
+"""By column, and by window."""
+SHARE_DIGITS = 4
+"""A page shows no more of a share."""
 
 
 RUN = tuple(drift_runs.c[name] for name in DriftRun.__struct_fields__)
@@ -101,8 +134,12 @@ def write(
     report: str,
     results: Sequence[DriftResult],
     realised: Sequence[RealisedFigures],
+    distributions: Distributions,
 ) -> None:
-    """Put the run and its report in the place of an earlier one of the same period; reports that are too old go."""
+    """Put the run and its report in the place of an earlier one of the same period.
+
+    Reports that are too old go, and so do the distributions of every other run.
+    """
     for table in (drift_results, model_error):
         connection.execute(delete(table).where(table.c.period == run.period))
     common = {"period": run.period, "created_at": run.created_at}
@@ -117,9 +154,12 @@ def write(
     ]
     if rows:
         connection.execute(insert(model_error), rows)
-    upsert(connection, drift_runs, ("period",), msgspec.structs.asdict(run) | {"report": report})
+    row = msgspec.structs.asdict(run) | {"report": report, "distributions": _shortened(distributions)}
+    upsert(connection, drift_runs, ("period",), row)
     old = and_(drift_runs.c.created_at < run.created_at - KEEP_REPORTS, drift_runs.c.report.is_not(None))
     connection.execute(update(drift_runs).where(old).values(report=None))
+    others = and_(drift_runs.c.period != run.period, drift_runs.c.distributions.is_not(None))
+    connection.execute(update(drift_runs).where(others).values(distributions=null()))
 
 
 def earlier_alarms(connection: Connection, period: str, model_version: str, runs: int) -> list[set[ResultKey]]:
@@ -191,9 +231,22 @@ def report_of(connection: Connection, period: str) -> str | None:
     return connection.execute(select(drift_runs.c.report).where(drift_runs.c.period == period)).scalar()
 
 
-def results_of(connection: Connection, period: str) -> list[DriftResult]:
-    """List a run's comparisons."""
+def distributions_of(connection: Connection, column: str) -> dict[str, ColumnDistribution]:
+    """A column's distribution in each window of the newest run that compared it; empty where none did."""
+    return msgspec.convert(_newest_distributions(connection).get(column, {}), dict[str, ColumnDistribution])
+
+
+def distributions_in(connection: Connection, window: str) -> dict[str, ColumnDistribution]:
+    """The distribution of every column in a window of the newest run."""
+    found = {name: of[window] for name, of in _newest_distributions(connection).items() if window in of}
+    return msgspec.convert(found, dict[str, ColumnDistribution])
+
+
+def results_of(connection: Connection, period: str, feature: str | None = None) -> list[DriftResult]:
+    """List a run's comparisons, of one feature or of all."""
     query = select(*RESULT).where(drift_results.c.period == period).order_by(drift_results.c.id)
+    if feature is not None:
+        query = query.where(drift_results.c.feature == feature)
     return [DriftResult(*row) for row in connection.execute(query)]
 
 
@@ -221,6 +274,20 @@ def score_trend(connection: Connection, periods: Sequence[str], window: str) -> 
     return trend
 
 
+def trends_of(
+    connection: Connection, periods: Sequence[str], window: str, feature: str
+) -> dict[str, list[EffectPoint]]:
+    """A feature's score and threshold by effect over some runs, the oldest first."""
+    columns = drift_results.c
+    query = select(columns.effect, *[columns[name] for name in EffectPoint._fields]).where(
+        columns.period.in_(periods), columns.window == window, columns.kind == "data", columns.feature == feature
+    )
+    trends: dict[str, list[EffectPoint]] = {}
+    for effect, *point in connection.execute(query.order_by(columns.period, columns.id)):
+        trends.setdefault(effect, []).append(EffectPoint(*point))
+    return trends
+
+
 def figure_trend(connection: Connection, periods: Sequence[str], window: str, metric: str) -> list[PerformanceFigure]:
     """One performance figure of the whole traffic over the runs, the oldest first."""
     columns = model_error.c
@@ -230,6 +297,26 @@ def figure_trend(connection: Connection, periods: Sequence[str], window: str, me
         .order_by(columns.period)
     )
     return [PerformanceFigure(*row) for row in connection.execute(query)]
+
+
+def _shortened(distributions: Distributions) -> dict[str, Any]:
+    def rounded(shares: tuple[float, ...]) -> tuple[float, ...]:
+        return tuple(round(share, SHARE_DIGITS) for share in shares)
+
+    return {
+        name: {
+            window: msgspec.to_builtins(
+                msgspec.structs.replace(each, reference=rounded(each.reference), seen=rounded(each.seen))
+            )
+            for window, each in windows.items()
+        }
+        for name, windows in distributions.items()
+    }
+
+
+def _newest_distributions(connection: Connection) -> dict[str, Any]:
+    query = select(drift_runs.c.distributions).order_by(drift_runs.c.period.desc()).limit(1)
+    return connection.scalar(query) or {}
 
 
 def _periods_before(table: Table, period: str, model_version: str, runs: int) -> Select[Any]:

@@ -139,7 +139,8 @@ profiles = Table(
 )
 
 # One row per drift run. `period` is the hour that the run fell in (ISO 8601); `state` ok, drift, error or waiting
-# (too few rows); `report` the self-contained HTML page, until it is too old to be kept.
+# (too few rows); `report` the self-contained HTML page, until it is too old to be kept; `distributions` those of the
+# version in service, by column and window, of the newest run alone.
 drift_runs = Table(
     "drift_runs",
     metadata,
@@ -149,6 +150,7 @@ drift_runs = Table(
     Column("rows", Integer, nullable=False),
     Column("summary", Json, nullable=False),
     Column("report", Text),
+    Column("distributions", JsonOrNull),
 )
 
 # One row per run, window (1d, 7d, 30d), model version, kind (data, prediction, target), feature and effect (hellinger,

@@ -2,6 +2,7 @@
 
 import re
 import time
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from random import getrandbits
 
@@ -10,6 +11,9 @@ CLIENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
 
 # The digits of an id that are its time.
 TIME_DIGITS = 12
+OWN_ID = re.compile(r"0[0-9a-f]{31}")
+"""Until the year 2527 the time begins with a zero."""
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def new_id() -> str:
@@ -30,6 +34,13 @@ def _ends(count: int) -> list[str]:
 
 def _digits(random: int, bits: int) -> str:
     return (time.time_ns() // 1_000_000 << bits | random).to_bytes(6 + bits // 8, "big").hex()
+
+
+def time_of(text: str) -> datetime | None:
+    """When `new_id` made an id; None for an id of a client's own."""
+    if OWN_ID.fullmatch(text) is None:
+        return None
+    return EPOCH + timedelta(milliseconds=int(text[:TIME_DIGITS], 16))
 
 
 def is_client_id(text: str) -> bool:

@@ -1,12 +1,13 @@
 """The segments of the product spec: which rows belong to each of them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
-from math import inf
+from math import inf, isnan
 from typing import Any
 
 from beacon_core.domain.product import Feature, Product, Segment
 from beacon_core.domain.product_rules import PREDICTION
+from beacon_core.domain.value_rules import Value, ValueRuleError
 
 MISSING, OTHER = "missing", "other"
 
@@ -28,6 +29,27 @@ def segment_masks(product: Product, features: Any, prediction: Any) -> dict[str,
         masks[f"{name}={MISSING}"] = values != values  # noqa: PLR0124 - NaN is what differs from itself
         masks |= {f"{name}={label}": mask for label, mask in parts}
     return masks
+
+
+def segments_of(product: Product, values: Mapping[str, Value | None], prediction: float) -> list[str]:
+    """The segments of one row, `NAME=VALUE` each, as `segment_masks` has them; without a value that is none."""
+    found = []
+    for name, segment in product.segments.items():
+        if segment.of == PREDICTION:
+            number, label = prediction, ""
+        else:
+            feature = product.features[product.feature_names.index(segment.of)]
+            try:
+                number = feature.to_number(values.get(segment.of))
+            except ValueRuleError:  # of an older product
+                continue
+            label = "" if segment.bounds or isnan(number) else _label(number, feature)
+        if isnan(number):
+            label = MISSING
+        elif segment.bounds:
+            label = next(label for label, holds in _bands(number, segment) if holds)
+        found.append(f"{name}={label}")
+    return found
 
 
 def _bands(values: Any, segment: Segment) -> Iterator[tuple[str, Any]]:

@@ -10,12 +10,11 @@ import numpy as np
 
 from beacon_core.data import drift_results, profiles
 from beacon_core.data.database import Engine
-from beacon_core.data.drift_results import DriftResult, Figure, RealisedFigures, window_name
+from beacon_core.data.drift_results import ColumnDistribution, DriftResult, Figure, RealisedFigures, window_name
 from beacon_core.domain.precision import compact
 from beacon_core.domain.product import Product
 from beacon_core.domain.text import text_code
 from beacon_drift_profiling.assessment import one_client, performance
-from beacon_drift_profiling.assessment.results import ColumnDistribution
 from beacon_drift_profiling.comparison.compare import (
     DISTANCE,
     NULL_RATE,
@@ -229,6 +228,11 @@ def _distributions(
             tuple(labels[place] for place in order),
             _shares(np.asarray(column.counts)[order]),
             _shares(seen.bins[place][order]),
+            edges=() if column.categorical else column.edges,
+            rows=int(seen.rows[place]),
+            nulls=int(seen.nulls[place]),
+            reference_rows=column.rows,
+            reference_nulls=column.nulls,
         )
         for place, window in enumerate(windows)
     }

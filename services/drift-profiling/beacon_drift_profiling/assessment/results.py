@@ -6,15 +6,7 @@ from typing import Any
 
 import msgspec
 
-from beacon_core.data.drift_results import DriftResult, RealisedFigures
-
-
-class ColumnDistribution(msgspec.Struct, frozen=True):
-    """A column's distribution beside its reference: shares in the same bins, and what the bins are."""
-
-    labels: tuple[str, ...]
-    reference: tuple[float, ...]
-    seen: tuple[float, ...]
+from beacon_core.data.drift_results import ColumnDistribution, DriftResult, RealisedFigures
 
 
 class Alarm(msgspec.Struct, frozen=True):

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from html import escape
 
-from beacon_drift_profiling.assessment.results import ColumnDistribution
+from beacon_core.data.drift_results import ColumnDistribution
 from beacon_drift_profiling.comparison.compare import UNSEEN
 
 WIDTH, HEIGHT = 320.0, 132.0

@@ -1,0 +1,1 @@
+"""The page that asks the model in service about a row that somebody makes up."""
