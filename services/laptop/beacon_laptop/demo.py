@@ -4,7 +4,6 @@ After quiet days the traffic changes, and the actuals of the changed traffic arr
 gate and promotion are the real jobs: the demo writes no result itself. See docs/tutorials/demo.md.
 """
 
-import argparse
 import http.client
 import math
 import signal
@@ -28,6 +27,7 @@ from beacon_core.domain.product import Product
 from beacon_core.model_package.manifest import PackageError, read_package
 from beacon_core.model_package.release import ReleaseError, package_folder, read_release
 from beacon_core.platform import clock
+from beacon_core.platform.arguments import CommandParser
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import Settings, clean_credentials, load_settings
 from beacon_core.sources.errors import FetchError
@@ -236,7 +236,7 @@ def expected_error(settings: Settings) -> float:
 
 def main() -> int:
     """Play sixty days against a running `beacon run`. Exit status: 0 done, 1 it failed or cannot start."""
-    parser = argparse.ArgumentParser(prog="beacon_laptop.demo", description=__doc__)
+    parser = CommandParser(prog="beacon_laptop.demo", description=__doc__)
     parser.add_argument("--days", type=int, default=DAYS)
     parser.add_argument("--seed", type=int, default=0, help="of the simulated traffic")
     parser.add_argument("--retrain", default="--folds 3 --repeats 1", help="arguments of jobs/retrain.py")

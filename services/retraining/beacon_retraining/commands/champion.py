@@ -6,6 +6,8 @@ import msgspec
 
 from beacon_core.model_package.download import CHAMPION, pinned_at
 from beacon_core.model_package.release import Release
+from beacon_core.platform import results
+from beacon_core.platform.arguments import CommandParser
 from beacon_core.platform.job import run_command
 from beacon_core.platform.mlflow import Mlflow
 from beacon_core.platform.product_file import load_product
@@ -16,12 +18,16 @@ NONE_YET = 3
 
 def main(settings: Settings) -> int:
     """Ask MLflow; nothing is downloaded."""
+    CommandParser(description=__doc__).parse_args()
     product = load_product(settings.product)
     pin = pinned_at(Mlflow(settings.mlflow_address), product.name, CHAMPION)
     if pin is None:
         print(f"{product.name} has no champion yet", file=sys.stderr)
+        results.fail(f"{product.name} has no champion yet", NONE_YET)
         return NONE_YET
-    print(msgspec.json.encode(Release(model=pin)).decode())
+    release = Release(model=pin)
+    results.give(release)
+    results.say(msgspec.json.encode(release).decode())
     return 0
 
 
