@@ -52,7 +52,7 @@ def _module(command: Command) -> list[str]:
 
 
 def _watched(line: list[str], variables: dict[str, str], name: str, stages: Stages) -> int:
-    """Run with a bar: stderr is a log in JSON, of which a person sees the messages; Ctrl-C is the command's own."""
+    """Run with a bar: stderr is a log in JSON, of which a person sees the messages. Signals are the command's own."""
     given = {**variables, "BEACON_PROGRESS": "true"}
     given.setdefault("BEACON_LOG_FORMAT", "json")
     shown = sys.stdout.isatty()
@@ -65,6 +65,7 @@ def _watched(line: list[str], variables: dict[str, str], name: str, stages: Stag
             stderr=subprocess.PIPE,
             preexec_fn=_default_interrupt,  # noqa: PLW1509 - one call, before any thread
         ) as process:
+            signal.signal(signal.SIGTERM, lambda *_: process.terminate())
             _wait_a_moment(process)
             with stages.working(name):
                 _follow(process, stages)

@@ -30,11 +30,12 @@ def check_ports(settings: Settings) -> None:
     seen: dict[int, str] = {}
     for setting, use in PORTS.items():
         port: int = getattr(settings, setting)
-        move = f"stop it, or set another port by {PREFIX}{setting.upper()}="
+        move = f"set another port by {PREFIX}{setting.upper()}="
         if port in seen:
             problems.append(f"port {port} is set for both {seen[port]} and {use}; {move}")
         elif problem := port_problem(settings.host, port):
-            problems.append(f"port {port} ({use}) {problem}; {move}")
+            stop = "stop it, or " if problem.startswith("is taken") else ""
+            problems.append(f"port {port} ({use}) {problem}; {stop}{move}")
         seen.setdefault(port, use)
     if problems:
         raise PortError("\n".join(problems))

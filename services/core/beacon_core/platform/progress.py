@@ -4,17 +4,16 @@ import logging
 import time
 
 log = logging.getLogger("beacon.progress")
-log.propagate = True
 EVERY_SECONDS = 0.2
 
 
 class Progress:
     """The progress of one thing, whose `total` is 0 where nobody knows it."""
 
-    def __init__(self, what: str, total: int = 0, unit: str = "") -> None:
+    def __init__(self, what: str, total: int = 0, unit: str = "", done: int = 0) -> None:
         self.what, self.total, self.unit = what, total, unit
         self._next = 0.0
-        self.show(0)
+        self.show(done)
 
     def show(self, done: int) -> None:
         """Log how far it is; not more often than is looked at, but for the end."""

@@ -56,7 +56,7 @@ def run_stage(name: str, settings: Settings) -> str:
     """Run one stage of the prepared workspace, recorded in the store; returns a line for the log."""
     folder = folder_of(settings)
     start = time.monotonic()
-    Progress(name, len(STAGES), "stages").show(list(STAGES).index(name))
+    Progress(name, len(STAGES), "stages", list(STAGES).index(name))
     # A killed run may have left a stage running: two never write at once.
     with exclusive(folder / ".stage.lock", "another retraining is at work"):
         engine = open_store(settings.database)
