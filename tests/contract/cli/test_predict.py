@@ -45,50 +45,50 @@ def expected(row: Row) -> Any:
 
 def test_pairs_are_the_features_of_a_row(url: str, row: Row) -> None:
     pairs = [f"{name}={value}" for name, value in row.items()]
-    assert answer_of(called("--url", url, *pairs))["prediction"] == expected(row)
+    assert answer_of(called("--json", "--url", url, *pairs))["prediction"] == expected(row)
 
 
 @pytest.mark.parametrize("shape", ["plain", "of the API"])
 def test_a_row_comes_from_standard_input_or_a_file(url: str, row: Row, shape: str, tmp_path: Path) -> None:
     text = json.dumps(row if shape == "plain" else {"features": row})
-    assert answer_of(called("--url", url, given=text))["prediction"] == expected(row)
+    assert answer_of(called("--json", "--url", url, given=text))["prediction"] == expected(row)
     file = tmp_path / "row.json"
     file.write_text(text)
-    assert answer_of(called("--url", url, "--file", str(file)))["prediction"] == expected(row)
+    assert answer_of(called("--json", "--url", url, "--file", str(file)))["prediction"] == expected(row)
 
 
 def test_a_list_is_a_batch(url: str, row: Row) -> None:
     for rows in ([row, {"features": row}], {"rows": [{"features": row}] * 2}):
-        answer = answer_of(called("--url", url, given=json.dumps(rows)))
+        answer = answer_of(called("--json", "--url", url, given=json.dumps(rows)))
         assert [each["prediction"] for each in answer["predictions"]] == [expected(row)] * 2
 
 
 def test_an_entity_without_a_feature_store_is_to_be_tried_again(url: str, product: Product) -> None:
     done = called("--url", url, "--entity", f"{product.entity.key}=1")
     assert (done.returncode, done.stdout) == (TRY_AGAIN, "")
-    assert done.stderr.startswith("predict: feature_store_unavailable: ")
+    assert done.stderr.startswith("beacon predict: feature_store_unavailable: ")
 
 
 @pytest.mark.parametrize(
     ("arguments", "given", "status", "line"),
     [
-        (("no pair",), "", BAD_DATA, "predict: 'no pair' is not NAME=VALUE\n"),
+        (("no pair",), "", BAD_DATA, "beacon predict: 'no pair' is not NAME=VALUE\n"),
         (
             ("--file", "/nowhere.json"),
             "",
             REFUSED,
-            "predict: /nowhere.json cannot be read: No such file or directory\n",
+            "beacon predict: /nowhere.json cannot be read: No such file or directory\n",
         ),
-        ((), "not JSON", BAD_DATA, "predict: standard input is not JSON: line 1, column 1: Expecting value\n"),
-        ((), '{"a":\n 1,}', BAD_DATA, "predict: standard input is not JSON: line 2, column 4: "),
-        ((), "[" * 100_000, BAD_DATA, "predict: standard input is not JSON: it is nested too deeply\n"),
-        ((), "9" * 5_000, BAD_DATA, "predict: standard input is not JSON: it has a number that is too long\n"),
-        (("a=1", "b=2", "a=3"), "", BAD_DATA, "predict: a has more than one value\n"),
-        (("a=NaN",), "", BAD_DATA, "predict: unknown_feature: "),
-        (("nonsense=1",), "", BAD_DATA, "predict: unknown_feature: "),
-        ((), '{"features": {"nonsense": 1}}', BAD_DATA, "predict: unknown_feature: "),
-        ((), "[]", BAD_DATA, "predict: invalid_body: "),
-        ((), "7", BAD_DATA, "predict: invalid_body: "),
+        ((), "not JSON", BAD_DATA, "beacon predict: standard input is not JSON: line 1, column 1: Expecting value\n"),
+        ((), '{"a":\n 1,}', BAD_DATA, "beacon predict: standard input is not JSON: line 2, column 4: "),
+        ((), "[" * 100_000, BAD_DATA, "beacon predict: standard input is not JSON: it is nested too deeply\n"),
+        ((), "9" * 5_000, BAD_DATA, "beacon predict: standard input is not JSON: it has a number that is too long\n"),
+        (("a=1", "b=2", "a=3"), "", BAD_DATA, "beacon predict: a has more than one value\n"),
+        (("a=NaN",), "", BAD_DATA, "beacon predict: unknown_feature: "),
+        (("nonsense=1",), "", BAD_DATA, "beacon predict: unknown_feature: "),
+        ((), '{"features": {"nonsense": 1}}', BAD_DATA, "beacon predict: unknown_feature: "),
+        ((), "[]", BAD_DATA, "beacon predict: invalid_body: "),
+        ((), "7", BAD_DATA, "beacon predict: invalid_body: "),
     ],
 )
 def test_an_error_is_one_line(url: str, arguments: tuple[str, ...], given: str, status: int, line: str) -> None:
@@ -100,10 +100,13 @@ def test_an_error_is_one_line(url: str, arguments: tuple[str, ...], given: str, 
 def test_a_file_may_begin_with_a_byte_order_mark(url: str, row: Row, tmp_path: Path) -> None:
     file = tmp_path / "row.json"
     file.write_text(json.dumps(row), encoding="utf-8-sig")
-    assert answer_of(called("--url", url, "--file", str(file)))["prediction"] == expected(row)
+    assert answer_of(called("--json", "--url", url, "--file", str(file)))["prediction"] == expected(row)
     file.write_bytes(b'{"a": "\xff"}')
     done = called("--url", url, "--file", str(file))
-    assert (done.returncode, done.stderr) == (BAD_DATA, f"predict: {file} is not JSON: it is not text in UTF-8\n")
+    assert (done.returncode, done.stderr) == (
+        BAD_DATA,
+        f"beacon predict: {file} is not JSON: it is not text in UTF-8\n",
+    )
 
 
 def test_arguments_that_make_no_sense_are_refused_with_the_rule() -> None:
@@ -112,7 +115,7 @@ def test_arguments_that_make_no_sense_are_refused_with_the_rule() -> None:
     assert done.stderr.endswith("not from both\n")
     done = called("--url", "nonsense", "a=1")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.endswith("argument --url: is not an address such as http://HOST:PORT\n")
+    assert done.stderr.endswith("--url is not an address such as http://HOST:PORT\n")
 
 
 def test_a_wrong_address_is_told(url: str) -> None:
@@ -122,4 +125,4 @@ def test_a_wrong_address_is_told(url: str) -> None:
     assert "does not answer" in done.stderr
     done = called("--url", f"{url}/below", "a=1")
     assert (done.returncode, done.stderr.count("\n")) == (REFUSED, 1)
-    assert done.stderr.startswith("predict: not_found: ")
+    assert done.stderr.startswith("beacon predict: not_found: ")

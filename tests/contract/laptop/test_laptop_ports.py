@@ -38,9 +38,7 @@ def test_a_port_open_on_every_address_is_taken_too(free):
 
 
 def test_one_port_for_two_uses_is_refused():
-    with pytest.raises(
-        PortError, match=r"for both inference and MLflow; set another port by BEACON_MLFLOW_PORT="
-    ):
+    with pytest.raises(PortError, match=r"for both inference and MLflow; set another port by BEACON_MLFLOW_PORT="):
         check_ports(Settings(mlflow_port=8080))
 
 

@@ -114,7 +114,7 @@ def test_a_product_has_the_state_that_make_gives_it(tmp_path: Path, spelling: st
     rule = 'show: ; @$(CHOOSE); echo "$$BEACON_PRODUCT $$BEACON_HOME"'
     told = subprocess.run(
         ["make", "-s", "--eval", rule, "show", f"PRODUCT={given}"],
-        cwd=ROOT, env={"PATH": os.environ["PATH"], "HOME": os.environ["HOME"]}, capture_output=True, text=True, check=True,
+        cwd=ROOT, env={name: os.environ[name] for name in ("PATH", "HOME")}, capture_output=True, text=True, check=True,
     ).stdout.split()  # fmt: skip
     found = Project(ROOT).variables(given, {})
     assert [found["BEACON_PRODUCT"], found["BEACON_HOME"]] == told
