@@ -100,9 +100,9 @@ def _argument(parser: argparse.ArgumentParser, action: argparse.Action) -> dict[
     is_flag = bool(flags) and action.nargs == 0
     shown = action.metavar if isinstance(action.metavar, str) else action.dest.upper().replace("_", "-")
     help_text = (action.help or "") % {"default": action.default, "prog": parser.prog}
-    if is_command:
-        parts = {one.dest: one.help for one in action._choices_actions}
-        help_text = "; ".join(f"{name}: {(text or '').rstrip('.')}" for name, text in parts.items())
+    if isinstance(action, argparse._SubParsersAction):
+        shown_parts = action._get_subactions()
+        help_text = "; ".join(f"{one.dest}: {(one.help or '').rstrip('.')}" for one in shown_parts)
     return {
         "name": action.dest if action.dest != argparse.SUPPRESS else "command",
         "flags": flags,

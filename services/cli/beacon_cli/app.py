@@ -9,11 +9,12 @@ from typing import Any, NoReturn
 
 import rich_click as click
 from click.shell_completion import get_completion_class
+from rich_click.utils import CommandGroupDict
 
 from beacon_cli import client, described, explain, predict, runner
 from beacon_cli.errors import CliError
 from beacon_cli.exit_statuses import INTERRUPTED, REFUSED, USAGE
-from beacon_cli.table import COMMANDS, Command
+from beacon_cli.table import CARE, COMMANDS, Command
 from beacon_cli.terminal import console_of
 
 OWN_OPTIONS = ("--project", "--product")
@@ -27,7 +28,7 @@ class CheckoutCommand(click.RichCommand):
     def __init__(self, command: Command, description: described.Description) -> None:
         self.command = command
         super().__init__(
-            command.name,
+            name=command.name,
             params=[*described.parameters(description), *_own_options()],
             help=description["help"],
             short_help=description["summary"],
@@ -37,7 +38,7 @@ class CheckoutCommand(click.RichCommand):
         """Look for help and the options of the front; completion looks at all."""
         if ctx.resilient_parsing:
             return super().parse_args(ctx, args)
-        if {"--help", "-h"} & set(args) and not ({"--help", "-h"} & set(args) and self._has_subcommand(args)):
+        if {"--help", "-h"} & set(args) and not self._has_subcommand(args):
             click.echo(ctx.get_help())
             ctx.exit()
         rest, ctx.meta["own"] = taken(args)
@@ -46,11 +47,8 @@ class CheckoutCommand(click.RichCommand):
 
     def _has_subcommand(self, args: Sequence[str]) -> bool:
         """Whether help is asked of a subcommand, which the command itself knows."""
-        known = next(
-            (one["choices"] for one in described.descriptions()[self.command.name]["arguments"] if one["is_command"]),
-            [],
-        )
-        return bool(known) and bool(args) and args[0] in known
+        known = described.descriptions()[self.command.name]["arguments"]
+        return any(one["is_command"] and args[0] in one["choices"] for one in known)
 
     def invoke(self, ctx: click.Context) -> NoReturn:
         """Run it and end with its status."""
@@ -169,7 +167,7 @@ CLIENTS = {"predict": predict_command, "explain": explain_command}
 def application() -> click.RichGroup:
     """The group of all commands."""
     group = click.RichGroup(
-        "beacon",
+        name="beacon",
         help="One tabular regression product in production: run it, ask it, watch it, change its model.",
         epilog="Exit status: 0 done, 1 refused, 2 arguments, 65 bad data, 75 try again: docs/reference/cli.md",
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
@@ -182,11 +180,10 @@ def application() -> click.RichGroup:
     return group
 
 
-def _groups() -> list[dict[str, Any]]:
-    names = dict.fromkeys(command.group for command in COMMANDS)
-    found = [{"name": name, "commands": [one.name for one in COMMANDS if one.group == name]} for name in names]
-    found[-1]["commands"].append("completion")
-    return found
+def _groups() -> list[CommandGroupDict]:
+    names = {command.name: command.group for command in COMMANDS} | {completion_command.name or "": CARE}
+    groups = dict.fromkeys(names.values())
+    return [{"name": name, "commands": [one for one, own in names.items() if own == name]} for name in groups]
 
 
 def main() -> NoReturn:

@@ -11,18 +11,19 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from beacon_core.data.database import DatabaseUnavailableError, SchemaError, schema_state
 from beacon_core.domain.errors import ConfigurationError
 from beacon_core.domain.masking import message_of
-from beacon_core.domain.yaml_text import YamlError, parse_yaml
+from beacon_core.domain.yaml_text import YamlError
+from beacon_core.feature_store.variables import filled, redis_options, variables_of
 from beacon_core.model_package.manifest import PackageError, read_package
 from beacon_core.model_package.release import ReleaseError, package_folder, read_release
 from beacon_core.platform import clock
 from beacon_core.platform.settings import ROOT, Settings
+from beacon_core.platform.yaml_file import read_yaml
 from beacon_laptop.doctor.findings import Finding
 from beacon_laptop.health import is_ready
 from beacon_laptop.processes import ENVIRONMENTS, MLFLOW, services
@@ -118,16 +119,14 @@ def online_store(settings: Settings) -> Iterator[Finding]:
     """Whether the Redis of the feature store answers; nothing where the store is a file."""
     file = settings.feature_repo / "feature_store.yaml"
     try:
-        text = os.path.expandvars(file.read_text(encoding="utf-8"))
-        found: Any = parse_yaml(text.encode())
-        online = found.get("online_store", {}) if isinstance(found, dict) else {}
-    except (OSError, YamlError) as error:
-        yield Finding("feature store", "fail", f"{file}: {message_of(error)}", "git checkout feature_repo")
+        found = filled(read_yaml(file), variables_of(settings))
+        online = found.get("online_store") or {}
+    except (OSError, YamlError, KeyError, ValueError, AttributeError) as error:
+        yield Finding("feature store", "fail", f"{file}: {message_of(error)}", "beacon materialize, which says more")
         return
     if online.get("type") != "redis":
         return
-    address, *options = str(online.get("connection_string", "localhost:6379")).split(",")
-    given = dict(option.split("=", 1) for option in options if "=" in option)
+    address, given = redis_options(str(online.get("connection_string", "localhost:6379")))
     try:
         answer = ping_redis(address, given)
     except (OSError, ValueError) as error:
