@@ -33,7 +33,7 @@ ENVIRONMENTS := $(SERVICES) laptop
 DEV := uv run --locked --no-sync
 
 # What a day needs; `make help-all` shows the rest. (A test holds that each is a target, and that they stay few.)
-DAILY := run new check demo doctor retrain drift promote rollback clean lint test coverage deploy bench
+DAILY := run new check demo doctor retrain drift promote rollback clean lint test deploy bench
 # What must hold, in CI's order: .ci/run and GitHub's CI run this list, read by `make suites`.
 SUITES := test-bare lint test-workflows test-rules mutate-rules test test-reports test-retrain test-promotion test-observe test-faults \
   test-http test-clients test-browser test-laptop test-products test-charts e2e

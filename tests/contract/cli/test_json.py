@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from beacon_cli.table import COMMANDS
-from beacon_core.platform.results import Done, Failure
+from beacon_core.platform.results import CommandFailure, Done
 from beacon_core.platform.settings import ROOT
 
 BEACON = str(Path(sys.executable).with_name("beacon"))
@@ -39,12 +39,12 @@ def called(home: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
         (("migrate",), 0, Done),
         (("doctor", "--quick"), None, None),
         (("keys", "new", "web-shop", "--scopes", "predict"), 0, None),
-        (("served",), 1, Failure),
-        (("approve", "7", "--reason", "x"), 1, Failure),
-        (("score", "/nowhere.csv", "--out", "/tmp/out.csv"), 1, Failure),
-        (("new", "Bad Name", "--data", "x", "--target", "y"), 1, Failure),
-        (("drift", "--at", "nonsense"), 2, Failure),
-        (("golden", "http://127.0.0.1:1/"), 1, Failure),
+        (("served",), 1, CommandFailure),
+        (("approve", "7", "--reason", "x"), 1, CommandFailure),
+        (("score", "/nowhere.csv", "--out", "/tmp/out.csv"), 1, CommandFailure),
+        (("new", "Bad Name", "--data", "x", "--target", "y"), 1, CommandFailure),
+        (("drift", "--at", "nonsense"), 2, CommandFailure),
+        (("golden", "http://127.0.0.1:1/"), 1, CommandFailure),
     ],
     ids=lambda given: given[0] if isinstance(given, tuple) else None,
 )
@@ -59,7 +59,7 @@ def test_it_is_one_object_of_the_documented_shape(
         shape = getattr(importlib.import_module(module), name)
     found = msgspec.json.decode(done.stdout, type=shape)
     assert set(json.loads(done.stdout)) == {field.encode_name for field in msgspec.structs.fields(shape)}
-    if isinstance(found, Failure):
+    if isinstance(found, CommandFailure):
         assert found.exit_status == done.returncode
         assert "\n" not in found.error
 

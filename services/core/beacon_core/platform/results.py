@@ -1,7 +1,7 @@
 """What a command answers: lines for a person, or with `--json` one JSON object on stdout.
 
 A command that succeeds prints its result, a struct that docs/reference/cli.md documents; one that fails prints a
-`Failure`, unless it has a result that says more (as `check` has).
+`CommandFailure`, unless it has a result that says more (as `check` has).
 """
 
 import sys
@@ -13,7 +13,7 @@ from beacon_core.domain.masking import mask, mask_all
 OPTION = "--json"
 
 
-class Failure(msgspec.Struct, frozen=True):
+class CommandFailure(msgspec.Struct, frozen=True):
     """Why a command has no result."""
 
     error: str
@@ -34,7 +34,7 @@ class _Answer:
 
     def __init__(self) -> None:
         self.result: msgspec.Struct | None = None
-        self.failure: Failure | None = None
+        self.failure: CommandFailure | None = None
         self.lines: list[str] = []
         self.is_printed = False
 
@@ -82,7 +82,7 @@ def give_secret(result: msgspec.Struct) -> None:
 
 def fail(error: str, exit_status: int) -> None:
     """Set why there is no result."""
-    _answer.failure = Failure(mask(error), exit_status)
+    _answer.failure = CommandFailure(mask(error), exit_status)
 
 
 def finish(status: int) -> None:
@@ -93,7 +93,7 @@ def finish(status: int) -> None:
         return
     failure = answer.failure
     if failure is None and status:
-        failure = Failure((answer.lines or [f"ended with status {status}"])[-1], status)
+        failure = CommandFailure((answer.lines or [f"ended with status {status}"])[-1], status)
     shown = answer.result or failure or Done(answer.lines)
     sys.stdout.write(msgspec.json.encode(mask_all(msgspec.to_builtins(shown))).decode() + "\n")
     sys.stdout.flush()

@@ -14,7 +14,7 @@ HOLDING = {"CrashLoopBackOff", "ImagePullBackOff", "ErrImagePull", "CreateContai
 Json = dict[str, Any]
 
 
-class ClusterError(Exception):
+class KubectlError(Exception):
     """The cluster does not answer, or refuses."""
 
 
@@ -28,7 +28,7 @@ def cluster(namespace: str) -> Iterator[Finding]:
         jobs = _get("cronjob", namespace)
         pods = _get("pod", namespace)
         secrets = _get("secret", namespace)
-    except ClusterError as error:
+    except KubectlError as error:
         yield Finding("cluster", "fail", str(error), "kubectl config current-context; kubectl auth can-i --list")
         return
     if not workloads and not jobs:
@@ -47,7 +47,7 @@ def _get(kinds: str, namespace: str) -> list[Json]:
     command = ["kubectl", "get", kinds, "--namespace", namespace, "--output", "json", "--request-timeout", SECONDS]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - a tool of this machine
     if done.returncode:
-        raise ClusterError((done.stderr.strip().splitlines() or ["kubectl gave no reason"])[-1])
+        raise KubectlError((done.stderr.strip().splitlines() or ["kubectl gave no reason"])[-1])
     found: list[Json] = json.loads(done.stdout)["items"]
     return found
 
