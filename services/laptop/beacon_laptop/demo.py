@@ -237,7 +237,7 @@ def expected_error(settings: Settings) -> float:
 def main() -> int:
     """Play sixty days against a running `beacon run`. Exit status: 0 done, 1 it failed or cannot start."""
     parser = CommandParser(prog="beacon_laptop.demo", description=__doc__)
-    parser.add_argument("--days", type=int, default=DAYS)
+    parser.add_argument("--days", type=int, default=DAYS, help="days to play")
     parser.add_argument("--seed", type=int, default=0, help="of the simulated traffic")
     parser.add_argument("--retrain", default="--folds 3 --repeats 1", help="arguments of jobs/retrain.py")
     options = parser.parse_args()

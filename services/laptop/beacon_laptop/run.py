@@ -51,6 +51,7 @@ SILENT_SECONDS = 60.0
 """How long a service that once was ready may go without an answer."""
 LEAST_FREE_BYTES = 300 << 20
 """Of the disk: a first model, MLflow and the logs of a day take less."""
+ENDING_SECONDS = 2.0
 RESTARTS = 5
 RESTART_WINDOW_SECONDS = 120.0
 
@@ -313,6 +314,10 @@ class Laptop:
         try:
             states = self.supervisor.states()
         except (OSError, xmlrpc.client.Error) as error:
+            # One that was just killed refuses before it is known to have ended; `pause` tells of that.
+            deadline = time.monotonic() + ENDING_SECONDS
+            while self.supervisor.gone() is None and time.monotonic() < deadline:
+                time.sleep(POLL_SECONDS)
             if self.supervisor.gone() is None:
                 raise LaptopError(f"the supervisor does not answer: {message_of(error)}") from error
             return

@@ -26,7 +26,7 @@ NONE = "never"
 
 
 class NewKeyResult(msgspec.Struct, frozen=True):
-    """A new API key."""
+    """A new API key; `keys check` prints `messages`, a line for each key."""
 
     key: str
     """The key, which is shown only now."""

@@ -202,15 +202,15 @@ def _arguments() -> argparse.Namespace:
     run.add_argument("--watch", action="store_true", help="stay for the watch after a promotion")
     add("follow", help="one pass after the other, as a laptop does")
     back = add("rollback", help="back to the last good model")
-    back.add_argument("--reason", default="")
+    back.add_argument("--reason", default="", help="for the ledger")
     back.add_argument("--person", default=getpass.getuser(), help="default: who is logged in")
     values = add("values", help="write what passed the gate into a values file, for git")
-    values.add_argument("file", type=Path)
+    values.add_argument("file", type=Path, help="the values file of the charts")
     values.add_argument("--version", default="", help="this one; default: the newest verdict's")
     served = add("served", help="what served at a time, and why")
     served.add_argument("--at", type=_moment, default=None, help="ISO 8601, UTC where it has no zone; default: now")
     history = add("history", help="the ledger, the newest rows first")
-    history.add_argument("--most", type=int, default=50)
+    history.add_argument("--most", type=int, default=50, help="rows at most (default: 50)")
     return parser.parse_args()
 
 

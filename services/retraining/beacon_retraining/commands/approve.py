@@ -38,8 +38,8 @@ def main(settings: Settings) -> int:
     commands = parser.add_subparsers(dest="decision", required=True)
     for name in DECISIONS:
         command = commands.add_parser(name, prog=usage_name(), help=f"{name} a challenger")
-        command.add_argument("version")
-        command.add_argument("--reason", default="")
+        command.add_argument("version", help="of the challenger")
+        command.add_argument("--reason", default="", help="for the record")
         command.add_argument("--person", default=getpass.getuser(), help="default: who is logged in")
     given = parser.parse_args()
     product = load_product(settings.product)
