@@ -162,8 +162,9 @@ def _type(kind: Any) -> str:
     literal = re.fullmatch(r"Literal\[(.*)\]", text)
     if literal:
         text = literal[1].replace("'", "").replace(", ", " or ")
+    text = re.sub(r"\bdict\[[^\]]*\]", "object", text)
     text = re.sub(r"\b(?:list|tuple)\[(\w+)(?:, \.\.\.)?\]", r"list of \1", text)
-    return re.sub(r"\bdict\[.*\]", "object", text).replace(" | ", " or ")
+    return text.replace(" | ", " or ")
 
 
 def page(found: dict[str, Any]) -> str:

@@ -35,7 +35,7 @@ def beacon(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory, product: Product) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("served")
-    release_package(folder / "home", product)
+    release_package(folder / "home", product, explained=True)
     with Inference(folder / "home", folder) as server:
         yield f"http://{server.host}"
 
@@ -60,6 +60,8 @@ def test_it_predicts_and_explains(beacon: Path, url: str, row: dict[str, float],
     done = called(beacon, tmp_path, "predict", "--json", "--url", url, *pairs)
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout)["model"]["version"]
+    done = called(beacon, tmp_path, "explain", "--json", "--url", url, *pairs)
+    assert len(json.loads(done.stdout)["explanations"]) == 1, done.stderr
     told = called(beacon, tmp_path, "predict", "--url", url, *pairs).stdout
     assert "version 1" in told
     assert "\x1b" not in told

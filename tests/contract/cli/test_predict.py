@@ -1,4 +1,4 @@
-"""The command `beacon predict` against a real server: what it prints, and how it ends."""
+"""The commands `beacon predict` and `beacon explain` against a real server: what they print, and how they end."""
 
 import json
 import subprocess
@@ -11,9 +11,12 @@ import pytest
 from support.inference import Inference
 from support.packages import release_package
 from support.ports import free_ports
+from support.products import MIXED
 
+from beacon_cli.rows import text_names
 from beacon_core.domain.exit_statuses import BAD_DATA, REFUSED, TRY_AGAIN
 from beacon_core.domain.product import Product
+from beacon_core.platform.product_file import load_product
 
 pytestmark = pytest.mark.xdist_group("clients")
 
@@ -23,14 +26,14 @@ Row = dict[str, float]
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory, product: Product) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("predict")
-    release_package(folder / "home", product)
+    release_package(folder / "home", product, explained=True)
     with Inference(folder / "home", folder) as server:
         yield f"http://{server.host}"
 
 
-def called(*arguments: str, given: str = "") -> "subprocess.CompletedProcess[str]":
+def called(*arguments: str, given: str = "", name: str = "predict") -> "subprocess.CompletedProcess[str]":
     beacon = Path(sys.executable).with_name("beacon")
-    command = [str(beacon), "predict", *arguments]
+    command = [str(beacon), name, *arguments]
     return subprocess.run(command, input=given, capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -126,3 +129,48 @@ def test_a_wrong_address_is_told(url: str) -> None:
     done = called("--url", f"{url}/below", "a=1")
     assert (done.returncode, done.stderr.count("\n")) == (REFUSED, 1)
     assert done.stderr.startswith("beacon predict: not_found: ")
+
+
+def test_a_person_reads_a_line_and_what_was_imputed(url: str, row: Row) -> None:
+    name, *others = row
+    done = called("--url", url, *[f"{one}={row[one]}" for one in others])
+    first, second = done.stdout.splitlines()
+    assert first.startswith(f"{called_value(url, row, others):g} ")
+    assert "version " in first
+    assert second == f"  without a value: {name}"
+
+
+def called_value(url: str, row: Row, names: list[str]) -> float:
+    answer = answer_of(called("--json", "--url", url, *[f"{one}={row[one]}" for one in names]))
+    value: float = answer["prediction"]
+    return value
+
+
+def test_an_explanation_adds_up_and_a_person_reads_the_largest_part_first(url: str, row: Row) -> None:
+    pairs = [f"{name}={value}" for name, value in row.items()]
+    (one,) = answer_of(called("--json", "--url", url, *pairs, name="explain"))["explanations"]
+    parts = {part["feature"]: part["contribution"] for part in one["contributions"]}
+    assert one["base"] + sum(parts.values()) == pytest.approx(one["prediction"], abs=2e-5)
+    told = called("--url", url, *pairs, name="explain").stdout.splitlines()
+    assert told[1].split()[1] == max(parts, key=lambda name: abs(parts[name]))
+    assert len(told) == 1 + len(parts)
+
+
+def test_a_logged_prediction_is_explained_by_its_id(url: str, row: Row) -> None:
+    answer = answer_of(called("--json", "--url", url, given=json.dumps(row)))
+    number = answer["prediction_id"]
+    (one,) = answer_of(called("--json", "--url", url, "--id", number, name="explain"))["explanations"]
+    assert (one["prediction_id"], one["prediction"]) == (number, answer["prediction"])
+    done = called("--url", url, "--id", number, "a=1", name="explain")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+
+
+def test_what_is_text_is_asked_of_the_server_of_any_product(tmp_path: Path) -> None:
+    mixed = load_product(MIXED)
+    release_package(tmp_path / "home", mixed)
+    texts = {feature.name for feature in mixed.features if feature.is_text}
+    keys = mixed.entity.columns if mixed.entity else ()
+    with Inference(tmp_path / "home", tmp_path, BEACON_PRODUCT=str(MIXED)) as server:
+        found = text_names(f"http://{server.host}")
+    assert texts
+    assert found == texts | {name for name, kind in keys if kind == "text"}
