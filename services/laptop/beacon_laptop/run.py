@@ -73,8 +73,8 @@ def main() -> int:
 
     Exit status: 0 stopped on request, 1 something failed, 2 it cannot start with these settings.
     """
-    parser = CommandParser(prog="beacon_laptop", description=__doc__)
-    parser.add_argument("--train", default="", metavar="ARGUMENTS", help="of jobs/retrain.py, for the first model")
+    parser = CommandParser(prog="beacon run", description=__doc__)
+    parser.add_argument("--train", default="", metavar="ARGUMENTS", help="of `beacon retrain`, for the first model")
     arguments = parser.parse_args()
     stop = stop_on_signals()
     status, text = 0, ""

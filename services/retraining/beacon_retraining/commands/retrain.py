@@ -20,7 +20,7 @@ from beacon_retraining.pipeline.workspace import default_training
 def main() -> int:
     """Run once; a failure is one clear line and an exit status."""
     training = default_training()
-    parser = CommandParser(description=__doc__)
+    parser = CommandParser(prog="beacon retrain", description=__doc__)
     parser.add_argument(
         "--trigger", choices=(triggers.HAND, triggers.SCHEDULE, triggers.REQUESTS), default=triggers.HAND
     )
