@@ -172,6 +172,7 @@ def application() -> click.RichGroup:
         epilog="Exit status: 0 done, 1 refused, 2 arguments, 65 bad data, 75 try again: docs/reference/cli.md",
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
     )
+    group = click.version_option(package_name="beacon-cli", message="beacon %(version)s")(group)
     known = described.descriptions()
     for command in COMMANDS:
         own = CLIENTS.get(command.name)

@@ -41,8 +41,6 @@ def _properties(schemas: dict[str, Any], name: str) -> dict[str, Any]:
 def _types(field: dict[str, Any]) -> set[str]:
     given = field.get("type", [])
     own = {given} if isinstance(given, str) else set(given)
-    if "format" in field:  # a date or a time is written as one, and never looks like a number
-        return set()
     return own.union(*(_types(part) for part in field.get("anyOf", ())))
 
 
