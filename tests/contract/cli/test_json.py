@@ -1,14 +1,17 @@
 """`--json` of the commands: one object on stdout, of the documented shape; and bars on a terminal alone."""
 
+import contextlib
 import importlib
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import msgspec
+import psutil
 import pytest
 
 from beacon_cli.table import COMMANDS
@@ -110,3 +113,21 @@ def test_a_failure_on_a_terminal_says_what_to_do_and_shows_no_stack(tmp_path: Pa
     assert status == 75 or status == 1
     assert "Traceback" not in shown
     assert "beacon doctor" in shown or "history:" in shown
+
+
+def test_sigterm_ends_the_command_behind_a_bar(tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    streams = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
+    front = subprocess.Popen([BEACON, "check"], cwd=ROOT, env=environment(tmp_path) | {"TERM": "xterm"}, **streams)
+    os.close(theirs)
+    shown = b""
+    while b"check" not in shown:
+        shown += os.read(ours, 1 << 16)
+    (child,) = psutil.Process(front.pid).children()
+    front.terminate()
+    with contextlib.suppress(OSError):
+        while os.read(ours, 1 << 16):
+            pass
+    assert front.wait(60) == 128 + signal.SIGTERM
+    assert not child.is_running()
+    os.close(ours)

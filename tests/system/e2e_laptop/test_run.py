@@ -138,8 +138,8 @@ def test_the_first_run_trains_and_everything_killed_comes_back(start):
 def test_the_next_run_is_quick_and_the_only_one(start, home, folder):
     run = start()
     run.wait_for(READY)
-    # Twenty seconds of two cores are forty seconds of work, whatever else the machine does meanwhile.
-    assert run.cpu_seconds() < 30
+    # Five seconds of two cores are ten seconds of work, whatever else the machine does meanwhile; MLflow comes after.
+    assert run.cpu_seconds() < 12
     assert len(run.predictions()) == 2
 
     other = start()
