@@ -33,7 +33,7 @@ ENVIRONMENTS := $(SERVICES) laptop
 DEV := uv run --locked --no-sync
 
 # What a day needs; `make help-all` shows the rest. (A test holds that each is a target, and that they stay few.)
-DAILY := run new check demo retrain drift promote rollback clean lint test coverage deploy bench
+DAILY := run new check demo doctor retrain drift promote rollback clean lint test deploy bench
 # What must hold, in CI's order: .ci/run and GitHub's CI run this list, read by `make suites`.
 SUITES := test-bare lint test-workflows test-rules mutate-rules test test-reports test-retrain test-promotion test-observe test-faults \
   test-http test-clients test-browser test-laptop test-products test-charts e2e
@@ -70,9 +70,8 @@ STATE = $(CHOOSE); state="$${BEACON_HOME:-.beacon}"; [[ $$state == "~"* || $$sta
   { mkdir -p -- "$$state" 2>/dev/null; [[ -d $$state && -w $$state ]]; } || \
   $(call REFUSE,$$state is no folder that you may write to; BEACON_HOME names another)
 
-# A product's own training code has an environment with its libraries. A comment taken for the key costs an environment at most.
-OWN_CODE = grep -qE '^[^\#]*entry_point:' "$${BEACON_PRODUCT:-feature_repo/product.yaml}" 2>/dev/null
-TRAINER = ! $(OWN_CODE) || $(MAKE) --no-print-directory .venvs/training.stamp
+# The command line (services/cli), which knows the environment of each command. A product's own training code has one more.
+BEACON = .venvs/laptop/bin/beacon
 
 # uv from PyPI, when the machine has none. An old pip stumbles over options that it does not know, not over variables.
 .tools/bin/uv:
@@ -104,60 +103,60 @@ PROJECT := uv.lock pyproject.toml $(wildcard services/*/pyproject.toml) .tools/h
 # One environment a service, so that the laptop runs what the images run.
 .venvs/%.stamp: $(PROJECT) | .tools/python.stamp
 	@$(WRITABLE)
-	@echo "environment: $*"
-	@UV_PROJECT_ENVIRONMENT=.venvs/$* uv sync --quiet --locked --package beacon-$* --all-extras --no-default-groups --python $(PYTHON_VERSION)
-	@touch $@
+	@SECONDS=0; UV_PROJECT_ENVIRONMENT=.venvs/$* uv sync --quiet --locked --package beacon-$* --all-extras --no-default-groups \
+	  --python $(PYTHON_VERSION) && touch $@ && echo "environment: $* ($${SECONDS} s)"
 
 .venvs/bench.stamp .venvs/dashboards.stamp .venvs/foreign.stamp .venvs/training.stamp: .venvs/%.stamp: $(PROJECT) | .tools/python.stamp
 	@$(WRITABLE)
-	@echo "environment: $*"
-	@UV_PROJECT_ENVIRONMENT=.venvs/$* uv sync --quiet --locked --only-group $* --python $(PYTHON_VERSION)
-	@touch $@
+	@SECONDS=0; UV_PROJECT_ENVIRONMENT=.venvs/$* uv sync --quiet --locked --only-group $* --python $(PYTHON_VERSION) && \
+	  touch $@ && echo "environment: $* ($${SECONDS} s)"
 
 .venv/.stamp: $(PROJECT) | .tools/python.stamp
 	@$(WRITABLE)
-	@echo "environment: development"
-	@uv sync --quiet --locked --python $(PYTHON_VERSION)
-	@touch $@
+	@SECONDS=0; uv sync --quiet --locked --python $(PYTHON_VERSION) && touch $@ && echo "environment: development ($${SECONDS} s)"
 
 ##@ Use it
 .PHONY: run
 run: $(ENVIRONMENTS:%=.venvs/%.stamp) ## train a first model if there is none, and serve everything on this machine (PRODUCT=products/NAME)
-	@$(STATE); $(TRAINER) && exec .venvs/laptop/bin/python -m beacon_laptop --train="$(TRAIN)"
+	@$(STATE); exec $(BEACON) run --train="$(TRAIN)"
 
 .PHONY: new
-new: .venvs/retraining.stamp ## write a product for a table (NAME= DATA=FILE TARGET=COLUMN [KEY="COLUMN ..."] [TIME=COLUMN] [FORMAT=YAML] [FORCE=1])
-	@$(WRITABLE); exec .venvs/retraining/bin/python jobs/new.py "$$NAME" --data "$$DATA" --target "$$TARGET" \
+new: .venvs/laptop.stamp .venvs/retraining.stamp ## write a product for a table (NAME= DATA=FILE TARGET=COLUMN [KEY="COLUMN ..."] [TIME=COLUMN] [FORMAT=YAML] [FORCE=1])
+	@$(WRITABLE); exec $(BEACON) new "$$NAME" --data "$$DATA" --target "$$TARGET" \
 	  $(if $(KEY),--key "$$KEY") $(if $(TIME),--time "$$TIME") $(if $(FORMAT),--format "$$FORMAT") $(if $(FORCE),--force)
 
 .PHONY: check
-check: .venvs/retraining.stamp ## check a product and its data before anything trains (PRODUCT=products/NAME)
-	@$(STATE); $(TRAINER) && exec .venvs/$$($(OWN_CODE) && echo training || echo retraining)/bin/python jobs/check.py $(if $(PRODUCT),"$(PRODUCT)")
+check: .venvs/laptop.stamp .venvs/retraining.stamp ## check a product and its data before anything trains (PRODUCT=products/NAME)
+	@$(STATE); exec $(BEACON) check $(if $(PRODUCT),"$(PRODUCT)")
 
 .PHONY: demo
 demo: .venvs/laptop.stamp .venvs/drift-profiling.stamp .venvs/retraining.stamp ## play 60 days against a running `make run`, in minutes (ARGS=--help: its options)
-	@$(STATE); $(TRAINER) && exec .venvs/laptop/bin/python -m beacon_laptop.demo $(ARGS)
+	@$(STATE); exec $(BEACON) demo $(ARGS)
+
+.PHONY: doctor
+doctor: .venvs/laptop.stamp ## say what is wrong with this machine, the state or the cluster, and what mends it (ARGS="--cluster")
+	@$(STATE); exec $(BEACON) doctor $(ARGS)
 
 .PHONY: retrain
 retrain: .venvs/laptop.stamp .venvs/retraining.stamp ## train a new model from data and give it a verdict (ARGS=--help: its options)
-	@$(STATE); $(TRAINER) && exec .venvs/laptop/bin/python -m beacon_laptop.retrain $(ARGS)
+	@$(STATE); exec $(BEACON) retrain $(ARGS)
 
 .PHONY: score
-score: .venvs/retraining.stamp ## score a table by the model in service: INPUT=FILE OUT=FILE.parquet (ARGS=--help: its options)
-	@$(STATE); exec .venvs/retraining/bin/python jobs/score.py "$(INPUT)" --out "$(OUT)" $(ARGS)
+score: .venvs/laptop.stamp .venvs/retraining.stamp ## score a table by the model in service: INPUT=FILE OUT=FILE.parquet (ARGS=--help: its options)
+	@$(STATE); exec $(BEACON) score "$(INPUT)" --out "$(OUT)" $(ARGS)
 
 .PHONY: register
-register: .venvs/foreign.stamp ## bring a finished model, while `make run` is at work (MODEL= ROWS=FILE [TRAINING_ROWS=FILE] [NOTE=] [TRUST_PICKLE=1])
-	@$(STATE); exec .venvs/foreign/bin/python jobs/register.py "$$MODEL" --rows "$$ROWS" \
+register: .venvs/laptop.stamp .venvs/foreign.stamp ## bring a finished model, while `make run` is at work (MODEL= ROWS=FILE [TRAINING_ROWS=FILE] [NOTE=] [TRUST_PICKLE=1])
+	@$(STATE); exec $(BEACON) register "$$MODEL" --rows "$$ROWS" \
 	  $(if $(TRAINING_ROWS),--training-rows "$$TRAINING_ROWS") $(if $(NOTE),--note "$$NOTE") $(if $(TRUST_PICKLE),--trust-pickle)
 
 .PHONY: data
-data: .venvs/retraining.stamp ## check, push or pull the training data: ARGS="check", "pull", "push" or "trained-on VERSION"
-	@$(STATE); exec .venvs/retraining/bin/python jobs/data.py $(ARGS)
+data: .venvs/laptop.stamp .venvs/retraining.stamp ## check, push or pull the training data: ARGS="check", "pull", "push" or "trained-on VERSION"
+	@$(STATE); exec $(BEACON) data $(ARGS)
 
 .PHONY: dvc
-dvc: .venvs/retraining.stamp ## run DVC on the last retraining: ARGS="dag", "status", "metrics diff HEAD~1"
-	@$(STATE); exec .venvs/retraining/bin/python -m beacon_retraining.pipeline.dvc_program $(ARGS)
+dvc: .venvs/laptop.stamp .venvs/retraining.stamp ## run DVC on the last retraining: ARGS="dag", "status", "metrics diff HEAD~1"
+	@$(STATE); exec $(BEACON) dvc $(ARGS)
 
 .PHONY: forget
 forget: .venvs/retraining.stamp ## erase an entity from all that Beacon keeps: ENTITY= or PREDICTION=ID, REASON="..." [DRY_RUN=1]
@@ -169,40 +168,40 @@ expire: .venvs/retraining.stamp ## delete what `retention` of policy.yaml no lon
 	@$(STATE); exec .venvs/retraining/bin/python jobs/expire.py $(ARGS)
 
 .PHONY: drift
-drift: .venvs/drift-profiling.stamp ## compare the prediction log with training, once (ARGS=--help: its options)
-	@$(STATE); exec .venvs/drift-profiling/bin/python jobs/drift.py $(ARGS)
+drift: .venvs/laptop.stamp .venvs/drift-profiling.stamp ## compare the prediction log with training, once (ARGS=--help: its options)
+	@$(STATE); exec $(BEACON) drift $(ARGS)
 
 .PHONY: lineage
-lineage: .venvs/retraining.stamp ## show the model, data and code behind a prediction: ID=
-	@$(STATE); exec .venvs/retraining/bin/python jobs/lineage.py "$(ID)"
+lineage: .venvs/laptop.stamp .venvs/retraining.stamp ## show the model, data and code behind a prediction: ID=
+	@$(STATE); exec $(BEACON) lineage "$(ID)"
 
 .PHONY: approve
-approve: .venvs/retraining.stamp ## approve a challenger that passed: VERSION= REASON="..." [PERSON=]
-	@$(STATE); exec .venvs/retraining/bin/python jobs/approve.py $@ "$(VERSION)" --reason "$(REASON)" $(if $(PERSON),--person "$(PERSON)")
+approve: .venvs/laptop.stamp .venvs/retraining.stamp ## approve a challenger that passed: VERSION= REASON="..." [PERSON=]
+	@$(STATE); exec $(BEACON) $@ "$(VERSION)" --reason "$(REASON)" $(if $(PERSON),--person "$(PERSON)")
 
 .PHONY: reject
-reject: .venvs/retraining.stamp ## reject a challenger: VERSION= REASON="..." [PERSON=]
-	@$(STATE); exec .venvs/retraining/bin/python jobs/approve.py $@ "$(VERSION)" --reason "$(REASON)" $(if $(PERSON),--person "$(PERSON)")
+reject: .venvs/laptop.stamp .venvs/retraining.stamp ## reject a challenger: VERSION= REASON="..." [PERSON=]
+	@$(STATE); exec $(BEACON) $@ "$(VERSION)" --reason "$(REASON)" $(if $(PERSON),--person "$(PERSON)")
 
 .PHONY: promote
-promote: .venvs/promotion.stamp ## promote a model that passed the gate, unless it fails a phase (VERSION=)
-	@$(STATE); exec .venvs/promotion/bin/python jobs/promote.py run --wait 180 $(if $(VERSION),--version "$(VERSION)")
+promote: .venvs/laptop.stamp .venvs/promotion.stamp ## promote a model that passed the gate, unless it fails a phase (VERSION=)
+	@$(STATE); exec $(BEACON) promote $(if $(VERSION),--version "$(VERSION)")
 
 .PHONY: rollback
-rollback: .venvs/promotion.stamp ## roll back to the last good model, now (REASON="..." [PERSON=])
-	@$(STATE); exec .venvs/promotion/bin/python jobs/promote.py rollback --reason "$(REASON)" $(if $(PERSON),--person "$(PERSON)")
+rollback: .venvs/laptop.stamp .venvs/promotion.stamp ## roll back to the last good model, now (REASON="..." [PERSON=])
+	@$(STATE); exec $(BEACON) rollback --reason "$(REASON)" $(if $(PERSON),--person "$(PERSON)")
 
 .PHONY: served
-served: .venvs/promotion.stamp ## show which model served at a time, since when and why (AT="2026-01-31T12:00", default now)
-	@$(STATE); exec .venvs/promotion/bin/python jobs/promote.py served $(if $(AT),--at "$(AT)")
+served: .venvs/laptop.stamp .venvs/promotion.stamp ## show which model served at a time, since when and why (AT="2026-01-31T12:00", default now)
+	@$(STATE); exec $(BEACON) served $(if $(AT),--at "$(AT)")
 
 .PHONY: history
-history: .venvs/promotion.stamp ## show the ledger of promotions, newest rows first (ARGS="--most 10")
-	@$(STATE); exec .venvs/promotion/bin/python jobs/promote.py history $(ARGS)
+history: .venvs/laptop.stamp .venvs/promotion.stamp ## show the ledger of promotions, newest rows first (ARGS="--most 10")
+	@$(STATE); exec $(BEACON) history $(ARGS)
 
 .PHONY: cadence
-cadence: .venvs/retraining.stamp ## study how often to retrain, on the labelled history (ARGS="--rows FILE --mlflow")
-	@$(STATE); exec .venvs/retraining/bin/python jobs/cadence.py $(ARGS)
+cadence: .venvs/laptop.stamp .venvs/retraining.stamp ## study how often to retrain, on the labelled history (ARGS="--rows FILE --mlflow")
+	@$(STATE); exec $(BEACON) cadence $(ARGS)
 
 .PHONY: clean
 clean: ## delete the state (models, data, logs), but not the environments, and no other product's (PRODUCT=)

@@ -9,9 +9,11 @@ import types
 import pytest
 from support.settings import Settings
 
+from beacon_cli.terminal import plain_text
+from beacon_laptop.first_model import TrainingError
 from beacon_laptop.processes import Process
-from beacon_laptop.reporter import log_end, new_lines, plain_text, user_message
-from beacon_laptop.run import Laptop, LaptopError
+from beacon_laptop.reporter import log_end, new_lines, user_message
+from beacon_laptop.run import Laptop
 from beacon_laptop.stop_request import StopRequest
 
 JOB = """
@@ -78,19 +80,25 @@ def test_the_training_is_reported_in_plain_lines_and_logged_in_json(train, capfd
 
 
 @pytest.mark.parametrize(
-    ("how", "reason"),
+    ("how", "reason", "advice"),
     [
-        ("raise ValueError('it is broken')", "error: unexpected error: ValueError: it is broken"),
-        ("log.error('retraining failed: %s', 'MEDV: too high'); return 65", "error: retraining failed: MEDV: too high"),
-        ("import os; os._exit(7)", None),
+        ("raise ValueError('it is broken')", "error: unexpected error: ValueError: it is broken", "the log says more"),
+        (
+            "log.error('retraining failed: %s', 'MEDV: too high'); return 65",
+            "error: retraining failed: MEDV: too high",
+            "`make check` lists",
+        ),
+        ("import os; os._exit(7)", None, "the log says more"),
     ],
 )
-def test_a_training_that_fails_says_why_in_plain_lines(train, capfd, how, reason):
-    with pytest.raises(LaptopError, match="training the first model failed") as failed:
+def test_a_training_that_fails_says_why_in_plain_lines(train, capfd, how, reason, advice):
+    with pytest.raises(TrainingError, match="training the first model failed") as failed:
         train(how)
     terminal = capfd.readouterr().out
     if reason is not None:
         assert f"  {reason}" in terminal.splitlines()
+        assert f"failed: {reason.removeprefix('error: ')}" in str(failed.value)
+    assert advice in str(failed.value)
     assert "retrain.log" in str(failed.value)
     assert '{"level"' not in terminal + str(failed.value)
     assert '"exc_info"' in train.log or "ValueError" not in how

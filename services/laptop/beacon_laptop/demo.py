@@ -4,7 +4,6 @@ After quiet days the traffic changes, and the actuals of the changed traffic arr
 gate and promotion are the real jobs: the demo writes no result itself. See docs/tutorials/demo.md.
 """
 
-import argparse
 import http.client
 import math
 import signal
@@ -14,7 +13,6 @@ from datetime import timedelta
 from typing import Any
 
 import msgspec
-from tqdm import tqdm
 
 from beacon_core.data import drift_results, ledger, retrain_requests
 from beacon_core.data.client import DatabaseClient
@@ -30,12 +28,13 @@ from beacon_core.model_package.manifest import PackageError
 from beacon_core.model_package.release import ReleaseError, package_folder, read_release
 from beacon_core.model_package.signature import read_trusted, trust_of
 from beacon_core.platform import clock
+from beacon_core.platform.arguments import CommandParser
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import Settings, clean_credentials, load_settings
 from beacon_core.sources.errors import FetchError
 from beacon_laptop.health import is_ready
 from beacon_laptop.processes import Process, services
-from beacon_laptop.reporter import report
+from beacon_laptop.reporter import report, terminal
 from beacon_laptop.schedule import jobs, run_job
 from beacon_laptop.simulated_traffic import CHANGE_DAY, SimulatedTraffic
 
@@ -77,22 +76,28 @@ class Demo:
         self.drift, *self.reactions, _retention = jobs(settings, retrain)
         self.pending: list[PendingActual] = []
         self.state = ""
+        self.played, self.days = 0, 0
         self.reported: set[str] = set()
 
     def play(self, days: int) -> None:
         """Play the days; raises `DemoError`."""
-        with tqdm(total=days, unit="day", desc="playing", smoothing=0.1) as bar:
+        with terminal().working("playing"):
             for day in range(1, days + 1):
+                self.played, self.days = day - 1, days
+                self.show("traffic")
                 if day == CHANGE_DAY:
-                    bar.write(f"day {day}: the traffic changes: {self.simulated.change}")
+                    report(f"day {day}: the traffic changes: {self.simulated.change}")
                 steps = STEPS_OF_LAST_DAY if day == days else 1
                 for step in range(steps):
                     self.set_clock(timedelta(days=day - 1 + (step + 1) / steps))
                     self.send_requests(day, rows_per_day(self.simulated.product) // steps)
                 if (arrived := self.send_actuals(day)) > BATCH_ROWS:
-                    bar.write(f"day {day}: {arrived} actuals arrive at once")
-                self.run_jobs(day, bar)
-                bar.update()
+                    report(f"day {day}: {arrived} actuals arrive at once")
+                self.run_jobs(day)
+
+    def show(self, what: str) -> None:
+        """Show what is at work, and how many days were played."""
+        terminal().progress(what, self.played, self.days, "stages")
 
     def set_clock(self, ahead: timedelta) -> None:
         """Shift the clock, and wait until every process has seen it."""
@@ -121,30 +126,29 @@ class Demo:
             self.post("/v1/actuals", {"actuals": items})
         return len(due)
 
-    def run_jobs(self, day: int, bar: "tqdm[Any]") -> None:
+    def run_jobs(self, day: int) -> None:
         """Run the drift job; if it requests a retraining, retrain and promote."""
-        bar.set_postfix_str("drift")
+        self.show("drift")
         self.run(self.drift)
         with self.database.connect() as connection:
             run = drift_results.newest_run(connection)
             waiting = retrain_requests.newest(connection, 1, retrain_requests.WAITING)
         state = "" if run is None else run.state
         if state != self.state:
-            bar.write(f"day {day}: state of the drift run: {state}")
+            report(f"day {day}: state of the drift run: {state}")
             self.state = state
         if not waiting:
-            bar.set_postfix_str("")
             return
-        bar.write(f"day {day}: a retraining is requested: {waiting[0].reason}")
+        report(f"day {day}: a retraining is requested: {waiting[0].reason}")
         for job in self.reactions:
-            bar.set_postfix_str(job.name)
+            self.show(job.name)
             self.run(job)
         with self.database.connect() as connection:
             (newest,) = retrain_requests.newest(connection, 1)
-        bar.write(f"day {day}: {newest.outcome}")
+        report(f"day {day}: {newest.outcome}")
         for ended in self.promotions():
-            bar.write(f"day {day}: promotion {ended.outcome}: {ended.message}")
-        bar.write(f"day {day}: version {self.serving()} serves")
+            report(f"day {day}: promotion {ended.outcome}: {ended.message}")
+        report(f"day {day}: version {self.serving()} serves")
 
     def promotions(self) -> list[ledger_entries.Entry]:
         """The ends of promotions that were not reported yet, the oldest first."""
@@ -240,8 +244,8 @@ def expected_error(settings: Settings) -> float:
 
 def main() -> int:
     """Play sixty days against a running `beacon run`. Exit status: 0 done, 1 it failed or cannot start."""
-    parser = argparse.ArgumentParser(prog="beacon_laptop.demo", description=__doc__)
-    parser.add_argument("--days", type=int, default=DAYS)
+    parser = CommandParser(prog="beacon demo", description=__doc__)
+    parser.add_argument("--days", type=int, default=DAYS, help="days to play")
     parser.add_argument("--seed", type=int, default=0, help="of the simulated traffic")
     parser.add_argument("--retrain", default="--folds 3 --repeats 1", help="arguments of jobs/retrain.py")
     options = parser.parse_args()

@@ -26,9 +26,10 @@ def example_requests(product: Product, home: Path | None = None) -> list[Body]:
     return [{"entity": {key: row[key] for key in product.keys}}, by_features]
 
 
-def curl_command(url: str, body: Body) -> str:
-    """A shell command that sends `body` to the prediction route `url`."""
-    return shlex.join(["curl", "-s", url, "-H", "content-type: application/json", "-d", json.dumps(body)])
+def curl_command(url: str, body: Body, *, has_key: bool = False) -> str:
+    """A shell command that sends `body` to the prediction route `url`, with the API key of the shell if one is set."""
+    command = shlex.join(["curl", "-s", url, "-H", "content-type: application/json", "-d", json.dumps(body)])
+    return f'{command} -H "X-API-Key: $BEACON_API_KEY"' if has_key else command
 
 
 def _fullest_row(product: Product, home: Path | None) -> Row:

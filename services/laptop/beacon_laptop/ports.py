@@ -3,8 +3,12 @@
 import errno
 import socket
 
+import psutil
+
+from beacon_core.domain.masking import mask
 from beacon_core.platform.settings import PREFIX, Settings
 
+MOST_SHOWN = 80
 PORTS: dict[str, str] = {
     "inference_port": "inference",
     "inference_metrics_port": "inference's metrics",
@@ -27,17 +31,35 @@ def check_ports(settings: Settings) -> None:
     seen: dict[int, str] = {}
     for setting, use in PORTS.items():
         port: int = getattr(settings, setting)
-        move = f"{PREFIX}{setting.upper()}=<another port> changes it"
+        move = f"set another port by {PREFIX}{setting.upper()}="
         if port in seen:
             problems.append(f"port {port} is set for both {seen[port]} and {use}; {move}")
-        elif problem := _problem(settings.host, port):
-            problems.append(f"port {port} ({use}) {problem}; {move}")
+        elif problem := port_problem(settings.host, port):
+            stop = "stop it, or " if problem.startswith("is taken") else ""
+            problems.append(f"port {port} ({use}) {problem}; {stop}{move}")
         seen.setdefault(port, use)
     if problems:
         raise PortError("\n".join(problems))
 
 
-def _problem(host: str, port: int) -> str | None:
+def holder_of(port: int) -> str | None:
+    """The process that listens on the port, such as `python (pid 12: python -m http.server)`; None for a stranger's."""
+    try:
+        found = [one for one in psutil.net_connections("tcp") if one.status == psutil.CONN_LISTEN]
+    except (psutil.Error, OSError):
+        return None
+    pid = next((one.pid for one in found if one.laddr and one.laddr.port == port and one.pid), None)
+    if pid is None:
+        return None
+    try:
+        process = psutil.Process(pid)
+        return f"{process.name()} (pid {pid}: {mask(' '.join(process.cmdline()))[:MOST_SHOWN]})"
+    except psutil.Error:
+        return f"pid {pid}"
+
+
+def port_problem(host: str, port: int) -> str | None:
+    """Why nothing can listen on the port; None where something can."""
     if not 1 <= port <= 65535:
         return "is not a port (1 to 65535)"
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -48,6 +70,6 @@ def _problem(host: str, port: int) -> str | None:
             probe.bind((host, port))
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
-                return "is taken by another program"
+                return f"is taken by {holder_of(port) or 'another program'}"
             return f"cannot be opened on {host}: {error.strerror}"
     return None

@@ -15,6 +15,7 @@ from beacon_core.platform.settings import PREFIX, ROOT, Settings
 
 ENVIRONMENTS = ROOT / ".venvs"
 FEATURE_SERVING = "feature-serving"
+MLFLOW = "mlflow"
 # A laptop runs everything at once, and other programs too: a slow answer is better than a 503, or than a page with a
 # false alarm.
 LAPTOP_LIMITS = {
@@ -52,7 +53,7 @@ def services(settings: Settings) -> tuple[Process, ...]:
     has_entity = load_product(settings.product).entity is not None
     processes = (
         Process(
-            "mlflow",
+            MLFLOW,
             "retraining",
             ("-m", "beacon_laptop.mlflow_server"),
             f"{settings.mlflow_address}/health",

@@ -1,42 +1,61 @@
-"""Reports to the terminal: short lines, and the end of a log for an error."""
+"""Reports to the terminal: short lines, a bar for what is at work, and the end of a log for an error."""
 
-import contextlib
-import json
+import functools
 import os
+import sys
 from pathlib import Path
 from typing import BinaryIO
 
+from beacon_cli.terminal import PROGRESS, STEPS, Stages, console_of, plain_text, record_of
 from beacon_core.domain.masking import mask
+from beacon_core.platform import results
 
 LAST_LINES = 5
 LAST_BYTES = 65536
-# Fields of a log line that are shown beside its message.
-FACTS = ("method", "endpoint", "status", "code", "reason", "error")
-QUIET = frozenset({"DEBUG", "INFO"})
 
 
-def report(text: str) -> None:
+@functools.cache
+def _stages(stream_number: int) -> Stages:
+    return Stages(console_of(sys.stderr if stream_number == 2 else sys.stdout))
+
+
+def terminal() -> Stages:
+    """The terminal: stdout, or stderr where stdout is for JSON."""
+    found = _stages(2 if results.is_json() else 1)
+    found.console.file = sys.stderr if results.is_json() else sys.stdout
+    return found
+
+
+def report(text: str, style: str = "") -> None:
     """Print `text`, masked; a closed terminal does not interrupt a shutdown."""
-    with contextlib.suppress(OSError):
-        print(mask(text), flush=True)
+    terminal().line(mask(text), style)
 
 
-def plain_text(line: str) -> str:
-    """A log line (docs/reference/logs.md) as plain text; any other line stays as it is."""
-    record = _record(line)
-    if record is None:
-        return line
-    stack = str(record.get("exc_info") or "").strip().splitlines()
-    facts = [str(record[name]) for name in FACTS if record.get(name) not in {None, ""}]
-    text = ": ".join(filter(None, [str(record["message"]), " ".join(facts), *stack[-1:]]))
-    level = str(record.get("level", "INFO"))
-    return text if level in QUIET else f"{level.lower()}: {text}"
+def report_stage(name: str, text: str, seconds: float) -> None:
+    """Print that a stage of the start is done, and its time."""
+    report(f"  {name:<16} {text} ({seconds:.1f} s)")
+
+
+def follow(line: str) -> None:
+    """Show a line of a job's log: its progress as a bar, what it says to people as a line."""
+    record = record_of(line) or {}
+    if record.get("logger") == PROGRESS:
+        terminal().follow(line)
+    elif (text := user_message(line)) is not None:
+        report(f"  {text}")
 
 
 def user_message(line: str) -> str | None:
     """The message of a job's log line that is shown to the user; None for a line that is for the log alone."""
-    logger = str((_record(line) or {}).get("logger", ""))
-    return plain_text(line) if logger.startswith("beacon") and logger != "beacon.steps" else None
+    logger = str((record_of(line) or {}).get("logger", ""))
+    return plain_text(line) if logger.startswith("beacon") and logger not in {STEPS, PROGRESS} else None
+
+
+def reason_of(line: str) -> str | None:
+    """Why a job failed, if this line of its log says so."""
+    record = record_of(line) or {}
+    is_error = record.get("level") in {"ERROR", "CRITICAL"} and record.get("logger") != STEPS
+    return plain_text(line).partition(": ")[2] if is_error else None
 
 
 def new_lines(stream: BinaryIO) -> list[str]:
@@ -48,21 +67,14 @@ def new_lines(stream: BinaryIO) -> list[str]:
     return whole.decode(errors="replace").splitlines()
 
 
-def _record(line: str) -> dict[str, object] | None:
-    try:
-        record = json.loads(line)
-    except ValueError:
-        return None
-    return record if isinstance(record, dict) and "message" in record else None
-
-
 def log_end(file: Path) -> str:
     """The last lines of a log, indented below its path."""
     try:
         with file.open("rb") as stream:
             begin = stream.seek(max(0, stream.seek(0, os.SEEK_END) - LAST_BYTES))
             whole = stream.read().partition(b"\n")[2] if begin else stream.read()
-            lines = whole.decode(errors="replace").splitlines()[-LAST_LINES:]
+            lines = whole.decode(errors="replace").splitlines()
     except OSError:
         lines = []
-    return "\n".join([f"  log: {file}", *(f"  | {plain_text(line)}" for line in lines)])
+    shown = [line for line in lines if (record_of(line) or {}).get("logger") != PROGRESS][-LAST_LINES:]
+    return "\n".join([f"  log: {file}", *(f"  | {plain_text(line)}" for line in shown)])

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 
 from beacon_core.domain.errors import ConfigurationError
 from beacon_core.domain.masking import message_of
+from beacon_core.platform.locks import BusyError, exclusive
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import Settings, clean_credentials, load_settings, make_home
 from beacon_laptop.health import is_ready
-from beacon_laptop.processes import services, training, variables
+from beacon_laptop.processes import Process, services, training, variables
 from beacon_laptop.reporter import report
 from beacon_laptop.signing import prepare_keys
 from beacon_laptop.supervision import START_SECONDS, popen, terminating
@@ -45,6 +46,7 @@ def main() -> int:
 def registry(settings: Settings) -> Iterator[None]:
     """Run MLflow during the block, unless one answers already; raises SystemExit if it does not start."""
     mlflow = services(settings)[0]
+    wait_for_run(settings, mlflow)
     if settings.mlflow_url or is_ready(mlflow.health):
         yield
         return
@@ -57,6 +59,17 @@ def registry(settings: Settings) -> Iterator[None]:
                 raise SystemExit(f"{mlflow.name} does not start; {file} says why")
             time.sleep(POLL_SECONDS)
         yield
+
+
+def wait_for_run(settings: Settings, mlflow: Process) -> None:
+    """Wait for the MLflow of a `make run` that has just started: at a warm start it comes last."""
+    deadline = time.monotonic() + START_SECONDS
+    while not is_ready(mlflow.health) and time.monotonic() < deadline:
+        try:
+            with exclusive(settings.home / "run" / "lock", ""):
+                return  # nobody runs
+        except BusyError:
+            time.sleep(POLL_SECONDS)
 
 
 if __name__ == "__main__":

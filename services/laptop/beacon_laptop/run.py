@@ -4,43 +4,44 @@ A process that ends is restarted and reported. One that does not stay up, or doe
 Everything ends with this process (see die_with_parent.py).
 """
 
-import argparse
 import contextlib
 import http.client
 import os
 import shlex
+import shutil
 import time
 import xmlrpc.client
 from collections import Counter, deque
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 from beacon_core.data.database import DatabaseUnavailableError, migrate_at
 from beacon_core.domain.errors import ConfigurationError
 from beacon_core.domain.masking import message_of
 from beacon_core.domain.product import Product
 from beacon_core.model_package.release import read_release
+from beacon_core.platform import results
+from beacon_core.platform.arguments import CommandParser
 from beacon_core.platform.locks import BusyError, exclusive
 from beacon_core.platform.product_file import load_product
-from beacon_core.platform.settings import PREFIX, Settings, clean_credentials, load_settings, make_home
-from beacon_laptop.example import Body, curl_command, example_requests
-from beacon_laptop.health import is_ready, probe
+from beacon_core.platform.settings import Settings, clean_credentials, load_settings, make_home
+from beacon_laptop import first_model
+from beacon_laptop.announcement import announce
+from beacon_laptop.example import Body, example_requests
+from beacon_laptop.health import ProbeResponse, is_ready, probe
 from beacon_laptop.ports import PortError, check_ports
-from beacon_laptop.processes import FEATURE_SERVING, Process, services, training, variables
-from beacon_laptop.reporter import log_end, new_lines, report, user_message
+from beacon_laptop.processes import FEATURE_SERVING, MLFLOW, Process, services, training, variables
+from beacon_laptop.reporter import log_end, report, report_stage, terminal
 from beacon_laptop.signing import prepare_keys
 from beacon_laptop.stop_request import StopRequest, stop_on_signals
 from beacon_laptop.supervision import (
     START_SECONDS,
     Supervisor,
     log_file,
-    popen,
     socket_folder,
-    terminating,
 )
 
-POLL_SECONDS = 0.25
+POLL_SECONDS = 0.1
 UNTUNED = ("--budget-seconds", "0")
 """Of the first model: the first answer comes sooner, and the next retraining tunes."""
 PROBE_EVERY_SECONDS = 5.0
@@ -49,6 +50,9 @@ PREDICTION_STATUSES = range(200, 500)
 """Statuses of a response with a prediction, or with an error of the request."""
 SILENT_SECONDS = 60.0
 """How long a service that once was ready may go without an answer."""
+LEAST_FREE_BYTES = 300 << 20
+"""Of the disk: a first model, MLflow and the logs of a day take less."""
+ENDING_SECONDS = 2.0
 RESTARTS = 5
 RESTART_WINDOW_SECONDS = 120.0
 
@@ -70,28 +74,51 @@ def main() -> int:
 
     Exit status: 0 stopped on request, 1 something failed, 2 it cannot start with these settings.
     """
-    parser = argparse.ArgumentParser(prog="beacon_laptop", description=__doc__)
-    parser.add_argument("--train", default="", metavar="ARGUMENTS", help="of jobs/retrain.py, for the first model")
+    parser = CommandParser(prog="beacon run", description=__doc__)
+    parser.add_argument("--train", default="", metavar="ARGUMENTS", help="of `beacon retrain`, for the first model")
     arguments = parser.parse_args()
     stop = stop_on_signals()
+    status, text = 0, ""
     try:
         clean_credentials()
         settings = load_settings()
         product = load_product(settings.product)
         make_home(settings)
+        check_disk(settings.home)
         with only_one(settings.home):
             check_ports(settings)
-            with contextlib.suppress(DatabaseUnavailableError):  # the services wait for it
-                migrate_at(settings.database)
+            report(f"beacon: {product.name}; logs in {settings.home / 'logs'}")
+            migrate_store(settings)
             prepare_keys(settings, product.name)
             Laptop(settings, training(settings, (*UNTUNED, *shlex.split(arguments.train))), stop).run(product)
     except (UsageError, ConfigurationError, PortError) as error:
-        report(f"beacon cannot start: {message_of(error)}")
-        return 2
-    except LaptopError as error:
-        report(f"beacon stops: {error}")
-        return 1
-    return 0
+        status, text = 2, f"beacon cannot start: {message_of(error)}"
+    except (LaptopError, first_model.TrainingError) as error:
+        status, text = 1, f"beacon stops: {error}"
+    if status:
+        report(text, "red")
+        results.fail(text, status)
+        results.finish(status)
+    return status
+
+
+def check_disk(home: Path) -> None:
+    """Raise `UsageError` where the state would fill the disk."""
+    free = shutil.disk_usage(home).free
+    if free < LEAST_FREE_BYTES:
+        needed = f"{LEAST_FREE_BYTES >> 20} MB are needed: free some, or set BEACON_HOME to another disk"
+        raise UsageError(f"{free >> 20} MB are free where {home} lies, and {needed}")
+
+
+def migrate_store(settings: Settings) -> None:
+    """Migrate the store; one that does not answer is waited for by the services."""
+    began = time.monotonic()
+    try:
+        migrate_at(settings.database)
+        text = "the store has the newest schema"
+    except DatabaseUnavailableError as error:
+        text = f"the database does not answer, the services wait for it: {message_of(error)}"
+    report_stage("migrate", text, time.monotonic() - began)
 
 
 @contextlib.contextmanager
@@ -105,13 +132,6 @@ def only_one(home: Path) -> Iterator[None]:
             message = f"it is already running on {home} (pid {pid}). Stop that one with Ctrl-C or `kill {pid}`"
             raise UsageError(message) from error
         yield
-
-
-def report_progress(log: BinaryIO) -> None:
-    """Report the lines for the user that a job has logged since the last call."""
-    for line in new_lines(log):
-        if (text := user_message(line)) is not None:
-            report(f"  {text}")
 
 
 class Laptop:
@@ -128,6 +148,11 @@ class Laptop:
         self.environment = variables(settings)
         self.restarts: dict[str, deque[float]] = {process.name: deque() for process in self.services}
         self.pids: Counter[str] = Counter()
+        self.later: list[Process] = []
+        """Not started before all is ready: MLflow, unless a first model needed it, and what builds on it.
+
+        Predictions, features and the console do without MLflow, and it takes the longest.
+        """
         for process in (*self.services, job):
             if not process.python.exists():
                 raise UsageError(f"{process.python} does not exist; `make run` builds it")
@@ -142,8 +167,8 @@ class Laptop:
                 self.start_services()
                 bodies = example_requests(product, self.settings.home)  # of the table that the training has read
                 self.warm_up(bodies)
-                self.start([process for process in self.services if not process.health])
                 self.announce(bodies)
+                self.start_later()
                 self.watch()
             except StoppedError as reason:
                 report(f"\nbeacon: {reason}, stopping everything")
@@ -153,15 +178,26 @@ class Laptop:
             report(f"beacon: stopped in {time.monotonic() - began:.1f} s")
 
     def start_services(self) -> None:
-        """Start every service with a health URL; all but MLflow wait for the training of the first model."""
+        """Start what answers requests; with a first model to train, MLflow and the training before it."""
         self.wait_for_supervisor()
         first, *others = [process for process in self.services if process.health]
+        jobs = [process for process in self.services if not process.health]
         if self.settings.release_file.exists():
-            others = [first, *others]
+            self.later = [first, *jobs]
         else:
             self.start([first])
             self.train()
+            self.later = jobs
         self.start(others)
+
+    def start_later(self) -> None:
+        """Start MLflow, and the schedule and the promoter once it is ready."""
+        if self.later and self.later[0].name == MLFLOW:
+            mlflow, *self.later = self.later
+            self.start([mlflow])
+        for process in self.later:
+            self.supervisor.start(process.name)
+        self.later = []
 
     def wait_for_supervisor(self) -> None:
         """Wait until the supervisor answers; raises `LaptopError` when it does not."""
@@ -175,46 +211,41 @@ class Laptop:
 
     def start(self, processes: list[Process]) -> None:
         """Start `processes` all at once and wait until each is ready; raises `LaptopError` when one is not in time."""
-        report("beacon: starting " + ", ".join(process.name for process in processes))
-        began = time.monotonic()
+        names = ", ".join(process.name for process in processes)
+        report(f"beacon: starting {names}")
         for process in processes:
             self.supervisor.start(process.name)
+        with terminal().working(f"starting {names}"):
+            self.wait_for_ready(processes)
+
+    def wait_for_ready(self, processes: list[Process]) -> None:
+        """Wait until each is ready, and report its time; raises `LaptopError` when one is not in time."""
+        began = time.monotonic()
         waiting = list(processes)
         while waiting:
             self.pause()
             self.check_processes()
             for process in [process for process in waiting if is_ready(process.health)]:
                 waiting.remove(process)
-                if process.health:
-                    report(f"  {process.name:<16} ready after {time.monotonic() - began:.1f} s")
+                report(f"  {process.name:<16} ready after {time.monotonic() - began:.1f} s")
             if waiting and time.monotonic() - began > START_SECONDS:
                 raise LaptopError(
                     f"{self.no_answer(waiting[0])} within {START_SECONDS:.0f} s\n{self.log_of(waiting[0].name)}"
                 )
 
     def train(self) -> None:
-        """Train the first model: its log into a file, its stages on the terminal.
-
-        Raises `LaptopError` when it fails.
-        """
+        """Train the first model; raises `TrainingError`, or `LaptopError` where it left no release."""
         report("beacon: no model yet; training the first one")
-        file = log_file(self.supervisor.logs, self.job.name)
-        with file.open("ab") as log, file.open("rb") as written:
-            written.seek(0, os.SEEK_END)
-            # The log file is always JSON, whatever the setting.
-            environment = self.environment | {f"{PREFIX}LOG_FORMAT": "json"}
-            try:
-                with terminating(popen(self.job.command, environment, log)) as job:
-                    while (status := job.poll()) is None:
-                        self.pause()
-                        self.check_processes()
-                        report_progress(written)
-            finally:
-                report_progress(written)
-        if status != 0:
-            raise LaptopError(f"training the first model failed (status {status})\n{self.log_of(self.job.name)}")
+
+        def pause() -> None:
+            self.pause()
+            self.check_processes()
+
+        first_model.train(self.job, self.environment, log_file(self.supervisor.logs, self.job.name), pause)
         if not self.settings.release_file.exists():
-            raise LaptopError(f"training ended without a release in {self.settings.release_file}")
+            raise LaptopError(
+                f"training ended without a release in {self.settings.release_file}; `make retrain` says why"
+            )
 
     def warm_up(self, bodies: list[Body]) -> None:
         """Send a user's first requests, so that the user does not wait for lazy initialization.
@@ -225,9 +256,7 @@ class Laptop:
         # Synthetic requests, so that the prediction log does not have them.
         headers = {"Beacon-Synthetic": "true", "X-API-Key": self.settings.api_key}
         for body in bodies:
-            while (
-                response := probe(self.prediction_url, body, headers, FIRST_ANSWER_SECONDS)
-            ).status not in PREDICTION_STATUSES:
+            while not self.is_answered(response := probe(self.prediction_url, body, headers, FIRST_ANSWER_SECONDS)):
                 if time.monotonic() - began > START_SECONDS:
                     message = f"{self.prediction_url} has no prediction: {response.status} {response.reason}"
                     raise LaptopError(f"{message}\n{self.log_of('inference')}")
@@ -238,30 +267,20 @@ class Laptop:
         console = f"http://{self.settings.host}:{self.settings.console_port}"
         for page in ("/", f"/models/{read_release(self.settings.release_file).model.version}"):
             probe(console + page, seconds=FIRST_ANSWER_SECONDS)  # only to warm the page up
-        report(f"  first predictions and pages after {time.monotonic() - began:.1f} s")
+        report_stage("first answers", "of the examples below, and of the console", time.monotonic() - began)
+
+    def is_answered(self, response: ProbeResponse) -> bool:
+        """Whether it is what a user will get: a prediction with what the store has, or an error of the request."""
+        return response.status in PREDICTION_STATUSES
 
     def announce(self, bodies: list[Body]) -> None:
-        """Report the addresses, and two example requests."""
-        settings = self.settings
-        host = f"http://{settings.host}"
-        metrics = (settings.inference_metrics_port, settings.features_metrics_port)
-        ready = time.monotonic() - self.began
-        has_features = any(process.name == FEATURE_SERVING for process in self.services)
-        features = f"{host}:{settings.features_port}   (metrics on {metrics[1]})" if has_features else "none: no entity"
-        lines = [
-            f"\nbeacon is ready after {ready:.1f} s. State and logs: {settings.home}. Ctrl-C stops everything.",
-            "",
-            f"  predictions      {host}:{settings.inference_port}/docs   (metrics on {metrics[0]})",
-            f"  features         {features}",
-            f"  MLflow           {settings.mlflow_address}",
-            f"  console          {host}:{settings.console_port}",
-            "",
-            f"Request a prediction, {'by entity or ' if has_features else ''}by features:",
-            "",
-            *[curl_command(self.prediction_url, body) for body in bodies],
-            "",
-        ]
-        report("\n".join(lines))
+        """Report the addresses, two example requests, and what to try next."""
+        names = {process.name for process in self.services}
+        later = {process.name for process in self.later}
+        seconds = time.monotonic() - self.began
+        announce(
+            self.settings, bodies, seconds, has_features=FEATURE_SERVING in names, mlflow_is_ready=MLFLOW not in later
+        )
 
     def watch(self) -> None:
         """Watch until a stop is requested; raises `LaptopError` when a service does not stay up or does not answer."""
@@ -297,6 +316,10 @@ class Laptop:
         try:
             states = self.supervisor.states()
         except (OSError, xmlrpc.client.Error) as error:
+            # One that was just killed refuses before it is known to have ended; `pause` tells of that.
+            deadline = time.monotonic() + ENDING_SECONDS
+            while self.supervisor.gone() is None and time.monotonic() < deadline:
+                time.sleep(POLL_SECONDS)
             if self.supervisor.gone() is None:
                 raise LaptopError(f"the supervisor does not answer: {message_of(error)}") from error
             return

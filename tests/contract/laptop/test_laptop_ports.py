@@ -1,5 +1,6 @@
 """A port that is taken is named, together with the setting that changes it."""
 
+import os
 import socket
 
 import pytest
@@ -24,8 +25,10 @@ def test_a_taken_port_is_named_with_its_setting(free, setting):
     port = getattr(free, setting)
     with socket.create_server(("127.0.0.1", port)), pytest.raises(PortError) as caught:
         check_ports(free)
-    message = f"port {port} ({PORTS[setting]}) is taken by another program; BEACON_{setting.upper()}="
-    assert str(caught.value).startswith(message)
+    told = str(caught.value)
+    assert told.startswith(f"port {port} ({PORTS[setting]}) is taken by ")
+    assert f"(pid {os.getpid()}: " in told, "and so is the process"
+    assert told.endswith(f"; stop it, or set another port by BEACON_{setting.upper()}=")
     assert len(str(caught.value).splitlines()) == 1, "only the taken port is named"
 
 
@@ -35,7 +38,7 @@ def test_a_port_open_on_every_address_is_taken_too(free):
 
 
 def test_one_port_for_two_uses_is_refused():
-    with pytest.raises(PortError, match=r"is set for both inference and MLflow; BEACON_MLFLOW_PORT=.* changes it"):
+    with pytest.raises(PortError, match=r"for both inference and MLflow; set another port by BEACON_MLFLOW_PORT="):
         check_ports(Settings(mlflow_port=8080))
 
 

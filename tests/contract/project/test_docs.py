@@ -10,7 +10,7 @@ from support.checkout import MAY_LACK, tracked
 from support.settings import Settings
 
 from beacon_core.platform.settings import PREFIX, ROOT
-from tools import database_roles, product_reference, settings_page
+from tools import cli_page, database_roles, product_reference, settings_page
 from tools.module_maps import current, modules, services
 
 DOCS = ROOT / "docs"
@@ -42,6 +42,18 @@ def test_a_setting_without_a_docstring_is_refused_by_name() -> None:
     for rest in ("", '    host: str = "x"\n    """Host."""\n'):
         with pytest.raises(ValueError, match="the setting port has no docstring"):
             settings_page.meanings(f"class Settings:\n    port: int = 1\n{rest}")
+
+
+def test_the_command_line_is_documented_as_its_parsers_are() -> None:
+    for file, content in cli_page.written().items():
+        assert file.read_text(encoding="utf-8") == content, "run `python -m tools.cli_page`"
+
+
+def test_each_field_of_a_result_is_documented() -> None:
+    page = cli_page.PAGE.read_text(encoding="utf-8")
+    keys = [line for line in page.splitlines() if line.startswith("| `") and line.count(" | ") == 2]
+    assert len(keys) > 50
+    assert [line for line in keys if line.endswith("|  |")] == []
 
 
 def test_product_and_policy_are_documented_key_by_key() -> None:

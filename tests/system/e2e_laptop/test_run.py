@@ -138,14 +138,14 @@ def test_the_first_run_trains_and_everything_killed_comes_back(start):
 def test_the_next_run_is_quick_and_the_only_one(start, home, folder):
     run = start()
     run.wait_for(READY)
-    # Twenty seconds of two cores are forty seconds of work, whatever else the machine does meanwhile.
-    assert run.cpu_seconds() < 30
+    # Five seconds of two cores are ten seconds of work, whatever else the machine does meanwhile; MLflow comes after.
+    assert run.cpu_seconds() < 12
     assert len(run.predictions()) == 2
 
     other = start()
     assert other.make.wait(120) != 0
     assert re.search(r"beacon cannot start: it is already running on .* \(pid \d+\)", other.text())
-    assert run.all_ready()
+    until(run.all_ready, "all of it answers, and MLflow, which comes last", 120)
 
     # The jobs by hand, and beside it nothing that some program took the paths for.
     assert "retraining: " in run.do("drift")
@@ -171,7 +171,7 @@ def test_without_its_head_nothing_goes_on(start):
 
 def test_sigterm_ends_what_has_only_begun(start):
     run = start()
-    run.wait_for("starting mlflow")
+    run.wait_for("starting feature-serving")
     os.kill(run.make.pid, signal.SIGTERM)
     run.wait_for_end()
     assert "stopping everything" in run.text()
@@ -183,5 +183,7 @@ def test_a_taken_port_is_named(start):
         port = taken.getsockname()[1]
         run = start({"BEACON_MLFLOW_PORT": str(port)})
         assert run.make.wait(120) != 0
-    assert f"beacon cannot start: port {port} (MLflow) is taken by another program; BEACON_MLFLOW_PORT=" in run.text()
+    assert f"beacon cannot start: port {port} (MLflow) is taken by " in run.text()
+    assert f"(pid {os.getpid()}: " in run.text()
+    assert "; stop it, or set another port by BEACON_MLFLOW_PORT=" in run.text()
     assert "Error 2" in run.text()

@@ -1,9 +1,6 @@
-"""The command `beacon`: its commands are those of the installed packages."""
+"""The commands of an environment: they are those of the installed packages."""
 
-import subprocess
-import sys
 from importlib.metadata import entry_points
-from pathlib import Path
 
 import pytest
 from support.log_setup import kept_log_setup
@@ -53,7 +50,7 @@ def test_an_unknown_command_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: 
     ("command", "given"),
     [
         *(("rollback", "--reason"), ("approve", "version"), ("reject", "version"), ("history", "--most")),
-        *(("served", "--at"), ("values", "--version"), ("promote", "--wait"), ("predict", "--url")),
+        *(("served", "--at"), ("values", "--version"), ("promote", "--wait"), ("doctor", "--cluster")),
     ],
 )
 def test_a_command_takes_its_own_arguments(
@@ -66,9 +63,3 @@ def test_a_command_takes_its_own_arguments(
     assert shown.startswith(f"usage: beacon {command} [-h]")
     assert given in shown
     assert "{approve,reject}" not in shown
-
-
-def test_the_installed_program_runs_a_command() -> None:
-    beacon = Path(sys.executable).with_name("beacon")
-    done = subprocess.run([beacon, "predict", "--help"], capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("usage: beacon predict [-h]")

@@ -2,12 +2,12 @@
 
 import msgspec
 import pytest
+from beacon_inference.commands.predict import row_of, text_names
 from support.packages import build_package
 from support.products import MIXED, write_spec
 
 from beacon_core.model_package.manifest import read_package
 from beacon_core.model_package.release import package_folder
-from beacon_inference.commands.predict import row_of, text_names
 from beacon_inference.metrics import buckets, extremes
 
 SHARES = (1.0, 5.0, 25.0, 50.0, 75.0, 95.0, 99.0)

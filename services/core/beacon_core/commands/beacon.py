@@ -1,7 +1,8 @@
-"""The command line `beacon`: `beacon COMMAND ARGUMENT ...` for each command of the installed packages of Beacon.
+"""The commands of one environment: `python -m beacon_core.commands.beacon COMMAND ARGUMENT ...` runs one of them.
 
 A package adds a command by an entry point of the group `beacon.commands`: a function that returns the exit status.
-The first sentence of its docstring is the summary that `beacon` alone lists.
+The first sentence of its docstring is its summary. The program `beacon` (services/cli) knows which environment has
+which command, and runs this module there.
 """
 
 import ast
@@ -11,8 +12,9 @@ from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
 
+from beacon_core.platform.arguments import PROGRAM
+
 GROUP = "beacon.commands"
-PROGRAM = "beacon "
 
 
 def main() -> int:
@@ -34,11 +36,6 @@ def main() -> int:
     return program()
 
 
-def usage_name() -> str | None:
-    """The name that usage shows for a command which is a subcommand of another program; None for argparse's own."""
-    return sys.argv[0] if sys.argv[0].startswith(PROGRAM) else None
-
-
 def summary(entry: EntryPoint) -> str:
     """The first sentence of a command's docstring, from its source: importing them all would take seconds."""
     spec = find_spec(entry.module)
@@ -53,3 +50,7 @@ def summary(entry: EntryPoint) -> str:
 def _listed(commands: dict[str, EntryPoint]) -> str:
     width = max(map(len, commands), default=0)
     return "\n".join(f"  {name:<{width}}  {summary(entry)}".rstrip() for name, entry in sorted(commands.items()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

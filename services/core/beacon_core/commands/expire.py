@@ -1,7 +1,8 @@
 """Delete what is older than policy.yaml keeps it. Exit 0 done, 1 refused, 75 try again or at work already."""
 
-import argparse
 from datetime import datetime, timedelta
+
+import msgspec
 
 from beacon_core.data import erasure, removals, retention
 from beacon_core.data.database import Engine, migrate, open_store
@@ -10,7 +11,8 @@ from beacon_core.data.removals import Removal
 from beacon_core.data.run_lock import only_one
 from beacon_core.domain.ids import new_id
 from beacon_core.domain.product import Product
-from beacon_core.platform import clock
+from beacon_core.platform import clock, results
+from beacon_core.platform.arguments import CommandParser
 from beacon_core.platform.job import log, map_errors, run_job
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import Settings, load_settings
@@ -19,10 +21,18 @@ JOB = "expire"
 RULE = "retention of policy.yaml"
 
 
+class ExpireResult(msgspec.Struct, frozen=True):
+    """What went."""
+
+    deleted: dict[str, int]
+    """Rows by kind; with `--dry-run` those that would go."""
+    is_dry_run: bool
+
+
 @map_errors("retention refused", "retention failed, try again", "retention left alone")
 def main() -> int:
     """Run once; a line says what went."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = CommandParser(description=__doc__)
     parser.add_argument("--dry-run", action="store_true", help="only count what would go")
     given = parser.parse_args()
     settings = load_settings()
@@ -31,7 +41,9 @@ def main() -> int:
     engine = open_store(settings.database)
     migrate(engine)
     if given.dry_run:
-        log.info("would delete: %s", shown(retention.count(engine, product.policy.retention, now)))
+        counts = retention.count(engine, product.policy.retention, now)
+        results.give(ExpireResult(counts, is_dry_run=True))
+        log.info("would delete: %s", shown(counts))
         return 0
     with only_one(engine, settings.home / "run", JOB), recorded(engine, JOB, now.isoformat(), "delete") as run:
         deleted = retention.expire(engine, product.policy.retention, now)
@@ -39,6 +51,7 @@ def main() -> int:
         deleted["late predictions"] = erasure.erase_late_rows(engine, product.name, now)
         run.rows, run.details = sum(deleted.values()), deleted
         _note(engine, product, now, deleted)
+    results.give(ExpireResult(deleted, is_dry_run=False))
     log.info("deleted: %s", shown(deleted))
     return 0
 

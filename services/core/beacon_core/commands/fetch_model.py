@@ -1,6 +1,5 @@
 """Fetch the packages that the release file pins to BEACON_HOME/models. Exit 0 done, 1 refused, 75 try again later."""
 
-import argparse
 import time
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from beacon_core.model_package.download import download_package
 from beacon_core.model_package.manifest import Package, PackageError
 from beacon_core.model_package.release import package_folder, read_release
 from beacon_core.model_package.signature import SignatureError, Trust, read_trusted, trust_of
+from beacon_core.platform.arguments import CommandParser
 from beacon_core.platform.files import draft_folder_of
 from beacon_core.platform.job import log, map_errors, run_job
 from beacon_core.platform.mlflow import RegistryUnavailableError
@@ -22,7 +22,7 @@ PAUSE_SECONDS = 1.0
 @map_errors("the model cannot be fetched", "the model cannot be fetched now, try again")
 def main() -> int:
     """Fetch the champion, and the shadow if there is one; a shadow that cannot be fetched is only logged."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = CommandParser(description=__doc__)
     parser.add_argument("--cache", type=Path, help="a folder of packages that is searched before MLflow")
     given = parser.parse_args()
     settings = load_settings()

@@ -4,7 +4,6 @@ Exit 0 erased (or counted, with --dry-run, or erased before), 1 refused or nothi
 erased stays so, and a repeat goes on with the rest.
 """
 
-import argparse
 import getpass
 import re
 from collections.abc import Callable, Iterator
@@ -13,9 +12,9 @@ from datetime import timedelta
 from functools import partial
 from importlib.metadata import entry_points
 
+import msgspec
 from msgspec.structs import replace
 
-from beacon_core.commands.beacon import usage_name
 from beacon_core.data import erasure, removals
 from beacon_core.data.database import Engine, migrate, open_store
 from beacon_core.data.erasure import ErasedPlace, Eraser, Subject
@@ -27,7 +26,8 @@ from beacon_core.domain.exit_statuses import REFUSED, TRY_AGAIN
 from beacon_core.domain.ids import is_client_id, new_id
 from beacon_core.domain.masking import message_of
 from beacon_core.domain.product import Product
-from beacon_core.platform import clock
+from beacon_core.platform import clock, results
+from beacon_core.platform.arguments import CommandParser
 from beacon_core.platform.job import report_error, run_command, status_of
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import Settings
@@ -46,6 +46,18 @@ class ForgetError(Exception):
     """The request cannot be done as it is; the message names the argument and the rule."""
 
     exit_status = REFUSED
+
+
+class ForgetResult(msgspec.Struct, frozen=True):
+    """What went, and what did not."""
+
+    removed: dict[str, int]
+    """Rows by place; with `--dry-run` those that would go."""
+    remains: dict[str, list[str]]
+    """What cannot be removed, by place."""
+    failed: dict[str, str]
+    """The places whose eraser failed, and why: a repeat goes on with them."""
+    is_dry_run: bool
 
 
 class Found:
@@ -87,7 +99,7 @@ def main(settings: Settings) -> int:
         open_run, before = _earlier(engine, product, subject)
         found = _erase_all(settings, product, engine, subject, dry_run=True)
         if given.dry_run:
-            return _show(found, "would go")
+            return _show(found, "would go", is_dry_run=True)
         if not found.rows and not found.failed and open_run is None:
             return _not_found(before)
         run = open_run or new_id()
@@ -110,8 +122,8 @@ def main(settings: Settings) -> int:
     return _show(found, "erased")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=usage_name(), description=__doc__.partition("\n")[0])
+def _parser() -> CommandParser:
+    parser = CommandParser(description=__doc__.partition("\n")[0])
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--entity", help="the key: the value of its column, or a JSON list of several")
     what.add_argument("--prediction", action="append", metavar="ID", help="a prediction's id; may be repeated")
@@ -205,17 +217,19 @@ def _erase_rows(engine: Engine, subject: Subject, dry_run: bool) -> ErasedPlace:
     return ErasedPlace({"predictions": rows.predictions, "actuals": rows.actuals, "profiles": rows.profiles})
 
 
-def _show(found: Found, verb: str) -> int:
+def _show(found: Found, verb: str, *, is_dry_run: bool = False) -> int:
+    failed = {name: message for name, (message, _) in found.failed.items()}
+    results.give(ForgetResult(found.removed, found.remains, failed, is_dry_run))
     for name, count in found.removed.items():
         if count:
-            print(f"{name}: {count} {verb}")
+            results.say(f"{name}: {count} {verb}")
     for name, lines in found.remains.items():
         for line in lines:
-            print(f"remains: {name}: {line}")
+            results.say(f"remains: {name}: {line}")
     for name, (message, _status) in found.failed.items():
         report_error(JOB, ForgetError(f"{name}: {message}"))
     if not found.rows and not found.failed:
-        print(f"nothing {verb}")
+        results.say(f"nothing {verb}")
     statuses = {status for _, status in found.failed.values()}
     if statuses:
         return REFUSED if REFUSED in statuses else TRY_AGAIN
@@ -224,7 +238,7 @@ def _show(found: Found, verb: str) -> int:
 
 def _not_found(before: Removal | None) -> int:
     if before is not None:
-        print(f"was erased before, on {before.moment.isoformat()} (run {before.run}); nothing of it came back")
+        results.say(f"was erased before, on {before.moment.isoformat()} (run {before.run}); nothing of it came back")
         return 0
     raise ForgetError("nothing was found: no row of it is in any place")
 

@@ -1,12 +1,11 @@
 """Send the released package's golden requests to a server. Exit 0 all answers match, 1 one differs, 75 no answer."""
 
-import argparse
-
 from beacon_core.domain.exit_statuses import TRY_AGAIN
 from beacon_core.domain.masking import message_of
 from beacon_core.model_package.golden import find_mismatch, golden_features, post_features
 from beacon_core.model_package.release import package_folder, read_release
 from beacon_core.model_package.signature import read_trusted, trust_of
+from beacon_core.platform.arguments import CommandParser
 from beacon_core.platform.job import log, run_job
 from beacon_core.platform.settings import load_settings
 
@@ -16,7 +15,7 @@ TIMEOUT_SECONDS = 10.0
 
 def main() -> int:
     """Send each golden row of the released package; the answers must have its values and version."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = CommandParser(description=__doc__)
     parser.add_argument("url", help="of the prediction route")
     given = parser.parse_args()
     settings = load_settings()

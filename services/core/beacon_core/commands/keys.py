@@ -11,15 +11,27 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from beacon_core.domain import api_keys
 from beacon_core.domain.errors import ConfigurationError
 from beacon_core.domain.quotas import Quota
-from beacon_core.platform import clock
+from beacon_core.platform import clock, results
 from beacon_core.platform.api_keys_file import read_api_keys
+from beacon_core.platform.arguments import CommandParser
 from beacon_core.platform.job import run_command
 from beacon_core.platform.settings import Settings
 
 NONE = "never"
+
+
+class NewKeyResult(msgspec.Struct, frozen=True):
+    """A new API key; `keys check` prints `messages`, a line for each key."""
+
+    key: str
+    """The key, which is shown only now."""
+    entry: dict[str, Any]
+    """Its entry in the list `keys` of the file of API keys."""
 
 
 class KeysError(ConfigurationError):
@@ -28,7 +40,7 @@ class KeysError(ConfigurationError):
 
 def main(settings: Settings) -> int:
     """Make a key, or check a file."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = CommandParser(description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     new = commands.add_parser("new", help="make a key")
     new.add_argument("name", help="of the client, which logs and metrics show")
@@ -61,6 +73,9 @@ def _new(given: argparse.Namespace) -> int:
     entry |= {name: limit for name in Quota._fields if (limit := getattr(given, name)) is not None}
     # The rules are those of the file, in which the entry will lie.
     api_keys.parse_api_keys(Path("beacon keys new"), {"keys": [entry]})
+    if results.is_json():
+        results.give_secret(NewKeyResult(key, entry))
+        return 0
     print("The key, which is shown only now:\n")
     print(f"    {key}\n")
     print("Its entry in the list `keys` of the file of API keys:\n")
@@ -78,7 +93,7 @@ def _check(file: Path | None) -> int:
         end = NONE if key.expires is None else f"{datetime.fromtimestamp(key.expires, UTC):%Y-%m-%dT%H:%M:%SZ}"
         over = " (expired)" if key.expires is not None and key.expires <= now else ""
         scopes = ",".join(scope for scope in api_keys.SCOPES if scope in key.scopes)
-        print(f"{key.name}  {key.digest.hex()[:8]}  {scopes}  expires: {end}{over}{_shown(key.quota)}")
+        results.say(f"{key.name}  {key.digest.hex()[:8]}  {scopes}  expires: {end}{over}{_shown(key.quota)}")
     return 0
 
 

@@ -4,11 +4,12 @@
 one into the file of keys of everybody who reads them, beside those that are still in use.
 """
 
-import argparse
 from pathlib import Path
 
 from beacon_core.domain.errors import ConfigurationError
 from beacon_core.model_package.signature import trust_of
+from beacon_core.platform import results
+from beacon_core.platform.arguments import CommandParser
 from beacon_core.platform.job import run_command
 from beacon_core.platform.settings import Settings
 from beacon_core.platform.signing_keys import read_private_key, write_key_pair
@@ -18,7 +19,7 @@ PRIVATE_FILE, PUBLIC_FILE = "model-signing.pem", "model-keys.pem"
 
 def main(settings: Settings) -> int:
     """Make a pair, or show the ids."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = CommandParser(description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     new = commands.add_parser("new", help="make a pair")
     new.add_argument("folder", type=Path)
@@ -32,17 +33,17 @@ def _new(folder: Path) -> int:
     for file in (private, public):
         if file.exists():
             raise ConfigurationError(f"{file}: is there already")
-    print(f"key {write_key_pair(private, public).id}: {private} (private), {public}")
+    results.say(f"key {write_key_pair(private, public).id}: {private} (private), {public}")
     return 0
 
 
 def _show(settings: Settings) -> int:
     trust = trust_of(settings)
-    print(f"a signature is {'required' if trust.required else 'not required'}")
+    results.say(f"a signature is {'required' if trust.required else 'not required'}")
     for name in sorted(trust.keys):
-        print(f"trusted: {name}")
+        results.say(f"trusted: {name}")
     if settings.signing_key_file.exists():
-        print(f"signs:   {read_private_key(settings.signing_key_file).id}")
+        results.say(f"signs:   {read_private_key(settings.signing_key_file).id}")
     return 0
 
 

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Engine, Table, create_engine, event, inspect, text
+from sqlalchemy import Connection, DateTime, Engine, Table, create_engine, event, func, inspect, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
@@ -171,6 +172,33 @@ def _check_schema(connection: Connection) -> tuple[str | None, str]:
         f"The database {place} has the schema {found}, which this revision of Beacon does not know. "
         f"Run the revision that wrote it, or start over: {way}."
     )
+
+
+class SchemaState(msgspec.Struct, frozen=True):
+    """The schema that a database has, None before the first, the newest one, and what time the database has."""
+
+    revision: str | None
+    newest: str
+    time: datetime
+
+
+def schema_state(url: str) -> SchemaState | None:
+    """The schema of the database at `url`, which stays as it is; None for a file that is not there yet.
+
+    Raises `DatabaseUnavailableError` and `SchemaError`.
+    """
+    if url.startswith("sqlite") and (file := sqlite_file(url)) is not None and not file.exists():
+        return None
+    with mapped_errors():
+        engine = open_store(url)
+        try:
+            with engine.connect() as connection:
+                found, newest = _check_schema(connection)
+                moment = connection.scalar(select(func.current_timestamp(type_=DateTime(timezone=True))))
+        finally:
+            engine.dispose()
+    assert isinstance(moment, datetime)  # noqa: S101 - both databases have one
+    return SchemaState(found, newest, moment if moment.tzinfo else moment.replace(tzinfo=UTC))
 
 
 def upsert(connection: Connection, table: Table, keys: tuple[str, ...], row: Mapping[str, Any]) -> None:

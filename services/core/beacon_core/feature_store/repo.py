@@ -2,12 +2,8 @@
 
 import contextlib
 import io
-import json
-import os
-from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import pyarrow as pa
@@ -16,7 +12,6 @@ from feast.errors import FeastError
 from feast.repo_config import RepoConfig
 from pydantic import ValidationError
 
-from beacon_core.domain.masking import JSON_COMMA
 from beacon_core.domain.product import Product
 from beacon_core.domain.yaml_text import YamlError
 from beacon_core.feature_store import definitions
@@ -25,6 +20,7 @@ from beacon_core.feature_store.errors import FeatureStoreError
 from beacon_core.feature_store.materialization import MaterializationResult, materialize_new
 from beacon_core.feature_store.offline import ParquetOfflineStore, locked
 from beacon_core.feature_store.online import keep_newest
+from beacon_core.feature_store.variables import filled, variables_of
 from beacon_core.platform import clock
 from beacon_core.platform.settings import Settings
 from beacon_core.platform.yaml_file import read_yaml
@@ -49,7 +45,7 @@ def load_config(settings: Settings) -> RepoConfig:
     try:
         raw = read_yaml(file)
         _check_offline_store(raw)
-        config = RepoConfig(**_filled(raw, _variables(settings)))
+        config = RepoConfig(**filled(raw, variables_of(settings)))
     except (YamlError, FeastError) as error:  # for example Feast's, for a class that does not exist
         raise FeatureStoreError(f"{file}: {error}") from error
     except KeyError as error:
@@ -67,32 +63,10 @@ def load_config(settings: Settings) -> RepoConfig:
     return config
 
 
-def _variables(settings: Settings) -> dict[str, str]:
-    """The environment's variables; REDIS_CONNECTION has the password of REDIS_PASSWORD, if it has none of its own."""
-    variables = {**os.environ, "BEACON_HOME": str(settings.home)}
-    connection, password = (variables.get(name, "").strip() for name in ("REDIS_CONNECTION", "REDIS_PASSWORD"))
-    if connection and password and "password=" not in connection:
-        # Feast splits at commas and reads each value as JSON: a plain `1e5` would be a number.
-        variables["REDIS_CONNECTION"] = f"{connection},password={json.dumps(password).replace(',', JSON_COMMA)}"
-    return variables
-
-
 def _check_offline_store(raw: Any) -> None:
     section = raw.get("offline_store") if isinstance(raw, dict) else None
     if isinstance(section, dict) and section.get("type") == FORMER_OFFLINE_STORE:
         raise YamlError("offline_store.type", f"{FORMER_OFFLINE_STORE} has moved: write {OFFLINE_STORE}")
-
-
-def _filled(value: Any, variables: Mapping[str, str]) -> Any:
-    """The texts of `value` with ${NAME} replaced by a variable, stripped of spaces and line breaks."""
-    if isinstance(value, dict):
-        return {key: _filled(item, variables) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_filled(item, variables) for item in value]
-    if not isinstance(value, str):
-        return value
-    template = Template(value)
-    return template.substitute({name: variables[name].strip() for name in template.get_identifiers()})
 
 
 def open_store(settings: Settings) -> FeatureStore:

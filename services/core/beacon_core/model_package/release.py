@@ -22,7 +22,9 @@ class Release(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The pin of the model in service, and of the one that answers in shadow, if there is one."""
 
     model: Pin
+    """The model in service: name, version, sha256."""
     shadow: Pin | None = None
+    """The one that answers in shadow; null without one."""
 
 
 def read_release(file: Path) -> Release:

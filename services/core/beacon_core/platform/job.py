@@ -22,11 +22,13 @@ from beacon_core.observability import logs
 from beacon_core.observability.trace_context import Trace, outgoing_headers, read_trace
 from beacon_core.observability.trace_settings import is_traced
 from beacon_core.observability.tracing import open_tracer
+from beacon_core.platform import progress, results
 from beacon_core.platform.locks import BusyError
 from beacon_core.platform.settings import Settings, clean_credentials, load_settings
 
 log = logging.getLogger("beacon.job")
 Main = Callable[[], int]
+STACK = "BEACON_LOG_FORMAT=json shows where"
 
 EXIT_STATUS_OF = {
     "builtins.OSError": TRY_AGAIN,
@@ -51,28 +53,57 @@ def run_job(name: str, main: Callable[[], int]) -> int:
         clean_credentials()
         settings = load_settings()
         logs.configure_job_logging(name, settings.build_version, settings.log_level, settings.log_format)
+        progress.enable(wanted=settings.progress)
+        if results.is_json():
+            log.addHandler(_Notes())
         status = _run_traced(name, settings, trace, main)
     except ConfigurationError as error:
         log.error("%s", message_of(error))
-    except Exception:
-        log.exception("unexpected error")
+        results.fail(message_of(error), status)
+    except Exception as error:  # noqa: BLE001 - it is logged, with its stack
+        _log_bug(error)
     seconds = round(time.monotonic() - began, 3)
     logs.steps.log(logging.ERROR if status else logging.INFO, "job ended", extra={"status": status, "seconds": seconds})
+    results.finish(status)
     return status
+
+
+class _Notes(logging.Handler):
+    """Keeps a job's messages for its result in JSON."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        results.note(record.getMessage())
+
+
+def _log_bug(error: Exception) -> None:
+    """Log a fault of Beacon itself: its stack for machines, one line for a person."""
+    results.fail(f"a fault of Beacon: {type(error).__name__}: {message_of(error)}", REFUSED)
+    if logs.steps.disabled:
+        log.error("a fault of Beacon: %s: %s. %s", type(error).__name__, message_of(error), STACK)
+    else:
+        log.exception("unexpected error")
 
 
 def run_command(name: str, main: Callable[[Settings], int]) -> int:
     """Run a command and return its exit status. An expected error is one line on stderr, a bug its stack."""
-    logs.configure_logging(name, Settings().build_version, "WARNING")
+    logs.configure_job_logging(name, Settings().build_version, "WARNING")
+    status = REFUSED
     try:
         clean_credentials()
-        return main(load_settings())
-    except Exception as error:
-        if (status := status_of(error)) is not None:
+        settings = load_settings()
+        logs.configure_job_logging(name, settings.build_version, "WARNING", settings.log_format)
+        progress.log.setLevel("INFO")
+        progress.enable(wanted=settings.progress)
+        status = main(settings)
+    except Exception as error:  # noqa: BLE001 - one that nobody expects is logged, with its stack
+        if (known := status_of(error)) is None:
+            _log_bug(error)
+        else:
+            status = known
             report_error(name, error)
-            return status
-        log.exception("unexpected error")
-    return REFUSED
+            results.fail(message_of(error), status)
+    results.finish(status)
+    return status
 
 
 def status_of(error: BaseException) -> int | None:
@@ -97,12 +128,14 @@ def map_errors(refused: str, again: str, busy: str = "", *, level: int = logging
                 return main()
             except BusyError as error:
                 log.warning("%s: %s", busy or again, message_of(error))
+                results.fail(f"{busy or again}: {message_of(error)}", error.exit_status)
                 return error.exit_status
             except Exception as error:
                 if (status := status_of(error)) is None:
                     raise
                 helps = status == TRY_AGAIN
                 log.log(level if helps else logging.ERROR, "%s: %s", again if helps else refused, message_of(error))
+                results.fail(f"{again if helps else refused}: {message_of(error)}", status)
                 return status
 
         return run

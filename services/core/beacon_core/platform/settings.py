@@ -176,6 +176,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Least severe level that is logged."""
     log_format: Literal["auto", "json", "plain"] = "auto"
     """How jobs log: auto is plain lines for a person at a terminal, else JSON. Servers log JSON."""
+    progress: bool = False
+    """Jobs log the progress of what takes long (`beacon.progress`), for a program that draws it."""
     access_log: bool = True
     """One log line per request."""
     build_version: str = "0.1.0"

@@ -4,14 +4,41 @@ import argparse
 import os
 from datetime import datetime
 
+import msgspec
+
 from beacon_core.data.database import migrate, open_store
 from beacon_core.domain.times import read_time
-from beacon_core.platform import clock
+from beacon_core.platform import clock, results
+from beacon_core.platform.arguments import CommandParser
 from beacon_core.platform.job import log, map_errors, run_job
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import Settings, SettingsError, load_settings
 from beacon_drift_profiling.profiling.profiling import Shard
 from beacon_drift_profiling.run import JOB, Outcome, run_drift
+
+
+class DriftRunResult(msgspec.Struct, frozen=True):
+    """What a run of drift profiling found; the figures of each feature are on the console and in the store."""
+
+    profiled_rows: int
+    """Rows that were profiled now."""
+    profiles: int
+    """Profiles that were written."""
+    set_aside: int
+    """Rows that do not parse."""
+    period: str | None
+    """The run's name; null where other shards are still at work, and then nothing below is known."""
+    state: str | None
+    """The state of the product: ok, drift and the like."""
+    version: str | None
+    """The model version that is judged."""
+    rows: int | None
+    """Rows that were compared."""
+    retraining: str | None
+    """Whether a retraining was requested, and why."""
+    messages: list[str]
+    """What was found, in sentences."""
+
 
 INDEX = "JOB_COMPLETION_INDEX"
 
@@ -19,7 +46,7 @@ INDEX = "JOB_COMPLETION_INDEX"
 @map_errors("profiling refused", "profiling failed, try again", "profiling left alone")
 def main() -> int:
     """Run once; what was found is in the store, in the report, and in a few lines here."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = CommandParser(description=__doc__)
     parser.add_argument("--at", type=_moment, default=None, help="as if it were this moment (ISO 8601, with a zone)")
     parser.add_argument("--segments", action="store_true", help="also keep one profile per segment")
     arguments = parser.parse_args()
@@ -31,6 +58,7 @@ def main() -> int:
     now = arguments.at or clock.now()
     outcome = run_drift(settings, product, engine, now, shard, per_segment=arguments.segments)
     _log_outcome(outcome)
+    results.give(_result(outcome))
     return 0
 
 
@@ -53,6 +81,14 @@ def _log_outcome(outcome: Outcome) -> None:
     log.info(f"{run.period}: {run.state}, version {run.serving}, {run.rows} rows; retraining: {outcome.request.why}")
     for message in run.messages:
         log.info(f"  {message}")
+
+
+def _result(outcome: Outcome) -> DriftRunResult:
+    done, run, request = outcome.profiled, outcome.run, outcome.request
+    if run is None or request is None:
+        return DriftRunResult(done.rows, done.profiles, done.set_aside, None, None, None, None, None, [])
+    figures = (run.period, run.state, run.serving, run.rows, request.why, list(run.messages))
+    return DriftRunResult(done.rows, done.profiles, done.set_aside, *figures)
 
 
 def _moment(text: str) -> datetime:

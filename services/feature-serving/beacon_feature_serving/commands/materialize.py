@@ -1,12 +1,11 @@
 """Copy what is new in the offline store into the online store. Exit 0 done, 1 refused, 75 try again later."""
 
-import argparse
-
 from beacon_core.data.database import migrate, open_store
 from beacon_core.data.job_runs import recorded
 from beacon_core.feature_store import repo
 from beacon_core.feature_store.errors import NoDataYetError
 from beacon_core.platform import clock
+from beacon_core.platform.arguments import CommandParser
 from beacon_core.platform.job import log, map_errors, run_job
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import load_settings
@@ -21,7 +20,7 @@ def main() -> int:
     Safe to repeat and to kill: what was not finished is covered by the next run, as Feast's registry moves on only at
     the end.
     """
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = CommandParser(description=__doc__)
     parser.add_argument("--all", action="store_true", help="all rows, as into a store that was emptied")
     given = parser.parse_args()
     settings = load_settings()

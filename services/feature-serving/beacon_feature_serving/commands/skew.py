@@ -1,6 +1,5 @@
 """Compare what serving returned with what training would see. Exit 0 equal enough, 1 too much skew, 75 try again."""
 
-import argparse
 from datetime import timedelta
 
 import msgspec
@@ -11,6 +10,7 @@ from beacon_core.domain.exit_statuses import TRY_AGAIN
 from beacon_core.domain.masking import message_of
 from beacon_core.feature_store.errors import FeatureStoreError
 from beacon_core.platform import clock
+from beacon_core.platform.arguments import CommandParser
 from beacon_core.platform.job import log, map_errors, run_job
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import load_settings
@@ -23,7 +23,7 @@ SKEWED = 1
 @map_errors("skew check failed", "skew check failed, try again")
 def main() -> int:
     """Replay the predictions of the last days; one line says how many differ, and in which features."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = CommandParser(description=__doc__)
     parser.add_argument("--days", type=float, default=1.0, help="how far back")
     parser.add_argument("--most", type=float, default=0.0, help="share of unequal predictions that is still fine")
     arguments = parser.parse_args()

@@ -15,7 +15,6 @@ from typing import Literal, NamedTuple
 
 import msgspec
 import pyarrow as pa
-from tqdm import tqdm
 
 from beacon_core.domain.data_errors import HEADER, DataError, listed, shown_value
 from beacon_core.domain.exit_statuses import REFUSED
@@ -25,9 +24,11 @@ from beacon_core.domain.source import Format, Source
 from beacon_core.model_package.manifest import MANIFEST_FILE, digest
 from beacon_core.model_package.release import read_release
 from beacon_core.model_package.signature import trust_of
-from beacon_core.platform import clock
+from beacon_core.platform import clock, results
+from beacon_core.platform.arguments import CommandParser
 from beacon_core.platform.job import run_command
 from beacon_core.platform.product_file import load_product
+from beacon_core.platform.progress import Progress
 from beacon_core.platform.settings import Settings
 from beacon_core.sources.column_types import ColumnType
 from beacon_core.sources.raw import streams
@@ -50,6 +51,17 @@ class ScoreError(Exception):
     exit_status = REFUSED
 
 
+class ScoreResult(msgspec.Struct, frozen=True):
+    """What was scored."""
+
+    rows: int
+    """Rows of the file of predictions."""
+    version: str
+    """The model version that predicted them."""
+    out: str
+    """The file of predictions."""
+
+
 class Block(NamedTuple):
     """Some rows of the input, of which `first_row` is the number of the first."""
 
@@ -59,7 +71,7 @@ class Block(NamedTuple):
 
 def main(settings: Settings) -> int:
     """Score the table."""
-    parser = argparse.ArgumentParser(prog="beacon score", description=__doc__.partition("\n")[0])
+    parser = CommandParser(description=__doc__.partition("\n")[0])
     parser.add_argument("input", type=Path, metavar="INPUT", help="file or folder with the rows")
     parser.add_argument("--out", type=Path, required=True, help="file of the predictions: .parquet or .csv")
     parser.add_argument("--version", help="of the model; default: the one in service")
@@ -78,19 +90,22 @@ def main(settings: Settings) -> int:
     parts = Parts(given.out, _facts(given, product, model))
     scorer = Scorer(product, model, clock.timestamp(), given.bad_rows)
     count = 0
-    with tqdm(desc="scored", unit="row", unit_scale=True, disable=None) as bar:
-        for number, block in enumerate(_blocks(given.input, product, skip=parts.done)):
-            if number >= parts.done:
-                rows = rows_of(block.table, product)
-                stored = None
-                if given.by_entity:
-                    stored = look_up_all(settings, product, block.table, rows)
-                parts.write(number, _beside_keys(block, product, scorer.score(rows, block.first_row, stored)))
-            bar.update(len(block.table))
-            count = number + 1
+    shown, rows_done = Progress("scoring", unit="rows"), 0
+    for number, block in enumerate(_blocks(given.input, product, skip=parts.done)):
+        if number >= parts.done:
+            rows = rows_of(block.table, product)
+            stored = None
+            if given.by_entity:
+                stored = look_up_all(settings, product, block.table, rows)
+            parts.write(number, _beside_keys(block, product, scorer.score(rows, block.first_row, stored)))
+        rows_done += len(block.table)
+        shown.show(rows_done)
+        count = number + 1
     if not count:
         raise DataError(given.input.name, "(rows)", "has no rows")
-    print(f"{parts.join(count)} rows scored by version {model.pin.version}: {given.out}")
+    scored = parts.join(count)
+    results.give(ScoreResult(scored, model.pin.version, str(given.out)))
+    results.say(f"{scored} rows scored by version {model.pin.version}: {given.out}")
     return 0
 
 

@@ -14,14 +14,18 @@ from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from beacon_core.commands.beacon import usage_name
+import msgspec
+
 from beacon_core.data import ledger
 from beacon_core.data.database import DatabaseUnavailableError, Engine, mapped_errors, migrate, open_store
 from beacon_core.domain.exit_statuses import REFUSED
+from beacon_core.domain.ledger_entries import Entry
 from beacon_core.domain.masking import message_of
+from beacon_core.domain.pins import Pin
 from beacon_core.domain.product import Product
 from beacon_core.domain.times import read_time
-from beacon_core.platform import clock
+from beacon_core.platform import clock, results
+from beacon_core.platform.arguments import CommandParser, usage_name
 from beacon_core.platform.job import log, map_errors, run_job
 from beacon_core.platform.locks import BusyError
 from beacon_core.platform.pod import is_pod
@@ -37,6 +41,28 @@ from beacon_promotion.targets.laptop.target import Laptop
 JOB = "promote"
 DID_NOT_RUN = "promotion did not run, try again"
 STARTERS = "beacon.inference"
+
+
+class HistoryResult(msgspec.Struct, frozen=True):
+    """The ledger of promotions."""
+
+    entries: list[Entry]
+    """Its newest rows, the newest first; each has the fields of the table `promotions`."""
+
+
+class ServedResult(msgspec.Struct, frozen=True):
+    """Which model served at a time, and why."""
+
+    at: datetime
+    """The time that was asked for."""
+    serving: tuple[Pin, ...]
+    """The models that may have answered: name, version, sha256."""
+    since: datetime
+    """Since when they served."""
+    actor: str
+    """Who or what changed it."""
+    steps: list[Entry]
+    """The run that changed it, the newest step first."""
 
 
 @map_errors("promotion refused", DID_NOT_RUN, DID_NOT_RUN, level=logging.WARNING)
@@ -59,6 +85,7 @@ def main() -> int:
         return run_once(reconciler, engine, given)
     except ReleaseFailedError as error:
         log.error("promotion failed: %s: %s", error.reason, message_of(error))
+        results.fail(f"promotion failed: {error.reason}: {message_of(error)}", REFUSED)
         return REFUSED
 
 
@@ -80,6 +107,7 @@ def run_once(reconciler: Reconciler, engine: Engine, given: argparse.Namespace) 
     if given.command == "rollback":
         ended = reconciler.roll_back(given.person, given.reason or "by hand")
         log.info(ended.message)
+        results.give(ended)
         return 0
     by_person = given.version != ""
     try:
@@ -96,6 +124,8 @@ def run_once(reconciler: Reconciler, engine: Engine, given: argparse.Namespace) 
         return REFUSED if by_person else 0
     if ended_or_none is not None and ended_or_none.outcome == "promoted" and given.watch:
         ended_or_none = reconciler.watch() or ended_or_none
+    if ended_or_none is not None:
+        results.give(ended_or_none)
     return REFUSED if by_person and ended_or_none is not None and ended_or_none.outcome != "promoted" else 0
 
 
@@ -134,7 +164,9 @@ def write_to_git(engine: Engine, product: Product, given: argparse.Namespace) ->
         return 0
     write_values(given.file, candidate.pin)
     by = f", approved by {candidate.approved_by}" if candidate.approved_by else ""
-    print(f"Serve {product.name} version {candidate.pin.version} (verdict {candidate.verdict}{by}): {candidate.reason}")
+    results.say(
+        f"Serve {product.name} version {candidate.pin.version} (verdict {candidate.verdict}{by}): {candidate.reason}"
+    )
     return 0
 
 
@@ -143,20 +175,24 @@ def show(engine: Engine, product: Product, given: argparse.Namespace) -> int:
     migrate(engine)
     with engine.connect() as connection:
         if given.command == "history":
-            print(format_history(ledger.history(connection, product.name, given.most)))
+            entries = ledger.history(connection, product.name, given.most)
+            results.give(HistoryResult(entries))
+            results.say(format_history(entries))
             return 0
         moment = given.at or clock.now()
         entry = ledger.served_at(connection, product.name, moment)
         if entry is None:
-            print(f"the ledger has nothing from before {moment.isoformat()}")
+            results.say(f"the ledger has nothing from before {moment.isoformat()}")
             return REFUSED
         change = ledger.change_of(connection, entry)
-        print(format_change(moment, entry, change, ledger.history(connection, product.name, 1000, change.run)))
+        steps = ledger.history(connection, product.name, 1000, change.run)
+        results.give(ServedResult(moment, entry.serving, change.moment, change.actor, steps))
+        results.say(format_change(moment, entry, change, steps))
     return 0
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = CommandParser(description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     add = partial(commands.add_parser, prog=usage_name())
     run = add("run", help="one pass: recover, watch, promote")
@@ -166,15 +202,15 @@ def _arguments() -> argparse.Namespace:
     run.add_argument("--watch", action="store_true", help="stay for the watch after a promotion")
     add("follow", help="one pass after the other, as a laptop does")
     back = add("rollback", help="back to the last good model")
-    back.add_argument("--reason", default="")
+    back.add_argument("--reason", default="", help="for the ledger")
     back.add_argument("--person", default=getpass.getuser(), help="default: who is logged in")
     values = add("values", help="write what passed the gate into a values file, for git")
-    values.add_argument("file", type=Path)
+    values.add_argument("file", type=Path, help="the values file of the charts")
     values.add_argument("--version", default="", help="this one; default: the newest verdict's")
     served = add("served", help="what served at a time, and why")
     served.add_argument("--at", type=_moment, default=None, help="ISO 8601, UTC where it has no zone; default: now")
     history = add("history", help="the ledger, the newest rows first")
-    history.add_argument("--most", type=int, default=50)
+    history.add_argument("--most", type=int, default=50, help="rows at most (default: 50)")
     return parser.parse_args()
 
 

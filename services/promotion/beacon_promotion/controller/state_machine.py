@@ -63,8 +63,11 @@ class Ended(msgspec.Struct, frozen=True):
     """How a run ended."""
 
     outcome: EndName
+    """promoted, rolled_back, kept (nothing speaks for the candidate) or refused."""
     reason: Reason | None
+    """Why it was not promoted; null where it was."""
     message: str
+    """The same as a sentence."""
 
 
 class Promoter:

@@ -3,11 +3,12 @@
 Reads the training rows of the last run (or --rows), writes tables and plots, and with --mlflow logs them to MLflow.
 """
 
-import argparse
 from pathlib import Path
 
 import pandas as pd
 
+from beacon_core.platform import results
+from beacon_core.platform.arguments import CommandParser
 from beacon_core.platform.job import run_command
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import Settings
@@ -22,7 +23,7 @@ from beacon_retraining.training.recipes import recipe_for
 
 def main(settings: Settings) -> int:
     """Run the study once."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = CommandParser(description=__doc__)
     parser.add_argument("--rows", type=Path, default=folder_of(settings) / DATASET, help="Parquet of labelled rows")
     parser.add_argument("--out", type=Path, default=settings.home / "cadence", help="folder of tables and plots")
     parser.add_argument("--candidate", choices=tuple(FAMILIES), default="kernel-ridge")
@@ -41,9 +42,9 @@ def main(settings: Settings) -> int:
         figures = {f"cadence/{run.rule.name.replace(' ', '-')}/mae": run.mae for run in study.runs}
         params = {"candidate": given.candidate, "data.fingerprint": dataset.fingerprint}
         run_id = Registry(settings.mlflow_address).log(f"{product.name}-cadence", params, figures, (table, *files))
-        print(f"logged as run {run_id}")
-    print(report, end="")
-    print(f"\nplots: {', '.join(str(file) for file in files)}")
+        results.say(f"logged as run {run_id}")
+    results.say(report)
+    results.say(f"plots: {', '.join(str(file) for file in files)}")
     return 0
 
 

@@ -10,6 +10,8 @@ import msgspec
 from beacon_core.data.champion import champion
 from beacon_core.data.database import mapped_errors, migrate, open_store
 from beacon_core.model_package.release import Release
+from beacon_core.platform import results
+from beacon_core.platform.arguments import CommandParser
 from beacon_core.platform.job import run_command
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import Settings
@@ -19,6 +21,7 @@ NONE_YET = 3
 
 def main(settings: Settings) -> int:
     """Ask the store; nothing is downloaded."""
+    CommandParser(description=__doc__).parse_args()
     product = load_product(settings.product)
     engine = open_store(settings.database)
     migrate(engine)
@@ -26,8 +29,11 @@ def main(settings: Settings) -> int:
         pin = champion(engine, product.name)
     if pin is None:
         print(f"{product.name} has no champion yet", file=sys.stderr)
+        results.fail(f"{product.name} has no champion yet", NONE_YET)
         return NONE_YET
-    print(msgspec.json.encode(Release(model=pin)).decode())
+    release = Release(model=pin)
+    results.give(release)
+    results.say(msgspec.json.encode(release).decode())
     return 0
 
 

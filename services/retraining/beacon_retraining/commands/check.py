@@ -4,19 +4,20 @@ All of the data's mistakes are listed, warnings apart from errors. Exit 0 no rul
 policy.yaml breaks one, 65 the data breaks one, 75 the data cannot be had now.
 """
 
-import argparse
 from collections import Counter
 from pathlib import Path
 
-from beacon_core.commands.beacon import usage_name
+import msgspec
+
 from beacon_core.domain.errors import ConfigurationError
 from beacon_core.domain.exit_statuses import BAD_DATA, REFUSED
-from beacon_core.domain.masking import mask
 from beacon_core.domain.product import Product
 from beacon_core.domain.schema import Change, Schema, changes
 from beacon_core.model_package.manifest import PackageError
 from beacon_core.model_package.release import ReleaseError, package_folder, read_release
 from beacon_core.model_package.signature import read_trusted, trust_of
+from beacon_core.platform import results
+from beacon_core.platform.arguments import CommandParser
 from beacon_core.platform.job import run_command
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import Settings
@@ -32,9 +33,24 @@ MEANINGS = {
 MOST_WARNINGS = 20
 
 
+class CheckResult(msgspec.Struct, frozen=True):
+    """What is wrong with a product."""
+
+    product: str
+    """The product's name."""
+    file: str
+    """Its product.yaml."""
+    errors: list[str]
+    """Each with the file, the key or column, and the rule; none is broken where it is empty."""
+    warnings: list[str]
+    """What is odd and no error."""
+    rows: int | None
+    """Rows of the table; null where it was not read."""
+
+
 def main(settings: Settings) -> int:
     """Check the product that the argument names, else the one of BEACON_PRODUCT."""
-    parser = argparse.ArgumentParser(prog=usage_name(), description=__doc__)
+    parser = CommandParser(description=__doc__)
     parser.add_argument(
         "product", nargs="?", type=Path, metavar="PRODUCT", help="a folder with product.yaml, or that file"
     )
@@ -42,10 +58,11 @@ def main(settings: Settings) -> int:
     given = parser.parse_args()
     product = load_product(product_file(given.product or settings.product))
     _print_spec(product)
-    broken = _check_schema(settings, product) | _check_entry_point(product)
+    broken = [text for text in (_check_schema(settings, product), _check_entry_point(product)) if text]
     if given.spec:
+        results.give(CheckResult(product.name, str(product.file), broken, [], None))
         return REFUSED if broken else 0
-    return _check_data(product, broken=broken)
+    return _check_data(product, broken)
 
 
 def product_file(path: Path) -> Path:
@@ -61,41 +78,45 @@ def _print_spec(product: Product) -> None:
     shown = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
     derived = f", {len(product.derived)} derived" if product.derived else ""
     entity = "none" if product.entity is None else f"{product.entity.name} ({', '.join(product.keys)})"
-    print(f"{product.file}: {product.name}, schema version {product.schema_version}")
-    print(f"  features  {len(product.features)} ({shown}{derived}), at least {product.min_features} of a row")
-    print(f"  target    {product.target.name}{f' in {product.target.unit}' if product.target.unit else ''}")
-    print(f"  entity    {entity}; rows are held out by {product.time.split}")
-    print(f"  segments  {', '.join(product.segments) or 'none'}")
+    results.say(f"{product.file}: {product.name}, schema version {product.schema_version}")
+    results.say(f"  features  {len(product.features)} ({shown}{derived}), at least {product.min_features} of a row")
+    results.say(f"  target    {product.target.name}{f' in {product.target.unit}' if product.target.unit else ''}")
+    results.say(f"  entity    {entity}; rows are held out by {product.time.split}")
+    results.say(f"  segments  {', '.join(product.segments) or 'none'}")
 
 
-def _check_schema(settings: Settings, product: Product) -> bool:
-    """Show what changed since the model in service was trained; whether a breaking change has no new number."""
+def _check_schema(settings: Settings, product: Product) -> str:
+    """Show what changed since the model in service was trained; the error of a breaking change without a new number."""
     schema = _schema_in_service(settings, product)
     if schema is None:
-        return False
+        return ""
     found = changes(schema, product.schema)
     if not found:
-        print("  schema    as the model in service has it")
-        return False
-    print(f"  schema    {len(found)} changes since the model in service was trained")
+        results.say("  schema    as the model in service has it")
+        return ""
+    results.say(f"  schema    {len(found)} changes since the model in service was trained")
     for change in found:
-        print(f"    {change.kind:<10} {change.key}: {change.text}; {MEANINGS[change.kind]}")
+        results.say(f"    {change.kind:<10} {change.key}: {change.text}; {MEANINGS[change.kind]}")
     return _lacks_number(found, schema, product)
 
 
-def _lacks_number(found: list[Change], schema: Schema, product: Product) -> bool:
+def _lacks_number(found: list[Change], schema: Schema, product: Product) -> str:
     breaking = any(change.kind == "breaking" for change in found)
     if not breaking or product.schema_version > schema.version:
-        return False
+        return ""
     rule = f"must be above {schema.version}: a change is breaking (docs/explanation/schema-changes.md)"
-    print(f"  error     {product.file}: schema_version: {rule}, is {product.schema_version}")
-    return True
+    return _error(f"{product.file}: schema_version: {rule}, is {product.schema_version}")
 
 
-def _check_entry_point(product: Product) -> bool:
-    """Import the owner's training code and build its estimator; whether it breaks a rule."""
+def _error(text: str) -> str:
+    results.say(f"  error     {text}")
+    return text
+
+
+def _check_entry_point(product: Product) -> str:
+    """Import the owner's training code and build its estimator; the rule that it breaks."""
     if product.training.entry_point is None:
-        return False
+        return ""
     from beacon_retraining.training.entry_point.code import entry_point_of  # noqa: PLC0415 - scikit-learn takes seconds
     from beacon_retraining.training.entry_point.errors import EntryPointError  # noqa: PLC0415
     from beacon_retraining.training.entry_point.probe import try_code  # noqa: PLC0415
@@ -105,10 +126,9 @@ def _check_entry_point(product: Product) -> bool:
         if code is not None:
             try_code(code, product, 0)
     except (EntryPointError, TrainingCodeError) as error:
-        print(f"  error     {error}")
-        return True
-    print(f"  training  {product.training.entry_point}, which gives an estimator")
-    return False
+        return _error(str(error))
+    results.say(f"  training  {product.training.entry_point}, which gives an estimator")
+    return ""
 
 
 def _schema_in_service(settings: Settings, product: Product) -> Schema | None:
@@ -116,36 +136,37 @@ def _schema_in_service(settings: Settings, product: Product) -> Schema | None:
     try:
         pin = read_release(settings.release_file).model
     except ReleaseError:
-        print("  schema    no model is in service")
+        results.say("  schema    no model is in service")
         return None
     if pin.name != product.name:
-        print(f"  schema    the model in service is another product's, {pin.name}")
+        results.say(f"  schema    the model in service is another product's, {pin.name}")
         return None
     try:
         return read_trusted(package_folder(settings.models_dir, pin), pin.sha256, trust_of(settings)).manifest.schema
     except PackageError as error:
-        print(f"  schema    the package in service cannot be read: {error}")
+        results.say(f"  schema    the package in service cannot be read: {error}")
         return None
 
 
-def _check_data(product: Product, *, broken: bool) -> int:
+def _check_data(product: Product, broken: list[str]) -> int:
     from beacon_retraining.data.findings import find_all  # noqa: PLC0415 - pandera takes seconds, and spec mistakes come first
 
     found = find_all(product)
     for line in found.descriptions:
-        print(f"  source    {mask(line)}")
+        results.say(f"  source    {line}")
     if found.rows is not None:
-        print(f"  rows      {found.rows}{unlabelled_text(found.unlabelled)}")
+        results.say(f"  rows      {found.rows}{unlabelled_text(found.unlabelled)}")
     for column, text in found.warnings[:MOST_WARNINGS]:
-        print(f"  warning   {column}: {text}")
+        results.say(f"  warning   {column}: {text}")
     if len(found.warnings) > MOST_WARNINGS:
-        print(f"  warning   {len(found.warnings) - MOST_WARNINGS} more")
-    for error in found.errors:
-        print(f"  error     {mask(str(error))}")
-    errors = len(found.errors) + broken
-    print(
+        results.say(f"  warning   {len(found.warnings) - MOST_WARNINGS} more")
+    of_data = [_error(str(error)) for error in found.errors]
+    errors = len(of_data) + len(broken)
+    results.say(
         f"{errors or 'no'} error{'s' * (errors != 1)}, {len(found.warnings)} warning{'s' * (len(found.warnings) != 1)}"
     )
+    warnings = [f"{column}: {text}" for column, text in found.warnings]
+    results.give(CheckResult(product.name, str(product.file), broken + of_data, warnings, found.rows))
     return BAD_DATA if found.errors else REFUSED if broken else 0
 
 

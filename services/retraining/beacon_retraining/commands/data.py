@@ -7,9 +7,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from beacon_core.domain.masking import mask
 from beacon_core.domain.product import Product
-from beacon_core.platform import clock
+from beacon_core.platform import clock, results
+from beacon_core.platform.arguments import CommandParser
 from beacon_core.platform.job import run_command
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import Settings
@@ -33,11 +33,11 @@ def check(settings: Settings, product: Product, given: argparse.Namespace) -> No
         first, *others = product.sources
         place, loaded = str(given.file), load_table(product, sources=(as_file(first, given.file), *others), rows=rows)
     for line in loaded.descriptions:
-        print(mask(line))
+        results.say(line)
     name = table_name(product) if given.file is None else given.file.name
     checked = validate_table(loaded.table, product, name, quick=given.quick)
     unlabelled = int(checked[product.target.name].isna().sum())
-    print(f"{place}: {len(checked)} rows checked, no rule broken{unlabelled_text(unlabelled)}")
+    results.say(f"{place}: {len(checked)} rows checked, no rule broken{unlabelled_text(unlabelled)}")
 
 
 def _place(product: Product) -> str:
@@ -50,15 +50,15 @@ def pull(settings: Settings, _product: Product, _given: argparse.Namespace) -> N
     """Bring the workspace to the state of the last push."""
     folder = prepare(settings, default_training(), Run(clock.now().isoformat(), "pull"))
     if not remote.pull(settings, folder):
-        print(mask(f"{settings.dvc_address}: nothing was pushed there yet"))
+        results.say(f"{settings.dvc_address}: nothing was pushed there yet")
         return
     dvc.commit(folder, "pull")
-    print(mask(f"{folder}: restored as pushed to {settings.dvc_address}"))
+    results.say(f"{folder}: restored as pushed to {settings.dvc_address}")
 
 
 def push(settings: Settings, _product: Product, _given: argparse.Namespace) -> None:
     """Push what the last run left."""
-    print(mask(remote.push(settings, folder_of(settings))))
+    results.say(remote.push(settings, folder_of(settings)))
 
 
 def trained_on(settings: Settings, product: Product, given: argparse.Namespace) -> None:
@@ -71,7 +71,7 @@ def trained_on(settings: Settings, product: Product, given: argparse.Namespace) 
 
 def main(settings: Settings) -> int:
     """Run one of the actions; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = CommandParser(description=__doc__)
     commands = parser.add_subparsers(required=True)
     for action in (check, pull, push, trained_on):
         command = commands.add_parser(action.__name__.replace("_", "-"), help=action.__doc__)

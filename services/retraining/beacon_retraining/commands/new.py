@@ -8,10 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from beacon_core.commands.beacon import usage_name
+import msgspec
+
 from beacon_core.domain.errors import ConfigurationError
 from beacon_core.domain.product import Product
 from beacon_core.domain.yaml_text import YamlError, parse_yaml
+from beacon_core.platform import results
+from beacon_core.platform.arguments import CommandParser
 from beacon_core.platform.job import run_command
 from beacon_core.platform.settings import Settings
 from beacon_core.sources.raw import read_raw
@@ -44,7 +47,7 @@ def main(_settings: Settings) -> int:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog=usage_name(), description=__doc__)
+    parser = CommandParser(description=__doc__)
     parser.add_argument("name", metavar="NAME", help="of the product: lower-case letters, digits, - and _")
     parser.add_argument("--data", required=True, metavar="FILE", help="the table: a file, a folder, an address")
     parser.add_argument("--target", required=True, metavar="COLUMN", help="the column to predict")
@@ -88,20 +91,43 @@ def whole_names(words: Sequence[str], columns: Sequence[str]) -> tuple[str, ...]
     return tuple(names)
 
 
+class NewResult(msgspec.Struct, frozen=True):
+    """The product that was written."""
+
+    file: str
+    """Its product.yaml."""
+    rows: int
+    """Rows of the table."""
+    target: str
+    """The column to predict."""
+    features: list[str]
+    """The features' names."""
+    excluded: dict[str, str]
+    """The columns that were left out, and why."""
+    notes: list[str]
+    """What a person should check."""
+
+
 def _report(product: Product, proposal: Proposal, read_as: str) -> None:
+    say = results.say
     folder = product.file.parent
     names = [feature.name for feature in proposal.features]
+    results.give(
+        NewResult(
+            str(product.file), proposal.rows, product.target.name, names, dict(proposal.excluded), list(proposal.notes)
+        )
+    )
     more = f" and {len(names) - MOST_SHOWN} more" if len(names) > MOST_SHOWN else ""
-    print(f"{product.file}: {proposal.rows} rows, target {product.target.name}")
-    print(f"  read as {read_as}")
-    print(f"  {len(names)} feature{'s' * (len(names) != 1)}: {', '.join(names[:MOST_SHOWN])}{more}")
+    say(f"{product.file}: {proposal.rows} rows, target {product.target.name}")
+    say(f"  read as {read_as}")
+    say(f"  {len(names)} feature{'s' * (len(names) != 1)}: {', '.join(names[:MOST_SHOWN])}{more}")
     for name, why in list(proposal.excluded.items())[:MOST_SHOWN]:
-        print(f"  left out: {name}: {why}")
+        say(f"  left out: {name}: {why}")
     if len(proposal.excluded) > MOST_SHOWN:
-        print(f"  left out: {len(proposal.excluded) - MOST_SHOWN} more, see `excluded`")
+        say(f"  left out: {len(proposal.excluded) - MOST_SHOWN} more, see `excluded`")
     for note in proposal.notes:
-        print(f"  check: {note}")
-    print(f"next: read {product.file}; then\n  make check PRODUCT={folder}\n  make run PRODUCT={folder}")
+        say(f"  check: {note}")
+    say(f"next: read {product.file}; then\n  make check PRODUCT={folder}\n  make run PRODUCT={folder}")
 
 
 def run() -> int:

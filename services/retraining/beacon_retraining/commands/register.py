@@ -4,11 +4,10 @@ It becomes a version of the product with a verdict, and is promoted as a model o
 Exit 0 done, 1 refused, 65 bad data, 75 try again later.
 """
 
-import argparse
 from pathlib import Path
 
-from beacon_core.commands.beacon import usage_name
-from beacon_core.domain.masking import mask
+from beacon_core.platform import results
+from beacon_core.platform.arguments import CommandParser
 from beacon_core.platform.job import run_command
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import Settings
@@ -16,7 +15,7 @@ from beacon_core.platform.settings import Settings
 
 def main(settings: Settings) -> int:
     """Register one model."""
-    parser = argparse.ArgumentParser(prog=usage_name(), description=__doc__)
+    parser = CommandParser(description=__doc__)
     parser.add_argument(
         "model", metavar="MODEL", help="a file, a folder that MLflow wrote, or runs:/ID/PATH, models:/NAME/VERSION"
     )
@@ -36,7 +35,7 @@ def main(settings: Settings) -> int:
     from beacon_retraining.foreign.register import RegisterOptions, register  # noqa: PLC0415 - MLflow takes seconds
 
     options = RegisterOptions(given.model, given.rows, given.training_rows, given.trust_pickle, given.name, given.note)
-    register(settings, product, options, lambda line: print(mask(line), flush=True))
+    results.give(register(settings, product, options, results.say))
     return 0
 
 

@@ -6,6 +6,8 @@ import msgspec
 
 from beacon_core.domain.product_entry import MODEL_NAMES
 from beacon_core.model_package.signature import signer_of
+from beacon_core.platform import results
+from beacon_core.platform.arguments import CommandParser
 from beacon_core.platform.job import log, map_errors, run_job
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import load_settings
@@ -19,7 +21,7 @@ from beacon_retraining.pipeline.workspace import default_training
 def main() -> int:
     """Run once; a failure is one clear line and an exit status."""
     training = default_training()
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = CommandParser(prog="beacon retrain", description=__doc__)
     parser.add_argument(
         "--trigger", choices=(triggers.HAND, triggers.SCHEDULE, triggers.REQUESTS), default=triggers.HAND
     )
@@ -55,7 +57,9 @@ def main() -> int:
     )
     options = RetrainOptions(given.trigger, by_dvc=not given.here, force=given.force, accept_shift=given.accept_shift)
     signer_of(settings)  # a model that nobody would take need not be trained
-    retrain(settings, load_product(settings.product), training, options, log.info)
+    result = retrain(settings, load_product(settings.product), training, options, log.info)
+    if result is not None:
+        results.give(result)
     return 0
 
 

@@ -5,11 +5,9 @@ MLflow, and gets a signature beside it, in MLflow and in the models folder.
 Exit 0 done, 1 refused or one has no package any more, 75 try again later.
 """
 
-import argparse
 import tempfile
 from pathlib import Path
 
-from beacon_core.commands.beacon import usage_name
 from beacon_core.data import verdicts
 from beacon_core.data.database import mapped_errors, open_store
 from beacon_core.domain.errors import ConfigurationError
@@ -19,6 +17,8 @@ from beacon_core.model_package.download import download_package
 from beacon_core.model_package.manifest import PackageError
 from beacon_core.model_package.release import package_folder
 from beacon_core.model_package.signature import DIGEST_ALONE, sign, sign_folder, signer_of
+from beacon_core.platform import results
+from beacon_core.platform.arguments import CommandParser
 from beacon_core.platform.job import run_command
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import Settings
@@ -27,7 +27,7 @@ from beacon_core.platform.signing_keys import SigningKey
 
 def main(settings: Settings) -> int:
     """Sign them, one line each."""
-    parser = argparse.ArgumentParser(prog=usage_name(), description=__doc__)
+    parser = CommandParser(description=__doc__)
     parser.add_argument("version", nargs="*", help="default: all that have a verdict")
     given = parser.parse_args()
     key = signer_of(settings)
@@ -53,10 +53,10 @@ def _sign(settings: Settings, pin: Pin, key: SigningKey) -> bool:
             download_package(settings.mlflow_address, pin, Path(folder), DIGEST_ALONE)
         run_id = registry.origin(pin.name, pin.version).run_id
     except PackageError as error:
-        print(f"version {pin.version}: not in MLflow: {message_of(error)}{'; signed here' if here else ''}")
+        results.say(f"version {pin.version}: not in MLflow: {message_of(error)}{'; signed here' if here else ''}")
         return here
     registry.add_signature(run_id, sign(key, pin.sha256))
-    print(f"version {pin.version}: signed by key {key.id}")
+    results.say(f"version {pin.version}: signed by key {key.id}")
     return True
 
 

@@ -47,9 +47,13 @@ class RegistrationResult(msgspec.Struct, frozen=True):
     """registered.json: the version of this run in the registry, and its verdict."""
 
     version: str
+    """Its number in the registry."""
     sha256: str
+    """The digest of the package."""
     run_id: str
+    """The run in MLflow."""
     verdict: str
+    """pass, fail or inconclusive."""
 
 
 class Context(msgspec.Struct, frozen=True):

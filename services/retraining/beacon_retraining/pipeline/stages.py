@@ -18,6 +18,7 @@ from beacon_core.domain.masking import message_of
 from beacon_core.platform.job import log, run_job, status_of
 from beacon_core.platform.locks import exclusive
 from beacon_core.platform.product_file import load_product
+from beacon_core.platform.progress import Progress
 from beacon_core.platform.settings import Settings, load_settings
 from beacon_retraining.files import write_json
 from beacon_retraining.pipeline.collector import collect_rarely
@@ -55,6 +56,7 @@ def run_stage(name: str, settings: Settings) -> str:
     """Run one stage of the prepared workspace, recorded in the store; returns a line for the log."""
     folder = folder_of(settings)
     start = time.monotonic()
+    Progress(name, len(STAGES), "stages", list(STAGES).index(name))
     # A killed run may have left a stage running: two never write at once.
     with exclusive(folder / ".stage.lock", "another retraining is at work"):
         engine = open_store(settings.database)

@@ -11,10 +11,10 @@ import msgspec
 import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from beacon_core.domain.product import Product
 from beacon_core.model_package.recipe import Recipe
+from beacon_core.platform.progress import Progress
 from beacon_retraining.data.dataset import Dataset, Matrix
 from beacon_retraining.training.batches import batches
 from beacon_retraining.training.fitting import fit
@@ -83,14 +83,18 @@ class FoldPredictions(msgspec.Struct, frozen=True):
 
 
 def fit_all(dataset: Dataset, tasks: Sequence[Task], seed: int, jobs: int, title: str) -> list[TaskResult]:
-    """Each task's predictions, in order, with a progress bar on a terminal."""
+    """Each task's predictions, in order, logging the progress."""
     # An entry point's estimators have processes of their own: threads can wait for them.
     own = any(task.recipe.entry_point is not None for task in tasks)
     calls = (delayed(fit_one)(dataset, seed, task) for task in tasks)
     answers: Iterable[TaskResult] = Parallel(
         n_jobs=jobs, backend="threading" if own else None, return_as="generator", batch_size=1
     )(calls)
-    return list(tqdm(answers, total=len(tasks), desc=title, unit="fit", leave=False, disable=None))
+    shown, made = Progress(title, len(tasks), "fits"), []
+    for answer in answers:
+        made.append(answer)
+        shown.show(len(made))
+    return made
 
 
 def hold_out(

@@ -12,11 +12,11 @@ from typing import Any, Literal
 
 import msgspec
 import numpy as np
-from tqdm import tqdm
 
 from beacon_core.domain.product import Product
 from beacon_core.model_package.recipe import Direction, Recipe
 from beacon_core.platform.job import log
+from beacon_core.platform.progress import Progress
 from beacon_retraining.training.cost import shortened
 from beacon_retraining.training.entry_point.code import TrainingCode
 from beacon_retraining.training.entry_point.errors import refusal
@@ -117,21 +117,21 @@ def tune(found: Evaluations, plan: SearchPlan, seed: int) -> tuple[list[Trial], 
     most_clock = max(LEAST_CLOCK_SECONDS, CLOCK_FACTOR * plan.budget_seconds)
     trials: list[Trial] = []
     is_cut = False
-    with tqdm(total=plan.trials or round(budget), desc="search", leave=False, disable=None) as bar:
-        while True:
-            spent = sum(search.spent for search in searches)
-            room = BATCH if plan.trials is None else min(BATCH, plan.trials - len(trials))
-            left = [search for search in searches if search.count < MOST_TRIALS]
-            if not left:
-                break
-            search = _next(left)
-            if room <= 0 or (plan.trials is None and spent + search.cheapest > budget):
-                break
-            if plan.trials is None and time.monotonic() - begun > most_clock:
-                is_cut = True
-                break
-            trials += search.batch(room, len(trials), budget - spent if plan.trials is None else None)
-            bar.update((len(trials) if plan.trials else min(round(spent), round(budget))) - bar.n)
+    shown = Progress("search", plan.trials or round(budget), "trials" if plan.trials else "s of the budget")
+    while True:
+        spent = sum(search.spent for search in searches)
+        room = BATCH if plan.trials is None else min(BATCH, plan.trials - len(trials))
+        left = [search for search in searches if search.count < MOST_TRIALS]
+        if not left:
+            break
+        search = _next(left)
+        if room <= 0 or (plan.trials is None and spent + search.cheapest > budget):
+            break
+        if plan.trials is None and time.monotonic() - begun > most_clock:
+            is_cut = True
+            break
+        trials += search.batch(room, len(trials), budget - spent if plan.trials is None else None)
+        shown.show(len(trials) if plan.trials else min(round(spent), round(budget)))
     summary = _summary(trials, sum(search.spent for search in searches), time.monotonic() - begun, is_cut=is_cut)
     _tell(summary, plan)
     return trials, summary

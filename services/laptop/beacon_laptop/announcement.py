@@ -1,0 +1,86 @@
+"""What `make run` says when all is ready: the addresses, two commands that work, and what to try next."""
+
+import shlex
+from pathlib import Path
+
+import msgspec
+
+from beacon_core.platform import results
+from beacon_core.platform.settings import Settings
+from beacon_laptop.example import Body, curl_command
+from beacon_laptop.reporter import report
+
+TRY_NEXT = (
+    ("demo", "sixty days in minutes: drift, a retraining, a promotion"),
+    ("retrain", "a new model, compared with this one"),
+    ("drift", "the predictions compared with the training"),
+    ("doctor", "what is wrong, if anything is"),
+)
+
+
+class ReadyResult(msgspec.Struct, frozen=True):
+    """What runs, printed when it is ready; the command goes on."""
+
+    predictions: str
+    """The address of inference."""
+    features: str | None
+    """The address of feature serving; null for a product without an entity."""
+    mlflow: str
+    """The address of MLflow, which may need some seconds more."""
+    console: str
+    """The address of the console."""
+    state: str
+    """The folder of all state."""
+    logs: str
+    """The folder of the logs."""
+    seconds: float
+    """From the start until it was ready."""
+    examples: list[dict[str, object]]
+    """Bodies for `POST /v1/predict` that are answered."""
+
+
+def announce(
+    settings: Settings, bodies: list[Body], seconds: float, *, has_features: bool, mlflow_is_ready: bool
+) -> None:
+    """Report the addresses, two example requests, and what to try next."""
+    host = f"http://{settings.host}"
+    inference, console = f"{host}:{settings.inference_port}", f"{host}:{settings.console_port}"
+    feature_serving = f"{host}:{settings.features_port}" if has_features else None
+    logs = settings.home / "logs"
+    if results.is_json():
+        places = (inference, feature_serving, settings.mlflow_address, console, str(settings.home), str(logs))
+        results.print_now(ReadyResult(*places, round(seconds, 1), list(bodies)))
+        return
+    features = (
+        f"{feature_serving}   (metrics on {settings.features_metrics_port})" if has_features else "none: no entity"
+    )
+    later = "" if mlflow_is_ready else "   (needs some seconds more)"
+    report(f"\nbeacon is ready after {seconds:.1f} s. Ctrl-C stops everything.", "bold")
+    lines = [
+        "",
+        f"  predictions      {inference}/docs   (metrics on {settings.inference_metrics_port})",
+        f"  features         {features}",
+        f"  MLflow           {settings.mlflow_address}{later}",
+        f"  console          {console}",
+        f"  state            {settings.home}",
+        f"  logs             {logs}   (JSON, a file per process)",
+        "",
+        f"Request a prediction, {'by entity or ' if has_features else ''}by features:",
+        "",
+        *[curl_command(f"{inference}/v1/predict", body, has_key=bool(settings.api_key)) for body in bodies],
+        "",
+        "Try next, in another terminal:",
+        "",
+        *[f"  {f'make {name}{_product(settings)}':<24} {text}" for name, text in TRY_NEXT],
+        "",
+    ]
+    report("\n".join(lines))
+
+
+def _product(settings: Settings) -> str:
+    """The variable that names the product, where it is not the usual one."""
+    if settings.product == Settings().product:
+        return ""
+    folder = settings.product.parent
+    place = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+    return f" PRODUCT={shlex.quote(str(place))}"
