@@ -398,7 +398,7 @@ docs-serve: .venvs/docs.stamp ## serve the documentation site, and follow what i
 	@$(WRITABLE); exec .venvs/docs/bin/python -m tools.docs_site serve $(ARGS)
 
 .PHONY: picture
-picture: ## draw the README's picture of the system from its table in tools/picture.py
+picture: ## draw the documents' pictures of boxes and arrows from their tables in tools/picture.py
 	@exec $(PYTHON) tools/picture.py
 
 .PHONY: screenshots

@@ -86,7 +86,7 @@ CODES: dict[str, ErrorCode] = {
     "unknown_prediction": ErrorCode(
         404,
         "no prediction has this id",
-        "Check the id; a new prediction is in the log after a second, and an old one may have been deleted.",
+        "Check the id: it is the `prediction_id` of an answer.",
     ),
     "not_found": ErrorCode(404, "there is no such route", "Correct the path; `/docs` lists the routes."),
     "method_not_allowed": ErrorCode(405, "the route takes another method", "Use a method that the header Allow lists."),
