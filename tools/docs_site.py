@@ -28,6 +28,7 @@ ELSEWHERE = re.compile(r"[a-z]+:|#|\$|//")
 ITEM = re.compile(r"\[([^\]]+)\]\(([^)#\s]+)(?:#[^)]*)?\)")
 HEADING = re.compile(r"^## ([\w-]+)", re.MULTILINE)
 LANGUAGES = {".py": "python", ".yaml": "yaml", ".yml": "yaml", ".toml": "toml", ".json": "json", ".sh": "bash"}
+NOTEBOOK = ".ipynb"
 LARGEST = 200_000
 """Bytes of a file that is shown as a page; a larger one is linked as it is."""
 NO_SEARCH = "---\nsearch:\n  exclude: true\n---\n\n"
@@ -41,7 +42,9 @@ def page_of(path: PurePosixPath, root: Path = ROOT) -> str:
     inside = path.relative_to("docs") if path.is_relative_to("docs") else SOURCE / path
     if file.is_dir():
         inside = inside / ("README.md" if (file / "README.md").is_file() else "index.md")
-    elif file.suffix != ".md" and not path.is_relative_to("docs") and file.stat().st_size <= LARGEST:
+    elif file.suffix == NOTEBOOK or (
+        file.suffix != ".md" and not path.is_relative_to("docs") and file.stat().st_size <= LARGEST
+    ):
         inside = inside.with_name(f"{inside.name}.md")
     return str(inside)
 
@@ -81,6 +84,14 @@ def shown(path: PurePosixPath, root: Path = ROOT) -> str:
     return f"{NO_SEARCH}# {path.name}\n\n`{path}`\n\n`````` {language}\n{text.rstrip()}\n``````\n"
 
 
+def notebook(path: PurePosixPath, root: Path = ROOT) -> str:
+    """A page that shows the cells of a notebook, and where its file is."""
+    cells = json.loads((root / path).read_text(encoding="utf-8"))["cells"]
+    texts = [("".join(cell["source"]), cell["cell_type"]) for cell in cells]
+    parts = [text if kind == "markdown" else f"``` python\n{text}\n```" for text, kind in texts]
+    return "\n\n".join([*parts, f"The notebook is the file `{path}`.\n"])
+
+
 def pages(root: Path = ROOT) -> Pages:
     """All of docs, and every file of the checkout that a page names, and what those name in turn."""
     made: Pages = {}
@@ -96,6 +107,8 @@ def pages(root: Path = ROOT) -> Pages:
             waiting.append(path / "README.md")
         elif path.suffix == ".md":
             made[page] = linked(file.read_text(encoding="utf-8"), path, waiting.append, root)
+        elif path.suffix == NOTEBOOK:
+            made[page] = notebook(path, root)
         elif page.endswith(".md"):
             made[page] = shown(path, root)
         else:

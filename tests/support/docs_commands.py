@@ -9,7 +9,7 @@ from typing import NamedTuple
 from beacon_core.platform.settings import PREFIX, ROOT
 
 PROGRAMS = {
-    *("make", "curl", "beacon", "uv", "kubectl", "helm", "kind", "psql", "skaffold", "jq", "export", "for"),
+    *("make", "curl", "beacon", "uv", "kubectl", "helm", "kind", "psql", "skaffold", "jq", "export", "for", "pip"),
     *(".ci/run", "HELM_DRIVER=configmap"),
 }
 BLOCK = re.compile(r"(?:^> (Needs [^\n]+)\n\n|(?<=\n\n))((?: {4}[^\n]*\n)+)", re.MULTILINE)

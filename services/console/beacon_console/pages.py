@@ -3,6 +3,7 @@
 from flask import Flask
 from jinja2 import ChoiceLoader, PackageLoader
 
+from beacon_console.api.routes import add_api
 from beacon_console.drift.routes import add_drift
 from beacon_console.jobs.routes import add_jobs
 from beacon_console.models.approval_routes import add_approvals
@@ -30,3 +31,4 @@ def add_pages(app: Flask, settings: Settings, product: Product, database: Databa
     add_predictions(app, settings, product, database)
     add_promotions(app, product, database)
     add_approvals(app, settings, product, database)
+    add_api(app, database)

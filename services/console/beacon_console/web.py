@@ -9,6 +9,7 @@ from prometheus_client.exposition import choose_encoder
 from werkzeug.exceptions import HTTPException
 
 from beacon_console import formats, pages, pictures
+from beacon_console.api.routes import PREFIX
 from beacon_console.models.registry import Registry
 from beacon_console.static_files import add_static_files
 from beacon_core.data.client import DatabaseClient
@@ -17,7 +18,7 @@ from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.product import Product
 from beacon_core.platform import clock
 from beacon_core.platform.settings import Settings
-from beacon_core.web.flask_app import CODE_OF_STATUS, create_flask, current_request, root
+from beacon_core.web.flask_app import CODE_OF_STATUS, beacon_error, create_flask, current_request, root
 
 # No script at all, and nothing from anywhere else.
 POLICY = (
@@ -113,6 +114,8 @@ def _add_failures(app: Flask) -> None:
 
 def _failure(error: BeaconError) -> Response:
     context = current_request()
+    if request.path.startswith(f"{PREFIX}/"):
+        return beacon_error(error)
     context.error_code = error.code
     title = TITLES.get(error.status, "Not possible" if error.status < 500 else "Failed")
     page = render_template("failure.html", title=title, error=error, request_id=context.id)

@@ -20,6 +20,7 @@ PROMOTED, DEMO, SCORING = (
     "tests/contract/inference/test_scoring.py",
 )
 FOREIGN, KEYS = "tests/system/retraining/test_foreign_register.py", "tests/contract/core/test_api_keys.py"
+WHEEL = "tests/system/clients/test_client_wheel.py"
 SLIPS = "tests/reports/test_product_slips.py"
 RUN_BY: dict[str, dict[str, str]] = {
     "README.md": {
@@ -55,6 +56,11 @@ RUN_BY: dict[str, dict[str, str]] = {
     "docs/how-to/deploy.md": {"make test-charts": "make test-charts"},
     "docs/how-to/explain.md": {"curl*": "tests/contract/inference/test_explain.py"},
     "docs/how-to/monitoring.md": {"make test-*": "make test-rules", "make mutate-rules": "make mutate-rules"},
+    "docs/how-to/notebook.md": {
+        "uv build*": WHEEL,
+        "pip install*": WHEEL,
+        "curl*": "tests/unit/console/test_console_api.py",
+    },
 }
 """What runs the commands of a pattern: a test, a folder, or a target of make. The longest pattern counts."""
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")

@@ -54,6 +54,12 @@ def test_the_navigation_names_each_page_of_the_four_parts_once() -> None:
     assert of_docs <= set(named)
 
 
+def test_a_notebook_is_a_page_of_its_cells(site: Path) -> None:
+    text = (site / "notebooks" / "predict.ipynb.html").read_text(encoding="utf-8")
+    assert "Predict a data frame</h1>" in text.replace("<a class", "</h1><a class")
+    assert 'href="../notebooks/predict.ipynb.html"' in (site / "how-to" / "notebook.html").read_text(encoding="utf-8")
+
+
 def test_a_small_site_is_built(small: Path) -> None:
     assert build(small / "stage", small, small / "site") == 0
     assert "`[no](link.md)`" in str(pages(small)["tutorials/one.md"])
@@ -82,6 +88,7 @@ def test_an_anchor_that_is_not_there_fails_the_build_and_leaves_the_old_site(sma
         ("docs/images/system.svg", "images/system.svg"),
         ("docs/runbooks", "runbooks/index.md"),
         ("docs/decisions", "decisions/README.md"),
+        ("docs/notebooks/drift.ipynb", "notebooks/drift.ipynb.md"),
         ("README.md", "source/README.md"),
         ("services/core", "source/services/core/README.md"),
         ("jobs", "source/jobs/index.md"),
