@@ -1,10 +1,18 @@
 """The documentation site: whole, strict, and without anything from the network."""
 
+import contextlib
+import os
 import re
+import signal
+import subprocess
+import sys
+import urllib.request
 from pathlib import Path, PurePosixPath
 
 import pytest
 from support.checkout import tracked
+from support.ports import free_port
+from support.waiting import until
 
 from beacon_core.platform.settings import ROOT
 from tools.docs_site import build, linked, navigation, page_of, pages, toml
@@ -58,6 +66,25 @@ def test_a_notebook_is_a_page_of_its_cells(site: Path) -> None:
     text = (site / "notebooks" / "predict.ipynb.html").read_text(encoding="utf-8")
     assert "Predict a data frame</h1>" in text.replace("<a class", "</h1><a class")
     assert 'href="../notebooks/predict.ipynb.html"' in (site / "how-to" / "notebook.html").read_text(encoding="utf-8")
+
+
+def test_the_site_is_served() -> None:
+    address = f"127.0.0.1:{free_port()}"
+    command = [sys.executable, "-m", "tools.docs_site", "serve", "--address", address]
+
+    def page() -> str:
+        with (
+            contextlib.suppress(OSError),
+            urllib.request.urlopen(f"http://{address}/reference/glossary.html") as answer,
+        ):
+            return str(answer.read().decode())
+        return ""
+
+    with subprocess.Popen(command, cwd=ROOT, start_new_session=True, stdout=subprocess.DEVNULL) as served:
+        try:
+            assert "Glossary" in until(page, "it is served", 120)
+        finally:
+            os.killpg(served.pid, signal.SIGTERM)
 
 
 def test_a_small_site_is_built(small: Path) -> None:
