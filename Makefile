@@ -106,7 +106,7 @@ PROJECT := uv.lock pyproject.toml $(wildcard services/*/pyproject.toml) .tools/h
 	@SECONDS=0; UV_PROJECT_ENVIRONMENT=.venvs/$* uv sync --quiet --locked --package beacon-$* --all-extras --no-default-groups \
 	  --python $(PYTHON_VERSION) && touch $@ && echo "environment: $* ($${SECONDS} s)"
 
-.venvs/bench.stamp .venvs/dashboards.stamp .venvs/foreign.stamp .venvs/training.stamp: .venvs/%.stamp: $(PROJECT) | .tools/python.stamp
+.venvs/bench.stamp .venvs/dashboards.stamp .venvs/docs.stamp .venvs/foreign.stamp .venvs/training.stamp: .venvs/%.stamp: $(PROJECT) | .tools/python.stamp
 	@$(WRITABLE)
 	@SECONDS=0; UV_PROJECT_ENVIRONMENT=.venvs/$* uv sync --quiet --locked --only-group $* --python $(PYTHON_VERSION) && \
 	  touch $@ && echo "environment: $* ($${SECONDS} s)"
@@ -215,7 +215,7 @@ clean: ## delete the state (models, data, logs), but not the environments, and n
 
 ##@ Check it
 .PHONY: lint
-lint: .venv/.stamp ## check style, types, faults of security, imports between layers, secrets, spelling and prose
+lint: .venv/.stamp ## check style, types, faults of security, imports between layers, secrets, spelling, prose and the documentation site
 	$(DEV) ruff check .
 	$(DEV) ruff format --check .
 	$(DEV) mypy
@@ -223,6 +223,7 @@ lint: .venv/.stamp ## check style, types, faults of security, imports between la
 	$(DEV) python -m tools.secret_scan
 	git ls-files -z '*.md' | xargs -0 $(DEV) codespell
 	$(DEV) python -m tools.prose
+	$(DEV) python -m tools.docs_site
 
 .PHONY: test
 test: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## run the unit and contract tests (ARGS="-k drift": some of them)
@@ -395,9 +396,17 @@ product-data: .venvs/dashboards.stamp ## bring the product's small data files in
 undeploy: .venvs/dashboards.stamp ## remove everything from the cluster, with its data
 	@exec .venvs/dashboards/bin/python tools/deploy.py --namespace=$(NAMESPACE) --remove
 
-##@ Draw it
+##@ Document it
+.PHONY: docs
+docs: .venvs/docs.stamp ## build the documentation site into site/
+	@$(WRITABLE); exec .venvs/docs/bin/python -m tools.docs_site
+
+.PHONY: docs-serve
+docs-serve: .venvs/docs.stamp ## serve the documentation site, and follow what is edited (ARGS="--address 127.0.0.1:8001")
+	@$(WRITABLE); exec .venvs/docs/bin/python -m tools.docs_site serve $(ARGS)
+
 .PHONY: picture
-picture: ## draw the README's picture of the system from its table in tools/picture.py
+picture: ## draw the documents' pictures of boxes and arrows from their tables in tools/picture.py
 	@exec $(PYTHON) tools/picture.py
 
 .PHONY: screenshots

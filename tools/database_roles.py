@@ -1,16 +1,15 @@
 """Write the statements that make the database's roles, and their page of docs: `python -m tools.database_roles`."""
 
-import re
 from pathlib import Path
 
 from beacon_core.data.roles import GRANTS, LOGINS, MLFLOW, OWNER, VERBS, short_name
 from beacon_core.data.tables import metadata
+from tools.generated import Part, table
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "charts" / "platform" / "files" / "roles.sql"
 PAGE = ROOT / "docs" / "reference" / "database-roles.md"
-BEGIN, END = "<!-- roles: written by `python -m tools.database_roles` -->", "<!-- end of roles -->"
-PART = re.compile(rf"{re.escape(BEGIN)}\n.*?{re.escape(END)}\n", re.DOTALL)
+PART = Part("roles", "database_roles")
 
 HEAD = f"""-- The roles of Beacon and of MLflow, and their databases; safe to repeat.
 -- `python -m tools.database_roles` writes this file.
@@ -101,22 +100,20 @@ def _role(name: str) -> str:
     )
 
 
-def table() -> str:
+def grants() -> str:
     """The table of grants: a row per table, a column per role."""
     roles = list(GRANTS)
-    head = "| table | " + " | ".join(f"`{role}`" for role in roles) + " |\n"
-    rule = "| --- |" + " --- |" * len(roles) + "\n"
     names = [*metadata.tables, *sorted({name for given in GRANTS.values() for name in given} - set(metadata.tables))]
-    rows = []
-    for name in names:
-        cells = [", ".join(verb for verb in VERBS if verb in GRANTS[role].get(name, ())) for role in roles]
-        rows.append(f"| `{name}` | " + " | ".join(cells) + " |\n")
-    return head + rule + "".join(rows)
+    rows = [
+        (f"`{name}`", *(", ".join(verb for verb in VERBS if verb in GRANTS[role].get(name, ())) for role in roles))
+        for name in names
+    ]
+    return table(("table", *(f"`{role}`" for role in roles)), rows)
 
 
 def current(page: str) -> str:
     """The page as it should be."""
-    return PART.sub(lambda _: f"{BEGIN}\n{table()}{END}\n", page)
+    return PART.put(page, grants())
 
 
 if __name__ == "__main__":

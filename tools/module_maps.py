@@ -1,13 +1,13 @@
 """Write the table of modules in each service's README from their docstrings: `python -m tools.module_maps`."""
 
 import ast
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from tools.generated import Part, table
+
 ROOT = Path(__file__).parents[1]
-BEGIN, END = "<!-- modules: written by `python -m tools.module_maps` -->", "<!-- end of modules -->"
-PART = re.compile(rf"{re.escape(BEGIN)}\n.*?{re.escape(END)}\n", re.DOTALL)
+PART = Part("modules", "module_maps")
 LEFT_OUT = {"migrations"}
 
 
@@ -25,16 +25,13 @@ def modules(package: Path) -> Iterator[tuple[str, str]]:
         name = names[file].removesuffix("__init__.py")
         text = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
         if name:
-            yield name, text.partition("\n")[0].replace("|", "\\|")
+            yield name, text.partition("\n")[0]
 
 
 def current(package: Path, readme: str) -> str:
     """The README as it should be; `ValueError` where it has no place for the table."""
-    rows = "".join(f"| `{name}` | {text} |\n" for name, text in modules(package))
-    if not PART.search(readme):
-        raise ValueError(f"the README of {package.name} has no part that begins with {BEGIN}")
-    table = f"{BEGIN}\n| module | what is in it |\n| --- | --- |\n{rows}{END}\n"
-    return PART.sub(lambda _: table, readme)
+    rows = [(f"`{name}`", text) for name, text in modules(package)]
+    return PART.put(readme, table(("module", "what is in it"), rows))
 
 
 if __name__ == "__main__":

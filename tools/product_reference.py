@@ -5,7 +5,6 @@
 
 import ast
 import inspect
-import re
 import types
 import typing
 from pathlib import Path
@@ -20,6 +19,7 @@ from beacon_core.domain.product_entry import Entity, ProductEntry, Segment, Targ
 from beacon_core.domain.retention import Retention
 from beacon_core.domain.source import DataLimits, Format, RowLimits, SourceEntry, SqlQuery
 from tools.field_docstrings import field_docstrings
+from tools.generated import table
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs" / "reference"
@@ -129,14 +129,14 @@ def shown_default(field: Any) -> str:
     return f"`{value}`" if value != "" else "empty"
 
 
-def table(kind: Struct) -> str:
+def keys(kind: Struct) -> str:
     """One row per key."""
     texts, hints = meanings(kind), typing.get_type_hints(kind)
-    rows = "".join(
-        f"| `{field.name}` | {shown_type(hints[field.name])} | {shown_default(field)} | {_cell(texts[field.name])} |\n"
+    rows = [
+        (f"`{field.name}`", shown_type(hints[field.name]), shown_default(field), texts[field.name])
         for field in msgspec.structs.fields(kind)
-    )
-    return f"| key | value | default | meaning |\n| --- | --- | --- | --- |\n{rows}"
+    ]
+    return table(("key", "value", "default", "meaning"), rows)
 
 
 def pages() -> dict[str, str]:
@@ -144,13 +144,9 @@ def pages() -> dict[str, str]:
     found = {}
     for name, parts in (("product.md", PRODUCT), ("policy.md", POLICY)):
         title, text = HEADS[name]
-        sections = [f"## {head}\n\n{note + chr(10) * 2 if note else ''}{table(kind)}" for head, kind, note in parts]
+        sections = [f"## {head}\n\n{note + chr(10) * 2 if note else ''}{keys(kind)}" for head, kind, note in parts]
         found[name] = "\n".join([f"{title}\n", text, *sections])
     return found
-
-
-def _cell(text: str) -> str:
-    return re.sub(r"\s+", " ", text).replace("|", "\\|")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """Write the table of docs/reference/settings.md from the settings: `python -m tools.settings_page`."""
 
 import ast
-import re
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +8,11 @@ import msgspec
 
 from beacon_core.platform import settings
 from tools.field_docstrings import field_docstrings
+from tools.generated import Part, table
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "reference" / "settings.md"
-BEGIN, END = "<!-- settings: written by `python -m tools.settings_page` -->", "<!-- end of settings -->"
-PART = re.compile(rf"{re.escape(BEGIN)}\n.*?{re.escape(END)}\n", re.DOTALL)
+PART = Part("settings", "settings_page")
 
 
 def meanings(source: str) -> dict[str, str]:
@@ -40,12 +39,11 @@ def shown(value: Any) -> str:
 def current(page: str) -> str:
     """The page as it should be."""
     texts = meanings(Path(settings.__file__).read_text(encoding="utf-8"))
-    rows = "".join(
-        f"| `{settings.PREFIX}{field.name.upper()}` | {shown(field.default)} | {texts[field.name]} |\n"
+    rows = [
+        (f"`{settings.PREFIX}{field.name.upper()}`", shown(field.default), texts[field.name])
         for field in msgspec.structs.fields(settings.Settings)
-    )
-    table = f"{BEGIN}\n| variable | default | meaning |\n| --- | --- | --- |\n{rows}{END}\n"
-    return PART.sub(lambda _: table, page)
+    ]
+    return PART.put(page, table(("variable", "default", "meaning"), rows))
 
 
 if __name__ == "__main__":

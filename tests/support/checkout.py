@@ -9,7 +9,18 @@ from beacon_core.platform.settings import ROOT
 MAY_LACK = frozenset({"feature_repo/policy.yaml"})
 """What documents name and a checkout may lack: a product needs no policy.yaml, as every limit has a default."""
 ENVIRONMENTS = ".venvs"
-NOT_OURS = (ENVIRONMENTS, ".venv", ".git", ".tools", ".beacon", ".work", "__pycache__", ".*_cache", ".hypothesis")
+NOT_OURS = (
+    ENVIRONMENTS,
+    ".venv",
+    ".git",
+    ".tools",
+    ".beacon",
+    ".work",
+    "site",
+    "__pycache__",
+    ".*_cache",
+    ".hypothesis",
+)
 
 
 def tracked(*patterns: str) -> list[Path]:

@@ -2,7 +2,7 @@
 
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from beacon_core.domain.errors import STATUS_OF
+from beacon_core.domain.error_codes import STATUS_OF
 from beacon_core.observability.metrics import STAGES
 from tools.dashboards.panels import BAD, GOOD, SO_SO, Panel, dashboard, heatmap, stat, table, time_series
 from tools.dashboards.queries import (

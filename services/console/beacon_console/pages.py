@@ -3,6 +3,7 @@
 from flask import Flask
 from jinja2 import ChoiceLoader, PackageLoader
 
+from beacon_console.api.routes import add_api
 from beacon_console.comparison.routes import add_comparison
 from beacon_console.drift.routes import add_drift
 from beacon_console.features.routes import add_features
@@ -47,3 +48,4 @@ def add_pages(app: Flask, settings: Settings, product: Product, database: Databa
     add_promotions(app, product, database)
     add_what_if(app, settings, product, database)
     add_approvals(app, settings, product, database)
+    add_api(app, database)

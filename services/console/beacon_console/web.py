@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from flask import Flask, Response, render_template
+from flask import Flask, Response, request, render_template
 from flask_wtf.csrf import CSRFError
 from jinja2 import StrictUndefined
 from werkzeug.exceptions import HTTPException
 
 from beacon_console import formats, pages, pictures
+from beacon_console.api.routes import PREFIX
 from beacon_console.live import add_live
 from beacon_console.login.guard import add_login
 from beacon_console.models.registry import Registry
@@ -18,7 +19,7 @@ from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.product import Product
 from beacon_core.platform import clock
 from beacon_core.platform.settings import Settings
-from beacon_core.web.flask_app import CODE_OF_STATUS, create_flask, current_request, root
+from beacon_core.web.flask_app import CODE_OF_STATUS, beacon_error, create_flask, current_request, root
 
 # No script at all, and nothing from anywhere else.
 POLICY = (
@@ -115,6 +116,8 @@ def _add_failures(app: Flask) -> None:
 
 def _failure(error: BeaconError) -> Response:
     context = current_request()
+    if request.path.startswith(f"{PREFIX}/"):
+        return beacon_error(error)
     context.error_code = error.code
     title = TITLES.get(error.status, "Not possible" if error.status < 500 else "Failed")
     page = render_template("failure.html", title=title, error=error, request_id=context.id)

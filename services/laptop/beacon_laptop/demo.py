@@ -1,7 +1,7 @@
 """`make demo`: sixty simulated days of a product in minutes, through the interfaces of a running `make run`.
 
 After quiet days the traffic changes, and the actuals of the changed traffic arrive weeks later. Profiling, retraining,
-gate and promotion are the real jobs: the demo writes no result itself. See docs/tutorials/demo.md.
+gate and promotion are the real jobs: the demo writes no result itself. See docs/tutorials/drift-to-promotion.md.
 """
 
 import http.client

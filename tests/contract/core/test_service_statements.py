@@ -39,7 +39,7 @@ from beacon_core.data import (
 )
 from beacon_core.data.database import Connection, open_store
 from beacon_core.data.evidence import EVERYTHING
-from beacon_core.data.prediction_log import labels, log_pages, partitions, traffic, which_actual
+from beacon_core.data.prediction_log import labels, log_pages, log_rows, partitions, traffic, which_actual
 from beacon_core.data.prediction_log import promotion_evidence as promotion
 from beacon_core.data.roles import GRANTS
 from beacon_core.data.tables import predictions as predictions_table
@@ -154,6 +154,9 @@ ON_CONNECTIONS: dict[str, Callable[[Connection], object]] = {
     "prediction_log.which_actual.find": lambda c: which_actual.find(c, "one", "car-1", NOW),
     "actuals.last_received": actuals.last_received,
     "prediction_log.labels.labelled_predictions": lambda c: list(labels.labelled_predictions(c, EVERYTHING)),
+    "prediction_log.log_rows.rows_after": lambda c: log_rows.rows_after(
+        c, LONG_AGO, NOW, log_rows.LogPlace(LONG_AGO, "a"), 10
+    ),
     "prediction_log.partitions.changed_partitions": _partitions,
     "prediction_log.partitions.newest_digest": lambda c: partitions.newest_digest(c, "1"),
     "prediction_log.partitions.rows_of": lambda c: list(partitions.rows_of(c, PARTITION, EVERYTHING)),

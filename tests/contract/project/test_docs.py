@@ -3,20 +3,24 @@
 import re
 from itertools import pairwise
 from pathlib import Path
+from types import ModuleType
 
 import msgspec
 import pytest
 from support.checkout import MAY_LACK, tracked
 from support.settings import Settings
 
+from beacon_core.domain.error_codes import CODES
+from beacon_core.observability import metrics
 from beacon_core.platform.settings import PREFIX, ROOT
-from tools import cli_page, database_roles, product_reference, settings_page
+from tools import api_page, cli_page, database_roles, errors_page, metrics_page, product_reference, settings_page
+from tools.generated import Part
 from tools.module_maps import current, modules, services
 
 DOCS = ROOT / "docs"
 DECISION = re.compile(r"(\d{4})-[a-z0-9-]+\.md")
 PARTS = {"tutorials", "how-to", "reference", "explanation"}
-OTHERS = {"decisions", "runbooks", "figures", "images"}
+OTHERS = {"decisions", "runbooks", "figures", "images", "notebooks"}
 
 
 def links(document: Path) -> list[str]:
@@ -33,7 +37,6 @@ def test_every_setting_is_documented_and_nothing_else() -> None:
 def test_the_roles_of_the_database_are_documented_and_made_as_they_are_granted() -> None:
     text, again = database_roles.PAGE.read_text(encoding="utf-8"), "run `python -m tools.database_roles`"
     assert text == database_roles.current(text), again
-    assert database_roles.BEGIN in text
     assert database_roles.SCRIPT.read_text(encoding="utf-8") == database_roles.script(), again
 
 
@@ -61,6 +64,26 @@ def test_product_and_policy_are_documented_key_by_key() -> None:
         assert (product_reference.FOLDER / name).read_text(encoding="utf-8") == content, (
             "run `python -m tools.product_reference`"
         )
+
+
+@pytest.mark.parametrize("tool", [errors_page, metrics_page, api_page], ids=lambda tool: str(tool.__name__))
+def test_errors_metrics_and_routes_are_documented_as_the_code_has_them(tool: ModuleType) -> None:
+    text = tool.PAGE.read_text(encoding="utf-8")
+    assert text == (tool.current(text) if tool is api_page else tool.current()), f"run `python -m {tool.__name__}`"
+
+
+def test_each_code_says_what_to_do_and_each_metric_who_exports_it() -> None:
+    assert [code for code, each in CODES.items() if not (each.meaning and each.remedy.endswith("."))] == []
+    assert set(metrics_page.exporters()) == {metric.name for metric in metrics.ALL}
+
+
+def test_a_part_that_a_page_has_no_place_for_is_named() -> None:
+    part = Part("figures", "some_page")
+    assert part.put(f"a\n{part.begin}\nold\n<!-- end of figures -->\nb\n", "new\n") == (
+        f"a\n{part.begin}\nnew\n<!-- end of figures -->\nb\n"
+    )
+    with pytest.raises(ValueError, match=r"there is no part that begins with <!-- figures: written by"):
+        part.put("a\n", "new\n")
 
 
 def test_a_key_without_a_docstring_is_refused_by_name() -> None:

@@ -6,6 +6,7 @@ import time
 
 import pytest
 from sqlalchemy import select
+from support.docs_commands import commands, typed
 from system.e2e_laptop.beacon_run import READY, Run, ports_of_a_run
 
 from beacon_core.data.database import open_store
@@ -99,3 +100,15 @@ def test_the_console_says_that_it_is_a_simulation(played):
     run, _, _ = played
     for path in ("/", "/drift", "/models", "/promotions", "/jobs", "/predictions"):
         assert "A simulation: Beacon's clock is" in run.console(path), path
+
+
+def test_what_its_page_says_to_do_then_works(played):
+    run, _, _ = played
+    page = commands(ROOT / "docs/tutorials/drift-to-promotion.md")
+    assert [command.text for command in page[:2]] == ["make run", "make demo"]
+    said = {}
+    for command in page[2:]:
+        done = typed(command, ROOT, run.environment, run.ports)
+        assert done.returncode == 0, f"{command.text}\n{done.stdout}{done.stderr}"
+        said[command.text] = done.stdout + done.stderr
+    assert "a rehearsal" in said['make history ARGS="--most 3"']

@@ -4,6 +4,7 @@ The tests go through the life of one state folder in the order of this file. Che
 systems take and programs trip over.
 """
 
+import json
 import os
 import re
 import signal
@@ -12,9 +13,12 @@ import time
 
 import pytest
 from support.checkout import copy_checkout
+from support.docs_commands import commands, typed
 from support.nasty import TOGETHER
 from support.waiting import until
 from system.e2e_laptop.beacon_run import READY, Run, ports_of_a_run
+
+from beacon_core.platform.settings import ROOT
 
 HOME, CHECKOUT, _ = TOGETHER
 pytestmark = pytest.mark.timeout(1200)
@@ -135,6 +139,26 @@ def test_the_first_run_trains_and_everything_killed_comes_back(start):
     assert "Traceback" not in run.text()
 
 
+def assert_the_tutorial_is_true(run):
+    """Each command of the tutorial, and the one of README, in their order, beside a run that is ready."""
+    tutorial = [each for each in commands(ROOT / "docs/tutorials/laptop.md") if each.text != "make run"]
+    of_readme = [each for each in commands(ROOT / "README.md") if each.text.startswith("curl ")]
+    assert len(of_readme) == 1
+    answers = {}
+    for command in [*of_readme, *tutorial]:
+        done = typed(command, run.checkout, run.environment, run.ports)
+        assert done.returncode == 0, f"{command.text}\n{done.stdout}{done.stderr}"
+        answers[command.text] = json.loads(done.stdout) if command.text.startswith("curl ") else done.stdout
+    asked = [answer for text, answer in answers.items() if "/v1/predict " in text]
+    assert [answer.get("code") for answer in asked] == [None, None, "unknown_feature"]
+    assert asked[1]["prediction_id"] == "my-first"
+    assert answers["curl -s http://127.0.0.1:8080/v1/predictions/my-first"]["actual"]["value"] == 24.0
+    (explained,) = [answer for text, answer in answers.items() if "/v1/explain " in text]
+    assert explained["explanations"][0]["prediction"] == asked[1]["prediction"]
+    assert len((run.checkout / "predictions.csv").read_text().splitlines()) > 400
+    assert "version 1" in answers["make served"].lower() or " 1 " in answers["make served"]
+
+
 def test_the_next_run_is_quick_and_the_only_one(start, home, folder):
     run = start()
     run.wait_for(READY)
@@ -146,6 +170,8 @@ def test_the_next_run_is_quick_and_the_only_one(start, home, folder):
     assert other.make.wait(120) != 0
     assert re.search(r"beacon cannot start: it is already running on .* \(pid \d+\)", other.text())
     until(run.all_ready, "all of it answers, and MLflow, which comes last", 120)
+
+    assert_the_tutorial_is_true(run)
 
     # The jobs by hand, and beside it nothing that some program took the paths for.
     assert "retraining: " in run.do("drift")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.checkout import copy_checkout
+from support.docs_commands import Command, commands_in, typed
 from support.waiting import until
 from system.e2e_laptop.beacon_run import READY, ports_of_a_run
 from system.products.tables import goods
@@ -18,7 +19,6 @@ from beacon_core.domain.exit_statuses import TRY_AGAIN
 from beacon_core.platform.settings import PREFIX, ROOT
 
 PAGE = ROOT / "docs" / "tutorials" / "your-own-table.md"
-COMMAND = re.compile(r"^    ((?:make|curl) .*)$", re.MULTILINE)
 SHOWN = re.compile(r"`(make (?:retrain|drift) [^`]*)`")
 BUSY = f"Error {TRY_AGAIN}"
 """How make says that the same job is at work: `make run` starts its own a minute after its start."""
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.timeout(1800)
 
 def test_every_command_of_the_page_works(tmp_path: Path) -> None:
     text = PAGE.read_text(encoding="utf-8")
-    commands = COMMAND.findall(text)
+    commands = [command.text for command in commands_in(text, PAGE.name)]
     assert [command.split()[:2] for command in commands[:3]] == [["make", "new"], ["make", "check"], ["make", "run"]]
     checkout = copy_checkout(tmp_path / "checkout")
     goods().write(checkout)
@@ -36,12 +36,8 @@ def test_every_command_of_the_page_works(tmp_path: Path) -> None:
     given = {name: value for name, value in os.environ.items() if not name.startswith((PREFIX, "MAKE"))} | ports
 
     def run(command: str) -> str:
-        command = command.replace(":8080/", f":{ports[f'{PREFIX}INFERENCE_PORT']}/")
-
         def tried() -> subprocess.CompletedProcess[str] | None:
-            done = subprocess.run(
-                shlex.split(command), cwd=checkout, env=given, capture_output=True, text=True, check=False
-            )
+            done = typed(Command(str(PAGE), command, ""), checkout, given, ports)
             return None if BUSY in done.stderr else done
 
         done = until(tried, f"{command}: the schedule's own job is over", 600)

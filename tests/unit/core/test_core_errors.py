@@ -9,7 +9,8 @@ import msgspec
 import pytest
 from support.log_setup import kept_log_setup
 
-from beacon_core.domain.errors import STATUS_OF, BeaconError
+from beacon_core.domain.error_codes import STATUS_OF
+from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.ids import TIME_DIGITS, is_client_id, new_id, new_ids
 from beacon_core.observability import logs
 

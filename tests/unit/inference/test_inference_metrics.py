@@ -10,7 +10,7 @@ from support.products import POLICY
 from support.service import Service
 from support.settings import Settings
 
-from beacon_core.domain.errors import STATUS_OF
+from beacon_core.domain.error_codes import STATUS_OF
 from beacon_core.domain.policy import LARGE_RESIDUAL
 from beacon_core.observability.metrics import STAGES
 from beacon_core.web.middlewares import telemetry

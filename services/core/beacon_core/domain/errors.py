@@ -1,54 +1,9 @@
-"""Every error Beacon answers with: a stable code, its HTTP status and the shape of the body, in one place."""
+"""The errors Beacon answers with, and the shape of their body; `error_codes` has the codes."""
 
 from typing import Any
 
+from beacon_core.domain.error_codes import STATUS_OF
 from beacon_core.domain.exit_statuses import REFUSED
-
-# The whole set of codes; each is also a value of the metric label `error_type`.
-STATUS_OF: dict[str, int] = {
-    "invalid_request": 400,
-    "invalid_json": 400,
-    "invalid_body": 400,
-    "invalid_type": 422,
-    "not_finite": 422,
-    "out_of_valid_range": 422,
-    "unknown_category": 422,
-    "unknown_feature": 422,
-    "missing_feature": 422,
-    "too_few_features": 422,
-    "invalid_entity": 422,
-    "invalid_shape": 422,
-    "invalid_id": 422,
-    "batch_too_large": 422,
-    "idempotency_conflict": 422,
-    "unauthorized": 401,
-    "forbidden": 403,
-    "unknown_entity": 404,
-    "unknown_model": 404,
-    "unknown_prediction": 404,
-    "not_found": 404,
-    "method_not_allowed": 405,
-    "request_timeout": 408,
-    "request_in_progress": 409,
-    "model_gone": 409,
-    "verdict_not_passed": 409,
-    "second_person_needed": 409,
-    "body_too_large": 413,
-    "uri_too_long": 414,
-    "unsupported_media_type": 415,
-    "quota_exceeded": 429,
-    "too_many_attempts": 429,
-    "headers_too_large": 431,
-    "overloaded": 503,
-    "feature_store_unavailable": 503,
-    "model_not_ready": 503,
-    "prediction_log_unavailable": 503,
-    "registry_unavailable": 503,
-    "explainer_unavailable": 503,
-    "issuer_unavailable": 503,
-    "internal": 500,
-}
-
 
 UNAVAILABLE_SECONDS = 1
 """After which a client may try again what the service could not do."""

@@ -1,4 +1,4 @@
-"""The clock of every service and job: the machine's, plus the shift of a simulation (docs/tutorials/demo.md).
+"""The clock of every service and job: the machine's, plus a simulation's shift (docs/tutorials/drift-to-promotion.md).
 
 The shift is a number of seconds in `BEACON_HOME`/clock. Times that are recorded, or compared with records, come from
 here; durations, timeouts and the times of log lines are the machine's.

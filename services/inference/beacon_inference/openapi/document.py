@@ -6,8 +6,7 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 from msgspec import Meta
 
-from beacon_core.domain.errors import STATUS_OF
-from beacon_inference.openapi.error_codes import MEANING
+from beacon_core.domain.error_codes import CODES
 from beacon_inference.protocols.native_types import Type
 
 Json = dict[str, Any]
@@ -110,12 +109,12 @@ def _responses(operation: Operation, schemas: Iterator[Json]) -> Json:
     error = next(schemas)
     codes: dict[int, list[str]] = {}
     for code in operation.codes:
-        codes.setdefault(STATUS_OF[code], []).append(code)
+        codes.setdefault(CODES[code].status, []).append(code)
     for status, wanted in sorted(codes.items()):
         schema = {"allOf": [error, {"properties": {"code": {"enum": wanted}}}]}
         retry = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "string"}}}
         found[str(status)] = {
-            "description": "; ".join(f"`{code}`: {MEANING[code]}" for code in wanted),
+            "description": "; ".join(f"`{code}`: {CODES[code].meaning}" for code in wanted),
             "headers": request_id | (retry if status in {429, 503} else {}),
             "content": {JSON: {"schema": schema} | _answers(operation, status)},
         }

@@ -10,7 +10,7 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 from msgspec import Meta
 
-from beacon_core.domain.errors import STATUS_OF
+from beacon_core.domain.error_codes import STATUS_OF
 from beacon_core.domain.product import Product
 from beacon_core.platform.settings import Settings
 from beacon_inference.prediction.inputs import MOST_EXPLAINED_ROWS

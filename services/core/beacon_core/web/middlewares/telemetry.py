@@ -12,7 +12,7 @@ from typing import NamedTuple
 import msgspec
 from prometheus_client import CollectorRegistry
 
-from beacon_core.domain.errors import STATUS_OF
+from beacon_core.domain.error_codes import STATUS_OF
 from beacon_core.observability import metrics
 from beacon_core.observability.client_labels import ClientLabels
 from beacon_core.observability.trace_context import SAMPLED

@@ -1,0 +1,1 @@
+"""Read-only routes in JSON, for notebooks and other programs."""

@@ -1,0 +1,55 @@
+"""The prediction log as a table for programs: pages of rows in the order of time, each with its actual."""
+
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import msgspec
+from sqlalchemy import Connection, and_, or_, select
+
+from beacon_core.data.prediction_log.which_actual import actual_id
+from beacon_core.data.tables import actuals, predictions
+from beacon_core.domain.value_rules import Value
+
+
+class LogRow(msgspec.Struct, frozen=True):
+    """A prediction, and its actual once there is one. A feature that had no value is not there."""
+
+    id: str
+    time: datetime
+    entity: str | None
+    client: str | None
+    model_version: str
+    prediction: float
+    low: float
+    high: float
+    imputed: list[str]
+    out_of_range: list[str]
+    features: dict[str, Value]
+    actual: float | None
+    observed_at: datetime | None
+
+
+class LogPlace(NamedTuple):
+    """A row's place in the order: what follows is later, or of the same moment with a larger id."""
+
+    time: datetime
+    id: str
+
+
+OF_PREDICTIONS = tuple(predictions.c[name] for name in LogRow.__struct_fields__[:-2])
+
+
+def rows_after(
+    connection: Connection, since: datetime, until: datetime, after: LogPlace | None, most: int
+) -> list[LogRow]:
+    """The first rows of [since, until) that follow `after`, the oldest first: a page costs the same, wherever it is."""
+    table = predictions.c
+    query = select(*OF_PREDICTIONS).where(table.time >= since, table.time < until)
+    if after is not None:
+        query = query.where(table.time >= after.time)
+        query = query.where(or_(table.time > after.time, and_(table.time == after.time, table.id > after.id)))
+    page = query.order_by(table.time, table.id).limit(most).subquery()
+    belonging = actuals.c.id == actual_id(page.c.id, page.c.entity, page.c.time)
+    facts: tuple[Any, ...] = (*page.c, actuals.c.value, actuals.c.observed_at)
+    whole = select(*facts).select_from(page.outerjoin(actuals, belonging))
+    return [LogRow(*row) for row in connection.execute(whole.order_by(page.c.time, page.c.id))]
