@@ -294,8 +294,8 @@ def test_the_same_hour_twice_over_a_day_s_edge_rolls_up_the_same(world: World) -
 
 def test_an_erasure_leaves_nothing_of_its_rows_in_the_profiles(world: World) -> None:
     """The hours in question are profiled anew from the rows that are left, and no other hour is."""
-    names = world.log_rows(world.draw(300))
-    world.log_rows(world.draw(200), hour=-5)
+    names = world.log_rows(world.draw(300), hour=-5)
+    world.log_rows(world.draw(200))
     first = world.run()
     assert found(first, "DIS", DISTANCE, "7d").rows == 500
     assert world.run().profiled.profiles == 0
@@ -308,8 +308,8 @@ def test_an_erasure_leaves_nothing_of_its_rows_in_the_profiles(world: World) -> 
 
 
 def test_an_hour_of_which_all_rows_were_erased_counts_for_nothing(world: World) -> None:
-    names = world.log_rows(world.draw(300))
-    world.log_rows(world.draw(200), hour=-5)
+    names = world.log_rows(world.draw(300), hour=-5)
+    world.log_rows(world.draw(200))
     world.run()
     erasure.erase(world.engine, erasure.Subject(ids=tuple(names)))
     assert found(world.run(), "DIS", DISTANCE, "7d").rows == 200
