@@ -27,6 +27,7 @@ from mlflow.tracking import MlflowClient
 from prometheus_client import CollectorRegistry
 from sqlalchemy import Engine, func, insert, select
 from support.mlflow import mlflow_server
+from support.settings import Settings
 
 from beacon_core.data import erasure, profiles, removals, watermarks
 from beacon_core.data.database import migrate, open_store
@@ -38,7 +39,7 @@ from beacon_core.data.tables import profiles as profiles_table
 from beacon_core.data.watermarks import Watermark
 from beacon_core.feature_store import repo
 from beacon_core.platform.product_file import load_product
-from beacon_core.platform.settings import ROOT, Settings
+from beacon_core.platform.settings import ROOT
 from beacon_core.sources.table import load_table
 from beacon_inference.prediction_log.database import Database
 from beacon_inference.prediction_log.record import Record

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 from support.traffic import EPOCH, HOUR, World
 
-from beacon_core.data import drift_results, profiles
+from beacon_core.data import drift_results, erasure, profiles
 from beacon_core.data.drift_results import DriftResult
 from beacon_core.data.run_lock import only_one
 from beacon_core.domain.product import Product
@@ -290,3 +290,26 @@ def test_the_same_hour_twice_over_a_day_s_edge_rolls_up_the_same(world: World) -
     assert world.results() == before
     late = world.log_rows(world.draw(40), 12, minutes=40, logged_at=EPOCH + timedelta(hours=73))
     assert found(world.run(73), "DIS", DISTANCE, "7d").rows == 5 * 60 + len(late)
+
+
+def test_an_erasure_leaves_nothing_of_its_rows_in_the_profiles(world: World) -> None:
+    """The hours in question are profiled anew from the rows that are left, and no other hour is."""
+    names = world.log_rows(world.draw(300), hour=-5)
+    world.log_rows(world.draw(200))
+    first = world.run()
+    assert found(first, "DIS", DISTANCE, "7d").rows == 500
+    assert world.run().profiled.profiles == 0
+    erased = erasure.erase(world.engine, erasure.Subject(ids=tuple(names[:40])))
+    assert erased.predictions == 40
+    assert erased.profiles >= 1
+    after = world.run()
+    assert after.profiled.profiles == 1
+    assert found(after, "DIS", DISTANCE, "7d").rows == 460
+
+
+def test_an_hour_of_which_all_rows_were_erased_counts_for_nothing(world: World) -> None:
+    names = world.log_rows(world.draw(300), hour=-5)
+    world.log_rows(world.draw(200))
+    world.run()
+    erasure.erase(world.engine, erasure.Subject(ids=tuple(names)))
+    assert found(world.run(), "DIS", DISTANCE, "7d").rows == 200
