@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from flask import Flask, Response, request, render_template
+from flask import Flask, Response, render_template, request
 from flask_wtf.csrf import CSRFError
 from jinja2 import StrictUndefined
 from werkzeug.exceptions import HTTPException
