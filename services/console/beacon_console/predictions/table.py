@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from beacon_console.downloads.table import Cell, Kind, Table, TableColumn, most_rows
+from beacon_console.downloads.table import Cell, FileColumn, Kind, Table, most_rows
 from beacon_core.data import log_pages
 from beacon_core.data.database import Connection
 from beacon_core.data.log_pages import LogFilter, LogLine, LogPosition
@@ -10,19 +10,19 @@ from beacon_core.domain.feature import Feature
 from beacon_core.domain.product import Product
 
 OF_LOG = (
-    TableColumn("id", "text"),
-    TableColumn("time", "time"),
-    TableColumn("entity", "text"),
-    TableColumn("client", "text"),
-    TableColumn("model_version", "text"),
-    TableColumn("prediction", "number"),
-    TableColumn("low", "number"),
-    TableColumn("high", "number"),
-    TableColumn("actual", "number"),
-    TableColumn("observed_at", "time"),
-    TableColumn("error", "number"),
-    TableColumn("imputed", "text"),
-    TableColumn("out_of_range", "text"),
+    FileColumn("id", "text"),
+    FileColumn("time", "time"),
+    FileColumn("entity", "text"),
+    FileColumn("client", "text"),
+    FileColumn("model_version", "text"),
+    FileColumn("prediction", "number"),
+    FileColumn("low", "number"),
+    FileColumn("high", "number"),
+    FileColumn("actual", "number"),
+    FileColumn("observed_at", "time"),
+    FileColumn("error", "number"),
+    FileColumn("imputed", "text"),
+    FileColumn("out_of_range", "text"),
 )
 OF_FEATURES = "features."
 """Before the name of a feature, which may be called like a column of the log."""
@@ -64,7 +64,7 @@ class LogReader:
 
 def table_of(product: Product, pages: Iterable[Sequence[LogLine]]) -> Table:
     """The lines as a table."""
-    columns = [*OF_LOG, *(TableColumn(OF_FEATURES + feature.name, _kind(feature)) for feature in product.features)]
+    columns = [*OF_LOG, *(FileColumn(OF_FEATURES + feature.name, _kind(feature)) for feature in product.features)]
     return Table(columns, ([_row(product, line) for line in lines] for lines in pages))
 
 
