@@ -16,6 +16,7 @@ from support.service import Answer, Service
 from support.settings import Settings
 
 from beacon_console.app import create
+from beacon_console.downloads import answer
 from beacon_core.data.database import migrate, open_store
 from beacon_core.data.prediction_log import log_pages
 from beacon_core.data.tables import actuals, predictions
@@ -236,3 +237,14 @@ def test_the_results_of_a_drift_run_are_a_file(console: Service, engine: Engine,
     assert table.column_names == list(rows[0])
     assert "There is no drift run" in text_of(console, "/drift/never/results.csv", 404)
     assert text_of(console, f"/drift/{period}/results.exe", 404)
+
+
+def test_files_are_made_one_after_the_other(
+    console: Service, engine: Engine, product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each takes memory; who waits for too long is told to come again."""
+    month(engine, product, 10)
+    monkeypatch.setattr(answer, "WAIT_SECONDS", 0.1)
+    with answer._one_at_a_time:
+        assert "Other files are being made; try again." in text_of(console, "/predictions.csv", 503)
+    assert len(csv_rows(console.get("/predictions.csv"))) == 10

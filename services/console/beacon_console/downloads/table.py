@@ -11,7 +11,7 @@ MOST_CELLS = 1_000_000
 """The file is made in memory: about 20 MB of CSV."""
 
 
-class TableColumn(NamedTuple):
+class FileColumn(NamedTuple):
     """A column, and what its cells are."""
 
     name: str
@@ -21,7 +21,7 @@ class TableColumn(NamedTuple):
 class Table(NamedTuple):
     """A table: each batch holds rows of one cell per column."""
 
-    columns: Sequence[TableColumn]
+    columns: Sequence[FileColumn]
     batches: Iterable[Sequence[Sequence[Cell]]]
 
 

@@ -4,7 +4,7 @@ import re
 
 from flask import Flask, Response, render_template
 
-from beacon_console.downloads.answer import Form, file_answer
+from beacon_console.downloads.answer import File, Form
 from beacon_console.drift.table import table_of
 from beacon_console.parameters import MAIN_WINDOW, found_or_404, query_choice, windows_of
 from beacon_core.data import drift_results
@@ -55,7 +55,7 @@ def add_drift(app: Flask, product: Product, database: DatabaseClient) -> None:
         with database.connect() as connection:
             found_or_404(drift_results.run_of(connection, period), f"There is no drift run {period[:64]}.")
             results = drift_results.results_of(connection, period)
-        return file_answer(table_of(period, results), form, f"drift-{FILE_NAME.sub('-', period)}")
+        return File(table_of(period, results), form).answer(f"drift-{FILE_NAME.sub('-', period)}")
 
     @app.get("/drift/<period>/report")
     def drift_report(period: str) -> Response:

@@ -2,23 +2,23 @@
 
 from collections.abc import Iterator, Sequence
 
-from beacon_console.downloads.table import Cell, Table, TableColumn, most_rows
+from beacon_console.downloads.table import Cell, FileColumn, Table, most_rows
 from beacon_core.data.drift_results import DriftResult
 
 COLUMNS = (
-    TableColumn("period", "text"),
-    TableColumn("window", "text"),
-    TableColumn("model_version", "text"),
-    TableColumn("kind", "text"),
-    TableColumn("feature", "text"),
-    TableColumn("effect", "text"),
-    TableColumn("state", "text"),
-    TableColumn("score", "number"),
-    TableColumn("p_value", "number"),
-    TableColumn("threshold", "number"),
-    TableColumn("rows", "number"),
-    TableColumn("alarm", "bool"),
-    TableColumn("confirmed", "bool"),
+    FileColumn("period", "text"),
+    FileColumn("window", "text"),
+    FileColumn("model_version", "text"),
+    FileColumn("kind", "text"),
+    FileColumn("feature", "text"),
+    FileColumn("effect", "text"),
+    FileColumn("state", "text"),
+    FileColumn("score", "number"),
+    FileColumn("p_value", "number"),
+    FileColumn("threshold", "number"),
+    FileColumn("rows", "number"),
+    FileColumn("alarm", "bool"),
+    FileColumn("confirmed", "bool"),
 )
 
 

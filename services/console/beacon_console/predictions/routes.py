@@ -5,12 +5,12 @@ from urllib.parse import quote, urlencode
 
 from flask import Flask, Response, redirect, render_template, request
 
-from beacon_console.downloads.answer import Form, file_answer
+from beacon_console.downloads.answer import File, Form
 from beacon_console.inference_api import Failure, InferenceApi
 from beacon_console.parameters import found_or_404
 from beacon_console.predictions.filters import BOTH_WAYS, position_text, read_filter, read_position
 from beacon_console.predictions.lookup import FoundPrediction, entity_text, find_prediction, missing_sentence
-from beacon_console.predictions.table import most_lines, read_lines, table_of
+from beacon_console.predictions.table import LogReader, most_lines, table_of
 from beacon_core.data.client import DatabaseClient
 from beacon_core.data.prediction_log import log_pages, traffic
 from beacon_core.domain.ids import is_client_id
@@ -63,9 +63,9 @@ def add_predictions(app: Flask, settings: Settings, product: Product, database: 
         """What the list's filter lets pass, the newest first; the file's name says where it was cut."""
         chosen, after = read_filter(product.entity), read_position()
         with database.connect() as connection:
-            lines, following = read_lines(connection, chosen.wanted, after, most_lines(product))
-        name = "predictions" if following is None else f"predictions-newest-{len(lines)}"
-        return file_answer(table_of(product, lines), form, name)
+            reader = LogReader(connection, chosen.wanted, after, most_lines(product))
+            file = File(table_of(product, reader.pages()), form)
+        return file.answer(f"predictions-newest-{reader.count}" if reader.is_cut else "predictions")
 
     @app.get("/predictions/<path:prediction_id>")
     def prediction(prediction_id: str) -> str:

@@ -1,8 +1,8 @@
 """Predictions as a table for a file: the log's columns, then the product's features under their names."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from beacon_console.downloads.table import Cell, Kind, Table, TableColumn, most_rows
+from beacon_console.downloads.table import Cell, FileColumn, Kind, Table, most_rows
 from beacon_core.data.database import Connection
 from beacon_core.data.prediction_log import log_pages
 from beacon_core.data.prediction_log.log_pages import LogFilter, LogLine, LogPosition
@@ -10,25 +10,26 @@ from beacon_core.domain.feature import Feature
 from beacon_core.domain.product import Product
 
 OF_LOG = (
-    TableColumn("id", "text"),
-    TableColumn("time", "time"),
-    TableColumn("entity", "text"),
-    TableColumn("client", "text"),
-    TableColumn("model_version", "text"),
-    TableColumn("prediction", "number"),
-    TableColumn("low", "number"),
-    TableColumn("high", "number"),
-    TableColumn("actual", "number"),
-    TableColumn("observed_at", "time"),
-    TableColumn("error", "number"),
-    TableColumn("imputed", "text"),
-    TableColumn("out_of_range", "text"),
+    FileColumn("id", "text"),
+    FileColumn("time", "time"),
+    FileColumn("entity", "text"),
+    FileColumn("client", "text"),
+    FileColumn("model_version", "text"),
+    FileColumn("prediction", "number"),
+    FileColumn("low", "number"),
+    FileColumn("high", "number"),
+    FileColumn("actual", "number"),
+    FileColumn("observed_at", "time"),
+    FileColumn("error", "number"),
+    FileColumn("imputed", "text"),
+    FileColumn("out_of_range", "text"),
 )
 OF_FEATURES = "features."
 """Before the name of a feature, which may be called like a column of the log."""
 AT_ONCE = 2000
 """Lines that one query reads."""
-MOST_SEARCHES = 25
+MOST_SEARCHES = 100
+"""Of one file: so many times as many rows are looked at as by a page."""
 
 
 def most_lines(product: Product) -> int:
@@ -36,29 +37,35 @@ def most_lines(product: Product) -> int:
     return most_rows(len(OF_LOG) + len(product.features))
 
 
-def read_lines(
-    connection: Connection, wanted: LogFilter, after: LogPosition | None, most: int
-) -> tuple[list[LogLine], LogPosition | None]:
-    """The first lines that a filter lets pass, and where the others begin; None where these are all."""
-    lines: list[LogLine] = []
-    for _ in range(MOST_SEARCHES):
-        page = log_pages.page_of(connection, wanted, after, min(AT_ONCE, most - len(lines)))
-        lines += page.lines
-        after = page.following
-        if after is None or len(lines) >= most:
-            break
-    return lines, after
+class LogReader:
+    """Reads the first lines that a filter lets pass, a page at a time: only one page is in memory.
+
+    Afterwards `count` is how many there were, and `is_cut` whether there may be more.
+    """
+
+    def __init__(self, connection: Connection, wanted: LogFilter, after: LogPosition | None, most: int) -> None:
+        self._connection, self._wanted, self._after, self._most = connection, wanted, after, most
+        self.count = 0
+        self.is_cut = False
+
+    def pages(self) -> Iterator[list[LogLine]]:
+        """The lines, page by page."""
+        for _ in range(MOST_SEARCHES):
+            size = min(AT_ONCE, self._most - self.count)
+            page = log_pages.page_of(self._connection, self._wanted, self._after, size)
+            self.count += len(page.lines)
+            self._after = page.following
+            self.is_cut = page.following is not None
+            if page.lines:
+                yield page.lines
+            if not self.is_cut or self.count >= self._most:
+                return
 
 
-def table_of(product: Product, lines: Sequence[LogLine]) -> Table:
+def table_of(product: Product, pages: Iterable[Sequence[LogLine]]) -> Table:
     """The lines as a table."""
-    columns = [*OF_LOG, *(TableColumn(OF_FEATURES + feature.name, _kind(feature)) for feature in product.features)]
-    return Table(columns, _batches(product, lines))
-
-
-def _batches(product: Product, lines: Sequence[LogLine]) -> Iterator[list[list[Cell]]]:
-    for first in range(0, len(lines), AT_ONCE):
-        yield [_row(product, line) for line in lines[first : first + AT_ONCE]]
+    columns = [*OF_LOG, *(FileColumn(OF_FEATURES + feature.name, _kind(feature)) for feature in product.features)]
+    return Table(columns, ([_row(product, line) for line in lines] for lines in pages))
 
 
 def _row(product: Product, line: LogLine) -> list[Cell]:
