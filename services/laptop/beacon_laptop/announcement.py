@@ -56,6 +56,8 @@ def announce(
     )
     later = "" if mlflow_is_ready else "   (needs some seconds more)"
     report(f"\nbeacon is ready after {seconds:.1f} s. Ctrl-C stops everything.", "bold")
+    commands = [(f"make {name}{_product(settings)}", text) for name, text in TRY_NEXT]
+    width = max(len(command) for command, _ in commands) + 2
     lines = [
         "",
         f"  predictions      {inference}/docs   (metrics on {settings.inference_metrics_port})",
@@ -71,7 +73,7 @@ def announce(
         "",
         "Try next, in another terminal:",
         "",
-        *[f"  {f'make {name}{_product(settings)}':<24} {text}" for name, text in TRY_NEXT],
+        *[f"  {command:<{width}} {text}" for command, text in commands],
         "",
     ]
     report("\n".join(lines))

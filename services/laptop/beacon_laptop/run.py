@@ -87,8 +87,9 @@ def main() -> int:
         check_disk(settings.home)
         with only_one(settings.home):
             check_ports(settings)
+            migrated = migrate_store(settings)
             report(f"beacon: {product.name}; logs in {settings.home / 'logs'}")
-            migrate_store(settings)
+            report_stage("migrate", *migrated)
             prepare_keys(settings, product.name)
             Laptop(settings, training(settings, (*UNTUNED, *shlex.split(arguments.train))), stop).run(product)
     except (UsageError, ConfigurationError, PortError) as error:
@@ -110,15 +111,15 @@ def check_disk(home: Path) -> None:
         raise UsageError(f"{free >> 20} MB are free where {home} lies, and {needed}")
 
 
-def migrate_store(settings: Settings) -> None:
-    """Migrate the store; one that does not answer is waited for by the services."""
+def migrate_store(settings: Settings) -> tuple[str, float]:
+    """Migrate the store, and say how it went and how long; one that does not answer is waited for by the services."""
     began = time.monotonic()
     try:
         migrate_at(settings.database)
         text = "the store has the newest schema"
     except DatabaseUnavailableError as error:
         text = f"the database does not answer, the services wait for it: {message_of(error)}"
-    report_stage("migrate", text, time.monotonic() - began)
+    return text, time.monotonic() - began
 
 
 @contextlib.contextmanager

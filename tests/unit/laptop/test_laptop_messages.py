@@ -7,8 +7,7 @@ import pytest
 from support.products import MIXED, SPEC
 from support.settings import Settings
 
-from beacon_core.platform.settings import ROOT
-from beacon_core.platform.settings import Settings as Usual
+from beacon_core.platform.settings import ROOT, load_settings
 from beacon_laptop import run
 from beacon_laptop.announcement import TRY_NEXT, announce
 from beacon_laptop.example import curl_command
@@ -40,7 +39,7 @@ def test_the_last_lines_are_addresses_two_commands_and_what_to_try(tmp_path, cap
 
 
 def test_the_usual_product_is_not_named(tmp_path, capsys):
-    usual = Usual(home=tmp_path)
+    usual = load_settings({"BEACON_HOME": str(tmp_path)})
     announce(usual, BODIES[1:], 3.21, has_features=False, mlflow_is_ready=True)
     told = capsys.readouterr().out
     assert "PRODUCT=" not in told
