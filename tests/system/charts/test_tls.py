@@ -374,6 +374,7 @@ WRITES = {
     "an alias": ("/api/2.0/mlflow/registered-models/alias", b'{"name": "x", "alias": "champion", "version": "1"}'),
     "a tag": ("/api/2.0/mlflow/model-versions/set-tag", b'{"name": "x", "version": "1", "key": "sha256", "value": ""}'),
     "an artifact": ("/api/2.0/mlflow-artifacts/artifacts/x", b"x"),
+    "an artifact in parts": ("/api/2.0/mlflow-artifacts/mpu/create/x/search", b"{}"),
     "a route that is no MLflow's yet": ("/api/9.0/mlflow/anything/at-all", b"{}"),
 }
 

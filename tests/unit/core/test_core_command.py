@@ -32,7 +32,7 @@ def test_it_lists_its_commands_with_a_summary(
 ) -> None:
     assert called(monkeypatch, *arguments) == 0
     listed = capsys.readouterr().out
-    assert re.search("\n  promote +Promote what may go into service\n", listed)
+    assert re.search("\n  promote +Promote what may go into service", listed)
     assert "beacon_" not in listed
 
 

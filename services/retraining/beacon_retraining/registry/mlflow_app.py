@@ -9,6 +9,7 @@ import base64
 import binascii
 import hmac
 import os
+import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, NamedTuple
 
@@ -20,8 +21,8 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 OPEN = frozenset({"/health"})
 """What probes ask."""
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-QUESTIONS = ("/search", "/graphql", "/search-metrics", "/get-history-bulk-interval")
-"""Ends of the routes that take a question as a POST, which MLflow's own pages send."""
+QUESTION = re.compile(r"/(?:ajax-)?api/\d+\.\d+/mlflow/[a-z-]+/search|/graphql")
+"""The routes that take a question as a POST, which MLflow's own pages send; a file's path may end in any word."""
 VARIABLES = {False: "MLFLOW_READER", True: "MLFLOW_WRITER"}
 
 
@@ -95,7 +96,7 @@ def create() -> App:
 
 
 def _changes_nothing(method: str, path: str) -> bool:
-    return method in SAFE or (method == "POST" and path.endswith(QUESTIONS))
+    return method in SAFE or (method == "POST" and QUESTION.fullmatch(path) is not None)
 
 
 async def _refuse(send: Send, status: int, message: bytes, *, challenge: bool = False) -> None:
