@@ -22,6 +22,7 @@ from support.postgres import Postgres, postgres_with_roles
 from beacon_core.data import (
     actuals,
     approvals,
+    champion,
     drift_results,
     erasure,
     job_runs,
@@ -56,6 +57,8 @@ RETENTION = "beacon_retention"
 """The role of two jobs, which are no package."""
 RETENTION_SOURCES = ("core/beacon_core/commands/expire.py", "core/beacon_core/commands/forget.py")
 NO_STATEMENT = {
+    "approvals.approvals_of",
+    "approvals.is_approved",
     "removals.digests_of",
     "drift_results.window_name",
     "database.open_store",
@@ -199,6 +202,7 @@ ON_CONNECTIONS: dict[str, Callable[[Connection], object]] = {
     "job_runs.newest_stages": lambda c: job_runs.newest_stages(c, 3),
     "job_runs.run_of": lambda c: job_runs.run_of(c, 1),
     "job_runs.statuses": job_runs.statuses,
+    "verdicts.pins": lambda c: verdicts.pins(c, PRODUCT),
     "verdicts.history": lambda c: verdicts.history(c, PRODUCT, 3),
     "approvals.decide": _decide,
     "approvals.history": lambda c: approvals.history(c, [SHA]),
@@ -228,6 +232,7 @@ ON_ENGINES: dict[str, Callable[[Engine], object]] = {
     "erasure.erase": _erase,
     "erasure.erase_late_rows": lambda e: erasure.erase_late_rows(e, PRODUCT, NOW),
     "erasure.compact": erasure.compact,
+    "champion.champion": lambda e: champion.champion(e, PRODUCT),
     "verdicts.record": lambda e: verdicts.record(e, VERDICT),
     "verdicts.newest": lambda e: verdicts.newest(e, PRODUCT, "1", SHA),
     "verdicts.versions": lambda e: verdicts.versions(e, PRODUCT),

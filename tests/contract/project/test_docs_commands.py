@@ -20,6 +20,7 @@ PROMOTED, DEMO, SCORING = (
     "tests/contract/inference/test_scoring.py",
 )
 FOREIGN, KEYS = "tests/system/retraining/test_foreign_register.py", "tests/contract/core/test_api_keys.py"
+JWT = "tests/contract/core/test_jwt_access.py"
 WHEEL = "tests/system/clients/test_client_wheel.py"
 SLIPS = "tests/reports/test_product_slips.py"
 RUN_BY: dict[str, dict[str, str]] = {
@@ -45,6 +46,8 @@ RUN_BY: dict[str, dict[str, str]] = {
         "beacon keys*": "tests/unit/core/test_core_api_keys.py",
         "export BEACON_API_KEYS_FILE=*": KEYS,
         "export BEACON_CLOSED_SCOPES=*": KEYS,
+        "export BEACON_JWT_*": JWT,
+        "curl*": JWT,
     },
     "docs/how-to/batch-scoring.md": {"make score*": SCORING},
     "docs/how-to/bring-your-own-model.md": {
@@ -55,12 +58,22 @@ RUN_BY: dict[str, dict[str, str]] = {
     },
     "docs/how-to/data-sources.md": {"make data*": SLIPS},
     "docs/how-to/deploy.md": {"make test-charts": "make test-charts"},
+    "docs/how-to/erasure.md": {"make forget*": "tests/contract/core/test_erasure.py"},
     "docs/how-to/explain.md": {"curl*": "tests/contract/inference/test_explain.py"},
+    "docs/how-to/logins.md": {
+        "export BEACON_*": "tests/contract/console/test_console_login.py",
+        "export BEACON_PROXY_NETWORKS=*": "tests/unit/console/test_console_proxy.py",
+    },
     "docs/how-to/monitoring.md": {"make test-*": "make test-rules", "make mutate-rules": "make mutate-rules"},
     "docs/how-to/notebook.md": {
         "uv build*": WHEEL,
         "pip install*": WHEEL,
         "curl*": "tests/unit/console/test_console_api.py",
+    },
+    "docs/how-to/retention.md": {"make expire*": "tests/contract/core/test_retention.py"},
+    "docs/how-to/signatures.md": {
+        "beacon signing-keys*": "tests/unit/core/test_core_signing_keys.py",
+        "beacon sign*": "tests/system/retraining/test_registry_edited.py",
     },
 }
 """What runs the commands of a pattern: a test, a folder, or a target of make. The longest pattern counts."""
@@ -110,9 +123,11 @@ def missing(words: list[str]) -> list[str]:
     wrong = [word for word in given if f"{word.split('=')[0]}" not in re.findall(r"[A-Z_]+", MAKEFILE)]
     for word in given:
         name, _, value = word.partition("=")
-        program = re.search(r"/bin/python (jobs/\w+\.py(?: [a-z]+)?|-m [\w.]+)", text)
+        program = re.search(r"/bin/(python) (jobs/\w+\.py(?: [a-z]+)?|-m [\w.]+)|\$\((BEACON)\) ([a-z-]+)", text)
         if name == "ARGS" and program:
-            said = help_of(".venv/bin/python", *program[1].split())
+            said = help_of(
+                ".venv/bin/python" if program[1] else ".venv/bin/beacon", *(program[2] or program[4]).split()
+            )
             wrong += [flag for flag in re.findall(r"--[\w-]+", value) if flag not in said]
     return wrong
 

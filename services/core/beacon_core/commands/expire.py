@@ -27,6 +27,7 @@ class ExpireResult(msgspec.Struct, frozen=True):
     deleted: dict[str, int]
     """Rows by kind; with `--dry-run` those that would go."""
     is_dry_run: bool
+    """Whether rows were only counted."""
 
 
 @map_errors("retention refused", "retention failed, try again", "retention left alone")

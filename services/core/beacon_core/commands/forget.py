@@ -58,6 +58,7 @@ class ForgetResult(msgspec.Struct, frozen=True):
     failed: dict[str, str]
     """The places whose eraser failed, and why: a repeat goes on with them."""
     is_dry_run: bool
+    """Whether rows were only counted."""
 
 
 class Found:

@@ -164,7 +164,6 @@ def _create_drift() -> None:
     sa.Column('rows', sa.Integer(), nullable=False),
     sa.Column('summary', Json, nullable=False),
     sa.Column('report', sa.Text(), nullable=True),
-    sa.Column('distributions', JsonOrNull, nullable=True),
     sa.PrimaryKeyConstraint('period')
     )
     op.create_table('drift_results',

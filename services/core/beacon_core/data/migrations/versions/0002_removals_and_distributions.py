@@ -1,19 +1,20 @@
-"""Create the audit trail of what was deleted, by retention and by erasure; triggers keep it append-only.
+"""Create the audit trail of what was deleted, which triggers keep append-only, and keep distributions of drift runs.
 
 SQLite drops a trigger with its table: a migration that copies `data_removals` must create it again.
 """
 
 import sqlalchemy as sa
 from alembic import op
-from beacon_core.data.tables import Json, UtcTime
+from beacon_core.data.tables import Json, JsonOrNull, UtcTime
 
-revision = '0002_data_removals'
+revision = '0002_removals_and_distributions'
 down_revision = '0001_tables'
 
 RULE = 'the audit trail of removals is append-only'
 
 
 def upgrade() -> None:
+    op.add_column('drift_runs', sa.Column('distributions', JsonOrNull, nullable=True))
     op.create_table('data_removals',
     sa.Column('id', sa.Integer(), autoincrement=True, nullable=False),
     sa.Column('run', sa.String(length=64), nullable=False),
@@ -41,6 +42,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.drop_column('drift_runs', 'distributions')
     op.drop_table('data_removals')
     if op.get_context().dialect.name == 'postgresql':
         op.execute('DROP FUNCTION data_removals_append_only')
