@@ -24,6 +24,7 @@ from beacon_core.data.database import migrate, open_store
 from beacon_core.data.tables import approvals
 from beacon_core.domain.product import Product
 from beacon_core.platform.product_file import load_product
+from beacon_core.platform.settings import ROOT
 
 KEY = "k" * 40
 FORM = {"decision": "approved", "sha256": SHA["3"], "person": "somebody else", "reason": "it is better"}
@@ -206,6 +207,21 @@ def test_a_form_without_the_sessions_token_decides_nothing(server: Server, issue
     site = client.post(DECISION, data=FORM | {"csrf_token": token_of(client)}, headers={"Sec-Fetch-Site": "cross-site"})
     assert site.status_code == 401
     assert kept(server) == before
+
+
+def test_every_form_has_the_sessions_token(server: Server, issuer: Issuer) -> None:
+    """A form without it is refused as another site's, whatever page it is on."""
+    folder = ROOT / "services" / "console" / "beacon_console"
+    for template in folder.rglob("*.html"):
+        forms = re.findall(r'<form[^>]*method="post".*?</form>', template.read_text(), re.DOTALL)
+        assert all(re.search(r"form_token\(\)|decider\(\)|csrf_token\(\)", form) for form in forms), template
+    client = logged_in(server, issuer, "eve@example.com", "data")
+    page = client.get("/what-if").text
+    token = CSRF.search(page[page.index('action="/what-if') :])
+    assert token
+    assert client.post("/what-if", data={}).status_code == 403
+    asked = client.post("/what-if", data={"csrf_token": token[1]})
+    assert (asked.status_code, "What if?" in asked.text) == (200, True), "a viewer may ask"
 
 
 def signed(key: str, content: dict[str, Any]) -> str:
