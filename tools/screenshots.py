@@ -23,7 +23,6 @@ SIZE = ViewportSize(width=1120, height=800)
 # More rows than this make the same pictures, later.
 ROWS = 3000
 PAGES = {
-    "feature": "/features/LSTAT",
     "predictions": "/predictions?actual=yes",
     "prediction": f"/predictions/p{ROWS - 150:08d}",
 }
@@ -53,7 +52,8 @@ def draw(browser: Browser, address: str, folder: Path) -> list[Path]:
     drift = folder / "console-drift.png"
     page.screenshot(path=drift)
     drawn = [overview, drift]
-    for name, path in PAGES.items():
+    feature = page.locator('a[href*="/features/"]').first.get_attribute("href")
+    for name, path in {"feature": feature, **PAGES}.items():
         page.goto(f"{address}{path}")
         drawn.append(folder / f"console-{name}.png")
         page.screenshot(path=drawn[-1])

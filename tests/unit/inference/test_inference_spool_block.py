@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.waiting import until
 
-from beacon_core.data import predictions
-from beacon_inference.prediction_log.block import Block, block_of
+from beacon_core.data import prediction_log
+from beacon_inference.prediction_log.block import FeatureBlock, block_of
 from beacon_inference.prediction_log.database import LARGE_RECORD_ROWS, Database
 from beacon_inference.prediction_log.record import (
     Record,
@@ -77,8 +77,9 @@ def test_a_block_has_every_value_that_lists_have(table):
 
 
 DAMAGED = [
-    Block(b"1234567"), Block(b""), Block(bytes(16)), Block(bytes(24)), Block(bytes(8), {0: ["a", "b"]}),
-    Block(bytes(16), {5: ["a", "b"]}), Block(bytes(16), {-1: ["a", "b"]}), Block(bytes(16), {1: ["a"]}),
+    FeatureBlock(b"1234567"), FeatureBlock(b""), FeatureBlock(bytes(16)), FeatureBlock(bytes(24)),
+    FeatureBlock(bytes(8), {0: ["a", "b"]}), FeatureBlock(bytes(16), {5: ["a", "b"]}),
+    FeatureBlock(bytes(16), {-1: ["a", "b"]}), FeatureBlock(bytes(16), {1: ["a"]}),
 ]  # fmt: skip
 
 
@@ -153,7 +154,7 @@ def test_what_rows_share_is_written_to_each_of_them_and_the_first_row_of_an_id_s
     database.insert([make(*ids, features=block(rows, []), client="shop", shadow_version="2", shadow=[1.0] * count)])
     found = database.find(ids)
     with database._client.connect() as connection:
-        raw = predictions.find(connection, ["k.5"])[0]
+        raw = prediction_log.find(connection, ["k.5"])[0]
     database.close()
     assert len(found) == count
     assert found["k.4"].prediction == [99.0]

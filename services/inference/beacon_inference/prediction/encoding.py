@@ -15,7 +15,7 @@ from beacon_core.domain.product import Feature, Product
 from beacon_core.domain.text import normal_text
 from beacon_core.domain.value_rules import Value, ValueRuleError
 from beacon_inference.matrix import NO_TEXTS, Matrix, Texts
-from beacon_inference.prediction_log.block import Block, Values, block_of
+from beacon_inference.prediction_log.block import FeatureBlock, Values, block_of
 
 
 class TextEncoder:
@@ -72,7 +72,7 @@ class ValueEncoder:
         for (row, position), text in texts.items():
             rows[row][position] = text
 
-    def block(self, matrix: Matrix, texts: Texts) -> Block:
+    def block(self, matrix: Matrix, texts: Texts) -> FeatureBlock:
         """The values that a matrix of many rows, and the texts beside it, stand for."""
         others: dict[int, Values] = {}
         for position, decode in self._decoders:

@@ -19,7 +19,7 @@ from beacon_inference.prediction.encoding import ValueEncoder
 from beacon_inference.prediction.idempotency import input_digest
 from beacon_inference.prediction.inputs import ParsedRequest, PredictionInputs
 from beacon_inference.prediction.output import PredictionOutput
-from beacon_inference.prediction_log.block import Block, Values
+from beacon_inference.prediction_log.block import FeatureBlock, Values
 from beacon_inference.prediction_log.record import Record
 
 BLOCK_FROM = 10
@@ -128,7 +128,7 @@ def _columns_of(mask: Mask) -> dict[int, list[int]]:
     return found
 
 
-def _values_of(features: Features, encoder: ValueEncoder) -> list[Values] | Block:
+def _values_of(features: Features, encoder: ValueEncoder) -> list[Values] | FeatureBlock:
     """The merged values as clients have them."""
     if len(features.values) >= BLOCK_FROM:
         return encoder.block(features.values, features.texts)

@@ -13,7 +13,7 @@ Values = list[float | bool | str | None]
 ITEM_BYTES = 8
 
 
-class Block(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+class FeatureBlock(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """The values of rows by columns; in JSON, bytes are base64.
 
     `numbers` are the columns of numbers in their order, row by row, as little-endian doubles, NaN where one is missing.
@@ -45,10 +45,10 @@ class Block(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
                 row.insert(position, value)
         return found
 
-    def take(self, width: int, some: Sequence[int]) -> "Block":
+    def take(self, width: int, some: Sequence[int]) -> "FeatureBlock":
         """The block of some of the rows."""
         others = {position: [column[row] for row in some] for position, column in self.others.items()}
-        return Block(self._matrix(width)[list(some)].tobytes(), others)
+        return FeatureBlock(self._matrix(width)[list(some)].tobytes(), others)
 
     def lacking(self, width: int) -> dict[int, tuple[bool, ...]]:
         """Which values each row lacks, for the rows that lack any."""
@@ -65,9 +65,9 @@ class Block(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         return np.frombuffer(self.numbers, dtype="<f8").reshape(rows, columns)
 
 
-def block_of(matrix: NDArray[np.float64], others: Iterable[tuple[int, Values]]) -> Block:
+def block_of(matrix: NDArray[np.float64], others: Iterable[tuple[int, Values]]) -> FeatureBlock:
     """Make the block of rows (rows, features), of which the columns of `others` have other values than numbers."""
     taken: dict[int, Any] = dict(others)
     if taken:
         matrix = np.delete(matrix, list(taken), axis=1)
-    return Block(matrix.astype("<f8", copy=False).tobytes(), taken)
+    return FeatureBlock(matrix.astype("<f8", copy=False).tobytes(), taken)

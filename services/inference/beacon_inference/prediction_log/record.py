@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from beacon_core.data.prediction_log import LoggedPrediction
-from beacon_inference.prediction_log.block import Block, Values
+from beacon_inference.prediction_log.block import FeatureBlock, Values
 
 
 class Record(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -30,7 +30,7 @@ class Record(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     ids: list[str]
     time: float
     names: tuple[str, ...]
-    features: list[Values] | Block
+    features: list[Values] | FeatureBlock
     prediction: list[float]
     low: list[float]
     high: list[float]
@@ -52,13 +52,13 @@ class Record(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
     def values(self, rows: Sequence[int] | None = None) -> list[Values]:
         """The values of some of the rows, or of all."""
-        if isinstance(self.features, Block):
+        if isinstance(self.features, FeatureBlock):
             return self.features.rows(len(self.names), rows)
         return self.features if rows is None else [self.features[row] for row in rows]
 
     def lacking(self) -> dict[int, tuple[bool, ...]]:
         """Which features each row lacks, for the rows that lack any."""
-        if isinstance(self.features, Block):
+        if isinstance(self.features, FeatureBlock):
             return self.features.lacking(len(self.names))
         return {
             row: tuple([value is None for value in values])
@@ -73,7 +73,9 @@ class Record(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         }
         out_of_range = _take(self.out_of_range, rows)
         from_store = None if self.from_store is None else _take(self.from_store, rows)
-        features = self.features.take(len(self.names), rows) if isinstance(self.features, Block) else self.values(rows)
+        features = (
+            self.features.take(len(self.names), rows) if isinstance(self.features, FeatureBlock) else self.values(rows)
+        )
         return msgspec.structs.replace(
             self, features=features, out_of_range=out_of_range, from_store=from_store, **taken
         )
@@ -108,7 +110,7 @@ def _check_shape(record: Record) -> None:
     for column in (record.entities, record.shadow, record.input_digests):
         if column is not None and len(column) != rows:
             raise ValueError("the columns are of unequal length")
-    if isinstance(features, Block):
+    if isinstance(features, FeatureBlock):
         features.check_shape(rows, width)
     elif len(features) != rows or any(len(values) != width for values in features):
         raise ValueError(f"there are not {width} features for each of {rows} rows")

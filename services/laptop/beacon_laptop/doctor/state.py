@@ -19,8 +19,9 @@ from beacon_core.domain.errors import ConfigurationError
 from beacon_core.domain.masking import message_of
 from beacon_core.domain.yaml_text import YamlError
 from beacon_core.feature_store.variables import filled, redis_options, variables_of
-from beacon_core.model_package.manifest import PackageError, read_package
+from beacon_core.model_package.manifest import PackageError
 from beacon_core.model_package.release import ReleaseError, package_folder, read_release
+from beacon_core.model_package.signature import read_trusted, trust_of
 from beacon_core.platform import clock
 from beacon_core.platform.settings import ROOT, Settings
 from beacon_core.platform.yaml_file import read_yaml
@@ -168,7 +169,7 @@ def model(settings: Settings) -> Iterator[Finding]:
         return
     try:
         pin = read_release(settings.release_file).model
-        read_package(package_folder(settings.models_dir, pin), pin.sha256)
+        read_trusted(package_folder(settings.models_dir, pin), pin.sha256, trust_of(settings))
     except (ReleaseError, PackageError, OSError) as error:
         yield Finding("model", "fail", message_of(error), "beacon fetch-model, while MLflow runs; or beacon rollback")
         return
