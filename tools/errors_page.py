@@ -12,7 +12,7 @@ HEAD = """# Errors
 `python -m tools.errors_page` writes this page from `beacon_core/domain/error_codes.py`.
 Every error of inference and of the console has this body; feature serving's has Feast's shape:
 
-    {"error": "rooms must be a number, not text", "code": "invalid_type", "field": "features.rooms", "request_id": "..."}
+    {"error": "area must be a number, not text", "code": "invalid_type", "field": "features.area", "request_id": "..."}
 
 - `code` is stable: let programs decide by it, and people read `error`.
 - `field` is the path of the value that is wrong, or null.
