@@ -1,10 +1,9 @@
-"""Figures in the target's unit: buckets and limits follow its spread, whatever its size; and text on a command line."""
+"""Figures in the target's unit: buckets and limits follow its spread, whatever its size."""
 
 import msgspec
 import pytest
-from beacon_inference.commands.predict import row_of, text_names
 from support.packages import build_package
-from support.products import MIXED, write_spec
+from support.products import write_spec
 
 from beacon_core.model_package.manifest import read_package
 from beacon_core.model_package.release import package_folder
@@ -37,12 +36,3 @@ def test_a_constant_target_has_more_than_one_bucket(manifest, value):
 def test_extremes_are_the_products_or_those_of_training(tmp_path, manifest):
     assert extremes(write_spec(tmp_path, {"x": {}}), manifest) == (5.0, 50.0)
     assert extremes(write_spec(tmp_path, {"x": {}}, target={"name": "y", "low": 8}), manifest) == (8, 50.0)
-
-
-def test_text_stays_text_on_the_command_line():
-    texts = text_names(MIXED)
-    assert texts == {"grade", "colour", "supplier", "made_on", "order_id"}
-    row = row_of(["supplier=17", "area=17", "insured=True", 'colour="red"', "grade=null"], ["order_id=0017"], texts)
-    assert row["features"] == {"supplier": "17", "area": 17, "insured": True, "colour": "red", "grade": None}
-    assert row["entity"] == {"order_id": "0017"}
-    assert text_names(MIXED.with_name("none.yaml")) == frozenset()
