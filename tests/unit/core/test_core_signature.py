@@ -193,6 +193,6 @@ def test_the_settings_say_whom_to_trust(tmp_path: Path) -> None:
 
 
 def test_the_library_is_loaded_only_where_it_is_needed() -> None:
-    code = "import sys, beacon_core.model_package.signature as s; print('nacl' in sys.modules)"
+    code = "import sys, beacon_core.model_package.signature as s; print('cryptography' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -103,9 +103,9 @@ def signer_of(settings: Settings) -> SigningKey | None:
 
 def sign(key: SigningKey, sha256: str) -> bytes:
     """The content of the signature file of a package with this digest."""
-    import nacl.signing  # noqa: PLC0415 - it takes a tenth of a second, and few processes need it
+    from cryptography.hazmat.primitives.asymmetric import ed25519  # noqa: PLC0415 - it takes a tenth of a second
 
-    signed = nacl.signing.SigningKey(key.seed).sign(_message(sha256)).signature
+    signed = ed25519.Ed25519PrivateKey.from_private_bytes(key.seed).sign(_message(sha256))
     return msgspec.json.encode(Signature(key.id, base64.b64encode(signed).decode()))
 
 
@@ -142,11 +142,11 @@ def _message(sha256: str) -> bytes:
 
 
 def _is_signed(key: bytes, sha256: str, signed: bytes) -> bool:
-    import nacl.exceptions  # noqa: PLC0415 - as above
-    import nacl.signing  # noqa: PLC0415
+    from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - as above
+    from cryptography.hazmat.primitives.asymmetric import ed25519  # noqa: PLC0415
 
     try:
-        nacl.signing.VerifyKey(key).verify(_message(sha256), signed)
-    except (nacl.exceptions.BadSignatureError, ValueError):
+        ed25519.Ed25519PublicKey.from_public_bytes(key).verify(signed, _message(sha256))
+    except (InvalidSignature, ValueError):
         return False
     return True

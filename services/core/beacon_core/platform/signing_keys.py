@@ -63,9 +63,9 @@ def new_private_key() -> SigningKey:
 
 def public_of(seed: bytes) -> bytes:
     """The public key of a private one."""
-    import nacl.signing  # noqa: PLC0415 - it takes a tenth of a second, and few processes need it
+    from cryptography.hazmat.primitives.asymmetric import ed25519  # noqa: PLC0415 - it takes a tenth of a second
 
-    return bytes(nacl.signing.SigningKey(seed).verify_key)
+    return ed25519.Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
 
 
 def private_pem(key: SigningKey) -> str:
