@@ -88,6 +88,7 @@ spec:
     {{- end }}
     {{- with $.issuer }}
     - ports: [{port: {{ include "beacon.portOf" . }}}]
+      to: {{- include "beacon.anywhere" $ | nindent 8 }}
     {{- end }}
     {{- with .egress }}
     {{- toYaml . | nindent 4 }}

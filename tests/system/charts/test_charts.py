@@ -26,6 +26,7 @@ ARROWS = {
     "materialize": {"redis", "postgresql"},
     "retraining": {"postgresql", "redis", "mlflow"},
     "retraining-migration": {"postgresql"},
+    "retention": {"postgresql", "redis", "mlflow"},
     "drift-profiling": {"postgresql"},
     "drift-profiling-migration": {"postgresql"},
     "console": {"inference", "inference-metrics", "mlflow", "postgresql"},
@@ -301,6 +302,8 @@ def test_charts_services_images_skaffold_and_documents_name_the_same() -> None:
     images = {file.parent.name for file in (ROOT / "services").glob("*/Dockerfile")}
     assert set(RELEASES) == releases
     assert images == {file.parent.name for file in (ROOT / "services").glob("*/README.md")} - {
+        "cli",
+        "client",
         "core",
         "laptop",
         "prober",
@@ -311,7 +314,7 @@ def test_charts_services_images_skaffold_and_documents_name_the_same() -> None:
     assert line is not None
     assert set(line[1].split()) == images
     packages = {file.parent.name for file in (ROOT / "services").glob("*/pyproject.toml")}
-    assert packages == images | {"core", "laptop", "prober"}
+    assert packages == images | {"cli", "client", "core", "laptop", "prober"}
     skaffold = yaml.safe_load((ROOT / "skaffold.yaml").read_text())
     assert {artifact["image"] for artifact in skaffold["build"]["artifacts"]} == {f"beacon-{name}" for name in images}
     assert [release["name"] for release in skaffold["deploy"]["helm"]["releases"]] == [f"beacon-{n}" for n in RELEASES]
