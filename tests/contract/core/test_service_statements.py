@@ -158,7 +158,7 @@ ON_CONNECTIONS: dict[str, Callable[[Connection], object]] = {
     "actuals.last_received": actuals.last_received,
     "prediction_log.labels.labelled_predictions": lambda c: list(labels.labelled_predictions(c, EVERYTHING)),
     "prediction_log.log_rows.rows_after": lambda c: log_rows.rows_after(
-        c, LONG_AGO, NOW, log_rows.LogPlace(LONG_AGO, "a"), 10
+        c, LONG_AGO, NOW, log_pages.LogPosition(LONG_AGO, "a"), 10
     ),
     "prediction_log.partitions.changed_partitions": _partitions,
     "prediction_log.partitions.newest_digest": lambda c: partitions.newest_digest(c, "1"),

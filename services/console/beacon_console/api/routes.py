@@ -8,7 +8,8 @@ from flask import Flask, Response, request
 from beacon_console.parameters import found_or_404
 from beacon_core.data import drift_results
 from beacon_core.data.client import DatabaseClient
-from beacon_core.data.prediction_log.log_rows import LogPlace, LogRow, rows_after
+from beacon_core.data.prediction_log.log_pages import LogPosition
+from beacon_core.data.prediction_log.log_rows import LogRow, rows_after
 from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.ids import is_client_id
 from beacon_core.platform import clock
@@ -93,7 +94,7 @@ def moment(name: str, default: datetime) -> datetime:
         ) from None
 
 
-def place() -> LogPlace | None:
+def place() -> LogPosition | None:
     """The query parameter `after`, as an earlier answer gave it; BeaconError 422 for anything else."""
     given = request.args.get("after")
     if given is None:
@@ -101,7 +102,7 @@ def place() -> LogPlace | None:
     time, _, identifier = given.partition("~")
     try:
         if is_client_id(identifier):
-            return LogPlace(_time(time), identifier)
+            return LogPosition(_time(time), identifier)
     except (ValueError, OverflowError):
         pass
     raise BeaconError("invalid_type", "after must be the `next` of an earlier answer", "after")

@@ -40,7 +40,7 @@ class LogFilter(NamedTuple):
 
 
 class LogPosition(NamedTuple):
-    """A place in the log, the newest first: what follows is older, or of the same moment with a smaller id."""
+    """A place in the log: what follows it, newest first, is older, or of the same moment with a smaller id."""
 
     time: datetime
     id: str

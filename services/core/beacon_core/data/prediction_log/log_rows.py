@@ -1,11 +1,12 @@
 """The prediction log as a table for programs: pages of rows in the order of time, each with its actual."""
 
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, and_, or_, select
 
+from beacon_core.data.prediction_log.log_pages import LogPosition
 from beacon_core.data.prediction_log.which_actual import actual_id
 from beacon_core.data.tables import actuals, predictions
 from beacon_core.domain.value_rules import Value
@@ -29,18 +30,11 @@ class LogRow(msgspec.Struct, frozen=True):
     observed_at: datetime | None
 
 
-class LogPlace(NamedTuple):
-    """A row's place in the order: what follows is later, or of the same moment with a larger id."""
-
-    time: datetime
-    id: str
-
-
 OF_PREDICTIONS = tuple(predictions.c[name] for name in LogRow.__struct_fields__[:-2])
 
 
 def rows_after(
-    connection: Connection, since: datetime, until: datetime, after: LogPlace | None, most: int
+    connection: Connection, since: datetime, until: datetime, after: LogPosition | None, most: int
 ) -> list[LogRow]:
     """The first rows of [since, until) that follow `after`, the oldest first: a page costs the same, wherever it is."""
     table = predictions.c
