@@ -29,11 +29,6 @@ WAIVED = {
     "CKV_K8S_38": ("promotion rolls inference through the API", {"beacon-promotion"}),
     "CKV_K8S_40": ("the uid of the official images, which own their folders", {"beacon-postgresql", "beacon-redis"}),
     "CKV_K8S_43": ("a digest is a value of every image; `make images` builds them where the charts are read", None),
-    "CKV2_K8S_6": (
-        "hooks and tests listen to nothing, and reach what their label opens",
-        {f"beacon-{name}-migration" for name in ("inference", "drift-profiling", "retraining", "promotion")}
-        | {"beacon-inference-golden"},
-    ),
 }
 """By check: why it need not hold, and for which objects (None: any). Each must still be needed."""
 
