@@ -382,19 +382,19 @@ dashboards: .venvs/dashboards.stamp ## build Grafana's dashboards into the chart
 
 .PHONY: deploy
 deploy: dashboards ## install or upgrade everything on the cluster of KUBECONFIG (PRODUCT=, NAMESPACE=, VALUES=FOLDER, REGISTRY=, TAG=)
-	@$(CHOOSE); exec .venvs/dashboards/bin/python tools/deploy.py --namespace=$(NAMESPACE) --registry=$(REGISTRY) --tag=$(TAG) $(VALUES:%=--values=%)
+	@$(CHOOSE); exec .venvs/dashboards/bin/python -m tools.deploy --namespace=$(NAMESPACE) --registry=$(REGISTRY) --tag=$(TAG) $(VALUES:%=--values=%)
 
 .PHONY: product-values
 product-values: .venvs/dashboards.stamp ## write what the charts are told of the product to .beacon/product-values, for skaffold (PRODUCT=)
-	@$(CHOOSE); exec .venvs/dashboards/bin/python tools/deploy.py --write-values=.beacon/product-values
+	@$(CHOOSE); exec .venvs/dashboards/bin/python -m tools.deploy --write-values=.beacon/product-values
 
 .PHONY: product-data
 product-data: .venvs/dashboards.stamp ## bring the product's small data files into the cluster, as `make deploy` does (PRODUCT=, NAMESPACE=)
-	@$(CHOOSE); exec .venvs/dashboards/bin/python tools/deploy.py --namespace=$(NAMESPACE) --data
+	@$(CHOOSE); exec .venvs/dashboards/bin/python -m tools.deploy --namespace=$(NAMESPACE) --data
 
 .PHONY: undeploy
 undeploy: .venvs/dashboards.stamp ## remove everything from the cluster, with its data
-	@exec .venvs/dashboards/bin/python tools/deploy.py --namespace=$(NAMESPACE) --remove
+	@exec .venvs/dashboards/bin/python -m tools.deploy --namespace=$(NAMESPACE) --remove
 
 ##@ Document it
 .PHONY: docs
