@@ -5,10 +5,9 @@ values name, and a scraper to its metrics; it opens connections to what it `reac
 ingress controller may come; `api`: it asks the Kubernetes API; `https`: it asks servers outside by HTTPS, such as Kaggle; `hook`: the
 policy is one of a hook, comes before its pod and goes with it.
 */}}
-{{/* Everywhere but the addresses at which clouds give instances their credentials. */}}
+{{/* Everywhere but the addresses at which clouds give instances their credentials; by IPv4, as IPv6 is named by values. */}}
 {{- define "beacon.anywhere" -}}
 - ipBlock: {cidr: 0.0.0.0/0, except: [169.254.169.254/32, 169.254.170.2/32, 169.254.170.23/32, 100.100.100.200/32]}
-- ipBlock: {cidr: "::/0", except: ["fd00:ec2::254/128", "fd00:ec2::23/128", "fd20:ce::254/128"]}
 {{- end -}}
 
 {{- define "beacon.cidrs" -}}
