@@ -171,6 +171,9 @@ def _of_clients() -> tuple[Panel, ...]:
     """Who asks, where an API key is set, and the state of the keys."""
     left, client = by("client", "beacon_api_key_expires_timestamp_seconds")
     failed = "sum(increase(beacon_api_keys_file_failures_total[1h]))"
+    # A service without an issuer of JWTs has neither.
+    issuers = "sum(beacon_jwt_issuer_keys) or vector(0)"
+    failed_issuer = "sum(increase(beacon_jwt_issuer_keys_failures_total[1h])) or vector(0)"
     return (
         time_series(
             "Requests of each client", PER_SECOND, most(rates("client, status", "beacon_client_requests_total"))
@@ -179,6 +182,7 @@ def _of_clients() -> tuple[Panel, ...]:
             "Rejected over a quota", PER_SECOND, most(rates("client, quota", "beacon_client_quota_rejections_total"))
         ),
         time_series("API keys", "none", by("job", "beacon_api_keys"), (failed, "failed reads of the file, an hour")),
+        time_series("Keys of the JWTs' issuer", "none", (issuers, "keys"), (failed_issuer, "failed fetches, an hour")),
         time_series("Time until a client's last key expires", SECONDS, (f"{left} - time()", client)),
     )
 
