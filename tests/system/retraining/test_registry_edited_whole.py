@@ -25,6 +25,7 @@ from beacon_core.model_package.release import read_release
 from beacon_core.platform import clock
 from beacon_core.platform.mlflow import Mlflow
 from beacon_core.platform.settings import ROOT
+from beacon_retraining.commands.champion import NONE_YET
 from beacon_retraining.pipeline.context import RegistrationResult
 from beacon_retraining.pipeline.pipeline import RetrainOptions, retrain
 from beacon_retraining.training.settings import TrainSettings
@@ -185,8 +186,9 @@ def test_an_alias_that_names_a_persons_version(
     monkeypatch.setattr(sys, "argv", ["champion.py"])
     with pytest.raises(SystemExit) as ended:
         runpy.run_path(str(ROOT / "jobs" / "champion.py"), run_name="__main__")
-    assert ended.value.code == 1
-    assert f"version {theirs} of {product.name} is champion in MLflow, but Beacon did not" in capsys.readouterr().err
+    # The store says what is in service, and no alias: this one has promoted nothing.
+    assert ended.value.code == NONE_YET
+    assert f"{product.name} has no champion yet" in capsys.readouterr().err
     other = Home(address, product, tmp_path, by_dvc=False)
     served = read_release(other.settings.release_file).model.version
     assert home.mlflow.aliases(product.name)[CHAMPION] == served

@@ -12,6 +12,7 @@ from beacon_core.data.prediction_log.log_pages import LogPosition
 from beacon_core.data.prediction_log.log_rows import LogRow, rows_after
 from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.ids import is_client_id
+from beacon_core.domain.times import read_time
 from beacon_core.platform import clock
 
 PREFIX = "/api"
@@ -117,6 +118,4 @@ def count(name: str, most: int) -> int:
 
 
 def _time(text: str) -> datetime:
-    # In an address a plus sign is a blank.
-    found = datetime.fromisoformat(text.replace(" ", "+"))
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    return read_time(text.replace(" ", "+"), UTC)  # in an address a plus sign is a blank
