@@ -8,8 +8,8 @@ from flask import Flask, Response, request
 from beacon_console.parameters import found_or_404
 from beacon_core.data import drift_results
 from beacon_core.data.client import DatabaseClient
-from beacon_core.data.prediction_log.log_pages import LogPosition
-from beacon_core.data.prediction_log.log_rows import LogRow, rows_after
+from beacon_core.data.prediction_log.log_pages import LogLine, LogPosition
+from beacon_core.data.prediction_log.log_rows import rows_after
 from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.ids import is_client_id
 from beacon_core.domain.times import read_time
@@ -27,7 +27,7 @@ DEFAULT_SPAN = timedelta(days=1)
 class LogAnswer(msgspec.Struct, frozen=True):
     """A page of the log; `next` is the parameter `after` of the page behind it, null at the end."""
 
-    predictions: list[LogRow]
+    predictions: list[LogLine]
     next: str | None
 
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, NamedTuple
 
+import msgspec
 from sqlalchemy import ColumnElement, Connection, Text, and_, cast, func, or_, select
 
 from beacon_core.data.prediction_log.which_actual import actual_id
@@ -46,8 +47,8 @@ class LogPosition(NamedTuple):
     id: str
 
 
-class LogLine(NamedTuple):
-    """A prediction with its actual."""
+class LogLine(msgspec.Struct, frozen=True):
+    """A prediction, and its actual once there is one. A feature that had no value is not there."""
 
     id: str
     time: datetime
@@ -115,7 +116,7 @@ def _in_index_order(connection: Connection) -> Iterator[None]:
     connection.exec_driver_sql("SET LOCAL enable_sort = on")
 
 
-OF_LOG = LogLine._fields[:-2]
+OF_LOG = LogLine.__struct_fields__[:-2]
 
 
 def page_of(connection: Connection, wanted: LogFilter, after: LogPosition | None, size: int) -> LogPage:

@@ -3,39 +3,18 @@
 from datetime import datetime
 from typing import Any
 
-import msgspec
 from sqlalchemy import Connection, and_, or_, select
 
-from beacon_core.data.prediction_log.log_pages import LogPosition
+from beacon_core.data.prediction_log.log_pages import LogLine, LogPosition
 from beacon_core.data.prediction_log.which_actual import actual_id
 from beacon_core.data.tables import actuals, predictions
-from beacon_core.domain.value_rules import Value
 
-
-class LogRow(msgspec.Struct, frozen=True):
-    """A prediction, and its actual once there is one. A feature that had no value is not there."""
-
-    id: str
-    time: datetime
-    entity: str | None
-    client: str | None
-    model_version: str
-    prediction: float
-    low: float
-    high: float
-    imputed: list[str]
-    out_of_range: list[str]
-    features: dict[str, Value]
-    actual: float | None
-    observed_at: datetime | None
-
-
-OF_PREDICTIONS = tuple(predictions.c[name] for name in LogRow.__struct_fields__[:-2])
+OF_PREDICTIONS = tuple(predictions.c[name] for name in LogLine.__struct_fields__[:-2])
 
 
 def rows_after(
     connection: Connection, since: datetime, until: datetime, after: LogPosition | None, most: int
-) -> list[LogRow]:
+) -> list[LogLine]:
     """The first rows of [since, until) that follow `after`, the oldest first: a page costs the same, wherever it is."""
     table = predictions.c
     query = select(*OF_PREDICTIONS).where(table.time >= since, table.time < until)
@@ -46,4 +25,4 @@ def rows_after(
     belonging = actuals.c.id == actual_id(page.c.id, page.c.entity, page.c.time)
     facts: tuple[Any, ...] = (*page.c, actuals.c.value, actuals.c.observed_at)
     whole = select(*facts).select_from(page.outerjoin(actuals, belonging))
-    return [LogRow(*row) for row in connection.execute(whole.order_by(page.c.time, page.c.id))]
+    return [LogLine(*row) for row in connection.execute(whole.order_by(page.c.time, page.c.id))]
