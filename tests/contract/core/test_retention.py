@@ -8,6 +8,7 @@ import sys
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -114,7 +115,8 @@ def test_steps_are_small_and_others_write_in_between(engine: Engine, monkeypatch
             connection.execute(insert(predictions), prediction(900_000 + len(seen), NOW))
         seen.append(left(engine, predictions)[0])
 
-    monkeypatch.setattr(retention.time, "sleep", write_meanwhile)
+    # Not time.sleep itself: what ends a PostgreSQL waits by it, too.
+    monkeypatch.setattr(retention, "time", SimpleNamespace(sleep=write_meanwhile))
     assert retention.expire(engine, KEPT, NOW)["predictions"] == 2500
     assert seen == [1501, 502, 3]
 

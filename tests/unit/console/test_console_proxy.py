@@ -1,5 +1,6 @@
 """A console behind a proxy that logs people in, the limits of wrong tokens, and the rules of the settings."""
 
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -99,7 +100,7 @@ def outcome(judge: Attempts, address: str, given: str) -> tuple[int, int | None]
 
 def test_wrong_tokens_are_slowed_down_by_address_and_overall(monkeypatch):
     now = 1000.0
-    monkeypatch.setattr(attempts.time, "monotonic", lambda: now)
+    monkeypatch.setattr(attempts, "time", SimpleNamespace(monotonic=lambda: now))
     judge = Attempts()
     assert [outcome(judge, "a", "wrong")[0] for _ in range(7)] == [401] * 5 + [429] * 2
     assert outcome(judge, "a", "right") == (429, 30), "a guess that is right is not told"
@@ -115,7 +116,7 @@ def test_wrong_tokens_are_slowed_down_by_address_and_overall(monkeypatch):
 
 def test_of_any_number_of_addresses_so_many_are_kept(monkeypatch):
     now = 1000.0
-    monkeypatch.setattr(attempts.time, "monotonic", lambda: now)
+    monkeypatch.setattr(attempts, "time", SimpleNamespace(monotonic=lambda: now))
     monkeypatch.setattr(attempts, "MOST_ADDRESSES", 10)
     judge = Attempts()
     for number in range(100):

@@ -1,6 +1,7 @@
 """Models: a new version is taken beside the old one or refused with its reason, and the old one serves on."""
 
 import asyncio
+from types import SimpleNamespace
 
 import msgspec
 import numpy as np
@@ -278,7 +279,7 @@ def test_what_is_refused_is_tried_ever_more_rarely(settings, product, monkeypatc
 
     now = 1000.0
     monkeypatch.setattr(models_module, "RETRY_SECONDS", (1, 5, 60))
-    monkeypatch.setattr(models_module.time, "monotonic", lambda: now)
+    monkeypatch.setattr(models_module, "time", SimpleNamespace(monotonic=lambda: now))
     write_release(settings.release_file, Release(Pin(product.name, "9", "0" * 64)))
     models = models_module.Models(settings, product, Instruments(CollectorRegistry(), product, settings))
     tried = []
