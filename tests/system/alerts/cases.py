@@ -103,6 +103,7 @@ BUILD = 'beacon_build_info{service="%s"}'
 READY = "model_not_ready"
 DROPPED, STORE = "beacon_prediction_log_dropped_total", "beacon_store_up"
 KEYS = "beacon_api_keys_file_failures_total"
+ISSUER = "beacon_jwt_issuer_keys_failures_total"
 DRIFT, JOB = 'beacon_drift_confirmed{kind="data",feature="RM"}', 'beacon_job_failures_total{job="drift"}'
 FEATURES = "feature-serving"
 GONE = "0 20000x700"
@@ -196,6 +197,8 @@ CASES = (
     Case("BeaconPredictionLogDropping", "", {DROPPED: "0x11 1x60"}, 11, 50, {DROPPED: "0x6 1x60"}),
     # A file that is being written is no fault; one that stays wrong is looked at each second.
     Case("BeaconApiKeysStale", "", {KEYS: "0 0 0+60x30"}, 2, 6, {KEYS: "0 0 20x30"}),
+    # A restart of the issuer is no fault; one that stays away is asked every ten seconds.
+    Case("BeaconJwtIssuerAway", "", {ISSUER: "0 0 0+6x30"}, 4, 8, {ISSUER: "0 0 15x30"}),
     Case("BeaconStoreDown", "", {STORE: "0x20"}, 4, 5, {STORE: "1x20"}),
     Case("BeaconPredictionsOutOfRange", 'severity="critical"', _out(30), 6, 9, _out(20)),
     Case("BeaconPredictionsOutOfRange", 'severity="critical"', _out(30), 4, 12, _out(30, volume=2)),

@@ -21,6 +21,7 @@ BURN = (("2m", "", 20), ("1h", "5m", 14.4), ("6h", "30m", 6), ("1d", "2h", 3), (
 COUNTED = {
     "BeaconPredictionLogDropping": ("10m", "beacon_prediction_log_dropped_total", "", 0, ("some",)),
     "BeaconApiKeysStale": ("10m", "beacon_api_keys_file_failures_total", "", 30, ("some",)),
+    "BeaconJwtIssuerAway": ("10m", "beacon_jwt_issuer_keys_failures_total", "", 20, ("some",)),
     "BeaconNotificationsFailing": (
         "15m",
         "alertmanager_notifications_failed_total",
