@@ -427,7 +427,7 @@ model-study: .venv/.stamp ## compare the search with CatBoost, FLAML and AutoGlu
 	@export PYTHONPATH="$$PWD/benchmarks:$$PWD"; exec .venv/bin/python -m model_study $(ARGS)
 
 .PHONY: bench
-bench: .venvs/bench.stamp .venvs/inference.stamp .venvs/feature-serving.stamp .venvs/retraining.stamp ## measure Beacon beside its peers: 25 minutes (PRODUCT=, ARGS=--quick: 7, --http-servers: 10)
+bench: .venv/.stamp .venvs/bench.stamp .venvs/inference.stamp .venvs/feature-serving.stamp .venvs/retraining.stamp ## measure Beacon beside its peers: 25 minutes (PRODUCT=, ARGS=--quick: 7, --http-servers: 10)
 	@$(CHOOSE); export PYTHONPATH="$$PWD/benchmarks"; exec .venvs/bench/bin/python -m harness $(ARGS)
 
 .PHONY: bench-parts

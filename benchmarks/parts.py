@@ -64,7 +64,10 @@ def main() -> None:
         for count in (1, 1000):
             took = insert(settings[PRODUCT], product, rows, count)
             print(f"  SQLite, {count:5} rows a request: {took:6.1f}")
-        measure_access(Path(folder))
+        print("knowing a client, us")
+        for cost in measure_access(Path(folder)):
+            new = f", new: {cost.first:.1f}" if cost.first is not None else ""
+            print(f"  {cost.what}: {cost.microseconds:.1f} (at most {cost.most:g}){new}")
 
 
 def serve(service: Service, rows: Sequence[Row]) -> tuple[float, float]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 
 from harness import http_servers
+from harness.access import AccessCost, measure_access
 from harness.closedloop import Loaded
 from harness.families import measure_families
 from harness.features import measure_features
@@ -28,7 +29,8 @@ from harness.servers import SERVERS
 
 FEATURES = "features"
 FAMILIES = "families"
-NAMES = [*SERVERS, FEATURES, FAMILIES]
+ACCESS = "access"
+NAMES = [*SERVERS, FEATURES, FAMILIES, ACCESS]
 PUBLISHED = ROOT / "benchmarks" / "results.json"
 
 
@@ -66,6 +68,7 @@ def _run(names: list[str], quick: bool, complete: bool) -> None:
     measured: dict[str, Measured] = {}
     features = None
     families: dict[str, dict[str, Loaded]] = {}
+    access: tuple[AccessCost, ...] = ()
     problems = []
     for number, name in enumerate(names, start=1):
         say(f"[{number}/{len(names)}] {name} ({time.monotonic() - began:.0f} s)")
@@ -74,6 +77,8 @@ def _run(names: list[str], quick: bool, complete: bool) -> None:
                 features = measure_features(models.compared[PRODUCT], plan)
             elif name == FAMILIES:
                 families = measure_families(models.families, plan)
+            elif name == ACCESS:
+                access = measure_access()
             else:
                 measured[name] = measure(SERVERS[name], models.compared, plan)
         except BenchError as error:  # one server's failure must not cost the figures of the others
@@ -85,7 +90,8 @@ def _run(names: list[str], quick: bool, complete: bool) -> None:
         servers=measured,
         features=features,
         families=families,
-        limits=limits(titles, measured, features, families),
+        access=access,
+        limits=limits(titles, measured, features, families, access),
     )
     file = PUBLISHED if complete and not problems else WORK / "results" / "results.json"
     write_results(file, results)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from harness.access import AccessCost
 from harness.closedloop import Loaded
 from harness.features import STORES, Lookup
 from harness.measure import Measured
@@ -38,6 +39,7 @@ def limits(
     servers: dict[str, Measured],
     features: Lookup | None,
     families: dict[str, dict[str, Loaded]],
+    access: tuple[AccessCost, ...],
 ) -> tuple[Limit, ...]:
     """Every promise that this run can judge; `models` are titles by name."""
     found: list[Limit] = []
@@ -47,6 +49,9 @@ def limits(
         found += _of_server(servers["beacon"])
     for family, loads in families.items():
         found += _of_family(family, loads)
+    for cost in access:
+        text = f"at most {cost.most:g} us a request"
+        found.append(Limit("", cost.what, text, f"{cost.microseconds:.1f} us", cost.microseconds <= cost.most))
     return (*found, *(_features(features) if features else ()))
 
 

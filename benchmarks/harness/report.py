@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+from harness.access import AccessCost
 from harness.closedloop import Loaded
 from harness.features import CONNECTIONS, SIZES, STORES, Lookup
 from harness.limits import rows_per_second
@@ -98,6 +99,8 @@ def write_report(file: Path, results: Results, plot: str) -> None:
     ]
     if results.families:
         parts.append(_families(results.families))
+    if results.access:
+        parts.append(_access(results.access))
     if results.features:
         parts.append(_features(results.features))
     reading = READING.format(server=SERVER_CORE, load=LOAD_CORE, product=models[PRODUCT], plain=models[PLAIN])
@@ -162,6 +165,16 @@ def _families(families: dict[str, dict[str, Loaded]]) -> str:
         '"-" is a model that the peer cannot load with scikit-learn alone.\n\n'
     )
     return "## Each family that the search may choose\n\n" + text + _table(("", *names, "Beacon's p99 ms"), rows)
+
+
+def _access(costs: tuple[AccessCost, ...]) -> str:
+    rows = [
+        (cost.what, f"{cost.microseconds:.1f}", "" if cost.first is None else f"{cost.first:.1f}", f"{cost.most:g}")
+        for cost in costs
+    ]
+    text = "Processor time of the check of a request's key or token, in microseconds.\n\n"
+    header = ("", "us a request", "the first time", "limit")
+    return "## Knowing a client\n\n" + text + _table(header, rows)
 
 
 def _batches(servers: dict[str, Measured], model: str, title: str) -> str:

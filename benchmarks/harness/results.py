@@ -4,6 +4,7 @@ from pathlib import Path
 
 import msgspec
 
+from harness.access import AccessCost
 from harness.closedloop import Loaded
 from harness.features import Lookup
 from harness.limits import Limit
@@ -21,6 +22,7 @@ class Results(msgspec.Struct, frozen=True):
     servers: dict[str, Measured]
     features: Lookup | None
     families: dict[str, dict[str, Loaded]]
+    access: tuple[AccessCost, ...]
     limits: tuple[Limit, ...]
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from harness.access import AccessCost
 from harness.limits import Limit, limits, rows_per_second
 from harness.measure import Measured
 from harness.model import PLAIN, PRODUCT
@@ -27,11 +28,11 @@ def with_beside(servers: Servers, model: str, **changed: Any) -> None:
 
 
 def broken(servers: Servers) -> list[Limit]:
-    return [item for item in limits(TITLES, servers, None, {}) if not item.holds]
+    return [item for item in limits(TITLES, servers, None, {}, ()) if not item.holds]
 
 
 def test_what_is_at_its_limit_holds() -> None:
-    found = limits(TITLES, servers_at_their_limits(), None, {})
+    found = limits(TITLES, servers_at_their_limits(), None, {}, ())
     assert all(item.holds for item in found), found
     for title in TITLES.values():
         assert len([item for item in found if item.model == title]) == 8
@@ -82,11 +83,17 @@ def test_start_and_size_are_promises_of_the_server() -> None:
     ]
 
 
+@pytest.mark.parametrize(("microseconds", "holds"), [(5.0, True), (5.1, False)])
+def test_knowing_a_client_costs_no_more_than_is_promised(microseconds: float, holds: bool) -> None:
+    (found,) = limits(TITLES, {}, None, {}, (AccessCost("API key", microseconds, None, 5.0),))
+    assert (found.limit, found.measured, found.holds) == ("at most 5 us a request", f"{microseconds:.1f} us", holds)
+
+
 def test_a_partial_run_judges_what_it_measured() -> None:
     whole = servers_at_their_limits()
-    assert limits(TITLES, {}, None, {}) == ()
-    assert limits(TITLES, {"fastapi": whole["fastapi"]}, None, {}) == ()
-    found = limits(TITLES, {"beacon": whole["beacon"], "fastapi": whole["fastapi"]}, None, {})
+    assert limits(TITLES, {}, None, {}, ()) == ()
+    assert limits(TITLES, {"fastapi": whole["fastapi"]}, None, {}, ()) == ()
+    found = limits(TITLES, {"beacon": whole["beacon"], "fastapi": whole["fastapi"]}, None, {}, ())
     assert not any("binary" in item.what or "floor" in item.limit for item in found)
     assert any("fastapi" in item.limit for item in found)
 

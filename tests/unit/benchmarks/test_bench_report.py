@@ -4,6 +4,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from harness.access import AccessCost
 from harness.http_servers import Figures, table
 from harness.limits import limits
 from harness.measure import Measured
@@ -16,10 +17,12 @@ FAMILIES = {
     "ridge": {"beacon": loaded(1000.0), "floor": loaded(2000.0), "fastapi": loaded(125.0), "mlserver": loaded(100.0)},
     "xgboost": {"beacon": loaded(700.0), "floor": loaded(2000.0), "mlserver": loaded(100.0)},
 }
+ACCESS = (AccessCost("API key, of 10,000", 2.2, None, 5.0), AccessCost("JWT by RS256, known", 5.5, 90.1, 60.0))
 
 
 def results_of(servers: dict[str, Measured]) -> Results:
-    return Results({"date": "today"}, TITLES, servers, None, FAMILIES, limits(TITLES, servers, None, FAMILIES))
+    judged = limits(TITLES, servers, None, FAMILIES, ACCESS)
+    return Results({"date": "today"}, TITLES, servers, None, FAMILIES, ACCESS, judged)
 
 
 def page(folder: Path, results: Results) -> str:
@@ -42,6 +45,14 @@ def test_every_section_has_every_server_with_both_models(tmp_path: Path) -> None
     for title in TITLES.values():
         assert text.count(f"### With {title}\n") == 3
     assert ["beacon", "100.0", "10.0", "100.0", "10.0"] in section(text, "CPU seconds per million predictions")
+
+
+def test_what_it_costs_to_know_a_client_is_told(tmp_path: Path) -> None:
+    text = page(tmp_path, results_of(servers_at_their_limits()))
+    assert section(text, "Knowing a client") == [
+        ["API key, of 10,000", "2.2", "", "5"],
+        ["JWT by RS256, known", "5.5", "90.1", "60"],
+    ]
 
 
 def test_ratios_are_beacons_to_each_row(tmp_path: Path) -> None:
