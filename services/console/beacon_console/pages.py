@@ -8,6 +8,7 @@ from beacon_console.comparison.routes import add_comparison
 from beacon_console.drift.routes import add_drift
 from beacon_console.features.routes import add_features
 from beacon_console.jobs.routes import add_jobs
+from beacon_console.login.acting import Acting
 from beacon_console.models.approval_routes import add_approvals
 from beacon_console.models.registry import Registry
 from beacon_console.models.routes import add_models
@@ -34,7 +35,7 @@ ROOMS = (
 
 
 def add_pages(app: Flask, settings: Settings, product: Product, database: DatabaseClient, registry: Registry) -> None:
-    """Add every page, and the one route that changes something."""
+    """Add every page, and the routes that change something."""
     app.jinja_loader = ChoiceLoader(
         [PackageLoader("beacon_console"), *(PackageLoader(f"beacon_console.{room}") for room in ROOMS)]
     )
@@ -42,10 +43,11 @@ def add_pages(app: Flask, settings: Settings, product: Product, database: Databa
     add_comparison(app, product, database)
     add_drift(app, product, database)
     add_features(app, product, database, registry)
-    add_jobs(app, database)
+    acting = Acting(app, settings)
+    add_jobs(app, product, database, acting)
     add_models(app, product, database, registry)
     add_predictions(app, settings, product, database)
     add_promotions(app, product, database)
     add_what_if(app, settings, product, database)
-    add_approvals(app, settings, product, database)
+    add_approvals(app, product, database, acting)
     add_api(app, database)

@@ -20,6 +20,7 @@ from support.issuer import SECRET, Issuer, new_key
 from support.products import SPEC
 from support.server import CONSOLE, Server, serving
 
+from beacon_core.data import retrain_requests
 from beacon_core.data.database import migrate, open_store
 from beacon_core.data.tables import approvals
 from beacon_core.domain.product import Product
@@ -165,6 +166,20 @@ def test_a_viewer_reads_and_decides_nothing(server: Server, issuer: Issuer) -> N
     answer = decide(viewer)
     assert (answer.status_code, "takes the role approver" in answer.text) == (403, True)
     assert kept(server) == before
+
+
+def test_an_operator_requests_a_retraining_and_an_approver_does_not(server: Server, issuer: Issuer) -> None:
+    asked = {"reason": "new prices came in", "person": "somebody else"}
+    lead = logged_in(server, issuer, "ada@example.com", "leads")
+    assert "takes the role operator, and ada@example.com is approver" in lead.get("/jobs").text
+    answer = lead.post("/retraining", data=asked | {"csrf_token": token_of(lead)}, follow_redirects=False)
+    assert (answer.status_code, "takes the role operator" in answer.text) == (403, True)
+    operator = logged_in(server, issuer, "olga@example.com", "ops")
+    assert operator.post("/retraining", data=asked, follow_redirects=False).status_code == 403, "no hidden token"
+    answer = operator.post("/retraining", data=asked | {"csrf_token": token_of(operator)}, follow_redirects=False)
+    assert answer.status_code == 303
+    with open_store(f"sqlite:///{server.home / 'beacon.db'}").connect() as connection:
+        assert [item.requested_by for item in retrain_requests.newest(connection, 9)] == ["olga@example.com"]
 
 
 @pytest.mark.parametrize(

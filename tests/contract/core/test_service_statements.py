@@ -189,6 +189,7 @@ ON_CONNECTIONS: dict[str, Callable[[Connection], object]] = {
     "watermarks.read": lambda c: watermarks.read(c, "drift"),
     "watermarks.write": lambda c: [watermarks.write(c, "drift", watermarks.Watermark(NOW, NOW, NOW)) for _ in range(2)],
     "retrain_requests.add": lambda c: retrain_requests.add(c, "another", "drift", "why", "1", ["doors"], NOW),
+    "retrain_requests.ask": lambda c: retrain_requests.ask(c, PRODUCT, "Ada", "new prices came in", NOW),
     "retrain_requests.take": lambda c: retrain_requests.take(c, ["cause"], NOW),
     "retrain_requests.release": lambda c: retrain_requests.release(c, ["cause"], "later"),
     "retrain_requests.end": lambda c: retrain_requests.end(c, ["cause"], "done", "trained", NOW),
@@ -309,6 +310,8 @@ def cluster() -> Iterator[Postgres]:
                 gone = [row(f"gone-{number}")._replace(time=long_ago, model_version="9") for number in range(500)]
                 predictions.insert(connection, gone)
                 retrain_requests.add(connection, "cause", "drift", "why", "1", ["doors"], NOW)
+                retrain_requests.take(connection, ["cause"], NOW)
+                retrain_requests.end(connection, ["cause"], retrain_requests.DONE, "trained", NOW)  # none is open
             for name in ("profiles.put", "verdicts.record", "ledger.append_all", "job_runs.recorded"):
                 ON_ENGINES[name](administrator)
         yield running

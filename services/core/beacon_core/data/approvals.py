@@ -49,7 +49,7 @@ def decide(
     """
     if decision not in {APPROVED, REJECTED}:
         raise BeaconError("invalid_body", f"decision must be {APPROVED} or {REJECTED}.", "decision")
-    person, reason = _line("person", person), _line("reason", reason)
+    person, reason = check_line("person", person), check_line("reason", reason)
     judged = select(verdicts.c.sha256, verdicts.c.outcome, verdicts.c.verdict).where(
         verdicts.c.product == product, verdicts.c.version == version
     )
@@ -105,7 +105,8 @@ def _is_same(one: str, other: str) -> bool:
     return one.strip().casefold() == other.strip().casefold()
 
 
-def _line(name: str, text: str) -> str:
+def check_line(name: str, text: str) -> str:
+    """The text without blanks around it; BeaconError `invalid_body` where a person's word cannot be kept."""
     text = text.strip()
     if not text or len(text) > LENGTHS[name] or not text.isprintable():
         raise BeaconError("invalid_body", f"{name} must be 1 to {LENGTHS[name]} characters on one line.", name)

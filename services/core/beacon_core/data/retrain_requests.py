@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, func, insert, literal, select, update
 
+from beacon_core.data.approvals import check_line
 from beacon_core.data.tables import retrain_requests
+from beacon_core.domain.errors import BeaconError
 
 WAITING, TAKEN, DONE, REFUSED = STATES = ("waiting", "taken", "done", "refused")
 OPEN = (WAITING, TAKEN)
@@ -65,7 +67,28 @@ def add(
     now: datetime,
 ) -> None:
     """Add a request that waits to be taken."""
-    row = {
+    connection.execute(insert(retrain_requests).values(_row(cause, requested_by, reason, model_version, subjects, now)))
+
+
+def ask(connection: Connection, product: str, person: str, reason: str, now: datetime) -> None:
+    """Add a person's request, whatever the cooldown after the last one.
+
+    Raises `BeaconError`: invalid_body, and retraining_requested while another request is open, which one run answers
+    as well.
+    """
+    person, reason = check_line("person", person), check_line("reason", reason)
+    row = _row(f"{product}/{person}/{now.isoformat()}", person, reason, "", (), now)
+    table = retrain_requests.c
+    is_open = select(table.id).where(table.state.in_(OPEN)).exists()
+    values = select(*(literal(value, table[name].type) for name, value in row.items())).where(~is_open)
+    if connection.execute(insert(retrain_requests).from_select(list(row), values)).rowcount == 0:
+        raise BeaconError("retraining_requested", f"A retraining is requested already: {open_cause(connection)}.")
+
+
+def _row(
+    cause: str, requested_by: str, reason: str, model_version: str, subjects: Sequence[str], now: datetime
+) -> dict[str, Any]:
+    return {
         "cause": cause,
         "requested_by": requested_by,
         "reason": reason,
@@ -73,7 +96,6 @@ def add(
         "created_at": now,
         "state": WAITING,
     }
-    connection.execute(insert(retrain_requests).values(row))
 
 
 def take(connection: Connection, causes: Sequence[str], now: datetime) -> None:

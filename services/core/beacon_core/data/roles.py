@@ -78,7 +78,7 @@ GRANTS: dict[str, dict[str, tuple[str, ...]]] = {
         "drift_runs": READ,
         "drift_results": READ,
         "model_error": READ,
-        "retrain_requests": READ,
+        "retrain_requests": APPEND,
         "verdicts": READ,
         "approvals": APPEND,
         "promotions": READ,

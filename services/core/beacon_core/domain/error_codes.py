@@ -111,6 +111,11 @@ CODES: dict[str, ErrorCode] = {
         "another person has to approve the model (the console's)",
         "Let somebody else approve it: policy.yaml's `approvals.people` is 2.",
     ),
+    "retraining_requested": ErrorCode(
+        409,
+        "a retraining is requested already, or at work (the console's)",
+        "Wait for its verdict: one retraining answers every open request.",
+    ),
     "body_too_large": ErrorCode(
         413, "the body is larger than the limit", "Send less per request, or raise `BEACON_MAX_BODY_BYTES`."
     ),

@@ -126,7 +126,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     console_approvers: tuple[str, ...] = ()
     """Groups whose members may approve and reject models, too."""
     console_operators: tuple[str, ...] = ()
-    """Groups whose members may start what the console can start, too."""
+    """Groups whose members may request a retraining, too."""
     oidc_issuer: str = ""
     """The OpenID provider."""
     oidc_client_id: str = ""
