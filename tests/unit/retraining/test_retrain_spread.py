@@ -23,7 +23,7 @@ from beacon_retraining.packaging.spread_output import add_spread, check_spread, 
 from beacon_retraining.training.estimators import TableModel
 from beacon_retraining.training.imputation import model_columns
 from beacon_retraining.training.interval import covered, interval_scores, widths
-from beacon_retraining.training.spread import Calibration, Spread, calibrate
+from beacon_retraining.training.spread import MIN_ROWS, OLDEST, Calibration, Spread, calibrate
 
 ROWS = 1500
 
@@ -74,6 +74,29 @@ def test_the_simplest_spread_that_is_clearly_best_is_taken_and_covers_fresh_rows
         assert covered(scores[high], found.widths).mean() == pytest.approx(coverage, abs=0.05)
         assert covered((fresh.target - answers)[high], even).mean() < coverage - 0.1
         assert spread.mean() * (found.widths.low + found.widths.high) < 0.95 * (even.low + even.high)
+
+
+def test_by_time_the_oldest_rows_whose_model_knew_least_set_no_width(product: Product) -> None:
+    """In an order of their own, as held-out rows come by blocks."""
+    dataset, predictions = made(product, kind="even")
+    order = np.random.default_rng(1).permutation(ROWS)
+    age = np.empty(ROWS, int)
+    age[order] = np.arange(ROWS)
+    old = age < ROWS // OLDEST
+    dataset = msgspec.structs.replace(
+        dataset,
+        target=np.where(old, predictions + 9 * (dataset.target - predictions), dataset.target),
+        times=np.datetime64("2024-01-01", "us") + age * np.timedelta64(1, "h"),
+    )
+    coverage = product.training.interval_coverage
+    by_time = msgspec.structs.replace(product, time=msgspec.structs.replace(product.time, split="time"))
+    found = calibrated(by_time, dataset, predictions)
+    newer = widths((dataset.target - predictions)[~old], coverage)
+    assert (found.even.low, found.even.high) == pytest.approx((newer.low, newer.high))
+    assert calibrated(product, dataset, predictions).even.high > 1.5 * newer.high
+    few = order[: MIN_ROWS + 10]
+    left = calibrate(dataset, by_time, few, predictions[None, few], np.zeros(len(product.features)), 0)
+    assert left.even == widths((dataset.target - predictions)[few], coverage), "all, where they are few"
 
 
 def test_the_score_of_an_interval_is_least_for_the_true_quantiles() -> None:

@@ -32,6 +32,8 @@ SHARE = 0.8
 LEAST_LEAF, LEAF_SHARE = 10, 30
 MIN_ROWS = 100
 """Held-out rows for a spread that is fitted."""
+OLDEST = 4
+"""One row of so many is left out of a calibration by time, the oldest."""
 MOST_ROWS = 50_000
 """Of more rows, so many by chance: small trees need no more."""
 FOLDS = 5
@@ -86,6 +88,8 @@ def calibrate(
 ) -> Calibration:
     """The interval by held-out `predictions` (repeats, rows) of `rows`; `fill` stands for missing values."""
     coverage = product.training.interval_coverage
+    newest = _newest(dataset, product, rows)
+    rows, predictions = rows[newest], predictions[:, newest]
     target, mean = dataset.target[rows], predictions.mean(axis=0)
     weights = None if dataset.weights is None else dataset.weights[rows]
     residuals = target - predictions
@@ -131,6 +135,17 @@ def calibrate(
     found[kind] = found[kind] / scale
     chosen = msgspec.structs.replace(chosen, scale=chosen.scale / scale)
     return Calibration(widths_of(kind, held_out), chosen, even, means)
+
+
+def _newest(dataset: Dataset, product: Product, rows: Index) -> Index:
+    """Places of the rows to calibrate on: by time without the oldest, where the others are enough.
+
+    The oldest were predicted from the fewest rows, and their errors are larger than those of the model that serves.
+    """
+    oldest = len(rows) // OLDEST
+    if product.time.split != "time" or len(rows) - oldest < MIN_ROWS:
+        return np.arange(len(rows))
+    return np.sort(np.argsort(dataset.seconds[rows], kind="stable")[oldest:])
 
 
 def _kinds(target: Matrix, predictions: Matrix, errors: Matrix) -> list[Kind]:
