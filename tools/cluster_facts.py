@@ -40,6 +40,7 @@ def inference_has(values: Mapping[str, Any]) -> dict[str, Any]:
     config_maps = [values["signatures"]["configMap"], values["tls"]["ca"]["configMap"]]
     return {
         "image": values["image"]["repository"],
+        "logImage": values["predictionLog"]["image"]["repository"],
         "claim": values["packagesClaim"],
         "secrets": [{"name": one["name"], "key": one["key"]} for one in secrets if one["name"]],
         "mlflowLogin": {"name": login["name"], "key": login["key"]},

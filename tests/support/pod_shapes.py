@@ -67,7 +67,7 @@ def _volumes() -> dict[str, Shape]:
         "a Secret, projected beside the product": {
             "projected": {"sources": [{"configMap": {"name": "beacon-inference-product"}}, secret]}
         },
-        "inference's Secret with all its keys": {"secret": {"secretName": "beacon-database-inference"}},
+        "inference's Secret with all its keys": {"secret": {"secretName": "beacon-database-prediction-log"}},
         "a token, projected": {"projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}},
         "another ConfigMap, projected": {"projected": {"sources": [{"configMap": {"name": "other"}}]}},
         "another ConfigMap": {"configMap": {"name": "other"}},

@@ -159,7 +159,9 @@ def dark_pod(name: str, pin: Pin, template: dict[str, Any]) -> Pod:
     spec |= {"restartPolicy": "Never", "activeDeadlineSeconds": DARK_SECONDS, "terminationGracePeriodSeconds": 1}
     secret = {volume["name"] for volume in spec.get("volumes", []) if "secret" in volume}
     spec["volumes"] = [volume for volume in spec.get("volumes", []) if volume["name"] not in secret]
-    for container in spec.get("initContainers", []):
+    # Nobody ships what a dark pod logs: its spool goes with it.
+    spec["initContainers"] = [one for one in spec.get("initContainers", []) if one.get("restartPolicy") != "Always"]
+    for container in spec["initContainers"]:
         container["env"] = [variable for variable in container.get("env", []) if _may_be_dark(variable)]
     for container in spec["containers"]:
         container.pop("lifecycle", None)
