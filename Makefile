@@ -2,7 +2,8 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PYTHON ?= python3
-# The services: a folder of services/, a package, an environment, an image and a chart each. Tests hold what else lists them.
+# The services: a folder of services/, a package, an environment, an image and a chart each (prediction-log is in inference's chart).
+# Tests hold what else lists them.
 SERVICES := inference prediction-log feature-serving console retraining drift-profiling promotion
 space := $(subst ,, )
 comma := ,

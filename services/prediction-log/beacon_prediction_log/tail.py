@@ -79,7 +79,8 @@ class SpoolTail:
             if segment != found[-1]:  # nobody writes to it any more
                 self._drop(segment)
         with self._lock:
-            if self._read == self._shipped:  # what was erased before it was shipped has been counted
+            if all(offset == self._shipped.get(segment, 0) for segment, offset in self._read.items()):
+                # what was erased before it was shipped has been counted
                 self._waiting = 0
         return None
 
@@ -109,8 +110,8 @@ class SpoolTail:
             return found
 
     def _catch_up(self) -> None:
-        for segment in segments.segments(self._folder):
-            while self._read_on(segment):
+        for segment, size in segments.segments(self._folder).items():
+            while size > self._read.get(segment, 0) and self._read_on(segment):
                 pass
 
     def _read_on(self, segment: int) -> bool:

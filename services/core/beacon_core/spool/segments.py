@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 SEGMENT_BYTES = 4 << 20
+ENDING = ".jsonl"
 RECOUNT_SECONDS = 0.1
 """How often a writer that has no room looks whether there is room again."""
 READ_MORE_BYTES = 64 << 10
@@ -97,15 +98,17 @@ class SpoolWriter:
 
 def path_of(folder: Path, segment: int) -> Path:
     """The file of a segment."""
-    return folder / f"{segment:08d}.jsonl"
+    return folder / f"{segment:08d}{ENDING}"
 
 
 def segments(folder: Path) -> dict[int, int]:
     """The segments on disk, oldest first, and the bytes of each."""
     found = {}
-    for path in folder.glob("*.jsonl"):
-        with contextlib.suppress(FileNotFoundError):  # dropped meanwhile
-            found[int(path.stem)] = path.stat().st_size
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.endswith(ENDING):
+                with contextlib.suppress(FileNotFoundError):  # dropped meanwhile
+                    found[int(entry.name.removesuffix(ENDING))] = entry.stat().st_size
     return dict(sorted(found.items()))
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,6 +33,8 @@ T = TypeVar("T")
 
 ANSWER_SECONDS = 12.0
 """Longer than the process waits for its database."""
+SILENT_SECONDS = 10.0
+"""A process that is away is logged so often."""
 MOST_AT_ONCE = 8
 """Further questions wait for their turn: the process has a thread for each."""
 
@@ -49,6 +52,7 @@ class LogClient:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._turns = asyncio.Semaphore(MOST_AT_ONCE)
+        self._silent_until = 0.0
 
     def attach(self) -> None:
         """Ask from the running loop, for `wait`."""
@@ -75,12 +79,16 @@ class LogClient:
             async with tick_timeout(seconds), self._turns:
                 answer = await self._exchange(encode(question))
         except (OSError, EOFError, msgspec.DecodeError) as error:  # TimeoutError is an OSError
-            reason = message_with_type(error)
-            log.warning("the prediction log's process does not answer", extra={"reason": reason})
+            self._tell(error)
             raise LogUnavailableError("the prediction log does not answer") from error
         if isinstance(answer, Unavailable):
             raise LogUnavailableError("the prediction log's database does not answer")
         return answer
+
+    def _tell(self, error: Exception) -> None:
+        if time.monotonic() >= self._silent_until:
+            self._silent_until = time.monotonic() + SILENT_SECONDS
+            log.warning("the prediction log's process does not answer", extra={"reason": message_with_type(error)})
 
     async def _exchange(self, content: bytes) -> Answer:
         reader, writer = await asyncio.open_unix_connection(socket_path(self._folder))

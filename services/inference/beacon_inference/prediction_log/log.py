@@ -27,7 +27,7 @@ class PredictionLog(LogClient):
     def __init__(self, folder: Path, max_bytes: int, registry: CollectorRegistry) -> None:
         super().__init__(folder)
         self._spool = SpoolWriter(folder, max_bytes)
-        self._silent_until = 0.0
+        self._drops_silent_until = 0.0
         self._dropped = metrics.counter(metrics.LOG_DROPPED, registry)
 
     def append(self, record: Record) -> bool:
@@ -43,6 +43,6 @@ class PredictionLog(LogClient):
 
     def _drop(self, count: int) -> None:
         self._dropped.inc(count)
-        if time.monotonic() >= self._silent_until:
-            self._silent_until = time.monotonic() + DROPS_LOG_SECONDS
+        if time.monotonic() >= self._drops_silent_until:
+            self._drops_silent_until = time.monotonic() + DROPS_LOG_SECONDS
             log.error("predictions are not logged: the spool is full or cannot be written", extra={"dropped": count})
