@@ -15,12 +15,20 @@ from beacon_prediction_log.service import running
 
 log = logging.getLogger("beacon.prediction_log")
 
+ENDS = (signal.SIGTERM, signal.SIGINT)
+
 
 def run() -> int:
     """Run until SIGTERM; status 1, after one line, where the settings or product.yaml break a rule."""
     stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
+
+    def stop(*_: object) -> None:
+        for number in ENDS:  # a second one must not end what ships the rest
+            signal.signal(number, signal.SIG_IGN)
+        stopping.set()
+
+    for number in ENDS:
+        signal.signal(number, stop)
     configure_logging("prediction-log", Settings().build_version, "INFO")
     try:
         clean_credentials()
