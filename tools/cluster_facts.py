@@ -42,6 +42,7 @@ def inference_has(values: Mapping[str, Any]) -> dict[str, Any]:
         "image": values["image"]["repository"],
         "logImage": values["predictionLog"]["image"]["repository"],
         "claim": values["packagesClaim"],
+        "spoolClaim": values["spool"]["claim"],
         "secrets": [{"name": one["name"], "key": one["key"]} for one in secrets if one["name"]],
         "mlflowLogin": {"name": login["name"], "key": login["key"]},
         "configMaps": [name for name in config_maps if name],

@@ -10,7 +10,7 @@ from beacon_core.spool.record import Record
 from beacon_inference.prediction_log.log import PredictionLog
 from beacon_prediction_log.answers import Answers
 from beacon_prediction_log.database import Database
-from beacon_prediction_log.shipper import Shipper
+from beacon_prediction_log.shipper import ShipCounters, Shipper
 from beacon_prediction_log.tail import SpoolTail
 
 STOP_SECONDS = 10.0
@@ -26,7 +26,8 @@ class WholeLog:
         self.database_file = home / "beacon.db"
         self.database = Database(f"sqlite:///{self.database_file}", names)
         self.tail = SpoolTail(self.folder)
-        self.shipper = Shipper(self.folder, self.tail, self.database, self.registry)
+        self.counters = ShipCounters(self.registry)
+        self.shipper = Shipper(self.folder, self.tail, self.database, self.registry, self.counters)
         self.answers = Answers(self.tail, self.database)
         self.stopped = False
 

@@ -14,8 +14,9 @@ from beacon_core.platform.settings import Settings
 from beacon_core.spool.segments import SHIPPER_LOCK
 from beacon_prediction_log.answers import Answers
 from beacon_prediction_log.database import Database
+from beacon_prediction_log.orphans import Orphans
 from beacon_prediction_log.server import AnswerServer
-from beacon_prediction_log.shipper import Shipper
+from beacon_prediction_log.shipper import ShipCounters, Shipper
 from beacon_prediction_log.tail import SpoolTail
 
 log = logging.getLogger(__name__)
@@ -38,7 +39,10 @@ class PredictionLog:
         metrics.gauge(metrics.SPOOL_MAX_BYTES, self.registry).set(settings.spool_max_bytes)
         self.database = Database(settings.database, load_product(settings.product).feature_names)
         self.tail = SpoolTail(folder)
-        self.shipper = Shipper(folder, self.tail, self.database, self.registry)
+        counters = ShipCounters(self.registry)
+        self.shipper = Shipper(folder, self.tail, self.database, self.registry, counters)
+        shared = settings.shared_spools
+        self.orphans = None if shared is None else Orphans(shared, folder, self.database, counters)
         self.answers = Answers(self.tail, self.database)
         self.server = AnswerServer(folder, self.answers)
 
@@ -46,6 +50,8 @@ class PredictionLog:
         """Ship and answer; a database that is down keeps nothing from starting."""
         self.server.start()
         self.shipper.start()
+        if self.orphans is not None:
+            self.orphans.start()
 
     @property
     def is_alive(self) -> bool:
@@ -54,6 +60,8 @@ class PredictionLog:
 
     def stop(self, seconds: float = SHIP_REST_SECONDS) -> None:
         """Ship what comes until inference has ended, for so long."""
+        if self.orphans is not None:
+            self.orphans.stop()
         self.shipper.stop(seconds)
         self.server.stop()
         self.database.close()

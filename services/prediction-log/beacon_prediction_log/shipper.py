@@ -6,6 +6,7 @@ spool -> next_chunk -> insert, commit -> shipped
 import logging
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
@@ -30,20 +31,55 @@ BACKLOG_WITHOUT_REST = 50_000
 LAST_LOOK_SECONDS = 0.05
 
 
+class ShipCounters:
+    """What is counted of all spools that a process ships."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.shipped = metrics.counter(metrics.LOG_SHIPPED, registry)
+        self.quarantined = metrics.counter(metrics.LOG_QUARANTINED, registry)
+        self.failures = metrics.counter(metrics.LOG_SHIP_FAILURES, registry)
+
+
+def ship_once(
+    folder: Path, tail: SpoolTail, database: Database, counters: ShipCounters, rest: Callable[[], None] = lambda: None
+) -> bool:
+    """Ship the oldest lines of a spool, with a call of `rest` before each statement; True if there may be more."""
+    chunk = tail.next_chunk(SHIP_BYTES)
+    if chunk is None:
+        return False
+    database.insert(chunk.records, rest)
+    if chunk.unreadable:
+        _quarantine(folder / QUARANTINE, chunk.unreadable)
+        counters.quarantined.inc(len(chunk.unreadable))
+    tail.shipped(chunk)
+    counters.shipped.inc(sum(map(len, chunk.records)))
+    return True
+
+
+def _quarantine(file: Path, lines: list[bytes]) -> None:
+    with file.open("ab") as stream:
+        stream.write(b"\n".join(lines) + b"\n")
+    log.error(
+        "the spool has lines that are not records of this revision: they are kept in quarantine.txt, and not "
+        "shipped; the revision that wrote them can read them",
+        extra={"lines": len(lines), "file": str(file)},
+    )
+
+
 class Shipper:
     """A thread that ships what inference appends, until it is stopped and inference has ended."""
 
-    def __init__(self, folder: Path, tail: SpoolTail, database: Database, registry: CollectorRegistry) -> None:
+    def __init__(
+        self, folder: Path, tail: SpoolTail, database: Database, registry: CollectorRegistry, counters: ShipCounters
+    ) -> None:
         self._folder = folder
         self._tail = tail
         self._database = database
+        self._counters = counters
         # The thread's CPU time, and what had been appended, at its last rest.
         self._rested, self._seen = 0.0, 0
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._ship_for_ever, name="shipper", daemon=True)
-        self._shipped = metrics.counter(metrics.LOG_SHIPPED, registry)
-        self._quarantined = metrics.counter(metrics.LOG_QUARANTINED, registry)
-        self._failures = metrics.counter(metrics.LOG_SHIP_FAILURES, registry)
         metrics.gauge(metrics.SPOOL_RECORDS, registry).set_function(tail.count_waiting)
         metrics.gauge(metrics.SPOOL_BYTES, registry).set_function(tail.size)
 
@@ -73,7 +109,7 @@ class Shipper:
             except Exception as error:  # noqa: BLE001 - nothing may end this thread
                 # While the database fails, the spool keeps the records and this thread retries.
                 failures += 1
-                self._failures.inc()
+                self._counters.failures.inc()
                 if failures in {1, 10} or failures % 100 == 0:
                     log.warning(
                         "the prediction log cannot be shipped", extra={"reason": message_of(error), "tries": failures}
@@ -88,15 +124,7 @@ class Shipper:
                 self._stopping.wait(RETRY_SECONDS[min(failures, len(RETRY_SECONDS)) - 1] if failures else SHIP_SECONDS)
 
     def _ship_once(self) -> bool:
-        """Ship the oldest lines; True if there may be more."""
-        chunk = self._tail.next_chunk(SHIP_BYTES)
-        if chunk is None:
-            return False
-        self._database.insert(chunk.records, self._rest)
-        self._quarantine(chunk.unreadable)
-        self._tail.shipped(chunk)
-        self._shipped.inc(sum(map(len, chunk.records)))
-        return True
+        return ship_once(self._folder, self._tail, self._database, self._counters, self._rest)
 
     def _ends(self) -> bool:
         """Whether nobody writes any more, and all is shipped; then no segment is left."""
@@ -112,19 +140,6 @@ class Shipper:
         waiting, appended = self._tail.count_waiting(), self._tail.appended
         self._stopping.wait(rest_seconds(took, waiting, busy=appended != self._seen))
         self._rested, self._seen = time.thread_time(), appended
-
-    def _quarantine(self, lines: list[bytes]) -> None:
-        if not lines:
-            return
-        file = self._folder / QUARANTINE
-        with file.open("ab") as stream:
-            stream.write(b"\n".join(lines) + b"\n")
-        self._quarantined.inc(len(lines))
-        log.error(
-            "the spool has lines that are not records of this revision: they are kept in quarantine.txt, and not "
-            "shipped; the revision that wrote them can read them",
-            extra={"lines": len(lines), "file": str(file)},
-        )
 
 
 def rest_seconds(took: float, waiting: int, *, busy: bool) -> float:

@@ -135,7 +135,8 @@ def test_a_logged_prediction_names_its_client(own_home: Path) -> None:
             }
 
         assert logged() == wanted
-        service.until(lambda: service.app.log_metrics()["beacon_prediction_log_shipped_total"] == 5, "all are in the store")
+        shipped = "beacon_prediction_log_shipped_total"
+        service.until(lambda: service.app.log_metrics()[shipped] == 5, "all are in the store")
         assert logged() == wanted
 
 

@@ -46,6 +46,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """File that names the model version to serve; empty means `home`/release.json."""
     spool: Path | None = None
     """Folder of the prediction log's spool, which inference and the log's process share; empty means `home`/spool."""
+    shared_spools: Path | None = None
+    """Folder of the spools of all pods, on a volume that they share: those of pods that are gone are shipped."""
     spool_max_bytes: int = 256 << 20
     """Above this, records are dropped and counted, and predictions go on."""
 
@@ -255,6 +257,7 @@ LOCATIONS: dict[str, Callable[[str], object]] = {
     "feature_repo": locations.folder,
     "release": locations.file,
     "spool": locations.folder,
+    "shared_spools": locations.folder,
     "api_keys_file": locations.file,
     "model_keys_file": locations.file,
     "model_signing_key_file": locations.file,
