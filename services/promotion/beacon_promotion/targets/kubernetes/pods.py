@@ -21,7 +21,7 @@ SERVING = "app.kubernetes.io/name=inference,app.kubernetes.io/part-of=beacon"
 DARK = "inference-dark"
 DARK_SECONDS = 1800
 """Kubernetes ends a dark pod after this long, whatever became of the run that made it."""
-DARK_OWN = {"BEACON_DATABASE_URL": "sqlite:////tmp/dark.db", "BEACON_ACCESS_LOG": "false"}
+DARK_OWN = {"BEACON_ACCESS_LOG": "false"}
 """The settings of a dark pod that differ from those of the pods that answer users."""
 DARK_NOT = {"BEACON_FEATURES_URL", "BEACON_API_KEYS_FILE", "BEACON_CLOSED_SCOPES"}
 """Settings that a dark pod does not have: only promotion reaches it, and it needs no key there."""
