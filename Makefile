@@ -2,8 +2,9 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PYTHON ?= python3
-# The services: a folder of services/, a package, an environment, an image and a chart each. Tests hold what else lists them.
-SERVICES := inference feature-serving console retraining drift-profiling promotion
+# The services: a folder of services/, a package, an environment, an image and a chart each (prediction-log is in inference's chart).
+# Tests hold what else lists them.
+SERVICES := inference prediction-log feature-serving console retraining drift-profiling promotion
 space := $(subst ,, )
 comma := ,
 define line_break
@@ -246,15 +247,15 @@ test-bare: .venv/.stamp ## run `make run` and `make test` in a container with Py
 	  $(DEV) pytest tests/bare -x -rP
 
 .PHONY: test-faults
-test-faults: .venv/.stamp .venvs/inference.stamp .venvs/drift-profiling.stamp ## test with PostgreSQL down, killed and hung, a full disk and killed jobs
+test-faults: .venv/.stamp .venvs/inference.stamp .venvs/prediction-log.stamp .venvs/drift-profiling.stamp ## test with PostgreSQL down, killed and hung, a full disk and killed jobs
 	$(DEV) pytest tests/system/faults --timeout 300 -rP
 
 .PHONY: test-http
-test-http: .venv/.stamp .venvs/inference.stamp .venvs/feature-serving.stamp .venvs/console.stamp ## test every form of an HTTP request against every service
+test-http: .venv/.stamp .venvs/inference.stamp .venvs/prediction-log.stamp .venvs/feature-serving.stamp .venvs/console.stamp ## test every form of an HTTP request against every service
 	$(DEV) pytest -n 2 --dist loadgroup tests/system/http --timeout 300
 
 .PHONY: test-clients
-test-clients: .venv/.stamp .venvs/inference.stamp ## test with KServe's own client, in an environment of its own
+test-clients: .venv/.stamp .venvs/inference.stamp .venvs/prediction-log.stamp ## test with KServe's own client, in an environment of its own
 	$(DEV) pytest tests/system/clients --timeout 300
 
 .PHONY: test-workflows
@@ -273,7 +274,7 @@ test-retrain: .venv/.stamp ## test all of retraining: models, gate, MLflow, Kagg
 	$(DEV) pytest -n 2 --dist loadgroup tests/system/retraining --timeout 300
 
 .PHONY: test-promotion
-test-promotion: .venv/.stamp .venvs/inference.stamp .venvs/promotion.stamp ## test promotion on a laptop: bad models, kill -9, two at once (BEACON_PROMOTION_TIMES=20; 4 minutes)
+test-promotion: .venv/.stamp .venvs/inference.stamp .venvs/prediction-log.stamp .venvs/promotion.stamp ## test promotion on a laptop: bad models, kill -9, two at once (BEACON_PROMOTION_TIMES=20; 4 minutes)
 	$(DEV) pytest tests/system/promotion -rP
 
 .PHONY: test-retrain-whole
@@ -293,7 +294,7 @@ test-demo: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## test all of `make de
 	$(DEV) pytest tests/system/demo -rP
 
 .PHONY: test-browser
-test-browser: .venv/.stamp .venvs/console.stamp .venvs/inference.stamp ## test the console and the docs page in a real Chromium
+test-browser: .venv/.stamp .venvs/console.stamp .venvs/inference.stamp .venvs/prediction-log.stamp ## test the console and the docs page in a real Chromium
 	$(DEV) pytest tests/system/browser
 
 .PHONY: test-charts
@@ -427,7 +428,7 @@ model-study: .venv/.stamp ## compare the search with CatBoost, FLAML and AutoGlu
 	@export PYTHONPATH="$$PWD/benchmarks:$$PWD"; exec .venv/bin/python -m model_study $(ARGS)
 
 .PHONY: bench
-bench: .venv/.stamp .venvs/bench.stamp .venvs/inference.stamp .venvs/feature-serving.stamp .venvs/retraining.stamp ## measure Beacon beside its peers: 25 minutes (PRODUCT=, ARGS=--quick: 7, --http-servers: 10)
+bench: .venv/.stamp .venvs/bench.stamp .venvs/inference.stamp .venvs/prediction-log.stamp .venvs/feature-serving.stamp .venvs/retraining.stamp ## measure Beacon beside its peers: 25 minutes (PRODUCT=, ARGS=--quick: 7, --http-servers: 10)
 	@$(CHOOSE); export PYTHONPATH="$$PWD/benchmarks"; exec .venvs/bench/bin/python -m harness $(ARGS)
 
 .PHONY: bench-parts
@@ -435,11 +436,11 @@ bench-parts: .venv/.stamp .venvs/retraining.stamp ## measure where the time of a
 	@exec .venv/bin/python benchmarks/parts.py
 
 .PHONY: bench-requests
-bench-requests: .venv/.stamp .venvs/inference.stamp .venvs/retraining.stamp ## measure the processor time of a request, by thread, beside the floor's: 3 minutes (ARGS="--only beacon --case json-1000")
+bench-requests: .venv/.stamp .venvs/inference.stamp .venvs/prediction-log.stamp .venvs/retraining.stamp ## measure the processor time of a request, by thread, beside the floor's: 3 minutes (ARGS="--only beacon --case json-1000")
 	@exec .venv/bin/python benchmarks/request_cost.py $(ARGS)
 
 .PHONY: bench-explain
-bench-explain: .venv/.stamp .venvs/inference.stamp ## measure what an explanation costs, and what predictions lose beside it: 3 minutes (FILE= TARGET= [TIME=]: your own table, ARGS=--help)
+bench-explain: .venv/.stamp .venvs/inference.stamp .venvs/prediction-log.stamp ## measure what an explanation costs, and what predictions lose beside it: 3 minutes (FILE= TARGET= [TIME=]: your own table, ARGS=--help)
 	@export PYTHONPATH="$$PWD/benchmarks:$$PWD/tests:$$PWD"; exec .venv/bin/python -m explaining $(if $(FILE),--file "$$FILE") \
 	  $(if $(TARGET),--target "$$TARGET") $(if $(TIME),--time "$$TIME") $(ARGS)
 

@@ -20,6 +20,7 @@ import numpy as np  # noqa: E402
 from access_cost import measure_access  # noqa: E402
 from harness.model import PRODUCT, make_models  # noqa: E402
 from harness.servers import Row  # noqa: E402
+from support.logged_inference import create  # noqa: E402
 from support.packages import release_package  # noqa: E402
 from support.service import Service  # noqa: E402
 
@@ -29,12 +30,11 @@ from beacon_core.model_package.release import read_release  # noqa: E402
 from beacon_core.observability import metrics  # noqa: E402
 from beacon_core.platform.product_file import load_product  # noqa: E402
 from beacon_core.platform.settings import Settings, load_settings  # noqa: E402
-from beacon_inference.app import create  # noqa: E402
+from beacon_core.spool.block import block_of  # noqa: E402
+from beacon_core.spool.record import Record  # noqa: E402
 from beacon_inference.matrix import Matrix  # noqa: E402
 from beacon_inference.models.model import load_model  # noqa: E402
-from beacon_inference.prediction_log.block import block_of  # noqa: E402
-from beacon_inference.prediction_log.database import Database  # noqa: E402
-from beacon_inference.prediction_log.record import Record  # noqa: E402
+from beacon_prediction_log.database import Database  # noqa: E402
 
 ROUNDS = 5
 ROWS_A_ROUND = 10_000
@@ -82,7 +82,7 @@ def serve(service: Service, rows: Sequence[Row]) -> tuple[float, float]:
         for _ in range(requests):
             assert service.post(path, body).status == 200
         answering.append((time.thread_time() - thread) / ROWS_A_ROUND * 1e6)
-        service.until(lambda: not service.metrics()[metrics.SPOOL_RECORDS.name], "all is shipped")
+        service.until(lambda: not service.app.log_metrics()[metrics.SPOOL_RECORDS.name], "all is shipped")
         others = (time.process_time() - process) - (time.thread_time() - thread)
         shipping.append(others / ROWS_A_ROUND * 1e6)
     return min(answering), min(shipping)

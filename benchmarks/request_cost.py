@@ -2,7 +2,7 @@
 
 The servers of `make bench`, with sockets, access log and prediction log, under wrk. Processor time, unlike requests per
 second, says the same beside other work. It is split by thread: the event loop answers, the other threads ship, and what
-they ship after the last answer counts. `--only beacon --case json-1000` and the like measure less.
+the process of the log ships after the last answer counts. `--only beacon --case json-1000` and the like measure less.
 """
 
 import argparse
@@ -79,7 +79,7 @@ def _settle(server: Server, pid: int, port: int) -> None:
 
 
 def _waiting(port: int) -> float:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port + 1}/metrics", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port + 2}/metrics", timeout=10) as answer:
         lines = answer.read().decode().splitlines()
     return sum(float(line.removeprefix(SPOOL)) for line in lines if line.startswith(SPOOL))
 

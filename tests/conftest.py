@@ -78,7 +78,7 @@ def row(product: Product) -> dict[str, float]:
 @pytest.fixture
 def service(settings: Settings) -> Iterator[Service]:
     """Inference, running in process."""
-    from beacon_inference.app import create
+    from support.logged_inference import create
 
     with Service(create(settings)) as running:
         yield running
@@ -87,7 +87,7 @@ def service(settings: Settings) -> Iterator[Service]:
 @pytest.fixture(scope="module")
 def shared_service(tmp_path_factory: pytest.TempPathFactory, product: Product) -> Iterator[Service]:
     """Inference, running in process for a whole module: for tests that leave nothing behind but records."""
-    from beacon_inference.app import create
+    from support.logged_inference import create
 
     home = tmp_path_factory.mktemp("shared")
     release_package(home, product)

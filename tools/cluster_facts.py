@@ -40,7 +40,9 @@ def inference_has(values: Mapping[str, Any]) -> dict[str, Any]:
     config_maps = [values["signatures"]["configMap"], values["tls"]["ca"]["configMap"]]
     return {
         "image": values["image"]["repository"],
+        "logImage": values["predictionLog"]["image"]["repository"],
         "claim": values["packagesClaim"],
+        "spoolClaim": values["spool"]["claim"],
         "secrets": [{"name": one["name"], "key": one["key"]} for one in secrets if one["name"]],
         "mlflowLogin": {"name": login["name"], "key": login["key"]},
         "configMaps": [name for name in config_maps if name],

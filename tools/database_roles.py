@@ -15,7 +15,7 @@ HEAD = f"""-- The roles of Beacon and of MLflow, and their databases; safe to re
 -- `python -m tools.database_roles` writes this file.
 -- An administrator runs it by psql 14 or later: a superuser, or a role that may create roles and databases.
 --   psql "host=HOST user=ADMINISTRATOR dbname=postgres" -f roles.sql
--- A variable gives each role its password (OWNER_PASSWORD, INFERENCE_PASSWORD, ...); without one it stays as it is.
+-- A variable gives each role its password (OWNER_PASSWORD, CONSOLE_PASSWORD, ...); without one it stays as it is.
 -- `-v database=NAME` and `-v mlflow_database=NAME` name other databases.
 -- Migrations, which log in as {OWNER}, give the services their rights on the tables.
 \\set ON_ERROR_STOP on

@@ -40,8 +40,12 @@ RELEASES = (
     "monitoring",
 )
 """In the order of installation; each is the chart of that name, released as beacon-NAME."""
-IMAGES = {"platform": ("mlflow.image", "retraining"), "monitoring": ("prober.image", "inference")}
-"""Where the chart's values name an image of ours, and which; `image` and the release's own elsewhere."""
+IMAGES = {
+    "platform": {"mlflow.image": "retraining"},
+    "inference": {"image": "inference", "predictionLog.image": "prediction-log"},
+    "monitoring": {"prober.image": "inference"},
+}
+"""Where the chart's values name images of ours, and which; `image` and the release's own elsewhere."""
 DRIVERS = {"inference": "configmap"}
 """Where Helm keeps a release's history, if not in Secrets: promotion reads inference's, and may read no Secret."""
 NEED_NO_PRODUCT = frozenset({"platform"})
@@ -96,16 +100,13 @@ class Cluster:
     def upgrade(self, name: str, *options: str) -> None:
         """Install or upgrade one release."""
         run(["helm", "dependency", "update", str(CHARTS / name)])
-        image, service = IMAGES.get(name, ("image", name))
         file = None if self._values is None else self._values / f"{name}.yaml"
         # By stdin: Helm would read a path as a URL, and split it at a comma.
         values = file.read_text(encoding="utf-8") if file is not None and file.is_file() else ""
-        settings = [
-            "--set",
-            f"{image}.repository={self._registry}beacon-{service}",
-            "--set-string",
-            f"{image}.tag={self._tag}",
-        ]
+        settings = []
+        for image, service in IMAGES.get(name, {"image": name}).items():
+            settings += ["--set", f"{image}.repository={self._registry}beacon-{service}"]
+            settings += ["--set-string", f"{image}.tag={self._tag}"]
         with tempfile.TemporaryDirectory() as folder:
             # By a bare name, for the same reason.
             own = Path(folder, "product.json")

@@ -29,8 +29,8 @@ from beacon_core.domain.pins import Pin
 from beacon_core.domain.product import Product
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import ROOT, Settings, load_settings
-from beacon_inference.prediction_log.database import Database
-from beacon_inference.prediction_log.record import Record
+from beacon_core.spool.record import Record
+from beacon_prediction_log.database import Database
 
 DOCUMENT, PICTURE = ROOT / "docs" / "explanation" / "drift.md", ROOT / "docs" / "figures" / "drift-cost.svg"
 BEGIN, END = "<!-- cost -->", "<!-- end of cost -->"

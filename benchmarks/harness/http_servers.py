@@ -25,7 +25,7 @@ from harness.model import Model
 from harness.openloop import open_loop
 from harness.plan import SLOW_CLIENTS, STEADY_RATE
 from harness.processes import cpu_seconds, memory, running, wait_until_idle
-from harness.servers import Server, beacon
+from harness.servers import Server, beacon, with_log
 
 PINNED = ("granian==2.8.9",)
 CROWD_SECONDS = 6.0
@@ -74,7 +74,7 @@ def http_servers(model: Model) -> dict[str, Server]:
             ours,
             name=name,
             title=title,
-            command=command,
+            command=lambda port: with_log(command(port)),
             variables=lambda port: {**ours.variables(port), "PYTHONPATH": paths, "BEACON_HOME": home(name)},
         )
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 from collections.abc import Callable
 from functools import partial
@@ -154,7 +155,7 @@ def mlflow(model: Model) -> Server:
 
 
 def beacon(model: Model) -> Server:
-    """Beacon's inference service as an operator starts it: validation, prediction log, metrics and access log on."""
+    """Beacon's inference service as an operator starts it: validation, prediction log, metrics, access log."""
     environment = ROOT / ".venvs" / "inference"
     home = WORK / "home"
     shutil.rmtree(home, ignore_errors=True)
@@ -165,6 +166,7 @@ def beacon(model: Model) -> Server:
             "BEACON_HOME": str(home),
             "BEACON_INFERENCE_PORT": str(port),
             "BEACON_INFERENCE_METRICS_PORT": str(port + 1),
+            "BEACON_PREDICTION_LOG_METRICS_PORT": str(port + 2),
         }
 
     return Server(
@@ -172,13 +174,19 @@ def beacon(model: Model) -> Server:
         title="**Beacon**",
         environment=environment,
         packages=["gunicorn", "uvicorn", "httptools", "uvloop", "onnxruntime", "numpy", "msgspec"],
-        command=lambda _: [str(environment / "bin" / "python"), "-m", "beacon_inference"],
+        command=lambda _: with_log([str(environment / "bin" / "python"), "-m", "beacon_inference"]),
         variables=variables,
         folder=ROOT,
         one=Call("/v1/predict", _beacon_one, lambda answer: [answer["prediction"]]),
         many=Call("/v1/predict/batch", _beacon_many, _beacon_predictions),
         tensors=Tensors(f"/v2/models/{model.product}/infer", "prediction"),
     )
+
+
+def with_log(command: list[str]) -> list[str]:
+    """Inference's command with the prediction log's process beside it, on the same core: what it takes is Beacon's."""
+    log = shlex.quote(str(ROOT / ".venvs" / "prediction-log" / "bin" / "python"))
+    return ["sh", "-c", f'{log} -m beacon_prediction_log & exec "$@"', "beacon", *command]
 
 
 def floor(model: Model) -> Server:

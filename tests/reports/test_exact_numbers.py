@@ -27,14 +27,15 @@ from beacon_core.domain.numbers import NotFiniteError, NumberError, read_number,
 from beacon_core.domain.product import Product
 from beacon_core.feature_store import repo
 from beacon_core.sources.table import read_table
+from beacon_core.spool.record import Record, decode_record, encode_record
 from beacon_core.web.http import Request
 from beacon_drift_profiling.profiling.log import read_partition
 from beacon_inference.per_product import PerProduct
 from beacon_inference.prediction.inputs import PredictionInputs
-from beacon_inference.prediction_log.record import Record, decode_record, encode_record, table_rows
 from beacon_inference.protocols.mlflow import mlflow
 from beacon_inference.protocols.native_parser import NativeParser
 from beacon_inference.protocols.table import TableParser
+from beacon_prediction_log.rows import table_rows
 from beacon_retraining.data.history import base_rows
 from beacon_retraining.data.offline import write_offline
 from beacon_retraining.data.validate import validate

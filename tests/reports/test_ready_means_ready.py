@@ -20,6 +20,7 @@ import msgspec
 import pytest
 from support.by_entity import forms
 from support.features import Redis, fill
+from support.logged_inference import create
 from support.packages import release_package
 from support.ports import free_port
 from support.server import FEATURES, serving
@@ -29,7 +30,6 @@ from support.settings import Settings
 from beacon_core.domain.pins import Pin
 from beacon_core.model_package.release import Release, write_release
 from beacon_core.platform.settings import PREFIX, ROOT, load_settings
-from beacon_inference.app import create
 from beacon_inference.prediction.feature_client import FAILURES_TO_OPEN, OPEN_SECONDS
 from beacon_laptop.processes import training, variables
 from beacon_laptop.run import Laptop, LaptopError

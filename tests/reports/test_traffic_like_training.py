@@ -19,6 +19,7 @@ import pandas as pd
 import pytest
 from sklearn.datasets import load_diabetes
 from sqlalchemy import select
+from support.logged_inference import create
 from support.products import write_product
 from support.service import Service
 from support.settings import Settings
@@ -33,7 +34,6 @@ from beacon_core.model_package.manifest import Manifest
 from beacon_core.model_package.release import Release, write_release
 from beacon_drift_profiling.profiling.profiling import Shard
 from beacon_drift_profiling.run import run_drift
-from beacon_inference.app import create
 from beacon_retraining.data.dataset import dataset_of
 from beacon_retraining.data.history import base_rows
 from beacon_retraining.data.offline import targets_file, write_offline
@@ -150,7 +150,7 @@ def send(trained: Trained, sent: Iterable[tuple[str, str, str]]) -> list[dict[st
         for path, kind, body in sent:
             answer = service.post(path, body.encode(), [("Content-Type", kind)])
             assert answer.status == 200, (path, answer.body[:300])
-        service.until(lambda: service.metrics()["beacon_prediction_log_spool_records"] == 0, "all is shipped")
+        service.until(lambda: service.app.log_metrics()["beacon_prediction_log_spool_records"] == 0, "all is shipped")
     engine = open_store(trained.settings.database)
     with engine.connect() as connection:
         logged = connection.execute(select(predictions.c.features, predictions.c.out_of_range)).all()

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from sqlalchemy import insert
 from support.history import prediction_row
+from support.logged_inference import create
 from support.packages import build_package, release_package
 from support.products import write_product
 from support.service import Answer, Service
@@ -22,7 +23,6 @@ from beacon_core.domain.product import Product
 from beacon_core.domain.spec import ProductError
 from beacon_core.model_package.manifest import read_package
 from beacon_core.model_package.release import package_folder
-from beacon_inference.app import create
 from beacon_promotion.analysis.sampled_requests import sample_requests
 from beacon_retraining.data.validate import valid_rows
 from beacon_retraining.training.imputation import fit_fill

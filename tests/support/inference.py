@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from support.features import Process
+from support.log_process import LogProcess
 from support.ports import free_port
+from support.products import SPEC
 
 from beacon_core.platform.settings import ROOT
 
@@ -27,7 +29,7 @@ class Reply(NamedTuple):
 
 
 class Inference(Process):
-    """A server that answers at `url`; `home` has a released package."""
+    """A server that answers at `url`, with the log's process beside it; `home` has a released package."""
 
     def __init__(self, home: Path, folder: Path, **environment: str) -> None:
         port, self.metrics_port = free_port(), free_port()
@@ -38,8 +40,15 @@ class Inference(Process):
             "BEACON_INFERENCE_PORT": str(port),
             "BEACON_INFERENCE_METRICS_PORT": str(self.metrics_port),
         }
-        super().__init__([str(PYTHON), "-m", "beacon_inference"], folder, given | environment)
+        own = {"BEACON_PRODUCT": str(SPEC)} | given | environment
+        self._log_process = LogProcess(folder, own)
+        self._log_process.start()
+        super().__init__([str(PYTHON), "-m", "beacon_inference"], folder, own)
         self.wait_until(lambda: self.ask("GET", "/readyz").status == 200, 60)
+
+    def __exit__(self, *given: object) -> None:
+        super().__exit__(*given)
+        self._log_process.kill()
 
     def ask(self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> Reply:
         """One request; an error's answer is an answer, too."""

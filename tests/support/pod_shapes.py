@@ -1,6 +1,7 @@
 """Shapes of a pod that promotion has no need of: each a change of the pods that inference has, and what refuses it."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 Document = dict[str, Any]
@@ -14,6 +15,7 @@ NODE = "shares nothing with the node"
 REACH = "reaches nothing that inference does not reach"
 SECRET = "no variable of a Secret"
 VARIABLE = "those of inference, no other, and no envFrom"
+LOG = "prediction-log"
 VOLUME = "the claim and Secrets of inference, nothing else"
 STOLEN = {"name": "beacon", "key": "postgresql-password"}
 
@@ -28,6 +30,15 @@ def init(pod: Document) -> Document:
     """The one that brings the model."""
     container: Document = pod["spec"]["initContainers"][0]
     return container
+
+
+def log_of(pod: Document) -> Document:
+    """The sidecar that ships the prediction log; a dark pod has none, and gets one that nothing holds."""
+    found = [one for one in pod["spec"]["initContainers"] if one["name"] == LOG]
+    if not found:
+        found = [deepcopy(first(pod)) | {"name": LOG, "restartPolicy": "Always"}]
+        pod["spec"]["initContainers"] += found
+    return found[0]
 
 
 def pod_shapes(template: Document) -> dict[str, Shape]:
@@ -67,7 +78,7 @@ def _volumes() -> dict[str, Shape]:
         "a Secret, projected beside the product": {
             "projected": {"sources": [{"configMap": {"name": "beacon-inference-product"}}, secret]}
         },
-        "inference's Secret with all its keys": {"secret": {"secretName": "beacon-database-inference"}},
+        "inference's Secret with all its keys": {"secret": {"secretName": "beacon-database-prediction-log"}},
         "a token, projected": {"projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}},
         "another ConfigMap, projected": {"projected": {"sources": [{"configMap": {"name": "other"}}]}},
         "another ConfigMap": {"configMap": {"name": "other"}},
@@ -101,6 +112,8 @@ def _images(template: Document) -> dict[str, Shape]:
         "an image below it": (lambda pod: first(pod).update(image=f"{repository}/x:1"), IMAGE),
         "the image from another registry": (lambda pod: first(pod).update(image=f"x.example/{repository}:1"), IMAGE),
         "another image in the init container": (lambda pod: init(pod).update(image="registry.example/miner:1"), IMAGE),
+        "another image of the log's process": (lambda pod: log_of(pod).update(image="registry.example/miner:1"), IMAGE),
+        "inference's image in its place": (lambda pod: log_of(pod).update(image=first(pod)["image"]), IMAGE),
         "one more container": (lambda pod: pod["spec"]["containers"].append(more), IMAGE),
         "one more init container": (lambda pod: pod["spec"]["initContainers"].append(more), IMAGE),
         "an ephemeral container": (lambda pod: pod["spec"].update(ephemeralContainers=[ephemeral]), "phemeral"),

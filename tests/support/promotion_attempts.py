@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 from support.account_attempts import BY_ROLE, Attempt, Document
-from support.pod_shapes import REACH, first, pod_shapes
+from support.pod_shapes import REACH, first, log_of, pod_shapes
 
 from beacon_core.domain.pins import Pin
 from beacon_core.model_package.release import Release
@@ -55,7 +55,7 @@ class World(NamedTuple):
 def read_world(cluster: Cluster) -> World:
     """The release as it is now."""
     deployment = json.loads(cluster.kubectl("get", "deployment", INFERENCE, "-o", "json"))
-    release = ("--selector=app.kubernetes.io/name=inference", "-o", "json")
+    release = ("--selector=app.kubernetes.io/name in (inference, prediction-log)", "-o", "json")
     found = json.loads(cluster.kubectl("get", KINDS, *release))["items"]
     # Not every cluster knows the kind.
     found += json.loads(cluster.kubectl("get", "httproute", *release, check=False) or '{"items": []}')["items"]
@@ -154,7 +154,7 @@ def _pods(world: World) -> list[Attempt]:
         attempts.append(Attempt(f"dark: {what}", "create", dark(world, change), refusal))
         attempts.append(Attempt(f"inference: {what}", "patch", rolled(world, change), refusal))
         attempts.append(Attempt(f"canary: {what}", "create", deployed(world, change), refusal))
-    secret = {variable["name"]: variable for variable in first(world.template)["env"]}["PGPASSWORD"]
+    secret = {variable["name"]: variable for variable in log_of(world.template)["env"]}["PGPASSWORD"]
     return [
         *attempts,
         Attempt(

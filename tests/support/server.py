@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
+from support.log_process import LogProcess
 from support.ports import free_ports
 from support.products import SPEC
 
@@ -30,10 +31,19 @@ FEATURES = Program("beacon_feature_serving", "feature-serving", "FEATURES")
 
 
 class Server:
-    """`python -m MODULE` of a service. A killed one is started again on the same ports and home."""
+    """`python -m MODULE` of a service. A killed one is started again on the same ports and home.
+
+    Inference has the prediction log's process beside it: `log_process`, which is None where nobody ships.
+    """
 
     def __init__(
-        self, home: Path, program: Program, environment: Mapping[str, str] | None = None, **settings: Any
+        self,
+        home: Path,
+        program: Program,
+        environment: Mapping[str, str] | None = None,
+        *,
+        ships: bool = True,
+        **settings: Any,
     ) -> None:
         self.home = home
         self._program = program
@@ -45,12 +55,22 @@ class Server:
         self._environment = {f"BEACON_{name}": str(value) for name, value in named.items()}
         self._environment |= {"PATH": os.environ["PATH"]}
         self._environment |= environment or {}
+        self._process: subprocess.Popen[bytes] | None = None
+        self.log_process = LogProcess(home, self._environment) if program == INFERENCE and ships else None
+
+    @property
+    def process(self) -> "subprocess.Popen[bytes]":
+        """The master of the service."""
+        assert self._process is not None, "it was never started"
+        return self._process
 
     def start(self) -> float:
         """Start and wait until it is ready; seconds it took."""
         started = time.monotonic()
+        if self.log_process is not None:
+            self.log_process.start()
         self._log = self._log_file.open("ab")
-        self.process = subprocess.Popen(
+        self._process = subprocess.Popen(
             [ROOT / ".venvs" / self._program.environment / "bin" / "python", "-m", self._program.module],
             env=self._environment,
             stdout=self._log,
@@ -66,16 +86,27 @@ class Server:
         raise AssertionError(self.log())
 
     def kill(self) -> None:
-        """Kill -9 the whole process group, the worker too, and wait for the port to be free."""
+        """Kill -9 the whole process group, the worker too, and wait for the port to be free; the log's process, too."""
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(30)
         self._log.close()
+        if self.log_process is not None:
+            self.log_process.kill()
+
+    def end(self) -> None:
+        """Leave nothing running."""
+        if self._process is not None and self._process.poll() is None:
+            self.kill()
+        elif self.log_process is not None:
+            self.log_process.kill()
 
     def stop(self) -> int:
-        """SIGTERM; the exit code."""
+        """SIGTERM, and then to the log's process, which ships the rest; the exit code."""
         self.process.send_signal(signal.SIGTERM)
         code = self.process.wait(60)
         self._log.close()
+        if self.log_process is not None:
+            assert self.log_process.stop() == 0, self.log_process.log()
         return code
 
     def log(self) -> str:
@@ -87,9 +118,8 @@ class Server:
 def serving(home: Path, program: Program = INFERENCE, **settings: Any) -> Iterator[Server]:
     """A server that is ready, and gone afterwards whatever happens."""
     server = Server(home, program, **settings)
-    server.start()
     try:
+        server.start()
         yield server
     finally:
-        if server.process.poll() is None:
-            server.kill()
+        server.end()

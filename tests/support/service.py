@@ -56,6 +56,11 @@ class Service:
         self._told: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._happened: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
 
+    @property
+    def app(self) -> Any:
+        """The application."""
+        return self._app
+
     def __enter__(self) -> Self:
         self.run(self._begin())
         return self

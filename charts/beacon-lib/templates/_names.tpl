@@ -33,6 +33,7 @@ labels: {{- include "beacon.labels" . | nindent 2 }}
 {{- define "beacon.ports" -}}
 inference: 8080
 inference-metrics: 9090
+prediction-log-metrics: 9094
 inference-dark: 8080
 inference-dark-metrics: 9090
 feature-serving: 6566
@@ -45,6 +46,11 @@ redis: 6379
 prometheus: 9090
 alertmanager: 9093
 prober: 9115
+{{- end -}}
+
+{{/* What listens in the pods of another component, as a container beside its own. */}}
+{{- define "beacon.besides" -}}
+prediction-log-metrics: inference
 {{- end -}}
 
 {{- define "beacon.port" -}}

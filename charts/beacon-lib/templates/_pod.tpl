@@ -2,7 +2,8 @@
 The template of a pod, hardened: not root, a read-only root, no capability, no token unless `account` names one.
 `pod`: a pod's spec whose containers need only say what is their own; `reaches`: the components it may open connections
 to; `uid`: 10001 unless the image wants another; `account`: a service account whose token is mounted; `product`: it reads the
-product (_product.tpl); `reads`, `signs`, `mlflow`: what it trusts and has (_trust.tpl).
+product (_product.tpl); `reads`, `signs`, `mlflow`: what it trusts and has (_trust.tpl). A container that says `bare: true` has none of that but
+the CA and the product.
 */}}
 {{- define "beacon.podTemplate" -}}
 {{- $values := .root.Values -}}
@@ -24,10 +25,15 @@ product (_product.tpl); `reads`, `signs`, `mlflow`: what it trusts and has (_tru
 {{- $_ := set . "terminationMessagePolicy" "FallbackToLogsOnError" -}}
 {{- $_ := set . "securityContext" (dict "allowPrivilegeEscalation" false "readOnlyRootFilesystem" true "capabilities" (dict "drop" (list "ALL"))) -}}
 {{- $_ := set . "volumeMounts" (append (.volumeMounts | default list) (dict "name" "tmp" "mountPath" "/tmp")) -}}
+{{- if .bare -}}
+{{- $_ := set . "volumeMounts" (concat .volumeMounts (include "beacon.trustMounts" (dict "root" $root.root) | fromYamlArray)) -}}
+{{- else -}}
 {{- $_ := set . "volumeMounts" (concat .volumeMounts $trustMounts) -}}
-{{- with $trustEnv -}}
+{{- end -}}
+{{- with ternary list $trustEnv (.bare | default false) -}}
 {{- $_ := set $container "env" (concat . ($container.env | default list)) -}}
 {{- end -}}
+{{- $_ := unset . "bare" -}}
 {{- if $product -}}
 {{- $_ := set . "volumeMounts" (append .volumeMounts (include "beacon.productMount" $root | fromYaml)) -}}
 {{- $_ := set . "env" (prepend (.env | default list) (include "beacon.productEnv" $root | fromYaml)) -}}

@@ -19,6 +19,7 @@ policy is one of a hook, comes before its pod and goes with it.
 {{- define "beacon.networkPolicy" -}}
 {{- $ports := include "beacon.ports" . | fromYaml -}}
 {{- $own := index $ports .name -}}
+{{- $besides := include "beacon.besides" . | fromYaml -}}
 {{- with .root.Values.networkPolicy }}
 {{- if .enabled }}
 apiVersion: networking.k8s.io/v1
@@ -57,6 +58,17 @@ spec:
         {{- end }}
       ports: [{port: {{ $.metrics }}}]
     {{- end }}
+    {{- $scrapers := .scrapers }}
+    {{- range $beside, $component := $besides }}
+    {{- if eq $component $.name }}
+    - from:
+        - podSelector: {matchLabels: {reach.beacon/{{ $beside }}: "true", app.kubernetes.io/part-of: beacon}}
+        {{- with $scrapers }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
+      ports: [{port: {{ index $ports $beside }}}]
+    {{- end }}
+    {{- end }}
   egress:
     - to:
         {{- with .dns }}
@@ -67,7 +79,7 @@ spec:
         {{- end }}
       ports: [{port: 53, protocol: UDP}, {port: 53, protocol: TCP}]
     {{- range $.reaches }}
-    - to: [{podSelector: {matchLabels: {app.kubernetes.io/name: {{ trimSuffix "-metrics" . }}, app.kubernetes.io/part-of: beacon}}}]
+    - to: [{podSelector: {matchLabels: {app.kubernetes.io/name: {{ get $besides . | default (trimSuffix "-metrics" .) }}, app.kubernetes.io/part-of: beacon}}}]
       ports: [{port: {{ index $ports . }}}]
     {{- end }}
     {{- if $.api }}

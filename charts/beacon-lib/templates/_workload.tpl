@@ -68,7 +68,10 @@ spec:
     {{- end }}
 {{- end -}}
 
-{{/* Every pod by an address of its own, ready or not, for whoever scrapes `metrics`, the port. */}}
+{{/*
+Every pod by an address of its own, ready or not, for whoever scrapes `metrics`, the port. `selects`: the component whose pods these are,
+where the metrics are those of another container in them.
+*/}}
 {{- define "beacon.pods" -}}
 apiVersion: v1
 kind: Service
@@ -81,7 +84,7 @@ metadata:
 spec:
   clusterIP: None
   publishNotReadyAddresses: true
-  selector: {{- include "beacon.component" . | nindent 4 }}
+  selector: {{- include "beacon.component" (dict "name" (.selects | default .name)) | nindent 4 }}
   ports: [{name: metrics, port: {{ .metrics }}, targetPort: {{ .metrics }}}]
 {{- end -}}
 

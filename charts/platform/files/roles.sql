@@ -2,7 +2,7 @@
 -- `python -m tools.database_roles` writes this file.
 -- An administrator runs it by psql 14 or later: a superuser, or a role that may create roles and databases.
 --   psql "host=HOST user=ADMINISTRATOR dbname=postgres" -f roles.sql
--- A variable gives each role its password (OWNER_PASSWORD, INFERENCE_PASSWORD, ...); without one it stays as it is.
+-- A variable gives each role its password (OWNER_PASSWORD, CONSOLE_PASSWORD, ...); without one it stays as it is.
 -- `-v database=NAME` and `-v mlflow_database=NAME` name other databases.
 -- Migrations, which log in as beacon_owner, give the services their rights on the tables.
 \set ON_ERROR_STOP on
@@ -14,7 +14,7 @@
 \else
 \set mlflow_database mlflow
 \endif
-\set services 'beacon_inference, beacon_feature_serving, beacon_drift_profiling, beacon_retraining, beacon_retention, beacon_promotion, beacon_console'
+\set services 'beacon_prediction_log, beacon_feature_serving, beacon_drift_profiling, beacon_retraining, beacon_retention, beacon_promotion, beacon_console'
 
 -- Roles, without any right that is not given here.
 SELECT 'CREATE ROLE beacon_owner LOGIN' WHERE to_regrole('beacon_owner') IS NULL \gexec
@@ -23,10 +23,10 @@ SELECT 'CREATE ROLE beacon_owner LOGIN' WHERE to_regrole('beacon_owner') IS NULL
 ALTER ROLE beacon_owner PASSWORD :'password';
 \unset password
 \endif
-SELECT 'CREATE ROLE beacon_inference LOGIN' WHERE to_regrole('beacon_inference') IS NULL \gexec
-\getenv password INFERENCE_PASSWORD
+SELECT 'CREATE ROLE beacon_prediction_log LOGIN' WHERE to_regrole('beacon_prediction_log') IS NULL \gexec
+\getenv password PREDICTION_LOG_PASSWORD
 \if :{?password}
-ALTER ROLE beacon_inference PASSWORD :'password';
+ALTER ROLE beacon_prediction_log PASSWORD :'password';
 \unset password
 \endif
 SELECT 'CREATE ROLE beacon_feature_serving LOGIN' WHERE to_regrole('beacon_feature_serving') IS NULL \gexec

@@ -22,6 +22,13 @@ labels: {{- include "beacon.labels" (dict "root" .root "name" "promotion") | nin
 {{- $found -}}
 {{- end -}}
 
+{{/* The repository of the prediction log's image, in the same way. */}}
+{{- define "promotion.logImage" -}}
+{{- $found := .Values.inference.logImage | default (regexReplaceAll "inference$" (include "promotion.inferenceImage" .) "prediction-log") -}}
+{{- if eq $found (include "promotion.inferenceImage" .) }}{{ fail "inference.logImage: the repository of the prediction log's image, which the admission policies allow" }}{{ end -}}
+{{- $found -}}
+{{- end -}}
+
 {{/* The Secrets that inference has, as a list of CEL: NAME/KEY each. */}}
 {{- define "promotion.inferenceSecrets" -}}
 {{- $found := list -}}

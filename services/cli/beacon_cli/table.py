@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 DISPATCHER = "beacon_core.commands.beacon"
 DAILY, MODELS, DATA, CARE = "Every day", "Models", "Data", "Care"
-ALL = ("inference", "feature-serving", "console", "retraining", "drift-profiling", "promotion", "laptop")
+SERVING = ("inference", "prediction-log", "feature-serving", "console")
+ALL = (*SERVING, "retraining", "drift-profiling", "promotion", "laptop")
 
 
 class Command(NamedTuple):

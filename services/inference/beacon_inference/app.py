@@ -27,8 +27,7 @@ from beacon_inference.models.hot_swap import Models
 from beacon_inference.per_product import PerProduct
 from beacon_inference.prediction.feature_client import FeatureClient
 from beacon_inference.prediction.pipeline import Pipeline
-from beacon_inference.prediction_log.database import Database
-from beacon_inference.prediction_log.shipper import PredictionLog
+from beacon_inference.prediction_log.log import PredictionLog
 from beacon_inference.protocols import mlflow, native, open_inference, v1
 from beacon_inference.protocols.native_parser import NativeParser
 from beacon_inference.protocols.serializer import Serializer
@@ -37,7 +36,7 @@ from beacon_inference.routes.health import health_routes
 from beacon_inference.routes.prediction_log import FLASK_SCOPES
 from beacon_inference.routes.web import create_web
 
-# The shipper's thread must not block the event loop for the interpreter's default of 5 ms.
+# Threads, such as those of the routes of Flask, must not block the event loop for the interpreter's default of 5 ms.
 SWITCH_INTERVAL_SECONDS = 0.0005
 
 
@@ -67,7 +66,7 @@ def peak_memory() -> float:
 
 
 def create(settings: Settings) -> Application:
-    """Build the ASGI application. The model, the connections and the shipper start with gunicorn's worker."""
+    """Build the ASGI application. The model and the connections start with gunicorn's worker."""
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
     product = load_product(settings.product)
     settings = with_body_limit(settings, product)
@@ -83,8 +82,7 @@ def create(settings: Settings) -> Application:
             "no API key is set: whoever reaches this service may write actuals and read the prediction log"
         )
     models = Models(settings, product, instruments)
-    database = Database(settings.database, product.feature_names)
-    log = PredictionLog(settings.spool_dir, settings.spool_max_bytes, database, registry)
+    log = PredictionLog(settings.spool_dir, settings.spool_max_bytes, registry)
     features = FeatureClient(settings.features_address, settings.features_timeout_seconds, settings.features_key)
     pipeline = Pipeline(models, features, log, instruments, access)
     explainer = ExplainerProcess(instruments.explainer_started, lambda: pipeline.requests)
@@ -112,13 +110,13 @@ def create(settings: Settings) -> Application:
         ),
         *health_routes(models),
     ]
-    web = create_web(settings, access, models, log, database, serializers)
+    web = create_web(settings, access, models, log, serializers)
     watchers: list[asyncio.Task[None]] = []
 
     async def start() -> None:
         # One-time work is done before the service is ready, so that no request waits for it.
-        await asyncio.gather(models.refresh(), features.warm(), asyncio.to_thread(database.warm))
-        log.start()
+        await asyncio.gather(models.refresh(), features.warm())
+        log.attach()
         watchers.extend(map(asyncio.create_task, (models.watch(), access.watch())))
 
     async def stop() -> None:
@@ -128,8 +126,7 @@ def create(settings: Settings) -> Application:
                 await watcher
         await explanations.stop()
         await features.close()
-        await asyncio.to_thread(log.stop)
-        database.close()
+        log.close()
 
     return Application(
         service="inference",

@@ -12,6 +12,7 @@ MOST_SHOWN = 80
 PORTS: dict[str, str] = {
     "inference_port": "inference",
     "inference_metrics_port": "inference's metrics",
+    "prediction_log_metrics_port": "the prediction log's metrics",
     "features_port": "feature-serving",
     "features_metrics_port": "feature-serving's metrics",
     "mlflow_port": "MLflow",

@@ -71,6 +71,12 @@ def services(settings: Settings) -> tuple[Process, ...]:
             f"{address}:{settings.inference_port}/readyz",
         ),
         Process(
+            "prediction-log",
+            "prediction-log",
+            ("-m", "beacon_prediction_log"),
+            f"{address}:{settings.prediction_log_metrics_port}/readyz",
+        ),
+        Process(
             "console",
             "console",
             ("-m", "beacon_console"),

@@ -18,8 +18,8 @@ EVERYONE = [*SERVICES, OWNER, MLFLOW]
 TABLES = sorted({*metadata.tables, "alembic_version"})
 PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER")
 WRITERS = {
-    "predictions": {"beacon_inference"},
-    "actuals": {"beacon_inference"},
+    "predictions": {"beacon_prediction_log"},
+    "actuals": {"beacon_prediction_log"},
     "traffic": set(),
     "verdicts": {"beacon_retraining"},
     "approvals": {"beacon_console", "beacon_promotion"},  # a rollback by hand is a rejection, too
@@ -241,7 +241,7 @@ def test_a_migration_takes_back_what_was_given_by_hand_or_before(cluster: Postgr
         "GRANT UPDATE (reason) ON approvals TO beacon_console",
         "GRANT SELECT ON verdicts TO PUBLIC",
         "GRANT ALL ON SEQUENCE actuals_id_seq TO beacon_console",
-        "REVOKE INSERT ON predictions FROM beacon_inference",
+        "REVOKE INSERT ON predictions FROM beacon_prediction_log",
     )
     with logged_in(cluster, OWNER) as connection:
         for statement in given:

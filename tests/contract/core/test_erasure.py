@@ -24,10 +24,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from mlflow.tracking import MlflowClient
-from prometheus_client import CollectorRegistry
 from sqlalchemy import Engine, func, insert, select
 from support.mlflow import mlflow_server
 from support.settings import Settings
+from support.whole_log import WholeLog
 
 from beacon_core.data import erasure, profiles, removals, watermarks
 from beacon_core.data.database import migrate, open_store
@@ -41,9 +41,7 @@ from beacon_core.feature_store import repo
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import ROOT
 from beacon_core.sources.table import load_table
-from beacon_inference.prediction_log.database import Database
-from beacon_inference.prediction_log.record import Record
-from beacon_inference.prediction_log.shipper import PredictionLog
+from beacon_core.spool.record import Record
 from beacon_retraining.data.fetch import RawFileInfo
 from beacon_retraining.data.history import base_rows
 from beacon_retraining.data.offline import write_offline
@@ -56,7 +54,6 @@ MIXED = ROOT / "tests" / "products" / "mixed"
 PERSON, NAMESAKE, OTHER = "zq-person-77", "zq-person-777", "A-0003"
 NOW = datetime.now(UTC)
 HOUR = NOW.replace(minute=0, second=0, microsecond=0) - timedelta(hours=2)
-SPOOL_BYTES = 1 << 20
 WAIT_SECONDS = 180.0
 SHA = "a" * 64
 
@@ -67,7 +64,7 @@ class Home(NamedTuple):
     settings: Settings
     product: Any
     engine: Engine
-    log: PredictionLog
+    log: WholeLog
     mlflow: MlflowClient
     runs: tuple[str, ...]
 
@@ -84,8 +81,8 @@ def record(name: str, *entities: str | None) -> Record:
     )  # fmt: skip
 
 
-def start_log(settings: Settings, order: tuple[str, ...]) -> PredictionLog:
-    log = PredictionLog(settings.spool_dir, SPOOL_BYTES, Database(settings.database, order), CollectorRegistry())
+def start_log(settings: Settings, order: tuple[str, ...]) -> WholeLog:
+    log = WholeLog(settings.home, order)
     log.start()
     return log
 
@@ -156,7 +153,7 @@ def fill_registry(client: MlflowClient, name: str, dataset: Path) -> tuple[str, 
     return tuple(runs)
 
 
-def fill_store(engine: Engine, log: PredictionLog) -> None:
+def fill_store(engine: Engine, log: WholeLog) -> None:
     """Predictions by way of the spool, a batch and single ones; actuals by id and by entity; profiles."""
     for each in (
         record("first", PERSON), record("mine", PERSON), record("batch", OTHER, PERSON, NAMESAKE, None),

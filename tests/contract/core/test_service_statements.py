@@ -343,7 +343,7 @@ def test_a_service_may_do_what_its_code_does(cluster: Postgres, package: str, na
 def test_the_sources_were_read() -> None:
     packages = {package for package, _ in CALLS}
     assert packages == set(SERVICES)
-    assert {"actuals.add", "predictions.insert"} <= called("beacon_inference")
+    assert {"actuals.add", "predictions.insert"} <= called("beacon_prediction_log")
     assert called("beacon_prober") == set()  # which has no role
     unused = (ON_CONNECTIONS | ON_ENGINES).keys() - {name for _, name in CALLS}
     assert not unused
@@ -383,7 +383,7 @@ def test_predictions_are_counted_though_nobody_may_count(cluster: Postgres) -> N
     with logged_in(cluster, "beacon_console") as reader:
         with reader.connect() as connection:
             before, stored = traffic.count(connection), connection.scalar(rows) or 0
-        with logged_in(cluster, "beacon_inference") as engine, engine.begin() as connection:
+        with logged_in(cluster, "beacon_prediction_log") as engine, engine.begin() as connection:
             predictions.insert(connection, [row("three", 2), row("four", 3)])
         with reader.connect() as connection:
             assert traffic.count(connection) == before + 2

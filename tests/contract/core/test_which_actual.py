@@ -21,7 +21,7 @@ from beacon_core.domain.product import Product
 from beacon_core.model_package.manifest import Manifest, read_package
 from beacon_core.model_package.release import package_folder
 from beacon_drift_profiling.profiling.log import read_partition
-from beacon_inference.prediction_log.database import Database
+from beacon_prediction_log.database import Database
 from beacon_promotion.analysis.sampled_requests import sample_requests
 from beacon_retraining.data.labels import PREDICTION, read_labels
 
@@ -174,7 +174,7 @@ def row(product: Product, number: int, asked: Asked) -> dict[str, Any]:
 def by_core(store: Store) -> dict[str, float]:
     with store.engine.connect() as connection:
         found = {one.id: actual_of(connection, one.id, one.entity, at(one.hours)) for one in store.asked}
-    return {name: actual["value"] for name, actual in found.items() if actual is not None}
+    return {name: actual.value for name, actual in found.items() if actual is not None}
 
 
 def by_console(store: Store) -> dict[str, float]:
@@ -183,14 +183,14 @@ def by_console(store: Store) -> dict[str, float]:
     return {name: page.actual.value for name, page in pages.items() if page is not None and page.actual is not None}
 
 
-def by_inference(store: Store) -> dict[str, float]:
+def by_prediction_log(store: Store) -> dict[str, float]:
     database = Database(store.engine.url.render_as_string(hide_password=False), store.product.feature_names)
     try:
         records = database.find(store.ids)
         found = {name: database.find_actual(record) for name, record in records.items()}
     finally:
         database.close()
-    return {name: actual["value"] for name, actual in found.items() if actual is not None}
+    return {name: actual.value for name, actual in found.items() if actual is not None}
 
 
 def by_drift(store: Store) -> dict[str, float]:
@@ -235,7 +235,7 @@ def by_watch(store: Store) -> dict[str, float]:
     return found
 
 
-READERS = (by_core, by_console, by_inference, by_drift, by_retraining, by_trial, by_watch)
+READERS = (by_core, by_console, by_prediction_log, by_drift, by_retraining, by_trial, by_watch)
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 from support.explanations import explanations, sizes
+from support.logged_inference import create
 from support.packages import build_package, release_package, row_of
 from support.ports import free_port
 from support.products import MIXED
@@ -25,7 +26,6 @@ from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.product import Product
 from beacon_core.model_package.release import Release, package_folder, write_release
 from beacon_core.platform.product_file import load_product
-from beacon_inference.app import create
 from beacon_inference.explanation.job import Job
 from beacon_inference.explanation.process import ExplainerProcess
 from beacon_inference.explanation.turns import MOST_WAITING

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support.explanations import explanations, sizes
+from support.logged_inference import create
 from support.packages import build_package, release_package
 from support.service import Service
 from support.settings import Settings
@@ -15,7 +16,6 @@ from support.waiting import until
 
 from beacon_core.domain.product import Product
 from beacon_core.model_package.release import Release, package_folder, write_release
-from beacon_inference.app import create
 from beacon_inference.prediction.inputs import MOST_EXPLAINED_ROWS as MOST_ROWS
 from beacon_inference.protocols.tensor_data import read_binary
 

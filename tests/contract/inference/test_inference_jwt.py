@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from support.issuer import Issuer, new_key
+from support.logged_inference import create
 from support.packages import release_package, row_of
 from support.products import MIXED
 from support.server import serving
@@ -17,7 +18,6 @@ from support.settings import Settings
 from support.waiting import until
 
 from beacon_core.platform.product_file import load_product
-from beacon_inference.app import create
 
 PRODUCT = load_product(MIXED)
 ROW = {name: value for name, value in zip(PRODUCT.feature_names, row_of(PRODUCT), strict=True) if value is not None}

@@ -8,6 +8,7 @@ from typing import Any
 import jsonschema
 import pytest
 from support.doors import DOORS, send
+from support.logged_inference import create
 from support.packages import release_package
 from support.products import MIXED, write_spec
 from support.service import Answer, Service
@@ -15,7 +16,6 @@ from support.settings import Settings
 
 from beacon_core.domain.product import Product
 from beacon_core.platform.product_file import load_product
-from beacon_inference.app import create
 
 NUMBER: dict[str, Any] = {"type": "float"}
 LEVELS: dict[str, Any] = {"type": "category", "levels": ["a", "b"]}

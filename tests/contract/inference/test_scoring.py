@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
+from support.logged_inference import create
 from support.packages import build_package, release_package, row_of
 from support.products import MIXED, SPEC
 from support.service import Service
@@ -20,7 +21,6 @@ from beacon_core.domain.data_errors import DataError
 from beacon_core.domain.product import Product
 from beacon_core.platform.product_file import load_product
 from beacon_core.sources import parquet_file
-from beacon_inference.app import create
 from beacon_inference.commands import score as command
 from beacon_inference.commands.score import ScoreError
 from beacon_inference.scoring.score import ScoringError

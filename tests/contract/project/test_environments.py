@@ -11,19 +11,23 @@ import pytest
 from beacon_core.platform.settings import ROOT
 
 SERVICES = ROOT / "services"
-ENVIRONMENTS = ("inference", "feature-serving", "retraining", "console", "drift-profiling", "promotion", "laptop")
+SERVERS = ("inference", "prediction-log", "feature-serving", "console")
+ENVIRONMENTS = (*SERVERS, "retraining", "drift-profiling", "promotion", "laptop")
 PACKAGES = {name: SERVICES / name / f"beacon_{name.replace('-', '_')}" for name in (*ENVIRONMENTS, "prober")}
 CORE = SERVICES / "core" / "beacon_core"
 # The laptop's MLflow runs where MLflow is, the prober in inference's image, and batch scoring where tables are read.
 SCORING = ("commands.score", "scoring.columns", "scoring.entities", "scoring.parts", "scoring.score")
 OF_MODELS = {"model_inputs", "batch_model", "tree_masks", "session", "explanation"}
 """Modules of core that compute with numpy and ONNX Runtime: only where models run and are trained are these there."""
+OF_DATA = {"data", "expire", "forget", "migrate", "sql"}
+"""Modules of core that open a database."""
 NEEDS_CONVERTERS = {"beacon_retraining.packaging.conversion.convert_sklearn"}
 """What the root's group `foreign` alone has libraries for; tests/system/retraining imports it."""
 ELSEWHERE = {"beacon_laptop.mlflow_server": "retraining", "beacon_prober.prober": "inference"} | {
     f"beacon_inference.{name}": "retraining" for name in SCORING
 }
 NOT_FOR_INFERENCE = ("pandas", "sklearn", "mlflow", "feast", "scipy", "onnx", "pyarrow", "kubernetes")
+DATABASE = ("sqlalchemy", "alembic", "psycopg", "psycopg_binary")
 SHIPS = {"inference": {"beacon_prober"}}
 
 
@@ -72,7 +76,8 @@ def python(environment: str, code: str, *folders: Path) -> subprocess.CompletedP
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_a_service_imports_all_of_its_own_with_what_it_asks_for(environment: str) -> None:
     own = [name for name in modules(PACKAGES[environment]) if name not in ELSEWHERE and name not in NEEDS_CONVERTERS]
-    without = {"web", "feature_store", "kubernetes", "sources"} - extras_of_core(environment)
+    without = {"web", "feature_store", "kubernetes", "sources", "spool"} - extras_of_core(environment)
+    without |= set() if "data" in extras_of_core(environment) else OF_DATA
     without |= set() if environment in {"inference", "retraining"} else OF_MODELS
     core = [name for name in modules(CORE) if not without & set(name.split("."))]
     assert len(own) >= 3
@@ -94,16 +99,17 @@ def test_an_environment_holds_its_own_packages_and_no_other_services(environment
     names = {package.name for package in PACKAGES.values()}
     code = f"from importlib.util import find_spec\nprint(*[n for n in {sorted(names)!r} if find_spec(n)])"
     expected = {PACKAGES[environment].name, *SHIPS.get(environment, set())}
-    # By their extras `laptop` and `score`, which images do without.
+    # By their extras `laptop`, `score` and `forget`, which images do without.
     if environment in {"retraining", "promotion"}:
         expected.add("beacon_laptop")
     if environment == "retraining":
-        expected |= {"beacon_inference", "beacon_prober"}
+        expected |= {"beacon_inference", "beacon_prober", "beacon_prediction_log"}
     assert set(python(environment, code).stdout.split()) == expected
 
 
-def test_inference_has_none_of_the_training_libraries() -> None:
-    code = f"from importlib.util import find_spec\nprint([n for n in {NOT_FOR_INFERENCE!r} if find_spec(n)])"
+def test_inference_has_none_of_the_training_libraries_and_no_database() -> None:
+    unwanted = NOT_FOR_INFERENCE + DATABASE
+    code = f"from importlib.util import find_spec\nprint([n for n in {unwanted!r} if find_spec(n)])"
     done = python("inference", code)
     assert done.stdout.strip() == "[]", done.stderr
 

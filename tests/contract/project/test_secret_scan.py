@@ -30,7 +30,7 @@ PLANTED = {
 }
 PLAIN = """\
 password = settings.database_password
-secret: beacon-database-inference
+secret: beacon-database-prediction-log
 token = "the token of the console, as an operator gives it"
 postgresql+psycopg://beacon@beacon-postgresql:5432/beacon
 sha256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"

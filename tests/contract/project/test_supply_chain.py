@@ -15,7 +15,8 @@ import yaml
 
 from beacon_core.platform.settings import ROOT
 
-ENVIRONMENTS = ("inference", "feature-serving", "console", "retraining", "drift-profiling", "promotion", "laptop")
+SERVERS = ("inference", "prediction-log", "feature-serving", "console")
+ENVIRONMENTS = (*SERVERS, "retraining", "drift-profiling", "promotion", "laptop")
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 LOCK: list[dict[str, Any]] = tomllib.loads((ROOT / "uv.lock").read_text(encoding="utf-8"))["package"]
 VULNERABLE = {"id": "GHSA-0000-test", "aliases": ["CVE-2000-0001"], "modified": "2026-01-01T00:00:00Z"} | {

@@ -106,6 +106,7 @@ KEYS = "beacon_api_keys_file_failures_total"
 ISSUER = "beacon_jwt_issuer_keys_failures_total"
 DRIFT, JOB = 'beacon_drift_confirmed{kind="data",feature="RM"}', 'beacon_job_failures_total{job="drift"}'
 FEATURES = "feature-serving"
+TARGETS = ("prediction-log", FEATURES, "console")
 GONE = "0 20000x700"
 FEW = SLO | {PREDICT % 200: "0+0.1x700", PREDICT % 503: "0+0.01x700"}
 PROBE = 'probe_success{job="beacon-probe",instance="%s"}'
@@ -230,8 +231,17 @@ CASES = (
         {PROBE % "ingress": "1x20"},
     ),
     Case("BeaconProbeAbsent", "", {}, 4, 5, {PROBE % "service": "0x20"}),
-    Case("BeaconTargetAbsent", 'service="console"', {BUILD % FEATURES: "1x20"}, 4, 6, {BUILD % "console": "1x20"}),
-    Case("BeaconTargetAbsent", f'service="{FEATURES}"', {BUILD % "console": "1x20"}, 4, 6, {BUILD % FEATURES: "1x20"}),
+    *[
+        Case(
+            "BeaconTargetAbsent",
+            f'service="{gone}"',
+            {BUILD % other: "1x20" for other in TARGETS if other != gone},
+            4,
+            6,
+            {BUILD % gone: "1x20"},
+        )
+        for gone in TARGETS
+    ],
     Case("BeaconInternalErrors", "", {ERRORS % "internal": "0+2x60"}, 7, 9, {ERRORS % "not_found": "0+9x60"}),
     Case("BeaconInternalErrors", "", {ERRORS % "overloaded": "0+2x60"}, 4, 14, {ERRORS % "overloaded": "0x7 1x60"}),
     Case("BeaconClientsRefused", "", _refused(60, 422), 14, 20, _refused(40, 422)),

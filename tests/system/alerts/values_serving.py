@@ -170,9 +170,11 @@ def _refused() -> Iterator[Value]:
 def _states() -> Iterator[Value]:
     """What is there, what is not, and what is down."""
     built = {
-        name: gauge(f'beacon_build_info{{service="{name}"}}', 1) for name in ("console", "feature-serving", "inference")
+        name: gauge(f'beacon_build_info{{service="{name}"}}', 1)
+        for name in ("console", "feature-serving", "inference", "prediction-log")
     }
-    for alert, names in (("BeaconApiDown", {"inference"}), ("BeaconTargetAbsent", {"console", "feature-serving"})):
+    targets = {"console", "feature-serving", "prediction-log"}
+    for alert, names in (("BeaconApiDown", {"inference"}), ("BeaconTargetAbsent", targets)):
         for name, series in built.items():
             others = {one: values for other in built if other != name for one, values in built[other].items()}
             yield Value(alert, others, {f'{{service="{name}"}}': 1} if name in names else {})

@@ -132,7 +132,10 @@ def test_another_image_has_to_be_named() -> None:
     done = template("promotion", VALUES, *given)
     assert done.returncode != 0
     assert "inference.image: the repository of inference's image" in done.stderr
-    policies(*given, "--set=inference.image=example.com/server")
+    given = (*given, "--set=inference.image=example.com/server")
+    done = template("promotion", VALUES, *given)
+    assert "inference.logImage: the repository of the prediction log's image" in done.stderr
+    policies(*given, "--set=inference.logImage=example.com/shipper")
 
 
 @pytest.mark.parametrize(
@@ -152,18 +155,23 @@ def test_make_deploy_finds_all_that_inference_has(file: Path) -> None:
     defaults = yaml.safe_load((ROOT / "charts" / "inference" / "values.yaml").read_text())
     has = inference_has(merged(merged(defaults, yaml.safe_load(file.read_text())), more))
     variables = [variable for container in containers(spec) for variable in container["env"]]
-    references = [each["valueFrom"]["secretKeyRef"] for each in variables if "valueFrom" in each]
+    taken = [each["valueFrom"] for each in variables if "valueFrom" in each and each["name"] != "POD_NAME"]
+    references = [each["secretKeyRef"] for each in taken]
     secrets = {(each["name"], each["key"]) for each in references}
     mounted = [each["secret"] for each in spec["volumes"] if "secret" in each]
     secrets |= {(each["secretName"], item["key"]) for each in mounted for item in each["items"]}
     assert secrets <= {(each["name"], each["key"]) for each in has["secrets"]}
     foreign = {each["name"] for each in variables if not each["name"].startswith(("BEACON_", "OTEL_"))}
-    assert foreign <= {"PGPASSWORD", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", *has["variables"]}
+    logins = {"PGPASSWORD", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"}
+    assert foreign <= logins | {"POD_NAME", *has["variables"]}
     config_maps = {each["configMap"]["name"] for each in spec["volumes"] if "configMap" in each}
     assert config_maps == set(has["configMaps"])
     claims = {each["persistentVolumeClaim"]["claimName"] for each in spec["volumes"] if "persistentVolumeClaim" in each}
-    assert claims <= {has["claim"]}
-    assert all(re.match(f"{has['image']}[:@]", container["image"]) for container in containers(spec))
+    assert claims <= {has["claim"], has["spoolClaim"]}
+    log_image = has["logImage"] or has["image"].replace("inference", "prediction-log")
+    images = {container["name"]: container["image"] for container in containers(spec)}
+    assert re.match(f"{log_image}[:@]", images.pop("prediction-log"))
+    assert all(re.match(f"{has['image']}[:@]", image) for image in images.values())
 
 
 def merged(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:

@@ -62,9 +62,18 @@ def test_each_pod_holds_its_own_password_of_the_database_alone() -> None:
             assert len(logins) <= 1, name
             users |= dict.fromkeys([name], *logins) if logins else {}
     own = {short_name(role): role for role in GRANTS if role != "beacon_feature_serving"}
+    own["inference"] = own.pop("prediction-log")  # whose pod it is a container of
     hooks = {name: OWNER for name in users if name.endswith("-migration")}
     assert len(hooks) == 4
     assert users == own | hooks | {"materialize": "beacon_feature_serving", "mlflow": MLFLOW}
+
+
+def test_inference_itself_has_no_login_to_the_database() -> None:
+    for labels, spec in pods(rendered("inference", "everything-values.yaml")):
+        if labels["app.kubernetes.io/name"] == "inference":
+            has = {each["name"]: (passwords(each), user(each)) for each in containers(spec)}
+            assert has["prediction-log"] == ({("beacon-database-prediction-log", "password")}, "beacon_prediction_log")
+            assert {name for name, (held, login) in has.items() if held or login} == {"prediction-log"}
 
 
 def test_the_secrets_of_the_charts_are_those_that_deploy_makes() -> None:
@@ -118,6 +127,6 @@ def test_the_container_beside_the_server_makes_the_roles(tmp_path: Path) -> None
                 migrate_at(cluster.url_of(OWNER))
         engine = create_engine(cluster.url_of("beacon"))
         with engine.connect() as connection:
-            query = "SELECT has_table_privilege('beacon_inference', 'predictions', 'INSERT')"
+            query = "SELECT has_table_privilege('beacon_prediction_log', 'predictions', 'INSERT')"
             assert connection.scalar(text(query)) is True
         engine.dispose()

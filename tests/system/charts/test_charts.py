@@ -17,6 +17,8 @@ from tools.schema import charts, files_of, read
 SHIPPED = load_product(Settings().product)
 SKAFFOLD_VALUES = Path(".beacon/product-values")
 """Where skaffold.yaml finds what `make product-values` wrote."""
+BESIDES = {"prediction-log-metrics": "inference"}
+"""What listens in the pods of another component."""
 # The arrows of docs/explanation/architecture.md: who opens a connection to whom.
 ARROWS = {
     "inference": {"feature-serving", "postgresql", "mlflow"},
@@ -33,7 +35,14 @@ ARROWS = {
     "promotion": {"inference", "inference-metrics", "inference-dark", "inference-dark-metrics", "mlflow", "postgresql"},
     "promotion-migration": {"postgresql"},
     "mlflow": {"postgresql"},
-    "prometheus": {"inference-metrics", "feature-serving-metrics", "console-metrics", "prober", "alertmanager"},
+    "prometheus": {
+        "inference-metrics",
+        "prediction-log-metrics",
+        "feature-serving-metrics",
+        "console-metrics",
+        "prober",
+        "alertmanager",
+    },
     "alertmanager": set(),
     "prober": {"inference", "mlflow"},
     "postgresql": set(),
@@ -55,6 +64,7 @@ PROMOTION_RIGHTS = {
     ("", "services", ""): "create",
     ("", "services", INFERENCE): "get patch",
     ("", "services", "beacon-inference-pods"): "get patch",
+    ("", "services", "beacon-prediction-log-pods"): "get patch",
     ("", "services", CANARY): "delete get patch",
     ("apps", "deployments", ""): "create",
     ("apps", "deployments", INFERENCE): "get patch",
@@ -169,7 +179,8 @@ def test_only_the_drawn_arrows_are_open() -> None:
             for peer in rule.get("to", [])
             if "podSelector" in peer
         }
-        assert opened == {target.removesuffix("-metrics") for target in (ARROWS | DARK)[name]}, name
+        targets = (ARROWS | DARK)[name]
+        assert opened == {BESIDES.get(target, target.removesuffix("-metrics")) for target in targets}, name
 
 
 @pytest.mark.parametrize("chart", RELEASES)
@@ -308,7 +319,7 @@ def test_charts_services_images_skaffold_and_documents_name_the_same() -> None:
         "laptop",
         "prober",
     }
-    assert releases == images | {"platform", "monitoring"}
+    assert releases == images - {"prediction-log"} | {"platform", "monitoring"}, "it is a container of inference's pods"
     makefile = (ROOT / "Makefile").read_text()
     line = re.search(r"^SERVICES := (.*)$", makefile, re.MULTILINE)
     assert line is not None
@@ -328,10 +339,11 @@ def test_charts_services_images_skaffold_and_documents_name_the_same() -> None:
 def test_skaffold_installs_what_make_deploy_installs(chart: str, tmp_path: Path) -> None:
     skaffold = yaml.safe_load((ROOT / "skaffold.yaml").read_text())
     release = next(item for item in skaffold["deploy"]["helm"]["releases"] if item["name"] == f"beacon-{chart}")
-    image, service = IMAGES.get(chart, ("image", chart))
+    images = IMAGES.get(chart, {"image": chart})
     given = {"BEACON_MODEL_VERSION": "7", "BEACON_MODEL_SHA256": "b" * 64}
-    given |= {f"IMAGE_REPO_beacon_{service.replace('-', '_')}": f"beacon-{service}"}
-    given |= {f"IMAGE_TAG_beacon_{service.replace('-', '_')}": "t1"}
+    for service in images.values():
+        given |= {f"IMAGE_REPO_beacon_{service.replace('-', '_')}": f"beacon-{service}"}
+        given |= {f"IMAGE_TAG_beacon_{service.replace('-', '_')}": "t1"}
     cluster = Cluster("beacon", "", "t1", None, SHIPPED)
     if chart in cluster.left_out:
         pytest.skip("the chart refuses a product without an entity")
@@ -346,7 +358,9 @@ def test_skaffold_installs_what_make_deploy_installs(chart: str, tmp_path: Path)
     for key, text in release["setValueTemplates"].items():
         value = re.sub(r"{{[.](\w+)}}", lambda match: given[match[1]], text)
         by_skaffold += ["--set-string", f"{key}={value}"]
-    by_deploy = ["--set", f"{image}.repository=beacon-{service}", "--set-string", f"{image}.tag=t1"]
+    by_deploy = []
+    for image, service in images.items():
+        by_deploy += ["--set", f"{image}.repository=beacon-{service}", "--set-string", f"{image}.tag=t1"]
     if chart == "inference":
         by_deploy += ["--set-string", "model.version=7", "--set-string", f"model.sha256={'b' * 64}"]
         by_deploy += ["--set-string", f"model.name={SHIPPED.name}"]

@@ -118,6 +118,7 @@ def test_the_first_run_trains_and_everything_killed_comes_back(start):
         "-m beacon_laptop.mlflow_server",
         "-m beacon_feature_serving",
         "-m beacon_inference",
+        "-m beacon_prediction_log",
         "-m beacon_console",
         "-m beacon_laptop.schedule",
         "jobs/promote.py follow",
@@ -128,7 +129,7 @@ def test_the_first_run_trains_and_everything_killed_comes_back(start):
             # A head takes its workers along; until they are gone, they answer in place of those that come.
             pids = whole_again(run, command, pids, killed=[pids[position]] if position else pids)
     assert len(run.predictions()) == 2
-    for name in ("mlflow", "feature-serving", "inference", "console", "schedule", "promoter"):
+    for name in ("mlflow", "feature-serving", "inference", "prediction-log", "console", "schedule", "promoter"):
         told = f"beacon: {name} ended (terminated by SIGKILL) and is restarted\n  log: "
         until(lambda told=told: told in run.text(), f"the end of {name} is told\n{run.text()}")
 

@@ -53,8 +53,10 @@ def check_recovery(server: Server, home: Path, row: dict[str, float], logged: li
     logged.append(answer.json()["prediction_id"])
     assert metrics(server)["beacon_prediction_log_dropped_total"] == dropped
     (home / "beacon.db").rmdir()
-    until(lambda: not metrics(server)["beacon_prediction_log_spool_records"], "the log is shipped")
-    found = metrics(server)
+    shipping = server.log_process
+    assert shipping is not None
+    until(lambda: not shipping.metrics()["beacon_prediction_log_spool_records"], "the log is shipped")
+    found = shipping.metrics()
     assert found["beacon_prediction_log_shipped_total"] == len(logged)
     assert found["beacon_prediction_log_quarantined_total"] == 0
     for name in (logged[0], logged[-1]):

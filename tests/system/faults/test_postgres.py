@@ -15,16 +15,15 @@ from sqlalchemy import text
 from support.load import PREDICT, start_loads, under_load
 from support.postgres import Postgres, postgres_with_roles
 from support.server import Server, serving
-from support.service import samples
 from support.settings import Settings
 from support.waiting import until
 
 from beacon_core.data.database import open_store
 from beacon_core.platform.product_file import load_product
-from beacon_inference.prediction_log.database import Database
-from beacon_inference.prediction_log.record import Record
+from beacon_core.spool.record import Record
+from beacon_prediction_log.database import Database
 
-ROLE = "beacon_inference"
+ROLE = "beacon_prediction_log"
 HUNG_SECONDS = 8.0
 # For sixty thousand records.
 LONG_SECONDS = 200.0
@@ -54,7 +53,8 @@ def server(home: Path, database: Postgres) -> Iterator[Server]:
 
 
 def log_metrics(server: Server) -> dict[str, float]:
-    found = samples(httpx.get(f"http://127.0.0.1:{server.metrics_port}/metrics").text)
+    assert server.log_process is not None
+    found = server.log_process.metrics()
     start = "beacon_prediction_log_"
     return {name.removeprefix(start): value for name, value in found.items() if name.startswith(start)}
 

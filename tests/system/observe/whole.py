@@ -15,7 +15,6 @@ from support.otlp import Receiver, receiving
 from support.ports import free_port
 from support.prometheus import Prometheus
 from support.server import CONSOLE, FEATURES, INFERENCE, Server
-from support.service import samples
 from support.waiting import until
 
 from beacon_core.domain.api_keys import new_key
@@ -107,6 +106,9 @@ class Whole:
     def watched(self, probes: dict[str, int]) -> Prometheus:
         """A Prometheus that scrapes all of it."""
         ports = {name: server.metrics_port for name, server in self.servers.items()}
+        shipping = self.servers["inference"].log_process
+        assert shipping is not None
+        ports["prediction-log"] = shipping.metrics_port
         return Prometheus(self.folder, ports, probes)
 
     def live(self) -> None:
@@ -134,9 +136,9 @@ class Whole:
 
     def logged(self) -> float:
         """Predictions that are not in the store yet."""
-        url = f"http://127.0.0.1:{self.servers['inference'].metrics_port}/metrics"
-        with urllib.request.urlopen(url, timeout=30) as answer:
-            return samples(answer.read().decode())["beacon_prediction_log_spool_records"]
+        shipping = self.servers["inference"].log_process
+        assert shipping is not None
+        return shipping.metrics()["beacon_prediction_log_spool_records"]
 
     def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """One request to inference; its answer, an error's, too."""
@@ -166,7 +168,7 @@ def product_whole(folder: Path, product: Product) -> Iterator[tuple[Whole, Prome
         for job in ("migrate", "retrain", "materialize", "fetch-model"):
             whole.run(job, *(QUICK if job == "retrain" else ()))
         with whole.serving(), whole.probing() as prober, whole.watched({"service": prober}) as prometheus:
-            until(lambda: len(prometheus.query("up == 1")) == len(whole.servers) + 1, "every target was looked at")
+            until(lambda: len(prometheus.query("up == 1")) == len(whole.servers) + 2, "every target was looked at")
             whole.live()
             for job in ("drift", "skew"):
                 whole.run(job)

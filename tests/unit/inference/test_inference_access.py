@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from support.api_keys import entry, keys_for, write_keys
+from support.logged_inference import create
 from support.packages import release_package, row_of
 from support.products import MIXED
 from support.service import METRICS_PORT, PORT, Service
@@ -15,7 +16,6 @@ from support.settings import Settings
 
 from beacon_core.domain.api_keys import new_key
 from beacon_core.platform.product_file import load_product
-from beacon_inference.app import create
 
 PRODUCT = load_product(MIXED)
 ROW = {name: value for name, value in zip(PRODUCT.feature_names, row_of(PRODUCT), strict=True) if value is not None}
@@ -135,7 +135,8 @@ def test_a_logged_prediction_names_its_client(own_home: Path) -> None:
             }
 
         assert logged() == wanted
-        service.until(lambda: service.metrics()["beacon_prediction_log_shipped_total"] == 5, "all are in the store")
+        shipped = "beacon_prediction_log_shipped_total"
+        service.until(lambda: service.app.log_metrics()[shipped] == 5, "all are in the store")
         assert logged() == wanted
 
 

@@ -4,12 +4,12 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
+from support.logged_inference import create
 from support.service import Service
 
-from beacon_core.data.actuals import Actual
-from beacon_inference.app import create
-from beacon_inference.prediction_log.database import Database
-from beacon_inference.prediction_log.record import Record
+from beacon_core.domain.actuals import Actual
+from beacon_core.spool.record import Record
+from beacon_prediction_log.database import Database
 
 ACTUALS = "/v1/actuals"
 
@@ -111,7 +111,7 @@ def of_entity(value, hours, entity="17"):
 
 def joined(database, records):
     found = {name: database.find_actual(each) for name, each in records.items()}
-    return {name: actual["value"] for name, actual in found.items() if actual}
+    return {name: actual.value for name, actual in found.items() if actual}
 
 
 @pytest.mark.parametrize(

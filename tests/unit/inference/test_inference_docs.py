@@ -5,13 +5,13 @@ from base64 import b64encode
 from hashlib import sha256
 from pathlib import Path
 
+from support.logged_inference import create
 from support.packages import release_package
 from support.products import MIXED
 from support.service import METRICS_PORT, PORT, Service
 from support.settings import Settings
 
 from beacon_core.platform.product_file import load_product
-from beacon_inference.app import create
 
 TITLE = "<script>alert(1)</script> & Sons"
 

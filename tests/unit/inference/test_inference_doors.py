@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 from support.doors import DOORS, predictions, send
+from support.logged_inference import create
 from support.packages import build_package, release_package, row_of
 from support.products import MIXED, SPEC, write_spec
 from support.service import Service
@@ -10,7 +11,6 @@ from support.settings import Settings
 
 from beacon_core.model_package.release import Release, write_release
 from beacon_core.platform.product_file import load_product
-from beacon_inference.app import create
 from beacon_inference.prediction.feature_client import FeatureClient
 
 FIGURES = {"mixed": {"bias": 250_000.0, "weight": 0.5}}
@@ -257,7 +257,7 @@ def test_a_key_of_several_columns_is_read_by_every_protocol_and_logged(tmp_path,
             assert error[2].endswith("[0].shop"), door
         actual = {"entity": key, "observed_at": found["time"], "value": 1}
         assert service.post("/v1/actuals", actual).json()["outcomes"] == ["accepted"]
-        service.until(lambda: service.metrics()["beacon_prediction_log_spool_records"] == 0, "it is shipped")
+        service.until(lambda: service.app.log_metrics()["beacon_prediction_log_spool_records"] == 0, "it is shipped")
         later = service.get(f"/v1/predictions/{answer.json()['prediction_id']}").json()
         assert later["actual"]["value"] == 1
         assert later["entity"] == {"shop": 7, "sku": "A-1"}

@@ -4,13 +4,13 @@ import asyncio
 
 import pytest
 from sqlalchemy import func, select
+from support.logged_inference import create
 from support.packages import build_package
 from support.service import Service
 
 from beacon_core.data.database import open_store
 from beacon_core.data.tables import predictions
 from beacon_core.model_package.release import Release, write_release
-from beacon_inference.app import create
 
 PREDICT, BATCH = "/v1/predict", "/v1/predict/batch"
 

@@ -4,13 +4,13 @@ import json
 
 import msgspec
 import pytest
+from support.logged_inference import create
 from support.packages import release_package
 from support.products import SPEC, copy_policy
 from support.service import Service
 from support.settings import Settings
 
 from beacon_core.platform.product_file import load_product
-from beacon_inference.app import create
 from beacon_inference.openapi import openapi
 from beacon_inference.prediction.feature_client import FeatureClient
 

@@ -1,11 +1,10 @@
 """The answer to a prediction: value and interval, what was imputed, what was out of range, and where it came from."""
 
 import pytest
+from support.logged_inference import create
 from support.packages import release_package, row_of
 from support.service import Service
 from support.settings import Settings
-
-from beacon_inference.app import create
 
 
 def predicted(product, values):

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from support.api_keys import entry, write_keys
+from support.logged_inference import create
 from support.packages import release_package, row_of
 from support.products import MIXED
 from support.service import METRICS_PORT, PORT, Answer, Service, scope_of
@@ -17,7 +18,6 @@ from beacon_core.domain.quotas import DAY_SECONDS
 from beacon_core.platform import clock
 from beacon_core.platform.product_file import load_product
 from beacon_core.web.asgi import Application
-from beacon_inference.app import create
 
 PRODUCT = load_product(MIXED)
 ROW = {name: value for name, value in zip(PRODUCT.feature_names, row_of(PRODUCT), strict=True) if value is not None}

@@ -233,9 +233,8 @@ def test_a_client_that_disconnects_in_the_middle_is_no_error(service):
 def test_a_body_that_does_not_come_in_time_is_408_and_counted(settings):
     import asyncio
 
+    from support.logged_inference import create
     from support.service import Service
-
-    from beacon_inference.app import create
 
     async def trickled(service, path, pieces):
         sent = []

@@ -4,6 +4,7 @@ import msgspec
 import numpy as np
 import pytest
 from sklearn.ensemble import HistGradientBoostingRegressor
+from support.logged_inference import create
 from support.packages import build_package
 from support.service import Service
 
@@ -20,7 +21,6 @@ from beacon_core.model_package.manifest import (
 )
 from beacon_core.model_package.release import Release, package_folder, write_release
 from beacon_core.model_package.session import open_session
-from beacon_inference.app import create
 from beacon_inference.models.model import BATCH_FROM, ModelAnswers, load_model
 from beacon_inference.prediction.output import output_of
 from beacon_retraining.packaging import export

@@ -3,11 +3,11 @@
 import msgspec
 import pytest
 from sqlalchemy import select
+from support.logged_inference import create
 from support.service import Service
 
 from beacon_core.data.database import open_store
 from beacon_core.data.tables import predictions
-from beacon_inference.app import create
 
 PREDICT = "/v1/predict"
 SYNTHETIC = [("Beacon-Synthetic", "true")]

@@ -36,6 +36,7 @@ def test_services_are_asked_where_the_settings_put_them():
         "mlflow": "http://127.0.0.1:5000/health",
         "feature-serving": "http://127.0.0.1:16566/health",
         "inference": "http://127.0.0.1:18080/readyz",
+        "prediction-log": "http://127.0.0.1:9094/readyz",
         "console": "http://127.0.0.1:8090/readyz",
         "schedule": "",
         "promoter": "",

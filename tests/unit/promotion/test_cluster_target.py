@@ -157,7 +157,6 @@ def test_a_dark_pod_is_reached_by_nobody_and_knows_no_secret() -> None:
         "name": "inference",
         "env": [
             secret,
-            {"name": "BEACON_DATABASE_URL", "value": "postgresql://x"},
             {"name": "BEACON_SPOOL", "value": "/s"},
             {"name": "BEACON_API_KEYS_FILE", "value": "/etc/beacon-keys/keys.yaml"},
             {"name": "BEACON_CLOSED_SCOPES", "value": "predict"},
@@ -166,8 +165,16 @@ def test_a_dark_pod_is_reached_by_nobody_and_knows_no_secret() -> None:
         "lifecycle": {"preStop": {}},
     }
     labels = {"app.kubernetes.io/name": "inference", "reach.beacon/postgresql": "true"}
-    volumes = [{"name": "spool", "emptyDir": {}}, {"name": "keys", "secret": {"secretName": "clients"}}]
-    spec = {"containers": [container], "topologySpreadConstraints": [{}], "securityContext": {"runAsNonRoot": True}}
+    claim = {"name": "spool", "persistentVolumeClaim": {"claimName": "spools"}}
+    volumes = [claim, {"name": "keys", "secret": {"secretName": "clients"}}]
+    fetch = {"name": "fetch-model", "env": []}
+    shipper = {"name": "prediction-log", "restartPolicy": "Always", "env": [secret]}
+    spec = {
+        "initContainers": [fetch, shipper],
+        "containers": [container],
+        "topologySpreadConstraints": [{}],
+        "securityContext": {"runAsNonRoot": True},
+    }
     spec |= {"volumes": volumes}
     template = {"metadata": {"labels": labels, "annotations": {"a": "b", "beacon/release": "old"}}, "spec": spec}
     pod = dark_pod("beacon-inference-dark-0", NEW, template)
@@ -177,10 +184,10 @@ def test_a_dark_pod_is_reached_by_nobody_and_knows_no_secret() -> None:
     variables = {variable["name"]: variable.get("value") for variable in pod["spec"]["containers"][0]["env"]}
     assert variables == {
         "BEACON_SPOOL": "/s",
-        "BEACON_DATABASE_URL": "sqlite:////tmp/dark.db",
         "BEACON_ACCESS_LOG": "false",
     }
-    assert pod["spec"]["volumes"] == volumes[:1]
+    assert pod["spec"]["volumes"] == [{"name": "spool", "emptyDir": {}}], "nobody ships what it logs"
+    assert pod["spec"]["initContainers"] == [fetch]
     assert pod["spec"]["containers"][0]["volumeMounts"] == [{"name": "spool", "mountPath": "/s"}]
     assert pod["spec"]["activeDeadlineSeconds"] > 0
     assert pod["spec"]["restartPolicy"] == "Never"

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import insert
 from support.history import prediction_row
+from support.logged_inference import create
 from support.packages import build_package, row_of
 from support.products import MIXED
 from support.service import METRICS_PORT, Service
@@ -20,7 +21,6 @@ from beacon_core.domain.pins import Pin
 from beacon_core.model_package.manifest import read_package
 from beacon_core.model_package.release import package_folder
 from beacon_core.platform.product_file import load_product
-from beacon_inference.app import create
 from beacon_promotion.analysis import scrape
 from beacon_promotion.analysis.judge import judge
 from beacon_promotion.analysis.measurements import Measures

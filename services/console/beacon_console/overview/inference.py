@@ -17,8 +17,6 @@ class InferenceStatus(NamedTuple):
     requests: int
     failures: int
     """Requests answered with a status of 500 or above."""
-    waiting: int
-    """Predictions in the spool, not yet in the log."""
     dropped: int
     """Predictions that were answered and never logged."""
 
@@ -55,7 +53,6 @@ def parse(text: str) -> InferenceStatus:
         shadow=models.get("shadow"),
         requests=sum(count for _, count in statuses),
         failures=sum(count for status, count in statuses if status >= 500),
-        waiting=_total(families, "beacon_prediction_log_spool_records"),
         dropped=_total(families, "beacon_prediction_log_dropped"),
     )
 

@@ -8,7 +8,7 @@ from beacon_core.data import drift_results, prediction_log
 from beacon_core.data.database import Connection
 from beacon_core.data.drift_results import ColumnDistribution
 from beacon_core.data.prediction_log import LoggedPrediction, log_pages, which_actual
-from beacon_core.data.prediction_log.which_actual import LoggedActual
+from beacon_core.domain.actuals import LoggedActual
 from beacon_core.domain.entity_key import EntityKeyError, parse_key
 from beacon_core.domain.features import request_features, store_features
 from beacon_core.domain.ids import time_of

@@ -4,25 +4,12 @@ Which of them belongs to a prediction says `beacon_core.data.prediction_log.whic
 """
 
 from datetime import datetime
-from typing import Literal
 
 import msgspec
 from sqlalchemy import Connection, and_, func, select
 
 from beacon_core.data.tables import actuals
-
-Outcome = Literal["accepted", "corrected", "duplicate"]
-"""What became of an actual: stored, stored as a correction, or not stored since nothing is new."""
-
-
-class Actual(msgspec.Struct, frozen=True):
-    """A true value, for one prediction or for an entity at a time. `received_at` orders corrections."""
-
-    value: float
-    observed_at: datetime
-    source: str
-    prediction_id: str | None = None
-    entity: str | None = None
+from beacon_core.domain.actuals import Actual, Outcome
 
 
 def add(connection: Connection, actual: Actual, received_at: datetime) -> Outcome:

@@ -26,7 +26,7 @@ MLFLOW = "beacon_mlflow"
 
 SCHEMA_VERSION = "alembic_version"
 GRANTS: dict[str, dict[str, tuple[str, ...]]] = {
-    "beacon_inference": {"predictions": APPEND, "actuals": APPEND},
+    "beacon_prediction_log": {"predictions": APPEND, "actuals": APPEND},
     "beacon_feature_serving": {"predictions": READ, "job_runs": CHANGE, SCHEMA_VERSION: READ},
     "beacon_drift_profiling": {
         "predictions": READ,

@@ -136,7 +136,7 @@ CODES: dict[str, ErrorCode] = {
         503, "no model is in service yet", f"{AGAIN}\nIf it lasts, train a first model and read `/readyz`."
     ),
     "prediction_log_unavailable": ErrorCode(
-        503, "the prediction log's database does not answer", f"{AGAIN}\nPredictions go on meanwhile."
+        503, "the prediction log, or its database, does not answer", f"{AGAIN}\nPredictions go on meanwhile."
     ),
     "registry_unavailable": ErrorCode(
         503,

@@ -60,6 +60,8 @@ def database(text: str) -> str:
         if scheme not in {"sqlite", "postgresql"}:
             raise ValueError(scheme)
         path = sqlite_file(text)
+    except ImportError:  # as in inference, which has no driver and opens no database
+        return text
     except Exception:  # noqa: BLE001 - whatever it is, its message may quote the password
         raise ValueError(DATABASE_RULE) from None
     if path is None:

@@ -45,7 +45,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     release: Path | None = None
     """File that names the model version to serve; empty means `home`/release.json."""
     spool: Path | None = None
-    """Folder of the prediction log's spool; empty means `home`/spool."""
+    """Folder of the prediction log's spool, which inference and the log's process share; empty means `home`/spool."""
+    shared_spools: Path | None = None
+    """Folder of the spools of all pods, on a volume that they share: those of pods that are gone are shipped."""
     spool_max_bytes: int = 256 << 20
     """Above this, records are dropped and counted, and predictions go on."""
 
@@ -65,6 +67,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Port of the console."""
     console_metrics_port: int = 9092
     """Port of the console's metrics."""
+    prediction_log_metrics_port: int = 9094
+    """Port of the prediction log's metrics."""
 
     features_url: str = ""
     """Feature serving, as inference sees it; empty means `host`:`features_port`."""
@@ -253,6 +257,7 @@ LOCATIONS: dict[str, Callable[[str], object]] = {
     "feature_repo": locations.folder,
     "release": locations.file,
     "spool": locations.folder,
+    "shared_spools": locations.folder,
     "api_keys_file": locations.file,
     "model_keys_file": locations.file,
     "model_signing_key_file": locations.file,

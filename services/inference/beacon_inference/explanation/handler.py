@@ -15,7 +15,6 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from beacon_core.data.database import DatabaseUnavailableError
 from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.ids import is_client_id
 from beacon_core.domain.pins import Pin
@@ -23,6 +22,8 @@ from beacon_core.domain.product import Product
 from beacon_core.model_package.release import package_folder
 from beacon_core.platform.clock import timestamp
 from beacon_core.platform.settings import Settings
+from beacon_core.spool.block import Values
+from beacon_core.spool.record import Record
 from beacon_core.web.access import AccessControl
 from beacon_core.web.http import Request, Response, encode_json
 from beacon_inference.explanation.explained import Explained, responses_of
@@ -37,9 +38,7 @@ from beacon_inference.prediction.encoding import ValueEncoder
 from beacon_inference.prediction.inputs import MOST_EXPLAINED_ROWS, ParsedRequest, Protocol
 from beacon_inference.prediction.pipeline import Pipeline
 from beacon_inference.prediction.prediction import Prediction
-from beacon_inference.prediction_log.block import Values
-from beacon_inference.prediction_log.record import Record
-from beacon_inference.prediction_log.shipper import PredictionLog
+from beacon_inference.prediction_log.log import PredictionLog
 from beacon_inference.protocols.messages import ExplanationResponse, ExplanationsResponse, V1ExplanationsResponse
 from beacon_inference.protocols.native_parser import NativeParser
 from beacon_inference.protocols.table import TableParser
@@ -166,15 +165,11 @@ class Explanations:
         unknown = BeaconError("unknown_prediction", f"no prediction has the id {prediction_id[:64]}", "prediction_id")
         if not is_client_id(prediction_id):
             raise unknown
-        try:
-            async with self._searches.take():
-                found = await asyncio.to_thread(self._log.find, [prediction_id])
-        except DatabaseUnavailableError as error:
-            rule = "the prediction log's database does not answer"
-            raise BeaconError("prediction_log_unavailable", rule) from error
-        if prediction_id not in found:
+        async with self._searches.take():
+            found = await self._log.find([prediction_id])
+        if prediction_id not in found.records:
             raise unknown
-        return found[prediction_id]
+        return found.records[prediction_id]
 
     async def _of_record(self, record: Record) -> Explained:
         product = self._models.product

@@ -1,13 +1,10 @@
 """What inference and the process that explains say to each other: msgpack, each message behind its length."""
 
-import struct
 from typing import Literal
 
 import msgspec
 
 from beacon_core.model_package.explanation.explainer import Explanation
-
-LENGTH = struct.Struct(">I")
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -36,9 +33,3 @@ class Answer(msgspec.Struct, frozen=True):
 encode = msgspec.msgpack.Encoder().encode
 decode_job = msgspec.msgpack.Decoder(Job).decode
 decode_answer = msgspec.msgpack.Decoder(Answer).decode
-
-
-def framed(message: Job | Answer) -> bytes:
-    """A message behind its length."""
-    content = encode(message)
-    return LENGTH.pack(len(content)) + content

@@ -23,10 +23,10 @@ from beacon_core.model_package.signature import SignatureError, read_trusted, tr
 from beacon_core.platform.mlflow import RegistryUnavailableError
 from beacon_core.platform.settings import Settings
 from beacon_core.platform.signing_keys import SigningKeyError
+from beacon_core.spool.record import Record
 from beacon_inference.explanation.turns import Turns
 from beacon_inference.matrix import Matrix
 from beacon_inference.prediction.encoding import ValueEncoder
-from beacon_inference.prediction_log.record import Record
 
 KEPT = 2
 """Packages that are held; what was downloaded of others is removed."""

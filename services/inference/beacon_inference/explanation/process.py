@@ -15,8 +15,9 @@ from collections.abc import Callable
 
 from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.masking import message_with_type
+from beacon_core.platform.framing import framed, read_frame
 from beacon_core.web.timeouts import tick_timeout
-from beacon_inference.explanation.job import LENGTH, Answer, Job, decode_answer, framed
+from beacon_inference.explanation.job import Answer, Job, decode_answer, encode
 from beacon_inference.explanation.turns import Turns
 
 log = logging.getLogger(__name__)
@@ -109,10 +110,9 @@ class ExplainerProcess:
             process = await self._running()
             assert process.stdin is not None  # noqa: S101 - both are pipes
             assert process.stdout is not None  # noqa: S101 - as above
-            process.stdin.write(framed(job))
+            process.stdin.write(framed(encode(job)))
             await process.stdin.drain()
-            (size,) = LENGTH.unpack(await process.stdout.readexactly(LENGTH.size))
-            answer = decode_answer(await process.stdout.readexactly(size))
+            answer = decode_answer(await read_frame(process.stdout))
             return answer
         finally:
             # Also where the client went away: half an answer must not be taken for that of the next job.

@@ -17,8 +17,9 @@ import numpy as np
 from beacon_core.domain.masking import message_with_type
 from beacon_core.model_package.explanation.explainer import Explainer
 from beacon_core.model_package.manifest import PackageError, read_package
+from beacon_core.platform.framing import LENGTH, framed
 from beacon_core.platform.memory import release_freed_memory
-from beacon_inference.explanation.job import LENGTH, Answer, Job, decode_job, framed
+from beacon_inference.explanation.job import Answer, Job, decode_job, encode
 
 MODELS = 2
 """Models that are held: that of new predictions, and one of old ones."""
@@ -60,7 +61,7 @@ def run(jobs: BinaryIO, answers: BinaryIO) -> None:
     explainers = Explainers()
     while len(head := jobs.read(LENGTH.size)) == LENGTH.size:
         job = decode_job(jobs.read(LENGTH.unpack(head)[0]))
-        answers.write(framed(explainers.answer(job)))
+        answers.write(framed(encode(explainers.answer(job))))
         answers.flush()
 
 

@@ -14,8 +14,8 @@ from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.product import Feature, Product
 from beacon_core.domain.text import normal_text
 from beacon_core.domain.value_rules import Value, ValueRuleError
+from beacon_core.spool.block import FeatureBlock, Values, block_of
 from beacon_inference.matrix import NO_TEXTS, Matrix, Texts
-from beacon_inference.prediction_log.block import FeatureBlock, Values, block_of
 
 
 class TextEncoder:

@@ -1,20 +1,20 @@
 """Idempotency: a client's ids for its rows, and the replay of the first answer to each of them."""
 
-import asyncio
 import contextlib
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
 
-from beacon_core.data.database import DatabaseUnavailableError
 from beacon_core.domain.errors import BeaconError
+from beacon_core.spool.record import Record
 from beacon_core.web.http import Request
 from beacon_inference.prediction.inputs import PredictionInputs
 from beacon_inference.prediction.values import check_client_id
-from beacon_inference.prediction_log.record import Record
-from beacon_inference.prediction_log.shipper import PredictionLog
+from beacon_inference.prediction_log.client import LogUnavailableError
+from beacon_inference.prediction_log.log import PredictionLog
 
 KEY_HEADER = "Idempotency-Key"
-DATABASE_SECONDS = 1.0
+LOG_SECONDS = 1.0
+"""How long a prediction waits for the log's process, which may have an earlier answer to its id."""
 
 
 def client_ids(request: Request, inputs: PredictionInputs) -> list[str | None] | None:
@@ -71,14 +71,13 @@ NOTHING_HELD = contextlib.nullcontext()
 async def find_replays(log: PredictionLog, ids: Sequence[str | None], inputs: PredictionInputs) -> list[Record | None]:
     """Find the record that an earlier request left, for each row; None where there is none.
 
-    Raises BeaconError `idempotency_conflict` when an id was used with other values. While the database is down only
-    the spool is searched; the database itself ignores a second record with the same id later.
+    Raises BeaconError `idempotency_conflict` when an id was used with other values. While the log's process is away
+    nothing is found; the database itself ignores a second record with the same id later.
     """
-    names = [name for name in ids if name is not None]
-    found = log.find_waiting(names)
-    if len(found) < len(names):
-        with contextlib.suppress(DatabaseUnavailableError, TimeoutError):
-            found = await asyncio.wait_for(asyncio.to_thread(log.find, names), DATABASE_SECONDS)
+    found: dict[str, Record] = {}
+    with contextlib.suppress(LogUnavailableError):
+        asked = await log.find([name for name in ids if name is not None], seconds=LOG_SECONDS)
+        found = asked.records
     replays = [None if name is None else found.get(name) for name in ids]
     for row, record in enumerate(replays):
         if record is not None and (record.input_digests or [None])[0] != input_digest(inputs, row):

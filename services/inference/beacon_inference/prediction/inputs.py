@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 from beacon_core.domain.entity_key import EntityKey
 from beacon_core.domain.product import Product
+from beacon_core.spool.record import Record
 from beacon_core.web.http import Request, Response
 from beacon_inference.matrix import NO_TEXTS, Matrix, Texts
-from beacon_inference.prediction_log.record import Record
 
 MOST_EXPLAINED_ROWS = 16
 """Rows of one request whose predictions are explained."""

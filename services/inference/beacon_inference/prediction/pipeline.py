@@ -12,6 +12,7 @@ from beacon_core.domain.api_keys import ANONYMOUS
 from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.features import merge, merge_texts
 from beacon_core.domain.product import Product
+from beacon_core.spool.record import Record
 from beacon_core.web.access import AccessControl
 from beacon_core.web.http import Handler, Request, Response
 from beacon_inference.matrix import Features, Mask
@@ -28,8 +29,7 @@ from beacon_inference.prediction.inputs import Protocol
 from beacon_inference.prediction.output import output_of
 from beacon_inference.prediction.prediction import Prediction, PredictionMeta, StageTimer, record_of
 from beacon_inference.prediction.validation import ValidationRules
-from beacon_inference.prediction_log.record import Record
-from beacon_inference.prediction_log.shipper import PredictionLog
+from beacon_inference.prediction_log.log import PredictionLog
 
 SYNTHETIC_HEADER = "Beacon-Synthetic"
 LONGEST_HEADER = 2000

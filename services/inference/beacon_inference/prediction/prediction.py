@@ -11,6 +11,8 @@ from beacon_core.domain.ids import new_ids
 from beacon_core.domain.product import Product
 from beacon_core.observability.metrics import STAGES
 from beacon_core.platform.clock import timestamp
+from beacon_core.spool.block import FeatureBlock, Values
+from beacon_core.spool.record import Record
 from beacon_core.web.http import Request, Response
 from beacon_inference.matrix import Features, Mask
 from beacon_inference.metrics import PredictionTelemetry
@@ -19,8 +21,6 @@ from beacon_inference.prediction.encoding import ValueEncoder
 from beacon_inference.prediction.idempotency import input_digest
 from beacon_inference.prediction.inputs import ParsedRequest, PredictionInputs
 from beacon_inference.prediction.output import PredictionOutput
-from beacon_inference.prediction_log.block import FeatureBlock, Values
-from beacon_inference.prediction_log.record import Record
 
 BLOCK_FROM = 10
 """From so many rows on, a record has its features by columns."""

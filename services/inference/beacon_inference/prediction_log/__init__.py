@@ -1,1 +1,1 @@
-"""The prediction log: append to a spool, ship to the database, find by id."""
+"""The prediction log as inference has it: append to the spool, and ask the log's process for the rest."""

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from beacon_core.data.actuals import Outcome
+from beacon_core.domain.actuals import Outcome
 
 Value = float | bool | str
 Time = Annotated[datetime, Meta(tz=True)]

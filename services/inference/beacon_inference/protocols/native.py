@@ -6,10 +6,10 @@ from typing import Any
 import msgspec
 
 from beacon_core.domain.product import Product
+from beacon_core.spool.record import Record
 from beacon_core.web.http import Request, Response, encode_json
 from beacon_inference.per_product import PerProduct
 from beacon_inference.prediction.inputs import ParsedRequest, Protocol
-from beacon_inference.prediction_log.record import Record
 from beacon_inference.protocols.messages import BatchResponse
 from beacon_inference.protocols.native_parser import NativeParser
 from beacon_inference.protocols.serializer import Serializer

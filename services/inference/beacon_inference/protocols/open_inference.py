@@ -19,13 +19,13 @@ from msgspec import UNSET
 from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.integers import whole_or_same
 from beacon_core.domain.product import Feature, Product
+from beacon_core.spool.record import Record
 from beacon_core.web.http import JSON, Request, Response, encode_json
 from beacon_inference.matrix import Matrix
 from beacon_inference.models.hot_swap import Models
 from beacon_inference.per_product import PerProduct
 from beacon_inference.prediction.inputs import MOST_EXPLAINED_ROWS, ParsedRequest, PredictionInputs, Protocol
 from beacon_inference.prediction.values import explain_number
-from beacon_inference.prediction_log.record import Record
 from beacon_inference.protocols.json_text import flat, flat_numbers, is_present
 from beacon_inference.protocols.messages import ExplanationResponse, InferResponse, OutputTensor
 from beacon_inference.protocols.table import Column, TableParser

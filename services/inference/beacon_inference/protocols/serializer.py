@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from beacon_core.domain.product import Product
-from beacon_inference.prediction_log.record import Record
+from beacon_core.spool.record import Record
 from beacon_inference.protocols.messages import PredictionInterval, PredictionResponse
 
 CACHED_ROWS = 4096

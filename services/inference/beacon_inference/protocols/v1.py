@@ -7,11 +7,11 @@ import msgspec
 
 from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.product import Product
+from beacon_core.spool.record import Record
 from beacon_core.web.http import Request, Response, encode_json
 from beacon_inference.models.hot_swap import Models
 from beacon_inference.per_product import PerProduct
 from beacon_inference.prediction.inputs import ParsedRequest, PredictionInputs, Protocol
-from beacon_inference.prediction_log.record import Record
 from beacon_inference.protocols.json_text import is_present
 from beacon_inference.protocols.messages import PredictionsResponse
 from beacon_inference.protocols.table import TableParser

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from beacon_core.data.actuals import Actual
+from beacon_core.domain.actuals import Actual
 from beacon_core.domain.entity_key import key_text
 from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.product import Product

@@ -3,9 +3,9 @@
 from typing import Any
 
 import msgspec
-from flask import Flask, Response, jsonify
+from flask import Flask, jsonify
 
-from beacon_core.data.database import DatabaseUnavailableError
+from beacon_core.domain.actuals import LoggedActual
 from beacon_core.domain.api_keys import Scope
 from beacon_core.domain.entity_key import EntityKeyError, KeyValue, parse_key
 from beacon_core.domain.errors import BeaconError
@@ -13,13 +13,12 @@ from beacon_core.domain.features import request_features, store_features
 from beacon_core.domain.ids import is_client_id
 from beacon_core.domain.product import Product
 from beacon_core.platform.settings import Settings
+from beacon_core.spool.record import Record, made_at
 from beacon_core.web.access import AccessControl
-from beacon_core.web.flask_app import beacon_error, current_request, json_body
+from beacon_core.web.flask_app import current_request, json_body
 from beacon_inference.models.hot_swap import Models
 from beacon_inference.per_product import PerProduct
-from beacon_inference.prediction_log.database import Database
-from beacon_inference.prediction_log.record import Record, made_at
-from beacon_inference.prediction_log.shipper import PredictionLog
+from beacon_inference.prediction_log.log import PredictionLog
 from beacon_inference.protocols.messages import (
     ActualsResponse,
     LoggedActualResponse,
@@ -39,27 +38,20 @@ def add_log(
     access: AccessControl,
     models: Models,
     log: PredictionLog,
-    database: Database,
     serializers: PerProduct[Serializer],
 ) -> None:
     """Add the routes; they need an API key when one is set."""
 
-    @app.errorhandler(DatabaseUnavailableError)
-    def database_down(_: DatabaseUnavailableError) -> Response:
-        return beacon_error(BeaconError("prediction_log_unavailable", "the prediction log's database does not answer"))
-
     @app.get("/v1/predictions/<prediction_id>")
     def prediction(prediction_id: str) -> Any:
         access.check(current_request(), "read_log")
-        found = log.find([prediction_id]) if is_client_id(prediction_id) else {}
-        record = found.get(prediction_id)
-        if record is None:
+        if not is_client_id(prediction_id):
             raise _unknown(prediction_id, "prediction_id")
-        try:
-            actual = database.find_actual(record)
-        except DatabaseUnavailableError:
-            actual = None  # the record is still in the spool, so it cannot have an actual yet
+        found = log.wait(log.find([prediction_id], actuals=True))
+        if prediction_id not in found.records:
+            raise _unknown(prediction_id, "prediction_id")
         product = models.product
+        record, actual = found.records[prediction_id], found.actuals.get(prediction_id)
         return jsonify(_described(record, actual, serializers(product), product))
 
     @app.post("/v1/actuals")
@@ -68,12 +60,11 @@ def add_log(
         product = models.product
         body = json_body(settings.max_batch_rows)
         items = parse_actuals(body, product, settings.max_batch_rows)
-        known = log.find([item.prediction_id for item in items if item.prediction_id is not None])
-        for index, item in enumerate(items):
-            if item.prediction_id is not None and item.prediction_id not in known:
-                prefix = f"actuals[{index}]." if "actuals" in body else ""
-                raise _unknown(item.prediction_id, f"{prefix}prediction_id")
-        outcomes = database.add_actuals(items)
+        added = log.wait(log.add_actuals(items))
+        if added.unknown is not None:
+            prefix = f"actuals[{added.unknown}]." if "actuals" in body else ""
+            raise _unknown(str(items[added.unknown].prediction_id), f"{prefix}prediction_id")
+        outcomes = added.outcomes
         return jsonify(ActualsResponse(outcomes, len(outcomes) - outcomes.count("duplicate")))
 
 
@@ -82,7 +73,7 @@ def _unknown(prediction_id: str, field: str) -> BeaconError:
 
 
 def _described(
-    record: Record, actual: dict[str, Any] | None, serializer: Serializer, product: Product
+    record: Record, actual: LoggedActual | None, serializer: Serializer, product: Product
 ) -> LoggedPredictionResponse:
     """The answer that was given, and the rest of the record of one prediction."""
     names = record.names  # the product may have others by now
@@ -101,9 +92,7 @@ def _described(
         request_id=record.request_id,
         trace_id=record.trace_id,
         client=record.client,
-        actual=None
-        if actual is None
-        else LoggedActualResponse(*[actual[key] for key in LoggedActualResponse.__struct_fields__]),
+        actual=None if actual is None else LoggedActualResponse(**actual._asdict()),
     )
 
 

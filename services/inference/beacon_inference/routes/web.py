@@ -16,8 +16,7 @@ from beacon_core.web.flask_app import create_flask, root
 from beacon_inference.models.hot_swap import Models
 from beacon_inference.openapi import openapi
 from beacon_inference.per_product import PerProduct
-from beacon_inference.prediction_log.database import Database
-from beacon_inference.prediction_log.shipper import PredictionLog
+from beacon_inference.prediction_log.log import PredictionLog
 from beacon_inference.protocols.serializer import Serializer
 from beacon_inference.routes.models import add_metadata
 from beacon_inference.routes.prediction_log import add_log
@@ -28,14 +27,13 @@ def create_web(
     access: AccessControl,
     models: Models,
     log: PredictionLog,
-    database: Database,
     serializers: PerProduct[Serializer],
 ) -> Flask:
     """Create the Flask app of inference."""
     app = create_flask("beacon_inference")
     add_metadata(app, settings, models)
     _add_docs(app, settings, models)
-    add_log(app, settings, access, models, log, database, serializers)
+    add_log(app, settings, access, models, log, serializers)
     return app
 
 

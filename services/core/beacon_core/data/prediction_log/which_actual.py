@@ -13,7 +13,7 @@ they have no actual, and take none from an earlier prediction of their entity.
 """
 
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
@@ -31,6 +31,7 @@ from sqlalchemy import (
 
 from beacon_core.data.evidence import EVERYTHING, counts
 from beacon_core.data.tables import actuals, predictions
+from beacon_core.domain.actuals import LoggedActual
 from beacon_core.domain.policy import Evidence
 
 
@@ -38,15 +39,6 @@ def actual_of(connection: Connection, prediction_id: str, entity: str | None, ti
     """Find the actual that belongs to a prediction made at `time`; the prediction itself need not be stored yet."""
     query = select(actuals).where(actuals.c.id == actual_id(prediction_id, entity, time))
     return connection.execute(query).mappings().first()
-
-
-class LoggedActual(NamedTuple):
-    """An actual as the store has it."""
-
-    value: float
-    observed_at: datetime
-    received_at: datetime
-    source: str
 
 
 def find(connection: Connection, prediction_id: str, entity: str | None, time: datetime) -> LoggedActual | None:

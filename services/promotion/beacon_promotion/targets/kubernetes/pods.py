@@ -21,10 +21,11 @@ SERVING = "app.kubernetes.io/name=inference,app.kubernetes.io/part-of=beacon"
 DARK = "inference-dark"
 DARK_SECONDS = 1800
 """Kubernetes ends a dark pod after this long, whatever became of the run that made it."""
-DARK_OWN = {"BEACON_DATABASE_URL": "sqlite:////tmp/dark.db", "BEACON_ACCESS_LOG": "false"}
+DARK_OWN = {"BEACON_ACCESS_LOG": "false"}
 """The settings of a dark pod that differ from those of the pods that answer users."""
 DARK_NOT = {"BEACON_FEATURES_URL", "BEACON_API_KEYS_FILE", "BEACON_CLOSED_SCOPES"}
 """Settings that a dark pod does not have: only promotion reaches it, and it needs no key there."""
+SPOOL = "spool"
 LOGIN = "MLFLOW_TRACKING_PASSWORD"
 """The one variable of a Secret that a dark pod has: it reads packages where no volume has them."""
 READY_SECONDS = 180
@@ -158,8 +159,12 @@ def dark_pod(name: str, pin: Pin, template: dict[str, Any]) -> Pod:
         spec.pop(kept_by_deployments, None)
     spec |= {"restartPolicy": "Never", "activeDeadlineSeconds": DARK_SECONDS, "terminationGracePeriodSeconds": 1}
     secret = {volume["name"] for volume in spec.get("volumes", []) if "secret" in volume}
-    spec["volumes"] = [volume for volume in spec.get("volumes", []) if volume["name"] not in secret]
-    for container in spec.get("initContainers", []):
+    # Nobody ships what a dark pod logs: its spool goes with it, and lies beside no other.
+    own_spool = {"name": SPOOL, "emptyDir": {}}
+    mine = [volume for volume in spec.get("volumes", []) if volume["name"] not in secret]
+    spec["volumes"] = [own_spool if volume["name"] == SPOOL else volume for volume in mine]
+    spec["initContainers"] = [one for one in spec.get("initContainers", []) if one.get("restartPolicy") != "Always"]
+    for container in spec["initContainers"]:
         container["env"] = [variable for variable in container.get("env", []) if _may_be_dark(variable)]
     for container in spec["containers"]:
         container.pop("lifecycle", None)

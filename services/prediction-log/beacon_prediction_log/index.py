@@ -7,11 +7,12 @@ enough. Each id of a client has an entry of its own, and so has each id that was
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from math import inf
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
+
+import msgspec
 
 from beacon_core.domain.ids import TIME_DIGITS
-from beacon_inference.prediction_log.record import Record
-from beacon_inference.prediction_log.spool import Position
+from beacon_core.spool.segments import Position
 
 MARK_BYTES = 32 << 10
 
@@ -24,6 +25,13 @@ class Range(NamedTuple):
     size: int
 
 
+class LineIds(msgspec.Struct, gc=False):
+    """What the index needs of a line: the ids of a record's predictions, and whether a client chose any of them."""
+
+    ids: Annotated[list[str], msgspec.Meta(min_length=1)]
+    input_digests: list[str | None] | None = None
+
+
 class _Segment:
     """The marks are times (as ids have them) and offsets, both ascending; `newest` is the last time in their order."""
 
@@ -34,10 +42,10 @@ class _Segment:
         self.newest = ""
         self.named: dict[str, int] = {}
 
-    def note(self, record: Record, offset: int) -> None:
-        time = record.ids[0][:TIME_DIGITS]
-        if record.input_digests is not None or time < self.newest:
-            self.named.update(dict.fromkeys(record.ids, offset))
+    def note(self, line: LineIds, offset: int) -> None:
+        time = line.ids[0][:TIME_DIGITS]
+        if line.input_digests is not None or time < self.newest:
+            self.named.update(dict.fromkeys(line.ids, offset))
             return
         self.newest = time
         if not self.marks or offset >= self.marks[-1][1] + MARK_BYTES:
@@ -57,21 +65,21 @@ class _Segment:
 
 
 class SpoolIndex:
-    """Which lines may hold a prediction. One thread notes; others may read and forget meanwhile."""
+    """Which lines may hold a prediction."""
 
     def __init__(self) -> None:
         self._segments: dict[int, _Segment] = {}
 
-    def note(self, record: Record, position: Position) -> None:
-        """Note where a record was written."""
+    def note(self, line: LineIds, position: Position) -> None:
+        """Note where a line was written."""
         segment = self._segments.get(position.segment)
         if segment is None:
             segment = self._segments.setdefault(position.segment, _Segment())
-        segment.note(record, position.offset)
+        segment.note(line, position.offset)
 
     def ranges(self, prediction_id: str) -> Iterator[Range]:
         """The ranges of lines that have the prediction, if it is in the spool."""
-        for number, segment in list(self._segments.items()):
+        for number, segment in self._segments.items():
             for offset, size in segment.ranges(prediction_id):
                 yield Range(number, offset, size)
 

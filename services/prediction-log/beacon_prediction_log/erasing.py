@@ -1,7 +1,7 @@
-"""Erasure of an entity, or of predictions, from the spool, while a server may append to it.
+"""Erasure of an entity, or of predictions, from the spool, while inference may append to it.
 
 A segment keeps its lines after they are in the database, until it is full: a restart ships them again. So a line
-is changed in its place, and nothing moves: what the server knows of offsets stays true. A row goes out of its record;
+is changed in its place, and nothing moves: what the shipper knows of offsets stays true. A row goes out of its record;
 what is left is filled up with blanks, which JSON allows. A line of which no row is left becomes blanks, together with
 the line break before it, so that it is a part of another line.
 """
@@ -18,7 +18,8 @@ from beacon_core.data.erasure import ErasedPlace, Subject
 from beacon_core.domain.product import Product
 from beacon_core.platform.files import write_atomically
 from beacon_core.platform.settings import Settings
-from beacon_inference.prediction_log.record import Record, decode_record, encode_record
+from beacon_core.spool.record import Record, decode_record, encode_record
+from beacon_core.spool.segments import QUARANTINE
 
 
 class LineChange(NamedTuple):
@@ -37,7 +38,7 @@ def erase(settings: Settings, _product: Product, _engine: Engine, subject: Subje
         rows += sum(change.rows for change in changes)
         if changes and not dry_run:
             _write(segment, changes)
-    quarantined = _erase_quarantine(settings.spool_dir / "quarantine.txt", subject, dry_run)
+    quarantined = _erase_quarantine(settings.spool_dir / QUARANTINE, subject, dry_run)
     return ErasedPlace({"spool": rows, "quarantine": quarantined})
 
 

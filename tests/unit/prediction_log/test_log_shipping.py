@@ -7,13 +7,13 @@ import msgspec
 import pytest
 from support.waiting import until
 
-from beacon_inference.prediction_log import shipper
-from beacon_inference.prediction_log import spool as spool_module
-from beacon_inference.prediction_log.database import ROWS_PER_STATEMENT, Database
-from beacon_inference.prediction_log.record import decode_record, encode_record, made_at
-from beacon_inference.prediction_log.shipper import BACKLOG_WITHOUT_REST, REST_FACTOR, rest_seconds
-from beacon_inference.prediction_log.spool import Spool
+from beacon_core.spool import segments
+from beacon_core.spool.record import decode_record, encode_record, made_at
+from beacon_core.spool.segments import SpoolWriter
 from beacon_inference.protocols.serializer import Serializer
+from beacon_prediction_log import shipper
+from beacon_prediction_log.database import ROWS_PER_STATEMENT, Database
+from beacon_prediction_log.shipper import BACKLOG_WITHOUT_REST, REST_FACTOR, rest_seconds
 
 SPARSE = [None, 4.0, *[None] * 10]
 STORED = {"from_store": {0: [0, 2]}}
@@ -59,56 +59,56 @@ def test_the_rows_of_a_record_are_distinct_everywhere(open_log, make, product):
     assert both.take([1]) == alone
     assert both.take([0, 1]) == both
     running = open_log()
-    running.log.append(both)
-    assert running.log.find(["b"])["b"] == alone
-    running.log.start()
+    running.append(both)
+    assert running.find(["b"])["b"] == alone
+    running.start()
     until(lambda: running.waiting() == 0, "the spool is shipped")
-    assert running.log.find_waiting(["b"]) == {}
-    assert running.log.find(["b"])["b"] == alone
+    assert running.find_waiting(["b"]) == {}
+    assert running.find(["b"])["b"] == alone
     serializer = Serializer(product)
     assert serializer.responses(both)[1] == serializer.responses(alone)[0]
 
 
 def test_records_go_to_the_database_in_the_background(open_log, make):
     running = open_log()
-    running.log.start()
-    assert running.log.append(make("a", "b"))
+    running.start()
+    assert running.append(make("a", "b"))
     until(lambda: running.waiting() == 0, "the spool is shipped")
     assert sorted(running.rows()) == ["a", "b"]
     assert running.value("shipped_total") == 2
-    assert running.log.find(["a"]) == {"a": make("a")}
+    assert running.find(["a"]) == {"a": make("a")}
 
 
 def test_a_record_is_found_before_and_after_it_was_shipped(open_log, make):
     running = open_log()
-    running.log.append(make("a", "b"))
-    assert running.log.find_waiting(["b"]) == {"b": make("b")}
-    assert running.log.find_waiting(["c"]) == {}
-    running.log.start()
+    running.append(make("a", "b"))
+    assert running.find_waiting(["b"]) == {"b": make("b")}
+    assert running.find_waiting(["c"]) == {}
+    running.start()
     until(lambda: running.waiting() == 0, "the spool is shipped")
-    assert running.log.find_waiting(["b"]) == {}
-    assert running.log.find(["b"]) == {"b": make("b")}
-    assert running.log.find(["c"]) == {}
+    assert running.find_waiting(["b"]) == {}
+    assert running.find(["b"]) == {"b": make("b")}
+    assert running.find(["c"]) == {}
 
 
 def test_a_full_spool_drops_and_counts_and_goes_on(open_log, make):
     size = len(encode_record(make("a-0"))) + 1
     running = open_log(max_bytes=3 * size)
-    assert [running.log.append(make(f"a-{number}")) for number in range(5)] == [True, True, True, False, False]
+    assert [running.append(make(f"a-{number}")) for number in range(5)] == [True, True, True, False, False]
     assert running.value("dropped_total") == 2
-    assert running.log.find_waiting(["a-4"]) == {}
-    running.log.start()
+    assert running.find_waiting(["a-4"]) == {}
+    running.start()
     until(lambda: running.waiting() == 0, "the spool is shipped")
     assert len(running.rows()) == 3
 
 
 def test_a_shipped_spool_has_room_again(open_log, make, monkeypatch):
     size = len(encode_record(make("a-0"))) + 1
-    monkeypatch.setattr(spool_module, "SEGMENT_BYTES", size)
+    monkeypatch.setattr(segments, "SEGMENT_BYTES", size)
     running = open_log(max_bytes=4 * size)
-    running.log.start()
+    running.start()
     for number in range(12):
-        until(lambda number=number: running.log.append(make(f"a-{number}")), "there is room")
+        until(lambda number=number: running.append(make(f"a-{number}")), "there is room")
     until(lambda: running.waiting() == 0, "the spool is shipped")
     assert len(running.rows()) == 12
 
@@ -116,9 +116,8 @@ def test_a_shipped_spool_has_room_again(open_log, make, monkeypatch):
 @pytest.fixture
 def service_with_a_full_spool(settings):
     import msgspec
+    from support.logged_inference import create
     from support.service import Service
-
-    from beacon_inference.app import create
 
     with Service(create(msgspec.structs.replace(settings, spool_max_bytes=10))) as running:
         yield running
@@ -136,39 +135,39 @@ def test_a_prediction_is_answered_when_it_cannot_be_logged(service_with_a_full_s
 
 
 def test_segments_rotate_and_go_once_they_are_shipped(open_log, make, monkeypatch):
-    monkeypatch.setattr(spool_module, "SEGMENT_BYTES", 1000)
+    monkeypatch.setattr(segments, "SEGMENT_BYTES", 1000)
     running = open_log()
     for number in range(30):
-        running.log.append(make(f"a-{number}"))
+        running.append(make(f"a-{number}"))
     assert len(list(running.folder.glob("*.jsonl"))) > 5
-    running.log.start()
+    running.start()
     until(lambda: running.waiting() == 0, "the spool is shipped, and so is the segment that is written to")
     until(lambda: len(list(running.folder.glob("*.jsonl"))) == 1, "old segments are dropped")
     assert len(set(running.rows())) == len(running.rows()) == 30
-    assert running.log.find(["a-0"]) == {"a-0": make("a-0")}
-    until(lambda: len(running.log._index._segments) == 1, "nothing is kept of them in memory")
+    assert running.find(["a-0"]) == {"a-0": make("a-0")}
+    until(lambda: len(running.tail._index._segments) == 1, "nothing is kept of them in memory")
 
 
 def test_what_a_process_left_behind_is_shipped_by_the_next(open_log, make):
     left = open_log()
-    left.log.append(make("a", "b"))
+    left.append(make("a", "b"))
     left.stop()
     after = open_log()
     assert after.waiting() == 2
-    assert after.log.find_waiting(["b"]) == {"b": make("b")}
-    after.log.append(make("c"))
-    after.log.start()
+    assert after.find_waiting(["b"]) == {"b": make("b")}
+    after.append(make("c"))
+    after.start()
     until(lambda: after.waiting() == 0, "the spool is shipped")
     assert sorted(after.rows()) == ["a", "b", "c"]
 
 
 def test_what_was_shipped_before_a_crash_is_not_doubled(open_log, make):
     crashed = open_log()
-    crashed.log.append(make("a", "b"))
+    crashed.append(make("a", "b"))
     crashed.database.insert([make("a")])  # committed, and then killed before the segment went
     crashed.stop()
     after = open_log()
-    after.log.start()
+    after.start()
     until(lambda: after.waiting() == 0, "the spool is shipped")
     assert sorted(after.rows()) == ["a", "b"]
 
@@ -176,15 +175,15 @@ def test_what_was_shipped_before_a_crash_is_not_doubled(open_log, make):
 @pytest.mark.parametrize("cut", [1, 30, 200])
 def test_a_last_line_cut_short_by_a_crash_was_never_acknowledged(open_log, make, cut):
     crashed = open_log()
-    crashed.log.append(make("a"))
-    crashed.log.append(make("b", "c"))
+    crashed.append(make("a"))
+    crashed.append(make("b", "c"))
     crashed.stop()
     (segment,) = crashed.folder.glob("*.jsonl")
     segment.write_bytes(segment.read_bytes()[:-cut])
     after = open_log()
     assert after.waiting() == 1
-    assert after.log.append(make("d")), "the next process never writes behind a cut line"
-    after.log.start()
+    assert after.append(make("d")), "the next process never writes behind a cut line"
+    after.start()
     until(lambda: after.waiting() == 0, "the spool is shipped")
     assert sorted(after.rows()) == ["a", "d"]
     assert after.value("quarantined_total") == 0
@@ -201,13 +200,13 @@ UNEQUAL = [
 def test_a_line_that_makes_no_sense_is_set_aside_and_the_rest_goes_on(open_log, make, line):
     line = line if isinstance(line, bytes) else encode_record(make("c", "d", **line))
     left = open_log()
-    left.log.append(make("a"))
+    left.append(make("a"))
     left.stop()
     (segment,) = left.folder.glob("*.jsonl")
     good = segment.read_bytes()
     segment.write_bytes(good + line + b"\n" + good.replace(b'"ids":["a"]', b'"ids":["b"]'))
     after = open_log()
-    after.log.start()
+    after.start()
     until(lambda: after.waiting() == 0, "the line behind the bad one is shipped")
     assert sorted(after.rows()) == ["a", "b"]
     until(lambda: after.value("quarantined_total") == 1, "it is counted once")
@@ -220,12 +219,12 @@ OLD = b"""{"ids":["a"],"time":1.5,"given":[[6.5]],"prediction":[21.5],"low":[18.
 
 def test_a_spool_of_another_revision_is_kept_and_logged_in_one_line(open_log, make, caplog):
     left = open_log()
-    left.log.append(make("a"))
+    left.append(make("a"))
     left.stop()
     (segment,) = left.folder.glob("*.jsonl")
     segment.write_bytes(OLD + segment.read_bytes() + OLD)
     after = open_log()
-    after.log.start()
+    after.start()
     until(lambda: after.value("quarantined_total") == 2, "the old lines are set aside")
     assert after.rows() == ["a"]
     assert (after.folder / "quarantine.txt").read_bytes() == OLD + OLD
@@ -243,20 +242,20 @@ def dead_database(tmp_path):
 
 
 def test_while_the_database_is_down_nothing_is_lost_or_doubled(open_log, make, dead_database, monkeypatch):
-    monkeypatch.setattr("beacon_inference.prediction_log.shipper.RETRY_SECONDS", (0.05,))
+    monkeypatch.setattr("beacon_prediction_log.shipper.RETRY_SECONDS", (0.05,))
     left = open_log()
-    left.log.append(make("left"))
+    left.append(make("left"))
     left.stop()
     (segment,) = left.folder.glob("*.jsonl")
     segment.write_bytes(segment.read_bytes() + b"garbage\n")
 
     running = open_log()
-    running.log.start()
+    running.start()
     for number in range(20):
-        assert running.log.append(make(f"a-{number}"))
+        assert running.append(make(f"a-{number}"))
     until(lambda: running.value("ship_failures_total") >= 3, "shipping is tried again and again")
     assert running.waiting() == 21
-    assert running.log.find_waiting(["a-3"]) == {"a-3": make("a-3")}
+    assert running.find_waiting(["a-3"]) == {"a-3": make("a-3")}
     dead_database()
     until(lambda: running.waiting() == 0, "the spool is shipped once the database is back")
     assert sorted(running.rows()) == sorted(["left", *[f"a-{number}" for number in range(20)]])
@@ -265,9 +264,8 @@ def test_while_the_database_is_down_nothing_is_lost_or_doubled(open_log, make, d
 
 
 def test_predictions_and_retries_go_on_while_the_database_is_down(tmp_path, settings, row):
+    from support.logged_inference import create
     from support.service import Service
-
-    from beacon_inference.app import create
 
     settings.home.joinpath("beacon.db").mkdir()
     with Service(create(settings)) as service:
@@ -282,22 +280,24 @@ def test_predictions_and_retries_go_on_while_the_database_is_down(tmp_path, sett
         assert service.get("/readyz").status == 200
     settings.home.joinpath("beacon.db").rmdir()
     with Service(create(settings)) as service:
-        until(lambda: service.metrics()["beacon_prediction_log_spool_records"] == 0, "shipped after the restart")
+        until(
+            lambda: service.app.log_metrics()["beacon_prediction_log_spool_records"] == 0, "shipped after the restart"
+        )
         assert service.get("/v1/predictions/k").json()["prediction"] == first.json()["prediction"]
 
 
 @pytest.mark.parametrize("refusal", ["write", "half", "open"])
 def test_a_disk_that_refuses_is_survived(tmp_path, monkeypatch, refusal):
-    spool = Spool(tmp_path, 1 << 20)
+    spool = SpoolWriter(tmp_path, 1 << 20)
     assert spool.append(b"one\n").offset == 0
-    number = spool.segments()[-1]
+    number = list(segments.segments(tmp_path))[-1]
 
     def no_space(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as broken:
         if refusal == "open":
-            broken.setattr(spool_module, "SEGMENT_BYTES", 1)
+            broken.setattr(segments, "SEGMENT_BYTES", 1)
             broken.setattr(os, "open", no_space)
         elif refusal == "write":
             broken.setattr(os, "write", no_space)
@@ -307,13 +307,13 @@ def test_a_disk_that_refuses_is_survived(tmp_path, monkeypatch, refusal):
         assert spool.append(b"two\n") is None
         assert spool.append(b"three\n") is None
     position = spool.append(b"four\n")
-    assert spool.read(*position, 1) == b"four\n"
-    assert spool.read(number, 0, 100) == b"one\nfour\n"
+    assert segments.read(tmp_path, *position, 1) == b"four\n"
+    assert segments.read(tmp_path, number, 0, 100) == b"one\nfour\n"
     spool.close()
 
 
 def test_a_half_line_that_cannot_be_taken_back_spoils_no_later_one(tmp_path, monkeypatch):
-    spool = Spool(tmp_path, 1 << 20)
+    spool = SpoolWriter(tmp_path, 1 << 20)
     real = os.write
 
     def broken_disk(*_):
@@ -324,37 +324,24 @@ def test_a_half_line_that_cannot_be_taken_back_spoils_no_later_one(tmp_path, mon
         broken.setattr(os, "ftruncate", broken_disk)
         assert spool.append(b"one\n") is None
     position = spool.append(b"two\n")
-    assert spool.read(*position, 1) == b"two\n"
-    assert b"".join(spool.read(segment, 0, 100) for segment in spool.segments()) == b"two\n"
+    assert segments.read(tmp_path, *position, 1) == b"two\n"
+    assert b"".join(segments.read(tmp_path, each, 0, 100) for each in segments.segments(tmp_path)) == b"two\n"
     spool.close()
 
 
 def test_reading_gives_whole_lines_however_small_the_limit(tmp_path):
-    spool = Spool(tmp_path, 1 << 20)
+    spool = SpoolWriter(tmp_path, 1 << 20)
     spool.append(b"short\n" + b"l" * 1000 + b"\nlast\n")
-    assert spool.read(1, 0, 1) == b"short\n"
-    assert spool.read(1, 6, 10) == b"l" * 1000 + b"\n"
-    assert spool.read(1, 1007, 10) == b"last\n"
-    assert spool.read(1, 1012, 10) == b""
+    assert segments.read(tmp_path, 1, 0, 1) == b"short\n"
+    assert segments.read(tmp_path, 1, 0, 6) == b"short\n"
+    assert segments.read(tmp_path, 1, 0, 7) == b"short\n" + b"l" * 1000 + b"\n"
+    assert segments.read(tmp_path, 1, 6, 10) == b"l" * 1000 + b"\n"
+    assert segments.read(tmp_path, 1, 1007, 10) == b"last\n"
+    assert segments.read(tmp_path, 1, 1012, 10) == b""
+    spool.append(b"half")
+    assert segments.read(tmp_path, 1, 1007, 1000) == b"last\n"
+    assert segments.read(tmp_path, 2, 0, 1000) == b""
     spool.close()
-
-
-def test_a_record_that_was_shipped_before_it_was_noted_does_not_wait_for_ever(open_log, make, monkeypatch):
-    running = open_log()
-    append = Spool.append
-
-    def slow(self, lines):
-        position = append(self, lines)
-        until(lambda: running.value("shipped_total") == 1, "the shipper was quicker")
-        return position
-
-    running.log.start()
-    monkeypatch.setattr(Spool, "append", slow)
-    running.log.append(make("a"))
-    monkeypatch.setattr(Spool, "append", append)
-    monkeypatch.setattr(spool_module, "SEGMENT_BYTES", 1)
-    running.log.append(make("b"))
-    until(lambda: running.waiting() == 0, "nothing waits")
 
 
 def test_the_shipper_makes_room_for_requests_until_the_spool_is_long():
@@ -375,13 +362,13 @@ def test_the_shipper_rests_between_the_statements_of_one_commit_while_requests_c
     def rest(took, waiting, *, busy):
         rested.append((waiting, busy, len(running.rows())))
         if len(rested) < 3:
-            running.log.append(make(f"b{len(rested)}"))
+            running.append(make(f"b{len(rested)}"))
         return 0.0
 
     monkeypatch.setattr(shipper, "rest_seconds", rest)
     count = 2 * ROWS_PER_STATEMENT + 1
     running.database.insert([make("before")])
-    running.log.append(make(*[f"a{row}" for row in range(count)]))
-    running.log.start()
+    running.append(make(*[f"a{row}" for row in range(count)]))
+    running.start()
     until(lambda: running.waiting() == 0, "nothing waits")
     assert rested[:3] == [(count + number, True, 1) for number in range(3)]

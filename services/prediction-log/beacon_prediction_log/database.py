@@ -1,4 +1,4 @@
-"""Inference's reads and writes of the store: predictions in, predictions and actuals out."""
+"""The store's reads and writes: predictions in, predictions and actuals out."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
@@ -6,14 +6,15 @@ from itertools import chain, islice
 from typing import Any
 
 from beacon_core.data import actuals, prediction_log, predictions
-from beacon_core.data.actuals import Actual, Outcome
 from beacon_core.data.client import DatabaseClient
 from beacon_core.data.database import Connection, DatabaseUnavailableError
 from beacon_core.data.prediction_log import which_actual
+from beacon_core.domain.actuals import Actual, LoggedActual, Outcome
 from beacon_core.platform import clock
-from beacon_inference.prediction_log.record import Record, made_at, record_of, table_columns, table_rows
+from beacon_core.spool.record import Record, made_at
+from beacon_prediction_log.rows import record_of, table_columns, table_rows
 
-# Larger statements cost less per row, but block the event loop for longer.
+# Larger statements cost less per row, but the shipper rests between statements alone.
 ROWS_PER_STATEMENT = 50
 LARGE_RECORD_ROWS = 10
 """From so many rows on, a record has statements of its own: what its rows share is bound once."""
@@ -51,12 +52,11 @@ class Database:
         with self._client.connect() as connection:
             return {row.id: record_of(row, self._order) for row in prediction_log.find(connection, ids)}
 
-    def find_actual(self, record: Record) -> dict[str, Any] | None:
+    def find_actual(self, record: Record) -> LoggedActual | None:
         """Find the newest actual that belongs to the prediction (a record of one row)."""
         entity = None if record.entities is None else record.entities[0]
         with self._client.connect() as connection:
-            found = which_actual.find(connection, record.ids[0], entity, made_at(record))
-            return None if found is None else found._asdict()
+            return which_actual.find(connection, record.ids[0], entity, made_at(record))
 
     def add_actuals(self, items: Sequence[Actual]) -> list[Outcome]:
         """Store actuals, all or none; return the outcome of each."""

@@ -6,18 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from prometheus_client import CollectorRegistry
 from sqlalchemy import select
 from support.settings import Settings
+from support.whole_log import WholeLog
 
 from beacon_core.data.database import migrate, open_store
 from beacon_core.data.erasure import Subject
 from beacon_core.data.tables import predictions
-from beacon_inference.prediction_log.block import block_of
-from beacon_inference.prediction_log.database import Database
-from beacon_inference.prediction_log.erasing import erase
-from beacon_inference.prediction_log.record import Record, encode_record
-from beacon_inference.prediction_log.shipper import PredictionLog
+from beacon_core.spool.block import block_of
+from beacon_core.spool.record import Record, encode_record
+from beacon_prediction_log.erasing import erase
+from beacon_prediction_log.service import running
 
 MINE, OTHER = "mine", "other"
 
@@ -36,9 +35,8 @@ def record(name: str, entities: str, *, in_block: bool = False) -> Record:
 
 def logged(settings: Settings) -> set[str]:
     """What a server that starts on the spool ships from it."""
-    log = PredictionLog(settings.spool_dir, 1 << 20, Database(settings.database, ("area",)), CollectorRegistry())
-    log.start()
-    log.stop(10)
+    with running(settings):
+        pass
     engine = open_store(settings.database)
     migrate(engine)  # where nothing was shipped
     with engine.connect() as connection:
@@ -100,7 +98,7 @@ def test_an_id_goes_and_a_longer_one_stays(spool: Callable[..., Settings]) -> No
 def test_a_server_goes_on_while_rows_go(tmp_path: Path) -> None:
     """Its offsets and its index stay true, also where the first line, or all of them, became blanks."""
     settings = Settings(home=tmp_path)
-    log = PredictionLog(settings.spool_dir, 1 << 20, Database(settings.database, ("area",)), CollectorRegistry())
+    log = WholeLog(tmp_path, ("area",))
     for number, entities in enumerate(("M", "MOM", "M", "O")):
         assert log.append(record(f"r{number}", entities))
     assert erase(settings, None, None, Subject(entity=MINE), dry_run=False).removed["spool"] == 4
@@ -108,20 +106,20 @@ def test_a_server_goes_on_while_rows_go(tmp_path: Path) -> None:
     waiting = [name for name in ("r0-0", "r1-0", "r1-1", "r2-0", "r3-0", "later-0") if log.find_waiting([name])]
     assert waiting == ["r1-1", "r3-0", "later-0"]
     log.start()
-    log.stop(10)
+    log.stop()
     assert logged(settings) == {"r1-1", "r3-0", "later-0"}
     assert not (settings.spool_dir / "quarantine.txt").exists()
 
 
 def test_a_spool_of_the_entity_alone(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path)
-    log = PredictionLog(settings.spool_dir, 1 << 20, Database(settings.database, ("area",)), CollectorRegistry())
+    log = WholeLog(tmp_path, ("area",))
     assert log.append(record("r", "M"))
     assert erase(settings, None, None, Subject(entity=MINE), dry_run=False).removed["spool"] == 1
     assert log.append(record("later", "O"))
     assert log.find_waiting(["later-0"])
     log.start()
-    log.stop(10)
+    log.stop()
     assert logged(settings) == {"later-0"}
 
 

@@ -11,17 +11,16 @@ from hypothesis import strategies as st
 from support.waiting import until
 
 from beacon_core.data import prediction_log
-from beacon_inference.prediction_log.block import FeatureBlock, block_of
-from beacon_inference.prediction_log.database import LARGE_RECORD_ROWS, Database
-from beacon_inference.prediction_log.record import (
+from beacon_core.spool.block import FeatureBlock, block_of
+from beacon_core.spool.record import (
     Record,
     decode_record,
     decode_records,
     encode_record,
-    table_columns,
-    table_rows,
 )
 from beacon_inference.protocols.serializer import Serializer
+from beacon_prediction_log.database import LARGE_RECORD_ROWS, Database
+from beacon_prediction_log.rows import table_columns, table_rows
 
 NUMBER = st.floats(allow_nan=False, allow_infinity=False) | st.none()
 OTHER = st.text(max_size=8) | st.booleans() | st.none()
@@ -116,15 +115,15 @@ def test_lines_of_both_forms_are_shipped_side_by_side_and_found(open_log, make, 
     rows = table_of(product, count)
     ids = [f"k.{row}" for row in range(count)]
     large = make(*ids, features=block(rows, []), client="shop", entities=["7"] * count, out_of_range={3: [1]})
-    running.log.append(make("one"))
-    running.log.append(large)
-    running.log.append(make("two", "three"))
-    waiting = running.log.find_waiting([*ids, "one", "three"])
+    running.append(make("one"))
+    running.append(large)
+    running.append(make("two", "three"))
+    waiting = running.find_waiting([*ids, "one", "three"])
     assert list(waiting) == [*ids, "one", "three"]
     assert waiting["k.3"].values() == [rows[3]]
-    running.log.start()
+    running.start()
     until(lambda: running.waiting() == 0, "the spool is shipped")
-    found = running.log.find([*ids, "one", "two", "three"])
+    found = running.find([*ids, "one", "two", "three"])
     assert found == {name: in_rows(own) for name, own in waiting.items()} | {"two": make("two")}
     serializer = Serializer(product)
     assert [serializer.texts(found[name])[0] for name in ids] == serializer.texts(large)
@@ -133,14 +132,14 @@ def test_lines_of_both_forms_are_shipped_side_by_side_and_found(open_log, make, 
 @pytest.mark.parametrize("cut", [1, 400, 2000])
 def test_a_block_cut_short_by_a_crash_was_never_acknowledged(open_log, make, product, cut):
     crashed = open_log()
-    crashed.log.append(make("a"))
-    crashed.log.append(make(*[f"b.{row}" for row in range(40)], features=block(table_of(product, 40), [])))
+    crashed.append(make("a"))
+    crashed.append(make(*[f"b.{row}" for row in range(40)], features=block(table_of(product, 40), [])))
     crashed.stop()
     (segment,) = crashed.folder.glob("*.jsonl")
     segment.write_bytes(segment.read_bytes()[:-cut])
     after = open_log()
     assert after.waiting() == 1
-    after.log.start()
+    after.start()
     until(lambda: after.waiting() == 0, "the spool is shipped")
     assert after.rows() == ["a"]
 
@@ -179,9 +178,8 @@ def test_the_answers_as_text_are_those_as_structs(product, make, count):
 
 
 def test_a_retry_of_a_large_batch_is_given_the_same_bytes_before_and_after_shipping(settings, row, stopped_shipper):
+    from support.logged_inference import create
     from support.service import Service
-
-    from beacon_inference.app import create
 
     name = next(iter(row))
     rows = [{"features": row | ({} if at % 3 else {name: None}), "prediction_id": f"k.{at}"} for at in range(40)]
@@ -191,7 +189,7 @@ def test_a_retry_of_a_large_batch_is_given_the_same_bytes_before_and_after_shipp
         assert service.post("/v1/predict/batch", {"rows": rows}).body == first.body
         told = service.get("/v1/predictions/k.3").json()
         stopped_shipper.set()
-        service.until(lambda: not service.metrics()["beacon_prediction_log_spool_records"], "all is shipped")
+        service.until(lambda: not service.app.log_metrics()["beacon_prediction_log_spool_records"], "all is shipped")
         assert service.post("/v1/predict/batch", {"rows": rows}).body == first.body
         assert service.get("/v1/predictions/k.3").json() == told
         assert told["features"][name] is None
@@ -202,8 +200,8 @@ def stopped_shipper(monkeypatch):
     """Nothing is shipped until this is set."""
     import threading
 
-    from beacon_inference.prediction_log.shipper import PredictionLog
+    from beacon_prediction_log.shipper import Shipper
 
-    go, ship = threading.Event(), PredictionLog._ship_once
-    monkeypatch.setattr(PredictionLog, "_ship_once", lambda log: go.is_set() and ship(log))
+    go, ship = threading.Event(), Shipper._ship_once
+    monkeypatch.setattr(Shipper, "_ship_once", lambda log: go.is_set() and ship(log))
     return go

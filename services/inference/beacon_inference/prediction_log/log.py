@@ -1,0 +1,48 @@
+"""The prediction log's one face: append a record, find predictions, add actuals.
+
+A full or broken spool never fails a prediction: lost records are counted in beacon_prediction_log_dropped_total, which
+has an alert. A log's process that is away fails none either: what is appended waits for it.
+"""
+
+import logging
+import time
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+
+from beacon_core.observability import metrics
+from beacon_core.spool.record import Record, encode_record
+from beacon_core.spool.segments import SpoolWriter
+from beacon_inference.prediction_log.client import LogClient
+
+log = logging.getLogger(__name__)
+
+# Every drop is counted, but logged only this often.
+DROPS_LOG_SECONDS = 60
+
+
+class PredictionLog(LogClient):
+    """Every acknowledged prediction: in the spool, and from there in the database, by the log's process."""
+
+    def __init__(self, folder: Path, max_bytes: int, registry: CollectorRegistry) -> None:
+        super().__init__(folder)
+        self._spool = SpoolWriter(folder, max_bytes)
+        self._drops_silent_until = 0.0
+        self._dropped = metrics.counter(metrics.LOG_DROPPED, registry)
+
+    def append(self, record: Record) -> bool:
+        """Keep the record; False when it had to be dropped (and was counted)."""
+        if self._spool.append(encode_record(record) + b"\n") is None:
+            self._drop(len(record))
+            return False
+        return True
+
+    def close(self) -> None:
+        """Append nothing more."""
+        self._spool.close()
+
+    def _drop(self, count: int) -> None:
+        self._dropped.inc(count)
+        if time.monotonic() >= self._drops_silent_until:
+            self._drops_silent_until = time.monotonic() + DROPS_LOG_SECONDS
+            log.error("predictions are not logged: the spool is full or cannot be written", extra={"dropped": count})
