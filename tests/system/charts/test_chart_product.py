@@ -14,7 +14,8 @@ from beacon_core.domain.policy import Retraining
 from beacon_core.domain.product import Product
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import ROOT
-from tools.deploy import DATA_BYTES, NEED_AN_ENTITY, NEED_NO_PRODUCT, RELEASES, Cluster, data_files, services
+from tools.deploy import NEED_NO_PRODUCT, RELEASES, Cluster, services
+from tools.product_values import DATA_BYTES, NEED_AN_ENTITY, data_files
 
 CHARTS = [name for name in RELEASES if name not in NEED_NO_PRODUCT]
 FOLDER = "/etc/beacon-product"
