@@ -5,8 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-import yaml
-from support.rendering import containers, pods, rendered, template
+from support.rendering import containers, documents_of, pods, rendered, template
 
 from beacon_core.platform.settings import ROOT
 from tools.deploy import RELEASES
@@ -24,7 +23,7 @@ def render(chart: str, values: Document) -> list[Document]:
     given = [f"--set-json={name}={json.dumps(value)}" for name, value in values.items()]
     done = template(chart, "--values", f"charts/{chart}/ci/default-values.yaml", *given)
     assert done.returncode == 0, done.stderr
-    return [document for document in yaml.safe_load_all(done.stdout) if document]
+    return documents_of(done.stdout)
 
 
 def specs(documents: list[Document]) -> list[Document]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 from support.products import POLICY, SPEC, write_product
-from support.rendering import containers, pods, template
+from support.rendering import containers, documents_of, pods, template
 
 from beacon_core.domain.policy import Retraining
 from beacon_core.domain.product import Product
@@ -26,7 +26,7 @@ def render(chart: str, tmp_path: Path, values: dict[str, Any], *options: str) ->
     file.write_text(json.dumps(values), encoding="utf-8")
     done = template(chart, "--values", f"charts/{chart}/ci/default-values.yaml", "--values", str(file), *options)
     assert done.returncode == 0, done.stderr
-    return [document for document in yaml.safe_load_all(done.stdout) if document]
+    return documents_of(done.stdout)
 
 
 def told(product: Product, chart: str) -> dict[str, Any]:

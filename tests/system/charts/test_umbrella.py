@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from support.products import write_product
-from support.rendering import KUBE_VERSION, containers, helm, pods
+from support.rendering import KUBE_VERSION, containers, documents_of, helm, pods
 
 from beacon_core.commands.cluster_secrets import OWN, PAIR
 from beacon_core.domain.product import Product
@@ -40,7 +40,7 @@ def render(folder: Path, values: Document, *arguments: str, chart: str = UMBRELL
     done = template(folder, values, *arguments, chart=chart)
     assert done.returncode == 0, done.stderr
     assert "warning" not in done.stderr, done.stderr
-    documents = [document for document in yaml.safe_load_all(done.stdout) if document]
+    documents = documents_of(done.stdout)
     found = {(each["kind"], each["metadata"]["name"]): each for each in documents}
     assert len(found) == len(documents), "two charts make one object"
     return found
