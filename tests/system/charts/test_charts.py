@@ -42,7 +42,7 @@ ARROWS = {
 }
 DARK = {"inference-dark": {"mlflow"}}
 """Pods that promotion makes itself, and the arrows that its chart draws for them."""
-TOKENS = {"promotion"}
+TOKENS = {"promotion", "secrets"}
 """Who asks the Kubernetes API, and so has a token and rights."""
 # What promotion may do, whole: a right more or less is a decision. No right is on Secrets.
 INFERENCE, CANARY = "beacon-inference", "beacon-inference-canary"
