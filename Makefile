@@ -40,7 +40,7 @@ SUITES := test-bare lint test-workflows test-rules mutate-rules test test-report
   test-http test-clients test-browser test-laptop test-products test-charts e2e
 # What is run by hand: an hour of a cluster each, against the clock, or by a workflow of its own as it needs the Internet.
 # A test holds that every check is in one of the lists.
-BY_HAND := test-demo test-retrain-whole chaos e2e-promotion e2e-paging coverage audit
+BY_HAND := test-demo test-retrain-whole chaos e2e-promotion e2e-paging e2e-umbrella coverage audit
 
 .PHONY: help
 help: ## show the daily targets
@@ -317,6 +317,11 @@ test-observe: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## test dashboards, 
 e2e: .venv/.stamp dashboards ## test everything on the cluster of KUBECONFIG, in a namespace of its own (ADDRESS= of the ingress, TAG=)
 	TAG=$(TAG) ADDRESS=$(ADDRESS) NAMESPACE=beacon-e2e VALUES=tests/system/e2e/values $(DEV) pytest tests/system/e2e -x -s --timeout 1800
 
+.PHONY: e2e-umbrella
+e2e-umbrella: .venv/.stamp umbrella ## test `helm install beacon charts/beacon` on that cluster: first prediction, a promotion, an upgrade, a rollback
+	TAG=$(TAG) ADDRESS=$(ADDRESS) NAMESPACE=$(if $(filter beacon,$(NAMESPACE)),beacon-umbrella,$(NAMESPACE)) \
+	  VALUES=tests/system/e2e_umbrella/values.yaml $(DEV) pytest tests/system/e2e_umbrella -x -s --timeout 1800 $(ARGS)
+
 .PHONY: chaos
 chaos: .venv/.stamp dashboards ## test rollouts under load and faults on that cluster, an hour; writes docs/reference/reliability.md (ARGS=, NODE=)
 	TAG=$(TAG) ADDRESS=$(ADDRESS) NAMESPACE=beacon-chaos VALUES=tests/system/chaos/values NODE=$(NODE) \
@@ -380,6 +385,13 @@ retrain-schedule: .venv/.stamp ## write policy.yaml's schedule of retraining int
 .PHONY: dashboards
 dashboards: .venvs/dashboards.stamp ## build Grafana's dashboards into the chart monitoring (PRODUCT=)
 	@$(CHOOSE); exec .venvs/dashboards/bin/python -m tools.dashboards
+
+# A chart has its dependencies in it before another one takes it.
+.PHONY: umbrella
+umbrella: dashboards product-values | $(FETCHED_HELM) ## make charts/beacon ready: helm install beacon charts/beacon -f .beacon/product-values/beacon.json (PRODUCT=)
+	@for chart in platform $(SERVICES) monitoring beacon; do \
+	  helm dependency update charts/$$chart >/dev/null || exit; done; \
+	echo "charts/beacon is ready, and so are its values for the product: .beacon/product-values/beacon.json"
 
 .PHONY: deploy
 deploy: dashboards ## install or upgrade everything on the cluster of KUBECONFIG (PRODUCT=, NAMESPACE=, VALUES=FOLDER, REGISTRY=, TAG=)

@@ -28,15 +28,19 @@ def cluster_values(cluster: Asked, name: str) -> dict[str, Any]:
         print(f"  no admission policy holds promotion's account, which may create any pod: {why}", flush=True)
         return {"admissionPolicy": {"enabled": False}}
     installed = cluster.helm("get values", "inference", "--all", "-o", "json", check=False)
-    return {"inference": inference_has(json.loads(installed))} if installed else {}
+    return {"inferencePods": inference_has(json.loads(installed))} if installed else {}
 
 
 def inference_has(values: Mapping[str, Any]) -> dict[str, Any]:
     """What the values of inference say that its pods have, as promotion's chart takes it."""
     login = values["mlflowLogin"]["secret"]
+    account = values["serviceAccount"]
+    added = [*values["extraInitContainers"], *values["extraContainers"]]
+    sources = [source.get("secretRef", source.get("configMapRef", {})).get("name") for source in values["envFrom"]]
     named = [values["database"]["secret"], login, values["apiKey"], values["featuresKey"]]
     keys = {"name": values["keys"]["name"], "key": values["keys"]["key"]}
-    secrets = [*named, *values["secretEnv"].values(), keys]
+    asked = [one["valueFrom"].get("secretKeyRef") for one in values["extraEnv"] if "valueFrom" in one]
+    secrets = [*named, *values["secretEnv"].values(), keys, *(one for one in asked if one)]
     config_maps = [values["signatures"]["configMap"], values["tls"]["ca"]["configMap"]]
     return {
         "image": values["image"]["repository"],
@@ -46,7 +50,11 @@ def inference_has(values: Mapping[str, Any]) -> dict[str, Any]:
         "secrets": [{"name": one["name"], "key": one["key"]} for one in secrets if one["name"]],
         "mlflowLogin": {"name": login["name"], "key": login["key"]},
         "configMaps": [name for name in config_maps if name],
-        "variables": sorted({*values["env"], *values["secretEnv"]}),
+        "serviceAccount": account["name"] or ("beacon-inference" if account["create"] else ""),
+        "containers": [{"name": one["name"], "image": one["image"]} for one in added],
+        "envFrom": [name for name in sources if name],
+        "volumes": [volume["name"] for volume in values["extraVolumes"]],
+        "variables": sorted({*values["env"], *values["secretEnv"], *(one["name"] for one in values["extraEnv"])}),
     }
 
 

@@ -6,7 +6,6 @@ product is that of BEACON_PRODUCT: every chart gets the text of its files.
 """
 
 import argparse
-import base64
 import json
 import os
 import subprocess
@@ -17,16 +16,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from beacon_core.domain.policy import POLICY_FILE
+from beacon_core.commands.cluster_secrets import HalfAPairError
 from beacon_core.domain.product import Product
-from beacon_core.domain.source import Source
 from beacon_core.domain.spec import ProductError
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import SettingsError, load_settings
-from beacon_core.platform.training_code import CODE_FOLDER, code_files
-from beacon_core.sources.places import folder_files
 from tools.cluster_facts import cluster_values
-from tools.cluster_secrets import HalfAPairError, make_secrets, remove_secrets
+from tools.cluster_secrets import make_secrets, remove_secrets
+from tools.product_values import DATA_BYTES, DATA_CONFIG_MAP, NEED_AN_ENTITY, data_files, in_base64, told, write_values
 
 CHARTS = Path(__file__).parents[1] / "charts"
 RELEASES = (
@@ -49,11 +46,6 @@ IMAGES = {
 DRIVERS = {"inference": "configmap"}
 """Where Helm keeps a release's history, if not in Secrets: promotion reads inference's, and may read no Secret."""
 NEED_NO_PRODUCT = frozenset({"platform"})
-NEED_AN_ENTITY = frozenset({"feature-serving"})
-"""Without an entity there are no features to look up."""
-DATA_CONFIG_MAP = "beacon-product-data"
-DATA_BYTES = 900_000
-"""What a ConfigMap holds of data files: it is 1 MiB at most, names and all."""
 POD_SECURITY = "pod-security.kubernetes.io/enforce=restricted"
 JOB_SECONDS = 1800
 NO_CHAMPION = 3
@@ -110,23 +102,14 @@ class Cluster:
         with tempfile.TemporaryDirectory() as folder:
             # By a bare name, for the same reason.
             own = Path(folder, "product.json")
-            told = self.product_values(name) | cluster_values(self, name)
-            own.write_text(json.dumps(told), encoding="utf-8")
+            given_values = self.product_values(name) | cluster_values(self, name)
+            own.write_text(json.dumps(given_values), encoding="utf-8")
             command = ["--install", f"--values={own.name}", "--values=-", *settings, *options]
             self.helm("upgrade", name, str(CHARTS.resolve() / name), *command, given=values, folder=own.parent)
 
     def product_values(self, name: str) -> dict[str, Any]:
         """What the release's chart is told of the product."""
-        if self.product is None or name in NEED_NO_PRODUCT:
-            return {}
-        policy = self.product.file.with_name(POLICY_FILE)
-        told: dict[str, Any] = {"spec": self.product.file.read_text(encoding="utf-8")}
-        if policy.is_file():
-            told["policy"] = policy.read_text(encoding="utf-8")
-        if name == "retraining":
-            files = {key: path.as_posix() for key, path in data_files(self.product).items()}
-            told["data"] = {"configMap": DATA_CONFIG_MAP, "files": files}
-        return {"product": told}
+        return {} if self.product is None or name in NEED_NO_PRODUCT else {"product": told(self.product, name)}
 
     def rolled_out(self, *workloads: str, seconds: int = 300) -> None:
         """Wait until each workload (KIND/NAME) is up."""
@@ -231,34 +214,6 @@ def roles_made(cluster: Cluster, seconds: float = 120) -> None:
         time.sleep(1)
 
 
-def data_files(product: Product) -> dict[str, Path]:
-    """The data files of all sources that a ConfigMap can bring to pods, by its keys: paths beside product.yaml.
-
-    No data where a file is missing or lies elsewhere, or where they are too large together. The code of
-    training.entry_point comes always.
-    """
-    folder = product.file.parent.resolve()
-    code = [] if product.training.entry_point is None else list(code_files(product.file))
-    found = {f"code-{number}": Path(CODE_FOLDER, name) for number, name in enumerate(code)}
-    files = list(dict.fromkeys(file.resolve() for source in product.sources for file in _local_files(source)))
-    if not all(file.is_file() and file.is_relative_to(folder) for file in files):
-        return found
-    if sum(file.stat().st_size for file in (*files, *(folder / path for path in found.values()))) > DATA_BYTES:
-        return found
-    return found | {f"data-{number}": file.relative_to(folder) for number, file in enumerate(files)}
-
-
-def _local_files(source: Source) -> list[Path]:
-    """What the source reads of this machine's files: nothing where it names an address or a query."""
-    if source.kind == "kaggle":
-        return [source.sample_path] if source.sample_path else []
-    if source.kind == "file":
-        return [source.path]
-    if source.kind == "folder":
-        return folder_files(source.path, source.pattern)
-    return []
-
-
 def product_data(cluster: Cluster) -> None:
     """Bring the product's data files into the cluster, in a ConfigMap that retraining mounts beside product.yaml."""
     product = cluster.product
@@ -266,21 +221,12 @@ def product_data(cluster: Cluster) -> None:
     if product is None or not files:
         print(f"  no data file goes to the cluster, which takes {DATA_BYTES // 1000} KB: its pods need another source")
         return
-    texts = {key: base64.b64encode((product.file.parent / path).read_bytes()).decode() for key, path in files.items()}
+    texts = {key: in_base64(product.file.parent / path) for key, path in files.items()}
     labels = {"app.kubernetes.io/part-of": "beacon"}
     config_map = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": DATA_CONFIG_MAP, "labels": labels}}
     # By the server: what the client would note of itself in the object has a limit of a quarter of this.
     command = ["apply", "--server-side", "--force-conflicts", "-f", "-"]
     cluster.kubectl(*command, given=json.dumps(config_map | {"binaryData": texts}))
-
-
-def write_values(cluster: Cluster, folder: Path) -> None:
-    """Write what each release is told of the product into `folder`, for another program than this one: NAME.json."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in RELEASES:
-        if name not in NEED_NO_PRODUCT:
-            text = json.dumps(cluster.product_values(name), indent=1)
-            (folder / f"{name}.json").write_text(f"{text}\n", encoding="utf-8")
 
 
 def services(cluster: Cluster) -> None:
@@ -369,7 +315,8 @@ def main() -> int:
     start = time.monotonic()
     try:
         if given.write_values:
-            write_values(cluster, given.write_values)
+            if product is not None:
+                write_values(product, [name for name in RELEASES if name not in NEED_NO_PRODUCT], given.write_values)
             return 0
         if given.data:
             product_data(cluster)

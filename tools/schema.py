@@ -30,9 +30,14 @@ class Value(NamedTuple):
 
 
 def charts() -> list[Path]:
-    """The charts that are installed: all but the library."""
-    found = [file.parent for file in sorted(CHARTS.glob("*/Chart.yaml"))]
+    """The charts that are installed, all but the library; one that others are parts of comes after them."""
+    found = [file.parent for file in sorted(CHARTS.glob("*/Chart.yaml"), key=_dependencies)]
     return [folder for folder in found if (folder / "values.yaml").is_file()]
+
+
+def _dependencies(file: Path) -> tuple[int, str]:
+    chart = yaml.safe_load(file.read_text(encoding="utf-8"))
+    return len(chart.get("dependencies", [])), chart["name"]
 
 
 def read(file: Path) -> list[Value]:

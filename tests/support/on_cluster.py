@@ -17,10 +17,10 @@ import httpx
 import yaml
 from support.products import SPEC
 
+from beacon_core.commands.cluster_secrets import SIGNING_KEY, SIGNING_SECRET
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import ROOT
 from beacon_core.platform.signing_keys import SigningKey, read_private_key
-from tools.cluster_secrets import SIGNING_KEY, SIGNING_SECRET
 from tools.deploy import Cluster
 
 ADDRESS = os.environ.get("ADDRESS") or "http://127.0.0.1"

@@ -21,6 +21,7 @@ app.kubernetes.io/instance: {{ .root.Release.Name }}{{ with .track }}-{{ . }}{{ 
 {{ include "beacon.selector" . }}
 app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
+{{- include "beacon.commonLabels" . }}
 {{- end -}}
 
 {{- define "beacon.metadata" -}}
@@ -57,11 +58,17 @@ prediction-log-metrics: inference
 {{- index (include "beacon.ports" . | fromYaml) .name -}}
 {{- end -}}
 
-{{/* An image by digest if one is given, else by tag. `image`: the values. */}}
+{{/* Where an image lies: `global.registry` is before the names of Beacon's own. `root`; `image`: the values. */}}
+{{- define "beacon.repository" -}}
+{{- $own := hasPrefix "beacon-" .image.repository -}}
+{{- ternary ((.root.Values.global | default dict).registry | default "") "" $own }}{{ .image.repository }}
+{{- end -}}
+
+{{/* An image by digest if one is given, else by tag: that of the values, `global.tag` or the chart's appVersion. */}}
 {{- define "beacon.image" -}}
 {{- if .image.digest -}}
-{{ .image.repository }}@{{ .image.digest }}
+{{ include "beacon.repository" . }}@{{ .image.digest }}
 {{- else -}}
-{{ .image.repository }}:{{ required "image.tag (or image.digest) says which build to run" .image.tag }}
+{{ include "beacon.repository" . }}:{{ .image.tag | default (.root.Values.global | default dict).tag | default .root.Chart.AppVersion }}
 {{- end -}}
 {{- end -}}

@@ -1,19 +1,20 @@
 {{/*
-The template of a pod, hardened: not root, a read-only root, no capability, no token unless `account` names one.
+The template of a pod, hardened: not root, a read-only root, no capability, no token unless it asks the Kubernetes API.
 `pod`: a pod's spec whose containers need only say what is their own; `reaches`: the components it may open connections
-to; `uid`: 10001 unless the image wants another; `account`: a service account whose token is mounted; `product`: it reads the
-product (_product.tpl); `reads`, `signs`, `mlflow`: what it trusts and has (_trust.tpl). A container that says `bare: true` has none of that but
-the CA and the product.
+to; `uid`: 10001 unless the image wants another; `api`: its service account's token is mounted; `early`: it runs before the
+chart's objects are there; `product`: it reads the product (_product.tpl); `reads`, `signs`, `mlflow`: what it trusts and has
+(_trust.tpl). A container that says `bare: true` has none of that but the CA and the product. What values add is in
+_extend.tpl.
 */}}
 {{- define "beacon.podTemplate" -}}
 {{- $values := .root.Values -}}
-{{- $image := include "beacon.image" (dict "image" (.image | default $values.image)) -}}
+{{- $image := include "beacon.image" (dict "root" .root "image" (.image | default $values.image)) -}}
 {{- $policy := (.image | default $values.image).pullPolicy -}}
-{{- $uid := .uid | default 10001 -}}
 {{- $product := .product | default false -}}
 {{- $annotations := .annotations | default dict -}}
 {{- if $product -}}
-{{- $annotations = merge (dict "beacon/product" (printf "%s%s" $values.product.spec $values.product.policy | sha256sum)) $annotations -}}
+{{- $text := printf "%s%s" (include "beacon.productSpec" .root) (include "beacon.productPolicy" .root) -}}
+{{- $annotations = merge (dict "beacon/product" (sha256sum $text)) $annotations -}}
 {{- end -}}
 {{- $root := . -}}
 {{- $trustEnv := include "beacon.trustEnv" . | fromYamlArray -}}
@@ -23,7 +24,6 @@ the CA and the product.
 {{- $_ := set . "image" (.image | default $image) -}}
 {{- $_ := set . "imagePullPolicy" $policy -}}
 {{- $_ := set . "terminationMessagePolicy" "FallbackToLogsOnError" -}}
-{{- $_ := set . "securityContext" (dict "allowPrivilegeEscalation" false "readOnlyRootFilesystem" true "capabilities" (dict "drop" (list "ALL"))) -}}
 {{- $_ := set . "volumeMounts" (append (.volumeMounts | default list) (dict "name" "tmp" "mountPath" "/tmp")) -}}
 {{- if .bare -}}
 {{- $_ := set . "volumeMounts" (concat .volumeMounts (include "beacon.trustMounts" (dict "root" $root.root) | fromYamlArray)) -}}
@@ -38,10 +38,13 @@ the CA and the product.
 {{- $_ := set . "volumeMounts" (append .volumeMounts (include "beacon.productMount" $root | fromYaml)) -}}
 {{- $_ := set . "env" (prepend (.env | default list) (include "beacon.productEnv" $root | fromYaml)) -}}
 {{- end -}}
+{{- include "beacon.extendContainer" (dict "root" $root.root "container" .) -}}
 {{- end -}}
+{{- include "beacon.extendPod" . -}}
 metadata:
   labels:
     {{- include "beacon.labels" . | nindent 4 }}
+    {{- include "beacon.podLabels" . | indent 4 }}
     {{- range .reaches }}
     reach.beacon/{{ . }}: "true"
     {{- end }}
@@ -49,21 +52,15 @@ metadata:
   annotations: {{- toYaml . | nindent 4 }}
   {{- end }}
 spec:
-  {{- with $values.imagePullSecrets }}
+  {{- with $values.imagePullSecrets | default ($values.global | default dict).imagePullSecrets }}
   imagePullSecrets: {{- toYaml . | nindent 4 }}
   {{- end }}
-  {{- with .account }}
+  {{- with include "beacon.serviceAccountName" . }}
   serviceAccountName: {{ . }}
   {{- end }}
-  automountServiceAccountToken: {{ ternary true false (not (empty .account)) }}
+  automountServiceAccountToken: {{ and (.api | default false) (not (empty (include "beacon.serviceAccountName" .))) }}
   enableServiceLinks: false
-  securityContext:
-    runAsNonRoot: true
-    runAsUser: {{ $uid }}
-    runAsGroup: {{ $uid }}
-    fsGroup: {{ $uid }}
-    fsGroupChangePolicy: OnRootMismatch
-    seccompProfile: {type: RuntimeDefault}
+  securityContext: {{- include "beacon.podSecurityContext" . | nindent 4 }}
   {{- range $key := list "nodeSelector" "tolerations" "affinity" "priorityClassName" }}
   {{- with index $values $key }}
   {{ $key }}: {{- toYaml . | nindent 4 }}

@@ -1,11 +1,12 @@
 {{/*
 A Deployment that loses no request while it rolls: a new pod is ready before an old one goes. `track`: it stands beside the
-component's main one, with `replicas` pods.
+component's main one, with `replicas` pods; `progressSeconds`: how long its pods may take to get ready.
 */}}
 {{- define "beacon.deployment" -}}
 {{- $values := .root.Values -}}
 {{- $spread := dict "maxSkew" 1 "topologyKey" "kubernetes.io/hostname" "whenUnsatisfiable" "ScheduleAnyway" "labelSelector" (dict "matchLabels" (include "beacon.selector" . | fromYaml)) -}}
-{{- $pod := merge .pod (dict "topologySpreadConstraints" (list $spread (set (deepCopy $spread) "topologyKey" "topology.kubernetes.io/zone"))) -}}
+{{- $zones := set (deepCopy $spread) "topologyKey" "topology.kubernetes.io/zone" -}}
+{{- $pod := merge .pod (dict "topologySpreadConstraints" (list $spread $zones)) -}}
 apiVersion: apps/v1
 kind: Deployment
 metadata: {{- include "beacon.metadata" . | nindent 2 }}
@@ -16,7 +17,7 @@ spec:
   replicas: {{ .replicas | default $values.replicas }}
   {{- end }}
   revisionHistoryLimit: 5
-  progressDeadlineSeconds: 300
+  progressDeadlineSeconds: {{ .progressSeconds | default 300 }}
   strategy:
     type: RollingUpdate
     rollingUpdate: {maxUnavailable: 0, maxSurge: 1}
@@ -58,13 +59,23 @@ spec:
 {{- define "beacon.service" -}}
 apiVersion: v1
 kind: Service
-metadata: {{- include "beacon.metadata" . | nindent 2 }}
+metadata:
+  {{- include "beacon.metadata" . | nindent 2 }}
+  {{- $public := and .root.Values.service (not .track) }}
+  {{- if $public }}
+  {{- with .root.Values.service.annotations }}
+  annotations: {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- end }}
 spec:
+  {{- if $public }}
+  {{- include "beacon.serviceType" . | nindent 2 }}
+  {{- end }}
   selector: {{- include (ternary "beacon.selector" "beacon.component" (.apart | default false)) . | nindent 4 }}
   ports:
     - {name: http, port: {{ include "beacon.port" . }}, targetPort: http}
-    {{- with .metrics }}
-    - {name: metrics, port: {{ . }}, targetPort: metrics}
+    {{- if and .metrics (or (not $public) (eq .root.Values.service.type "ClusterIP")) }}
+    - {name: metrics, port: {{ .metrics }}, targetPort: metrics}
     {{- end }}
 {{- end -}}
 
@@ -86,6 +97,15 @@ spec:
   publishNotReadyAddresses: true
   selector: {{- include "beacon.component" (dict "name" (.selects | default .name)) | nindent 4 }}
   ports: [{name: metrics, port: {{ .metrics }}, targetPort: {{ .metrics }}}]
+{{- end -}}
+
+{{/* 75 says that trying again later may help; whatever else fails fails for good. */}}
+{{- define "beacon.podFailurePolicy" -}}
+rules:
+  - action: Ignore
+    onPodConditions: [{type: DisruptionTarget, status: "True"}]
+  - action: FailJob
+    onExitCodes: {operator: In, values: [1, 2, 64, 65]}
 {{- end -}}
 
 {{/*
@@ -112,39 +132,65 @@ spec:
       backoffLimit: {{ .job.retries }}
       activeDeadlineSeconds: {{ .job.deadlineSeconds }}
       ttlSecondsAfterFinished: {{ .job.ttlSeconds }}
-      # 75 says that trying again later may help; whatever else fails fails for good.
-      podFailurePolicy:
-        rules:
-          - action: Ignore
-            onPodConditions: [{type: DisruptionTarget, status: "True"}]
-          - action: FailJob
-            onExitCodes: {operator: In, values: [1, 2, 64, 65]}
+      podFailurePolicy: {{- include "beacon.podFailurePolicy" . | nindent 8 }}
       template: {{- include "beacon.podTemplate" (set . "pod" $pod) | nindent 8 }}
 {{- end -}}
 
 {{/*
-A Job that runs before the chart's own objects change, and is safe to repeat: the store's newest schema, and the rights of the
-services' roles. It alone logs in as the owner of the tables.
+A Job of a chart that is safe to repeat, and no hook: it runs once for each form that its template has, as its name has the
+template's digest. So Helm, Argo CD and Flux make it anew where something of it changed. `suffix`: after the component's name;
+`retries`, `deadlineSeconds`.
+*/}}
+{{- define "beacon.job" -}}
+{{- $pod := merge (dict "restartPolicy" "Never") .pod -}}
+{{- $template := include "beacon.podTemplate" (set . "pod" $pod) -}}
+apiVersion: batch/v1
+kind: Job
+metadata:
+  name: {{ include "beacon.fullname" . }}{{ with .suffix }}-{{ . }}{{ end }}-{{ $template | fromYaml | toJson | sha256sum | trunc 8 }}
+  namespace: {{ .root.Release.Namespace }}
+  labels: {{- include "beacon.labels" . | nindent 4 }}
+spec:
+  backoffLimit: {{ .retries | default 6 }}
+  activeDeadlineSeconds: {{ .deadlineSeconds }}
+  podFailurePolicy: {{- include "beacon.podFailurePolicy" . | nindent 4 }}
+  template: {{- $template | nindent 4 }}
+{{- end -}}
+
+{{/*
+Brings the store to the newest schema, and gives the services' roles their rights; safe to repeat. It alone logs in as the owner
+of the tables. A hook, before the chart's own objects change. With `migration.run: job` an installation has no hook, since the
+database may come with the same release: there it is a Job beside the others, who try again until there are tables.
 */}}
 {{- define "beacon.migration" -}}
-{{- $container := dict "name" "migrate" "command" (list "python" "jobs/migrate.py") "env" (include "beacon.databaseEnv" (dict "root" .root "login" .root.Values.database.owner) | fromYamlArray) "resources" (dict "requests" (dict "cpu" "50m" "memory" "96Mi") "limits" (dict "memory" "256Mi")) -}}
+{{- $values := .root.Values.migration -}}
+{{- $asJob := and (eq $values.run "job") (not .root.Release.IsUpgrade) -}}
+{{- $hook := ternary "pre-upgrade" "pre-install,pre-upgrade" (eq $values.run "job") -}}
+{{- $container := dict "name" "migrate" "command" (ternary (list "python" "jobs/migrate.py" "--wait" "300") (list "python" "jobs/migrate.py") $asJob) "env" (include "beacon.databaseEnv" (dict "root" .root "login" .root.Values.database.owner) | fromYamlArray) "resources" (dict "requests" (dict "cpu" "50m" "memory" "96Mi") "limits" (dict "memory" "256Mi")) -}}
 {{- $pod := dict "restartPolicy" "Never" "containers" (list $container) -}}
-{{- $context := merge (dict "pod" $pod "suffix" "migration" "reaches" (list "postgresql") "name" (printf "%s-migration" .name)) (omit . "account" "product" "reads" "signs" "mlflow") -}}
-{{ include "beacon.networkPolicy" (merge (dict "hook" "pre-install,pre-upgrade") (omit $context "suffix" "metrics" "public" "api" "https")) }}
+{{- $context := merge (dict "pod" $pod "early" (not $asJob) "reaches" (list "postgresql") "name" (printf "%s-migration" .name)) (omit . "product" "reads" "signs" "mlflow" "metrics" "public" "api" "https" "issuer" "suffix" "tmp") -}}
+{{- if eq $values.run "none" }}
+{{- else if $asJob }}
+{{ include "beacon.networkPolicy" $context }}
+---
+{{ include "beacon.job" (merge (dict "retries" 12 "deadlineSeconds" $values.deadlineSeconds) $context) }}
+{{- else }}
+{{ include "beacon.networkPolicy" (merge (dict "hook" $hook) $context) }}
 ---
 apiVersion: batch/v1
 kind: Job
 metadata:
-  name: {{ include "beacon.fullname" . }}-migration
+  name: {{ include "beacon.fullname" $context }}
   namespace: {{ .root.Release.Namespace }}
   labels: {{- include "beacon.labels" $context | nindent 4 }}
   annotations:
-    helm.sh/hook: pre-install,pre-upgrade
+    helm.sh/hook: {{ $hook }}
     helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 spec:
   backoffLimit: 5
-  activeDeadlineSeconds: 120
+  activeDeadlineSeconds: {{ $values.deadlineSeconds }}
   template: {{- include "beacon.podTemplate" $context | nindent 4 }}
+{{- end }}
 {{- end -}}
 
 {{/* A pod of `helm test`. `suffix`: what it tests. */}}

@@ -120,7 +120,7 @@ def test_the_defaults_are_what_inference_has() -> None:
     promotion, inference = (
         yaml.safe_load((ROOT / "charts" / name / "values.yaml").read_text()) for name in ("promotion", "inference")
     )
-    assert inference_has(inference) == promotion["inference"] | {"image": inference["image"]["repository"]}
+    assert inference_has(inference) == promotion["inferencePods"] | {"image": inference["image"]["repository"]}
     (policy,) = [
         each for name, each in policies("--set=admissionPolicy.enabled=true").items() if name.endswith("-pods")
     ]
@@ -131,11 +131,11 @@ def test_another_image_has_to_be_named() -> None:
     given = ("--set=admissionPolicy.enabled=true", "--set=image.repository=example.com/releaser")
     done = template("promotion", VALUES, *given)
     assert done.returncode != 0
-    assert "inference.image: the repository of inference's image" in done.stderr
-    given = (*given, "--set=inference.image=example.com/server")
+    assert "inferencePods.image: the repository of inference's image" in done.stderr
+    given = (*given, "--set=inferencePods.image=example.com/server")
     done = template("promotion", VALUES, *given)
-    assert "inference.logImage: the repository of the prediction log's image" in done.stderr
-    policies(*given, "--set=inference.logImage=example.com/shipper")
+    assert "inferencePods.logImage: the repository of the prediction log's image" in done.stderr
+    policies(*given, "--set=inferencePods.logImage=example.com/shipper")
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_another_image_has_to_be_named() -> None:
 )
 def test_make_deploy_finds_all_that_inference_has(file: Path) -> None:
     more = {"keys": {"name": "clients"}, "featuresKey": {"name": "features"}, "env": {"TZ": "UTC"}}
-    more |= {"secretEnv": {"HTTPS_PROXY": {"name": "proxy", "key": "url"}}}
+    more |= {"secretEnv": {"HTTPS_PROXY": {"name": "proxy", "key": "url"}}, **EXTENDED}
     given = [f"--set-json={name}={json.dumps(value)}" for name, value in more.items()]
     done = template("inference", f"--values={file}", *given)
     assert done.returncode == 0, done.stderr
@@ -154,10 +154,11 @@ def test_make_deploy_finds_all_that_inference_has(file: Path) -> None:
     ]
     defaults = yaml.safe_load((ROOT / "charts" / "inference" / "values.yaml").read_text())
     has = inference_has(merged(merged(defaults, yaml.safe_load(file.read_text())), more))
-    variables = [variable for container in containers(spec) for variable in container["env"]]
-    taken = [each["valueFrom"] for each in variables if "valueFrom" in each and each["name"] != "POD_NAME"]
-    references = [each["secretKeyRef"] for each in taken]
-    secrets = {(each["name"], each["key"]) for each in references}
+    variables = [variable for container in containers(spec) for variable in container.get("env", [])]
+    references = [
+        each["valueFrom"]["secretKeyRef"] for each in variables if "secretKeyRef" in each.get("valueFrom", {})
+    ]
+    secrets = {(each["name"], each["key"]) for each in references if each}
     mounted = [each["secret"] for each in spec["volumes"] if "secret" in each]
     secrets |= {(each["secretName"], item["key"]) for each in mounted for item in each["items"]}
     assert secrets <= {(each["name"], each["key"]) for each in has["secrets"]}
@@ -168,10 +169,42 @@ def test_make_deploy_finds_all_that_inference_has(file: Path) -> None:
     assert config_maps == set(has["configMaps"])
     claims = {each["persistentVolumeClaim"]["claimName"] for each in spec["volumes"] if "persistentVolumeClaim" in each}
     assert claims <= {has["claim"], has["spoolClaim"]}
+    own = [one for one in containers(spec) if one["name"] in {"inference", "fetch-model"}]
+    assert all(re.match(f"{has['image']}[:@]", container["image"]) for container in own)
     log_image = has["logImage"] or has["image"].replace("inference", "prediction-log")
-    images = {container["name"]: container["image"] for container in containers(spec)}
-    assert re.match(f"{log_image}[:@]", images.pop("prediction-log"))
-    assert all(re.match(f"{has['image']}[:@]", image) for image in images.values())
+    (log,) = [one for one in containers(spec) if one["name"] == "prediction-log"]
+    assert re.match(f"{log_image}[:@]", log["image"])
+    added = [{"name": one["name"], "image": one["image"]} for one in containers(spec) if one not in [*own, log]]
+    assert added == has["containers"]
+    assert spec["serviceAccountName"] == has["serviceAccount"] == "beacon-inference"
+    assert {each["secretRef"]["name"] for one in own for each in one["envFrom"]} == set(has["envFrom"]) == {"more"}
+    assert has["volumes"] == ["cache"]
+    assert {"name": "cache", "emptyDir": {}} in spec["volumes"]
+
+
+EXTENDED = {
+    "serviceAccount": {"create": True},
+    "extraContainers": [{"name": "agent", "image": "example.com/agent:1"}],
+    "extraInitContainers": [{"name": "wait", "image": "example.com/wait:1"}],
+    "envFrom": [{"secretRef": {"name": "more"}}],
+    "extraVolumes": [{"name": "cache", "emptyDir": {}}],
+    "extraEnv": [
+        {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+        {"name": "HTTP_PROXY", "valueFrom": {"secretKeyRef": {"name": "proxy", "key": "plain"}}},
+    ],
+}
+"""What the chart's extension points add."""
+
+
+def test_what_values_add_is_admitted_for_inference_and_never_for_a_dark_pod() -> None:
+    has = json.dumps({"containers": [{"name": "agent", "image": "example.com/agent:1"}], "volumes": ["cache"]})
+    given = ("--set=admissionPolicy.enabled=true", f"--set-json=inferencePods={has}")
+    (policy,) = [each for name, each in policies(*given).items() if name.endswith("-pods")]
+    variables = {one["name"]: one["expression"] for one in policy["variables"]}
+    assert variables["added"] == "variables.dark ? [] : ['agent']"
+    assert variables["volumes"] == "variables.dark ? [] : ['cache']"
+    (images,) = [rule["expression"] for rule in policy["validations"] if "containers and image" in rule["message"]]
+    assert "(c.name + ' ' + c.image) in ['agent example.com/agent:1']" in images
 
 
 def merged(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
@@ -224,5 +257,5 @@ def test_make_deploy_asks_whether_it_may(
         assert told == {"admissionPolicy": {"enabled": False}}
         assert re.fullmatch(f"  no admission policy holds promotion's account, .*: {line}.*\n", said)
     else:
-        assert (told["inference"]["claim"], said) == ("other", "")
+        assert (told["inferencePods"]["claim"], said) == ("other", "")
     assert cluster_values(Cluster("beacon", "", "1", None, None), "inference") == {}

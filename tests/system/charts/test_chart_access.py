@@ -15,6 +15,8 @@ from support.features import redis_server
 from support.ports import free_port
 from support.rendering import CASES, containers, pods, rendered, template
 
+from tools.product_values import UMBRELLA
+
 OWN = ("beacon-mlflow:5000", "beacon-mlflow.beacon.svc.cluster.local:5000", "localhost:8080", "127.0.0.1:5000")
 # A web page whose name was made to mean the forwarded port.
 FOREIGN = ("evil.example:5000", "localhost.evil.example", "beacon-mlflow.evil.example")
@@ -47,7 +49,10 @@ def test_mlflow_answers_to_its_own_names() -> None:
 def test_promotion_alone_has_rights_on_the_cluster() -> None:
     kinds = {"ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"}
     found = {chart: {each["kind"] for each in rendered(chart, values)} & kinds for chart, values in CASES}
-    assert {chart for chart, rights in found.items() if rights} == {"promotion"}
+    assert {chart for chart, rights in found.items() if rights} == {"promotion", UMBRELLA}
+    # The chart of all of them has promotion's and, while its hook runs, those to create Secrets.
+    roles = {each["metadata"]["name"] for each in rendered(UMBRELLA, "default-values.yaml") if each["kind"] == "Role"}
+    assert roles == {"beacon-promotion", "beacon-secrets"}
 
 
 def test_who_reads_what_clients_sent_reaches_no_api() -> None:

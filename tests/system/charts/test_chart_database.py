@@ -12,10 +12,10 @@ from support.postgres import postgres
 from support.rendering import containers, pods, rendered, template
 from support.waiting import until
 
+from beacon_core.commands.cluster_secrets import DATABASE_SECRETS, SECRET
 from beacon_core.data.database import DatabaseUnavailableError, migrate_at
 from beacon_core.data.roles import GRANTS, LOGINS, MLFLOW, OWNER, short_name
 from beacon_core.platform.settings import ROOT
-from tools.cluster_secrets import DATABASE_SECRETS, SECRET
 from tools.deploy import RELEASES
 
 OWN = "postgresql-password"

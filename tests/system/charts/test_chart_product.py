@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 import yaml
 from support.products import POLICY, SPEC, write_product
-from support.rendering import containers, pods, template
+from support.rendering import containers, documents_of, pods, template
 
 from beacon_core.domain.policy import Retraining
 from beacon_core.domain.product import Product
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import ROOT
-from tools.deploy import DATA_BYTES, NEED_AN_ENTITY, NEED_NO_PRODUCT, RELEASES, Cluster, data_files, services
+from tools.deploy import NEED_NO_PRODUCT, RELEASES, Cluster, services
+from tools.product_values import DATA_BYTES, NEED_AN_ENTITY, data_files
 
 CHARTS = [name for name in RELEASES if name not in NEED_NO_PRODUCT]
 FOLDER = "/etc/beacon-product"
@@ -25,7 +26,7 @@ def render(chart: str, tmp_path: Path, values: dict[str, Any], *options: str) ->
     file.write_text(json.dumps(values), encoding="utf-8")
     done = template(chart, "--values", f"charts/{chart}/ci/default-values.yaml", "--values", str(file), *options)
     assert done.returncode == 0, done.stderr
-    return [document for document in yaml.safe_load_all(done.stdout) if document]
+    return documents_of(done.stdout)
 
 
 def told(product: Product, chart: str) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from support.rendering import CASES, KUBE_VERSION, containers, helm, pods, rende
 
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import ROOT, Settings
-from tools.deploy import IMAGES, RELEASES, Cluster, write_values
+from tools.deploy import IMAGES, NEED_NO_PRODUCT, RELEASES, Cluster
+from tools.product_values import write_values
 from tools.schema import charts, files_of, read
 
 SHIPPED = load_product(Settings().product)
@@ -50,7 +51,7 @@ ARROWS = {
 }
 DARK = {"inference-dark": {"mlflow"}}
 """Pods that promotion makes itself, and the arrows that its chart draws for them."""
-TOKENS = {"promotion"}
+TOKENS = {"promotion", "secrets"}
 """Who asks the Kubernetes API, and so has a token and rights."""
 # What promotion may do, whole: a right more or less is a decision. No right is on Secrets.
 INFERENCE, CANARY = "beacon-inference", "beacon-inference-canary"
@@ -204,11 +205,29 @@ def test_a_value_of_the_wrong_form_is_refused() -> None:
 
 
 def test_what_is_required_is_named() -> None:
-    done = template("inference", "--set-string", "image.tag=1")
+    done = template("inference", "--set-string", "product.spec=name: example")
     assert done.returncode != 0
     assert "model.version: which version to serve" in done.stderr
     done = template("console")
-    assert "image.tag (or image.digest)" in done.stderr
+    assert "product.spec: the text of product.yaml" in done.stderr
+
+
+@pytest.mark.parametrize("chart", RELEASES)
+def test_an_image_without_a_tag_is_that_of_the_charts_release(chart: str) -> None:
+    values = f"--values=charts/{chart}/ci/default-values.yaml"
+    version = yaml.safe_load((ROOT / "charts" / chart / "Chart.yaml").read_text())["appVersion"]
+
+    def tags(*arguments: str) -> set[str]:
+        image = IMAGES.get(chart, ("image", chart))[0]
+        done = template(chart, values, f"--set-string={image}.tag=", *arguments)
+        assert done.returncode == 0, done.stderr
+        specs = [spec for _, spec in pods([each for each in yaml.safe_load_all(done.stdout) if each])]
+        found = {container["image"] for spec in specs for container in containers(spec)}
+        return {each.rpartition(":")[2] for each in found if "beacon-" in each}
+
+    assert tags() == {version}
+    assert tags("--set=global.tag=v7") == {"v7"}
+    assert not tags("--set=global.tag=v7,global.registry=r.example/x/") ^ {"v7"}
 
 
 def test_schemas_and_tables_are_those_of_the_values() -> None:
@@ -350,7 +369,7 @@ def test_skaffold_installs_what_make_deploy_installs(chart: str, tmp_path: Path)
     assert f"--write-values={SKAFFOLD_VALUES}\n" in (ROOT / "Makefile").read_text()
     hooks = [hook["host"]["command"] for hook in skaffold["deploy"]["helm"]["hooks"]["before"]]
     assert hooks.index(["make", "product-values"]) >= 0
-    write_values(cluster, tmp_path / "values")
+    write_values(SHIPPED, [name for name in RELEASES if name not in NEED_NO_PRODUCT], tmp_path / "values")
     by_skaffold = []
     for file in release.get("valuesFiles", []):
         assert Path(file).parent == SKAFFOLD_VALUES

@@ -6,16 +6,16 @@ from typing import Any
 import pytest
 from support.rendering import containers, pods, rendered
 
-from beacon_core.platform.signing_keys import read_private_key, read_public_keys
-from tools.cluster_secrets import (
+from beacon_core.commands.cluster_secrets import (
     KEYS_CONFIG_MAP,
     KEYS_KEY,
     OWN,
     SIGNING_KEY,
     SIGNING_SECRET,
     HalfAPairError,
-    make_secrets,
 )
+from beacon_core.platform.signing_keys import read_private_key, read_public_keys
+from tools.cluster_secrets import make_secrets
 from tools.deploy import RELEASES
 
 

@@ -140,11 +140,15 @@ def test_the_trace_of_the_caller_is_continued(service, row):
     assert answer.headers["x-request-id"] == trace
 
 
-def test_no_model_is_503_and_not_ready_but_alive(tmp_path):
+@pytest.mark.parametrize(("content", "why"), [(None, "No such file"), (b"", "no model is released yet")])
+def test_no_model_is_503_and_not_ready_but_alive(tmp_path, content, why):
+    """A pod to which no model was given yet has an empty file."""
+    if content is not None:
+        (tmp_path / "release.json").write_bytes(content)
     with Service(create(Settings(home=tmp_path))) as service:
         assert service.get("/livez").status == 200
         assert service.get("/readyz").error()[:2] == (503, "model_not_ready")
-        assert "release.json" in service.get("/readyz").json()["error"]
+        assert f"release.json: {why}" in service.get("/readyz").json()["error"]
         for path in ("/v2/health/ready", "/ping"):
             assert service.get(path).status in {503, 404}
         answer = service.post("/v1/predict", {"features": {}})

@@ -37,7 +37,7 @@ class MemoryStateStore(dict[str, bytes]):
 class MemoryTarget:
     """`PromotionTarget` without processes: it serves what is released. `fails` says which call is refused, and why."""
 
-    name, splits = "memory", False
+    name, splits, releases_first = "memory", False, False
 
     def __init__(self, packages: dict[Pin, Package], serving: Pin | None) -> None:
         self.packages = packages

@@ -11,7 +11,7 @@ import yaml
 
 from beacon_core.domain.pins import Pin
 from beacon_core.model_package.release import Release
-from beacon_promotion.targets.kubernetes import target as cluster
+from beacon_promotion.targets.kubernetes import helm_target as cluster
 from beacon_promotion.targets.kubernetes.helm import Revision, _revision, documents
 from beacon_promotion.targets.kubernetes.pods import DARK, dark_pod, is_ready, is_terminating, release_of
 
@@ -136,7 +136,7 @@ def test_a_changed_route_stays_and_the_old_model_comes(changed: str, way: str, m
         return Revision(number, status, {}, text, datetime.now(UTC), True)
 
     history, done = [one(2, "deployed", NEW), one(1, "superseded", OLD)], []
-    target = object.__new__(cluster.ClusterTarget)
+    target = object.__new__(cluster.HelmTarget)
     monkeypatch.setattr(target, "_history", lambda: history)
     monkeypatch.setattr(target, "_roll_back", lambda back: done.append(f"roll back to {back.number}"))
     monkeypatch.setattr(target, "release", lambda pin: done.append(f"release {pin.version}"))

@@ -1,22 +1,22 @@
 """Fetch the packages that the release file pins to BEACON_HOME/models. Exit 0 done, 1 refused, 75 try again later."""
 
-import time
+from functools import partial
 from pathlib import Path
 
 from beacon_core.domain.masking import message_of
 from beacon_core.domain.pins import Pin
 from beacon_core.model_package.download import download_package
 from beacon_core.model_package.manifest import Package, PackageError
-from beacon_core.model_package.release import package_folder, read_release
+from beacon_core.model_package.release import is_empty, package_folder, read_release
 from beacon_core.model_package.signature import SignatureError, Trust, read_trusted, trust_of
 from beacon_core.platform.arguments import CommandParser
 from beacon_core.platform.files import draft_folder_of
 from beacon_core.platform.job import log, map_errors, run_job
 from beacon_core.platform.mlflow import RegistryUnavailableError
+from beacon_core.platform.retry import until_up
 from beacon_core.platform.settings import Settings, load_settings
 
 WAIT_SECONDS = 60.0
-PAUSE_SECONDS = 1.0
 
 
 @map_errors("the model cannot be fetched", "the model cannot be fetched now, try again")
@@ -26,6 +26,9 @@ def main() -> int:
     parser.add_argument("--cache", type=Path, help="a folder of packages that is searched before MLflow")
     given = parser.parse_args()
     settings = load_settings()
+    if is_empty(settings.release_file):
+        log.info("no model is released yet: there is nothing to fetch")
+        return 0
     release = read_release(settings.release_file)
     log.info(fetch(settings, release.model, given.cache))
     if release.shadow is not None:
@@ -47,16 +50,9 @@ def fetch(settings: Settings, pin: Pin, cache: Path | None) -> str:
             if models != settings.models_dir:
                 _copy(package, settings.models_dir, pin)
             return f"{pin.name} version {pin.version}: {place}"
-    deadline = time.monotonic() + WAIT_SECONDS
-    while True:
-        try:
-            download_package(settings.mlflow_address, pin, settings.models_dir, trust)
-        except RegistryUnavailableError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(PAUSE_SECONDS)
-        else:
-            return f"{pin.name} version {pin.version}: from {settings.mlflow_address}"
+    download = partial(download_package, settings.mlflow_address, pin, settings.models_dir, trust)
+    until_up(download, WAIT_SECONDS, (RegistryUnavailableError,))
+    return f"{pin.name} version {pin.version}: from {settings.mlflow_address}"
 
 
 def _read(models: Path, pin: Pin, trust: Trust) -> Package | None:

@@ -29,6 +29,8 @@ class Release(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def read_release(file: Path) -> Release:
     """Read the release file; raises `ReleaseError`."""
+    if is_empty(file):
+        raise ReleaseError(f"{file}: no model is released yet")
     try:
         release = msgspec.json.decode(file.read_bytes(), type=Release)
     except OSError as error:
@@ -39,6 +41,14 @@ def read_release(file: Path) -> Release:
         if pin is not None and not pin.has_valid_names:
             raise ReleaseError(f"{file}: {pin.name!r} version {pin.version!r} is not a valid name")
     return release
+
+
+def is_empty(file: Path) -> bool:
+    """Whether the file is there and says nothing: a pod's, to which no model was given yet."""
+    try:
+        return file.stat().st_size == 0
+    except OSError:
+        return False
 
 
 def write_release(file: Path, release: Release) -> None:

@@ -95,6 +95,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     drift_shards: int = 1
     """How many processes of an Indexed Job share the profiling (their number comes as JOB_COMPLETION_INDEX)."""
 
+    promotion_target: Literal["helm", "deployment"] = "helm"
+    """What promotion changes on a cluster: inference's Helm release, or its Deployment alone."""
+
     api_key: str = ""
     """Key of inference with all scopes, beside those of `api_keys_file`; its own clients in Beacon send it."""
     api_keys_file: Path | None = None

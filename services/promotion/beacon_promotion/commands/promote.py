@@ -30,6 +30,7 @@ from beacon_core.platform.job import log, map_errors, run_job
 from beacon_core.platform.locks import BusyError
 from beacon_core.platform.pod import is_pod
 from beacon_core.platform.product_file import load_product
+from beacon_core.platform.retry import until_up
 from beacon_core.platform.settings import Settings, load_settings
 from beacon_promotion.controller.candidates import NoCandidateError, select_candidate
 from beacon_promotion.controller.reconcile import Reconciler
@@ -80,6 +81,8 @@ def main() -> int:
         if given.command == "values":
             return write_to_git(engine, product, given)
         reconciler = Reconciler(settings, product, target_of(settings), engine, log.info)
+        if given.command == "first":
+            return release_first(reconciler, given.wait)
         if given.command == "follow":
             return follow(reconciler, engine, settings)
         return run_once(reconciler, engine, given)
@@ -94,9 +97,12 @@ def target_of(settings: Settings) -> PromotionTarget:
     if is_pod():
         # Only a pod loads the cluster's client.
         from beacon_core.platform.kubernetes import pod_access  # noqa: PLC0415
-        from beacon_promotion.targets.kubernetes.target import ClusterTarget  # noqa: PLC0415
+        from beacon_promotion.targets.kubernetes.deployment_target import DeploymentTarget  # noqa: PLC0415
+        from beacon_promotion.targets.kubernetes.helm_target import HelmTarget  # noqa: PLC0415
 
-        return ClusterTarget(settings, pod_access())
+        if settings.promotion_target == "deployment":
+            return DeploymentTarget(settings, pod_access())
+        return HelmTarget(settings, pod_access())
     # Only a laptop has the package that runs processes: an entry point offers it.
     (entry,) = entry_points(group=STARTERS, name="start")
     return Laptop(settings, partial(entry.load(), settings))
@@ -127,6 +133,13 @@ def run_once(reconciler: Reconciler, engine: Engine, given: argparse.Namespace) 
     if ended_or_none is not None:
         results.give(ended_or_none)
     return REFUSED if by_person and ended_or_none is not None and ended_or_none.outcome != "promoted" else 0
+
+
+def release_first(reconciler: Reconciler, seconds: float) -> int:
+    """Release the first model as soon as the store names one, unless a model serves; returns the exit status."""
+    up = (NoCandidateError, BusyError, TargetUnavailableError, DatabaseUnavailableError)
+    log.info(until_up(reconciler.release_first, seconds, up))
+    return 0
 
 
 def follow(reconciler: Reconciler, engine: Engine, settings: Settings) -> int:
@@ -200,6 +213,8 @@ def _arguments() -> argparse.Namespace:
     run.add_argument("--person", default=getpass.getuser(), help="default: who is logged in")
     run.add_argument("--wait", type=float, default=0.0, help="seconds to wait for another run's end")
     run.add_argument("--watch", action="store_true", help="stay for the watch after a promotion")
+    first = add("first", help="release the first model, once there is one")
+    first.add_argument("--wait", type=float, default=0.0, help="seconds to wait for it")
     add("follow", help="one pass after the other, as a laptop does")
     back = add("rollback", help="back to the last good model")
     back.add_argument("--reason", default="", help="for the ledger")

@@ -8,15 +8,17 @@ import msgspec
 
 from beacon_core.data import approvals
 from beacon_core.data.approvals import LENGTHS
+from beacon_core.data.champion import champion
 from beacon_core.data.database import DatabaseUnavailableError, Engine, mapped_errors
 from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.masking import message_of
 from beacon_core.domain.product import Product
+from beacon_core.model_package.release import Release
 from beacon_core.platform.locks import BusyError
 from beacon_core.platform.mlflow import RegistryUnavailableError
 from beacon_core.platform.settings import Settings
 from beacon_promotion.analysis import watch
-from beacon_promotion.controller.candidates import rejected, select_candidate
+from beacon_promotion.controller.candidates import NoCandidateError, rejected, select_candidate
 from beacon_promotion.controller.state_keys import INTENT, STOP
 from beacon_promotion.controller.state_machine import Ended, Intent, Promoter
 from beacon_promotion.ledger.writer import LedgerWriter, Reporter
@@ -48,9 +50,27 @@ class Reconciler:
             self.promoter.recover()
             self._reconcile_aliases()
             try:
+                if self.target.releases_first and self.target.serving() is None:
+                    self._release_first()
                 return self._roll_back_rejected() or self.promoter.watch() or self._promote(version, actor)
             finally:
                 self._reconcile_aliases()
+
+    def release_first(self) -> str:
+        """Let a model serve where none does; returns what serves, as a sentence.
+
+        Raises `NoCandidateError` where there is no model yet, and what `reconcile` raises.
+        """
+        with mapped_errors():
+            if champion(self.engine, self.product.name) is None:
+                raise NoCandidateError("there is no model yet")  # asked each second: without the lock
+        with self._lock(0.0):
+            self.promoter.recover()
+            release = self.target.serving()
+            if release is None:
+                release = self._release_first()
+                self._reconcile_aliases()
+            return f"version {release.model.version} serves"
 
     def watch(self) -> Ended | None:
         """Watch until the watch is over; returns how the rollback ended, if there was one."""
@@ -151,6 +171,18 @@ class Reconciler:
         except DatabaseUnavailableError:
             return None  # the watch needs no database, and comes next
         return None if rejection is None else self.promoter.roll_back(rejection[0], "by_hand", rejection[1])
+
+    def _release_first(self) -> Release:
+        """Release the last good model, else the first one that the store names. No trial: there is no other one."""
+        good = self.promoter.good()
+        with mapped_errors():
+            pin = good[-1] if good else champion(self.engine, self.product.name)
+        if pin is None:
+            raise NoCandidateError("there is no model yet")
+        self.target.package(pin)
+        self.target.release(pin)
+        self.promoter.recover()  # which adopts it
+        return Release(pin)
 
     def _promote(self, version: str, actor: str) -> Ended:
         release = self.target.serving()

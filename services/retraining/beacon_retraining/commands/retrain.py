@@ -12,6 +12,7 @@ from beacon_core.platform.job import log, map_errors, run_job
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import load_settings
 from beacon_retraining.pipeline import triggers
+from beacon_retraining.pipeline.first import model_in_service
 from beacon_retraining.pipeline.pipeline import RetrainOptions, retrain
 from beacon_retraining.pipeline.stages import JOB
 from beacon_retraining.pipeline.workspace import default_training
@@ -24,6 +25,12 @@ def main() -> int:
     parser = CommandParser(prog="beacon retrain", description=__doc__)
     parser.add_argument(
         "--trigger", choices=(triggers.HAND, triggers.SCHEDULE, triggers.REQUESTS), default=triggers.HAND
+    )
+    parser.add_argument(
+        "--first",
+        type=_not_negative,
+        metavar="SECONDS",
+        help="only a first model; waits so long for the store and MLflow",
     )
     parser.add_argument("--here", action="store_true", help="all stages in this process, without DVC")
     parser.add_argument("--force", action="store_true", help="run unchanged stages, too")
@@ -56,8 +63,12 @@ def main() -> int:
         jobs=given.jobs,
     )
     options = RetrainOptions(given.trigger, by_dvc=not given.here, force=given.force, accept_shift=given.accept_shift)
+    product = load_product(settings.product)
+    if given.first is not None and (pin := model_in_service(settings, product, given.first)) is not None:
+        log.info("version %s is in service: there is no first model to train", pin.version)
+        return 0
     signer_of(settings)  # a model that nobody would take need not be trained
-    result = retrain(settings, load_product(settings.product), training, options, log.info)
+    result = retrain(settings, product, training, options, log.info)
     if result is not None:
         results.give(result)
     return 0

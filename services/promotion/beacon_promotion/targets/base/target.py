@@ -75,6 +75,11 @@ class PromotionTarget(Protocol):
         """Whether a canary can have a share of the users' requests."""
         ...
 
+    @property
+    def releases_first(self) -> bool:
+        """Whether it waits for promotion to release the first model; others get that one from who installs them."""
+        ...
+
     def lock(self) -> AbstractContextManager[None]:
         """Hold the one lock; raises `BusyError`. A run that died does not hold it (a Lease: no longer than it lasts).
 

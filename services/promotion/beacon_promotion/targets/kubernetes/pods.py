@@ -26,6 +26,8 @@ DARK_OWN = {"BEACON_ACCESS_LOG": "false"}
 DARK_NOT = {"BEACON_FEATURES_URL", "BEACON_API_KEYS_FILE", "BEACON_CLOSED_SCOPES"}
 """Settings that a dark pod does not have: only promotion reaches it, and it needs no key there."""
 SPOOL = "spool"
+OWN_CONTAINERS = {"initContainers": {"fetch-model"}, "containers": {"inference"}}
+"""Those of the chart itself that a dark pod has, too: nobody ships what it logs."""
 LOGIN = "MLFLOW_TRACKING_PASSWORD"
 """The one variable of a Secret that a dark pod has: it reads packages where no volume has them."""
 READY_SECONDS = 180
@@ -58,7 +60,8 @@ class Pods:
         """Why some pod that is to serve `pin`, or to ask it in shadow, does not; None while it may yet."""
         for pod in self.all():
             release = release_of(pod)
-            if pin in (release.model, release.shadow) and not is_ready(pod) and (why := _why(pod)) is not None:
+            asked = release is not None and pin in (release.model, release.shadow)
+            if asked and not is_ready(pod) and (why := _why(pod)) is not None:
                 return why
         return None
 
@@ -66,7 +69,7 @@ class Pods:
         """Why a container of the pod ended, or a dark one's worker; None where all live."""
         return of_pod(self._read(name)) or self._killed(name)
 
-    def wait_until_all(self, wanted: Callable[[Release], bool], seconds: float = READY_SECONDS) -> None:
+    def wait_until_all(self, wanted: Callable[[Release | None], bool], seconds: float = READY_SECONDS) -> None:
         """Wait until there are only ready pods of the wanted releases, none still ending.
 
         Raises `ReleaseFailedError`.
@@ -152,20 +155,24 @@ class Pods:
 def dark_pod(name: str, pin: Pin, template: dict[str, Any]) -> Pod:
     """A dark pod like those of the template: no Service finds it, and it logs predictions to a file.
 
-    Of the secrets it has one alone, the login that reads MLflow.
+    Of the secrets it has one alone, the login that reads MLflow. It has nothing that values add to inference's pods: no
+    service account, no other container, no variables of whole Secrets.
     """
     spec = deepcopy(template["spec"])
-    for kept_by_deployments in ("topologySpreadConstraints", "affinity"):
+    for kept_by_deployments in ("topologySpreadConstraints", "affinity", "serviceAccountName", "serviceAccount"):
         spec.pop(kept_by_deployments, None)
+    for kind, names in OWN_CONTAINERS.items():
+        spec[kind] = [container for container in spec.get(kind, []) if container["name"] in names]
     spec |= {"restartPolicy": "Never", "activeDeadlineSeconds": DARK_SECONDS, "terminationGracePeriodSeconds": 1}
     secret = {volume["name"] for volume in spec.get("volumes", []) if "secret" in volume}
-    # Nobody ships what a dark pod logs: its spool goes with it, and lies beside no other.
+    # Its spool goes with it, and lies beside no other.
     own_spool = {"name": SPOOL, "emptyDir": {}}
     mine = [volume for volume in spec.get("volumes", []) if volume["name"] not in secret]
     spec["volumes"] = [own_spool if volume["name"] == SPOOL else volume for volume in mine]
-    spec["initContainers"] = [one for one in spec.get("initContainers", []) if one.get("restartPolicy") != "Always"]
     for container in spec["initContainers"]:
         container["env"] = [variable for variable in container.get("env", []) if _may_be_dark(variable)]
+    for container in (*spec["initContainers"], *spec["containers"]):
+        container.pop("envFrom", None)
     for container in spec["containers"]:
         container.pop("lifecycle", None)
         mounts = container.get("volumeMounts", [])
@@ -188,9 +195,10 @@ def _may_be_dark(variable: dict[str, Any]) -> bool:
     return "valueFrom" not in variable or variable["name"] == LOGIN
 
 
-def release_of(pod: Pod) -> Release:
-    """What the pod was made to serve."""
-    return msgspec.json.decode(pod["metadata"]["annotations"][RELEASE], type=Release)
+def release_of(pod: Pod) -> Release | None:
+    """What a pod, or those of a template, were made to serve; None where no model was given to them."""
+    annotation = pod["metadata"].get("annotations", {}).get(RELEASE)
+    return None if annotation is None else msgspec.json.decode(annotation, type=Release)
 
 
 def is_terminating(pod: Pod) -> bool:

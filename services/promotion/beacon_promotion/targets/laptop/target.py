@@ -47,7 +47,7 @@ class Laptop:
     """`PromotionTarget` (target.py) on the state folder of `settings`."""
 
     name = "laptop"
-    splits = False
+    splits = releases_first = False
 
     def __init__(self, settings: Settings, start: Start) -> None:
         self._settings = settings

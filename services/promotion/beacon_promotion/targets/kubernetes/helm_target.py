@@ -1,116 +1,43 @@
-"""The cluster as a target: inference's Helm release, changed by Helm alone, and the pods behind it.
+"""The cluster as a target: inference's Helm release, changed by Helm alone.
 
 A model is tried on pods of its own before the others change: dark ones without any user, then the chart's canary, first
 in shadow beside the model in service, then answering a share of the requests.
 """
 
-import base64
-import os
-import socket
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar
-
-import msgspec
-from kubernetes.client import AppsV1Api, CoreV1Api
+from typing import Any
 
 from beacon_core.domain.pins import Pin
-from beacon_core.model_package.download import download_package
-from beacon_core.model_package.manifest import Package, PackageError
-from beacon_core.model_package.release import Release, package_folder
-from beacon_core.model_package.signature import read_trusted, trust_of
+from beacon_core.model_package.release import Release
 from beacon_core.platform import clock
-from beacon_core.platform.kubernetes import NOT_FOUND, Access, ClusterError
+from beacon_core.platform.kubernetes import Access
 from beacon_core.platform.locks import BusyError
-from beacon_core.platform.mlflow import RegistryUnavailableError
 from beacon_core.platform.settings import ROOT, Settings
-from beacon_promotion.targets.base.refusals import reason_of
-from beacon_promotion.targets.base.target import Instance, ReleaseFailedError, TargetUnavailableError
+from beacon_promotion.targets.base.target import ReleaseFailedError
 from beacon_promotion.targets.kubernetes.helm import Document, Helm, HelmError, Revision, documents
-from beacon_promotion.targets.kubernetes.lease import Lease
-from beacon_promotion.targets.kubernetes.pods import RELEASE, Pods, is_ready, release_of
+from beacon_promotion.targets.kubernetes.on_cluster import CANARY_NAME, RELEASE_NAME, SHADOW_SHARE, OnCluster, annotated
+from beacon_promotion.targets.kubernetes.pods import RELEASE, is_ready, release_of
 
-RELEASE_NAME = "beacon-inference"
-CANARY_NAME = f"{RELEASE_NAME}-canary"
-LOCK_NAME = STATE_NAME = "beacon-promotion"
 CHART = ROOT / "charts" / "inference"
-CACHE = Path("/var/cache/beacon/models")
-"""Where the chart mounts the packages that retraining wrote."""
 OUR_REVISION = "helm"
 """The key of the revision that Helm is about to make for us: a hanging one of that number is ours."""
-SHADOW_SHARE = 0.2
-"""Share of the requests, where a gateway splits them; the model in service answers, and sends the candidate a copy."""
 FREE = {"Deployment", "ConfigMap"}
 """Kinds whose older form a rollback may bring back; the admission policies hold promotion to all others as they are."""
 HANGING = timedelta(minutes=15)
 """A helm that somebody else started and that runs for longer has died."""
-T = TypeVar("T")
+NOT_PINNED = "set target: deployment in the values of promotion, or model.pinned: true in those of inference"
 
 
-class ConfigMapStateStore:
-    """`StateStore` (target.py) in one ConfigMap of the namespace."""
+class HelmTarget(OnCluster):
+    """Inference's release in one namespace, whose values pin the model."""
 
-    def __init__(self, access: Access) -> None:
-        self._access = access
-        self._core = CoreV1Api(access.client())
-        self._applied = CoreV1Api(access.client("application/apply-patch+yaml"))
-
-    def read(self, name: str) -> bytes | None:
-        """What was written under the name last, or None."""
-        try:
-            found = self._access.call(self._core.read_namespaced_config_map, name=STATE_NAME)
-        except ClusterError as error:
-            if error.status == NOT_FOUND:
-                return None
-            raise TargetUnavailableError(str(error)) from error
-        content = found.get("binaryData", {}).get(name)
-        return None if content is None else base64.b64decode(content)
-
-    def write(self, name: str, content: bytes | None) -> None:
-        """Keep it; None removes it."""
-        try:
-            if content is None:
-                # By a merge: an apply would leave what another manager of fields wrote.
-                body: Document = {"binaryData": {name: None}}
-                self._access.call(self._core.patch_namespaced_config_map, name=STATE_NAME, body=body)
-            else:
-                self._apply(name, content)
-        except ClusterError as error:
-            if content is None and error.status == NOT_FOUND:
-                return
-            raise TargetUnavailableError(str(error)) from error
-
-    def _apply(self, name: str, content: bytes) -> None:
-        """One entry, the ConfigMap made where it is not there; a manager of its own lets the other entries be."""
-        body = {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {"name": STATE_NAME, "labels": {"app.kubernetes.io/part-of": "beacon"}},
-            "binaryData": {name: base64.b64encode(content).decode()},
-        }
-        manager = f"beacon-promotion-{name}"
-        apply = self._applied.patch_namespaced_config_map
-        self._access.call(apply, name=STATE_NAME, body=body, field_manager=manager, force=True)
-
-
-class ClusterTarget:
-    """Inference's release in one namespace."""
-
-    splits = True
+    releases_first = False
 
     def __init__(self, settings: Settings, access: Access, chart: Path = CHART) -> None:
-        self._settings, self._access = settings, access
-        self.name = f"cluster {access.namespace}/{RELEASE_NAME}"
-        self.state = ConfigMapStateStore(access)
+        super().__init__(settings, access)
         self._helm = Helm(access, RELEASE_NAME, chart)
-        self._pods = Pods(access)
-        self._lease = Lease(access, LOCK_NAME, f"{socket.gethostname()}/{os.getpid()}")
-
-    def lock(self) -> AbstractContextManager[None]:
-        """Hold the one lock; raises `BusyError`."""
-        return self._lease.held()
 
     def recover(self) -> list[str]:
         """Undo an upgrade that hangs or failed, and remove what an earlier run tried a model on; one sentence each."""
@@ -133,25 +60,6 @@ class ClusterTarget:
         deployed = next((revision for revision in self._history() if revision.status == "deployed"), None)
         return None if deployed is None else _release(deployed)
 
-    def instances(self) -> list[Instance]:
-        """Every ready pod, canaries included."""
-        return self._mapped(self._pods.instances)
-
-    def package(self, pin: Pin) -> Package:
-        """The package from the shared files, else from MLflow; raises `ReleaseFailedError`."""
-        trust = trust_of(self._settings)
-        for models in (self._settings.models_dir, CACHE):
-            try:
-                return read_trusted(package_folder(models, pin), pin.sha256, trust)
-            except PackageError:
-                continue
-        try:
-            return download_package(self._settings.mlflow_address, pin, self._settings.models_dir, trust)
-        except PackageError as error:
-            raise ReleaseFailedError(reason_of(str(error)), str(error)) from error
-        except (RegistryUnavailableError, OSError) as error:
-            raise TargetUnavailableError(str(error)) from error
-
     def check(self, before: Pin | None, after: Pin) -> None:
         """Raise `ReleaseFailedError` unless a release of `after` changes the model alone, and leaves a way back."""
         history = self._history()
@@ -159,13 +67,7 @@ class ClusterTarget:
         if base is None or (before is not None and _release(base).model != before):
             now = "nothing" if base is None else f"version {_release(base).model.version}"
             raise ReleaseFailedError("no_way_back", f"Helm's history of {RELEASE_NAME} has {now} to roll back to")
-        if before is not None:
-            try:
-                self.package(before)
-            except ReleaseFailedError as error:
-                raise ReleaseFailedError(
-                    "no_way_back", f"version {before.version} cannot be restored: {error}"
-                ) from error
+        self._check_way_back(before)
         try:
             rendered = self._helm.rendered(_values(base, after))
         except HelmError as error:
@@ -174,23 +76,6 @@ class ClusterTarget:
         if changes:
             listed = "; ".join(changes[:3])
             raise ReleaseFailedError("other_changes", f"this build's chart would change more than the model: {listed}")
-
-    @contextmanager
-    def dark(self, pins: Sequence[Pin]) -> Iterator[list[Instance]]:
-        """Pods that no user reaches, of the Deployment's own template, one per pin; raises `ReleaseFailedError`."""
-        read = AppsV1Api(self._access.client()).read_namespaced_deployment
-        template = self._mapped(lambda: self._access.call(read, name=RELEASE_NAME))["spec"]["template"]
-        self._hold()
-        try:
-            with self._pods.dark(pins, template) as instances:
-                yield instances
-        except ClusterError as error:
-            raise TargetUnavailableError(str(error)) from error
-
-    def ended(self, instance: Instance) -> ReleaseFailedError | None:
-        """Why the pod died since it got ready; None where it lives."""
-        why = self._mapped(lambda: self._pods.death(instance.name))
-        return None if why is None else ReleaseFailedError(why.reason, why.message)
 
     def shadow(self, pin: Pin | None) -> None:
         """Let a canary's pod answer with the model in service and ask `pin` in shadow; None removes the pod."""
@@ -238,7 +123,7 @@ class ClusterTarget:
             values = base.values | {"canary": base.values.get("canary", {}) | canary | {"weight": weight}}
             self._upgrade(values, pin, lambda release: release in (Release(model), tried))
 
-    def _upgrade(self, values: dict[str, Any], pin: Pin, wanted: Callable[[Release], bool]) -> None:
+    def _upgrade(self, values: dict[str, Any], pin: Pin, wanted: Callable[[Release | None], bool]) -> None:
         self._changed(lambda: self._helm.upgrade(values, lambda: self._check(pin)), wanted)
 
     def _roll_back(self, back: Revision) -> None:
@@ -247,7 +132,7 @@ class ClusterTarget:
             lambda: self._helm.rollback(back.number, lambda: self._check(release.model)), lambda one: one == release
         )
 
-    def _changed(self, change: Callable[[], None], wanted: Callable[[Release], bool]) -> None:
+    def _changed(self, change: Callable[[], None], wanted: Callable[[Release | None], bool]) -> None:
         self._hold()
         self.state.write(OUR_REVISION, str(self._history()[0].number + 1).encode())
         try:
@@ -255,17 +140,6 @@ class ClusterTarget:
         except HelmError as error:
             raise ReleaseFailedError("not_ready", str(error)) from error
         self._mapped(lambda: self._pods.wait_until_all(wanted))
-
-    def _check(self, pin: Pin) -> None:
-        """Called while Helm waits: raise when a pod reports that it cannot serve the pin, or when the lock is lost."""
-        self._hold()
-        refusal = self._pods.refusal(pin)
-        if refusal is not None:
-            raise ReleaseFailedError(refusal.reason, refusal.message)
-
-    def _hold(self) -> None:
-        if self._lease.lost.is_set():
-            raise TargetUnavailableError("the lock was lost: another run may be at work")
 
     def _clean(self) -> Revision:
         found = _last_clean(self._history())
@@ -275,12 +149,6 @@ class ClusterTarget:
 
     def _history(self) -> list[Revision]:
         return self._mapped(self._helm.history)
-
-    def _mapped(self, request: Callable[[], T]) -> T:
-        try:
-            return request()
-        except ClusterError as error:
-            raise TargetUnavailableError(str(error)) from error
 
 
 def other_changes(before: dict[tuple[str, str], Document], after: dict[tuple[str, str], Document]) -> list[str]:
@@ -321,13 +189,11 @@ def _values(base: Revision, pin: Pin) -> dict[str, Any]:
 def _release(revision: Revision) -> Release:
     """The model that a revision serves, and the one that its canary has in shadow."""
     rendered = documents(revision.manifest)
-    release = _annotated(rendered["Deployment", RELEASE_NAME])
-    canary = rendered.get(("Deployment", CANARY_NAME))
-    return Release(release.model, release.shadow if canary is None else _annotated(canary).shadow)
-
-
-def _annotated(deployment: Document) -> Release:
-    return msgspec.json.decode(deployment["spec"]["template"]["metadata"]["annotations"][RELEASE], type=Release)
+    release = annotated(rendered["Deployment", RELEASE_NAME])
+    if release is None:
+        raise ReleaseFailedError("no_way_back", f"the values of {RELEASE_NAME} pin no model; {NOT_PINNED}")
+    canary = annotated(rendered.get(("Deployment", CANARY_NAME)))
+    return Release(release.model, release.shadow if canary is None else canary.shadow)
 
 
 def _is_clean(revision: Revision) -> bool:
