@@ -85,6 +85,12 @@ def test_every_check_is_a_suite_of_ci_or_said_to_be_run_by_hand() -> None:
     assert sorted(CHECKS) == sorted(suites + by_hand)
 
 
+def test_what_makes_up_its_input_has_more_of_it_in_a_suite_of_its_own() -> None:
+    uses = re.compile(r"^from support(\.fuzzing)? import .*\b(fuzzing|cases)\b", re.MULTILINE)
+    files = [file for room in ("unit", "contract") for file in (ROOT / "tests" / room).rglob("test_*.py")]
+    assert {str(file.relative_to(ROOT)) for file in files if uses.search(file.read_text())} == set(variable("FUZZED"))
+
+
 @pytest.fixture
 def ran(tmp_path: Path) -> Path:
     """A checkout whose `make` notes what it is asked for, and a PATH with what .ci/run would install."""
