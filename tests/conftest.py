@@ -12,6 +12,7 @@ from support.packages import release_package, row_of
 from support.products import SPEC
 from support.service import METRICS_PORT, PORT, Service
 from support.settings import Settings
+from support.templates import share_compiled_templates
 
 import beacon_core.feature_store  # noqa: F401 - before any test imports Feast itself
 from beacon_core.domain.product import Product
@@ -24,6 +25,7 @@ LOOPBACK = ["127.0.0.1", "localhost", "::1"]
 # What a test starts runs on the tests' product, too, whatever lies in feature_repo.
 os.environ["BEACON_PRODUCT"] = str(SPEC)
 fuzzing.load_profile()
+share_compiled_templates()
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -13,6 +13,8 @@ TestT = TypeVar("TestT", bound=Callable[..., None])
 SEED = os.environ.get("BEACON_FUZZ_SEED")
 EXAMPLES = int(os.environ.get("BEACON_FUZZ_EXAMPLES", "10"))
 """What Schemathesis makes up for each operation."""
+PHASES = "examples,coverage,fuzzing,stateful" if "BEACON_FUZZ_EXAMPLES" in os.environ else "fuzzing"
+"""Its other phases go through all bounds of the schemas, which takes longer than `make test` has."""
 
 
 def cases(few: int) -> int:

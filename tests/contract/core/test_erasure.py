@@ -232,8 +232,9 @@ def environment_of(home: Home) -> dict[str, str]:
 
 def forget(home: Home, *arguments: str, status: int = 0, **environment: str) -> str:
     given = ("--person", "Ann", "--reason", "asked by letter", *arguments)
-    found, output = home.job.start(given, environment_of(home) | environment, ROOT).wait()
-    assert found == status, output
+    done = home.job.run(given, environment_of(home) | environment, ROOT)
+    output = done.stdout + done.stderr
+    assert done.returncode == status, output
     return output
 
 

@@ -246,6 +246,8 @@ def test_schemathesis_finds_nothing(server: Inference, tmp_path: Path) -> None:
         "60",
         "--continue-on-failure",
         "--no-color",
+        "--phases",
+        fuzzing.PHASES,
         "--exclude-checks",
         "positive_data_acceptance",
     ]

@@ -11,7 +11,7 @@ from support.products import SPEC
 
 from beacon_core.platform.product_file import load_product
 
-FEW = 40
+FEW = 80
 PRODUCT = load_product(SPEC)
 NAMES = PRODUCT.feature_names
 FUZZ = fuzzing(FEW, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
