@@ -216,3 +216,16 @@ def test_tests_of_a_group_go_to_one_worker(request: pytest.FixtureRequest) -> No
     """Where the mark has no effect nothing fails, but each worker starts every server and trains every model."""
     if request.config.getoption("loadgroup", default=False):
         assert request.node.nodeid.endswith("@together")
+
+
+@pytest.fixture(scope="module")
+def made_once() -> str:
+    return "by the module"
+
+
+def test_tests_that_share_what_their_module_makes_go_to_one_worker(
+    request: pytest.FixtureRequest, made_once: str
+) -> None:
+    assert made_once
+    if request.config.getoption("loadgroup", default=False):
+        assert request.node.nodeid.endswith("@test_suites")
