@@ -50,8 +50,8 @@ class Forks:
         """Run the program to its end in a folder, with these arguments and variables alone."""
         for file in self._files.values():
             file.write_bytes(b"")
-        asked = {"arguments": list(arguments), "environment": dict(environment), "folder": str(folder)}
-        status = self._ask(asked | {name: str(file) for name, file in self._files.items()})
+        asked: dict[str, object] = {"arguments": list(arguments), "environment": dict(environment)}
+        status = self._ask(asked | {"folder": str(folder)} | {name: str(file) for name, file in self._files.items()})
         output, errors = (file.read_text(encoding="utf-8", errors="replace") for file in self._files.values())
         return subprocess.CompletedProcess(list(arguments), status, output, errors)
 
