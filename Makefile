@@ -36,7 +36,7 @@ DEV := uv run --locked --no-sync
 # What a day needs; `make help-all` shows the rest. (A test holds that each is a target, and that they stay few.)
 DAILY := run new check demo doctor retrain drift promote rollback clean lint test deploy bench
 # What must hold, in CI's order: .ci/run and GitHub's CI run this list, read by `make suites`.
-SUITES := test-bare lint test-workflows test-rules mutate-rules test test-reports test-retrain test-promotion test-observe test-faults \
+SUITES := test-bare lint test-workflows test-rules mutate-rules test test-fuzz test-reports test-retrain test-promotion test-observe test-faults \
   test-http test-clients test-browser test-laptop test-products test-charts e2e
 # What is run by hand: an hour of a cluster each, against the clock, or by a workflow of its own as it needs the Internet.
 # A test holds that every check is in one of the lists.
@@ -226,10 +226,21 @@ lint: .venv/.stamp ## check style, types, faults of security, imports between la
 	$(DEV) python -m tools.prose
 	$(DEV) python -m tools.docs_site
 
+# Two processes; tests come in their order, so that the long ones, which start servers, do not come last, one by one.
+ON_BOTH := -n 2 --dist loadgroup --no-loadscope-reorder
+# The files that make up their input. A test holds that these are all.
+FUZZED := tests/contract/inference/test_openapi.py tests/unit/inference/test_inference_fuzz.py \
+  tests/contract/core/test_jwt_access.py tests/unit/inference/test_inference_access.py tests/unit/console/test_console_proxy.py
+
 .PHONY: test
 test: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## run the unit and contract tests (ARGS="-k drift": some of them)
 	@$(WRITABLE)
-	$(DEV) pytest -n 2 --dist loadgroup tests/unit tests/contract $(ARGS)
+	$(DEV) pytest $(ON_BOTH) tests/contract tests/unit $(ARGS)
+
+.PHONY: test-fuzz
+test-fuzz: .venv/.stamp .venvs/inference.stamp .venvs/feature-serving.stamp ## test with much more made-up input than `make test` (BEACON_FUZZ_CASES=, BEACON_FUZZ_EXAMPLES=, BEACON_FUZZ_SEED=)
+	BEACON_FUZZ_CASES=$${BEACON_FUZZ_CASES:-1500} BEACON_FUZZ_EXAMPLES=$${BEACON_FUZZ_EXAMPLES:-60} \
+	  $(DEV) pytest $(ON_BOTH) $(FUZZED) --timeout 1800
 
 .PHONY: test-reports
 test-reports: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## test every form of the faults that users reported (docs/reference/reliability.md; minutes)

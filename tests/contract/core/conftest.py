@@ -4,12 +4,7 @@ import pytest
 from support.stores import new_store
 
 
-@pytest.fixture(
-    params=[
-        "sqlite",
-        pytest.param("postgresql", marks=pytest.mark.xdist_group("postgres")),
-    ]
-)
+@pytest.fixture(params=["sqlite", "postgresql"])
 def engine(request, tmp_path):
     with new_store(request.param, tmp_path) as engine:
         yield engine

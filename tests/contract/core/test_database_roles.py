@@ -12,7 +12,6 @@ from beacon_core.data.database import DatabaseUnavailableError, migrate_at, open
 from beacon_core.data.roles import GRANTS, MLFLOW, OWNER
 from beacon_core.data.tables import metadata
 
-pytestmark = pytest.mark.xdist_group("postgres")
 SERVICES = sorted(GRANTS)
 EVERYONE = [*SERVICES, OWNER, MLFLOW]
 TABLES = sorted({*metadata.tables, "alembic_version"})

@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,10 +26,12 @@ import pyarrow.parquet as pq
 import pytest
 from mlflow.tracking import MlflowClient
 from sqlalchemy import Engine, func, insert, select
+from support.forks import Forks, forks
 from support.mlflow import mlflow_server
 from support.settings import Settings
 from support.whole_log import WholeLog
 
+from beacon_core.commands.forget import GROUP
 from beacon_core.data import erasure, profiles, removals, watermarks
 from beacon_core.data.database import migrate, open_store
 from beacon_core.data.erasure import Subject
@@ -51,6 +54,7 @@ from beacon_retraining.pipeline.dvc_objects import ObjectStorage
 from beacon_retraining.registry.erasing import TAG
 
 MIXED = ROOT / "tests" / "products" / "mixed"
+FORGET = ROOT / "jobs" / "forget.py"
 PERSON, NAMESAKE, OTHER = "zq-person-77", "zq-person-777", "A-0003"
 NOW = datetime.now(UTC)
 HOUR = NOW.replace(minute=0, second=0, microsecond=0) - timedelta(hours=2)
@@ -67,6 +71,7 @@ class Home(NamedTuple):
     log: WholeLog
     mlflow: MlflowClient
     runs: tuple[str, ...]
+    job: Forks
 
 
 def record(name: str, *entities: str | None) -> Record:
@@ -183,8 +188,16 @@ def mlflow_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path
         yield home, url
 
 
+@pytest.fixture(scope="module")
+def job(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
+    """The job, with what it imports of MLflow and Feast."""
+    modules = ["beacon_core.commands.forget", *(each.module for each in entry_points(group=GROUP))]
+    with forks(FORGET, modules, tmp_path_factory.mktemp("job")) as made:
+        yield made
+
+
 @pytest.fixture
-def home(tmp_path: Path, mlflow_home: tuple[Path, str], request: pytest.FixtureRequest) -> Iterator[Home]:
+def home(tmp_path: Path, mlflow_home: tuple[Path, str], job: Forks, request: pytest.FixtureRequest) -> Iterator[Home]:
     file = product_folder(tmp_path / "product")
     name = f"mixed-{tmp_path.name.rsplit('_', 1)[-1]}{len(request.node.name)}"
     file.write_text(file.read_text().replace("name: mixed", f"name: {name}", 1))
@@ -198,28 +211,27 @@ def home(tmp_path: Path, mlflow_home: tuple[Path, str], request: pytest.FixtureR
     runs = fill_registry(client, product.name, home / "pipeline" / "dataset.parquet")
     log = start_log(settings, product.feature_names)
     fill_store(engine, log)
-    yield Home(settings, product, engine, log, client, runs)
+    yield Home(settings, product, engine, log, client, runs, job)
     with contextlib.suppress(OSError):  # the test may have stopped it
         log.stop()
     engine.dispose()
 
 
-def start(home: Home, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+def environment_of(home: Home) -> dict[str, str]:
     settings = home.settings
     variables = {
         "BEACON_HOME": settings.home,
         "BEACON_PRODUCT": settings.product,
         "BEACON_MLFLOW_URL": settings.mlflow_url,
     }
-    own = os.environ | {name: str(value) for name, value in variables.items()} | environment
-    job = [sys.executable, str(ROOT / "jobs" / "forget.py"), "--person", "Ann", *arguments]
-    return subprocess.Popen(job, env=own, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=ROOT)
+    return os.environ | {name: str(value) for name, value in variables.items()}
 
 
 def forget(home: Home, *arguments: str, status: int = 0, **environment: str) -> str:
-    with start(home, "--reason", "asked by letter", *arguments, **environment) as job:
-        output = job.communicate()[0]
-    assert job.returncode == status, output
+    given = ("--person", "Ann", "--reason", "asked by letter", *arguments)
+    done = home.job.run(given, environment_of(home) | environment, ROOT)
+    output = done.stdout + done.stderr
+    assert done.returncode == status, output
     return output
 
 
@@ -343,7 +355,8 @@ def test_what_cannot_be_erased_is_refused_in_a_line(home: Home) -> None:
 def test_an_erasure_that_was_killed_is_ended_by_a_repeat(
     home: Home, mlflow_home: tuple[Path, str], moment: float
 ) -> None:
-    killed = start(home, "--reason", "asked by letter", "--entity", PERSON)
+    command = [sys.executable, FORGET, "--person", "Ann", "--reason", "asked by letter", "--entity", PERSON]
+    killed = subprocess.Popen(command, env=environment_of(home), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     wait_for(lambda: killed.poll() is not None or count(home.engine, data_removals) == 1)
     time.sleep(moment)
     killed.send_signal(signal.SIGKILL)

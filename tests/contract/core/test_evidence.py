@@ -55,9 +55,7 @@ def manifest(tmp_path_factory: pytest.TempPathFactory, mixed: Product) -> Manife
     return msgspec.structs.replace(found, created_at=(HOUR - timedelta(days=1)).isoformat())
 
 
-@pytest.fixture(
-    scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.xdist_group("postgres"))]
-)
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def log(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, mixed: Product) -> Iterator[Engine]:
     """The log: `area` tells a prediction from the others; it is 0, and a shadow's is 1."""
     features = {

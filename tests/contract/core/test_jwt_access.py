@@ -13,10 +13,10 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import HealthCheck, given
-from hypothesis import settings as fuzzing
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 from support.api_keys import entry, write_keys
+from support.fuzzing import fuzzing
 from support.issuer import ALGORITHMS, Issuer, new_key
 from support.settings import Settings
 
@@ -32,7 +32,7 @@ from beacon_core.web.http import Request
 from beacon_core.web.issuer_keys import KeySetError, read_key_set
 
 SERVED: frozenset[Scope] = frozenset({"predict", "actuals", "synthetic"})
-FUZZ_CASES = 2000
+FEW = 300
 
 
 def by_digest(text: str) -> str:
@@ -382,7 +382,7 @@ HEADERS = st.fixed_dictionaries(
 CLAIMS = ("iss", "aud", "exp", "nbf", "iat", "sub", "azp", "client_id", "scope", "scp", "jti")
 
 
-@fuzzing(max_examples=FUZZ_CASES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@fuzzing(FEW, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_no_header_and_no_token_is_a_fault_of_the_service(fuzzed: tuple[Issuer, AccessControl], data: Any) -> None:
     issuer, access = fuzzed

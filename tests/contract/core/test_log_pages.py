@@ -14,7 +14,6 @@ from beacon_core.data.prediction_log.log_pages import LogFilter, LogLine
 from beacon_core.data.tables import actuals, predictions
 from beacon_core.domain.product import Product
 
-pytestmark = pytest.mark.xdist_group("postgres")
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 ROWS = 90
 ODD = "länge 100% (.m/s) [0]"

@@ -28,7 +28,7 @@ class Store(NamedTuple):
     insert: Callable[[Any, list[PredictionRow]], None]
 
 
-@pytest.fixture(params=["sql on SQLite", pytest.param("sql on PostgreSQL", marks=pytest.mark.xdist_group("postgres"))])
+@pytest.fixture(params=["sql on SQLite", "sql on PostgreSQL"])
 def store(request, tmp_path) -> Iterator[Store]:
     """Another store of the log is another parameter; nothing below knows which one it is."""
     with new_store(request.param.removeprefix("sql on ").lower(), tmp_path) as engine:

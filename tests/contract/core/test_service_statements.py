@@ -50,7 +50,6 @@ from beacon_core.domain.retention import Retention
 from beacon_core.domain.verdict import ComparedModel, Verdict
 from beacon_core.platform.settings import ROOT
 
-pytestmark = pytest.mark.xdist_group("postgres")
 SERVICES = {f"beacon_{role.removeprefix('beacon_')}": role for role in GRANTS}
 """By package: they are called alike."""
 RETENTION = "beacon_retention"

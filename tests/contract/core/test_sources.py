@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import create_engine, text
-from support.postgres import postgres
+from support.postgres import new_database
 from support.products import POLICY
 from support.s3 import s3_bucket
 from support.source_products import product_of, put
@@ -134,9 +134,9 @@ def bucket() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def database() -> Iterator[str]:
-    """A PostgreSQL with the table; its URL."""
-    with postgres() as server:
-        engine = create_engine(server.url)
+    """A database of PostgreSQL with the table; its URL."""
+    with new_database() as address:
+        engine = create_engine(address)
         with engine.begin() as connection:
             columns = (
                 "id int8, seen timestamptz, amount numeric, name text, new bool, day date, price float8, place int"
@@ -149,7 +149,7 @@ def database() -> Iterator[str]:
                 given = dict(zip(names, (*row, place), strict=True))
                 connection.execute(text(f"insert into items values ({values})"), given)
         engine.dispose()
-        yield server.url
+        yield address
 
 
 def sqlite(folder: Path) -> str:
@@ -304,7 +304,7 @@ def test_credentials_come_from_the_environment_and_are_never_told(
     product = product_of(tmp_path, {"https": web.address.replace("//", "//me:${ITEMS_TOKEN}@") + "/items.csv"})
     assert read_table(product).equals(WANTED)
     assert str(web.asked[-1][2]).startswith("Basic ")
-    address = database.replace("beacon@", "beacon:${ITEMS_TOKEN}@").replace("/postgres", "/nothing")
+    address = database.replace("beacon@", "beacon:${ITEMS_TOKEN}@").rpartition("/")[0] + "/nothing"
     with pytest.raises(FetchError) as failed:
         read_table(product_of(tmp_path, {"sql": {"url": address, "query": QUERY}}))
     assert "secret" not in str(failed.value)

@@ -2,19 +2,18 @@
 
 import pytest
 from sqlalchemy import text
-from support.postgres import postgres
+from support.postgres import new_database
 
 from beacon_core.data.client import DatabaseClient
 from beacon_core.data.database import DatabaseUnavailableError, mapped_errors, open_store
 
-pytestmark = pytest.mark.xdist_group("postgres")
 LIMIT = text("SHOW statement_timeout")
 
 
 @pytest.fixture(scope="module")
 def url():
-    with postgres() as cluster:
-        yield cluster.url
+    with new_database() as address:
+        yield address
 
 
 def test_a_statement_over_the_limit_is_ended(url: str) -> None:

@@ -127,7 +127,11 @@ def test_a_trace_goes_from_the_caller_over_inference_and_feature_serving_to_the_
 
 def test_a_collector_that_is_down_costs_no_prediction(home: Path, tmp_path: Path, row: dict[str, float]) -> None:
     with Inference(
-        home, tmp_path, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9", OTEL_BSP_SCHEDULE_DELAY="50"
+        home,
+        tmp_path,
+        OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9",
+        OTEL_BSP_SCHEDULE_DELAY="50",
+        OTEL_EXPORTER_OTLP_TIMEOUT="1",  # what a server that ends gives its last spans
     ) as server:
         taken = []
         for _ in range(20):

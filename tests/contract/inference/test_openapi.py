@@ -1,7 +1,6 @@
 """The OpenAPI document tells the truth: its examples work, its routes are all there are, its schemas hold."""
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from urllib.parse import quote
 import jsonschema
 import msgspec
 import pytest
+from support import fuzzing
 from support.features import fill, serve_features
 from support.inference import Inference, Reply
 from support.packages import release_package
@@ -38,10 +38,6 @@ DOCUMENT: dict[str, Any] = json.loads(json.dumps(openapi(PRODUCT, Settings())))
 OPERATIONS = {
     (method, path): operation for path, item in DOCUMENT["paths"].items() for method, operation in item.items()
 }
-# One seed and a number of examples, not of seconds, so that what CI finds is what the change did and not how fast the
-# machine is; by hand other seeds are tried, and more examples.
-FUZZ_EXAMPLES = os.environ.get("BEACON_FUZZ_EXAMPLES", "60")
-FUZZ_SEED = os.environ.get("BEACON_FUZZ_SEED", "1")
 
 
 @pytest.fixture(scope="module")
@@ -235,21 +231,23 @@ def test_the_page_and_the_document_come_without_asking_anybody_else(server: Infe
     assert json.loads(server.ask("GET", "/openapi.json").body)["info"] == DOCUMENT["info"]
 
 
-@pytest.mark.timeout(300 + 10 * int(FUZZ_EXAMPLES))
+@pytest.mark.timeout(300 + 10 * fuzzing.EXAMPLES)
 def test_schemathesis_finds_nothing(server: Inference, tmp_path: Path) -> None:
     """Statuses, content types, schemas of answers, refusal of bad input: whatever it makes up."""
     command = [sys.executable, "-m", "schemathesis.cli", "run", f"{server.url}/openapi.json"]
     options = [
         "--max-examples",
-        FUZZ_EXAMPLES,
+        str(fuzzing.EXAMPLES),
         "--seed",
-        FUZZ_SEED,
+        fuzzing.SEED or "1",
         "--suppress-health-check",
         "too_slow",
         "--request-timeout",
         "60",
         "--continue-on-failure",
         "--no-color",
+        "--phases",
+        fuzzing.PHASES,
         "--exclude-checks",
         "positive_data_acceptance",
     ]

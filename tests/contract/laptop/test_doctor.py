@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import socket
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,11 +16,13 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from support.features import Redis
+from support.forks import Forks, forks
 from support.packages import release_package
 from support.ports import free_port, free_ports
 from support.postgres import postgres
 from support.products import SPEC
 
+from beacon_core.commands import beacon
 from beacon_core.data.database import migrate_at
 from beacon_core.data.roles import SCHEMA_VERSION
 from beacon_core.domain.product import Product
@@ -32,6 +33,7 @@ from beacon_laptop.doctor.findings import Finding
 from beacon_laptop.ports import PORTS
 
 PYTHON = ROOT / ".venvs" / "laptop" / "bin" / "python"
+MODULES = ("beacon_laptop.doctor.command", "beacon_core.feature_store", "sqlalchemy.dialects.postgresql.psycopg")
 pytestmark = pytest.mark.xdist_group("doctor")
 Doctor = Callable[..., dict[str, dict[str, str]]]
 
@@ -41,18 +43,23 @@ def ports() -> dict[str, str]:
     return {f"{PREFIX}{name.upper()}": str(port) for name, port in zip(PORTS, free_ports(len(PORTS)), strict=True)}
 
 
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
+    """`beacon` of the laptop's environment, with what its doctor imports."""
+    with forks(Path(beacon.__file__), MODULES, tmp_path_factory.mktemp("doctor"), PYTHON) as made:
+        yield made
+
+
 @pytest.fixture
-def doctor(tmp_path: Path, ports: dict[str, str]) -> Doctor:
+def doctor(tmp_path: Path, ports: dict[str, str], program: Forks) -> Doctor:
     """The findings of the program by what was looked at; `status` is its exit status."""
 
     def run(*arguments: str, **given: str) -> dict[str, dict[str, str]]:
-        command = [PYTHON, "-m", "beacon_core.commands.beacon", "doctor", "--json", *arguments]
+        command = ["doctor", "--json", *arguments]
         kept = {name: os.environ[name] for name in ("PATH", "HOME")}
         own = {f"{PREFIX}HOME": str(tmp_path / "home"), f"{PREFIX}PRODUCT": str(SPEC)}
         quick = [] if "--cluster" in arguments or given.pop("WHOLE", "") else ["--quick"]
-        done = subprocess.run(
-            [*command, *quick], cwd=ROOT, env=kept | own | ports | given, capture_output=True, text=True, check=False
-        )
+        done = program.run([*command, *quick], kept | own | ports | given, ROOT)
         assert done.stderr == ""
         found: dict[str, Any] = json.loads(done.stdout)
         assert done.returncode == (found["state"] == "fail")

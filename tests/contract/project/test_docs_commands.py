@@ -36,7 +36,7 @@ RUN_BY: dict[str, dict[str, str]] = {
         "make lint": "make lint",
         "make test": "make test",
         "make bench": "benchmarks/harness",
-        "make docs-serve": "tests/contract/project/test_docs_site.py",
+        "make docs-serve": "tests/system/browser/test_docs_site.py",
         ".ci/run": "tests/contract/project/test_suites.py",
     },
     "docs/tutorials/laptop.md": {"make *": LAPTOP, "curl*": LAPTOP},

@@ -85,6 +85,12 @@ def test_every_check_is_a_suite_of_ci_or_said_to_be_run_by_hand() -> None:
     assert sorted(CHECKS) == sorted(suites + by_hand)
 
 
+def test_what_makes_up_its_input_has_more_of_it_in_a_suite_of_its_own() -> None:
+    uses = re.compile(r"^from support(\.fuzzing)? import .*\b(fuzzing|cases)\b", re.MULTILINE)
+    files = [file for room in ("unit", "contract") for file in (ROOT / "tests" / room).rglob("test_*.py")]
+    assert {str(file.relative_to(ROOT)) for file in files if uses.search(file.read_text())} == set(variable("FUZZED"))
+
+
 @pytest.fixture
 def ran(tmp_path: Path) -> Path:
     """A checkout whose `make` notes what it is asked for, and a PATH with what .ci/run would install."""
@@ -210,3 +216,16 @@ def test_tests_of_a_group_go_to_one_worker(request: pytest.FixtureRequest) -> No
     """Where the mark has no effect nothing fails, but each worker starts every server and trains every model."""
     if request.config.getoption("loadgroup", default=False):
         assert request.node.nodeid.endswith("@together")
+
+
+@pytest.fixture(scope="module")
+def made_once() -> str:
+    return "by the module"
+
+
+def test_tests_that_share_what_their_module_makes_go_to_one_worker(
+    request: pytest.FixtureRequest, made_once: str
+) -> None:
+    assert made_once
+    if request.config.getoption("loadgroup", default=False):
+        assert request.node.nodeid.endswith("@test_suites")

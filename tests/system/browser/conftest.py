@@ -4,6 +4,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Request, sync_playwright
@@ -14,6 +15,7 @@ from support.server import CONSOLE, Server, serving
 
 from beacon_core.data.database import migrate, open_store
 from beacon_core.domain.product import Product
+from tools.docs_site import build
 
 ABORTED = "net::ERR_ABORTED"
 
@@ -81,3 +83,11 @@ def open_page(browser: Browser, console: Server) -> Iterator[Callable[..., Page]
     for context in contexts:
         context.close()
     assert [text for text in complaints if "401" not in text] == []
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The documentation site, built."""
+    folder = tmp_path_factory.mktemp("site")
+    assert build(folder / "stage", site=folder / "site") == 0
+    return folder / "site"

@@ -10,22 +10,17 @@ from typing import Literal
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tools.docs_site import build
-
 PAGES = ("index.html", "explanation/architecture.html", "reference/benchmarks.html", "reference/settings.html")
 BACKGROUND = "getComputedStyle(document.body).backgroundColor"
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("site")
-    assert build(folder / "stage", site=folder / "site") == 0
-
+def address(site: Path) -> Iterator[str]:
     class Quiet(SimpleHTTPRequestHandler):
         def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 - the base class's name
             """Say nothing."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=Path(folder / "site"))) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=site)) as server:
         thread = Thread(target=server.serve_forever, daemon=True)
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}"

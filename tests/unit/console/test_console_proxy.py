@@ -6,8 +6,8 @@ from urllib.parse import urlencode
 
 import pytest
 from hypothesis import given
-from hypothesis import settings as fuzzing
 from hypothesis import strategies as st
+from support.fuzzing import fuzzing
 from support.history import SHA
 from support.service import METRICS_PORT, Service, scope_of
 from support.settings import Settings
@@ -184,7 +184,7 @@ def test_a_login_leads_to_a_path_of_the_console_alone(target, path):
     assert local_path(target) == path
 
 
-@fuzzing(max_examples=1500, deadline=None)
+@fuzzing(200)
 @given(
     st.lists(
         st.tuples(

@@ -1,27 +1,20 @@
 """Whatever is sent: never a 5xx, every answer strict JSON. BEACON_FUZZ_CASES is the number of cases a route gets."""
 
 import json
-import os
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
+from support.fuzzing import cases, fuzzing
 from support.packages import row_of
 from support.products import SPEC
 
 from beacon_core.platform.product_file import load_product
 
-FEW = 150
-CASES = int(os.environ.get("BEACON_FUZZ_CASES", FEW))
+FEW = 80
 PRODUCT = load_product(SPEC)
 NAMES = PRODUCT.feature_names
-FUZZ = settings(
-    max_examples=CASES,
-    deadline=None,
-    derandomize=CASES == FEW,  # `make test` runs the same few every time, the long run new ones
-    database=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
+FUZZ = fuzzing(FEW, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 # JSON texts of single values, the odd ones as a client could really type them.
 ODD = [
@@ -197,7 +190,7 @@ def test_no_body_is_too_much(shared_service, path):
 
     fuzz()
     print(path, statuses)
-    assert sum(statuses.values()) >= CASES
+    assert sum(statuses.values()) >= cases(FEW)
     assert {200, 400, 422} <= set(statuses), "the fuzz gets to the model, and is refused by parser and rules"
 
 

@@ -6,7 +6,7 @@ import pytest
 from beacon_core.domain.product import Product
 from beacon_core.model_package.recipe import Member, Recipe
 from beacon_retraining.data.dataset import Dataset, make_dataset
-from beacon_retraining.studies.cadence import HistoryError, rolling, run_study
+from beacon_retraining.studies.cadence import CadenceStudy, HistoryError, rolling, run_study
 from beacon_retraining.studies.cadence_report import tables
 
 RIDGE = Recipe((Member("ridge"),))
@@ -25,8 +25,12 @@ def history(product: Product, days: int = DAYS) -> Dataset:
     return make_dataset(product, features, target, times)
 
 
-def test_each_rule_retrains_when_it_says_and_only_those_that_retrain_recover(product: Product) -> None:
-    study = run_study(history(product), product, RIDGE)
+@pytest.fixture(scope="module")
+def study(product: Product) -> CadenceStudy:
+    return run_study(history(product), product, RIDGE)
+
+
+def test_each_rule_retrains_when_it_says_and_only_those_that_retrain_recover(study: CadenceStudy) -> None:
     found = {run.rule.name: run for run in study.runs}
     first = DAYS * 15 // 100
     assert study.start == np.datetime64("2025-01-01") + first
@@ -45,8 +49,7 @@ def test_each_rule_retrains_when_it_says_and_only_those_that_retrain_recover(pro
     assert found["7 days"].mae < found["30 days"].mae < found["never"].mae
 
 
-def test_the_feature_that_counts_is_of_use_and_the_table_has_all(product: Product) -> None:
-    study = run_study(history(product), product, RIDGE)
+def test_the_feature_that_counts_is_of_use_and_the_table_has_all(study: CadenceStudy, product: Product) -> None:
     assert study.usefulness[0].argmax() == 0
     assert study.usefulness[0, 0] == pytest.approx(2.6, abs=0.5)
     assert np.abs(study.usefulness[0, 1:]).max() < 0.1

@@ -1,7 +1,6 @@
 """The verdict's parity of many rows is what the export of this very model measured; of few, a fit made anew."""
 
 from datetime import UTC, datetime
-from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -27,26 +26,32 @@ MEASURED = 0.125
 """A parity that no fit of these rows has."""
 
 
-@pytest.fixture
-def product(tmp_path: Path) -> Product:
-    return write_spec(tmp_path, {name: {"type": "float"} for name in ("one", "two")}, target={"name": "price"})
+@pytest.fixture(scope="module")
+def product(tmp_path_factory: pytest.TempPathFactory) -> Product:
+    return write_spec(
+        tmp_path_factory.mktemp("product"),
+        {name: {"type": "float"} for name in ("one", "two")},
+        target={"name": "price"},
+    )
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def dataset(product: Product) -> Dataset:
     features = np.random.default_rng(0).normal(size=(ROWS, 2))
     return make_dataset(product, features, features @ [2.0, -1.0] + 10)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def trained(product: Product, dataset: Dataset) -> TrainedModel:
     return train(dataset, product, SETTINGS)
 
 
-@pytest.fixture
-def package(tmp_path: Path, product: Product, dataset: Dataset, trained: TrainedModel) -> Package:
+@pytest.fixture(scope="module")
+def package(
+    tmp_path_factory: pytest.TempPathFactory, product: Product, dataset: Dataset, trained: TrainedModel
+) -> Package:
     origin = PackageOrigin("1", "a test", "", datetime(2026, 1, 1, tzinfo=UTC))
-    return write_package(tmp_path / "models", product, dataset, trained, SETTINGS, origin)
+    return write_package(tmp_path_factory.mktemp("models"), product, dataset, trained, SETTINGS, origin)
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """Intervals that follow the row: which spread is taken, what it covers, and the same figures in ONNX."""
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -45,6 +47,21 @@ def calibrated(product: Product, dataset: Dataset, predictions: Matrix) -> Calib
     return calibrate(dataset, product, rows, predictions[None], np.zeros(len(product.features)), 0)
 
 
+OfKind = Callable[[str], tuple[Dataset, Matrix, Calibration]]
+
+
+@pytest.fixture(scope="module")
+def of_kind(product: Product) -> OfKind:
+    """The rows of a kind, with their calibration, which takes a second."""
+
+    @functools.cache
+    def made_once(kind: str) -> tuple[Dataset, Matrix, Calibration]:
+        dataset, predictions = made(product, kind=kind)
+        return dataset, predictions, calibrated(product, dataset, predictions)
+
+    return made_once
+
+
 def spreads_of(found: Calibration, dataset: Dataset, predictions: Matrix) -> Matrix:
     fill = np.zeros(dataset.features.shape[1])
     return found.spread.of(model_columns(dataset.features, fill, dataset.schema, dataset.seconds), predictions)
@@ -54,10 +71,9 @@ def spreads_of(found: Calibration, dataset: Dataset, predictions: Matrix) -> Mat
     ("kind", "taken"), [("even", "constant"), ("uneven", "trees"), ("relative", "prediction"), ("none", "constant")]
 )
 def test_the_simplest_spread_that_is_clearly_best_is_taken_and_covers_fresh_rows(
-    product: Product, kind: str, taken: str
+    product: Product, of_kind: OfKind, kind: str, taken: str
 ) -> None:
-    dataset, predictions = made(product, kind=kind)
-    found = calibrated(product, dataset, predictions)
+    dataset, predictions, found = of_kind(kind)
     assert found.spread.kind == taken
     fresh, answers = made(product, 6000, kind=kind, seed=9)
     spread = spreads_of(found, fresh, answers)
@@ -107,15 +123,14 @@ def test_the_score_of_an_interval_is_least_for_the_true_quantiles() -> None:
     assert interval_scores(np.array([3.0]), np.array([-1.0]), np.array([1.0]), 0.9) == pytest.approx(2 + 20 * 2)
 
 
-def test_rows_count_by_their_weight(product: Product) -> None:
-    even, predictions = made(product, kind="even")
+def test_rows_count_by_their_weight(product: Product, of_kind: OfKind) -> None:
+    even, predictions, known = of_kind("even")
     noise = even.target - predictions
     # Half of the rows err ten times as much, and hardly count.
     loud = np.arange(ROWS) % 2 == 0
     target = predictions + np.where(loud, 10 * noise, noise)
     dataset = msgspec.structs.replace(even, target=target, weights=np.where(loud, 1e-6, 2.0))
     found = calibrated(product, dataset, predictions)
-    known = calibrated(product, even, predictions)
     assert found.widths.high == pytest.approx(known.widths.high, rel=0.2)
 
 
@@ -150,11 +165,11 @@ REGRESSORS: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def fitted(product: Product) -> dict[str, Spread]:
+def fitted(of_kind: OfKind) -> dict[str, Spread]:
     """A spread of each kind."""
     found: dict[str, Spread] = {}
     for kind, noise in (("prediction", "relative"), ("trees", "uneven")):
-        found[kind] = calibrated(product, *made(product, kind=noise)).spread
+        found[kind] = of_kind(noise)[2].spread
         assert found[kind].kind == kind
     found["prediction and trees"] = msgspec.structs.replace(
         found["trees"], kind="prediction and trees", floor=found["prediction"].floor
