@@ -60,26 +60,31 @@ def draw(browser: Browser, address: str, folder: Path) -> list[Path]:
     return drawn
 
 
-def main() -> int:
-    """Start the console and take the pictures; 1 where there is no Chromium."""
+@contextlib.contextmanager
+def chromium() -> Iterator[Browser]:
+    """The Chromium of this machine; without one the program ends with a line that says so."""
     program = shutil.which("chromium") or shutil.which("chromium-browser")
     if program is None:
-        print("screenshots: chromium is missing (Debian package chromium)", file=sys.stderr)
-        return 1
-    IMAGES.mkdir(exist_ok=True)
+        sys.exit("chromium is missing (Debian package chromium)")
     # Chromium's own sandbox does not work for root.
     arguments = ["--no-sandbox"] if os.getuid() == 0 else []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=arguments, timeout=120_000)
+        yield browser
+        browser.close()
+
+
+def main() -> None:
+    """Start the console and take the pictures."""
+    IMAGES.mkdir(exist_ok=True)
     with (
         tempfile.TemporaryDirectory(prefix="beacon-screenshots-") as name,
         console(Path(name)) as address,
-        sync_playwright() as playwright,
+        chromium() as browser,
     ):
-        browser = playwright.chromium.launch(executable_path=program, args=arguments, timeout=120_000)
         for picture in draw(browser, address, IMAGES):
             print(f"{picture.relative_to(ROOT)}: {picture.stat().st_size // 1000} kB")
-        browser.close()
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
