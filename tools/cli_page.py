@@ -252,7 +252,7 @@ To call it by its name:
 
     export PATH="$PATH:$PWD/.venvs/laptop/bin"
 
-To install it for everywhere, with [uv](https://docs.astral.sh/uv/):
+To install it for everywhere, by uv, which is in `.tools/bin` where the machine had none:
 
     uv build --package beacon-cli --out-dir dist
     uv tool install dist/beacon_cli-0.1.0-py3-none-any.whl

@@ -1,6 +1,7 @@
 """A recording of a terminal as text, in the format asciicast v2, which `asciinema play` shows."""
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
@@ -11,6 +12,10 @@ LONGEST_REST = 2
 OUTPUT, MARK = "o", "m"
 TOGETHER_SECONDS = 0.1
 """What follows so soon is one event."""
+SEEN_SECONDS = 0.5
+UP = "\x1b[1A"
+REDRAWN = re.compile(r"((?:\r\x1b\[2K)(?:\x1b\[1A\x1b\[2K)*)((?:[^\x1b\r]|\r\n|\x1b\[[0-9;]*m)*)")
+"""As rich draws over what it drew: up, line by line, then down again with the new lines."""
 
 
 class Event(NamedTuple):
@@ -49,6 +54,30 @@ class Recorder:
     def mark(self, name: str) -> None:
         """Begin a scene."""
         self.events.append(Event(round(self.seconds, 3), MARK, name))
+
+
+def thinned(events: Iterable[Event]) -> list[Event]:
+    """The events without bars that were drawn over by others of the same height too soon for anybody to see them."""
+    kept: list[Event] = []
+    for event in events:
+        height = _height(event)
+        while (
+            height is not None
+            and len(kept) > 1
+            and _height(kept[-1]) == height
+            and event.seconds - kept[-2].seconds < SEEN_SECONDS
+        ):
+            kept.pop()
+        kept.append(event)
+    return kept
+
+
+def _height(event: Event) -> int | None:
+    """How many lines an event draws over, which are as many as it draws; None for one that does anything else."""
+    match = REDRAWN.fullmatch(event.text) if event.kind == OUTPUT else None
+    if match is None or match[1].count(UP) != match[2].count("\n"):
+        return None
+    return match[1].count(UP)
 
 
 def written(events: Iterable[Event], title: str) -> str:

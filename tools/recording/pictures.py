@@ -25,14 +25,13 @@ def pictures(events: Iterable[Event]) -> dict[str, str]:
     """The last screen of each scene, by its name; of a scene with bars also the middle one of those that have a bar."""
     found = {}
     for name, output in scenes(events):
-        screen, at_work = pyte.Screen(COLUMNS, TALL), []
+        screen = pyte.Screen(COLUMNS, TALL)
         stream = pyte.Stream(screen)
-        for event in output:
+        with_bars = [number for number, event in enumerate(output) if BAR in event.text]
+        for number, event in enumerate(output):
             stream.feed(event.text)
-            if BAR in (shown := shown_on(screen)).plain:
-                at_work.append(shown)
-        if at_work:
-            found[f"{name}{AT_WORK}"] = drawn(at_work[len(at_work) // 2], name)
+            if with_bars and number == with_bars[len(with_bars) // 2]:
+                found[f"{name}{AT_WORK}"] = drawn(shown_on(screen), name)
         found[name] = drawn(shown_on(screen), name)
     return found
 
