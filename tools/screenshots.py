@@ -25,6 +25,7 @@ ROWS = 3000
 PAGES = {
     "predictions": "/predictions?actual=yes",
     "prediction": f"/predictions/p{ROWS - 150:08d}",
+    "promotions": "/promotions",
 }
 
 
@@ -42,7 +43,7 @@ def console(home: Path) -> Iterator[str]:
 
 
 def draw(browser: Browser, address: str, folder: Path) -> list[Path]:
-    """The front page, the newest drift run, a feature, the list of predictions, and one of them."""
+    """The front page, the newest drift run, a feature, the list of predictions, one of them, and the ledger."""
     page = browser.new_context(viewport=SIZE, color_scheme="light").new_page()
     page.goto(address)
     overview = folder / "console-overview.png"
