@@ -60,7 +60,7 @@ def text_of(picture: str) -> str:
 def test_commands_have_their_time_output_and_exit_status(terminal: Terminal) -> None:
     step = terminal.do("sleep 0.3; echo a b; (exit 3)", 20)
     assert step.status == 3
-    assert "\na b\r\n" in step.output
+    assert "\ra b\r\n" in step.output
     assert 0.3 <= step.seconds < 10
     assert terminal.do("true", 20, is_pasted=True).status == 0
 
