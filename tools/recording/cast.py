@@ -10,9 +10,10 @@ COLUMNS, ROWS = 100, 32
 LONGEST_REST = 2
 """Seconds of a rest that a player shows, at most."""
 OUTPUT, MARK = "o", "m"
-TOGETHER_SECONDS = 0.1
+TOGETHER_SECONDS = 0.03
 """What follows so soon is one event."""
 SEEN_SECONDS = 0.5
+BEGUN = re.compile(r"(?<=.)(?=\r\x1b\[2K)", re.DOTALL)
 UP = "\x1b[1A"
 REDRAWN = re.compile(r"((?:\r\x1b\[2K)(?:\x1b\[1A\x1b\[2K)*)((?:[^\x1b\r]|\r\n|\x1b\[[0-9;]*m)*)")
 """As rich draws over what it drew: up, line by line, then down again with the new lines."""
@@ -59,7 +60,7 @@ class Recorder:
 def thinned(events: Iterable[Event]) -> list[Event]:
     """The events without bars that were drawn over by others of the same height too soon for anybody to see them."""
     kept: list[Event] = []
-    for event in events:
+    for event in (whole._replace(text=part) for whole in events for part in _parts(whole)):
         height = _height(event)
         while (
             height is not None
@@ -70,6 +71,11 @@ def thinned(events: Iterable[Event]) -> list[Event]:
             kept.pop()
         kept.append(event)
     return kept
+
+
+def _parts(event: Event) -> list[str]:
+    """What an event draws, each bar apart."""
+    return re.split(BEGUN, event.text) if event.kind == OUTPUT else [event.text]
 
 
 def _height(event: Event) -> int | None:

@@ -1,6 +1,7 @@
 """Pictures of a recording as SVG: what a terminal shows at the end of each scene, and in the midst of one with bars."""
 
 import io
+import itertools
 import re
 from collections.abc import Iterable
 
@@ -45,9 +46,9 @@ def shown_on(screen: pyte.Screen) -> Text:
 
 def _row(screen: pyte.Screen, number: int) -> Text:
     row = Text(end="")
-    for column in range(COLUMNS):
-        character = screen.buffer[number][column]
-        row.append(character.data, _style(character))
+    characters = [screen.buffer[number][column] for column in range(COLUMNS)]
+    for style, alike in itertools.groupby(characters, _style):
+        row.append("".join(character.data for character in alike), style)
     row.rstrip()
     return row
 

@@ -14,7 +14,7 @@ from tools.recording.cast import COLUMNS, ROWS, Recorder
 PROMPT = r"\[\e]2;$?\a\]\[\e[1;34m\]\w\[\e[0m\] \$ "
 PROMPTED = re.compile(r"\x1b\]2;(\d+)\x07[^\n]*[$#] $")
 VARIABLES = {"TERM": "xterm-256color", "LANG": "C.UTF-8", "PS1": PROMPT}
-KEY_SECONDS = 0.12
+KEY_SECONDS = 0.05
 NEWEST = 4000
 """Characters in which a prompt or an expected text is looked for."""
 
@@ -61,8 +61,10 @@ class Terminal:
         """Type a command and Enter; the moment of Enter."""
         for part in [command] if is_pasted else command:
             self._child.send(part)
-            with contextlib.suppress(pexpect.TIMEOUT):
-                self._child.read_nonblocking(NEWEST, KEY_SECONDS)  # so that each key is an event of its own
+            if not is_pasted:
+                time.sleep(KEY_SECONDS)
+                with contextlib.suppress(pexpect.TIMEOUT):
+                    self._child.read_nonblocking(NEWEST, 0)  # so that each key is an event of its own
         self._child.send("\r")
         return time.monotonic()
 

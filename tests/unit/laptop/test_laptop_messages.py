@@ -47,7 +47,7 @@ def test_a_machine_without_curl_gets_commands_that_it_has(tmp_path, capsys, monk
     settings = Settings(home=tmp_path, product=MIXED, inference_port=8081)
     announce(settings, BODIES, 3.21, has_features=True, mlflow_is_ready=True)
     told = capsys.readouterr().out
-    assert "curl" not in told
+    assert "curl " not in told
     beacon = str(BEACON.relative_to(Path.cwd()) if BEACON.is_relative_to(Path.cwd()) else BEACON)
     assert f"\n{beacon} predict --entity order_id=A1 --url http://127.0.0.1:8081\n" in told
     assert f"\n{beacon} predict area=120.5 --url http://127.0.0.1:8081\n" in told
