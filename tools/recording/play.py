@@ -43,8 +43,8 @@ class Player:
 
     def terminal(self, folder: str) -> Terminal:
         """Open a terminal in a folder of the machine."""
-        shell = f"cd {folder} && exec bash --norc --noprofile -i"
-        command = self._bare.command(USER, "bash", "-c", shell, is_terminal=True, HOME=HOME, **self._variables)
+        shell = ("env", "-C", folder, "bash", "--norc", "--noprofile", "-i")
+        command = self._bare.command(USER, *shell, is_terminal=True, HOME=HOME, **self._variables)
         self._recorder.write("\x1b[H\x1b[2J")
         self._open.append(Terminal(command, self._recorder))
         return self._open[-1]
