@@ -15,6 +15,7 @@ PROMPT = r"\[\e]2;$?\a\]\[\e[1;34m\]\w\[\e[0m\] \$ "
 PROMPTED = re.compile(r"\x1b\]2;(\d+)\x07[^\n]*[$#] $")
 VARIABLES = {"TERM": "xterm-256color", "LANG": "C.UTF-8", "PS1": PROMPT}
 KEY_SECONDS = 0.05
+ENDING_SECONDS = 10
 NEWEST = 4000
 """Characters in which a prompt or an expected text is looked for."""
 
@@ -83,5 +84,9 @@ class Terminal:
         return self.prompt(seconds)
 
     def close(self) -> None:
-        """End the shell, and what it runs."""
-        self._child.close(force=True)
+        """End the shell, and what it runs: by Ctrl-D, or else by force, which a busy machine may be slow to obey."""
+        with contextlib.suppress(pexpect.TIMEOUT, pexpect.EOF, OSError):
+            self._child.sendeof()
+            self._child.expect(pexpect.EOF, timeout=ENDING_SECONDS)
+        with contextlib.suppress(pexpect.ExceptionPexpect):
+            self._child.close(force=True)
