@@ -120,8 +120,8 @@ def missing(words: list[str]) -> list[str]:
     """What the command names and is not there: a target, a variable of make, an option of the program."""
     if words[0] == "beacon":
         names = [word for word in words[1:3] if not word.startswith("-")]
-        texts = [help_of(".venv/bin/beacon", *names[:count]) for count in range(1, len(names) + 1)]
-        assert texts[0], f"beacon {names[0]} is no command"
+        texts = [help_of(".venv/bin/beacon", *names[:count]) for count in range(min(1, len(names)), len(names) + 1)]
+        assert texts[0], f"beacon {' '.join(names[:1])} is no command"
         return [
             word for word in words if word.startswith("--") and not any(word.split("=")[0] in text for text in texts)
         ]

@@ -159,7 +159,15 @@ def test_a_prediction_with_all_that_is_known_of_it(console, engine, product):
     assert re.search(r"RM</a><small>.*?imputed", text, re.DOTALL)
     assert f"tract {row['entity']}" in text
     assert "not known yet" in page(console, "/predictions/p00000007")
+    assert "after the first drift run" not in text
     assert "<dt>Client</dt><dd>without an API key</dd>" in text
+
+
+def test_a_prediction_before_the_first_drift_run_says_when_training_is_shown(console, engine, product):
+    with engine.begin() as connection:
+        connection.execute(insert(predictions), [prediction_row(product, 0, datetime.now(UTC), "1")])
+    text = page(console, "/predictions/p00000000")
+    assert text.count("after the first drift run") + text.count(">missing<") == len(product.features)
 
 
 def test_a_prediction_names_its_client(console, engine, product):
