@@ -12,7 +12,7 @@ LONGEST_REST = 2
 OUTPUT, MARK = "o", "m"
 TOGETHER_SECONDS = 0.03
 """What follows so soon is one event."""
-SEEN_SECONDS = 0.5
+SEEN_SECONDS = 2
 BEGUN = re.compile(r"(?<=.)(?=\r\x1b\[2K)", re.DOTALL)
 UP = "\x1b[1A"
 REDRAWN = re.compile(r"((?:\r\x1b\[2K)(?:\x1b\[1A\x1b\[2K)*)((?:[^\x1b\r]|\r\n|\x1b\[[0-9;]*m)*)")

@@ -30,7 +30,7 @@ CAPTIONS = {
     "help": "`beacon --help`.",
     "explain": "`beacon explain` of the first prediction.",
     "retrain-at-work": "`make retrain`, in the midst of its work.",
-    "retrain": "`make retrain`, at its end.",
+    "retrain": "`make retrain`, at its end or at that of the ten minutes.",
     "history": "`make history`.",
     "stop": "Ctrl-C in the first terminal.",
     "run-again": "`make run` again, and Ctrl-C.",
@@ -86,6 +86,7 @@ def page(measured: Measured, pictures: list[str]) -> str:
         + "\n## What is typed\n\n"
         + table(("command", "time", "exit status"), typed)
         + "\n`make run` counts until it is ready, and Ctrl-C until it has stopped.\n"
+        + "What is still at work when the ten minutes are over is stopped by Ctrl-C, and has the exit status 130.\n"
         + "`asciinema play docs/recordings/first-ten-minutes.cast` shows it in a terminal, with its rests cut short.\n"
         + "\n## What it looks like\n\n"
         + "\n".join(shown)

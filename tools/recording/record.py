@@ -69,10 +69,9 @@ def record(browser: Browser) -> Measured:
         recorder = cast.Recorder()
         with player(bare, recorder, variables) as one:
             played = play.play(one, recorder, lambda prediction: photograph(browser, console, prediction))
+            text = cast.written(cast.thinned(recorder.events), "The first ten minutes of Beacon")
+            CAST.write_text(text, encoding="utf-8")
         starts.append(Times("fetched", played.ready, played.first_prediction, load))
-        CAST.write_text(
-            cast.written(cast.thinned(recorder.events), "The first ten minutes of Beacon"), encoding="utf-8"
-        )
         bare.run(play.USER, "rm -rf beacon", 600)
         load, again = os.getloadavg()[0], cast.Recorder()
         with player(bare, again, variables) as one:
