@@ -18,7 +18,7 @@ from support.ports import free_ports
 from beacon_core.platform.settings import PREFIX, Settings
 from beacon_laptop.ports import PORTS, port_problem
 from tools.recording import cast, measured, play
-from tools.recording.measured import CAST, FIGURES, FOLDER, LIMITS, PAGE, PHOTOS, Measured, Times, Typed
+from tools.recording.measured import CAPTIONS, CAST, FIGURES, FOLDER, LIMITS, PAGE, PHOTOS, Measured, Times, Typed
 from tools.recording.pictures import pictures
 from tools.screenshots import chromium
 
@@ -84,6 +84,7 @@ def record(browser: Browser) -> Measured:
 def draw(folder: Path = FOLDER) -> list[str]:
     """Draw the recording's pictures; the names of all pictures that the page shows."""
     found = pictures(cast.read(CAST.read_text(encoding="utf-8")))
+    found = {name: found[name] for name in CAPTIONS if name in found}
     for name, picture in found.items():
         (folder / f"{name}.svg").write_text(picture, encoding="utf-8")
     return [*found, *PHOTOS]
