@@ -1,12 +1,11 @@
 """What `make run` says when all is ready: the addresses, two commands that work, and what to try next."""
 
-import shlex
 import shutil
-from pathlib import Path
 
 import msgspec
 
 from beacon_core.platform import results
+from beacon_core.platform.make_arguments import from_here, product_argument
 from beacon_core.platform.settings import Settings
 from beacon_laptop.example import Body, beacon_command, curl_command
 from beacon_laptop.processes import BEACON
@@ -58,7 +57,7 @@ def announce(
     )
     later = "" if mlflow_is_ready else "   (needs some seconds more)"
     report(f"\nbeacon is ready after {seconds:.1f} s. Ctrl-C stops everything.", "bold")
-    commands = [(f"make {name}{_product(settings)}", text) for name, text in TRY_NEXT]
+    commands = [(f"make {name}{product_argument(settings)}", text) for name, text in TRY_NEXT]
     width = max(len(command) for command, _ in commands) + 2
     lines = [
         "",
@@ -76,7 +75,7 @@ def announce(
         "Try next, in another terminal:",
         "",
         *[f"  {command:<{width}} {text}" for command, text in commands],
-        f"  {'make help':<{width}} what else there is, and {_from_here(BEACON)} --help",
+        f"  {'make help':<{width}} what else there is, and {from_here(BEACON)} --help",
         "",
     ]
     report("\n".join(lines))
@@ -86,16 +85,4 @@ def _command(settings: Settings, inference: str, body: Body) -> str:
     """A command to paste that requests a prediction: by curl, or by `beacon` on a machine that has no curl."""
     if shutil.which("curl"):
         return curl_command(f"{inference}/v1/predict", body, has_key=bool(settings.api_key))
-    return beacon_command(str(_from_here(BEACON)), inference, body)
-
-
-def _from_here(path: Path) -> Path:
-    """The path as short as it is from this folder."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-
-
-def _product(settings: Settings) -> str:
-    """The variable that names the product, where it is not the usual one."""
-    if settings.product == Settings().product:
-        return ""
-    return f" PRODUCT={shlex.quote(str(_from_here(settings.product.parent)))}"
+    return beacon_command(str(from_here(BEACON)), inference, body)

@@ -2,10 +2,12 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import event, insert, select
-from support.history import add_drift, add_job, add_predictions, high_drift, month, prediction_row
+from support.history import add_drift, add_job, add_predictions, add_promotion, high_drift, month, prediction_row
+from support.products import SPEC
 from support.service import METRICS_PORT, Service
 from support.settings import Settings
 
@@ -279,3 +281,9 @@ def test_an_id_that_is_older_than_the_log_is_not_kept(console, engine, product):
     assert "It was made on 2020-05-01, and the log begins on" in page(console, f"/predictions/{old}", 404)
     assert "A new one comes into the log within seconds" in page(console, f"/predictions/{new}", 404)
     assert "A new one comes into the log within seconds" in page(console, "/predictions/nope", 404)
+
+
+def test_commands_that_a_page_tells_name_the_product(console, engine, product):
+    add_promotion(engine, product, datetime.now(UTC))
+    shown = SPEC.parent.relative_to(Path.cwd())
+    assert f'make rollback PRODUCT={shown} REASON="..."' in page(console, "/promotions").replace("&#34;", '"')
