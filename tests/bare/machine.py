@@ -4,7 +4,7 @@ import contextlib
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from beacon_core.platform.settings import ROOT
@@ -21,7 +21,9 @@ class Machine:
     def __init__(self, name: str) -> None:
         self._name = name
 
-    def command(self, user: str, *words: str, is_terminal: bool = False, **variables: str) -> list[str]:
+    def command(
+        self, user: str, words: Sequence[str], variables: Mapping[str, str], *, is_terminal: bool = False
+    ) -> list[str]:
         """The command line that runs `words` in it as `user`; with `is_terminal` on a terminal that this one has."""
         terminal = (["--tty"] if _is_buildah() else ["--interactive", "--tty"]) if is_terminal else []
         options = os.environ.get("RUN_OPTIONS", "").split()
@@ -33,7 +35,7 @@ class Machine:
     def run(self, user: str, command: str, seconds: float, **variables: str) -> str:
         """What bash prints for `command` as `user`, in the user's home; an AssertionError if it fails."""
         done = subprocess.run(
-            self.command(user, "bash", "-c", f"cd && {command}", **variables),
+            self.command(user, ["bash", "-c", f"cd && {command}"], variables),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -44,7 +44,7 @@ class Player:
     def terminal(self, folder: str) -> Terminal:
         """Open a terminal in a folder of the machine."""
         shell = ("env", "-C", folder, "bash", "--norc", "--noprofile", "-i")
-        command = self._bare.command(USER, *shell, is_terminal=True, HOME=HOME, **self._variables)
+        command = self._bare.command(USER, shell, {"HOME": HOME, **self._variables}, is_terminal=True)
         self._recorder.write("\x1b[H\x1b[2J")
         self._open.append(Terminal(command, self._recorder))
         return self._open[-1]
