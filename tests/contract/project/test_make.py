@@ -126,14 +126,14 @@ def on_terminal(folder: Path, variables: dict[str, str], *arguments: str) -> tup
 def test_the_seconds_of_an_environment_are_counted_on_a_terminal(checkout: Path, slow: dict[str, str]) -> None:
     shown, status = on_terminal(checkout, slow, ".venvs/docs.stamp")
     assert status == 0
-    assert "environment: docs (1 s)\renvironment: docs (2 s)\r" in shown
-    assert re.search(r"\renvironment: docs \([23] s\)\r\n$", shown), shown
+    assert re.search(r"environment: docs \(1 s\)\renvironment: docs \(\d+ s\)\r", shown), shown
+    assert re.search(r"\renvironment: docs \(\d+ s\)\r\n$", shown), shown
 
 
 def test_they_are_counted_no_longer_where_it_fails(checkout: Path, slow: dict[str, str]) -> None:
     shown, status = on_terminal(checkout, slow | {"FAILS": "3"}, ".venvs/docs.stamp")
     assert status == 2
-    assert "environment: docs (1 s)\r" in shown
+    assert re.search(r"environment: docs \(\d+ s\)\r", shown), shown
     assert "Error 3" in shown
     assert not (checkout / ".venvs" / "docs.stamp").exists()
 
@@ -142,4 +142,4 @@ def test_elsewhere_an_environment_is_one_line(checkout: Path, slow: dict[str, st
     make = shutil.which("make")
     command = [str(make), ".venvs/docs.stamp"]
     done = subprocess.run(command, cwd=checkout, env=slow, capture_output=True, text=True, check=True)
-    assert re.fullmatch(r"environment: docs \([23] s\)\n", done.stdout), done.stdout
+    assert re.fullmatch(r"environment: docs \(\d+ s\)\n", done.stdout), done.stdout

@@ -67,8 +67,8 @@ def test_commands_have_their_time_output_and_exit_status(terminal: Terminal) -> 
 
 def test_what_does_not_end_in_time_is_interrupted(terminal: Terminal) -> None:
     began = time.monotonic()
-    assert terminal.do("sleep 100", 0.5).status == 130
-    assert time.monotonic() - began < 20
+    assert terminal.do("sleep 100", 2).status == 130
+    assert time.monotonic() - began < 80
     with pytest.raises(TimeoutError, match=r"'never' did not come within 0\.1 s"):
         terminal.expect(re.compile("never"), 0.1)
 
