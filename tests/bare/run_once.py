@@ -3,27 +3,23 @@
 For the Python of the machine, whichever that is, with nothing of the project's.
 """
 
-import json
 import os
-import shlex
 import signal
 import subprocess
 import sys
-import urllib.request
 
 make = subprocess.Popen(
     ["make", "run", "TRAIN=--repeats 1 --folds 3"], stdout=subprocess.PIPE, text=True, start_new_session=True
 )
-answer, stopped = {}, False
+pasted, stopped = None, False
 for line in make.stdout:
     print(line, end="", flush=True)
     stopped |= line.startswith("beacon: stopped in")
-    if line.startswith("curl ") and not answer:
-        _, _, url, _, header, _, body = shlex.split(line)
-        request = urllib.request.Request(url, body.encode(), dict([header.split(": ")]))
-        with urllib.request.urlopen(request, timeout=60) as response:
-            answer = json.load(response)
-        print("answered:", json.dumps(answer), flush=True)
+    # By curl, or by `beacon predict` where there is none.
+    if pasted is None and line.startswith(("curl ", ".venvs/")):
+        pasted = subprocess.run(["bash", "-c", line], stdout=subprocess.PIPE, text=True, timeout=60, check=False)
+        print("answered:", pasted.stdout, flush=True)
         os.killpg(make.pid, signal.SIGINT)
 make.wait()
-sys.exit(0 if "prediction" in answer and stopped else "no prediction was answered, or it did not stop as asked")
+answered = pasted is not None and pasted.returncode == 0
+sys.exit(0 if answered and stopped else "no prediction was answered, or it did not stop as asked")

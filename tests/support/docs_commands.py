@@ -69,6 +69,20 @@ def typed(
     return subprocess.run(words, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
 
 
+def exported(command: Command, cwd: Path, environment: dict[str, str]) -> dict[str, str]:
+    """The variable that an `export` of a page sets, as the shell of a person would have it."""
+    name = command.text.split()[1].partition("=")[0]
+    done = subprocess.run(
+        ["bash", "-c", f'{command.text}; printf %s "${name}"'],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return {name: done.stdout}
+
+
 def here(command: str, ports: dict[str, str]) -> list[str]:
     """The command's words, with the ports of a run (variables of settings) in place of the usual ones."""
     for usual, name in PORTS.items():

@@ -15,13 +15,16 @@ TIMEOUT_SECONDS = 30.0
 STATUS_OF = {400: BAD_DATA, 413: BAD_DATA, 422: BAD_DATA} | dict.fromkeys((408, 409, 429, 502, 503, 504), TRY_AGAIN)
 """The exit status by the status of an answer; `REFUSED` for all others."""
 KEY = "BEACON_API_KEY"
+HOST, PORT = "127.0.0.1", "8080"
+USUAL_ADDRESS = f"http://{HOST}:{PORT}"
+"""Of inference on a laptop."""
 
 
 def address(given: str | None) -> str:
     """The address of inference: as given, else of the settings, else the laptop's; raises `CliError`."""
-    host = os.environ.get("BEACON_HOST") or "127.0.0.1"
+    host = os.environ.get("BEACON_HOST") or HOST
     shown = f"[{host}]" if ":" in host else host
-    usual = f"http://{shown}:{os.environ.get('BEACON_INFERENCE_PORT') or '8080'}"
+    usual = f"http://{shown}:{os.environ.get('BEACON_INFERENCE_PORT') or PORT}"
     name = "--url" if given else "BEACON_INFERENCE_URL"
     found = given or os.environ.get("BEACON_INFERENCE_URL") or usual
     try:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import selectors
 import signal
 import subprocess
@@ -13,11 +14,13 @@ from typing import IO
 from beacon_cli.exit_statuses import HINTS
 from beacon_cli.project import find_project
 from beacon_cli.table import DISPATCHER, Command
-from beacon_cli.terminal import Stages, console_of
+from beacon_cli.terminal import COLOURS, Stages, console_of
 
 PATIENCE_SECONDS = 1.0
 """What ends sooner shows no bar."""
 JSON = "--json"
+FINDING = re.compile(r"(ok|warn|fail) {2,}")
+"""How a line of `doctor` begins, whose stdout is no terminal here."""
 
 
 def run(command: Command, arguments: list[str], folder: Path | None, product: Path | None) -> int:
@@ -108,7 +111,8 @@ def _show(line: str, stages: Stages, *, is_log: bool, is_last: bool) -> None:
     if is_log:
         stages.follow(line)
     elif line or not is_last:
-        stages.line(line)
+        finding = FINDING.match(line)
+        stages.line(line, COLOURS[finding[1]] if finding else "")
 
 
 def _status(code: int) -> int:

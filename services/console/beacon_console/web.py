@@ -18,6 +18,7 @@ from beacon_core.data.database import DatabaseUnavailableError
 from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.product import Product
 from beacon_core.platform import clock
+from beacon_core.platform.make_arguments import product_argument
 from beacon_core.platform.settings import Settings
 from beacon_core.web.flask_app import CODE_OF_STATUS, beacon_error, create_flask, current_request, root
 
@@ -47,6 +48,7 @@ def create_web(settings: Settings, product: Product, database: DatabaseClient, r
     app.jinja_env.globals |= {
         "product": product,
         "settings": settings,
+        "product_argument": product_argument(settings),
         "pictures": pictures,
         "shift": clock.shift,
         "root": root,

@@ -1,13 +1,14 @@
 """What `make run` says when all is ready: the addresses, two commands that work, and what to try next."""
 
-import shlex
-from pathlib import Path
+import shutil
 
 import msgspec
 
 from beacon_core.platform import results
+from beacon_core.platform.make_arguments import from_here, product_argument
 from beacon_core.platform.settings import Settings
-from beacon_laptop.example import Body, curl_command
+from beacon_laptop.example import Body, beacon_command, curl_command
+from beacon_laptop.processes import BEACON
 from beacon_laptop.reporter import report
 
 TRY_NEXT = (
@@ -56,7 +57,7 @@ def announce(
     )
     later = "" if mlflow_is_ready else "   (needs some seconds more)"
     report(f"\nbeacon is ready after {seconds:.1f} s. Ctrl-C stops everything.", "bold")
-    commands = [(f"make {name}{_product(settings)}", text) for name, text in TRY_NEXT]
+    commands = [(f"make {name}{product_argument(settings)}", text) for name, text in TRY_NEXT]
     width = max(len(command) for command, _ in commands) + 2
     lines = [
         "",
@@ -69,20 +70,19 @@ def announce(
         "",
         f"Request a prediction, {'by entity or ' if has_features else ''}by features:",
         "",
-        *[curl_command(f"{inference}/v1/predict", body, has_key=bool(settings.api_key)) for body in bodies],
+        *[_command(settings, inference, body) for body in bodies],
         "",
         "Try next, in another terminal:",
         "",
         *[f"  {command:<{width}} {text}" for command, text in commands],
+        f"  {'make help':<{width}} what else there is, and {from_here(BEACON)} --help",
         "",
     ]
     report("\n".join(lines))
 
 
-def _product(settings: Settings) -> str:
-    """The variable that names the product, where it is not the usual one."""
-    if settings.product == Settings().product:
-        return ""
-    folder = settings.product.parent
-    place = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
-    return f" PRODUCT={shlex.quote(str(place))}"
+def _command(settings: Settings, inference: str, body: Body) -> str:
+    """A command to paste that requests a prediction: by curl, or by `beacon` on a machine that has no curl."""
+    if shutil.which("curl"):
+        return curl_command(f"{inference}/v1/predict", body, has_key=bool(settings.api_key))
+    return beacon_command(str(from_here(BEACON)), inference, body)

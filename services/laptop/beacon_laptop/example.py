@@ -5,6 +5,8 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from beacon_cli.client import USUAL_ADDRESS
+from beacon_cli.rows import FLAGS
 from beacon_core.domain.data_errors import DataError
 from beacon_core.domain.product import Product
 from beacon_core.sources.errors import FetchError
@@ -30,6 +32,27 @@ def curl_command(url: str, body: Body, *, has_key: bool = False) -> str:
     """A shell command that sends `body` to the prediction route `url`, with the API key of the shell if one is set."""
     command = shlex.join(["curl", "-s", url, "-H", "content-type: application/json", "-d", json.dumps(body)])
     return f'{command} -H "X-API-Key: $BEACON_API_KEY"' if has_key else command
+
+
+def beacon_command(program: str, url: str, body: Body) -> str:
+    """The same by `beacon predict` as `program`, for a machine without curl; it takes the API key of the shell."""
+    words = [program, "predict"]
+    for section, option in (("entity", ["--entity"]), ("features", [])):
+        pairs = body.get(section, {})
+        assert isinstance(pairs, dict)  # noqa: S101 - both are objects in every body
+        for name, value in pairs.items():
+            words += [*option, f"{name}={_shown(value)}"]
+    return shlex.join([*words, *([] if url == USUAL_ADDRESS else ["--url", url])])
+
+
+def _shown(value: object) -> str:
+    """A value as `beacon predict` reads it: JSON, or text as it is where it could not be taken for JSON."""
+    if isinstance(value, str) and value not in FLAGS:
+        try:
+            json.loads(value)
+        except ValueError:
+            return value
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _fullest_row(product: Product, home: Path | None) -> Row:

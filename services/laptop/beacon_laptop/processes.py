@@ -14,6 +14,8 @@ from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import PREFIX, ROOT, Settings
 
 ENVIRONMENTS = ROOT / ".venvs"
+BEACON = ENVIRONMENTS / "laptop" / "bin" / "beacon"
+"""The program, as `make` calls it."""
 FEATURE_SERVING = "feature-serving"
 MLFLOW = "mlflow"
 # A laptop runs everything at once, and other programs too: a slow answer is better than a 503, or than a page with a

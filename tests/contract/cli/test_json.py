@@ -5,6 +5,7 @@ import importlib
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -131,3 +132,11 @@ def test_sigterm_ends_the_command_behind_a_bar(tmp_path: Path) -> None:
     assert front.wait(60) == 128 + signal.SIGTERM
     assert not child.is_running()
     os.close(ours)
+
+
+def test_the_doctor_has_colours_on_a_terminal_alone(tmp_path: Path) -> None:
+    _, shown = on_a_terminal(tmp_path, "doctor", "--quick")
+    assert re.search(r"\x1b\[32mok +git ", shown), shown
+    piped = called(tmp_path, "doctor", "--quick")
+    assert re.search(r"^ok +git ", piped.stdout, re.MULTILINE)
+    assert "\x1b" not in piped.stdout + piped.stderr

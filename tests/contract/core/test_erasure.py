@@ -280,7 +280,7 @@ def test_no_byte_of_an_erased_entity_is_left(
         assert line in output, output
     assert "remains: models: version 1: trained on its rows" in output
     assert "version 2" not in output
-    assert "remains: source: orders.csv had 1 rows" in output
+    assert "remains: source: orders.csv had 1 row of it when it was last read: remove them there, or" in output
     assert files_naming(home.settings.home, PERSON) == []
     assert in_registry(home, mlflow_home) == []
 
@@ -335,7 +335,7 @@ def test_predictions_are_erased_by_their_ids(home: Home) -> None:
 
 REFUSED = {
     "unknown": (("--entity", "nobody"), "nothing was found: no row of it is in any place"),
-    "an empty key": (("--entity", ""), "--entity: order_id must be 1 to 128 printable characters"),
+    "an empty key": (("--entity", ""), "--entity: of mixed, order_id must be 1 to 128 printable characters"),
     "an id that is none": (("--prediction", "a b"), "--prediction: 'a b' is no id of a prediction"),
     "a reason that names it": (("--entity", PERSON, "--reason", f"{PERSON} asked"), "--reason: must not name"),
     "a blank reason": (("--entity", PERSON, "--reason", " "), "--reason: must not be empty"),

@@ -20,7 +20,7 @@ from tools.module_maps import current, modules, services
 DOCS = ROOT / "docs"
 DECISION = re.compile(r"(\d{4})-[a-z0-9-]+\.md")
 PARTS = {"tutorials", "how-to", "reference", "explanation"}
-OTHERS = {"decisions", "runbooks", "figures", "images", "notebooks"}
+OTHERS = {"decisions", "runbooks", "figures", "images", "notebooks", "recordings"}
 
 
 def links(document: Path) -> list[str]:

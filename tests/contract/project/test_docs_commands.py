@@ -13,6 +13,7 @@ from support.docs_commands import Command, commands, commands_in, pages
 
 from beacon_core.platform.settings import ROOT
 
+CHANGED = "tests/system/products/test_products.py"
 LAPTOP, PRODUCTS = "tests/system/e2e_laptop/test_run.py", "tests/system/products/test_own_table_page.py"
 PROMOTED, DEMO, SCORING = (
     "tests/system/promotion/test_promotion_laptop.py",
@@ -28,6 +29,8 @@ RUN_BY: dict[str, dict[str, str]] = {
         "make run": LAPTOP,
         "make run PRODUCT=*": PRODUCTS,
         "curl*": LAPTOP,
+        "export PATH=*": LAPTOP,
+        "beacon *": LAPTOP,
         "make data PRODUCT=*": SLIPS,
         "make": "tests/contract/project/test_suites.py",
         "make retrain": LAPTOP,
@@ -37,9 +40,10 @@ RUN_BY: dict[str, dict[str, str]] = {
         "make test": "make test",
         "make bench": "benchmarks/harness",
         "make docs-serve": "tests/system/browser/test_docs_site.py",
+        "make recording": "tests/unit/project/test_recording.py",
         ".ci/run": "tests/contract/project/test_suites.py",
     },
-    "docs/tutorials/laptop.md": {"make *": LAPTOP, "curl*": LAPTOP},
+    "docs/tutorials/laptop.md": {"make *": LAPTOP, "curl*": LAPTOP, "export PATH=*": LAPTOP, "beacon *": LAPTOP},
     "docs/tutorials/your-own-table.md": {"make *": PRODUCTS, "curl*": PRODUCTS},
     "docs/tutorials/drift-to-promotion.md": {"make *": DEMO},
     "docs/how-to/api-keys.md": {
@@ -56,6 +60,10 @@ RUN_BY: dict[str, dict[str, str]] = {
         "make check*": "tests/system/retraining/test_entry_point_training.py",
         "make retrain*": "tests/system/retraining/test_entry_point_training.py",
     },
+    "docs/how-to/change-the-model.md": {
+        "make *": CHANGED,
+        "make approve*": "tests/unit/retraining/test_retrain_approvals.py",
+    },
     "docs/how-to/data-sources.md": {"make data*": SLIPS},
     "docs/how-to/deploy.md": {"make test-charts": "make test-charts"},
     "docs/how-to/erasure.md": {"make forget*": "tests/contract/core/test_erasure.py"},
@@ -71,6 +79,8 @@ RUN_BY: dict[str, dict[str, str]] = {
         "curl*": "tests/unit/console/test_console_api.py",
     },
     "docs/how-to/retention.md": {"make expire*": "tests/contract/core/test_retention.py"},
+    "docs/how-to/troubleshoot.md": {"make doctor*": "tests/contract/laptop/test_doctor.py"},
+    "docs/how-to/watch-drift.md": {"curl*": LAPTOP, "make drift": LAPTOP, "make demo": DEMO},
     "docs/how-to/signatures.md": {
         "beacon signing-keys*": "tests/unit/core/test_core_signing_keys.py",
         "beacon sign*": "tests/system/retraining/test_registry_edited.py",
@@ -110,8 +120,8 @@ def missing(words: list[str]) -> list[str]:
     """What the command names and is not there: a target, a variable of make, an option of the program."""
     if words[0] == "beacon":
         names = [word for word in words[1:3] if not word.startswith("-")]
-        texts = [help_of(".venv/bin/beacon", *names[:count]) for count in range(1, len(names) + 1)]
-        assert texts[0], f"beacon {names[0]} is no command"
+        texts = [help_of(".venv/bin/beacon", *names[:count]) for count in range(min(1, len(names)), len(names) + 1)]
+        assert texts[0], f"beacon {' '.join(names[:1])} is no command"
         return [
             word for word in words if word.startswith("--") and not any(word.split("=")[0] in text for text in texts)
         ]

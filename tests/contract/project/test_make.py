@@ -2,12 +2,14 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import pexpect
 import pytest
 
 from beacon_core.platform.settings import ROOT
@@ -102,3 +104,42 @@ def test_a_python_that_is_neither_here_nor_to_be_fetched_is_told(checkout: Path,
     said = told(checkout, "run", PATH=str(tools), UV_OFFLINE="1", UV_PYTHON_INSTALL_DIR=str(tmp_path / "pythons"))
     assert said.startswith("make: Python 3.11 is neither here nor to be fetched (why: ")
     assert said.endswith("); install python3.11")
+
+
+@pytest.fixture
+def slow(checkout: Path, tools: Path) -> dict[str, str]:
+    """Variables by which make finds a uv that takes seconds, and fails where FAILS says so."""
+    for name in ("cat", "dirname", "sleep"):
+        (tools / name).symlink_to(str(shutil.which(name)))
+    (tools / "uv").write_text('#!/bin/sh\n[ "$1" = sync ] || exit 0\nmkdir -p .venvs; sleep 2.5; exit ${FAILS:-0}\n')
+    (tools / "uv").chmod(0o755)
+    return {"PATH": str(tools), "HOME": str(checkout)}
+
+
+def on_terminal(folder: Path, variables: dict[str, str], *arguments: str) -> tuple[str, int]:
+    """What make shows on a terminal, and its exit status."""
+    return pexpect.run(
+        shlex.join(["make", *arguments]), cwd=folder, env=variables, withexitstatus=True, encoding="utf-8"
+    )
+
+
+def test_the_seconds_of_an_environment_are_counted_on_a_terminal(checkout: Path, slow: dict[str, str]) -> None:
+    shown, status = on_terminal(checkout, slow, ".venvs/docs.stamp")
+    assert status == 0
+    assert re.search(r"environment: docs \(1 s\)\renvironment: docs \(\d+ s\)\r", shown), shown
+    assert re.search(r"\renvironment: docs \(\d+ s\)\r\n$", shown), shown
+
+
+def test_they_are_counted_no_longer_where_it_fails(checkout: Path, slow: dict[str, str]) -> None:
+    shown, status = on_terminal(checkout, slow | {"FAILS": "3"}, ".venvs/docs.stamp")
+    assert status == 2
+    assert re.search(r"environment: docs \(\d+ s\)\r", shown), shown
+    assert "Error 3" in shown
+    assert not (checkout / ".venvs" / "docs.stamp").exists()
+
+
+def test_elsewhere_an_environment_is_one_line(checkout: Path, slow: dict[str, str]) -> None:
+    make = shutil.which("make")
+    command = [str(make), ".venvs/docs.stamp"]
+    done = subprocess.run(command, cwd=checkout, env=slow, capture_output=True, text=True, check=True)
+    assert re.fullmatch(r"environment: docs \(\d+ s\)\n", done.stdout), done.stdout

@@ -13,7 +13,8 @@ from tools.screenshots import SIZE, console, draw
 def test_the_pictures_are_those_of_the_pages(browser: Browser, tmp_path: Path) -> None:
     with console(tmp_path) as address:
         drawn = draw(browser, address, tmp_path)
-    texts = [(ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/how-to/console.md")]
+    pages = ("README.md", "docs/how-to/console.md", "docs/explanation/promotion.md")
+    texts = [(ROOT / name).read_text(encoding="utf-8") for name in pages]
     shown = [name for text in texts for name in re.findall(r"images/(console-[\w-]+\.png)", text)]
     assert sorted(picture.name for picture in drawn) == sorted(shown)
     for picture in drawn:

@@ -13,7 +13,7 @@ import time
 
 import pytest
 from support.checkout import copy_checkout
-from support.docs_commands import commands, typed
+from support.docs_commands import commands, exported, typed
 from support.nasty import TOGETHER
 from support.waiting import until
 from system.e2e_laptop.beacon_run import READY, Run, ports_of_a_run
@@ -143,11 +143,15 @@ def test_the_first_run_trains_and_everything_killed_comes_back(start):
 def assert_the_tutorial_is_true(run):
     """Each command of the tutorial, and the one of README, in their order, beside a run that is ready."""
     tutorial = [each for each in commands(ROOT / "docs/tutorials/laptop.md") if each.text != "make run"]
-    of_readme = [each for each in commands(ROOT / "README.md") if each.text.startswith("curl ")]
-    assert len(of_readme) == 1
+    of_readme = [each for each in commands(ROOT / "README.md") if each.text.split()[0] in {"curl", "export", "beacon"}]
+    assert len(of_readme) == 4
     answers = {}
+    environment = dict(run.environment)
     for command in [*of_readme, *tutorial]:
-        done = typed(command, run.checkout, run.environment, run.ports)
+        if command.text.startswith("export "):
+            environment |= exported(command, run.checkout, environment)
+            continue
+        done = typed(command, run.checkout, environment, run.ports)
         assert done.returncode == 0, f"{command.text}\n{done.stdout}{done.stderr}"
         answers[command.text] = json.loads(done.stdout) if command.text.startswith("curl ") else done.stdout
     asked = [answer for text, answer in answers.items() if "/v1/predict " in text]
@@ -158,6 +162,8 @@ def assert_the_tutorial_is_true(run):
     assert explained["explanations"][0]["prediction"] == asked[1]["prediction"]
     assert len((run.checkout / "predictions.csv").read_text().splitlines()) > 400
     assert "version 1" in answers["make served"].lower() or " 1 " in answers["make served"]
+    assert "version 1, " in answers["beacon predict --entity tract_id=17"]
+    assert ", 0 broken" in answers["make doctor"]
 
 
 def test_the_next_run_is_quick_and_the_only_one(start, home, folder):

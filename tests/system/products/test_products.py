@@ -15,13 +15,14 @@ from urllib.request import urlopen
 import pytest
 import yaml
 from playwright.sync_api import Browser
+from support.docs_commands import Command, commands, typed
 from support.rendering import template
 from support.waiting import until
 from system.e2e_laptop.beacon_run import READY
 from system.products.life import Life
 from system.products.tables import TABLES
 
-from beacon_core.platform import settings as platform_settings
+from beacon_core.platform.settings import PREFIX, ROOT
 from beacon_laptop.simulated_traffic import CHANGE_DAY
 from tools.dashboards.__main__ import boards, document
 from tools.deploy import NEED_NO_PRODUCT, RELEASES, Cluster
@@ -119,6 +120,19 @@ def test_it_is_retrained_promoted_and_rolled_back(life: Life) -> None:
     assert set(statuses) == {200}
 
 
+def test_the_page_on_changing_models_tells_commands_that_work(life: Life) -> None:
+    """All but those that the test above ran, and the approval of a model that was rolled back."""
+    (answer,) = life.predict(life.traffic.rows(1, 1))
+    life.wait_for_log([answer])
+    texts = [command.text for command in commands(ROOT / "docs/how-to/change-the-model.md")]
+    run = [text for text in texts if text.split()[1] not in {"retrain", "approve", "rollback"}]
+    assert len(run) == 5
+    for text in run:
+        of_life = re.sub("ID=[0-9a-f]{32}", f"ID={answer['prediction_id']}", text.replace("VERSION=3", "VERSION=2"))
+        done = typed(Command("", of_life, ""), life.run.checkout, life.run.environment, life.run.ports)
+        assert done.returncode == 0, f"{of_life}\n{done.stdout}{done.stderr}"
+
+
 def test_the_console_shows_it_in_a_browser(life: Life, browser: Browser) -> None:
     page = browser.new_page()
     faults: list[str] = []
@@ -151,7 +165,7 @@ def test_charts_and_dashboards_are_rendered_for_it(life: Life, monkeypatch: pyte
         documents = [each for each in yaml.safe_load_all(done.stdout) if each]
         held = [each["data"] for each in documents if each["kind"] == "ConfigMap" and "product.yaml" in each["data"]]
         assert held[0]["product.yaml"] == life.file.read_text()
-    monkeypatch.setenv(f"{platform_settings.PREFIX}PRODUCT", str(life.file))
+    monkeypatch.setenv(f"{PREFIX}PRODUCT", str(life.file))
     text = json.dumps([document(board) for board in boards()], ensure_ascii=False)
     assert all(name in text for name in life.product.key_features)
     assert not BOSTON.search(text)

@@ -2,10 +2,12 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import event, insert, select
-from support.history import add_drift, add_job, add_predictions, high_drift, month, prediction_row
+from support.history import add_drift, add_job, add_predictions, add_promotion, high_drift, month, prediction_row
+from support.products import SPEC
 from support.service import METRICS_PORT, Service
 from support.settings import Settings
 
@@ -159,7 +161,15 @@ def test_a_prediction_with_all_that_is_known_of_it(console, engine, product):
     assert re.search(r"RM</a><small>.*?imputed", text, re.DOTALL)
     assert f"tract {row['entity']}" in text
     assert "not known yet" in page(console, "/predictions/p00000007")
+    assert "after the first drift run" not in text
     assert "<dt>Client</dt><dd>without an API key</dd>" in text
+
+
+def test_a_prediction_before_the_first_drift_run_says_when_training_is_shown(console, engine, product):
+    with engine.begin() as connection:
+        connection.execute(insert(predictions), [prediction_row(product, 0, datetime.now(UTC), "1")])
+    text = page(console, "/predictions/p00000000")
+    assert text.count("after the first drift run") + text.count(">missing<") == len(product.features)
 
 
 def test_a_prediction_names_its_client(console, engine, product):
@@ -271,3 +281,9 @@ def test_an_id_that_is_older_than_the_log_is_not_kept(console, engine, product):
     assert "It was made on 2020-05-01, and the log begins on" in page(console, f"/predictions/{old}", 404)
     assert "A new one comes into the log within seconds" in page(console, f"/predictions/{new}", 404)
     assert "A new one comes into the log within seconds" in page(console, "/predictions/nope", 404)
+
+
+def test_commands_that_a_page_tells_name_the_product(console, engine, product):
+    add_promotion(engine, product, datetime.now(UTC))
+    shown = SPEC.parent.relative_to(Path.cwd())
+    assert f'make rollback PRODUCT={shown} REASON="..."' in page(console, "/promotions").replace("&#34;", '"')

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 
 import pytest
 from support.products import MIXED, SPEC
@@ -11,6 +12,7 @@ from beacon_core.platform.settings import ROOT, load_settings
 from beacon_laptop import run
 from beacon_laptop.announcement import TRY_NEXT, announce
 from beacon_laptop.example import curl_command
+from beacon_laptop.processes import BEACON
 from beacon_laptop.run import UsageError, check_disk
 
 BODIES = [{"entity": {"order_id": "A1"}}, {"features": {"area": 120.5}}]
@@ -23,7 +25,9 @@ def test_a_full_disk_is_told_with_what_to_do(tmp_path, monkeypatch):
         check_disk(tmp_path)
 
 
-def test_the_last_lines_are_addresses_two_commands_and_what_to_try(tmp_path, capsys):
+def test_the_last_lines_are_addresses_two_commands_and_what_to_try(tmp_path, capsys, monkeypatch):
+    (tmp_path / "curl").touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
     announce(Settings(home=tmp_path, product=MIXED), BODIES, 3.21, has_features=True, mlflow_is_ready=False)
     told = capsys.readouterr().out
     assert "\x1b" not in told
@@ -36,6 +40,17 @@ def test_the_last_lines_are_addresses_two_commands_and_what_to_try(tmp_path, cap
     ]
     shown = MIXED.parent.relative_to(ROOT)
     assert all(f"  make {name} PRODUCT={shown}" in told for name, _ in TRY_NEXT), "the product of this run"
+
+
+def test_a_machine_without_curl_gets_commands_that_it_has(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    settings = Settings(home=tmp_path, product=MIXED, inference_port=8081)
+    announce(settings, BODIES, 3.21, has_features=True, mlflow_is_ready=True)
+    told = capsys.readouterr().out
+    assert "curl " not in told
+    beacon = str(BEACON.relative_to(Path.cwd()) if BEACON.is_relative_to(Path.cwd()) else BEACON)
+    assert f"\n{beacon} predict --entity order_id=A1 --url http://127.0.0.1:8081\n" in told
+    assert f"\n{beacon} predict area=120.5 --url http://127.0.0.1:8081\n" in told
 
 
 def test_the_usual_product_is_not_named(tmp_path, capsys):

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from beacon_cli.rows import row_of
 from beacon_core.platform.settings import ROOT, load_settings
-from beacon_laptop.example import curl_command, example_requests
+from beacon_laptop.example import beacon_command, curl_command, example_requests
 from beacon_laptop.ports import PORTS
 from beacon_laptop.processes import Process, services, training, variables
 from beacon_laptop.reporter import log_end
@@ -88,6 +89,25 @@ def test_curl_lines_hold_a_complete_row_and_its_number(product):
     features = json.loads(by_features[-1])["features"]
     assert tuple(features) == product.feature_names
     assert features["RM"] == 6.575
+
+
+def test_without_curl_the_same_row_is_for_beacon_predict(product):
+    url = "http://127.0.0.1:8080"
+    by_entity, by_features = example_requests(product)
+    assert beacon_command("bin/beacon", url, by_entity) == "bin/beacon predict --entity tract_id=1"
+    words = shlex.split(beacon_command("bin/beacon", "http://h:1", by_features))
+    assert words[-2:] == ["--url", "http://h:1"]
+    assert row_of(words[2:-2], [], set) == by_features
+
+
+@pytest.mark.parametrize(
+    "value", ["fine", "a b", "it's", "", "17", '"x"', "null", "True", "True ", "NaN", "é=", True, None, -1.5]
+)
+def test_any_value_comes_back_from_the_command_line(value):
+    body = {"entity": {"a key": value}, "features": {"x": value}}
+    words = shlex.split(beacon_command("beacon", "http://127.0.0.1:8080", body))
+    assert words[:3] == ["beacon", "predict", "--entity"]
+    assert row_of([words[4]], [words[3]], lambda: {"x", "a key"} if isinstance(value, str) else set()) == body
 
 
 def test_the_end_of_a_log_is_short_and_names_the_file(tmp_path):

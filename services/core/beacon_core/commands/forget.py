@@ -147,7 +147,7 @@ def _subject(product: Product, entity: str | None, ids: list[str] | None) -> Sub
     try:
         return Subject(entity=key_text(parse_key(product.entity, entity or "")))
     except EntityKeyError as error:
-        raise ForgetError(f"--entity: {error}") from error
+        raise ForgetError(f"--entity: of {product.name}, {error}") from error
 
 
 def _check_words(subject: Subject, reason: str, person: str) -> None:

@@ -17,6 +17,7 @@ from beacon_cli.table import ALL
 from beacon_core.platform.settings import PREFIX, ROOT, Settings
 from beacon_laptop.doctor.findings import Finding, State
 from beacon_laptop.ports import PORTS, holder_of, port_problem
+from beacon_laptop.processes import BEACON
 
 PYTHON = (3, 11)
 LEAST_DISK, LITTLE_DISK = 300 << 20, 2 << 30
@@ -39,6 +40,8 @@ def programs() -> Iterator[Finding]:
             continue
         done = subprocess.run([place, "--version"], capture_output=True, text=True, check=False)  # noqa: S603 - a tool of this machine
         yield Finding(name, "ok", (done.stdout.splitlines() or [place])[0])
+    path = f'is not on PATH, until you type: export PATH="$PATH:{BEACON.parent}"'
+    yield Finding("beacon", "ok", shutil.which("beacon") or path)
 
 
 def environments(root: Path = ROOT) -> Iterator[Finding]:

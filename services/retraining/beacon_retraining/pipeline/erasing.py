@@ -45,8 +45,10 @@ def erase(settings: Settings, product: Product, engine: Engine, subject: Subject
                 removed["training sets"] += int(gone.sum())
                 if file == table and not dry_run:
                     _describe(table)
-                if file == table:
-                    remains["source"] = [f"{_source(table)} had {int(gone.sum())} rows: remove them there, too"]
+                if file == table and gone.any():
+                    rows = "1 row" if gone.sum() == 1 else f"{int(gone.sum())} rows"
+                    found = f"{_source(table)} had {rows} of it when it was last read"
+                    remains["source"] = [f"{found}: remove them there, or the next retraining reads them again"]
         removed["DVC's cache"] = _erase_objects(ObjectStorage(folder / CACHE), product, subject, dry_run)
         removed["DVC's remote"] = _erase_objects(ObjectStorage(settings.dvc_address), product, subject, dry_run)
     return ErasedPlace(removed, remains)

@@ -1,0 +1,1 @@
+"""The recording of the first ten minutes: `make recording`."""
