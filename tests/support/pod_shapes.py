@@ -34,7 +34,7 @@ def init(pod: Document) -> Document:
 
 def log_of(pod: Document) -> Document:
     """The sidecar that ships the prediction log; a dark pod has none, and gets one that nothing holds."""
-    found = [one for one in pod["spec"]["initContainers"] if one["name"] == LOG]
+    found: list[Document] = [one for one in pod["spec"]["initContainers"] if one["name"] == LOG]
     if not found:
         found = [deepcopy(first(pod)) | {"name": LOG, "restartPolicy": "Always"}]
         pod["spec"]["initContainers"] += found
