@@ -1,4 +1,4 @@
-"""A proxy on loopback before a server that fails as the network of a cluster does: 503, or nobody there."""
+"""A proxy on loopback before a server, which answers some requests, or all, with 503."""
 
 import http.client
 import threading
@@ -17,8 +17,6 @@ class Flaky:
     def __init__(self) -> None:
         self.refuses_each = 0
         """Of so many requests one is answered with 503; 0: none, 1: all."""
-        self.is_away = False
-        """Whether connections end without an answer."""
         self.refused = 0
         self._numbers = count()
 
@@ -27,6 +25,19 @@ class Flaky:
         refused = bool(self.refuses_each) and next(self._numbers) % self.refuses_each == 0
         self.refused += refused
         return refused
+
+
+def body_of(request: BaseHTTPRequestHandler) -> bytes:
+    """The body of a request, whole or in chunks."""
+    if request.headers.get("Transfer-Encoding", "").lower() != "chunked":
+        return request.rfile.read(int(request.headers.get("Content-Length", 0)))
+    parts = []
+    while size := int(request.rfile.readline().partition(b";")[0], 16):
+        parts.append(request.rfile.read(size))
+        request.rfile.readline()
+    while request.rfile.readline().strip():
+        pass  # trailers
+    return b"".join(parts)
 
 
 @contextmanager
@@ -39,17 +50,16 @@ def flaky(address: str) -> Iterator[tuple[str, Flaky]]:
         protocol_version = "HTTP/1.1"
 
         def forward(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            if state.is_away:
-                self.close_connection = True
-                return
+            self.close_connection = True  # so that no connection outlives the proxy
+            body = body_of(self)
             if state.refuses():
                 self._answer(
                     503, [], b"<Error><Code>SlowDown</Code><Message>Reduce your request rate</Message></Error>"
                 )
                 return
             connection = http.client.HTTPConnection(server, timeout=60)
-            connection.request(self.command, self.path, body, dict(self.headers.items()))
+            asked = {name: value for name, value in self.headers.items() if name.lower() not in HOP | {"expect"}}
+            connection.request(self.command, self.path, body, asked | {"Content-Length": str(len(body))})
             answer = connection.getresponse()
             content = answer.read()
             headers = [(name, value) for name, value in answer.getheaders() if name.lower() not in HOP]
@@ -63,6 +73,7 @@ def flaky(address: str) -> Iterator[tuple[str, Flaky]]:
             self.send_response(status)
             for name, value in headers:
                 self.send_header(name, value)
+            self.send_header("Connection", "close")
             self.send_header("Content-Length", length or str(len(content)))
             self.end_headers()
             if self.command != "HEAD":
@@ -74,6 +85,7 @@ def flaky(address: str) -> Iterator[tuple[str, Flaky]]:
             """Say nothing."""
 
     proxy = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    proxy.daemon_threads = False  # closing it waits for them
     thread = threading.Thread(target=proxy.serve_forever, daemon=True)
     thread.start()
     try:

@@ -5,12 +5,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from support.lakes import NOON, every_byte, ids_in, in_folder, opened, own_rows, row
+from support.settings import Settings
 
-from beacon_core.data import erasure
+from beacon_core.data import erasure, lake_upkeep
+from beacon_core.data.database import open_store
+from beacon_core.data.erasure import ErasedPlace, Subject
 from beacon_core.data.prediction_log import LogSlice, lake
 from beacon_core.data.prediction_log.lake import maintenance
+from beacon_core.domain.product import Product
+from beacon_core.domain.retention import Retention
 from beacon_core.platform import clock
+from beacon_core.platform.settings import SettingsError, load_settings
 
 pytestmark = pytest.mark.lake
 NOW = timedelta(0)
@@ -103,3 +110,37 @@ def test_a_file_that_no_commit_names_goes_when_it_is_old(tmp_path: Path) -> None
         lake.end_snapshots(found, LATER, NOW)
         assert not left.exists()
         assert len(ids_in(found)) == 5
+
+
+def test_retention_and_erasure_take_the_lake_along(tmp_path: Path, product: Product) -> None:
+    settings = Settings(home=tmp_path, lake=str(tmp_path / "lake"))
+    kept = replace(product.policy, retention=Retention(predictions_days=400, actuals_days=400))
+    product = replace(product, policy=kept)
+    now = NOON + timedelta(days=401)
+    with lake_upkeep.open_lake(settings, product) as found:
+        columns = {name.partition("_")[2] for name in found.load().schema().column_names}
+        assert set(product.feature_names) <= columns
+        lake.append_rows(found, own_rows(10, NOON))
+        lake.append_rows(found, own_rows(5, now - timedelta(days=1), entity="car-1"))
+    subject = Subject(entity="car-1")
+    engine = open_store(settings.database)
+    assert lake_upkeep.count(settings, product, now) == {"lake predictions": 10}
+    assert lake_upkeep.expire(settings, product, now) == {"lake predictions": 10}
+    assert lake_upkeep.erase(settings, product, engine, subject, dry_run=True) == ErasedPlace({"lake": 5})
+    assert lake_upkeep.erase(settings, product, engine, subject, dry_run=False) == ErasedPlace({"lake": 5})
+    assert lake_upkeep.erase(settings, product, engine, subject, dry_run=False) == ErasedPlace({"lake": 0})
+    assert parquet_files(tmp_path) == []
+
+
+def test_without_a_lake_nothing_is_done(tmp_path: Path, product: Product) -> None:
+    settings = Settings(home=tmp_path)
+    engine = open_store(settings.database)
+    assert lake_upkeep.count(settings, product, NOON) == lake_upkeep.expire(settings, product, NOON) == {}
+    assert lake_upkeep.erase(settings, product, engine, Subject(entity="car-1"), dry_run=False) == ErasedPlace()
+    assert not parquet_files(tmp_path)
+
+
+@pytest.mark.parametrize("wrong", ["gs://bucket/log", "s3://", "file://log"])
+def test_a_place_that_is_none_is_refused_by_name(wrong: str) -> None:
+    with pytest.raises(SettingsError, match="BEACON_LAKE: must be a folder, or s3://BUCKET/FOLDER"):
+        load_settings({"BEACON_LAKE": wrong})

@@ -29,11 +29,11 @@ KIND = "lake predictions"
 
 
 @contextmanager
-def open_lake(settings: Settings) -> "Iterator[Lake]":
+def open_lake(settings: Settings, product: Product) -> "Iterator[Lake]":
     """Open the lake of the settings; they must name one."""
     from beacon_core.data.prediction_log import lake  # noqa: PLC0415 - see above
 
-    found = lake.open_lake(lake.LakePlace(settings.lake, settings.lake_catalog))
+    found = lake.open_lake(lake.LakePlace(settings.lake, settings.lake_catalog), product.features)
     try:
         yield found
     finally:
@@ -47,7 +47,7 @@ def count(settings: Settings, product: Product, now: datetime) -> dict[str, int]
         return {}
     from beacon_core.data.prediction_log import lake  # noqa: PLC0415
 
-    with open_lake(settings) as found, lake.begin(found) as handle:
+    with open_lake(settings, product) as found, lake.begin(found) as handle:
         return {KIND: lake.count(handle, LogSlice(until=now - timedelta(days=days)))}
 
 
@@ -59,7 +59,7 @@ def expire(settings: Settings, product: Product, now: datetime) -> dict[str, int
 
     days = product.policy.retention.predictions_days
     deleted = 0
-    with open_lake(settings) as found:
+    with open_lake(settings, product) as found:
         if days is not None:
             with lake.begin(found) as handle:
                 deleted = lake.expire(handle, now - timedelta(days=days), EVERY_ROW)
@@ -70,7 +70,7 @@ def expire(settings: Settings, product: Product, now: datetime) -> dict[str, int
     return {KIND: deleted}
 
 
-def erase(settings: Settings, _product: Product, _engine: Engine, subject: Subject, *, dry_run: bool) -> ErasedPlace:
+def erase(settings: Settings, product: Product, _engine: Engine, subject: Subject, *, dry_run: bool) -> ErasedPlace:
     """Erase a subject from the lake, with every snapshot that has it. Safe to repeat and to kill."""
     if not settings.lake:
         return ErasedPlace()
@@ -79,7 +79,7 @@ def erase(settings: Settings, _product: Product, _engine: Engine, subject: Subje
     except ModuleNotFoundError:
         return ErasedPlace(remains={PLACE: ["cannot be reached from this environment"]})
     rows = 0
-    with open_lake(settings) as found:
+    with open_lake(settings, product) as found:
         if dry_run:
             with lake.begin(found) as handle:
                 rows = len(lake.forget(handle, entity=subject.entity, ids=subject.ids, most=STEP_ROWS))

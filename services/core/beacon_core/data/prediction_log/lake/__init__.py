@@ -9,8 +9,8 @@ from beacon_core.data.prediction_log.lake.handle import LakeHandle, begin
 from beacon_core.data.prediction_log.lake.lake import (
     Lake,
     LakeDamagedError,
-    LakeUnavailableError,
     LakePlace,
+    LakeUnavailableError,
     open_lake,
 )
 from beacon_core.data.prediction_log.lake.maintenance import Upkeep, end_snapshots, keep_up
@@ -19,12 +19,12 @@ from beacon_core.data.prediction_log.lake.remove import expire, forget
 
 __all__ = [
     "Appended",
-    "SpoolBlock",
     "Lake",
     "LakeDamagedError",
     "LakeHandle",
-    "LakeUnavailableError",
     "LakePlace",
+    "LakeUnavailableError",
+    "SpoolBlock",
     "Upkeep",
     "append_records",
     "append_rows",

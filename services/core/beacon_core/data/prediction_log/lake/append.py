@@ -28,7 +28,7 @@ from beacon_core.data.prediction_log.lake.lake import (
     mapped_errors,
     wait,
 )
-from beacon_core.data.prediction_log.lake.lookup import WITHIN, SoughtIds, keyed_ids, located, times_in_ids, sought
+from beacon_core.data.prediction_log.lake.lookup import WITHIN, SoughtIds, keyed_ids, located, sought, times_in_ids
 from beacon_core.data.predictions import PredictionRow
 from beacon_core.platform import clock
 
@@ -109,7 +109,7 @@ def _needs_key(rows: pa.Table) -> pa.Array:
     """Which rows have an id that does not tell when they were made."""
     told = times_in_ids(rows["id"])
     apart = pc.abs(pc.subtract(told, rows["time"].combine_chunks().cast(pa.int64())))
-    return pc.fill_null(pc.greater(apart, WITHIN), True)  # noqa: FBT003 - Arrow's own signature
+    return pc.fill_null(pc.greater(apart, WITHIN), True)
 
 
 def _there(lake: Lake, table: Table, rows: pa.Table) -> pa.Array:

@@ -3,8 +3,10 @@
 A record has the columns of one request, so most of a block is made by joining lists.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from itertools import chain, repeat
+from operator import attrgetter
 from typing import Any, Protocol
 
 import msgspec
@@ -16,6 +18,7 @@ from beacon_core.domain.value_rules import Value
 
 MICROSECONDS = 1_000_000
 Column = Sequence[Value | None]
+KIND_OF: dict[type, Kind] = {float: "number", int: "number", bool: "flag", str: "text"}
 
 
 class RequestRecord(Protocol):
@@ -84,10 +87,13 @@ SHARED: dict[str, pa.DataType] = {
     "client": TEXT,
 }
 """Those that are the same for all predictions of a request."""
+SHARED_AS = {"model_version": "version", "model_sha256": "sha256", "latency_seconds": "latency"}
+"""What records call them."""
+NO_NAMES: list[str] = []
 
 
 def table_of_records(records: Iterable[RequestRecord], logged_at: datetime) -> pa.Table:
-    """Make the table of a block of records; those of other names of features, from before a change, are joined to it."""
+    """Make the table of a block of records; those with other features, from before a change, are joined to it."""
     by_names: dict[tuple[str, ...], list[RequestRecord]] = {}
     for record in records:
         by_names.setdefault(record.names, []).append(record)
@@ -109,41 +115,56 @@ def table_of_rows(rows: Sequence[PredictionRow], logged_at: datetime) -> pa.Tabl
 
 
 def _of_same_names(names: tuple[str, ...], records: Sequence[RequestRecord]) -> pa.Table:
-    own: dict[str, list[Any]] = {name: [] for name in OWN}
-    shared: dict[str, list[Any]] = {name: [] for name in SHARED}
-    lengths, rows = [], []
-    for record in records:
-        size = len(record.ids)
-        lengths.append(size)
-        values = record.values()
-        rows += values
-        nothing: list[Any] = [None] * size
-        own["id"] += record.ids
-        own["entity"] += record.entities or nothing
-        own["prediction"] += record.prediction
-        own["low"] += record.low
-        own["high"] += record.high
-        own["shadow_prediction"] += record.shadow or nothing
-        own["input_digest"] += record.input_digests or nothing
-        own["from_store"] += nothing if record.from_store is None else _masked(record.from_store, size, names)
-        own["out_of_range"] += _masked(record.out_of_range, size, names)
-        own["imputed"] += [_absent(names, row) if None in row else [] for row in values]
-        shared["time"].append(microseconds(datetime.fromtimestamp(record.time, UTC)))
-        shared["model_version"].append(record.version)
-        shared["model_sha256"].append(record.sha256)
-        shared["shadow_version"].append(record.shadow_version)
-        shared["latency_seconds"].append(record.latency)
-        shared["request_id"].append(record.request_id)
-        shared["trace_id"].append(record.trace_id)
-        shared["client"].append(record.client)
+    """Column by column over all records: with one row each, as most have, a record costs a step per column."""
+    sizes = [len(record.ids) for record in records]
+    rows: list[Column] = list(chain.from_iterable(record.values() for record in records))
+    own = {
+        "id": _chained(records, "ids"),
+        "entity": _chained_or_none(records, "entities", sizes),
+        "prediction": _chained(records, "prediction"),
+        "low": _chained(records, "low"),
+        "high": _chained(records, "high"),
+        "shadow_prediction": _chained_or_none(records, "shadow", sizes),
+        "input_digest": _chained_or_none(records, "input_digests", sizes),
+        "from_store": _masked(records, "from_store", sizes, names),
+        "out_of_range": _masked(records, "out_of_range", sizes, names),
+        "imputed": [_absent(names, row) if None in row else [] for row in rows],
+    }
+    shared = {name: list(map(attrgetter(SHARED_AS.get(name, name)), records)) for name in SHARED}
+    shared["time"] = [microseconds(datetime.fromtimestamp(time, UTC)) for time in shared["time"]]
     arrays = {name: pa.array(column, OWN[name]) for name, column in own.items()}
-    spread = pa.array([at for at, size in enumerate(lengths) for _ in range(size)], pa.int64())
+    spread = pa.array(chain.from_iterable(map(repeat, range(len(sizes)), sizes)), pa.int64(), size=len(rows))
     for name, column in shared.items():
         whole = pa.array(column, pa.int64()).cast(TIME) if name == "time" else pa.array(column, SHARED[name])
         arrays[name] = whole.take(spread) if len(rows) != len(records) else whole
-    for name, column in zip(names, zip(*rows, strict=True), strict=True):
-        arrays |= _feature(name, column)
+    for name, values in zip(names, zip(*rows, strict=True), strict=True):
+        arrays |= _feature(name, values)
     return pa.table(arrays)
+
+
+def _chained(records: Sequence[RequestRecord], name: str) -> list[Any]:
+    return list(chain.from_iterable(map(attrgetter(name), records)))
+
+
+def _chained_or_none(records: Sequence[RequestRecord], name: str, sizes: Sequence[int]) -> list[Any]:
+    """The values of a column that a record may be without."""
+    parts = list(map(attrgetter(name), records))
+    if not any(parts):
+        return [None] * sum(sizes)
+    return list(chain.from_iterable(part or repeat(None, size) for part, size in zip(parts, sizes, strict=True)))
+
+
+def _masked(records: Sequence[RequestRecord], mask: str, sizes: Sequence[int], names: tuple[str, ...]) -> list[Any]:
+    """The names of the features that a mask tells, by row; none for the rows of a record without the mask."""
+    found: list[Any] = []
+    for of_record, size in zip(map(attrgetter(mask), records), sizes, strict=True):
+        if of_record:
+            found += [[names[column] for column in of_record.get(row, ())] for row in range(size)]
+        elif size == 1:
+            found.append(None if of_record is None else NO_NAMES)
+        else:
+            found += [None if of_record is None else NO_NAMES] * size
+    return found
 
 
 def _joined(tables: list[pa.Table], logged_at: datetime) -> pa.Table:
@@ -154,47 +175,22 @@ def _joined(tables: list[pa.Table], logged_at: datetime) -> pa.Table:
 
 def _feature(name: str, column: Column) -> dict[str, pa.Array]:
     """The columns of a feature, of each kind of value that it has: nearly always one, and none without any value."""
-    kinds: tuple[Kind, ...] = ("number", "flag", "text")
-    first = next((value for value in column if value is not None), None)
-    if first is None:
-        return {}
-    likely = _kind(first)
-    try:
-        return {column_of(likely, name): _array(column, likely)}
-    except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError, OverflowError):
-        pass
-    parts = {
-        kind: [value if value is not None and _kind(value) == kind else None for value in column] for kind in kinds
-    }
-    return {
-        column_of(kind, name): pa.array(
-            [float(v) if kind == "number" and v is not None else v for v in part], ARROW_KINDS[kind]
-        )
-        for kind, part in parts.items()
-        if any(value is not None for value in part)
-    }
+    kinds = {KIND_OF[found] for found in set(map(type, column)) if found in KIND_OF}
+    parts: dict[Kind, Column] = dict.fromkeys(kinds, column)
+    if len(kinds) > 1:  # the feature's type was changed between two records
+        parts = {kind: [value if KIND_OF.get(type(value)) == kind else None for value in column] for kind in kinds}
+    return {column_of(kind, name): _array(part, kind) for kind, part in parts.items()}
 
 
 def _array(column: Column, kind: Kind) -> pa.Array:
-    if kind == "number" and any(value is True or value is False for value in column):
-        raise TypeError  # Arrow would take them for numbers
-    return pa.array(column, ARROW_KINDS[kind])
-
-
-def _kind(value: Value) -> Kind:
-    if isinstance(value, bool):
-        return "flag"
-    return "text" if isinstance(value, str) else "number"
+    try:
+        return pa.array(column, ARROW_KINDS[kind])
+    except pa.ArrowInvalid:  # a whole number that a double has not exactly
+        return pa.array([None if value is None else float(value) for value in column], ARROW_KINDS[kind])
 
 
 def _absent(names: tuple[str, ...], row: Column) -> list[str]:
     return [name for name, value in zip(names, row, strict=True) if value is None]
-
-
-def _masked(mask: dict[int, list[int]], size: int, names: tuple[str, ...]) -> Iterator[list[str]]:
-    if not mask:
-        return iter([[]] * size)
-    return ([names[column] for column in mask[row]] if row in mask else [] for row in range(size))
 
 
 def _microseconds(text: str) -> int:

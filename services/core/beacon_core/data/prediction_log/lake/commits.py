@@ -18,7 +18,7 @@ def commit(
     removed: Sequence[DataFile] = (),
     properties: Mapping[str, str] = NO_PROPERTIES,
 ) -> None:
-    """Commit to the table as it was loaded; raises `CommitConflict` where it is another by now, and then nothing changed.
+    """Commit to the table as it was loaded; raises `CommitConflict`, and changes nothing, where it is another by now.
 
     Any other error leaves open whether the commit came about.
     """

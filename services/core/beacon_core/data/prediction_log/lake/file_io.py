@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any, Self
 
 from pyarrow.fs import AwsStandardS3RetryStrategy, LocalFileSystem
-from pyiceberg.io import OutputFile, OutputStream
+from pyiceberg.io import OutputStream
 from pyiceberg.io.pyarrow import PyArrowFile, PyArrowFileIO
 
 from beacon_core.platform.files import sync
 
-S3_TRIES = 10
-"""A request that S3 answers with 503 is tried so often; with a half of them failing, one of a thousand is not answered."""
+S3_TRIES = 6
+"""A request that S3 answers with 503 is tried so often, with waits that double: a quarter of a minute in all."""
 
 
 class PatientRetries(AwsStandardS3RetryStrategy):  # type: ignore[misc]
@@ -27,9 +27,9 @@ class PatientRetries(AwsStandardS3RetryStrategy):  # type: ignore[misc]
 class SyncedFileIO(PyArrowFileIO):
     """PyIceberg's files by PyArrow, synced in a folder; the name of this class is a property of the catalog."""
 
-    def new_output(self, location: str) -> OutputFile:
+    def new_output(self, location: str) -> PyArrowFile:
         file = super().new_output(location)
-        return _SyncedFile(location, file._path, file._filesystem) if isinstance(file, PyArrowFile) else file  # noqa: SLF001 - no other way
+        return _SyncedFile(location, file._path, file._filesystem)
 
 
 class _SyncedFile(PyArrowFile):

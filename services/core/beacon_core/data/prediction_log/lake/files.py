@@ -27,7 +27,7 @@ from pyiceberg.typedef import Record
 from beacon_core.data.prediction_log.lake.lake import Lake, LakeDamagedError, mapped_errors
 from beacon_core.domain.masking import message_of
 
-GROUP_ROWS = 1 << 15
+GROUP_ROWS = 1 << 13
 """Rows of a group: who looks up one of them reads them all."""
 SAMPLED_ROWS = 4096
 MOST_DISTINCT = 0.4

@@ -9,13 +9,14 @@ import os
 import random
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
 from cachetools import LRUCache
+from pyarrow.parquet import FileMetaData
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import (
     CommitFailedException,
@@ -23,14 +24,16 @@ from pyiceberg.exceptions import (
     NoSuchTableError,
     TableAlreadyExistsError,
 )
+from pyiceberg.manifest import ManifestEntry
 from pyiceberg.table import Table
 from sqlalchemy import Engine, event, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from beacon_core.data.database import sqlite_pragmas
 from beacon_core.data.prediction_log.lake import keys
-from beacon_core.data.prediction_log.lake.columns import BY_DAY, BY_TIME, SCHEMA, missing, type_of
+from beacon_core.data.prediction_log.lake.columns import BY_DAY, BY_TIME, SCHEMA, column_of, kind_of, missing, type_of
 from beacon_core.domain.exit_statuses import REFUSED, TRY_AGAIN
+from beacon_core.domain.feature import Feature
 from beacon_core.domain.masking import message_of
 
 log = logging.getLogger(__name__)
@@ -86,8 +89,8 @@ class Lake:
     def __init__(self, catalog: SqlCatalog) -> None:
         self._catalog = catalog
         self.engine: Engine = catalog.engine
-        self.manifests: LRUCache[str, object] = LRUCache(CACHED)
-        self.footers: LRUCache[str, object] = LRUCache(CACHED)
+        self.manifests: LRUCache[str, list[ManifestEntry]] = LRUCache(CACHED)
+        self.footers: LRUCache[str, FileMetaData] = LRUCache(CACHED)
         self.lock = threading.Lock()
 
     def load(self) -> Table:
@@ -117,8 +120,8 @@ class Lake:
         self.engine.dispose()
 
 
-def open_lake(place: LakePlace, features: Mapping[str, str] | None = None) -> Lake:
-    """Open a lake, and make it where there is none; `features` are columns that it has from the beginning."""
+def open_lake(place: LakePlace, features: Sequence[Feature] = ()) -> Lake:
+    """Open a lake, and make it where there is none, with columns for these features of a product."""
     with mapped_errors():
         catalog = SqlCatalog("beacon", **_properties(place))
         if catalog.engine.dialect.name == "sqlite":
@@ -129,7 +132,7 @@ def open_lake(place: LakePlace, features: Mapping[str, str] | None = None) -> La
             _create(catalog)
     lake = Lake(catalog)
     if features:
-        lake.evolve(list(features))
+        lake.evolve([column_of(kind_of(feature), feature.name) for feature in features])
     return lake
 
 
@@ -162,14 +165,11 @@ def _is_there(catalog: SqlCatalog) -> bool:
 
 
 def _create(catalog: SqlCatalog) -> None:
-    try:
+    # Another process may be as quick.
+    with suppress(NamespaceAlreadyExistsError):
         catalog.create_namespace(NAMESPACE)
-    except NamespaceAlreadyExistsError:
-        pass
-    try:
+    with suppress(TableAlreadyExistsError):
         catalog.create_table(NAME, SCHEMA, partition_spec=BY_DAY, sort_order=BY_TIME, properties=PROPERTIES)
-    except TableAlreadyExistsError:
-        pass  # another process was as quick
 
 
 def _properties(place: LakePlace) -> dict[str, str]:

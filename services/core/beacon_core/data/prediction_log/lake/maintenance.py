@@ -15,6 +15,7 @@ from pyiceberg.table import Table
 
 from beacon_core.data.prediction_log.lake.columns import names_of
 from beacon_core.data.prediction_log.lake.commits import commit
+from beacon_core.data.prediction_log.lake.file_io import SyncedFileIO
 from beacon_core.data.prediction_log.lake.files import DAY_MICROSECONDS, OpenFile, delete_files, write_file
 from beacon_core.data.prediction_log.lake.lake import (
     TRIES,
@@ -152,10 +153,12 @@ def _end(lake: Lake, before: datetime) -> int:
 
 def _sweep(table: Table, needed: set[str], before: datetime) -> int:
     """Delete the old files below the table's folder that it does not need."""
+    io = table.io
+    assert isinstance(io, SyncedFileIO)  # noqa: S101 - the catalog's property says so
     with mapped_errors():
-        scheme, host, path = table.io.parse_location(table.location(), table.io.properties)
-        files = table.io.fs_by_scheme(scheme, host)
-        names = {table.io.parse_location(name, table.io.properties)[2] for name in needed}
+        scheme, host, path = io.parse_location(table.location(), io.properties)
+        files = io.fs_by_scheme(scheme, host)
+        names = {io.parse_location(name, io.properties)[2] for name in needed}
         deleted = 0
         for found in files.get_file_info(FileSelector(path, recursive=True, allow_not_found=True)):
             if found.is_file and found.path not in names and found.mtime < before:

@@ -1,4 +1,4 @@
-"""Which files of the lake a question needs: by the day of their partition, and the times of their first and last row."""
+"""Which files of the lake a question needs: by the days of their partitions, and the times of their rows."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -7,7 +7,7 @@ from pyiceberg.conversions import from_bytes
 from pyiceberg.manifest import DataFile, ManifestContent, ManifestEntry, ManifestFile
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
-from pyiceberg.types import IntegerType, TimestamptzType
+from pyiceberg.types import IntegerType, PrimitiveType, TimestamptzType
 
 from beacon_core.data.prediction_log.lake.files import DAY_MICROSECONDS
 from beacon_core.data.prediction_log.lake.lake import Lake, LakeDamagedError, mapped_errors
@@ -34,8 +34,8 @@ def pieces(lake: Lake, table: Table, first: int = EVER[0], last: int = EVER[1]) 
         if _may_have(manifest, first, last):
             for entry in entries_of(lake, table, manifest):
                 file = entry.data_file
-                begins = from_bytes(TimestamptzType(), file.lower_bounds[time_id])
-                ends = from_bytes(TimestamptzType(), file.upper_bounds[time_id])
+                begins = _number(TimestamptzType(), file.lower_bounds[time_id])
+                ends = _number(TimestamptzType(), file.upper_bounds[time_id])
                 if begins <= last and ends >= first:
                     found.append(Piece(file, begins, ends))
     return sorted(found, key=lambda piece: (piece.first, piece.file.file_path))
@@ -81,6 +81,12 @@ def _may_have(manifest: ManifestFile, first: int, last: int) -> bool:
     summary = manifest.partitions[0] if manifest.partitions else None
     if summary is None or summary.lower_bound is None or summary.upper_bound is None:
         return True
-    begins = from_bytes(IntegerType(), summary.lower_bound) * DAY_MICROSECONDS
-    ends = (from_bytes(IntegerType(), summary.upper_bound) + 1) * DAY_MICROSECONDS
+    begins = _number(IntegerType(), summary.lower_bound) * DAY_MICROSECONDS
+    ends = (_number(IntegerType(), summary.upper_bound) + 1) * DAY_MICROSECONDS
     return begins <= last and ends >= first
+
+
+def _number(kind: PrimitiveType, stored: bytes) -> int:
+    found: object = from_bytes(kind, stored)
+    assert isinstance(found, int)  # noqa: S101 - times and days are numbers
+    return found

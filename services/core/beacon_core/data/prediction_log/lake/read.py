@@ -125,7 +125,7 @@ def _in_order(
     *,
     newest_first: bool = False,
 ) -> Iterator[pa.Table]:
-    """Yield the rows of files that match, in the order of the log; `needed` are the columns that `matching` looks at."""
+    """Yield the rows of files that match, in the order of the log; `needed` are the columns that `matching` reads."""
     first_read = _with_needed(needed)
     everything = _with_needed([*columns, *needed])
     others = [name for name in everything if name not in first_read]

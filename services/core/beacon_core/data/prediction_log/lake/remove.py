@@ -1,4 +1,4 @@
-"""The port's removals: a handle notes what goes, which is gone for its own questions at once, and for all when it ends."""
+"""The port's removals: what goes is gone for the handle's own questions at once, and for all when the handle ends."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
