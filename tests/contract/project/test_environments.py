@@ -23,7 +23,7 @@ NEEDS_CONVERTERS = {"beacon_retraining.packaging.conversion.convert_sklearn"}
 ELSEWHERE = {"beacon_laptop.mlflow_server": "retraining", "beacon_prober.prober": "inference"} | {
     f"beacon_inference.{name}": "retraining" for name in SCORING
 }
-NOT_FOR_INFERENCE = ("pandas", "sklearn", "mlflow", "feast", "scipy", "onnx", "pyarrow", "kubernetes")
+NOT_FOR_INFERENCE = ("pandas", "sklearn", "mlflow", "feast", "scipy", "onnx", "pyarrow", "pyiceberg", "kubernetes")
 SHIPS = {"inference": {"beacon_prober"}}
 
 
@@ -72,7 +72,7 @@ def python(environment: str, code: str, *folders: Path) -> subprocess.CompletedP
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_a_service_imports_all_of_its_own_with_what_it_asks_for(environment: str) -> None:
     own = [name for name in modules(PACKAGES[environment]) if name not in ELSEWHERE and name not in NEEDS_CONVERTERS]
-    without = {"web", "feature_store", "kubernetes", "sources"} - extras_of_core(environment)
+    without = {"web", "feature_store", "kubernetes", "sources", "lake"} - extras_of_core(environment)
     without |= set() if environment in {"inference", "retraining"} else OF_MODELS
     core = [name for name in modules(CORE) if not without & set(name.split("."))]
     assert len(own) >= 3

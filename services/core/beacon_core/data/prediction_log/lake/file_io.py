@@ -7,25 +7,32 @@ database syncs, that names files which are empty.
 from pathlib import Path
 from typing import Any, Self
 
-from pyarrow.fs import AwsStandardS3RetryStrategy, LocalFileSystem
-from pyiceberg.io import OutputStream
+from pyarrow.fs import AwsStandardS3RetryStrategy, LocalFileSystem, S3FileSystem
+from pyiceberg.io import S3_ENDPOINT, S3_REGION, OutputStream
 from pyiceberg.io.pyarrow import PyArrowFile, PyArrowFileIO
 
 from beacon_core.platform.files import sync
 
+CONNECT_SECONDS = 3
+REQUEST_SECONDS = 30
 S3_TRIES = 6
 """A request that S3 answers with 503 is tried so often, with waits that double: a quarter of a minute in all."""
 
 
-class PatientRetries(AwsStandardS3RetryStrategy):  # type: ignore[misc]
-    """Retries of S3 requests; the name of this class is a property of the catalog."""
-
-    def __init__(self) -> None:
-        super().__init__(max_attempts=S3_TRIES)
-
-
 class SyncedFileIO(PyArrowFileIO):
     """PyIceberg's files by PyArrow, synced in a folder; the name of this class is a property of the catalog."""
+
+    def _initialize_s3_fs(self, _bucket: str | None) -> S3FileSystem:
+        # PyIceberg's own has no way to write a file by one request. Three are slower, and Arrow 25 takes the 503 of the
+        # last of them for the answer of its retry.
+        return S3FileSystem(
+            endpoint_override=self.properties.get(S3_ENDPOINT),
+            region=self.properties.get(S3_REGION),
+            connect_timeout=CONNECT_SECONDS,
+            request_timeout=REQUEST_SECONDS,
+            retry_strategy=AwsStandardS3RetryStrategy(max_attempts=S3_TRIES),
+            allow_delayed_open=True,
+        )
 
     def new_output(self, location: str) -> PyArrowFile:
         file = super().new_output(location)

@@ -32,6 +32,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from beacon_core.data.database import sqlite_pragmas
 from beacon_core.data.prediction_log.lake import keys
 from beacon_core.data.prediction_log.lake.columns import BY_DAY, BY_TIME, SCHEMA, column_of, kind_of, missing, type_of
+from beacon_core.data.prediction_log.lake.file_io import CONNECT_SECONDS, SyncedFileIO
 from beacon_core.domain.exit_statuses import REFUSED, TRY_AGAIN
 from beacon_core.domain.feature import Feature
 from beacon_core.domain.masking import message_of
@@ -51,8 +52,6 @@ PROPERTIES = {
     "write.metadata.metrics.column.id": "full",
     "write.metadata.metrics.column.time": "full",
 }
-CONNECT_SECONDS = 3
-REQUEST_SECONDS = 30
 TRIES = 20
 """A commit gives way to others so often."""
 FIRST_WAIT, LONGEST_WAIT = 0.02, 2.0
@@ -178,19 +177,15 @@ def _properties(place: LakePlace) -> dict[str, str]:
         url = url.update_query_dict({"connect_timeout": str(CONNECT_SECONDS)})
     elif url.database:
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-    io = f"{__package__}.file_io"
     properties = {
         "uri": url.render_as_string(hide_password=False),
         "pool_pre_ping": "true",
         "warehouse": place.files,
-        "py-io-impl": f"{io}.SyncedFileIO",
+        "py-io-impl": f"{SyncedFileIO.__module__}.{SyncedFileIO.__name__}",
     }
     if "://" in place.files:
         properties |= {
             "s3.region": os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1",
-            "s3.connect-timeout": str(CONNECT_SECONDS),
-            "s3.request-timeout": str(REQUEST_SECONDS),
-            "s3.retry-strategy-impl": f"{io}.PatientRetries",
         }
         if endpoint := os.environ.get("AWS_ENDPOINT_URL"):
             properties["s3.endpoint"] = endpoint
