@@ -36,7 +36,7 @@ DEV := uv run --locked --no-sync
 # What a day needs; `make help-all` shows the rest. (A test holds that each is a target, and that they stay few.)
 DAILY := run new check demo doctor retrain drift promote rollback clean lint test deploy bench
 # What must hold, in CI's order: .ci/run and GitHub's CI run this list, read by `make suites`.
-SUITES := test-bare lint test-workflows test-rules mutate-rules test test-fuzz test-reports test-retrain test-promotion test-observe test-faults \
+SUITES := test-bare lint test-workflows test-rules mutate-rules test test-fuzz test-reports test-retrain test-promotion test-observe test-faults test-lake \
   test-http test-clients test-browser test-laptop test-products test-charts e2e
 # What is run by hand: an hour of a cluster each, against the clock, or by a workflow of its own as it needs the Internet.
 # A test holds that every check is in one of the lists.
@@ -239,7 +239,7 @@ FUZZED := tests/contract/inference/test_openapi.py tests/unit/inference/test_inf
 .PHONY: test
 test: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## run the unit and contract tests (ARGS="-k drift": some of them)
 	@$(WRITABLE)
-	$(DEV) pytest $(ON_BOTH) tests/contract tests/unit $(ARGS)
+	$(DEV) pytest $(ON_BOTH) -m "not lake" tests/contract tests/unit $(ARGS)
 
 .PHONY: test-fuzz
 test-fuzz: .venv/.stamp .venvs/inference.stamp .venvs/feature-serving.stamp ## test with much more made-up input than `make test` (BEACON_FUZZ_CASES=, BEACON_FUZZ_EXAMPLES=, BEACON_FUZZ_SEED=)
@@ -264,6 +264,10 @@ test-bare: .venv/.stamp ## run `make run` and `make test` in a container with Py
 .PHONY: test-faults
 test-faults: .venv/.stamp .venvs/inference.stamp .venvs/prediction-log.stamp .venvs/drift-profiling.stamp ## test with PostgreSQL down, killed and hung, a full disk and killed jobs
 	$(DEV) pytest tests/system/faults --timeout 300 -rP
+
+.PHONY: test-lake
+test-lake: .venv/.stamp .venvs/inference.stamp .venvs/prediction-log.stamp ## test the log's lake in a folder and on S3: what each store must answer, its faults, kill -9 (BEACON_LAKE_KILLS=10)
+	$(DEV) pytest $(ON_BOTH) -m lake tests/contract/core/test_prediction_log.py tests/system/lake --timeout 300 $(ARGS)
 
 .PHONY: test-http
 test-http: .venv/.stamp .venvs/inference.stamp .venvs/prediction-log.stamp .venvs/feature-serving.stamp .venvs/console.stamp ## test every form of an HTTP request against every service
@@ -481,6 +485,10 @@ bench-explain: .venv/.stamp .venvs/inference.stamp .venvs/prediction-log.stamp #
 bench-products: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## measure what any table costs: minutes (FILE= TARGET= [KEY=] [TIME=]: your own; ARGS="--parts check")
 	@export PYTHONPATH="$$PWD/benchmarks:$$PWD/tests"; exec .venv/bin/python -m any_table $(if $(FILE),--file "$$FILE") \
 	  $(if $(TARGET),--target "$$TARGET") $(if $(KEY),--key "$$KEY") $(if $(TIME),--time "$$TIME") $(ARGS)
+
+.PHONY: bench-lake
+bench-lake: .venv/.stamp ## measure the log's lake: rows/s per core, bytes per row, look-ups, erasure, expiry; minutes (PRODUCT=, ARGS="--rows 100000000", ARGS=--help)
+	@$(CHOOSE); exec .venv/bin/python benchmarks/lake.py $(ARGS)
 
 .PHONY: retrain-size
 retrain-size: .venv/.stamp .venvs/retraining.stamp ## measure a whole retraining of a million rows, stage by stage (ARGS="--rows 50000", ARGS=--help)

@@ -3,19 +3,23 @@
 import ast
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from support.lakes import NOON, in_folder, opened, row
+from support.postgres import Postgres, postgres
+from support.s3 import s3_bucket
 from support.stores import new_store
 
 from beacon_core.data import predictions
-from beacon_core.data.prediction_log import LogSlice, LogStore, sql
+from beacon_core.data.prediction_log import LogSlice, LogStore, lake, sql
 from beacon_core.data.predictions import PredictionRow
+from beacon_core.domain.ids import new_id
 from beacon_core.domain.policy import Evidence
 from beacon_core.platform.settings import ROOT
 
-NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MANY = 100
 EVERY_ROW = LogSlice()
 
@@ -28,22 +32,41 @@ class Store(NamedTuple):
     insert: Callable[[Any, list[PredictionRow]], None]
 
 
-@pytest.fixture(params=["sql on SQLite", "sql on PostgreSQL"])
-def store(request, tmp_path) -> Iterator[Store]:
+STORES = [
+    "sql on SQLite",
+    "sql on PostgreSQL",
+    pytest.param("lake in a folder", marks=pytest.mark.lake),
+    pytest.param("lake on S3", marks=pytest.mark.lake),
+]
+
+
+@pytest.fixture(params=STORES)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     """Another store of the log is another parameter; nothing below knows which one it is."""
-    with new_store(request.param.removeprefix("sql on ").lower(), tmp_path) as engine:
-        yield Store(sql, engine.begin, predictions.insert)
+    kind, _, place = request.param.partition(" ")
+    if kind == "sql":
+        with new_store(place.removeprefix("on ").lower(), tmp_path) as engine:
+            yield Store(sql, engine.begin, predictions.insert)
+    else:
+        where = request.getfixturevalue("on_s3") if place == "on S3" else in_folder(tmp_path)
+        with opened(*where) as found:
+            yield Store(lake, lambda: lake.begin(found), lambda handle, rows: lake.append_rows(handle.lake, rows))
 
 
-def row(name: str, minutes: float = 0, entity: str | None = None, **others: Any) -> PredictionRow:
-    made = PredictionRow(
-        id=name, time=(NOON + timedelta(minutes=minutes)).replace(tzinfo=None).isoformat(" ", "microseconds"),
-        entity=entity, features='{"doors": 4, "colour": "r\\u00fc\\nd", "new": true}', from_store=None,
-        imputed='["age"]', out_of_range="[]", prediction=1.5, low=0.5, high=2.5, model_version="1",
-        model_sha256="a" * 64, shadow_version=None, shadow_prediction=None, latency_seconds=0.01, request_id="q",
-        trace_id=None, input_digest=None, client=None,
-    )  # fmt: skip
-    return made._replace(**others)
+@pytest.fixture(scope="module")
+def servers() -> Iterator[tuple[str, Postgres]]:
+    """A bucket of a real S3 server, and a PostgreSQL."""
+    with s3_bucket("lake") as bucket, postgres() as cluster:
+        yield bucket, cluster
+
+
+@pytest.fixture
+def on_s3(servers: tuple[str, Postgres]) -> lake.LakePlace:
+    """A lake on S3 that nobody has used, its catalog in PostgreSQL."""
+    bucket, cluster = servers
+    name = f"lake{new_id()}"
+    cluster.create_database(name)
+    return lake.LakePlace(f"{bucket}/{name}", cluster.url_of("beacon", name))
 
 
 def fill(store: Store, *rows: PredictionRow) -> None:

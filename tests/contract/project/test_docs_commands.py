@@ -68,6 +68,10 @@ RUN_BY: dict[str, dict[str, str]] = {
     "docs/how-to/deploy.md": {"make test-charts": "make test-charts"},
     "docs/how-to/erasure.md": {"make forget*": "tests/contract/core/test_erasure.py"},
     "docs/how-to/explain.md": {"curl*": "tests/contract/inference/test_explain.py"},
+    "docs/how-to/lake.md": {
+        "make expire": "tests/system/lake/test_upkeep.py",
+        "make bench-lake*": "benchmarks/lake.py",
+    },
     "docs/how-to/logins.md": {
         "export BEACON_*": "tests/contract/console/test_console_login.py",
         "export BEACON_PROXY_NETWORKS=*": "tests/unit/console/test_console_proxy.py",

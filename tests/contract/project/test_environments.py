@@ -26,7 +26,7 @@ NEEDS_CONVERTERS = {"beacon_retraining.packaging.conversion.convert_sklearn"}
 ELSEWHERE = {"beacon_laptop.mlflow_server": "retraining", "beacon_prober.prober": "inference"} | {
     f"beacon_inference.{name}": "retraining" for name in SCORING
 }
-NOT_FOR_INFERENCE = ("pandas", "sklearn", "mlflow", "feast", "scipy", "onnx", "pyarrow", "kubernetes")
+NOT_FOR_INFERENCE = ("pandas", "sklearn", "mlflow", "feast", "scipy", "onnx", "pyarrow", "pyiceberg", "kubernetes")
 DATABASE = ("sqlalchemy", "alembic", "psycopg", "psycopg_binary")
 SHIPS = {"inference": {"beacon_prober"}}
 
@@ -76,7 +76,7 @@ def python(environment: str, code: str, *folders: Path) -> subprocess.CompletedP
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_a_service_imports_all_of_its_own_with_what_it_asks_for(environment: str) -> None:
     own = [name for name in modules(PACKAGES[environment]) if name not in ELSEWHERE and name not in NEEDS_CONVERTERS]
-    without = {"web", "feature_store", "kubernetes", "sources", "spool"} - extras_of_core(environment)
+    without = {"web", "feature_store", "kubernetes", "sources", "spool", "lake"} - extras_of_core(environment)
     without |= set() if "data" in extras_of_core(environment) else OF_DATA
     without |= set() if environment in {"inference", "retraining"} else OF_MODELS
     core = [name for name in modules(CORE) if not without & set(name.split("."))]

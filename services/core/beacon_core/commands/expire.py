@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from beacon_core.data import erasure, removals, retention
+from beacon_core.data import erasure, lake_upkeep, removals, retention
 from beacon_core.data.database import Engine, migrate, open_store
 from beacon_core.data.job_runs import recorded
 from beacon_core.data.removals import Removal
@@ -42,13 +42,14 @@ def main() -> int:
     engine = open_store(settings.database)
     migrate(engine)
     if given.dry_run:
-        counts = retention.count(engine, product.policy.retention, now)
+        counts = retention.count(engine, product.policy.retention, now) | lake_upkeep.count(settings, product, now)
         results.give(ExpireResult(counts, is_dry_run=True))
         log.info("would delete: %s", shown(counts))
         return 0
     with only_one(engine, settings.home / "run", JOB), recorded(engine, JOB, now.isoformat(), "delete") as run:
         deleted = retention.expire(engine, product.policy.retention, now)
         deleted["reports"] = _expire_reports(settings, product, now)
+        deleted |= lake_upkeep.expire(settings, product, now)
         deleted["late predictions"] = erasure.erase_late_rows(engine, product.name, now)
         run.rows, run.details = sum(deleted.values()), deleted
         _note(engine, product, now, deleted)

@@ -21,7 +21,7 @@ from beacon_core.platform.settings import SettingsError
 
 __all__ = [
     "Connection", "DatabaseUnavailableError", "Engine", "SchemaError", "mapped_errors", "migrate", "migrate_at",
-    "open_store", "upsert",
+    "open_store", "sqlite_pragmas", "upsert",
 ]  # fmt: skip
 """`Connection` and `Engine` are SQLAlchemy's: services name them from here and import no SQLAlchemy."""
 
@@ -69,7 +69,7 @@ def _open(url: str, statement_seconds: float) -> Engine:
         engine = create_engine(
             url, connect_args={"timeout": 10, "check_same_thread": False}, json_serializer=_json_text
         )
-        event.listen(engine, "connect", _sqlite_pragmas)
+        event.listen(engine, "connect", sqlite_pragmas)
         return engine
     engine = create_engine(
         url,
@@ -212,7 +212,8 @@ def _json_text(value: Any) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def _sqlite_pragmas(connection: Any, _record: object) -> None:
+def sqlite_pragmas(connection: Any, _record: object) -> None:
+    """Set up a new connection of SQLite, as an event of SQLAlchemy: write-ahead logging."""
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=NORMAL")

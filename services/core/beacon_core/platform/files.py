@@ -43,10 +43,10 @@ def replace(draft: Path, file: Path, *, durable: bool = True) -> None:
     That costs milliseconds: leave it out where a request waits or where the file can be written again.
     """
     if durable:
-        _sync(draft)
+        sync(draft)
     draft.replace(file)
     if durable:
-        _sync(file.parent)
+        sync(file.parent)
 
 
 @contextlib.contextmanager
@@ -62,7 +62,8 @@ def draft_folder_of(folder: Path) -> Iterator[Path]:
         draft.rename(folder)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Wait until a file's content, or a folder's names, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

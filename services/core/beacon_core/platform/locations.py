@@ -80,6 +80,17 @@ def remote(text: str) -> str:
     return text
 
 
+def lake(text: str) -> str:
+    """A folder, or an address of S3."""
+    if "://" not in text:
+        return str(folder(text))
+    check_text(text)
+    bucket = text.removeprefix("s3://").partition("/")[0]
+    if not text.startswith("s3://") or not bucket:
+        raise ValueError("must be a folder, or s3://BUCKET/FOLDER")
+    return text.rstrip("/")
+
+
 def _path(text: str) -> tuple[Path, bool]:
     """The path, and whether it exists."""
     check_text(text)

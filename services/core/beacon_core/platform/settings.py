@@ -20,7 +20,7 @@ MAX_BODY_BYTES = 2_000_000
 PREFIX = "BEACON_"
 SECRETS = frozenset(
     {"api_key", "feature_token", "features_key", "console_token", "console_session_key", "oidc_client_secret"}
-    | {"database_url"}
+    | {"database_url", "lake_catalog_url"}
 )
 ADDRESSES = frozenset({"features_url", "mlflow_url", "inference_url", "inference_metrics_url", "dvc_remote"})
 LIBRARY_PREFIXES = ("KAGGLE_", "AWS_", "MLFLOW_TRACKING_", "OTEL_EXPORTER_", "REDIS", "PG")
@@ -42,6 +42,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Folder of feature_store.yaml and the Feast definitions."""
     database_url: str = ""
     """SQLAlchemy URL of the store; empty means SQLite in `home`."""
+    lake: str = ""
+    """Folder, or s3://BUCKET/FOLDER, of the prediction log's lake; empty: there is none (docs/how-to/lake.md)."""
+    lake_catalog_url: str = ""
+    """SQLAlchemy URL of the database with the lake's catalog; empty means that of `database_url`."""
     release: Path | None = None
     """File that names the model version to serve; empty means `home`/release.json."""
     spool: Path | None = None
@@ -198,6 +202,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return self.database_url or sqlite_url(self.home / "beacon.db")
 
     @property
+    def lake_catalog(self) -> str:
+        """The URL of the lake's catalog in force."""
+        return self.lake_catalog_url or self.database
+
+    @property
     def release_file(self) -> Path:
         """The release file in force."""
         return self.release or self.home / "release.json"
@@ -265,6 +274,8 @@ LOCATIONS: dict[str, Callable[[str], object]] = {
     "model_keys_file": locations.file,
     "model_signing_key_file": locations.file,
     "database_url": locations.database,
+    "lake": locations.lake,
+    "lake_catalog_url": locations.database,
     "dvc_remote": locations.remote,
     "host": addresses.host,
     "features_url": addresses.http_address,

@@ -1,0 +1,42 @@
+"""The prediction log as a lake: an Apache Iceberg table of typed columns, by day, in a folder or in S3.
+
+This room is the one place of core that needs PyIceberg and PyArrow (the extra `lake`); nothing that answers requests
+imports it. It has the functions of the port, whose handle `begin` gives, and what brings rows in and keeps it up.
+"""
+
+from beacon_core.data.prediction_log.lake.append import Appended, SpoolBlock, append_records, append_rows
+from beacon_core.data.prediction_log.lake.handle import LakeHandle, begin
+from beacon_core.data.prediction_log.lake.lake import (
+    Lake,
+    LakeDamagedError,
+    LakePlace,
+    LakeUnavailableError,
+    open_lake,
+)
+from beacon_core.data.prediction_log.lake.maintenance import Upkeep, end_snapshots, keep_up
+from beacon_core.data.prediction_log.lake.read import count, find, of_entity, scan, scan_tables
+from beacon_core.data.prediction_log.lake.remove import expire, forget
+
+__all__ = [
+    "Appended",
+    "Lake",
+    "LakeDamagedError",
+    "LakeHandle",
+    "LakePlace",
+    "LakeUnavailableError",
+    "SpoolBlock",
+    "Upkeep",
+    "append_records",
+    "append_rows",
+    "begin",
+    "count",
+    "end_snapshots",
+    "expire",
+    "find",
+    "forget",
+    "keep_up",
+    "of_entity",
+    "open_lake",
+    "scan",
+    "scan_tables",
+]

@@ -1,0 +1,66 @@
+"""Lakes for tests, and rows that go into them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from beacon_core.data.prediction_log import LogSlice, lake
+from beacon_core.data.prediction_log.lake import Lake, LakePlace
+from beacon_core.data.predictions import PredictionRow
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+@contextmanager
+def opened(files: str, catalog: str) -> Iterator[Lake]:
+    """A lake that is closed afterwards."""
+    found = lake.open_lake(LakePlace(files, catalog))
+    try:
+        yield found
+    finally:
+        found.close()
+
+
+def in_folder(folder: Path) -> LakePlace:
+    """A lake in a folder, its catalog in SQLite."""
+    return LakePlace(str(folder / "lake"), f"sqlite:///{folder / 'catalog.db'}")
+
+
+def row(name: str, minutes: float = 0, entity: str | None = None, **others: Any) -> PredictionRow:
+    """A row of a made-up product."""
+    made = PredictionRow(
+        id=name, time=(NOON + timedelta(minutes=minutes)).replace(tzinfo=None).isoformat(" ", "microseconds"),
+        entity=entity, features='{"doors": 4, "colour": "r\\u00fc\\nd", "new": true}', from_store=None,
+        imputed='["age"]', out_of_range="[]", prediction=1.5, low=0.5, high=2.5, model_version="1",
+        model_sha256="a" * 64, shadow_version=None, shadow_prediction=None, latency_seconds=0.01, request_id="q",
+        trace_id=None, input_digest=None, client=None,
+    )  # fmt: skip
+    return made._replace(**others)
+
+
+def own_id(moment: datetime, number: int) -> str:
+    """An id as `beacon_core.domain.ids` makes one, of a moment."""
+    return f"{round(moment.timestamp() * 1000):012x}{number:020x}"
+
+
+def own_rows(
+    count: int, begin: datetime = NOON, step: timedelta = timedelta(seconds=1), **others: Any
+) -> list[PredictionRow]:
+    """Rows with Beacon's own ids, one after another in time."""
+    minutes = [(begin + step * at - NOON) / timedelta(minutes=1) for at in range(count)]
+    return [row(own_id(begin + step * at, at), minutes[at], **others) for at in range(count)]
+
+
+def ids_in(found: Lake) -> list[str]:
+    """The ids in a lake, in its order."""
+    with lake.begin(found) as handle:
+        return [name for batch in lake.scan(handle, LogSlice(), ["id"]) for (name,) in batch]
+
+
+def every_byte(folder: Path) -> Iterator[tuple[Path, bytes]]:
+    """Every file below a folder, with what is in it."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            yield path, path.read_bytes()
