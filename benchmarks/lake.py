@@ -21,6 +21,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pyarrow as pa
+from beacon_inference.prediction_log.record import Record, decode_records, encode_record
 
 from beacon_core.data.prediction_log import LogSlice, lake
 from beacon_core.data.prediction_log.lake import Lake, LakePlace, SpoolBlock, commits, files
@@ -32,7 +33,6 @@ from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import load_settings
 from beacon_core.sources.rows import read_rows
 from beacon_core.web.asgi import YOUNG_OBJECTS
-from beacon_inference.prediction_log.record import Record, decode_records, encode_record
 
 LIMIT_ROWS, LIMIT_BYTES, LIMIT_FIND = 100_000, 120.0, 0.05
 BLOCK_ROWS = 50_000
