@@ -208,7 +208,13 @@ def test_every_error_code_is_explained_and_belongs_to_a_route() -> None:
     }
     of_no_route = {"not_found", "method_not_allowed", "invalid_request", "uri_too_long", "headers_too_large"}
     # The console's.
-    of_no_route |= {"verdict_not_passed", "second_person_needed", "issuer_unavailable", "too_many_attempts"}
+    of_no_route |= {
+        "verdict_not_passed",
+        "second_person_needed",
+        "retraining_requested",
+        "issuer_unavailable",
+        "too_many_attempts",
+    }
     assert set(STATUS_OF) - told == {"internal", *of_no_route}
 
 

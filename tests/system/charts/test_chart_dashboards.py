@@ -52,7 +52,7 @@ def test_whatever_installs_the_chart_builds_them_first() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     rules = re.findall(r"^([a-z0-9-]+):([^=\n]*?)## .*\n((?:\t.*\n)+)", makefile, re.MULTILINE)
     suites = "charts|e2e|e2e_promotion|chaos|paging"
-    installs = re.compile(rf"tests/system/({suites})[ \n]|deploy\.py (?!.*--(?:remove|data|write-values))")
+    installs = re.compile(rf"tests/system/({suites})[ \n]|-m tools\.deploy (?!.*--(?:remove|data|write-values))")
     found = {target: needs.split() for target, needs, recipe in rules if installs.search(recipe)}
     assert found.keys() >= {"deploy", "test-charts", "e2e", "chaos", "e2e-promotion", "e2e-paging"}
     assert sorted(target for target, needs in found.items() if "dashboards" not in needs) == []

@@ -173,7 +173,15 @@ def test_images_are_those_of_one_registry_and_tag(tmp_path: Path) -> None:
     ours = {image for image in images if "beacon-" in image}
     assert ours == {
         f"r.example.com/x/beacon-{name}:v7"
-        for name in ("inference", "feature-serving", "console", "retraining", "drift-profiling", "promotion")
+        for name in (
+            "inference",
+            "prediction-log",
+            "feature-serving",
+            "console",
+            "retraining",
+            "drift-profiling",
+            "promotion",
+        )
     }
     assert {image.partition(":")[0] for image in images - ours} == {
         "postgres",
