@@ -242,7 +242,7 @@ test: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## run the unit and contract
 	$(DEV) pytest $(ON_BOTH) -m "not lake" tests/contract tests/unit $(ARGS)
 
 .PHONY: test-fuzz
-test-fuzz: .venv/.stamp .venvs/inference.stamp .venvs/feature-serving.stamp ## test with much more made-up input than `make test` (BEACON_FUZZ_CASES=, BEACON_FUZZ_EXAMPLES=, BEACON_FUZZ_SEED=)
+test-fuzz: .venv/.stamp .venvs/inference.stamp .venvs/prediction-log.stamp .venvs/feature-serving.stamp ## test with much more made-up input than `make test` (BEACON_FUZZ_CASES=, BEACON_FUZZ_EXAMPLES=, BEACON_FUZZ_SEED=)
 	BEACON_FUZZ_CASES=$${BEACON_FUZZ_CASES:-1500} BEACON_FUZZ_EXAMPLES=$${BEACON_FUZZ_EXAMPLES:-60} \
 	  $(DEV) pytest $(ON_BOTH) $(FUZZED) --timeout 1800
 
