@@ -21,7 +21,6 @@ from typing import Any
 import msgspec
 import numpy as np
 import pyarrow as pa
-from beacon_inference.prediction_log.record import Record, decode_records, encode_record
 
 from beacon_core.data.prediction_log import LogSlice, lake
 from beacon_core.data.prediction_log.lake import Lake, LakePlace, SpoolBlock, commits, files
@@ -32,6 +31,7 @@ from beacon_core.domain.product import Product
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import load_settings
 from beacon_core.sources.rows import read_rows
+from beacon_core.spool.record import Record, decode_records, encode_record
 from beacon_core.web.asgi import YOUNG_OBJECTS
 
 LIMIT_ROWS, LIMIT_BYTES, LIMIT_FIND = 100_000, 120.0, 0.05

@@ -6,13 +6,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from beacon_inference.prediction_log.record import Record, decode_records, encode_record, table_rows
 from support.lakes import NOON, ids_in, in_folder, opened, own_id, own_rows, row
 
 from beacon_core.data.prediction_log import LogSlice, lake
 from beacon_core.data.prediction_log.lake import Appended, SpoolBlock, append, lookup
 from beacon_core.data.predictions import PredictionRow
 from beacon_core.domain.ids import new_ids
+from beacon_core.spool.record import Record, decode_records, encode_record
+from beacon_prediction_log.rows import table_rows
 
 pytestmark = pytest.mark.lake
 DAY = timedelta(days=1)

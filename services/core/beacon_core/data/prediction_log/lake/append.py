@@ -16,7 +16,7 @@ from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 
 from beacon_core.data.prediction_log.lake import keys
-from beacon_core.data.prediction_log.lake.blocks import RequestRecord, table_of_records, table_of_rows
+from beacon_core.data.prediction_log.lake.blocks import table_of_records, table_of_rows
 from beacon_core.data.prediction_log.lake.columns import TEXT, feature_of
 from beacon_core.data.prediction_log.lake.commits import commit
 from beacon_core.data.prediction_log.lake.files import delete_files, write_days
@@ -31,6 +31,7 @@ from beacon_core.data.prediction_log.lake.lake import (
 from beacon_core.data.prediction_log.lake.lookup import WITHIN, SoughtIds, keyed_ids, located, sought, times_in_ids
 from beacon_core.data.predictions import PredictionRow
 from beacon_core.platform import clock
+from beacon_core.spool.record import Record
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ class Appended(NamedTuple):
     repeated: int
 
 
-def append_records(lake: Lake, records: Sequence[RequestRecord], block: SpoolBlock | None = None) -> Appended:
+def append_records(lake: Lake, records: Sequence[Record], block: SpoolBlock | None = None) -> Appended:
     """Append the predictions of some requests; when it returns, they are in the lake.
 
     Raises `LakeUnavailableError` where that is not sure: the same block is to be given again.

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from itertools import chain, repeat
 from operator import attrgetter
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 import pyarrow as pa
@@ -15,52 +15,11 @@ import pyarrow as pa
 from beacon_core.data.prediction_log.lake.columns import ARROW_KINDS, NAMES, TEXT, TIME, Kind, column_of
 from beacon_core.data.predictions import PredictionRow
 from beacon_core.domain.value_rules import Value
+from beacon_core.spool.record import Record
 
 MICROSECONDS = 1_000_000
 Column = Sequence[Value | None]
 KIND_OF: dict[type, Kind] = {float: "number", int: "number", bool: "flag", str: "text"}
-
-
-class RequestRecord(Protocol):
-    """The predictions of one request in columns, as inference writes them to its spool: what each is, is said there."""
-
-    @property
-    def ids(self) -> Sequence[str]: ...
-    @property
-    def time(self) -> float: ...
-    @property
-    def names(self) -> tuple[str, ...]: ...
-    @property
-    def prediction(self) -> Sequence[float]: ...
-    @property
-    def low(self) -> Sequence[float]: ...
-    @property
-    def high(self) -> Sequence[float]: ...
-    @property
-    def version(self) -> str: ...
-    @property
-    def sha256(self) -> str: ...
-    @property
-    def latency(self) -> float: ...
-    @property
-    def request_id(self) -> str: ...
-    @property
-    def trace_id(self) -> str: ...
-    @property
-    def out_of_range(self) -> dict[int, list[int]]: ...
-    @property
-    def from_store(self) -> dict[int, list[int]] | None: ...
-    @property
-    def entities(self) -> Sequence[str | None] | None: ...
-    @property
-    def shadow_version(self) -> str | None: ...
-    @property
-    def shadow(self) -> Sequence[float] | None: ...
-    @property
-    def input_digests(self) -> Sequence[str | None] | None: ...
-    @property
-    def client(self) -> str | None: ...
-    def values(self) -> Sequence[Column]: ...
 
 
 OWN: dict[str, pa.DataType] = {
@@ -92,9 +51,9 @@ SHARED_AS = {"model_version": "version", "model_sha256": "sha256", "latency_seco
 NO_NAMES: list[str] = []
 
 
-def table_of_records(records: Iterable[RequestRecord], logged_at: datetime) -> pa.Table:
+def table_of_records(records: Iterable[Record], logged_at: datetime) -> pa.Table:
     """Make the table of a block of records; those with other features, from before a change, are joined to it."""
-    by_names: dict[tuple[str, ...], list[RequestRecord]] = {}
+    by_names: dict[tuple[str, ...], list[Record]] = {}
     for record in records:
         by_names.setdefault(record.names, []).append(record)
     return _joined([_of_same_names(names, of) for names, of in by_names.items()], logged_at)
@@ -114,7 +73,7 @@ def table_of_rows(rows: Sequence[PredictionRow], logged_at: datetime) -> pa.Tabl
     return _joined([pa.table(arrays)], logged_at)
 
 
-def _of_same_names(names: tuple[str, ...], records: Sequence[RequestRecord]) -> pa.Table:
+def _of_same_names(names: tuple[str, ...], records: Sequence[Record]) -> pa.Table:
     """Column by column over all records: with one row each, as most have, a record costs a step per column."""
     sizes = [len(record.ids) for record in records]
     rows: list[Column] = list(chain.from_iterable(record.values() for record in records))
@@ -142,11 +101,11 @@ def _of_same_names(names: tuple[str, ...], records: Sequence[RequestRecord]) -> 
     return pa.table(arrays)
 
 
-def _chained(records: Sequence[RequestRecord], name: str) -> list[Any]:
+def _chained(records: Sequence[Record], name: str) -> list[Any]:
     return list(chain.from_iterable(map(attrgetter(name), records)))
 
 
-def _chained_or_none(records: Sequence[RequestRecord], name: str, sizes: Sequence[int]) -> list[Any]:
+def _chained_or_none(records: Sequence[Record], name: str, sizes: Sequence[int]) -> list[Any]:
     """The values of a column that a record may be without."""
     parts = list(map(attrgetter(name), records))
     if not any(parts):
@@ -154,7 +113,7 @@ def _chained_or_none(records: Sequence[RequestRecord], name: str, sizes: Sequenc
     return list(chain.from_iterable(part or repeat(None, size) for part, size in zip(parts, sizes, strict=True)))
 
 
-def _masked(records: Sequence[RequestRecord], mask: str, sizes: Sequence[int], names: tuple[str, ...]) -> list[Any]:
+def _masked(records: Sequence[Record], mask: str, sizes: Sequence[int], names: tuple[str, ...]) -> list[Any]:
     """The names of the features that a mask tells, by row; none for the rows of a record without the mask."""
     found: list[Any] = []
     for of_record, size in zip(map(attrgetter(mask), records), sizes, strict=True):
