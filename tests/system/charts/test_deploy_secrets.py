@@ -1,6 +1,7 @@
 """`make deploy` makes what pods need before they start: each Secret and ConfigMap that no chart makes."""
 
 import json
+import subprocess
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from beacon_core.commands.cluster_secrets import (
     SIGNING_SECRET,
     HalfAPairError,
 )
+from beacon_core.platform.settings import ROOT
 from beacon_core.platform.signing_keys import read_private_key, read_public_keys
 from tools.cluster_secrets import make_secrets
 from tools.deploy import RELEASES
@@ -92,3 +94,11 @@ def test_half_a_pair_is_told(lost: str) -> None:
     del cluster.made[lost]
     with pytest.raises(HalfAPairError, match=f"{lost} is not: the keys that sign models are a pair"):
         make_secrets(cluster)
+
+
+def test_make_deploy_has_all_that_it_imports() -> None:
+    python = ROOT / ".venvs" / "dashboards" / "bin" / "python"
+    done = subprocess.run(
+        [python, "-m", "tools.deploy", "--help"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
