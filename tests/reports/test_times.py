@@ -175,9 +175,10 @@ def test_a_jobs_moment_is_read_alike(job):
 
 
 def test_there_is_one_parser():
-    """But for times that Beacon itself wrote: the drift job reads millions, and the client has none of our packages."""
+    """But for times that Beacon wrote: drift and the lake read millions, and the client has none of our packages."""
     own = {
         "services/client/beacon_client/frames.py",
+        "services/core/beacon_core/data/prediction_log/lake/blocks.py",
         "services/core/beacon_core/domain/times.py",
         "services/drift-profiling/beacon_drift_profiling/profiling/log.py",
     }

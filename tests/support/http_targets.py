@@ -70,6 +70,10 @@ def feature_doors(product: Product) -> dict[str, Door]:
 
 
 def console_doors() -> dict[str, Door]:
-    """The one route of the console that takes a body."""
+    """The routes of the console that take a body."""
     form = b"token=sesame&decision=approve&person=me&reason=it+is+good&sha256=" + b"0" * 64
-    return {"decision": Door("/models/1/decision", form, 400, "application/x-www-form-urlencoded")}
+    kind = "application/x-www-form-urlencoded"
+    return {
+        "decision": Door("/models/1/decision", form, 400, kind),
+        "retraining": Door("/retraining", b"token=sesame&person=me&reason=", 400, kind),
+    }
