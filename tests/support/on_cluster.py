@@ -33,9 +33,12 @@ BODY: dict[str, Any] = {"features": ROW}
 VALUES = ROOT / os.environ["VALUES"]
 NAMES = (ROOT / "charts" / "beacon-lib" / "templates" / "_names.tpl").read_text(encoding="utf-8")
 PORTS: dict[str, int] = yaml.safe_load(NAMES.partition('define "beacon.ports" -}}')[2].partition("{{")[0])
+BESIDES: dict[str, str] = yaml.safe_load(NAMES.partition('define "beacon.besides" -}}')[2].partition("{{")[0])
 End = tuple[str, int]
-ENDS: dict[str, End] = {arrow: (arrow.removesuffix("-metrics"), port) for arrow, port in PORTS.items()}
-"""Where each arrow of the library chart ends: component and port."""
+ENDS: dict[str, End] = {
+    arrow: (BESIDES.get(arrow, arrow.removesuffix("-metrics")), port) for arrow, port in PORTS.items()
+}
+"""Where each arrow of the library chart ends: the component whose pods listen, and the port."""
 # Prints every address that takes a connection.
 PROBE = """
 import socket, sys
