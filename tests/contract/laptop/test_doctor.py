@@ -100,7 +100,7 @@ def test_a_port_of_the_run_at_work_is_no_fault_but_a_service_that_does_not_answe
     ):
         found = doctor()
     assert found[f"port {ports['BEACON_CONSOLE_PORT']}"]["state"] == "ok"
-    assert broken(found) == {"mlflow", "feature-serving", "inference", "console"}
+    assert broken(found) == {"mlflow", "feature-serving", "inference", "prediction-log", "console"}
     assert found["inference"]["mend"] == f"tail {tmp_path / 'home' / 'logs' / 'inference.log'}"
 
 
