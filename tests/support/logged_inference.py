@@ -8,7 +8,7 @@ from support.service import samples
 from beacon_core.platform.settings import Settings
 from beacon_core.web.asgi import Application
 from beacon_inference import app
-from beacon_prediction_log.service import PredictionLog, running
+from beacon_prediction_log.service import LogProcess, running
 
 
 class LoggedInference:
@@ -17,7 +17,7 @@ class LoggedInference:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._app: Application = app.create(settings)
-        self.log: PredictionLog | None = None
+        self.log: LogProcess | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._app, name)

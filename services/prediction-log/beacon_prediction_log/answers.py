@@ -4,7 +4,7 @@ import logging
 
 from beacon_core.data.database import DatabaseUnavailableError
 from beacon_core.domain.actuals import LoggedActual
-from beacon_core.spool.messages import AddActuals, Added, Answer, Find, Found, Question, Unavailable
+from beacon_core.spool.messages import AddActuals, Added, Answer, Find, FoundRecords, Question, Unavailable
 from beacon_core.spool.record import Record
 from beacon_prediction_log.database import Database
 from beacon_prediction_log.tail import SpoolTail
@@ -35,9 +35,9 @@ class Answers:
         others = [name for name in ids if name not in found]
         return (found | self._database.find(others)) if others else found
 
-    def _find(self, question: Find) -> Found:
+    def _find(self, question: Find) -> FoundRecords:
         records = self.find(question.ids)
-        return Found(records, self._actuals(records) if question.actuals else {})
+        return FoundRecords(records, self._actuals(records) if question.actuals else {})
 
     def _actuals(self, records: dict[str, Record]) -> dict[str, LoggedActual]:
         try:

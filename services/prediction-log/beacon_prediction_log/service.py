@@ -25,7 +25,7 @@ SHIP_REST_SECONDS = 7.0
 """How long the end may take: a laptop gives 8 s, and a pod what its other containers leave of its grace."""
 
 
-class PredictionLog:
+class LogProcess:
     """The shipper of one spool, and the answers to inference's questions about it."""
 
     def __init__(self, settings: Settings) -> None:
@@ -68,11 +68,11 @@ class PredictionLog:
 
 
 @contextlib.contextmanager
-def running(settings: Settings) -> Iterator[PredictionLog]:
+def running(settings: Settings) -> Iterator[LogProcess]:
     """The log's process at work on the spool of the settings; raises `BusyError` where another one is."""
     folder = settings.spool_dir
     with exclusive(folder / SHIPPER_LOCK, "another process ships this spool"):
-        service = PredictionLog(settings)
+        service = LogProcess(settings)
         service.start()
         try:
             yield service

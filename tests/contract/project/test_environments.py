@@ -19,8 +19,8 @@ CORE = SERVICES / "core" / "beacon_core"
 SCORING = ("commands.score", "scoring.columns", "scoring.entities", "scoring.parts", "scoring.score")
 OF_MODELS = {"model_inputs", "batch_model", "tree_masks", "session", "explanation"}
 """Modules of core that compute with numpy and ONNX Runtime: only where models run and are trained are these there."""
-OF_DATA = {"data", "expire", "forget", "migrate", "sql"}
-"""Modules of core that open a database."""
+OF_DATA = {"data", "cluster_secrets", "expire", "forget", "make_secrets", "migrate", "sql"}
+"""Modules of core that open a database, or know its roles."""
 NEEDS_CONVERTERS = {"beacon_retraining.packaging.conversion.convert_sklearn"}
 """What the root's group `foreign` alone has libraries for; tests/system/retraining imports it."""
 ELSEWHERE = {"beacon_laptop.mlflow_server": "retraining", "beacon_prober.prober": "inference"} | {

@@ -27,6 +27,8 @@ CODE = {".py", ".yaml", ".yml", ".tpl", ".html", ".lua", ".toml"}
 FAR = {"https", "s3", "url", "sql"}
 DEFAULTS = {
     "tests/system/charts/test_charts.py",
+    "tests/system/charts/test_umbrella.py",
+    "tests/support/logged_inference.py",
     "tests/reports/test_settings_of_places.py",
     "tests/support/features.py",
     "tests/support/settings.py",

@@ -29,7 +29,7 @@ class AddActuals(msgspec.Struct, frozen=True, tag=True):
     items: list[Actual]
 
 
-class Found(msgspec.Struct, frozen=True, tag=True):
+class FoundRecords(msgspec.Struct, frozen=True, tag=True):
     """The predictions that are there, each as a record of its own, and the actuals that are known."""
 
     records: dict[str, Record]
@@ -48,7 +48,7 @@ class Unavailable(msgspec.Struct, frozen=True, tag=True):
 
 
 Question = Find | AddActuals
-Answer = Found | Added | Unavailable
+Answer = FoundRecords | Added | Unavailable
 
 encode = msgspec.msgpack.Encoder().encode
 _questions: msgspec.msgpack.Decoder[Question] = msgspec.msgpack.Decoder(Question)

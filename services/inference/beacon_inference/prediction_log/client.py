@@ -19,7 +19,7 @@ from beacon_core.spool.messages import (
     Added,
     Answer,
     Find,
-    Found,
+    FoundRecords,
     Question,
     Unavailable,
     decode_answer,
@@ -62,10 +62,10 @@ class LogClient:
         """Wait for an answer in another thread than the event loop's."""
         return asyncio.run_coroutine_threadsafe(asked, self._loop).result()
 
-    async def find(self, ids: Sequence[str], *, actuals: bool = False, seconds: float = ANSWER_SECONDS) -> Found:
+    async def find(self, ids: Sequence[str], *, actuals: bool = False, seconds: float = ANSWER_SECONDS) -> FoundRecords:
         """Find those of the predictions that are there, and with `actuals` the newest actual of each."""
         answer = await self._ask(Find(list(ids), actuals), seconds)
-        assert isinstance(answer, Found)  # noqa: S101 - the answer to this question
+        assert isinstance(answer, FoundRecords)  # noqa: S101 - the answer to this question
         return answer
 
     async def add_actuals(self, items: Sequence[Actual]) -> Added:
