@@ -55,10 +55,14 @@ def test_a_misspelt_name_or_wrong_value_is_refused_by_name(name, text, word):
 def test_secrets_are_never_shown():
     given = {"api_key": "k-1", "feature_token": "t-2", "features_key": "f-5", "console_token": "c-4"}
     given |= {"console_session_key": "s-6", "oidc_client_secret": "o-7"}
-    settings = Settings(**given, database_url="postgresql://u:p-3@h/d")  # kingfisher:ignore
+    urls = {
+        "database_url": "postgresql://u:p-3@h/d",  # kingfisher:ignore
+        "lake_catalog_url": "postgresql://u:p-8@h/d",  # kingfisher:ignore
+    }
+    settings = Settings(**given, **urls)
     shown = settings.shown()
     assert {name for name, value in shown.items() if value == "***"} == SECRETS
-    assert not {"k-1", "t-2", "p-3", "c-4", "f-5"} & set(
+    assert not {"k-1", "t-2", "p-3", "c-4", "f-5", "p-8"} & set(
         " ".join(shown.values()).replace(":", " ").replace("@", " ").split()
     )
     assert Settings().shown()["api_key"] == "", "an unset secret is seen to be unset"
