@@ -43,7 +43,8 @@ from support.wire import Door, chunked, head, whole, wired
 
 from tools.deploy import run
 
-READY = timedelta(seconds=5)
+READY = timedelta(seconds=20)
+"""For a node that has just deployed everything else on two cores."""
 
 
 @pytest.fixture(scope="module")
