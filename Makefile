@@ -408,7 +408,7 @@ dashboards: .venvs/dashboards.stamp ## build Grafana's dashboards into the chart
 # A chart has its dependencies in it before another one takes it.
 .PHONY: umbrella
 umbrella: dashboards product-values | $(FETCHED_HELM) ## make charts/beacon ready: helm install beacon charts/beacon -f .beacon/product-values/beacon.json (PRODUCT=)
-	@for chart in platform $(SERVICES) monitoring beacon; do \
+	@for chart in platform $(filter-out prediction-log,$(SERVICES)) monitoring beacon; do \
 	  helm dependency update charts/$$chart >/dev/null || exit; done; \
 	echo "charts/beacon is ready, and so are its values for the product: .beacon/product-values/beacon.json"
 
