@@ -197,10 +197,11 @@ def serving() -> Pin:
 
 
 def releases() -> list[dict[str, Any]]:
-    """What each pod of inference is made to serve, those that are going included."""
+    """What each pod of inference is made to serve, those that are going included, and none that waits for its first."""
     chosen = "--selector=app.kubernetes.io/name=inference,app.kubernetes.io/part-of=beacon"
     pods = json.loads(cluster().kubectl("get", "pods", chosen, "-o", "json"))["items"]
-    return [json.loads(pod["metadata"]["annotations"]["beacon/release"]) for pod in pods]
+    given = [pod["metadata"].get("annotations", {}).get("beacon/release") for pod in pods]
+    return [json.loads(release) for release in given if release is not None]
 
 
 class Row(NamedTuple):
