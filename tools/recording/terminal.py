@@ -16,6 +16,8 @@ PROMPTED = re.compile(r"\x1b\]2;(\d+)\x07[^\n]*[$#] $")
 VARIABLES = {"TERM": "xterm-256color", "LANG": "C.UTF-8", "PS1": PROMPT}
 KEY_SECONDS = 0.05
 ENDING_SECONDS = 10
+AGAIN_SECONDS = 15
+"""Until a second Ctrl-C: some programs take several seconds to end in order, and less order at a second one."""
 NEWEST = 4000
 """Characters in which a prompt or an expected text is looked for."""
 
@@ -79,9 +81,16 @@ class Terminal:
         return Step(command, time.monotonic() - began, status, self._child.before or "")
 
     def interrupt(self, seconds: float) -> int:
-        """Ctrl-C, and wait for the prompt."""
-        self._child.sendcontrol("c")
-        return self.prompt(seconds)
+        """Ctrl-C until the prompt comes, as people do: one that comes while the shell starts its command is lost."""
+        until = time.monotonic() + seconds
+        while True:
+            self._child.sendcontrol("c")
+            left = until - time.monotonic()
+            try:
+                return self.prompt(max(0.1, min(AGAIN_SECONDS, left)))
+            except TimeoutError:
+                if left <= AGAIN_SECONDS:
+                    raise
 
     def close(self) -> None:
         """End the shell, and what it runs: by Ctrl-D, or else by force, which a busy machine may be slow to obey."""
