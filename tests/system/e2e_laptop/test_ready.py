@@ -29,7 +29,7 @@ def run(home):
     """`make run`, ready a moment ago, beside processes that burn both cores since the first model was trained."""
     started = Run(home, ports_of_a_run())
     try:
-        started.wait_for("feature-serving, inference, console")
+        started.wait_for("starting feature-serving, inference")
         with burning(BURNERS):
             started.wait_for(READY, START_SECONDS)
             yield started
