@@ -1,6 +1,7 @@
 """The commands `beacon predict` and `beacon explain` against a real server: what they print, and how they end."""
 
 import json
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.docs_commands import commands
 from support.inference import Inference
 from support.packages import release_package
 from support.ports import free_ports
@@ -17,6 +19,7 @@ from beacon_cli.rows import text_names
 from beacon_core.domain.exit_statuses import BAD_DATA, REFUSED, TRY_AGAIN
 from beacon_core.domain.product import Product
 from beacon_core.platform.product_file import load_product
+from beacon_core.platform.settings import ROOT
 
 pytestmark = pytest.mark.xdist_group("clients")
 
@@ -49,6 +52,14 @@ def expected(row: Row) -> Any:
 def test_pairs_are_the_features_of_a_row(url: str, row: Row) -> None:
     pairs = [f"{name}={value}" for name, value in row.items()]
     assert answer_of(called("--json", "--url", url, *pairs))["prediction"] == expected(row)
+
+
+def test_the_row_of_the_tutorial_is_answered(url: str) -> None:
+    texts = [command.text for command in commands(ROOT / "docs" / "tutorials" / "laptop.md")]
+    (line,) = [text for text in texts if text.startswith("beacon predict ")]
+    done = called("--url", url, *shlex.split(line)[2:])
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "version 1, " in done.stdout
 
 
 @pytest.mark.parametrize("shape", ["plain", "of the API"])

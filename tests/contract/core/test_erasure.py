@@ -336,6 +336,7 @@ def test_predictions_are_erased_by_their_ids(home: Home) -> None:
 REFUSED = {
     "unknown": (("--entity", "nobody"), "nothing was found: no row of it is in any place"),
     "an empty key": (("--entity", ""), ", order_id must be 1 to 128 printable characters"),
+    "an empty key of a product": (("--entity", ""), "--entity: of mixed-"),
     "an id that is none": (("--prediction", "a b"), "--prediction: 'a b' is no id of a prediction"),
     "a reason that names it": (("--entity", PERSON, "--reason", f"{PERSON} asked"), "--reason: must not name"),
     "a blank reason": (("--entity", PERSON, "--reason", " "), "--reason: must not be empty"),
