@@ -1,6 +1,6 @@
 """Upkeep of the lake: files are joined, snapshots end, and of what was erased no byte is left."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +80,7 @@ def test_an_erasure_leaves_no_byte(tmp_path: Path) -> None:
         assert [path for path, content in every_byte(tmp_path) if b"other-entity" in content]
         with lake.begin(found) as handle:
             assert len(lake.forget(handle, entity="Erika-Mustermann", most=ALL)) == 101
-        lake.end_snapshots(found, LATER, NOW)
+        lake.end_snapshots(found, datetime.now(UTC), NOW)
         erasure.compact(found.engine)
         assert len(ids_in(found)) == 101
     names = [name for path, content in every_byte(tmp_path) for name in (b"Erika", b"order-7") if name in content]
