@@ -15,13 +15,15 @@ import time
 import timeit
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = map(str, (ROOT, ROOT / "tests"))
 
 import jwt  # noqa: E402
+import msgspec  # noqa: E402
 from cryptography.hazmat.primitives.asymmetric import ec, rsa  # noqa: E402
+from harness.access import AccessCost  # noqa: E402
 from prometheus_client import CollectorRegistry  # noqa: E402
 from support.api_keys import entry, write_keys  # noqa: E402
 
@@ -37,15 +39,6 @@ MOST_KEY_MICROSECONDS, MOST_TOKEN_MICROSECONDS = 5.0, 60.0
 """Of a check, of a token that was seen before."""
 SCOPES: frozenset[Scope] = frozenset({"predict", "actuals"})
 ISSUER, AUDIENCE = "https://issuer.example", "beacon"
-
-
-class AccessCost(NamedTuple):
-    """One way to know a client: microseconds a check, of a client not seen before, and what is promised."""
-
-    what: str
-    microseconds: float
-    first: float | None
-    most: float
 
 
 def measure_access(folder: Path) -> list[AccessCost]:
@@ -101,4 +94,4 @@ def _token(private: Any, name: str, number: int) -> str:
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as place:
-        print(json.dumps([cost._asdict() for cost in measure_access(Path(place))]))
+        print(msgspec.json.encode(measure_access(Path(place))).decode())
