@@ -21,6 +21,7 @@ from system.e2e_laptop.beacon_run import READY, Run, ports_of_a_run
 from beacon_core.platform.settings import ROOT
 
 HOME, CHECKOUT, _ = TOGETHER
+STEADY_LOOKS = 4
 pytestmark = pytest.mark.timeout(1200)
 
 
@@ -55,17 +56,20 @@ def start(home, checkout):
 
 
 def steady(run, command):
-    """Pids of a command, its head first, once none comes or goes.
+    """Pids of a command, its head first, once none comes or goes for `STEADY_LOOKS` looks.
 
-    What is about to become another program looks like its parent.
+    What is about to become another program looks like its parent, and on a busy machine it may do so for a second.
     """
 
-    def twice_the_same():
+    def the_same_for_a_while():
         before = run.find(command)
-        time.sleep(0.5)
-        return before if run.find(command) == before else []
+        for _ in range(STEADY_LOOKS - 1):
+            time.sleep(0.5)
+            if run.find(command) != before:
+                return []
+        return before
 
-    return until(twice_the_same, f"{command} is steady")
+    return until(the_same_for_a_while, f"{command} is steady")
 
 
 def whole_again(run, command, before, killed):
@@ -75,7 +79,11 @@ def whole_again(run, command, before, killed):
         now = steady(run, command)
         return now if len(now) == len(before) and not set(now) & set(killed) and run.all_ready() else []
 
-    return until(as_before, f"{command} comes back without {killed}", 120)
+    what = f"{command} comes back without {killed}"
+    try:
+        return until(as_before, what, 240)
+    except AssertionError:
+        pytest.fail(f"{what}: {before} were {run.processes()} and the run said\n{run.text()}")
 
 
 def kill(pid):
