@@ -21,6 +21,7 @@ from sklearn.ensemble import GradientBoostingRegressor
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 
+import beacon_retraining.training
 from beacon_core.domain.pins import Pin
 from beacon_core.domain.product import Product
 from beacon_core.feature_store import repo
@@ -34,7 +35,6 @@ from beacon_retraining.data.history import base_rows, load_dataset
 from beacon_retraining.data.offline import write_offline
 from beacon_retraining.data.validate import validate_table
 from beacon_retraining.packaging.package import PackageOrigin, write_package
-from beacon_retraining.training import encoder, estimators
 from beacon_retraining.training.estimators import Blend, TableModel
 from beacon_retraining.training.imputation import impute
 from beacon_retraining.training.recipes import offered
@@ -65,8 +65,7 @@ def main(folder: Path) -> None:
     product = load_product(settings.product)
     _check(product)
     # The few classes of our own travel inside the file, so that it loads where Beacon's code is not.
-    for module in (estimators, encoder):
-        cloudpickle.register_pickle_by_value(module)
+    cloudpickle.register_pickle_by_value(beacon_retraining.training)
     dataset = _prepare(settings, product)
     rows = _choose(settings, product, dataset)
     training = TrainSettings(repeats=1)  # the fitted model is the same; fewer repeats only measure it less well
