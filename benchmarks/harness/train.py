@@ -21,7 +21,6 @@ from sklearn.ensemble import GradientBoostingRegressor
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 
-import beacon_retraining.training
 from beacon_core.domain.pins import Pin
 from beacon_core.domain.product import Product
 from beacon_core.feature_store import repo
@@ -30,6 +29,7 @@ from beacon_core.model_package.release import Release, write_release
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import Settings, load_settings
 from beacon_core.sources.table import load_table
+from beacon_retraining import training
 from beacon_retraining.data.dataset import Dataset, Matrix
 from beacon_retraining.data.history import base_rows, load_dataset
 from beacon_retraining.data.offline import write_offline
@@ -64,18 +64,16 @@ def main(folder: Path) -> None:
     settings = load_settings()
     product = load_product(settings.product)
     _check(product)
-    # The few classes of our own travel inside the file, so that it loads where Beacon's code is not.
-    cloudpickle.register_pickle_by_value(beacon_retraining.training)
     dataset = _prepare(settings, product)
     rows = _choose(settings, product, dataset)
-    training = TrainSettings(repeats=1)  # the fitted model is the same; fewer repeats only measure it less well
-    blend = train(dataset, product, training)
+    once = TrainSettings(repeats=1)  # the fitted model is the same; fewer repeats only measure it less well
+    blend = train(dataset, product, once)
     _write(folder, "product", settings.home, product, rows, dataset, blend, blend.model)
     boosting, regressor = _plain(dataset, blend)
     _write(folder, "plain", folder / "plain" / "home", product, rows, dataset, boosting, regressor)
-    plan = plan_of(product, training)
+    plan = plan_of(product, once)
     for family in offered(plan.models, dataset, plan.monotone):
-        own = train(dataset, product, msgspec.structs.replace(training, candidates=(family.name,)))
+        own = train(dataset, product, msgspec.structs.replace(once, candidates=(family.name,)))
         home = folder / FAMILIES / family.name / "home"
         _write(folder / FAMILIES, family.name, home, product, rows, dataset, own, own.model)
 
@@ -98,7 +96,7 @@ def _write(
     write_release(home / "release.json", Release(model=Pin(product.name, "1", package.sha256)))
     imputer = SimpleImputer(strategy="median").fit(trained.fill.reshape(1, -1))
     pipeline = make_pipeline(imputer, _for_peers(model))
-    (own / "pipeline.joblib").write_bytes(cloudpickle.dumps(pipeline))
+    (own / "pipeline.joblib").write_bytes(_with_its_classes(pipeline))
     (own / "model.onnx").write_bytes((package.folder / MODEL_FILE).read_bytes())
     facts = {
         "name": name,
@@ -108,6 +106,17 @@ def _write(
         "expected": pipeline.predict(rows.features).tolist(),
     }
     (own / "model.json").write_text(json.dumps(facts | _facts(product, rows)))
+
+
+def _with_its_classes(pipeline: Any) -> bytes:
+    """The pickled pipeline, with the few classes of our own inside, so that it loads where Beacon's code is not."""
+    # Only now: what the training itself sends to its processes is none of this.
+    cloudpickle.register_pickle_by_value(training)
+    try:
+        pickled: bytes = cloudpickle.dumps(pipeline)
+    finally:
+        cloudpickle.unregister_pickle_by_value(training)
+    return pickled
 
 
 class QuickXGBoost(RegressorMixin, BaseEstimator):  # type: ignore[misc]
