@@ -4,9 +4,9 @@ XGBoost adds hundreds of leaves in float32, which is off by up to 1e-5 of the ta
 them in double; so does this, and both answer alike.
 """
 
+import json
 from typing import Any, NamedTuple, Self
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
@@ -58,7 +58,7 @@ class XGBoostTrees(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
 def _trees(booster: Any) -> tuple[XGBoostTree, ...]:
     """The trees; XGBoost's `value < threshold`, in float32, is `value <= the float32 before the threshold`."""
-    learner = msgspec.json.decode(booster.save_raw("json"))["learner"]
+    learner = json.loads(booster.save_raw("json"))["learner"]
     trees = []
     for raw in learner["gradient_booster"]["model"]["trees"]:
         left, values = np.array(raw["left_children"]), np.array(raw["split_conditions"], np.float32)
