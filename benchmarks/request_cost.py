@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
+from urllib.error import URLError
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = map(str, (ROOT, ROOT / "benchmarks"))
@@ -79,8 +80,12 @@ def _settle(server: Server, pid: int, port: int) -> None:
 
 
 def _waiting(port: int) -> float:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port + 2}/metrics", timeout=10) as answer:
-        lines = answer.read().decode().splitlines()
+    """Records that are not shipped yet; one, where the log's process does not answer yet."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port + 2}/metrics", timeout=10) as answer:
+            lines = answer.read().decode().splitlines()
+    except URLError:
+        return 1
     return sum(float(line.removeprefix(SPOOL)) for line in lines if line.startswith(SPOOL))
 
 
