@@ -109,7 +109,12 @@ COUNTED = count() { while sleep 1; do printf 'environment: %s (%s s)\r' "$(1)" "
 .venvs/%.stamp: $(PROJECT) | .tools/python.stamp
 	@$(WRITABLE)
 	@$(call COUNTED,$*,UV_PROJECT_ENVIRONMENT=.venvs/$* uv sync --quiet --locked --package beacon-$* --all-extras \
-	  --no-default-groups --python $(PYTHON_VERSION))
+	  --no-default-groups --python $(PYTHON_VERSION) $(KERNEL_OF_$*))
+
+# Batches go through numpy where there is no C compiler.
+TREE_KERNEL := services/core/beacon_core/model_package/tree_kernel
+KERNEL_OF_inference = && { .venvs/inference/bin/python -m beacon_core.model_package.tree_kernel 2>/dev/null || true; }
+.venvs/inference.stamp: $(TREE_KERNEL).c $(TREE_KERNEL).py
 
 .venvs/bench.stamp .venvs/dashboards.stamp .venvs/docs.stamp .venvs/foreign.stamp .venvs/training.stamp: .venvs/%.stamp: $(PROJECT) | .tools/python.stamp
 	@$(WRITABLE)

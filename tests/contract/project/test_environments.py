@@ -17,7 +17,7 @@ PACKAGES = {name: SERVICES / name / f"beacon_{name.replace('-', '_')}" for name 
 CORE = SERVICES / "core" / "beacon_core"
 # The laptop's MLflow runs where MLflow is, the prober in inference's image, and batch scoring where tables are read.
 SCORING = ("commands.score", "scoring.columns", "scoring.entities", "scoring.parts", "scoring.score")
-OF_MODELS = {"model_inputs", "batch_model", "tree_masks", "session", "explanation"}
+OF_MODELS = {"model_inputs", "batch_model", "tree_kernel", "tree_masks", "session", "explanation"}
 """Modules of core that compute with numpy and ONNX Runtime: only where models run and are trained are these there."""
 OF_DATA = {"data", "cluster_secrets", "expire", "forget", "make_secrets", "migrate", "sql"}
 """Modules of core that open a database, or know its roles."""

@@ -10,7 +10,9 @@ from sklearn.ensemble import ExtraTreesRegressor, GradientBoostingRegressor, His
 from sklearn.linear_model import RidgeCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from support.kernels import built_kernels
 
+from beacon_core.model_package import batch_model
 from beacon_core.model_package.session import open_batch_model, open_session
 from beacon_core.model_package.tree_masks import MOST_BLOCK_ROWS, TREES_PER_TABLE
 from beacon_retraining.packaging import batch_form, export
@@ -56,7 +58,17 @@ def answers(model: bytes, rows: np.ndarray) -> np.ndarray:
 
 
 def in_batch(batch: bytes, rows: np.ndarray) -> np.ndarray:
-    return open_batch_model(batch).predict(rows.astype(np.float32))
+    """By numpy, which the compiled code must equal where there is a compiler."""
+    by_numpy, *others = [_in_batch(batch, rows, compiled) for compiled in (None, *built_kernels())]
+    for by_kernel in others:
+        np.testing.assert_allclose(by_kernel, by_numpy, rtol=1e-14)
+    return by_numpy
+
+
+def _in_batch(batch: bytes, rows: np.ndarray, compiled: Any) -> np.ndarray:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(batch_model, "compiled", lambda: compiled)
+        return open_batch_model(batch).predict(rows.astype(np.float32))
 
 
 @pytest.mark.parametrize(("seed", "log"), [(0, False), (1, True)])

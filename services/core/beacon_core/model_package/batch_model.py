@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from beacon_core.model_package.tree_kernel import compiled
 from beacon_core.model_package.tree_masks import TreeMasks, TreeTables
 
 FEATURES = "features"
@@ -52,9 +53,9 @@ class BatchModel:
         feeds = {
             item.name: np.zeros((1, width if item.name == FEATURES else 1), np.float32) for item in session.get_inputs()
         }
-        self._trees = TreeMasks(TreeTables(*self._run(TABLES, feeds)))
+        self._trees = TreeMasks(TreeTables(*self._run(TABLES, feeds)), compiled())
         has_spread = SPREAD_TREES in feeds
-        self._spread_trees = TreeMasks(TreeTables(*self._run(SPREAD_TABLES, feeds))) if has_spread else None
+        self._spread_trees = TreeMasks(TreeTables(*self._run(SPREAD_TABLES, feeds)), compiled()) if has_spread else None
 
     def predict(self, features: NDArray[np.float32]) -> Matrix:
         """The predictions alone, (rows,)."""

@@ -2,17 +2,18 @@
 
 Each leaf of a tree is one bit. A value above a branch's threshold excludes the leaves on the branch's left. For each
 column, a table has the leaves that remain after all thresholds below a value, so that a row needs one line per column:
-the first leaf that all of them leave is the tree's answer. After QuickScorer (Lucchese et al., SIGIR 2015).
+the first leaf that all of them leave is the tree's answer. After QuickScorer (Lucchese et al., SIGIR 2015). The work is
+numpy's, or that of compiled code where the environment has it (`tree_kernel`).
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-MOST_LEAVES = 32
-"""Leaves of one tree: the bits of a mask."""
+from beacon_core.model_package.tree_kernel import MOST_LEAVES, TreeKernel
+
 ALL_LEAVES = np.uint32(0xFFFFFFFF)
 TREES_PER_TABLE = 300
 """Each so many trees have tables of their own, whose lines are of these trees' thresholds alone: half the memory."""
@@ -45,14 +46,22 @@ def table_bytes(tables: TreeTables) -> int:
 
 
 class TreeMasks:
-    """An ensemble of trees, ready for batches."""
+    """An ensemble of trees, ready for batches; `compiled` is the function of `tree_kernel`, or None for numpy."""
 
-    def __init__(self, tables: TreeTables) -> None:
+    def __init__(self, tables: TreeTables, compiled: Any = None) -> None:
         self._parts = [_Part(part) for part in _parts(tables)]
         self._trees = len(tables.leaves)
+        self._kernels: list[TreeKernel] = []
+        if compiled is not None:
+            self._kernels = [TreeKernel(compiled, part.columns, part.leaves) for part in self._parts]
 
     def __call__(self, columns: Matrix) -> Matrix:
         """The sum of the trees' answers, (rows,), for complete `columns` (rows, columns)."""
+        if self._kernels:
+            compiled_sums = np.zeros(len(columns))
+            for kernel in self._kernels:
+                kernel.add_to(compiled_sums, columns)
+            return compiled_sums
         answers = np.empty((len(columns), self._trees))
         first = 0
         for part in self._parts:
@@ -68,27 +77,27 @@ class _Part:
     def __init__(self, tables: TreeTables) -> None:
         self.trees = len(tables.leaves)
         self._block_rows = max(1, min(MASKS_PER_BLOCK // self.trees, MOST_BLOCK_ROWS))
-        self._columns: list[tuple[int, Matrix, NDArray[np.uint32]]] = []
+        self.columns: list[tuple[int, Matrix, NDArray[np.uint32]]] = []
         for column in np.unique(tables.column).tolist():
             own = tables.column == column
             thresholds, place = np.unique(tables.threshold[own], return_inverse=True)
             remaining = np.full((len(thresholds) + 1, self.trees), ALL_LEAVES)
             np.bitwise_and.at(remaining, (place + 1, tables.tree[own]), tables.mask[own])
             np.bitwise_and.accumulate(remaining, axis=0, out=remaining)
-            self._columns.append((column, thresholds, remaining))
-        self._leaves = tables.leaves.ravel()
+            self.columns.append((column, thresholds, remaining))
+        self.leaves = np.ascontiguousarray(tables.leaves, dtype=np.float64)
         self._first = np.arange(self.trees) * MOST_LEAVES - EXPONENT_BIAS
 
     def answer(self, columns: Matrix, answers: Matrix) -> None:
         """Write each tree's answer to each row into `answers` (rows, trees)."""
         for first in range(0, len(columns), self._block_rows):
             rows = slice(first, first + self._block_rows)
-            answers[rows] = self._leaves.take(self._leaf(columns[rows]))
+            answers[rows] = self.leaves.ravel().take(self._leaf(columns[rows]))
 
     def _leaf(self, columns: Matrix) -> NDArray[np.int64]:
         remaining = np.full((len(columns), self.trees), ALL_LEAVES)
         found = np.empty_like(remaining)
-        for column, thresholds, table in self._columns:
+        for column, thresholds, table in self.columns:
             # The number of thresholds below each value. mode: with `out`, numpy else makes a copy.
             table.take(thresholds.searchsorted(columns[:, column]), axis=0, out=found, mode="clip")
             np.bitwise_and(remaining, found, out=remaining)

@@ -19,7 +19,8 @@ from beacon_core.model_package.batch_model import (
     TREES,
 )
 from beacon_core.model_package.session import open_batch_model
-from beacon_core.model_package.tree_masks import ALL_LEAVES, MOST_LEAVES, TreeTables, table_bytes
+from beacon_core.model_package.tree_kernel import MOST_LEAVES
+from beacon_core.model_package.tree_masks import ALL_LEAVES, TreeTables, table_bytes
 from beacon_core.platform.job import log
 from beacon_retraining.packaging import export
 from beacon_retraining.packaging.spread_output import PREFIX

@@ -16,7 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from beacon_core.model_package.recipe import Parameter
-from beacon_core.model_package.tree_masks import MOST_LEAVES
+from beacon_core.model_package.tree_kernel import MOST_LEAVES
 from beacon_retraining.training.estimators import Asinh, LogMean, MedianKernelRidge
 from beacon_retraining.training.xgboost_trees import XGBoostTrees
 

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from beacon_core.model_package.recipe import Direction, Member, Parameter, Recipe, Scale
-from beacon_core.model_package.tree_masks import MOST_LEAVES
+from beacon_core.model_package.tree_kernel import MOST_LEAVES
 from beacon_retraining.data.dataset import Dataset
 from beacon_retraining.training.encoder import MOST_ONEHOT, layout_of
 from beacon_retraining.training.families import FAMILIES, LINK_LOSSES, Family, Metric
