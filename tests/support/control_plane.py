@@ -48,12 +48,15 @@ class ControlPlane:
     def __init__(self, folder: Path, address: str, tokens: dict[str, str]) -> None:
         self.folder, self.address, self._tokens = folder, address, tokens
         self.kubeconfig = folder / "kubeconfig"
-        self.kubeconfig.write_text(yaml.safe_dump(_kubeconfig(address, tokens["admin"])), encoding="utf-8")
+        self._authority = folder / "certificates" / "apiserver.crt"
+        given = _kubeconfig(address, tokens["admin"], self._authority)
+        self.kubeconfig.write_text(yaml.safe_dump(given), encoding="utf-8")
 
     def access(self, user: str, namespace: str) -> Access:
         """The API as a user of its token file sees it."""
         configuration = Configuration(self.address)
-        configuration.retries, configuration.proxy, configuration.verify_ssl = False, None, False
+        configuration.retries, configuration.proxy = False, None
+        configuration.ssl_ca_cert = str(self._authority)
         configuration.api_key = {"authorization": f"Bearer {self._tokens[user]}"}
         return Access(configuration, namespace)
 
@@ -91,8 +94,8 @@ def control_plane(users: list[str]) -> Iterator[ControlPlane]:
         yield plane
 
 
-def _kubeconfig(address: str, token: str) -> Document:
-    cluster = {"server": address, "insecure-skip-tls-verify": True}
+def _kubeconfig(address: str, token: str, authority: Path) -> Document:
+    cluster = {"server": address, "certificate-authority": str(authority)}
     return {
         "apiVersion": "v1",
         "kind": "Config",
@@ -104,7 +107,7 @@ def _kubeconfig(address: str, token: str) -> Document:
 
 
 def _write_files(folder: Path, tokens: dict[str, str]) -> None:
-    lines = [f'{token},{user},{user},"{"system:masters" if user == "admin" else ""}"' for user, token in tokens.items()]
+    lines = [f"{token},{user},{user}{',system:masters' if user == 'admin' else ''}" for user, token in tokens.items()]
     (folder / "tokens.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     key = ec.generate_private_key(ec.SECP256R1())
     private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
