@@ -46,7 +46,7 @@ def versions(root: Path) -> dict[str, str]:
 
 def notes(changelog: str, version: str) -> str:
     """What CHANGELOG.md says of a version; empty where it says nothing."""
-    match = re.search(rf"^## {re.escape(version)}\b[^\n]*\n(.*?)(?=^## |\Z)", changelog, re.MULTILINE | re.DOTALL)
+    match = re.search(rf"^## {re.escape(version)}(?: [^\n]*)?\n(.*?)(?=^## |\Z)", changelog, re.MULTILINE | re.DOTALL)
     return match[1].strip() if match else ""
 
 
@@ -82,11 +82,14 @@ def pack(registry: str, out: Path, root: Path) -> list[Path]:
 def _of_registry(values: str, registry: str) -> str:
     """The values of a chart whose images are those of a registry, unless its user names another."""
     changed, count = GLOBAL_REGISTRY.subn(lambda match: f'{match[1]}"{registry}"', values)
-    return changed if count else f'{values}\n# Where the images of this release are.\nglobal: {{registry: "{registry}"}}\n'
+    return (
+        changed if count else f'{values}\n# Where the images of this release are.\nglobal: {{registry: "{registry}"}}\n'
+    )
 
 
 def _helm(*arguments: str) -> None:
-    done = subprocess.run([HELM, *arguments], capture_output=True, text=True, check=False)
+    command = [HELM, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - helm, without a shell
     if done.returncode != 0:
         raise SystemExit(f"helm {' '.join(arguments)}: {done.stderr.strip()}")
 

@@ -1,4 +1,4 @@
-"""A Kubernetes API of the real programs, for tests: etcd, kube-apiserver and the controllers of Deployments, and no node.
+"""A Kubernetes API of the real programs, for tests: etcd, kube-apiserver, the controllers of Deployments, and no node.
 
 A thread says of each pod what a kubelet would: that it runs and is ready, or that its model does not load. All else is
 the real thing: admission, rights, fields and their managers, rollouts, garbage collection.

@@ -84,7 +84,7 @@ class Flux:
 
 
 class ArgoCd:
-    """Argo CD with a label for what it tracks: three-way merges, or server-side apply; it prunes all that has the label."""
+    """Argo CD with a label for what it tracks: three-way merges, or server-side apply; what has the label is pruned."""
 
     def __init__(self, plane: ControlPlane, namespace: str, *, server_side: bool = False) -> None:
         self._plane, self._namespace = plane, namespace

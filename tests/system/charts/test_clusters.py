@@ -1,4 +1,4 @@
-"""The values of charts/beacon/clusters, with which docs/how-to/clusters.md installs Beacon: rendered, valid, and right."""
+"""The values of charts/beacon/clusters, with which docs/how-to/clusters.md installs: rendered, valid, and right."""
 
 import json
 from pathlib import Path
@@ -99,8 +99,7 @@ def test_on_eks_the_pods_that_ask_aws_have_a_role(product: Path) -> None:
         if kind == "ServiceAccount" and each["metadata"].get("annotations")
     }
     assert set(roles) == {"beacon-platform", "beacon-retraining"}
-    mlflow = found["Deployment", "beacon-mlflow"] if ("Deployment", "beacon-mlflow") in found else None
-    mlflow = mlflow or found["StatefulSet", "beacon-mlflow"]
+    (mlflow,) = [each for (kind, name), each in found.items() if name == "beacon-mlflow" and kind == "StatefulSet"]
     assert mlflow["spec"]["template"]["spec"]["serviceAccountName"] == "beacon-platform"
 
 

@@ -84,7 +84,7 @@ def test_the_signature_that_they_ask_for_is_that_of_the_release_workflow(manifes
 
 
 def test_hooks_come_before_all_else_in_the_order_that_the_page_says(tmp_path: Path) -> None:
-    """Argo CD runs those of `pre-install` and `pre-upgrade` before a sync, by their weights, and would wait for others."""
+    """Argo CD runs those of `pre-install` and `pre-upgrade` before a sync, and would wait for others."""
     notes = [each["metadata"].get("annotations", {}) for each in rendered(tmp_path)]
     phases = {phase for note in notes for phase in note.get("helm.sh/hook", "").split(",") if phase}
     assert phases <= {"pre-install", "pre-upgrade", "test"}

@@ -39,7 +39,9 @@ class World:
         self.syncer: Syncer = syncer(tool, plane, self.namespace, values)
         self.kubelet = Kubelet(plane.access("admin", self.namespace))
         self.kubelet.broken = {BAD.version}
-        self.target = DeploymentTarget(Settings(home=folder), plane.access(promotion_of(self.namespace), self.namespace))
+        self.target = DeploymentTarget(
+            Settings(home=folder), plane.access(promotion_of(self.namespace), self.namespace)
+        )
 
     def deployment(self, name: str = MAIN) -> dict[str, Any]:
         return self.plane.read("deployment", name, self.namespace)
@@ -64,7 +66,9 @@ def _kinds(git: Git) -> list[str]:
 
 
 @pytest.fixture(params=[tool for tool in TOOLS if tool != "replacing"])
-def world(request: pytest.FixtureRequest, plane: ControlPlane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+def world(
+    request: pytest.FixtureRequest, plane: ControlPlane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> World:
     if not is_there(request.param):
         pytest.skip("Helm 4 is not here")
     return _world(request.param, plane, tmp_path, monkeypatch)

@@ -1,4 +1,4 @@
-"""The files of a release as the workflow publishes them, on a real registry of this machine: pushed, pulled, installed."""
+"""The files of a release as the workflow publishes them, on a registry of this machine: pushed, pulled, installed."""
 
 import json
 import os
@@ -95,7 +95,9 @@ def test_the_umbrella_from_the_registry_is_that_of_the_checkout_with_the_registr
 ) -> None:
     update_dependencies()
     options = ("--namespace=beacon", KUBE_VERSION, f"--values={product}")
-    published = helm("template", "beacon", f"oci://{pushed}/{UMBRELLA}", f"--version={VERSION}", "--plain-http", *options)
+    published = helm(
+        "template", "beacon", f"oci://{pushed}/{UMBRELLA}", f"--version={VERSION}", "--plain-http", *options
+    )
     here = helm("template", "beacon", f"charts/{UMBRELLA}", f"--set=global.registry={IMAGES}", *options)
     assert published.returncode == 0, published.stderr
     assert published.stdout.splitlines() == here.stdout.splitlines()

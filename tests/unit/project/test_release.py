@@ -9,7 +9,8 @@ import pytest
 from beacon_core.platform.settings import ROOT, Settings
 from tools import release
 
-CHANGELOG = "# Changelog\n\n## Unreleased\n\n- later\n\n## 1.2.3 (2026-12-01)\n\n- this\n  and that\n\n## 1.2.2\n\n- before\n"
+NOTES = "## 1.2.3 (2026-12-01)\n\n- this\n  and that\n\n## 1.2.2\n\n- before\n"
+CHANGELOG = f"# Changelog\n\n## Unreleased\n\n- later\n\n{NOTES}"
 
 
 @pytest.fixture

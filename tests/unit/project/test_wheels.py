@@ -20,8 +20,8 @@ OF_SKETCHES = {"retraining", "drift-profiling"}
 # Published as source only, but Python alone: it needs no compiler.
 PURE_SOURCES = {"antlr4-python3-runtime", "pybars3", "pymeta3"}
 SKETCHES = "whylogs-sketching"
-"""whylogs' sketches in C++. Its last release, of 2022, has wheels for CPython 3.11 on x86-64 alone; a C++ compiler and make
-build it from its source, which the images for arm64 do."""
+"""whylogs' sketches in C++. Its last release has wheels for CPython 3.11 on x86-64 and 3.12 on Linux; elsewhere a C++
+compiler and make build it from its source, which the images for arm64 do."""
 PILLOW = "pillow"
 """whylogs[viz] holds it at 10.4, which has no wheel for CPython 3.14; its source needs a compiler and libjpeg."""
 
@@ -35,7 +35,9 @@ def exceptions(environment: str, machine: Machine) -> set[str]:
     """What may lack a wheel there."""
     if environment not in OF_SKETCHES:
         return set()
-    built = {SKETCHES} if machine.processor != "x86_64" or machine.python != (3, 11) else set()
+    wheel = (3, 11) if machine.processor == "x86_64" else None
+    wheels = {wheel, (3, 12) if machine.system == "linux" else None}
+    built = set() if machine.python in wheels else {SKETCHES}
     if environment == "retraining":
         built |= PURE_SOURCES | ({PILLOW} if machine.python >= (3, 14) else set())
     return built
