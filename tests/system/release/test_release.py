@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 import yaml
+from support.control_plane import control_plane, missing_programs
 from support.ports import free_port
 from support.rendering import KUBE_VERSION, containers, documents_of, helm, pods, update_dependencies
 from support.waiting import until
@@ -119,8 +120,13 @@ def test_a_single_chart_from_the_registry_has_its_images_there(pushed: str, prod
 
 
 def test_helm_would_install_it(pushed: str, product: Path) -> None:
+    """A server-side dry run: the API is asked what it serves, and takes nothing."""
+    missing = missing_programs()
+    if missing:
+        pytest.skip(f"a Kubernetes API needs {', '.join(missing)}")
     given = (f"oci://{pushed}/{UMBRELLA}", f"--version={VERSION}", "--plain-http", f"--values={product}")
-    done = helm("install", "beacon", *given, "--namespace=beacon", "--dry-run=client")
+    with control_plane([]) as plane:
+        done = helm("install", "beacon", *given, f"--kubeconfig={plane.kubeconfig}", "--dry-run=server")
     assert done.returncode == 0, done.stderr
     assert "STATUS: pending-install" in done.stdout
     assert "rollout status deployment/beacon-inference" in done.stdout
