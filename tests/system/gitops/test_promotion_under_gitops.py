@@ -103,7 +103,9 @@ def test_promotion_outlives_every_sync_and_git_still_arrives(at_work: World) -> 
         before = syncs.count
         until(lambda: syncs.count >= before + SYNCS, "syncs beside a canary", 120)
         # The canary is nobody's: it is neither pruned nor changed.
-        assert world.deployment(CANARY)["metadata"]["generation"] == 2
+        canary = world.deployment(CANARY)
+        assert canary, "the canary was pruned"
+        assert canary["metadata"]["generation"] == 2
         target.release(NEW)
         assert world.deployment(CANARY) == {}
         with pytest.raises(ReleaseFailedError, match="does not run"):
