@@ -327,7 +327,7 @@ test-charts: .venv/.stamp dashboards | $(FETCHED_HELM) ## test the charts: lint,
 
 .PHONY: test-gitops
 test-gitops: .venv/.stamp dashboards | $(FETCHED_HELM) ## test promotion while Argo CD, Flux or Helm sync (a Kubernetes API: etcd, kube-apiserver, kube-controller-manager on PATH)
-	$(DEV) pytest tests/system/gitops --timeout 600 $(ARGS)
+	$(DEV) pytest tests/system/gitops --timeout 1800 $(ARGS)
 
 .PHONY: test-release
 test-release: .venv/.stamp dashboards | $(FETCHED_HELM) ## test the files of a release against a registry on this machine (docker-registry): helm package, push, install

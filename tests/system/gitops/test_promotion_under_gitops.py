@@ -25,6 +25,7 @@ from beacon_promotion.targets.kubernetes.deployment_target import DeploymentTarg
 
 OLD, NEW, BAD = (Pin("boston-housing", version, version * 64) for version in ("1", "2", "3"))
 MAIN, CANARY = "beacon-inference", "beacon-inference-canary"
+SECONDS = 600.0
 SYNCS = 3
 """Syncs that have to pass where nothing may change."""
 
@@ -48,7 +49,9 @@ class World:
 
     def settled(self) -> dict[str, Any]:
         """Inference's Deployment once its pods are those of its template."""
-        return until(lambda: (found := self.deployment()) and is_rolled_out(found) and found, f"{MAIN} is rolled out")
+        return until(
+            lambda: (found := self.deployment()) and is_rolled_out(found) and found, f"{MAIN} is rolled out", SECONDS
+        )
 
     def image(self, name: str = MAIN) -> str:
         (container,) = self.deployment(name)["spec"]["template"]["spec"]["containers"]
@@ -101,7 +104,7 @@ def test_promotion_outlives_every_sync_and_git_still_arrives(at_work: World) -> 
         target.shadow(NEW)
         target.canary(NEW, 0.5)
         before = syncs.count
-        until(lambda: syncs.count >= before + SYNCS, "syncs beside a canary", 120)
+        until(lambda: syncs.count >= before + SYNCS, "syncs beside a canary", SECONDS)
         # The canary is nobody's: it is neither pruned nor changed.
         canary = world.deployment(CANARY)
         assert canary, "the canary was pruned"
@@ -113,7 +116,7 @@ def test_promotion_outlives_every_sync_and_git_still_arrives(at_work: World) -> 
         target.restore(NEW)
         target.restore(OLD)
         before = syncs.count
-        until(lambda: syncs.count >= before + SYNCS, "syncs after a rollback", 120)
+        until(lambda: syncs.count >= before + SYNCS, "syncs after a rollback", SECONDS)
         assert target.serving() == Release(OLD)
     made, releases = 1, len([OLD, NEW, BAD, NEW, OLD])
     assert world.settled()["metadata"]["generation"] == made + releases
@@ -135,7 +138,7 @@ def test_promotion_outlives_every_sync_and_git_still_arrives(at_work: World) -> 
     # What is taken out of Git goes, and with it nothing that promotion made.
     git.commit("--set=install.console=false")
     world.syncer.sync(git)
-    until(lambda: not world.deployment("beacon-console"), "the console is pruned")
+    until(lambda: not world.deployment("beacon-console"), "the console is pruned", SECONDS)
     assert world.image(CANARY) == "beacon-inference:v2"
     for kind in ("lease", "configmap"):
         assert world.plane.read(kind, "beacon-promotion", world.namespace)
