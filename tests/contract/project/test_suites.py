@@ -102,7 +102,7 @@ def ran(tmp_path: Path) -> Path:
     programs.mkdir()
     ran = tmp_path / "ran"
     (programs / "make").write_text(MAKE % {"make": shutil.which("make"), "ran": ran, "pid": tmp_path / "pid"})
-    for name in ("chromium", "promtool", "amtool"):
+    for name in ("chromium", "promtool", "amtool", "docker-registry"):
         (programs / name).write_text("#!/bin/sh\n")
     for program in programs.iterdir():
         program.chmod(0o755)

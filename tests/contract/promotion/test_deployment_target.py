@@ -190,6 +190,28 @@ def test_only_what_the_role_allows_is_asked(cluster: Cluster, target: Deployment
     }
 
 
+@pytest.mark.parametrize(
+    "theirs",
+    [
+        {"argocd.argoproj.io/instance": "beacon"},
+        {"company.example/argo-app": "beacon"},
+        {"kustomize.toolkit.fluxcd.io/name": "apps", "kustomize.toolkit.fluxcd.io/namespace": "flux-system"},
+        {"helm.toolkit.fluxcd.io/name": "beacon", "helm.toolkit.fluxcd.io/namespace": "beacon"},
+    ],
+    ids=["Argo CD", "Argo CD by a key of one's own", "Flux", "Flux by Helm"],
+)
+def test_a_canary_has_no_label_by_which_argo_cd_or_flux_would_prune_it(theirs: dict[str, str]) -> None:
+    main = deployment()
+    main["metadata"]["labels"] |= theirs | {"team": "pricing"}
+    main["spec"]["template"]["metadata"]["labels"] = LABELS | {"team": "pricing", "reach.beacon/mlflow": "true"}
+    labels = canary_of(main, Release(NEW), 1)["metadata"]["labels"]
+    assert labels == LABELS | {
+        INSTANCE: "beacon-canary",
+        "app.kubernetes.io/managed-by": "beacon-promotion",
+        "team": "pricing",
+    }
+
+
 def test_a_canary_of_a_deployment_leaves_that_one_alone() -> None:
     main = deployment()
     before = deepcopy(main)

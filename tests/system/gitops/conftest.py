@@ -1,0 +1,20 @@
+from collections.abc import Iterator
+
+import pytest
+from support.control_plane import ControlPlane, control_plane, missing_programs
+from support.rendering import update_dependencies
+from system.gitops.tools import TOOLS, namespace_of, promotion_of
+
+
+@pytest.fixture(scope="session", autouse=True)
+def library() -> None:
+    update_dependencies()
+
+
+@pytest.fixture(scope="session")
+def plane() -> Iterator[ControlPlane]:
+    missing = missing_programs()
+    if missing:
+        pytest.skip(f"a Kubernetes API needs {', '.join(missing)}")
+    with control_plane([promotion_of(namespace_of(tool)) for tool in TOOLS]) as running:
+        yield running
