@@ -67,6 +67,11 @@ class Overview(NamedTuple):
         return None if self.current is None else self.current.version
 
     @property
+    def answered_before(self) -> VersionTraffic | None:
+        """What the version in service answered at any time, also before a rollback; None where that is nothing."""
+        return next((version for version in self.versions if version.version == self.model), None)
+
+    @property
     def compared(self) -> list[DriftResult]:
         """The newest run's comparisons of the version in service: drift of a replaced version does not matter."""
         return of_one_version(self.results, self.model)

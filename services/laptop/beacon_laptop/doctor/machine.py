@@ -118,7 +118,7 @@ def ports(settings: Settings, *, runs: bool) -> Iterator[Finding]:
         if problem is None:
             yield Finding(check, "ok", f"free, for {use}")
         elif runs and problem.startswith("is taken"):
-            yield Finding(check, "ok", f"{use} {problem}")
+            yield Finding(check, "ok", f"{use}: {holder_of(port) or 'this run'}")
         else:
             pid = re.search(r"pid (\d+)", holder_of(port) or "")
             stop = f"kill {pid[1]}, or " if pid else ""

@@ -229,7 +229,9 @@ class Promoter:
         result = self._judge(measures, few_are_enough=True)
         sentence = result.sentence
         if result.outcome == "pass":
-            sentence = f"{measures.new.requests} golden requests right on {len(measures.instances)} instances"
+            count = len(measures.instances)
+            instances = "1 instance" if count == 1 else f"{count} instances"
+            sentence = f"{measures.new.requests} golden requests right on {instances}"
         run.row("verify", result.outcome, (new,), sentence, result.reason, _evidence(measures, result))
         if result.outcome != "pass":
             return self._revert(run, options.old, result.reason, sentence)
