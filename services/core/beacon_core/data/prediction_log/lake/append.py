@@ -39,12 +39,16 @@ MARK = "beacon.spool."
 
 
 class SpoolBlock(NamedTuple):
-    """Where a block lies: the spool's id, which is its own for ever, the segment, and its first and last byte there."""
+    """Where a block lies: the spool's id, which is its own for ever, the segment, and its first and last byte there.
+
+    A block that goes on in later segments, each from its beginning, ends at the byte `end` of the segment `last`.
+    """
 
     spool: str
     segment: int
     begin: int
     end: int
+    last: int | None = None
 
 
 class Appended(NamedTuple):
@@ -152,5 +156,5 @@ def _follows(block: SpoolBlock, mark: tuple[int, int]) -> bool:
 def _moved(block: SpoolBlock | None, mark: tuple[int, int] | None) -> dict[str, str]:
     if block is None:
         return {}
-    segment, end = max(mark or (0, 0), (block.segment, block.end))
+    segment, end = max(mark or (0, 0), (block.segment if block.last is None else block.last, block.end))
     return {MARK + block.spool: f"{segment}:{end}"}

@@ -29,11 +29,11 @@ from pyiceberg.table import Table
 from sqlalchemy import Engine, event, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from beacon_core.data.database import sqlite_pragmas
+from beacon_core.data.database import DatabaseUnavailableError, sqlite_pragmas
 from beacon_core.data.prediction_log.lake import keys
 from beacon_core.data.prediction_log.lake.columns import BY_DAY, BY_TIME, SCHEMA, column_of, kind_of, missing, type_of
 from beacon_core.data.prediction_log.lake.file_io import CONNECT_SECONDS, SyncedFileIO
-from beacon_core.domain.exit_statuses import REFUSED, TRY_AGAIN
+from beacon_core.domain.exit_statuses import REFUSED
 from beacon_core.domain.feature import Feature
 from beacon_core.domain.masking import message_of
 
@@ -59,10 +59,8 @@ CACHED = 256
 """Manifests and footers of files that are kept: both never change."""
 
 
-class LakeUnavailableError(Exception):
+class LakeUnavailableError(DatabaseUnavailableError):
     """The catalog, or the files, do not answer now; nothing that was acknowledged is lost by it."""
-
-    exit_status = TRY_AGAIN
 
 
 class LakeDamagedError(Exception):
