@@ -66,6 +66,8 @@ class DatabaseClient:
             reason = message_of(error)
             if self._logs_failures:
                 log.warning("the database does not answer: %s", reason)
+            if isinstance(error, DatabaseUnavailableError):
+                raise
             raise DatabaseUnavailableError(reason) from error
 
     def _open(self) -> Engine:

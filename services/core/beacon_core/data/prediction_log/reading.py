@@ -12,14 +12,28 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Engine
 
-from beacon_core.data.database import JOB_SECONDS, open_store
+from beacon_core.data.database import JOB_SECONDS, DatabaseUnavailableError, open_store
+from beacon_core.domain.exit_statuses import REFUSED
 from beacon_core.platform.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
     from beacon_core.data.prediction_log.lake import Lake, LakeHandle
+    from beacon_core.data.prediction_log.port import LogStore
 
 OPTION = "beacon_lake"
 LIBRARY = "pyiceberg"
+
+
+NO_LIBRARIES = (
+    "in the lake, for which this program has no libraries (the extra lake of beacon-core); with "
+    "BEACON_LOG_STORES=sql,lake they are in the database, too, and are read there"
+)
+
+
+class LakeUnreadableError(DatabaseUnavailableError):
+    """This program cannot read the store that the log's questions go to."""
+
+    exit_status = REFUSED
 
 
 class LakeSource:
@@ -32,6 +46,8 @@ class LakeSource:
 
     def open(self) -> "Lake":
         """The lake, made where there is none; raises `LakeUnavailableError`."""
+        if not _has_libraries():
+            raise LakeUnreadableError(f"the predictions are {NO_LIBRARIES}")
         from beacon_core.data.prediction_log import lake  # noqa: PLC0415 - not every environment has its libraries
 
         with self._lock:
@@ -39,12 +55,20 @@ class LakeSource:
                 self._lake = lake.open_lake(lake.LakePlace(*self._place))
             return self._lake
 
+    @property
+    def store(self) -> "LogStore[LakeHandle]":
+        """The port's functions."""
+        from beacon_core.data.prediction_log import lake  # noqa: PLC0415
+
+        return lake
+
     @contextmanager
     def begin(self) -> "Iterator[LakeHandle]":
         """Give a handle to read by, of the lake as it is now."""
+        found = self.open()
         from beacon_core.data.prediction_log import lake  # noqa: PLC0415
 
-        with lake.begin(self.open()) as handle:
+        with lake.begin(found) as handle:
             yield handle
 
     def close(self) -> None:
@@ -54,20 +78,26 @@ class LakeSource:
                 self._lake.close()
             self._lake = None
 
+    def warm(self) -> None:
+        """Open it now, so that nobody waits for its libraries later; raises `LakeUnavailableError`."""
+        self.open()
 
-def lake_source(settings: Settings) -> LakeSource | None:
+
+def lake_source(settings: Settings, *, must_read: bool = True) -> LakeSource | None:
     """The lake that readers ask, by the settings; None where they ask the database.
 
-    Raises `SettingsError` in a program that has not got the lake's libraries.
+    Raises `SettingsError` in a program that has not got the lake's libraries, where it `must_read`; else each question
+    raises `LakeUnreadableError`.
     """
     if not settings.reads_lake:
         return None
-    if find_spec(LIBRARY) is None:
-        raise SettingsError(
-            "BEACON_LOG_STORES: the lake is read, for which this program has no libraries (the extra lake of "
-            "beacon-core); with sql,lake every row is in the database, too, and is read there"
-        )
+    if must_read and not _has_libraries():
+        raise SettingsError(f"BEACON_LOG_STORES: the predictions are {NO_LIBRARIES}")
     return LakeSource(settings.lake, settings.lake_catalog)
+
+
+def _has_libraries() -> bool:
+    return find_spec(LIBRARY) is not None
 
 
 def open_log(settings: Settings, statement_seconds: float = JOB_SECONDS) -> Engine:

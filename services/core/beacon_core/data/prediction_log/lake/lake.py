@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 from cachetools import LRUCache
@@ -37,6 +37,9 @@ from beacon_core.domain.exit_statuses import REFUSED
 from beacon_core.domain.feature import Feature
 from beacon_core.domain.masking import message_of
 
+if TYPE_CHECKING:
+    from beacon_core.data.prediction_log.lake.totals import Total
+
 log = logging.getLogger(__name__)
 
 NAMESPACE = "beacon"
@@ -52,6 +55,8 @@ PROPERTIES = {
     "write.metadata.metrics.column.id": "full",
     "write.metadata.metrics.column.time": "full",
 }
+COUNTED = 4096
+"""Files whose totals are kept: some numbers for each."""
 TRIES = 20
 """A commit gives way to others so often."""
 FIRST_WAIT, LONGEST_WAIT = 0.02, 2.0
@@ -88,6 +93,7 @@ class Lake:
         self.engine: Engine = catalog.engine
         self.manifests: LRUCache[str, list[ManifestEntry]] = LRUCache(CACHED)
         self.footers: LRUCache[str, FileMetaData] = LRUCache(CACHED)
+        self.totals: LRUCache[str, list["Total"]] = LRUCache(COUNTED)
         self.lock = threading.Lock()
 
     def load(self) -> Table:
