@@ -4,6 +4,7 @@ spool -> next_chunk -> insert, commit -> shipped
 """
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -95,7 +96,7 @@ class Shipper:
         self._counters = counters
         # The thread's CPU time, and what had been appended, at its last rest.
         self._rested, self._seen = 0.0, 0
-        self._committed = time.monotonic()
+        self._committed = -math.inf  # what an earlier process left is shipped at once
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._ship_for_ever, name=f"shipper-{store.name}", daemon=True)
 
