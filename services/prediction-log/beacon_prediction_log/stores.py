@@ -85,7 +85,9 @@ class LakeStore:
         is_anew = first.segment < self._newest.get(folder, 0)
         name = spool_id(folder, anew=is_anew)
         lake.append_records(
-            self._source.open(), chunk.records, lake.SpoolBlock(name, first.segment, first.begin, last.end, last.segment)
+            self._source.open(),
+            chunk.records,
+            lake.SpoolBlock(name, first.segment, first.begin, last.end, last.segment),
         )
         self._newest[folder] = last.segment
 

@@ -55,11 +55,11 @@ def lake_ids(place: LakePlace) -> list[str]:
 
 
 def waiting(server: Server, store: str) -> float:
-    return log_of(server).metrics()[f'beacon_prediction_log_store_waiting{{store={store}}}']
+    return log_of(server).metrics()[f"beacon_prediction_log_store_waiting{{store={store}}}"]
 
 
 def failures(server: Server, store: str) -> float:
-    return log_of(server).metrics()[f'beacon_prediction_log_store_failures_total{{store={store}}}']
+    return log_of(server).metrics()[f"beacon_prediction_log_store_failures_total{{store={store}}}"]
 
 
 @pytest.mark.parametrize("stores", ["sql,lake", "lake"])
@@ -99,9 +99,7 @@ def test_while_s3_is_away_the_database_goes_on_and_the_lake_loses_nothing(
     home: Path, row: dict[str, float], s3: tuple[LakePlace, Flaky, dict[str, str]]
 ) -> None:
     place, state, variables = s3
-    with serving(
-        home, access_log="false", log_stores="sql,lake", lake=place.files, environment=variables
-    ) as server:
+    with serving(home, access_log="false", log_stores="sql,lake", lake=place.files, environment=variables) as server:
         ask(server, row, 5)
         until(lambda: waiting(server, "lake") == 0, "the lake has them", SHIP_SECONDS)
         state.refuses_each = 1

@@ -96,7 +96,9 @@ def _changed_in_lake(
     received = connection.execute(select(func.max(actuals.c.received_at))).scalar()
     logged = max((total.logged_at for total in totals), default=None)
     if since.logged_at is None:
-        return ChangedPartitions(frozenset(Partition(one.hour, one.model_version) for one in totals), logged, received, 0)
+        return ChangedPartitions(
+            frozenset(Partition(one.hour, one.model_version) for one in totals), logged, received, 0
+        )
     logged_since = since.logged_at - OVERLAP
     found = {
         Partition(one.hour, one.model_version)
@@ -157,7 +159,9 @@ def _rows_in_lake(
             fields[features], fields[outside] = _json(row[features]), _json(row[outside])
             fields[time] = row[time].isoformat(" ")
             actual = own.get(row[0])
-            found.append(PartitionRow(*fields, *((None, None) if actual is None else (actual.value, actual.received_at))))
+            found.append(
+                PartitionRow(*fields, *((None, None) if actual is None else (actual.value, actual.received_at)))
+            )
         yield found
 
 
