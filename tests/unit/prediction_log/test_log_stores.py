@@ -1,4 +1,4 @@
-"""More than one store: each gets every record, one that is away holds up no other, and a segment goes once all have it."""
+"""Several stores: each gets every record, one that is away holds up no other, and a segment goes once all have it."""
 
 import threading
 
