@@ -66,13 +66,15 @@ class LakeStore:
     chunk_bytes = LAKE_BYTES
     gather_seconds = LAKE_SECONDS
 
-    def __init__(self, source: LakeSource) -> None:
+    def __init__(self, source: LakeSource, database: Database) -> None:
         self._source = source
+        self._database = database
         self._newest: dict[Path, int] = {}
 
     def warm(self) -> None:
-        """Import its libraries, and open it."""
+        """Import its libraries, and open it; the actuals are in the database in any case."""
         gc.set_threshold(YOUNG_OBJECTS)
+        self._database.warm()
         self._source.warm()
 
     def insert(self, folder: Path, chunk: Chunk, rest: Callable[[], None]) -> None:

@@ -173,7 +173,9 @@ def test_a_laptop_with_the_lake_alone(home: Path, row: dict[str, float]) -> None
         again = httpx.post(f"{server.address}{PREDICT}", json=mine, timeout=30)
         assert again.json()["prediction"] == answered["prediction"]
         changed = {"features": row | {next(iter(row)): 0.5}, "prediction_id": "order-1"}
-        assert httpx.post(f"{server.address}{PREDICT}", json=changed, timeout=30).status_code == 409
+        assert (
+            httpx.post(f"{server.address}{PREDICT}", json=changed, timeout=30).json()["code"] == "idempotency_conflict"
+        )
         told = {"prediction_id": "order-1", "value": 20.0}
         assert httpx.post(f"{server.address}/v1/actuals", json=told, timeout=30).status_code == 200
         unknown = {"prediction_id": "unknown", "value": 20.0}
