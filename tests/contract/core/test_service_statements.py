@@ -66,6 +66,7 @@ NO_STATEMENT = {
     "lake_upkeep.count",
     "lake_upkeep.expire",
     "lake_upkeep.erase_late_rows",
+    "prediction_log.lake.append_records",
     "prediction_log.reading.lake_source",
     "prediction_log.reading.open_log",
     "prediction_log.reading.options_of",
