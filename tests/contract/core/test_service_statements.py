@@ -65,6 +65,11 @@ NO_STATEMENT = {
     "database.migrate",
     "lake_upkeep.count",
     "lake_upkeep.expire",
+    "lake_upkeep.erase_late_rows",
+    "prediction_log.lake.append_records",
+    "prediction_log.reading.lake_source",
+    "prediction_log.reading.open_log",
+    "prediction_log.reading.options_of",
 }
 """Functions that ask nothing of our tables, and the migration, which test_database_roles.py is about."""
 BY_A_PERSON = {"beacon_retraining/commands/approve.py"}

@@ -13,9 +13,11 @@ from typing import Any, NamedTuple
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Text, cast, func, select
 
-from beacon_core.data.evidence import counts
+from beacon_core.data.evidence import client_counts, counts
+from beacon_core.data.prediction_log import lake_joins
+from beacon_core.data.prediction_log.either import scan
 from beacon_core.data.prediction_log.port import BATCH, LogSlice
-from beacon_core.data.prediction_log.sql import scan
+from beacon_core.data.prediction_log.reading import LakeSource, lake_of
 from beacon_core.data.prediction_log.which_actual import actual_id, last_before, of_last_before
 from beacon_core.data.tables import actuals, predictions, traffic
 from beacon_core.data.watermarks import Watermark
@@ -65,6 +67,8 @@ class PartitionRow(NamedTuple):
 
 def changed_partitions(connection: Connection, since: Watermark, evidence: Evidence) -> ChangedPartitions:
     """Find the partitions that have changed since the watermark; an empty one reads the whole log."""
+    if (source := lake_of(connection)) is not None:
+        return _changed_in_lake(connection, source, since, evidence)
     if since.logged_at is None:
         queries = [_every_partition(connection)]
     else:
@@ -82,8 +86,42 @@ def changed_partitions(connection: Connection, since: Watermark, evidence: Evide
     return ChangedPartitions(frozenset(partitions), logged, received, undated)
 
 
+def _changed_in_lake(
+    connection: Connection, source: LakeSource, since: Watermark, evidence: Evidence
+) -> ChangedPartitions:
+    with source.begin() as handle:
+        from beacon_core.data.prediction_log import lake  # noqa: PLC0415 - only where there is one
+
+        totals = lake.totals(handle)
+    received = connection.execute(select(func.max(actuals.c.received_at))).scalar()
+    logged = max((total.logged_at for total in totals), default=None)
+    if since.logged_at is None:
+        return ChangedPartitions(
+            frozenset(Partition(one.hour, one.model_version) for one in totals), logged, received, 0
+        )
+    logged_since = since.logged_at - OVERLAP
+    found = {
+        Partition(one.hour, one.model_version)
+        for one in totals
+        if one.logged_at >= logged_since and client_counts(one.client, evidence)
+    }
+    received_since = None if since.received_at is None else since.received_at - OVERLAP
+    logged_at = since.logged_at
+
+    def queries(scratch: Connection) -> list[Any]:
+        return _arrived(scratch, logged_at, since.received_at, evidence)[1:]
+
+    for text, version, _ in lake_joins.changed_by(connection, source, queries, logged_since, received_since):
+        if (hour := _read_hour(text)) is not None:
+            found.add(Partition(hour, version))
+    return ChangedPartitions(frozenset(found), logged, received, 0)
+
+
 def rows_of(connection: Connection, partition: Partition, evidence: Evidence) -> Iterator[list[PartitionRow]]:
     """Yield one partition's rows in batches, in order of their ids, each with its actual."""
+    if (source := lake_of(connection)) is not None:
+        yield from _rows_in_lake(connection, source, partition, evidence)
+        return
     columns = predictions.c
     own = actuals.c.id == actual_id(columns.id, columns.entity, columns.time, evidence)
     query = select(
@@ -104,6 +142,33 @@ def rows_of(connection: Connection, partition: Partition, evidence: Evidence) ->
         yield [PartitionRow(*row) for row in batch]
 
 
+OF_LAKE = PartitionRow._fields[:-2]
+
+
+def _rows_in_lake(
+    connection: Connection, source: LakeSource, partition: Partition, evidence: Evidence
+) -> Iterator[list[PartitionRow]]:
+    """In the order of their times, then of their ids."""
+    rows = LogSlice(partition.hour, partition.hour + HOUR, partition.model_version, evidence)
+    own = lake_joins.actuals_of(connection, source, rows, evidence)
+    features, outside, time = (OF_LAKE.index(name) for name in ("features", "out_of_range", "time"))
+    for batch in scan(connection, rows, OF_LAKE):
+        found = []
+        for row in batch:
+            fields = list(row)
+            fields[features], fields[outside] = _json(row[features]), _json(row[outside])
+            fields[time] = row[time].isoformat(" ")
+            actual = own.get(row[0])
+            found.append(
+                PartitionRow(*fields, *((None, None) if actual is None else (actual.value, actual.received_at)))
+            )
+        yield found
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
 def newest_digest(connection: Connection, model_version: str) -> str | None:
     """Return the package digest of a version's newest prediction; None where no row of it is in the log."""
     newest = scan(connection, LogSlice(model_version=model_version), ["model_sha256"], newest_first=True, limit=1)
@@ -112,6 +177,16 @@ def newest_digest(connection: Connection, model_version: str) -> str | None:
 
 def last_logged(connection: Connection, partition: Partition) -> datetime | None:
     """When the last row of a partition came into the log; None where it has none."""
+    if (source := lake_of(connection)) is not None:
+        with source.begin() as handle:
+            from beacon_core.data.prediction_log import lake  # noqa: PLC0415
+
+            of_partition = [
+                total.logged_at
+                for total in lake.totals(handle)
+                if (total.hour, total.model_version) == (partition.hour, partition.model_version)
+            ]
+        return max(of_partition, default=None)
     newest = select(func.max(predictions.c.logged_at)).where(*_within(partition))
     found: datetime | None = connection.execute(newest).scalar()
     return found
