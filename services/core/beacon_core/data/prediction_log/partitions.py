@@ -46,8 +46,8 @@ class ChangedPartitions(msgspec.Struct, frozen=True):
 class PartitionRow(NamedTuple):
     """One prediction as the database has it: SQLite enforces no column types, so any value may be damaged.
 
-    `features`, `out_of_range` (both JSON) and `time` are text. `actual` is the value that belongs to it, and
-    `received_at` when that arrived; None without one.
+    `features` and `out_of_range` (both JSON), `time` and `received_at` are text. `actual` is the value that belongs to
+    it, and `received_at` when that arrived; None without one.
     """
 
     id: str
@@ -60,7 +60,14 @@ class PartitionRow(NamedTuple):
     time: Any
     client: Any
     actual: float | None
-    received_at: datetime | None
+    received_at: Any
+
+
+class TimeSpan(NamedTuple):
+    """A part of a partition's hour: predictions made in [since, until)."""
+
+    since: datetime
+    until: datetime
 
 
 def changed_partitions(connection: Connection, since: Watermark, evidence: Evidence) -> ChangedPartitions:
@@ -82,8 +89,13 @@ def changed_partitions(connection: Connection, since: Watermark, evidence: Evide
     return ChangedPartitions(frozenset(partitions), logged, received, undated)
 
 
-def rows_of(connection: Connection, partition: Partition, evidence: Evidence) -> Iterator[list[PartitionRow]]:
-    """Yield one partition's rows in batches, in order of their ids, each with its actual."""
+def rows_of(
+    connection: Connection, partition: Partition, evidence: Evidence, span: TimeSpan | None = None
+) -> Iterator[list[Any]]:
+    """Yield one partition's rows, or those of a part of it, in batches, in order of their ids, each with its actual.
+
+    The rows are tuples of the columns of `PartitionRow`: to make one of each would cost as much as to read it.
+    """
     columns = predictions.c
     own = actuals.c.id == actual_id(columns.id, columns.entity, columns.time, evidence)
     query = select(
@@ -97,11 +109,19 @@ def rows_of(connection: Connection, partition: Partition, evidence: Evidence) ->
         cast(columns.time, Text),
         columns.client,
         actuals.c.value,
-        actuals.c.received_at,
+        cast(actuals.c.received_at, Text),
     ).outerjoin_from(predictions, actuals, own)
-    query = query.where(*_within(partition), counts(predictions, evidence)).order_by(columns.id)
+    query = query.where(*_within(partition, span), counts(predictions, evidence)).order_by(columns.id)
     for batch in connection.execute(query, execution_options={"yield_per": BATCH}).partitions():
-        yield [PartitionRow(*row) for row in batch]
+        yield list(batch)
+
+
+def logged_rows(connection: Connection, partition: Partition) -> int:
+    """How many rows of a partition came into the log, as the database counted them; some may be gone since."""
+    counted = select(func.coalesce(func.sum(traffic.c.predictions), 0)).where(
+        traffic.c.hour == partition.hour, traffic.c.model_version == partition.model_version
+    )
+    return int(connection.execute(counted).scalar_one())
 
 
 def newest_digest(connection: Connection, model_version: str) -> str | None:
@@ -148,9 +168,10 @@ def _every_partition(connection: Connection) -> Any:
     return select(*partition, func.count()).group_by(*partition)
 
 
-def _within(partition: Partition) -> tuple[ColumnElement[bool], ...]:
-    columns, end = predictions.c, partition.hour + HOUR
-    return columns.time >= partition.hour, columns.time < end, columns.model_version == partition.model_version
+def _within(partition: Partition, span: TimeSpan | None = None) -> tuple[ColumnElement[bool], ...]:
+    columns = predictions.c
+    since, until = span or TimeSpan(partition.hour, partition.hour + HOUR)
+    return columns.time >= since, columns.time < until, columns.model_version == partition.model_version
 
 
 def _hour(connection: Connection, column: Any) -> ColumnElement[str]:
