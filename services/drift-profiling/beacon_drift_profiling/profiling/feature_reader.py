@@ -45,7 +45,7 @@ class FeatureReader:
     def _number(self, value: Value | None) -> float:
         if value is None:
             return math.nan
-        if isinstance(value, bool | str):
+        if isinstance(value, bool) or not isinstance(value, float | int):
             raise TypeError(f"{self.feature.name} is no number")
         return value
 

@@ -7,13 +7,13 @@ aside.
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 
 from beacon_core.data.database import Connection
-from beacon_core.data.prediction_log import partitions
+from beacon_core.data.prediction_log import LogSlice, partitions
 from beacon_core.data.prediction_log.partitions import Partition, PartitionRow, TimeSpan
 from beacon_core.domain.api_keys import ANONYMOUS
 from beacon_core.domain.feature import Feature
@@ -22,10 +22,14 @@ from beacon_drift_profiling.profiling.aggregates import LoggedRows
 from beacon_drift_profiling.profiling.feature_reader import FeatureReader, PartitionRows, product_number
 from beacon_drift_profiling.profiling.log_columns import ColumnReader
 
-__all__ = ["PartitionRows", "read_partition"]
+if TYPE_CHECKING:
+    from beacon_core.data.prediction_log.lake import LakeHandle
+    from beacon_drift_profiling.profiling.log_lake import OwnActuals
 
-# Only the features of product.yaml are read: the values of others need not be of these types.
-_decode = msgspec.json.Decoder(dict[str, float | bool | str | None]).decode
+__all__ = ["PartitionRows", "read_lake", "read_partition"]
+
+# Only the features of product.yaml are read: the values of others may be anything.
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
 _decode_names = msgspec.json.Decoder(list[str]).decode
 FIGURES = 7
 """What a row has beside its features: prediction, low, high, latency, outside, actual, delay."""
@@ -42,13 +46,29 @@ def read_partition(
 
     `features` are those that the model was trained on.
     """
-    readers = [FeatureReader(feature) for feature in features]
-    slices = {segment.of for segment in product.segments.values()}
-    segmented = [feature for feature in product.features if feature.name in slices]
+    readers, segmented = _readers(product, features)
     by_columns = ColumnReader(readers, segmented, product)
     for batch in partitions.rows_of(connection, partition, product.policy.evidence, span):
         found = by_columns.read(batch)
         yield _row_by_row(batch, readers, segmented, product) if found is None else found
+
+
+def read_lake(
+    handle: "LakeHandle", rows: LogSlice, actuals: "OwnActuals", product: Product, features: Sequence[Feature]
+) -> Iterator[PartitionRows]:
+    """Yield the rows of a slice of the log's lake in batches, in the order of their time; see `read_partition`."""
+    from beacon_drift_profiling.profiling.log_lake import read_slice  # noqa: PLC0415 - the lake's libraries take a second
+
+    readers, segmented = _readers(product, features)
+    by_columns = ColumnReader(readers, segmented, product)
+    return read_slice(handle, rows, actuals, by_columns, lambda batch: _row_by_row(batch, readers, segmented, product))
+
+
+def _readers(product: Product, features: Sequence[Feature]) -> tuple[list[FeatureReader], list[Feature]]:
+    """The readers of the model's features, and the features of the product that have segments."""
+    slices = {segment.of for segment in product.segments.values()}
+    segmented = [feature for feature in product.features if feature.name in slices]
+    return [FeatureReader(feature) for feature in features], segmented
 
 
 def _row_by_row(

@@ -29,35 +29,44 @@ DAMAGE = (ValueError, TypeError, NotImplementedError, msgspec.MsgspecError)
 
 
 class ColumnReader:
-    """Reads batches of a partition's rows; `segmented` are the product's features that have segments."""
+    """Reads batches of a partition's rows; `segmented` are the product's features that have segments.
+
+    `features` are all that are read, by name, and `types` those of their values. Without `fits` nothing is read.
+    """
 
     def __init__(self, readers: Sequence[FeatureReader], segmented: Sequence[Feature], product: Product) -> None:
         self._readers = readers
         self._segmented = [(product.feature_names.index(feature.name), feature) for feature in segmented]
         self._width = len(product.features)
-        self._types = {reader.feature.name: arrow_type(reader.feature) for reader in readers}
+        own = {reader.feature.name: reader.feature for reader in readers}
+        self.features = {feature.name: feature for feature in segmented} | own
+        self.types = {name: arrow_type(feature) for name, feature in self.features.items()}
         # A feature whose type changed since the model was trained has values of one type, and rules of another.
-        self._fits = all(self._types.setdefault(one.name, arrow_type(one)) == arrow_type(one) for one in segmented)
+        self.fits = all(self.types[feature.name] == arrow_type(feature) for feature in segmented)
 
     def read(self, batch: Sequence[Any]) -> PartitionRows | None:
         """Read rows, tuples as `PartitionRow`; None where one of them does not parse."""
-        if not self._fits:
+        if not self.fits:
             return None
         ids, features, outside, *figures, times, clients, actuals, received = zip(*batch, strict=True)
         try:
-            values = _parse_json(features, self._types)
-            numbers = [_floats(pa.array(column, pa.float64())) for column in figures]
+            values = _parse_json(features, self.types)
+            numbers = [floats(pa.array(column, pa.float64())) for column in figures]
             if not all(np.isfinite(column).all() for column in numbers):
                 return None
             is_outside = _by_level(pa.array(outside, pa.string()), lambda text: float(bool(_decode_names(text))))
             actual, delay = _labels(times, actuals, received)
-            return self._rows(ids, values, (*numbers, is_outside > 0, actual, delay), clients)
+            return self.rows(ids, values, (*numbers, is_outside > 0, actual, delay), clients)
         except DAMAGE:
             return None
 
-    def _rows(
+    def rows(
         self, ids: tuple[str, ...], values: pa.Table, figures: Sequence[Any], clients: Sequence[str | None]
     ) -> PartitionRows:
+        """Make the rows of columns: `values` are the features, `figures` what `LoggedRows` has beside them.
+
+        Raises one of `DAMAGE` where a value is of another type than its feature.
+        """
         own = np.empty((len(ids), len(self._readers)), order="F")
         for at, reader in enumerate(self._readers):
             own[:, at] = _numbers(values[reader.feature.name], reader)
@@ -92,7 +101,7 @@ def _parse_json(texts: Sequence[str], types: dict[str, pa.DataType]) -> pa.Table
 def _numbers(column: pa.ChunkedArray, reader: FeatureReader) -> Floats:
     feature = reader.feature
     if not (feature.is_text or feature.type == "bool"):
-        numbers = _floats(column)
+        numbers = floats(column)
         if np.isinf(numbers).any():  # a number that no double holds
             raise ValueError("not finite")
         return numbers
@@ -101,7 +110,7 @@ def _numbers(column: pa.ChunkedArray, reader: FeatureReader) -> Floats:
 
 def _product_numbers(column: pa.ChunkedArray, feature: Feature) -> Floats:
     if feature.is_measured:
-        return _floats(column)
+        return floats(column)
     return _by_level(column, lambda value: product_number(feature, value))
 
 
@@ -116,7 +125,7 @@ def _by_level(column: pa.Array | pa.ChunkedArray, read: Callable[[Any], float]) 
 
 def _labels(times: Sequence[str], actuals: Sequence[Any], received: Sequence[str | None]) -> tuple[Floats, Floats]:
     """Each row's actual, and seconds from the prediction to its arrival; NaN where there is none."""
-    actual, delay = _floats(pa.array(actuals, pa.float64())), np.full(len(actuals), np.nan)
+    actual, delay = floats(pa.array(actuals, pa.float64())), np.full(len(actuals), np.nan)
     labelled = [at for at, arrived in enumerate(received) if arrived is not None and actuals[at] is not None]
     if labelled:
         begun, arrived = (_microseconds([texts[at] for at in labelled]) for texts in (times, received))
@@ -132,6 +141,7 @@ def _microseconds(texts: Sequence[str | None]) -> NDArray[np.int64]:
     return moments
 
 
-def _floats(column: pa.Array | pa.ChunkedArray) -> Floats:
+def floats(column: pa.Array | pa.ChunkedArray) -> Floats:
+    """A column of numbers, NaN where it is null."""
     whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     return np.asarray(whole.cast(pa.float64()).to_numpy(zero_copy_only=False), np.float64)

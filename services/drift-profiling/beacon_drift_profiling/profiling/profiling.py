@@ -95,7 +95,7 @@ def profile_log(
         since = now - span
         names = {partition.model_version for partition in changed.partitions}
         names.update(profiles.versions(connection, since, now + HOUR))
-        bins_digests = {name: _bins_digest(references.of(connection, name)) for name in names}
+        bins_digests = {name: bins_digest_of(references.of(connection, name)) for name in names}
         due = changed.partitions | profiles.with_other_bins(connection, since, bins_digests)
     done = ProfilingCounts(undated=changed.undated)
     profiler = _Profiler(engine, product, references, per_segment, done)
@@ -178,7 +178,7 @@ class _Profiler:
         newest = max(names, key=lambda name: (name.period, name.count))
         spans = slices.cut_into(partition, newest.count)
         there = set(names)
-        bins_digest = _bins_digest(self._reference(partition))
+        bins_digest = bins_digest_of(self._reference(partition))
         for number, span in enumerate(spans):
             name = newest._replace(number=number)
             result = slices.get(self._engine, partition, name) if name in there else None
@@ -189,14 +189,14 @@ class _Profiler:
     def _profile_span(self, partition: Partition, span: TimeSpan) -> ProfileResult:
         reference = self._reference(partition)
         features = reference.features if isinstance(reference, Reference) else self._product.features
-        made = PartitionProfile(partition.hour, self._product, _bounds(reference, self._product), self._per_segment)
+        made = PartitionProfile(partition.hour, self._product, bounds_of(reference, self._product), self._per_segment)
         with self._engine.connect() as connection:
             for batch in read_partition(connection, partition, self._product, features, span):
                 made.add(batch)
         self._done.rows += made.rows
         self._done.set_aside += made.set_aside
         self._done.set_aside_ids += made.set_aside_ids[: NAMED - len(self._done.set_aside_ids)]
-        return made.result(_bins_digest(reference))
+        return made.result(bins_digest_of(reference))
 
     def _store(self, partition: Partition, made: ProfileResult) -> None:
         content = made.content
@@ -220,7 +220,8 @@ class _Profiler:
             return self._references.of(connection, partition.model_version)
 
 
-def _bounds(reference: Reference | NoReference, product: Product) -> ProfileBounds:
+def bounds_of(reference: Reference | NoReference, product: Product) -> ProfileBounds:
+    """What a version's reference says of its rows."""
     large = large_residual(product.policy.quality, expected_error(reference))
     if isinstance(reference, Reference):
         target = reference.manifest.schema.target.name
@@ -233,7 +234,8 @@ def expected_error(reference: Reference | NoReference) -> float:
     return reference.manifest.expected_absolute_error if isinstance(reference, Reference) else math.inf
 
 
-def _bins_digest(reference: Reference | NoReference) -> str:
+def bins_digest_of(reference: Reference | NoReference) -> str:
+    """The name of a version's bins; empty without a reference."""
     return reference.bins_digest if isinstance(reference, Reference) else ""
 
 
