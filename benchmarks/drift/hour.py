@@ -2,8 +2,7 @@
 
 All rows are of one hour and one model version: one partition, which shards share by slices of time. The rows of a small
 log, made as inference's shipper writes them, come again and again with times and ids of their own. What is timed is the
-job as it is deployed, a process of its own environment from its start to its end; of the lake, the same profile of the
-same rows.
+job as it is deployed, processes of its own environment from their start to their end.
 """
 
 import argparse
@@ -13,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,39 +20,30 @@ import numpy as np
 import process_cost
 import pyarrow as pa
 from drift.cost import Log
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, insert, text
 from support.postgres import postgres
 
 from beacon_core.data.database import open_store
-from beacon_core.data.prediction_log import LogSlice, lake
+from beacon_core.data.prediction_log import lake
 from beacon_core.data.prediction_log.lake import LakePlace, commits, files
 from beacon_core.data.prediction_log.lake.blocks import microseconds, table_of_rows
 from beacon_core.data.prediction_log.lake.columns import feature_of
-from beacon_core.data.prediction_log.partitions import HOUR, Partition, newest_digest
+from beacon_core.data.prediction_log.partitions import HOUR
 from beacon_core.data.predictions import COLUMNS, PredictionRow
+from beacon_core.data.tables import actuals
 from beacon_core.domain.product import Product
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import ROOT, load_settings
-from beacon_drift_profiling.profiling import slices
-from beacon_drift_profiling.profiling.log import read_lake
-from beacon_drift_profiling.profiling.log_lake import OwnActuals
-from beacon_drift_profiling.profiling.packages import Reference, load_reference
-from beacon_drift_profiling.profiling.partition_profile import PartitionProfile, joined
-from beacon_drift_profiling.profiling.profiling import bins_digest_of, bounds_of
 
 DRAWN_ROWS = 20_000
 LABELLED = 100
 """One row in so many has an actual."""
 STEP_ROWS = 1_000_000
 LIMIT_ROWS, LIMIT_SECONDS, LIMIT_MEGABYTES = 10_000_000, 120.0, 1024.0
-PROFILE_OF_LAKE = "--profile-lake"
-"""Begins this program as the process that is timed."""
 
 
 def main() -> int:
     """Measure; exit 1 when the hour cost more than it may."""
-    if PROFILE_OF_LAKE in sys.argv:
-        return _profile_lake(Path(sys.argv[-1]))
     parser = argparse.ArgumentParser(prog="make bench-drift", description=__doc__)
     parser.add_argument("--rows", type=int, default=LIMIT_ROWS, help="predictions of the hour")
     parser.add_argument("--in", dest="stores", default="lake,sqlite", help="some of lake, sqlite and postgresql")
@@ -66,7 +56,7 @@ def main() -> int:
     holds = True
     for store in given.stores.split(","):
         with _filled(store, product, given.rows) as log:
-            for count in [1] if store == "lake" else shards:
+            for count in shards:
                 seconds, processor, megabytes = _measured(log, store, count)
                 holds &= megabytes <= LIMIT_MEGABYTES and (seconds <= LIMIT_SECONDS or count < max(shards))
                 row = f"{seconds:.1f} s | {processor:.1f} s | {megabytes:.0f} MB"
@@ -168,13 +158,12 @@ def _fill_postgresql(connection: Connection, rows: int, begin: float) -> None:
 def _fill_lake(log: Log, rows: int) -> None:
     """Write the hour file by file."""
     engine = open_store(log.settings.database)
-    with engine.connect() as connection:
+    with engine.begin() as connection:
+        connection.execute(text("DELETE FROM actuals"))
         drawn = [PredictionRow(*row) for row in connection.execute(text(f"SELECT {COLUMNS} FROM predictions"))]
-    engine.dispose()
     template = table_of_rows(drawn, log.now)
     begin, step = microseconds(log.now.replace(minute=0)), HOUR / timedelta(microseconds=1) / rows
-    place = LakePlace(str(log.settings.home / "lake"), f"sqlite:///{log.settings.home / 'catalog.db'}")
-    found = lake.open_lake(place)
+    found = lake.open_lake(_lake_of(log))
     table = found.evolve([name for name in template.column_names if feature_of(name)])
     rng = np.random.default_rng(7)
     for first in range(0, rows, STEP_ROWS):
@@ -191,7 +180,15 @@ def _fill_lake(log: Log, rows: int) -> None:
             part = part.set_column(part.column_names.index(name), name, column)
         commits.commit(table, added=files.write_days(table, part))
         table = found.load()
+        moment = {"value": 20.0, "observed_at": log.now, "received_at": log.now, "source": "benchmark"}
+        with engine.begin() as connection:
+            connection.execute(insert(actuals), [{"prediction_id": name, **moment} for name in ids[::LABELLED]])
     found.close()
+    engine.dispose()
+
+
+def _lake_of(log: Log) -> LakePlace:
+    return LakePlace(str(log.settings.home / "lake"), f"sqlite:///{log.settings.home / 'catalog.db'}")
 
 
 def _measured(log: Log, store: str, shards: int) -> tuple[float, float, float]:
@@ -200,11 +197,8 @@ def _measured(log: Log, store: str, shards: int) -> tuple[float, float, float]:
     environment = {"PATH": os.environ["PATH"], "BEACON_PRODUCT": str(log.settings.product)}
     environment |= {"BEACON_HOME": str(log.settings.home), "BEACON_DATABASE_URL": log.settings.database_url}
     if store == "lake":
-        environment["PYTHONPATH"] = os.environ["PYTHONPATH"]
-        cost = process_cost.run(
-            [sys.executable, "-m", "drift.hour", PROFILE_OF_LAKE, str(log.settings.home)], environment
-        )
-        return cost.seconds, cost.processor_seconds, cost.megabytes
+        place = _lake_of(log)
+        environment |= {"BEACON_LOG_STORES": "lake", "BEACON_LAKE": place.files, "BEACON_LAKE_CATALOG_URL": place.catalog}
     _forget_profiles(log)
     job = [python, str(ROOT / "jobs" / "drift.py"), "--at", log.now.isoformat()]
     environment["BEACON_DRIFT_SHARDS"] = str(shards)
@@ -221,33 +215,6 @@ def _forget_profiles(log: Log) -> None:
         connection.execute(text("DELETE FROM profiles"))
         connection.execute(text("DELETE FROM watermarks"))
     engine.dispose()
-
-
-def _profile_lake(home: Path) -> int:
-    """Profile the hour in a lake as the job does, slice by slice."""
-    product = load_product(load_settings().product)
-    engine = open_store(f"sqlite:///{home / 'beacon.db'}")
-    with engine.connect() as connection:
-        (version,) = connection.execute(text("SELECT DISTINCT model_version FROM predictions")).scalars()
-        digest = newest_digest(connection, version)
-        first = connection.execute(text("SELECT min(time) FROM predictions")).scalar_one()
-    reference = load_reference(home / "models", product, version, str(digest))
-    assert isinstance(reference, Reference)
-    found = lake.open_lake(LakePlace(str(home / "lake"), f"sqlite:///{home / 'catalog.db'}"))
-    hour = datetime.fromisoformat(first[: len("2026-01-31 12")]).replace(tzinfo=UTC)
-    partition = Partition(hour, version)
-    with lake.begin(found) as handle:
-        rows = lake.count(handle, LogSlice(since=hour, until=hour + HOUR))
-        results = []
-        for span in slices.cut(partition, rows):
-            made = PartitionProfile(hour, product, bounds_of(reference, product), False)
-            some = LogSlice(span.since, span.until, version, product.policy.evidence)
-            for batch in read_lake(handle, some, OwnActuals({}), product, reference.features):
-                made.add(batch)
-            results.append(made.result(bins_digest_of(reference)))
-    whole = joined(results)
-    assert whole.rows == rows, (whole.rows, rows)
-    return 0
 
 
 if __name__ == "__main__":

@@ -1,14 +1,18 @@
 """Lakes for tests, and rows that go into them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import Engine, delete
+
 from beacon_core.data.prediction_log import LogSlice, lake
 from beacon_core.data.prediction_log.lake import Lake, LakePlace
+from beacon_core.data.prediction_log.reading import LakeSource, attach
 from beacon_core.data.predictions import PredictionRow
+from beacon_core.data.tables import predictions
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -21,6 +25,21 @@ def opened(files: str, catalog: str) -> Iterator[Lake]:
         yield found
     finally:
         found.close()
+
+
+@contextmanager
+def move_to_lake(engine: Engine, rows: Sequence[PredictionRow], place: LakePlace) -> Iterator[LakeSource]:
+    """Let the log of a store be these rows in a lake, and the table of predictions be empty."""
+    with opened(*place) as found:
+        lake.append_rows(found, rows)
+    with engine.begin() as connection:
+        connection.execute(delete(predictions))
+    source = LakeSource(*place)
+    attach(engine, source)
+    try:
+        yield source
+    finally:
+        source.close()
 
 
 def in_folder(folder: Path) -> LakePlace:

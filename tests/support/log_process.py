@@ -17,6 +17,8 @@ from beacon_core.platform.settings import ROOT
 PYTHON = ROOT / ".venvs" / "prediction-log" / "bin" / "python"
 OWN = ("BEACON_HOME", "BEACON_PRODUCT", "BEACON_SPOOL", "BEACON_SPOOL_MAX_BYTES", "BEACON_DATABASE_URL", "PATH")
 """What it is told of the variables of inference."""
+LOG = ("BEACON_LOG_STORES", "BEACON_LAKE", "BEACON_LAKE_CATALOG_URL")
+S3 = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_DEFAULT_REGION")
 READY_SECONDS = 90
 
 
@@ -26,7 +28,7 @@ class LogProcess:
     def __init__(self, folder: Path, variables: Mapping[str, str]) -> None:
         self.metrics_port = free_port()
         self._log_file = folder / "beacon_prediction_log.log"
-        given = {name: variables[name] for name in OWN if name in variables}
+        given = {name: variables[name] for name in (*OWN, *LOG, *S3) if name in variables}
         self._variables = {"PATH": os.environ["PATH"], **given}
         self._variables["BEACON_PREDICTION_LOG_METRICS_PORT"] = str(self.metrics_port)
         self.process: subprocess.Popen[bytes] | None = None

@@ -10,7 +10,8 @@ from beacon_core.spool.record import Record
 from beacon_inference.prediction_log.log import PredictionLog
 from beacon_prediction_log.answers import Answers
 from beacon_prediction_log.database import Database
-from beacon_prediction_log.shipper import ShipCounters, Shipper
+from beacon_prediction_log.shipper import ShipCounters, Shipper, watch_spool
+from beacon_prediction_log.stores import SqlStore
 from beacon_prediction_log.tail import SpoolTail
 
 STOP_SECONDS = 10.0
@@ -27,7 +28,9 @@ class WholeLog:
         self.database = Database(f"sqlite:///{self.database_file}", names)
         self.tail = SpoolTail(self.folder)
         self.counters = ShipCounters(self.registry)
-        self.shipper = Shipper(self.folder, self.tail, self.database, self.registry, self.counters)
+        self.store = SqlStore(self.database)
+        watch_spool(self.tail, [self.store], self.counters, self.registry)
+        self.shipper = Shipper(self.folder, self.tail, self.store, self.counters)
         self.answers = Answers(self.tail, self.database)
         self.stopped = False
 

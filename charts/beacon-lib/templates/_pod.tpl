@@ -92,6 +92,7 @@ user and Secret, if not those of the service.
 - name: BEACON_DATABASE_URL
   value: postgresql+psycopg://{{ $login.user }}@{{ .host }}:{{ .port }}/{{ .name }}{{ with $options }}?{{ . }}{{ end }}
 {{- end -}}
+{{- include "beacon.logEnv" (dict "root" .root) -}}
 {{- end -}}
 
 {{/* Feast's connection string of Redis. The services put the password in, as a comma in it has to be quoted. */}}

@@ -88,7 +88,7 @@ spec:
       to: {{- include "beacon.cidrs" . | nindent 8 }}
       {{- end }}
     {{- end }}
-    {{- if $.https }}
+    {{- if or $.https (include "beacon.usesLake" $) }}
     - ports: [{port: 443}]
       to:
         {{- with .https }}

@@ -10,6 +10,7 @@ from beacon_console.models.registry import Registry
 from beacon_console.web import create_web
 from beacon_core.data.client import DatabaseClient
 from beacon_core.data.database import DatabaseUnavailableError
+from beacon_core.data.prediction_log.reading import lake_source, options_of
 from beacon_core.model_package.signature import trust_of
 from beacon_core.observability import metrics
 from beacon_core.platform.product_file import load_product
@@ -26,7 +27,7 @@ def create(settings: Settings) -> Application:
         collectors.register(collector)
     build = metrics.gauge(metrics.BUILD_INFO, collectors)
     build.labels("console", settings.build_version, settings.build_revision).set(1)
-    database = DatabaseClient(settings.database)
+    database = DatabaseClient(settings.database, options=options_of(lake_source(settings, must_read=False)))
     StoreCollector(database, product, collectors)
     web = create_web(settings, product, database, Registry(settings.mlflow_address, trust_of(settings)))
 

@@ -18,6 +18,7 @@ from beacon_core.data import drift_results, ledger, retrain_requests
 from beacon_core.data.client import DatabaseClient
 from beacon_core.data.database import DatabaseUnavailableError
 from beacon_core.data.prediction_log import traffic
+from beacon_core.data.prediction_log.reading import lake_source, options_of
 from beacon_core.domain import ledger_entries
 from beacon_core.domain.data_errors import DataError
 from beacon_core.domain.errors import ConfigurationError
@@ -255,7 +256,7 @@ def main() -> int:
         clean_credentials()
         settings = load_settings()
         product = load_product(settings.product)
-        database = DatabaseClient(settings.database)
+        database = DatabaseClient(settings.database, options=options_of(lake_source(settings)))
         check(settings, database)
         simulated = SimulatedTraffic(product, options.seed, settings.home, expected_error(settings))
         Demo(settings, simulated, database, tuple(options.retrain.split())).play(options.days)

@@ -1,4 +1,4 @@
-"""Answers to inference's questions: from the spool where a prediction still waits there, else from the database."""
+"""Answers to inference's questions: from the spool where a prediction still waits there, else from its store."""
 
 import logging
 

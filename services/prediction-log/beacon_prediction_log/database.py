@@ -1,4 +1,7 @@
-"""The store's reads and writes: predictions in, predictions and actuals out."""
+"""Reads and writes of the log: predictions into the database's table, predictions and actuals out.
+
+The predictions that are read may be those of a lake; the actuals are in the database in any case.
+"""
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
@@ -9,6 +12,7 @@ from beacon_core.data import actuals, prediction_log, predictions
 from beacon_core.data.client import DatabaseClient
 from beacon_core.data.database import Connection, DatabaseUnavailableError
 from beacon_core.data.prediction_log import which_actual
+from beacon_core.data.prediction_log.reading import LakeSource, options_of
 from beacon_core.domain.actuals import Actual, LoggedActual, Outcome
 from beacon_core.platform import clock
 from beacon_core.spool.record import Record, made_at
@@ -21,14 +25,14 @@ LARGE_RECORD_ROWS = 10
 
 
 class Database:
-    """Records in the store; those that are read have their features in `order`, as far as it has them.
+    """Records of the log; those that are read have their features in `order`, as far as it has them.
 
     Every method but `warm` and `close` raises DatabaseUnavailableError.
     """
 
-    def __init__(self, url: str, order: tuple[str, ...]) -> None:
+    def __init__(self, url: str, order: tuple[str, ...], lake: LakeSource | None = None) -> None:
         self._order = order
-        self._client = DatabaseClient(url, logs_failures=False)
+        self._client = DatabaseClient(url, logs_failures=False, options=options_of(lake))
 
     def warm(self) -> None:
         """Open the database now, so that the first record does not wait for migrations; it may be down."""
@@ -48,7 +52,7 @@ class Database:
                     _insert(connection, rows, shared, rest)
 
     def find(self, ids: Sequence[str]) -> dict[str, Record]:
-        """Find the predictions that are in the database, each as a record of its own."""
+        """Find the predictions that are in the store that is read, each as a record of its own."""
         with self._client.connect() as connection:
             return {row.id: record_of(row, self._order) for row in prediction_log.find(connection, ids)}
 

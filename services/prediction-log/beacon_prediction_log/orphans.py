@@ -8,14 +8,14 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from beacon_core.domain.masking import message_of
 from beacon_core.platform.locks import BusyError, exclusive
 from beacon_core.spool.segments import QUARANTINE, SHIPPER_LOCK, WRITER_LOCK, no_writer, segments
-from beacon_prediction_log.database import Database
 from beacon_prediction_log.shipper import ShipCounters, ship_once
+from beacon_prediction_log.stores import Store
 from beacon_prediction_log.tail import SpoolTail
 
 log = logging.getLogger(__name__)
@@ -28,10 +28,10 @@ QUIET_SECONDS = 60.0
 class Orphans:
     """A thread that looks for the orphans in `shared` and ships them; `own` is the spool of this pod."""
 
-    def __init__(self, shared: Path, own: Path, database: Database, counters: ShipCounters) -> None:
+    def __init__(self, shared: Path, own: Path, stores: Sequence[Store], counters: ShipCounters) -> None:
         self._shared = shared
         self._own = own
-        self._database = database
+        self._stores = stores
         self._counters = counters
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._look_for_ever, name="orphans", daemon=True)
@@ -54,7 +54,6 @@ class Orphans:
             except BusyError:
                 continue
             except Exception as error:  # noqa: BLE001 - the next look may have better luck
-                self._counters.failures.inc()
                 log.warning("an orphaned spool cannot be shipped", extra={"reason": message_of(error)})
 
     def _look_for_ever(self) -> None:
@@ -73,13 +72,21 @@ class Orphans:
         with exclusive(folder / SHIPPER_LOCK, "it is shipped"), no_writer(folder) as is_orphan:
             if not is_orphan:
                 return
-            tail = SpoolTail(folder)
+            tail = SpoolTail(folder, [store.name for store in self._stores])
             count = tail.count_waiting()
-            while not self._stopping.is_set() and ship_once(folder, tail, self._database, self._counters):
-                pass
+            for store in self._stores:
+                while not self._stopping.is_set() and self._ship_once(folder, tail, store):
+                    pass
             if self._stopping.is_set():
                 return
             tail.drop_last()
             if not segments(folder) and not (folder / QUARANTINE).exists():
                 shutil.rmtree(folder)
             log.info("shipped an orphaned spool", extra={"folder": str(folder), "predictions": count})
+
+    def _ship_once(self, folder: Path, tail: SpoolTail, store: Store) -> bool:
+        try:
+            return ship_once(folder, tail, store, self._counters)
+        except Exception:
+            self._counters.failed(store.name)
+            raise

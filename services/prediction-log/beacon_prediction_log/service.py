@@ -2,10 +2,13 @@
 
 import contextlib
 import logging
+import time
 from collections.abc import Iterator
 
 from prometheus_client import GC_COLLECTOR, PLATFORM_COLLECTOR, PROCESS_COLLECTOR, CollectorRegistry
 
+from beacon_core.data.prediction_log.reading import LakeSource
+from beacon_core.domain.log_stores import StoreName
 from beacon_core.observability import metrics
 from beacon_core.observability.volumes import watch_volumes
 from beacon_core.platform.locks import exclusive
@@ -16,7 +19,8 @@ from beacon_prediction_log.answers import Answers
 from beacon_prediction_log.database import Database
 from beacon_prediction_log.orphans import Orphans
 from beacon_prediction_log.server import AnswerServer
-from beacon_prediction_log.shipper import ShipCounters, Shipper
+from beacon_prediction_log.shipper import ShipCounters, Shipper, watch_spool
+from beacon_prediction_log.stores import LakeStore, SqlStore, Store
 from beacon_prediction_log.tail import SpoolTail
 
 log = logging.getLogger(__name__)
@@ -26,7 +30,7 @@ SHIP_REST_SECONDS = 7.0
 
 
 class LogProcess:
-    """The shipper of one spool, and the answers to inference's questions about it."""
+    """The shippers of one spool, one for each store, and the answers to inference's questions about it."""
 
     def __init__(self, settings: Settings) -> None:
         self.registry = CollectorRegistry()
@@ -37,34 +41,51 @@ class LogProcess:
         build = metrics.gauge(metrics.BUILD_INFO, self.registry)
         build.labels("prediction-log", settings.build_version, settings.build_revision).set(1)
         metrics.gauge(metrics.SPOOL_MAX_BYTES, self.registry).set(settings.spool_max_bytes)
-        self.database = Database(settings.database, load_product(settings.product).feature_names)
-        self.tail = SpoolTail(folder)
+        self.lake = LakeSource(settings.lake, settings.lake_catalog) if "lake" in settings.log_stores else None
+        names = load_product(settings.product).feature_names
+        self.database = Database(settings.database, names, self.lake if settings.reads_lake else None)
+        stores = [self._store(name) for name in settings.log_stores]
+        self.tail = SpoolTail(folder, settings.log_stores)
         counters = ShipCounters(self.registry)
-        self.shipper = Shipper(folder, self.tail, self.database, self.registry, counters)
+        watch_spool(self.tail, stores, counters, self.registry)
+        self.shippers = [Shipper(folder, self.tail, store, counters) for store in stores]
         shared = settings.shared_spools
-        self.orphans = None if shared is None else Orphans(shared, folder, self.database, counters)
+        self.orphans = None if shared is None else Orphans(shared, folder, stores, counters)
         self.answers = Answers(self.tail, self.database)
         self.server = AnswerServer(folder, self.answers)
 
     def start(self) -> None:
         """Ship and answer; a database that is down keeps nothing from starting."""
         self.server.start()
-        self.shipper.start()
+        for shipper in self.shippers:
+            shipper.start()
         if self.orphans is not None:
             self.orphans.start()
 
     @property
     def is_alive(self) -> bool:
         """Whether all of its threads run."""
-        return self.shipper.is_alive and self.server.is_alive
+        return self.server.is_alive and all(shipper.is_alive for shipper in self.shippers)
 
     def stop(self, seconds: float = SHIP_REST_SECONDS) -> None:
         """Ship what comes until inference has ended, for so long."""
         if self.orphans is not None:
             self.orphans.stop()
-        self.shipper.stop(seconds)
+        end = time.monotonic() + seconds
+        for shipper in self.shippers:
+            shipper.begin_stop()
+        for shipper in self.shippers:
+            shipper.stop(max(0.0, end - time.monotonic()))
         self.server.stop()
         self.database.close()
+        if self.lake is not None:
+            self.lake.close()
+
+    def _store(self, name: StoreName) -> Store:
+        if name == "sql":
+            return SqlStore(self.database)
+        assert self.lake is not None  # noqa: S101 - the settings are checked
+        return LakeStore(self.lake)
 
 
 @contextlib.contextmanager

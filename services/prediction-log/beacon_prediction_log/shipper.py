@@ -1,12 +1,13 @@
-"""Ships the spool to the database in the background: what is committed is dropped, and nothing before.
+"""Ships the spool to a store in the background: what every store has committed is dropped, and nothing before.
 
 spool -> next_chunk -> insert, commit -> shipped
 """
 
 import logging
+import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
@@ -14,14 +15,12 @@ from prometheus_client import CollectorRegistry
 from beacon_core.domain.masking import message_of
 from beacon_core.observability import metrics
 from beacon_core.spool.segments import QUARANTINE, no_writer
-from beacon_prediction_log.database import Database
+from beacon_prediction_log.stores import Store, forget_spool_id
 from beacon_prediction_log.tail import SpoolTail
 
 log = logging.getLogger(__name__)
 
 SHIP_SECONDS = 0.25
-# Small, as SQLite has one writer at a time; not smaller, as each commit rewrites the last page of every index.
-SHIP_BYTES = 128 << 10
 RETRY_SECONDS = (0.5, 1, 2, 5)
 # While predictions arrive, the shipper works in small steps and rests after each, as it may share a core with
 # inference. It rests REST_FACTOR times as long as the step took, less the larger the backlog is, and not at all above
@@ -38,21 +37,42 @@ class ShipCounters:
         self.shipped = metrics.counter(metrics.LOG_SHIPPED, registry)
         self.quarantined = metrics.counter(metrics.LOG_QUARANTINED, registry)
         self.failures = metrics.counter(metrics.LOG_SHIP_FAILURES, registry)
+        self.rows_of = metrics.counter(metrics.STORE_ROWS, registry)
+        self.failures_of = metrics.counter(metrics.STORE_FAILURES, registry)
+
+    def failed(self, store: str) -> None:
+        """Count a failed attempt."""
+        self.failures.inc()
+        self.failures_of.labels(store).inc()
+
+
+def watch_spool(tail: SpoolTail, stores: Sequence[Store], counters: ShipCounters, registry: CollectorRegistry) -> None:
+    """Show what waits in the spool, and for which store; each store has its figures from the start."""
+    metrics.gauge(metrics.SPOOL_RECORDS, registry).set_function(tail.count_waiting)
+    metrics.gauge(metrics.SPOOL_BYTES, registry).set_function(tail.size)
+    waiting = metrics.gauge(metrics.STORE_WAITING, registry)
+    for store in stores:
+        waiting.labels(store.name).set_function(lambda name=store.name: tail.count_waiting(name))
+        counters.rows_of.labels(store.name)
+        counters.failures_of.labels(store.name)
 
 
 def ship_once(
-    folder: Path, tail: SpoolTail, database: Database, counters: ShipCounters, rest: Callable[[], None] = lambda: None
+    folder: Path, tail: SpoolTail, store: Store, counters: ShipCounters, rest: Callable[[], None] = lambda: None
 ) -> bool:
-    """Ship the oldest lines of a spool, with a call of `rest` before each statement; True if there may be more."""
-    chunk = tail.next_chunk(SHIP_BYTES)
+    """Ship the oldest lines of a spool, with a call of `rest` before each step; True if there may be more."""
+    chunk = tail.next_chunk(store.chunk_bytes, store.name)
     if chunk is None:
         return False
-    database.insert(chunk.records, rest)
-    if chunk.unreadable:
+    store.insert(folder, chunk, rest)
+    is_first = store.name == tail.first
+    if chunk.unreadable and is_first:
         _quarantine(folder / QUARANTINE, chunk.unreadable)
         counters.quarantined.inc(len(chunk.unreadable))
-    tail.shipped(chunk)
-    counters.shipped.inc(sum(map(len, chunk.records)))
+    tail.shipped(chunk, store.name)
+    counters.rows_of.labels(store.name).inc(chunk.predictions)
+    if is_first:
+        counters.shipped.inc(chunk.predictions)
     return True
 
 
@@ -67,21 +87,18 @@ def _quarantine(file: Path, lines: list[bytes]) -> None:
 
 
 class Shipper:
-    """A thread that ships what inference appends, until it is stopped and inference has ended."""
+    """A thread that ships to one store what inference appends, until it is stopped and inference has ended."""
 
-    def __init__(
-        self, folder: Path, tail: SpoolTail, database: Database, registry: CollectorRegistry, counters: ShipCounters
-    ) -> None:
+    def __init__(self, folder: Path, tail: SpoolTail, store: Store, counters: ShipCounters) -> None:
         self._folder = folder
         self._tail = tail
-        self._database = database
+        self._store = store
         self._counters = counters
         # The thread's CPU time, and what had been appended, at its last rest.
         self._rested, self._seen = 0.0, 0
+        self._committed = -math.inf  # what an earlier process left is shipped at once
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._ship_for_ever, name="shipper", daemon=True)
-        metrics.gauge(metrics.SPOOL_RECORDS, registry).set_function(tail.count_waiting)
-        metrics.gauge(metrics.SPOOL_BYTES, registry).set_function(tail.size)
+        self._thread = threading.Thread(target=self._ship_for_ever, name=f"shipper-{store.name}", daemon=True)
 
     def start(self) -> None:
         """Start the thread."""
@@ -92,27 +109,37 @@ class Shipper:
         """Whether the thread runs."""
         return self._thread.is_alive()
 
+    def begin_stop(self) -> None:
+        """Let what gathers be shipped at once, and the thread end with inference."""
+        self._stopping.set()
+
     def stop(self, timeout: float) -> None:
         """Ship all that comes until inference has ended, for `timeout` seconds; the rest stays for the next process."""
-        self._stopping.set()
+        self.begin_stop()
         if self._thread.is_alive():
             self._thread.join(timeout)
 
     def _ship_for_ever(self) -> None:
-        self._database.warm()
-        self._rested = time.thread_time()
         failures = 0
+        is_warm = False
         while True:
             try:
+                if not is_warm:
+                    self._store.warm()
+                    is_warm = True
+                    self._rested = time.thread_time()
                 more = self._ship_once()
+                if failures:
+                    log.info("the prediction log is shipped again", extra={"store": self._store.name})
                 failures = 0
             except Exception as error:  # noqa: BLE001 - nothing may end this thread
-                # While the database fails, the spool keeps the records and this thread retries.
+                # While the store fails, the spool keeps the records and this thread retries.
                 failures += 1
-                self._counters.failures.inc()
+                self._counters.failed(self._store.name)
                 if failures in {1, 10} or failures % 100 == 0:
                     log.warning(
-                        "the prediction log cannot be shipped", extra={"reason": message_of(error), "tries": failures}
+                        "the prediction log cannot be shipped",
+                        extra={"store": self._store.name, "reason": message_of(error), "tries": failures},
                     )
                 more = False
             if self._stopping.is_set():
@@ -124,20 +151,32 @@ class Shipper:
                 self._stopping.wait(RETRY_SECONDS[min(failures, len(RETRY_SECONDS)) - 1] if failures else SHIP_SECONDS)
 
     def _ship_once(self) -> bool:
-        return ship_once(self._folder, self._tail, self._database, self._counters, self._rest)
+        if self._gathers():
+            return False
+        more = ship_once(self._folder, self._tail, self._store, self._counters, self._rest)
+        if more:
+            self._committed = time.monotonic()
+        return more
+
+    def _gathers(self) -> bool:
+        """Whether a commit now would be a small one, soon after the last."""
+        if self._stopping.is_set() or time.monotonic() >= self._committed + self._store.gather_seconds:
+            return False
+        return self._tail.bytes_waiting(self._store.name) < self._store.chunk_bytes
 
     def _ends(self) -> bool:
-        """Whether nobody writes any more, and all is shipped; then no segment is left."""
+        """Whether nobody writes any more, and this store has all; then no segment is left that every store has."""
         with no_writer(self._folder) as is_last:
-            if not is_last or self._tail.next_chunk(1) is not None:
+            if not is_last or self._tail.next_chunk(1, self._store.name) is not None:
                 return False
             self._tail.drop_last()
+            forget_spool_id(self._folder)
             return True
 
     def _rest(self) -> None:
         """Leave the core to inference, if predictions arrived since the last rest."""
         took = time.thread_time() - self._rested
-        waiting, appended = self._tail.count_waiting(), self._tail.appended
+        waiting, appended = self._tail.count_waiting(self._store.name), self._tail.appended
         self._stopping.wait(rest_seconds(took, waiting, busy=appended != self._seen))
         self._rested, self._seen = time.thread_time(), appended
 

@@ -1,4 +1,4 @@
-"""The tail of the spool: what inference has appended and the database does not have yet, found by id.
+"""The tail of the spool: what inference has appended and a store does not have yet, found by id.
 
 Inference writes the segments, in a process of its own. Whoever asks for a prediction has its line on disk by then: so
 what was appended meanwhile is read before each search.
@@ -7,6 +7,7 @@ what was appended meanwhile is read before each search.
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -19,13 +20,19 @@ READ_BYTES = 1 << 20
 _ids = msgspec.json.Decoder(LineIds)
 
 
-class Chunk:
-    """Whole lines of a segment that are to be shipped: the records, and the lines that are none."""
+class Part(NamedTuple):
+    """Whole lines of a segment: [begin, end) of its bytes."""
 
-    def __init__(self, segment: int, offset: int, content: bytes) -> None:
-        self.segment = segment
-        self.end = offset + len(content)
-        self.rows = sum(len(line.ids) for line in read_ids(content) if line is not None)
+    segment: int
+    begin: int
+    end: int
+
+
+class Chunk:
+    """Whole lines that are to be shipped, one after another: the records, and the lines that are none."""
+
+    def __init__(self, parts: Sequence[Part], content: bytes) -> None:
+        self.parts = tuple(parts)
         self.records: list[Record] = []
         self.unreadable: list[bytes] = []
         try:
@@ -37,20 +44,34 @@ class Chunk:
                     self.records.append(record)
                 elif line.strip():  # erasure may leave blanks
                     self.unreadable.append(line)
+        self.predictions = sum(map(len, self.records))
+        named = [line for line in map(_ids_of, self.unreadable) if line is not None]
+        self.rows = self.predictions + sum(len(line.ids) for line in named)
+
+
+class _Sent:
+    """How far one store has the spool: bytes by segment, the segments that it has whole, and what it has not yet."""
+
+    def __init__(self) -> None:
+        self.bytes: dict[int, int] = {}
+        self.whole: set[int] = set()
+        self.waiting = 0
 
 
 class SpoolTail:
-    """What waits in a spool's folder. One thread ships; any may find."""
+    """What waits in a spool's folder, for each of some stores. One thread ships to a store; any may find.
 
-    def __init__(self, folder: Path) -> None:
+    The first store is the one that is read: what it has is not looked for in the spool any more.
+    """
+
+    def __init__(self, folder: Path, stores: Sequence[str] = ("sql",)) -> None:
         self._folder = folder
         self._lock = threading.Lock()
         self._index = SpoolIndex()
-        # Segment -> number of its bytes that were read into the index, and that are in the database.
-        self._read: dict[int, int] = {}
-        self._shipped: dict[int, int] = {}
+        self._read: dict[int, int] = {}  # segment -> number of its bytes that were read into the index
+        self._stores = {name: _Sent() for name in stores}
+        self.first = stores[0]
         self._newest_found: tuple[Position, Record] | None = None
-        self._waiting = 0
         self._appended = 0
 
     @property
@@ -62,40 +83,62 @@ class SpoolTail:
         """The bytes of all segments."""
         return sum(segments.segments(self._folder).values())
 
-    def count_waiting(self) -> int:
-        """How many predictions are not in the database yet."""
+    def count_waiting(self, store: str | None = None) -> int:
+        """How many predictions a store has not yet; without a name, the one that has the fewest."""
         with self._lock:
             self._catch_up()
-            return max(0, self._waiting)
+            some = self._stores.values() if store is None else [self._stores[store]]
+            return max(0, *[sent.waiting for sent in some])
 
-    def next_chunk(self, limit: int) -> Chunk | None:
-        """The oldest lines that are to be shipped, and about so many bytes; drops segments that are all shipped."""
+    def bytes_waiting(self, store: str) -> int:
+        """How many bytes of the spool a store has not yet."""
+        sent = self._stores[store]
+        return sum(size - sent.bytes.get(segment, 0) for segment, size in segments.segments(self._folder).items())
+
+    def next_chunk(self, limit: int, store: str = "sql") -> Chunk | None:
+        """The oldest lines that a store has not yet, about so many bytes; drops segments that every store has."""
+        sent = self._stores[store]
         found = list(segments.segments(self._folder))
+        parts: list[Part] = []
+        contents: list[bytes] = []
         for segment in found:
-            offset = self._shipped.get(segment, 0)
-            content = segments.read(self._folder, segment, offset, limit)
+            if segment in sent.whole:
+                self._drop_if_whole(segment)  # the other store may be gone as far by now
+                continue
+            begin = sent.bytes.get(segment, 0)
+            content = segments.read(self._folder, segment, begin, limit)
             if content:
-                return Chunk(segment, offset, content)
-            if segment != found[-1]:  # nobody writes to it any more
-                self._drop(segment)
+                parts.append(Part(segment, begin, begin + len(content)))
+                contents.append(content)
+                limit -= len(content)
+                if limit <= 0:
+                    break
+            elif not parts and segment != found[-1]:  # nobody writes to it any more
+                sent.whole.add(segment)
+                self._drop_if_whole(segment)
+        if parts:
+            return Chunk(parts, b"".join(contents))
         with self._lock:
-            if all(offset == self._shipped.get(segment, 0) for segment, offset in self._read.items()):
+            if all(offset == sent.bytes.get(segment, 0) for segment, offset in self._read.items()):
                 # what was erased before it was shipped has been counted
-                self._waiting = 0
+                sent.waiting = 0
         return None
 
-    def shipped(self, chunk: Chunk) -> None:
-        """Note that the chunk is in the database."""
+    def shipped(self, chunk: Chunk, store: str = "sql") -> None:
+        """Note that a store has the chunk."""
+        sent = self._stores[store]
         with self._lock:
-            while self._read.get(chunk.segment, 0) < chunk.end and self._read_on(chunk.segment):
-                pass  # so that its predictions were counted
-            self._shipped[chunk.segment] = chunk.end
-            self._waiting -= chunk.rows
+            for part in chunk.parts:
+                while self._read.get(part.segment, 0) < part.end and self._read_on(part.segment):
+                    pass  # so that its predictions were counted
+                sent.bytes[part.segment] = part.end
+            sent.waiting -= chunk.rows
 
     def drop_last(self) -> None:
-        """Drop the segment that nobody writes to any more, where all of it is shipped."""
+        """Drop the segment that nobody writes to any more, where every store has all of it."""
         for segment in segments.segments(self._folder):
-            if not segments.read(self._folder, segment, self._shipped.get(segment, 0), 1):
+            offsets = [sent.bytes.get(segment, 0) for sent in self._stores.values()]
+            if not segments.read(self._folder, segment, min(offsets), 1):
                 self._drop(segment)
 
     def find(self, ids: Sequence[str]) -> dict[str, Record]:
@@ -120,7 +163,8 @@ class SpoolTail:
         for line, ids in zip(lines_of(content), read_ids(content), strict=True):
             if ids is not None:
                 self._index.note(ids, Position(segment, offset))
-                self._waiting += len(ids.ids)
+                for sent in self._stores.values():
+                    sent.waiting += len(ids.ids)
                 self._appended += len(ids.ids)
             offset += len(line) + 1
         self._read[segment] = offset
@@ -143,12 +187,18 @@ class SpoolTail:
         return None
 
     def _waits(self, position: Position) -> bool:
-        return position.offset >= self._shipped.get(position.segment, 0)
+        return position.offset >= self._stores[self.first].bytes.get(position.segment, 0)
+
+    def _drop_if_whole(self, segment: int) -> None:
+        if all(segment in sent.whole for sent in self._stores.values()):
+            self._drop(segment)
 
     def _drop(self, segment: int) -> None:
         with self._lock:
             segments.path_of(self._folder, segment).unlink(missing_ok=True)
-            self._shipped.pop(segment, None)
+            for sent in self._stores.values():
+                sent.bytes.pop(segment, None)
+                sent.whole.discard(segment)
             self._read.pop(segment, None)
             self._index.forget(segment)
             self._newest_found = None

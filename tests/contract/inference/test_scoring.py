@@ -32,6 +32,7 @@ from beacon_inference.scoring.score import ScoringError
 from beacon_prediction_log.database import Database
 from beacon_prediction_log.orphans import Orphans
 from beacon_prediction_log.shipper import ShipCounters
+from beacon_prediction_log.stores import SqlStore
 
 Score = Callable[..., pa.Table]
 ANSWERED = ("prediction", "low", "high")
@@ -356,7 +357,8 @@ def ship(home: Settings, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     engine = open_store(home.database)
     migrate(engine)
     database = Database(home.database, load_product(home.product).feature_names)
-    Orphans(home.spools_dir, home.spool_dir, database, ShipCounters(CollectorRegistry())).adopt_all()
+    stores = [SqlStore(database)]
+    Orphans(home.spools_dir, home.spool_dir, stores, ShipCounters(CollectorRegistry())).adopt_all()
     database.close()
     with engine.connect() as connection:
         names = [name for batch in prediction_log.scan(connection, LogSlice(), ["id"]) for (name,) in batch]

@@ -6,21 +6,20 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-from sqlalchemy import select
-from support.lakes import in_folder, opened
+from sqlalchemy import insert, select, update
+from support.lakes import in_folder, move_to_lake
 from support.traffic import EPOCH, HOUR, World
 
-from beacon_core.data.prediction_log import LogSlice, lake
-from beacon_core.data.prediction_log.partitions import Partition
+from beacon_core.data.prediction_log.partitions import Partition, TimeSpan, logged_rows
 from beacon_core.data.predictions import PredictionRow
-from beacon_core.data.tables import predictions
+from beacon_core.data.tables import actuals, predictions
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import ROOT
 from beacon_drift_profiling.profiling import log_lake
+from beacon_drift_profiling.profiling.aggregates import LoggedRows
 from beacon_drift_profiling.profiling.feature_reader import PartitionRows
-from beacon_drift_profiling.profiling.log import read_lake, read_partition
-from beacon_drift_profiling.profiling.log_lake import OwnActuals
-from beacon_drift_profiling.profiling.profile import TextColumn
+from beacon_drift_profiling.profiling.log import read_partition
+from beacon_drift_profiling.profiling.profile import Column, TextColumn
 
 pytestmark = pytest.mark.lake
 MIXED = ROOT / "tests" / "products" / "mixed" / "product.yaml"
@@ -43,6 +42,47 @@ def rows_in(world: World) -> list[PredictionRow]:
     ]
 
 
+def read_hour(world: World) -> PartitionRows:
+    """The whole hour, in two slices."""
+    partition, middle = Partition(EPOCH, "1"), EPOCH + timedelta(minutes=5)
+    with world.engine.connect() as connection:
+        parts = [
+            part
+            for span in (TimeSpan(EPOCH, middle), TimeSpan(middle, EPOCH + HOUR))
+            for part in read_partition(connection, partition, world.product, world.product.features, span)
+        ]
+    one, other = parts
+    assert not one.set_aside + other.set_aside
+    rows = LoggedRows(
+        *[
+            np.concatenate([getattr(part.rows, name) for part in parts])
+            for name in LoggedRows.__struct_fields__
+        ]
+    )
+    columns: dict[str, Column] = {}
+    for name, column in one.columns.items():
+        twin = other.columns[name]
+        if isinstance(column, TextColumn) and isinstance(twin, TextColumn):
+            codes = np.concatenate([column.codes, twin.codes])
+            columns[name] = TextColumn(codes, {**column.texts, **twin.texts})
+        else:
+            columns[name] = np.concatenate([column, twin])
+    return PartitionRows(one.ids + other.ids, rows, columns, (), one.clients + other.clients)
+
+
+def report_of_entities(world: World, names: list[str]) -> None:
+    """Make some predictions ones of entities, and send actuals of these."""
+    moment = EPOCH + timedelta(minutes=40)
+    told = [
+        {"entity": f"e{at}", "value": 100.0 + at, "observed_at": moment, "received_at": moment, "source": "t"}
+        for at in range(len(names))
+    ]
+    with world.engine.begin() as connection:
+        for at, name in enumerate(names):
+            connection.execute(update(predictions).where(predictions.c.id == name).values(entity=f"e{at}"))
+        connection.execute(insert(actuals), told)
+
+
 def by_id(read: PartitionRows) -> tuple[list[str], list[int]]:
     order = sorted(range(len(read.ids)), key=lambda at: read.ids[at])
     return [read.ids[at] for at in order], order
@@ -58,19 +98,17 @@ def test_the_lake_gives_what_the_database_gives(
     drawn[::4, 1] = np.nan
     names = world.log_rows(drawn[:100], out_of_range=["pieces"], client="shop") + world.log_rows(drawn[100:], minutes=7)
     world.report_actuals(names[::3], np.arange(len(names[::3])), hour=0.5)
+    report_of_entities(world, names[1::3])
     if by_rows:
         monkeypatch.setattr(log_lake, "_read", lambda *_: None)
-    with world.engine.connect() as connection:
-        (told,) = read_partition(connection, Partition(EPOCH, "1"), world.product, world.product.features)
-    received = EPOCH + timedelta(minutes=30)
-    own = OwnActuals({name: (float(at), received) for at, name in enumerate(names[::3])})
-    with opened(*in_folder(tmp_path)) as found:
-        lake.append_rows(found, rows_in(world))
-        with lake.begin(found) as handle:
-            rows = LogSlice(since=EPOCH, until=EPOCH + HOUR, model_version="1")
-            (read,) = read_lake(handle, rows, own, world.product, world.product.features)
+    told = read_hour(world)
+    assert np.isfinite(told.rows.actual).sum() > len(names[::3]), "some actuals are of entities"
+    with move_to_lake(world.engine, rows_in(world), in_folder(tmp_path)):
+        read = read_hour(world)
+        with world.engine.connect() as connection:
+            assert logged_rows(connection, Partition(EPOCH, "1")) == 120
     ids, order = by_id(read)
-    assert (ids, read.set_aside) == (list(told.ids), ())
+    assert ids == sorted(told.ids)
     assert [read.clients[at] for at in order] == list(told.clients)
     for name in told.rows.__struct_fields__:
         np.testing.assert_array_equal(getattr(read.rows, name)[order], getattr(told.rows, name), name)

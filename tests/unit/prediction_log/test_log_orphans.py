@@ -42,7 +42,7 @@ def grow_old(folder):
 
 
 def adopt(shared, log):
-    Orphans(shared, shared / "pod-mine", log.database, log.counters).adopt_all()
+    Orphans(shared, shared / "pod-mine", [log.store], log.counters).adopt_all()
 
 
 def test_what_a_pod_left_is_shipped_once_and_its_folder_goes(shared, mine, gone):

@@ -5,8 +5,9 @@ from datetime import datetime, timedelta
 import msgspec
 
 from beacon_core.data import erasure, lake_upkeep, removals, retention
-from beacon_core.data.database import Engine, migrate, open_store
+from beacon_core.data.database import Engine, migrate
 from beacon_core.data.job_runs import recorded
+from beacon_core.data.prediction_log.reading import open_log
 from beacon_core.data.removals import Removal
 from beacon_core.data.run_lock import only_one
 from beacon_core.domain.ids import new_id
@@ -39,7 +40,7 @@ def main() -> int:
     settings = load_settings()
     product = load_product(settings.product)
     now = clock.now()
-    engine = open_store(settings.database)
+    engine = open_log(settings)
     migrate(engine)
     if given.dry_run:
         counts = retention.count(engine, product.policy.retention, now) | lake_upkeep.count(settings, product, now)
@@ -51,6 +52,7 @@ def main() -> int:
         deleted["reports"] = _expire_reports(settings, product, now)
         deleted |= lake_upkeep.expire(settings, product, now)
         deleted["late predictions"] = erasure.erase_late_rows(engine, product.name, now)
+        deleted["late predictions"] += lake_upkeep.erase_late_rows(settings, product, engine, now)
         run.rows, run.details = sum(deleted.values()), deleted
         _note(engine, product, now, deleted)
     results.give(ExpireResult(deleted, is_dry_run=False))

@@ -16,9 +16,10 @@ import msgspec
 from msgspec.structs import replace
 
 from beacon_core.data import erasure, removals
-from beacon_core.data.database import Engine, migrate, open_store
+from beacon_core.data.database import Engine, migrate
 from beacon_core.data.erasure import ErasedPlace, Eraser, Subject
 from beacon_core.data.job_runs import recorded
+from beacon_core.data.prediction_log.reading import open_log
 from beacon_core.data.removals import Removal
 from beacon_core.data.run_lock import only_one
 from beacon_core.domain.entity_key import EntityKeyError, key_text, parse_key
@@ -92,7 +93,7 @@ def main(settings: Settings) -> int:
     product = load_product(settings.product)
     subject = _subject(product, given.entity, given.prediction)
     _check_words(subject, given.reason, given.person)
-    engine = open_store(settings.database)
+    engine = open_log(settings)
     migrate(engine)
     with ExitStack() as locks:
         if not given.dry_run:

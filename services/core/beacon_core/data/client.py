@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from beacon_core.data.database import (
@@ -19,15 +19,18 @@ from beacon_core.domain.masking import message_of
 
 log = logging.getLogger(__name__)
 
+NO_OPTIONS: Mapping[str, object] = {}
+
 
 class DatabaseClient:
     """Beacon's tables; a database that is down never keeps a service from starting.
 
-    Without `logs_failures` the caller logs the failure: the error has the reason.
+    Without `logs_failures` the caller logs the failure: the error has the reason. Connections carry the `options`.
     """
 
-    def __init__(self, url: str, *, logs_failures: bool = True) -> None:
+    def __init__(self, url: str, *, logs_failures: bool = True, options: Mapping[str, object] = NO_OPTIONS) -> None:
         self._url = url
+        self._options = dict(options)
         self._logs_failures = logs_failures
         self._lock = threading.Lock()
         self._engine: Engine | None = None
@@ -63,6 +66,8 @@ class DatabaseClient:
             reason = message_of(error)
             if self._logs_failures:
                 log.warning("the database does not answer: %s", reason)
+            if isinstance(error, DatabaseUnavailableError):
+                raise
             raise DatabaseUnavailableError(reason) from error
 
     def _open(self) -> Engine:
@@ -71,5 +76,7 @@ class DatabaseClient:
                 engine = open_store(self._url, REQUEST_SECONDS)
                 if engine.dialect.name == "sqlite":
                     migrate(engine)  # a laptop has no migration job
+                if self._options:
+                    engine.update_execution_options(**self._options)
                 self._engine = engine
             return self._engine

@@ -7,19 +7,21 @@ go, too, and the watermark of drift goes back, so that its next run makes them a
 import time
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Engine, delete, func, select
 
 from beacon_core.data import prediction_log, removals, watermarks
-from beacon_core.data.prediction_log import ForgottenRow, LogSlice
+from beacon_core.data.prediction_log import ForgottenRow, LogSlice, sql
+from beacon_core.data.prediction_log.port import Readable
 from beacon_core.data.prediction_log.partitions import Partition, last_logged
 from beacon_core.data.profiles import DAY_ROLL
 from beacon_core.data.tables import actuals, profiles
 from beacon_core.domain.product import Product
 from beacon_core.platform.settings import Settings
 
+HandleT = TypeVar("HandleT")
 STEP_ROWS = 500
 PROFILE_JOB = "profile"
 CHECKPOINTS = 20
@@ -68,7 +70,7 @@ def count(engine: Engine, subject: Subject) -> ErasedRows:
     """Count what `erase` would delete; profiles are not counted."""
     rows = told = 0
     with engine.connect() as connection:
-        for batch in _batches(connection, subject):
+        for batch in _batches(sql, connection, subject):
             rows += len(batch)
             told += 0 if subject.ids else _count_actuals(connection, Subject(ids=tuple(batch)))
         told += _count_actuals(connection, subject)
@@ -77,7 +79,7 @@ def count(engine: Engine, subject: Subject) -> ErasedRows:
 
 def versions_of(connection: Connection, subject: Subject) -> list[str]:
     """The model versions that answered the rows to be erased."""
-    return sorted({version for batch in _batches(connection, subject) for version in batch.values()})
+    return sorted({version for batch in _batches(prediction_log, connection, subject) for version in batch.values()})
 
 
 def erase(engine: Engine, subject: Subject) -> ErasedRows:
@@ -85,9 +87,8 @@ def erase(engine: Engine, subject: Subject) -> ErasedRows:
     total = ErasedRows()
     while True:
         with engine.begin() as connection:
-            gone = prediction_log.forget(connection, entity=subject.entity, ids=subject.ids, most=STEP_ROWS)
-            told = _erase_actuals(connection, Subject(ids=tuple(row.id for row in gone)))
-            profiled = _erase_profiles(connection, gone)
+            gone = sql.forget(connection, entity=subject.entity, ids=subject.ids, most=STEP_ROWS)
+            told, profiled = erase_traces(connection, gone)
         total = ErasedRows(total.predictions + len(gone), total.actuals + told, total.profiles + profiled)
         if not gone:
             break
@@ -96,19 +97,37 @@ def erase(engine: Engine, subject: Subject) -> ErasedRows:
     return msgspec.structs.replace(total, actuals=total.actuals + told)
 
 
+def erase_traces(connection: Connection, gone: Sequence[ForgottenRow]) -> tuple[int, int]:
+    """Delete the actuals of predictions that go, and the profiles of their hours; how many of each."""
+    told = 0
+    for begin in range(0, len(gone), STEP_ROWS):
+        told += _erase_actuals(connection, Subject(ids=tuple(row.id for row in gone[begin : begin + STEP_ROWS])))
+    return told, _erase_profiles(connection, gone)
+
+
+def read_again(connection: Connection, gone: Sequence[ForgottenRow]) -> None:
+    """Let drift make the profiles of these hours anew, from the rows that are left."""
+    for version, hour in sorted({(row.model_version, _hour(row.time)) for row in gone}):
+        _read_again(connection, Partition(hour, version))
+
+
 def erase_late_rows(engine: Engine, product: str, now: datetime) -> int:
     """Delete the predictions of erased subjects that came into the log after the erasure, out of a spool.
 
     Predictions that were made after an erasure stay: who comes back is a client again.
     """
     deleted = 0
-    with engine.connect() as connection:
-        begun = list(removals.erasures_since(connection, product, now - LATE))
-    for removal in begun:
+    for removal in erasures(engine, product, now):
         with engine.connect() as connection:
-            late = _late(connection, removal)
+            late = late_ids(sql, connection, removal)
         deleted += erase(engine, Subject(ids=tuple(late))).predictions if late else 0
     return deleted
+
+
+def erasures(engine: Engine, product: str, now: datetime) -> list[removals.Removal]:
+    """The erasures whose rows may still come out of a spool."""
+    with engine.connect() as connection:
+        return list(removals.erasures_since(connection, product, now - LATE))
 
 
 def compact(engine: Engine) -> None:
@@ -128,12 +147,12 @@ def compact(engine: Engine) -> None:
     raise OSError("a reader holds SQLite's write-ahead log, which still has deleted rows")
 
 
-def _batches(connection: Connection, subject: Subject) -> list[dict[str, str]]:
+def _batches(log: Readable[Connection], connection: Connection, subject: Subject) -> list[dict[str, str]]:
     """The ids of the rows, and the versions that answered."""
     if subject.entity is not None:
-        found = prediction_log.of_entity(connection, subject.entity)
+        found = log.of_entity(connection, subject.entity)
         return [{row.id: row.model_version for row in batch} for batch in found]
-    return [{row.id: row.model_version for row in prediction_log.find(connection, subject.ids)}]
+    return [{row.id: row.model_version for row in log.find(connection, subject.ids)}]
 
 
 def _told(subject: Subject) -> ColumnElement[bool]:
@@ -172,11 +191,12 @@ def _hour(moment: datetime) -> datetime:
     return moment.replace(minute=0, second=0, microsecond=0)
 
 
-def _late(connection: Connection, removal: removals.Removal) -> list[str]:
+def late_ids(log: Readable[HandleT], handle: HandleT, removal: removals.Removal) -> list[str]:
+    """The predictions of an erased subject, made before the erasure, that came into a store after it."""
     known = {name: set(removal.subject.get(name, ())) for name in ("entity", "ids")}
     rows = LogSlice(logged_since=removal.moment - COMMIT, until=removal.moment)
     found = []
-    for batch in prediction_log.scan(connection, rows, ["id", "entity"]):
+    for batch in log.scan(handle, rows, ["id", "entity"]):
         for name, entity in batch:
             if _is_known(known["ids"], name, removal.run) or _is_known(known["entity"], entity, removal.run):
                 found.append(name)

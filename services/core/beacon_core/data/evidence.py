@@ -12,6 +12,13 @@ EVERYTHING = Evidence(clients="all")
 """The rule under which every row counts."""
 
 
+def client_counts(client: str | None, evidence: Evidence) -> bool:
+    """Whether the rows of a client count; None sent them without a key."""
+    if evidence.clients == "all":
+        return True
+    return client is not None and (evidence.clients == "keyed" or client in evidence.clients)
+
+
 def counts(table: FromClause, evidence: Evidence) -> ColumnElement[bool]:
     """Whether a row of `predictions` (or of an alias of it) counts; one that names no client was sent without a key."""
     if evidence.clients == "all":

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine
 
-from beacon_core.data.erasure import ErasedPlace, Subject
+from beacon_core.data.erasure import ErasedPlace, Subject, erase_traces, erasures, late_ids, read_again
 from beacon_core.data.prediction_log import LogSlice
 from beacon_core.domain.product import Product
 from beacon_core.platform.settings import Settings
@@ -70,7 +70,7 @@ def expire(settings: Settings, product: Product, now: datetime) -> dict[str, int
     return {KIND: deleted}
 
 
-def erase(settings: Settings, product: Product, _engine: Engine, subject: Subject, *, dry_run: bool) -> ErasedPlace:
+def erase(settings: Settings, product: Product, engine: Engine, subject: Subject, *, dry_run: bool) -> ErasedPlace:
     """Erase a subject from the lake, with every snapshot that has it. Safe to repeat and to kill."""
     if not settings.lake:
         return ErasedPlace()
@@ -78,18 +78,49 @@ def erase(settings: Settings, product: Product, _engine: Engine, subject: Subjec
         from beacon_core.data.prediction_log import lake  # noqa: PLC0415
     except ModuleNotFoundError:
         return ErasedPlace(remains={PLACE: ["cannot be reached from this environment"]})
-    rows = 0
     with open_lake(settings, product) as found:
         if dry_run:
             with lake.begin(found) as handle:
                 rows = len(lake.forget(handle, entity=subject.entity, ids=subject.ids, most=STEP_ROWS))
                 handle.give_up()
             return ErasedPlace({PLACE: rows})
-        while True:
-            with lake.begin(found) as handle:
-                gone = len(lake.forget(handle, entity=subject.entity, ids=subject.ids, most=STEP_ROWS))
-            rows += gone
-            if gone < STEP_ROWS:
-                break
+        rows, told = _erase_rows(found, engine, subject)
         lake.end_snapshots(found, datetime.now(UTC), timedelta(0))
-    return ErasedPlace({PLACE: rows})
+    return ErasedPlace({PLACE: rows} | ({f"{PLACE} actuals": told} if told else {}))
+
+
+def erase_late_rows(settings: Settings, product: Product, engine: Engine, now: datetime) -> int:
+    """Delete the predictions of erased subjects that came into the lake after the erasure, out of a spool."""
+    if not settings.lake:
+        return 0
+    from beacon_core.data.prediction_log import lake  # noqa: PLC0415
+
+    deleted = 0
+    with open_lake(settings, product) as found:
+        for removal in erasures(engine, product.name, now):
+            with lake.begin(found) as handle:
+                late = late_ids(lake, handle, removal)
+            deleted += _erase_rows(found, engine, Subject(ids=tuple(late)))[0] if late else 0
+        if deleted:
+            lake.end_snapshots(found, datetime.now(UTC), timedelta(0))
+    return deleted
+
+
+def _erase_rows(found: "Lake", engine: Engine, subject: Subject) -> tuple[int, int]:
+    """Delete the rows, their actuals and their profiles; how many rows and actuals.
+
+    What follows from a row goes before the row does: who is killed in between finds it again.
+    """
+    from beacon_core.data.prediction_log import lake  # noqa: PLC0415
+
+    rows = told = 0
+    while True:
+        with lake.begin(found) as handle:
+            gone = lake.forget(handle, entity=subject.entity, ids=subject.ids, most=STEP_ROWS)
+            with engine.begin() as connection:
+                told += erase_traces(connection, gone)[0]
+        with engine.begin() as connection:
+            read_again(connection, gone)
+        rows += len(gone)
+        if len(gone) < STEP_ROWS:
+            return rows, told

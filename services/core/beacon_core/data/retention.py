@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Column, Connection, Engine, Table, delete, func, select
 
-from beacon_core.data import prediction_log
+from beacon_core.data.prediction_log import LogSlice, sql
 from beacon_core.data.tables import actuals, drift_results, drift_runs, model_error, profiles
 from beacon_core.domain.retention import Retention
 
@@ -73,8 +73,8 @@ def _of_table(table: Table, key: Column[Any], moment: Column[datetime]) -> Kind:
 
 PREDICTIONS = Kind(
     "predictions",
-    lambda connection, before: prediction_log.count(connection, prediction_log.LogSlice(until=before)),
-    prediction_log.expire,
+    lambda connection, before: sql.count(connection, LogSlice(until=before)),
+    sql.expire,
 )
 ACTUALS = _of_table(actuals, actuals.c.id, actuals.c.received_at)
 DRIFT = (

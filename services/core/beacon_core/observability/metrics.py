@@ -132,13 +132,20 @@ VOLUME_SIZE = Metric("beacon_volume_size_bytes", "gauge", "Size of a volume that
 VOLUME_FREE = Metric("beacon_volume_free_bytes", "gauge", "Bytes of the volume that are free.", ("volume",))
 DATABASE_BYTES = Metric("beacon_database_bytes", "gauge", "Room that the database takes on disk.")
 
-SPOOL_RECORDS = Metric("beacon_prediction_log_spool_records", "gauge", "Records in the spool, not yet in the database.")
+SPOOL_RECORDS = Metric("beacon_prediction_log_spool_records", "gauge", "Records in the spool, not yet in each store.")
 SPOOL_BYTES = Metric("beacon_prediction_log_spool_bytes", "gauge", "Bytes of the spool.")
 SPOOL_MAX_BYTES = Metric("beacon_prediction_log_spool_max_bytes", "gauge", "Bytes that the spool may have.")
 LOG_DROPPED = Metric("beacon_prediction_log_dropped_total", "counter", "Records lost, spool full or unwritable.")
-LOG_SHIPPED = Metric("beacon_prediction_log_shipped_total", "counter", "Records committed to the database.")
+LOG_SHIPPED = Metric("beacon_prediction_log_shipped_total", "counter", "Records committed to the store that is read.")
 LOG_QUARANTINED = Metric("beacon_prediction_log_quarantined_total", "counter", "Spool lines that do not parse.")
 LOG_SHIP_FAILURES = Metric("beacon_prediction_log_ship_failures_total", "counter", "Failed attempts to ship a batch.")
+STORE_ROWS = Metric("beacon_prediction_log_store_rows_total", "counter", "Records committed, by store.", ("store",))
+STORE_FAILURES = Metric(
+    "beacon_prediction_log_store_failures_total", "counter", "Failed attempts to ship, by store.", ("store",)
+)
+STORE_WAITING = Metric(
+    "beacon_prediction_log_store_waiting", "gauge", "Records in the spool that a store has not yet, by store.", ("store",)
+)
 
 FEATURE_LOOKUPS = Metric("beacon_feature_lookups_total", "counter", "Feature values looked up.", ("status",))
 FEATURE_AGE = Metric("beacon_feature_age_seconds", "histogram", "Age of the values served.", (), AGE_BUCKETS)

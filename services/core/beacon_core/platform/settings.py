@@ -10,6 +10,7 @@ import msgspec
 
 from beacon_core.domain import addresses, api_keys, token_clients
 from beacon_core.domain.errors import ConfigurationError
+from beacon_core.domain.log_stores import READ, StoreName, read_stores
 from beacon_core.domain.masking import MASK, mask
 from beacon_core.domain.quotas import UNLIMITED, Quota
 from beacon_core.platform import http_settings, locations
@@ -46,6 +47,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Folder, or s3://BUCKET/FOLDER, of the prediction log's lake; empty: there is none (docs/how-to/lake.md)."""
     lake_catalog_url: str = ""
     """SQLAlchemy URL of the database with the lake's catalog; empty means that of `database_url`."""
+    log_stores: tuple[StoreName, ...] = ("sql",)
+    """Stores of the prediction log: sql, lake or both (sql,lake); each gets every row, and the first one is read."""
     release: Path | None = None
     """File that names the model version to serve; empty means `home`/release.json."""
     spool: Path | None = None
@@ -207,6 +210,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return self.lake_catalog_url or self.database
 
     @property
+    def reads_lake(self) -> bool:
+        """Whether questions about logged predictions go to the lake."""
+        return self.log_stores[READ] == "lake"
+
+    @property
     def release_file(self) -> Path:
         """The release file in force."""
         return self.release or self.home / "release.json"
@@ -290,6 +298,7 @@ LOCATIONS: dict[str, Callable[[str], object]] = {
 }
 """The check of each setting that names a location."""
 READERS = LOCATIONS | {
+    "log_stores": read_stores,
     "cors_origins": http_settings.origins,
     "path_prefix": http_settings.path_prefix,
     "closed_scopes": api_keys.read_optional_scopes,
@@ -330,6 +339,8 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         locations.check_home(settings.home)
     except ValueError as error:
         raise SettingsError(f"{PREFIX}HOME: {error}") from error
+    if "lake" in settings.log_stores and not settings.lake:
+        raise SettingsError(f"{PREFIX}LOG_STORES names the lake, and {PREFIX}LAKE does not say where that is")
     return settings
 
 

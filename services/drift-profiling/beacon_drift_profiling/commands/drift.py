@@ -6,7 +6,8 @@ from datetime import datetime
 
 import msgspec
 
-from beacon_core.data.database import migrate, open_store
+from beacon_core.data.database import migrate
+from beacon_core.data.prediction_log.reading import open_log
 from beacon_core.domain.times import read_time
 from beacon_core.platform import clock, results
 from beacon_core.platform.arguments import CommandParser
@@ -53,7 +54,7 @@ def main() -> int:
     settings = load_settings()
     product = load_product(settings.product)
     shard = _shard(settings)
-    engine = open_store(settings.database)
+    engine = open_log(settings)
     migrate(engine)
     now = arguments.at or clock.now()
     outcome = run_drift(settings, product, engine, now, shard, per_segment=arguments.segments)

@@ -7,14 +7,15 @@ aside.
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import numpy as np
 
 from beacon_core.data.database import Connection
-from beacon_core.data.prediction_log import LogSlice, partitions
-from beacon_core.data.prediction_log.partitions import Partition, PartitionRow, TimeSpan
+from beacon_core.data.prediction_log import LogSlice, lake_joins, partitions
+from beacon_core.data.prediction_log.partitions import HOUR, Partition, PartitionRow, TimeSpan
+from beacon_core.data.prediction_log.reading import lake_of
 from beacon_core.domain.api_keys import ANONYMOUS
 from beacon_core.domain.feature import Feature
 from beacon_core.domain.product import Product
@@ -22,11 +23,7 @@ from beacon_drift_profiling.profiling.aggregates import LoggedRows
 from beacon_drift_profiling.profiling.feature_reader import FeatureReader, PartitionRows, product_number
 from beacon_drift_profiling.profiling.log_columns import ColumnReader
 
-if TYPE_CHECKING:
-    from beacon_core.data.prediction_log.lake import LakeHandle
-    from beacon_drift_profiling.profiling.log_lake import OwnActuals
-
-__all__ = ["PartitionRows", "read_lake", "read_partition"]
+__all__ = ["PartitionRows", "read_partition"]
 
 # Only the features of product.yaml are read: the values of others may be anything.
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
@@ -44,24 +41,25 @@ def read_partition(
 ) -> Iterator[PartitionRows]:
     """Yield one partition's rows and their actuals in batches; of a part of its hour, where one is given.
 
-    `features` are those that the model was trained on.
+    `features` are those that the model was trained on. Rows of the database are in the order of their ids, those of a
+    lake in that of their time.
     """
     readers, segmented = _readers(product, features)
-    by_columns = ColumnReader(readers, segmented, product)
-    for batch in partitions.rows_of(connection, partition, product.policy.evidence, span):
-        found = by_columns.read(batch)
-        yield _row_by_row(batch, readers, segmented, product) if found is None else found
+    by_columns, evidence = ColumnReader(readers, segmented, product), product.policy.evidence
+    if (source := lake_of(connection)) is None:
+        for batch in partitions.rows_of(connection, partition, evidence, span):
+            found = by_columns.read(batch)
+            yield _row_by_row(batch, readers, segmented, product) if found is None else found
+        return
+    from beacon_drift_profiling.profiling import log_lake  # noqa: PLC0415 - only where there is a lake
 
-
-def read_lake(
-    handle: "LakeHandle", rows: LogSlice, actuals: "OwnActuals", product: Product, features: Sequence[Feature]
-) -> Iterator[PartitionRows]:
-    """Yield the rows of a slice of the log's lake in batches, in the order of their time; see `read_partition`."""
-    from beacon_drift_profiling.profiling.log_lake import read_slice  # noqa: PLC0415 - the lake's libraries take a second
-
-    readers, segmented = _readers(product, features)
-    by_columns = ColumnReader(readers, segmented, product)
-    return read_slice(handle, rows, actuals, by_columns, lambda batch: _row_by_row(batch, readers, segmented, product))
+    since, until = span or TimeSpan(partition.hour, partition.hour + HOUR)
+    rows = LogSlice(since, until, partition.model_version, evidence)
+    own = log_lake.RowActuals(lake_joins.actuals_of(connection, source, rows, evidence))
+    with source.begin() as handle:
+        yield from log_lake.read_slice(
+            handle, rows, own, by_columns, lambda batch: _row_by_row(batch, readers, segmented, product)
+        )
 
 
 def _readers(product: Product, features: Sequence[Feature]) -> tuple[list[FeatureReader], list[Feature]]:

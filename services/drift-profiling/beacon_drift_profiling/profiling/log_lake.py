@@ -1,7 +1,7 @@
 """A part of a partition out of the log's lake, as columns: they have their types already."""
 
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, timedelta
 
 import msgspec
 import numpy as np
@@ -13,6 +13,7 @@ from beacon_core.data.prediction_log.lake import LakeHandle, scan_tables
 from beacon_core.data.prediction_log.lake.blocks import microseconds
 from beacon_core.data.prediction_log.lake.columns import KINDS, column_of, kind_of
 from beacon_core.data.prediction_log.lake.rows import tuples
+from beacon_core.data.prediction_log.lake_joins import OwnActual
 from beacon_core.data.prediction_log.partitions import PartitionRow
 from beacon_drift_profiling.comparison.statistics import Floats
 from beacon_drift_profiling.profiling.feature_reader import PartitionRows
@@ -24,13 +25,13 @@ BATCH = 1 << 16
 """Rows in memory at once: some 10 MB."""
 
 
-class OwnActuals:
-    """The actuals of some predictions, by their ids: the value, and when it arrived."""
+class RowActuals:
+    """The actuals of some predictions, by their ids, as columns beside rows."""
 
-    def __init__(self, actuals: Mapping[str, tuple[float, datetime]]) -> None:
+    def __init__(self, actuals: Mapping[str, OwnActual]) -> None:
         self._ids = pa.array(actuals, pa.large_string())
-        self._values = np.array([*(value for value, _ in actuals.values()), np.nan])
-        self._received = np.array([*(microseconds(moment) for _, moment in actuals.values()), 0])
+        self._values = np.array([*(actual.value for actual in actuals.values()), np.nan])
+        self._received = np.array([*(microseconds(actual.received_at) for actual in actuals.values()), 0])
 
     def of(self, table: pa.Table) -> tuple[Floats, Floats]:
         """Each row's actual, and seconds from the prediction to its arrival; NaN where there is none."""
@@ -46,7 +47,7 @@ class OwnActuals:
 def read_slice(
     handle: LakeHandle,
     rows: LogSlice,
-    actuals: OwnActuals,
+    actuals: RowActuals,
     reader: ColumnReader,
     row_by_row: Callable[[list[PartitionRow]], PartitionRows],
 ) -> Iterator[PartitionRows]:
@@ -59,7 +60,7 @@ def read_slice(
         yield row_by_row(_as_rows(table, actuals)) if found is None else found
 
 
-def _read(table: pa.Table, actuals: OwnActuals, reader: ColumnReader) -> PartitionRows | None:
+def _read(table: pa.Table, actuals: RowActuals, reader: ColumnReader) -> PartitionRows | None:
     own, set_aside = _with_own_types(table, reader)
     figures = [floats(own[name]) for name in FIGURES]
     outside = pc.fill_null(pc.greater(pc.list_value_length(own["out_of_range"]), 0), False).to_numpy()
@@ -73,7 +74,7 @@ def _read(table: pa.Table, actuals: OwnActuals, reader: ColumnReader) -> Partiti
     return PartitionRows(made.ids, made.rows, made.columns, set_aside, made.clients)
 
 
-def _as_rows(table: pa.Table, actuals: OwnActuals) -> list[PartitionRow]:
+def _as_rows(table: pa.Table, actuals: RowActuals) -> list[PartitionRow]:
     """The rows as the database has them."""
     found = []
     values, delays = actuals.of(table)

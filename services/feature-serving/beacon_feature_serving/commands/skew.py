@@ -4,8 +4,9 @@ from datetime import timedelta
 
 import msgspec
 
-from beacon_core.data.database import migrate, open_store
+from beacon_core.data.database import migrate
 from beacon_core.data.job_runs import recorded
+from beacon_core.data.prediction_log.reading import open_log
 from beacon_core.domain.exit_statuses import TRY_AGAIN
 from beacon_core.domain.masking import message_of
 from beacon_core.feature_store.errors import FeatureStoreError
@@ -35,7 +36,7 @@ def main() -> int:
     until = clock.now()
     since = until - timedelta(days=arguments.days)
     try:
-        engine = open_store(settings.database)
+        engine = open_log(settings)
         migrate(engine)
         with recorded(engine, JOB, f"{since.isoformat()}/{until.isoformat()}", "replay") as run:
             skew = measure_skew(settings, product, engine, since, until)

@@ -18,6 +18,7 @@ from beacon_core.platform.settings import Settings
 from beacon_laptop.doctor import machine, state
 from beacon_laptop.doctor.cluster import cluster
 from beacon_laptop.doctor.findings import DoctorResult, Finding, result_of
+from beacon_laptop.doctor.log_stores import log_stores
 from beacon_laptop.reporter import report
 
 WIDTH = 28
@@ -60,6 +61,7 @@ def here(settings: Settings, time_url: str | None, *, quick: bool) -> Iterator[F
     yield from state.online_store(settings)
     yield from state.model(settings)
     yield from state.servers(settings, runs=runs)
+    yield from log_stores(settings, runs=runs)
     yield from state.simulation()
     if time_url or settings.mlflow_url:
         yield from state.http_clock(time_url or settings.mlflow_url)

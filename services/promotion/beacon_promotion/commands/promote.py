@@ -17,7 +17,8 @@ from pathlib import Path
 import msgspec
 
 from beacon_core.data import ledger
-from beacon_core.data.database import DatabaseUnavailableError, Engine, mapped_errors, migrate, open_store
+from beacon_core.data.database import DatabaseUnavailableError, Engine, mapped_errors, migrate
+from beacon_core.data.prediction_log.reading import open_log
 from beacon_core.domain.exit_statuses import REFUSED
 from beacon_core.domain.ledger_entries import Entry
 from beacon_core.domain.masking import message_of
@@ -75,7 +76,7 @@ def main() -> int:
     try:
         settings = load_settings()
         product = load_product(settings.product)
-        engine = open_store(settings.database)
+        engine = open_log(settings)
         if given.command in {"served", "history"}:
             return show(engine, product, given)
         if given.command == "values":

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from beacon_core.data.database import open_store
+from beacon_core.data.prediction_log.reading import open_log
 from beacon_core.platform import results
 from beacon_core.platform.arguments import CommandParser
 from beacon_core.platform.job import run_command
@@ -49,7 +49,7 @@ def main(settings: Settings) -> int:
     parser.add_argument("prediction", help="the prediction's id, as the answer gave it")
     given = parser.parse_args()
     product = load_product(settings.product)
-    steps = trace(open_store(settings.database), Registry(settings.mlflow_address), product, given.prediction)
+    steps = trace(open_log(settings), Registry(settings.mlflow_address), product, given.prediction)
     for name, value in steps.items():
         results.say(f"{name:<11}{value}")
     results.give(LineageResult(**steps))

@@ -9,7 +9,8 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from beacon_core.data.database import Engine, migrate, open_store
+from beacon_core.data.database import Engine, migrate
+from beacon_core.data.prediction_log.reading import open_log
 from beacon_core.data.run_lock import only_one
 from beacon_core.domain.product import Product
 from beacon_core.domain.schema import Schema
@@ -73,7 +74,7 @@ def register(settings: Settings, product: Product, options: RegisterOptions, rep
         rows = read_rows(product, options.rows, options.training_rows)
         _report_rows(rows, report)
         wrapped, fill = _graph(product, file, rows, report)
-    engine = open_store(settings.database)
+    engine = open_log(settings)
     migrate(engine)
     with only_one(engine, settings.home / "run", JOB, "a retraining or another registration is at work"):
         return _register(settings, product, engine, registry, options, rows, wrapped, fill, report)

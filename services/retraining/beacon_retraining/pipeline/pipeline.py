@@ -6,8 +6,9 @@ from pathlib import Path
 
 import msgspec
 
-from beacon_core.data.database import Engine, migrate, open_store
+from beacon_core.data.database import Engine, migrate
 from beacon_core.data.job_runs import recorded
+from beacon_core.data.prediction_log.reading import open_log
 from beacon_core.data.run_lock import only_one
 from beacon_core.domain.exit_statuses import TRY_AGAIN
 from beacon_core.domain.masking import message_of
@@ -51,7 +52,7 @@ def retrain(
 
     Raises each stage's own error or `StageFailedError`, and `BusyError` while another run is at work.
     """
-    engine = open_store(settings.database)
+    engine = open_log(settings)
     migrate(engine)
     # Before the lock: a look for requests does not fail because a retraining is at work.
     if options.trigger == triggers.REQUESTS and not triggers.open_causes(engine):

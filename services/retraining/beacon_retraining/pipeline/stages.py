@@ -12,8 +12,9 @@ from pathlib import Path
 
 import msgspec
 
-from beacon_core.data.database import migrate, open_store
+from beacon_core.data.database import migrate
 from beacon_core.data.job_runs import recorded
+from beacon_core.data.prediction_log.reading import open_log
 from beacon_core.domain.masking import message_of
 from beacon_core.platform.job import log, run_job, status_of
 from beacon_core.platform.locks import exclusive
@@ -59,7 +60,7 @@ def run_stage(name: str, settings: Settings) -> str:
     Progress(name, len(STAGES), "stages", list(STAGES).index(name))
     # A killed run may have left a stage running: two never write at once.
     with exclusive(folder / ".stage.lock", "another retraining is at work"):
-        engine = open_store(settings.database)
+        engine = open_log(settings)
         migrate(engine)
         run = read_run(folder)
         context = Context(settings, load_product(settings.product), engine, folder, read_training(folder), run)

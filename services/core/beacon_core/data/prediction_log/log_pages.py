@@ -7,99 +7,43 @@ looked for among a bounded number of rows; the page says how far back it looked,
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
-import msgspec
 from sqlalchemy import ColumnElement, Connection, Text, and_, cast, func, or_, select
 
+from beacon_core.data.prediction_log import lake_pages
+from beacon_core.data.prediction_log.either import scan
+from beacon_core.data.prediction_log.page_types import (
+    MOST_JOINED,
+    MOST_SEARCHED,
+    OF_LOG,
+    LogFilter,
+    LoggedValue,
+    LogLine,
+    LogPage,
+    LogPosition,
+    ShadowPair,
+)
+from beacon_core.data.prediction_log.port import LogSlice
+from beacon_core.data.prediction_log.reading import lake_of
 from beacon_core.data.prediction_log.which_actual import actual_id
 from beacon_core.data.tables import actuals, predictions
-from beacon_core.domain.value_rules import Value
 
-MOST_SEARCHED = 10_000
-"""Rows that one page looks at for a filter without an index."""
-MOST_JOINED = 1_000
-"""Rows of which one page looks up the actuals, which takes several steps in indexes each."""
+__all__ = [
+    "LogFilter",
+    "LogLine",
+    "LogPage",
+    "LogPosition",
+    "LoggedValue",
+    "ShadowPair",
+    "newest_values",
+    "oldest_time",
+    "page_of",
+    "shadow_pairs",
+]
+
+
 NO_NAMES = "[]"
-
-
-class LogFilter(NamedTuple):
-    """Which predictions a page shows; None is any. `error_above` is of the absolute error, in the target's unit."""
-
-    since: datetime | None = None
-    until: datetime | None = None
-    version: str | None = None
-    entity: str | None = None
-    is_out_of_range: bool | None = None
-    has_actual: bool | None = None
-    error_above: float | None = None
-
-    @property
-    def needs_actuals(self) -> bool:
-        """Whether it depends on the actuals."""
-        return self.has_actual is not None or self.error_above is not None
-
-
-class LogPosition(NamedTuple):
-    """A place in the log: what follows it, newest first, is older, or of the same moment with a smaller id."""
-
-    time: datetime
-    id: str
-
-
-class LogLine(msgspec.Struct, frozen=True):
-    """A prediction, and its actual once there is one. A feature that had no value is not there."""
-
-    id: str
-    time: datetime
-    entity: str | None
-    client: str | None
-    model_version: str
-    prediction: float
-    low: float
-    high: float
-    imputed: list[str]
-    out_of_range: list[str]
-    features: dict[str, Value]
-    actual: float | None
-    observed_at: datetime | None
-
-    @property
-    def error(self) -> float | None:
-        """Actual minus prediction."""
-        return None if self.actual is None else self.actual - self.prediction
-
-
-class LogPage(NamedTuple):
-    """Lines, the newest first. `following` is where the next page begins; None at the log's end.
-
-    `searched_to` is where the search ended before the page was full.
-    """
-
-    lines: list[LogLine]
-    following: LogPosition | None
-    searched_to: datetime | None
-
-
-class LoggedValue(NamedTuple):
-    """One feature of one prediction: None where it had no value."""
-
-    time: datetime
-    value: Value | None
-    is_imputed: bool
-    is_out_of_range: bool
-
-
-class ShadowPair(NamedTuple):
-    """A row that two models answered: one in service, one in shadow."""
-
-    id: str
-    time: datetime
-    entity: str | None
-    prediction: float
-    shadow_prediction: float
-    features: dict[str, Value | None]
-    actual: float | None
 
 
 @contextmanager
@@ -116,11 +60,10 @@ def _in_index_order(connection: Connection) -> Iterator[None]:
     connection.exec_driver_sql("SET LOCAL enable_sort = on")
 
 
-OF_LOG = LogLine.__struct_fields__[:-2]
-
-
 def page_of(connection: Connection, wanted: LogFilter, after: LogPosition | None, size: int) -> LogPage:
     """The predictions that a filter lets pass, beginning behind `after`, at most `size` of them."""
+    if lake_of(connection) is not None:
+        return lake_pages.page_of(connection, wanted, after, size)
     with _in_index_order(connection):
         return _page_of(connection, wanted, after, size)
 
@@ -161,6 +104,8 @@ def shadow_pairs(
 
     They are looked for among the newest `MOST_SEARCHED` rows of the version.
     """
+    if lake_of(connection) is not None:
+        return lake_pages.shadow_pairs(connection, version, shadow, features, most)
     with _in_index_order(connection):
         return _shadow_pairs(connection, version, shadow, features, most)
 
@@ -190,12 +135,16 @@ def _shadow_pairs(
 
 def oldest_time(connection: Connection) -> datetime | None:
     """When the oldest prediction of the log was made; None where it is empty."""
+    if lake_of(connection) is not None:
+        return next((time for batch in scan(connection, LogSlice(), ["time"], limit=1) for (time,) in batch), None)
     found: datetime | None = connection.scalar(select(func.min(predictions.c.time)))
     return found
 
 
 def newest_values(connection: Connection, feature: str, most: int) -> list[LoggedValue]:
     """A feature's values in the newest predictions, the newest first."""
+    if lake_of(connection) is not None:
+        return lake_pages.newest_values(connection, feature, most)
     table = predictions.c
     columns = (table.time, table.features[feature], table.imputed, table.out_of_range)
     query = select(*columns).order_by(table.time.desc()).limit(most)

@@ -5,7 +5,10 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, or_, select
 
-from beacon_core.data.prediction_log.log_pages import LogLine, LogPosition
+from beacon_core.data.prediction_log import lake_pages
+from beacon_core.data.prediction_log.page_types import LogLine, LogPosition
+from beacon_core.data.prediction_log.port import LogSlice
+from beacon_core.data.prediction_log.reading import lake_of
 from beacon_core.data.prediction_log.which_actual import actual_id
 from beacon_core.data.tables import actuals, predictions
 
@@ -16,6 +19,9 @@ def rows_after(
     connection: Connection, since: datetime, until: datetime, after: LogPosition | None, most: int
 ) -> list[LogLine]:
     """The first rows of [since, until) that follow `after`, the oldest first: a page costs the same, wherever it is."""
+    if lake_of(connection) is not None:
+        begin = since if after is None else max(since, after.time)
+        return lake_pages.rows_after(connection, LogSlice(begin, until), after, most)
     table = predictions.c
     query = select(*OF_PREDICTIONS).where(table.time >= since, table.time < until)
     if after is not None:

@@ -8,18 +8,23 @@ arrival and not by the prediction's time: spools ship late, and clocks differ.
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Text, cast, func, select
 
-from beacon_core.data.evidence import counts
+from beacon_core.data.evidence import client_counts, counts
+from beacon_core.data.prediction_log import lake_joins
+from beacon_core.data.prediction_log.either import scan
 from beacon_core.data.prediction_log.port import BATCH, LogSlice
-from beacon_core.data.prediction_log.sql import scan
+from beacon_core.data.prediction_log.reading import LakeSource, lake_of
 from beacon_core.data.prediction_log.which_actual import actual_id, last_before, of_last_before
 from beacon_core.data.tables import actuals, predictions, traffic
 from beacon_core.data.watermarks import Watermark
 from beacon_core.domain.policy import Evidence
+
+if TYPE_CHECKING:
+    from beacon_core.data.prediction_log.lake import Total
 
 # Commits are not in the order of their timestamps, and clocks differ: rows of this much time are read again.
 OVERLAP = timedelta(minutes=15)
@@ -72,6 +77,8 @@ class TimeSpan(NamedTuple):
 
 def changed_partitions(connection: Connection, since: Watermark, evidence: Evidence) -> ChangedPartitions:
     """Find the partitions that have changed since the watermark; an empty one reads the whole log."""
+    if (source := lake_of(connection)) is not None:
+        return _changed_in_lake(connection, source, since, evidence)
     if since.logged_at is None:
         queries = [_every_partition(connection)]
     else:
@@ -89,12 +96,38 @@ def changed_partitions(connection: Connection, since: Watermark, evidence: Evide
     return ChangedPartitions(frozenset(partitions), logged, received, undated)
 
 
+def _changed_in_lake(
+    connection: Connection, source: LakeSource, since: Watermark, evidence: Evidence
+) -> ChangedPartitions:
+    with source.begin() as handle:
+        from beacon_core.data.prediction_log import lake  # noqa: PLC0415 - only where there is one
+
+        totals = lake.totals(handle)
+    received = connection.execute(select(func.max(actuals.c.received_at))).scalar()
+    logged = max((total.logged_at for total in totals), default=None)
+    if since.logged_at is None:
+        return ChangedPartitions(frozenset(Partition(one.hour, one.model_version) for one in totals), logged, received, 0)
+    logged_since = since.logged_at - OVERLAP
+    found = {
+        Partition(one.hour, one.model_version)
+        for one in totals
+        if one.logged_at >= logged_since and client_counts(one.client, evidence)
+    }
+    received_since = None if since.received_at is None else since.received_at - OVERLAP
+    _of_rows, *queries = _arrived(connection, since.logged_at, since.received_at, evidence)
+    for text, version, _ in lake_joins.changed_by(connection, source, queries, logged_since, received_since):
+        if (hour := _read_hour(text)) is not None:
+            found.add(Partition(hour, version))
+    return ChangedPartitions(frozenset(found), logged, received, 0)
+
+
 def rows_of(
     connection: Connection, partition: Partition, evidence: Evidence, span: TimeSpan | None = None
 ) -> Iterator[list[Any]]:
     """Yield one partition's rows, or those of a part of it, in batches, in order of their ids, each with its actual.
 
-    The rows are tuples of the columns of `PartitionRow`: to make one of each would cost as much as to read it.
+    They are those of the database's table: a lake has columns, of which whoever reads them makes no rows. The rows are
+    tuples of the columns of `PartitionRow`: to make one of each would cost as much as to read it.
     """
     columns = predictions.c
     own = actuals.c.id == actual_id(columns.id, columns.entity, columns.time, evidence)
@@ -117,7 +150,9 @@ def rows_of(
 
 
 def logged_rows(connection: Connection, partition: Partition) -> int:
-    """How many rows of a partition came into the log, as the database counted them; some may be gone since."""
+    """How many rows of a partition came into the log, as its store counts them; some may be gone since."""
+    if lake_of(connection) is not None:
+        return sum(total.rows for total in _totals(connection, partition))
     counted = select(func.coalesce(func.sum(traffic.c.predictions), 0)).where(
         traffic.c.hour == partition.hour, traffic.c.model_version == partition.model_version
     )
@@ -132,9 +167,22 @@ def newest_digest(connection: Connection, model_version: str) -> str | None:
 
 def last_logged(connection: Connection, partition: Partition) -> datetime | None:
     """When the last row of a partition came into the log; None where it has none."""
+    if lake_of(connection) is not None:
+        return max((total.logged_at for total in _totals(connection, partition)), default=None)
     newest = select(func.max(predictions.c.logged_at)).where(*_within(partition))
     found: datetime | None = connection.execute(newest).scalar()
     return found
+
+
+def _totals(connection: Connection, partition: Partition) -> "list[Total]":
+    """What the lake's files have of a partition."""
+    source = lake_of(connection)
+    assert source is not None  # noqa: S101 - the caller has looked
+    with source.begin() as handle:
+        from beacon_core.data.prediction_log import lake  # noqa: PLC0415 - only where there is one
+
+        wanted = (partition.hour, partition.model_version)
+        return [total for total in lake.totals(handle) if (total.hour, total.model_version) == wanted]
 
 
 def _arrived(

@@ -64,8 +64,8 @@ class ForgottenRow(NamedTuple):
 Handle_contra = TypeVar("Handle_contra", contravariant=True)
 
 
-class LogStore(Protocol[Handle_contra]):
-    """A store of the log. Rows come back by the time of the prediction, then by id."""
+class Readable(Protocol[Handle_contra]):
+    """What answers questions about the log. Rows come back by the time of the prediction, then by id."""
 
     def find(self, handle: Handle_contra, ids: Sequence[str], /) -> list[LoggedPrediction]:
         """Find those of the predictions that are there."""
@@ -90,6 +90,10 @@ class LogStore(Protocol[Handle_contra]):
 
     def count(self, handle: Handle_contra, rows: LogSlice, /) -> int:
         """Count the rows."""
+
+
+class LogStore(Readable[Handle_contra], Protocol[Handle_contra]):
+    """A store of the log, which deletes, too."""
 
     def forget(
         self, handle: Handle_contra, /, *, entity: str | None = None, ids: Sequence[str] = (), most: int

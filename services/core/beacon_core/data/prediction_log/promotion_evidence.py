@@ -5,14 +5,20 @@ Only rows that count are read (`beacon_core.data.evidence`). Each function opens
 """
 
 import math
+from collections.abc import Sequence
 from datetime import datetime
+from itertools import islice
 from typing import NamedTuple
 
-from sqlalchemy import func, select
+from sqlalchemy import Connection, func, select
 
 from beacon_core.data.actuals import before_newest
 from beacon_core.data.database import Engine, mapped_errors
-from beacon_core.data.evidence import counts
+from beacon_core.data.evidence import client_counts, counts
+from beacon_core.data.prediction_log import lake_joins
+from beacon_core.data.prediction_log.either import find, scan
+from beacon_core.data.prediction_log.port import LogSlice
+from beacon_core.data.prediction_log.reading import LakeSource, lake_of
 from beacon_core.data.prediction_log.which_actual import labelled
 from beacon_core.data.tables import predictions
 from beacon_core.domain.policy import Evidence
@@ -59,12 +65,29 @@ def newest_labelled(engine: Engine, evidence: Evidence, since: datetime, count: 
     with mapped_errors(), engine.connect() as connection:
         after = before_newest(connection, CORRECTED * count)
         found = labelled(predictions.c.id, predictions.c.features, evidence=evidence, since=since, after=after)
+        if (source := lake_of(connection)) is not None:
+            return _newest_in_lake(connection, source, evidence, since, after, count)
         query = select(found.c.features, found.c.value).order_by(found.c.actual_id.desc(), found.c.id).limit(count)
         return [LabelledFeatures(features, value) for features, value in connection.execute(query)]
 
 
+def _newest_in_lake(
+    connection: Connection, source: LakeSource, evidence: Evidence, since: datetime, after: int, count: int
+) -> list[LabelledFeatures]:
+    found = labelled(predictions.c.id, evidence=evidence, since=since, after=after)
+    query = select(found.c.id, found.c.value).order_by(found.c.actual_id.desc(), found.c.id).limit(count)
+    newest = lake_joins.query_labelled(connection, source, query, (), since, after)
+    features = {row.id: row.features for row in find(connection, [name for name, _ in newest])}
+    return [LabelledFeatures(dict(features[name]), value) for name, value in newest if name in features]
+
+
 def newest_features(engine: Engine, evidence: Evidence, count: int) -> list[dict[str, Value | None]]:
     """Read the features of the newest predictions, the newest first."""
+    with mapped_errors(), engine.connect() as connection:
+        if lake_of(connection) is not None:
+            rows = scan(connection, LogSlice(), ["features", "client"], newest_first=True, limit=MANY, size=count)
+            found = (features for batch in rows for features, client in batch if client_counts(client, evidence))
+            return list(islice(found, count))
     columns = predictions.c
     newest = select(columns.features, columns.client, columns.time).order_by(columns.time.desc()).limit(MANY).subquery()
     query = select(newest.c.features).where(counts(newest, evidence)).order_by(newest.c.time.desc()).limit(count)
@@ -81,6 +104,8 @@ def shadow_answers(engine: Engine, evidence: Evidence, version: str, since: date
     shown = (predictions.c.time >= since, predictions.c.shadow_version == version, new.is_not(None))
     rows = (*shown, counts(predictions, evidence))
     with mapped_errors(), engine.connect() as connection:
+        if lake_of(connection) is not None:
+            return _shadow_in_lake(connection, evidence, version, since)
         near_new, near_old = connection.execute(select(func.avg(new), func.avg(old)).where(*rows)).one()
         if near_new is None:
             return None
@@ -88,13 +113,35 @@ def shadow_answers(engine: Engine, evidence: Evidence, version: str, since: date
         x, y = new - float(near_new), old - float(near_old)
         sums = (x, y, x * x, y * y, x * y)
         count, *found = connection.execute(select(func.count(), *map(func.sum, sums)).where(*rows)).one()
-    mean_x, mean_y, xx, yy, xy = (float(one) / count for one in found)
+    return _answers(int(count), float(near_new), float(near_old), [float(one) for one in found])
+
+
+def _shadow_in_lake(
+    connection: Connection, evidence: Evidence, version: str, since: datetime
+) -> ShadowAnswers | None:
+    """The same, about the first pair; the sums grow no faster than the rows."""
+    rows, near, sums = 0, (0.0, 0.0), [0.0] * 5
+    columns = ["shadow_version", "shadow_prediction", "prediction"]
+    for batch in scan(connection, LogSlice(since=since, evidence=evidence), columns):
+        pairs = [(new, old) for name, new, old in batch if name == version and new is not None]
+        if pairs and not rows:
+            near = pairs[0]
+        apart = [(new - near[0], old - near[1]) for new, old in pairs]
+        more = [(x, y, x * x, y * y, x * y) for x, y in apart]
+        sums = [math.fsum((total, *column)) for total, column in zip(sums, zip(*more, strict=True), strict=True)] if more else sums
+        rows += len(pairs)
+    return _answers(rows, *near, sums) if rows else None
+
+
+def _answers(count: int, near_new: float, near_old: float, sums: Sequence[float]) -> ShadowAnswers:
+    """From the sums of both sides, less `near`, of their squares, and of their products."""
+    mean_x, mean_y, xx, yy, xy = (one / count for one in sums)
     new_spread, old_spread = _spread(xx - mean_x**2, near_new), _spread(yy - mean_y**2, near_old)
     both = new_spread * old_spread
     return ShadowAnswers(
-        rows=int(count),
-        new_mean=float(near_new) + mean_x,
-        old_mean=float(near_old) + mean_y,
+        rows=count,
+        new_mean=near_new + mean_x,
+        old_mean=near_old + mean_y,
         new_spread=new_spread,
         old_spread=old_spread,
         correlation=(xy - mean_x * mean_y) / both if both else None,
@@ -117,5 +164,10 @@ def realised_error(
             predictions.c.prediction, evidence=evidence, model_version=version, since=since, until=until, after=after
         )
         mean_error = func.avg(func.abs(found.c.prediction - found.c.value))
-        rows, mean = connection.execute(select(func.count(), mean_error).select_from(found)).one()
+        query = select(func.count(), mean_error).select_from(found)
+        if (source := lake_of(connection)) is not None:
+            columns = ("model_version", "prediction")
+            ((rows, mean),) = lake_joins.query_labelled(connection, source, query, columns, since, after)
+        else:
+            rows, mean = connection.execute(query).one()
     return RealisedError(int(rows), float(mean or 0.0))

@@ -30,6 +30,7 @@ from sqlalchemy import (
 )
 
 from beacon_core.data.evidence import EVERYTHING, counts
+from beacon_core.data.prediction_log.reading import LakeSource, lake_of
 from beacon_core.data.tables import actuals, predictions
 from beacon_core.domain.actuals import LoggedActual
 from beacon_core.domain.policy import Evidence
@@ -37,8 +38,28 @@ from beacon_core.domain.policy import Evidence
 
 def actual_of(connection: Connection, prediction_id: str, entity: str | None, time: datetime) -> RowMapping | None:
     """Find the actual that belongs to a prediction made at `time`; the prediction itself need not be stored yet."""
+    source = None if entity is None else lake_of(connection)
+    if source is not None:
+        return _actual_beside_lake(connection, source, prediction_id, entity, time)
     query = select(actuals).where(actuals.c.id == actual_id(prediction_id, entity, time))
     return connection.execute(query).mappings().first()
+
+
+def _actual_beside_lake(
+    connection: Connection, source: LakeSource, prediction_id: str, entity: str | None, time: datetime
+) -> RowMapping | None:
+    """The same where the later predictions of the entity, which may take its actual, are in a lake."""
+    by_id = select(actuals).where(actuals.c.id == _newest_of(prediction_id))
+    by_entity = select(actuals).where(actuals.c.id == _first_observed(entity, time))
+    if (own := connection.execute(by_id).mappings().first()) is not None:
+        return own
+    first = connection.execute(by_entity).mappings().first()
+    if first is None or entity is None:
+        return first
+    with source.begin() as handle:
+        from beacon_core.data.prediction_log import lake  # noqa: PLC0415 - only where there is one
+
+        return None if lake.has_row_of(handle, entity, time, first["observed_at"]) else first
 
 
 def find(connection: Connection, prediction_id: str, entity: str | None, time: datetime) -> LoggedActual | None:

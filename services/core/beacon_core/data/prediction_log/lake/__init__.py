@@ -5,6 +5,7 @@ imports it. It has the functions of the port, whose handle `begin` gives, and wh
 """
 
 from beacon_core.data.prediction_log.lake.append import Appended, SpoolBlock, append_records, append_rows
+from beacon_core.data.prediction_log.lake.candidates import candidates, has_row_of, joined, moments
 from beacon_core.data.prediction_log.lake.handle import LakeHandle, begin
 from beacon_core.data.prediction_log.lake.lake import (
     Lake,
@@ -16,6 +17,8 @@ from beacon_core.data.prediction_log.lake.lake import (
 from beacon_core.data.prediction_log.lake.maintenance import Upkeep, end_snapshots, keep_up
 from beacon_core.data.prediction_log.lake.read import count, find, of_entity, scan, scan_tables
 from beacon_core.data.prediction_log.lake.remove import expire, forget
+from beacon_core.data.prediction_log.lake.rows import tuples
+from beacon_core.data.prediction_log.lake.totals import Total, totals
 
 __all__ = [
     "Appended",
@@ -25,18 +28,25 @@ __all__ = [
     "LakePlace",
     "LakeUnavailableError",
     "SpoolBlock",
+    "Total",
     "Upkeep",
     "append_records",
     "append_rows",
     "begin",
+    "candidates",
     "count",
     "end_snapshots",
     "expire",
     "find",
     "forget",
+    "has_row_of",
+    "joined",
     "keep_up",
+    "moments",
     "of_entity",
     "open_lake",
     "scan",
     "scan_tables",
+    "totals",
+    "tuples",
 ]

@@ -7,6 +7,7 @@ that are not there come in. The commit is refused if anybody else committed sinc
 """
 
 import logging
+import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -39,12 +40,16 @@ MARK = "beacon.spool."
 
 
 class SpoolBlock(NamedTuple):
-    """Where a block lies: the spool's id, which is its own for ever, the segment, and its first and last byte there."""
+    """Where a block lies: the spool's id, which is its own for ever, the segment, and its first and last byte there.
+
+    A block that goes on in later segments, each from its beginning, ends at the byte `end` of the segment `last`.
+    """
 
     spool: str
     segment: int
     begin: int
     end: int
+    last: int | None = None
 
 
 class Appended(NamedTuple):
@@ -140,7 +145,7 @@ def _mark_of(table: Table, spool: str) -> tuple[int, int] | None:
     text = table.properties.get(MARK + spool)
     if text is None:
         return None
-    segment, _, end = text.partition(":")
+    segment, end, *_ = text.split(":")
     return int(segment), int(end)
 
 
@@ -152,5 +157,14 @@ def _follows(block: SpoolBlock, mark: tuple[int, int]) -> bool:
 def _moved(block: SpoolBlock | None, mark: tuple[int, int] | None) -> dict[str, str]:
     if block is None:
         return {}
-    segment, end = max(mark or (0, 0), (block.segment, block.end))
-    return {MARK + block.spool: f"{segment}:{end}"}
+    segment, end = max(mark or (0, 0), (block.segment if block.last is None else block.last, block.end))
+    return {MARK + block.spool: f"{segment}:{end}:{round(time.time())}"}
+
+
+def old_marks(table: Table, before: float) -> list[str]:
+    """The properties with marks that were last moved before a moment: most are of pods that are gone.
+
+    Without its mark a spool's next block is looked up; nothing else follows.
+    """
+    marks = {name: text.split(":") for name, text in table.properties.items() if name.startswith(MARK)}
+    return [name for name, (_, _, *moved) in marks.items() if moved and int(moved[0]) < before]

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 from cachetools import LRUCache
@@ -29,13 +29,16 @@ from pyiceberg.table import Table
 from sqlalchemy import Engine, event, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from beacon_core.data.database import sqlite_pragmas
+from beacon_core.data.database import DatabaseUnavailableError, sqlite_pragmas
 from beacon_core.data.prediction_log.lake import keys
 from beacon_core.data.prediction_log.lake.columns import BY_DAY, BY_TIME, SCHEMA, column_of, kind_of, missing, type_of
 from beacon_core.data.prediction_log.lake.file_io import CONNECT_SECONDS, SyncedFileIO
-from beacon_core.domain.exit_statuses import REFUSED, TRY_AGAIN
+from beacon_core.domain.exit_statuses import REFUSED
 from beacon_core.domain.feature import Feature
 from beacon_core.domain.masking import message_of
+
+if TYPE_CHECKING:
+    from beacon_core.data.prediction_log.lake.totals import Total
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +55,8 @@ PROPERTIES = {
     "write.metadata.metrics.column.id": "full",
     "write.metadata.metrics.column.time": "full",
 }
+COUNTED = 4096
+"""Files whose totals are kept: some numbers for each."""
 TRIES = 20
 """A commit gives way to others so often."""
 FIRST_WAIT, LONGEST_WAIT = 0.02, 2.0
@@ -59,10 +64,8 @@ CACHED = 256
 """Manifests and footers of files that are kept: both never change."""
 
 
-class LakeUnavailableError(Exception):
+class LakeUnavailableError(DatabaseUnavailableError):
     """The catalog, or the files, do not answer now; nothing that was acknowledged is lost by it."""
-
-    exit_status = TRY_AGAIN
 
 
 class LakeDamagedError(Exception):
@@ -90,6 +93,7 @@ class Lake:
         self.engine: Engine = catalog.engine
         self.manifests: LRUCache[str, list[ManifestEntry]] = LRUCache(CACHED)
         self.footers: LRUCache[str, FileMetaData] = LRUCache(CACHED)
+        self.totals: LRUCache[str, list["Total"]] = LRUCache(COUNTED)
         self.lock = threading.Lock()
 
     def load(self) -> Table:

@@ -13,6 +13,7 @@ from pyarrow.fs import FileSelector
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 
+from beacon_core.data.prediction_log.lake.append import old_marks
 from beacon_core.data.prediction_log.lake.columns import names_of
 from beacon_core.data.prediction_log.lake.commits import commit
 from beacon_core.data.prediction_log.lake.file_io import SyncedFileIO
@@ -38,6 +39,10 @@ UNKNOWN_FOR = timedelta(hours=6)
 """A file that no snapshot needs may belong to a commit that is on its way, but not for so long."""
 
 
+MARKS_KEPT = timedelta(days=30)
+"""A spool that has shipped nothing for so long is taken for one that is gone."""
+
+
 class Upkeep(NamedTuple):
     """What was done: files that were joined, what they became, and what was ended and deleted."""
 
@@ -50,6 +55,7 @@ class Upkeep(NamedTuple):
 def keep_up(lake: Lake, now: datetime, kept: timedelta = KEPT) -> Upkeep:
     """Join small files, end the snapshots that are older than `kept`, and delete what nobody needs."""
     joined, made = join_files(lake)
+    _forget_marks(lake, now - MARKS_KEPT)
     snapshots, deleted = end_snapshots(lake, now, kept)
     return Upkeep(joined, made, snapshots, deleted)
 
@@ -131,6 +137,22 @@ def end_snapshots(lake: Lake, now: datetime, kept: timedelta = KEPT) -> tuple[in
                 table.io.delete(path)
                 deleted += 1
     return ended, deleted + _sweep(table, needed, now - UNKNOWN_FOR)
+
+
+def _forget_marks(lake: Lake, before: datetime) -> None:
+    """Let the table's properties not grow with every pod that there ever was."""
+    for attempt in range(TRIES):
+        table = lake.load()
+        old = old_marks(table, before.timestamp())
+        if not old:
+            return
+        try:
+            with mapped_errors(), table.transaction() as transaction:
+                transaction.remove_properties(*old)
+        except CommitConflict:
+            wait(attempt)
+            continue
+        return
 
 
 def _end(lake: Lake, before: datetime) -> int:

@@ -59,17 +59,42 @@ def scan_tables(
     size: int = BATCH,
 ) -> Iterator[pa.Table]:
     """Yield the same as Arrow tables, with the lake's columns: features have one each, named by kind and feature."""
-    first = EVER[0] if rows.since is None else microseconds(rows.since)
-    last = EVER[1] if rows.until is None else microseconds(rows.until - MICROSECOND)
     found = _in_order(
         handle,
-        pieces(handle.lake, handle.table, first, last),
+        _pieces_of(handle, rows),
         port_rows.stored(handle.table.schema(), columns),
         port_rows.needed_by(rows),
         lambda table: port_rows.matching(table, rows),
         newest_first=newest_first,
     )
     yield from cut(found if limit is None else _limited(found, limit), size)
+
+
+def scan_matching(
+    handle: LakeHandle,
+    rows: LogSlice,
+    columns: Sequence[str],
+    needed: Sequence[str],
+    matching: Matching,
+    *,
+    size: int = BATCH,
+) -> Iterator[pa.Table]:
+    """Yield the same of those rows alone that match, too; `needed` are the columns that `matching` reads."""
+
+    def both(table: pa.Table) -> pa.ChunkedArray | pa.Array | None:
+        own, other = port_rows.matching(table, rows), matching(table)
+        return other if own is None else pc.and_(own, other)
+
+    wanted = port_rows.stored(handle.table.schema(), columns)
+    yield from cut(
+        _in_order(handle, _pieces_of(handle, rows), wanted, [*port_rows.needed_by(rows), *needed], both), size
+    )
+
+
+def _pieces_of(handle: LakeHandle, rows: LogSlice) -> list[Piece]:
+    first = EVER[0] if rows.since is None else microseconds(rows.since)
+    last = EVER[1] if rows.until is None else microseconds(rows.until - MICROSECOND)
+    return pieces(handle.lake, handle.table, first, last)
 
 
 def count(handle: LakeHandle, rows: LogSlice, /) -> int:

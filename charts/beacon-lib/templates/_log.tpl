@@ -1,0 +1,42 @@
+{{/*
+The stores of the prediction log, for whoever logs in to the store: `global.log` of the umbrella chart, or of a chart that is
+installed by itself (--set global.log.stores=sql,lake). Without it there is no lake, and nothing is set.
+*/}}
+{{- define "beacon.globalLog" -}}
+{{- toJson ((.Values.global | default dict).log | default dict) -}}
+{{- end -}}
+
+{{- define "beacon.logEnv" -}}
+{{- $log := include "beacon.globalLog" .root | fromJson -}}
+{{- $stores := $log.stores | default "sql" -}}
+{{- $lake := $log.lake | default dict -}}
+{{- if and (contains "lake" $stores) (not $lake.place) }}{{ fail "global.log.lake.place: stores names the lake, so this has to say where it is" }}{{ end -}}
+{{- if ne $stores "sql" }}
+- {name: BEACON_LOG_STORES, value: {{ $stores | quote }}}
+{{- end }}
+{{- with $lake.place }}
+- {name: BEACON_LAKE, value: {{ . | quote }}}
+{{- with $lake.catalogSecret }}
+- name: BEACON_LAKE_CATALOG_URL
+  valueFrom: {secretKeyRef: {name: {{ . }}, key: url}}
+{{- end }}
+{{- with $lake.endpoint }}
+- {name: AWS_ENDPOINT_URL, value: {{ . | quote }}}
+{{- end }}
+{{- with $lake.region }}
+- {name: AWS_REGION, value: {{ . | quote }}}
+{{- end }}
+{{- with $lake.secret }}
+- name: AWS_ACCESS_KEY_ID
+  valueFrom: {secretKeyRef: {name: {{ . }}, key: access-key-id}}
+- name: AWS_SECRET_ACCESS_KEY
+  valueFrom: {secretKeyRef: {name: {{ . }}, key: secret-access-key}}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* Whether a pod may talk to S3: where there is a lake, those that log in to the store, but for MLflow and migrations. */}}
+{{- define "beacon.usesLake" -}}
+{{- $lake := (include "beacon.globalLog" .root | fromJson).lake | default dict -}}
+{{- if and $lake.place (has "postgresql" (.reaches | default list)) (ne .name "mlflow") (not (hasSuffix "-migration" .name)) }}true{{ end -}}
+{{- end -}}
