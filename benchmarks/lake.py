@@ -62,7 +62,7 @@ def main() -> None:
     folder = given.folder or Path(tempfile.mkdtemp(prefix="beacon-lake-"))
     print(f"Product {product.name}, {len(product.features)} features.\n\n| figure | value |\n| --- | --- |")
     try:
-        draw = _Draws(product, noise=given.noise)
+        draw = Draws(product, noise=given.noise)
         for rows in (1, 100, 1000):
             _append(folder / f"append-{rows}", draw, given.appended, rows)
         _large(folder / "large", draw, given.rows, given.days)
@@ -72,7 +72,7 @@ def main() -> None:
     print(f"\nLoad average at the end: {os.getloadavg()[0]:.0f}, on {os.cpu_count()} cores.")
 
 
-class _Draws:
+class Draws:
     """Records as inference spools them, of rows drawn from the product's table."""
 
     def __init__(self, product: Product, *, noise: bool) -> None:
@@ -128,7 +128,7 @@ def _opened(folder: Path) -> Iterator[Lake]:
         found.close()
 
 
-def _append(folder: Path, draw: _Draws, count: int, rows: int) -> None:
+def _append(folder: Path, draw: Draws, count: int, rows: int) -> None:
     """As a shipper: a spool's lines are decoded, and each block is committed."""
     spent, taken, at = 0.0, 0, 0
     with _opened(folder) as found:
@@ -152,7 +152,7 @@ def _append(folder: Path, draw: _Draws, count: int, rows: int) -> None:
     )
 
 
-def _large(folder: Path, draw: _Draws, count: int, days: int) -> None:
+def _large(folder: Path, draw: Draws, count: int, days: int) -> None:
     with _opened(folder) as found:
         ids, entity = _fill(found, draw, count, days)
         print(
@@ -183,7 +183,7 @@ def _large(folder: Path, draw: _Draws, count: int, days: int) -> None:
         _figure("erasure of an entity", f"{_timed(lambda: _erase(found, entity)):.1f} s")
 
 
-def _fill(found: Lake, draw: _Draws, count: int, days: int) -> tuple[list[str], str]:
+def _fill(found: Lake, draw: Draws, count: int, days: int) -> tuple[list[str], str]:
     """Write the table file by file; some ids that are in it, and an entity that is."""
     drawn = table_of_records([draw.record(NOON, 1) for _ in range(min(count, DRAWN_ROWS))], NOON)
     template = pa.concat_tables([drawn] * -(-min(count, PART_ROWS) // len(drawn))).slice(0, PART_ROWS).combine_chunks()
@@ -214,7 +214,7 @@ def _fill(found: Lake, draw: _Draws, count: int, days: int) -> tuple[list[str], 
     return known, part["entity"][0].as_py()
 
 
-def _append_clients(found: Lake, draw: _Draws, names: list[str], days: int) -> None:
+def _append_clients(found: Lake, draw: Draws, names: list[str], days: int) -> None:
     for at in range(10):
         record = draw.record(NOON + timedelta(days=days) * at / 10, len(names) // 10)
         ids = [f"order-{at * len(names) // 10 + each}" for each in range(len(names) // 10)]

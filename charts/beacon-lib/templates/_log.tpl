@@ -16,10 +16,8 @@ installed by itself (--set global.log.stores=sql,lake). Without it there is no l
 {{- end }}
 {{- with $lake.place }}
 - {name: BEACON_LAKE, value: {{ . | quote }}}
-{{- with $lake.catalogSecret }}
 - name: BEACON_LAKE_CATALOG_URL
-  valueFrom: {secretKeyRef: {name: {{ . }}, key: url}}
-{{- end }}
+  valueFrom: {secretKeyRef: {name: {{ $lake.catalogSecret | required "global.log.lake.catalogSecret: the Secret with the database of the lake's catalog" }}, key: url}}
 {{- with $lake.endpoint }}
 - {name: AWS_ENDPOINT_URL, value: {{ . | quote }}}
 {{- end }}

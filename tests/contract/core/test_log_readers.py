@@ -151,13 +151,13 @@ def test_every_reader_gives_the_same_answers_from_the_lake(engine: Engine, tmp_p
     assert len(expected["labels all"]) > 60, "the scenario has labels of both kinds"
 
 
-def test_a_question_leaves_no_table_behind(engine: Engine, tmp_path: Path) -> None:
+def test_a_question_leaves_nothing_behind(engine: Engine, tmp_path: Path) -> None:
     rows, told = made(3)
     with engine.begin() as connection:
         connection.execute(insert(actuals), told)
     with move_to_lake(engine, rows, in_folder(tmp_path)), engine.begin() as connection:
         assert sum(map(len, labelled_predictions(connection, EVERYTHING))) > 0
-        assert sum(map(len, labelled_predictions(connection, EVERYTHING))) > 0, "the second finds no table in its way"
+        assert sum(map(len, labelled_predictions(connection, EVERYTHING))) > 0, "a question leaves nothing behind"
         assert connection.scalar(select(text("count(*)")).select_from(text("predictions"))) == 0
 
 

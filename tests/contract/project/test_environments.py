@@ -114,6 +114,14 @@ def test_inference_has_none_of_the_training_libraries_and_no_database() -> None:
     assert done.stdout.strip() == "[]", done.stderr
 
 
+def test_the_logs_process_has_no_library_of_the_lake_in_memory_before_it_ships_there() -> None:
+    """They take a second and 100 MB, and most logs have no lake."""
+    code = "import sys, beacon_prediction_log.program; print({'pyarrow', 'pyiceberg'} & sys.modules.keys())"
+    done = python("prediction-log", code)
+    assert done.stdout == "set()\n", done.stderr
+    assert python("prediction-log", "import pyarrow, pyiceberg").returncode == 0
+
+
 def test_the_check_itself_would_see_a_missing_library(tmp_path: Path) -> None:
     (tmp_path / "needs_pandas.py").write_text("import pandas\n")
     done = python("inference", "import needs_pandas", tmp_path)

@@ -55,11 +55,11 @@ def lake_ids(place: LakePlace) -> list[str]:
 
 
 def waiting(server: Server, store: str) -> float:
-    return log_of(server).metrics()[f'beacon_prediction_log_store_waiting{{store="{store}"}}']
+    return log_of(server).metrics()[f'beacon_prediction_log_store_waiting{{store={store}}}']
 
 
 def failures(server: Server, store: str) -> float:
-    return log_of(server).metrics()[f'beacon_prediction_log_store_failures_total{{store="{store}"}}']
+    return log_of(server).metrics()[f'beacon_prediction_log_store_failures_total{{store={store}}}']
 
 
 @pytest.mark.parametrize("stores", ["sql,lake", "lake"])

@@ -114,7 +114,11 @@ def _changed_in_lake(
         if one.logged_at >= logged_since and client_counts(one.client, evidence)
     }
     received_since = None if since.received_at is None else since.received_at - OVERLAP
-    _of_rows, *queries = _arrived(connection, since.logged_at, since.received_at, evidence)
+    logged_at = since.logged_at
+
+    def queries(scratch: Connection) -> list[Any]:
+        return _arrived(scratch, logged_at, since.received_at, evidence)[1:]
+
     for text, version, _ in lake_joins.changed_by(connection, source, queries, logged_since, received_since):
         if (hour := _read_hour(text)) is not None:
             found.add(Partition(hour, version))
