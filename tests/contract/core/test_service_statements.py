@@ -65,8 +65,10 @@ NO_STATEMENT = {
     "database.migrate",
     "lake_upkeep.count",
     "lake_upkeep.expire",
+    "prediction_log.reading.lake_of",
+    "prediction_log.lake_joins.actuals_of",
 }
-"""Functions that ask nothing of our tables, and the migration, which test_database_roles.py is about."""
+"""Functions that ask nothing of our tables, or the lake, and the migration, which test_database_roles.py is about."""
 BY_A_PERSON = {"beacon_retraining/commands/approve.py"}
 """Commands that run with the login of somebody else: a person approves as the console does, where there are roles."""
 
@@ -164,6 +166,8 @@ ON_CONNECTIONS: dict[str, Callable[[Connection], object]] = {
     "prediction_log.partitions.changed_partitions": _partitions,
     "prediction_log.partitions.newest_digest": lambda c: partitions.newest_digest(c, "1"),
     "prediction_log.partitions.rows_of": lambda c: list(partitions.rows_of(c, PARTITION, EVERYTHING)),
+    "prediction_log.partitions.logged_rows": lambda c: partitions.logged_rows(c, PARTITION),
+    "profiles.slices": profiles.slices,
     "profiles.digest_of": lambda c: profiles.digest_of(c, PARTITION),
     "profiles.digests": lambda c: profiles.digests(c, "1", "b", LONG_AGO, NOW),
     "profiles.get": lambda c: profiles.get(c, PARTITION),
@@ -228,6 +232,7 @@ ON_ENGINES: dict[str, Callable[[Engine], object]] = {
     "job_runs.recorded": _recorded,
     "run_lock.only_one": _locked,
     "profiles.put": lambda e: [profiles.put(e, PARTITION, profiles.WHOLE, b"", 1, CONTENT) for _ in range(2)],
+    "profiles.drop_slices": lambda e: profiles.drop_slices(e, PARTITION),
     "retention.count": lambda e: retention.count(e, KEPT, NOW),
     "retention.expire": lambda e: retention.expire(e, KEPT, NOW),
     "erasure.count": lambda e: erasure.count(e, erasure.Subject(entity="nobody")),
