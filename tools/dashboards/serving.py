@@ -147,7 +147,12 @@ def _of_stages() -> dict[str, tuple[Panel, ...]]:
         ),
         "respond": (time_series("Answers", PER_SECOND, answered),),
         "log": (
-            time_series("Records that wait in the spool", "none", (f"sum({log}_spool_records)", "records")),
+            time_series(
+                "Records that wait in the spool",
+                "none",
+                (f"sum({log}_spool_records)", "records"),
+                (f"sum by (store) ({log}_store_waiting)", "for {{store}}"),
+            ),
             time_series(
                 "Fullest spool, and room on volumes",
                 "percentunit",
@@ -162,6 +167,8 @@ def _of_stages() -> dict[str, tuple[Panel, ...]]:
                 rate(f"{log}_ship_failures_total", "failed tries"),
                 rate(f"{log}_dropped_total", "dropped"),
                 rate(f"{log}_quarantined_total", "not to be parsed"),
+                rates("store", f"{log}_store_rows_total"),
+                rates("store", f"{log}_store_failures_total"),
             ),
         ),
     }

@@ -36,7 +36,7 @@ class Store(Protocol):
     def warm(self) -> None:
         """Open it now; it may be away."""
 
-    def insert(self, folder: Path, chunk: Chunk, rest: Callable[[], None]) -> None:
+    def insert(self, folder: Path, chunk: Chunk, rest: Callable[[], None], /) -> None:
         """Commit a chunk of the spool in that folder, with a call of `rest` before each step; safe to repeat."""
 
 

@@ -27,9 +27,10 @@ from beacon_core.data.database import migrate_at
 from beacon_core.data.roles import SCHEMA_VERSION
 from beacon_core.domain.product import Product
 from beacon_core.platform.locks import exclusive
-from beacon_core.platform.settings import PREFIX, ROOT
+from beacon_core.platform.settings import PREFIX, ROOT, Settings
 from beacon_laptop.doctor import cluster, machine, state
 from beacon_laptop.doctor.findings import Finding
+from beacon_laptop.doctor.log_stores import log_stores
 from beacon_laptop.ports import PORTS
 
 PYTHON = ROOT / ".venvs" / "laptop" / "bin" / "python"
@@ -323,3 +324,40 @@ def test_workloads_pods_and_secrets_of_a_cluster_are_judged() -> None:
     assert by_check(cluster.pod_findings([pod], "n"))["pod p"].text == "a: ImagePullBackOff: no such image"
     job = {"kind": "CronJob", "metadata": {"name": "drift"}, "spec": {"suspend": True}}
     assert by_check(cluster.schedule_findings([job], "n"))["cronjob drift"].state == "warn"
+
+
+WAITING = """# TYPE beacon_prediction_log_store_waiting gauge
+beacon_prediction_log_store_waiting{store="sql"} 0.0
+beacon_prediction_log_store_waiting{store="lake"} 120.0
+# TYPE beacon_prediction_log_store_failures_total counter
+beacon_prediction_log_store_failures_total{store="sql"} 2.0
+beacon_prediction_log_store_failures_total{store="lake"} 7.0
+"""
+
+
+def test_a_store_of_the_log_that_is_away_is_told(tmp_path: Path) -> None:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:  # noqa: N802 - its name
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(WAITING.encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        given = Settings(
+            home=tmp_path, log_stores=("sql", "lake"), lake="lake", prediction_log_metrics_port=server.server_port
+        )
+        found = [(finding.state, finding.text) for finding in log_stores(given, runs=True)]
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert found == [
+        ("ok", "sql takes what is shipped; sql is read, lake is a copy"),
+        ("warn", "120 predictions wait for lake, after 7 failed attempts; they are safe in the spool"),
+    ]
+    assert [finding.text for finding in log_stores(given, runs=False)] == ["sql is read, lake is a copy"]
+    assert list(log_stores(given, runs=True)) == [], "the check of the services tells of a process that is away"

@@ -30,6 +30,7 @@ ARROWS = {
     "retraining": {"postgresql", "redis", "mlflow"},
     "retraining-migration": {"postgresql"},
     "retention": {"postgresql", "redis", "mlflow"},
+    "scoring": {"postgresql", "feature-serving"},
     "drift-profiling": {"postgresql"},
     "drift-profiling-migration": {"postgresql"},
     "console": {"inference", "inference-metrics", "mlflow", "postgresql"},

@@ -6,14 +6,20 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
+from sqlalchemy import insert, select
 from support.lakes import NOON, every_byte, ids_in, in_folder, opened, own_rows, row
 from support.settings import Settings
 
-from beacon_core.data import erasure, lake_upkeep
-from beacon_core.data.database import open_store
+from beacon_core.data import erasure, lake_upkeep, profiles, removals, watermarks
+from beacon_core.data.database import migrate, open_store
 from beacon_core.data.erasure import ErasedPlace, Subject
-from beacon_core.data.prediction_log import LogSlice, lake
+from beacon_core.data.evidence import EVERYTHING
+from beacon_core.data.prediction_log import LogSlice, lake, partitions
 from beacon_core.data.prediction_log.lake import maintenance
+from beacon_core.data.prediction_log.partitions import Partition
+from beacon_core.data.prediction_log.reading import open_log
+from beacon_core.data.tables import actuals
+from beacon_core.data.watermarks import Watermark
 from beacon_core.domain.product import Product
 from beacon_core.domain.retention import Retention
 from beacon_core.platform import clock
@@ -124,12 +130,56 @@ def test_retention_and_erasure_take_the_lake_along(tmp_path: Path, product: Prod
         lake.append_rows(found, own_rows(5, now - timedelta(days=1), entity="car-1"))
     subject = Subject(entity="car-1")
     engine = open_store(settings.database)
+    migrate(engine)
     assert lake_upkeep.count(settings, product, now) == {"lake predictions": 10}
     assert lake_upkeep.expire(settings, product, now) == {"lake predictions": 10}
     assert lake_upkeep.erase(settings, product, engine, subject, dry_run=True) == ErasedPlace({"lake": 5})
     assert lake_upkeep.erase(settings, product, engine, subject, dry_run=False) == ErasedPlace({"lake": 5})
     assert lake_upkeep.erase(settings, product, engine, subject, dry_run=False) == ErasedPlace({"lake": 0})
     assert parquet_files(tmp_path) == []
+
+
+def test_an_erasure_takes_along_what_the_database_has_of_predictions_in_the_lake(
+    tmp_path: Path, product: Product
+) -> None:
+    """Their actuals, and the profiles of their hours, which drift makes anew from the rows that are left."""
+    settings = replace(Settings(home=tmp_path), lake=str(tmp_path / "lake"), log_stores=("lake",))
+    engine = open_log(settings)
+    migrate(engine)
+    gone, kept = row("gone", 1, "car-1"), row("kept", 2, "car-2")
+    with lake_upkeep.open_lake(settings, product) as found:
+        lake.append_rows(found, [gone, kept])
+    hour = Partition(NOON, "1")
+    profiles.put(engine, hour, profiles.WHOLE, b"", 2, profiles.ProfileContent("d", "b", 0, 0.0, {}))
+    told = {"observed_at": NOON, "received_at": NOON, "source": "test", "value": 1.0}
+    with engine.begin() as connection:
+        connection.execute(insert(actuals), [told | {"prediction_id": "gone"}, told | {"prediction_id": "kept"}])
+        watermarks.write(connection, erasure.PROFILE_JOB, Watermark(LATER, LATER, LATER))
+    removed = lake_upkeep.erase(settings, product, engine, Subject(entity="car-1"), dry_run=False).removed
+    assert removed == {"lake": 1, "lake actuals": 1}
+    with engine.connect() as connection:
+        assert connection.scalars(select(actuals.c.prediction_id)).all() == ["kept"]
+        assert profiles.digest_of(connection, hour) is None
+        again = partitions.changed_partitions(connection, watermarks.read(connection, erasure.PROFILE_JOB), EVERYTHING)
+        assert again.partitions == {hour}
+
+
+def test_rows_that_come_into_the_lake_after_their_erasure_go_with_the_next_upkeep(
+    tmp_path: Path, product: Product
+) -> None:
+    settings = replace(Settings(home=tmp_path), lake=str(tmp_path / "lake"), log_stores=("lake",))
+    engine = open_log(settings)
+    migrate(engine)
+    erased = clock.now()
+    names = {"entity": removals.digests_of(["car-1"], "run"), "ids": []}
+    with engine.begin() as connection:
+        row_of = removals.Removal("run", erased, product.name, "erasure", "begun", "Ann", "so", names)
+        removals.append(connection, row_of)
+    with lake_upkeep.open_lake(settings, product) as found:
+        late = (erased - timedelta(minutes=1) - NOON) / timedelta(minutes=1)
+        lake.append_rows(found, [row("late", late, "car-1"), row("new", late + 2, "car-1"), row("other", late, "car-2")])
+        assert lake_upkeep.erase_late_rows(settings, product, engine, clock.now()) == 1
+        assert ids_in(found) == ["other", "new"]
 
 
 def test_without_a_lake_nothing_is_done(tmp_path: Path, product: Product) -> None:

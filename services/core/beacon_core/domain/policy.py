@@ -172,6 +172,13 @@ class Evidence(Spec, frozen=True):
     """all; keyed: rows that were sent with an API key; or a list of the names of such keys."""
 
 
+class Logging(Spec, frozen=True):
+    """How much of the traffic is in the prediction log."""
+
+    share: float = 1.0
+    """Share of the predictions that are logged, by a hash of the entity, or of the id where there is none."""
+
+
 class Retraining(Spec, frozen=True):
     """When to retrain: a cron schedule (UTC), the pause after a run, the fewest new labels for a run."""
 
@@ -220,6 +227,8 @@ class Policy(Spec, frozen=True):
     """What clients are promised."""
     quality: Quality = Quality()
     """Which residuals are large."""
+    logging: Logging = Logging()
+    """How much is logged."""
     evidence: Evidence = Evidence()
     """Whose predictions count."""
     drift: Drift = Drift()
@@ -257,6 +266,7 @@ def parse_policy(file: Path, raw: object, features: Collection[str], measured: C
         *_quality_rules(policy.quality),
         *_retraining_rules(policy.retraining),
         *_drift_rules(policy.drift),
+        ("logging.share", 0 < policy.logging.share <= 1, "must be above 0, and 1 at most"),
         *_evidence_rules(policy.evidence),
         *_promotion_rules(policy.promotion, features, measured),
         *_rollout_rules(policy.rollout),

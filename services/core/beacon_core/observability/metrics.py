@@ -136,6 +136,9 @@ SPOOL_RECORDS = Metric("beacon_prediction_log_spool_records", "gauge", "Records 
 SPOOL_BYTES = Metric("beacon_prediction_log_spool_bytes", "gauge", "Bytes of the spool.")
 SPOOL_MAX_BYTES = Metric("beacon_prediction_log_spool_max_bytes", "gauge", "Bytes that the spool may have.")
 LOG_DROPPED = Metric("beacon_prediction_log_dropped_total", "counter", "Records lost, spool full or unwritable.")
+LOG_LEFT_OUT = Metric(
+    "beacon_prediction_log_left_out_total", "counter", "Predictions that logging.share of policy.yaml leaves out."
+)
 LOG_SHIPPED = Metric("beacon_prediction_log_shipped_total", "counter", "Records committed to the store that is read.")
 LOG_QUARANTINED = Metric("beacon_prediction_log_quarantined_total", "counter", "Spool lines that do not parse.")
 LOG_SHIP_FAILURES = Metric("beacon_prediction_log_ship_failures_total", "counter", "Failed attempts to ship a batch.")

@@ -58,7 +58,10 @@ HEADER_LENGTH = parameter(
 )
 PREDICTED_HEADERS: Json = {
     "Beacon-Model-Version": {"description": "The version that answered.", "schema": {"type": "string"}},
-    "Beacon-Logged": {"description": "Whether the prediction is in the log.", "schema": {"enum": ["true", "false"]}},
+    "Beacon-Logged": {
+        "description": "Whether the prediction is in the log; sampled: not, or not each row, as a share of them is kept.",
+        "schema": {"enum": ["true", "false", "sampled"]},
+    },
     "Beacon-Imputed": {
         "description": "Features that were filled in for some row, as far as they fit; absent when none was.",
         "schema": {"type": "string"},

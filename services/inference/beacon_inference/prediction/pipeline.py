@@ -29,7 +29,7 @@ from beacon_inference.prediction.inputs import Protocol
 from beacon_inference.prediction.output import output_of
 from beacon_inference.prediction.prediction import Prediction, PredictionMeta, StageTimer, record_of
 from beacon_inference.prediction.validation import ValidationRules
-from beacon_inference.prediction_log.log import PredictionLog
+from beacon_inference.prediction_log.log import Logged, PredictionLog
 
 SYNTHETIC_HEADER = "Beacon-Synthetic"
 LONGEST_HEADER = 2000
@@ -186,8 +186,8 @@ class Pipeline:
         prediction.meta.request.endpoint = EXPLAIN_ENDPOINT
         prediction.response = await prediction.explain(records)
 
-    def log(self, prediction: Prediction) -> bool:
-        """Append the record to the prediction log, and give telemetry its figures; False if nothing was logged."""
+    def log(self, prediction: Prediction) -> Logged:
+        """Append the record to the prediction log, and give telemetry its figures; whether it was logged."""
         meta, record = prediction.meta, prediction.record
         telemetry, replays, model = meta.telemetry, meta.replays, meta.models.model
         client = meta.request.client or ANONYMOUS
@@ -195,17 +195,17 @@ class Pipeline:
         telemetry.answered(predicted, record.ids[0])
         # A prober's request is not traffic: it must not count in the log, in drift or in the model's figures.
         if telemetry.synthetic:
-            return False
+            return "false"
         if replays is not None:
             record = record.take([row for row, old in enumerate(replays) if old is None])
-        return self._log.append(record)
+        return self._log.append(record, meta.product.policy.logging.share)
 
-    def with_headers(self, prediction: Prediction, timer: StageTimer, *, logged: bool) -> Response:
+    def with_headers(self, prediction: Prediction, timer: StageTimer, *, logged: Logged) -> Response:
         """Add the headers that the answers of all protocols have."""
         response, missing = prediction.response, prediction.features.missing
         headers = [
             (b"beacon-model-version", prediction.record.version.encode()),
-            (b"beacon-logged", b"true" if logged else b"false"),
+            (b"beacon-logged", logged.encode()),
             (b"server-timing", timer.server_timing()),
             *response.headers,
         ]

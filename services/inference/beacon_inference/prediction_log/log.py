@@ -7,15 +7,20 @@ has an alert. A log's process that is away fails none either: what is appended w
 import logging
 import time
 from pathlib import Path
+from typing import Literal
 
 from prometheus_client import CollectorRegistry
 
+from beacon_core.domain.log_share import is_logged
 from beacon_core.observability import metrics
 from beacon_core.spool.record import Record, encode_record
 from beacon_core.spool.segments import SpoolWriter
 from beacon_inference.prediction_log.client import LogClient
 
 log = logging.getLogger(__name__)
+
+Logged = Literal["true", "false", "sampled"]
+"""Whether a prediction is in the log; sampled: `logging.share` of policy.yaml leaves it out, or some rows of a batch."""
 
 # Every drop is counted, but logged only this often.
 DROPS_LOG_SECONDS = 60
@@ -29,13 +34,24 @@ class PredictionLog(LogClient):
         self._spool = SpoolWriter(folder, max_bytes)
         self._drops_silent_until = 0.0
         self._dropped = metrics.counter(metrics.LOG_DROPPED, registry)
+        self._left_out = metrics.counter(metrics.LOG_LEFT_OUT, registry)
 
-    def append(self, record: Record) -> bool:
-        """Keep the record; False when it had to be dropped (and was counted)."""
-        if self._spool.append(encode_record(record) + b"\n") is None:
-            self._drop(len(record))
-            return False
-        return True
+    def append(self, record: Record, share: float = 1.0) -> Logged:
+        """Keep the record, or those of its rows that are in the share; what is dropped, or left out, is counted."""
+        kept = record
+        if share < 1:
+            entities = record.entities or [None] * len(record)
+            rows = [
+                row for row, name in enumerate(record.ids) if is_logged(share, name, entities[row])
+            ]
+            self._left_out.inc(len(record) - len(rows))
+            if not rows:
+                return "sampled"
+            kept = record if len(rows) == len(record) else record.take(rows)
+        if self._spool.append(encode_record(kept) + b"\n") is None:
+            self._drop(len(kept))
+            return "false"
+        return "true" if kept is record else "sampled"
 
     def close(self) -> None:
         """Append nothing more."""

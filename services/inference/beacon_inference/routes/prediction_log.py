@@ -46,10 +46,10 @@ def add_log(
     def prediction(prediction_id: str) -> Any:
         access.check(current_request(), "read_log")
         if not is_client_id(prediction_id):
-            raise _unknown(prediction_id, "prediction_id")
+            raise _unknown(prediction_id, "prediction_id", models.product)
         found = log.wait(log.find([prediction_id], actuals=True))
         if prediction_id not in found.records:
-            raise _unknown(prediction_id, "prediction_id")
+            raise _unknown(prediction_id, "prediction_id", models.product)
         product = models.product
         record, actual = found.records[prediction_id], found.actuals.get(prediction_id)
         return jsonify(_described(record, actual, serializers(product), product))
@@ -63,13 +63,17 @@ def add_log(
         added = log.wait(log.add_actuals(items))
         if added.unknown is not None:
             prefix = f"actuals[{added.unknown}]." if "actuals" in body else ""
-            raise _unknown(str(items[added.unknown].prediction_id), f"{prefix}prediction_id")
+            raise _unknown(str(items[added.unknown].prediction_id), f"{prefix}prediction_id", product)
         outcomes = added.outcomes
         return jsonify(ActualsResponse(outcomes, len(outcomes) - outcomes.count("duplicate")))
 
 
-def _unknown(prediction_id: str, field: str) -> BeaconError:
-    return BeaconError("unknown_prediction", f"no prediction has the id {prediction_id[:64]}", field)
+def _unknown(prediction_id: str, field: str, product: Product) -> BeaconError:
+    share = product.policy.logging.share
+    rule = f"no prediction has the id {prediction_id[:64]}"
+    if share < 1:
+        rule += f" in the log, which keeps a share of {share:g} of them (logging.share of policy.yaml)"
+    return BeaconError("unknown_prediction", rule, field)
 
 
 def _described(
