@@ -65,15 +65,12 @@ NO_STATEMENT = {
     "database.migrate",
     "lake_upkeep.count",
     "lake_upkeep.expire",
-<<<<<<< HEAD
     "prediction_log.reading.lake_of",
     "prediction_log.lake_joins.actuals_of",
-=======
     "lake_upkeep.erase_late_rows",
     "prediction_log.reading.lake_source",
     "prediction_log.reading.open_log",
     "prediction_log.reading.options_of",
->>>>>>> ship
 }
 """Functions that ask nothing of our tables, or the lake, and the migration, which test_database_roles.py is about."""
 BY_A_PERSON = {"beacon_retraining/commands/approve.py"}
