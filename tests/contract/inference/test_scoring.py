@@ -157,11 +157,11 @@ def test_a_run_that_was_stopped_goes_on(
     calls: list[int] = []
     real = command.rows_of
 
-    def dies_at_the_third(table: pa.Table, product: Product) -> Any:
+    def dies_at_the_third(table: pa.Table, product: Product, **options: Any) -> Any:
         calls.append(len(table))
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return real(table, product)
+        return real(table, product, **options)
 
     monkeypatch.setattr(command, "rows_of", dies_at_the_third)
     with pytest.raises(KeyboardInterrupt):
@@ -305,11 +305,11 @@ def test_a_query_goes_on_only_where_it_names_an_order(
     calls: list[int] = []
     real = command.rows_of
 
-    def dies_at_the_second(table: pa.Table, product: Product) -> Any:
+    def dies_at_the_second(table: pa.Table, product: Product, **options: Any) -> Any:
         calls.append(len(table))
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return real(table, product)
+        return real(table, product, **options)
 
     monkeypatch.setattr(command, "rows_of", dies_at_the_second)
     with pytest.raises(KeyboardInterrupt):

@@ -145,7 +145,7 @@ def test_shards_share_an_hour_and_leave_what_one_process_leaves(
     assert waiting(three) == 0
     assert three.profiles() == one.profiles()
     assert three.results() == one.results()
-    assert three.run(1).profiled.profiles == 0
+    assert three.run(1, per_segment=True).profiled.profiles == 0
 
 
 def test_an_hour_in_slices_has_the_sums_of_the_whole(

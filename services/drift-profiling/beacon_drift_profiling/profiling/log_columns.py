@@ -88,13 +88,13 @@ def arrow_type(feature: Feature) -> pa.DataType:
 def _parse_json(texts: Sequence[str], types: dict[str, pa.DataType]) -> pa.Table:
     """The features of each row; raises ValueError where a row has other types, or is not one object on one line."""
     lines = "\n".join(texts).encode()
-    if lines.count(b"\n") != len(texts) - 1:
-        raise ValueError("a row of several lines")
+    if lines.count(b"\n") != len(texts) - 1 or lines.count(b"\n{") != len(texts) - 1 or not lines.startswith(b"{"):
+        raise ValueError("a row that is no object on one line")  # Arrow takes `null` for an object without members
     options = pyarrow.json.ParseOptions(explicit_schema=pa.schema(types), unexpected_field_behavior="ignore")
     reading = pyarrow.json.ReadOptions(use_threads=False, block_size=len(lines) + 1)
     found = pyarrow.json.read_json(pa.BufferReader(lines), read_options=reading, parse_options=options)
     if len(found) != len(texts):
-        raise ValueError("an empty row")
+        raise ValueError("not one object for each row")
     return found
 
 

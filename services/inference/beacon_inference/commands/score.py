@@ -125,7 +125,7 @@ class _Run:
 
     def score(self, number: int, block: Block) -> Scored:
         began = time.perf_counter()
-        rows = rows_of(block.table, self._product)
+        rows = rows_of(block.table, self._product, keeps_texts=self._log is not None)
         keys = keys_of(self._product, block.table, rows) if self._by_entity else None
         stored = None if keys is None else look_up_all(self._settings, self._product, keys, rows)
         scored = self._scorer.score(rows, block.first_row, stored)
