@@ -84,7 +84,7 @@ def _filled(store: str, product: Product, rows: int) -> Iterator[Log]:
 
 
 def _fill_database(log: Log, rows: int) -> None:
-    """Multiply the rows that are there. Indexes and the trigger that counts come afterwards: one by one they take long."""
+    """Multiply the rows that are there. Indexes, and the trigger that counts, come afterwards: they would take long."""
     engine = open_store(log.settings.database)
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("CREATE TEMPORARY TABLE drawn AS SELECT * FROM predictions ORDER BY time"))
@@ -128,13 +128,13 @@ def _fill_sqlite(connection: Connection, rows: int, begin: float) -> None:
     )
     for first in range(0, rows, STEP_ROWS):
         copies = min(STEP_ROWS, rows - first) // DRAWN_ROWS
-        connection.execute(
-            fill, {"begin": begin, "first": first, "drawn": DRAWN_ROWS, "rows": rows, "copies": copies}
-        )
+        connection.execute(fill, {"begin": begin, "first": first, "drawn": DRAWN_ROWS, "rows": rows, "copies": copies})
     for _, _, statement in kept:
         connection.execute(text(statement))
     counted = "SELECT :hour, model_version, 0, count(*) FROM predictions GROUP BY model_version"
-    hour = connection.execute(text("SELECT strftime('%Y-%m-%d %H:00:00.000000', :begin, 'unixepoch')"), {"begin": begin})
+    hour = connection.execute(
+        text("SELECT strftime('%Y-%m-%d %H:00:00.000000', :begin, 'unixepoch')"), {"begin": begin}
+    )
     connection.execute(
         text(f"INSERT INTO traffic (hour, model_version, lane, predictions) {counted}"), {"hour": hour.scalar_one()}
     )
@@ -152,9 +152,7 @@ def _fill_postgresql(connection: Connection, rows: int, begin: float) -> None:
     )
     for first in range(0, rows, STEP_ROWS):
         copies = min(STEP_ROWS, rows - first) // DRAWN_ROWS
-        connection.execute(
-            fill, {"begin": begin, "first": first, "drawn": DRAWN_ROWS, "rows": rows, "copies": copies}
-        )
+        connection.execute(fill, {"begin": begin, "first": first, "drawn": DRAWN_ROWS, "rows": rows, "copies": copies})
 
 
 def _fill_lake(log: Log, rows: int) -> None:
@@ -194,13 +192,17 @@ def _lake_of(log: Log) -> LakePlace:
 
 
 def _measured(log: Log, store: str, shards: int) -> tuple[float, float, float]:
-    """Seconds from the first process's begin to the last one's end, the processor's of all, and the most memory of one."""
+    """Seconds from the first process's begin to the last one's end, the processor's of all, the most memory of one."""
     python = str(ROOT / ".venvs" / "drift-profiling" / "bin" / "python")
     environment = {"PATH": os.environ["PATH"], "BEACON_PRODUCT": str(log.settings.product)}
     environment |= {"BEACON_HOME": str(log.settings.home), "BEACON_DATABASE_URL": log.settings.database_url}
     if store == "lake":
         place = _lake_of(log)
-        environment |= {"BEACON_LOG_STORES": "lake", "BEACON_LAKE": place.files, "BEACON_LAKE_CATALOG_URL": place.catalog}
+        environment |= {
+            "BEACON_LOG_STORES": "lake",
+            "BEACON_LAKE": place.files,
+            "BEACON_LAKE_CATALOG_URL": place.catalog,
+        }
     _forget_profiles(log)
     job = [python, str(ROOT / "jobs" / "drift.py"), "--at", log.now.isoformat()]
     environment["BEACON_DRIFT_SHARDS"] = str(shards)

@@ -256,7 +256,7 @@ def test_a_table_of_a_database_is_scored_into_another(
         found = [dict(row) for row in connection.execute("SELECT * FROM answers ORDER BY row")]
     assert [row.pop("model_version") for row in found] == ["1"] * 30
     assert found == wanted
-    with pytest.raises(ScoreError, match="answers of .* exists; --force writes over it"):
+    with pytest.raises(ScoreError, match=r"answers of .* exists; --force writes over it"):
         run()
     run("--force")
     with sqlite3.connect(tmp_path / "answers.db") as connection:
@@ -283,9 +283,10 @@ def test_a_database_that_fails_leaves_the_table_as_it_was(
         return real(table)
 
     monkeypatch.setattr(sys, "argv", [*arguments, "--force"])
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(sql, "insert", fails_at_the_second)
-        command.main(home)
+        with pytest.raises(KeyboardInterrupt):
+            command.main(home)
     with sqlite3.connect(tmp_path / "answers.db") as connection:
         assert connection.execute("SELECT count(*) FROM answers").fetchone() == (30,)
     assert command.main(home) == 0
@@ -381,9 +382,10 @@ def test_scored_rows_are_logged_as_the_server_logs_them_and_once(
             raise KeyboardInterrupt
         real(self, number, table)
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(command.Parts, "write", dies_after_the_log)
-        score(file, "--log")
+        with pytest.raises(KeyboardInterrupt):
+            score(file, "--log")
     assert len(ship(home, monkeypatch)) == 40
     answers = score(file, "--log").to_pylist()
     found = sorted(ship(home, monkeypatch), key=lambda one: one.id)

@@ -54,10 +54,7 @@ def read_hour(world: World) -> PartitionRows:
     one, other = parts
     assert not one.set_aside + other.set_aside
     rows = LoggedRows(
-        *[
-            np.concatenate([getattr(part.rows, name) for part in parts])
-            for name in LoggedRows.__struct_fields__
-        ]
+        *[np.concatenate([getattr(part.rows, name) for part in parts]) for name in LoggedRows.__struct_fields__]
     )
     columns: dict[str, Column] = {}
     for name, column in one.columns.items():
@@ -89,9 +86,7 @@ def by_id(read: PartitionRows) -> tuple[list[str], list[int]]:
 
 
 @pytest.mark.parametrize("by_rows", [False, True], ids=["by columns", "row by row"])
-def test_the_lake_gives_what_the_database_gives(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_rows: bool
-) -> None:
+def test_the_lake_gives_what_the_database_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_rows: bool) -> None:
     world = World(tmp_path / "home", load_product(MIXED))
     world.release()
     drawn = world.draw(120)

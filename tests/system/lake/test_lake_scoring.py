@@ -1,4 +1,4 @@
-"""Batch scoring of the log's lake: another model answers what the users sent, each row with the id of its prediction."""
+"""Batch scoring of the log's lake: another model answers what users sent, each row with the id of its prediction."""
 
 import sys
 from pathlib import Path
@@ -22,13 +22,14 @@ def test_the_lake_is_scored_by_another_version(tmp_path: Path, monkeypatch: pyte
     product = load_product(MIXED)
     release_package(tmp_path / "home", product)
     place = in_folder(tmp_path)
-    settings = Settings(
-        home=tmp_path / "home", product=product.file, lake=place.files, lake_catalog_url=place.catalog
-    )
+    settings = Settings(home=tmp_path / "home", product=product.file, lake=place.files, lake_catalog_url=place.catalog)
     build_package(settings.models_dir, product, version="7", bias=40.0)
     features = dict(zip(product.feature_names, row_of(product), strict=True))
     gap = {name: value for name, value in features.items() if name != "warranty"}
-    made = [row._replace(features=msgspec.json.encode([features, gap][at % 2]).decode()) for at, row in enumerate(own_rows(30))]
+    made = [
+        row._replace(features=msgspec.json.encode([features, gap][at % 2]).decode())
+        for at, row in enumerate(own_rows(30))
+    ]
     with opened(*place) as found:
         lake.append_rows(found, made)
 

@@ -94,11 +94,15 @@ def main(settings: Settings) -> int:
 def _arguments() -> argparse.Namespace:
     parser = CommandParser(description=__doc__.partition("\n")[0])
     parser.add_argument("input", metavar="INPUT", help="file, folder, address, database (with --query), or lake:")
-    parser.add_argument("--out", required=True, help=".parquet or .csv, or a database (with --table); {date} is the day")
+    parser.add_argument(
+        "--out", required=True, help=".parquet or .csv, or a database (with --table); {date} is the day"
+    )
     parser.add_argument("--query", default="", help="SELECT of the rows; with ORDER BY a run that was stopped goes on")
     parser.add_argument("--table", help="table of the predictions, which is made")
     parser.add_argument("--since", type=_moment, help="of the lake: predictions made from then on")
-    parser.add_argument("--until", type=_moment, help="of the lake: predictions made before; default: this hour's begin")
+    parser.add_argument(
+        "--until", type=_moment, help="of the lake: predictions made before; default: this hour's begin"
+    )
     parser.add_argument("--version", help="of the model; default: the one in service")
     parser.add_argument(
         "--bad-rows", choices=("refuse", "mark"), default="refuse", help="mark: say why, score the others"
@@ -144,7 +148,7 @@ def _named(given: argparse.Namespace, product: Product) -> tuple[ScoringInput, O
 
 def _check(given: argparse.Namespace, product: Product, settings: Settings, rows_in: ScoringInput, out: Output) -> None:
     """Raise `ScoreError` for arguments that cannot be met, before anything is read."""
-    problem = rows_in.problem(product, settings) or out.problem()
+    problem = rows_in.problem(settings) or out.problem()
     if problem is None and given.by_entity and product.entity is None:
         problem = "--by-entity: product.yaml names no entity"
     if problem is None and given.by_entity and rows_in.source is None:

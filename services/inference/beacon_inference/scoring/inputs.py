@@ -62,7 +62,7 @@ class ScoringInput(NamedTuple):
         """Whether a second reading gives the rows in the same order: a query that names none need not."""
         return self.source is None or self.source.kind != "sql" or ORDERED.search(self.source.query) is not None
 
-    def problem(self, product: Product, settings: Settings) -> str | None:
+    def problem(self, settings: Settings) -> str | None:
         """Why it cannot be read, if that is known before."""
         if self.source is None:
             return None if settings.lake else f"INPUT: {LAKE} is the log's lake, and BEACON_LAKE names none"

@@ -106,7 +106,9 @@ def _changed_in_lake(
     received = connection.execute(select(func.max(actuals.c.received_at))).scalar()
     logged = max((total.logged_at for total in totals), default=None)
     if since.logged_at is None:
-        return ChangedPartitions(frozenset(Partition(one.hour, one.model_version) for one in totals), logged, received, 0)
+        return ChangedPartitions(
+            frozenset(Partition(one.hour, one.model_version) for one in totals), logged, received, 0
+        )
     logged_since = since.logged_at - OVERLAP
     found = {
         Partition(one.hour, one.model_version)
