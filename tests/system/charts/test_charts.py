@@ -30,7 +30,6 @@ ARROWS = {
     "retraining": {"postgresql", "redis", "mlflow"},
     "retraining-migration": {"postgresql"},
     "retention": {"postgresql", "redis", "mlflow"},
-    "scoring": {"postgresql", "feature-serving"},
     "drift-profiling": {"postgresql"},
     "drift-profiling-migration": {"postgresql"},
     "console": {"inference", "inference-metrics", "mlflow", "postgresql"},
@@ -157,6 +156,18 @@ def test_a_selector_holds_nothing_that_changes(chart: str, values: str) -> None:
             labels = document["spec"]["template"]["metadata"]["labels"]
             assert selector["matchLabels"].items() <= labels.items()
             assert not [name for name in selector["matchLabels"] if "version" in name or "chart" in name]
+
+
+def test_batch_scoring_asks_the_store_and_feature_serving_alone() -> None:
+    """It is off by default; its values of ci/ score by entity, and log."""
+    found = {
+        labels["app.kubernetes.io/name"]: labels for labels, _ in pods(rendered("retraining", "scoring-values.yaml"))
+    }
+    reaches = {key.partition("/")[2] for key in found["scoring"] if key.startswith("reach.beacon/")}
+    assert reaches == {"postgresql", "feature-serving"}
+    assert "scoring" not in {
+        labels["app.kubernetes.io/name"] for labels, _ in pods(rendered("retraining", "default-values.yaml"))
+    }
 
 
 def test_only_the_drawn_arrows_are_open() -> None:

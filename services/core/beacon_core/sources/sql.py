@@ -23,6 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
+from sqlalchemy.types import TypeEngine
 
 from beacon_core.domain.data_errors import DataError
 from beacon_core.domain.source import Source
@@ -33,7 +34,12 @@ from beacon_core.sources.errors import FetchError, FetchRefusedError
 from beacon_core.sources.stream import Stream
 
 BATCH_ROWS = 20_000
-KINDS = {pa.int64(): BigInteger(), pa.float64(): Double(), pa.string(): Text(), pa.bool_(): Boolean()}
+KINDS: dict[pa.DataType, TypeEngine[Any]] = {
+    pa.int64(): BigInteger(),
+    pa.float64(): Double(),
+    pa.string(): Text(),
+    pa.bool_(): Boolean(),
+}
 """What columns that are written may hold."""
 
 
