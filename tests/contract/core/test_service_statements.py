@@ -170,6 +170,7 @@ ON_CONNECTIONS: dict[str, Callable[[Connection], object]] = {
     "prediction_log.partitions.changed_partitions": _partitions,
     "prediction_log.partitions.newest_digest": lambda c: partitions.newest_digest(c, "1"),
     "prediction_log.partitions.rows_of": lambda c: list(partitions.rows_of(c, PARTITION, EVERYTHING)),
+    "prediction_log.partitions.recent_actuals": lambda c: partitions.recent_actuals(c, PARTITION),
     "prediction_log.partitions.logged_rows": lambda c: partitions.logged_rows(c, PARTITION),
     "profiles.slices": profiles.slices,
     "profiles.digest_of": lambda c: profiles.digest_of(c, PARTITION),

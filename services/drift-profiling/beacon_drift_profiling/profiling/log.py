@@ -7,7 +7,7 @@ aside.
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -15,7 +15,7 @@ import numpy as np
 from beacon_core.data.database import Connection
 from beacon_core.data.prediction_log import LogSlice, lake_joins, partitions
 from beacon_core.data.prediction_log.partitions import HOUR, Partition, PartitionRow, TimeSpan
-from beacon_core.data.prediction_log.reading import lake_of
+from beacon_core.data.prediction_log.reading import LakeSource, lake_of
 from beacon_core.domain.api_keys import ANONYMOUS
 from beacon_core.domain.feature import Feature
 from beacon_core.domain.product import Product
@@ -23,13 +23,42 @@ from beacon_drift_profiling.profiling.aggregates import LoggedRows
 from beacon_drift_profiling.profiling.feature_reader import FeatureReader, PartitionRows, product_number
 from beacon_drift_profiling.profiling.log_columns import ColumnReader
 
-__all__ = ["PartitionRows", "read_partition"]
+if TYPE_CHECKING:
+    from beacon_drift_profiling.profiling.log_lake import RowActuals
+
+__all__ = ["LakeActuals", "PartitionRows", "read_partition"]
 
 # Only the features of product.yaml are read: the values of others may be anything.
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 _decode_names = msgspec.json.Decoder(list[str]).decode
+MOST_KEPT = 500_000
+"""So many actuals take some 200 MB."""
 FIGURES = 7
 """What a row has beside its features: prediction, low, high, latency, outside, actual, delay."""
+
+
+class LakeActuals:
+    """The actuals of predictions in the lake. Those of a whole hour are kept for its slices, where they are few.
+
+    A look takes as long for a slice as for the hour: all actuals since then are looked at.
+    """
+
+    def __init__(self) -> None:
+        self._partition: Partition | None = None
+        self._kept: RowActuals | None = None
+
+    def of(self, connection: Connection, source: LakeSource, partition: Partition, rows: LogSlice) -> "RowActuals":
+        """The actuals of a slice of a partition, and maybe of others."""
+        from beacon_drift_profiling.profiling.log_lake import RowActuals  # noqa: PLC0415 - only where there is a lake
+
+        if partition == self._partition and self._kept is not None:
+            return self._kept
+        self._partition, self._kept = partition, None
+        if partitions.recent_actuals(connection, partition) > MOST_KEPT:
+            return RowActuals(lake_joins.actuals_of(connection, source, rows, rows.evidence))
+        whole = msgspec.structs.replace(rows, since=partition.hour, until=partition.hour + HOUR)
+        self._kept = RowActuals(lake_joins.actuals_of(connection, source, whole, rows.evidence))
+        return self._kept
 
 
 def read_partition(
@@ -38,6 +67,7 @@ def read_partition(
     product: Product,
     features: Sequence[Feature],
     span: TimeSpan | None = None,
+    lake_actuals: LakeActuals | None = None,
 ) -> Iterator[PartitionRows]:
     """Yield one partition's rows and their actuals in batches; of a part of its hour, where one is given.
 
@@ -55,7 +85,7 @@ def read_partition(
 
     since, until = span or TimeSpan(partition.hour, partition.hour + HOUR)
     rows = LogSlice(since, until, partition.model_version, evidence)
-    own = log_lake.RowActuals(lake_joins.actuals_of(connection, source, rows, evidence))
+    own = (lake_actuals or LakeActuals()).of(connection, source, partition, rows)
     with source.begin() as handle:
         yield from log_lake.read_slice(
             handle, rows, own, by_columns, lambda batch: _row_by_row(batch, readers, segmented, product)

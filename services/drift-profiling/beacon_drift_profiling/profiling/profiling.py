@@ -21,7 +21,7 @@ from beacon_core.domain.policy import large_residual
 from beacon_core.domain.product import Product
 from beacon_drift_profiling.profiling import slices
 from beacon_drift_profiling.profiling.aggregates import ALL
-from beacon_drift_profiling.profiling.log import read_partition
+from beacon_drift_profiling.profiling.log import LakeActuals, read_partition
 from beacon_drift_profiling.profiling.packages import NoReference, Reference
 from beacon_drift_profiling.profiling.partition_profile import (
     NAMED,
@@ -156,6 +156,7 @@ class _Profiler:
         self._references = references
         self._per_segment = per_segment
         self._done = done
+        self._actuals = LakeActuals()
 
     def profile(self, partition: Partition, shard: Shard, period: datetime) -> None:
         """Profile a shard's slices of a partition, and store the whole where all of them are this shard's."""
@@ -191,7 +192,7 @@ class _Profiler:
         features = reference.features if isinstance(reference, Reference) else self._product.features
         made = PartitionProfile(partition.hour, self._product, bounds_of(reference, self._product), self._per_segment)
         with self._engine.connect() as connection:
-            for batch in read_partition(connection, partition, self._product, features, span):
+            for batch in read_partition(connection, partition, self._product, features, span, self._actuals):
                 made.add(batch)
         self._done.rows += made.rows
         self._done.set_aside += made.set_aside

@@ -165,6 +165,13 @@ def logged_rows(connection: Connection, partition: Partition) -> int:
     return int(connection.execute(counted).scalar_one())
 
 
+def recent_actuals(connection: Connection, partition: Partition) -> int:
+    """How many actuals may be of a partition's predictions, or of later ones."""
+    since = partition.hour
+    recent = (actuals.c.received_at >= since - lake_joins.CLOCKS) | (actuals.c.observed_at >= since)
+    return int(connection.execute(select(func.count()).select_from(actuals).where(recent)).scalar_one())
+
+
 def newest_digest(connection: Connection, model_version: str) -> str | None:
     """Return the package digest of a version's newest prediction; None where no row of it is in the log."""
     newest = scan(connection, LogSlice(model_version=model_version), ["model_sha256"], newest_first=True, limit=1)
