@@ -94,7 +94,8 @@ def _train() -> int:
     settings = load_settings()
     product, now, how = load_product(settings.product), datetime.now(UTC), TrainSettings(repeats=1)
     write_offline(settings, product, validate_table(load_table(product).table, product), now)
-    repo.apply(settings, product)
+    if product.entity is not None:
+        repo.apply(settings, product)
     dataset = load_dataset(settings, product)
     trained = train(dataset, product, how)
     origin = PackageOrigin("1", "bench", settings.build_revision, now)
