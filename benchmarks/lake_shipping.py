@@ -97,7 +97,11 @@ def _wait(process: "subprocess.Popen[bytes]", rows: int) -> None:
                 shown = answer.read().decode()
         except OSError:
             shown = ""
-        values = [float(one.split()[-1]) for one in shown.splitlines() if one.startswith("beacon_prediction_log_store_rows_total{")]
+        values = [
+            float(one.split()[-1])
+            for one in shown.splitlines()
+            if one.startswith("beacon_prediction_log_store_rows_total{")
+        ]
         if values and min(values) >= rows:
             return
         time.sleep(0.25)

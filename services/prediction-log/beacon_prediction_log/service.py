@@ -85,7 +85,7 @@ class LogProcess:
         if name == "sql":
             return SqlStore(self.database)
         assert self.lake is not None  # noqa: S101 - the settings are checked
-        return LakeStore(self.lake)
+        return LakeStore(self.lake, self.database)
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
@@ -52,7 +53,7 @@ def watch_spool(tail: SpoolTail, stores: Sequence[Store], counters: ShipCounters
     metrics.gauge(metrics.SPOOL_BYTES, registry).set_function(tail.size)
     waiting = metrics.gauge(metrics.STORE_WAITING, registry)
     for store in stores:
-        waiting.labels(store.name).set_function(lambda name=store.name: tail.count_waiting(name))
+        waiting.labels(store.name).set_function(partial(tail.count_waiting, store.name))
         counters.rows_of.labels(store.name)
         counters.failures_of.labels(store.name)
 

@@ -66,13 +66,15 @@ class LakeStore:
     chunk_bytes = LAKE_BYTES
     gather_seconds = LAKE_SECONDS
 
-    def __init__(self, source: LakeSource) -> None:
+    def __init__(self, source: LakeSource, database: Database) -> None:
         self._source = source
+        self._database = database
         self._newest: dict[Path, int] = {}
 
     def warm(self) -> None:
-        """Import its libraries, and open it."""
+        """Import its libraries, and open it; the actuals are in the database in any case."""
         gc.set_threshold(YOUNG_OBJECTS)
+        self._database.warm()
         self._source.warm()
 
     def insert(self, folder: Path, chunk: Chunk, rest: Callable[[], None]) -> None:
@@ -85,7 +87,9 @@ class LakeStore:
         is_anew = first.segment < self._newest.get(folder, 0)
         name = spool_id(folder, anew=is_anew)
         lake.append_records(
-            self._source.open(), chunk.records, lake.SpoolBlock(name, first.segment, first.begin, last.end, last.segment)
+            self._source.open(),
+            chunk.records,
+            lake.SpoolBlock(name, first.segment, first.begin, last.end, last.segment),
         )
         self._newest[folder] = last.segment
 

@@ -337,7 +337,7 @@ beacon_prediction_log_store_failures_total{store="lake"} 7.0
 
 def test_a_store_of_the_log_that_is_away_is_told(tmp_path: Path) -> None:
     class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802 - its name
+        def do_GET(self) -> None:
             self.send_response(200)
             self.end_headers()
             self.wfile.write(WAITING.encode())

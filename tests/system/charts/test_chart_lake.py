@@ -7,7 +7,12 @@ import pytest
 from support.rendering import containers, documents_of, pods, template
 
 READERS = ("inference", "drift-profiling", "retraining", "promotion", "feature-serving", "console")
-LAKE = {"place": "s3://bucket/beacon", "endpoint": "https://s3.example.com", "secret": "lake", "catalogSecret": "catalog"}
+LAKE = {
+    "place": "s3://bucket/beacon",
+    "endpoint": "https://s3.example.com",
+    "secret": "lake",
+    "catalogSecret": "catalog",
+}
 NAMES = {"BEACON_LOG_STORES", "BEACON_LAKE", "BEACON_LAKE_CATALOG_URL", "AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID"}
 
 
@@ -24,7 +29,7 @@ def test_who_logs_in_to_the_store_knows_the_lake_and_nobody_else_does(chart: str
     told = 0
     for container in found:
         names = {each["name"] for each in container.get("env", [])}
-        assert NAMES <= names if "BEACON_DATABASE_URL" in names else not NAMES & names, container["name"]
+        assert names >= NAMES if "BEACON_DATABASE_URL" in names else not NAMES & names, container["name"]
         told += "BEACON_LAKE" in names
     assert told
     values = {each["name"]: each for container in found for each in container.get("env", [])}

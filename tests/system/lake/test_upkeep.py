@@ -177,7 +177,9 @@ def test_rows_that_come_into_the_lake_after_their_erasure_go_with_the_next_upkee
         removals.append(connection, row_of)
     with lake_upkeep.open_lake(settings, product) as found:
         late = (erased - timedelta(minutes=1) - NOON) / timedelta(minutes=1)
-        lake.append_rows(found, [row("late", late, "car-1"), row("new", late + 2, "car-1"), row("other", late, "car-2")])
+        lake.append_rows(
+            found, [row("late", late, "car-1"), row("new", late + 2, "car-1"), row("other", late, "car-2")]
+        )
         assert lake_upkeep.erase_late_rows(settings, product, engine, clock.now()) == 1
         assert ids_in(found) == ["other", "new"]
 

@@ -1,4 +1,4 @@
-"""More than one store: each gets every record, one that is away holds up no other, and no segment goes before all have it."""
+"""Several stores: each gets every record, one that is away holds up no other, and a segment goes once all have it."""
 
 import threading
 
@@ -81,7 +81,9 @@ def test_each_store_gets_every_record(spool, start):
     for number in range(20):
         spool(f"a{number}", f"b{number}")
     until(lambda: tail.count_waiting() == 0, "all is shipped")
-    assert sorted(one.ids) == sorted(other.ids) == sorted(f"{letter}{number}" for letter in "ab" for number in range(20))
+    assert (
+        sorted(one.ids) == sorted(other.ids) == sorted(f"{letter}{number}" for letter in "ab" for number in range(20))
+    )
     assert (value("store_rows_total", "sql"), value("store_rows_total", "lake")) == (40, 40)
 
 

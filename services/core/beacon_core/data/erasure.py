@@ -14,8 +14,8 @@ from sqlalchemy import ColumnElement, Connection, Engine, delete, func, select
 
 from beacon_core.data import prediction_log, removals, watermarks
 from beacon_core.data.prediction_log import ForgottenRow, LogSlice, sql
-from beacon_core.data.prediction_log.port import Readable
 from beacon_core.data.prediction_log.partitions import Partition, last_logged
+from beacon_core.data.prediction_log.port import Readable
 from beacon_core.data.profiles import DAY_ROLL
 from beacon_core.data.tables import actuals, profiles
 from beacon_core.domain.product import Product

@@ -147,7 +147,10 @@ STORE_FAILURES = Metric(
     "beacon_prediction_log_store_failures_total", "counter", "Failed attempts to ship, by store.", ("store",)
 )
 STORE_WAITING = Metric(
-    "beacon_prediction_log_store_waiting", "gauge", "Records in the spool that a store has not yet, by store.", ("store",)
+    "beacon_prediction_log_store_waiting",
+    "gauge",
+    "Records in the spool that a store has not yet, by store.",
+    ("store",),
 )
 
 FEATURE_LOOKUPS = Metric("beacon_feature_lookups_total", "counter", "Feature values looked up.", ("status",))

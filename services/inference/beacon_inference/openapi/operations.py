@@ -59,7 +59,7 @@ HEADER_LENGTH = parameter(
 PREDICTED_HEADERS: Json = {
     "Beacon-Model-Version": {"description": "The version that answered.", "schema": {"type": "string"}},
     "Beacon-Logged": {
-        "description": "Whether the prediction is in the log; sampled: not, or not each row, as a share of them is kept.",
+        "description": "Whether the prediction is in the log; sampled: not each row, as a share of them is kept.",
         "schema": {"enum": ["true", "false", "sampled"]},
     },
     "Beacon-Imputed": {

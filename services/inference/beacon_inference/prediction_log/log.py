@@ -20,7 +20,7 @@ from beacon_inference.prediction_log.client import LogClient
 log = logging.getLogger(__name__)
 
 Logged = Literal["true", "false", "sampled"]
-"""Whether a prediction is in the log; sampled: `logging.share` of policy.yaml leaves it out, or some rows of a batch."""
+"""Whether a prediction is in the log; sampled: `logging.share` leaves it out, or some rows of a batch."""
 
 # Every drop is counted, but logged only this often.
 DROPS_LOG_SECONDS = 60
@@ -41,9 +41,7 @@ class PredictionLog(LogClient):
         kept = record
         if share < 1:
             entities = record.entities or [None] * len(record)
-            rows = [
-                row for row, name in enumerate(record.ids) if is_logged(share, name, entities[row])
-            ]
+            rows = [row for row, name in enumerate(record.ids) if is_logged(share, name, entities[row])]
             self._left_out.inc(len(record) - len(rows))
             if not rows:
                 return "sampled"

@@ -24,7 +24,7 @@ def log_stores(settings: Settings, *, runs: bool) -> Iterator[Finding]:
         return
     host = addresses.in_url(settings.host)
     try:
-        with urllib.request.urlopen(  # noqa: S310 - http, of our own settings
+        with urllib.request.urlopen(
             f"http://{host}:{settings.prediction_log_metrics_port}/metrics", timeout=ANSWER_SECONDS
         ) as answer:
             found = {(name, store): float(value) for name, store, value in SAMPLE.findall(answer.read().decode())}
@@ -33,7 +33,8 @@ def log_stores(settings: Settings, *, runs: bool) -> Iterator[Finding]:
     for store in settings.log_stores:
         waiting, failures = found.get((WAITING, store), 0.0), found.get((FAILURES, store), 0.0)
         if waiting and (failures or waiting > MANY):
-            text = f"{waiting:.0f} predictions wait for {store}, after {failures:.0f} failed attempts; they are safe in the spool"
+            told = f"{waiting:.0f} predictions wait for {store}, after {failures:.0f} failed attempts"
+            text = f"{told}; they are safe in the spool"
             yield Finding("log stores", "warn", text, f"tail {settings.home / 'logs' / 'prediction-log.log'}")
         else:
             yield Finding("log stores", "ok", f"{store} takes what is shipped; {named}")

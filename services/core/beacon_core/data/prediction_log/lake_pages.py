@@ -36,11 +36,8 @@ def page_of(connection: Connection, wanted: LogFilter, after: LogPosition | None
     ends = [end for end in (wanted.until, None if after is None else after.time + MICROSECOND) if end is not None]
     rows = LogSlice(wanted.since, min(ends, default=None), wanted.version)
     lines: list[LogLine] = []
-    searched = 0
-    last: LogPosition | None = None
-    for row in _from(scan(connection, rows, OF_LOG, newest_first=True, limit=most + READ_ROWS, size=READ_ROWS), after):
-        searched += 1
-        last = LogPosition(row[TIME], row[ID])
+    batches = scan(connection, rows, OF_LOG, newest_first=True, limit=most + READ_ROWS, size=READ_ROWS)
+    for searched, row in enumerate(_from(batches, after), 1):
         if _passes(row, wanted):
             line = _line(connection, row)
             if _passes_with_actual(line, wanted):
@@ -49,7 +46,7 @@ def page_of(connection: Connection, wanted: LogFilter, after: LogPosition | None
             final = lines[size - 1]
             return LogPage(lines[:size], LogPosition(final.time, final.id), None)
         if searched == most:
-            return LogPage(lines, last, last.time)
+            return LogPage(lines, LogPosition(row[TIME], row[ID]), row[TIME])
     return LogPage(lines, None, None)
 
 

@@ -116,9 +116,7 @@ def shadow_answers(engine: Engine, evidence: Evidence, version: str, since: date
     return _answers(int(count), float(near_new), float(near_old), [float(one) for one in found])
 
 
-def _shadow_in_lake(
-    connection: Connection, evidence: Evidence, version: str, since: datetime
-) -> ShadowAnswers | None:
+def _shadow_in_lake(connection: Connection, evidence: Evidence, version: str, since: datetime) -> ShadowAnswers | None:
     """The same, about the first pair; the sums grow no faster than the rows."""
     rows, near, sums = 0, (0.0, 0.0), [0.0] * 5
     columns = ["shadow_version", "shadow_prediction", "prediction"]
@@ -128,7 +126,11 @@ def _shadow_in_lake(
             near = pairs[0]
         apart = [(new - near[0], old - near[1]) for new, old in pairs]
         more = [(x, y, x * x, y * y, x * y) for x, y in apart]
-        sums = [math.fsum((total, *column)) for total, column in zip(sums, zip(*more, strict=True), strict=True)] if more else sums
+        sums = (
+            [math.fsum((total, *column)) for total, column in zip(sums, zip(*more, strict=True), strict=True)]
+            if more
+            else sums
+        )
         rows += len(pairs)
     return _answers(rows, *near, sums) if rows else None
 

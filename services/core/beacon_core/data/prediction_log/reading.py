@@ -31,7 +31,7 @@ NO_LIBRARIES = (
 
 
 class LakeUnreadableError(DatabaseUnavailableError):
-    """This program cannot read the store that the log's questions go to."""
+    """The program cannot read the store that the log's questions go to."""
 
     exit_status = REFUSED
 

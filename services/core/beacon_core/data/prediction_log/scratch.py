@@ -1,4 +1,4 @@
-"""Some rows of the lake and the actuals in a small SQLite of one question's own: there the rule of `which_actual` joins them.
+"""Rows of the lake, and the actuals, in a SQLite of one question's own, where the rule of `which_actual` joins them.
 
 The tables have the names and columns of the real ones, so that the one rule, in SQL, holds wherever the log is. The
 database has no file that anybody sees: SQLite keeps what is too much for memory in one that it has deleted already.
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 TIMES = ("time", "logged_at")
-INDEXES = {"predictions": (("id",), ("entity", "time")), "actuals": (("id",), ("prediction_id",), ("entity", "observed_at"))}
+INDEXES = {
+    "predictions": (("id",), ("entity", "time")),
+    "actuals": (("id",), ("prediction_id",), ("entity", "observed_at")),
+}
 
 
 @contextmanager
@@ -67,12 +70,16 @@ def _index(scratch: Connection, table: Table, names: Sequence[str]) -> None:
 
 def _insert(scratch: Connection, table: Table, names: Sequence[str], rows: list[tuple[Any, ...]]) -> None:
     marks = ", ".join("?" * len(names))
-    scratch.exec_driver_sql(f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({marks})", rows)  # noqa: S608 - our names
+    scratch.exec_driver_sql(f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({marks})", rows)  # noqa: S608
 
 
 def _stored(value: Any) -> Any:
     """A value as SQLite has it: times as text, in UTC."""
-    return value.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds") if isinstance(value, datetime) else value
+    return (
+        value.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
+        if isinstance(value, datetime)
+        else value
+    )
 
 
 def _tuples(rows: "pa.Table", names: Sequence[str]) -> list[tuple[Any, ...]]:

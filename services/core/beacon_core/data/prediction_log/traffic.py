@@ -103,8 +103,12 @@ def current_version(connection: Connection, versions: Sequence[VersionTraffic]) 
     current, *others = versions
     if lake_of(connection) is not None:
         own_rows = LogSlice(since=others[0].last + MICROSECOND if others else None, model_version=current.version)
-        first = next((when for batch in scan(connection, own_rows, ["time"], limit=1) for (when,) in batch), current.first)
-        newest_row = scan(connection, LogSlice(model_version=current.version), ["model_sha256"], newest_first=True, limit=1)
+        first = next(
+            (when for batch in scan(connection, own_rows, ["time"], limit=1) for (when,) in batch), current.first
+        )
+        newest_row = scan(
+            connection, LogSlice(model_version=current.version), ["model_sha256"], newest_first=True, limit=1
+        )
         digest = next(digest for batch in newest_row for (digest,) in batch)
         return CurrentVersion(current.version, digest, first, current.last)
     time = predictions.c.time

@@ -68,9 +68,8 @@ def joined(handle: LakeHandle, given: pa.Table, columns: Sequence[str], size: in
     for table in scan_matching(handle, rows, columns, ["id"], matching, size=size):
         near = named(table)
         places = pc.index_in(table["id"], near["id"].combine_chunks())
-        for name in others:
-            table = table.append_column(name, near[name].take(places))
-        yield table
+        with_others = {name: near[name].take(places) for name in others}
+        yield pa.table(dict(zip(table.column_names, table.columns, strict=True)) | with_others)
 
 
 def moments(times: Sequence[datetime]) -> pa.Array:

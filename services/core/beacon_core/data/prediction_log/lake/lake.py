@@ -93,7 +93,7 @@ class Lake:
         self.engine: Engine = catalog.engine
         self.manifests: LRUCache[str, list[ManifestEntry]] = LRUCache(CACHED)
         self.footers: LRUCache[str, FileMetaData] = LRUCache(CACHED)
-        self.totals: LRUCache[str, list["Total"]] = LRUCache(COUNTED)
+        self.totals: LRUCache[str, list[Total]] = LRUCache(COUNTED)
         self.lock = threading.Lock()
 
     def load(self) -> Table:
