@@ -85,7 +85,7 @@ def _as_rows(table: pa.Table, actuals: RowActuals) -> list[PartitionRow]:
         received = (moment + timedelta(seconds=delay)).isoformat(" ") if has_actual else None
         texts = (msgspec.json.encode(features).decode(), msgspec.json.encode(outside or []).decode())
         actual = value if has_actual else None
-        found.append(PartitionRow(name, *texts, *figures, moment.isoformat(" "), client, actual, received))
+        found.append(PartitionRow._make([name, *texts, *figures, moment.isoformat(" "), client, actual, received]))
     return found
 
 

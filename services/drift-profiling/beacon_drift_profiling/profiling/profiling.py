@@ -176,8 +176,8 @@ class _Profiler:
         profiles.drop_slices(self._engine, partition)
 
     def _slices(self, partition: Partition, names: list[SliceName]) -> Iterator[ProfileResult]:
-        newest = max(names, key=lambda name: (name.period, name.count))
-        spans = slices.cut_into(partition, newest.count)
+        newest = max(names, key=lambda name: (name.period, name.total))
+        spans = slices.cut_into(partition, newest.total)
         there = set(names)
         bins_digest = bins_digest_of(self._reference(partition))
         for number, span in enumerate(spans):

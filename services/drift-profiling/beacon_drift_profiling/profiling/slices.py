@@ -30,7 +30,7 @@ class SliceName(NamedTuple):
 
     period: datetime
     number: int
-    count: int
+    total: int
 
 
 def cut(partition: Partition, rows: int) -> list[TimeSpan]:
@@ -67,7 +67,7 @@ def waiting(connection: Connection) -> dict[Partition, list[SliceName]]:
 
 
 def _text(name: SliceName) -> str:
-    return f"{profiles.SLICE}{name.period.strftime(PERIOD)}/{name.number}/{name.count}"
+    return f"{profiles.SLICE}{name.period.strftime(PERIOD)}/{name.number}/{name.total}"
 
 
 def _read(text: str) -> SliceName:
