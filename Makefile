@@ -535,6 +535,14 @@ drift-study: .venv/.stamp ## study how often drift alarms are false and shifts a
 console-speed: .venv/.stamp .venvs/console.stamp ## measure the console's pages on a million predictions, with SQLite and PostgreSQL: minutes (ARGS=--help)
 	@export PYTHONPATH="$$PWD/tests" && cd benchmarks && exec ../.venv/bin/python -m console.front_page $(ARGS)
 
+.PHONY: bench-score
+bench-score: .venv/.stamp .venvs/retraining.stamp ## measure batch scoring: rows/s of a core and memory, with 10,000,000 rows; minutes (PRODUCT=, ARGS="--rows 1000000", ARGS=--help)
+	@$(CHOOSE); export PYTHONPATH="$$PWD/benchmarks"; exec .venv/bin/python benchmarks/scoring.py $(ARGS)
+
+.PHONY: bench-drift
+bench-drift: .venv/.stamp .venvs/drift-profiling.stamp ## measure drift profiling of one hour with 10,000,000 predictions, in the lake and in a database; minutes (ARGS=--help)
+	@export PYTHONPATH="$$PWD/tests" && cd benchmarks && PYTHONPATH="$$PYTHONPATH:$$PWD" exec ../.venv/bin/python -m drift.hour $(ARGS)
+
 .PHONY: drift-cost
 drift-cost: .venv/.stamp .venvs/drift-profiling.stamp ## measure what a drift run costs in time and memory, by rows: minutes (ARGS=--help)
 	@export PYTHONPATH="$$PWD/tests" && cd benchmarks && exec ../.venv/bin/python -m drift.cost $(ARGS)

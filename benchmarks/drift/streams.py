@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from beacon_core.domain.product import Product
 from beacon_core.domain.value_rules import Value
 from beacon_core.sources.rows import read_rows
-from beacon_drift_profiling.profiling.log import FeatureReader
+from beacon_drift_profiling.profiling.feature_reader import FeatureReader
 from beacon_drift_profiling.profiling.profile import Column
 
 Floats = NDArray[np.float64]

@@ -28,6 +28,7 @@ from beacon_drift_profiling.profiling.profiling import (
     all_shards_done,
     expected_error,
     hour_of,
+    join_slices,
     profile_log,
 )
 from beacon_drift_profiling.report import report
@@ -64,6 +65,7 @@ def run_drift(
         if not all_shards_done(engine, now, shard.count):
             return Outcome(profiled, None, None)
         with only_one(engine, locks, f"{JOB}-compare"), recorded(engine, JOB, period, "compare") as note:
+            join_slices(engine, product, references, per_segment, profiled)
             run = _judge(settings, product, engine, references, now)
             request = _store(settings, product, engine, run)
             note.rows, note.details = run.rows, run.summary | {"retraining": request.why}

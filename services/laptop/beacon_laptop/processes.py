@@ -113,6 +113,7 @@ def variables(settings: Settings, given: Mapping[str, str] = os.environ) -> dict
     threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     own = settings.environment() | {
         f"{PREFIX}INFERENCE_METRICS_URL": f"http://{settings.host}:{settings.inference_metrics_port}",
+        f"{PREFIX}SHARED_SPOOLS": str(settings.spools_dir),  # where batch scoring leaves what is to be logged
         "PYTHONUNBUFFERED": "1",
         "FEAST_USAGE": "False",
         "WHYLOGS_NO_ANALYTICS": "1",

@@ -84,6 +84,7 @@ def main() -> int:
         settings = load_settings()
         product = load_product(settings.product)
         make_home(settings)
+        settings.spools_dir.mkdir(parents=True, exist_ok=True)
         check_disk(settings.home)
         with only_one(settings.home):
             check_ports(settings)

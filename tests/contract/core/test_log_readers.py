@@ -2,11 +2,10 @@
 
 import random
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from sqlalchemy import Engine, insert, select, text
 from support.lakes import NOON, in_folder, move_to_lake, row
@@ -87,7 +86,7 @@ def answers(engine: Engine) -> dict[str, Any]:
                 found[f"changed {key} {since}"] = sorted(changed.partitions), changed.received_at, changed.undated
             every = partitions.changed_partitions(connection, Watermark(None, None, None), evidence).partitions
             for partition in sorted(every):
-                found[f"rows {key} {partition}"] = rows_of(connection, partition, evidence)
+                found[f"rows {key} {partition}"] = partitions.logged_rows(connection, partition)
         found["digest"] = partitions.newest_digest(connection, "2"), partitions.newest_digest(connection, "9")
         names = [f"p{number:03d}" for number in range(ROWS)]
         found["whole"] = prediction_log.find(connection, names)
@@ -120,24 +119,6 @@ FILTERS = (
     LogFilter(since=NOON + timedelta(hours=1), until=NOON + timedelta(hours=2), is_out_of_range=True),
     LogFilter(has_actual=True), LogFilter(has_actual=False, is_out_of_range=False), LogFilter(error_above=3.0),
 )  # fmt: skip
-
-
-def rows_of(connection: Any, partition: Any, evidence: Evidence) -> list[Any]:
-    """The rows of a partition; texts are read, as each database writes JSON and times in its own way."""
-    found = []
-    for batch in partitions.rows_of(connection, partition, evidence):
-        for one in batch:
-            read = one._replace(
-                features=msgspec.json.decode(one.features), out_of_range=msgspec.json.decode(one.out_of_range),
-                time=moment(one.time), received_at=one.received_at and moment(str(one.received_at)),
-            )  # fmt: skip
-            found.append(read)
-    return sorted(found)
-
-
-def moment(written: str) -> datetime:
-    read = datetime.fromisoformat(written)
-    return read if read.tzinfo else read.replace(tzinfo=NOON.tzinfo)
 
 
 def pages(connection: Any, wanted: LogFilter) -> list[Any]:

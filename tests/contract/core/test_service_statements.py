@@ -65,13 +65,20 @@ NO_STATEMENT = {
     "database.migrate",
     "lake_upkeep.count",
     "lake_upkeep.expire",
+    "prediction_log.reading.lake_of",
+    "prediction_log.lake_joins.actuals_of",
+    "prediction_log.lake.scan_tables",
+    "prediction_log.lake.blocks.microseconds",
+    "prediction_log.lake.columns.column_of",
+    "prediction_log.lake.columns.kind_of",
+    "prediction_log.lake.rows.tuples",
     "lake_upkeep.erase_late_rows",
     "prediction_log.lake.append_records",
     "prediction_log.reading.lake_source",
     "prediction_log.reading.open_log",
     "prediction_log.reading.options_of",
 }
-"""Functions that ask nothing of our tables, and the migration, which test_database_roles.py is about."""
+"""Functions that ask nothing of our tables, or the lake, and the migration, which test_database_roles.py is about."""
 BY_A_PERSON = {"beacon_retraining/commands/approve.py"}
 """Commands that run with the login of somebody else: a person approves as the console does, where there are roles."""
 
@@ -169,6 +176,9 @@ ON_CONNECTIONS: dict[str, Callable[[Connection], object]] = {
     "prediction_log.partitions.changed_partitions": _partitions,
     "prediction_log.partitions.newest_digest": lambda c: partitions.newest_digest(c, "1"),
     "prediction_log.partitions.rows_of": lambda c: list(partitions.rows_of(c, PARTITION, EVERYTHING)),
+    "prediction_log.partitions.recent_actuals": lambda c: partitions.recent_actuals(c, PARTITION),
+    "prediction_log.partitions.logged_rows": lambda c: partitions.logged_rows(c, PARTITION),
+    "profiles.slices": profiles.slices,
     "profiles.digest_of": lambda c: profiles.digest_of(c, PARTITION),
     "profiles.digests": lambda c: profiles.digests(c, "1", "b", LONG_AGO, NOW),
     "profiles.get": lambda c: profiles.get(c, PARTITION),
@@ -233,6 +243,7 @@ ON_ENGINES: dict[str, Callable[[Engine], object]] = {
     "job_runs.recorded": _recorded,
     "run_lock.only_one": _locked,
     "profiles.put": lambda e: [profiles.put(e, PARTITION, profiles.WHOLE, b"", 1, CONTENT) for _ in range(2)],
+    "profiles.drop_slices": lambda e: profiles.drop_slices(e, PARTITION),
     "retention.count": lambda e: retention.count(e, KEPT, NOW),
     "retention.expire": lambda e: retention.expire(e, KEPT, NOW),
     "erasure.count": lambda e: erasure.count(e, erasure.Subject(entity="nobody")),

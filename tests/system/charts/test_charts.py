@@ -158,6 +158,18 @@ def test_a_selector_holds_nothing_that_changes(chart: str, values: str) -> None:
             assert not [name for name in selector["matchLabels"] if "version" in name or "chart" in name]
 
 
+def test_batch_scoring_asks_the_store_and_feature_serving_alone() -> None:
+    """It is off by default; its values of ci/ score by entity, and log."""
+    found = {
+        labels["app.kubernetes.io/name"]: labels for labels, _ in pods(rendered("retraining", "scoring-values.yaml"))
+    }
+    reaches = {key.partition("/")[2] for key in found["scoring"] if key.startswith("reach.beacon/")}
+    assert reaches == {"postgresql", "feature-serving"}
+    assert "scoring" not in {
+        labels["app.kubernetes.io/name"] for labels, _ in pods(rendered("retraining", "default-values.yaml"))
+    }
+
+
 def test_only_the_drawn_arrows_are_open() -> None:
     found: dict[str, set[str]] = {}
     policies: dict[str, dict[str, Any]] = {}

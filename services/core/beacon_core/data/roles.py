@@ -33,7 +33,7 @@ GRANTS: dict[str, dict[str, tuple[str, ...]]] = {
         "traffic": READ,
         "actuals": READ,
         "job_runs": CHANGE,
-        "profiles": CHANGE,
+        "profiles": (SELECT, INSERT, UPDATE, DELETE),
         "drift_runs": CHANGE,
         "drift_results": REPLACE,
         "model_error": REPLACE,

@@ -225,6 +225,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return self.spool or self.home / "spool"
 
     @property
+    def spools_dir(self) -> Path:
+        """The folder of the spools that others than inference write, such as batch scoring."""
+        return self.shared_spools or self.home / "spools"
+
+    @property
     def models_dir(self) -> Path:
         """Folder of model packages: models/NAME/VERSION."""
         return self.home / "models"

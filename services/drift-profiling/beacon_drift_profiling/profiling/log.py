@@ -1,104 +1,121 @@
 """One partition of the prediction log, read for profiling in batches: rows with their actuals, as columns.
 
-The log has features as clients see them: numbers, text, true and false, dates. A row that does not parse is set aside.
+The log has features as clients see them: numbers, text, true and false, dates. A batch is read column by column
+(`log_columns`). One that cannot be read so has a row that does not parse: it is read row by row, and that row is set
+aside.
 """
 
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 
 from beacon_core.data.database import Connection
-from beacon_core.data.prediction_log import partitions
-from beacon_core.data.prediction_log.partitions import Partition, PartitionRow
+from beacon_core.data.prediction_log import LogSlice, lake_joins, partitions
+from beacon_core.data.prediction_log.partitions import HOUR, Partition, PartitionRow, TimeSpan
+from beacon_core.data.prediction_log.reading import LakeSource, lake_of
 from beacon_core.domain.api_keys import ANONYMOUS
 from beacon_core.domain.feature import Feature
 from beacon_core.domain.product import Product
-from beacon_core.domain.text import text_code
-from beacon_core.domain.value_rules import Value, ValueRuleError, other_code
-from beacon_drift_profiling.comparison.statistics import Floats
 from beacon_drift_profiling.profiling.aggregates import LoggedRows
-from beacon_drift_profiling.profiling.profile import Column, TextColumn
+from beacon_drift_profiling.profiling.feature_reader import FeatureReader, PartitionRows, product_number
+from beacon_drift_profiling.profiling.log_columns import ColumnReader
 
-# Only the features of product.yaml are read: the values of others need not be of these types.
-_decode = msgspec.json.Decoder(dict[str, float | bool | str | None]).decode
+if TYPE_CHECKING:
+    from beacon_drift_profiling.profiling.log_lake import RowActuals
+
+__all__ = ["LakeActuals", "PartitionRows", "read_partition"]
+
+# Only the features of product.yaml are read: the values of others may be anything.
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
 _decode_names = msgspec.json.Decoder(list[str]).decode
+MOST_KEPT = 500_000
+"""So many actuals take some 200 MB."""
 FIGURES = 7
 """What a row has beside its features: prediction, low, high, latency, outside, actual, delay."""
 
 
-class PartitionRows(msgspec.Struct, frozen=True):
-    """Some rows of one partition in order of their ids, and the ids that were set aside.
+class LakeActuals:
+    """The actuals of predictions in the lake. Those of a whole hour are kept for its slices, where they are few.
 
-    `columns` are the features as they are profiled, by name. `clients` says who sent each row.
+    A look takes as long for a slice as for the hour: all actuals since then are looked at.
     """
 
-    ids: tuple[str, ...]
-    rows: LoggedRows
-    columns: dict[str, Column]
-    set_aside: tuple[str, ...]
-    clients: tuple[str, ...]
+    def __init__(self) -> None:
+        self._partition: Partition | None = None
+        self._kept: RowActuals | None = None
 
+    def of(self, connection: Connection, source: LakeSource, partition: Partition, rows: LogSlice) -> "RowActuals":
+        """The actuals of a slice of a partition, and maybe of others."""
+        from beacon_drift_profiling.profiling.log_lake import RowActuals  # noqa: PLC0415 - only where there is a lake
 
-class FeatureReader:
-    """Reads one feature's values as numbers; a text becomes its `text_code`, which `texts` maps back."""
-
-    def __init__(self, feature: Feature) -> None:
-        self.feature = feature
-        self.texts: dict[float, str] = {}
-        self._codes: dict[str, float] = {}
-        self.is_text = feature.is_text and not feature.is_time
-        self.read: Callable[[Value | None], float] = self._text if self.is_text else self._number
-        if feature.type == "bool" or feature.is_time:
-            self.read = feature.to_number
-
-    def column(self, values: Floats) -> Column:
-        """The values (rows,) as a profile takes them."""
-        return TextColumn(values, self.texts) if self.is_text else values
-
-    def _number(self, value: Value | None) -> float:
-        if value is None:
-            return math.nan
-        if isinstance(value, bool | str):
-            raise TypeError(f"{self.feature.name} is no number")
-        return value
-
-    def _text(self, value: Value | None) -> float:
-        if value is None:
-            return math.nan
-        if not isinstance(value, str):
-            raise TypeError(f"{self.feature.name} is no text")
-        code = self._codes.get(value)
-        if code is None:
-            code = self._codes[value] = text_code(value)
-            self.texts[code] = value
-        return code
+        if partition == self._partition and self._kept is not None:
+            return self._kept
+        self._partition, self._kept = partition, None
+        if partitions.recent_actuals(connection, partition) > MOST_KEPT:
+            return RowActuals(lake_joins.actuals_of(connection, source, rows, rows.evidence))
+        whole = msgspec.structs.replace(rows, since=partition.hour, until=partition.hour + HOUR)
+        self._kept = RowActuals(lake_joins.actuals_of(connection, source, whole, rows.evidence))
+        return self._kept
 
 
 def read_partition(
-    connection: Connection, partition: Partition, product: Product, features: Sequence[Feature]
+    connection: Connection,
+    partition: Partition,
+    product: Product,
+    features: Sequence[Feature],
+    span: TimeSpan | None = None,
+    lake_actuals: LakeActuals | None = None,
 ) -> Iterator[PartitionRows]:
-    """Yield one partition's rows and their actuals in batches; `features` are those that the model was trained on."""
-    readers = [FeatureReader(feature) for feature in features]
+    """Yield one partition's rows and their actuals in batches; of a part of its hour, where one is given.
+
+    `features` are those that the model was trained on. Rows of the database are in the order of their ids, those of a
+    lake in that of their time.
+    """
+    readers, segmented = _readers(product, features)
+    by_columns, evidence = ColumnReader(readers, segmented, product), product.policy.evidence
+    if (source := lake_of(connection)) is None:
+        for batch in partitions.rows_of(connection, partition, evidence, span):
+            found = by_columns.read(batch)
+            yield _row_by_row(batch, readers, segmented, product) if found is None else found
+        return
+    from beacon_drift_profiling.profiling import log_lake  # noqa: PLC0415 - only where there is a lake
+
+    since, until = span or TimeSpan(partition.hour, partition.hour + HOUR)
+    rows = LogSlice(since, until, partition.model_version, evidence)
+    own = (lake_actuals or LakeActuals()).of(connection, source, partition, rows)
+    with source.begin() as handle:
+        yield from log_lake.read_slice(
+            handle, rows, own, by_columns, lambda batch: _row_by_row(batch, readers, segmented, product)
+        )
+
+
+def _readers(product: Product, features: Sequence[Feature]) -> tuple[list[FeatureReader], list[Feature]]:
+    """The readers of the model's features, and the features of the product that have segments."""
     slices = {segment.of for segment in product.segments.values()}
     segmented = [feature for feature in product.features if feature.name in slices]
-    for batch in partitions.rows_of(connection, partition, product.policy.evidence):
-        ids: list[str] = []
-        clients: list[str] = []
-        parsed: list[list[float]] = []
-        set_aside: list[str] = []
-        for row in batch:
-            try:
-                parsed.append(_parse(row, readers, segmented))
-                ids.append(row.id)
-                clients.append(ANONYMOUS if row.client is None else str(row.client))
-            except (ValueError, TypeError):
-                set_aside.append(str(row.id))
-        rows = _as_columns(parsed, len(readers), segmented, product)
-        columns = {reader.feature.name: reader.column(rows.features[:, at]) for at, reader in enumerate(readers)}
-        yield PartitionRows(tuple(ids), rows, columns, tuple(set_aside), tuple(clients))
+    return [FeatureReader(feature) for feature in features], segmented
+
+
+def _row_by_row(
+    batch: Sequence[Any], readers: Sequence[FeatureReader], segmented: Sequence[Feature], product: Product
+) -> PartitionRows:
+    ids: list[str] = []
+    clients: list[str] = []
+    parsed: list[list[float]] = []
+    set_aside: list[str] = []
+    for row in map(PartitionRow._make, batch):
+        try:
+            parsed.append(_parse(row, readers, segmented))
+            ids.append(row.id)
+            clients.append(ANONYMOUS if row.client is None else str(row.client))
+        except (ValueError, TypeError):
+            set_aside.append(str(row.id))
+    rows = _as_columns(parsed, len(readers), segmented, product)
+    columns = {reader.feature.name: reader.column(rows.features[:, at]) for at, reader in enumerate(readers)}
+    return PartitionRows(tuple(ids), rows, columns, tuple(set_aside), tuple(clients))
 
 
 def _as_columns(parsed: list[list[float]], width: int, segmented: Sequence[Feature], product: Product) -> LoggedRows:
@@ -114,23 +131,15 @@ def _parse(row: PartitionRow, readers: Sequence[FeatureReader], segmented: Seque
     """Return one row's features, those of segments, then its figures; raises ValueError or TypeError."""
     known = _decode(row.features)
     values = [reader.read(known.get(reader.feature.name)) for reader in readers]
-    values += [_product_number(feature, known.get(feature.name)) for feature in segmented]
+    values += [product_number(feature, known.get(feature.name)) for feature in segmented]
     numbers = [float(value) for value in (row.prediction, row.low, row.high, row.latency_seconds)]
     if not np.isfinite(numbers).all():
         raise ValueError("not finite")
     value = delay = float("nan")
     if row.actual is not None and row.received_at is not None:
         value = float(row.actual)
-        delay = max((row.received_at - _utc(row.time)).total_seconds(), 0.0)
+        delay = max((_utc(row.received_at) - _utc(row.time)).total_seconds(), 0.0)
     return [*values, *numbers, float(bool(_decode_names(row.out_of_range))), value, delay]
-
-
-def _product_number(feature: Feature, value: Value | None) -> float:
-    """The number of a value by product.yaml as it is now: a level that it no longer has is an unseen one."""
-    try:
-        return feature.to_number(value)
-    except ValueRuleError:
-        return other_code(feature.known_levels)
 
 
 def _utc(text: str) -> datetime:

@@ -1,12 +1,13 @@
 """The first half of a run: one profile for every partition that has changed, then the watermark.
 
 Each profile is made of all rows of its partition, so that a second time, an overlap or a killed run change nothing.
-Every partition is the work of one shard, so that any number of shards leaves the same profiles.
+A partition with many rows is cut into slices of time (`slices`), and shards share these: one hour of one version is the
+work of all of them. The last shard joins the slices, so that any number of shards leaves the same profiles.
 """
 
 import math
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -14,30 +15,37 @@ import msgspec
 from beacon_core.data import profiles, watermarks
 from beacon_core.data.database import Connection, Engine
 from beacon_core.data.prediction_log import partitions
-from beacon_core.data.prediction_log.partitions import HOUR, Partition
-from beacon_core.data.profiles import ProfileContent
+from beacon_core.data.prediction_log.partitions import HOUR, Partition, TimeSpan
 from beacon_core.data.watermarks import Watermark
 from beacon_core.domain.policy import large_residual
 from beacon_core.domain.product import Product
+from beacon_drift_profiling.profiling import slices
 from beacon_drift_profiling.profiling.aggregates import ALL
-from beacon_drift_profiling.profiling.client_rows import largest
-from beacon_drift_profiling.profiling.log import read_partition
+from beacon_drift_profiling.profiling.log import LakeActuals, read_partition
 from beacon_drift_profiling.profiling.packages import NoReference, Reference
-from beacon_drift_profiling.profiling.partition_profile import NAMED, PartitionProfile, ProfileBounds
+from beacon_drift_profiling.profiling.partition_profile import (
+    NAMED,
+    PartitionProfile,
+    ProfileBounds,
+    ProfileResult,
+    joined,
+)
+from beacon_drift_profiling.profiling.slices import SliceName
 
 JOB = "profile"
 Load = Callable[[str, str], Reference | NoReference]
 
 
 class Shard(msgspec.Struct, frozen=True):
-    """Which part of the partitions this process takes: number `index` (from 0) of `count`."""
+    """Which part of the work this process takes: number `index` (from 0) of `count`."""
 
     index: int = 0
     count: int = 1
 
-    def takes(self, partition: Partition) -> bool:
-        """Whether a partition is this shard's."""
-        return zlib.crc32(f"{partition.model_version}/{partition.hour.isoformat()}".encode()) % self.count == self.index
+    def takes(self, partition: Partition, number: int) -> bool:
+        """Whether a slice of a partition is this shard's; its slices go round."""
+        first = zlib.crc32(f"{partition.model_version}/{partition.hour.isoformat()}".encode())
+        return (first + number) % self.count == self.index
 
 
 class ProfilingCounts(msgspec.Struct):
@@ -77,7 +85,7 @@ def profile_log(
     shard: Shard,
     per_segment: bool,
 ) -> ProfilingCounts:
-    """Profile every partition that has changed, and those of the last `span` whose bins are not the reference's.
+    """Profile this shard's part of what has changed, and of the last `span`'s partitions with other bins than now.
 
     Moves the watermark at the end. Raises `SQLAlchemyError` where the store fails.
     """
@@ -87,15 +95,15 @@ def profile_log(
         since = now - span
         names = {partition.model_version for partition in changed.partitions}
         names.update(profiles.versions(connection, since, now + HOUR))
-        bins_digests = {name: _bins_digest(references.of(connection, name)) for name in names}
+        bins_digests = {name: bins_digest_of(references.of(connection, name)) for name in names}
         due = changed.partitions | profiles.with_other_bins(connection, since, bins_digests)
     done = ProfilingCounts(undated=changed.undated)
+    profiler = _Profiler(engine, product, references, per_segment, done)
     for partition in sorted(due):
-        if not shard.takes(partition):
-            continue
-        rows = _profile_partition(engine, product, references, partition, per_segment, done)
+        before = done.rows
+        profiler.profile(partition, shard, hour_of(now))
         if partition.hour > now:
-            done.ahead += rows
+            done.ahead += done.rows - before
     reached = Watermark(_earlier(changed.logged_at, now), _earlier(changed.received_at, now), hour_of(now))
     with engine.begin() as connection:
         watermarks.write(connection, JOB if shard.count == 1 else _shard_job(shard), reached)
@@ -118,49 +126,103 @@ def all_shards_done(engine: Engine, now: datetime, count: int) -> bool:
     return True
 
 
+def join_slices(
+    engine: Engine, product: Product, references: References, per_segment: bool, done: ProfilingCounts
+) -> None:
+    """Join the slices of each partition that shards shared, of this run or of one that was killed before it did so.
+
+    A slice that no shard has profiled, or with other bins than now, is profiled here.
+    """
+    with engine.connect() as connection:
+        waiting = slices.waiting(connection)
+    profiler = _Profiler(engine, product, references, per_segment, done)
+    for partition, names in sorted(waiting.items()):
+        profiler.join(partition, names)
+
+
 def hour_of(moment: datetime) -> datetime:
     """The hour that a moment falls in."""
     return moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
 
-def _profile_partition(
-    engine: Engine,
-    product: Product,
-    references: References,
-    partition: Partition,
-    per_segment: bool,
-    done: ProfilingCounts,
-) -> int:
-    with engine.connect() as connection:
-        reference = references.of(connection, partition.model_version)
-        features = reference.features if isinstance(reference, Reference) else product.features
-        made = PartitionProfile(partition.hour, product, _bounds(reference, product), per_segment)
-        for batch in read_partition(connection, partition, product, features):
-            made.add(batch)
-        stored = profiles.digest_of(connection, partition)
-    done.set_aside += made.set_aside
-    done.set_aside_ids += made.set_aside_ids[: NAMED - len(done.set_aside_ids)]
-    done.rows += made.rows
-    bins_digest = _bins_digest(reference)
-    digest = made.digest(bins_digest)
-    if digest == stored or (stored is not None and not made.rows and not made.set_aside):
-        # Rows that the log no longer holds stay profiled.
-        done.unchanged += 1
-        return made.rows
-    labelled = made.segments.get(ALL, {}).get("labelled", 0.0)
-    content = ProfileContent(digest, bins_digest, made.set_aside, labelled, made.segments, largest(made.clients))
-    # The whole comes last: its digest says that the partition is done.
-    for name, profile in sorted(made.profiles().items(), key=lambda item: item[0] == profiles.WHOLE):
-        aggregates = made.segments.get(name, {})
-        own = content
-        if name != profiles.WHOLE:
-            own = msgspec.structs.replace(content, segments={ALL: aggregates}, clients={})
-        profiles.put(engine, partition, name, profile.serialize(), int(aggregates.get("rows", 0)), own)
-        done.profiles += 1
-    return made.rows
+class _Profiler:
+    """Makes the profiles of partitions, and counts in `done` what it did."""
+
+    def __init__(
+        self, engine: Engine, product: Product, references: References, per_segment: bool, done: ProfilingCounts
+    ) -> None:
+        self._engine = engine
+        self._product = product
+        self._references = references
+        self._per_segment = per_segment
+        self._done = done
+        self._actuals = LakeActuals()
+
+    def profile(self, partition: Partition, shard: Shard, period: datetime) -> None:
+        """Profile a shard's slices of a partition, and store the whole where all of them are this shard's."""
+        with self._engine.connect() as connection:
+            spans = slices.cut(partition, partitions.logged_rows(connection, partition))
+        mine = [number for number in range(len(spans)) if shard.takes(partition, number)]
+        if len(mine) == len(spans):
+            self._store(partition, joined(self._profile_span(partition, span) for span in spans))
+            return
+        for number in mine:
+            result = self._profile_span(partition, spans[number])
+            slices.put(self._engine, partition, SliceName(period, number, len(spans)), result)
+
+    def join(self, partition: Partition, names: list[SliceName]) -> None:
+        """Join the newest slices of a partition, and delete all that there are."""
+        self._store(partition, joined(self._slices(partition, names)))
+        profiles.drop_slices(self._engine, partition)
+
+    def _slices(self, partition: Partition, names: list[SliceName]) -> Iterator[ProfileResult]:
+        newest = max(names, key=lambda name: (name.period, name.total))
+        spans = slices.cut_into(partition, newest.total)
+        there = set(names)
+        bins_digest = bins_digest_of(self._reference(partition))
+        for number, span in enumerate(spans):
+            name = newest._replace(number=number)
+            result = slices.get(self._engine, partition, name) if name in there else None
+            if result is None or result.content.bins_digest != bins_digest:
+                result = self._profile_span(partition, span)
+            yield result
+
+    def _profile_span(self, partition: Partition, span: TimeSpan) -> ProfileResult:
+        reference = self._reference(partition)
+        features = reference.features if isinstance(reference, Reference) else self._product.features
+        made = PartitionProfile(partition.hour, self._product, bounds_of(reference, self._product), self._per_segment)
+        with self._engine.connect() as connection:
+            for batch in read_partition(connection, partition, self._product, features, span, self._actuals):
+                made.add(batch)
+        self._done.rows += made.rows
+        self._done.set_aside += made.set_aside
+        self._done.set_aside_ids += made.set_aside_ids[: NAMED - len(self._done.set_aside_ids)]
+        return made.result(bins_digest_of(reference))
+
+    def _store(self, partition: Partition, made: ProfileResult) -> None:
+        content = made.content
+        with self._engine.connect() as connection:
+            stored = profiles.digest_of(connection, partition)
+        if content.digest == stored or (stored is not None and not made.rows and not content.set_aside):
+            # Rows that the log no longer holds stay profiled.
+            self._done.unchanged += 1
+            return
+        # The whole comes last: its digest says that the partition is done.
+        for name, profile in sorted(made.profiles.items(), key=lambda item: item[0] == profiles.WHOLE):
+            aggregates = content.segments.get(name, {})
+            own = content
+            if name != profiles.WHOLE:
+                own = msgspec.structs.replace(content, segments={ALL: aggregates}, clients={})
+            profiles.put(self._engine, partition, name, profile.serialize(), int(aggregates.get("rows", 0)), own)
+            self._done.profiles += 1
+
+    def _reference(self, partition: Partition) -> Reference | NoReference:
+        with self._engine.connect() as connection:
+            return self._references.of(connection, partition.model_version)
 
 
-def _bounds(reference: Reference | NoReference, product: Product) -> ProfileBounds:
+def bounds_of(reference: Reference | NoReference, product: Product) -> ProfileBounds:
+    """What a version's reference says of its rows."""
     large = large_residual(product.policy.quality, expected_error(reference))
     if isinstance(reference, Reference):
         target = reference.manifest.schema.target.name
@@ -173,7 +235,8 @@ def expected_error(reference: Reference | NoReference) -> float:
     return reference.manifest.expected_absolute_error if isinstance(reference, Reference) else math.inf
 
 
-def _bins_digest(reference: Reference | NoReference) -> str:
+def bins_digest_of(reference: Reference | NoReference) -> str:
+    """The name of a version's bins; empty without a reference."""
     return reference.bins_digest if isinstance(reference, Reference) else ""
 
 

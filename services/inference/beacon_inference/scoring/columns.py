@@ -25,15 +25,19 @@ class ScoredRows(NamedTuple):
     unread: dict[int, str]
 
 
-def rows_of(table: pa.Table, product: Product) -> ScoredRows:
-    """The rows of a table of the product's columns, each of its type; a feature without a column is missing."""
+def rows_of(table: pa.Table, product: Product, *, keeps_texts: bool = False) -> ScoredRows:
+    """The rows of a table of the product's columns, each of its type; a feature without a column is missing.
+
+    Of a category whose levels the package lists, the number tells the model the text; the prediction log needs the
+    texts themselves, and `keeps_texts`.
+    """
     rows = ScoredRows(np.full((len(table), len(product.features)), np.nan), {}, {})
     for place, feature in enumerate(product.features):
         if feature.name not in table.column_names:
             continue
         column = table[feature.name].combine_chunks()
         if feature.is_text and not feature.is_time:
-            _read_texts(column, place, feature, rows)
+            _read_texts(column, place, feature, rows, keeps_texts=keeps_texts)
         else:
             rows.matrix[:, place] = _numbers(column, feature)
     return rows
@@ -51,7 +55,7 @@ def _floats(column: pa.Array) -> Matrix:
     return np.asarray(column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), np.float64)
 
 
-def _read_texts(column: pa.Array, place: int, feature: Feature, rows: ScoredRows) -> None:
+def _read_texts(column: pa.Array, place: int, feature: Feature, rows: ScoredRows, *, keeps_texts: bool) -> None:
     """Read each distinct text once."""
     encoded = column.dictionary_encode()
     texts: list[str] = encoded.dictionary.to_pylist()
@@ -66,10 +70,10 @@ def _read_texts(column: pa.Array, place: int, feature: Feature, rows: ScoredRows
     rows.matrix[:, place] = numbers[codes]
     for row in _rows_with(codes, rules):
         rows.unread.setdefault(row, rules[int(codes[row])])
-    # Of a category whose levels the package lists, the number tells the text.
-    kept = (
-        {} if feature.has_many_levels else {at: text for at, text in enumerate(texts) if numbers[at] == feature.other}
-    )
+    if feature.has_many_levels:
+        kept = dict(enumerate(texts)) if keeps_texts else {}
+    else:
+        kept = {at: text for at, text in enumerate(texts) if numbers[at] == feature.other}
     rows.texts.update({(row, place): kept[int(codes[row])] for row in _rows_with(codes, kept)})
 
 

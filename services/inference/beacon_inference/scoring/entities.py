@@ -16,16 +16,17 @@ from beacon_inference.scoring.columns import ScoredRows
 ENTITIES_PER_CALL = 500
 
 
-def look_up_all(settings: Settings, product: Product, table: pa.Table, rows: ScoredRows) -> StoreFeatures:
+def look_up_all(
+    settings: Settings, product: Product, keys: Sequence[EntityKey | None], rows: ScoredRows
+) -> StoreFeatures:
     """The values of each row's entity; a row of an unknown entity is added to `rows.unread`.
 
     Raises BeaconError `feature_store_unavailable`.
     """
-    keys = _keys(product, table, rows)
     return asyncio.run(_look_up(settings, product, keys, rows))
 
 
-def _keys(product: Product, table: pa.Table, rows: ScoredRows) -> list[EntityKey | None]:
+def keys_of(product: Product, table: pa.Table, rows: ScoredRows) -> list[EntityKey | None]:
     """Each row's key; None, and a problem, where it has none."""
     if product.entity is None:
         raise ValueError(f"{product.name} has no entity")

@@ -1,7 +1,7 @@
 """The output in parts: each is written in one step, so that a run that was stopped goes on where it was.
 
-The parts lie in a folder beside the output, with facts.json: what they were made of. A run of other facts begins anew.
-The last step joins them to the output, in one step as well.
+The parts lie in a folder, with facts.json: what they are made of, and when the run began. A run of other facts begins
+anew. The last step brings all of them to the output, in one step as well (`outputs`).
 """
 
 import shutil
@@ -10,17 +10,15 @@ from pathlib import Path
 
 import msgspec
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.parquet as pq
 
 from beacon_core.platform.files import draft_of, write_atomically
 
 FACTS = "facts.json"
-METADATA = b"beacon"
 
 
 class ScoringFacts(msgspec.Struct, frozen=True):
-    """What an output is made of; the digests are sha256."""
+    """What an output is made of; the digests are sha256. `rows` are those of an input that has no bytes, if known."""
 
     source: str
     bytes: int
@@ -30,19 +28,32 @@ class ScoringFacts(msgspec.Struct, frozen=True):
     model_version: str
     model_sha256: str
     options: tuple[str, ...]
+    query: str = ""
+    rows: int = 0
+
+
+class _State(msgspec.Struct, frozen=True):
+    facts: ScoringFacts
+    begun: float
 
 
 class Parts:
-    """The parts of one output; `done` of them are there from an earlier run of equal facts."""
+    """The parts of one output; `done` of them are there from an earlier run of equal facts.
 
-    def __init__(self, out: Path, facts: ScoringFacts) -> None:
-        self._out = out
-        self._facts = facts
-        self._folder = out.with_name(f".{out.name}.parts")
-        file = self._folder / FACTS
-        if not file.is_file() or file.read_bytes() != msgspec.json.encode(facts):
-            shutil.rmtree(self._folder, ignore_errors=True)
-            write_atomically(file, msgspec.json.encode(facts))
+    `begun` is when that run began, in seconds since 1970, or `now`. Without `goes_on` nothing of an earlier run is
+    taken.
+    """
+
+    def __init__(self, folder: Path, facts: ScoringFacts, now: float, *, goes_on: bool = True) -> None:
+        self.facts = facts
+        self._folder = folder
+        earlier = self._read()
+        if goes_on and earlier is not None and earlier.facts == facts:
+            self.begun = earlier.begun
+        else:
+            self.begun = now
+            shutil.rmtree(folder, ignore_errors=True)
+            write_atomically(folder / FACTS, msgspec.json.encode(_State(facts, now)))
         self.done = 0
         while self._file(self.done).is_file():
             self.done += 1
@@ -52,24 +63,24 @@ class Parts:
         with draft_of(self._file(number), durable=False) as draft:
             pq.write_table(table, draft)
 
-    def join(self, count: int) -> int:
-        """Join `count` parts to the output, remove them, and return the number of rows."""
-        rows = 0
-        with draft_of(self._out) as draft:
-            schema = pq.read_schema(self._file(0)).with_metadata({METADATA: msgspec.json.encode(self._facts)})
-            writer: pq.ParquetWriter | pyarrow.csv.CSVWriter
-            is_csv = self._out.suffix == ".csv"
-            writer = pyarrow.csv.CSVWriter(draft, schema) if is_csv else pq.ParquetWriter(draft, schema)
-            with writer:
-                for table in self._tables(count):
-                    writer.write_table(table.replace_schema_metadata(schema.metadata))
-                    rows += len(table)
-        shutil.rmtree(self._folder)
-        return rows
+    def schema(self) -> pa.Schema:
+        """The columns of the parts; there is at least one."""
+        return pq.read_schema(self._file(0))
 
-    def _tables(self, count: int) -> Iterator[pa.Table]:
+    def tables(self, count: int) -> Iterator[pa.Table]:
+        """Yield the first `count` parts."""
         for number in range(count):
             yield pq.read_table(self._file(number))
+
+    def drop(self) -> None:
+        """Remove the parts: they are in the output."""
+        shutil.rmtree(self._folder)
+
+    def _read(self) -> _State | None:
+        try:
+            return msgspec.json.decode((self._folder / FACTS).read_bytes(), type=_State)
+        except (OSError, msgspec.MsgspecError):
+            return None
 
     def _file(self, number: int) -> Path:
         return self._folder / f"{number:06d}.parquet"

@@ -4,7 +4,7 @@ The stages are those of a request (`prediction/pipeline.py`), so that a row gets
 """
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -44,6 +44,18 @@ class ScoringError(ValueError):
     exit_status = BAD_DATA
 
 
+class Scored(NamedTuple):
+    """Scored rows: a table of `ANSWERS`, and what it was made of, which has a row for each place that was answered.
+
+    `places` (answered rows,) are their numbers in the table, from 0.
+    """
+
+    answers: pa.Table
+    places: NDArray[np.int64]
+    features: Features
+    output: PredictionOutput
+
+
 class Scorer:
     """Scores blocks of rows by one model; `moment` is the time, in seconds since 1970, to which ages are counted."""
 
@@ -54,8 +66,8 @@ class Scorer:
         self._bad_rows = bad_rows
         self._rules = ValidationRules(product)
 
-    def score(self, rows: ScoredRows, first_row: int, stored: StoreFeatures | None = None) -> pa.Table:
-        """The answers to `rows`, whose first has the number `first_row`, as a table of `ANSWERS`.
+    def score(self, rows: ScoredRows, first_row: int, stored: StoreFeatures | None = None) -> Scored:
+        """The answers to `rows`, whose first has the number `first_row`.
 
         `stored` are the feature store's values of the rows' entities. Raises `ScoringError` where a row breaks a rule
         and bad rows are refused.
@@ -71,15 +83,24 @@ class Scorer:
             raise ScoringError(_listed(problems, first_row))
         good = np.ones(len(matrix), dtype=bool)
         good[list(problems)] = False
-        return self._answers(matrix, texts, good, problems)
+        places = np.flatnonzero(good)
+        features = Features(
+            matrix[places], None if from_store is None else from_store[places], _of_rows(texts, places, len(matrix))
+        )
+        output = self._predict(features) if len(places) else PredictionOutput([], [], [])
+        return Scored(self._answers(features, output, places, len(matrix), problems), places, features, output)
 
-    def _answers(self, matrix: Matrix, texts: Texts, good: Mask, problems: dict[int, str]) -> pa.Table:
-        count = len(matrix)
+    def _answers(
+        self,
+        features: Features,
+        output: PredictionOutput,
+        places: NDArray[np.int64],
+        count: int,
+        problems: dict[int, str],
+    ) -> pa.Table:
         columns: dict[str, object] = {name: pa.nulls(count, pa.float64()) for name in ("prediction", "low", "high")}
         columns |= {name: pa.nulls(count, pa.string()) for name in ("imputed", "out_of_range")}
-        if good.any():
-            places = np.flatnonzero(good)
-            features, output = self._predict(matrix[places], _of_rows(texts, places, len(matrix)))
+        if len(places):
             for name in ("prediction", "low", "high"):
                 columns[name] = _at_places(np.asarray(getattr(output, name), np.float64), places, count)
             names = np.array(self._product.feature_names, dtype=object)
@@ -89,11 +110,10 @@ class Scorer:
         columns["problem"] = pa.array([problems.get(row) for row in range(count)] if problems else [None] * count)
         return pa.table([pa.array(columns[field.name], field.type) for field in ANSWERS], schema=ANSWERS)
 
-    def _predict(self, matrix: Matrix, texts: Texts) -> tuple[Features, PredictionOutput]:
-        features = Features(matrix, None, texts)
-        impute(features, PredictionInputs(matrix), self._product, self._model, self._rules)
+    def _predict(self, features: Features) -> PredictionOutput:
+        impute(features, PredictionInputs(features.values), self._product, self._model, self._rules)
         answers = self._model.predict(features.rows, self._moment)
-        return features, output_of(answers, self._model, self._product.target.bounds)
+        return output_of(answers, self._model, self._product.target.bounds)
 
     def _problems(self, matrix: Matrix) -> dict[int, str]:
         """The first rule that each row's own values break."""

@@ -8,7 +8,7 @@ arrival and not by the prediction's time: spools ship late, and clocks differ.
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Text, cast, func, select
@@ -22,6 +22,9 @@ from beacon_core.data.prediction_log.which_actual import actual_id, last_before,
 from beacon_core.data.tables import actuals, predictions, traffic
 from beacon_core.data.watermarks import Watermark
 from beacon_core.domain.policy import Evidence
+
+if TYPE_CHECKING:
+    from beacon_core.data.prediction_log.lake import Total
 
 # Commits are not in the order of their timestamps, and clocks differ: rows of this much time are read again.
 OVERLAP = timedelta(minutes=15)
@@ -48,8 +51,8 @@ class ChangedPartitions(msgspec.Struct, frozen=True):
 class PartitionRow(NamedTuple):
     """One prediction as the database has it: SQLite enforces no column types, so any value may be damaged.
 
-    `features`, `out_of_range` (both JSON) and `time` are text. `actual` is the value that belongs to it, and
-    `received_at` when that arrived; None without one.
+    `features` and `out_of_range` (both JSON), `time` and `received_at` are text. `actual` is the value that belongs to
+    it, and `received_at` when that arrived; None without one.
     """
 
     id: str
@@ -62,7 +65,14 @@ class PartitionRow(NamedTuple):
     time: Any
     client: Any
     actual: float | None
-    received_at: datetime | None
+    received_at: Any
+
+
+class TimeSpan(NamedTuple):
+    """A part of a partition's hour: predictions made in [since, until)."""
+
+    since: datetime
+    until: datetime
 
 
 def changed_partitions(connection: Connection, since: Watermark, evidence: Evidence) -> ChangedPartitions:
@@ -117,11 +127,14 @@ def _changed_in_lake(
     return ChangedPartitions(frozenset(found), logged, received, 0)
 
 
-def rows_of(connection: Connection, partition: Partition, evidence: Evidence) -> Iterator[list[PartitionRow]]:
-    """Yield one partition's rows in batches, in order of their ids, each with its actual."""
-    if (source := lake_of(connection)) is not None:
-        yield from _rows_in_lake(connection, source, partition, evidence)
-        return
+def rows_of(
+    connection: Connection, partition: Partition, evidence: Evidence, span: TimeSpan | None = None
+) -> Iterator[list[Any]]:
+    """Yield one partition's rows, or those of a part of it, in batches, in order of their ids, each with its actual.
+
+    They are those of the database's table: a lake has columns, of which whoever reads them makes no rows. The rows are
+    tuples of the columns of `PartitionRow`: to make one of each would cost as much as to read it.
+    """
     columns = predictions.c
     own = actuals.c.id == actual_id(columns.id, columns.entity, columns.time, evidence)
     query = select(
@@ -135,38 +148,28 @@ def rows_of(connection: Connection, partition: Partition, evidence: Evidence) ->
         cast(columns.time, Text),
         columns.client,
         actuals.c.value,
-        actuals.c.received_at,
+        cast(actuals.c.received_at, Text),
     ).outerjoin_from(predictions, actuals, own)
-    query = query.where(*_within(partition), counts(predictions, evidence)).order_by(columns.id)
+    query = query.where(*_within(partition, span), counts(predictions, evidence)).order_by(columns.id)
     for batch in connection.execute(query, execution_options={"yield_per": BATCH}).partitions():
-        yield [PartitionRow(*row) for row in batch]
+        yield list(batch)
 
 
-OF_LAKE = PartitionRow._fields[:-2]
+def logged_rows(connection: Connection, partition: Partition) -> int:
+    """How many rows of a partition came into the log, as its store counts them; some may be gone since."""
+    if lake_of(connection) is not None:
+        return sum(total.rows for total in _totals(connection, partition))
+    counted = select(func.coalesce(func.sum(traffic.c.predictions), 0)).where(
+        traffic.c.hour == partition.hour, traffic.c.model_version == partition.model_version
+    )
+    return int(connection.execute(counted).scalar_one())
 
 
-def _rows_in_lake(
-    connection: Connection, source: LakeSource, partition: Partition, evidence: Evidence
-) -> Iterator[list[PartitionRow]]:
-    """In the order of their times, then of their ids."""
-    rows = LogSlice(partition.hour, partition.hour + HOUR, partition.model_version, evidence)
-    own = lake_joins.actuals_of(connection, source, rows, evidence)
-    features, outside, time = (OF_LAKE.index(name) for name in ("features", "out_of_range", "time"))
-    for batch in scan(connection, rows, OF_LAKE):
-        found = []
-        for row in batch:
-            fields = list(row)
-            fields[features], fields[outside] = _json(row[features]), _json(row[outside])
-            fields[time] = row[time].isoformat(" ")
-            actual = own.get(row[0])
-            found.append(
-                PartitionRow(*fields, *((None, None) if actual is None else (actual.value, actual.received_at)))
-            )
-        yield found
-
-
-def _json(value: Any) -> str:
-    return msgspec.json.encode(value).decode()
+def recent_actuals(connection: Connection, partition: Partition) -> int:
+    """How many actuals may be of a partition's predictions, or of later ones."""
+    since = partition.hour
+    recent = (actuals.c.received_at >= since - lake_joins.CLOCKS) | (actuals.c.observed_at >= since)
+    return int(connection.execute(select(func.count()).select_from(actuals).where(recent)).scalar_one())
 
 
 def newest_digest(connection: Connection, model_version: str) -> str | None:
@@ -177,19 +180,22 @@ def newest_digest(connection: Connection, model_version: str) -> str | None:
 
 def last_logged(connection: Connection, partition: Partition) -> datetime | None:
     """When the last row of a partition came into the log; None where it has none."""
-    if (source := lake_of(connection)) is not None:
-        with source.begin() as handle:
-            from beacon_core.data.prediction_log import lake  # noqa: PLC0415
-
-            of_partition = [
-                total.logged_at
-                for total in lake.totals(handle)
-                if (total.hour, total.model_version) == (partition.hour, partition.model_version)
-            ]
-        return max(of_partition, default=None)
+    if lake_of(connection) is not None:
+        return max((total.logged_at for total in _totals(connection, partition)), default=None)
     newest = select(func.max(predictions.c.logged_at)).where(*_within(partition))
     found: datetime | None = connection.execute(newest).scalar()
     return found
+
+
+def _totals(connection: Connection, partition: Partition) -> "list[Total]":
+    """What the lake's files have of a partition."""
+    source = lake_of(connection)
+    assert source is not None  # noqa: S101 - the caller has looked
+    with source.begin() as handle:
+        from beacon_core.data.prediction_log import lake  # noqa: PLC0415 - only where there is one
+
+        wanted = (partition.hour, partition.model_version)
+        return [total for total in lake.totals(handle) if (total.hour, total.model_version) == wanted]
 
 
 def _arrived(
@@ -223,9 +229,10 @@ def _every_partition(connection: Connection) -> Any:
     return select(*partition, func.count()).group_by(*partition)
 
 
-def _within(partition: Partition) -> tuple[ColumnElement[bool], ...]:
-    columns, end = predictions.c, partition.hour + HOUR
-    return columns.time >= partition.hour, columns.time < end, columns.model_version == partition.model_version
+def _within(partition: Partition, span: TimeSpan | None = None) -> tuple[ColumnElement[bool], ...]:
+    columns = predictions.c
+    since, until = span or TimeSpan(partition.hour, partition.hour + HOUR)
+    return columns.time >= since, columns.time < until, columns.model_version == partition.model_version
 
 
 def _hour(connection: Connection, column: Any) -> ColumnElement[str]:
