@@ -95,7 +95,7 @@ metadata:
 spec:
   clusterIP: None
   publishNotReadyAddresses: true
-  selector: {{- include "beacon.component" (dict "name" (.selects | default .name)) | nindent 4 }}
+  selector: {{- include "beacon.component" (dict "root" .root "name" (.selects | default .name)) | nindent 4 }}
   ports: [{name: metrics, port: {{ .metrics }}, targetPort: {{ .metrics }}}]
 {{- end -}}
 
