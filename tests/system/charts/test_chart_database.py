@@ -80,7 +80,7 @@ def test_the_secrets_of_the_charts_are_those_that_deploy_makes() -> None:
     assert set(DATABASE_SECRETS) == {f"beacon-database-{short_name(role)}" for role in LOGINS}
     values = yaml.safe_load((ROOT / "charts/platform/values.yaml").read_text(encoding="utf-8"))["postgresql"]["roles"]
     names = [short_name(role) for role in LOGINS]
-    assert values == {name: {"name": f"beacon-database-{name}", "key": "password"} for name in names}
+    assert values == {name: {"name": f"$(name)-database-{name}", "key": "password"} for name in names}
 
 
 @pytest.mark.parametrize("chart", sorted({*RELEASES} - {"platform", "monitoring"}))
