@@ -46,7 +46,9 @@ def test_the_roles_of_each_have_the_same_rights_in_their_own_database_alone(serv
         assert {role.startswith(f"{name}_") for role, _, _ in held[name]} == {True}
     own = {(role.removeprefix("beacon_"), *rest) for role, *rest in held["beacon"]}
     assert own == {(role.removeprefix(f"{OTHER}_"), *rest) for role, *rest in held[OTHER]}
-    wanted = {(suffix_of(role), table, verb) for role, grants in GRANTS.items() for table in grants for verb in grants[table]}
+    wanted = {
+        (suffix_of(role), table, verb) for role, grants in GRANTS.items() for table in grants for verb in grants[table]
+    }
     assert own == wanted
 
 

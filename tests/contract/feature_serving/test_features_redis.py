@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import redis
+from redis import Redis as Client
 from support.features import Redis, by_name, fill
 from support.ports import free_port
 from support.service import METRICS_PORT, Answer, Service
@@ -170,7 +170,7 @@ def test_another_installation_on_the_same_redis_has_rows_of_its_own(
     features: Service, product: Product, address: tuple[str, int], tmp_path: Path
 ) -> None:
     assert features is not None  # which filled it
-    with redis.Redis(*address) as client:
+    with Client(*address) as client:
         before = {key: client.hgetall(key) for key in client.keys()}
         assert before
         fill(Settings(home=tmp_path, feature_repo=FOLDER, installation="housing-beacon"), product)

@@ -55,7 +55,7 @@ def test_keda_asks_prometheus_for_the_same(chart: str, tmp_path: Path) -> None:
     assert {each["metadata"]["serverAddress"] for each in asked} == {"http://beacon-prometheus:9090"}
     assert {each["metadata"]["threshold"] for each in asked} == {"50", "2.5"}
     queries = [each["metadata"]["query"] for each in asked]
-    assert all('installation="beacon"' in query and f"job=~\"(.*-)?{chart}(-pods)?\"" in query for query in queries)
+    assert all('installation="beacon"' in query and f'job=~"(.*-)?{chart}(-pods)?"' in query for query in queries)
     rules = [{"record": f"asked:{number}", "expr": query} for number, query in enumerate(queries)]
     file = tmp_path / "rules.yaml"
     file.write_text(yaml.safe_dump({"groups": [{"name": "scaling", "rules": rules}]}))

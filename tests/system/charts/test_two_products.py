@@ -38,7 +38,9 @@ def pair(request: pytest.FixtureRequest, values: tuple[Document, Document], tmp_
     if request.param == "each with its own":
         return render("beacon", values[0], folder), render("housing", values[1], folder)
     products = "--set=platform.products[0].name=housing-beacon"
-    return render("beacon", values[0], folder, products), render("housing", values[1], folder, "--set=global.platform.name=beacon")
+    return render("beacon", values[0], folder, products), render(
+        "housing", values[1], folder, "--set=global.platform.name=beacon"
+    )
 
 
 def text_of(document: Document) -> str:
@@ -49,8 +51,12 @@ def shared(mine: list[Document]) -> bool:
     return not any(document["kind"] == "StatefulSet" and "postgresql" in key(document)[2] for document in mine)
 
 
-@pytest.mark.parametrize(("release", "name"), [("beacon", "beacon"), ("housing", "housing-beacon"), ("my-beacon", "my-beacon")])
-def test_the_name_follows_from_the_release(release: str, name: str, values: tuple[Document, Document], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("release", "name"), [("beacon", "beacon"), ("housing", "housing-beacon"), ("my-beacon", "my-beacon")]
+)
+def test_the_name_follows_from_the_release(
+    release: str, name: str, values: tuple[Document, Document], tmp_path: Path
+) -> None:
     for document in render(release, values[0], tmp_path):
         shown = document["metadata"]["name"]
         assert shown.startswith((f"{name}-", f"shared.{name}-", f"shared-{name}-")) or shown == name, shown
@@ -93,7 +99,9 @@ def test_no_two_objects_share_a_name(pair: Pair) -> None:
     assert not mine & others
 
 
-def test_policies_of_the_cluster_differ_by_namespace_and_release(values: tuple[Document, Document], tmp_path: Path) -> None:
+def test_policies_of_the_cluster_differ_by_namespace_and_release(
+    values: tuple[Document, Document], tmp_path: Path
+) -> None:
     """Also where a namespace's name and a release's would together be another pair's."""
     found = [
         {key(each) for each in render(release, values[0], tmp_path, namespace=namespace) if not key(each)[1]}

@@ -66,7 +66,6 @@ def make_missing(objects: Objects, installation: str = INSTALLATION) -> set[Name
         raise HalfAPairError(f"{_path(kept)} is there, and {_path(gone)} is not: the keys that sign models are a pair")
     own_keys = {SECRET: SECRET_KEYS, **dict.fromkeys((*DATABASE_SECRETS, *MLFLOW_SECRETS), ("password",))}
 
-
     def create(kind: str, name: str, field: str, content: dict[str, str]) -> None:
         labels = {"app.kubernetes.io/part-of": installation}
         metadata = {"name": name_in(installation, name), "labels": labels}

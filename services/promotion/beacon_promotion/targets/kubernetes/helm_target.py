@@ -68,7 +68,9 @@ class HelmTarget(OnCluster):
         base = _last_clean(history)
         if base is None or (before is not None and _release(base).model != before):
             now = "nothing" if base is None else f"version {_release(base).model.version}"
-            raise ReleaseFailedError("no_way_back", f"Helm's history of {self._names.inference} has {now} to roll back to")
+            raise ReleaseFailedError(
+                "no_way_back", f"Helm's history of {self._names.inference} has {now} to roll back to"
+            )
         self._check_way_back(before)
         try:
             rendered = self._helm.rendered(_values(base, after))
@@ -146,7 +148,9 @@ class HelmTarget(OnCluster):
     def _clean(self) -> Revision:
         found = _last_clean(self._history())
         if found is None:
-            raise ReleaseFailedError("no_way_back", f"{self._names.inference} is not installed; `make deploy` installs it")
+            raise ReleaseFailedError(
+                "no_way_back", f"{self._names.inference} is not installed; `make deploy` installs it"
+            )
         return found
 
     def _history(self) -> list[Revision]:
