@@ -3,8 +3,9 @@
 -- An administrator runs it by psql 14 or later: a superuser, or a role that may create roles and databases.
 --   psql "host=HOST user=ADMINISTRATOR dbname=postgres" -f roles.sql
 -- A variable gives each role its password (OWNER_PASSWORD, CONSOLE_PASSWORD, ...); without one it stays as it is.
--- `-v prefix=NAME` names another installation, whose database and roles (NAME_owner, ...) begin with it; `-v mlflow=off` leaves
--- MLflow's out, which several installations share. `-v database=NAME` and `-v mlflow_database=NAME` name other databases.
+-- `-v prefix=NAME` names another installation, whose database and roles (NAME_owner, ...) begin with it.
+-- `-v mlflow=off` leaves MLflow's out, which several installations share.
+-- `-v database=NAME` and `-v mlflow_database=NAME` name other databases.
 -- Migrations, which log in as the owner, give the services their rights on the tables.
 \set ON_ERROR_STOP on
 \if :{?prefix}

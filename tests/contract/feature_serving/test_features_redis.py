@@ -171,10 +171,10 @@ def test_another_installation_on_the_same_redis_has_rows_of_its_own(
 ) -> None:
     assert features is not None  # which filled it
     with Client(*address) as client:
-        before = {key: client.hgetall(key) for key in client.keys()}
+        before = {key: client.hgetall(key) for key in client.scan_iter()}
         assert before
         fill(Settings(home=tmp_path, feature_repo=FOLDER, installation="housing-beacon"), product)
-        new = set(client.keys()) - before.keys()
+        new = set(client.scan_iter()) - before.keys()
         assert len(new) == len(before)
         assert all(key.endswith(b"housing_beacon") for key in new)
         assert {key: client.hgetall(key) for key in before} == before

@@ -1,4 +1,4 @@
-"""Two products on one cluster: each has names, selectors, rights, roles and alerts of its own, and what they share is said."""
+"""Two products on one cluster: each has names, selectors, rights and roles of its own, and what they share is said."""
 
 import json
 import re
