@@ -40,8 +40,8 @@ def selectors(document: Document) -> Iterator[tuple[str, str, dict[str, str]]]:
     elif kind == "NetworkPolicy":
         yield f"{kind}.podSelector", own, spec["podSelector"]["matchLabels"]
         for way, peers in (("ingress", "from"), ("egress", "to")):
-            for rule in spec[way]:
-                for peer in rule.get(peers, []):
+            for rule in spec[way] or []:
+                for peer in rule.get(peers) or []:
                     if "podSelector" in peer:
                         place = peer.get("namespaceSelector", {}).get("matchLabels", {}).get(NAMESPACE, own)
                         yield f"{kind}.{way}", place, peer["podSelector"]["matchLabels"]

@@ -14,7 +14,7 @@ CHARTS = ("inference", "feature-serving")
 def scaler(chart: str, *given: str) -> dict[str, Any]:
     """The one object that scales."""
     values = f"--values=charts/{chart}/ci/default-values.yaml"
-    done = template(chart, values, *(f"--set=autoscaling.{each}" for each in ("enabled=true", *given)))
+    done = template(chart, values, *(f"--set-json=autoscaling.{each}" for each in ("enabled=true", *given)))
     assert done.returncode == 0, done.stderr
     documents = [each for each in yaml.safe_load_all(done.stdout) if each]
     (found,) = [each for each in documents if each["kind"] in {"HorizontalPodAutoscaler", "ScaledObject"}]
@@ -48,7 +48,7 @@ def test_by_requests_it_asks_the_api_of_custom_metrics(chart: str) -> None:
 
 @pytest.mark.parametrize("chart", CHARTS)
 def test_keda_asks_prometheus_for_the_same(chart: str, tmp_path: Path) -> None:
-    spec = scaler(chart, "by=keda", "min=3", "requestsPerSecond=50", "requestsInFlight=2.5")
+    spec = scaler(chart, 'by="keda"', "min=3", "requestsPerSecond=50", "requestsInFlight=2.5")
     assert (spec["minReplicaCount"], spec["maxReplicaCount"]) == (3, 6)
     cpu, *asked = spec["triggers"]
     assert cpu == {"type": "cpu", "metricType": "Utilization", "metadata": {"value": "70"}}
@@ -64,7 +64,7 @@ def test_keda_asks_prometheus_for_the_same(chart: str, tmp_path: Path) -> None:
 
 
 def test_behaviour_is_over_the_charts_own() -> None:
-    spec = scaler("inference", "downSeconds=60", "upSeconds=10", "behavior.scaleUp.selectPolicy=Max")
+    spec = scaler("inference", "downSeconds=60", "upSeconds=10", 'behavior.scaleUp.selectPolicy="Max"')
     assert spec["behavior"] == {
         "scaleUp": {"stabilizationWindowSeconds": 10, "selectPolicy": "Max"},
         "scaleDown": {"stabilizationWindowSeconds": 60},

@@ -17,8 +17,8 @@ from tools.product_values import told_all
 SHIPPED = load_product(Settings().product)
 NAMES = ("beacon", "housing-beacon")
 OURS = re.compile(
-    r"\b(beacon[_:][\w:]+|http_[a-z_]+_(?:total|sum|count|bucket)|api_errors_total"
-    r"|model_[a-z_]+_(?:total|count|bucket)|probe_success)\b(?!:)(?!\{(?:namespace=~\"\|shared\",)?installation)"
+    r"\b(beacon[_:][\w:]++|http_[a-z_]+_(?:total|sum|count|bucket)|api_errors_total"
+    r"|model_[a-z_]+_(?:total|count|bucket)|probe_success)\b(?!\{(?:namespace=~\"\|shared\",)?installation)"
 )
 """A series of Beacon's without its installation."""
 OPERATOR = ("--set=monitoring.delivery=operator",)
