@@ -179,11 +179,11 @@ def dark_pod(name: str, pin: Pin, template: dict[str, Any]) -> Pod:
         own = [variable for variable in container["env"] if _may_be_dark(variable)]
         kept = [variable for variable in own if variable["name"] not in {*DARK_OWN, *DARK_NOT}]
         container["env"] = [*kept, *({"name": name, "value": value} for name, value in DARK_OWN.items())]
-    names = Names(template["metadata"].get("labels", {}).get(PART_OF, BEACON.installation))
+    ours = Names(template["metadata"].get("labels", {}).get(PART_OF, BEACON.installation))
     labels = {
         NAME: DARK,
-        PART_OF: names.installation,
-        "app.kubernetes.io/managed-by": names.promotion,
+        PART_OF: ours.installation,
+        "app.kubernetes.io/managed-by": ours.promotion,
         "reach.beacon/mlflow": "true",
     }
     annotations = template["metadata"].get("annotations", {}) | {RELEASE: msgspec.json.encode(Release(pin)).decode()}
