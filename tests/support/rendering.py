@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from beacon_core.platform.settings import ROOT
+from tools.product_values import UMBRELLA
 from tools.schema import charts
 
 HELM = os.environ.get("HELM", "helm")
@@ -23,7 +24,8 @@ def helm(*arguments: str, given: str | None = None, folder: Path = ROOT) -> subp
 
 
 def template(chart: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return helm("template", f"beacon-{chart}", f"charts/{chart}", "--namespace=beacon", KUBE_VERSION, *arguments)
+    release = chart if chart == UMBRELLA else f"{UMBRELLA}-{chart}"
+    return helm("template", release, f"charts/{chart}", "--namespace=beacon", KUBE_VERSION, *arguments)
 
 
 @cache
