@@ -50,7 +50,7 @@ def inference_has(values: Mapping[str, Any]) -> dict[str, Any]:
         "secrets": [{"name": one["name"], "key": one["key"]} for one in secrets if one["name"]],
         "mlflowLogin": {"name": login["name"], "key": login["key"]},
         "configMaps": [name for name in config_maps if name],
-        "serviceAccount": account["name"] or ("beacon-inference" if account["create"] else ""),
+        "serviceAccount": account["name"] or ("$(name)-inference" if account["create"] else ""),
         "containers": [{"name": one["name"], "image": one["image"]} for one in added],
         "envFrom": [name for name in sources if name],
         "volumes": [volume["name"] for volume in values["extraVolumes"]],

@@ -130,9 +130,13 @@ class Postgres:
         """For SQLAlchemy, as another user or in another database."""
         return f"postgresql+psycopg://{user}@127.0.0.1:{self.port}/{database}"
 
-    def make_roles(self, user: str = "beacon", **variables: str) -> None:
-        """Run the statements that make Beacon's roles, as an administrator does; `variables` are the environment's."""
+    def make_roles(self, user: str = "beacon", *named: str, **variables: str) -> None:
+        """Run the statements that make Beacon's roles, as an administrator does; `variables` are the environment's.
+
+        `named`: what psql is told, such as prefix=housing.
+        """
         place = ["--host=127.0.0.1", f"--port={self.port}", f"--username={user}", "--dbname=postgres"]
+        place += [f"--variable={each}" for each in named]
         command: list[str | Path] = [self.programs / "psql", "--no-psqlrc", "--quiet", *place, f"--file={ROLES}"]
         done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stderr) == (0, ""), done.stderr

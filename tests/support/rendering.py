@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from beacon_core.platform.settings import ROOT
+from tools.product_values import UMBRELLA
 from tools.schema import charts
 
 HELM = os.environ.get("HELM", "helm")
@@ -30,7 +31,8 @@ def update_dependencies() -> None:
 
 
 def template(chart: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return helm("template", f"beacon-{chart}", f"charts/{chart}", "--namespace=beacon", KUBE_VERSION, *arguments)
+    release = chart if chart == UMBRELLA else f"{UMBRELLA}-{chart}"
+    return helm("template", release, f"charts/{chart}", "--namespace=beacon", KUBE_VERSION, *arguments)
 
 
 @cache

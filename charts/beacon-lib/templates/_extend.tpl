@@ -21,7 +21,7 @@ Labels of Beacon's own cannot be replaced: the schemas refuse them, as selectors
 {{- define "beacon.serviceAccountName" -}}
 {{- with .root.Values.serviceAccount -}}
 {{- if not (and $.early .create) -}}
-{{ .name | default (ternary (printf "beacon-%s" $.root.Chart.Name) "" .create) }}
+{{ .name | default (ternary (printf "%s-%s" (include "beacon.installation" $.root) $.root.Chart.Name) "" .create) }}
 {{- end -}}
 {{- end -}}
 {{- end -}}

@@ -1,14 +1,14 @@
 {{/* Everything here takes one dict: `root` (the chart's $), `name` (the component), and what the template says. */}}
 
-{{/* One name for everything of a component: charts, images and releases are beacon-NAME. */}}
+{{/* One name for everything of a component: that of the installation (_installation.tpl), and its own. */}}
 {{- define "beacon.fullname" -}}
-beacon-{{ .name }}
+{{ include "beacon.installation" .root }}-{{ .name }}
 {{- end -}}
 
 {{/* Every pod of a component, whichever Deployment made it. Also in immutable fields: nothing here may change with a version. */}}
 {{- define "beacon.component" -}}
 app.kubernetes.io/name: {{ .name }}
-app.kubernetes.io/part-of: beacon
+app.kubernetes.io/part-of: {{ include "beacon.installation" .root }}
 {{- end -}}
 
 {{/* The pods of one Deployment. `track`: it is not the component's main one. */}}

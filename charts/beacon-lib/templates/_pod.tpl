@@ -111,7 +111,8 @@ user and Secret, if not those of the service.
   value: {{ .host }}:{{ .port }}{{ range compact (list .options $tls) }},{{ . }}{{ end }}
 - name: BEACON_FEATURE_REPO
   value: /app/feature_repo/redis
-{{- end -}}
+{{- end }}
+{{ include "beacon.installationEnv" . }}
 {{- end -}}
 
 {{/* An optional secret as a variable: absent means empty, and empty switches the thing off. `variable`, `secret`. */}}

@@ -16,10 +16,42 @@ policy is one of a hook, comes before its pod and goes with it.
 {{- end }}
 {{- end -}}
 
+{{/*
+How the stores that several installations can share are reached: a rule for each. In this namespace or in that of another
+installation, or outside, at the addresses of `global.NAME.cidrs` or anywhere.
+*/}}
+{{- define "beacon.stores" -}}
+{{- $ports := include "beacon.ports" . | fromYaml -}}
+{{- $global := .Values.global | default dict -}}
+{{- $found := dict -}}
+{{- range $name, $key := dict "postgresql" "database" "redis" "redis" "mlflow" "mlflow" -}}
+{{- $given := index $global $key | default dict -}}
+{{- $host := ternary ($given.url | default "") ($given.host | default "") (eq $name "mlflow") -}}
+{{- if $host -}}
+{{- $port := toString ($given.port | default (index $ports $name)) -}}
+{{- if eq $name "mlflow" -}}{{- $port = include "beacon.portOf" $host -}}{{- end -}}
+{{- $all := list (dict "port" (int $port)) -}}
+{{- if and $given.directPort (ne (int $given.directPort) (int $port)) -}}{{- $all = append $all (dict "port" (int $given.directPort)) -}}{{- end -}}
+{{- $to := ternary (include "beacon.cidrs" $given.cidrs | fromYamlArray) (include "beacon.anywhere" $ | fromYamlArray) (not (empty $given.cidrs)) -}}
+{{- $_ := set $found $name (dict "to" $to "ports" $all) -}}
+{{- else -}}
+{{- $peer := dict "podSelector" (dict "matchLabels" (dict "app.kubernetes.io/name" $name "app.kubernetes.io/part-of" (include "beacon.platform" $))) -}}
+{{- with include "beacon.platformNamespace" $ -}}
+{{- $_ := set $peer "namespaceSelector" (dict "matchLabels" (dict "kubernetes.io/metadata.name" .)) -}}
+{{- end -}}
+{{- $_ := set $found $name (dict "to" (list $peer) "ports" (list (dict "port" (index $ports $name)))) -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $found -}}
+{{- end -}}
+
 {{- define "beacon.networkPolicy" -}}
 {{- $ports := include "beacon.ports" . | fromYaml -}}
 {{- $own := index $ports .name -}}
 {{- $besides := include "beacon.besides" . | fromYaml -}}
+{{- $installation := include "beacon.installation" .root -}}
+{{- $stores := include "beacon.stores" .root | fromJson -}}
+{{- $products := ternary (.root.Values.products | default list) list (hasKey $stores .name) -}}
 {{- with .root.Values.networkPolicy }}
 {{- if .enabled }}
 apiVersion: networking.k8s.io/v1
@@ -39,11 +71,17 @@ spec:
   ingress:
     {{- if $own }}
     - from:
-        - podSelector: {matchLabels: {reach.beacon/{{ $.name }}: "true", app.kubernetes.io/part-of: beacon}}
+        - podSelector: {matchLabels: {reach.beacon/{{ $.name }}: "true", app.kubernetes.io/part-of: {{ $installation }}}}
         {{- if $.public }}
         {{- range .ingressNamespaces }}
         - namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: {{ . }}}}
         {{- end }}
+        {{- end }}
+        {{- range $products }}
+        - podSelector: {matchLabels: {reach.beacon/{{ $.name }}: "true", app.kubernetes.io/part-of: {{ .name }}}}
+          {{- with .namespace }}
+          namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: {{ . }}}}
+          {{- end }}
         {{- end }}
         {{- with .clients }}
         {{- toYaml . | nindent 8 }}
@@ -52,7 +90,7 @@ spec:
     {{- end }}
     {{- if $.metrics }}
     - from:
-        - podSelector: {matchLabels: {reach.beacon/{{ $.name }}-metrics: "true", app.kubernetes.io/part-of: beacon}}
+        - podSelector: {matchLabels: {reach.beacon/{{ $.name }}-metrics: "true", app.kubernetes.io/part-of: {{ $installation }}}}
         {{- with .scrapers }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
@@ -62,7 +100,7 @@ spec:
     {{- range $beside, $component := $besides }}
     {{- if eq $component $.name }}
     - from:
-        - podSelector: {matchLabels: {reach.beacon/{{ $beside }}: "true", app.kubernetes.io/part-of: beacon}}
+        - podSelector: {matchLabels: {reach.beacon/{{ $beside }}: "true", app.kubernetes.io/part-of: {{ $installation }}}}
         {{- with $scrapers }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
@@ -79,8 +117,12 @@ spec:
         {{- end }}
       ports: [{port: 53, protocol: UDP}, {port: 53, protocol: TCP}]
     {{- range $.reaches }}
-    - to: [{podSelector: {matchLabels: {app.kubernetes.io/name: {{ get $besides . | default (trimSuffix "-metrics" .) }}, app.kubernetes.io/part-of: beacon}}}]
+    {{- if hasKey $stores . }}
+    - {{- index $stores . | toYaml | nindent 6 }}
+    {{- else }}
+    - to: [{podSelector: {matchLabels: {app.kubernetes.io/name: {{ get $besides . | default (trimSuffix "-metrics" .) }}, app.kubernetes.io/part-of: {{ $installation }}}}}]
       ports: [{port: {{ index $ports . }}}]
+    {{- end }}
     {{- end }}
     {{- if $.api }}
     - ports: [{port: 443}, {port: 6443}]

@@ -56,11 +56,11 @@ binaryData:
 name: product
 projected:
   sources:
-    - configMap: {name: beacon-{{ .root.Chart.Name }}-product}
+    - configMap: {name: {{ include "beacon.installation" .root }}-{{ .root.Chart.Name }}-product}
     {{- if .data }}
     {{- with include "beacon.productContent" .root | fromYaml }}
     - configMap:
-        name: beacon-{{ $.root.Chart.Name }}-data
+        name: {{ include "beacon.installation" $.root }}-{{ $.root.Chart.Name }}-data
         items:
           {{- range $path, $_ := . }}
           - {key: data-{{ sha256sum $path | trunc 12 }}, path: {{ $path | toJson }}}

@@ -35,7 +35,10 @@ sslmode=verify-full&sslrootcert={{ if include "beacon.hasCa" . }}{{ include "bea
 {{- end }}
 {{- if .mlflow }}
 {{- with $values.mlflowLogin }}
-{{- if .secret.name }}
+{{- if .token }}
+- name: MLFLOW_TRACKING_TOKEN
+  valueFrom: {secretKeyRef: {name: {{ .token.name }}, key: {{ .token.key }}}}
+{{- else if .secret.name }}
 - {name: MLFLOW_TRACKING_USERNAME, value: {{ .user }}}
 - name: MLFLOW_TRACKING_PASSWORD
   valueFrom: {secretKeyRef: {name: {{ .secret.name }}, key: {{ .secret.key }}}}

@@ -26,25 +26,11 @@ spec:
   template: {{- include "beacon.podTemplate" (set . "pod" $pod) | nindent 4 }}
 {{- end -}}
 
-{{/* What a Deployment of several pods brings along: its disruption budget and, if asked for, its autoscaler. */}}
+{{/* What a Deployment of several pods brings along: its disruption budget and, if asked for, its autoscaler (_scaling.tpl). */}}
 {{- define "beacon.scaling" -}}
-{{- with .root.Values.autoscaling }}
-{{- if .enabled }}
-apiVersion: autoscaling/v2
-kind: HorizontalPodAutoscaler
-metadata: {{- include "beacon.metadata" $ | nindent 2 }}
-spec:
-  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: {{ include "beacon.fullname" $ }}}
-  minReplicas: {{ .min }}
-  maxReplicas: {{ .max }}
-  metrics:
-    - type: Resource
-      resource: {name: cpu, target: {type: Utilization, averageUtilization: {{ .cpuPercent }}}}
-  behavior:
-    scaleUp: {stabilizationWindowSeconds: 0}
-    scaleDown: {stabilizationWindowSeconds: {{ .downSeconds }}}
+{{- if (.root.Values.autoscaling | default dict).enabled }}
+{{ include "beacon.autoscaler" . }}
 ---
-{{- end }}
 {{- end }}
 apiVersion: policy/v1
 kind: PodDisruptionBudget
@@ -95,7 +81,7 @@ metadata:
 spec:
   clusterIP: None
   publishNotReadyAddresses: true
-  selector: {{- include "beacon.component" (dict "name" (.selects | default .name)) | nindent 4 }}
+  selector: {{- include "beacon.component" (dict "root" .root "name" (.selects | default .name)) | nindent 4 }}
   ports: [{name: metrics, port: {{ .metrics }}, targetPort: {{ .metrics }}}]
 {{- end -}}
 

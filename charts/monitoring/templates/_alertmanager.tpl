@@ -64,7 +64,7 @@
 {{- define "monitoring.alertmanager" -}}
 route:
   receiver: ticket
-  group_by: [namespace, alertname]
+  group_by: [namespace, installation, alertname]
   routes:
     {{- range $route := include "monitoring.routes" . | fromYamlArray }}
     - matchers: [{{ range $label, $value := $route.when }}'{{ $label }}="{{ $value }}"'{{ end }}]
@@ -94,11 +94,11 @@ inhibit_rules:
   # Who is paged for an alert needs no ticket for it.
   - source_matchers: ['severity="critical"']
     target_matchers: ['severity="warning"']
-    equal: [namespace, alertname, model_version]
+    equal: [namespace, installation, alertname, model_version]
   {{- range .Files.Get "files/inhibitions.yaml" | fromYamlArray }}
   - source_matchers: [{{ range $label, $value := .cause }}'{{ $label }}="{{ $value }}"', {{ end }}]
     target_matchers: ['alertname=~"{{ join "|" .symptoms }}"']
-    equal: {{ toJson .equal }}
+    equal: {{ append .equal "installation" | toJson }}
   {{- end }}
 {{- with .Values.muteTimes }}
 time_intervals:

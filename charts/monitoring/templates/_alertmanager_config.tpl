@@ -43,7 +43,9 @@
 {{- $muted := keys .Values.muteTimes | sortAlpha -}}
 route:
   receiver: ticket
-  groupBy: [namespace, alertname]
+  groupBy: [namespace, installation, alertname]
+  # Another installation of the namespace has its own.
+  matchers: {{ include "monitoring.operator.matchers" (dict "installation" (include "beacon.installation" .)) }}
   routes:
     {{- range $route := include "monitoring.routes" . | fromYamlArray }}
     - matchers: {{ include "monitoring.operator.matchers" $route.when }}
@@ -72,11 +74,11 @@ receivers:
 inhibitRules:
   - sourceMatch: {{ include "monitoring.operator.matchers" (dict "severity" "critical") }}
     targetMatch: {{ include "monitoring.operator.matchers" (dict "severity" "warning") }}
-    equal: [namespace, alertname, model_version]
+    equal: [namespace, installation, alertname, model_version]
   {{- range .Files.Get "files/inhibitions.yaml" | fromYamlArray }}
   - sourceMatch: {{ include "monitoring.operator.matchers" .cause }}
     targetMatch: [{name: alertname, value: {{ join "|" .symptoms | quote }}, matchType: "=~"}]
-    equal: {{ toJson .equal }}
+    equal: {{ append .equal "installation" | toJson }}
   {{- end }}
 {{- with .Values.muteTimes }}
 muteTimeIntervals:

@@ -7,8 +7,14 @@
 
 {{/* What both policies say of themselves, and whom they hold. */}}
 {{- define "promotion.policyMetadata" -}}
-name: {{ .root.Release.Namespace }}-{{ .suffix }}
+name: {{ include "promotion.policyName" . }}
 labels: {{- include "beacon.labels" (dict "root" .root "name" "promotion") | nindent 2 }}
+{{- end -}}
+
+{{/* Policies are of the whole cluster. A namespace has no dot in its name, so that no two of these are one. */}}
+{{- define "promotion.policyName" -}}
+{{- $name := include "beacon.installation" .root -}}
+{{ .root.Release.Namespace }}{{ ternary "-" "." (eq $name "beacon") }}{{ $name }}-{{ .suffix }}
 {{- end -}}
 
 {{- define "promotion.isPromotion" -}}

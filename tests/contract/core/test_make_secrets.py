@@ -29,3 +29,16 @@ def test_every_object_that_is_wanted_is_looked_for() -> None:
         for kind, name in wanted():
             cluster.put(RESOURCES[kind], {"kind": kind, "metadata": {"name": name}})
         assert Api(access).there(wanted()) == set(wanted())
+
+
+def test_another_installation_has_objects_of_its_own() -> None:
+    cluster = Cluster()
+    with api(cluster) as access:
+        make_missing(Api(access))
+        made = make_missing(Api(access), "housing-beacon")
+    assert made == set(wanted("housing-beacon"))
+    assert all(name == "housing-beacon" or name.startswith("housing-beacon-") for _, name in made)
+    labels = [cluster.objects[RESOURCES[kind], name]["metadata"]["labels"] for kind, name in made]
+    assert {each["app.kubernetes.io/part-of"] for each in labels} == {"housing-beacon"}
+    passwords = {str(each.get("stringData")) for each in cluster.objects.values() if "stringData" in each}
+    assert len(passwords) == 2 * len(OWN)

@@ -62,6 +62,15 @@ def test_both_store_files_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     assert Path(config.registry.path).is_relative_to(tmp_path)
 
 
+@pytest.mark.parametrize(("installation", "project"), [("beacon", "beacon"), ("housing-beacon", "housing_beacon")])
+def test_the_project_in_redis_is_the_installations(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, installation: str, project: str
+) -> None:
+    monkeypatch.setenv("REDIS_CONNECTION", "127.0.0.1:6379")
+    settings = Settings(home=tmp_path, feature_repo=ROOT / "feature_repo" / "redis", installation=installation)
+    assert repo.load_config(settings).project == project
+
+
 def test_a_variable_that_is_not_set_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("REDIS_CONNECTION", raising=False)
     with pytest.raises(repo.FeatureStoreError, match="REDIS_CONNECTION"):

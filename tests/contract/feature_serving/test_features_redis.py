@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redis import Redis as Client
 from support.features import Redis, by_name, fill
 from support.ports import free_port
 from support.service import METRICS_PORT, Answer, Service
@@ -163,3 +164,18 @@ def test_redis_with_a_password_and_a_database(
         monkeypatch.setenv("REDIS_CONNECTION", f"127.0.0.1:{port},password=wrong,db=3")
         with Service(create(settings)) as running:
             assert running.post(PATH, ask(product, [1])).status == 503
+
+
+def test_another_installation_on_the_same_redis_has_rows_of_its_own(
+    features: Service, product: Product, address: tuple[str, int], tmp_path: Path
+) -> None:
+    assert features is not None  # which filled it
+    with Client(*address) as client:
+        before = {key: client.hgetall(key) for key in client.scan_iter()}
+        assert before
+        fill(Settings(home=tmp_path, feature_repo=FOLDER, installation="housing-beacon"), product)
+        new = set(client.scan_iter()) - before.keys()
+        assert len(new) == len(before)
+        assert all(key.endswith(b"housing_beacon") for key in new)
+        assert {key: client.hgetall(key) for key in before} == before
+        client.delete(*new)

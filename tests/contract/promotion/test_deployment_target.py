@@ -212,6 +212,36 @@ def test_a_canary_has_no_label_by_which_argo_cd_or_flux_would_prune_it(theirs: d
     }
 
 
+def test_another_installation_of_the_namespace_is_left_alone(
+    cluster: Cluster, target: DeploymentTarget, tmp_path: Any
+) -> None:
+    text = json.dumps(deployment()).replace('"beacon-inference"', '"housing-beacon-inference"')
+    cluster.put("deployments", json.loads(text.replace(': "beacon"', ': "housing-beacon"')))
+    theirs = ("deployments", "housing-beacon-inference")
+    with api(cluster) as access:
+        other = DeploymentTarget(Settings(home=tmp_path, installation="housing-beacon"), access)
+        target.release(OLD)
+        assert other.serving() is None
+        other.release(NEW)
+        other.canary(OLD, 0.2)
+        assert (target.serving(), other.serving()) == (Release(OLD), Release(NEW))
+        # A run of ours that cleans up, and a release, are about our own canary and pods.
+        assert target.recover() == []
+        target.canary(NEW, 0.2)
+        target.release(NEW)
+        assert ("deployments", f"{theirs[1]}-canary") in cluster.objects
+        labels = cluster.objects["deployments", f"{theirs[1]}-canary"]["metadata"]["labels"]
+        assert labels["app.kubernetes.io/managed-by"] == "housing-beacon-promotion"
+        assert len(other.recover()) == 1
+        assert CANARY not in cluster.objects
+    assert {one.split()[2] for one in cluster.asked if one.startswith(("PATCH", "POST", "DELETE"))} == {
+        MAIN[1],
+        CANARY[1],
+        theirs[1],
+        f"{theirs[1]}-canary",
+    }
+
+
 def test_a_canary_of_a_deployment_leaves_that_one_alone() -> None:
     main = deployment()
     before = deepcopy(main)

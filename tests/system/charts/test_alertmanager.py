@@ -148,7 +148,10 @@ def test_the_operators_routes_are_the_bundled_ones() -> None:
         rest = {key: value for key, value in _plain(route).items() if key not in {"matchers", "routes"}}
         return own, rest, [tree(inner, theirs=theirs) for inner in route.get("routes", [])]
 
-    assert tree(operator["route"], theirs=True) == tree(bundled["route"], theirs=False)
+    own, *rest = tree(operator["route"], theirs=True)
+    # Another installation of the namespace has an AlertmanagerConfig of its own.
+    assert own == ['installation="beacon"']
+    assert rest == list(tree(bundled["route"], theirs=False)[1:])
     kinds = [
         {receiver["name"]: {key.replace("_", "").lower(): len(ways) for key, ways in receiver.items() if key != "name"}}
         for config in (bundled, operator)

@@ -80,7 +80,7 @@ def test_the_secrets_of_the_charts_are_those_that_deploy_makes() -> None:
     assert set(DATABASE_SECRETS) == {f"beacon-database-{short_name(role)}" for role in LOGINS}
     values = yaml.safe_load((ROOT / "charts/platform/values.yaml").read_text(encoding="utf-8"))["postgresql"]["roles"]
     names = [short_name(role) for role in LOGINS]
-    assert values == {name: {"name": f"beacon-database-{name}", "key": "password"} for name in names}
+    assert values == {name: {"name": f"$(name)-database-{name}", "key": "password"} for name in names}
 
 
 @pytest.mark.parametrize("chart", sorted({*RELEASES} - {"platform", "monitoring"}))
@@ -130,3 +130,55 @@ def test_the_container_beside_the_server_makes_the_roles(tmp_path: Path) -> None
             query = "SELECT has_table_privilege('beacon_prediction_log', 'predictions', 'INSERT')"
             assert connection.scalar(text(query)) is True
         engine.dispose()
+
+
+def test_the_container_makes_the_roles_of_other_products_when_their_passwords_come(tmp_path: Path) -> None:
+    """And again when one changes: a release that comes later has its Secrets later."""
+    documents = documents_of("platform", "products[0].name=homes-beacon")
+    ((_, spec),) = [pair for pair in pods(documents) if pair[0]["app.kubernetes.io/name"] == "postgresql"]
+    (container,) = [each for each in containers(spec) if each["name"] == "roles"]
+    (script,) = [each["data"] for each in documents if each["metadata"]["name"] == "beacon-postgresql-roles"]
+    (tmp_path / "roles.sql").write_text(script["roles.sql"], encoding="utf-8")
+    (products,) = [each for each in spec["volumes"] if each["name"] == "products"]
+    paths = [item["path"] for each in products["projected"]["sources"] for item in each["secret"]["items"]]
+    assert len(paths) == len(LOGINS) - 1
+    made = tmp_path / "made"
+    arguments = container["args"][0].replace("/roles/", f"{tmp_path}/").replace("/tmp/roles", str(made))
+    arguments = arguments.replace("/products/", f"{tmp_path}/products/").replace("sleep 15", "sleep 0.2")
+    variables = {each["name"]: each.get("value", f"word of {each['name']}") for each in container["env"]}
+
+    def give(word: str) -> None:
+        for path in paths:
+            file = tmp_path / "products" / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(f"{word} of {file.name}", encoding="utf-8")
+
+    def answers(user: str, database: str, word: str) -> bool:
+        url = cluster.url_of(user, database).replace(f"{user}@", f"{user}:{word.replace(' ', '%20')}@")
+        try:
+            migrate_at(url)
+        except DatabaseUnavailableError:
+            return False
+        return True
+
+    with postgres() as cluster:
+        cluster.query(f"ALTER ROLE beacon PASSWORD '{variables['PGPASSWORD']}'")
+        environment = variables | {"PATH": f"{cluster.programs}:{os.environ['PATH']}", "PGPORT": str(cluster.port)}
+        with cluster.asking_for_passwords(), (tmp_path / "log").open("wb") as log:
+            running = subprocess.Popen([*container["command"], arguments], env=environment, stdout=log, stderr=log)
+            try:
+                until(made.exists, "the platform's own roles are made", 60)
+                own = "word of OWNER_PASSWORD"
+                for word in ("first", "second"):
+                    give(word)
+                    theirs = f"{word} of OWNER_PASSWORD"
+                    until(lambda word=theirs: answers("homes_beacon_owner", "homes_beacon", word), "their roles", 60)
+                    # The platform's own passwords are not theirs, nor the other way round.
+                    assert answers(OWNER, "beacon", own)
+                    assert not answers(OWNER, "beacon", theirs)
+                    assert not answers("homes_beacon_owner", "homes_beacon", own)
+                assert not answers("homes_beacon_owner", "homes_beacon", "first of OWNER_PASSWORD")
+                running.terminate()
+                assert running.wait(10) == 0
+            finally:
+                running.kill()

@@ -19,7 +19,7 @@ SCHEMAS = "kubernetes-validate==1.37.0"
 CHECKOV = "checkov==3.3.30"
 VERSIONS = ("1.30", "1.34", "1.37")
 """The oldest that docs/how-to/deploy.md promises, the one of the tests, and the newest of the schemas."""
-FOREIGN = {"ServiceMonitor", "HTTPRoute"}
+FOREIGN = {"ServiceMonitor", "HTTPRoute", "ScaledObject"}
 """Kinds of others' definitions, which Kubernetes' schemas don't know."""
 WAIVED = {
     "CKV_K8S_8": ("the golden test is a pod that ends", {"beacon-inference-golden"}),

@@ -13,7 +13,8 @@ from beacon_core.domain.pins import Pin
 from beacon_core.model_package.release import Release
 from beacon_promotion.targets.kubernetes import helm_target as cluster
 from beacon_promotion.targets.kubernetes.helm import Revision, _revision, documents
-from beacon_promotion.targets.kubernetes.pods import DARK, dark_pod, is_ready, is_terminating, release_of
+from beacon_promotion.targets.kubernetes.names import DARK
+from beacon_promotion.targets.kubernetes.pods import dark_pod, is_ready, is_terminating, release_of
 
 OLD, NEW = Pin("boston-housing", "1", "a" * 64), Pin("boston-housing", "2", "b" * 64)
 

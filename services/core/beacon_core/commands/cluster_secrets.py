@@ -1,4 +1,7 @@
-"""The Secrets that an installation needs, and the pair of keys that signs its models, made of random content."""
+"""The Secrets that an installation needs, and the pair of keys that signs its models, made of random content.
+
+The names here are those of the installation `beacon`; another's begin with its own name.
+"""
 
 import secrets
 from collections.abc import Collection
@@ -8,7 +11,8 @@ from beacon_core.data.roles import LOGINS, short_name
 from beacon_core.domain.exit_statuses import REFUSED
 from beacon_core.platform.signing_keys import new_private_key, private_pem, public_of, public_pem
 
-SECRET = "beacon"  # noqa: S105 - its name
+INSTALLATION = "beacon"
+SECRET = INSTALLATION
 SECRET_KEYS = ("postgresql-password", "redis-password", "feature-token", "console-token", "api-key")
 DATABASE_SECRETS = tuple(f"beacon-database-{short_name(role)}" for role in LOGINS)
 """A Secret per role of the database, so that each service's can be replaced alone; its one key is `password`."""
@@ -41,33 +45,41 @@ class HalfAPairError(Exception):
     exit_status = REFUSED
 
 
-def wanted() -> list[Name]:
+def name_in(installation: str, name: str) -> str:
+    """One of the names here as that installation has it."""
+    return f"{installation}{name.removeprefix(INSTALLATION)}"
+
+
+def wanted(installation: str = INSTALLATION) -> list[Name]:
     """All of them."""
-    return [*(("Secret", name) for name in OWN), PAIR[1]]
+    return [(kind, name_in(installation, name)) for kind, name in (*(("Secret", name) for name in OWN), PAIR[1])]
 
 
-def make_missing(objects: Objects) -> set[Name]:
+def make_missing(objects: Objects, installation: str = INSTALLATION) -> set[Name]:
     """Make what is missing; returns what was. Raises `HalfAPairError` before it makes anything."""
-    missing = set(wanted()) - objects.there(wanted())
-    if len(lost := missing.intersection(PAIR)) == 1:
-        (kept,) = set(PAIR) - lost
+    everything = wanted(installation)
+    missing = set(everything) - objects.there(everything)
+    pair = {(kind, name_in(installation, name)) for kind, name in PAIR}
+    if len(lost := missing & pair) == 1:
+        (kept,) = pair - lost
         (gone,) = lost
         raise HalfAPairError(f"{_path(kept)} is there, and {_path(gone)} is not: the keys that sign models are a pair")
     own_keys = {SECRET: SECRET_KEYS, **dict.fromkeys((*DATABASE_SECRETS, *MLFLOW_SECRETS), ("password",))}
+
+    def create(kind: str, name: str, field: str, content: dict[str, str]) -> None:
+        labels = {"app.kubernetes.io/part-of": installation}
+        metadata = {"name": name_in(installation, name), "labels": labels}
+        objects.create({"apiVersion": "v1", "kind": kind, "metadata": metadata, field: content})
+
     for name, keys in own_keys.items():
-        if ("Secret", name) in missing:
-            objects.create(_object("Secret", name, "stringData", {key: secrets.token_hex(24) for key in keys}))
-    if missing.intersection(PAIR):
+        if ("Secret", name_in(installation, name)) in missing:
+            create("Secret", name, "stringData", {key: secrets.token_hex(24) for key in keys})
+    if missing & pair:
         key = new_private_key()
-        objects.create(_object("Secret", SIGNING_SECRET, "stringData", {SIGNING_KEY: private_pem(key)}))
-        objects.create(_object("ConfigMap", KEYS_CONFIG_MAP, "data", {KEYS_KEY: public_pem([public_of(key.seed)])}))
+        create("Secret", SIGNING_SECRET, "stringData", {SIGNING_KEY: private_pem(key)})
+        create("ConfigMap", KEYS_CONFIG_MAP, "data", {KEYS_KEY: public_pem([public_of(key.seed)])})
     return missing
 
 
 def _path(name: Name) -> str:
     return f"{name[0].lower()}/{name[1]}"
-
-
-def _object(kind: str, name: str, field: str, content: dict[str, str]) -> ApiObject:
-    labels = {"app.kubernetes.io/part-of": "beacon"}
-    return {"apiVersion": "v1", "kind": kind, "metadata": {"name": name, "labels": labels}, field: content}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from beacon_core.commands.cluster_secrets import ApiObject, Name, make_missing, wanted
 from beacon_core.platform.arguments import CommandParser
 from beacon_core.platform.job import log, map_errors, run_job
+from beacon_core.platform.settings import load_settings
 
 if TYPE_CHECKING:
     from beacon_core.platform.kubernetes import Access
@@ -50,7 +51,7 @@ def main() -> int:
     CommandParser(description=__doc__).parse_args()
     from beacon_core.platform.kubernetes import pod_access  # noqa: PLC0415 - see above
 
-    made = make_missing(Api(pod_access()))
+    made = make_missing(Api(pod_access()), load_settings().installation)
     log.info("%d of %d objects were there, the others are made", len(wanted()) - len(made), len(wanted()))
     return 0
 

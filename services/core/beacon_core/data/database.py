@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, DateTime, Engine, Table, create_engine, event, func, inspect, select, text
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from beacon_core.data import roles
@@ -28,6 +29,7 @@ __all__ = [
 MIGRATIONS = Path(__file__).parent / "migrations"
 REQUEST_SECONDS = 10.0
 """How long one statement of a request may take in PostgreSQL."""
+PREPARE = "prepare_threshold"
 JOB_SECONDS = 3600.0
 """The same of a job, which may read the whole log; a migration has no limit."""
 
@@ -71,13 +73,14 @@ def _open(url: str, statement_seconds: float) -> Engine:
         )
         event.listen(engine, "connect", sqlite_pragmas)
         return engine
+    address, driver_options = _with_driver_options(url)
     engine = create_engine(
-        url,
+        address,
         pool_pre_ping=True,
         pool_size=2,
         max_overflow=2,
         pool_timeout=5,
-        connect_args={"connect_timeout": 3},
+        connect_args={"connect_timeout": 3, **driver_options},
         json_serializer=_json_text,
     )
     limit = f"SET LOCAL statement_timeout = {round(statement_seconds * 1000)}"
@@ -90,6 +93,18 @@ def _open(url: str, statement_seconds: float) -> Engine:
 
     event.listen(engine, "begin", limit_statements)
     return engine
+
+
+def _with_driver_options(url: str) -> tuple[URL, dict[str, int | None]]:
+    """The URL for libpq, and psycopg's option `prepare_threshold`, which SQLAlchemy would hand over as a text.
+
+    `none` prepares no statement: a pooler in transaction mode would run it on a connection that does not know it.
+    """
+    address = make_url(url)
+    asked = address.query.get(PREPARE)
+    if asked is None:
+        return address, {}
+    return address.difference_update_query([PREPARE]), {PREPARE: None if asked == "none" else int(str(asked))}
 
 
 def _make_folder(folder: Path) -> None:

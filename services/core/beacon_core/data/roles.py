@@ -3,6 +3,7 @@
 The one table of grants. The migration gives them (`grant_all`), on PostgreSQL alone. `python -m tools.database_roles`
 writes the page of docs and the statements that make the roles (charts/platform/files/roles.sql) from the names here.
 Where the server has none of these roles, as on a laptop, nobody is granted anything, and one user does everything.
+The roles of another installation on the same server begin with its name in place of `beacon`, as its owner's does.
 """
 
 from collections.abc import Iterable
@@ -98,7 +99,12 @@ COUNTER = "count_predictions"
 
 def short_name(role: str) -> str:
     """The role's name as values and Secrets have it."""
-    return role.removeprefix("beacon_").replace("_", "-")
+    return suffix_of(role).replace("_", "-")
+
+
+def suffix_of(role: str) -> str:
+    """What the role is called after the name of its installation."""
+    return role.removeprefix("beacon_")
 
 
 def may_migrate(connection: Connection) -> bool:
@@ -115,20 +121,35 @@ def grant_all(connection: Connection) -> None:
     """Give every role of the server that is one of ours its rights in the schema, and no other; safe to repeat."""
     schema = connection.scalar(text("SELECT quote_ident(current_schema())"))
     _count_as_owner(connection, schema)
-    roles = _names(connection, "SELECT rolname FROM pg_roles WHERE rolname = ANY(:names)", names=list(GRANTS))
+    roles = _roles_of(connection)
     if not roles:
         return
     tables = _names(connection, "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()")
-    everyone = ", ".join(("PUBLIC", *sorted(roles)))
+    everyone = ", ".join(("PUBLIC", *(f'"{role}"' for role in sorted(roles))))
     for kind in ("TABLES", "SEQUENCES"):
         connection.exec_driver_sql(f"REVOKE ALL ON ALL {kind} IN SCHEMA {schema} FROM {everyone}")
     for role in sorted(roles):
-        for table in sorted(GRANTS[role].keys() & tables):
-            verbs = GRANTS[role][table]
-            connection.exec_driver_sql(f"GRANT {', '.join(verbs)} ON {schema}.{table} TO {role}")
+        grants = GRANTS[roles[role]]
+        for table in sorted(grants.keys() & tables):
+            verbs = grants[table]
+            connection.exec_driver_sql(f'GRANT {", ".join(verbs)} ON {schema}.{table} TO "{role}"')
             if INSERT in verbs:
                 for sequence in _sequences(connection, f"{schema}.{table}"):
-                    connection.exec_driver_sql(f"GRANT USAGE ON SEQUENCE {sequence} TO {role}")
+                    connection.exec_driver_sql(f'GRANT USAGE ON SEQUENCE {sequence} TO "{role}"')
+
+
+def _roles_of(connection: Connection) -> dict[str, str]:
+    """The server's roles of the installation whose owner migrates, and which of `GRANTS` each is.
+
+    An owner of another name, such as one user who does everything, has those of `beacon`.
+    """
+    user = str(connection.scalar(text("SELECT current_user")))
+    for prefix in dict.fromkeys((user.removesuffix("_owner"), "beacon")):
+        names = {f"{prefix}_{suffix_of(role)}": role for role in GRANTS}
+        found = _names(connection, "SELECT rolname FROM pg_roles WHERE rolname = ANY(:names)", names=list(names))
+        if found and '"' not in prefix:
+            return {name: role for name, role in names.items() if name in found}
+    return {}
 
 
 def _count_as_owner(connection: Connection, schema: str | None) -> None:

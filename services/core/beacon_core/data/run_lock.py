@@ -34,10 +34,10 @@ def only_one(engine: Engine, folder: Path, name: str, taken: str = "another run 
 
 @contextlib.contextmanager
 def _advisory(engine: Engine, key: int, taken: str) -> Iterator[None]:
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        if not connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": key}).scalar():
+    # Held by a transaction, which stays on one connection behind a pooler, too; a session would not. It reads nothing
+    # and writes nothing, so it keeps no row from being vacuumed.
+    with engine.connect() as connection:
+        connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
+        if not connection.execute(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": key}).scalar():
             raise BusyError(f"{taken} (PostgreSQL's advisory lock is taken)")
-        try:
-            yield
-        finally:
-            connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": key})
+        yield

@@ -11,8 +11,13 @@ from beacon_core.platform.settings import Settings
 
 
 def variables_of(settings: Settings) -> dict[str, str]:
-    """The environment's variables; REDIS_CONNECTION has the password of REDIS_PASSWORD, if it has none of its own."""
-    variables = {**os.environ, "BEACON_HOME": str(settings.home)}
+    """The environment's variables; REDIS_CONNECTION has the password of REDIS_PASSWORD, if it has none of its own.
+
+    BEACON_FEAST_PROJECT is the installation's name as Feast takes it. Keys in Redis end in it, so that several
+    installations can share one.
+    """
+    project = settings.installation.replace("-", "_")
+    variables = {**os.environ, "BEACON_HOME": str(settings.home), "BEACON_FEAST_PROJECT": project}
     connection, password = (variables.get(name, "").strip() for name in ("REDIS_CONNECTION", "REDIS_PASSWORD"))
     if connection and password and "password=" not in connection:
         # Feast splits at commas and reads each value as JSON: a plain `1e5` would be a number.

@@ -102,6 +102,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     drift_shards: int = 1
     """How many processes of an Indexed Job share the profiling (their number comes as JOB_COMPLETION_INDEX)."""
 
+    installation: str = "beacon"
+    """Name of the installation, with which the names of its objects on a cluster and Feast's project begin."""
     promotion_target: Literal["helm", "deployment"] = "helm"
     """What promotion changes on a cluster: inference's Helm release, or its Deployment alone."""
 

@@ -17,17 +17,17 @@ from beacon_core.model_package.release import Release
 from beacon_core.platform.kubernetes import NOT_FOUND, ClusterError
 from beacon_promotion.targets.base.target import ReleaseFailedError, TargetUnavailableError
 from beacon_promotion.targets.kubernetes.helm import Document
-from beacon_promotion.targets.kubernetes.on_cluster import CANARY_NAME, RELEASE_NAME, SHADOW_SHARE, OnCluster, annotated
-from beacon_promotion.targets.kubernetes.pods import RELEASE, SERVING, is_ready, release_of
+from beacon_promotion.targets.kubernetes.names import BEACON, PART_OF, Names
+from beacon_promotion.targets.kubernetes.on_cluster import SHADOW_SHARE, OnCluster, annotated
+from beacon_promotion.targets.kubernetes.pods import RELEASE, is_ready, release_of
 
-MANAGER = "beacon-promotion"
 INSTANCE, MANAGED_BY = "app.kubernetes.io/instance", "app.kubernetes.io/managed-by"
 ROLLOUT_SECONDS = 300.0
 POLL_SECONDS = 0.5
 
 
 class DeploymentTarget(OnCluster):
-    """Inference's Deployment in one namespace. Its users' share of a canary follows the number of pods."""
+    """Inference's Deployment of one installation. Its users' share of a canary follows the number of pods."""
 
     releases_first = True
 
@@ -40,10 +40,10 @@ class DeploymentTarget(OnCluster):
 
     def serving(self) -> Release | None:
         """What is released now; None where nothing is."""
-        main = annotated(self._read(RELEASE_NAME))
+        main = annotated(self._read(self._names.inference))
         if main is None:
             return None
-        canary = annotated(self._read(CANARY_NAME))
+        canary = annotated(self._read(self._names.canary))
         return Release(main.model, None if canary is None else canary.shadow)
 
     def check(self, before: Pin | None, after: Pin) -> None:  # noqa: ARG002 - nothing but the model is changed
@@ -51,7 +51,8 @@ class DeploymentTarget(OnCluster):
         now = annotated(self._main())
         if before is not None and (now is None or now.model != before):
             is_now = "nothing" if now is None else f"version {now.model.version}"
-            raise ReleaseFailedError("no_way_back", f"{RELEASE_NAME} serves {is_now}, and not version {before.version}")
+            text = f"{self._names.inference} serves {is_now}, and not version {before.version}"
+            raise ReleaseFailedError("no_way_back", text)
         self._check_way_back(before)
 
     def shadow(self, pin: Pin | None) -> None:
@@ -72,7 +73,7 @@ class DeploymentTarget(OnCluster):
             self._serve(pin)
         except ReleaseFailedError:
             if first:
-                self._patch(RELEASE_NAME, _given(None))
+                self._patch(self._names.inference, _given(None))
             raise
 
     def restore(self, pin: Pin) -> None:
@@ -82,8 +83,8 @@ class DeploymentTarget(OnCluster):
     def _serve(self, pin: Pin) -> None:
         self._remove_canary()
         if annotated(self._main()) != Release(pin):
-            self._patch(RELEASE_NAME, _given(Release(pin)))
-        self._wait_until_rolled_out(RELEASE_NAME, pin)
+            self._patch(self._names.inference, _given(Release(pin)))
+        self._wait_until_rolled_out(self._names.inference, pin)
         self._mapped(lambda: self._pods.wait_until_all(lambda release: release == Release(pin)))
 
     def _try(self, pin: Pin | None, *, shadow: bool, share: float) -> None:
@@ -93,34 +94,35 @@ class DeploymentTarget(OnCluster):
         main = self._main()
         now = annotated(main)
         if now is None:
-            raise ReleaseFailedError("no_way_back", f"{RELEASE_NAME} serves nothing that a canary could stand beside")
+            text = f"{self._names.inference} serves nothing that a canary could stand beside"
+            raise ReleaseFailedError("no_way_back", text)
         model = now.model
         ready = sum(is_ready(pod) and release_of(pod) == Release(model) for pod in self._mapped(self._pods.all))
         tried = Release(model, pin) if shadow else Release(pin)
         replicas = max(1, round(ready * share / (1 - share)))
-        if self._read(CANARY_NAME) is None:
+        if self._read(self._names.canary) is None:
             self._hold()
             create = AppsV1Api(self._access.client()).create_namespaced_deployment
             body = canary_of(main, tried, replicas)
-            self._mapped(lambda: self._access.call(create, body=body, field_manager=MANAGER))
+            self._mapped(lambda: self._access.call(create, body=body, field_manager=self._names.promotion))
         else:
-            self._patch(CANARY_NAME, {"spec": _given(tried)["spec"] | {"replicas": replicas}})
-        self._wait_until_rolled_out(CANARY_NAME, pin)
+            self._patch(self._names.canary, {"spec": _given(tried)["spec"] | {"replicas": replicas}})
+        self._wait_until_rolled_out(self._names.canary, pin)
         self._mapped(lambda: self._pods.wait_until_all(lambda release: release in (Release(model), tried)))
 
     def _remove_canary(self) -> bool:
         """Remove the canary and wait until its pods are gone; whether there was one."""
-        canary = self._read(CANARY_NAME)
+        canary = self._read(self._names.canary)
         if canary is None:
             return False
         self._hold()
         remove = AppsV1Api(self._access.client()).delete_namespaced_deployment
-        self._mapped(lambda: self._access.call(remove, name=CANARY_NAME, propagation_policy="Background"))
-        selector = f"{SERVING},{INSTANCE}={canary['spec']['selector']['matchLabels'][INSTANCE]}"
+        self._mapped(lambda: self._access.call(remove, name=self._names.canary, propagation_policy="Background"))
+        selector = f"{self._names.serving},{INSTANCE}={canary['spec']['selector']['matchLabels'][INSTANCE]}"
         end = time.monotonic() + ROLLOUT_SECONDS
         while self._mapped(lambda: self._pods.all(selector)):
             if time.monotonic() > end:
-                raise TargetUnavailableError(f"the pods of {CANARY_NAME} do not go")
+                raise TargetUnavailableError(f"the pods of {self._names.canary} do not go")
             time.sleep(POLL_SECONDS)
         return True
 
@@ -135,9 +137,10 @@ class DeploymentTarget(OnCluster):
     def _patch(self, name: str, body: Document) -> None:
         self._hold()
         patch = AppsV1Api(self._access.client("application/merge-patch+json")).patch_namespaced_deployment
-        self._mapped(lambda: self._access.call(patch, name=name, body=body, field_manager=MANAGER))
+        self._mapped(lambda: self._access.call(patch, name=name, body=body, field_manager=self._names.promotion))
 
-    def _main(self, name: str = RELEASE_NAME) -> Document:
+    def _main(self, name: str = "") -> Document:
+        name = name or self._names.inference
         found = self._read(name)
         if found is None:
             raise ReleaseFailedError("no_way_back", f"the Deployment {name} is not there")
@@ -167,10 +170,12 @@ def canary_of(main: Document, release: Release, replicas: int) -> Document:
     template["metadata"].setdefault("annotations", {}).update(_annotations(release))
     # The chart's labels are its pods', too. Those of the Deployment alone are how Argo CD and Flux know what is
     # theirs: they would prune a canary that has them and is not in Git.
+    before = main["metadata"].get("labels", {})
     of_chart = template["metadata"]["labels"].keys()
-    labels = {name: value for name, value in main["metadata"].get("labels", {}).items() if name in of_chart}
-    labels |= {INSTANCE: track, MANAGED_BY: MANAGER}
-    metadata = {"name": CANARY_NAME, "labels": labels}
+    names = Names(before.get(PART_OF, BEACON.installation))
+    labels = {name: value for name, value in before.items() if name in of_chart}
+    labels |= {INSTANCE: track, MANAGED_BY: names.promotion}
+    metadata = {"name": names.canary, "labels": labels}
     return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": spec | {"replicas": replicas}}
 
 

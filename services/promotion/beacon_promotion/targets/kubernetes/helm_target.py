@@ -17,7 +17,7 @@ from beacon_core.platform.locks import BusyError
 from beacon_core.platform.settings import ROOT, Settings
 from beacon_promotion.targets.base.target import ReleaseFailedError
 from beacon_promotion.targets.kubernetes.helm import Document, Helm, HelmError, Revision, documents
-from beacon_promotion.targets.kubernetes.on_cluster import CANARY_NAME, RELEASE_NAME, SHADOW_SHARE, OnCluster, annotated
+from beacon_promotion.targets.kubernetes.on_cluster import SHADOW_SHARE, OnCluster, annotated
 from beacon_promotion.targets.kubernetes.pods import RELEASE, is_ready, release_of
 
 CHART = ROOT / "charts" / "inference"
@@ -27,6 +27,8 @@ FREE = {"Deployment", "ConfigMap"}
 """Kinds whose older form a rollback may bring back; the admission policies hold promotion to all others as they are."""
 HANGING = timedelta(minutes=15)
 """A helm that somebody else started and that runs for longer has died."""
+MAIN, CANARY = "-inference", "-inference-canary"
+"""How the names of its Deployments end."""
 NOT_PINNED = "set target: deployment in the values of promotion, or model.pinned: true in those of inference"
 
 
@@ -37,7 +39,7 @@ class HelmTarget(OnCluster):
 
     def __init__(self, settings: Settings, access: Access, chart: Path = CHART) -> None:
         super().__init__(settings, access)
-        self._helm = Helm(access, RELEASE_NAME, chart)
+        self._helm = Helm(access, self._names.inference, chart)
 
     def recover(self) -> list[str]:
         """Undo an upgrade that hangs or failed, and remove what an earlier run tried a model on; one sentence each."""
@@ -48,7 +50,7 @@ class HelmTarget(OnCluster):
         newest, back = history[0], _last_clean(history)
         foreign = newest.pending and self.state.read(OUR_REVISION) != str(newest.number).encode()
         if foreign and clock.now() - newest.begun < HANGING:
-            raise BusyError(f"somebody else's helm is at work on {RELEASE_NAME} ({newest.status})")
+            raise BusyError(f"somebody else's helm is at work on {self._names.inference} ({newest.status})")
         if back is None or newest == back:
             return done
         self._roll_back(back)
@@ -66,7 +68,9 @@ class HelmTarget(OnCluster):
         base = _last_clean(history)
         if base is None or (before is not None and _release(base).model != before):
             now = "nothing" if base is None else f"version {_release(base).model.version}"
-            raise ReleaseFailedError("no_way_back", f"Helm's history of {RELEASE_NAME} has {now} to roll back to")
+            raise ReleaseFailedError(
+                "no_way_back", f"Helm's history of {self._names.inference} has {now} to roll back to"
+            )
         self._check_way_back(before)
         try:
             rendered = self._helm.rendered(_values(base, after))
@@ -144,7 +148,9 @@ class HelmTarget(OnCluster):
     def _clean(self) -> Revision:
         found = _last_clean(self._history())
         if found is None:
-            raise ReleaseFailedError("no_way_back", f"{RELEASE_NAME} is not installed; `make deploy` installs it")
+            raise ReleaseFailedError(
+                "no_way_back", f"{self._names.inference} is not installed; `make deploy` installs it"
+            )
         return found
 
     def _history(self) -> list[Revision]:
@@ -157,7 +163,7 @@ def other_changes(before: dict[tuple[str, str], Document], after: dict[tuple[str
     found += [f"{kind} {name} would be added" for kind, name in after.keys() - before.keys()]
     for key in sorted(before.keys() & after.keys()):
         old, new = before[key], after[key]
-        if key == ("Deployment", RELEASE_NAME):
+        if key == _deployment(before, MAIN):
             for document in (old, new):
                 document["spec"]["template"]["metadata"]["annotations"][RELEASE] = ""
         found += [f"{key[0]} {key[1]}: {path}" for path in _paths(old, new, "")]
@@ -189,17 +195,24 @@ def _values(base: Revision, pin: Pin) -> dict[str, Any]:
 def _release(revision: Revision) -> Release:
     """The model that a revision serves, and the one that its canary has in shadow."""
     rendered = documents(revision.manifest)
-    release = annotated(rendered["Deployment", RELEASE_NAME])
-    if release is None:
-        raise ReleaseFailedError("no_way_back", f"the values of {RELEASE_NAME} pin no model; {NOT_PINNED}")
-    canary = annotated(rendered.get(("Deployment", CANARY_NAME)))
+    main, canary_key = (_deployment(rendered, end) for end in (MAIN, CANARY))
+    release = None if main is None else annotated(rendered[main])
+    if main is None or release is None:
+        name = "inference" if main is None else main[1]
+        raise ReleaseFailedError("no_way_back", f"the values of {name} pin no model; {NOT_PINNED}")
+    canary = None if canary_key is None else annotated(rendered[canary_key])
     return Release(release.model, release.shadow if canary is None else canary.shadow)
 
 
 def _is_clean(revision: Revision) -> bool:
     """Whether it was in service with one model and nothing on trial."""
     served = revision.done and revision.status in {"deployed", "superseded"}
-    return served and ("Deployment", CANARY_NAME) not in documents(revision.manifest)
+    return served and _deployment(documents(revision.manifest), CANARY) is None
+
+
+def _deployment(rendered: dict[tuple[str, str], Document], end: str) -> tuple[str, str] | None:
+    """The key of the Deployment whose name ends so."""
+    return next((key for key in rendered if key[0] == "Deployment" and key[1].endswith(end)), None)
 
 
 def _last_clean(history: list[Revision]) -> Revision | None:

@@ -16,6 +16,7 @@ from kubernetes.client import CoordinationV1Api
 from beacon_core.platform.kubernetes import CONFLICT, NOT_FOUND, Access, ClusterError
 from beacon_core.platform.locks import BusyError
 from beacon_promotion.targets.base.target import TargetUnavailableError
+from beacon_promotion.targets.kubernetes.names import PART_OF, Names
 
 SECONDS = 15
 RENEW_SECONDS = 4.0
@@ -24,10 +25,11 @@ Document = dict[str, Any]
 
 
 class Lease:
-    """The Lease `name` of a namespace, held as `holder`; `lost` is set when somebody else may hold it."""
+    """The Lease of an installation, held as `holder`; `lost` is set when somebody else may hold it."""
 
-    def __init__(self, access: Access, name: str, holder: str) -> None:
-        self._access, self._name, self._holder = access, name, holder
+    def __init__(self, access: Access, names: Names, holder: str) -> None:
+        self._access, self._name, self._holder = access, names.promotion, holder
+        self._labels = {PART_OF: names.installation}
         self._leases = CoordinationV1Api(access.client())
         self.lost = threading.Event()
 
@@ -111,7 +113,7 @@ class Lease:
             "renewTime": now,
             "leaseTransitions": before.get("leaseTransitions", 0) + begins,
         }
-        meta: Document = {"name": self._name, "labels": {"app.kubernetes.io/part-of": "beacon"}}
+        meta: Document = {"name": self._name, "labels": self._labels}
         body = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": meta, "spec": spec}
         try:
             if found is None:

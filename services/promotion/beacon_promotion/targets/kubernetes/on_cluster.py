@@ -21,12 +21,10 @@ from beacon_promotion.targets.base.refusals import reason_of
 from beacon_promotion.targets.base.target import Instance, ReleaseFailedError, TargetUnavailableError
 from beacon_promotion.targets.kubernetes.helm import Document
 from beacon_promotion.targets.kubernetes.lease import Lease
+from beacon_promotion.targets.kubernetes.names import Names
 from beacon_promotion.targets.kubernetes.pods import Pods, release_of
-from beacon_promotion.targets.kubernetes.state_store import STATE_NAME, ConfigMapStateStore
+from beacon_promotion.targets.kubernetes.state_store import ConfigMapStateStore
 
-RELEASE_NAME = "beacon-inference"
-CANARY_NAME = f"{RELEASE_NAME}-canary"
-LOCK_NAME = STATE_NAME
 CACHE = Path("/var/cache/beacon/models")
 """Where the chart mounts the packages that retraining wrote."""
 SHADOW_SHARE = 0.2
@@ -35,16 +33,17 @@ T = TypeVar("T")
 
 
 class OnCluster:
-    """What serves in one namespace; what is released there is said by a class that knows how."""
+    """What serves of one installation; what is released there is said by a class that knows how."""
 
     splits = True
 
     def __init__(self, settings: Settings, access: Access) -> None:
         self._settings, self._access = settings, access
-        self.name = f"cluster {access.namespace}/{RELEASE_NAME}"
-        self.state = ConfigMapStateStore(access)
-        self._pods = Pods(access)
-        self._lease = Lease(access, LOCK_NAME, f"{socket.gethostname()}/{os.getpid()}")
+        self._names = Names(settings.installation)
+        self.name = f"cluster {access.namespace}/{self._names.inference}"
+        self.state = ConfigMapStateStore(access, self._names)
+        self._pods = Pods(access, self._names)
+        self._lease = Lease(access, self._names, f"{socket.gethostname()}/{os.getpid()}")
 
     def lock(self) -> AbstractContextManager[None]:
         """Hold the one lock; raises `BusyError`."""
@@ -73,7 +72,7 @@ class OnCluster:
     def dark(self, pins: Sequence[Pin]) -> Iterator[list[Instance]]:
         """Pods that no user reaches, of the Deployment's own template, one per pin; raises `ReleaseFailedError`."""
         read = AppsV1Api(self._access.client()).read_namespaced_deployment
-        template = self._mapped(lambda: self._access.call(read, name=RELEASE_NAME))["spec"]["template"]
+        template = self._mapped(lambda: self._access.call(read, name=self._names.inference))["spec"]["template"]
         self._hold()
         try:
             with self._pods.dark(pins, template) as instances:

@@ -16,9 +16,8 @@ from beacon_core.model_package.release import Release
 from beacon_core.platform.kubernetes import NOT_FOUND, Access, ClusterError
 from beacon_promotion.targets.base.refusals import NO_MODEL_YET, Refusal, of_log, of_pod, reason_of
 from beacon_promotion.targets.base.target import Instance, ReleaseFailedError
+from beacon_promotion.targets.kubernetes.names import BEACON, DARK, NAME, PART_OF, Names
 
-SERVING = "app.kubernetes.io/name=inference,app.kubernetes.io/part-of=beacon"
-DARK = "inference-dark"
 DARK_SECONDS = 1800
 """Kubernetes ends a dark pod after this long, whatever became of the run that made it."""
 DARK_OWN = {"BEACON_ACCESS_LOG": "false"}
@@ -28,8 +27,8 @@ DARK_NOT = {"BEACON_FEATURES_URL", "BEACON_API_KEYS_FILE", "BEACON_CLOSED_SCOPES
 SPOOL = "spool"
 OWN_CONTAINERS = {"initContainers": {"fetch-model"}, "containers": {"inference"}}
 """Those of the chart itself that a dark pod has, too: nobody ships what it logs."""
-LOGIN = "MLFLOW_TRACKING_PASSWORD"
-"""The one variable of a Secret that a dark pod has: it reads packages where no volume has them."""
+LOGINS = {"MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"}
+"""The one variable of a Secret that a dark pod has, of these: it reads packages where no volume has them."""
 READY_SECONDS = 180
 POLL_SECONDS = 0.5
 ASK_SECONDS = 3.0
@@ -40,15 +39,15 @@ Pod = dict[str, Any]
 
 
 class Pods:
-    """The pods of inference in the namespace of `access`."""
+    """The pods of one installation's inference in the namespace of `access`."""
 
-    def __init__(self, access: Access) -> None:
-        self._access = access
+    def __init__(self, access: Access, names: Names = BEACON) -> None:
+        self._access, self._names = access, names
         self._core = CoreV1Api(access.client())
 
-    def all(self, selector: str = SERVING) -> list[Pod]:
-        """Those that the selector chooses and that have not ended, by name."""
-        found = self._list(selector)
+    def all(self, selector: str = "") -> list[Pod]:
+        """Those that the selector chooses, or all that answer users, and that have not ended, by name."""
+        found = self._list(selector or self._names.serving)
         living = [pod for pod in found if pod["status"].get("phase") not in {"Succeeded", "Failed"}]
         return sorted(living, key=lambda pod: str(pod["metadata"]["name"]))
 
@@ -95,7 +94,7 @@ class Pods:
         """Pods made of a Deployment's template, one per pin, that no user reaches; gone after the block."""
         self.remove_dark()
         try:
-            names = [f"beacon-{DARK}-{number}" for number in range(len(pins))]
+            names = [self._names.dark(number) for number in range(len(pins))]
             for name, pin in zip(names, pins, strict=True):
                 self._access.call(self._core.create_namespaced_pod, body=dark_pod(name, pin, template))
             yield [self._when_ready(name) for name in names]
@@ -104,7 +103,7 @@ class Pods:
 
     def remove_dark(self) -> list[str]:
         """Remove every dark pod and wait until it is gone; the names of those that there were."""
-        selector = f"app.kubernetes.io/name={DARK}"
+        selector = self._names.dark_pods
         names = [str(pod["metadata"]["name"]) for pod in self._list(selector)]
         for name in names:
             try:
@@ -139,7 +138,7 @@ class Pods:
 
     def _killed(self, name: str) -> Refusal | None:
         """Whether the log of a dark pod shows a worker that was killed; promotion may read no other pod's log."""
-        if not name.startswith(f"beacon-{DARK}-"):
+        if not name.startswith(self._names.dark("")):
             return None
         try:
             log = self._access.text(
@@ -180,10 +179,11 @@ def dark_pod(name: str, pin: Pin, template: dict[str, Any]) -> Pod:
         own = [variable for variable in container["env"] if _may_be_dark(variable)]
         kept = [variable for variable in own if variable["name"] not in {*DARK_OWN, *DARK_NOT}]
         container["env"] = [*kept, *({"name": name, "value": value} for name, value in DARK_OWN.items())]
+    ours = Names(template["metadata"].get("labels", {}).get(PART_OF, BEACON.installation))
     labels = {
-        "app.kubernetes.io/name": DARK,
-        "app.kubernetes.io/part-of": "beacon",
-        "app.kubernetes.io/managed-by": "beacon-promotion",
+        NAME: DARK,
+        PART_OF: ours.installation,
+        "app.kubernetes.io/managed-by": ours.promotion,
         "reach.beacon/mlflow": "true",
     }
     annotations = template["metadata"].get("annotations", {}) | {RELEASE: msgspec.json.encode(Release(pin)).decode()}
@@ -192,7 +192,7 @@ def dark_pod(name: str, pin: Pin, template: dict[str, Any]) -> Pod:
 
 
 def _may_be_dark(variable: dict[str, Any]) -> bool:
-    return "valueFrom" not in variable or variable["name"] == LOGIN
+    return "valueFrom" not in variable or variable["name"] in LOGINS
 
 
 def release_of(pod: Pod) -> Release | None:

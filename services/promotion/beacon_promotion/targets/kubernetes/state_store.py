@@ -1,4 +1,4 @@
-"""Promotion's few small entries that outlive a run, in one ConfigMap of the namespace."""
+"""Promotion's few small entries that outlive a run, in one ConfigMap of its installation."""
 
 import base64
 
@@ -7,22 +7,21 @@ from kubernetes.client import CoreV1Api
 from beacon_core.platform.kubernetes import NOT_FOUND, Access, ClusterError
 from beacon_promotion.targets.base.target import TargetUnavailableError
 from beacon_promotion.targets.kubernetes.helm import Document
-
-STATE_NAME = "beacon-promotion"
+from beacon_promotion.targets.kubernetes.names import BEACON, PART_OF, Names
 
 
 class ConfigMapStateStore:
-    """`StateStore` (targets/base/target.py) in one ConfigMap of the namespace."""
+    """`StateStore` (targets/base/target.py) in one ConfigMap of the installation."""
 
-    def __init__(self, access: Access) -> None:
-        self._access = access
+    def __init__(self, access: Access, names: Names = BEACON) -> None:
+        self._access, self._names = access, names
         self._core = CoreV1Api(access.client())
         self._applied = CoreV1Api(access.client("application/apply-patch+yaml"))
 
     def read(self, name: str) -> bytes | None:
         """What was written under the name last, or None."""
         try:
-            found = self._access.call(self._core.read_namespaced_config_map, name=STATE_NAME)
+            found = self._access.call(self._core.read_namespaced_config_map, name=self._names.promotion)
         except ClusterError as error:
             if error.status == NOT_FOUND:
                 return None
@@ -36,7 +35,7 @@ class ConfigMapStateStore:
             if content is None:
                 # By a merge: an apply would leave what another manager of fields wrote.
                 body: Document = {"binaryData": {name: None}}
-                self._access.call(self._core.patch_namespaced_config_map, name=STATE_NAME, body=body)
+                self._access.call(self._core.patch_namespaced_config_map, name=self._names.promotion, body=body)
             else:
                 self._apply(name, content)
         except ClusterError as error:
@@ -49,9 +48,9 @@ class ConfigMapStateStore:
         body = {
             "apiVersion": "v1",
             "kind": "ConfigMap",
-            "metadata": {"name": STATE_NAME, "labels": {"app.kubernetes.io/part-of": "beacon"}},
+            "metadata": {"name": self._names.promotion, "labels": {PART_OF: self._names.installation}},
             "binaryData": {name: base64.b64encode(content).decode()},
         }
-        manager = f"beacon-promotion-{name}"
+        manager = f"{self._names.promotion}-{name}"
         apply = self._applied.patch_namespaced_config_map
-        self._access.call(apply, name=STATE_NAME, body=body, field_manager=manager, force=True)
+        self._access.call(apply, name=self._names.promotion, body=body, field_manager=manager, force=True)

@@ -1,0 +1,172 @@
+"""The example of managed stores in docs, rendered as written: every pod of the release is pointed at them."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from support.installations import Document, key, render
+from support.rendering import containers, pods
+
+from beacon_core.platform.product_file import load_product
+from beacon_core.platform.settings import ROOT, Settings
+from tools.product_values import told_all
+
+PAGE = ROOT / "docs" / "how-to" / "deploy.md"
+FILE = "# managed.yaml"
+SHIPPED = load_product(Settings().product)
+DATABASE, DIRECT, REDIS, MLFLOW = "pooler.example.com", "db.example.com", "redis.example.com", "mlflow.example.com"
+
+
+def example() -> Document:
+    """The values that docs show."""
+    blocks = re.findall(r"``` yaml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    (found,) = [block for block in blocks if block.startswith(FILE)]
+    values: Document = yaml.safe_load(found)
+    return values
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> list[Document]:
+    """The release with nothing but the example and the product."""
+    told = told_all(SHIPPED)
+    values = example()
+    return render("beacon", told | values | {"global": told["global"] | values["global"]}, tmp_path_factory.mktemp("m"))
+
+
+def variables(container: Document) -> dict[str, Any]:
+    return {each["name"]: each.get("value", each.get("valueFrom")) for each in container.get("env", [])}
+
+
+def with_variable(found: list[Document], name: str) -> list[tuple[str, Document, Document]]:
+    """The component, the pod's spec and the container of each that has the variable."""
+    return [
+        (labels["app.kubernetes.io/name"], spec, container)
+        for labels, spec in pods(found)
+        for container in containers(spec)
+        if name in variables(container)
+    ]
+
+
+def trusts_the_ca(spec: Document, container: Document) -> bool:
+    mounted = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+    return mounted.get("ca") == "/etc/beacon-ca" and any(
+        volume["name"] == "ca" and volume["configMap"]["name"] == "my-ca" for volume in spec["volumes"]
+    )
+
+
+def test_no_store_is_installed(found: list[Document]) -> None:
+    names = {key(each)[2] for each in found if each["kind"] == "StatefulSet"}
+    assert names == {"beacon-prometheus", "beacon-alertmanager"}
+
+
+def test_every_login_to_the_database_goes_through_the_pooler_with_a_verified_name(found: list[Document]) -> None:
+    logins = with_variable(found, "BEACON_DATABASE_URL")
+    assert {name for name, _, _ in logins} == {
+        "inference",  # the prediction log's container
+        "console",
+        "materialize",
+        "retraining",
+        "retraining-migration",
+        "retention",
+        "drift-profiling",
+        "promotion",
+    }
+    for name, spec, container in logins:
+        address = variables(container)["BEACON_DATABASE_URL"]
+        assert f"@{DATABASE}:6432/beacon?" in address, name
+        assert "prepare_threshold=none" in address, name
+        assert "sslmode=verify-full&sslrootcert=/etc/beacon-ca/ca.crt" in address, name
+        assert trusts_the_ca(spec, container), name
+
+
+def test_every_pod_that_asks_redis_asks_that_one(found: list[Document]) -> None:
+    asking = with_variable(found, "REDIS_CONNECTION")
+    assert {name for name, _, _ in asking} == {"feature-serving", "materialize", "retraining", "retention"}
+    for name, spec, container in asking:
+        told = variables(container)
+        assert told["REDIS_CONNECTION"].startswith(f"{REDIS}:6380,ssl=true,"), name
+        assert told["REDIS_PASSWORD"] == {"secretKeyRef": {"name": "my-redis", "key": "password"}}, name
+        assert trusts_the_ca(spec, container), name
+
+
+def test_every_pod_that_asks_mlflow_asks_that_one_with_the_token(found: list[Document]) -> None:
+    asking = with_variable(found, "BEACON_MLFLOW_URL")
+    assert {name for name, _, _ in asking} >= {"inference", "console", "retraining", "promotion", "prober", "retention"}
+    for name, spec, container in asking:
+        told = variables(container)
+        assert told["BEACON_MLFLOW_URL"] == f"https://{MLFLOW}", name
+        assert told["MLFLOW_TRACKING_TOKEN"] == {"secretKeyRef": {"name": "my-mlflow", "key": "token"}}, name
+        assert "MLFLOW_TRACKING_PASSWORD" not in told, name
+        assert told["MLFLOW_TRACKING_SERVER_CERT_PATH"] == "/etc/beacon-ca/ca.crt", name
+        assert trusts_the_ca(spec, container), name
+
+
+def test_no_pod_names_a_store_that_is_not_there(found: list[Document]) -> None:
+    for labels, spec in pods(found):
+        text = yaml.safe_dump(spec)
+        assert not re.search(r"beacon-(postgresql|redis|mlflow)\b", text), labels["app.kubernetes.io/name"]
+
+
+def test_network_policies_let_each_pod_go_there_and_no_further(found: list[Document]) -> None:
+    ports = {"BEACON_DATABASE_URL": 6432, "REDIS_CONNECTION": 6380, "BEACON_MLFLOW_URL": 443}
+    policies = {
+        each["spec"]["podSelector"]["matchLabels"]["app.kubernetes.io/name"]: each["spec"]["egress"]
+        for each in found
+        if each["kind"] == "NetworkPolicy"
+    }
+    for name, port in ports.items():
+        for component, _, _ in with_variable(found, name):
+            rules = [rule for rule in policies[component] if port in [each["port"] for each in rule["ports"]]]
+            assert [{"ipBlock": {"cidr": "10.0.0.0/8"}}] in [rule.get("to") for rule in rules], (component, name)
+
+
+def test_promotion_may_give_its_pods_the_token(found: list[Document]) -> None:
+    policies = yaml.safe_dump([each for each in found if each["kind"] == "ValidatingAdmissionPolicy"], width=10_000)
+    assert '"my-mlflow/token"' in policies
+    assert "beacon-mlflow-reader" not in policies
+    assert "MLFLOW_TRACKING_TOKEN" in policies
+
+
+def test_the_database_alone_can_be_managed_by_one_value(tmp_path: Path) -> None:
+    """MLflow, which stays bundled, goes to the same server without the pooler."""
+    found = render("beacon", told_all(SHIPPED), tmp_path, f"--set=global.database.host={DIRECT}")
+    for name, _, container in with_variable(found, "BEACON_DATABASE_URL"):
+        assert f"@{DIRECT}:5432/beacon" in variables(container)["BEACON_DATABASE_URL"], name
+    ((_, _, mlflow),) = with_variable(found, "MLFLOW_BACKEND_STORE_URI")
+    assert variables(mlflow)["MLFLOW_BACKEND_STORE_URI"] == f"postgresql+psycopg://beacon_mlflow@{DIRECT}:5432/mlflow"
+    names = {key(each)[2] for each in found if each["kind"] == "StatefulSet"}
+    assert names & {"beacon-postgresql", "beacon-redis", "beacon-mlflow"} == {"beacon-redis", "beacon-mlflow"}
+    policy = next(each for each in found if key(each)[:1] + key(each)[2:] == ("NetworkPolicy", "beacon-mlflow"))
+    assert {"port": 5432} in [port for rule in policy["spec"]["egress"] for port in rule["ports"]]
+
+
+def test_mlflow_goes_past_the_pooler(tmp_path: Path) -> None:
+    values = told_all(SHIPPED)
+    values["global"] |= {"database": example()["global"]["database"], "tls": example()["global"]["tls"]}
+    found = render("beacon", values, tmp_path)
+    ((_, spec, mlflow),) = with_variable(found, "MLFLOW_BACKEND_STORE_URI")
+    address = variables(mlflow)["MLFLOW_BACKEND_STORE_URI"]
+    assert address.startswith(f"postgresql+psycopg://beacon_mlflow@{DIRECT}:5432/mlflow?sslmode=verify-full")
+    assert "prepare_threshold" not in address
+    assert trusts_the_ca(spec, mlflow)
+
+
+def test_one_user_for_everything_by_one_value(tmp_path: Path) -> None:
+    one = "global.database.host=db.example.com,global.database.user=all,global.database.secret.name=one"
+    found = render("beacon", told_all(SHIPPED), tmp_path, f"--set={one}")
+    for name in ("BEACON_DATABASE_URL", "MLFLOW_BACKEND_STORE_URI"):
+        for component, _, container in with_variable(found, name):
+            told = variables(container)
+            assert told[name].startswith("postgresql+psycopg://all@db.example.com:5432/"), component
+            assert told["PGPASSWORD"] == {"secretKeyRef": {"name": "one", "key": "password"}}, component
+
+
+def test_an_mlflow_without_a_login_is_asked_without_one(tmp_path: Path) -> None:
+    given = "--set=global.mlflow.url=http://mlflow.example.com:8080,global.mlflow.login=false"
+    found = render("beacon", told_all(SHIPPED), tmp_path, given)
+    for name, _, container in with_variable(found, "BEACON_MLFLOW_URL"):
+        assert not [each for each in variables(container) if each.startswith("MLFLOW_TRACKING")], name
+    policy = next(each for each in found if key(each)[:1] + key(each)[2:] == ("NetworkPolicy", "beacon-inference"))
+    assert [{"port": 8080}] in [rule["ports"] for rule in policy["spec"]["egress"]]
