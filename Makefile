@@ -40,7 +40,7 @@ SUITES := test-bare lint test-workflows test-rules mutate-rules test test-fuzz t
   test-http test-clients test-browser test-laptop test-products test-charts test-gitops test-release e2e
 # What is run by hand: an hour of a cluster each, against the clock, or by a workflow of its own as it needs the Internet.
 # A test holds that every check is in one of the lists.
-BY_HAND := test-demo test-retrain-whole chaos e2e-promotion e2e-paging e2e-umbrella coverage audit
+BY_HAND := test-demo test-retrain-whole chaos e2e-promotion e2e-paging e2e-umbrella e2e-restore coverage audit
 
 .PHONY: help
 help: ## show the daily targets
@@ -181,6 +181,14 @@ forget: .venvs/laptop.stamp .venvs/retraining.stamp ## erase an entity from all 
 .PHONY: expire
 expire: .venvs/laptop.stamp .venvs/retraining.stamp ## delete what `retention` of policy.yaml no longer keeps (ARGS=--dry-run: count it)
 	@$(STATE); exec $(BEACON) expire $(ARGS)
+
+.PHONY: backup
+backup: .venvs/laptop.stamp .venvs/retraining.stamp ## back up all state while `make run` is at work: TO=FOLDER or s3://BUCKET/FOLDER (ARGS="--keep 7")
+	@$(STATE); exec $(BEACON) backup "$(TO)" $(ARGS)
+
+.PHONY: restore
+restore: .venvs/laptop.stamp .venvs/retraining.stamp ## bring a backup back into an empty state: FROM= (ARGS="--backup NAME")
+	@$(STATE); exec $(BEACON) restore "$(FROM)" $(ARGS)
 
 .PHONY: drift
 drift: .venvs/laptop.stamp .venvs/drift-profiling.stamp ## compare the prediction log with training, once (ARGS=--help: its options)
@@ -358,6 +366,11 @@ e2e: .venv/.stamp dashboards ## test everything on the cluster of KUBECONFIG, in
 e2e-umbrella: .venv/.stamp umbrella ## test `helm install beacon charts/beacon` on that cluster: first prediction, a promotion, an upgrade, a rollback
 	TAG=$(TAG) ADDRESS=$(ADDRESS) NAMESPACE=$(if $(filter beacon,$(NAMESPACE)),beacon-umbrella,$(NAMESPACE)) \
 	  VALUES=tests/system/e2e_umbrella/values.yaml $(DEV) pytest tests/system/e2e_umbrella -x -s --timeout 1800 $(ARGS)
+
+.PHONY: e2e-restore
+e2e-restore: .venv/.stamp umbrella ## test a backup on that cluster, to an S3 of this machine (S3_HOST=): the namespace is deleted and comes back
+	TAG=$(TAG) ADDRESS=$(ADDRESS) NAMESPACE=$(if $(filter beacon,$(NAMESPACE)),beacon-restore,$(NAMESPACE)) S3_HOST=$(S3_HOST) \
+	  VALUES=tests/system/e2e_restore/values.yaml $(DEV) pytest tests/system/e2e_restore -x -s --timeout 1800 $(ARGS)
 
 .PHONY: chaos
 chaos: .venv/.stamp dashboards ## test rollouts under load and faults on that cluster, an hour; writes docs/reference/reliability.md (ARGS=, NODE=)

@@ -281,7 +281,8 @@ def remove(cluster: Cluster) -> None:
     """Uninstall every release, with its data, its Secrets and its ended jobs."""
     for name in reversed(RELEASES):
         cluster.helm("uninstall", name, "--ignore-not-found", "--wait")
-    kinds = "job,pod,secret,configmap,lease,networkpolicy"
+    # The claims of StatefulSets and those that Helm keeps outlive their releases, and go with the rest here alone.
+    kinds = "job,pod,secret,configmap,lease,networkpolicy,persistentvolumeclaim"
     cluster.kubectl("delete", kinds, "--selector=app.kubernetes.io/part-of=beacon", "--ignore-not-found")
     cluster.kubectl("delete", "job", "beacon-first-model", "beacon-champion", "beacon-sign", "--ignore-not-found")
     remove_secrets(cluster)

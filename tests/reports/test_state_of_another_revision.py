@@ -30,6 +30,7 @@ def home(tmp_path: Path) -> Path:
     migrate(engine)
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = :old"), {"old": OLD})
+        connection.execute(text("DELETE FROM schema_support"))
     engine.dispose()
     return tmp_path
 

@@ -152,7 +152,7 @@ database may come with the same release: there it is a Job beside the others, wh
 {{- $values := .root.Values.migration -}}
 {{- $asJob := and (eq $values.run "job") (not .root.Release.IsUpgrade) -}}
 {{- $hook := ternary "pre-upgrade" "pre-install,pre-upgrade" (eq $values.run "job") -}}
-{{- $container := dict "name" "migrate" "command" (ternary (list "python" "jobs/migrate.py" "--wait" "300") (list "python" "jobs/migrate.py") $asJob) "env" (include "beacon.databaseEnv" (dict "root" .root "login" .root.Values.database.owner) | fromYamlArray) "resources" (dict "requests" (dict "cpu" "50m" "memory" "96Mi") "limits" (dict "memory" "256Mi")) -}}
+{{- $container := dict "name" "migrate" "command" (list "python" "jobs/migrate.py" "--wait" (ternary "300" "60" $asJob)) "env" (include "beacon.databaseEnv" (dict "root" .root "login" .root.Values.database.owner) | fromYamlArray) "resources" (dict "requests" (dict "cpu" "50m" "memory" "96Mi") "limits" (dict "memory" "256Mi")) -}}
 {{- $pod := dict "restartPolicy" "Never" "containers" (list $container) -}}
 {{- $context := merge (dict "pod" $pod "early" (not $asJob) "reaches" (list "postgresql") "name" (printf "%s-migration" .name)) (omit . "product" "reads" "signs" "mlflow" "metrics" "public" "api" "https" "issuer" "suffix" "tmp") -}}
 {{- if eq $values.run "none" }}
@@ -199,7 +199,7 @@ metadata:
 spec: {{- toYaml $template.spec | nindent 2 }}
 {{- end -}}
 
-{{/* One pod with one volume of its own, named data. `values`: storage, storageClass; `pod`. */}}
+{{/* One pod with one volume of its own, named data, which stays when the release goes (`keepVolumes`). `values`: storage, storageClass; `pod`. */}}
 {{- define "beacon.stateful" -}}
 apiVersion: apps/v1
 kind: StatefulSet
@@ -207,7 +207,7 @@ metadata: {{- include "beacon.metadata" . | nindent 2 }}
 spec:
   serviceName: {{ include "beacon.fullname" . }}
   replicas: 1
-  persistentVolumeClaimRetentionPolicy: {whenDeleted: Delete, whenScaled: Retain}
+  persistentVolumeClaimRetentionPolicy: {whenDeleted: {{ ternary "Retain" "Delete" (.root.Values.keepVolumes | default false) }}, whenScaled: Retain}
   selector:
     matchLabels: {{- include "beacon.selector" . | nindent 6 }}
   template: {{- include "beacon.podTemplate" . | nindent 4 }}
@@ -227,4 +227,16 @@ accessModes: {{ .accessModes | default (list "ReadWriteOnce") | toJson }}
 storageClassName: {{ . }}
 {{- end }}
 resources: {requests: {storage: {{ .storage }}}}
+{{- end -}}
+
+{{/* A volume claim of its own, which Helm leaves when the release goes (`keepVolumes`). `values`: as of beacon.claim; `suffix`. */}}
+{{- define "beacon.ownClaim" -}}
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata:
+  {{- include "beacon.metadata" . | nindent 2 }}
+  {{- if .root.Values.keepVolumes }}
+  annotations: {helm.sh/resource-policy: keep}
+  {{- end }}
+spec: {{- include "beacon.claim" .values | nindent 2 }}
 {{- end -}}

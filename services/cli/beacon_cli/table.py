@@ -59,6 +59,8 @@ COMMANDS = (
     Command("dvc", DATA, "retraining", result="", stays=True),
     Command("forget", DATA, "retraining", "beacon_core.commands.forget:ForgetResult"),
     Command("expire", DATA, "retraining", "beacon_core.commands.expire:ExpireResult"),
+    Command("backup", CARE, "retraining", "beacon_retraining.commands.backup:BackupResult"),
+    Command("restore", CARE, "retraining", "beacon_retraining.commands.restore:RestoreResult"),
     Command("doctor", CARE, "laptop", "beacon_laptop.doctor.findings:DoctorResult"),
     Command("keys", CARE, "laptop", "beacon_core.commands.keys:NewKeyResult"),
     Command("signing-keys", CARE, "laptop"),

@@ -24,7 +24,7 @@ from support.products import SPEC
 
 from beacon_core.commands import beacon
 from beacon_core.data.database import migrate_at
-from beacon_core.data.roles import SCHEMA_VERSION
+from beacon_core.data.roles import SCHEMA_SUPPORT, SCHEMA_VERSION
 from beacon_core.domain.product import Product
 from beacon_core.platform.locks import exclusive
 from beacon_core.platform.settings import PREFIX, ROOT, Settings
@@ -159,6 +159,7 @@ def test_a_schema_that_nobody_knows_is_told(doctor: Doctor, tmp_path: Path) -> N
     engine = sa.create_engine(f"sqlite:///{home / 'beacon.db'}")
     with engine.begin() as connection:
         connection.exec_driver_sql(f"UPDATE {SCHEMA_VERSION} SET version_num = '9999_future'")
+        connection.exec_driver_sql(f"DELETE FROM {SCHEMA_SUPPORT}")
     engine.dispose()
     found = doctor()
     assert broken(found) == {"database"}

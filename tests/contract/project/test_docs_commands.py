@@ -22,6 +22,7 @@ PROMOTED, DEMO, SCORING = (
 )
 FOREIGN, KEYS = "tests/system/retraining/test_foreign_register.py", "tests/contract/core/test_api_keys.py"
 JWT = "tests/contract/core/test_jwt_access.py"
+BACKUP = "tests/contract/retraining/test_backup.py"
 WHEEL = "tests/system/clients/test_client_wheel.py"
 SLIPS = "tests/reports/test_product_slips.py"
 RUN_BY: dict[str, dict[str, str]] = {
@@ -53,6 +54,7 @@ RUN_BY: dict[str, dict[str, str]] = {
         "export BEACON_JWT_*": JWT,
         "curl*": JWT,
     },
+    "docs/how-to/backup.md": {"make backup*": BACKUP, "make restore*": BACKUP},
     "docs/how-to/batch-scoring.md": {"make score*": SCORING},
     "docs/how-to/bring-your-own-model.md": {
         "make register*": FOREIGN,

@@ -133,6 +133,8 @@ LOW = 'model_extreme_predictions_total{side="very_low"}'
 OUTSIDE = ('model_out_of_range_features_total{feature="RM"}', "input_out_of_range_share")
 IMPUTED = ('model_imputations_total{feature="RM"}', "imputed_share")
 TRAINED, ACTUAL = "beacon_model_trained_timestamp_seconds", "beacon_actual_last_timestamp_seconds"
+BACKUP = 'beacon_job_last_success_timestamp_seconds{job="backup"}'
+OLD_BACKUP = _limit("backup_age_hours", 1)
 VIEW, AGE = 'beacon_feature_materialized_timestamp_seconds{view="tract"}', _limit("feature_age_hours", 1)
 SUCCESS, PERIOD = 'beacon_job_last_success_timestamp_seconds{job="drift"}', 'beacon_job_period_seconds{job="drift"}'
 EVERY, GATE = {PERIOD: "3600x400"}, 'beacon_gate_outcome{outcome="%s"}'
@@ -287,6 +289,8 @@ CASES = (
     Case("BeaconActualsMissing", "", _actuals(9), 200, 210, _actuals(9) | {ACTUAL: "7200x400"}),
     Case("BeaconJobStale", "", EVERY | {SUCCESS: "0x400"}, 192, 200, EVERY | {SUCCESS: "3600x400"}),
     Case("BeaconJobNeverRan", "", {PERIOD: "3600x1700"}, 1559, 1560, {PERIOD: "3600x1700", SUCCESS: "0x1700"}),
+    Case("BeaconBackupOld", "", OLD_BACKUP | {BACKUP: "0x400"}, 76, 80, OLD_BACKUP | {BACKUP: "3600x400"}),
+    Case("BeaconBackupOld", "", OLD_BACKUP | {BACKUP: "0x400"}, 76, 80, OLD_BACKUP | {SUCCESS: "0x400"}),
     Case("BeaconGateInconclusive", "", {GATE % "inconclusive": "1x99"}, 59, 60, {GATE % "fail": "1x99"}),
     Case("BeaconGateInconclusive", "", {GATE % "inconclusive": "1x99"}, 59, 60, {GATE % "inconclusive": "0x99"}),
     Case("BeaconPromotionRolledBack", "", {ENDED % "rolled_back": "4x9 5x50"}, 8, 12, {ENDED % "promoted": "4x9 5x50"}),

@@ -173,6 +173,11 @@ def _ages() -> Iterator[Value]:
             jobs |= gauge(f'beacon_job_period_seconds{{job="{job}"}}', HOUR, HOUR / 2)
         expected = {f'{{job="{job}"}}': 3 * HOUR + more for job in ("one", "two")} if more else {}
         yield Value("BeaconJobStale", jobs, expected, HOUR)
+        backup = limit("backup_age_hours", 3)
+        for job, last in (("backup", 0), ("drift", HOUR)):
+            done = time - 3 * HOUR - more + last
+            backup |= gauge(f'beacon_job_last_success_timestamp_seconds{{job="{job}"}}', done, done - 9 * HOUR)
+        yield Value("BeaconBackupOld", backup, {"{}": 3 * HOUR + more} if more else {}, HOUR)
     jobs = gauge('beacon_job_period_seconds{job="never"}', HOUR, HOUR / 2)
     jobs |= gauge('beacon_job_period_seconds{job="once"}', HOUR) | gauge(
         'beacon_job_last_success_timestamp_seconds{job="once"}', 0

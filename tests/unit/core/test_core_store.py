@@ -13,6 +13,7 @@ from sqlalchemy import insert, inspect, select, text
 from sqlalchemy.exc import IntegrityError
 
 from beacon_core.data.database import MIGRATIONS, migrate, open_store
+from beacon_core.data.schema_support import OLDEST_CODE
 from beacon_core.data.tables import actuals, job_runs, metadata, predictions, traffic
 from beacon_core.domain.errors import ConfigurationError
 
@@ -45,6 +46,7 @@ def test_a_schema_that_is_not_known_is_refused_in_one_line_and_left_as_it_is(eng
     migrate(engine)
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = :schema"), {"schema": schema})
+        connection.execute(text("UPDATE schema_support SET oldest_code = :schema"), {"schema": schema})
     with pytest.raises(ConfigurationError) as refused:
         migrate(engine)
     folder = Path(engine.url.database).parent
@@ -54,6 +56,24 @@ def test_a_schema_that_is_not_known_is_refused_in_one_line_and_left_as_it_is(eng
     )
     with engine.connect() as connection:
         assert connection.scalar(text("SELECT version_num FROM alembic_version")) == schema
+
+
+def test_a_later_schema_that_says_so_is_used_and_left_as_it_is(engine):
+    migrate(engine)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999_of_later'"))
+    migrate(engine)
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT version_num FROM alembic_version")) == "9999_of_later"
+        assert connection.scalar(text("SELECT oldest_code FROM schema_support")) == OLDEST_CODE
+
+
+def test_an_index_that_is_missing_comes_with_the_next_migration(engine):
+    migrate(engine, "0002_removals_and_distributions")
+    with engine.begin() as connection:
+        connection.execute(text("DROP INDEX ix_predictions_time"))
+    migrate(engine)
+    assert "ix_predictions_time" in {found["name"] for found in inspect(engine).get_indexes("predictions")}
 
 
 def test_a_tables_null_is_no_json(engine):

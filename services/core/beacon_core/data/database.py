@@ -12,7 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from beacon_core.data import roles
+from beacon_core.data import indexes, roles, schema_support
 from beacon_core.domain.errors import ConfigurationError
 from beacon_core.domain.exit_statuses import TRY_AGAIN
 from beacon_core.domain.masking import message_of
@@ -27,9 +27,12 @@ __all__ = [
 """`Connection` and `Engine` are SQLAlchemy's: services name them from here and import no SQLAlchemy."""
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+NEWEST = "head"
 REQUEST_SECONDS = 10.0
 """How long one statement of a request may take in PostgreSQL."""
 PREPARE = "prepare_threshold"
+LOCK_SECONDS = 5.0
+"""How long a migration waits for a table that others use, before it gives up and is tried again."""
 JOB_SECONDS = 3600.0
 """The same of a job, which may read the whole log; a migration has no limit."""
 
@@ -114,12 +117,13 @@ def _make_folder(folder: Path) -> None:
         raise SettingsError(f"BEACON_HOME, or BEACON_DATABASE_URL: {folder}: {error.strerror}") from error
 
 
-def migrate(engine: Engine, revision: str = "head") -> None:
+def migrate(engine: Engine, revision: str = NEWEST) -> None:
     """Bring the database to the newest schema, or to an older revision's; safe to repeat.
 
     In PostgreSQL the roles of the services get their rights. A service, which may change no schema, only makes sure
-    that it is the newest one. Raises `SchemaError` for a schema that is not known, and `DatabaseUnavailableError` for
-    an old one that this user may not change.
+    that it is the newest one. A later release's schema is left alone where it says that this code may use it. Indexes
+    come last, and in PostgreSQL others read and write meanwhile. Raises `SchemaError` for a schema that is not known,
+    and `DatabaseUnavailableError` for an old one that this user may not change.
     """
     with engine.begin() as connection:
         if engine.dialect.name == "sqlite":
@@ -131,11 +135,41 @@ def migrate(engine: Engine, revision: str = "head") -> None:
                 _check_newest(connection)
                 return
             roles.lock_migrations(connection)
+            # Who waits for a table makes everybody wait that comes after: better to be told to try again.
+            connection.exec_driver_sql(f"SET LOCAL lock_timeout = {round(LOCK_SECONDS * 1000)}")
         found, newest = _check_schema(connection)
+        if found not in {None, *known_revisions()}:
+            return
         if found != newest:
             _upgrade(connection, revision)
+            schema_support.note(connection)
+            if engine.dialect.name == "sqlite" and revision == NEWEST:
+                indexes.build_at_once(connection)
         if engine.dialect.name == "postgresql":
             roles.grant_all(connection)
+    if engine.dialect.name == "postgresql" and revision == NEWEST:
+        with engine.begin() as connection:
+            roles.lock_migrations(connection)
+            indexes.build_beside_traffic(engine, connection)
+
+
+@contextmanager
+def hold_migrations(url: str) -> Iterator[bool]:
+    """Hold the lock of migrations in the PostgreSQL database at `url`, MLflow's as well; gives whether it has a schema.
+
+    Raises `DatabaseUnavailableError`.
+    """
+    engine = open_store(url)
+    try:
+        with mapped_errors():
+            connection = engine.connect()
+        with connection:
+            with mapped_errors():
+                roles.lock_migrations(connection)
+                has_schema = inspect(connection).has_table(roles.SCHEMA_VERSION)
+            yield has_schema
+    finally:
+        engine.dispose()
 
 
 def migrate_at(url: str) -> None:
@@ -162,22 +196,29 @@ def _upgrade(connection: Connection, revision: str) -> None:
 def _check_newest(connection: Connection) -> None:
     """Refuse a schema that is not the newest one, to a user who may not change it."""
     found, newest = _check_schema(connection)
-    if found != newest:
+    if found is None or found < newest:
         raise DatabaseUnavailableError(
             f"the database needs a migration from {found or 'nothing'} to {newest}, which the user "
             f"{connection.engine.url.username} may not run: run it as the owner of the tables"
         )
 
 
+def known_revisions() -> list[str]:
+    """The schemas that this code knows, the newest last; their names begin with their number."""
+    return sorted(file.stem for file in (MIGRATIONS / "versions").glob("[0-9]*.py"))
+
+
 def _check_schema(connection: Connection) -> tuple[str | None, str]:
     """The schema's revision, None before the first, and the newest one.
 
-    Refuses what Alembic would take for a part of a known revision's name, or not know how to leave.
+    Refuses what Alembic would take for a part of a known revision's name, or not know how to leave. A later release's
+    schema passes if it says that this code may use it.
     """
     has_revision = inspect(connection).has_table(roles.SCHEMA_VERSION)
     found = connection.scalar(text(f"SELECT version_num FROM {roles.SCHEMA_VERSION}")) if has_revision else None  # noqa: S608 - a name of ours
-    known = sorted(file.stem for file in (MIGRATIONS / "versions").glob("[0-9]*.py"))
-    if found is None or found in known:
+    known = known_revisions()
+    oldest = schema_support.oldest_code(connection)
+    if found is None or found in known or (found > known[-1] and oldest in known):
         return found, known[-1]
     url = connection.engine.url
     file = sqlite_file(str(url)) if connection.dialect.name == "sqlite" else None

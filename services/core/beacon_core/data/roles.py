@@ -6,6 +6,7 @@ Where the server has none of these roles, as on a laptop, nobody is granted anyt
 The roles of another installation on the same server begin with its name in place of `beacon`, as its owner's does.
 """
 
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -26,9 +27,10 @@ MLFLOW = "beacon_mlflow"
 """It owns MLflow's database, and has no rights in Beacon's."""
 
 SCHEMA_VERSION = "alembic_version"
+SCHEMA_SUPPORT = "schema_support"
 GRANTS: dict[str, dict[str, tuple[str, ...]]] = {
     "beacon_prediction_log": {"predictions": APPEND, "actuals": APPEND},
-    "beacon_feature_serving": {"predictions": READ, "job_runs": CHANGE, SCHEMA_VERSION: READ},
+    "beacon_feature_serving": {"predictions": READ, "job_runs": CHANGE, SCHEMA_VERSION: READ, SCHEMA_SUPPORT: READ},
     "beacon_drift_profiling": {
         "predictions": READ,
         "traffic": READ,
@@ -41,6 +43,7 @@ GRANTS: dict[str, dict[str, tuple[str, ...]]] = {
         "watermarks": CHANGE,
         "retrain_requests": APPEND,
         SCHEMA_VERSION: READ,
+        SCHEMA_SUPPORT: READ,
     },
     "beacon_retraining": {
         "predictions": READ,
@@ -50,6 +53,7 @@ GRANTS: dict[str, dict[str, tuple[str, ...]]] = {
         "verdicts": APPEND,
         "promotions": READ,
         SCHEMA_VERSION: READ,
+        SCHEMA_SUPPORT: READ,
     },
     "beacon_retention": {
         "predictions": (SELECT, DELETE),
@@ -62,6 +66,7 @@ GRANTS: dict[str, dict[str, tuple[str, ...]]] = {
         "job_runs": CHANGE,
         "data_removals": APPEND,
         SCHEMA_VERSION: READ,
+        SCHEMA_SUPPORT: READ,
     },
     "beacon_promotion": {
         "predictions": READ,
@@ -70,6 +75,7 @@ GRANTS: dict[str, dict[str, tuple[str, ...]]] = {
         "approvals": APPEND,
         "promotions": APPEND,
         SCHEMA_VERSION: READ,
+        SCHEMA_SUPPORT: READ,
     },
     "beacon_console": {
         "predictions": READ,
@@ -84,6 +90,7 @@ GRANTS: dict[str, dict[str, tuple[str, ...]]] = {
         "approvals": APPEND,
         "promotions": READ,
         SCHEMA_VERSION: READ,
+        SCHEMA_SUPPORT: READ,
     },
 }
 """By role and table: the verbs. `traffic` has no writer, since a trigger of the owner counts; promotion rejects the
@@ -112,9 +119,22 @@ def may_migrate(connection: Connection) -> bool:
     return bool(connection.scalar(text("SELECT has_schema_privilege(current_schema(), 'CREATE')")))
 
 
+LOCK_PAUSE_SECONDS = 0.2
+
+
 def lock_migrations(connection: Connection) -> None:
-    """Wait until no other migration is at work, until the transaction ends: several releases begin with one."""
-    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": lock_key("migrate")})
+    """Wait until no other migration is at work, until the transaction ends: several releases begin with one.
+
+    It asks again and again: one statement that waits would be an open snapshot, for which the holder's index waits.
+    """
+    while not connection.scalar(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": lock_key("migrate")}):
+        end_snapshot(connection)
+        time.sleep(LOCK_PAUSE_SECONDS)
+
+
+def end_snapshot(connection: Connection) -> None:
+    """Let the last query of a transaction that goes on hold no snapshot: its cursor would, until the next statement."""
+    connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
 
 
 def grant_all(connection: Connection) -> None:

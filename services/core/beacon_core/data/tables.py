@@ -294,3 +294,6 @@ data_removals = Table(
     Column("removed", Json, nullable=False),
     Column("remains", Json, nullable=False),
 )
+
+# One row: the oldest revision whose code may use the schema (schema_support.py).
+schema_support = Table("schema_support", metadata, Column("oldest_code", String(32), primary_key=True))

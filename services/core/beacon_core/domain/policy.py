@@ -218,6 +218,8 @@ class Monitoring(Spec, frozen=True):
     """Age of the newest features."""
     actual_age_days: float = 7
     """Age of the newest actual."""
+    backup_age_hours: float = 49
+    """Age of the newest backup, where one was ever made."""
 
 
 class Policy(Spec, frozen=True):

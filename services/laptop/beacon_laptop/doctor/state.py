@@ -77,6 +77,8 @@ def database(settings: Settings) -> Iterator[Finding]:
         return
     if found.revision == found.newest:
         yield Finding("database", "ok", f"answers, with the newest schema ({found.newest})")
+    elif found.revision is not None and found.revision > found.newest:
+        yield Finding("database", "ok", f"answers, with the schema {found.revision} of a later Beacon, usable here")
     else:
         text = f"has the schema {found.revision or 'of nothing'}, and {found.newest} is the newest"
         yield Finding("database", "fail", text, "beacon migrate")
