@@ -15,7 +15,7 @@ from beacon_core.domain.masking import message_of
 from beacon_core.platform.locks import BusyError, exclusive
 from beacon_core.spool.segments import QUARANTINE, SHIPPER_LOCK, WRITER_LOCK, no_writer, segments
 from beacon_prediction_log.shipper import ShipCounters, ship_once
-from beacon_prediction_log.stores import Store
+from beacon_prediction_log.stores import LogSink
 from beacon_prediction_log.tail import SpoolTail
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ QUIET_SECONDS = 60.0
 class Orphans:
     """A thread that looks for the orphans in `shared` and ships them; `own` is the spool of this pod."""
 
-    def __init__(self, shared: Path, own: Path, stores: Sequence[Store], counters: ShipCounters) -> None:
+    def __init__(self, shared: Path, own: Path, stores: Sequence[LogSink], counters: ShipCounters) -> None:
         self._shared = shared
         self._own = own
         self._stores = stores
@@ -84,7 +84,7 @@ class Orphans:
                 shutil.rmtree(folder)
             log.info("shipped an orphaned spool", extra={"folder": str(folder), "predictions": count})
 
-    def _ship_once(self, folder: Path, tail: SpoolTail, store: Store) -> bool:
+    def _ship_once(self, folder: Path, tail: SpoolTail, store: LogSink) -> bool:
         try:
             return ship_once(folder, tail, store, self._counters)
         except Exception:

@@ -20,7 +20,7 @@ from beacon_prediction_log.database import Database
 from beacon_prediction_log.orphans import Orphans
 from beacon_prediction_log.server import AnswerServer
 from beacon_prediction_log.shipper import ShipCounters, Shipper, watch_spool
-from beacon_prediction_log.stores import LakeStore, SqlStore, Store
+from beacon_prediction_log.stores import LakeStore, LogSink, SqlStore
 from beacon_prediction_log.tail import SpoolTail
 
 log = logging.getLogger(__name__)
@@ -81,7 +81,7 @@ class LogProcess:
         if self.lake is not None:
             self.lake.close()
 
-    def _store(self, name: StoreName) -> Store:
+    def _store(self, name: StoreName) -> LogSink:
         if name == "sql":
             return SqlStore(self.database)
         assert self.lake is not None  # noqa: S101 - the settings are checked

@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 from beacon_core.domain.masking import message_of
 from beacon_core.observability import metrics
 from beacon_core.spool.segments import QUARANTINE, no_writer
-from beacon_prediction_log.stores import Store, forget_spool_id
+from beacon_prediction_log.stores import LogSink, forget_spool_id
 from beacon_prediction_log.tail import SpoolTail
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,9 @@ class ShipCounters:
         self.failures_of.labels(store).inc()
 
 
-def watch_spool(tail: SpoolTail, stores: Sequence[Store], counters: ShipCounters, registry: CollectorRegistry) -> None:
+def watch_spool(
+    tail: SpoolTail, stores: Sequence[LogSink], counters: ShipCounters, registry: CollectorRegistry
+) -> None:
     """Show what waits in the spool, and for which store; each store has its figures from the start."""
     metrics.gauge(metrics.SPOOL_RECORDS, registry).set_function(tail.count_waiting)
     metrics.gauge(metrics.SPOOL_BYTES, registry).set_function(tail.size)
@@ -59,7 +61,7 @@ def watch_spool(tail: SpoolTail, stores: Sequence[Store], counters: ShipCounters
 
 
 def ship_once(
-    folder: Path, tail: SpoolTail, store: Store, counters: ShipCounters, rest: Callable[[], None] = lambda: None
+    folder: Path, tail: SpoolTail, store: LogSink, counters: ShipCounters, rest: Callable[[], None] = lambda: None
 ) -> bool:
     """Ship the oldest lines of a spool, with a call of `rest` before each step; True if there may be more."""
     chunk = tail.next_chunk(store.chunk_bytes, store.name)
@@ -90,7 +92,7 @@ def _quarantine(file: Path, lines: list[bytes]) -> None:
 class Shipper:
     """A thread that ships to one store what inference appends, until it is stopped and inference has ended."""
 
-    def __init__(self, folder: Path, tail: SpoolTail, store: Store, counters: ShipCounters) -> None:
+    def __init__(self, folder: Path, tail: SpoolTail, store: LogSink, counters: ShipCounters) -> None:
         self._folder = folder
         self._tail = tail
         self._store = store

@@ -24,7 +24,7 @@ YOUNG_OBJECTS = 10_000
 """Python looks for garbage after so many new objects: among thousands of records, by default, far too often."""
 
 
-class Store(Protocol):
+class LogSink(Protocol):
     """A store of the log. `insert` raises where it is not sure that the chunk is there: it is given again then."""
 
     name: StoreName

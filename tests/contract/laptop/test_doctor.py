@@ -21,13 +21,14 @@ from support.packages import release_package
 from support.ports import free_port, free_ports
 from support.postgres import postgres
 from support.products import SPEC
+from support.settings import Settings
 
 from beacon_core.commands import beacon
 from beacon_core.data.database import migrate_at
 from beacon_core.data.roles import SCHEMA_SUPPORT, SCHEMA_VERSION
 from beacon_core.domain.product import Product
 from beacon_core.platform.locks import exclusive
-from beacon_core.platform.settings import PREFIX, ROOT, Settings
+from beacon_core.platform.settings import PREFIX, ROOT
 from beacon_laptop.doctor import cluster, machine, state
 from beacon_laptop.doctor.findings import Finding
 from beacon_laptop.doctor.log_stores import log_stores

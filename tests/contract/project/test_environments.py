@@ -16,7 +16,10 @@ ENVIRONMENTS = (*SERVERS, "retraining", "drift-profiling", "promotion", "laptop"
 PACKAGES = {name: SERVICES / name / f"beacon_{name.replace('-', '_')}" for name in (*ENVIRONMENTS, "prober")}
 CORE = SERVICES / "core" / "beacon_core"
 # The laptop's MLflow runs where MLflow is, the prober in inference's image, and batch scoring where tables are read.
-SCORING = ("commands.score", "scoring.columns", "scoring.entities", "scoring.parts", "scoring.score")
+SCORING = (
+    "commands.score",
+    *(f"scoring.{name}" for name in ("columns", "entities", "inputs", "outputs", "parts", "score", "scored_log")),
+)
 OF_MODELS = {"model_inputs", "batch_model", "tree_kernel", "tree_masks", "session", "explanation"}
 """Modules of core that compute with numpy and ONNX Runtime: only where models run and are trained are these there."""
 OF_DATA = {"data", "cluster_secrets", "expire", "forget", "make_secrets", "migrate", "sql"}
@@ -77,6 +80,7 @@ def python(environment: str, code: str, *folders: Path) -> subprocess.CompletedP
 def test_a_service_imports_all_of_its_own_with_what_it_asks_for(environment: str) -> None:
     own = [name for name in modules(PACKAGES[environment]) if name not in ELSEWHERE and name not in NEEDS_CONVERTERS]
     without = {"web", "feature_store", "kubernetes", "sources", "spool", "lake"} - extras_of_core(environment)
+    without |= {"lake_table"} & {f"{name}_table" for name in without}
     without |= set() if "data" in extras_of_core(environment) else OF_DATA
     without |= set() if environment in {"inference", "retraining"} else OF_MODELS
     core = [name for name in modules(CORE) if not without & set(name.split("."))]

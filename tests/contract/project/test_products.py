@@ -35,6 +35,7 @@ DEFAULTS = {
     "tests/support/traffic.py",
     "tests/system/e2e_laptop/beacon_run.py",
     "tests/unit/core/test_core_settings.py",
+    "tests/unit/project/test_release.py",
     "tests/unit/promotion/test_refusals.py",
     "tests/unit/retraining/test_retrain_offline_rows.py",
     "tests/system/retraining/test_retrain_any_table.py",

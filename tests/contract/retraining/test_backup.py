@@ -19,6 +19,7 @@ from sqlalchemy.exc import DBAPIError
 from support.mlflow import mlflow_server
 from support.postgres import Postgres, postgres_with_roles
 from support.s3 import s3_bucket
+from support.settings import Settings
 
 from beacon_core.data import ledger
 from beacon_core.data.database import migrate, open_store
@@ -26,7 +27,7 @@ from beacon_core.data.roles import GRANTS, MLFLOW, OWNER
 from beacon_core.data.tables import actuals, metadata, predictions
 from beacon_core.domain.ledger_entries import Entry
 from beacon_core.domain.pins import Pin
-from beacon_core.platform.settings import ROOT, Settings
+from beacon_core.platform.settings import ROOT
 from beacon_retraining.backup import artifacts, home
 from beacon_retraining.backup.backup import back_up
 from beacon_retraining.backup.errors import BackupError, BackupPlaceError

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 import yaml
 from support.rendering import KUBE_VERSION, containers, documents_of, helm, pods
+from support.settings import Settings
 from system.charts.test_validation import VERSIONS, valid, without_foreign, write
 
 from beacon_core.platform.product_file import load_product
-from beacon_core.platform.settings import ROOT, Settings
+from beacon_core.platform.settings import ROOT
 from tools.product_values import UMBRELLA, told_all
 
 Document = dict[str, Any]

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 import yaml
 from support.rendering import KUBE_VERSION, documents_of, helm
+from support.settings import Settings
 
 from beacon_core.commands.cluster_secrets import DATABASE_SECRETS, KEYS_CONFIG_MAP, OWN, SECRET_KEYS
 from beacon_core.platform.product_file import load_product
-from beacon_core.platform.settings import ROOT, Settings
+from beacon_core.platform.settings import ROOT
 from tools.product_values import UMBRELLA, told_all
 
 Document = dict[str, Any]

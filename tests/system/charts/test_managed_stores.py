@@ -8,9 +8,10 @@ import pytest
 import yaml
 from support.installations import Document, key, render
 from support.rendering import containers, pods
+from support.settings import Settings
 
 from beacon_core.platform.product_file import load_product
-from beacon_core.platform.settings import ROOT, Settings
+from beacon_core.platform.settings import ROOT
 from tools.product_values import told_all
 
 PAGE = ROOT / "docs" / "how-to" / "deploy.md"

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import yaml
 from support.installations import Document, key, render
+from support.settings import Settings
 
 from beacon_core.platform.product_file import load_product
-from beacon_core.platform.settings import Settings
 from tools.product_values import told_all
 
 SHIPPED = load_product(Settings().product)

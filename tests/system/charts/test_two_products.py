@@ -9,11 +9,11 @@ import pytest
 from support.installations import Document, chosen, key, render
 from support.products import write_product
 from support.rendering import KUBE_VERSION, containers, helm, pods
+from support.settings import Settings
 
 from beacon_core.commands.cluster_secrets import make_missing, wanted
 from beacon_core.domain.pins import Pin
 from beacon_core.platform.product_file import load_product
-from beacon_core.platform.settings import Settings
 from beacon_promotion.targets.kubernetes.names import Names
 from beacon_promotion.targets.kubernetes.pods import dark_pod
 from tools.product_values import told_all

@@ -7,9 +7,10 @@ from pathlib import Path
 from support.control_plane import ControlPlane
 from support.gitops import ArgoCd, Document, Flux, Git, HelmUpgrade, Replacing, Syncer
 from support.rendering import HELM, KUBE_VERSION, documents_of, helm
+from support.settings import Settings
 
 from beacon_core.platform.product_file import load_product
-from beacon_core.platform.settings import ROOT, Settings
+from beacon_core.platform.settings import ROOT
 from tools.product_values import UMBRELLA, told_all
 
 HELM_4 = "helm4"

@@ -16,13 +16,13 @@ from support.logged import logged_ids
 from support.postgres import Postgres, postgres
 from support.s3 import s3_bucket
 from support.server import Server, serving
+from support.settings import Settings
 from support.waiting import until
 
 from beacon_core.data.evidence import EVERYTHING
 from beacon_core.data.prediction_log.labels import labelled_predictions
 from beacon_core.data.prediction_log.lake import LakePlace
 from beacon_core.data.prediction_log.reading import open_log
-from beacon_core.platform.settings import Settings
 from beacon_core.spool.segments import segments
 
 pytestmark = [pytest.mark.lake, pytest.mark.xdist_group("log-process")]

@@ -13,10 +13,11 @@ import yaml
 from support.control_plane import control_plane, missing_programs
 from support.ports import free_port
 from support.rendering import KUBE_VERSION, containers, documents_of, helm, pods, update_dependencies
+from support.settings import Settings
 from support.waiting import until
 
 from beacon_core.platform.product_file import load_product
-from beacon_core.platform.settings import ROOT, Settings
+from beacon_core.platform.settings import ROOT
 from tools.product_values import UMBRELLA, told_all
 from tools.release import pack, versions
 from tools.schema import charts
