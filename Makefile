@@ -36,7 +36,7 @@ DEV := uv run --locked --no-sync
 # What a day needs; `make help-all` shows the rest. (A test holds that each is a target, and that they stay few.)
 DAILY := run new check demo doctor retrain drift promote rollback clean lint test deploy bench
 # What must hold, in CI's order: .ci/run and GitHub's CI run this list, read by `make suites`.
-SUITES := test-bare lint test-workflows test-rules mutate-rules test test-fuzz test-reports test-retrain test-promotion test-observe test-faults test-lake \
+SUITES := test-bare lint test-workflows test-rules mutate-rules test test-slow test-fuzz test-reports test-retrain test-promotion test-observe test-faults test-lake \
   test-http test-clients test-browser test-laptop test-products test-charts test-gitops test-release e2e
 # What is run by hand: an hour of a cluster each, against the clock, or by a workflow of its own as it needs the Internet.
 # A test holds that every check is in one of the lists.
@@ -257,7 +257,12 @@ FUZZED := tests/contract/inference/test_openapi.py tests/unit/inference/test_inf
 .PHONY: test
 test: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## run the unit and contract tests (ARGS="-k drift": some of them)
 	@$(WRITABLE)
-	$(DEV) pytest $(ON_BOTH) -m "not lake" tests/contract tests/unit $(ARGS)
+	$(DEV) pytest $(ON_BOTH) -m "not lake and not slow" tests/contract tests/unit $(ARGS)
+
+.PHONY: test-slow
+test-slow: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## run the contract tests that start servers and programs for seconds each (ARGS="-k backup")
+	@$(WRITABLE)
+	$(DEV) pytest $(ON_BOTH) -m slow tests/contract $(ARGS)
 
 .PHONY: test-fuzz
 test-fuzz: .venv/.stamp .venvs/inference.stamp .venvs/prediction-log.stamp .venvs/feature-serving.stamp ## test with much more made-up input than `make test` (BEACON_FUZZ_CASES=, BEACON_FUZZ_EXAMPLES=, BEACON_FUZZ_SEED=)

@@ -19,6 +19,8 @@ from beacon_cli.table import COMMANDS
 from beacon_core.platform.results import CommandFailure, Done
 from beacon_core.platform.settings import ROOT
 
+pytestmark = pytest.mark.slow
+
 BEACON = str(Path(sys.executable).with_name("beacon"))
 RESULTS = {command.name: command.result for command in COMMANDS if command.environment}
 

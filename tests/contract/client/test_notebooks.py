@@ -11,7 +11,7 @@ from support.products import SAMPLE_FILE
 from beacon_core.platform.settings import ROOT
 
 NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
-pytestmark = pytest.mark.xdist_group("client")
+pytestmark = [pytest.mark.xdist_group("client"), pytest.mark.slow]
 
 
 @pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda file: str(file.stem))

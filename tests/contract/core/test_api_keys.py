@@ -20,6 +20,8 @@ from beacon_core.domain.api_keys import new_key
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import ROOT
 
+pytestmark = pytest.mark.slow
+
 PRODUCT = load_product(MIXED)
 ROW = {name: value for name, value in zip(PRODUCT.feature_names, row_of(PRODUCT), strict=True) if value is not None}
 BODY = {"features": ROW}

@@ -53,6 +53,8 @@ from beacon_retraining.files import write_json
 from beacon_retraining.pipeline.dvc_objects import ObjectStorage
 from beacon_retraining.registry.erasing import TAG
 
+pytestmark = pytest.mark.slow
+
 MIXED = ROOT / "tests" / "products" / "mixed"
 FORGET = ROOT / "jobs" / "forget.py"
 PERSON, NAMESAKE, OTHER = "zq-person-77", "zq-person-777", "A-0003"

@@ -22,7 +22,7 @@ from beacon_core.domain.product import Product
 HEAD_SECONDS = 1.5
 IDLE_SECONDS = 4.0
 READY = b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n"
-pytestmark = pytest.mark.xdist_group("serving-connections")
+pytestmark = [pytest.mark.xdist_group("serving-connections"), pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

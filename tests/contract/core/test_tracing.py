@@ -18,6 +18,8 @@ from support.settings import Settings
 from beacon_core.domain.product import Product
 from beacon_core.observability.metrics import HTTP_DURATION, STAGES
 
+pytestmark = pytest.mark.slow
+
 TRACE_ID, PARENT_ID = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 QUIET_ID = PARENT_ID * 2
 SAMPLED, UNSAMPLED = f"00-{TRACE_ID}-{PARENT_ID}-01", f"00-{QUIET_ID}-{PARENT_ID}-00"

@@ -16,6 +16,8 @@ from beacon_core.data.database import DatabaseUnavailableError, mapped_errors, m
 from beacon_core.data.roles import OWNER
 from beacon_core.data.schema_support import OLDEST_CODE
 
+pytestmark = pytest.mark.slow
+
 OLD_CODE = """
 import sys
 from datetime import UTC, datetime, timedelta

@@ -34,7 +34,7 @@ from beacon_inference.prediction.inputs import MOST_EXPLAINED_ROWS as MOST_ROWS
 EXPLAIN, PREDICT = "/v1/explain", "/v1/predict"
 SYNTHETIC = [("Beacon-Synthetic", "true")]
 STARTS = "beacon_explainer_starts_total"
-pytestmark = pytest.mark.xdist_group("explain")
+pytestmark = [pytest.mark.xdist_group("explain"), pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

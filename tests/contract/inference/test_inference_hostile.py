@@ -21,7 +21,7 @@ from beacon_core.domain.product import Product
 
 BODY_SECONDS = 1.0
 MEBI = 1 << 20
-pytestmark = pytest.mark.xdist_group("inference-hostile")
+pytestmark = [pytest.mark.xdist_group("inference-hostile"), pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

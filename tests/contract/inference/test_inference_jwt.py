@@ -19,6 +19,8 @@ from support.waiting import until
 
 from beacon_core.platform.product_file import load_product
 
+pytestmark = pytest.mark.slow
+
 PRODUCT = load_product(MIXED)
 ROW = {name: value for name, value in zip(PRODUCT.feature_names, row_of(PRODUCT), strict=True) if value is not None}
 BODY = {"features": ROW}

@@ -16,7 +16,7 @@ from support.service import samples
 
 PREDICT = "/v1/predict"
 KILLS = int(os.environ.get("BEACON_KILLS", "3"))
-pytestmark = pytest.mark.xdist_group("inference-server")
+pytestmark = [pytest.mark.xdist_group("inference-server"), pytest.mark.slow]
 
 
 @pytest.fixture

@@ -17,6 +17,8 @@ from support.settings import Settings
 from beacon_core.domain.product import Product
 from beacon_core.platform.product_file import load_product
 
+pytestmark = pytest.mark.slow
+
 NUMBER: dict[str, Any] = {"type": "float"}
 LEVELS: dict[str, Any] = {"type": "category", "levels": ["a", "b"]}
 NAMED = {"name": "item", "key": "item_id"}

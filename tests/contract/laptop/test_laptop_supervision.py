@@ -18,6 +18,8 @@ from beacon_laptop.health import is_ready
 from beacon_laptop.processes import Process
 from beacon_laptop.supervision import Supervisor, popen
 
+pytestmark = pytest.mark.slow
+
 # A master that opens the port and a worker that answers on it, as gunicorn has them; a killed master leaves the worker.
 SERVER = """
 import http.server, os, signal, sys

@@ -21,7 +21,7 @@ from beacon_core.spool.messages import SOCKET, is_too_long
 
 KILLS = int(os.environ.get("BEACON_KILLS", "3"))
 READERS = 30
-pytestmark = pytest.mark.xdist_group("log-process")
+pytestmark = [pytest.mark.xdist_group("log-process"), pytest.mark.slow]
 
 
 @pytest.fixture

@@ -35,6 +35,8 @@ from beacon_retraining.backup.listing import BackupList
 from beacon_retraining.backup.place import LIST, BackupPlace, stamp
 from beacon_retraining.backup.restore import fetch, finish
 
+pytestmark = pytest.mark.slow
+
 NOW = datetime(2026, 12, 1, 0, 20, tzinfo=UTC)
 SCRIPTS = ROOT / "charts" / "platform" / "files"
 PIN = Pin("cars", "1", "a" * 64)

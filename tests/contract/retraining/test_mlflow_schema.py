@@ -15,6 +15,8 @@ from beacon_core.platform.settings import ROOT
 from beacon_retraining.errors import RetrainError
 from beacon_retraining.registry.schema import DONE, NOTHING, upgrade
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Postgres]:

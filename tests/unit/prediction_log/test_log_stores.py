@@ -48,7 +48,8 @@ def spool(tmp_path, make):
 
     append.folder, append.writer = tmp_path, writer
     yield append
-    append.writer.close()
+    if append.writer is not None:
+        append.writer.close()
 
 
 @pytest.fixture
@@ -69,6 +70,8 @@ def start(spool, monkeypatch):
         return tail, lambda name, store: registry.get_sample_value(f"beacon_prediction_log_{name}", {"store": store})
 
     yield start_
+    spool.writer.close()  # a shipper ends once nobody writes any more
+    spool.writer = None
     for each in running:
         each.begin_stop()
     for each in running:
