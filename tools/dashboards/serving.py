@@ -166,6 +166,7 @@ def _of_stages() -> dict[str, tuple[Panel, ...]]:
                 rate(f"{log}_shipped_total", "shipped"),
                 rate(f"{log}_ship_failures_total", "failed tries"),
                 rate(f"{log}_dropped_total", "dropped"),
+                rate(f"{log}_left_out_total", "left out by logging.share"),
                 rate(f"{log}_quarantined_total", "not to be parsed"),
                 rates("store", f"{log}_store_rows_total"),
                 rates("store", f"{log}_store_failures_total"),
