@@ -158,10 +158,12 @@ def _full() -> Iterator[Value]:
 def _refused() -> Iterator[Value]:
     tick = seconds("1h") // SAMPLES
     for percent, least, fires in ((52, 1500, True), (52, 1000, True), (50, 1000, False), (52, 1501, False)):
-        series = recorded("beacon:requests:increase1h", 1500) | limit("min_predictions", least)
+        # 1,500 in all, of four endpoints, and what is no prediction.
+        series = limit("min_predictions", least) | rose('http_requests_total{endpoint="/docs",status="400"}', 100, 900)
+        rest = 100 - percent
         for place, endpoint in enumerate(ENDPOINTS):
-            for status, part in (("400", 0.5), ("422", 0.5), ("200", 3), ("404", 5)):
-                count = percent * part * 2**place
+            for status, part in (("400", percent / 2), ("422", percent / 2), ("200", rest / 4), ("404", rest * 3 / 4)):
+                count = part * 2**place
                 labels = f'{{endpoint="{endpoint}",status="{status}"}}'
                 series |= rose(f"http_requests_total{labels}", count * 0.25, count * 0.75)
         yield Value("BeaconClientsRefused", series, {"{}": percent / 100} if fires else {}, tick)
