@@ -16,7 +16,7 @@ from support.waiting import until
 
 from beacon_client import Beacon, ServiceError, ServiceUnreachableError, plots
 
-pytestmark = pytest.mark.xdist_group("client")
+pytestmark = [pytest.mark.xdist_group("client"), pytest.mark.slow]
 
 
 @pytest.fixture

@@ -12,6 +12,8 @@ from beacon_core.data.database import DatabaseUnavailableError, migrate_at, open
 from beacon_core.data.roles import GRANTS, MLFLOW, OWNER
 from beacon_core.data.tables import metadata
 
+pytestmark = pytest.mark.slow
+
 SERVICES = sorted(GRANTS)
 EVERYONE = [*SERVICES, OWNER, MLFLOW]
 TABLES = sorted({*metadata.tables, "alembic_version"})

@@ -29,6 +29,8 @@ from beacon_promotion.targets.base.target import ReleaseFailedError
 from beacon_promotion.targets.laptop.target import Laptop
 from beacon_retraining.pipeline.evaluate_stage import read_champion
 
+pytestmark = pytest.mark.slow
+
 KEY, OTHER = new_private_key(), new_private_key()
 
 

@@ -30,7 +30,7 @@ from beacon_core.sources.raw import read_raw
 from beacon_core.sources.rows import read_rows
 from beacon_core.sources.table import load_table, read_stored, read_table
 
-pytestmark = pytest.mark.xdist_group("sources")
+pytestmark = [pytest.mark.xdist_group("sources"), pytest.mark.slow]
 
 KEYS = [2**63 - 1, 2**53 + 1, 3]
 AMOUNTS = [0.1, 123456.789012345678, None]

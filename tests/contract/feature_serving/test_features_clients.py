@@ -30,7 +30,7 @@ from support.settings import Settings
 from beacon_core.domain.product import Product
 from beacon_core.feature_store import definitions, repo
 
-pytestmark = [pytest.mark.xdist_group("features"), pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.xdist_group("features"), pytest.mark.timeout(240), pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

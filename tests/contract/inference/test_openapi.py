@@ -32,7 +32,7 @@ from beacon_inference.openapi.operations import operations
 from beacon_inference.openapi.shapes import described, shapes
 from beacon_inference.protocols.messages import ModelPin
 
-pytestmark = pytest.mark.xdist_group("openapi")
+pytestmark = [pytest.mark.xdist_group("openapi"), pytest.mark.slow]
 PRODUCT = load_product(SPEC)
 DOCUMENT: dict[str, Any] = json.loads(json.dumps(openapi(PRODUCT, Settings())))
 OPERATIONS = {

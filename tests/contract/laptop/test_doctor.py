@@ -36,7 +36,7 @@ from beacon_laptop.ports import PORTS
 
 PYTHON = ROOT / ".venvs" / "laptop" / "bin" / "python"
 MODULES = ("beacon_laptop.doctor.command", "beacon_core.feature_store", "sqlalchemy.dialects.postgresql.psycopg")
-pytestmark = pytest.mark.xdist_group("doctor")
+pytestmark = [pytest.mark.xdist_group("doctor"), pytest.mark.slow]
 Doctor = Callable[..., dict[str, dict[str, str]]]
 
 

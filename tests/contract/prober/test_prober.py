@@ -18,7 +18,7 @@ from support.waiting import until
 from beacon_core.model_package.release import Release, package_folder, write_release
 from beacon_prober.prober import Prober, serve
 
-pytestmark = pytest.mark.xdist_group("inference-server")
+pytestmark = [pytest.mark.xdist_group("inference-server"), pytest.mark.slow]
 KEY = "open-sesame"
 
 

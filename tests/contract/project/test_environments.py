@@ -10,6 +10,8 @@ import pytest
 
 from beacon_core.platform.settings import ROOT
 
+pytestmark = pytest.mark.slow
+
 SERVICES = ROOT / "services"
 SERVERS = ("inference", "prediction-log", "feature-serving", "console")
 ENVIRONMENTS = (*SERVERS, "retraining", "drift-profiling", "promotion", "laptop")

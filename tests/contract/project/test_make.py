@@ -14,6 +14,8 @@ import pytest
 
 from beacon_core.platform.settings import ROOT
 
+pytestmark = pytest.mark.slow
+
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 USE = MAKEFILE[MAKEFILE.index("##@ Use it") : MAKEFILE.index("##@ Check it")]
 USED = re.findall(r"^([a-z]+):.* ## ", USE, re.MULTILINE)

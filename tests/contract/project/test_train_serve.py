@@ -28,7 +28,7 @@ from beacon_retraining.training.train import train
 # A linear candidate and one of trees, compared on few folds: which of them wins does not matter here.
 QUICK = TrainSettings(folds=2, repeats=1, coverage_folds=2, jobs=1, candidates=("ridge", "boosting"))
 AGREED = 1e-4
-pytestmark = pytest.mark.xdist_group("train-serve")
+pytestmark = [pytest.mark.xdist_group("train-serve"), pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,8 @@ from beacon_promotion.targets.base.target import ReleaseFailedError, TargetUnava
 from beacon_promotion.targets.kubernetes import deployment_target, pods
 from beacon_promotion.targets.kubernetes.deployment_target import DeploymentTarget, canary_of
 
+pytestmark = pytest.mark.slow
+
 OLD, NEW, BAD = (Pin("boston-housing", version, version * 64) for version in ("1", "2", "3"))
 MAIN, CANARY = ("deployments", "beacon-inference"), ("deployments", "beacon-inference-canary")
 NAME, INSTANCE = "app.kubernetes.io/name", "app.kubernetes.io/instance"
