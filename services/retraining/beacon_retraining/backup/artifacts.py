@@ -6,7 +6,7 @@ from typing import Any
 
 from beacon_core.domain.masking import message_of
 from beacon_core.platform.mlflow import RegistryUnavailableError
-from beacon_retraining.backup.errors import BackupError
+from beacon_retraining.backup.unpacking import unpack_tar
 
 FILE = "artifacts.tar"
 ROOT = "mlflow-artifacts:/"
@@ -26,11 +26,7 @@ def pack(url: str, to: Path, scratch: Path) -> None:
 
 def unpack(file: Path, url: str, scratch: Path) -> None:
     """Bring the artifacts back to the server at `url`."""
-    try:
-        with tarfile.open(file) as archive:
-            archive.extractall(scratch, filter="data")
-    except tarfile.TarError as error:
-        raise BackupError(f"{file.name} cannot be unpacked: {error}") from error
+    unpack_tar(file, scratch)
     if not any(scratch.iterdir()):
         return
     try:

@@ -13,7 +13,6 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from beacon_core.platform.files import DRAFT
-from beacon_retraining.backup.errors import BackupError
 
 FILE = "home.tar"
 NOT_KEPT = frozenset({"run", "logs", "lost+found"})
@@ -38,16 +37,6 @@ def pack(home: Path, to: Path, scratch: Path) -> None:
         left_out = {*databases, *besides}
         rest = (file for file in _files(home) if file not in left_out and home / SPOOL not in (file, *file.parents))
         _add(archive, home, rest)
-
-
-def unpack(file: Path, home: Path) -> None:
-    """Put the state back; raises `BackupError` for a path that leads out of `home`."""
-    home.mkdir(parents=True, exist_ok=True)
-    try:
-        with tarfile.open(file) as archive:
-            archive.extractall(home, filter="data")
-    except tarfile.TarError as error:
-        raise BackupError(f"{file.name} cannot be unpacked: {error}") from error
 
 
 def kept_of(home: Path) -> list[str]:

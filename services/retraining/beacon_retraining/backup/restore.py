@@ -18,6 +18,7 @@ from beacon_retraining.backup.backup import DUMPS
 from beacon_retraining.backup.errors import BackupError
 from beacon_retraining.backup.listing import BackupList
 from beacon_retraining.backup.place import BackupPlace, stamp
+from beacon_retraining.backup.unpacking import unpack_tar
 
 JOB = "restore"
 AGAIN = "again"
@@ -50,7 +51,7 @@ def fetch(settings: Settings, place: BackupPlace, name: str, dumps: Path | None,
         if again and dumps is not None:
             (dumps / AGAIN).touch()
         home.clear(settings.home)
-        home.unpack(folder / home.FILE, settings.home)
+        unpack_tar(folder / home.FILE, settings.home)
         (folder / home.FILE).unlink()
     return listing
 
