@@ -43,7 +43,12 @@ END
   pg_restore --no-owner --file="$WORK/$1.tables" "$WORK/$1.dump"
   cat "$WORK/$1.tables" >>"$WORK/$1.sql"
   rm "$WORK/$1.tables"
-  psql --no-psqlrc --quiet --output=/dev/null --set=ON_ERROR_STOP=1 --single-transaction --dbname="$3" --file="$WORK/$1.sql"
+  # A server that starts meanwhile, as MLflow does, may make its tables again between two statements: then once more.
+  for left in 2 1 0; do
+    ! psql --no-psqlrc --quiet --output=/dev/null --set=ON_ERROR_STOP=1 --single-transaction --dbname="$3" --file="$WORK/$1.sql" || break
+    [ "$left" != 0 ] || exit 1
+    sleep 5
+  done
   rm "$WORK/$1.sql"
   echo "restored $1"
 }

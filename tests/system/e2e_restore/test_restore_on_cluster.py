@@ -61,6 +61,12 @@ def make_namespace(port: int) -> None:
     )
 
 
+def said(name: str) -> str:
+    """What the containers of all pods of a job printed; a pod that failed early has some that never started."""
+    of_job = f"--selector=batch.kubernetes.io/job-name={name}"
+    return cluster().kubectl("logs", of_job, "--all-containers", "--ignore-errors", "--tail=-1")
+
+
 def job(name: str, cron_job: str) -> str:
     """Run a CronJob's job to its end; its log."""
     cluster().kubectl("create", "job", name, f"--from=cronjob/{cron_job}")
@@ -68,11 +74,11 @@ def job(name: str, cron_job: str) -> str:
     def ended() -> bool:
         status = json.loads(cluster().kubectl("get", "job", name, "-o", "json")).get("status", {})
         kinds = {each["type"] for each in status.get("conditions", []) if each["status"] == "True"}
-        assert "Failed" not in kinds, cluster().kubectl("logs", f"job/{name}", "--all-containers")
+        assert "Failed" not in kinds, said(name)
         return "Complete" in kinds
 
     until(ended, name, 600)
-    return cluster().kubectl("logs", f"job/{name}", "--all-containers")
+    return said(name)
 
 
 def objects(what: str) -> list[dict[str, Any]]:
