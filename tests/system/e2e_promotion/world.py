@@ -2,6 +2,7 @@
 
 import json
 import os
+import ssl
 import subprocess
 import tempfile
 import time
@@ -16,9 +17,9 @@ import httpx
 import msgspec
 import yaml
 from support import bad_models
-from support.on_cluster import ADDRESS, NAMESPACE, PRODUCT, ROW, cluster, secret_text, signing_key, sql, until
+from support.closed import CLOSED, make_certificates, policy, trust_authority
+from support.on_cluster import ADDRESS, NAMESPACE, PRODUCT, ROW, cluster, known, secret_text, signing_key, sql, until
 from support.ports import free_ports
-from support.products import POLICY
 from support.steady_load import Answer, Door, Load, both, under_load
 from system.chaos.table import PAGE, write
 
@@ -43,7 +44,7 @@ LIMITS = "beacon-promotion-product"
 def doors(rows: Sequence[dict[str, Any]] = (), host: str = HOST) -> list[Door]:
     """Both kinds of client with these rows; the bundled sample's where none are given."""
     chosen = list(rows) or sample()
-    found = [both("predict", f"{ADDRESS}/v1/predict", {"features": row}) for row in chosen]
+    found = [both("predict", f"{ADDRESS}/v1/predict", {"features": row}, known()) for row in chosen]
     return [door._replace(host=host) for pair in found for door in pair]
 
 
@@ -56,7 +57,7 @@ def sample() -> list[dict[str, Any]]:
 
 def phases(seconds: float, requests: int, watch: float = 20) -> None:
     """How long the phases of the next runs are, how many requests they need, and how long the watch is."""
-    limits = yaml.safe_load(POLICY.read_text())
+    limits = policy()
     limits["rollout"] |= {"phase_seconds": seconds, "min_requests": requests, "watch_seconds": watch}
     # The node does a cluster's work beside the pods, and a window holds ten requests: its p99 is the slowest of them.
     limits["rollout"]["min_p99_rise_seconds"] = 0.02
@@ -68,6 +69,8 @@ def set_up() -> None:
     """Everything but the services that a promotion has nothing to do with; safe to repeat."""
     here = cluster()
     deploy.prepare(here)
+    if CLOSED:
+        make_certificates(here)
     deploy.platform(here)
     deploy.product_data(here)
     here.upgrade("retraining")
@@ -90,7 +93,9 @@ def install(*options: str) -> None:
 def answers(host: str = HOST) -> bool:
     """Whether the ingress leads from a name to a model."""
     try:
-        answer = httpx.post(f"{ADDRESS}/v1/predict", json={"features": ROW}, headers={"Host": host}, timeout=10)
+        answer = httpx.post(
+            f"{ADDRESS}/v1/predict", json={"features": ROW}, headers={"Host": host, **known()}, timeout=10
+        )
     except httpx.HTTPError:
         return False
     return answer.status_code == 200
@@ -129,28 +134,31 @@ class Models:
 @contextmanager
 def models() -> Iterator[Models]:
     """MLflow of the cluster, reached from here."""
-    with forwarded("beacon-mlflow", 5000, "/health") as address, tempfile.TemporaryDirectory() as folder:
-        yield Models(address, Path(folder))
+    with tempfile.TemporaryDirectory() as folder:
+        authority = trust_authority(cluster(), Path(folder)) if CLOSED else ""
+        with forwarded("beacon-mlflow", 5000, "/health", authority) as address:
+            yield Models(address, Path(folder))
 
 
 @contextmanager
-def forwarded(service: str, port: int, health: str) -> Iterator[str]:
-    """The address at which a service of the cluster is reached from here."""
+def forwarded(service: str, port: int, health: str, authority: str = "") -> Iterator[str]:
+    """The address at which a service of the cluster is reached from here; by https with an authority's file."""
     (own,) = free_ports(1)
     forward = ["kubectl", "-n", NAMESPACE, "port-forward", f"service/{service}", f"{own}:{port}"]
     process = subprocess.Popen(forward, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        address = f"http://127.0.0.1:{own}"
-        until(lambda: _up(address + health), service, 60)
+        address = f"{'https' if authority else 'http'}://127.0.0.1:{own}"
+        until(lambda: _up(address + health, authority), service, 60)
         yield address
     finally:
         process.terminate()
         process.wait()
 
 
-def _up(url: str) -> bool:
+def _up(url: str, authority: str) -> bool:
+    trusted = ssl.create_default_context(cafile=authority) if authority else True
     try:
-        return httpx.get(url, timeout=5).status_code == 200
+        return httpx.get(url, timeout=5, verify=trusted).status_code == 200
     except httpx.HTTPError:
         return False
 
