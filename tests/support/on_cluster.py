@@ -23,7 +23,7 @@ from beacon_core.commands.cluster_secrets import SIGNING_KEY, SIGNING_SECRET
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import ROOT
 from beacon_core.platform.signing_keys import SigningKey, read_private_key
-from tools.deploy import Cluster, prepare, run
+from tools.deploy import Cluster, DeployError, prepare, run
 
 ADDRESS = os.environ.get("ADDRESS") or "http://127.0.0.1"
 NAMESPACE = os.environ["NAMESPACE"]
@@ -144,7 +144,7 @@ def redis(*command: str) -> str:
 def answers() -> bool:
     try:
         return predict(BODY).status_code == 200
-    except httpx.HTTPError:
+    except (httpx.HTTPError, DeployError):  # the latter: its key is not there yet
         return False
 
 
