@@ -75,6 +75,7 @@ PROMOTION_RIGHTS = {
     ("coordination.k8s.io", "leases", ""): "create",
     ("coordination.k8s.io", "leases", "beacon-promotion"): "get update",
     ("gateway.networking.k8s.io", "httproutes", INFERENCE): "get patch",
+    ("gateway.networking.k8s.io", "httproutes", f"{INFERENCE}-to-https"): "get patch",
     ("keda.sh", "scaledobjects", INFERENCE): "get patch",
     ("monitoring.coreos.com", "servicemonitors", INFERENCE): "get patch",
     ("networking.k8s.io", "ingresses", INFERENCE): "get patch",
