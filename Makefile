@@ -417,6 +417,7 @@ NODE ?=
 REGISTRY ?=
 SBOM ?= .tools/sbom
 FILES ?= .tools/release
+SOURCE ?=
 TAG ?= $(shell git describe --always --dirty --abbrev=12)
 # The release before this one, from which `make e2e-upgrade` upgrades: the newest tag, else the last revision whose schema is
 # another one. Its checkout is laid out below .tools, and its images have a tag of their own.
@@ -458,8 +459,8 @@ sbom: | $(FETCHED_UV) ## write a bill of materials (CycloneDX) per service and f
 
 # What the release workflow publishes beside the images.
 .PHONY: release-files
-release-files: .venv/.stamp dashboards | $(FETCHED_HELM) ## pack the charts of a release with their dependencies, and its notes (TAG=v1.2.3 REGISTRY=registry.example.com/you/ FILES=FOLDER)
-	@$(DEV) python -m tools.release "$(TAG)" --registry="$(REGISTRY)" --out="$(FILES)"
+release-files: .venv/.stamp dashboards | $(FETCHED_HELM) ## pack the charts of a release with their dependencies, and its notes (TAG=v1.2.3 REGISTRY=registry.example.com/you/ SOURCE=ADDRESS FILES=FOLDER)
+	@$(DEV) python -m tools.release "$(TAG)" --registry="$(REGISTRY)" --source="$(SOURCE)" --out="$(FILES)"
 
 .PHONY: charts
 charts: .venv/.stamp ## write the charts' schemas and READMEs from their values
