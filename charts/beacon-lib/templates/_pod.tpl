@@ -80,15 +80,19 @@ spec:
 {{- end -}}
 
 {{/*
-How a container reaches the store: libpq takes the password from PGPASSWORD, so no URL holds a secret. `login`: the values'
-user and Secret, if not those of the service.
+How a container reaches the store: libpq takes the password from PGPASSWORD, or Beacon from a file at each connection, so no URL
+holds a secret. `login`: the values' user and Secret, if not those of the service.
 */}}
 {{- define "beacon.databaseEnv" -}}
 {{- $login := .login | default .root.Values.database -}}
-{{- $options := compact (list .root.Values.database.options (include "beacon.databaseTls" .)) | join "&" -}}
+{{- $file := .root.Values.database.passwordFile | default "" -}}
+{{- $fromFile := ternary (printf "password_file=%s" $file) "" (not (empty $file)) -}}
+{{- $options := compact (list .root.Values.database.options $fromFile (include "beacon.databaseTls" .)) | join "&" -}}
 {{- with .root.Values.database -}}
+{{- if not $file }}
 - name: PGPASSWORD
   valueFrom: {secretKeyRef: {name: {{ $login.secret.name }}, key: {{ $login.secret.key }}}}
+{{- end }}
 - name: BEACON_DATABASE_URL
   value: postgresql+psycopg://{{ $login.user }}@{{ .host }}:{{ .port }}/{{ .name }}{{ with $options }}?{{ . }}{{ end }}
 {{- end -}}
