@@ -66,11 +66,11 @@ stays. A store of another place is not installed.
 {{- define "beacon.managedRedis" -}}
 {{- $values := .Values -}}
 {{- $given := ($values.global | default dict).redis | default dict -}}
-{{- if $given.host -}}
+{{- if or $given.host $given.nodes -}}
 {{- if hasKey $values "postgresql" -}}
 {{- $_ := set $values.redis "enabled" false -}}
 {{- else if hasKey $values "redis" -}}
-{{- include "beacon.put" (dict "at" $values.redis "given" $given "names" (list "host" "port" "options")) -}}
+{{- include "beacon.put" (dict "at" $values.redis "given" $given "names" (list "host" "port" "options" "type" "nodes" "sentinelMaster")) -}}
 {{- if ($given.secret | default dict).name -}}
 {{- $_ := set $values.redis "secret" (merge (dict) $given.secret $values.redis.secret) -}}
 {{- end -}}

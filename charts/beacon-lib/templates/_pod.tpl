@@ -112,9 +112,13 @@ holds a secret. `login`: the values' user and Secret, if not those of the servic
 - name: REDIS_PASSWORD
   valueFrom: {secretKeyRef: {name: {{ .secret.name }}, key: {{ .secret.key }}}}
 - name: REDIS_CONNECTION
-  value: {{ .host }}:{{ .port }}{{ range compact (list .options $tls) }},{{ . }}{{ end }}
+  value: {{ .nodes | default (list (printf "%s:%v" .host .port)) | join "," }}{{ range compact (list .options $tls) }},{{ . }}{{ end }}
 - name: BEACON_FEATURE_REPO
-  value: /app/feature_repo/redis
+  value: /app/feature_repo/{{ .type | replace "_" "-" }}
+{{- if eq .type "redis_sentinel" }}
+- name: REDIS_SENTINEL_MASTER
+  value: {{ .sentinelMaster }}
+{{- end }}
 {{- end }}
 {{ include "beacon.installationEnv" . }}
 {{- end -}}

@@ -250,3 +250,36 @@ def test_backups_go_past_a_pooler_and_know_libpqs_options_alone(tmp_path: Path) 
         address = variables(container)["BEACON_DATABASE"]
         assert address.startswith(f"postgresql://beacon_owner@{DIRECT}:5432/beacon"), name
         assert "prepare_threshold" not in address, name
+
+
+@pytest.mark.parametrize("kind", ["redis_cluster", "redis_sentinel"])
+def test_a_redis_of_several_servers_is_asked_by_its_nodes(kind: str, tmp_path: Path) -> None:
+    port = 6379 if kind == "redis_cluster" else 26379
+    nodes = [f"redis-{number}.example.com:{port}" for number in range(3)]
+    given = {"type": kind, "nodes": nodes, "sentinelMaster": "features", "ports": [6379, 6380], "tls": True}
+    values = told_all(SHIPPED)
+    values["global"]["redis"] = given
+    found = render("beacon", values, tmp_path)
+    assert not [each for each in found if each["kind"] == "StatefulSet" and key(each)[2] == "beacon-redis"]
+    asking = with_variable(found, "REDIS_CONNECTION")
+    assert {name for name, _, _ in asking} == {"feature-serving", "materialize", "retraining", "retention"}
+    for name, _, container in asking:
+        told = variables(container)
+        assert told["REDIS_CONNECTION"].startswith(f"{','.join(nodes)},ssl=true,"), name
+        folder = told["BEACON_FEATURE_REPO"].rpartition("/")[2]
+        assert (ROOT / "feature_repo" / folder / "feature_store.yaml").is_file()
+        assert folder == kind.replace("_", "-")
+        assert told.get("REDIS_SENTINEL_MASTER") == ("features" if kind == "redis_sentinel" else None), name
+    for name in {name for name, _, _ in asking}:
+        (policy,) = [each for each in found if key(each)[:1] + key(each)[2:] == ("NetworkPolicy", f"beacon-{name}")]
+        open_to = {port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]}
+        assert {port, 6379, 6380} <= open_to, name
+
+
+def test_images_have_the_files_of_every_kind_of_redis() -> None:
+    for service in ("feature-serving", "retraining"):
+        text = (ROOT / "services" / service / "Dockerfile").read_text(encoding="utf-8")
+        ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+        for name in ("redis", "redis-cluster", "redis-sentinel"):
+            assert f"COPY feature_repo/{name} feature_repo/{name}\n" in text
+            assert f"!feature_repo/{name}" in ignored
