@@ -68,10 +68,10 @@ VALUES: dict[str, dict[str, Any]] = {
 }
 
 
-def policy(*, closed: bool = CLOSED) -> dict[str, Any]:
-    """The product's policy.yaml; closed, only what was sent with a key is evidence."""
+def policy() -> dict[str, Any]:
+    """The product's policy.yaml, by which only what was sent with a key is evidence."""
     found: dict[str, Any] = yaml.safe_load(POLICY.read_text(encoding="utf-8"))
-    return found | {"evidence": {"clients": "keyed"}} if closed else found
+    return found | {"evidence": {"clients": "keyed"}}
 
 
 def closed_values(folder: Path, api: list[str]) -> Path:
@@ -84,7 +84,7 @@ def closed_values(folder: Path, api: list[str]) -> Path:
         if name == "promotion":
             more["networkPolicy"] |= {"apiServer": api}
         if name not in NEED_NO_PRODUCT:
-            more["product"] = {"policy": yaml.safe_dump(policy(closed=True), sort_keys=False)}
+            more["product"] = {"policy": yaml.safe_dump(policy(), sort_keys=False)}
         (made / file.name).write_text(json.dumps(laid_over(own, more)), encoding="utf-8")
     return made
 

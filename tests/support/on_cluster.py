@@ -19,7 +19,7 @@ import yaml
 from support.closed import CLOSED, closed_values, make_certificates
 from support.products import SPEC
 
-from beacon_core.commands.cluster_secrets import SIGNING_KEY, SIGNING_SECRET
+from beacon_core.commands.cluster_secrets import INSTALLATION, SIGNING_KEY, SIGNING_SECRET, name_in
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import ROOT
 from beacon_core.platform.signing_keys import SigningKey, read_private_key
@@ -103,11 +103,11 @@ def secret_text(name: str, key: str) -> str:
     return base64.b64decode(data[key]).decode()
 
 
-def signing_key(folder: Path) -> SigningKey:
+def signing_key(folder: Path, installation: str = INSTALLATION) -> SigningKey:
     """The key that signs models there; its file comes into `folder`."""
     file = folder / SIGNING_KEY
     file.touch(0o600)
-    file.write_text(secret_text(SIGNING_SECRET, SIGNING_KEY))
+    file.write_text(secret_text(name_in(installation, SIGNING_SECRET), SIGNING_KEY))
     return read_private_key(file)
 
 
@@ -149,19 +149,19 @@ def answers() -> bool:
 
 
 def secret(key: str) -> str:
-    return (
-        cluster().kubectl("get", "secret", "beacon", f'--template={{{{index .data "{key}" | base64decode}}}}').strip()
-    )
+    return secret_text(INSTALLATION, key)
 
 
-def sql(query: str) -> str:
-    command = ["exec", "beacon-postgresql-0", "--", "psql", "-h", "/tmp", "-U", "beacon", "-d", "beacon", "-tAc", query]
-    return cluster().kubectl(*command).strip()
+def sql(query: str, installation: str = INSTALLATION) -> str:
+    """What PostgreSQL answers in the database of an installation."""
+    login = ["psql", "-h", "/tmp", "-U", "beacon", "-d", installation.replace("-", "_")]
+    return cluster().kubectl("exec", "beacon-postgresql-0", "--", *login, "-tAc", query).strip()
 
 
-def watched(query: str, label: str = "job") -> Counter[str]:
-    """How many series Prometheus has for a query, by a label."""
-    command = ["exec", "beacon-prometheus-0", "--", "promtool", "query", "instant", "http://localhost:9090", query]
+def watched(query: str, label: str = "job", installation: str = INSTALLATION) -> Counter[str]:
+    """How many series an installation's Prometheus has for a query, by a label."""
+    asked = ["promtool", "query", "instant", "http://localhost:9090", query]
+    command = ["exec", f"{installation}-prometheus-0", "--", *asked]
     return Counter(re.findall(rf'\b{label}="([^"]+)"', cluster().kubectl(*command)))
 
 
