@@ -15,7 +15,6 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from beacon_core.domain.errors import BeaconError
 
 MOST_HEAD_BYTES = 16_384
-CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 # How long a refused client may go on sending, and how long one may still ask when the server stops.
 LINGER_SECONDS, DRAIN_SECONDS = 5.0, 1.0
 
@@ -47,36 +46,22 @@ class Flow(FlowControl):
             super().resume_reading()
 
 
-class Answers:
-    """The transport as answers see it: the head of each waits for its body, and one call sends both.
+class Answer:
+    """The transport as one answer sees it: its head waits for its body, and one call sends both.
 
-    uvicorn sends them one after the other, which costs the second a tenth of a prediction's time.
+    uvicorn writes them one after the other, which costs a tenth of a prediction's time.
     """
 
     def __init__(self, transport: Any) -> None:
-        self._transport = transport
         self._head: bytes | None = None
-        self._is_begun = False
-        self.is_closing = transport.is_closing
+        self._transport, self.close = transport, transport.close
 
     def write(self, data: bytes) -> None:
-        if self._head is not None:
-            head, self._head = self._head, None
-            self._transport.writelines((head, data))
-        elif self._is_begun or data == CONTINUE:
-            self._transport.write(data)
+        if self._head is None:
+            self._head = data
         else:
-            self._head, self._is_begun = data, True
-
-    def end(self) -> None:
-        """End an answer: one to a HEAD has no body."""
-        if self._head is not None:
-            self._transport.write(self._head)
-        self._head, self._is_begun = None, False
-
-    def close(self) -> None:
-        self.end()
-        self._transport.close()
+            self._transport.writelines((self._head, data))
+            self._head = b""
 
 
 class Connection(HttpToolsProtocol):
@@ -98,7 +83,6 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self._answers = Answers(transport)
         self.flow = Flow(transport)
         self.flow.pipeline = self.pipeline
         self._arm(self.app.head_seconds)
@@ -135,7 +119,8 @@ class Connection(HttpToolsProtocol):
         if not self.parser.should_upgrade():
             super().on_headers_complete()
             self.headers = []  # fields behind the body are none of its head
-            self.cycle.transport = self._answers  # type: ignore[assignment]
+            if self.scope["method"] != "HEAD" and not self.expect_100_continue:
+                self.cycle.transport = Answer(self.transport)  # type: ignore[assignment]
             self.cycle.keep_alive &= not self._draining
 
     def on_message_complete(self) -> None:
@@ -144,7 +129,6 @@ class Connection(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         last = not self.pipeline
-        self._answers.end()
         super().on_response_complete()
         if last and self._refusal is not None:
             self._send(self._refusal)
