@@ -364,7 +364,7 @@ test-observe: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## test dashboards, 
 	$(DEV) pytest tests/system/observe --timeout 1800
 
 .PHONY: e2e
-e2e: .venv/.stamp dashboards ## test everything on the cluster of KUBECONFIG, in a namespace of its own (ADDRESS= of the ingress, TAG=)
+e2e: .venv/.stamp dashboards ## test everything on the cluster of KUBECONFIG, in a namespace of its own (ADDRESS= of the ingress, TAG=; CLOSED=1: with TLS, keys and logins)
 	TAG=$(TAG) ADDRESS=$(ADDRESS) NAMESPACE=beacon-e2e VALUES=tests/system/e2e/values $(DEV) pytest tests/system/e2e -x -s --timeout 1800
 
 .PHONY: e2e-umbrella
@@ -389,12 +389,12 @@ e2e-two-products: .venv/.stamp umbrella ## test two products in one namespace of
 	  VALUES=tests/system/e2e_umbrella/values.yaml $(DEV) pytest tests/system/e2e_two_products -x -s --timeout 3600 $(ARGS)
 
 .PHONY: chaos
-chaos: .venv/.stamp dashboards ## test rollouts under load and faults on that cluster, an hour; writes docs/reference/reliability.md (ARGS=, NODE=)
+chaos: .venv/.stamp dashboards ## test rollouts under load and faults on that cluster, an hour; writes docs/reference/reliability.md (ARGS=, NODE=, CLOSED=1)
 	TAG=$(TAG) ADDRESS=$(ADDRESS) NAMESPACE=beacon-chaos VALUES=tests/system/chaos/values NODE=$(NODE) \
 	  $(DEV) pytest tests/system/chaos -s --timeout 1200 $(ARGS)
 
 .PHONY: e2e-promotion
-e2e-promotion: .venv/.stamp dashboards ## test promotion under load on that cluster, an hour; writes docs/reference/reliability.md (ARGS="-k killed": a part; DEPLOYED=1)
+e2e-promotion: .venv/.stamp dashboards ## test promotion under load on that cluster, an hour; writes docs/reference/reliability.md (ARGS="-k killed": a part; DEPLOYED=1, CLOSED=1)
 	TAG=$(TAG) ADDRESS=$(ADDRESS) NAMESPACE=$(if $(filter beacon,$(NAMESPACE)),beacon-promotion,$(NAMESPACE)) \
 	  VALUES=tests/system/e2e_promotion/values $(DEV) pytest tests/system/e2e_promotion -s --timeout 5400 $(ARGS)
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import ssl
 import subprocess
 import tempfile
 import time
@@ -16,6 +17,7 @@ import httpx
 import msgspec
 import yaml
 from support import bad_models
+from support.closed import CLOSED, make_certificates, trust_authority
 from support.on_cluster import (
     ADDRESS,
     INSTALLATION,
@@ -23,6 +25,7 @@ from support.on_cluster import (
     PRODUCT,
     ROW,
     cluster,
+    known,
     secret_text,
     signing_key,
     sql,
@@ -52,7 +55,7 @@ USERS = 400
 def doors(rows: Sequence[dict[str, Any]] = (), host: str = HOST) -> list[Door]:
     """Both kinds of client with these rows; the bundled sample's where none are given."""
     chosen = list(rows) or sample()
-    found = [both("predict", f"{ADDRESS}/v1/predict", {"features": row}) for row in chosen]
+    found = [both("predict", f"{ADDRESS}/v1/predict", {"features": row}, known()) for row in chosen]
     return [door._replace(host=host) for pair in found for door in pair]
 
 
@@ -81,6 +84,8 @@ def set_up() -> None:
     """Everything but the services that a promotion has nothing to do with; safe to repeat."""
     here = cluster()
     deploy.prepare(here)
+    if CLOSED:
+        make_certificates(here)
     deploy.platform(here)
     deploy.product_data(here)
     here.upgrade("retraining")
@@ -103,7 +108,9 @@ def install(*options: str) -> None:
 def answers(host: str = HOST, row: Mapping[str, Any] = ROW) -> bool:
     """Whether the ingress leads from a name to a model."""
     try:
-        answer = httpx.post(f"{ADDRESS}/v1/predict", json={"features": row}, headers={"Host": host}, timeout=10)
+        answer = httpx.post(
+            f"{ADDRESS}/v1/predict", json={"features": row}, headers={"Host": host, **known()}, timeout=10
+        )
     except httpx.HTTPError:
         return False
     return answer.status_code == 200
@@ -145,28 +152,31 @@ class Models:
 @contextmanager
 def models(installation: str = INSTALLATION, product: Product = PRODUCT) -> Iterator[Models]:
     """MLflow of the cluster, reached from here."""
-    with forwarded("beacon-mlflow", 5000, "/health") as address, tempfile.TemporaryDirectory() as folder:
-        yield Models(address, Path(folder), installation, product)
+    with tempfile.TemporaryDirectory() as folder:
+        authority = trust_authority(cluster(), Path(folder)) if CLOSED else ""
+        with forwarded("beacon-mlflow", 5000, "/health", authority) as address:
+            yield Models(address, Path(folder), installation, product)
 
 
 @contextmanager
-def forwarded(service: str, port: int, health: str) -> Iterator[str]:
-    """The address at which a service of the cluster is reached from here."""
+def forwarded(service: str, port: int, health: str, authority: str = "") -> Iterator[str]:
+    """The address at which a service of the cluster is reached from here; by https with an authority's file."""
     (own,) = free_ports(1)
     forward = ["kubectl", "-n", NAMESPACE, "port-forward", f"service/{service}", f"{own}:{port}"]
     process = subprocess.Popen(forward, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        address = f"http://127.0.0.1:{own}"
-        until(lambda: _up(address + health), service, 60)
+        address = f"{'https' if authority else 'http'}://127.0.0.1:{own}"
+        until(lambda: _up(address + health, authority), service, 60)
         yield address
     finally:
         process.terminate()
         process.wait()
 
 
-def _up(url: str) -> bool:
+def _up(url: str, authority: str) -> bool:
+    trusted = ssl.create_default_context(cafile=authority) if authority else True
     try:
-        return httpx.get(url, timeout=5).status_code == 200
+        return httpx.get(url, timeout=5, verify=trusted).status_code == 200
     except httpx.HTTPError:
         return False
 
