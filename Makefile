@@ -40,7 +40,7 @@ SUITES := test-bare lint test-workflows test-rules mutate-rules test test-slow t
   test-http test-clients test-browser test-laptop test-products test-charts test-gitops test-release e2e
 # What is run by hand: an hour of a cluster each, against the clock, or by a workflow of its own as it needs the Internet.
 # A test holds that every check is in one of the lists.
-BY_HAND := test-demo test-retrain-whole chaos e2e-promotion e2e-paging e2e-umbrella e2e-restore coverage audit
+BY_HAND := test-demo test-retrain-whole test-log-kills chaos e2e-promotion e2e-paging e2e-umbrella e2e-restore coverage audit
 
 .PHONY: help
 help: ## show the daily targets
@@ -291,6 +291,10 @@ test-faults: .venv/.stamp .venvs/inference.stamp .venvs/prediction-log.stamp .ve
 .PHONY: test-lake
 test-lake: .venv/.stamp .venvs/inference.stamp .venvs/prediction-log.stamp ## test the log's lake in a folder and on S3: what each store must answer, its faults, kill -9 (BEACON_LAKE_KILLS=10)
 	$(DEV) pytest $(ON_BOTH) -m lake tests/contract/core/test_prediction_log.py tests/system/lake --timeout 300 $(ARGS)
+
+.PHONY: test-log-kills
+test-log-kills: .venv/.stamp .venvs/inference.stamp .venvs/prediction-log.stamp ## test that kill -9 of inference, the log's process and PostgreSQL in turn loses and doubles nothing (KILLS=1000: an hour)
+	BEACON_LOG_KILLS=$(or $(KILLS),1000) $(DEV) pytest -s -m lake tests/system/lake/test_kills.py --timeout 0 $(ARGS)
 
 .PHONY: test-http
 test-http: .venv/.stamp .venvs/inference.stamp .venvs/prediction-log.stamp .venvs/feature-serving.stamp .venvs/console.stamp ## test every form of an HTTP request against every service
