@@ -522,6 +522,10 @@ bench-parts: .venv/.stamp .venvs/retraining.stamp ## measure where the time of a
 bench-requests: .venv/.stamp .venvs/inference.stamp .venvs/prediction-log.stamp .venvs/retraining.stamp ## measure the processor time of a request, by thread, beside the floor's: 3 minutes (ARGS="--only beacon --case json-1000")
 	@exec .venv/bin/python benchmarks/request_cost.py $(ARGS)
 
+.PHONY: bench-fsync
+bench-fsync: .venv/.stamp .venvs/inference.stamp .venvs/prediction-log.stamp ## measure what BEACON_SPOOL_FSYNC=group costs a prediction on your disk: a minute (ARGS="--folder /mnt/disk")
+	@export PYTHONPATH="$$PWD/benchmarks:$$PWD/tests"; exec .venv/bin/python benchmarks/spool_fsync.py $(ARGS)
+
 .PHONY: bench-explain
 bench-explain: .venv/.stamp .venvs/inference.stamp .venvs/prediction-log.stamp ## measure what an explanation costs, and what predictions lose beside it: 3 minutes (FILE= TARGET= [TIME=]: your own table, ARGS=--help)
 	@export PYTHONPATH="$$PWD/benchmarks:$$PWD/tests:$$PWD"; exec .venv/bin/python -m explaining $(if $(FILE),--file "$$FILE") \
