@@ -289,7 +289,7 @@ test-faults: .venv/.stamp .venvs/inference.stamp .venvs/prediction-log.stamp .ve
 	$(DEV) pytest tests/system/faults --timeout 300 -rP
 
 .PHONY: test-lake
-test-lake: .venv/.stamp .venvs/inference.stamp .venvs/prediction-log.stamp ## test the log's lake in a folder and on S3: what each store must answer, its faults, kill -9 (BEACON_LAKE_KILLS=10)
+test-lake: .venv/.stamp .venvs/inference.stamp .venvs/prediction-log.stamp .venvs/console.stamp ## test the log's lake in a folder and on S3: what each store must answer, its faults, kill -9 (BEACON_LAKE_KILLS=10)
 	$(DEV) pytest $(ON_BOTH) -m lake tests/contract/core/test_prediction_log.py tests/system/lake --timeout 300 $(ARGS)
 
 .PHONY: test-log-kills

@@ -1,7 +1,6 @@
 """The spool with BEACON_SPOOL_FSYNC=group, in a real server whose fdatasync is held up, counted and made to fail."""
 
 import contextlib
-import os
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -90,7 +89,7 @@ def open_segments(server: Server) -> list[str]:
     """The segments that a process of the server has open."""
     master = server.process.pid
     pids = [master, *Path(f"/proc/{master}/task/{master}/children").read_text().split()]
-    files = [Path(os.readlink(file)).name for pid in pids for file in Path(f"/proc/{pid}/fd").iterdir()]
+    files = [file.readlink().name for pid in pids for file in Path(f"/proc/{pid}/fd").iterdir()]
     return [name for name in files if name.endswith(".jsonl")]
 
 

@@ -18,7 +18,6 @@ from support.lakes import ids_in, opened
 from support.load import PREDICT, under_load
 from support.postgres import Postgres, postgres
 from support.server import Server, serving
-from support.waiting import until
 
 from beacon_core.data.prediction_log import lake
 from beacon_core.data.prediction_log.lake import LakePlace

@@ -16,7 +16,7 @@ def small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def numbers(unsynced: Unsynced, folder: Path) -> list[int]:
     """The segments of its files."""
-    known = {os.stat(path_of(folder, number)).st_ino: number for number in spool.segments(folder)}
+    known = {path_of(folder, number).stat().st_ino: number for number in spool.segments(folder)}
     return [known[os.fstat(file).st_ino] for file in unsynced.files]
 
 

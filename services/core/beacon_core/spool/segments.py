@@ -1,8 +1,9 @@
 """The segments of the spool: acknowledged predictions on disk, in append-only files, until they are in the database.
 
 Inference alone writes them, and the prediction log's process alone deletes them. A record is acknowledged once its line
-was handed to the kernel: one write, so that it survives the death of the process. Who has it survive that of the machine,
-too, waits for `sync_segments` before the answer. A line that a crash truncated was never acknowledged, and is skipped.
+was handed to the kernel: one write, so that it survives the death of the process. Who has it survive that of the
+machine, too, waits for `sync_segments` before the answer. A line that a crash truncated was never acknowledged, and is
+skipped.
 """
 
 import contextlib

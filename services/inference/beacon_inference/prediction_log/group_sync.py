@@ -37,9 +37,7 @@ class GroupSync:
             await asyncio.wait([before])
         self._running, self._next = self._next, None  # who writes from now on waits for another one
         try:
-            await asyncio.get_running_loop().run_in_executor(
-                self._thread, sync_segments, self._spool.take_unsynced()
-            )
+            await asyncio.get_running_loop().run_in_executor(self._thread, sync_segments, self._spool.take_unsynced())
         except OSError as error:
             log.error("the spool could not be synced: %s", error.strerror)
             # The kernel reports such a failure once, and takes the pages for written: nothing may follow them.
