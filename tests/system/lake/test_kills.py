@@ -14,6 +14,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from support.lake_logs import stop_whole
 from support.lakes import ids_in, opened
 from support.load import PREDICT, under_load
 from support.postgres import Postgres, postgres
@@ -21,12 +22,10 @@ from support.server import Server, serving
 
 from beacon_core.data.prediction_log import lake
 from beacon_core.data.prediction_log.lake import LakePlace
-from beacon_core.spool.segments import segments
 
 pytestmark = [pytest.mark.lake, pytest.mark.xdist_group("log-process")]
 KILLS = int(os.environ.get("BEACON_LOG_KILLS", "21"))
 REST_SECONDS = 0.02
-SHIP_SECONDS = 180.0
 UPKEEP_EVERY = 100
 """Kills after which the lake is kept up, as the retention job does."""
 TOLD_EVERY = 50
@@ -83,7 +82,7 @@ def test_kills_of_inference_the_log_process_and_postgresql_lose_and_double_nothi
                 loads.wait_for(5)
                 retrying.done.set()
                 retrying.join()
-            ship_the_rest(server, home)
+            stop_whole(server, home)
         acknowledged = Counter(loads.acknowledged + retrying.acknowledged)
         in_table = Counter(name for (name,) in cluster.query("SELECT id FROM predictions"))
         with opened(*place) as found:
@@ -113,14 +112,3 @@ def kill_one(number: int, server: Server, cluster: Postgres) -> None:
     else:
         cluster.kill()
         cluster.start()
-
-
-def ship_the_rest(server: Server, home: Path) -> None:
-    """End both; a process that had not the time to ship the rest is followed by another."""
-    assert server.log_process is not None
-    assert server.stop() == 0
-    end = time.monotonic() + SHIP_SECONDS
-    while segments(home / "spool"):
-        assert time.monotonic() < end, server.log_process.log()
-        server.log_process.start()
-        server.log_process.stop()

@@ -71,6 +71,7 @@ class SpoolWriter:
     def append(self, lines: bytes) -> Position | None:
         """Write whole lines; None when the spool is full or the write fails, and then nothing was written."""
         if self._bytes + len(lines) > self._max_bytes and not self._has_room(len(lines)):
+            self._leave_segment()
             return None
         try:
             if self._spoilt or self._size >= SEGMENT_BYTES:
@@ -112,6 +113,12 @@ class SpoolWriter:
             return False
         self._count()
         return self._bytes + more <= self._max_bytes
+
+    def _leave_segment(self) -> None:
+        """Let a full spool have an empty segment: the newest one is never dropped, whatever of it was shipped."""
+        if self._size:
+            with contextlib.suppress(OSError):
+                self._open(self._number + 1)
 
     def _count(self) -> None:
         self._bytes, self._counted_at = sum(segments(self._folder).values()), time.monotonic()
