@@ -40,7 +40,7 @@ SUITES := test-bare lint test-workflows test-rules mutate-rules test test-slow t
   test-http test-clients test-browser test-laptop test-products test-charts test-gitops test-release e2e
 # What is run by hand: an hour of a cluster each, against the clock, or by a workflow of its own as it needs the Internet.
 # A test holds that every check is in one of the lists.
-BY_HAND := test-demo test-retrain-whole chaos e2e-promotion e2e-paging e2e-umbrella e2e-restore e2e-upgrade e2e-two-products coverage audit
+BY_HAND := test-demo test-retrain-whole test-log-kills chaos e2e-promotion e2e-paging e2e-umbrella e2e-restore e2e-upgrade e2e-two-products coverage audit
 
 .PHONY: help
 help: ## show the daily targets
@@ -289,8 +289,12 @@ test-faults: .venv/.stamp .venvs/inference.stamp .venvs/prediction-log.stamp .ve
 	$(DEV) pytest tests/system/faults --timeout 300 -rP
 
 .PHONY: test-lake
-test-lake: .venv/.stamp .venvs/inference.stamp .venvs/prediction-log.stamp ## test the log's lake in a folder and on S3: what each store must answer, its faults, kill -9 (BEACON_LAKE_KILLS=10)
+test-lake: .venv/.stamp .venvs/inference.stamp .venvs/prediction-log.stamp .venvs/console.stamp ## test the log's lake in a folder and on S3: what each store must answer, its faults, kill -9 (BEACON_LAKE_KILLS=10)
 	$(DEV) pytest $(ON_BOTH) -m lake tests/contract/core/test_prediction_log.py tests/system/lake --timeout 300 $(ARGS)
+
+.PHONY: test-log-kills
+test-log-kills: .venv/.stamp .venvs/inference.stamp .venvs/prediction-log.stamp ## test that kill -9 of inference, the log's process and PostgreSQL in turn loses and doubles nothing (KILLS=1000: an hour)
+	BEACON_LOG_KILLS=$(or $(KILLS),1000) $(DEV) pytest -s -m lake tests/system/lake/test_kills.py --timeout 0 $(ARGS)
 
 .PHONY: test-http
 test-http: .venv/.stamp .venvs/inference.stamp .venvs/prediction-log.stamp .venvs/feature-serving.stamp .venvs/console.stamp ## test every form of an HTTP request against every service
@@ -545,6 +549,10 @@ bench-parts: .venv/.stamp .venvs/retraining.stamp ## measure where the time of a
 .PHONY: bench-requests
 bench-requests: .venv/.stamp .venvs/inference.stamp .venvs/prediction-log.stamp .venvs/retraining.stamp ## measure the processor time of a request, by thread, beside the floor's: 3 minutes (ARGS="--only beacon --case json-1000")
 	@exec .venv/bin/python benchmarks/request_cost.py $(ARGS)
+
+.PHONY: bench-fsync
+bench-fsync: .venv/.stamp .venvs/inference.stamp .venvs/prediction-log.stamp ## measure what BEACON_SPOOL_FSYNC=group costs a prediction on your disk: a minute (ARGS="--folder /mnt/disk")
+	@export PYTHONPATH="$$PWD/benchmarks:$$PWD/tests"; exec .venv/bin/python benchmarks/spool_fsync.py $(ARGS)
 
 .PHONY: bench-explain
 bench-explain: .venv/.stamp .venvs/inference.stamp .venvs/prediction-log.stamp ## measure what an explanation costs, and what predictions lose beside it: 3 minutes (FILE= TARGET= [TIME=]: your own table, ARGS=--help)

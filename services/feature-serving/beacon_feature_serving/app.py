@@ -32,7 +32,8 @@ def create(settings: Settings) -> Application:
     collectors = CollectorRegistry()
     for collector in (PROCESS_COLLECTOR, PLATFORM_COLLECTOR, GC_COLLECTOR):
         collectors.register(collector)
-    watch_volumes({"home": settings.home}, collectors)
+    # On a cluster the registry and the data are on a volume of their own, which retraining writes to.
+    watch_volumes({"home": settings.home, "files": settings.home / "feast"}, collectors)
     instruments = Instruments(collectors, settings)
     access = AccessControl(settings, SCOPES, (FEATURE_TOKEN, settings.feature_token), collectors)
     store = repo.open_store(settings)

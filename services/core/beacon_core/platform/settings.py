@@ -57,6 +57,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Folder of the spools of all pods, on a volume that they share: those of pods that are gone are shipped."""
     spool_max_bytes: int = 256 << 20
     """Above this, records are dropped and counted, and predictions go on."""
+    spool_fsync: Literal["never", "group"] = "never"
+    """Whether an answer waits until its record is on the disk: group has one fsync for all that wait meanwhile."""
 
     host: str = "127.0.0.1"
     """Address that servers listen on."""

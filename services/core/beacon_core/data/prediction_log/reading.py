@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Engine
 
-from beacon_core.data.database import JOB_SECONDS, DatabaseUnavailableError, open_store
-from beacon_core.domain.exit_statuses import REFUSED
+from beacon_core.data.database import JOB_SECONDS, open_store
 from beacon_core.platform.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -22,18 +21,10 @@ if TYPE_CHECKING:
 
 OPTION = "beacon_lake"
 LIBRARY = "pyiceberg"
-
-
 NO_LIBRARIES = (
     "in the lake, for which this program has no libraries (the extra lake of beacon-core); with "
     "BEACON_LOG_STORES=sql,lake they are in the database, too, and are read there"
 )
-
-
-class LakeUnreadableError(DatabaseUnavailableError):
-    """The program cannot read the store that the log's questions go to."""
-
-    exit_status = REFUSED
 
 
 class LakeSource:
@@ -46,8 +37,6 @@ class LakeSource:
 
     def open(self) -> "Lake":
         """The lake, made where there is none; raises `LakeUnavailableError`."""
-        if not _has_libraries():
-            raise LakeUnreadableError(f"the predictions are {NO_LIBRARIES}")
         from beacon_core.data.prediction_log import lake  # noqa: PLC0415 - not every environment has its libraries
 
         with self._lock:
@@ -83,21 +72,16 @@ class LakeSource:
         self.open()
 
 
-def lake_source(settings: Settings, *, must_read: bool = True) -> LakeSource | None:
+def lake_source(settings: Settings) -> LakeSource | None:
     """The lake that readers ask, by the settings; None where they ask the database.
 
-    Raises `SettingsError` in a program that has not got the lake's libraries, where it `must_read`; else each question
-    raises `LakeUnreadableError`.
+    Raises `SettingsError` in a program that has not got the lake's libraries.
     """
     if not settings.reads_lake:
         return None
-    if must_read and not _has_libraries():
+    if find_spec(LIBRARY) is None:
         raise SettingsError(f"BEACON_LOG_STORES: the predictions are {NO_LIBRARIES}")
     return LakeSource(settings.lake, settings.lake_catalog)
-
-
-def _has_libraries() -> bool:
-    return find_spec(LIBRARY) is not None
 
 
 def open_log(settings: Settings, statement_seconds: float = JOB_SECONDS) -> Engine:

@@ -85,6 +85,13 @@ class LakePlace(NamedTuple):
     catalog: str
 
 
+class LakeSize(NamedTuple):
+    """Predictions of the newest snapshot, and the bytes of their files."""
+
+    rows: int
+    bytes: int
+
+
 class Lake:
     """An open lake; threads may share it."""
 
@@ -100,6 +107,12 @@ class Lake:
         """The table as it is now."""
         with mapped_errors():
             return self._catalog.load_table(NAME)
+
+    def size(self) -> "LakeSize":
+        """How much there is, as the table's newest commit says."""
+        newest = self.load().current_snapshot()
+        told = {} if newest is None or newest.summary is None else newest.summary.additional_properties
+        return LakeSize(*(int(told.get(name, 0)) for name in ("total-records", "total-files-size")))
 
     def evolve(self, columns: list[str]) -> Table:
         """The table, with these columns of features: those that it has not yet are added."""

@@ -150,23 +150,29 @@ def _in_order(
     *,
     newest_first: bool = False,
 ) -> Iterator[pa.Table]:
-    """Yield the rows of files that match, in the order of the log; `needed` are the columns that `matching` reads."""
-    first_read = _with_needed(needed)
+    """Yield the rows of files that match, in the order of the log.
+
+    `needed` are the columns that `matching` reads, beside the time.
+    """
+    # Ids are the widest column: they are read where rows match.
+    first_read = list(dict.fromkeys(("time", *needed)))
     everything = _with_needed([*columns, *needed])
     others = [name for name in everything if name not in first_read]
 
     def read(file: OpenFile, group: int) -> pa.Table:
         rows = file.read([group], first_read)
-        rows = rows.append_column("row", pa.array(range(len(rows)), pa.int64()))
         condition = matching(rows)
-        rows = handle.removal.keep(rows if condition is None else rows.filter(condition))
-        if not len(rows):
-            return file.columns(everything).empty_table()
+        if condition is not None:
+            places = pc.indices_nonzero(condition)
+            if not len(places):
+                return file.columns(everything).empty_table()
+            rows = rows.take(places)
         found = {name: rows[name] for name in first_read}
         if others:
-            more = file.read([group], others).take(rows["row"])
+            more = file.read([group], others)
+            more = more if condition is None else more.take(places)
             found |= {name: more[name] for name in others}
-        return pa.table([found[name] for name in everything], schema=file.columns(everything))
+        return handle.removal.keep(pa.table([found[name] for name in everything], schema=file.columns(everything)))
 
     def open_file(piece: Piece) -> OpenFile:
         return OpenFile(handle.lake, handle.table, piece.file.file_path)
