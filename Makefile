@@ -40,7 +40,7 @@ SUITES := test-bare lint test-workflows test-rules mutate-rules test test-slow t
   test-http test-clients test-browser test-laptop test-products test-charts test-gitops test-release e2e
 # What is run by hand: an hour of a cluster each, against the clock, or by a workflow of its own as it needs the Internet.
 # A test holds that every check is in one of the lists.
-BY_HAND := test-demo test-retrain-whole chaos e2e-promotion e2e-paging e2e-umbrella e2e-restore coverage audit
+BY_HAND := test-demo test-retrain-whole chaos e2e-promotion e2e-paging e2e-umbrella e2e-restore e2e-upgrade e2e-two-products coverage audit
 
 .PHONY: help
 help: ## show the daily targets
@@ -364,7 +364,7 @@ test-observe: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## test dashboards, 
 	$(DEV) pytest tests/system/observe --timeout 1800
 
 .PHONY: e2e
-e2e: .venv/.stamp dashboards ## test everything on the cluster of KUBECONFIG, in a namespace of its own (ADDRESS= of the ingress, TAG=)
+e2e: .venv/.stamp dashboards ## test everything on the cluster of KUBECONFIG, in a namespace of its own (ADDRESS= of the ingress, TAG=; CLOSED=1: with TLS, keys and logins)
 	TAG=$(TAG) ADDRESS=$(ADDRESS) NAMESPACE=beacon-e2e VALUES=tests/system/e2e/values $(DEV) pytest tests/system/e2e -x -s --timeout 1800
 
 .PHONY: e2e-umbrella
@@ -377,13 +377,24 @@ e2e-restore: .venv/.stamp umbrella ## test a backup on that cluster, to an S3 of
 	TAG=$(TAG) ADDRESS=$(ADDRESS) NAMESPACE=$(if $(filter beacon,$(NAMESPACE)),beacon-restore,$(NAMESPACE)) S3_HOST=$(S3_HOST) \
 	  VALUES=tests/system/e2e_restore/values.yaml $(DEV) pytest tests/system/e2e_restore -x -s --timeout 1800 $(ARGS)
 
+# By hand: `make images TAG=NEW`, `make before-images`, then this.
+.PHONY: e2e-upgrade
+e2e-upgrade: .venv/.stamp umbrella before ## test an upgrade from the release before (OLD=) with its images (OLD_TAG=) on that cluster, under load, and the way back
+	TAG=$(TAG) BEFORE_TAG=$(OLD_TAG) BEFORE=$(BEFORE) ADDRESS=$(ADDRESS) NAMESPACE=$(if $(filter beacon,$(NAMESPACE)),beacon-upgrade,$(NAMESPACE)) \
+	  VALUES=tests/system/e2e_umbrella/values.yaml $(DEV) pytest tests/system/e2e_upgrade -x -s --timeout 5400 $(ARGS)
+
+.PHONY: e2e-two-products
+e2e-two-products: .venv/.stamp umbrella ## test two products in one namespace of that cluster, which share PostgreSQL, Redis and MLflow
+	TAG=$(TAG) ADDRESS=$(ADDRESS) NAMESPACE=$(if $(filter beacon,$(NAMESPACE)),beacon-two,$(NAMESPACE)) \
+	  VALUES=tests/system/e2e_umbrella/values.yaml $(DEV) pytest tests/system/e2e_two_products -x -s --timeout 3600 $(ARGS)
+
 .PHONY: chaos
-chaos: .venv/.stamp dashboards ## test rollouts under load and faults on that cluster, an hour; writes docs/reference/reliability.md (ARGS=, NODE=)
+chaos: .venv/.stamp dashboards ## test rollouts under load and faults on that cluster, an hour; writes docs/reference/reliability.md (ARGS=, NODE=, CLOSED=1)
 	TAG=$(TAG) ADDRESS=$(ADDRESS) NAMESPACE=beacon-chaos VALUES=tests/system/chaos/values NODE=$(NODE) \
 	  $(DEV) pytest tests/system/chaos -s --timeout 1200 $(ARGS)
 
 .PHONY: e2e-promotion
-e2e-promotion: .venv/.stamp dashboards ## test promotion under load on that cluster, an hour; writes docs/reference/reliability.md (ARGS="-k killed": a part; DEPLOYED=1)
+e2e-promotion: .venv/.stamp dashboards ## test promotion under load on that cluster, an hour; writes docs/reference/reliability.md (ARGS="-k killed": a part; DEPLOYED=1, CLOSED=1)
 	TAG=$(TAG) ADDRESS=$(ADDRESS) NAMESPACE=$(if $(filter beacon,$(NAMESPACE)),beacon-promotion,$(NAMESPACE)) \
 	  VALUES=tests/system/e2e_promotion/values $(DEV) pytest tests/system/e2e_promotion -s --timeout 5400 $(ARGS)
 
@@ -406,7 +417,13 @@ NODE ?=
 REGISTRY ?=
 SBOM ?= .tools/sbom
 FILES ?= .tools/release
+SOURCE ?=
 TAG ?= $(shell git describe --always --dirty --abbrev=12)
+# The release before this one, from which `make e2e-upgrade` upgrades: the newest tag, else the last revision whose schema is
+# another one. Its checkout is laid out below .tools, and its images have a tag of their own.
+OLD ?= $(or $(shell git describe --tags --abbrev=0 HEAD^ 2>/dev/null),c4b7e0f3)
+OLD_TAG ?= before
+BEFORE = .tools/before/$(OLD)
 # What brings an image to the cluster, such as `docker push` or `kind load docker-image`; it is given the image's name.
 LOAD_IMAGE ?=
 
@@ -420,6 +437,17 @@ image-%:
 	  --build-arg REVISION=$(TAG) .
 	@$(if $(LOAD_IMAGE),$(LOAD_IMAGE) $(REGISTRY)beacon-$*:$(TAG))
 
+.PHONY: before
+before: | $(FETCHED_UV) $(FETCHED_HELM) ## lay out the release before this one below .tools, its umbrella chart ready to install (OLD=REVISION)
+	@$(WRITABLE)
+	@test -f $(BEFORE)/complete || { rm -rf $(BEFORE) && mkdir -p $(BEFORE) && git archive --format=tar $(OLD) | tar -x -C $(BEFORE) && touch $(BEFORE)/complete; }
+	@$(MAKE) --no-print-directory -C $(BEFORE) umbrella PRODUCT=
+	@echo "$(BEFORE)"
+
+.PHONY: before-images
+before-images: before ## build that release's images with a tag of their own (OLD=, OLD_TAG=, LOAD_IMAGE=)
+	@$(MAKE) --no-print-directory -C $(BEFORE) images TAG=$(OLD_TAG)
+
 # What an image holds from PyPI, by the command that its Dockerfile installs with; the laptop has the extras, too.
 .PHONY: sbom
 sbom: | $(FETCHED_UV) ## write a bill of materials (CycloneDX) per service and for the laptop, from the lock (SBOM=FOLDER)
@@ -431,8 +459,8 @@ sbom: | $(FETCHED_UV) ## write a bill of materials (CycloneDX) per service and f
 
 # What the release workflow publishes beside the images.
 .PHONY: release-files
-release-files: .venv/.stamp dashboards | $(FETCHED_HELM) ## pack the charts of a release with their dependencies, and its notes (TAG=v1.2.3 REGISTRY=registry.example.com/you/ FILES=FOLDER)
-	@$(DEV) python -m tools.release "$(TAG)" --registry="$(REGISTRY)" --out="$(FILES)"
+release-files: .venv/.stamp dashboards | $(FETCHED_HELM) ## pack the charts of a release with their dependencies, and its notes (TAG=v1.2.3 REGISTRY=registry.example.com/you/ SOURCE=ADDRESS FILES=FOLDER)
+	@$(DEV) python -m tools.release "$(TAG)" --registry="$(REGISTRY)" --source="$(SOURCE)" --out="$(FILES)"
 
 .PHONY: charts
 charts: .venv/.stamp ## write the charts' schemas and READMEs from their values

@@ -134,8 +134,8 @@ class Process:
 class Redis(Process):
     """A redis-server on loopback, in memory only."""
 
-    def __init__(self, folder: Path, port: int) -> None:
-        options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+    def __init__(self, folder: Path, port: int, *more: str) -> None:
+        options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", *more]
         super().__init__([redis_server(), *options], folder)
         self.wait_until(lambda: _listens(port), 60)
 
