@@ -8,12 +8,13 @@ from typing import Literal
 
 import msgspec
 
-from beacon_core.domain import addresses, api_keys, token_clients
+from beacon_core.domain import addresses, api_keys, kafka, token_clients
 from beacon_core.domain.errors import ConfigurationError
-from beacon_core.domain.log_stores import READ, StoreName, read_stores
+from beacon_core.domain.log_stores import ReadStore, StoreName, read_stores, store_that_is_read
 from beacon_core.domain.masking import MASK, mask
 from beacon_core.domain.quotas import UNLIMITED, Quota
 from beacon_core.platform import http_settings, locations
+from beacon_core.platform.log_settings import check_log
 from beacon_core.platform.file_urls import sqlite_url
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -48,7 +49,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     lake_catalog_url: str = ""
     """SQLAlchemy URL of the database with the lake's catalog; empty means that of `database_url`."""
     log_stores: tuple[StoreName, ...] = ("sql",)
-    """Stores of the prediction log: sql, lake or both (sql,lake); each gets every row, and the first one is read."""
+    """Stores of the prediction log: sql, lake, kafka or some of them (sql,lake); each gets every row."""
+    log_read: ReadStore | None = None
+    """Store that is read: sql or lake; empty means the first of `log_stores`, which must not be kafka then."""
+    kafka_brokers: tuple[str, ...] = ()
+    """Some brokers of Kafka, HOST:PORT,HOST:PORT (docs/how-to/kafka.md)."""
+    kafka_topic: str = ""
+    """Topic of the prediction log; it must be there, and be this product's own."""
+    kafka_file: Path | None = None
+    """File with more settings of the Kafka client, NAME=VALUE a line in its own names, such as those of TLS and SASL."""
     release: Path | None = None
     """File that names the model version to serve; empty means `home`/release.json."""
     spool: Path | None = None
@@ -214,7 +223,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def reads_lake(self) -> bool:
         """Whether questions about logged predictions go to the lake."""
-        return self.log_stores[READ] == "lake"
+        return self.read_store == "lake"
+
+    @property
+    def read_store(self) -> ReadStore:
+        """The store that questions about logged predictions go to."""
+        return store_that_is_read(self.log_stores, self.log_read)
 
     @property
     def release_file(self) -> Path:
@@ -288,6 +302,7 @@ LOCATIONS: dict[str, Callable[[str], object]] = {
     "api_keys_file": locations.file,
     "model_keys_file": locations.file,
     "model_signing_key_file": locations.file,
+    "kafka_file": locations.file,
     "database_url": locations.database,
     "lake": locations.lake,
     "lake_catalog_url": locations.database,
@@ -301,6 +316,8 @@ LOCATIONS: dict[str, Callable[[str], object]] = {
 """The check of each setting that names a location."""
 READERS = LOCATIONS | {
     "log_stores": read_stores,
+    "kafka_brokers": kafka.read_brokers,
+    "kafka_topic": kafka.read_topic,
     "cors_origins": http_settings.origins,
     "path_prefix": http_settings.path_prefix,
     "closed_scopes": api_keys.read_optional_scopes,
@@ -341,8 +358,10 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         locations.check_home(settings.home)
     except ValueError as error:
         raise SettingsError(f"{PREFIX}HOME: {error}") from error
-    if "lake" in settings.log_stores and not settings.lake:
-        raise SettingsError(f"{PREFIX}LOG_STORES names the lake, and {PREFIX}LAKE does not say where that is")
+    try:
+        check_log(settings)
+    except ValueError as error:
+        raise SettingsError(f"{PREFIX}{error}") from error
     return settings
 
 
