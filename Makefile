@@ -125,6 +125,11 @@ KERNEL_OF_inference = && { .venvs/inference/bin/python -m beacon_core.model_pack
 	@$(WRITABLE)
 	@$(call COUNTED,$*,UV_PROJECT_ENVIRONMENT=.venvs/$* uv sync --quiet --locked --only-group $* --python $(PYTHON_VERSION))
 
+# What Spark needs of Maven Central, with digests (services/spark/beacon_spark/jars.txt). Needs a Java.
+.PHONY: spark-jars
+spark-jars: .venvs/spark.stamp ## fetch the jars that the jobs on Spark need (BEACON_ENGINE=spark; needs Java 17)
+	@exec .venvs/spark/bin/python -m beacon_spark.commands.jars
+
 .venv/.stamp: $(PROJECT) | .tools/python.stamp
 	@$(WRITABLE)
 	@$(call COUNTED,development,uv sync --quiet --locked --python $(PYTHON_VERSION))

@@ -58,6 +58,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Topic of the prediction log; it must be there, and be this product's own."""
     kafka_file: Path | None = None
     """File with more settings of the Kafka client, NAME=VALUE a line in its own names, such as those of TLS and SASL."""
+    engine: Literal["local", "spark"] = "local"
+    """What runs the jobs that read the log: this machine's processes, or Apache Spark (docs/how-to/spark.md)."""
+    spark_master: str = "local[2]"
+    """Spark's master: local[CORES], spark://HOST:PORT, k8s://https://HOST:PORT or yarn."""
+    spark_conf: Path | None = None
+    """File of Spark's own options, as spark-defaults.conf has them; empty: none."""
+    spark_jars: Path = ROOT / ".tools" / "spark-jars"
+    """Folder of the jars that `make spark-jars` fetches."""
+    java_home: Path | None = None
+    """Folder of the Java that Spark runs on (17 or 21); empty means JAVA_HOME, else `java` on PATH."""
     release: Path | None = None
     """File that names the model version to serve; empty means `home`/release.json."""
     spool: Path | None = None
@@ -306,6 +316,9 @@ LOCATIONS: dict[str, Callable[[str], object]] = {
     "database_url": locations.database,
     "lake": locations.lake,
     "lake_catalog_url": locations.database,
+    "spark_conf": locations.file,
+    "spark_jars": locations.folder,
+    "java_home": locations.folder,
     "dvc_remote": locations.remote,
     "host": addresses.host,
     "features_url": addresses.http_address,
@@ -315,6 +328,7 @@ LOCATIONS: dict[str, Callable[[str], object]] = {
 }
 """The check of each setting that names a location."""
 READERS = LOCATIONS | {
+    "spark_master": addresses.spark_master,
     "log_stores": read_stores,
     "kafka_brokers": kafka.read_brokers,
     "kafka_topic": kafka.read_topic,
