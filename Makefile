@@ -130,6 +130,11 @@ KERNEL_OF_inference = && { .venvs/inference/bin/python -m beacon_core.model_pack
 spark-jars: .venvs/spark.stamp ## fetch the jars that the jobs on Spark need (BEACON_ENGINE=spark; needs Java 17)
 	@exec .venvs/spark/bin/python -m beacon_spark.commands.jars
 
+# A broker for `make test-kafka`, by the same way.
+.PHONY: kafka-jars
+kafka-jars: .venvs/spark.stamp
+	@exec .venvs/spark/bin/python -m beacon_spark.commands.jars tests/support/kafka-jars.txt .tools/kafka-jars
+
 .venv/.stamp: $(PROJECT) | .tools/python.stamp
 	@$(WRITABLE)
 	@$(call COUNTED,development,uv sync --quiet --locked --python $(PYTHON_VERSION))
