@@ -72,7 +72,8 @@ class KafkaStore:
     chunk_bytes = KAFKA_BYTES
     gather_seconds = 0.0
 
-    def __init__(self, settings: Settings, database: "Database") -> None:
+    def __init__(self, settings: Settings, product: str, database: "Database") -> None:
+        self._product = product
         self._brokers, self._topic = settings.kafka_brokers, settings.kafka_topic
         self._database = database
         self._lock = threading.Lock()
@@ -98,7 +99,7 @@ class KafkaStore:
             try:
                 for record in chunk.records:
                     rest()
-                    for message in messages_of(record):
+                    for message in messages_of(record, self._product):
                         self._producer.produce(self._topic, message.value, message.key)
                 self._wait(self._producer)
             except BaseException:

@@ -20,8 +20,8 @@ class Message(NamedTuple):
     value: bytes
 
 
-def messages_of(record: Record) -> Iterator[Message]:
-    """Make the messages of a record, one for each of its predictions."""
+def messages_of(record: Record, product: str) -> Iterator[Message]:
+    """Make the messages of a record of a product, one for each of its predictions."""
     names, entities, shadow, digests = record.names, record.entities, record.shadow, record.input_digests
     time = (made_at(record) - EPOCH) // MICROSECOND
     for row, values in enumerate(record.values()):
@@ -29,6 +29,7 @@ def messages_of(record: Record) -> Iterator[Message]:
         entity = None if entities is None else entities[row]
         message = LogMessage(
             format=FORMAT,
+            product=product,
             id=record.ids[row],
             time=time,
             prediction=record.prediction[row],

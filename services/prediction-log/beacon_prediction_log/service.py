@@ -44,9 +44,9 @@ class LogProcess:
         metrics.gauge(metrics.SPOOL_MAX_BYTES, self.registry).set(settings.spool_max_bytes)
         needs_lake = settings.reads_lake or "lake" in settings.log_stores
         self.lake = LakeSource(settings.lake, settings.lake_catalog) if needs_lake else None
-        names = load_product(settings.product).feature_names
-        self.database = Database(settings.database, names, self.lake if settings.reads_lake else None)
-        self.kafka = KafkaStore(settings, self.database) if "kafka" in settings.log_stores else None
+        product = load_product(settings.product)
+        self.database = Database(settings.database, product.feature_names, self.lake if settings.reads_lake else None)
+        self.kafka = KafkaStore(settings, product.name, self.database) if "kafka" in settings.log_stores else None
         stores = [self._store(name) for name in settings.log_stores]
         self.tail = SpoolTail(folder, settings.log_stores, read=settings.read_store)
         counters = ShipCounters(self.registry)

@@ -14,6 +14,8 @@ class LogMessage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_o
 
     format: int
     """1. A reader that knows no such number leaves the message where it is, and says so."""
+    product: str
+    """Name of the product."""
     id: str
     """The prediction's id; a message that comes again has the same."""
     time: int
