@@ -543,8 +543,8 @@ bench-lake: .venv/.stamp ## measure the log's lake: rows/s per core, bytes per r
 	@$(CHOOSE); exec .venv/bin/python benchmarks/lake.py $(ARGS)
 
 .PHONY: bench-lake-shipping
-bench-lake-shipping: .venv/.stamp .venvs/prediction-log.stamp ## measure the log's process: rows/s per core shipped to each store, its start, its memory; minutes (PRODUCT=, ARGS="--rows 1000000", ARGS=--help)
-	@$(CHOOSE); exec .venv/bin/python benchmarks/lake_shipping.py $(ARGS)
+bench-lake-shipping: .venv/.stamp .venvs/prediction-log.stamp ## measure the log's process: rows/s per core shipped to each store, its start, its memory; minutes (PRODUCT=, ARGS="--rows 1000000 --stores kafka", ARGS=--help)
+	@$(CHOOSE); export PYTHONPATH="$$PWD/tests"; exec .venv/bin/python benchmarks/lake_shipping.py $(ARGS)
 
 .PHONY: retrain-size
 retrain-size: .venv/.stamp .venvs/retraining.stamp ## measure a whole retraining of a million rows, stage by stage (ARGS="--rows 50000", ARGS=--help)

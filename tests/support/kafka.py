@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 from support.ports import free_ports
 
 from beacon_core.platform.settings import ROOT
@@ -118,6 +119,12 @@ class Broker:
         finally:
             consumer.close()
 
+    def send(self, topic: str, value: bytes) -> None:
+        """Send a message, as a program of others may."""
+        producer = Producer({"bootstrap.servers": self.address})
+        producer.produce(topic, value)
+        assert producer.flush(READ_SECONDS) == 0
+
     def log(self) -> str:
         """What it wrote."""
         return (self.folder / "broker.log").read_text(encoding="utf-8", errors="replace")[-4000:]
@@ -151,14 +158,12 @@ def _secure(address: str, options: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-PASSWORD = "s-3cret"  # noqa: S105 - of a broker that lives for a test
+PASSWORD = "s-3cret"
 
 
 def _bytes(given: Any) -> bytes:
     assert isinstance(given, bytes)
     return given
-
-
 
 
 @contextlib.contextmanager

@@ -34,6 +34,8 @@ client_log = log.getChild("client")
 KAFKA_BYTES = 1 << 20
 ACKNOWLEDGE_SECONDS = 10.0
 """So long a chunk may take; then it is given again, and the line says what the client told meanwhile."""
+STEP_MESSAGES = 500
+"""After so many inference may have the core."""
 LOOK_SECONDS = 5.0
 OWN: dict[str, object] = {
     "acks": "all",
@@ -97,10 +99,7 @@ class KafkaStore:
                 self._producer = self._new_producer()
             self._told = self._refused = ""
             try:
-                for record in chunk.records:
-                    rest()
-                    for message in messages_of(record, self._product):
-                        self._producer.produce(self._topic, message.value, message.key)
+                self._send(self._producer, chunk, rest)
                 self._wait(self._producer)
             except BaseException:
                 self._drop_producer()
@@ -110,6 +109,17 @@ class KafkaStore:
         """Let go of the connections."""
         with self._lock:
             self._drop_producer()
+
+    def _send(self, producer: "Producer", chunk: "Chunk", rest: "Callable[[], None]") -> None:
+        step = 0
+        rest()
+        for record in chunk.records:
+            for message in messages_of(record, self._product):
+                producer.produce(self._topic, message.value, message.key)
+            step += len(record)
+            if step >= STEP_MESSAGES:
+                rest()
+                step = 0
 
     def _wait(self, producer: "Producer") -> None:
         end = time.monotonic() + ACKNOWLEDGE_SECONDS
@@ -132,7 +142,7 @@ class KafkaStore:
             return  # what is sent tells the same
         if found.error is not None:
             log.error("the topic cannot be used", extra={"topic": self._topic, "reason": found.error.str()})
-        elif any(len(partition.replicas) < 2 for partition in found.partitions.values()):  # noqa: PLR2004
+        elif any(len(partition.replicas) < 2 for partition in found.partitions.values()):
             log.warning("the topic has one replica: what it acknowledged dies with a broker's disk")
 
     def _new_producer(self) -> "Producer":

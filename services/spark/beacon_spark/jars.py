@@ -69,7 +69,9 @@ def fetch(settings: Settings) -> list[Path]:
 def fetch_all(jars: Sequence[Jar], folder: Path, java: Path) -> None:
     """Fetch those of some jars that are not in a folder yet; raises ValueError for one of another digest."""
     folder.mkdir(parents=True, exist_ok=True)
-    absent = [jar for jar in jars if not (folder / jar.file_name).is_file() or _digest(folder / jar.file_name) != jar.sha256]
+    absent = [
+        jar for jar in jars if not (folder / jar.file_name).is_file() or _digest(folder / jar.file_name) != jar.sha256
+    ]
     if not absent:
         return
     with tempfile.TemporaryDirectory(dir=folder) as place:

@@ -12,15 +12,15 @@ class LogSettings(Protocol):
     """Those of the settings that name stores of the log, and their places."""
 
     @property
-    def log_stores(self) -> tuple[StoreName, ...]: ...  # noqa: D102
+    def log_stores(self) -> tuple[StoreName, ...]: ...
     @property
-    def log_read(self) -> ReadStore | None: ...  # noqa: D102
+    def log_read(self) -> ReadStore | None: ...
     @property
-    def lake(self) -> str: ...  # noqa: D102
+    def lake(self) -> str: ...
     @property
-    def kafka_brokers(self) -> tuple[str, ...]: ...  # noqa: D102
+    def kafka_brokers(self) -> tuple[str, ...]: ...
     @property
-    def kafka_topic(self) -> str: ...  # noqa: D102
+    def kafka_topic(self) -> str: ...
 
 
 def check_log(settings: LogSettings) -> None:

@@ -14,8 +14,8 @@ from beacon_core.domain.log_stores import ReadStore, StoreName, read_stores, sto
 from beacon_core.domain.masking import MASK, mask
 from beacon_core.domain.quotas import UNLIMITED, Quota
 from beacon_core.platform import http_settings, locations
-from beacon_core.platform.log_settings import check_log
 from beacon_core.platform.file_urls import sqlite_url
+from beacon_core.platform.log_settings import check_log
 
 ROOT = Path(__file__).resolve().parents[4]
 MAX_BODY_BYTES = 2_000_000
@@ -57,7 +57,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     kafka_topic: str = ""
     """Topic of the prediction log; it must be there, and be this product's own."""
     kafka_file: Path | None = None
-    """File with more settings of the Kafka client, NAME=VALUE a line in its own names, such as those of TLS and SASL."""
+    """File with settings of the Kafka client, NAME=VALUE a line in its own names, such as those of TLS and SASL."""
     engine: Literal["local", "spark"] = "local"
     """What runs the jobs that read the log: this machine's processes, or Apache Spark (docs/how-to/spark.md)."""
     spark_master: str = "local[2]"

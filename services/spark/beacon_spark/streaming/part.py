@@ -55,23 +55,29 @@ def writing(task: Task) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
 
 
 def _outcome(task: Task, batches: list[pa.RecordBatch]) -> dict[str, object]:
-    messages: list[LogMessage] = []
-    skipped = 0
-    for batch in batches:
-        for value, partition, offset in zip(*(batch.column(name).to_pylist() for name in COLUMNS), strict=True):
-            try:
-                messages.append(read_message(value, task.product))
-            except ValueError as error:
-                if not task.skips:
-                    return {"unreadable": f"partition {partition}, offset {offset}: {error}"}
-                skipped += 1
+    messages, unreadable = read_messages(batches, task.product)
+    if unreadable and not task.skips:
+        return {"unreadable": unreadable[0]}
     if not messages:
-        return {"rows": 0, "repeated": 0, "skipped": skipped}
+        return {"rows": 0, "repeated": 0, "skipped": len(unreadable)}
     try:
         part = lake.prepare(_opened(task.place), lake.table_of_messages(messages, clock.now()))
     except lake.LakeUnavailableError as error:
         return {"away": message_of(error)}
-    return {"files": part.files, "rows": part.rows, "repeated": part.repeated, "skipped": skipped}
+    return {"files": part.files, "rows": part.rows, "repeated": part.repeated, "skipped": len(unreadable)}
+
+
+def read_messages(batches: list[pa.RecordBatch], product: str) -> tuple[list[LogMessage], list[str]]:
+    """The predictions of a product, and what is to be said of the messages that are none."""
+    messages: list[LogMessage] = []
+    unreadable: list[str] = []
+    for batch in batches:
+        for value, partition, offset in zip(*(batch.column(name).to_pylist() for name in COLUMNS), strict=True):
+            try:
+                messages.append(read_message(value, product))
+            except ValueError as error:
+                unreadable.append(f"partition {partition}, offset {offset}: {error}")
+    return messages, unreadable
 
 
 def read_message(value: bytes | None, product: str) -> LogMessage:

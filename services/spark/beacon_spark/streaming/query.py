@@ -5,11 +5,10 @@ it), and the topic may have a prediction twice (a chunk of the log's process tha
 the ids: a block is looked up in the lake before it is committed. So nothing hangs on the checkpoint but time.
 """
 
-import logging
 import threading
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
@@ -19,11 +18,10 @@ from pyspark.sql.functions import col, get_json_object
 from beacon_core.data.prediction_log import lake
 from beacon_core.domain.exit_statuses import REFUSED, TRY_AGAIN
 from beacon_core.domain.masking import message_of
+from beacon_core.platform.job import log
 from beacon_core.platform.settings import Settings
 from beacon_spark.streaming.part import COLUMNS, OUTCOME_OF_SPARK, Task, writing
 from beacon_spark.streaming.source import source_options
-
-log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.5
 
@@ -64,8 +62,7 @@ class TopicToLake:
         try:
             given = session.readStream.format("kafka").options(**options).load().select(*COLUMNS)
             to_lake = given.writeStream.foreachBatch(self._append).option("checkpointLocation", checkpoint)
-            every = to_lake.trigger(availableNow=True) if pace.every is None else _every(to_lake, pace.every)
-            query = every.queryName("topic-to-lake").start()
+            query = to_lake.trigger(**_trigger(pace)).queryName("topic-to-lake").start()
             while not stopping.is_set() and not query.awaitTermination(LOOK_SECONDS):
                 pass
             query.stop()
@@ -98,7 +95,7 @@ class TopicToLake:
                 lake.wait(attempt)
                 continue
             figures = {name: sum(one[name] or 0 for one in told) for name in ("rows", "repeated", "skipped")}
-            log.info("a block of the topic is in the lake", extra={"block": number, **figures})
+            log.info("a block of the topic is in the lake", extra={"block": number} | figures)
             return
         raise lake.LakeUnavailableError("others commit to the lake all the time: the block is read again")
 
@@ -112,8 +109,10 @@ def _check(told: Iterable[object], topic: str) -> None:
             raise lake.LakeUnavailableError(away)
 
 
-def _every(to_lake: object, seconds: float) -> object:
-    return to_lake.trigger(processingTime=f"{round(seconds * 1000)} milliseconds")  # type: ignore[attr-defined]
+def _trigger(pace: Pace) -> dict[str, Any]:
+    if pace.every is None:
+        return {"availableNow": True}
+    return {"processingTime": f"{round(pace.every * 1000)} milliseconds"}
 
 
 def _cause_of(error: Exception) -> str:
