@@ -36,7 +36,7 @@ DEV := uv run --locked --no-sync
 # What a day needs; `make help-all` shows the rest. (A test holds that each is a target, and that they stay few.)
 DAILY := run new check demo doctor retrain drift promote rollback clean lint test deploy bench
 # What must hold, in CI's order: .ci/run and GitHub's CI run this list, read by `make suites`.
-SUITES := test-bare lint test-workflows test-rules mutate-rules test test-slow test-fuzz test-reports test-retrain test-promotion test-observe test-faults test-lake \
+SUITES := test-bare lint test-workflows test-rules mutate-rules test test-slow test-fuzz test-reports test-retrain test-promotion test-observe test-faults test-lake test-kafka \
   test-http test-clients test-browser test-laptop test-products test-charts test-gitops test-release e2e
 # What is run by hand: an hour of a cluster each, against the clock, or by a workflow of its own as it needs the Internet.
 # A test holds that every check is in one of the lists.
@@ -200,6 +200,10 @@ backup: .venvs/laptop.stamp .venvs/retraining.stamp ## back up all state while `
 restore: .venvs/laptop.stamp .venvs/retraining.stamp ## bring a backup back into an empty state: FROM= (ARGS="--backup NAME")
 	@$(STATE); exec $(BEACON) restore "$(FROM)" $(ARGS)
 
+.PHONY: kafka-to-lake
+kafka-to-lake: .venvs/spark.stamp spark-jars ## bring the prediction log from its topic of Kafka into the lake, until it is interrupted (ARGS="--once", ARGS=--help)
+	@$(STATE); exec .venvs/spark/bin/python -m beacon_spark.commands.kafka_to_lake $(ARGS)
+
 .PHONY: drift
 drift: .venvs/laptop.stamp .venvs/drift-profiling.stamp ## compare the prediction log with training, once (ARGS=--help: its options)
 	@$(STATE); exec $(BEACON) drift $(ARGS)
@@ -267,7 +271,7 @@ FUZZED := tests/contract/inference/test_openapi.py tests/unit/inference/test_inf
 .PHONY: test
 test: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## run the unit and contract tests (ARGS="-k drift": some of them)
 	@$(WRITABLE)
-	$(DEV) pytest $(ON_BOTH) -m "not lake and not slow" tests/contract tests/unit $(ARGS)
+	$(DEV) pytest $(ON_BOTH) -m "not lake and not kafka and not slow" tests/contract tests/unit $(ARGS)
 
 .PHONY: test-slow
 test-slow: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## run the contract tests that start servers and programs for seconds each (ARGS="-k backup")
@@ -301,6 +305,10 @@ test-faults: .venv/.stamp .venvs/inference.stamp .venvs/prediction-log.stamp .ve
 .PHONY: test-lake
 test-lake: .venv/.stamp .venvs/inference.stamp .venvs/prediction-log.stamp ## test the log's lake in a folder and on S3: what each store must answer, its faults, kill -9 (BEACON_LAKE_KILLS=10)
 	$(DEV) pytest $(ON_BOTH) -m lake tests/contract/core/test_prediction_log.py tests/system/lake --timeout 300 $(ARGS)
+
+.PHONY: test-kafka
+test-kafka: .venv/.stamp .venvs/inference.stamp .venvs/prediction-log.stamp spark-jars kafka-jars ## test the log's way by Kafka into the lake, with a real broker and Spark: faults, kill -9 (BEACON_KAFKA_KILLS=20; needs Java 17)
+	$(DEV) pytest $(ON_BOTH) -m kafka tests/contract/core/test_prediction_log.py tests/system/kafka --timeout 600 $(ARGS)
 
 .PHONY: test-http
 test-http: .venv/.stamp .venvs/inference.stamp .venvs/prediction-log.stamp .venvs/feature-serving.stamp .venvs/console.stamp ## test every form of an HTTP request against every service

@@ -10,9 +10,12 @@ installed by itself (--set global.log.stores=sql,lake). Without it there is no l
 {{- $log := include "beacon.globalLog" .root | fromJson -}}
 {{- $stores := $log.stores | default "sql" -}}
 {{- $lake := $log.lake | default dict -}}
-{{- if and (contains "lake" $stores) (not $lake.place) }}{{ fail "global.log.lake.place: stores names the lake, so this has to say where it is" }}{{ end -}}
+{{- if and (or (contains "lake" $stores) (eq ($log.read | default "") "lake")) (not $lake.place) }}{{ fail "global.log.lake.place: stores or read names the lake, so this has to say where it is" }}{{ end -}}
 {{- if ne $stores "sql" }}
 - {name: BEACON_LOG_STORES, value: {{ $stores | quote }}}
+{{- end }}
+{{- with $log.read }}
+- {name: BEACON_LOG_READ, value: {{ . | quote }}}
 {{- end }}
 {{- with $lake.place }}
 - {name: BEACON_LAKE, value: {{ . | quote }}}

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from beacon_core.domain.log_stores import StoreName
 from beacon_core.domain.masking import MASK
-from beacon_core.platform.log_settings import client_settings
+from beacon_core.platform.log_settings import check_kafka, client_settings
 from beacon_core.platform.settings import PREFIX, Settings, SettingsError
 from beacon_prediction_log.messages import messages_of
 
@@ -173,6 +173,7 @@ class KafkaStore:
 
 def _given(settings: Settings) -> dict[str, str]:
     try:
+        check_kafka(settings, f"{PREFIX}LOG_STORES names kafka")
         return client_settings(settings.kafka_file, (*OWN, *NAMED_BY_OTHERS, *CALLBACKS))
     except ValueError as error:
         raise SettingsError(f"{PREFIX}{error}") from None

@@ -39,7 +39,7 @@ STORES = [
     "sql on PostgreSQL",
     pytest.param("lake in a folder", marks=pytest.mark.lake),
     pytest.param("lake on S3", marks=pytest.mark.lake),
-    pytest.param("lake by way of Kafka", marks=pytest.mark.kafka),
+    pytest.param("lake by way of Kafka", marks=[pytest.mark.kafka, pytest.mark.xdist_group("kafka-store")]),
 ]
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from beacon_core.platform.log_settings import client_settings
+from beacon_core.platform.log_settings import check_kafka, client_settings
 from beacon_core.platform.settings import SettingsError, load_settings
 
 PLACES = {
@@ -43,8 +43,6 @@ def test_the_store_that_is_read(stores, read, expected):
             {"BEACON_LOG_STORES": "kafka", "BEACON_LOG_READ": "lake", "BEACON_LAKE": ""},
             "BEACON_LOG_READ names the lake",
         ),
-        ({"BEACON_LOG_STORES": "sql,kafka", "BEACON_KAFKA_BROKERS": ""}, "BEACON_KAFKA_BROKERS is not set"),
-        ({"BEACON_LOG_STORES": "sql,kafka", "BEACON_KAFKA_TOPIC": ""}, "BEACON_KAFKA_TOPIC is not set"),
         ({"BEACON_KAFKA_BROKERS": "one"}, "BEACON_KAFKA_BROKERS: 'one' is not HOST:PORT"),
         ({"BEACON_KAFKA_BROKERS": "one:70000"}, "BEACON_KAFKA_BROKERS: 'one:70000' is not HOST:PORT"),
         ({"BEACON_KAFKA_TOPIC": ".."}, "BEACON_KAFKA_TOPIC: a topic has"),
@@ -54,6 +52,13 @@ def test_the_store_that_is_read(stores, read, expected):
 def test_what_does_not_go_together_is_refused_by_name(given, rule):
     with pytest.raises(SettingsError, match=rule):
         load_settings(PLACES | given)
+
+
+@pytest.mark.parametrize("name", ["BROKERS", "TOPIC"])
+def test_only_who_has_to_do_with_the_topic_needs_its_place(name):
+    settings = load_settings(PLACES | {"BEACON_LOG_STORES": "sql,kafka", f"BEACON_KAFKA_{name}": ""})
+    with pytest.raises(ValueError, match=f"^KAFKA_{name} is not set, and it is read"):
+        check_kafka(settings, "it is read")
 
 
 def test_the_clients_file(tmp_path):

@@ -32,15 +32,16 @@ def check_log(settings: LogSettings) -> None:
     if "lake" in {read, *settings.log_stores} and not settings.lake:
         name = "LOG_STORES" if "lake" in settings.log_stores else "LOG_READ"
         raise ValueError(f"{name} names the lake, and BEACON_LAKE does not say where that is")
-    if "kafka" in settings.log_stores:
-        check_kafka(settings, "LOG_STORES names kafka")
 
 
-def check_kafka(settings: LogSettings, reason: str) -> None:
-    """Raise ValueError, which begins with the reason, where brokers or topic are not named."""
+def check_kafka(settings: LogSettings, why: str) -> None:
+    """Raise ValueError, which begins with the setting's name and says why, where brokers or topic are not named.
+
+    Only who writes to the topic or reads it needs them: others have the same `log_stores`.
+    """
     for name, value in (("BROKERS", settings.kafka_brokers), ("TOPIC", settings.kafka_topic)):
         if not value:
-            raise ValueError(f"{reason}, and BEACON_KAFKA_{name} is not set")
+            raise ValueError(f"KAFKA_{name} is not set, and {why}")
 
 
 def client_settings(file: Path | None, own: Sequence[str]) -> dict[str, str]:

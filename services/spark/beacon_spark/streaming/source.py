@@ -13,7 +13,7 @@ def source_options(settings: Settings, most: int) -> dict[str, str]:
     `BEACON_KAFKA_FILE` has names of Java's client here, where the log's process has those of librdkafka.
     """
     try:
-        check_kafka(settings, "LOG_STORES: the log's topic is to be read")
+        check_kafka(settings, "the log's topic is to be read")
         given = client_settings(settings.kafka_file, OWN)
     except ValueError as error:
         raise SettingsError(f"{PREFIX}{error}") from None
