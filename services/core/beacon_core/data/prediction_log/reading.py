@@ -92,7 +92,9 @@ def lake_source(settings: Settings, *, must_read: bool = True) -> LakeSource | N
     if not settings.reads_lake:
         return None
     if must_read and not _has_libraries():
-        raise SettingsError(f"BEACON_LOG_{'READ' if settings.log_read else 'STORES'}: the predictions are {NO_LIBRARIES}")
+        raise SettingsError(
+            f"BEACON_LOG_{'READ' if settings.log_read else 'STORES'}: the predictions are {NO_LIBRARIES}"
+        )
     return LakeSource(settings.lake, settings.lake_catalog)
 
 
