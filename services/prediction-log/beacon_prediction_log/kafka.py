@@ -37,6 +37,7 @@ ACKNOWLEDGE_SECONDS = 10.0
 STEP_MESSAGES = 500
 """After so many inference may have the core."""
 LOOK_SECONDS = 5.0
+CLOSE_SECONDS = 0.2
 OWN: dict[str, object] = {
     "acks": "all",
     "enable.idempotence": True,
@@ -90,25 +91,25 @@ class KafkaStore:
         """Open the database, where the actuals are, and look whether the topic is there; it may not answer yet."""
         self._database.warm()
         with self._lock:
-            self._look_at_topic()
+            self._look_at_topic(self._open())
 
     def insert(self, _folder: Path, chunk: "Chunk", rest: "Callable[[], None]") -> None:
         """Send a chunk, and wait until all of it is acknowledged; raises `KafkaUnavailableError`."""
         with self._lock:
-            if self._producer is None:
-                self._producer = self._new_producer()
+            producer = self._open()
             self._told = self._refused = ""
             try:
-                self._send(self._producer, chunk, rest)
-                self._wait(self._producer)
+                self._send(producer, chunk, rest)
+                self._wait(producer)
             except BaseException:
                 self._drop_producer()
                 raise
 
     def close(self) -> None:
         """Let go of the connections."""
-        with self._lock:
+        if self._lock.acquire(timeout=CLOSE_SECONDS):  # who waits for acknowledgements goes with the process
             self._drop_producer()
+            self._lock.release()
 
     def _send(self, producer: "Producer", chunk: "Chunk", rest: "Callable[[], None]") -> None:
         step = 0
@@ -132,12 +133,17 @@ class KafkaStore:
             why = self._told or "no broker of BEACON_KAFKA_BROKERS says why"
             raise KafkaUnavailableError(f"Kafka does not acknowledge {left} predictions: {why}")
 
-    def _look_at_topic(self) -> None:
-        assert self._producer is not None  # noqa: S101 - nothing was sent yet
+    def _open(self) -> "Producer":
+        """The producer; another one where the last was dropped. Who calls it has the lock."""
+        if self._producer is None:
+            self._producer = self._new_producer()
+        return self._producer
+
+    def _look_at_topic(self, producer: "Producer") -> None:
         from confluent_kafka import KafkaException  # noqa: PLC0415 - see _new_producer
 
         try:
-            found = self._producer.list_topics(self._topic, LOOK_SECONDS).topics[self._topic]
+            found = producer.list_topics(self._topic, LOOK_SECONDS).topics[self._topic]
         except KafkaException:
             return  # what is sent tells the same
         if found.error is not None:

@@ -12,7 +12,7 @@ from beacon_core.spool.record import Record, made_at
 MICROSECOND = timedelta(microseconds=1)
 
 
-class Message(NamedTuple):
+class TopicMessage(NamedTuple):
     """What the topic gets of a prediction."""
 
     key: bytes
@@ -20,7 +20,7 @@ class Message(NamedTuple):
     value: bytes
 
 
-def messages_of(record: Record, product: str) -> Iterator[Message]:
+def messages_of(record: Record, product: str) -> Iterator[TopicMessage]:
     """Make the messages of a record of a product, one for each of its predictions."""
     names, entities, shadow, digests = record.names, record.entities, record.shadow, record.input_digests
     time = (made_at(record) - EPOCH) // MICROSECOND
@@ -52,7 +52,7 @@ def messages_of(record: Record, product: str) -> Iterator[Message]:
             imputed=imputed,
             out_of_range=_named(names, record.out_of_range.get(row)),
         )
-        yield Message((message.id if entity is None else entity).encode(), encode_message(message))
+        yield TopicMessage((message.id if entity is None else entity).encode(), encode_message(message))
 
 
 def _by_kind(

@@ -12,8 +12,8 @@ import pytest
 from support.lakes import NOON, ids_in, in_folder, opened, own_id, own_rows
 
 from beacon_core.data.prediction_log import lake
-from beacon_core.data.prediction_log.lake import Lake, LakePlace, Part
-from beacon_spark.streaming.part import OUTCOME, Task, read_message, writing
+from beacon_core.data.prediction_log.lake import Lake, LakePlace, PreparedPart
+from beacon_spark.streaming.part import OUTCOME, TopicTask, read_message, writing
 
 pytestmark = pytest.mark.lake
 PRODUCT = "cars"
@@ -41,7 +41,7 @@ def sent(name: str, minutes: float = 0, **others: Any) -> bytes:
     return json.dumps(own | others).encode()
 
 
-def part_of(found: Lake, *messages: bytes) -> Part:
+def part_of(found: Lake, *messages: bytes) -> PreparedPart:
     read = [read_message(message, PRODUCT) for message in messages]
     return lake.prepare(found, lake.table_of_messages(read, datetime.now(UTC)))
 
@@ -102,7 +102,7 @@ def outcome(place: LakePlace, *messages: bytes | None, skips: bool = False) -> d
     """What a task tells of the messages."""
     columns = [pa.array(messages, pa.binary()), pa.array([3] * len(messages)), pa.array(range(len(messages)))]
     batch = pa.RecordBatch.from_arrays(columns, ["value", "partition", "offset"])
-    (told,) = writing(Task(place, PRODUCT, skips))([batch])
+    (told,) = writing(TopicTask(place, PRODUCT, skips))([batch])
     assert told.schema == OUTCOME
     (found,) = told.to_pylist()
     return dict(found)
@@ -138,4 +138,4 @@ def test_a_lake_that_does_not_answer_is_told(tmp_path: Path) -> None:
 
 
 def test_an_empty_part_tells_nothing(place: LakePlace) -> None:
-    assert list(writing(Task(place, PRODUCT, skips=False))([])) == []
+    assert list(writing(TopicTask(place, PRODUCT, skips=False))([])) == []

@@ -12,7 +12,7 @@ from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import SettingsError, load_settings
 from beacon_spark.jars import find_jars
 from beacon_spark.session import open_session
-from beacon_spark.streaming.query import Pace, TopicToLake, checkpoint_of
+from beacon_spark.streaming.query import BlockPace, TopicToLake, checkpoint_of
 from beacon_spark.streaming.source import source_options
 
 JOB = "kafka-to-lake"
@@ -27,7 +27,7 @@ def main() -> int:
     if not settings.lake:
         raise SettingsError("BEACON_LAKE does not say where the lake is, into which the topic is to be brought")
     source_options(settings, given.most)  # what is wrong with them is told before Spark starts
-    pace = Pace(given.most, None if given.once else given.every)
+    pace = BlockPace(given.most, None if given.once else given.every)
     checkpoint = checkpoint_of(settings, given.checkpoint)
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())

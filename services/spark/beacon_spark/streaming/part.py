@@ -33,7 +33,7 @@ OUTCOME_OF_SPARK = "files binary, rows bigint, repeated bigint, skipped bigint, 
 Batches = Iterable[pa.RecordBatch]
 
 
-class Task(NamedTuple):
+class TopicTask(NamedTuple):
     """What each task is told."""
 
     place: lake.LakePlace
@@ -42,7 +42,7 @@ class Task(NamedTuple):
     """Whether messages that are none of ours are left out, instead of ending it."""
 
 
-def writing(task: Task) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
+def writing(task: TopicTask) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
     """The function that Spark runs for each part of a block."""
 
     def write(batches: Batches) -> Iterator[pa.RecordBatch]:
@@ -54,7 +54,7 @@ def writing(task: Task) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
     return write
 
 
-def _outcome(task: Task, batches: list[pa.RecordBatch]) -> dict[str, object]:
+def _outcome(task: TopicTask, batches: list[pa.RecordBatch]) -> dict[str, object]:
     messages, unreadable = read_messages(batches, task.product)
     if unreadable and not task.skips:
         return {"unreadable": unreadable[0]}

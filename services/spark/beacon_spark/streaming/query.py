@@ -20,7 +20,7 @@ from beacon_core.domain.exit_statuses import REFUSED, TRY_AGAIN
 from beacon_core.domain.masking import message_of
 from beacon_core.platform.job import log
 from beacon_core.platform.settings import Settings
-from beacon_spark.streaming.part import COLUMNS, OUTCOME_OF_SPARK, Task, writing
+from beacon_spark.streaming.part import COLUMNS, OUTCOME_OF_SPARK, TopicTask, writing
 from beacon_spark.streaming.source import source_options
 
 LOOK_SECONDS = 0.5
@@ -38,7 +38,7 @@ class UnreadableMessageError(Exception):
     exit_status = REFUSED
 
 
-class Pace(NamedTuple):
+class BlockPace(NamedTuple):
     """How blocks are made."""
 
     most: int
@@ -52,11 +52,11 @@ class TopicToLake:
 
     def __init__(self, settings: Settings, product: str, *, skips: bool) -> None:
         self._settings = settings
-        self._task = Task(lake.LakePlace(settings.lake, settings.lake_catalog), product, skips)
+        self._task = TopicTask(lake.LakePlace(settings.lake, settings.lake_catalog), product, skips)
         self._lake = lake.open_lake(self._task.place)
         self._error: Exception | None = None
 
-    def run(self, session: SparkSession, checkpoint: str, pace: Pace, stopping: threading.Event) -> None:
+    def run(self, session: SparkSession, checkpoint: str, pace: BlockPace, stopping: threading.Event) -> None:
         """Run until it is stopped, or all is read; raises the errors of this module, and `LakeUnavailableError`."""
         options = source_options(self._settings, pace.most)
         try:
@@ -88,7 +88,7 @@ class TopicToLake:
             seen = lake.snapshot_of(self._lake)
             told = parted.mapInArrow(writing(self._task), OUTCOME_OF_SPARK).collect()
             _check(told, self._settings.kafka_topic)
-            parts = [lake.Part(bytes(one.files), one.rows, one.repeated) for one in told if one.files]
+            parts = [lake.PreparedPart(bytes(one.files), one.rows, one.repeated) for one in told if one.files]
             try:
                 lake.commit_parts(self._lake, parts, seen)
             except lake.CommitConflict:
@@ -109,7 +109,7 @@ def _check(told: Iterable[object], topic: str) -> None:
             raise lake.LakeUnavailableError(away)
 
 
-def _trigger(pace: Pace) -> dict[str, Any]:
+def _trigger(pace: BlockPace) -> dict[str, Any]:
     if pace.every is None:
         return {"availableNow": True}
     return {"processingTime": f"{round(pace.every * 1000)} milliseconds"}

@@ -19,7 +19,7 @@ from beacon_core.data.prediction_log.lake.lake import (
 )
 from beacon_core.data.prediction_log.lake.maintenance import Upkeep, end_snapshots, keep_up
 from beacon_core.data.prediction_log.lake.messages import table_of_messages
-from beacon_core.data.prediction_log.lake.parts import Part, commit_parts, prepare, snapshot_of
+from beacon_core.data.prediction_log.lake.parts import PreparedPart, commit_parts, prepare, snapshot_of
 from beacon_core.data.prediction_log.lake.read import count, find, of_entity, scan, scan_tables
 from beacon_core.data.prediction_log.lake.remove import expire, forget
 from beacon_core.data.prediction_log.lake.rows import tuples
@@ -34,7 +34,7 @@ __all__ = [
     "LakeHandle",
     "LakePlace",
     "LakeUnavailableError",
-    "Part",
+    "PreparedPart",
     "SpoolBlock",
     "Total",
     "Upkeep",

@@ -19,7 +19,7 @@ from beacon_core.data.prediction_log.lake.files import ORDER, delete_files, writ
 from beacon_core.data.prediction_log.lake.lake import CommitConflict, Lake
 
 
-class Part(NamedTuple):
+class PreparedPart(NamedTuple):
     """What a process has prepared: its files, how many rows they have, and how many rows came again."""
 
     files: bytes
@@ -28,14 +28,14 @@ class Part(NamedTuple):
     repeated: int
 
 
-def prepare(lake: Lake, given: pa.Table) -> Part:
+def prepare(lake: Lake, given: pa.Table) -> PreparedPart:
     """Write those of the rows that the lake has not into files that no commit names; raises `LakeUnavailableError`."""
     rows = first_of_each(given.sort_by(ORDER))
     table = lake.evolve([name for name in rows.column_names if feature_of(name)])
     absent = absent_rows(lake, table, rows)
     files: list[DataFile] = write_days(table, absent) if len(absent) else []
     add_keys(lake, absent)
-    return Part(pickle.dumps(files), len(absent), len(given) - len(absent))
+    return PreparedPart(pickle.dumps(files), len(absent), len(given) - len(absent))
 
 
 def snapshot_of(lake: Lake) -> int | None:
@@ -43,13 +43,13 @@ def snapshot_of(lake: Lake) -> int | None:
     return lake.load().metadata.current_snapshot_id
 
 
-def commit_parts(lake: Lake, parts: Sequence[Part], seen: int | None) -> None:
+def commit_parts(lake: Lake, parts: Sequence[PreparedPart], seen: int | None) -> None:
     """Commit parts that were prepared after the lake's snapshot was `seen`.
 
     Raises `CommitConflict` where it is another by now: nothing was committed, the files are deleted, and the parts are
     to be prepared again. Raises `LakeUnavailableError` where it is not known: the same holds, but for the files.
     """
-    files = [file for part in parts for file in pickle.loads(part.files)]  # noqa: S301 - see Part
+    files = [file for part in parts for file in pickle.loads(part.files)]  # noqa: S301 - see PreparedPart
     if not files:
         return
     table = lake.load()
