@@ -36,7 +36,7 @@ DEV := uv run --locked --no-sync
 # What a day needs; `make help-all` shows the rest. (A test holds that each is a target, and that they stay few.)
 DAILY := run new check demo doctor retrain drift promote rollback clean lint test deploy bench
 # What must hold, in CI's order: .ci/run and GitHub's CI run this list, read by `make suites`.
-SUITES := test-bare lint test-workflows test-rules mutate-rules test test-slow test-fuzz test-reports test-retrain test-promotion test-observe test-faults test-lake test-files \
+SUITES := test-bare lint test-workflows test-rules mutate-rules test test-slow test-fuzz test-reports test-retrain test-promotion test-observe test-faults test-lake test-kafka test-files \
   test-http test-clients test-browser test-laptop test-products test-charts test-gitops test-release e2e
 # What is run by hand: an hour of a cluster each, against the clock, or by a workflow of its own as it needs the Internet.
 # A test holds that every check is in one of the lists.
@@ -125,6 +125,16 @@ KERNEL_OF_inference = && { .venvs/inference/bin/python -m beacon_core.model_pack
 	@$(WRITABLE)
 	@$(call COUNTED,$*,UV_PROJECT_ENVIRONMENT=.venvs/$* uv sync --quiet --locked --only-group $* --python $(PYTHON_VERSION))
 
+# What Spark needs of Maven Central, with digests (services/spark/beacon_spark/jars.txt). Needs a Java.
+.PHONY: spark-jars
+spark-jars: .venvs/spark.stamp ## fetch the jars that the jobs on Spark need (BEACON_ENGINE=spark; needs Java 17)
+	@exec .venvs/spark/bin/python -m beacon_spark.commands.jars
+
+# A broker for `make test-kafka`, by the same way.
+.PHONY: kafka-jars
+kafka-jars: .venvs/spark.stamp
+	@exec .venvs/spark/bin/python -m beacon_spark.commands.jars tests/support/kafka-jars.txt .tools/kafka-jars
+
 .venv/.stamp: $(PROJECT) | .tools/python.stamp
 	@$(WRITABLE)
 	@$(call COUNTED,development,uv sync --quiet --locked --python $(PYTHON_VERSION))
@@ -189,6 +199,10 @@ backup: .venvs/laptop.stamp .venvs/retraining.stamp ## back up all state while `
 .PHONY: restore
 restore: .venvs/laptop.stamp .venvs/retraining.stamp ## bring a backup back into an empty state: FROM= (ARGS="--backup NAME")
 	@$(STATE); exec $(BEACON) restore "$(FROM)" $(ARGS)
+
+.PHONY: kafka-to-lake
+kafka-to-lake: .venvs/spark.stamp spark-jars ## bring the prediction log from its topic of Kafka into the lake, until it is interrupted (ARGS="--once", ARGS=--help)
+	@$(STATE); exec .venvs/spark/bin/python -m beacon_spark.commands.kafka_to_lake $(ARGS)
 
 .PHONY: drift
 drift: .venvs/laptop.stamp .venvs/drift-profiling.stamp ## compare the prediction log with training, once (ARGS=--help: its options)
@@ -257,7 +271,7 @@ FUZZED := tests/contract/inference/test_openapi.py tests/unit/inference/test_inf
 .PHONY: test
 test: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## run the unit and contract tests (ARGS="-k drift": some of them)
 	@$(WRITABLE)
-	$(DEV) pytest $(ON_BOTH) -m "not lake and not slow" tests/contract tests/unit $(ARGS)
+	$(DEV) pytest $(ON_BOTH) -m "not lake and not kafka and not slow" tests/contract tests/unit $(ARGS)
 
 .PHONY: test-slow
 test-slow: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## run the contract tests that start servers and programs for seconds each (ARGS="-k backup")
@@ -300,6 +314,10 @@ test-log-kills: .venv/.stamp .venvs/inference.stamp .venvs/prediction-log.stamp 
 test-files: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## test all services with their shared files on a real S3 server (minutes)
 	@$(WRITABLE)
 	$(DEV) pytest tests/system/files --timeout 1200 $(ARGS)
+
+.PHONY: test-kafka
+test-kafka: .venv/.stamp .venvs/inference.stamp .venvs/prediction-log.stamp spark-jars kafka-jars ## test the log's way by Kafka into the lake, with a real broker and Spark: faults, kill -9 (BEACON_KAFKA_KILLS=20; needs Java 17)
+	$(DEV) pytest $(ON_BOTH) -m kafka tests/contract/core/test_prediction_log.py tests/system/kafka --timeout 600 $(ARGS)
 
 .PHONY: test-http
 test-http: .venv/.stamp .venvs/inference.stamp .venvs/prediction-log.stamp .venvs/feature-serving.stamp .venvs/console.stamp ## test every form of an HTTP request against every service
@@ -579,8 +597,8 @@ bench-lake: .venv/.stamp ## measure the log's lake: rows/s per core, bytes per r
 	@$(CHOOSE); exec .venv/bin/python benchmarks/lake.py $(ARGS)
 
 .PHONY: bench-lake-shipping
-bench-lake-shipping: .venv/.stamp .venvs/prediction-log.stamp ## measure the log's process: rows/s per core shipped to each store, its start, its memory; minutes (PRODUCT=, ARGS="--rows 1000000", ARGS=--help)
-	@$(CHOOSE); exec .venv/bin/python benchmarks/lake_shipping.py $(ARGS)
+bench-lake-shipping: .venv/.stamp .venvs/prediction-log.stamp ## measure the log's process: rows/s per core shipped to each store, its start, its memory; minutes (PRODUCT=, ARGS="--rows 1000000 --stores kafka", ARGS=--help)
+	@$(CHOOSE); export PYTHONPATH="$$PWD/tests"; exec .venv/bin/python benchmarks/lake_shipping.py $(ARGS)
 
 .PHONY: retrain-size
 retrain-size: .venv/.stamp .venvs/retraining.stamp ## measure a whole retraining of a million rows, stage by stage (ARGS="--rows 50000", ARGS=--help)

@@ -1,10 +1,12 @@
 """What the log's process costs as it ships to its stores: rows per second of its core, seconds to start, and memory.
 
-The real process, in its own environment, on a spool that is written for it. What is timed is the processor time of the
-process, from its first commit on: what it takes to start, libraries included, is a figure of its own.
+The real process, in its own environment, on a spool that is written for it; for kafka with a real broker beside it.
+What is timed is the processor time of the process, from its first commit on: what it takes to start, libraries
+included, is a figure of its own.
 """
 
 import argparse
+import contextlib
 import os
 import shutil
 import subprocess
@@ -16,6 +18,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from lake import FIGURE, LIMIT_ROWS, NOON, Draws
+from support.kafka import Broker, broker
 
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import ROOT, load_settings
@@ -38,16 +41,18 @@ def main() -> None:
     draws = Draws(load_product(settings.product), noise=False)
     print("| figure | value |\n| --- | --- |")
     for stores in given.stores:
-        for rows in (1, 100, 1000):
-            folder = Path(tempfile.mkdtemp(prefix="beacon-ship-"))
-            try:
-                _ship(folder, draws, given.rows, rows, stores, settings.product)
-            finally:
-                shutil.rmtree(folder)
+        with contextlib.ExitStack() as running:
+            kafka = running.enter_context(broker()) if "kafka" in stores else None
+            for rows in (1, 100, 1000):
+                folder = Path(tempfile.mkdtemp(prefix="beacon-ship-"))
+                try:
+                    _ship(folder, draws, given.rows, rows, stores, settings.product, kafka)
+                finally:
+                    shutil.rmtree(folder)
     print(f"\nLoad average at the end: {os.getloadavg()[0]:.0f}, on {os.cpu_count()} cores.")
 
 
-def _ship(folder: Path, draws: Draws, count: int, rows: int, stores: str, product: Path) -> None:
+def _ship(folder: Path, draws: Draws, count: int, rows: int, stores: str, product: Path, kafka: Broker | None) -> None:
     spool = folder / "spool"
     writer = SpoolWriter(spool, MANY_BYTES)
     number = iter(range(count))
@@ -60,6 +65,11 @@ def _ship(folder: Path, draws: Draws, count: int, rows: int, stores: str, produc
         "BEACON_PRODUCT": str(product), "BEACON_LOG_STORES": stores, "BEACON_LAKE": str(folder / "lake"),
         "BEACON_PREDICTION_LOG_METRICS_PORT": str(PORT),
     }  # fmt: skip
+    if kafka is not None:
+        topic = kafka.create_topic(f"log-{stores.replace(',', '-')}-{rows}")
+        variables |= {"BEACON_KAFKA_BROKERS": kafka.address, "BEACON_KAFKA_TOPIC": topic}
+        if stores.startswith("kafka"):
+            variables |= {"BEACON_LOG_READ": "lake"}
     process = subprocess.Popen([PYTHON, "-m", "beacon_prediction_log"], env=variables, stderr=subprocess.PIPE)
     try:
         writer.append(line())

@@ -17,9 +17,12 @@ installed by itself (--set global.log.stores=sql,lake). Without it there is no l
 {{- range $moved := list "endpoint" "region" "secret" }}
 {{- if index $lake $moved }}{{ fail (printf "global.log.lake.%s: is global.s3.%s, for everything in S3" $moved $moved) }}{{ end -}}
 {{- end }}
-{{- if and (contains "lake" $stores) (not $lake.place) }}{{ fail "global.log.lake.place: stores names the lake, so this has to say where it is" }}{{ end -}}
+{{- if and (or (contains "lake" $stores) (eq ($log.read | default "") "lake")) (not $lake.place) }}{{ fail "global.log.lake.place: stores or read names the lake, so this has to say where it is" }}{{ end -}}
 {{- if ne $stores "sql" }}
 - {name: BEACON_LOG_STORES, value: {{ $stores | quote }}}
+{{- end }}
+{{- with $log.read }}
+- {name: BEACON_LOG_READ, value: {{ . | quote }}}
 {{- end }}
 {{- with $lake.place }}
 - {name: BEACON_LAKE, value: {{ . | quote }}}

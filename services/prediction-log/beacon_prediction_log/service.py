@@ -18,6 +18,7 @@ from beacon_core.platform.settings import Settings
 from beacon_core.spool.segments import SHIPPER_LOCK
 from beacon_prediction_log.answers import Answers
 from beacon_prediction_log.database import Database
+from beacon_prediction_log.kafka import KafkaStore
 from beacon_prediction_log.orphans import Orphans
 from beacon_prediction_log.server import AnswerServer
 from beacon_prediction_log.shipper import ShipCounters, Shipper, watch_spool
@@ -43,11 +44,13 @@ class LogProcess:
         build = metrics.gauge(metrics.BUILD_INFO, self.registry)
         build.labels("prediction-log", settings.build_version, settings.build_revision).set(1)
         metrics.gauge(metrics.SPOOL_MAX_BYTES, self.registry).set(settings.spool_max_bytes)
-        self.lake = LakeSource(settings.lake, settings.lake_catalog) if "lake" in settings.log_stores else None
-        names = load_product(settings.product).feature_names
-        self.database = Database(settings.database, names, self.lake if settings.reads_lake else None)
+        needs_lake = settings.reads_lake or "lake" in settings.log_stores
+        self.lake = LakeSource(settings.lake, settings.lake_catalog) if needs_lake else None
+        product = load_product(settings.product)
+        self.database = Database(settings.database, product.feature_names, self.lake if settings.reads_lake else None)
+        self.kafka = KafkaStore(settings, product.name, self.database) if "kafka" in settings.log_stores else None
         stores = [self._store(name) for name in settings.log_stores]
-        self.tail = SpoolTail(folder, settings.log_stores)
+        self.tail = SpoolTail(folder, settings.log_stores, read=settings.read_store)
         counters = ShipCounters(self.registry)
         watch_spool(self.tail, stores, counters, self.registry)
         self.shippers = [Shipper(folder, self.tail, store, counters) for store in stores]
@@ -80,13 +83,18 @@ class LogProcess:
             shipper.stop(max(0.0, end - time.monotonic()))
         self.server.stop()
         self.database.close()
+        if self.kafka is not None:
+            self.kafka.close()
         if self.lake is not None:
             self.lake.close()
 
     def _store(self, name: StoreName) -> LogSink:
         if name == "sql":
             return SqlStore(self.database)
-        assert self.lake is not None  # noqa: S101 - the settings are checked
+        if name == "kafka":
+            assert self.kafka is not None  # noqa: S101 - see above
+            return self.kafka
+        assert self.lake is not None  # noqa: S101 - see above
         return LakeStore(self.lake, self.database, self.registry)
 
 

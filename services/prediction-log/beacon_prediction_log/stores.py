@@ -1,4 +1,4 @@
-"""The stores that the spool is shipped to: the database's table, and the lake. Each has every record, once."""
+"""The stores that the spool is shipped to: what they all have, the database's table, and the lake."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -61,16 +61,18 @@ class _Sent:
 class SpoolTail:
     """What waits in a spool's folder, for each of some stores. One thread ships to a store; any may find.
 
-    The first store is the one that is read: what it has is not looked for in the spool any more.
+    What the store that is `read` has is not looked for in the spool any more; by default that is the first. Where
+    nothing here ships to it, all that is still in the spool is looked for: it may not be there yet.
     """
 
-    def __init__(self, folder: Path, stores: Sequence[str] = ("sql",)) -> None:
+    def __init__(self, folder: Path, stores: Sequence[str] = ("sql",), *, read: str | None = None) -> None:
         self._folder = folder
         self._lock = threading.Lock()
         self._index = SpoolIndex()
         self._read: dict[int, int] = {}  # segment -> number of its bytes that were read into the index
         self._stores = {name: _Sent() for name in stores}
         self.first = stores[0]
+        self._read_store = self._stores.get(read or self.first)
         self._newest_found: tuple[Position, Record] | None = None
         self._appended = 0
 
@@ -187,7 +189,7 @@ class SpoolTail:
         return None
 
     def _waits(self, position: Position) -> bool:
-        return position.offset >= self._stores[self.first].bytes.get(position.segment, 0)
+        return self._read_store is None or position.offset >= self._read_store.bytes.get(position.segment, 0)
 
     def _drop_if_whole(self, segment: int) -> None:
         if all(segment in sent.whole for sent in self._stores.values()):

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from support.kafka import Broker, broker
 from support.lakes import NOON, in_folder, opened, row
 from support.postgres import Postgres, postgres
 from support.s3 import s3_bucket
 from support.stores import new_store
+from support.through_kafka import through_topic
 
 from beacon_core.data import predictions
 from beacon_core.data.prediction_log import LogSlice, LogStore, lake, sql
@@ -37,6 +39,7 @@ STORES = [
     "sql on PostgreSQL",
     pytest.param("lake in a folder", marks=pytest.mark.lake),
     pytest.param("lake on S3", marks=pytest.mark.lake),
+    pytest.param("lake by way of Kafka", marks=[pytest.mark.kafka, pytest.mark.xdist_group("kafka-store")]),
 ]
 
 
@@ -47,10 +50,20 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     if kind == "sql":
         with new_store(place.removeprefix("on ").lower(), tmp_path) as engine:
             yield Store(sql, engine.begin, predictions.insert)
+    elif place == "by way of Kafka":  # what it takes comes out of a topic as out of any other store
+        with opened(*in_folder(tmp_path)) as found, through_topic(request.getfixturevalue("kafka"), tmp_path) as sent:
+            yield Store(lake, lambda: lake.begin(found), lambda handle, rows: sent.bring(rows, handle.lake))
     else:
         where = request.getfixturevalue("on_s3") if place == "on S3" else in_folder(tmp_path)
         with opened(*where) as found:
             yield Store(lake, lambda: lake.begin(found), lambda handle, rows: lake.append_rows(handle.lake, rows))
+
+
+@pytest.fixture(scope="module")
+def kafka() -> Iterator[Broker]:
+    """A real broker."""
+    with broker() as found:
+        yield found
 
 
 @pytest.fixture(scope="module")

@@ -358,8 +358,8 @@ def test_a_store_of_the_log_that_is_away_is_told(tmp_path: Path) -> None:
         server.shutdown()
         server.server_close()
     assert found == [
-        ("ok", "sql takes what is shipped; sql is read, lake is a copy"),
+        ("ok", "sql takes what is shipped; sql is read, lake gets a copy"),
         ("warn", "120 predictions wait for lake, after 7 failed attempts; they are safe in the spool"),
     ]
-    assert [finding.text for finding in log_stores(given, runs=False)] == ["sql is read, lake is a copy"]
+    assert [finding.text for finding in log_stores(given, runs=False)] == ["sql is read, lake gets a copy"]
     assert list(log_stores(given, runs=True)) == [], "the check of the services tells of a process that is away"

@@ -13,7 +13,16 @@ from support.settings import Settings
 from beacon_core.domain.error_codes import CODES
 from beacon_core.observability import metrics
 from beacon_core.platform.settings import PREFIX, ROOT
-from tools import api_page, cli_page, database_roles, errors_page, metrics_page, product_reference, settings_page
+from tools import (
+    api_page,
+    cli_page,
+    database_roles,
+    errors_page,
+    kafka_messages,
+    metrics_page,
+    product_reference,
+    settings_page,
+)
 from tools.generated import Part
 from tools.module_maps import current, modules, services
 
@@ -32,6 +41,11 @@ def test_every_setting_is_documented_and_nothing_else() -> None:
     documented = set(re.findall(rf"^\| `({PREFIX}\w+)`", text, flags=re.MULTILINE))
     assert documented == {f"{PREFIX}{field.name.upper()}" for field in msgspec.structs.fields(Settings)}
     assert text == settings_page.current(text), "run `python -m tools.settings_page`"
+
+
+def test_the_messages_of_the_log_are_documented_field_by_field() -> None:
+    text = kafka_messages.PAGE.read_text(encoding="utf-8")
+    assert text == kafka_messages.current(text), "run `python -m tools.kafka_messages`"
 
 
 def test_the_roles_of_the_database_are_documented_and_made_as_they_are_granted() -> None:

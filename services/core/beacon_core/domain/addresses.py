@@ -1,8 +1,11 @@
 """Checks of hosts and URLs. Each function raises `ValueError` with the rule, and quotes no address."""
 
 import ipaddress
+import re
 import unicodedata
 from urllib.parse import urlsplit
+
+SPARK_MASTER = re.compile(r"local(\[([1-9]\d*|\*)(, *[1-9]\d*)?\])?|spark://\S+:\d+|k8s://(https?://)?\S+|yarn")
 
 
 def host(text: str) -> str:
@@ -37,6 +40,14 @@ def http_url(text: str) -> str:
         whole = False
     if not whole or any(sign.isspace() for sign in text):
         raise ValueError("is not an address such as http://HOST:PORT")
+    return text
+
+
+def spark_master(text: str) -> str:
+    """Where Spark runs: on this machine's cores, or on a cluster that is there."""
+    check_text(text)
+    if not SPARK_MASTER.fullmatch(text):
+        raise ValueError("is not local[CORES], spark://HOST:PORT, k8s://https://HOST:PORT or yarn")
     return text
 
 

@@ -8,13 +8,14 @@ from typing import Literal
 
 import msgspec
 
-from beacon_core.domain import addresses, api_keys, token_clients
+from beacon_core.domain import addresses, api_keys, kafka, token_clients
 from beacon_core.domain.errors import ConfigurationError
-from beacon_core.domain.log_stores import READ, StoreName, read_stores
+from beacon_core.domain.log_stores import ReadStore, StoreName, read_stores, store_that_is_read
 from beacon_core.domain.masking import MASK, mask
 from beacon_core.domain.quotas import UNLIMITED, Quota
 from beacon_core.platform import http_settings, locations
 from beacon_core.platform.file_urls import sqlite_url
+from beacon_core.platform.log_settings import check_log
 
 ROOT = Path(__file__).resolve().parents[4]
 MAX_BODY_BYTES = 2_000_000
@@ -48,7 +49,25 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     lake_catalog_url: str = ""
     """SQLAlchemy URL of the database with the lake's catalog; empty means that of `database_url`."""
     log_stores: tuple[StoreName, ...] = ("sql",)
-    """Stores of the prediction log: sql, lake or both (sql,lake); each gets every row, and the first one is read."""
+    """Stores of the prediction log: sql, lake, kafka or some of them (sql,lake); each gets every row."""
+    log_read: ReadStore | None = None
+    """Store that is read: sql or lake; empty means the first of `log_stores`, which must not be kafka then."""
+    kafka_brokers: tuple[str, ...] = ()
+    """Some brokers of Kafka, HOST:PORT,HOST:PORT (docs/how-to/kafka.md)."""
+    kafka_topic: str = ""
+    """Topic of the prediction log; it must be there, and be this product's own."""
+    kafka_file: Path | None = None
+    """File with settings of the Kafka client, NAME=VALUE a line in its own names, such as those of TLS and SASL."""
+    engine: Literal["local", "spark"] = "local"
+    """What runs the jobs that read the log: this machine's processes, or Apache Spark (docs/how-to/spark.md)."""
+    spark_master: str = "local[2]"
+    """Spark's master: local[CORES], spark://HOST:PORT, k8s://https://HOST:PORT or yarn."""
+    spark_conf: Path | None = None
+    """File of Spark's own options, as spark-defaults.conf has them; empty: none."""
+    spark_jars: Path = ROOT / ".tools" / "spark-jars"
+    """Folder of the jars that `make spark-jars` fetches."""
+    java_home: Path | None = None
+    """Folder of the Java that Spark runs on (17 or 21); empty means JAVA_HOME, else `java` on PATH."""
     files: str = ""
     """Folder, or s3://BUCKET/FOLDER, of files that services share (docs/how-to/shared-files.md); empty means `home`."""
     release: Path | None = None
@@ -228,7 +247,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def reads_lake(self) -> bool:
         """Whether questions about logged predictions go to the lake."""
-        return self.log_stores[READ] == "lake"
+        return self.read_store == "lake"
+
+    @property
+    def read_store(self) -> ReadStore:
+        """The store that questions about logged predictions go to."""
+        return store_that_is_read(self.log_stores, self.log_read)
 
     @property
     def release_file(self) -> Path:
@@ -302,10 +326,14 @@ LOCATIONS: dict[str, Callable[[str], object]] = {
     "api_keys_file": locations.file,
     "model_keys_file": locations.file,
     "model_signing_key_file": locations.file,
+    "kafka_file": locations.file,
     "database_url": locations.database,
     "files": locations.shared_files,
     "lake": locations.folder_or_s3,
     "lake_catalog_url": locations.database,
+    "spark_conf": locations.file,
+    "spark_jars": locations.folder,
+    "java_home": locations.folder,
     "dvc_remote": locations.remote,
     "host": addresses.host,
     "features_url": addresses.http_address,
@@ -315,7 +343,10 @@ LOCATIONS: dict[str, Callable[[str], object]] = {
 }
 """The check of each setting that names a location."""
 READERS = LOCATIONS | {
+    "spark_master": addresses.spark_master,
     "log_stores": read_stores,
+    "kafka_brokers": kafka.read_brokers,
+    "kafka_topic": kafka.read_topic,
     "cors_origins": http_settings.origins,
     "path_prefix": http_settings.path_prefix,
     "closed_scopes": api_keys.read_optional_scopes,
@@ -356,8 +387,10 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         locations.check_home(settings.home)
     except ValueError as error:
         raise SettingsError(f"{PREFIX}HOME: {error}") from error
-    if "lake" in settings.log_stores and not settings.lake:
-        raise SettingsError(f"{PREFIX}LOG_STORES names the lake, and {PREFIX}LAKE does not say where that is")
+    try:
+        check_log(settings)
+    except ValueError as error:
+        raise SettingsError(f"{PREFIX}{error}") from error
     return settings
 
 

@@ -17,8 +17,8 @@ SAMPLE = re.compile(r'^(\w+)\{store="(\w+)"\} (\S+)$', re.MULTILINE)
 
 def log_stores(settings: Settings, *, runs: bool) -> Iterator[Finding]:
     """Whether every store of the log takes what is shipped."""
-    first, *others = settings.log_stores
-    named = f"{first} is read" + "".join(f", {name} is a copy" for name in others)
+    others = [name for name in settings.log_stores if name != settings.read_store]
+    named = f"{settings.read_store} is read" + "".join(f", {name} gets a copy" for name in others)
     if not runs:
         yield Finding("log stores", "ok", named)
         return

@@ -80,7 +80,8 @@ def lake_source(settings: Settings) -> LakeSource | None:
     if not settings.reads_lake:
         return None
     if find_spec(LIBRARY) is None:
-        raise SettingsError(f"BEACON_LOG_STORES: the predictions are {NO_LIBRARIES}")
+        named = "BEACON_LOG_READ" if settings.log_read else "BEACON_LOG_STORES"
+        raise SettingsError(f"{named}: the predictions are {NO_LIBRARIES}")
     return LakeSource(settings.lake, settings.lake_catalog)
 
 

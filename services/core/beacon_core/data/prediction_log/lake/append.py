@@ -73,7 +73,7 @@ def append_rows(lake: Lake, rows: Sequence[PredictionRow], block: SpoolBlock | N
 
 
 def _append(lake: Lake, given: pa.Table, block: SpoolBlock | None) -> Appended:
-    rows = _first_of_each(given)
+    rows = first_of_each(given)
     table = lake.evolve([name for name in rows.column_names if feature_of(name)])
     keyed = _needs_key(rows)
     written: list[DataFile] = []
@@ -81,14 +81,13 @@ def _append(lake: Lake, given: pa.Table, block: SpoolBlock | None) -> Appended:
     for attempt in range(TRIES):
         mark = None if block is None else _mark_of(table, block.spool)
         is_new = block is not None and mark is not None and _follows(block, mark)
-        there = _there(lake, table, rows.filter(keyed) if is_new else rows)
-        before, absent = absent, rows.filter(pc.invert(pc.is_in(rows["id"], there)))
+        before, absent = absent, absent_rows(lake, table, rows, rows.filter(keyed) if is_new else rows)
         if not absent.equals(before):
             delete_files(table, written)
             written = write_days(table, absent)
         try:
             if written:
-                _add_keys(lake, rows.filter(keyed))
+                add_keys(lake, rows.filter(keyed))
                 commit(table, added=written, properties=_moved(block, mark))
         except CommitConflict:
             wait(attempt)
@@ -102,7 +101,7 @@ def _append(lake: Lake, given: pa.Table, block: SpoolBlock | None) -> Appended:
     raise LakeUnavailableError("others commit to the lake all the time: the block is not in it, give it again")
 
 
-def _first_of_each(rows: pa.Table) -> pa.Table:
+def first_of_each(rows: pa.Table) -> pa.Table:
     """The rows, of those with one id the first."""
     if pc.count_distinct(rows["id"]).as_py() == len(rows):
         return rows
@@ -116,6 +115,12 @@ def _needs_key(rows: pa.Table) -> pa.Array:
     told = times_in_ids(rows["id"])
     apart = pc.abs(pc.subtract(told, rows["time"].combine_chunks().cast(pa.int64())))
     return pc.fill_null(pc.greater(apart, WITHIN), True)
+
+
+def absent_rows(lake: Lake, table: Table, rows: pa.Table, doubtful: pa.Table | None = None) -> pa.Table:
+    """Those of the rows that the table has not; only the `doubtful` ones are looked up, by default all."""
+    there = _there(lake, table, rows if doubtful is None else doubtful)
+    return rows.filter(pc.invert(pc.is_in(rows["id"], there)))
 
 
 def _there(lake: Lake, table: Table, rows: pa.Table) -> pa.Array:
@@ -133,7 +138,9 @@ def _there(lake: Lake, table: Table, rows: pa.Table) -> pa.Array:
     return pa.concat_arrays(found) if found else pa.array([], TEXT)
 
 
-def _add_keys(lake: Lake, rows: pa.Table) -> None:
+def add_keys(lake: Lake, rows: pa.Table) -> None:
+    """Give keys to those of the rows that need one; a key whose row is never committed does no harm."""
+    rows = rows.filter(_needs_key(rows))
     if len(rows):
         moments = rows["time"].cast(pa.int64()).to_pylist()
         with mapped_errors():

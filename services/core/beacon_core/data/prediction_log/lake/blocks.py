@@ -138,10 +138,11 @@ def _feature(name: str, column: Column) -> dict[str, pa.Array]:
     parts: dict[Kind, Column] = dict.fromkeys(kinds, column)
     if len(kinds) > 1:  # the feature's type was changed between two records
         parts = {kind: [value if KIND_OF.get(type(value)) == kind else None for value in column] for kind in kinds}
-    return {column_of(kind, name): _array(part, kind) for kind, part in parts.items()}
+    return {column_of(kind, name): array_of(part, kind) for kind, part in parts.items()}
 
 
-def _array(column: Column, kind: Kind) -> pa.Array:
+def array_of(column: Column, kind: Kind) -> pa.Array:
+    """The values of a feature of a kind, null where there is none."""
     try:
         return pa.array(column, ARROW_KINDS[kind])
     except pa.ArrowInvalid:  # a whole number that a double has not exactly

@@ -1,0 +1,1 @@
+"""The jobs that read the log, on Apache Spark."""

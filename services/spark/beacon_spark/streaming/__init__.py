@@ -1,0 +1,1 @@
+"""The log's topic of Kafka into the lake, by Structured Streaming."""

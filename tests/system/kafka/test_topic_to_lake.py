@@ -1,0 +1,157 @@
+"""From a request to a row of the lake, for real: inference, the log's process, a broker, Spark; and kill -9 of each."""
+
+import os
+import random
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from support.kafka import Broker, broker
+from support.lakes import ids_in, opened
+from support.load import PREDICT, under_load
+from support.log_process import LogProcess
+from support.packages import release_package, row_of
+from support.products import MIXED, SPEC
+from support.server import Server, serving
+from support.topic_to_lake import TopicToLake
+from support.waiting import until
+
+from beacon_core.data.database import open_store
+from beacon_core.data.prediction_log import lake, sql
+from beacon_core.domain.log_message import decode_message
+from beacon_core.platform.product_file import load_product
+from beacon_core.spool.segments import segments
+
+pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("topic-to-lake")]
+KILLS = int(os.environ.get("BEACON_KAFKA_KILLS", "20"))
+SHIP_SECONDS = 180.0
+
+
+def places(home: Path, topic: str, kafka: Broker, stores: str = "kafka", product: Path = SPEC) -> dict[str, Any]:
+    """The settings of a log that goes by the topic into a lake, which is read."""
+    return {
+        "log_stores": stores,
+        "log_read": "lake",
+        "lake": home / "lake",
+        "kafka_brokers": kafka.address,
+        "kafka_topic": topic,
+        "product": product,
+    }
+
+
+def log_of(server: Server) -> LogProcess:
+    assert server.log_process is not None
+    return server.log_process
+
+
+def lake_ids(home: Path) -> list[str]:
+    with opened(str(home / "lake"), f"sqlite:///{home / 'beacon.db'}") as found:
+        return sorted(ids_in(found))
+
+
+def stop_whole(server: Server, home: Path) -> None:
+    """End both; a process that had not the time to ship the rest is followed by another."""
+    assert server.stop() == 0
+    end = time.monotonic() + SHIP_SECONDS
+    while segments(home / "spool"):
+        assert time.monotonic() < end, log_of(server).log()
+        log_of(server).start()
+        log_of(server).stop()
+
+
+def test_what_is_acknowledged_is_in_the_lake_once_whoever_is_killed(home: Path, row: dict[str, float]) -> None:
+    """The log's process many times amid shipping, the broker twice amid traffic, the consumer amid its commits."""
+    chance = random.Random(7)
+    with broker() as kafka:
+        given = places(home, kafka.create_topic("log"), kafka)
+        consumer = TopicToLake(home, **given)
+        with serving(home, access_log="false", **given) as server:
+            consumer.start("--every", "0.5")
+            with under_load(server.address, row) as loads:
+                for number in range(KILLS):
+                    loads.wait_for(20 + 13 * (number % 5))
+                    time.sleep(chance.uniform(0, 0.6))
+                    log_of(server).kill()
+                    if number in {KILLS // 3, 2 * KILLS // 3}:
+                        kafka.kill()
+                        loads.wait_for(30)
+                        log_of(server).start()
+                        until(lambda: failures(server) > 0, "it is told", SHIP_SECONDS)
+                        kafka.start()
+                    else:
+                        loads.wait_for(5)
+                        log_of(server).start()
+                    if number == KILLS // 2:
+                        consumer.wait_for("is in the lake")
+                        consumer.kill()
+                        consumer.start("--every", "0.5")
+                loads.wait_for(20)
+            stop_whole(server, home)
+        consumer.kill()  # wherever it is
+        sent = [decode_message(message.value).id for message in kafka.messages(given["kafka_topic"])]
+        assert consumer.once() == 0, consumer.log()
+        acknowledged, found = sorted(loads.acknowledged), lake_ids(home)
+        print(f"kills {KILLS}, acknowledged {len(acknowledged)}, sent {len(sent)}, in the lake {len(found)}")
+        assert (loads.total("failed"), loads.total("broken"), loads.total("unlogged")) == (0, 0, 0)
+        assert sorted(set(sent)) == acknowledged
+        assert found == acknowledged
+
+
+def failures(server: Server) -> float:
+    return log_of(server).metrics()["beacon_prediction_log_store_failures_total{store=kafka}"]
+
+
+def test_another_product_with_every_type_comes_into_the_lake_as_into_the_database(
+    tmp_path: Path, kafka: Broker
+) -> None:
+    """Nothing is lost on the way, not even a null; and nothing comes twice where the checkpoint is lost."""
+    product = load_product(MIXED)
+    home = tmp_path / "mixed"
+    release_package(home, product)
+    given = places(home, kafka.create_topic("mixed"), kafka, "sql,kafka", MIXED)
+    whole = dict(zip(product.feature_names, row_of(product), strict=True))
+    absent = next(feature.name for feature in product.features if feature.nullable)
+    rows = [whole, whole | {absent: None}, whole]
+    with serving(home, access_log="false", **given) as server:
+        for number, features in enumerate(rows):
+            body = {"features": features, **({} if number else {"prediction_id": "order-1"})}
+            answer = httpx.post(f"{server.address}{PREDICT}", json=body, timeout=30)
+            assert answer.status_code == 200, answer.text
+        until(lambda: len(kafka.messages(given["kafka_topic"])) == len(rows), "the topic has them", SHIP_SECONDS)
+        consumer = TopicToLake(home, **given)
+        assert consumer.once("--checkpoint", str(tmp_path / "one")) == 0, consumer.log()
+        assert consumer.once("--checkpoint", str(tmp_path / "another")) == 0, consumer.log()
+        assert '"repeated": 3' in consumer.log().replace('":3', '": 3')
+        found = httpx.get(f"{server.address}/v1/predictions/order-1", timeout=30)
+        assert found.json()["prediction_id"] == "order-1", "what is read is the lake"
+        assert server.stop() == 0
+    ids = lake_ids(home)
+    assert len(ids) == len(rows)
+    engine = open_store(f"sqlite:///{home / 'beacon.db'}")
+    place = opened(str(home / "lake"), f"sqlite:///{home / 'beacon.db'}")
+    with engine.connect() as connection, place as found_lake, lake.begin(found_lake) as handle:
+        assert lake.find(handle, ids) == sql.find(connection, ids)
+    engine.dispose()
+
+
+def test_what_is_no_prediction_of_the_product_ends_the_consumer_and_stays_in_the_topic(
+    home: Path, kafka: Broker, row: dict[str, float]
+) -> None:
+    topic = kafka.create_topic("strange", partitions=1)
+    given = places(home, topic, kafka)
+    with serving(home, access_log="false", **given) as server:
+        answer = httpx.post(f"{server.address}{PREDICT}", json={"features": row}, timeout=30)
+        until(lambda: len(kafka.messages(topic)) == 1, "the topic has it", SHIP_SECONDS)
+        assert server.stop() == 0
+    (mine,) = kafka.messages(topic)
+    kafka.send(topic, b"a password: s-3cret")
+    kafka.send(topic, mine.value.replace(b'"product":"boston-housing"', b'"product":"another"'))
+    consumer = TopicToLake(home, **given)
+    assert consumer.once() == 1
+    assert f"the topic {topic}, partition 0, offset 1: it is no logged prediction" in consumer.log()
+    assert "s-3cret" not in consumer.log()
+    assert lake_ids(home) == []
+    assert consumer.once("--skip-unreadable") == 0, consumer.log()
+    assert lake_ids(home) == [answer.json()["prediction_id"]]
