@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from beacon_core.domain import addresses, api_keys, token_clients
+from beacon_core.domain import addresses, api_keys, engines, token_clients
 from beacon_core.domain.errors import ConfigurationError
 from beacon_core.domain.log_stores import READ, StoreName, read_stores
 from beacon_core.domain.masking import MASK, mask
@@ -49,7 +49,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """SQLAlchemy URL of the database with the lake's catalog; empty means that of `database_url`."""
     log_stores: tuple[StoreName, ...] = ("sql",)
     """Stores of the prediction log: sql, lake or both (sql,lake); each gets every row, and the first one is read."""
-    engine: Literal["local", "spark"] = "local"
+    engine: engines.EngineName = "local"
     """What runs the jobs that read the log: this machine's processes, or Apache Spark (docs/how-to/spark.md)."""
     spark_master: str = "local[2]"
     """Spark's master: local[CORES], spark://HOST:PORT, k8s://https://HOST:PORT or yarn."""
@@ -357,6 +357,8 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         raise SettingsError(f"{PREFIX}HOME: {error}") from error
     if "lake" in settings.log_stores and not settings.lake:
         raise SettingsError(f"{PREFIX}LOG_STORES names the lake, and {PREFIX}LAKE does not say where that is")
+    if problem := engines.problem_of(settings.engine, settings.log_stores, settings.drift_shards):
+        raise SettingsError(problem)
     return settings
 
 

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine
 
 from beacon_core.data.database import JOB_SECONDS, DatabaseUnavailableError, open_store
 from beacon_core.domain.exit_statuses import REFUSED
+from beacon_core.platform.engine import LOCAL, JobEngine
 from beacon_core.platform.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -37,10 +38,14 @@ class LakeUnreadableError(DatabaseUnavailableError):
 
 
 class LakeSource:
-    """A lake that is opened at the first question; threads may share it. Its libraries are imported only then."""
+    """A lake that is opened at the first question; threads may share it. Its libraries are imported only then.
 
-    def __init__(self, files: str, catalog: str) -> None:
+    `jobs` runs what reads many files.
+    """
+
+    def __init__(self, files: str, catalog: str, jobs: JobEngine = LOCAL) -> None:
         self._place = (files, catalog)
+        self._jobs = jobs
         self._lock = threading.Lock()
         self._lake: Lake | None = None
 
@@ -68,7 +73,7 @@ class LakeSource:
         found = self.open()
         from beacon_core.data.prediction_log import lake  # noqa: PLC0415
 
-        with lake.begin(found) as handle:
+        with lake.begin(found, self._jobs) as handle:
             yield handle
 
     def close(self) -> None:
@@ -83,7 +88,7 @@ class LakeSource:
         self.open()
 
 
-def lake_source(settings: Settings, *, must_read: bool = True) -> LakeSource | None:
+def lake_source(settings: Settings, *, must_read: bool = True, jobs: JobEngine = LOCAL) -> LakeSource | None:
     """The lake that readers ask, by the settings; None where they ask the database.
 
     Raises `SettingsError` in a program that has not got the lake's libraries, where it `must_read`; else each question
@@ -93,16 +98,19 @@ def lake_source(settings: Settings, *, must_read: bool = True) -> LakeSource | N
         return None
     if must_read and not _has_libraries():
         raise SettingsError(f"BEACON_LOG_STORES: the predictions are {NO_LIBRARIES}")
-    return LakeSource(settings.lake, settings.lake_catalog)
+    return LakeSource(settings.lake, settings.lake_catalog, jobs)
 
 
 def _has_libraries() -> bool:
     return find_spec(LIBRARY) is not None
 
 
-def open_log(settings: Settings, statement_seconds: float = JOB_SECONDS) -> Engine:
-    """Open the database, as `open_store`, with the log's questions going to the store that is to be read."""
-    return attach(open_store(settings.database, statement_seconds), lake_source(settings))
+def open_log(settings: Settings, statement_seconds: float = JOB_SECONDS, jobs: JobEngine = LOCAL) -> Engine:
+    """Open the database, as `open_store`, with the log's questions going to the store that is to be read.
+
+    Questions that read many files of a lake are run by `jobs`.
+    """
+    return attach(open_store(settings.database, statement_seconds), lake_source(settings, jobs=jobs))
 
 
 def attach(engine: Engine, source: LakeSource | None) -> Engine:
