@@ -36,7 +36,7 @@ DEV := uv run --locked --no-sync
 # What a day needs; `make help-all` shows the rest. (A test holds that each is a target, and that they stay few.)
 DAILY := run new check demo doctor retrain drift promote rollback clean lint test deploy bench
 # What must hold, in CI's order: .ci/run and GitHub's CI run this list, read by `make suites`.
-SUITES := test-bare lint test-workflows test-rules mutate-rules test test-slow test-fuzz test-reports test-retrain test-promotion test-observe test-faults test-lake \
+SUITES := test-bare lint test-workflows test-rules mutate-rules test test-slow test-fuzz test-reports test-retrain test-promotion test-observe test-faults test-lake test-spark \
   test-http test-clients test-browser test-laptop test-products test-charts test-gitops test-release e2e
 # What is run by hand: an hour of a cluster each, against the clock, or by a workflow of its own as it needs the Internet.
 # A test holds that every check is in one of the lists.
@@ -296,6 +296,10 @@ test-faults: .venv/.stamp .venvs/inference.stamp .venvs/prediction-log.stamp .ve
 .PHONY: test-lake
 test-lake: .venv/.stamp .venvs/inference.stamp .venvs/prediction-log.stamp ## test the log's lake in a folder and on S3: what each store must answer, its faults, kill -9 (BEACON_LAKE_KILLS=10)
 	$(DEV) pytest $(ON_BOTH) -m lake tests/contract/core/test_prediction_log.py tests/system/lake --timeout 300 $(ARGS)
+
+.PHONY: test-spark
+test-spark: .venv/.stamp .venvs/spark.stamp .venvs/drift-profiling.stamp .venvs/retraining.stamp ## test that the jobs on Spark (two cores) give what they give in one process; needs Java 17
+	$(DEV) pytest -n 2 --dist loadscope -m spark tests/system/spark --timeout 300 $(ARGS)
 
 .PHONY: test-http
 test-http: .venv/.stamp .venvs/inference.stamp .venvs/prediction-log.stamp .venvs/feature-serving.stamp .venvs/console.stamp ## test every form of an HTTP request against every service

@@ -6,18 +6,27 @@ twice, and reaches the driver as it was.
 
 import pickle
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any
 
+KEPT = 2
 MARK_OK, MARK_ERROR = b"\0", b"\1"
 
 
 def run_task(function: bytes, task: bytes) -> bytes:
     """Run a pickled function on a pickled task, and pickle all that it gives, or its error."""
     try:
-        call: Callable[[Any], Iterable[Any]] = pickle.loads(function)  # noqa: S301 - of the driver
-        return MARK_OK + pickle.dumps(list(call(pickle.loads(task))), pickle.HIGHEST_PROTOCOL)  # noqa: S301
+        given = pickle.loads(task)  # noqa: S301 - of the driver
+        return MARK_OK + pickle.dumps(list(_function(function)(given)), pickle.HIGHEST_PROTOCOL)
     except Exception as error:  # noqa: BLE001 - whatever it is, the driver raises it
         return MARK_ERROR + pickle.dumps(_packed(error))
+
+
+@lru_cache(maxsize=KEPT)
+def _function(packed: bytes) -> Callable[[Any], Iterable[Any]]:
+    """The function, unpacked once per worker: it may bring a model along."""
+    function: Callable[[Any], Iterable[Any]] = pickle.loads(packed)  # noqa: S301 - of the driver
+    return function
 
 
 def results_of(packed: bytes) -> list[Any]:
