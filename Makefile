@@ -570,6 +570,10 @@ bench-score: .venv/.stamp .venvs/retraining.stamp ## measure batch scoring: rows
 bench-drift: .venv/.stamp .venvs/drift-profiling.stamp ## measure drift profiling of one hour with 10,000,000 predictions, in the lake and in a database; minutes (ARGS=--help)
 	@export PYTHONPATH="$$PWD/tests" && cd benchmarks && PYTHONPATH="$$PYTHONPATH:$$PWD" exec ../.venv/bin/python -m drift.hour $(ARGS)
 
+.PHONY: bench-training-set
+bench-training-set: .venv/.stamp .venvs/retraining.stamp ## measure the training set of 10,000,000 logged predictions, 1,000,000 of them with actuals; minutes (ARGS="--engines local,spark", ARGS=--help)
+	@export PYTHONPATH="$$PWD/tests" && cd benchmarks && PYTHONPATH="$$PYTHONPATH:$$PWD" exec ../.venv/bin/python -m drift.training_set $(ARGS)
+
 .PHONY: drift-cost
 drift-cost: .venv/.stamp .venvs/drift-profiling.stamp ## measure what a drift run costs in time and memory, by rows: minutes (ARGS=--help)
 	@export PYTHONPATH="$$PWD/tests" && cd benchmarks && exec ../.venv/bin/python -m drift.cost $(ARGS)
