@@ -36,7 +36,7 @@ DEV := uv run --locked --no-sync
 # What a day needs; `make help-all` shows the rest. (A test holds that each is a target, and that they stay few.)
 DAILY := run new check demo doctor retrain drift promote rollback clean lint test deploy bench
 # What must hold, in CI's order: .ci/run and GitHub's CI run this list, read by `make suites`.
-SUITES := test-bare lint test-workflows test-rules mutate-rules test test-slow test-fuzz test-reports test-retrain test-promotion test-observe test-faults test-lake test-kafka test-files \
+SUITES := test-bare lint test-workflows test-rules mutate-rules test test-slow test-fuzz test-reports test-retrain test-promotion test-observe test-faults test-lake test-spark test-kafka test-files \
   test-http test-clients test-browser test-laptop test-products test-charts test-gitops test-release e2e
 # What is run by hand: an hour of a cluster each, against the clock, or by a workflow of its own as it needs the Internet.
 # A test holds that every check is in one of the lists.
@@ -318,6 +318,10 @@ test-files: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## test all services w
 .PHONY: test-kafka
 test-kafka: .venv/.stamp .venvs/inference.stamp .venvs/prediction-log.stamp spark-jars kafka-jars ## test the log's way by Kafka into the lake, with a real broker and Spark: faults, kill -9 (BEACON_KAFKA_KILLS=20; needs Java 17)
 	$(DEV) pytest $(ON_BOTH) -m kafka tests/contract/core/test_prediction_log.py tests/system/kafka --timeout 600 $(ARGS)
+
+.PHONY: test-spark
+test-spark: .venv/.stamp .venvs/spark.stamp .venvs/drift-profiling.stamp .venvs/retraining.stamp ## test that the jobs on Spark (two cores) give what they give in one process; needs Java 17
+	$(DEV) pytest -n 2 --dist loadscope -m spark tests/system/spark --timeout 300 $(ARGS)
 
 .PHONY: test-http
 test-http: .venv/.stamp .venvs/inference.stamp .venvs/prediction-log.stamp .venvs/feature-serving.stamp .venvs/console.stamp ## test every form of an HTTP request against every service
@@ -624,6 +628,10 @@ bench-score: .venv/.stamp .venvs/retraining.stamp ## measure batch scoring: rows
 .PHONY: bench-drift
 bench-drift: .venv/.stamp .venvs/drift-profiling.stamp ## measure drift profiling of one hour with 10,000,000 predictions, in the lake and in a database; minutes (ARGS=--help)
 	@export PYTHONPATH="$$PWD/tests" && cd benchmarks && PYTHONPATH="$$PYTHONPATH:$$PWD" exec ../.venv/bin/python -m drift.hour $(ARGS)
+
+.PHONY: bench-training-set
+bench-training-set: .venv/.stamp .venvs/retraining.stamp ## measure the training set of 10,000,000 logged predictions, 1,000,000 of them with actuals; minutes (ARGS="--engines local,spark", ARGS=--help)
+	@export PYTHONPATH="$$PWD/tests" && cd benchmarks && PYTHONPATH="$$PYTHONPATH:$$PWD" exec ../.venv/bin/python -m drift.training_set $(ARGS)
 
 .PHONY: drift-cost
 drift-cost: .venv/.stamp .venvs/drift-profiling.stamp ## measure what a drift run costs in time and memory, by rows: minutes (ARGS=--help)

@@ -19,6 +19,8 @@ from beacon_cli.terminal import COLOURS, Stages, console_of
 PATIENCE_SECONDS = 1.0
 """What ends sooner shows no bar."""
 JSON = "--json"
+ENGINE, SPARK = "BEACON_ENGINE", "spark"
+"""The setting, and the engine whose environment is another one."""
 FINDING = re.compile(r"(ok|warn|fail) {2,}")
 """How a line of `doctor` begins, whose stdout is no terminal here."""
 
@@ -29,6 +31,9 @@ def run(command: Command, arguments: list[str], folder: Path | None, product: Pa
     variables = project.variables(product)
     environments = [command.environment, *command.needs]
     environment = command.environment
+    if command.on_engine and variables.get(ENGINE) == SPARK:
+        environments.append(SPARK)
+        environment = environment if environment == "laptop" else SPARK
     if command.trains and project.has_own_code(variables):
         environments.append("training")
         environment = "training" if command.environment == "retraining" else environment

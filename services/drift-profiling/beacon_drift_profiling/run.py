@@ -17,6 +17,7 @@ from beacon_core.domain.product import Product
 from beacon_core.model_package.download import bring_package
 from beacon_core.model_package.release import ReleaseError, read_release
 from beacon_core.model_package.signature import trust_of
+from beacon_core.platform.engine import LOCAL, JobEngine
 from beacon_core.platform.files import write_atomically
 from beacon_core.platform.settings import Settings
 from beacon_drift_profiling.assessment import alarms, messages
@@ -49,11 +50,17 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 def run_drift(
-    settings: Settings, product: Product, engine: Engine, now: datetime, shard: Shard, per_segment: bool = False
+    settings: Settings,
+    product: Product,
+    engine: Engine,
+    now: datetime,
+    shard: Shard,
+    per_segment: bool = False,
+    jobs: JobEngine = LOCAL,
 ) -> Outcome:
     """Profile, compare and store once; raises `BusyError` while the same run is at work.
 
-    Safe to repeat and to kill: the next run completes it.
+    `jobs` runs what reads a lake. Safe to repeat and to kill: the next run completes it.
     """
     period = hour_of(now).isoformat()
     span = timedelta(days=max(*product.policy.drift.windows_days, *product.policy.quality.windows_days) + 1)
@@ -68,12 +75,12 @@ def run_drift(
     locks = settings.home / "run"
     with only_one(engine, locks, f"{JOB}-profile/{shard.index}/{shard.count}"):
         with recorded(engine, JOB, period, "profile") as note:
-            profiled = profile_log(engine, product, references, now, span, shard, per_segment)
+            profiled = profile_log(engine, product, references, now, span, shard, per_segment, jobs)
             note.rows, note.details = profiled.rows, msgspec.to_builtins(profiled)
         if not all_shards_done(engine, now, shard.count):
             return Outcome(profiled, None, None)
         with only_one(engine, locks, f"{JOB}-compare"), recorded(engine, JOB, period, "compare") as note:
-            join_slices(engine, product, references, per_segment, profiled)
+            join_slices(engine, product, references, per_segment, profiled, jobs)
             run = _judge(settings, product, engine, references, now)
             request = _store(settings, product, engine, run)
             note.rows, note.details = run.rows, run.summary | {"retraining": request.why}

@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from beacon_core.domain import addresses, api_keys, kafka, token_clients
+from beacon_core.domain import addresses, api_keys, engines, kafka, token_clients
 from beacon_core.domain.errors import ConfigurationError
 from beacon_core.domain.log_stores import ReadStore, StoreName, read_stores, store_that_is_read
 from beacon_core.domain.masking import MASK, mask
@@ -58,7 +58,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Topic of the prediction log; it must be there, and be this product's own."""
     kafka_file: Path | None = None
     """File with settings of the Kafka client, NAME=VALUE a line in its own names, such as those of TLS and SASL."""
-    engine: Literal["local", "spark"] = "local"
+    engine: engines.EngineName = "local"
     """What runs the jobs that read the log: this machine's processes, or Apache Spark (docs/how-to/spark.md)."""
     spark_master: str = "local[2]"
     """Spark's master: local[CORES], spark://HOST:PORT, k8s://https://HOST:PORT or yarn."""
@@ -391,6 +391,8 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         check_log(settings)
     except ValueError as error:
         raise SettingsError(f"{PREFIX}{error}") from error
+    if problem := engines.problem_of(settings.engine, settings.read_store, settings.drift_shards):
+        raise SettingsError(problem)
     return settings
 
 

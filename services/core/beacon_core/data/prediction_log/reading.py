@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, Engine
 
 from beacon_core.data.database import JOB_SECONDS, open_store
+from beacon_core.platform.engine import LOCAL, JobEngine
 from beacon_core.platform.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -28,10 +29,14 @@ NO_LIBRARIES = (
 
 
 class LakeSource:
-    """A lake that is opened at the first question; threads may share it. Its libraries are imported only then."""
+    """A lake that is opened at the first question; threads may share it. Its libraries are imported only then.
 
-    def __init__(self, files: str, catalog: str) -> None:
+    `jobs` runs what reads many files.
+    """
+
+    def __init__(self, files: str, catalog: str, jobs: JobEngine = LOCAL) -> None:
         self._place = (files, catalog)
+        self._jobs = jobs
         self._lock = threading.Lock()
         self._lake: Lake | None = None
 
@@ -57,7 +62,7 @@ class LakeSource:
         found = self.open()
         from beacon_core.data.prediction_log import lake  # noqa: PLC0415
 
-        with lake.begin(found) as handle:
+        with lake.begin(found, self._jobs) as handle:
             yield handle
 
     def close(self) -> None:
@@ -72,7 +77,7 @@ class LakeSource:
         self.open()
 
 
-def lake_source(settings: Settings) -> LakeSource | None:
+def lake_source(settings: Settings, *, jobs: JobEngine = LOCAL) -> LakeSource | None:
     """The lake that readers ask, by the settings; None where they ask the database.
 
     Raises `SettingsError` in a program that has not got the lake's libraries.
@@ -82,12 +87,15 @@ def lake_source(settings: Settings) -> LakeSource | None:
     if find_spec(LIBRARY) is None:
         named = "BEACON_LOG_READ" if settings.log_read else "BEACON_LOG_STORES"
         raise SettingsError(f"{named}: the predictions are {NO_LIBRARIES}")
-    return LakeSource(settings.lake, settings.lake_catalog)
+    return LakeSource(settings.lake, settings.lake_catalog, jobs)
 
 
-def open_log(settings: Settings, statement_seconds: float = JOB_SECONDS) -> Engine:
-    """Open the database, as `open_store`, with the log's questions going to the store that is to be read."""
-    return attach(open_store(settings.database, statement_seconds), lake_source(settings))
+def open_log(settings: Settings, statement_seconds: float = JOB_SECONDS, jobs: JobEngine = LOCAL) -> Engine:
+    """Open the database, as `open_store`, with the log's questions going to the store that is to be read.
+
+    Questions that read many files of a lake are run by `jobs`.
+    """
+    return attach(open_store(settings.database, statement_seconds), lake_source(settings, jobs=jobs))
 
 
 def attach(engine: Engine, source: LakeSource | None) -> Engine:

@@ -59,14 +59,7 @@ def scan_tables(
     size: int = BATCH,
 ) -> Iterator[pa.Table]:
     """Yield the same as Arrow tables, with the lake's columns: features have one each, named by kind and feature."""
-    found = _in_order(
-        handle,
-        _pieces_of(handle, rows),
-        port_rows.stored(handle.table.schema(), columns),
-        port_rows.needed_by(rows),
-        lambda table: port_rows.matching(table, rows),
-        newest_first=newest_first,
-    )
+    found = rows_in_order(handle, pieces_of(handle, rows), rows, columns, newest_first=newest_first)
     yield from cut(found if limit is None else _limited(found, limit), size)
 
 
@@ -80,18 +73,32 @@ def scan_matching(
     size: int = BATCH,
 ) -> Iterator[pa.Table]:
     """Yield the same of those rows alone that match, too; `needed` are the columns that `matching` reads."""
+    yield from cut(rows_in_order(handle, pieces_of(handle, rows), rows, columns, needed, matching), size)
+
+
+def rows_in_order(
+    handle: LakeHandle,
+    some: Sequence[Piece],
+    rows: LogSlice,
+    columns: Sequence[str],
+    needed: Sequence[str] = (),
+    matching: Matching = lambda _: None,
+    *,
+    newest_first: bool = False,
+) -> Iterator[pa.Table]:
+    """Yield the rows of a slice that match, and are in these files, group by group."""
 
     def both(table: pa.Table) -> pa.ChunkedArray | pa.Array | None:
         own, other = port_rows.matching(table, rows), matching(table)
-        return other if own is None else pc.and_(own, other)
+        return pc.and_(own, other) if own is not None and other is not None else own if other is None else other
 
     wanted = port_rows.stored(handle.table.schema(), columns)
-    yield from cut(
-        _in_order(handle, _pieces_of(handle, rows), wanted, [*port_rows.needed_by(rows), *needed], both), size
-    )
+    every = [*port_rows.needed_by(rows), *needed]
+    return _in_order(handle, some, wanted, every, both, newest_first=newest_first)
 
 
-def _pieces_of(handle: LakeHandle, rows: LogSlice) -> list[Piece]:
+def pieces_of(handle: LakeHandle, rows: LogSlice) -> list[Piece]:
+    """The files that may have rows of a slice."""
     first = EVER[0] if rows.since is None else microseconds(rows.since)
     last = EVER[1] if rows.until is None else microseconds(rows.until - MICROSECOND)
     return pieces(handle.lake, handle.table, first, last)
