@@ -36,7 +36,7 @@ DEV := uv run --locked --no-sync
 # What a day needs; `make help-all` shows the rest. (A test holds that each is a target, and that they stay few.)
 DAILY := run new check demo doctor retrain drift promote rollback clean lint test deploy bench
 # What must hold, in CI's order: .ci/run and GitHub's CI run this list, read by `make suites`.
-SUITES := test-bare lint test-workflows test-rules mutate-rules test test-slow test-fuzz test-reports test-retrain test-promotion test-observe test-faults test-lake \
+SUITES := test-bare lint test-workflows test-rules mutate-rules test test-slow test-fuzz test-reports test-retrain test-promotion test-observe test-faults test-lake test-files \
   test-http test-clients test-browser test-laptop test-products test-charts test-gitops test-release e2e
 # What is run by hand: an hour of a cluster each, against the clock, or by a workflow of its own as it needs the Internet.
 # A test holds that every check is in one of the lists.
@@ -296,6 +296,11 @@ test-lake: .venv/.stamp .venvs/inference.stamp .venvs/prediction-log.stamp .venv
 test-log-kills: .venv/.stamp .venvs/inference.stamp .venvs/prediction-log.stamp ## test that kill -9 of inference, the log's process and PostgreSQL in turn loses and doubles nothing (KILLS=1000: an hour)
 	BEACON_LOG_KILLS=$(or $(KILLS),1000) $(DEV) pytest -s -m lake tests/system/lake/test_kills.py --timeout 0 $(ARGS)
 
+.PHONY: test-files
+test-files: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## test all services with their shared files on a real S3 server (minutes)
+	@$(WRITABLE)
+	$(DEV) pytest tests/system/files --timeout 1200 $(ARGS)
+
 .PHONY: test-http
 test-http: .venv/.stamp .venvs/inference.stamp .venvs/prediction-log.stamp .venvs/feature-serving.stamp .venvs/console.stamp ## test every form of an HTTP request against every service
 	$(DEV) pytest -n 2 --dist loadgroup tests/system/http --timeout 300
@@ -380,6 +385,11 @@ e2e-umbrella: .venv/.stamp umbrella ## test `helm install beacon charts/beacon` 
 e2e-restore: .venv/.stamp umbrella ## test a backup on that cluster, to an S3 of this machine (S3_HOST=): the namespace is deleted and comes back
 	TAG=$(TAG) ADDRESS=$(ADDRESS) NAMESPACE=$(if $(filter beacon,$(NAMESPACE)),beacon-restore,$(NAMESPACE)) S3_HOST=$(S3_HOST) \
 	  VALUES=tests/system/e2e_restore/values.yaml $(DEV) pytest tests/system/e2e_restore -x -s --timeout 1800 $(ARGS)
+
+.PHONY: e2e-files
+e2e-files: .venv/.stamp umbrella ## test the umbrella chart on that cluster with its shared files in an S3 of this machine (S3_HOST=)
+	TAG=$(TAG) ADDRESS=$(ADDRESS) NAMESPACE=$(if $(filter beacon,$(NAMESPACE)),beacon-files,$(NAMESPACE)) S3_HOST=$(S3_HOST) \
+	  VALUES=tests/system/e2e_files/values.yaml $(DEV) pytest tests/system/e2e_files -x -s --timeout 1800 $(ARGS)
 
 # By hand: `make images TAG=NEW`, `make before-images`, then this.
 .PHONY: e2e-upgrade

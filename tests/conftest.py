@@ -25,6 +25,7 @@ ON_CLUSTER = (
     "e2e_promotion",
     "e2e_umbrella",
     "e2e_restore",
+    "e2e_files",
     "e2e_upgrade",
     "e2e_two_products",
     "chaos",

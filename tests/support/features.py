@@ -17,6 +17,7 @@ from typing import Any, Self
 
 import pandas as pd
 import pytest
+from support.data_files import data_path
 from support.products import SPEC
 
 from beacon_core.domain.product import Product
@@ -44,7 +45,7 @@ def frame_of(product: Product, entities: Iterable[int], event_time: datetime, cr
 def fill(settings: Settings, product: Product) -> None:
     """Write the sample offline, apply the definitions, bring everything online; STALE gets a row from long ago."""
     hour_ago = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
-    file = repo.data_file(settings)
+    file = data_path(settings)
     file.parent.mkdir(parents=True, exist_ok=True)
     frame_of(product, range(1, 507), hour_ago, hour_ago).to_parquet(file, index=False)
     repo.apply(settings, product)

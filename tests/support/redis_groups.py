@@ -1,8 +1,9 @@
-"""Redis Servers that belong together: a Redis Cluster of masters, and a master with a replica that Sentinels watch."""
+"""Redis servers that belong together: a Redis Cluster of masters, and a master with a replica that Sentinels watch."""
 
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from redis import Redis as Client
 from support.features import Process, Redis, redis_server
@@ -26,7 +27,7 @@ def redis_cluster(folder: Path, count: int = 3) -> Iterator[dict[int, Redis]]:
             own.mkdir()
             options = ("--cluster-enabled", "yes", "--cluster-port", str(bus), "--cluster-node-timeout", "2000")
             servers[port] = stack.enter_context(Redis(own, port, *options))
-        asked = [stack.enter_context(Client(port=port)) for port in clients]
+        asked: list[Any] = [stack.enter_context(Client(port=port)) for port in clients]
         for number, client in enumerate(asked):
             first, last = number * SLOTS // count, (number + 1) * SLOTS // count - 1
             client.execute_command("CLUSTER ADDSLOTSRANGE", first, last)
@@ -35,7 +36,7 @@ def redis_cluster(folder: Path, count: int = 3) -> Iterator[dict[int, Redis]]:
         yield servers
 
 
-def _knows_all(client: Client, count: int) -> bool:
+def _knows_all(client: Any, count: int) -> bool:
     told = client.execute_command("CLUSTER INFO")
     text = told if isinstance(told, dict) else dict(line.split(":") for line in told.decode().split())
     return text["cluster_state"] == "ok" and int(text["cluster_known_nodes"]) == count
@@ -82,7 +83,7 @@ def _sentinel(folder: Path, port: int, master: int) -> Process:
     return Process([redis_server(), str(file), "--sentinel"], folder)
 
 
-def _sees_all(client: Client, count: int) -> bool:
+def _sees_all(client: Any, count: int) -> bool:
     try:
         state = client.sentinel_master(MASTER)
     except OSError:

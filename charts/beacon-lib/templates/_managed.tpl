@@ -9,6 +9,7 @@ stays. A store of another place is not installed.
 {{- include "beacon.managedDatabase" . -}}
 {{- include "beacon.managedRedis" . -}}
 {{- include "beacon.managedMlflow" . -}}
+{{- include "beacon.managedFiles" . -}}
 {{- with ($global.tls | default dict).ca -}}
 {{- if and .configMap $values.tls -}}
 {{- $_ := set $values.tls "ca" (merge (dict) . $values.tls.ca) -}}

@@ -134,7 +134,7 @@ spec:
       to: {{- include "beacon.cidrs" . | nindent 8 }}
       {{- end }}
     {{- end }}
-    {{- if or $.https (include "beacon.usesLake" $) }}
+    {{- if or $.https (include "beacon.usesS3" $) }}
     - ports: [{port: 443}]
       to:
         {{- with .https }}
@@ -142,6 +142,9 @@ spec:
         {{- else }}
         {{- include "beacon.anywhere" $ | nindent 8 }}
         {{- end }}
+    {{- end }}
+    {{- if include "beacon.usesS3" $ }}
+    {{- include "beacon.s3Egress" $ | nindent 4 }}
     {{- end }}
     {{- with $.issuer }}
     - ports: [{port: {{ include "beacon.portOf" . }}}]

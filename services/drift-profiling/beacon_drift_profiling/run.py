@@ -11,8 +11,10 @@ from beacon_core.data.database import Engine
 from beacon_core.data.job_runs import recorded
 from beacon_core.data.prediction_log.partitions import HOUR
 from beacon_core.data.run_lock import only_one
+from beacon_core.domain.pins import NAME, Pin
 from beacon_core.domain.policy import large_residual
 from beacon_core.domain.product import Product
+from beacon_core.model_package.download import bring_package
 from beacon_core.model_package.release import ReleaseError, read_release
 from beacon_core.model_package.signature import trust_of
 from beacon_core.platform.files import write_atomically
@@ -55,8 +57,14 @@ def run_drift(
     """
     period = hour_of(now).isoformat()
     span = timedelta(days=max(*product.policy.drift.windows_days, *product.policy.quality.windows_days) + 1)
-    models, trust = settings.models_dir, trust_of(settings)
-    references = References(lambda version, sha256: load_reference(models, product, version, sha256, trust))
+    trust = trust_of(settings)
+
+    def reference(version: str, sha256: str) -> Reference | NoReference:
+        if NAME.fullmatch(version):
+            bring_package(settings, Pin(product.name, version, sha256), trust)
+        return load_reference(settings.models_dir, product, version, sha256, trust)
+
+    references = References(reference)
     locks = settings.home / "run"
     with only_one(engine, locks, f"{JOB}-profile/{shard.index}/{shard.count}"):
         with recorded(engine, JOB, period, "profile") as note:

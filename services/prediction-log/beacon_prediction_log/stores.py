@@ -1,6 +1,5 @@
 """The stores that the spool is shipped to: the database's table, and the lake. Each has every record, once."""
 
-import gc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -23,8 +22,6 @@ LAKE_BYTES = 16 << 20
 LAKE_SECONDS = 10.0
 SPOOL_ID = "spool-id"
 """The file in the spool's folder with its name in the lake."""
-YOUNG_OBJECTS = 10_000
-"""Python looks for garbage after so many new objects: among thousands of records, by default, far too often."""
 
 
 class LogSink(Protocol):
@@ -77,7 +74,6 @@ class LakeStore:
 
     def warm(self) -> None:
         """Import its libraries, and open it; the actuals are in the database in any case."""
-        gc.set_threshold(YOUNG_OBJECTS)
         self._database.warm()
         self._source.warm()
         self._tell_size()

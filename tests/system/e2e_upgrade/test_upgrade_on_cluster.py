@@ -90,7 +90,7 @@ def looked_up(ids: list[str]) -> dict[str, Any]:
         answer = httpx.get(f"{ADDRESS}/v1/predictions/{each}", headers=GIVEN | key, timeout=30)
         assert answer.status_code == 200, answer.text
         row = answer.json()
-        found[each] = row["prediction"], row["model"]
+        found[each] = row["prediction"], row["model"]["version"]
     return found
 
 

@@ -49,6 +49,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """SQLAlchemy URL of the database with the lake's catalog; empty means that of `database_url`."""
     log_stores: tuple[StoreName, ...] = ("sql",)
     """Stores of the prediction log: sql, lake or both (sql,lake); each gets every row, and the first one is read."""
+    files: str = ""
+    """Folder, or s3://BUCKET/FOLDER, of files that services share (docs/how-to/shared-files.md); empty means `home`."""
     release: Path | None = None
     """File that names the model version to serve; empty means `home`/release.json."""
     spool: Path | None = None
@@ -94,7 +96,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     inference_metrics_timeout_seconds: float = 0.1
     """How long the console's front page, which may take 200 ms, waits for them; `make run` gives it more."""
     dvc_remote: str = ""
-    """Folder or URL (s3://) that retraining pushes its data to; empty means `home`/dvc-remote."""
+    """Folder or URL (s3://) that retraining pushes its data to; empty means dvc-remote below `files`."""
     kaggle_timeout_seconds: float = 120.0
     """How long one download from Kaggle may take."""
     drift_every_seconds: float = 3600.0
@@ -209,6 +211,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return self.database_url or sqlite_url(self.home / "beacon.db")
 
     @property
+    def files_place(self) -> str:
+        """The folder or the address of shared files in force, without a slash at its end."""
+        return self.files or str(self.home)
+
+    @property
+    def keeps_files(self) -> bool:
+        """Whether shared files lie in a folder, which other state may lie beside."""
+        return "://" not in self.files
+
+    @property
     def lake_catalog(self) -> str:
         """The URL of the lake's catalog in force."""
         return self.lake_catalog_url or self.database
@@ -266,7 +278,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def dvc_address(self) -> str:
         """DVC's remote in force."""
-        return self.dvc_remote or str(self.home / "dvc-remote")
+        return self.dvc_remote or f"{self.files_place}/dvc-remote"
 
     def environment(self) -> dict[str, str]:
         """The variables of all given locations, as absolute paths, for a process that starts in another folder."""
@@ -291,7 +303,8 @@ LOCATIONS: dict[str, Callable[[str], object]] = {
     "model_keys_file": locations.file,
     "model_signing_key_file": locations.file,
     "database_url": locations.database,
-    "lake": locations.lake,
+    "files": locations.shared_files,
+    "lake": locations.folder_or_s3,
     "lake_catalog_url": locations.database,
     "dvc_remote": locations.remote,
     "host": addresses.host,
