@@ -9,7 +9,7 @@ from pathlib import Path
 from beacon_core.platform.settings import ROOT
 
 PYTHON = ROOT / ".venvs" / "spark" / "bin" / "python"
-END_SECONDS = 180
+END_SECONDS = 300
 
 
 class TopicToLake:

@@ -34,7 +34,18 @@ NEEDS_CONVERTERS = {"beacon_retraining.packaging.conversion.convert_sklearn"}
 ELSEWHERE = {"beacon_laptop.mlflow_server": "retraining", "beacon_prober.prober": "inference"} | {
     f"beacon_inference.{name}": "retraining" for name in SCORING
 }
-NOT_FOR_INFERENCE = ("pandas", "sklearn", "mlflow", "feast", "scipy", "onnx", "pyarrow", "pyiceberg", "kubernetes")
+NOT_FOR_INFERENCE = (
+    "pandas",
+    "sklearn",
+    "mlflow",
+    "feast",
+    "scipy",
+    "onnx",
+    "pyarrow",
+    "pyiceberg",
+    "kubernetes",
+    "confluent_kafka",
+)
 DATABASE = ("sqlalchemy", "alembic", "psycopg", "psycopg_binary")
 SHIPS = {"inference": {"beacon_prober"}}
 
@@ -123,12 +134,13 @@ def test_inference_has_none_of_the_training_libraries_and_no_database() -> None:
     assert done.stdout.strip() == "[]", done.stderr
 
 
-def test_the_logs_process_has_no_library_of_the_lake_in_memory_before_it_ships_there() -> None:
-    """They take a second and 100 MB, and most logs have no lake."""
-    code = "import sys, beacon_prediction_log.program; print({'pyarrow', 'pyiceberg'} & sys.modules.keys())"
+def test_the_logs_process_has_no_library_of_lake_or_kafka_in_memory_before_it_ships_there() -> None:
+    """They take a second and 100 MB, and most logs have neither."""
+    libraries = "{'pyarrow', 'pyiceberg', 'confluent_kafka'}"
+    code = f"import sys, beacon_prediction_log.program; print({libraries} & sys.modules.keys())"
     done = python("prediction-log", code)
     assert done.stdout == "set()\n", done.stderr
-    assert python("prediction-log", "import pyarrow, pyiceberg").returncode == 0
+    assert python("prediction-log", "import pyarrow, pyiceberg, confluent_kafka").returncode == 0
 
 
 def test_the_check_itself_would_see_a_missing_library(tmp_path: Path) -> None:
