@@ -51,19 +51,19 @@ def in_folder(folder: Path) -> LakePlace:
 
 def rows_in(engine: Engine) -> list[PredictionRow]:
     """The rows of a store's log, as inference's shipper writes them."""
-    query = select(*[predictions.c[name] for name in PredictionRow._fields])
+    names = PredictionRow._fields
     with engine.connect() as connection:
-        found = [PredictionRow(*row) for row in connection.execute(query)]
-    return [
-        row._replace(
-            time=row.time.replace(tzinfo=None).isoformat(" ", "microseconds"),
-            **{
-                name: None if getattr(row, name) is None else msgspec.json.encode(getattr(row, name)).decode()
-                for name in JSON
-            },
-        )
-        for row in found
-    ]
+        found = [
+            dict(zip(names, row, strict=True))
+            for row in connection.execute(select(*(predictions.c[name] for name in names)))
+        ]
+    return [PredictionRow(**_as_shipped(row)) for row in found]
+
+
+def _as_shipped(row: dict[str, Any]) -> dict[str, Any]:
+    """Times and JSON in words, as the shipper has them."""
+    words = {name: None if row[name] is None else msgspec.json.encode(row[name]).decode() for name in JSON}
+    return row | words | {"time": row["time"].replace(tzinfo=None).isoformat(" ", "microseconds")}
 
 
 def row(name: str, minutes: float = 0, entity: str | None = None, **others: Any) -> PredictionRow:
