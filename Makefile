@@ -321,7 +321,7 @@ test-kafka: .venv/.stamp .venvs/inference.stamp .venvs/prediction-log.stamp spar
 
 .PHONY: test-spark
 test-spark: .venv/.stamp .venvs/spark.stamp .venvs/drift-profiling.stamp .venvs/retraining.stamp ## test that the jobs on Spark (two cores) give what they give in one process; needs Java 17
-	$(DEV) pytest -n 2 --dist loadscope -m spark tests/system/spark --timeout 300 $(ARGS)
+	$(DEV) pytest -n 2 --dist loadscope -m spark tests/system/spark --timeout 1800 $(ARGS)
 
 .PHONY: test-http
 test-http: .venv/.stamp .venvs/inference.stamp .venvs/prediction-log.stamp .venvs/feature-serving.stamp .venvs/console.stamp ## test every form of an HTTP request against every service

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 SERVICES = ROOT / "services"
 SERVERS = ("inference", "prediction-log", "feature-serving", "console")
 ENVIRONMENTS = (*SERVERS, "retraining", "drift-profiling", "promotion", "laptop")
-PACKAGES = {name: SERVICES / name / f"beacon_{name.replace('-', '_')}" for name in (*ENVIRONMENTS, "prober")}
+PACKAGES = {name: SERVICES / name / f"beacon_{name.replace('-', '_')}" for name in (*ENVIRONMENTS, "prober", "spark")}
 CORE = SERVICES / "core" / "beacon_core"
 # The laptop's MLflow runs where MLflow is, the prober in inference's image, and batch scoring where tables are read.
 SCORING = (

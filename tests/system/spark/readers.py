@@ -41,7 +41,7 @@ with open_engine(settings, "test") as jobs:
                 changed = partitions.changed_partitions(connection, Watermark(moment, moment, None), evidence)
                 found[f"changed {evidence.clients} {moment}"] = sorted(changed.partitions)
     since = last - timedelta(hours=3)
-    found["newest"] = sorted(newest_labelled(engine, EVERYTHING, since, 50))
+    found["newest"] = sorted(newest_labelled(engine, EVERYTHING, since, 50), key=str)
     found["error"] = realised_error(engine, EVERYTHING, "1", since, last)
     engine.dispose()
 Path(sys.argv[1]).write_bytes(pickle.dumps(found))

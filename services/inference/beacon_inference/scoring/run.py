@@ -29,7 +29,7 @@ class NumberedBlock(NamedTuple):
     block: Block
 
 
-class Part(NamedTuple):
+class ScoredPart(NamedTuple):
     """A part of the output, and its number: the number of each row, its key as far as the input has it, its answer."""
 
     number: int
@@ -65,7 +65,7 @@ class ScoringRun:
         files = {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
         return _reopened, (files, self._product, self._model.pin, self._moment, self._bad_rows)
 
-    def parts(self, given: NumberedBlock) -> Iterator[Part]:
+    def parts(self, given: NumberedBlock) -> Iterator[ScoredPart]:
         """The part that a block becomes; raises `ScoringError`."""
         number, block = given
         began = time.perf_counter()
@@ -76,7 +76,7 @@ class ScoringRun:
         if self.log is not None:
             seconds = (time.perf_counter() - began) / max(len(block.table), 1)
             self.log.write(number, scored, block.first_row, keys, seconds)
-        yield Part(number, _beside_keys(block, self._product, scored.answers))
+        yield ScoredPart(number, _beside_keys(block, self._product, scored.answers))
 
 
 def _reopened(files: dict[str, bytes], product: Product, pin: Pin, moment: float, bad_rows: BadRows) -> ScoringRun:
