@@ -308,7 +308,7 @@ test-lake: .venv/.stamp .venvs/inference.stamp .venvs/prediction-log.stamp ## te
 
 .PHONY: test-kafka
 test-kafka: .venv/.stamp .venvs/inference.stamp .venvs/prediction-log.stamp spark-jars kafka-jars ## test the log's way by Kafka into the lake, with a real broker and Spark: faults, kill -9 (BEACON_KAFKA_KILLS=20; needs Java 17)
-	$(DEV) pytest $(ON_BOTH) -m kafka tests/contract/core/test_prediction_log.py tests/system/kafka --timeout 600 $(ARGS)
+	$(DEV) pytest $(ON_BOTH) -m kafka tests/contract/core/test_prediction_log.py tests/system/kafka --timeout 900 $(ARGS)
 
 .PHONY: test-http
 test-http: .venv/.stamp .venvs/inference.stamp .venvs/prediction-log.stamp .venvs/feature-serving.stamp .venvs/console.stamp ## test every form of an HTTP request against every service
