@@ -317,7 +317,7 @@ test-files: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## test all services w
 
 .PHONY: test-kafka
 test-kafka: .venv/.stamp .venvs/inference.stamp .venvs/prediction-log.stamp spark-jars kafka-jars ## test the log's way by Kafka into the lake, with a real broker and Spark: faults, kill -9 (BEACON_KAFKA_KILLS=20; needs Java 17)
-	$(DEV) pytest $(ON_BOTH) -m kafka tests/contract/core/test_prediction_log.py tests/system/kafka --timeout 600 $(ARGS)
+	$(DEV) pytest $(ON_BOTH) -m kafka tests/contract/core/test_prediction_log.py tests/system/kafka --timeout 900 $(ARGS)
 
 .PHONY: test-spark
 test-spark: .venv/.stamp .venvs/spark.stamp .venvs/drift-profiling.stamp .venvs/retraining.stamp ## test that the jobs on Spark (two cores) give what they give in one process; needs Java 17

@@ -19,7 +19,7 @@ from beacon_core.platform.settings import ROOT
 
 JARS = ROOT / ".tools" / "kafka-jars"
 CLUSTER = "QmVhY29uc1Rlc3RzS2Fma2E"
-READY_SECONDS = 90
+READY_SECONDS = 240
 READ_SECONDS = 60
 MEMORY = "-Xmx384m"
 
@@ -133,7 +133,9 @@ class Broker:
         return AdminClient({"bootstrap.servers": self.address, "log_level": 0})
 
     def _run(self, *arguments: str) -> "subprocess.CompletedProcess[bytes]":
-        return subprocess.run([*_java(), *arguments], capture_output=True, cwd=self.folder, timeout=120, check=False)
+        return subprocess.run(
+            [*_java(), *arguments], capture_output=True, cwd=self.folder, timeout=READY_SECONDS, check=False
+        )
 
 
 def _java() -> list[str]:

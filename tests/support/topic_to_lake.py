@@ -1,9 +1,10 @@
 """The consumer of the log's topic as it runs for real: Spark Structured Streaming in the environment of its room."""
 
+import contextlib
 import os
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 from beacon_core.platform.settings import ROOT
@@ -21,12 +22,12 @@ class TopicToLake:
         self._variables = {"PATH": os.environ["PATH"], "HOME": str(home), "BEACON_HOME": str(home)} | given
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self, *options: str, environment: Mapping[str, str] | None = None) -> None:
+    def start(self, *options: str) -> None:
         """Start it; it takes seconds until it reads."""
         with self._file.open("ab") as output:
             self.process = subprocess.Popen(
                 [PYTHON, "-m", "beacon_spark.commands.kafka_to_lake", *options],
-                env=self._variables | dict(environment or {}),
+                env=self._variables,
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
@@ -48,12 +49,6 @@ class TopicToLake:
         self.start("--once", *options)
         return self.wait()
 
-    def stop(self) -> int:
-        """SIGTERM; the exit status."""
-        assert self.process is not None, "it was never started"
-        self.process.terminate()
-        return self.wait()
-
     def log(self) -> str:
         """What it wrote."""
         return self._file.read_text(encoding="utf-8", errors="replace")[-6000:]
@@ -65,3 +60,13 @@ class TopicToLake:
             assert time.monotonic() < end, self.log()
             assert self.process is None or self.process.poll() is None, self.log()
             time.sleep(0.1)
+
+
+@contextlib.contextmanager
+def topic_to_lake(home: Path, **settings: object) -> Iterator[TopicToLake]:
+    """A consumer that is not running yet, and gone afterwards whatever happens."""
+    found = TopicToLake(home, **settings)
+    try:
+        yield found
+    finally:
+        found.kill()

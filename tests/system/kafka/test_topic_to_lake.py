@@ -16,7 +16,7 @@ from support.log_process import LogProcess
 from support.packages import release_package, row_of
 from support.products import MIXED, SPEC
 from support.server import Server, serving
-from support.topic_to_lake import TopicToLake
+from support.topic_to_lake import topic_to_lake
 from support.waiting import until
 
 from beacon_core.data.database import open_store
@@ -67,8 +67,7 @@ def test_what_is_acknowledged_is_in_the_lake_once_whoever_is_killed(home: Path, 
     chance = random.Random(7)
     with broker() as kafka:
         given = places(home, kafka.create_topic("log"), kafka)
-        consumer = TopicToLake(home, **given)
-        with serving(home, access_log="false", **given) as server:
+        with topic_to_lake(home, **given) as consumer, serving(home, access_log="false", **given) as server:
             consumer.start("--every", "0.5")
             with under_load(server.address, row) as loads:
                 for number in range(KILLS):
@@ -90,9 +89,9 @@ def test_what_is_acknowledged_is_in_the_lake_once_whoever_is_killed(home: Path, 
                         consumer.start("--every", "0.5")
                 loads.wait_for(20)
             stop_whole(server, home)
-        consumer.kill()  # wherever it is
-        sent = [decode_message(message.value).id for message in kafka.messages(given["kafka_topic"])]
-        assert consumer.once() == 0, consumer.log()
+            consumer.kill()  # wherever it is
+            sent = [decode_message(message.value).id for message in kafka.messages(given["kafka_topic"])]
+            assert consumer.once() == 0, consumer.log()
         acknowledged, found = sorted(loads.acknowledged), lake_ids(home)
         print(f"kills {KILLS}, acknowledged {len(acknowledged)}, sent {len(sent)}, in the lake {len(found)}")
         assert (loads.total("failed"), loads.total("broken"), loads.total("unlogged")) == (0, 0, 0)
@@ -118,29 +117,28 @@ def test_another_product_with_every_type_comes_into_the_lake_as_into_the_databas
     whole = dict(zip(product.feature_names, row_of(product), strict=True))
     absent = next(feature.name for feature in product.features if feature.nullable)
     rows = [whole, whole | {absent: None}, whole]
-    with serving(home, access_log="false", **given) as server:
+    with topic_to_lake(home, **given) as consumer, serving(home, access_log="false", **given) as server:
         for number, features in enumerate(rows):
             body = {"features": features, **({} if number else {"prediction_id": "order-1"})}
             answer = httpx.post(f"{server.address}{PREDICT}", json=body, timeout=30)
             assert answer.status_code == 200, answer.text
         until(lambda: len(kafka.messages(given["kafka_topic"])) == len(rows), "the topic has them", SHIP_SECONDS)
-        consumer = TopicToLake(home, **given)
         assert consumer.once() == 0, consumer.log()
         found = httpx.get(f"{server.address}/v1/predictions/order-1", timeout=30)
         assert found.json()["prediction_id"] == "order-1", "what is read is the lake"
         assert server.stop() == 0
-    check_as_in_the_database(home, len(rows))
-    mine = kafka.messages(given["kafka_topic"])[0].value
-    strange = [b"a password: s-3cret", mine.replace(product.name.encode(), b"another")]
-    for value in strange:
-        kafka.send(given["kafka_topic"], value)
-    anew = ("--checkpoint", str(tmp_path / "anew"))  # the first one is lost
-    assert consumer.once(*anew) == 1
-    assert re.search(f"the topic {given['kafka_topic']}, partition [0-2], offset [0-3]: it is ", consumer.log())
-    assert "s-3cret" not in consumer.log()
-    assert consumer.once(*anew, "--skip-unreadable") == 0, consumer.log()
-    assert '"rows":0,"repeated":3,"skipped":2' in consumer.log()
-    check_as_in_the_database(home, len(rows))
+        check_as_in_the_database(home, len(rows))
+        mine = kafka.messages(given["kafka_topic"])[0].value
+        strange = [b"a password: s-3cret", mine.replace(product.name.encode(), b"another")]
+        for value in strange:
+            kafka.send(given["kafka_topic"], value)
+        anew = ("--checkpoint", str(tmp_path / "anew"))  # the first one is lost
+        assert consumer.once(*anew) == 1
+        assert re.search(f"the topic {given['kafka_topic']}, partition [0-2], offset [0-3]: it is ", consumer.log())
+        assert "s-3cret" not in consumer.log()
+        assert consumer.once(*anew, "--skip-unreadable") == 0, consumer.log()
+        assert '"rows":0,"repeated":3,"skipped":2' in consumer.log()
+        check_as_in_the_database(home, len(rows))
 
 
 def check_as_in_the_database(home: Path, count: int) -> None:
