@@ -1,6 +1,7 @@
 """All services of a laptop with their shared files in a real S3 server; other processes stand for pods elsewhere.
 
-Such a process has a BEACON_HOME of its own, empty as the disk of a pod is, and reaches the same store, MLflow and S3.
+Such a process has a BEACON_HOME of its own, empty as the disk of a pod is, and reaches the same store, Redis, MLflow
+and S3.
 """
 
 import http.client
@@ -14,7 +15,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from support.features import Process
+from support.features import Process, Redis
 from support.ports import free_ports
 from support.s3 import s3_bucket
 from support.waiting import until
@@ -63,13 +64,21 @@ def bucket() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def run(bucket: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
-    given = {"BEACON_FILES": PLACE, "BEACON_FEATURE_TOKEN": TOKEN, "BEACON_DRIFT_EVERY_SECONDS": "86400"}
-    laptop = Run(tmp_path_factory.mktemp("s3") / "home", ports_of_a_run(), more=given)
-    try:
-        laptop.wait_for(READY)
-        yield laptop
-    finally:
-        laptop.clear()
+    (port,) = free_ports(1)
+    given = {
+        "BEACON_FILES": PLACE,
+        "BEACON_FEATURE_TOKEN": TOKEN,
+        "BEACON_DRIFT_EVERY_SECONDS": "86400",
+        "BEACON_FEATURE_REPO": str(ROOT / "feature_repo" / "redis"),
+        "REDIS_CONNECTION": f"127.0.0.1:{port}",
+    }
+    with Redis(tmp_path_factory.mktemp("redis"), port):
+        laptop = Run(tmp_path_factory.mktemp("s3") / "home", ports_of_a_run(), more=given)
+        try:
+            laptop.wait_for(READY)
+            yield laptop
+        finally:
+            laptop.clear()
 
 
 @pytest.fixture(scope="module")
