@@ -233,6 +233,13 @@ def test_the_examples_script_writes_both_files_for_their_owner_alone(
     assert {file.stat().st_mode & 0o777 for file in (written, libpqs)} == {0o600}
 
 
+def test_who_writes_tokens_may_ask_the_cloud(with_tokens: list[Document]) -> None:
+    policies = {key(each)[2]: each["spec"]["egress"] for each in with_tokens if each["kind"] == "NetworkPolicy"}
+    for name, spec, _ in with_variable(with_tokens, "BEACON_DATABASE_URL"):
+        if spec["initContainers"][0]["name"] == "tokens":
+            assert {"port": 443} in [port for rule in policies[f"beacon-{name}"] for port in rule["ports"]], name
+
+
 def test_promotion_may_make_pods_with_the_container_that_writes_tokens(with_tokens: list[Document]) -> None:
     policies = yaml.safe_dump(
         [each for each in with_tokens if each["kind"] == "ValidatingAdmissionPolicy"], width=10_000

@@ -1,10 +1,19 @@
 """An HTTPRoute for each service that people outside of the cluster may ask, all from one template."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
+from support.installations import render as render_umbrella
 from support.rendering import documents_of, template
+from support.settings import Settings
 
+from beacon_core.platform.product_file import load_product
+from beacon_core.platform.settings import ROOT
+from tools.product_values import told_all
+
+PAGE = (ROOT / "docs" / "how-to" / "clusters.md").read_text(encoding="utf-8")
 PUBLIC = {
     "inference": ("inference", "gateway", 8080),
     "console": ("console", "gateway", 8090),
@@ -106,3 +115,15 @@ def test_only_mlflow_of_the_platform_is_let_in() -> None:
     found = render("mlflow", **WHOLE)
     for store in ("postgresql", "redis"):
         assert "namespaceSelector" not in str(found["NetworkPolicy", f"beacon-{store}"]["spec"]["ingress"])
+
+
+def test_the_pages_example_routes_every_service_by_the_umbrella(tmp_path: Path) -> None:
+    (block,) = [each for each in re.findall(r"``` yaml\n(.*?)```", PAGE, re.DOTALL) if "redirectFrom" in each]
+    file = tmp_path / "routes.yaml"
+    file.write_text(block, encoding="utf-8")
+    found = render_umbrella("beacon", told_all(load_product(Settings().product)), tmp_path, f"--values={file}")
+    routes = {each["metadata"]["name"]: each["spec"] for each in found if each["kind"] == "HTTPRoute"}
+    assert routes.keys() == {f"beacon-{name}" for name in (*PUBLIC, "inference-to-https")}
+    hosts = {name: spec["hostnames"] for name, spec in routes.items()}
+    assert len({host for each in hosts.values() for host in each}) == len(PUBLIC)
+    assert not [each for each in found if each["kind"] == "Ingress"]

@@ -73,9 +73,9 @@ def phases(seconds: float, requests: int, watch: float = 20, *, installation: st
     limits = yaml.safe_load(
         json.loads(cluster().kubectl("get", "configmap", name, "-o", "json"))["data"]["policy.yaml"]
     )
-    limits["rollout"] |= {"phase_seconds": seconds, "min_requests": requests, "watch_seconds": watch}
+    given = {"phase_seconds": seconds, "min_requests": requests, "watch_seconds": watch}
     # The node does a cluster's work beside the pods, and a window holds ten requests: its p99 is the slowest of them.
-    limits["rollout"]["min_p99_rise_seconds"] = 0.02
+    limits["rollout"] = limits.get("rollout", {}) | given | {"min_p99_rise_seconds": 0.02}
     data = {"policy.yaml": yaml.safe_dump(limits, sort_keys=False)}
     cluster().kubectl("patch", "configmap", name, "--type=merge", f"--patch={json.dumps({'data': data})}")
 

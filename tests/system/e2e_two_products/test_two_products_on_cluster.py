@@ -8,6 +8,8 @@ import json
 import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from itertools import cycle
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -63,8 +65,8 @@ class Installed(NamedTuple):
     def sql(self, query: str) -> str:
         return sql(query, self.name)
 
-    def job(self, name: str, cron_job: str) -> None:
-        status, output = cluster().job(f"{name}-{self.release}", f"{self.name}-{cron_job}")
+    def job(self, name: str, cron_job: str, *command: str) -> None:
+        status, output = cluster().job(f"{name}-{self.release}", f"{self.name}-{cron_job}", list(command) or None)
         assert status == 0, output
 
     def deployment(self) -> dict[str, Any]:
@@ -148,8 +150,9 @@ def test_features_in_the_shared_redis_are_each_ones_own(both: Both) -> None:
 
 
 def test_drift_is_looked_for_in_each_ones_own_log(both: Both) -> None:
+    later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()  # when the hour of these predictions is over
     for one in both:
-        one.job("drift-by-hand", "drift-profiling")
+        one.job("drift-by-hand", "drift-profiling", "python", "jobs/drift.py", "--at", later)
         versions = set(one.sql("select distinct model_version from profiles").split())
         assert versions == {world.serving(one.name).version}
         assert int(one.sql("select sum(rows) from profiles where segment = ''")) >= PREDICTIONS
@@ -179,9 +182,10 @@ def test_alerts_and_dashboards_are_of_each_installation_alone(both: Both) -> Non
 def test_a_promotion_of_one_leaves_the_other_as_it_is(both: Both) -> None:
     first, second = both
     others, ledger = first.deployment(), world.ledger(first.name)
-    doors = [*world.doors(world.sample(second.product), second.host), *world.doors((), first.host)]
-    world.phases(6, 20, installation=second.name)
-    with world.models(second.name, second.product) as models, under_load(doors[::2] + doors[1::2], world.RATE) as load:
+    both_doors = zip(world.doors(world.sample(second.product), second.host), cycle(world.doors((), first.host)))
+    doors = [door for pair in both_doors for door in pair]  # in turn: each phase needs its requests
+    world.phases(12, 20, installation=second.name)
+    with world.models(second.name, second.product) as models, under_load(doors, world.RATE) as load:
         pin = models.good(1.001)
         world.judge(pin, installation=second.name)
         done = world.promote("promote-second", installation=second.name)
