@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from beacon_core.web.connection import Answer
+from beacon_core.web.connection import JoinedAnswer
 
 
 class Calls:
@@ -20,7 +20,7 @@ class Calls:
 
 def made(*written: bytes) -> Any:
     calls = Calls()
-    answer = Answer(calls)
+    answer = JoinedAnswer(calls)
     for data in written:
         answer.write(data)
     answer.close()

@@ -46,7 +46,7 @@ class Flow(FlowControl):
             super().resume_reading()
 
 
-class Answer:
+class JoinedAnswer:
     """The transport as one answer sees it: its head waits for its body, and one call sends both.
 
     uvicorn writes them one after the other, which costs a tenth of a prediction's time.
@@ -120,7 +120,7 @@ class Connection(HttpToolsProtocol):
             super().on_headers_complete()
             self.headers = []  # fields behind the body are none of its head
             if self.scope["method"] != "HEAD" and not self.expect_100_continue:
-                self.cycle.transport = Answer(self.transport)  # type: ignore[assignment]
+                self.cycle.transport = JoinedAnswer(self.transport)  # type: ignore[assignment]
             self.cycle.keep_alive &= not self._draining
 
     def on_message_complete(self) -> None:
