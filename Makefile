@@ -295,7 +295,7 @@ test-lake: .venv/.stamp .venvs/inference.stamp .venvs/prediction-log.stamp ## te
 .PHONY: test-files
 test-files: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## test all services with their shared files on a real S3 server (minutes)
 	@$(WRITABLE)
-	$(DEV) pytest tests/system/files --timeout 1200 $(ARGS)
+	$(DEV) pytest tests/system/files --timeout 1800 $(ARGS)
 
 .PHONY: test-http
 test-http: .venv/.stamp .venvs/inference.stamp .venvs/prediction-log.stamp .venvs/feature-serving.stamp .venvs/console.stamp ## test every form of an HTTP request against every service
