@@ -36,11 +36,11 @@ DEV := uv run --locked --no-sync
 # What a day needs; `make help-all` shows the rest. (A test holds that each is a target, and that they stay few.)
 DAILY := run new check demo doctor retrain drift promote rollback clean lint test deploy bench
 # What must hold, in CI's order: .ci/run and GitHub's CI run this list, read by `make suites`.
-SUITES := test-bare lint test-workflows test-rules mutate-rules test test-slow test-fuzz test-reports test-retrain test-promotion test-observe test-faults test-lake test-kafka \
+SUITES := test-bare lint test-workflows test-rules mutate-rules test test-slow test-fuzz test-reports test-retrain test-promotion test-observe test-faults test-lake test-spark test-kafka test-files \
   test-http test-clients test-browser test-laptop test-products test-charts test-gitops test-release e2e
 # What is run by hand: an hour of a cluster each, against the clock, or by a workflow of its own as it needs the Internet.
 # A test holds that every check is in one of the lists.
-BY_HAND := test-demo test-retrain-whole chaos e2e-promotion e2e-paging e2e-umbrella e2e-restore coverage audit
+BY_HAND := test-demo test-retrain-whole test-log-kills chaos e2e-promotion e2e-paging e2e-umbrella e2e-restore e2e-upgrade e2e-two-products coverage audit
 
 .PHONY: help
 help: ## show the daily targets
@@ -303,12 +303,25 @@ test-faults: .venv/.stamp .venvs/inference.stamp .venvs/prediction-log.stamp .ve
 	$(DEV) pytest tests/system/faults --timeout 300 -rP
 
 .PHONY: test-lake
-test-lake: .venv/.stamp .venvs/inference.stamp .venvs/prediction-log.stamp ## test the log's lake in a folder and on S3: what each store must answer, its faults, kill -9 (BEACON_LAKE_KILLS=10)
+test-lake: .venv/.stamp .venvs/inference.stamp .venvs/prediction-log.stamp .venvs/console.stamp ## test the log's lake in a folder and on S3: what each store must answer, its faults, kill -9 (BEACON_LAKE_KILLS=10)
 	$(DEV) pytest $(ON_BOTH) -m lake tests/contract/core/test_prediction_log.py tests/system/lake --timeout 300 $(ARGS)
+
+.PHONY: test-log-kills
+test-log-kills: .venv/.stamp .venvs/inference.stamp .venvs/prediction-log.stamp ## test that kill -9 of inference, the log's process and PostgreSQL in turn loses and doubles nothing (KILLS=1000: an hour)
+	BEACON_LOG_KILLS=$(or $(KILLS),1000) $(DEV) pytest -s -m lake tests/system/lake/test_kills.py --timeout 0 $(ARGS)
+
+.PHONY: test-files
+test-files: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## test all services with their shared files on a real S3 server (minutes)
+	@$(WRITABLE)
+	$(DEV) pytest tests/system/files --timeout 1200 $(ARGS)
 
 .PHONY: test-kafka
 test-kafka: .venv/.stamp .venvs/inference.stamp .venvs/prediction-log.stamp spark-jars kafka-jars ## test the log's way by Kafka into the lake, with a real broker and Spark: faults, kill -9 (BEACON_KAFKA_KILLS=20; needs Java 17)
 	$(DEV) pytest $(ON_BOTH) -m kafka tests/contract/core/test_prediction_log.py tests/system/kafka --timeout 900 $(ARGS)
+
+.PHONY: test-spark
+test-spark: .venv/.stamp .venvs/spark.stamp .venvs/drift-profiling.stamp .venvs/retraining.stamp ## test that the jobs on Spark (two cores) give what they give in one process; needs Java 17
+	$(DEV) pytest -n 2 --dist loadscope -m spark tests/system/spark --timeout 1800 $(ARGS)
 
 .PHONY: test-http
 test-http: .venv/.stamp .venvs/inference.stamp .venvs/prediction-log.stamp .venvs/feature-serving.stamp .venvs/console.stamp ## test every form of an HTTP request against every service
@@ -382,7 +395,7 @@ test-observe: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## test dashboards, 
 	$(DEV) pytest tests/system/observe --timeout 1800
 
 .PHONY: e2e
-e2e: .venv/.stamp dashboards ## test everything on the cluster of KUBECONFIG, in a namespace of its own (ADDRESS= of the ingress, TAG=)
+e2e: .venv/.stamp dashboards ## test everything on the cluster of KUBECONFIG, in a namespace of its own (ADDRESS= of the ingress, TAG=; CLOSED=1: with TLS, keys and logins)
 	TAG=$(TAG) ADDRESS=$(ADDRESS) NAMESPACE=beacon-e2e VALUES=tests/system/e2e/values $(DEV) pytest tests/system/e2e -x -s --timeout 1800
 
 .PHONY: e2e-umbrella
@@ -395,13 +408,29 @@ e2e-restore: .venv/.stamp umbrella ## test a backup on that cluster, to an S3 of
 	TAG=$(TAG) ADDRESS=$(ADDRESS) NAMESPACE=$(if $(filter beacon,$(NAMESPACE)),beacon-restore,$(NAMESPACE)) S3_HOST=$(S3_HOST) \
 	  VALUES=tests/system/e2e_restore/values.yaml $(DEV) pytest tests/system/e2e_restore -x -s --timeout 1800 $(ARGS)
 
+.PHONY: e2e-files
+e2e-files: .venv/.stamp umbrella ## test the umbrella chart on that cluster with its shared files in an S3 of this machine (S3_HOST=)
+	TAG=$(TAG) ADDRESS=$(ADDRESS) NAMESPACE=$(if $(filter beacon,$(NAMESPACE)),beacon-files,$(NAMESPACE)) S3_HOST=$(S3_HOST) \
+	  VALUES=tests/system/e2e_files/values.yaml $(DEV) pytest tests/system/e2e_files -x -s --timeout 1800 $(ARGS)
+
+# By hand: `make images TAG=NEW`, `make before-images`, then this.
+.PHONY: e2e-upgrade
+e2e-upgrade: .venv/.stamp umbrella before ## test an upgrade from the release before (OLD=) with its images (OLD_TAG=) on that cluster, under load, and the way back
+	TAG=$(TAG) BEFORE_TAG=$(OLD_TAG) BEFORE=$(BEFORE) ADDRESS=$(ADDRESS) NAMESPACE=$(if $(filter beacon,$(NAMESPACE)),beacon-upgrade,$(NAMESPACE)) \
+	  VALUES=tests/system/e2e_umbrella/values.yaml $(DEV) pytest tests/system/e2e_upgrade -x -s --timeout 5400 $(ARGS)
+
+.PHONY: e2e-two-products
+e2e-two-products: .venv/.stamp umbrella ## test two products in one namespace of that cluster, which share PostgreSQL, Redis and MLflow
+	TAG=$(TAG) ADDRESS=$(ADDRESS) NAMESPACE=$(if $(filter beacon,$(NAMESPACE)),beacon-two,$(NAMESPACE)) \
+	  VALUES=tests/system/e2e_umbrella/values.yaml $(DEV) pytest tests/system/e2e_two_products -x -s --timeout 3600 $(ARGS)
+
 .PHONY: chaos
-chaos: .venv/.stamp dashboards ## test rollouts under load and faults on that cluster, an hour; writes docs/reference/reliability.md (ARGS=, NODE=)
+chaos: .venv/.stamp dashboards ## test rollouts under load and faults on that cluster, an hour; writes docs/reference/reliability.md (ARGS=, NODE=, CLOSED=1)
 	TAG=$(TAG) ADDRESS=$(ADDRESS) NAMESPACE=beacon-chaos VALUES=tests/system/chaos/values NODE=$(NODE) \
 	  $(DEV) pytest tests/system/chaos -s --timeout 1200 $(ARGS)
 
 .PHONY: e2e-promotion
-e2e-promotion: .venv/.stamp dashboards ## test promotion under load on that cluster, an hour; writes docs/reference/reliability.md (ARGS="-k killed": a part; DEPLOYED=1)
+e2e-promotion: .venv/.stamp dashboards ## test promotion under load on that cluster, an hour; writes docs/reference/reliability.md (ARGS="-k killed": a part; DEPLOYED=1, CLOSED=1)
 	TAG=$(TAG) ADDRESS=$(ADDRESS) NAMESPACE=$(if $(filter beacon,$(NAMESPACE)),beacon-promotion,$(NAMESPACE)) \
 	  VALUES=tests/system/e2e_promotion/values $(DEV) pytest tests/system/e2e_promotion -s --timeout 5400 $(ARGS)
 
@@ -424,7 +453,13 @@ NODE ?=
 REGISTRY ?=
 SBOM ?= .tools/sbom
 FILES ?= .tools/release
+SOURCE ?=
 TAG ?= $(shell git describe --always --dirty --abbrev=12)
+# The release before this one, from which `make e2e-upgrade` upgrades: the newest tag, else the last revision whose schema is
+# another one. Its checkout is laid out below .tools, and its images have a tag of their own.
+OLD ?= $(or $(shell git describe --tags --abbrev=0 HEAD^ 2>/dev/null),c4b7e0f3)
+OLD_TAG ?= before
+BEFORE = .tools/before/$(OLD)
 # What brings an image to the cluster, such as `docker push` or `kind load docker-image`; it is given the image's name.
 LOAD_IMAGE ?=
 
@@ -438,6 +473,17 @@ image-%:
 	  --build-arg REVISION=$(TAG) .
 	@$(if $(LOAD_IMAGE),$(LOAD_IMAGE) $(REGISTRY)beacon-$*:$(TAG))
 
+.PHONY: before
+before: | $(FETCHED_UV) $(FETCHED_HELM) ## lay out the release before this one below .tools, its umbrella chart ready to install (OLD=REVISION)
+	@$(WRITABLE)
+	@test -f $(BEFORE)/complete || { rm -rf $(BEFORE) && mkdir -p $(BEFORE) && git archive --format=tar $(OLD) | tar -x -C $(BEFORE) && touch $(BEFORE)/complete; }
+	@$(MAKE) --no-print-directory -C $(BEFORE) umbrella PRODUCT=
+	@echo "$(BEFORE)"
+
+.PHONY: before-images
+before-images: before ## build that release's images with a tag of their own (OLD=, OLD_TAG=, LOAD_IMAGE=)
+	@$(MAKE) --no-print-directory -C $(BEFORE) images TAG=$(OLD_TAG)
+
 # What an image holds from PyPI, by the command that its Dockerfile installs with; the laptop has the extras, too.
 .PHONY: sbom
 sbom: | $(FETCHED_UV) ## write a bill of materials (CycloneDX) per service and for the laptop, from the lock (SBOM=FOLDER)
@@ -449,8 +495,8 @@ sbom: | $(FETCHED_UV) ## write a bill of materials (CycloneDX) per service and f
 
 # What the release workflow publishes beside the images.
 .PHONY: release-files
-release-files: .venv/.stamp dashboards | $(FETCHED_HELM) ## pack the charts of a release with their dependencies, and its notes (TAG=v1.2.3 REGISTRY=registry.example.com/you/ FILES=FOLDER)
-	@$(DEV) python -m tools.release "$(TAG)" --registry="$(REGISTRY)" --out="$(FILES)"
+release-files: .venv/.stamp dashboards | $(FETCHED_HELM) ## pack the charts of a release with their dependencies, and its notes (TAG=v1.2.3 REGISTRY=registry.example.com/you/ SOURCE=ADDRESS FILES=FOLDER)
+	@$(DEV) python -m tools.release "$(TAG)" --registry="$(REGISTRY)" --source="$(SOURCE)" --out="$(FILES)"
 
 .PHONY: charts
 charts: .venv/.stamp ## write the charts' schemas and READMEs from their values
@@ -536,6 +582,10 @@ bench-parts: .venv/.stamp .venvs/retraining.stamp ## measure where the time of a
 bench-requests: .venv/.stamp .venvs/inference.stamp .venvs/prediction-log.stamp .venvs/retraining.stamp ## measure the processor time of a request, by thread, beside the floor's: 3 minutes (ARGS="--only beacon --case json-1000")
 	@exec .venv/bin/python benchmarks/request_cost.py $(ARGS)
 
+.PHONY: bench-fsync
+bench-fsync: .venv/.stamp .venvs/inference.stamp .venvs/prediction-log.stamp ## measure what BEACON_SPOOL_FSYNC=group costs a prediction on your disk: a minute (ARGS="--folder /mnt/disk")
+	@export PYTHONPATH="$$PWD/benchmarks:$$PWD/tests"; exec .venv/bin/python benchmarks/spool_fsync.py $(ARGS)
+
 .PHONY: bench-explain
 bench-explain: .venv/.stamp .venvs/inference.stamp .venvs/prediction-log.stamp ## measure what an explanation costs, and what predictions lose beside it: 3 minutes (FILE= TARGET= [TIME=]: your own table, ARGS=--help)
 	@export PYTHONPATH="$$PWD/benchmarks:$$PWD/tests:$$PWD"; exec .venv/bin/python -m explaining $(if $(FILE),--file "$$FILE") \
@@ -578,6 +628,10 @@ bench-score: .venv/.stamp .venvs/retraining.stamp ## measure batch scoring: rows
 .PHONY: bench-drift
 bench-drift: .venv/.stamp .venvs/drift-profiling.stamp ## measure drift profiling of one hour with 10,000,000 predictions, in the lake and in a database; minutes (ARGS=--help)
 	@export PYTHONPATH="$$PWD/tests" && cd benchmarks && PYTHONPATH="$$PYTHONPATH:$$PWD" exec ../.venv/bin/python -m drift.hour $(ARGS)
+
+.PHONY: bench-training-set
+bench-training-set: .venv/.stamp .venvs/retraining.stamp ## measure the training set of 10,000,000 logged predictions, 1,000,000 of them with actuals; minutes (ARGS="--engines local,spark", ARGS=--help)
+	@export PYTHONPATH="$$PWD/tests" && cd benchmarks && PYTHONPATH="$$PYTHONPATH:$$PWD" exec ../.venv/bin/python -m drift.training_set $(ARGS)
 
 .PHONY: drift-cost
 drift-cost: .venv/.stamp .venvs/drift-profiling.stamp ## measure what a drift run costs in time and memory, by rows: minutes (ARGS=--help)

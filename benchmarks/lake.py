@@ -2,6 +2,7 @@
 
 The rows are those of a product's own table, drawn at random, with ids, times, latencies and predictions as inference
 makes them. What is timed is processor time for what a core does, and time on the clock for what a person waits for.
+A table in `--folder` that is there already is measured again, not made anew.
 """
 
 import argparse
@@ -21,6 +22,8 @@ from typing import Any
 import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from beacon_core.data.prediction_log import LogSlice, lake
 from beacon_core.data.prediction_log.lake import Lake, LakePlace, SpoolBlock, commits, files
@@ -34,7 +37,7 @@ from beacon_core.sources.rows import read_rows
 from beacon_core.spool.record import Record, decode_records, encode_record
 from beacon_core.web.asgi import YOUNG_OBJECTS
 
-LIMIT_ROWS, LIMIT_BYTES, LIMIT_FIND = 100_000, 120.0, 0.05
+LIMIT_ROWS, LIMIT_BYTES, LIMIT_FIND, LIMIT_ERASURE = 100_000, 120.0, 0.05, 300.0
 BLOCK_ROWS = 50_000
 """Rows of a commit: what half a minute brings at 1,700 predictions per second."""
 PART_ROWS = 1 << 20
@@ -42,6 +45,12 @@ DRAWN_ROWS = 1 << 16
 """Rows of the large table that are drawn; they come again with other ids, times and entities."""
 LOOKUPS = 100
 ENTITIES = 100_000
+KNOWN = "known-ids.json"
+"""Some ids of the large table, which is written when it is whole."""
+ERASED = "erased:4711"
+"""An entity whose name is nowhere else, so that a search of all bytes can tell that it is gone."""
+ERASED_EACH = 1 << 16
+"""One row of so many is its, so that it is in every file."""
 NOON = datetime(2026, 3, 1, tzinfo=UTC)
 FIGURE = "| {} | {} |"
 
@@ -154,7 +163,10 @@ def _append(folder: Path, draw: Draws, count: int, rows: int) -> None:
 
 def _large(folder: Path, draw: Draws, count: int, days: int) -> None:
     with _opened(folder) as found:
-        ids, entity = _fill(found, draw, count, days)
+        known = folder / KNOWN
+        if not known.exists():
+            known.write_bytes(msgspec.json.encode(_fill(found, draw, count, days)))
+        ids = msgspec.json.decode(known.read_bytes(), type=list[str])
         print(
             FIGURE.format(
                 "rows, files, GB", f"{count:,}, {len(list(folder.rglob('*.parquet')))}, {_bytes(folder) / 1e9:.2f}"
@@ -177,14 +189,23 @@ def _large(folder: Path, draw: Draws, count: int, days: int) -> None:
         middle = NOON + timedelta(days=days // 2)
         seconds = _timed(lambda: _scan(found, LogSlice(since=middle, until=middle + timedelta(hours=1))))
         _figure("scan of an hour, two columns", f"{seconds:.2f} s")
-        seconds = _timed(lambda: _count_entity(found, entity))
-        _figure("all of an entity", f"{seconds:.1f} s")
+        with lake.begin(found) as handle:
+            (own_entity,) = [one.entity for one in lake.find(handle, [ids[len(ids) // 2]])]
+        assert own_entity is not None
+        for what, entity in (("an entity", own_entity), ("an entity that is in every file", ERASED)):
+            rows, seconds, spent = _timed_with_core(lambda of=entity: _count_entity(found, of))  # type: ignore[misc]
+            _figure(f"the {rows} predictions of {what}", f"{seconds:.1f} s, {spent:.1f} s of a core")
+            if rows:  # an earlier run has erased those of the second
+                _, seconds, spent = _timed_with_core(lambda of=entity: _erase(found, of))  # type: ignore[misc]
+                shown = f"{seconds:.1f} s, {spent:.1f} s of a core"
+                _figure(f"erasure of {what}", shown, seconds <= LIMIT_ERASURE)
+        there, seconds, _ = _timed_with_core(lambda: _files_with(folder, ERASED))
+        _figure("files that have its name in any byte or cell", f"{there} ({seconds:.0f} s)", there == 0)
         _figure("expiry of a day", f"{_timed(lambda: _expire(found, NOON + timedelta(days=1))):.2f} s")
-        _figure("erasure of an entity", f"{_timed(lambda: _erase(found, entity)):.1f} s")
 
 
-def _fill(found: Lake, draw: Draws, count: int, days: int) -> tuple[list[str], str]:
-    """Write the table file by file; some ids that are in it, and an entity that is."""
+def _fill(found: Lake, draw: Draws, count: int, days: int) -> list[str]:
+    """Write the table file by file; some ids that are in it."""
     drawn = table_of_records([draw.record(NOON, 1) for _ in range(min(count, DRAWN_ROWS))], NOON)
     template = pa.concat_tables([drawn] * -(-min(count, PART_ROWS) // len(drawn))).slice(0, PART_ROWS).combine_chunks()
     table = found.evolve([name for name in template.column_names if feature_of(name)])
@@ -205,13 +226,12 @@ def _fill(found: Lake, draw: Draws, count: int, days: int) -> tuple[list[str], s
             template.column_names.index("id"), "id", pa.array(names, pa.large_string())
         )
         part = part.set_column(part.column_names.index("time"), "time", pa.array(times).cast(pa.timestamp("us", "UTC")))
-        part = part.set_column(
-            part.column_names.index("entity"), "entity",
-            pa.array([str(each) for each in rng.integers(0, max(1, count // 20), size).tolist()], pa.large_string()),
-        )  # fmt: skip
+        entities = [str(each) for each in rng.integers(0, max(1, count // 20), size).tolist()]
+        entities[ERASED_EACH // 2 :: ERASED_EACH] = [ERASED] * len(entities[ERASED_EACH // 2 :: ERASED_EACH])
+        part = part.set_column(part.column_names.index("entity"), "entity", pa.array(entities, pa.large_string()))
         commits.commit(table, added=files.write_days(table, part))
         table = found.load()
-    return known, part["entity"][0].as_py()
+    return known
 
 
 def _append_clients(found: Lake, draw: Draws, names: list[str], days: int) -> None:
@@ -232,15 +252,16 @@ def _scan(found: Lake, rows: LogSlice) -> None:
         sum(map(len, lake.scan_tables(handle, rows, ["prediction", "model_version"], size=100_000)))
 
 
-def _count_entity(found: Lake, entity: str) -> None:
+def _count_entity(found: Lake, entity: str) -> int:
     with lake.begin(found) as handle:
-        assert sum(map(len, lake.of_entity(handle, entity)))
+        return sum(map(len, lake.of_entity(handle, entity)))
 
 
-def _erase(found: Lake, entity: str) -> None:
+def _erase(found: Lake, entity: str) -> int:
     with lake.begin(found) as handle:
-        assert lake.forget(handle, entity=entity, most=1 << 30)
+        rows = len(lake.forget(handle, entity=entity, most=1 << 30))
     lake.end_snapshots(found, datetime.now(UTC), timedelta(0))
+    return rows
 
 
 def _expire(found: Lake, before: datetime) -> None:
@@ -252,6 +273,45 @@ def _timed(action: Callable[[], None]) -> float:
     began = time.perf_counter()
     action()
     return time.perf_counter() - began
+
+
+def _timed_with_core(action: Callable[[], int]) -> tuple[int, float, float]:
+    """What it found, seconds on the clock, and of a core."""
+    began, spent = time.perf_counter(), time.process_time()
+    found = action()
+    return found, time.perf_counter() - began, time.process_time() - spent
+
+
+def _files_with(folder: Path, name: str) -> int:
+    """How many files have the name, in a byte of theirs or, as pages are compressed, in a cell."""
+    there = 0
+    for path in folder.rglob("*"):
+        if path.is_file():
+            is_there = _has_bytes(path, name.encode())
+            if path.suffix == ".parquet" and not is_there:
+                cells = pq.ParquetFile(path)
+                texts = [
+                    field.name
+                    for field in cells.schema_arrow
+                    if pa.types.is_large_string(field.type) or pa.types.is_string(field.type)
+                ]
+                is_there = any(
+                    pc.any(pc.match_substring(column, name)).as_py()
+                    for batch in cells.iter_batches(PART_ROWS, columns=texts)
+                    for column in batch.columns
+                )
+            there += is_there
+    return there
+
+
+def _has_bytes(path: Path, name: bytes) -> bool:
+    before = b""
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 24):
+            if name in before + chunk:
+                return True
+            before = chunk[-len(name) :]
+    return False
 
 
 def _bytes(folder: Path) -> int:

@@ -20,7 +20,17 @@ from beacon_core.platform import clock
 from beacon_core.platform.product_file import load_product
 
 TESTS = Path(__file__).parent
-ON_CLUSTER = ("e2e", "e2e_promotion", "e2e_umbrella", "e2e_restore", "chaos", "paging")
+ON_CLUSTER = (
+    "e2e",
+    "e2e_promotion",
+    "e2e_umbrella",
+    "e2e_restore",
+    "e2e_files",
+    "e2e_upgrade",
+    "e2e_two_products",
+    "chaos",
+    "paging",
+)
 LOOPBACK = ["127.0.0.1", "localhost", "::1"]
 # What a test starts runs on the tests' product, too, whatever lies in feature_repo.
 os.environ["BEACON_PRODUCT"] = str(SPEC)

@@ -20,8 +20,12 @@ import yaml
 from tools.schema import charts as charts_of
 
 ROOT = Path(__file__).parents[1]
+LIBRARY = "beacon-lib"
 HELM = os.environ.get("HELM", "helm")
 TAG = re.compile(r"^v(\d+\.\d+\.\d+(?:-[0-9a-z.]+)?)$")
+ICON = "services/console/beacon_console/static/icon.svg"
+OWN_IMAGE = re.compile(r"^ *(?:repository: |# Repository of .*; empty: )(beacon-[a-z-]+)(?: |$)", re.MULTILINE)
+"""Where values name an image of ours, or say which it is where they name none."""
 GLOBAL_REGISTRY = re.compile(r'^(global:\n(?:(?:  [^\n]*)?\n)*?  registry: )""$', re.MULTILINE)
 
 
@@ -61,8 +65,10 @@ def objections(tag: str, root: Path) -> list[str]:
     return found
 
 
-def pack(registry: str, out: Path, root: Path) -> list[Path]:
+def pack(registry: str, out: Path, root: Path, source: str = "") -> list[Path]:
     """Pack every chart with its dependencies into `out`, its images those of `registry`; the files.
+
+    `source`: the address of the repository, which each chart then names.
 
     Raises `SystemExit` where Helm refuses.
     """
@@ -74,6 +80,7 @@ def pack(registry: str, out: Path, root: Path) -> list[Path]:
             chart = copied / folder.name
             values = chart / "values.yaml"
             values.write_text(_of_registry(values.read_text(encoding="utf-8"), registry), encoding="utf-8")
+            _say_where_from(chart, registry, source)
             _helm("dependency", "update", str(chart))
             _helm("package", str(chart), f"--destination={out}")
     return sorted(out.glob("*.tgz"))
@@ -85,6 +92,21 @@ def _of_registry(values: str, registry: str) -> str:
     return (
         changed if count else f'{values}\n# Where the images of this release are.\nglobal: {{registry: "{registry}"}}\n'
     )
+
+
+def _say_where_from(chart: Path, registry: str, source: str) -> None:
+    """Write into Chart.yaml what only a release knows: its repository, its icon, and its images for Artifact Hub."""
+    file = chart / "Chart.yaml"
+    told: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
+    parts = [chart.name, *(part["name"] for part in told.get("dependencies", []))]
+    texts = [(chart.parent / part / "values.yaml").read_text(encoding="utf-8") for part in parts if part != LIBRARY]
+    names = sorted({name for text in texts for name in OWN_IMAGE.findall(text)})
+    images = [{"name": name, "image": f"{registry}{name}:{told['appVersion']}"} for name in names]
+    told["annotations"]["artifacthub.io/images"] = yaml.safe_dump(images, sort_keys=False)
+    if source:
+        told |= {"home": source, "sources": [source], "icon": f"{source}/raw/v{told['version']}/{ICON}"}
+        told["maintainers"] = [each | {"url": source} for each in told["maintainers"]]
+    file.write_text(yaml.safe_dump(told, sort_keys=False), encoding="utf-8")
 
 
 def _helm(*arguments: str) -> None:
@@ -99,13 +121,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("tag", help="the tag, such as v1.2.3")
     parser.add_argument("--registry", default="", help="registry before the names of the images, with its last slash")
+    parser.add_argument("--source", default="", help="address of the repository, which the charts name as their home")
     parser.add_argument("--out", type=Path, required=True, help="folder of the packed charts and notes.md")
     options = parser.parse_args()
     found = objections(options.tag, ROOT)
     if found:
         print(f"{options.tag} cannot be released:", *found, sep="\n  ", file=sys.stderr)
         return 1
-    files = pack(options.registry, options.out, ROOT)
+    files = pack(options.registry, options.out, ROOT, options.source)
     text = notes((ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), options.tag.removeprefix("v"))
     (options.out / "notes.md").write_text(f"{text}\n", encoding="utf-8")
     print(f"{len(files)} charts and notes.md are in {options.out}")

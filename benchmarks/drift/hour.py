@@ -50,6 +50,7 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=max(LIMITS), help="predictions of the hour")
     parser.add_argument("--in", dest="stores", default="lake,sqlite", help="some of lake, sqlite and postgresql")
     parser.add_argument("--shards", default="1,2", help="how many processes share the hour, each in turn")
+    parser.add_argument("--spark", action="store_true", help="also by Spark, on two cores (needs Java, and the lake)")
     given = parser.parse_args()
     product = load_product(load_settings().product)
     print(f"{given.rows:,} predictions of one hour, product {product.name}.\n")
@@ -57,18 +58,22 @@ def main() -> int:
     shards = [int(count) for count in given.shards.split(",")]
     holds = True
     for store in given.stores.split(","):
-        with _filled(store, product, given.rows) as log:
+        with filled(store, product, given.rows) as log:
             for count in shards:
-                seconds, processor, megabytes = _measured(log, store, count)
+                seconds, processor, megabytes = _measured(log, store, count, "local")
                 holds &= megabytes <= LIMIT_MEGABYTES and seconds <= LIMITS.get(given.rows, seconds)
                 row = f"{seconds:.1f} s | {processor:.1f} s | {megabytes:.0f} MB"
                 print(f"| {store} | {count} | {row} |", flush=True)
+            if given.spark and store == "lake":
+                seconds, processor, megabytes = _measured(log, store, 1, "spark")
+                print(f"| {store} | Spark | {seconds:.1f} s | {processor:.1f} s | {megabytes:.0f} MB |", flush=True)
     print(f"\nLoad average at the end: {os.getloadavg()[0]:.0f}, on {os.cpu_count()} cores.")
     return int(not holds)
 
 
 @contextlib.contextmanager
-def _filled(store: str, product: Product, rows: int) -> Iterator[Log]:
+def filled(store: str, product: Product, rows: int, labelled: int = LABELLED) -> Iterator[Log]:
+    """Give a home whose log has so many predictions in one hour; in a lake one in `labelled` has an actual."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         url = stack.enter_context(postgres()).url if store == "postgresql" else ""
@@ -76,7 +81,7 @@ def _filled(store: str, product: Product, rows: int) -> Iterator[Log]:
         log.fill(min(rows, DRAWN_ROWS), 1)
         began = time.perf_counter()
         if store == "lake":
-            _fill_lake(log, rows)
+            _fill_lake(log, rows, labelled)
         elif rows > DRAWN_ROWS:
             _fill_database(log, rows)
         print(f"filled in {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
@@ -155,7 +160,7 @@ def _fill_postgresql(connection: Connection, rows: int, begin: float) -> None:
         connection.execute(fill, {"begin": begin, "first": first, "drawn": DRAWN_ROWS, "rows": rows, "copies": copies})
 
 
-def _fill_lake(log: Log, rows: int) -> None:
+def _fill_lake(log: Log, rows: int, labelled: int) -> None:
     """Write the hour file by file."""
     engine = open_store(log.settings.database)
     with engine.begin() as connection:
@@ -163,7 +168,7 @@ def _fill_lake(log: Log, rows: int) -> None:
         drawn = [PredictionRow(*row) for row in connection.execute(text(f"SELECT {COLUMNS} FROM predictions"))]
     template = table_of_rows(drawn, log.now)
     begin, step = microseconds(log.now.replace(minute=0)), HOUR / timedelta(microseconds=1) / rows
-    found = lake.open_lake(_lake_of(log))
+    found = lake.open_lake(lake_of(log))
     table = found.evolve([name for name in template.column_names if feature_of(name)])
     rng = np.random.default_rng(7)
     for first in range(0, rows, STEP_ROWS):
@@ -182,29 +187,37 @@ def _fill_lake(log: Log, rows: int) -> None:
         table = found.load()
         moment = {"value": 20.0, "observed_at": log.now, "received_at": log.now, "source": "benchmark"}
         with engine.begin() as connection:
-            connection.execute(insert(actuals), [{"prediction_id": name, **moment} for name in ids[::LABELLED]])
+            connection.execute(insert(actuals), [{"prediction_id": name, **moment} for name in ids[::labelled]])
     found.close()
     engine.dispose()
 
 
-def _lake_of(log: Log) -> LakePlace:
+def lake_of(log: Log) -> LakePlace:
+    """Where a home's lake is."""
     return LakePlace(str(log.settings.home / "lake"), f"sqlite:///{log.settings.home / 'catalog.db'}")
 
 
-def _measured(log: Log, store: str, shards: int) -> tuple[float, float, float]:
-    """Seconds from the first process's begin to the last one's end, the processor's of all, the most memory of one."""
-    python = str(ROOT / ".venvs" / "drift-profiling" / "bin" / "python")
-    environment = {"PATH": os.environ["PATH"], "BEACON_PRODUCT": str(log.settings.product)}
-    environment |= {"BEACON_HOME": str(log.settings.home), "BEACON_DATABASE_URL": log.settings.database_url}
+def variables_of(log: Log, store: str, engine: str) -> dict[str, str]:
+    """The variables of a job that reads this log by an engine."""
+    found = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], "BEACON_PRODUCT": str(log.settings.product)}
+    found |= {"BEACON_HOME": str(log.settings.home), "BEACON_DATABASE_URL": log.settings.database_url}
     if store == "lake":
-        place = _lake_of(log)
-        environment |= {
+        place = lake_of(log)
+        found |= {
             "BEACON_LOG_STORES": "lake",
             "BEACON_LAKE": place.files,
             "BEACON_LAKE_CATALOG_URL": place.catalog,
+            "BEACON_ENGINE": engine,
         }
+    return found
+
+
+def _measured(log: Log, store: str, shards: int, engine: str) -> tuple[float, float, float]:
+    """Seconds from the first process's begin to the last one's end, the processor's of all, the most memory of one."""
+    environment = variables_of(log, store, engine)
     _forget_profiles(log)
-    job = [python, str(ROOT / "jobs" / "drift.py"), "--at", log.now.isoformat()]
+    python = ROOT / ".venvs" / ("spark" if engine == "spark" else "drift-profiling") / "bin" / "python"
+    job = [str(python), str(ROOT / "jobs" / "drift.py"), "--at", log.now.isoformat()]
     environment["BEACON_DRIFT_SHARDS"] = str(shards)
     began = time.perf_counter()
     running = [process_cost.begin(job, environment | {"JOB_COMPLETION_INDEX": str(index)}) for index in range(shards)]

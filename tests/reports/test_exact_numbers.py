@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.data_files import data_path
 from support.products import csv_text, write_product
 from support.settings import Settings
 
@@ -204,7 +205,7 @@ def test_the_stages_of_retraining_and_both_feature_stores(product: Product, tmp_
         keys = [{product.entity.key: number} for number in range(1, len(rows) + 1)]
         service = store.get_feature_service(product.feature_service)
         online = pd.DataFrame(store.get_online_features(service, keys).to_dict())
-    offline = pd.read_parquet(repo.data_file(settings))
+    offline = pd.read_parquet(data_path(settings))
     joined.to_csv(tmp_path / "listed.csv", index=False)
     stages = {"validate": frame, "Parquet": kept, "offline": offline, "joined": joined, "online": online}
     for name, stage in stages.items():

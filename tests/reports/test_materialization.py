@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from feast.data_source import PushMode
+from support.data_files import data_path
 from support.feature_homes import Features, feature_home, features_of, fill_from_file, items, offline
 from support.service import Answer
 from support.settings import Settings
@@ -217,7 +218,7 @@ LOST = ("registry", "progress", "half a progress", "an older data file")
 def test_what_is_lost_beside_the_data_costs_time_and_no_row(
     features: Features, settings: Settings, product: Product, lost: str
 ) -> None:
-    older = repo.data_file(settings).read_bytes()
+    older = data_path(settings).read_bytes()
     push_offline(features, 910, now() - 30 * DAY, 25.0, created=(now() - 30 * DAY).isoformat())
     repo.materialize(settings, product)
     (progress,) = (settings.home / "data").glob("*.progress.json")
@@ -229,7 +230,7 @@ def test_what_is_lost_beside_the_data_costs_time_and_no_row(
     elif lost == "half a progress":
         progress.write_bytes(progress.read_bytes()[:9])
     else:
-        repo.data_file(settings).write_bytes(older)
+        data_path(settings).write_bytes(older)
     push_offline(features, 911, now() - HOUR, 26.0)
     done = repo.materialize(settings, product)
     assert done.rows >= 1
@@ -248,7 +249,7 @@ def test_rows_that_feasts_own_sdk_pushes_late_come_online_too(
 
 @pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
 def test_without_data_an_increment_says_so(features: Features, settings: Settings) -> None:
-    file = repo.data_file(settings)
+    file = data_path(settings)
     away = file.rename(file.with_name("away.parquet"))
     try:
         answer = incremental(features, now())

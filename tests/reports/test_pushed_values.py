@@ -9,6 +9,7 @@ import msgspec
 import pandas as pd
 import pytest
 from feast.data_source import PushMode
+from support.data_files import data_path
 from support.feature_homes import Features, feature_home, features_of, fill_from_file, items, offline
 from support.labels import Log
 from support.settings import Settings
@@ -80,7 +81,7 @@ def test_each_value_that_breaks_a_rule_is_refused_at_every_door_by_field_and_rul
     served: tuple[Settings, Features],
 ) -> None:
     settings, features = served
-    before, tried = repo.data_file(settings).read_bytes(), 0
+    before, tried = data_path(settings).read_bytes(), 0
     for feature in features.product.features:
         for what, value in bad_values(feature).items():
             for door, answer in doors(features, features.row(NEW, NOW, **{feature.name: value})):
@@ -88,7 +89,7 @@ def test_each_value_that_breaks_a_rule_is_refused_at_every_door_by_field_and_rul
                 assert f"{feature.name}[0]: must " in message(answer), (feature.name, what, door)
                 tried += 1
     print(f"{tried} writes refused")
-    assert repo.data_file(settings).read_bytes() == before
+    assert data_path(settings).read_bytes() == before
     assert set(features.read(NEW)[0].values()) == {None}
 
 
@@ -109,7 +110,7 @@ def test_what_json_has_no_number_for_is_refused(served: tuple[Settings, Features
 
 def test_one_bad_value_keeps_all_rows_out(served: tuple[Settings, Features]) -> None:
     settings, features = served
-    before = repo.data_file(settings).read_bytes()
+    before = data_path(settings).read_bytes()
     feature = features.product.features[-1]
     one, two, three = (features.row(NEW + number, NOW) for number in range(3))
     two[feature.name] = [1e300]
@@ -117,7 +118,7 @@ def test_one_bad_value_keeps_all_rows_out(served: tuple[Settings, Features]) -> 
     for door, answer in doors(features, df):
         assert answer.status == 422, door
         assert f"{feature.name}[1]: must " in message(answer)
-    assert repo.data_file(settings).read_bytes() == before
+    assert data_path(settings).read_bytes() == before
     assert all(set(row.values()) == {None} for row in features.read(NEW, NEW + 1, NEW + 2))
 
 
@@ -218,7 +219,7 @@ def test_a_row_of_the_data_file_that_the_store_broke_is_not_trained_on(
         fill_from_file(settings, product)
         stored = offline(settings)
         stored.loc[[3, 7], "size"] = [1e300, 657.5]
-        stored.to_parquet(repo.data_file(settings), index=False)
+        stored.to_parquet(data_path(settings), index=False)
         engine = open_store(settings.database)
         migrate(engine)
         rows, left_out = training_rows(settings, product, read_labels(engine, product))

@@ -6,12 +6,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from support.data_files import data_path
 from support.feature_homes import Features, feature_home, features_of, fill_from_file, items, offline
 from support.service import Answer, Service
 from support.settings import Settings
 
 from beacon_core.domain.product import Product
-from beacon_core.feature_store import definitions, repo
+from beacon_core.feature_store import definitions
 
 pytestmark = [pytest.mark.xdist_group("data"), pytest.mark.timeout(600)]
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -68,7 +69,7 @@ def feasts(answer: Answer) -> str:
 @pytest.mark.parametrize("text", [*BEFORE_1970, *IN_THE_FUTURE])
 def test_each_time_of_a_write_is_held_to_what_can_be_kept(served: tuple[Settings, Features], text: str) -> None:
     settings, features = served
-    before = repo.data_file(settings).read_bytes()
+    before = data_path(settings).read_bytes()
     rule = "lies before 1970" if text in BEFORE_1970 else "lies in the future"
     for column in ("event_timestamp", "created"):
         row = features.row(801, NOW, **{column: written(text)})
@@ -85,7 +86,7 @@ def test_each_time_of_a_write_is_held_to_what_can_be_kept(served: tuple[Settings
         message = feasts(features.post(path, body | {field: written(text)}))
         assert field in message
         assert rule in message or NEVER in message
-    assert repo.data_file(settings).read_bytes() == before
+    assert data_path(settings).read_bytes() == before
     assert set(features.read(801)[0].values()) == {None}
 
 

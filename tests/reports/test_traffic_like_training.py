@@ -19,6 +19,7 @@ import pandas as pd
 import pytest
 from sklearn.datasets import load_diabetes
 from sqlalchemy import select
+from support.data_files import data_path, targets_path
 from support.logged_inference import create
 from support.products import write_product
 from support.service import Service
@@ -36,7 +37,7 @@ from beacon_drift_profiling.profiling.profiling import Shard
 from beacon_drift_profiling.run import run_drift
 from beacon_retraining.data.dataset import dataset_of
 from beacon_retraining.data.history import base_rows
-from beacon_retraining.data.offline import targets_file, write_offline
+from beacon_retraining.data.offline import write_offline
 from beacon_retraining.data.validate import validate
 from beacon_retraining.files import write_table
 from beacon_retraining.packaging.package import PackageOrigin, write_package
@@ -89,11 +90,11 @@ def train_on(folder: Path, frame: pd.DataFrame) -> Trained:
     assert header == [*product.feature_names, "target"]
     stages = {
         "validate": pd.read_parquet(rows),
-        "Feast's offline file": pd.read_parquet(repo.data_file(settings)),
+        "Feast's offline file": pd.read_parquet(data_path(settings)),
         "the point-in-time join": base,
         "the online store": online,
         "what a version was trained on, as CSV": validate(folder / "items.csv", product),
-        "targets": pd.read_parquet(targets_file(settings)),
+        "targets": pd.read_parquet(targets_path(settings)),
     }
     lines = [[str(cell) for cell in row] for row in frame.to_numpy().tolist()]
     return Trained(product, settings, lines, stages, package.manifest)

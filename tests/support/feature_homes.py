@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from support.data_files import data_path
 from support.features import PATIENT_SECONDS, TOKEN, Redis, by_name
 from support.ports import free_port
 from support.products import write_product
@@ -75,7 +76,7 @@ def fill_from_file(settings: Settings, product: Product) -> FileChanges:
 
 def offline(settings: Settings) -> pd.DataFrame:
     """All offline rows."""
-    return pd.read_parquet(repo.data_file(settings))
+    return pd.read_parquet(data_path(settings))
 
 
 class Features:

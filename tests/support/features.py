@@ -17,6 +17,7 @@ from typing import Any, Self
 
 import pandas as pd
 import pytest
+from support.data_files import data_path
 from support.products import SPEC
 
 from beacon_core.domain.product import Product
@@ -44,7 +45,7 @@ def frame_of(product: Product, entities: Iterable[int], event_time: datetime, cr
 def fill(settings: Settings, product: Product) -> None:
     """Write the sample offline, apply the definitions, bring everything online; STALE gets a row from long ago."""
     hour_ago = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
-    file = repo.data_file(settings)
+    file = data_path(settings)
     file.parent.mkdir(parents=True, exist_ok=True)
     frame_of(product, range(1, 507), hour_ago, hour_ago).to_parquet(file, index=False)
     repo.apply(settings, product)
@@ -133,8 +134,8 @@ class Process:
 class Redis(Process):
     """A redis-server on loopback, in memory only."""
 
-    def __init__(self, folder: Path, port: int) -> None:
-        options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+    def __init__(self, folder: Path, port: int, *more: str) -> None:
+        options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", *more]
         super().__init__([redis_server(), *options], folder)
         self.wait_until(lambda: _listens(port), 60)
 

@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, delete
+import msgspec
+from sqlalchemy import Engine, delete, select
 
 from beacon_core.data.prediction_log import LogSlice, lake
 from beacon_core.data.prediction_log.lake import Lake, LakePlace
@@ -14,6 +15,7 @@ from beacon_core.data.prediction_log.reading import LakeSource, attach
 from beacon_core.data.predictions import PredictionRow
 from beacon_core.data.tables import predictions
 
+JSON = ("features", "from_store", "imputed", "out_of_range")
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
@@ -45,6 +47,23 @@ def move_to_lake(engine: Engine, rows: Sequence[PredictionRow], place: LakePlace
 def in_folder(folder: Path) -> LakePlace:
     """A lake in a folder, its catalog in SQLite."""
     return LakePlace(str(folder / "lake"), f"sqlite:///{folder / 'catalog.db'}")
+
+
+def rows_in(engine: Engine) -> list[PredictionRow]:
+    """The rows of a store's log, as inference's shipper writes them."""
+    names = PredictionRow._fields
+    with engine.connect() as connection:
+        found = [
+            dict(zip(names, row, strict=True))
+            for row in connection.execute(select(*(predictions.c[name] for name in names)))
+        ]
+    return [PredictionRow(**_as_shipped(row)) for row in found]
+
+
+def _as_shipped(row: dict[str, Any]) -> dict[str, Any]:
+    """Times and JSON in words, as the shipper has them."""
+    words = {name: None if row[name] is None else msgspec.json.encode(row[name]).decode() for name in JSON}
+    return row | words | {"time": row["time"].replace(tzinfo=None).isoformat(" ", "microseconds")}
 
 
 def row(name: str, minutes: float = 0, entity: str | None = None, **others: Any) -> PredictionRow:

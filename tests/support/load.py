@@ -13,11 +13,14 @@ PREDICT = "/v1/predict"
 
 
 class Load(threading.Thread):
-    """One client: ids that were acknowledged as logged, seconds of each answer, answers that were no 200."""
+    """One client: ids that were acknowledged as logged, seconds of each answer, answers that were no 200.
 
-    def __init__(self, address: str, row: dict[str, float]) -> None:
+    It rests for so many seconds after each answer.
+    """
+
+    def __init__(self, address: str, row: dict[str, float], rest: float = 0.0) -> None:
         super().__init__()
-        self.address, self.row = address, row
+        self.address, self.row, self.rest = address, row, rest
         self.acknowledged: list[str] = []
         self.seconds: list[float] = []
         self.unlogged = self.failed = self.broken = 0
@@ -29,6 +32,7 @@ class Load(threading.Thread):
                 with httpx.Client(base_url=self.address, timeout=20) as client:
                     while not self.done.is_set():
                         self._ask(client)
+                        self.done.wait(self.rest)
             except httpx.TransportError:
                 self.broken += 1
             time.sleep(0.02)
@@ -76,18 +80,18 @@ class Loads(list[Load]):
         return [name for load in self for name in load.acknowledged]
 
 
-def start_loads(address: str, row: dict[str, Any], count: int = 2) -> Loads:
+def start_loads(address: str, row: dict[str, Any], count: int = 2, rest: float = 0.0) -> Loads:
     """Start clients."""
-    loads = Loads(Load(address, row) for _ in range(count))
+    loads = Loads(Load(address, row, rest) for _ in range(count))
     for load in loads:
         load.start()
     return loads
 
 
 @contextlib.contextmanager
-def under_load(address: str, row: dict[str, Any], count: int = 2) -> Iterator[Loads]:
+def under_load(address: str, row: dict[str, Any], count: int = 2, rest: float = 0.0) -> Iterator[Loads]:
     """Clients at work while the block runs; they have ended when it is left."""
-    loads = start_loads(address, row, count)
+    loads = start_loads(address, row, count, rest)
     try:
         yield loads
     finally:

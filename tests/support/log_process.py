@@ -59,9 +59,14 @@ class LogProcess:
         """What its metrics port shows."""
         return samples(httpx.get(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=10).text)
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started, and lives."""
+        return self.process is not None and self.process.poll() is None
+
     def send(self, number: signal.Signals) -> None:
         """Send a signal to it, if it lives."""
-        if self.process is not None and self.process.poll() is None:
+        if self.process is not None and self.is_running:
             self.process.send_signal(number)
 
     def kill(self) -> None:

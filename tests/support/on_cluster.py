@@ -1,6 +1,7 @@
 """What the tests know of the cluster: commands on one namespace. `make e2e` and `make chaos` say which."""
 
 import base64
+import functools
 import json
 import os
 import re
@@ -15,13 +16,14 @@ from typing import Any
 
 import httpx
 import yaml
+from support.closed import CLOSED, closed_values, make_certificates
 from support.products import SPEC
 
-from beacon_core.commands.cluster_secrets import SIGNING_KEY, SIGNING_SECRET
+from beacon_core.commands.cluster_secrets import INSTALLATION, SIGNING_KEY, SIGNING_SECRET, name_in
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import ROOT
 from beacon_core.platform.signing_keys import SigningKey, read_private_key
-from tools.deploy import Cluster
+from tools.deploy import Cluster, DeployError, prepare, run
 
 ADDRESS = os.environ.get("ADDRESS") or "http://127.0.0.1"
 NAMESPACE = os.environ["NAMESPACE"]
@@ -30,7 +32,6 @@ PRODUCT = load_product(SPEC)
 ROW = {feature.name: feature.example for feature in PRODUCT.features}
 PREDICT = f"{ADDRESS}/v1/predict"
 BODY: dict[str, Any] = {"features": ROW}
-VALUES = ROOT / os.environ["VALUES"]
 NAMES = (ROOT / "charts" / "beacon-lib" / "templates" / "_names.tpl").read_text(encoding="utf-8")
 PORTS: dict[str, int] = yaml.safe_load(NAMES.partition('define "beacon.ports" -}}')[2].partition("{{")[0])
 BESIDES: dict[str, str] = yaml.safe_load(NAMES.partition('define "beacon.besides" -}}')[2].partition("{{")[0])
@@ -39,6 +40,18 @@ ENDS: dict[str, End] = {
     arrow: (BESIDES.get(arrow, arrow.removesuffix("-metrics")), port) for arrow, port in PORTS.items()
 }
 """Where each arrow of the library chart ends: the component whose pods listen, and the port."""
+
+
+def api_addresses() -> list[str]:
+    """The addresses of the Kubernetes API, as pods reach it."""
+    service = json.loads(run(["kubectl", "get", "service", "kubernetes", "-n", "default", "-o", "json"]))
+    ends = json.loads(run(["kubectl", "get", "endpoints", "kubernetes", "-n", "default", "-o", "json"]))
+    found = [one["ip"] for subset in ends["subsets"] for one in subset["addresses"]]
+    return [f"{address}/32" for address in (*service["spec"]["clusterIPs"], *found)]
+
+
+SUITE_VALUES = ROOT / os.environ["VALUES"]
+VALUES = closed_values(SUITE_VALUES, api_addresses()) if CLOSED else SUITE_VALUES
 # Prints every address that takes a connection.
 PROBE = """
 import socket, sys
@@ -90,16 +103,19 @@ def secret_text(name: str, key: str) -> str:
     return base64.b64decode(data[key]).decode()
 
 
-def signing_key(folder: Path) -> SigningKey:
+def signing_key(folder: Path, installation: str = INSTALLATION) -> SigningKey:
     """The key that signs models there; its file comes into `folder`."""
     file = folder / SIGNING_KEY
     file.touch(0o600)
-    file.write_text(secret_text(SIGNING_SECRET, SIGNING_KEY))
+    file.write_text(secret_text(name_in(installation, SIGNING_SECRET), SIGNING_KEY))
     return read_private_key(file)
 
 
 def make(target: str, values: Path = VALUES) -> subprocess.CompletedProcess[str]:
     """`make deploy` or `make undeploy`, as a user would call it."""
+    if CLOSED and target == "deploy":
+        prepare(cluster())
+        make_certificates(cluster())
     given = [f"NAMESPACE={NAMESPACE}", f"TAG={TAG}", f"VALUES={values}"]
     variables = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     return subprocess.run(
@@ -107,31 +123,45 @@ def make(target: str, values: Path = VALUES) -> subprocess.CompletedProcess[str]
     )
 
 
+@functools.cache
+def known(service: str = "inference") -> dict[str, str]:
+    """The headers by which a service knows the tests, where it asks who sends a request."""
+    return (
+        {"X-API-Key": secret({"inference": "api-key", "feature-serving": "feature-token"}[service])} if CLOSED else {}
+    )
+
+
 def predict(body: object) -> httpx.Response:
-    return httpx.post(PREDICT, json=body, timeout=30)
+    return httpx.post(PREDICT, json=body, headers=known(), timeout=30)
+
+
+def redis(*command: str) -> str:
+    """What its own client says to a command."""
+    speaks = ["--tls", "--insecure"] if CLOSED else []
+    return cluster().kubectl("exec", "beacon-redis-0", "--", "redis-cli", *speaks, *command)
 
 
 def answers() -> bool:
     try:
         return predict(BODY).status_code == 200
-    except httpx.HTTPError:
+    except (httpx.HTTPError, DeployError):  # the latter: its key is not there yet
         return False
 
 
 def secret(key: str) -> str:
-    return (
-        cluster().kubectl("get", "secret", "beacon", f'--template={{{{index .data "{key}" | base64decode}}}}').strip()
-    )
+    return secret_text(INSTALLATION, key)
 
 
-def sql(query: str) -> str:
-    command = ["exec", "beacon-postgresql-0", "--", "psql", "-h", "/tmp", "-U", "beacon", "-d", "beacon", "-tAc", query]
-    return cluster().kubectl(*command).strip()
+def sql(query: str, installation: str = INSTALLATION) -> str:
+    """What PostgreSQL answers in the database of an installation."""
+    login = ["psql", "-h", "/tmp", "-U", "beacon", "-d", installation.replace("-", "_")]
+    return cluster().kubectl("exec", "beacon-postgresql-0", "--", *login, "-tAc", query).strip()
 
 
-def watched(query: str, label: str = "job") -> Counter[str]:
-    """How many series Prometheus has for a query, by a label."""
-    command = ["exec", "beacon-prometheus-0", "--", "promtool", "query", "instant", "http://localhost:9090", query]
+def watched(query: str, label: str = "job", installation: str = INSTALLATION) -> Counter[str]:
+    """How many series an installation's Prometheus has for a query, by a label."""
+    asked = ["promtool", "query", "instant", "http://localhost:9090", query]
+    command = ["exec", f"{installation}-prometheus-0", "--", *asked]
     return Counter(re.findall(rf'\b{label}="([^"]+)"', cluster().kubectl(*command)))
 
 

@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pytest
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
@@ -35,6 +36,8 @@ OPTIONS = {"unix_socket_directories": "", "listen_addresses": "127.0.0.1", "max_
 NOT_SYNCED = {"fsync": "off", "full_page_writes": "off"}
 """Of the shared server: tests kill none of its processes, and what a machine's crash would cost is a test's."""
 SHARED = OPTIONS | NOT_SYNCED | {"max_connections": "100"}
+NEW_DATA = ("-U", "beacon", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync")
+"""How data is made; not synced, as it lives no longer than this process."""
 _numbers = itertools.count(1)
 
 
@@ -66,13 +69,28 @@ def _programs() -> Programs:
 
 
 @functools.cache
+def older_programs() -> Programs:
+    """Those of this machine, of an earlier major version than the wheel's; skips the test where there are none."""
+    wheel = _programs()
+    newest = _major(wheel.binaries)
+    found = {_major(file.parent): file.parent for file in Path("/usr/lib/postgresql").glob("*/bin/initdb")}
+    older = [number for number in found if number < newest]
+    if not older:
+        pytest.skip(f"there is no PostgreSQL before {newest} in /usr/lib/postgresql")
+    return wheel._replace(binaries=found[max(older)])
+
+
+def _major(binaries: Path) -> int:
+    told = subprocess.run([binaries / "postgres", "--version"], capture_output=True, text=True, check=True).stdout
+    return int(told.split()[2].partition(".")[0])
+
+
+@functools.cache
 def _made_data() -> Path:
     """The data of a cluster that has the tables and was shut down."""
     programs = _programs()
     data = programs.folder / "data"
-    # Not synced: it lives no longer than this process.
-    options = ("-U", "beacon", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync")
-    programs.run(programs.binaries / "initdb", "-D", data, *options)
+    programs.run(programs.binaries / "initdb", "-D", data, *NEW_DATA)
     cluster = Postgres(programs.folder, SHARED, data)
     cluster.start()
     try:
@@ -102,15 +120,27 @@ def new_folder() -> Path:
 class Postgres:
     """One cluster in a folder of its own; its data outlives a kill."""
 
-    def __init__(self, folder: Path, options: dict[str, str] = OPTIONS, data: Path | None = None) -> None:
-        """A cluster below `folder`, with a copy of what each begins with unless `data` is there."""
+    def __init__(
+        self,
+        folder: Path,
+        options: dict[str, str] = OPTIONS,
+        data: Path | None = None,
+        programs: Programs | None = None,
+    ) -> None:
+        """A cluster below `folder`, with a copy of what each begins with unless `data` is there.
+
+        With other `programs` than the wheel's, it begins empty.
+        """
         self._folder = folder
         (self.port,) = free_ports(1)
         self.database = "postgres"
         """What `url` and `query` are about."""
         self._options = options
-        self._programs = _programs()
-        if data is None:
+        self._programs = programs or _programs()
+        if data is None and programs is not None:
+            data = folder / "data"
+            programs.run(programs.binaries / "initdb", "-D", data, *NEW_DATA)
+        elif data is None:
             data = folder / "data"
             self._programs.run("cp", "-a", _made_data(), data)
         self._data = data
@@ -254,9 +284,9 @@ def _copy_programs(site: Path, to: Path) -> Path:
 
 
 @contextlib.contextmanager
-def postgres_with_roles() -> Iterator[Postgres]:
+def postgres_with_roles(programs: Programs | None = None) -> Iterator[Postgres]:
     """A cluster as a Kubernetes cluster has it: a role for each service, and tables of the owner's migration."""
-    with postgres() as cluster:
+    with postgres(programs) as cluster:
         cluster.make_roles()
         cluster.database = "beacon"
         migrate_at(cluster.url_of(OWNER))
@@ -264,9 +294,9 @@ def postgres_with_roles() -> Iterator[Postgres]:
 
 
 @contextlib.contextmanager
-def postgres() -> Iterator[Postgres]:
-    """A cluster that runs and has the tables; gone afterwards whatever happens."""
-    cluster = Postgres(new_folder())
+def postgres(programs: Programs | None = None) -> Iterator[Postgres]:
+    """A cluster that runs and has the tables, but of others' programs; gone afterwards whatever happens."""
+    cluster = Postgres(new_folder(), programs=programs)
     try:
         cluster.start()
         yield cluster

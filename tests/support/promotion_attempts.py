@@ -244,6 +244,7 @@ def _routes(route: Document) -> list[Attempt]:
         "to another namespace": {"rules": [rules[0] | {"backendRefs": [there]}]},
         "from other paths": {"rules": [rules[0] | {"matches": [every]}]},
         "from other hosts": {"hostnames": ["other.example"]},
+        "with another time": {"rules": [rules[0] | {"timeouts": {"request": "1s"}}]},
         "with one rule more": {"rules": [*rules, rules[0]]},
     }
     weights = [{"name": INFERENCE, "port": 8080, "weight": 80}, {"name": CANARY, "port": 8080, "weight": 20}]

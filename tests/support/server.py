@@ -67,7 +67,7 @@ class Server:
     def start(self) -> float:
         """Start and wait until it is ready; seconds it took."""
         started = time.monotonic()
-        if self.log_process is not None:
+        if self.log_process is not None and not self.log_process.is_running:
             self.log_process.start()
         self._log = self._log_file.open("ab")
         self._process = subprocess.Popen(
@@ -87,11 +87,15 @@ class Server:
 
     def kill(self) -> None:
         """Kill -9 the whole process group, the worker too, and wait for the port to be free; the log's process, too."""
+        self.kill_alone()
+        if self.log_process is not None:
+            self.log_process.kill()
+
+    def kill_alone(self) -> None:
+        """The same, but leave the log's process at work."""
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(30)
         self._log.close()
-        if self.log_process is not None:
-            self.log_process.kill()
 
     def end(self) -> None:
         """Leave nothing running."""

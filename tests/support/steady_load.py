@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import aiohttp
@@ -17,7 +17,7 @@ TIMEOUT_SECONDS = 10.0
 class Door(NamedTuple):
     """One way in: `fresh` asks over a new connection each time, else over connections that are kept.
 
-    `host` is the name that the ingress knows, where the URL has an address.
+    `host` is the name that the ingress knows, where the URL has an address; `headers` are further ones.
     """
 
     name: str
@@ -25,6 +25,7 @@ class Door(NamedTuple):
     body: dict[str, Any]
     fresh: bool
     host: str = ""
+    headers: Mapping[str, str] = {}
 
 
 class Answer(NamedTuple):
@@ -40,9 +41,10 @@ class Answer(NamedTuple):
     logged: bool = False
 
 
-def both(name: str, url: str, body: dict[str, Any]) -> list[Door]:
+def both(name: str, url: str, body: dict[str, Any], headers: Mapping[str, str]) -> list[Door]:
     """The two kinds of client at one door."""
-    return [Door(f"{name}, new connections", url, body, True), Door(f"{name}, kept connections", url, body, False)]
+    kinds = {"new": True, "kept": False}
+    return [Door(f"{name}, {kind} connections", url, body, fresh, headers=headers) for kind, fresh in kinds.items()]
 
 
 class Load(threading.Thread):
@@ -87,7 +89,7 @@ class Load(threading.Thread):
         sent = time.monotonic()
         self.under_way += 1
         try:
-            headers = {"Host": door.host} if door.host else None
+            headers = {**door.headers, **({"Host": door.host} if door.host else {})}
             async with session.post(door.url, json=door.body, headers=headers) as response:
                 answer = await _answer(door, sent, response)
         except Exception as error:  # noqa: BLE001 - whatever it is, this request failed

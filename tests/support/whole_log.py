@@ -1,5 +1,6 @@
 """The prediction log on a folder, in this process: inference's half, which appends, and that of the log's process."""
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -36,7 +37,7 @@ class WholeLog:
 
     def append(self, record: Record) -> bool:
         """What inference does."""
-        return self.writer.append(record) == "true"
+        return asyncio.run(self.writer.append(record)) == "true"
 
     def start(self) -> None:
         """Ship from now on."""

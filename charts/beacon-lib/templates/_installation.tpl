@@ -2,15 +2,18 @@
 The installation: one product with what serves it, by one name, with which the name of everything begins. It follows from the
 release's: `beacon` gives `beacon`, `housing` gives `housing-beacon`, and so does the release `housing-beacon-inference` of the
 chart inference alone. `global.fullnameOverride` wins. Labels have it too (part-of), so that selectors and network policies of
-one installation never choose a pod of another.
+one installation never choose a pod of another. `global.nameOverride` is another word for `beacon`: `housing` with `homes` gives
+`housing-homes`.
 */}}
 {{- define "beacon.installation" -}}
+{{- $global := .Values.global | default dict -}}
+{{- $word := $global.nameOverride | default "beacon" -}}
 {{- $release := .Release.Name -}}
 {{- if and .Chart.IsRoot (ne .Chart.Name "beacon") -}}
-{{- $release = ternary "beacon" (trimSuffix (printf "-%s" .Chart.Name) $release) (eq $release .Chart.Name) -}}
+{{- $release = ternary $word (trimSuffix (printf "-%s" .Chart.Name) $release) (eq $release .Chart.Name) -}}
 {{- end -}}
-{{- $own := ternary $release (printf "%s-beacon" $release) (contains "beacon" $release) -}}
-{{- $name := (.Values.global | default dict).fullnameOverride | default $own -}}
+{{- $own := ternary $release (printf "%s-%s" $release $word) (contains $word $release) -}}
+{{- $name := $global.fullnameOverride | default $own -}}
 {{- if not (regexMatch "^[a-z]([a-z0-9-]{0,26}[a-z0-9])?$" $name) -}}
 {{- fail (printf "global.fullnameOverride: name the installation by at most 28 of a-z, 0-9 and -, beginning with a letter; %s is none, and names of Jobs would be too long" $name) -}}
 {{- end -}}

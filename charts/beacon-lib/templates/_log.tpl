@@ -6,10 +6,17 @@ installed by itself (--set global.log.stores=sql,lake). Without it there is no l
 {{- toJson ((.Values.global | default dict).log | default dict) -}}
 {{- end -}}
 
+{{- define "beacon.lakePlace" -}}
+{{- ((include "beacon.globalLog" .root | fromJson).lake | default dict).place | default "" -}}
+{{- end -}}
+
 {{- define "beacon.logEnv" -}}
 {{- $log := include "beacon.globalLog" .root | fromJson -}}
 {{- $stores := $log.stores | default "sql" -}}
 {{- $lake := $log.lake | default dict -}}
+{{- range $moved := list "endpoint" "region" "secret" }}
+{{- if index $lake $moved }}{{ fail (printf "global.log.lake.%s: is global.s3.%s, for everything in S3" $moved $moved) }}{{ end -}}
+{{- end }}
 {{- if and (or (contains "lake" $stores) (eq ($log.read | default "") "lake")) (not $lake.place) }}{{ fail "global.log.lake.place: stores or read names the lake, so this has to say where it is" }}{{ end -}}
 {{- if ne $stores "sql" }}
 - {name: BEACON_LOG_STORES, value: {{ $stores | quote }}}
@@ -21,18 +28,7 @@ installed by itself (--set global.log.stores=sql,lake). Without it there is no l
 - {name: BEACON_LAKE, value: {{ . | quote }}}
 - name: BEACON_LAKE_CATALOG_URL
   valueFrom: {secretKeyRef: {name: {{ $lake.catalogSecret | required "global.log.lake.catalogSecret: the Secret with the database of the lake's catalog" }}, key: url}}
-{{- with $lake.endpoint }}
-- {name: AWS_ENDPOINT_URL, value: {{ . | quote }}}
-{{- end }}
-{{- with $lake.region }}
-- {name: AWS_REGION, value: {{ . | quote }}}
-{{- end }}
-{{- with $lake.secret }}
-- name: AWS_ACCESS_KEY_ID
-  valueFrom: {secretKeyRef: {name: {{ . }}, key: access-key-id}}
-- name: AWS_SECRET_ACCESS_KEY
-  valueFrom: {secretKeyRef: {name: {{ . }}, key: secret-access-key}}
-{{- end }}
+{{- include "beacon.s3Env" $ }}
 {{- end }}
 {{- end -}}
 

@@ -9,6 +9,7 @@ stays. A store of another place is not installed.
 {{- include "beacon.managedDatabase" . -}}
 {{- include "beacon.managedRedis" . -}}
 {{- include "beacon.managedMlflow" . -}}
+{{- include "beacon.managedFiles" . -}}
 {{- with ($global.tls | default dict).ca -}}
 {{- if and .configMap $values.tls -}}
 {{- $_ := set $values.tls "ca" (merge (dict) . $values.tls.ca) -}}
@@ -35,7 +36,7 @@ stays. A store of another place is not installed.
 {{- $login := $given.user | default "" -}}
 {{- $options := compact (list $given.options (ternary "prepare_threshold=none" "" (eq (toString $given.pooled) "true"))) | join "&" -}}
 {{- with $values.database -}}
-{{- include "beacon.put" (dict "at" . "given" (merge (dict "options" $options) $given) "names" (list "host" "port" "name" "options")) -}}
+{{- include "beacon.put" (dict "at" . "given" (merge (dict "options" $options) $given) "names" (list "host" "port" "name" "options" "passwordFile")) -}}
 {{- if $login -}}
 {{- range $one := compact (list . .owner .retention) -}}
 {{- $_ := set $one "user" $login -}}
@@ -50,7 +51,12 @@ stays. A store of another place is not installed.
 {{- $_ := set $values.postgresql "enabled" false -}}
 {{- $host := $given.directHost | default $given.host -}}
 {{- $port := ternary $given.directPort ($given.port | default 5432) (not (empty $given.directPort)) -}}
-{{- $_ := set $values.mlflow "database" (printf "postgresql+psycopg://%s@%s:%v/%s%s" ($login | default "$(role)_mlflow") $host $port ($given.mlflowName | default "mlflow") (ternary (printf "?%s" $given.options) "" (not (empty $given.options)))) -}}
+{{- $passfile := ternary (printf "passfile=%s" $given.mlflowPassfile) "" (not (empty $given.mlflowPassfile)) -}}
+{{- $direct := compact (list $given.options $passfile) | join "&" -}}
+{{- $_ := set $values.mlflow "database" (printf "postgresql+psycopg://%s@%s:%v/%s%s" ($login | default "$(role)_mlflow") $host $port ($given.mlflowName | default "mlflow") (ternary (printf "?%s" $direct) "" (not (empty $direct)))) -}}
+{{- /* Backups go past a pooler, too: pg_dump is one long transaction, and knows no options but libpq's. */ -}}
+{{- include "beacon.put" (dict "at" $values.database "given" (dict "host" $host "port" $port) "names" (list "host" "port")) -}}
+{{- $_ := set $values.database "options" ($given.options | default "") -}}
 {{- if $login -}}
 {{- $_ := set $values.mlflow "secret" (dict "name" $given.secret.name "key" ($given.secret.key | default "password")) -}}
 {{- end -}}
@@ -61,11 +67,11 @@ stays. A store of another place is not installed.
 {{- define "beacon.managedRedis" -}}
 {{- $values := .Values -}}
 {{- $given := ($values.global | default dict).redis | default dict -}}
-{{- if $given.host -}}
+{{- if or $given.host $given.nodes -}}
 {{- if hasKey $values "postgresql" -}}
 {{- $_ := set $values.redis "enabled" false -}}
 {{- else if hasKey $values "redis" -}}
-{{- include "beacon.put" (dict "at" $values.redis "given" $given "names" (list "host" "port" "options")) -}}
+{{- include "beacon.put" (dict "at" $values.redis "given" $given "names" (list "host" "port" "options" "type" "nodes" "sentinelMaster")) -}}
 {{- if ($given.secret | default dict).name -}}
 {{- $_ := set $values.redis "secret" (merge (dict) $given.secret $values.redis.secret) -}}
 {{- end -}}

@@ -80,15 +80,19 @@ spec:
 {{- end -}}
 
 {{/*
-How a container reaches the store: libpq takes the password from PGPASSWORD, so no URL holds a secret. `login`: the values'
-user and Secret, if not those of the service.
+How a container reaches the store: libpq takes the password from PGPASSWORD, or Beacon from a file at each connection, so no URL
+holds a secret. `login`: the values' user and Secret, if not those of the service.
 */}}
 {{- define "beacon.databaseEnv" -}}
 {{- $login := .login | default .root.Values.database -}}
-{{- $options := compact (list .root.Values.database.options (include "beacon.databaseTls" .)) | join "&" -}}
+{{- $file := .root.Values.database.passwordFile | default "" -}}
+{{- $fromFile := ternary (printf "password_file=%s" $file) "" (not (empty $file)) -}}
+{{- $options := compact (list .root.Values.database.options $fromFile (include "beacon.databaseTls" .)) | join "&" -}}
 {{- with .root.Values.database -}}
+{{- if not $file }}
 - name: PGPASSWORD
   valueFrom: {secretKeyRef: {name: {{ $login.secret.name }}, key: {{ $login.secret.key }}}}
+{{- end }}
 - name: BEACON_DATABASE_URL
   value: postgresql+psycopg://{{ $login.user }}@{{ .host }}:{{ .port }}/{{ .name }}{{ with $options }}?{{ . }}{{ end }}
 {{- end -}}
@@ -108,9 +112,13 @@ user and Secret, if not those of the service.
 - name: REDIS_PASSWORD
   valueFrom: {secretKeyRef: {name: {{ .secret.name }}, key: {{ .secret.key }}}}
 - name: REDIS_CONNECTION
-  value: {{ .host }}:{{ .port }}{{ range compact (list .options $tls) }},{{ . }}{{ end }}
+  value: {{ .nodes | default (list (printf "%s:%v" .host .port)) | join "," }}{{ range compact (list .options $tls) }},{{ . }}{{ end }}
 - name: BEACON_FEATURE_REPO
-  value: /app/feature_repo/redis
+  value: /app/feature_repo/{{ .type | replace "_" "-" }}
+{{- if eq .type "redis_sentinel" }}
+- name: REDIS_SENTINEL_MASTER
+  value: {{ .sentinelMaster }}
+{{- end }}
 {{- end }}
 {{ include "beacon.installationEnv" . }}
 {{- end -}}

@@ -27,10 +27,14 @@ installation, or outside, at the addresses of `global.NAME.cidrs` or anywhere.
 {{- range $name, $key := dict "postgresql" "database" "redis" "redis" "mlflow" "mlflow" -}}
 {{- $given := index $global $key | default dict -}}
 {{- $host := ternary ($given.url | default "") ($given.host | default "") (eq $name "mlflow") -}}
-{{- if $host -}}
+{{- if or $host $given.nodes -}}
 {{- $port := toString ($given.port | default (index $ports $name)) -}}
 {{- if eq $name "mlflow" -}}{{- $port = include "beacon.portOf" $host -}}{{- end -}}
-{{- $all := list (dict "port" (int $port)) -}}
+{{- $all := list -}}
+{{- range $node := $given.nodes -}}{{- $all = append $all (dict "port" (splitList ":" $node | last | int)) -}}{{- end -}}
+{{- $all = $all | default (list (dict "port" (int $port))) -}}
+{{- range $given.ports -}}{{- $all = append $all (dict "port" (int .)) -}}{{- end -}}
+{{- $all = uniq $all -}}
 {{- if and $given.directPort (ne (int $given.directPort) (int $port)) -}}{{- $all = append $all (dict "port" (int $given.directPort)) -}}{{- end -}}
 {{- $to := ternary (include "beacon.cidrs" $given.cidrs | fromYamlArray) (include "beacon.anywhere" $ | fromYamlArray) (not (empty $given.cidrs)) -}}
 {{- $_ := set $found $name (dict "to" $to "ports" $all) -}}
@@ -130,7 +134,7 @@ spec:
       to: {{- include "beacon.cidrs" . | nindent 8 }}
       {{- end }}
     {{- end }}
-    {{- if or $.https (include "beacon.usesLake" $) }}
+    {{- if or $.https (include "beacon.usesS3" $) }}
     - ports: [{port: 443}]
       to:
         {{- with .https }}
@@ -138,6 +142,9 @@ spec:
         {{- else }}
         {{- include "beacon.anywhere" $ | nindent 8 }}
         {{- end }}
+    {{- end }}
+    {{- if include "beacon.usesS3" $ }}
+    {{- include "beacon.s3Egress" $ | nindent 4 }}
     {{- end }}
     {{- with $.issuer }}
     - ports: [{port: {{ include "beacon.portOf" . }}}]

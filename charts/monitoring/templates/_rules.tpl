@@ -39,6 +39,8 @@ where the values say. What the product has no pods of is not missed.
 {{- else -}}
 {{- $_ := set $rule "labels" (merge (dict) $labels ($rule.labels | default dict)) -}}
 {{- end -}}
+{{- $claims := printf `namespace="%s",persistentvolumeclaim=~".*%s.*"` $.root.Release.Namespace $name -}}
+{{- $_ := set $rule "expr" ($rule.expr | replace `persistentvolumeclaim=~".*beacon.*"` $claims) -}}
 {{- $_ := set $rule "expr" (include "monitoring.scoped" (dict "root" $.root "expr" $rule.expr)) -}}
 {{- end -}}
 {{- end -}}

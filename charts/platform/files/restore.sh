@@ -1,15 +1,18 @@
 # Brings the dumps of the folder WORK into the databases, each in one transaction: it is the old one or the new one.
 # REPLACE=true: also into databases with rows. By psql and pg_restore of the server's version or a later one.
 set -eu
-owner_password=$PGPASSWORD
+of_owner() { # the password: a token's file is read each time
+  if [ "${PASSWORD_FILE:-}" ]; then cat "$PASSWORD_FILE"; else printf %s "$owner_password"; fi
+}
+[ "${PASSWORD_FILE:-}" ] || owner_password=$PGPASSWORD
 [ ! -f "$WORK/again" ] || REPLACE=true # an earlier try of this restore was broken off
 each() { # COMMAND: run it with the name of each dump, a table that tells whether the database is in use, and its address
   if [ -f "$WORK/beacon.dump" ]; then
-    export PGPASSWORD="$owner_password"
+    PGPASSWORD=$(of_owner) && export PGPASSWORD
     "$1" beacon predictions "$BEACON_DATABASE"
   fi
   if [ -f "$WORK/mlflow.dump" ]; then
-    export PGPASSWORD="$MLFLOW_PASSWORD"
+    export PGPASSWORD="${MLFLOW_PASSWORD:-}" # none: the address names libpq's own file
     "$1" mlflow model_versions "$MLFLOW_DATABASE"
   fi
 }

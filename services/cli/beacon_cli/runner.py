@@ -19,6 +19,8 @@ from beacon_cli.terminal import COLOURS, Stages, console_of
 PATIENCE_SECONDS = 1.0
 """What ends sooner shows no bar."""
 JSON = "--json"
+ENGINE, SPARK = "BEACON_ENGINE", "spark"
+"""The setting, and the engine whose environment is another one."""
 FINDING = re.compile(r"(ok|warn|fail) {2,}")
 """How a line of `doctor` begins, whose stdout is no terminal here."""
 
@@ -27,11 +29,8 @@ def run(command: Command, arguments: list[str], folder: Path | None, product: Pa
     """Run `command` to its end and return its exit status; raises `CliError` before it began."""
     project = find_project(folder)
     variables = project.variables(product)
-    environments = [command.environment, *command.needs]
-    environment = command.environment
-    if command.trains and project.has_own_code(variables):
-        environments.append("training")
-        environment = "training" if command.environment == "retraining" else environment
+    has_own_code = command.trains and project.has_own_code(variables)
+    environment, environments = environments_of(command, variables.get(ENGINE, ""), has_own_code=has_own_code)
     stages = Stages(console_of(sys.stderr))
     project.build(environments, stages)
     # Compiling Feast and MLflow anew at every start takes longer than starting them.
@@ -47,6 +46,18 @@ def run(command: Command, arguments: list[str], folder: Path | None, product: Pa
     if status in HINTS and JSON not in arguments:
         stages.line(HINTS[status], "dim")
     return status
+
+
+def environments_of(command: Command, engine: str, *, has_own_code: bool) -> tuple[str, list[str]]:
+    """The environment that runs a command, and all that it needs; `engine` is the setting's text."""
+    environment, environments = command.environment, [command.environment, *command.needs]
+    if command.on_engine and engine == SPARK:
+        environments.append(SPARK)
+        environment = environment if environment == "laptop" else SPARK
+    if has_own_code:
+        environments.append("training")
+        environment = "training" if command.environment == "retraining" else environment
+    return environment, environments
 
 
 def _module(command: Command) -> list[str]:

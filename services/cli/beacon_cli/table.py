@@ -24,6 +24,8 @@ class Command(NamedTuple):
     """Further environments, of the processes that it starts."""
     trains: bool = False
     """A product's own training code is run, in the environment of its libraries."""
+    on_engine: bool = False
+    """It reads the log, or starts what does: BEACON_ENGINE says where that runs."""
     stays: bool = False
     """It talks to the terminal itself, so this process becomes the command."""
 
@@ -33,14 +35,16 @@ ENDED = "beacon_promotion.controller.state_machine:Ended"
 DECIDED = "beacon_retraining.commands.approve:DecisionResult"
 
 COMMANDS = (
-    Command("run", DAILY, "laptop", "beacon_laptop.announcement:ReadyResult", ALL, trains=True, stays=True),
+    Command(
+        "run", DAILY, "laptop", "beacon_laptop.announcement:ReadyResult", ALL, trains=True, on_engine=True, stays=True
+    ),
     Command("new", DAILY, "retraining", "beacon_retraining.commands.new:NewResult"),
     Command("check", DAILY, "retraining", "beacon_retraining.commands.check:CheckResult", trains=True),
     Command("predict", DAILY, result="beacon_cli.predict:PREDICTION"),
     Command("explain", DAILY, result="beacon_cli.explain:EXPLANATION"),
-    Command("score", DAILY, "retraining", "beacon_inference.commands.score:ScoreResult"),
-    Command("demo", DAILY, "laptop", needs=("drift-profiling", "retraining"), trains=True, stays=True),
-    Command("retrain", MODELS, "laptop", COMMITTED, ("retraining",), trains=True),
+    Command("score", DAILY, "retraining", "beacon_inference.commands.score:ScoreResult", on_engine=True),
+    Command("demo", DAILY, "laptop", needs=("drift-profiling", "retraining"), trains=True, on_engine=True, stays=True),
+    Command("retrain", MODELS, "laptop", COMMITTED, ("retraining",), trains=True, on_engine=True),
     Command("register", MODELS, "foreign", COMMITTED),
     Command("promote", MODELS, "promotion", ENDED),
     Command("rollback", MODELS, "promotion", ENDED),
@@ -50,7 +54,7 @@ COMMANDS = (
     Command("history", MODELS, "promotion", "beacon_promotion.commands.promote:HistoryResult"),
     Command("champion", MODELS, "retraining", "beacon_core.model_package.release:Release"),
     Command("values", MODELS, "promotion"),
-    Command("drift", DATA, "drift-profiling", "beacon_drift_profiling.commands.drift:DriftRunResult"),
+    Command("drift", DATA, "drift-profiling", "beacon_drift_profiling.commands.drift:DriftRunResult", on_engine=True),
     Command("lineage", DATA, "retraining", "beacon_retraining.commands.lineage:LineageResult"),
     Command("data", DATA, "retraining"),
     Command("materialize", DATA, "feature-serving"),

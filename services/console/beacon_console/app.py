@@ -27,7 +27,8 @@ def create(settings: Settings) -> Application:
         collectors.register(collector)
     build = metrics.gauge(metrics.BUILD_INFO, collectors)
     build.labels("console", settings.build_version, settings.build_revision).set(1)
-    database = DatabaseClient(settings.database, options=options_of(lake_source(settings, must_read=False)))
+    lake = lake_source(settings)
+    database = DatabaseClient(settings.database, options=options_of(lake))
     StoreCollector(database, product, collectors)
     web = create_web(settings, product, database, Registry(settings.mlflow_address, trust_of(settings)))
 
@@ -37,12 +38,17 @@ def create(settings: Settings) -> Application:
             web.jinja_env.get_template(name)
         with contextlib.suppress(DatabaseUnavailableError), database.connect():
             pass
+        with contextlib.suppress(DatabaseUnavailableError):
+            if lake is not None:
+                lake.warm()
 
     async def start() -> None:
         await asyncio.to_thread(warm)
 
     async def stop() -> None:
         await asyncio.to_thread(database.close)
+        if lake is not None:
+            lake.close()
 
     return Application(
         service="console",

@@ -15,9 +15,7 @@ from beacon_console.models.registry import Registry
 from beacon_console.static_files import add_static_files
 from beacon_core.data.client import DatabaseClient
 from beacon_core.data.database import DatabaseUnavailableError
-from beacon_core.data.prediction_log.reading import LakeUnreadableError
 from beacon_core.domain.errors import BeaconError
-from beacon_core.domain.masking import message_of
 from beacon_core.domain.product import Product
 from beacon_core.platform import clock
 from beacon_core.platform.make_arguments import product_argument
@@ -84,10 +82,8 @@ def _add_health(app: Flask) -> None:
 
 def _add_failures(app: Flask) -> None:
     @app.errorhandler(DatabaseUnavailableError)
-    def database_down(error: DatabaseUnavailableError) -> Response:
+    def database_down(_: DatabaseUnavailableError) -> Response:
         rule = "The store does not answer, so there is nothing to show. Try again."
-        if isinstance(error, LakeUnreadableError):
-            rule = f"There is nothing to show: {message_of(error)}."
         return _failure(BeaconError("prediction_log_unavailable", rule))
 
     @app.errorhandler(CSRFError)

@@ -11,10 +11,13 @@ from beacon_core.data.database import Engine
 from beacon_core.data.job_runs import recorded
 from beacon_core.data.prediction_log.partitions import HOUR
 from beacon_core.data.run_lock import only_one
+from beacon_core.domain.pins import NAME, Pin
 from beacon_core.domain.policy import large_residual
 from beacon_core.domain.product import Product
+from beacon_core.model_package.download import bring_package
 from beacon_core.model_package.release import ReleaseError, read_release
 from beacon_core.model_package.signature import trust_of
+from beacon_core.platform.engine import LOCAL, JobEngine
 from beacon_core.platform.files import write_atomically
 from beacon_core.platform.settings import Settings
 from beacon_drift_profiling.assessment import alarms, messages
@@ -47,25 +50,37 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 def run_drift(
-    settings: Settings, product: Product, engine: Engine, now: datetime, shard: Shard, per_segment: bool = False
+    settings: Settings,
+    product: Product,
+    engine: Engine,
+    now: datetime,
+    shard: Shard,
+    per_segment: bool = False,
+    jobs: JobEngine = LOCAL,
 ) -> Outcome:
     """Profile, compare and store once; raises `BusyError` while the same run is at work.
 
-    Safe to repeat and to kill: the next run completes it.
+    `jobs` runs what reads a lake. Safe to repeat and to kill: the next run completes it.
     """
     period = hour_of(now).isoformat()
     span = timedelta(days=max(*product.policy.drift.windows_days, *product.policy.quality.windows_days) + 1)
-    models, trust = settings.models_dir, trust_of(settings)
-    references = References(lambda version, sha256: load_reference(models, product, version, sha256, trust))
+    trust = trust_of(settings)
+
+    def reference(version: str, sha256: str) -> Reference | NoReference:
+        if NAME.fullmatch(version):
+            bring_package(settings, Pin(product.name, version, sha256), trust)
+        return load_reference(settings.models_dir, product, version, sha256, trust)
+
+    references = References(reference)
     locks = settings.home / "run"
     with only_one(engine, locks, f"{JOB}-profile/{shard.index}/{shard.count}"):
         with recorded(engine, JOB, period, "profile") as note:
-            profiled = profile_log(engine, product, references, now, span, shard, per_segment)
+            profiled = profile_log(engine, product, references, now, span, shard, per_segment, jobs)
             note.rows, note.details = profiled.rows, msgspec.to_builtins(profiled)
         if not all_shards_done(engine, now, shard.count):
             return Outcome(profiled, None, None)
         with only_one(engine, locks, f"{JOB}-compare"), recorded(engine, JOB, period, "compare") as note:
-            join_slices(engine, product, references, per_segment, profiled)
+            join_slices(engine, product, references, per_segment, profiled, jobs)
             run = _judge(settings, product, engine, references, now)
             request = _store(settings, product, engine, run)
             note.rows, note.details = run.rows, run.summary | {"retraining": request.why}

@@ -10,6 +10,7 @@ from beacon_core.domain.errors import BeaconError
 from beacon_core.feature_store import repo
 from beacon_core.observability.volumes import watch_volumes
 from beacon_core.platform.settings import Settings
+from beacon_core.platform.shared_files import SharedFilesError, SharedFilesUnavailableError
 from beacon_core.web.access import AccessControl
 from beacon_core.web.asgi import Application
 from beacon_core.web.http import Route
@@ -24,7 +25,18 @@ from beacon_feature_serving.writing.materialize import Materializer
 from beacon_feature_serving.writing.routes import FLASK_SCOPES
 from beacon_feature_serving.writing.writer import Writer
 
+COPIES_SECONDS = 60.0
 SCOPES: frozenset[Scope] = frozenset({"features", "push", "materialize"})
+
+
+async def watch_copies() -> None:
+    """Keep no copy of a shared file in S3 that is another one by now, for ever."""
+    from beacon_core.platform.s3_files import forget_old_copies  # noqa: PLC0415 - where there is S3
+
+    while True:
+        await asyncio.sleep(COPIES_SECONDS)
+        with contextlib.suppress(SharedFilesError, SharedFilesUnavailableError):
+            await asyncio.to_thread(forget_old_copies)
 
 
 def create(settings: Settings) -> Application:
@@ -32,7 +44,8 @@ def create(settings: Settings) -> Application:
     collectors = CollectorRegistry()
     for collector in (PROCESS_COLLECTOR, PLATFORM_COLLECTOR, GC_COLLECTOR):
         collectors.register(collector)
-    watch_volumes({"home": settings.home}, collectors)
+    # On a cluster the registry and the data are on a volume of their own, which retraining writes to.
+    watch_volumes({"home": settings.home, "files": settings.home / "feast"}, collectors)
     instruments = Instruments(collectors, settings)
     access = AccessControl(settings, SCOPES, (FEATURE_TOKEN, settings.feature_token), collectors)
     store = repo.open_store(settings)
@@ -50,6 +63,8 @@ def create(settings: Settings) -> Application:
         with contextlib.suppress(BeaconError):  # each request to a store that is down gets the error
             await reader.check()
         watchers.extend(map(asyncio.create_task, (registry.watch(), access.watch())))
+        if not settings.keeps_files:
+            watchers.append(asyncio.create_task(watch_copies()))
 
     async def stop() -> None:
         for watcher in watchers:

@@ -82,7 +82,8 @@ def create(settings: Settings) -> Application:
             "no API key is set: whoever reaches this service may write actuals and read the prediction log"
         )
     models = Models(settings, product, instruments)
-    log = PredictionLog(settings.spool_dir, settings.spool_max_bytes, registry)
+    is_synced = settings.spool_fsync == "group"
+    log = PredictionLog(settings.spool_dir, settings.spool_max_bytes, registry, is_synced=is_synced)
     features = FeatureClient(settings.features_address, settings.features_timeout_seconds, settings.features_key)
     pipeline = Pipeline(models, features, log, instruments, access)
     explainer = ExplainerProcess(instruments.explainer_started, lambda: pipeline.requests)

@@ -99,7 +99,13 @@ def training(settings: Settings, arguments: Sequence[str] = (), *, by_dvc: bool 
     options = () if by_dvc else ("--here",)
     script = str(ROOT / "jobs" / "retrain.py")
     own_code = load_product(settings.product).training.entry_point is not None
-    return Process("retrain", "training" if own_code else "retraining", (script, *options, *arguments))
+    environment = "training" if own_code else on_engine(settings, "retraining")
+    return Process("retrain", environment, (script, *options, *arguments))
+
+
+def on_engine(settings: Settings, environment: str) -> str:
+    """The environment of a job that reads the log: its own, or that of the engine."""
+    return environment if settings.engine == "local" else settings.engine
 
 
 def promotion(*arguments: str, name: str = "promote") -> Process:

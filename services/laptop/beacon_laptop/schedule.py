@@ -17,7 +17,7 @@ from beacon_core.domain.exit_statuses import TRY_AGAIN
 from beacon_core.domain.masking import message_of
 from beacon_core.platform import clock
 from beacon_core.platform.settings import ROOT, Settings, load_settings
-from beacon_laptop.processes import Process, promotion, training, variables
+from beacon_laptop.processes import Process, on_engine, promotion, training, variables
 from beacon_laptop.reporter import report
 from beacon_laptop.supervision import popen, terminating
 
@@ -30,7 +30,7 @@ def jobs(settings: Settings, arguments: tuple[str, ...] = ()) -> tuple[Process, 
 
     Processes below a job are not tied to it, so the retraining makes none.
     """
-    drift = Process("drift", "drift-profiling", (str(ROOT / "jobs" / "drift.py"),))
+    drift = Process("drift", on_engine(settings, "drift-profiling"), (str(ROOT / "jobs" / "drift.py"),))
     retraining = training(settings, ("--trigger", "requests", "--jobs", "1", *arguments))
     # The promoter may hold the lock already: this run waits for it.
     retention = Process("expire", "retraining", (str(ROOT / "jobs" / "expire.py"),))

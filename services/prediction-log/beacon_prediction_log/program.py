@@ -1,5 +1,6 @@
 """The program: settings, signals, ports and exit status around the prediction log's process."""
 
+import gc
 import logging
 import signal
 import threading
@@ -16,6 +17,8 @@ from beacon_prediction_log.service import running
 log = logging.getLogger("beacon.prediction_log")
 
 ENDS = (signal.SIGTERM, signal.SIGINT)
+YOUNG_OBJECTS = 10_000
+"""Python looks for garbage after so many new objects: among thousands of records, by default, far too often."""
 
 
 def run() -> int:
@@ -29,6 +32,7 @@ def run() -> int:
 
     for number in ENDS:
         signal.signal(number, stop)
+    gc.set_threshold(YOUNG_OBJECTS)
     configure_logging("prediction-log", Settings().build_version, "INFO")
     try:
         clean_credentials()

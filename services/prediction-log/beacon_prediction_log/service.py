@@ -5,6 +5,7 @@ import gc
 import logging
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 from prometheus_client import GC_COLLECTOR, PLATFORM_COLLECTOR, PROCESS_COLLECTOR, CollectorRegistry
 
@@ -41,7 +42,8 @@ class LogProcess:
         for collector in (PROCESS_COLLECTOR, PLATFORM_COLLECTOR, GC_COLLECTOR):
             self.registry.register(collector)
         folder = settings.spool_dir
-        watch_volumes({"spool": folder}, self.registry)
+        in_folder = {} if not settings.lake or "://" in settings.lake else {"lake": Path(settings.lake)}
+        watch_volumes({"spool": folder, **in_folder}, self.registry)
         build = metrics.gauge(metrics.BUILD_INFO, self.registry)
         build.labels("prediction-log", settings.build_version, settings.build_revision).set(1)
         metrics.gauge(metrics.SPOOL_MAX_BYTES, self.registry).set(settings.spool_max_bytes)
@@ -98,7 +100,7 @@ class LogProcess:
             assert self.kafka is not None  # noqa: S101 - see above
             return self.kafka
         assert self.lake is not None  # noqa: S101 - see above
-        return LakeStore(self.lake, self.database)
+        return LakeStore(self.lake, self.database, self.registry)
 
 
 @contextlib.contextmanager

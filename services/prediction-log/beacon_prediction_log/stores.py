@@ -4,9 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+from prometheus_client import CollectorRegistry
+
 from beacon_core.data.prediction_log.reading import LakeSource
 from beacon_core.domain.ids import new_id
 from beacon_core.domain.log_stores import StoreName
+from beacon_core.observability import metrics
 from beacon_core.platform.files import write_atomically
 from beacon_core.spool.segments import segments
 from beacon_prediction_log.database import Database
@@ -63,15 +66,17 @@ class LakeStore:
     chunk_bytes = LAKE_BYTES
     gather_seconds = LAKE_SECONDS
 
-    def __init__(self, source: LakeSource, database: Database) -> None:
+    def __init__(self, source: LakeSource, database: Database, registry: CollectorRegistry) -> None:
         self._source = source
         self._database = database
         self._newest: dict[Path, int] = {}
+        self._rows, self._bytes = (metrics.gauge(each, registry) for each in (metrics.LAKE_ROWS, metrics.LAKE_BYTES))
 
     def warm(self) -> None:
         """Import its libraries, and open it; the actuals are in the database in any case."""
         self._database.warm()
         self._source.warm()
+        self._tell_size()
 
     def insert(self, folder: Path, chunk: Chunk, rest: Callable[[], None]) -> None:
         """Raises `LakeUnavailableError`."""
@@ -88,6 +93,12 @@ class LakeStore:
             lake.SpoolBlock(name, first.segment, first.begin, last.end, last.segment),
         )
         self._newest[folder] = last.segment
+        self._tell_size()
+
+    def _tell_size(self) -> None:
+        size = self._source.open().size()
+        self._rows.set(size.rows)
+        self._bytes.set(size.bytes)
 
 
 def spool_id(folder: Path, *, anew: bool = False) -> str:

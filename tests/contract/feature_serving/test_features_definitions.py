@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import yaml
 from feast import Entity, FeatureService, FeatureView
 from feast.infra.online_stores.redis import RedisOnlineStore
 from feast.types import Float64, Int64
@@ -60,6 +61,28 @@ def test_both_store_files_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     config = repo.load_config(Settings(home=tmp_path, feature_repo=ROOT / folder))
     assert config.online_store.type == store
     assert Path(config.registry.path).is_relative_to(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "own"),
+    [
+        ("redis-cluster", {"redis_type": "redis_cluster"}),
+        ("redis-sentinel", {"redis_type": "redis_sentinel", "sentinel_master": "${REDIS_SENTINEL_MASTER}"}),
+    ],
+)
+def test_the_files_for_several_redis_servers_differ_in_their_kind_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, own: dict[str, str]
+) -> None:
+    one, plain = (
+        yaml.safe_load((ROOT / "feature_repo" / folder / "feature_store.yaml").read_text())
+        for folder in (name, "redis")
+    )
+    assert one == plain | {"online_store": plain["online_store"] | own}
+    monkeypatch.setenv("REDIS_CONNECTION", "127.0.0.1:6379,127.0.0.1:6380")
+    monkeypatch.setenv("REDIS_SENTINEL_MASTER", "features")
+    online = repo.load_config(Settings(home=tmp_path, feature_repo=ROOT / "feature_repo" / name)).online_store
+    assert online.redis_type.value == own["redis_type"]
+    assert online.sentinel_master == ("features" if "sentinel_master" in own else "mymaster")
 
 
 @pytest.mark.parametrize(("installation", "project"), [("beacon", "beacon"), ("housing-beacon", "housing_beacon")])

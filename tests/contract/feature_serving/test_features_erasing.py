@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from support.data_files import data_path
 from support.feature_homes import feature_home, features_of, fill_from_file, items, offline
 from support.settings import Settings
 
@@ -55,7 +56,7 @@ def test_one_entity_goes_from_both_stores(stores: Stores) -> None:
     left = offline(stores.settings)
     assert len(left) == rows - 1
     assert int(GONE) not in set(left[key])
-    (progress,) = repo.data_file(stores.settings).parent.glob("*.progress.json")
+    (progress,) = data_path(stores.settings).parent.glob("*.progress.json")
     assert json.loads(progress.read_bytes())["rows"] == rows - 1
 
     again = stores.erase()

@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from sqlalchemy import Engine, insert, select
+from support.data_files import data_path
 from support.features import frame_of
 from support.settings import Settings
 
@@ -52,7 +53,7 @@ def job(name: str, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
 
 
 def write(settings: Settings, *frames: pd.DataFrame) -> None:
-    pd.concat(frames, ignore_index=True).to_parquet(repo.data_file(settings), index=False)
+    pd.concat(frames, ignore_index=True).to_parquet(data_path(settings), index=False)
 
 
 def served(settings: Settings, product: Product, entity: int) -> dict[str, Any]:
@@ -160,7 +161,7 @@ def test_data_that_are_gone_are_a_failure(
 ) -> None:
     write(settings, frame_of(product, [1], NOW - HOUR, NOW - HOUR))
     assert job("materialize", monkeypatch) == 0
-    repo.data_file(settings).unlink()
+    data_path(settings).unlink()
     for arguments in ((), ("--all",)):
         caplog.clear()
         assert job("materialize", monkeypatch, *arguments) == 1

@@ -9,12 +9,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from feast.data_source import PushMode
+from support.data_files import data_path, locked
 from support.features import frame_of
 from support.settings import Settings
 
 from beacon_core.domain.product import Product
 from beacon_core.feature_store import definitions, repo
-from beacon_core.feature_store.offline import locked
 from beacon_retraining.data.offline import write_offline
 
 pytestmark = pytest.mark.xdist_group("features")
@@ -40,12 +40,12 @@ def push(settings: Settings, product: Product, entity: int) -> None:
 
 
 def entities(settings: Settings, product: Product) -> list[int]:
-    return sorted(pd.read_parquet(repo.data_file(settings))[product.entity.key])
+    return sorted(pd.read_parquet(data_path(settings))[product.entity.key])
 
 
 def test_retraining_keeps_what_was_pushed(settings: Settings, product: Product) -> None:
     push(settings, product, 900)
-    file = repo.data_file(settings)
+    file = data_path(settings)
     kept = file.read_bytes()
     write_offline(settings, product, base_rows(product), NOW + timedelta(hours=1))
     assert file.read_bytes() == kept  # the same base data: nothing to write
@@ -77,8 +77,8 @@ def test_pushes_at_once_lose_no_row_and_readers_see_whole_files(settings: Settin
     def read() -> None:
         while not done.is_set():
             try:
-                with locked(repo.data_file(settings), shared=True):
-                    assert pq.read_table(repo.data_file(settings)).num_rows >= 10
+                with locked(data_path(settings), shared=True):
+                    assert pq.read_table(data_path(settings)).num_rows >= 10
             except BaseException as error:  # noqa: BLE001 - told to the test
                 failures.append(error)
                 return

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from feast.feature_server_utils import convert_response_to_dict
+from support.data_files import data_path
 from support.feature_homes import Features, feature_home, features_of
 from support.feature_products import FIRST, LONG, ROWS, TableProduct, composite, mixed
 from support.features import as_we_word_it, by_name
@@ -153,7 +154,7 @@ def test_a_push_is_served_and_trained_on_with_every_type(
     assert {name: found[name] for name in row if name not in {*key, EVENT_TIME}} == {
         name: given for name, given in row.items() if name not in {*key, EVENT_TIME}
     }
-    stored = pq.read_table(repo.data_file(settings)).slice(ROWS)
+    stored = pq.read_table(data_path(settings)).slice(ROWS)
     assert {name: stored[name].to_pylist() for name in key} == {
         name: [value[0].strip() if isinstance(value[0], str) else value[0]] for name, value in key.items()
     }

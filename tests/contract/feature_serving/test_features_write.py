@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 from msgspec import structs
 from support.api_keys import entry, write_keys
+from support.data_files import data_path
 from support.features import PATIENT_SECONDS, TOKEN, Redis, fill, frame_of
 from support.ports import free_port
 from support.service import METRICS_PORT, Answer, Service
@@ -76,7 +77,7 @@ def read(features: Service, product: Product, entity: int, feature: str = "RM") 
 
 
 def offline(store: Settings, product: Product, entity: int) -> pd.DataFrame:
-    frame = pd.read_parquet(repo.data_file(store))
+    frame = pd.read_parquet(data_path(store))
     return frame[frame[product.entity.key] == entity].reset_index(drop=True)
 
 
@@ -93,7 +94,7 @@ def test_a_push_lands_in_both_stores_with_its_event_time(features: Service, stor
     assert stored[definitions.EVENT_TIME].tolist() == [pd.Timestamp(NOW)]
     assert stored["RM"].tolist() == [7.5]
     assert stored["LSTAT"].isna().all()
-    assert len(pd.read_parquet(repo.data_file(store))) >= 507
+    assert len(pd.read_parquet(data_path(store))) >= 507
 
 
 @pytest.mark.parametrize(("to", "online", "kept"), [("online", 1, 0), ("offline", 0, 1)])

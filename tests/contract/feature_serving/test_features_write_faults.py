@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pandas as pd
 import pytest
+from support.data_files import data_path, locked
 from support.features import TOKEN, Redis, by_name, fill, frame_of
 from support.ports import free_port
 from support.service import METRICS_PORT, Answer, Service
@@ -19,7 +20,6 @@ from support.waiting import until
 
 from beacon_core.domain.product import Product
 from beacon_core.feature_store import definitions, repo
-from beacon_core.feature_store.offline import locked
 from beacon_core.platform.settings import ROOT
 
 pytestmark = pytest.mark.xdist_group("features")
@@ -85,7 +85,7 @@ def test_a_write_to_a_hung_redis_is_a_503_at_once_and_nothing_is_written(
     features: Service, store: Settings, redis: Redis, product: Product
 ) -> None:
     assert features.post("/push", pushed(product, 901), BEARER).status == 200
-    before = repo.data_file(store).read_bytes()
+    before = data_path(store).read_bytes()
     redis.send(signal.SIGSTOP)
     try:
         for path, body in (("/push", pushed(product, 902)), ("/write-to-online-store", written(product, 902))):
@@ -94,7 +94,7 @@ def test_a_write_to_a_hung_redis_is_a_503_at_once_and_nothing_is_written(
             assert answer.headers["retry-after"] == "1"
     finally:
         redis.send(signal.SIGCONT)
-    assert repo.data_file(store).read_bytes() == before
+    assert data_path(store).read_bytes() == before
     assert read(features, product, 902) == (None, "NOT_FOUND")
     assert features.post("/push", pushed(product, 902, RM=[5.5]), BEARER).status == 200
     assert read(features, product, 902) == (5.5, "PRESENT")
@@ -122,7 +122,7 @@ def test_while_one_materialization_runs_others_are_told(
     views = [definitions.view_name(product)]
     body = pushed(product, 904, RM=[7.5]) | {"to": "offline"}
     assert features.post("/push", body, BEARER).status == 200
-    with locked(repo.data_file(store)):  # the first one waits for this, in the background
+    with locked(data_path(store)):  # the first one waits for this, in the background
         answer = features.post("/materialize?async=true", INTERVAL, BEARER)
         assert (answer.status, answer.json()) == (202, {"status": "accepted", "feature_views": views})
         for path in ("/materialize?async=true", "/materialize-incremental?async=1", "/materialize"):
@@ -147,7 +147,7 @@ def ended(features: Service, product: Product) -> None:
 def test_a_failure_in_the_background_is_logged_and_bars_nothing(
     features: Service, store: Settings, product: Product, caplog: pytest.LogCaptureFixture
 ) -> None:
-    file = repo.data_file(store)
+    file = data_path(store)
     ended(features, product)
     away = file.rename(file.with_name("away.parquet"))
     try:
@@ -176,7 +176,7 @@ def test_writes_that_wait_do_not_hold_up_health(features: Service, store: Settin
     released, holding = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with locked(repo.data_file(store)):
+        with locked(data_path(store)):
             holding.set()
             released.wait(60)
 
@@ -240,7 +240,7 @@ def test_a_null_is_refused_where_the_product_says_not_nullable(tmp_path: Path, p
     strict = msgspec.structs.replace(product, features=tuple(needed))
     settings = Settings(home=tmp_path, features_metrics_port=METRICS_PORT, feature_token=TOKEN)
     fill(settings, strict)
-    rows = len(pd.read_parquet(repo.data_file(settings)))
+    rows = len(pd.read_parquet(data_path(settings)))
     with Service(create(settings)) as running:
 
         def told(path: str, body: dict[str, Any]) -> tuple[int, str]:
@@ -254,6 +254,6 @@ def test_a_null_is_refused_where_the_product_says_not_nullable(tmp_path: Path, p
         refused = written(strict, 930, TAX=[None])
         assert told("/write-to-online-store", refused) == (422, "df: TAX[0]: must not be null")
         assert read(running, strict, 930) == (None, "NOT_FOUND")
-        assert len(pd.read_parquet(repo.data_file(settings))) == rows
+        assert len(pd.read_parquet(data_path(settings))) == rows
         assert told("/push", pushed(strict, 930, RM=[None])) == (200, "")
         assert read(running, strict, 930) == (None, "NULL_VALUE")

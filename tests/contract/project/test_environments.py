@@ -15,12 +15,15 @@ pytestmark = pytest.mark.slow
 SERVICES = ROOT / "services"
 SERVERS = ("inference", "prediction-log", "feature-serving", "console")
 ENVIRONMENTS = (*SERVERS, "retraining", "drift-profiling", "promotion", "laptop")
-PACKAGES = {name: SERVICES / name / f"beacon_{name.replace('-', '_')}" for name in (*ENVIRONMENTS, "prober")}
+PACKAGES = {name: SERVICES / name / f"beacon_{name.replace('-', '_')}" for name in (*ENVIRONMENTS, "prober", "spark")}
 CORE = SERVICES / "core" / "beacon_core"
 # The laptop's MLflow runs where MLflow is, the prober in inference's image, and batch scoring where tables are read.
 SCORING = (
     "commands.score",
-    *(f"scoring.{name}" for name in ("columns", "entities", "inputs", "outputs", "parts", "score", "scored_log")),
+    *(
+        f"scoring.{name}"
+        for name in ("columns", "entities", "inputs", "outputs", "parts", "run", "score", "scored_log")
+    ),
 )
 OF_MODELS = {"model_inputs", "batch_model", "tree_kernel", "tree_masks", "session", "explanation"}
 """Modules of core that compute with numpy and ONNX Runtime: only where models run and are trained are these there."""

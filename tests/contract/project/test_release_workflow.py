@@ -67,7 +67,9 @@ def test_charts_come_after_the_images_that_they_name(jobs: dict[str, Any]) -> No
     assert set(jobs["charts"]["needs"]) == {"pack", "images"}
     assert set(jobs["notes"]["needs"]) == {"images", "charts"}
     packed = commands(jobs["pack"])
-    assert 'make release-files TAG="$GITHUB_REF_NAME" REGISTRY="$HOST/$OWNER/" FILES=release' in packed
+    assert 'make release-files TAG="$GITHUB_REF_NAME" REGISTRY="$HOST/$OWNER/" SOURCE="$SOURCE" FILES=release' in packed
+    (env,) = [each["env"] for each in jobs["pack"]["steps"] if "SOURCE" in each.get("env", {})]
+    assert env["SOURCE"] == "${{ github.server_url }}/${{ github.repository }}"
     image = "${{ vars.REGISTRY }}/${{ needs.pack.outputs.owner }}/beacon-${{ matrix.service }}"
     assert jobs["images"]["env"]["IMAGE"] == image
     assert "--notes-file release/notes.md" in commands(jobs["notes"])

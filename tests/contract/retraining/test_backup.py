@@ -17,7 +17,7 @@ import pytest
 from sqlalchemy import Engine, create_engine, insert, select, text
 from sqlalchemy.exc import DBAPIError
 from support.mlflow import mlflow_server
-from support.postgres import Postgres, postgres_with_roles
+from support.postgres import Postgres, older_programs, postgres_with_roles
 from support.s3 import s3_bucket
 from support.settings import Settings
 
@@ -255,10 +255,12 @@ def opened(server: Postgres, user: str, database: str = "beacon") -> Iterator[En
         engine.dispose()
 
 
-def test_the_databases_of_a_cluster_come_back_with_their_rights_and_triggers(tmp_path: Path) -> None:
+@pytest.mark.parametrize("of", ["the same version", "an earlier major version"])
+def test_the_databases_of_a_cluster_come_back_with_their_rights_and_triggers(of: str, tmp_path: Path) -> None:
+    """The way to a new major version of PostgreSQL, too: its programs restore what the old ones dumped."""
     place, work = BackupPlace(str(tmp_path / "backups")), tmp_path / "work"
     work.mkdir()
-    with postgres_with_roles() as server:
+    with postgres_with_roles(older_programs() if of == "an earlier major version" else None) as server:
         settings = Settings(home=tmp_path / "files", database_url=server.url_of(OWNER))
         (settings.home / "dvc-remote").mkdir(parents=True)
         (settings.home / "dvc-remote" / "data").write_text("rows")
@@ -318,6 +320,26 @@ def test_the_databases_of_a_cluster_come_back_with_their_rights_and_triggers(tmp
         assert broken.returncode != 0
         with opened(server, MLFLOW, "mlflow") as registry, registry.connect() as connection:
             assert connection.scalar(text("SELECT number FROM model_versions")) == 7
+
+
+def test_the_scripts_take_passwords_of_files(tmp_path: Path) -> None:
+    """As tokens of a cloud come: Beacon's file, and libpq's own for MLflow's database."""
+    token, libpqs, work = (tmp_path / name for name in ("token", "pgpass", "work"))
+    work.mkdir()
+    token.write_text("three\n")
+    libpqs.touch(0o600)
+    libpqs.write_text("*:*:*:*:four\n")
+    with postgres_with_roles() as server, server.asking_for_passwords():
+        server.query(f"ALTER ROLE {OWNER} PASSWORD 'three'")
+        server.query(f"ALTER ROLE {MLFLOW} PASSWORD 'four'")
+        told = environment_of(server, work, PASSWORD_FILE=str(token))
+        told["MLFLOW_DATABASE"] += f"?passfile={libpqs}"
+        for name in ("PGPASSWORD", "MLFLOW_PASSWORD"):
+            del told[name]
+        for script in ("dump.sh", "restore.sh"):
+            done = run_script(script, told)
+            assert done.returncode == 0, done.stderr
+            assert sorted(file.name for file in work.iterdir()) == ["beacon.dump", "mlflow.dump"], done.stderr
 
 
 def test_a_restore_that_was_broken_off_goes_on(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import time
 
-from support.on_cluster import cluster, sql, until
+from support.on_cluster import cluster, redis, sql, until
 from support.steady_load import Load, under_load
 from system.chaos.conftest import Row
 from system.chaos.world import (
@@ -111,7 +111,7 @@ def test_redis_hung(row: Row) -> None:
 def test_redis_emptied(row: Row) -> None:
     with under_load(ingress() + by_entity(), RATE) as load:
         time.sleep(3)
-        cluster().kubectl("exec", "beacon-redis-0", "--", "redis-cli", "flushall")
+        redis("flushall")
         start = time.monotonic()
         status, output = cluster().job(
             "materialize-by-hand", "beacon-materialize", ["python", "jobs/materialize.py", "--all"]

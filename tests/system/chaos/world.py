@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from support.on_cluster import ADDRESS, BODY, PREDICT, PRODUCT, cluster, until
+from support.on_cluster import ADDRESS, BODY, PREDICT, PRODUCT, cluster, known, until
 from support.steady_load import Door, Load, both
 
 NODE = os.environ.get("NODE", "")
@@ -75,12 +75,12 @@ def roll(name: str, count: int = 2) -> None:
 
 def ingress() -> list[Door]:
     """As clients come, with their features."""
-    return both("ingress", PREDICT, BODY)
+    return both("ingress", PREDICT, BODY, known())
 
 
 def by_entity() -> list[Door]:
     """As clients come whose features are looked up."""
-    return both("entity", PREDICT, BY_ENTITY)
+    return both("entity", PREDICT, BY_ENTITY, known())
 
 
 def direct(name: str) -> list[Door]:
@@ -88,8 +88,8 @@ def direct(name: str) -> list[Door]:
     host, port = node_port(name)
     address = f"http://{host}:{port}"
     if name == "inference":
-        return both("node port", f"{address}/v1/predict", BODY)
-    return both("node port", f"{address}/get-online-features", LOOKUP)
+        return both("node port", f"{address}/v1/predict", BODY, known(name))
+    return both("node port", f"{address}/get-online-features", LOOKUP, known(name))
 
 
 def open_node_port(name: str) -> None:
@@ -134,7 +134,7 @@ def drained(load: Load, seconds: float = 60) -> float:
 def answers_by_entity() -> bool:
     """Whether a prediction whose features are looked up is answered."""
     try:
-        return httpx.post(PREDICT, json=BY_ENTITY, timeout=5).status_code == 200
+        return httpx.post(PREDICT, json=BY_ENTITY, headers=known(), timeout=5).status_code == 200
     except httpx.HTTPError:
         return False
 

@@ -9,16 +9,15 @@ from support.rendering import containers, documents_of, pods, template
 READERS = ("inference", "drift-profiling", "retraining", "promotion", "feature-serving", "console")
 LAKE = {
     "place": "s3://bucket/beacon",
-    "endpoint": "https://s3.example.com",
-    "secret": "lake",
     "catalogSecret": "catalog",
 }
+S3 = {"endpoint": "https://s3.example.com", "secret": "lake"}
 NAMES = {"BEACON_LOG_STORES", "BEACON_LAKE", "BEACON_LAKE_CATALOG_URL", "AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID"}
 
 
 def render(chart: str, log: dict[str, Any]) -> Any:
     values = f"charts/{chart}/ci/default-values.yaml"
-    return template(chart, "--values", values, f"--set-json=global={json.dumps({'log': log})}")
+    return template(chart, "--values", values, f"--set-json=global={json.dumps({'log': log, 's3': S3})}")
 
 
 @pytest.mark.parametrize("chart", READERS)

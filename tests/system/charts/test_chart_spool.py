@@ -48,3 +48,10 @@ def test_on_a_claim_each_pod_has_a_folder_and_ships_those_of_others() -> None:
         assert variables(found[name])["BEACON_SPOOL"] == "/var/spool/beacon/$(POD_NAME)"
     assert variables(found["prediction-log"])["BEACON_SHARED_SPOOLS"] == "/var/spool/beacon"
     assert "BEACON_SHARED_SPOOLS" not in variables(found["inference"])
+
+
+def test_fsync_is_inferences_and_off_unless_it_is_asked_for() -> None:
+    for values, fsync in (("default-values.yaml", "never"), ("everything-values.yaml", "group")):
+        _, found = pod_of(values)
+        assert variables(found["inference"])["BEACON_SPOOL_FSYNC"] == fsync
+        assert "BEACON_SPOOL_FSYNC" not in variables(found["prediction-log"])

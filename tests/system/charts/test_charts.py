@@ -75,6 +75,7 @@ PROMOTION_RIGHTS = {
     ("coordination.k8s.io", "leases", ""): "create",
     ("coordination.k8s.io", "leases", "beacon-promotion"): "get update",
     ("gateway.networking.k8s.io", "httproutes", INFERENCE): "get patch",
+    ("gateway.networking.k8s.io", "httproutes", f"{INFERENCE}-to-https"): "get patch",
     ("keda.sh", "scaledobjects", INFERENCE): "get patch",
     ("monitoring.coreos.com", "servicemonitors", INFERENCE): "get patch",
     ("networking.k8s.io", "ingresses", INFERENCE): "get patch",
@@ -439,3 +440,13 @@ def test_a_path_that_would_lead_elsewhere_is_refused():
             )
             assert done.returncode != 0, prefix
             assert "prefix" in done.stderr
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "charts").glob("*/Chart.yaml")), ids=lambda file: file.parent.name)
+def test_every_chart_says_who_keeps_it_and_what_it_is_about(file: Path) -> None:
+    """Where it comes from is a release's to say (tests/system/release): a checkout may be anybody's."""
+    told = yaml.safe_load(file.read_text(encoding="utf-8"))
+    assert told["maintainers"]
+    assert len(set(told["keywords"])) == len(told["keywords"]) >= 4
+    assert told["annotations"]["artifacthub.io/license"] == "Apache-2.0"
+    assert not told.keys() & {"home", "sources", "icon"}

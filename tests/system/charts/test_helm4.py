@@ -7,6 +7,7 @@ import pytest
 from support.rendering import CASES, KUBE_VERSION, documents_of, rendered
 
 from beacon_core.platform.settings import ROOT
+from tools.product_values import UMBRELLA
 
 HELM_4 = "helm4"
 
@@ -20,7 +21,8 @@ def helm4(*arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(("chart", "values"), CASES)
 def test_helm_4_renders_what_helm_3_renders(chart: str, values: str) -> None:
     given = ("--namespace=beacon", KUBE_VERSION, "--values", f"charts/{chart}/ci/{values}")
-    done = helm4("template", f"beacon-{chart}", f"charts/{chart}", *given)
+    release = chart if chart == UMBRELLA else f"beacon-{chart}"
+    done = helm4("template", release, f"charts/{chart}", *given)
     assert done.returncode == 0, done.stderr
     found = documents_of(done.stdout)
     wanted = rendered(chart, values)

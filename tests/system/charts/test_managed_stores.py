@@ -1,6 +1,8 @@
 """The example of managed stores in docs, rendered as written: every pod of the release is pointed at them."""
 
+import os
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +17,20 @@ from beacon_core.platform.settings import ROOT
 from tools.product_values import told_all
 
 PAGE = ROOT / "docs" / "how-to" / "deploy.md"
-FILE = "# managed.yaml"
+FILE, TOKENS = "# managed.yaml", "# tokens.yaml"
 SHIPPED = load_product(Settings().product)
 DATABASE, DIRECT, REDIS, MLFLOW = "pooler.example.com", "db.example.com", "redis.example.com", "mlflow.example.com"
 
 
-def example() -> Document:
-    """The values that docs show."""
+def block(first_line: str) -> str:
+    """The values that docs show, as they stand there."""
     blocks = re.findall(r"``` yaml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    (found,) = [block for block in blocks if block.startswith(FILE)]
-    values: Document = yaml.safe_load(found)
+    (found,) = [block for block in blocks if block.startswith(first_line)]
+    return str(found)
+
+
+def example() -> Document:
+    values: Document = yaml.safe_load(block(FILE))
     return values
 
 
@@ -171,3 +177,116 @@ def test_an_mlflow_without_a_login_is_asked_without_one(tmp_path: Path) -> None:
         assert not [each for each in variables(container) if each.startswith("MLFLOW_TRACKING")], name
     policy = next(each for each in found if key(each)[:1] + key(each)[2:] == ("NetworkPolicy", "beacon-inference"))
     assert [{"port": 8080}] in [rule["ports"] for rule in policy["spec"]["egress"]]
+
+
+@pytest.fixture(scope="module")
+def with_tokens(tmp_path_factory: pytest.TempPathFactory) -> list[Document]:
+    """The release with the example of tokens, and backups."""
+    folder = tmp_path_factory.mktemp("tokens")
+    file = folder / "tokens.yaml"
+    file.write_text(block(TOKENS), encoding="utf-8")
+    return render("beacon", told_all(SHIPPED), folder, f"--values={file}", "--set=platform.backup.enabled=true")
+
+
+def test_with_tokens_no_pod_has_a_password_of_the_database(with_tokens: list[Document]) -> None:
+    using = [
+        *with_variable(with_tokens, "BEACON_DATABASE_URL"),
+        *with_variable(with_tokens, "MLFLOW_BACKEND_STORE_URI"),
+        *with_variable(with_tokens, "BEACON_DATABASE"),
+    ]
+    assert {"prediction-log", "mlflow", "databases", "console"} <= {container["name"] for _, _, container in using}
+    for name, spec, container in using:
+        told = variables(container)
+        assert not told.keys() & {"PGPASSWORD", "MLFLOW_PASSWORD"}, name
+        if "BEACON_DATABASE_URL" in told:
+            assert "?password_file=/tokens/password&sslmode=verify-full" in told["BEACON_DATABASE_URL"], name
+        if "BEACON_DATABASE" in told:
+            assert told["PASSWORD_FILE"] == "/tokens/password"
+            assert "password_file" not in told["BEACON_DATABASE"], "libpq knows no such option"
+            assert "passfile=/tokens/pgpass" in told["MLFLOW_DATABASE"]
+        if "MLFLOW_BACKEND_STORE_URI" in told:
+            assert "?passfile=/tokens/pgpass&sslmode=verify-full" in told["MLFLOW_BACKEND_STORE_URI"]
+        assert "/tokens" in {mount["mountPath"] for mount in container["volumeMounts"]}, name
+        first = spec["initContainers"][0]
+        assert (first["name"], first["restartPolicy"]) == ("tokens", "Always"), name
+
+
+def test_the_examples_script_writes_both_files_for_their_owner_alone(
+    with_tokens: list[Document], tmp_path: Path
+) -> None:
+    """As it stands on the page; stand-ins for the cloud's tool, and for sleep, which breaks the loop off."""
+    ((_, spec, _),) = with_variable(with_tokens, "MLFLOW_BACKEND_STORE_URI")
+    (script,) = spec["initContainers"][0]["args"]
+    for name, content in {
+        "aws": r"printf '%s\n' 'db.example.com:5432/?Action=connect&X=a\b'",
+        "sleep": "kill $PPID",
+    }.items():
+        program = tmp_path / name
+        program.write_text(f"#!/bin/sh\n{content}\n", encoding="utf-8")
+        program.chmod(0o755)
+    script = script.replace("/tokens", str(tmp_path))
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    subprocess.run(["sh", "-c", script], env={"PATH": path}, check=False, timeout=30)
+    written, libpqs = tmp_path / "password", tmp_path / "pgpass"
+    assert written.read_text() == "db.example.com:5432/?Action=connect&X=a\\b\n"
+    assert libpqs.read_text() == "*:*:*:*:db.example.com\\:5432/?Action=connect&X=a\\\\b\n"
+    assert {file.stat().st_mode & 0o777 for file in (written, libpqs)} == {0o600}
+
+
+def test_who_writes_tokens_may_ask_the_cloud(with_tokens: list[Document]) -> None:
+    policies = {key(each)[2]: each["spec"]["egress"] for each in with_tokens if each["kind"] == "NetworkPolicy"}
+    for name, spec, _ in with_variable(with_tokens, "BEACON_DATABASE_URL"):
+        if spec["initContainers"][0]["name"] == "tokens":
+            assert {"port": 443} in [port for rule in policies[f"beacon-{name}"] for port in rule["ports"]], name
+
+
+def test_promotion_may_make_pods_with_the_container_that_writes_tokens(with_tokens: list[Document]) -> None:
+    policies = yaml.safe_dump(
+        [each for each in with_tokens if each["kind"] == "ValidatingAdmissionPolicy"], width=10_000
+    )
+    assert "tokens registry.example.com/aws-cli:2" in policies
+
+
+def test_backups_go_past_a_pooler_and_know_libpqs_options_alone(tmp_path: Path) -> None:
+    values = told_all(SHIPPED)
+    values["global"] |= {"database": example()["global"]["database"]}
+    found = render("beacon", values, tmp_path, "--set=platform.backup.enabled=true")
+    dumping = with_variable(found, "BEACON_DATABASE")
+    assert dumping
+    for name, _, container in dumping:
+        address = variables(container)["BEACON_DATABASE"]
+        assert address.startswith(f"postgresql://beacon_owner@{DIRECT}:5432/beacon"), name
+        assert "prepare_threshold" not in address, name
+
+
+@pytest.mark.parametrize("kind", ["redis_cluster", "redis_sentinel"])
+def test_a_redis_of_several_servers_is_asked_by_its_nodes(kind: str, tmp_path: Path) -> None:
+    port = 6379 if kind == "redis_cluster" else 26379
+    nodes = [f"redis-{number}.example.com:{port}" for number in range(3)]
+    given = {"type": kind, "nodes": nodes, "sentinelMaster": "features", "ports": [6379, 6380], "tls": True}
+    values = told_all(SHIPPED)
+    values["global"]["redis"] = given
+    found = render("beacon", values, tmp_path)
+    assert not [each for each in found if each["kind"] == "StatefulSet" and key(each)[2] == "beacon-redis"]
+    asking = with_variable(found, "REDIS_CONNECTION")
+    assert {name for name, _, _ in asking} == {"feature-serving", "materialize", "retraining", "retention"}
+    for name, _, container in asking:
+        told = variables(container)
+        assert told["REDIS_CONNECTION"].startswith(f"{','.join(nodes)},ssl=true,"), name
+        folder = told["BEACON_FEATURE_REPO"].rpartition("/")[2]
+        assert (ROOT / "feature_repo" / folder / "feature_store.yaml").is_file()
+        assert folder == kind.replace("_", "-")
+        assert told.get("REDIS_SENTINEL_MASTER") == ("features" if kind == "redis_sentinel" else None), name
+    for name in {name for name, _, _ in asking}:
+        (policy,) = [each for each in found if key(each)[:1] + key(each)[2:] == ("NetworkPolicy", f"beacon-{name}")]
+        open_to = {port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]}
+        assert {port, 6379, 6380} <= open_to, name
+
+
+def test_images_have_the_files_of_every_kind_of_redis() -> None:
+    for service in ("feature-serving", "retraining"):
+        text = (ROOT / "services" / service / "Dockerfile").read_text(encoding="utf-8")
+        ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+        for name in ("redis", "redis-cluster", "redis-sentinel"):
+            assert f"COPY feature_repo/{name} feature_repo/{name}\n" in text
+            assert f"!feature_repo/{name}" in ignored

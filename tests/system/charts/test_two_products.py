@@ -85,6 +85,10 @@ def test_a_name_can_be_given_and_one_too_long_is_refused(values: tuple[Document,
     found = render("housing", values[0], tmp_path, "--set=global.fullnameOverride=homes")
     assert {"homes-inference", "homes-promotion"} <= {key(document)[2] for document in found}
     assert not [each for each in found if "beacon-" in each["metadata"]["name"]]
+    for release, name in (("housing", "housing-homes"), ("my-homes", "my-homes"), ("homes", "homes")):
+        found = render(release, values[0], tmp_path, "--set=global.nameOverride=homes")
+        assert (f"{name}-inference", "NetworkPolicy") in {(key(each)[2], each["kind"]) for each in found}
+        assert not [each for each in found if "beacon-" in each["metadata"]["name"]]
     file = tmp_path / "housing.json"
     for long in ("x" * 23, "x" * 50):  # the release's own name, with -beacon
         done = helm("template", long, "charts/beacon", KUBE_VERSION, "--values", str(file))

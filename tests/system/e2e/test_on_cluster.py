@@ -27,10 +27,12 @@ from support.on_cluster import (
     answers,
     cluster,
     dark_pod,
+    known,
     labels_of_ours,
     make,
     open_from,
     predict,
+    redis,
     secret,
     sql,
     until,
@@ -91,7 +93,7 @@ def test_an_entity_is_looked_up_in_redis(steps: Steps) -> None:
         assert answer.status_code == 200
         assert set(answer.json()["sources"].values()) == {"store"}
         assert predict(unknown).status_code == 404
-    cluster().kubectl("exec", "beacon-redis-0", "--", "redis-cli", "flushall")
+    redis("flushall")
     assert predict(known).status_code == 404
     with steps.timed("Redis emptied: the next materialization fills it again"):
         status, output = cluster().job("materialize-by-hand", "beacon-materialize")
@@ -123,8 +125,13 @@ THROUGH_THE_INGRESS = (
 )
 
 
+def key_lines() -> tuple[str, ...]:
+    """The key as lines of a head."""
+    return tuple(f"{name}: {value}" for name, value in known().items())
+
+
 def test_every_form_of_a_request_is_answered_through_the_ingress(steps: Steps) -> None:
-    door = Door(PREDICT, json.dumps(BODY).encode(), 200)
+    door = Door(PREDICT, json.dumps(BODY).encode(), 200, headers=key_lines())
     host = urlsplit(ADDRESS).hostname or ""
     wanted = predict(BODY).json()["prediction"]
     with steps.timed(f"{len(THROUGH_THE_INGRESS)} forms of a request through the ingress"):
@@ -138,7 +145,7 @@ def test_every_form_of_a_request_is_answered_through_the_ingress(steps: Steps) -
 
 def test_the_ingress_has_what_the_server_leaves_to_it(steps: Steps) -> None:
     """HTTP/1.0 with keep-alive, which uvicorn closes, and a body that is refused while it still comes."""
-    door = Door(PREDICT, json.dumps(BODY).encode(), 200)
+    door = Door(PREDICT, json.dumps(BODY).encode(), 200, headers=key_lines())
     host = urlsplit(ADDRESS).hostname or ""
     with steps.timed("HTTP/1.0 that stays open, and 413 for far too much, through the ingress"):
         with wired(80, host) as wire:
@@ -267,7 +274,7 @@ def test_injected_drift_is_found_and_its_request_is_answered_by_a_retraining(ste
         with httpx.Client(timeout=30) as client:
             for number in range(400):
                 row = shifted | {"LSTAT": 30.0 + number % 7, "RM": 8.4 + number % 5 / 10}
-                assert client.post(PREDICT, json={"features": row}).status_code == 200
+                assert client.post(PREDICT, json={"features": row}, headers=known()).status_code == 200
         until(lambda: logged() >= before + 400, "every prediction is logged", 120)
     with steps.timed("drift CronJob by hand, three hours: confirmed"):
         begin = datetime.now(UTC)  # once: an hour may end between two of the runs
@@ -297,7 +304,7 @@ def test_a_new_version_goes_into_service_without_a_failed_request(steps: Steps) 
         assert len(kaggle.asked) == 1
     version, sha256 = sql("select version, sha256 from verdicts order by id desc limit 1").split("|")
     assert int(version) > 1
-    with under_load(both("ingress", PREDICT, BODY), rate=50) as load:
+    with under_load(both("ingress", PREDICT, BODY, known()), rate=50) as load:
         with steps.timed("helm upgrade to the new version, under load"):
             cluster().upgrade("inference", "--set-string", f"model.version={version},model.sha256={sha256}", "--wait")
         with steps.timed("helm test of the new version"):

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -33,13 +34,20 @@ def ports_of_a_run() -> dict[str, str]:
 class Run:
     """`make run` on the state folder `home`, in a process group of its own, as a terminal would have it."""
 
-    def __init__(self, home: Path, ports: dict[str, str], checkout: Path = ROOT, product: Path = SPEC) -> None:
+    def __init__(
+        self,
+        home: Path,
+        ports: dict[str, str],
+        checkout: Path = ROOT,
+        product: Path = SPEC,
+        more: Mapping[str, str] | None = None,
+    ) -> None:
         self.home = home
         self.checkout = checkout
         self.ports = ports
         self.output = Path(tempfile.mkdtemp(dir=home.parent)) / "terminal.out"
         given = {name: value for name, value in os.environ.items() if not name.startswith((PREFIX, "MAKE"))}
-        self.given = {**ports, f"{PREFIX}HOME": str(home), f"{PREFIX}PRODUCT": str(product)}
+        self.given = {**ports, f"{PREFIX}HOME": str(home), f"{PREFIX}PRODUCT": str(product), **(more or {})}
         self.environment = {**given, **self.given}
         with self.output.open("wb") as stream:
             self.make = subprocess.Popen(

@@ -15,6 +15,7 @@ import httpx
 import pytest
 import yaml
 from playwright.sync_api import sync_playwright
+from support.closed import CLOSED, PERSON
 from support.on_cluster import ADDRESS, PORTS, PRODUCT, Steps, cluster, secret, sql, until
 from support.receiver import Receiver
 from system.e2e_promotion import world
@@ -182,7 +183,7 @@ def look_at_the_ledger(bad: Pin, good: Pin) -> None:
     arguments = ["--no-sandbox"] if os.getuid() == 0 else []
     with world.forwarded("beacon-console", PORTS["console"], "/livez") as address, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=arguments)
-        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page = browser.new_page(viewport={"width": 1280, "height": 900}, extra_http_headers=PERSON if CLOSED else {})
         page.goto(f"{address}/promotions")
         lines = page.locator("tbody tr").all_inner_texts()
         PICTURE.parent.mkdir(exist_ok=True)

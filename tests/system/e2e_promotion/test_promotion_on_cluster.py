@@ -117,7 +117,7 @@ def test_a_killed_run_is_mended_by_the_next(models: world.Models) -> None:
 def _killed(name: str, delay: float) -> str:
     """Start a run, kill its pod so long after it began to run; the ledger's last step at that time."""
     here = cluster()
-    text = here.kubectl("create", "job", name, f"--from=cronjob/{world.CRON_JOB}", "--dry-run=client", "-o", "json")
+    text = here.kubectl("create", "job", name, "--from=cronjob/beacon-promotion", "--dry-run=client", "-o", "json")
     job = json.loads(text)
     job["spec"] |= {"backoffLimit": 0}
     job["spec"].pop("podFailurePolicy", None)

@@ -2,10 +2,11 @@
 
 import json
 import os
+import ssl
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -16,13 +17,26 @@ import httpx
 import msgspec
 import yaml
 from support import bad_models
-from support.on_cluster import ADDRESS, NAMESPACE, PRODUCT, ROW, cluster, secret_text, signing_key, sql, until
+from support.closed import CLOSED, make_certificates, trust_authority
+from support.on_cluster import (
+    ADDRESS,
+    INSTALLATION,
+    NAMESPACE,
+    PRODUCT,
+    ROW,
+    cluster,
+    known,
+    secret_text,
+    signing_key,
+    sql,
+    until,
+)
 from support.ports import free_ports
-from support.products import POLICY
 from support.steady_load import Answer, Door, Load, both, under_load
 from system.chaos.table import PAGE, write
 
 from beacon_core.domain.pins import Pin
+from beacon_core.domain.product import Product
 from beacon_core.model_package.download import download_package
 from beacon_core.model_package.manifest import MANIFEST_FILE, MODEL_FILE, Manifest, Package
 from beacon_core.model_package.release import package_folder
@@ -34,40 +48,44 @@ from tools import deploy
 HOST = f"{NAMESPACE}.test"
 """A host of its own, so that others may use the same ingress."""
 RATE = float(os.environ.get("RATE") or 20)
-CRON_JOB = "beacon-promotion"
 USERS = 400
 """How many different requests the load makes: to equal ones no model could show what it is."""
-LIMITS = "beacon-promotion-product"
 
 
 def doors(rows: Sequence[dict[str, Any]] = (), host: str = HOST) -> list[Door]:
     """Both kinds of client with these rows; the bundled sample's where none are given."""
     chosen = list(rows) or sample()
-    found = [both("predict", f"{ADDRESS}/v1/predict", {"features": row}) for row in chosen]
+    found = [both("predict", f"{ADDRESS}/v1/predict", {"features": row}, known()) for row in chosen]
     return [door._replace(host=host) for pair in found for door in pair]
 
 
-def sample() -> list[dict[str, Any]]:
+def sample(product: Product = PRODUCT) -> list[dict[str, Any]]:
     """Rows of the bundled sample."""
-    table = read_rows(PRODUCT)
-    rows = [{name: row[name] for name in ROW if row[name] is not None} for row in table]
-    return rows[:: len(rows) // USERS][:USERS]
+    table = read_rows(product)
+    rows = [{name: row[name] for name in product.feature_names if row[name] is not None} for row in table]
+    return rows[:: max(1, len(rows) // USERS)][:USERS]
 
 
-def phases(seconds: float, requests: int, watch: float = 20) -> None:
+def phases(seconds: float, requests: int, watch: float = 20, *, installation: str = INSTALLATION) -> None:
     """How long the phases of the next runs are, how many requests they need, and how long the watch is."""
-    limits = yaml.safe_load(POLICY.read_text())
-    limits["rollout"] |= {"phase_seconds": seconds, "min_requests": requests, "watch_seconds": watch}
+    name = f"{installation}-promotion-product"
+    # As it is there, not as this checkout has it: the suite of upgrades begins with the release before.
+    limits = yaml.safe_load(
+        json.loads(cluster().kubectl("get", "configmap", name, "-o", "json"))["data"]["policy.yaml"]
+    )
+    given = {"phase_seconds": seconds, "min_requests": requests, "watch_seconds": watch}
     # The node does a cluster's work beside the pods, and a window holds ten requests: its p99 is the slowest of them.
-    limits["rollout"]["min_p99_rise_seconds"] = 0.02
+    limits["rollout"] = limits.get("rollout", {}) | given | {"min_p99_rise_seconds": 0.02}
     data = {"policy.yaml": yaml.safe_dump(limits, sort_keys=False)}
-    cluster().kubectl("patch", "configmap", LIMITS, "--type=merge", f"--patch={json.dumps({'data': data})}")
+    cluster().kubectl("patch", "configmap", name, "--type=merge", f"--patch={json.dumps({'data': data})}")
 
 
 def set_up() -> None:
     """Everything but the services that a promotion has nothing to do with; safe to repeat."""
     here = cluster()
     deploy.prepare(here)
+    if CLOSED:
+        make_certificates(here)
     deploy.platform(here)
     deploy.product_data(here)
     here.upgrade("retraining")
@@ -87,10 +105,12 @@ def install(*options: str) -> None:
     here.upgrade("inference", *settings, *options, "--wait", "--timeout", "5m")
 
 
-def answers(host: str = HOST) -> bool:
+def answers(host: str = HOST, row: Mapping[str, Any] = ROW) -> bool:
     """Whether the ingress leads from a name to a model."""
     try:
-        answer = httpx.post(f"{ADDRESS}/v1/predict", json={"features": ROW}, headers={"Host": host}, timeout=10)
+        answer = httpx.post(
+            f"{ADDRESS}/v1/predict", json={"features": row}, headers={"Host": host, **known()}, timeout=10
+        )
     except httpx.HTTPError:
         return False
     return answer.status_code == 200
@@ -99,22 +119,25 @@ def answers(host: str = HOST) -> bool:
 class Models:
     """Packages made on this machine out of the champion, registered in the cluster's MLflow."""
 
-    def __init__(self, address: str, folder: Path) -> None:
+    def __init__(
+        self, address: str, folder: Path, installation: str = INSTALLATION, product: Product = PRODUCT
+    ) -> None:
+        self._product = product
         login = address.replace("://", f"://beacon-writer:{secret_text('beacon-mlflow-writer', 'password')}@")
         self._registry = Registry(login)
         self._folder = folder
-        self._key = signing_key(folder)
-        self.first = serving()
+        self._key = signing_key(folder, installation)
+        self.first = serving(installation)
         self.base = download_package(login, self.first, folder, DIGEST_ALONE)
 
     def good(self, factor: float) -> Pin:
         """One more good model."""
-        version = self._registry.next_version(PRODUCT.name)
+        version = self._registry.next_version(self._product.name)
         return self._register(bad_models.good(self._folder, self.base, version, factor))
 
     def bad(self, kind: str) -> Pin:
         """One more bad model."""
-        version = self._registry.next_version(PRODUCT.name)
+        version = self._registry.next_version(self._product.name)
         return self._register(bad_models.build(kind, self._folder, self.base, version, slow_seconds=0.25))
 
     def _register(self, pin: Pin) -> Pin:
@@ -122,46 +145,50 @@ class Models:
         manifest = msgspec.json.decode((folder / MANIFEST_FILE).read_bytes(), type=Manifest)
         package = Package(folder, manifest, (folder / MODEL_FILE).read_bytes(), pin.sha256)
         signature = sign(self._key, pin.sha256)
-        self._registry.register(PRODUCT, package, RegistryEntry(pin.sha256, {}, {}), "challenger", signature)
+        self._registry.register(self._product, package, RegistryEntry(pin.sha256, {}, {}), "challenger", signature)
         return pin
 
 
 @contextmanager
-def models() -> Iterator[Models]:
+def models(installation: str = INSTALLATION, product: Product = PRODUCT) -> Iterator[Models]:
     """MLflow of the cluster, reached from here."""
-    with forwarded("beacon-mlflow", 5000, "/health") as address, tempfile.TemporaryDirectory() as folder:
-        yield Models(address, Path(folder))
+    with tempfile.TemporaryDirectory() as folder:
+        authority = trust_authority(cluster(), Path(folder)) if CLOSED else ""
+        with forwarded("beacon-mlflow", 5000, "/health", authority) as address:
+            yield Models(address, Path(folder), installation, product)
 
 
 @contextmanager
-def forwarded(service: str, port: int, health: str) -> Iterator[str]:
-    """The address at which a service of the cluster is reached from here."""
+def forwarded(service: str, port: int, health: str, authority: str = "") -> Iterator[str]:
+    """The address at which a service of the cluster is reached from here; by https with an authority's file."""
     (own,) = free_ports(1)
     forward = ["kubectl", "-n", NAMESPACE, "port-forward", f"service/{service}", f"{own}:{port}"]
     process = subprocess.Popen(forward, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        address = f"http://127.0.0.1:{own}"
-        until(lambda: _up(address + health), service, 60)
+        address = f"{'https' if authority else 'http'}://127.0.0.1:{own}"
+        until(lambda: _up(address + health, authority), service, 60)
         yield address
     finally:
         process.terminate()
         process.wait()
 
 
-def _up(url: str) -> bool:
+def _up(url: str, authority: str) -> bool:
+    trusted = ssl.create_default_context(cafile=authority) if authority else True
     try:
-        return httpx.get(url, timeout=5).status_code == 200
+        return httpx.get(url, timeout=5, verify=trusted).status_code == 200
     except httpx.HTTPError:
         return False
 
 
-def judge(pin: Pin, outcome: str = "pass") -> None:
+def judge(pin: Pin, outcome: str = "pass", *, installation: str = INSTALLATION) -> None:
     """The gate's word on a model against the one in service; a failure needs none, and may come amid a try."""
-    champion = f"'{serving().version}'" if outcome == "pass" else "null"
+    champion = f"'{serving(installation).version}'" if outcome == "pass" else "null"
     words = json.dumps({"reason": f"a test says {outcome}"})
     sql(
         "insert into verdicts (moment, product, version, sha256, champion_version, outcome, data_fingerprint, verdict) "
-        f"values (now(), '{pin.name}', '{pin.version}', '{pin.sha256}', {champion}, '{outcome}', 'test', '{words}')"
+        f"values (now(), '{pin.name}', '{pin.version}', '{pin.sha256}', {champion}, '{outcome}', 'test', '{words}')",
+        installation,
     )
 
 
@@ -181,24 +208,24 @@ class Run(NamedTuple):
     seconds: float
 
 
-def promote(name: str, *arguments: str) -> Run:
+def promote(name: str, *arguments: str, installation: str = INSTALLATION) -> Run:
     """Run the job to its end."""
     began = time.monotonic()
     command = ["python", "jobs/promote.py", *(arguments or ("run",))]
-    status, output = cluster().job(name, CRON_JOB, command)
+    status, output = cluster().job(name, f"{installation}-promotion", command)
     return Run(status, output, time.monotonic() - began)
 
 
-def serving() -> Pin:
+def serving(installation: str = INSTALLATION) -> Pin:
     """What every pod that is not going is made to serve; fails when they differ."""
-    found = {json.dumps(release["model"]) for release in releases()}
+    found = {json.dumps(release["model"]) for release in releases(installation)}
     assert len(found) == 1, found
     return Pin(**json.loads(found.pop()))
 
 
-def releases() -> list[dict[str, Any]]:
+def releases(installation: str = INSTALLATION) -> list[dict[str, Any]]:
     """What each pod of inference is made to serve, those that are going included, and none that waits for its first."""
-    chosen = "--selector=app.kubernetes.io/name=inference,app.kubernetes.io/part-of=beacon"
+    chosen = f"--selector=app.kubernetes.io/name=inference,app.kubernetes.io/part-of={installation}"
     pods = json.loads(cluster().kubectl("get", "pods", chosen, "-o", "json"))["items"]
     given = [pod["metadata"].get("annotations", {}).get("beacon/release") for pod in pods]
     return [json.loads(release) for release in given if release is not None]
@@ -216,10 +243,10 @@ class Row(NamedTuple):
     message: str
 
 
-def ledger() -> list[Row]:
+def ledger(installation: str = INSTALLATION) -> list[Row]:
     """All rows, in order."""
     columns = "extract(epoch from moment), run, step, outcome, coalesce(reason, ''), serving, message"
-    text = sql(f"select json_agg(json_build_array({columns}) order by moment, id) from promotions")
+    text = sql(f"select json_agg(json_build_array({columns}) order by moment, id) from promotions", installation)
     rows = json.loads(text) if text and text != "null" else []
     return [
         Row(

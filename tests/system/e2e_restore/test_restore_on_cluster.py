@@ -5,20 +5,18 @@
 
 import json
 import os
-import subprocess
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from moto.server import ThreadedMotoServer
-from support.on_cluster import ADDRESS, BODY, NAMESPACE, TAG, VALUES, cluster, secret, sql, until
+from support.on_cluster import ADDRESS, BODY, NAMESPACE, cluster, secret, sql, until
+from support.umbrella import applied, helm, make_namespace
 from system.e2e_promotion import world
 
-from beacon_core.platform.settings import ROOT
-from tools.deploy import POD_SECURITY, run
+from tools.deploy import run
 
 S3_HOST = os.environ.get("S3_HOST") or "10.250.0.1"
 PREDICTIONS, ACTUALS = 200, 100
@@ -42,18 +40,15 @@ def s3() -> Iterator[int]:
     server.stop()
 
 
-def helm(verb: str, port: int, *more: str) -> None:
-    given = [f"--values={name}" for name in (".beacon/product-values/beacon.json", str(Path(VALUES).relative_to(ROOT)))]
-    given += [f"--set-string=global.tag={TAG}", f"--set-string=inference.ingress.host={world.HOST}"]
-    given += [f"--set-json=platform.networkPolicy.egress={json.dumps([{'ports': [{'port': port}]}])}"]
-    command = ["helm", verb, "beacon", "charts/beacon", *given, *more, "--namespace", NAMESPACE]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
-    assert done.returncode == 0, done.stderr
+def release(verb: str, port: int, *more: str) -> None:
+    """Install or upgrade all of it; PostgreSQL's pods, which back up, reach the S3."""
+    egress = json.dumps([{"ports": [{"port": port}]}])
+    helm(verb, *applied(world.HOST, f"--set-json=platform.networkPolicy.egress={egress}", *more))
 
 
-def make_namespace(port: int) -> None:
-    run(["kubectl", "create", "namespace", NAMESPACE])
-    run(["kubectl", "label", "--overwrite", "namespace", NAMESPACE, POD_SECURITY])
+def begin(port: int) -> None:
+    """The namespace, with what backups need for the S3."""
+    make_namespace()
     access = {"AWS_ACCESS_KEY_ID": "one", "AWS_SECRET_ACCESS_KEY": "two", "AWS_DEFAULT_REGION": "us-east-1"}
     access["AWS_ENDPOINT_URL"] = f"http://{S3_HOST}:{port}"
     cluster().kubectl(
@@ -105,8 +100,8 @@ def logged(ids: list[str]) -> dict[str, Any]:
 
 
 def test_a_namespace_that_was_deleted_comes_back_with_every_record(s3: int) -> None:
-    make_namespace(s3)
-    helm("install", s3)
+    begin(s3)
+    release("install", s3)
     until(world.answers, "a prediction through the ingress", 900)
     until(lambda: [row.step for row in world.ledger()] == ["adopt"], "the first release in the ledger", 60)
     before = sql("select count(*) from predictions")
@@ -128,15 +123,15 @@ def test_a_namespace_that_was_deleted_comes_back_with_every_record(s3: int) -> N
     wanted, kept = rows(), [item for what in KEPT for item in objects(what)]
 
     run(["kubectl", "delete", "namespace", NAMESPACE, "--timeout=300s"])
-    make_namespace(s3)
+    begin(s3)
     began = time.monotonic()
     kept = [item for item in kept if item["metadata"]["name"] != "beacon-backup"]
     cluster().kubectl("create", "-f", "-", given=json.dumps({"apiVersion": "v1", "kind": "List", "items": kept}))
-    helm("install", s3, *ONLY_PLATFORM)
+    release("install", s3, *ONLY_PLATFORM)
     print(job("restore-by-hand", "beacon-restore"))
     assert rows() == wanted
     restored = time.monotonic() - began
-    helm("upgrade", s3)
+    release("upgrade", s3)
     until(world.answers, "a prediction through the ingress", 900)
     seconds = time.monotonic() - began
     print(f"\n  backup {backed_up:.0f} s; restored {restored:.0f} s after the namespace, answers after {seconds:.0f} s")
@@ -151,7 +146,7 @@ def test_a_namespace_that_was_deleted_comes_back_with_every_record(s3: int) -> N
 
 
 def test_volumes_stay_when_the_release_goes_and_are_deleted_by_hand(s3: int) -> None:
-    run(["helm", "uninstall", "beacon", "--wait", "--namespace", NAMESPACE])
+    helm("uninstall", "--wait")
     left = set(cluster().kubectl("get", "pvc", "-o", "name").split())
     names = {
         f"persistentvolumeclaim/{name}" for name in ("beacon-files", "data-beacon-postgresql-0", "data-beacon-mlflow-0")

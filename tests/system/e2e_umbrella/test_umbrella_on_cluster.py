@@ -6,37 +6,17 @@ first training and the first release are Jobs, and promotion changes the Deploym
 
 import json
 import os
-import subprocess
 import time
-from pathlib import Path
 
-from support.on_cluster import NAMESPACE, TAG, VALUES, cluster, until
+from support.on_cluster import NAMESPACE, cluster, until
+from support.umbrella import CHART, applied, helm, make_namespace
 from system.e2e_promotion import world
 
-from beacon_core.platform.settings import ROOT
-from tools.deploy import POD_SECURITY, run
+from tools.deploy import run
 
-CHART, PRODUCT_VALUES = "charts/beacon", ".beacon/product-values/beacon.json"
 FIRST_PREDICTION_SECONDS = 120
 KEPT = bool(os.environ.get("DEPLOYED"))
 """DEPLOYED=1 keeps what is there."""
-
-
-def helm(verb: str, *arguments: str) -> str:
-    done = subprocess.run(
-        ["helm", verb, "beacon", *arguments, "--namespace", NAMESPACE],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=ROOT,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def applied(*more: str) -> list[str]:
-    given = [f"--values={PRODUCT_VALUES}", f"--values={Path(VALUES).relative_to(ROOT)}"]
-    return [CHART, *given, f"--set-string=global.tag={TAG}", f"--set-string=inference.ingress.host={world.HOST}", *more]
 
 
 def annotation() -> str:
@@ -46,11 +26,10 @@ def annotation() -> str:
 
 def test_one_command_ends_with_a_prediction() -> None:
     if not KEPT:
-        run(["kubectl", "create", "namespace", NAMESPACE])
-        run(["kubectl", "label", "--overwrite", "namespace", NAMESPACE, POD_SECURITY])
+        make_namespace()
     began = time.monotonic()
     if not KEPT:
-        helm("install", *applied())
+        helm("install", *applied(world.HOST))
         assert annotation() == ""
     until(world.answers, "a prediction through the ingress", 900)
     seconds = time.monotonic() - began
@@ -67,7 +46,7 @@ def test_one_command_ends_with_a_prediction() -> None:
 def test_an_upgrade_changes_the_release_and_not_the_model() -> None:
     before = annotation()
     with world.steady() as load:
-        helm("upgrade", *applied("--set=inference.env.BEACON_LOG_LEVEL=WARNING"))
+        helm("upgrade", *applied(world.HOST, "--set=inference.env.BEACON_LOG_LEVEL=WARNING"))
         cluster().rolled_out("deployment/beacon-inference")
     assert load.failed == [], load.told()
     assert annotation() == before
@@ -84,7 +63,7 @@ def test_a_promotion_a_rollback_and_upgrades_amid_them_lose_nothing() -> None:
         assert done.status == 0, done.output
         assert world.serving() == pin
         # What Helm, Argo CD or Flux apply again leaves the model that promotion released.
-        helm("upgrade", *applied())
+        helm("upgrade", *applied(world.HOST))
         cluster().rolled_out("deployment/beacon-inference")
         assert world.serving() == pin
         world.phases(6, 36)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from support.data_files import data_path
 from support.features import frame_of
 from support.settings import Settings
 
@@ -27,7 +28,7 @@ def write_rows(settings: Settings, product: Product, moment: datetime, rm: float
     """One row an entity, all of which say the same RM, added to what is there."""
     row = frame_of(product, [1], moment, datetime.now(UTC))
     rows = pd.concat([row] * ENTITIES, ignore_index=True).assign(**{product.keys[0]: range(ENTITIES), "RM": rm})
-    file = repo.data_file(settings)
+    file = data_path(settings)
     file.parent.mkdir(exist_ok=True)
     before = [pd.read_parquet(file)] if file.exists() else []
     pd.concat([*before, rows], ignore_index=True).to_parquet(file, index=False)

@@ -3,15 +3,13 @@
 from datetime import timedelta
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import pytest
-from sqlalchemy import insert, select, update
-from support.lakes import in_folder, move_to_lake
+from sqlalchemy import insert, update
+from support.lakes import in_folder, move_to_lake, rows_in
 from support.traffic import EPOCH, HOUR, World
 
 from beacon_core.data.prediction_log.partitions import Partition, TimeSpan, logged_rows
-from beacon_core.data.predictions import PredictionRow
 from beacon_core.data.tables import actuals, predictions
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import ROOT
@@ -23,23 +21,6 @@ from beacon_drift_profiling.profiling.profile import Column, TextColumn
 
 pytestmark = pytest.mark.lake
 MIXED = ROOT / "tests" / "products" / "mixed" / "product.yaml"
-JSON = ("features", "from_store", "imputed", "out_of_range")
-
-
-def rows_in(world: World) -> list[PredictionRow]:
-    query = select(*[predictions.c[name] for name in PredictionRow._fields])
-    with world.engine.connect() as connection:
-        found = [PredictionRow(*row) for row in connection.execute(query)]
-    return [
-        row._replace(
-            time=row.time.replace(tzinfo=None).isoformat(" ", "microseconds"),
-            **{
-                name: None if getattr(row, name) is None else msgspec.json.encode(getattr(row, name)).decode()
-                for name in JSON
-            },
-        )
-        for row in found
-    ]
 
 
 def read_hour(world: World) -> PartitionRows:
@@ -98,7 +79,7 @@ def test_the_lake_gives_what_the_database_gives(tmp_path: Path, monkeypatch: pyt
         monkeypatch.setattr(log_lake, "_read", lambda *_: None)
     told = read_hour(world)
     assert np.isfinite(told.rows.actual).sum() > len(names[::3]), "some actuals are of entities"
-    with move_to_lake(world.engine, rows_in(world), in_folder(tmp_path)):
+    with move_to_lake(world.engine, rows_in(world.engine), in_folder(tmp_path)):
         read = read_hour(world)
         with world.engine.connect() as connection:
             assert logged_rows(connection, Partition(EPOCH, "1")) == 120

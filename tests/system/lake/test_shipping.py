@@ -8,14 +8,12 @@ from pathlib import Path
 
 import httpx
 import pytest
-from support.flaky import Flaky, flaky
-from support.lakes import ids_in, opened
+from support.flaky import Flaky
+from support.lake_logs import SHIP_SECONDS, ask, failures, in_home, lake_ids, log_of, stop_whole, waiting
 from support.load import PREDICT, under_load
-from support.log_process import LogProcess
 from support.logged import logged_ids
 from support.postgres import Postgres, postgres
-from support.s3 import s3_bucket
-from support.server import Server, serving
+from support.server import serving
 from support.settings import Settings
 from support.waiting import until
 
@@ -23,43 +21,9 @@ from beacon_core.data.evidence import EVERYTHING
 from beacon_core.data.prediction_log.labels import labelled_predictions
 from beacon_core.data.prediction_log.lake import LakePlace
 from beacon_core.data.prediction_log.reading import open_log
-from beacon_core.spool.segments import segments
 
 pytestmark = [pytest.mark.lake, pytest.mark.xdist_group("log-process")]
 KILLS = int(os.environ.get("BEACON_LAKE_KILLS", "10"))
-SHIP_SECONDS = 120.0
-
-
-def log_of(server: Server) -> LogProcess:
-    assert server.log_process is not None
-    return server.log_process
-
-
-def stop_whole(server: Server, home: Path) -> None:
-    """End both; a process that had not the time to ship the rest is followed by another."""
-    assert server.stop() == 0
-    end = time.monotonic() + SHIP_SECONDS
-    while segments(home / "spool"):
-        assert time.monotonic() < end, log_of(server).log()
-        log_of(server).start()
-        log_of(server).stop()
-
-
-def in_home(home: Path) -> LakePlace:
-    return LakePlace(str(home / "lake"), f"sqlite:///{home / 'beacon.db'}")
-
-
-def lake_ids(place: LakePlace) -> list[str]:
-    with opened(*place) as found:
-        return sorted(ids_in(found))
-
-
-def waiting(server: Server, store: str) -> float:
-    return log_of(server).metrics()[f"beacon_prediction_log_store_waiting{{store={store}}}"]
-
-
-def failures(server: Server, store: str) -> float:
-    return log_of(server).metrics()[f"beacon_prediction_log_store_failures_total{{store={store}}}"]
 
 
 @pytest.mark.parametrize("stores", ["sql,lake", "lake"])
@@ -85,20 +49,10 @@ def test_kill_9_under_load_loses_no_acknowledged_record_and_doubles_none_in_any_
     assert sorted(logged_ids(home / "beacon.db")) == (acknowledged if stores == "sql,lake" else [])
 
 
-@pytest.fixture
-def s3(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[LakePlace, Flaky, dict[str, str]]]:
-    """A lake on a real S3 server, behind a proxy that can be made to fail, and the variables that name it."""
-    with s3_bucket("ship") as bucket, flaky(os.environ["AWS_ENDPOINT_URL"]) as (address, state):
-        variables = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
-        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
-        place = LakePlace(f"{bucket}/log", f"sqlite:///{home / 'beacon.db'}")
-        yield place, state, variables | {"AWS_ENDPOINT_URL": address}
-
-
 def test_while_s3_is_away_the_database_goes_on_and_the_lake_loses_nothing(
-    home: Path, row: dict[str, float], s3: tuple[LakePlace, Flaky, dict[str, str]]
+    home: Path, row: dict[str, float], home_on_s3: tuple[LakePlace, Flaky, dict[str, str]]
 ) -> None:
-    place, state, variables = s3
+    place, state, variables = home_on_s3
     with serving(home, access_log="false", log_stores="sql,lake", lake=place.files, environment=variables) as server:
         ask(server, row, 5)
         until(lambda: waiting(server, "lake") == 0, "the lake has them", SHIP_SECONDS)
@@ -142,15 +96,6 @@ def test_while_the_catalog_is_away_the_database_goes_on_and_the_lake_loses_nothi
         stop_whole(server, home)
     assert lake_ids(place) == sorted(logged_ids(home / "beacon.db"))
     assert len(lake_ids(place)) == 7
-
-
-def ask(server: Server, row: dict[str, float], count: int) -> list[str]:
-    names = []
-    for _ in range(count):
-        answer = httpx.post(f"{server.address}{PREDICT}", json={"features": row}, timeout=30)
-        assert (answer.status_code, answer.headers["beacon-logged"]) == (200, "true")
-        names.append(answer.json()["prediction_id"])
-    return names
 
 
 def test_a_laptop_with_the_lake_alone(home: Path, row: dict[str, float]) -> None:

@@ -24,6 +24,7 @@ from tools.schema import charts
 
 PROGRAM = os.environ.get("REGISTRY_PROGRAM", "docker-registry")
 IMAGES = "registry.example.com/you/"
+SOURCE = "https://git.example.com/you/beacon"
 VERSION = versions(ROOT)["charts/beacon/Chart.yaml"]
 
 
@@ -59,7 +60,7 @@ def _answers(port: int) -> bool:
 
 @pytest.fixture(scope="module")
 def packed(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    return pack(IMAGES, tmp_path_factory.mktemp("release"), ROOT)
+    return pack(IMAGES, tmp_path_factory.mktemp("release"), ROOT, SOURCE)
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +82,23 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_chart_is_packed_with_the_version_of_the_release(packed: list[Path]) -> None:
     assert sorted(file.name for file in packed) == sorted(f"{folder.name}-{VERSION}.tgz" for folder in charts())
+
+
+def test_every_chart_says_what_it_is_and_where_it_comes_from(packed: list[Path]) -> None:
+    for file in packed:
+        done = helm("show", "chart", str(file))
+        assert done.returncode == 0, done.stderr
+        told = yaml.safe_load(done.stdout)
+        assert (told["home"], told["sources"]) == (SOURCE, [SOURCE])
+        assert told["icon"].startswith(f"{SOURCE}/raw/v{VERSION}/")
+        assert (ROOT / told["icon"].removeprefix(f"{SOURCE}/raw/v{VERSION}/")).is_file()
+        assert [set(each) for each in told["maintainers"]] == [{"name", "url"}]
+        assert len(told["keywords"]) >= 4
+        hub = {key.removeprefix("artifacthub.io/"): value for key, value in told["annotations"].items()}
+        assert (hub["license"], hub["category"]) == ("Apache-2.0", "ai-machine-learning")
+        images = [each["image"] for each in yaml.safe_load(hub["images"])]
+        assert len(images) == (7 if told["name"] == UMBRELLA else len(images)) > 0
+        assert all(image.startswith(f"{IMAGES}beacon-") and image.endswith(f":{VERSION}") for image in images)
 
 
 def test_every_chart_is_in_the_registry(pushed: str) -> None:

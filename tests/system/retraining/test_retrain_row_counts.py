@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from feast.data_source import PushMode
 from mlflow.tracking import MlflowClient
+from support.data_files import data_path
 from support.labels import Log
 from support.mlflow import mlflow_server
 from support.products import SAMPLE_FILE, SPEC
@@ -84,7 +85,7 @@ def test_what_is_not_trained_on_is_told_everywhere(tmp_path: Path) -> None:
 
 def poisoned_row(settings: Settings, product: Product) -> pd.DataFrame:
     """A row of an entity that the file does not have, with one value that breaks a rule."""
-    stored = pd.read_parquet(repo.data_file(settings)).iloc[:1]
+    stored = pd.read_parquet(data_path(settings)).iloc[:1]
     now = pd.Timestamp(datetime.now(UTC)).as_unit("us")
     changes = {product.entity.key: 9001, product.feature_names[0]: 1e300}
     return stored.assign(**changes, event_timestamp=now, created=now)

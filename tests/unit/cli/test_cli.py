@@ -14,6 +14,7 @@ from beacon_cli import client, exit_statuses, rows
 from beacon_cli.app import application, taken
 from beacon_cli.errors import CliError
 from beacon_cli.project import MARKS, Project, find_project
+from beacon_cli.runner import environments_of
 from beacon_cli.table import COMMANDS
 from beacon_cli.terminal import Stages, console_of
 from beacon_core.domain import exit_statuses as of_core
@@ -104,6 +105,29 @@ def test_an_environment_is_current_until_the_lock_is_newer_or_the_checkout_was_m
     (tmp_path / ".tools" / "here").write_text("elsewhere")
     assert not project.is_current("own")
     assert not project.is_current("other")
+
+
+@pytest.mark.parametrize(
+    ("name", "engine", "own_code", "environment", "more"),
+    [
+        ("drift", "", False, "drift-profiling", set()),
+        ("drift", "local", False, "drift-profiling", set()),
+        ("drift", "spark", False, "spark", {"drift-profiling", "spark"}),
+        ("score", "spark", False, "spark", {"retraining", "spark"}),
+        ("retrain", "spark", False, "laptop", {"retraining", "spark"}),
+        ("retrain", "spark", True, "laptop", {"retraining", "spark", "training"}),
+        ("check", "spark", True, "training", {"retraining", "training"}),
+        ("history", "spark", False, "promotion", set()),
+    ],
+)
+def test_a_command_runs_in_the_environment_of_its_engine(
+    name: str, engine: str, own_code: bool, environment: str, more: set[str]
+) -> None:
+    command = next(command for command in COMMANDS if command.name == name)
+    found, needed = environments_of(command, engine, has_own_code=own_code)
+    assert found == environment
+    assert set(needed) >= more
+    assert ("spark" in needed) is ("spark" in more)
 
 
 @pytest.mark.parametrize("spelling", ["folder", "file"])

@@ -9,7 +9,7 @@ import pytest
 from support.kernels import built_kernels
 
 from beacon_core.model_package import tree_kernel
-from beacon_core.model_package.tree_kernel import MOST_LEAVES, TreeKernel
+from beacon_core.model_package.tree_kernel import MOST_LEAVES, MOST_TREES, KernelPart, TreeKernel
 from beacon_core.model_package.tree_masks import TreeMasks, TreeTables
 
 ALL = 0xFFFFFFFF
@@ -56,11 +56,12 @@ def test_random_trees_answer_as_by_numpy(add: Any, seed: int, trees: int) -> Non
         ([(0, np.zeros(3), np.full((2, 2), ALL))], LEAVES),
         ([(0, np.zeros(1), np.full((2, 3), ALL))], LEAVES),
         ([], LEAVES[:, 1:]),
+        ([], np.zeros((MOST_TREES + 1, MOST_LEAVES))),
     ],
 )
 def test_tables_that_do_not_fit_each_other_are_refused(add: Any, columns: Any, leaves: np.ndarray) -> None:
-    with pytest.raises(ValueError, match=r"of 2 trees are|of column"):
-        TreeKernel(add, columns, leaves)
+    with pytest.raises(ValueError, match=r"of (2|513) trees are|of column"):
+        TreeKernel(add, [KernelPart(columns, leaves)])
 
 
 @needs_compiler
@@ -71,9 +72,16 @@ def test_rows_without_a_column_of_the_trees_are_refused(add: Any) -> None:
 
 @needs_compiler
 def test_a_tree_without_a_leaf_reads_no_foreign_memory(add: Any) -> None:
-    sums = np.zeros(1)
-    TreeKernel(add, [(0, np.zeros(1), np.zeros((2, 2), np.uint32))], LEAVES).add_to(sums, np.zeros((1, 1)))
-    assert sums.tolist() == [LEAVES[0, 0] + LEAVES[1, 0]]
+    part = KernelPart([(0, np.zeros(1), np.zeros((2, 2), np.uint32))], LEAVES)
+    assert TreeKernel(add, [part])(np.zeros((1, 1))).tolist() == [LEAVES[0, 0] + LEAVES[1, 0]]
+
+
+@needs_compiler
+@pytest.mark.parametrize("rows", [0, 1, 7])
+def test_a_row_has_the_same_answer_alone_and_beside_others(add: Any, rows: int) -> None:
+    own = TreeMasks(tables(0, trees=700), add)
+    values = np.random.default_rng(0).normal(size=(rows, 5))
+    assert own(values).tolist() == [own(row[None])[0] for row in values]
 
 
 @needs_compiler

@@ -1,5 +1,6 @@
 """A share of the predictions is logged: the same ones everywhere, whole entities, and what is left out is told."""
 
+import asyncio
 import shutil
 
 import msgspec
@@ -42,10 +43,10 @@ def test_what_is_left_out_is_told_and_counted(tmp_path) -> None:
             trace_id="",
         )  # fmt: skip
 
-    assert log.append(record(logged), 0.5) == "true"
-    assert log.append(record(left), 0.5) == "sampled"
-    assert log.append(record(logged, left), 0.5) == "sampled"
-    assert log.append(record(left), 1.0) == "true"
+    assert asyncio.run(log.append(record(logged), 0.5)) == "true"
+    assert asyncio.run(log.append(record(left), 0.5)) == "sampled"
+    assert asyncio.run(log.append(record(logged, left), 0.5)) == "sampled"
+    assert asyncio.run(log.append(record(left), 1.0)) == "true"
     log.close()
     found = decode_records(read(tmp_path, 1, 0, 1 << 20))
     assert [one.ids for one in found] == [[logged], [logged], [left]]

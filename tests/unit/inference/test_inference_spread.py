@@ -10,6 +10,7 @@ from support.service import Service
 
 from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.pins import Pin
+from beacon_core.model_package.batch_model import BATCH_FROM
 from beacon_core.model_package.manifest import (
     BATCH_FILE,
     MODEL_FILE,
@@ -21,7 +22,7 @@ from beacon_core.model_package.manifest import (
 )
 from beacon_core.model_package.release import Release, package_folder, write_release
 from beacon_core.model_package.session import open_session
-from beacon_inference.models.model import BATCH_FROM, ModelAnswers, load_model
+from beacon_inference.models.model import ModelAnswers, load_model
 from beacon_inference.prediction.output import output_of
 from beacon_retraining.packaging import export
 from beacon_retraining.packaging.batch_form import to_batch_form

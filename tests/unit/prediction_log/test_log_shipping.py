@@ -113,6 +113,16 @@ def test_a_shipped_spool_has_room_again(open_log, make, monkeypatch):
     assert len(running.rows()) == 12
 
 
+def test_a_spool_that_is_smaller_than_a_segment_has_room_again(open_log, make):
+    size = len(encode_record(make("a-0"))) + 1
+    running = open_log(max_bytes=3 * size)
+    running.start()
+    for number in range(12):
+        until(lambda number=number: running.append(make(f"a-{number}")), "there is room")
+    until(lambda: running.waiting() == 0, "the spool is shipped")
+    assert len(running.rows()) == 12
+
+
 @pytest.fixture
 def service_with_a_full_spool(settings):
     import msgspec

@@ -15,10 +15,14 @@ MACHINES = {
 }
 PYTHONS = [(3, minor) for minor in range(11, 15)]
 ENVIRONMENTS = [file.parent.name for file in sorted((ROOT / "services").glob("*/Dockerfile"))] + ["laptop", "prober"]
-OF_SKETCHES = {"retraining", "drift-profiling"}
+WITH_EXTRAS = {"laptop", "spark"}
+"""Those that are installed with their extras."""
+OF_SKETCHES = {"retraining", "drift-profiling", "spark"}
 """The environments that profile rows with whylogs. No other has what only they need."""
 # Published as source only, but Python alone: it needs no compiler.
 PURE_SOURCES = {"antlr4-python3-runtime", "pybars3", "pymeta3"}
+PYSPARK = "pyspark"
+"""Python and jars; Spark's environment alone has it."""
 SKETCHES = "whylogs-sketching"
 """whylogs' sketches in C++. Its last release has wheels for CPython 3.11 on x86-64 and 3.12 on Linux; elsewhere a C++
 compiler and make build it from its source, which the images for arm64 do."""
@@ -38,8 +42,10 @@ def exceptions(environment: str, machine: Machine) -> set[str]:
     wheel = (3, 11) if machine.processor == "x86_64" else None
     wheels = {wheel, (3, 12) if machine.system == "linux" else None}
     built = set() if machine.python in wheels else {SKETCHES}
-    if environment == "retraining":
+    if environment in {"retraining", "spark"}:
         built |= PURE_SOURCES | ({PILLOW} if machine.python >= (3, 14) else set())
+    if environment == "spark":
+        built.add(PYSPARK)
     return built
 
 
@@ -66,7 +72,7 @@ def test_an_environment_resolves_to_wheels_on_todays_pythons(
     lock: list[Package], environment: str, name: str, python: tuple[int, int]
 ) -> None:
     machine = MACHINES[name]._replace(python=python)
-    packages = installed(lock, of_service(lock, environment, extras=environment == "laptop"), machine)
+    packages = installed(lock, of_service(lock, environment, extras=environment in WITH_EXTRAS), machine)
     assert len(packages) > 20
     assert set(without_a_wheel(packages, machine)) == exceptions(environment, machine)
     names = {package["name"] for package in packages}
@@ -81,7 +87,7 @@ def test_an_image_for_arm64_has_a_compiler_where_it_needs_one() -> None:
         build = file.read_text(encoding="utf-8").partition(" AS build\n")[2].partition("\nFROM ")[0]
         found = re.search(r"dpkg --print-architecture.* = amd64 .*install .*g\+\+ make", build)
         arm = MACHINES["Linux on arm64"]
-        assert bool(found) is bool(exceptions(environment, arm) - PURE_SOURCES), environment
+        assert bool(found) is bool(exceptions(environment, arm) - PURE_SOURCES - {PYSPARK}), environment
         # What is built is built before the dependencies are installed.
         assert not found or build.index("g++ make") < build.index("uv sync")
 

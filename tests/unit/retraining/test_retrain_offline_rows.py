@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pandas as pd
 import pytest
+from support.data_files import data_path, targets_path
 from support.feature_products import FIRST, ROWS, TableProduct, composite, dated, mixed, numbered, without_entity
 
 from beacon_core.domain.data_errors import DataError
@@ -16,7 +17,7 @@ from beacon_core.feature_store.names import BASE_EVENT_TIME, CREATED_TIME, EVENT
 from beacon_core.platform.settings import Settings
 from beacon_retraining.data.history import base_rows, training_rows
 from beacon_retraining.data.labels import OBSERVED, PREDICTION, label_columns
-from beacon_retraining.data.offline import targets_file, write_offline
+from beacon_retraining.data.offline import write_offline
 from beacon_retraining.data.row_counts import FileChanges
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -33,7 +34,7 @@ def written(settings: Settings, table: TableProduct, *, now: datetime = NOW, acc
 
 
 def stored(settings: Settings) -> pd.DataFrame:
-    return pd.read_parquet(repo.data_file(settings))
+    return pd.read_parquet(data_path(settings))
 
 
 def sort(rows: pd.DataFrame) -> pd.DataFrame:
@@ -53,7 +54,7 @@ def test_a_file_without_a_key_whose_rows_moved_is_refused_and_nothing_is_written
     with pytest.raises(DataError, match=r"things.csv: \(rows\): the key is the row number \(entity.row_number\)"):
         written(settings, moved, now=LATER)
     pd.testing.assert_frame_equal(stored(settings), before)
-    assert pd.read_parquet(targets_file(settings))["price"].tolist() == table.rows["price"].tolist()
+    assert pd.read_parquet(targets_path(settings))["price"].tolist() == table.rows["price"].tolist()
     assert written(settings, moved, now=LATER, accept_moved=True).moved > 0
 
 
@@ -132,7 +133,7 @@ def test_a_time_that_cannot_be_is_refused_with_its_row(settings: Settings, name:
     rows.loc[6, "at"] = pd.NaT if time is None else pd.Timestamp(time)
     with pytest.raises(DataError, match=f"things.csv: at: {rule}.* in row 7"):
         written(settings, table._replace(rows=rows))
-    assert not repo.data_file(settings).exists()
+    assert not data_path(settings).exists()
 
 
 def test_a_key_that_repeats_at_one_time_is_refused_with_its_rows(settings: Settings) -> None:
@@ -164,7 +165,7 @@ def test_another_key_begins_a_file_of_its_own(settings: Settings) -> None:
     written(settings, numbered())
     written(settings, composite(), now=LATER)
     assert len(stored(settings)) == ROWS
-    aside = repo.data_file(settings).with_name("features.former-key.parquet")
+    aside = data_path(settings).with_name("features.former-key.parquet")
     assert pd.read_parquet(aside)["row"].tolist() == list(range(1, ROWS + 1))
 
 
@@ -196,7 +197,7 @@ def labels_of(table: TableProduct, rows: pd.DataFrame) -> pd.DataFrame:
 def test_without_an_entity_the_training_rows_are_the_table_and_the_labels(settings: Settings) -> None:
     table = without_entity()
     assert written(settings, table) == FileChanges()
-    assert not repo.data_file(settings).exists()
+    assert not data_path(settings).exists()
     labels = labels_of(table, table.rows.iloc[:3].assign(price=7.0))
     found = training_rows(settings, table.product, labels)
     assert len(found.rows) == ROWS + 3  # equal features are other rows

@@ -30,7 +30,8 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 NEWEST = "head"
 REQUEST_SECONDS = 10.0
 """How long one statement of a request may take in PostgreSQL."""
-PREPARE = "prepare_threshold"
+PREPARE, PASSWORD_FILE = "prepare_threshold", "password_file"
+"""Options of the URL that are not libpq's own."""
 LOCK_SECONDS = 5.0
 """How long a migration waits for a table that others use, before it gives up and is tried again."""
 JOB_SECONDS = 3600.0
@@ -63,6 +64,8 @@ def open_store(url: str, statement_seconds: float = JOB_SECONDS) -> Engine:
     """
     try:
         return _open(url, statement_seconds)
+    except SettingsError:
+        raise
     except (ArgumentError, ValueError, ImportError) as error:  # none of which says more without quoting the password
         raise SettingsError(f"BEACON_DATABASE_URL: {DATABASE_RULE}") from error
 
@@ -76,7 +79,7 @@ def _open(url: str, statement_seconds: float) -> Engine:
         )
         event.listen(engine, "connect", sqlite_pragmas)
         return engine
-    address, driver_options = _with_driver_options(url)
+    address, driver_options, password_file = _with_own_options(url)
     engine = create_engine(
         address,
         pool_pre_ping=True,
@@ -95,19 +98,35 @@ def _open(url: str, statement_seconds: float) -> Engine:
             connection.exec_driver_sql(limit)
 
     event.listen(engine, "begin", limit_statements)
+    if password_file is not None:
+        _read_password_at_connect(engine, password_file)
     return engine
 
 
-def _with_driver_options(url: str) -> tuple[URL, dict[str, int | None]]:
-    """The URL for libpq, and psycopg's option `prepare_threshold`, which SQLAlchemy would hand over as a text.
+def _with_own_options(url: str) -> tuple[URL, dict[str, int | None], Path | None]:
+    """The URL for libpq, psycopg's option `prepare_threshold` and the file of `password_file`, neither of them libpq's.
 
-    `none` prepares no statement: a pooler in transaction mode would run it on a connection that does not know it.
+    `prepare_threshold=none` prepares no statement: a pooler in transaction mode would run it on a connection that does
+    not know it.
     """
     address = make_url(url)
-    asked = address.query.get(PREPARE)
-    if asked is None:
-        return address, {}
-    return address.difference_update_query([PREPARE]), {PREPARE: None if asked == "none" else int(str(asked))}
+    prepare, file = (address.query.get(name) for name in (PREPARE, PASSWORD_FILE))
+    options = {} if prepare is None else {PREPARE: None if prepare == "none" else int(str(prepare))}
+    if file is not None and not Path(str(file)).is_absolute():
+        raise SettingsError(f"BEACON_DATABASE_URL: {PASSWORD_FILE}={file} must be the absolute path of a file")
+    return address.difference_update_query([PREPARE, PASSWORD_FILE]), options, None if file is None else Path(str(file))
+
+
+def _read_password_at_connect(engine: Engine, file: Path) -> None:
+    """Take the password of each new connection from a file: one that others write anew, such as a token of a cloud."""
+
+    def read(_dialect: object, _record: object, _arguments: object, parameters: dict[str, Any]) -> None:
+        password = file.read_text(encoding="utf-8").strip()
+        if not password:
+            raise OSError(f"{file} is empty, and should have the password of the database")
+        parameters["password"] = password
+
+    event.listen(engine, "do_connect", read)
 
 
 def _make_folder(folder: Path) -> None:

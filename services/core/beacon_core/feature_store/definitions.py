@@ -7,7 +7,6 @@ A feature that is also a column of the key is no feature of the view: every answ
 """
 
 from datetime import timedelta
-from pathlib import Path
 
 import msgspec
 import pyarrow as pa
@@ -45,8 +44,8 @@ def view_features(product: Product) -> list[Feature]:
     return [feature for feature in product.features if feature.name not in product.keys]
 
 
-def build(product: Product, data: Path) -> list[FeastObject]:
-    """Entities (one per column of the key), sources, feature view and feature service over the Parquet file `data`.
+def build(product: Product, data: str) -> list[FeastObject]:
+    """Entities (one per column of the key), sources, feature view and feature service over the Parquet file at `data`.
 
     Raises `FeatureStoreError` without an entity.
     """
@@ -54,7 +53,7 @@ def build(product: Product, data: Path) -> list[FeastObject]:
     entities = _entities(product)
     rows = FileSource(
         name=f"{name}_file",
-        path=str(data),
+        path=data,
         timestamp_field=EVENT_TIME,
         created_timestamp_column=CREATED_TIME,
     )

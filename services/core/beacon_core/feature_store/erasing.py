@@ -19,10 +19,11 @@ from beacon_core.domain.product import Product
 from beacon_core.feature_store import repo
 from beacon_core.feature_store.columns import KEY_TYPES
 from beacon_core.feature_store.materialization import forget_rows
-from beacon_core.feature_store.offline import ROW_GROUP, locked
+from beacon_core.feature_store.offline import to_parquet
 from beacon_core.feature_store.online import delete_online
 from beacon_core.platform.files import draft_of
 from beacon_core.platform.settings import Settings
+from beacon_core.platform.shared_files import Change, SharedFile, Write
 
 Mask = NDArray[np.bool_]
 
@@ -32,9 +33,9 @@ def erase(settings: Settings, product: Product, _engine: Engine, subject: Subjec
     if subject.entity is None or product.entity is None:
         return ErasedPlace()
     file = repo.data_file(settings)
-    removed = {}
-    # Offline first: a materialization would bring the entity online again.
-    for other in sorted({file, *file.parent.glob(f"{file.stem}.*{file.suffix}")}):
+    removed = {file.name: 0}
+    # Offline first: a materialization would bring the entity online again. Beside the file are those of former keys.
+    for other in file.beside("features.*parquet"):
         removed[other.name] = _erase_offline(other, product, subject, dry_run)
     config = repo.load_config(settings)
     store = FeatureStore(config=config)
@@ -73,16 +74,34 @@ def rows_of(table: pa.Table, product: Product, subject: Subject, id_column: str 
 
 def erase_from_parquet(file: Path, product: Product, subject: Subject, *, dry_run: bool) -> Mask | None:
     """Rewrite a Parquet file without the subject's rows, in one step; which rows they were, None where it has none."""
-    if not file.is_file():
-        return None
-    table = pq.read_table(file)
-    gone = rows_of(table, product, subject)
-    if not gone.any():
-        return None
-    if not dry_run:
+    change, gone = _removal(product, subject, dry_run)
+    write = change(file)
+    if write is not None:
         with draft_of(file) as draft:
-            pq.write_table(_without(table, gone), draft, row_group_size=ROW_GROUP)
-    return gone
+            write(draft)
+    return gone[-1]
+
+
+def erase_from_shared(file: SharedFile, product: Product, subject: Subject, *, dry_run: bool) -> Mask | None:
+    """The same of a Parquet file that services share."""
+    change, gone = _removal(product, subject, dry_run)
+    file.update(change)
+    return gone[-1]
+
+
+def _removal(product: Product, subject: Subject, dry_run: bool) -> tuple[Change, list[Mask | None]]:
+    """The change of a file that removes the subject's rows, and which rows they were, once for each time it is made."""
+    gone: list[Mask | None] = []
+
+    def without(file: Path) -> Write | None:
+        table = pq.read_table(file) if file.is_file() else None
+        found = None if table is None else rows_of(table, product, subject)
+        gone.append(found if found is not None and found.any() else None)
+        if table is None or gone[-1] is None or dry_run:
+            return None
+        return to_parquet(_without(table, gone[-1]))
+
+    return without, gone
 
 
 def compact_sqlite(file: Path) -> None:
@@ -94,15 +113,12 @@ def compact_sqlite(file: Path) -> None:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-def _erase_offline(file: Path, product: Product, subject: Subject, dry_run: bool) -> int:
-    if not file.is_file():
+def _erase_offline(file: SharedFile, product: Product, subject: Subject, dry_run: bool) -> int:
+    gone = erase_from_shared(file, product, subject, dry_run=dry_run)
+    if gone is None:
         return 0
-    with locked(file):
-        gone = erase_from_parquet(file, product, subject, dry_run=dry_run)
-        if gone is None:
-            return 0
-        if not dry_run:
-            forget_rows(file, gone)
+    if not dry_run:
+        forget_rows(file, gone)
     return int(gone.sum())
 
 

@@ -23,12 +23,13 @@ from numpy.typing import NDArray
 from beacon_core.domain.times import EARLIEST, MOST_AHEAD
 from beacon_core.feature_store.columns import TIME, aligned
 from beacon_core.feature_store.errors import FeatureStoreError, NoDataYetError
-from beacon_core.feature_store.offline import file_of, locked, read_rows
+from beacon_core.feature_store.offline import file_of, read_rows
 from beacon_core.feature_store.online import BATCH_ROWS, key_order, write_online
 from beacon_core.feature_store.point_in_time import Ints, join, key_codes, times_of
+from beacon_core.feature_store.shared_registry import again_if_changed
 from beacon_core.feature_store.stored_view import StoredView, stored_view
 from beacon_core.platform import clock
-from beacon_core.platform.files import write_atomically
+from beacon_core.platform.shared_files import SharedFile, Write, to_bytes
 
 MOST_VALUES = 4_000_000
 """So many values are held at once; the file is read once for each time."""
@@ -65,14 +66,15 @@ def materialize_new(
         raise FeatureStoreError(f"{name}: {end.isoformat()} lies in the future, and more rows may arrive until then")
     end = min(end, now)
     view = store.get_feature_view(name)
-    stored, file = stored_view(view), _rows_file(store, view)
-    with locked(file, shared=True):
+    stored, rows_file = stored_view(view), _rows_file(store, view)
+    kept = rows_file.sibling(f"{view.name}.progress.json")
+    with rows_file.reading() as file:
         times = _index(file, stored)
-        before = None if everything or stored.lags else _progress(file, view, len(times), now)
+        before = None if everything or stored.lags else _progress(kept, view, len(times), now)
         start = _first_event(times, before, stored, end)
-        _bring_online(store, view, times, start, end)
+        _bring_online(store, view, file, times, (start, end))
         if before is None or before.end <= end:
-            _keep(file, view, MaterializationProgress(len(times), end))
+            _keep(kept, MaterializationProgress(len(times), end))
     event = times[stored.event_time]
     rows = event.filter(pc.and_(pc.greater_equal(event, start), pc.less_equal(event, end)))
     return MaterializationResult(view=name, start=start, end=end, rows=len(rows), newest=pc.max(rows).as_py())
@@ -82,18 +84,20 @@ def materialize_between(store: FeatureStore, names: Sequence[str], start: dateti
     """Bring online the newest rows with event times from `start` to `end`; leaves the progress unchanged."""
     for name in names:
         view = store.get_feature_view(name)
-        file = _rows_file(store, view)
-        with locked(file, shared=True):
-            _bring_online(store, view, _index(file, stored_view(view)), start, end)
+        with _rows_file(store, view).reading() as file:
+            _bring_online(store, view, file, _index(file, stored_view(view)), (start, end))
 
 
-def forget_rows(file: Path, gone: NDArray[np.bool_]) -> None:
+def forget_rows(file: SharedFile, gone: NDArray[np.bool_]) -> None:
     """Count the progress of the views of `file` anew, from which some rows were removed."""
-    for kept in file.parent.glob("*.progress.json"):
-        with locked(kept):
-            progress = msgspec.json.decode(kept.read_bytes(), type=MaterializationProgress)
-            rows = progress.rows - int(gone[: progress.rows].sum())
-            write_atomically(kept, msgspec.json.encode(msgspec.structs.replace(progress, rows=rows)))
+
+    def without(kept: Path) -> Write:
+        progress = msgspec.json.decode(kept.read_bytes(), type=MaterializationProgress)
+        rows = progress.rows - int(gone[: progress.rows].sum())
+        return _encoded(msgspec.structs.replace(progress, rows=rows))
+
+    for kept in file.beside("*.progress.json"):
+        kept.update(without)
 
 
 def lags_at(stored: StoredView, file: Path, keys: pa.Table, moment: datetime) -> dict[str, pa.ChunkedArray]:
@@ -110,8 +114,10 @@ def last_end(view: FeatureView, now: datetime) -> datetime | None:
     return max((end for end in ends if end <= now + MOST_AHEAD), default=None)
 
 
-def _bring_online(store: FeatureStore, view: FeatureView, index: pa.Table, start: datetime, end: datetime) -> None:
-    stored, file = stored_view(view), file_of(store.config, view)
+def _bring_online(
+    store: FeatureStore, view: FeatureView, file: Path, index: pa.Table, span: tuple[datetime, datetime]
+) -> None:
+    stored, (start, end) = stored_view(view), span
     places = _newest(index, stored, start, end)
     places = places[key_order(view, stored, index.take(places))]
     lags = lags_at(stored, file, index.take(places), end)
@@ -121,8 +127,13 @@ def _bring_online(store: FeatureStore, view: FeatureView, index: pa.Table, start
         for name, column in lags.items():
             rows = rows.append_column(name, column.slice(first, len(rows)))
         write_online(store, view, rows)
-    with contextlib.redirect_stdout(io.StringIO()):  # Feast prints
+
+    def note() -> None:
+        store.refresh_registry()  # Feast would write what it read long ago
         store.registry.apply_materialization(view, store.project, start, end)
+
+    with contextlib.redirect_stdout(io.StringIO()):  # Feast prints
+        again_if_changed(note)
 
 
 def _index(file: Path, stored: StoredView) -> pa.Table:
@@ -178,19 +189,20 @@ def _first_event(times: pa.Table, before: MaterializationProgress | None, view: 
     return max(first, min([before.end, end, *firsts]))
 
 
-def _rows_file(store: FeatureStore, view: FeatureView) -> Path:
+def _rows_file(store: FeatureStore, view: FeatureView) -> SharedFile:
     """The view's offline rows; raises `NoDataYetError` when there are none yet, `FeatureStoreError` when gone."""
     file = file_of(store.config, view)
-    if not file.is_file():
+    if not file.exists():
         kind = FeatureStoreError if view.materialization_intervals else NoDataYetError
-        raise kind(f"{file}: no data to materialize; retraining's fetch writes it")
+        raise kind(f"{file.address}: no data to materialize; retraining's fetch writes it")
     return file
 
 
-def _progress(file: Path, view: FeatureView, rows: int, now: datetime) -> MaterializationProgress | None:
+def _progress(file: SharedFile, view: FeatureView, rows: int, now: datetime) -> MaterializationProgress | None:
     """The progress of the last run; None where it is unknown, so that all rows are brought online."""
     try:
-        kept = msgspec.json.decode(_progress_file(file, view).read_bytes(), type=MaterializationProgress)
+        with file.reading() as path:
+            kept = msgspec.json.decode(path.read_bytes(), type=MaterializationProgress)
     except (FileNotFoundError, msgspec.DecodeError):
         known = last_end(view, now)
         return None if known is None else MaterializationProgress(rows, known)
@@ -199,12 +211,10 @@ def _progress(file: Path, view: FeatureView, rows: int, now: datetime) -> Materi
     return kept if of_this and kept.end <= now + MOST_AHEAD else None
 
 
-def _keep(file: Path, view: FeatureView, progress: MaterializationProgress) -> None:
-    kept = _progress_file(file, view)
-    with locked(kept):  # two processes may materialize at once
-        # Not durable: without it, more rows than necessary are brought online.
-        write_atomically(kept, msgspec.json.encode(progress), durable=False)
+def _keep(file: SharedFile, progress: MaterializationProgress) -> None:
+    # Not durable: without it, more rows than necessary are brought online.
+    file.update(lambda _: _encoded(progress), durable=False)
 
 
-def _progress_file(file: Path, view: FeatureView) -> Path:
-    return file.with_name(f"{view.name}.progress.json")
+def _encoded(progress: MaterializationProgress) -> Write:
+    return to_bytes(msgspec.json.encode(progress))

@@ -5,7 +5,6 @@ pass through floats. The file may lack a feature that is new, or have one that i
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,8 +25,7 @@ from beacon_core.feature_store.columns import TIME, aligned, cast, to_frame
 from beacon_core.feature_store.names import EVENT_TIME
 from beacon_core.feature_store.point_in_time import join, key_codes, times_of
 from beacon_core.feature_store.stored_view import StoredView, stored_view
-from beacon_core.platform.files import draft_of
-from beacon_core.platform.locks import wait_for
+from beacon_core.platform.shared_files import SharedFile, Write, is_remote, shared_file
 
 ROW_GROUP = 65_536
 """Rows that a reader must hold at once."""
@@ -74,7 +72,7 @@ class PointInTimeJob(RetrievalJob):
 
 
 class ParquetOfflineStore(DaskOfflineStore):
-    """Writes under a lock to a new file that replaces the old one, and joins by `point_in_time`."""
+    """Writes a new file that replaces the old one (`platform.shared_files`), and joins by `point_in_time`."""
 
     @staticmethod
     def get_historical_features(
@@ -99,7 +97,8 @@ class ParquetOfflineStore(DaskOfflineStore):
             )
             for view, features in wanted.items():
                 moments = _moments(view, result)
-                rows = read_rows(file_of(config, view), stored_view(view))
+                with file_of(config, view).reading() as file:
+                    rows = read_rows(file, stored_view(view))
                 found = join(stored_view(view), rows, moments, features, as_known=filter_by_created_timestamp)
                 for name, column in found.items():
                     title = f"{view.projection.name_to_use()}__{name}" if full_feature_names else name
@@ -112,28 +111,22 @@ class ParquetOfflineStore(DaskOfflineStore):
     def offline_write_batch(
         config: RepoConfig, feature_view: FeatureView, table: pa.Table, progress: Callable[[int], Any] | None
     ) -> None:
-        view, file = stored_view(feature_view), file_of(config, feature_view)
-        with locked(file):
+        view = stored_view(feature_view)
+
+        def add(file: Path) -> Write | None:
             before = read_all(file, view.schema)
             new = without_repeats(before, aligned(table, before.schema), [*view.keys, view.event_time], view.created)
-            if new.num_rows:
-                replace(file, pa.concat_tables([before, new]))
+            return to_parquet(pa.concat_tables([before, new])) if new.num_rows else None
+
+        # Not durable, since a push waits for it.
+        file_of(config, feature_view).update(add, durable=False)
         if progress is not None:
             progress(table.num_rows)
 
 
-def locked(file: Path, *, shared: bool = False) -> AbstractContextManager[None]:
-    """Hold the lock of a Parquet file, against other threads and processes; `shared` among readers.
-
-    Readers need it too: they open a file once for its schema and once more for its rows.
-    """
-    return wait_for(file.with_suffix(".lock"), shared=shared)
-
-
-def replace(file: Path, table: pa.Table) -> None:
-    """Replace the file by `table` in one step. Not durable, since a push waits for it."""
-    with draft_of(file, durable=False) as draft:
-        pq.write_table(table, draft, row_group_size=ROW_GROUP)
+def to_parquet(table: pa.Table) -> Write:
+    """Writes the table into a Parquet file."""
+    return lambda draft: pq.write_table(table, draft, row_group_size=ROW_GROUP)
 
 
 def read_all(file: Path, schema: pa.Schema) -> pa.Table:
@@ -192,9 +185,10 @@ def file_source(view: FeatureView) -> FileSource:
     return view.batch_source
 
 
-def file_of(config: RepoConfig, view: FeatureView) -> Path:
+def file_of(config: RepoConfig, view: FeatureView) -> SharedFile:
     """The file of the view's offline rows."""
-    return Path(config.repo_path or ".") / file_source(view).path
+    path = file_source(view).path
+    return shared_file(path if is_remote(path) else str(Path(config.repo_path or ".") / path))
 
 
 def _moments(view: FeatureView, entity_df: pa.Table) -> pa.Table:

@@ -18,22 +18,25 @@ from beacon_core.feature_store import definitions
 from beacon_core.feature_store.entity_keys import VERSION
 from beacon_core.feature_store.errors import FeatureStoreError
 from beacon_core.feature_store.materialization import MaterializationResult, materialize_new
-from beacon_core.feature_store.offline import ParquetOfflineStore, locked
+from beacon_core.feature_store.offline import ParquetOfflineStore
 from beacon_core.feature_store.online import keep_newest
+from beacon_core.feature_store.shared_registry import SharedRegistryStore, again_if_changed
 from beacon_core.feature_store.variables import filled, variables_of
 from beacon_core.platform import clock
 from beacon_core.platform.settings import Settings
+from beacon_core.platform.shared_files import SharedFile, shared_file
 from beacon_core.platform.yaml_file import read_yaml
 
 CONFIG_FILE = "feature_store.yaml"
 OFFLINE_STORE = f"{ParquetOfflineStore.__module__}.{ParquetOfflineStore.__name__}"
+REGISTRY_STORE = f"{SharedRegistryStore.__module__}.{SharedRegistryStore.__name__}"
 FORMER_OFFLINE_STORE = "feature_repo.offline.ParquetOfflineStore"
 """The name before the class moved, which a user's feature_store.yaml may still have."""
 
 
-def data_file(settings: Settings) -> Path:
+def data_file(settings: Settings) -> SharedFile:
     """The file of the offline rows: key, event_timestamp, created (UTC), and the features as `columns` types them."""
-    return settings.home / "data" / "features.parquet"
+    return shared_file(f"{settings.files_place}/data/features.parquet")
 
 
 def load_config(settings: Settings) -> RepoConfig:
@@ -45,7 +48,9 @@ def load_config(settings: Settings) -> RepoConfig:
     try:
         raw = read_yaml(file)
         _check_offline_store(raw)
-        config = RepoConfig(**filled(raw, variables_of(settings)))
+        given = filled(raw, variables_of(settings))
+        _share_registry(given, settings)
+        config = RepoConfig(**given)
     except (YamlError, FeastError) as error:  # for example Feast's, for a class that does not exist
         raise FeatureStoreError(f"{file}: {error}") from error
     except KeyError as error:
@@ -69,22 +74,44 @@ def _check_offline_store(raw: Any) -> None:
         raise YamlError("offline_store.type", f"{FORMER_OFFLINE_STORE} has moved: write {OFFLINE_STORE}")
 
 
+def _share_registry(given: dict[str, Any], settings: Settings) -> None:
+    """Let a registry in S3 be kept as a shared file; Feast's own store for S3 loses what two write at once."""
+    registry = given.get("registry")
+    section = registry if isinstance(registry, dict) else {"path": str(registry)}
+    path = str(section.get("path", ""))
+    if section.get("registry_type", "file") != "file":
+        return
+    if path.startswith("s3://"):
+        given["registry"] = {"registry_store_type": REGISTRY_STORE} | section
+    elif not settings.keeps_files and path.startswith(str(settings.home)):
+        rule = "lies in BEACON_HOME, which other pods do not see, and BEACON_FILES is in S3"
+        raise YamlError("registry.path", f"{rule}: write ${{BEACON_FILES}}/feast/registry.db")
+
+
 def open_store(settings: Settings) -> FeatureStore:
     """Open the feature store of `settings.feature_repo`/feature_store.yaml; raises `FeatureStoreError`."""
-    for folder in (settings.home / "feast", settings.home / "data"):
+    folders = [settings.home / "feast"]
+    if settings.keeps_files:
+        folders += [Path(settings.files_place) / name for name in ("feast", "data")]
+    for folder in folders:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise FeatureStoreError(f"BEACON_HOME: {folder}: {error.strerror}") from error
+            raise FeatureStoreError(f"BEACON_HOME, or BEACON_FILES: {folder}: {error.strerror}") from error
     return FeatureStore(config=load_config(settings))
 
 
 def apply(settings: Settings, product: Product) -> None:
     """Update the registry and the online store to product.yaml; safe to repeat, other schema versions stay."""
     with contextlib.redirect_stdout(io.StringIO()):  # Feast prints; progress is the caller's to show
-        store = open_store(settings)
-        store.apply(definitions.build(product, data_file(settings)))
+        store = again_if_changed(lambda: _applied(settings, product))
         keep_newest(store.config, store.get_feature_view(definitions.view_name(product)))
+
+
+def _applied(settings: Settings, product: Product) -> FeatureStore:
+    store = open_store(settings)
+    store.apply(definitions.build(product, data_file(settings).address))
+    return store
 
 
 def known_at(settings: Settings, product: Product, moments: pa.Table) -> pa.Table:
@@ -101,9 +128,8 @@ def features_at(settings: Settings, product: Product, moments: pa.Table, *, as_k
     """As `known_at`; without `as_known`, whenever a row arrived."""
     store = open_store(settings)
     service = store.get_feature_service(product.feature_service)
-    with locked(data_file(settings), shared=True):
-        job = store.get_historical_features(moments, service, filter_by_created_timestamp=as_known)
-        return job.to_arrow()
+    job = store.get_historical_features(moments, service, filter_by_created_timestamp=as_known)
+    return job.to_arrow()
 
 
 def materialize(

@@ -18,6 +18,7 @@ def variables_of(settings: Settings) -> dict[str, str]:
     """
     project = settings.installation.replace("-", "_")
     variables = {**os.environ, "BEACON_HOME": str(settings.home), "BEACON_FEAST_PROJECT": project}
+    variables["BEACON_FILES"] = settings.files_place
     connection, password = (variables.get(name, "").strip() for name in ("REDIS_CONNECTION", "REDIS_PASSWORD"))
     if connection and password and "password=" not in connection:
         # Feast splits at commas and reads each value as JSON: a plain `1e5` would be a number.

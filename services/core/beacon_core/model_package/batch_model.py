@@ -27,7 +27,7 @@ SPREAD_TABLES = tuple(f"spread_{name}" for name in TABLES)
 ROWS_PER_RUN = 256
 """Larger runs are no faster, and need more memory: a kernel's intermediate results take 4 kB per row."""
 BATCH_FROM = 8
-"""From so many rows on, the form for batches is faster."""
+"""From so many rows on, the form for batches is faster, where its trees go through numpy."""
 
 Matrix = NDArray[np.float64]
 
@@ -41,7 +41,10 @@ class Session(Protocol):
 
 
 class BatchModel:
-    """Answers rows as the model does; `parts_only` are ONNX Runtime's options to run what the outputs need alone."""
+    """Answers rows as the model does; `parts_only` are ONNX Runtime's options to run what the outputs need alone.
+
+    From `rows_from` rows on it is faster than the model itself: from one on, where its trees are compiled.
+    """
 
     def __init__(self, session: Session, parts_only: Any) -> None:
         self._session = session
@@ -53,9 +56,11 @@ class BatchModel:
         feeds = {
             item.name: np.zeros((1, width if item.name == FEATURES else 1), np.float32) for item in session.get_inputs()
         }
-        self._trees = TreeMasks(TreeTables(*self._run(TABLES, feeds)), compiled())
+        kernel = compiled()
+        self.rows_from = BATCH_FROM if kernel is None else 1
+        self._trees = TreeMasks(TreeTables(*self._run(TABLES, feeds)), kernel)
         has_spread = SPREAD_TREES in feeds
-        self._spread_trees = TreeMasks(TreeTables(*self._run(SPREAD_TABLES, feeds)), compiled()) if has_spread else None
+        self._spread_trees = TreeMasks(TreeTables(*self._run(SPREAD_TABLES, feeds)), kernel) if has_spread else None
 
     def predict(self, features: NDArray[np.float32]) -> Matrix:
         """The predictions alone, (rows,)."""
@@ -64,11 +69,13 @@ class BatchModel:
 
     def answers(self, features: NDArray[np.float32]) -> list[Matrix]:
         """The answers of `outputs`, each (rows, 1), to complete rows of the graph's columns (rows, columns)."""
-        feeds = {FEATURES: features, TREES: np.zeros((len(features), 1), np.float32)}
-        doubles = features.astype(np.float64)
+        feeds = {FEATURES: features}
+        columns = doubles = features.astype(np.float64)
         if self._spread_trees is not None:
             feeds[SPREAD_TREES] = _sums(self._spread_trees, doubles)
-        columns = self._run((COLUMNS,), feeds)[0] if self._has_columns else doubles
+        if self._has_columns:
+            feeds[TREES] = np.zeros((len(features), 1), np.float32)
+            (columns,) = self._run((COLUMNS,), feeds)
         feeds[TREES] = _sums(self._trees, columns)
         return self._run(self.outputs, feeds)
 

@@ -1,5 +1,6 @@
 """Downloads a pinned model package from MLflow over HTTP, and verifies its signature and the digest of every file."""
 
+import contextlib
 from pathlib import Path
 
 import msgspec
@@ -17,6 +18,7 @@ from beacon_core.model_package.release import package_folder
 from beacon_core.model_package.signature import SIGNATURE_FILE, Trust, read_trusted
 from beacon_core.platform.files import draft_folder_of
 from beacon_core.platform.mlflow import Mlflow
+from beacon_core.platform.settings import Settings
 
 ARTIFACTS = "package"
 """The folder of a run's artifacts in which its package lies."""
@@ -60,6 +62,16 @@ def find_or_download(address: str, pin: Pin, models: Path, trust: Trust) -> Pack
         return read_trusted(package_folder(models, pin), pin.sha256, trust)
     except PackageError:
         return download_package(address, pin, models, trust)
+
+
+def bring_package(settings: Settings, pin: Pin, trust: Trust) -> None:
+    """Download the package of `pin` where no volume has the packages, as shared files are in S3.
+
+    A package that MLflow lacks, or holds otherwise, is not brought. Raises `RegistryUnavailableError`.
+    """
+    if not settings.keeps_files:
+        with contextlib.suppress(PackageError):
+            find_or_download(settings.mlflow_address, pin, settings.models_dir, trust)
 
 
 def _file(mlflow: Mlflow, run_id: str, name: str, sha256: str) -> bytes:

@@ -9,30 +9,44 @@ typedef struct {
   const uint32_t *lines;    /* (count + 1, trees): what each tree has left after so many thresholds below the value */
 } ColumnTable;
 
-/* Adds to `sums` (rows) what the trees answer to `values` (rows, width). `remaining` has room for a mask per tree. */
-void beacon_add_trees(const double *values, int64_t rows, int64_t width, const ColumnTable *tables, int64_t columns,
-                      const double *leaves, int64_t trees, uint32_t *remaining, double *sums) {
-  for (int64_t row = 0; row < rows; row++, values += width) {
-    memset(remaining, 0xFF, (size_t)trees * sizeof *remaining);
-    for (int64_t column = 0; column < columns; column++) {
-      const ColumnTable *table = &tables[column];
-      const double value = values[table->column];
-      int64_t below = 0;
-      for (int64_t left = table->count; left > 0;) {
-        const int64_t half = left / 2;
-        if (table->thresholds[below + half] >= value) { /* never for a NaN, which numpy sorts last, too */
-          left = half;
-        } else {
-          below += half + 1;
-          left -= half + 1;
+typedef struct {
+  const ColumnTable *tables;
+  int64_t columns;
+  const double *leaves;     /* (trees, 32) */
+  int64_t trees;            /* MOST_TREES at most */
+} Part;
+
+#define MOST_TREES 512
+
+/* Adds to `sums` (rows) what the trees of all parts answer to `values` (rows, width). */
+void beacon_add_trees(const Part *part, int64_t parts, const double *values, int64_t rows, int64_t width,
+                      double *sums) {
+  uint32_t remaining[MOST_TREES];
+  for (; parts > 0; parts--, part++) {
+    const int64_t trees = part->trees;
+    for (int64_t row = 0; row < rows; row++) {
+      memset(remaining, 0xFF, (size_t)trees * sizeof *remaining);
+      for (int64_t column = 0; column < part->columns; column++) {
+        const ColumnTable *table = &part->tables[column];
+        const double value = values[row * width + table->column];
+        int64_t below = 0;
+        for (int64_t left = table->count; left > 0;) {
+          const int64_t half = left / 2;
+          if (table->thresholds[below + half] >= value) { /* never for a NaN, which numpy sorts last, too */
+            left = half;
+          } else {
+            below += half + 1;
+            left -= half + 1;
+          }
         }
+        const uint32_t *line = table->lines + below * trees;
+        for (int64_t tree = 0; tree < trees; tree++) remaining[tree] &= line[tree];
       }
-      const uint32_t *line = table->lines + below * trees;
-      for (int64_t tree = 0; tree < trees; tree++) remaining[tree] &= line[tree];
+      double sum = 0;
+      /* The lowest bit is set, so that a mask without a leaf, which no right table has, reads no foreign memory. */
+      for (int64_t tree = 0; tree < trees; tree++)
+        sum += part->leaves[tree * 32 + 31 - __builtin_clz(remaining[tree] | 1)];
+      sums[row] += sum;
     }
-    double sum = 0;
-    /* The lowest bit is set, so that a mask without a leaf, which no right table has, reads no foreign memory. */
-    for (int64_t tree = 0; tree < trees; tree++) sum += leaves[tree * 32 + 31 - __builtin_clz(remaining[tree] | 1)];
-    sums[row] += sum;
   }
 }

@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +22,11 @@ SOURCE = Path(__file__).with_name("tree_kernel.c")
 FUNCTION = "beacon_add_trees"
 MOST_LEAVES = 32
 """Of one tree: the bits of a mask."""
+MOST_TREES = 512
+"""Of one part: the source has room for so many masks."""
 FLAGS = ("-O3", "-shared", "-fPIC", "-std=c99")
 
+_DOUBLE = ctypes.c_double
 Matrix = NDArray[np.float64]
 Masks = NDArray[np.uint32]
 
@@ -39,44 +42,67 @@ class ColumnTable(ctypes.Structure):
     )
 
 
-class TreeKernel:
-    """Some trees, ready for the compiled function `add`.
+class _Part(ctypes.Structure):
+    """The struct `Part` of the source."""
+
+    _fields_ = (
+        ("tables", ctypes.POINTER(ColumnTable)),
+        ("columns", ctypes.c_int64),
+        ("leaves", ctypes.c_void_p),
+        ("trees", ctypes.c_int64),
+    )
+
+
+class KernelPart(NamedTuple):
+    """Some of an ensemble's trees.
 
     A column has its place, its thresholds (count,), and its lines of masks (count + 1, trees); `leaves` is
-    (trees, MOST_LEAVES). Raises `ValueError` for other shapes: compiled code would read foreign memory.
+    (trees, MOST_LEAVES).
     """
 
-    def __init__(self, add: Any, columns: Sequence[tuple[int, Matrix, Masks]], leaves: Matrix) -> None:
-        self._add = add
-        self._trees = len(leaves)
-        self._width = 1 + max((column for column, _, _ in columns), default=-1)
-        # The addresses below are of these arrays.
-        self._leaves = np.ascontiguousarray(leaves, np.float64)
-        self._columns = [
-            (column, np.ascontiguousarray(thresholds, np.float64), np.ascontiguousarray(lines, np.uint32))
-            for column, thresholds, lines in columns
-        ]
-        if leaves.shape != (self._trees, MOST_LEAVES):
-            raise ValueError(f"the leaves of {self._trees} trees are {leaves.shape}")
-        for column, thresholds, lines in self._columns:
-            if column < 0 or lines.shape != (len(thresholds) + 1, self._trees):
-                raise ValueError(f"the lines of column {column} are {lines.shape}, of {len(thresholds)} thresholds")
-        self._tables = (ColumnTable * len(columns))(
-            *(ColumnTable(at, len(own), own.ctypes.data, lines.ctypes.data) for at, own, lines in self._columns)
-        )
+    columns: Sequence[tuple[int, Matrix, Masks]]
+    leaves: Matrix
 
-    def add_to(self, sums: Matrix, values: Matrix) -> None:
-        """Add to `sums` (rows,) the sum of the trees' answers to complete `values` (rows, columns)."""
+
+class TreeKernel:
+    """An ensemble of trees, ready for the compiled function `add`; what does not change is bound once.
+
+    Raises `ValueError` for other shapes than a part's: compiled code would read foreign memory.
+    """
+
+    def __init__(self, add: Any, parts: Sequence[KernelPart]) -> None:
+        self._add = add
+        self._width = 0
+        self._kept: list[Any] = []  # whose addresses the structs have
+        self._parts = (_Part * len(parts))(*map(self._bind, parts))
+
+    def _bind(self, part: KernelPart) -> _Part:
+        trees = len(part.leaves)
+        if part.leaves.shape != (trees, MOST_LEAVES) or trees > MOST_TREES:
+            raise ValueError(f"the leaves of {trees} trees are {part.leaves.shape}")
+        tables = (ColumnTable * len(part.columns))()
+        for number, (column, thresholds, lines) in enumerate(part.columns):
+            if column < 0 or lines.shape != (len(thresholds) + 1, trees):
+                raise ValueError(f"the lines of column {column} are {lines.shape}, of {len(thresholds)} thresholds")
+            own = np.ascontiguousarray(thresholds, np.float64), np.ascontiguousarray(lines, np.uint32)
+            self._kept.append(own)
+            tables[number] = ColumnTable(column, len(thresholds), *(each.ctypes.data for each in own))
+            self._width = max(self._width, column + 1)
+        leaves = np.ascontiguousarray(part.leaves, np.float64)
+        self._kept += (tables, leaves)
+        return _Part(tables, len(tables), leaves.ctypes.data, trees)
+
+    def __call__(self, values: Matrix) -> Matrix:
+        """The sum of the trees' answers, (rows,), to complete `values` (rows, columns)."""
         rows, width = values.shape
         if width < self._width:
             raise ValueError(f"the trees need {self._width} columns, not {width}")
-        values = np.ascontiguousarray(values, dtype=np.float64)
-        remaining = np.empty(self._trees, np.uint32)
-        tables = self._tables
-        self._add(
-            *(values.ctypes.data, rows, width, tables, len(tables)),
-            *(self._leaves.ctypes.data, self._trees, remaining.ctypes.data, sums.ctypes.data),
-        )
+        sums = np.zeros(rows)
+        # For one row, an array's `ctypes.data` costs more than the trees: bytes are handed over as they are.
+        content = values.astype(np.float64, copy=False).tobytes()
+        if rows:
+            self._add(self._parts, len(self._parts), content, rows, width, ctypes.byref(_DOUBLE.from_buffer(sums.data)))
+        return sums
 
 
 def library(prefix: str = sys.prefix) -> Path:
@@ -99,7 +125,7 @@ def load(file: Path) -> Any:
     except (OSError, AttributeError):
         return None
     number, pointer = ctypes.c_int64, ctypes.c_void_p
-    add.argtypes = [pointer, number, number, pointer, number, pointer, number, pointer, pointer]
+    add.argtypes = [pointer, number, pointer, number, number, pointer]
     add.restype = None
     return add
 

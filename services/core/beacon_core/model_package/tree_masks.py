@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from beacon_core.model_package.tree_kernel import MOST_LEAVES, TreeKernel
+from beacon_core.model_package.tree_kernel import MOST_LEAVES, KernelPart, TreeKernel
 
 ALL_LEAVES = np.uint32(0xFFFFFFFF)
 TREES_PER_TABLE = 300
@@ -51,17 +51,14 @@ class TreeMasks:
     def __init__(self, tables: TreeTables, compiled: Any = None) -> None:
         self._parts = [_Part(part) for part in _parts(tables)]
         self._trees = len(tables.leaves)
-        self._kernels: list[TreeKernel] = []
+        self._kernel: TreeKernel | None = None
         if compiled is not None:
-            self._kernels = [TreeKernel(compiled, part.columns, part.leaves) for part in self._parts]
+            self._kernel = TreeKernel(compiled, [KernelPart(part.columns, part.leaves) for part in self._parts])
 
     def __call__(self, columns: Matrix) -> Matrix:
         """The sum of the trees' answers, (rows,), for complete `columns` (rows, columns)."""
-        if self._kernels:
-            compiled_sums = np.zeros(len(columns))
-            for kernel in self._kernels:
-                kernel.add_to(compiled_sums, columns)
-            return compiled_sums
+        if self._kernel is not None:
+            return self._kernel(columns)
         answers = np.empty((len(columns), self._trees))
         first = 0
         for part in self._parts:

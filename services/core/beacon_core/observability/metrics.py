@@ -132,6 +132,9 @@ VOLUME_SIZE = Metric("beacon_volume_size_bytes", "gauge", "Size of a volume that
 VOLUME_FREE = Metric("beacon_volume_free_bytes", "gauge", "Bytes of the volume that are free.", ("volume",))
 DATABASE_BYTES = Metric("beacon_database_bytes", "gauge", "Room that the database takes on disk.")
 
+LAKE_BYTES = Metric("beacon_lake_bytes", "gauge", "Bytes of the predictions in the lake's newest snapshot.")
+LAKE_ROWS = Metric("beacon_lake_rows", "gauge", "Predictions in the lake.")
+
 SPOOL_RECORDS = Metric("beacon_prediction_log_spool_records", "gauge", "Records in the spool, not yet in each store.")
 SPOOL_BYTES = Metric("beacon_prediction_log_spool_bytes", "gauge", "Bytes of the spool.")
 SPOOL_MAX_BYTES = Metric("beacon_prediction_log_spool_max_bytes", "gauge", "Bytes that the spool may have.")

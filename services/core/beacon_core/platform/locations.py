@@ -4,6 +4,7 @@ Each function raises `ValueError` with the rule. Nothing here quotes an address:
 """
 
 import os
+import re
 from pathlib import Path
 
 from beacon_core.domain.addresses import check_text
@@ -11,6 +12,8 @@ from beacon_core.platform.file_urls import at_file, sqlite_file
 
 PATTERNS = ("*", "::")
 """What Feast's reader of Parquet files always reads as a pattern, or as a chain of file systems."""
+S3 = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/|$)")
+"""The beginning of an address of S3: its bucket."""
 
 DATABASE_RULE = (
     "is not DIALECT://USER:PASSWORD@HOST:PORT/NAME of a database that Beacon has a driver for (PostgreSQL, or SQLite: "
@@ -39,9 +42,7 @@ def folder(text: str) -> Path:
 
 def check_home(path: Path) -> None:
     """Refuse a folder of state that Feast could not read from."""
-    for sign in PATTERNS:
-        if sign in str(path):
-            raise ValueError(f"{path}: {sign!r} in the path: the feature store cannot read it")
+    _check_patterns(str(path))
 
 
 def file(text: str) -> Path:
@@ -72,23 +73,39 @@ def database(text: str) -> str:
 
 def remote(text: str) -> str:
     """A URL such as s3://BUCKET/FOLDER, or a folder."""
-    if "%(" in text:
-        raise ValueError("contains '%(', which DVC reads as the start of a variable")
+    _check_variables(text)
     if "://" not in text:
         return str(folder(text))
     check_text(text)
     return text
 
 
-def lake(text: str) -> str:
+def folder_or_s3(text: str) -> str:
     """A folder, or an address of S3."""
     if "://" not in text:
         return str(folder(text))
     check_text(text)
-    bucket = text.removeprefix("s3://").partition("/")[0]
-    if not text.startswith("s3://") or not bucket:
+    if not S3.match(text):
         raise ValueError("must be a folder, or s3://BUCKET/FOLDER")
     return text.rstrip("/")
+
+
+def shared_files(text: str) -> str:
+    """The same, without what Feast or DVC would take for something else."""
+    _check_patterns(text)
+    _check_variables(text)
+    return folder_or_s3(text)
+
+
+def _check_patterns(text: str) -> None:
+    for sign in PATTERNS:
+        if sign in text:
+            raise ValueError(f"{text}: {sign!r} in the path: the feature store cannot read it")
+
+
+def _check_variables(text: str) -> None:
+    if "%(" in text:
+        raise ValueError("contains '%(', which DVC reads as the start of a variable")
 
 
 def _path(text: str) -> tuple[Path, bool]:

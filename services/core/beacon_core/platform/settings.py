@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from beacon_core.domain import addresses, api_keys, kafka, token_clients
+from beacon_core.domain import addresses, api_keys, engines, kafka, token_clients
 from beacon_core.domain.errors import ConfigurationError
 from beacon_core.domain.log_stores import ReadStore, StoreName, read_stores, store_that_is_read
 from beacon_core.domain.masking import MASK, mask
@@ -58,7 +58,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Topic of the prediction log; it must be there, and be this product's own."""
     kafka_file: Path | None = None
     """File with settings of the Kafka client, NAME=VALUE a line in its own names, such as those of TLS and SASL."""
-    engine: Literal["local", "spark"] = "local"
+    engine: engines.EngineName = "local"
     """What runs the jobs that read the log: this machine's processes, or Apache Spark (docs/how-to/spark.md)."""
     spark_master: str = "local[2]"
     """Spark's master: local[CORES], spark://HOST:PORT, k8s://https://HOST:PORT or yarn."""
@@ -68,6 +68,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Folder of the jars that `make spark-jars` fetches."""
     java_home: Path | None = None
     """Folder of the Java that Spark runs on (17 or 21); empty means JAVA_HOME, else `java` on PATH."""
+    files: str = ""
+    """Folder, or s3://BUCKET/FOLDER, of files that services share (docs/how-to/shared-files.md); empty means `home`."""
     release: Path | None = None
     """File that names the model version to serve; empty means `home`/release.json."""
     spool: Path | None = None
@@ -76,6 +78,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Folder of the spools of all pods, on a volume that they share: those of pods that are gone are shipped."""
     spool_max_bytes: int = 256 << 20
     """Above this, records are dropped and counted, and predictions go on."""
+    spool_fsync: Literal["never", "group"] = "never"
+    """Whether an answer waits until its record is on the disk: group has one fsync for all that wait meanwhile."""
 
     host: str = "127.0.0.1"
     """Address that servers listen on."""
@@ -111,7 +115,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     inference_metrics_timeout_seconds: float = 0.1
     """How long the console's front page, which may take 200 ms, waits for them; `make run` gives it more."""
     dvc_remote: str = ""
-    """Folder or URL (s3://) that retraining pushes its data to; empty means `home`/dvc-remote."""
+    """Folder or URL (s3://) that retraining pushes its data to; empty means dvc-remote below `files`."""
     kaggle_timeout_seconds: float = 120.0
     """How long one download from Kaggle may take."""
     drift_every_seconds: float = 3600.0
@@ -226,6 +230,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return self.database_url or sqlite_url(self.home / "beacon.db")
 
     @property
+    def files_place(self) -> str:
+        """The folder or the address of shared files in force, without a slash at its end."""
+        return self.files or str(self.home)
+
+    @property
+    def keeps_files(self) -> bool:
+        """Whether shared files lie in a folder, which other state may lie beside."""
+        return "://" not in self.files
+
+    @property
     def lake_catalog(self) -> str:
         """The URL of the lake's catalog in force."""
         return self.lake_catalog_url or self.database
@@ -288,7 +302,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def dvc_address(self) -> str:
         """DVC's remote in force."""
-        return self.dvc_remote or str(self.home / "dvc-remote")
+        return self.dvc_remote or f"{self.files_place}/dvc-remote"
 
     def environment(self) -> dict[str, str]:
         """The variables of all given locations, as absolute paths, for a process that starts in another folder."""
@@ -314,7 +328,8 @@ LOCATIONS: dict[str, Callable[[str], object]] = {
     "model_signing_key_file": locations.file,
     "kafka_file": locations.file,
     "database_url": locations.database,
-    "lake": locations.lake,
+    "files": locations.shared_files,
+    "lake": locations.folder_or_s3,
     "lake_catalog_url": locations.database,
     "spark_conf": locations.file,
     "spark_jars": locations.folder,
@@ -376,6 +391,8 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         check_log(settings)
     except ValueError as error:
         raise SettingsError(f"{PREFIX}{error}") from error
+    if problem := engines.problem_of(settings.engine, settings.read_store, settings.drift_shards):
+        raise SettingsError(problem)
     return settings
 
 

@@ -1,8 +1,9 @@
 """The segments of the spool: acknowledged predictions on disk, in append-only files, until they are in the database.
 
 Inference alone writes them, and the prediction log's process alone deletes them. A record is acknowledged once its line
-was handed to the kernel: one write, no fsync, so that it survives the death of the process (not of the machine). A line
-that a crash truncated was never acknowledged, and is skipped.
+was handed to the kernel: one write, so that it survives the death of the process. Who has it survive that of the
+machine, too, waits for `sync_segments` before the answer. A line that a crash truncated was never acknowledged, and is
+skipped.
 """
 
 import contextlib
@@ -12,6 +13,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
+
+from beacon_core.platform.files import sync
 
 SEGMENT_BYTES = 4 << 20
 ENDING = ".jsonl"
@@ -31,13 +34,31 @@ class Position(NamedTuple):
     offset: int
 
 
-class SpoolWriter:
-    """Appends to segments `00000001.jsonl`, `00000002.jsonl`, ... in one folder, as long as it is open."""
+SYNC = getattr(os, "fdatasync", os.fsync)
+"""macOS has only the other one."""
 
-    def __init__(self, folder: Path, max_bytes: int) -> None:
+
+class Unsynced(NamedTuple):
+    """What may not be on the disk yet: open files, those of them that nobody appends to any more, and the folder."""
+
+    files: list[int]
+    full: list[int]
+    folder: Path | None
+
+
+class SpoolWriter:
+    """Appends to segments `00000001.jsonl`, `00000002.jsonl`, ... in one folder, as long as it is open.
+
+    With `is_synced` it keeps full segments open until `take_unsynced` has given them.
+    """
+
+    def __init__(self, folder: Path, max_bytes: int, *, is_synced: bool = False) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._max_bytes = max_bytes
+        self._is_synced = is_synced
+        self._full: list[int] = []
+        self._is_named = False  # whether the folder has the segment's name on the disk
         # Shared: it says that somebody may write. Who ships waits for it before the last segment goes.
         self._lock = os.open(folder / WRITER_LOCK, os.O_RDWR | os.O_CREAT, 0o640)
         fcntl.flock(self._lock, fcntl.LOCK_SH)
@@ -50,6 +71,7 @@ class SpoolWriter:
     def append(self, lines: bytes) -> Position | None:
         """Write whole lines; None when the spool is full or the write fails, and then nothing was written."""
         if self._bytes + len(lines) > self._max_bytes and not self._has_room(len(lines)):
+            self._leave_segment()
             return None
         try:
             if self._spoilt or self._size >= SEGMENT_BYTES:
@@ -67,9 +89,20 @@ class SpoolWriter:
         self._bytes += written
         return position
 
+    def take_unsynced(self) -> Unsynced:
+        """What has to be synced for all records so far; `sync_segments` does that, in a thread if one likes."""
+        folder = None if self._is_named else self._folder
+        full, self._full, self._is_named = self._full, [], True
+        return Unsynced([*full, self._file], full, folder)
+
+    def begin_segment(self) -> None:
+        """Let the next record begin another segment."""
+        self._spoilt = True
+
     def close(self) -> None:
         """Close the segment being written; an empty one is removed."""
-        os.close(self._file)
+        for file in (*self._full, self._file):
+            os.close(file)
         if self._size == 0:
             path_of(self._folder, self._number).unlink(missing_ok=True)
         os.close(self._lock)
@@ -81,19 +114,40 @@ class SpoolWriter:
         self._count()
         return self._bytes + more <= self._max_bytes
 
+    def _leave_segment(self) -> None:
+        """Let a full spool have an empty segment: the newest one is never dropped, whatever of it was shipped."""
+        if self._size:
+            with contextlib.suppress(OSError):
+                self._open(self._number + 1)
+
     def _count(self) -> None:
         self._bytes, self._counted_at = sum(segments(self._folder).values()), time.monotonic()
 
     def _open(self, number: int) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
         file = os.open(path_of(self._folder, number), flags, 0o640)
-        if self._file >= 0:
+        if self._file >= 0 and self._is_synced:
+            self._full.append(self._file)
+        elif self._file >= 0:
             os.close(self._file)
         self._file = file
         self._number = number
+        self._is_named = False
         self._size = 0
         self._spoilt = False
         self._count()
+
+
+def sync_segments(unsynced: Unsynced) -> None:
+    """Wait until it is on the disk; raises OSError, after which nobody knows what of it is there."""
+    try:
+        for file in unsynced.files:
+            SYNC(file)
+        if unsynced.folder is not None:
+            sync(unsynced.folder)
+    finally:
+        for file in unsynced.full:
+            os.close(file)
 
 
 def path_of(folder: Path, segment: int) -> Path:

@@ -11,6 +11,7 @@ from beacon_core.data.prediction_log.reading import open_log
 from beacon_core.domain.times import read_time
 from beacon_core.platform import clock, results
 from beacon_core.platform.arguments import CommandParser
+from beacon_core.platform.engine import open_engine
 from beacon_core.platform.job import log, map_errors, run_job
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import Settings, SettingsError, load_settings
@@ -54,10 +55,11 @@ def main() -> int:
     settings = load_settings()
     product = load_product(settings.product)
     shard = _shard(settings)
-    engine = open_log(settings)
-    migrate(engine)
     now = arguments.at or clock.now()
-    outcome = run_drift(settings, product, engine, now, shard, per_segment=arguments.segments)
+    with open_engine(settings, JOB) as jobs:
+        engine = open_log(settings, jobs=jobs)
+        migrate(engine)
+        outcome = run_drift(settings, product, engine, now, shard, arguments.segments, jobs)
     _log_outcome(outcome)
     results.give(_result(outcome))
     return 0

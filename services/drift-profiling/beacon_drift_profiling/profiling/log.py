@@ -24,9 +24,10 @@ from beacon_drift_profiling.profiling.feature_reader import FeatureReader, Parti
 from beacon_drift_profiling.profiling.log_columns import ColumnReader
 
 if TYPE_CHECKING:
+    from beacon_core.data.prediction_log.lake import LakeHandle
     from beacon_drift_profiling.profiling.log_lake import RowActuals
 
-__all__ = ["LakeActuals", "PartitionRows", "read_partition"]
+__all__ = ["LakeActuals", "PartitionRows", "read_lake_slice", "read_partition", "slice_of"]
 
 # Only the features of product.yaml are read: the values of others may be anything.
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
@@ -74,22 +75,36 @@ def read_partition(
     `features` are those that the model was trained on. Rows of the database are in the order of their ids, those of a
     lake in that of their time.
     """
-    readers, segmented = _readers(product, features)
-    by_columns, evidence = ColumnReader(readers, segmented, product), product.policy.evidence
     if (source := lake_of(connection)) is None:
-        for batch in partitions.rows_of(connection, partition, evidence, span):
+        readers, segmented = _readers(product, features)
+        by_columns = ColumnReader(readers, segmented, product)
+        for batch in partitions.rows_of(connection, partition, product.policy.evidence, span):
             found = by_columns.read(batch)
             yield _row_by_row(batch, readers, segmented, product) if found is None else found
         return
-    from beacon_drift_profiling.profiling import log_lake  # noqa: PLC0415 - only where there is a lake
-
-    since, until = span or TimeSpan(partition.hour, partition.hour + HOUR)
-    rows = LogSlice(since, until, partition.model_version, evidence)
+    rows = slice_of(partition, product, span)
     own = (lake_actuals or LakeActuals()).of(connection, source, partition, rows)
     with source.begin() as handle:
-        yield from log_lake.read_slice(
-            handle, rows, own, by_columns, lambda batch: _row_by_row(batch, readers, segmented, product)
-        )
+        yield from read_lake_slice(handle, rows, own, product, features)
+
+
+def slice_of(partition: Partition, product: Product, span: TimeSpan | None = None) -> LogSlice:
+    """The rows of a partition that count, or of a part of it."""
+    since, until = span or TimeSpan(partition.hour, partition.hour + HOUR)
+    return LogSlice(since, until, partition.model_version, product.policy.evidence)
+
+
+def read_lake_slice(
+    handle: "LakeHandle", rows: LogSlice, actuals: "RowActuals", product: Product, features: Sequence[Feature]
+) -> Iterator[PartitionRows]:
+    """Yield the rows of a slice of the lake in batches, in the order of their time; needs no database."""
+    from beacon_drift_profiling.profiling import log_lake  # noqa: PLC0415 - only where there is a lake
+
+    readers, segmented = _readers(product, features)
+    by_columns = ColumnReader(readers, segmented, product)
+    yield from log_lake.read_slice(
+        handle, rows, actuals, by_columns, lambda batch: _row_by_row(batch, readers, segmented, product)
+    )
 
 
 def _readers(product: Product, features: Sequence[Feature]) -> tuple[list[FeatureReader], list[Feature]]:

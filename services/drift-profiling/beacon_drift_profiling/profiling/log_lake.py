@@ -1,7 +1,7 @@
 """A part of a partition out of the log's lake, as columns: they have their types already."""
 
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 import numpy as np
@@ -29,9 +29,27 @@ class RowActuals:
     """The actuals of some predictions, by their ids, as columns beside rows."""
 
     def __init__(self, actuals: Mapping[str, OwnActual]) -> None:
-        self._ids = pa.array(actuals, pa.large_string())
-        self._values = np.array([*(actual.value for actual in actuals.values()), np.nan])
-        self._received = np.array([*(microseconds(actual.received_at) for actual in actuals.values()), 0])
+        columns = {
+            "id": pa.array(actuals, pa.large_string()),
+            "value": pa.array([actual.value for actual in actuals.values()], pa.float64()),
+            "received_at": pa.array([microseconds(actual.received_at) for actual in actuals.values()], pa.int64()),
+            "time": pa.array([microseconds(actual.time) for actual in actuals.values()], pa.int64()),
+        }
+        self._set(pa.table(columns))
+
+    def _set(self, table: pa.Table) -> None:
+        self._table = table
+        self._ids = table["id"].combine_chunks()
+        self._values = np.append(table["value"].to_numpy(), np.nan)
+        self._received = np.append(table["received_at"].to_numpy(), 0)
+
+    def within(self, since: datetime, until: datetime) -> "RowActuals":
+        """Those of predictions made in [since, until)."""
+        times = self._table["time"]
+        inside = pc.and_(pc.greater_equal(times, microseconds(since)), pc.less(times, microseconds(until)))
+        found = RowActuals({})
+        found._set(self._table.filter(inside))
+        return found
 
     def of(self, table: pa.Table) -> tuple[Floats, Floats]:
         """Each row's actual, and seconds from the prediction to its arrival; NaN where there is none."""

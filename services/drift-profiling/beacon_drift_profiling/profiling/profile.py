@@ -8,7 +8,7 @@ and the comparison rests on them.
 
 import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple, Self
 
@@ -110,6 +110,9 @@ class Profile:
 
     def __init__(self, view: DatasetProfileView) -> None:
         self._view = view
+
+    def __reduce__(self) -> "tuple[Callable[[bytes], Profile], tuple[bytes]]":
+        return Profile.read, (self.serialize(),)
 
     @classmethod
     def read(cls, content: bytes) -> Self:

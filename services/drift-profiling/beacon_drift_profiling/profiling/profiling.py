@@ -7,8 +7,11 @@ work of all of them. The last shard joins the slices, so that any number of shar
 
 import math
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import islice
+from typing import NamedTuple
 
 import msgspec
 
@@ -16,19 +19,22 @@ from beacon_core.data import profiles, watermarks
 from beacon_core.data.database import Connection, Engine
 from beacon_core.data.prediction_log import partitions
 from beacon_core.data.prediction_log.partitions import HOUR, Partition, TimeSpan
+from beacon_core.data.prediction_log.reading import LakeSource, lake_of
 from beacon_core.data.watermarks import Watermark
 from beacon_core.domain.policy import large_residual
 from beacon_core.domain.product import Product
+from beacon_core.platform.engine import LOCAL, JobEngine
 from beacon_drift_profiling.profiling import slices
 from beacon_drift_profiling.profiling.aggregates import ALL
-from beacon_drift_profiling.profiling.log import LakeActuals, read_partition
+from beacon_drift_profiling.profiling.log import LakeActuals, read_partition, slice_of
 from beacon_drift_profiling.profiling.packages import NoReference, Reference
-from beacon_drift_profiling.profiling.partition_profile import (
-    NAMED,
-    PartitionProfile,
-    ProfileBounds,
-    ProfileResult,
-    joined,
+from beacon_drift_profiling.profiling.partition_profile import NAMED, ProfileBounds, ProfileResult, joined
+from beacon_drift_profiling.profiling.slice_tasks import (
+    SliceProfile,
+    SliceTask,
+    SliceWork,
+    profile_batches,
+    profile_task,
 )
 from beacon_drift_profiling.profiling.slices import SliceName
 
@@ -84,10 +90,11 @@ def profile_log(
     span: timedelta,
     shard: Shard,
     per_segment: bool,
+    jobs: JobEngine = LOCAL,
 ) -> ProfilingCounts:
     """Profile this shard's part of what has changed, and of the last `span`'s partitions with other bins than now.
 
-    Moves the watermark at the end. Raises `SQLAlchemyError` where the store fails.
+    `jobs` profiles the slices of a lake. Moves the watermark at the end. Raises `SQLAlchemyError` if the store fails.
     """
     with engine.connect() as connection:
         watermark = watermarks.read(connection, JOB)
@@ -98,12 +105,8 @@ def profile_log(
         bins_digests = {name: bins_digest_of(references.of(connection, name)) for name in names}
         due = changed.partitions | profiles.with_other_bins(connection, since, bins_digests)
     done = ProfilingCounts(undated=changed.undated)
-    profiler = _Profiler(engine, product, references, per_segment, done)
-    for partition in sorted(due):
-        before = done.rows
-        profiler.profile(partition, shard, hour_of(now))
-        if partition.hour > now:
-            done.ahead += done.rows - before
+    profiler = _Profiler(engine, product, references, per_segment, done, jobs)
+    profiler.profile(sorted(due), shard, now)
     reached = Watermark(_earlier(changed.logged_at, now), _earlier(changed.received_at, now), hour_of(now))
     with engine.begin() as connection:
         watermarks.write(connection, JOB if shard.count == 1 else _shard_job(shard), reached)
@@ -127,7 +130,12 @@ def all_shards_done(engine: Engine, now: datetime, count: int) -> bool:
 
 
 def join_slices(
-    engine: Engine, product: Product, references: References, per_segment: bool, done: ProfilingCounts
+    engine: Engine,
+    product: Product,
+    references: References,
+    per_segment: bool,
+    done: ProfilingCounts,
+    jobs: JobEngine = LOCAL,
 ) -> None:
     """Join the slices of each partition that shards shared, of this run or of one that was killed before it did so.
 
@@ -135,7 +143,7 @@ def join_slices(
     """
     with engine.connect() as connection:
         waiting = slices.waiting(connection)
-    profiler = _Profiler(engine, product, references, per_segment, done)
+    profiler = _Profiler(engine, product, references, per_segment, done, jobs)
     for partition, names in sorted(waiting.items()):
         profiler.join(partition, names)
 
@@ -145,35 +153,57 @@ def hour_of(moment: datetime) -> datetime:
     return moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
 
+class _Share(NamedTuple):
+    """A partition, its slices, and the numbers of those that are to be profiled."""
+
+    partition: Partition
+    spans: list[TimeSpan]
+    mine: list[int]
+
+
 class _Profiler:
     """Makes the profiles of partitions, and counts in `done` what it did."""
 
     def __init__(
-        self, engine: Engine, product: Product, references: References, per_segment: bool, done: ProfilingCounts
+        self,
+        engine: Engine,
+        product: Product,
+        references: References,
+        per_segment: bool,
+        done: ProfilingCounts,
+        jobs: JobEngine,
     ) -> None:
         self._engine = engine
         self._product = product
         self._references = references
         self._per_segment = per_segment
         self._done = done
+        self._jobs = jobs
         self._actuals = LakeActuals()
 
-    def profile(self, partition: Partition, shard: Shard, period: datetime) -> None:
-        """Profile a shard's slices of a partition, and store the whole where all of them are this shard's."""
-        with self._engine.connect() as connection:
-            spans = slices.cut(partition, partitions.logged_rows(connection, partition))
-        mine = [number for number in range(len(spans)) if shard.takes(partition, number)]
-        if len(mine) == len(spans):
-            self._store(partition, joined(self._profile_span(partition, span) for span in spans))
-            return
-        for number in mine:
-            result = self._profile_span(partition, spans[number])
-            slices.put(self._engine, partition, SliceName(period, number, len(spans)), result)
+    def profile(self, due: Sequence[Partition], shard: Shard, now: datetime) -> None:
+        """Profile a shard's slices of each partition, and store the whole where all of them are this shard's."""
+        shares = [self._share(partition, shard) for partition in due]
+        results = self._profiles(shares)
+        for partition, spans, mine in shares:
+            before = self._done.rows
+            if len(mine) == len(spans):
+                self._store(partition, joined(islice(results, len(mine))))
+            else:
+                for number, result in zip(mine, results, strict=False):
+                    slices.put(self._engine, partition, SliceName(hour_of(now), number, len(spans)), result)
+            if partition.hour > now:
+                self._done.ahead += self._done.rows - before
 
     def join(self, partition: Partition, names: list[SliceName]) -> None:
         """Join the newest slices of a partition, and delete all that there are."""
         self._store(partition, joined(self._slices(partition, names)))
         profiles.drop_slices(self._engine, partition)
+
+    def _share(self, partition: Partition, shard: Shard) -> _Share:
+        with self._engine.connect() as connection:
+            spans = slices.cut(partition, partitions.logged_rows(connection, partition))
+        return _Share(partition, spans, [number for number in range(len(spans)) if shard.takes(partition, number)])
 
     def _slices(self, partition: Partition, names: list[SliceName]) -> Iterator[ProfileResult]:
         newest = max(names, key=lambda name: (name.period, name.total))
@@ -184,20 +214,47 @@ class _Profiler:
             name = newest._replace(number=number)
             result = slices.get(self._engine, partition, name) if name in there else None
             if result is None or result.content.bins_digest != bins_digest:
-                result = self._profile_span(partition, span)
+                (result,) = self._profiles([_Share(partition, [span], [0])])
             yield result
 
-    def _profile_span(self, partition: Partition, span: TimeSpan) -> ProfileResult:
+    def _profiles(self, shares: Sequence[_Share]) -> Iterator[ProfileResult]:
+        """The profiles of all slices of these shares, one after the other."""
+        with self._engine.connect() as connection:
+            source = lake_of(connection)
+        if source is None:
+            found = self._of_database(shares)
+        else:
+            profile = partial(profile_task, self._product, self._per_segment)
+            found = self._jobs.run(profile, self._tasks(source, shares))
+        for made in found:
+            self._done.rows += made.result.rows
+            self._done.set_aside += made.result.content.set_aside
+            self._done.set_aside_ids += made.set_aside_ids[: NAMED - len(self._done.set_aside_ids)]
+            yield made.result
+
+    def _of_database(self, shares: Sequence[_Share]) -> Iterator[SliceProfile]:
+        for partition, spans, mine in shares:
+            work = self._work(partition)
+            for number in mine:
+                with self._engine.connect() as connection:
+                    batches = read_partition(connection, partition, self._product, work.features, spans[number])
+                    yield profile_batches(work, batches, self._product, self._per_segment)
+
+    def _tasks(self, source: LakeSource, shares: Sequence[_Share]) -> Iterator[SliceTask]:
+        for partition, spans, mine in shares:
+            work = self._work(partition)
+            with source.begin() as handle:
+                for number in mine:
+                    rows = slice_of(partition, self._product, spans[number])
+                    with self._engine.connect() as connection:
+                        own = self._actuals.of(connection, source, partition, rows)
+                    yield SliceTask(work, handle, rows, own.within(*spans[number]))
+
+    def _work(self, partition: Partition) -> SliceWork:
         reference = self._reference(partition)
         features = reference.features if isinstance(reference, Reference) else self._product.features
-        made = PartitionProfile(partition.hour, self._product, bounds_of(reference, self._product), self._per_segment)
-        with self._engine.connect() as connection:
-            for batch in read_partition(connection, partition, self._product, features, span, self._actuals):
-                made.add(batch)
-        self._done.rows += made.rows
-        self._done.set_aside += made.set_aside
-        self._done.set_aside_ids += made.set_aside_ids[: NAMED - len(self._done.set_aside_ids)]
-        return made.result(bins_digest_of(reference))
+        bounds = bounds_of(reference, self._product)
+        return SliceWork(partition.hour, features, bounds, bins_digest_of(reference))
 
     def _store(self, partition: Partition, made: ProfileResult) -> None:
         content = made.content

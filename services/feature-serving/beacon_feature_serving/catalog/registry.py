@@ -10,12 +10,13 @@ from feast.protos.feast.core.Registry_pb2 import Registry as RegistryProto
 
 from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.masking import message_with_type
+from beacon_core.platform.shared_files import SharedFile, is_remote, shared_file
 from beacon_feature_serving.catalog.catalog import Catalog
 from beacon_feature_serving.instruments import Instruments
 
 log = logging.getLogger(__name__)
 
-POLL_SECONDS = 1.0
+POLL_SECONDS, REMOTE_SECONDS = 1.0, 5.0
 
 
 class RegistryError(RuntimeError):
@@ -32,10 +33,11 @@ class FeatureRegistry:
         self._seen: object = None
         self._failure = "it has not been read yet"
         config = store.config.registry
-        path = Path(str(config.path))
-        self._file = None
-        if config.registry_type == "file" and "://" not in str(config.path):
-            self._file = path if path.is_absolute() else Path(store.repo_path) / path
+        path = str(config.path)
+        self._file: SharedFile | None = None
+        self._is_remote = is_remote(path)
+        if config.registry_type == "file" and (not self._is_remote or path.startswith("s3://")):
+            self._file = shared_file(path if self._is_remote else str(Path(store.repo_path) / path))
         self._ttl = max(config.cache_ttl_seconds, 1)
 
     @property
@@ -70,24 +72,24 @@ class FeatureRegistry:
         log.info("registry read", extra={"views": sorted(catalog.views)})
 
     async def watch(self) -> None:
-        """Refresh every `POLL_SECONDS`, for ever."""
+        """Refresh every `POLL_SECONDS`, for ever; a registry far away less often."""
         while True:
-            await asyncio.sleep(POLL_SECONDS)
+            await asyncio.sleep(REMOTE_SECONDS if self._is_remote else POLL_SECONDS)
             await asyncio.to_thread(self.refresh)
 
     def _state(self) -> object:
-        """A value that changes with the registry: facts of its file, or for a remote one the time in TTLs."""
+        """A value that changes with the registry: facts of its file, or of another kind of it the time in TTLs."""
         if self._file is None:
             return time.monotonic() // self._ttl
-        facts = self._file.stat()
-        return facts.st_mtime_ns, facts.st_size, facts.st_ino
+        return self._file.version()
 
     def _read(self) -> RegistryProto:
         if self._file is None:
             self._store.refresh_registry()
             remote: RegistryProto = self._store.registry.proto()
             return remote
-        proto: RegistryProto = RegistryProto.FromString(self._file.read_bytes())
+        with self._file.reading() as path:
+            proto: RegistryProto = RegistryProto.FromString(path.read_bytes())
         # Feast rewrites the file in place. The project comes last in it, so without it the file is cut off, even
         # where the cut falls between two entries and what is left parses.
         if not any(project.spec.name == self._store.project for project in proto.projects):

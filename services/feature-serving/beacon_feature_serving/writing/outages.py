@@ -12,6 +12,8 @@ from redis.exceptions import RedisError
 from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.masking import message_of
 from beacon_core.feature_store.errors import FeatureStoreError
+from beacon_core.feature_store.shared_registry import RegistryChangedError
+from beacon_core.platform.shared_files import SharedFilesError, SharedFilesUnavailableError
 from beacon_feature_serving.errors import from_feast_error
 
 log = logging.getLogger(__name__)
@@ -24,7 +26,7 @@ def outages_as_503() -> Iterator[None]:
         yield
     except FeastError as error:
         raise from_feast_error(error) from error
-    except FeatureStoreError as error:
+    except (FeatureStoreError, SharedFilesError, SharedFilesUnavailableError, RegistryChangedError) as error:
         raise BeaconError("feature_store_unavailable", str(error)) from error
     except Exception as error:
         if not _is_outage(error):

@@ -13,7 +13,7 @@ from feast.errors import FeatureViewNotFoundException
 from beacon_core.domain.errors import BeaconError
 from beacon_core.feature_store.errors import FeatureStoreError
 from beacon_core.feature_store.materialization import lags_at
-from beacon_core.feature_store.offline import file_of, locked
+from beacon_core.feature_store.offline import file_of
 from beacon_core.feature_store.online import write_online
 from beacon_core.feature_store.stored_view import stored_view
 from beacon_core.platform import clock
@@ -93,8 +93,7 @@ class Writer:
         """Write rows to the online store, each entity once, with the view's lags as of now."""
         stored = stored_view(view)
         if stored.lags:
-            file = file_of(self.store.config, view)
-            with locked(file, shared=True):
+            with file_of(self.store.config, view).reading() as file:
                 for name, column in lags_at(stored, file, table, clock.now()).items():
                     table = table.append_column(name, column)
         write_online(self.store, view, table)

@@ -10,12 +10,12 @@ Exit 0 scored, 1 refused, 65 bad data, 75 try again later.
 
 import argparse
 import sys
-import time
+from collections.abc import Iterator
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
-import pyarrow as pa
 
 from beacon_core.domain.data_errors import DataError
 from beacon_core.domain.exit_statuses import REFUSED
@@ -27,20 +27,18 @@ from beacon_core.model_package.release import read_release
 from beacon_core.model_package.signature import trust_of
 from beacon_core.platform import clock, results
 from beacon_core.platform.arguments import CommandParser
+from beacon_core.platform.engine import LOCAL, JobEngine, open_engine
 from beacon_core.platform.job import run_command
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.progress import Progress
 from beacon_core.platform.settings import Settings
 from beacon_inference.models.model import Model, load_model, product_in_service
-from beacon_inference.scoring.columns import rows_of
-from beacon_inference.scoring.entities import keys_of, look_up_all
-from beacon_inference.scoring.inputs import PREDICTION_ID, Block, ScoringInput, TimeSlice, input_of
+from beacon_inference.scoring.inputs import Block, ScoringInput, TimeSlice, input_of
 from beacon_inference.scoring.outputs import Output, output_of
 from beacon_inference.scoring.parts import Parts, ScoringFacts
-from beacon_inference.scoring.score import Scored, Scorer
+from beacon_inference.scoring.run import NumberedBlock, ScoringRun
 from beacon_inference.scoring.scored_log import ScoredLog
 
-ROW = "row"
 DAY = "{date}"
 """In --out it stands for the day, in UTC."""
 
@@ -72,16 +70,13 @@ def main(settings: Settings) -> int:
     product = product_in_service(product, model.manifest)
     facts = _facts(given, product, model, settings, rows_in)
     parts = Parts(out.folder(settings.home), facts, clock.timestamp(), goes_on=rows_in.has_order)
-    log = ScoredLog(settings.spools_dir, product, model, facts, parts.begun) if given.log else None
-    run = _Run(settings, product, Scorer(product, model, parts.begun, given.bad_rows), log, by_entity=given.by_entity)
-    count = 0
-    shown, rows_done = Progress("scoring", unit="rows"), 0
-    for number, block in enumerate(rows_in.blocks(settings, product, skip=parts.done)):
-        if number >= parts.done:
-            parts.write(number, _beside_keys(block, product, run.score(number, block).answers))
-        rows_done += len(block.table)
-        shown.show(rows_done)
-        count = number + 1
+    run = ScoringRun(settings.models_dir, product, model, parts.begun, given.bad_rows)
+    if given.log:
+        run.log = ScoredLog(settings.spools_dir, product, model, facts, parts.begun)
+    if given.by_entity:
+        run.store = settings
+    with nullcontext(LOCAL) if run.is_local else open_engine(settings, "score") as jobs:
+        count = _score(rows_in.blocks(settings, product, skip=parts.done), run, parts, jobs)
     if not count:
         raise DataError(rows_in.name, "(rows)", "has no rows")
     scored = out.write(parts, count)
@@ -89,6 +84,25 @@ def main(settings: Settings) -> int:
     results.give(ScoreResult(scored, model.pin.version, str(out)))
     results.say(f"{scored} rows scored by version {model.pin.version}: {out}")
     return 0
+
+
+def _score(blocks: Iterator[Block], run: ScoringRun, parts: Parts, jobs: JobEngine) -> int:
+    """Write the parts of those blocks that have none yet, and return the number of all."""
+    shown, count, rows_read = Progress("scoring", unit="rows"), 0, 0
+
+    def waiting() -> Iterator[NumberedBlock]:
+        nonlocal count, rows_read
+        for number, block in enumerate(blocks):
+            count, rows_read = number + 1, rows_read + len(block.table)
+            if number >= parts.done:
+                yield NumberedBlock(number, block)
+            else:
+                shown.show(rows_read)
+
+    for part in jobs.run(run.parts, waiting()):
+        parts.write(*part)
+        shown.show(rows_read)
+    return count
 
 
 def _arguments() -> argparse.Namespace:
@@ -113,30 +127,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--log", action="store_true", help="write the predictions into the prediction log, too")
     parser.add_argument("--force", action="store_true", help="write over OUT")
     return parser.parse_args(sys.argv[1:])
-
-
-class _Run:
-    """Scores the blocks of one run, and logs them where it was asked to."""
-
-    def __init__(
-        self, settings: Settings, product: Product, scorer: Scorer, log: ScoredLog | None, *, by_entity: bool
-    ) -> None:
-        self._settings = settings
-        self._product = product
-        self._scorer = scorer
-        self._log = log
-        self._by_entity = by_entity
-
-    def score(self, number: int, block: Block) -> Scored:
-        began = time.perf_counter()
-        rows = rows_of(block.table, self._product, keeps_texts=self._log is not None)
-        keys = keys_of(self._product, block.table, rows) if self._by_entity else None
-        stored = None if keys is None else look_up_all(self._settings, self._product, keys, rows)
-        scored = self._scorer.score(rows, block.first_row, stored)
-        if self._log is not None:
-            seconds = (time.perf_counter() - began) / max(len(block.table), 1)
-            self._log.write(number, scored, block.first_row, keys, seconds)
-        return scored
 
 
 def _named(given: argparse.Namespace, product: Product) -> tuple[ScoringInput, Output]:
@@ -192,17 +182,6 @@ def _facts(
         query=given.query,
         rows=size.rows,
     )
-
-
-def _beside_keys(block: Block, product: Product, answers: pa.Table) -> pa.Table:
-    """The number of each row, its key as far as the input has it, and its answer."""
-    table = pa.table({ROW: pa.array(range(block.first_row, block.first_row + len(answers)), pa.int64())})
-    for name in dict.fromkeys((PREDICTION_ID, *product.keys)):
-        if name in block.table.column_names:
-            table = table.append_column(name, block.table[name])
-    for name in answers.column_names:
-        table = table.append_column(name, answers[name])
-    return table
 
 
 def _moment(text: str) -> datetime:

@@ -12,7 +12,7 @@ from beacon_core.domain.precision import float32_range
 from beacon_core.domain.product import Product
 from beacon_core.domain.schema import is_breaking
 from beacon_core.domain.times import read_time
-from beacon_core.model_package.batch_model import BATCH_FROM, ROWS_PER_RUN, SPREAD, BatchModel
+from beacon_core.model_package.batch_model import ROWS_PER_RUN, SPREAD, BatchModel
 from beacon_core.model_package.manifest import Manifest, PackageError
 from beacon_core.model_package.model_inputs import FeatureMap, to_columns
 from beacon_core.model_package.release import package_folder
@@ -112,7 +112,7 @@ class Model:
         spreads: list[float] = []
         for first in range(0, len(rows), ROWS_PER_RUN):
             some = rows[first : first + ROWS_PER_RUN].astype(np.float32)
-            if self._batch is not None and len(some) >= BATCH_FROM:
+            if self._batch is not None and len(some) >= self._batch.rows_from:
                 answers = self._batch.answers(some)
             else:
                 answers = self._session.run(self._outputs, {self._input: some})
@@ -134,9 +134,12 @@ def load_model(models: Path, pin: Pin, product: Product, trust: Trust = DIGEST_A
     _check_fit(manifest, pin, product)
     try:
         batch = None if package.batch is None else open_batch_model(package.batch)
-        model = Model(pin, manifest, open_session(package.model), batch)
+        session = open_session(package.model)
+        model = Model(pin, manifest, session, batch)
         _check_outputs(model, batch)
         _self_test(model)
+        if batch is not None:  # the graph itself, which the form may answer for
+            _self_test(Model(pin, manifest, session))
     except PackageError:
         raise
     except Exception as error:  # ONNX Runtime's exceptions have no common base

@@ -43,11 +43,12 @@ def output_of(answers: ModelAnswers, model: Model, valid: tuple[float, float]) -
         high = rounded_column(column + interval.high * spread, decimals)
     else:
         widths = [1.0] * len(values) if spreads is None else spreads
-        _check(all(map(math.isfinite, values)), all(0 < width < math.inf for width in widths))
-        prediction = rounded(values, decimals)
-        below, above = interval.low, interval.high
-        low = rounded([value - below * width for value, width in zip(values, widths, strict=True)], decimals)
-        high = rounded([value + above * width for value, width in zip(values, widths, strict=True)], decimals)
+        _check(all(map(math.isfinite, values)), min(widths) > 0 and all(map(math.isfinite, widths)))
+        prediction, low, high = [], [], []
+        for value, width in zip(values, widths, strict=True):
+            prediction.append(round(value, decimals))
+            low.append(round(value - interval.low * width, decimals))
+            high.append(round(value + interval.high * width, decimals))
     # A model may answer outside the target's valid range; the interval contains its answer even then.
     lowest, highest = valid
     if min(low) < lowest:

@@ -94,7 +94,7 @@ class Pipeline:
             if prediction.explain is not None:
                 await self.explain(prediction, records)
                 timer.skip()
-            logged = self.log(prediction)
+            logged = await self.log(prediction)
             timer.end("log")
         return self.with_headers(prediction, timer, logged=logged)
 
@@ -186,7 +186,7 @@ class Pipeline:
         prediction.meta.request.endpoint = EXPLAIN_ENDPOINT
         prediction.response = await prediction.explain(records)
 
-    def log(self, prediction: Prediction) -> Logged:
+    async def log(self, prediction: Prediction) -> Logged:
         """Append the record to the prediction log, and give telemetry its figures; whether it was logged."""
         meta, record = prediction.meta, prediction.record
         telemetry, replays, model = meta.telemetry, meta.replays, meta.models.model
@@ -198,7 +198,7 @@ class Pipeline:
             return "false"
         if replays is not None:
             record = record.take([row for row, old in enumerate(replays) if old is None])
-        return self._log.append(record, meta.product.policy.logging.share)
+        return await self._log.append(record, meta.product.policy.logging.share)
 
     def with_headers(self, prediction: Prediction, timer: StageTimer, *, logged: Logged) -> Response:
         """Add the headers that the answers of all protocols have."""

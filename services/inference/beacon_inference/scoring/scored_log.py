@@ -16,7 +16,7 @@ from beacon_core.domain.entity_key import EntityKey, key_text
 from beacon_core.domain.exit_statuses import TRY_AGAIN
 from beacon_core.domain.product import Product
 from beacon_core.spool.record import Record, encode_record
-from beacon_core.spool.segments import SpoolWriter
+from beacon_core.spool.segments import SpoolWriter, sync_segments
 from beacon_inference.matrix import Mask
 from beacon_inference.models.model import Model
 from beacon_inference.prediction.encoding import ValueEncoder
@@ -53,12 +53,13 @@ class ScoredLog:
         Raises `SpoolFullError`.
         """
         spool = self._folder / f"score-{self._run}-{int(self._begun)}-{number:06d}"
-        writer = SpoolWriter(spool, MOST_BYTES)
+        writer = SpoolWriter(spool, MOST_BYTES, is_synced=True)
         try:
             for first in range(0, len(scored.places), RECORD_ROWS):
                 record = self._record(scored, slice(first, first + RECORD_ROWS), first_row, keys, seconds)
                 if writer.append(encode_record(record) + b"\n") is None:
                     raise SpoolFullError("the disk of the spools is full")
+            sync_segments(writer.take_unsynced())  # as the part is, which is not scored again
         except SpoolFullError:
             shutil.rmtree(spool, ignore_errors=True)
             raise

@@ -130,6 +130,8 @@ def online_store(settings: Settings) -> Iterator[Finding]:
     if online.get("type") != "redis":
         return
     address, given = redis_options(str(online.get("connection_string", "localhost:6379")))
+    if online.get("redis_type") == "redis_sentinel":
+        given = {}  # Feast logs in to no Sentinel, and speaks no TLS with one
     try:
         answer = ping_redis(address, given)
     except (OSError, ValueError) as error:

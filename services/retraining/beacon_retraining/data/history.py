@@ -45,7 +45,8 @@ def load_dataset(settings: Settings, product: Product) -> Dataset:
 
 def base_rows(settings: Settings, product: Product) -> pd.DataFrame:
     """Point-in-time features for every target of the base data, in order of entity and time."""
-    targets = pq.read_table(targets_file(settings)).filter(pc.field(product.target.name).is_valid())
+    with targets_file(settings).reading() as file:
+        targets = pq.read_table(file).filter(pc.field(product.target.name).is_valid())
     rows = targets if product.entity is None else _joined(settings, product, targets)
     frame = to_frame(rows, product.keys).assign(**{PREDICTION: ""})
     if product.time.event is None:
@@ -57,7 +58,8 @@ def base_rows(settings: Settings, product: Product) -> pd.DataFrame:
 def _unlabelled(settings: Settings, product: Product) -> int:
     """How many rows of the base data have no target."""
     name = product.target.name
-    return int(pq.read_table(targets_file(settings), columns=[name])[name].null_count)
+    with targets_file(settings).reading() as file:
+        return int(pq.read_table(file, columns=[name])[name].null_count)
 
 
 def _joined(settings: Settings, product: Product, targets: pa.Table) -> pa.Table:

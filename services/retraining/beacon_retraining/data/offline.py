@@ -23,21 +23,23 @@ from beacon_core.feature_store import repo
 from beacon_core.feature_store.columns import KEY_TYPES, TIME, aligned, arrow_type, to_table
 from beacon_core.feature_store.definitions import view_features
 from beacon_core.feature_store.names import BASE_END, BASE_EVENT_TIME, CREATED_TIME, EVENT_TIME
-from beacon_core.feature_store.offline import locked, read_all, replace
+from beacon_core.feature_store.offline import read_all, to_parquet
 from beacon_core.feature_store.point_in_time import Ints, key_codes, times_of
 from beacon_core.platform.settings import Settings
+from beacon_core.platform.shared_files import SharedFile, Write, to_bytes
 from beacon_retraining.data.row_counts import FileChanges
 from beacon_retraining.data.row_rules import check_keys, moved_rows, row_times
 
 SECOND = 1_000_000
+FORMER = "features.former-key.parquet"
 
 
-def targets_file(settings: Settings) -> Path:
+def targets_file(settings: Settings) -> SharedFile:
     """The file of the targets: the key, the event time (UTC) of its features, the target (or null), weight and group.
 
     Without an entity there is no feature store, and this file has the features, too.
     """
-    return repo.data_file(settings).with_name("targets.parquet")
+    return repo.data_file(settings).sibling("targets.parquet")
 
 
 def target_columns(product: Product) -> list[str]:
@@ -59,7 +61,6 @@ def write_offline(
     times = row_times(product, rows, now)
     names = dict.fromkeys([*target_columns(product), *(product.feature_names if product.entity is None else ())])
     others = rows[[name for name in names if name in rows]].reset_index(drop=True)
-    repo.data_file(settings).parent.mkdir(parents=True, exist_ok=True)
     if product.entity is None:
         _replace(_with_times(others, times[EVENT_TIME]), targets_file(settings))
         return FileChanges()
@@ -67,14 +68,23 @@ def write_offline(
     schema = _schema(product)
     values = rows.reset_index(drop=True).drop(columns=[EVENT_TIME, CREATED_TIME], errors="ignore")
     new = to_table(values.join(times), schema)
-    file = repo.data_file(settings)
-    with locked(file):
-        before = read_all(_of_this_key(file, product), schema)
-        found = _compare(product, before, new)
-        if product.entity.row_number and found.moved and not accept_moved:
+    file, row_number = repo.data_file(settings), product.entity.row_number
+    compared: list[_Comparison] = []
+
+    def add(path: Path) -> Write | None:
+        is_former = _is_of_another_key(path, product)
+        before = schema.empty_table() if is_former else read_all(path, schema)
+        compared.append(found := _compare(product, before, new))
+        if row_number and found.moved and not accept_moved:
             raise moved_rows(product, found.moved)
-        if len(found.added):
-            replace(file, pa.concat_tables([before, aligned(found.added, before.schema)]))
+        if is_former:  # its rows are put aside
+            file.sibling(FORMER).update(lambda _: to_bytes(path.read_bytes()))
+        if not (len(found.added) or is_former):
+            return None
+        return to_parquet(pa.concat_tables([before, aligned(found.added, before.schema)]))
+
+    file.update(add, durable=False)
+    found = compared[-1]
     removed = _removed(settings, product, new)
     keys = rows[list(product.keys)].reset_index(drop=True)
     _replace(_with_times(keys.join(others), found.times), targets_file(settings))
@@ -165,24 +175,24 @@ def _moved(matched: Ints, newest: Ints, by_key: Ints, content: Ints) -> int:
     return int(np.isin(content[old:][is_changed], content[left]).sum())
 
 
-def _of_this_key(file: Path, product: Product) -> Path:
-    """The file, unless its rows are of another key: those are put aside under another name."""
-    if file.is_file() and product.entity is not None:
-        stored = pq.read_schema(file)
-        kinds = {name: KEY_TYPES[kind] for name, kind in product.entity.columns}
-        if any(name not in stored.names or stored.field(name).type != kind for name, kind in kinds.items()):
-            file.replace(file.with_name(f"{file.stem}.former-key{file.suffix}"))
-    return file
+def _is_of_another_key(path: Path, product: Product) -> bool:
+    """Whether the file's rows are of another key."""
+    if not path.is_file() or product.entity is None:
+        return False
+    stored = pq.read_schema(path)
+    kinds = {name: KEY_TYPES[kind] for name, kind in product.entity.columns}
+    return any(name not in stored.names or stored.field(name).type != kind for name, kind in kinds.items())
 
 
 def _removed(settings: Settings, product: Product, new: pa.Table) -> int:
     """How many rows of the last file are gone; 0 where it had another key."""
-    file = targets_file(settings)
     names = [*product.keys, *([EVENT_TIME] if product.time.event is not None else ())]
-    if not file.is_file() or not set(names) <= set(pq.read_schema(file).names):
-        return 0
+    with targets_file(settings).reading() as file:
+        if not file.is_file() or not set(names) <= set(pq.read_schema(file).names):
+            return 0
+        before = pq.read_table(file, columns=names)
     new = new.select(names)
-    both = pa.concat_tables([aligned(pq.read_table(file, columns=names), new.schema), new])
+    both = pa.concat_tables([aligned(before, new.schema), new])
     codes = key_codes([both[name] for name in names])
     return int((~np.isin(codes[: -len(new) or None], codes[len(both) - len(new) :])).sum())
 
@@ -199,5 +209,5 @@ def _microseconds(time: datetime) -> int:
     return int(time.timestamp()) * SECOND
 
 
-def _replace(frame: pd.DataFrame, file: Path) -> None:
-    replace(file, pa.Table.from_pandas(frame, preserve_index=False))
+def _replace(frame: pd.DataFrame, file: SharedFile) -> None:
+    file.update(lambda _: to_parquet(pa.Table.from_pandas(frame, preserve_index=False)), durable=False)

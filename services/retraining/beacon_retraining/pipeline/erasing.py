@@ -16,7 +16,7 @@ from beacon_core.data.database import Engine
 from beacon_core.data.erasure import ErasedPlace, Subject
 from beacon_core.data.run_lock import only_one
 from beacon_core.domain.product import Product
-from beacon_core.feature_store.erasing import erase_from_parquet, rows_of
+from beacon_core.feature_store.erasing import erase_from_parquet, erase_from_shared, rows_of
 from beacon_core.model_package.manifest import digest
 from beacon_core.platform.settings import Settings
 from beacon_retraining.data.fetch import SOURCE_FILE, TABLE_FILE, RawFileInfo
@@ -39,7 +39,9 @@ def erase(settings: Settings, product: Product, engine: Engine, subject: Subject
         files = [file for file in folder.rglob("*.parquet") if ".dvc" not in file.relative_to(folder).parts]
         removed = dict.fromkeys(("training sets", "DVC's cache", "DVC's remote"), 0)
         remains = {}
-        for file in sorted({*files, targets_file(settings)}):
+        targets = erase_from_shared(targets_file(settings), product, subject, dry_run=dry_run)
+        removed["training sets"] += 0 if targets is None else int(targets.sum())
+        for file in sorted(files):
             gone = erase_from_parquet(file, product, subject, dry_run=dry_run)
             if gone is not None:
                 removed["training sets"] += int(gone.sum())

@@ -125,6 +125,8 @@ def _by_dvc(
 ) -> RegistrationResult:
     """The changed stages, each in a process of its own; then the comparison with the last run, and the push."""
     folder = prepare(settings, training, run, entry_point)
+    if line := remote.resume(settings, folder):
+        report(line)
     failure = _reproduce(folder, force=options.force)
     if failure is not None and failure.again:
         report(f"again from {PACKAGING[0]}: {failure.message}")

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from beacon_core.domain.exit_statuses import BAD_DATA
-from beacon_core.domain.masking import message_with_type
+from beacon_core.domain.masking import message_of, message_with_type
 from beacon_core.platform.files import write_atomically
 from beacon_core.platform.settings import Settings
 from beacon_retraining.errors import RetrainError
@@ -104,6 +104,19 @@ def pull(settings: Settings, folder: Path) -> bool:
     write_atomically(folder / LOCK, lock)
     dvc.output_of(folder, "checkout", "--force")
     return True
+
+
+def resume(settings: Settings, folder: Path) -> str:
+    """Where no volume keeps the workspace, bring it to the state of the last push; returns a line for the log, or "".
+
+    Without an intact copy the run begins anew, as after an erasure. Raises `DvcError` where the remote does not answer.
+    """
+    if settings.keeps_files or (folder / LOCK).is_file():
+        return ""
+    try:
+        return f"restored as pushed to {settings.dvc_address}" if pull(settings, folder) else ""
+    except DamagedError as error:
+        return f"begins anew: {message_of(error)}"
 
 
 def _fetch(folder: Path, lock: bytes) -> str:

@@ -8,6 +8,7 @@ import importlib
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import msgspec
@@ -16,6 +17,7 @@ from beacon_core.data.database import migrate
 from beacon_core.data.job_runs import recorded
 from beacon_core.data.prediction_log.reading import open_log
 from beacon_core.domain.masking import message_of
+from beacon_core.platform.engine import LOCAL, open_engine
 from beacon_core.platform.job import log, run_job, status_of
 from beacon_core.platform.locks import exclusive
 from beacon_core.platform.product_file import load_product
@@ -40,6 +42,8 @@ STAGES = {
 }
 """Module and function of each stage; a module is imported when its stage runs, as Feast and MLflow take seconds."""
 
+READ_LOG = {"fetch"}
+"""The stages that read the prediction log: an engine starts for them alone."""
 PACKAGING = ("package", "evaluate", "register")
 """The stages that run again when the registry gave another version number."""
 
@@ -59,8 +63,11 @@ def run_stage(name: str, settings: Settings) -> str:
     start = time.monotonic()
     Progress(name, len(STAGES), "stages", list(STAGES).index(name))
     # A killed run may have left a stage running: two never write at once.
-    with exclusive(folder / ".stage.lock", "another retraining is at work"):
-        engine = open_log(settings)
+    with (
+        exclusive(folder / ".stage.lock", "another retraining is at work"),
+        open_engine(settings, JOB) if name in READ_LOG else nullcontext(LOCAL) as jobs,
+    ):
+        engine = open_log(settings, jobs=jobs)
         migrate(engine)
         run = read_run(folder)
         context = Context(settings, load_product(settings.product), engine, folder, read_training(folder), run)

@@ -161,7 +161,7 @@ def _config(settings: Settings) -> bytes:
     core = {"analytics": "false", "check_update": "false", "autostage": "true", "remote": "storage"}
     core |= {} if has_git() else {"no_scm": "true"}
     # Relative to this file as far as it goes: DVC expands what it takes for a variable in a path.
-    address = "../../dvc-remote" if not settings.dvc_remote else settings.dvc_address
+    address = settings.dvc_address if settings.dvc_remote or settings.files else "../../dvc-remote"
     # DVC trusts its cache by default.
     remote = {"url": address, "verify": "true"}
     return "\n".join([*ConfigObj({"core": core, 'remote "storage"': remote}).write(), ""]).encode()

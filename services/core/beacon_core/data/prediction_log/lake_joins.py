@@ -38,11 +38,11 @@ class Told(NamedTuple):
 
 
 class OwnActual(NamedTuple):
-    """The actual that belongs to a prediction."""
+    """The actual that belongs to a prediction, which was made at `time`."""
 
     value: float
-    observed_at: datetime
     received_at: datetime
+    time: datetime
 
 
 def labelled_rows(
@@ -87,7 +87,7 @@ def actuals_of(connection: Connection, source: LakeSource, rows: LogSlice, evide
         where = LogSlice(since=rows.since) if persons else rows
         copy_rows(_candidates(handle, Told(names, persons), OF_RULE, where), scratch, OF_RULE)
         own = actuals.c.id == actual_id(predictions.c.id, predictions.c.entity, predictions.c.time, evidence)
-        query = select(predictions.c.id, *[actuals.c[name] for name in OwnActual._fields])
+        query = select(predictions.c.id, actuals.c.value, actuals.c.received_at, predictions.c.time)
         query = query.join_from(predictions, actuals, own)
         if rows.until is not None:
             query = query.where(predictions.c.time < rows.until)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Engine
 
-from beacon_core.data.database import JOB_SECONDS, DatabaseUnavailableError, open_store
-from beacon_core.domain.exit_statuses import REFUSED
+from beacon_core.data.database import JOB_SECONDS, open_store
+from beacon_core.platform.engine import LOCAL, JobEngine
 from beacon_core.platform.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -22,32 +22,26 @@ if TYPE_CHECKING:
 
 OPTION = "beacon_lake"
 LIBRARY = "pyiceberg"
-
-
 NO_LIBRARIES = (
     "in the lake, for which this program has no libraries (the extra lake of beacon-core); with "
     "BEACON_LOG_STORES=sql,lake they are in the database, too, and are read there"
 )
 
 
-class LakeUnreadableError(DatabaseUnavailableError):
-    """The program cannot read the store that the log's questions go to."""
-
-    exit_status = REFUSED
-
-
 class LakeSource:
-    """A lake that is opened at the first question; threads may share it. Its libraries are imported only then."""
+    """A lake that is opened at the first question; threads may share it. Its libraries are imported only then.
 
-    def __init__(self, files: str, catalog: str) -> None:
+    `jobs` runs what reads many files.
+    """
+
+    def __init__(self, files: str, catalog: str, jobs: JobEngine = LOCAL) -> None:
         self._place = (files, catalog)
+        self._jobs = jobs
         self._lock = threading.Lock()
         self._lake: Lake | None = None
 
     def open(self) -> "Lake":
         """The lake, made where there is none; raises `LakeUnavailableError`."""
-        if not _has_libraries():
-            raise LakeUnreadableError(f"the predictions are {NO_LIBRARIES}")
         from beacon_core.data.prediction_log import lake  # noqa: PLC0415 - not every environment has its libraries
 
         with self._lock:
@@ -68,7 +62,7 @@ class LakeSource:
         found = self.open()
         from beacon_core.data.prediction_log import lake  # noqa: PLC0415
 
-        with lake.begin(found) as handle:
+        with lake.begin(found, self._jobs) as handle:
             yield handle
 
     def close(self) -> None:
@@ -83,28 +77,25 @@ class LakeSource:
         self.open()
 
 
-def lake_source(settings: Settings, *, must_read: bool = True) -> LakeSource | None:
+def lake_source(settings: Settings, *, jobs: JobEngine = LOCAL) -> LakeSource | None:
     """The lake that readers ask, by the settings; None where they ask the database.
 
-    Raises `SettingsError` in a program that has not got the lake's libraries, where it `must_read`; else each question
-    raises `LakeUnreadableError`.
+    Raises `SettingsError` in a program that has not got the lake's libraries.
     """
     if not settings.reads_lake:
         return None
-    if must_read and not _has_libraries():
-        raise SettingsError(
-            f"BEACON_LOG_{'READ' if settings.log_read else 'STORES'}: the predictions are {NO_LIBRARIES}"
-        )
-    return LakeSource(settings.lake, settings.lake_catalog)
+    if find_spec(LIBRARY) is None:
+        named = "BEACON_LOG_READ" if settings.log_read else "BEACON_LOG_STORES"
+        raise SettingsError(f"{named}: the predictions are {NO_LIBRARIES}")
+    return LakeSource(settings.lake, settings.lake_catalog, jobs)
 
 
-def _has_libraries() -> bool:
-    return find_spec(LIBRARY) is not None
+def open_log(settings: Settings, statement_seconds: float = JOB_SECONDS, jobs: JobEngine = LOCAL) -> Engine:
+    """Open the database, as `open_store`, with the log's questions going to the store that is to be read.
 
-
-def open_log(settings: Settings, statement_seconds: float = JOB_SECONDS) -> Engine:
-    """Open the database, as `open_store`, with the log's questions going to the store that is to be read."""
-    return attach(open_store(settings.database, statement_seconds), lake_source(settings))
+    Questions that read many files of a lake are run by `jobs`.
+    """
+    return attach(open_store(settings.database, statement_seconds), lake_source(settings, jobs=jobs))
 
 
 def attach(engine: Engine, source: LakeSource | None) -> Engine:

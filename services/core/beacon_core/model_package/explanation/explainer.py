@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from beacon_core.domain.times import read_time
-from beacon_core.model_package.batch_model import BATCH_FROM, PREDICTION, ROWS_PER_RUN
+from beacon_core.model_package.batch_model import PREDICTION, ROWS_PER_RUN
 from beacon_core.model_package.explanation.file import ExplanationFile, decode_explanation
 from beacon_core.model_package.explanation.players import players_of
 from beacon_core.model_package.explanation.samples import SampledExplainer
@@ -141,7 +141,7 @@ class Explainer:
         return self._on_scale(self.predictions(columns))
 
     def _predict(self, columns: NDArray[np.float32]) -> Matrix:
-        if self._batch is not None and len(columns) >= BATCH_FROM:
+        if self._batch is not None and len(columns) >= self._batch.rows_from:
             return self._batch.predict(columns)
         answers: Any = self._session.run([self._output], {self._input: columns})[0]
         return np.ravel(answers).astype(np.float64)

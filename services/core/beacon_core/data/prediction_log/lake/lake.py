@@ -85,21 +85,44 @@ class LakePlace(NamedTuple):
     catalog: str
 
 
-class Lake:
-    """An open lake; threads may share it."""
+class LakeSize(NamedTuple):
+    """Predictions of the newest snapshot, and the bytes of their files."""
 
-    def __init__(self, catalog: SqlCatalog) -> None:
+    rows: int
+    bytes: int
+
+
+class Lake:
+    """An open lake; threads may share it. Without a catalog it has one snapshot, which some table has (`snapshot`)."""
+
+    def __init__(self, catalog: SqlCatalog | None) -> None:
         self._catalog = catalog
-        self.engine: Engine = catalog.engine
         self.manifests: LRUCache[str, list[ManifestEntry]] = LRUCache(CACHED)
         self.footers: LRUCache[str, FileMetaData] = LRUCache(CACHED)
         self.totals: LRUCache[str, list[Total]] = LRUCache(COUNTED)
         self.lock = threading.Lock()
 
+    @property
+    def catalog(self) -> SqlCatalog:
+        """Where the table is named."""
+        assert self._catalog is not None  # noqa: S101 - whoever has a snapshot alone reads files alone
+        return self._catalog
+
+    @property
+    def engine(self) -> Engine:
+        """The database of the catalog, which has the keys, too."""
+        return self.catalog.engine
+
     def load(self) -> Table:
         """The table as it is now."""
         with mapped_errors():
-            return self._catalog.load_table(NAME)
+            return self.catalog.load_table(NAME)
+
+    def size(self) -> "LakeSize":
+        """How much there is, as the table's newest commit says."""
+        newest = self.load().current_snapshot()
+        told = {} if newest is None or newest.summary is None else newest.summary.additional_properties
+        return LakeSize(*(int(told.get(name, 0)) for name in ("total-records", "total-files-size")))
 
     def evolve(self, columns: list[str]) -> Table:
         """The table, with these columns of features: those that it has not yet are added."""

@@ -59,14 +59,7 @@ def scan_tables(
     size: int = BATCH,
 ) -> Iterator[pa.Table]:
     """Yield the same as Arrow tables, with the lake's columns: features have one each, named by kind and feature."""
-    found = _in_order(
-        handle,
-        _pieces_of(handle, rows),
-        port_rows.stored(handle.table.schema(), columns),
-        port_rows.needed_by(rows),
-        lambda table: port_rows.matching(table, rows),
-        newest_first=newest_first,
-    )
+    found = rows_in_order(handle, pieces_of(handle, rows), rows, columns, newest_first=newest_first)
     yield from cut(found if limit is None else _limited(found, limit), size)
 
 
@@ -80,18 +73,32 @@ def scan_matching(
     size: int = BATCH,
 ) -> Iterator[pa.Table]:
     """Yield the same of those rows alone that match, too; `needed` are the columns that `matching` reads."""
+    yield from cut(rows_in_order(handle, pieces_of(handle, rows), rows, columns, needed, matching), size)
+
+
+def rows_in_order(
+    handle: LakeHandle,
+    some: Sequence[Piece],
+    rows: LogSlice,
+    columns: Sequence[str],
+    needed: Sequence[str] = (),
+    matching: Matching = lambda _: None,
+    *,
+    newest_first: bool = False,
+) -> Iterator[pa.Table]:
+    """Yield the rows of a slice that match, and are in these files, group by group."""
 
     def both(table: pa.Table) -> pa.ChunkedArray | pa.Array | None:
         own, other = port_rows.matching(table, rows), matching(table)
-        return other if own is None else pc.and_(own, other)
+        return pc.and_(own, other) if own is not None and other is not None else own if other is None else other
 
     wanted = port_rows.stored(handle.table.schema(), columns)
-    yield from cut(
-        _in_order(handle, _pieces_of(handle, rows), wanted, [*port_rows.needed_by(rows), *needed], both), size
-    )
+    every = [*port_rows.needed_by(rows), *needed]
+    return _in_order(handle, some, wanted, every, both, newest_first=newest_first)
 
 
-def _pieces_of(handle: LakeHandle, rows: LogSlice) -> list[Piece]:
+def pieces_of(handle: LakeHandle, rows: LogSlice) -> list[Piece]:
+    """The files that may have rows of a slice."""
     first = EVER[0] if rows.since is None else microseconds(rows.since)
     last = EVER[1] if rows.until is None else microseconds(rows.until - MICROSECOND)
     return pieces(handle.lake, handle.table, first, last)
@@ -150,23 +157,29 @@ def _in_order(
     *,
     newest_first: bool = False,
 ) -> Iterator[pa.Table]:
-    """Yield the rows of files that match, in the order of the log; `needed` are the columns that `matching` reads."""
-    first_read = _with_needed(needed)
+    """Yield the rows of files that match, in the order of the log.
+
+    `needed` are the columns that `matching` reads, beside the time.
+    """
+    # Ids are the widest column: they are read where rows match.
+    first_read = list(dict.fromkeys(("time", *needed)))
     everything = _with_needed([*columns, *needed])
     others = [name for name in everything if name not in first_read]
 
     def read(file: OpenFile, group: int) -> pa.Table:
         rows = file.read([group], first_read)
-        rows = rows.append_column("row", pa.array(range(len(rows)), pa.int64()))
         condition = matching(rows)
-        rows = handle.removal.keep(rows if condition is None else rows.filter(condition))
-        if not len(rows):
-            return file.columns(everything).empty_table()
+        if condition is not None:
+            places = pc.indices_nonzero(condition)
+            if not len(places):
+                return file.columns(everything).empty_table()
+            rows = rows.take(places)
         found = {name: rows[name] for name in first_read}
         if others:
-            more = file.read([group], others).take(rows["row"])
+            more = file.read([group], others)
+            more = more if condition is None else more.take(places)
             found |= {name: more[name] for name in others}
-        return pa.table([found[name] for name in everything], schema=file.columns(everything))
+        return handle.removal.keep(pa.table([found[name] for name in everything], schema=file.columns(everything)))
 
     def open_file(piece: Piece) -> OpenFile:
         return OpenFile(handle.lake, handle.table, piece.file.file_path)

@@ -3,8 +3,9 @@
 Files never change, so that what one has is kept in memory; erasure and retention write other files.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -12,7 +13,7 @@ import pyarrow.compute as pc
 
 from beacon_core.data.prediction_log.lake.files import OpenFile
 from beacon_core.data.prediction_log.lake.handle import LakeHandle
-from beacon_core.data.prediction_log.lake.plan import Piece, pieces
+from beacon_core.data.prediction_log.lake.plan import pieces
 
 HOUR = 3_600_000_000
 COLUMNS = ("time", "model_version", "client", "logged_at")
@@ -34,27 +35,30 @@ class Total(NamedTuple):
     logged_at: datetime
 
 
+class _FileTotals(NamedTuple):
+    path: str
+    totals: list[Total]
+
+
 def totals(handle: LakeHandle) -> list[Total]:
     """The totals of each file of the handle's snapshot."""
-    found: list[Total] = []
-    for piece in pieces(handle.lake, handle.table):
-        found += _of_file(handle, piece)
-    return found
+    lake, paths = handle.lake, [piece.file.file_path for piece in pieces(handle.lake, handle.table)]
+    with lake.lock:
+        known = {path: lake.totals[path] for path in paths if path in lake.totals}
+    new = [path for path in paths if path not in known]
+    counted = {one.path: one.totals for one in handle.jobs.run(partial(_of_file, handle), new)}
+    with lake.lock:
+        lake.totals.update(counted)
+    known |= counted
+    return [total for path in paths for total in known[path]]
 
 
-def _of_file(handle: LakeHandle, piece: Piece) -> list[Total]:
-    path = piece.file.file_path
-    with handle.lake.lock:
-        known = handle.lake.totals.get(path)
-    if known is None:
-        with OpenFile(handle.lake, handle.table, path) as file:
-            # Some groups at once: all of a file of a million rows would take 100 MB.
-            groups = [group.number for group in file.groups()]
-            parts = [file.read(groups[begin : begin + 16], COLUMNS) for begin in range(0, len(groups), 16)]
-        known = _added_up(map(_grouped, parts))
-        with handle.lake.lock:
-            handle.lake.totals[path] = known
-    return known
+def _of_file(handle: LakeHandle, path: str) -> Iterator[_FileTotals]:
+    with OpenFile(handle.lake, handle.table, path) as file:
+        # Some groups at once: all of a file of a million rows would take 100 MB.
+        groups = [group.number for group in file.groups()]
+        parts = [file.read(groups[begin : begin + 16], COLUMNS) for begin in range(0, len(groups), 16)]
+    yield _FileTotals(path, _added_up(map(_grouped, parts)))
 
 
 def _grouped(rows: pa.Table) -> pa.Table:
