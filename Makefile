@@ -313,7 +313,7 @@ test-log-kills: .venv/.stamp .venvs/inference.stamp .venvs/prediction-log.stamp 
 .PHONY: test-files
 test-files: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## test all services with their shared files on a real S3 server (minutes)
 	@$(WRITABLE)
-	$(DEV) pytest tests/system/files --timeout 1200 $(ARGS)
+	$(DEV) pytest tests/system/files --timeout 1800 $(ARGS)
 
 .PHONY: test-kafka
 test-kafka: .venv/.stamp .venvs/inference.stamp .venvs/prediction-log.stamp spark-jars kafka-jars ## test the log's way by Kafka into the lake, with a real broker and Spark: faults, kill -9 (BEACON_KAFKA_KILLS=20; needs Java 17)
