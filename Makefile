@@ -40,7 +40,7 @@ SUITES := test-bare lint test-workflows test-rules mutate-rules test test-slow t
   test-http test-clients test-browser test-laptop test-products test-charts test-gitops test-release e2e
 # What is run by hand: an hour of a cluster each, against the clock, or by a workflow of its own as it needs the Internet.
 # A test holds that every check is in one of the lists.
-BY_HAND := test-demo test-retrain-whole test-log-kills chaos e2e-promotion e2e-paging e2e-umbrella e2e-restore e2e-upgrade e2e-two-products coverage audit
+BY_HAND := test-demo test-retrain-whole test-log-kills chaos e2e-promotion e2e-paging e2e-umbrella e2e-restore e2e-files e2e-upgrade e2e-two-products coverage audit
 
 .PHONY: help
 help: ## show the daily targets
@@ -132,7 +132,7 @@ spark-jars: .venvs/spark.stamp ## fetch the jars that the jobs on Spark need (BE
 
 # A broker for `make test-kafka`, by the same way.
 .PHONY: kafka-jars
-kafka-jars: .venvs/spark.stamp
+kafka-jars: .venvs/spark.stamp ## fetch the jars of the broker that `make test-kafka` starts
 	@exec .venvs/spark/bin/python -m beacon_spark.commands.jars tests/support/kafka-jars.txt .tools/kafka-jars
 
 .venv/.stamp: $(PROJECT) | .tools/python.stamp
@@ -313,7 +313,7 @@ test-log-kills: .venv/.stamp .venvs/inference.stamp .venvs/prediction-log.stamp 
 .PHONY: test-files
 test-files: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## test all services with their shared files on a real S3 server (minutes)
 	@$(WRITABLE)
-	$(DEV) pytest tests/system/files --timeout 1200 $(ARGS)
+	$(DEV) pytest tests/system/files --timeout 1800 $(ARGS)
 
 .PHONY: test-kafka
 test-kafka: .venv/.stamp .venvs/inference.stamp .venvs/prediction-log.stamp spark-jars kafka-jars ## test the log's way by Kafka into the lake, with a real broker and Spark: faults, kill -9 (BEACON_KAFKA_KILLS=20; needs Java 17)

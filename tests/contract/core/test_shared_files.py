@@ -112,6 +112,7 @@ def test_files_beside_it_are_found_by_name(place: str) -> None:
     assert [each.name for each in file.beside("*.progress.json")] == ["view.progress.json"]
 
 
+@pytest.mark.slow
 def test_writers_at_once_lose_nothing(place: str) -> None:
     address = f"{place}/lines.txt"
     writers = [
@@ -128,7 +129,11 @@ def test_writers_at_once_lose_nothing(place: str) -> None:
         assert writer.stdout is not None
         assert writer.stdout.readline() == "ready\n"
     for writer in writers:
-        writer.communicate("go\n", timeout=120)
+        assert writer.stdin is not None
+        writer.stdin.write("go\n")
+        writer.stdin.flush()
+    for writer in writers:
+        writer.communicate(timeout=240)
         assert writer.returncode == 0
     wanted = sorted(f"{writer} {line}" for writer in range(WRITERS) for line in range(LINES))
     assert sorted((content(shared_file(address)) or b"").decode().splitlines()) == wanted
@@ -241,6 +246,7 @@ def test_wrong_keys_are_named() -> None:
         assert error.exit_status == REFUSED
 
 
+@pytest.mark.slow
 def test_a_server_that_is_away_is_named_within_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     with s3_server() as address:
         pass
@@ -308,6 +314,7 @@ def test_a_copy_goes_when_the_object_does() -> None:
         assert content(file) is None
 
 
+@pytest.mark.slow
 def test_the_copies_of_a_process_go_with_it() -> None:
     script = """
 import os, signal, sys

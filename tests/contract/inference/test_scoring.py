@@ -28,6 +28,7 @@ from beacon_core.sources import parquet_file, sql
 from beacon_core.sources.errors import FetchRefusedError
 from beacon_inference.commands import score as command
 from beacon_inference.commands.score import ScoreError
+from beacon_inference.scoring import run as scoring_run
 from beacon_inference.scoring.score import ScoringError
 from beacon_prediction_log.database import Database
 from beacon_prediction_log.orphans import Orphans
@@ -155,7 +156,7 @@ def test_a_run_that_was_stopped_goes_on(
     file = written(rows_of(load_product(home.product), 45), tmp_path / "rows.parquet")
     whole = score(file, out="whole.parquet")
     calls: list[int] = []
-    real = command.rows_of
+    real = scoring_run.rows_of
 
     def dies_at_the_third(table: pa.Table, product: Product, **options: Any) -> Any:
         calls.append(len(table))
@@ -163,7 +164,7 @@ def test_a_run_that_was_stopped_goes_on(
             raise KeyboardInterrupt
         return real(table, product, **options)
 
-    monkeypatch.setattr(command, "rows_of", dies_at_the_third)
+    monkeypatch.setattr(scoring_run, "rows_of", dies_at_the_third)
     with pytest.raises(KeyboardInterrupt):
         score(file)
     assert not (tmp_path / "out.parquet").exists()
@@ -304,7 +305,7 @@ def test_a_query_goes_on_only_where_it_names_an_order(
     arguments = [in_database(rows, tmp_path / "stock.db"), "--query", query_of(rows, order)]
     monkeypatch.setattr(sys, "argv", ["score", *arguments, "--out", str(tmp_path / "out.parquet")])
     calls: list[int] = []
-    real = command.rows_of
+    real = scoring_run.rows_of
 
     def dies_at_the_second(table: pa.Table, product: Product, **options: Any) -> Any:
         calls.append(len(table))
@@ -312,7 +313,7 @@ def test_a_query_goes_on_only_where_it_names_an_order(
             raise KeyboardInterrupt
         return real(table, product, **options)
 
-    monkeypatch.setattr(command, "rows_of", dies_at_the_second)
+    monkeypatch.setattr(scoring_run, "rows_of", dies_at_the_second)
     with pytest.raises(KeyboardInterrupt):
         command.main(home)
     assert command.main(home) == 0

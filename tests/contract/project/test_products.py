@@ -30,6 +30,7 @@ DEFAULTS = {
     "tests/system/charts/test_umbrella.py",
     "tests/support/logged_inference.py",
     "tests/reports/test_settings_of_places.py",
+    "tests/support/data_files.py",
     "tests/support/features.py",
     "tests/support/settings.py",
     "tests/support/traffic.py",
@@ -39,6 +40,7 @@ DEFAULTS = {
     "tests/unit/promotion/test_refusals.py",
     "tests/unit/retraining/test_retrain_offline_rows.py",
     "tests/system/retraining/test_retrain_any_table.py",
+    "tests/unit/spark/test_spark_settings.py",
 }
 """Files that name Beacon's own settings: for a type, for the defaults, in a program that reads no product."""
 

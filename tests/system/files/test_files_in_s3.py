@@ -23,17 +23,19 @@ from system.e2e_laptop.beacon_run import READY, Run, ports_of_a_run
 
 from beacon_core.data import drift_results
 from beacon_core.data.database import open_store
-from beacon_core.domain.exit_statuses import TRY_AGAIN
+from beacon_core.domain.exit_statuses import REFUSED, TRY_AGAIN
 from beacon_core.domain.product import Product
 from beacon_core.feature_store import definitions
 from beacon_core.feature_store.names import EVENT_TIME
-from beacon_core.model_package.release import read_release
+from beacon_core.model_package.manifest import MANIFEST_FILE, digest
+from beacon_core.model_package.release import read_release, write_release
 from beacon_core.platform import s3_client
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import ROOT
 
 BUCKET, PLACE, TOKEN = "files", "s3://files/beacon", "a-token-for-tests"
 PUSHES = 6
+QUICK = ("--repeats", "1", "--folds", "3", "--budget-seconds", "0")
 Wsgi = Callable[[dict[str, Any], Any], Any]
 
 
@@ -114,7 +116,7 @@ def job(run: Run, service: str, name: str, home: Path, *arguments: str) -> subpr
     python = ROOT / ".venvs" / service / "bin" / "python"
     command = [str(python), f"jobs/{name}.py", *arguments]
     done = subprocess.run(
-        command, env=elsewhere(run, home), capture_output=True, text=True, check=False, cwd=ROOT, timeout=600
+        command, env=elsewhere(run, home), capture_output=True, text=True, check=False, cwd=ROOT, timeout=1500
     )
     assert "Traceback" not in done.stdout + done.stderr, done.stdout + done.stderr
     return done
@@ -192,12 +194,11 @@ def test_two_feature_servers_push_at_once_and_lose_no_row(run: Run, product: Pro
 
 
 def test_a_retraining_elsewhere_begins_with_what_the_last_one_pushed(run: Run, tmp_path: Path) -> None:
-    options = ("--budget-seconds", "0")
-    first = job(run, "retraining", "retrain", tmp_path / "one", *options)
+    first = job(run, "retraining", "retrain", tmp_path / "one", *QUICK)
     assert first.returncode == 0, first.stdout + first.stderr
     assert f"pushed to {PLACE}/dvc-remote" in first.stdout + first.stderr
     assert "dvc-remote/dvc.lock" in keys()
-    again = job(run, "retraining", "retrain", tmp_path / "two", *options)
+    again = job(run, "retraining", "retrain", tmp_path / "two", *QUICK)
     assert again.returncode == 0, again.stdout + again.stderr
     text = again.stdout + again.stderr
     assert f"restored as pushed to {PLACE}/dvc-remote" in text
@@ -222,6 +223,33 @@ def test_drift_elsewhere_takes_the_packages_from_mlflow(run: Run, product: Produ
 
     assert until(compared, "a version that was compared", 120)["reference"] == "ok"
     assert (tmp_path / "drift" / "models" / product.name / version / "manifest.json").is_file()
+
+
+def test_a_package_comes_from_mlflow_and_not_with_other_bytes(run: Run, product: Product, tmp_path: Path) -> None:
+    released = read_release(run.settings.release_file)
+
+    def fetch(home: Path) -> subprocess.CompletedProcess[str]:
+        home.mkdir()
+        write_release(home / "release.json", released)
+        return job(run, "inference", "fetch_model", home)
+
+    done = fetch(tmp_path / "one")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (model,) = [
+        file
+        for file in (run.home / "mlartifacts").rglob("model.onnx")
+        if digest((file.parent / MANIFEST_FILE).read_bytes()) == released.model.sha256
+    ]
+    content = model.read_bytes()
+    model.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    try:
+        done = fetch(tmp_path / "two")
+    finally:
+        model.write_bytes(content)
+    assert done.returncode == REFUSED
+    assert "model.onnx: " in done.stdout + done.stderr
+    assert "holds other bytes than the pinned" in done.stdout + done.stderr
+    assert not (tmp_path / "two" / "models" / product.name / released.model.version).exists()
 
 
 def test_materialization_elsewhere_brings_pushed_rows_online(run: Run, tmp_path: Path) -> None:
@@ -274,7 +302,7 @@ def has(name: str, key: str, value: int) -> bool:
 
 
 def test_a_retraining_after_an_erasure_begins_anew(run: Run, tmp_path: Path) -> None:
-    done = job(run, "retraining", "retrain", tmp_path / "three", "--budget-seconds", "0")
+    done = job(run, "retraining", "retrain", tmp_path / "three", *QUICK)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "begins anew" in done.stdout + done.stderr
 

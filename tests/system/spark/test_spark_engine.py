@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import insert, update
 from support.lakes import in_folder, opened, rows_in
+from support.products import MIXED, SPEC
 from support.traffic import EPOCH, HOUR, World
 
 from beacon_core.data.database import migrate, open_store
@@ -26,8 +27,7 @@ from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import ROOT
 
 pytestmark = pytest.mark.spark
-MIXED = ROOT / "tests" / "products" / "mixed" / "product.yaml"
-PRODUCTS = {"feature_repo's": ROOT / "feature_repo" / "product.yaml", "with text and dates": MIXED}
+PRODUCTS = {"of numbers": SPEC, "with text and dates": MIXED}
 # Sketches are randomized, and the times of a run are its own.
 WRITTEN = {
     "profiles": ("profiles", "model_version, hour, segment", {"id", "profiled_at", "bytes"}),
