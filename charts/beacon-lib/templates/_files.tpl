@@ -3,7 +3,7 @@ The files that services share: on a volume that their pods mount, or in S3 (`glo
 is reached is said once, in `global.s3`, for them and for the lake of the prediction log.
 */}}
 {{- define "beacon.filesPlace" -}}
-{{- $place := ((.Values.global | default dict).files | default dict).place | default "" -}}
+{{- $place := ((.Values.global | default dict).files | default dict).place | default "" | replace "$(name)" (include "beacon.installation" .) -}}
 {{- if and $place (not (regexMatch "^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^*%:]*)?$" $place)) -}}
 {{- fail (printf "global.files.place: must be s3://BUCKET/FOLDER, and is %s" $place) -}}
 {{- end -}}

@@ -92,6 +92,15 @@ def test_another_installation_claims_its_own_volume_everywhere(tmp_path: Path) -
     assert {claim for _, claim in claims(documents)} == {"housing-beacon-files"}
 
 
+def test_each_installation_has_a_place_by_its_name(tmp_path: Path) -> None:
+    told = told_all(load_product(Settings().product))
+    given = told | {"global": told["global"] | {"files": {"place": "s3://my-bucket/$(name)/"}}}
+    for release, name in (("beacon", "beacon"), ("housing", "housing-beacon")):
+        documents = render(release, given, tmp_path)
+        places = [variables(each).get("BEACON_FILES") for _, spec in pods(documents) for each in containers(spec)]
+        assert {place for place in places if place} == {f"s3://my-bucket/{name}"}
+
+
 def test_feature_serving_runs_twice_without_a_volume(found: list[Document]) -> None:
     (deployment,) = [
         each for each in found if key(each)[2] == "beacon-feature-serving" and each["kind"] == "Deployment"

@@ -13,6 +13,7 @@ import os
 import random
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +27,7 @@ TRIES = 20
 """So often a writer begins anew because another one was faster."""
 BLOCK = 1 << 20
 ADDRESS = ".address"
+OPENING = threading.Lock()
 
 
 class S3File:
@@ -156,9 +158,14 @@ def forget_old_copies() -> None:
         S3File(known.read_text("utf-8")).forget_old_copy()
 
 
-@functools.cache
 def _copies(pid: int) -> Path:
     """The folder with the copies of this process, which goes with it; those of killed processes go here."""
+    with OPENING:
+        return _made(pid)
+
+
+@functools.cache
+def _made(pid: int) -> Path:
     place = Path(tempfile.gettempdir())
     for left in place.glob("beacon-files-*"):
         with contextlib.suppress(OSError, ValueError):
