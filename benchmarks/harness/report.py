@@ -36,12 +36,13 @@ a C compiler ([decision 43](../decisions/0043-trees-by-compiled-code.md)).
 `make bench-requests` shows what a row costs of the processor, and `make bench-parts` where that goes.
 
 A single row does not reach 60 % of the floor with a small model.
-The floor spends 61 us per request with the plain boosting: for the server, JSON and the model.
-60 % of its rate leaves Beacon 41 us for all else.
-Before single rows went through compiled trees, it took about 110 us (a profile of 14 s, 2026-12-01): 10 us to check \
-the values, 20 us for the second model of the interval and the rounding, 10 us for the record and the \
-answer, 9 us for the spool, 13 us for metrics and access log, and the rest for ids, headers, \
-limits of time and size, and an answer of twice the length.
+The floor spends 40 us per request with the plain boosting, for the server, JSON and the model; Beacon spends 107 us \
+in its event loop, and 21 us in the log's process (`make bench-requests`, a quiet machine, 2026-12-01).
+So 60 % would leave 27 us for all that Beacon does besides, where keeping the prediction alone takes 21 us.
+A profile of 14 s, before single rows went through compiled trees, divides the event loop's part: 10 us to check the \
+values, 20 us for the second model of the interval and the rounding, 10 us for the record and the answer, 9 us for \
+the spool, 13 us for metrics and access log, and the rest for ids, headers, limits of time and size, and an answer of \
+twice the length.
 """
 """Prose about batches, below the promises."""
 READING = """## How to read it

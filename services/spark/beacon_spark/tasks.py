@@ -1,4 +1,4 @@
-"""A task as Spark runs it: bytes in, bytes out. Errors come back as results, so that a job reports its own errors.
+"""A task as Spark runs it: bytes in, bytes out. Errors are results, so that a job reports its own errors.
 
 Spark tries a task again where a worker was lost. What the task itself raises would be raised again: it is not tried
 twice, and reaches the driver as it was.

@@ -27,8 +27,8 @@ from beacon_core.platform.product_file import load_product
 from beacon_core.sources import parquet_file, sql
 from beacon_core.sources.errors import FetchRefusedError
 from beacon_inference.commands import score as command
-from beacon_inference.scoring import run as scoring_run
 from beacon_inference.commands.score import ScoreError
+from beacon_inference.scoring import run as scoring_run
 from beacon_inference.scoring.score import ScoringError
 from beacon_prediction_log.database import Database
 from beacon_prediction_log.orphans import Orphans

@@ -29,6 +29,8 @@ OF_MODELS = {"model_inputs", "batch_model", "tree_kernel", "tree_masks", "sessio
 """Modules of core that compute with numpy and ONNX Runtime: only where models run and are trained are these there."""
 OF_DATA = {"data", "cluster_secrets", "expire", "forget", "make_secrets", "migrate", "sql"}
 """Modules of core that open a database, or know its roles."""
+OF_OBJECTS = {"s3_client", "s3_files"}
+"""Modules of core that speak S3."""
 NEEDS_CONVERTERS = {"beacon_retraining.packaging.conversion.convert_sklearn"}
 """What the root's group `foreign` alone has libraries for; tests/system/retraining imports it."""
 ELSEWHERE = {"beacon_laptop.mlflow_server": "retraining", "beacon_prober.prober": "inference"} | {
@@ -98,6 +100,7 @@ def test_a_service_imports_all_of_its_own_with_what_it_asks_for(environment: str
     without = {"web", "feature_store", "kubernetes", "sources", "spool", "lake"} - extras_of_core(environment)
     without |= {"lake_table"} & {f"{name}_table" for name in without}
     without |= set() if "data" in extras_of_core(environment) else OF_DATA
+    without |= set() if "objects" in extras_of_core(environment) else OF_OBJECTS
     without |= set() if environment in {"inference", "retraining"} else OF_MODELS
     core = [name for name in modules(CORE) if not without & set(name.split("."))]
     assert len(own) >= 3

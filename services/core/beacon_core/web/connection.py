@@ -46,24 +46,6 @@ class Flow(FlowControl):
             super().resume_reading()
 
 
-class JoinedAnswer:
-    """The transport as one answer sees it: its head waits for its body, and one call sends both.
-
-    uvicorn writes them one after the other, which costs a tenth of a prediction's time.
-    """
-
-    def __init__(self, transport: Any) -> None:
-        self._head: bytes | None = None
-        self._transport, self.close = transport, transport.close
-
-    def write(self, data: bytes) -> None:
-        if self._head is None:
-            self._head = data
-        else:
-            self._transport.writelines((self._head, data))
-            self._head = b""
-
-
 class Connection(HttpToolsProtocol):
     """A connection; its application says how long a client may rest, and words refusals."""
 
@@ -119,8 +101,6 @@ class Connection(HttpToolsProtocol):
         if not self.parser.should_upgrade():
             super().on_headers_complete()
             self.headers = []  # fields behind the body are none of its head
-            if self.scope["method"] != "HEAD" and not self.expect_100_continue:
-                self.cycle.transport = JoinedAnswer(self.transport)  # type: ignore[assignment]
             self.cycle.keep_alive &= not self._draining
 
     def on_message_complete(self) -> None:
