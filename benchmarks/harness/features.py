@@ -99,7 +99,12 @@ def _filled(model: Model, store: Store) -> Generator[dict[str, str]]:
     home = WORK / f"features-{store}"
     shutil.rmtree(home, ignore_errors=True)
     shutil.copytree(Path(model.home) / "data", home / "data")
-    variables = {"BEACON_HOME": str(home), "FEAST_USAGE": "False"}
+    variables = {
+        "BEACON_HOME": str(home),
+        "BEACON_FILES": str(home),
+        "BEACON_FEAST_PROJECT": "beacon",
+        "FEAST_USAGE": "False",
+    }
     repository = ROOT / "feature_repo"
     if store == "sqlite":
         _fill(variables)
