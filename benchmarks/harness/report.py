@@ -47,7 +47,8 @@ What the run of 2026-12-01 does not reach, and what stands before it, all with t
   checked and kept.
 
 The machine's speed changed during that run: with the blend, FastAPI came out at 0.6 of KServe and MLServer, which is \
-as fast as they are in other runs. So read 13 x there, and not 22.5 x.
+as fast as they are in other runs.
+So read 13 x there, and not 22.5 x.
 """
 """Prose about batches, below the promises."""
 READING = """## How to read it
