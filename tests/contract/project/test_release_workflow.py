@@ -9,7 +9,8 @@ import yaml
 from beacon_core.platform.settings import ROOT
 from tools.deploy import RELEASES
 
-SERVICES = {file.parent.name for file in (ROOT / "services").glob("*/Dockerfile")}
+# Who has a Spark builds its image for it: docs/how-to/spark.md.
+SERVICES = {file.parent.name for file in (ROOT / "services").glob("*/Dockerfile")} - {"spark"}
 CLUSTERS = ROOT / "charts" / "beacon" / "clusters"
 
 

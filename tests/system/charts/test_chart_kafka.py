@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from support.rendering import containers, documents_of, pods, template
 
-LAKE = {"place": "s3://bucket/beacon", "secret": "lake", "catalogSecret": "catalog"}
+LAKE = {"place": "s3://bucket/beacon", "catalogSecret": "catalog"}
 EGRESS = {
     "to": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kafka"}}}],
     "ports": [{"port": 9093}],

@@ -343,7 +343,8 @@ def test_a_shadow_answers_only_beside_the_model_in_service() -> None:
 
 def test_charts_services_images_skaffold_and_documents_name_the_same() -> None:
     releases = {folder.name for folder in charts()}
-    images = {file.parent.name for file in (ROOT / "services").glob("*/Dockerfile")}
+    # Who has a Spark builds its image for it, and no chart names it.
+    images = {file.parent.name for file in (ROOT / "services").glob("*/Dockerfile")} - {"spark"}
     assert set(RELEASES) == releases - {UMBRELLA}
     assert images == {file.parent.name for file in (ROOT / "services").glob("*/README.md")} - {
         "cli",
@@ -351,6 +352,7 @@ def test_charts_services_images_skaffold_and_documents_name_the_same() -> None:
         "core",
         "laptop",
         "prober",
+        "spark",
     }
     assert set(RELEASES) == images - {"prediction-log"} | {"platform", "monitoring"}, (
         "it is a container of inference's pods"
@@ -360,7 +362,7 @@ def test_charts_services_images_skaffold_and_documents_name_the_same() -> None:
     assert line is not None
     assert set(line[1].split()) == images
     packages = {file.parent.name for file in (ROOT / "services").glob("*/pyproject.toml")}
-    assert packages == images | {"cli", "client", "core", "laptop", "prober"}
+    assert packages == images | {"cli", "client", "core", "laptop", "prober", "spark"}
     skaffold = yaml.safe_load((ROOT / "skaffold.yaml").read_text())
     assert {artifact["image"] for artifact in skaffold["build"]["artifacts"]} == {f"beacon-{name}" for name in images}
     assert [release["name"] for release in skaffold["deploy"]["helm"]["releases"]] == [f"beacon-{n}" for n in RELEASES]
