@@ -45,3 +45,13 @@ def test_everything_closed_leaves_no_plain_connection_and_no_open_scope(chart: s
     ]
     assert asked
     assert all("podSelector" in peer for peer in asked), asked
+
+
+def test_helm_test_has_a_key_to_ask_with() -> None:
+    """Without it the golden requests are 401 where `keys.requiredFor` names predict."""
+    done = template("inference", "--values", "charts/inference/ci/default-values.yaml")
+    assert done.returncode == 0, done.stderr
+    documents = [document for document in yaml.safe_load_all(done.stdout) if document]
+    (golden,) = [one for one in documents if one["kind"] == "Pod" and one["metadata"]["name"].endswith("golden")]
+    variables = {entry["name"]: entry for entry in golden["spec"]["containers"][0]["env"]}
+    assert variables["BEACON_API_KEY"]["valueFrom"]["secretKeyRef"]["key"] == "api-key"
