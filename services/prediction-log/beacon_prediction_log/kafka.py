@@ -112,11 +112,16 @@ class KafkaStore:
             self._lock.release()
 
     def _send(self, producer: "Producer", chunk: "Chunk", rest: "Callable[[], None]") -> None:
+        from confluent_kafka import KafkaException  # noqa: PLC0415 - see _new_producer
+
         step = 0
         rest()
         for record in chunk.records:
             for message in messages_of(record, self._product):
-                producer.produce(self._topic, message.value, message.key)
+                try:
+                    producer.produce(self._topic, message.value, message.key)
+                except KafkaException as error:  # where the client knows already that there is no such topic
+                    raise self._refusal(error.args[0].str()) from None
             step += len(record)
             if step >= STEP_MESSAGES:
                 rest()
@@ -128,10 +133,13 @@ class KafkaStore:
             if self._refused or time.monotonic() > end:
                 break
         if self._refused:
-            raise KafkaUnavailableError(f"Kafka refuses predictions for the topic {self._topic}: {self._refused}")
+            raise self._refusal(self._refused)
         if left:
             why = self._told or "no broker of BEACON_KAFKA_BROKERS says why"
             raise KafkaUnavailableError(f"Kafka does not acknowledge {left} predictions: {why}")
+
+    def _refusal(self, reason: str) -> KafkaUnavailableError:
+        return KafkaUnavailableError(f"Kafka refuses predictions for the topic {self._topic}: {reason}")
 
     def _open(self) -> "Producer":
         """The producer; another one where the last was dropped. Who calls it has the lock."""
