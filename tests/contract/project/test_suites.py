@@ -20,6 +20,8 @@ CHECKS = re.findall(
 )
 NEED_A_CLUSTER = {"e2e"}
 NEED_AN_IMAGE = {"test-bare"}
+PREPARED = {".venv/.stamp", "kafka-jars"}
+"""What CI asks of make beside the suites."""
 CLUSTER = """
 bare_image() { %(there)s; }
 cluster_up() { %(there)s; }
@@ -61,7 +63,7 @@ def of_lane(suites: list[str], *, waiting: bool) -> list[str]:
 
 def assert_ran(ran: Path, suites: list[str]) -> None:
     """Each of them once, after the environments were made, and each lane in the order of the list."""
-    found = [name for name in ran.read_text().split() if name not in {".venv/.stamp", "kafka-jars"}]
+    found = [name for name in ran.read_text().split() if name not in PREPARED]
     assert sorted(found) == sorted(suites)
     for waiting in (True, False):
         assert of_lane(found, waiting=waiting) == of_lane(suites, waiting=waiting)
@@ -152,7 +154,7 @@ def test_a_suite_that_fails_ends_ci(ran: Path, name: str) -> None:
     assert done.returncode != 0
     assert "== all passed" not in done.stdout
     suites, found = of_lane(run_beside_the_container(), waiting=False), ran.read_text().split()
-    found = of_lane([suite for suite in found if suite != ".venv/.stamp"], waiting=False)
+    found = of_lane([suite for suite in found if suite not in PREPARED], waiting=False)
     assert found == suites[: suites.index(name) + 1]
     assert "the cluster is down" in done.stdout
 
