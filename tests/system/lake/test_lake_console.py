@@ -70,7 +70,7 @@ def text_of(server: Server, path: str) -> str:
     assert answer.status_code == 200, answer.text
     # How long ago something was follows the clock, and so do tokens of forms.
     told = re.sub(r"\b\d+(\.\d+)? ?(seconds?|minutes?|hours?|days?|s|min|h|d) ago", "AGO", answer.text)
-    told = re.sub(r":\d\d(\+00:00| UTC)", "", told)  # so does when the page was made
+    told = re.sub(r"As of <time.*?</time> UTC", "", told)  # so does when the page was made
     told = re.sub(r"\b(\d+)\.0\b", r"\1", told)  # numbers of the lake are doubles, as inference's are
     return re.sub(r'name="csrf_token"[^>]*', "", told).replace(str(server.port), "PORT")
 
