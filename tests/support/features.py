@@ -170,7 +170,9 @@ def serve_by_feast(settings: Settings, folder: Path, port: int) -> Process:
     """`feast serve` on the same repository, ready."""
     program = str(Path(sys.executable).with_name("feast"))
     options = ["-c", str(settings.feature_repo), "serve", "-h", "127.0.0.1", "-p", str(port), "--no-access-log"]
-    process = Process([program, *options], folder, {"BEACON_HOME": str(settings.home)})
+    process = Process(
+        [program, *options], folder, {"BEACON_HOME": str(settings.home), "BEACON_FILES": settings.files_place}
+    )
     process.wait_until(lambda: _healthy(port), 90)
     return process
 
