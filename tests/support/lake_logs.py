@@ -1,4 +1,4 @@
-"""The log's process beside inference, shipping to a lake: what a test asks of both."""
+"""The log's process beside inference, shipping to other stores than the database: what a test asks of both."""
 
 import time
 from pathlib import Path

@@ -2,8 +2,8 @@
 The installation: one product with what serves it, by one name, with which the name of everything begins. It follows from the
 release's: `beacon` gives `beacon`, `housing` gives `housing-beacon`, and so does the release `housing-beacon-inference` of the
 chart inference alone. `global.fullnameOverride` wins. Labels have it too (part-of), so that selectors and network policies of
-one installation never choose a pod of another. `global.nameOverride` is another word for `beacon`: `housing` with `homes` gives
-`housing-homes`.
+one installation never choose a pod of another. `global.nameOverride` is another word for `beacon`: `demand` with `shop` gives
+`demand-shop`.
 */}}
 {{- define "beacon.installation" -}}
 {{- $global := .Values.global | default dict -}}

@@ -1,7 +1,6 @@
 """The prediction log's process, assembled from its parts."""
 
 import contextlib
-import gc
 import logging
 import time
 from collections.abc import Iterator
@@ -28,8 +27,6 @@ from beacon_prediction_log.tail import SpoolTail
 
 log = logging.getLogger(__name__)
 
-YOUNG_OBJECTS = 10_000
-"""Python looks for garbage after so many new objects: among thousands of records, by default, far too often."""
 SHIP_REST_SECONDS = 7.0
 """How long the end may take: a laptop gives 8 s, and a pod what its other containers leave of its grace."""
 
@@ -53,8 +50,6 @@ class LogProcess:
         self.database = Database(settings.database, product.feature_names, self.lake if settings.reads_lake else None)
         self.kafka = KafkaStore(settings, product.name, self.database) if "kafka" in settings.log_stores else None
         stores = [self._store(name) for name in settings.log_stores]
-        if settings.log_stores != ("sql",):
-            gc.set_threshold(YOUNG_OBJECTS)
         self.tail = SpoolTail(folder, settings.log_stores, read=settings.read_store)
         counters = ShipCounters(self.registry)
         watch_spool(self.tail, stores, counters, self.registry)

@@ -10,8 +10,9 @@ import httpx
 import pytest
 from support.certificates import Authority
 from support.kafka import PASSWORD, Broker, broker
+from support.lake_logs import SHIP_SECONDS, ask, log_of
 from support.load import PREDICT
-from support.log_process import PYTHON, LogProcess
+from support.log_process import PYTHON
 from support.logged import logged_ids
 from support.server import Server, serving
 from support.waiting import until
@@ -20,25 +21,10 @@ from beacon_core.domain.log_message import decode_message
 from beacon_core.domain.product import Product
 
 pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("kafka-store")]
-SHIP_SECONDS = 120.0
-
-
-def log_of(server: Server) -> LogProcess:
-    assert server.log_process is not None
-    return server.log_process
 
 
 def figure(server: Server, name: str, store: str) -> float:
     return log_of(server).metrics()[f"beacon_prediction_log_store_{name}{{store={store}}}"]
-
-
-def ask(server: Server, row: dict[str, float], count: int) -> list[str]:
-    names = []
-    for _ in range(count):
-        answer = httpx.post(f"{server.address}{PREDICT}", json={"features": row}, timeout=30)
-        assert (answer.status_code, answer.headers["beacon-logged"]) == (200, "true")
-        names.append(answer.json()["prediction_id"])
-    return names
 
 
 def sent(kafka: Broker, topic: str) -> list[str]:
