@@ -159,7 +159,13 @@ def _of_stages() -> dict[str, tuple[Panel, ...]]:
                 (f"max({log}_spool_bytes / {log}_spool_max_bytes)", "spool, used"),
                 ("min by (volume) (beacon_volume_free_bytes / beacon_volume_size_bytes)", "{{volume}}, free"),
             ),
-            time_series("Database", "bytes", ("max(beacon_database_bytes)", "on disk")),
+            time_series(
+                "The log's stores",
+                "bytes",
+                ("max(beacon_database_bytes)", "database"),
+                ("max(beacon_lake_bytes)", "lake, newest snapshot"),
+            ),
+            time_series("Predictions in the lake", "none", ("max(beacon_lake_rows)", "rows")),
             time_series(
                 "Records shipped",
                 "ops",
