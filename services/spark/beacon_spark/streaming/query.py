@@ -20,6 +20,7 @@ from beacon_core.domain.exit_statuses import REFUSED, TRY_AGAIN
 from beacon_core.domain.masking import message_of
 from beacon_core.platform.job import log
 from beacon_core.platform.settings import Settings
+from beacon_spark.streaming.figures import ConsumerFigures
 from beacon_spark.streaming.part import COLUMNS, OUTCOME_OF_SPARK, TopicTask, writing
 from beacon_spark.streaming.source import source_options
 
@@ -50,8 +51,9 @@ class BlockPace(NamedTuple):
 class TopicToLake:
     """One query. Blocks are committed by this process, one after another."""
 
-    def __init__(self, settings: Settings, product: str, *, skips: bool) -> None:
+    def __init__(self, settings: Settings, product: str, figures: ConsumerFigures, *, skips: bool) -> None:
         self._settings = settings
+        self._figures = figures
         self._task = TopicTask(lake.LakePlace(settings.lake, settings.lake_catalog), product, skips)
         self._lake = lake.open_lake(self._task.place)
         self._error: Exception | None = None
@@ -60,11 +62,12 @@ class TopicToLake:
         """Run until it is stopped, or all is read; raises the errors of this module, and `LakeUnavailableError`."""
         options = source_options(self._settings, pace.most)
         try:
+            session.streams.addListener(self._figures)
             given = session.readStream.format("kafka").options(**options).load().select(*COLUMNS)
             to_lake = given.writeStream.foreachBatch(self._append).option("checkpointLocation", checkpoint)
             query = to_lake.trigger(**_trigger(pace)).queryName("topic-to-lake").start()
             while not stopping.is_set() and not query.awaitTermination(LOOK_SECONDS):
-                pass
+                self._figures.beat()
             query.stop()
         except (PySparkException, Py4JError) as error:
             if self._error is not None:
@@ -94,8 +97,9 @@ class TopicToLake:
             except lake.CommitConflict:
                 lake.wait(attempt)
                 continue
-            figures = {name: sum(one[name] or 0 for one in told) for name in ("rows", "repeated", "skipped")}
-            log.info("a block of the topic is in the lake", extra={"block": number} | figures)
+            counts = {name: sum(one[name] or 0 for one in told) for name in ("rows", "repeated", "skipped")}
+            self._figures.committed(**counts)
+            log.info("a block of the topic is in the lake", extra={"block": number} | counts)
             return
         raise lake.LakeUnavailableError("others commit to the lake all the time: the block is read again")
 
