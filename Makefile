@@ -464,7 +464,7 @@ BEFORE = .tools/before/$(OLD)
 LOAD_IMAGE ?=
 
 .PHONY: images
-images: $(SERVICES:%=image-%) ## build one image per service (REGISTRY=, TAG=, LOAD_IMAGE="docker push")
+images: $(SERVICES:%=image-%) ## build one image per service (REGISTRY=, TAG=, LOAD_IMAGE="docker push"); `make image-spark`: that of the jobs on Spark
 
 .PHONY: image-%
 image-%:
@@ -514,7 +514,7 @@ dashboards: .venvs/dashboards.stamp ## build Grafana's dashboards into the chart
 # A chart has its dependencies in it before another one takes it.
 .PHONY: umbrella
 umbrella: dashboards product-values | $(FETCHED_HELM) ## make charts/beacon ready: helm install beacon charts/beacon -f .beacon/product-values/beacon.json (PRODUCT=)
-	@for chart in platform $(filter-out prediction-log,$(SERVICES)) monitoring beacon; do \
+	@for chart in platform $(filter-out prediction-log,$(SERVICES)) kafka-to-lake monitoring beacon; do \
 	  helm dependency update charts/$$chart >/dev/null || exit; done; \
 	echo "charts/beacon is ready, and so are its values for the product: .beacon/product-values/beacon.json"
 
