@@ -146,7 +146,7 @@ spec:
     {{- if include "beacon.usesS3" $ }}
     {{- include "beacon.s3Egress" $ | nindent 4 }}
     {{- end }}
-    {{- if $.kafka }}
+    {{- if and $.kafka (not (hasSuffix "-migration" $.name)) }}
     {{- include "beacon.kafkaEgress" $ | nindent 4 }}
     {{- end }}
     {{- with $.issuer }}

@@ -61,7 +61,12 @@ def test_drift_is_the_same_and_spark_shows_no_secret(placed: tuple[Site, Door]) 
     site, door = placed
     events = site.home / "events"
     events.mkdir()
-    options = {"spark.eventLog.enabled": "true", "spark.eventLog.dir": f"file://{events}", "spark.log.level": "INFO"}
+    options = {
+        "spark.eventLog.enabled": "true",
+        "spark.eventLog.dir": f"file://{events}",
+        "spark.eventLog.compress": "false",
+        "spark.log.level": "INFO",
+    }
     settings = conf(site, "seen", **options)
     done = site.run("local", "drift", "--at", AT, "--segments")
     assert done.returncode == 0, done.stderr[-3000:]
