@@ -484,13 +484,13 @@ before: | $(FETCHED_UV) $(FETCHED_HELM) ## lay out the release before this one b
 before-images: before ## build that release's images with a tag of their own (OLD=, OLD_TAG=, LOAD_IMAGE=)
 	@$(MAKE) --no-print-directory -C $(BEFORE) images TAG=$(OLD_TAG)
 
-# What an image holds from PyPI, by the command that its Dockerfile installs with; the laptop has the extras, too.
+# What an image holds from PyPI, by the command that its Dockerfile installs with; the laptop and Spark have the extras, too.
 .PHONY: sbom
 sbom: | $(FETCHED_UV) ## write a bill of materials (CycloneDX) per service and for the laptop, from the lock (SBOM=FOLDER)
 	@mkdir -p -- "$(SBOM)"
-	@for name in $(ENVIRONMENTS); do \
+	@for name in $(ENVIRONMENTS) spark; do \
 	  uv export --quiet --locked --preview-features sbom-export --format cyclonedx1.5 --package beacon-$$name --no-default-groups \
-	    $$([[ $$name != laptop ]] || echo --all-extras) --output-file "$(SBOM)/beacon-$$name.cdx.json" || exit; done
+	    $$([[ " laptop spark " != *" $$name "* ]] || echo --all-extras) --output-file "$(SBOM)/beacon-$$name.cdx.json" || exit; done
 	@echo "bills of materials are in $(SBOM)"
 
 # What the release workflow publishes beside the images.
