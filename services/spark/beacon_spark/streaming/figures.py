@@ -1,18 +1,10 @@
 """What the consumer says of itself: how much came into the lake, how far it is behind, and whether it is alive."""
 
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import msgspec
 from prometheus_client import GC_COLLECTOR, PLATFORM_COLLECTOR, PROCESS_COLLECTOR, CollectorRegistry
-from pyspark.sql.streaming import StreamingQueryListener
-from pyspark.sql.streaming.listener import (
-    QueryIdleEvent,
-    QueryProgressEvent,
-    QueryStartedEvent,
-    QueryTerminatedEvent,
-)
 
 from beacon_core.observability import metrics
 from beacon_core.observability.volumes import watch_volumes
@@ -24,11 +16,8 @@ STILL_SECONDS = 60.0
 """A program that has not looked at its query for so long hangs: it looks twice a second."""
 
 
-class ConsumerFigures(StreamingQueryListener):  # type: ignore[misc] # pyspark is not where types are checked
-    """The metrics of one query, which Spark tells of each block and of each look that found none.
-
-    Spark calls it by a thread of its own. A look that fails ends the query, so that it tells nothing.
-    """
+class ConsumerFigures:
+    """The metrics of one query, and what the kubelet is told."""
 
     def __init__(self, settings: Settings) -> None:
         self.registry = CollectorRegistry()
@@ -67,31 +56,18 @@ class ConsumerFigures(StreamingQueryListener):  # type: ignore[misc] # pyspark i
             counter.inc(count)
         self._committed_at.set(clock.now().timestamp())
 
-    def onQueryStarted(self, event: QueryStartedEvent) -> None:  # noqa: N802 - Spark's name
-        """Nothing is known yet."""
-
-    def onQueryProgress(self, event: QueryProgressEvent) -> None:  # noqa: N802
-        """A block is done: what of the topic is left for the next one."""
-        self._tell(sum(lag_of(source.latestOffset, source.endOffset) for source in event.progress.sources))
-
-    def onQueryIdle(self, event: QueryIdleEvent) -> None:  # noqa: ARG002, N802
-        """Spark has looked, and the topic has nothing that is new."""
-        self._tell(0)
-
-    def onQueryTerminated(self, event: QueryTerminatedEvent) -> None:  # noqa: N802
-        """The program ends with the query."""
-
-    def _tell(self, lag: int) -> None:
+    def left(self, lag: int) -> None:
+        """Spark has looked at the topic, and brought all but so many messages into the lake."""
         self._lag.set(lag)
         if not lag:
             self._current_at.set(clock.now().timestamp())
 
 
 def lag_of(latest: str | None, end: str | None) -> int:
-    """The messages between two offsets of the topic, as Spark writes them: {"topic": {"0": 7}}."""
-    return sum(_offsets(latest).values()) - sum(_offsets(end).values()) if latest and end else 0
+    """The messages between two places of the topic, as Spark writes them: {"TOPIC": {"PARTITION": OFFSET}}."""
+    return _messages(latest) - _messages(end) if latest and end else 0
 
 
-def _offsets(written: str | None) -> Mapping[Any, int]:
-    topics = msgspec.json.decode(written or "{}", type=dict[str, dict[str, int]])
-    return {(topic, partition): offset for topic, parts in topics.items() for partition, offset in parts.items()}
+def _messages(written: str) -> int:
+    topics = msgspec.json.decode(written, type=dict[str, dict[str, int]])
+    return sum(offset for partitions in topics.values() for offset in partitions.values())

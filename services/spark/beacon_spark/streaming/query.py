@@ -14,13 +14,15 @@ from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.functions import col, get_json_object
+from pyspark.sql.streaming import StreamingQueryListener
+from pyspark.sql.streaming.listener import QueryIdleEvent, QueryProgressEvent, QueryStartedEvent, QueryTerminatedEvent
 
 from beacon_core.data.prediction_log import lake
 from beacon_core.domain.exit_statuses import REFUSED, TRY_AGAIN
 from beacon_core.domain.masking import message_of
 from beacon_core.platform.job import log
 from beacon_core.platform.settings import Settings
-from beacon_spark.streaming.figures import ConsumerFigures
+from beacon_spark.streaming.figures import ConsumerFigures, lag_of
 from beacon_spark.streaming.part import COLUMNS, OUTCOME_OF_SPARK, TopicTask, writing
 from beacon_spark.streaming.source import source_options
 
@@ -48,6 +50,27 @@ class BlockPace(NamedTuple):
     """Seconds from one block to the next; None: all that is there now, and then the end."""
 
 
+class _Listener(StreamingQueryListener):  # type: ignore[misc] # pyspark is not where types are checked
+    """What Spark tells of the query, by a thread of its own, becomes figures. A look that fails ends the query."""
+
+    def __init__(self, figures: ConsumerFigures) -> None:
+        self._figures = figures
+
+    def onQueryStarted(self, event: QueryStartedEvent) -> None:  # noqa: N802 - Spark's name
+        """Nothing is known yet."""
+
+    def onQueryProgress(self, event: QueryProgressEvent) -> None:  # noqa: N802
+        """A block is done: what of the topic is left for the next one."""
+        self._figures.left(sum(lag_of(source.latestOffset, source.endOffset) for source in event.progress.sources))
+
+    def onQueryIdle(self, event: QueryIdleEvent) -> None:  # noqa: ARG002, N802
+        """The topic has nothing that is new."""
+        self._figures.left(0)
+
+    def onQueryTerminated(self, event: QueryTerminatedEvent) -> None:  # noqa: N802
+        """The program ends with the query."""
+
+
 class TopicToLake:
     """One query. Blocks are committed by this process, one after another."""
 
@@ -62,7 +85,7 @@ class TopicToLake:
         """Run until it is stopped, or all is read; raises the errors of this module, and `LakeUnavailableError`."""
         options = source_options(self._settings, pace.most)
         try:
-            session.streams.addListener(self._figures)
+            session.streams.addListener(_Listener(self._figures))
             given = session.readStream.format("kafka").options(**options).load().select(*COLUMNS)
             to_lake = given.writeStream.foreachBatch(self._append).option("checkpointLocation", checkpoint)
             query = to_lake.trigger(**_trigger(pace)).queryName("topic-to-lake").start()
