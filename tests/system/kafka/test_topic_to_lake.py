@@ -16,7 +16,7 @@ from support.load import PREDICT, under_load
 from support.packages import release_package, row_of
 from support.products import MIXED, SPEC
 from support.server import serving
-from support.topic_to_lake import TopicToLake, topic_to_lake
+from support.topic_to_lake import END_SECONDS, TopicToLake, topic_to_lake
 from support.waiting import until
 
 from beacon_core.data.database import open_store
@@ -119,7 +119,7 @@ def check_figures(consumer: TopicToLake, count: int) -> None:
     """It runs on, says how far it is, block by block, and ends when it is asked to."""
     assert consumer.asked("/livez") == 0
     consumer.start("--every", "1", "--most", "1")
-    until(lambda: consumer.asked("/livez") == 200, "it lives", SHIP_SECONDS)
+    until(lambda: consumer.asked("/livez") == 200, "it lives", END_SECONDS)
     lags = set()
 
     def has_all() -> bool:
@@ -129,13 +129,13 @@ def check_figures(consumer: TopicToLake, count: int) -> None:
         lags.add(told["beacon_topic_lag"])
         return told["beacon_topic_rows_total"] == count and told["beacon_topic_current_timestamp_seconds"] > 0
 
-    until(has_all, "all are in the lake", SHIP_SECONDS)
+    until(has_all, "all are in the lake", END_SECONDS)
     told = consumer.metrics()
     assert told["beacon_topic_lag"] == 0
     assert told["beacon_topic_repeated_total"] == told["beacon_topic_skipped_total"] == 0
     assert lags & {1, 2}, "a block of one message leaves others"
     before = told["beacon_topic_current_timestamp_seconds"]
-    until(lambda: consumer.metrics()["beacon_topic_current_timestamp_seconds"] > before, "it looks again", SHIP_SECONDS)
+    until(lambda: consumer.metrics()["beacon_topic_current_timestamp_seconds"] > before, "it looks again", END_SECONDS)
     assert consumer.stop() == 0, consumer.log()
 
 
