@@ -112,6 +112,7 @@ def test_another_product_with_every_type_comes_into_the_lake_as_into_the_databas
         assert "s-3cret" not in consumer.log()
         assert consumer.once(*anew, "--skip-unreadable") == 0, consumer.log()
         assert '"rows":0,"repeated":3,"skipped":2' in consumer.log()
+        assert "Listener" not in consumer.log().partition("skipped")[2], "what tells of figures has no fault"
         check_as_in_the_database(home, len(rows))
 
 

@@ -15,6 +15,9 @@ SERVICE = "kafka-to-lake"
 STILL_SECONDS = 60.0
 """A program that has not looked at its query for so long hangs: it looks twice a second."""
 
+UNTOLD = (None, "", "None", "null")
+"""What pyspark makes of a place that Java has not."""
+
 
 class ConsumerFigures:
     """The metrics of one query, and what the kubelet is told."""
@@ -56,18 +59,25 @@ class ConsumerFigures:
             counter.inc(count)
         self._committed_at.set(clock.now().timestamp())
 
-    def left(self, lag: int) -> None:
-        """Spark has looked at the topic, and brought all but so many messages into the lake."""
+    def left(self, lag: int | None) -> None:
+        """Spark has brought all but so many messages into the lake, as far as it has looked at the topic."""
+        if lag is None:
+            return
         self._lag.set(lag)
         if not lag:
             self._current_at.set(clock.now().timestamp())
 
 
-def lag_of(latest: str | None, end: str | None) -> int:
-    """The messages between two places of the topic, as Spark writes them: {"TOPIC": {"PARTITION": OFFSET}}."""
-    return _messages(latest) - _messages(end) if latest and end else 0
+def lag_of(latest: str | None, end: str | None) -> int | None:
+    """The messages between two places of the topic, as Spark writes them: {"TOPIC": {"PARTITION": OFFSET}}.
+
+    None where one of them is not told: Spark has not looked where the topic ends for a block that it does again.
+    """
+    if latest in UNTOLD or end in UNTOLD:
+        return None
+    return _messages(latest) - _messages(end)
 
 
-def _messages(written: str) -> int:
-    topics = msgspec.json.decode(written, type=dict[str, dict[str, int]])
+def _messages(written: str | None) -> int:
+    topics = msgspec.json.decode(written or "{}", type=dict[str, dict[str, int]])
     return sum(offset for partitions in topics.values() for offset in partitions.values())

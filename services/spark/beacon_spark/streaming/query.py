@@ -61,7 +61,8 @@ class _Listener(StreamingQueryListener):  # type: ignore[misc] # pyspark is not 
 
     def onQueryProgress(self, event: QueryProgressEvent) -> None:  # noqa: N802
         """A block is done: what of the topic is left for the next one."""
-        self._figures.left(sum(lag_of(source.latestOffset, source.endOffset) for source in event.progress.sources))
+        (source,) = event.progress.sources
+        self._figures.left(lag_of(source.latestOffset, source.endOffset))
 
     def onQueryIdle(self, event: QueryIdleEvent) -> None:  # noqa: ARG002, N802
         """The topic has nothing that is new."""
