@@ -102,15 +102,25 @@ HELM_KUBERNETES := $(foreach package,chartutil lint/rules,$(foreach part,Major=1
 	@echo "building helm 4 into .tools (minutes)"
 	@CGO_ENABLED=0 GOBIN="$$PWD/.tools/helm4" $(GO) install -trimpath helm.sh/helm/v4/cmd/helm@v4.3.1 && mv .tools/helm4/helm $@
 
-# What `go install` refuses, as its go.mod has replacements, is built where Go keeps the module: minutes of both cores each.
-# $(1): module@version, $(2): package, $(3): what names the version in it. Where one is there, tests run it; CI builds none.
-BUILD_MODULE = echo "building $(1) into .tools (minutes)"; mkdir -p $(@D); out="$$PWD/$@" && \
-  module=$$($(GO) mod download -json $(1) | $(PYTHON) -c 'import json, sys; print(json.load(sys.stdin)["Dir"])') && \
-  cd "$$module" && CGO_ENABLED=0 $(GO) build -mod=readonly -trimpath -ldflags "-s -w -X $(3)" -o "$$out" $(2)
+# What `go install` refuses, as its go.mod has replacements, is built where Go keeps the module: many minutes of CPU, and GBs
+# of Go's cache. Where a program is there, tests run it; CI builds none.
+# $(1): module@version. Go's client says where the module is.
+IN_MODULE = echo "building $(1) into .tools (minutes)"; tools="$$PWD/.tools" && mkdir -p "$$tools/bin" && \
+  module=$$($(GO) mod download -json $(1) | $(PYTHON) -c 'import json, sys; print(json.load(sys.stdin)["Dir"])') && cd "$$module"
+# $(1): the program's name, $(2): its package, $(3): what tells it its version.
+BUILD_IN_MODULE = CGO_ENABLED=0 $(GO) build -mod=readonly -trimpath -ldflags "-s -w -X $(3)" -o "$$tools/bin/$(1)" $(2)
+# $(1): a name, $(2): folders of the module with what is brought to a cluster. They go to .tools/NAME.
+KEEP = rm -rf "$$tools/$(1)" && mkdir "$$tools/$(1)" && cp -r $(2) "$$tools/$(1)" && chmod -R u+w "$$tools/$(1)"
 
 SKAFFOLD := github.com/GoogleContainerTools/skaffold/v2
 .tools/bin/skaffold: | $(FETCHED_UV)
-	@$(call BUILD_MODULE,$(SKAFFOLD)@v2.16.1,./cmd/skaffold,$(SKAFFOLD)/pkg/skaffold/version.version=v2.16.1)
+	@$(call IN_MODULE,$(SKAFFOLD)@v2.16.1) && \
+	  $(call BUILD_IN_MODULE,skaffold,./cmd/skaffold,$(SKAFFOLD)/pkg/skaffold/version.version=v2.16.1)
+
+ARGO_CD := github.com/argoproj/argo-cd/v3
+.tools/bin/argocd: | $(FETCHED_UV)
+	@$(call IN_MODULE,$(ARGO_CD)@v3.2.1) && $(call KEEP,argocd,manifests/crds manifests/base/config) && \
+	  $(call BUILD_IN_MODULE,argocd,./cmd,$(ARGO_CD)/common.version=3.2.1)
 
 # Environments name the folders of ours whole: a checkout that was moved needs them anew.
 .PHONY: always
@@ -387,7 +397,7 @@ test-charts: .venv/.stamp dashboards | $(FETCHED_HELM) ## test the charts: lint,
 	$(DEV) pytest tests/system/charts --timeout 300 $(ARGS)
 
 .PHONY: test-gitops
-test-gitops: .venv/.stamp dashboards | $(FETCHED_HELM) ## test promotion while Argo CD, Flux or Helm sync (a Kubernetes API: etcd, kube-apiserver, kube-controller-manager on PATH)
+test-gitops: .venv/.stamp dashboards | $(FETCHED_HELM) ## test promotion while Argo CD, Flux or Helm sync (a Kubernetes API: etcd, kube-apiserver, kube-controller-manager on PATH; .tools/bin/argocd, skaffold: these themselves)
 	$(DEV) pytest tests/system/gitops --timeout 1800 $(ARGS)
 
 .PHONY: test-release

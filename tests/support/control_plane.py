@@ -86,12 +86,16 @@ def control_plane(users: list[str]) -> Iterator[ControlPlane]:
         plane = ControlPlane(folder, f"https://127.0.0.1:{secure}", tokens)
         etcd = f"http://127.0.0.1:{etcd_client}"
         peer = f"http://127.0.0.1:{etcd_peer}"
-        stack.enter_context(_running(folder, "etcd", *_etcd(folder, etcd, peer)))
-        stack.enter_context(_running(folder, "kube-apiserver", *_api_server(folder, etcd, secure)))
+        for server, options in (
+            ("etcd", _etcd(folder, etcd, peer)),
+            ("kube-apiserver", _api_server(folder, etcd, secure)),
+        ):
+            stack.enter_context(running(folder, server, [*program(server), *options]))
         until(lambda: _is_ready(plane), f"the API server ({folder}/kube-apiserver.log)", START_SECONDS)
+        manager = "kube-controller-manager"
         arguments = (f"--kubeconfig={plane.kubeconfig}", f"--controllers={CONTROLLERS}", "--leader-elect=false")
         more = ("--secure-port=0", "--kube-api-qps=200", "--kube-api-burst=400")
-        stack.enter_context(_running(folder, "kube-controller-manager", *arguments, *more))
+        stack.enter_context(running(folder, manager, [*program(manager), *arguments, *more]))
         yield plane
 
 
@@ -155,11 +159,14 @@ def _is_ready(plane: ControlPlane) -> bool:
 
 
 @contextlib.contextmanager
-def _running(folder: Path, name: str, *arguments: str) -> Iterator[None]:
+def running(
+    folder: Path, name: str, command: list[str], environment: dict[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A server until the block ends; what it prints is in NAME.log."""
     with (folder / f"{name}.log").open("wb") as log:
-        process = subprocess.Popen([*program(name), *arguments], stdout=log, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command, env=environment, cwd=folder, stdout=log, stderr=subprocess.STDOUT)
     try:
-        yield
+        yield process
     finally:
         process.terminate()
         try:

@@ -212,8 +212,13 @@ spec:
     matchLabels: {{- include "beacon.selector" . | nindent 6 }}
   template: {{- include "beacon.podTemplate" . | nindent 4 }}
   volumeClaimTemplates:
-    - metadata: {name: data}
-      spec: {{- include "beacon.claim" .values | nindent 8 }}
+    {{- /* With the API's defaults: Argo CD compares the list as a whole, and would find it changed for ever. */}}
+    - apiVersion: v1
+      kind: PersistentVolumeClaim
+      metadata: {name: data}
+      spec:
+        {{- include "beacon.claim" .values | nindent 8 }}
+        volumeMode: Filesystem
 ---
 {{ include "beacon.service" . }}
 ---
