@@ -1,8 +1,8 @@
 """A promotion, a model that fails and a rollback, while Argo CD, Flux or Helm apply what is in Git again and again.
 
 The API is the real one, with the rights and the admission policies of the charts; `tests/support/gitops.py` says what
-stands for the tools, and `tests/support/argocd.py` has Argo CD itself. Each change of a Deployment's spec has a number (`generation`), so a field that two sides write
-would show as numbers that nobody asked for.
+stands for the tools, and `tests/support/argocd.py` has Argo CD itself. Each change of a Deployment's spec has a number
+(`generation`), so a field that two sides write would show as numbers that nobody asked for.
 """
 
 import json
