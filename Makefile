@@ -107,15 +107,15 @@ HELM_KUBERNETES := $(foreach package,chartutil lint/rules,$(foreach part,Major=1
 # $(1): module@version. Go's client says where the module is.
 IN_MODULE = echo "building $(1) into .tools (minutes)"; tools="$$PWD/.tools" && mkdir -p "$$tools/bin" && \
   module=$$($(GO) mod download -json $(1) | $(PYTHON) -c 'import json, sys; print(json.load(sys.stdin)["Dir"])') && cd "$$module"
-# $(1): the program's name, $(2): its package, $(3): what tells it its version.
-BUILD_IN_MODULE = CGO_ENABLED=0 $(GO) build -mod=readonly -trimpath -ldflags "-s -w -X $(3)" -o "$$tools/bin/$(1)" $(2)
+# $(1): the program's name, $(2): its package, $(3): what tells it its version, $(4): tags.
+BUILD_IN_MODULE = CGO_ENABLED=0 $(GO) build -mod=readonly -trimpath -tags "$(4)" -ldflags "-s -w -X $(3)" -o "$$tools/bin/$(1)" $(2)
 # $(1): a name, $(2): folders of the module with what is brought to a cluster. They go to .tools/NAME.
 KEEP = rm -rf "$$tools/$(1)" && mkdir "$$tools/$(1)" && cp -r $(2) "$$tools/$(1)" && chmod -R u+w "$$tools/$(1)"
 
 SKAFFOLD := github.com/GoogleContainerTools/skaffold/v2
 .tools/bin/skaffold: | $(FETCHED_UV)
 	@$(call IN_MODULE,$(SKAFFOLD)@v2.16.1) && \
-	  $(call BUILD_IN_MODULE,skaffold,./cmd/skaffold,$(SKAFFOLD)/pkg/skaffold/version.version=v2.16.1)
+	  $(call BUILD_IN_MODULE,skaffold,./cmd/skaffold,$(SKAFFOLD)/pkg/skaffold/version.version=v2.16.1,release osusergo netgo timetzdata)
 
 ARGO_CD := github.com/argoproj/argo-cd/v3
 .tools/bin/argocd: | $(FETCHED_UV)
@@ -413,7 +413,7 @@ mutate-rules: .venv/.stamp ## check that test-rules detects every small change o
 	$(DEV) python -m tests.system.alerts.mutate
 
 .PHONY: test-observe
-test-observe: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## test dashboards, logs and traces of a running product (needs prometheus; minutes)
+test-observe: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) | $(FETCHED_HELM) ## test dashboards, logs and traces of a running product (needs prometheus; minutes)
 	$(DEV) pytest tests/system/observe --timeout 1800
 
 .PHONY: e2e

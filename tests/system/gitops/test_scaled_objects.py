@@ -1,7 +1,4 @@
-"""A real API with KEDA's own definition takes the ScaledObjects of the charts, every field of them.
-
-`make test-keda` has its operator work on one.
-"""
+"""A real API with KEDA's own definition takes the ScaledObjects of the charts, every field of them."""
 
 import json
 from typing import Any
