@@ -163,9 +163,9 @@ def _of_stages() -> dict[str, tuple[Panel, ...]]:
                 "The log's stores",
                 "bytes",
                 ("max(beacon_database_bytes)", "database"),
-                ("max(beacon_lake_bytes)", "lake, newest snapshot"),
+                ("max(beacon_lake_bytes) or vector(0)", "lake, newest snapshot"),
             ),
-            time_series("Predictions in the lake", "none", ("max(beacon_lake_rows)", "rows")),
+            time_series("Predictions in the lake", "none", ("max(beacon_lake_rows) or vector(0)", "rows")),
             time_series(
                 "Records shipped",
                 "ops",

@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import signal
 import time
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -31,12 +32,22 @@ class Step(NamedTuple):
     output: str
 
 
+def _heed_interrupts() -> None:
+    """Whoever started this in the background of a script has interrupts ignored, and programs inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Terminal:
     """A shell, from its first prompt on."""
 
     def __init__(self, command: Sequence[str], recorder: Recorder) -> None:
         self._child = pexpect.spawn(
-            command[0], list(command[1:]), dimensions=(ROWS, COLUMNS), encoding="utf-8", codec_errors="replace"
+            command[0],
+            list(command[1:]),
+            dimensions=(ROWS, COLUMNS),
+            encoding="utf-8",
+            codec_errors="replace",
+            preexec_fn=_heed_interrupts,
         )
         self._child.logfile_read = recorder
         self._child.delaybeforesend = None

@@ -10,12 +10,12 @@ from typing import Any
 import httpx
 import pytest
 from support.kafka import Broker, broker
-from support.lakes import ids_in, opened
+from support.lake_logs import SHIP_SECONDS, failures, in_home, lake_ids, log_of, stop_whole
+from support.lakes import opened
 from support.load import PREDICT, under_load
-from support.log_process import LogProcess
 from support.packages import release_package, row_of
 from support.products import MIXED, SPEC
-from support.server import Server, serving
+from support.server import serving
 from support.topic_to_lake import topic_to_lake
 from support.waiting import until
 
@@ -23,11 +23,9 @@ from beacon_core.data.database import open_store
 from beacon_core.data.prediction_log import lake, sql
 from beacon_core.domain.log_message import decode_message
 from beacon_core.platform.product_file import load_product
-from beacon_core.spool.segments import segments
 
 pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("topic-to-lake")]
 KILLS = int(os.environ.get("BEACON_KAFKA_KILLS", "20"))
-SHIP_SECONDS = 180.0
 
 
 def places(home: Path, topic: str, kafka: Broker, stores: str = "kafka", product: Path = SPEC) -> dict[str, Any]:
@@ -40,26 +38,6 @@ def places(home: Path, topic: str, kafka: Broker, stores: str = "kafka", product
         "kafka_topic": topic,
         "product": product,
     }
-
-
-def log_of(server: Server) -> LogProcess:
-    assert server.log_process is not None
-    return server.log_process
-
-
-def lake_ids(home: Path) -> list[str]:
-    with opened(str(home / "lake"), f"sqlite:///{home / 'beacon.db'}") as found:
-        return sorted(ids_in(found))
-
-
-def stop_whole(server: Server, home: Path) -> None:
-    """End both; a process that had not the time to ship the rest is followed by another."""
-    assert server.stop() == 0
-    end = time.monotonic() + SHIP_SECONDS
-    while segments(home / "spool"):
-        assert time.monotonic() < end, log_of(server).log()
-        log_of(server).start()
-        log_of(server).stop()
 
 
 def test_what_is_acknowledged_is_in_the_lake_once_whoever_is_killed(home: Path, row: dict[str, float]) -> None:
@@ -78,7 +56,7 @@ def test_what_is_acknowledged_is_in_the_lake_once_whoever_is_killed(home: Path, 
                         kafka.kill()
                         loads.wait_for(30)
                         log_of(server).start()
-                        until(lambda: failures(server) > 0, "it is told", SHIP_SECONDS)
+                        until(lambda: failures(server, "kafka") > 0, "it is told", SHIP_SECONDS)
                         kafka.start()
                     else:
                         loads.wait_for(5)
@@ -92,15 +70,11 @@ def test_what_is_acknowledged_is_in_the_lake_once_whoever_is_killed(home: Path, 
             consumer.kill()  # wherever it is
             sent = [decode_message(message.value).id for message in kafka.messages(given["kafka_topic"])]
             assert consumer.once() == 0, consumer.log()
-        acknowledged, found = sorted(loads.acknowledged), lake_ids(home)
+        acknowledged, found = sorted(loads.acknowledged), lake_ids(in_home(home))
         print(f"kills {KILLS}, acknowledged {len(acknowledged)}, sent {len(sent)}, in the lake {len(found)}")
         assert (loads.total("failed"), loads.total("broken"), loads.total("unlogged")) == (0, 0, 0)
         assert sorted(set(sent)) == acknowledged
         assert found == acknowledged
-
-
-def failures(server: Server) -> float:
-    return log_of(server).metrics()["beacon_prediction_log_store_failures_total{store=kafka}"]
 
 
 def test_another_product_with_every_type_comes_into_the_lake_as_into_the_database(
@@ -143,10 +117,10 @@ def test_another_product_with_every_type_comes_into_the_lake_as_into_the_databas
 
 def check_as_in_the_database(home: Path, count: int) -> None:
     """The lake has each of the predictions once, with all that the table has of it."""
-    ids = lake_ids(home)
+    ids = lake_ids(in_home(home))
     assert len(ids) == count
     engine = open_store(f"sqlite:///{home / 'beacon.db'}")
-    place = opened(str(home / "lake"), f"sqlite:///{home / 'beacon.db'}")
+    place = opened(*in_home(home))
     with engine.connect() as connection, place as found, lake.begin(found) as handle:
         assert lake.find(handle, ids) == sql.find(connection, ids)
     engine.dispose()
