@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 import yaml
 from support.installations import Document, render
+from support.products import SPEC
 from support.rendering import containers, pods, template
 
+from beacon_core.platform import settings
 from beacon_core.platform.product_file import load_product
-from beacon_core.platform.settings import ROOT, Settings, SettingsError, load_settings
+from beacon_core.platform.settings import ROOT, SettingsError, load_settings
 from beacon_spark.options import options_of
 from tools.product_values import told_all
 
@@ -33,7 +35,7 @@ def examples() -> list[Document]:
 
 
 def installed(folder: Path, given: Document, more: Document | None = None) -> list[Document]:
-    told = told_all(load_product(Settings().product))
+    told = told_all(load_product(SPEC))
     return render("beacon", told | (more or {}) | {"global": told["global"] | given}, folder)
 
 
@@ -71,7 +73,7 @@ def told_of_spark(container: Document) -> Document:
     return variables_of_spark | {name: container[name] for name in ("image", "imagePullPolicy", "resources")}
 
 
-def settings_of(container: Document, **changed: str) -> Settings:
+def settings_of(container: Document, **changed: str) -> settings.Settings:
     """What the program makes of the variables that the template names."""
     told = {name: value for name, value in variables(container).items() if isinstance(value, str)}
     kept = {name: value for name, value in told.items() if name.startswith("BEACON_") and name != "BEACON_PRODUCT"}

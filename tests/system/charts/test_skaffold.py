@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 import yaml
+from support.products import SPEC
 from support.rendering import containers, documents_of, helm, pods, template
 from support.skaffold import IMAGES, NEEDED, make, skaffold
 
 from beacon_core.platform.product_file import load_product
-from beacon_core.platform.settings import ROOT, Settings
+from beacon_core.platform.settings import ROOT
 from tools.product_values import UMBRELLA, told_all
 
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
@@ -52,9 +53,9 @@ def test_files_and_folders_are_there(config: dict[str, Any]) -> None:
 
 @pytest.fixture(scope="module")
 def values(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `make umbrella` writes of the shipped product."""
+    """What `make umbrella` writes of a product."""
     file = tmp_path_factory.mktemp("values") / f"{UMBRELLA}.json"
-    file.write_text(json.dumps(told_all(load_product(Settings().product))), encoding="utf-8")
+    file.write_text(json.dumps(told_all(load_product(SPEC))), encoding="utf-8")
     return file
 
 
