@@ -486,7 +486,7 @@ BEFORE = .tools/before/$(OLD)
 LOAD_IMAGE ?=
 
 .PHONY: images
-images: $(SERVICES:%=image-%) ## build one image per service (REGISTRY=, TAG=, LOAD_IMAGE="docker push")
+images: $(SERVICES:%=image-%) ## build one image per service (REGISTRY=, TAG=, LOAD_IMAGE="docker push"); `make image-spark`: that of the jobs on Spark
 
 .PHONY: image-%
 image-%:
@@ -506,13 +506,13 @@ before: | $(FETCHED_UV) $(FETCHED_HELM) ## lay out the release before this one b
 before-images: before ## build that release's images with a tag of their own (OLD=, OLD_TAG=, LOAD_IMAGE=)
 	@$(MAKE) --no-print-directory -C $(BEFORE) images TAG=$(OLD_TAG)
 
-# What an image holds from PyPI, by the command that its Dockerfile installs with; the laptop has the extras, too.
+# What an image holds from PyPI, by the command that its Dockerfile installs with; the laptop and Spark have the extras, too.
 .PHONY: sbom
 sbom: | $(FETCHED_UV) ## write a bill of materials (CycloneDX) per service and for the laptop, from the lock (SBOM=FOLDER)
 	@mkdir -p -- "$(SBOM)"
-	@for name in $(ENVIRONMENTS); do \
+	@for name in $(ENVIRONMENTS) spark; do \
 	  uv export --quiet --locked --preview-features sbom-export --format cyclonedx1.5 --package beacon-$$name --no-default-groups \
-	    $$([[ $$name != laptop ]] || echo --all-extras) --output-file "$(SBOM)/beacon-$$name.cdx.json" || exit; done
+	    $$([[ " laptop spark " != *" $$name "* ]] || echo --all-extras) --output-file "$(SBOM)/beacon-$$name.cdx.json" || exit; done
 	@echo "bills of materials are in $(SBOM)"
 
 # What the release workflow publishes beside the images.
@@ -536,7 +536,7 @@ dashboards: .venvs/dashboards.stamp ## build Grafana's dashboards into the chart
 # A chart has its dependencies in it before another one takes it.
 .PHONY: umbrella
 umbrella: dashboards product-values | $(FETCHED_HELM) ## make charts/beacon ready: helm install beacon charts/beacon -f .beacon/product-values/beacon.json (PRODUCT=)
-	@for chart in platform $(filter-out prediction-log,$(SERVICES)) monitoring beacon; do \
+	@for chart in platform $(filter-out prediction-log,$(SERVICES)) kafka-to-lake monitoring beacon; do \
 	  helm dependency update charts/$$chart >/dev/null || exit; done; \
 	echo "charts/beacon is ready, and so are its values for the product: .beacon/product-values/beacon.json"
 

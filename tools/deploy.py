@@ -37,6 +37,8 @@ RELEASES = (
     "monitoring",
 )
 """In the order of installation; each is the chart of that name, released as beacon-NAME."""
+BY_HAND = frozenset({"kafka-to-lake"})
+"""Charts that are installed where somebody needs them, and neither by `make deploy` nor by skaffold."""
 IMAGES = {
     "platform": {"mlflow.image": "retraining"},
     "inference": {"image": "inference", "predictionLog.image": "prediction-log"},

@@ -15,7 +15,7 @@ HEAD = """# Metrics
 
 `python -m tools.metrics_page` writes this page from `beacon_core/observability/metrics.py`.
 Inference exports its metrics on port 9090, feature serving on 9091, the console on its own port, for Prometheus.
-The prediction log's process has port 9094.
+The prediction log's process has port 9094, and the consumer of Kafka's topic (of `spark`) 9095.
 What is shared is exported by each of them that has what it measures.
 The labels of a metric take their values from closed sets, so the number of series is bounded.
 [Alerts](alerts.md) are computed from them, and [dashboards](traces.md) show them.

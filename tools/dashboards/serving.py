@@ -167,6 +167,20 @@ def _of_stages() -> dict[str, tuple[Panel, ...]]:
             ),
             time_series("Predictions in the lake", "none", ("max(beacon_lake_rows) or vector(0)", "rows")),
             time_series(
+                "Kafka's topic into the lake",
+                "ops",
+                rate("beacon_topic_rows_total", "committed"),
+                rate("beacon_topic_repeated_total", "were there already"),
+                rate("beacon_topic_skipped_total", "left out"),
+            ),
+            time_series(
+                "How far the lake is behind the topic",
+                "s",
+                ("time() - max(beacon_topic_current_timestamp_seconds)", "since it had all"),
+                ("time() - max(beacon_topic_committed_timestamp_seconds)", "since the last commit"),
+            ),
+            time_series("Messages left for the next block", "none", ("max(beacon_topic_lag)", "messages")),
+            time_series(
                 "Records shipped",
                 "ops",
                 rate(f"{log}_shipped_total", "shipped"),

@@ -35,6 +35,7 @@ labels: {{- include "beacon.labels" . | nindent 2 }}
 inference: 8080
 inference-metrics: 9090
 prediction-log-metrics: 9094
+kafka-to-lake-metrics: 9095
 inference-dark: 8080
 inference-dark-metrics: 9090
 feature-serving: 6566

@@ -3,8 +3,8 @@ The arrows of one component: who may open a connection to it is a pod that says 
 values name, and a scraper to its metrics; it opens connections to what it `reaches`, and asks DNS. Nothing else.
 On a Spark elsewhere (_engine.tpl), its workers reach the driver, and the driver them.
 `issuer`: the address of who gives out its people's or clients' tokens, which has to be reached; `metrics`: the metrics' port; `public`: an
-ingress controller may come; `api`: it asks the Kubernetes API; `https`: it asks servers outside by HTTPS, such as Kaggle; `hook`: the
-policy is one of a hook, comes before its pod and goes with it.
+ingress controller may come; `api`: it asks the Kubernetes API; `https`: it asks servers outside by HTTPS, such as Kaggle; `kafka`: it
+writes to the log's topic or reads it; `hook`: the policy is one of a hook, comes before its pod and goes with it.
 */}}
 {{/* Everywhere but the addresses at which clouds give instances their credentials; by IPv4, as IPv6 is named by values. */}}
 {{- define "beacon.anywhere" -}}
@@ -156,6 +156,9 @@ spec:
     {{- end }}
     {{- if include "beacon.usesS3" $ }}
     {{- include "beacon.s3Egress" $ | nindent 4 }}
+    {{- end }}
+    {{- if and $.kafka (not (hasSuffix "-migration" $.name)) }}
+    {{- include "beacon.kafkaEgress" $ | nindent 4 }}
     {{- end }}
     {{- with $.issuer }}
     - ports: [{port: {{ include "beacon.portOf" . }}}]

@@ -1,26 +1,31 @@
 {{/*
 A Deployment that loses no request while it rolls: a new pod is ready before an old one goes. `track`: it stands beside the
-component's main one, with `replicas` pods; `progressSeconds`: how long its pods may take to get ready.
+component's main one, with `replicas` pods; `progressSeconds`: how long its pods may take to get ready. `alone`: no request is lost
+without it, and there is never a second pod, which could not have its volume.
 */}}
 {{- define "beacon.deployment" -}}
 {{- $values := .root.Values -}}
 {{- $spread := dict "maxSkew" 1 "topologyKey" "kubernetes.io/hostname" "whenUnsatisfiable" "ScheduleAnyway" "labelSelector" (dict "matchLabels" (include "beacon.selector" . | fromYaml)) -}}
 {{- $zones := set (deepCopy $spread) "topologyKey" "topology.kubernetes.io/zone" -}}
-{{- $pod := merge .pod (dict "topologySpreadConstraints" (list $spread $zones)) -}}
+{{- $pod := merge .pod (ternary dict (dict "topologySpreadConstraints" (list $spread $zones)) (.alone | default false)) -}}
 apiVersion: apps/v1
 kind: Deployment
 metadata: {{- include "beacon.metadata" . | nindent 2 }}
 spec:
-  {{- if .track }}
-  replicas: {{ .replicas }}
+  {{- if or .track .alone }}
+  replicas: {{ .replicas | default 1 }}
   {{- else if not ($values.autoscaling | default dict).enabled }}
   replicas: {{ .replicas | default $values.replicas }}
   {{- end }}
   revisionHistoryLimit: 5
   progressDeadlineSeconds: {{ .progressSeconds | default 300 }}
   strategy:
+    {{- if .alone }}
+    type: Recreate
+    {{- else }}
     type: RollingUpdate
     rollingUpdate: {maxUnavailable: 0, maxSurge: 1}
+    {{- end }}
   selector:
     matchLabels: {{- include "beacon.selector" . | nindent 6 }}
   template: {{- include "beacon.podTemplate" (set . "pod" $pod) | nindent 4 }}

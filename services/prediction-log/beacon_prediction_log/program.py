@@ -9,9 +9,9 @@ from beacon_core.domain.errors import ConfigurationError
 from beacon_core.domain.exit_statuses import REFUSED, TRY_AGAIN
 from beacon_core.domain.masking import message_of
 from beacon_core.observability.logs import configure_logging
+from beacon_core.observability.metrics_port import MetricsPort
 from beacon_core.platform.locks import BusyError
 from beacon_core.platform.settings import Settings, clean_credentials, load_settings
-from beacon_prediction_log.metrics_port import MetricsPort
 from beacon_prediction_log.service import running
 
 log = logging.getLogger("beacon.prediction_log")

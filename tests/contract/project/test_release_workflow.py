@@ -7,10 +7,9 @@ import pytest
 import yaml
 
 from beacon_core.platform.settings import ROOT
-from tools.deploy import RELEASES
+from tools.deploy import BY_HAND, RELEASES
 
-# Who has a Spark builds its image for it: docs/how-to/spark.md.
-SERVICES = {file.parent.name for file in (ROOT / "services").glob("*/Dockerfile")} - {"spark"}
+SERVICES = {file.parent.name for file in (ROOT / "services").glob("*/Dockerfile")}
 CLUSTERS = ROOT / "charts" / "beacon" / "clusters"
 
 
@@ -92,4 +91,4 @@ def test_kind_has_its_images_and_one_install_on_each_change() -> None:
 
 
 def test_the_charts_that_are_released_are_all_of_them() -> None:
-    assert {file.parent.name for file in (ROOT / "charts").glob("*/values.yaml")} == {*RELEASES, "beacon"}
+    assert {file.parent.name for file in (ROOT / "charts").glob("*/values.yaml")} == {*RELEASES, *BY_HAND, "beacon"}

@@ -16,7 +16,7 @@ import yaml
 from beacon_core.platform.settings import ROOT
 
 SERVERS = ("inference", "prediction-log", "feature-serving", "console")
-ENVIRONMENTS = (*SERVERS, "retraining", "drift-profiling", "promotion", "laptop")
+ENVIRONMENTS = (*SERVERS, "retraining", "drift-profiling", "promotion", "laptop", "spark")
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 LOCK: list[dict[str, Any]] = tomllib.loads((ROOT / "uv.lock").read_text(encoding="utf-8"))["package"]
 VULNERABLE = {"id": "GHSA-0000-test", "aliases": ["CVE-2000-0001"], "modified": "2026-01-01T00:00:00Z"} | {
@@ -50,7 +50,7 @@ def locked(environment: str) -> set[tuple[str, str]]:
     """Name and version of all that the lock gives an environment, on any machine: the lock's own graph is walked."""
     (own,) = [package for package in LOCK if package["name"] == f"beacon-{environment}"]
     wanted = [(own["name"], "")]
-    if environment == "laptop":
+    if environment in {"laptop", "spark"}:
         wanted += [(own["name"], extra) for extra in own.get("optional-dependencies", {})]
     found: set[tuple[str, str]] = set()
     walked = set()

@@ -128,6 +128,7 @@ def _claim(name: str, percent: float) -> dict[str, str]:
 
 
 SHIP, SPOOL = "beacon_prediction_log_ship_failures_total", "beacon_prediction_log_spool_records"
+CURRENT = "beacon_topic_current_timestamp_seconds"
 NOTIFY = 'alertmanager_notifications_failed_total{integration="webhook"}'
 LOW = 'model_extreme_predictions_total{side="very_low"}'
 OUTSIDE = ('model_out_of_range_features_total{feature="RM"}', "input_out_of_range_share")
@@ -251,6 +252,8 @@ CASES = (
     Case("BeaconClientsRefused", "", _refused(60, 400), 14, 20, _refused(60, 400) | _limit("min_predictions", 1e6)),
     Case("BeaconPredictionLogStuck", "", {SHIP: "0+1x60", SPOOL: "9x60"}, 9, 14, {SHIP: "0+1x60", SPOOL: "0x60"}),
     Case("BeaconPredictionLogStuck", "", {SHIP: "0+1x60", SPOOL: "9x60"}, 9, 14, {SHIP: "5x60", SPOOL: "9x60"}),
+    Case("BeaconTopicBehind", "", {CURRENT: "0x400"}, 28, 34, {CURRENT: "0+60x400"}),
+    Case("BeaconTopicBehind", "", {CURRENT: "600x10 _x400"}, 38, 44, {CURRENT: "600x10 0x5 1000+60x400"}),
     Case("BeaconSpoolFilling", "", _full(9e6), 4, 8, _full(5e6)),
     Case("BeaconSpoolFilling", "", _full(6e6), 4, 8, _full(6e6, most=12e6)),
     Case("BeaconVolumeFilling", "", _room("spool", 9), 9, 14, _room("spool", 11)),

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from tests.system.alerts.series import (
+    END,
     ENDPOINTS,
     SAMPLES,
     Expected,
@@ -10,11 +11,14 @@ from tests.system.alerts.series import (
     Value,
     gauge,
     limit,
+    now,
+    of,
     recorded,
     rose,
     seconds,
 )
 
+CURRENT = "beacon_topic_current_timestamp_seconds"
 WINDOWS = ("2m", "5m", "30m", "1h", "2h", "6h", "1d", "3d")
 BURN = (("2m", "", 20), ("1h", "5m", 14.4), ("6h", "30m", 6), ("1d", "2h", 3), ("3d", "6h", 1))
 """Long and short window, and how many times the budget."""
@@ -43,7 +47,7 @@ COUNTED = {
 
 def values() -> Iterator[Value]:
     """All of them."""
-    for part in (_sli, _slow, _burn, _latency, _counted, _stuck, _full, _refused, _states):
+    for part in (_sli, _slow, _burn, _latency, _counted, _stuck, _behind, _full, _refused, _states):
         yield from part()
 
 
@@ -133,6 +137,16 @@ def _stuck() -> Iterator[Value]:
         series = rose("beacon_prediction_log_ship_failures_total", failures * 0.25, failures * 0.75)
         series |= gauge("beacon_prediction_log_spool_records", *waiting)
         yield Value("BeaconPredictionLogStuck", series, {"{}": failures} if fires else {}, tick)
+
+
+def _behind() -> Iterator[Value]:
+    """A consumer told a time within the last day, and another just before; since then it starts again and again."""
+    tick, inside = 8000, 10
+    for seconds_ago, fires in ((901, True), (900, False)):
+        told = [0] * (END + 1)
+        told[END - inside], told[END - inside - 1] = now(tick) - seconds_ago, now(tick)
+        series = {of(CURRENT, instance="i0"): " ".join(map(str, told)), of(CURRENT, instance="i1"): f"7x{END}"}
+        yield Value("BeaconTopicBehind", series, {"{}": seconds_ago} if fires else {}, tick)
 
 
 def _full() -> Iterator[Value]:

@@ -11,7 +11,7 @@ from support.rendering import CASES, KUBE_VERSION, containers, helm, pods, rende
 
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import ROOT, Settings
-from tools.deploy import IMAGES, RELEASES
+from tools.deploy import BY_HAND, IMAGES, RELEASES
 from tools.product_values import UMBRELLA
 from tools.schema import charts, files_of, read
 
@@ -34,9 +34,11 @@ ARROWS = {
     "promotion": {"inference", "inference-metrics", "inference-dark", "inference-dark-metrics", "mlflow", "postgresql"},
     "promotion-migration": {"postgresql"},
     "mlflow": {"postgresql"},
+    "kafka-to-lake": {"postgresql"},
     "prometheus": {
         "inference-metrics",
         "prediction-log-metrics",
+        "kafka-to-lake-metrics",
         "feature-serving-metrics",
         "console-metrics",
         "prober",
@@ -173,7 +175,7 @@ def test_batch_scoring_asks_the_store_and_feature_serving_alone() -> None:
 def test_only_the_drawn_arrows_are_open() -> None:
     found: dict[str, set[str]] = {}
     policies: dict[str, dict[str, Any]] = {}
-    for chart in RELEASES:
+    for chart in (*RELEASES, *BY_HAND):
         documents = rendered(chart, "default-values.yaml")
         for labels, _ in pods(documents):
             reaches = {key.partition("/")[2] for key in labels if key.startswith("reach.beacon/")}
@@ -196,7 +198,7 @@ def test_only_the_drawn_arrows_are_open() -> None:
         assert opened == {BESIDES.get(target, target.removesuffix("-metrics")) for target in targets}, name
 
 
-@pytest.mark.parametrize("chart", RELEASES)
+@pytest.mark.parametrize("chart", [*RELEASES, *BY_HAND])
 def test_a_misspelt_value_is_refused_wherever_it_is(chart: str) -> None:
     values = read(ROOT / "charts" / chart / "values.yaml")
     maps = {()} | {value.path[:-1] for value in values}
@@ -224,7 +226,7 @@ def test_what_is_required_is_named() -> None:
     assert "product.spec: the text of product.yaml" in done.stderr
 
 
-@pytest.mark.parametrize("chart", RELEASES)
+@pytest.mark.parametrize("chart", [*RELEASES, *BY_HAND])
 def test_an_image_without_a_tag_is_that_of_the_charts_release(chart: str) -> None:
     values = f"--values=charts/{chart}/ci/default-values.yaml"
     version = yaml.safe_load((ROOT / "charts" / chart / "Chart.yaml").read_text())["appVersion"]
@@ -341,9 +343,9 @@ def test_a_shadow_answers_only_beside_the_model_in_service() -> None:
 
 def test_charts_services_images_skaffold_and_documents_name_the_same() -> None:
     releases = {folder.name for folder in charts()}
-    # Who has a Spark builds its image for it, and no chart names it.
+    # No release of `make deploy` or skaffold has it: jobs on Spark and the topic's consumer do.
     images = {file.parent.name for file in (ROOT / "services").glob("*/Dockerfile")} - {"spark"}
-    assert set(RELEASES) == releases - {UMBRELLA}
+    assert set(RELEASES) == releases - {UMBRELLA} - BY_HAND
     assert images == {file.parent.name for file in (ROOT / "services").glob("*/README.md")} - {
         "cli",
         "client",

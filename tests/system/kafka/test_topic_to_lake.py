@@ -16,7 +16,7 @@ from support.load import PREDICT, under_load
 from support.packages import release_package, row_of
 from support.products import MIXED, SPEC
 from support.server import serving
-from support.topic_to_lake import topic_to_lake
+from support.topic_to_lake import END_SECONDS, TopicToLake, topic_to_lake
 from support.waiting import until
 
 from beacon_core.data.database import open_store
@@ -87,7 +87,7 @@ def test_another_product_with_every_type_comes_into_the_lake_as_into_the_databas
     product = load_product(MIXED)
     home = tmp_path / "mixed"
     release_package(home, product)
-    given = places(home, kafka.create_topic("mixed"), kafka, "sql,kafka", MIXED)
+    given = places(home, kafka.create_topic("mixed", partitions=1), kafka, "sql,kafka", MIXED)
     whole = dict(zip(product.feature_names, row_of(product), strict=True))
     absent = next(feature.name for feature in product.features if feature.nullable)
     rows = [whole, whole | {absent: None}, whole]
@@ -97,7 +97,7 @@ def test_another_product_with_every_type_comes_into_the_lake_as_into_the_databas
             answer = httpx.post(f"{server.address}{PREDICT}", json=body, timeout=30)
             assert answer.status_code == 200, answer.text
         until(lambda: len(kafka.messages(given["kafka_topic"])) == len(rows), "the topic has them", SHIP_SECONDS)
-        assert consumer.once() == 0, consumer.log()
+        check_figures(consumer, len(rows))
         found = httpx.get(f"{server.address}/v1/predictions/order-1", timeout=30)
         assert found.json()["prediction_id"] == "order-1", "what is read is the lake"
         assert server.stop() == 0
@@ -108,11 +108,35 @@ def test_another_product_with_every_type_comes_into_the_lake_as_into_the_databas
             kafka.send(given["kafka_topic"], value)
         anew = ("--checkpoint", str(tmp_path / "anew"))  # the first one is lost
         assert consumer.once(*anew) == 1
-        assert re.search(f"the topic {given['kafka_topic']}, partition [0-2], offset [0-3]: it is ", consumer.log())
+        assert re.search(f"the topic {given['kafka_topic']}, partition [0-2], offset [0-4]: it is ", consumer.log())
         assert "s-3cret" not in consumer.log()
         assert consumer.once(*anew, "--skip-unreadable") == 0, consumer.log()
         assert '"rows":0,"repeated":3,"skipped":2' in consumer.log()
         check_as_in_the_database(home, len(rows))
+
+
+def check_figures(consumer: TopicToLake, count: int) -> None:
+    """It runs on, says how far it is, block by block, and ends when it is asked to."""
+    assert consumer.asked("/livez") == 0
+    consumer.start("--every", "1", "--most", "1")
+    until(lambda: consumer.asked("/livez") == 200, "it lives", END_SECONDS)
+    lags = set()
+
+    def has_all() -> bool:
+        if consumer.asked("/readyz") != 200:
+            return False
+        told = consumer.metrics()
+        lags.add(told["beacon_topic_lag"])
+        return told["beacon_topic_rows_total"] == count and told["beacon_topic_current_timestamp_seconds"] > 0
+
+    until(has_all, "all are in the lake", END_SECONDS)
+    told = consumer.metrics()
+    assert told["beacon_topic_lag"] == 0
+    assert told["beacon_topic_repeated_total"] == told["beacon_topic_skipped_total"] == 0
+    assert lags & {1, 2}, "a block of one message leaves others"
+    before = told["beacon_topic_current_timestamp_seconds"]
+    until(lambda: consumer.metrics()["beacon_topic_current_timestamp_seconds"] > before, "it looks again", END_SECONDS)
+    assert consumer.stop() == 0, consumer.log()
 
 
 def check_as_in_the_database(home: Path, count: int) -> None:

@@ -156,6 +156,23 @@ STORE_WAITING = Metric(
     ("store",),
 )
 
+TOPIC_ROWS = Metric("beacon_topic_rows_total", "counter", "Predictions of the log's topic committed to the lake.")
+TOPIC_REPEATED = Metric(
+    "beacon_topic_repeated_total", "counter", "Messages of the topic whose prediction was in the lake already."
+)
+TOPIC_SKIPPED = Metric(
+    "beacon_topic_skipped_total", "counter", "Messages left out, as they are no predictions of the product."
+)
+TOPIC_LAG = Metric("beacon_topic_lag", "gauge", "Messages of the topic that the newest block left for the next one.")
+TOPIC_COMMITTED = Metric(
+    "beacon_topic_committed_timestamp_seconds", "gauge", "When a block of the topic was last committed to the lake."
+)
+TOPIC_CURRENT = Metric(
+    "beacon_topic_current_timestamp_seconds",
+    "gauge",
+    "When the lake last had every message of the topic; 0: not yet, since the consumer started.",
+)
+
 FEATURE_LOOKUPS = Metric("beacon_feature_lookups_total", "counter", "Feature values looked up.", ("status",))
 FEATURE_AGE = Metric("beacon_feature_age_seconds", "histogram", "Age of the values served.", (), AGE_BUCKETS)
 FEATURES_MATERIALIZED = Metric(

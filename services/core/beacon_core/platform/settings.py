@@ -99,6 +99,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Port of the console's metrics."""
     prediction_log_metrics_port: int = 9094
     """Port of the prediction log's metrics."""
+    kafka_to_lake_metrics_port: int = 9095
+    """Port of the metrics of `make kafka-to-lake`, while it runs on."""
 
     features_url: str = ""
     """Feature serving, as inference sees it; empty means `host`:`features_port`."""

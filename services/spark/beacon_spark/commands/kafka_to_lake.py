@@ -4,14 +4,18 @@ import argparse
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 
+from beacon_core.observability.metrics_port import MetricsPort
 from beacon_core.platform.arguments import CommandParser
 from beacon_core.platform.job import log, map_errors, run_job
 from beacon_core.platform.locks import exclusive
 from beacon_core.platform.product_file import load_product
-from beacon_core.platform.settings import SettingsError, load_settings
+from beacon_core.platform.settings import Settings, SettingsError, load_settings
 from beacon_spark.jars import find_jars
 from beacon_spark.session import open_session
+from beacon_spark.streaming.figures import ConsumerFigures
 from beacon_spark.streaming.query import BlockPace, TopicToLake, checkpoint_of
 from beacon_spark.streaming.source import source_options
 
@@ -33,11 +37,28 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     (settings.home / "run").mkdir(parents=True, exist_ok=True)
     with exclusive(settings.home / "run" / JOB, "another process brings the topic into the lake"):
-        query = TopicToLake(settings, product.name, skips=given.skip_unreadable)
-        with open_session(settings, JOB, find_jars(settings)) as session:
-            log.info("the topic %s is brought into the lake %s", settings.kafka_topic, settings.lake)
-            query.run(session, checkpoint, pace, stopping)
+        figures = ConsumerFigures(settings)
+        with nullcontext() if given.once else serving_metrics(settings, figures):
+            query = TopicToLake(settings, product.name, figures, skips=given.skip_unreadable)
+            with open_session(settings, JOB, find_jars(settings)) as session:
+                log.info("the topic %s is brought into the lake %s", settings.kafka_topic, settings.lake)
+                query.run(session, checkpoint, pace, stopping)
     return 0
+
+
+@contextmanager
+def serving_metrics(settings: Settings, figures: ConsumerFigures) -> Iterator[None]:
+    """Serve the metrics meanwhile; raises OSError for a port that cannot be had."""
+    number = settings.kafka_to_lake_metrics_port
+    try:
+        port = MetricsPort(settings.host, number, figures.registry, figures.checks)
+    except OSError as error:
+        raise OSError(f"BEACON_KAFKA_TO_LAKE_METRICS_PORT: port {number} cannot be had: {error.strerror}") from error
+    port.start()
+    try:
+        yield
+    finally:
+        port.stop()
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -14,12 +14,15 @@ from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.functions import col, get_json_object
+from pyspark.sql.streaming import StreamingQueryListener
+from pyspark.sql.streaming.listener import QueryIdleEvent, QueryProgressEvent, QueryStartedEvent, QueryTerminatedEvent
 
 from beacon_core.data.prediction_log import lake
 from beacon_core.domain.exit_statuses import REFUSED, TRY_AGAIN
 from beacon_core.domain.masking import message_of
 from beacon_core.platform.job import log
 from beacon_core.platform.settings import Settings
+from beacon_spark.streaming.figures import ConsumerFigures, lag_of
 from beacon_spark.streaming.part import COLUMNS, OUTCOME_OF_SPARK, TopicTask, writing
 from beacon_spark.streaming.source import source_options
 
@@ -47,11 +50,33 @@ class BlockPace(NamedTuple):
     """Seconds from one block to the next; None: all that is there now, and then the end."""
 
 
+class _Listener(StreamingQueryListener):  # type: ignore[misc] # pyspark is not where types are checked
+    """What Spark tells of the query, by a thread of its own, becomes figures. A look that fails ends the query."""
+
+    def __init__(self, figures: ConsumerFigures) -> None:
+        self._figures = figures
+
+    def onQueryStarted(self, event: QueryStartedEvent) -> None:  # noqa: N802 - Spark's name
+        """Nothing is known yet."""
+
+    def onQueryProgress(self, event: QueryProgressEvent) -> None:  # noqa: N802
+        """A block is done: what of the topic is left for the next one."""
+        self._figures.left(sum(lag_of(source.latestOffset, source.endOffset) for source in event.progress.sources))
+
+    def onQueryIdle(self, event: QueryIdleEvent) -> None:  # noqa: ARG002, N802
+        """The topic has nothing that is new."""
+        self._figures.left(0)
+
+    def onQueryTerminated(self, event: QueryTerminatedEvent) -> None:  # noqa: N802
+        """The program ends with the query."""
+
+
 class TopicToLake:
     """One query. Blocks are committed by this process, one after another."""
 
-    def __init__(self, settings: Settings, product: str, *, skips: bool) -> None:
+    def __init__(self, settings: Settings, product: str, figures: ConsumerFigures, *, skips: bool) -> None:
         self._settings = settings
+        self._figures = figures
         self._task = TopicTask(lake.LakePlace(settings.lake, settings.lake_catalog), product, skips)
         self._lake = lake.open_lake(self._task.place)
         self._error: Exception | None = None
@@ -60,11 +85,12 @@ class TopicToLake:
         """Run until it is stopped, or all is read; raises the errors of this module, and `LakeUnavailableError`."""
         options = source_options(self._settings, pace.most)
         try:
+            session.streams.addListener(_Listener(self._figures))
             given = session.readStream.format("kafka").options(**options).load().select(*COLUMNS)
             to_lake = given.writeStream.foreachBatch(self._append).option("checkpointLocation", checkpoint)
             query = to_lake.trigger(**_trigger(pace)).queryName("topic-to-lake").start()
             while not stopping.is_set() and not query.awaitTermination(LOOK_SECONDS):
-                pass
+                self._figures.beat()
             query.stop()
         except (PySparkException, Py4JError) as error:
             if self._error is not None:
@@ -94,8 +120,9 @@ class TopicToLake:
             except lake.CommitConflict:
                 lake.wait(attempt)
                 continue
-            figures = {name: sum(one[name] or 0 for one in told) for name in ("rows", "repeated", "skipped")}
-            log.info("a block of the topic is in the lake", extra={"block": number} | figures)
+            counts = {name: sum(one[name] or 0 for one in told) for name in ("rows", "repeated", "skipped")}
+            self._figures.committed(**counts)
+            log.info("a block of the topic is in the lake", extra={"block": number} | counts)
             return
         raise lake.LakeUnavailableError("others commit to the lake all the time: the block is read again")
 
