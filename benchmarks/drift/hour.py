@@ -1,8 +1,8 @@
 """What one hour with many predictions costs drift profiling, in the database and in the log's lake.
 
-All rows are of one hour and one model version: one partition, which shards share by slices of time. The rows of a small
+All rows are of one hour and one model version: one partition, which is cut into slices of time. The rows of a small
 log, made as inference's shipper writes them, come again and again with times and ids of their own. What is timed is the
-job as it is deployed, processes of its own environment from their start to their end.
+job as it is deployed, a process of its own environment from its start to its end.
 """
 
 import argparse
@@ -49,24 +49,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make bench-drift", description=__doc__)
     parser.add_argument("--rows", type=int, default=max(LIMITS), help="predictions of the hour")
     parser.add_argument("--in", dest="stores", default="lake,sqlite", help="some of lake, sqlite and postgresql")
-    parser.add_argument("--shards", default="1,2", help="how many processes share the hour, each in turn")
     parser.add_argument("--spark", action="store_true", help="also by Spark, on two cores (needs Java, and the lake)")
     given = parser.parse_args()
     product = load_product(load_settings().product)
     print(f"{given.rows:,} predictions of one hour, product {product.name}.\n")
-    print("| store | processes | time | processor | memory of one |\n| --- | --- | --- | --- | --- |")
-    shards = [int(count) for count in given.shards.split(",")]
+    print("| store | engine | time | processor | memory |\n| --- | --- | --- | --- | --- |")
     holds = True
     for store in given.stores.split(","):
         with filled(store, product, given.rows) as log:
-            for count in shards:
-                seconds, processor, megabytes = _measured(log, store, count, "local")
-                holds &= megabytes <= LIMIT_MEGABYTES and seconds <= LIMITS.get(given.rows, seconds)
-                row = f"{seconds:.1f} s | {processor:.1f} s | {megabytes:.0f} MB"
-                print(f"| {store} | {count} | {row} |", flush=True)
-            if given.spark and store == "lake":
-                seconds, processor, megabytes = _measured(log, store, 1, "spark")
-                print(f"| {store} | Spark | {seconds:.1f} s | {processor:.1f} s | {megabytes:.0f} MB |", flush=True)
+            for engine in ("local", "spark") if given.spark and store == "lake" else ("local",):
+                cost = _measured(log, store, engine)
+                if engine == "local":
+                    holds &= cost.megabytes <= LIMIT_MEGABYTES and cost.seconds <= LIMITS.get(given.rows, cost.seconds)
+                row = f"{cost.seconds:.1f} s | {cost.processor_seconds:.1f} s | {cost.megabytes:.0f} MB"
+                print(f"| {store} | {engine} | {row} |", flush=True)
     print(f"\nLoad average at the end: {os.getloadavg()[0]:.0f}, on {os.cpu_count()} cores.")
     return int(not holds)
 
@@ -212,18 +208,12 @@ def variables_of(log: Log, store: str, engine: str) -> dict[str, str]:
     return found
 
 
-def _measured(log: Log, store: str, shards: int, engine: str) -> tuple[float, float, float]:
-    """Seconds from the first process's begin to the last one's end, the processor's of all, the most memory of one."""
-    environment = variables_of(log, store, engine)
+def _measured(log: Log, store: str, engine: str) -> process_cost.ProcessCost:
+    """What the job costs; its memory is that of its own process."""
     _forget_profiles(log)
     python = ROOT / ".venvs" / ("spark" if engine == "spark" else "drift-profiling") / "bin" / "python"
     job = [str(python), str(ROOT / "jobs" / "drift.py"), "--at", log.now.isoformat()]
-    environment["BEACON_DRIFT_SHARDS"] = str(shards)
-    began = time.perf_counter()
-    running = [process_cost.begin(job, environment | {"JOB_COMPLETION_INDEX": str(index)}) for index in range(shards)]
-    costs = [process_cost.end(process) for process in running]
-    seconds = time.perf_counter() - began
-    return seconds, sum(cost.processor_seconds for cost in costs), max(cost.megabytes for cost in costs)
+    return process_cost.run(job, variables_of(log, store, engine))
 
 
 def _forget_profiles(log: Log) -> None:

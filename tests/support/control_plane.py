@@ -1,7 +1,7 @@
-"""A Kubernetes API of the real programs, for tests: etcd, kube-apiserver, the controllers of Deployments, and no node.
+"""A Kubernetes API of the real programs, for tests: etcd, kube-apiserver, controllers of workloads, and no node.
 
-A thread says of each pod what a kubelet would: that it runs and is ready, or that its model does not load. All else is
-the real thing: admission, rights, fields and their managers, rollouts, garbage collection.
+A thread says of each pod what a kubelet would: that it runs and is ready, that its model does not load, or that a Job's
+has ended well. All else is the real thing: admission, rights, fields and their managers, rollouts, garbage collection.
 """
 
 import contextlib
@@ -27,7 +27,8 @@ from beacon_core.platform.kubernetes import Access, ClusterError
 Document = dict[str, Any]
 RELEASE = "beacon/release"
 START_SECONDS = 180.0
-CONTROLLERS = "deployment-controller,replicaset-controller,garbage-collector-controller"
+CONTROLLERS = "deployment-controller,replicaset-controller,statefulset-controller,job-controller,"
+CONTROLLERS += "garbage-collector-controller"
 
 
 def program(name: str) -> list[str]:
@@ -85,12 +86,16 @@ def control_plane(users: list[str]) -> Iterator[ControlPlane]:
         plane = ControlPlane(folder, f"https://127.0.0.1:{secure}", tokens)
         etcd = f"http://127.0.0.1:{etcd_client}"
         peer = f"http://127.0.0.1:{etcd_peer}"
-        stack.enter_context(_running(folder, "etcd", *_etcd(folder, etcd, peer)))
-        stack.enter_context(_running(folder, "kube-apiserver", *_api_server(folder, etcd, secure)))
+        for server, options in (
+            ("etcd", _etcd(folder, etcd, peer)),
+            ("kube-apiserver", _api_server(folder, etcd, secure)),
+        ):
+            stack.enter_context(running(folder, server, [*program(server), *options]))
         until(lambda: _is_ready(plane), f"the API server ({folder}/kube-apiserver.log)", START_SECONDS)
+        manager = "kube-controller-manager"
         arguments = (f"--kubeconfig={plane.kubeconfig}", f"--controllers={CONTROLLERS}", "--leader-elect=false")
         more = ("--secure-port=0", "--kube-api-qps=200", "--kube-api-burst=400")
-        stack.enter_context(_running(folder, "kube-controller-manager", *arguments, *more))
+        stack.enter_context(running(folder, manager, [*program(manager), *arguments, *more]))
         yield plane
 
 
@@ -154,11 +159,14 @@ def _is_ready(plane: ControlPlane) -> bool:
 
 
 @contextlib.contextmanager
-def _running(folder: Path, name: str, *arguments: str) -> Iterator[None]:
+def running(
+    folder: Path, name: str, command: list[str], environment: dict[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A server until the block ends; what it prints is in NAME.log."""
     with (folder / f"{name}.log").open("wb") as log:
-        process = subprocess.Popen([*program(name), *arguments], stdout=log, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command, env=environment, cwd=folder, stdout=log, stderr=subprocess.STDOUT)
     try:
-        yield
+        yield process
     finally:
         process.terminate()
         try:
@@ -202,6 +210,8 @@ class Kubelet:
                 self._access.call(self._status.patch_namespaced_pod_status, name=pod["metadata"]["name"], body=body)
 
     def _status_of(self, pod: Document) -> Document:
+        if any(owner["kind"] == "Job" for owner in pod["metadata"].get("ownerReferences", [])):
+            return {"phase": "Succeeded", "conditions": [{"type": "Ready", "status": "False"}]}
         annotation = pod["metadata"].get("annotations", {}).get(RELEASE)
         versions = {pin["version"] for pin in json.loads(annotation).values() if pin} if annotation else set()
         waits = pod["metadata"].get("labels", {}).get("app.kubernetes.io/name") == "inference" and not versions

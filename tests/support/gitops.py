@@ -1,7 +1,7 @@
 """What Argo CD, Flux and Helm do with a rendered tree, by kubectl and helm: apply it again and again, and prune.
 
 Stand-ins, each with the labels, the manager of fields and the way of applying of the tool it stands for. Hooks are left
-out: where they are used there is no node that would run them.
+out. `support.argocd` has Argo CD itself, which runs them.
 """
 
 import contextlib

@@ -19,13 +19,20 @@ RULES = ROOT / "charts" / "monitoring" / "files" / "rules"
 
 
 class Prometheus(Process):
-    """A Prometheus that scrapes `targets` (job -> port); `probes` are targets of the prober (name -> its port)."""
+    """A Prometheus that scrapes `targets` (job -> port); `probes` are targets of the prober (name -> its port).
 
-    def __init__(self, folder: Path, targets: Mapping[str, int], probes: Mapping[str, int]) -> None:
+    All series have `labels`, as the chart gives them.
+    """
+
+    def __init__(self, folder: Path, targets: Mapping[str, int], probes: Mapping[str, int], **labels: str) -> None:
         program = shutil.which("prometheus")
         assert program, "prometheus is needed: apt-get install prometheus"
         jobs: list[dict[str, Any]] = [
-            {"job_name": job, "honor_labels": True, "static_configs": [{"targets": [f"127.0.0.1:{port}"]}]}
+            {
+                "job_name": job,
+                "honor_labels": True,
+                "static_configs": [{"targets": [f"127.0.0.1:{port}"], "labels": labels}],
+            }
             for job, port in targets.items()
         ]
         jobs += [

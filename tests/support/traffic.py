@@ -20,7 +20,6 @@ from beacon_core.model_package.manifest import MANIFEST_FILE, PROFILE_FILE, Mani
 from beacon_core.model_package.release import Release, write_release
 from beacon_core.platform.settings import Settings
 from beacon_drift_profiling.profiling.profile import profile_rows
-from beacon_drift_profiling.profiling.profiling import Shard
 from beacon_drift_profiling.run import Outcome, run_drift
 
 EPOCH = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -138,10 +137,10 @@ class World:
         with self.engine.begin() as connection:
             connection.execute(insert(actuals), rows)
 
-    def run(self, hour: int = 0, shard: Shard | None = None, **options: Any) -> Outcome:
+    def run(self, hour: int = 0, **options: Any) -> Outcome:
         """Run the job at the last minute of an hour."""
         now = EPOCH + hour * HOUR + timedelta(minutes=59)
-        return run_drift(self.settings, self.product, self.engine, now, shard or Shard(), **options)
+        return run_drift(self.settings, self.product, self.engine, now, **options)
 
     def profiles(self) -> dict[tuple[Any, ...], Any]:
         """Every profile but for when it was made and its randomized sketches: rows and aggregates."""

@@ -3,11 +3,12 @@ The template of a pod, hardened: not root, a read-only root, no capability, no t
 `pod`: a pod's spec whose containers need only say what is their own; `reaches`: the components it may open connections
 to; `uid`: 10001 unless the image wants another; `api`: its service account's token is mounted; `early`: it runs before the
 chart's objects are there; `product`: it reads the product (_product.tpl); `reads`, `signs`, `mlflow`: what it trusts and has
-(_trust.tpl). A container that says `bare: true` has none of that but the CA and the product. What values add is in
+(_trust.tpl); `engine`: a job that Spark may run (_engine.tpl). A container that says `bare: true` has none of that but the CA and the product. What values add is in
 _extend.tpl.
 */}}
 {{- define "beacon.podTemplate" -}}
 {{- $values := .root.Values -}}
+{{- include "beacon.onEngine" . -}}
 {{- $image := include "beacon.image" (dict "root" .root "image" (.image | default $values.image)) -}}
 {{- $policy := (.image | default $values.image).pullPolicy -}}
 {{- $product := .product | default false -}}

@@ -1,6 +1,7 @@
 {{/*
 The arrows of one component: who may open a connection to it is a pod that says so (reach.beacon/NAME), whoever the
 values name, and a scraper to its metrics; it opens connections to what it `reaches`, and asks DNS. Nothing else.
+On a Spark elsewhere (_engine.tpl), its workers reach the driver, and the driver them.
 `issuer`: the address of who gives out its people's or clients' tokens, which has to be reached; `metrics`: the metrics' port; `public`: an
 ingress controller may come; `api`: it asks the Kubernetes API; `https`: it asks servers outside by HTTPS, such as Kaggle; `kafka`: it
 writes to the log's topic or reads it; `hook`: the policy is one of a hook, comes before its pod and goes with it.
@@ -100,6 +101,13 @@ spec:
         {{- end }}
       ports: [{port: {{ $.metrics }}}]
     {{- end }}
+    {{- with include "beacon.sparkPeers" $ }}
+    - from: {{- . | nindent 8 }}
+      ports:
+        {{- range include "beacon.sparkPorts" $ | fromYaml }}
+        - port: {{ . }}
+        {{- end }}
+    {{- end }}
     {{- $scrapers := .scrapers }}
     {{- range $beside, $component := $besides }}
     {{- if eq $component $.name }}
@@ -128,7 +136,10 @@ spec:
       ports: [{port: {{ index $ports . }}}]
     {{- end }}
     {{- end }}
-    {{- if $.api }}
+    {{- with include "beacon.sparkPeers" $ }}
+    - to: {{- . | nindent 8 }}
+    {{- end }}
+    {{- if or $.api (include "beacon.sparkAsksApi" $) }}
     - ports: [{port: 443}, {port: 6443}]
       {{- with .apiServer }}
       to: {{- include "beacon.cidrs" . | nindent 8 }}

@@ -159,7 +159,7 @@ database may come with the same release: there it is a Job beside the others, wh
 {{- $hook := ternary "pre-upgrade" "pre-install,pre-upgrade" (eq $values.run "job") -}}
 {{- $container := dict "name" "migrate" "command" (list "python" "jobs/migrate.py" "--wait" (ternary "300" "60" $asJob)) "env" (include "beacon.databaseEnv" (dict "root" .root "login" .root.Values.database.owner) | fromYamlArray) "resources" (dict "requests" (dict "cpu" "50m" "memory" "96Mi") "limits" (dict "memory" "256Mi")) -}}
 {{- $pod := dict "restartPolicy" "Never" "containers" (list $container) -}}
-{{- $context := merge (dict "pod" $pod "early" (not $asJob) "reaches" (list "postgresql") "name" (printf "%s-migration" .name)) (omit . "product" "reads" "signs" "mlflow" "metrics" "public" "api" "https" "issuer" "suffix" "tmp") -}}
+{{- $context := merge (dict "pod" $pod "early" (not $asJob) "reaches" (list "postgresql") "name" (printf "%s-migration" .name)) (omit . "product" "reads" "signs" "mlflow" "metrics" "public" "api" "https" "issuer" "suffix" "tmp" "engine") -}}
 {{- if eq $values.run "none" }}
 {{- else if $asJob }}
 {{ include "beacon.networkPolicy" $context }}
@@ -217,8 +217,13 @@ spec:
     matchLabels: {{- include "beacon.selector" . | nindent 6 }}
   template: {{- include "beacon.podTemplate" . | nindent 4 }}
   volumeClaimTemplates:
-    - metadata: {name: data}
-      spec: {{- include "beacon.claim" .values | nindent 8 }}
+    {{- /* With the API's defaults: Argo CD compares the list as a whole, and would find it changed for ever. */}}
+    - apiVersion: v1
+      kind: PersistentVolumeClaim
+      metadata: {name: data}
+      spec:
+        {{- include "beacon.claim" .values | nindent 8 }}
+        volumeMode: Filesystem
 ---
 {{ include "beacon.service" . }}
 ---

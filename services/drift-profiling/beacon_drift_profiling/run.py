@@ -27,11 +27,8 @@ from beacon_drift_profiling.profiling.packages import NoReference, Reference, lo
 from beacon_drift_profiling.profiling.profiling import (
     ProfilingCounts,
     References,
-    Shard,
-    all_shards_done,
     expected_error,
     hour_of,
-    join_slices,
     profile_log,
 )
 from beacon_drift_profiling.report import report
@@ -42,11 +39,11 @@ TREND_RUNS = 7 * 24
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What came of a run; `run` is None where other shards are still at work."""
+    """What came of a run."""
 
     profiled: ProfilingCounts
-    run: RunResults | None
-    request: trigger.RequestOutcome | None
+    run: RunResults
+    request: trigger.RequestOutcome
 
 
 def run_drift(
@@ -54,11 +51,10 @@ def run_drift(
     product: Product,
     engine: Engine,
     now: datetime,
-    shard: Shard,
     per_segment: bool = False,
     jobs: JobEngine = LOCAL,
 ) -> Outcome:
-    """Profile, compare and store once; raises `BusyError` while the same run is at work.
+    """Profile, compare and store once; raises `BusyError` while another run is at work.
 
     `jobs` runs what reads a lake. Safe to repeat and to kill: the next run completes it.
     """
@@ -72,15 +68,11 @@ def run_drift(
         return load_reference(settings.models_dir, product, version, sha256, trust)
 
     references = References(reference)
-    locks = settings.home / "run"
-    with only_one(engine, locks, f"{JOB}-profile/{shard.index}/{shard.count}"):
+    with only_one(engine, settings.home / "run", profiles.LOCK):
         with recorded(engine, JOB, period, "profile") as note:
-            profiled = profile_log(engine, product, references, now, span, shard, per_segment, jobs)
+            profiled = profile_log(engine, product, references, now, span, per_segment, jobs)
             note.rows, note.details = profiled.rows, msgspec.to_builtins(profiled)
-        if not all_shards_done(engine, now, shard.count):
-            return Outcome(profiled, None, None)
-        with only_one(engine, locks, f"{JOB}-compare"), recorded(engine, JOB, period, "compare") as note:
-            join_slices(engine, product, references, per_segment, profiled, jobs)
+        with recorded(engine, JOB, period, "compare") as note:
             run = _judge(settings, product, engine, references, now)
             request = _store(settings, product, engine, run)
             note.rows, note.details = run.rows, run.summary | {"retraining": request.why}

@@ -37,6 +37,7 @@ from beacon_core.data.database import migrate, open_store
 from beacon_core.data.erasure import Subject
 from beacon_core.data.prediction_log.partitions import Partition
 from beacon_core.data.removals import Removal
+from beacon_core.data.run_lock import only_one
 from beacon_core.data.tables import actuals, data_removals, predictions
 from beacon_core.data.tables import profiles as profiles_table
 from beacon_core.data.watermarks import Watermark
@@ -177,7 +178,7 @@ def fill_store(engine: Engine, log: WholeLog) -> None:
             {"prediction_id": "other-0"},
         ):
             connection.execute(insert(actuals), {"prediction_id": None, "entity": None} | told | when)
-        watermarks.write(connection, "profile", Watermark(NOW + timedelta(hours=1), NOW, HOUR))
+        watermarks.write(connection, "profile", Watermark(NOW + timedelta(hours=1), NOW))
     for hour, segment in ((HOUR, ""), (HOUR.replace(hour=0), "day"), (HOUR - timedelta(hours=30), "")):
         content = profiles.ProfileContent("d", "b", 0, 1.0, {})
         profiles.put(engine, Partition(hour, "1"), segment, b"sketch", 1, content)
@@ -350,6 +351,14 @@ def test_what_cannot_be_erased_is_refused_in_a_line(home: Home) -> None:
         output = forget(home, *arguments, status=1)
         assert rule in output
         assert len(output.splitlines()) == 1, output
+    assert count(home.engine, data_removals) == 0
+    assert count(home.engine, predictions) == 11
+
+
+def test_while_drift_profiling_is_at_work_nothing_is_erased(home: Home) -> None:
+    """It would write profiles of the rows that it has read already."""
+    with only_one(home.engine, home.settings.home / "run", profiles.LOCK):
+        assert "drift profiling is at work" in forget(home, "--entity", PERSON, status=75)
     assert count(home.engine, data_removals) == 0
     assert count(home.engine, predictions) == 11
 

@@ -166,7 +166,7 @@ def test_a_promotion_is_judged_on_rows_that_count(rule: str, log: Engine) -> Non
 @pytest.mark.parametrize("rule", RULES)
 def test_a_partition_changes_when_rows_of_it_come_that_count(rule: str, log: Engine) -> None:
     clients, counting = RULES[rule]
-    later = Watermark(HOUR, HOUR, HOUR)
+    later = Watermark(HOUR, HOUR)
     with log.connect() as connection:
         found = changed_partitions(connection, later, Evidence(clients=clients)).partitions
     assert found == ({Partition(HOUR, "1")} if counting else set())

@@ -81,10 +81,10 @@ def answers(engine: Engine) -> dict[str, Any]:
             found[f"labels {key}"] = sorted(
                 (each for batch in labelled_predictions(connection, evidence) for each in batch), key=lambda one: one.id
             )
-            for since in (Watermark(None, None, None), Watermark(NEVER, later, None), Watermark(NOON, NOON, None)):
+            for since in (Watermark(), Watermark(NEVER, later), Watermark(NOON, NOON)):
                 changed = partitions.changed_partitions(connection, since, evidence)
                 found[f"changed {key} {since}"] = sorted(changed.partitions), changed.received_at, changed.undated
-            every = partitions.changed_partitions(connection, Watermark(None, None, None), evidence).partitions
+            every = partitions.changed_partitions(connection, Watermark(), evidence).partitions
             for partition in sorted(every):
                 found[f"rows {key} {partition}"] = partitions.logged_rows(connection, partition)
         found["digest"] = partitions.newest_digest(connection, "2"), partitions.newest_digest(connection, "9")
@@ -167,6 +167,6 @@ def test_an_empty_lake_has_no_labels(engine: Engine, tmp_path: Path) -> None:
         assert traffic.versions(connection) == []
         assert traffic.current_version(connection, []) is None
         assert log_pages.page_of(connection, LogFilter(), None, 10).lines == []
-        nothing = partitions.changed_partitions(connection, Watermark(None, None, None), EVERYTHING)
+        nothing = partitions.changed_partitions(connection, Watermark(), EVERYTHING)
         assert nothing.partitions == frozenset()
     assert realised_error(engine, EVERYTHING, "1", NOON).rows == 0

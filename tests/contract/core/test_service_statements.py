@@ -122,7 +122,7 @@ def row(name: str, minutes: float = 0) -> predictions.PredictionRow:
 
 
 def _partitions(connection: Connection) -> object:
-    since = watermarks.Watermark(LONG_AGO, LONG_AGO, LONG_AGO)
+    since = watermarks.Watermark(LONG_AGO, LONG_AGO)
     return [partitions.changed_partitions(connection, each, EVERYTHING) for each in (watermarks.Watermark(), since)]
 
 
@@ -179,7 +179,6 @@ ON_CONNECTIONS: dict[str, Callable[[Connection], object]] = {
     "prediction_log.partitions.rows_of": lambda c: list(partitions.rows_of(c, PARTITION, EVERYTHING)),
     "prediction_log.partitions.recent_actuals": lambda c: partitions.recent_actuals(c, PARTITION),
     "prediction_log.partitions.logged_rows": lambda c: partitions.logged_rows(c, PARTITION),
-    "profiles.slices": profiles.slices,
     "profiles.digest_of": lambda c: profiles.digest_of(c, PARTITION),
     "profiles.digests": lambda c: profiles.digests(c, "1", "b", LONG_AGO, NOW),
     "profiles.get": lambda c: profiles.get(c, PARTITION),
@@ -204,7 +203,7 @@ ON_CONNECTIONS: dict[str, Callable[[Connection], object]] = {
     "drift_results.run_of": lambda c: drift_results.run_of(c, RUN.period),
     "drift_results.score_trend": lambda c: drift_results.score_trend(c, [RUN.period], "7d"),
     "watermarks.read": lambda c: watermarks.read(c, "drift"),
-    "watermarks.write": lambda c: [watermarks.write(c, "drift", watermarks.Watermark(NOW, NOW, NOW)) for _ in range(2)],
+    "watermarks.write": lambda c: [watermarks.write(c, "drift", watermarks.Watermark(NOW, NOW)) for _ in range(2)],
     "retrain_requests.add": lambda c: retrain_requests.add(c, "another", "drift", "why", "1", ["doors"], NOW),
     "retrain_requests.ask": lambda c: retrain_requests.ask(c, PRODUCT, "Ada", "new prices came in", NOW),
     "retrain_requests.take": lambda c: retrain_requests.take(c, ["cause"], NOW),
@@ -244,7 +243,6 @@ ON_ENGINES: dict[str, Callable[[Engine], object]] = {
     "job_runs.recorded": _recorded,
     "run_lock.only_one": _locked,
     "profiles.put": lambda e: [profiles.put(e, PARTITION, profiles.WHOLE, b"", 1, CONTENT) for _ in range(2)],
-    "profiles.drop_slices": lambda e: profiles.drop_slices(e, PARTITION),
     "retention.count": lambda e: retention.count(e, KEPT, NOW),
     "retention.expire": lambda e: retention.expire(e, KEPT, NOW),
     "erasure.count": lambda e: erasure.count(e, erasure.Subject(entity="nobody")),

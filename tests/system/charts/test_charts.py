@@ -11,13 +11,11 @@ from support.rendering import CASES, KUBE_VERSION, containers, helm, pods, rende
 
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import ROOT, Settings
-from tools.deploy import BY_HAND, IMAGES, NEED_NO_PRODUCT, RELEASES, Cluster
-from tools.product_values import UMBRELLA, write_values
+from tools.deploy import BY_HAND, IMAGES, RELEASES
+from tools.product_values import UMBRELLA
 from tools.schema import charts, files_of, read
 
 SHIPPED = load_product(Settings().product)
-SKAFFOLD_VALUES = Path(".beacon/product-values")
-"""Where skaffold.yaml finds what `make product-values` wrote."""
 BESIDES = {"prediction-log-metrics": "inference"}
 """What listens in the pods of another component."""
 # The arrows of docs/explanation/architecture.md: who opens a connection to whom.
@@ -367,48 +365,11 @@ def test_charts_services_images_skaffold_and_documents_name_the_same() -> None:
     assert packages == images | {"cli", "client", "core", "laptop", "prober", "spark"}
     skaffold = yaml.safe_load((ROOT / "skaffold.yaml").read_text())
     assert {artifact["image"] for artifact in skaffold["build"]["artifacts"]} == {f"beacon-{name}" for name in images}
-    assert [release["name"] for release in skaffold["deploy"]["helm"]["releases"]] == [f"beacon-{n}" for n in RELEASES]
+    assert [each["chartPath"] for each in skaffold["deploy"]["helm"]["releases"]] == [f"charts/{UMBRELLA}"]
     page = (ROOT / "docs" / "how-to" / "deploy.md").read_text()
     assert [name for name in RELEASES if f"`{name}`" not in page] == []
     readme = (ROOT / "README.md").read_text()
     assert [name for name in images if f"(services/{name})" not in readme] == []
-
-
-@pytest.mark.parametrize("chart", RELEASES)
-def test_skaffold_installs_what_make_deploy_installs(chart: str, tmp_path: Path) -> None:
-    skaffold = yaml.safe_load((ROOT / "skaffold.yaml").read_text())
-    release = next(item for item in skaffold["deploy"]["helm"]["releases"] if item["name"] == f"beacon-{chart}")
-    images = IMAGES.get(chart, {"image": chart})
-    given = {"BEACON_MODEL_VERSION": "7", "BEACON_MODEL_SHA256": "b" * 64}
-    for service in images.values():
-        given |= {f"IMAGE_REPO_beacon_{service.replace('-', '_')}": f"beacon-{service}"}
-        given |= {f"IMAGE_TAG_beacon_{service.replace('-', '_')}": "t1"}
-    cluster = Cluster("beacon", "", "t1", None, SHIPPED)
-    if chart in cluster.left_out:
-        pytest.skip("the chart refuses a product without an entity")
-    assert f"--write-values={SKAFFOLD_VALUES}\n" in (ROOT / "Makefile").read_text()
-    hooks = [hook["host"]["command"] for hook in skaffold["deploy"]["helm"]["hooks"]["before"]]
-    assert hooks.index(["make", "product-values"]) >= 0
-    write_values(SHIPPED, [name for name in RELEASES if name not in NEED_NO_PRODUCT], tmp_path / "values")
-    by_skaffold = []
-    for file in release.get("valuesFiles", []):
-        assert Path(file).parent == SKAFFOLD_VALUES
-        by_skaffold += ["--values", str(tmp_path / "values" / Path(file).name)]
-    for key, text in release["setValueTemplates"].items():
-        value = re.sub(r"{{[.](\w+)}}", lambda match: given[match[1]], text)
-        by_skaffold += ["--set-string", f"{key}={value}"]
-    by_deploy = []
-    for image, service in images.items():
-        by_deploy += ["--set", f"{image}.repository=beacon-{service}", "--set-string", f"{image}.tag=t1"]
-    if chart == "inference":
-        by_deploy += ["--set-string", "model.version=7", "--set-string", f"model.sha256={'b' * 64}"]
-        by_deploy += ["--set-string", f"model.name={SHIPPED.name}"]
-    told = cluster.product_values(chart)
-    (tmp_path / "product.json").write_text(json.dumps(told), encoding="utf-8")
-    by_deploy += ["--values", str(tmp_path / "product.json")]
-    one, other = template(chart, *by_skaffold), template(chart, *by_deploy)
-    assert one.returncode == 0, one.stderr
-    assert one.stdout == other.stdout
 
 
 @pytest.mark.parametrize("name", ["inference", "console"])

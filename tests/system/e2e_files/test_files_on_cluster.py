@@ -7,24 +7,22 @@ import io
 import json
 import os
 import re
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 from botocore.session import get_session
-from support.on_cluster import NAMESPACE, PRODUCT, TAG, VALUES, cluster, secret, sql, until
+from support.on_cluster import NAMESPACE, PRODUCT, cluster, secret, sql, until
 from support.s3 import s3_server
+from support.umbrella import applied, helm, make_namespace
 from system.e2e_promotion import world
 
 from beacon_core.feature_store import definitions
 from beacon_core.feature_store.names import EVENT_TIME
-from beacon_core.platform.settings import ROOT
-from tools.deploy import POD_SECURITY, run
+from tools.deploy import run
 
 S3_HOST = os.environ.get("S3_HOST") or "10.250.0.1"
 PUSHES = 5
@@ -51,18 +49,10 @@ def s3() -> Iterator[Any]:
 
 @pytest.fixture(scope="module", autouse=True)
 def installed(s3: Any) -> None:
-    run(["kubectl", "create", "namespace", NAMESPACE])
-    run(["kubectl", "label", "--overwrite", "namespace", NAMESPACE, POD_SECURITY])
+    make_namespace()
     given = ("--from-literal=access-key-id=one", "--from-literal=secret-access-key=two")
     cluster().kubectl("create", "secret", "generic", "beacon-s3", *given)
-    values = [
-        f"--values={name}" for name in (".beacon/product-values/beacon.json", str(Path(VALUES).relative_to(ROOT)))
-    ]
-    values += [f"--set-string=global.tag={TAG}", f"--set-string=inference.ingress.host={world.HOST}"]
-    values += [f"--set-string=global.s3.endpoint={s3.meta.endpoint_url}"]
-    command = ["helm", "install", "beacon", "charts/beacon", *values, "--namespace", NAMESPACE]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
-    assert done.returncode == 0, done.stderr
+    helm("install", *applied(world.HOST, f"--set-string=global.s3.endpoint={s3.meta.endpoint_url}"))
     began = time.monotonic()
     until(world.answers, "a prediction through the ingress", 900)
     print(f"\n  first prediction {time.monotonic() - began:.0f} s after helm install")
@@ -77,22 +67,11 @@ def got(kind: str) -> list[dict[str, Any]]:
     return items
 
 
-def job(name: str, cron_job: str) -> str:
-    """Run a CronJob's job to its end; its log."""
-    cluster().kubectl("create", "job", name, f"--from=cronjob/{cron_job}")
-
-    def said() -> str:
-        of_job = f"--selector=batch.kubernetes.io/job-name={name}"
-        return cluster().kubectl("logs", of_job, "--all-containers", "--ignore-errors", "--tail=-1")
-
-    def ended() -> bool:
-        status = json.loads(cluster().kubectl("get", "job", name, "-o", "json")).get("status", {})
-        kinds = {each["type"] for each in status.get("conditions", []) if each["status"] == "True"}
-        assert "Failed" not in kinds, said()
-        return "Complete" in kinds
-
-    until(ended, name, 900)
-    return said()
+def job(name: str, cron_job: str, *command: str) -> str:
+    """What the job of a CronJob says, or another command in its place."""
+    status, output = cluster().job(name, f"beacon-{cron_job}", list(command) or None)
+    assert status == 0, output
+    return output
 
 
 def test_no_volume_is_shared(s3: Any) -> None:
@@ -142,13 +121,13 @@ def test_both_pods_of_feature_serving_push_at_once(s3: Any) -> None:
 
 
 def test_the_jobs_work(s3: Any) -> None:
-    assert "rows since" in job("materialize-again", "beacon-materialize")
+    assert "rows since" in job("materialize-again", "materialize")
     assert any(name.endswith(".progress.json") for name in keys(s3))
-    text = job("retrain-again", "beacon-retraining")
+    text = job("retrain-again", "retraining", "python", "jobs/retrain.py", "--repeats", "1", "--seed", "1")
     assert "restored as pushed to s3://files/beacon/dvc-remote" in text
-    job("drift-by-hand", "beacon-drift-profiling")
+    job("drift-by-hand", "drift-profiling")
     assert sql("select count(*) from job_runs where state = 'failed'") == "0"
-    job("retention-by-hand", "beacon-retention")
+    job("retention-by-hand", "retention")
 
 
 def test_it_goes_whole() -> None:

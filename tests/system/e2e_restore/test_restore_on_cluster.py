@@ -7,6 +7,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -19,7 +20,9 @@ from system.e2e_promotion import world
 from tools.deploy import run
 
 S3_HOST = os.environ.get("S3_HOST") or "10.250.0.1"
-PREDICTIONS, ACTUALS = 200, 100
+PREDICTIONS = int(os.environ.get("REQUESTS") or 5000)
+"""So many are made before the backup, and are there after the restore."""
+ACTUALS, CLIENTS = 100, 8
 ONLY_PLATFORM = [
     f"--set=install.{name}=false"
     for name in ("retraining", "feature-serving", "drift-profiling", "console", "inference", "promotion", "monitoring")
@@ -91,6 +94,14 @@ def rows() -> dict[str, str]:
     return {table: sql(query.format(table)) for table in TABLES}
 
 
+def predicted(count: int) -> list[str]:
+    """The ids of so many predictions, which several clients asked for."""
+    with httpx.Client(headers=GIVEN, timeout=30) as client, ThreadPoolExecutor(CLIENTS) as pool:
+        answers = list(pool.map(lambda _: client.post(f"{ADDRESS}/v1/predict", json=BODY), range(count)))
+    assert {answer.status_code for answer in answers} == {200}
+    return [answer.json()["prediction_id"] for answer in answers]
+
+
 def logged(ids: list[str]) -> dict[str, Any]:
     """What inference says of predictions by their ids."""
     key = {"X-API-Key": secret("api-key")}
@@ -105,11 +116,7 @@ def test_a_namespace_that_was_deleted_comes_back_with_every_record(s3: int) -> N
     until(world.answers, "a prediction through the ingress", 900)
     until(lambda: [row.step for row in world.ledger()] == ["adopt"], "the first release in the ledger", 60)
     before = sql("select count(*) from predictions")
-    ids = []
-    for _ in range(PREDICTIONS):
-        answer = httpx.post(f"{ADDRESS}/v1/predict", json=BODY, headers=GIVEN, timeout=30)
-        assert answer.status_code == 200
-        ids.append(answer.json()["prediction_id"])
+    ids = predicted(PREDICTIONS)
     key = {"X-API-Key": secret("api-key")}
     until(lambda: int(sql("select count(*) from predictions")) >= int(before) + PREDICTIONS, "all of them logged", 60)
     told = [{"prediction_id": each, "value": 20.5} for each in ids[:ACTUALS]]
@@ -134,7 +141,8 @@ def test_a_namespace_that_was_deleted_comes_back_with_every_record(s3: int) -> N
     release("upgrade", s3)
     until(world.answers, "a prediction through the ingress", 900)
     seconds = time.monotonic() - began
-    print(f"\n  backup {backed_up:.0f} s; restored {restored:.0f} s after the namespace, answers after {seconds:.0f} s")
+    times = f"restored {restored:.0f} s after the namespace, answers after {seconds:.0f} s"
+    print(f"\n  {PREDICTIONS} predictions; backup {backed_up:.0f} s; {times}")
 
     assert world.serving() == served
     assert logged(ids[:20]) == answers

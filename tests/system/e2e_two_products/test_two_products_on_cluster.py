@@ -161,7 +161,7 @@ def test_drift_is_looked_for_in_each_ones_own_log(both: Both) -> None:
 def test_alerts_and_dashboards_are_of_each_installation_alone(both: Both) -> None:
     titles: dict[str, set[str]] = {}
     for one in both:
-        until(lambda one=one: len(watched(SERVICES, "pod", one.name)) >= 4, f"targets of {one.name}", 300)
+        until(lambda one=one: len(watched(SERVICES, "instance", one.name)) >= 4, f"targets of {one.name}", 300)
         assert set(watched(SERVICES, "installation", one.name)) == {one.name}
         until(lambda one=one: bool(watched(ALWAYS, "product", one.name)), f"Watchdog of {one.name}", 300)
         assert watched(ALWAYS, "installation", one.name) == {one.name: 1}

@@ -1,4 +1,4 @@
-"""The drift job as a process: killed at any moment, two at once, and as the shards of an Indexed Job."""
+"""The drift job as a process: killed at any moment, and two at once."""
 
 import os
 import subprocess
@@ -86,11 +86,10 @@ def left(world: World) -> tuple[object, ...]:
     return world.profiles(), world.results(), errors, asked
 
 
-def start(world: World, index: int = 0, count: int = 1) -> "subprocess.Popen[bytes]":
+def start(world: World) -> "subprocess.Popen[bytes]":
     environment = {"PATH": os.environ["PATH"], "BEACON_PRODUCT": str(world.settings.product)}
     as_service = world.settings.database_url.replace("://beacon@", "://beacon_drift_profiling@")
     environment |= {"BEACON_HOME": str(world.settings.home), "BEACON_DATABASE_URL": as_service}
-    environment |= {"BEACON_DRIFT_SHARDS": str(count), "JOB_COMPLETION_INDEX": str(index)}
     moment = (EPOCH + HOURS * HOUR).isoformat()
     with (world.settings.home / "job.log").open("ab") as log:
         command = [ROOT / ".venvs" / "drift-profiling" / "bin" / "python", ROOT / "jobs" / "drift.py", "--at", moment]
@@ -145,14 +144,4 @@ def test_killed_at_any_moment_the_next_run_leaves_what_one_run_leaves(
 def test_two_at_once_leave_what_one_leaves(world: World, wanted: tuple[object, ...]) -> None:
     statuses = sorted(job.wait(120) for job in [start(world), start(world)])
     assert statuses in ([0, 0], [0, TRY_AGAIN])
-    assert left(world) == wanted
-
-
-def test_shards_at_the_same_time_leave_what_one_process_leaves(world: World, wanted: tuple[object, ...]) -> None:
-    jobs = {index: start(world, index, 3) for index in range(3)}
-    for _ in range(10):  # as the Job controller does with a pod that failed
-        again = [index for index, job in jobs.items() if job.wait(120) == TRY_AGAIN]
-        jobs = {index: start(world, index, 3) for index in again}
-    assert jobs == {}
-    assert count(world, job_runs.c.stage == "profile") >= 3
     assert left(world) == wanted

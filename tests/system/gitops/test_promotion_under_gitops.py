@@ -1,8 +1,8 @@
 """A promotion, a model that fails and a rollback, while Argo CD, Flux or Helm apply what is in Git again and again.
 
 The API is the real one, with the rights and the admission policies of the charts; `tests/support/gitops.py` says what
-stands for the tools. Each change of a Deployment's spec has a number (`generation`), so a field that two sides write
-would show as numbers that nobody asked for.
+stands for the tools, and `tests/support/argocd.py` has Argo CD itself. Each change of a Deployment's spec has a number
+(`generation`), so a field that two sides write would show as numbers that nobody asked for.
 """
 
 import json
@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.argocd import Application
 from support.control_plane import RELEASE, ControlPlane, Kubelet
 from support.gitops import Git, Syncer, key_of, syncing
 from support.settings import Settings
 from support.waiting import until
-from system.gitops.tools import TOOLS, is_there, namespace_of, product_values, promotion_of, repository, syncer
+from system.gitops.tools import ITSELF, TOOLS, namespace_of, needs, product_values, promotion_of, repository, syncer
 
 from beacon_core.domain.pins import Pin
 from beacon_core.model_package.release import Release
@@ -33,11 +34,15 @@ SYNCS = 3
 class World:
     """One namespace with the tool that syncs it, promotion, and Git."""
 
-    def __init__(self, tool: str, plane: ControlPlane, folder: Path) -> None:
+    def __init__(self, tool: str, plane: ControlPlane, folder: Path, charts: str = "") -> None:
         self.namespace, self.plane = namespace_of(tool), plane
         values = product_values(folder)
         self.git: Git = repository(self.namespace, values)
-        self.syncer: Syncer = syncer(tool, plane, self.namespace, values)
+        self.syncer: Syncer = (
+            Application(plane, self.namespace, charts, values)
+            if tool == ITSELF
+            else syncer(tool, plane, self.namespace, values)
+        )
         self.kubelet = Kubelet(plane.access("admin", self.namespace))
         self.kubelet.broken = {BAD.version}
         self.target = DeploymentTarget(
@@ -71,19 +76,24 @@ def _kinds(git: Git) -> list[str]:
 @pytest.fixture(params=[tool for tool in TOOLS if tool != "replacing"])
 def world(
     request: pytest.FixtureRequest, plane: ControlPlane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> World:
-    if not is_there(request.param):
-        pytest.skip("Helm 4 is not here")
-    return _world(request.param, plane, tmp_path, monkeypatch)
+) -> Iterator[World]:
+    missing = needs(request.param)
+    if missing is not None:
+        pytest.skip(missing)
+    charts = request.getfixturevalue("charts") if request.param == ITSELF else ""
+    made = _world(request.param, plane, tmp_path, monkeypatch, charts)
+    yield made
+    if isinstance(made.syncer, Application):
+        made.syncer.close()
 
 
-def _world(tool: str, plane: ControlPlane, folder: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+def _world(tool: str, plane: ControlPlane, folder: Path, monkeypatch: pytest.MonkeyPatch, charts: str = "") -> World:
     for module in (deployment_target, pods):
         monkeypatch.setattr(module, "POLL_SECONDS", 0.05)
     namespace = namespace_of(tool)
     if not plane.read("namespace", namespace, "default"):
         plane.kubectl("create", "namespace", namespace)
-    return World(tool, plane, folder)
+    return World(tool, plane, folder, charts)
 
 
 @pytest.fixture
@@ -152,6 +162,9 @@ def test_promotion_outlives_every_sync_and_git_still_arrives(at_work: World) -> 
     for _ in range(SYNCS):
         world.syncer.sync(git)
     assert {key for key, version in world.versions().items() if before_all[key] != version} == set()
+    if isinstance(world.syncer, Application):
+        # Nor has Argo CD anything left to do: what it found changed it would apply again and again.
+        until(world.syncer.is_synced, f"{world.syncer.out_of_sync()} is as in Git")
 
 
 def test_the_annotation_is_promotions_field_alone(at_work: World) -> None:

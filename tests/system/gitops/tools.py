@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+from support import argocd
 from support.control_plane import ControlPlane
 from support.gitops import ArgoCd, Document, Flux, Git, HelmUpgrade, Replacing, Syncer
 from support.rendering import HELM, KUBE_VERSION, documents_of, helm
@@ -15,7 +16,10 @@ from tools.product_values import UMBRELLA, told_all
 
 HELM_4 = "helm4"
 """Helm 4 beside the machine's own, where it is there."""
-TOOLS = ("flux", "argo-cd", "argo-cd-server-side", "helm", "helm-4", "replacing")
+ITSELF = "argo-cd-itself"
+TOOLS = ("flux", "argo-cd", "argo-cd-server-side", ITSELF, "helm", "helm-4", "replacing")
+NAMESPACE = "beacon"
+"""That of skaffold.yaml."""
 CHART = str(ROOT / "charts" / UMBRELLA)
 POLICIES = "--api-versions=admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy"
 
@@ -29,8 +33,13 @@ def promotion_of(namespace: str) -> str:
     return f"system:serviceaccount:{namespace}:beacon-promotion"
 
 
-def is_there(tool: str) -> bool:
-    return tool != "helm-4" or shutil.which(HELM_4) is not None
+def needs(tool: str) -> str | None:
+    """What the tool needs and this machine has not; None where it is there."""
+    if tool == "helm-4" and shutil.which(HELM_4) is None:
+        return "Helm 4 is not here: make .tools/bin/helm4"
+    if tool == ITSELF and not argocd.is_there():
+        return "Argo CD is not here: make .tools/bin/argocd"
+    return None
 
 
 def product_values(folder: Path) -> Path:

@@ -154,7 +154,7 @@ def test_an_erasure_takes_along_what_the_database_has_of_predictions_in_the_lake
     told = {"observed_at": NOON, "received_at": NOON, "source": "test", "value": 1.0}
     with engine.begin() as connection:
         connection.execute(insert(actuals), [told | {"prediction_id": "gone"}, told | {"prediction_id": "kept"}])
-        watermarks.write(connection, erasure.PROFILE_JOB, Watermark(LATER, LATER, LATER))
+        watermarks.write(connection, erasure.PROFILE_JOB, Watermark(LATER, LATER))
     removed = lake_upkeep.erase(settings, product, engine, Subject(entity="car-1"), dry_run=False).removed
     assert removed == {"lake": 1, "lake actuals": 1}
     with engine.connect() as connection:

@@ -97,7 +97,7 @@ def test_every_chart_says_what_it_is_and_where_it_comes_from(packed: list[Path])
         hub = {key.removeprefix("artifacthub.io/"): value for key, value in told["annotations"].items()}
         assert (hub["license"], hub["category"]) == ("Apache-2.0", "ai-machine-learning")
         images = [each["image"] for each in yaml.safe_load(hub["images"])]
-        assert len(images) == (7 if told["name"] == UMBRELLA else len(images)) > 0
+        assert len(images) == (8 if told["name"] == UMBRELLA else len(images)) > 0
         assert all(image.startswith(f"{IMAGES}beacon-") and image.endswith(f":{VERSION}") for image in images)
 
 

@@ -38,7 +38,7 @@ with open_engine(settings, "test") as jobs:
                 (one for rows in batches for one in rows), key=lambda one: one.id
             )
             for moment in (None, last - timedelta(hours=1)):
-                changed = partitions.changed_partitions(connection, Watermark(moment, moment, None), evidence)
+                changed = partitions.changed_partitions(connection, Watermark(moment, moment), evidence)
                 found[f"changed {evidence.clients} {moment}"] = sorted(changed.partitions)
     since = last - timedelta(hours=3)
     found["newest"] = sorted(newest_labelled(engine, EVERYTHING, since, 50), key=str)

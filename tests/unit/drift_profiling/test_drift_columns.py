@@ -8,19 +8,16 @@ import pytest
 from sqlalchemy import update
 from support.traffic import EPOCH, World
 
-from beacon_core.data import profiles
 from beacon_core.data.prediction_log.partitions import Partition
 from beacon_core.data.tables import predictions
 from beacon_core.domain.product import Product
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import ROOT
-from beacon_drift_profiling import run as run_module
 from beacon_drift_profiling.profiling import slices
 from beacon_drift_profiling.profiling.feature_reader import PartitionRows
 from beacon_drift_profiling.profiling.log import read_partition
 from beacon_drift_profiling.profiling.log_columns import ColumnReader
 from beacon_drift_profiling.profiling.profile import TextColumn
-from beacon_drift_profiling.profiling.profiling import Shard
 
 MIXED = ROOT / "tests" / "products" / "mixed" / "product.yaml"
 SLICES = 5
@@ -124,30 +121,6 @@ def in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slices, "cut", lambda partition, _rows: slices.cut_into(partition, SLICES))
 
 
-def waiting(world: World) -> int:
-    with world.engine.connect() as connection:
-        return sum(map(len, profiles.slices(connection).values()))
-
-
-def test_shards_share_an_hour_and_leave_what_one_process_leaves(
-    tmp_path: Path, product: Product, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    in_slices(monkeypatch)
-    one, three = (World(tmp_path / name, product) for name in ("one", "three"))
-    for world in (one, three):
-        world.release()
-        logged(world)
-    outcome = one.run(per_segment=True)
-    assert (outcome.profiled.rows, waiting(one)) == (200, 0)
-    shares = [three.run(0, Shard(index, 3), per_segment=True) for index in range(3)]
-    assert [share.run is None for share in shares] == [True, True, False]
-    assert sorted(share.profiled.rows for share in shares) == [40, 80, 80]
-    assert waiting(three) == 0
-    assert three.profiles() == one.profiles()
-    assert three.results() == one.results()
-    assert three.run(1, per_segment=True).profiled.profiles == 0
-
-
 def test_an_hour_in_slices_has_the_sums_of_the_whole(
     tmp_path: Path, product: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -164,38 +137,3 @@ def test_an_hour_in_slices_has_the_sums_of_the_whole(
         assert (key, rows) == (twin, others)
         assert more["segments"][""] == pytest.approx(sums["segments"][""])
     assert [result[:-1] for result in cut.results()] == [result[:-1] for result in whole.results()]
-
-
-def test_a_run_that_is_killed_before_the_slices_are_joined_is_completed_by_the_next(
-    tmp_path: Path, product: Product, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    in_slices(monkeypatch)
-    world = World(tmp_path / "home", product)
-    world.release()
-    logged(world)
-    world.run(0, Shard(0, 2))
-    with monkeypatch.context() as patch:
-        patch.setattr(run_module, "join_slices", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-        with pytest.raises(KeyboardInterrupt):
-            world.run(0, Shard(1, 2))
-    assert waiting(world) == SLICES
-    world.run(1)
-    assert waiting(world) == 0
-    ((rows, _),) = [found for (_, hour, name), found in world.profiles().items() if (hour, name) == (EPOCH, "")]
-    assert rows == 200
-
-
-def test_a_slice_that_no_shard_has_is_profiled_by_who_joins(
-    tmp_path: Path, product: Product, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Two shards that count a growing hour at different times cut it in different ways."""
-    in_slices(monkeypatch)
-    world = World(tmp_path / "home", product)
-    world.release()
-    logged(world)
-    world.run(0, Shard(0, 2))
-    monkeypatch.setattr(slices, "cut", lambda partition, _rows: slices.cut_into(partition, SLICES + 1))
-    world.run(0, Shard(1, 2))
-    assert waiting(world) == 0
-    ((rows, _),) = [found for (_, hour, name), found in world.profiles().items() if (hour, name) == (EPOCH, "")]
-    assert rows == 200

@@ -15,7 +15,6 @@ from beacon_core.data.run_lock import only_one
 from beacon_core.domain.product import Product
 from beacon_core.platform.locks import BusyError
 from beacon_drift_profiling.comparison.compare import DISTANCE, NULL_RATE, OUT_OF_RANGE, UNSEEN
-from beacon_drift_profiling.profiling.profiling import Shard
 from beacon_drift_profiling.run import Outcome
 
 
@@ -27,14 +26,12 @@ def world(tmp_path: Path, product: Product) -> World:
 
 
 def found(outcome: Outcome, feature: str, effect: str, window: str = "1d", version: str = "1") -> DriftResult:
-    assert outcome.run is not None
     wanted = (feature, effect, window, version)
     (one,) = [r for r in outcome.run.results if (r.feature, r.effect, r.window, r.model_version) == wanted]
     return one
 
 
 def figure(outcome: Outcome, metric: str, version: str = "1") -> Any:
-    assert outcome.run is not None
     parts = [part for part in outcome.run.realised if part.window == "7d" and part.model_version == version]
     (one,) = [f for part in parts for f in part.figures if (f.metric, f.segment) == (metric, "")]
     return one
@@ -259,26 +256,10 @@ def test_killed_between_any_two_profiles_the_next_run_completes_it(
 
 def test_of_two_at_once_one_works_and_the_other_leaves(world: World) -> None:
     world.log_rows(world.draw(200))
-    with only_one(world.engine, world.settings.home / "run", "drift-profile/0/1"), pytest.raises(BusyError):
+    with only_one(world.engine, world.settings.home / "run", profiles.LOCK), pytest.raises(BusyError):
         world.run()
     assert world.profiles() == {}
     assert world.run().profiled.rows == 200
-
-
-def test_shards_leave_what_one_process_leaves(tmp_path: Path, product: Product) -> None:
-    worlds = [World(tmp_path / name, product) for name in ("one", "three")]
-    for world in worlds:
-        world.release()
-        for hour in range(6):
-            world.log_rows(world.draw(50), hour)
-    one, three = worlds
-    one.run(6)
-    outcomes = [three.run(6, Shard(index, 3)) for index in (2, 0, 1)]
-    assert [outcome.run is None for outcome in outcomes] == [True, True, False]
-    assert sum(outcome.profiled.rows for outcome in outcomes) == 300
-    assert three.profiles() == one.profiles()
-    assert three.results() == one.results()
-    assert [outcome.profiled.rows for outcome in outcomes] != [300, 0, 0]
 
 
 def test_the_same_hour_twice_over_a_day_s_edge_rolls_up_the_same(world: World) -> None:

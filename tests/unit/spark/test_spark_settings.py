@@ -20,7 +20,6 @@ SPARK = LAKE | {"BEACON_ENGINE": "spark"}
         ({"BEACON_ENGINE": "flink"}, "BEACON_ENGINE: Invalid enum value 'flink'"),
         ({"BEACON_ENGINE": "spark"}, "BEACON_ENGINE is spark.*BEACON_LOG_STORES must begin with lake"),
         (SPARK | {"BEACON_LOG_STORES": "sql,lake"}, "BEACON_LOG_STORES must begin with lake"),
-        (SPARK | {"BEACON_DRIFT_SHARDS": "2"}, "BEACON_DRIFT_SHARDS must be 1"),
         (SPARK | {"BEACON_SPARK_MASTER": "local[0]"}, "BEACON_SPARK_MASTER: is not local"),
         (SPARK | {"BEACON_SPARK_MASTER": "spark://host"}, "BEACON_SPARK_MASTER: is not"),
         (SPARK | {"BEACON_SPARK_MASTER": "mesos://host:1"}, "BEACON_SPARK_MASTER: is not"),

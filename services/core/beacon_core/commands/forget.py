@@ -15,7 +15,7 @@ from importlib.metadata import entry_points
 import msgspec
 from msgspec.structs import replace
 
-from beacon_core.data import erasure, removals
+from beacon_core.data import erasure, profiles, removals
 from beacon_core.data.database import Engine, migrate
 from beacon_core.data.erasure import ErasedPlace, Eraser, Subject
 from beacon_core.data.job_runs import recorded
@@ -167,9 +167,7 @@ def _lock(locks: ExitStack, engine: Engine, settings: Settings) -> None:
     """Hold off other erasures, and drift, which would keep profiles of rows that it has read already."""
     folder = settings.home / "run"
     locks.enter_context(only_one(engine, folder, JOB, "another erasure is at work"))
-    for index in range(settings.drift_shards):
-        name = f"drift-profile/{index}/{settings.drift_shards}"
-        locks.enter_context(only_one(engine, folder, name, "drift profiling is at work"))
+    locks.enter_context(only_one(engine, folder, profiles.LOCK, "drift profiling is at work"))
 
 
 def _earlier(engine: Engine, product: Product, subject: Subject) -> tuple[str | None, Removal | None]:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Engine, and_, delete, func, select
+from sqlalchemy import Connection, Engine, and_, func, select
 
 from beacon_core.data.database import upsert
 from beacon_core.data.prediction_log.partitions import Partition
@@ -14,8 +14,8 @@ from beacon_core.platform import clock
 
 WHOLE, DAY_ROLL = "", "day"
 """Names that stand in the place of a segment: all rows of a partition, and all rows of a day."""
-SLICE = "slice/"
-"""So begin the names of slices of a partition that are not joined yet (beacon_drift_profiling.profiling.slices)."""
+LOCK = "drift"
+"""The lock of who changes profiles (`run_lock`): a run of drift profiling, and an erasure."""
 
 Aggregates = dict[str, float]
 """Sums over rows, by name (beacon_drift_profiling.profiling.aggregates)."""
@@ -98,22 +98,6 @@ def with_other_bins(connection: Connection, since: datetime, bins_digests: Mappi
     )
     rows = connection.execute(query)
     return {Partition(hour, version) for hour, version, found in rows if found != bins_digests.get(version, "")}
-
-
-def slices(connection: Connection) -> dict[Partition, list[str]]:
-    """The names of the slices that are not joined yet, by partition."""
-    query = select(profiles.c.hour, profiles.c.model_version, profiles.c.segment)
-    found: dict[Partition, list[str]] = {}
-    for hour, version, name in connection.execute(query.where(profiles.c.segment.startswith(SLICE))):
-        found.setdefault(Partition(hour, version), []).append(name)
-    return found
-
-
-def drop_slices(engine: Engine, partition: Partition) -> None:
-    """Delete the slices of a partition."""
-    same = (profiles.c.model_version == partition.model_version, profiles.c.hour == partition.hour)
-    with engine.begin() as connection:
-        connection.execute(delete(profiles).where(*same, profiles.c.segment.startswith(SLICE)))
 
 
 def versions(connection: Connection, since: datetime, until: datetime) -> list[str]:

@@ -36,7 +36,7 @@ GRANTS: dict[str, dict[str, tuple[str, ...]]] = {
         "traffic": READ,
         "actuals": READ,
         "job_runs": CHANGE,
-        "profiles": (SELECT, INSERT, UPDATE, DELETE),
+        "profiles": CHANGE,
         "drift_runs": CHANGE,
         "drift_results": REPLACE,
         "model_error": REPLACE,

@@ -11,14 +11,10 @@ from beacon_core.platform import clock
 
 
 class Watermark(msgspec.Struct, frozen=True):
-    """Arrival of the newest row and the newest actual that were read, never ahead of our own clock.
-
-    `period` is the hour of the run that wrote it.
-    """
+    """Arrival of the newest row and the newest actual that were read, never ahead of our own clock."""
 
     logged_at: datetime | None = None
     received_at: datetime | None = None
-    period: datetime | None = None
 
 
 def read(connection: Connection, job: str) -> Watermark:

@@ -124,8 +124,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How often a laptop runs its jobs: drift, then a retraining that was asked for, then the promotion."""
     promote_every_seconds: float = 10.0
     """How often a laptop's promoter looks for a verdict, an approval and a breach of the watch."""
-    drift_shards: int = 1
-    """How many processes of an Indexed Job share the profiling (their number comes as JOB_COMPLETION_INDEX)."""
 
     installation: str = "beacon"
     """Name of the installation, with which the names of its objects on a cluster and Feast's project begin."""
@@ -393,7 +391,7 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         check_log(settings)
     except ValueError as error:
         raise SettingsError(f"{PREFIX}{error}") from error
-    if problem := engines.problem_of(settings.engine, settings.read_store, settings.drift_shards):
+    if problem := engines.problem_of(settings.engine, settings.read_store):
         raise SettingsError(problem)
     return settings
 

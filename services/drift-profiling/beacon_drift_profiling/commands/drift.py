@@ -1,7 +1,6 @@
 """Profile the prediction log, compare with training, judge. Exit 0 done, 1 refused, 75 try again or at work already."""
 
 import argparse
-import os
 from datetime import datetime
 
 import msgspec
@@ -14,8 +13,7 @@ from beacon_core.platform.arguments import CommandParser
 from beacon_core.platform.engine import open_engine
 from beacon_core.platform.job import log, map_errors, run_job
 from beacon_core.platform.product_file import load_product
-from beacon_core.platform.settings import Settings, SettingsError, load_settings
-from beacon_drift_profiling.profiling.profiling import Shard
+from beacon_core.platform.settings import load_settings
 from beacon_drift_profiling.run import JOB, Outcome, run_drift
 
 
@@ -28,21 +26,18 @@ class DriftRunResult(msgspec.Struct, frozen=True):
     """Profiles that were written."""
     set_aside: int
     """Rows that do not parse."""
-    period: str | None
-    """The run's name; null where other shards are still at work, and then nothing below is known."""
-    state: str | None
+    period: str
+    """The run's name."""
+    state: str
     """The state of the product: ok, drift and the like."""
     version: str | None
-    """The model version that is judged."""
-    rows: int | None
+    """The model version that is judged; null where none has answered."""
+    rows: int
     """Rows that were compared."""
-    retraining: str | None
+    retraining: str
     """Whether a retraining was requested, and why."""
     messages: list[str]
     """What was found, in sentences."""
-
-
-INDEX = "JOB_COMPLETION_INDEX"
 
 
 @map_errors("profiling refused", "profiling failed, try again", "profiling left alone")
@@ -54,22 +49,14 @@ def main() -> int:
     arguments = parser.parse_args()
     settings = load_settings()
     product = load_product(settings.product)
-    shard = _shard(settings)
     now = arguments.at or clock.now()
     with open_engine(settings, JOB) as jobs:
         engine = open_log(settings, jobs=jobs)
         migrate(engine)
-        outcome = run_drift(settings, product, engine, now, shard, arguments.segments, jobs)
+        outcome = run_drift(settings, product, engine, now, arguments.segments, jobs)
     _log_outcome(outcome)
     results.give(_result(outcome))
     return 0
-
-
-def _shard(settings: Settings) -> Shard:
-    given = os.environ.get(INDEX, "0")
-    if not given.isdecimal() or int(given) >= settings.drift_shards:
-        raise SettingsError(f"{INDEX} is {given}, and BEACON_DRIFT_SHARDS {settings.drift_shards}")
-    return Shard(int(given), settings.drift_shards)
 
 
 def _log_outcome(outcome: Outcome) -> None:
@@ -77,9 +64,6 @@ def _log_outcome(outcome: Outcome) -> None:
     log.info(f"{done.rows} rows into {done.profiles} profiles; {done.unchanged} hours unchanged")
     if done.set_aside or done.undated:
         log.info(f"set aside: {done.set_aside} rows that do not parse, {done.undated} without a time")
-    if outcome.run is None or outcome.request is None:
-        log.info("other shards are still at work; the last one compares")
-        return
     run = outcome.run
     log.info(f"{run.period}: {run.state}, version {run.serving}, {run.rows} rows; retraining: {outcome.request.why}")
     for message in run.messages:
@@ -88,8 +72,6 @@ def _log_outcome(outcome: Outcome) -> None:
 
 def _result(outcome: Outcome) -> DriftRunResult:
     done, run, request = outcome.profiled, outcome.run, outcome.request
-    if run is None or request is None:
-        return DriftRunResult(done.rows, done.profiles, done.set_aside, None, None, None, None, None, [])
     figures = (run.period, run.state, run.serving, run.rows, request.why, list(run.messages))
     return DriftRunResult(done.rows, done.profiles, done.set_aside, *figures)
 

@@ -1,12 +1,11 @@
 """The first half of a run: one profile for every partition that has changed, then the watermark.
 
 Each profile is made of all rows of its partition, so that a second time, an overlap or a killed run change nothing.
-A partition with many rows is cut into slices of time (`slices`), and shards share these: one hour of one version is the
-work of all of them. The last shard joins the slices, so that any number of shards leaves the same profiles.
+A partition with many rows is cut into slices of time (`slices`), the tasks of an engine: one hour of one version can be
+the work of a whole cluster. They are joined here, in their order, so that every engine leaves the same profiles.
 """
 
 import math
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -36,22 +35,9 @@ from beacon_drift_profiling.profiling.slice_tasks import (
     profile_batches,
     profile_task,
 )
-from beacon_drift_profiling.profiling.slices import SliceName
 
 JOB = "profile"
 Load = Callable[[str, str], Reference | NoReference]
-
-
-class Shard(msgspec.Struct, frozen=True):
-    """Which part of the work this process takes: number `index` (from 0) of `count`."""
-
-    index: int = 0
-    count: int = 1
-
-    def takes(self, partition: Partition, number: int) -> bool:
-        """Whether a slice of a partition is this shard's; its slices go round."""
-        first = zlib.crc32(f"{partition.model_version}/{partition.hour.isoformat()}".encode())
-        return (first + number) % self.count == self.index
 
 
 class ProfilingCounts(msgspec.Struct):
@@ -88,11 +74,10 @@ def profile_log(
     references: References,
     now: datetime,
     span: timedelta,
-    shard: Shard,
     per_segment: bool,
     jobs: JobEngine = LOCAL,
 ) -> ProfilingCounts:
-    """Profile this shard's part of what has changed, and of the last `span`'s partitions with other bins than now.
+    """Profile what has changed, and those of the last `span`'s partitions that have other bins than now.
 
     `jobs` profiles the slices of a lake. Moves the watermark at the end. Raises `SQLAlchemyError` if the store fails.
     """
@@ -106,46 +91,11 @@ def profile_log(
         due = changed.partitions | profiles.with_other_bins(connection, since, bins_digests)
     done = ProfilingCounts(undated=changed.undated)
     profiler = _Profiler(engine, product, references, per_segment, done, jobs)
-    profiler.profile(sorted(due), shard, now)
-    reached = Watermark(_earlier(changed.logged_at, now), _earlier(changed.received_at, now), hour_of(now))
+    profiler.profile(sorted(due), now)
+    reached = Watermark(_earlier(changed.logged_at, now), _earlier(changed.received_at, now))
     with engine.begin() as connection:
-        watermarks.write(connection, JOB if shard.count == 1 else _shard_job(shard), reached)
+        watermarks.write(connection, JOB, reached)
     return done
-
-
-def all_shards_done(engine: Engine, now: datetime, count: int) -> bool:
-    """Whether every shard has done this hour's run; if so, the watermark moves to where the slowest began."""
-    if count == 1:
-        return True
-    period = hour_of(now)
-    with engine.begin() as connection:
-        of_shards = [watermarks.read(connection, _shard_job(Shard(index, count))) for index in range(count)]
-        if any(watermark.period != period for watermark in of_shards):
-            return False
-        logged = [watermark.logged_at for watermark in of_shards if watermark.logged_at]
-        received = [watermark.received_at for watermark in of_shards if watermark.received_at]
-        slowest = Watermark(min(logged, default=None), min(received, default=None), period)
-        watermarks.write(connection, JOB, slowest)
-    return True
-
-
-def join_slices(
-    engine: Engine,
-    product: Product,
-    references: References,
-    per_segment: bool,
-    done: ProfilingCounts,
-    jobs: JobEngine = LOCAL,
-) -> None:
-    """Join the slices of each partition that shards shared, of this run or of one that was killed before it did so.
-
-    A slice that no shard has profiled, or with other bins than now, is profiled here.
-    """
-    with engine.connect() as connection:
-        waiting = slices.waiting(connection)
-    profiler = _Profiler(engine, product, references, per_segment, done, jobs)
-    for partition, names in sorted(waiting.items()):
-        profiler.join(partition, names)
 
 
 def hour_of(moment: datetime) -> datetime:
@@ -153,12 +103,11 @@ def hour_of(moment: datetime) -> datetime:
     return moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
 
-class _Share(NamedTuple):
-    """A partition, its slices, and the numbers of those that are to be profiled."""
+class _CutPartition(NamedTuple):
+    """A partition and its slices."""
 
     partition: Partition
     spans: list[TimeSpan]
-    mine: list[int]
 
 
 class _Profiler:
@@ -181,74 +130,52 @@ class _Profiler:
         self._jobs = jobs
         self._actuals = LakeActuals()
 
-    def profile(self, due: Sequence[Partition], shard: Shard, now: datetime) -> None:
-        """Profile a shard's slices of each partition, and store the whole where all of them are this shard's."""
-        shares = [self._share(partition, shard) for partition in due]
-        results = self._profiles(shares)
-        for partition, spans, mine in shares:
+    def profile(self, due: Sequence[Partition], now: datetime) -> None:
+        """Profile each partition slice by slice, and store the whole."""
+        cut = [self._cut(partition) for partition in due]
+        results = self._profiles(cut)
+        for partition, spans in cut:
             before = self._done.rows
-            if len(mine) == len(spans):
-                self._store(partition, joined(islice(results, len(mine))))
-            else:
-                for number, result in zip(mine, results, strict=False):
-                    slices.put(self._engine, partition, SliceName(hour_of(now), number, len(spans)), result)
+            self._store(partition, joined(islice(results, len(spans))))
             if partition.hour > now:
                 self._done.ahead += self._done.rows - before
 
-    def join(self, partition: Partition, names: list[SliceName]) -> None:
-        """Join the newest slices of a partition, and delete all that there are."""
-        self._store(partition, joined(self._slices(partition, names)))
-        profiles.drop_slices(self._engine, partition)
-
-    def _share(self, partition: Partition, shard: Shard) -> _Share:
+    def _cut(self, partition: Partition) -> _CutPartition:
         with self._engine.connect() as connection:
-            spans = slices.cut(partition, partitions.logged_rows(connection, partition))
-        return _Share(partition, spans, [number for number in range(len(spans)) if shard.takes(partition, number)])
+            return _CutPartition(partition, slices.cut(partition, partitions.logged_rows(connection, partition)))
 
-    def _slices(self, partition: Partition, names: list[SliceName]) -> Iterator[ProfileResult]:
-        newest = max(names, key=lambda name: (name.period, name.total))
-        spans = slices.cut_into(partition, newest.total)
-        there = set(names)
-        bins_digest = bins_digest_of(self._reference(partition))
-        for number, span in enumerate(spans):
-            name = newest._replace(number=number)
-            result = slices.get(self._engine, partition, name) if name in there else None
-            if result is None or result.content.bins_digest != bins_digest:
-                (result,) = self._profiles([_Share(partition, [span], [0])])
-            yield result
-
-    def _profiles(self, shares: Sequence[_Share]) -> Iterator[ProfileResult]:
-        """The profiles of all slices of these shares, one after the other."""
+    def _profiles(self, cut: Sequence[_CutPartition]) -> Iterator[ProfileResult]:
+        """The profiles of all slices, one after the other."""
         with self._engine.connect() as connection:
             source = lake_of(connection)
         if source is None:
-            found = self._of_database(shares)
+            found = self._of_database(cut)
         else:
             profile = partial(profile_task, self._product, self._per_segment)
-            found = self._jobs.run(profile, self._tasks(source, shares))
+            found = self._jobs.run(profile, self._tasks(source, cut))
         for made in found:
             self._done.rows += made.result.rows
             self._done.set_aside += made.result.content.set_aside
             self._done.set_aside_ids += made.set_aside_ids[: NAMED - len(self._done.set_aside_ids)]
             yield made.result
 
-    def _of_database(self, shares: Sequence[_Share]) -> Iterator[SliceProfile]:
-        for partition, spans, mine in shares:
+    def _of_database(self, cut: Sequence[_CutPartition]) -> Iterator[SliceProfile]:
+        for partition, spans in cut:
             work = self._work(partition)
-            for number in mine:
+            for span in spans:
                 with self._engine.connect() as connection:
-                    batches = read_partition(connection, partition, self._product, work.features, spans[number])
+                    batches = read_partition(connection, partition, self._product, work.features, span)
                     yield profile_batches(work, batches, self._product, self._per_segment)
 
-    def _tasks(self, source: LakeSource, shares: Sequence[_Share]) -> Iterator[SliceTask]:
-        for partition, spans, mine in shares:
+    def _tasks(self, source: LakeSource, cut: Sequence[_CutPartition]) -> Iterator[SliceTask]:
+        for partition, spans in cut:
             work = self._work(partition)
             with source.begin() as handle:
-                for number in mine:
-                    rows = slice_of(partition, self._product, spans[number])
+                for span in spans:
+                    rows = slice_of(partition, self._product, span)
                     with self._engine.connect() as connection:
                         own = self._actuals.of(connection, source, partition, rows)
-                    yield SliceTask(work, handle, rows, own.within(*spans[number]))
+                    yield SliceTask(work, handle, rows, own.within(*span))
 
     def _work(self, partition: Partition) -> SliceWork:
         reference = self._reference(partition)
@@ -295,10 +222,6 @@ def expected_error(reference: Reference | NoReference) -> float:
 def bins_digest_of(reference: Reference | NoReference) -> str:
     """The name of a version's bins; empty without a reference."""
     return reference.bins_digest if isinstance(reference, Reference) else ""
-
-
-def _shard_job(shard: Shard) -> str:
-    return f"{JOB}/{shard.index}/{shard.count}"
 
 
 def _earlier(moment: datetime | None, now: datetime) -> datetime | None:
