@@ -65,4 +65,5 @@ def test_whatever_installs_the_chart_builds_them_first() -> None:
     assert found.keys() >= {"deploy", "test-charts", "e2e", "chaos", "e2e-promotion", "e2e-paging"}
     assert sorted(target for target, needs in found.items() if "dashboards" not in needs) == []
     hooks = yaml.safe_load((ROOT / "skaffold.yaml").read_text())["deploy"]["helm"]["hooks"]
-    assert {"host": {"command": ["make", "dashboards"]}} in hooks["before"]
+    assert {"host": {"command": ["make", "umbrella"]}} in hooks["before"]
+    assert "dashboards" in {target: needs.split() for target, needs, _ in rules}["umbrella"]
