@@ -23,7 +23,7 @@ from beacon_core.commands.cluster_secrets import INSTALLATION, SIGNING_KEY, SIGN
 from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import ROOT
 from beacon_core.platform.signing_keys import SigningKey, read_private_key
-from tools.deploy import Cluster, DeployError, prepare, run
+from tools.deploy import BY_HAND, Cluster, DeployError, prepare, run
 
 ADDRESS = os.environ.get("ADDRESS") or "http://127.0.0.1"
 NAMESPACE = os.environ["NAMESPACE"]
@@ -37,9 +37,14 @@ PORTS: dict[str, int] = yaml.safe_load(NAMES.partition('define "beacon.ports" -}
 BESIDES: dict[str, str] = yaml.safe_load(NAMES.partition('define "beacon.besides" -}}')[2].partition("{{")[0])
 End = tuple[str, int]
 ENDS: dict[str, End] = {
-    arrow: (BESIDES.get(arrow, arrow.removesuffix("-metrics")), port) for arrow, port in PORTS.items()
+    arrow: end
+    for arrow, port in PORTS.items()
+    if (end := (BESIDES.get(arrow, arrow.removesuffix("-metrics")), port))[0] not in BY_HAND
 }
-"""Where each arrow of the library chart ends: the component whose pods listen, and the port."""
+"""Where each arrow of the library chart ends: the component whose pods listen, and the port.
+
+But for components that `make deploy` leaves to a person: they are not there.
+"""
 
 
 def api_addresses() -> list[str]:

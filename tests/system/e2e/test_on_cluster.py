@@ -197,7 +197,7 @@ def test_network_policies_close_all_but_the_arrows(steps: Steps) -> None:
     foreign = f"{NAMESPACE}-foreign"
     ours = labels_of_ours()
     reaches = {
-        name: {ENDS[key.partition("/")[2]] for key in labels if key.startswith("reach.beacon/")}
+        name: {ENDS[arrow] for arrow in (key.removeprefix("reach.beacon/") for key in labels) if arrow in ENDS}
         for name, labels in ours.items()
     }
     # Promotion makes this pod out of inference's, and it reaches less.

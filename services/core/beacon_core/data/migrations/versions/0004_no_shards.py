@@ -9,6 +9,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from alembic import op
 from beacon_core.data.tables import Json, UtcTime
+from beacon_core.domain.times import read_time
 
 revision = '0004_no_shards'
 down_revision = '0003_schema_support'
@@ -31,7 +32,7 @@ def upgrade() -> None:
 def _read_from(connection: sa.Connection, first: datetime) -> None:
     own = watermarks.c.job == ALL_SHARDS
     position = connection.scalar(sa.select(watermarks.c.position).where(own))
-    if position and position.get('logged_at') and datetime.fromisoformat(position['logged_at']) > first:
+    if position and position.get('logged_at') and read_time(position['logged_at']) > first:
         position = position | {'logged_at': first.isoformat()}
         connection.execute(sa.update(watermarks).where(own).values(position=position))
 
