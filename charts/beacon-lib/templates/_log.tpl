@@ -76,7 +76,7 @@ key of the Secret, which is mounted with all that it has. `clientFile`: the key.
     {{- end }}
 {{- end -}}
 
-{{/* Whether the log is shipped to Kafka alone of what is read, so that a consumer brings it into the lake. */}}
+{{/* Whether the lake that is read gets its predictions from Kafka's consumer alone: the log's process ships to Kafka, and not to the lake. */}}
 {{- define "beacon.topicToLake" -}}
 {{- $log := include "beacon.globalLog" .root | fromJson -}}
 {{- $stores := $log.stores | default "sql" | splitList "," -}}
