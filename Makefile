@@ -338,7 +338,7 @@ test-files: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## test all services w
 	$(DEV) pytest tests/system/files --timeout 1800 $(ARGS)
 
 .PHONY: test-kafka
-test-kafka: .venv/.stamp .venvs/inference.stamp .venvs/prediction-log.stamp spark-jars kafka-jars ## test the log's way by Kafka into the lake, with a real broker and Spark: faults, kill -9 (BEACON_KAFKA_KILLS=20; needs Java 17)
+test-kafka: .venv/.stamp .venvs/inference.stamp .venvs/prediction-log.stamp spark-jars kafka-jars ## test the log's way by Kafka into the lake, with a real broker and Spark: faults, kill -9 (BEACON_KAFKA_KILLS=20; needs Java 17 and prometheus)
 	$(DEV) pytest $(ON_BOTH) -m kafka tests/contract/core/test_prediction_log.py tests/system/kafka --timeout 900 $(ARGS)
 
 .PHONY: test-spark

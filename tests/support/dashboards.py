@@ -1,7 +1,11 @@
-"""The dashboards as Grafana gets them."""
+"""The dashboards as Grafana gets them, and what a Prometheus answers to their queries."""
 
-from collections.abc import Iterator
+import math
+import re
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
+
+from support.prometheus import Prometheus
 
 from tools.dashboards.__main__ import boards, document
 
@@ -10,6 +14,7 @@ class Shown(NamedTuple):
     """A query of a panel; `place` names dashboard, row and panel."""
 
     place: str
+    row: str
     expr: str
     legend: str
 
@@ -27,4 +32,23 @@ def shown(board: dict[str, Any]) -> Iterator[Shown]:
             row = panel["title"]
             continue
         for target in panel["targets"]:
-            yield Shown(f"{board['uid']} / {row} / {panel['title']}", target["expr"], target["legendFormat"])
+            yield Shown(f"{board['uid']} / {row} / {panel['title']}", row, target["expr"], target["legendFormat"])
+
+
+def asked(expr: str) -> str:
+    """The query as Grafana sends it for all namespaces, over half a minute."""
+    return expr.replace("$namespace", ".*").replace("$__rate_interval", "30s")
+
+
+def faults(prometheus: Prometheus, queries: Iterable[Shown]) -> list[str]:
+    """The queries without data, or without a label that names their series."""
+    wrong = []
+    for place, _, expr, legend in queries:
+        found = prometheus.query(asked(expr))
+        told = f"{place}: {asked(expr)} -> {found}"
+        if not any(math.isfinite(float(each["value"][1])) for each in found):
+            wrong.append(f"no data: {told}")
+        labels = set(re.findall(r"\{\{(\w+)\}\}", legend))
+        if found and not any(labels <= each["metric"].keys() for each in found):
+            wrong.append(f"not all of {sorted(labels)}: {told}")
+    return wrong

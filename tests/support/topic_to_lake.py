@@ -22,8 +22,8 @@ class TopicToLake:
 
     def __init__(self, home: Path, **settings: object) -> None:
         self._file = home / "kafka-to-lake.log"
-        self._port = free_port()
-        settings["kafka_to_lake_metrics_port"] = self._port
+        self.metrics_port = free_port()
+        settings["kafka_to_lake_metrics_port"] = self.metrics_port
         given = {f"BEACON_{name.upper()}": str(value) for name, value in settings.items()}
         self._variables = {"PATH": os.environ["PATH"], "HOME": str(home), "BEACON_HOME": str(home)} | given
         self.process: subprocess.Popen[bytes] | None = None
@@ -48,13 +48,13 @@ class TopicToLake:
     def asked(self, path: str) -> int:
         """The status of an answer of its metrics port; 0: nobody listens."""
         try:
-            return httpx.get(f"http://127.0.0.1:{self._port}{path}", timeout=10).status_code
+            return httpx.get(f"http://127.0.0.1:{self.metrics_port}{path}", timeout=10).status_code
         except httpx.ConnectError:
             return 0
 
     def metrics(self) -> dict[str, float]:
         """What its metrics port shows."""
-        return samples(httpx.get(f"http://127.0.0.1:{self._port}/metrics", timeout=10).text)
+        return samples(httpx.get(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=10).text)
 
     def kill(self) -> None:
         """Kill -9 the program that commits; Spark's Java ends with it."""

@@ -25,6 +25,8 @@ from tools.dashboards.queries import (
 
 ASKED = f"http_requests_total{{{PREDICT}}}"
 DURATION = "http_request_duration_seconds"
+TOPIC_ROW = "Kafka's topic into the lake"
+"""The one row without data where its process does not run: most products have no topic."""
 
 
 def service() -> Dashboard:
@@ -112,6 +114,7 @@ def requests() -> Dashboard:
         times = quantiles("beacon_stage_seconds", 0.5, 0.9, 0.99, labels=f'stage="{stage}"')
         rows[stage] = (time_series(title, SECONDS, *times), *own[stage])
     rows["Clients"] = _of_clients()
+    rows[TOPIC_ROW] = _of_the_topic()
     question = "Where is the time spent, and where do requests fail?"
     return dashboard("beacon-requests", "the way of a request", question, rows)
 
@@ -167,20 +170,6 @@ def _of_stages() -> dict[str, tuple[Panel, ...]]:
             ),
             time_series("Predictions in the lake", "none", ("max(beacon_lake_rows) or vector(0)", "rows")),
             time_series(
-                "Kafka's topic into the lake",
-                "ops",
-                rate("beacon_topic_rows_total", "committed"),
-                rate("beacon_topic_repeated_total", "were there already"),
-                rate("beacon_topic_skipped_total", "left out"),
-            ),
-            time_series(
-                "How far the lake is behind the topic",
-                "s",
-                ("time() - max(beacon_topic_current_timestamp_seconds)", "since it had all"),
-                ("time() - max(beacon_topic_committed_timestamp_seconds)", "since the last commit"),
-            ),
-            time_series("Messages left for the next block", "none", ("max(beacon_topic_lag)", "messages")),
-            time_series(
                 "Records shipped",
                 "ops",
                 rate(f"{log}_shipped_total", "shipped"),
@@ -193,6 +182,26 @@ def _of_stages() -> dict[str, tuple[Panel, ...]]:
             ),
         ),
     }
+
+
+def _of_the_topic() -> tuple[Panel, ...]:
+    """The consumer between the log's topic and the lake, where `logging.stores` has kafka."""
+    return (
+        time_series(
+            "Messages of the topic",
+            "ops",
+            rate("beacon_topic_rows_total", "committed"),
+            rate("beacon_topic_repeated_total", "were there already"),
+            rate("beacon_topic_skipped_total", "left out"),
+        ),
+        time_series(
+            "How far the lake is behind the topic",
+            SECONDS,
+            (since("max(beacon_topic_current_timestamp_seconds)"), "since it had all"),
+            (since("max(beacon_topic_committed_timestamp_seconds)"), "since the last commit"),
+        ),
+        time_series("Messages left for the next block", "none", ("max(beacon_topic_lag)", "messages")),
+    )
 
 
 def _of_clients() -> tuple[Panel, ...]:

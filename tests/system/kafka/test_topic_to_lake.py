@@ -9,12 +9,14 @@ from typing import Any
 
 import httpx
 import pytest
+from support.dashboards import documents, faults, shown
 from support.kafka import Broker, broker
 from support.lake_logs import SHIP_SECONDS, failures, in_home, lake_ids, log_of, stop_whole
 from support.lakes import opened
 from support.load import PREDICT, under_load
 from support.packages import release_package, row_of
 from support.products import MIXED, SPEC
+from support.prometheus import Prometheus
 from support.server import serving
 from support.topic_to_lake import END_SECONDS, TopicToLake, topic_to_lake
 from support.waiting import until
@@ -23,6 +25,7 @@ from beacon_core.data.database import open_store
 from beacon_core.data.prediction_log import lake, sql
 from beacon_core.domain.log_message import decode_message
 from beacon_core.platform.product_file import load_product
+from tools.dashboards.serving import TOPIC_ROW
 
 pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("topic-to-lake")]
 KILLS = int(os.environ.get("BEACON_KAFKA_KILLS", "20"))
@@ -97,7 +100,7 @@ def test_another_product_with_every_type_comes_into_the_lake_as_into_the_databas
             answer = httpx.post(f"{server.address}{PREDICT}", json=body, timeout=30)
             assert answer.status_code == 200, answer.text
         until(lambda: len(kafka.messages(given["kafka_topic"])) == len(rows), "the topic has them", SHIP_SECONDS)
-        check_figures(consumer, len(rows))
+        check_figures(consumer, len(rows), tmp_path)
         found = httpx.get(f"{server.address}/v1/predictions/order-1", timeout=30)
         assert found.json()["prediction_id"] == "order-1", "what is read is the lake"
         assert server.stop() == 0
@@ -116,8 +119,8 @@ def test_another_product_with_every_type_comes_into_the_lake_as_into_the_databas
         check_as_in_the_database(home, len(rows))
 
 
-def check_figures(consumer: TopicToLake, count: int) -> None:
-    """It runs on, says how far it is, block by block, and ends when it is asked to."""
+def check_figures(consumer: TopicToLake, count: int, folder: Path) -> None:
+    """It runs on, says how far it is, block by block, to the dashboard too, and ends when it is asked to."""
     assert consumer.asked("/livez") == 0
     consumer.start("--every", "1", "--most", "1")
     until(lambda: consumer.asked("/livez") == 200, "it lives", END_SECONDS)
@@ -137,6 +140,10 @@ def check_figures(consumer: TopicToLake, count: int) -> None:
     assert lags & {1, 2}, "a block of one message leaves others"
     before = told["beacon_topic_current_timestamp_seconds"]
     until(lambda: consumer.metrics()["beacon_topic_current_timestamp_seconds"] > before, "it looks again", END_SECONDS)
+    panels = [query for query in shown(documents()["beacon-requests"]) if query.row == TOPIC_ROW]
+    assert panels
+    with Prometheus(folder, {"kafka-to-lake": consumer.metrics_port}, {}) as prometheus:
+        until(lambda: not faults(prometheus, panels), "every panel of the topic has data", SHIP_SECONDS)
     assert consumer.stop() == 0, consumer.log()
 
 
