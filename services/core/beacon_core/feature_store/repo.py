@@ -18,8 +18,9 @@ from beacon_core.feature_store import definitions
 from beacon_core.feature_store.entity_keys import VERSION
 from beacon_core.feature_store.errors import FeatureStoreError
 from beacon_core.feature_store.materialization import MaterializationResult, materialize_new
-from beacon_core.feature_store.offline import ParquetOfflineStore
+from beacon_core.feature_store.offline import ParquetOfflineStore, ParquetOfflineStoreConfig
 from beacon_core.feature_store.online import keep_newest
+from beacon_core.feature_store.other_stores import join_by_store
 from beacon_core.feature_store.shared_registry import SharedRegistryStore, again_if_changed
 from beacon_core.feature_store.variables import filled, variables_of
 from beacon_core.platform import clock
@@ -127,6 +128,9 @@ def known_at(settings: Settings, product: Product, moments: pa.Table) -> pa.Tabl
 def features_at(settings: Settings, product: Product, moments: pa.Table, *, as_known: bool) -> pa.Table:
     """As `known_at`; without `as_known`, whenever a row arrived."""
     store = open_store(settings)
+    if not isinstance(store.config.offline_store, ParquetOfflineStoreConfig):
+        view = store.get_feature_view(definitions.view_name(product))
+        return join_by_store(store, view, moments, as_known=as_known)
     service = store.get_feature_service(product.feature_service)
     job = store.get_historical_features(moments, service, filter_by_created_timestamp=as_known)
     return job.to_arrow()
