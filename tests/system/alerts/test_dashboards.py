@@ -17,6 +17,7 @@ from tests.system.alerts.promtool import alerts, rules_of
 from tools.dashboards.__main__ import document, write
 from tools.dashboards.panels import ANNOTATIONS
 from tools.dashboards.queries import FOREIGN, scoped
+from tools.dashboards.serving import TOPIC_ROW
 
 UNSEEN: dict[str, str] = {}
 """Metrics that neither a rule nor a dashboard reads, and why."""
@@ -101,7 +102,7 @@ def test_the_dashboards_are_of_the_product() -> None:
         for uid, board in documents().items()
     }
     assert [title.partition(":")[0] for title in rows["beacon-drift"][3:]] == list(product.key_features)
-    assert rows["beacon-requests"][1:] == [*STAGES, "Clients"]
+    assert rows["beacon-requests"][1:] == [*STAGES, "Clients", TOPIC_ROW]
     of_target = re.compile(r"Predicted values|(Root )?[Mm]ean (absolute|squared) error|Estimated error|Mean residual")
     titles = [panel["title"] for board in documents().values() for panel in board["panels"]]
     found = [title for title in titles if of_target.match(title)]
