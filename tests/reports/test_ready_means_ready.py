@@ -255,7 +255,7 @@ def answering(port, statuses):
 
 
 def test_ready_is_said_when_the_examples_are_answered(runner, capsys):
-    """A 503 is asked again; a page that fails is no reason to end; nothing of it is traffic."""
+    """A 503 is asked again; a page that fails is told, and no reason to end; nothing of it is traffic."""
     supervisor = types.SimpleNamespace(gone=lambda: None)
     runner.supervisor = supervisor
     bodies = [{"entity": {"some_id": 1}}, {"features": {"x": 1}}]
@@ -269,7 +269,9 @@ def test_ready_is_said_when_the_examples_are_answered(runner, capsys):
     assert {headers["Beacon-Synthetic"] for _, _, headers in asked} == {"true"}
     assert {headers["X-API-Key"] for _, _, headers in asked} == {"a key"}
     assert [path for path, _, _ in pages] == ["/", "/models/7"]
-    assert "refused" not in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "refused" not in told
+    assert "the console's page / answers 500\n" in told
 
 
 def test_an_example_that_the_product_refuses_is_told(runner, capsys):

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Engine, insert
 
 from beacon_core.data import ledger
+from beacon_core.data.drift_results import window_name
 from beacon_core.data.tables import (
     actuals,
     drift_results,
@@ -126,13 +127,14 @@ def add_drift(engine: Engine, product: Product, runs: int, now: datetime, high: 
     segments = _segments(product)
     _, deviation = _scale(product)
     begin = now.replace(minute=0, second=0, microsecond=0)
+    compared, judged = product.policy.drift.windows_days, product.policy.quality.windows_days
     period = ""
     for back in range(runs - 1, -1, -1):
         hour = begin - timedelta(hours=back)
         period, share = hour.isoformat(), 1 - back / runs
         results = [
             _result(period, hour, window, kind, feature, high.get(feature, 0.05) * share + 0.02, high)
-            for window in ("1d", "7d", "30d")
+            for window in map(window_name, compared)
             for kind, feature in [
                 *(("data", name) for name in product.feature_names),
                 ("prediction", "prediction"),
@@ -141,7 +143,7 @@ def add_drift(engine: Engine, product: Product, runs: int, now: datetime, high: 
         ]
         figures = [
             _figure(period, hour, window, segment, metric, value, share)
-            for window in ("7d", "30d")
+            for window in map(window_name, judged)
             for segment in ("", *segments)
             for metric, value in (("mae", 0.4 * deviation), ("rmse", 0.6 * deviation), ("r2", 0.86), ("coverage", 0.91))
         ]
@@ -175,7 +177,7 @@ def _distributions(product: Product) -> dict[str, Any]:
         found[feature.name] = {
             window: {"labels": labels, "reference": shares[::-1], "seen": shares, "edges": edges}
             | {"rows": 4000, "nulls": 200, "reference_rows": 900, "reference_nulls": 9}
-            for window in ("1d", "7d", "30d")
+            for window in map(window_name, product.policy.drift.windows_days)
         }
     return found
 

@@ -12,6 +12,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 from support.feature_products import FIRST, TableProduct, composite, dated, mixed
+from support.settings import Settings
 
 from beacon_core.feature_store import repo
 from beacon_core.feature_store.columns import TIME, to_table
@@ -20,7 +21,7 @@ from beacon_core.feature_store.names import EVENT_TIME
 from beacon_core.feature_store.repo import OFFLINE_STORE
 from beacon_core.feature_store.stored_view import stored_view
 from beacon_core.platform import clock
-from beacon_core.platform.settings import ROOT, Settings
+from beacon_core.platform.settings import ROOT
 from beacon_retraining.data.offline import write_offline
 
 ARRIVED, DAYS = 45, 63

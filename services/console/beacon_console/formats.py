@@ -1,7 +1,7 @@
 """Formats of figures and times: the templates' filters."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -88,9 +88,14 @@ def short(text: str, length: int = 12) -> Markup | str:
     return Markup('<abbr title="{}">{}</abbr>').format(text, text[:length])
 
 
-def join_words(items: list[str]) -> str:
+def join_words(items: Sequence[str]) -> str:
     """Join with commas and an `and`."""
-    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else ""
+    return f"{', '.join(items[:-1])} and {items[-1]}" if len(items) > 1 else "".join(items)
+
+
+def days(lengths: Sequence[int]) -> str:
+    """Write lengths in days: `1, 7 and 30 days`."""
+    return f"{join_words([str(length) for length in lengths])} {'day' if lengths[-1] == 1 else 'days'}"
 
 
 def period_time(period: str) -> str:
@@ -116,6 +121,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "moment": moment,
     "short": short,
     "words": join_words,
+    "days": days,
     "clock": period_time,
     "pretty": pretty_json,
     "masked": mask,

@@ -12,7 +12,6 @@ from beacon_core.domain.errors import BeaconError
 from beacon_core.domain.product import Product
 from beacon_core.domain.times import read_time
 
-MAIN_WINDOW = "7d"
 PLUS_AS_BLANK = re.compile(r"(:\d\d(?:[.,]\d+)?) (\d\d:?\d\d)$", re.ASCII)
 """The zone of a time whose + was not written %2B in the address."""
 
@@ -20,6 +19,12 @@ PLUS_AS_BLANK = re.compile(r"(:\d\d(?:[.,]\d+)?) (\d\d:?\d\d)$", re.ASCII)
 def windows_of(product: Product) -> tuple[str, ...]:
     """Name the drift windows as the store does."""
     return tuple(window_name(days) for days in product.policy.drift.windows_days)
+
+
+def main_window(product: Product) -> str:
+    """The drift window that pages show first: the middle one, which is 7 days where the policy names none."""
+    windows = windows_of(product)
+    return windows[len(windows) // 2]
 
 
 def found_or_404(found: Any, sentence: str, code: str = "not_found") -> Any:
@@ -33,8 +38,8 @@ def query_choice(name: str, allowed: tuple[str, ...], default: str) -> str:
     """Return a query parameter that must be one of a few; BeaconError 422 for anything else."""
     value = request.args.get(name, default)
     if value not in allowed:
-        names = [each or "empty" for each in allowed]
-        raise BeaconError("invalid_type", f"{name} must be {', '.join(names[:-1])} or {names[-1]}.", name)
+        choices = " or ".join(each or "empty" for each in allowed)
+        raise BeaconError("invalid_type", f"{name} must be {choices}.", name)
     return value
 
 

@@ -268,7 +268,9 @@ class Laptop:
                 report(f"beacon: the example below is refused, {response.status}: {response.reason}")
         console = f"http://{self.settings.host}:{self.settings.console_port}"
         for page in ("/", f"/models/{read_release(self.settings.release_file).model.version}"):
-            probe(console + page, seconds=FIRST_ANSWER_SECONDS)  # only to warm the page up
+            response = probe(console + page, seconds=FIRST_ANSWER_SECONDS)
+            if response.status >= http.client.BAD_REQUEST and response.status != http.client.UNAUTHORIZED:
+                report(f"beacon: the console's page {page} answers {response.status}")
         report_stage("first answers", "of the examples below, and of the console", time.monotonic() - began)
 
     def is_answered(self, response: ProbeResponse) -> bool:

@@ -6,7 +6,7 @@ from flask import Flask, Response, render_template
 
 from beacon_console.downloads.answer import File, Form
 from beacon_console.drift.table import table_of
-from beacon_console.parameters import MAIN_WINDOW, found_or_404, query_choice, windows_of
+from beacon_console.parameters import found_or_404, main_window, query_choice, windows_of
 from beacon_core.data import drift_results
 from beacon_core.data.client import DatabaseClient
 from beacon_core.data.drift_results import DriftResult
@@ -28,11 +28,11 @@ def add_drift(app: Flask, product: Product, database: DatabaseClient) -> None:
     def drift_runs() -> str:
         with database.connect() as connection:
             runs = drift_results.newest_runs(connection, RECENT)
-        return render_template("drift_runs.html", runs=runs, now=clock.now())
+        return render_template("drift_runs.html", runs=runs, days=product.policy.drift.windows_days, now=clock.now())
 
     @app.get("/drift/<period>")
     def drift_run(period: str) -> str:
-        window = query_choice("window", windows, MAIN_WINDOW)
+        window = query_choice("window", windows, main_window(product))
         with database.connect() as connection:
             run = found_or_404(drift_results.run_of(connection, period), f"There is no drift run {period[:64]}.")
             results = drift_results.results_of(connection, period)

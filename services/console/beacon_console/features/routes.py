@@ -7,7 +7,7 @@ from flask import Flask, render_template
 from beacon_console.distributions import bins_of
 from beacon_console.features import facts
 from beacon_console.models.registry import Registry
-from beacon_console.parameters import MAIN_WINDOW, found_or_404, query_choice, windows_of
+from beacon_console.parameters import found_or_404, main_window, query_choice, windows_of
 from beacon_core.data.client import DatabaseClient
 from beacon_core.domain.product import Product
 from beacon_core.platform import clock
@@ -28,7 +28,7 @@ def add_features(app: Flask, product: Product, database: DatabaseClient, registr
     # A name may hold a slash, and two of them side by side.
     @app.get("/features/<path:name>", merge_slashes=False)
     def feature(name: str) -> str:
-        window = query_choice("window", windows, MAIN_WINDOW)
+        window = query_choice("window", windows, main_window(product))
         known = found_or_404(by_name.get(name), f"The product has no feature {name[:64]}.")
         with database.connect() as connection:
             story = facts.gather(connection, known, window)

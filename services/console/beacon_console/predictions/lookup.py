@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from beacon_console.distributions import ShownBin, bins_of
-from beacon_console.parameters import MAIN_WINDOW
+from beacon_console.parameters import main_window
 from beacon_core.data import drift_results, prediction_log
 from beacon_core.data.database import Connection
 from beacon_core.data.drift_results import ColumnDistribution
@@ -73,7 +73,7 @@ def find_prediction(connection: Connection, product: Product, prediction_id: str
     in_store = store_features(row.features, row.from_store)
     known = {feature.name: feature for feature in product.features}
     logged = {*row.features, *row.imputed}
-    distributions = drift_results.distributions_in(connection, MAIN_WINDOW)
+    distributions = drift_results.distributions_in(connection, main_window(product))
     # A feature that is new in product.yaml is not in older rows; one that is gone is.
     names = [name for name in known if name in logged] + sorted(logged - set(known))
     values = [
