@@ -342,6 +342,7 @@ REFUSED = {
     "an empty key of a product": (("--entity", ""), "--entity: of mixed-"),
     "an id that is none": (("--prediction", "a b"), "--prediction: 'a b' is no id of a prediction"),
     "a reason that names it": (("--entity", PERSON, "--reason", f"{PERSON} asked"), "--reason: must not name"),
+    "a reason with it in a word": (("--entity", PERSON, "--reason", f"ticket_{PERSON}"), "--reason: must not name"),
     "a blank reason": (("--entity", PERSON, "--reason", " "), "--reason: must not be empty"),
 }
 

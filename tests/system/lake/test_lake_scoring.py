@@ -12,6 +12,7 @@ from support.products import MIXED
 from support.settings import Settings
 
 from beacon_core.data.prediction_log import lake
+from beacon_core.domain.data_errors import DataError
 from beacon_core.platform.product_file import load_product
 from beacon_inference.commands import score as command
 
@@ -46,3 +47,5 @@ def test_the_lake_is_scored_by_another_version(tmp_path: Path, monkeypatch: pyte
     assert other[0]["prediction"] == pytest.approx(one[0]["prediction"] + 20, abs=0.01)
     since = ("--since", NOON.isoformat(), "--until", "2026-03-01T12:00:05Z")
     assert len(scored(*since)) == 5
+    with pytest.raises(DataError, match=r"^lake: --until: no prediction was made before 2026-02-01T00:00:00\+00:00$"):
+        scored("--until", "2026-02-01T00:00:00Z")

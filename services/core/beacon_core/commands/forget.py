@@ -159,7 +159,7 @@ def _check_words(subject: Subject, reason: str, person: str) -> None:
         raise ForgetError(f"--person: must be 1 to {LONGEST_NAME} characters")
     names = subject.ids if subject.entity is None else (subject.entity,)
     for option, text in (("--reason", reason), ("--person", person)):
-        if any(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text) for name in names):
+        if any(re.search(rf"(?<![^\W_]){re.escape(name)}(?![^\W_])", text) for name in names):
             raise ForgetError(f"{option}: must not name what is to be erased: it is kept for ever")
 
 

@@ -17,7 +17,6 @@ from pathlib import Path
 
 import msgspec
 
-from beacon_core.domain.data_errors import DataError
 from beacon_core.domain.exit_statuses import REFUSED
 from beacon_core.domain.pins import Pin
 from beacon_core.domain.product import Product
@@ -78,7 +77,7 @@ def main(settings: Settings) -> int:
     with nullcontext(LOCAL) if run.is_local else open_engine(settings, "score") as jobs:
         count = _score(rows_in.blocks(settings, product, skip=parts.done), run, parts, jobs)
     if not count:
-        raise DataError(rows_in.name, "(rows)", "has no rows")
+        raise rows_in.absence()
     scored = out.write(parts, count)
     parts.drop()
     results.give(ScoreResult(scored, model.pin.version, str(out)))

@@ -62,6 +62,13 @@ class ScoringInput(NamedTuple):
         """Whether a second reading gives the rows in the same order: a query that names none need not."""
         return self.source is None or self.source.kind != "sql" or ORDERED.search(self.source.query) is not None
 
+    def absence(self) -> DataError:
+        """What there is to say of an input without rows."""
+        if self.span is None:
+            return DataError(self.name, "(rows)", "has no rows")
+        since = "" if self.span.since is None else f" and since {self.span.since.isoformat()}"
+        return DataError("lake", "--until", f"no prediction was made before {self.span.until.isoformat()}{since}")
+
     def problem(self, settings: Settings) -> str | None:
         """Why it cannot be read, if that is known before."""
         if self.source is None:
