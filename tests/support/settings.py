@@ -8,10 +8,6 @@ from beacon_core.platform import settings
 
 
 class Settings(settings.Settings, frozen=True, kw_only=True):
-    """Beacon's settings; a test that names no product has the one below tests/products.
-
-    One that names no MLflow has none: at the default address a developer's `make run` may answer.
-    """
+    """Beacon's settings; a test that names no product has the one below tests/products."""
 
     product: Path = SPEC
-    mlflow_url: str = "http://127.0.0.1:9"

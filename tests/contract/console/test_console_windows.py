@@ -51,7 +51,7 @@ def test_every_page_shows_the_windows_of_the_policy(tmp_path: Path, engine: Engi
     period = add_drift(engine, product, 2, now)
     pages = ["/", "/drift", f"/drift/{period}", f"/features/{product.key_features[1]}", "/predictions/p00000001"]
     texts = {}
-    with Service(create(Settings(home=tmp_path, product=product.file))) as console:
+    with Service(create(Settings(home=tmp_path, product=product.file, mlflow_url="http://127.0.0.1:9"))) as console:
         for path in pages:
             answer = console.get(path)
             assert answer.status == 200, (path, answer.body.decode())

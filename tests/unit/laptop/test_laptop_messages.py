@@ -28,8 +28,7 @@ def test_a_full_disk_is_told_with_what_to_do(tmp_path, monkeypatch):
 def test_the_last_lines_are_addresses_two_commands_and_what_to_try(tmp_path, capsys, monkeypatch):
     (tmp_path / "curl").touch(mode=0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    settings = Settings(home=tmp_path, product=MIXED, mlflow_url="")
-    announce(settings, BODIES, 3.21, has_features=True, mlflow_is_ready=False)
+    announce(Settings(home=tmp_path, product=MIXED), BODIES, 3.21, has_features=True, mlflow_is_ready=False)
     told = capsys.readouterr().out
     assert "\x1b" not in told
     lines = told.splitlines()
