@@ -167,10 +167,14 @@ kafka-jars: .venvs/spark.stamp ## fetch the jars of the broker that `make test-k
 run: .venvs/laptop.stamp ## train a first model if there is none, and serve everything on this machine (PRODUCT=products/NAME)
 	@$(STATE); exec $(BEACON) run --train="$(TRAIN)"
 
+# In the recipes KEY has another name: Beacon takes a variable KEY for a credential, and masks its text in every message.
+unexport KEY
+new bench-products: export ENTITY_COLUMNS = $(KEY)
+
 .PHONY: new
 new: .venvs/laptop.stamp .venvs/retraining.stamp ## write a product for a table (NAME= DATA=FILE TARGET=COLUMN [KEY="COLUMN ..."] [TIME=COLUMN] [FORMAT=YAML] [FORCE=1])
 	@$(WRITABLE); exec $(BEACON) new "$$NAME" --data "$$DATA" --target "$$TARGET" \
-	  $(if $(KEY),--key "$$KEY") $(if $(TIME),--time "$$TIME") $(if $(FORMAT),--format "$$FORMAT") $(if $(FORCE),--force)
+	  $(if $(KEY),--key "$$ENTITY_COLUMNS") $(if $(TIME),--time "$$TIME") $(if $(FORMAT),--format "$$FORMAT") $(if $(FORCE),--force)
 
 .PHONY: check
 check: .venvs/laptop.stamp .venvs/retraining.stamp ## check a product and its data before anything trains (PRODUCT=products/NAME)
@@ -616,7 +620,7 @@ bench-explain: .venv/.stamp .venvs/inference.stamp .venvs/prediction-log.stamp #
 .PHONY: bench-products
 bench-products: .venv/.stamp $(ENVIRONMENTS:%=.venvs/%.stamp) ## measure what any table costs: minutes (FILE= TARGET= [KEY=] [TIME=]: your own; ARGS="--parts check")
 	@export PYTHONPATH="$$PWD/benchmarks:$$PWD/tests"; exec .venv/bin/python -m any_table $(if $(FILE),--file "$$FILE") \
-	  $(if $(TARGET),--target "$$TARGET") $(if $(KEY),--key "$$KEY") $(if $(TIME),--time "$$TIME") $(ARGS)
+	  $(if $(TARGET),--target "$$TARGET") $(if $(KEY),--key "$$ENTITY_COLUMNS") $(if $(TIME),--time "$$TIME") $(ARGS)
 
 .PHONY: bench-lake
 bench-lake: .venv/.stamp ## measure the log's lake: rows/s per core, bytes per row, look-ups, erasure, expiry; minutes (PRODUCT=, ARGS="--rows 100000000", ARGS=--help)

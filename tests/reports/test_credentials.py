@@ -118,6 +118,13 @@ def test_ordinary_text_is_left_as_it_is(text: str) -> None:
     assert mask(text) == text
 
 
+@pytest.mark.parametrize("name", ["BEACON_MODEL_SIGNING_KEY_FILE", "AWS_WEB_IDENTITY_TOKEN_FILE", "SSL_KEY_PATH"])
+def test_the_place_of_a_credential_is_none(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """A message says which file is missing."""
+    monkeypatch.setenv(name, "/etc/beacon/signing.pem")
+    assert mask("/etc/beacon/signing.pem is not there") == "/etc/beacon/signing.pem is not there"
+
+
 def raised(call: object) -> Exception:
     try:
         call()  # type: ignore[operator]

@@ -145,3 +145,15 @@ def test_elsewhere_an_environment_is_one_line(checkout: Path, slow: dict[str, st
     command = [str(make), ".venvs/docs.stamp"]
     done = subprocess.run(command, cwd=checkout, env=slow, capture_output=True, text=True, check=True)
     assert re.fullmatch(r"environment: docs \(\d+ s\)\n", done.stdout), done.stdout
+
+
+def test_the_key_of_a_table_is_no_credential() -> None:
+    """A variable KEY would be one, and the column's name would be masked in every message."""
+    make, key = str(shutil.which("make")), "KEY=order_id"
+    shown = subprocess.run(
+        [make, "-s", "--no-print-directory", "--eval", "shown: ; @printenv KEY || echo none", "shown", key],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert shown.stdout == "none\n"
+    recipe = subprocess.run([make, "-n", "new", key], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert '--key "$ENTITY_COLUMNS"' in recipe

@@ -20,7 +20,8 @@ MASK = "***"
 SECRET_NAME = re.compile(
     r"(?:^|_)(?:KEY|TOKEN|SECRET|\w*PASSWORD|PASSWD|PASSPHRASE|PASS|CREDENTIALS?|HEADERS)(?:_|$)", re.IGNORECASE
 )
-"""A variable is a credential when one of these is among the words of its name."""
+"""A variable is a credential when one of these is among the words of its name, but for the path of a file."""
+PATH_NAME = re.compile(r"_(?:FILE|PATH|DIR)$", re.IGNORECASE)
 LEAST_LENGTH = 4
 """A shorter credential cannot be distinguished from ordinary text."""
 WORD_LENGTH = 8
@@ -124,7 +125,7 @@ def _credentials_of(environment: Mapping[str, str]) -> frozenset[str]:
     for name, text in environment.items():
         if "://" in text:
             found |= _in_address(text)
-        if SECRET_NAME.search(name):
+        if SECRET_NAME.search(name) and not PATH_NAME.search(name):
             found |= set(_parts(text)) if "=" in text and name.upper().endswith("HEADERS") else {text}
         elif "password=" in text.lower():
             found |= set(re.findall(r"password=([^,;&\s]+)", text, re.IGNORECASE))
