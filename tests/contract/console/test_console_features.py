@@ -2,7 +2,6 @@
 
 import html
 import re
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote, unquote
@@ -15,21 +14,12 @@ from support.service import Service
 from support.settings import Settings
 
 from beacon_console.app import create
-from beacon_core.data.database import migrate, open_store
 from beacon_core.data.tables import predictions
 from beacon_core.domain.product import Product
 from beacon_core.platform.product_file import load_product
 
 ODD = "länge / breite (m)"
 HOSTILE = "<script>alert(1)</script>"
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = open_store(f"sqlite:///{tmp_path / 'beacon.db'}")
-    migrate(engine)
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture

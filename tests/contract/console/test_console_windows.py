@@ -1,7 +1,6 @@
 """Pages show the windows that the policy names, whatever these are: `beacon new` proposes a year for a slow table."""
 
 import html
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,7 +13,6 @@ from support.service import Service
 from support.settings import Settings
 
 from beacon_console.app import create
-from beacon_core.data.database import migrate, open_store
 from beacon_core.domain.product import Product
 from beacon_core.platform.product_file import load_product
 
@@ -25,14 +23,6 @@ CASES = {
     "the usual": ([1, 7, 30], [7, 30], "1, 7 and 30 days", "7 days"),
 }
 """Windows of drift, those of errors, and how pages name them."""
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = open_store(f"sqlite:///{tmp_path / 'beacon.db'}")
-    migrate(engine)
-    yield engine
-    engine.dispose()
 
 
 def with_windows(folder: Path, drift: list[int], quality: list[int]) -> Product:
