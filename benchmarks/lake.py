@@ -35,7 +35,7 @@ from beacon_core.platform.product_file import load_product
 from beacon_core.platform.settings import load_settings
 from beacon_core.sources.rows import read_rows
 from beacon_core.spool.record import Record, decode_records, encode_record
-from beacon_core.web.asgi import YOUNG_OBJECTS
+from beacon_prediction_log import garbage
 
 LIMIT_ROWS, LIMIT_BYTES, LIMIT_FIND, LIMIT_ERASURE = 100_000, 120.0, 0.05, 300.0
 BLOCK_ROWS = 50_000
@@ -64,9 +64,9 @@ def main() -> None:
     parser.add_argument("--noise", action="store_true", help="give each number digits of its own, as sensors do")
     parser.add_argument("--folder", type=Path, help="where the lakes are; default: a folder that goes afterwards")
     given = parser.parse_args()
-    # As Beacon's servers do: looking for garbage among so many records that are none costs more than decoding them.
+    # As the log's process does: looking for garbage among so many records that are none costs more than decoding them.
     gc.freeze()
-    gc.set_threshold(YOUNG_OBJECTS)
+    garbage.look_between_chunks()
     product = load_product(load_settings().product)
     folder = given.folder or Path(tempfile.mkdtemp(prefix="beacon-lake-"))
     print(f"Product {product.name}, {len(product.features)} features.\n\n| figure | value |\n| --- | --- |")
@@ -144,6 +144,7 @@ def _append(folder: Path, draw: Draws, count: int, rows: int) -> None:
         for lines in draw.lines(count, rows):
             began = time.process_time()
             done = lake.append_records(found, decode_records(lines), SpoolBlock("bench", 1, at, at + len(lines)))
+            garbage.look()
             spent += time.process_time() - began
             taken, at = taken + done.rows, at + len(lines)
         unjoined = _bytes(folder) / taken

@@ -1,6 +1,5 @@
 """The program: settings, signals, ports and exit status around the prediction log's process."""
 
-import gc
 import logging
 import signal
 import threading
@@ -12,13 +11,12 @@ from beacon_core.observability.logs import configure_logging
 from beacon_core.observability.metrics_port import MetricsPort
 from beacon_core.platform.locks import BusyError
 from beacon_core.platform.settings import Settings, clean_credentials, load_settings
+from beacon_prediction_log import garbage
 from beacon_prediction_log.service import running
 
 log = logging.getLogger("beacon.prediction_log")
 
 ENDS = (signal.SIGTERM, signal.SIGINT)
-YOUNG_OBJECTS = 10_000
-"""Python looks for garbage after so many new objects: among thousands of records, by default, far too often."""
 
 
 def run() -> int:
@@ -32,7 +30,7 @@ def run() -> int:
 
     for number in ENDS:
         signal.signal(number, stop)
-    gc.set_threshold(YOUNG_OBJECTS)
+    garbage.look_between_chunks()
     configure_logging("prediction-log", Settings().build_version, "INFO")
     try:
         clean_credentials()

@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 from beacon_core.domain.masking import message_of
 from beacon_core.observability import metrics
 from beacon_core.spool.segments import QUARANTINE, no_writer
+from beacon_prediction_log import garbage
 from beacon_prediction_log.stores import LogSink, forget_spool_id
 from beacon_prediction_log.tail import SpoolTail
 
@@ -158,6 +159,7 @@ class Shipper:
             return False
         more = ship_once(self._folder, self._tail, self._store, self._counters, self._rest)
         if more:
+            garbage.look()
             self._committed = time.monotonic()
         return more
 

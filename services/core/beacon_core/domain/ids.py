@@ -40,7 +40,12 @@ def time_of(text: str) -> datetime | None:
     """When `new_id` made an id; None for an id of a client's own."""
     if OWN_ID.fullmatch(text) is None:
         return None
-    return EPOCH + timedelta(milliseconds=int(text[:TIME_DIGITS], 16))
+    return EPOCH + timedelta(milliseconds=milliseconds_of(text[:TIME_DIGITS]))
+
+
+def milliseconds_of(digits: str) -> int:
+    """Milliseconds since 1970, from those digits of an id that are its time."""
+    return int(digits, 16)
 
 
 def is_client_id(text: str) -> bool:

@@ -108,10 +108,10 @@ def _check_shape(record: Record) -> None:
             raise ValueError("the columns are of unequal length")
     if isinstance(features, FeatureBlock):
         features.check_shape(rows, width)
-    elif len(features) != rows or any(len(values) != width for values in features):
+    elif len(features) != rows or set(map(len, features)) != {width}:
         raise ValueError(f"there are not {width} features for each of {rows} rows")
-    for mask in (record.out_of_range, record.from_store):
-        for row, columns in (mask or {}).items():
+    for mask in filter(None, (record.out_of_range, record.from_store)):
+        for row, columns in mask.items():
             if not 0 <= row < rows or (columns and (min(columns) < 0 or max(columns) >= width)):
                 raise ValueError(f"a mask has rows or columns outside {rows} by {width}")
 

@@ -5,11 +5,12 @@ A record has the columns of one request, so most of a block is made by joining l
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from itertools import chain, repeat
+from itertools import chain, groupby, repeat
 from operator import attrgetter
 from typing import Any
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 
 from beacon_core.data.prediction_log.lake.columns import ARROW_KINDS, NAMES, TEXT, TIME, Kind, column_of
@@ -54,8 +55,9 @@ NO_NAMES: list[str] = []
 def table_of_records(records: Iterable[Record], logged_at: datetime) -> pa.Table:
     """Make the table of a block of records; those with other features, from before a change, are joined to it."""
     by_names: dict[tuple[str, ...], list[Record]] = {}
-    for record in records:
-        by_names.setdefault(record.names, []).append(record)
+    # Neighbours have the same nearly always: to compare them costs less than a hash of each.
+    for names, some in groupby(records, attrgetter("names")):
+        by_names.setdefault(names, []).extend(some)
     return _joined([_of_same_names(names, of) for names, of in by_names.items()], logged_at)
 
 
@@ -90,7 +92,7 @@ def _of_same_names(names: tuple[str, ...], records: Sequence[Record]) -> pa.Tabl
         "imputed": [_absent(names, row) if None in row else [] for row in rows],
     }
     shared = {name: list(map(attrgetter(SHARED_AS.get(name, name)), records)) for name in SHARED}
-    shared["time"] = [microseconds(datetime.fromtimestamp(time, UTC)) for time in shared["time"]]
+    shared["time"] = _microseconds_of(shared["time"])
     arrays = {name: pa.array(column, OWN[name]) for name, column in own.items()}
     spread = pa.array(chain.from_iterable(map(repeat, range(len(sizes)), sizes)), pa.int64(), size=len(rows))
     for name, column in shared.items():
@@ -151,6 +153,13 @@ def array_of(column: Column, kind: Kind) -> pa.Array:
 
 def _absent(names: tuple[str, ...], row: Column) -> list[str]:
     return [name for name, value in zip(names, row, strict=True) if value is None]
+
+
+def _microseconds_of(seconds: Sequence[float]) -> list[int]:
+    """Times in whole microseconds, each rounded as `made_at` does."""
+    parts, whole = np.modf(np.asarray(seconds, np.float64))
+    found: list[int] = (whole.astype(np.int64) * MICROSECONDS + np.rint(parts * MICROSECONDS).astype(np.int64)).tolist()
+    return found
 
 
 def _microseconds(text: str) -> int:

@@ -13,7 +13,7 @@ from beacon_core.data.prediction_log.lake.columns import TEXT
 from beacon_core.data.prediction_log.lake.files import OpenFile
 from beacon_core.data.prediction_log.lake.lake import Lake, mapped_errors
 from beacon_core.data.prediction_log.lake.plan import pieces
-from beacon_core.domain.ids import OWN_ID, TIME_DIGITS, time_of
+from beacon_core.domain.ids import OWN_ID, TIME_DIGITS, milliseconds_of, time_of
 
 WITHIN = 10 * MICROSECONDS
 """An id whose time is further from its prediction's tells nothing: the prediction has a key."""
@@ -75,7 +75,5 @@ def times_in_ids(ids: pa.ChunkedArray) -> pa.Array:
     flat = ids.combine_chunks()
     own = pc.match_substring_regex(flat, f"^{OWN_ID.pattern}$")
     heads = pc.if_else(own, pc.utf8_slice_codeunits(flat, 0, TIME_DIGITS), None).dictionary_encode()
-    rest = "0" * 20
-    moments = [time_of(head + rest) for head in heads.dictionary.to_pylist()]
-    microsecond = pa.array([None if moment is None else microseconds(moment) for moment in moments], pa.int64())
-    return microsecond.take(heads.indices)
+    moments = [milliseconds_of(digits) * 1000 for digits in heads.dictionary.to_pylist()]
+    return pa.array(moments, pa.int64()).take(heads.indices)
