@@ -108,12 +108,18 @@ def _check_shape(record: Record) -> None:
             raise ValueError("the columns are of unequal length")
     if isinstance(features, FeatureBlock):
         features.check_shape(rows, width)
-    elif len(features) != rows or set(map(len, features)) != {width}:
+    elif [len(values) for values in features] != [width] * rows:
         raise ValueError(f"there are not {width} features for each of {rows} rows")
-    for mask in filter(None, (record.out_of_range, record.from_store)):
-        for row, columns in mask.items():
-            if not 0 <= row < rows or (columns and (min(columns) < 0 or max(columns) >= width)):
-                raise ValueError(f"a mask has rows or columns outside {rows} by {width}")
+    if record.out_of_range:
+        _check_mask(record.out_of_range, rows, width)
+    if record.from_store:
+        _check_mask(record.from_store, rows, width)
+
+
+def _check_mask(mask: dict[int, list[int]], rows: int, width: int) -> None:
+    for row, columns in mask.items():
+        if not 0 <= row < rows or (columns and (min(columns) < 0 or max(columns) >= width)):
+            raise ValueError(f"a mask has rows or columns outside {rows} by {width}")
 
 
 def _take(mask: dict[int, list[int]], rows: Sequence[int]) -> dict[int, list[int]]:

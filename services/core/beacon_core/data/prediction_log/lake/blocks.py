@@ -50,6 +50,8 @@ SHARED: dict[str, pa.DataType] = {
 SHARED_AS = {"model_version": "version", "model_sha256": "sha256", "latency_seconds": "latency"}
 """What records call them."""
 NO_NAMES: list[str] = []
+PART = 2_000
+"""So many records are made into columns at a time: each column is a walk over them, and they are in the cache then."""
 
 
 def table_of_records(records: Iterable[Record], logged_at: datetime) -> pa.Table:
@@ -58,7 +60,8 @@ def table_of_records(records: Iterable[Record], logged_at: datetime) -> pa.Table
     # Neighbours have the same nearly always: to compare them costs less than a hash of each.
     for names, some in groupby(records, attrgetter("names")):
         by_names.setdefault(names, []).extend(some)
-    return _joined([_of_same_names(names, of) for names, of in by_names.items()], logged_at)
+    parts = [(names, of[at : at + PART]) for names, of in by_names.items() for at in range(0, len(of), PART)]
+    return _joined([_of_same_names(names, part) for names, part in parts], logged_at)
 
 
 def table_of_rows(rows: Sequence[PredictionRow], logged_at: datetime) -> pa.Table:
