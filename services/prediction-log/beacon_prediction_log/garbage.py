@@ -9,11 +9,11 @@ BETWEEN_OBJECTS = 10_000
 
 
 def look_between_chunks() -> None:
-    """Have this process look for garbage only when `look` is called, or when very much came up."""
+    """Have this process look for garbage when `look` is called, and by itself only when very much came up."""
     gc.set_threshold(AMID_OBJECTS)
 
 
 def look() -> None:
-    """Look now, where there may be garbage; what is in use by now is not looked at again soon."""
+    """Look now, if a chunk left so many objects behind that some may be garbage."""
     if gc.get_count()[0] >= BETWEEN_OBJECTS:
         gc.collect()

@@ -5,14 +5,11 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine
-
-from beacon_core.data.database import migrate, open_store
+from support.stores import new_store
 
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
     """An empty one, in the home `tmp_path`."""
-    engine = open_store(f"sqlite:///{tmp_path / 'beacon.db'}")
-    migrate(engine)
-    yield engine
-    engine.dispose()
+    with new_store("sqlite", tmp_path) as engine:
+        yield engine

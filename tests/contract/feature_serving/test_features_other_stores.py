@@ -34,7 +34,7 @@ def test_a_product_with_lags_is_refused(tmp_path: Path, monkeypatch: pytest.Monk
         joined(tmp_path, "lags", DASK)
 
 
-def test_a_file_that_is_gone_is_told_in_one_line(tmp_path: Path) -> None:
+def test_a_torn_file_is_told_in_one_line(tmp_path: Path) -> None:
     settings, table = settings_of(tmp_path, DASK), TABLES["composite"]()
     joined(tmp_path, "composite", DASK)
     (tmp_path / "data" / "features.parquet").write_bytes(b"torn")

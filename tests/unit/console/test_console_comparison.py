@@ -12,10 +12,10 @@ from support.history import add_drift, add_verdict, prediction_row
 from support.products import MIXED
 from support.service import Service
 from support.settings import Settings
+from support.stores import new_store
 
 from beacon_console.app import create
 from beacon_console.comparison.pairs import read_pairs, story_of
-from beacon_core.data.database import migrate, open_store
 from beacon_core.data.prediction_log import log_pages
 from beacon_core.data.tables import actuals, predictions
 from beacon_core.domain.product import Product
@@ -28,10 +28,8 @@ ROWS = 60
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = open_store(f"sqlite:///{tmp_path / 'beacon.db'}")
-    migrate(engine)
-    yield engine
-    engine.dispose()
+    with new_store("sqlite", tmp_path) as engine:
+        yield engine
 
 
 @pytest.fixture

@@ -14,10 +14,10 @@ from sqlalchemy import Engine, insert
 from support.history import add_drift, high_drift, month, prediction_row
 from support.service import Answer, Service
 from support.settings import Settings
+from support.stores import new_store
 
 from beacon_console.app import create
 from beacon_console.downloads import answer
-from beacon_core.data.database import migrate, open_store
 from beacon_core.data.prediction_log import log_pages
 from beacon_core.data.tables import actuals, predictions
 from beacon_core.domain.product import Product
@@ -28,10 +28,8 @@ HOSTILE = ('=cmd|"/C calc"!A0', "+1+1", "-2+3", "@SUM(A1)", "\t=1", " =1", "\uff
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = open_store(f"sqlite:///{tmp_path / 'beacon.db'}")
-    migrate(engine)
-    yield engine
-    engine.dispose()
+    with new_store("sqlite", tmp_path) as engine:
+        yield engine
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ def add_overview(app: Flask, settings: Settings, product: Product, database: Dat
     windows = windows_of(product)
     # Of the errors that a person is told about, as drift's alarms are.
     error_days = product.policy.quality.windows_days[0]
+    error_window = window_name(error_days)
 
     @app.get("/")
     def front() -> str:
@@ -31,7 +32,7 @@ def add_overview(app: Flask, settings: Settings, product: Product, database: Dat
             overview = facts.gather(connection, product, now, status, inference_configured=is_configured)
             periods = trend_periods(connection)
             trend = drift_results.score_trend(connection, periods, window)
-            errors = drift_results.figure_trend(connection, periods, window_name(error_days), health.ERROR_METRIC)
+            errors = drift_results.figure_trend(connection, periods, error_window, health.ERROR_METRIC)
         return render_template(
             "front.html",
             now=now,
@@ -42,7 +43,7 @@ def add_overview(app: Flask, settings: Settings, product: Product, database: Dat
             summary=health.summary(overview, product.target.unit),
             rows=drift_rows(overview, product, window, periods, trend),
             errors=facts.one_per_run(errors),
-            realised=_realised(overview, window_name(error_days)),
+            realised=_realised(overview, error_window),
             error_days=error_days,
             before=next((item.version for item in overview.versions if item.version != overview.model), None),
             materialized_at=next((job.succeeded_at for job in overview.jobs if job.name == "materialize"), None),
